@@ -1,0 +1,52 @@
+"""The errors that llm_trace raises, one tree.
+
+    LLMTraceError
+    ├── ConfigurationError      a setting that cannot work
+    ├── MissingExtraError       an optional library is not installed (also an ImportError)
+    ├── StoreError
+    │   ├── StoreNotFoundError  neither a store nor a spool at that path (also a FileNotFoundError)
+    │   ├── StoreLockedError    another process held the store longer than the time-out
+    │   └── StoreVersionError   written by a newer llm_trace
+    ├── NotFoundError           no such call, run or prompt in the store (also a LookupError)
+    └── AttributionError        an attribution that cannot be computed
+
+Nothing of this reaches a decorated function: inside `capture` failures are counted and logged once.
+"""
+
+from __future__ import annotations
+
+
+class LLMTraceError(Exception):
+    """Base of every error that llm_trace raises."""
+
+
+class ConfigurationError(LLMTraceError, ValueError):
+    """A setting cannot work; the message names it and what it may be."""
+
+
+class MissingExtraError(LLMTraceError, ImportError):
+    """An optional library is absent; the message is the `pip install` line."""
+
+
+class StoreError(LLMTraceError):
+    """A store cannot be read or written."""
+
+
+class StoreNotFoundError(StoreError, FileNotFoundError):
+    """Neither a store nor its spool exists at the path."""
+
+
+class StoreLockedError(StoreError, TimeoutError):
+    """Another process held the store's file longer than the time-out."""
+
+
+class StoreVersionError(StoreError):
+    """The store was written by a newer version of llm_trace."""
+
+
+class NotFoundError(LLMTraceError, LookupError):
+    """The store has no call, run or prompt of that name or id."""
+
+
+class AttributionError(LLMTraceError, ValueError):
+    """An attribution cannot be computed; the message says why and what to change."""

@@ -1,0 +1,253 @@
+"""The vocabulary: what a call, a message, a run, an attribution is.
+
+Every model is frozen: a closed call never changes. Times are Unix epoch nanoseconds, ids lower-case hex.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Kind = Literal[
+    "llm", "chain", "tool", "retriever", "embedding", "agent", "reranker", "guardrail", "evaluator"
+]
+Status = Literal["ok", "error", "cancelled", "interrupted", "open"]
+ScoreSource = Literal["human", "code", "model"]
+
+
+class Record(BaseModel):
+    """Base of the vocabulary: immutable, unknown fields are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Part(Record):
+    """One piece of a message, in the shape of OpenTelemetry's GenAI messages."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    type: str
+    """`text`, `reasoning`, `tool_call`, `tool_call_response`, `blob`, `file`, `uri` or a provider's own name."""
+    content: Any = None
+    """Text of `text` and `reasoning` parts; data of the others where they have one field for it."""
+
+
+class Message(Record):
+    """One message of a conversation."""
+
+    role: str
+    """`system`, `user`, `assistant`, `tool` or a provider's own name."""
+    parts: tuple[Part, ...] = ()
+    name: str | None = None
+    finish_reason: str | None = None
+    """Why the model stopped; output messages only."""
+
+    @property
+    def text(self) -> str:
+        """The text parts, joined by new lines."""
+        return "\n".join(p.content for p in self.parts if p.type == "text" and isinstance(p.content, str))
+
+
+class Usage(Record):
+    """Tokens as the provider counted them. `None` means not reported, never 0."""
+
+    input_tokens: int | None = None
+    """Includes tokens read from and written to the provider's cache."""
+    output_tokens: int | None = None
+    """Includes reasoning tokens."""
+    cache_read_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    reasoning_tokens: int | None = None
+
+
+class CallError(Record):
+    """The exception that ended a call."""
+
+    type: str
+    """Qualified name of the exception's class."""
+    message: str | None = None
+    """`str(exception)`; `None` where content is not captured."""
+    traceback: str | None = None
+
+
+class PromptUse(Record):
+    """Which prompt a call was made with."""
+
+    name: str
+    version: str
+    """First 12 hex digits of the SHA-256 of the template."""
+    variables: dict[str, Any] = Field(default_factory=dict)
+
+
+class Code(Record):
+    """Where the traced function is defined."""
+
+    function: str
+    """`module:qualname`."""
+    file: str | None = None
+    line: int | None = None
+    commit: str | None = None
+    """Git commit of the working directory when the run started."""
+
+
+class Call(Record):
+    """One execution of a traced function or library method."""
+
+    trace_id: str
+    """32 hex digits."""
+    span_id: str
+    """16 hex digits."""
+    parent_id: str | None = None
+    """`span_id` of the OpenTelemetry span that was current when the call began."""
+    name: str
+    kind: Kind = "chain"
+    start_ns: int
+    end_ns: int | None = None
+    """`start_ns` plus a monotonic duration; `None` while the call is open or when it was interrupted."""
+    status: Status = "open"
+    input: Any = None
+    """Arguments bound by name, as JSON values."""
+    output: Any = None
+    messages_in: tuple[Message, ...] = ()
+    messages_out: tuple[Message, ...] = ()
+    error: CallError | None = None
+    model: str | None = None
+    provider: str | None = None
+    params: dict[str, Any] = Field(default_factory=dict)
+    """Request parameters such as `temperature` and `seed`."""
+    usage: Usage | None = None
+    cost_usd: float | None = None
+    first_token_ns: int | None = None
+    """When the first chunk of a stream arrived."""
+    prompt: PromptUse | None = None
+    session: str | None = None
+    user: str | None = None
+    tags: tuple[str, ...] = ()
+    metadata: dict[str, Any] = Field(default_factory=dict)
+    run: str | None = None
+    """Id of the run that the call belongs to."""
+    code: Code | None = None
+    replay_of: str | None = None
+    """`span_id` of the call that this one replays."""
+
+    @property
+    def duration_ns(self) -> int | None:
+        """How long the call took, or `None` while it has no end."""
+        return None if self.end_ns is None else self.end_ns - self.start_ns
+
+
+class Environment(Record):
+    """What a run ran on, for reproducible comparison."""
+
+    python: str
+    platform: str
+    packages: dict[str, str] = Field(default_factory=dict)
+    """Installed distributions and their versions."""
+    git_commit: str | None = None
+    git_dirty: bool | None = None
+    seed: int | None = None
+
+
+class Run(Record):
+    """One execution of an experiment; a prompt iteration is a run."""
+
+    id: str
+    """16 hex digits."""
+    name: str
+    config: dict[str, Any] = Field(default_factory=dict)
+    tags: tuple[str, ...] = ()
+    environment: Environment | None = None
+    start_ns: int
+    end_ns: int | None = None
+    replay_of: str | None = None
+
+
+class PromptVersion(Record):
+    """One version of a named template, as the store has seen it."""
+
+    name: str
+    version: str
+    number: int
+    """1 for the first version used, then 2 ..."""
+    template: str
+    first_ns: int
+    last_ns: int
+    calls: int = 0
+
+
+class Score(Record):
+    """A feedback or metric value on a call."""
+
+    span_id: str
+    name: str
+    value: float | str | bool
+    source: ScoreSource = "code"
+    comment: str | None = None
+    time_ns: int
+
+
+class Segment(Record):
+    """A stretch of the prompt that is attributed as a whole."""
+
+    start: int
+    """First character offset."""
+    end: int
+    """One past the last character offset."""
+    text: str
+    kind: str = "word"
+    """`token`, `word`, `sentence`, `message`, `variable`, `chunk` ..."""
+    name: str | None = None
+    """Name of the variable, role of the message."""
+
+
+class Attribution(Record):
+    """How much each segment of a prompt mattered for a response, and how far to trust it."""
+
+    span_id: str | None = None
+    """The call that is explained; `None` for a prompt that was never logged."""
+    method: str
+    segments: tuple[Segment, ...]
+    values: tuple[float, ...]
+    """One score a segment, in `unit`; positive means that the segment supports the target."""
+    matrix: tuple[tuple[float, ...], ...] | None = None
+    """(m, n): one row per output token."""
+    low: tuple[float, ...] | None = None
+    high: tuple[float, ...] | None = None
+    confidence: float | None = None
+    bounds: str
+    """What `low` and `high` bound and how; `exact` where the method computes without sampling."""
+    unit: Literal["nats", "probability", "logit", "distance"] = "nats"
+    prompt: str
+    response: str
+    target: str
+    """The part of the response that is explained, in words."""
+    target_tokens: tuple[str, ...] = ()
+    baseline: str
+    model: str | None = None
+    seed: int | None = None
+    p_values: tuple[float, ...] | None = None
+    q_values: tuple[float, ...] | None = None
+    passes: int = 0
+    """Model evaluations spent."""
+    tokens: int = 0
+    """Tokens that went through the model."""
+    seconds: float = 0.0
+    full: float | None = None
+    """Value of the whole prompt, in `unit`."""
+    empty: float | None = None
+    """Value with every segment removed, in `unit`."""
+    completeness_gap: float | None = None
+    """`full - empty - sum(values)`; what the scores do not account for."""
+    faithfulness: dict[str, Any] = Field(default_factory=dict)
+    """Measured quality, each figure with the distribution of masks it was measured on."""
+    stopped: str | None = None
+    """Why sampling ended: `exact`, `tight` or `budget`."""
+    verdict: str = "ok"
+    """`ok`, or why the scores must not be taken as evidence."""
+    notes: tuple[str, ...] = ()
+    """Choices and fall-backs made on the way."""
+    warnings: tuple[str, ...] = ()
+    groups: tuple[tuple[int, ...], ...] = ()
+    """Indices of segments that stand in for each other (redundant)."""
+    time_ns: int | None = None
