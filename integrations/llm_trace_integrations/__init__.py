@@ -1,0 +1,1 @@
+"""Instrumentation of SDKs and frameworks, one module a library, found by entry points."""

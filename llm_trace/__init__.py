@@ -1,0 +1,99 @@
+"""LLM observability that also says which words made the model say it, and how far to trust the answer.
+
+    import llm_trace
+
+    llm_trace.configure("traces.duckdb")
+
+    @llm_trace.trace(kind="llm")
+    def ask(question: str) -> str: ...
+
+Importing loads nothing heavy: every name is looked up when it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from typing import TYPE_CHECKING, Any
+
+from llm_trace.capture import slots as _slots
+
+if TYPE_CHECKING:
+    from llm_trace.attribution.api import attribute
+    from llm_trace.attribution.hook import AttributionPolicy
+    from llm_trace.capture.context import using_session
+    from llm_trace.capture.prompts import Prompt
+    from llm_trace.capture.redaction import Redaction
+    from llm_trace.capture.runs import start_run
+    from llm_trace.capture.sampling import Sample
+    from llm_trace.capture.spans import log_score, span, update_current_call
+    from llm_trace.capture.wrappers import trace
+    from llm_trace.config import FlushReport, configure, flush, shutdown
+    from llm_trace.stores.duckdb import Store, open_store
+    from llm_trace.stores.purge import purge
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "attribute": "llm_trace.attribution.api",
+    "AttributionPolicy": "llm_trace.attribution.hook",
+    "using_session": "llm_trace.capture.context",
+    "Prompt": "llm_trace.capture.prompts",
+    "Redaction": "llm_trace.capture.redaction",
+    "start_run": "llm_trace.capture.runs",
+    "Sample": "llm_trace.capture.sampling",
+    "log_score": "llm_trace.capture.spans",
+    "span": "llm_trace.capture.spans",
+    "update_current_call": "llm_trace.capture.spans",
+    "trace": "llm_trace.capture.wrappers",
+    "FlushReport": "llm_trace.config",
+    "configure": "llm_trace.config",
+    "flush": "llm_trace.config",
+    "shutdown": "llm_trace.config",
+    "Store": "llm_trace.stores.duckdb",
+    "open_store": "llm_trace.stores.duckdb",
+    "purge": "llm_trace.stores.purge",
+}
+
+__all__ = [
+    "AttributionPolicy",
+    "FlushReport",
+    "Prompt",
+    "Redaction",
+    "Sample",
+    "Store",
+    "attribute",
+    "configure",
+    "flush",
+    "log_score",
+    "open_store",
+    "purge",
+    "shutdown",
+    "span",
+    "start_run",
+    "trace",
+    "update_current_call",
+    "using_session",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'llm_trace' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+def _configure_from_environment() -> None:
+    importlib.import_module("llm_trace.config").configure_from_environment()
+
+
+if (
+    "LLM_TRACE_STORE" in os.environ
+):  # a worker of a traced process, or a deployment configured by its environment
+    _slots.bootstrap = _configure_from_environment

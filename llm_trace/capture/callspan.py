@@ -1,0 +1,164 @@
+"""A running call: an OpenTelemetry span that costs little, so that spans of any library join as parents and children.
+
+An SDK span is built beside it only where the user has an SDK `TracerProvider`.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry.trace import Span, SpanContext, Status, StatusCode, TraceFlags
+
+from llm_trace.capture import failures
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from opentelemetry.context.context import Context
+
+    from llm_trace.capture.recorder import Recorder, Sink
+    from llm_trace.capture.spec import Spec
+
+FIELDS = frozenset(
+    [
+        "input",
+        "output",
+        "error",
+        "model",
+        "provider",
+        "params",
+        "usage",
+        "cost_usd",
+        "first_token_ns",
+        "prompt",
+        "session",
+        "user",
+        "tags",
+        "metadata",
+        "replay_of",
+        "messages_out",
+    ]
+)
+"""What `update_current_call` and `handle.set` may set."""
+
+
+class CallSpan(Span):
+    """One running call.
+
+    Args:
+        sink: where its events go; `None` for a call that sampling left out.
+        sdk: the SDK span that mirrors it in the user's own `TracerProvider`, or `None`.
+    """
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        spec: Spec,
+        trace_id: str,
+        span_id: str,
+        sink: Sink | None,
+        start_ns: int,
+        sdk: Span | None,
+    ) -> None:
+        self.recorder = recorder
+        self.spec = spec
+        self.trace_id = trace_id
+        self.span_id = span_id
+        self.sink = sink
+        self.sdk = sdk
+        self.start_ns = start_ns
+        self.context: Context | None = None
+        self.token: Any = None
+        self.fields: dict[str, Any] | None = None
+        self.attributes: dict[str, Any] | None = None
+        self.tags: tuple[str, ...] = spec.tags
+        self.metadata: dict[str, Any] = spec.metadata
+        self.open = True
+        self.ids = b""
+        self.start_event = b""
+        self.clock = 0
+
+    def set(self, **fields: Any) -> None:
+        """Set fields of the call: `output`, `usage`, `model`, `metadata`, `tags` … Tags add up, metadata keys are merged."""
+        try:
+            if unknown := fields.keys() - FIELDS:
+                failures.note(f"update of {', '.join(sorted(unknown))}", KeyError("no such field"))
+            self._merge({k: v for k, v in fields.items() if k in FIELDS})
+        except Exception as exc:
+            failures.note("update", exc)
+
+    def _merge(self, fields: dict[str, Any]) -> None:
+        if "tags" in fields:
+            self.tags = tuple(dict.fromkeys((*self.tags, *fields["tags"])))
+            fields["tags"] = self.tags
+        if "metadata" in fields:
+            self.metadata = {**self.metadata, **fields["metadata"]}
+            fields["metadata"] = self.metadata
+        self.fields = {**(self.fields or {}), **fields}
+
+    def first_chunk(self) -> None:
+        """Note that the first chunk of a stream has arrived."""
+        self.fields = {
+            **(self.fields or {}),
+            "first_token_ns": self.start_ns + time.perf_counter_ns() - self.clock,
+        }
+
+    # OpenTelemetry's Span
+
+    def get_span_context(self) -> SpanContext:
+        flags = TraceFlags(TraceFlags.DEFAULT if self.sink is None else TraceFlags.SAMPLED)
+        return SpanContext(int(self.trace_id, 16), int(self.span_id, 16), is_remote=False, trace_flags=flags)
+
+    def is_recording(self) -> bool:
+        return self.open and self.sink is not None
+
+    def set_attribute(self, key: str, value: Any) -> None:
+        self.set_attributes({key: value})
+
+    def set_attributes(self, attributes: Mapping[str, Any]) -> None:
+        if self.open:
+            self.attributes = {**(self.attributes or {}), **attributes}
+
+    def add_event(self, name: str, attributes: Any = None, timestamp: int | None = None) -> None:
+        if self.open:
+            event = {
+                "name": name,
+                "time_ns": timestamp or time.time_ns(),
+                "attributes": dict(attributes or {}),
+            }
+            self.set(metadata={"otel.events": [*self.metadata.get("otel.events", ()), event]})
+
+    def add_link(self, context: SpanContext, attributes: Any = None) -> None:
+        link = {
+            "trace_id": f"{context.trace_id:032x}",
+            "span_id": f"{context.span_id:016x}",
+            "attributes": dict(attributes or {}),
+        }
+        self.set(metadata={"otel.links": [*self.metadata.get("otel.links", ()), link]})
+
+    def update_name(self, name: str) -> None:
+        self.set(metadata={"otel.name": name})
+
+    def set_status(self, status: Status | StatusCode, description: str | None = None) -> None:
+        code = status.status_code if isinstance(status, Status) else status
+        text = status.description if isinstance(status, Status) else description
+        if code is StatusCode.ERROR:
+            self.set(error={"type": "error", "message": text})
+
+    def record_exception(
+        self,
+        exception: BaseException,
+        attributes: Any = None,
+        timestamp: int | None = None,
+        escaped: bool = False,
+    ) -> None:
+        told = {
+            "exception.type": type(exception).__qualname__,
+            "exception.message": str(exception),
+            **dict(attributes or {}),
+        }
+        self.add_event("exception", told, timestamp)
+
+    def end(self, end_time: int | None = None) -> None:
+        """Do nothing: the traced function's return ends the call."""

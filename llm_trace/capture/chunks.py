@@ -1,0 +1,81 @@
+"""What a generator has yielded, made into one output; and the steps of an async generator."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from llm_trace.capture import failures
+
+if TYPE_CHECKING:
+    from llm_trace.capture.callspan import CallSpan
+
+MAX_CHUNKS = 50_000
+"""Chunks kept of one generator; the record says when there were more."""
+
+
+def joined(chunks: list[Any], call: CallSpan) -> Any:
+    """Return the one output that a generator's chunks amount to; never raises."""
+    try:
+        if (reducer := call.spec.output_reducer) is not None:
+            return reducer(chunks)
+        return _joined(chunks, call)
+    except Exception as exc:
+        failures.note("an output_reducer", exc)
+        return chunks
+
+
+def _joined(chunks: list[Any], call: CallSpan) -> Any:
+    cut = len(chunks) >= MAX_CHUNKS
+    if chunks and all(type(chunk) is str for chunk in chunks):
+        text = "".join(chunks)
+        return {"__type__": "str", "value": text, "truncated": True} if cut else text
+    if cut:
+        return [*chunks, {"__type__": "list", "truncated": True}]
+    if chunks and (isinstance(chunks[0], dict) or hasattr(chunks[0], "model_dump")):
+        from llm_trace import semconv
+
+        plain = call.recorder.encoder.unmasked(chunks)
+        if (whole := semconv.reduce_stream(plain)) is not None:
+            return whole
+    return chunks
+
+
+class Steps:
+    """The record of an async generator: current during each step, not between; does nothing where `call` is `None`."""
+
+    def __init__(self, call: CallSpan | None) -> None:
+        self._call = call
+        self._chunks: list[Any] = []
+        self._token: Any = None
+        if call is not None:
+            call.recorder.restore(call)
+
+    def enter(self) -> None:
+        """The generator's code is about to run."""
+        if self._call is not None:
+            self._token = self._call.recorder.variable.set(self._call.context)  # type: ignore[arg-type]
+
+    def leave(self) -> None:
+        """The generator's code has yielded, ended or raised."""
+        if (call := self._call) is not None:
+            call.context = call.recorder.variable.get()
+            call.token = self._token
+            call.recorder.restore(call)
+
+    def add(self, chunk: Any) -> None:
+        """Keep a chunk."""
+        if (call := self._call) is not None:
+            if not self._chunks:
+                call.first_chunk()
+            if len(self._chunks) < MAX_CHUNKS:
+                self._chunks.append(chunk)
+
+    def finish(self) -> None:
+        """The generator is exhausted."""
+        if (call := self._call) is not None:
+            call.recorder.finish(call, joined(self._chunks, call))
+
+    def fail(self, error: BaseException) -> None:
+        """The generator raised, was cancelled or closed."""
+        if (call := self._call) is not None:
+            call.recorder.fail(call, error, joined(self._chunks, call))

@@ -1,0 +1,333 @@
+"""Writes the two events of a call; the hot path."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from asyncio import CancelledError
+from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+import orjson
+from opentelemetry.context.context import Context
+from opentelemetry.trace import Span
+from opentelemetry.trace.propagation import _SPAN_KEY as SPAN_KEY
+
+from llm_trace import semconv
+from llm_trace.capture import failures, prompts
+from llm_trace.capture.callspan import CallSpan
+from llm_trace.capture.context import CALL_KEY, RUN_KEY, SCOPE_KEY, Scope, restore, variable
+from llm_trace.capture.ids import random_bits
+from llm_trace.capture.sampling import Sampler, TraceStart
+from llm_trace.capture.spec import Spec
+from llm_trace.capture.tail import Tail
+from llm_trace.capture.values import Encoder
+from llm_trace.semconv.privacy import without_content
+
+if TYPE_CHECKING:
+    from llm_trace.capture.mirror import Mirror
+
+_SCALARS = (str, int, float, bool, type(None))
+
+
+class Sink(Protocol):
+    """Takes events; the spool's writer, or a buffer while a trace's fate is open."""
+
+    def write(
+        self,
+        event: bytes,
+        messages: Sequence[Any] | None = None,
+        *,
+        field: bytes = b"messages_in",
+        sync: bool = False,
+    ) -> bool:
+        """Take one event, a JSON object without its closing brace."""
+
+
+@dataclass
+class Recorder:
+    """Turns calls into events.
+
+    Args:
+        spool: where events go.
+        encoder: bounds and masks values.
+        sampler: decides where a trace begins; `None` keeps all.
+        keep_errors: traces that the sampler left out are held back and kept when a call in them fails.
+        capture_content: without it inputs, outputs, messages, prompt variables and error messages are not kept.
+        run: id of the run of calls that are in no other.
+        mirror: SDK spans beside ours in the user's `TracerProvider`.
+        after: called with each recorded call when it has ended.
+    """
+
+    spool: Sink
+    encoder: Encoder = field(default_factory=Encoder)
+    sampler: Sampler | None = None
+    keep_errors: bool = False
+    capture_content: bool = True
+    run: str | None = None
+    mirror: Mirror | None = None
+    after: Callable[[CallSpan, bytes], None] | None = None
+    record_env: bool = True
+    variable: ContextVar[Context] = variable
+    _heads: dict[Spec, tuple[bytes, dict[str, Any], bytes]] = field(default_factory=dict)
+    _open_runs: list[str] = field(default_factory=list)
+
+    # A call begins
+
+    def begin(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> CallSpan | None:
+        """Record that a call begins and make it current; `None` where that failed or nothing is to be recorded."""
+        try:
+            return self._begin(spec, args, kwargs)
+        except Exception as exc:
+            failures.note("the start of a call", exc)
+            return None
+
+    def _begin(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> CallSpan | None:
+        context = variable.get()
+        start_ns = time.time_ns()
+        parent = context.get(SPAN_KEY)
+        trace_id = parent_id = None
+        if type(parent) is CallSpan:
+            if parent.sink is None and self.mirror is None:
+                return None  # sampled out, and so is what is inside
+            trace_id, parent_id = parent.trace_id, parent.span_id
+        elif isinstance(parent, Span) and (outside := parent.get_span_context()).is_valid:
+            trace_id, parent_id = f"{outside.trace_id:032x}", f"{outside.span_id:016x}"
+        sdk, fresh = None, f"{random_bits(192):048x}"
+        if self.mirror is not None and (sdk := self.mirror.start(spec, start_ns)) is not None:
+            ids = sdk.get_span_context()
+            trace_id, span_id = f"{ids.trace_id:032x}", f"{ids.span_id:016x}"
+        else:
+            span_id = fresh[32:]
+        scope: Scope | None = context.get(SCOPE_KEY)  # type: ignore[assignment]
+        outer = context.get(CALL_KEY)
+        trace_id = trace_id or fresh[:32]
+        within = type(outer) is CallSpan and outer.trace_id == trace_id
+        sink = outer.sink if within else self._sink(spec, trace_id, scope)  # type: ignore[attr-defined]
+        call = CallSpan(self, spec, trace_id, span_id, sink, start_ns, sdk)
+        if type(sink) is Tail:
+            sink.enter()
+        if sink is not None:
+            parent = f',"parent_id":"{parent_id}"' if parent_id else ""
+            call.ids = f'"span_id":"{span_id}","trace_id":"{trace_id}"'.encode()
+            head = b'{"event":"start",%b%b,"start_ns":%d' % (call.ids, parent.encode(), start_ns)
+            self._write_start(call, head, scope, context.get(RUN_KEY) or self._run(), args, kwargs)
+        call.context = Context({**context, SPAN_KEY: sdk or call, CALL_KEY: call})
+        call.token = variable.set(call.context)
+        call.clock = time.perf_counter_ns()
+        return call
+
+    def _run(self) -> str | None:
+        return self._open_runs[0] if len(self._open_runs) == 1 else self.run
+
+    @contextlib.contextmanager
+    def default_run(self, run: str) -> Iterator[None]:
+        """Let calls in no run belong to this one while no other is open."""
+        self._open_runs.append(run)
+        try:
+            yield
+        finally:
+            self._open_runs.remove(run)
+
+    def _sink(self, spec: Spec, trace_id: str, scope: Scope | None) -> Sink | None:
+        """Return where a new trace's events go."""
+        if self.sampler is None:
+            return self.spool
+        session, user = (scope.session, scope.user) if scope else (None, None)
+        try:
+            keep = self.sampler(TraceStart(trace_id, spec.name, spec.kind, spec.tags, session, user))
+        except Exception as exc:
+            failures.note("the sampling function", exc)
+            keep = True
+        if keep:
+            return self.spool
+        return Tail(self.spool) if self.keep_errors else None
+
+    def _write_start(
+        self,
+        call: CallSpan,
+        event: bytes,
+        scope: Scope | None,
+        run: Any,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> None:
+        spec, extra, bodies = call.spec, {}, None
+        head, told, told_json = self._heads.get(spec) or self._head(spec)
+        if scope is not None:
+            extra = self._scope_fields(call, scope)
+        if run:
+            event += b',"run":"%b"' % run.encode()
+        arguments = self._bind(spec, args, kwargs)
+        if spec.asks_model:
+            extra |= semconv.request_fields(arguments)
+        if self.capture_content:
+            if prompts.recent or spec.prompt is not None:
+                extra |= prompts.fields(arguments, spec.prompt)
+            if spec.capture_input:
+                data, bodies = self.encoder.encode_arguments(arguments)
+                event += b',"input":' + data
+        event += head + (b"," + self.encoder.encode({**told, **extra})[1:-1] if extra else told_json)
+        call.sink.write(event, bodies)  # type: ignore[union-attr]
+        if self.after is not None:
+            call.start_event = event
+
+    def _bind(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        try:
+            return spec.bind(*args, **kwargs)
+        except TypeError:  # the traced function is about to say so itself
+            return {"args": args, "kwargs": kwargs}
+
+    def _head(self, spec: Spec) -> tuple[bytes, dict[str, Any], bytes]:
+        """Return what every call of a function says alike: fixed JSON, and fields that a call may override, also as JSON."""
+        fixed = {"name": spec.name, "kind": spec.kind} | ({"code": spec.code} if spec.code else {})
+        told = {
+            k: v for k, v in (("model", spec.model), ("tags", spec.tags), ("metadata", spec.metadata)) if v
+        }
+        told_json = b"," + self.encoder.encode(told)[1:-1] if told else b""
+        head = self._heads[spec] = (b"," + orjson.dumps(fixed)[1:-1], told, told_json)
+        return head
+
+    def _scope_fields(self, call: CallSpan, scope: Scope) -> dict[str, Any]:
+        fields: dict[str, Any] = {"session": scope.session}
+        if scope.user is not None:
+            fields["user"] = scope.user
+        if scope.tags:
+            fields["tags"] = call.tags = tuple(dict.fromkeys((*call.tags, *scope.tags)))
+        if scope.metadata:
+            fields["metadata"] = call.metadata = {**call.metadata, **dict(scope.metadata)}
+        return fields
+
+    # A call ends
+
+    def finish(self, call: CallSpan, output: Any, *, status: str = "ok") -> None:
+        """Record that a call returned."""
+        end_ns = self._leave(call)
+        if call.sink is None and call.sdk is None:
+            return
+        try:
+            self._write_end(call, end_ns, status, output, None)
+        except Exception as exc:
+            failures.note("the end of a call", exc)
+
+    def fail(self, call: CallSpan, error: BaseException, output: Any = None) -> None:
+        """Record that a call raised; the caller raises it again."""
+        end_ns = self._leave(call)
+        if call.sink is None and call.sdk is None:
+            return
+        try:
+            cancelled = isinstance(error, (CancelledError, GeneratorExit))
+            told = (
+                None if isinstance(error, GeneratorExit) else self._error(error)
+            )  # the consumer stopped: no error
+            self._write_end(call, end_ns, "cancelled" if cancelled else "error", output, told)
+        except Exception as exc:
+            failures.note("the end of a call", exc)
+
+    def _leave(self, call: CallSpan) -> int:
+        end_ns = call.start_ns + time.perf_counter_ns() - call.clock
+        call.open = False
+        self.restore(call)
+        return end_ns
+
+    def restore(self, call: CallSpan) -> None:
+        """Make the call's surroundings current again, if the call is."""
+        if (token := call.token) is not None:
+            call.token = None
+            restore(token)
+
+    def _error(self, error: BaseException) -> dict[str, Any]:
+        cls = type(error)
+        name = f"{cls.__module__}.{cls.__qualname__}".removeprefix("builtins.")
+        if not self.capture_content:
+            return {"type": name}
+        import traceback
+
+        told = traceback.format_exception(error, limit=-20)
+        return {"type": name, "message": str(error), "traceback": "".join(told)}
+
+    def _write_end(
+        self, call: CallSpan, end_ns: int, status: str, output: Any, error: dict[str, Any] | None
+    ) -> None:
+        fields = call.fields or {}
+        if not isinstance(output, _SCALARS) and (found := semconv.response_fields(output)):
+            fields = {**found, **fields}
+        if call.sdk is not None and self.mirror is not None:
+            call.attributes = self.mirror.attributes_of_others(call)
+        if call.attributes:
+            fields = self._with_attributes(call, fields)
+        if "output" in fields:
+            output = fields.pop("output")
+        data = None
+        if output is not None and self.capture_content and call.spec.capture_output:
+            data = self.encoder.encode(output)
+        if error is not None:
+            fields = {**fields, "error": error}
+        elif "error" in fields:
+            status = "error"
+        if type(usage := fields.get("usage")) is not dict and usage is not None:
+            fields = {**fields, "usage": semconv.usage(usage)}
+        self._emit_end(call, end_ns, status, data, self._permitted(fields))
+
+    def _emit_end(
+        self, call: CallSpan, end_ns: int, status: str, output: bytes | None, fields: dict[str, Any]
+    ) -> None:
+        event = b'{"event":"end",%b,"end_ns":%d,"status":"%b"' % (call.ids, end_ns, status.encode())
+        if output is not None:
+            event += b',"output":' + output
+        if fields:
+            event += b"," + self.encoder.encode(fields)[1:-1]
+        if call.sdk is not None and self.mirror is not None:
+            self.mirror.end(call, event + b"}")
+        if call.sink is None:
+            return
+        call.sink.write(event, sync=True)
+        if type(call.sink) is Tail:
+            call.sink.leave(failed=status != "ok")
+        if self.after is not None:
+            self.after(call, event)
+
+    def _permitted(self, fields: dict[str, Any]) -> dict[str, Any]:
+        if self.capture_content:
+            return fields
+        kept = {k: v for k, v in fields.items() if k not in ("input", "messages_out", "prompt")}
+        if "error" in kept:
+            kept["error"] = {"type": kept["error"].get("type", "error")}
+        return kept
+
+    def _with_attributes(self, call: CallSpan, fields: dict[str, Any]) -> dict[str, Any]:
+        """Add what OpenTelemetry attributes say that other code set on our span while it was current."""
+        found = semconv.call_fields(call.spec.name, call.attributes or {})
+        metadata = {**found.get("metadata", {}), **call.metadata}
+        told = {
+            k: v
+            for k, v in found.items()
+            if k in ("model", "provider", "params", "usage", "session", "user", "cost_usd")
+        }
+        return {**told, **fields, "metadata": metadata}
+
+    # Everything else that is an event
+
+    def write_whole(
+        self, sink: Sink, start: dict[str, Any], end: dict[str, Any], fields: dict[str, Any]
+    ) -> None:
+        """Write a call that is over already: a span of another library, normalised by `semconv.call_fields`."""
+        fields = dict(fields)
+        found = (fields.pop("messages_in", ()), fields.pop("messages_out", ()))
+        asked, answered = self.encoder.plain(found)
+        if not self.capture_content:
+            asked = answered = []
+            fields = {k: v for k, v in self._permitted(fields).items() if k != "output"}
+            fields["metadata"] = without_content(fields.get("metadata") or {})
+        if "input" in fields:
+            given = fields.pop("input")
+            cut = asked and given == {"messages": found[0]}
+            start["input"] = {"messages": {"$messages": [0, len(asked)]}} if cut else given
+        sink.write(self.encoder.encode(start)[:-1], asked)
+        sink.write(self.encoder.encode({**end, **fields})[:-1], answered, field=b"messages_out", sync=True)
+
+    def event(self, fields: dict[str, Any]) -> bool:
+        """Append an event of another kind (`run`, `score`, `prompt`, `attribution`); return whether it is kept."""
+        return self.spool.write(self.encoder.encode(fields)[:-1])

@@ -1,0 +1,110 @@
+"""Runs: one execution of an experiment, with what it ran on."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from llm_trace.capture import failures, slots
+from llm_trace.capture.context import RUN_KEY, attached
+from llm_trace.capture.ids import new_id
+
+if TYPE_CHECKING:
+    from llm_trace.capture.recorder import Recorder
+    from llm_trace.record import Run
+
+
+def environment() -> dict[str, Any]:
+    """Return Python, platform, packages and git state, as `record.Environment` takes them."""
+    told: dict[str, Any] = {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": _packages(),
+    }
+    commit = _git("rev-parse", "HEAD")
+    if commit is not None:
+        told |= {
+            "git_commit": commit,
+            "git_dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
+        }
+    return told
+
+
+@functools.cache
+def _packages() -> dict[str, str]:
+    from importlib import metadata
+
+    found = ((d.metadata["Name"], d.version) for d in metadata.distributions())
+    return dict(sorted((name, version) for name, version in found if name))
+
+
+def _git(*arguments: str) -> str | None:
+    where = os.path.dirname(os.path.abspath(getattr(sys.modules.get("__main__"), "__file__", None) or "x"))
+    try:
+        done = subprocess.run(
+            ["git", "-C", where, *arguments], capture_output=True, text=True, timeout=5, check=False
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def begin_run(recorder: Recorder, name: str, *, record_env: bool, **fields: Any) -> dict[str, Any]:
+    """Write that a run begins and return its event."""
+    event: dict[str, Any] = {
+        "event": "run",
+        "id": new_id(),
+        "name": name,
+        "start_ns": time.time_ns(),
+        **fields,
+    }
+    if record_env:
+        event["environment"] = environment()
+        seed = (fields.get("config") or {}).get("seed")
+        if isinstance(seed, int):
+            event["environment"]["seed"] = seed
+    recorder.event(event)
+    return event
+
+
+@contextlib.contextmanager
+def start_run(
+    name: str, config: dict[str, Any] | None = None, tags: tuple[str, ...] | list[str] = ()
+) -> Iterator[Run]:
+    """Begin a run; every call inside the block belongs to it, in whatever thread or task it runs.
+
+    Calls in threads that do not carry this context belong to the run too, as long as it is the only one that is open.
+
+    Args:
+        name: name of the experiment or prompt iteration; runs may share it.
+        config: parameters of the run, as JSON; `seed` is kept in its environment as well.
+        tags: labels.
+    """
+    from llm_trace.record import Run
+
+    recorder = slots.recorder or slots.boot()
+    fields: dict[str, Any] = {"config": dict(config or {}), "tags": list(tags)}
+    if recorder is None:
+        yield Run(id="0" * 16, name=name, start_ns=time.time_ns(), **fields)
+        return
+    event = begin_run(recorder, name, record_env=recorder.record_env, **fields)
+    with attached(**{RUN_KEY: event["id"]}), recorder.default_run(event["id"]):
+        try:
+            yield Run.model_validate({k: v for k, v in event.items() if k != "event"})
+        finally:
+            end_run(recorder, event["id"])
+
+
+def end_run(recorder: Recorder, run: str) -> None:
+    """Write that a run has ended."""
+    try:
+        recorder.event({"event": "run", "id": run, "end_ns": time.time_ns()})
+    except Exception as exc:
+        failures.note("the end of a run", exc)

@@ -1,0 +1,142 @@
+"""Calls that are not functions, and additions to the call that is running."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from llm_trace.capture import failures, slots
+from llm_trace.capture.callspan import FIELDS, CallSpan
+from llm_trace.capture.context import current_call
+from llm_trace.capture.ids import new_id
+from llm_trace.capture.spec import Spec
+
+if TYPE_CHECKING:
+    from llm_trace.record import Call, Kind, ScoreSource
+
+
+class span:  # noqa: N801  # reads as a function: `with span("retrieve") as s`
+    """Record a block of code as a call; `with` and `async with`.
+
+    The handle's `set(output=…, usage=…, …)` adds what is known later; `span_id` and `trace_id` name the call (empty
+    strings where nothing is recorded).
+
+    Args:
+        name: name of the call.
+        kind: as in `trace`.
+        fields: `input`, `output`, `model`, `usage`, `params`, `tags`, `metadata`, `session`, `user`, `provider`, `cost_usd` …
+    """
+
+    def __init__(self, name: str, kind: Kind = "chain", **fields: Any) -> None:
+        tags = tuple(fields.pop("tags", ()))
+        metadata = dict(fields.pop("metadata", None) or {})
+        self._spec = Spec(
+            name,
+            kind,
+            model=fields.pop("model", None),
+            tags=tags,
+            metadata=metadata,
+            capture_input="input" in fields,
+        )
+        self._input = fields.pop("input", None)
+        self._fields = fields
+        self._call: CallSpan | None = None
+
+    @property
+    def span_id(self) -> str:
+        """Id of the call, 16 hex digits."""
+        return self._call.span_id if self._call is not None else ""
+
+    @property
+    def trace_id(self) -> str:
+        """Id of the trace, 32 hex digits."""
+        return self._call.trace_id if self._call is not None else ""
+
+    def set(self, **fields: Any) -> None:
+        """Set fields of the call, as `update_current_call` does."""
+        if self._call is not None:
+            self._call.set(**fields)
+
+    def __enter__(self) -> Self:
+        recorder = slots.recorder or slots.boot()
+        if recorder is None:
+            return self
+        given = self._input
+        self._spec.bind = lambda: given if isinstance(given, dict) else {"input": given}
+        self._call = recorder.begin(self._spec, (), {})
+        if self._fields:
+            self.set(**self._fields)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        call = self._call
+        if call is None:
+            return
+        if error is None:
+            call.recorder.finish(call, None)
+        else:
+            call.recorder.fail(call, error)
+
+    async def __aenter__(self) -> Self:
+        return self.__enter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.__exit__(kind, error, trace)
+
+
+def update_current_call(**fields: Any) -> None:
+    """Set fields of the call that is running: `model`, `provider`, `params`, `output`, `usage`, `cost_usd`, `metadata`, `tags` …
+
+    Tags add up, metadata keys are merged, everything else is replaced. Does nothing where no call is running.
+    """
+    call = current_call()
+    if call is not None:
+        call.set(**fields)
+
+
+def log_score(
+    name: str,
+    value: float | bool | str,
+    *,
+    call: Call | CallSpan | span | str | None = None,
+    comment: str | None = None,
+    source: ScoreSource = "code",
+) -> None:
+    """Record a feedback or metric value on a call.
+
+    Args:
+        name: name of the metric.
+        value: a number, a yes or no, or a label.
+        call: a `Call`, a span or a `span_id`; the call that is running where not given.
+        comment: why.
+        source: who says so: `human`, `code` or `model`.
+    """
+    recorder = slots.recorder or slots.boot()
+    target = call if call is not None else current_call()
+    span_id = target if isinstance(target, str) else getattr(target, "span_id", None)
+    if recorder is None:
+        return
+    if not span_id:
+        failures.note("log_score", LookupError("no call is running and none was given"))
+        return
+    try:
+        item = getattr(value, "item", None)  # numpy and torch scalars
+        event = {
+            "event": "score",
+            "id": new_id(),
+            "span_id": span_id,
+            "name": name,
+            "value": item() if item else value,
+        }
+        event |= {"source": source, "time_ns": time.time_ns()} | ({"comment": comment} if comment else {})
+        recorder.event(event)
+    except Exception as exc:
+        failures.note("log_score", exc)
+
+
+__all__ = ["FIELDS", "log_score", "span", "update_current_call"]

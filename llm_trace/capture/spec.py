@@ -1,0 +1,97 @@
+"""What is known of a traced function before it is called."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from llm_trace import semconv
+from llm_trace.capture.binding import Binder, binder
+
+
+def nothing(*_: Any, **__: Any) -> dict[str, Any]:
+    """Bind no arguments."""
+    return {}
+
+
+@dataclass(eq=False)
+class Spec:
+    """Options of one traced function, worked out once."""
+
+    name: str
+    kind: str = "chain"
+    model: str | None = None
+    prompt: Any = None
+    tags: tuple[str, ...] = ()
+    metadata: dict[str, Any] = field(default_factory=dict)
+    capture_input: bool = True
+    capture_output: bool = True
+    output_reducer: Callable[[list[Any]], Any] | None = None
+    attribution: Any = None
+    bind: Binder = nothing
+    code: dict[str, Any] | None = None
+    asks_model: bool = False
+    """Arguments may name the model and its parameters."""
+
+
+_MODEL_KINDS = {"llm", "embedding", "reranker"}
+
+
+def function_name(fn: Callable[..., Any]) -> str:
+    """Return the qualified name after the last `<locals>.`; the class's name for an object that is called."""
+    fn = inspect.unwrap(fn)
+    while isinstance(fn, functools.partial):
+        fn = fn.func
+    name = getattr(fn, "__qualname__", None) or getattr(fn, "__name__", None) or type(fn).__qualname__
+    return str(name).rpartition("<locals>.")[2]
+
+
+def spec_for(fn: Callable[..., Any], options: dict[str, Any]) -> Spec:
+    """Return the spec of a function, from `trace`'s options."""
+    names = _parameter_names(fn)
+    is_method = names[:1] in (["self"], ["cls"]) and "." in function_name(fn)
+    kind = options["kind"]
+    return Spec(
+        name=options["name"] or function_name(fn),
+        kind=kind,
+        model=options["model"],
+        prompt=options["prompt"],
+        tags=tuple(options["tags"]),
+        metadata=dict(options["metadata"] or {}),
+        capture_input=options["capture_input"],
+        capture_output=options["capture_output"],
+        output_reducer=options["output_reducer"],
+        attribution=options["attribution"],
+        bind=binder(fn, is_method=is_method),
+        code=_code(fn),
+        asks_model="model" in names or (kind in _MODEL_KINDS and _has_parameters(fn, names)),
+    )
+
+
+def _has_parameters(fn: Callable[..., Any], names: list[str]) -> bool:
+    """Return whether arguments of this function can say something about the request, to a model, that they make up."""
+    if not names:
+        return True
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in inspect.signature(fn).parameters.values())
+    return takes_any or bool(semconv.request_fields({name: {"temperature": 1} for name in names}))
+
+
+def _parameter_names(fn: Callable[..., Any]) -> list[str]:
+    try:
+        return list(inspect.signature(fn).parameters)
+    except (TypeError, ValueError):
+        return []
+
+
+def _code(fn: Callable[..., Any]) -> dict[str, Any] | None:
+    fn = inspect.unwrap(fn)
+    module, name = getattr(fn, "__module__", None), getattr(fn, "__qualname__", None)
+    if not module or not name:
+        return None
+    where = getattr(fn, "__code__", None)
+    return {"function": f"{module}:{name}"} | (
+        {"file": where.co_filename, "line": where.co_firstlineno} if where else {}
+    )

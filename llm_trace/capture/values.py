@@ -1,0 +1,377 @@
+"""Turn any Python value into bounded, honest JSON; the common case in one pass of a C encoder.
+
+JSON-like data is kept as data. Everything else becomes `{"__type__": …}` with what can be said of it; whatever was cut
+carries `truncated`. Nothing here raises for a value that cannot be represented.
+"""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+if TYPE_CHECKING:
+    from llm_trace.capture.redaction import Redactor
+
+_OPTIONS = orjson.OPT_PASSTHROUGH_DATACLASS
+_SMALL_ARRAY = 64
+_SMALL_BYTES = 4096
+_MAX_DEPTH = 60
+_MAX_ITEMS = 100_000
+REDACTION_FAILED = "[redaction failed]"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much of a value is kept."""
+
+    string: int = 1_000_000
+    """Bytes per string."""
+    event: int = 8_000_000
+    """Bytes per event."""
+
+
+def describe(value: Any) -> Any:
+    """Return a non-JSON value as JSON types, one level deep (what is inside may need `describe` again).
+
+    Raises:
+        Exception: the value's own methods failed; `plain` and `encode` turn that into a stated failure.
+    """
+    cls = type(value)
+    name = f"{cls.__module__}.{cls.__qualname__}".removeprefix("builtins.")
+    for wanted, form in _FORMS:
+        if isinstance(value, wanted):
+            return form(name, value)
+    if callable(dump := getattr(cls, "model_dump", None)):  # pydantic 2
+        return {"__type__": name, **dump(value, warnings=False)}
+    if (fields := getattr(cls, "__dataclass_fields__", None)) or (fields := _attrs_names(cls)):
+        return {"__type__": name, **{f: getattr(value, f) for f in fields}}
+    if hasattr(cls, "shape") and hasattr(cls, "dtype"):
+        return _array(name, value)
+    if cls.__module__.startswith("PIL."):
+        return {"__type__": name, "size": list(value.size), "mode": value.mode, "truncated": True}
+    return {"__type__": name, "repr": _shorten(repr(value), 500)}
+
+
+def _attrs_names(cls: type) -> list[str]:
+    return [a.name for a in getattr(cls, "__attrs_attrs__", ())]
+
+
+def _mapping(name: str, value: Mapping[Any, Any]) -> Any:
+    return dict(value.items())
+
+
+def _named_or_plain_tuple(name: str, value: tuple[Any, ...]) -> Any:
+    fields = getattr(value, "_fields", None)
+    return {"__type__": name, **dict(zip(fields, value, strict=False))} if fields else list(value)
+
+
+def _set(name: str, value: set[Any] | frozenset[Any]) -> Any:
+    try:
+        items = sorted(value)
+    except TypeError:
+        items = sorted(value, key=repr)
+    return {"__type__": name, "items": items}
+
+
+def _bytes(name: str, value: bytes | bytearray | memoryview) -> Any:
+    data = bytes(value[:_SMALL_BYTES])
+    form: dict[str, Any] = {"__type__": name, "length": len(value), "base64": base64.b64encode(data).decode()}
+    return form if len(data) == len(value) else form | {"truncated": True}
+
+
+def _array(name: str, value: Any) -> Any:
+    if not value.shape:
+        return value.item()
+    form: dict[str, Any] = {
+        "__type__": name,
+        "shape": [int(n) for n in value.shape],
+        "dtype": str(value.dtype),
+    }
+    if (device := str(getattr(value, "device", "cpu"))) != "cpu":
+        form["device"] = device
+    if math.prod(form["shape"]) <= _SMALL_ARRAY:
+        return form | {"values": value.tolist()}
+    return form | {"truncated": True}
+
+
+def _enum(name: str, value: Any) -> Any:
+    return value.value
+
+
+def _forms() -> list[tuple[Any, Any]]:
+    import enum
+    import os
+    import types
+
+    functions = (types.FunctionType, types.BuiltinFunctionType, types.MethodType, type)
+    return [
+        (enum.Enum, _enum),
+        (str, lambda _, v: str.__str__(v)),
+        (int, lambda _, v: int(v)),
+        (float, lambda _, v: float(v)),
+        (Mapping, _mapping),
+        (tuple, _named_or_plain_tuple),
+        (list, lambda _, v: list(v)),
+        ((set, frozenset), _set),
+        ((bytes, bytearray, memoryview), _bytes),
+        (os.PathLike, lambda n, v: {"__type__": n, "path": os.fspath(v)}),
+        (BaseException, lambda n, v: {"__type__": n, "message": str(v)}),
+        (complex, lambda n, v: {"__type__": n, "value": [v.real, v.imag]}),
+        (functions, lambda n, v: {"__type__": n, "name": f"{v.__module__}:{v.__qualname__}"}),
+    ]
+
+
+_FORMS = _forms()
+
+
+def _shorten(text: str, limit: int) -> str:
+    return text if len(text) <= limit else text[:limit] + "…"
+
+
+def _undescribable(value: Any, exc: BaseException) -> dict[str, Any]:
+    return {"__type__": type(value).__qualname__, "unrepresentable": type(exc).__name__}
+
+
+def _default(value: Any) -> Any:
+    try:
+        return describe(value)
+    except Exception as exc:
+        return _undescribable(value, exc)
+
+
+class Encoder:
+    """Encodes values within `limits`, masked by `redact`."""
+
+    def __init__(self, redact: Redactor | None = None, limits: Limits = Limits()) -> None:
+        self.redact = redact
+        self.limits = limits
+
+    def encode(self, value: Any) -> bytes:
+        """Return the JSON of a value; bounded, masked, never an exception."""
+        if self.redact is None and not self._is_large(value):
+            try:
+                data = orjson.dumps(value, _default, _OPTIONS)
+            except (TypeError, RecursionError):  # keys, big integers, lone surrogates, cycles
+                return self.dump(self.plain(value))
+            if len(data) <= self.limits.string and not (b"null" in data and _has_nonfinite(value)):
+                return data
+        return self.dump(self.plain(value))
+
+    def encode_arguments(self, arguments: dict[str, Any]) -> tuple[bytes, list[Any] | None]:
+        """Return the JSON of a call's arguments and, apart, the messages of the lists of messages in them.
+
+        Where a list was cut out its place holds `{"$messages": [a, b]}` (docs/spool-format.md).
+        """
+        if self.redact is not None:
+            arguments = self.plain(arguments)
+        messages: list[Any] = []
+        cut = _cut_messages(arguments, messages, depth=2)
+        encode = self.encode if self.redact is None else self.dump
+        data = encode(cut)
+        if messages and data.count(b'"$messages"') != _count_cuts(cut):  # the user's own data has such a key
+            return encode(arguments), None
+        return data, messages or None
+
+    def encode_bodies(self, bodies: list[Any]) -> bytes:
+        """Return the JSON of numbered messages (already masked), each bounded by itself."""
+        try:
+            data = orjson.dumps(bodies, _default, _OPTIONS)
+            if len(data) <= self.limits.string:
+                return data
+        except (TypeError, RecursionError):
+            pass
+        share = Limits(self.limits.string, max(self.limits.event // max(len(bodies), 1), 1000))
+        return orjson.dumps([_Walk(None, share).value(body, 0) for body in bodies])
+
+    def dump(self, plain: Any) -> bytes:
+        """Return the JSON of what `plain` returned."""
+        try:
+            return orjson.dumps(plain, _default, _OPTIONS)
+        except (TypeError, RecursionError) as exc:
+            return orjson.dumps({"__type__": type(plain).__qualname__, "unrepresentable": str(exc)})
+
+    def plain(self, value: Any) -> Any:
+        """Return the value as JSON types within the limits, every string redacted once."""
+        return _Walk(self.redact, self.limits).value(value, 0)
+
+    def unmasked(self, value: Any) -> Any:
+        """Return the value as JSON types, not redacted yet: for what is put together before it is encoded."""
+        return _Walk(None, self.limits).value(value, 0)
+
+    def _is_large(self, value: Any) -> bool:
+        """Return whether encoding at full length may be expensive; looks one level deep only."""
+        cls = type(value)
+        if cls is str:
+            return len(value) > self.limits.string
+        if cls is dict:
+            for item in value.values():
+                if (type(item) is str or type(item) is list) and len(item) > _MAX_ITEMS:
+                    return True
+            return len(value) > _MAX_ITEMS
+        return cls is list and len(value) > _MAX_ITEMS
+
+
+class _Walk:
+    """One pass over a value in Python: redacts, cuts, breaks cycles."""
+
+    def __init__(self, redact: Redactor | None, limits: Limits) -> None:
+        self.redact = redact
+        self.masks_key = getattr(redact, "masks_key", None)
+        self.mask = getattr(redact, "mask", "[redacted]")
+        self.limits = limits
+        self.left = limits.event // 2  # an event holds an input or an output, and JSON escapes take room
+        self.parents: set[int] = set()
+
+    def value(self, value: Any, depth: int) -> Any:
+        if value is None or value is True or value is False:
+            return value
+        if isinstance(value, str):
+            return self.text(value)
+        cls = type(value)
+        if cls is int:
+            return value if -(1 << 63) <= value < (1 << 64) else {"__type__": "int", "value": _digits(value)}
+        if cls is float:
+            return value if math.isfinite(value) else {"__type__": "float", "value": str(value)}
+        if depth > _MAX_DEPTH or self.left <= 0:
+            return {"__type__": cls.__qualname__, "truncated": True}
+        if id(value) in self.parents:
+            return {"__type__": cls.__qualname__, "cycle": True}
+        self.parents.add(id(value))
+        try:
+            return self.container(value, depth)
+        except Exception as exc:
+            return _undescribable(value, exc)
+        finally:
+            self.parents.discard(id(value))
+
+    def container(self, value: Any, depth: int) -> Any:
+        if type(value) is dict:
+            return self.mapping(value, depth)
+        if type(value) in (list, tuple):
+            return self.items(value, depth)
+        if self.redact is not None and isinstance(
+            value, (bytes, bytearray, memoryview)
+        ):  # base64 would hide a secret
+            text = bytes(value[:_SMALL_BYTES]).decode("utf-8", "replace")
+            return self.mapping({"__type__": type(value).__name__, "length": len(value), "text": text}, depth)
+        return self.value(describe(value), depth + 1)
+
+    def mapping(self, value: dict[Any, Any], depth: int) -> dict[str, Any]:
+        out: dict[str, Any] = {}
+        for number, (key, item) in enumerate(islice(value.items(), _MAX_ITEMS)):
+            if self.left <= 0:
+                return out | {"__type__": "dict", "truncated": len(value) - number}
+            name = _key(key)
+            if name in out:
+                name = f"{name} ({type(key).__name__})"
+            masked = self.masks_key is not None and item is not None and self.masks_key(name)
+            kept = self.redacted(name)
+            self.left -= len(kept) + 6
+            out[kept] = self.mask if masked else self.value(item, depth + 1)
+        return (
+            out
+            if len(value) <= _MAX_ITEMS
+            else out | {"__type__": "dict", "truncated": len(value) - _MAX_ITEMS}
+        )
+
+    def items(self, value: Sequence[Any], depth: int) -> list[Any]:
+        out: list[Any] = []
+        for number, item in enumerate(islice(value, _MAX_ITEMS)):
+            if self.left <= 0:
+                return [*out, {"__type__": "list", "truncated": len(value) - number}]
+            self.left -= 2
+            out.append(self.value(item, depth + 1))
+        return (
+            out
+            if len(value) <= _MAX_ITEMS
+            else [*out, {"__type__": "list", "truncated": len(value) - _MAX_ITEMS}]
+        )
+
+    def text(self, value: str) -> Any:
+        text = self.redacted(str.__str__(value))
+        limit = max(min(self.limits.string, self.left), 0)
+        try:
+            size = len(text) if text.isascii() else len(text.encode())
+        except UnicodeEncodeError:  # lone surrogates are no UTF-8
+            kept = text[:limit].encode("utf-8", "backslashreplace").decode()
+            self.left -= len(kept)
+            return {"__type__": "str", "encoding": "backslashreplace", "value": kept}
+        self.left -= min(size, limit) + 3
+        if size <= limit:
+            return text
+        kept = text.encode()[:limit].decode("utf-8", "ignore")
+        return {"__type__": "str", "truncated": len(text), "value": kept}
+
+    def redacted(self, text: str) -> str:
+        if self.redact is None:
+            return text
+        try:
+            masked = self.redact(text)
+        except Exception:
+            return REDACTION_FAILED
+        return masked if isinstance(masked, str) else REDACTION_FAILED
+
+
+def _key(key: Any) -> str:
+    if isinstance(key, str):
+        return str.__str__(key)
+    if key is None or isinstance(key, (bool, int, float)):
+        return str(key)
+    try:
+        return _shorten(repr(key), 200)
+    except Exception:
+        return type(key).__qualname__
+
+
+def _digits(value: int) -> str:
+    try:
+        return str(value)
+    except ValueError:  # longer than sys.get_int_max_str_digits()
+        return hex(value)[:1000]
+
+
+def _cut_messages(values: dict[str, Any], messages: list[Any], depth: int) -> dict[str, Any]:
+    """Return the arguments with lists of messages replaced by references, and add those to `messages`."""
+    out = values
+    for key, value in values.items():
+        cls = type(value)
+        if (cls is list or cls is tuple) and value and _is_message(value[0]) and all(map(_is_message, value)):
+            start = len(messages)
+            messages.extend(value)
+            new: Any = {"$messages": [start, len(messages)]}
+        elif cls is dict and depth > 1 and len(value) < 50:
+            new = _cut_messages(value, messages, depth - 1)
+            if new is value:
+                continue
+        else:
+            continue
+        out = {**out, key: new}
+    return out
+
+
+def _is_message(value: Any) -> bool:
+    if type(value) is dict:
+        return type(value.get("role")) is str
+    return not isinstance(value, (str, int, float, type(None))) and type(getattr(value, "role", None)) is str
+
+
+def _count_cuts(value: Any) -> int:
+    if type(value) is not dict:
+        return 0
+    return 1 if value.keys() == {"$messages"} else sum(map(_count_cuts, value.values()))
+
+
+def _has_nonfinite(value: Any, depth: int = 0) -> bool:
+    if type(value) is float:
+        return not math.isfinite(value)
+    if depth > 20:
+        return False
+    if type(value) is dict:
+        return any(_has_nonfinite(v, depth + 1) for v in value.values())
+    return type(value) in (list, tuple) and any(_has_nonfinite(v, depth + 1) for v in value)

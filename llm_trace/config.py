@@ -1,0 +1,393 @@
+"""`configure`, `flush`, `shutdown`: the one place where capture, spool, attribution and exporters are put together."""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llm_trace.capture import failures, prompts, slots
+from llm_trace.capture.recorder import Recorder
+from llm_trace.capture.redaction import Redaction, redactor
+from llm_trace.capture.runs import begin_run, end_run
+from llm_trace.capture.sampling import Sample, Sampler, sampler
+from llm_trace.capture.values import Encoder, Limits
+from llm_trace.errors import ConfigurationError
+from llm_trace.spool.paths import spool_dir
+from llm_trace.spool.writer import Fsync, SpoolWriter
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import TracerProvider
+
+    from llm_trace.capture.callspan import CallSpan
+    from llm_trace.record import Run
+
+_ENVIRONMENT = {
+    "store": "LLM_TRACE_STORE",
+    "run": "LLM_TRACE_RUN",
+    "sample": "LLM_TRACE_SAMPLE",
+    "redact": "LLM_TRACE_REDACT",
+    "capture_content": "LLM_TRACE_CAPTURE_CONTENT",
+    "fsync": "LLM_TRACE_FSYNC",
+    "propagate_threads": "LLM_TRACE_PROPAGATE_THREADS",
+    "max_string": "LLM_TRACE_MAX_STRING",
+    "max_event": "LLM_TRACE_MAX_EVENT",
+}
+"""Environment variables that give defaults; the last two are byte limits of one string and one event."""
+
+_UNSET: Any = object()
+_lock = threading.RLock()
+
+
+@dataclass(frozen=True)
+class DestinationReport:
+    """What became of the events meant for one destination."""
+
+    delivered: int = 0
+    """In the destination for certain."""
+    pending: int = 0
+    """Safe in the spool, not delivered yet."""
+    rejected: int = 0
+    """Refused by the destination for good."""
+    dropped: int = 0
+    """Lost."""
+
+
+@dataclass(frozen=True)
+class FlushReport:
+    """What `flush` can say for certain: per destination, and about telemetry's own failures."""
+
+    destinations: Mapping[str, DestinationReport] = field(default_factory=dict)
+    reasons: Mapping[str, int] = field(default_factory=dict)
+    """Lost events and failures of telemetry itself, by reason."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything that was recorded is where it should be."""
+        return not self.reasons and all(
+            not (d.pending or d.rejected or d.dropped) for d in self.destinations.values()
+        )
+
+    def __str__(self) -> str:
+        lines = [
+            f"{name}: {d.delivered} delivered, {d.pending} pending, {d.rejected} rejected, {d.dropped} dropped"
+            for name, d in self.destinations.items()
+        ]
+        return "\n".join([*lines, *(f"{count} x {reason}" for reason, count in self.reasons.items())])
+
+
+@dataclass
+class Setup:
+    """What `configure` has put together, for `flush`, `shutdown` and `llm-trace doctor`."""
+
+    store: Path
+    spool: SpoolWriter
+    recorder: Recorder
+    settings: dict[str, Any]
+    undo: list[Callable[[], None]] = field(default_factory=list)
+    run: str | None = None
+
+
+current: Setup | None = None
+
+
+def configure(
+    store: str | os.PathLike[str] = _UNSET,
+    *,
+    run: str | Run | None = _UNSET,
+    exporters: tuple[Any, ...] | list[Any] = (),
+    attribution: Any = None,
+    redact: Any = _UNSET,
+    sample: float | Sampler = _UNSET,
+    capture_content: bool = _UNSET,
+    record_env: bool = True,
+    propagate_threads: bool = _UNSET,
+    fsync: Fsync | None = _UNSET,
+    tracer_provider: TracerProvider | None = None,
+) -> None:
+    """Begin recording traced calls; called again it first drains, then replaces.
+
+    What is not given comes from the environment (`LLM_TRACE_STORE`, `LLM_TRACE_RUN`, `LLM_TRACE_SAMPLE`, …), else from the
+    defaults shown. Worker processes started later record to the same store.
+
+    Args:
+        store: the DuckDB file, `llm_trace.duckdb`; calls go to the spool beside it, whoever reads the store ingests them.
+        run: name of the run that calls outside `start_run` belong to, or a `Run`.
+        exporters: further destinations.
+        attribution: an `AttributionPolicy`.
+        redact: masks every string before it is written: a function `str -> str`, `True` for the built-in patterns, names of
+            those (`api_key`, `email`, `card`, `phone`), regular expressions, or a `Redaction`.
+        sample: share of the traces to keep (1.0), a `Sample`, or a function of a `TraceStart`.
+        capture_content: `False` keeps names, times, tokens and errors' types, but no inputs, outputs or messages.
+        record_env: keep Python, platform, packages and git state with each run.
+        propagate_threads: threads and thread pools started from now on carry the current call.
+        fsync: `"call"` or `"interval"`: survive power loss too, not only the death of the process.
+        tracer_provider: mirror calls as spans in this OpenTelemetry provider; the global one where it is an SDK provider.
+
+    Raises:
+        ConfigurationError: a setting cannot work.
+    """
+    if exporters:
+        raise ConfigurationError(
+            f"exporters {list(exporters)!r} are not available in this version: leave them out, calls are kept in the store"
+        )
+    given = {
+        "store": store,
+        "run": run,
+        "redact": redact,
+        "sample": sample,
+        "capture_content": capture_content,
+    }
+    given |= {"propagate_threads": propagate_threads, "fsync": fsync}
+    settings = _settings(given)
+    with _lock:
+        shutdown()
+        _start(settings, attribution, record_env, tracer_provider)
+
+
+def configure_from_environment() -> None:
+    """Configure a worker from what its parent, or its deployment, put into the environment; never raises."""
+    try:
+        configure()
+    except Exception as exc:  # noqa: BLE001
+        failures.note("the configuration from the environment", exc)
+
+
+def _settings(given: dict[str, Any]) -> dict[str, Any]:
+    settings: dict[str, Any] = {
+        "store": "llm_trace.duckdb",
+        "run": None,
+        "redact": None,
+        "sample": 1.0,
+        "capture_content": True,
+        "propagate_threads": False,
+        "fsync": None,
+        "max_string": Limits.string,
+        "max_event": Limits.event,
+    }
+    for name, variable in _ENVIRONMENT.items():
+        if (text := os.environ.get(variable)) not in (None, ""):
+            settings[name] = _parse(name, variable, str(text), settings[name])
+    settings |= {name: value for name, value in given.items() if value is not _UNSET}
+    if settings["fsync"] not in (None, "call", "interval"):
+        raise ConfigurationError(f"fsync {settings['fsync']!r} is unknown; choose 'call', 'interval' or None")
+    settings["sample"] = sampler(settings["sample"])
+    settings["redact"] = redactor(settings["redact"])
+    return settings
+
+
+def _parse(name: str, variable: str, text: str, default: Any) -> Any:
+    try:
+        if name == "redact":
+            return _parse_redact(text)
+        if name == "sample":
+            return _parse_sample(text)
+        if isinstance(default, bool):
+            return {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}[
+                text.strip().lower()
+            ]
+        return int(text) if isinstance(default, int) else text
+    except (ValueError, KeyError) as exc:
+        raise ConfigurationError(
+            f"environment variable {variable}={text!r} cannot be understood as {name}"
+        ) from exc
+
+
+def _parse_redact(text: str) -> Any:
+    if text.startswith("{"):
+        return Redaction(**json.loads(text))
+    if text.strip().lower() in ("1", "true", "yes"):
+        return True
+    return (
+        False
+        if text.strip().lower() in ("0", "false", "no")
+        else tuple(filter(None, map(str.strip, text.split(","))))
+    )
+
+
+def _parse_sample(text: str) -> Sample:
+    ratio, _, errors = text.partition("+")
+    return Sample(float(ratio), keep_errors=errors == "errors")
+
+
+def _start(settings: dict[str, Any], attribution: Any, record_env: bool, provider: Any) -> None:
+    global current
+    store = Path(os.path.abspath(os.path.expanduser(settings["store"])))
+    encoder = Encoder(settings["redact"], Limits(settings["max_string"], settings["max_event"]))
+    spool = SpoolWriter(spool_dir(store), encode=encoder.encode_bodies, fsync=settings["fsync"])
+    recorder = Recorder(
+        spool,
+        encoder,
+        sampler=settings["sample"],
+        keep_errors=getattr(settings["sample"], "keep_errors", False),
+        capture_content=settings["capture_content"],
+        record_env=record_env,
+    )
+    setup = Setup(store, spool, recorder, settings)
+    setup.undo.append(_hand_down(settings, store))
+    _join_provider(setup, provider)
+    if settings["propagate_threads"]:
+        from llm_trace.capture.threads import propagate
+
+        setup.undo.append(propagate())
+    if attribution is not None:
+        recorder.after = _attribution(recorder, attribution)
+    slots.bootstrap = None
+    slots.recorder = recorder
+    current = setup
+    _begin_default_run(setup, settings["run"], record_env)
+    os.environ["LLM_TRACE_RUN"] = recorder.run or ""
+
+
+def _hand_down(settings: dict[str, Any], store: Path) -> Callable[[], None]:
+    """Give worker processes the same settings by environment; what cannot be said there makes them keep no content."""
+    told = {"LLM_TRACE_STORE": str(store), "LLM_TRACE_FSYNC": settings["fsync"] or ""}
+    redact, sample = settings["redact"], settings["sample"]
+    content = settings["capture_content"]
+    if (
+        type(redact) is Redaction
+        and all(isinstance(v, str) for v in redact.values or ())
+        and isinstance(redact.keys, (str, type(None)))
+    ):
+        told["LLM_TRACE_REDACT"] = json.dumps(
+            {"values": list(redact.values or ()), "keys": redact.keys, "mask": redact.mask}
+        )
+    else:
+        told["LLM_TRACE_REDACT"] = ""
+        content = (
+            content and redact is None
+        )  # a function does not travel: better no content than an unmasked secret
+    told["LLM_TRACE_CAPTURE_CONTENT"] = "1" if content else "0"
+    if isinstance(sample, Sample):
+        told["LLM_TRACE_SAMPLE"] = f"{sample.ratio!r}{'+errors' if sample.keep_errors else ''}"
+    before = {name: os.environ.get(name) for name in (*told, "LLM_TRACE_RUN")}
+    os.environ.update(told)
+
+    def undo() -> None:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+    return undo
+
+
+def _join_provider(setup: Setup, provider: Any) -> None:
+    """Mirror calls into an SDK provider and take other libraries' GenAI spans from it."""
+    import sys
+
+    if provider is None and "opentelemetry.sdk.trace" not in sys.modules:
+        return  # without the SDK loaded nobody can have set an SDK provider
+    from opentelemetry import trace as otel
+    from opentelemetry.sdk.trace import TracerProvider as SdkProvider
+
+    from llm_trace.capture.mirror import ForeignSpans, Mirror
+
+    provider = provider or otel.get_tracer_provider()
+    if not isinstance(provider, SdkProvider):
+        return
+    setup.recorder.mirror = Mirror(provider)
+    processor = ForeignSpans(setup.recorder)
+    provider.add_span_processor(processor)
+    setup.undo.append(processor.shutdown)
+
+
+def _begin_default_run(setup: Setup, run: str | Run | None, record_env: bool) -> None:
+    """Begin the configured run; a worker joins the run of its parent, whose id it was handed."""
+    if run is None:
+        return
+    identity: str | None = getattr(run, "id", None) or (run if _is_id(run) else None)  # type: ignore[assignment]
+    if identity is not None:
+        setup.recorder.run = identity
+        return
+    setup.recorder.run = setup.run = begin_run(setup.recorder, str(run), record_env=record_env)["id"]
+
+
+def _is_id(run: Any) -> bool:
+    return isinstance(run, str) and len(run) == 16 and all(c in "0123456789abcdef" for c in run)
+
+
+def _attribution(recorder: Recorder, policy: Any) -> Callable[[CallSpan, bytes], None]:
+    from llm_trace.attribution.hook import Hook
+
+    hooks: dict[int, Hook] = {}
+
+    def explain(call: CallSpan, end: bytes) -> None:
+        chosen = call.spec.attribution or policy
+        hook = hooks.setdefault(id(chosen), Hook(chosen))
+        try:
+            if (event := hook(_as_call(call, end))) is not None:
+                recorder.event(event)
+        except Exception as exc:  # noqa: BLE001
+            failures.note("the attribution hook", exc)
+
+    return explain
+
+
+def _as_call(span: CallSpan, end: bytes) -> Any:
+    """Return the record of a call that has just ended, out of its two events."""
+    import orjson
+
+    from llm_trace.record import Call
+
+    events = {**orjson.loads(span.start_event + b"}"), **orjson.loads(end + b"}")}
+    return Call.model_validate({k: v for k, v in events.items() if k in Call.model_fields})
+
+
+def flush(timeout: float | None = None) -> FlushReport:  # noqa: ARG001  # the contract: destinations that wait come later
+    """Return what became of everything recorded so far, per destination; forces the spool onto the disk.
+
+    A call is in the spool when it returns, so this waits for nothing but the disk (and, at most `timeout` seconds, for
+    destinations that are behind).
+    """
+    setup = current
+    if setup is None:
+        return FlushReport()
+    synced = setup.spool.sync()
+    reasons = {f"lost: {reason}": count for reason, count in setup.spool.lost.items()} | dict(failures.counts)
+    if not synced:
+        reasons["the disk did not confirm"] = 1
+    spool = DestinationReport(delivered=setup.spool.written, dropped=sum(setup.spool.lost.values()))
+    return FlushReport({"spool": spool}, reasons)
+
+
+def shutdown() -> None:
+    """Stop recording: end the configured run, let go of the spool, undo what `configure` changed. Safe to call twice."""
+    global current
+    with _lock:
+        setup, current = current, None
+        if setup is None:
+            return
+        slots.recorder = None
+        if setup.run is not None:
+            end_run(setup.recorder, setup.run)
+        for undo in reversed(setup.undo):
+            undo()
+        prompts.recent.clear()
+        setup.spool.close()
+
+
+def _at_exit() -> None:
+    setup = current
+    if setup is not None and setup.run is not None and os.getpid() == _pid:
+        end_run(setup.recorder, setup.run)
+
+
+_pid = os.getpid()
+atexit.register(_at_exit)
+
+__all__ = [
+    "DestinationReport",
+    "FlushReport",
+    "Setup",
+    "configure",
+    "configure_from_environment",
+    "flush",
+    "shutdown",
+]

@@ -1,0 +1,251 @@
+"""Append events to this process's spool file: one `write` each, correct after fork, never an exception.
+
+What cannot be written is counted by reason and logged once; as soon as writing works again a `lost` event says how many.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import threading
+import time
+import weakref
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import orjson
+
+from llm_trace.spool.messages import EncodeBodies, MessageTable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+try:
+    import fcntl
+except ImportError:  # Windows: a writer is then taken for dead once its file stops growing
+    fcntl = None  # type: ignore[assignment]
+
+FORMAT = 1
+Fsync = Literal["call", "interval"]
+
+_fdatasync = getattr(os, "fdatasync", os.fsync)  # macOS has only fsync
+_log = logging.getLogger("llm_trace")
+_RETRY_NS = 1_000_000_000
+_writers: weakref.WeakSet[SpoolWriter] = weakref.WeakSet()
+
+
+class SpoolWriter:
+    """Appends lines to `<folder>/<writer>.<seq>.jsonl`; safe for threads, signal handlers and forks.
+
+    Args:
+        folder: the spool folder, made when first needed.
+        encode: turns numbered messages into JSON.
+        max_file_bytes: a file that has grown beyond this is left and the next one begun.
+        fsync: `"call"` syncs to the disk after each event that ends a call, `"interval"` once a second.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        encode: EncodeBodies = orjson.dumps,
+        max_file_bytes: int = 64 << 20,
+        fsync: Fsync | None = None,
+    ) -> None:
+        self.folder = folder
+        self._encode = encode
+        self.max_file_bytes = max_file_bytes
+        self.fsync = fsync
+        self._stop = threading.Event()
+        self._reset()
+        _writers.add(self)
+        if fsync == "interval":
+            self._start_syncing()
+
+    def _reset(self) -> None:
+        self._lock = threading.RLock()  # reentrant: a signal handler or finaliser may trace too
+        self._id = os.urandom(8).hex()
+        self._seq = 0
+        self._fd = -1
+        self._size = 0
+        self._torn = False
+        self._retry_at = 0
+        self._messages = MessageTable(self._encode)
+        self._logged: set[str] = set()
+        self._unreported = 0
+        self.written = 0
+        self.lost: Counter[str] = Counter()
+
+    def write(
+        self,
+        event: bytes,
+        messages: Sequence[Any] | None = None,
+        *,
+        field: bytes = b"messages_in",
+        sync: bool = False,
+    ) -> bool:
+        """Append one event; return whether it is in the file.
+
+        Args:
+            event: a JSON object without its closing brace.
+            messages: the call's messages, dicts with a `role`; one that is in this file already is only referred to.
+            field: where the references to them go, `messages_in` or `messages_out`.
+            sync: this event ends a call, so `fsync="call"` applies.
+        """
+        with self._lock:
+            try:
+                if self._fd < 0 or (sync and os.fstat(self._fd).st_nlink == 0):  # somebody removed the folder
+                    self._open()
+                elif self._size > self.max_file_bytes:
+                    self._rotate()
+                self._append(
+                    event + self._messages.fields(field, messages) + b"}\n" if messages else event + b"}\n"
+                )
+                if sync and self.fsync == "call":
+                    _fdatasync(self._fd)
+            except OSError as exc:
+                self._lose(exc)
+                return False
+            self.written += 1
+            if self._unreported:
+                self._report_lost()
+            return True
+
+    def _append(self, line: bytes) -> None:
+        if self._torn:
+            line = b"\n" + line
+        done = os.write(self._fd, line)
+        self._size += done
+        while done < len(line):  # a full disk takes a part
+            self._torn = True
+            part = os.write(self._fd, line[done:])
+            if part == 0:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            self._size += part
+            done += part
+        self._torn = False
+
+    def _open(self) -> None:
+        """Begin the next file: named, locked, with its header, before anyone sees it; then let go of the last."""
+        now = time.time_ns()
+        if now < self._retry_at:
+            raise BlockingIOError(errno.EAGAIN, "waiting before the spool is opened again")
+        self._retry_at = now + _RETRY_NS
+        self.folder.mkdir(parents=True, exist_ok=True)
+        name = self.folder / f"{self._id}.{self._seq + 1:08d}.jsonl"
+        temporary = name.with_suffix(".tmp")
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            if fcntl is not None:
+                fcntl.flock(fd, fcntl.LOCK_EX)
+            header = self._header(now)
+            if os.write(fd, header) != len(header):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            temporary.rename(name)
+        except BaseException:
+            os.close(fd)
+            temporary.unlink(missing_ok=True)
+            raise
+        if self._fd >= 0:
+            os.close(self._fd)
+        self._fd, self._seq, self._size, self._torn = fd, self._seq + 1, len(header), False
+        self._messages = MessageTable(self._encode)
+        self._retry_at = 0
+
+    def _rotate(self) -> None:
+        try:
+            self._open()
+        except OSError as exc:  # no room for a new file: the old one still takes lines
+            _log.debug("llm_trace keeps writing to a large file: %s", exc)
+
+    def _header(self, now: int) -> bytes:
+        from llm_trace import __version__
+
+        header = {
+            "event": "file",
+            "format": FORMAT,
+            "writer": self._id,
+            "pid": os.getpid(),
+            "host": os.uname().nodename if hasattr(os, "uname") else "",
+            "version": __version__,
+            "time_ns": now,
+        }
+        return orjson.dumps(header) + b"\n"
+
+    def _lose(self, exc: OSError) -> None:
+        waiting = isinstance(exc, BlockingIOError) and self._logged
+        reason = (
+            next(reversed(self.lost), "EAGAIN") if waiting else errno.errorcode.get(exc.errno or 0, "OSError")
+        )
+        self.lost[reason] += 1
+        self._unreported += 1
+        self._messages.clear()  # what this event said may not be in the file
+        if reason not in self._logged:
+            self._logged.add(reason)
+            _log.warning(
+                "llm_trace cannot write to %s (%s): calls are being lost and counted", self.folder, exc
+            )
+
+    def _report_lost(self) -> None:
+        count, self._unreported = self._unreported, 0
+        reasons = ", ".join(sorted(self.lost))
+        self._logged.clear()
+        if not self.write(
+            b'{"event":"lost","count":%d,"reason":"%b","time_ns":%d'
+            % (count, reasons.encode(), time.time_ns())
+        ):
+            self._unreported += count - 1
+
+    def _start_syncing(self) -> None:
+        threading.Thread(
+            target=self._sync_every_second, args=(self._stop,), name="llm_trace-fsync", daemon=True
+        ).start()
+
+    def _sync_every_second(self, stop: threading.Event) -> None:
+        synced = -1
+        while not stop.wait(1.0):
+            if synced != self._size:
+                synced = self._size
+                self.sync()
+
+    def sync(self) -> bool:
+        """Force what was written onto the disk; return whether that worked."""
+        with self._lock:
+            try:
+                if self._fd >= 0:
+                    _fdatasync(self._fd)
+            except OSError as exc:
+                _log.warning("llm_trace cannot sync %s: %s", self.folder, exc)
+                return False
+            return True
+
+    def close(self) -> None:
+        """Let go of the file; a later `write` begins a new one as a new writer."""
+        self._stop.set()
+        with self._lock:
+            if self._fd >= 0:
+                if self.fsync:
+                    self.sync()
+                os.close(self._fd)
+            self._fd = -1
+            self._id, self._seq = os.urandom(8).hex(), 0
+
+    def after_fork(self) -> None:
+        """Begin anew as another writer; runs in the child of a fork."""
+        if self._fd >= 0:
+            os.close(self._fd)  # the lock is the parent's; the child's copy would keep it alive
+        self._reset()
+        if self.fsync == "interval":
+            self._stop = threading.Event()
+            self._start_syncing()
+
+
+def _after_fork_in_child() -> None:
+    for writer in list(_writers):
+        writer.after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -1,0 +1,57 @@
+"""Fixtures: a place to record to, read through the public store."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import llm_trace
+from llm_trace.capture import failures
+from llm_trace.record import Call
+
+SHARED = Path(__file__).resolve().parents[1].parent / "shared"
+
+
+class Recorded:
+    """What was recorded so far: every method opens the store anew, as another process would."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        def method(*args: Any, **kwargs: Any) -> Any:
+            with llm_trace.open_store(self.path) as store:
+                return getattr(store, name)(*args, **kwargs)
+
+        return method
+
+    def one(self) -> Call:
+        """Return the only call."""
+        (call,) = self.calls()
+        assert isinstance(call, Call)
+        return call
+
+
+@pytest.fixture(autouse=True)
+def _clean() -> Iterator[None]:
+    failures.counts.clear()
+    yield
+    llm_trace.shutdown()
+    logging.getLogger("llm_trace").setLevel(logging.NOTSET)
+
+
+@pytest.fixture
+def recorded(tmp_path: Path) -> Recorded:
+    """A place that is not recorded to yet: tests that need other settings call `configure` themselves."""
+    return Recorded(tmp_path / "traces.duckdb")
+
+
+@pytest.fixture
+def store(recorded: Recorded) -> Recorded:
+    """A place that is recorded to with the defaults."""
+    llm_trace.configure(recorded.path)
+    return recorded

@@ -1,0 +1,224 @@
+"""Our calls and spans of any OpenTelemetry library are each other's parents; the user's provider is used and fed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from opentelemetry import trace as otel
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+import llm_trace
+from llm_trace import trace
+from tests.conftest import Recorded
+
+
+@pytest.fixture
+def exported() -> Iterator[tuple[TracerProvider, InMemorySpanExporter]]:
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    yield provider, exporter
+    provider.shutdown()
+
+
+@trace(kind="llm", model="m")
+def ask(question: str) -> str:
+    otel.get_current_span().set_attribute("app.step", 3)
+    return "SECRET answer"
+
+
+def test_a_remote_parent_is_our_parent_and_our_call_travels_on(store: Recorded) -> None:
+    carrier = {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}
+    sent: dict[str, str] = {}
+
+    @trace
+    def handle() -> None:
+        TraceContextTextMapPropagator().inject(sent)
+
+    with otel.use_span(otel.get_current_span(TraceContextTextMapPropagator().extract(carrier))):
+        handle()
+    call = store.one()
+    assert (call.trace_id, call.parent_id) == ("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331")
+    assert sent["traceparent"] == f"00-{call.trace_id}-{call.span_id}-01"
+
+
+def test_spans_of_an_sdk_are_children_of_a_call_without_a_provider_of_ours(
+    store: Recorded, exported: tuple[TracerProvider, InMemorySpanExporter]
+) -> None:
+    provider, exporter = exported
+
+    @trace
+    def handle() -> None:
+        with provider.get_tracer("http").start_as_current_span("GET"):
+            ask("x")
+
+    handle()
+    (span,) = exporter.get_finished_spans()
+    inner, outer = store.calls()
+    assert span.parent is not None
+    assert f"{span.parent.span_id:016x}" == outer.span_id
+    assert inner.parent_id == f"{span.context.span_id:016x}"
+    assert inner.trace_id == outer.trace_id == f"{span.context.trace_id:032x}"
+
+
+def test_attributes_that_others_set_on_our_span_are_kept(store: Recorded) -> None:
+    @trace(kind="llm")
+    def f() -> None:
+        span = otel.get_current_span()
+        assert span.is_recording()
+        span.set_attributes({"gen_ai.usage.input_tokens": 7, "app.step": 3})
+        span.add_event("cache", {"hit": True})
+        span.record_exception(ValueError("seen"))
+        span.end()
+
+    f()
+    call = store.one()
+    assert call.status == "ok"
+    assert call.usage is not None
+    assert call.usage.input_tokens == 7
+    assert call.metadata["otel"]["attributes"]["app.step"] == 3
+    assert [e["name"] for e in call.metadata["otel.events"]] == ["cache", "exception"]
+
+
+def test_a_span_marked_as_error_by_other_code_is_an_error(store: Recorded) -> None:
+    @trace
+    def f() -> None:
+        otel.get_current_span().set_status(otel.Status(otel.StatusCode.ERROR, "bad gateway"))
+
+    f()
+    call = store.one()
+    assert call.status == "error"
+    assert call.error is not None
+    assert call.error.message == "bad gateway"
+
+
+def test_calls_are_spans_in_the_users_provider_without_content(
+    recorded: Recorded, exported: tuple[TracerProvider, InMemorySpanExporter], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    provider, exporter = exported
+    llm_trace.configure(recorded.path, tracer_provider=provider)
+
+    @trace
+    def handle() -> None:
+        with provider.get_tracer("http").start_as_current_span("GET"):
+            ask("x")
+        raise ValueError("SECRET")
+
+    with pytest.raises(ValueError, match="SECRET"):
+        handle()
+    spans = {s.name: s for s in exporter.get_finished_spans()}
+    calls = {c.name: c for c in recorded.calls()}
+    assert set(spans) == {"ask", "GET", "handle"}
+    for name, call in calls.items():
+        assert f"{spans[name].context.span_id:016x}" == call.span_id
+        assert spans[name].start_time == call.start_ns
+        assert spans[name].end_time == call.end_ns
+    attributes = dict(spans["ask"].attributes or {})
+    assert attributes["gen_ai.request.model"] == "m"
+    assert attributes["app.step"] == 3
+    assert calls["ask"].metadata["otel"]["attributes"] == {"app.step": 3}
+    assert not spans["handle"].status.is_ok
+    assert "SECRET" not in json.dumps([s.to_json() for s in spans.values()])
+    assert calls["ask"].output == "SECRET answer"
+
+
+def test_content_goes_into_the_users_spans_when_asked(
+    recorded: Recorded, exported: tuple[TracerProvider, InMemorySpanExporter], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    provider, exporter = exported
+    monkeypatch.setenv("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", "span_only")
+    llm_trace.configure(
+        recorded.path, tracer_provider=provider, redact=lambda text: text.replace("SECRET", "***")
+    )
+    ask("x")
+    (span,) = exporter.get_finished_spans()
+    assert "*** answer" in span.to_json()
+    assert "SECRET" not in span.to_json()
+
+
+OPENINFERENCE: dict[str, Any] = {
+    "openinference.span.kind": "LLM",
+    "llm.model_name": "gpt-4o",
+    "llm.input_messages.0.message.role": "user",
+    "llm.input_messages.0.message.content": "hi",
+    "llm.output_messages.0.message.role": "assistant",
+    "llm.output_messages.0.message.content": "hello",
+    "llm.token_count.prompt": 3,
+    "llm.token_count.completion": 1,
+}
+GEN_AI: dict[str, Any] = {
+    "gen_ai.operation.name": "chat",
+    "gen_ai.provider.name": "openai",
+    "gen_ai.request.model": "gpt-4o",
+    "gen_ai.usage.input_tokens": 3,
+    "gen_ai.usage.output_tokens": 1,
+    "gen_ai.input.messages": '[{"role":"user","parts":[{"type":"text","content":"hi"}]}]',
+    "gen_ai.output.messages": '[{"role":"assistant","parts":[{"type":"text","content":"hello"}],"finish_reason":"stop"}]',
+}
+
+
+@pytest.mark.parametrize("attributes", [OPENINFERENCE, GEN_AI], ids=["openinference", "gen_ai"])
+def test_genai_spans_of_other_instrumentations_become_calls(
+    recorded: Recorded, exported: tuple[TracerProvider, InMemorySpanExporter], attributes: dict[str, Any]
+) -> None:
+    provider, _ = exported
+    llm_trace.configure(recorded.path, tracer_provider=provider)
+
+    @trace
+    def handle() -> None:
+        with provider.get_tracer("other").start_as_current_span("chat gpt-4o", attributes=attributes):
+            pass
+        with provider.get_tracer("http").start_as_current_span("GET"):
+            pass
+
+    handle()
+    foreign, ours = recorded.calls()
+    assert (foreign.kind, foreign.model, foreign.parent_id, foreign.trace_id) == (
+        "llm",
+        "gpt-4o",
+        ours.span_id,
+        ours.trace_id,
+    )
+    assert [(m.role, m.text) for m in (*foreign.messages_in, *foreign.messages_out)] == [
+        ("user", "hi"),
+        ("assistant", "hello"),
+    ]
+    assert foreign.usage is not None
+    assert (foreign.usage.input_tokens, foreign.usage.output_tokens) == (3, 1)
+    assert foreign.metadata["otel"]["attributes"] == attributes
+
+
+def test_foreign_spans_follow_sampling_and_content_settings(
+    recorded: Recorded, exported: tuple[TracerProvider, InMemorySpanExporter]
+) -> None:
+    provider, _ = exported
+    llm_trace.configure(recorded.path, tracer_provider=provider, capture_content=False)
+    with provider.get_tracer("other").start_as_current_span("chat", attributes=GEN_AI):
+        pass
+    call = recorded.one()
+    assert (call.messages_in, call.messages_out, call.input, call.output) == ((), (), None, None)
+    assert call.model == "gpt-4o"
+    assert "hello" not in call.model_dump_json()
+    llm_trace.configure(recorded.path, tracer_provider=provider, sample=0.0)
+    with provider.get_tracer("other").start_as_current_span("chat", attributes=GEN_AI):
+        pass
+    assert len(recorded.calls()) == 1
+
+
+def test_after_shutdown_the_provider_is_left_alone(
+    recorded: Recorded, exported: tuple[TracerProvider, InMemorySpanExporter]
+) -> None:
+    provider, exporter = exported
+    llm_trace.configure(recorded.path, tracer_provider=provider)
+    llm_trace.shutdown()
+    assert ask("x") == "SECRET answer"
+    with provider.get_tracer("other").start_as_current_span("chat", attributes=GEN_AI):
+        pass
+    assert [s.name for s in exporter.get_finished_spans()] == ["chat"]
+    assert not list(recorded.path.parent.iterdir())
