@@ -32,6 +32,7 @@ Fsync = Literal["call", "interval"]
 
 _fdatasync = getattr(os, "fdatasync", os.fsync)  # macOS has only fsync
 _log = logging.getLogger("llm_trace")
+_COPY_BYTES = 8192
 _RETRY_NS = 1_000_000_000
 _writers: weakref.WeakSet[SpoolWriter] = weakref.WeakSet()
 
@@ -100,9 +101,10 @@ class SpoolWriter:
                     self._open()
                 elif self._size > self.max_file_bytes:
                     self._rotate()
-                self._append(
-                    event + self._messages.fields(field, messages) + b"}\n" if messages else event + b"}\n"
-                )
+                if messages:
+                    self._append_pieces((event, *self._messages.fields(field, messages), b"}\n"))
+                else:
+                    self._append(event + b"}\n")
                 if sync and self.fsync == "call":
                     _fdatasync(self._fd)
             except OSError as exc:
@@ -113,8 +115,20 @@ class SpoolWriter:
                 self._report_lost()
             return True
 
-    def _append(self, line: bytes) -> None:
-        if self._torn:
+    def _append_pieces(self, pieces: tuple[bytes, ...]) -> None:
+        """Append a line given in pieces; a long one is not copied together first."""
+        size = sum(map(len, pieces))
+        if size < _COPY_BYTES or self._torn:
+            self._append(b"".join(pieces))
+        elif (done := os.writev(self._fd, pieces)) == size:
+            self._size += size
+        else:  # a full disk took a part
+            self._size += done
+            self._torn = done > 0
+            self._append(b"".join(pieces)[done:], continues=True)
+
+    def _append(self, line: bytes, *, continues: bool = False) -> None:
+        if self._torn and not continues:
             line = b"\n" + line
         done = os.write(self._fd, line)
         self._size += done
