@@ -5,6 +5,7 @@ Every model is frozen: a closed call never changes. Times are Unix epoch nanosec
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -251,3 +252,75 @@ class Attribution(Record):
     groups: tuple[tuple[int, ...], ...] = ()
     """Indices of segments that stand in for each other (redundant)."""
     time_ns: int | None = None
+
+    def summary(self, most: int = 3) -> str:
+        """Return what was found in a sentence or two that a layman reads.
+
+        Names at most `most` segments that matter and one that does not; at most 600 characters.
+        """
+        answer = (
+            "this answer"
+            if self.target == "the whole response"
+            else f"{_short(self.target, 40)} in this answer"
+        )
+        order = sorted(range(len(self.values)), key=lambda i: -abs(self.values[i]))
+        strong = [i for i in order if self._matters(i)]
+        said = [self._effect(i, answer) for i in strong[:most]]
+        if len(strong) > most:
+            said.append(f"{len(strong) - most} more have a smaller effect")
+        weak = [i for i in order if not self._matters(i)]
+        if weak:
+            others = (
+                f" and {len(weak) - 1} others" if len(weak) > 2 else " and 1 other" if len(weak) == 2 else ""
+            )
+            said.append(f"{_quoted(self.segments[weak[-1]].text)}{others} made no measurable difference")
+        for group in self.groups[:2]:
+            names = " and ".join(_quoted(self.segments[i].text) for i in group)
+            said.append(f"{names} stand in for each other: take all of them away and the answer changes")
+        text = "; ".join(said)
+        text = text[:1].upper() + text[1:] + "."
+        if self.verdict != "ok":
+            text += f" Not to be taken as evidence ({self.verdict.replace('_', ' ')})"
+            text += f": {_short(self.warnings[0], 160)}." if self.warnings else "."
+        return _short(text, 600)
+
+    def _matters(self, i: int) -> bool:
+        """Whether a segment has an effect that can be told from none: its bounds exclude zero, or it moves the odds by 5 %."""
+        if self.low is not None and self.high is not None and not (self.low[i] > 0 or self.high[i] < 0):
+            return False
+        return abs(self.values[i]) >= (0.05 if self.unit in ("nats", "logit") else 0.01)
+
+    def _effect(self, i: int, answer: str) -> str:
+        """Return what one segment does, as a factor with its bounds where the unit is logarithmic."""
+        value, text = self.values[i], _quoted(self.segments[i].text)
+        if self.unit != "nats":
+            return f"{text} moves {answer} by {value:+.2g} ({self.unit})"
+        low, high = (
+            (self.low[i], self.high[i]) if self.low is not None and self.high is not None else (None, None)
+        )
+        ends = sorted(abs(x) for x in (low, high) if x is not None)
+        without = self.method == "occlusion"
+        less = (value > 0) == without
+        bounds = f" ({_times(ends[0], less)} to {_times(ends[1], less)})" if ends else ""
+        verb = f"without {text} {answer} is" if without else f"{text} makes {answer}"
+        return f"{verb} {_times(abs(value), less)} {'less' if less else 'more'} likely{bounds}"
+
+
+def _times(nats: float, less: bool) -> str:
+    """Return a factor in words: "40 times", "3.2 times", "12 %", never more than a million times."""
+    factor = math.exp(min(nats, 20.0))
+    if factor >= 1e6:
+        return "over a million times"
+    if factor >= 10:
+        return f"{float(f'{factor:.2g}'):,.0f} times"
+    if factor >= 2:
+        return f"{factor:.1f} times"
+    return f"{100 * (1 - 1 / factor if less else factor - 1):.0f} %"
+
+
+def _quoted(text: str) -> str:
+    return f"'{_short(' '.join(text.split()), 40)}'"
+
+
+def _short(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"

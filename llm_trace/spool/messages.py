@@ -1,6 +1,6 @@
 """Write each message of a conversation once per spool file, however often it is resent.
 
-Recognising a message must cost less than writing it: a long text is looked up by its length and its end and then compared
+Recognising a message must cost less than writing it: a long text is looked up by its length and its ends and then compared
 whole, which is several times cheaper than hashing it.
 """
 
@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 _KNOWN_BYTES = 8 << 20
-_END = 32
+_END = 24
 
 EncodeBodies = Callable[[list[dict[str, Any]]], bytes]
 """Turns `[{"n": number, "body": message}, …]` into JSON."""
@@ -28,7 +28,7 @@ class MessageTable:
 
     def clear(self) -> None:
         """Forget what the file holds; later events give the text anew, under new numbers."""
-        self._by_end: dict[Any, tuple[int, str]] = {}
+        self._by_ends: dict[Any, tuple[int, str]] = {}
         self._by_content: dict[Any, int] = {}
         self._bytes = 0
 
@@ -46,11 +46,11 @@ class MessageTable:
         content = message.get("content") if type(message) is dict and len(message) == 2 else None
         if type(content) is not str:
             return self._exact(self._encode([message]), message, fresh)
-        key = (message["role"], len(content), content[-_END:])
-        known = self._by_end.get(key)
+        key = (message["role"], len(content), content[:_END], content[-_END:])
+        known = self._by_ends.get(key)
         if known is None:
             number = self._next
-            self._by_end[key] = (number, content)
+            self._by_ends[key] = (number, content)
             self._next = number + 1
             self._bytes += len(content) + 200
             fresh.append({"n": number, "body": message})
