@@ -31,7 +31,7 @@ def _joined(chunks: list[Any], call: CallSpan) -> Any:
         return {"__type__": "str", "value": text, "truncated": True} if cut else text
     if cut:
         return [*chunks, {"__type__": "list", "truncated": True}]
-    if chunks and (isinstance(chunks[0], dict) or hasattr(chunks[0], "model_dump")):
+    if chunks and (isinstance(chunks[0], dict) or hasattr(type(chunks[0]), "model_dump")):
         from llm_trace import semconv
 
         plain = call.recorder.encoder.unmasked(chunks)

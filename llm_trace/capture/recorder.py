@@ -160,15 +160,18 @@ class Recorder:
             extra = self._scope_fields(call, scope)
         if run:
             event += b',"run":"%b"' % run.encode()
-        arguments = self._bind(spec, args, kwargs)
-        if spec.asks_model:
-            extra |= semconv.request_fields(arguments)
-        if self.capture_content:
-            if prompts.recent or spec.prompt is not None:
-                extra |= prompts.fields(arguments, spec.prompt)
-            if spec.capture_input:
-                data, bodies = self.encoder.encode_arguments(arguments)
-                event += b',"input":' + data
+        try:
+            arguments = self._bind(spec, args, kwargs)
+            if spec.asks_model:
+                extra |= semconv.request_fields(arguments)
+            if self.capture_content:
+                if prompts.recent or spec.prompt is not None:
+                    extra |= prompts.fields(arguments, spec.prompt)
+                if spec.capture_input:
+                    data, bodies = self.encoder.encode_arguments(arguments)
+                    event += b',"input":' + data
+        except Exception as exc:  # the call is recorded all the same
+            failures.note("the arguments of a call", exc)
         event += head + (b"," + self.encoder.encode({**told, **extra})[1:-1] if extra else told_json)
         call.sink.write(event, bodies)  # type: ignore[union-attr]
         if self.after is not None:
@@ -252,8 +255,8 @@ class Recorder:
         self, call: CallSpan, end_ns: int, status: str, output: Any, error: dict[str, Any] | None
     ) -> None:
         fields = call.fields or {}
-        if not isinstance(output, _SCALARS) and (found := semconv.response_fields(output)):
-            fields = {**found, **fields}
+        if not isinstance(output, _SCALARS):
+            fields = {**self._response_fields(output), **fields}
         if call.sdk is not None and self.mirror is not None:
             call.attributes = self.mirror.attributes_of_others(call)
         if call.attributes:
@@ -270,6 +273,15 @@ class Recorder:
         if type(usage := fields.get("usage")) is not dict and usage is not None:
             fields = {**fields, "usage": semconv.usage(usage)}
         self._emit_end(call, end_ns, status, data, self._permitted(fields))
+
+    def _response_fields(self, output: Any) -> dict[str, Any]:
+        try:
+            found = semconv.response_fields(output)
+        except Exception as exc:  # the user's own object
+            failures.note("a return value", exc)
+            return {}
+        found.pop("finish_reason", None)  # stays in the output
+        return found
 
     def _emit_end(
         self, call: CallSpan, end_ns: int, status: str, output: bytes | None, fields: dict[str, Any]

@@ -358,7 +358,7 @@ def _cut_messages(values: dict[str, Any], messages: list[Any], depth: int) -> di
 def _is_message(value: Any) -> bool:
     if type(value) is dict:
         return type(value.get("role")) is str
-    return not isinstance(value, (str, int, float, type(None))) and type(getattr(value, "role", None)) is str
+    return hasattr(type(value), "model_dump") and type(getattr(value, "role", None)) is str
 
 
 def _count_cuts(value: Any) -> int:

@@ -1,0 +1,276 @@
+"""Where the messages are in a call's input and output."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from llm_trace.semconv.messages import Message, is_message, message, said
+from llm_trace.semconv.values import EMPTY, field, items, load_container, mappings, text
+
+_NESTED = (
+    "kwargs",
+    "request",
+    "body",
+    "params",
+    "payload",
+    "inputs",
+    "input",
+    "data",
+    "options",
+    "json",
+    "input_data",
+)
+_SYSTEM = ("system", "systemInstruction", "system_instruction", "preamble")
+_REQUEST_SIGNS = (
+    "model",
+    "modelId",
+    "max_tokens",
+    "max_gen_len",
+    "max_tokens_to_sample",
+    "textGenerationConfig",
+)
+_EMBEDDING_ONLY = ("dimensions", "encoding_format", "input_type", "embedding_types")
+
+
+def messages_in(input: Any) -> list[Message]:  # noqa: A002  the contract's name
+    """Return the messages that a call was made with, in order, system message first; empty where there are none.
+
+    Args:
+        input: arguments bound by name as JSON values, or a request body; messages may lie one level down, as
+            under `kwargs` or in a body that is JSON text.
+    """
+    found = _given(input)
+    if found or not isinstance(input, Mapping):
+        return found
+    for name in _NESTED:
+        inner = load_container(input.get(name))
+        if isinstance(inner, Mapping):
+            found = _given(inner)
+            if found:
+                return found
+    return []
+
+
+def _given(source: Any) -> list[Message]:
+    if isinstance(source, (list, tuple)):
+        return _listed(source)
+    if not isinstance(source, Mapping):
+        return []
+    found = _conversation(source)
+    return _system(source) + found if found else _any_list(source)
+
+
+def _conversation(source: Mapping[str, Any]) -> list[Message]:
+    """Return the messages under a name that a provider's API uses."""
+    return (
+        _listed(source.get("messages"))
+        or _contents(source.get("contents"))
+        or _items(source)
+        or _cohere(source)
+        or _prompt(source)
+    )
+
+
+def _listed(value: Any) -> list[Message]:
+    """Return a list of messages; a list of lists (LangChain's batches) is flattened."""
+    flat = [m for entry in items(value) for m in (entry if isinstance(entry, list) else [entry])]
+    if not flat or not all(is_message(entry) for entry in flat):
+        return []
+    return [message(entry) for entry in flat]
+
+
+def _any_list(source: Mapping[str, Any]) -> list[Message]:
+    """Return messages under a name of the user's own: `def ask(history)`."""
+    for value in source.values():
+        if isinstance(value, (list, tuple)):
+            found = _listed(value)
+            if found:
+                return found
+    return []
+
+
+def _contents(value: Any) -> list[Message]:
+    """Return Gemini's contents: a text, a content, or a list of either or of parts."""
+    if value in EMPTY:
+        return []
+    entries = items(value) or [value]
+    if not all(isinstance(entry, (str, Mapping)) for entry in entries):
+        return []
+    return [_content(entry) for entry in entries]
+
+
+def _content(entry: Any) -> Message:
+    spoken = not isinstance(entry, Mapping) or "parts" in entry or "role" in entry
+    return message(entry) if spoken else said([entry], "user")
+
+
+def _items(source: Mapping[str, Any]) -> list[Message]:
+    """Return the `input` of the Responses API; embeddings have one too and no messages."""
+    given = source.get("input")
+    entries = mappings(given)
+    if entries and len(entries) == len(items(given)):
+        typed = all(is_message(entry) or isinstance(entry.get("type"), str) for entry in entries)
+        return [message(entry) for entry in entries] if typed else []
+    model = field(source, "model", "agent")
+    if not text(given) or not isinstance(model, str) or "embed" in model:
+        return []
+    return [] if any(source.get(name) is not None for name in _EMBEDDING_ONLY) else [said(given, "user")]
+
+
+def _cohere(source: Mapping[str, Any]) -> list[Message]:
+    told = source.get("message")
+    if not isinstance(told, str) or not ("chat_history" in source or "model" in source):
+        return []
+    return [*(message(entry) for entry in mappings(source.get("chat_history"))), said(told, "user")]
+
+
+def _prompt(source: Mapping[str, Any]) -> list[Message]:
+    """Return a completion's prompt; without a model it may be anything, so it is left alone."""
+    told = field(source, "prompt", "inputText")
+    if not any(source.get(name) is not None for name in _REQUEST_SIGNS):
+        return []
+    if text(told):
+        return [said(told, "user")]
+    return [said(entry, "user") for entry in items(told) if text(entry)]
+
+
+def _system(source: Mapping[str, Any]) -> list[Message]:
+    told = field(source, *_SYSTEM)
+    if told is None:
+        told = field(field(source, "config", "generation_config", "generationConfig"), *_SYSTEM)
+    made = [] if told in EMPTY else [_instruction(told)]
+    told = source.get("instructions")
+    return made if told in EMPTY or "input" not in source else [*made, _instruction(told)]
+
+
+def _instruction(told: Any) -> Message:
+    if isinstance(told, Mapping) and ("parts" in told or "content" in told):
+        return message({**told, "role": "system"})
+    return said(told, "system")
+
+
+def messages_out(output: Any, *, plain: bool = False) -> list[Message]:
+    """Return what the model said; empty where `output` is no answer of a model.
+
+    Args:
+        output: a return value as JSON values.
+        plain: take a string as the answer's text.
+    """
+    if isinstance(output, str):
+        return [said(output, "assistant")] if plain and output else []
+    if isinstance(output, (list, tuple)):
+        return _listed(output) or _item_list(output)
+    if not isinstance(output, Mapping):
+        return []
+    for read in (_choices, _responses, _candidates, _single, _generations):
+        found = read(output)
+        if found:
+            return found
+    inner = load_container(output.get("body"))
+    return (
+        messages_out(inner)
+        if isinstance(inner, Mapping) and "body" not in inner
+        else _listed(output.get("messages"))
+    )
+
+
+def _reasoned(made: Message, told: Any) -> Message:
+    return made if told in EMPTY else {**made, "finish_reason": str(told)}
+
+
+def _choices(output: Mapping[str, Any]) -> list[Message]:
+    """Return OpenAI's choices: messages, deltas of a stream, or bare texts."""
+    made = []
+    for choice in mappings(output.get("choices")):
+        spoken = field(choice, "message", "delta")
+        told = message(spoken, role="assistant") if spoken is not None else None
+        if told is None and isinstance(choice.get("text"), str):
+            told = said(choice["text"], "assistant")
+        if told is not None or choice.get("finish_reason") is not None:  # a content filter leaves no message
+            made.append(_reasoned(told or message(None, role="assistant"), choice.get("finish_reason")))
+    return made
+
+
+def _responses(output: Mapping[str, Any]) -> list[Message]:
+    """Return the items of a Responses (or Gemini Interactions) answer as one message."""
+    entries = field(output, "output", "steps", "outputs")
+    made = _item_list(entries)
+    if not made:
+        return []
+    why = field(field(output, "incomplete_details"), "reason") or output.get("status")
+    return [_reasoned(made[0], why), *made[1:]]
+
+
+def _item_list(entries: Any) -> list[Message]:
+    found = mappings(entries)
+    if not found or not all(isinstance(entry.get("type"), str) for entry in found):
+        return []
+    parts = [p for entry in found for p in message(_step(entry), role="assistant")["parts"]]
+    return [{"role": "assistant", "parts": parts}] if parts else []
+
+
+def _step(entry: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a step of Gemini's Interactions as a message."""
+    if entry.get("type") == "model_output":
+        return {**entry, "type": "message"}
+    return {**entry, "type": "reasoning"} if entry.get("type") == "thought" else entry
+
+
+def _candidates(output: Mapping[str, Any]) -> list[Message]:
+    """Return Gemini's candidates."""
+    return [
+        _reasoned(
+            message(field(candidate, "content"), role="assistant"),
+            field(candidate, "finishReason", "finish_reason"),
+        )
+        for candidate in mappings(output.get("candidates"))
+    ]
+
+
+def _single(output: Mapping[str, Any]) -> list[Message]:
+    """Return the one message of Anthropic, Bedrock Converse, Ollama chat, Cohere chat, or a message itself."""
+    why = field(output, "stop_reason", "stopReason", "finish_reason", "done_reason")
+    inner = field(field(output, "output"), "message")
+    if inner is None and not is_message(output):
+        inner = output.get("message")
+    if isinstance(inner, Mapping):
+        return [_reasoned(message(inner, role="assistant"), why)]
+    if not is_message(output) and output.get("type") != "message":
+        return []
+    kept = {
+        k: output[k] for k in output if output.get("type") != "message" or k in ("role", "content", "parts")
+    }
+    return [_reasoned(message(kept, role="assistant"), why)]
+
+
+def _generations(output: Mapping[str, Any]) -> list[Message]:
+    """Return bare texts: Ollama generate, Cohere, Titan, Llama on Bedrock, LangChain's generations."""
+    made: list[Message] = []
+    if "assessments" in output:
+        return made  # a guardrail's verdict has `outputs` too
+    for entry in items(field(output, "generations", "results", "outputs")):
+        for one in mappings(entry) if isinstance(entry, list) else mappings([entry]):
+            told = field(one, "message", "text", "outputText")
+            if told is not None:
+                made.append(
+                    _reasoned(
+                        message(told, role="assistant"),
+                        field(one, "finish_reason", "completionReason", "stop_reason"),
+                    )
+                )
+    told = field(output, "response", "generation", "completion") if _is_bare(output) else output.get("text")
+    if not made and isinstance(told, str) and (_is_bare(output) or "generation_id" in output):
+        thought = text(output.get("thinking"))
+        kept = {
+            "role": "assistant",
+            "content": told,
+            "thinking": thought,
+            "tool_calls": output.get("tool_calls"),
+        }
+        made = [_reasoned(message(kept), field(output, "done_reason", "stop_reason", "finish_reason"))]
+    return made
+
+
+def _is_bare(output: Mapping[str, Any]) -> bool:
+    return "done" in output or "stop_reason" in output

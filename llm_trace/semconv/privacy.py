@@ -1,0 +1,25 @@
+"""What may be kept of a span's attributes where content is not captured: numbers, and names that cannot hold any."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_PLAIN = (
+    "gen_ai.operation.", "gen_ai.provider.", "gen_ai.request.", "gen_ai.response.", "gen_ai.usage.", "gen_ai.conversation.id",
+    "gen_ai.agent.id", "gen_ai.agent.name", "gen_ai.tool.name", "gen_ai.tool.type", "llm.model_name", "llm.provider",
+    "llm.request.type", "llm.token_count.", "openinference.span.kind", "traceloop.span.kind", "server.", "error.type",
+    "session.id", "user.id", "http.request.method", "http.response.status_code",
+)  # fmt: skip
+
+
+def without_content(metadata: dict[str, Any]) -> dict[str, Any]:
+    """Return a call's metadata with only those OpenTelemetry attributes that cannot hold prompts or answers."""
+    otel = metadata.get("otel")
+    if not isinstance(otel, dict):
+        return metadata
+    kept = {
+        k: v
+        for k, v in (otel.get("attributes") or {}).items()
+        if isinstance(v, (bool, int, float)) or k.startswith(_PLAIN)
+    }
+    return {**metadata, "otel": {k: v for k, v in otel.items() if k == "scope"} | {"attributes": kept}}

@@ -1,0 +1,144 @@
+"""The lesser fields of a call in another instrumentation's span: prompt, cost, first token, error, tags, metadata."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from llm_trace.semconv import names
+from llm_trace.semconv.values import items, load_container, number, text
+
+if TYPE_CHECKING:
+    from llm_trace.semconv.flat import Event
+
+Attributes = Mapping[str, Any]
+
+
+def cost_of(attributes: Attributes) -> float | None:
+    """Return what the call cost in US dollars."""
+    told = load_container(attributes.get(names.LANGFUSE_COST))
+    given = [attributes.get(name) for name in names.COSTS]
+    if isinstance(told, Mapping):
+        given.append(told.get("total"))
+    return next((cost for value in given if (cost := number(value)) is not None), None)
+
+
+def first_token_of(attributes: Attributes, events: Sequence[Event], start_ns: int | None) -> int | None:
+    """Return when the first chunk came."""
+    for entry in events:
+        if entry.name in names.FIRST_TOKEN_EVENTS and entry.time_ns is not None:
+            return entry.time_ns
+    waited = number(attributes.get(names.TIME_TO_FIRST_CHUNK))
+    if waited is not None and start_ns is not None and waited < 1e9:
+        return start_ns + round(waited * 1e9)
+    return _moment(attributes.get(names.LANGFUSE_FIRST_TOKEN))
+
+
+def _moment(value: Any) -> int | None:
+    """Return Langfuse's time, ISO 8601 in JSON quotes, as nanoseconds since 1970."""
+    told = value.strip('"') if isinstance(value, str) else ""
+    if not told:
+        return None
+    from datetime import UTC, datetime, timedelta
+
+    try:
+        at = datetime.fromisoformat(told)
+        since = (at if at.tzinfo else at.replace(tzinfo=UTC)) - datetime(1970, 1, 1, tzinfo=UTC)
+    except (ValueError, OverflowError):
+        return None
+    return since // timedelta(microseconds=1) * 1000
+
+
+def tags_of(attributes: Attributes) -> list[str]:
+    """Return the tags; several conventions may give some."""
+    made: list[str] = []
+    for name in names.TAGS:
+        told = load_container(attributes.get(name))
+        made += [tag for tag in (items(told) or [told]) if isinstance(tag, str) and tag and tag not in made]
+    return made
+
+
+def prompt_of(span: str, attributes: Attributes) -> dict[str, Any] | None:
+    """Return which prompt was used; a template without a version has the hash of its text as one."""
+    template = text(attributes.get(names.OI_TEMPLATE))
+    named = _first(
+        attributes, (names.PROMPT_NAME, names.LANGFUSE_PROMPT, "traceloop.prompt.key", "prompt.id")
+    )
+    if named is None and template is None:
+        return None
+    version = _first(
+        attributes,
+        (
+            names.OWN_PROMPT_VERSION,
+            names.OI_TEMPLATE_VERSION,
+            names.LANGFUSE_PROMPT_VERSION,
+            "traceloop.prompt.version",
+        ),
+    )
+    variables = load_container(attributes.get(names.OI_TEMPLATE_VARIABLES))
+    made: dict[str, Any] = {"name": named or span, "version": version or _hash(template)}
+    return {**made, "variables": dict(variables)} if isinstance(variables, Mapping) else made
+
+
+def _first(attributes: Attributes, wanted: tuple[str, ...]) -> str | None:
+    found = next((attributes[name] for name in wanted if attributes.get(name) not in (None, "")), None)
+    return None if found is None else str(found)
+
+
+def _hash(template: str | None) -> str:
+    if template is None:
+        return ""
+    from hashlib import sha256
+
+    return sha256(template.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+
+
+def error_of(attributes: Attributes, events: Sequence[Event]) -> dict[str, Any] | None:
+    """Return the exception that ended the call, of the last event that tells of one."""
+    raised = [entry.attributes for entry in events if entry.name == names.EXCEPTION]
+    told = raised[-1] if raised else attributes
+    kind = text(told.get(names.EXCEPTION_TYPE)) or text(attributes.get(names.ERROR_TYPE))
+    if kind is None:
+        return None
+    found = {
+        "type": kind,
+        "message": text(told.get(names.EXCEPTION_MESSAGE)) or text(attributes.get("error.message")),
+        "traceback": text(told.get(names.EXCEPTION_STACKTRACE)),
+    }
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def metadata_of(attributes: Attributes, events: Sequence[Event]) -> dict[str, Any]:
+    """Return the user's metadata, the model that was asked for, and under `otel` all that came."""
+    made: dict[str, Any] = {}
+    for name in (names.OI_METADATA, names.LANGFUSE_METADATA):
+        told = load_container(attributes.get(name))
+        if isinstance(told, Mapping):
+            made.update({str(key): value for key, value in told.items()})
+    for prefix in (names.TRACELOOP_PROPERTIES, names.LANGFUSE_METADATA + "."):
+        made.update(
+            {n[len(prefix) :]: v for n, v in attributes.items() if n.startswith(prefix) and n != prefix}
+        )
+    asked = next((text(attributes.get(name)) for name in names.REQUEST_MODELS if name in attributes), None)
+    if asked is not None and _answered_by_another(attributes, asked):
+        made["request_model"] = asked
+    made["otel"] = {"attributes": {name: _json(value) for name, value in attributes.items()}}
+    if events:
+        made["otel"]["events"] = [_event(entry) for entry in events]
+    return made
+
+
+def _answered_by_another(attributes: Attributes, asked: str) -> bool:
+    given = next((told for name in names.RESPONSE_MODELS if (told := text(attributes.get(name)))), asked)
+    return given != asked
+
+
+def _json(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _event(entry: Event) -> dict[str, Any]:
+    made: dict[str, Any] = {"name": entry.name}
+    if entry.attributes:
+        made["attributes"] = {str(name): _json(value) for name, value in entry.attributes.items()}
+    return made if entry.time_ns is None else {**made, "time_ns": entry.time_ns}

@@ -1,0 +1,195 @@
+"""The messages in another instrumentation's span, whichever of the conventions it follows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from llm_trace.semconv import names
+from llm_trace.semconv.find import messages_in, messages_out
+from llm_trace.semconv.flat import Event, nested
+from llm_trace.semconv.messages import Message, message, said
+from llm_trace.semconv.values import EMPTY, field, items, load_container, loads, mappings
+
+Attributes = Mapping[str, Any]
+
+
+class Talk(NamedTuple):
+    """What was said to the model and what it said."""
+
+    asked: list[Message]
+    answered: list[Message]
+
+
+def talk(attributes: Attributes, events: Sequence[Event]) -> Talk:
+    """Return the messages of a span, from the first convention that has any."""
+    said_in, said_out = _from_events(events)
+    asked = (
+        _with_instructions(attributes, _genai(attributes, names.INPUT_MESSAGES))
+        or _indexed(attributes, names.INDEXED_PROMPT, "user")
+        or _openinference(attributes, names.OI_INPUT_MESSAGES)
+        or _texts(attributes, names.OI_PROMPTS, "prompt", "user")
+        or said_in
+    )
+    answered = (
+        _genai(attributes, names.OUTPUT_MESSAGES)
+        or _indexed(attributes, names.INDEXED_COMPLETION, "assistant")
+        or _openinference(attributes, names.OI_OUTPUT_MESSAGES)
+        or _texts(attributes, names.OI_CHOICES, "completion", "assistant")
+        or said_out
+    )
+    return Talk(asked, _reasoned(attributes, answered))
+
+
+def _genai(attributes: Attributes, name: str) -> list[Message]:
+    role = "assistant" if name == names.OUTPUT_MESSAGES else "user"
+    return _spoken(attributes.get(name), role)
+
+
+def _spoken(value: Any, role: str) -> list[Message]:
+    """Return the messages in a list, or in JSON of one; text that is neither is one message."""
+    told = load_container(value)
+    if isinstance(told, str):
+        return [said(told, role)] if told else []
+    entries = [told] if isinstance(told, Mapping) else items(told)
+    return [message(load_container(entry), role=role) for entry in entries]
+
+
+def _with_instructions(attributes: Attributes, asked: list[Message]) -> list[Message]:
+    told = load_container(attributes.get(names.SYSTEM_INSTRUCTIONS))
+    if told in EMPTY:
+        return asked
+    spoken = isinstance(told, Mapping) and ("parts" in told or "role" in told)
+    made = message({"role": "system", **told}) if spoken else said(told, "system")
+    return [made, *(other for other in asked if other != made)]
+
+
+def _indexed(attributes: Attributes, prefix: str, role: str) -> list[Message]:
+    """Return OpenLLMetry's `gen_ai.prompt.0.role`, or all messages in one `gen_ai.prompt`."""
+    entries = mappings(nested(attributes, prefix))
+    if not entries:
+        return _spoken(attributes.get(prefix), role)
+    return [message(_opened(entry), role=role) for entry in entries]
+
+
+def _opened(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an indexed message with its content out of JSON; the completions API has its prompt under `user`."""
+    made = dict(entry)
+    if "content" not in made and isinstance(made.get("user"), str):
+        made["content"] = made.pop("user")
+    content = load_container(made.get("content"))
+    if isinstance(content, list) and all(isinstance(piece, Mapping) for piece in content):
+        made["content"] = content
+    if isinstance(made.get("tool_calls"), str):
+        made["tool_calls"] = load_container(made["tool_calls"])
+    return made
+
+
+def _openinference(attributes: Attributes, prefix: str) -> list[Message]:
+    role = "assistant" if prefix == names.OI_OUTPUT_MESSAGES else "user"
+    entries = [field(entry, "message") for entry in mappings(nested(attributes, prefix))]
+    return [message(_oi_message(entry), role=role) for entry in mappings(entries)]
+
+
+def _oi_message(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """Return OpenInference's message in OpenAI's shape; what stands in `contents` twice is taken once."""
+    made = {key: value for key, value in raw.items() if key not in ("contents", "tool_calls")}
+    calls = [field(call, "tool_call") or call for call in mappings(raw.get("tool_calls"))]
+    pieces = [_oi_piece(piece) for piece in mappings(raw.get("contents"))]
+    if calls:
+        made["tool_calls"] = calls
+        pieces = [piece for piece in pieces if piece.get("type") not in ("tool_use", "tool_call")]
+    if pieces:
+        have = made.get("content")
+        made["content"] = [*([{"type": "text", "text": have}] if have not in EMPTY else []), *pieces]
+    name = made.pop("function_call_name", None)
+    arguments = made.pop("function_call_arguments_json", None)
+    if name is not None or arguments is not None:
+        made["function_call"] = {"name": name, "arguments": arguments}
+    return made
+
+
+def _oi_piece(raw: Mapping[str, Any]) -> dict[str, Any]:
+    content = field(raw, "message_content")
+    made = dict(content) if isinstance(content, Mapping) else {}
+    made |= {key: value for key, value in raw.items() if key not in ("message_content", "tool_call")}
+    call = raw.get("tool_call")
+    if isinstance(call, Mapping):
+        return (
+            {"type": "tool_call", **call}
+            if made.get("type") in (None, "tool_use")
+            else {**made, "tool_call": call}
+        )
+    url = field(field(made.get("image"), "image"), "url")
+    if url is not None:
+        kept = {key: value for key, value in made.items() if key not in ("image", "type")}
+        return {"type": "image_url", "image_url": {"url": url}, **kept}
+    return made
+
+
+def _texts(attributes: Attributes, prefix: str, inner: str, role: str) -> list[Message]:
+    """Return OpenInference's prompts and choices of the completions API."""
+    told = [field(field(entry, inner), "text") for entry in mappings(nested(attributes, prefix))]
+    return [said(line, role) for line in told if isinstance(line, str)]
+
+
+def _from_events(events: Sequence[Event]) -> tuple[list[Message], list[Message]]:
+    """Return the messages in per-message events, or in one event that carries them all."""
+    asked: list[Message] = []
+    answered: list[Message] = []
+    for entry in events:
+        inside = entry.attributes
+        if entry.name in names.MESSAGE_EVENTS:
+            asked.append(message(_body(inside), role=entry.name.split(".")[1]))
+        elif entry.name == names.EVENT_CHOICE:
+            answered.append(_choice(inside))
+        else:
+            asked += _with_instructions(inside, _genai(inside, names.INPUT_MESSAGES))
+            asked += _spoken(inside.get(names.INDEXED_PROMPT), "user")
+            answered += _genai(inside, names.OUTPUT_MESSAGES)
+            answered += _spoken(inside.get(names.INDEXED_COMPLETION), "assistant")
+    return asked, answered
+
+
+_EVENT_KEYS = ("event.name", names.SYSTEM, names.PROVIDER, names.EVENT_CONTENT)
+
+
+def _body(inside: Attributes) -> dict[str, Any]:
+    """Return an event's message: its attributes, or the JSON in `gen_ai.event.content`."""
+    told = load_container(inside.get(names.EVENT_CONTENT))
+    given = {**told, **inside} if isinstance(told, Mapping) else dict(inside)
+    body = {key: value for key, value in given.items() if key not in _EVENT_KEYS}
+    if isinstance(told, str) and "content" not in body:
+        body["content"] = told
+    if str(body.get("role")) == "tool" or "id" in body:
+        body.setdefault("tool_call_id", body.pop("id", None))
+    return _opened(body)
+
+
+def _choice(inside: Attributes) -> Message:
+    body = _body(inside)
+    inner = load_container(body.get("message"))
+    if isinstance(inner, str):
+        inner = {"content": inner}
+    if not isinstance(inner, Mapping):
+        inner = {key: value for key, value in body.items() if key != "tool_call_id"}
+    made = message(_opened(inner), role="assistant")
+    told = body.get("finish_reason")
+    return made if told in EMPTY else {**made, "finish_reason": str(told)}
+
+
+def _reasoned(attributes: Attributes, answered: list[Message]) -> list[Message]:
+    """Give the messages their finish reasons where the span has them apart."""
+    told = items(loads(attributes.get(names.FINISH_REASONS))) or [
+        field(attributes, names.OI_FINISH, "anthropic.message.stop_reason")
+    ]
+    made = list(answered)
+    for index, reason in enumerate(told[: len(made)]):
+        if reason not in EMPTY and "finish_reason" not in made[index]:
+            made[index] = {**made[index], "finish_reason": str(reason)}
+    return made
+
+
+def talk_in_values(asked: Any, answered: Any) -> Talk:
+    """Return the messages in a request and a response that were recorded whole (`input.value`, `request_data`)."""
+    return Talk(messages_in(asked), messages_out(answered, plain=False))

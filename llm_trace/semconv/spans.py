@@ -1,0 +1,184 @@
+"""A finished span of another instrumentation, as fields of a call.
+
+Conventions read: OpenTelemetry GenAI (current and deprecated names), OpenInference, Traceloop, Langfuse, Logfire.
+Every original attribute is kept under `metadata["otel"]["attributes"]`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from llm_trace.semconv import names
+from llm_trace.semconv.fields import request_fields
+from llm_trace.semconv.flat import Event, event, nested
+from llm_trace.semconv.span_details import cost_of, error_of, first_token_of, metadata_of, prompt_of, tags_of
+from llm_trace.semconv.span_messages import Talk, talk, talk_in_values
+from llm_trace.semconv.tokens import usage
+from llm_trace.semconv.values import EMPTY, load_container, text
+
+if TYPE_CHECKING:
+    from llm_trace.semconv.messages import Message
+
+Attributes = Mapping[str, Any]
+
+_PREFIXES = (names.GEN_AI, "llm.", "openinference.", names.LANGFUSE, names.OWN)
+_SPREAD = frozenset({names.CONVERSATION, names.AGENT_NAME})
+"""Put on every span of a request by processors, so no sign of a model call."""
+
+
+def is_genai_span(attributes: Mapping[str, Any]) -> bool:
+    """Say whether a span's attributes tell of a model call or of a step around one, by their names alone.
+
+    Names that processors put on every span (`traceloop.association.*`, `session.id`, `logfire.*`) do not count.
+    """
+    return any(
+        isinstance(name, str)
+        and ((name.startswith(_PREFIXES) and name not in _SPREAD) or name == names.TRACELOOP_KIND)
+        for name in attributes
+    )
+
+
+def call_fields(
+    name: str, attributes: Mapping[str, Any], events: Sequence[Any] = (), *, start_ns: int | None = None
+) -> dict[str, Any]:
+    """Return the fields of a `Call` that a span of another instrumentation tells; never raises.
+
+    Times, ids and status are the span's own and not among them. A value that is no valid JSON is kept as text.
+
+    Args:
+        name: the span's name.
+        attributes: the span's attributes.
+        events: OpenTelemetry's events, mappings with `name` and `attributes`, or such pairs.
+        start_ns: when the span began; with it `first_token_ns` is known from `gen_ai.response.time_to_first_chunk`.
+    """
+    told = [event(entry) for entry in events]
+    given = {str(key): value for key, value in attributes.items()}
+    kind = _kind(given)
+    asked, answered = _values(given)
+    spoken = _talk(given, told, kind, asked, answered)
+    found = {
+        "name": name,
+        "kind": kind,
+        "model": _first_text(given, names.RESPONSE_MODELS) or _first_text(given, names.REQUEST_MODELS),
+        "provider": _provider(given),
+        "params": _params(given),
+        "usage": _usage(given),
+        "input": asked if asked is not None else _asked(spoken.asked),
+        "output": answered if answered is not None else _answered(spoken.answered),
+        "messages_in": spoken.asked,
+        "messages_out": spoken.answered,
+        "session": _first_text(given, names.SESSIONS),
+        "user": _first_text(given, names.USERS),
+        "tags": tags_of(given),
+        "prompt": prompt_of(name, given),
+        "run": text(given.get(names.OWN_RUN)),
+        "cost_usd": cost_of(given),
+        "first_token_ns": first_token_of(given, told, start_ns),
+        "error": error_of(given, told),
+    }
+    made = {key: value for key, value in found.items() if value is not None and value != [] and value != {}}
+    return {**made, "metadata": metadata_of(given, told)}
+
+
+def _first_text(attributes: Attributes, wanted: tuple[str, ...]) -> str | None:
+    return next((told for name in wanted if (told := text(attributes.get(name))) is not None), None)
+
+
+_KIND_TABLES = (
+    (names.OWN_KIND, {kind: kind for kind in sorted(names.KINDS)}),
+    (names.OI_KIND, names.KIND_OF_OPENINFERENCE),
+    (names.LANGFUSE_KIND, names.KIND_OF_LANGFUSE),
+    (names.OPERATION, names.KIND_OF_OPERATION),
+    (names.TRACELOOP_KIND, names.KIND_OF_TRACELOOP),
+    (names.REQUEST_TYPE, names.KIND_OF_REQUEST_TYPE),
+)
+
+
+def _kind(attributes: Attributes) -> str:
+    for name, table in _KIND_TABLES:
+        told = attributes.get(name)
+        if isinstance(told, str):
+            kind = table.get(told.upper() if name == names.OI_KIND else told.lower())
+            if kind is not None:
+                return kind
+    if _first_text(attributes, (*names.RESPONSE_MODELS, *names.REQUEST_MODELS)) is not None:
+        return "llm"
+    return "tool" if names.TOOL_NAME in attributes else "chain"
+
+
+def _provider(attributes: Attributes) -> str | None:
+    told = _first_text(attributes, names.PROVIDERS)
+    return None if told is None else names.PROVIDER_OF.get(told.lower(), told.lower())
+
+
+def _params(attributes: Attributes) -> dict[str, Any]:
+    made: dict[str, Any] = {}
+    for name in (names.OI_PARAMS, names.LANGFUSE_PARAMS, names.OWN_PARAMS):
+        told = load_container(attributes.get(name))
+        if isinstance(told, Mapping):
+            known = request_fields(told).get("params", {})
+            made.update(known if name != names.OWN_PARAMS else told)
+    for name, value in attributes.items():
+        if name.startswith(names.REQUEST) and name != names.REQUEST_MODEL:
+            short = name[len(names.REQUEST) :]
+            made[names.PARAM_OF_ATTRIBUTE.get(short, short)] = (
+                list(value) if isinstance(value, tuple) else value
+            )
+    return made
+
+
+def _usage(attributes: Attributes) -> dict[str, int] | None:
+    told = {name: value for name, value in attributes.items() if name.startswith(names.USAGE_PREFIXES)}
+    found = usage(told)
+    if found is None:
+        found = usage(load_container(attributes.get(names.LANGFUSE_USAGE)))
+    return found
+
+
+_INPUTS = (
+    names.OWN_INPUT, names.LANGFUSE_INPUT, names.OI_INPUT, names.TRACELOOP_INPUT, names.TOOL_ARGUMENTS,
+    names.RETRIEVAL_QUERY, names.LOGFIRE_REQUEST, "mlflow.spanInputs", "langfuse.trace.input",
+)  # fmt: skip
+_OUTPUTS = (
+    names.OWN_OUTPUT, names.LANGFUSE_OUTPUT, names.OI_OUTPUT, names.TRACELOOP_OUTPUT, names.TOOL_RESULT,
+    names.RETRIEVAL_DOCUMENTS, names.LOGFIRE_RESPONSE, "mlflow.spanOutputs", "langfuse.trace.output",
+)  # fmt: skip
+
+
+def _values(attributes: Attributes) -> tuple[Any, Any]:
+    """Return input and output where the span has them whole."""
+    asked = next((attributes[name] for name in _INPUTS if attributes.get(name) is not None), None)
+    answered = next((attributes[name] for name in _OUTPUTS if attributes.get(name) is not None), None)
+    if answered is None:
+        found = nested(attributes, names.OI_DOCUMENTS)
+        answered = [entry.get("document", entry) for entry in found] if _documents(found) else None
+    return load_container(asked), load_container(answered)
+
+
+def _documents(found: Any) -> bool:
+    return isinstance(found, list) and all(isinstance(entry, Mapping) for entry in found)
+
+
+def _talk(attributes: Attributes, events: list[Event], kind: str, asked: Any, answered: Any) -> Talk:
+    spoken = talk(attributes, events)
+    if kind != "llm":
+        return spoken
+    whole = talk_in_values(asked, answered)
+    return Talk(spoken.asked or whole.asked, spoken.answered or whole.answered)
+
+
+def _asked(spoken: list[Message]) -> dict[str, Any] | None:
+    return {"messages": spoken} if spoken else None
+
+
+def _answered(spoken: list[Message]) -> Any:
+    """Return the answer's text where it is all text, else the messages."""
+    if not spoken:
+        return None
+    parts = [piece for entry in spoken for piece in entry["parts"]]
+    if len(spoken) == 1 and parts and all(piece.get("type") == "text" for piece in parts):
+        lines = [piece.get("content") for piece in parts]
+        if all(isinstance(line, str) for line in lines) and lines not in EMPTY:
+            return "\n".join(lines)
+    return {"messages": spoken}

@@ -1,0 +1,176 @@
+"""Streams of Gemini, Ollama, Cohere and LangChain."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from llm_trace.semconv.stream_chat import merge_delta, merge_top
+from llm_trace.semconv.values import field, fields, items, mappings
+
+Chunk = Mapping[str, Any]
+Json = dict[str, Any]
+
+
+def gemini(chunks: list[Chunk]) -> Json:
+    """Return the `generateContent` response that the chunks add up to; neighbouring texts are joined."""
+    made: Json = {}
+    candidates: dict[int, Json] = {}
+    for chunk in chunks:
+        merge_top(made, chunk, ("candidates",))
+        for candidate in mappings(chunk.get("candidates")):
+            index = candidate.get("index")
+            known = candidates.setdefault(index if isinstance(index, int) else 0, {})
+            _add_candidate(known, candidate)
+    made["candidates"] = [candidates[index] for index in sorted(candidates)]
+    return made
+
+
+def _add_candidate(made: Json, candidate: Chunk) -> None:
+    for key, value in candidate.items():
+        if key == "content":
+            told = fields(value)
+            have = made.setdefault("content", {"role": "model", "parts": []})
+            have.update({name: kept for name, kept in told.items() if name != "parts" and kept is not None})
+            for piece in items(told.get("parts")):
+                _add_part(have["parts"], piece)
+        elif value is not None:
+            made[key] = value
+
+
+def _add_part(parts: list[Any], piece: Any) -> None:
+    """Append a part, or lengthen the last one where both are plain text of one kind."""
+    last = fields(parts[-1]) if parts else {}
+    told = fields(piece)
+    if isinstance(told.get("text"), str) and isinstance(last.get("text"), str):
+        plain = set(told) | set(last) <= {"text", "thought"}
+        if plain and told.get("thought") == last.get("thought"):
+            parts[-1] = {**last, "text": last["text"] + told["text"]}
+            return
+    parts.append(piece)
+
+
+def interactions(chunks: list[Chunk]) -> Json:
+    """Return the interaction that Gemini's Interactions events add up to."""
+    made: Json = {}
+    steps: dict[int, Json] = {}
+    for chunk in chunks:
+        made.update(fields(chunk.get("interaction")))
+        index = chunk.get("index")
+        place = index if isinstance(index, int) else 0
+        if isinstance(chunk.get("step"), Mapping):
+            steps[place] = dict(chunk["step"])
+        delta = fields(chunk.get("delta"))
+        if delta:
+            _add_step(steps.setdefault(place, {"type": "model_output"}), delta)
+    if steps and not made.get("steps"):
+        made["steps"] = [steps[index] for index in sorted(steps)]
+    return made
+
+
+def _add_step(step: Json, delta: Chunk) -> None:
+    if not isinstance(delta.get("text"), str):
+        merge_delta(step, {key: value for key, value in delta.items() if key != "type"})
+        return
+    blocks = items(step.get("content"))
+    last = fields(blocks[-1]) if blocks else {}
+    if isinstance(last.get("text"), str) and last.get("type") == delta.get("type"):
+        blocks[-1] = {**last, "text": last["text"] + delta["text"]}
+    else:
+        blocks.append(dict(delta))
+    step["content"] = blocks
+
+
+def ollama(chunks: list[Chunk]) -> Json:
+    """Return the last line of an Ollama stream with the whole message (chat) or response (generate)."""
+    made: Json = {}
+    message: Json = {}
+    told: Json = {}
+    for chunk in chunks:
+        merge_delta(message, fields(chunk.get("message")))
+        for key in ("response", "thinking"):
+            if isinstance(chunk.get(key), str):
+                told[key] = told.get(key, "") + chunk[key]
+        made.update(
+            {k: v for k, v in chunk.items() if k not in ("message", "response", "thinking") and v is not None}
+        )
+    return {**made, **({"message": message} if message else {}), **told}
+
+
+def cohere(chunks: list[Chunk]) -> Json:
+    """Return the chat response that Cohere's events (v2, or v1 with `event_type`) add up to."""
+    made: Json = {}
+    message: Json = {}
+    for chunk in chunks:
+        if isinstance(chunk.get("response"), Mapping):
+            return dict(chunk["response"])  # v1's stream-end repeats the whole answer
+        if isinstance(chunk.get("text"), str) and "event_type" in chunk:
+            made["text"] = made.get("text", "") + chunk["text"]
+        if isinstance(chunk.get("id"), str):
+            made["id"] = chunk["id"]
+        delta = fields(chunk.get("delta"))
+        _add_cohere(message, fields(delta.get("message")), chunk)
+        made.update({key: value for key, value in delta.items() if key != "message" and value is not None})
+    return {**made, "message": message} if message else made
+
+
+def _add_cohere(message: Json, delta: Chunk, chunk: Chunk) -> None:
+    for key, value in delta.items():
+        if key == "content" and isinstance(value, Mapping):
+            _add_cohere_block(message, value, chunk.get("index"))
+        elif key == "tool_calls" and isinstance(value, Mapping):
+            merge_delta(message, {"tool_calls": [{"index": chunk.get("index"), **value}]})
+        elif key == "citations" and isinstance(value, Mapping):
+            message["citations"] = [*items(message.get("citations")), value]
+        elif key == "tool_plan" and isinstance(value, str):
+            message[key] = str(message.get(key, "")) + value
+        elif value is not None and value != []:
+            message[key] = value
+
+
+def _add_cohere_block(message: Json, piece: Chunk, index: Any) -> None:
+    blocks = items(message.get("content"))
+    place = index if isinstance(index, int) and 0 <= index <= len(blocks) else max(len(blocks) - 1, 0)
+    if place == len(blocks):
+        blocks.append({})
+    have = blocks[place] = dict(fields(blocks[place]))
+    for key, value in piece.items():
+        joins = key in ("text", "thinking") and isinstance(value, str)
+        have[key] = str(have.get(key, "")) + value if joins else value
+    message["content"] = blocks
+
+
+def langchain(chunks: list[Chunk]) -> Json:
+    """Return the AI message that LangChain's chunks add up to."""
+    made: Json = {}
+    for chunk in chunks:
+        kept = {
+            key: value
+            for key, value in chunk.items()
+            if key not in ("type", "usage_metadata", "tool_call_chunks")
+        }
+        merge_delta(made, kept)
+        counted = field(chunk, "usage_metadata")
+        if isinstance(counted, Mapping):
+            made["usage_metadata"] = dict(counted)
+    return {**made, "type": "ai"}
+
+
+def invoked(chunks: list[Chunk]) -> Json:
+    """Return the answer of Titan, Llama or Mistral behind Bedrock's `invoke_model` stream."""
+    made: Json = {}
+    texts: dict[str, str] = {}
+    for chunk in chunks:
+        for key in ("outputText", "generation"):
+            if isinstance(chunk.get(key), str):
+                texts[key] = texts.get(key, "") + chunk[key]
+        for one in mappings(chunk.get("outputs")):
+            texts["text"] = texts.get("text", "") + str(one.get("text") or "")
+            made.update({key: value for key, value in one.items() if key != "text" and value is not None})
+        made.update({k: v for k, v in chunk.items() if k not in ("outputText", "outputs") and v is not None})
+    if "generation" in texts:
+        return {**made, "generation": texts["generation"]}
+    if "text" in texts:
+        return {"outputs": [{"text": texts["text"], "stop_reason": made.get("stop_reason")}], **made}
+    result = {"outputText": texts.get("outputText", ""), "completionReason": made.get("completionReason")}
+    return {**made, "results": [result]}

@@ -1,0 +1,105 @@
+"""A provider's stream, put together as its non-streaming API would have answered.
+
+One reducer per provider's grammar; each takes the chunks as mappings and returns the response, complete or as far as
+the stream got.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from llm_trace.semconv.stream_blocks import anthropic, converse
+from llm_trace.semconv.stream_chat import chat
+from llm_trace.semconv.stream_others import cohere, gemini, interactions, invoked, langchain, ollama
+from llm_trace.semconv.stream_responses import responses
+from llm_trace.semconv.values import field, is_response, loads
+
+Chunk = Mapping[str, Any]
+Reducer = Callable[[list[Chunk]], Any]
+
+_BY_PREFIX: dict[str, Reducer] = {
+    "response.": responses, "message_": anthropic, "content_block_": anthropic,
+    "message-": cohere, "content-": cohere, "tool-": cohere, "AIMessageChunk": langchain,
+}  # fmt: skip
+_BY_KEY: dict[str, Reducer] = {
+    "choices": chat, "candidates": gemini, "messageStart": converse, "contentBlockStart": converse,
+    "contentBlockDelta": converse, "done": ollama, "outputText": invoked, "generation": invoked, "outputs": invoked,
+}  # fmt: skip
+_BY_EVENT: dict[str, Reducer] = {
+    "interaction.": interactions, "step.": interactions, "stream-": cohere, "text-": cohere, "tool-calls-": cohere
+}  # fmt: skip
+
+
+def reduce_stream(chunks: list[Any]) -> Any | None:
+    """Return the complete response of a stream, with usage and whole tool calls, or None where its shape is unknown.
+
+    A stream that broke off gives what had arrived. Strings are joined.
+
+    Args:
+        chunks: JSON values in order of arrival: OpenAI (chat, completions, Responses), Anthropic, Gemini, Bedrock
+            (Converse and invoke), Cohere, Mistral, Ollama, LangChain, or text.
+    """
+    if not isinstance(chunks, (list, tuple)) or not chunks:
+        return None
+    if all(isinstance(chunk, str) for chunk in chunks):
+        return "".join(chunks)
+    opened = [_opened(chunk) for chunk in chunks if chunk is not None]
+    if not all(isinstance(chunk, Mapping) for chunk in opened):
+        return None
+    opened = _helper_chunks(opened)
+    reducer = next((found for chunk in opened if (found := _reducer(chunk)) is not None), None)
+    try:
+        return None if reducer is None else reducer(opened)
+    except RecursionError:  # values nested deeper than Python goes
+        return None
+
+
+def _reducer(chunk: Chunk) -> Reducer | None:
+    kind = chunk.get("type")
+    if isinstance(kind, str):
+        for prefix, reducer in _BY_PREFIX.items():
+            if kind.startswith(prefix):
+                return reducer
+    event = chunk.get("event_type")
+    if isinstance(event, str):
+        for prefix, reducer in _BY_EVENT.items():
+            if event.startswith(prefix):
+                return reducer
+    return next((reducer for key, reducer in _BY_KEY.items() if key in chunk), None)
+
+
+def _opened(chunk: Any) -> Any:
+    """Return the provider's chunk inside an SDK's envelope: Mistral's `data`, Bedrock's `chunk.bytes`."""
+    if not isinstance(chunk, Mapping):
+        return chunk
+    inner = chunk.get("data")
+    if isinstance(inner, Mapping) and "choices" in inner:
+        return inner
+    sent = field(field(chunk, "chunk"), "bytes")
+    if sent is None:
+        sent = chunk.get("bytes") if len(chunk) <= 2 else None
+    decoded = _decoded(sent)
+    return decoded if isinstance(decoded, Mapping) else chunk
+
+
+def _decoded(sent: Any) -> Any:
+    """Return the JSON in bytes, or in base64 text of them."""
+    if isinstance(sent, bytes):
+        return loads(sent)
+    if not isinstance(sent, str):
+        return None
+    if sent.startswith("{"):
+        return loads(sent)
+    try:
+        return loads(base64.b64decode(sent, validate=True))
+    except (binascii.Error, ValueError):
+        return None
+
+
+def _helper_chunks(chunks: list[Any]) -> list[Any]:
+    """Return the raw chunks of OpenAI's `.stream()` helper, which sends them amid events of its own."""
+    raw = [c["chunk"] for c in chunks if c.get("type") == "chunk" and is_response(c.get("chunk"))]
+    return [chunk for chunk in raw if isinstance(chunk, Mapping)] or chunks

@@ -1,0 +1,137 @@
+"""Token counts, from any provider's names to ours.
+
+Two definitions are in use. OpenAI, Gemini, DeepSeek, LangChain and OpenTelemetry count cached tokens inside the input;
+Anthropic, Bedrock and Langfuse beside it. Ours is the first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from llm_trace.semconv import names
+from llm_trace.semconv.values import count, field, fields
+
+_INPUT = (
+    "prompt_tokens", "promptTokenCount", "prompt_token_count", "input_tokens", "inputTokens", "inputTokenCount",
+    "prompt_eval_count", "promptTokens", "total_input_tokens", "inputTextTokenCount", *names.INPUT_TOKEN_NAMES, "input",
+)  # fmt: skip
+_OUTPUT = (
+    "completion_tokens", "candidatesTokenCount", "candidates_token_count", "responseTokenCount", "output_tokens",
+    "outputTokens", "outputTokenCount", "eval_count", "completionTokens", "total_output_tokens",
+    "generation_token_count", "totalOutputTextTokenCount", *names.OUTPUT_TOKEN_NAMES, "output",
+)  # fmt: skip
+_INPUT_DETAILS = (
+    "prompt_tokens_details", "input_tokens_details", "input_token_details", "prompt_token_details", "inputTokenDetails"
+)  # fmt: skip
+_OUTPUT_DETAILS = (
+    "completion_tokens_details", "output_tokens_details", "output_token_details", "outputTokenDetails"
+)  # fmt: skip
+_CACHE_READ = (
+    "cache_read_tokens", "cache_read_input_tokens", "cacheReadInputTokens", "cacheReadInputTokenCount",
+    "cachedContentTokenCount", "cached_content_token_count", "prompt_cache_hit_tokens", "cached_tokens",
+    "cachedInputTokens", "input_cached_tokens", "total_cached_tokens", *names.CACHE_READ_NAMES,
+)  # fmt: skip
+_CACHE_WRITE = (
+    "cache_write_tokens", "cache_creation_input_tokens", "cacheWriteInputTokens", "cacheWriteInputTokenCount",
+    *names.CACHE_WRITE_NAMES,
+)  # fmt: skip
+_REASONING = (
+    "reasoning_tokens", "thoughtsTokenCount", "thoughts_token_count", "reasoningTokens", "output_reasoning_tokens",
+    "total_thought_tokens", *names.REASONING_NAMES,
+)  # fmt: skip
+_TOTAL = ("total_tokens", "totalTokenCount", "total_token_count", "totalTokens")
+_TOOL_PROMPT = ("toolUsePromptTokenCount", "tool_use_prompt_token_count", "total_tool_use_tokens")
+_BESIDE_INPUT = (
+    "cache_read_input_tokens", "cache_creation_input_tokens", "cacheReadInputTokens", "cacheWriteInputTokens",
+    "cacheReadInputTokenCount", "cacheWriteInputTokenCount", "input_cached_tokens",
+)  # fmt: skip
+"""Names whose tokens are counted beside `input_tokens`, `inputTokens`, `input`."""
+_EXCLUSIVE = ("input_tokens", "inputTokens", "inputTokenCount", "input")
+_BESIDE_OUTPUT = (
+    "thoughtsTokenCount", "thoughts_token_count", "total_thought_tokens", "output_reasoning_tokens"
+)  # fmt: skip
+
+
+def usage(raw: Any) -> dict[str, int] | None:
+    """Return what a provider says about tokens under the names of `llm_trace.record.Usage`, or None.
+
+    Only what was reported is there: an absent key is not 0. `input_tokens` includes cached tokens and what Gemini
+    counts for its own tools; `output_tokens` includes reasoning.
+
+    Args:
+        raw: a usage mapping or SDK object, or span attributes.
+    """
+    source = fields(raw)
+    nested = source.get("tokens") or source.get("billed_units")  # Cohere; `tokens` is what the model saw
+    if not any(name in source for name in _INPUT) and isinstance(nested, Mapping):
+        source = {**nested, **_cohere_cached(source)}
+    found = {
+        "input_tokens": _input(source),
+        "output_tokens": _output(source),
+        "cache_read_tokens": _detail(source, _CACHE_READ, _INPUT_DETAILS, ("cached_tokens", "cache_read")),
+        "cache_write_tokens": _detail(
+            source,
+            _CACHE_WRITE,
+            _INPUT_DETAILS,
+            ("cache_write_tokens", "cache_creation", "cache_creation_tokens"),
+        ),
+        "reasoning_tokens": _detail(
+            source, _REASONING, _OUTPUT_DETAILS, ("reasoning_tokens", "reasoning", "thinking_tokens")
+        ),
+    }
+    made = {name: value for name, value in found.items() if value is not None}
+    return made or None
+
+
+def _cohere_cached(source: Mapping[str, Any]) -> dict[str, Any]:
+    cached = source.get("cached_tokens")
+    return {} if cached is None else {"cached_tokens": cached}
+
+
+def _first(source: Mapping[str, Any], names: tuple[str, ...]) -> int | None:
+    for name in names:
+        found = count(source.get(name))
+        if found is not None:
+            return found
+    return None
+
+
+def _detail(
+    source: Mapping[str, Any], names: tuple[str, ...], places: tuple[str, ...], inner: tuple[str, ...]
+) -> int | None:
+    found = _first(source, names)
+    if found is not None:
+        return found
+    return _first(fields(field(source, *places)), inner)
+
+
+def _input(source: Mapping[str, Any]) -> int | None:
+    found = _first(source, _INPUT)
+    if found is None:
+        return None
+    beside = [_first(source, _TOOL_PROMPT)]
+    if not any(
+        name in source for name in ("prompt_tokens", "input_tokens_details", "input_token_details")
+    ) and any(name in source for name in _EXCLUSIVE):
+        beside += [count(source.get(name)) for name in _BESIDE_INPUT]
+    return found + sum(extra for extra in beside if extra is not None)
+
+
+def _output(source: Mapping[str, Any]) -> int | None:
+    found = _first(source, _OUTPUT)
+    thoughts = _first(source, _BESIDE_OUTPUT)
+    if thoughts is not None:
+        return (found or 0) + thoughts
+    hidden = _hidden_reasoning(source, found)
+    return found if found is None else found + hidden
+
+
+def _hidden_reasoning(source: Mapping[str, Any], output: int | None) -> int:
+    """Return reasoning tokens that a provider (xAI) counts in the total but not in `completion_tokens`."""
+    reasoning = _first(fields(field(source, *_OUTPUT_DETAILS)), ("reasoning_tokens",))
+    given = _first(source, _INPUT)
+    total = _first(source, _TOTAL)
+    if not reasoning or output is None or given is None or total is None:
+        return 0
+    return reasoning if total == given + output + reasoning else 0

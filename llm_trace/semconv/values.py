@@ -1,0 +1,146 @@
+"""Reading values whose shape nobody promises: mappings, SDK objects, JSON in strings."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+EMPTY: tuple[Any, ...] = (None, "", [], {}, ())
+_SCALARS = (str, int, float, bool, bytes, list, tuple, type(None))
+_SDK_ROOTS = frozenset(
+    {
+        "openai",
+        "anthropic",
+        "google",
+        "vertexai",
+        "mistralai",
+        "cohere",
+        "groq",
+        "ollama",
+        "together",
+        "litellm",
+    }
+)
+
+
+def is_response(value: Any) -> bool:
+    """Say whether `value` is a mapping or the object of an SDK, from its class alone."""
+    if isinstance(value, _SCALARS):
+        return False
+    if isinstance(value, Mapping):
+        return True
+    kind = type(value)
+    return hasattr(kind, "model_dump") or str(kind.__module__).partition(".")[0] in _SDK_ROOTS
+
+
+def fields(value: Any) -> Mapping[str, Any]:
+    """Return the entries of a mapping or the stored attributes of an object; no property is run."""
+    if isinstance(value, Mapping):
+        return value
+    if isinstance(value, _SCALARS):
+        return {}
+    stored = getattr(value, "__dict__", None)
+    extra = stored.get("__pydantic_extra__") if isinstance(stored, dict) else None
+    if hasattr(type(value), "__pydantic_extra__"):
+        extra = getattr(value, "__pydantic_extra__", None)
+    own = stored if isinstance(stored, dict) else {}
+    return {**own, **extra} if isinstance(extra, dict) and extra else own
+
+
+def field(value: Any, *names: str) -> Any:
+    """Return the first of `names` that is there and not None, else None."""
+    source = fields(value)
+    for name in names:
+        found = source.get(name)
+        if found is not None:
+            return found
+    return None
+
+
+def text(value: Any) -> str | None:
+    """Return `value` where it is a non-empty string."""
+    return value if isinstance(value, str) and value else None
+
+
+def count(value: Any) -> int | None:
+    """Return a number of tokens, or None for what cannot be one; `58.0` and `"58"` are 58."""
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 19:
+        value = int(value)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int):
+        return None
+    return value if 0 <= value < 2**63 else None
+
+
+def number(value: Any) -> float | None:
+    """Return a finite number that is not negative, else None."""
+    if isinstance(value, str):
+        value = loads(value)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    return float(value) if 0 <= value < 1e300 else None
+
+
+def _refuse(constant: str) -> Any:
+    raise ValueError(f"{constant!r} is not JSON")
+
+
+def loads(value: Any) -> Any:
+    """Return what a string says in JSON, or the value itself where it is no JSON text."""
+    if not isinstance(value, (str, bytes)):
+        return value
+    try:
+        return json.loads(value, parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        return value
+
+
+def load_container(value: Any) -> Any:
+    """Return the object or list that a string holds as JSON; any other value as it is.
+
+    A string such as `"12"` or `"null"` stays a string: it may be text that a model wrote.
+    """
+    if isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
+        return loads(value)
+    return value
+
+
+def dumps(value: Any) -> str:
+    """Return JSON text; a string stays as it is, what JSON cannot say becomes its text."""
+    if isinstance(value, str):
+        return value
+    try:
+        return json.dumps(value, ensure_ascii=False, default=str, skipkeys=True, separators=(",", ":"))
+    except (ValueError, RecursionError):
+        return repr(type(value))
+
+
+def items(value: Any) -> list[Any]:
+    """Return the elements of a list or tuple, and nothing for other values."""
+    return list(value) if isinstance(value, (list, tuple)) else []
+
+
+def mappings(value: Any) -> list[Mapping[str, Any]]:
+    """Return the elements of a list that are mappings."""
+    return [item for item in items(value) if isinstance(item, Mapping)]
+
+
+def rest(raw: Mapping[str, Any], used: frozenset[str] | set[str] | tuple[str, ...]) -> dict[str, Any]:
+    """Return the entries of `raw` that `used` does not name and that are not empty."""
+    return {str(k): v for k, v in raw.items() if k not in used and v not in EMPTY}
+
+
+def joined(raw: Mapping[str, Any], used: tuple[str, ...], part: dict[str, Any]) -> dict[str, Any]:
+    """Return `part` without Nones, plus what is left of `raw`; names already taken go under `raw`."""
+    made = {key: value for key, value in part.items() if value is not None}
+    clash: dict[str, Any] = {}
+    for key, value in rest(raw, used).items():
+        if key in made or key == "type":
+            clash[key] = value
+        else:
+            made[key] = value
+    if clash:
+        made["raw"] = {**clash, "raw": made["raw"]} if "raw" in made else clash
+    return made

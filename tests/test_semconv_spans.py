@@ -1,0 +1,515 @@
+"""Spans that other instrumentations really wrote, as calls.
+
+The attributes were recorded with the instrumentations named below against answers of the recorded traffic.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from llm_trace import semconv
+from llm_trace.record import Call
+
+
+def _text(role: str, content: str, **more: Any) -> dict[str, Any]:
+    return {"role": role, "parts": [{"type": "text", "content": content}], **more}
+
+
+def _tool_call(ident: str, name: str, arguments: Any) -> dict[str, Any]:
+    return {"type": "tool_call", "id": ident, "name": name, "arguments": arguments}
+
+
+OPENLLMETRY_0_40: dict[str, Any] = {
+    "llm.request.type": "chat",
+    "gen_ai.system": "OpenAI",
+    "gen_ai.request.model": "gpt-4o",
+    "llm.headers": "None",
+    "llm.is_streaming": False,
+    "gen_ai.openai.api_base": "https://api.openai.com/v1/",
+    "gen_ai.prompt.0.role": "user",
+    "gen_ai.prompt.0.content": "What is the weather in Berlin",
+    "llm.request.functions.0.name": "get_current_weather",
+    "llm.request.functions.0.description": "Get the current weather",
+    "llm.request.functions.0.parameters": '{"type": "object", "properties": {"location": {"type": "string", "description": "The city and state, e.g. San Francisco, CA"}}, "required": ["location"]}',
+    "gen_ai.response.model": "gpt-4o-2024-05-13",
+    "gen_ai.response.id": "chatcmpl-9vs6CCN08nbDKpovcEGBQkpJOtjzQ",
+    "gen_ai.openai.system_fingerprint": "fp_c9aa9c0491",
+    "llm.usage.total_tokens": 78,
+    "gen_ai.usage.completion_tokens": 15,
+    "gen_ai.usage.prompt_tokens": 63,
+    "gen_ai.completion.0.finish_reason": "tool_calls",
+    "gen_ai.completion.0.role": "assistant",
+    "gen_ai.completion.0.tool_calls.0.id": "call_bEtwR8qUAagwWFQr5OcKmmLE",
+    "gen_ai.completion.0.tool_calls.0.name": "get_current_weather",
+    "gen_ai.completion.0.tool_calls.0.arguments": '{"location":"Berlin"}',
+}
+
+OPENLLMETRY_0_40_TALK: dict[str, Any] = {
+    "llm.request.type": "chat",
+    "gen_ai.system": "OpenAI",
+    "gen_ai.request.model": "gpt-4.1-nano",
+    "gen_ai.request.temperature": 0,
+    "llm.headers": "None",
+    "llm.is_streaming": False,
+    "gen_ai.openai.api_base": "https://api.openai.com/v1/",
+    "gen_ai.prompt.0.role": "system",
+    "gen_ai.prompt.0.content": "You are Website Scraper. You extract text from websites\nYour personal goal is: Scrape content from URL",
+    "gen_ai.prompt.1.role": "user",
+    "gen_ai.prompt.1.content": "\nCurrent Task: Call the scrape_website tool to fetch text from http://quotes.toscrape.com/ and return the result.\n\nThis is the expected criteria for your final answer: Text content from the website.\nyou MUST return the actual complete content as the final answer, not a summary.",
+    "gen_ai.prompt.2.role": "assistant",
+    "gen_ai.prompt.2.tool_calls.0.id": "call_WBMAOfxZbyxRXsmpErkEMfVc",
+    "gen_ai.prompt.2.tool_calls.0.name": "scrape_website",
+    "gen_ai.prompt.2.tool_calls.0.arguments": '{"url":"http://quotes.toscrape.com/"}',
+    "gen_ai.prompt.3.role": "tool",
+    "gen_ai.prompt.3.content": '"The world as we have created it is a process of our thinking. It cannot be changed without changing our thinking." by Albert Einstein',
+    "gen_ai.prompt.3.tool_call_id": "call_WBMAOfxZbyxRXsmpErkEMfVc",
+    "gen_ai.prompt.4.role": "user",
+    "gen_ai.prompt.4.content": "Analyze the tool result. If requirements are met, provide the Final Answer. Otherwise, call the next tool. Deliver only the answer without meta-commentary.",
+    "llm.request.functions.0.name": "scrape_website",
+    "llm.request.functions.0.description": "Scrape text content from a website URL",
+    "llm.request.functions.0.parameters": '{"properties": {"url": {"description": "The website URL to scrape", "title": "Url", "type": "string"}}, "required": ["url"], "type": "object", "additionalProperties": false}',
+    "gen_ai.response.model": "gpt-4.1-nano-2025-04-14",
+    "gen_ai.response.id": "chatcmpl-DFqna7nyWdizEkmveHDP0TWfHAoab",
+    "gen_ai.openai.system_fingerprint": "fp_ef1a0bfaa0",
+    "llm.usage.total_tokens": 270,
+    "gen_ai.usage.completion_tokens": 35,
+    "gen_ai.usage.prompt_tokens": 235,
+    "gen_ai.usage.cache_read_input_tokens": 0,
+    "gen_ai.completion.0.finish_reason": "stop",
+    "gen_ai.completion.0.role": "assistant",
+    "gen_ai.completion.0.content": 'The content from the website is: "The world as we have created it is a process of our thinking. It cannot be changed without changing our thinking." by Albert Einstein',
+}
+
+OPENLLMETRY_0_40_COMPLETION: dict[str, Any] = {
+    "llm.request.type": "completion",
+    "gen_ai.system": "OpenAI",
+    "gen_ai.request.model": "davinci-002",
+    "llm.headers": "None",
+    "llm.is_streaming": True,
+    "gen_ai.prompt.0.user": "Tell me a joke about opentelemetry",
+    "gen_ai.openai.api_base": "https://api.openai.com/v1/",
+    "gen_ai.response.model": "davinci:2023-07-21-v2",
+    "gen_ai.response.id": "cmpl-DPTDgfEvW1IvcCNFjY6iN8Q1qHdTq",
+    "gen_ai.completion.0.finish_reason": "length",
+    "gen_ai.completion.0.content": " if you got one.\n\nWanna hear a joke about opentelemetry? When",
+}
+
+OPENLLMETRY_0_62: dict[str, Any] = {
+    "gen_ai.operation.name": "chat",
+    "gen_ai.provider.name": "openai",
+    "gen_ai.request.model": "gpt-4o",
+    "gen_ai.is_streaming": False,
+    "gen_ai.openai.api_base": "https://api.openai.com/v1/",
+    "gen_ai.input.messages": '[{"role": "user", "parts": [{"content": "What is the weather in Berlin", "type": "text"}]}]',
+    "gen_ai.tool.definitions": '[{"type": "function", "name": "get_current_weather", "description": "Get the current weather", "parameters": {"type": "object", "properties": {"location": {"type": "string", "description": "The city and state, e.g. San Francisco, CA"}}, "required": ["location"]}}]',
+    "gen_ai.response.model": "gpt-4o-2024-05-13",
+    "gen_ai.response.id": "chatcmpl-9vs6CCN08nbDKpovcEGBQkpJOtjzQ",
+    "gen_ai.response.finish_reasons": ("tool_call",),
+    "gen_ai.openai.response.system_fingerprint": "fp_c9aa9c0491",
+    "gen_ai.usage.total_tokens": 78,
+    "gen_ai.usage.output_tokens": 15,
+    "gen_ai.usage.input_tokens": 63,
+    "gen_ai.output.messages": '[{"role": "assistant", "parts": [{"type": "tool_call", "name": "get_current_weather", "id": "call_bEtwR8qUAagwWFQr5OcKmmLE", "arguments": {"location": "Berlin"}}], "finish_reason": "tool_call"}]',
+}
+
+OPENTELEMETRY_V2: dict[str, Any] = {
+    "gen_ai.operation.name": "chat",
+    "gen_ai.system": "openai",
+    "gen_ai.request.model": "gpt-4o",
+    "gen_ai.response.model": "gpt-4o-2024-05-13",
+    "gen_ai.response.finish_reasons": ("tool_calls",),
+    "gen_ai.response.id": "chatcmpl-9vs6CCN08nbDKpovcEGBQkpJOtjzQ",
+    "gen_ai.usage.input_tokens": 63,
+    "gen_ai.usage.output_tokens": 15,
+}
+
+OPENTELEMETRY_V2_EMBEDDINGS: dict[str, Any] = {
+    "gen_ai.operation.name": "embeddings",
+    "gen_ai.system": "openai",
+    "gen_ai.request.model": "text-embedding-ada-002",
+    "gen_ai.request.encoding_formats": ("base64",),
+    "gen_ai.response.model": "text-embedding-ada-002",
+    "gen_ai.embeddings.dimension.count": 8192,
+    "gen_ai.usage.input_tokens": 8,
+}
+
+OPENINFERENCE_OPENAI: dict[str, Any] = {
+    "llm.provider": "openai",
+    "llm.system": "openai",
+    "input.value": '{"model": "gpt-4o", "stream": false, "messages": [{"role": "user", "content": "What is the weather in Berlin"}], "tools": [{"type": "function", "function": {"name": "get_current_weather", "description": "Get the current weather", "parameters": {"type": "object", "properties": {"location": {"type": "string", "description": "The city and state, e.g. San Francisco, CA"}}, "required": ["location"]}}}]}',
+    "input.mime_type": "application/json",
+    "output.value": '{"id":"chatcmpl-9vs6CCN08nbDKpovcEGBQkpJOtjzQ","choices":[{"finish_reason":"tool_calls","index":0,"logprobs":null,"message":{"content":null,"refusal":null,"role":"assistant","tool_calls":[{"id":"call_bEtwR8qUAagwWFQr5OcKmmLE","function":{"arguments":"{\\"location\\":\\"Berlin\\"}","name":"get_current_weather"},"type":"function"}]}}],"created":1723579680,"model":"gpt-4o-2024-05-13","object":"chat.completion","system_fingerprint":"fp_c9aa9c0491","usage":{"completion_tokens":15,"prompt_tokens":63,"total_tokens":78}}',
+    "output.mime_type": "application/json",
+    "llm.tools.0.tool.json_schema": '{"type": "function", "function": {"name": "get_current_weather", "description": "Get the current weather", "parameters": {"type": "object", "properties": {"location": {"type": "string", "description": "The city and state, e.g. San Francisco, CA"}}, "required": ["location"]}}}',
+    "llm.invocation_parameters": '{"model": "gpt-4o", "stream": false}',
+    "llm.input_messages.0.message.role": "user",
+    "llm.input_messages.0.message.content": "What is the weather in Berlin",
+    "llm.model_name": "gpt-4o-2024-05-13",
+    "llm.token_count.total": 78,
+    "llm.token_count.prompt": 63,
+    "llm.token_count.completion": 15,
+    "llm.output_messages.0.message.role": "assistant",
+    "llm.output_messages.0.message.tool_calls.0.tool_call.id": "call_bEtwR8qUAagwWFQr5OcKmmLE",
+    "llm.output_messages.0.message.tool_calls.0.tool_call.function.name": "get_current_weather",
+    "llm.output_messages.0.message.tool_calls.0.tool_call.function.arguments": '{"location":"Berlin"}',
+    "llm.finish_reason": "tool_calls",
+    "openinference.span.kind": "LLM",
+}
+
+OPENINFERENCE_COMPLETION: dict[str, Any] = {
+    "llm.provider": "openai",
+    "llm.system": "openai",
+    "input.value": '{"model": "davinci-002", "stream": true, "prompt": "Tell me a joke about opentelemetry"}',
+    "input.mime_type": "application/json",
+    "output.value": '{"choices": [{"text": " if you got one.\\n\\nWanna hear a joke about opentelemetry? When", "index": 0, "finish_reason": "length"}], "id": "cmpl-DPTDgfEvW1IvcCNFjY6iN8Q1qHdTq", "created": 1774962892, "model": "davinci:2023-07-21-v2", "object": "text_completion"}',
+    "output.mime_type": "application/json",
+    "llm.invocation_parameters": '{"model": "davinci-002", "stream": true}',
+    "llm.prompts.0.prompt.text": "Tell me a joke about opentelemetry",
+    "llm.model_name": "davinci:2023-07-21-v2",
+    "llm.choices.0.completion.text": " if you got one.\n\nWanna hear a joke about opentelemetry? When",
+    "llm.finish_reason": "length",
+    "openinference.span.kind": "LLM",
+}
+
+OPENINFERENCE_ANTHROPIC: dict[str, Any] = {
+    "llm.provider": "anthropic",
+    "llm.system": "anthropic",
+    "input.value": '{"max_tokens": 1024, "messages": [{"role": "user", "content": "What is the weather like in San Francisco in Fahrenheit?"}, {"content": [{"text": "Certainly! I can help you get the current weather information for San Francisco in Fahrenheit. To do this, I\'ll use the get_weather function. Let me fetch that information for you right away.", "type": "text"}, {"id": "toolu_01KBqpqR73qWGsMaW3vBzEjz", "input": {"location": "San Francisco, CA", "unit": "fahrenheit"}, "name": "get_weather", "type": "tool_use"}], "role": "assistant"}, {"content": [{"tool_use_id": "toolu_01KBqpqR73qWGsMaW3vBzEjz", "content": "{\\"weather\\": \\"sunny\\", \\"temperature\\": \\"75\\"}", "type": "tool_result", "is_error": false}], "role": "user"}], "model": "claude-sonnet-4-6", "tools": [{"name": "get_weather", "description": "Get the current weather in a given location", "input_schema": {"type": "object", "properties": {"location": {"type": "string", "description": "The city and state, e.g. San Francisco, CA"}, "unit": {"type": "string", "enum": ["celsius", "fahrenheit"], "description": "The unit of temperature, either \\"celsius\\" or \\"fahrenheit\\""}}, "required": ["location"]}}]}',
+    "input.mime_type": "application/json",
+    "llm.request.model_name": "claude-sonnet-4-6",
+    "llm.input_messages.0.message.role": "user",
+    "llm.input_messages.0.message.content": "What is the weather like in San Francisco in Fahrenheit?",
+    "llm.input_messages.1.message.role": "assistant",
+    "llm.input_messages.1.message.contents.0.message_content.type": "text",
+    "llm.input_messages.1.message.contents.0.message_content.text": "Certainly! I can help you get the current weather information for San Francisco in Fahrenheit. To do this, I'll use the get_weather function. Let me fetch that information for you right away.",
+    "llm.input_messages.1.message.tool_calls.0.tool_call.id": "toolu_01KBqpqR73qWGsMaW3vBzEjz",
+    "llm.input_messages.1.message.tool_calls.0.tool_call.function.name": "get_weather",
+    "llm.input_messages.1.message.tool_calls.0.tool_call.function.arguments": '{"location": "San Francisco, CA", "unit": "fahrenheit"}',
+    "llm.input_messages.1.message.contents.1.message_content.type": "tool_use",
+    "llm.input_messages.1.message.contents.1.tool_call.id": "toolu_01KBqpqR73qWGsMaW3vBzEjz",
+    "llm.input_messages.1.message.contents.1.tool_call.function.name": "get_weather",
+    "llm.input_messages.1.message.contents.1.tool_call.function.arguments": '{"location": "San Francisco, CA", "unit": "fahrenheit"}',
+    "llm.input_messages.2.message.role": "tool",
+    "llm.input_messages.2.message.tool_call_id": "toolu_01KBqpqR73qWGsMaW3vBzEjz",
+    "llm.input_messages.2.message.content": '{"weather": "sunny", "temperature": "75"}',
+    "llm.tools.0.tool.json_schema": '{"name": "get_weather", "description": "Get the current weather in a given location", "input_schema": {"type": "object", "properties": {"location": {"type": "string", "description": "The city and state, e.g. San Francisco, CA"}, "unit": {"type": "string", "enum": ["celsius", "fahrenheit"], "description": "The unit of temperature, either \\"celsius\\" or \\"fahrenheit\\""}}, "required": ["location"]}}',
+    "llm.invocation_parameters": '{"max_tokens": 1024}',
+    "llm.model_name": "claude-sonnet-4-6",
+    "llm.response.model_name": "claude-sonnet-4-6",
+    "llm.output_messages.0.message.role": "assistant",
+    "llm.finish_reason": "end_turn",
+    "llm.output_messages.0.message.contents.0.message_content.type": "text",
+    "llm.output_messages.0.message.contents.0.message_content.text": "The current weather in San Francisco, CA is **sunny** with a temperature of **75°F**. It sounds like a lovely day! ☀️ Make sure to enjoy the sunshine if you're heading out!",
+    "llm.token_count.prompt": 772,
+    "llm.token_count.completion": 49,
+    "llm.token_count.total": 821,
+    "output.value": '{"id":"msg_01FZk92oDKKk9tw7svotTntB","container":null,"content":[{"citations":null,"text":"The current weather in San Francisco, CA is **sunny** with a temperature of **75°F**. It sounds like a lovely day! ☀️ Make sure to enjoy the sunshine if you\'re heading out!","type":"text"}],"diagnostics":null,"model":"claude-sonnet-4-6","role":"assistant","stop_details":null,"stop_reason":"end_turn","stop_sequence":null,"type":"message","usage":{"cache_creation":{"ephemeral_1h_input_tokens":0,"ephemeral_5m_input_tokens":0},"cache_creation_input_tokens":0,"cache_read_input_tokens":0,"inference_geo":"global","input_tokens":772,"output_tokens":49,"output_tokens_details":null,"server_tool_use":null,"service_tier":"standard","speed":null}}',
+    "output.mime_type": "application/json",
+    "openinference.span.kind": "LLM",
+}
+
+ANTHROPIC_SDK: dict[str, Any] = {
+    "server.address": "api.anthropic.com",
+    "server.port": 443,
+    "gen_ai.provider.name": "anthropic",
+    "gen_ai.operation.name": "chat",
+    "gen_ai.request.model": "claude-sonnet-4-6",
+    "gen_ai.request.max_tokens": 1024,
+    "http.request.method": "POST",
+    "http.route": "/v1/messages",
+    "url.scheme": "https",
+    "url.path": "/v1/messages",
+    "url.full": "https://api.anthropic.com/v1/messages",
+    "gen_ai.usage.input_tokens": 721,
+    "gen_ai.input.messages": '[{"role":"user","parts":[{"type":"text","content":"What is the weather like right now in New York? Also what time is it there? Use necessary tools simultaneously."}]}]',
+    "gen_ai.output.messages": '[{"role":"assistant","parts":[{"type":"text","content":"Sure! Let me fetch the current weather and time in New York simultaneously!"},{"type":"tool_call","id":"toolu_01VLL6XYAAGrtc7CDpmpKZMB","name":"get_weather","arguments":{"location":"New York, NY"}},{"type":"tool_call","id":"toolu_01FZuC4jLWM67hKreLMKCLRe","name":"get_time","arguments":{"timezone":"America/New_York"}}]}]',
+    "http.response.status_code": 200,
+    "gen_ai.response.id": "msg_011geMdd2NTwJrvqbfqskQ7r",
+    "gen_ai.response.model": "claude-sonnet-4-6",
+    "gen_ai.usage.cache_write.input_tokens": 0,
+    "gen_ai.usage.cache_read.input_tokens": 0,
+    "anthropic.usage.cache_creation.ephemeral_5m_input_tokens": 0,
+    "anthropic.usage.cache_creation.ephemeral_1h_input_tokens": 0,
+    "anthropic.response.service_tier": "standard",
+    "gen_ai.usage.output_tokens": 112,
+    "anthropic.message.stop_reason": "tool_use",
+}
+
+BERLIN_ASKED = [_text("user", "What is the weather in Berlin")]
+BERLIN_CALL = _tool_call("call_bEtwR8qUAagwWFQr5OcKmmLE", "get_current_weather", {"location": "Berlin"})
+BERLIN_USAGE = {"input_tokens": 63, "output_tokens": 15}
+
+
+def _berlin(reason: str) -> list[dict[str, Any]]:
+    return [{"role": "assistant", "parts": [BERLIN_CALL], "finish_reason": reason}]
+
+
+def _read(attributes: dict[str, Any], events: Any = (), **more: Any) -> dict[str, Any]:
+    made = semconv.call_fields("span", attributes, events, **more)
+    Call(trace_id="0" * 32, span_id="0" * 16, start_ns=1, **made)
+    assert set(made["metadata"]["otel"]["attributes"]) == set(attributes)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("attributes", "asked", "answered"),
+    [
+        (OPENLLMETRY_0_40, BERLIN_ASKED, _berlin("tool_calls")),
+        (OPENLLMETRY_0_62, BERLIN_ASKED, _berlin("tool_call")),
+        (OPENINFERENCE_OPENAI, BERLIN_ASKED, _berlin("tool_calls")),
+        (OPENTELEMETRY_V2, None, None),
+    ],
+    ids=["openllmetry 0.40", "openllmetry 0.62", "openinference", "opentelemetry v2"],
+)
+def test_four_instrumentations_tell_of_one_call_alike(
+    attributes: dict[str, Any], asked: Any, answered: Any
+) -> None:
+    made = _read(attributes)
+    assert made["kind"] == "llm"
+    assert made["model"] == "gpt-4o-2024-05-13"
+    assert made["provider"] == "openai"
+    assert made["usage"] == BERLIN_USAGE
+    assert made.get("messages_in") == asked
+    assert made.get("messages_out") == answered
+
+
+def test_the_model_that_was_asked_for_is_kept_beside_the_one_that_answered() -> None:
+    assert _read(OPENTELEMETRY_V2)["metadata"]["request_model"] == "gpt-4o"
+
+
+def test_a_conversation_in_indexed_attributes_keeps_its_tool_calls() -> None:
+    made = _read(OPENLLMETRY_0_40_TALK)
+    assert [entry["role"] for entry in made["messages_in"]] == ["system", "user", "assistant", "tool", "user"]
+    ident = "call_WBMAOfxZbyxRXsmpErkEMfVc"
+    assert made["messages_in"][2]["parts"] == [
+        _tool_call(ident, "scrape_website", {"url": "http://quotes.toscrape.com/"})
+    ]
+    assert made["messages_in"][3]["parts"][0]["id"] == ident
+    assert made["params"] == {"temperature": 0}
+    assert made["usage"] == {"input_tokens": 235, "output_tokens": 35, "cache_read_tokens": 0}
+    assert made["output"].startswith("The content from the website is")
+
+
+@pytest.mark.parametrize("attributes", [OPENLLMETRY_0_40_COMPLETION, OPENINFERENCE_COMPLETION])
+def test_a_completion_is_one_question_and_one_answer(attributes: dict[str, Any]) -> None:
+    made = _read(attributes)
+    answer = " if you got one.\n\nWanna hear a joke about opentelemetry? When"
+    assert made["messages_in"] == [_text("user", "Tell me a joke about opentelemetry")]
+    assert made["messages_out"] == [_text("assistant", answer, finish_reason="length")]
+
+
+def test_an_embedding_is_one() -> None:
+    made = _read(OPENTELEMETRY_V2_EMBEDDINGS)
+    assert (made["kind"], made["usage"]) == ("embedding", {"input_tokens": 8})
+
+
+def test_openinference_messages_with_contents_and_tool_calls() -> None:
+    made = _read(OPENINFERENCE_ANTHROPIC)
+    ident = "toolu_01KBqpqR73qWGsMaW3vBzEjz"
+    asked = made["messages_in"]
+    assert [entry["role"] for entry in asked] == ["user", "assistant", "tool"]
+    assert [part["type"] for part in asked[1]["parts"]] == ["text", "tool_call"]
+    assert asked[1]["parts"][1] == _tool_call(
+        ident, "get_weather", {"location": "San Francisco, CA", "unit": "fahrenheit"}
+    )
+    assert asked[2]["parts"] == [
+        {"type": "tool_call_response", "id": ident, "response": '{"weather": "sunny", "temperature": "75"}'}
+    ]
+    assert made["messages_out"][0]["finish_reason"] == "end_turn"
+    assert made["params"] == {"max_tokens": 1024}
+    assert made["input"]["model"] == "claude-sonnet-4-6"
+    assert made["output"]["usage"]["output_tokens"] == 49
+
+
+def test_the_span_that_the_anthropic_sdk_writes_itself() -> None:
+    made = _read(ANTHROPIC_SDK)
+    assert made["usage"] == {
+        "input_tokens": 721,
+        "output_tokens": 112,
+        "cache_read_tokens": 0,
+        "cache_write_tokens": 0,
+    }
+    assert [part["type"] for part in made["messages_out"][0]["parts"]] == ["text", "tool_call", "tool_call"]
+    assert made["messages_out"][0]["finish_reason"] == "tool_use"
+
+
+def test_messages_in_span_events() -> None:
+    events = [
+        ("gen_ai.system.message", {"content": "Be kind."}),
+        ("gen_ai.user.message", {"content": "hi"}),
+        ("gen_ai.tool.message", {"id": "c1", "content": "sunny"}),
+        (
+            "gen_ai.choice",
+            {"index": 0, "finish_reason": "stop", "message": '{"role": "assistant", "content": "4"}'},
+        ),
+    ]
+    made = _read({"gen_ai.system": "openai", "gen_ai.request.model": "m"}, events)
+    assert made["messages_in"] == [
+        _text("system", "Be kind."),
+        _text("user", "hi"),
+        {"role": "tool", "parts": [{"type": "tool_call_response", "id": "c1", "response": "sunny"}]},
+    ]
+    assert made["messages_out"] == [_text("assistant", "4", finish_reason="stop")]
+
+
+def test_messages_in_one_event() -> None:
+    given = {
+        "gen_ai.system_instructions": '[{"type": "text", "content": "Be kind."}]',
+        "gen_ai.input.messages": '[{"role": "user", "parts": [{"type": "text", "content": "hi"}]}]',
+        "gen_ai.output.messages": '[{"role": "assistant", "parts": [{"type": "text", "content": "4"}]}]',
+    }
+    made = _read({"gen_ai.operation.name": "chat"}, [("gen_ai.client.inference.operation.details", given)])
+    assert made["messages_in"] == [_text("system", "Be kind."), _text("user", "hi")]
+    assert made["messages_out"] == [_text("assistant", "4")]
+
+
+def test_structured_attributes_need_no_json() -> None:
+    told = ({"role": "user", "parts": ({"type": "text", "content": "hi"},)},)
+    assert _read({"gen_ai.input.messages": told})["messages_in"] == [_text("user", "hi")]
+
+
+def test_a_traceloop_workflow() -> None:
+    made = _read(
+        {
+            "traceloop.span.kind": "tool",
+            "traceloop.entity.name": "search",
+            "traceloop.entity.input": '{"args": ["x"], "kwargs": {}}',
+            "traceloop.entity.output": '"found"',
+            "traceloop.association.properties.user_id": "ann",
+            "traceloop.association.properties.plan": "gold",
+        }
+    )
+    assert (made["kind"], made["input"], made["user"]) == ("tool", {"args": ["x"], "kwargs": {}}, "ann")
+    assert made["metadata"]["plan"] == "gold"
+
+
+def test_a_langfuse_generation() -> None:
+    made = _read(
+        {
+            "langfuse.observation.type": "generation",
+            "langfuse.observation.model.name": "claude",
+            "langfuse.observation.model.parameters": '{"temperature": 0.5}',
+            "langfuse.observation.input": '[{"role": "user", "content": "hi"}]',
+            "langfuse.observation.output": '{"role": "assistant", "content": "4"}',
+            "langfuse.observation.usage_details": '{"input": 10, "output": 5, "cache_read_input_tokens": 100}',
+            "langfuse.observation.cost_details": '{"total": 0.25}',
+            "langfuse.observation.completion_start_time": '"1970-01-01T00:00:01.500000Z"',
+            "langfuse.observation.prompt.name": "greet",
+            "langfuse.observation.prompt.version": 3,
+            "langfuse.trace.tags": ("a", "b"),
+            "session.id": "s",
+            "user.id": "ann",
+        }
+    )
+    assert made["usage"] == {"input_tokens": 110, "output_tokens": 5, "cache_read_tokens": 100}
+    assert (made["kind"], made["model"], made["params"]) == ("llm", "claude", {"temperature": 0.5})
+    assert (made["messages_in"], made["messages_out"]) == ([_text("user", "hi")], [_text("assistant", "4")])
+    assert (made["cost_usd"], made["first_token_ns"]) == (0.25, 1_500_000_000)
+    assert made["prompt"] == {"name": "greet", "version": "3"}
+    assert (made["session"], made["user"], made["tags"]) == ("s", "ann", ["a", "b"])
+
+
+def test_a_logfire_span() -> None:
+    made = _read(
+        {
+            "gen_ai.request.model": "m",
+            "request_data": '{"model": "m", "messages": [{"role": "user", "content": "hi"}]}',
+            "response_data": '{"message": {"role": "assistant", "content": "4"}}',
+            "logfire.tags": ("LLM",),
+        }
+    )
+    assert (made["messages_in"], made["messages_out"]) == ([_text("user", "hi")], [_text("assistant", "4")])
+    assert made["tags"] == ["LLM"]
+
+
+def test_an_openinference_retriever_and_its_template() -> None:
+    made = _read(
+        {
+            "openinference.span.kind": "RETRIEVER",
+            "input.value": "who?",
+            "retrieval.documents.0.document.id": "a",
+            "retrieval.documents.1.document.content": "B",
+            "retrieval.documents.0.document.score": 0.5,
+            "llm.prompt_template.template": "Hi {name}",
+            "llm.prompt_template.variables": '{"name": "Ann"}',
+            "metadata": '{"team": 7}',
+        }
+    )
+    assert (made["kind"], made["input"]) == ("retriever", "who?")
+    assert made["output"] == [{"id": "a", "score": 0.5}, {"content": "B"}]
+    assert made["prompt"] == {"name": "span", "version": "f62954cde948", "variables": {"name": "Ann"}}
+    assert made["metadata"]["team"] == 7
+
+
+def test_an_exception_is_the_error() -> None:
+    events = [
+        {
+            "name": "exception",
+            "attributes": {"exception.type": "openai.RateLimitError", "exception.message": "429"},
+        }
+    ]
+    made = _read({"gen_ai.request.model": "m", "error.type": "RateLimitError"}, events)
+    assert made["error"] == {"type": "openai.RateLimitError", "message": "429"}
+    assert _read({"gen_ai.request.model": "m", "error.type": "timeout"})["error"] == {"type": "timeout"}
+
+
+def test_the_first_token_comes_from_an_event_or_from_the_wait() -> None:
+    waited = {"gen_ai.response.time_to_first_chunk": 0.5}
+    assert _read(waited, start_ns=1_000)["first_token_ns"] == 500_001_000
+    assert "first_token_ns" not in _read(waited)
+    events = [{"name": "First Token Stream Event", "timestamp": 7}]
+    assert _read(waited, events, start_ns=1_000)["first_token_ns"] == 7
+
+
+@pytest.mark.parametrize(
+    ("attributes", "expected"),
+    [
+        (OPENTELEMETRY_V2, True),
+        (OPENINFERENCE_OPENAI, True),
+        ({"traceloop.span.kind": "workflow"}, True),
+        ({"llm_trace.kind": "chain"}, True),
+        ({"http.method": "GET"}, False),
+        (
+            {
+                "traceloop.association.properties.user_id": "a",
+                "session.id": "s",
+                "gen_ai.conversation.id": "s",
+            },
+            False,
+        ),
+        ({"langfuse.trace.name": "x", "logfire.msg": "y"}, False),
+        ({}, False),
+    ],
+)
+def test_a_span_of_a_model_is_known_by_its_names(attributes: dict[str, Any], expected: bool) -> None:
+    assert semconv.is_genai_span(attributes) is expected
+
+
+REAL = [
+    OPENLLMETRY_0_40, OPENLLMETRY_0_40_TALK, OPENLLMETRY_0_40_COMPLETION, OPENLLMETRY_0_62, OPENTELEMETRY_V2,
+    OPENTELEMETRY_V2_EMBEDDINGS, OPENINFERENCE_OPENAI, OPENINFERENCE_COMPLETION, OPENINFERENCE_ANTHROPIC, ANTHROPIC_SDK,
+]  # fmt: skip
+KEPT = ("kind", "model", "provider", "usage", "params", "messages_in", "messages_out")
+
+
+@pytest.mark.parametrize("openinference", [False, True])
+@pytest.mark.parametrize("attributes", REAL)
+def test_a_call_that_becomes_a_span_is_the_same_call_again(
+    attributes: dict[str, Any], openinference: bool
+) -> None:
+    call = _read(attributes)
+    made = _read(semconv.span_attributes(call, content=True, openinference=openinference))
+    assert {key: made.get(key) for key in KEPT} == {key: call.get(key) for key in KEPT}
+
+
+@pytest.mark.parametrize("attributes", REAL)
+def test_openinference_attributes_alone_tell_the_same(attributes: dict[str, Any]) -> None:
+    call = _read(attributes)
+    both = semconv.span_attributes(call, content=True, openinference=True)
+    made = _read(
+        {name: value for name, value in both.items() if not name.startswith(("gen_ai.", "llm_trace."))}
+    )
+    kept = [key for key in KEPT if key != "params"]
+    assert {key: made.get(key) for key in kept} == {key: call.get(key) for key in kept}
