@@ -91,8 +91,7 @@ def _cohere_cached(source: Mapping[str, Any]) -> dict[str, Any]:
 
 def _first(source: Mapping[str, Any], names: tuple[str, ...]) -> int | None:
     for name in names:
-        found = count(source.get(name))
-        if found is not None:
+        if name in source and (found := count(source[name])) is not None:
             return found
     return None
 
@@ -114,7 +113,7 @@ def _input(source: Mapping[str, Any]) -> int | None:
     if not any(
         name in source for name in ("prompt_tokens", "input_tokens_details", "input_token_details")
     ) and any(name in source for name in _EXCLUSIVE):
-        beside += [count(source.get(name)) for name in _BESIDE_INPUT]
+        beside += [count(source[name]) for name in _BESIDE_INPUT if name in source]
     return found + sum(extra for extra in beside if extra is not None)
 
 

@@ -36,6 +36,8 @@ def is_response(value: Any) -> bool:
 
 def fields(value: Any) -> Mapping[str, Any]:
     """Return the entries of a mapping or the stored attributes of an object; no property is run."""
+    if type(value) is dict:
+        return value
     if isinstance(value, Mapping):
         return value
     if isinstance(value, _SCALARS):
@@ -65,6 +67,8 @@ def text(value: Any) -> str | None:
 
 def count(value: Any) -> int | None:
     """Return a number of tokens, or None for what cannot be one; `58.0` and `"58"` are 58."""
+    if type(value) is int:
+        return value if 0 <= value < 2**63 else None
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 19:
         value = int(value)
     if isinstance(value, float) and value.is_integer():
