@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import json
 import os
 import threading
 from collections.abc import Callable, Mapping
@@ -13,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from llm_trace.capture import failures, prompts, slots
 from llm_trace.capture.recorder import Recorder
-from llm_trace.capture.redaction import Redaction, redactor
 from llm_trace.capture.runs import begin_run, end_run
-from llm_trace.capture.sampling import Sample, Sampler, sampler
+from llm_trace.capture.sampling import Sampler
 from llm_trace.capture.values import Encoder, Limits
 from llm_trace.errors import ConfigurationError
+from llm_trace.settings import UNSET, hand_down, resolve
 from llm_trace.spool.paths import spool_dir
 from llm_trace.spool.writer import Fsync, SpoolWriter
 
@@ -27,20 +26,6 @@ if TYPE_CHECKING:
     from llm_trace.capture.callspan import CallSpan
     from llm_trace.record import Run
 
-_ENVIRONMENT = {
-    "store": "LLM_TRACE_STORE",
-    "run": "LLM_TRACE_RUN",
-    "sample": "LLM_TRACE_SAMPLE",
-    "redact": "LLM_TRACE_REDACT",
-    "capture_content": "LLM_TRACE_CAPTURE_CONTENT",
-    "fsync": "LLM_TRACE_FSYNC",
-    "propagate_threads": "LLM_TRACE_PROPAGATE_THREADS",
-    "max_string": "LLM_TRACE_MAX_STRING",
-    "max_event": "LLM_TRACE_MAX_EVENT",
-}
-"""Environment variables that give defaults; the last two are byte limits of one string and one event."""
-
-_UNSET: Any = object()
 _lock = threading.RLock()
 
 
@@ -97,17 +82,17 @@ current: Setup | None = None
 
 
 def configure(
-    store: str | os.PathLike[str] = _UNSET,
+    store: str | os.PathLike[str] = UNSET,
     *,
-    run: str | Run | None = _UNSET,
+    run: str | Run | None = UNSET,
     exporters: tuple[Any, ...] | list[Any] = (),
     attribution: Any = None,
-    redact: Any = _UNSET,
-    sample: float | Sampler = _UNSET,
-    capture_content: bool = _UNSET,
+    redact: Any = UNSET,
+    sample: float | Sampler = UNSET,
+    capture_content: bool = UNSET,
     record_env: bool = True,
-    propagate_threads: bool = _UNSET,
-    fsync: Fsync | None = _UNSET,
+    propagate_threads: bool = UNSET,
+    fsync: Fsync | None = UNSET,
     tracer_provider: TracerProvider | None = None,
 ) -> None:
     """Begin recording traced calls; called again it first drains, then replaces.
@@ -144,7 +129,7 @@ def configure(
         "capture_content": capture_content,
     }
     given |= {"propagate_threads": propagate_threads, "fsync": fsync}
-    settings = _settings(given)
+    settings = resolve(given)
     with _lock:
         shutdown()
         _start(settings, attribution, record_env, tracer_provider)
@@ -156,63 +141,6 @@ def configure_from_environment() -> None:
         configure()
     except Exception as exc:  # noqa: BLE001
         failures.note("the configuration from the environment", exc)
-
-
-def _settings(given: dict[str, Any]) -> dict[str, Any]:
-    settings: dict[str, Any] = {
-        "store": "llm_trace.duckdb",
-        "run": None,
-        "redact": None,
-        "sample": 1.0,
-        "capture_content": True,
-        "propagate_threads": False,
-        "fsync": None,
-        "max_string": Limits.string,
-        "max_event": Limits.event,
-    }
-    for name, variable in _ENVIRONMENT.items():
-        if (text := os.environ.get(variable)) not in (None, ""):
-            settings[name] = _parse(name, variable, str(text), settings[name])
-    settings |= {name: value for name, value in given.items() if value is not _UNSET}
-    if settings["fsync"] not in (None, "call", "interval"):
-        raise ConfigurationError(f"fsync {settings['fsync']!r} is unknown; choose 'call', 'interval' or None")
-    settings["sample"] = sampler(settings["sample"])
-    settings["redact"] = redactor(settings["redact"])
-    return settings
-
-
-def _parse(name: str, variable: str, text: str, default: Any) -> Any:
-    try:
-        if name == "redact":
-            return _parse_redact(text)
-        if name == "sample":
-            return _parse_sample(text)
-        if isinstance(default, bool):
-            return {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}[
-                text.strip().lower()
-            ]
-        return int(text) if isinstance(default, int) else text
-    except (ValueError, KeyError) as exc:
-        raise ConfigurationError(
-            f"environment variable {variable}={text!r} cannot be understood as {name}"
-        ) from exc
-
-
-def _parse_redact(text: str) -> Any:
-    if text.startswith("{"):
-        return Redaction(**json.loads(text))
-    if text.strip().lower() in ("1", "true", "yes"):
-        return True
-    return (
-        False
-        if text.strip().lower() in ("0", "false", "no")
-        else tuple(filter(None, map(str.strip, text.split(","))))
-    )
-
-
-def _parse_sample(text: str) -> Sample:
-    ratio, _, errors = text.partition("+")
-    return Sample(float(ratio), keep_errors=errors == "errors")
 
 
 def _start(settings: dict[str, Any], attribution: Any, record_env: bool, provider: Any) -> None:
@@ -229,7 +157,7 @@ def _start(settings: dict[str, Any], attribution: Any, record_env: bool, provide
         record_env=record_env,
     )
     setup = Setup(store, spool, recorder, settings)
-    setup.undo.append(_hand_down(settings, store))
+    setup.undo.append(hand_down(settings, store))
     _join_provider(setup, provider)
     if settings["propagate_threads"]:
         from llm_trace.capture.threads import propagate
@@ -244,40 +172,6 @@ def _start(settings: dict[str, Any], attribution: Any, record_env: bool, provide
     os.environ["LLM_TRACE_RUN"] = recorder.run or ""
 
 
-def _hand_down(settings: dict[str, Any], store: Path) -> Callable[[], None]:
-    """Give worker processes the same settings by environment; what cannot be said there makes them keep no content."""
-    told = {"LLM_TRACE_STORE": str(store), "LLM_TRACE_FSYNC": settings["fsync"] or ""}
-    redact, sample = settings["redact"], settings["sample"]
-    content = settings["capture_content"]
-    if (
-        type(redact) is Redaction
-        and all(isinstance(v, str) for v in redact.values or ())
-        and isinstance(redact.keys, (str, type(None)))
-    ):
-        told["LLM_TRACE_REDACT"] = json.dumps(
-            {"values": list(redact.values or ()), "keys": redact.keys, "mask": redact.mask}
-        )
-    else:
-        told["LLM_TRACE_REDACT"] = ""
-        content = (
-            content and redact is None
-        )  # a function does not travel: better no content than an unmasked secret
-    told["LLM_TRACE_CAPTURE_CONTENT"] = "1" if content else "0"
-    if isinstance(sample, Sample):
-        told["LLM_TRACE_SAMPLE"] = f"{sample.ratio!r}{'+errors' if sample.keep_errors else ''}"
-    before = {name: os.environ.get(name) for name in (*told, "LLM_TRACE_RUN")}
-    os.environ.update(told)
-
-    def undo() -> None:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
-
-    return undo
-
-
 def _join_provider(setup: Setup, provider: Any) -> None:
     """Mirror calls into an SDK provider and take other libraries' GenAI spans from it."""
     import sys
@@ -287,7 +181,8 @@ def _join_provider(setup: Setup, provider: Any) -> None:
     from opentelemetry import trace as otel
     from opentelemetry.sdk.trace import TracerProvider as SdkProvider
 
-    from llm_trace.capture.mirror import ForeignSpans, Mirror
+    from llm_trace.capture.foreign import ForeignSpans
+    from llm_trace.capture.mirror import Mirror
 
     provider = provider or otel.get_tracer_provider()
     if not isinstance(provider, SdkProvider):

@@ -1,4 +1,4 @@
-"""The user's own `TracerProvider`: our calls as SDK spans in it, and other libraries' GenAI spans in it as calls."""
+"""Our calls as SDK spans in the user's own `TracerProvider`."""
 
 from __future__ import annotations
 
@@ -6,19 +6,14 @@ import os
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from opentelemetry import trace as otel
-from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 
 from llm_trace import semconv
 from llm_trace.capture import failures
-from llm_trace.capture.context import CALL_KEY
 
 if TYPE_CHECKING:
-    from opentelemetry.context.context import Context
-
     from llm_trace.capture.callspan import CallSpan
-    from llm_trace.capture.recorder import Recorder
     from llm_trace.capture.spec import Spec
 
 SCOPE = "llm_trace"
@@ -74,90 +69,3 @@ class Mirror:
             span.end(told["end_ns"])
         except Exception as exc:
             failures.note("the user's tracer provider", exc)
-
-
-class ForeignSpans(SpanProcessor):
-    """Turns GenAI spans of other instrumentations that end in the provider into calls."""
-
-    def __init__(self, recorder: Recorder) -> None:
-        self.recorder: Recorder | None = recorder
-        self._inside: dict[int, CallSpan] = {}
-
-    def on_start(self, span: Any, parent_context: Context | None = None) -> None:
-        if self.recorder is None or _is_ours(span):
-            return
-        outer = otel.get_current_span(parent_context) and (parent_context or _current()).get(CALL_KEY)
-        if outer is not None and len(self._inside) < 100_000:
-            self._inside[span.get_span_context().span_id] = outer  # type: ignore[assignment]
-
-    def on_end(self, span: ReadableSpan) -> None:
-        recorder, ids = self.recorder, span.get_span_context()
-        if recorder is None or ids is None or _is_ours(span):
-            return
-        outer = self._inside.pop(ids.span_id, None)
-        try:
-            attributes = dict(span.attributes or {})
-            if semconv.is_genai_span(attributes):
-                _write(recorder, span, attributes, outer)
-        except Exception as exc:
-            failures.note("a span of another library", exc)
-
-    def shutdown(self) -> None:
-        self.recorder = None
-
-    def force_flush(self, timeout_millis: int = 30000) -> bool:
-        return True
-
-
-def _current() -> Context:
-    from llm_trace.capture.context import variable
-
-    return variable.get()
-
-
-def _is_ours(span: Any) -> bool:
-    scope = span.instrumentation_scope
-    return scope is not None and scope.name == SCOPE
-
-
-def _write(
-    recorder: Recorder, span: ReadableSpan, attributes: dict[str, Any], outer: CallSpan | None
-) -> None:
-    from llm_trace.capture.spec import Spec
-
-    ids = span.get_span_context()
-    if ids is None:
-        return
-    events = [
-        {"name": e.name, "time_ns": e.timestamp, "attributes": dict(e.attributes or {})} for e in span.events
-    ]
-    fields = semconv.call_fields(span.name, attributes, events, start_ns=span.start_time)
-    trace_id, span_id = f"{ids.trace_id:032x}", f"{ids.span_id:016x}"
-    name, kind = str(fields.pop("name", span.name)), str(fields.pop("kind", "llm"))
-    sink = outer.sink if outer is not None else recorder._sink(Spec(name, kind), trace_id, None)
-    if sink is None:
-        return
-    fields["metadata"] = fields.get("metadata") or {}
-    fields["metadata"].setdefault("otel", {})["scope"] = (
-        span.instrumentation_scope.name if span.instrumentation_scope else None
-    )
-    failed = span.status.status_code is StatusCode.ERROR
-    if failed:
-        fields.setdefault(
-            "error", {"type": str(attributes.get("error.type", "error")), "message": span.status.description}
-        )
-    start = {
-        "event": "start",
-        "span_id": span_id,
-        "trace_id": trace_id,
-        "start_ns": span.start_time,
-        "name": name,
-        "kind": kind,
-    }
-    if span.parent is not None:
-        start["parent_id"] = f"{span.parent.span_id:016x}"
-    if recorder.run:
-        start["run"] = recorder.run
-    end = {"event": "end", "span_id": span_id, "trace_id": trace_id, "name": name, "end_ns": span.end_time}
-    end["status"] = "error" if failed else "ok"
-    recorder.write_whole(sink, start, end, fields)

@@ -24,7 +24,6 @@ from llm_trace.capture.sampling import Sampler, TraceStart
 from llm_trace.capture.spec import Spec
 from llm_trace.capture.tail import Tail
 from llm_trace.capture.values import Encoder
-from llm_trace.semconv.privacy import without_content
 
 if TYPE_CHECKING:
     from llm_trace.capture.mirror import Mirror
@@ -105,7 +104,7 @@ class Recorder:
         outer = context.get(CALL_KEY)
         trace_id = trace_id or fresh[:32]
         within = type(outer) is CallSpan and outer.trace_id == trace_id
-        sink = outer.sink if within else self._sink(spec, trace_id, scope)  # type: ignore[attr-defined]
+        sink = outer.sink if within else self.sink_for(spec, trace_id, scope)  # type: ignore[attr-defined]
         call = CallSpan(self, spec, trace_id, span_id, sink, start_ns, sdk)
         if type(sink) is Tail:
             sink.enter()
@@ -131,7 +130,7 @@ class Recorder:
         finally:
             self._open_runs.remove(run)
 
-    def _sink(self, spec: Spec, trace_id: str, scope: Scope | None) -> Sink | None:
+    def sink_for(self, spec: Spec, trace_id: str, scope: Scope | None) -> Sink | None:
         """Return where a new trace's events go."""
         if self.sampler is None:
             return self.spool
@@ -272,7 +271,7 @@ class Recorder:
             status = "error"
         if type(usage := fields.get("usage")) is not dict and usage is not None:
             fields = {**fields, "usage": semconv.usage(usage)}
-        self._emit_end(call, end_ns, status, data, self._permitted(fields))
+        self._emit_end(call, end_ns, status, data, self.permitted(fields))
 
     def _response_fields(self, output: Any) -> dict[str, Any]:
         try:
@@ -301,7 +300,8 @@ class Recorder:
         if self.after is not None:
             self.after(call, event)
 
-    def _permitted(self, fields: dict[str, Any]) -> dict[str, Any]:
+    def permitted(self, fields: dict[str, Any]) -> dict[str, Any]:
+        """Return the fields of an end event that may be kept: all, or without content."""
         if self.capture_content:
             return fields
         kept = {k: v for k, v in fields.items() if k not in ("input", "messages_out", "prompt")}
@@ -321,24 +321,6 @@ class Recorder:
         return {**told, **fields, "metadata": metadata}
 
     # Everything else that is an event
-
-    def write_whole(
-        self, sink: Sink, start: dict[str, Any], end: dict[str, Any], fields: dict[str, Any]
-    ) -> None:
-        """Write a call that is over already: a span of another library, normalised by `semconv.call_fields`."""
-        fields = dict(fields)
-        found = (fields.pop("messages_in", ()), fields.pop("messages_out", ()))
-        asked, answered = self.encoder.plain(found)
-        if not self.capture_content:
-            asked = answered = []
-            fields = {k: v for k, v in self._permitted(fields).items() if k != "output"}
-            fields["metadata"] = without_content(fields.get("metadata") or {})
-        if "input" in fields:
-            given = fields.pop("input")
-            cut = asked and given == {"messages": found[0]}
-            start["input"] = {"messages": {"$messages": [0, len(asked)]}} if cut else given
-        sink.write(self.encoder.encode(start)[:-1], asked)
-        sink.write(self.encoder.encode({**end, **fields})[:-1], answered, field=b"messages_out", sync=True)
 
     def event(self, fields: dict[str, Any]) -> bool:
         """Append an event of another kind (`run`, `score`, `prompt`, `attribution`); return whether it is kept."""

@@ -6,21 +6,20 @@ carries `truncated`. Nothing here raises for a value that cannot be represented.
 
 from __future__ import annotations
 
-import base64
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from llm_trace.capture.forms import SMALL_BYTES, describe, shorten
+
 if TYPE_CHECKING:
     from llm_trace.capture.redaction import Redactor
 
 _OPTIONS = orjson.OPT_PASSTHROUGH_DATACLASS
-_SMALL_ARRAY = 64
-_SMALL_BYTES = 4096
 _MAX_DEPTH = 60
 _MAX_ITEMS = 100_000
 REDACTION_FAILED = "[redaction failed]"
@@ -34,104 +33,6 @@ class Limits:
     """Bytes per string."""
     event: int = 8_000_000
     """Bytes per event."""
-
-
-def describe(value: Any) -> Any:
-    """Return a non-JSON value as JSON types, one level deep (what is inside may need `describe` again).
-
-    Raises:
-        Exception: the value's own methods failed; `plain` and `encode` turn that into a stated failure.
-    """
-    cls = type(value)
-    name = f"{cls.__module__}.{cls.__qualname__}".removeprefix("builtins.")
-    for wanted, form in _FORMS:
-        if isinstance(value, wanted):
-            return form(name, value)
-    if callable(dump := getattr(cls, "model_dump", None)):  # pydantic 2
-        return {"__type__": name, **dump(value, warnings=False)}
-    if (fields := getattr(cls, "__dataclass_fields__", None)) or (fields := _attrs_names(cls)):
-        return {"__type__": name, **{f: getattr(value, f) for f in fields}}
-    if hasattr(cls, "shape") and hasattr(cls, "dtype"):
-        return _array(name, value)
-    if cls.__module__.startswith("PIL."):
-        return {"__type__": name, "size": list(value.size), "mode": value.mode, "truncated": True}
-    return {"__type__": name, "repr": _shorten(repr(value), 500)}
-
-
-def _attrs_names(cls: type) -> list[str]:
-    return [a.name for a in getattr(cls, "__attrs_attrs__", ())]
-
-
-def _mapping(name: str, value: Mapping[Any, Any]) -> Any:
-    return dict(value.items())
-
-
-def _named_or_plain_tuple(name: str, value: tuple[Any, ...]) -> Any:
-    fields = getattr(value, "_fields", None)
-    return {"__type__": name, **dict(zip(fields, value, strict=False))} if fields else list(value)
-
-
-def _set(name: str, value: set[Any] | frozenset[Any]) -> Any:
-    try:
-        items = sorted(value)
-    except TypeError:
-        items = sorted(value, key=repr)
-    return {"__type__": name, "items": items}
-
-
-def _bytes(name: str, value: bytes | bytearray | memoryview) -> Any:
-    data = bytes(value[:_SMALL_BYTES])
-    form: dict[str, Any] = {"__type__": name, "length": len(value), "base64": base64.b64encode(data).decode()}
-    return form if len(data) == len(value) else form | {"truncated": True}
-
-
-def _array(name: str, value: Any) -> Any:
-    if not value.shape:
-        return value.item()
-    form: dict[str, Any] = {
-        "__type__": name,
-        "shape": [int(n) for n in value.shape],
-        "dtype": str(value.dtype),
-    }
-    if (device := str(getattr(value, "device", "cpu"))) != "cpu":
-        form["device"] = device
-    if math.prod(form["shape"]) <= _SMALL_ARRAY:
-        return form | {"values": value.tolist()}
-    return form | {"truncated": True}
-
-
-def _enum(name: str, value: Any) -> Any:
-    return value.value
-
-
-def _forms() -> list[tuple[Any, Any]]:
-    import enum
-    import os
-    import types
-
-    functions = (types.FunctionType, types.BuiltinFunctionType, types.MethodType, type)
-    return [
-        (enum.Enum, _enum),
-        (str, lambda _, v: str.__str__(v)),
-        (int, lambda _, v: int(v)),
-        (float, lambda _, v: float(v)),
-        (Mapping, _mapping),
-        (tuple, _named_or_plain_tuple),
-        (list, lambda _, v: list(v)),
-        ((set, frozenset), _set),
-        ((bytes, bytearray, memoryview), _bytes),
-        (os.PathLike, lambda n, v: {"__type__": n, "path": os.fspath(v)}),
-        (BaseException, lambda n, v: {"__type__": n, "message": str(v)}),
-        (complex, lambda n, v: {"__type__": n, "value": [v.real, v.imag]}),
-        (functions, lambda n, v: {"__type__": n, "name": f"{v.__module__}:{v.__qualname__}"}),
-    ]
-
-
-_FORMS = _forms()
-
-
-def _shorten(text: str, limit: int) -> str:
-    return text if len(text) <= limit else text[:limit] + "…"
 
 
 def _undescribable(value: Any, exc: BaseException) -> dict[str, Any]:
@@ -258,7 +159,7 @@ class _Walk:
         if self.redact is not None and isinstance(
             value, (bytes, bytearray, memoryview)
         ):  # base64 would hide a secret
-            text = bytes(value[:_SMALL_BYTES]).decode("utf-8", "replace")
+            text = bytes(value[:SMALL_BYTES]).decode("utf-8", "replace")
             return self.mapping({"__type__": type(value).__name__, "length": len(value), "text": text}, depth)
         return self.value(describe(value), depth + 1)
 
@@ -324,7 +225,7 @@ def _key(key: Any) -> str:
     if key is None or isinstance(key, (bool, int, float)):
         return str(key)
     try:
-        return _shorten(repr(key), 200)
+        return shorten(repr(key), 200)
     except Exception:
         return type(key).__qualname__
 
