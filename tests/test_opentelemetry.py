@@ -211,6 +211,29 @@ def test_foreign_spans_follow_sampling_and_content_settings(
     assert len(recorded.calls()) == 1
 
 
+def test_calls_that_sampling_left_out_are_spans_in_the_users_provider_all_the_same(
+    recorded: Recorded, exported: tuple[TracerProvider, InMemorySpanExporter]
+) -> None:
+    provider, exporter = exported
+    llm_trace.configure(recorded.path, tracer_provider=provider, sample=0.0)
+    ask("x")
+    assert [s.name for s in exporter.get_finished_spans()] == ["ask"]
+    assert llm_trace.flush().ok
+
+
+def test_a_foreign_span_belongs_to_the_run_it_began_in(
+    recorded: Recorded, exported: tuple[TracerProvider, InMemorySpanExporter]
+) -> None:
+    provider, _ = exported
+    llm_trace.configure(recorded.path, tracer_provider=provider)
+    with (
+        llm_trace.start_run("v1"),
+        provider.get_tracer("other").start_as_current_span("chat", attributes=GEN_AI),
+    ):
+        pass
+    assert len(recorded.calls(run="v1")) == 1
+
+
 def test_after_shutdown_the_provider_is_left_alone(
     recorded: Recorded, exported: tuple[TracerProvider, InMemorySpanExporter]
 ) -> None:

@@ -283,7 +283,7 @@ def test_update_current_call_and_span(store: Recorded) -> None:
         with llm_trace.span("look", kind="retriever", input={"q": 1}, tags=["r"]) as s:
             s.set(output=["doc"], metadata={"k": 2})
         llm_trace.update_current_call(
-            model="m", usage={"input_tokens": 3}, tags=["b"], metadata={"x": 1}, cost_usd=0.5
+            model="m", usage={"prompt_tokens": 3}, tags=["b"], metadata={"x": 1}, cost_usd=0.5
         )
         llm_trace.update_current_call(metadata={"y": 2}, nonsense=1)
         return "out"

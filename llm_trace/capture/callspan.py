@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry.trace import Span, SpanContext, Status, StatusCode, TraceFlags
 
+from llm_trace import semconv
 from llm_trace.capture import failures
 
 if TYPE_CHECKING:
@@ -95,6 +96,8 @@ class CallSpan(Span):
         if "metadata" in fields:
             self.metadata = {**self.metadata, **fields["metadata"]}
             fields["metadata"] = self.metadata
+        if "usage" in fields:
+            fields["usage"] = semconv.usage(fields["usage"])
         self.fields = {**(self.fields or {}), **fields}
 
     def first_chunk(self) -> None:

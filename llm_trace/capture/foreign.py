@@ -12,7 +12,6 @@ from llm_trace.capture import failures
 from llm_trace.capture.context import CALL_KEY, RUN_KEY, variable
 from llm_trace.capture.mirror import SCOPE
 from llm_trace.capture.spec import Spec
-from llm_trace.semconv.privacy import without_content
 
 if TYPE_CHECKING:
     from opentelemetry.context.context import Context
@@ -81,9 +80,7 @@ def _write(recorder: Recorder, span: ReadableSpan, attributes: dict[str, Any], a
     if fields.get("input") == {"messages": asked}:
         fields["input"] = {"messages": {"$messages": [0, len(asked)]}}
     if not recorder.capture_content:
-        asked, answered = [], []
-        fields = {k: v for k, v in recorder.permitted(fields).items() if k != "output"}
-        fields["metadata"] = without_content(fields["metadata"])
+        asked, answered, fields = [], [], recorder.permitted(fields)
     if "input" in fields:
         start["input"] = fields.pop("input")
     encoder = recorder.encoder

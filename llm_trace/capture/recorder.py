@@ -24,6 +24,7 @@ from llm_trace.capture.sampling import Sampler, TraceStart
 from llm_trace.capture.spec import Spec
 from llm_trace.capture.tail import Tail
 from llm_trace.capture.values import Encoder
+from llm_trace.semconv.privacy import without_content
 
 if TYPE_CHECKING:
     from llm_trace.capture.mirror import Mirror
@@ -106,11 +107,11 @@ class Recorder:
         within = type(outer) is CallSpan and outer.trace_id == trace_id
         sink = outer.sink if within else self.sink_for(spec, trace_id, scope)  # type: ignore[attr-defined]
         call = CallSpan(self, spec, trace_id, span_id, sink, start_ns, sdk)
+        call.ids = f'"span_id":"{span_id}","trace_id":"{trace_id}"'.encode()
         if type(sink) is Tail:
             sink.enter()
         if sink is not None:
             parent = f',"parent_id":"{parent_id}"' if parent_id else ""
-            call.ids = f'"span_id":"{span_id}","trace_id":"{trace_id}"'.encode()
             head = b'{"event":"start",%b%b,"start_ns":%d' % (call.ids, parent.encode(), start_ns)
             self._write_start(call, head, scope, context.get(RUN_KEY) or self._run(), args, kwargs)
         call.context = Context({**context, SPAN_KEY: sdk or call, CALL_KEY: call})
@@ -220,11 +221,9 @@ class Recorder:
         if call.sink is None and call.sdk is None:
             return
         try:
-            cancelled = isinstance(error, (CancelledError, GeneratorExit))
-            told = (
-                None if isinstance(error, GeneratorExit) else self._error(error)
-            )  # the consumer stopped: no error
-            self._write_end(call, end_ns, "cancelled" if cancelled else "error", output, told)
+            left_early = isinstance(error, GeneratorExit)  # the consumer of a generator stopped: no error
+            status = "cancelled" if left_early or isinstance(error, CancelledError) else "error"
+            self._write_end(call, end_ns, status, output, None if left_early else self._error(error))
         except Exception as exc:
             failures.note("the end of a call", exc)
 
@@ -269,8 +268,6 @@ class Recorder:
             fields = {**fields, "error": error}
         elif "error" in fields:
             status = "error"
-        if type(usage := fields.get("usage")) is not dict and usage is not None:
-            fields = {**fields, "usage": semconv.usage(usage)}
         self._emit_end(call, end_ns, status, data, self.permitted(fields))
 
     def _response_fields(self, output: Any) -> dict[str, Any]:
@@ -304,9 +301,11 @@ class Recorder:
         """Return the fields of an end event that may be kept: all, or without content."""
         if self.capture_content:
             return fields
-        kept = {k: v for k, v in fields.items() if k not in ("input", "messages_out", "prompt")}
+        kept = {k: v for k, v in fields.items() if k not in ("input", "output", "messages_out", "prompt")}
         if "error" in kept:
             kept["error"] = {"type": kept["error"].get("type", "error")}
+        if "metadata" in kept:
+            kept["metadata"] = without_content(kept["metadata"])
         return kept
 
     def _with_attributes(self, call: CallSpan, fields: dict[str, Any]) -> dict[str, Any]:

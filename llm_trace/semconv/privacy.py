@@ -13,7 +13,8 @@ _PLAIN = (
 
 
 def without_content(metadata: dict[str, Any]) -> dict[str, Any]:
-    """Return a call's metadata with only those OpenTelemetry attributes that cannot hold prompts or answers."""
+    """Return a call's metadata without OpenTelemetry events and with only those attributes that cannot hold prompts or answers."""
+    metadata = {k: v for k, v in metadata.items() if k != "otel.events"}
     otel = metadata.get("otel")
     if not isinstance(otel, dict):
         return metadata
