@@ -17,6 +17,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from llm_trace.capture import slots as _slots
+from llm_trace.version import __version__
 
 if TYPE_CHECKING:
     from llm_trace.attribution.api import attribute
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from llm_trace.stores.duckdb import Store, open_store
     from llm_trace.stores.purge import purge
 
-__version__ = "0.1.0"
 
 _HOMES = {
     "attribute": "llm_trace.attribution.api",
@@ -62,6 +62,7 @@ __all__ = [
     "Redaction",
     "Sample",
     "Store",
+    "__version__",
     "attribute",
     "configure",
     "flush",

@@ -175,7 +175,7 @@ class SpoolWriter:
             _log.debug("llm_trace keeps writing to a large file: %s", exc)
 
     def _header(self, now: int) -> bytes:
-        from llm_trace import __version__
+        from llm_trace.version import __version__
 
         header = {
             "event": "file",

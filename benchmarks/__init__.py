@@ -1,0 +1,6 @@
+"""Benchmarks: each prints ratios measured in one run, beside what they are compared with; none is a timed test.
+
+python -m benchmarks.capture     what a traced call costs its caller
+python -m benchmarks.delivery    what becomes of it: lost, killed, shared, imported
+python -m benchmarks.peers       makes environments for other libraries, which the two above take as `--peers`
+"""

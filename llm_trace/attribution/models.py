@@ -1,0 +1,140 @@
+"""From what a user names as the model to a model and its tokenizer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Any
+
+from llm_trace.errors import AttributionError, MissingExtraError
+
+GROUP = "llm_trace.models"
+"""Entry points whose functions return (model, tokenizer); `demo` is the embedded one."""
+
+
+def resolve(model: Any, tokenizer: Any = None) -> tuple[Any, Any, str]:
+    """Return model, tokenizer and the model's name.
+
+    Args:
+        model: a transformers model, a name of the group `llm_trace.models`, or a path or hub name to load.
+        tokenizer: needed with a model object; the model's own otherwise.
+
+    Raises:
+        AttributionError: a model object without a tokenizer, or a name that cannot be loaded.
+        MissingExtraError: torch or transformers are not installed.
+    """
+    _require()
+    if isinstance(model, str):
+        loaded, own = _load(model)
+        return _causal(loaded), tokenizer if tokenizer is not None else own, model
+    _causal(model)
+    name = str(getattr(model, "name_or_path", "") or type(model).__name__)
+    if tokenizer is not None:
+        return model, tokenizer, name
+    raise AttributionError(
+        "a model object needs its tokenizer: attribute(…, model=model, tokenizer=tokenizer)"
+    )
+
+
+def _causal(model: Any) -> Any:
+    """Return the model, or say that only decoder-only models can be read so far."""
+    config = getattr(model, "config", None)
+    if config is None or not hasattr(model, "get_input_embeddings"):
+        raise AttributionError(
+            f"the model is a {type(model).__name__}; give a transformers model, a path or a name"
+        )
+    if config.is_encoder_decoder or type(model).__name__.endswith(("Classification", "ForMaskedLM")):
+        raise AttributionError(
+            f"{type(model).__name__} is not a causal language model; others are not supported yet"
+        )
+    return model
+
+
+def _require() -> None:
+    for library in ("torch", "transformers"):
+        try:
+            __import__(library)
+        except ImportError as exc:
+            raise MissingExtraError(f"{library!r} is not installed: pip install 'llm-trace[local]'") from exc
+
+
+@lru_cache(maxsize=2)
+def _load(name: str) -> tuple[Any, Any]:
+    loader = next((point.load() for point in entry_points(group=GROUP) if point.name == name), None)
+    if loader is None and name == "demo":  # a checkout that was never installed has no entry points
+        loader = import_module("llm_trace.demo.model").load_model
+    if loader is None:
+        return _pretrained(name)
+    try:
+        loaded: tuple[Any, Any] = loader()
+    except OSError as exc:
+        raise AttributionError(f"the model {name!r} cannot be loaded: {exc}") from exc
+    return loaded
+
+
+def _pretrained(name: str) -> tuple[Any, Any]:
+    import transformers
+
+    try:
+        config = transformers.AutoConfig.from_pretrained(name)
+        classes: Sequence[str] = config.architectures or ()
+        kind = "AutoModelForCausalLM"
+        if config.is_encoder_decoder:
+            kind = "AutoModelForSeq2SeqLM"
+        elif any(c.endswith("ForSequenceClassification") for c in classes):
+            kind = "AutoModelForSequenceClassification"
+        model = getattr(transformers, kind).from_pretrained(name, dtype="auto")
+        tokenizer = transformers.AutoTokenizer.from_pretrained(name)
+    except (OSError, ValueError) as exc:
+        raise AttributionError(f"the model {name!r} cannot be loaded: {exc}") from exc
+    return model.eval(), tokenizer
+
+
+def generate(model: Any, prompt: Sequence[int], most: int = 64) -> list[int]:
+    """Return the ids that the model itself says after the prompt, greedily, without the end token.
+
+    Raises:
+        AttributionError: it says nothing.
+    """
+    import torch
+
+    from llm_trace.attribution.forward import context_of, device_of, undisturbed
+
+    context = context_of(model)
+    room = most if context is None else min(most, context - len(prompt))
+    if room < 1:
+        raise AttributionError(f"the prompt of {len(prompt)} tokens fills the model's context of {context}")
+    ends = _end_ids(model)
+    said: list[int] = []
+    with undisturbed(model):
+        ids, past = torch.tensor([list(prompt)], device=device_of(model)), None
+        while len(said) < room:
+            out = model(ids, past_key_values=past, use_cache=True)
+            token = int(out.logits[0, -1].argmax())
+            if token in ends:
+                break
+            said.append(token)
+            ids, past = torch.tensor([[token]], device=ids.device), out.past_key_values
+    if not said:
+        raise AttributionError(
+            "the model answers nothing to this prompt (it ends at once): pass the response to explain"
+        )
+    return said
+
+
+def _end_ids(model: Any) -> frozenset[int]:
+    settings: Any = getattr(model, "generation_config", None) or model.config
+    ends = settings.get("eos_token_id") if isinstance(settings, Mapping) else settings.eos_token_id
+    if ends is None:
+        return frozenset()
+    return frozenset([ends] if isinstance(ends, int) else ends)
+
+
+def follows(model: Any, prompt: Sequence[int], response: Sequence[int]) -> bool:
+    """Whether the model, decoding greedily, would say this response: one pass."""
+    from llm_trace.attribution.forward import last_logits
+
+    best = last_logits(model, [*prompt, *response[:-1]], len(response)).argmax(-1)
+    return best.tolist() == list(response)

@@ -1,0 +1,192 @@
+"""What is asked: a prompt in segments, a response, a target, a model. Made from a text, from chat messages or from a logged call."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from llm_trace.attribution import chat
+from llm_trace.attribution.renders import Render, render, segmented_prompt
+from llm_trace.attribution.targets import Target, rows_of
+from llm_trace.attribution.tokens import Codec, Response
+from llm_trace.errors import AttributionError
+from llm_trace.record import Call, Segment
+
+if TYPE_CHECKING:
+    from llm_trace.attribution.local import LocalValue
+    from llm_trace.attribution.segments import Region, Segmented, Spec
+
+MASK = "[redacted]"
+"""What redaction leaves, see `llm_trace.capture.redaction`."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The question before the model is known."""
+
+    prompt: str | Sequence[Mapping[str, Any]]
+    response: str | None
+    variables: Mapping[str, Any] = field(default_factory=dict)
+    span_id: str | None = None
+    model: str | None = None
+    """Name of the model that answered, when a call says it."""
+
+    @property
+    def logged(self) -> bool:
+        """Whether it is about a logged call, whose model need not be the one that is asked now."""
+        return self.span_id is not None
+
+    @property
+    def redacted(self) -> bool:
+        """Whether a part of the prompt was masked before it was written."""
+        texts = [self.prompt] if isinstance(self.prompt, str) else [chat.content(m) for m in self.prompt]
+        return self.logged and any(MASK in text for text in texts)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """The question for one model."""
+
+    model: Any
+    name: str
+    codec: Codec
+    segmented: Segmented
+    own_special: bool
+    text: str
+    """The response."""
+    response: Response
+    rows: tuple[int, ...]
+    target: str
+    notes: tuple[str, ...]
+
+    @property
+    def n(self) -> int:
+        """Number of segments."""
+        return len(self.segmented.segments)
+
+    def render(self, baseline: str) -> Render:
+        """Return what turns masks into prompts."""
+        return render(self.segmented, baseline, self.codec, own_special=self.own_special)
+
+    def value(self, baseline: str) -> LocalValue:
+        """Return the value function with this baseline."""
+        from llm_trace.attribution.local import LocalValue
+
+        return LocalValue(self.model, self.render(baseline), self.response.ids, self.rows, self.n)
+
+
+def asked(call_or_prompt: Any, response: str | None) -> Asked:
+    """Return the question from a text, messages or a call.
+
+    Raises:
+        AttributionError: the call has no prompt or no response in words, or the prompt is neither.
+    """
+    if isinstance(call_or_prompt, Call):
+        return _asked_by_call(call_or_prompt, response)
+    if isinstance(call_or_prompt, str):
+        return Asked(call_or_prompt, response)
+    if isinstance(call_or_prompt, Sequence) and all(isinstance(m, Mapping) for m in call_or_prompt):
+        return Asked(tuple(call_or_prompt), response)
+    raise AttributionError(
+        f"the prompt is a {type(call_or_prompt).__name__}; give a str, a list of message dicts or a Call"
+    )
+
+
+def _asked_by_call(call: Call, response: str | None) -> Asked:
+    said = response if response is not None else _said(call)
+    if not said:
+        raise AttributionError(
+            f"call {call.span_id} ({call.name}) has no response text ({call.status}): there is nothing to explain"
+        )
+    variables = call.prompt.variables if call.prompt else {}
+    return Asked(_prompt_of(call), said, variables, call.span_id, call.model)
+
+
+def _said(call: Call) -> str | None:
+    if isinstance(call.output, str):
+        return call.output
+    return "\n".join(m.text for m in call.messages_out) or None
+
+
+def _prompt_of(call: Call) -> str | Sequence[Mapping[str, Any]]:
+    """Return the messages or the one text that a call was given."""
+    if call.messages_in:
+        return tuple({"role": m.role, "content": m.text} for m in call.messages_in)
+    given = call.input if isinstance(call.input, Mapping) else {"prompt": call.input}
+    messages = given.get("messages")
+    if isinstance(messages, Sequence) and messages and all(isinstance(m, Mapping) for m in messages):
+        return tuple(messages)
+    texts = {name: value for name, value in given.items() if isinstance(value, str)}
+    if "prompt" in texts:
+        return texts["prompt"]
+    if len(texts) == 1:
+        return next(iter(texts.values()))
+    raise AttributionError(
+        f"call {call.span_id} ({call.name}) has no messages and {len(texts)} texts as input ({', '.join(texts) or 'none'}): "
+        "pass the prompt itself, or name the argument 'prompt'"
+    )
+
+
+def problem(
+    question: Asked, model: Any, tokenizer: Any, name: str, *, segments: Spec, target: Target
+) -> Problem:
+    """Return the question with everything worked out that does not depend on a baseline.
+
+    Without a response the model answers greedily and these tokens are explained.
+    """
+    text, regions, own_special, notes = _text(question, tokenizer)
+    codec = Codec(tokenizer, sample=text or "a")
+    if segments == "variable":
+        segments = _variable_spans(question)
+    segmented = segmented_prompt(text, segments, regions, codec, own_special)
+    if question.response is None:
+        said, response = _generated(model, codec, text, own_special)
+        notes.append("no response was given: the model's own greedy answer is explained")
+    else:
+        said, response = question.response, codec.response(text, question.response, own_special=own_special)
+    rows, words = rows_of(target, said, response.spans)
+    notes += [response.note] if response.note else []
+    return Problem(
+        model,
+        name,
+        codec,
+        segmented,
+        own_special,
+        said,
+        response,
+        tuple(rows),
+        words,
+        (*notes, *segmented.notes),
+    )
+
+
+def _text(question: Asked, tokenizer: Any) -> tuple[str, tuple[Region, ...], bool, list[str]]:
+    if isinstance(question.prompt, str):
+        return question.prompt, (), False, []
+    text, regions, note = chat.rendered(question.prompt, tokenizer)
+    return text, regions, note is None, [note] if note else []
+
+
+def _variable_spans(question: Asked) -> Spec:
+    """Return where the prompt's variables stand: known exactly for a `Prompt.format` result, found by value in a call."""
+    spans = getattr(question.prompt, "spans", None)
+    if isinstance(question.prompt, str) and spans:
+        text = question.prompt
+        return [
+            Segment(start=a, end=b, text=text[a:b], kind="variable", name=name)
+            for name, (a, b) in spans.items()
+            if b > a
+        ]
+    if question.variables:
+        return question.variables
+    raise AttributionError(
+        "segments='variable' needs a prompt made by Prompt.format, a call that used one, or segments={'name': 'value'}"
+    )
+
+
+def _generated(model: Any, codec: Codec, text: str, own_special: bool) -> tuple[str, Response]:
+    from llm_trace.attribution.models import generate
+
+    prompt = tuple(codec.ids(text, own_special=own_special))
+    return codec.generated(prompt, generate(model, prompt))

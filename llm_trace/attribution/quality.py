@@ -1,0 +1,174 @@
+"""Whether scores are evidence: completeness, segments that stand in for each other, dependence on the baseline, proxies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from llm_trace.attribution.value import Value, room, totals
+from llm_trace.errors import AttributionError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+NOISE = 0.05
+"""Nats below which no segment counts as having made a difference."""
+MATERIAL = 1.0
+"""Nats that a redundant group must be worth."""
+_SHARE = 0.25
+"""Part of the largest effect that a difference must reach to count."""
+_LARGEST_GROUP = 4
+_MOST_GROUPS = 3
+CHECKED = 5
+"""Segments evaluated with a second baseline."""
+
+
+@dataclass
+class Findings:
+    """What the checks say; filled in as they run."""
+
+    empty: float | None = None
+    gap: float | None = None
+    groups: list[tuple[int, ...]] = field(default_factory=list)
+    verdict: str = "ok"
+    warnings: list[str] = field(default_factory=list)
+    faithfulness: dict[str, object] = field(default_factory=dict)
+
+    def suspect(self, verdict: str, warning: str) -> None:
+        """Note a reason for mistrust; the first one becomes the verdict."""
+        self.warnings.append(warning)
+        if self.verdict == "ok":
+            self.verdict = verdict
+
+
+def completeness(value: Value, scores: NDArray[np.float64], full: float, found: Findings) -> None:
+    """Find what the scores leave unexplained: full - empty - sum. Costs one evaluation."""
+    if not _pays(value, 1):
+        return
+    try:
+        found.empty = float(totals(value(np.zeros((1, len(scores)), dtype=bool)))[0])
+    except AttributionError as exc:  # nothing is left of the prompt
+        found.warnings.append(f"no completeness gap: {exc}")
+        return
+    found.gap = full - found.empty - float(scores.sum())
+
+
+def evidence(
+    scores: NDArray[np.float64],
+    found: Findings,
+    low: NDArray[np.float64] | None = None,
+    high: NDArray[np.float64] | None = None,
+) -> None:
+    """Say so when no segment made a difference, or when noise wins: the bounds of every score include zero."""
+    if low is not None and high is not None and not ((low > 0) | (high < 0)).any():
+        found.suspect("insufficient_evidence", "the bounds of every score include zero: raise the budget")
+        return
+    strongest = float(np.abs(scores).max())
+    if strongest < NOISE:
+        found.suspect(
+            "insufficient_evidence", f"no segment moves the response by more than {strongest:.2g} nats"
+        )
+
+
+def redundancy(value: Value, scores: NDArray[np.float64], full: float, found: Findings) -> None:
+    """Find groups of segments that stand in for each other: each alone makes no difference, all together do.
+
+    All weak segments are removed at once; only where that matters more than their scores say is a smallest group searched by halving,
+    which costs about log2(n) evaluations for each of its members. For leave-one-out scores only.
+    """
+    if len(scores) < 2:
+        return
+    least = max(MATERIAL, _SHARE * float(np.abs(scores).max()))
+    weak = [int(i) for i in np.argsort(-scores) if abs(scores[i]) < least / 2]
+    excess = _Excess(value, scores, full)
+    while len(weak) > 1 and len(found.groups) < _MOST_GROUPS:
+        group = _smallest_group(excess, weak, least)
+        if group is None:
+            break
+        weak = [i for i in weak if i not in group]
+        if 1 < len(group) <= _LARGEST_GROUP:
+            found.groups.append(tuple(sorted(group)))
+    if found.groups:
+        found.suspect(
+            "redundant",
+            "segments stand in for each other: each alone seems unimportant, together they matter",
+        )
+
+
+class _Excess:
+    """How much further the response falls when a group is removed than the scores of its members say."""
+
+    def __init__(self, value: Value, scores: NDArray[np.float64], full: float) -> None:
+        self._value, self._scores, self._full = value, scores, full
+
+    def affordable(self) -> bool:
+        return _pays(self._value, 1)
+
+    def __call__(self, group: Sequence[int]) -> float:
+        mask = np.ones((1, len(self._scores)), dtype=bool)
+        mask[0, list(group)] = False
+        drop = self._full - float(totals(self._value(mask))[0])
+        return drop - float(self._scores[list(group)].clip(0).sum())
+
+
+def _smallest_group(excess: _Excess, order: list[int], least: float) -> list[int] | None:
+    """Return segments whose removal excess the response by `least` and none of which can stay; `None` where nothing does."""
+    group: list[int] = []
+    if not excess.affordable() or excess(order) < least:
+        return None
+    while len(group) <= _LARGEST_GROUP:
+        low, high = 0, len(order)  # group + order[:low] is not enough, group + order[:high] is
+        while high - low > 1:
+            if not excess.affordable():
+                return None
+            middle = (low + high) // 2
+            low, high = (low, middle) if excess([*group, *order[:middle]]) >= least else (middle, high)
+        group.append(order[high - 1])
+        order = order[: high - 1]
+        if not excess.affordable():
+            return None
+        if excess(group) >= least:
+            return group
+    return group
+
+
+def baseline_dependence(
+    scores: NDArray[np.float64], other: Callable[[list[int]], NDArray[np.float64]], name: str, found: Findings
+) -> None:
+    """Compare the strongest segments with their scores under another baseline.
+
+    Args:
+        scores: (n,) under the chosen baseline.
+        other: leave-one-out scores of some segments under the other baseline.
+        name: of the other baseline.
+        found: where the finding goes.
+    """
+    top = [int(i) for i in np.argsort(-np.abs(scores))[:CHECKED]]
+    theirs = other(top)
+    ours = scores[top]
+    if np.abs(ours).max() < NOISE:
+        return
+    found.faithfulness["baseline_agreement"] = {
+        "other": name,
+        "segments": top,
+        "values": [float(v) for v in theirs],
+    }
+    best = int(np.argmax(np.abs(theirs)))
+    flipped = np.sign(theirs[0]) != np.sign(ours[0]) and abs(theirs[0]) > _SHARE * np.abs(theirs).max()
+    displaced = abs(theirs[best]) - abs(theirs[0]) > _SHARE * abs(theirs[best]) and abs(ours[0]) - abs(
+        ours[best]
+    ) > _SHARE * abs(ours[0])
+    if flipped or displaced:
+        found.suspect(
+            "baseline_dependent",
+            f"with the baseline {name} other segments come first: the ranking is the baseline's as much as the model's",
+        )
+
+
+def _pays(value: Value, evaluations: int) -> bool:
+    left = room(value)
+    return left is None or left >= evaluations

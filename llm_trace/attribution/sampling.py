@@ -1,0 +1,186 @@
+"""Sampled Shapley values with bounds: orders of the segments, or regressions on pairs of complementary masks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from llm_trace.attribution.designs import Design, KernelPairs, LeveragePairs, level, looks, tight
+from llm_trace.attribution.estimators import MOST_ENUMERATED, scored, shapley
+from llm_trace.attribution.methods import Scores, described
+from llm_trace.attribution.value import BudgetError, Value, expect, room, totals
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_BOUNDS = "the sampling error of each score around the exact Shapley value, one score at a time, all looks together; {how}"
+
+
+def t_quantile(confidence: float, freedom: int) -> float:
+    """Return the two-sided Student quantile, within 2 % of the exact one for 3 and more degrees of freedom."""
+    from statistics import NormalDist
+
+    z = NormalDist().inv_cdf(0.5 + confidence / 2)
+    if freedom < 1:
+        return float("inf")
+    if freedom <= 2:  # closed forms
+        p = 0.5 + confidence / 2
+        return (
+            float(np.tan(np.pi * (p - 0.5)))
+            if freedom == 1
+            else float((2 * p - 1) * np.sqrt(2 / (4 * p * (1 - p))))
+        )
+    g1 = (z**3 + z) / 4  # Cornish-Fisher expansion (Abramowitz & Stegun 26.7.5)
+    g2 = (5 * z**5 + 16 * z**3 + 3 * z) / 96
+    g3 = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384
+    g4 = (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160
+    return z + g1 / freedom + g2 / freedom**2 + g3 / freedom**3 + g4 / freedom**4
+
+
+@described(
+    "permutation",
+    access="values",
+    cost="2 (n - 1) for each pair of orders",
+    source="Castro et al. 2009; antithetic pairs: Mitchell et al. 2022",
+)
+def permutation(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) -> Scores:
+    """Return Shapley values as the mean contribution over random orders, each used forwards and backwards.
+
+    Raises:
+        BudgetError: the budget does not pay for four pairs of orders.
+    """
+    exact = _enumerated(value, n, confidence, seed)
+    if exact is not None:
+        return exact
+    rng = np.random.default_rng(seed)
+    pairs: list[NDArray[np.float64]] = []
+    each = 2 * (n - 1)
+    sizes = looks(room(value), first=2 + 4 * each, most=2 + 128 * each)
+    if not sizes or sizes[-1] < 2 + 4 * each:
+        raise BudgetError(
+            f"permutation sampling of {n} segments needs {2 + 4 * each} evaluations at least; the budget pays for {room(value)}"
+        )
+    expect(value, sizes[-1])
+    for look, size in enumerate(sizes, 1):
+        while 2 + (len(pairs) + 1) * each <= size:
+            pairs.append(_walk(value, rng.permutation(n)))
+        sample = np.array(pairs)  # (pairs, n) or (pairs, n, m)
+        totalled = sample if sample.ndim == 2 else sample.sum(axis=2)
+        error = totalled.std(axis=0, ddof=1) / np.sqrt(len(pairs))
+        half = t_quantile(level(confidence, look), len(pairs) - 1) * error
+        done = tight(totalled.mean(axis=0), half)
+        if done:
+            break
+    how = f"Student's t over {len(pairs)} pairs of orders"
+    return _bounded(sample.mean(axis=0), half, how, "tight" if done else "budget", value, n)
+
+
+def _walk(value: Value, order: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the contributions in one order and its reverse, averaged: (n,) or (n, m)."""
+    n = len(order)
+    rank = np.empty(n, dtype=int)
+    rank[order] = np.arange(n)
+    forward = rank[None, :] < np.arange(n + 1)[:, None]  # row r keeps the first r of the order
+    values = value(np.vstack([forward, ~forward]))
+    gains, backward = np.diff(values[: n + 1], axis=0), -np.diff(values[n + 1 :], axis=0)
+    return (gains + backward)[rank] / 2
+
+
+@described(
+    "kernel_shap",
+    access="values",
+    cost="2 for each pair of masks, at least 2 n",
+    source="Lundberg & Lee 2017; paired sampling: Covert & Lee 2021",
+)
+def kernel_shap(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) -> Scores:
+    """Return Shapley values by the constrained regression of KernelSHAP on paired masks."""
+    return _regressed(value, n, KernelPairs, confidence, seed)
+
+
+@described(
+    "leverage_shap",
+    access="values",
+    cost="2 for each pair of masks, about n log n in all",
+    source="Musco & Witter 2025, Provably accurate Shapley value estimation via leverage score sampling",
+)
+def leverage_shap(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) -> Scores:
+    """Return Shapley values by regression on paired masks of all sizes alike, none drawn twice."""
+    return _regressed(value, n, LeveragePairs, confidence, seed)
+
+
+def _regressed(
+    value: Value, n: int, pairs: type[KernelPairs | LeveragePairs], confidence: float, seed: int
+) -> Scores:
+    exact = _enumerated(value, n, confidence, seed)
+    if exact is not None:
+        return exact
+    least = 2 + 2 * (n + 2)
+    sizes = looks(room(value), first=max(least, 4 * n), most=32 * n)
+    if not sizes or sizes[-1] < least:
+        raise BudgetError(
+            f"a regression on {n} segments needs {least} evaluations at least; the budget pays for {room(value)}"
+        )
+    expect(value, sizes[-1])
+    source = pairs(n, seed)
+    ends = value(np.vstack([np.zeros((1, n), dtype=bool), np.ones((1, n), dtype=bool)]))
+    for look, size in enumerate(sizes, 1):
+        design = source.grow((size - 2) // 2)
+        scores, error = fit(design, value(design.masks), ends[0], ends[1])
+        half = t_quantile(level(confidence, look), max(1, len(design.unseen) - n)) * error
+        done = tight(totals(scores), half)
+        if done:
+            break
+    how = f"sandwich variance over {len(design.unseen)} pairs of masks"
+    return _bounded(scores, half, how, "tight" if done else "budget", value, n)
+
+
+def fit(
+    design: Design, values: NDArray[np.float64], empty: NDArray[np.float64], full: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return scores that sum to full - empty, (n,) or (n, m), and the standard errors of their totals, (n,).
+
+    The error is the sandwich estimate for random masks: pairs are the clusters, residuals are enlarged by their leverage (HC3), and
+    what was enumerated brings none.
+    """
+    n = design.masks.shape[1]
+    shares = design.masks.sum(axis=1, keepdims=True) / n
+    rows = design.masks - shares  # the part of a mask that the constraint leaves free
+    root = np.sqrt(design.weights)[:, None]
+    change = full - empty
+    wanted = (values - empty) - shares.reshape(-1, *[1] * (values.ndim - 1)) * change
+    target = wanted.reshape(len(rows), -1)
+    inverse = np.linalg.pinv(root * rows)  # (n, rows)
+    free = inverse @ (root * target)
+    residual = ((target - rows @ free) * root).sum(axis=1)
+    leverage = np.einsum("rn,nr->r", root * rows, inverse)
+    pushed = inverse * residual[None, :]
+    room_left = np.clip(
+        1.0 - leverage[::2] - leverage[1::2], 0.05, None
+    )  # the rows of a pair are each other's negatives
+    clusters = (pushed[:, ::2] + pushed[:, 1::2]) / room_left  # (n, pairs)
+    error = np.sqrt((clusters**2 * design.unseen).sum(axis=1))
+    return (free.reshape(n, *values.shape[1:]) + change / n), error
+
+
+def _enumerated(value: Value, n: int, confidence: float, seed: int) -> Scores | None:
+    """Return exact values where all subsets cost no more than sampling would."""
+    left = room(value)
+    if n <= MOST_ENUMERATED and 2**n <= 16 * n and (left is None or left >= 2**n):
+        return shapley(value, n, confidence=confidence, seed=seed)
+    return None
+
+
+def _bounded(
+    scores: NDArray[np.float64], half: NDArray[np.float64], how: str, stopped: str, value: Value, n: int
+) -> Scores:
+    middle = totals(scores)
+    full = float(totals(value(np.ones((1, n), dtype=bool)))[0])
+    return scored(
+        scores,
+        low=middle - half,
+        high=middle + half,
+        bounds=_BOUNDS.format(how=how),
+        stopped=stopped,
+        full=full,
+    )

@@ -1,0 +1,141 @@
+"""An attribution for the eyes: coloured words in the terminal, a page of HTML. Blue supports, orange opposes, symmetric around zero."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rich.text import Text
+
+    from llm_trace.record import Attribution, Segment
+
+BLUE = (0, 114, 178)
+"""Okabe and Ito's blue: supports the target."""
+ORANGE = (230, 159, 0)
+"""Okabe and Ito's orange: opposes it."""
+_FAINT = 0.04
+"""Part of the largest score below which nothing is coloured."""
+
+
+def scale_of(attribution: Attribution) -> float:
+    """Return the score that gets the full colour."""
+    return max((abs(v) for v in attribution.values), default=0.0) or 1.0
+
+
+def pieces(attribution: Attribution) -> Iterator[tuple[str, int | None]]:
+    """Return the prompt in order as (text, index of its segment or `None`)."""
+    at = 0
+    for i, segment in enumerate(attribution.segments):
+        if segment.start > at:
+            yield attribution.prompt[at : segment.start], None
+        yield attribution.prompt[segment.start : segment.end], i
+        at = segment.end
+    if at < len(attribution.prompt):
+        yield attribution.prompt[at:], None
+
+
+def legend(attribution: Attribution) -> str:
+    """Return what the colours mean, with the unit."""
+    scale = scale_of(attribution)
+    return f"orange -{scale:.2g} · 0 · blue +{scale:.2g} {attribution.unit}; {attribution.method}, baseline {attribution.baseline}"
+
+
+def blended(value: float, scale: float, ground: tuple[int, int, int]) -> tuple[int, int, int] | None:
+    """Return the colour of a score on a ground, `None` where it is too faint to show."""
+    share = min(1.0, abs(value) / scale)
+    if share < _FAINT:
+        return None
+    red, green, blue = (
+        round(g + (c - g) * share) for c, g in zip(BLUE if value > 0 else ORANGE, ground, strict=True)
+    )
+    return red, green, blue
+
+
+def terminal(attribution: Attribution, *, dark: bool = True) -> Text:
+    """Return the prompt with its words coloured by score, then the response and the legend, for rich."""
+    from rich.text import Text
+
+    scale, ground = scale_of(attribution), (30, 30, 30) if dark else (255, 255, 255)
+    text = Text()
+    for piece, i in pieces(attribution):
+        colour = None if i is None else blended(attribution.values[i], scale, ground)
+        text.append(piece, style=None if colour is None else _style(colour))
+    text.append("\n→ ", style="dim")
+    text.append(attribution.response.strip(), style="bold")
+    text.append("\n")
+    for value in (-1.0, -0.5, 0.0, 0.5, 1.0):
+        colour = blended(value * scale, scale, ground)
+        text.append(f" {value * scale:+.2g} ", style=None if colour is None else _style(colour))
+    text.append(f" {attribution.unit}", style="dim")
+    if attribution.verdict != "ok":
+        text.append(f"  not evidence: {attribution.verdict}", style="bold red")
+    return text
+
+
+def _style(colour: tuple[int, int, int]) -> str:
+    red, green, blue = colour
+    ink = "black" if 0.299 * red + 0.587 * green + 0.114 * blue > 120 else "white"
+    return f"{ink} on #{red:02x}{green:02x}{blue:02x}"
+
+
+def html(attribution: Attribution, *, title: str = "Attribution") -> str:
+    """Return a page that stands alone; everything of the prompt and the response is escaped."""
+    verdict = (
+        "" if attribution.verdict == "ok" else f'<p class="v">not evidence: {escape(attribution.verdict)}</p>'
+    )
+    return (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title><style>{_CSS}</style></head><body>'
+        f"<h1>{escape(title)}</h1>{verdict}<p>{escape(attribution.summary())}</p>{fragment(attribution)}"
+        f"<h2>Response</h2><pre>{escape(attribution.response)}</pre>{_table(attribution)}</body></html>"
+    )
+
+
+def fragment(attribution: Attribution) -> str:
+    """Return the coloured prompt with its legend as one element, for a page of one's own."""
+    scale = scale_of(attribution)
+    words = [
+        escape(piece)
+        if i is None
+        else _word(piece, attribution.segments[i], attribution.values[i], scale, attribution.unit)
+        for piece, i in pieces(attribution)
+    ]
+    return (
+        f'<div class="attribution"><pre style="white-space:pre-wrap">{"".join(words)}</pre>'
+        f"<p><small>{escape(legend(attribution))}</small></p></div>"
+    )
+
+
+def _word(piece: str, segment: Segment, value: float, scale: float, unit: str) -> str:
+    colour = blended(value, scale, (255, 255, 255))
+    label = f"{segment.name}: {value:+.3g} {unit}" if segment.name else f"{value:+.3g} {unit}"
+    style = ""
+    if colour is not None:
+        ink = "#000" if 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2] > 120 else "#fff"
+        style = f' style="background:rgb{colour};color:{ink}"'.replace(", ", ",")
+    return f'<span title="{escape(label, quote=True)}"{style}>{escape(piece)}</span>'
+
+
+def _table(attribution: Attribution) -> str:
+    """Return the scores as a table, strongest first, with their bounds."""
+    order = sorted(range(len(attribution.values)), key=lambda i: -abs(attribution.values[i]))
+    rows = []
+    for i in order:
+        low, high = attribution.low, attribution.high
+        bounds = "" if low is None or high is None else f"{low[i]:+.3g} to {high[i]:+.3g}"
+        rows.append(
+            f"<tr><td>{escape(attribution.segments[i].text)}</td><td>{attribution.values[i]:+.3g}</td><td>{bounds}</td></tr>"
+        )
+    head = (
+        f"<tr><th>segment</th><th>{escape(attribution.unit)}</th><th>{escape(attribution.bounds)}</th></tr>"
+    )
+    return f"<table>{head}{''.join(rows)}</table>"
+
+
+_CSS = (
+    "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#111;background:#fff}"
+    "pre{font:15px/1.7 ui-monospace,monospace;white-space:pre-wrap}.v{color:#b00020;font-weight:bold}"
+    "span{border-radius:3px}td,th{padding:.1rem .8rem .1rem 0;text-align:left;font-variant-numeric:tabular-nums}"
+)

@@ -1,0 +1,154 @@
+"""Linear surrogates of the model around a prompt: LIME's weighted ridge and ContextCite's sparse regression."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from llm_trace.attribution.methods import Scores, described
+from llm_trace.attribution.sampling import t_quantile
+from llm_trace.attribution.value import BudgetError, Value, expect, room, totals
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_ALPHA = 0.01
+"""ContextCite's penalty, on the mean log-probability of a token."""
+_KERNEL_WIDTH = 0.25
+"""On the cosine distance of a mask to the full one, which lies between 0 and 1 (25 on LIME's distance times 100)."""
+
+
+@described(
+    "lime",
+    access="values",
+    cost="10 n, at least 2 n",
+    source="Ribeiro et al. 2016; text defaults of the lime package: subset sizes uniform, cosine kernel, ridge 1",
+)
+def lime(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) -> Scores:
+    """Return the coefficients of a ridge regression on random masks, near ones weighing more."""
+    k = _drawn(value, n, 10 * n + 1, "lime")
+    rng = np.random.default_rng(seed)
+    masks = np.ones((k, n), dtype=bool)
+    for row in masks[1:]:
+        row[rng.choice(n, rng.integers(1, n + 1), replace=False)] = False
+    values = value(masks)
+    distance = 1.0 - np.sqrt(masks.mean(axis=1))
+    weights = np.sqrt(np.exp(-((distance / _KERNEL_WIDTH) ** 2)))
+    total = totals(values)
+    by_token, error = _ridge(masks.astype(float), values.reshape(k, -1), weights, 1.0)
+    half = t_quantile(confidence, max(1, k - n - 1)) * error
+    middle = by_token.sum(axis=1)
+    return Scores(
+        middle,
+        by_token.T if values.ndim == 2 else None,
+        middle - half,
+        middle + half,
+        "the sampling error of each ridge coefficient around its value for all masks, one at a time; sandwich variance",
+        "budget",
+        full=float(total[0]),
+    )
+
+
+def _ridge(
+    x: NDArray[np.float64], y: NDArray[np.float64], weights: NDArray[np.float64], penalty: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return coefficients (n, m) without the intercept and the standard error of their totals (n,)."""
+    share = weights / weights.sum()
+    centred = (x - share @ x) * np.sqrt(weights)[:, None]
+    target = (y - share @ y) * np.sqrt(weights)[:, None]
+    inverse = np.linalg.solve(centred.T @ centred + penalty * np.eye(x.shape[1]), centred.T)
+    found = inverse @ target
+    residual = (target - centred @ found).sum(axis=1)
+    leverage = np.einsum("rn,nr->r", centred, inverse)
+    pushed = inverse * (residual / np.clip(1.0 - leverage, 0.05, None))[None, :]
+    return found, np.sqrt((pushed**2).sum(axis=1))
+
+
+@described(
+    "context_cite",
+    access="values",
+    cost="64, or the budget",
+    source="Cohen-Wang et al. 2024, ContextCite: LASSO on masks that keep each segment with probability one half",
+)
+def context_cite(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) -> Scores:
+    """Return sparse linear effects at keep rate one half. Zero means: not needed to predict the response, not proven to be without effect.
+
+    The bounds do not reuse the masks that chose the segments: each half of the masks corrects what the other half fitted.
+    """
+    k = _drawn(value, 16, 64 if room(value) is None else 256, "context_cite") - 1
+    rng = np.random.default_rng(seed)
+    masks = rng.random((k, n)) < 0.5
+    values = value(np.vstack([np.ones((1, n), dtype=bool), masks]))
+    length = values.shape[1] if values.ndim == 2 else 1
+    y = totals(values)[1:]
+    x = masks.astype(float)
+    found = lasso(x, y / length, _ALPHA) * length
+    half = rng.permutation(k) % 2 == 0
+    means, variances = zip(
+        *(
+            _corrected(x[held], y[held], lasso(x[~held], y[~held] / length, _ALPHA) * length)
+            for held in (half, ~half)
+        ),
+        strict=True,
+    )
+    middle = (means[0] + means[1]) / 2
+    wide = t_quantile(confidence, k // 2 - 2) * np.sqrt(variances[0] + variances[1]) / 2
+    return Scores(
+        found,
+        None,
+        np.minimum(middle - wide, found),
+        np.maximum(middle + wide, found),
+        "the sampling error of each linear effect at keep rate one half, one at a time; sample splitting",
+        "budget",
+        full=float(totals(values)[0]),
+    )
+
+
+def _corrected(
+    x: NDArray[np.float64], y: NDArray[np.float64], fitted: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return linear effects and their variances from masks that the fit has not seen.
+
+    At keep rate one half the masks' entries are independent, so the linear effect of a segment is the difference of means with and
+    without it; taking the fit off first leaves less to vary.
+    """
+    rest = y - x @ fitted
+    with_it, without = x.sum(axis=0).clip(2), (1 - x).sum(axis=0).clip(2)
+    mean_with, mean_without = x.T @ rest / with_it, (1 - x).T @ rest / without
+    spread_with = ((rest[:, None] - mean_with) ** 2 * x).sum(axis=0) / (with_it - 1)
+    spread_without = ((rest[:, None] - mean_without) ** 2 * (1 - x)).sum(axis=0) / (without - 1)
+    return fitted + mean_with - mean_without, spread_with / with_it + spread_without / without
+
+
+def lasso(
+    x: NDArray[np.float64], y: NDArray[np.float64], penalty: float, rounds: int = 1000
+) -> NDArray[np.float64]:
+    """Return the coefficients that minimise |y - x w - b|^2 / 2k + penalty |w| on standardised columns, on the scale of x."""
+    scale = x.std(axis=0)
+    scale[scale == 0] = 1.0
+    z = (x - x.mean(axis=0)) / scale
+    rest = y - y.mean()
+    k, w = len(y), np.zeros(x.shape[1])
+    size = (z**2).mean(axis=0).clip(1e-12)
+    for _ in range(rounds):
+        largest = 0.0
+        for j in range(len(w)):
+            pull = z[:, j] @ rest / k + size[j] * w[j]
+            new = np.sign(pull) * max(abs(pull) - penalty, 0.0) / size[j]
+            if new != w[j]:
+                rest = rest - z[:, j] * (new - w[j])
+                largest, w[j] = max(largest, abs(new - w[j])), new
+        if largest < 1e-7:
+            break
+    return np.asarray(w / scale)
+
+
+def _drawn(value: Value, n: int, wanted: int, method: str) -> int:
+    """Return how many masks to draw within the budget."""
+    left = room(value)
+    count = wanted if left is None else min(wanted, left)
+    if count < 2 * n + 2:
+        raise BudgetError(f"{method} needs {2 * n + 2} evaluations at least here; the budget pays for {left}")
+    expect(value, count)
+    return count

@@ -1,0 +1,142 @@
+"""The value function as estimators see it: keep-masks in, values out; deduplicated, counted, within a budget, reporting progress."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from llm_trace.errors import AttributionError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Value = Callable[["NDArray[np.bool_]"], "NDArray[np.float64]"]
+"""Keep-masks (k, n) of bool to values (k,), or (k, m) with one column per target token; the target's value is their sum."""
+Progress = Callable[[int, "int | None"], object]
+"""Called with evaluations done and planned (`None`: not known); returning False cancels."""
+
+
+class CancelledError(AttributionError):
+    """The progress callback returned False."""
+
+
+class BudgetError(AttributionError):
+    """The budget does not pay for what the method needs."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What an attribution may cost; `None` is no limit."""
+
+    evaluations: int | None = None
+    """Distinct perturbed prompts."""
+    tokens: int | None = None
+    """Tokens that go through the model."""
+    seconds: float | None = None
+    usd: float | None = None
+    """For remote models that have a price."""
+
+
+class Metered:
+    """A value function that asks its source once for each distinct mask.
+
+    Args:
+        source: the value function; its attributes `passes` and `tokens`, where it has them, are what was spent.
+        budget: limits; `tokens` and `seconds` are held by the mean cost so far, so that a round may go over by one round.
+        progress: see `Progress`.
+        clock: seconds, monotonic.
+    """
+
+    def __init__(
+        self,
+        source: Value,
+        *,
+        budget: Budget | None = None,
+        progress: Progress | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.source = source
+        self.budget = budget or Budget()
+        self._progress = progress
+        self._clock = clock
+        self._begin = clock()
+        self._known: dict[bytes, NDArray[np.float64]] = {}
+        self._planned: int | None = None
+
+    @property
+    def evaluations(self) -> int:
+        """Distinct masks that were evaluated."""
+        return len(self._known)
+
+    @property
+    def passes(self) -> int:
+        """Perturbed prompts that went through the model."""
+        return int(getattr(self.source, "passes", self.evaluations))
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that went through the model."""
+        return int(getattr(self.source, "tokens", 0))
+
+    @property
+    def seconds(self) -> float:
+        """Time since the first evaluation could begin."""
+        return self._clock() - self._begin
+
+    def expect(self, evaluations: int) -> None:
+        """Tell the progress callback how many evaluations are planned."""
+        self._planned = evaluations
+
+    def room(self) -> int | None:
+        """Return how many evaluations the budget still pays for, `None` for as many as you like."""
+        done, b = self.evaluations, self.budget
+        limits = [] if b.evaluations is None else [b.evaluations - done]
+        for limit, spent in ((b.tokens, self.tokens), (b.seconds, self.seconds)):
+            if limit is not None and done:
+                limits.append(int((limit - spent) / max(spent / done, 1e-9)))
+        return max(0, min(limits)) if limits else None
+
+    def __call__(self, masks: NDArray[np.bool_]) -> NDArray[np.float64]:
+        keys = [np.packbits(mask).tobytes() for mask in masks]
+        first = {key: i for i, key in reversed(list(enumerate(keys))) if key not in self._known}
+        fresh = sorted(first.values())
+        self._afford(len(fresh))
+        if fresh:
+            values = np.asarray(self.source(masks[fresh]), dtype=np.float64)
+            if not np.isfinite(values).all():
+                raise AttributionError(
+                    "the model returned NaN or infinite log-probabilities; load it in bfloat16 or float32 (float16 overflows)"
+                )
+            self._known.update({keys[i]: row for i, row in zip(fresh, values, strict=True)})
+        if self._progress is not None and self._progress(self.evaluations, self._planned) is False:
+            raise CancelledError(f"cancelled after {self.evaluations} evaluations")
+        return np.stack([self._known[key] for key in keys])
+
+    def _afford(self, wanted: int) -> None:
+        room = self.room()
+        if room is not None and wanted > room:
+            raise BudgetError(
+                f"the budget pays for {room} more evaluations and the method needs {wanted} now; raise the budget or take larger segments"
+            )
+
+
+def room(value: Any) -> int | None:
+    """Return how many evaluations a value function still pays for; plain functions have no limit."""
+    ask = getattr(value, "room", None)
+    return ask() if ask is not None else None
+
+
+def expect(value: Any, evaluations: int) -> None:
+    """Announce the number of evaluations to a value function that wants to know."""
+    tell = getattr(value, "expect", None)
+    if tell is not None:
+        tell(evaluations)
+
+
+def totals(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the value of the whole target, (k,), from (k,) or (k, m)."""
+    return values if values.ndim == 1 else values.sum(axis=1)

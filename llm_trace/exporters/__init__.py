@@ -1,0 +1,1 @@
+"""Destinations beside the local store, one module a wire format."""
