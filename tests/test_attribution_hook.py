@@ -9,7 +9,7 @@ import pytest
 
 from llm_trace.attribution.hook import AttributionPolicy, Hook
 from llm_trace.errors import AttributionError
-from llm_trace.record import Attribution
+from llm_trace.record import Attribution, Message, PromptUse
 from tests import attribution_toys as toys
 from tests.test_attribution_api import PROMPT, call
 
