@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import string
 from collections import deque
 from dataclasses import dataclass
@@ -49,6 +48,8 @@ class Prompt:
     @property
     def version(self) -> str:
         """First 12 hex digits of the SHA-256 of the template."""
+        import hashlib
+
         return hashlib.sha256(self.template.encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
     def format(self, **variables: Any) -> Rendered:

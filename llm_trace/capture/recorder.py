@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import time
-from asyncio import CancelledError
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -30,6 +30,12 @@ if TYPE_CHECKING:
     from llm_trace.capture.mirror import Mirror
 
 _SCALARS = (str, int, float, bool, type(None))
+
+
+def _is_cancelled(error: BaseException) -> bool:
+    """Return whether asyncio cancelled the call; asyncio is not imported for this: that takes longer than all the rest."""
+    asyncio = sys.modules.get("asyncio")
+    return asyncio is not None and isinstance(error, asyncio.CancelledError)
 
 
 class Sink(Protocol):
@@ -222,7 +228,7 @@ class Recorder:
             return
         try:
             left_early = isinstance(error, GeneratorExit)  # the consumer of a generator stopped: no error
-            status = "cancelled" if left_early or isinstance(error, CancelledError) else "error"
+            status = "cancelled" if left_early or _is_cancelled(error) else "error"
             self._write_end(call, end_ns, status, output, None if left_early else self._error(error))
         except Exception as exc:
             failures.note("the end of a call", exc)

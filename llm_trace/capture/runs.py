@@ -6,7 +6,6 @@ import contextlib
 import functools
 import os
 import platform
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -46,6 +45,8 @@ def _packages() -> dict[str, str]:
 
 
 def _git(*arguments: str) -> str | None:
+    import subprocess
+
     where = os.path.dirname(os.path.abspath(getattr(sys.modules.get("__main__"), "__file__", None) or "x"))
     try:
         done = subprocess.run(

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _OPTIONS = orjson.OPT_PASSTHROUGH_DATACLASS
 _MAX_DEPTH = 60
+_SIMPLE = frozenset([str, int, bool, type(None)])
 _MAX_ITEMS = 100_000
 REDACTION_FAILED = "[redaction failed]"
 
@@ -55,6 +56,8 @@ class Encoder:
 
     def encode(self, value: Any) -> bytes:
         """Return the JSON of a value; bounded, masked, never an exception."""
+        if self.redact is None and type(value) is str and len(value) <= _MAX_ITEMS:
+            return self._encode_simple(value)
         if self.redact is None and not self._is_large(value):
             try:
                 data = orjson.dumps(value, _default, _OPTIONS)
@@ -71,6 +74,8 @@ class Encoder:
         """
         if self.redact is not None:
             arguments = self.plain(arguments)
+        elif _are_simple(arguments):
+            return self._encode_simple(arguments), None
         messages: list[Any] = []
         cut = _cut_messages(arguments, messages, depth=2)
         encode = self.encode if self.redact is None else self.dump
@@ -78,6 +83,16 @@ class Encoder:
         if messages and data.count(b'"$messages"') != _count_cuts(cut):  # the user's own data has such a key
             return encode(arguments), None
         return data, messages or None
+
+    def _encode_simple(self, value: Any) -> bytes:
+        """Return the JSON of a text, or of a dict of simple values; the common case."""
+        try:
+            data = orjson.dumps(value)
+            if len(data) <= self.limits.string:
+                return data
+        except TypeError:  # big integers, lone surrogates
+            pass
+        return self.dump(self.plain(value))
 
     def encode_bodies(self, bodies: list[Any]) -> bytes:
         """Return the JSON of numbered messages (already masked), each bounded by itself."""
@@ -254,6 +269,15 @@ def _cut_messages(values: dict[str, Any], messages: list[Any], depth: int) -> di
             continue
         out = {**out, key: new}
     return out
+
+
+def _are_simple(values: dict[str, Any]) -> bool:
+    """Return whether all values are short texts, integers, truth values or `None`."""
+    for value in values.values():
+        cls = type(value)
+        if cls not in _SIMPLE or (cls is str and len(value) > _MAX_ITEMS):
+            return False
+    return True
 
 
 def _is_message(value: Any) -> bool:
