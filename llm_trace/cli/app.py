@@ -1,0 +1,116 @@
+"""The commands of `llm-trace` in the order in which its help lists them, and what an error becomes.
+
+Exit codes: 0 done, 1 an error, 2 wrong usage, 3 nothing was found, 130 interrupted by Ctrl-C (`tail` ends with 0).
+"""
+
+import contextlib
+import io
+import sys
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from llm_trace.cli import (
+    attribute,
+    demo,
+    doctor,
+    export,
+    ingest,
+    ls,
+    methods,
+    prompts,
+    purge,
+    runs,
+    show,
+    sql,
+    tail,
+)
+from llm_trace.cli.output import INTERRUPTED, complain
+from llm_trace.errors import LLMTraceError, NotFoundError, StoreNotFoundError
+
+ERROR, NOTHING = 1, 3
+
+HELP = "Look at what your LLM calls did, and which words made them do it."
+EPILOG = "Exit codes: 0 done, 1 error, 2 wrong usage, 3 nothing found. Begin with: llm-trace demo"
+
+
+class Commands(TyperGroup):
+    """The group of commands; an error of ours is one line on stderr and an exit code, never a traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that was asked for."""
+        try:
+            return super().invoke(ctx)
+        except (StoreNotFoundError, NotFoundError) as exc:
+            raise _failed(exc, NOTHING) from exc
+        except LLMTraceError as exc:
+            raise _failed(exc, ERROR) from exc
+        except BrokenPipeError:  # `llm-trace ls | head`: typer ends quietly
+            raise
+        except OSError as exc:
+            raise _failed(exc, ERROR) from exc
+        except RuntimeError as exc:
+            if str(exc) != INTERRUPTED:
+                raise
+            raise KeyboardInterrupt from exc
+
+
+def _failed(exc: Exception, code: int) -> typer.Exit:
+    complain(f"llm-trace: {exc}")
+    return typer.Exit(code)
+
+
+app = typer.Typer(
+    name="llm-trace",
+    cls=Commands,
+    help=HELP,
+    epilog=EPILOG,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,  # their tracebacks print local variables: prompts, keys
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from llm_trace.version import __version__
+
+        typer.echo(f"llm-trace {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and leave.")
+    ] = False,
+) -> None:
+    pass
+
+
+for module in (
+    demo,
+    ls,
+    show,
+    runs,
+    prompts,
+    tail,
+    attribute,
+    methods,
+    sql,
+    export,
+    ingest,
+    doctor,
+    purge,
+):
+    app.command(module.NAME, epilog=module.EXAMPLE)(module.command)
+
+
+def run() -> None:
+    """Run the command line of this process."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal that cannot show a sign shows its code
+            with contextlib.suppress(ValueError, OSError):
+                stream.reconfigure(errors="backslashreplace")
+    app(prog_name="llm-trace")

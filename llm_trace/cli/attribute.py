@@ -1,0 +1,160 @@
+"""`llm-trace attribute`: explain calls that were logged."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from llm_trace.cli import options as o
+from llm_trace.cli.find import find
+from llm_trace.cli.output import complain, console, notes, nothing, plain, print_json
+from llm_trace.cli.tree import print_attribution
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from llm_trace.attribution.hook import AttributionPolicy
+    from llm_trace.record import Call
+    from llm_trace.stores.duckdb import Store
+
+NAME = "attribute"
+EXAMPLE = "Example: llm-trace attribute last --model demo"
+
+
+Ids = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="ID...",
+        help="Span or trace ids, their beginnings, or last. Without one the newest calls that the options choose.",
+    ),
+]
+Kind = Annotated[
+    str | None,
+    typer.Option(
+        "--kind", metavar="KIND", help="Only calls of this kind; llm where neither ids nor a name are given."
+    ),
+]
+Limit = Annotated[int, typer.Option("--limit", "-n", metavar="N", min=1, help="At most so many calls.")]
+Model = Annotated[
+    str, typer.Option("--model", metavar="MODEL", help="demo (the embedded one), a folder or a name to load.")
+]
+Method = Annotated[str, typer.Option("--method", metavar="METHOD", help="auto, occlusion …")]
+Segments = Annotated[
+    str, typer.Option("--segments", metavar="SEGMENTS", help="word, sentence, line, message or variable.")
+]
+Seed = Annotated[int, typer.Option("--seed", metavar="N", help="Of methods that draw at random.")]
+Again = Annotated[bool, typer.Option("--again", help="Also calls that have just this attribution already.")]
+
+
+def command(
+    ids: Ids = None,
+    run: o.Run = None,
+    name: o.Name = None,
+    kind: Kind = None,
+    since: o.Since = None,
+    limit: Limit = 20,
+    model: Model = "demo",
+    method: Method = "auto",
+    segments: Segments = "word",
+    seed: Seed = 0,
+    again: Again = False,
+    store: o.Store = o.STORE,
+    as_json: o.Json = False,
+) -> None:
+    """Find the words that made the model answer as it did, and keep them with the call."""
+    from llm_trace.attribution.hook import AttributionPolicy
+    from llm_trace.attribution.models import resolve
+    from llm_trace.stores.duckdb import open_store
+
+    policy = AttributionPolicy(method=method, model=model, segments=segments, seed=seed)
+    with open_store(store) as opened:
+        if ids:
+            calls = _named(opened, ids)
+        else:
+            chosen = o.chosen_by(run=run, name=name, kind=kind or (None if name else "llm"), since=since)
+            calls = opened.calls(**chosen, limit=limit)
+        if not calls:
+            nothing("no call matches: choose others by --kind, --name or an id")
+        resolve(model)  # what is missing is said once, before anything is counted as failed
+        known = set() if again else _known(opened, calls, policy)
+        events = list(_explained([c for c in calls if c.span_id not in known], policy, opened))
+        opened.ingest()
+    _report(calls, known, events, as_json=as_json)
+
+
+def _named(store: "Store", ids: "Sequence[str]") -> "list[Call]":
+    return [store.call(span_id) for span_id in dict.fromkeys(find(store, given).span_id for given in ids)]
+
+
+def _known(store: "Store", calls: "Sequence[Call]", policy: "AttributionPolicy") -> set[str]:
+    """Return the calls that have an attribution of just this kind."""
+    query = "SELECT span_id FROM attributions WHERE status = 'ok' AND method = ? AND config_hash = ? AND list_contains(?, span_id)"
+    ids = [call.span_id for call in calls]
+    return {str(row[0]) for row in store.sql(query, policy.method, policy.config_hash, ids)}
+
+
+def _explained(
+    calls: "Sequence[Call]", policy: "AttributionPolicy", store: "Store"
+) -> "Iterator[dict[str, Any] | None]":
+    """Yield an event for each call, `None` where it cannot be explained, and write each to the spool as it is made."""
+    import orjson
+    from rich.progress import track
+
+    from llm_trace.attribution.hook import Hook
+    from llm_trace.spool.paths import spool_dir
+    from llm_trace.spool.writer import SpoolWriter
+
+    writer, hook = SpoolWriter(spool_dir(store.path)), Hook(policy)
+    try:
+        for call in track(calls, "explaining", console=notes(), transient=True, disable=len(calls) < 2):
+            event = hook(call)
+            if event is not None and not writer.write(orjson.dumps(event)[:-1]):
+                raise OSError(
+                    f"the attribution of {call.span_id} cannot be written to {str(writer.folder)!r}"
+                )
+            yield event
+    finally:
+        writer.close()
+
+
+def _report(
+    calls: "Sequence[Call]", known: set[str], events: "Sequence[dict[str, Any] | None]", *, as_json: bool
+) -> None:
+    """Say what was found; leave with exit code 1 where a call failed, 3 where none could be explained."""
+    made = [event for event in events if event is not None]
+    failed = [event for event in made if event["status"] != "ok"]
+    if as_json:
+        print_json([{key: value for key, value in event.items() if key != "event"} for event in made])
+    else:
+        _print(calls, made, passed_over=len(events) - len(made), known=len(known))
+    if failed:
+        raise typer.Exit(1)
+    if not made and not known:
+        raise typer.Exit(3)
+
+
+def _print(
+    calls: "Sequence[Call]", made: "Sequence[dict[str, Any]]", *, passed_over: int, known: int
+) -> None:
+    from llm_trace.record import Attribution
+
+    out, names = console(), {call.span_id: call.name for call in calls}
+    found = [Attribution.model_validate(event["attribution"]) for event in made if event["status"] == "ok"]
+    if len(found) == 1:
+        print_attribution(out, found[0])
+    for attribution in found if len(found) > 1 else ():
+        head = plain(
+            f"{(attribution.span_id or '')[:8]}  {names.get(attribution.span_id or '', '')}  ", "bold"
+        )
+        out.print(head.append(plain(attribution.summary())))
+    for event in made:
+        if event["status"] != "ok":
+            complain(f"llm-trace: {event['span_id'][:8]} cannot be explained: {event['error']}")
+    counts = {
+        "explained": len(found),
+        "failed": len(made) - len(found),
+        "without a prompt and an answer in words": passed_over,
+    }
+    counts["explained before (--again explains anew)"] = known
+    seconds = sum(a.seconds for a in found)
+    told = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+    complain(told + (f"; {seconds / len(found):.2f} s each" if found else ""))

@@ -1,0 +1,34 @@
+"""`llm-trace demo`: the tour."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from llm_trace.cli import options as o
+from llm_trace.cli.output import console, print_json
+
+NAME = "demo"
+EXAMPLE = "Example: llm-trace demo"
+
+
+def command(
+    store: Annotated[
+        Path | None,
+        typer.Option("--store", metavar="PATH", help="Record to this store; a temporary folder otherwise."),
+    ] = None,
+    keep: Annotated[
+        bool, typer.Option("--keep/--no-keep", help="Leave the temporary folder, to look around in it.")
+    ] = True,
+    as_json: o.Json = False,
+) -> None:
+    """Take the tour: two prompts, 100 customers, a wrong refund, the words that caused it, and a crash. Offline, under a minute."""
+    from llm_trace.demo import story
+
+    out = None
+    if not as_json:
+        out = console()
+        out.width = min(out.width, 100) if out.is_terminal else 80
+    figures = story.tell(out, store, keep=keep)
+    if as_json:
+        print_json(figures)

@@ -1,0 +1,162 @@
+"""What `llm-trace doctor` finds. Nothing here changes the store or the spool."""
+
+import os
+import platform
+import shutil
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from llm_trace.cli.place import absolute, at
+from llm_trace.errors import LLMTraceError
+from llm_trace.spool.paths import spool_dir
+
+LIBRARIES = (
+    "llm-trace",
+    "duckdb",
+    "opentelemetry-sdk",
+    "pydantic",
+    "orjson",
+    "torch",
+    "transformers",
+    "pandas",
+    "pyarrow",
+)
+VARIABLES = (
+    "LLM_TRACE_STORE", "LLM_TRACE_RUN", "LLM_TRACE_SAMPLE", "LLM_TRACE_REDACT", "LLM_TRACE_CAPTURE_CONTENT",
+    "LLM_TRACE_FSYNC", "LLM_TRACE_PROPAGATE_THREADS", "LLM_TRACE_MAX_STRING", "LLM_TRACE_MAX_EVENT",
+)  # fmt: skip
+
+
+def examine(path: str) -> dict[str, Any]:
+    """Return what is known of store, spool, environment and installation, with remarks and problems in words."""
+    place = absolute(path)
+    problems: list[str] = []
+    store, lost = _store(place, problems)
+    spool = _spool(place, lost, problems)
+    remarks = _remarks(store, spool)
+    if lost:
+        reasons = ", ".join(f"{count:,} x {reason}" for reason, count in lost.items())
+        problems.append(f"events were lost because they could not be written: {reasons}")
+    return {
+        "store": store,
+        "spool": spool,
+        "environment": {name: os.environ.get(name) for name in VARIABLES},
+        "versions": {"python": platform.python_version(), **{name: _version(name) for name in LIBRARIES}},
+        "remarks": remarks,
+        "problems": problems,
+    }
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _store(place: Path, problems: list[str]) -> tuple[dict[str, Any], dict[str, int]]:
+    """Return facts of the DuckDB file, and what writers said they lost."""
+    from llm_trace.stores.migrations import VERSION
+
+    known: dict[str, Any] = {"path": str(place), "exists": place.exists(), "writable": _writable(place)}
+    known |= {"schema": None, "known schema": VERSION, "calls": 0, "runs": 0, "interrupted": 0, "bytes": 0}
+    if not place.exists():
+        return known, {}
+    known["bytes"] = sum(
+        p.stat().st_size for p in (place, place.with_name(place.name + ".wal")) if p.exists()
+    )
+    store = at(place)
+    try:
+        row = store.sql(
+            "SELECT (SELECT max(number) FROM _migrations), (SELECT count(*) FROM calls), (SELECT count(*) FROM runs), "
+            "(SELECT count(*) FROM calls WHERE status = 'interrupted')"
+        ).fetchone() or (None, 0, 0, 0)
+        known |= dict(zip(("schema", "calls", "runs", "interrupted"), row, strict=True))
+        lost = store.sql(
+            "SELECT coalesce(reason, 'unknown'), sum(count)::BIGINT FROM _lost GROUP BY 1 ORDER BY 1"
+        ).fetchall()
+    except LLMTraceError as exc:
+        problems.append(f"the store cannot be read: {exc}")
+        return known, {}
+    return known, {str(reason): int(count) for reason, count in lost if count}
+
+
+def _writable(place: Path) -> bool:
+    return os.access(place if place.exists() else place.parent, os.W_OK) and os.access(place.parent, os.W_OK)
+
+
+def _spool(place: Path, lost: dict[str, int], problems: list[str]) -> dict[str, Any]:
+    """Return facts of the spool folder: files, who writes them, what is not in the store yet."""
+    from llm_trace.stores.files import spool_files
+
+    folder = spool_dir(place)
+    files = spool_files(folder)
+    pending = sum(file.size for file in files)
+    try:
+        if place.exists():
+            from llm_trace.stores.catch_up import pending as not_ingested
+            from llm_trace.stores.connection import Database
+
+            pending = not_ingested(Database(place, folder, 5.0)).bytes
+    except LLMTraceError as exc:
+        problems.append(f"what is pending cannot be told: {exc}")
+    kept = list((folder / "quarantine").glob("*")) if folder.exists() else []
+    return {
+        "folder": str(folder),
+        "exists": folder.exists(),
+        "files": len(files),
+        "bytes": sum(file.size for file in files),
+        "pending": pending,
+        "open writers": [_writer(file.path) for file in files if file.live],
+        "quarantined lines": sum(_lines(path) for path in kept),
+        "lost": lost,
+        "free": shutil.disk_usage(_there(folder)).free,
+    }
+
+
+def _there(folder: Path) -> Path:
+    """Return the folder, or the nearest above it that exists."""
+    return next(place for place in (folder, *folder.parents) if place.exists())
+
+
+def _writer(path: Path) -> dict[str, Any]:
+    """Return who writes a spool file, as its first line says."""
+    import json
+
+    try:
+        with path.open("rb") as file:
+            header = json.loads(file.readline(1 << 16))
+    except (OSError, ValueError):
+        header = {}
+    header = header if isinstance(header, dict) else {}
+    return {"file": path.name, "pid": header.get("pid"), "host": header.get("host")}
+
+
+def _lines(path: Path) -> int:
+    """Return how many lines a file has, read in pieces."""
+    count = 0
+    with path.open("rb") as file:
+        while piece := file.read(1 << 20):
+            count += piece.count(b"\n")
+    return count
+
+
+def _remarks(store: dict[str, Any], spool: dict[str, Any]) -> list[str]:
+    """Return what is worth knowing but no loss."""
+    said = []
+    if not store["exists"] and not spool["files"]:
+        said.append("nothing was recorded here yet: llm_trace.configure(store), or llm-trace demo")
+    if spool["pending"]:
+        said.append(
+            "some events are not in the store yet: every command that reads brings them in, so does llm-trace ingest"
+        )
+    if spool["quarantined lines"]:
+        said.append(
+            f"lines that are no events were set aside, none was dropped: {spool['folder']}/quarantine"
+        )
+    if spool["free"] < 500_000_000:
+        said.append("the disk has less than 500 MB left: what cannot be written is lost, and counted")
+    if not store["writable"] or (spool["exists"] and not os.access(spool["folder"], os.W_OK)):
+        said.append("store or spool cannot be written by this user: what was logged since is not shown")
+    return said

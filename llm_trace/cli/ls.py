@@ -1,0 +1,102 @@
+"""`llm-trace ls`: the newest calls as a table."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from llm_trace.cli import options as o
+from llm_trace.cli import words
+from llm_trace.cli.output import console, nothing, print_json, print_table, status, table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from llm_trace.record import Call
+
+NAME = "ls"
+EXAMPLE = "Example: llm-trace ls --status error --since 2h"
+
+ROOM = {"kind": 120, "cost": 90, "model": 90, "tokens": 70, "took": 60, "time": 50}
+"""How wide the terminal must be for a column to be shown."""
+
+WIDTHS = {
+    "time": 8,
+    "id": 8,
+    "name": 14,
+    "kind": 9,
+    "model": 14,
+    "status": 11,
+    "took": 7,
+    "tokens": 9,
+    "cost": 8,
+}
+
+
+def command(
+    run: o.Run = None,
+    name: o.Name = None,
+    kind: o.Kind = None,
+    model: o.Model = None,
+    tag: o.Tag = None,
+    session: o.Session = None,
+    user: o.User = None,
+    status: o.Status = None,
+    since: o.Since = None,
+    until: o.Until = None,
+    text: o.Text = None,
+    where: o.Where = None,
+    limit: Annotated[
+        int, typer.Option("--limit", "-n", metavar="N", min=1, help="At most so many calls.")
+    ] = 20,
+    store: o.Store = o.STORE,
+    as_json: o.Json = False,
+) -> None:
+    """List the newest calls: when, what, how long, tokens, cost, and what was asked and answered."""
+    from llm_trace.stores.duckdb import open_store
+
+    chosen = o.chosen_by(
+        run=run, name=name, kind=kind, model=model, tag=tag, session=session, user=user, status=status,
+        since=since, until=until, text=text, where=where,
+    )  # fmt: skip
+    with open_store(store) as opened:
+        found = opened.calls(**chosen, limit=limit)
+    if as_json:
+        print_json(found)
+    elif found:
+        print_calls(found)
+    if not found:
+        nothing("no call matches", quiet=as_json)
+
+
+def print_calls(calls: "Sequence[Call]", *, header: bool = True, steady: bool = False) -> None:
+    """Print a line for each call, as much of it as the terminal has room for; `steady` tables fit below each other."""
+    out = console()
+    columns = columns_of(calls)
+    if steady:
+        columns["time"] = [words.hour(c.end_ns or c.start_ns) for c in calls]
+    for name in [name for name, least in ROOM.items() if out.width < least]:
+        del columns[name]
+    made = table(
+        columns, wide=("input", "output"), right=("took", "tokens", "cost"), widths=WIDTHS if steady else None
+    )
+    made.show_header = header
+    print_table(out, made)
+
+
+def columns_of(calls: "Sequence[Call]") -> dict[str, list[Any]]:
+    """Return the table's columns, in order."""
+    return {
+        "time": [words.clock(c.start_ns) for c in calls],
+        "id": [c.span_id[:8] for c in calls],
+        "name": [c.name for c in calls],
+        "kind": [c.kind for c in calls],
+        "model": [c.model or "" for c in calls],
+        "status": [status(c.status) for c in calls],
+        "took": [words.took(c.duration_ns) for c in calls],
+        "tokens": [
+            words.tokens(c.usage.input_tokens, c.usage.output_tokens) if c.usage else "" for c in calls
+        ],
+        "cost": [words.cost(c.cost_usd) for c in calls],
+        "input": [words.asked(c) for c in calls],
+        "output": [words.answered(c) for c in calls],
+    }

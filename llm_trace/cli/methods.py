@@ -1,0 +1,159 @@
+"""`llm-trace methods`: what is installed to explain answers with, and which method pays on one's own model."""
+
+import enum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from llm_trace.cli import options as o
+from llm_trace.cli.output import complain, console, notes, nothing, print_json, print_table, table
+from llm_trace.cli.words import one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from llm_trace.attribution.bench import Ranked
+
+NAME = "methods"
+EXAMPLE = "Example: llm-trace methods bench --model demo"
+_QUESTIONS = 4
+
+
+class Action(enum.StrEnum):
+    """What to do."""
+
+    LIST = "list"
+    BENCH = "bench"
+
+
+def command(
+    action: Annotated[
+        Action,
+        typer.Argument(
+            metavar="ACTION", help="list, or bench: measure every method on a model and rank them."
+        ),
+    ] = Action.LIST,
+    model: Annotated[
+        str, typer.Option("--model", metavar="MODEL", help="bench: demo, a folder or a name to load.")
+    ] = "demo",
+    prompt: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--prompt", metavar="TEXT", help="bench: on this prompt; may be repeated. Else on logged calls."
+        ),
+    ] = None,
+    method: Annotated[
+        list[str] | None,
+        typer.Option("--method", metavar="METHOD", help="bench: only this one; may be repeated."),
+    ] = None,
+    segments: Annotated[
+        str, typer.Option("--segments", metavar="SEGMENTS", help="bench: word, sentence, line …")
+    ] = "word",
+    budget: Annotated[
+        int,
+        typer.Option(
+            "--budget", metavar="N", min=1, help="bench: most evaluations of a method for a prompt."
+        ),
+    ] = 256,
+    limit: Annotated[
+        int, typer.Option("--limit", "-n", metavar="N", min=1, help="bench: at most so many prompts.")
+    ] = _QUESTIONS,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", help="bench: of methods and masks.")] = 0,
+    store: o.Store = o.STORE,
+    as_json: o.Json = False,
+) -> None:
+    """List the methods, segmenters, baselines and quality measures that are installed, or rank the methods on your model."""
+    if action is Action.LIST:
+        _list(as_json=as_json)
+        return
+    questions = [(text, None) for text in prompt or ()] or _questions(model, store)
+    if not questions:
+        nothing("there is no prompt to measure on: give --prompt, or --store with logged calls")
+    from llm_trace.attribution.bench import rank
+
+    with notes().status("measuring") as status:
+        found = rank(
+            questions[:limit],
+            model=model,
+            names=method or (),
+            segments=segments,
+            budget=budget,
+            seed=seed,
+            progress=lambda name: status.update(f"measuring {name}"),
+        )
+    _print_ranks(found, min(limit, len(questions)), as_json=as_json)
+
+
+def _questions(model: str, store: str) -> "list[tuple[Any, str | None]]":
+    """Return what to measure on: the demo's own cases, or calls that were logged."""
+    if model == "demo":
+        from llm_trace.demo.world import cases
+
+        return [
+            (case.prompt, case.answer) for kind in ("single", "conjunction") for case in cases(kind, 2, 0)
+        ]
+    from llm_trace.attribution.problem import asked
+    from llm_trace.errors import AttributionError, StoreNotFoundError
+    from llm_trace.stores.duckdb import open_store
+
+    try:
+        with open_store(store) as opened:
+            calls = opened.calls(kind="llm", status="ok")
+    except StoreNotFoundError:
+        return []
+    found: list[tuple[Any, str | None]] = []
+    for call in calls:
+        try:
+            question = asked(call, None)
+        except AttributionError:  # without a prompt or an answer in words
+            continue
+        found.append((question.prompt, question.response))
+    return found
+
+
+def _list(*, as_json: bool) -> None:
+    from llm_trace.attribution.catalogue import catalogue
+
+    entries = catalogue()
+    if as_json:
+        print_json(entries)
+        return
+    out = console()
+    for kind in dict.fromkeys(entry["kind"] for entry in entries):
+        rows = [entry for entry in entries if entry["kind"] == kind]
+        columns = {kind: [r["name"] for r in rows]}
+        for key, title in (("access", "needs"), ("cost", "evaluations"), ("package", "package")):
+            columns[title] = [r.get(key) or "" for r in rows]
+        if all(package == "llm_trace" for package in columns["package"]):
+            del columns["package"]
+        columns["source"] = [one_line(r["source"], 200) for r in rows]
+        print_table(out, table(columns, wide=["source"]))
+        out.print()
+
+
+def _print_ranks(found: "Sequence[Ranked]", questions: int, *, as_json: bool) -> None:
+    """Print the methods with their fidelity; exit code 1 where none could be measured."""
+    if as_json:
+        print_json([{**vars(r), "per_1000_tokens": r.per_1000_tokens} for r in found])
+    else:
+        done = [r for r in found if r.fidelity is not None]
+        columns = {
+            "method": [r.method for r in done],
+            "fidelity": [f"{r.fidelity:.3f}" for r in done],
+            "half": [f"{r.by_masks.get('half', 0):.3f}" for r in done],
+            "near": [f"{r.by_masks.get('near', 0):.3f}" for r in done],
+            "tokens": [f"{r.tokens:,.0f}" for r in done],
+            "passes": [f"{r.passes:,.0f}" for r in done],
+            "seconds": [f"{r.seconds:.2f}" for r in done],
+            "per 1,000 tokens": [f"{r.per_1000_tokens:.3f}" for r in done],
+        }
+        print_table(console(), table(columns, wide=[], right=list(columns)[1:]))
+        complain(
+            f"fidelity: rank correlation on held-out masks that keep each segment with probability 0.5 (half) and 0.9 (near); "
+            f"{questions} prompts; most fidelity per forward token first"
+        )
+        for r in found:
+            if r.failed is not None:
+                complain(f"llm-trace: {r.method} ({r.questions} of {questions} prompts): {r.failed}")
+    if all(r.fidelity is None for r in found):
+        raise typer.Exit(1)

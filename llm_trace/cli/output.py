@@ -1,0 +1,148 @@
+"""What every command prints with: consoles, tables, JSON.
+
+Texts of calls are foreign: they go out as plain `Text`, never as markup, and without control characters.
+"""
+
+import json
+import math
+import os
+import sys
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import typer
+
+from llm_trace.cli.words import clean
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+PIPED_WIDTH = 120
+GAP, WIDEST = 2, 24
+"""Blanks between the columns of a table, and the most that a column takes that is neither wide nor whole."""
+WHOLE = frozenset(("time", "started", "id", "status", "took", "calls", "version", "hash"))
+"""Columns that say nothing when cut."""
+INTERRUPTED = "Query interrupted"
+"""What DuckDB makes of Ctrl-C in the middle of a query: a RuntimeError of this text."""
+COLOURS = {"ok": "green", "error": "red", "cancelled": "yellow", "interrupted": "magenta", "open": "cyan"}
+
+
+def console(*, width: int | None = None) -> "Console":
+    """Return a console on stdout, as wide as the terminal, or 120 columns in a pipe."""
+    from rich.console import Console
+
+    if width is None and not sys.stdout.isatty() and "COLUMNS" not in os.environ:
+        width = PIPED_WIDTH
+    return Console(highlight=False, width=width)
+
+
+def notes() -> "Console":
+    """Return a console on stderr: progress, remarks, errors."""
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False)
+
+
+def complain(message: str) -> None:
+    """Print an error or a remark on stderr, unwrapped."""
+    notes().print(plain(message), style="red" if message.startswith("llm-trace:") else "", soft_wrap=True)
+
+
+def nothing(message: str, *, quiet: bool = False) -> NoReturn:
+    """Say on stderr that nothing was found and leave with exit code 3."""
+    if not quiet:
+        complain(message)
+    raise typer.Exit(3)
+
+
+def print_json(data: Any) -> None:
+    """Print a value as JSON: indented for a person, on one line for a program."""
+    sys.stdout.write(to_json(data, indent=2 if sys.stdout.isatty() else None) + "\n")
+
+
+def to_json(data: Any, *, indent: int | None = None) -> str:
+    """Return strict JSON in ASCII; what JSON lacks (NaN, dates, bytes) becomes null or a text."""
+    try:
+        return json.dumps(data, indent=indent, default=_other, allow_nan=False)
+    except ValueError:
+        return json.dumps(_without_nan(data), indent=indent, default=_other)
+
+
+def _other(value: Any) -> Any:
+    dump = getattr(value, "model_dump", None)
+    return dump(mode="json") if dump is not None else str(value)
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {str(key): _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(item) for item in value]
+    return _without_nan(value.model_dump(mode="json")) if hasattr(value, "model_dump") else value
+
+
+def plain(text: object, style: str = "") -> "Text":
+    """Return foreign text for printing."""
+    from rich.text import Text
+
+    return Text(clean(str(text)), style=style)
+
+
+def table(
+    columns: "Mapping[str, Iterable[object]]",
+    *,
+    wide: "Iterable[str]",
+    right: "Iterable[str]" = (),
+    widths: "Mapping[str, int] | None" = None,
+) -> "Table":
+    """Return a table without lines from columns of cells; the `wide` ones share what room is left.
+
+    A column without any content is left out, unless fixed widths are given.
+    """
+    from rich.table import Table
+    from rich.text import Text
+
+    kept = {name: list(cells) for name, cells in columns.items()}
+    if widths is None:
+        kept = {name: cells for name, cells in kept.items() if any(str(cell) for cell in cells)}
+    made = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="dim", expand=True)
+    numbers, flexible = set(right), set(wide)
+    for name in kept:
+        made.add_column(
+            name,
+            justify="right" if name in numbers else "left",
+            no_wrap=True,
+            overflow="ellipsis",
+            width=None if widths is None or name not in widths else widths[name],
+            min_width=max(map(_width, (name, *kept[name]))) if name in WHOLE else None,
+            max_width=None if name in flexible or name in WHOLE else WIDEST,
+            ratio=1 if name in flexible else None,
+        )
+    for row in zip(*kept.values(), strict=True):
+        made.add_row(*(cell if isinstance(cell, Text) else plain(cell) for cell in row))
+    return made
+
+
+def print_table(out: "Console", made: "Table") -> None:
+    """Print a table; in a pipe without the blanks that fill its lines."""
+    if out.is_terminal:
+        out.print(made)
+        return
+    with out.capture() as captured:
+        out.print(made)
+    for line in captured.get().splitlines():
+        out.print(plain(line.rstrip()), soft_wrap=True)
+
+
+def _width(cell: object) -> int:
+    return len(str(cell))
+
+
+def status(name: str) -> "Text":
+    """Return a call's status in its colour."""
+    return plain(name, COLOURS.get(name, ""))

@@ -1,0 +1,40 @@
+"""A store by its path, without bringing its spool in."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from llm_trace.errors import StoreNotFoundError
+from llm_trace.spool.paths import spool_dir
+
+if TYPE_CHECKING:
+    from llm_trace.stores.duckdb import Store
+
+
+def absolute(path: str) -> Path:
+    """Return where a store lies."""
+    return Path(os.path.abspath(os.path.expanduser(path)))
+
+
+def existing(path: str) -> Path:
+    """Return where a store lies that exists, or whose spool does.
+
+    Raises:
+        StoreNotFoundError: neither is there.
+    """
+    from llm_trace.stores.files import spool_files
+
+    place = absolute(path)
+    if not place.exists() and not spool_files(spool_dir(place)):
+        raise StoreNotFoundError(
+            f"there is no store at {str(place)!r} and no spool beside it: give --store the path that configure() was given"
+        )
+    return place
+
+
+def at(path: Path, timeout: float = 5.0) -> "Store":
+    """Return the store as it stands, with nothing ingested."""
+    from llm_trace.stores.connection import Database
+    from llm_trace.stores.duckdb import Store
+
+    return Store(Database(path, spool_dir(path), timeout))

@@ -1,0 +1,141 @@
+"""`llm-trace purge`: remove calls for good."""
+
+import re
+import sys
+import time
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from llm_trace.cli import options as o
+from llm_trace.cli.find import find
+from llm_trace.cli.moments import seconds
+from llm_trace.cli.output import complain, console, nothing, print_json
+from llm_trace.cli.place import existing
+from llm_trace.cli.words import size
+
+if TYPE_CHECKING:
+    from llm_trace.stores.duckdb import Store
+    from llm_trace.stores.purge import PurgeReport
+
+NAME = "purge"
+EXAMPLE = "Example: llm-trace purge --user anna@example.com"
+
+UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
+
+User = Annotated[str | None, typer.Option("--user", metavar="USER", help="Calls for this user.")]
+Run = Annotated[
+    str | None, typer.Option("--run", metavar="RUN", help="Calls of this run, by name or id, and the run.")
+]
+Identity = Annotated[
+    str | None,
+    typer.Option("--id", metavar="ID", help="The call or the trace with this id, or its beginning."),
+]
+Age = Annotated[
+    str | None, typer.Option("--older-than", metavar="AGE", help="Calls that began longer ago: 12h, 30d, 8w.")
+]
+MaxSize = Annotated[
+    str | None,
+    typer.Option(
+        "--max-size", metavar="SIZE", help="The oldest calls, until the store is no larger: 500MB, 2GB."
+    ),
+]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+
+
+def command(
+    user: User = None,
+    run: Run = None,
+    identity: Identity = None,
+    older_than: Age = None,
+    max_size: MaxSize = None,
+    yes: Yes = False,
+    store: o.Store = o.STORE,
+    as_json: o.Json = False,
+) -> None:
+    """Remove calls for good, from store and spool: those that match all that is given, and all that is known of them."""
+    from llm_trace.stores.duckdb import open_store
+
+    before = None if older_than is None else time.time_ns() - int(seconds(older_than, "--older-than") * 1e9)
+    chosen = {"user": user, "run": run, "id": identity, "older_than": before}
+    most = None if max_size is None else _bytes(max_size)
+    if most is None and all(value is None for value in chosen.values()):
+        raise typer.BadParameter("say what to remove: --user, --run, --id, --older-than or --max-size")
+    with open_store(existing(store)) as opened:
+        if identity is not None:
+            chosen["id"] = _whole(opened, identity)
+        count = _count(opened, chosen)
+    if not count and most is None and run is None:
+        nothing("no call matches")
+    if not yes:
+        what = f"{count:,} calls" if most is None else f"the oldest calls until it has at most {max_size}"
+        _ask(f"Remove {what} from {store} for good?")
+    _print(_purged(store, most, chosen), as_json=as_json)
+
+
+def _ask(question: str) -> None:
+    """Leave with exit code 1 unless the answer is yes; all of it on stderr."""
+    sys.stderr.write(f"{question} [y/N] ")
+    sys.stderr.flush()
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        complain("nothing was removed")
+        raise typer.Exit(1)
+
+
+def _purged(store: str, most: int | None, chosen: dict[str, Any]) -> "PurgeReport":
+    from llm_trace.stores.purge import purge
+
+    report = purge(store, max_bytes=most, **chosen)
+    if most is None and not report.calls and not report.runs:
+        nothing("no call matches")
+    return report
+
+
+def _bytes(text: str) -> int:
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmg]?)b?", text.strip().lower())
+    if found is None:
+        raise typer.BadParameter(f"{text!r} is no size: give 800kB, 500MB or 2GB", param_hint="--max-size")
+    return int(float(found[1]) * UNITS[found[2]])
+
+
+def _whole(store: "Store", given: str) -> str:
+    """Return the span id, or the trace id, that begins so."""
+    if given == "last":
+        raise typer.BadParameter("name the call or the trace by its id", param_hint="--id")
+    found = find(store, given)
+    return found.span_id if found.span_id.startswith(given.strip().lower()) else found.trace_id
+
+
+def _count(store: "Store", chosen: dict[str, Any]) -> int:
+    """Return how many calls match, by the conditions of `llm_trace.purge`."""
+    conditions = {
+        "user": '"user" = $1',
+        "run": "(run = $1 OR run IN (SELECT id FROM runs WHERE name = $1))",
+        "id": "(span_id = $1 OR trace_id = $1)",
+        "older_than": "start_ns < $1",
+    }
+    given = [(conditions[name], value) for name, value in chosen.items() if value is not None]
+    where = " AND ".join(text.replace("$1", f"${i}") for i, (text, _) in enumerate(given, start=1))
+    row = store.sql(
+        f"SELECT count(*) FROM calls WHERE {where or 'true'}", *(value for _, value in given)
+    ).fetchone()
+    return int(row[0]) if row else 0
+
+
+def _print(report: "PurgeReport", *, as_json: bool) -> None:
+    if as_json:
+        print_json(asdict(report))
+        return
+    out = console()
+    parts = {
+        "calls": report.calls, "messages": report.messages, "scores": report.scores,
+        "attributions": report.attributions, "runs": report.runs, "spool lines": report.spool_lines,
+    }  # fmt: skip
+    out.print(
+        "removed  "
+        + ", ".join(f"{count:,} {name}" for name, count in parts.items() if count or name == "calls")
+    )
+    out.print(f"store    {size(report.bytes_before)} before, {size(report.bytes_after)} now")
+    for name in report.pending:
+        complain(f"still in {name}, which its process holds: removed when it is done with the file")

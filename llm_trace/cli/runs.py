@@ -1,0 +1,72 @@
+"""`llm-trace runs`: the runs with what their calls came to."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from llm_trace.cli import options as o
+from llm_trace.cli import words
+from llm_trace.cli.output import console, nothing, plain, print_json, print_table, table
+
+if TYPE_CHECKING:
+    from llm_trace.stores.duckdb import Store
+
+NAME = "runs"
+EXAMPLE = "Example: llm-trace runs --limit 5"
+
+QUERY = """
+    SELECT r.id, r.name, r.config, r.tags, r.start_ns, r.end_ns, coalesce(c.calls, 0) AS calls, coalesce(c.failed, 0) AS failed,
+           c.input_tokens, c.output_tokens, c.cost_usd, r.environment ->> '$.git_commit' AS git_commit
+    FROM (SELECT * FROM runs ORDER BY start_ns DESC, id LIMIT ?) r LEFT JOIN (
+        SELECT run, count(*) AS calls, count(*) FILTER (status NOT IN ('ok', 'open')) AS failed,
+               sum(input_tokens)::BIGINT AS input_tokens, sum(output_tokens)::BIGINT AS output_tokens, sum(cost_usd) AS cost_usd
+        FROM calls WHERE run IS NOT NULL GROUP BY run
+    ) c ON c.run = r.id
+    ORDER BY r.start_ns DESC, r.id"""
+
+
+def command(
+    limit: Annotated[
+        int, typer.Option("--limit", "-n", metavar="N", min=1, help="At most so many runs.")
+    ] = 20,
+    store: o.Store = o.STORE,
+    as_json: o.Json = False,
+) -> None:
+    """List the runs, newest first: calls, failures, tokens, cost, configuration."""
+    from llm_trace.stores.duckdb import open_store
+
+    with open_store(store) as opened:
+        found = _runs(opened, limit)
+    if as_json:
+        print_json(found)
+    elif found:
+        _print(found)
+    if not found:
+        nothing("no run was recorded: with llm_trace.start_run(name): …", quiet=as_json)
+
+
+def _runs(store: "Store", limit: int) -> list[dict[str, Any]]:
+    import json
+
+    result = store.sql(QUERY, limit)
+    found = [dict(zip(result.columns, row, strict=True)) for row in result]
+    for row in found:
+        row["config"] = json.loads(row["config"]) if row["config"] else {}
+    return found
+
+
+def _print(found: list[dict[str, Any]]) -> None:
+    columns: dict[str, list[Any]] = {
+        "started": [words.clock(r["start_ns"]) for r in found],
+        "id": [r["id"][:8] for r in found],
+        "name": [r["name"] or "" for r in found],
+        "calls": [f"{r['calls']:,}" for r in found],
+        "failed": [plain(f"{r['failed']:,}" if r["failed"] else "", "red") for r in found],
+        "took": [words.took(r["end_ns"] - r["start_ns"]) if r["end_ns"] else "open" for r in found],
+        "tokens": [words.tokens(r["input_tokens"], r["output_tokens"]) for r in found],
+        "cost": [words.cost(r["cost_usd"]) for r in found],
+        "config": [words.one_line(r["config"]) if r["config"] else "" for r in found],
+    }
+    print_table(
+        console(), table(columns, wide=("config",), right=("calls", "failed", "took", "tokens", "cost"))
+    )

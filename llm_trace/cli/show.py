@@ -1,0 +1,54 @@
+"""`llm-trace show`: one trace as a tree, and one of its calls in full."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from llm_trace.cli import options as o
+from llm_trace.cli.find import find
+from llm_trace.cli.output import console, print_json
+from llm_trace.cli.tree import print_trace
+
+if TYPE_CHECKING:
+    from llm_trace.cli.find import Found
+    from llm_trace.stores.duckdb import Store
+
+NAME = "show"
+EXAMPLE = "Example: llm-trace show last"
+
+
+def command(
+    identity: Annotated[
+        str,
+        typer.Argument(
+            metavar="ID",
+            help="A span or trace id, its beginning, or last. Of a trace the call that is explained, failed or asked a model is shown.",
+        ),
+    ] = "last",
+    full: Annotated[bool, typer.Option("--full", help="Print long prompts and answers whole.")] = False,
+    store: o.Store = o.STORE,
+    as_json: o.Json = False,
+) -> None:
+    """Show a trace as a tree and one call in full: prompt, answer, the words that mattered, scores, error."""
+    from llm_trace.stores.duckdb import open_store
+
+    with open_store(store) as opened:
+        found = find(opened, identity)
+        if as_json:
+            _print_json(opened, found)
+        else:
+            print_trace(console(), opened, found, full=full)
+
+
+def _print_json(store: "Store", found: "Found") -> None:
+    from dataclasses import asdict
+
+    answer: dict[str, Any] = {
+        "trace_id": found.trace_id,
+        "calls": found.calls,
+        "trace": [asdict(row) for row in found.rows],
+        "call": store.call(found.span_id),
+        "attributions": store.attributions(found.span_id),
+        "scores": store.scores(found.span_id),
+    }
+    print_json(answer)

@@ -1,0 +1,216 @@
+"""How a trace and a call look in the terminal."""
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from llm_trace.cli import words
+from llm_trace.cli.find import Found, Row
+from llm_trace.cli.output import plain, status
+from llm_trace.cli.words import clean
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from rich.console import Console
+    from rich.text import Text
+
+    from llm_trace.record import Attribution, Call, Score
+    from llm_trace.stores.duckdb import Store
+
+LINES = 200
+"""Calls that a tree shows."""
+TEXT = 4000
+"""Characters of a prompt or an answer that are shown without --full."""
+BARS = 6
+"""Segments whose scores are listed below the coloured words."""
+
+
+def print_trace(out: "Console", store: "Store", found: "Found", *, full: bool) -> None:
+    """Print the tree of a trace, then the call that is meant with all that is known of it."""
+    call = store.call(found.span_id)
+    head = (
+        plain("trace ", "dim")
+        .append(found.trace_id)
+        .append(f"  {words.clock(found.rows[0].start_ns)}", style="dim")
+    )
+    out.print(head)
+    for tree in trees(found.rows[:LINES], found.span_id):
+        out.print(tree, no_wrap=True, overflow="ellipsis", crop=True)
+    if found.calls > LINES:
+        out.print(f"… {found.calls - LINES:,} more calls in this trace", style="dim")
+    out.print()
+    print_call(out, call, store.attributions(call.span_id), store.scores(call.span_id), full=full)
+
+
+def trees(rows: "Sequence[Row]", chosen: str) -> list[Any]:
+    """Return the calls as trees; a call whose parent is not among them is a root."""
+    from rich.tree import Tree
+
+    nodes = {row.span_id: Tree(_line(row, chosen=row.span_id == chosen), guide_style="dim") for row in rows}
+    parents = {row.span_id: row.parent_id for row in rows if row.parent_id in nodes}
+    roots = []
+    for row in rows:
+        parent = parents.get(row.span_id)
+        if parent is None or _is_below(parent, row.span_id, parents):
+            roots.append(nodes[row.span_id])
+            parents.pop(row.span_id, None)
+        else:
+            nodes[parent].children.append(nodes[row.span_id])
+    return roots
+
+
+def _is_below(span: str | None, other: str, parents: "Mapping[str, str | None]") -> bool:
+    """Whether following the parents of a span leads to the other one: logs of strangers may have circles."""
+    for _ in range(len(parents) + 1):
+        if span is None or span == other:
+            break
+        span = parents.get(span)
+    return span == other
+
+
+def _line(row: "Row", *, chosen: bool) -> "Text":
+    text = plain(row.name, "bold" if chosen else "").append(f"  {row.kind}", style="dim")
+    text.append("  ").append(status(row.status))
+    duration = None if row.end_ns is None else row.end_ns - row.start_ns
+    facts = (
+        words.took(duration), clean(row.model or ""), words.tokens(row.input_tokens, row.output_tokens),
+        words.cost(row.cost_usd),
+    )  # fmt: skip
+    text.append("".join(f"  {fact}" for fact in facts if fact))
+    return text.append(f"  {row.span_id}", style="bold cyan" if chosen else "dim")
+
+
+def print_call(
+    out: "Console",
+    call: "Call",
+    attributions: "Sequence[Attribution]",
+    scores: "Sequence[Score]",
+    *,
+    full: bool,
+) -> None:
+    """Print one call: what is known of it, prompt and answer, attributions, scores, error."""
+    from rich.rule import Rule
+
+    out.print(Rule(plain(f"{call.name} {call.span_id}", "bold"), align="left", style="dim"))
+    for name, value in facts(call).items():
+        out.print(plain(f"{name:<9} ", "dim").append(plain(words.one_line(value, 400))))
+    _print_text(out, "input", _conversation(call.messages_in) or _arguments(call.input), full=full)
+    if call.output is not None or call.messages_out:
+        _print_text(
+            out,
+            "output",
+            call.output
+            if isinstance(call.output, str)
+            else _conversation(call.messages_out) or _arguments(call.output),
+            full=full,
+        )
+    if call.error is not None:
+        out.print(plain("\nerror", "dim"))
+        out.print(
+            plain(
+                (call.error.traceback or "").rstrip() or f"{call.error.type}: {call.error.message or ''}",
+                "red",
+            )
+        )
+    for attribution in attributions[-3:]:
+        print_attribution(out, attribution)
+    if scores:
+        out.print(plain("\nscores", "dim"))
+    for score in scores[-20:]:
+        remark = f"  {score.comment}" if score.comment else ""
+        out.print(
+            plain(f"  {score.name} = {score.value}").append(clean(f"  {score.source}{remark}"), style="dim")
+        )
+
+
+def facts(call: "Call") -> dict[str, str]:
+    """Return what is known of a call beside its texts, without what is not known."""
+    told: dict[str, Any] = {
+        "function": f"{call.code.function} ({call.code.file}:{call.code.line})" if call.code else None,
+        "model": " · ".join(filter(None, (call.model, call.provider))),
+        "params": _json(call.params),
+        "first": None
+        if call.first_token_ns is None
+        else f"{words.took(call.first_token_ns - call.start_ns)} to the first token",
+        "prompt": f"{call.prompt.name} {call.prompt.version}" if call.prompt else None,
+        "run": call.run,
+        "session": call.session,
+        "user": call.user,
+        "tags": ", ".join(call.tags),
+        "metadata": _json(call.metadata),
+        "replay of": call.replay_of,
+    }
+    return {name: str(value) for name, value in told.items() if value}
+
+
+def _json(data: "Mapping[str, Any]") -> str:
+    return json.dumps(data, ensure_ascii=False, default=str) if data else ""
+
+
+def _conversation(messages: "Sequence[Any]") -> str:
+    """Return chat messages as text, other parts as JSON."""
+    lines = []
+    for message in messages:
+        others = [part.model_dump(mode="json") for part in message.parts if part.type != "text"]
+        body = "\n".join(filter(None, (message.text, *(words.one_line(part, 1000) for part in others))))
+        lines.append(f"{message.role}: {body}")
+    return "\n\n".join(lines)
+
+
+def _arguments(data: Any) -> str:
+    """Return an input as `name: value` lines, anything else as JSON."""
+    if isinstance(data, str):
+        return data
+    if isinstance(data, dict) and data:
+        return "\n".join(
+            f"{name}: {value if isinstance(value, str) else _pretty(value)}" for name, value in data.items()
+        )
+    return "" if data is None or data == {} else _pretty(data)
+
+
+def _pretty(data: Any) -> str:
+    return json.dumps(data, indent=2, ensure_ascii=False, default=str)
+
+
+def _print_text(out: "Console", title: str, text: str, *, full: bool) -> None:
+    if not text:
+        return
+    shown = text if full or len(text) <= TEXT else text[:TEXT]
+    out.print(plain(f"\n{title}", "dim"))
+    out.print(plain(shown))
+    if len(shown) < len(text):
+        out.print(f"… {len(text) - len(shown):,} more characters: --full shows all", style="dim")
+
+
+def print_attribution(out: "Console", attribution: "Attribution") -> None:
+    """Print the prompt with coloured words, the strongest scores as numbers and bars, and what it says in plain words."""
+    from llm_trace.attribution import show
+
+    out.print(
+        plain("\nwhat mattered ", "dim").append(f"{attribution.method}, {attribution.unit}", style="dim")
+    )
+    coloured = show.terminal(attribution)
+    coloured.plain = clean(coloured.plain)
+    out.print(coloured)
+    for line in bars(attribution):
+        out.print(line)
+    out.print(plain(attribution.summary()))
+    verdict = (
+        "ok" if attribution.verdict == "ok" else f"not evidence: {attribution.verdict.replace('_', ' ')}"
+    )
+    out.print(plain("verdict ", "dim").append(verdict, style="green" if verdict == "ok" else "bold red"))
+
+
+def bars(attribution: "Attribution", most: int = BARS) -> "list[Text]":
+    """Return the strongest segments with their score and a bar: the same without colours."""
+    strongest = sorted(range(len(attribution.values)), key=lambda i: -abs(attribution.values[i]))[:most]
+    top = max((abs(attribution.values[i]) for i in strongest), default=0.0) or 1.0
+    names = {i: words.one_line(attribution.segments[i].text, 24) for i in strongest}
+    wide = max((len(name) for name in names.values()), default=0)
+    lines = []
+    for i in strongest:
+        value = attribution.values[i]
+        bar = "█" * max(1, round(20 * abs(value) / top)) if abs(value) / top >= 0.025 else ""
+        line = plain(f"  {names[i]:<{wide}} {value:+7.2f} ")
+        lines.append(line.append(bar, style="#0072b2" if value > 0 else "#e69f00"))
+    return lines

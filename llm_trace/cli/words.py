@@ -1,0 +1,100 @@
+"""Short forms for people: texts on one line, times, durations, tokens, costs, sizes."""
+
+import json
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from llm_trace.record import Call
+
+_SIGNS = {i: 0x2400 + i for i in range(32) if i not in (9, 10)} | {127: 0x2421}
+_SIGNS |= dict.fromkeys([*range(0x80, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)], 0xFFFD)
+_SIGNS |= dict.fromkeys(range(0xD800, 0xE000), 0xFFFD)
+
+
+def clean(text: str) -> str:
+    """Return the text with control characters made visible, one for one: a logged prompt must not drive the terminal."""
+    return text.translate(_SIGNS)
+
+
+def one_line(value: object, most: int = 200) -> str:
+    """Return a value on one line of at most `most` characters."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    text = " ".join(text[: 4 * most].split())
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def asked(call: "Call") -> str:
+    """Return what tells this call's input from others: the prompt's variables, the last message, else the input."""
+    if call.prompt is not None and call.prompt.variables:
+        return _given(call.prompt.variables)
+    said = [message.text for message in call.messages_in if message.text]
+    return one_line(said[-1]) if said else _given(call.input)
+
+
+def _given(data: object) -> str:
+    if data is None or data == {}:
+        return ""
+    if isinstance(data, dict) and len(data) == 1:
+        return one_line(next(iter(data.values())))
+    return one_line(data)
+
+
+def answered(call: "Call") -> str:
+    """Return the output on one line, or the error where there is none."""
+    if call.output is None and call.error is not None:
+        return one_line(f"{call.error.type}: {call.error.message or ''}")
+    said = [message.text for message in call.messages_out if message.text]
+    if not isinstance(call.output, str) and said:
+        return one_line(said[-1])
+    return "" if call.output is None else one_line(call.output)
+
+
+def clock(ns: int | None, now: float | None = None) -> str:
+    """Return a local time as short as can be told from now: 09:30:12, 11-21 09:30 or 2025-11-21."""
+    if ns is None:
+        return ""
+    then, today = time.localtime(ns / 1e9), time.localtime(time.time() if now is None else now)
+    if then[:3] == today[:3]:
+        return time.strftime("%H:%M:%S", then)
+    return time.strftime("%m-%d %H:%M" if then[0] == today[0] else "%Y-%m-%d", then)
+
+
+def hour(ns: int) -> str:
+    """Return a local time of day, 09:30:12."""
+    return time.strftime("%H:%M:%S", time.localtime(ns / 1e9))
+
+
+def took(ns: float | None) -> str:
+    """Return a duration: 950 µs, 12 ms, 1.2 s, 3 min 5 s."""
+    if ns is None:
+        return ""
+    for limit, unit, name in ((1e6, 1e3, "µs"), (1e9, 1e6, "ms")):
+        if ns < 0.9995 * limit:
+            value = ns / unit
+            return f"{value:.0f} {name}" if value >= 10 else f"{value:.2g} {name}"
+    if ns < 60e9:
+        return f"{ns / 1e9:.1f} s"
+    minutes, rest = divmod(round(ns / 1e9), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def tokens(read: int | None, written: int | None) -> str:
+    """Return tokens in and out: 89→2, with ? for what was not reported."""
+    if read is None and written is None:
+        return ""
+    return "→".join("?" if n is None else f"{n:,}" for n in (read, written))
+
+
+def cost(usd: float | None) -> str:
+    """Return dollars with as many digits as say something."""
+    return "" if usd is None else f"${usd:,.2f}" if usd >= 1 else f"${usd:.2g}" if usd else "$0"
+
+
+def size(count: float) -> str:
+    """Return bytes as people say them."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if count < 1000 or unit == "GB":
+            break
+        count /= 1000
+    return f"{count:,.0f} {unit}" if unit == "bytes" or count >= 100 else f"{count:.1f} {unit}"

@@ -1,0 +1,1 @@
+"""The embedded model and the small world it knows: a refund desk."""

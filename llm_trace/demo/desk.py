@@ -1,0 +1,74 @@
+"""The traced pipeline of the demo: a refund desk that asks the embedded model, with either version of its prompt."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from functools import cache
+from typing import TYPE_CHECKING, Any, Literal
+
+from llm_trace.capture.prompts import Prompt
+from llm_trace.capture.spans import update_current_call
+from llm_trace.capture.wrappers import trace
+from llm_trace.demo.world import TEMPLATE_V1, TEMPLATE_V2
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Version = Literal["v1", "v2"]
+PROMPTS: dict[Version, Prompt] = {"v1": Prompt("refund", TEMPLATE_V1), "v2": Prompt("refund", TEMPLATE_V2)}
+SEED = 2321
+"""Of the customers; with it the first late one has waited 75 days."""
+MODEL = "demo"
+
+
+@dataclass
+class Watch:
+    """Where the time of the pipeline goes."""
+
+    model_ns: int = 0
+    """Spent in the model since it was last set to 0."""
+    on_ask: Callable[[], None] = field(default=lambda: None)
+    """Called while a model call is open."""
+
+
+watch = Watch()
+
+
+@trace
+def handle(message: str, version: Version) -> str:
+    """Answer one customer."""
+    return ask(prompt=PROMPTS[version].format(message=message))
+
+
+@trace(kind="llm", model=MODEL)
+def ask(prompt: str) -> str:
+    """Ask the embedded model."""
+    watch.on_ask()
+    begin = time.perf_counter_ns()
+    text, usage = complete(prompt)
+    watch.model_ns += time.perf_counter_ns() - begin
+    update_current_call(usage=usage)
+    return text
+
+
+def complete(prompt: str) -> tuple[str, dict[str, int]]:
+    """Return the model's greedy answer and the tokens it took."""
+    from llm_trace.attribution.models import generate
+
+    model, tokenizer = loaded()
+    ids = tokenizer(prompt)["input_ids"]
+    said = generate(model, ids, 4)
+    return str(tokenizer.decode(said)), {"input_tokens": len(ids), "output_tokens": len(said)}
+
+
+@cache
+def loaded() -> tuple[Any, Any]:
+    """Return the embedded model and its tokenizer; on one thread, as it is too small for more."""
+    import torch
+
+    from llm_trace.attribution.models import resolve
+
+    torch.set_num_threads(1)
+    model, tokenizer, _ = resolve(MODEL)
+    return model, tokenizer

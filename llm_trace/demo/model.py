@@ -1,0 +1,50 @@
+"""The embedded model: a Llama of half a million parameters that answers for the refund desk, on any CPU, without a download."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
+
+WEIGHTS = Path(str(files("llm_trace.demo"))) / "weights"
+"""Folder in the format of `from_pretrained`: float16 safetensors, configuration, tokenizer with chat template."""
+
+
+def load_model() -> tuple[LlamaForCausalLM, PreTrainedTokenizerFast]:
+    """Return a fresh (model, tokenizer) from the package's own files: float32, on the CPU, in evaluation mode.
+
+    Any `from_pretrained(WEIGHTS)` gives the same model; this one opens no connection and prints no progress bar.
+    """
+    import torch
+    from safetensors.torch import load_file
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    model = LlamaForCausalLM(LlamaConfig.from_pretrained(WEIGHTS, dtype=torch.float32))
+    state = load_file(WEIGHTS / "model.safetensors")
+    model.load_state_dict({**state, "lm_head.weight": state["model.embed_tokens.weight"]})
+    return model.float().eval(), PreTrainedTokenizerFast.from_pretrained(WEIGHTS)
+
+
+def answer(prompt: str | list[dict[str, str]]) -> str:
+    """Return the model's greedy answer to a text or to chat messages: " APPROVE", " DENY" or " ASK", with the leading space."""
+    import torch
+
+    model, tokenizer = _loaded()
+    if isinstance(prompt, str):
+        inputs = tokenizer(prompt, return_tensors="pt")
+    else:
+        inputs = tokenizer.apply_chat_template(
+            prompt, add_generation_prompt=True, return_tensors="pt", return_dict=True
+        )
+    with torch.inference_mode():
+        ids = model.generate(**inputs, max_new_tokens=4, do_sample=False)
+    return str(tokenizer.decode(ids[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True))
+
+
+@cache
+def _loaded() -> tuple[Any, Any]:
+    return load_model()

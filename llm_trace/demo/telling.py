@@ -1,0 +1,242 @@
+"""How the demo tells its story in the terminal: short sentences, coloured words, the figures of this run."""
+
+from __future__ import annotations
+
+import contextlib
+import textwrap
+from typing import TYPE_CHECKING, Any
+
+from llm_trace.demo.world import EXAMPLE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from rich.console import Console, RenderableType
+
+    from llm_trace.demo.scenes import Answers, Shift
+    from llm_trace.demo.story import Figures
+    from llm_trace.demo.victim import Crash
+
+OVERVIEW = """
+SELECT r.name AS run, c.status, count(*) AS calls,
+       count(*) FILTER (c.output ->> '$' = ' APPROVE') AS approved,
+       median(c.duration_ms) AS ms, sum(c.input_tokens) AS tokens
+FROM calls c JOIN runs r ON r.id = c.run
+WHERE c.kind = 'llm' GROUP BY ALL ORDER BY run, calls DESC"""
+OPEN = """
+SELECT name, status, input FROM calls
+WHERE status = 'interrupted' ORDER BY start_ns"""
+
+
+class Telling:
+    """Prints the story; says nothing without a console.
+
+    Args:
+        out: where to print.
+        path: the store.
+    """
+
+    def __init__(self, out: Console | None, path: Path) -> None:
+        self._out = out
+        self._path = path
+        self._chapter = 0
+        self._say("[bold]llm_trace[/]: every LLM call is a row, and every word of a prompt has a weight.")
+        self._say("A refund desk asks a small language model that ships with this package. Offline.")
+        self._say("")
+        for line in _source():
+            self._print(line, style="cyan", markup=False)
+
+    @contextlib.contextmanager
+    def waiting(self, what: str) -> Iterator[None]:
+        """Show that something is going on, where somebody watches."""
+        if self._out is None or not self._out.is_terminal:
+            yield
+            return
+        with self._out.status(f"{what} …"):
+            yield
+
+    def answers(self, answers: Answers) -> None:
+        """Tell what both prompts answered."""
+        self._title(f"Two prompts answer the same {answers.customers} customers")
+        self._say(f"[bold]v1[/] states the rules. [bold]v2[/] adds one line: [green]+ {EXAMPLE}[/]")
+        self._table(
+            ("prompt", "approve", "deny", "ask", "as the rules say"),
+            [
+                (v, str(t.approve), str(t.deny), str(t.ask), f"{t.right} of {answers.customers}")
+                for v, t in answers.tallies.items()
+            ],
+        )
+        which = "all" if answers.wrong == answers.changed else str(answers.wrong)
+        self._say(f"It changed {answers.changed} answers, {which} of them into refunds against the rules.")
+        if answers.example is not None:
+            said = answers.example.said
+            self._say(f"“{answers.example.message}”", indent=2, style="italic")
+            self._say(
+                f"v1 says [bold]{said['v1'].strip()}[/], v2 says [bold]{said['v2'].strip()}[/].", indent=2
+            )
+        self._doubt(answers.doubts)
+
+    def shift(self, shift: Shift | None) -> None:
+        """Tell which words carried both answers."""
+        self._title("Which words did it")
+        if shift is None:
+            self._say("There is no such answer to explain.")
+            return
+        from llm_trace.attribution.show import terminal
+
+        self._say("Each word is left out in turn; its colour is what the answer loses, in nats.")
+        for version, attribution in shift.attributions.items():
+            self._say(f"[bold]{version}[/]", before=True)
+            self._print(terminal(attribution))
+            self._say(f"{attribution.summary(2)}", indent=2, style="italic", markup=False)
+        days, cue = shift.words
+        self._say("")
+        self._table(
+            ("word of the customer", "weight under v1", "weight under v2"),
+            [
+                (f"“{word}”", _signed(w["v1"]), _signed(w["v2"]))
+                for word, w in ((days, shift.days), (cue, shift.cue))
+            ],
+        )
+        if not shift.doubts:
+            self._say(f"The weight moved from [bold]“{days}”[/] to [bold]“{cue}”[/].")
+        self._doubt(shift.doubts)
+
+    def crash(self, crash: Crash) -> None:
+        """Tell what a killed process left."""
+        self._title("kill -9 in the middle of a call")
+        self._say("Another process runs the same pipeline. SIGKILL hits it while the model answers.")
+        self._table(
+            ("returned before the kill", "found in the store", "lost"),
+            [(f"{crash.returned}", f"{crash.found}", f"{max(0, crash.returned - crash.found)}")],
+        )
+        self._say("What was open is there too, with its input:")
+        self._sql(OPEN, most=46)
+        self._doubt(crash.doubts)
+
+    def end(self, figures: Figures) -> None:
+        """Print SQL over everything, what this run measured, and how to go on."""
+        self._title("SQL over all of it")
+        self._sql(OVERVIEW)
+        self._title("Measured in this run")
+        costs, shift = figures.costs, figures.shift
+        rows = [
+            (f"{costs.calls:,}", "calls in the store, of two processes"),
+            (
+                f"{costs.overhead_us:,.0f} µs",
+                f"added to a call by tracing (median), {costs.share:.1%} of the time",
+            ),
+            (f"{figures.crash.found} of {figures.crash.returned}", "answers found after kill -9"),
+            (f"{costs.store_bytes / 1e6:.1f} MB", "store and spool on disk"),
+            (f"{figures.seconds:.0f} s", "the whole demo"),
+        ]
+        if shift is not None:
+            rows.insert(
+                3,
+                (f"{shift.seconds:.2f} s", f"per attribution, {shift.passes // 2} evaluations of the model"),
+            )
+        self._table(("", ""), rows)
+        if not figures.holds:
+            self._say("This time the story does not hold, see above.", style="bold red")
+        if figures.kept:
+            self._title("Go on")
+            for command in figures.next:
+                self._print(command, soft_wrap=True, style="cyan")
+
+    def commands(self, shift: Shift | None) -> tuple[str, ...]:
+        """Return three commands that look further into this store."""
+        span = "last" if shift is None else str(shift.attributions["v2"].span_id)[:8]
+        where = f"--store {self._path}"
+        return (
+            f"llm-trace show {span} {where}",
+            f'llm-trace ls --run "refund-desk v2" {where}',
+            f"llm-trace prompts refund {where}",
+        )
+
+    def _title(self, title: str) -> None:
+        if self._out is None:
+            return
+        from rich.rule import Rule
+        from rich.text import Text
+
+        self._chapter += 1
+        self._out.print()
+        self._out.print(Rule(Text(f"{self._chapter}  {title}", style="bold"), align="left", style="dim"))
+
+    def _say(
+        self, text: str, *, indent: int = 0, style: str = "", before: bool = False, markup: bool = True
+    ) -> None:
+        if self._out is None:
+            return
+        from rich.padding import Padding
+        from rich.text import Text
+
+        if before:
+            self._out.print()
+        said = Text.from_markup(text, style=style) if markup else Text(text, style=style)
+        self._out.print(Padding(said, (0, 0, 0, indent)) if indent else said)
+
+    def _print(self, what: RenderableType, **options: Any) -> None:
+        if self._out is not None:
+            self._out.print(what, **options)
+
+    def _table(self, names: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+        from rich.table import Table
+        from rich.text import Text
+
+        made = Table(
+            box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="dim", show_header=any(names)
+        )
+        for i, name in enumerate(names):
+            number = all(row[i][:1] in "0123456789+-·" for row in rows)
+            made.add_column(Text(name), justify="right" if number else "left")
+        for row in rows:
+            made.add_row(*(Text(cell) for cell in row))
+        self._say_padded(made)
+
+    def _say_padded(self, what: RenderableType) -> None:
+        from rich.padding import Padding
+
+        self._print(Padding(what, (0, 0, 0, 2)))
+
+    def _sql(self, query: str, most: int = 200) -> None:
+        """Print a query and its answer over this store."""
+        if self._out is None:
+            return
+        from llm_trace.stores.duckdb import open_store
+
+        self._print(textwrap.indent(query.strip(), "  "), style="cyan", markup=False)
+        with open_store(self._path) as store:
+            result = store.sql(query)
+        rows = [tuple(_cell(value, most) for value in row) for row in result.fetchall()[:10]]
+        self._table(result.columns, rows)
+
+    def _doubt(self, doubts: tuple[str, ...]) -> None:
+        from rich.markup import escape
+
+        for doubt in doubts:
+            self._say(f"[yellow]But:[/] {escape(doubt)}.")
+
+
+def _source() -> list[str]:
+    """Return the pipeline's code without its docstrings, the model call cut to its first lines."""
+    import inspect
+
+    from llm_trace.demo import desk
+
+    lines = [*inspect.getsource(desk.handle).splitlines(), "", *inspect.getsource(desk.ask).splitlines()[:2]]
+    return [f"  {line}".rstrip() for line in lines if '"""' not in line] + ["      ..."]
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.1f}" if abs(value) >= 0.05 else "0.0"
+
+
+def _cell(value: Any, most: int) -> str:
+    if isinstance(value, float):
+        return f"{value:.2f}"
+    if value is None:
+        return "·"
+    text = " ".join(str(value).split())
+    return text if len(text) <= most else f"…{text[len(text) - most + 1 :]}"
