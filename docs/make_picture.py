@@ -1,6 +1,6 @@
 """Run the demo and draw what it prints: `python docs/make_picture.py` writes docs/terminal.svg.
 
-The picture is the beginning of the demo's real output, up to the figures of this run; nothing in it is written by hand.
+The picture is the beginning of the demo's real output; nothing in it is written by hand.
 """
 
 from __future__ import annotations
@@ -8,12 +8,15 @@ from __future__ import annotations
 import io
 import sys
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
+from rich.rule import Rule
 from rich.terminal_theme import TerminalTheme
 
 from llm_trace.demo import story
 
+CHAPTERS = 2
 THEME = TerminalTheme(
     (30, 30, 30),
     (220, 220, 220),
@@ -53,13 +56,25 @@ FORMAT = """<svg class="rich-terminal" viewBox="0 0 {width} {height}" xmlns="htt
 """Rich's own, without the font that it would load from the network."""
 
 
+class Beginning(Console):
+    """Records the first chapters of what is printed."""
+
+    chapters = 0
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print, until the title of the chapter that is too much."""
+        self.chapters += any(isinstance(item, Rule) for item in objects)
+        if self.chapters <= CHAPTERS:
+            super().print(*objects, **options)
+
+
 def main(target: Path) -> None:
     """Run the demo and write the picture.
 
     Raises:
         SystemExit: the story did not hold; no picture pretends otherwise.
     """
-    out = Console(record=True, width=80, file=io.StringIO())
+    out = Beginning(record=True, highlight=False, width=80, file=io.StringIO())
     figures = story.tell(out, keep=False)
     if not figures["holds"]:
         sys.exit(f"no picture: {'; '.join(figures['doubts'])}")

@@ -49,7 +49,7 @@ def scores(prompt: str, said: str, by_mask: bool, model: Any = None) -> list[flo
     change = masked if by_mask else without
     column = log_probabilities([prompt, *(change(prompt, [span]) for span in words(prompt))], model)[
         :, ANSWERS.index(said)
-    ]  # type: ignore[arg-type]
+    ]
     return [float(v) for v in column[0] - column[1:]]
 
 

@@ -1,0 +1,1 @@
+"""The DuckDB store: `ingest` folds the spool into tables, `duckdb.Store` answers from them."""

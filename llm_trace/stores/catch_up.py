@@ -1,0 +1,113 @@
+"""Decide whether anything is to be ingested, and where: little in this process, much in a child.
+
+A child, because folding takes up to 400 MB, and the process that asks may be the traced one.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import llm_trace
+from llm_trace import errors
+from llm_trace.errors import StoreError, StoreVersionError
+from llm_trace.stores.connection import Database
+from llm_trace.stores.files import FORMAT, SpoolFile, is_needed, live_writers, needed_by_others, spool_files
+from llm_trace.stores.ingest import IngestReport, ingest
+from llm_trace.stores.migrations import VERSION, version
+
+IN_PROCESS_BYTES = 4 << 20
+_log = logging.getLogger("llm_trace")
+
+
+@dataclass(frozen=True)
+class Pending:
+    """What the spool holds that the store does not."""
+
+    bytes: int = 0
+    stale: bool = False
+    """Whether an ingest has something else to do: a schema to migrate, interrupted calls to mark, files to delete."""
+
+    def __bool__(self) -> bool:
+        return self.bytes > 0 or self.stale
+
+
+def pending(database: Database) -> Pending:
+    """Return what an ingest would find now."""
+    files = spool_files(database.lock_dir)
+    if not database.path.exists():
+        return Pending(sum(file.size for file in files), stale=bool(files))
+    with database.reading() as connection:
+        if version(connection) < VERSION:
+            return Pending(sum(file.size for file in files), stale=True)
+        positions = dict(connection.execute("SELECT file, position FROM _files").fetchall())
+        opened = connection.execute("SELECT DISTINCT writer FROM _unfinished WHERE state = 'open'").fetchall()
+    unread = sum(max(0, file.size - positions.get(file.name, 0)) for file in files)
+    gone = {row[0] for row in opened} - live_writers(files)
+    return Pending(unread, stale=bool(gone) or _any_deletable(database.lock_dir, files, positions))
+
+
+def _any_deletable(folder: Path, files: list[SpoolFile], positions: dict[str, int]) -> bool:
+    read = [f for f in files if not f.live and f.format <= FORMAT and positions.get(f.name, 0) >= f.size]
+    if not read:
+        return False
+    cursors = needed_by_others(folder)
+    return not all(is_needed(file, cursors) for file in read)
+
+
+def catch_up(database: Database) -> Pending:
+    """Ingest what there is; return what could not be, which is logged, because store or spool cannot be written."""
+    found = pending(database)
+    if not found:
+        return found
+    if not writable(database):
+        if not database.path.exists():
+            raise StoreError(
+                f"{str(database.path)!r} cannot be made from its spool: the folder cannot be written"
+            )
+        if found.bytes:
+            _log.warning(
+                "%s cannot be written: %d bytes of its spool are not ingested and not shown",
+                database.path,
+                found.bytes,
+            )
+        return found
+    if found.bytes > IN_PROCESS_BYTES:
+        ingest_in_child(database.path, timeout=database.timeout)
+    else:
+        ingest(database.path, timeout=database.timeout)
+    return Pending()
+
+
+def writable(database: Database) -> bool:
+    """Return whether this process may change store and spool."""
+    places = [database.path.parent, database.lock_dir, database.path]
+    return all(os.access(place, os.W_OK) for place in places if place.exists())
+
+
+def ingest_in_child(path: Path, *, timeout: float) -> IngestReport:
+    """Run `ingest` in a process of its own; raises what it raises."""
+    command = [sys.executable, "-P", "-m", "llm_trace.stores.ingest", str(path), "--timeout", str(timeout)]
+    source = str(Path(llm_trace.__file__).resolve().parents[1])
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("LLM_TRACE_")}
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [source, environment.get("PYTHONPATH")]))
+    try:
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    except OSError as exc:  # an embedded interpreter has no executable
+        _log.info("llm_trace ingests in this process, for a child cannot be started: %s", exc)
+        return ingest(path, timeout=timeout)
+    try:
+        answer = json.loads(done.stdout.strip().rpartition("\n")[2])
+    except ValueError:
+        raise StoreError(
+            f"the ingest of {str(path)!r} ended with exit code {done.returncode}: {done.stderr[-2000:]}"
+        ) from None
+    if "error" in answer:
+        kind = getattr(errors, answer["error"], StoreError)
+        raise (kind if issubclass(kind, StoreError) else StoreVersionError)(answer["message"])
+    return IngestReport(**answer)

@@ -1,0 +1,248 @@
+"""The store: ask for calls, runs, prompts, attributions and scores, or in SQL."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from llm_trace.errors import NotFoundError, StoreError, StoreNotFoundError
+from llm_trace.record import Attribution, Call, PromptVersion, Run, Score
+from llm_trace.spool.paths import spool_dir
+from llm_trace.stores import rows
+from llm_trace.stores.catch_up import catch_up
+from llm_trace.stores.columns import CALLS
+from llm_trace.stores.connection import Database
+from llm_trace.stores.files import spool_files
+from llm_trace.stores.filters import Filter
+from llm_trace.stores.migrations import version
+from llm_trace.stores.parquet import write_parquet
+from llm_trace.stores.result import Result
+from llm_trace.stores.search import search
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from datetime import datetime
+
+    from duckdb import DuckDBPyConnection
+
+TIMEOUT = 60.0
+_CALL_COLUMNS = ", ".join(CALLS)
+_NEWEST_FIRST = "ORDER BY start_ns DESC, span_id"
+_BY_ID = f"SELECT {_CALL_COLUMNS} FROM calls WHERE span_id IN (SELECT unnest(?)) AND start_ns IN (SELECT unnest(?))"
+
+
+def open_store(path: str | os.PathLike[str] = "llm_trace.duckdb", *, timeout: float = TIMEOUT) -> Store:
+    """Return the store at `path`, with every call that returned before now.
+
+    Args:
+        path: the DuckDB file; its spool is the folder beside it.
+        timeout: seconds to wait for another process that ingests or holds the file.
+
+    Raises:
+        StoreNotFoundError: there is neither a store nor a spool with files.
+        StoreLockedError: another process held it longer than the time-out.
+        StoreVersionError: written by a newer llm_trace.
+    """
+    absolute = Path(os.path.abspath(os.path.expanduser(path)))
+    folder = spool_dir(absolute)
+    if not absolute.exists() and not spool_files(folder):
+        raise StoreNotFoundError(
+            f"there is no store at {str(absolute)!r} and no spool beside it: pass the path that configure(store=…) was given"
+        )
+    store = Store(Database(absolute, folder, timeout))
+    store.ingest()
+    return store
+
+
+class Store:
+    """Answers from one DuckDB file, which is held only while a query runs; also a context manager.
+
+    Made by `open_store`. What is logged later is seen after `ingest()`. Threads may share it.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.path = database.path
+        self.pending = 0
+        """Bytes of the spool that could not be ingested because store or spool cannot be written."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the use of the store; there is nothing open between queries, so this cannot fail."""
+
+    def ingest(self) -> None:
+        """Bring in what was logged since; where the store cannot be written, `pending` says how much is missing."""
+        self.pending = catch_up(self._database).bytes
+
+    def calls(
+        self,
+        *,
+        run: str | Run | None = None,
+        name: str | None = None,
+        kind: str | None = None,
+        model: str | None = None,
+        tag: str | None = None,
+        session: str | None = None,
+        user: str | None = None,
+        status: str | None = None,
+        since: datetime | int | str | None = None,
+        until: datetime | int | str | None = None,
+        text: str | None = None,
+        where: str | None = None,
+        limit: int | None = 100,
+    ) -> list[Call]:
+        """Return the calls that match all that is given, newest first.
+
+        Args:
+            run: id or name of a run, or the run.
+            tag: one of the call's tags.
+            since: start at or after: a datetime (local time where it has no zone), Unix nanoseconds, or ISO 8601.
+            until: start before.
+            text: occurs in the prompt or the answer, in any case.
+            where: a condition in SQL over the columns of `calls`, as `"cost_usd > 0.1 AND 'prod' IN tags"`.
+            limit: at most so many; `None` for all.
+        """
+        equal = {
+            "name": name,
+            "kind": kind,
+            "model": model,
+            "session": session,
+            "user": user,
+            "status": status,
+        }
+        with self._query() as connection:
+            runs = None if run is None else _run_ids(connection, run)
+            chosen = Filter.of(runs=runs, tag=tag, since=since, until=until, where=where, **equal)
+            if text:
+                return _searched(connection, chosen, text, limit)
+            query = f"SELECT {_CALL_COLUMNS} FROM calls WHERE {chosen.sql} {_NEWEST_FIRST}"
+            return _calls(
+                connection, query if limit is None else f"{query} LIMIT {int(limit)}", chosen.values
+            )
+
+    def call(self, span_id: str) -> Call:
+        """Return one call.
+
+        Raises:
+            NotFoundError: the store has no call of that id.
+        """
+        with self._query() as connection:
+            found = _calls(connection, f"SELECT {_CALL_COLUMNS} FROM calls WHERE span_id = ?", [span_id])
+        if not found:
+            raise NotFoundError(
+                f"no call {span_id!r} in {str(self.path)!r}: `store.calls()` lists the newest"
+            )
+        return found[0]
+
+    def trace(self, trace_id: str) -> list[Call]:
+        """Return the calls of a trace in the order of their starts; none where the id is unknown."""
+        query = f"SELECT {_CALL_COLUMNS} FROM calls WHERE trace_id = ? ORDER BY start_ns, span_id"
+        with self._query() as connection:
+            return _calls(connection, query, [trace_id])
+
+    def runs(self) -> list[Run]:
+        """Return the runs, newest first."""
+        return [rows.run(row) for row in self._dicts("SELECT * FROM runs ORDER BY start_ns DESC, id")]
+
+    def prompts(self) -> list[PromptVersion]:
+        """Return the versions of each prompt, by name and number, with the calls that used them."""
+        query = """
+            SELECT p.name, p.version, row_number() OVER (PARTITION BY p.name ORDER BY p.first_ns, p.version) AS number,
+                   coalesce(p.template, '') AS template, p.first_ns,
+                   greatest(coalesce(u.last_ns, p.first_ns), p.first_ns) AS last_ns, coalesce(u.calls, 0) AS calls
+            FROM prompts p LEFT JOIN (
+                SELECT prompt_name, prompt_version, max(start_ns) AS last_ns, count(*) AS calls
+                FROM calls WHERE prompt_name IS NOT NULL GROUP BY ALL
+            ) u ON u.prompt_name = p.name AND u.prompt_version = p.version
+            ORDER BY p.name, number"""
+        return [PromptVersion(**row) for row in self._dicts(query)]
+
+    def attributions(self, span_id: str) -> list[Attribution]:
+        """Return the attributions of a call, oldest first; those that failed are in the table only."""
+        query = "SELECT * FROM attributions WHERE span_id = ? AND status = 'ok' ORDER BY time_ns, id"
+        found = (rows.attribution(row) for row in self._dicts(query, span_id))
+        return [attribution for attribution in found if attribution is not None]
+
+    def scores(self, span_id: str) -> list[Score]:
+        """Return the scores of a call, oldest first."""
+        query = "SELECT * FROM scores WHERE span_id = ? ORDER BY time_ns, id"
+        return [rows.score(row) for row in self._dicts(query, span_id)]
+
+    def sql(self, query: str, *params: Any) -> Result:
+        """Return the answer to a query over the tables of docs/store.md, whole; `?` stands for a parameter.
+
+        The store cannot be changed by it.
+        """
+        with self._query() as connection:
+            return Result.of(connection, query, params)
+
+    def to_parquet(self, folder: str | os.PathLike[str]) -> list[Path]:
+        """Write each table to `<folder>/<table>.parquet`, ids as text, JSON as text; return the files."""
+        with self._query() as connection:
+            return write_parquet(connection, Path(os.path.abspath(os.path.expanduser(folder))))
+
+    @contextlib.contextmanager
+    def _query(self) -> Iterator[DuckDBPyConnection]:
+        """Give a connection for one query; what DuckDB says against it is a `StoreError`."""
+        import duckdb
+
+        with self._database.reading() as connection:
+            version(connection)
+            try:
+                yield connection
+            except duckdb.Error as exc:
+                raise StoreError(f"the query failed: {exc}") from exc
+
+    def _dicts(self, query: str, *values: Any) -> list[dict[str, Any]]:
+        with self._query() as connection:
+            return _dicts(connection, query, values)
+
+
+def _run_ids(connection: DuckDBPyConnection, run: str | Run) -> list[str]:
+    """Return the ids of the runs meant; what is no run's name is taken for an id."""
+    if isinstance(run, Run):
+        return [run.id]
+    named = connection.execute("SELECT id FROM runs WHERE name = ?", [run]).fetchall()
+    return [run, *(row[0] for row in named)]
+
+
+def _searched(connection: DuckDBPyConnection, chosen: Filter, text: str, limit: int | None) -> list[Call]:
+    found = search(connection, chosen, text, limit)
+    if not found:
+        return []
+    query = f"{_BY_ID} {_NEWEST_FIRST}"
+    return _calls(connection, query, [[span_id for span_id, _ in found], [start_ns for _, start_ns in found]])
+
+
+def _dicts(connection: DuckDBPyConnection, query: str, values: Sequence[Any]) -> list[dict[str, Any]]:
+    cursor = connection.execute(query, list(values))
+    names = [column[0] for column in cursor.description]
+    return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+
+def _calls(connection: DuckDBPyConnection, query: str, values: Sequence[Any]) -> list[Call]:
+    found = _dicts(connection, query, values)
+    ids = {
+        i
+        for row in found
+        for name in ("messages_in", "messages_out")
+        for i in row[name] or ()
+        if i is not None
+    }
+    bodies: dict[int, dict[str, Any]] = {}
+    if ids:
+        picked = _dicts(
+            connection,
+            "SELECT id, role, text, body FROM messages WHERE id IN (SELECT unnest(?))",
+            [sorted(ids)],
+        )
+        bodies = {row["id"]: rows.body(row) for row in picked}
+    known = rows.Bodies(bodies)
+    return [rows.call(row, known) for row in found]

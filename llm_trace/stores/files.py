@@ -1,0 +1,162 @@
+"""The files of a spool folder: which there are, which of them are complete, and which nobody needs any more."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import orjson
+
+from llm_trace.stores.locks import try_lock
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FORMAT = 1
+CURSOR_IDLE_NS = 7 * 24 * 3600 * 10**9
+_NAME = re.compile(r"([0-9a-f]{16})\.(\d{8,})\.jsonl")
+_STALE_S = 24 * 3600
+
+
+@dataclass(frozen=True)
+class SpoolFile:
+    """One file of one writer, as it stands now."""
+
+    path: Path
+    writer: str
+    seq: int
+    size: int
+    """Bytes; those of a live file only grow."""
+    live: bool
+    """Whether its writer may still append to it."""
+    format: int
+    """What the header says; 1 where the header cannot be read."""
+    begun_ns: int
+    """What the header says; 0 where the header cannot be read."""
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+
+def spool_files(folder: Path) -> list[SpoolFile]:
+    """Return the files in the order they were begun; sizes are taken after liveness, so a file that is not live is all there."""
+    tested: dict[str, int] = {}
+    held: dict[str, bool] = {}
+    while True:
+        names = sorted(_names(folder))
+        newest = dict(names)
+        # A writer holds its next file before it lets go of the last: it is gone only if no newer file has appeared by now.
+        untested = [(w, seq) for w, seq in newest.items() if not held.get(w) and tested.get(w) != seq]
+        if not untested:
+            break
+        for writer, seq in untested:
+            tested[writer] = seq
+            held[writer] = _is_held(_path(folder, writer, seq))
+    found = (_describe(folder, writer, seq, held[writer] and seq == newest[writer]) for writer, seq in names)
+    return sorted((f for f in found if f), key=lambda f: (f.begun_ns, f.writer, f.seq))
+
+
+def _path(folder: Path, writer: str, seq: int) -> Path:
+    return folder / f"{writer}.{seq:08d}.jsonl"
+
+
+def _names(folder: Path) -> list[tuple[str, int]]:
+    try:
+        matches = [_NAME.fullmatch(path.name) for path in folder.iterdir()]
+    except FileNotFoundError:
+        return []
+    return [(m[1], int(m[2])) for m in matches if m]
+
+
+def _is_held(path: Path) -> bool:
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        return not try_lock(handle, shared=True)
+    finally:
+        os.close(handle)
+
+
+def _describe(folder: Path, writer: str, seq: int, live: bool) -> SpoolFile | None:
+    path = _path(folder, writer, seq)
+    try:
+        with path.open("rb") as file:
+            first = file.readline(1 << 16)
+            size = os.fstat(file.fileno()).st_size
+    except FileNotFoundError:  # removed by hand just now
+        return None
+    header = _header(first)
+    return SpoolFile(path, writer, seq, size, live, header.get("format", FORMAT), header.get("time_ns", 0))
+
+
+def _header(line: bytes) -> dict[str, int]:
+    try:
+        header = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return {}
+    if not isinstance(header, dict) or header.get("event") != "file":
+        return {}
+    return {k: header[k] for k in ("format", "time_ns") if type(header.get(k)) is int}
+
+
+def live_writers(files: list[SpoolFile]) -> set[str]:
+    """Return the writers that still hold a file."""
+    return {file.writer for file in files if file.live}
+
+
+def needed_by_others(folder: Path, *, now_ns: int | None = None) -> list[dict[str, tuple[int, int]]]:
+    """Return for each other reader of the spool how far it is: writer -> (seq, offset), everything before that is done.
+
+    A reader keeps `cursors/<name>.json`: `{"time_ns": …, "positions": {"<writer>": {"file": …, "offset": …}}}`. A writer it does
+    not name is wholly unread. One that has not moved for 7 days no longer counts.
+    """
+    now = time.time_ns() if now_ns is None else now_ns
+    cursors = []
+    for path in sorted((folder / "cursors").glob("*.json")):
+        try:
+            cursor = orjson.loads(path.read_bytes())
+            idle = now - cursor["time_ns"]
+            places = cursor["positions"].values() if "positions" in cursor else [cursor]
+            positions = dict(_position(place) for place in places if place.get("file"))
+        except (OSError, ValueError, LookupError, TypeError, AttributeError):
+            idle, positions = (
+                now - path.stat().st_mtime_ns,
+                {},
+            )  # unreadable: keep everything until it is stale
+        if idle < CURSOR_IDLE_NS:
+            cursors.append(positions)
+    return cursors
+
+
+def _position(place: dict[str, object]) -> tuple[str, tuple[int, int]]:
+    match = _NAME.fullmatch(str(place["file"]))
+    if match is None:
+        raise ValueError(place["file"])
+    return match[1], (int(match[2]), int(str(place["offset"])))
+
+
+def is_needed(file: SpoolFile, cursors: list[dict[str, tuple[int, int]]]) -> bool:
+    """Return whether some other reader has not read the whole file."""
+    return any(positions.get(file.writer, (0, 0)) < (file.seq, file.size) for positions in cursors)
+
+
+def remove_stale(folder: Path) -> None:
+    """Remove what processes that died have left: `*.tmp`, a file begun but with no event in it, and work of an ingest.
+
+    The caller holds `ingest.lock`.
+    """
+    for path in folder.glob("work-*"):
+        shutil.rmtree(path, ignore_errors=True)
+    for path in folder.glob("*.tmp"):
+        try:
+            if time.time() - path.stat().st_mtime > _STALE_S and not _is_held(path):
+                path.unlink()
+        except OSError:
+            continue

@@ -1,0 +1,202 @@
+"""Bring the spool into the store, exactly once. `python -m llm_trace.stores.ingest PATH` does it in a process of its own.
+
+How far each file has been read is written in the transaction that writes its rows, and a file is deleted only after that: killed at
+any moment, the next ingest goes on where the last transaction ended.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llm_trace.errors import LLMTraceError, StoreVersionError
+from llm_trace.spool.paths import spool_dir
+from llm_trace.stores.connection import Database, connect
+from llm_trace.stores.files import (
+    FORMAT,
+    SpoolFile,
+    is_needed,
+    live_writers,
+    needed_by_others,
+    remove_stale,
+    spool_files,
+)
+from llm_trace.stores.fold import Fold
+from llm_trace.stores.locks import Deadline, locked
+from llm_trace.stores.migrations import migrate
+from llm_trace.stores.progress import Progress
+from llm_trace.stores.scrub import finish_purges
+from llm_trace.stores.slices import Unread, slices
+from llm_trace.stores.staging import Staged, Staging
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from duckdb import DuckDBPyConnection
+
+SLICE_BYTES = 32 << 20
+MEMORY_LIMIT = "300MB"
+
+
+@dataclass
+class IngestReport:
+    """What one ingest did."""
+
+    lines: int = 0
+    bad_lines: int = 0
+    """Lines that are no events; they are in the spool's folder `quarantine`."""
+    bytes: int = 0
+    deleted: list[str] = field(default_factory=list)
+    """Spool files that nobody needed any more."""
+    seconds: float = 0.0
+
+
+def ingest(path: str | os.PathLike[str], *, timeout: float = 60.0) -> IngestReport:
+    """Fold all that the spool of the store at `path` holds by now, in this process.
+
+    Raises:
+        StoreLockedError: another process ingested or held the store until the time-out.
+        StoreVersionError: the store, or a file of the spool, was written by a newer llm_trace; such a file is left as it is.
+    """
+    store = Path(os.path.abspath(os.path.expanduser(path)))
+    folder = spool_dir(store)
+    started = time.perf_counter()
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder / "ingest.lock", Deadline(timeout)):
+        report = ingest_alone(Database(store, folder, timeout))
+    report.seconds = time.perf_counter() - started
+    return report
+
+
+def ingest_alone(database: Database) -> IngestReport:
+    """Do what `ingest` does for a caller that holds `ingest.lock`."""
+    return _Ingest(database).run()
+
+
+class _Ingest:
+    """One pass over the spool."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.folder = database.lock_dir
+        self.report = IngestReport()
+
+    def run(self) -> IngestReport:
+        remove_stale(self.folder)
+        every = spool_files(self.folder)
+        newer = [file for file in every if file.format > FORMAT]
+        with (
+            tempfile.TemporaryDirectory(
+                prefix="work-", dir=self.folder, ignore_cleanup_errors=True
+            ) as scratch,
+            connect(**limits(scratch)) as connection,
+        ):
+            self._ingest(connection, [file for file in every if file.format <= FORMAT], every, Path(scratch))
+        if newer:
+            raise StoreVersionError(
+                f"{str(newer[0].path)!r} has spool format {newer[0].format}, this llm_trace reads up to {FORMAT}: "
+                "run `pip install -U llm-trace`; the file was left as it is, everything else was ingested"
+            )
+        return self.report
+
+    def _ingest(
+        self, connection: DuckDBPyConnection, files: list[SpoolFile], every: list[SpoolFile], scratch: Path
+    ) -> None:
+        fold = Fold(connection)
+        with self.database.writing(connection):
+            migrate(connection)
+            progress = Progress(connection, self.folder)
+            unread = [Unread(f, progress.position(f)) for f in files if progress.position(f) < f.size]
+            for item in unread:
+                if item.position:
+                    fold.resume(item.file.name)
+        staging = Staging(connection)
+        parts = slices(unread, scratch, SLICE_BYTES)
+        for staged in _ahead(staging.stage(part) for part in parts):
+            with self.database.writing(connection):
+                connection.execute("BEGIN")
+                fold.fold(staged)
+                done = progress.advance(staged)
+                fold.keep_numbers([file.name for file in done])
+                connection.execute("COMMIT")
+            self._delete(done, progress)
+        with self.database.writing(connection):
+            connection.execute("BEGIN")
+            _mark_interrupted(connection, live_writers(every))
+            progress.forget_missing(every)
+            connection.execute("COMMIT")
+        self._delete(files, progress)
+        finish_purges(self.database, connection)
+        self.report.lines, self.report.bad_lines, self.report.bytes = (
+            progress.lines,
+            progress.bad_lines,
+            progress.bytes,
+        )
+
+    def _delete(self, files: list[SpoolFile], progress: Progress) -> None:
+        cursors = needed_by_others(self.folder)
+        for file in files:
+            if file.live or progress.position(file) < file.size or is_needed(file, cursors):
+                continue
+            if file.path.exists():
+                file.path.unlink(missing_ok=True)
+                self.report.deleted.append(file.name)
+
+
+def limits(scratch: str) -> dict[str, Any]:
+    """Return the settings of a DuckDB that rewrites much with little memory."""
+    return {
+        "memory_limit": MEMORY_LIMIT,
+        "threads": min(4, os.cpu_count() or 1),
+        "temp_directory": scratch,
+        "write_buffer_row_group_count": 1,  # write each row group when it is full, not five at a time
+    }
+
+
+def _ahead(items: Iterator[Staged]) -> Iterator[Staged]:
+    """Yield the items, each made while the one before is in use."""
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(next, items, None)
+        while (item := coming.result()) is not None:
+            coming = pool.submit(next, items, None)
+            yield item
+
+
+def _mark_interrupted(connection: DuckDBPyConnection, writers: set[str]) -> None:
+    """Call what is open interrupted where its writer has gone."""
+    rows = connection.execute("SELECT span_id, writer FROM _unfinished WHERE state = 'open'").fetchall()
+    gone = [span_id for span_id, writer in rows if writer not in writers]
+    if gone:
+        connection.execute(
+            "UPDATE calls SET status = 'interrupted' WHERE span_id IN (SELECT unnest(?))", [gone]
+        )
+        connection.execute(
+            "UPDATE _unfinished SET state = 'interrupted' WHERE span_id IN (SELECT unnest(?))", [gone]
+        )
+
+
+def main(arguments: list[str]) -> int:
+    """Ingest the store named first; print the report, or the error, as one line of JSON."""
+    parser = argparse.ArgumentParser(prog="python -m llm_trace.stores.ingest")
+    parser.add_argument("path")
+    parser.add_argument("--timeout", type=float, default=60.0)
+    options = parser.parse_args(arguments)
+    try:
+        report = ingest(options.path, timeout=options.timeout)
+    except LLMTraceError as exc:
+        print(json.dumps({"error": type(exc).__name__, "message": str(exc)}))
+        return 1
+    print(json.dumps(asdict(report)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,102 @@
+"""How far each spool file has been read; what was no event goes to quarantine, exactly once too."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from duckdb import DuckDBPyConnection
+
+    from llm_trace.stores.files import SpoolFile
+    from llm_trace.stores.staging import Staged
+
+
+@dataclass
+class _Row:
+    position: int = 0
+    lines: int = 0
+    bad_lines: int = 0
+    quarantine_bytes: int = 0
+
+
+class Progress:
+    """The table `_files`, as this ingest, which is the only one, has read and written it.
+
+    Args:
+        connection: has the store in use.
+        folder: the spool folder.
+    """
+
+    def __init__(self, connection: DuckDBPyConnection, folder: Path) -> None:
+        self._connection = connection
+        self._folder = folder
+        rows = connection.execute(
+            "SELECT file, position, lines, bad_lines, quarantine_bytes FROM _files"
+        ).fetchall()
+        self._rows = {str(row[0]): _Row(*row[1:]) for row in rows}
+        self.lines = self.bad_lines = self.bytes = 0
+
+    def position(self, file: SpoolFile) -> int:
+        """Return up to where the file has been read."""
+        return self._rows.get(file.name, _Row()).position
+
+    def advance(self, staged: Staged) -> list[SpoolFile]:
+        """Move the positions of the files past a slice that was folded; return those that are read to their end."""
+        part = staged.part
+        for piece, bad in zip(part.pieces, _bad_lines(staged), strict=True):
+            row = self._rows.setdefault(piece.file.name, _Row())
+            lines = piece.stop - piece.first + len(piece.bad)
+            row.position = piece.position
+            row.lines += lines
+            row.bad_lines += len(bad)
+            row.quarantine_bytes = _quarantine(
+                self._folder / "quarantine" / piece.file.name, row.quarantine_bytes, bad
+            )
+            self._save(piece.file.name, row)
+            self.lines += lines
+            self.bad_lines += len(bad)
+        self.bytes += part.bytes
+        return [piece.file for piece in part.pieces if piece.done]
+
+    def forget_missing(self, files: Iterable[SpoolFile]) -> None:
+        """Drop the rows of files that are no longer in the spool, save those that count quarantined lines."""
+        present = {file.name for file in files}
+        for name in [n for n, row in self._rows.items() if n not in present and not row.bad_lines]:
+            self._connection.execute("DELETE FROM _files WHERE file = ?", [name])
+
+    def _save(self, name: str, row: _Row) -> None:
+        self._connection.execute("DELETE FROM _files WHERE file = ?", [name])
+        values = [name, row.position, row.lines, row.bad_lines, row.quarantine_bytes]
+        self._connection.execute("INSERT INTO _files VALUES (?, ?, ?, ?, ?)", values)
+
+
+def _bad_lines(staged: Staged) -> list[list[bytes]]:
+    """Return for each piece of a slice the bytes to quarantine: its bad rows and what was no line at all."""
+    part, wanted = staged.part, set(staged.bad)
+    rows: dict[int, bytes] = {}
+    if wanted:
+        with part.path.open("rb") as file:
+            rows = {row: line.rstrip(b"\n") for row, line in enumerate(file) if row in wanted}
+    return [
+        [rows[row] for row in staged.bad if piece.first <= row < piece.stop] + piece.bad
+        for piece in part.pieces
+    ]
+
+
+def _quarantine(path: Path, kept: int, lines: list[bytes]) -> int:
+    """Append lines to a quarantine file whose first `kept` bytes are committed; return its new length.
+
+    What stands after them was written by an ingest that died before its commit, and comes again now.
+    """
+    if not lines:
+        return kept
+    path.parent.mkdir(exist_ok=True)
+    with path.open("ab") as file:
+        file.truncate(min(kept, file.tell()))
+        file.seek(0, 2)
+        file.write(b"".join(line + b"\n" for line in lines))
+        return file.tell()

@@ -1,0 +1,203 @@
+"""Remove calls for good: from the tables, from the bytes of the DuckDB file, and from the spool.
+
+A DuckDB file keeps the bytes of deleted rows until they are written over, so what stays is copied into a new file that takes the
+old one's place. What a living writer still has in its spool file cannot be taken out under its hands: it is reported, remembered,
+and removed by the ingest that finds the file complete.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llm_trace.errors import ConfigurationError, StoreNotFoundError
+from llm_trace.spool.paths import spool_dir
+from llm_trace.stores.compact import compact
+from llm_trace.stores.connection import Database, connect
+from llm_trace.stores.files import spool_files
+from llm_trace.stores.filters import nanoseconds
+from llm_trace.stores.ingest import ingest_alone, limits
+from llm_trace.stores.locks import Deadline, locked
+from llm_trace.stores.scrub import files_with, scrub_complete, scrub_quarantine
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+_ROUNDS = 5
+
+
+@dataclass(frozen=True)
+class PurgeReport:
+    """What a purge removed, and what is still to go."""
+
+    calls: int = 0
+    messages: int = 0
+    """Messages that no remaining call has."""
+    scores: int = 0
+    attributions: int = 0
+    runs: int = 0
+    spool_lines: int = 0
+    """Lines made unreadable in spool files that other readers still need, or in quarantine."""
+    bytes_before: int = 0
+    """Size of the DuckDB file."""
+    bytes_after: int = 0
+    pending: tuple[str, ...] = ()
+    """Spool files of living writers that still hold removed calls; they are removed when the writer is done with them."""
+
+
+def purge(
+    path: str | os.PathLike[str],
+    *,
+    user: str | None = None,
+    run: str | None = None,
+    id: str | None = None,  # noqa: A002
+    older_than: timedelta | datetime | int | str | None = None,
+    max_bytes: int | None = None,
+    timeout: float = 60.0,
+) -> PurgeReport:
+    """Remove the calls that match all that is given, with their scores, attributions, and the messages that only they had.
+
+    Args:
+        path: the store.
+        user: of this user.
+        run: of the run with this id or name; the run itself goes too.
+        id: the call with this `span_id`, or all calls with this `trace_id`.
+        older_than: an age, or a moment before which the calls began (datetime, Unix nanoseconds, ISO 8601).
+        max_bytes: besides, remove the oldest calls until the DuckDB file is no larger.
+        timeout: seconds to wait for others that use the store.
+
+    Raises:
+        ConfigurationError: nothing says what to remove.
+        StoreNotFoundError: there is neither a store nor a spool.
+    """
+    condition, values = _condition(user, run, id, older_than)
+    if not condition and max_bytes is None:
+        raise ConfigurationError("say what to purge: user=, run=, id=, older_than= or max_bytes=")
+    store = Path(os.path.abspath(os.path.expanduser(path)))
+    folder = spool_dir(store)
+    if not store.exists() and not spool_files(folder):
+        raise StoreNotFoundError(f"there is no store at {str(store)!r} and no spool beside it")
+    folder.mkdir(parents=True, exist_ok=True)
+    database = Database(store, folder, timeout)
+    with locked(folder / "ingest.lock", Deadline(timeout)):
+        ingest_alone(database)
+        before = store.stat().st_size
+        report = PurgeReport(bytes_before=before, bytes_after=before)
+        if condition:
+            report = _remove(database, report, condition, values, named=older_than is None, run=run)
+        for _ in range(_ROUNDS if max_bytes is not None else 0):
+            if (
+                max_bytes is None
+                or report.bytes_after <= max_bytes
+                or not (cut := _cut(database, report.bytes_after, max_bytes))
+            ):
+                break
+            report = _remove(database, report, "start_ns <= ?", [cut], named=False)
+    return report
+
+
+def _condition(
+    user: str | None,
+    run: str | None,
+    identity: str | None,
+    older_than: timedelta | datetime | int | str | None,
+) -> tuple[str, list[Any]]:
+    parts: list[str] = []
+    values: list[Any] = []
+    if user is not None:
+        parts.append('"user" = ?')
+        values.append(user)
+    if run is not None:
+        parts.append("(run = ? OR run IN (SELECT id FROM runs WHERE name = ?))")
+        values += [run, run]
+    if identity is not None:
+        parts.append("(span_id = ? OR trace_id = ?)")
+        values += [identity, identity]
+    if older_than is not None:
+        if isinstance(older_than, timedelta):
+            moment = time.time_ns() - int(older_than.total_seconds() * 1e9)
+        else:
+            moment = nanoseconds(older_than)
+        parts.append("start_ns < ?")
+        values.append(moment)
+    return " AND ".join(parts), values
+
+
+def _cut(database: Database, size: int, limit: int) -> int | None:
+    """Return the start up to which calls must go for the file to shrink to the limit, by its bytes a call."""
+    with database.reading() as connection:
+        row = connection.execute("SELECT count(*) FROM calls").fetchone()
+        count = row[0] if row else 0
+        gone = min(count, int(count * (1 - limit / size)) + 1)
+        found = connection.execute(
+            "SELECT start_ns FROM calls ORDER BY start_ns LIMIT 1 OFFSET ?", [max(gone - 1, 0)]
+        ).fetchone()
+    return None if found is None else int(found[0])
+
+
+def _remove(
+    database: Database,
+    so_far: PurgeReport,
+    condition: str,
+    values: list[Any],
+    *,
+    named: bool,
+    run: str | None = None,
+) -> PurgeReport:
+    """Remove calls from store and spool; `named` ones are kept out if something about them comes later."""
+    folder = database.lock_dir
+    with (
+        tempfile.TemporaryDirectory(prefix="work-", dir=folder, ignore_cleanup_errors=True) as scratch,
+        connect(**limits(scratch)) as connection,
+    ):
+        with database.writing(connection):
+            connection.execute(
+                f"CREATE TEMP TABLE victims AS SELECT span_id, status FROM calls WHERE {condition}", values
+            )
+            spans = {str(row[0]) for row in connection.execute("SELECT span_id FROM victims").fetchall()}
+            runs = _delete_runs(connection, run)
+            if not spans and not runs:
+                return so_far
+            _remember(connection, named=named)
+            connection.execute("DELETE FROM calls WHERE span_id IN (SELECT span_id FROM victims)")
+            counts = [
+                _count(connection, f"DELETE FROM {table} WHERE span_id IN (SELECT span_id FROM victims)")
+                for table in ("scores", "attributions", "_unfinished")
+            ]
+            lines = scrub_quarantine(connection, folder, spans)
+            pending = files_with(folder, spans)
+            for name in pending:
+                connection.execute("INSERT INTO _purge_later VALUES (?)", [name])
+        lines += scrub_complete(folder, spans)
+        messages = compact(database, connection)
+    return PurgeReport(
+        calls=so_far.calls + len(spans),
+        messages=so_far.messages + messages,
+        scores=so_far.scores + counts[0],
+        attributions=so_far.attributions + counts[1],
+        runs=so_far.runs + runs,
+        spool_lines=so_far.spool_lines + lines,
+        bytes_before=so_far.bytes_before,
+        bytes_after=database.path.stat().st_size,
+        pending=tuple(sorted({*so_far.pending, *pending})),
+    )
+
+
+def _delete_runs(connection: DuckDBPyConnection, run: str | None) -> int:
+    return 0 if run is None else _count(connection, "DELETE FROM runs WHERE id = ? OR name = ?", run, run)
+
+
+def _remember(connection: DuckDBPyConnection, *, named: bool) -> None:
+    """Keep the ids of calls about which more may come: an end, a score, an attribution."""
+    some = "true" if named else "status IN ('open', 'interrupted')"
+    connection.execute(f"INSERT INTO _purged SELECT span_id, ? FROM victims WHERE {some}", [time.time_ns()])
+
+
+def _count(connection: DuckDBPyConnection, query: str, *values: Any) -> int:
+    row = connection.execute(query, list(values)).fetchone()
+    return int(row[0]) if row else 0

@@ -1,0 +1,104 @@
+"""The answer to an SQL query, held in memory: the store's file is free again."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, Self
+
+from llm_trace.errors import MissingExtraError, StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from duckdb import DuckDBPyConnection
+
+Row = tuple[Any, ...]
+_TABLE = "memory.main.result"
+
+
+class Result:
+    """Rows and columns of one query; iterating gives the rows.
+
+    Args:
+        connection: an in-memory DuckDB that holds the answer in a table.
+        columns: names of the columns as the query gave them.
+    """
+
+    def __init__(self, connection: DuckDBPyConnection, columns: tuple[str, ...]) -> None:
+        self.columns = columns
+        self._connection = connection
+        self._pid = os.getpid()
+        self._cursor: DuckDBPyConnection | None = None
+
+    @classmethod
+    def of(cls, connection: DuckDBPyConnection, query: str, params: Sequence[Any]) -> Self:
+        """Run a query on the store in use and keep its answer."""
+        import duckdb
+
+        statement = query.strip().rstrip(";")
+        try:
+            connection.execute(f"CREATE TABLE {_TABLE} AS\n{statement}\n", list(params))
+        except duckdb.ParserException:
+            _keep_rows(connection, statement, params)  # EXPLAIN, PRAGMA and what is no SQL at all
+        named = connection.execute(f"SELECT * FROM {_TABLE} LIMIT 0").description
+        return cls(connection, tuple(column[0] for column in named))
+
+    def fetchone(self) -> Row | None:
+        """Return the next row, or `None` after the last."""
+        if self._cursor is None:
+            self._cursor = self._table()
+        row: Row | None = self._cursor.fetchone()
+        return row
+
+    def fetchall(self) -> list[Row]:
+        """Return the rows that `fetchone` has not given yet."""
+        if self._cursor is None:
+            self._cursor = self._table()
+        rows: list[Row] = self._cursor.fetchall()
+        return rows
+
+    def __iter__(self) -> Iterator[Row]:
+        return iter(self._table().fetchall())
+
+    def __len__(self) -> int:
+        row = self._open().execute(f"SELECT count(*) FROM {_TABLE}").fetchone()
+        return int(row[0]) if row else 0
+
+    def df(self) -> Any:
+        """Return all rows as a pandas DataFrame."""
+        try:
+            frame = self._table().df()
+        except ImportError as exc:
+            raise MissingExtraError("pandas is not installed: pip install 'llm-trace[dataframe]'") from exc
+        frame.columns = list(self.columns)
+        return frame
+
+    def arrow(self) -> Any:
+        """Return all rows as a pyarrow Table."""
+        try:
+            table = self._open().sql(f"SELECT * FROM {_TABLE}").to_arrow_table()
+        except ImportError as exc:
+            raise MissingExtraError("pyarrow is not installed: pip install 'llm-trace[dataframe]'") from exc
+        return table.rename_columns(list(self.columns))
+
+    def _table(self) -> DuckDBPyConnection:
+        return self._open().execute(f"SELECT * FROM {_TABLE}")
+
+    def _open(self) -> DuckDBPyConnection:
+        if os.getpid() != self._pid:
+            raise StoreError("this result was made before a fork: run the query again in this process")
+        return self._connection.cursor()
+
+
+def _keep_rows(connection: DuckDBPyConnection, statement: str, params: Sequence[Any]) -> None:
+    """Keep the answer of a statement that `CREATE TABLE AS` does not take."""
+    cursor = connection.execute(statement, list(params))
+    columns = [(column[0].replace('"', '""'), str(column[1])) for column in cursor.description or ()]
+    rows = cursor.fetchall()
+    if not columns:
+        columns, rows = [("ok", "BOOLEAN")], []
+    described = ", ".join(f'"{name}" {kind}' for name, kind in columns)
+    connection.execute(f"CREATE TABLE {_TABLE} ({described})")
+    marks = ", ".join("?" * len(columns))
+    for row in rows:
+        connection.execute(f"INSERT INTO {_TABLE} VALUES ({marks})", list(row))

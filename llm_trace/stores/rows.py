@@ -1,0 +1,221 @@
+"""Rows of the tables as the records of `llm_trace.record`."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import ValidationError
+
+from llm_trace.record import (
+    Attribution,
+    Call,
+    CallError,
+    Code,
+    Environment,
+    Message,
+    PromptUse,
+    Record,
+    Run,
+    Score,
+    Usage,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+Row = dict[str, Any]
+R = TypeVar("R", bound=Record)
+
+NO_TRACE = "0" * 32
+"""`trace_id` of a call whose start was never seen (OpenTelemetry's invalid id)."""
+UNKNOWN = "unknown"
+"""Name of such a call, role of a message whose text is lost."""
+
+
+class Bodies:
+    """The bodies of messages by id, and the records made of them.
+
+    Args:
+        bodies: id -> the message as it was logged.
+    """
+
+    def __init__(self, bodies: Mapping[int, dict[str, Any]]) -> None:
+        self._bodies = bodies
+        self._messages: dict[int, Message] = {}
+
+    def body(self, number: int | None) -> dict[str, Any]:
+        """Return what was logged; a message whose line was lost says so."""
+        found = None if number is None else self._bodies.get(number)
+        return {"role": UNKNOWN, "content": None, "$lost": True} if found is None else found
+
+    def message(self, number: int | None) -> Message:
+        """Return the message, normalised."""
+        if number is None:
+            return Message(role=UNKNOWN)
+        if number not in self._messages:
+            self._messages[number] = as_message(self.body(number))
+        return self._messages[number]
+
+
+def call(row: Row, bodies: Bodies) -> Call:
+    """Return the call of a row of `calls`."""
+    ids_in, ids_out = row["messages_in"], row["messages_out"]
+    given = _filled(value(row["input"]), ids_in, bodies)
+    result = _filled(value(row["output"]), ids_out, bodies)
+    return Call(
+        trace_id=row["trace_id"] or NO_TRACE,
+        span_id=row["span_id"],
+        parent_id=row["parent_id"],
+        name=row["name"] or UNKNOWN,
+        kind=row["kind"],
+        start_ns=row["start_ns"],
+        end_ns=row["end_ns"],
+        status=row["status"],
+        input=given,
+        output=result,
+        messages_in=_messages(ids_in, bodies) if ids_in is not None else found_messages("messages_in", given),
+        messages_out=_messages(ids_out, bodies)
+        if ids_out is not None
+        else found_messages("messages_out", result),
+        error=_error(row),
+        model=row["model"],
+        provider=row["provider"],
+        params=_mapping(row["params"]),
+        usage=_usage(row),
+        cost_usd=row["cost_usd"],
+        first_token_ns=row["first_token_ns"],
+        prompt=_prompt(row),
+        session=row["session"],
+        user=row["user"],
+        tags=_strings(row["tags"]),
+        metadata=_mapping(row["metadata"]),
+        run=row["run"],
+        code=_code(row),
+        replay_of=row["replay_of"],
+    )
+
+
+def run(row: Row) -> Run:
+    """Return the run of a row of `runs`."""
+    environment = value(row["environment"])
+    return Run(
+        id=row["id"],
+        name=row["name"] or row["id"],
+        config=_mapping(row["config"]),
+        tags=_strings(row["tags"]),
+        environment=_lenient(Environment, environment) if isinstance(environment, dict) else None,
+        start_ns=row["start_ns"] or 0,
+        end_ns=row["end_ns"],
+        replay_of=row["replay_of"],
+    )
+
+
+def score(row: Row) -> Score:
+    """Return the score of a row of `scores`."""
+    found = value(row["value"])
+    return Score(
+        span_id=row["span_id"],
+        name=row["name"],
+        value=found if isinstance(found, bool | int | float | str) else json.dumps(found),
+        source=row["source"] if row["source"] in ("human", "code", "model") else "code",
+        comment=row["comment"],
+        time_ns=row["time_ns"] or 0,
+    )
+
+
+def attribution(row: Row) -> Attribution | None:
+    """Return the attribution of a row of `attributions`, `None` where the record cannot be read."""
+    return _lenient(
+        Attribution, {"span_id": row["span_id"], "time_ns": row["time_ns"], **_mapping(row["attribution"])}
+    )
+
+
+def value(text: str | None) -> Any:
+    """Return what a JSON column holds. Not orjson: it would turn integers above 64 bits into floats and refuse NaN."""
+    return None if text is None else json.loads(text)
+
+
+def body(row: Row) -> dict[str, Any]:
+    """Return the message of a row of `messages` as it was logged."""
+    if row["body"] is None:
+        return {"role": row["role"], "content": row["text"]}
+    found = value(row["body"])
+    return found if isinstance(found, dict) else {"role": UNKNOWN, "content": found}
+
+
+def as_message(raw: dict[str, Any]) -> Message:
+    """Return a message of any provider's shape as ours."""
+    from llm_trace.semconv import message
+
+    return Message(**message(raw))
+
+
+def found_messages(function: str, data: Any) -> tuple[Message, ...]:
+    """Return the messages that `llm_trace.semconv` sees in an input or output without a cut-out list."""
+    from llm_trace import semconv
+
+    return () if data is None else tuple(Message(**raw) for raw in getattr(semconv, function)(data))
+
+
+def _messages(ids: Sequence[int | None], bodies: Bodies) -> tuple[Message, ...]:
+    return tuple(bodies.message(number) for number in ids)
+
+
+def _filled(data: Any, ids: Sequence[int | None] | None, bodies: Bodies) -> Any:
+    """Put the messages back where `{"$messages": [a, b]}` stands for them."""
+    if ids is None:
+        return data
+    if isinstance(data, list):
+        return [_filled(item, ids, bodies) for item in data]
+    if not isinstance(data, dict):
+        return data
+    if len(data) == 1 and isinstance(place := data.get("$messages"), list) and len(place) == 2:
+        return [bodies.body(number) for number in ids[place[0] : place[1]]]
+    return {key: _filled(item, ids, bodies) for key, item in data.items()}
+
+
+def _mapping(text: str | None) -> dict[str, Any]:
+    found = value(text)
+    return found if isinstance(found, dict) else {}
+
+
+def _strings(items: Sequence[str | None] | None) -> tuple[str, ...]:
+    return tuple(item for item in items or () if item is not None)
+
+
+def _usage(row: Row) -> Usage | None:
+    counts = {name: row[name] for name in Usage.model_fields}
+    return Usage(**counts) if any(count is not None for count in counts.values()) else None
+
+
+def _error(row: Row) -> CallError | None:
+    if row["error_type"] is None:
+        return None
+    return CallError(type=row["error_type"], message=row["error_message"], traceback=row["error_traceback"])
+
+
+def _prompt(row: Row) -> PromptUse | None:
+    if row["prompt_name"] is None:
+        return None
+    return PromptUse(
+        name=row["prompt_name"],
+        version=row["prompt_version"] or "",
+        variables=_mapping(row["prompt_variables"]),
+    )
+
+
+def _code(row: Row) -> Code | None:
+    if row["code_function"] is None:
+        return None
+    return Code(
+        function=row["code_function"], file=row["code_file"], line=row["code_line"], commit=row["code_commit"]
+    )
+
+
+def _lenient(record: type[R], data: Mapping[str, Any]) -> R | None:
+    """Return the record without the keys it does not know, `None` where it cannot be made."""
+    try:
+        return record(**{name: item for name, item in data.items() if name in record.model_fields})
+    except ValidationError:
+        return None

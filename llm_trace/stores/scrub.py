@@ -1,0 +1,120 @@
+"""Take removed calls out of spool files and quarantine.
+
+Spool files that are complete but still needed by an exporter keep their length: its cursor is an offset. A removed line becomes a
+`lost` event of nothing, filled up with spaces, that keeps the bodies of messages which lines that stay refer to.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from llm_trace.stores.compact import compact
+from llm_trace.stores.files import spool_files
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from duckdb import DuckDBPyConnection
+
+    from llm_trace.stores.connection import Database
+
+_NOTHING: dict[str, Any] = {"event": "lost", "count": 0, "reason": "purged"}
+
+
+def files_with(folder: Path, spans: set[str]) -> list[str]:
+    """Return the files of living writers that hold lines about these calls."""
+    return [
+        f.name for f in spool_files(folder) if f.live and any(_about(line, spans) for line in _lines(f.path))
+    ]
+
+
+def finish_purges(database: Database, connection: DuckDBPyConnection) -> None:
+    """Remove what earlier purges had to leave to writers that have gone since; the caller holds `ingest.lock`."""
+    with database.writing(connection):
+        waiting = {str(row[0]) for row in connection.execute("SELECT file FROM _purge_later").fetchall()}
+        if not waiting:
+            return
+        live = {file.name for file in spool_files(database.lock_dir) if file.live}
+        for name in waiting - live:
+            connection.execute("DELETE FROM _purge_later WHERE file = ?", [name])
+        spans = {str(row[0]) for row in connection.execute("SELECT span_id FROM _purged").fetchall()}
+    if waiting - live:
+        scrub_complete(database.lock_dir, spans)
+    if not waiting & live:
+        compact(database, connection)
+
+
+def scrub_complete(folder: Path, spans: set[str]) -> int:
+    """Overwrite the lines about these calls in complete files; return how many."""
+    return sum(_scrub(file.path, spans) for file in spool_files(folder) if not file.live)
+
+
+def _scrub(path: Path, spans: set[str]) -> int:
+    kept: set[int] = set()
+    places: list[tuple[int, bytes]] = []
+    offset = 0
+    for line in _lines(path):
+        if _about(line, spans):
+            places.append((offset, line))
+        else:
+            kept |= _referred(line)
+        offset += len(line)
+    with path.open("r+b") as file:
+        for place, line in places:
+            file.seek(place)
+            file.write(_blank(line, kept))
+    return len(places)
+
+
+def _blank(line: bytes, kept: set[int]) -> bytes:
+    """Return a line of the same length that says nothing, save for the messages that others need."""
+    messages = [m for m in _event(line).get("messages") or () if isinstance(m, dict) and m.get("n") in kept]
+    said = orjson.dumps(_NOTHING | ({"messages": messages} if messages else {}))
+    room = len(line) - 1
+    return (said.ljust(room) if len(said) <= room else b" " * room) + line[-1:]
+
+
+def scrub_quarantine(connection: DuckDBPyConnection, folder: Path, spans: set[str]) -> int:
+    """Remove quarantined lines that name one of these calls; return how many."""
+    removed = 0
+    marks = [span.encode() for span in spans]
+    for path in sorted((folder / "quarantine").glob("*.jsonl")):
+        lines = list(_lines(path))
+        left = [line for line in lines if not _names_any(line, marks)]
+        if len(left) < len(lines):
+            removed += len(lines) - len(left)
+            path.write_bytes(b"".join(left))
+            connection.execute(
+                "UPDATE _files SET quarantine_bytes = ? WHERE file = ?", [path.stat().st_size, path.name]
+            )
+    return removed
+
+
+def _names_any(line: bytes, marks: list[bytes]) -> bool:
+    return any(mark in line for mark in marks)
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        yield from file
+
+
+def _event(line: bytes) -> dict[str, Any]:
+    try:
+        event = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return {}
+    return event if isinstance(event, dict) else {}
+
+
+def _about(line: bytes, spans: set[str]) -> bool:
+    return _event(line).get("span_id") in spans
+
+
+def _referred(line: bytes) -> set[int]:
+    event = _event(line)
+    ranges = [r for key in ("messages_in", "messages_out") for r in event.get(key) or ()]
+    return {n for first, last in ranges for n in range(first, last + 1)}

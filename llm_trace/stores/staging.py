@@ -1,0 +1,147 @@
+"""Read a slice of the spool into memory tables: what needs the slice only, not yet the store.
+
+Two slots take turns, so that one slice can be read while the one before is folded.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from llm_trace.errors import StoreError
+from llm_trace.stores.columns import ENDS, KINDS, STAGE
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+    from llm_trace.stores.slices import Slice
+
+_IS_GOOD = f"""coalesce(CASE event
+    WHEN 'start' THEN span_id IS NOT NULL AND start_ns IS NOT NULL AND coalesce(kind, 'chain') IN {KINDS}
+    WHEN 'end' THEN span_id IS NOT NULL AND end_ns IS NOT NULL AND status IN {ENDS}
+    WHEN 'run' THEN id IS NOT NULL
+    WHEN 'prompt' THEN name IS NOT NULL AND version IS NOT NULL
+    WHEN 'score' THEN id IS NOT NULL AND span_id IS NOT NULL AND name IS NOT NULL AND value IS NOT NULL
+    WHEN 'attribution' THEN span_id IS NOT NULL AND method IS NOT NULL
+    ELSE event IN ('file', 'lost') END, false)"""
+
+# The bodies that a slice brings. `role` and `text` are for people and search; `rest` is the whole body, unless it is exactly
+# {"role": role, "content": text}. Lengths tell that without building it again: 24 bytes stand around the two strings, and
+# where nothing in them is escaped they are as long in the body as out of it.
+BODIES = """
+INSERT INTO bodies
+SELECT file, n, ns, hash(body) AS hash, role,
+       CASE WHEN simple THEN content
+            ELSE array_to_string(list_filter([
+                CASE WHEN json_type(body, '$.content') = 'VARCHAR' THEN content END,
+                nullif(array_to_string(body ->> '$.content[*].text', chr(10)), ''),
+                nullif(array_to_string(body ->> '$.parts[*].content', chr(10)), '')], lambda x: x IS NOT NULL), chr(10))
+            END AS text,
+       CASE WHEN simple AND (strlen(body) = strlen(role) + strlen(content) + 24
+                             OR body = json_object('role', role, 'content', content)) THEN NULL ELSE body END AS rest
+FROM (
+    SELECT *, pair[1] AS role, pair[2] AS content, coalesce(starts_with(body, '{"role":"' || pair[1] || '","content":"'), false) AS simple
+    FROM (
+        SELECT p.file, m.n, ns, m.body, m.body ->> ['$.role', '$.content'] AS pair
+        FROM (SELECT rowid AS row, coalesce(start_ns, end_ns) AS ns, unnest(messages) AS m
+              FROM stage WHERE messages IS NOT NULL AND event IN ('start', 'end')) s
+        JOIN pieces p ON s.row >= p.first AND s.row < p.stop
+        WHERE m.n IS NOT NULL AND m.body IS NOT NULL
+    )
+)"""
+
+# row -> the first row of the slice with the same message. Few repeat, for a writer gives each once a file.
+FIRSTS = """
+INSERT INTO firsts
+WITH repeated AS (SELECT hash FROM bodies GROUP BY hash HAVING count(*) > 1)
+SELECT rowid AS row, rowid AS first, hash FROM bodies ANTI JOIN repeated USING (hash)
+UNION ALL
+SELECT rowid, min(rowid) OVER (PARTITION BY hash, role, text, rest), hash FROM bodies SEMI JOIN repeated USING (hash)"""
+
+# DuckDB scans a table in parallel by row groups: the usual 122,880 rows would leave a whole slice to one core. CREATE TABLE AS
+# makes those whatever is said here, so tables are created first and then filled.
+_ATTACH = "ATTACH ':memory:' AS work (ROW_GROUP_SIZE 8192)"
+TABLES = {
+    "stage": ", ".join(f'"{name}" {kind}' for name, kind in STAGE.items()),
+    "pieces": "file TEXT, writer TEXT, first BIGINT, stop BIGINT",
+    "bodies": "file TEXT, n BIGINT, ns BIGINT, hash UBIGINT, role TEXT, text TEXT, rest JSON",
+    "firsts": "row BIGINT, first BIGINT, hash UBIGINT",
+}
+
+
+@dataclass(frozen=True)
+class Staged:
+    """A slice in the memory tables of one schema."""
+
+    part: Slice
+    schema: str
+    bad: list[int]
+    """Rows that are no events, ascending."""
+
+
+class Staging:
+    """Reads slices, on a connection of its own, each kept until the next but one is read.
+
+    Args:
+        connection: its DuckDB gets a database `work` in memory.
+    """
+
+    def __init__(self, connection: DuckDBPyConnection) -> None:
+        self._connection = connection.cursor()
+        self._slot = 0
+        self._execute(_ATTACH)
+        for slot in (0, 1):
+            self._execute(f"CREATE SCHEMA work.slot{slot}")
+
+    def stage(self, part: Slice) -> Staged:
+        """Read one slice; lines that are no events get no `event`."""
+        self._slot = 1 - self._slot
+        schema = f"work.slot{self._slot}"
+        self._execute(f"USE {schema}")
+        for (
+            table
+        ) in TABLES:  # all of the slice before the last, at once: two of three would be in memory otherwise
+            self._execute(f"DROP TABLE IF EXISTS {table}")
+        for table, columns in TABLES.items():
+            self._execute(f"CREATE TABLE {table} ({columns})")
+        self._read(part)
+        bad = [row[0] for row in self._rows(f"SELECT rowid FROM stage WHERE NOT {_IS_GOOD} ORDER BY rowid")]
+        if bad:
+            self._execute(f"UPDATE stage SET event = NULL WHERE NOT {_IS_GOOD}")
+        self._drop_repeated()
+        self._execute(BODIES)
+        self._execute(FIRSTS)
+        return Staged(part, schema, bad)
+
+    def _read(self, part: Slice) -> None:
+        columns = ", ".join(f"'{name}': '{kind}'" for name, kind in STAGE.items())
+        # DuckDB reads in buffers of twice maximum_object_size, one per thread: small ones keep memory low and both cores busy.
+        longest = max(part.longest + 16, 1 << 21)
+        self._execute(
+            f"""INSERT INTO stage SELECT * FROM read_json(?, format = 'newline_delimited',
+                ignore_errors = true, maximum_object_size = {longest}, columns = {{{columns}}})""",
+            str(part.path),
+        )
+        found = self._rows("SELECT count(*) FROM stage")[0][0]
+        if found != part.lines:
+            raise StoreError(
+                f"DuckDB read {found} of {part.lines} lines of {str(part.path)!r}: nothing was changed"
+            )
+        for piece in part.pieces:
+            values = (piece.file.name, piece.file.writer, piece.first, piece.stop)
+            self._execute("INSERT INTO pieces VALUES (?, ?, ?, ?)", *values)
+
+    def _drop_repeated(self) -> None:
+        """Keep the first start and the first end of each call."""
+        events = "event IN ('start', 'end')"
+        if self._rows(f"SELECT count(*) - count(DISTINCT (span_id, event)) FROM stage WHERE {events}")[0][0]:
+            self._execute(
+                f"""UPDATE stage SET event = NULL WHERE {events} AND rowid NOT IN
+                (SELECT min(rowid) FROM stage WHERE {events} GROUP BY span_id, event)"""
+            )
+
+    def _execute(self, query: str, *values: object) -> None:
+        self._connection.execute(query, list(values))
+
+    def _rows(self, query: str) -> list[tuple[int, ...]]:
+        return self._connection.execute(query).fetchall()
