@@ -49,7 +49,9 @@ def test_a_failure_is_an_event_with_its_reason() -> None:
 def test_which_calls_are_explained() -> None:
     wants = policy().wants
     assert wants(call())
-    assert not wants(call(kind="chain")), "a step around a model is no model: its input is not what the model read"
+    assert not wants(call(kind="chain")), (
+        "a step around a model is no model: its input is not what the model read"
+    )
     assert wants(call(kind="chain", messages_in=(Message(role="user"),)))
     assert wants(call(kind="chain", prompt=PromptUse(name="p", version="0" * 12)))
     assert not wants(call(kind="tool"))

@@ -11,7 +11,11 @@ from hypothesis import strategies as st
 from llm_trace import trace
 from llm_trace.capture.binding import binder
 
-KINDS = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+KINDS = (
+    inspect.Parameter.POSITIONAL_ONLY,
+    inspect.Parameter.POSITIONAL_OR_KEYWORD,
+    inspect.Parameter.KEYWORD_ONLY,
+)
 NAMES = list("abcdefgh")
 
 
@@ -43,7 +47,10 @@ def functions(draw: st.DrawFn) -> Any:
     return function
 
 
-CALLS = st.tuples(st.lists(st.integers(), max_size=6), st.dictionaries(st.sampled_from([*NAMES, "x", "rest", "more"]), st.integers(), max_size=4))
+CALLS = st.tuples(
+    st.lists(st.integers(), max_size=6),
+    st.dictionaries(st.sampled_from([*NAMES, "x", "rest", "more"]), st.integers(), max_size=4),
+)
 
 
 def outcome(call: Any) -> Any:
@@ -57,8 +64,12 @@ def outcome(call: Any) -> Any:
 @given(functions(), CALLS)
 def test_binding_agrees_with_inspect(function: Any, call: tuple[list[int], dict[str, int]]) -> None:
     args, kwargs = call
-    positional = {p.name for p in inspect.signature(function).parameters.values() if p.kind is p.POSITIONAL_ONLY}
-    assume(not positional & set(kwargs))  # Python 3.11's inspect refuses some of these calls that Python itself takes
+    positional = {
+        p.name for p in inspect.signature(function).parameters.values() if p.kind is p.POSITIONAL_ONLY
+    }
+    assume(
+        not positional & set(kwargs)
+    )  # Python 3.11's inspect refuses some of these calls that Python itself takes
 
     def expected() -> dict[str, Any]:
         bound = inspect.signature(function).bind(*args, **kwargs)
@@ -70,7 +81,9 @@ def test_binding_agrees_with_inspect(function: Any, call: tuple[list[int], dict[
 
 @settings(max_examples=100)
 @given(functions(), CALLS)
-def test_a_decorated_function_answers_and_raises_as_before(function: Any, call: tuple[list[int], dict[str, int]]) -> None:
+def test_a_decorated_function_answers_and_raises_as_before(
+    function: Any, call: tuple[list[int], dict[str, int]]
+) -> None:
     args, kwargs = call
     assert outcome(lambda: trace(function)(*args, **kwargs)) == outcome(lambda: function(*args, **kwargs))
     assert inspect.signature(trace(function)) == inspect.signature(function)
