@@ -9,20 +9,30 @@ text is new, of words drawn from a Zipf vocabulary of 20,000. The fold runs in a
 
 from __future__ import annotations
 
+import argparse
+import json
 import os
 import random
+import resource
+import shutil
+import statistics
 import string
+import subprocess
 import sys
+import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 import orjson
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from llm_trace.stores.duckdb import open_store
+
 if TYPE_CHECKING:
-    pass
+    from collections.abc import Callable
 
 FILE_BYTES = 64 << 20
 BEGIN_NS = 1_763_740_000_000_000_000
@@ -182,3 +192,169 @@ def _plain(spool: Spool, words: Words, pick: random.Random, systems: object) -> 
         "input": {"query": words.text(pick.randint(30, 150)), "k": 8},
     }
     return start, {"output": {"documents": [words.text(pick.randint(30, 80)) for _ in range(2)]}}
+
+
+def fold(store: Path) -> dict[str, float]:
+    """Ingest in a process of its own, as `open_store` does with much to read; return what it took."""
+    script = (
+        "import json, resource, sys; from llm_trace.stores.ingest import ingest; report = ingest(sys.argv[1]);"
+        "used = resource.getrusage(resource.RUSAGE_SELF);"
+        "print(json.dumps([report.seconds, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024]))"
+    )
+    seconds, cpu, memory = json.loads(_python(script, store))
+    return {"seconds": seconds, "cpu": cpu, "memory": memory}
+
+
+def bare(spool: Path, table: Path) -> dict[str, float]:
+    """Read the same files with `read_json` straight into a table, in a process of its own."""
+    script = (
+        "import duckdb, json, resource, sys, time; connection = duckdb.connect(sys.argv[2]); connection.execute('SET enable_progress_bar = false'); began = time.perf_counter();"
+        "connection.execute(f\"CREATE TABLE t AS SELECT * FROM read_json('{sys.argv[1]}/*.jsonl', format = 'newline_delimited',"
+        ' union_by_name = true)"); connection.execute("CHECKPOINT"); seconds = time.perf_counter() - began;'
+        "used = resource.getrusage(resource.RUSAGE_SELF);"
+        "print(json.dumps([seconds, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024]))"
+    )
+    seconds, cpu, memory = json.loads(_python(script, spool, table))
+    table.unlink()
+    return {"seconds": seconds, "cpu": cpu, "memory": memory}
+
+
+def _python(script: str, *arguments: object) -> str:
+    root = str(Path(__file__).resolve().parents[1])
+    command = [sys.executable, "-c", script, *map(str, arguments)]
+    return subprocess.run(
+        command, env=os.environ | {"PYTHONPATH": root}, check=True, capture_output=True, text=True
+    ).stdout
+
+
+def measure_ingest(folder: Path, calls: int) -> Path:
+    """Write, read and fold so many calls; print how that went; return the store."""
+    store = folder / "calls.duckdb"
+    began = time.perf_counter()
+    size = write_calls(folder / "calls.duckdb.spool", calls)
+    print(
+        f"{calls:,} calls, {size / calls:,.0f} bytes each in the spool (written in {time.perf_counter() - began:.0f} s)"
+    )
+    read = bare(folder / "calls.duckdb.spool", folder / "bare.duckdb")
+    took = fold(store)
+    print(f"\n{'':34}{'calls/s':>10}{'CPU us/call':>14}{'peak RSS MB':>14}")
+    for name, figures in (("bare read_json into a table", read), ("ingest", took)):
+        print(
+            f"{name:34}{calls / figures['seconds']:10,.0f}{figures['cpu'] / calls * 1e6:14.1f}{figures['memory']:14,.0f}"
+        )
+    idle = 1 - (took["cpu"] / took["seconds"]) / (os.cpu_count() or 1)
+    print(
+        f"ratio to bare read_json           {read['seconds'] / took['seconds']:10.2f}     (reach: 0.8, or 30,000 calls/s; peak RSS 400 MB)"
+    )
+    print(
+        f"the ingest had {(1 - idle) * (os.cpu_count() or 1):.2f} of {os.cpu_count()} cores: others ran beside it, or it waited"
+    )
+    print(f"store                             {store.stat().st_size / calls:10,.0f} bytes a call")
+    return store
+
+
+def measure_queries(path: Path) -> None:
+    """Print the medians of the questions that people ask most."""
+    store = open_store(path)
+    middle, trace, span, early = store.sql(
+        "SELECT start_ns, trace_id, span_id, (SELECT text FROM messages WHERE id = 40) FROM calls ORDER BY start_ns LIMIT 1 OFFSET ?",
+        store.sql("SELECT count(*) // 2 FROM calls").fetchall()[0][0],
+    ).fetchall()[0]
+    word, sentence = early.split()[0], " ".join(early.split()[3:9])
+    questions: dict[str, Callable[[], Any]] = {
+        "newest 50": lambda: store.calls(limit=50),
+        "tag + time window, newest 100": lambda: store.calls(tag="prod", since=middle, until=middle + 10**13),
+        "one trace by id": lambda: store.trace(trace),
+        "one call by id": lambda: store.call(span),
+        "by model with quantiles": lambda: store.sql(
+            "SELECT model, count(*), quantile_cont(duration_ms, [0.5, 0.9, 0.99]), sum(cost_usd) FROM calls GROUP BY model"
+        ).fetchall(),
+        "runs with counts": lambda: store.sql(
+            "SELECT r.name, count(*), sum(c.input_tokens) FROM runs r JOIN calls c ON c.run = r.id GROUP BY ALL"
+        ).fetchall(),
+        "text, first page: common word": lambda: store.calls(text=word, limit=50),
+        "text, all prompts: absent word": lambda: store.sql(
+            "SELECT count(*) FROM messages WHERE regexp_matches(text, '(?i)qqzzqqzz')"
+        ).fetchall(),
+        "text, everything: absent word": lambda: store.calls(text="qqzzqqzz"),
+        "text, everything: one old sentence": lambda: store.calls(text=sentence),
+    }
+    print(f"\n{'median of 5, each opens and leaves the file':44}{'wall ms':>10}{'CPU ms':>10}")
+    for name, ask in questions.items():
+        wall, cpu = zip(*(_timed(ask) for _ in range(5)), strict=True)
+        print(f"{name:44}{statistics.median(wall):10.0f}{statistics.median(cpu):10.0f}")
+
+
+def _timed(ask: Callable[[], Any]) -> tuple[float, float]:
+    used, began = _cpu(), time.perf_counter()
+    ask()
+    return (time.perf_counter() - began) * 1e3, (_cpu() - used) * 1e3
+
+
+def _cpu() -> float:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+def measure_chats(folder: Path, chats: int = 20, turns: int = 200, size: int = 300) -> None:
+    """Print how much a store grows by chats that send their whole history with every turn."""
+    words, store = Words(5), folder / "chats.duckdb"
+    spool = Spool(folder / "chats.duckdb.spool")
+    spool.close()
+    empty = _ingested(store)
+    histories: list[list[dict[str, str]]] = [[] for _ in range(chats)]
+    shutil.rmtree(folder / "chats.duckdb.spool")
+    spool = Spool(folder / "chats.duckdb.spool")
+    unique = 0
+    for turn in range(turns):
+        for number, history in enumerate(histories):
+            said = {"role": "user", "content": words.text(80)[:size]}
+            history.append(said)
+            unique += len(said["content"])
+            _send(spool, turn * chats + number, history)
+            history.append({"role": "assistant", "content": words.text(80)[:size]})
+            unique += len(history[-1]["content"])
+    spool.close()
+    grown = _ingested(store) - empty
+    print(
+        f"\n{chats} chats x {turns} turns x {size} bytes, all resend their history: {unique:,} bytes of text, each once"
+    )
+    print(
+        f"the store grew by {grown:,} bytes: {grown / unique:.2f} x   (reach: 2 x);  the spool was {spool.bytes / unique:.2f} x"
+    )
+
+
+def _ingested(store: Path) -> int:
+    open_store(store)
+    return store.stat().st_size
+
+
+def _send(spool: Spool, number: int, history: list[dict[str, str]]) -> None:
+    spool.turn()
+    start = {"event": "start", "span_id": f"{number:016x}", "trace_id": f"{number:032x}", "start_ns": BEGIN_NS + number * STEP_NS,
+             "name": "chat", "kind": "llm", "input": {"messages": {"$messages": [0, len(history)]}}}  # fmt: skip
+    spool.write(start | {"messages_in": spool.refer(history)})
+    spool.write(
+        {
+            "event": "end",
+            "span_id": f"{number:016x}",
+            "end_ns": BEGIN_NS + number * STEP_NS + 10**6,
+            "status": "ok",
+        }
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--calls", type=int, default=200_000)
+    parser.add_argument("--folder", help="where to work; a temporary folder otherwise")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+        measure_queries(measure_ingest(Path(folder), options.calls))
+        measure_chats(Path(folder))
+
+
+if __name__ == "__main__":
+    main()

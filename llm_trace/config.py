@@ -210,15 +210,25 @@ def _is_id(run: Any) -> bool:
 
 def _attribution(recorder: Recorder, policy: Any) -> Callable[[CallSpan, bytes], None]:
     from llm_trace.attribution.hook import Hook
+    from llm_trace.background import requests
 
     hooks: dict[int, Hook] = {}
+    store = Path(str(getattr(recorder.spool, "folder", "")).removesuffix(".spool"))
+    if policy.mode == "background":
+        requests(store).announce(policy)
 
     def explain(call: CallSpan, end: bytes) -> None:
         chosen = call.spec.attribution or policy
-        hook = hooks.setdefault(id(chosen), Hook(chosen))
         try:
-            if (event := hook(_as_call(call, end))) is not None:
-                recorder.event(event)
+            if chosen.mode == "background":
+                if chosen.samples(call.trace_id) and (
+                    chosen.when is None or chosen.wants(_as_call(call, end))
+                ):
+                    requests(store).add(chosen, call.span_id)
+            elif chosen.mode == "inline":
+                hook = hooks.setdefault(id(chosen), Hook(chosen))
+                if (event := hook(_as_call(call, end))) is not None:
+                    recorder.event(event)
         except Exception as exc:  # noqa: BLE001
             failures.note("the attribution hook", exc)
 

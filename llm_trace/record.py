@@ -218,7 +218,8 @@ class Attribution(Record):
     confidence: float | None = None
     bounds: str
     """What `low` and `high` bound and how; `exact` where the method computes without sampling."""
-    unit: Literal["nats", "probability", "logit", "distance"] = "nats"
+    unit: Literal["nats", "probability", "logit", "distance", "gradient", "share"] = "nats"
+    """`gradient`: nats per unit of embedding; `share`: of attention, or of the scores' length."""
     prompt: str
     response: str
     target: str

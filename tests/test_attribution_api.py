@@ -25,7 +25,9 @@ def run(
     prompt: Any = PROMPT, response: str | None = " One day the dog came.", **settings: Any
 ) -> Attribution:
     given = {"model": toys.llama(), "tokenizer": toys.byte_level()} | settings
-    return attribute(prompt, response, **given)
+    found = attribute(prompt, response, **given)
+    assert isinstance(found, Attribution)
+    return found
 
 
 def call(**fields: Any) -> Call:
@@ -183,7 +185,7 @@ def test_bad_input_is_a_clear_error() -> None:
         ({"prompt": call(input={"a": "x", "b": "y"})}, "2 texts as input"),
         ({"model": "/no/such/model"}, "cannot be loaded"),
         ({"model": lambda text: "yes"}, "give a transformers model"),
-        ({"model": toys.bert()}, "not a causal language model"),
+        ({"model": toys.bert()}, "not one of the model's labels"),
     ]
     for settings, message in cases:
         with pytest.raises(AttributionError, match=message):

@@ -15,6 +15,7 @@ from llm_trace.attribution.batches import Batch, Limits, common, plan
 from llm_trace.attribution.forward import CausalForward
 from llm_trace.attribution.local import LocalValue
 from llm_trace.attribution.problem import Problem, asked, problem
+from llm_trace.attribution.queries import Query
 from llm_trace.attribution.value import Budget, BudgetError, CancelledError, Metered
 from llm_trace.errors import AttributionError
 from tests import attribution_toys as toys
@@ -125,7 +126,7 @@ def test_the_model_is_left_as_it_was_found() -> None:
     work = work_of(model, tokenizer)
     work.value("mask")(some_masks(work.n, 3))
     with pytest.raises(AttributionError):
-        CausalForward(model)([()], [1], [0], lambda p, t: None)
+        CausalForward(model)([()], Query((), (0,), (1,)), lambda p, t: None)
     assert toys.state_of(model) == before
     assert (len(tokenizer), tokenizer.padding_side, tokenizer.pad_token) == (size, side, None)
 

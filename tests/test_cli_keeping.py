@@ -8,6 +8,7 @@ import os
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -104,7 +105,7 @@ def test_doctor_finds_a_sound_store_and_changes_nothing(place: Path) -> None:
     assert (found["spool"]["pending"], found["spool"]["open writers"], found["spool"]["lost"]) == (0, [], {})
     assert found["store"]["schema"] == found["store"]["known schema"]
     assert found["versions"]["llm-trace"] == llm_trace.__version__
-    assert invoke(place, "doctor").stdout.splitlines()[-1] == "✓ nothing is lost"
+    assert invoke(place, "doctor").stdout.splitlines()[-1] == "✓ nothing is known to be lost"
 
 
 def test_doctor_names_open_writers_pending_bytes_and_settings(place: Path) -> None:
@@ -123,6 +124,7 @@ def test_doctor_exits_with_1_when_something_was_lost(place: Path) -> None:
     (file,) = place.with_name(place.name + ".spool").glob("*.jsonl")
     with file.open("ab") as spool:
         spool.write(b'{"event":"lost","count":3,"reason":"ENOSPC","time_ns":5}\ntorn')
+    assert answer_with_losses(place)["store"]["exists"] is False
     invoke(place, "ls")
     result = invoke(place, "doctor", "--json")
     found = json.loads(result.stdout)
@@ -130,6 +132,14 @@ def test_doctor_exits_with_1_when_something_was_lost(place: Path) -> None:
     assert found["problems"] == ["events were lost because they could not be written: 3 x ENOSPC"]
     assert found["spool"]["quarantined lines"] == 1
     assert "✗ events were lost" in invoke(place, "doctor").stdout
+
+
+def answer_with_losses(place: Path) -> Any:
+    """Return what doctor finds where 3 events were lost: exit code 1."""
+    result = invoke(place, "doctor", "--json")
+    found = json.loads(result.stdout)
+    assert (result.exit_code, found["spool"]["lost"]) == (1, {"ENOSPC": 3})
+    return found
 
 
 def test_doctor_says_that_a_file_is_no_store(tmp_path: Path) -> None:

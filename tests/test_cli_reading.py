@@ -119,7 +119,7 @@ def test_show_prints_the_tree_and_the_call_that_failed(place: Path) -> None:
     assert [line[:3] for line in tree] == [["answer", "chain", "error"], ["└──", "ask", "llm"]]
     assert tree[0][-1] == failed["span_id"]
     assert tree[1][-3:-1] == ["9→2", "$0.00012"]
-    assert "session   s1\nuser      anna\n" in printed
+    assert f"run       second {failed['run']}\nsession   s1\nuser      anna\n" in printed
     assert "\ninput\nquestion: bad\n" in printed
     assert "ValueError: no answer [red]to that[/red]\n" in printed
     assert "\nscores\n  kind = 0.5  code  so so\n" in printed

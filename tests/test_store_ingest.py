@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -134,7 +135,7 @@ def test_placeholders_are_filled_wherever_they_stand(path: Path, writer: HandWri
 
 
 def test_a_message_of_any_shape_comes_back_whole(path: Path, writer: HandWriter) -> None:
-    odd = [
+    odd: list[dict[str, Any]] = [
         {"content": "order of keys", "role": "user"},
         {
             "role": "user",

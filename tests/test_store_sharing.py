@@ -266,13 +266,11 @@ def test_a_store_that_cannot_be_written_is_read(what: str, request: pytest.Fixtu
 def test_what_cannot_be_written_is_counted_and_logged(
     path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from llm_trace.stores import catch_up
-
     writer = HandWriter(spool_of(path))
     writer.call(1)
     ingest(path)
     writer.call(2)
-    monkeypatch.setattr(catch_up.os, "access", lambda *_: False)
+    monkeypatch.setattr(os, "access", lambda *_: False)
     with caplog.at_level(logging.WARNING, logger="llm_trace"):
         store = open_store(path)
     assert (len(store.calls()), store.pending > 0) == (1, True)

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 
-from llm_trace.attribution import methods, quality
+from llm_trace.attribution import kinds, methods, pricing
+from llm_trace.attribution import quality as checks
+from llm_trace.attribution.auto import Capped
+from llm_trace.attribution.cache import opened
 from llm_trace.attribution.models import resolve
 from llm_trace.attribution.problem import Asked, Problem, asked, problem
 from llm_trace.attribution.renders import automatic
+from llm_trace.attribution.statistics import benjamini_hochberg
 from llm_trace.attribution.value import Budget, Metered, Progress, totals
 from llm_trace.errors import AttributionError
 from llm_trace.record import Attribution
@@ -21,13 +26,45 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from llm_trace.attribution.methods import Scores
+    from llm_trace.attribution.pricing import Plan
+    from llm_trace.attribution.renders import Baseline
     from llm_trace.attribution.segments import Spec
     from llm_trace.attribution.targets import Target
     from llm_trace.record import Call
 
+    Question = str | Sequence[Mapping[str, Any]] | Call
 
+
+@overload
 def attribute(
-    call_or_prompt: str | Sequence[Mapping[str, Any]] | Call,
+    call_or_prompt: Question, response: str | None = ..., *, dry_run: Literal[True], **settings: Any
+) -> Plan: ...
+
+
+@overload
+def attribute(
+    call_or_prompt: Question,
+    response: str | None = ...,
+    *,
+    model: Any,
+    tokenizer: Any = ...,
+    method: str = ...,
+    segments: Spec = ...,
+    target: Target = ...,
+    baseline: Baseline = ...,
+    unit: str = ...,
+    budget: int | Budget | None = ...,
+    confidence: float = ...,
+    seed: int = ...,
+    progress: Progress | None = ...,
+    quality: bool | Sequence[str] = ...,
+    cache: str | Path | None = ...,
+    dry_run: Literal[False] = ...,
+) -> Attribution: ...
+
+
+def attribute(  # type: ignore[misc]  # the first form takes the same settings as the second
+    call_or_prompt: Question,
     response: str | None = None,
     *,
     model: Any,
@@ -35,12 +72,16 @@ def attribute(
     method: str = "auto",
     segments: Spec = "word",
     target: Target = None,
-    baseline: str = "auto",
+    baseline: Baseline = "auto",
+    unit: str = "nats",
     budget: int | Budget | None = None,
     confidence: float = 0.95,
     seed: int = 0,
     progress: Progress | None = None,
-) -> Attribution:
+    quality: bool | Sequence[str] = False,
+    cache: str | Path | None = None,
+    dry_run: bool = False,
+) -> Attribution | Plan:
     """Return how much each segment of a prompt supports a response, in nats of its log-probability.
 
     Positive means that the model would say the response less readily without the segment. Model and tokenizer are left as they were.
@@ -51,14 +92,21 @@ def attribute(
         model: a transformers model, a path or name to load, or "demo" for the embedded one.
         tokenizer: needed with a model object.
         method: `auto` or one of `methods.names()`.
-        segments: `word`, `token`, `phrase`, `sentence`, `line`, `paragraph`, `message`, `variable`, a compiled pattern, a mapping of
+        segments: `word`, `token`, `phrase`, `sentence`, `line`, `paragraph`, `message`, `variable`, `hierarchy`, a compiled pattern, a mapping of
             variables, (start, end) or (start, end, name) spans, or a function from text to spans.
-        target: part of the response: a text, a compiled pattern, (start, end) characters, a token's index.
-        baseline: what stands where a segment was: `auto`, `delete`, `mask` or a text.
+        target: part of the response: a text, a compiled pattern, (start, end) characters, a token's index; or why this and not that:
+            a `Contrast`, or a pair of texts.
+        baseline: what stands where a segment was: `auto`, `delete`, `mask` or a text; for Integrated Gradients `mean`, `mask` or `zero`;
+            a list of these, averaged; or for each variable a list of the values it had in other calls.
+        unit: of the scores: `nats`, `probability` or `logit` of the target. With a contrast the difference of both.
         budget: most evaluations, or a `Budget`.
         confidence: of the bounds that sampling methods give.
         seed: of sampling methods; same seed, same answer.
         progress: called with (done, planned); returning False cancels.
+        quality: also measure the scores on held-out masks, in deletion curves and over seeds, at the cost of about 250 evaluations, or a
+            quarter of the budget; names of measures for others (see `quality.measuring.names`). What noise explains as well gets a verdict.
+        cache: a file that keeps log-probabilities by content (hashes and numbers, no text) for later attributions, of any process.
+        dry_run: only return the `Plan`: evaluations, tokens and seconds that it would cost.
 
     Raises:
         AttributionError: it cannot be computed; the message says why and what to change.
@@ -66,23 +114,44 @@ def attribute(
     """
     if not 0 < confidence < 1:
         raise AttributionError(f"confidence={confidence!r} must lie between 0 and 1, such as 0.95")
+    if isinstance(segments, str) and segments == "hierarchy" and not dry_run:
+        given: dict[str, Any] = {"model": model, "tokenizer": tokenizer, "target": target, "budget": budget}
+        return _drilled(method, call_or_prompt, response, **given, baseline=baseline, progress=progress)
     question = asked(call_or_prompt, response)
     loaded, tokens, name = resolve(model, tokenizer)
-    work = problem(question, loaded, tokens, name, segments=segments, target=target)
+    kept = opened(cache, loaded)
+    work = problem(question, loaded, tokens, name, segments=segments, target=target, unit=unit, cache=kept)
     limits = Budget(evaluations=budget) if isinstance(budget, int) else budget
+    if dry_run:
+        asked_for = (work.n, method, work.target, limits)
+        return pricing.plan(work.value(baseline), *asked_for, confidence=confidence, seed=seed)
     value = Metered(work.value(baseline), budget=limits, progress=progress)
-    chosen = methods.choose(work.n, value.room()) if method == "auto" else method
-    scores = methods.find(chosen)(value, work.n, confidence=confidence, seed=seed)
+    left = value.room()
+    spare = value if not quality or left is None else Capped(value, 3 * left // 4)
+    scores = methods.find(method)(spare, work.n, confidence=confidence, seed=seed)
+    chosen = scores.method or method
     scores, found, extra = _examined(question, work, value, scores, chosen, baseline)
+    if quality:
+        checks.measure_now(work, value, scores, chosen, found, quality, confidence=confidence, seed=seed)
     settings = {"method": chosen, "confidence": confidence, "seed": seed}
     return _attribution(question, work, value, scores, found, extra, **settings)
 
 
+def _drilled(method: str, call_or_prompt: Question, response: str | None, **settings: Any) -> Attribution:
+    from llm_trace.attribution.hierarchy import drill
+
+    if method not in ("auto", "occlusion"):
+        raise AttributionError(
+            f"segments='hierarchy' leaves stretches out (occlusion); method={method!r} does not"
+        )
+    return drill(call_or_prompt, response, **settings).attribution
+
+
 def _examined(
-    question: Asked, work: Problem, value: Metered, scores: Scores, chosen: str, baseline: str
-) -> tuple[Scores, quality.Findings, tuple[int, int]]:
+    question: Asked, work: Problem, value: Metered, scores: Scores, chosen: str, baseline: Baseline
+) -> tuple[Scores, checks.Findings, tuple[int, int]]:
     """Return the scores with their full value, what the checks found, and the passes and tokens that other baselines cost."""
-    found = quality.Findings()
+    found = checks.Findings()
     full = (
         scores.full if scores.full is not None else float(totals(value(np.ones((1, work.n), dtype=bool)))[0])
     )
@@ -93,22 +162,35 @@ def _examined(
             "proxy_unverified",
             f"{work.name} does not answer so itself: it stands in for {question.model or 'the model'} that did",
         )
-    quality.evidence(scores.values, found, scores.low, scores.high)
-    quality.completeness(value, scores.values, full, found)
+    ours = scores.unit is None  # the unit of the value function
+    if (ours and work.goal.unit != "probability") or scores.low is not None:
+        checks.evidence(scores.values, found, scores.low, scores.high, scores.p_values)
+    if scores.empty is not None:
+        found.empty, found.gap = scores.empty, full - scores.empty - float(scores.values.sum())
+    elif ours and scores.baseline is None:
+        checks.completeness(value, scores.values, full, found)
+    if work.goal.unit == "nats" and -1 not in work.goal.signs:
+        checks.unlikely(full, len(work.rows), _vocabulary(work.model), found)
     if chosen == "occlusion":
-        quality.redundancy(value, scores.values, full, found)
+        checks.redundancy(value, scores.values, full, found)
+        checks.hidden(scores.values, (scores.faithfulness or {}).get("second", {}), found)
     extra = (0, 0)
-    if baseline == "auto" and work.n > 1:
+    if baseline == "auto" and work.n > 1 and ours:
         extra = _second_baseline(work, value, scores.values, found)
     return replace(scores, full=full), found, extra
 
 
+def _vocabulary(model: Any) -> int:
+    config = model.config.get_text_config(decoder=True)
+    return int(getattr(config, "vocab_size", 0) or 0)
+
+
 def _second_baseline(
-    work: Problem, value: Metered, scores: NDArray[np.float64], found: quality.Findings
+    work: Problem, value: Metered, scores: NDArray[np.float64], found: checks.Findings
 ) -> tuple[int, int]:
     """Check the strongest segments with the baseline that `auto` did not take, as far as the budget allows."""
     left = value.room()
-    if left is not None and left < 1 + quality.CHECKED:
+    if left is not None and left < 1 + checks.CHECKED:
         return 0, 0
     other = "mask" if automatic(work.segmented.segments) == "delete" else "delete"
     try:
@@ -123,16 +205,14 @@ def _second_baseline(
         values = totals(source(masks))
         return np.asarray(values[0] - values[1:])
 
-    quality.baseline_dependence(scores, without, source.render.baseline, found)
+    checks.baseline_dependence(scores, without, source.render.baseline, found)
     return source.passes, source.tokens
 
 
 def reproduces(work: Problem) -> bool:
     """Whether the model's own most likely token is the response's at every place."""
-    from llm_trace.attribution.models import follows
-
     prompt = work.codec.ids(work.segmented.text, own_special=work.own_special)
-    return follows(work.model, prompt, work.response.ids)
+    return kinds.reproduces(work.model, tuple(prompt), work.response.ids)
 
 
 def _attribution(
@@ -140,7 +220,7 @@ def _attribution(
     work: Problem,
     value: Metered,
     scores: Scores,
-    found: quality.Findings,
+    found: checks.Findings,
     extra: tuple[int, int],
     **settings: Any,
 ) -> Attribution:
@@ -155,8 +235,9 @@ def _attribution(
         prompt=str(work.segmented.text),
         response=work.text,
         target=work.target,
-        target_tokens=tuple(work.response.texts[r] for r in work.rows),
-        baseline=getattr(getattr(value.source, "render", None), "baseline", "?"),
+        target_tokens=work.target_tokens,
+        unit=scores.unit or work.goal.unit,  # type: ignore[arg-type]  # checked by the record
+        baseline=str(scores.baseline or getattr(getattr(value.source, "render", None), "baseline", "?")),
         model=work.name,
         passes=value.passes + extra[0],
         tokens=value.tokens + extra[1],
@@ -173,7 +254,8 @@ def _attribution(
 
 def _numbers(scores: Scores) -> dict[str, Any]:
     """Return the fields that the method itself fills."""
-    rows = {"low": scores.low, "high": scores.high, "p_values": scores.p_values}
+    q_values = None if scores.p_values is None else benjamini_hochberg(scores.p_values)
+    rows = {"low": scores.low, "high": scores.high, "p_values": scores.p_values, "q_values": q_values}
     return {
         "values": _floats(scores.values),
         "matrix": None if scores.matrix is None else tuple(_floats(row) for row in scores.matrix),

@@ -3,38 +3,51 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from llm_trace.attribution.batches import Batch, Limits, common, plan
+from llm_trace.attribution.memory import halved, limits_of
+from llm_trace.attribution.queries import Query, Tick
 from llm_trace.errors import AttributionError
 
 if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-Tick = Callable[[int, int], None]
-"""Told (prompts, tokens) after each forward pass."""
-_remembered: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
-"""Tokens a batch that once ran out of memory may have, per model."""
-_CPU_TOKENS = 2048
-"""On a CPU larger batches are no faster."""
-_MAX_TOKENS = 65536
+
+class Forward(Protocol):
+    """What a kind of model must do for the value function and the gradient methods."""
+
+    model: Any
+    device: Any
+
+    def __call__(self, prompts: Sequence[tuple[int, ...]], query: Query, tick: Tick) -> NDArray[np.float64]:
+        """Return (prompts, tokens of the query): their log-probabilities."""
+
+    def price(self, prompts: Sequence[tuple[int, ...]], query: Query) -> int:
+        """Return how many tokens would go through the model."""
+
+    def embedded(self, embeddings: torch.Tensor, query: Query) -> torch.Tensor:
+        """Return log-probabilities (k, tokens of the query), differentiable, from embedded prompts (k, length, width)."""
+
+    def attended(self, prompt: Sequence[int], query: Query) -> torch.Tensor:
+        """Return the attention (tokens of the query, length) from where each is predicted, mean over layers and heads; the model is
+        in eager mode."""
 
 
 @contextmanager
-def undisturbed(model: Any) -> Iterator[None]:
-    """Evaluate without gradients and dropout, then give every module its mode back."""
+def undisturbed(model: Any, *, gradients: bool = False) -> Iterator[None]:
+    """Evaluate without dropout, and without gradients unless asked for, then give every module its mode back."""
     import torch
 
     trained = [module for module in model.modules() if module.training]
     model.eval()
     try:
-        with torch.inference_mode():
+        with torch.inference_mode(not gradients), torch.set_grad_enabled(gradients):
             yield
     finally:
         for module in trained:
@@ -43,9 +56,15 @@ def undisturbed(model: Any) -> Iterator[None]:
 
 def device_of(model: Any) -> torch.device:
     """Return where the model expects its ids, also when it is spread over devices."""
+    import torch
+
     embedding = model.get_input_embeddings()
-    weight = getattr(embedding, "weight", None)
-    return weight.device if weight is not None else next(model.parameters()).device  # type: ignore[no-any-return]
+    device = getattr(getattr(embedding, "weight", None), "device", None)
+    if (
+        device is not None and device.type == "meta"
+    ):  # offloaded: accelerate loads the weights when they are needed
+        device = torch.device(embedding._hf_hook.execution_device)  # noqa: SLF001  no public name
+    return device or next((p.device for p in model.parameters()), torch.device("cpu"))
 
 
 def context_of(model: Any) -> int | None:
@@ -87,34 +106,59 @@ class CausalForward:
         self._shares = True
         self._keeps = "logits_to_keep" in inspect.signature(model.forward).parameters
 
-    def __call__(
-        self, prompts: Sequence[tuple[int, ...]], response: Sequence[int], rows: Sequence[int], tick: Tick
-    ) -> NDArray[np.float64]:
-        """Return (prompts, rows): log p of these tokens of the response, each after the prompt and the tokens before it.
+    def __call__(self, prompts: Sequence[tuple[int, ...]], query: Query, tick: Tick) -> NDArray[np.float64]:
+        """Return (prompts, tokens): log p of these tokens of the response, each after the prompt and the tokens before it.
 
         Raises:
             AttributionError: a prompt without tokens, or longer than the model's context.
         """
-        read = tuple(response[: max(rows)])  # what comes after the last explained token is not read
-        self._check(prompts, len(read))
-        out = np.empty((len(prompts), len(rows)))
+        self._check(prompts, len(query.read))
+        out = np.empty((len(prompts), len(query.ids)))
         with undisturbed(self.model):
             todo = set(range(len(prompts)))
             if self.spine in prompts and self._shares and self._cache is None:
                 at = prompts.index(self.spine)
-                out[at] = self._spine_pass(read, response, rows, tick)
+                out[at] = self._spine_pass(query, tick)
                 todo.discard(at)
-            queue = self._plan([prompts[i] for i in sorted(todo)], sorted(todo), read, len(rows))
+            queue = self._plan(prompts, sorted(todo), query, cached=self._cache is not None)
             while queue:
                 batch = queue.pop()
                 try:
-                    got = self._run(batch, prompts, read, response, rows)
+                    got = self._run(batch, prompts, query)
                 except RuntimeError as exc:
-                    queue += self._halved(batch, exc)
+                    queue += halved(self.model, batch, exc)
                     continue
                 out[list(batch.rows)] = got
-                tick(len(batch.rows), sum(len(prompts[i]) + len(read) - batch.prefix for i in batch.rows))
+                tick(len(batch.rows), _tokens(batch, prompts, query))
         return out
+
+    def price(self, prompts: Sequence[tuple[int, ...]], query: Query) -> int:
+        """Return how many tokens would go through the model; the spine is taken for known where it is not among the prompts."""
+        self._check(prompts, len(query.read))
+        todo = [i for i, p in enumerate(prompts) if p != self.spine]
+        first = (len(prompts) - len(todo)) * (len(self.spine) + len(query.read))
+        batches = self._plan(prompts, todo, query, cached=bool(self.spine) and self._shares)
+        return first + sum(_tokens(b, prompts, query) for b in batches)
+
+    def embedded(self, embeddings: torch.Tensor, query: Query) -> torch.Tensor:
+        """Return log-probabilities (k, tokens), differentiable, from embedded prompts (k, length, width)."""
+        import torch
+
+        length = embeddings.shape[1]
+        if query.read:
+            tail = self.model.get_input_embeddings()(self._tensor([query.read])).detach()
+            embeddings = torch.cat([embeddings, tail.expand(len(embeddings), -1, -1)], dim=1)
+        where = [length - 1 + r for r in query.rows]
+        got = self.model(inputs_embeds=embeddings, use_cache=False, **self._kept(where))
+        logits = got.logits if self._keeps else got.logits[:, where]
+        return logprobs(logits, self._tensor([query.ids] * len(logits)))
+
+    def attended(self, prompt: Sequence[int], query: Query) -> torch.Tensor:
+        """Return the attention to the prompt (tokens, length) from where each token is predicted, mean over layers and heads."""
+        ids = self._tensor([[*prompt, *query.read]])
+        got = self.model(ids, use_cache=False, output_attentions=True, **self._kept([ids.shape[1] - 1]))
+        where = [len(prompt) - 1 + r for r in query.rows]
+        return mean_attention(got.attentions, where)[:, : len(prompt)]
 
     def _check(self, prompts: Sequence[tuple[int, ...]], extra: int) -> None:
         longest = max(len(p) for p in prompts)
@@ -129,57 +173,47 @@ class CausalForward:
             )
 
     def _plan(
-        self, prompts: list[tuple[int, ...]], index: list[int], read: tuple[int, ...], rows: int
+        self, prompts: Sequence[tuple[int, ...]], todo: list[int], query: Query, *, cached: bool
     ) -> list[Batch]:
-        """Return the batches, rows renamed to their place in the call."""
-        if not prompts:
+        """Return the batches that cover the prompts `todo`."""
+        if not todo:
             return []
-        shared = [0] * len(prompts)
-        if self._cache is not None:
-            shared = [min(common(p, self.spine), len(p) - 1) for p in prompts]
-        longest = max(map(len, prompts)) + len(read)
-        limits = self._limits or limits_of(self.model, self.device, rows, longest)
-        batches = plan([len(p) + len(read) for p in prompts], shared, limits)
-        return [Batch(tuple(index[i] for i in b.rows), b.prefix, b.cost) for b in batches]
+        chosen, read = [prompts[i] for i in todo], len(query.read)
+        shared = [min(common(p, self.spine), len(p) - 1) if cached else 0 for p in chosen]
+        longest = max(map(len, chosen)) + read
+        limits = self._limits or limits_of(self.model, self.device, len(set(query.rows)), longest)
+        batches = plan([len(p) + read for p in chosen], shared, limits)
+        return [Batch(tuple(todo[i] for i in b.rows), b.prefix, b.cost) for b in batches]
 
-    def _spine_pass(
-        self, read: tuple[int, ...], response: Sequence[int], rows: Sequence[int], tick: Tick
-    ) -> NDArray[np.float64]:
+    def _spine_pass(self, query: Query, tick: Tick) -> NDArray[np.float64]:
         """Evaluate the unperturbed prompt and keep its keys and values."""
-        ids = self._tensor([[*self.spine, *read]])
-        where = [len(self.spine) - 1 + r for r in rows]
+        ids = self._tensor([[*self.spine, *query.read]])
+        where = [len(self.spine) - 1 + r for r in query.rows]
         got = self.model(ids, use_cache=True, **self._kept(where))
         self._cache = _layers(got.past_key_values, len(self.spine))
         self._shares = self._cache is not None
         logits = got.logits if self._keeps else got.logits[:, where]
         tick(1, ids.shape[1])
-        return np.asarray(_logprobs(logits, self._tensor([[response[r] for r in rows]]))[0])
+        return np.asarray(_numbers(logprobs(logits, self._tensor([query.ids])))[0])
 
-    def _run(
-        self,
-        batch: Batch,
-        prompts: Sequence[tuple[int, ...]],
-        read: tuple[int, ...],
-        response: Sequence[int],
-        rows: Sequence[int],
-    ) -> NDArray[np.float64]:
-        """Return (rows of the batch, rows) log-probabilities."""
+    def _run(self, batch: Batch, prompts: Sequence[tuple[int, ...]], query: Query) -> NDArray[np.float64]:
+        """Return (rows of the batch, tokens) log-probabilities."""
         import torch
 
-        tails = [[*prompts[i][batch.prefix :], *read] for i in batch.rows]
+        tails = [[*prompts[i][batch.prefix :], *query.read] for i in batch.rows]
         longest = max(map(len, tails))
         ids = self._tensor([t + [0] * (longest - len(t)) for t in tails])
         ends = [len(prompts[i]) - 1 - batch.prefix for i in batch.rows]
-        where = sorted({end + r for end in set(ends) for r in rows})
+        where = sorted({end + r for end in set(ends) for r in query.rows})
         place = {at: i for i, at in enumerate(where)}
         past = _expanded(self._cache or [], batch.prefix, len(batch.rows)) if batch.prefix else None
         got = self.model(ids, past_key_values=past, use_cache=past is not None, **self._kept(where))
         logits = got.logits if self._keeps else got.logits[:, where]
-        targets = self._tensor([[response[r] for r in rows]] * len(batch.rows))
-        if len(where) > len(rows):
-            pick = torch.tensor([[place[end + r] for r in rows] for end in ends], device=logits.device)
+        targets = self._tensor([query.ids] * len(batch.rows))
+        if any([end + r for r in query.rows] != where for end in set(ends)):
+            pick = torch.tensor([[place[end + r] for r in query.rows] for end in ends], device=logits.device)
             logits = logits[torch.arange(len(ends), device=logits.device)[:, None], pick]
-        return _logprobs(logits, targets)
+        return _numbers(logprobs(logits, targets))
 
     def _kept(self, where: list[int]) -> dict[str, Any]:
         import torch
@@ -191,59 +225,9 @@ class CausalForward:
 
         return torch.tensor(rows, dtype=torch.long, device=self.device)
 
-    def _halved(self, batch: Batch, exc: RuntimeError) -> list[Batch]:
-        """Return the batch in two halves after the memory ran out, and remember it."""
-        if "memory" not in str(exc).lower():
-            raise exc
-        if len(batch.rows) == 1:
-            raise AttributionError(
-                "one prompt alone does not fit into the memory: shorten it or load the model smaller"
-            ) from exc
-        if self.device.type == "cuda":
-            import torch
 
-            torch.cuda.empty_cache()
-        _remembered[self.model] = max(1, batch.cost // 2)
-        middle = len(batch.rows) // 2
-        return [
-            Batch(rows, batch.prefix, batch.cost // 2) for rows in (batch.rows[:middle], batch.rows[middle:])
-        ]
-
-
-def limits_of(model: Any, device: torch.device, rows: int, length: int) -> Limits:
-    """Return how large a batch of so many explained tokens and so long prompts may be, from a quarter of the free memory."""
-    config = model.config.get_text_config(decoder=True)
-    width = max(8, int(getattr(config, "hidden_size", 1024)))
-    inner = int(getattr(config, "intermediate_size", None) or 4 * width)
-    layers = int(getattr(config, "num_hidden_layers", 12))
-    vocabulary = int(getattr(config, "vocab_size", 32000))
-    size = next(model.parameters()).element_size()
-    per_token = size * (12 * width + 3 * inner + 2 * width * layers)
-    per_row = (
-        3 * 4 * rows * vocabulary + 2 * size * 2 * width * layers * length
-    )  # logits, and a copy of the cache
-    logits = vocabulary / (
-        layers * (4 * width + 3 * inner)
-    )  # a position's logits beside a token's layers, in multiplications
-    cuda = device.type == "cuda"
-    free = _free_memory(device) // 4
-    tokens = min(max(1, free // per_token), _MAX_TOKENS if cuda else _CPU_TOKENS)
-    tokens = min(tokens, _remembered.get(model, tokens))
-    most = max(1, min(256 if cuda else 64, free // per_row))
-    return Limits(tokens, rows=most, overhead=2048 if cuda else 96, logits=logits)
-
-
-def _free_memory(device: torch.device) -> int:
-    import torch
-
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
-    try:
-        with open("/proc/meminfo") as info:
-            fields = dict(line.split(":", 1) for line in info)
-        return int(fields["MemAvailable"].split()[0]) * 1024
-    except (OSError, KeyError, ValueError):
-        return 2 << 30
+def _tokens(batch: Batch, prompts: Sequence[tuple[int, ...]], query: Query) -> int:
+    return sum(len(prompts[i]) + len(query.read) - batch.prefix for i in batch.rows)
 
 
 def _layers(cache: Any, length: int) -> list[tuple[torch.Tensor, torch.Tensor]] | None:
@@ -271,8 +255,39 @@ def _expanded(layers: list[tuple[torch.Tensor, torch.Tensor]], length: int, rows
     return cache
 
 
-def _logprobs(logits: torch.Tensor, targets: torch.Tensor) -> NDArray[np.float64]:
-    """Return log p of the targets, (batch, rows), from logits (batch, rows, vocabulary)."""
-    logits = logits.float()
+def logprobs(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Return log p of the targets, (batch, tokens) in float32 at least, from logits (batch, tokens, vocabulary)."""
+    import torch
+
+    logits = precise(logits)
     picked = logits.gather(-1, targets.to(logits.device)[..., None])[..., 0]
-    return (picked - logits.logsumexp(-1)).double().cpu().numpy()
+    each = [row.logsumexp(-1) for row in logits]  # one by one: it copies what it reads
+    return picked - torch.stack(each)
+
+
+def precise(values: torch.Tensor) -> torch.Tensor:
+    """Return half precision as float32, and everything finer as it is."""
+    import torch
+
+    return values if values.dtype == torch.float64 else values.float()
+
+
+def mean_attention(layers: Any, where: Sequence[int]) -> torch.Tensor:
+    """Return the attention (positions `where`, all positions) of one sequence, mean over layers and heads.
+
+    Raises:
+        AttributionError: the model gives no attentions.
+    """
+    import torch
+
+    found = [layer for layer in layers or () if layer is not None]
+    if not found:
+        raise AttributionError(
+            "the model gives no attention weights: take another method, such as input_x_gradient"
+        )
+    rows = [layer[0].float().mean(0)[list(where)].cpu() for layer in found]
+    return torch.stack(rows).mean(0)
+
+
+def _numbers(values: torch.Tensor) -> NDArray[np.float64]:
+    return np.asarray(values.double().cpu().numpy())

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from llm_trace.attribution.allowance import Allowance
 from llm_trace.errors import AttributionError
 from llm_trace.record import Call
 
@@ -40,8 +41,14 @@ class AttributionPolicy:
     when: When | None = None
     budget: int | Budget | None = None
     """Per call."""
+    budget_per_hour: int | Budget | None = None
+    """Of all calls under this policy, over the last sixty minutes; calls beyond it are passed over."""
     segments: Any = "word"
     mode: Mode = "inline"
+    """`inline`: before the traced function returns; `background`: by a process of its own, which needs the model by name or path;
+    `deferred`: not at run time, `llm-trace attribute --run …` does it."""
+    gpu: bool = False
+    """Whether the background process may see the graphics cards."""
     target: Any = None
     baseline: str = "auto"
     seed: int = 0
@@ -51,6 +58,10 @@ class AttributionPolicy:
             raise AttributionError(f"sample={self.sample!r} must lie between 0 and 1")
         if self.mode not in ("inline", "background", "deferred"):
             raise AttributionError(f"mode={self.mode!r} must be inline, background or deferred")
+        if self.mode == "background" and not (isinstance(self.model, str) and self.tokenizer is None):
+            raise AttributionError(
+                "mode='background' runs in a process of its own: give the model by name or path, without a tokenizer object"
+            )
 
     @property
     def config_hash(self) -> str:
@@ -61,11 +72,13 @@ class AttributionPolicy:
 
     def wants(self, call: Call) -> bool:
         """Whether the call is explained: a call that asked a model and succeeded, that sample and rule pick."""
-        if call.status != "ok" or not _explainable(call):
-            return False
-        if self.sample < 1.0 and int(call.trace_id[-13:], 16) / 16**13 >= self.sample:
+        if call.status != "ok" or not _explainable(call) or not self.samples(call.trace_id):
             return False
         return self.when is None or bool(self.when(call))
+
+    def samples(self, trace_id: str) -> bool:
+        """Whether the trace is one of those that `sample` picks."""
+        return self.sample >= 1.0 or int(trace_id[-13:], 16) / 16**13 < self.sample
 
 
 @dataclass
@@ -75,6 +88,11 @@ class Hook:
     policy: AttributionPolicy
     now: Callable[[], int] = time.time_ns
     new_id: Callable[[], str] = field(default=lambda: os.urandom(8).hex())
+    passed_over: int = 0
+    """Calls that the budget of the hour did not pay for."""
+
+    def __post_init__(self) -> None:
+        self.allowance = Allowance(self.policy.budget_per_hour)
 
     def __call__(self, call: Call) -> dict[str, Any] | None:
         """Return the event for this call; a failure is an event with its reason."""
@@ -83,10 +101,19 @@ class Hook:
                 return None
         except Exception as exc:  # noqa: BLE001  the user's rule may do anything
             return self._event(call, None, exc)
+        if not self.allowance.allows(self.now()):
+            self.passed_over += 1
+            return None
         try:
-            return self._event(call, self._attribution(call), None)
+            found = self._attribution(call)
+            self.allowance.spend(self.now(), found)
+            return self._event(call, found, None)
         except Exception as exc:  # noqa: BLE001  an attribution must not break the host
             return self._event(call, None, exc)
+
+    def failed(self, call: Call, reason: str) -> dict[str, Any]:
+        """Return the event of a call that cannot be explained."""
+        return self._event(call, None, AttributionError(reason))
 
     def _attribution(self, call: Call) -> Attribution:
         from llm_trace.attribution.api import attribute

@@ -4,18 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
-from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any
 
-from llm_trace.errors import AttributionError
+from llm_trace.attribution import hub
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-GROUP = "llm_trace.methods"
 
 
 @dataclass(frozen=True)
@@ -39,6 +34,12 @@ class Scores:
     p_values: NDArray[np.float64] | None = None
     faithfulness: dict[str, Any] | None = None
     notes: tuple[str, ...] = ()
+    unit: str | None = None
+    """Where it is not the value function's: `gradient` (nats per unit of embedding), `share`."""
+    baseline: str | None = None
+    """Where the method brings its own; `empty` is its value then."""
+    method: str | None = None
+    """Whose meaning the scores have, where the method chose another."""
 
 
 Method = Callable[..., Scores]
@@ -52,7 +53,7 @@ class Info:
 
     name: str
     access: str
-    """What it needs of the model: `values` (forward passes or answers), `gradients`, `attention`."""
+    """What it needs of the model: `values` (forward passes or answers), `tokens` (forward passes of token ids), `gradients`, `attention`."""
     cost: str
     """Evaluations, as a formula in n."""
     source: str
@@ -60,6 +61,7 @@ class Info:
     package: str = "llm_trace"
 
 
+_HERE = "llm_trace.attribution"
 BUILTIN: dict[str, str] = {
     "occlusion": "llm_trace.attribution.estimators:occlusion",
     "shapley": "llm_trace.attribution.estimators:shapley",
@@ -68,6 +70,14 @@ BUILTIN: dict[str, str] = {
     "leverage_shap": "llm_trace.attribution.sampling:leverage_shap",
     "lime": "llm_trace.attribution.surrogates:lime",
     "context_cite": "llm_trace.attribution.surrogates:context_cite",
+    "saliency": "llm_trace.attribution.gradients:saliency",
+    "input_x_gradient": "llm_trace.attribution.gradients:input_x_gradient",
+    "integrated_gradients": "llm_trace.attribution.gradients:integrated_gradients",
+    "sig": "llm_trace.attribution.sequential:sig",
+    "sig_word": "llm_trace.attribution.sequential:sig_word",
+    "sig_normalised": "llm_trace.attribution.sequential:sig_normalised",
+    "sig_integral": "llm_trace.attribution.sequential:sig_integral",
+    "attention": "llm_trace.attribution.attention:attention",
 }
 
 
@@ -81,14 +91,9 @@ def described(name: str, *, access: str, cost: str, source: str) -> Callable[[Me
     return mark
 
 
-@cache
-def _foreign() -> dict[str, EntryPoint]:
-    return {point.name: point for point in entry_points(group=GROUP)}
-
-
 def names() -> list[str]:
     """Return the names of all installed methods."""
-    return [*BUILTIN, *(name for name in _foreign() if name not in BUILTIN)]
+    return hub.names(hub.METHODS, BUILTIN)
 
 
 def find(name: str) -> Method:
@@ -97,16 +102,8 @@ def find(name: str) -> Method:
     Raises:
         AttributionError: unknown, or a package's method that cannot be imported.
     """
-    if name in BUILTIN:
-        module, _, attribute = BUILTIN[name].partition(":")
-        return getattr(import_module(module), attribute)  # type: ignore[no-any-return]
-    if name not in _foreign():
-        raise AttributionError(f"method {name!r} is unknown; choose one of auto, {', '.join(names())}")
-    point = _foreign()[name]
-    try:
-        return point.load()  # type: ignore[no-any-return]
-    except Exception as exc:
-        raise AttributionError(f"method {name!r} ({point.value}) cannot be imported: {exc}") from exc
+    known = {"auto": f"{_HERE}.auto:auto", **BUILTIN}
+    return hub.find(hub.METHODS, name, known, "method")  # type: ignore[no-any-return]
 
 
 def info(name: str) -> Info:
@@ -114,13 +111,11 @@ def info(name: str) -> Info:
     found = getattr(find(name), "info", None)
     if isinstance(found, Info):
         return found
-    point = _foreign().get(name)
-    package = point.dist.name if point is not None and point.dist is not None else "?"
-    return Info(name, "values", "?", "", package)
+    return Info(name, "values", "?", "", hub.package(hub.METHODS, name, BUILTIN))
 
 
 def choose(n: int, room: int | None) -> str:
-    """Return the method that `auto` takes for n segments and this many evaluations."""
-    if n <= 8 and (room is None or room >= 2**n):
-        return "shapley"
-    return "occlusion"
+    """Return the method whose scores `auto` gives for n segments and this many evaluations; see `auto`."""
+    from llm_trace.attribution.auto import plan
+
+    return plan(n, room).method

@@ -8,6 +8,7 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any
 
+from llm_trace.attribution.kinds import kind_of
 from llm_trace.errors import AttributionError, MissingExtraError
 
 GROUP = "llm_trace.models"
@@ -28,28 +29,15 @@ def resolve(model: Any, tokenizer: Any = None) -> tuple[Any, Any, str]:
     _require()
     if isinstance(model, str):
         loaded, own = _load(model)
-        return _causal(loaded), tokenizer if tokenizer is not None else own, model
-    _causal(model)
+        kind_of(loaded)
+        return loaded, tokenizer if tokenizer is not None else own, model
+    kind_of(model)
     name = str(getattr(model, "name_or_path", "") or type(model).__name__)
     if tokenizer is not None:
         return model, tokenizer, name
     raise AttributionError(
         "a model object needs its tokenizer: attribute(…, model=model, tokenizer=tokenizer)"
     )
-
-
-def _causal(model: Any) -> Any:
-    """Return the model, or say that only decoder-only models can be read so far."""
-    config = getattr(model, "config", None)
-    if config is None or not hasattr(model, "get_input_embeddings"):
-        raise AttributionError(
-            f"the model is a {type(model).__name__}; give a transformers model, a path or a name"
-        )
-    if config.is_encoder_decoder or type(model).__name__.endswith(("Classification", "ForMaskedLM")):
-        raise AttributionError(
-            f"{type(model).__name__} is not a causal language model; others are not supported yet"
-        )
-    return model
 
 
 def _require() -> None:
@@ -106,7 +94,7 @@ def generate(model: Any, prompt: Sequence[int], most: int = 64) -> list[int]:
     room = most if context is None else min(most, context - len(prompt))
     if room < 1:
         raise AttributionError(f"the prompt of {len(prompt)} tokens fills the model's context of {context}")
-    ends = _end_ids(model)
+    ends = end_ids(model)
     said: list[int] = []
     with undisturbed(model):
         ids, past = torch.tensor([list(prompt)], device=device_of(model)), None
@@ -124,7 +112,8 @@ def generate(model: Any, prompt: Sequence[int], most: int = 64) -> list[int]:
     return said
 
 
-def _end_ids(model: Any) -> frozenset[int]:
+def end_ids(model: Any) -> frozenset[int]:
+    """Return the tokens that end the model's answer."""
     settings: Any = getattr(model, "generation_config", None) or model.config
     ends = settings.get("eos_token_id") if isinstance(settings, Mapping) else settings.eos_token_id
     if ends is None:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
 
 from llm_trace.attribution import chat
-from llm_trace.attribution.renders import Render, render, segmented_prompt
-from llm_trace.attribution.targets import Target, rows_of
+from llm_trace.attribution.kinds import answer_of, kind_of, response_of
+from llm_trace.attribution.queries import Goal, Query, goal
+from llm_trace.attribution.renders import Baseline, Render, masked, owned, render, segmented_prompt
+from llm_trace.attribution.targets import Part, Target, contrast_of, decided, exchanged, rows_of
 from llm_trace.attribution.tokens import Codec, Response
 from llm_trace.errors import AttributionError
 from llm_trace.record import Call, Segment
 
 if TYPE_CHECKING:
+    from llm_trace.attribution.cache import ValueCache
     from llm_trace.attribution.local import LocalValue
     from llm_trace.attribution.segments import Region, Segmented, Spec
 
@@ -57,23 +61,31 @@ class Problem:
     """The response."""
     response: Response
     rows: tuple[int, ...]
+    """Its tokens that are explained."""
     target: str
+    goal: Goal
+    target_tokens: tuple[str, ...]
+    """The explained tokens; those of the other answer of a contrast begin with "not "."""
     notes: tuple[str, ...]
+    cache: ValueCache | None = None
 
     @property
     def n(self) -> int:
         """Number of segments."""
         return len(self.segmented.segments)
 
-    def render(self, baseline: str) -> Render:
+    def render(self, baseline: Baseline) -> Render:
         """Return what turns masks into prompts."""
         return render(self.segmented, baseline, self.codec, own_special=self.own_special)
 
-    def value(self, baseline: str) -> LocalValue:
+    def value(self, baseline: Baseline) -> LocalValue:
         """Return the value function with this baseline."""
-        from llm_trace.attribution.local import LocalValue
+        from llm_trace.attribution.local import LocalValue, Work
 
-        return LocalValue(self.model, self.render(baseline), self.response.ids, self.rows, self.n)
+        where = {"segmented": self.segmented, "codec": self.codec, "own_special": self.own_special}
+        work = Work(partial(owned, **where), partial(masked, **where), baseline)  # type: ignore[arg-type]
+        made = (self.model, self.render(baseline), self.response.ids, self.rows, self.n)
+        return LocalValue(*made, aim=self.goal, cache=self.cache, work=work)
 
 
 def asked(call_or_prompt: Any, response: str | None) -> Asked:
@@ -129,36 +141,75 @@ def _prompt_of(call: Call) -> str | Sequence[Mapping[str, Any]]:
 
 
 def problem(
-    question: Asked, model: Any, tokenizer: Any, name: str, *, segments: Spec, target: Target
+    question: Asked,
+    model: Any,
+    tokenizer: Any,
+    name: str,
+    *,
+    segments: Spec,
+    target: Target,
+    unit: str = "nats",
+    cache: ValueCache | None = None,
 ) -> Problem:
     """Return the question with everything worked out that does not depend on a baseline.
 
     Without a response the model answers greedily and these tokens are explained.
     """
     text, regions, own_special, notes = _text(question, tokenizer)
-    codec = Codec(tokenizer, sample=text or "a")
+    codec = Codec(tokenizer, causal=kind_of(model) == "causal", sample=text or "a")
     if segments == "variable":
         segments = _variable_spans(question)
     segmented = segmented_prompt(text, segments, regions, codec, own_special)
     if question.response is None:
-        said, response = _generated(model, codec, text, own_special)
+        said, response = answer_of(model, codec, tuple(codec.ids(text, own_special=own_special)))
         notes.append("no response was given: the model's own greedy answer is explained")
     else:
-        said, response = question.response, codec.response(text, question.response, own_special=own_special)
-    rows, words = rows_of(target, said, response.spans)
+        said = question.response
+        response = response_of(model, codec, text, said, own_special=own_special)
     notes += [response.note] if response.note else []
+    found = _Explained(model, codec, text, own_special, said, response, unit).by(target)
     return Problem(
-        model,
-        name,
-        codec,
-        segmented,
-        own_special,
-        said,
-        response,
-        tuple(rows),
-        words,
-        (*notes, *segmented.notes),
+        model, name, codec, segmented, own_special, said, response, *found, (*notes, *segmented.notes), cache
     )
+
+
+@dataclass(frozen=True)
+class _Explained:
+    """What of a response is explained; `by` gives the rows, the target in words, the goal and the explained tokens."""
+
+    model: Any
+    codec: Codec
+    prompt: str
+    own_special: bool
+    said: str
+    response: Response
+    unit: str
+
+    def by(self, target: Target) -> tuple[tuple[int, ...], str, Goal, tuple[str, ...]]:
+        contrast = contrast_of(target)
+        if contrast is not None:
+            span, other = exchanged(contrast, self.said)
+            return self._contrasted(span, other)
+        rows, words = rows_of(cast("Part", target), self.said, self.response.spans)
+        aim = goal(Query.of(self.response.ids, rows), unit=self.unit)
+        return tuple(rows), words, aim, tuple(self.response.texts[r] for r in rows)
+
+    def _contrasted(
+        self, span: tuple[int, int], other: str
+    ) -> tuple[tuple[int, ...], str, Goal, tuple[str, ...]]:
+        that = response_of(self.model, self.codec, self.prompt, other, own_special=self.own_special)
+        there = (span[0], span[1] + len(other) - len(self.said))
+        ours = rows_of(span, self.said, self.response.spans)[0]
+        theirs = rows_of(there, other, that.spans)[0]
+        ours, theirs = decided(self.response.ids, that.ids, ours, theirs)
+        if not ours and not theirs:
+            raise AttributionError(f"both answers of the contrast have the same tokens: {other!r}")
+        sides = [
+            Query.of(r.ids, rows) if rows else None for r, rows in ((self.response, ours), (that, theirs))
+        ]
+        words = f"{self.said[slice(*span)].strip()!r} rather than {other[slice(*there)].strip()!r}"
+        texts = [self.response.texts[r] for r in ours] + [f"not {that.texts[r]}" for r in theirs]
+        return tuple(ours), words, goal(sides[0], sides[1], self.unit), tuple(texts)
 
 
 def _text(question: Asked, tokenizer: Any) -> tuple[str, tuple[Region, ...], bool, list[str]]:
@@ -183,10 +234,3 @@ def _variable_spans(question: Asked) -> Spec:
     raise AttributionError(
         "segments='variable' needs a prompt made by Prompt.format, a call that used one, or segments={'name': 'value'}"
     )
-
-
-def _generated(model: Any, codec: Codec, text: str, own_special: bool) -> tuple[str, Response]:
-    from llm_trace.attribution.models import generate
-
-    prompt = tuple(codec.ids(text, own_special=own_special))
-    return codec.generated(prompt, generate(model, prompt))

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from llm_trace.attribution import hub
 from llm_trace.attribution.segments import Segmented, Spec, segment
+from llm_trace.attribution.standins import neutral_tokens
 from llm_trace.errors import AttributionError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
     from llm_trace.attribution.segments import Region
@@ -22,11 +23,16 @@ if TYPE_CHECKING:
 _LARGE = frozenset(("sentence", "line", "paragraph", "message", "variable", "chunk"))
 _LONG_SPAN = 4
 """Segments of a pattern or of user spans count as large from this mean number of words on."""
-_SPACE_MARKS = ("Ġ", "▁", " ")
+
+
+Baseline = str | Sequence["Baseline"] | Mapping[str, Sequence[str]]
+"""What stands where a segment was: `auto` (deletion from sentences up, a same-length neutral token below), `delete`, `mask`, a text; for
+gradient methods `mean` or `zero` (embeddings); a list of these, averaged; or for each variable the values it had in other calls."""
+EMBEDDED = ("mean", "zero")
 
 
 class Render(Protocol):
-    """Keep-masks (k, n) to k lists of prompt ids."""
+    """Keep-masks (k, n) to k lists of prompt ids, or where several baselines are averaged to a multiple of k."""
 
     @property
     def baseline(self) -> str:
@@ -42,7 +48,8 @@ class Retokenised:
     segmented: Segmented
     codec: Codec
     own_special: bool
-    filler: str | None
+    filler: str | tuple[str, ...] | None
+    """`None` deletes; one text for all segments or one for each."""
     baseline: str
 
     def __call__(self, masks: NDArray[np.bool_]) -> list[tuple[int, ...]]:
@@ -53,13 +60,34 @@ class Retokenised:
 
 
 @dataclass(frozen=True)
-class Replaced:
-    """Put a neutral token in place of each token of a segment: same length, same positions."""
+class Owned:
+    """The prompt's tokens and their segments."""
 
     ids: NDArray[np.int64]
     """(length,)"""
     owners: NDArray[np.bool_]
-    """(n, length): which tokens a segment removes."""
+    """(n, length): which tokens belong to a segment; special and template tokens to none."""
+
+    @property
+    def free(self) -> NDArray[np.int64]:
+        """Indices of the tokens that belong to a segment."""
+        return np.flatnonzero(self.owners.any(axis=0))
+
+    @property
+    def all(self) -> NDArray[np.bool_]:
+        """(1, length): the tokens that belong to a segment."""
+        return np.asarray(self.owners.any(axis=0))[None]
+
+    @property
+    def shares(self) -> NDArray[np.float64]:
+        """(n, length): how much of a token's score a segment gets; a token of two segments is shared equally."""
+        return np.asarray(self.owners / np.maximum(self.owners.sum(axis=0), 1))
+
+
+@dataclass(frozen=True)
+class Replaced(Owned):
+    """Put a neutral token in place of each token of a segment: same length, same positions."""
+
     neutral: NDArray[np.int64]
     """(length,): the stand-in of each token."""
     baseline: str
@@ -80,6 +108,39 @@ class Dropped:
     def __call__(self, masks: NDArray[np.bool_]) -> list[tuple[int, ...]]:
         gone = (~masks).astype(np.float32) @ self.owners.astype(np.float32) > 0
         return [tuple(self.ids[~row].tolist()) for row in gone]
+
+
+@dataclass(frozen=True)
+class Several:
+    """Several baselines whose values are averaged: for k masks, k prompts of the first one, then k of the next."""
+
+    renders: tuple[Render, ...]
+
+    @property
+    def baseline(self) -> str:
+        """The baselines in words."""
+        names = dict.fromkeys(r.baseline for r in self.renders)
+        return (
+            f"mean over {len(self.renders)} of: {'; '.join(names)}" if len(names) > 1 else next(iter(names))
+        )
+
+    def __call__(self, masks: NDArray[np.bool_]) -> list[tuple[int, ...]]:
+        return [ids for render in self.renders for ids in render(masks)]
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """A baseline that exists among embeddings only: the prompt can be read, nothing in it can be replaced by tokens."""
+
+    ids: tuple[int, ...]
+    baseline: str
+
+    def __call__(self, masks: NDArray[np.bool_]) -> list[tuple[int, ...]]:
+        if not masks.all():
+            raise AttributionError(
+                f"baseline {self.baseline!r} is an embedding: only gradient methods have it; choose delete, mask or a text"
+            )
+        return [self.ids] * len(masks)
 
 
 def segmented_prompt(
@@ -114,32 +175,76 @@ def _blank(text: str, start: int, end: int) -> int:
     return len(piece) - len(piece.lstrip()) if piece.strip() else 0
 
 
-def render(segmented: Segmented, baseline: str, codec: Codec, *, own_special: bool = False) -> Render:
+def render(segmented: Segmented, baseline: Baseline, codec: Codec, *, own_special: bool = False) -> Render:
     """Return what turns keep-masks into ids.
 
     Args:
         segmented: the prompt and its segments.
-        baseline: `auto` (deletion from sentences up, a same-length neutral token below), `delete`, `mask`, or a text to put in.
+        baseline: see `Baseline`.
         codec: the tokenizer.
         own_special: the text brings its special tokens itself, as a rendered chat does.
     """
+    if isinstance(baseline, Mapping):
+        return _with_values(segmented, baseline, codec, own_special)
+    if not isinstance(baseline, str):
+        if not baseline:
+            raise AttributionError("the list of baselines is empty: give one at least, or 'auto'")
+        return Several(tuple(render(segmented, b, codec, own_special=own_special) for b in baseline))
     chosen = automatic(segmented.segments) if baseline == "auto" else baseline
-    if chosen == "mean":
-        raise AttributionError(
-            "baseline 'mean' averages embeddings: only gradient methods have it; choose delete, mask or a text"
-        )
-    tokens = (
-        codec.tokens(segmented.text, own_special=own_special) if _needs_tokens(chosen, segmented) else None
-    )
+    if baseline == "auto" and chosen == "mask":
+        try:
+            return masked(segmented, codec, own_special=own_special)
+        except AttributionError:  # no stand-in or no offsets: the result names the baseline
+            chosen = "delete"
+    if chosen in EMBEDDED:
+        return Embedded(tuple(codec.ids(segmented.text, own_special=own_special)), chosen)
     if chosen == "mask":
-        assert tokens is not None
-        neutral, name = _neutral(tokens, codec)
-        return Replaced(np.array(tokens.ids), _owners(segmented, tokens), neutral, f"mask: {name}")
-    if chosen == "delete" and tokens is not None:
+        return masked(segmented, codec, own_special=own_special)
+    if chosen == "delete" and segmented.segments[0].kind == "token":
+        tokens = codec.tokens(segmented.text, own_special=own_special)
         return Dropped(np.array(tokens.ids), _owners(segmented, tokens), "delete (token ids)")
+    if chosen in hub.foreign(hub.BASELINES):
+        stand_in = hub.find(hub.BASELINES, chosen, {}, "baseline")
+        texts = tuple(str(stand_in(s.text)) for s in segmented.segments)
+        return Retokenised(segmented, codec, own_special, texts, chosen)
     filler = None if chosen == "delete" else chosen
     named = "delete" if filler is None else f"text: {filler!r}"
     return Retokenised(segmented, codec, own_special, filler, named)
+
+
+def masked(segmented: Segmented, codec: Codec, *, own_special: bool = False) -> Replaced:
+    """Return the baseline `mask`: which token belongs to which segment, and the neutral token in its place."""
+    tokens = codec.tokens(segmented.text, own_special=own_special)
+    neutral, name = neutral_tokens(tokens, codec)
+    return Replaced(np.array(tokens.ids), _owners(segmented, tokens), neutral, f"mask: {name}")
+
+
+def owned(segmented: Segmented, codec: Codec, *, own_special: bool = False) -> Owned:
+    """Return the prompt's token ids and which segment each belongs to."""
+    tokens = codec.tokens(segmented.text, own_special=own_special)
+    return Owned(np.array(tokens.ids), _owners(segmented, tokens))
+
+
+def _with_values(
+    segmented: Segmented, values: Mapping[str, Sequence[str]], codec: Codec, own_special: bool
+) -> Render:
+    """Return the mean over the values that each segment had elsewhere; round j takes the j-th value of each, shorter lists again from
+    their beginning, so that values of one call stay together.
+
+    Raises:
+        AttributionError: a segment without values.
+    """
+    lists = []
+    for s in segmented.segments:
+        given = values.get(s.name or s.text)
+        if not given or isinstance(given, str):
+            raise AttributionError(
+                f"the baseline has no list of values for {s.name or s.text!r}; it has {', '.join(values) or 'none'}"
+            )
+        lists.append([str(v) for v in given])
+    rounds = [tuple(row[j % len(row)] for row in lists) for j in range(max(map(len, lists)))]
+    named = f"values of other calls (mean over {len(rounds)})"
+    return Several(tuple(Retokenised(segmented, codec, own_special, row, named) for row in rounds))
 
 
 def automatic(segments: Sequence[Segment]) -> str:
@@ -149,10 +254,6 @@ def automatic(segments: Sequence[Segment]) -> str:
     if segments[0].kind in ("regex", "span", "phrase"):
         return "delete" if np.mean([len(s.text.split()) for s in segments]) >= _LONG_SPAN else "mask"
     return "mask"
-
-
-def _needs_tokens(chosen: str, segmented: Segmented) -> bool:
-    return chosen == "mask" or (chosen == "delete" and segmented.segments[0].kind == "token")
 
 
 def _owners(segmented: Segmented, tokens: Tokens) -> NDArray[np.bool_]:
@@ -166,40 +267,3 @@ def _owners(segmented: Segmented, tokens: Tokens) -> NDArray[np.bool_]:
         for i, s in enumerate(segmented.segments):
             owners[i, t] = (s.start <= start and end <= s.end) if blank else (first < s.end and s.start < end)
     return owners
-
-
-def _neutral(tokens: Tokens, codec: Codec) -> tuple[NDArray[np.int64], str]:
-    """Return the stand-in of each token and its name.
-
-    A mask token where there is one; else "_", with its leading space where the token it replaces has one; else the unknown token.
-    """
-    tokenizer: Any = codec.tokenizer
-    if tokenizer.mask_token_id is not None:
-        return np.full(len(tokens.ids), tokenizer.mask_token_id), f"{tokenizer.mask_token} (mask token)"
-    inner, first = _underscores(codec)
-    if inner is None:
-        spare = next(((i, n) for i, n in _spare(tokenizer) if i is not None), None)
-        if spare is None:
-            raise AttributionError(
-                "the tokenizer has no mask, '_', unknown or padding token: use baseline='delete' or a text"
-            )
-        return np.full(len(tokens.ids), spare[0]), f"{spare[1]} (no mask token, no '_')"
-    pieces = codec.pieces(tokens.ids)
-    spaced = [p.startswith(_SPACE_MARKS) and len(p) > 1 for p in pieces]
-    return np.array([first if s else inner for s in spaced]), "'_' for each token"
-
-
-def _underscores(codec: Codec) -> tuple[int | None, int | None]:
-    """Return the ids of "_" inside and at the start of a word, `None` where it is not one known token."""
-    unknown = getattr(codec.tokenizer, "unk_token_id", None)
-    try:
-        tails = (codec.tail("x_", "x"), codec.tail("x _", "x"))
-    except Exception:  # noqa: BLE001  a tokenizer without unknown token raises a bare Exception for what it cannot read
-        return None, None
-    inner, first = (ids[0] if len(ids) == 1 and ids[0] != unknown else None for ids in tails)
-    return (first if inner is None else inner), (inner if first is None else first)
-
-
-def _spare(tokenizer: Any) -> list[tuple[int | None, str]]:
-    names = ("unk_token", "pad_token", "eos_token")
-    return [(getattr(tokenizer, f"{n}_id", None), str(getattr(tokenizer, n, None))) for n in names]

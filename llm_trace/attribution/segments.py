@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
+from llm_trace.attribution import hub
 from llm_trace.attribution.splitters import SEGMENTERS
 from llm_trace.errors import AttributionError
 from llm_trace.record import Segment
@@ -52,8 +53,8 @@ class Segmented:
     """Where text may be changed: the contents of chat messages, or everything."""
     notes: tuple[str, ...] = ()
 
-    def render(self, keep: NDArray[np.bool_], filler: str | None = None) -> str:
-        """Return the text with the segments that are not kept deleted, or replaced by `filler`."""
+    def render(self, keep: NDArray[np.bool_], filler: str | Sequence[str] | None = None) -> str:
+        """Return the text with the segments that are not kept deleted, or replaced by `filler` (one for all, or one for each)."""
         out, done = [], 0
         for start, end in self.regions:
             inside = [i for i, s in enumerate(self.segments) if start <= s.start and s.end <= end]
@@ -62,7 +63,12 @@ class Segmented:
         return "".join(out) + self.text[done:]
 
     def _region(
-        self, start: int, end: int, inside: list[int], keep: NDArray[np.bool_], filler: str | None
+        self,
+        start: int,
+        end: int,
+        inside: list[int],
+        keep: NDArray[np.bool_],
+        filler: str | Sequence[str] | None,
     ) -> str:
         """Return one region, built from its end so that a deletion sees what really follows it."""
         tail = self.text[self.segments[inside[-1]].end : end] if inside else self.text[start:end]
@@ -72,7 +78,7 @@ class Segmented:
             if keep[i]:
                 tail = self.segments[i].text + tail
             elif filler is not None:
-                tail = filler + tail
+                tail = (filler if isinstance(filler, str) else filler[i]) + tail
             elif self.cut == "space":
                 gap, tail = _closed(gap, tail)
             elif self.cut == "block":
@@ -114,7 +120,12 @@ def segment(text: str, spec: Spec, *, regions: Sequence[Region] = ()) -> Segment
 
 
 def _cut(spec: Spec) -> Cut:
-    return _CUTS.get(spec, "exact") if isinstance(spec, str) else "exact"
+    return cut_of(spec) if isinstance(spec, str) else "exact"
+
+
+def cut_of(kind: str) -> Cut:
+    """Return what a deletion of a segment of this kind takes along."""
+    return _CUTS.get(kind, "exact")
 
 
 def _pieces(text: str, spec: Spec, area: Region) -> list[Segment]:
@@ -125,12 +136,7 @@ def _pieces(text: str, spec: Spec, area: Region) -> list[Segment]:
             raise AttributionError("segments='message' needs a list of chat messages as the prompt")
         return [_segment(text, (area.start, area.end), "message", area.role)] if inside.strip() else []
     if isinstance(spec, str):
-        if spec not in SEGMENTERS:
-            known = ", ".join([*SEGMENTERS, "token", "message", "variable"])
-            raise AttributionError(
-                f"segments={spec!r} is unknown; choose one of {known}, or give spans, a pattern or a function"
-            )
-        found: Iterable[Any] = SEGMENTERS[spec](inside)
+        found: Iterable[Any] = segmenter(spec)(inside)
         kind = spec
     elif isinstance(spec, re.Pattern):
         found, kind = (m.span() for m in spec.finditer(inside) if m.end() > m.start()), "regex"
@@ -139,6 +145,21 @@ def _pieces(text: str, spec: Spec, area: Region) -> list[Segment]:
     else:
         raise AttributionError(f"segments={spec!r} is not a name, a pattern, a function, variables or spans")
     return [_segment(text, piece, kind, area.role, area.start) for piece in found]
+
+
+def segmenter(name: str) -> Segmenter:
+    """Return a segmenter by name, ours or of another package (entry point group `llm_trace.segmenters`).
+
+    Raises:
+        AttributionError: unknown, or of a package that cannot be imported.
+    """
+    known = hub.names(hub.SEGMENTERS, SEGMENTERS)
+    if name not in known:
+        raise AttributionError(
+            f"segments={name!r} is unknown; choose one of {', '.join([*known, 'token', 'message', 'variable'])}, "
+            "or give spans, a pattern or a function"
+        )
+    return hub.find(hub.SEGMENTERS, name, SEGMENTERS, "segmenter")  # type: ignore[no-any-return]
 
 
 def _segment(text: str, piece: Any, kind: str, name: str | None, offset: int = 0) -> Segment:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from llm_trace.attribution.methods import Scores, described
-from llm_trace.attribution.sampling import t_quantile
+from llm_trace.attribution.sampling import t_quantile, tested
 from llm_trace.attribution.value import BudgetError, Value, expect, room, totals
 
 if TYPE_CHECKING:
@@ -37,7 +37,8 @@ def lime(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) -> Sc
     weights = np.sqrt(np.exp(-((distance / _KERNEL_WIDTH) ** 2)))
     total = totals(values)
     by_token, error = _ridge(masks.astype(float), values.reshape(k, -1), weights, 1.0)
-    half = t_quantile(confidence, max(1, k - n - 1)) * error
+    freedom = max(1, k - n - 1)
+    half = t_quantile(confidence, freedom) * error
     middle = by_token.sum(axis=1)
     return Scores(
         middle,
@@ -47,6 +48,7 @@ def lime(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) -> Sc
         "the sampling error of each ridge coefficient around its value for all masks, one at a time; sandwich variance",
         "budget",
         full=float(total[0]),
+        p_values=tested(middle, error, freedom),
     )
 
 
@@ -93,7 +95,8 @@ def context_cite(value: Value, n: int, *, confidence: float = 0.95, seed: int = 
         strict=True,
     )
     middle = (means[0] + means[1]) / 2
-    wide = t_quantile(confidence, k // 2 - 2) * np.sqrt(variances[0] + variances[1]) / 2
+    error = np.sqrt(variances[0] + variances[1]) / 2
+    wide = t_quantile(confidence, k // 2 - 2) * error
     return Scores(
         found,
         None,
@@ -102,6 +105,7 @@ def context_cite(value: Value, n: int, *, confidence: float = 0.95, seed: int = 
         "the sampling error of each linear effect at keep rate one half, one at a time; sample splitting",
         "budget",
         full=float(totals(values)[0]),
+        p_values=tested(middle, error, k // 2 - 2),
     )
 
 

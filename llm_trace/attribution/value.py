@@ -100,6 +100,10 @@ class Metered:
                 limits.append(int((limit - spent) / max(spent / done, 1e-9)))
         return max(0, min(limits)) if limits else None
 
+    def seen(self, masks: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Return which masks (k, n) have been evaluated, (k,)."""
+        return np.array([np.packbits(mask).tobytes() in self._known for mask in masks], dtype=bool)
+
     def __call__(self, masks: NDArray[np.bool_]) -> NDArray[np.float64]:
         keys = [np.packbits(mask).tobytes() for mask in masks]
         first = {key: i for i, key in reversed(list(enumerate(keys))) if key not in self._known}

@@ -35,7 +35,7 @@ def _print(found: dict[str, Any]) -> None:
     for problem in found["problems"]:
         out.print(plain("✗ ", "red").append(plain(problem)))
     if not found["problems"]:
-        out.print(plain("✓ nothing is lost", "green"))
+        out.print(plain("✓ nothing is known to be lost", "green"))
 
 
 def _shown(name: str, value: Any) -> str:

@@ -1,8 +1,12 @@
 """What `llm-trace doctor` finds. Nothing here changes the store or the spool."""
 
+import contextlib
+import json
 import os
 import platform
 import shutil
+from collections import Counter
+from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -32,8 +36,9 @@ def examine(path: str) -> dict[str, Any]:
     """Return what is known of store, spool, environment and installation, with remarks and problems in words."""
     place = absolute(path)
     problems: list[str] = []
-    store, lost = _store(place, problems)
-    spool = _spool(place, lost, problems)
+    store, read = _store(place, problems)
+    spool = _spool(place, read, problems)
+    lost = spool["lost"]
     remarks = _remarks(store, spool)
     if lost:
         reasons = ", ".join(f"{count:,} x {reason}" for reason, count in lost.items())
@@ -55,14 +60,24 @@ def _version(distribution: str) -> str | None:
         return None
 
 
-def _store(place: Path, problems: list[str]) -> tuple[dict[str, Any], dict[str, int]]:
-    """Return facts of the DuckDB file, and what writers said they lost."""
+@dataclass
+class Read:
+    """What the store has read of the spool."""
+
+    positions: dict[str, int] = field(default_factory=dict)
+    """Bytes of each file."""
+    lost: Counter[str] = field(default_factory=Counter)
+    """Events that writers said they lost, by reason."""
+
+
+def _store(place: Path, problems: list[str]) -> tuple[dict[str, Any], Read]:
+    """Return facts of the DuckDB file, and how far it has read the spool."""
     from llm_trace.stores.migrations import VERSION
 
     known: dict[str, Any] = {"path": str(place), "exists": place.exists(), "writable": _writable(place)}
     known |= {"schema": None, "known schema": VERSION, "calls": 0, "runs": 0, "interrupted": 0, "bytes": 0}
     if not place.exists():
-        return known, {}
+        return known, Read()
     known["bytes"] = sum(
         p.stat().st_size for p in (place, place.with_name(place.name + ".wal")) if p.exists()
     )
@@ -75,44 +90,58 @@ def _store(place: Path, problems: list[str]) -> tuple[dict[str, Any], dict[str, 
         known |= dict(zip(("schema", "calls", "runs", "interrupted"), row, strict=True))
         lost = store.sql(
             "SELECT coalesce(reason, 'unknown'), sum(count)::BIGINT FROM _lost GROUP BY 1 ORDER BY 1"
-        ).fetchall()
+        )
+        positions = store.sql("SELECT file, position FROM _files")
     except LLMTraceError as exc:
         problems.append(f"the store cannot be read: {exc}")
-        return known, {}
-    return known, {str(reason): int(count) for reason, count in lost if count}
+        return known, Read()
+    return known, Read(
+        {str(file): int(position) for file, position in positions},
+        Counter({str(reason): int(count) for reason, count in lost if count}),
+    )
 
 
 def _writable(place: Path) -> bool:
     return os.access(place if place.exists() else place.parent, os.W_OK) and os.access(place.parent, os.W_OK)
 
 
-def _spool(place: Path, lost: dict[str, int], problems: list[str]) -> dict[str, Any]:
-    """Return facts of the spool folder: files, who writes them, what is not in the store yet."""
+def _spool(place: Path, read: Read, problems: list[str]) -> dict[str, Any]:
+    """Return facts of the spool folder: files, who writes them, what is not in the store yet, what was lost."""
     from llm_trace.stores.files import spool_files
 
     folder = spool_dir(place)
     files = spool_files(folder)
-    pending = sum(file.size for file in files)
+    lost = read.lost.copy()
     try:
-        if place.exists():
-            from llm_trace.stores.catch_up import pending as not_ingested
-            from llm_trace.stores.connection import Database
-
-            pending = not_ingested(Database(place, folder, 5.0)).bytes
-    except LLMTraceError as exc:
-        problems.append(f"what is pending cannot be told: {exc}")
+        for file in files:
+            lost += _losses(file.path, read.positions.get(file.name, 0))
+    except OSError as exc:
+        problems.append(f"the spool cannot be read: {exc}")
     kept = list((folder / "quarantine").glob("*")) if folder.exists() else []
     return {
         "folder": str(folder),
         "exists": folder.exists(),
         "files": len(files),
         "bytes": sum(file.size for file in files),
-        "pending": pending,
+        "pending": sum(max(0, file.size - read.positions.get(file.name, 0)) for file in files),
         "open writers": [_writer(file.path) for file in files if file.live],
         "quarantined lines": sum(_lines(path) for path in kept),
-        "lost": lost,
+        "lost": dict(lost),
         "free": shutil.disk_usage(_there(folder)).free,
     }
+
+
+def _losses(path: Path, position: int) -> Counter[str]:
+    """Return what a spool file says was lost, after the bytes that the store has read."""
+    found: Counter[str] = Counter()
+    with path.open("rb") as file:
+        file.seek(position)
+        for line in file:
+            if line.startswith(b'{"event":"lost"'):
+                with contextlib.suppress(ValueError, TypeError):
+                    event = json.loads(line)
+                    found[str(event.get("reason"))] += int(event.get("count") or 0)
+    return found
 
 
 def _there(folder: Path) -> Path:
@@ -122,8 +151,6 @@ def _there(folder: Path) -> Path:
 
 def _writer(path: Path) -> dict[str, Any]:
     """Return who writes a spool file, as its first line says."""
-    import json
-
     try:
         with path.open("rb") as file:
             header = json.loads(file.readline(1 << 16))

@@ -3,7 +3,7 @@
 import contextlib
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
 
 import typer
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 NAME = "export"
 EXAMPLE = 'Example: llm-trace export --to jsonl --out calls.jsonl --run "refund-desk v2"'
 
+Format = Literal["parquet", "jsonl", "csv"]
 PAGE = 500
 """Calls in memory at a time."""
 COLUMNS = (
@@ -72,11 +73,10 @@ def command(
         run=run, name=name, kind=kind, model=model, tag=tag, session=session, user=user, status=status,
         since=since, until=until, text=text, where=where,
     )  # fmt: skip
-    if to not in ("parquet", "jsonl", "csv"):
-        raise typer.BadParameter(f"{to!r} is none of parquet, jsonl, csv", param_hint="--to")
+    o.one_of("--to", to, Format)
     if to == "parquet" and (out is None or chosen or limit):
         raise typer.BadParameter(
-            "parquet needs --out, a folder, and takes the whole store: for a part of it use jsonl or csv"
+            "parquet needs --out, a folder, and takes the whole store: else use jsonl or csv"
         )
     with open_store(store) as opened:
         if to == "parquet" and out is not None:

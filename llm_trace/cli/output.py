@@ -14,15 +14,15 @@ import typer
 from llm_trace.cli.words import clean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
     from rich.text import Text
 
 PIPED_WIDTH = 120
-GAP, WIDEST = 2, 24
-"""Blanks between the columns of a table, and the most that a column takes that is neither wide nor whole."""
+GAP, WIDEST, LEAST = 2, 24, 8
+"""Blanks between the columns of a table; the most that a column takes that is neither wide nor whole; a legible width."""
 WHOLE = frozenset(("time", "started", "id", "status", "took", "calls", "version", "hash"))
 """Columns that say nothing when cut."""
 INTERRUPTED = "Query interrupted"
@@ -104,32 +104,41 @@ def table(
 
     A column without any content is left out, unless fixed widths are given.
     """
+    from rich.cells import cell_len
     from rich.table import Table
     from rich.text import Text
 
-    kept = {name: list(cells) for name, cells in columns.items()}
+    kept = {
+        name: [cell if isinstance(cell, Text) else plain(cell) for cell in cells]
+        for name, cells in columns.items()
+    }
     if widths is None:
-        kept = {name: cells for name, cells in kept.items() if any(str(cell) for cell in cells)}
-    made = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="dim", expand=True)
+        kept = {name: cells for name, cells in kept.items() if any(map(len, cells))}
+    made = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="dim")
     numbers, flexible = set(right), set(wide)
     for name in kept:
+        need = max(map(cell_len, (name, *(cell.plain for cell in kept[name]))))
+        if widths is not None and name in flexible:
+            need = PIPED_WIDTH  # tables below each other share their room alike
         made.add_column(
             name,
             justify="right" if name in numbers else "left",
             no_wrap=True,
             overflow="ellipsis",
-            width=None if widths is None or name not in widths else widths[name],
-            min_width=max(map(_width, (name, *kept[name]))) if name in WHOLE else None,
-            max_width=None if name in flexible or name in WHOLE else WIDEST,
+            width=(widths or {}).get(name),
+            min_width=need if name in WHOLE else None,
+            max_width=need if name in flexible or name in WHOLE else min(need, WIDEST),
             ratio=1 if name in flexible else None,
         )
     for row in zip(*kept.values(), strict=True):
-        made.add_row(*(cell if isinstance(cell, Text) else plain(cell) for cell in row))
+        made.add_row(*row)
     return made
 
 
 def print_table(out: "Console", made: "Table") -> None:
-    """Print a table; in a pipe without the blanks that fill its lines."""
+    """Print a table as wide as the console; in a pipe without the blanks that fill its lines."""
+    if all(column.max_width for column in made.columns):
+        _fit(made.columns, out.width)
     if out.is_terminal:
         out.print(made)
         return
@@ -139,8 +148,21 @@ def print_table(out: "Console", made: "Table") -> None:
         out.print(plain(line.rstrip()), soft_wrap=True)
 
 
-def _width(cell: object) -> int:
-    return len(str(cell))
+def _fit(columns: "Sequence[Column]", room: int) -> None:
+    """Set the widths: the wide columns (those with a ratio) share what the others leave, none gets more than it needs."""
+    wide = [column for column in columns if column.ratio is not None]
+    others = [column for column in columns if column.ratio is None]
+    left = room - GAP * (len(columns) - 1) - sum(column.width or column.max_width or 0 for column in others)
+    for column in others:
+        want = column.width or column.max_width or 0
+        column.width = want
+        if left < LEAST * len(wide) and column.min_width is None:  # names give way first
+            column.width = min(want, LEAST)
+            left += want - column.width
+    for i, column in enumerate(sorted(wide, key=lambda column: column.max_width or 0)):
+        column.width = max(1, min(column.max_width or 0, left // (len(wide) - i)))
+        left -= column.width
+        column.ratio = None
 
 
 def status(name: str) -> "Text":

@@ -62,7 +62,7 @@ def _print(found: list[dict[str, Any]]) -> None:
         "name": [r["name"] or "" for r in found],
         "calls": [f"{r['calls']:,}" for r in found],
         "failed": [plain(f"{r['failed']:,}" if r["failed"] else "", "red") for r in found],
-        "took": [words.took(r["end_ns"] - r["start_ns"]) if r["end_ns"] else "open" for r in found],
+        "took": [words.took(r["end_ns"] - r["start_ns"]) if r["end_ns"] else "no end" for r in found],
         "tokens": [words.tokens(r["input_tokens"], r["output_tokens"]) for r in found],
         "cost": [words.cost(r["cost_usd"]) for r in found],
         "config": [words.one_line(r["config"]) if r["config"] else "" for r in found],

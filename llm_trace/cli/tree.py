@@ -1,6 +1,7 @@
 """How a trace and a call look in the terminal."""
 
 import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from llm_trace.cli import words
@@ -23,6 +24,8 @@ TEXT = 4000
 """Characters of a prompt or an answer that are shown without --full."""
 BARS = 6
 """Segments whose scores are listed below the coloured words."""
+FAINT = 0.02
+"""Part of the largest score below which one is not listed."""
 
 
 def print_trace(out: "Console", store: "Store", found: "Found", *, full: bool) -> None:
@@ -39,7 +42,25 @@ def print_trace(out: "Console", store: "Store", found: "Found", *, full: bool) -
     if found.calls > LINES:
         out.print(f"… {found.calls - LINES:,} more calls in this trace", style="dim")
     out.print()
-    print_call(out, call, store.attributions(call.span_id), store.scores(call.span_id), full=full)
+    print_call(out, known_of(store, call), full=full)
+
+
+@dataclass(frozen=True)
+class Known:
+    """All that a store knows of a call."""
+
+    call: "Call"
+    run: str | None
+    """Name of its run."""
+    attributions: "Sequence[Attribution]"
+    scores: "Sequence[Score]"
+
+
+def known_of(store: "Store", call: "Call") -> Known:
+    """Return what the store knows of a call."""
+    row = store.sql("SELECT name FROM runs WHERE id = ?", call.run).fetchone()
+    run = None if row is None else str(row[0])
+    return Known(call, run, store.attributions(call.span_id), store.scores(call.span_id))
 
 
 def trees(rows: "Sequence[Row]", chosen: str) -> list[Any]:
@@ -80,21 +101,19 @@ def _line(row: "Row", *, chosen: bool) -> "Text":
     return text.append(f"  {row.span_id}", style="bold cyan" if chosen else "dim")
 
 
-def print_call(
-    out: "Console",
-    call: "Call",
-    attributions: "Sequence[Attribution]",
-    scores: "Sequence[Score]",
-    *,
-    full: bool,
-) -> None:
+def print_call(out: "Console", known: Known, *, full: bool) -> None:
     """Print one call: what is known of it, prompt and answer, attributions, scores, error."""
     from rich.rule import Rule
 
+    call = known.call
     out.print(Rule(plain(f"{call.name} {call.span_id}", "bold"), align="left", style="dim"))
-    for name, value in facts(call).items():
+    for name, value in facts(known).items():
         out.print(plain(f"{name:<9} ", "dim").append(plain(words.one_line(value, 400))))
-    _print_text(out, "input", _conversation(call.messages_in) or _arguments(call.input), full=full)
+    asked = _conversation(call.messages_in) or _arguments(call.input)
+    if full or not any(
+        attribution.prompt in asked for attribution in known.attributions
+    ):  # else it comes coloured
+        _print_text(out, "input", asked, full=full)
     if call.output is not None or call.messages_out:
         _print_text(
             out,
@@ -112,19 +131,20 @@ def print_call(
                 "red",
             )
         )
-    for attribution in attributions[-3:]:
+    for attribution in known.attributions[-3:]:
         print_attribution(out, attribution)
-    if scores:
+    if known.scores:
         out.print(plain("\nscores", "dim"))
-    for score in scores[-20:]:
+    for score in known.scores[-20:]:
         remark = f"  {score.comment}" if score.comment else ""
         out.print(
             plain(f"  {score.name} = {score.value}").append(clean(f"  {score.source}{remark}"), style="dim")
         )
 
 
-def facts(call: "Call") -> dict[str, str]:
+def facts(known: Known) -> dict[str, str]:
     """Return what is known of a call beside its texts, without what is not known."""
+    call = known.call
     told: dict[str, Any] = {
         "function": f"{call.code.function} ({call.code.file}:{call.code.line})" if call.code else None,
         "model": " · ".join(filter(None, (call.model, call.provider))),
@@ -133,7 +153,7 @@ def facts(call: "Call") -> dict[str, str]:
         if call.first_token_ns is None
         else f"{words.took(call.first_token_ns - call.start_ns)} to the first token",
         "prompt": f"{call.prompt.name} {call.prompt.version}" if call.prompt else None,
-        "run": call.run,
+        "run": " ".join(filter(None, (known.run, call.run))),
         "session": call.session,
         "user": call.user,
         "tags": ", ".join(call.tags),
@@ -203,14 +223,16 @@ def print_attribution(out: "Console", attribution: "Attribution") -> None:
 
 def bars(attribution: "Attribution", most: int = BARS) -> "list[Text]":
     """Return the strongest segments with their score and a bar: the same without colours."""
-    strongest = sorted(range(len(attribution.values)), key=lambda i: -abs(attribution.values[i]))[:most]
-    top = max((abs(attribution.values[i]) for i in strongest), default=0.0) or 1.0
+    scores = [abs(value) for value in attribution.values]
+    top = max(scores, default=0.0) or 1.0
+    strongest = sorted(range(len(scores)), key=lambda i: -scores[i])[:most]
+    strongest = [i for i in strongest if scores[i] >= FAINT * top]
     names = {i: words.one_line(attribution.segments[i].text, 24) for i in strongest}
     wide = max((len(name) for name in names.values()), default=0)
     lines = []
     for i in strongest:
         value = attribution.values[i]
-        bar = "█" * max(1, round(20 * abs(value) / top)) if abs(value) / top >= 0.025 else ""
+        bar = "█" * max(1, round(20 * scores[i] / top))
         line = plain(f"  {names[i]:<{wide}} {value:+7.2f} ")
         lines.append(line.append(bar, style="#0072b2" if value > 0 else "#e69f00"))
     return lines

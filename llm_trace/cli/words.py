@@ -33,11 +33,10 @@ def asked(call: "Call") -> str:
 
 
 def _given(data: object) -> str:
-    if data is None or data == {}:
+    """Return the values of arguments, without their names."""
+    if data is None:
         return ""
-    if isinstance(data, dict) and len(data) == 1:
-        return one_line(next(iter(data.values())))
-    return one_line(data)
+    return " · ".join(map(one_line, data.values())) if isinstance(data, dict) else one_line(data)
 
 
 def answered(call: "Call") -> str:

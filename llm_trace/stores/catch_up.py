@@ -21,7 +21,7 @@ from llm_trace.stores.files import FORMAT, SpoolFile, is_needed, live_writers, n
 from llm_trace.stores.ingest import IngestReport, ingest
 from llm_trace.stores.migrations import VERSION, version
 
-IN_PROCESS_BYTES = 4 << 20
+IN_PROCESS_BYTES = 1 << 20
 _log = logging.getLogger("llm_trace")
 
 
@@ -31,7 +31,7 @@ class Pending:
 
     bytes: int = 0
     stale: bool = False
-    """Whether an ingest has something else to do: a schema to migrate, interrupted calls to mark, files to delete."""
+    """Whether an ingest has something else to do: a schema to migrate, interrupted calls to mark, files to delete, a purge to finish."""
 
     def __bool__(self) -> bool:
         return self.bytes > 0 or self.stale
@@ -47,9 +47,12 @@ def pending(database: Database) -> Pending:
             return Pending(sum(file.size for file in files), stale=True)
         positions = dict(connection.execute("SELECT file, position FROM _files").fetchall())
         opened = connection.execute("SELECT DISTINCT writer FROM _unfinished WHERE state = 'open'").fetchall()
+        to_purge = connection.execute("SELECT file FROM _purge_later").fetchall()
     unread = sum(max(0, file.size - positions.get(file.name, 0)) for file in files)
     gone = {row[0] for row in opened} - live_writers(files)
-    return Pending(unread, stale=bool(gone) or _any_deletable(database.lock_dir, files, positions))
+    purgeable = {row[0] for row in to_purge} - {file.name for file in files if file.live}
+    stale = bool(gone or purgeable) or _any_deletable(database.lock_dir, files, positions)
+    return Pending(unread, stale)
 
 
 def _any_deletable(folder: Path, files: list[SpoolFile], positions: dict[str, int]) -> bool:

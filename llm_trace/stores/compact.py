@@ -7,7 +7,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 from llm_trace.stores.columns import CALLS
-from llm_trace.stores.connection import ROW_GROUP, Database
+from llm_trace.stores.connection import WRITE_OPTIONS, Database
 from llm_trace.stores.migrations import migrate
 
 if TYPE_CHECKING:
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from duckdb import DuckDBPyConnection
 
+COMPACT = "(compact)"
+"""In `_purge_later`, where files wait that hold purged calls: the store itself does."""
 _COLUMNS = ", ".join(CALLS)
 
 # A message stays while a call has it, or a spool file that is still read may name it by its number.
@@ -26,8 +28,8 @@ SELECT id FROM (
 ) WHERE id IS NOT NULL GROUP BY id"""
 
 _COPIES = (
-    f"INSERT INTO calls ({_COLUMNS}) SELECT {_COLUMNS} FROM store.calls ORDER BY start_ns",
-    "INSERT INTO messages SELECT * FROM store.messages WHERE id IN (SELECT id FROM used) ORDER BY id",
+    f"INSERT INTO calls ({_COLUMNS}) SELECT {_COLUMNS} FROM store.calls",
+    "INSERT INTO messages SELECT * FROM store.messages WHERE id IN (SELECT id FROM used)",
     """INSERT INTO attributions (id, span_id, method, config_hash, time_ns, status, error, attribution)
        SELECT id, span_id, method, config_hash, time_ns, status, error, attribution FROM store.attributions""",
     """INSERT INTO scores (id, span_id, name, value, source, comment, time_ns)
@@ -36,8 +38,9 @@ _COPIES = (
        SELECT id, name, config, tags, environment, start_ns, end_ns, replay_of FROM store.runs""",
     *(
         f"INSERT INTO {table} SELECT * FROM store.{table}"
-        for table in ("prompts", "_files", "_numbers", "_unfinished", "_lost", "_purged", "_purge_later")
+        for table in ("prompts", "_files", "_numbers", "_unfinished", "_lost", "_purged")
     ),
+    f"INSERT INTO _purge_later SELECT * FROM store._purge_later WHERE file <> '{COMPACT}'",
 )
 
 
@@ -52,7 +55,7 @@ def compact(database: Database, connection: DuckDBPyConnection) -> int:
     quoted = str(fresh).replace("'", "''")
     with database.alone() as deadline:
         with database.attached(connection, deadline):
-            connection.execute(f"ATTACH '{quoted}' AS fresh (ROW_GROUP_SIZE {ROW_GROUP})")
+            connection.execute(f"ATTACH '{quoted}' AS fresh ({WRITE_OPTIONS})")
             try:
                 gone = _copy(connection)
             finally:

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
     from duckdb import DuckDBPyConnection
 
-ROW_GROUP = 8_192  # DuckDB does not keep it in the file: every ATTACH must say it
+ROW_GROUP = 8_192
+# DuckDB keeps neither in the file, so every ATTACH that writes says them. Version 1.4 reads what newer ones write like this.
+WRITE_OPTIONS = f"ROW_GROUP_SIZE {ROW_GROUP}, STORAGE_VERSION 'v1.4.0'"
 
 
 class Database:
@@ -89,7 +91,18 @@ def connect(**config: Any) -> DuckDBPyConnection:
         "temp_directory": str(Path(tempfile.gettempdir()) / f"llm_trace-{os.getpid()}.spill"),
         **config,
     }
-    return duckdb.connect(":memory:", config=settings)
+    connection = duckdb.connect(":memory:", config=settings)
+    quiet(connection)
+    with contextlib.suppress(duckdb.CatalogException):  # DuckDB 1 has no such setting
+        connection.execute(
+            "SET write_buffer_row_group_count = 1"
+        )  # write a row group when it is full, not five at a time
+    return connection
+
+
+def quiet(connection: DuckDBPyConnection) -> None:
+    """Keep DuckDB from drawing a progress bar on the user's terminal; each cursor has the setting for itself."""
+    connection.execute("SET enable_progress_bar = false")
 
 
 def _duckdb_error() -> type[Exception]:
@@ -100,7 +113,7 @@ def _duckdb_error() -> type[Exception]:
 
 def _attach(connection: DuckDBPyConnection, path: Path, deadline: Deadline, *, read_only: bool) -> None:
     quoted = str(path).replace("'", "''")
-    options = "READ_ONLY" if read_only else f"ROW_GROUP_SIZE {ROW_GROUP}"
+    options = "READ_ONLY" if read_only else WRITE_OPTIONS
     while True:
         try:
             connection.execute(f"ATTACH '{quoted}' AS store ({options})")

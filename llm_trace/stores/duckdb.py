@@ -244,5 +244,17 @@ def _calls(connection: DuckDBPyConnection, query: str, values: Sequence[Any]) ->
             [sorted(ids)],
         )
         bodies = {row["id"]: rows.body(row) for row in picked}
+    commits = _commits(connection, {row["run"] for row in found if row["run"] is not None})
     known = rows.Bodies(bodies)
-    return [rows.call(row, known) for row in found]
+    return [
+        rows.call(row | {"code_commit": row["code_commit"] or commits.get(row["run"])}, known)
+        for row in found
+    ]
+
+
+def _commits(connection: DuckDBPyConnection, runs: set[str]) -> dict[str | None, str | None]:
+    """Return the git commit that each run was made from."""
+    if not runs:
+        return {}
+    query = "SELECT id, environment ->> '$.git_commit' FROM runs WHERE id IN (SELECT unnest(?))"
+    return dict(connection.execute(query, [sorted(runs)]).fetchall())

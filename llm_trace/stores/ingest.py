@@ -131,7 +131,7 @@ class _Ingest:
         with self.database.writing(connection):
             connection.execute("BEGIN")
             _mark_interrupted(connection, live_writers(every))
-            progress.forget_missing(every)
+            progress.tidy(every)
             connection.execute("COMMIT")
         self._delete(files, progress)
         finish_purges(self.database, connection)
@@ -157,7 +157,6 @@ def limits(scratch: str) -> dict[str, Any]:
         "memory_limit": MEMORY_LIMIT,
         "threads": min(4, os.cpu_count() or 1),
         "temp_directory": scratch,
-        "write_buffer_row_group_count": 1,  # write each row group when it is full, not five at a time
     }
 
 

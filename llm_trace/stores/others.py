@@ -30,7 +30,7 @@ _STEPS: dict[str, tuple[str, ...]] = {
     "prompt": (
         """CREATE OR REPLACE TEMP TABLE merged AS
            SELECT name, version, arg_min(template, time_ns) AS template, min(time_ns) AS time_ns
-           FROM (SELECT name, version, template, time_ns FROM stage WHERE event = 'prompt'
+           FROM (SELECT name, version, template, coalesce(time_ns, 0) AS time_ns FROM stage WHERE event = 'prompt'
                  UNION ALL SELECT name, version, template, first_ns FROM prompts
                  WHERE (name, version) IN (SELECT (name, version) FROM stage WHERE event = 'prompt')) GROUP BY name, version""",
         "DELETE FROM prompts WHERE (name, version) IN (SELECT (name, version) FROM merged)",

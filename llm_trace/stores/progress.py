@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
     from pathlib import Path
 
     from duckdb import DuckDBPyConnection
@@ -62,8 +62,12 @@ class Progress:
         self.bytes += part.bytes
         return [piece.file for piece in part.pieces if piece.done]
 
-    def forget_missing(self, files: Iterable[SpoolFile]) -> None:
-        """Drop the rows of files that are no longer in the spool, save those that count quarantined lines."""
+    def tidy(self, files: Sequence[SpoolFile]) -> None:
+        """Forget the message numbers of files read to their end, and all about those that are gone, save quarantined lines."""
+        unread = [f.name for f in files if f.live or self.position(f) < f.size]
+        self._connection.execute(
+            "DELETE FROM _numbers WHERE file NOT IN (SELECT unnest(?::TEXT[]))", [unread]
+        )
         present = {file.name for file in files}
         for name in [n for n, row in self._rows.items() if n not in present and not row.bad_lines]:
             self._connection.execute("DELETE FROM _files WHERE file = ?", [name])

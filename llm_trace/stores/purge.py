@@ -10,14 +10,14 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llm_trace.errors import ConfigurationError, StoreNotFoundError
 from llm_trace.spool.paths import spool_dir
-from llm_trace.stores.compact import compact
+from llm_trace.stores.compact import COMPACT, compact
 from llm_trace.stores.connection import Database, connect
 from llm_trace.stores.files import spool_files
 from llm_trace.stores.filters import nanoseconds
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 _ROUNDS = 5
+_RUNS = "DELETE FROM runs WHERE id = ? OR name = ?"
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,8 @@ def purge(
         before = store.stat().st_size
         report = PurgeReport(bytes_before=before, bytes_after=before)
         if condition:
-            report = _remove(database, report, condition, values, named=older_than is None, run=run)
+            named = any(given is not None for given in (user, run, id))
+            report = _remove(database, report, _What(condition, values, named, run, user))
         for _ in range(_ROUNDS if max_bytes is not None else 0):
             if (
                 max_bytes is None
@@ -97,7 +99,7 @@ def purge(
                 or not (cut := _cut(database, report.bytes_after, max_bytes))
             ):
                 break
-            report = _remove(database, report, "start_ns <= ?", [cut], named=False)
+            report = _remove(database, report, _What("start_ns <= ?", [cut]))
     return report
 
 
@@ -140,39 +142,36 @@ def _cut(database: Database, size: int, limit: int) -> int | None:
     return None if found is None else int(found[0])
 
 
-def _remove(
-    database: Database,
-    so_far: PurgeReport,
-    condition: str,
-    values: list[Any],
-    *,
-    named: bool,
-    run: str | None = None,
-) -> PurgeReport:
-    """Remove calls from store and spool; `named` ones are kept out if something about them comes later."""
+@dataclass(frozen=True)
+class _What:
+    """Which calls go, and what else goes with them."""
+
+    condition: str
+    values: list[Any]
+    named: bool = False
+    """They go for what they are, not for age or room: what comes later about them is kept out."""
+    run: str | None = None
+    user: str | None = None
+
+
+def _remove(database: Database, so_far: PurgeReport, what: _What) -> PurgeReport:
     folder = database.lock_dir
     with (
         tempfile.TemporaryDirectory(prefix="work-", dir=folder, ignore_cleanup_errors=True) as scratch,
         connect(**limits(scratch)) as connection,
     ):
         with database.writing(connection):
-            connection.execute(
-                f"CREATE TEMP TABLE victims AS SELECT span_id, status FROM calls WHERE {condition}", values
-            )
-            spans = {str(row[0]) for row in connection.execute("SELECT span_id FROM victims").fetchall()}
-            runs = _delete_runs(connection, run)
-            if not spans and not runs:
-                return so_far
-            _remember(connection, named=named)
-            connection.execute("DELETE FROM calls WHERE span_id IN (SELECT span_id FROM victims)")
-            counts = [
-                _count(connection, f"DELETE FROM {table} WHERE span_id IN (SELECT span_id FROM victims)")
-                for table in ("scores", "attributions", "_unfinished")
-            ]
-            lines = scrub_quarantine(connection, folder, spans)
+            connection.execute("BEGIN")
+            spans = _choose(connection, what)
+            runs = 0 if what.run is None else _count(connection, _RUNS, what.run, what.run)
+            lines = scrub_quarantine(connection, folder, spans, what.user)
+            counts = _delete(connection, what) if spans else [0, 0, 0]
             pending = files_with(folder, spans)
-            for name in pending:
+            for name in (*pending, COMPACT):
                 connection.execute("INSERT INTO _purge_later VALUES (?)", [name])
+            connection.execute("COMMIT" if spans or runs or lines else "ROLLBACK")
+        if not spans and not runs:
+            return replace(so_far, spool_lines=so_far.spool_lines + lines)
         lines += scrub_complete(folder, spans)
         messages = compact(database, connection)
     return PurgeReport(
@@ -188,14 +187,21 @@ def _remove(
     )
 
 
-def _delete_runs(connection: DuckDBPyConnection, run: str | None) -> int:
-    return 0 if run is None else _count(connection, "DELETE FROM runs WHERE id = ? OR name = ?", run, run)
+def _choose(connection: DuckDBPyConnection, what: _What) -> set[str]:
+    """Make the table `victims`; return their ids."""
+    chosen = f"CREATE TEMP TABLE victims AS SELECT span_id, status FROM calls WHERE {what.condition}"
+    connection.execute(chosen, what.values)
+    return {str(row[0]) for row in connection.execute("SELECT span_id FROM victims").fetchall()}
 
 
-def _remember(connection: DuckDBPyConnection, *, named: bool) -> None:
-    """Keep the ids of calls about which more may come: an end, a score, an attribution."""
-    some = "true" if named else "status IN ('open', 'interrupted')"
+def _delete(connection: DuckDBPyConnection, what: _What) -> list[int]:
+    """Delete the victims; return how many scores and attributions they had. Their ids are kept where more may come about them."""
+    some = "true" if what.named else "status IN ('open', 'interrupted')"
     connection.execute(f"INSERT INTO _purged SELECT span_id, ? FROM victims WHERE {some}", [time.time_ns()])
+    tables = ("scores", "attributions", "_unfinished", "calls")
+    return [
+        _count(connection, f"DELETE FROM {t} WHERE span_id IN (SELECT span_id FROM victims)") for t in tables
+    ]
 
 
 def _count(connection: DuckDBPyConnection, query: str, *values: Any) -> int:

@@ -76,7 +76,8 @@ class Result:
     def arrow(self) -> Any:
         """Return all rows as a pyarrow Table."""
         try:
-            table = self._open().sql(f"SELECT * FROM {_TABLE}").to_arrow_table()
+            cursor = self._open()  # named, or DuckDB 1.4 closes it under the relation
+            table = cursor.sql(f"SELECT * FROM {_TABLE}").to_arrow_table()
         except ImportError as exc:
             raise MissingExtraError("pyarrow is not installed: pip install 'llm-trace[dataframe]'") from exc
         return table.rename_columns(list(self.columns))

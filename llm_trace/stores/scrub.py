@@ -6,11 +6,13 @@ Spool files that are complete but still needed by an exporter keep their length:
 
 from __future__ import annotations
 
+import re
+import time
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from llm_trace.stores.compact import compact
+from llm_trace.stores.compact import COMPACT, compact
 from llm_trace.stores.files import spool_files
 
 if TYPE_CHECKING:
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
     from llm_trace.stores.connection import Database
 
+_REMEMBERED_NS = 7 * 24 * 3600 * 10**9
+_SPAN_ID = re.compile(rb"(?<![0-9a-f])[0-9a-f]{16}(?![0-9a-f])")
 _NOTHING: dict[str, Any] = {"event": "lost", "count": 0, "reason": "purged"}
 
 
@@ -32,18 +36,21 @@ def files_with(folder: Path, spans: set[str]) -> list[str]:
 
 
 def finish_purges(database: Database, connection: DuckDBPyConnection) -> None:
-    """Remove what earlier purges had to leave to writers that have gone since; the caller holds `ingest.lock`."""
+    """Remove what earlier purges had to leave: to writers that have gone since, or because they were killed.
+
+    The caller holds `ingest.lock`.
+    """
     with database.writing(connection):
         waiting = {str(row[0]) for row in connection.execute("SELECT file FROM _purge_later").fetchall()}
         if not waiting:
+            connection.execute("DELETE FROM _purged WHERE time_ns < ?", [time.time_ns() - _REMEMBERED_NS])
             return
         live = {file.name for file in spool_files(database.lock_dir) if file.live}
-        for name in waiting - live:
+        for name in waiting - live - {COMPACT}:
             connection.execute("DELETE FROM _purge_later WHERE file = ?", [name])
         spans = {str(row[0]) for row in connection.execute("SELECT span_id FROM _purged").fetchall()}
     if waiting - live:
         scrub_complete(database.lock_dir, spans)
-    if not waiting & live:
         compact(database, connection)
 
 
@@ -77,13 +84,13 @@ def _blank(line: bytes, kept: set[int]) -> bytes:
     return (said.ljust(room) if len(said) <= room else b" " * room) + line[-1:]
 
 
-def scrub_quarantine(connection: DuckDBPyConnection, folder: Path, spans: set[str]) -> int:
-    """Remove quarantined lines that name one of these calls; return how many."""
+def scrub_quarantine(connection: DuckDBPyConnection, folder: Path, spans: set[str], user: str | None) -> int:
+    """Remove quarantined lines that name one of these calls, or the user; return how many."""
     removed = 0
-    marks = [span.encode() for span in spans]
+    name = None if user is None else orjson.dumps(user)
     for path in sorted((folder / "quarantine").glob("*.jsonl")):
         lines = list(_lines(path))
-        left = [line for line in lines if not _names_any(line, marks)]
+        left = [line for line in lines if not _names(line, spans, name)]
         if len(left) < len(lines):
             removed += len(lines) - len(left)
             path.write_bytes(b"".join(left))
@@ -93,8 +100,9 @@ def scrub_quarantine(connection: DuckDBPyConnection, folder: Path, spans: set[st
     return removed
 
 
-def _names_any(line: bytes, marks: list[bytes]) -> bool:
-    return any(mark in line for mark in marks)
+def _names(line: bytes, spans: set[str], user: bytes | None) -> bool:
+    found = (match.decode() for match in _SPAN_ID.findall(line))
+    return (user is not None and user in line) or not spans.isdisjoint(found)
 
 
 def _lines(path: Path) -> Iterator[bytes]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from llm_trace.errors import StoreError
 from llm_trace.stores.columns import ENDS, KINDS, STAGE
+from llm_trace.stores.connection import quiet
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -88,6 +89,7 @@ class Staging:
 
     def __init__(self, connection: DuckDBPyConnection) -> None:
         self._connection = connection.cursor()
+        quiet(self._connection)
         self._slot = 0
         self._execute(_ATTACH)
         for slot in (0, 1):
@@ -116,7 +118,7 @@ class Staging:
     def _read(self, part: Slice) -> None:
         columns = ", ".join(f"'{name}': '{kind}'" for name, kind in STAGE.items())
         # DuckDB reads in buffers of twice maximum_object_size, one per thread: small ones keep memory low and both cores busy.
-        longest = max(part.longest + 16, 1 << 21)
+        longest = max(part.longest + 16, min(part.bytes, 1 << 21))
         self._execute(
             f"""INSERT INTO stage SELECT * FROM read_json(?, format = 'newline_delimited',
                 ignore_errors = true, maximum_object_size = {longest}, columns = {{{columns}}})""",

@@ -35,7 +35,7 @@ CREATE TABLE messages (
 OTHERS = (
     """CREATE TABLE attributions (
         id TEXT, span_id TEXT, method TEXT, config_hash TEXT, time_ns BIGINT, status TEXT, error TEXT,
-        verdict TEXT AS (attribution ->> '$.verdict'), attribution JSON
+        verdict TEXT AS (CAST(attribution AS TEXT) ->> '$.verdict'), attribution JSON
     )""",
     """CREATE TABLE scores (
         id TEXT, span_id TEXT, name TEXT, value JSON, source TEXT, comment TEXT, time_ns BIGINT,

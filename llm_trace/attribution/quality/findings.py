@@ -1,17 +1,18 @@
-"""Whether scores are evidence: completeness, segments that stand in for each other, dependence on the baseline, proxies."""
+"""The cheap checks behind every verdict: completeness, segments that stand in for each other, dependence on the baseline, chance."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from llm_trace.attribution.statistics import benjamini_hochberg
 from llm_trace.attribution.value import Value, room, totals
 from llm_trace.errors import AttributionError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -25,6 +26,10 @@ _LARGEST_GROUP = 4
 _MOST_GROUPS = 3
 CHECKED = 5
 """Segments evaluated with a second baseline."""
+
+
+_CHANCE = 0.85
+"""A model knows nothing of a response whose log-probability is below this part of that of drawing tokens blindly."""
 
 
 @dataclass
@@ -62,15 +67,65 @@ def evidence(
     found: Findings,
     low: NDArray[np.float64] | None = None,
     high: NDArray[np.float64] | None = None,
+    p_values: NDArray[np.float64] | None = None,
+    confidence: float = 0.95,
 ) -> None:
-    """Say so when no segment made a difference, or when noise wins: the bounds of every score include zero."""
-    if low is not None and high is not None and not ((low > 0) | (high < 0)).any():
+    """Say so when no segment made a difference, or when noise wins.
+
+    Among many segments some bounds exclude zero by chance. So where a method tests, the strongest segment must stand out after the
+    correction for the number of tests; where it only has bounds, one of them must exclude zero.
+    """
+    if p_values is not None:
+        if benjamini_hochberg(p_values)[int(np.argmax(np.abs(scores)))] > 1 - confidence:
+            found.suspect(
+                "insufficient_evidence",
+                "the strongest score does not stand out from the sampling noise of all: raise the budget",
+            )
+            return
+    elif low is not None and high is not None and not ((low > 0) | (high < 0)).any():
         found.suspect("insufficient_evidence", "the bounds of every score include zero: raise the budget")
         return
     strongest = float(np.abs(scores).max())
     if strongest < NOISE:
         found.suspect(
             "insufficient_evidence", f"no segment moves the response by more than {strongest:.2g} nats"
+        )
+
+
+def unlikely(full: float, tokens: int, vocabulary: int, found: Findings) -> None:
+    """Say so when the model finds the response no more likely than tokens drawn blindly: there is nothing that the prompt did.
+
+    Args:
+        full: log-probability of the target after the whole prompt.
+        tokens: of the target.
+        vocabulary: number of tokens that the model knows.
+        found: where the finding goes.
+    """
+    blind = tokens * float(np.log(max(vocabulary, 2)))
+    if -full > _CHANCE * blind:
+        found.suspect(
+            "insufficient_evidence",
+            f"the model does not expect this response ({full:.1f} nats, {-blind:.1f} for tokens drawn blindly)",
+        )
+
+
+def hidden(scores: NDArray[np.float64], second: Mapping[str, Any], found: Findings) -> None:
+    """Say so when a second method proves effects that leave-one-out does not show and no group explains."""
+    low, values = second.get("low"), second.get("values", [])
+    if low is None or not values:
+        return
+    least = max(MATERIAL, _SHARE * max(map(abs, values)))
+    known = {i for group in found.groups for i in group}
+    missed = [
+        i
+        for i, x in enumerate(values)
+        if x > least and low[i] > 0 and abs(scores[i]) < least / 2 and i not in known
+    ]
+    if missed:
+        found.faithfulness["hidden"] = missed
+        found.suspect(
+            "redundant",
+            f"{len(missed)} segments matter when others are gone ({second['method']}), though each alone can be left out",
         )
 
 

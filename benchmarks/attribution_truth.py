@@ -1,0 +1,131 @@
+"""Does attribution find what is true, and how often does the verdict say `ok` where the truth says no?
+
+    python benchmarks/attribution_truth.py [--cases 100] [--letters 729]
+
+Truth is known by construction: planted words of the embedded model (`llm_trace.demo.world`), the same prompts on the same architecture with
+random weights (no word made it answer), and exact Shapley values of gpt-nano-sort by enumeration (../shared/data). All with the defaults.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from llm_trace.attribution.api import attribute
+from llm_trace.demo.model import load_model
+from llm_trace.demo.world import Case, Kind, cases
+from llm_trace.record import Attribution
+
+SHARED = Path(__file__).resolve().parents[1].parent / "shared" / "data" / "models"
+KINDS: tuple[Kind, ...] = ("single", "conjunction", "distractors", "redundant")
+
+
+def spans(found: Attribution, indices: Any) -> set[tuple[int, int]]:
+    return {(found.segments[i].start, found.segments[i].end) for i in indices}
+
+
+def right(found: Attribution, case: Case) -> bool:
+    """Whether the planted words have the first ranks, or are the redundant group."""
+    if case.kind == "redundant":
+        return any(spans(found, group) == set(case.spans) for group in found.groups)
+    order = np.argsort(-np.array(found.values))[: len(case.spans)]
+    return spans(found, order) == set(case.spans)
+
+
+def planted(model: Any, tokenizer: Any, kind: Kind, count: int, **settings: Any) -> dict[str, Any]:
+    """Return how often the planted words were found, and the verdicts."""
+    verdicts: Counter[str] = Counter()
+    hits = wrong_ok = top = 0
+    for case in cases(kind, count, 0):
+        found = attribute(case.prompt, case.answer, model=model, tokenizer=tokenizer, **settings)
+        hit = right(found, case)
+        hits += hit
+        top += spans(found, [int(np.argmax(found.values))]) <= set(case.spans)
+        verdicts[found.verdict] += 1
+        wrong_ok += found.verdict == "ok" and not hit
+    return {
+        "found": hits,
+        "first_is_planted": top,
+        "of": count,
+        "verdicts": dict(verdicts),
+        "ok_but_wrong": wrong_ok,
+    }
+
+
+def randomised(model: Any, seed: int) -> Any:
+    """Return a model of the same shape that has learnt nothing."""
+    torch.manual_seed(seed)
+    return type(model)(model.config).eval()
+
+
+def letters(count: int, budget: int | None, method: str) -> dict[str, Any]:
+    """Return how often bounds hold the exact values of gpt-nano-sort, and how often an `ok` names a wrong first letter."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
+
+    raw = Tokenizer(models.WordLevel({"A": 0, "B": 1, "C": 2}, unk_token="?"))
+    raw.pre_tokenizer = pre_tokenizers.Split("", "isolated")
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=raw)
+    model = AutoModelForCausalLM.from_pretrained(SHARED / "gpt-nano-sort").eval()
+    words = ["".join(w) for w in itertools.product("ABC", repeat=6)]
+    chosen = np.random.default_rng(0).permutation(len(words))[:count]
+    held, widths, wrong_ok, oks = [], [], 0, 0
+    for word in (words[i] for i in chosen):
+        asked = {"model": model, "tokenizer": tokenizer, "segments": "token", "baseline": "B"}
+        said = "".join(sorted(word))
+        exact = np.array(attribute(word, said, method="shapley", **asked).values)
+        found = attribute(word, said, method=method, budget=budget, **asked)
+        scores = np.array(found.values)
+        if found.low is not None and found.high is not None:
+            low, high = np.array(found.low), np.array(found.high)
+            held.append(((low - 1e-6 <= exact) & (exact <= high + 1e-6)).mean())
+            widths.append((high - low).mean())
+        oks += found.verdict == "ok"
+        off = exact.max() - exact[int(np.argmax(scores))] > 0.25 * np.abs(exact).max()
+        wrong_ok += found.verdict == "ok" and bool(off)
+    return {
+        "coverage": float(np.mean(held)) if held else None,
+        "width": float(np.mean(widths)) if widths else None,
+        "ok": oks,
+        "ok_but_wrong": wrong_ok,
+        "of": count,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--cases", type=int, default=100)
+    parser.add_argument("--letters", type=int, default=729)
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    model, tokenizer = load_model()
+    for kind in KINDS:
+        print(json.dumps({"embedded": kind, **planted(model, tokenizer, kind, given.cases)}), flush=True)
+    for method, budget in itertools.product(("leverage_shap", "context_cite", "lime"), (200, 400)):
+        for kind in KINDS[:2]:
+            told = planted(model, tokenizer, kind, given.cases // 2, method=method, budget=budget)
+            print(json.dumps({"embedded": kind, "method": method, "budget": budget, **told}), flush=True)
+    for kind in KINDS:
+        blank = randomised(model, seed=1)
+        print(
+            json.dumps({"random weights": kind, **planted(blank, tokenizer, kind, given.cases)}), flush=True
+        )
+    if not (SHARED / "gpt-nano-sort").exists():
+        print("gpt-nano-sort is not here: skipped")
+        return
+    for method, budget in itertools.product(("permutation", "leverage_shap", "kernel_shap"), (44, 54)):
+        told = letters(given.letters, budget, method)
+        print(json.dumps({"gpt-nano-sort": method, "budget": budget, **told}), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""Everything that is installed to explain answers with, as `llm-trace methods` lists it."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from llm_trace.attribution import hub, methods
+from llm_trace.attribution.quality import measuring
+from llm_trace.attribution.splitters import SEGMENTERS
+from llm_trace.errors import AttributionError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+BASELINES: dict[str, str] = {
+    "delete": "nothing: the segment and one adjoining space are taken away",
+    "mask": "as many neutral tokens as the segment had: the mask token, '_' or the unknown token",
+    "mean": "the mean embedding; gradient methods",
+    "zero": "the zero embedding; gradient methods, for comparison with others only",
+}
+"""Those that `attribute` knows itself; any other text stands for itself."""
+_SEGMENTS = {
+    "token": "the model's own tokens",
+    "message": "the messages of a chat",
+    "variable": "the variables of a `Prompt`",
+    "hierarchy": "messages or paragraphs, sentences and words: what matters is taken apart",
+}
+
+
+def catalogue() -> list[dict[str, Any]]:
+    """Return the methods, segmenters, baselines and quality measures; each has kind, name, source and package, methods access and cost."""
+    return [
+        *(_method(name) for name in ["auto", *methods.names()]),
+        *_plain("segmenter", hub.SEGMENTERS, {**SEGMENTERS, **_SEGMENTS}),
+        *_plain("baseline", hub.BASELINES, BASELINES),
+        *_plain("quality", hub.QUALITY, measuring.BUILTIN),
+    ]
+
+
+def _method(name: str) -> dict[str, Any]:
+    """Return what is known of a method; one that cannot be imported says why."""
+    entry = {"kind": "method", "name": name}
+    try:
+        known = methods.info(name)
+    except AttributionError as exc:
+        return entry | {"access": "?", "cost": "?", "source": str(exc), "package": "?"}
+    return entry | {
+        "access": known.access,
+        "cost": known.cost,
+        "source": known.source,
+        "package": known.package,
+    }
+
+
+def _plain(kind: str, group: str, builtin: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [
+        {
+            "kind": kind,
+            "name": name,
+            "source": _words(group, name, builtin),
+            "package": hub.package(group, name, builtin),
+        }
+        for name in hub.names(group, builtin)
+    ]
+
+
+def _words(group: str, name: str, builtin: Mapping[str, Any]) -> str:
+    """Return the first line of what the plug-in says of itself."""
+    known = builtin.get(name)
+    if isinstance(known, str) and not re.fullmatch(r"[\w.]+:\w+", known):
+        return known
+    try:
+        found = hub.find(group, name, builtin, "plug-in")
+    except AttributionError as exc:
+        return str(exc)
+    return str(getattr(found, "__doc__", None) or "").strip().partition("\n")[0]

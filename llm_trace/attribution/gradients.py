@@ -1,0 +1,123 @@
+"""Gradient methods: saliency, input x gradient, Integrated Gradients. One backward pass serves the whole target."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from llm_trace.attribution.embeddings import (
+    Ground,
+    baseline_of,
+    gradient,
+    ground,
+    integrals,
+    several,
+    source_of,
+    values_of,
+)
+from llm_trace.attribution.methods import Scores, described
+from llm_trace.attribution.pricing import priced, tokens_of
+from llm_trace.attribution.value import room
+
+if TYPE_CHECKING:
+    import torch
+
+    from llm_trace.attribution.value import Value
+
+STEPS, MOST_STEPS = 32, 256
+"""Points on the path of Integrated Gradients; doubled until the completeness gap is small."""
+_GAP = 0.01
+"""Part of full - empty that the gap may be before the steps are doubled."""
+_TINY = 1e-3
+
+
+@priced(lambda source: (1, 2 * tokens_of(source)))
+@described("saliency", access="gradients", cost="1 forward, 1 backward", source="Simonyan et al. 2014")
+def saliency(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) -> Scores:  # noqa: ARG001  exact
+    """Return the length (L2) of the gradient by each token's embedding, summed over a segment's tokens: how sensitive, without a sign.
+
+    The unit is nats per unit of embedding; the scores do not add up to anything.
+    """
+    at = ground(source_of(value, 1, "saliency"))
+    values, found = gradient(at, at.inputs[None])
+    scores = at.per_segment(found[0].norm(dim=-1).cpu())
+    return Scores(
+        scores, full=float(values[0]), unit="gradient", baseline="none (local gradient)", notes=(_UNSIGNED,)
+    )
+
+
+_UNSIGNED = "saliency has no sign: how strongly the target reacts to a small change of the segment"
+
+
+@priced(lambda source: (2, 3 * tokens_of(source)))
+@described(
+    "input_x_gradient", access="gradients", cost="1 forward, 1 backward", source="Shrikumar et al. 2016"
+)
+def input_x_gradient(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) -> Scores:  # noqa: ARG001  exact
+    """Return the gradient times the embedding of each token, summed over a segment's tokens.
+
+    It is the first order of the way to the zero embedding: the completeness gap says how far the model is from that.
+    """
+    at = ground(source_of(value, 1, "input_x_gradient"))
+    values, found = gradient(at, at.inputs[None])
+    scores = at.per_segment((found[0] * at.inputs).sum(-1).cpu())
+    zero, name = baseline_of(at, "zero")
+    return Scores(scores, full=float(values[0]), empty=_emptied(at, zero), baseline=f"{name} (first order)")
+
+
+@priced(lambda source: (STEPS + 2, (2 * STEPS + 2) * tokens_of(source)))
+@described(
+    "integrated_gradients",
+    access="gradients",
+    cost="32 forward and backward (64 to 256 where the completeness gap is large)",
+    source="Sundararajan et al. 2017, equation 3; baseline: the mean embedding",
+)
+def integrated_gradients(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) -> Scores:  # noqa: ARG001  exact
+    """Return the integral of the gradient from a baseline to the prompt, times the change of each token, summed over a segment's tokens.
+
+    The scores sum to full - empty up to the completeness gap. Baselines: `mean` embedding (the default), `mask`, `zero`, or a list of
+    these, averaged. Special and template tokens stand still.
+    """
+    source = source_of(value, 1, "integrated_gradients")
+    at = ground(source)
+    names = several(at.baseline)
+    parts = [_integrated(at, *baseline_of(at, name), room(value)) for name in names]
+    if len(parts) == 1:
+        return parts[0]
+
+    def mean(field: str) -> float:
+        return float(np.mean([getattr(part, field) for part in parts]))
+
+    return Scores(
+        np.mean([part.values for part in parts], axis=0),
+        full=mean("full"),
+        empty=mean("empty"),
+        baseline=f"mean over {len(parts)} of: {'; '.join(str(part.baseline) for part in parts)}",
+        notes=tuple(note for part in parts for note in part.notes),
+    )
+
+
+def _integrated(at: Ground, baseline: torch.Tensor, name: str, left: int | None) -> Scores:
+    """Return Integrated Gradients from one baseline, the steps doubled until the gap is small or the budget is spent."""
+    full, empty = float(values_of(at, at.inputs[None])[0]), _emptied(at, baseline)
+    steps = STEPS if left is None else max(1, min(STEPS, left))
+    spent = steps
+    while True:
+        scores = at.per_segment(integrals(at, baseline, at.owned.all, steps)[0])
+        gap = full - empty - float(scores.sum())
+        spent += 2 * steps
+        small = abs(gap) <= max(_TINY, _GAP * abs(full - empty))
+        if small or 2 * steps > MOST_STEPS or (left is not None and spent > left):
+            break
+        steps *= 2
+    note = f"Integrated Gradients from the {name} in {steps} steps: completeness gap {gap:.2g}"
+    return Scores(scores, full=full, empty=empty, baseline=name, notes=(note,))
+
+
+def _emptied(at: Ground, baseline: torch.Tensor) -> float:
+    """Return the value of the prompt with every segment's tokens at the baseline."""
+    import torch
+
+    gone = torch.from_numpy(at.owned.all[0]).to(at.inputs.device)[:, None]
+    return float(values_of(at, torch.where(gone, baseline, at.inputs)[None])[0])

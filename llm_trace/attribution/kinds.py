@@ -1,0 +1,123 @@
+"""The kinds of models that can be read, and what a response is to each: a continuation, a translation, a label."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+from llm_trace.attribution.tokens import Codec, Response
+from llm_trace.errors import AttributionError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from llm_trace.attribution.batches import Limits
+    from llm_trace.attribution.forward import Forward
+
+Kind = Literal["causal", "seq2seq", "classifier"]
+_OTHERS = (
+    "ForMaskedLM",
+    "ForTokenClassification",
+    "ForQuestionAnswering",
+    "ForMultipleChoice",
+    "ForPreTraining",
+)
+
+
+def kind_of(model: Any) -> Kind:
+    """Return what kind of model it is.
+
+    Raises:
+        AttributionError: not a transformers model, or one that neither continues a text nor answers or classifies it.
+    """
+    config, name = getattr(model, "config", None), type(model).__name__
+    if config is None or not hasattr(model, "get_input_embeddings"):
+        raise AttributionError(f"the model is a {name}; give a transformers model, a path or a name")
+    if name.endswith("ForSequenceClassification"):
+        return "classifier"
+    if getattr(config, "is_encoder_decoder", False):
+        return "seq2seq"
+    if name.endswith(_OTHERS):
+        raise AttributionError(
+            f"{name} is not a causal language model, an encoder-decoder or a sequence classifier: others are not supported"
+        )
+    return "causal"
+
+
+def forward_of(model: Any, spine: Sequence[int], *, limits: Limits | None = None) -> Forward:
+    """Return what evaluates this kind of model."""
+    from llm_trace.attribution.encoders import ClassifierForward, Seq2SeqForward
+    from llm_trace.attribution.forward import CausalForward
+
+    kinds = {"causal": CausalForward, "seq2seq": Seq2SeqForward, "classifier": ClassifierForward}
+    return cast("Forward", kinds[kind_of(model)](model, spine, limits=limits))
+
+
+def response_of(model: Any, codec: Codec, prompt: str, said: str, *, own_special: bool) -> Response:
+    """Return the response as this kind of model gives it.
+
+    Raises:
+        AttributionError: it has no token, or is no label of the classifier.
+    """
+    if kind_of(model) == "classifier":
+        return _label(said.strip(), label_id(model, said.strip()))
+    return codec.response(prompt, said, own_special=own_special)
+
+
+def answer_of(model: Any, codec: Codec, prompt: tuple[int, ...], most: int = 64) -> tuple[str, Response]:
+    """Return the model's own answer, decoded greedily.
+
+    Raises:
+        AttributionError: it says nothing.
+    """
+    from llm_trace.attribution.models import generate
+
+    kind = kind_of(model)
+    if kind == "classifier":
+        best = _said(model, prompt, 1)[0]
+        text = str(model.config.id2label[best])
+        return text, _label(text, best)
+    if kind == "causal":
+        return codec.generated(prompt, generate(model, prompt, most))
+    said = _said(model, prompt, most)
+    if not said:
+        raise AttributionError("the model answers nothing to this prompt: pass the response to explain")
+    return codec.generated((), said)
+
+
+def reproduces(model: Any, prompt: tuple[int, ...], response: Sequence[int]) -> bool:
+    """Whether the model, decoding greedily, would say this response itself."""
+    from llm_trace.attribution.models import follows
+
+    if kind_of(model) == "causal":
+        return follows(model, prompt, response)
+    return _said(model, prompt, len(response)) == list(response)
+
+
+def label_id(model: Any, name: str) -> int:
+    """Return the number of a classifier's label, by its name (in any case) or its number.
+
+    Raises:
+        AttributionError: no such label, or fewer than two.
+    """
+    labels = {int(i): str(label) for i, label in model.config.id2label.items()}
+    if len(labels) < 2:
+        raise AttributionError("the classifier has one output: a regression has no labels to explain")
+    found = [i for i, label in labels.items() if name.casefold() in (label.casefold(), str(i))]
+    if not found:
+        raise AttributionError(
+            f"the response {name!r} is not one of the model's labels: {', '.join(labels.values())}"
+        )
+    return found[0]
+
+
+def _label(text: str, number: int) -> Response:
+    return Response((number,), ((0, len(text)),), (text,))
+
+
+def _said(model: Any, prompt: tuple[int, ...], most: int) -> list[int]:
+    from llm_trace.attribution.encoders import ClassifierForward, Seq2SeqForward
+    from llm_trace.attribution.models import end_ids
+
+    if kind_of(model) == "classifier":
+        return [ClassifierForward(model).answer(prompt)]
+    return Seq2SeqForward(model).answer(prompt, most, end_ids(model))

@@ -1,0 +1,35 @@
+"""Whether scores are evidence.
+
+`findings` holds the cheap checks that make the verdict of every attribution. `fidelity`, `curves` and `sanity` measure an attribution on
+masks it was not made from; `measuring.measure` does so for any finished `Attribution`. Packages add measures by the entry point group
+`llm_trace.quality`: plain callables from a `Study` to a dict of figures.
+"""
+
+from llm_trace.attribution.quality.findings import (
+    CHECKED,
+    Findings,
+    baseline_dependence,
+    completeness,
+    evidence,
+    hidden,
+    redundancy,
+    unlikely,
+)
+from llm_trace.attribution.quality.measuring import judge, measure, measure_now, measured
+from llm_trace.attribution.quality.study import Study
+
+__all__ = [
+    "CHECKED",
+    "Findings",
+    "Study",
+    "baseline_dependence",
+    "completeness",
+    "evidence",
+    "hidden",
+    "judge",
+    "measure",
+    "measure_now",
+    "measured",
+    "redundancy",
+    "unlikely",
+]

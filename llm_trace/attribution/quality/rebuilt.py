@@ -1,0 +1,171 @@
+"""Make the value function of a finished attribution again, so that it can be measured."""
+
+from __future__ import annotations
+
+import re
+from ast import literal_eval
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from llm_trace.attribution import methods
+from llm_trace.attribution.models import resolve
+from llm_trace.attribution.problem import asked, problem
+from llm_trace.attribution.quality.study import Scored, Study
+from llm_trace.attribution.segments import cut_of
+from llm_trace.attribution.value import Budget, Metered, Value, totals
+from llm_trace.errors import AttributionError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from llm_trace.attribution.problem import Problem
+    from llm_trace.attribution.targets import Target
+    from llm_trace.record import Attribution
+
+_SAME = 1e-2
+"""Part of the recorded value that another run of the model may differ by (other batches, other threads, bfloat16)."""
+_GRADIENTS = ("integrated_gradients", "input_x_gradient", "saliency")
+
+
+def rebuilt(attribution: Attribution, model: Any, tokenizer: Any, target: Target, **settings: Any) -> Study:
+    """Return the study of a finished attribution.
+
+    Raises:
+        AttributionError: this model does not give what was recorded.
+    """
+    work, value, full = reopened(attribution, model, tokenizer, target)
+    scores = np.array(attribution.values)
+    return study_of(work, value, scores, full, attribution.method, _drawn(attribution), **settings)
+
+
+def reopened(
+    attribution: Attribution, model: Any, tokenizer: Any = None, target: Target = None
+) -> tuple[Problem, Metered, float]:
+    """Return the problem of a finished attribution, its value function and the value of the whole prompt.
+
+    Raises:
+        AttributionError: this model does not give what was recorded.
+    """
+    loaded, tokens, name = resolve(model, tokenizer)
+    work = _problem(attribution, loaded, tokens, name, target)
+    value = Metered(work.value(baseline_of(attribution.baseline)))
+    full = float(totals(value(np.ones((1, work.n), dtype=bool)))[0])
+    recorded = attribution.full
+    if recorded is not None and abs(full - recorded) > _SAME * max(1.0, abs(recorded)):
+        raise AttributionError(
+            f"{name} gives this response {full:.4g} and the attribution recorded {recorded:.4g}: "
+            "pass the model, and the target, that it was made with"
+        )
+    return work, value, full
+
+
+def study_of(
+    work: Problem,
+    value: Value,
+    scores: NDArray[np.float64],
+    full: float,
+    method: str,
+    evaluations: int | None,
+    **settings: Any,
+) -> Study:
+    """Return the study of scores.
+
+    Args:
+        work: the problem.
+        value: the value function with the baseline of the scores.
+        scores: (n,)
+        full: value of the whole prompt.
+        method: that made the scores.
+        evaluations: what the method spent, where it draws at random; `None` where it does not.
+        settings: further fields of `Study`.
+    """
+    confidence = settings.get("confidence", 0.95)
+
+    def ask(name: str, source: Value, limit: int | None, seed: int) -> NDArray[np.float64]:
+        limits = Budget(evaluations=limit)
+        return methods.find(name)(
+            Metered(source, budget=limits), work.n, confidence=confidence, seed=seed
+        ).values
+
+    source = getattr(value, "source", value)
+    again: Scored | None = None
+    if evaluations is not None:
+        again = lambda seed: ask(method, source, evaluations, seed)  # noqa: E731
+    gradient = next((g for g in _GRADIENTS if g in methods.names() and g != method), None)
+    return Study(
+        value,
+        scores,
+        full,
+        again=again,
+        randomised=lambda seed: ask(method, _shuffled(work, source, seed), evaluations, seed),
+        gradients=None if gradient is None else lambda seed: ask(gradient, source, None, seed),
+        **settings,
+    )
+
+
+def _shuffled(work: Problem, source: Any, seed: int) -> Value:
+    """Return the value function on a copy of the model in which the entries of each weight are shuffled."""
+    import copy
+
+    import torch
+
+    model = copy.deepcopy(work.model)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for weight in model.parameters():
+            order = torch.randperm(weight.numel(), generator=generator).to(weight.device)
+            weight.copy_(weight.flatten()[order].view_as(weight))
+    return replace(work, model=model, cache=None).value(baseline_of(source.render.baseline))
+
+
+def _problem(attribution: Attribution, model: Any, tokenizer: Any, name: str, target: Target) -> Problem:
+    said = target if target is not None else target_of(attribution.target)
+    work = problem(
+        asked(attribution.prompt, attribution.response),
+        model,
+        tokenizer,
+        name,
+        segments=attribution.segments,
+        target=said,
+        unit=attribution.unit,
+    )
+    return replace(
+        work,
+        segmented=replace(work.segmented, cut=cut_of(attribution.segments[0].kind)),
+        text=attribution.response,
+    )
+
+
+def target_of(words: str) -> Target:
+    """Return the target that an attribution names in words.
+
+    Raises:
+        AttributionError: it names several stretches.
+    """
+    if words == "the whole response":
+        return None
+    if found := re.fullmatch(r"token (\d+)", words):
+        return int(found[1])
+    try:
+        text = literal_eval(words)
+    except (ValueError, SyntaxError):
+        text = None
+    if not isinstance(text, str):
+        raise AttributionError(
+            f"the attribution explains {words}: pass target= as it was given to attribute()"
+        )
+    return text
+
+
+def baseline_of(words: str) -> str:
+    """Return the baseline that an attribution names in words."""
+    if words.startswith("text: "):
+        return str(literal_eval(words.removeprefix("text: ")))
+    return words.partition(":")[0].partition(" (")[0]
+
+
+def _drawn(attribution: Attribution) -> int | None:
+    """Return what the method may spend again, `None` where it draws nothing."""
+    return None if attribution.low is None else max(attribution.passes, 1)

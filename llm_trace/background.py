@@ -1,0 +1,219 @@
+"""Attribution in the background: the host appends a line for each call to be explained, a process of its own explains it.
+
+The host's share is one `write` to a file beside the store. The worker is started once for a store, by whichever process comes first; it
+reads the calls from the store, writes its events to the spool as any process does, and leaves when no host lives and nothing waits. What it
+has not done when the machine stops, the next one does.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llm_trace.attribution.queue import Queue, folder_of
+from llm_trace.capture import failures
+from llm_trace.spool.paths import spool_dir
+from llm_trace.spool.writer import SpoolWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from llm_trace.attribution.hook import AttributionPolicy
+    from llm_trace.record import Call
+    from llm_trace.stores.duckdb import Store
+
+_CHECK_S = 60.0
+"""How often a host looks whether the worker still lives."""
+_DETACH = "import os,sys\nif os.fork(): os._exit(0)\nos.setsid()\nos.execv(sys.argv[1], sys.argv[1:])"
+_OWN = ("LLM_TRACE_STORE", "LLM_TRACE_RUN")
+
+
+class Requests:
+    """The host's end: takes calls to be explained later, never raises and never waits.
+
+    Args:
+        store: the DuckDB file that the calls go to.
+        start: starts a worker; runs in a thread.
+    """
+
+    def __init__(self, store: Path, start: Callable[[Path, bool], None] | None = None) -> None:
+        self.store = store
+        self._start = start or launch
+        self._writer = SpoolWriter(folder_of(store))
+        self._digests: dict[int, tuple[AttributionPolicy, str]] = {}
+        self._checked = -_CHECK_S
+
+    def add(self, policy: AttributionPolicy, span_id: str) -> None:
+        """Ask for an attribution of a call that has ended."""
+        digest = self.announce(policy)
+        self._writer.write(
+            b'{"event":"request","span_id":"%b","policy":"%b","time_ns":%d'
+            % (span_id.encode(), digest.encode(), time.time_ns())
+        )
+        self._keep_alive(policy.gpu)
+
+    def announce(self, policy: AttributionPolicy) -> str:
+        """Write the policy down and see to it that a worker lives; return the policy's digest.
+
+        Raises:
+            AttributionError: a setting cannot leave this process.
+        """
+        known = self._digests.get(id(policy))
+        if known is not None:
+            return known[1]
+        from llm_trace.attribution.policies import digest, encode
+
+        data = encode(policy)
+        place = folder_of(self.store) / "policies" / f"{digest(data)}.json"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        temporary = place.with_suffix(f".{os.getpid()}.tmp")
+        temporary.write_bytes(data)
+        temporary.replace(place)
+        self._digests[id(policy)] = (policy, digest(data))
+        self._writer.write(b'{"event":"host","time_ns":%d' % time.time_ns())  # its lock says that we live
+        self._keep_alive(policy.gpu)
+        return digest(data)
+
+    def close(self) -> None:
+        """Tell the worker that no more will come from here."""
+        self._writer.close()
+
+    def _keep_alive(self, gpu: bool) -> None:
+        now = time.monotonic()
+        if now - self._checked < _CHECK_S:
+            return
+        self._checked = now
+        threading.Thread(target=self._launched, args=(gpu,), name="llm_trace-background", daemon=True).start()
+
+    def _launched(self, gpu: bool) -> None:
+        try:
+            self._start(self.store, gpu)
+        except Exception as exc:  # noqa: BLE001  the host goes on; the requests are kept
+            failures.note("the start of the background worker", exc)
+
+
+_current: Requests | None = None
+
+
+def requests(store: Path) -> Requests:
+    """Return the requests of this process for a store; those for another store are closed."""
+    global _current
+    if _current is None or _current.store != store:
+        stop()
+        _current = Requests(store)
+    return _current
+
+
+def stop() -> None:
+    """Tell the worker that no more requests come from this process."""
+    global _current
+    if _current is not None:
+        _current.close()
+    _current = None
+
+
+def launch(store: Path, gpu: bool = False) -> None:
+    """Start a worker that outlives this process; it leaves at once where the store has one already."""
+    if not sys.executable:
+        raise OSError(
+            "sys.executable is empty: run `python -m llm_trace.background STORE` beside this program"
+        )
+    command = [sys.executable, "-P", "-m", "llm_trace.background", str(store)]
+    folder = folder_of(store)
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / "worker.log", "ab") as log:
+        if hasattr(
+            os, "fork"
+        ):  # by way of a child that ends at once: nothing is left for the host to wait for
+            detached = [sys.executable, "-I", "-S", "-c", _DETACH, *command]
+            subprocess.run(
+                detached, check=True, env=environment(gpu), stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+        else:
+            flags = getattr(subprocess, "DETACHED_PROCESS", 0)
+            subprocess.Popen(
+                command,
+                env=environment(gpu),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                creationflags=flags,
+            )
+
+
+def environment(gpu: bool, given: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Return what the worker sees: nothing that would make it record itself, one thread, no graphics card unless told."""
+    told = {name: value for name, value in given.items() if name not in _OWN}
+    told = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive", "TOKENIZERS_PARALLELISM": "false"} | told
+    paths = [p for p in sys.path if p and Path(p).is_dir()]
+    told["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(paths))  # -m finds what the host found
+    return told if gpu else told | {"CUDA_VISIBLE_DEVICES": ""}
+
+
+def serve(store_path: Path, **settings: float) -> bool:
+    """Be the worker of a store until nothing is left to do; False where another process is."""
+    from llm_trace.attribution.worker import Worker
+
+    queue = Queue(folder_of(store_path))
+    if not queue.claim():
+        return False
+    writer = SpoolWriter(spool_dir(store_path))
+    try:
+        door = _Door(store_path)
+        Worker(queue, door.find, door.known, lambda event: _kept(writer, event)).run(**settings)
+        return True
+    finally:
+        writer.close()
+        queue.release()
+
+
+def _kept(writer: SpoolWriter, event: dict[str, Any]) -> bool:
+    import orjson
+
+    return writer.write(orjson.dumps(event)[:-1], sync=True)
+
+
+class _Door:
+    """The store as the worker sees it; opened when first needed, brought up to date before every question."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._store: Store | None = None
+
+    def find(self, span_id: str) -> Call | None:
+        from llm_trace.errors import NotFoundError
+
+        try:
+            return self._opened().call(span_id)
+        except NotFoundError:
+            return None
+
+    def known(self, span_id: str, method: str, config_hash: str) -> bool:
+        query = "SELECT count(*) FROM attributions WHERE span_id = ? AND method = ? AND config_hash = ?"
+        row = self._opened().sql(query, span_id, method, config_hash).fetchone()
+        return bool(row and row[0])
+
+    def _opened(self) -> Store:
+        from llm_trace.stores.duckdb import open_store
+
+        if self._store is None:
+            self._store = open_store(self._path)
+        else:
+            self._store.ingest()
+        return self._store
+
+
+def main() -> None:
+    """Run as `python -m llm_trace.background STORE`."""
+    if hasattr(os, "nice"):
+        os.nice(10)
+    serve(Path(os.path.abspath(sys.argv[1])))
+
+
+if __name__ == "__main__":
+    main()
