@@ -77,11 +77,11 @@ def letters(count: int, budget: int | None, method: str) -> dict[str, Any]:
     words = ["".join(w) for w in itertools.product("ABC", repeat=6)]
     chosen = np.random.default_rng(0).permutation(len(words))[:count]
     held, widths, wrong_ok, oks = [], [], 0, 0
-    for word in (words[i] for i in chosen):
+    for seed, word in enumerate(words[i] for i in chosen):  # every input with masks of its own
         asked = {"model": model, "tokenizer": tokenizer, "segments": "token", "baseline": "B"}
         said = "".join(sorted(word))
         exact = np.array(attribute(word, said, method="shapley", **asked).values)
-        found = attribute(word, said, method=method, budget=budget, **asked)
+        found = attribute(word, said, method=method, budget=budget, seed=seed, **asked)
         scores = np.array(found.values)
         if found.low is not None and found.high is not None:
             low, high = np.array(found.low), np.array(found.high)

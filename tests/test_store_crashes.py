@@ -151,7 +151,7 @@ def test_killed_at_random_moments_an_ingest_goes_on_where_it_was(
     path = tmp_path / "t.duckdb"
     shutil.copytree(spool, spool_of(path))
     pick = random.Random(7)
-    for _ in range(6):
+    for _ in range(4):
         child = subprocess.Popen([sys.executable, "-c", CHILD, str(path), "never", "1"])
         time.sleep(pick.uniform(0.2, 1.2))
         child.kill()

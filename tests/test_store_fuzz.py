@@ -20,7 +20,7 @@ from llm_trace.stores.ingest import ingest
 from tests.spool_toys import HandWriter, bodies, span, spool_of
 
 CALLS = 12
-EXAMPLES = int(os.environ.get("LLM_TRACE_FUZZ", "8"))
+EXAMPLES = int(os.environ.get("LLM_TRACE_FUZZ", "5"))
 
 
 @pytest.fixture(scope="module")

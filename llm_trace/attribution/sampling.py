@@ -134,7 +134,7 @@ def _regressed(
     for look, size in enumerate(sizes, 1):
         design = source.grow((size - 2) // 2)
         scores, error = fit(design, value(design.masks), ends[0], ends[1])
-        looked = Look(error, max(1, len(design.unseen) - n), look, confidence)
+        looked = Look(error, freedom(design), look, confidence)
         done = tight(totals(scores), looked.half)
         if done:
             break
@@ -153,6 +153,11 @@ def _moved(told: Scores, best: NDArray[np.float64]) -> Scores:
     moved = scored(best)
     low, high = np.minimum(told.low, moved.values), np.maximum(told.high, moved.values)
     return replace(told, values=moved.values, matrix=moved.matrix, low=low, high=high)
+
+
+def freedom(design: Design) -> int:
+    """Return the degrees of freedom of the errors: pairs that bring some, less one for each segment."""
+    return int(max(1, (design.unseen > 0).sum() - design.masks.shape[1]))
 
 
 def fit(
