@@ -164,7 +164,10 @@ def _start(settings: dict[str, Any], attribution: Any, record_env: bool, provide
 
         setup.undo.append(propagate())
     if attribution is not None:
+        from llm_trace import background
+
         recorder.after = _attribution(recorder, attribution)
+        setup.undo.append(background.stop)
     slots.bootstrap = None
     slots.recorder = recorder
     current = setup

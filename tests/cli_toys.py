@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -76,4 +77,10 @@ def start(*arguments: str, cwd: Path | None = None, **environment: str) -> subpr
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=_hear_ctrl_c,
     )
+
+
+def _hear_ctrl_c() -> None:
+    """Undo what a shell does to the children of a background job: they ignore SIGINT."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)

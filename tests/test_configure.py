@@ -141,6 +141,16 @@ def test_an_edited_template_is_a_new_version(store: Recorded) -> None:
     ]
 
 
+def test_every_store_gets_the_templates_it_saw(tmp_path: Path) -> None:
+    prompt = Prompt("p", "A {x}")
+    for number in range(20):  # recorders come and go, and may stand at the same address
+        llm_trace.configure(tmp_path / f"{number}.duckdb")
+        ask(prompt.format(x=1))
+    llm_trace.shutdown()
+    for number in range(20):
+        assert [p.template for p in Recorded(tmp_path / f"{number}.duckdb").prompts()] == ["A {x}"]
+
+
 def test_a_prompt_named_in_the_decorator_takes_its_variables_from_the_arguments(store: Recorded) -> None:
     prompt = Prompt("p", "Answer {question} briefly")
 

@@ -11,7 +11,6 @@ from llm_trace.capture import failures, slots
 
 recent: deque[Rendered] = deque(maxlen=32)
 """Prompts rendered lately, newest last; a call whose input contains one was made with it."""
-_announced: set[tuple[int, str]] = set()
 
 
 class Rendered(str):
@@ -92,12 +91,12 @@ def _note(rendered: Rendered) -> None:
 def _announce(prompt: Prompt) -> None:
     """Write the template to the spool when this process first uses it with this recorder."""
     recorder = slots.recorder
-    key = (id(recorder), prompt.version)
-    if recorder is None or key in _announced or not recorder.capture_content:
+    key = (prompt.name, prompt.version)
+    if recorder is None or not recorder.capture_content or key in recorder.announced:
         return
     import time
 
-    _announced.add(key)
+    recorder.announced.add(key)
     recorder.event(
         {
             "event": "prompt",

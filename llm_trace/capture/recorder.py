@@ -76,6 +76,8 @@ class Recorder:
     mirror: Mirror | None = None
     after: Callable[[CallSpan, bytes], None] | None = None
     record_env: bool = True
+    announced: set[tuple[str, str]] = field(default_factory=set)
+    """Name and version of the prompts whose template is in the spool."""
     variable: ContextVar[Context] = variable
     _heads: dict[Spec, tuple[bytes, dict[str, Any], bytes]] = field(default_factory=dict)
     _open_runs: list[str] = field(default_factory=list)
