@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from llm_trace.stores.purge import purge
 
 
+_OPTIONAL = {"numpy", "scipy", "torch", "transformers"}
 _HOMES = {
     "attribute": "llm_trace.attribution.api",
     "AttributionPolicy": "llm_trace.attribution.hook",
@@ -81,7 +82,15 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'llm_trace' has no attribute {name!r}")
-    value = getattr(importlib.import_module(_HOMES[name]), name)
+    try:
+        home = importlib.import_module(_HOMES[name])
+    except ModuleNotFoundError as exc:
+        if exc.name not in _OPTIONAL:
+            raise
+        from llm_trace.errors import MissingExtraError
+
+        raise MissingExtraError(f"llm_trace.{name} needs {exc.name}: pip install 'llm-trace[local]'") from exc
+    value = getattr(home, name)
     globals()[name] = value
     return value
 
