@@ -95,7 +95,8 @@ def write_spool(path: Path) -> None:
 
 
 def content(path: Path) -> dict[str, Any]:
-    """Return all that a reader can see."""
+    """Return all that a reader can see, after one more ingest: a killed one may leave its work folder."""
+    ingesting.ingest(path)
     store = open_store(path)
     folder = spool_of(path)
     return {

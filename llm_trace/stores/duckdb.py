@@ -19,7 +19,7 @@ from llm_trace.stores.filters import Filter
 from llm_trace.stores.migrations import version
 from llm_trace.stores.parquet import write_parquet
 from llm_trace.stores.result import Result
-from llm_trace.stores.search import search
+from llm_trace.stores.search import Found, search
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 TIMEOUT = 60.0
 _CALL_COLUMNS = ", ".join(CALLS)
-_NEWEST_FIRST = "ORDER BY start_ns DESC, span_id"
 _BY_ID = f"SELECT {_CALL_COLUMNS} FROM calls WHERE span_id IN (SELECT unnest(?)) AND start_ns IN (SELECT unnest(?))"
 
 
@@ -122,7 +121,7 @@ class Store:
             chosen = Filter.of(runs=runs, tag=tag, since=since, until=until, where=where, **equal)
             if text:
                 return _searched(connection, chosen, text, limit)
-            query = f"SELECT {_CALL_COLUMNS} FROM calls WHERE {chosen.sql} {_NEWEST_FIRST}"
+            query = f"SELECT {_CALL_COLUMNS} FROM calls WHERE {chosen.sql} ORDER BY start_ns DESC, span_id"
             return _calls(
                 connection, query if limit is None else f"{query} LIMIT {int(limit)}", chosen.values
             )
@@ -134,7 +133,7 @@ class Store:
             NotFoundError: the store has no call of that id.
         """
         with self._query() as connection:
-            found = _calls(connection, f"SELECT {_CALL_COLUMNS} FROM calls WHERE span_id = ?", [span_id])
+            found = _picked(connection, "span_id = ?", span_id)
         if not found:
             raise NotFoundError(
                 f"no call {span_id!r} in {str(self.path)!r}: `store.calls()` lists the newest"
@@ -143,9 +142,8 @@ class Store:
 
     def trace(self, trace_id: str) -> list[Call]:
         """Return the calls of a trace in the order of their starts; none where the id is unknown."""
-        query = f"SELECT {_CALL_COLUMNS} FROM calls WHERE trace_id = ? ORDER BY start_ns, span_id"
         with self._query() as connection:
-            return _calls(connection, query, [trace_id])
+            return _picked(connection, "trace_id = ?", trace_id)
 
     def runs(self) -> list[Run]:
         """Return the runs, newest first."""
@@ -214,11 +212,20 @@ def _run_ids(connection: DuckDBPyConnection, run: str | Run) -> list[str]:
 
 
 def _searched(connection: DuckDBPyConnection, chosen: Filter, text: str, limit: int | None) -> list[Call]:
-    found = search(connection, chosen, text, limit)
+    return _at(connection, search(connection, chosen, text, limit), "ORDER BY start_ns DESC, span_id")
+
+
+def _picked(connection: DuckDBPyConnection, condition: str, value: str) -> list[Call]:
+    """Return the calls that match in the order of their starts: a thin scan finds them, and only then are they read whole."""
+    found = connection.execute(f"SELECT span_id, start_ns FROM calls WHERE {condition}", [value]).fetchall()
+    return _at(connection, found, "ORDER BY start_ns, span_id")
+
+
+def _at(connection: DuckDBPyConnection, found: Sequence[Found], order: str) -> list[Call]:
     if not found:
         return []
-    query = f"{_BY_ID} {_NEWEST_FIRST}"
-    return _calls(connection, query, [[span_id for span_id, _ in found], [start_ns for _, start_ns in found]])
+    ids, starts = zip(*found, strict=True)
+    return _calls(connection, f"{_BY_ID} {order}", [list(ids), list(starts)])
 
 
 def _dicts(connection: DuckDBPyConnection, query: str, values: Sequence[Any]) -> list[dict[str, Any]]:

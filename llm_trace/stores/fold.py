@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from llm_trace.stores.columns import CALLS, FIRST_WINS, LATER_WINS, LISTS
 from llm_trace.stores.messages import fold_messages
 from llm_trace.stores.others import fold_others
-from llm_trace.stores.staging import TABLES, Staged
+from llm_trace.stores.staging import TABLES
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -79,9 +79,9 @@ class Fold:
         """Take up the message numbers of a file that was read in part before."""
         self._execute("INSERT INTO numbers SELECT * FROM _numbers WHERE file = ?", file)
 
-    def fold(self, staged: Staged) -> None:
-        """Add what a slice says to the tables."""
-        self._show(staged)
+    def fold(self, schema: str) -> None:
+        """Add what the slice staged in a schema says to the tables."""
+        self._show(schema)
         fold_messages(self._connection)
         for step in _FIND_LATE:
             self._execute(step)
@@ -92,7 +92,7 @@ class Fold:
             self._insert(_shaped("start"), "LEFT", _shaped("end"))
         fold_others(self._connection)
 
-    def _show(self, staged: Staged) -> None:
+    def _show(self, schema: str) -> None:
         """Make the slice's tables visible, without events about calls that were purged."""
         purged = self._value("SELECT count(*) FROM _purged")
         for table in TABLES:
@@ -103,7 +103,7 @@ class Fold:
                 else ""
             )
             self._execute(
-                f"CREATE OR REPLACE TEMP VIEW {table} AS SELECT {row}* FROM {staged.schema}.{table} {left}"
+                f"CREATE OR REPLACE TEMP VIEW {table} AS SELECT {row}* FROM {schema}.{table} {left}"
             )
 
     def keep_numbers(self, done: list[str]) -> None:

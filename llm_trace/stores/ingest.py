@@ -120,10 +120,10 @@ class _Ingest:
                     fold.resume(item.file.name)
         staging = Staging(connection)
         parts = slices(unread, scratch, SLICE_BYTES)
-        for staged in _ahead(staging.stage(part) for part in parts):
+        for staged in _ahead(map(staging.stage, parts)):
             with self.database.writing(connection):
                 connection.execute("BEGIN")
-                fold.fold(staged)
+                fold.fold(staged.schema)
                 done = progress.advance(staged)
                 fold.keep_numbers([file.name for file in done])
                 connection.execute("COMMIT")
@@ -151,22 +151,22 @@ class _Ingest:
                 self.report.deleted.append(file.name)
 
 
-def limits(scratch: str) -> dict[str, Any]:
-    """Return the settings of a DuckDB that rewrites much with little memory."""
-    return {
-        "memory_limit": MEMORY_LIMIT,
-        "threads": min(4, os.cpu_count() or 1),
-        "temp_directory": scratch,
-    }
-
-
 def _ahead(items: Iterator[Staged]) -> Iterator[Staged]:
-    """Yield the items, each made while the one before is in use."""
+    """Yield the items, each made by another thread while the one before is in use."""
     with ThreadPoolExecutor(1) as pool:
         coming = pool.submit(next, items, None)
         while (item := coming.result()) is not None:
             coming = pool.submit(next, items, None)
             yield item
+
+
+def limits(scratch: str) -> dict[str, Any]:
+    """Return the settings of a DuckDB that rewrites much with little memory."""
+    return {
+        "memory_limit": MEMORY_LIMIT,
+        "threads": 1,  # reading ahead keeps a second core busy; more threads take more memory, and turns
+        "temp_directory": scratch,
+    }
 
 
 def _mark_interrupted(connection: DuckDBPyConnection, writers: set[str]) -> None:

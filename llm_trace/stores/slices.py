@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -57,10 +58,11 @@ class Slice:
 
 
 def slices(unread: list[Unread], folder: Path, size: int) -> Iterator[Slice]:
-    """Yield the unread lines in slices of about `size` bytes, as files in `folder`, each there until the next but one is asked for."""
+    """Yield the unread lines in slices of about `size` bytes, each in a file of `folder` that the next but one is written over."""
     waiting = unread[::-1]
-    number = 0
-    while waiting:
+    for number in itertools.count():
+        if not waiting:
+            return
         part = _Part(folder / f"slice{number % 2}.jsonl", size)
         while waiting and part.bytes < size:
             item = waiting.pop()
@@ -68,7 +70,6 @@ def slices(unread: list[Unread], folder: Path, size: int) -> Iterator[Slice]:
             if item.position < position < item.file.size:
                 waiting.append(Unread(item.file, position))
         yield part.close()
-        number += 1
 
 
 class _Part:

@@ -1,6 +1,7 @@
 """Read a slice of the spool into memory tables: what needs the slice only, not yet the store.
 
-Two slots take turns, so that one slice can be read while the one before is folded.
+On a connection of its own, for a transaction on the store would keep the memory of every slice until it commits; and in two slots, so
+that one slice can be read while the one before is folded.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ _IS_GOOD = f"""coalesce(CASE event
 # {"role": role, "content": text}. Lengths tell that without building it again: 24 bytes stand around the two strings, and
 # where nothing in them is escaped they are as long in the body as out of it.
 BODIES = """
-INSERT INTO bodies
+CREATE TABLE bodies AS
 SELECT file, n, ns, hash(body) AS hash, role,
        CASE WHEN simple THEN content
             ELSE array_to_string(list_filter([
@@ -53,26 +54,18 @@ FROM (
 
 # row -> the first row of the slice with the same message. Few repeat, for a writer gives each once a file.
 FIRSTS = """
-INSERT INTO firsts
+CREATE TABLE firsts AS
 WITH repeated AS (SELECT hash FROM bodies GROUP BY hash HAVING count(*) > 1)
 SELECT rowid AS row, rowid AS first, hash FROM bodies ANTI JOIN repeated USING (hash)
 UNION ALL
 SELECT rowid, min(rowid) OVER (PARTITION BY hash, role, text, rest), hash FROM bodies SEMI JOIN repeated USING (hash)"""
 
-# DuckDB scans a table in parallel by row groups: the usual 122,880 rows would leave a whole slice to one core. CREATE TABLE AS
-# makes those whatever is said here, so tables are created first and then filled.
-_ATTACH = "ATTACH ':memory:' AS work (ROW_GROUP_SIZE 8192)"
-TABLES = {
-    "stage": ", ".join(f'"{name}" {kind}' for name, kind in STAGE.items()),
-    "pieces": "file TEXT, writer TEXT, first BIGINT, stop BIGINT",
-    "bodies": "file TEXT, n BIGINT, ns BIGINT, hash UBIGINT, role TEXT, text TEXT, rest JSON",
-    "firsts": "row BIGINT, first BIGINT, hash UBIGINT",
-}
+TABLES = ("stage", "pieces", "bodies", "firsts")
 
 
 @dataclass(frozen=True)
 class Staged:
-    """A slice in the memory tables of one schema."""
+    """A slice in the memory tables of a schema."""
 
     part: Slice
     schema: str
@@ -81,7 +74,7 @@ class Staged:
 
 
 class Staging:
-    """Reads slices, on a connection of its own, each kept until the next but one is read.
+    """Reads slices, each kept until the next but one is read.
 
     Args:
         connection: its DuckDB gets a database `work` in memory.
@@ -90,22 +83,18 @@ class Staging:
     def __init__(self, connection: DuckDBPyConnection) -> None:
         self._connection = connection.cursor()
         quiet(self._connection)
-        self._slot = 0
-        self._execute(_ATTACH)
+        self._execute("ATTACH ':memory:' AS work")
         for slot in (0, 1):
             self._execute(f"CREATE SCHEMA work.slot{slot}")
+        self._slot = 0
 
     def stage(self, part: Slice) -> Staged:
         """Read one slice; lines that are no events get no `event`."""
         self._slot = 1 - self._slot
         schema = f"work.slot{self._slot}"
         self._execute(f"USE {schema}")
-        for (
-            table
-        ) in TABLES:  # all of the slice before the last, at once: two of three would be in memory otherwise
+        for table in TABLES:  # all at once, or the new ones would be made beside the old
             self._execute(f"DROP TABLE IF EXISTS {table}")
-        for table, columns in TABLES.items():
-            self._execute(f"CREATE TABLE {table} ({columns})")
         self._read(part)
         bad = [row[0] for row in self._rows(f"SELECT rowid FROM stage WHERE NOT {_IS_GOOD} ORDER BY rowid")]
         if bad:
@@ -117,10 +106,10 @@ class Staging:
 
     def _read(self, part: Slice) -> None:
         columns = ", ".join(f"'{name}': '{kind}'" for name, kind in STAGE.items())
-        # DuckDB reads in buffers of twice maximum_object_size, one per thread: small ones keep memory low and both cores busy.
+        # DuckDB reads in buffers of twice maximum_object_size: its default of 16 MB would cost 32 MB of memory.
         longest = max(part.longest + 16, min(part.bytes, 1 << 21))
         self._execute(
-            f"""INSERT INTO stage SELECT * FROM read_json(?, format = 'newline_delimited',
+            f"""CREATE TABLE stage AS SELECT * FROM read_json(?, format = 'newline_delimited',
                 ignore_errors = true, maximum_object_size = {longest}, columns = {{{columns}}})""",
             str(part.path),
         )
@@ -129,6 +118,7 @@ class Staging:
             raise StoreError(
                 f"DuckDB read {found} of {part.lines} lines of {str(part.path)!r}: nothing was changed"
             )
+        self._execute("CREATE TABLE pieces (file TEXT, writer TEXT, first BIGINT, stop BIGINT)")
         for piece in part.pieces:
             values = (piece.file.name, piece.file.writer, piece.first, piece.stop)
             self._execute("INSERT INTO pieces VALUES (?, ?, ?, ?)", *values)
