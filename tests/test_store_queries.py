@@ -208,6 +208,15 @@ def test_parquet_files_hold_every_table(store: Store, tmp_path: Path) -> None:
     assert sorted(p.name for p in (tmp_path / "new" / "folder").iterdir()) == sorted(p.name for p in files)
 
 
+def test_the_documentation_names_every_public_column(store: Store) -> None:
+    page = (Path(__file__).parents[1] / "docs" / "store.md").read_text()
+    query = "SELECT table_name, column_name FROM duckdb_columns() WHERE database_name = current_database() AND table_name NOT LIKE '\\_%' ESCAPE '\\'"
+    columns = store.sql(query).fetchall()
+    assert len(columns) > 80
+    missing = [(table, column) for table, column in columns if f"`{column}`" not in page]
+    assert missing == []
+
+
 def test_a_store_is_a_context_manager(store: Store) -> None:
     with open_store(store.path) as opened:
         assert opened.pending == 0

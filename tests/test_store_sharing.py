@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -11,6 +13,7 @@ import textwrap
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import duckdb
@@ -278,6 +281,29 @@ def test_what_cannot_be_written_is_counted_and_logged(
     path.unlink()
     with pytest.raises(StoreError, match="cannot be made from its spool"):
         open_store(path)
+
+
+def test_on_a_full_disk_what_is_there_is_read(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    writer = HandWriter(spool_of(path))
+    writer.call(1)
+    ingest(path)
+    writer.call(2)
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(tempfile, "TemporaryDirectory", full)
+        with pytest.raises(StoreError, match="cannot be ingested, its spool is kept: .*No space left"):
+            open_store(path)
+        patched.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=0))
+        store = open_store(path)
+    assert (len(store.calls()), store.pending > 0) == (1, True)
+    assert "No space left" in caplog.text
+    store.ingest()
+    assert (len(store.calls()), store.pending) == (2, 0)
 
 
 def test_a_file_that_is_no_database_says_so(path: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from llm_trace.stores.ingest import IngestReport, ingest
 from llm_trace.stores.migrations import VERSION, version
 
 IN_PROCESS_BYTES = 1 << 20
+_ROOM_BYTES = 16 << 20
 _log = logging.getLogger("llm_trace")
 
 
@@ -64,7 +66,7 @@ def _any_deletable(folder: Path, files: list[SpoolFile], positions: dict[str, in
 
 
 def catch_up(database: Database) -> Pending:
-    """Ingest what there is; return what could not be, which is logged, because store or spool cannot be written."""
+    """Ingest what there is; return what could not be: store or spool cannot be written, or the disk is full. That is logged."""
     found = pending(database)
     if not found:
         return found
@@ -80,11 +82,21 @@ def catch_up(database: Database) -> Pending:
                 found.bytes,
             )
         return found
-    if found.bytes > IN_PROCESS_BYTES:
-        ingest_in_child(database.path, timeout=database.timeout)
-    else:
-        ingest(database.path, timeout=database.timeout)
+    try:
+        if found.bytes > IN_PROCESS_BYTES:
+            ingest_in_child(database.path, timeout=database.timeout)
+        else:
+            ingest(database.path, timeout=database.timeout)
+    except StoreError as exc:
+        if not database.path.exists() or not _disk_full(database, found):
+            raise
+        _log.warning("%s: %d bytes of the spool are not shown", exc, found.bytes)
+        return found
     return Pending()
+
+
+def _disk_full(database: Database, found: Pending) -> bool:
+    return shutil.disk_usage(database.path.parent).free < 2 * found.bytes + _ROOM_BYTES
 
 
 def writable(database: Database) -> bool:

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llm_trace.errors import LLMTraceError, StoreVersionError
+from llm_trace.errors import LLMTraceError, StoreError, StoreVersionError
 from llm_trace.spool.paths import spool_dir
 from llm_trace.stores.connection import Database, connect
 from llm_trace.stores.files import (
@@ -78,7 +78,14 @@ def ingest(path: str | os.PathLike[str], *, timeout: float = 60.0) -> IngestRepo
 
 def ingest_alone(database: Database) -> IngestReport:
     """Do what `ingest` does for a caller that holds `ingest.lock`."""
-    return _Ingest(database).run()
+    import duckdb
+
+    try:
+        return _Ingest(database).run()
+    except (duckdb.Error, OSError) as exc:
+        if isinstance(exc, StoreError):
+            raise
+        raise StoreError(f"{str(database.path)!r} cannot be ingested, its spool is kept: {exc}") from exc
 
 
 class _Ingest:
