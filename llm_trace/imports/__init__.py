@@ -1,0 +1,43 @@
+"""Files of other tools, as calls of the store.
+
+A file is read as records: a JSON document is one, a JSON array or JSON Lines one per element, CSV and Parquet one (a dict) per row.
+An importer is a module of this package, listed in `llm_trace.imports.formats.FORMATS`, with three names:
+
+    NAME: str                                                    what `--format` calls it
+    def recognises(record: Any) -> bool                          whether a file that begins with this record is of this format
+    def calls(record: Any, origin: Origin) -> Iterator[Imported] the calls in one record; pure: no file, clock or randomness
+
+`calls` raises `ValueError` with the reason for a record that cannot be read: it goes to a file beside the source. Ids are derived
+from the source's own (`llm_trace.imports.values.span_id`), so that importing twice changes nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a record stands; gives ids and times to records that have none."""
+
+    key: str
+    """Hex digest of the record's content and of how many equal ones stand before it in its file."""
+    time_ns: int
+    """When the file was last changed."""
+
+
+@dataclass(frozen=True)
+class Imported:
+    """One call of a record, with what belongs to it."""
+
+    call: dict[str, Any]
+    """Fields by the names of `llm_trace.record.Call`, as JSON values; `span_id`, `trace_id`, `name` and `start_ns` are required."""
+    unknown: dict[str, Any] = field(default_factory=dict)
+    """What the record says that no field of a call has room for; kept under `metadata["import"]`, and reported by its keys."""
+    scores: tuple[dict[str, Any], ...] = ()
+    """Fields by the names of `llm_trace.record.Score`; `name` and `value` are required."""
+    run: dict[str, Any] | None = None
+    """Fields of `llm_trace.record.Run` of the call's run, where the source has one."""
+    prompt: dict[str, Any] | None = None
+    """`name`, `version` and `template` of the prompt that the call was made with, where the source has its text."""

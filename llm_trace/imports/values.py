@@ -1,0 +1,52 @@
+"""Ids and times of other tools as ours."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from typing import Any
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_NO_SPAN, _NO_TRACE = "0" * 16, "0" * 32
+
+
+def span_id(source: str, *parts: object) -> str:
+    """Return 16 hex digits for an id of `source`; one that is a span id already stays as it is."""
+    return _id(16, _NO_SPAN, source, parts)
+
+
+def trace_id(source: str, *parts: object) -> str:
+    """Return 32 hex digits for an id of `source`; one that is a trace id or a UUID already stays as it is."""
+    return _id(32, _NO_TRACE, source, parts)
+
+
+def _id(digits: int, invalid: str, source: str, parts: tuple[object, ...]) -> str:
+    told = str(parts[0]).lower().removeprefix("0x") if len(parts) == 1 else ""
+    plain = told.replace("-", "") if len(told) == 36 else told
+    if re.fullmatch(rf"[0-9a-f]{{{digits}}}", plain) and plain != invalid:
+        return plain
+    return sha256("\0".join((source, *map(str, parts))).encode("utf-8", "surrogatepass")).hexdigest()[:digits]
+
+
+def nanoseconds(value: Any) -> int | None:
+    """Return a time as Unix nanoseconds: ISO 8601 (UTC where it has no zone), or a number of s, ms, µs or ns by its size.
+
+    `None` for what is no time.
+    """
+    if isinstance(value, datetime):
+        return _since_epoch(value)
+    if isinstance(value, str):
+        try:
+            return _since_epoch(datetime.fromisoformat(value))
+        except (ValueError, OverflowError):
+            return int(value) if re.fullmatch(r"[0-9]{19}", value) else None
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 2**63:
+        return None
+    factor = next((f for top, f in ((1e11, 10**9), (1e14, 10**6), (1e17, 10**3)) if value < top), 1)
+    return round(value * factor) if isinstance(value, float) else value * factor
+
+
+def _since_epoch(moment: datetime) -> int:
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return (aware - _EPOCH) // timedelta(microseconds=1) * 1000
