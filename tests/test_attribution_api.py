@@ -220,7 +220,7 @@ def test_gpt_nano_sort_by_enumeration() -> None:
 
 
 def test_importing_the_front_door_loads_no_torch() -> None:
-    code = "import sys, llm_trace.attribution.api, llm_trace.attribution.hook, llm_trace.attribution.show; print([m for m in ('torch', 'transformers', 'rich') if m in sys.modules])"
+    code = "import sys, llm_trace.attribution.api, llm_trace.attribution.hook, llm_trace.heatmap; print([m for m in ('torch', 'transformers', 'rich') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from html.parser import HTMLParser
 from typing import Any
 
-from llm_trace.attribution.show import BLUE, ORANGE, blended, fragment, html, legend, terminal
+from llm_trace.heatmap import BLUE, ORANGE, blended, fragment, html, legend, terminal
 from llm_trace.record import Attribution, Segment
 
 HOSTILE = "<script>alert(1)</script>"

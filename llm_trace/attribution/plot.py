@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from llm_trace.attribution.show import BLUE, ORANGE, scale_of
 from llm_trace.errors import MissingExtraError
+from llm_trace.heatmap import BLUE, ORANGE, scale_of
 
 if TYPE_CHECKING:
     import os

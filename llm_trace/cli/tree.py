@@ -204,12 +204,12 @@ def _print_text(out: "Console", title: str, text: str, *, full: bool) -> None:
 
 def print_attribution(out: "Console", attribution: "Attribution") -> None:
     """Print the prompt with coloured words, the strongest scores as numbers and bars, and what it says in plain words."""
-    from llm_trace.attribution import show
+    from llm_trace import heatmap
 
     out.print(
         plain("\nwhat mattered ", "dim").append(f"{attribution.method}, {attribution.unit}", style="dim")
     )
-    coloured = show.terminal(attribution)
+    coloured = heatmap.terminal(attribution)
     coloured.plain = clean(coloured.plain)
     out.print(coloured)
     for line in bars(attribution):
