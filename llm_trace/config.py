@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -163,11 +164,12 @@ def _start(settings: dict[str, Any], attribution: Any, record_env: bool, provide
         from llm_trace.capture.threads import propagate
 
         setup.undo.append(propagate())
-    if attribution is not None:
+    recorder.policy, recorder.explain = attribution, _explainer(recorder)
+    if attribution is not None and attribution.mode == "background":
         from llm_trace import background
 
-        recorder.after = _attribution(recorder, attribution)
-        setup.undo.append(background.stop)
+        background.requests(store).announce(attribution)
+    setup.undo.append(_stop_background)
     slots.bootstrap = None
     slots.recorder = recorder
     current = setup
@@ -177,8 +179,6 @@ def _start(settings: dict[str, Any], attribution: Any, record_env: bool, provide
 
 def _join_provider(setup: Setup, provider: Any) -> None:
     """Mirror calls into an SDK provider and take other libraries' GenAI spans from it."""
-    import sys
-
     if provider is None and "opentelemetry.sdk.trace" not in sys.modules:
         return  # without the SDK loaded nobody can have set an SDK provider
     from opentelemetry import trace as otel
@@ -211,25 +211,29 @@ def _is_id(run: Any) -> bool:
     return isinstance(run, str) and len(run) == 16 and all(c in "0123456789abcdef" for c in run)
 
 
-def _attribution(recorder: Recorder, policy: Any) -> Callable[[CallSpan, bytes], None]:
-    from llm_trace.attribution.hook import Hook
-    from llm_trace.background import requests
+def _stop_background() -> None:
+    if (background := sys.modules.get("llm_trace.background")) is not None:
+        background.stop()
 
-    hooks: dict[int, Hook] = {}
+
+def _explainer(recorder: Recorder) -> Callable[[Any, CallSpan, bytes], None]:
+    """Return what explains a call that has ended, or asks the background worker to; it never raises."""
+    hooks: dict[int, Any] = {}
     store = Path(str(getattr(recorder.spool, "folder", "")).removesuffix(".spool"))
-    if policy.mode == "background":
-        requests(store).announce(policy)
 
-    def explain(call: CallSpan, end: bytes) -> None:
-        chosen = call.spec.attribution or policy
+    def explain(policy: Any, call: CallSpan, end: bytes) -> None:
         try:
-            if chosen.mode == "background":
-                if chosen.samples(call.trace_id) and (
-                    chosen.when is None or chosen.wants(_as_call(call, end))
+            if policy.mode == "background":
+                from llm_trace.background import requests
+
+                if policy.samples(call.trace_id) and (
+                    policy.when is None or policy.wants(_as_call(call, end))
                 ):
-                    requests(store).add(chosen, call.span_id)
-            elif chosen.mode == "inline":
-                hook = hooks.setdefault(id(chosen), Hook(chosen))
+                    requests(store).add(policy, call.span_id)
+            elif policy.mode == "inline":
+                from llm_trace.attribution.hook import Hook
+
+                hook = hooks.setdefault(id(policy), Hook(policy))
                 if (event := hook(_as_call(call, end))) is not None:
                     recorder.event(event)
         except Exception as exc:  # noqa: BLE001

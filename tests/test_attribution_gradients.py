@@ -25,12 +25,12 @@ from tests import attribution_toys as toys
 torch = toys.torch
 PROMPT = "Lily had a red ball. One day Tom came."
 RESPONSE = " One day the dog came."
-OURS = ("saliency", "input_x_gradient", "integrated_gradients", "sig", "sig_word", "sig_normalised", "sig_integral", "attention")  # fmt: skip
+OURS = ("saliency", "input_x_gradient", "integrated_gradients", "sig", "sig_word", "sig_normalised", "sig_integral", "attention", "routes")  # fmt: skip
 
 
-def run(method: str, **settings: Any) -> Attribution:
+def run(method: str, response: str = RESPONSE, **settings: Any) -> Attribution:
     given = {"model": toys.llama(), "tokenizer": toys.byte_level(), "segments": "token"} | settings
-    found: Attribution = attribute(PROMPT, RESPONSE, method=method, **given)
+    found: Attribution = attribute(PROMPT, response, method=method, **given)
     return found
 
 
@@ -261,6 +261,75 @@ def test_the_planted_word_comes_first_on_the_embedded_model(method: str, count: 
         found = find(method)(Metered(work.value("auto")), work.n)
         top = work.segmented.segments[int(np.argmax(np.abs(found.values)))]
         assert any(start < top.end and top.start < end for start, end in case.spans)
+
+
+def test_what_attention_does_not_write_stays_where_it_is() -> None:
+    model = copy.deepcopy(toys.llama())
+    for layer in model.model.layers:
+        layer.self_attn.o_proj.weight.data.zero_()
+    found = run("routes", model=model, segments="token")
+    assert found.matrix is not None
+    assert found.matrix[0] == pytest.approx([0.0] * (len(found.values) - 1) + [1 / len(found.matrix)])
+    assert np.array(found.matrix)[1:] == pytest.approx(0.0)  # predicted from the response's own tokens
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+def test_one_layer_of_routes_is_the_share_by_which_each_edge_brings_the_sum_nearer(family: str) -> None:
+    config: dict[str, Any] = {"vocab_size": len(toys.byte_level()), "attn_implementation": "eager"}
+    torch.manual_seed(0)
+    if family == "llama":
+        config |= {
+            "hidden_size": 16,
+            "intermediate_size": 16,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 4,
+        }
+        model = toys.transformers.LlamaForCausalLM(
+            toys.transformers.LlamaConfig(**config, num_key_value_heads=2, initializer_range=0.5)
+        ).eval()
+        block, norm = model.model.layers[0].self_attn, model.model.layers[0].input_layernorm
+        write, embed = block.o_proj.weight.T, model.model.embed_tokens
+        read: Any = block.v_proj
+    else:
+        config |= {"n_embd": 16, "n_layer": 1, "n_head": 4, "initializer_range": 0.5}
+        model = toys.transformers.GPT2LMHeadModel(toys.transformers.GPT2Config(**config)).eval()
+        block, norm = model.transformer.h[0].attn, model.transformer.h[0].ln_1
+        write = block.c_proj.weight
+
+        def embed(ids: Any) -> Any:
+            return model.transformer.wte(ids) + model.transformer.wpe(torch.arange(ids.shape[1]))
+
+        def read(x: Any) -> Any:
+            return block.c_attn(x)[..., 32:]
+
+    found = run("routes", model=model, segments="token", response="!")
+    assert found.matrix is not None
+    with torch.no_grad():
+        ids = torch.tensor([toys.byte_level()(PROMPT)["input_ids"]])
+        stream = embed(ids)[0]
+        weights = model(ids, output_attentions=True).attentions[0][0, :, -1]
+        values, at = read(norm(stream[None]))[0], ids.shape[1] - 1
+        edges = {
+            (h, j): weights[h, j] * values[j, 4 * h : 4 * h + 4] @ write[4 * h : 4 * h + 4]
+            if family == "gpt2"
+            else weights[h, j] * values[j, 4 * (h // 2) : 4 * (h // 2) + 4] @ write[4 * h : 4 * h + 4]
+            for h in range(4)
+            for j in range(at + 1)
+        }
+        total = stream[at] + sum(edges.values())
+        near = [0.0] * (at + 1)
+        for (_, j), edge in [*edges.items(), ((-1, at), stream[at])]:
+            near[j] += max(0.0, float(total.abs().sum() - (total - edge).abs().sum()))
+    assert np.array(found.matrix[0]) == pytest.approx(np.array(near) / sum(near), abs=1e-5)
+
+
+def test_routes_say_where_they_cannot_be_followed() -> None:
+    with pytest.raises(AttributionError, match="cannot tell one answer from another"):
+        run("routes", target=("One", "Two"))
+    model = copy.deepcopy(toys.llama())
+    model.model.layers[0].self_attn.o_proj.register_forward_hook(lambda _m, _i, out: out * 2)
+    with pytest.raises(AttributionError, match="cannot be taken apart"):
+        run("routes", model=model)
 
 
 def test_attention_gives_the_implementation_back_after_an_error() -> None:

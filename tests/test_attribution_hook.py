@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import llm_trace
 from llm_trace.attribution.hook import AttributionPolicy, Hook
 from llm_trace.errors import AttributionError
 from llm_trace.record import Attribution, Message, PromptUse
@@ -90,3 +92,24 @@ def test_settings_that_cannot_work_are_refused() -> None:
         policy(sample=2)
     with pytest.raises(AttributionError, match="inline, background or deferred"):
         policy(mode="later")
+
+
+def test_a_function_brings_its_own_policy_where_no_other_is_set(tmp_path: Path) -> None:
+    llm_trace.configure(tmp_path / "traces.duckdb")
+
+    @llm_trace.trace(kind="llm", attribution=policy(segments="sentence"))
+    def explained(prompt: str) -> str:
+        return " Lily played."
+
+    @llm_trace.trace(kind="llm")
+    def plain(prompt: str) -> str:
+        return " Lily played."
+
+    explained(PROMPT)
+    plain(PROMPT)
+    llm_trace.shutdown()
+    store = llm_trace.open_store(tmp_path / "traces.duckdb")
+    found = {c.name: store.attributions(c.span_id) for c in store.calls()}
+    assert found["plain"] == []
+    (only,) = found["explained"]
+    assert only.response == " Lily played."

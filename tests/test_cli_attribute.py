@@ -118,3 +118,13 @@ def test_several_calls_are_a_line_each(recorded: Path) -> None:
     starts = [line[:13] for line in result.stdout.splitlines() if line[10:13] == "ask"]
     assert starts == [f"{span[:8]}  ask" for span in ids(recorded, "ask")]
     assert "3 explained; " in result.stderr
+
+
+def test_several_processes_explain_the_same(recorded: Path) -> None:
+    settings = ("--name", "ask", "--again", "--segments", "sentence", "--unit", "probability")
+    alone = answer(recorded, "attribute", *settings)
+    shared = answer(recorded, "attribute", *settings, "--workers", "2")
+    values = {event["span_id"]: event["attribution"]["values"] for event in alone}
+    assert len(values) == 3
+    assert {event["span_id"]: event["attribution"]["values"] for event in shared} == values
+    assert {event["attribution"]["unit"] for event in shared} == {"probability"}

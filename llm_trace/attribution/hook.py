@@ -50,7 +50,12 @@ class AttributionPolicy:
     gpu: bool = False
     """Whether the background process may see the graphics cards."""
     target: Any = None
-    baseline: str = "auto"
+    baseline: Any = "auto"
+    unit: str = "nats"
+    quality: bool = False
+    """Whether to measure each attribution as well, see `attribute`."""
+    cache: str | None = None
+    """File in which log-probabilities are kept by content, see `attribute`."""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -67,7 +72,7 @@ class AttributionPolicy:
     def config_hash(self) -> str:
         """First 16 hex digits of a hash of everything that changes the result; with call and method the identity of an attribution."""
         parts = [self.method, _named(self.model), _plain(self.segments), _plain(self.target)]
-        parts += [self.baseline, repr(self.budget), str(self.seed)]
+        parts += [_plain(self.baseline), repr(self.budget), str(self.seed), self.unit, str(self.quality)]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
     def wants(self, call: Call) -> bool:
@@ -130,8 +135,11 @@ class Hook:
             segments=segments,
             target=p.target,
             baseline=p.baseline,
+            unit=p.unit,
             budget=p.budget,
             seed=p.seed,
+            quality=p.quality,
+            cache=p.cache,
         )
 
     def _event(self, call: Call, found: Attribution | None, exc: Exception | None) -> dict[str, Any]:

@@ -78,6 +78,7 @@ BUILTIN: dict[str, str] = {
     "sig_normalised": "llm_trace.attribution.sequential:sig_normalised",
     "sig_integral": "llm_trace.attribution.sequential:sig_integral",
     "attention": "llm_trace.attribution.attention:attention",
+    "routes": "llm_trace.attribution.routes:routes",
 }
 
 

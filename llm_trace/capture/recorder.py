@@ -24,7 +24,7 @@ from llm_trace.capture.sampling import Sampler, TraceStart
 from llm_trace.capture.spec import Spec
 from llm_trace.capture.tail import Tail
 from llm_trace.capture.values import Encoder
-from llm_trace.semconv.privacy import without_content
+from llm_trace.semconv.privacy import call_without_content
 
 if TYPE_CHECKING:
     from llm_trace.capture.mirror import Mirror
@@ -64,7 +64,8 @@ class Recorder:
         capture_content: without it inputs, outputs, messages, prompt variables and error messages are not kept.
         run: id of the run of calls that are in no other.
         mirror: SDK spans beside ours in the user's `TracerProvider`.
-        after: called with each recorded call when it has ended.
+        policy: says which calls are explained, where the traced function brings no policy of its own.
+        explain: called with the policy, each recorded call that has one when it has ended, and its end event.
     """
 
     spool: Sink
@@ -74,7 +75,8 @@ class Recorder:
     capture_content: bool = True
     run: str | None = None
     mirror: Mirror | None = None
-    after: Callable[[CallSpan, bytes], None] | None = None
+    policy: Any = None
+    explain: Callable[[Any, CallSpan, bytes], None] | None = None
     record_env: bool = True
     announced: set[tuple[str, str]] = field(default_factory=set)
     """Name and version of the prompts whose template is in the spool."""
@@ -182,7 +184,7 @@ class Recorder:
             failures.note("the arguments of a call", exc)
         event += head + (b"," + self.encoder.encode({**told, **extra})[1:-1] if extra else told_json)
         call.sink.write(event, bodies)  # type: ignore[union-attr]
-        if self.after is not None:
+        if self.explain is not None and (self.policy or call.spec.attribution) is not None:
             call.start_event = event
 
     def _bind(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -302,19 +304,12 @@ class Recorder:
         call.sink.write(event, sync=True)
         if type(call.sink) is Tail:
             call.sink.leave(failed=status != "ok")
-        if self.after is not None:
-            self.after(call, event)
+        if self.explain is not None and (policy := call.spec.attribution or self.policy) is not None:
+            self.explain(policy, call, event)
 
     def permitted(self, fields: dict[str, Any]) -> dict[str, Any]:
         """Return the fields of an end event that may be kept: all, or without content."""
-        if self.capture_content:
-            return fields
-        kept = {k: v for k, v in fields.items() if k not in ("input", "output", "messages_out", "prompt")}
-        if "error" in kept:
-            kept["error"] = {"type": kept["error"].get("type", "error")}
-        if "metadata" in kept:
-            kept["metadata"] = without_content(kept["metadata"])
-        return kept
+        return fields if self.capture_content else call_without_content(fields)
 
     def _with_attributes(self, call: CallSpan, fields: dict[str, Any]) -> dict[str, Any]:
         """Add what OpenTelemetry attributes say that other code set on our span while it was current."""

@@ -41,6 +41,16 @@ Method = Annotated[str, typer.Option("--method", metavar="METHOD", help="auto, o
 Segments = Annotated[
     str, typer.Option("--segments", metavar="SEGMENTS", help="word, sentence, line, message or variable.")
 ]
+Baseline = Annotated[
+    str, typer.Option("--baseline", metavar="BASELINE", help="auto, delete, mask, or a text in its place.")
+]
+Unit = Annotated[str, typer.Option("--unit", metavar="UNIT", help="nats, probability or logit.")]
+Most = Annotated[
+    int | None, typer.Option("--budget", metavar="N", min=1, help="At most so many passes for each call.")
+]
+Workers = Annotated[
+    int, typer.Option("--workers", metavar="N", min=1, help="Processes; each loads the model itself.")
+]
 Seed = Annotated[int, typer.Option("--seed", metavar="N", help="Of methods that draw at random.")]
 Again = Annotated[bool, typer.Option("--again", help="Also calls that have just this attribution already.")]
 
@@ -55,7 +65,11 @@ def command(
     model: Model = "demo",
     method: Method = "auto",
     segments: Segments = "word",
+    baseline: Baseline = "auto",
+    unit: Unit = "nats",
+    budget: Most = None,
     seed: Seed = 0,
+    workers: Workers = 1,
     again: Again = False,
     store: o.Store = o.STORE,
     as_json: o.Json = False,
@@ -65,7 +79,9 @@ def command(
     from llm_trace.attribution.models import resolve
     from llm_trace.stores.duckdb import open_store
 
-    policy = AttributionPolicy(method=method, model=model, segments=segments, seed=seed)
+    policy = AttributionPolicy(
+        method=method, model=model, segments=segments, baseline=baseline, unit=unit, budget=budget, seed=seed
+    )
     with open_store(store) as opened:
         if ids:
             calls = _named(opened, ids)
@@ -76,7 +92,7 @@ def command(
             nothing("no call matches: choose others by --kind, --name or an id")
         resolve(model)  # what is missing is said once, before anything is counted as failed
         known = set() if again else _known(opened, calls, policy)
-        events = list(_explained([c for c in calls if c.span_id not in known], policy, opened))
+        events = list(_explained([c for c in calls if c.span_id not in known], policy, opened, workers))
         opened.ingest()
     _report(calls, known, events, as_json=as_json)
 
@@ -93,20 +109,22 @@ def _known(store: "Store", calls: "Sequence[Call]", policy: "AttributionPolicy")
 
 
 def _explained(
-    calls: "Sequence[Call]", policy: "AttributionPolicy", store: "Store"
+    calls: "Sequence[Call]", policy: "AttributionPolicy", store: "Store", workers: int
 ) -> "Iterator[dict[str, Any] | None]":
     """Yield an event for each call, `None` where it cannot be explained, and write each to the spool as it is made."""
     import orjson
     from rich.progress import track
 
-    from llm_trace.attribution.hook import Hook
+    from llm_trace.attribution.jobs import events
     from llm_trace.spool.paths import spool_dir
     from llm_trace.spool.writer import SpoolWriter
 
-    writer, hook = SpoolWriter(spool_dir(store.path)), Hook(policy)
+    writer = SpoolWriter(spool_dir(store.path))
+    made = events(calls, policy, workers=min(workers, len(calls)))
     try:
-        for call in track(calls, "explaining", console=notes(), transient=True, disable=len(calls) < 2):
-            event = hook(call)
+        for call, event in track(
+            made, "explaining", len(calls), console=notes(), transient=True, disable=len(calls) < 2
+        ):
             if event is not None and not writer.write(orjson.dumps(event)[:-1]):
                 raise OSError(
                     f"the attribution of {call.span_id} cannot be written to {str(writer.folder)!r}"
