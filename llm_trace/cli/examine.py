@@ -107,7 +107,7 @@ def _writable(place: Path) -> bool:
 
 def _spool(place: Path, read: Read, problems: list[str]) -> dict[str, Any]:
     """Return facts of the spool folder: files, who writes them, what is not in the store yet, what was lost."""
-    from llm_trace.stores.files import spool_files
+    from llm_trace.spool.files import spool_files
 
     folder = spool_dir(place)
     files = spool_files(folder)

@@ -22,7 +22,7 @@ def existing(path: str) -> Path:
     Raises:
         StoreNotFoundError: neither is there.
     """
-    from llm_trace.stores.files import spool_files
+    from llm_trace.spool.files import spool_files
 
     place = absolute(path)
     if not place.exists() and not spool_files(spool_dir(place)):

@@ -17,8 +17,8 @@ from pathlib import Path
 import llm_trace
 from llm_trace import errors
 from llm_trace.errors import StoreError, StoreVersionError
+from llm_trace.spool.files import FORMAT, SpoolFile, is_needed, live_writers, needed_by_others, spool_files
 from llm_trace.stores.connection import Database
-from llm_trace.stores.files import FORMAT, SpoolFile, is_needed, live_writers, needed_by_others, spool_files
 from llm_trace.stores.ingest import IngestReport, ingest
 from llm_trace.stores.migrations import VERSION, version
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, Self
 
 from llm_trace.errors import NotFoundError, StoreError, StoreNotFoundError
 from llm_trace.record import Attribution, Call, PromptVersion, Run, Score
+from llm_trace.spool.files import spool_files
 from llm_trace.spool.paths import spool_dir
 from llm_trace.stores import rows
 from llm_trace.stores.catch_up import catch_up
 from llm_trace.stores.columns import CALLS
 from llm_trace.stores.connection import Database
-from llm_trace.stores.files import spool_files
 from llm_trace.stores.filters import Filter
 from llm_trace.stores.migrations import version
 from llm_trace.stores.parquet import write_parquet

@@ -18,9 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llm_trace.errors import LLMTraceError, StoreError, StoreVersionError
-from llm_trace.spool.paths import spool_dir
-from llm_trace.stores.connection import Database, connect
-from llm_trace.stores.files import (
+from llm_trace.spool.files import (
     FORMAT,
     SpoolFile,
     is_needed,
@@ -29,6 +27,8 @@ from llm_trace.stores.files import (
     remove_stale,
     spool_files,
 )
+from llm_trace.spool.paths import spool_dir
+from llm_trace.stores.connection import Database, connect
 from llm_trace.stores.fold import Fold
 from llm_trace.stores.locks import Deadline, locked
 from llm_trace.stores.migrations import migrate

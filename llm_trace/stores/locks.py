@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llm_trace.errors import StoreLockedError
+from llm_trace.spool.files import try_lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,16 +78,6 @@ def locked(path: Path, deadline: Deadline, *, shared: bool = False) -> Iterator[
             fcntl.flock(handle, fcntl.LOCK_UN)  # not only close: a fork made meanwhile has the descriptor too
     finally:
         os.close(handle)
-
-
-def try_lock(handle: int, *, shared: bool) -> bool:
-    """Take the lock of an open file without waiting; return whether that worked."""
-    try:
-        if fcntl is not None:
-            fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _open(path: Path) -> int | None:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from duckdb import DuckDBPyConnection
 
-    from llm_trace.stores.files import SpoolFile
+    from llm_trace.spool.files import SpoolFile
     from llm_trace.stores.staging import Staged
 
 

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llm_trace.errors import ConfigurationError, StoreNotFoundError
+from llm_trace.spool.files import spool_files
 from llm_trace.spool.paths import spool_dir
 from llm_trace.stores.compact import COMPACT, compact
 from llm_trace.stores.connection import Database, connect
-from llm_trace.stores.files import spool_files
 from llm_trace.stores.filters import nanoseconds
 from llm_trace.stores.ingest import ingest_alone, limits
 from llm_trace.stores.locks import Deadline, locked

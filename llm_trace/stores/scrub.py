@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from llm_trace.spool.files import spool_files
 from llm_trace.stores.compact import COMPACT, compact
-from llm_trace.stores.files import spool_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from io import FileIO
     from pathlib import Path
 
-    from llm_trace.stores.files import SpoolFile
+    from llm_trace.spool.files import SpoolFile
 
 LONGEST_LINE = 64 << 20  # the writer's limit is 8 MB an event; what is longer is not a line of ours
 _CHUNK = 2 << 20

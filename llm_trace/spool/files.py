@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from llm_trace.stores.locks import try_lock
-
 if TYPE_CHECKING:
     from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # Windows: nobody can say whether a writer lives, so each is taken for gone
+    fcntl = None  # type: ignore[assignment]
 
 FORMAT = 1
 CURSOR_IDLE_NS = 7 * 24 * 3600 * 10**9
@@ -82,6 +85,16 @@ def _is_held(path: Path) -> bool:
         return not try_lock(handle, shared=True)
     finally:
         os.close(handle)
+
+
+def try_lock(handle: int, *, shared: bool) -> bool:
+    """Take the lock of an open file without waiting; return whether that worked."""
+    try:
+        if fcntl is not None:
+            fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _describe(folder: Path, writer: str, seq: int, live: bool) -> SpoolFile | None:
