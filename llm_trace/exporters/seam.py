@@ -7,6 +7,7 @@ them, so a new destination is one class with two methods.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 from urllib.parse import SplitResult, urlsplit
@@ -27,7 +28,11 @@ class Event:
     id: str
     """`span_id` of a call, `id` of the others; `name:version` of a prompt."""
     data: Mapping[str, Any]
-    """Fields by the names of `llm_trace.record.Call`, `Score`, `Attribution`, `Run`; messages as `llm_trace.semconv` gives them."""
+    """Fields by the names of `llm_trace.record.Call`, `Score`, `Attribution`, `Run`; messages as `llm_trace.semconv` gives them.
+
+    A score or attribution has besides its `id` the `trace_id` of its call where that is known; an attribution that failed has
+    `status` "failed" and `error`. A run comes when it begins and, whole, again when it has ended. Absent means not known.
+    """
 
 
 @dataclass(frozen=True)
@@ -110,7 +115,7 @@ def judge_status(answer: Answer, settings: str) -> Verdict:
     said = f"HTTP {status}: {_excerpt(answer.body)}"
     if status == 413:
         return Verdict("split", said)
-    if status in (401, 403, 404):
+    if 300 <= status < 400 or status in (401, 403, 404, 405):
         return Verdict("refused", f"{said}; check {settings}")
     if status in (408, 425, 429) or status >= 500:
         return Verdict("retry", said)
@@ -122,8 +127,8 @@ def _excerpt(body: bytes) -> str:
     return text[:200] or "no text"
 
 
-Maker = "Callable[[SplitResult], Exporter]"
-"""Makes an exporter from an address such as `opik://workspace/project`."""
+Maker = Callable[[SplitResult], Exporter]
+"""Makes an exporter from an address such as `opik://workspace/project`; what an entry point of the group `llm_trace.exporters` names."""
 
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
