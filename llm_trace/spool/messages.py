@@ -9,6 +9,9 @@ import orjson
 
 _KNOWN_BYTES = 8 << 20
 
+LOST: dict[str, Any] = {"role": "unknown", "content": None, "$lost": True}
+"""Stands for a message whose line was lost."""
+
 EncodeBodies = Callable[[list[dict[str, Any]]], bytes]
 """Turns `[{"n": number, "body": message}, …]` into JSON."""
 
@@ -63,3 +66,16 @@ def _ranges(numbers: list[int]) -> bytes:
         else:
             runs.append([number, number])
     return orjson.dumps(runs)
+
+
+def filled(data: Any, messages: Sequence[Any] | None) -> Any:
+    """Return an input or output with the call's messages where `{"$messages": [a, b]}` stands for them."""
+    if messages is None:
+        return data
+    if isinstance(data, list):
+        return [filled(item, messages) for item in data]
+    if not isinstance(data, dict):
+        return data
+    if len(data) == 1 and isinstance(place := data.get("$messages"), list) and len(place) == 2:
+        return list(messages[place[0] : place[1]])
+    return {key: filled(item, messages) for key, item in data.items()}

@@ -20,6 +20,7 @@ from llm_trace.record import (
     Score,
     Usage,
 )
+from llm_trace.spool.messages import LOST, filled
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -30,7 +31,7 @@ R = TypeVar("R", bound=Record)
 NO_TRACE = "0" * 32
 """`trace_id` of a call whose start was never seen (OpenTelemetry's invalid id)."""
 UNKNOWN = "unknown"
-"""Name of such a call, role of a message whose text is lost."""
+"""Name of such a call."""
 
 
 class Bodies:
@@ -47,12 +48,16 @@ class Bodies:
     def body(self, number: int | None) -> dict[str, Any]:
         """Return what was logged; a message whose line was lost says so."""
         found = None if number is None else self._bodies.get(number)
-        return {"role": UNKNOWN, "content": None, "$lost": True} if found is None else found
+        return LOST if found is None else found
+
+    def listed(self, numbers: Sequence[int | None] | None) -> list[dict[str, Any]] | None:
+        """Return what was logged for each number."""
+        return None if numbers is None else [self.body(number) for number in numbers]
 
     def message(self, number: int | None) -> Message:
         """Return the message, normalised."""
         if number is None:
-            return Message(role=UNKNOWN)
+            return Message(role=LOST["role"])
         if number not in self._messages:
             self._messages[number] = as_message(self.body(number))
         return self._messages[number]
@@ -61,8 +66,8 @@ class Bodies:
 def call(row: Row, bodies: Bodies) -> Call:
     """Return the call of a row of `calls`."""
     ids_in, ids_out = row["messages_in"], row["messages_out"]
-    given = _filled(value(row["input"]), ids_in, bodies)
-    result = _filled(value(row["output"]), ids_out, bodies)
+    given = filled(value(row["input"]), bodies.listed(ids_in))
+    result = filled(value(row["output"]), bodies.listed(ids_out))
     return Call(
         trace_id=row["trace_id"] or NO_TRACE,
         span_id=row["span_id"],
@@ -160,19 +165,6 @@ def found_messages(function: str, data: Any) -> tuple[Message, ...]:
 
 def _messages(ids: Sequence[int | None], bodies: Bodies) -> tuple[Message, ...]:
     return tuple(bodies.message(number) for number in ids)
-
-
-def _filled(data: Any, ids: Sequence[int | None] | None, bodies: Bodies) -> Any:
-    """Put the messages back where `{"$messages": [a, b]}` stands for them."""
-    if ids is None:
-        return data
-    if isinstance(data, list):
-        return [_filled(item, ids, bodies) for item in data]
-    if not isinstance(data, dict):
-        return data
-    if len(data) == 1 and isinstance(place := data.get("$messages"), list) and len(place) == 2:
-        return [bodies.body(number) for number in ids[place[0] : place[1]]]
-    return {key: _filled(item, ids, bodies) for key, item in data.items()}
 
 
 def _mapping(text: str | None) -> dict[str, Any]:
