@@ -15,10 +15,8 @@ from llm_trace.capture import failures, prompts, slots
 from llm_trace.capture.recorder import Recorder
 from llm_trace.capture.runs import begin_run, end_run
 from llm_trace.capture.sampling import Sampler
-from llm_trace.capture.values import Encoder, Limits
 from llm_trace.errors import ConfigurationError
-from llm_trace.settings import UNSET, hand_down, resolve
-from llm_trace.spool.paths import spool_dir
+from llm_trace.settings import UNSET, hand_down, resolve, spool_writer
 from llm_trace.spool.writer import Fsync, SpoolWriter
 
 if TYPE_CHECKING:
@@ -147,8 +145,7 @@ def configure_from_environment() -> None:
 def _start(settings: dict[str, Any], attribution: Any, record_env: bool, provider: Any) -> None:
     global current
     store = Path(os.path.abspath(os.path.expanduser(settings["store"])))
-    encoder = Encoder(settings["redact"], Limits(settings["max_string"], settings["max_event"]))
-    spool = SpoolWriter(spool_dir(store), encode=encoder.encode_bodies, fsync=settings["fsync"])
+    spool, encoder = spool_writer(settings, store)
     recorder = Recorder(
         spool,
         encoder,

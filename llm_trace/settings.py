@@ -10,8 +10,10 @@ from typing import Any
 
 from llm_trace.capture.redaction import Redaction, redactor
 from llm_trace.capture.sampling import Sample, sampler
-from llm_trace.capture.values import Limits
+from llm_trace.capture.values import Encoder, Limits
 from llm_trace.errors import ConfigurationError
+from llm_trace.spool.paths import spool_dir
+from llm_trace.spool.writer import SpoolWriter
 
 UNSET: Any = object()
 """Stands for an argument that was not given."""
@@ -85,6 +87,13 @@ def _parse_redact(text: str) -> Any:
 def _parse_sample(text: str) -> Sample:
     ratio, _, errors = text.partition("+")
     return Sample(float(ratio), keep_errors=errors == "errors")
+
+
+def spool_writer(settings: dict[str, Any], store: Path) -> tuple[SpoolWriter, Encoder]:
+    """Return a writer to the store's spool, and what bounds and masks values before they are written."""
+    encoder = Encoder(settings["redact"], Limits(settings["max_string"], settings["max_event"]))
+    writer = SpoolWriter(spool_dir(store), encode=encoder.encode_bodies, fsync=settings["fsync"])
+    return writer, encoder
 
 
 def hand_down(settings: dict[str, Any], store: Path) -> Callable[[], None]:

@@ -10,8 +10,10 @@ from opentelemetry.trace import StatusCode
 from llm_trace import semconv
 from llm_trace.capture import failures
 from llm_trace.capture.context import CALL_KEY, RUN_KEY, variable
+from llm_trace.capture.finished import write_finished
 from llm_trace.capture.mirror import SCOPE
 from llm_trace.capture.spec import Spec
+from llm_trace.semconv.ended import EndedSpan
 
 if TYPE_CHECKING:
     from opentelemetry.context.context import Context
@@ -68,51 +70,31 @@ def _is_ours(span: Any) -> bool:
 
 
 def _write(recorder: Recorder, span: ReadableSpan, attributes: dict[str, Any], around: _Around) -> None:
-    fields = _fields(span, attributes)
-    start, end = _ends(span, fields)
+    call = semconv.ended_call(_ended(span, attributes))
     if run := around.run or recorder.run:
-        start["run"] = run
-    name, kind, trace_id = start["name"], start["kind"], start["trace_id"]
-    sink = around.call.sink if around.call else recorder.sink_for(Spec(name, kind), trace_id, None)
-    if sink is None:
-        return
-    asked, answered = fields.pop("messages_in", []), fields.pop("messages_out", [])
-    if fields.get("input") == {"messages": asked}:
-        fields["input"] = {"messages": {"$messages": [0, len(asked)]}}
-    if not recorder.capture_content:
-        asked, answered, fields = [], [], recorder.permitted(fields)
-    if "input" in fields:
-        start["input"] = fields.pop("input")
-    encoder = recorder.encoder
-    sink.write(encoder.encode(start)[:-1], encoder.plain(asked))
-    sink.write(
-        encoder.encode({**end, **fields})[:-1], encoder.plain(answered), field=b"messages_out", sync=True
-    )
+        call["run"] = run
+    spec = Spec(str(call["name"]), str(call["kind"]))
+    sink = around.call.sink if around.call else recorder.sink_for(spec, call["trace_id"], None)
+    if sink is not None:
+        write_finished(sink, recorder.encoder, recorder.permitted(call))
 
 
-def _fields(span: ReadableSpan, attributes: dict[str, Any]) -> dict[str, Any]:
-    """Return what the span tells, normalised."""
-    events = [
-        {"name": e.name, "time_ns": e.timestamp, "attributes": dict(e.attributes or {})} for e in span.events
-    ]
-    fields = semconv.call_fields(span.name, attributes, events, start_ns=span.start_time)
-    fields["metadata"] = fields.get("metadata") or {}
-    if span.instrumentation_scope is not None:
-        fields["metadata"].setdefault("otel", {})["scope"] = span.instrumentation_scope.name
-    if span.status.status_code is StatusCode.ERROR:
-        told = {"type": str(attributes.get("error.type", "error")), "message": span.status.description}
-        fields.setdefault("error", told)
-    return fields
-
-
-def _ends(span: ReadableSpan, fields: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the start and the end event without their fields; takes `name` and `kind` out of the fields."""
-    ids = span.get_span_context()
+def _ended(span: ReadableSpan, attributes: dict[str, Any]) -> EndedSpan:
+    ids, scope = span.get_span_context(), span.instrumentation_scope
     assert ids is not None  # on_end has looked
-    same = {"span_id": f"{ids.span_id:016x}", "trace_id": f"{ids.trace_id:032x}"}
-    name, kind = str(fields.pop("name", span.name)), str(fields.pop("kind", "llm"))
-    start = {"event": "start", **same, "start_ns": span.start_time, "name": name, "kind": kind}
-    if span.parent is not None:
-        start["parent_id"] = f"{span.parent.span_id:016x}"
-    status = "error" if span.status.status_code is StatusCode.ERROR else "ok"
-    return start, {"event": "end", **same, "end_ns": span.end_time, "status": status}
+    return EndedSpan(
+        trace_id=f"{ids.trace_id:032x}",
+        span_id=f"{ids.span_id:016x}",
+        parent_id=None if span.parent is None else f"{span.parent.span_id:016x}",
+        name=span.name,
+        start_ns=span.start_time or 0,
+        end_ns=span.end_time or 0,
+        attributes=attributes,
+        events=[
+            {"name": e.name, "time_ns": e.timestamp, "attributes": dict(e.attributes or {})}
+            for e in span.events
+        ],
+        failed=span.status.status_code is StatusCode.ERROR,
+        message=span.status.description,
+        scope=None if scope is None else scope.name,
+    )

@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 
 from llm_trace.cli import (
     attribute,
+    collect,
     demo,
     doctor,
     export,
@@ -100,6 +101,7 @@ for module in (
     methods,
     sql,
     export,
+    collect,
     ingest,
     doctor,
     purge,

@@ -16,12 +16,14 @@ from llm_trace.semconv.messages import message
 from llm_trace.semconv.tokens import usage
 
 if TYPE_CHECKING:
+    from llm_trace.semconv.ended import ended_call
     from llm_trace.semconv.export import span_attributes
     from llm_trace.semconv.spans import call_fields, is_genai_span
     from llm_trace.semconv.streams import reduce_stream
 
 _HOMES = {
     "call_fields": "llm_trace.semconv.spans",
+    "ended_call": "llm_trace.semconv.ended",
     "is_genai_span": "llm_trace.semconv.spans",
     "reduce_stream": "llm_trace.semconv.streams",
     "span_attributes": "llm_trace.semconv.export",
@@ -38,6 +40,7 @@ def __getattr__(name: str) -> Any:
 
 __all__ = [
     "call_fields",
+    "ended_call",
     "is_genai_span",
     "message",
     "messages_in",

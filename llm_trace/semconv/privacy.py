@@ -24,3 +24,16 @@ def without_content(metadata: dict[str, Any]) -> dict[str, Any]:
         if isinstance(v, (bool, int, float)) or k.startswith(_PLAIN)
     }
     return {**metadata, "otel": {k: v for k, v in otel.items() if k == "scope"} | {"attributes": kept}}
+
+
+_CONTENT = frozenset({"input", "output", "messages_in", "messages_out", "prompt"})
+
+
+def call_without_content(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of a call without what was said: no input, output, messages, prompt or error message."""
+    kept = {name: value for name, value in fields.items() if name not in _CONTENT}
+    if "error" in kept:
+        kept["error"] = {"type": kept["error"].get("type", "error")}
+    if "metadata" in kept:
+        kept["metadata"] = without_content(kept["metadata"])
+    return kept

@@ -1,0 +1,54 @@
+"""Write calls that are over already, as their two events."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from llm_trace.capture.recorder import Sink
+    from llm_trace.capture.values import Encoder
+
+_IDS = ("span_id", "trace_id")
+_START = ("parent_id", "start_ns", "name", "kind", "run")
+_TALK = ("input", "messages_in", "output", "messages_out")
+
+
+def write_finished(sink: Sink, encoder: Encoder, call: Mapping[str, Any]) -> bool:
+    """Append the start and the end of a call that is over; return whether both are in the file.
+
+    Args:
+        sink: the spool's writer.
+        encoder: bounds and masks what is written.
+        call: fields by the names of `llm_trace.record.Call`, as JSON values.
+    """
+    ids = {name: call[name] for name in _IDS}
+    start = {"event": "start", **ids, **{name: call[name] for name in _START if call.get(name) is not None}}
+    rest = {
+        name: value
+        for name, value in call.items()
+        if value is not None and name not in start and name not in _TALK
+    }
+    return _write(sink, encoder, start, call, "input", "messages_in") and _write(
+        sink, encoder, {"event": "end", **ids, **rest}, call, "output", "messages_out"
+    )
+
+
+def _write(
+    sink: Sink, encoder: Encoder, event: dict[str, Any], call: Mapping[str, Any], value: str, list_name: str
+) -> bool:
+    data, messages = _talk(encoder, call.get(value), call.get(list_name))
+    line = encoder.encode(event)[:-1]
+    if data:
+        line += b',"%b":%b' % (value.encode(), data)
+    return sink.write(line, messages, field=list_name.encode(), sync=event["event"] == "end")
+
+
+def _talk(encoder: Encoder, value: Any, messages: Any) -> tuple[bytes, list[Any] | None]:
+    """Return a call's input or output as JSON, and its messages; those that the value repeats are cut out of it."""
+    if isinstance(value, dict) and (not messages or value == {"messages": messages}):
+        return encoder.encode_arguments(value)
+    data = b"" if value is None else encoder.encode(value)
+    if not messages or b'"$messages"' in data:  # the user's own data has such a key
+        return data, None
+    return data, messages if encoder.redact is None else encoder.plain(messages)

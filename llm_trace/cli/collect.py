@@ -1,0 +1,53 @@
+"""`llm-trace collect`: take the traces of other programs, hosts and languages."""
+
+import contextlib
+from typing import Annotated
+
+import typer
+
+from llm_trace.cli import options as o
+from llm_trace.cli.output import complain
+from llm_trace.cli.place import absolute
+
+NAME = "collect"
+EXAMPLE = "Example: llm-trace collect --port 4318 --store traces.duckdb"
+
+
+def command(
+    host: Annotated[
+        str,
+        typer.Option("--host", metavar="HOST", help="Where to listen; beyond this machine needs a token."),
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option("--port", metavar="PORT", min=0, max=65535, help="0 takes a free one.")
+    ] = 4318,
+    token: Annotated[
+        str | None,
+        typer.Option(
+            "--token",
+            envvar="LLM_TRACE_COLLECT_TOKEN",
+            metavar="TOKEN",
+            help="What senders must give as 'Authorization: Bearer TOKEN'.",
+        ),
+    ] = None,
+    genai_only: Annotated[
+        bool, typer.Option("--genai-only", help="Leave out spans that tell of no model, tool or agent.")
+    ] = False,
+    store: o.Store = o.STORE,
+) -> None:
+    """Receive OpenTelemetry traces (OTLP over HTTP) into the store, until Ctrl-C."""
+    from llm_trace.collect.receiver import Receiver
+    from llm_trace.collect.server import check_token, listening, serve
+    from llm_trace.settings import resolve, spool_writer
+
+    check_token(host, token)
+    path = absolute(store)
+    settings = resolve({})
+    spool, encoder = spool_writer(settings, path)
+    receiver = Receiver(spool, encoder, genai_only=genai_only, capture_content=settings["capture_content"])
+    with contextlib.closing(spool), listening(host, port) as listener:
+        address = listener.getsockname()
+        shown = f"[{address[0]}]" if ":" in address[0] else address[0]
+        complain(f"http://{shown}:{address[1]} takes traces into {path}; Ctrl-C ends")
+        with contextlib.suppress(KeyboardInterrupt):
+            serve(receiver, listener, token)

@@ -1,0 +1,125 @@
+"""The HTTP side of the receiver: OTLP/HTTP 1.x. Needs the extra `collect`."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from google.rpc.status_pb2 import Status
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from llm_trace.collect import protobuf
+from llm_trace.collect.body import JSON, PROTOBUF, RefusedError, content_type, read_body
+from llm_trace.collect.receiver import Receiver, SpoolFullError
+from llm_trace.imports import otlp
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
+    from llm_trace.semconv.ended import EndedSpan
+
+RETRY_AFTER_S = 30
+_GRPC_CODE = {400: 3, 401: 16, 403: 7, 413: 8, 415: 3, 503: 14}
+_NOT_STORED = "llm_trace stores traces only: nothing of this was kept"
+
+
+def collector(receiver: Receiver, token: str | None = None) -> ASGIApp:
+    """Return the application that takes OTLP over HTTP.
+
+    Args:
+        receiver: what the spans go to.
+        token: what a sender must give as `Authorization: Bearer`; `None` lets everyone in.
+    """
+
+    async def traces(request: Request) -> Response:
+        kind = content_type(request)
+        taken = receiver.take(_spans(await read_body(request, receiver.limits.body), kind))
+        answer = ExportTraceServiceResponse()
+        if taken.rejected:
+            answer.partial_success.rejected_spans = taken.rejected
+            answer.partial_success.error_message = taken.reason
+        return _answer(answer, kind)
+
+    async def others(request: Request) -> Response:
+        kind = content_type(request)
+        await read_body(request, receiver.limits.body)
+        metrics = request.url.path.endswith("metrics")
+        answer = ExportMetricsServiceResponse() if metrics else ExportLogsServiceResponse()
+        answer.partial_success.error_message = _NOT_STORED
+        return _answer(answer, kind)
+
+    return Starlette(
+        routes=[
+            Route("/v1/traces", _guarded(traces, token), methods=["POST"]),
+            Route("/v1/metrics", _guarded(others, token), methods=["POST"]),
+            Route("/v1/logs", _guarded(others, token), methods=["POST"]),
+        ]
+    )
+
+
+def _spans(body: bytes, kind: str) -> Iterator[tuple[str, EndedSpan | str]]:
+    if kind == PROTOBUF:
+        return protobuf.spans(body)
+    try:
+        return otlp.spans(orjson.loads(body))
+    except orjson.JSONDecodeError as exc:
+        raise RefusedError(400, f"the body is no JSON: {exc}") from exc
+
+
+def _guarded(endpoint: Any, token: str | None) -> Any:
+    """Return the endpoint, with what it refuses as `google.rpc.Status`."""
+
+    async def handle(request: Request) -> Response:
+        try:
+            _admit(request, token)
+            answer = await endpoint(request)
+        except RefusedError as exc:
+            return _refusal(request, exc.status, str(exc))
+        except ValueError as exc:
+            return _refusal(request, 400, str(exc))
+        except SpoolFullError as exc:
+            return _refusal(request, 503, str(exc))
+        except ClientDisconnect:
+            return _refusal(request, 400, "the sender went away")
+        assert isinstance(answer, Response)
+        return answer
+
+    return handle
+
+
+def _admit(request: Request, token: str | None) -> None:
+    """Refuse who has not the token; without one, what a page in a browser sends."""
+    if token is None:
+        if "origin" in request.headers:
+            raise RefusedError(403, "browsers are not let in without a token")
+        return
+    given = request.headers.get("authorization", "")
+    if not hmac.compare_digest(given.encode(), f"Bearer {token}".encode()):
+        raise RefusedError(401, "the token is missing or wrong: send the header 'Authorization: Bearer …'")
+
+
+def _refusal(request: Request, status: int, message: str) -> Response:
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    answer = _answer(Status(code=_GRPC_CODE[status], message=message), kind)
+    answer.status_code = status
+    if status == 401:
+        answer.headers["WWW-Authenticate"] = "Bearer"
+    if status == 503:
+        answer.headers["Retry-After"] = str(RETRY_AFTER_S)
+    return answer
+
+
+def _answer(message: Any, kind: str) -> Response:
+    from google.protobuf.json_format import MessageToDict
+
+    if kind == PROTOBUF:
+        return Response(message.SerializeToString(), media_type=PROTOBUF)
+    return Response(orjson.dumps(MessageToDict(message)), media_type=JSON)

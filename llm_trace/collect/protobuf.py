@@ -1,0 +1,75 @@
+"""OTLP's protobuf messages as spans. Needs opentelemetry-proto."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from llm_trace.imports.otlp import identifier, moment
+from llm_trace.semconv.ended import EndedSpan
+
+_ERROR = 2
+
+
+def spans(body: bytes) -> Iterator[tuple[str, EndedSpan | str]]:
+    """Yield each span of an `ExportTraceServiceRequest` with its name, or why it cannot be read.
+
+    Raises:
+        ValueError: the bytes are no such message.
+    """
+    from google.protobuf.message import DecodeError
+    from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+    try:
+        request = ExportTraceServiceRequest.FromString(body)
+    except DecodeError as exc:
+        raise ValueError(f"the body is no ExportTraceServiceRequest: {exc}") from exc
+    for group in request.resource_spans:
+        resource = _attributes(group.resource.attributes)
+        for part in group.scope_spans:
+            scope = part.scope.name or None
+            for raw in part.spans:
+                yield raw.name[:100], _read(raw, scope, resource)
+
+
+def _read(raw: Any, scope: str | None, resource: dict[str, Any]) -> EndedSpan | str:
+    try:
+        return EndedSpan(
+            trace_id=identifier(raw.trace_id.hex(), 32, "trace_id"),
+            span_id=identifier(raw.span_id.hex(), 16, "span_id"),
+            parent_id=identifier(raw.parent_span_id.hex(), 16, "parent_span_id")
+            if raw.parent_span_id
+            else None,
+            name=raw.name,
+            start_ns=moment(raw.start_time_unix_nano, "start_time_unix_nano"),
+            end_ns=moment(raw.end_time_unix_nano, "end_time_unix_nano"),
+            attributes=_attributes(raw.attributes),
+            events=[
+                {"name": e.name, "time_ns": e.time_unix_nano, "attributes": _attributes(e.attributes)}
+                for e in raw.events
+            ],
+            failed=raw.status.code == _ERROR,
+            message=raw.status.message or None,
+            scope=scope,
+            resource=resource,
+        )
+    except ValueError as exc:
+        return str(exc)
+
+
+def _attributes(pairs: Iterable[Any]) -> dict[str, Any]:
+    return {pair.key: _value(pair.value) for pair in pairs}
+
+
+def _value(raw: Any) -> Any:
+    """Return an `AnyValue` as JSON; protobuf itself bounds how deep it nests."""
+    kind = raw.WhichOneof("value")
+    if kind is None:
+        return None
+    value = getattr(raw, kind)
+    if kind == "array_value":
+        return [_value(entry) for entry in value.values]
+    if kind == "kvlist_value":
+        return _attributes(value.values)
+    return base64.b64encode(value).decode() if kind == "bytes_value" else value

@@ -1,0 +1,68 @@
+"""Serve the receiver: the socket, who may listen where, and the spool behind it."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import socket
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from llm_trace.errors import ConfigurationError, MissingExtraError
+
+if TYPE_CHECKING:
+    from llm_trace.collect.receiver import Receiver
+
+
+def check_token(host: str, token: str | None) -> None:
+    """Refuse to listen beyond this machine without a token.
+
+    Raises:
+        ConfigurationError: whoever reaches the host could write to the store.
+    """
+    if token == "" or (token is not None and not token.isprintable()):
+        raise ConfigurationError("the token is empty or holds signs that no header can: choose another")
+    if token is None and not _is_loopback(host):
+        raise ConfigurationError(
+            f"--host {host!r} lets other machines in: give a --token (or LLM_TRACE_COLLECT_TOKEN) that senders must know"
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        found = {info[4][0] for info in socket.getaddrinfo(host, None)}
+    except OSError as exc:
+        raise ConfigurationError(f"--host {host!r} is no address of this machine: {exc}") from exc
+    return all(ipaddress.ip_address(str(address).partition("%")[0]).is_loopback for address in found)
+
+
+@contextlib.contextmanager
+def listening(host: str, port: int) -> Iterator[socket.socket]:
+    """Give a socket that listens; port 0 takes a free one.
+
+    Raises:
+        ConfigurationError: the port is taken, or the address is not this machine's.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        made = socket.create_server((host, port), family=family, backlog=128)
+    except OSError as exc:
+        raise ConfigurationError(
+            f"cannot listen on {host}:{port}: {exc.strerror}; try another --port"
+        ) from exc
+    with made:
+        yield made
+
+
+def serve(receiver: Receiver, listener: socket.socket, token: str | None) -> None:
+    """Take spans until SIGINT or SIGTERM; requests under way are answered first."""
+    try:
+        import uvicorn
+
+        from llm_trace.collect.app import collector
+    except ImportError as exc:
+        raise MissingExtraError(f"{exc.name!r} is not installed: pip install 'llm-trace[collect]'") from exc
+    config = uvicorn.Config(
+        collector(receiver, token), log_level="warning", access_log=False, lifespan="off", server_header=False
+    )
+    uvicorn.Server(config).run(sockets=[listener])

@@ -1,0 +1,173 @@
+"""OTLP JSON: what OpenTelemetry's collector and file exporters write, and what OTLP/HTTP carries as JSON.
+
+Ids are hex, 64-bit integers are strings or numbers, unknown keys are left alone (opentelemetry-proto, "JSON Protobuf Encoding").
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from llm_trace.imports import Imported, Origin
+from llm_trace.semconv.ended import EndedSpan, ended_call
+
+NAME = "otlp"
+_DEPTH = 32
+_ERROR = (2, "STATUS_CODE_ERROR")
+_NUMBER = re.compile(r"-?[0-9]{1,20}")
+
+
+def recognises(record: Any) -> bool:
+    """Say whether a record is an OTLP export of traces."""
+    return isinstance(record, dict) and isinstance(record.get("resourceSpans"), list)
+
+
+def calls(record: Any, origin: Origin) -> Iterator[Imported]:
+    """Yield the calls of an export; every span is one."""
+    del origin
+    for _, span in spans(record):
+        if isinstance(span, str):
+            raise ValueError(span)
+        yield Imported(ended_call(span))
+
+
+def spans(request: Any) -> Iterator[tuple[str, EndedSpan | str]]:
+    """Yield each span with its name, or why it cannot be read.
+
+    Raises:
+        ValueError: the request around the spans is malformed.
+    """
+    if not isinstance(request, dict):
+        raise ValueError("the body is no JSON object")
+    for group in _objects(request, "resourceSpans"):
+        resource = attributes(_object(group, "resource").get("attributes"))
+        for part in _objects(group, "scopeSpans"):
+            scope = _text(_object(part, "scope"), "name")
+            for raw in _objects(part, "spans"):
+                yield str(raw.get("name", ""))[:100], _read(raw, scope, resource)
+
+
+def _read(raw: dict[str, Any], scope: str, resource: dict[str, Any]) -> EndedSpan | str:
+    try:
+        status = _object(raw, "status")
+        return EndedSpan(
+            trace_id=identifier(raw.get("traceId"), 32, "traceId"),
+            span_id=identifier(raw.get("spanId"), 16, "spanId"),
+            parent_id=identifier(raw["parentSpanId"], 16, "parentSpanId")
+            if raw.get("parentSpanId")
+            else None,
+            name=_text(raw, "name"),
+            start_ns=moment(_integer(raw.get("startTimeUnixNano", 0)), "startTimeUnixNano"),
+            end_ns=moment(_integer(raw.get("endTimeUnixNano", 0)), "endTimeUnixNano"),
+            attributes=attributes(raw.get("attributes")),
+            events=[_event(entry) for entry in _objects(raw, "events")],
+            failed=status.get("code") in _ERROR,
+            message=_text(status, "message") or None,
+            scope=scope or None,
+            resource=resource,
+        )
+    except ValueError as exc:
+        return str(exc)
+
+
+def _event(raw: dict[str, Any]) -> dict[str, Any]:
+    at = _integer(raw.get("timeUnixNano", 0))
+    return {"name": _text(raw, "name"), "time_ns": at, "attributes": attributes(raw.get("attributes"))}
+
+
+def identifier(value: Any, digits: int, name: str) -> str:
+    """Return a hex id in lower case.
+
+    Raises:
+        ValueError: it has another length, other digits, or is all zero, which OpenTelemetry calls invalid.
+    """
+    told = value.lower() if isinstance(value, str) else ""
+    if not re.fullmatch(rf"[0-9a-f]{{{digits}}}", told) or not told.strip("0"):
+        raise ValueError(f"{name} is no id of {digits} hex digits: {str(value)[:80]!r}")
+    return told
+
+
+def moment(value: int, name: str) -> int:
+    """Return a time in nanoseconds.
+
+    Raises:
+        ValueError: it is absent or beyond the year 2262, the last that 63 bits hold.
+    """
+    if not 0 < value < 2**63:
+        raise ValueError(f"{name} is no time in nanoseconds since 1970: {value}")
+    return value
+
+
+def attributes(raw: Any) -> dict[str, Any]:
+    """Return OTLP's list of keys and values as a mapping; of a key that stands twice the last."""
+    if raw is None:
+        return {}
+    if not isinstance(raw, list):
+        raise ValueError("attributes are no list")
+    return {_text(entry, "key"): _value(entry.get("value"), _DEPTH) for entry in map(_checked, raw)}
+
+
+def _value(raw: Any, depth: int) -> Any:
+    """Return an `AnyValue` as JSON; bytes stay base64."""
+    if raw is None or raw == {}:
+        return None
+    if depth == 0:
+        raise ValueError(f"an attribute is nested deeper than {_DEPTH}")
+    kind, value = next(iter(_checked(raw).items()))
+    if kind == "stringValue" or kind == "boolValue":
+        return value if isinstance(value, (str, bool)) else str(value)
+    if kind == "intValue":
+        return _integer(value)
+    if kind == "doubleValue":
+        return _double(value)
+    if kind == "arrayValue":
+        return [_value(entry, depth - 1) for entry in _objects(_checked(value), "values")]
+    if kind == "kvlistValue":
+        found = _objects(_checked(value), "values")
+        return {_text(entry, "key"): _value(entry.get("value"), depth - 1) for entry in found}
+    if kind == "bytesValue":
+        return base64.b64encode(base64.b64decode(_text({"bytes": value}, "bytes"))).decode()
+    return None
+
+
+def _integer(value: Any) -> int:
+    if isinstance(value, int):
+        return value
+    if isinstance(value, str) and _NUMBER.fullmatch(value):
+        return int(value)
+    raise ValueError(f"{str(value)[:80]!r} is no integer")
+
+
+def _double(value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError) as exc:
+        raise ValueError(f"{str(value)[:80]!r} is no number") from exc
+
+
+def _text(raw: dict[str, Any], key: str) -> str:
+    value = raw.get(key)
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise ValueError(f"{key} is no text: {str(value)[:80]!r}")
+    return value
+
+
+def _object(raw: dict[str, Any], key: str) -> dict[str, Any]:
+    return _checked(raw.get(key) or {})
+
+
+def _objects(raw: dict[str, Any], key: str) -> list[dict[str, Any]]:
+    value = raw.get(key) or []
+    if not isinstance(value, list):
+        raise ValueError(f"{key} is no list")
+    return [_checked(entry) for entry in value]
+
+
+def _checked(raw: Any) -> dict[str, Any]:
+    if not isinstance(raw, dict):
+        raise ValueError(f"an object is expected, not {str(raw)[:80]!r}")
+    return raw

@@ -1,0 +1,54 @@
+"""A span of any instrumentation that has ended, as a whole call."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from llm_trace.semconv import names
+from llm_trace.semconv.spans import call_fields
+
+
+class EndedSpan(NamedTuple):
+    """What OpenTelemetry tells of a span, however it came here."""
+
+    trace_id: str
+    """32 hex digits."""
+    span_id: str
+    """16 hex digits."""
+    parent_id: str | None
+    name: str
+    start_ns: int
+    end_ns: int
+    attributes: Mapping[str, Any]
+    events: Sequence[Any] = ()
+    """Mappings with `name`, `time_ns` and `attributes`."""
+    failed: bool = False
+    message: str | None = None
+    """The status' description."""
+    scope: str | None = None
+    """Name of the instrumentation."""
+    resource: Mapping[str, Any] = {}
+    """Attributes of the process that made it, where it is not this one."""
+
+
+def ended_call(span: EndedSpan) -> dict[str, Any]:
+    """Return the fields of a `Call`, ids, times and status included."""
+    fields = call_fields(span.name, span.attributes, span.events, start_ns=span.start_ns)
+    told = fields["metadata"].setdefault("otel", {})
+    if span.scope:
+        told["scope"] = span.scope
+    if span.resource:
+        told["resource"] = dict(span.resource)
+    if span.failed:
+        kind = str(span.attributes.get(names.ERROR_TYPE, "error"))
+        fields.setdefault("error", {"type": kind, "message": span.message})
+    return {
+        "span_id": span.span_id,
+        "trace_id": span.trace_id,
+        "parent_id": span.parent_id,
+        "start_ns": span.start_ns,
+        "end_ns": span.end_ns,
+        "status": "error" if span.failed else "ok",
+        **fields,
+    }

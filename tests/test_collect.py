@@ -1,0 +1,258 @@
+"""The receiver: what OpenTelemetry sends over HTTP becomes calls in the store."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import httpx
+import orjson
+import pytest
+import uvicorn
+from google.rpc.status_pb2 import Status
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+from llm_trace.capture.values import Encoder
+from llm_trace.collect.app import collector
+from llm_trace.collect.receiver import Limits, Receiver
+from llm_trace.spool.paths import spool_dir
+from llm_trace.spool.writer import SpoolWriter
+from tests.conftest import Recorded
+
+JSON = {"content-type": "application/json"}
+PROTOBUF = {"content-type": "application/x-protobuf"}
+TOKEN = "s3cret"
+
+
+class Server(uvicorn.Server):
+    """A receiver on a free port of this machine, in a thread."""
+
+    def __init__(self, receiver: Receiver, token: str | None = None) -> None:
+        super().__init__(
+            uvicorn.Config(collector(receiver, token), log_level="warning", access_log=False, lifespan="off")
+        )
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
+        self.thread = threading.Thread(target=self.run, kwargs={"sockets": [self.listener]})
+
+    def __enter__(self) -> httpx.Client:
+        self.thread.start()
+        self.client = httpx.Client(base_url=self.url, timeout=20)
+        return self.client
+
+    def __exit__(self, *_: object) -> None:
+        self.client.close()
+        self.should_exit = True
+        self.thread.join()
+        self.listener.close()
+
+
+@pytest.fixture
+def spool(recorded: Recorded) -> Iterator[SpoolWriter]:
+    with closing(SpoolWriter(spool_dir(recorded.path))) as made:
+        yield made
+
+
+@pytest.fixture
+def client(spool: SpoolWriter) -> Iterator[httpx.Client]:
+    with Server(Receiver(spool, Encoder(), Limits(body=1 << 20, spans=50, attributes=40))) as made:
+        yield made
+
+
+def span(number: int = 1, **fields: Any) -> dict[str, Any]:
+    """Return one chat span as OTLP JSON."""
+    return {
+        "traceId": "5b8efff798038103d269b633813fc60c",
+        "spanId": f"{number:016x}",
+        "name": "chat gpt-4o",
+        "startTimeUnixNano": "1763740000000000000",
+        "endTimeUnixNano": "1763740000350000000",
+        "attributes": [
+            {"key": "gen_ai.operation.name", "value": {"stringValue": "chat"}},
+            {"key": "gen_ai.request.model", "value": {"stringValue": "gpt-4o"}},
+            {"key": "gen_ai.usage.input_tokens", "value": {"intValue": "9"}},
+        ],
+        **fields,
+    }
+
+
+def export(*spans: dict[str, Any]) -> dict[str, Any]:
+    resource = {"attributes": [{"key": "service.name", "value": {"stringValue": "desk"}}]}
+    return {
+        "resourceSpans": [
+            {"resource": resource, "scopeSpans": [{"scope": {"name": "openai"}, "spans": list(spans)}]}
+        ]
+    }
+
+
+def test_spans_of_opentelemetrys_own_exporter_are_calls(client: httpx.Client, recorded: Recorded) -> None:
+    provider = TracerProvider(resource=Resource.create({"service.name": "desk"}))
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(f"{client.base_url}/v1/traces")))
+    tracer = provider.get_tracer("openinference.instrumentation.openai")
+    with tracer.start_as_current_span("handle") as outer:
+        attributes: dict[str, Any] = {
+            "openinference.span.kind": "LLM",
+            "llm.model_name": "gpt-4o",
+            "llm.input_messages.0.message.role": "user",
+            "llm.input_messages.0.message.content": "hi",
+            "llm.output_messages.0.message.role": "assistant",
+            "llm.output_messages.0.message.content": "hello",
+            "llm.token_count.prompt": 9,
+        }
+        with tracer.start_as_current_span("ChatCompletion", attributes=attributes) as inner:
+            inner.record_exception(TimeoutError("too slow"))
+    provider.shutdown()
+
+    call, root = recorded.calls()
+    assert (root.name, root.kind, root.parent_id) == ("handle", "chain", None)
+    assert call.parent_id == root.span_id == f"{outer.get_span_context().span_id:016x}"
+    assert (call.kind, call.model, call.status) == ("llm", "gpt-4o", "ok")
+    assert [message.text for message in (*call.messages_in, *call.messages_out)] == ["hi", "hello"]
+    assert call.usage is not None
+    assert call.usage.input_tokens == 9
+    assert call.error is not None
+    assert call.error.message == "too slow"
+    assert call.metadata["otel"]["scope"] == "openinference.instrumentation.openai"
+    assert call.metadata["otel"]["resource"]["service.name"] == "desk"
+
+
+def test_json_and_gzip_are_taken_and_answered_in_the_same_encoding(
+    client: httpx.Client, recorded: Recorded
+) -> None:
+    body = gzip.compress(orjson.dumps(export(span(status={"code": 2, "message": "overloaded"}))))
+    answer = client.post("/v1/traces", content=body, headers={**JSON, "content-encoding": "gzip"})
+    assert (answer.status_code, answer.headers["content-type"], answer.json()) == (
+        200,
+        JSON["content-type"],
+        {},
+    )
+    call = recorded.one()
+    assert (call.name, call.model, call.status) == ("chat gpt-4o", "gpt-4o", "error")
+    assert call.end_ns == 1763740000350000000
+
+
+def test_a_span_that_comes_twice_is_one_call(client: httpx.Client, recorded: Recorded) -> None:
+    client.post("/v1/traces", json=export(span()))
+    assert len(recorded.calls()) == 1
+    client.post("/v1/traces", json=export(span(), span(2)))
+    assert [call.span_id for call in recorded.calls()] == [f"{1:016x}", f"{2:016x}"]
+
+
+def test_spans_that_are_no_calls_are_rejected_and_the_others_kept(
+    client: httpx.Client, recorded: Recorded
+) -> None:
+    many = [{"key": f"a{i}", "value": {"intValue": i}} for i in range(41)]
+    spans = [span(1), span(0), span(2, startTimeUnixNano="0"), span(3, attributes=many)]
+    told = client.post("/v1/traces", json=export(*spans)).json()["partialSuccess"]
+    assert told == {
+        "rejectedSpans": "3",
+        "errorMessage": "span 'chat gpt-4o': spanId is no id of 16 hex digits: '0000000000000000'",
+    }
+    assert recorded.one().span_id == f"{1:016x}"
+
+
+def test_more_spans_than_allowed_are_rejected_and_counted(client: httpx.Client, recorded: Recorded) -> None:
+    told = client.post("/v1/traces", json=export(*map(span, range(1, 61)))).json()["partialSuccess"]
+    assert told["rejectedSpans"] == "10"
+    assert "more than 50 spans" in told["errorMessage"]
+    assert len(recorded.calls()) == 50
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_body_over_the_limit_is_refused(client: httpx.Client, packed: bool) -> None:
+    body = b" " * (2 << 20)
+    headers = {**JSON, "content-encoding": "gzip"} if packed else JSON
+    answer = client.post("/v1/traces", content=gzip.compress(body) if packed else body, headers=headers)
+    assert answer.status_code == 413
+    assert "1,048,576 bytes" in answer.json()["message"]
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "status"),
+    [
+        (b"{", JSON, 400),
+        (b"[]", JSON, 400),
+        (b'{"resourceSpans":{"a":1}}', JSON, 400),
+        (b"\xff\xff", PROTOBUF, 400),
+        (b"no gzip", {**PROTOBUF, "content-encoding": "gzip"}, 400),
+        (gzip.compress(b"{}")[:-4], {**JSON, "content-encoding": "gzip"}, 400),
+        (b"{}", {**JSON, "content-encoding": "br"}, 415),
+        (b"{}", {"content-type": "text/plain"}, 415),
+    ],
+)
+def test_a_malformed_request_is_refused_with_a_status(
+    client: httpx.Client, body: bytes, headers: dict[str, str], status: int
+) -> None:
+    answer = client.post("/v1/traces", content=body, headers=headers)
+    assert answer.status_code == status
+    if headers["content-type"] == PROTOBUF["content-type"]:
+        assert Status.FromString(answer.content).message
+    else:
+        assert answer.json()["message"]
+
+
+@pytest.mark.parametrize("signal", ["metrics", "logs"])
+def test_metrics_and_logs_are_taken_and_said_not_to_be_stored(client: httpx.Client, signal: str) -> None:
+    answer = client.post(f"/v1/{signal}", json={})
+    assert answer.status_code == 200
+    assert "traces only" in answer.json()["partialSuccess"]["errorMessage"]
+
+
+def test_an_empty_protobuf_request_is_answered_by_an_empty_protobuf(client: httpx.Client) -> None:
+    body = ExportTraceServiceRequest().SerializeToString()
+    answer = client.post("/v1/traces", content=body, headers=PROTOBUF)
+    assert ExportTraceServiceResponse.FromString(answer.content) == ExportTraceServiceResponse()
+
+
+def test_who_has_not_the_token_is_not_let_in(spool: SpoolWriter, recorded: Recorded) -> None:
+    with Server(Receiver(spool, Encoder()), TOKEN) as client:
+        for wrong in ({}, {"authorization": "Bearer other"}, {"authorization": TOKEN}):
+            answer = client.post("/v1/traces", json=export(span()), headers=wrong)
+            assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
+        right = {"authorization": f"Bearer {TOKEN}"}
+        assert client.post("/v1/traces", json=export(span()), headers=right).status_code == 200
+    assert len(recorded.calls()) == 1
+
+
+def test_a_page_in_a_browser_is_not_let_in_without_a_token(client: httpx.Client) -> None:
+    answer = client.post("/v1/traces", json=export(span()), headers={"origin": "http://evil.example"})
+    assert answer.status_code == 403
+
+
+def test_a_spool_that_cannot_be_written_is_said_before_anything_is_promised(tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.touch()
+    with Server(Receiver(SpoolWriter(blocked / "spool"), Encoder())) as client:
+        answer = client.post("/v1/traces", json=export(span()))
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "30")
+    assert "cannot be written" in answer.json()["message"]
+
+
+def test_spans_around_no_model_can_be_left_out(spool: SpoolWriter, recorded: Recorded) -> None:
+    with Server(Receiver(spool, Encoder(), genai_only=True)) as client:
+        client.post("/v1/traces", json=export(span(1), span(2, name="GET /health", attributes=[])))
+    assert recorded.one().name == "chat gpt-4o"
+
+
+def test_content_is_not_kept_where_it_is_not_wanted(spool: SpoolWriter, recorded: Recorded) -> None:
+    said = json.dumps([{"role": "user", "parts": [{"type": "text", "content": "my secret"}]}])
+    told = span()
+    told["attributes"].append({"key": "gen_ai.input.messages", "value": {"stringValue": said}})
+    with Server(Receiver(spool, Encoder(), capture_content=False)) as client:
+        client.post("/v1/traces", json=export(told))
+    call = recorded.one()
+    assert (call.model, call.input, call.messages_in) == ("gpt-4o", None, ())
+    assert "my secret" not in call.model_dump_json()
