@@ -6,6 +6,7 @@ Every model is frozen: a closed call never changes. Times are Unix epoch nanosec
 from __future__ import annotations
 
 import math
+from importlib import import_module
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -284,6 +285,10 @@ class Attribution(Record):
             text += f" Not to be taken as evidence ({self.verdict.replace('_', ' ')})"
             text += f": {_short(self.warnings[0], 160)}." if self.warnings else "."
         return _short(text, 600)
+
+    def _repr_html_(self) -> str:
+        """Return the coloured prompt for notebooks; drawn by `llm_trace.heatmap`, which knows this module and not the reverse."""
+        return str(import_module("llm_trace.heatmap").fragment(self))
 
     def _matters(self, i: int) -> bool:
         """Whether a segment has an effect that can be told from none: its bounds exclude zero, or it moves the odds by 5 %."""

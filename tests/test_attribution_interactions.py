@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -12,6 +15,7 @@ from llm_trace.attribution.problem import asked, problem
 from llm_trace.attribution.value import Budget, Metered, Value
 from llm_trace.errors import AttributionError
 from tests import attribution_toys as toys
+from tests.test_attribution_api import call
 
 TEXT = "Lily had a red ball. Tom was sad.\n\nOne day the dog came to play. They said hello."
 
@@ -112,3 +116,26 @@ def test_the_hierarchy_is_a_way_to_segment() -> None:
     assert (few.stopped, few.passes) == ("budget", 6)
     with pytest.raises(AttributionError, match="leaves stretches out"):
         attribute(TEXT, " yes", **given, method="shapley")
+
+
+def test_a_hierarchy_has_a_price_a_unit_and_a_cache(tmp_path: Path) -> None:
+    model, tokenizer = toys.stories()
+    given: dict[str, Any] = {"model": model, "tokenizer": tokenizer, "segments": "hierarchy"}
+    given |= {"unit": "probability", "cache": tmp_path / "kept.db"}
+    said = " The dog played with Lily."
+    plan = attribute(TEXT, said, **given, dry_run=True)
+    found = attribute(TEXT, said, **given)
+    assert found.unit == "probability"
+    assert found.full is not None
+    assert 0 < found.full < 1
+    assert found.passes <= plan.evaluations
+    assert plan.segments == len(TEXT.split())
+    again = attribute(TEXT, said, **given)
+    assert (again.passes, again.values) == (0, found.values)
+
+
+def test_a_hierarchy_says_that_its_prompt_was_masked() -> None:
+    model, tokenizer = toys.stories()
+    logged = call(input={"prompt": f"{TEXT} [redacted]"}, output=" Lily.")
+    found = attribute(logged, model=model, tokenizer=tokenizer, segments="hierarchy")
+    assert found.verdict == "redacted_input"

@@ -57,6 +57,21 @@ def test_phrases_lines_and_paragraphs() -> None:
     assert texts("a\n\nb c\n", "line") == ["a", "b c"]
 
 
+def test_phrases_of_scripts_without_spaces() -> None:
+    pytest.importorskip("budoux")
+    assert texts("今日は天気です。明日は雨が降るでしょう、傘を持つ。", "phrase") == [
+        "今日は", "天気です。", "明日は", "雨が", "降るでしょう、", "傘を", "持つ。",
+    ]  # fmt: skip
+    assert texts("我们去北京学习中文 with Tom, and friends.", "phrase") == [
+        "我们", "去", "北京", "学习", "中文", "with Tom,", "and friends.",
+    ]  # fmt: skip
+
+
+def test_without_a_segmenter_punctuation_ends_the_phrases(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("llm_trace.attribution.splitters.find_spec", lambda name: None)
+    assert texts("今日は天気です。明日は雨が降る", "phrase") == ["今日は天気です。", "明日は雨が降る"]
+
+
 def test_patterns_spans_functions_and_variables() -> None:
     text = "Customer: 75 days, gold"
     assert texts(text, re.compile(r"\d+|gold")) == ["75", "gold"]

@@ -58,3 +58,7 @@ def test_a_page_shows_the_text_and_runs_nothing_of_it() -> None:
     assert made().prompt in reader.text
     assert f"Yes {HOSTILE}" in reader.text
     assert 'title="&quot;&gt;&lt;b&gt;: +2 nats"' in fragment(made())
+
+
+def test_a_notebook_shows_the_coloured_prompt() -> None:
+    assert made()._repr_html_() == fragment(made())

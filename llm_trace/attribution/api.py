@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 
-from llm_trace.attribution import kinds, methods, pricing
+from llm_trace.attribution import methods, pricing
 from llm_trace.attribution import quality as checks
 from llm_trace.attribution.auto import Capped
 from llm_trace.attribution.cache import opened
 from llm_trace.attribution.models import resolve
-from llm_trace.attribution.problem import Asked, Problem, asked, problem
+from llm_trace.attribution.problem import Asked, Problem, asked, problem, suspicions
 from llm_trace.attribution.renders import automatic
 from llm_trace.attribution.statistics import benjamini_hochberg
-from llm_trace.attribution.value import Budget, Metered, Progress, totals
+from llm_trace.attribution.value import Budget, Metered, Progress, as_budget, totals
 from llm_trace.errors import AttributionError
 from llm_trace.record import Attribution
 
@@ -114,14 +114,15 @@ def attribute(  # type: ignore[misc]  # the first form takes the same settings a
     """
     if not 0 < confidence < 1:
         raise AttributionError(f"confidence={confidence!r} must lie between 0 and 1, such as 0.95")
-    if isinstance(segments, str) and segments == "hierarchy" and not dry_run:
-        given: dict[str, Any] = {"model": model, "tokenizer": tokenizer, "target": target, "budget": budget}
-        return _drilled(method, call_or_prompt, response, **given, baseline=baseline, progress=progress)
+    if isinstance(segments, str) and segments == "hierarchy":
+        given = {"model": model, "tokenizer": tokenizer, "target": target, "budget": budget, "unit": unit}
+        given |= {"baseline": baseline, "progress": progress, "cache": cache}
+        return _drilled(method, dry_run, call_or_prompt, response, **given)
     question = asked(call_or_prompt, response)
     loaded, tokens, name = resolve(model, tokenizer)
     kept = opened(cache, loaded)
     work = problem(question, loaded, tokens, name, segments=segments, target=target, unit=unit, cache=kept)
-    limits = Budget(evaluations=budget) if isinstance(budget, int) else budget
+    limits = as_budget(budget)
     if dry_run:
         asked_for = (work.n, method, work.target, limits)
         return pricing.plan(work.value(baseline), *asked_for, confidence=confidence, seed=seed)
@@ -137,13 +138,17 @@ def attribute(  # type: ignore[misc]  # the first form takes the same settings a
     return _attribution(question, work, value, scores, found, extra, **settings)
 
 
-def _drilled(method: str, call_or_prompt: Question, response: str | None, **settings: Any) -> Attribution:
-    from llm_trace.attribution.hierarchy import drill
+def _drilled(
+    method: str, dry_run: bool, call_or_prompt: Question, response: str | None, **settings: Any
+) -> Attribution | Plan:
+    from llm_trace.attribution.hierarchy import drill, price
 
     if method not in ("auto", "occlusion"):
         raise AttributionError(
             f"segments='hierarchy' leaves stretches out (occlusion); method={method!r} does not"
         )
+    if dry_run:
+        return price(call_or_prompt, response, **settings)
     return drill(call_or_prompt, response, **settings).attribution
 
 
@@ -155,13 +160,7 @@ def _examined(
     full = (
         scores.full if scores.full is not None else float(totals(value(np.ones((1, work.n), dtype=bool)))[0])
     )
-    if question.redacted:
-        found.suspect("redacted_input", "parts of the prompt were masked before it was logged")
-    if question.logged and question.model != work.name and not reproduces(work):
-        found.suspect(
-            "proxy_unverified",
-            f"{work.name} does not answer so itself: it stands in for {question.model or 'the model'} that did",
-        )
+    suspicions(question, work, found)
     ours = scores.unit is None  # the unit of the value function
     if (ours and work.goal.unit != "probability") or scores.low is not None:
         checks.evidence(scores.values, found, scores.low, scores.high, scores.p_values)
@@ -207,12 +206,6 @@ def _second_baseline(
 
     checks.baseline_dependence(scores, without, source.render.baseline, found)
     return source.passes, source.tokens
-
-
-def reproduces(work: Problem) -> bool:
-    """Whether the model's own most likely token is the response's at every place."""
-    prompt = work.codec.ids(work.segmented.text, own_special=work.own_special)
-    return kinds.reproduces(work.model, tuple(prompt), work.response.ids)
 
 
 def _attribution(

@@ -12,22 +12,29 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from llm_trace.attribution import splitters
+from llm_trace.attribution.cache import opened
 from llm_trace.attribution.models import resolve
+from llm_trace.attribution.pricing import plan
 from llm_trace.attribution.problem import asked, problem
-from llm_trace.attribution.value import Budget, Metered, Progress, Value, room, totals
+from llm_trace.attribution.value import Metered, Progress, Value, as_budget, room, totals
 from llm_trace.record import Segment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from llm_trace.attribution.problem import Problem
+    from llm_trace.attribution.pricing import Plan
+    from llm_trace.attribution.problem import Asked, Problem
+    from llm_trace.attribution.renders import Baseline
     from llm_trace.attribution.targets import Target
+    from llm_trace.attribution.value import Budget
     from llm_trace.record import Attribution
 
 SHARE = 0.2
 """Part of the largest loss of its level from which on a stretch is taken apart."""
+_LEVELS = 3
 _GROUP = 1.0
 """Nats that stretches, each of which seems to do little, must be worth together to be taken apart too."""
 
@@ -74,10 +81,12 @@ def drill(
     model: Any,
     tokenizer: Any = None,
     target: Target = None,
-    baseline: str = "auto",
+    baseline: Baseline = "auto",
+    unit: str = "nats",
     budget: int | Budget | None = None,
     share: float = SHARE,
     progress: Progress | None = None,
+    cache: str | Path | None = None,
 ) -> Hierarchy:
     """Return which messages (or paragraphs) matter, which sentences of those, and which words of these.
 
@@ -89,17 +98,46 @@ def drill(
     Raises:
         AttributionError: it cannot be computed, or the budget does not pay for the first level.
     """
-    loaded, tokens, name = resolve(model, tokenizer)
     question = asked(call_or_prompt, response)
-    work = problem(question, loaded, tokens, name, segments="word", target=target)
-    limits = Budget(evaluations=budget) if isinstance(budget, int) else budget
-    value = Metered(work.value(baseline), budget=limits, progress=progress)
+    work = _problem(question, model, tokenizer, target, unit, cache)
+    value = Metered(work.value(baseline), budget=as_budget(budget), progress=progress)
     root = tree(work)
     full, empty, spent_out = grow(root, value, work.n, share)
     from llm_trace.attribution.leaves import attribution_of
 
-    found = attribution_of(root, work, value, full, empty, span_id=question.span_id, cut_short=spent_out)
+    found = attribution_of(root, work, value, full, empty, question, cut_short=spent_out)
     return Hierarchy(root, found)
+
+
+def price(
+    call_or_prompt: Any,
+    response: str | None = None,
+    *,
+    model: Any,
+    tokenizer: Any = None,
+    target: Target = None,
+    baseline: Baseline = "auto",
+    unit: str = "nats",
+    budget: int | Budget | None = None,
+    cache: str | Path | None = None,
+    **_: Any,
+) -> Plan:
+    """Return what `drill` would cost at most: as if every stretch were taken apart."""
+    work = _problem(asked(call_or_prompt, response), model, tokenizer, target, unit, cache)
+
+    def whole(value: Value, n: int) -> None:
+        grow(tree(work), value, n, share=0.0)
+        value(np.tri(_LEVELS, n, dtype=bool))  # stands for the weak ones of each level together
+
+    return plan(work.value(baseline), work.n, "occlusion", work.target, as_budget(budget), by=whole)
+
+
+def _problem(
+    question: Asked, model: Any, tokenizer: Any, target: Target, unit: str, cache: str | Path | None
+) -> Problem:
+    loaded, tokens, name = resolve(model, tokenizer)
+    kept = opened(cache, loaded)
+    return problem(question, loaded, tokens, name, segments="word", target=target, unit=unit, cache=kept)
 
 
 def tree(work: Problem) -> Node:

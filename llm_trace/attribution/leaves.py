@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from llm_trace.attribution import quality
+from llm_trace.attribution.problem import suspicions
 from llm_trace.record import Attribution
 
 if TYPE_CHECKING:
     from llm_trace.attribution.hierarchy import Node
-    from llm_trace.attribution.problem import Problem
+    from llm_trace.attribution.problem import Asked, Problem
     from llm_trace.attribution.value import Metered
 
 
@@ -21,18 +22,20 @@ def attribution_of(
     value: Metered,
     full: float,
     empty: float,
+    question: Asked,
     *,
-    span_id: str | None,
     cut_short: bool,
 ) -> Attribution:
     """Return the leaves as leave-one-out scores of stretches of several sizes."""
     leaves = list(root.leaves())
     scores = np.array([leaf.score for leaf in leaves])
     found = quality.Findings()
-    quality.evidence(scores, found)
+    suspicions(question, work, found)
+    if work.goal.unit != "probability":
+        quality.evidence(scores, found)
     note = "each score is what the response loses without this stretch; stretches that matter little are not taken apart"
     return Attribution(
-        span_id=span_id,
+        span_id=question.span_id,
         method="occlusion",
         segments=tuple(leaf.segment for leaf in leaves),
         values=tuple(float(x) for x in scores),
@@ -41,6 +44,7 @@ def attribution_of(
         response=work.text,
         target=work.target,
         target_tokens=work.target_tokens,
+        unit=work.goal.unit,
         baseline=str(getattr(getattr(value.source, "render", None), "baseline", "?")),
         model=work.name,
         passes=value.passes,

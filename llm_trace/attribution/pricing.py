@@ -54,7 +54,13 @@ def tokens_of(source: LocalValue) -> int:
 
 
 def plan(
-    source: LocalValue, n: int, method: str, target: str, budget: Budget | None, **settings: Any
+    source: LocalValue,
+    n: int,
+    method: str,
+    target: str,
+    budget: Budget | None,
+    by: Callable[..., Any] | None = None,
+    **settings: Any,
 ) -> Plan:
     """Return what a method would cost on this problem: it is run on made-up values, and its prompts are counted.
 
@@ -64,9 +70,10 @@ def plan(
         method: its name.
         target: in words.
         budget: as for the attribution.
+        by: what to run; else the method of that name.
         settings: confidence and seed.
     """
-    found = methods.find(method)
+    found = by or methods.find(method)
     price = getattr(found, "price", None)
     if price is not None:
         passes, tokens = price(source)

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from llm_trace.attribution import chat
-from llm_trace.attribution.kinds import answer_of, kind_of, response_of
+from llm_trace.attribution.kinds import answer_of, kind_of, reproduces, response_of
 from llm_trace.attribution.queries import Goal, Query, goal
 from llm_trace.attribution.renders import Baseline, Render, masked, owned, render, segmented_prompt
 from llm_trace.attribution.targets import Part, Target, contrast_of, decided, exchanged, rows_of
@@ -19,6 +19,7 @@ from llm_trace.record import Call, Segment
 if TYPE_CHECKING:
     from llm_trace.attribution.cache import ValueCache
     from llm_trace.attribution.local import LocalValue
+    from llm_trace.attribution.quality.findings import Findings
     from llm_trace.attribution.segments import Region, Segmented, Spec
 
 MASK = "[redacted]"
@@ -171,6 +172,23 @@ def problem(
     return Problem(
         model, name, codec, segmented, own_special, said, response, *found, (*notes, *segmented.notes), cache
     )
+
+
+def suspicions(question: Asked, work: Problem, found: Findings) -> None:
+    """Note what speaks against the question itself: a masked prompt, a model that did not give the logged answer."""
+    if question.redacted:
+        found.suspect("redacted_input", "parts of the prompt were masked before it was logged")
+    if question.logged and question.model != work.name and not _reproduces(work):
+        found.suspect(
+            "proxy_unverified",
+            f"{work.name} does not answer so itself: it stands in for {question.model or 'the model'} that did",
+        )
+
+
+def _reproduces(work: Problem) -> bool:
+    """Whether the model's own most likely token is the response's at every place."""
+    prompt = work.codec.ids(work.segmented.text, own_special=work.own_special)
+    return reproduces(work.model, tuple(prompt), work.response.ids)
 
 
 @dataclass(frozen=True)

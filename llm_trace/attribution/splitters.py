@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from functools import cache
+from importlib.util import find_spec
+from itertools import accumulate
+from typing import Any
 
 Span = tuple[int, int]
 _ABBREVIATIONS = frozenset(
@@ -34,7 +38,8 @@ _ABBREVIATIONS = frozenset(
 )
 _SENTENCE_END = re.compile(r"[.!?…]+[\"'”’)\]]*(?=\s)|[。！？]+[」』）]*|\n+")
 _PHRASE_END = re.compile(r"[,;:.!?…]+[\"'”’)\]]*(?=\s)|[、，。；：！？]+|\n+|\s+(?=[(\[“—–-])")
-_CJK = re.compile(r"[\u3040-\u30ff\u4e00-\u9fff]")
+_KANA, _HAN = r"\u3040-\u30ff", r"\u3400-\u4dbf\u4e00-\u9fff"
+_CJK_RUN = re.compile(rf"[{_KANA}{_HAN}\u3001-\u303f\uff01-\uff5e]+")
 
 
 def words(text: str) -> list[Span]:
@@ -49,12 +54,11 @@ def sentences(text: str) -> list[Span]:
 
 
 def phrases(text: str) -> list[Span]:
-    """Return the stretches between punctuation marks; in Japanese and Chinese those of BudouX where it is installed."""
-    if _CJK.search(text):
-        cjk = _budoux(text)
-        if cjk is not None:
-            return _trimmed(text, cjk)
-    return _trimmed(text, [m.end() for m in _PHRASE_END.finditer(text)])
+    """Return the stretches between punctuation marks; in Japanese and Chinese also where BudouX, if installed, ends a phrase."""
+    ends = {m.end() for m in _PHRASE_END.finditer(text)}
+    for run in _CJK_RUN.finditer(text):
+        ends |= {run.start() + end for end in _budoux(run[0])}
+    return _trimmed(text, sorted(ends))
 
 
 def paragraphs(text: str) -> list[Span]:
@@ -95,18 +99,20 @@ def _trimmed(text: str, ends: Iterable[int]) -> list[Span]:
     return spans
 
 
-def _budoux(text: str) -> list[int] | None:
-    """Return where BudouX ends a phrase, or `None` where it is not installed."""
-    try:
-        import budoux  # type: ignore[import-not-found, unused-ignore]
-    except ImportError:
-        return None
-    japanese = re.search(r"[\u3040-\u30ff]", text)
-    parser = (
+def _budoux(text: str) -> list[int]:
+    """Return where BudouX ends a phrase in a run of Japanese or Chinese; nothing where it is not installed."""
+    if find_spec("budoux") is None:
+        return []
+    ends = accumulate(
+        len(phrase) for phrase in _parser(re.search(f"[{_KANA}]", text) is not None).parse(text)
+    )
+    return list(ends)
+
+
+@cache
+def _parser(japanese: bool) -> Any:
+    import budoux
+
+    return (
         budoux.load_default_japanese_parser() if japanese else budoux.load_default_simplified_chinese_parser()
     )
-    ends, at = [], 0
-    for phrase in parser.parse(text):
-        at += len(phrase)
-        ends.append(at)
-    return ends

@@ -41,6 +41,11 @@ class Budget:
     """For remote models that have a price."""
 
 
+def as_budget(given: int | Budget | None) -> Budget | None:
+    """Return the budget that was meant: an int counts evaluations."""
+    return Budget(evaluations=given) if isinstance(given, int) else given
+
+
 class Metered:
     """A value function that asks its source once for each distinct mask.
 
