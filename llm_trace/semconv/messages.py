@@ -42,12 +42,35 @@ def message(raw: Any, *, role: str = "user") -> Message:
         raw: the message; a string is its text.
         role: who speaks where the message does not say.
     """
+    if type(raw) is dict and _is_ours(raw):
+        return {**raw, "parts": [dict(piece) for piece in raw["parts"]]}
     if not isinstance(raw, Mapping):
         return {"role": role, "parts": [] if raw is None else [part(raw)]}
     raw = _unwrapped(raw)
     if _is_item(raw):
         return {"role": _item_role(str(raw.get("type")), role), "parts": [part(raw)]}
     return _spoken(raw, role)
+
+
+def _is_ours(raw: dict[str, Any]) -> bool:
+    """Say whether a message of texts needs no reading: nine in ten of those that other instrumentations send."""
+    parts = raw.get("parts")
+    return (
+        type(parts) is list
+        and len(parts) > 0
+        and raw.get("role") in ("user", "assistant", "system")
+        and (
+            len(raw) == 2
+            or (len(raw) == 3 and type(reason := raw.get("finish_reason")) is str and reason != "")
+        )
+        and all(
+            type(piece) is dict
+            and len(piece) == 2
+            and piece.get("type") == "text"
+            and type(piece.get("content")) is str
+            for piece in parts
+        )
+    )
 
 
 def _unwrapped(raw: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -52,8 +52,8 @@ def _moment(value: Any) -> int | None:
 def tags_of(attributes: Attributes) -> list[str]:
     """Return the tags; several conventions may give some."""
     made: list[str] = []
-    for name in names.TAGS:
-        told = load_container(attributes.get(name))
+    for name in filter(attributes.__contains__, names.TAGS):
+        told = load_container(attributes[name])
         made += [tag for tag in (items(told) or [told]) if isinstance(tag, str) and tag and tag not in made]
     return made
 

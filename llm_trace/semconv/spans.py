@@ -15,7 +15,7 @@ from llm_trace.semconv.flat import Event, event, nested
 from llm_trace.semconv.span_details import cost_of, error_of, first_token_of, metadata_of, prompt_of, tags_of
 from llm_trace.semconv.span_messages import Talk, talk, talk_in_values
 from llm_trace.semconv.tokens import usage
-from llm_trace.semconv.values import EMPTY, load_container, text
+from llm_trace.semconv.values import EMPTY, count, load_container, text
 
 if TYPE_CHECKING:
     from llm_trace.semconv.messages import Message
@@ -128,12 +128,16 @@ def _params(attributes: Attributes) -> dict[str, Any]:
     return made
 
 
+_PLAIN_USAGE = {names.USAGE_INPUT: "input_tokens", names.USAGE_OUTPUT: "output_tokens"}
+
+
 def _usage(attributes: Attributes) -> dict[str, int] | None:
     told = {name: value for name, value in attributes.items() if name.startswith(names.USAGE_PREFIXES)}
-    found = usage(told)
-    if found is None:
-        found = usage(load_container(attributes.get(names.LANGFUSE_USAGE)))
-    return found
+    if told.keys() <= _PLAIN_USAGE.keys():
+        found = {_PLAIN_USAGE[name]: n for name, value in told.items() if (n := count(value)) is not None}
+    else:
+        found = usage(told) or {}
+    return found or usage(load_container(attributes.get(names.LANGFUSE_USAGE)))
 
 
 _INPUTS = (

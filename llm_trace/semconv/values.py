@@ -91,12 +91,15 @@ def _refuse(constant: str) -> Any:
     raise ValueError(f"{constant!r} is not JSON")
 
 
+_decode = json.JSONDecoder(parse_constant=_refuse).decode
+
+
 def loads(value: Any) -> Any:
     """Return what a string says in JSON, or the value itself where it is no JSON text."""
     if not isinstance(value, (str, bytes)):
         return value
     try:
-        return json.loads(value, parse_constant=_refuse)
+        return _decode(value if isinstance(value, str) else value.decode(json.detect_encoding(value)))
     except (ValueError, RecursionError):
         return value
 
