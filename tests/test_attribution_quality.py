@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from llm_trace.attribution import quality
+from llm_trace.attribution.api import attribute
 from llm_trace.attribution.estimators import occlusion, shapley
 from llm_trace.attribution.quality import Findings, Study, judge, measure, measured
 from llm_trace.attribution.quality.fidelity import held_out
+from llm_trace.attribution.quality.paraphrases import paraphrase_stability
 from llm_trace.attribution.statistics import (
     benjamini_hochberg,
     bootstrapped,
@@ -20,6 +22,7 @@ from llm_trace.attribution.statistics import (
     t_p_value,
 )
 from llm_trace.attribution.value import Budget, Metered, Value
+from llm_trace.demo.world import TEMPLATE_V1
 from llm_trace.errors import AttributionError
 from tests import attribution_toys as toys
 from tests.test_attribution_api import run
@@ -211,3 +214,23 @@ def test_a_budget_that_is_spent_skips_measures() -> None:
     found = Findings()
     judge(figures, found)
     assert found.verdict == "ok"
+
+
+def test_other_words_for_the_same_give_the_same_first_word() -> None:
+    ask = "Hello, I bought this lamp 75 days ago. I have a VIP card. Thanks."
+    others = (
+        "Hi there, I ordered the lamp 75 days ago. My VIP number is on file. Please help.",
+        "Good day, the lamp was purchased 75 days ago! I have a VIP card. Best wishes.",
+    )
+    found = attribute(TEMPLATE_V1.format(message=ask), " DENY", model="demo", method="occlusion")
+    figures = paraphrase_stability(found, [TEMPLATE_V1.format(message=t) for t in others], model="demo")
+    assert (figures["paraphrases"], figures["same_first"]) == (2, 1.0)
+    assert figures["shared"] > 35
+    assert 0.5 < figures["spearman"] <= 1
+    assert 0.4 < figures["overlap"] <= 1
+    itself = paraphrase_stability(found, [found.prompt], model="demo")
+    assert itself == {
+        "paraphrases": 1, "shared": len(found.segments), "spearman": pytest.approx(1), "overlap": 1.0, "same_first": 1.0,
+    }  # fmt: skip
+    with pytest.raises(AttributionError, match="three segments in common"):
+        paraphrase_stability(found, ["Something else"], model="demo")

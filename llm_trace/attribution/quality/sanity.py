@@ -40,12 +40,12 @@ def stability(study: Study) -> dict[str, Any]:
     return {
         "seeds": len(runs),
         "spearman": float(np.mean([spearman(a, b) for a, b in pairs])),
-        "overlap": float(np.mean([_overlap(a, b) for a, b in pairs])),
+        "overlap": float(np.mean([overlap(a, b) for a, b in pairs])),
         "sd": float(np.mean(np.std(runs, axis=0, ddof=1))),
     }
 
 
-def _overlap(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+def overlap(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
     """Return Jaccard's index of the strongest three."""
     ours, theirs = (set(np.argsort(-np.abs(x), kind="stable")[:TOP].tolist()) for x in (a, b))
     return len(ours & theirs) / len(ours | theirs)
@@ -73,7 +73,7 @@ def _beside(study: Study, ask: Scored | None) -> dict[str, Any]:
         return {"skipped": str(exc)}
     return {
         "spearman": spearman(np.abs(study.scores), np.abs(other)),
-        "overlap": _overlap(study.scores, other),
+        "overlap": overlap(study.scores, other),
         "same_first": bool(np.argmax(np.abs(other)) == np.argmax(np.abs(study.scores))),
         "largest": float(np.abs(other).max()),
     }
