@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llm_trace.capture import failures, prompts, slots
+from llm_trace.capture.input_key import InputKey, key_file
 from llm_trace.capture.recorder import Recorder
 from llm_trace.capture.runs import begin_run, end_run
 from llm_trace.capture.sampling import Sampler
@@ -153,6 +154,7 @@ def _start(settings: dict[str, Any], attribution: Any, record_env: bool, provide
         keep_errors=getattr(settings["sample"], "keep_errors", False),
         capture_content=settings["capture_content"],
         record_env=record_env,
+        input_key=InputKey(key_file(store)) if settings["redact"] else None,
     )
     setup = Setup(store, spool, recorder, settings)
     setup.undo.append(hand_down(settings, store))

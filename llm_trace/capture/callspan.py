@@ -14,7 +14,7 @@ from llm_trace import semconv
 from llm_trace.capture import failures
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from opentelemetry.context.context import Context
 
@@ -51,6 +51,11 @@ class CallSpan(Span):
         sink: where its events go; `None` for a call that sampling left out.
         sdk: the SDK span that mirrors it in the user's own `TracerProvider`, or `None`.
     """
+
+    run: Callable[..., Any] | None = None
+    """Called in place of the traced function: an interceptor's answer."""
+    rebuild: dict[str, Any] | None = None
+    """What a replay needs beside input and output (docs/spool-format.md)."""
 
     def __init__(
         self,

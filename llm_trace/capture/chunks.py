@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
 from llm_trace.capture import failures
+from llm_trace.capture.rebuild import note_stream
 
 if TYPE_CHECKING:
     from llm_trace.capture.callspan import CallSpan
@@ -13,12 +15,19 @@ MAX_CHUNKS = 50_000
 """Chunks kept of one generator; the record says when there were more."""
 
 
-def joined(chunks: list[Any], call: CallSpan) -> Any:
-    """Return the one output that a generator's chunks amount to; never raises."""
+def joined(chunks: list[Any], call: CallSpan, times: list[int], value: Any = None) -> Any:
+    """Return the one output that a generator's chunks amount to; never raises.
+
+    Args:
+        times: when each chunk came, `perf_counter_ns`; empty where a replay will not ask.
+        value: what the generator returned.
+    """
     try:
-        if (reducer := call.spec.output_reducer) is not None:
-            return reducer(chunks)
-        return _joined(chunks, call)
+        reducer = call.spec.output_reducer
+        output = _joined(chunks, call) if reducer is None else reducer(chunks)
+        if times and call.spec.capture_output and call.recorder.capture_content and len(chunks) < MAX_CHUNKS:
+            note_stream(call, chunks, times, output, value)
+        return output
     except Exception as exc:
         failures.note("an output_reducer", exc)
         return chunks
@@ -46,6 +55,7 @@ class Steps:
     def __init__(self, call: CallSpan | None) -> None:
         self._call = call
         self._chunks: list[Any] = []
+        self._times: list[int] = []
         self._token: Any = None
         if call is not None:
             call.recorder.restore(call)
@@ -69,13 +79,15 @@ class Steps:
                 call.first_chunk()
             if len(self._chunks) < MAX_CHUNKS:
                 self._chunks.append(chunk)
+                if call.spec.served:
+                    self._times.append(perf_counter_ns())
 
     def finish(self) -> None:
         """The generator is exhausted."""
         if (call := self._call) is not None:
-            call.recorder.finish(call, joined(self._chunks, call))
+            call.recorder.finish(call, joined(self._chunks, call, self._times))
 
     def fail(self, error: BaseException) -> None:
         """The generator raised, was cancelled or closed."""
         if (call := self._call) is not None:
-            call.recorder.fail(call, error, joined(self._chunks, call))
+            call.recorder.fail(call, error, joined(self._chunks, call, self._times))

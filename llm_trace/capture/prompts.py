@@ -57,10 +57,11 @@ class Prompt:
         Raises:
             KeyError: a variable of the template was not given.
         """
+        prompt = self if slots.interceptor is None else slots.interceptor.prompt(self)
         parts: list[str] = []
         spans: dict[str, tuple[int, int]] = {}
         formatter, at = string.Formatter(), 0
-        for literal, field, spec, conversion in formatter.parse(self.template):
+        for literal, field, spec, conversion in formatter.parse(prompt.template):
             parts.append(literal)
             at += len(literal)
             if field is None:
@@ -73,7 +74,7 @@ class Prompt:
             parts.append(text)
             at += len(text)
         rendered = Rendered("".join(parts))
-        rendered.prompt, rendered.variables, rendered.spans = self, variables, spans
+        rendered.prompt, rendered.variables, rendered.spans = prompt, variables, spans
         _note(rendered)
         return rendered
 

@@ -16,10 +16,11 @@ from opentelemetry.trace import Span
 from opentelemetry.trace.propagation import _SPAN_KEY as SPAN_KEY
 
 from llm_trace import semconv
-from llm_trace.capture import failures, prompts
+from llm_trace.capture import failures, prompts, rebuild, slots
 from llm_trace.capture.callspan import CallSpan
 from llm_trace.capture.context import CALL_KEY, RUN_KEY, SCOPE_KEY, Scope, restore, variable
 from llm_trace.capture.ids import random_bits
+from llm_trace.capture.lost_types import PLAIN, are_plain
 from llm_trace.capture.sampling import Sampler, TraceStart
 from llm_trace.capture.spec import Spec
 from llm_trace.capture.tail import Tail
@@ -27,6 +28,7 @@ from llm_trace.capture.values import Encoder
 from llm_trace.semconv.privacy import call_without_content
 
 if TYPE_CHECKING:
+    from llm_trace.capture.input_key import InputKey
     from llm_trace.capture.mirror import Mirror
 
 _SCALARS = (str, int, float, bool, type(None))
@@ -78,6 +80,8 @@ class Recorder:
     policy: Any = None
     explain: Callable[[Any, CallSpan, bytes], None] | None = None
     record_env: bool = True
+    input_key: InputKey | None = None
+    """Hashes inputs that redaction may change."""
     announced: set[tuple[str, str]] = field(default_factory=set)
     """Name and version of the prompts whose template is in the spool."""
     variable: ContextVar[Context] = variable
@@ -89,7 +93,9 @@ class Recorder:
     def begin(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> CallSpan | None:
         """Record that a call begins and make it current; `None` where that failed or nothing is to be recorded."""
         try:
-            return self._begin(spec, args, kwargs)
+            if slots.interceptor is None:
+                return self._begin(spec, args, kwargs)
+            return slots.interceptor.begin(self, self._begin, spec, args, kwargs)
         except Exception as exc:
             failures.note("the start of a call", exc)
             return None
@@ -180,6 +186,8 @@ class Recorder:
                 if spec.capture_input:
                     data, bodies = self.encoder.encode_arguments(arguments)
                     event += b',"input":' + data
+                    if self.input_key is not None or not are_plain(arguments.values()):
+                        rebuild.note_input(call, self.input_key, arguments)
         except Exception as exc:  # the call is recorded all the same
             failures.note("the arguments of a call", exc)
         event += head + (b"," + self.encoder.encode({**told, **extra})[1:-1] if extra else told_json)
@@ -274,6 +282,8 @@ class Recorder:
         data = None
         if output is not None and self.capture_content and call.spec.capture_output:
             data = self.encoder.encode(output)
+            if call.spec.served and (self.input_key is not None or type(output) not in PLAIN):
+                rebuild.note_output(call, output, data)
         if error is not None:
             fields = {**fields, "error": error}
         elif "error" in fields:
@@ -299,6 +309,8 @@ class Recorder:
             event += b"," + self.encoder.encode(fields)[1:-1]
         if call.sdk is not None and self.mirror is not None:
             self.mirror.end(call, event + b"}")
+        if call.rebuild:
+            event += b',"rebuild":' + orjson.dumps(call.rebuild)
         if call.sink is None:
             return
         call.sink.write(event, sync=True)

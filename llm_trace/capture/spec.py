@@ -6,10 +6,12 @@ import functools
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from llm_trace import semconv
 from llm_trace.capture.binding import Binder, binder
+
+Shape = Literal["function", "coroutine", "generator", "async_generator"]
 
 
 def nothing(*_: Any, **__: Any) -> dict[str, Any]:
@@ -33,10 +35,22 @@ class Spec:
     attribution: Any = None
     bind: Binder = nothing
     code: dict[str, Any] | None = None
+    function: Callable[..., Any] | None = None
+    """The traced function; `None` for a block of code."""
+    shape: Shape = "function"
+    served: bool = False
+    """Of a kind that a replay may answer from the record."""
     asks_model: bool = False
     """Arguments may name the model and its parameters."""
 
 
+SERVED = frozenset(["llm", "tool", "retriever", "embedding", "reranker"])
+"""Kinds of calls that leave the program; the rest of a pipeline runs for real in a replay."""
+_SHAPES: tuple[tuple[Callable[[Any], bool], Shape], ...] = (
+    (inspect.isasyncgenfunction, "async_generator"),
+    (inspect.isgeneratorfunction, "generator"),
+    (inspect.iscoroutinefunction, "coroutine"),
+)
 _MODEL_KINDS = {"llm", "embedding", "reranker"}
 
 
@@ -67,8 +81,20 @@ def spec_for(fn: Callable[..., Any], options: dict[str, Any]) -> Spec:
         attribution=options["attribution"],
         bind=binder(fn, is_method=is_method),
         code=_code(fn),
+        function=fn,
+        shape=_shape(fn),
+        served=kind in SERVED,
         asks_model="model" in names or (kind in _MODEL_KINDS and _has_parameters(fn, names)),
     )
+
+
+def _shape(fn: Callable[..., Any]) -> Shape:
+    """Return how a function gives its result; an object with an async `__call__` counts as a coroutine function."""
+    candidates = (fn, getattr(type(fn), "__call__", None))  # noqa: B004
+    for is_a, shape in _SHAPES:
+        if any(is_a(candidate) for candidate in candidates):
+            return shape
+    return "function"
 
 
 def _has_parameters(fn: Callable[..., Any], names: list[str]) -> bool:

@@ -67,6 +67,17 @@ class Encoder:
                 return data
         return self.dump(self.plain(value))
 
+    def canonical(self, value: Any) -> bytes:
+        """Return the JSON of a value by which replay knows it again: keys sorted, not redacted, within the limits."""
+        if not self._is_large(value):
+            try:
+                data = orjson.dumps(value, _default, _OPTIONS | orjson.OPT_SORT_KEYS)
+                if len(data) <= self.limits.string and not (b"null" in data and _has_nonfinite(value)):
+                    return data
+            except (TypeError, RecursionError):
+                pass
+        return orjson.dumps(self.unmasked(value), _default, orjson.OPT_SORT_KEYS)
+
     def encode_arguments(self, arguments: dict[str, Any]) -> tuple[bytes, list[Any] | None]:
         """Return the JSON of a call's arguments and, apart, the messages of the lists of messages in them.
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import AsyncGenerator, Callable, Generator
+from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from llm_trace.capture import slots
@@ -96,7 +96,7 @@ def _decorate(fn: Any, options: dict[str, Any]) -> Any:
         raise TypeError(f"trace() decorates functions, methods and classes, not {fn!r}")
     fn = getattr(fn, "__llm_trace__", fn)  # decorating twice records once, with the later options
     spec = spec_for(fn, options)
-    wrapper: Any = functools.wraps(fn)(_wrapper_for(fn)(fn, spec))
+    wrapper: Any = functools.wraps(fn)(_WRAPPERS[spec.shape](fn, spec))
     wrapper.__llm_trace__ = fn
     return wrapper
 
@@ -108,25 +108,13 @@ def _decorate_class(cls: type, options: dict[str, Any]) -> type:
     return cls
 
 
-def _wrapper_for(fn: Callable[..., Any]) -> Callable[[Callable[..., Any], Spec], Callable[..., Any]]:
-    candidates = (fn, getattr(type(fn), "__call__", None))  # noqa: B004  # an object with an async __call__ too
-    for is_a, wrapper in (
-        (inspect.isasyncgenfunction, _async_generator),
-        (inspect.isgeneratorfunction, _generator),
-        (inspect.iscoroutinefunction, _coroutine),
-    ):
-        if any(is_a(candidate) for candidate in candidates):
-            return wrapper
-    return _function
-
-
 def _function(fn: Callable[..., Any], spec: Spec) -> Callable[..., Any]:
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         recorder = slots.recorder or slots.boot()
         if recorder is None or (call := recorder.begin(spec, args, kwargs)) is None:
             return fn(*args, **kwargs)
         try:
-            output = fn(*args, **kwargs)
+            output = (call.run or fn)(*args, **kwargs)
         except BaseException as exc:
             recorder.fail(call, exc)
             raise
@@ -142,7 +130,7 @@ def _coroutine(fn: Callable[..., Any], spec: Spec) -> Callable[..., Any]:
         if recorder is None or (call := recorder.begin(spec, args, kwargs)) is None:
             return await fn(*args, **kwargs)
         try:
-            output = await fn(*args, **kwargs)
+            output = await (call.run or fn)(*args, **kwargs)
         except BaseException as exc:
             recorder.fail(call, exc)
             raise
@@ -159,9 +147,10 @@ def _generator(fn: Callable[..., Any], spec: Spec) -> Callable[..., Any]:
             return (yield from fn(*args, **kwargs))
         variable = recorder.variable
         chunks: list[Any] = []
+        times: list[int] = []
         value: Any = None
         try:
-            generator = fn(*args, **kwargs)
+            generator = (call.run or fn)(*args, **kwargs)
             step, token, call.token = generator.send, call.token, None
             while True:
                 # The call is current only while the generator's own code runs, never in the code that consumes it.
@@ -174,6 +163,8 @@ def _generator(fn: Callable[..., Any], spec: Spec) -> Callable[..., Any]:
                     call.first_chunk()
                 if len(chunks) < MAX_CHUNKS:
                     chunks.append(chunk)
+                    if spec.served:
+                        times.append(perf_counter_ns())
                 try:
                     value = yield chunk
                     step = generator.send
@@ -188,10 +179,10 @@ def _generator(fn: Callable[..., Any], spec: Spec) -> Callable[..., Any]:
                     value, step = exc, generator.throw
                 token = variable.set(context)
         except StopIteration as stop:
-            recorder.finish(call, joined(chunks, call))
+            recorder.finish(call, joined(chunks, call, times, stop.value))
             return stop.value
         except BaseException as exc:
-            recorder.fail(call, exc, joined(chunks, call))
+            recorder.fail(call, exc, joined(chunks, call, times))
             raise
         finally:
             value = None  # an exception that was thrown in must not keep this frame alive
@@ -206,7 +197,7 @@ def _async_generator(fn: Callable[..., Any], spec: Spec) -> Callable[..., Any]:
         steps = Steps(call)
         value: Any = None
         try:
-            generator = fn(*args, **kwargs)
+            generator = (call.run if call and call.run else fn)(*args, **kwargs)
             step = generator.asend
             while True:
                 steps.enter()
@@ -236,3 +227,11 @@ def _async_generator(fn: Callable[..., Any], spec: Spec) -> Callable[..., Any]:
             value = None
 
     return wrapper
+
+
+_WRAPPERS = {
+    "function": _function,
+    "coroutine": _coroutine,
+    "generator": _generator,
+    "async_generator": _async_generator,
+}

@@ -14,6 +14,7 @@ STAGE: dict[str, str] = {
     "error": "JSON",
     "code": 'STRUCT("function" VARCHAR, file VARCHAR, line BIGINT, commit VARCHAR)',
     "replay_of": "VARCHAR", "params": "JSON", "metadata": "JSON", "input": "JSON", "output": "JSON",
+    "rebuild": "JSON",
     "messages_in": "BIGINT[][]", "messages_out": "BIGINT[][]", "messages": "STRUCT(n BIGINT, body JSON)[]",
     "id": "VARCHAR", "config": "JSON", "environment": "JSON", "version": "VARCHAR", "template": "VARCHAR",
     "time_ns": "BIGINT", "value": "JSON", "source": "VARCHAR", "comment": "VARCHAR", "method": "VARCHAR",
@@ -35,6 +36,7 @@ LATER_WINS: dict[str, str] = {
     "error_traceback": "error ->> '$.traceback'",
     "code_function": "code.function", "code_file": "code.file", "code_line": "code.line", "code_commit": "code.commit",
     "replay_of": "replay_of", "params": "params", "metadata": "metadata", "input": "input", "output": "output",
+    "rebuild": "rebuild",
 }  # fmt: skip
 """Columns of `calls` that start and end may both give, with the expression over an event; the end's value wins."""
 

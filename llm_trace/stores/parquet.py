@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 # JSON becomes text, for not every reader knows the logical type; `hash` is our own affair and no other engine has its type.
 QUERIES = {
     "calls": """SELECT * REPLACE (prompt_variables::TEXT AS prompt_variables, params::TEXT AS params, metadata::TEXT AS metadata,
-                input::TEXT AS input, output::TEXT AS output) FROM calls ORDER BY start_ns, span_id""",
+                input::TEXT AS input, output::TEXT AS output, rebuild::TEXT AS rebuild) FROM calls ORDER BY start_ns, span_id""",
     "messages": """SELECT id, role, text, coalesce(body, json_object('role', role, 'content', text))::TEXT AS body, first_ns
                    FROM messages ORDER BY id""",
     "attributions": "SELECT * REPLACE (attribution::TEXT AS attribution) FROM attributions ORDER BY time_ns, id",

@@ -1,0 +1,56 @@
+"""What a replay needs beside input and output, noted while a call is recorded (docs/spool-format.md)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from llm_trace.capture.lost_types import lost_types
+
+if TYPE_CHECKING:
+    from llm_trace.capture.callspan import CallSpan
+    from llm_trace.capture.input_key import InputKey
+
+
+def note_input(call: CallSpan, key: InputKey | None, arguments: dict[str, Any]) -> None:
+    """Note the hash of an input that may be masked, and types that its JSON does not tell."""
+    if key is not None:
+        _note(call, "key", key(call.recorder.encoder.canonical(arguments)))
+    _note(call, "input", _types(call, arguments))
+
+
+def note_output(call: CallSpan, output: Any, data: bytes) -> None:
+    """Note the types of an output, and whether redaction changed it.
+
+    Args:
+        data: the output as it is recorded.
+    """
+    encoder = call.recorder.encoder
+    _note(call, "output", _types(call, output))
+    if encoder.redact is not None:
+        _note(call, "masked", data != encoder.dump(encoder.unmasked(output)))
+
+
+def note_stream(call: CallSpan, chunks: list[Any], times: list[int], output: Any, value: Any) -> None:
+    """Note the chunks of a generator, as shortly as its output allows, when they came, and what it returned."""
+    stream: dict[str, Any] = {"ns": [call.clock, *times]}
+    encoder = call.recorder.encoder
+    if isinstance(output, str) and all(type(chunk) is str for chunk in chunks):
+        stream["lengths"] = list(map(len, chunks))
+    elif output is not chunks:
+        stream |= {"chunks": orjson.Fragment(encoder.encode(chunks)), "types": _types(call, chunks)}
+    if value is not None:
+        stream["value"] = orjson.Fragment(encoder.encode(value))
+    _note(call, "stream", stream)
+
+
+def _types(call: CallSpan, value: Any) -> Any:
+    """Return the types of a value; pointers hold keys of the user's data, so they are masked too."""
+    found = lost_types(value)
+    return call.recorder.encoder.plain(found) if found else found
+
+
+def _note(call: CallSpan, name: str, said: Any) -> None:
+    if said:
+        call.rebuild = {**(call.rebuild or {}), name: said}
