@@ -16,6 +16,8 @@ Kind = Literal[
 ]
 Status = Literal["ok", "error", "cancelled", "interrupted", "open"]
 ScoreSource = Literal["human", "code", "model"]
+ATTRIBUTION_TAG = "llm_trace.attribution"
+"""Tag of calls that an attribution made itself; readers leave them out unless asked for this tag."""
 
 
 class Record(BaseModel):
@@ -269,15 +271,17 @@ class Attribution(Record):
         strong = [i for i in order if self._matters(i)]
         said = [self._effect(i, answer) for i in strong[:most]]
         if len(strong) > most:
-            said.append(f"{len(strong) - most} more have a smaller effect")
+            said.append(
+                f"{len(strong) - most} more {'has' if len(strong) == most + 1 else 'have'} a smaller effect"
+            )
         weak = [i for i in order if not self._matters(i)]
         if weak:
             others = (
                 f" and {len(weak) - 1} others" if len(weak) > 2 else " and 1 other" if len(weak) == 2 else ""
             )
-            said.append(f"{_quoted(self.segments[weak[-1]].text)}{others} made no measurable difference")
+            said.append(f"{self._named(weak[-1])}{others} made no measurable difference")
         for group in self.groups[:2]:
-            names = " and ".join(_quoted(self.segments[i].text) for i in group)
+            names = " and ".join(self._named(i) for i in group)
             said.append(f"{names} stand in for each other: take all of them away and the answer changes")
         text = "; ".join(said)
         text = text[:1].upper() + text[1:] + "."
@@ -296,9 +300,15 @@ class Attribution(Record):
             return False
         return abs(self.values[i]) >= (0.05 if self.unit in ("nats", "logit") else 0.01)
 
+    def _named(self, i: int) -> str:
+        """Return a segment's text in quotes; of equal ones also which of them it is."""
+        text = self.segments[i].text
+        same = [j for j, segment in enumerate(self.segments) if segment.text == text]
+        return _quoted(text) if len(same) < 2 else f"{_quoted(text)} (no. {same.index(i) + 1} of {len(same)})"
+
     def _effect(self, i: int, answer: str) -> str:
         """Return what one segment does, as a factor with its bounds where the unit is logarithmic."""
-        value, text = self.values[i], _quoted(self.segments[i].text)
+        value, text = self.values[i], self._named(i)
         if self.unit != "nats":
             return f"{text} moves {answer} by {value:+.2g} ({self.unit})"
         low, high = (
@@ -307,9 +317,15 @@ class Attribution(Record):
         ends = sorted(abs(x) for x in (low, high) if x is not None)
         without = self.method == "occlusion"
         less = (value > 0) == without
-        bounds = f" ({_times(ends[0], less)} to {_times(ends[1], less)})" if ends else ""
+        bounds = f" ({_range(_times(ends[0], less), _times(ends[1], less))})" if ends else ""
         verb = f"without {text} {answer} is" if without else f"{text} makes {answer}"
         return f"{verb} {_times(abs(value), less)} {'less' if less else 'more'} likely{bounds}"
+
+
+def _range(low: str, high: str) -> str:
+    """Return "25 to 60" for "25 times" and "60 times", else both ends as they are."""
+    both = low.endswith(" times") and high.endswith(" times")
+    return f"{low.removesuffix(' times') if both else low} to {high.removesuffix(' times') if both else high}"
 
 
 def _times(nats: float, less: bool) -> str:

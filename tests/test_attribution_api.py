@@ -241,7 +241,7 @@ def test_the_summary_says_it_in_words() -> None:
         "bounds": "sampling",
     }
     assert Attribution(**bounded).summary() == (
-        "Without 'gold' this answer is 40 times less likely (25 times to 60 times); "
+        "Without 'gold' this answer is 40 times less likely (25 to 60); "
         "'please' and 1 other made no measurable difference."
     )
     doubted = given | {
@@ -254,6 +254,14 @@ def test_the_summary_says_it_in_words() -> None:
         "'gold' makes this answer 40 times more likely; 'now' makes this answer 10 % less likely; 'please' made no measurable difference; "
         "'gold' and 'now' stand in for each other: take all of them away and the answer changes. "
         "Not to be taken as evidence (redundant): they stand in for each other."
+    )
+    twice = given | {
+        "segments": tuple(s.model_copy(update={"text": "gold"}) for s in given["segments"][:2]) * 2,
+        "values": (3.7, 0.5, 0.4, 0.3),
+    }
+    assert Attribution(**twice).summary() == (
+        "Without 'gold' (no. 1 of 4) this answer is 40 times less likely; without 'gold' (no. 2 of 4) this answer is 39 % less likely; "
+        "without 'gold' (no. 3 of 4) this answer is 33 % less likely; 1 more has a smaller effect."
     )
     long = given | {
         "segments": tuple(s.model_copy(update={"text": "x" * 500}) for s in given["segments"]),
