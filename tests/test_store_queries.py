@@ -220,3 +220,15 @@ def test_the_documentation_names_every_public_column(store: Store) -> None:
 def test_a_store_is_a_context_manager(store: Store) -> None:
     with open_store(store.path) as opened:
         assert opened.pending == 0
+
+
+def test_sql_answers_times_with_a_zone(store: Store) -> None:
+    (row,) = store.sql("SELECT to_timestamp(min(start_ns) / 1e9) FROM calls").fetchall()
+    (first,) = store.sql("SELECT min(start_ns) FROM calls").fetchall()
+    assert row[0].timestamp() == pytest.approx(first[0] / 1e9, abs=1e-5)
+
+
+def test_sql_answers_one_statement_at_a_time(store: Store) -> None:
+    with pytest.raises(StoreError, match="holds 2 statements: ask one at a time"):
+        store.sql("SELECT 1; SELECT 2")
+    assert store.sql("SELECT ';' ; ").fetchall() == [(";",)]

@@ -35,7 +35,7 @@ class Result:
         """Run a query on the store in use and keep its answer."""
         import duckdb
 
-        statement = query.strip().rstrip(";")
+        statement = _only(query)
         try:
             connection.execute(f"CREATE TABLE {_TABLE} AS\n{statement}\n", list(params))
         except duckdb.ParserException:
@@ -89,6 +89,23 @@ class Result:
         if os.getpid() != self._pid:
             raise StoreError("this result was made before a fork: run the query again in this process")
         return self._connection.cursor()
+
+
+def _only(query: str) -> str:
+    """Return the query without its closing semicolon.
+
+    Raises:
+        StoreError: it holds several statements, of which only one could be answered.
+    """
+    import duckdb
+
+    try:
+        found = duckdb.extract_statements(query)
+    except duckdb.Error:  # DuckDB says what is wrong when the query runs
+        return query.strip().rstrip(";")
+    if len(found) > 1:
+        raise StoreError(f"the query holds {len(found)} statements: ask one at a time")
+    return query.strip().rstrip(";")
 
 
 def _keep_rows(connection: DuckDBPyConnection, statement: str, params: Sequence[Any]) -> None:
