@@ -1,0 +1,167 @@
+"""Comet: a tree of calls is an LLM experiment, a run an experiment with its configuration."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from llm_trace.exporters.bodies import JSON, encoded, packed
+from llm_trace.exporters.comet_additions import attribution_requests, run_requests, score_requests
+from llm_trace.exporters.comet_settings import SETTINGS, comet_settings
+from llm_trace.exporters.comet_traces import experiment
+from llm_trace.exporters.seam import Answer, Event, Request, Verdict, judge_status
+from llm_trace.exporters.trees import Places, trees
+
+if TYPE_CHECKING:
+    from urllib.parse import SplitResult
+
+    from llm_trace.exporters.comet_settings import CometSettings
+    from llm_trace.exporters.trees import Tree
+
+OLDEST = (3, 25, 80)
+"""First server that takes LLM experiments in one request."""
+_LLM = "api/rest/v2/write/experiment/llm"
+_PROBE = "api/isAlive/ver"
+
+_EXISTS = 90999
+_REFUSALS = {
+    34323: "the project is not an LLM project: name another one in comet://workspace/project or COMET_PROJECT_NAME",
+    90212: "the key is not known: check COMET_API_KEY",
+    90210: "the key may not write there: check COMET_API_KEY and COMET_WORKSPACE",
+    90219: "the workspace does not exist: check COMET_WORKSPACE or comet://workspace/project",
+    98219: "no project is named: set COMET_PROJECT_NAME",
+    1341241: "the project's name is too long: change COMET_PROJECT_NAME",
+    7000023: "the service account has no access to the workspace: check COMET_WORKSPACE",
+}
+"""What the server's `sdk_error_code` means for whoever set this up."""
+
+
+def make(parts: SplitResult) -> CometExporter:
+    """Return the exporter for `comet://workspace/project`, both of which may be left to comet_ml's configuration."""
+    return CometExporter(comet_settings(parts))
+
+
+class CometExporter:
+    """Sends each tree of calls as one LLM experiment; its key is the trace id, so a repeat changes nothing."""
+
+    whole_traces = True
+    max_events = 500
+    max_bytes = 5_000_000
+
+    def __init__(self, settings: CometSettings) -> None:
+        self.settings = settings
+        self.name = f"comet://{settings.workspace or ''}/{settings.project}"
+        self.base = settings.base
+        self.headers: Mapping[str, str] = {"Authorization": settings.api_key}
+        self._templates: dict[tuple[str, str], str] = {}
+        self._places = Places()
+
+    def probe(self) -> Request:
+        """Return the question for the server's version."""
+        return Request(_PROBE, b"", (), method="GET")
+
+    def requests(self, events: Sequence[Event]) -> list[Request]:
+        """Return one batch of LLM experiments, then what is added to experiments that are there."""
+        for event in events:
+            if event.kind == "prompt":
+                self._templates[event.data["name"], event.data["version"]] = event.data["template"]
+        found = trees(events)
+        for tree in found:
+            self._places.add(tree)
+        made = [
+            Request(
+                _LLM,
+                b"[%b]" % b",".join(body for body, _ in pack),
+                tuple(e for _, own in pack for e in own),
+                headers=JSON,
+            )
+            for pack in packed(
+                map(self._experiment, found), lambda item: len(item[0]), self.max_events, self.max_bytes - 2
+            )
+        ]
+        known = {id(e) for tree in found for e in tree.events}
+        for event in events:
+            made += self._added(event, known=id(event) in known)
+        return made
+
+    def _experiment(self, tree: Tree) -> tuple[bytes, tuple[Event, ...]]:
+        """Return one entry of the batch, encoded, and what it carries."""
+        settings = self.settings
+        return encoded(experiment(tree, settings.workspace, settings.project, self._templates)), tree.events
+
+    def _added(self, event: Event, *, known: bool) -> list[Request]:
+        """Return what is sent of an event beside the batch; what is `known` stands in the batch already."""
+        if event.kind == "run":
+            settings = self.settings
+            return run_requests(event, settings.api_key, settings.workspace, settings.runs_project)
+        if event.kind not in ("score", "attribution") or event.data.get("status") == "failed":
+            return []
+        key = self._places.key(event)
+        if event.kind == "attribution":
+            return attribution_requests(event, key, whole=not known)
+        return [] if known else score_requests(event, key)
+
+    def judge(self, request: Request, answer: Answer) -> Verdict:
+        """Return what an answer means; a page where JSON should be is another server's."""
+        told = _object(answer.body)
+        if told is None and 200 <= answer.status < 300:
+            return Verdict("refused", f"{self.base} answered no JSON: check COMET_URL_OVERRIDE")
+        if request.path == _PROBE and answer.status == 200:
+            return self._judge_version(told or {})
+        if request.path == _LLM and answer.status == 200:
+            return _judge_batch(request, told or {})
+        return _judge_code((told or {}).get("sdk_error_code")) or judge_status(answer, SETTINGS)
+
+    def _judge_version(self, told: Mapping[str, Any]) -> Verdict:
+        version = str(told.get("version", ""))
+        found = re.match(r"(\d+)\.(\d+)\.(\d+)", version)
+        if found is None:
+            return Verdict("refused", f"{self.base} names no version: check COMET_URL_OVERRIDE")
+        if tuple(map(int, found.groups())) < OLDEST:
+            needed = ".".join(map(str, OLDEST))
+            return Verdict(
+                "refused",
+                f"the Comet server at {self.base} is version {version}; LLM experiments need {needed}: upgrade it, or change COMET_URL_OVERRIDE",
+            )
+        return Verdict("delivered")
+
+
+def _judge_batch(request: Request, told: Mapping[str, Any]) -> Verdict:
+    """Return what the answers to the experiments of a batch mean together."""
+    keys = [entry["experimentKey"] for entry in orjson.loads(request.body)]
+    answers = [told.get(key) for key in keys]
+    bad = [
+        a if isinstance(a, dict) else {} for a in answers if not isinstance(a, dict) or a.get("status") != 200
+    ]
+    for answer in bad:
+        content = answer.get("content")
+        code = content.get("sdk_error_code") if isinstance(content, dict) else None
+        verdict = _judge_code(code) or judge_status(
+            Answer(int(answer.get("status") or 500), {}, encoded(content)), SETTINGS
+        )
+        if verdict.outcome != "delivered":
+            return (
+                Verdict("split", verdict.reason)
+                if verdict.outcome == "rejected" and len(keys) > 1
+                else verdict
+            )
+    return Verdict("delivered")
+
+
+def _judge_code(code: object) -> Verdict | None:
+    """Return what the server's own error code means, `None` for one without a rule."""
+    if code == _EXISTS:
+        return Verdict("delivered")
+    reason = _REFUSALS.get(code) if isinstance(code, int) else None
+    return None if reason is None else Verdict("refused", f"Comet says {code}: {reason}")
+
+
+def _object(body: bytes) -> dict[str, Any] | None:
+    try:
+        told = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+    return told if isinstance(told, dict) else None

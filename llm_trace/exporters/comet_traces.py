@@ -1,0 +1,233 @@
+"""A tree of calls as CometLLM keeps it: an LLM experiment with its asset, parameters, metrics and tags.
+
+Times are milliseconds, durations too: the platform has one field for both prompts and chains, and its own chains count milliseconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from llm_trace.exporters.findings import searchable
+from llm_trace.semconv.export import answered, asked
+
+if TYPE_CHECKING:
+    from llm_trace.exporters.trees import Fields, Tree
+
+ASSET_VERSION = 3
+ASSET_NAME = "comet_llm_data.json"
+Templates = Mapping[tuple[str, str], str]
+"""Template of a prompt by name and version."""
+
+_USAGE = {
+    "input_tokens": "prompt_tokens",
+    "output_tokens": "completion_tokens",
+    "cache_read_tokens": "cache_read_tokens",
+    "cache_write_tokens": "cache_write_tokens",
+    "reasoning_tokens": "reasoning_tokens",
+}
+_PLAIN = ("model", "provider", "cost_usd", "session", "user", "run", "replay_of")
+
+
+def experiment(tree: Tree, workspace: str | None, project: str, templates: Templates) -> dict[str, Any]:
+    """Return one entry of the batch that `POST write/experiment/llm` takes."""
+    asset = trace_asset(tree, templates)
+    return {
+        "experimentKey": tree.key,
+        "createExperimentRequest": {"workspaceName": workspace, "projectName": project, "type": "LLM"},
+        "parameters": [
+            {"parameterName": name, "parameterValue": value}
+            for name, value in flat(asset["metadata"]).items()
+        ],
+        "metrics": [{"metricName": n, "metricValue": v} for n, v in metrics(tree).items()],
+        "others": [{"key": "Name", "value": str(tree.root["name"])}],
+        "tags": list(dict.fromkeys(tag for call in tree.calls for tag in call.get("tags") or ())) or None,
+        "jsonAsset": {"extension": "json", "type": "llm_data", "fileName": ASSET_NAME, "file": asset},
+    }
+
+
+def trace_asset(tree: Tree, templates: Templates) -> dict[str, Any]:
+    """Return the asset: a lone model call is a single prompt, everything else a chain.
+
+    The root of a chain is the chain itself where it only holds the others together; a root that asked a model is a node too.
+    """
+    root = tree.root
+    single = len(tree.calls) == 1 and root.get("kind") == "llm"
+    is_chain = not single and len(tree.calls) > 1 and root.get("kind") != "llm"
+    numbers = {c["span_id"]: n for n, c in enumerate(tree.calls[1:] if is_chain else tree.calls, 1)}
+    nodes = [_node(tree, c, numbers, templates) for c in tree.calls if c["span_id"] in numbers]
+    end = _last_end(tree.calls)
+    return {
+        "version": ASSET_VERSION,
+        "chain_nodes": nodes,
+        "chain_inputs": nodes[0]["inputs"] if single else _inputs(root, templates),
+        "chain_outputs": _outputs(root, single=single),
+        "category": "single_prompt" if single else "chain",
+        "metadata": _metadata(root) | _found(tree),
+        "start_timestamp": _ms(root["start_ns"]),
+        "end_timestamp": _ms(end),
+        "chain_duration": _duration(root["start_ns"], end),
+    }
+
+
+def _node(tree: Tree, call: Fields, numbers: Mapping[str, int], templates: Templates) -> dict[str, Any]:
+    single = len(tree.calls) == 1 and call.get("kind") == "llm"
+    span = call["span_id"]
+    metadata = _metadata(call)
+    if span in tree.attributions:
+        metadata["attribution"] = _one_or_all(tree.attributions[span])
+    if span in tree.scores:
+        metadata["scores"] = {score["name"]: score["value"] for score in tree.scores[span]}
+    return {
+        "id": numbers[span],
+        "category": "llm-call" if call.get("kind") == "llm" else call.get("kind") or "chain",
+        "name": str(call["name"]),
+        "inputs": _prompt_inputs(call, templates) if single else _inputs(call, templates),
+        "outputs": _outputs(call, single=single),
+        "duration": _duration(call["start_ns"], call.get("end_ns")),
+        "start_timestamp": _ms(call["start_ns"]),
+        "end_timestamp": _ms(call.get("end_ns")),
+        "parent_ids": [numbers[c["span_id"]] for c in tree.ancestors(call) if c["span_id"] in numbers],
+        "metadata": metadata,
+    }
+
+
+def _one_or_all(found: Sequence[Fields]) -> Any:
+    return dict(found[0]) if len(found) == 1 else [dict(each) for each in found]
+
+
+def _prompt_inputs(call: Fields, templates: Templates) -> dict[str, Any]:
+    """Return the three inputs of a single prompt."""
+    return {
+        "final_prompt": _final_prompt(call),
+        "prompt_template": None,
+        "prompt_template_variables": None,
+        **_template(call, templates),
+    }
+
+
+def _inputs(call: Fields, templates: Templates) -> dict[str, Any]:
+    return {**_as_dict(call.get("input"), "input"), **_template(call, templates)}
+
+
+def _template(call: Fields, templates: Templates) -> dict[str, Any]:
+    prompt = call.get("prompt")
+    if not prompt:
+        return {}
+    return {
+        "prompt_template": templates.get((prompt["name"], prompt["version"])),
+        "prompt_template_variables": prompt.get("variables") or {},
+    }
+
+
+def _final_prompt(call: Fields) -> Any:
+    """Return what the model was asked: the text of a lone user message, else the messages, else the input."""
+    messages = asked(call)
+    if messages:
+        text = _text(messages[0])
+        if len(messages) == 1 and messages[0]["role"] == "user" and text is not None:
+            return text
+        return [
+            {"role": m["role"], "content": m["parts"] if (t := _text(m)) is None else t} for m in messages
+        ]
+    given = call.get("input")
+    return next(iter(given.values())) if isinstance(given, Mapping) and len(given) == 1 else given
+
+
+def _outputs(call: Fields, *, single: bool) -> dict[str, Any]:
+    """Return the outputs; those of a single prompt are the text that the model gave, where it is only text."""
+    if single:
+        messages = answered(call)
+        text = _text(messages[0]) if len(messages) == 1 else None
+        return {"output": call.get("output") if text is None else text}
+    return _as_dict(call.get("output"), "output")
+
+
+def _text(message: Mapping[str, Any]) -> str | None:
+    """Return the text of a message that holds nothing else."""
+    parts = message.get("parts") or []
+    if all(p.get("type") == "text" and isinstance(p.get("content"), str) for p in parts):
+        return "\n".join(p["content"] for p in parts)
+    return None
+
+
+def _as_dict(value: Any, name: str) -> dict[str, Any]:
+    return dict(value) if isinstance(value, Mapping) else {name: value}
+
+
+def _metadata(call: Fields) -> dict[str, Any]:
+    """Return what is known of a call beside its text; the user's own metadata wins over a name of ours."""
+    told: dict[str, Any] = {name: call.get(name) for name in _PLAIN}
+    told |= {"params": call.get("params"), "usage": _usage(call), "error": call.get("error")}
+    if call.get("status") not in (None, "ok"):
+        told["status"] = call["status"]
+    if prompt := call.get("prompt"):
+        told["prompt"] = {"name": prompt["name"], "version": prompt["version"]}
+    if (first := call.get("first_token_ns")) is not None:
+        told["first_token_ms"] = _duration(call["start_ns"], first)
+    return {k: v for k, v in told.items() if v not in (None, {})} | dict(call.get("metadata") or {})
+
+
+def _usage(call: Fields) -> dict[str, int]:
+    usage = call.get("usage") or {}
+    told = {other: usage[own] for own, other in _USAGE.items() if usage.get(own) is not None}
+    if "prompt_tokens" in told and "completion_tokens" in told:
+        told["total_tokens"] = told["prompt_tokens"] + told["completion_tokens"]
+    return told
+
+
+def _found(tree: Tree) -> dict[str, Any]:
+    """Return what a search shall find of attributions and scores; the last one wins, the nodes hold them all."""
+    told: dict[str, Any] = {}
+    for call in tree.calls:
+        for attribution in tree.attributions.get(call["span_id"], ()):
+            told["attribution"] = searchable(attribution)
+        for score in tree.scores.get(call["span_id"], ()):
+            told.setdefault("scores", {})[score["name"]] = score["value"]
+    return told
+
+
+def metrics(tree: Tree) -> dict[str, float | None]:
+    """Return duration (milliseconds), tokens, cost in USD and numeric scores of the whole tree."""
+    root = tree.root
+    told: dict[str, float | None] = {"chain_duration": _duration(root["start_ns"], _last_end(tree.calls))}
+    counted = [c for c in tree.calls if c.get("usage") and not any(a.get("usage") for a in tree.ancestors(c))]
+    for own in ("input_tokens", "output_tokens"):
+        known = [n for c in counted if (n := c["usage"].get(own)) is not None]
+        if known:
+            told[own] = sum(known)
+    paid = [c for c in tree.calls if _paid(c) and not any(_paid(a) for a in tree.ancestors(c))]
+    if paid:
+        told["cost_usd"] = sum(c["cost_usd"] for c in paid)
+    for scores in tree.scores.values():
+        told |= {s["name"]: float(s["value"]) for s in scores if isinstance(s["value"], (int, float))}
+    return told
+
+
+def _paid(call: Fields) -> bool:
+    return call.get("cost_usd") is not None
+
+
+def flat(value: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    """Return nested names joined by dots; what is `None` is left out, as comet_llm does."""
+    made: dict[str, Any] = {}
+    for name, inner in value.items():
+        path = f"{before}{name}"
+        if isinstance(inner, Mapping):
+            made |= flat(inner, f"{path}.")
+        elif inner is not None:
+            made[path] = inner
+    return made
+
+
+def _last_end(calls: Sequence[Fields]) -> int | None:
+    """Return the end of the root, or of what lasted longer."""
+    return max((c["end_ns"] for c in calls if c.get("end_ns") is not None), default=None)
+
+
+def _ms(time_ns: int | None) -> int | None:
+    return None if time_ns is None else time_ns // 1_000_000
+
+
+def _duration(start_ns: int, end_ns: int | None) -> float | None:
+    return None if end_ns is None else (end_ns - start_ns) / 1e6

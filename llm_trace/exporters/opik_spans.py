@@ -1,0 +1,194 @@
+"""A tree of calls as Opik keeps it: a trace, a span for each call, and ids that are the same each time."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from llm_trace.exporters.findings import record, searchable
+
+if TYPE_CHECKING:
+    from llm_trace.exporters.seam import Event
+    from llm_trace.exporters.trees import Fields, Place, Tree
+
+_TYPES = {"llm": "llm", "tool": "tool", "guardrail": "guardrail"}
+_PROVIDERS = {
+    "aws.bedrock": "bedrock",
+    "gcp.gemini": "google_ai",
+    "gcp.gen_ai": "google_ai",
+    "gcp.vertex_ai": "google_vertexai",
+    "mistral_ai": "mistral",
+}
+"""Names by which Opik knows prices; the others are the same as ours."""
+_USAGE = {
+    "input_tokens": "prompt_tokens",
+    "output_tokens": "completion_tokens",
+    "cache_read_tokens": "cache_read_input_tokens",
+    "cache_write_tokens": "cache_creation_input_tokens",
+    "reasoning_tokens": "reasoning_tokens",
+}
+
+
+def uuid7(start_ns: int, name: str) -> str:
+    """Return a version 7 UUID with the milliseconds of a time, its other bits from a name: the same for the same."""
+    bits = int.from_bytes(hashlib.sha256(name.encode()).digest()[:16], "big")
+    bits = (start_ns // 1_000_000 & (1 << 48) - 1) << 80 | bits & (1 << 80) - 1
+    bits = bits & ~(0xF << 76) | 0x7 << 76  # version
+    bits = bits & ~(0x3 << 62) | 0x2 << 62  # variant
+    return str(uuid.UUID(int=bits))
+
+
+def moment(time_ns: int | None) -> str | None:
+    """Return a time as RFC 3339 in UTC, with microseconds."""
+    if time_ns is None:
+        return None
+    seconds, rest = divmod(time_ns, 1_000_000_000)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest // 1000:06d}Z"
+
+
+def trace_of(tree: Tree, project: str) -> dict[str, Any]:
+    """Return the body of a trace: what its root says."""
+    root = tree.root
+    return _present(
+        {
+            **_shared(root, project),
+            "id": uuid7(root["start_ns"], tree.key),
+            "metadata": _context(root),
+            "thread_id": root.get("session"),
+        }
+    )
+
+
+def spans_of(tree: Tree, project: str) -> list[dict[str, Any]]:
+    """Return the bodies of the spans, in order of their start."""
+    trace = uuid7(tree.root["start_ns"], tree.key)
+    starts = {c["span_id"]: c["start_ns"] for c in tree.calls}
+    return [_span(tree, call, trace, starts, project) for call in tree.calls]
+
+
+def _span(tree: Tree, call: Fields, trace: str, starts: Mapping[str, int], project: str) -> dict[str, Any]:
+    parent = None if call is tree.root else str(call.get("parent_id"))
+    found = tree.attributions.get(call["span_id"], ())
+    return _present(
+        {
+            **_shared(call, project),
+            "id": uuid7(call["start_ns"], call["span_id"]),
+            "trace_id": trace,
+            "parent_span_id": None if parent is None else uuid7(starts[parent], parent),
+            "type": _TYPES.get(call.get("kind", ""), "general"),
+            "metadata": _details(call) | explained(found),
+            "model": call.get("model"),
+            "provider": _PROVIDERS.get(call.get("provider") or "", call.get("provider")),
+            "usage": _usage(call.get("usage") or {}),
+            "total_estimated_cost": call.get("cost_usd"),
+        }
+    )
+
+
+def explained(found: Sequence[Fields]) -> dict[str, Any]:
+    """Return the metadata that attributions give: what a search finds, and the whole record."""
+    return {"attribution": searchable(found[-1]), "attributions": [dict(a) for a in found]} if found else {}
+
+
+def explanation(event: Event, place: Place, project: str) -> dict[str, Any]:
+    """Return the body of a span of its own, below the call, for an attribution that came after its call was sent.
+
+    A change of the call's own span would replace its metadata.
+    """
+    data = event.data
+    made = int(data.get("time_ns") or place.start_ns)
+    return {
+        "project_name": project,
+        "id": uuid7(place.start_ns, event.id),
+        "trace_id": uuid7(place.tree_start_ns, place.key),
+        "parent_span_id": uuid7(place.start_ns, data["span_id"]),
+        "name": "attribution",
+        "type": "general",
+        "start_time": moment(made - round(float(data.get("seconds") or 0.0) * 1e9)),
+        "end_time": moment(made),
+        "input": {"prompt": data["prompt"]},
+        "output": {"summary": record(data).summary()},
+        "metadata": explained([data]),
+        "source": "sdk",
+    }
+
+
+def score_of(event: Event, entity: str, project: str) -> dict[str, Any]:
+    """Return the body of a feedback score; a score in words is a category."""
+    value = event.data["value"]
+    told = {
+        "id": entity,
+        "project_name": project,
+        "name": str(event.data["name"]),
+        "category_name": value if isinstance(value, str) else None,
+        "value": 1.0 if isinstance(value, str) else float(value),
+        "reason": event.data.get("comment"),
+        "source": "sdk",
+    }
+    return _present(told)
+
+
+def _shared(call: Fields, project: str) -> dict[str, Any]:
+    first = call.get("first_token_ns")
+    return {
+        "project_name": project,
+        "name": str(call["name"]),
+        "start_time": moment(call["start_ns"]),
+        "end_time": moment(call.get("end_ns")),
+        "input": _as_dict(call.get("input"), "input"),
+        "output": _as_dict(call.get("output"), "output"),
+        "tags": list(call.get("tags") or ()) or None,
+        "error_info": _error(call),
+        "ttft": None if first is None else (first - call["start_ns"]) / 1e6,
+        "source": "sdk",
+    }
+
+
+def _as_dict(value: Any, name: str) -> dict[str, Any] | None:
+    if value is None:
+        return None
+    return dict(value) if isinstance(value, Mapping) else {name: value}
+
+
+def _error(call: Fields) -> dict[str, Any] | None:
+    """Return why a call has no whole answer; one that did not end has no exception to show."""
+    error = call.get("error")
+    if error:
+        return {
+            "exception_type": str(error["type"]),
+            "message": error.get("message"),
+            "traceback": error.get("traceback") or "",
+        }
+    status = call.get("status")
+    return None if status in (None, "ok") else {"exception_type": str(status), "traceback": ""}
+
+
+def _usage(usage: Mapping[str, Any]) -> dict[str, int] | None:
+    told: dict[str, int] = {other: usage[own] for own, other in _USAGE.items() if usage.get(own) is not None}
+    if "prompt_tokens" in told and "completion_tokens" in told:
+        told["total_tokens"] = told["prompt_tokens"] + told["completion_tokens"]
+    return told or None
+
+
+def _context(call: Fields) -> dict[str, Any]:
+    """Return the user's metadata and who called; the user's own wins over a name of ours."""
+    told = {"user": call.get("user"), "run": call.get("run"), "llm_trace_id": call["trace_id"]}
+    return _present(told) | dict(call.get("metadata") or {})
+
+
+def _details(call: Fields) -> dict[str, Any]:
+    told = {
+        "kind": call.get("kind"),
+        "params": call.get("params") or None,
+        "prompt": call.get("prompt"),
+        "replay_of": call.get("replay_of"),
+        "llm_trace_span_id": call["span_id"],
+    }
+    return _present(told) | _context(call)
+
+
+def _present(told: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in told.items() if value is not None}

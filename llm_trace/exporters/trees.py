@@ -1,0 +1,147 @@
+"""Calls as trees: what platforms that think in traces are given.
+
+A tree is a call whose parent is not among the calls given, with everything below it. Its key depends on the ids of its root alone, so a
+tree that is sent again, in another batch or by another process, is the same tree to the platform.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from llm_trace.exporters.seam import Event
+
+Fields = Mapping[str, Any]
+
+_REMEMBERED = 20_000
+"""Calls whose place is kept in memory for scores and attributions that come later."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a call stands: enough to name it to a platform."""
+
+    key: str
+    """Of its tree."""
+    tree_start_ns: int
+    start_ns: int
+    is_root: bool
+
+
+@dataclass(frozen=True)
+class Tree:
+    """A root with the calls below it, and what is already known about them."""
+
+    key: str
+    """32 hex digits: the trace id, or a hash of trace and root where the root has a parent elsewhere."""
+    calls: tuple[Fields, ...]
+    """In order of their start, the root first."""
+    scores: Mapping[str, Sequence[Fields]]
+    """By span id."""
+    attributions: Mapping[str, Sequence[Fields]]
+    """By span id."""
+    events: tuple[Event, ...]
+    """What this tree carries."""
+
+    @property
+    def root(self) -> Fields:
+        """The call that the others are below."""
+        return self.calls[0]
+
+    def ancestors(self, call: Fields) -> list[Fields]:
+        """Return the calls above one, the root first."""
+        by_span = {c["span_id"]: c for c in self.calls}
+        above: list[Fields] = []
+        parent = by_span.get(call.get("parent_id"))
+        while parent is not None and parent not in above:
+            above.insert(0, parent)
+            parent = by_span.get(parent.get("parent_id"))
+        return above
+
+    def places(self) -> dict[str, Place]:
+        """Return where each call stands, by span id."""
+        start = int(self.root["start_ns"])
+        return {c["span_id"]: Place(self.key, start, int(c["start_ns"]), c is self.root) for c in self.calls}
+
+
+def trees(events: Sequence[Event]) -> list[Tree]:
+    """Return the trees of a batch; scores and attributions of its calls go with them."""
+    calls = [e for e in events if e.kind == "call"]
+    spans = {e.id for e in calls}
+    below: dict[str | None, list[Event]] = defaultdict(list)
+    roots: list[Event] = []
+    for event in sorted(calls, key=lambda e: int(e.data["start_ns"])):
+        parent = event.data.get("parent_id")
+        (below[parent].append if parent in spans and parent != event.id else roots.append)(event)
+    about: dict[str, list[Event]] = defaultdict(list)
+    for event in events:
+        if event.kind in ("score", "attribution"):
+            about[event.data["span_id"]].append(event)
+    return [_tree(root, below, about) for root in roots]
+
+
+def _tree(root: Event, below: Mapping[str | None, list[Event]], about: Mapping[str, list[Event]]) -> Tree:
+    members: list[Event] = []
+    todo = [root]
+    while todo:
+        event = todo.pop()
+        members.append(event)
+        todo += below.get(event.id, ())
+    members[1:] = sorted(members[1:], key=lambda e: int(e.data["start_ns"]))
+    told = [e for member in members for e in about.get(member.id, ())]
+    return Tree(
+        key=_key(root.data),
+        calls=tuple(e.data for e in members),
+        scores=_by_span(told, "score"),
+        attributions=_by_span(told, "attribution"),
+        events=(*members, *told),
+    )
+
+
+def _key(root: Fields) -> str:
+    trace, span = str(root["trace_id"]), str(root["span_id"])
+    if root.get("parent_id") is None:
+        return trace
+    return hashlib.sha256(f"{trace}:{span}".encode()).hexdigest()[:32]
+
+
+def _by_span(events: Sequence[Event], kind: str) -> dict[str, list[Fields]]:
+    found: dict[str, list[Fields]] = defaultdict(list)
+    for event in events:
+        if event.kind == kind and event.data.get("status") != "failed":
+            found[event.data["span_id"]].append(event.data)
+    return found
+
+
+class Places:
+    """Where the calls that were sent last stand."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[str, Place] = OrderedDict()
+
+    def add(self, tree: Tree) -> None:
+        """Remember the calls of a tree."""
+        self._known.update(tree.places())
+        while len(self._known) > _REMEMBERED:
+            self._known.popitem(last=False)
+
+    def find(self, event: Event) -> Place | None:
+        """Return where the call of a score or an attribution stands, `None` where it was not sent lately."""
+        return self._known.get(event.data["span_id"])
+
+    def key(self, event: Event) -> str:
+        """Return the key of the tree that a score or an attribution is about.
+
+        Raises:
+            LookupError: nobody says to which trace its call belongs.
+        """
+        place = self.find(event)
+        key = place.key if place else event.data.get("trace_id")
+        if key is None:
+            raise LookupError(
+                f"{event.kind} {event.id!r} is about call {event.data['span_id']!r}, which is not known"
+            )
+        return str(key)
