@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from llm_trace.capture.sampling import Sample
     from llm_trace.capture.spans import log_score, span, update_current_call
     from llm_trace.capture.wrappers import trace
+    from llm_trace.comparison.api import compare
+    from llm_trace.comparison.result import Comparison
     from llm_trace.config import FlushReport, configure, flush, shutdown
     from llm_trace.stores.duckdb import Store, open_store
     from llm_trace.stores.purge import purge
@@ -47,6 +49,8 @@ _HOMES = {
     "span": "llm_trace.capture.spans",
     "update_current_call": "llm_trace.capture.spans",
     "trace": "llm_trace.capture.wrappers",
+    "compare": "llm_trace.comparison.api",
+    "Comparison": "llm_trace.comparison.result",
     "FlushReport": "llm_trace.config",
     "configure": "llm_trace.config",
     "flush": "llm_trace.config",
@@ -58,6 +62,7 @@ _HOMES = {
 
 __all__ = [
     "AttributionPolicy",
+    "Comparison",
     "FlushReport",
     "Prompt",
     "Redaction",
@@ -65,6 +70,7 @@ __all__ = [
     "Store",
     "__version__",
     "attribute",
+    "compare",
     "configure",
     "flush",
     "log_score",
@@ -89,7 +95,8 @@ def __getattr__(name: str) -> Any:
             raise
         from llm_trace.errors import MissingExtraError
 
-        raise MissingExtraError(f"llm_trace.{name} needs {exc.name}: pip install 'llm-trace[local]'") from exc
+        extra = "local" if exc.name in ("torch", "transformers") else "statistics"
+        raise MissingExtraError(f"llm_trace.{name} needs {exc.name}: pip install 'llm-trace[{extra}]'") from exc
     value = getattr(home, name)
     globals()[name] = value
     return value

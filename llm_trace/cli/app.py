@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 from llm_trace.cli import (
     attribute,
     collect,
+    compare,
     demo,
     doctor,
     export,
@@ -98,6 +99,7 @@ for module in (
     prompts,
     tail,
     attribute,
+    compare,
     methods,
     sql,
     export,

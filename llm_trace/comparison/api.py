@@ -1,0 +1,97 @@
+"""`compare`: from two names to a `Comparison`."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from llm_trace.comparison import judge, keys, log, words
+from llm_trace.comparison.facts import facts
+from llm_trace.comparison.pairs import paired
+from llm_trace.comparison.result import Comparison
+from llm_trace.comparison.sides import chosen
+from llm_trace.comparison.tables import Request, slices_of, table
+from llm_trace.comparison.units import units
+from llm_trace.errors import ConfigurationError, NotFoundError
+from llm_trace.stores.duckdb import Store, open_store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from llm_trace.comparison.measures import Embed
+    from llm_trace.comparison.sides import Chosen, Spec
+    from llm_trace.comparison.tables import Metrics
+    from llm_trace.comparison.units import Unit
+
+    Sides = tuple[Chosen, Chosen]
+
+
+def compare(
+    a: Spec,
+    b: Spec,
+    *,
+    store: str | os.PathLike[str] | Store | None = None,
+    by: str | None = None,
+    metrics: Metrics | None = None,
+    slices: Sequence[str] = ("tag",),
+    lower: Iterable[str] = (),
+    embed: Embed | None = None,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> Comparison:
+    """Return how b differs from a on the inputs that both answered.
+
+    Args:
+        a: a run (its name, id or `Run`), a prompt version (`"qa v3"`, `"qa@3"`, its hash, a `Prompt`), a model, or a dict of arguments of
+            `Store.calls`.
+        b: the same, for what is to be judged.
+        store: a path or an open store; by default what `LLM_TRACE_STORE` names.
+        by: what tells that two calls had the same input: `dataset`, `session`, `metadata.KEY`, `input.ARGUMENT`, `variables.NAME`.
+            By default function and input; what of the input is one value throughout a and another throughout b does not count.
+        metrics: names of metrics to keep, and functions of a call in a and its partner in b that return both values. By default every
+            score, and errors, refusals, tokens, cost, times and the change of outputs.
+        slices: compare these as well, each value that some pairs share: `tag`, and places as in `by`.
+        lower: scores that are better when lower.
+        embed: from texts to vectors, for the similarity of outputs; by default that of their letters.
+        confidence: of the bounds.
+        seed: of the sign flips; the same arguments give the same bytes.
+
+    Raises:
+        NotFoundError: a side does not exist or has no calls, or no call of a has a partner in b; the message says why.
+        ConfigurationError: an argument that cannot be meant.
+    """
+    if not 0 < confidence < 1:
+        raise ConfigurationError(f"confidence={confidence!r} must lie between 0 and 1, such as 0.95")
+    opened = (
+        store
+        if isinstance(store, Store)
+        else open_store(store or os.environ.get("LLM_TRACE_STORE", "llm_trace.duckdb"))
+    )
+    sides = (chosen(opened, a), chosen(opened, b))
+    places = tuple(dict.fromkeys(([by] if by else []) + [name for name in slices if name != "tag"]))
+    found = _units(opened, sides, places)
+    pairing = keys.by_place(by, *found) if by else keys.by_input(opened, *found)
+    matched = paired(*found, pairing)
+    if not matched.pairs:
+        raise NotFoundError(words.nothing_paired((sides[0].label, sides[1].label), matched.unpaired))
+    request = Request(metrics, tuple(slices), places, frozenset(lower), embed, confidence, seed)
+    made = table(opened, matched.pairs, request)
+    tried = log.tried(opened.path, (sides[0].label, sides[1].label), matched.pairs)
+    parts = judge.sliced(made, slices_of(matched.pairs, request))
+    comparison = Comparison(
+        a=sides[0].label, b=sides[1].label, paired_by=pairing.by, pairs=len(matched.pairs),
+        calls=(len(found[0]), len(found[1])), metrics=judge.overall(made), slices=parts, unpaired=matched.unpaired,
+        tried=tried, confidence=confidence, seed=seed, notes=words.notes(matched.pairs, made),
+        warnings=words.warnings(made, tried),
+    )  # fmt: skip
+    return comparison.of_calls(opened.path, tuple(made.spans))
+
+
+def _units(store: Store, sides: Sides, places: Sequence[str]) -> tuple[list[Unit], list[Unit]]:
+    found = (facts(store, sides[0], places), facts(store, sides[1], places))
+    for side, calls in zip(sides, found, strict=True):
+        if not calls:
+            raise NotFoundError(
+                f"{side.label} has no calls in {str(store.path)!r}: `llm-trace ls` shows what there is"
+            )
+    return units(*found, (sides[0].climbs, sides[1].climbs))

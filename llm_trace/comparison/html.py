@@ -1,0 +1,58 @@
+"""A comparison as a page that stands alone: no script, no link, every text escaped."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import TYPE_CHECKING
+
+from llm_trace.comparison.show import HEADS, cells_of
+
+if TYPE_CHECKING:
+    from llm_trace.comparison.result import Comparison, Metric
+
+STYLE = """
+.llm-trace { font: 14px/1.5 system-ui, sans-serif; max-width: 70em; margin: 2em auto; padding: 0 1em; }
+.llm-trace table { border-collapse: collapse; margin: 1em 0; }
+.llm-trace td, .llm-trace th { padding: .25em .8em; text-align: right; border-bottom: 1px solid #8884; }
+.llm-trace td:first-child, .llm-trace th:first-child, .llm-trace td:last-child { text-align: left; }
+.llm-trace .better { color: #18794e; font-weight: 600; } .llm-trace .worse { color: #ca244d; font-weight: 600; }
+.llm-trace .warning { color: #ad5700; }
+"""
+
+
+def page(comparison: Comparison) -> str:
+    """Return the whole page."""
+    title = escape(f"{comparison.b} against {comparison.a}")
+    head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title>'
+    return f'<!doctype html>\n<html lang="en"><head>{head}</head><body>{body(comparison)}</body></html>\n'
+
+
+def body(comparison: Comparison) -> str:
+    """Return the part that goes into any page, such as a notebook's."""
+    said = [
+        f"<style>{STYLE}</style>",
+        f"<h1>{escape(comparison.b)} against {escape(comparison.a)}</h1>",
+        f"<p>{comparison.pairs:,} pairs by {escape(comparison.paired_by)}; bounds at {comparison.confidence:.0%}.</p>",
+        *(f'<p class="warning">{escape(text)}</p>' for text in comparison.warnings),
+        _table(comparison.metrics),
+        *(
+            f"<h2>{escape(part.name)}, {part.pairs:,} pairs</h2>{_table(part.metrics)}"
+            for part in comparison.slices
+        ),
+        *(f"<p>Unpaired in {u.side}: {u.calls:,} calls, {escape(u.reason)}</p>" for u in comparison.unpaired),
+        *(f"<p>{escape(text)}</p>" for text in comparison.notes),
+    ]
+    return f'<div class="llm-trace">{"".join(said)}</div>'
+
+
+def _table(metrics: tuple[Metric, ...]) -> str:
+    head = "".join(f"<th>{name}</th>" for name in HEADS)
+    rows = "".join(_row(metric) for metric in metrics)
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+
+
+def _row(metric: Metric) -> str:
+    *cells, verdict = (escape(cell) for cell in cells_of(metric))
+    return (
+        f'<tr>{"".join(f"<td>{cell}</td>" for cell in cells)}<td class="{metric.verdict}">{verdict}</td></tr>'
+    )

@@ -1,0 +1,98 @@
+"""A comparison in the terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from llm_trace.comparison import words
+from llm_trace.comparison.result import DECIDED
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from llm_trace.comparison.result import Comparison, Metric
+
+COLOURS = {"better": "green", "worse": "red", "higher": "cyan", "lower": "cyan"}
+HEADS = ("metric", "pairs", "a", "b", "difference (bounds)", "effect", "q", "verdict")
+ROOM = {"effect": 100, "q": 90, "pairs": 80}
+"""How wide the terminal must be for a column to be shown."""
+RIGHT = ("pairs", "a", "b", "effect", "q")
+PLAIN_WIDTH = 120
+
+
+def terminal(comparison: Comparison, width: int) -> Any:
+    """Return the comparison for a Rich console: a table of all pairs, one of the slices that differ, and the remarks."""
+    from rich.console import Group
+    from rich.text import Text
+
+    parts: list[Any] = [
+        Text(f"a  {comparison.a}, {comparison.calls[0]:,} calls"),
+        Text(f"b  {comparison.b}, {comparison.calls[1]:,} calls"),
+        Text(
+            f"{comparison.pairs:,} pairs by {comparison.paired_by}; bounds of b - a at {comparison.confidence:.0%}\n",
+            style="dim",
+        ),
+        _table([("", metric) for metric in comparison.metrics], width),
+    ]
+    decided = [(name, metric) for name, metric in comparison.rows() if name and metric.verdict in DECIDED]
+    if comparison.slices:
+        tests = sum(metric.p_value is not None for part in comparison.slices for metric in part.metrics)
+        told = f"\n{len(comparison.slices)} slices, {tests} tests; decided after correction for all of these: {len(decided)}"
+        parts += [Text(told, style="dim"), *([_table(decided, width)] if decided else [])]
+    parts.append(Text())
+    parts += [
+        Text(f"unpaired in {u.side}: {u.calls:,} calls, {u.reason} ({', '.join(u.examples)})")
+        for u in comparison.unpaired
+    ]
+    parts += [Text(note, style="dim") for note in comparison.notes]
+    parts += [Text(warning, style="yellow") for warning in comparison.warnings]
+    return Group(*parts)
+
+
+def plain(comparison: Comparison) -> str:
+    """Return what `terminal` shows as text without colours."""
+    import io
+
+    from rich.console import Console
+
+    out = io.StringIO()
+    Console(file=out, width=PLAIN_WIDTH, color_system=None).print(terminal(comparison, PLAIN_WIDTH))
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
+
+
+def _table(rows: list[tuple[str, Metric]], width: int) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    named = any(name for name, _ in rows)
+    shown = [i for i, head in enumerate(HEADS) if width >= ROOM.get(head, 0) + 20 * named]
+    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for head in (*(["slice"] if named else []), *(HEADS[i] for i in shown)):
+        made.add_column(head, justify="right" if head in RIGHT else "left", overflow="fold")
+    for name, metric in rows:
+        cells = [Text(cell) for cell in cells_of(metric)]
+        cells[-1].stylize(COLOURS.get(metric.verdict, "dim"))
+        made.add_row(*([Text(name)] if named else []), *(cells[i] for i in shown))
+    return made
+
+
+def cells_of(metric: Metric) -> tuple[str, ...]:
+    """Return a metric's cells, in the order of `HEADS`."""
+    if metric.kind == "description":
+        return metric.name, f"{metric.n:,}", "", words.number(metric.b), "", "", "", ""
+    q = "" if metric.q_value is None else "<0.001" if metric.q_value < 0.001 else f"{metric.q_value:.3f}"
+    effect = (
+        "" if metric.effect is None else f"{'odds' if metric.kind == 'yesno' else 'd'} {metric.effect:.2g}"
+    )
+    difference = words.number(metric.difference, signed=True)
+    bounds = words.bounds(metric)
+    return (
+        metric.name,
+        f"{metric.n:,}",
+        words.number(metric.a),
+        words.number(metric.b),
+        f"{difference} ({bounds})" if bounds else difference,
+        effect,
+        q,
+        words.verdict(metric),
+    )

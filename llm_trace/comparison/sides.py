@@ -1,0 +1,131 @@
+"""What `a` and `b` of a comparison mean: a run, a version of a prompt, a model, or the arguments of `Store.calls`."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from llm_trace.errors import ConfigurationError, NotFoundError
+from llm_trace.record import PromptVersion, Run
+from llm_trace.stores.filters import Filter
+
+if TYPE_CHECKING:
+    from llm_trace.stores.duckdb import Store
+
+    Spec = str | Run | PromptVersion | Mapping[str, Any]
+
+FILTERS = ("run", "name", "kind", "model", "tag", "session", "user", "status", "since", "until", "where")
+_VERSIONED = re.compile(r"(?P<name>.+?)(?:@| +)(?P<version>v\d+|\d+|[0-9a-f]{4,12})")
+_HASH = re.compile(r"[0-9a-f]{12}")
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The calls that one side means."""
+
+    label: str
+    filter: Filter
+    climbs: bool
+    """Whether whole traces are meant, of which these calls are a part: of a prompt's or a model's calls, what they were made for."""
+
+
+def chosen(store: Store, spec: Spec) -> Chosen:
+    """Return the calls that are meant.
+
+    Raises:
+        NotFoundError: no run, prompt version or model of that name has calls.
+        ConfigurationError: a filter that `Store.calls` does not have, or a prompt without a version.
+    """
+    if isinstance(spec, Run):
+        return Chosen(f"run {spec.name}", Filter.of(runs=[spec.id]), climbs=False)
+    if isinstance(spec, Mapping):
+        return _filtered(store, spec)
+    if isinstance(spec, str):
+        found = _run(store, spec) or _prompt(store, spec) or _model(store, spec)
+        if found is None:
+            raise NotFoundError(_unknown(store, spec))
+        return found
+    name, version = getattr(spec, "name", None), getattr(spec, "version", None)  # a Prompt or a PromptVersion
+    if not isinstance(name, str) or not isinstance(version, str):
+        raise ConfigurationError(
+            f"{spec!r} names no calls: give a run, a prompt version, a model or a dict of filters"
+        )
+    return _version_of(f"prompt {name}@{version}", name, version)
+
+
+def _filtered(store: Store, spec: Mapping[str, Any]) -> Chosen:
+    unknown = [name for name in spec if name not in FILTERS]
+    if unknown or not spec:
+        raise ConfigurationError(f"{dict(spec)!r} is no filter: it takes {', '.join(FILTERS)}")
+    given = {name: value for name, value in spec.items() if value is not None}
+    label = ", ".join(f"{name}={getattr(value, 'name', value)}" for name, value in given.items())
+    run = given.pop("run", None)
+    runs = None if run is None else [run.id] if isinstance(run, Run) else [str(run), *_ids(store, str(run))]
+    return Chosen(label, Filter.of(runs=runs, **given), climbs=False)
+
+
+def _ids(store: Store, name: str) -> list[str]:
+    return [str(row[0]) for row in store.sql("SELECT id FROM runs WHERE name = ? ORDER BY start_ns", name)]
+
+
+def _run(store: Store, given: str) -> Chosen | None:
+    named = store.sql("SELECT id, name FROM runs WHERE id = ? OR name = ? ORDER BY start_ns", given, given)
+    rows = named.fetchall()
+    if not rows:
+        return None
+    return Chosen(f"run {rows[0][1]}", Filter.of(runs=[str(row[0]) for row in rows]), climbs=False)
+
+
+def _prompt(store: Store, given: str) -> Chosen | None:
+    versions = store.prompts()
+    if any(p.name == given for p in versions):
+        numbers = ", ".join(f"'{p.name} v{p.number}'" for p in versions if p.name == given)
+        raise ConfigurationError(f"prompt {given!r} has versions: name one of {numbers}")
+    found = [p for p in versions if _means(given, p)]
+    if len(found) > 1:
+        raise ConfigurationError(
+            f"{given!r} may mean {' or '.join(f'{p.name}@{p.version}' for p in found)}: write it so"
+        )
+    return (
+        _version_of(f"prompt {found[0].name} v{found[0].number}", found[0].name, found[0].version)
+        if found
+        else None
+    )
+
+
+def _means(given: str, prompt: PromptVersion) -> bool:
+    if _HASH.fullmatch(given):
+        return prompt.version == given
+    match = _VERSIONED.fullmatch(given)
+    if match is None or match["name"] != prompt.name:
+        return False
+    said = match["version"]
+    return said.removeprefix("v") == str(prompt.number) or (
+        len(said) >= 4 and prompt.version.startswith(said)
+    )
+
+
+def _version_of(label: str, name: str, version: str) -> Chosen:
+    return Chosen(label, Filter.of(prompt_name=name, prompt_version=version), climbs=True)
+
+
+def _model(store: Store, given: str) -> Chosen | None:
+    if store.sql("SELECT 1 FROM calls WHERE model = ? LIMIT 1", given).fetchone() is None:
+        return None
+    return Chosen(f"model {given}", Filter.of(model=given), climbs=True)
+
+
+def _unknown(store: Store, given: str) -> str:
+    known = [run.name for run in store.runs()]
+    known += [f"{p.name} v{p.number}" for p in store.prompts()]
+    known += [str(row[0]) for row in store.sql("SELECT DISTINCT model FROM calls WHERE model IS NOT NULL")]
+    near = difflib.get_close_matches(given, known, n=3, cutoff=0.5)
+    hint = (
+        f"did you mean {' or '.join(map(repr, near))}?"
+        if near
+        else "`llm-trace runs` and `llm-trace prompts` list what there is"
+    )
+    return f"no run, prompt version or model is called {given!r} in {str(store.path)!r}: {hint}"

@@ -1,0 +1,164 @@
+"""From pairs of calls to arrays of values, clusters and slices."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from llm_trace.comparison import measures
+from llm_trace.comparison.judge import Table
+from llm_trace.comparison.result import Better
+from llm_trace.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from llm_trace.comparison.measures import Embed
+    from llm_trace.comparison.pairs import Pair
+    from llm_trace.comparison.units import Unit
+    from llm_trace.record import Call
+    from llm_trace.stores.duckdb import Store
+
+    Floats = NDArray[np.float64]
+    Measure = Callable[[Call, Call], tuple[float, float]]
+    Metrics = Sequence[str | Measure] | Mapping[str, Measure]
+
+LEAST, MOST = 5, 20
+"""Pairs that a slice must have; slices of one kind that are compared, the largest."""
+DESCRIBED = ("output_changed", "output_similarity")
+HIGHER: Better = "higher"
+LOWER: Better = "lower"
+_READ = 500
+
+
+@dataclass(frozen=True)
+class Request:
+    """What of the pairs is wanted."""
+
+    metrics: Metrics | None
+    slices: tuple[str, ...]
+    """`tag`, or a place of a call."""
+    places: tuple[str, ...]
+    """What stands in `Fact.wanted`, in order."""
+    lower: frozenset[str]
+    embed: Embed | None
+    confidence: float
+    seed: int
+
+    @property
+    def names(self) -> set[str]:
+        """The metrics that were asked for by name."""
+        return {m for m in self.metrics or () if isinstance(m, str)} - set(self.functions)
+
+    @property
+    def functions(self) -> dict[str, Measure]:
+        """The metrics that are functions."""
+        if isinstance(self.metrics, Mapping):
+            return dict(self.metrics)
+        return {m.__name__: m for m in self.metrics or () if not isinstance(m, str)}
+
+    def wants(self, name: str) -> bool:
+        """Whether a metric is to be compared."""
+        return not self.metrics or name in self.names
+
+
+def table(store: Store, pairs: Sequence[Pair], request: Request) -> Table:
+    """Return the values to be judged.
+
+    Raises:
+        ConfigurationError: a metric that was asked for by name is on neither side.
+    """
+    units = [unit for pair in pairs for unit in (*pair.a, *pair.b)]
+    texts, hashes = measures.outputs(store, units)
+    scores = measures.scores(store, units)
+    tested = {
+        name: _both(pairs, values) for name, values in {**scores, **measures.numbers(units), **texts}.items()
+    }
+    unknown = sorted(request.names - tested.keys() - set(DESCRIBED))
+    if unknown:
+        raise ConfigurationError(
+            f"no call has a metric {unknown[0]!r}: there are {', '.join((*tested, *DESCRIBED))}; "
+            "scores come from log_score or `llm-trace annotate`"
+        )
+    kept = {name: array for name, array in tested.items() if request.wants(name)}
+    kept |= {name: _measured(store, pairs, function) for name, function in request.functions.items()}
+    better: dict[str, Better] = {**dict.fromkeys(kept, HIGHER), **measures.DIRECTIONS}
+    better |= dict.fromkeys(request.lower, LOWER)
+    spans = [(pair.a[0].top.span_id, pair.b[0].top.span_id) for pair in pairs]
+    described = _described(store, pairs, hashes, request)
+    return Table(spans, kept, described, _clusters(pairs), better, request.confidence, request.seed)
+
+
+def _both(pairs: Sequence[Pair], values: dict[str, float]) -> Floats:
+    """Return (2, pairs): the mean of a's and of b's calls, NaN where none has a value."""
+    sides = ([pair.a for pair in pairs], [pair.b for pair in pairs])
+    return np.array([[_mean(units, values) for units in side] for side in sides])
+
+
+def _mean(units: Sequence[Unit], values: dict[str, float]) -> float:
+    known = [values[unit.top.span_id] for unit in units if unit.top.span_id in values]
+    return sum(known) / len(known) if known else float("nan")
+
+
+def _described(
+    store: Store, pairs: Sequence[Pair], hashes: dict[str, str], request: Request
+) -> dict[str, Floats]:
+    found: dict[str, dict[str, float]] = {}
+    if request.wants("output_changed"):
+        found["output_changed"] = measures.changed(pairs, hashes)
+    if request.wants("output_similarity"):
+        found["output_similarity"] = measures.similarities(store, pairs, request.embed)
+    return {
+        name: np.array([values.get(pair.key, np.nan) for pair in pairs]) for name, values in found.items()
+    }
+
+
+def _measured(store: Store, pairs: Sequence[Pair], function: Measure) -> Floats:
+    """Return what a user's function gives for the first calls of each pair."""
+    rows = []
+    for begin in range(0, len(pairs), _READ):
+        part = [(pair.a[0].top.span_id, pair.b[0].top.span_id) for pair in pairs[begin : begin + _READ]]
+        ids = ", ".join(f"'{span}'" for spans in part for span in spans)
+        calls = {call.span_id: call for call in store.calls(where=f"span_id IN ({ids})", limit=None)}
+        rows += [function(calls[a], calls[b]) for a, b in part]
+    return np.array(rows, dtype=float).T
+
+
+def _clusters(pairs: Sequence[Pair]) -> NDArray[np.int64] | None:
+    """Return the session of each pair as a number, or `None` where sessions tell nothing: one for all, or one for each."""
+    named: dict[str, int] = {}
+    sessions = (pair.a[0].first(lambda call: call.session) or f"\0{i}" for i, pair in enumerate(pairs))
+    numbers = np.array([named.setdefault(session, len(named)) for session in sessions], dtype=np.int64)
+    return numbers if 1 < len(named) < len(pairs) else None
+
+
+def slices_of(pairs: Sequence[Pair], request: Request) -> dict[str, NDArray[np.bool_]]:
+    """Return which pairs share a tag or a value, for those that some but not all pairs have."""
+    made: dict[str, NDArray[np.bool_]] = {}
+    for name in request.slices:
+        members: dict[str, list[int]] = {}
+        for i, pair in enumerate(pairs):
+            for value in _values(pair, name, request.places):
+                members.setdefault(f"{name} {value}", []).append(i)
+        large = sorted(
+            (s for s, rows in members.items() if LEAST <= len(rows) < len(pairs)),
+            key=lambda s: -len(members[s]),
+        )
+        for label in large[:MOST]:
+            made[label] = np.isin(np.arange(len(pairs)), members[label])
+    return made
+
+
+def _values(pair: Pair, name: str, places: Sequence[str]) -> Iterator[str]:
+    if name == "tag":
+        yield from sorted(pair.a[0].tags & pair.b[0].tags)  # a tag of one side only is what is compared
+        return
+    at = places.index(name)
+    value = pair.a[0].first(lambda call: call.wanted[at])
+    if value is not None:
+        yield value

@@ -1,0 +1,144 @@
+"""Statistics of paired differences, against published figures, exact enumeration and scipy."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from scipy import stats
+
+from llm_trace.comparison.statistics.intervals import mean_interval
+from llm_trace.comparison.statistics.paired import estimate, further_pairs, with_false_discovery_control
+from llm_trace.comparison.statistics.signflip import sign_flip
+from llm_trace.comparison.statistics.yesno import mcnemar, tango
+
+Floats = NDArray[np.float64]
+
+
+def covered(samples: Floats, truth: float) -> float:
+    """Return the share of samples (repetitions, n) whose bounds hold the truth."""
+    found = [mean_interval(sample, largest=1.0) for sample in samples]
+    return float(np.mean([interval.low <= truth <= interval.high for interval in found]))
+
+
+@pytest.mark.parametrize(("n", "least"), [(30, 0.90), (100, 0.93)])
+def test_bounds_of_lognormal_differences_cover_as_they_say(n: int, least: float) -> None:
+    samples = np.random.default_rng(1).lognormal(0, 1, (500, n))
+    assert covered(samples, float(np.exp(0.5))) >= least
+
+
+def test_bounds_hold_where_one_pair_in_thirty_differs() -> None:
+    draws = np.random.default_rng(2).random((500, 40))
+    samples = np.where(draws < 0.03, 1.0, 0.0)
+    assert covered(samples, 0.03) >= 0.93
+
+
+def test_bounds_of_many_symmetric_differences_are_students() -> None:
+    values = np.random.default_rng(3).normal(0.3, 1, 2000)
+    found = mean_interval(values)
+    expected = stats.ttest_1samp(values, 0).confidence_interval()
+    assert (found.low, found.high) == pytest.approx(tuple(expected), abs=2e-3)
+
+
+def test_bounds_of_a_constant_difference_are_that_difference() -> None:
+    found = mean_interval(np.full(50, 0.1) + np.linspace(0, 1e-17, 50))
+    assert (found.low, found.high) == pytest.approx((0.1, 0.1))
+
+
+def test_tango_agrees_with_what_nam_and_others_print() -> None:
+    # Tango 1998: 32 marker-positive pairs etc.; with no discordant pair the bounds are z² / (n + z²)
+    z2 = float(stats.norm.ppf(0.975)) ** 2
+    assert tango(0, 0, 30) == pytest.approx((-z2 / (30 + z2), z2 / (30 + z2)), abs=1e-6)
+
+
+@given(st.integers(0, 20), st.integers(0, 20), st.integers(1, 60))
+@settings(max_examples=60, deadline=None)
+def test_tango_holds_the_difference_and_mirrors(gained: int, lost: int, same: int) -> None:
+    n = gained + lost + same
+    low, high = tango(gained, lost, n)
+    assert -1 <= low <= (gained - lost) / n <= high <= 1
+    assert tango(lost, gained, n) == pytest.approx((-high, -low), abs=1e-6)
+
+
+def test_mcnemar_is_the_exact_binomial_test() -> None:
+    assert mcnemar(1, 9) == pytest.approx(22 / 1024)
+    assert mcnemar(0, 0) == 1.0
+
+
+def test_the_sign_flip_test_of_few_pairs_is_exact() -> None:
+    values = np.array([1.0, 2.0, -0.5, 3.0, 0.0, 1.5])
+    moved = values[values != 0]
+    sums = [abs(np.dot(signs, moved)) for signs in itertools.product((1, -1), repeat=len(moved))]
+    assert sign_flip(values) == np.mean([s >= moved.sum() - 1e-12 for s in sums])
+
+
+def test_the_sign_flip_test_of_many_pairs_agrees_with_scipy() -> None:
+    rng = np.random.default_rng(4)
+    for n in (60, 1500):
+        values = rng.normal(1.5 / n**0.5, 1, n)
+        drawn = stats.permutation_test(
+            (values, np.zeros(n)),
+            lambda x, y: np.mean(x - y),
+            permutation_type="samples",
+            n_resamples=2000,
+            rng=5,
+        )
+        assert sign_flip(values) == pytest.approx(drawn.pvalue, abs=0.03)
+
+
+def test_false_alarms_stay_below_the_level() -> None:
+    rng = np.random.default_rng(6)
+    p_values = [sign_flip(x - y) for x, y in rng.lognormal(0, 1, (300, 2, 12))]
+    assert np.mean(np.array(p_values) < 0.05) <= 0.07
+
+
+def test_dependent_pairs_give_wider_bounds_than_independent_ones() -> None:
+    rng = np.random.default_rng(7)
+    clusters = np.repeat(np.arange(30), 10)
+    a = np.zeros(300)
+    b = rng.normal(0.2, 1, 30)[clusters] + rng.normal(0, 0.1, 300)
+    alone, together = estimate(a, b), estimate(a, b, clusters)
+    assert alone.low is not None
+    assert together.low is not None
+    assert (together.difference - together.low) > 2.5 * (alone.difference - alone.low)
+    assert (alone.p_value or 0) < (together.p_value or 0)
+
+
+def test_clusters_of_one_pair_change_nothing() -> None:
+    a, b = np.random.default_rng(8).normal(0, 1, (2, 40))
+    one, other = estimate(a, b, np.arange(40)), estimate(a, b)
+    assert (one.low, one.high, one.p_value) == pytest.approx((other.low, other.high, other.p_value))
+
+
+def test_yes_or_no_values_are_tested_exactly() -> None:
+    a, b = np.repeat([1.0, 0.0, 1.0], [20, 1, 9]), np.repeat([1.0, 1.0, 0.0], [20, 1, 9])
+    found = estimate(a, b)
+    assert found.kind == "yesno"
+    assert found.difference == pytest.approx(-8 / 30)
+    assert found.p_value == pytest.approx(mcnemar(1, 9))
+    assert (found.low, found.high) == tango(1, 9, 30)
+    assert found.effect == pytest.approx(1.5 / 9.5)
+
+
+def test_one_pair_has_a_difference_and_no_bounds() -> None:
+    found = estimate(np.array([0.5]), np.array([2.0]))
+    assert (found.n, found.difference, found.low, found.p_value, found.further) == (1, 1.5, None, None, None)
+
+
+def test_further_pairs_are_those_of_a_study_with_power_of_80_percent() -> None:
+    # d = 0.2 needs 197 pairs by the normal approximation (7.849 / 0.04)
+    assert further_pairs(50, 0.2, 1 / 50**0.5, 0.95) == 197 - 50
+    assert further_pairs(50, 0.0, 0.1, 0.95) is None
+
+
+def test_untested_metrics_do_not_count_in_the_correction() -> None:
+    assert with_false_discovery_control([0.01, None, 0.04]) == [
+        pytest.approx(0.02),
+        None,
+        pytest.approx(0.04),
+    ]
+    assert with_false_discovery_control([None]) == [None]
