@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any
@@ -50,3 +51,10 @@ def nanoseconds(value: Any) -> int | None:
 def _since_epoch(moment: datetime) -> int:
     aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return (aware - _EPOCH) // timedelta(microseconds=1) * 1000
+
+
+def left_over(record: Mapping[str, Any], read: Collection[str]) -> dict[str, Any]:
+    """Return what a record says under names that were not read, without what is empty."""
+    return {
+        name: value for name, value in record.items() if name not in read and value not in (None, "", [], {})
+    }

@@ -1,0 +1,95 @@
+"""`llm-trace import`: bring files of other tools into the store."""
+
+import contextlib
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from llm_trace.cli import options as o
+from llm_trace.cli.output import complain, nothing, print_json
+from llm_trace.cli.place import absolute
+
+if TYPE_CHECKING:
+    from llm_trace.imports.bring import ImportReport, Known
+
+NAME = "import"
+EXAMPLE = "Example: llm-trace import traces.json --store traces.duckdb"
+FORMATS = "otlp, langfuse, phoenix, inspect, tau, plain"
+MOST = 8
+"""Keys that were not understood, shown a file."""
+
+
+def command(
+    files: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="FILE…", exists=True, dir_okay=False, help="JSON, JSON Lines, CSV or Parquet; .gz too."
+        ),
+    ],
+    form: Annotated[
+        str | None,
+        typer.Option(
+            "--format", metavar="FORMAT", help=f"One of {FORMATS}; found out from the content otherwise."
+        ),
+    ] = None,
+    store: o.Store = o.STORE,
+    as_json: o.Json = False,
+) -> None:
+    """Bring calls out of OTLP, Langfuse, Phoenix, inspect_ai, tau-bench or plain files into the store; twice does no harm."""
+    from llm_trace.imports.bring import Target, import_file
+    from llm_trace.imports.formats import FORMATS as KNOWN
+    from llm_trace.settings import resolve, spool_writer
+    from llm_trace.stores.duckdb import open_store
+
+    if form is not None and form not in KNOWN:
+        raise typer.BadParameter(f"{form!r} is none of {', '.join(KNOWN)}", param_hint="--format")
+    path, settings = absolute(store), resolve({})
+    spool, encoder = spool_writer(settings, path)
+    target = Target(spool, encoder, _known(path), settings["capture_content"])
+    with contextlib.closing(spool):
+        reports = [import_file(file, target, using=form) for file in files]
+    if any(report.calls for report in reports):
+        open_store(path)
+    if as_json:
+        print_json([asdict(report) for report in reports])
+    else:
+        for report in reports:
+            _print(report)
+    if not any(report.calls + report.known for report in reports):
+        nothing("no call was found")
+
+
+def _known(path: Path) -> "Known":
+    """Return a function that tells which calls the store has."""
+    from llm_trace.errors import StoreNotFoundError
+    from llm_trace.stores.duckdb import open_store
+
+    try:
+        store = open_store(path)
+    except StoreNotFoundError:
+        return lambda _: set()
+
+    def known(ids: list[str]) -> set[str]:
+        query = "SELECT span_id FROM calls WHERE span_id IN (SELECT unnest(?))"
+        return {str(row[0]) for row in store.sql(query, ids).fetchall()}
+
+    return known
+
+
+def _print(report: "ImportReport") -> None:
+    known = f", {report.known:,} were there already" if report.known else ""
+    scores = f", {report.scores:,} scores" if report.scores else ""
+    complain(f"{report.file} ({report.format or 'empty'}): {report.calls:,} new calls{known}{scores}")
+    if report.not_understood:
+        most = sorted(report.not_understood.items(), key=lambda item: -item[1])[:MOST]
+        more = len(report.not_understood) - len(most)
+        shown = ", ".join(f"{name} ({count:,})" for name, count in most) + (
+            f" and {more} more" if more > 0 else ""
+        )
+        complain(f"  not understood, kept in metadata under 'import': {shown}")
+    if report.broken:
+        complain(
+            f"  {report.broken:,} records are broken: they are in {report.broken_file}, with the reasons"
+        )

@@ -1,0 +1,144 @@
+"""Read a file as records: JSON, JSON Lines, CSV or Parquet, gzipped or not, known by its content."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+import orjson
+
+from llm_trace.errors import ConfigurationError
+
+_CELL_BYTES = 1 << 30
+
+
+class Line(NamedTuple):
+    """One record of a file."""
+
+    number: int
+    """1 for the first line, element or row."""
+    record: Any
+    text: str = ""
+    """The line, where it is broken."""
+    reason: str = ""
+    """Why it is."""
+
+
+def lines(path: Path) -> Iterator[Line]:
+    """Yield the records of a file; those that cannot be read say why.
+
+    Raises:
+        ConfigurationError: the file as a whole is of no kind that is understood.
+    """
+    with path.open("rb") as file:
+        magic = file.read(4)
+    if magic == b"PAR1":
+        yield from _rows(path)
+        return
+    with gzip.open(path) if magic[:2] == b"\x1f\x8b" else path.open("rb") as opened:
+        yield from _text(opened, path)  # type: ignore[arg-type]
+
+
+def _text(file: BinaryIO, path: Path) -> Iterator[Line]:
+    first = _first_line(file)
+    if path.suffixes[:1] == [".csv"] or first.lstrip()[:1] not in (b"{", b"["):
+        yield from _csv(file, path)
+    elif _is_whole(first) and file.readline(1 << 16).strip():
+        file.seek(0)
+        yield from _json_lines(file)
+    else:
+        file.seek(0)
+        yield from _document(file.read().removeprefix(b"\xef\xbb\xbf"), path)
+
+
+def _first_line(file: BinaryIO) -> bytes:
+    """Return the first line that says something."""
+    for line in file:
+        if line.strip():
+            return line.removeprefix(b"\xef\xbb\xbf")
+    return b""
+
+
+def _is_whole(line: bytes) -> bool:
+    try:
+        return isinstance(parse(line), dict)
+    except ValueError:
+        return line.rstrip()[-1:] == b"}" and line.lstrip()[:1] == b"{"
+
+
+def _json_lines(file: BinaryIO) -> Iterator[Line]:
+    for number, line in enumerate(file, 1):
+        if not line.strip():
+            continue
+        try:
+            yield Line(number, parse(line.removeprefix(b"\xef\xbb\xbf")))
+        except ValueError as exc:
+            yield Line(number, None, line.decode("utf-8", "replace").rstrip("\n"), f"no JSON: {exc}")
+
+
+def _document(data: bytes, path: Path) -> Iterator[Line]:
+    try:
+        found = parse(data)
+    except ValueError as exc:
+        raise ConfigurationError(f"{str(path)!r} is neither JSON nor JSON Lines: {exc}") from exc
+    for number, record in enumerate(found if isinstance(found, list) else [found], 1):
+        yield Line(number, record)
+
+
+def _csv(file: BinaryIO, path: Path) -> Iterator[Line]:
+    csv.field_size_limit(_CELL_BYTES)
+    file.seek(0)
+    text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
+    rows = csv.DictReader(text)
+    try:
+        if len(rows.fieldnames or ()) < 2:
+            raise ConfigurationError(
+                f"{str(path)!r} is no JSON, JSON Lines, CSV with a header or Parquet file"
+            )
+        for number, row in enumerate(rows, 1):
+            yield Line(number, {name: cell for name, cell in row.items() if name and cell not in ("", None)})
+    except (csv.Error, UnicodeDecodeError) as exc:
+        raise ConfigurationError(f"{str(path)!r} is no CSV: {exc}") from exc
+    finally:
+        text.detach()  # the file is its opener's to close
+
+
+def _rows(path: Path) -> Iterator[Line]:
+    import duckdb
+
+    number = 0
+    with duckdb.connect() as connection:
+        try:
+            cursor = connection.execute("SELECT * FROM read_parquet(?)", [str(path)])
+            names = [column[0] for column in cursor.description]
+            while rows := cursor.fetchmany(1000):
+                for row in rows:
+                    number += 1
+                    yield Line(number, {n: v for n, v in zip(names, row, strict=True) if not _is_missing(v)})
+        except duckdb.Error as exc:
+            raise ConfigurationError(f"{str(path)!r} is no Parquet file that DuckDB reads: {exc}") from exc
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def parse(data: bytes) -> Any:
+    """Return what JSON says; the slower parser takes what the fast one refuses: NaN, integers beyond 64 bits.
+
+    Raises:
+        ValueError: neither takes it.
+    """
+    try:
+        return orjson.loads(data)
+    except orjson.JSONDecodeError:
+        try:
+            return json.loads(data)
+        except RecursionError as exc:
+            raise ValueError("nested too deeply") from exc

@@ -1,0 +1,47 @@
+"""Which formats there are, and which one a file is of."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+from llm_trace.errors import ConfigurationError
+from llm_trace.imports import Imported, Origin
+
+FORMATS = ("otlp", "langfuse", "phoenix", "inspect", "tau", "plain")
+"""In the order in which they are tried; the last takes whatever has a prompt and an answer."""
+_MODULES = {"inspect": "inspect_logs"}
+
+
+class Importer(Protocol):
+    """A module of this package, as `llm_trace.imports` describes it."""
+
+    NAME: str
+
+    def recognises(self, record: Any) -> bool:
+        """Say whether a file that begins with this record is of this format."""
+
+    def calls(self, record: Any, origin: Origin) -> Iterator[Imported]:
+        """Yield the calls in one record."""
+
+
+def importer(name: str) -> Importer:
+    """Return the importer of a format."""
+    module: Any = importlib.import_module(f"llm_trace.imports.{_MODULES.get(name, name)}")
+    return module  # type: ignore[no-any-return]
+
+
+def detected(record: Any) -> Importer:
+    """Return the importer that recognises the first record of a file.
+
+    Raises:
+        ConfigurationError: none does.
+    """
+    for found in map(importer, FORMATS):
+        if found.recognises(record):
+            return found
+    keys = ", ".join(map(str, list(record)[:8])) if isinstance(record, dict) else type(record).__name__
+    raise ConfigurationError(
+        f"the format is not recognised from its first record ({keys}): give --format, one of {', '.join(FORMATS)}"
+    )

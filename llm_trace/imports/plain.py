@@ -1,0 +1,114 @@
+"""Plain records: ours, OpenAI's fine-tuning chats, and any object that has a prompt and an answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from llm_trace import semconv
+from llm_trace.imports import Imported, Origin
+from llm_trace.imports.values import left_over, nanoseconds, span_id, trace_id
+from llm_trace.record import Call
+
+NAME = "plain"
+_ASKED = ("prompt", "input", "question", "query", "instruction", "request", "inputs")
+_ANSWERED = ("response", "completion", "output", "answer", "chosen", "outputs")
+_TIMES = ("start_ns", "start_time", "timestamp", "time", "created_at", "created", "date")
+_ENDS = ("end_ns", "end_time", "completed_at")
+_IDS = ("span_id", "id", "uuid", "request_id")
+_GIVEN = ("model", "provider", "session", "user", "tags", "metadata", "params", "cost_usd", "name")
+
+
+def recognises(record: Any) -> bool:
+    """Say whether a record is a call of ours, a chat, or has a prompt and an answer."""
+    if not isinstance(record, dict):
+        return False
+    chat = isinstance(record.get("messages"), list) and bool(record["messages"])
+    return (
+        _is_ours(record) or chat or (_key(record, _ASKED) is not None and _key(record, _ANSWERED) is not None)
+    )
+
+
+def calls(record: Any, origin: Origin) -> Iterator[Imported]:
+    """Yield the call of a record."""
+    if not isinstance(record, dict) or not recognises(record):
+        raise ValueError(
+            f"neither a call, nor messages, nor one of {', '.join(_ASKED)} with one of {', '.join(_ANSWERED)}"
+        )
+    yield _ours(record) if _is_ours(record) else _foreign(record, origin)
+
+
+def _is_ours(record: dict[str, Any]) -> bool:
+    return {"span_id", "trace_id", "start_ns", "name", "status"} <= record.keys()
+
+
+def _ours(record: dict[str, Any]) -> Imported:
+    """Return a call as `llm-trace export --to jsonl` wrote it, without what it derived."""
+    known = {name: record[name] for name in Call.model_fields if record.get(name) is not None}
+    if known.get("status") not in ("ok", "error", "cancelled"):
+        known["status"] = "cancelled"
+        known.setdefault("end_ns", known["start_ns"])
+    return Imported(known, left_over(record, Call.model_fields))
+
+
+def _foreign(record: dict[str, Any], origin: Origin) -> Imported:
+    identity = _key(record, _IDS)
+    own = origin.key if identity is None else record[identity]
+    start = _moment(record, _TIMES) or origin.time_ns
+    talk, read = _talk(record)
+    fields: dict[str, Any] = {
+        "span_id": span_id(NAME, own),
+        "trace_id": trace_id(NAME, own),
+        "name": str(record.get("name") or "imported"),
+        "kind": "llm",
+        "start_ns": start,
+        "end_ns": max(start, _moment(record, _ENDS) or start),
+        "status": "ok",
+        "usage": semconv.usage(record.get("usage")),
+        **talk,
+    }
+    given, refused = _given(record)
+    fields |= given
+    read = {*read, "usage", *given, *_TIMES, *_ENDS, *([identity] if identity else []), "name"}
+    return Imported({n: v for n, v in fields.items() if v is not None}, left_over(record, read - refused))
+
+
+def _talk(record: dict[str, Any]) -> tuple[dict[str, Any], set[str]]:
+    """Return input and output, and the names that they came from; of a chat the last message is the answer."""
+    asked, answered = _key(record, _ASKED), _key(record, _ANSWERED)
+    chat = record.get("messages")
+    if not isinstance(chat, list) or not chat:
+        assert asked is not None  # `recognises` has looked
+        assert answered is not None
+        return {"input": {asked: record[asked]}, "output": record[answered]}, {asked, answered}
+    tools = {"tools": record["tools"]} if record.get("tools") else {}
+    said = chat[-1] if isinstance(chat[-1], dict) and chat[-1].get("role") in ("assistant", "model") else None
+    if answered is None and said is not None:
+        return {"input": {"messages": chat[:-1], **tools}, "output": said}, {"messages", "tools"}
+    output = {} if answered is None else {"output": record[answered]}
+    return {"input": {"messages": chat, **tools}, **output}, {
+        "messages",
+        "tools",
+        *([answered] if answered else []),
+    }
+
+
+def _given(record: dict[str, Any]) -> tuple[dict[str, Any], set[str]]:
+    """Return the fields that the record names as we do, and those among them whose values are of another type."""
+    types: dict[str, type | tuple[type, ...]] = {
+        "tags": list, "metadata": dict, "params": dict, "cost_usd": (int, float), "user": (str, int), "session": (str, int)
+    }  # fmt: skip
+    made = {}
+    for name in _GIVEN:
+        value = record.get(name)
+        if value is not None and isinstance(value, types.get(name, str)):
+            made[name] = str(value) if name in ("user", "session") else value
+    return made, {name for name in _GIVEN if name in record and name not in made}
+
+
+def _moment(record: dict[str, Any], keys: tuple[str, ...]) -> int | None:
+    return next((at for key in keys if (at := nanoseconds(record.get(key))) is not None), None)
+
+
+def _key(record: dict[str, Any], keys: tuple[str, ...]) -> str | None:
+    return next((key for key in keys if record.get(key) is not None), None)
