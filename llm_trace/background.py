@@ -8,7 +8,6 @@ has not done when the machine stops, the next one does.
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 import threading
 import time
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from llm_trace.attribution.queue import Queue, folder_of
 from llm_trace.capture import failures
+from llm_trace.detached import search_path, start
 from llm_trace.spool.paths import spool_dir
 from llm_trace.spool.writer import SpoolWriter
 
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 _CHECK_S = 60.0
 """How often a host looks whether the worker still lives."""
-_DETACH = "import os,sys\nif os.fork(): os._exit(0)\nos.setsid()\nos.execv(sys.argv[1], sys.argv[1:])"
 _OWN = ("LLM_TRACE_STORE", "LLM_TRACE_RUN")
 
 
@@ -119,39 +118,16 @@ def stop() -> None:
 
 def launch(store: Path, gpu: bool = False) -> None:
     """Start a worker that outlives this process; it leaves at once where the store has one already."""
-    if not sys.executable:
-        raise OSError(
-            "sys.executable is empty: run `python -m llm_trace.background STORE` beside this program"
-        )
-    command = [sys.executable, "-P", "-m", "llm_trace.background", str(store)]
     folder = folder_of(store)
     folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / "worker.log", "ab") as log:
-        if hasattr(
-            os, "fork"
-        ):  # by way of a child that ends at once: nothing is left for the host to wait for
-            detached = [sys.executable, "-I", "-S", "-c", _DETACH, *command]
-            subprocess.run(
-                detached, check=True, env=environment(gpu), stdin=subprocess.DEVNULL, stdout=log, stderr=log
-            )
-        else:
-            flags = getattr(subprocess, "DETACHED_PROCESS", 0)
-            subprocess.Popen(
-                command,
-                env=environment(gpu),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                creationflags=flags,
-            )
+    start("llm_trace.background", [str(store)], environment=environment(gpu), log=folder / "worker.log")
 
 
 def environment(gpu: bool, given: Mapping[str, str] = os.environ) -> dict[str, str]:
     """Return what the worker sees: nothing that would make it record itself, one thread, no graphics card unless told."""
     told = {name: value for name, value in given.items() if name not in _OWN}
     told = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive", "TOKENIZERS_PARALLELISM": "false"} | told
-    paths = [p for p in sys.path if p and Path(p).is_dir()]
-    told["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(paths))  # -m finds what the host found
+    told["PYTHONPATH"] = search_path()
     return told if gpu else told | {"CUDA_VISIBLE_DEVICES": ""}
 
 

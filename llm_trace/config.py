@@ -16,14 +16,17 @@ from llm_trace.capture.input_key import InputKey, key_file
 from llm_trace.capture.recorder import Recorder
 from llm_trace.capture.runs import begin_run, end_run
 from llm_trace.capture.sampling import Sampler
-from llm_trace.errors import ConfigurationError
 from llm_trace.settings import UNSET, hand_down, resolve, spool_writer
 from llm_trace.spool.writer import Fsync, SpoolWriter
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from opentelemetry.trace import TracerProvider
 
     from llm_trace.capture.callspan import CallSpan
+    from llm_trace.exporters.host import Exporting
+    from llm_trace.exporters.seam import Exporter
     from llm_trace.record import Run
 
 _lock = threading.RLock()
@@ -76,6 +79,7 @@ class Setup:
     settings: dict[str, Any]
     undo: list[Callable[[], None]] = field(default_factory=list)
     run: str | None = None
+    exporting: Exporting | None = None
 
 
 current: Setup | None = None
@@ -85,7 +89,7 @@ def configure(
     store: str | os.PathLike[str] = UNSET,
     *,
     run: str | Run | None = UNSET,
-    exporters: tuple[Any, ...] | list[Any] = (),
+    exporters: Sequence[Exporter | str] = UNSET,
     attribution: Any = None,
     redact: Any = UNSET,
     sample: float | Sampler = UNSET,
@@ -103,7 +107,8 @@ def configure(
     Args:
         store: the DuckDB file, `llm_trace.duckdb`; calls go to the spool beside it, whoever reads the store ingests them.
         run: name of the run that calls outside `start_run` belong to, or a `Run`.
-        exporters: further destinations.
+        exporters: further destinations, as addresses (`otlp://host:4318`, `opik://workspace/project`, …); a process of its own delivers
+            to them, also after this one has ended. An `Exporter` object cannot leave this process: a thread of it delivers.
         attribution: an `AttributionPolicy`.
         redact: masks every string before it is written: a function `str -> str`, `True` for the built-in patterns, names of
             those (`api_key`, `email`, `card`, `phone`), regular expressions, or a `Redaction`.
@@ -117,10 +122,6 @@ def configure(
     Raises:
         ConfigurationError: a setting cannot work.
     """
-    if exporters:
-        raise ConfigurationError(
-            f"exporters {list(exporters)!r} are not available in this version: leave them out, calls are kept in the store"
-        )
     given = {
         "store": store,
         "run": run,
@@ -128,8 +129,12 @@ def configure(
         "sample": sample,
         "capture_content": capture_content,
     }
-    given |= {"propagate_threads": propagate_threads, "fsync": fsync}
+    given |= {"propagate_threads": propagate_threads, "fsync": fsync, "exporters": exporters}
     settings = resolve(given)
+    if settings["exporters"]:
+        from llm_trace.exporters.registry import checked
+
+        settings["exporters"] = checked(settings["exporters"])
     with _lock:
         shutdown()
         _start(settings, attribution, record_env, tracer_provider)
@@ -169,6 +174,11 @@ def _start(settings: dict[str, Any], attribution: Any, record_env: bool, provide
 
         background.requests(store).announce(attribution)
     setup.undo.append(_stop_background)
+    if settings["exporters"]:
+        from llm_trace.exporters.host import Exporting
+
+        setup.exporting = Exporting(store, settings["exporters"])
+        setup.undo.append(setup.exporting.close)
     slots.bootstrap = None
     slots.recorder = recorder
     current = setup
@@ -251,11 +261,11 @@ def _as_call(span: CallSpan, end: bytes) -> Any:
     return Call.model_validate({k: v for k, v in events.items() if k in Call.model_fields})
 
 
-def flush(timeout: float | None = None) -> FlushReport:  # noqa: ARG001  # the contract: destinations that wait come later
+def flush(timeout: float | None = None) -> FlushReport:
     """Return what became of everything recorded so far, per destination; forces the spool onto the disk.
 
-    A call is in the spool when it returns, so this waits for nothing but the disk (and, at most `timeout` seconds, for
-    destinations that are behind).
+    A call is in the spool when it returns, so this waits for nothing but the disk, and at most `timeout` seconds (10 unless told)
+    for exporters to catch up with what is recorded by now. An exporter that refuses everything is not waited for.
     """
     setup = current
     if setup is None:
@@ -265,7 +275,12 @@ def flush(timeout: float | None = None) -> FlushReport:  # noqa: ARG001  # the c
     if not synced:
         reasons["the disk did not confirm"] = 1
     spool = DestinationReport(delivered=setup.spool.written, dropped=sum(setup.spool.lost.values()))
-    return FlushReport({"spool": spool}, reasons)
+    reports = {"spool": spool}
+    for name, stands in (setup.exporting.report(timeout) if setup.exporting else {}).items():
+        reports[name] = DestinationReport(stands.delivered, stands.pending, stands.rejected, stands.dropped)
+        if stands.said:
+            reasons[f"{name}: {stands.said}"] = 1
+    return FlushReport(reports, reasons)
 
 
 def shutdown() -> None:
@@ -286,8 +301,12 @@ def shutdown() -> None:
 
 def _at_exit() -> None:
     setup = current
-    if setup is not None and setup.run is not None and os.getpid() == _pid:
+    if setup is None or os.getpid() != _pid:
+        return
+    if setup.run is not None:
         end_run(setup.recorder, setup.run)
+    if setup.exporting is not None:
+        setup.exporting.settle()
 
 
 _pid = os.getpid()

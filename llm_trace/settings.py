@@ -28,8 +28,9 @@ _ENVIRONMENT = {
     "propagate_threads": "LLM_TRACE_PROPAGATE_THREADS",
     "max_string": "LLM_TRACE_MAX_STRING",
     "max_event": "LLM_TRACE_MAX_EVENT",
+    "exporters": "LLM_TRACE_EXPORTERS",
 }
-"""Environment variables that give defaults; the last two are byte limits of one string and one event."""
+"""Environment variables that give defaults; `max_string` and `max_event` are limits in bytes of one string and one event."""
 
 
 def resolve(given: dict[str, Any]) -> dict[str, Any]:
@@ -43,6 +44,7 @@ def resolve(given: dict[str, Any]) -> dict[str, Any]:
         "fsync": None,
         "max_string": Limits.string,
         "max_event": Limits.event,
+        "exporters": (),
     }
     for name, variable in _ENVIRONMENT.items():
         if (text := os.environ.get(variable)) not in (None, ""):
@@ -61,6 +63,8 @@ def _parse(name: str, variable: str, text: str, default: Any) -> Any:
             return _parse_redact(text)
         if name == "sample":
             return _parse_sample(text)
+        if name == "exporters":
+            return tuple(text.replace(",", " ").split())
         if isinstance(default, bool):
             return {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}[
                 text.strip().lower()
@@ -99,6 +103,7 @@ def spool_writer(settings: dict[str, Any], store: Path) -> tuple[SpoolWriter, En
 def hand_down(settings: dict[str, Any], store: Path) -> Callable[[], None]:
     """Give worker processes the same settings by environment; what cannot be said there makes them keep no content."""
     told = {"LLM_TRACE_STORE": str(store), "LLM_TRACE_FSYNC": settings["fsync"] or ""}
+    told["LLM_TRACE_EXPORTERS"] = " ".join(given for given in settings["exporters"] if isinstance(given, str))
     redact, sample = settings["redact"], settings["sample"]
     content = settings["capture_content"]
     if (

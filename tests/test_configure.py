@@ -56,7 +56,12 @@ def test_configuring_again_replaces(recorded: Recorded, tmp_path: Path) -> None:
     [
         ({"fsync": "often"}, "fsync 'often'"),
         ({"sample": -1}, "-1"),
-        ({"exporters": ["comet://a/b"]}, "comet://a/b"),
+        ({"exporters": ["127.0.0.1:4318"]}, "write otlp://host:4318"),
+        ({"exporters": ["jaeger://host"]}, "comet://, opik://, otlp://"),
+        ({"exporters": ["otlp://:4318"]}, "has no host"),
+        ({"exporters": ["otlp://host:port"]}, "has no valid port"),
+        ({"exporters": ["otlp://host?gzip=true"]}, "gzip=true is no option"),
+        ({"exporters": [print]}, "is no exporter"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(

@@ -1,0 +1,107 @@
+"""Lines of the spool as the events that exporters are given, field by field as the store has them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from llm_trace import semconv
+from llm_trace.exporters.seam import Event
+from llm_trace.record import Usage
+from llm_trace.spool.messages import filled
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from llm_trace.exporters.lines import Lines
+
+Fields = dict[str, Any]
+
+_FIRST_WINS = ("trace_id", "parent_id", "name", "kind", "start_ns")
+_LATER_WINS = (
+    "first_token_ns", "model", "provider", "cost_usd", "run", "session", "user", "tags", "prompt", "error", "code",
+    "replay_of", "params", "metadata", "input", "output", "messages_in", "messages_out",
+)  # fmt: skip
+_NO_TRACE = "0" * 32
+_USAGE = tuple(Usage.model_fields)
+
+
+def call(span_id: str, start: Fields, end: Fields, started: Lines | None, ended: Lines | None) -> Event:
+    """Return a call that has ended, or was interrupted: then `end` is empty.
+
+    Args:
+        span_id: of the call.
+        start: its start event, empty if that was never seen.
+        end: its end event.
+        started: the file of the start.
+        ended: the file of the end.
+    """
+    first, later = _spoken(start, started), _spoken(end, ended)
+    data = {
+        "span_id": span_id,
+        "trace_id": end.get("trace_id") or _NO_TRACE,
+        "name": "unknown",
+        "kind": "chain",
+    }
+    data |= {name: start[name] for name in _FIRST_WINS if start.get(name) is not None}
+    for source in (first, later):
+        data |= {name: source[name] for name in _LATER_WINS if source.get(name) is not None}
+    usage = {**_counts(start), **_counts(end)}
+    if usage:
+        data["usage"] = usage
+    data["status"] = end.get("status") or "interrupted"
+    if (end_ns := end.get("end_ns")) is not None:
+        data["end_ns"] = end_ns
+        data.setdefault("start_ns", end_ns)
+    data.setdefault("messages_in", semconv.messages_in(data.get("input")))
+    data.setdefault("messages_out", semconv.messages_out(data.get("output")))
+    return Event("call", span_id, data)
+
+
+def _spoken(event: Fields, lines: Lines | None) -> Fields:
+    """Return an event with the messages that it refers to, normalised in their lists and as logged in input and output."""
+    if lines is None or not ("messages_in" in event or "messages_out" in event):
+        return event
+    made = dict(event)
+    for name, place in (("messages_in", "input"), ("messages_out", "output")):
+        if (ranges := event.get(name)) is not None:
+            made[name] = lines.messages(ranges)
+            made[place] = filled(event.get(place), lines.bodies(ranges))
+    return made
+
+
+def _counts(event: Fields) -> dict[str, int]:
+    usage = event.get("usage")
+    if not isinstance(usage, dict):
+        return {}
+    return {name: usage[name] for name in _USAGE if isinstance(usage.get(name), int)}
+
+
+def other(event: Fields, runs: dict[str, Fields], traces: Mapping[str, str]) -> Event | None:
+    """Return a score, attribution, run or prompt, `None` for a line that is none of these.
+
+    Args:
+        event: the line.
+        runs: what was said so far of runs that have not ended; kept up to date here.
+        traces: trace ids by span id, as far as known.
+    """
+    kind = event.get("event")
+    if kind == "run" and isinstance(identity := event.get("id"), str):
+        return Event("run", identity, _run(identity, event, runs))
+    data = {name: value for name, value in event.items() if name != "event" and value is not None}
+    if kind == "prompt":
+        return Event("prompt", f"{data.get('name')}:{data.get('version')}", data)
+    if kind == "attribution" and isinstance(found := data.pop("attribution", None), dict):
+        data = {**found, **data}
+    if kind not in ("score", "attribution") or not isinstance(identity := data.get("id"), str):
+        return None
+    if (trace := traces.get(str(data.get("span_id")))) is not None:
+        data.setdefault("trace_id", trace)
+    return Event("score" if kind == "score" else "attribution", identity, data)
+
+
+def _run(identity: str, event: Fields, runs: dict[str, Fields]) -> Fields:
+    told = {name: value for name, value in event.items() if name != "event" and value is not None}
+    known = {**runs.pop(identity, {}), **told}
+    if "end_ns" not in known:
+        runs[identity] = known
+    return known

@@ -1,0 +1,143 @@
+"""The traced process's end of delivery: see to it that somebody delivers, say how far that is. No call ever waits for it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from llm_trace.detached import search_path, start
+from llm_trace.exporters.cursor import Claim, Cursor, cursor_path
+from llm_trace.exporters.registry import VARIABLE, exporter
+from llm_trace.exporters.standing import Standing, Status, standing
+from llm_trace.spool.files import spool_files
+from llm_trace.spool.paths import spool_dir
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from llm_trace.exporters.seam import Exporter
+
+_log = logging.getLogger("llm_trace")
+
+_CHECK_S = 5.0
+"""How often a host looks whether somebody delivers."""
+_WAIT_S = 10.0
+"""How long `flush()` waits unless told."""
+_RENEW_NS = 24 * 3600 * 10**9
+_OWN = ("LLM_TRACE_STORE", "LLM_TRACE_RUN")
+
+
+class Exporting:
+    """Keeps delivery going while this process records.
+
+    Addresses are delivered to by a process of its own, which is shared by all that record to the store and survives them; exporter objects, which cannot
+    leave this process, by threads of it.
+
+    Args:
+        store: the store whose spool is delivered.
+        exporters: addresses and objects, checked.
+    """
+
+    def __init__(self, store: Path, exporters: Sequence[Exporter | str]) -> None:
+        self._store = store
+        self._folder = spool_dir(store)
+        self._addresses = {exporter(given).name: given for given in exporters if isinstance(given, str)}
+        self._objects = [given for given in exporters if not isinstance(given, str)]
+        self.names = [*self._addresses, *(given.name for given in self._objects)]
+        self._stop = threading.Event()
+        self._started = threading.Event()
+        self._said: dict[str, str] = {}
+        for name in self.names:
+            enrol(self._folder, name)
+        self._threads = [threading.Thread(target=self._watch, name="llm_trace-exporters", daemon=True)]
+        if self._objects:
+            deliver = threading.Thread(target=self._deliver, name="llm_trace-delivery", daemon=True)
+            self._threads.append(deliver)
+        for thread in self._threads:
+            thread.start()
+
+    def _deliver(self) -> None:
+        from llm_trace.exporters.delivery import Delivery
+        from llm_trace.exporters.service import serve
+
+        deliveries = [Delivery(self._folder, given) for given in self._objects]
+        serve(self._folder, deliveries, stop=self._stop, patience_s=float("inf"))
+
+    def _watch(self) -> None:
+        """Start a process where nobody delivers, and pass on what stands in its way, once."""
+        while True:
+            try:
+                if any(_unattended(self._folder, name) for name in self._addresses):
+                    launch(self._store, list(self._addresses.values()))
+                self._warn()
+            except Exception as exc:  # noqa: BLE001  the host goes on; the calls are in the spool
+                _log.warning("llm_trace cannot start delivery: %s", exc)
+            self._started.set()
+            if self._stop.wait(_CHECK_S):
+                return
+
+    def _warn(self) -> None:
+        for name in self._addresses:
+            said = Status(cursor_path(self._folder, name)).said
+            if said and said != self._said.get(name):
+                _log.warning("llm_trace, %s: %s", name, said)
+            self._said[name] = said
+
+    def report(self, timeout: float | None) -> Mapping[str, Standing]:
+        """Return how the destinations stand, after waiting for them to catch up with what is recorded by now."""
+        deadline = time.monotonic() + (_WAIT_S if timeout is None else timeout)
+        recorded = {file.name: file.size for file in spool_files(self._folder)}
+        pause = 0.01
+        while time.monotonic() < deadline and any(self._behind(name, recorded) for name in self.names):
+            time.sleep(min(pause, max(0.0, deadline - time.monotonic())))
+            pause = min(pause * 1.5, 0.1)
+        return {name: standing(self._folder, name) for name in self.names}
+
+    def _behind(self, name: str, recorded: Mapping[str, int]) -> bool:
+        """Return whether a destination that takes anything has still to be given what was recorded."""
+        if Status(cursor_path(self._folder, name)).refused:
+            return False
+        read = Cursor.load(self._folder, name).read
+        ends = {file.partition(".")[0]: (file, size) for file, size in sorted(recorded.items())}
+        return any(read.get(writer, ("", 0)) < end for writer, end in ends.items())
+
+    def settle(self) -> None:
+        """Wait until somebody was told to deliver; a moment, and only right after the start."""
+        self._started.wait(5.0)
+
+    def close(self) -> None:
+        """Stop watching; delivery goes on without this process, that of exporter objects with the next one that has them."""
+        self.settle()
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(1.0)  # a server that hangs is not waited for
+
+
+def enrol(folder: Path, name: str) -> None:
+    """Make sure that the spool is kept for a destination from now on."""
+    claim = Claim(cursor_path(folder, name))
+    cursor = Cursor.load(folder, name)
+    if time.time_ns() - cursor.time_ns > _RENEW_NS and claim.take():
+        cursor.revive(time.time_ns())
+        cursor.save()
+    claim.release()
+
+
+def _unattended(folder: Path, name: str) -> bool:
+    claim = Claim(cursor_path(folder, name))
+    free = claim.take()
+    claim.release()
+    return free
+
+
+def launch(store: Path, addresses: Sequence[str]) -> None:
+    """Start the process that delivers; it leaves at once where others deliver already."""
+    folder = spool_dir(store)
+    folder.mkdir(parents=True, exist_ok=True)
+    told = {name: value for name, value in os.environ.items() if name not in _OWN}
+    told |= {VARIABLE: " ".join(addresses), "PYTHONPATH": search_path()}
+    start("llm_trace.exporters.service", [str(store)], environment=told, log=folder / "delivery.log")

@@ -1,0 +1,188 @@
+"""Follow the files of all writers and hand on what is whole: calls that have ended, and what was said about them."""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict, defaultdict
+from typing import TYPE_CHECKING, Any
+
+from llm_trace.exporters import events
+from llm_trace.exporters.cursor import Cursor, Place, Waiting
+from llm_trace.exporters.lines import Lines
+from llm_trace.exporters.seam import Event
+from llm_trace.spool.files import FORMAT, SpoolFile, live_writers, spool_files
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+Group = list[Event]
+"""What must stay together: the calls of a trace, or one event."""
+
+_REMEMBERED = 20_000
+"""Calls whose trace is known when a score or attribution comes later."""
+_MOST_GIVEN = 1_000
+
+
+class Reader:
+    """Reads a spool from a cursor on, and moves it; what is held in memory does not grow with what waits.
+
+    Args:
+        folder: the spool folder.
+        cursor: where to begin.
+        whole_traces: hold calls back until the root of their trace has ended, or no call of it is open.
+    """
+
+    def __init__(self, folder: Path, cursor: Cursor, *, whole_traces: bool = False) -> None:
+        self._folder = folder
+        self._cursor = cursor
+        self._whole = whole_traces
+        self._lines: dict[str, Lines] = {}
+        self._traces: OrderedDict[str, str] = OrderedDict()
+        self._members: defaultdict[str, dict[str, Waiting]] = defaultdict(dict)
+        """Calls that are not handed on, by trace."""
+        self._open: Counter[str] = Counter()
+        """How many of them are open, by trace."""
+        for span_id, call in cursor.waiting.items():
+            self._join(span_id, call)
+
+    def close(self) -> None:
+        """Let go of the files."""
+        for lines in self._lines.values():
+            lines.close()
+        self._lines.clear()
+
+    def groups(self) -> Iterator[Group]:
+        """Yield what the spool holds by now, in the order in which it was written; the cursor is behind what was yielded last."""
+        files = [file for file in spool_files(self._folder) if file.format <= FORMAT]
+        for file in files:
+            yield from self._follow(file)
+        yield from self._interrupted(live_writers(files))
+        self._tidy(files)
+
+    def _follow(self, file: SpoolFile) -> Iterator[Group]:
+        name, begin = self._cursor.read.get(file.writer, (file.name, 0))
+        if name > file.name:
+            return
+        begin = begin if name == file.name else 0
+        if begin < file.size and (lines := self._opened(file.name)) is not None:
+            for offset, after, event in lines.events(begin, file.size):
+                self._cursor.read[file.writer] = (file.name, after)
+                group = self._take(event, (file.name, offset)) if event else []
+                if group:
+                    yield group
+        if not file.live:  # a torn last line is nothing
+            self._cursor.finished[file.writer] = file.name
+            self._cursor.read[file.writer] = (file.name, file.size)
+
+    def _take(self, event: dict[str, Any], place: Place) -> Group:
+        """Return what a line completes."""
+        kind, span_id = event.get("event"), event.get("span_id")
+        if kind not in ("start", "end"):
+            found = events.other(event, self._cursor.runs, self._traces)
+            return [] if found is None else [found]
+        if not isinstance(span_id, str):
+            return []
+        call = self._cursor.waiting.get(span_id)
+        if kind == "start":
+            if call is None:
+                self._begin(
+                    span_id, Waiting(str(event.get("trace_id")), event.get("parent_id") is None, place)
+                )
+            return []
+        if call is None:
+            call = Waiting(str(event.get("trace_id")), root=False, start=None)
+            self._begin(span_id, call)
+        if call.end is not None:
+            return []
+        call.end = place
+        return self._closed(span_id, call)
+
+    def _begin(self, span_id: str, call: Waiting) -> None:
+        self._cursor.waiting[span_id] = call
+        self._join(span_id, call)
+
+    def _join(self, span_id: str, call: Waiting) -> None:
+        if call.state != "given":
+            self._members[call.trace][span_id] = call
+            self._open[call.trace] += call.state == "open"
+
+    def _closed(self, span_id: str, call: Waiting) -> Group:
+        """Return what can be handed on now that a call has ended, or can no longer end."""
+        if call.state == "given":
+            return self._handed_on([span_id], call.trace)
+        self._open[call.trace] -= call.state == "open"
+        call.state = "closed"
+        if not self._whole:
+            return self._handed_on([span_id], call.trace)
+        if not call.root and self._open[call.trace]:
+            return []
+        members = self._members[call.trace].items()
+        return self._handed_on([s for s, member in members if member.state == "closed"], call.trace)
+
+    def _handed_on(self, spans: list[str], trace: str) -> Group:
+        members, made = self._members[trace], []
+        for span_id in spans:
+            call = self._cursor.waiting.pop(span_id)
+            members.pop(span_id, None)
+            event = self._event(span_id, call)
+            if event is not None:
+                made.append(event)
+                self._remember(span_id, trace)
+            if call.end is None:
+                call.state = "given"
+                self._cursor.waiting[span_id] = call
+        if not members:
+            del self._members[trace], self._open[trace]
+        return made
+
+    def _event(self, span_id: str, call: Waiting) -> Event | None:
+        """Return a call's event; `None` where its start was purged, or went with its file after the call was handed on."""
+        start, started = self._line(call.start)
+        end, ended = self._line(call.end)
+        if call.start is not None and start.get("event") != "start":
+            return None
+        try:
+            return events.call(span_id, start, end, started, ended)
+        except (LookupError, TypeError, ValueError, AttributeError):  # a line that is not as the format says
+            return Event("call", span_id, {**start, **end})
+
+    def _line(self, place: Place | None) -> tuple[dict[str, Any], Lines | None]:
+        lines = None if place is None else self._opened(place[0])
+        return ({}, None) if lines is None or place is None else (lines.at(place[1]), lines)
+
+    def _opened(self, name: str) -> Lines | None:
+        if name not in self._lines:
+            try:
+                self._lines[name] = Lines(self._folder / name)
+            except FileNotFoundError:  # removed by hand
+                return None
+        return self._lines[name]
+
+    def _remember(self, span_id: str, trace: str) -> None:
+        self._traces[span_id] = trace
+        if len(self._traces) > _REMEMBERED:
+            self._traces.popitem(last=False)
+
+    def _interrupted(self, live: set[str]) -> Iterator[Group]:
+        """Yield calls that are open while their writer has gone."""
+        gone = [(s, c) for s, c in self._cursor.waiting.items() if c.state == "open" and c.writer not in live]
+        for span_id, call in gone:
+            group = self._closed(span_id, call)
+            if group:
+                yield group
+
+    def _tidy(self, files: list[SpoolFile]) -> None:
+        """Forget writers and files that have gone, and the oldest of many interrupted calls."""
+        waiting, present = self._cursor.waiting, {file.name: file for file in files}
+        given = [span_id for span_id, call in waiting.items() if call.state == "given"]
+        for span_id in given[:-_MOST_GIVEN]:
+            del waiting[span_id]
+        writers = {file.writer for file in files}
+        for writer in [w for w in self._cursor.read if w not in writers]:
+            del self._cursor.read[writer]
+            self._cursor.finished.pop(writer, None)
+        used = {
+            place[0] for call in waiting.values() for place in (call.start, call.end) if place is not None
+        }
+        for name in [n for n in self._lines if n not in used and not (n in present and present[n].live)]:
+            self._lines.pop(name).close()

@@ -1,0 +1,62 @@
+"""Find the exporter of an address by its scheme: entry points of the group `llm_trace.exporters`, ours and anybody's."""
+
+from __future__ import annotations
+
+from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING, Any
+
+from llm_trace.errors import ConfigurationError, MissingExtraError
+from llm_trace.exporters.seam import address
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from llm_trace.exporters.seam import Exporter
+
+GROUP = "llm_trace.exporters"
+VARIABLE = "LLM_TRACE_EXPORTERS"
+"""Addresses, separated by spaces; not an argument, which every user of the machine sees."""
+
+
+def exporter(text: str) -> Exporter:
+    """Return the exporter of an address such as `otlp://127.0.0.1:4318`.
+
+    Raises:
+        ConfigurationError: the address cannot be one; the message says what to write.
+        MissingExtraError: the exporter's library is not installed.
+    """
+    parts = address(text)
+    found = {point.name: point for point in entry_points(group=GROUP)}
+    if parts.scheme not in found:
+        raise ConfigurationError(
+            f"no exporter is installed for {text!r}: write an address that begins with "
+            + ", ".join(f"{name}://" for name in sorted(found))
+        )
+    made: Exporter = _loaded(found[parts.scheme])(parts)
+    return made
+
+
+def _loaded(point: EntryPoint) -> Any:
+    try:
+        return point.load()
+    except ModuleNotFoundError as exc:
+        raise MissingExtraError(
+            f"{exc.name} is not installed: pip install 'llm-trace[{point.name}]'"
+        ) from exc
+
+
+def checked(exporters: Sequence[object]) -> list[Exporter | str]:
+    """Return what `configure` was given, each address tried.
+
+    Raises:
+        ConfigurationError: one is neither an address nor an exporter.
+    """
+    for given in exporters:
+        if isinstance(given, str):
+            exporter(given)
+        elif not all(hasattr(given, name) for name in ("name", "base", "requests", "judge", "probe")):
+            raise ConfigurationError(
+                f"{given!r} is no exporter: give an address such as 'otlp://127.0.0.1:4318', "
+                "or an object as llm_trace.exporters.seam.Exporter describes it"
+            )
+    return list(exporters)  # type: ignore[arg-type]

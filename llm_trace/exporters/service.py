@@ -1,0 +1,92 @@
+"""The process that delivers: `LLM_TRACE_EXPORTERS="ADDRESS …" python -m llm_trace.exporters.service STORE`.
+
+It outlives the process that started it, leaves alone what another one delivers, and ends when no writer lives and nothing is left to deliver, or
+nothing could be for a while: what is left is in the spool, and the next one carries on.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from llm_trace.errors import LLMTraceError
+from llm_trace.exporters.delivery import Delivery
+from llm_trace.exporters.registry import VARIABLE, exporter
+from llm_trace.spool.files import live_writers, spool_files
+from llm_trace.spool.paths import spool_dir
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+_log = logging.getLogger("llm_trace")
+
+PATIENCE_S = 300.0
+LINGER_S = 1.0
+_CLAIM_S = 3.0
+"""How long another process may take to leave."""
+_CHECK_S = 0.2
+
+
+def serve(
+    folder: Path, deliveries: Sequence[Delivery], *, stop: threading.Event, patience_s: float = PATIENCE_S
+) -> None:
+    """Deliver with a thread for each destination until there is nothing to do; `stop` ends it sooner.
+
+    Args:
+        folder: the spool folder.
+        deliveries: the destinations; those that others deliver to are left alone.
+        stop: set from elsewhere.
+        patience_s: how long to stay without a writer while nothing gets through.
+    """
+    mine = claimed(deliveries, stop)
+    threads = [threading.Thread(target=d.run, name=f"llm_trace {d.name}", daemon=True) for d in mine]
+    for thread in threads:
+        thread.start()
+    needed = time.monotonic()
+    while mine and not stop.wait(_CHECK_S):
+        now = time.monotonic()
+        if live_writers(spool_files(folder)):
+            needed = now
+        idle = now - max(needed, *(delivery.moved for delivery in mine))
+        if idle > (LINGER_S if all(delivery.quiet for delivery in mine) else patience_s):
+            break
+    for delivery in mine:
+        delivery.stop()
+    for thread in threads:
+        thread.join()
+    for delivery in deliveries:
+        delivery.close()
+
+
+def claimed(deliveries: Sequence[Delivery], stop: threading.Event) -> list[Delivery]:
+    """Return the destinations that this process delivers to, after giving one that leaves the time to do so."""
+    mine: list[Delivery] = []
+    deadline = time.monotonic() + _CLAIM_S
+    while True:
+        mine += [delivery for delivery in deliveries if delivery not in mine and delivery.claim()]
+        if len(mine) == len(deliveries) or time.monotonic() > deadline or stop.wait(_CHECK_S):
+            return mine
+
+
+def main(arguments: list[str]) -> None:
+    """Deliver the spool of the store named first to the addresses in `LLM_TRACE_EXPORTERS`."""
+    if hasattr(os, "nice"):
+        os.nice(5)  # the traced program goes first
+    logging.basicConfig(format="%(asctime)s %(message)s")
+    folder = spool_dir(arguments[0])
+    deliveries = []
+    for address in os.environ.get(VARIABLE, "").split():
+        try:
+            deliveries.append(Delivery(folder, exporter(address)))
+        except LLMTraceError:
+            _log.exception("llm_trace cannot deliver to %s", address)
+    serve(folder, deliveries, stop=threading.Event())
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
