@@ -53,7 +53,7 @@ def run_requests(event: Event, api_key: str, workspace: str | None, project: str
     made = [_post(event, _ADD_RUN, _added(run, key, api_key, workspace, project))]
     if config := flat(run.get("config") or {}):
         made.append(_parameters(event, key, config, run["start_ns"]))
-    made += [_other(event, key, name, value) for name, value in _others(run).items()]
+    made += [_other(event, key, name, value) for name, value in others_of(run).items()]
     if run.get("tags"):
         made.append(_post(event, f"{_WRITE}tags", {"experimentKey": key, "addedTags": list(run["tags"])}))
     if run.get("environment"):
@@ -80,7 +80,8 @@ def _added(
     }
 
 
-def _others(run: Mapping[str, Any]) -> dict[str, Any]:
+def others_of(run: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what Comet keeps beside the configuration of a run: its name and its environment but for the packages."""
     environment = {k: v for k, v in (run.get("environment") or {}).items() if k != "packages"}
     told = {"Name": run["name"], "llm_trace_run": run["id"], "replay_of": run.get("replay_of"), **environment}
     return {name: value for name, value in told.items() if value is not None}

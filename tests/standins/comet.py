@@ -187,9 +187,13 @@ BODIES: dict[str, Any] = {
 }
 """What each endpoint takes that llm_trace writes to."""
 _UPLOAD = "/api/rest/v2/write/experiment/upload-asset"
+_CLIENT_UPLOAD, _CLIENT_TAGS = "/clientlib/asset/upload", "/clientlib/tags/add-tags-to-experiment"
+_CLIENT_TIMES = "/clientlib/status-report/offline-metadata"
+"""What `comet upload` writes to."""
 _VERSION = ("/api/isAlive/ver", "/clientlib/isAlive/ver")
 _CLIENTS_OWN = (
     "/clientlib/health/ping",
+    "/clientlib/logger/get/run",
     "/clientlib/asset/3d-limits",
     "/clientlib/status-report/update",
     "/clientlib/notification/experiment",
@@ -239,15 +243,31 @@ class Comet(Loopback):
             if parts.path == _UPLOAD:
                 return self._upload(parts.query, request)
             if parts.path in BODIES:
-                return self._write(parts.path, BODIES[parts.path].validate_json(request.body))
+                return self._write(BODIES[parts.path].validate_json(request.body))
+            if parts.path in (_CLIENT_UPLOAD, _CLIENT_TAGS, _CLIENT_TIMES):
+                return self._uploaded(parts.path, parts.query, request)
         except (ValidationError, ValueError) as exc:
             return _bad(400, str(exc)[:500])
         if parts.path in _CLIENTS_OWN:
             key = parse_qs(parts.query).get("experimentKey", [""])[0]
-            return _json({"experimentKey": key, "workspaceName": WORKSPACE, "projectName": "demo"} | _BEAT)
+            return _json({"experimentKey": key, "workspaceName": WORKSPACE, "projectName": "demo", "runId": "r"} | _BEAT)
         return _bad(404, f"no endpoint {parts.path}")
 
-    def _write(self, path: str, told: Any) -> Reply:
+    def _uploaded(self, path: str, query: str, request: Received) -> Reply:
+        """Take what `comet upload` sends, as loosely as its own server may."""
+        if path == _CLIENT_UPLOAD:
+            told = parse_qs(query)
+            self.experiments[told["experimentId"][0]].files[told["fileName"][0]] = _file(request)
+            return _json({"assetId": "a"})
+        said = request.json()
+        experiment = self.experiments[said["experimentKey"]]
+        if path == _CLIENT_TAGS:
+            experiment.tags += said["addedTags"]
+        else:
+            experiment.times = (said["startTimestamp"], said["endTimestamp"])
+        return _json({})
+
+    def _write(self, told: Any) -> Reply:
         if isinstance(told, list):
             return _json({entry.experimentKey: self._llm(entry) for entry in told})
         if isinstance(told, AddRun):

@@ -1,0 +1,159 @@
+"""Archives that `comet upload` takes, for where no network is: a zip for each tree of calls and each run.
+
+The layout is that of `comet_ml.OfflineExperiment`: experiment.json, messages.json with one message a line, and the files they name.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from llm_trace.exporters.bodies import encoded
+from llm_trace.exporters.comet_additions import others_of, run_key
+from llm_trace.exporters.comet_traces import experiment, flat
+from llm_trace.exporters.findings import page
+from llm_trace.exporters.seam import Event
+from llm_trace.exporters.trees import trees
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from llm_trace.exporters.trees import Tree
+
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+"""The time of the files in a zip: the same calls give the same bytes."""
+
+
+@dataclass
+class Offline:
+    """One experiment."""
+
+    key: str
+    start_ns: int
+    end_ns: int | None
+    tags: Sequence[str] = ()
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    others: Mapping[str, Any] = field(default_factory=dict)
+    files: Mapping[str, bytes] = field(default_factory=dict)
+
+
+def write_archives(
+    events: Iterable[Event], folder: Path, *, workspace: str | None = None, project: str | None = None
+) -> list[Path]:
+    """Write an archive for each tree of calls and each run among the events, and return their paths.
+
+    What is uploaded twice is one experiment. `comet upload` makes plain experiments, so the project must not be one for LLM
+    experiments; the asset of the trace is among the files.
+
+    Args:
+        events: whole traces, with the scores and attributions of their calls, prompts before the calls that use them.
+        folder: is made where it is absent.
+        workspace: where the upload goes; `None` leaves it to the configuration of whoever uploads.
+        project: the same.
+    """
+    told = list(events)
+    templates = {(e.data["name"], e.data["version"]): e.data["template"] for e in told if e.kind == "prompt"}
+    found = [_of_tree(tree, templates) for tree in trees(told)]
+    found += [_of_run(event.data) for event in told if event.kind == "run"]
+    folder.mkdir(parents=True, exist_ok=True)
+    return [_write(each, folder, workspace, project) for each in found]
+
+
+def _of_tree(tree: Tree, templates: Mapping[tuple[str, str], str]) -> Offline:
+    entry = experiment(tree, None, "", templates)
+    pages = {
+        f"attribution-{span}-{found['method']}.html": page(found)
+        for span, all_found in tree.attributions.items()
+        for found in all_found
+    }
+    return Offline(
+        key=tree.key,
+        start_ns=tree.root["start_ns"],
+        end_ns=tree.root.get("end_ns"),
+        tags=entry["tags"] or (),
+        parameters={p["parameterName"]: p["parameterValue"] for p in entry["parameters"]},
+        metrics={m["metricName"]: m["metricValue"] for m in entry["metrics"] if m["metricValue"] is not None},
+        others={other["key"]: other["value"] for other in entry["others"]},
+        files={entry["jsonAsset"]["fileName"]: encoded(entry["jsonAsset"]["file"]), **pages},
+    )
+
+
+def _of_run(run: Mapping[str, Any]) -> Offline:
+    environment = run.get("environment")
+    return Offline(
+        key=run_key(run["id"]),
+        start_ns=run["start_ns"],
+        end_ns=run.get("end_ns"),
+        tags=run.get("tags") or (),
+        parameters=flat(run.get("config") or {}),
+        others=others_of(run),
+        files={"environment.json": encoded(environment)} if environment else {},
+    )
+
+
+def _write(told: Offline, folder: Path, workspace: str | None, project: str | None) -> Path:
+    path = folder / f"{told.key}.zip"
+    files = {f"file-{n}": content for n, content in enumerate(told.files.values())}
+    lines = b"\n".join(map(encoded, _messages(told))) + b"\n"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        head = encoded(_head(told, workspace, project))
+        for name, content in {"experiment.json": head, "messages.json": lines, **files}.items():
+            archive.writestr(zipfile.ZipInfo(name, _EPOCH), content, zipfile.ZIP_DEFLATED)
+    return path
+
+
+def _head(told: Offline, workspace: str | None, project: str | None) -> dict[str, Any]:
+    start = told.start_ns // 1_000_000
+    return {
+        "offline_id": told.key,
+        "project_name": project,
+        "workspace": workspace,
+        "start_time": start,
+        "stop_time": start if told.end_ns is None else told.end_ns // 1_000_000,
+        "tags": list(told.tags),
+        "resume_strategy": "get_or_create",
+        "customer_error_reported": False,
+        "customer_error_message": None,
+        "user_provided_experiment_key": True,
+        "comet_start_sourced": False,
+    }
+
+
+def _messages(told: Offline) -> list[dict[str, Any]]:
+    """Return the messages in the order in which comet_ml replays them, numbered from 1."""
+    at = told.start_ns // 1_000_000
+    made: list[tuple[str, dict[str, Any]]] = []
+    for name, value in told.parameters.items():
+        one = "params" if isinstance(value, list) else "param"
+        said = {"paramName": name, "paramValue": value, "step": None, "source": "manual"}
+        made.append(("parameter_msg", {"local_timestamp": at, one: said}))
+    for name, value in told.metrics.items():
+        metric = {"metricName": name, "metricValue": value, "step": None, "epoch": None}
+        made.append(("metric_msg", {"local_timestamp": at, "metric": metric}))
+    made += [("log_other", {"key": name, "value": value}) for name, value in told.others.items()]
+    made += [("file_upload", _upload(name, n, at)) for n, name in enumerate(told.files)]
+    return [
+        {"type": kind, "payload": {**payload, "message_id": n}} for n, (kind, payload) in enumerate(made, 1)
+    ]
+
+
+def _upload(name: str, number: int, at: int) -> dict[str, Any]:
+    extra = {
+        "context": None,
+        "step": None,
+        "runId": None,
+        "fileName": name,
+        "extension": name.rpartition(".")[2],
+        "overwrite": True,
+    }
+    return {
+        "file_path": f"file-{number}",
+        "upload_type": "llm_data" if name == "comet_llm_data.json" else "asset",
+        "local_timestamp": at,
+        "additional_params": extra,
+        "metadata": {},
+        "clean": True,
+    }

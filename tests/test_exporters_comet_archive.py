@@ -1,0 +1,63 @@
+"""Archives: what comet_ml itself uploads from them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from llm_trace.exporters.comet_additions import run_key
+from llm_trace.exporters.comet_archive import write_archives
+from tests.standins.comet import KEY, Comet
+from tests.standins.sending import ROOT, START_NS, TRACE, attribution, call, run, score
+
+COMMAND = Path(sys.executable).with_name("comet")
+EVENTS = [
+    call(input={"prompt": "Say <hi>"}, output="Hi Ann!", tags=["a"], metadata={"topics": ["x", "y"]}),
+    attribution(),
+    score("helpful", 1.0),
+    run(end_ns=START_NS + 10**9),
+]
+
+
+def upload(server: Comet, paths: list[Path], home: Path) -> str:
+    environment = {
+        "PATH": os.environ["PATH"], "HOME": str(home), "COMET_API_KEY": KEY, "COMET_ERROR_TRACKING_ENABLE": "0",
+        "COMET_URL_OVERRIDE": f"{server.url}/clientlib/",
+    }  # fmt: skip
+    command = [str(COMMAND), "upload", *map(str, paths)]
+    done = subprocess.run(
+        command, env=environment, cwd=home, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+@pytest.mark.skipif(not COMMAND.exists(), reason="comet_ml is not installed")
+def test_comet_upload_takes_them_and_finds_everything(tmp_path: Path) -> None:
+    paths = write_archives(EVENTS, tmp_path / "out", workspace="team", project="demo")
+    with Comet() as server:
+        said = upload(server, [*paths, paths[0]], tmp_path)  # one comes twice
+        trace, of_run = server.experiments[TRACE], server.experiments[run_key("b" * 16)]
+    assert "ERROR" not in said
+    assert (trace.project, trace.tags[:1], len(server.experiments)) == ("demo", ["a"], 2)
+    assert trace.metrics == {"chain_duration": 250.0, "helpful": 1.0}
+    assert (trace.parameters["topics"], trace.parameters["attribution.verdict"]) == (["x", "y"], "ok")
+    assert json.loads(trace.files["comet_llm_data.json"])["chain_outputs"] == {"output": "Hi Ann!"}
+    assert b"&lt;hi&gt;</span>" in trace.files[f"attribution-{ROOT}-occlusion.html"]
+    assert (of_run.parameters, of_run.others["Name"]) == (
+        {"temperature": 0.5, "model.name": "tiny"},
+        "first try",
+    )
+    assert of_run.times == (START_NS // 10**6, START_NS // 10**6 + 1000)
+
+
+def test_the_same_events_give_the_same_bytes(tmp_path: Path) -> None:
+    first = write_archives(EVENTS, tmp_path / "a")
+    second = write_archives(EVENTS, tmp_path / "b")
+    assert [p.name for p in first] == [f"{TRACE}.zip", f"{run_key('b' * 16)}.zip"]
+    assert [p.read_bytes() for p in first] == [p.read_bytes() for p in second]
