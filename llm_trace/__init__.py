@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from llm_trace.comparison.api import compare
     from llm_trace.comparison.result import Comparison
     from llm_trace.config import FlushReport, configure, flush, shutdown
+    from llm_trace.replays.api import replay, replaying
     from llm_trace.stores.duckdb import Store, open_store
     from llm_trace.stores.purge import purge
 
@@ -55,6 +56,8 @@ _HOMES = {
     "configure": "llm_trace.config",
     "flush": "llm_trace.config",
     "shutdown": "llm_trace.config",
+    "replay": "llm_trace.replays.api",
+    "replaying": "llm_trace.replays.api",
     "Store": "llm_trace.stores.duckdb",
     "open_store": "llm_trace.stores.duckdb",
     "purge": "llm_trace.stores.purge",
@@ -76,6 +79,8 @@ __all__ = [
     "log_score",
     "open_store",
     "purge",
+    "replay",
+    "replaying",
     "shutdown",
     "span",
     "start_run",

@@ -8,6 +8,9 @@
     │   ├── StoreLockedError    another process held the store longer than the time-out
     │   └── StoreVersionError   written by a newer llm_trace
     ├── NotFoundError           no such call, run or prompt in the store (also a LookupError)
+    ├── ReplayError             a replay that cannot be made
+    │   └── DivergenceError     the program asks something else than it did when it was recorded
+    ├── ReplayedError           stands for a recorded exception whose class cannot be had
     └── AttributionError        an attribution that cannot be computed
 
 Nothing of this reaches a decorated function: inside `capture` failures are counted and logged once.
@@ -50,3 +53,20 @@ class NotFoundError(LLMTraceError, LookupError):
 
 class AttributionError(LLMTraceError, ValueError):
     """An attribution cannot be computed; the message says why and what to change."""
+
+
+class ReplayError(LLMTraceError):
+    """A call cannot be replayed; the message names it, the reason and what to do."""
+
+
+class DivergenceError(ReplayError):
+    """A replayed program asks something that is not in the record; the message shows what was asked now and then."""
+
+
+class ReplayedError(LLMTraceError):
+    """A recorded exception, raised again in a replay where its own class cannot be had; `type` is its name."""
+
+    def __init__(self, type: str, message: str | None) -> None:  # noqa: A002
+        super().__init__(f"{type}: {message}" if message else type)
+        self.type = type
+        self.message = message

@@ -85,9 +85,11 @@ def _escaped(key: str | int) -> str | int:
 
 
 def _object(value: Any, cls: type, at: str, found: Types) -> None:
-    if isinstance(value, (set, frozenset)) and not PLAIN.issuperset(map(type, value)):
-        found.setdefault(UNKNOWN, []).append(at)
-        return
+    if isinstance(value, (set, frozenset, dict, list)):
+        items = value.values() if isinstance(value, dict) else value
+        if not PLAIN.issuperset(map(type, items)):
+            found.setdefault(UNKNOWN, []).append(at)
+            return
     found.setdefault(type_name(cls), []).append(at)
     if callable(getattr(cls, "model_dump", None)):
         return

@@ -1,0 +1,195 @@
+"""What a recorded call answers, and functions that give it in the traced function's place."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncGenerator, Callable, Generator
+from dataclasses import dataclass, field
+from itertools import pairwise, zip_longest
+from typing import TYPE_CHECKING, Any
+
+from llm_trace.errors import ReplayError
+from llm_trace.replays.revive import Moved, check, revive, revive_error
+
+if TYPE_CHECKING:
+    from llm_trace.capture.lost_types import Types
+    from llm_trace.capture.spec import Shape
+    from llm_trace.replays.tape import Taped
+
+_GRACE_S = 1.0
+"""How much longer than then a call waits that was cancelled then."""
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A recorded value, built anew each time it is asked for: nobody sees another's changes."""
+
+    text: str | None
+    """JSON; `None` for a text, a number or nothing, which cannot be changed."""
+    plain: Any = None
+    types: Types = field(default_factory=dict)
+    moved: Moved = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, data: Any, types: Types, moved: Moved) -> Recorded:
+        """Return a value that can be rebuilt.
+
+        Raises:
+            ReplayError: it cannot.
+        """
+        if not types and not isinstance(data, dict | list):
+            return cls(None, data)
+        text = json.dumps(data)
+        if types or '"__type__"' in text:
+            check(data, types, moved)
+        return cls(text, None, types, moved)
+
+    def __call__(self) -> Any:
+        return self.plain if self.text is None else revive(json.loads(self.text), self.types, self.moved)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a call gives in a replay."""
+
+    value: Recorded = Recorded(None)
+    """What it returns."""
+    chunks: Recorded = Recorded(None, ())
+    """What it yields before."""
+    gaps: tuple[float, ...] = ()
+    """Seconds before each chunk."""
+    error: Callable[[], BaseException] | None = None
+    """Makes what it raises in the end."""
+    wait_s: float = 0.0
+    """How long a coroutine waits to be cancelled, as it was, before it raises."""
+
+    def finish(self) -> Any:
+        """Return or raise what the call did.
+
+        Raises:
+            BaseException: what was recorded.
+        """
+        if self.error is not None:
+            raise self.error()
+        return self.value()
+
+
+def refusal(error: BaseException) -> Answer:
+    """Return an answer that raises."""
+    return Answer(error=lambda: error)
+
+
+def answer_of(taped: Taped, shape: Shape, home: str | None) -> Answer:
+    """Return what a recorded call answers.
+
+    Args:
+        home: module that the function is in now.
+
+    Raises:
+        ReplayError: it cannot be replayed; the message says why.
+    """
+    if (reason := _obstacle(taped)) is not None:
+        raise ReplayError(reason)
+    moved = {taped.module: home} if taped.module and home else {}
+    error, streams = _error(taped, moved), shape in ("generator", "async_generator")
+    if streams != ("stream" in taped.rebuild) and error is None and taped.output not in (None, []):
+        raise ReplayError(
+            "its chunks were not kept" if streams else "it was a generator when it was recorded"
+        )
+    wait_s = _duration(taped) + _GRACE_S if taped.status == "cancelled" else 0.0
+    if streams:
+        chunks, value = _stream(taped, moved)
+        ns = taped.rebuild.get("stream", {}).get("ns", [])
+        gaps = tuple((b - a) / 1e9 for a, b in pairwise(ns))
+        return Answer(value, chunks, gaps, error, wait_s)
+    if error is not None:
+        return Answer(error=error, wait_s=wait_s)
+    return Answer(Recorded.of(taped.output, taped.rebuild.get("output", {}), moved))
+
+
+def _error(taped: Taped, moved: Moved) -> Callable[[], BaseException] | None:
+    """Return what makes the exception that ended a call; an `error` that the program only noted ends none."""
+    if taped.status == "cancelled":
+        return lambda: ReplayError(
+            f"{taped.name} was cancelled when it was recorded, and nothing cancels it now"
+        )
+    error = taped.error or {}
+    if taped.status != "error" or (taped.output is not None and not error.get("traceback")):
+        return None
+    return lambda: revive_error(str(error.get("type", "error")), error.get("message"), moved)
+
+
+def _obstacle(taped: Taped) -> str | None:
+    if taped.status in ("open", "interrupted"):
+        return "it never ended when it was recorded"
+    if taped.rebuild.get("masked"):
+        return "its answer was masked when it was recorded"
+    if taped.input is None:
+        return "its input was not kept"
+    if (
+        '"truncated"' in (text := json.dumps(taped.input))
+        and '"__type__"' in text
+        and "key" not in taped.rebuild
+    ):
+        return "its input was cut when it was recorded"
+    return None
+
+
+def _stream(taped: Taped, moved: Moved) -> tuple[Recorded, Recorded]:
+    """Return the chunks of a generator and what it returned."""
+    stream, output = taped.rebuild.get("stream", {}), taped.output
+    if "lengths" in stream and isinstance(output, str):
+        chunks = Recorded.of(_cut(output, stream["lengths"]), {}, moved)
+    elif "chunks" in stream:
+        chunks = Recorded.of(stream["chunks"], stream.get("types", {}), moved)
+    else:
+        chunks = Recorded.of(output or [], taped.rebuild.get("output", {}), moved)
+    return chunks, Recorded.of(stream.get("value"), {}, moved)
+
+
+def _cut(text: str, lengths: list[int]) -> list[str]:
+    if sum(lengths) != len(text):
+        raise ReplayError("its text is not as long as its chunks were")
+    pieces, at = [], 0
+    for length in lengths:
+        pieces.append(text[at : at + length])
+        at += length
+    return pieces
+
+
+def playing(answer: Answer, shape: Shape, *, pace: bool = False) -> Callable[..., Any]:
+    """Return a function of the given shape that gives the answer, whatever it is called with.
+
+    Args:
+        pace: let chunks of streams come as slowly as they did.
+    """
+    gaps = answer.gaps if pace else ()
+
+    def function(*_: Any, **__: Any) -> Any:
+        return answer.finish()
+
+    async def coroutine(*_: Any, **__: Any) -> Any:
+        await asyncio.sleep(answer.wait_s)  # at least once: a program that polls must let others run
+        return answer.finish()
+
+    def generator(*_: Any, **__: Any) -> Generator[Any, Any, Any]:
+        for chunk, gap in zip_longest(answer.chunks(), gaps):
+            if gap:
+                time.sleep(gap)
+            yield chunk
+        return answer.finish()
+
+    async def async_generator(*_: Any, **__: Any) -> AsyncGenerator[Any, Any]:
+        for chunk, gap in zip_longest(answer.chunks(), gaps):
+            await asyncio.sleep(gap or 0)
+            yield chunk
+        answer.finish()
+
+    shapes: tuple[Callable[..., Any], ...] = (function, coroutine, generator, async_generator)
+    return next(made for made in shapes if made.__name__ == shape)
+
+
+def _duration(taped: Taped) -> float:
+    return ((taped.end_ns or taped.start_ns) - taped.start_ns) / 1e9

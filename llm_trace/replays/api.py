@@ -1,0 +1,234 @@
+"""`replay` and `replaying`: run what was recorded again, answered from the record, live, or both."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from llm_trace import config
+from llm_trace.capture import slots
+from llm_trace.capture.context import RUN_KEY, attached
+from llm_trace.capture.runs import begin_run
+from llm_trace.capture.spec import SERVED
+from llm_trace.errors import DivergenceError, ReplayError
+from llm_trace.record import Run
+from llm_trace.replays.freeze import frozen
+from llm_trace.replays.load import load
+from llm_trace.replays.overrides import Overrides
+from llm_trace.replays.player import Player, Rules
+from llm_trace.replays.roots import call_of, functions_for
+from llm_trace.replays.tape import canonical
+from llm_trace.stores.duckdb import Store, open_store
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator, Mapping
+
+    from llm_trace.capture.recorder import Recorder
+    from llm_trace.replays.load import Recording
+    from llm_trace.replays.player import Mode
+    from llm_trace.replays.report import Report
+    from llm_trace.replays.roots import Function
+    from llm_trace.replays.tape import Taped
+
+
+@dataclass
+class Replaying:
+    """A replay that is on."""
+
+    run: Run
+    """What the calls made in it belong to."""
+    recording: Recording
+    player: Player
+
+    @property
+    def report(self) -> Report:
+        """What was found so far."""
+        return self.player.report
+
+
+def replay(
+    run: str | Run,
+    *,
+    store: str | os.PathLike[str] | Store | None = None,
+    mode: Mode = "recorded",
+    overrides: Mapping[str, Any] | None = None,
+    functions: str | Function | Iterable[str | Function] = (),
+    serve: Iterable[str] = SERVED,
+    live: Iterable[str] = (),
+    pace: bool = False,
+    clock: bool = False,
+) -> Run:
+    """Call the functions that a run began with again, with their recorded arguments, and return the new run.
+
+    What was found (calls answered, differences, races, roots that ended otherwise) is `config["replay"]` of the new run.
+
+    Args:
+        run: a run, its id or name (the newest of that name), or the `span_id` of one call.
+        store: where it was recorded; the store that is configured where not given.
+        mode: `recorded`: model, tool and similar calls are answered from the record, and what is not there raises. `live`: all
+            runs for real. `mixed`: what is not in the record runs for real.
+        overrides: `model`, `params`, `prompt` (a `Prompt` or several, each in place of the one of its name), `code` (name of a
+            traced function to another function) change what runs live; `arguments` (by name) are given to the roots in place
+            of those that the record does not hold.
+        functions: the functions that the run began with, or `"module:function"` to import them from.
+        serve: kinds and names of functions that are answered from the record.
+        live: names of functions that run for real in `recorded` and `mixed` mode.
+        pace: let the chunks of streams come as slowly as they did.
+        clock: let the program's clock begin at the time of the recording.
+
+    Raises:
+        DivergenceError: in `recorded` mode: something was asked that is not in the record.
+        ReplayError: a function or an argument is missing, or a recorded answer cannot be given again.
+        NotFoundError: the store has no such run.
+    """
+    opened = _opened(store)
+    recording = load(opened, run)
+    rules = Rules(mode, frozenset(serve), frozenset(live), pace, Overrides.of(overrides))
+    chosen = functions_for(recording.roots, functions)
+    given = rules.overrides.arguments
+    work = [
+        Work(root, chosen[root.span_id], *call_of(root, chosen[root.span_id], given))
+        for root in recording.roots
+    ]
+    start_ns = recording.roots[0].start_ns if clock else None
+    with (
+        _playing(recording, rules, opened) as playing,
+        frozen(recording.seed, start_ns),
+        asyncio.Runner() as runner,
+    ):
+        for item in work:
+            _play(item, playing, runner)
+    return playing.run
+
+
+@contextlib.contextmanager
+def replaying(
+    run: str | Run,
+    *,
+    store: str | os.PathLike[str] | Store | None = None,
+    mode: Mode = "recorded",
+    overrides: Mapping[str, Any] | None = None,
+    serve: Iterable[str] = SERVED,
+    live: Iterable[str] = (),
+    pace: bool = False,
+    clock: bool = False,
+) -> Iterator[Replaying]:
+    """Answer the traced calls of this process from a recorded run for the length of a block; arguments as for `replay`.
+
+    For programs that are not started by one function: call in the block what was called then. One replay at a time.
+
+    Raises:
+        DivergenceError: in `recorded` mode: something was asked that is not in the record; also where the program went on.
+    """
+    opened = _opened(store)
+    recording = load(opened, run)
+    rules = Rules(mode, frozenset(serve), frozenset(live), pace, Overrides.of(overrides))
+    with (
+        _playing(recording, rules, opened) as playing,
+        frozen(recording.seed, recording.roots[0].start_ns if clock else None),
+    ):
+        yield playing
+
+
+@dataclass(frozen=True)
+class Work:
+    """A root that is called again."""
+
+    root: Taped
+    fn: Function
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+
+def _opened(store: str | os.PathLike[str] | Store | None) -> Store:
+    if isinstance(store, Store):
+        store.ingest()
+        return store
+    if store is None and config.current is not None:
+        store = config.current.store
+    return open_store() if store is None else open_store(store)
+
+
+@contextlib.contextmanager
+def _playing(recording: Recording, rules: Rules, store: Store) -> Iterator[Replaying]:
+    """Fill the interceptor's slot, and let the calls made belong to a run of their own."""
+    if slots.interceptor is not None:
+        raise ReplayError("a replay is on in this process already: end it first")
+    with _recording(store) as recorder:
+        player = Player(recording.tape, rules)
+        about: dict[str, Any] = {"of": recording.name, "mode": rules.mode}
+        name = f"replay of {recording.name}"
+        event = begin_run(
+            recorder, name, record_env=recorder.record_env, config=about, replay_of=recording.id
+        )
+        playing = Replaying(
+            Run.model_validate({k: v for k, v in event.items() if k != "event"}), recording, player
+        )
+        slots.interceptor = player
+        try:
+            with attached(**{RUN_KEY: playing.run.id}), recorder.default_run(playing.run.id):
+                yield playing
+        finally:
+            slots.interceptor = None
+            player.finish()
+            about["replay"] = player.report.as_json()
+            ended = {"id": playing.run.id, "config": about, "end_ns": time.time_ns()}
+            recorder.event({"event": "run", **ended})
+            playing.run = playing.run.model_copy(update=ended)
+    if rules.mode == "recorded" and player.report.divergence is not None:
+        raise DivergenceError(player.report.divergence)
+
+
+@contextlib.contextmanager
+def _recording(store: Store) -> Iterator[Recorder]:
+    """Record to what is configured, else to the store that is replayed."""
+    recorder = slots.recorder or slots.boot()
+    if recorder is not None:
+        yield recorder
+        return
+    config.configure(store.path, run=None)
+    try:
+        yield config.current.recorder  # type: ignore[union-attr]
+    finally:
+        config.shutdown()
+
+
+def _play(work: Work, playing: Replaying, runner: asyncio.Runner) -> None:
+    """Call a root, and note whether it ended as it did; an exception of its own is how it ends."""
+    playing.player.expect(work.root)
+    try:
+        ended = _ended(work.fn(*work.args, **work.kwargs), runner)
+    except ReplayError:
+        raise
+    except Exception as exc:  # noqa: BLE001  # the program's own
+        same = work.root.status == "error" and (work.root.error or {}).get("message") == str(exc)
+    else:
+        same = work.root.status == "ok" and canonical(ended) == canonical(work.root.output)
+    playing.report.roots += 1
+    playing.report.equal += same
+
+
+def _ended(result: Any, runner: asyncio.Runner) -> Any:
+    """Return what a call gives in the end: what is awaited, and of a generator its chunks, text joined."""
+    if inspect.isawaitable(result):
+        return runner.run(_awaited(result))
+    if inspect.isasyncgen(result):
+        return _joined(runner.run(_collected(result)))
+    return _joined(list(result)) if inspect.isgenerator(result) else result
+
+
+async def _awaited(result: Awaitable[Any]) -> Any:
+    return await result
+
+
+async def _collected(chunks: AsyncIterator[Any]) -> list[Any]:
+    return [chunk async for chunk in chunks]
+
+
+def _joined(chunks: list[Any]) -> Any:
+    return "".join(chunks) if chunks and all(isinstance(chunk, str) for chunk in chunks) else chunks

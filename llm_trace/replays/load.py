@@ -1,0 +1,107 @@
+"""Read what a replay answers from out of a store."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from llm_trace.capture.input_key import InputKey, key_file
+from llm_trace.errors import NotFoundError, ReplayError
+from llm_trace.record import Run
+from llm_trace.replays.tape import Tape, Taped
+
+if TYPE_CHECKING:
+    from llm_trace.record import Call
+    from llm_trace.stores.duckdb import Store
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What is replayed."""
+
+    id: str
+    """Of the run, or of the call where one call is replayed."""
+    name: str
+    seed: int | None
+    tape: Tape
+    roots: tuple[Taped, ...]
+
+
+def load(store: Store, what: str | Run) -> Recording:
+    """Return a run by id, name (the newest of it) or itself, or one call with what ran inside it, by `span_id`.
+
+    Raises:
+        NotFoundError: the store has neither.
+        ReplayError: inputs were masked and the key to their hashes is gone.
+    """
+    run = what if isinstance(what, Run) else next((r for r in store.runs() if what in (r.id, r.name)), None)
+    if run is not None:
+        calls, name = store.calls(run=run, limit=None), run.name
+        if not calls:
+            raise NotFoundError(f"run {run.name!r} ({run.id}) has no calls")
+    else:
+        try:
+            root = store.call(str(what))
+        except NotFoundError as exc:
+            raise NotFoundError(
+                f"no run and no call {what!r} in {str(store.path)!r}: `llm-trace runs` lists the runs"
+            ) from exc
+        calls, name = _inside(store.trace(root.trace_id), root.span_id), root.name
+        run = next((r for r in store.runs() if r.id == root.run), None)
+    rebuild = _rebuild(store, [call.span_id for call in calls])
+    taped = [_taped(call, rebuild.get(call.span_id, {})) for call in sorted(calls, key=lambda c: c.start_ns)]
+    tape = Tape(taped, _key(store, taped))
+    environment = run.environment if run is not None else None
+    return Recording(
+        run.id if run is not None and run.name == name else str(what), name,
+        environment.seed if environment else None, tape, tuple(tape.roots()),
+    )  # fmt: skip
+
+
+def _inside(calls: list[Call], span_id: str) -> list[Call]:
+    """Return a call and those that ran inside it, of the calls of a trace in the order of their starts."""
+    known = {span_id}
+    for call in calls:
+        if call.parent_id in known:
+            known.add(call.span_id)
+    return [call for call in calls if call.span_id in known]
+
+
+def _rebuild(store: Store, spans: list[str]) -> dict[str, dict[str, Any]]:
+    query = "SELECT span_id, rebuild FROM calls WHERE span_id IN (SELECT unnest(?)) AND rebuild IS NOT NULL"
+    return {span: json.loads(text) for span, text in store.sql(query, spans).fetchall()}
+
+
+def _key(store: Store, calls: list[Taped]) -> InputKey:
+    if not any("key" in call.rebuild for call in calls):
+        return InputKey()
+    path = key_file(store.path)
+    if not path.exists():
+        raise ReplayError(
+            f"inputs were masked when they were recorded, and the key to their hashes, {str(path)!r}, is gone: "
+            "copy it beside the store; without it masked calls cannot be told apart"
+        )
+    return InputKey(path)
+
+
+def _taped(call: Call, rebuild: dict[str, Any]) -> Taped:
+    code = call.code
+    return Taped(
+        span_id=call.span_id,
+        parent_id=call.parent_id,
+        name=call.name,
+        kind=call.kind,
+        input=call.input,
+        output=call.output,
+        status=call.status,
+        error=call.error.model_dump() if call.error else None,
+        rebuild=rebuild,
+        start_ns=call.start_ns,
+        end_ns=call.end_ns,
+        function=code.function if code else None,
+        place=f"{code.file}:{code.line}" if code and code.file else None,
+        model=call.model,
+        usage=call.usage.model_dump(exclude_none=True) if call.usage else None,
+        prompt=call.prompt.model_dump() if call.prompt else None,
+    )

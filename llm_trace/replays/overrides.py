@@ -1,0 +1,81 @@
+"""What a live replay changes: model, parameters, prompts, code, and arguments that the record does not hold."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Self
+
+from llm_trace.capture.prompts import Prompt
+from llm_trace.errors import ReplayError
+
+if TYPE_CHECKING:
+    from llm_trace.capture.spec import Spec
+
+_KEYS = ("model", "params", "prompt", "code", "arguments")
+
+
+@dataclass(frozen=True)
+class Overrides:
+    """Changes to the calls that run live."""
+
+    model: str | None = None
+    """For calls of kind `llm` that take an argument `model`."""
+    params: Mapping[str, Any] = field(default_factory=dict)
+    """For calls of kind `llm` that take an argument of that name."""
+    prompts: Mapping[str, Prompt] = field(default_factory=dict)
+    """By the name of the prompt whose place each takes."""
+    code: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
+    """By the name of the traced function that each runs for."""
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    """Of the roots: what the record does not hold."""
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any] | None) -> Self:
+        """Return what `replay(overrides=…)` means.
+
+        Raises:
+            ReplayError: there is no such override.
+        """
+        given = dict(given or {})
+        if unknown := given.keys() - set(_KEYS):
+            raise ReplayError(f"override {min(unknown)!r} is unknown; choose of {', '.join(_KEYS)}")
+        prompts = given.pop("prompt", ())
+        prompts = (prompts,) if isinstance(prompts, Prompt) else prompts
+        return cls(prompts={prompt.name: prompt for prompt in prompts}, **given)
+
+    def changes(self, spec: Spec) -> bool:
+        """Return whether calls of this function are made otherwise."""
+        return spec.name in self.code or (spec.kind == "llm" and bool(self.model or self.params))
+
+    def applied(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
+        """Return the function to run for a call, its positional and its named arguments.
+
+        Raises:
+            ReplayError: the function takes no such argument.
+        """
+        run = self.code.get(spec.name) or spec.function
+        run = getattr(run, "__llm_trace__", run)
+        wanted = (
+            dict(self.params) | ({"model": self.model} if self.model else {}) if spec.kind == "llm" else {}
+        )
+        if run is None or not wanted:
+            return run, args, kwargs
+        bound = inspect.signature(run).bind(*args, **kwargs)
+        takes_any = [p.name for p in bound.signature.parameters.values() if p.kind is p.VAR_KEYWORD]
+        for name, value in wanted.items():
+            if name in bound.signature.parameters:
+                bound.arguments[name] = value
+            elif takes_any:
+                bound.arguments.setdefault(takes_any[0], {})[name] = value
+            else:
+                raise ReplayError(
+                    f"{spec.name} takes no argument {name!r}, so it cannot be changed: add the parameter, or pass "
+                    f"overrides={{'code': {{{spec.name!r}: function}}}}"
+                )
+        return run, bound.args, bound.kwargs
+
+    def with_prompts(self, *prompts: Prompt) -> Self:
+        """Return these overrides with further prompts."""
+        return replace(self, prompts={**self.prompts, **{prompt.name: prompt for prompt in prompts}})

@@ -1,0 +1,234 @@
+"""Stands in capture's interceptor slot: pairs each call with its recorded one, and answers those that are served."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from llm_trace.capture.callspan import CallSpan
+from llm_trace.capture.context import current_call
+from llm_trace.capture.ids import new_id
+from llm_trace.capture.spec import SERVED
+from llm_trace.errors import DivergenceError, ReplayError
+from llm_trace.replays import report
+from llm_trace.replays.answers import answer_of, playing, refusal
+from llm_trace.replays.overrides import Overrides
+from llm_trace.replays.tape import Tape, Taped, canonical
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from llm_trace.capture.prompts import Prompt
+    from llm_trace.capture.recorder import Recorder
+    from llm_trace.capture.slots import Begin
+    from llm_trace.capture.spec import Spec
+    from llm_trace.capture.values import Encoder
+
+_ORDER = "Calls ran at once there: what is made of them in the order in which they end (as_completed) is another each time."
+Mode = Literal["recorded", "live", "mixed"]
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What a replay answers from the record and what it runs."""
+
+    mode: Mode = "recorded"
+    serve: frozenset[str] = SERVED
+    """Kinds and names of functions that are answered from the record."""
+    live: frozenset[str] = frozenset()
+    """Names of functions that run for real all the same."""
+    pace: bool = False
+    """Streams come as slowly as they did."""
+    overrides: Overrides = field(default_factory=Overrides)
+
+    def serves(self, spec: Spec) -> bool:
+        """Return whether calls of a function are answered from the record."""
+        if self.mode == "live" or spec.function is None or spec.name in self.live:
+            return False
+        return spec.kind in self.serve or spec.name in self.serve
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A call that is about to be made."""
+
+    spec: Spec
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    arguments: dict[str, Any]
+    """By name."""
+    scope: str | None
+    """Recorded call inside which it is looked for."""
+    stray: bool
+    """It is made by a call that has no place in the record."""
+    encoder: Encoder
+
+
+@dataclass(frozen=True)
+class Step:
+    """What becomes of a call."""
+
+    taped: Taped | None = None
+    scope: str | None = None
+    """Recorded call inside which its own calls are looked for."""
+    stray: bool = False
+    """Its own calls have no place in the record."""
+    run: Callable[..., Any] | None = None
+    """Called instead of the function."""
+    given: tuple[tuple[Any, ...], dict[str, Any]] | None = None
+    """Arguments in place of its own."""
+    served: bool = False
+
+
+class Player:
+    """Plays a tape to the traced functions of this process.
+
+    Args:
+        tape: what was recorded.
+        rules: what is answered from it.
+    """
+
+    def __init__(self, tape: Tape, rules: Rules) -> None:
+        self.tape = tape
+        self.rules = rules
+        self.report = report.Report(rules.mode, races=[report.race(group) for group in tape.races()])
+        self._steps: dict[str, Step] = {}
+        self._next: Taped | None = None
+        self._lock = threading.Lock()
+
+    def expect(self, root: Taped) -> None:
+        """Take the next call for this recorded one, whatever its input."""
+        self._next = root
+
+    def prompt(self, prompt: Prompt) -> Prompt:
+        """Return the prompt that is rendered in this one's place."""
+        return self.rules.overrides.prompts.get(prompt.name, prompt)
+
+    def begin(
+        self, recorder: Recorder, begin: Begin, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> CallSpan:
+        """Begin a call and say what runs for it."""
+        try:
+            step = self._step(recorder.encoder, spec, args, kwargs)
+        except ReplayError as exc:
+            step = Step(stray=True, run=playing(refusal(exc), spec.shape))
+        except Exception as exc:  # noqa: BLE001  # never let a call through that should have been answered
+            error = ReplayError(f"{spec.name} could not be replayed: {type(exc).__name__}: {exc}")
+            step = Step(stray=True, run=playing(refusal(error), spec.shape))
+        try:
+            call = begin(spec, *(step.given or (args, kwargs)))
+        except Exception:  # noqa: BLE001  # telemetry's own failure
+            call = None
+        # One that is not recorded (sampling, a failure) is followed all the same.
+        call = call or CallSpan(recorder, spec, "0" * 32, new_id(), None, time.time_ns(), None)
+        call.run = step.run
+        self._note(call, step)
+        return call
+
+    def _note(self, call: CallSpan, step: Step) -> None:
+        if not step.served:
+            self._steps[call.span_id] = step
+        if step.taped is None:
+            return
+        fields: dict[str, Any] = {"replay_of": step.taped.span_id}
+        if step.served:
+            told = (("model", step.taped.model), ("usage", step.taped.usage))
+            fields |= {"metadata": {"replay": "recorded"}} | {name: said for name, said in told if said}
+        call.set(**fields)
+
+    def _step(self, encoder: Encoder, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Step:
+        outer = current_call()
+        around = (self._steps.get(outer.span_id) if outer is not None else None) or Step()
+        try:
+            arguments = spec.bind(*args, **kwargs)
+        except TypeError:  # the function is about to say so itself
+            return Step(stray=True)
+        asked = Asked(spec, args, kwargs, arguments, around.scope, around.stray, encoder)
+        taped = self._found(asked)
+        if self.rules.serves(spec):
+            return self._served(asked, taped)
+        return self._real(asked, taped or self._likely(asked))
+
+    def _found(self, asked: Asked) -> Taped | None:
+        """Return the recorded call that this one is: of the same function with the same input at the same place."""
+        with self._lock:
+            expected, self._next = self._next, None
+        if expected is not None:
+            return self.tape.take_this(expected)
+        if asked.stray:
+            return None
+        return self.tape.take(asked.scope, asked.spec.name, self.tape.key(canonical(asked.arguments)))
+
+    def _likely(self, asked: Asked) -> Taped | None:
+        """Return the only recorded call that this one can be, though its input is another."""
+        taped = None if asked.stray else self.tape.take_only(asked.scope, asked.spec.name)
+        if taped is not None and self.rules.mode == "recorded":
+            shown = report.difference(taped.input, asked.encoder.plain(asked.arguments))
+            self.report.differences.append(
+                f"{taped.name} ({taped.span_id}) was called with another input\n{shown}"
+            )
+        return taped
+
+    def _served(self, asked: Asked, taped: Taped | None) -> Step:
+        """Answer a call from the record; what is not there runs in mixed mode."""
+        spec = asked.spec
+        try:
+            if taped is None:
+                raise self._divergence(asked)
+            answer = answer_of(taped, spec.shape, getattr(spec.function, "__module__", None))
+        except ReplayError as exc:
+            return self._refused(asked, taped, exc)
+        with self._lock:
+            self.report.served += 1
+        return Step(taped, taped.span_id, run=playing(answer, spec.shape, pace=self.rules.pace), served=True)
+
+    def _refused(self, asked: Asked, taped: Taped | None, why: ReplayError) -> Step:
+        """Run a call that has no recorded answer in mixed mode, else raise why."""
+        if taped is not None:
+            why = ReplayError(f"{taped.name} ({taped.span_id}) cannot be replayed: {why}")
+            self.report.not_replayable.append(str(why))
+        if self.rules.mode != "mixed":
+            raise why
+        return self._real(asked, taped)
+
+    def _real(self, asked: Asked, taped: Taped | None) -> Step:
+        """Let the function run, with what the overrides change.
+
+        A function that the record does not know at this place is looked through: its calls are those of the call around it.
+        """
+        spec, overrides = asked.spec, self.rules.overrides
+        if spec.kind in SERVED and spec.function is not None:
+            with self._lock:
+                self.report.live += 1
+        stray = taped is None and (asked.stray or self.tape.knows(asked.scope, spec.name))
+        step = Step(taped, taped.span_id if taped else asked.scope, stray)
+        if self.rules.mode == "recorded" or not overrides.changes(spec):
+            return step
+        run, args, kwargs = overrides.applied(spec, asked.args, asked.kwargs)
+        return replace(step, run=lambda *_, **__: run(*args, **kwargs), given=(args, kwargs))
+
+    def _divergence(self, asked: Asked) -> DivergenceError:
+        """Return what is said of a question that is not in the record; the first is kept."""
+        inside = self.tape.calls.get(asked.scope or "")
+        told = f"{asked.spec.name}, inside {inside.name} ({inside.span_id})," if inside else asked.spec.name
+        told += " asks something that is not in the record"
+        now = asked.encoder.plain(asked.arguments)
+        then = self.tape.nearest(asked.scope, asked.spec.name)
+        told += (
+            f"; the next call of it there is {then.span_id}" if then else ", which has no further call of it"
+        )
+        told += f"\n{report.difference(then.input if then else None, now)}"
+        if self.tape.ran_at_once(asked.scope):
+            told += "\n" + _ORDER
+        with self._lock:
+            self.report.divergence = self.report.divergence or told
+            first = self.report.divergence
+        return DivergenceError(told if first == told else f"{told}\nThe first divergence was:\n{first}")
+
+    def finish(self) -> None:
+        """Note which calls that are answered from the record were not made."""
+        kinds = self.rules.serve
+        left = [c.name for c in self.tape.left() if c.kind in kinds or c.name in kinds]
+        self.report.not_asked = [] if self.rules.mode == "live" else report.summed(left)

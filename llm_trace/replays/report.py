@@ -1,0 +1,84 @@
+"""What a replay found: how many calls were answered from the record, what ran, where the program went another way."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from llm_trace.replays.tape import Taped
+
+_MOST_LINES = 40
+
+
+@dataclass
+class Report:
+    """Grows while a replay runs; its JSON is `config["replay"]` of the replay's run."""
+
+    mode: str
+    served: int = 0
+    """Calls answered from the record."""
+    live: int = 0
+    """Model, tool and similar calls that ran for real."""
+    roots: int = 0
+    equal: int = 0
+    """Roots that ended as they did when they were recorded."""
+    divergence: str | None = None
+    """The first question that is not in the record, with a diff."""
+    differences: list[str] = field(default_factory=list)
+    """Other functions that were called with another input."""
+    races: list[str] = field(default_factory=list)
+    """Calls that nothing tells apart: which of them gets which answer follows the order of their starts."""
+    not_replayable: list[str] = field(default_factory=list)
+    """Recorded calls without a usable answer, or without an input that can be rebuilt, and why."""
+    not_asked: list[str] = field(default_factory=list)
+    """Recorded calls that the program did not make this time."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what says something."""
+        return {name: value for name, value in asdict(self).items() if value not in (None, [])}
+
+    def __str__(self) -> str:
+        told = [f"{self.served} calls from the record, {self.live} live"]
+        if self.roots:
+            told[0] += f"; {self.equal} of {self.roots} ended as they did then"
+        for title, items in (
+            ("differs", self.differences),
+            ("true race", self.races),
+            ("not replayable", self.not_replayable),
+            ("not asked", self.not_asked),
+        ):
+            told += [f"{title}: {item}" for item in items]
+        return "\n".join([*told, *([self.divergence] if self.divergence else [])])
+
+
+def race(group: list[Taped]) -> str:
+    """Return a race in words."""
+    first = group[0]
+    return (
+        f"{len(group)} calls of {first.name} with the same input ran at once and answered differently "
+        f"({', '.join(call.span_id for call in group[:3])}{' …' if len(group) > 3 else ''}): answers are given in the order of "
+        "the starts; a further argument that differs would tell them apart"
+    )
+
+
+def summed(items: list[str]) -> list[str]:
+    """Return each item once, with how often it occurred."""
+    return [item if count == 1 else f"{item} ({count} times)" for item, count in Counter(items).items()]
+
+
+def difference(then: Any, now: Any) -> str:
+    """Return a unified diff of two inputs, at most 40 lines."""
+    lines = list(difflib.unified_diff(_lines(then), _lines(now), "asked then", "asked now", lineterm="", n=2))
+    if len(lines) > _MOST_LINES:
+        lines = [*lines[:_MOST_LINES], f"… {len(lines) - _MOST_LINES} more lines"]
+    return "\n".join(lines)
+
+
+def _lines(value: Any) -> list[str]:
+    """Return JSON by lines; the lines of long texts by themselves."""
+    text = json.dumps(value, indent=1, ensure_ascii=False, sort_keys=True, default=str)
+    return [part for line in text.splitlines() for part in line.replace("\\n", "\\n\n").splitlines()]

@@ -1,0 +1,166 @@
+"""The recorded calls that a replay answers from: found by parent, function, input and occurrence."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections import defaultdict, deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from llm_trace.capture.input_key import InputKey
+from llm_trace.capture.values import Encoder
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_ADDRESS = re.compile(rb'("repr":"<[^"]* at )0x[0-9a-fA-F]+')
+_encoder = Encoder()
+
+
+@dataclass(frozen=True)
+class Taped:
+    """A recorded call, as far as a replay needs it."""
+
+    span_id: str
+    parent_id: str | None
+    name: str
+    kind: str
+    input: Any
+    """Arguments by name as JSON values; `None` where they were not kept."""
+    output: Any
+    status: str
+    error: dict[str, Any] | None = None
+    """`type`, `message` and, where it was raised, `traceback`."""
+    rebuild: dict[str, Any] = field(default_factory=dict)
+    """See docs/spool-format.md."""
+    start_ns: int = 0
+    end_ns: int | None = None
+    function: str | None = None
+    """`module:qualname`."""
+    place: str | None = None
+    """`file:line` of the function."""
+    model: str | None = None
+    usage: dict[str, Any] | None = None
+    prompt: dict[str, Any] | None = None
+    """`name`, `version`, `variables`."""
+
+    @property
+    def module(self) -> str | None:
+        """Module of the function."""
+        return self.function.partition(":")[0] if self.function else None
+
+
+def canonical(arguments: Any) -> bytes:
+    """Return the JSON by which an input is known again: keys sorted, addresses of objects left out."""
+    data = _encoder.canonical(arguments)
+    return _ADDRESS.sub(rb"\1", data) if b" at 0x" in data else data
+
+
+class Tape:
+    """Recorded calls, each handed out once.
+
+    Args:
+        calls: in the order of their starts.
+        key: hashes inputs; with the store's key where inputs were masked.
+    """
+
+    def __init__(self, calls: Sequence[Taped], key: InputKey | None = None) -> None:
+        self.key = key or InputKey()
+        self.calls = {call.span_id: call for call in calls}
+        self._keys = {call.span_id: self._key_of(call) for call in calls}
+        self._groups: dict[tuple[str | None, str, str], deque[Taped]] = defaultdict(deque)
+        self._names: dict[tuple[str | None, str], list[Taped]] = defaultdict(list)
+        self._taken: set[str] = set()
+        self._lock = threading.Lock()
+        for call in calls:
+            scope = self.scope_of(call)
+            self._groups[scope, call.name, self._keys[call.span_id]].append(call)
+            self._names[scope, call.name].append(call)
+
+    def _key_of(self, call: Taped) -> str:
+        return call.rebuild.get("key") or self.key(canonical(call.input))
+
+    def scope_of(self, call: Taped) -> str | None:
+        """Return the recorded call inside which this one ran, `None` for a root."""
+        return call.parent_id if call.parent_id in self.calls else None
+
+    def roots(self) -> list[Taped]:
+        """Return the calls that no other recorded call made."""
+        return [call for call in self.calls.values() if self.scope_of(call) is None]
+
+    def take(self, scope: str | None, name: str, key: str) -> Taped | None:
+        """Return the next recorded call of this function with this input inside `scope`."""
+        with self._lock:
+            group = self._groups.get((scope, name, key))
+            while group:
+                call = group.popleft()
+                if call.span_id not in self._taken:
+                    self._taken.add(call.span_id)
+                    return call
+        return None
+
+    def take_only(self, scope: str | None, name: str) -> Taped | None:
+        """Return the one recorded call of this function inside `scope` that is left, whatever its input; none of several."""
+        with self._lock:
+            left = self._left(scope, name)
+            if len(left) != 1:
+                return None
+            self._taken.add(left[0].span_id)
+            return left[0]
+
+    def take_this(self, call: Taped) -> Taped:
+        """Take a call that is known."""
+        with self._lock:
+            self._taken.add(call.span_id)
+        return call
+
+    def knows(self, scope: str | None, name: str) -> bool:
+        """Return whether the function was called inside `scope` at all."""
+        return (scope, name) in self._names
+
+    def nearest(self, scope: str | None, name: str) -> Taped | None:
+        """Return the recorded call to compare a question with that is not in the record."""
+        with self._lock:
+            left = self._left(scope, name)
+        anywhere = (
+            call for call in self.calls.values() if call.name == name and call.span_id not in self._taken
+        )
+        return left[0] if left else next(anywhere, None)
+
+    def _left(self, scope: str | None, name: str) -> list[Taped]:
+        return [call for call in self._names.get((scope, name), ()) if call.span_id not in self._taken]
+
+    def left(self) -> list[Taped]:
+        """Return the calls that were not asked for, without what ran inside those that were."""
+        return [c for c in self.calls.values() if c.span_id not in self._taken and self._is_due(c)]
+
+    def _is_due(self, call: Taped) -> bool:
+        scope = self.scope_of(call)
+        return scope is None or scope in self._taken
+
+    def races(self) -> list[list[Taped]]:
+        """Return groups of calls that nothing tells apart: the same question at the same time, answered differently."""
+        groups: dict[tuple[str | None, str, str], list[Taped]] = defaultdict(list)
+        for call in self.calls.values():
+            groups[self.scope_of(call), call.name, self._keys[call.span_id]].append(call)
+        return [group for group in groups.values() if len(group) > 1 and _raced(group)]
+
+    def ran_at_once(self, scope: str | None) -> bool:
+        """Return whether calls inside `scope` overlapped in time."""
+        return _overlap([call for call in self.calls.values() if self.scope_of(call) == scope])
+
+
+def _raced(group: list[Taped]) -> bool:
+    answers = {canonical([call.output, call.status, (call.error or {}).get("message")]) for call in group}
+    return len(answers) > 1 and _overlap(group)
+
+
+def _overlap(calls: list[Taped]) -> bool:
+    """Return whether any call began before one that began earlier had ended."""
+    end = 0
+    for call in sorted(calls, key=lambda call: call.start_ns):
+        if call.start_ns < end:
+            return True
+        end = max(end, call.end_ns or 1 << 63)
+    return False
