@@ -26,7 +26,7 @@ def command(store: o.Store = o.STORE, as_json: o.Json = False) -> None:
 
 def _print(found: dict[str, Any]) -> None:
     out = console()
-    for part in ("store", "spool", "environment", "versions"):
+    for part in ("store", "spool", "destinations", "environment", "versions"):
         out.print(plain(part, "bold"))
         for name, value in found[part].items():
             out.print(plain(f"  {name:<28} ", "dim").append(plain(_shown(name, value))), overflow="fold")
@@ -39,6 +39,9 @@ def _print(found: dict[str, Any]) -> None:
 
 
 def _shown(name: str, value: Any) -> str:
+    if "://" in name:
+        counts = (f"{value[count]:,} {count}" for count in ("delivered", "pending", "rejected", "dropped"))
+        return ", ".join(counts) + (f"; {value['said']}" if value["said"] else "")
     if value is None:
         return "not set" if name.startswith("LLM_TRACE_") else "not installed" if name.islower() else "–"
     if name in ("bytes", "pending", "free") and isinstance(value, int):

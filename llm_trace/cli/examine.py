@@ -6,7 +6,7 @@ import os
 import platform
 import shutil
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ LIBRARIES = (
 )
 VARIABLES = (
     "LLM_TRACE_STORE", "LLM_TRACE_RUN", "LLM_TRACE_SAMPLE", "LLM_TRACE_REDACT", "LLM_TRACE_CAPTURE_CONTENT",
-    "LLM_TRACE_FSYNC", "LLM_TRACE_PROPAGATE_THREADS", "LLM_TRACE_MAX_STRING", "LLM_TRACE_MAX_EVENT",
+    "LLM_TRACE_EXPORTERS", "LLM_TRACE_FSYNC", "LLM_TRACE_PROPAGATE_THREADS", "LLM_TRACE_MAX_STRING", "LLM_TRACE_MAX_EVENT",
 )  # fmt: skip
 
 
@@ -46,6 +46,7 @@ def examine(path: str) -> dict[str, Any]:
     return {
         "store": store,
         "spool": spool,
+        "destinations": _destinations(spool_dir(place)),
         "environment": {name: os.environ.get(name) for name in VARIABLES},
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in LIBRARIES}},
         "remarks": remarks,
@@ -129,6 +130,13 @@ def _spool(place: Path, read: Read, problems: list[str]) -> dict[str, Any]:
         "lost": dict(lost),
         "free": shutil.disk_usage(_there(folder)).free,
     }
+
+
+def _destinations(folder: Path) -> dict[str, dict[str, Any]]:
+    """Return how each destination beside the store stands."""
+    from llm_trace.exporters.standing import destinations, standing
+
+    return {name: asdict(standing(folder, name)) for name in destinations(folder)}
 
 
 def _losses(path: Path, position: int) -> Counter[str]:
