@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import AsyncGenerator, Callable, Generator
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise, zip_longest
 from typing import TYPE_CHECKING, Any
 
@@ -42,7 +43,7 @@ class Recorded:
         if not types and not isinstance(data, dict | list):
             return cls(None, data)
         text = json.dumps(data)
-        if types or '"__type__"' in text:
+        if not types.keys() <= {"tuple"} or '"__type__"' in text:
             check(data, types, moved)
         return cls(text, None, types, moved)
 
@@ -128,11 +129,7 @@ def _obstacle(taped: Taped) -> str | None:
         return "its answer was masked when it was recorded"
     if taped.input is None:
         return "its input was not kept"
-    if (
-        '"truncated"' in (text := json.dumps(taped.input))
-        and '"__type__"' in text
-        and "key" not in taped.rebuild
-    ):
+    if taped.cut:
         return "its input was cut when it was recorded"
     return None
 
@@ -165,30 +162,41 @@ def playing(answer: Answer, shape: Shape, *, pace: bool = False) -> Callable[...
     Args:
         pace: let chunks of streams come as slowly as they did.
     """
-    gaps = answer.gaps if pace else ()
+    return partial(_PLAYS[shape], answer, answer.gaps if pace else ())
 
-    def function(*_: Any, **__: Any) -> Any:
-        return answer.finish()
 
-    async def coroutine(*_: Any, **__: Any) -> Any:
-        await asyncio.sleep(answer.wait_s)  # at least once: a program that polls must let others run
-        return answer.finish()
+def _function(answer: Answer, _gaps: tuple[float, ...], *_: Any, **__: Any) -> Any:
+    return answer.finish()
 
-    def generator(*_: Any, **__: Any) -> Generator[Any, Any, Any]:
-        for chunk, gap in zip_longest(answer.chunks(), gaps):
-            if gap:
-                time.sleep(gap)
-            yield chunk
-        return answer.finish()
 
-    async def async_generator(*_: Any, **__: Any) -> AsyncGenerator[Any, Any]:
-        for chunk, gap in zip_longest(answer.chunks(), gaps):
-            await asyncio.sleep(gap or 0)
-            yield chunk
-        answer.finish()
+async def _coroutine(answer: Answer, _gaps: tuple[float, ...], *_: Any, **__: Any) -> Any:
+    await asyncio.sleep(answer.wait_s)  # at least once: a program that polls must let others run
+    return answer.finish()
 
-    shapes: tuple[Callable[..., Any], ...] = (function, coroutine, generator, async_generator)
-    return next(made for made in shapes if made.__name__ == shape)
+
+def _generator(answer: Answer, gaps: tuple[float, ...], *_: Any, **__: Any) -> Generator[Any, Any, Any]:
+    for chunk, gap in zip_longest(answer.chunks(), gaps):
+        if gap:
+            time.sleep(gap)
+        yield chunk
+    return answer.finish()
+
+
+async def _async_generator(
+    answer: Answer, gaps: tuple[float, ...], *_: Any, **__: Any
+) -> AsyncGenerator[Any, Any]:
+    for chunk, gap in zip_longest(answer.chunks(), gaps):
+        await asyncio.sleep(gap or 0)
+        yield chunk
+    answer.finish()
+
+
+_PLAYS: dict[str, Callable[..., Any]] = {
+    "function": _function,
+    "coroutine": _coroutine,
+    "generator": _generator,
+    "async_generator": _async_generator,
+}
 
 
 def _duration(taped: Taped) -> float:

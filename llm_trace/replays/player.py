@@ -50,7 +50,7 @@ class Rules:
         return spec.kind in self.serve or spec.name in self.serve
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)  # not frozen: these two are made for each call, and thrice as fast
 class Asked:
     """A call that is about to be made."""
 
@@ -66,7 +66,7 @@ class Asked:
     encoder: Encoder
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Step:
     """What becomes of a call."""
 

@@ -6,6 +6,7 @@ import re
 import threading
 from collections import defaultdict, deque
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from llm_trace.capture.input_key import InputKey
@@ -45,6 +46,17 @@ class Taped:
     prompt: dict[str, Any] | None = None
     """`name`, `version`, `variables`."""
 
+    @cached_property
+    def question(self) -> bytes:
+        """The input's canonical JSON."""
+        return canonical(self.input)
+
+    @cached_property
+    def cut(self) -> bool:
+        """Whether the input was kept in part only, and has no hash either."""
+        data = self.question
+        return b'"truncated":' in data and b'"__type__":' in data and "key" not in self.rebuild
+
     @property
     def module(self) -> str | None:
         """Module of the function."""
@@ -79,7 +91,7 @@ class Tape:
             self._names[scope, call.name].append(call)
 
     def _key_of(self, call: Taped) -> str:
-        return call.rebuild.get("key") or self.key(canonical(call.input))
+        return call.rebuild.get("key") or self.key(call.question)
 
     def scope_of(self, call: Taped) -> str | None:
         """Return the recorded call inside which this one ran, `None` for a root."""
