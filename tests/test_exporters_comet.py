@@ -18,13 +18,31 @@ from llm_trace.exporters.comet import CometExporter, make
 from llm_trace.exporters.comet_additions import run_key
 from llm_trace.exporters.comet_settings import CometSettings
 from llm_trace.exporters.seam import Event, Request, address
-from tests.loopback import Reply
+from tests.exporter_contract import ExporterContract
+from tests.loopback import Loopback, Received, Reply
 from tests.recorded.record import ANSWER, PROMPT, TEMPLATE, VARIABLES
-from tests.standins.comet import BODIES, CLASSIC, KEY, NOT_LLM, Comet
+from tests.standins.comet import BODIES, CLASSIC, KEY, NOT_LLM, Backend, Comet
 from tests.standins.sending import ASK, ROOT, START_NS, TOOL, TRACE, ask, attribution, call, run, score, send
 
 RECORDED = Path(__file__).parent / "recorded"
 START_MS = START_NS // 10**6
+
+
+class TestComet(ExporterContract):
+    settings = "COMET_API_KEY"
+
+    def address(self, server: Loopback) -> str:
+        return "comet://team/demo"
+
+    def environment(self, server: Loopback) -> dict[str, str]:
+        return {"COMET_API_KEY": KEY, "COMET_URL_OVERRIDE": server.url}
+
+    def answer(self, request: Received) -> Reply:
+        return Backend().serve(request)
+
+    def spans(self, request: Received) -> list[str]:
+        found = request.json() if request.path.endswith("/llm") else []
+        return [named(entry["others"], "key", "value")["llm_trace_span_id"] for entry in found]
 
 
 @pytest.fixture
@@ -119,7 +137,7 @@ def test_times_are_milliseconds_and_metrics_are_of_the_whole_tree(server: Comet)
     assert found.asset is not None
     assert (found.asset["start_timestamp"], found.asset["end_timestamp"]) == (START_MS, START_MS + 250)
     assert found.metrics == {"chain_duration": 250.0, "input_tokens": 4, "output_tokens": 3, "helpful": 1.0}
-    assert found.others == {"Name": "answer"}
+    assert found.others == {"Name": "answer", "llm_trace_span_id": ROOT}
     assert found.parameters["scores.helpful"] == 1.0
 
 
@@ -307,7 +325,15 @@ def test_no_key_and_an_address_without_scheme_are_named(home: Path, monkeypatch:
     monkeypatch.setenv("COMET_API_KEY", "k")
     monkeypatch.setenv("COMET_URL_OVERRIDE", "comet.example")
     with pytest.raises(ConfigurationError, match="COMET_URL_OVERRIDE"):
-        make(address("comet://team/demo"))
+        make(address("comet://"))
+
+
+def test_nothing_is_read_where_environment_and_address_say_it_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setenv("COMET_API_KEY", "k")
+    monkeypatch.setenv("COMET_URL_OVERRIDE", "http://comet.example:8080/clientlib/")
+    found = make(address("comet://team/demo")).settings
+    assert found == CometSettings("k", "team", "demo", "demo-runs", "http://comet.example:8080")
 
 
 def test_comet_ml_is_not_imported_into_the_host(home: Path) -> None:

@@ -20,13 +20,31 @@ from llm_trace.exporters.opik import OpikExporter, make
 from llm_trace.exporters.opik_settings import CLOUD, OpikSettings, opik_settings
 from llm_trace.exporters.opik_spans import uuid7
 from llm_trace.exporters.seam import Event, address
-from tests.loopback import Reply
+from tests.exporter_contract import ExporterContract
+from tests.loopback import Loopback, Received, Reply
 from tests.recorded.record import ANSWER, PROMPT
-from tests.standins.opik import BODIES, KEY, Opik
+from tests.standins.opik import BODIES, KEY, Backend, Opik
 from tests.standins.sending import ASK, ROOT, START_NS, TOOL, ask, attribution, call, score, send
 
 RECORDED = Path(__file__).parent / "recorded" / "opik.json"
 FAIL = "00f067aa0ba902ba"
+
+
+class TestOpik(ExporterContract):
+    settings = "OPIK_API_KEY"
+
+    def address(self, server: Loopback) -> str:
+        return "opik://team/demo"
+
+    def environment(self, server: Loopback) -> dict[str, str]:
+        return {"OPIK_API_KEY": KEY, "OPIK_URL_OVERRIDE": f"{server.url}/api"}
+
+    def answer(self, request: Received) -> Reply:
+        return Backend().serve(request)
+
+    def spans(self, request: Received) -> list[str]:
+        found = request.json()["spans"] if request.path.endswith("/spans/batch") else []
+        return [span["metadata"]["llm_trace_span_id"] for span in found]
 
 
 @pytest.fixture

@@ -16,16 +16,17 @@ if TYPE_CHECKING:
 
 NAME = "import"
 EXAMPLE = "Example: llm-trace import traces.json --store traces.duckdb"
-FORMATS = "otlp, langfuse, phoenix, inspect, tau, plain"
+FORMATS = "otlp, langfuse, phoenix, inspect, tau, comet, plain"
 MOST = 8
 """Keys that were not understood, shown a file."""
 
 
 def command(
     files: Annotated[
-        list[Path],
+        list[str],
         typer.Argument(
-            metavar="FILE…", exists=True, dir_okay=False, help="JSON, JSON Lines, CSV or Parquet; .gz too."
+            metavar="FILE…",
+            help="JSON, JSON Lines, CSV or Parquet; .gz too. Or comet://workspace/project, which is downloaded to a file here first.",
         ),
     ],
     form: Annotated[
@@ -37,7 +38,7 @@ def command(
     store: o.Store = o.STORE,
     as_json: o.Json = False,
 ) -> None:
-    """Bring calls out of OTLP, Langfuse, Phoenix, inspect_ai, tau-bench or plain files into the store; twice does no harm."""
+    """Bring calls out of OTLP, Langfuse, Phoenix, inspect_ai, tau-bench, CometLLM or plain files into the store; twice does no harm."""
     from llm_trace.imports.bring import Target, import_file
     from llm_trace.imports.formats import FORMATS as KNOWN
     from llm_trace.settings import resolve, spool_writer
@@ -45,11 +46,12 @@ def command(
 
     if form is not None and form not in KNOWN:
         raise typer.BadParameter(f"{form!r} is none of {', '.join(KNOWN)}", param_hint="--format")
+    paths = [_file(text) for text in files]
     path, settings = absolute(store), resolve({})
     spool, encoder = spool_writer(settings, path)
     target = Target(spool, encoder, _known(path), settings["capture_content"])
     with contextlib.closing(spool):
-        reports = [import_file(file, target, using=form) for file in files]
+        reports = [import_file(file, target, using=form) for file in paths]
     if any(report.calls for report in reports):
         open_store(path)
     if as_json:
@@ -59,6 +61,18 @@ def command(
             _print(report)
     if not any(report.calls + report.known for report in reports):
         nothing("no call was found")
+
+
+def _file(text: str) -> Path:
+    """Return the file that an argument names, or that what it names was downloaded to."""
+    if text.startswith("comet://"):
+        from llm_trace.imports.comet_download import download
+
+        return download(text, Path())
+    path = Path(text)
+    if not path.is_file():
+        raise typer.BadParameter(f"there is no file {text!r}", param_hint="FILE…")
+    return path
 
 
 def _known(path: Path) -> "Known":

@@ -48,7 +48,7 @@ class CometExporter:
     """Sends each tree of calls as one LLM experiment; its key is the trace id, so a repeat changes nothing."""
 
     whole_traces = True
-    max_events = 500
+    max_events = 100
     max_bytes = 5_000_000
 
     def __init__(self, settings: CometSettings) -> None:

@@ -1,7 +1,7 @@
 """Where Comet is and who we are there, as comet_ml reads it.
 
 `import comet_ml` (and with it `comet_ml.config`) hooks into the import of other libraries, replaces `sys.excepthook` and prints. So it is
-imported by a process of its own, which says what it read; that takes about a second, once.
+imported by a process of its own, which says what it read. That takes about a second, and is left out where the environment says it all.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ told = config.get_config()
 values = {"api_key": key, "workspace": told["comet.workspace"], "project": told["comet.project_name"], "url": config.get_comet_url_override(told)}
 sys.stdout.write("\\n" + json.dumps(values))
 """
+_INSTRUCTION = "_SECRET_-"
+"""Begins a key that says where comet_ml finds the key."""
 _QUIET = {"COMET_ERROR_TRACKING_ENABLE": "0", "COMET_LOGGING_CONSOLE": "CRITICAL"}
 
 
@@ -55,7 +57,8 @@ def comet_settings(parts: SplitResult) -> CometSettings:
         MissingExtraError: comet_ml is not installed.
         ConfigurationError: no key, or an address of a server without a scheme.
     """
-    told = _configured()
+    workspace, project = unquote(parts.netloc), unquote(parts.path.strip("/"))
+    told = (_environment() if workspace and project else None) or _configured()
     if not told["api_key"]:
         raise ConfigurationError(f"Comet needs an API key: set COMET_API_KEY, or api_key in {_file()}")
     base = urlsplit(told["url"])
@@ -63,10 +66,10 @@ def comet_settings(parts: SplitResult) -> CometSettings:
         raise ConfigurationError(
             f"COMET_URL_OVERRIDE={told['url']!r} is no address: write https://host/clientlib/"
         )
-    project = unquote(parts.path.strip("/")) or told["project"] or DEFAULT_PROJECT
+    project = project or told["project"] or DEFAULT_PROJECT
     return CometSettings(
         api_key=told["api_key"],
-        workspace=unquote(parts.netloc) or told["workspace"],
+        workspace=workspace or told["workspace"],
         project=project,
         runs_project=parse_qs(parts.query).get("runs", [f"{project}-runs"])[0],
         base=f"{base.scheme}://{base.netloc}",
@@ -75,6 +78,14 @@ def comet_settings(parts: SplitResult) -> CometSettings:
 
 def _file() -> str:
     return os.environ.get("COMET_CONFIG") or "~/.comet.config"
+
+
+def _environment() -> dict[str, Any] | None:
+    """Return key and address where the environment has both, for it comes before everything else that comet_ml reads."""
+    key, url = os.environ.get("COMET_API_KEY"), os.environ.get("COMET_URL_OVERRIDE")
+    if not key or not url or key.startswith(_INSTRUCTION):
+        return None
+    return {"api_key": key, "url": url}
 
 
 def _configured() -> dict[str, Any]:

@@ -40,7 +40,10 @@ def experiment(tree: Tree, workspace: str | None, project: str, templates: Templ
             for name, value in flat(asset["metadata"]).items()
         ],
         "metrics": [{"metricName": n, "metricValue": v} for n, v in metrics(tree).items()],
-        "others": [{"key": "Name", "value": str(tree.root["name"])}],
+        "others": [
+            {"key": "Name", "value": str(tree.root["name"])},
+            {"key": "llm_trace_span_id", "value": tree.root["span_id"]},
+        ],
         "tags": list(dict.fromkeys(tag for call in tree.calls for tag in call.get("tags") or ())) or None,
         "jsonAsset": {"extension": "json", "type": "llm_data", "fileName": ASSET_NAME, "file": asset},
     }

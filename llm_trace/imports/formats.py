@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from llm_trace.errors import ConfigurationError
 from llm_trace.imports import Imported, Origin
 
-FORMATS = ("otlp", "langfuse", "phoenix", "inspect", "tau", "plain")
+FORMATS = ("otlp", "langfuse", "phoenix", "inspect", "tau", "comet", "plain")
 """In the order in which they are tried; the last takes whatever has a prompt and an answer."""
 _MODULES = {"inspect": "inspect_logs"}
 

@@ -1,6 +1,7 @@
 """Record what the real clients of Comet and Opik send, against the stand-ins of this folder's neighbour.
 
     python -m tests.recorded.record comet_llm PYTHON      comet_llm 2.2.7 with comet_ml 3.49.0 in an environment of its own
+    python -m tests.recorded.record comet_llm_offline PYTHON
     python -m tests.recorded.record comet_ml PYTHON       the current comet_ml
     python -m tests.recorded.record opik PYTHON           the current opik
 
@@ -47,9 +48,23 @@ _OF_THE_MACHINE = frozenset(
 )
 
 
-def drive_comet_llm() -> None:
-    """A lone prompt, then a chain of a tool and a model call inside an agent's step, then feedback."""
+def chain() -> None:
+    """A chain of a tool and a model call inside it."""
     import comet_llm  # type: ignore[import-not-found]
+
+    comet_llm.start_chain(inputs={"question": "Where?"}, metadata={"user": "ann"}, tags=["c"])
+    with comet_llm.Span(category="tool", inputs={"query": "Where?"}, name="look_up") as outer:
+        with comet_llm.Span(
+            category="llm-call", inputs={"prompt": PROMPT}, name="ask", metadata=METADATA
+        ) as inner:
+            inner.set_outputs({"output": ANSWER})
+        outer.set_outputs({"output": ["Here"]})
+    comet_llm.end_chain({"answer": "Here"})
+
+
+def drive_comet_llm() -> None:
+    """A lone prompt, then a chain, then feedback."""
+    import comet_llm
 
     told = comet_llm.log_prompt(
         prompt=PROMPT,
@@ -61,15 +76,19 @@ def drive_comet_llm() -> None:
         timestamp=START_S,
         duration=SECONDS,
     )
-    comet_llm.start_chain(inputs={"question": "Where?"}, metadata={"user": "ann"}, tags=["c"])
-    with comet_llm.Span(category="tool", inputs={"query": "Where?"}, name="look_up") as outer:
-        with comet_llm.Span(
-            category="llm-call", inputs={"prompt": PROMPT}, name="ask", metadata=METADATA
-        ) as inner:
-            inner.set_outputs({"output": ANSWER})
-        outer.set_outputs({"output": ["Here"]})
-    comet_llm.end_chain({"answer": "Here"})
+    chain()
     comet_llm.log_user_feedback(told.id, 1)
+
+
+def drive_comet_llm_offline() -> None:
+    """The same prompt and chain, to the files of the offline mode."""
+    import comet_llm
+
+    comet_llm.log_prompt(
+        prompt=PROMPT, output=ANSWER, prompt_template=TEMPLATE, prompt_template_variables=VARIABLES,
+        metadata=METADATA, tags=["a", "b"], timestamp=START_S, duration=SECONDS,
+    )  # fmt: skip
+    chain()
 
 
 def drive_comet_ml() -> None:
@@ -140,16 +159,18 @@ def drive_opik() -> None:
 
 CLIENTS = {
     "comet_llm": drive_comet_llm,
+    "comet_llm_offline": drive_comet_llm_offline,
     "comet_ml": drive_comet_ml,
     "opik": drive_opik,
 }
 
 
-def environment(url: str, home: Path) -> dict[str, str]:
+def environment(name: str, url: str, home: Path) -> dict[str, str]:
     """Return the environment of a client that knows nothing but the stand-in."""
     own = {k: v for k, v in os.environ.items() if not k.startswith(("COMET_", "OPIK_"))}
     comet = {"COMET_API_KEY": KEY, "COMET_WORKSPACE": WORKSPACE, "COMET_PROJECT_NAME": PROJECT}
-    return own | _QUIET | comet | {
+    offline = {"COMET_ONLINE": "0"} if name.endswith("_offline") else {}
+    return own | _QUIET | comet | offline | {
         "COMET_URL_OVERRIDE": f"{url}/clientlib/",
         "OPIK_URL_OVERRIDE": f"{url}/api/",
         "HOME": str(home),
@@ -179,16 +200,18 @@ def main(name: str, python: str) -> None:
         command = [python, str(Path(__file__).resolve()), "--drive", name]
         done = subprocess.run(
             command,
-            env=environment(server.url, Path(folder)),
+            env=environment(name, server.url, Path(folder)),
             cwd=folder,
             capture_output=True,
             text=True,
             check=False,
         )
         sys.stderr.write(done.stderr[-2000:])
+        left = sorted(Path(folder).glob(".cometllm-runs/*.jsonl"))
         kept = [scrubbed(r) for r in server.received if r.path.partition("?")[0] in WANTED]
-    where = HERE / f"{name}.json"
-    where.write_text(json.dumps(kept, indent=1, sort_keys=True) + "\n")
+        lines = "".join(file.read_text() for file in left)
+    where = HERE / (f"{name}.jsonl" if lines else f"{name}.json")
+    where.write_text(lines or json.dumps(kept, indent=1, sort_keys=True) + "\n")
     print(f"{where}: {len(kept)} requests, {where.stat().st_size:,} bytes, exit {done.returncode}")
 
 

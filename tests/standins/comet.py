@@ -9,10 +9,11 @@ from urllib.parse import parse_qs, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
-from tests.loopback import Fault, Loopback, Received, Reply
+from tests.loopback import Loopback, Received, Reply
 
 KEY, WORKSPACE = "k" * 25, "team"
 NOT_LLM, NO_WORKSPACE, NO_KEY, EXISTS = 34323, 90219, 90212, 90999
+ASSET = "comet_llm_data.json"
 CLASSIC = "classic"
 """Name of a project that holds no LLM experiments."""
 
@@ -197,10 +198,11 @@ _CLIENTS_OWN = (
     "/clientlib/asset/3d-limits",
     "/clientlib/status-report/update",
     "/clientlib/notification/experiment",
-    "/api/rest/v2/experiment/metadata",
     "/api/rest/v2/write/experiment/update-status",
 )
 """What comet_ml asks besides."""
+_READ = "/api/rest/v2/experiment"
+"""What comet_ml's API reads back."""
 _BEAT = {"is_alive_beat_duration_millis": 60_000, "gpu_monitor_interval_millis": 60_000}
 
 
@@ -219,20 +221,18 @@ class Experiment:
     times: tuple[int | None, int | None] = (None, None)
 
 
-class Comet(Loopback):
-    """The backend for the length of a `with` block.
+class Backend:
+    """The backend without a server around it.
 
     Args:
         version: what it says of itself.
-        port: where to listen, 0 for any that is free.
     """
 
-    def __init__(self, version: str = "3.49.11", *, port: int = 0) -> None:
-        super().__init__(self.serve, port=port)
+    def __init__(self, version: str = "3.49.11") -> None:
         self.version = version
         self.experiments: dict[str, Experiment] = {}
 
-    def serve(self, request: Received) -> Reply | Fault:
+    def serve(self, request: Received) -> Reply:
         """Return the answer to a request."""
         parts = urlsplit(request.path)
         if request.headers.get("authorization") != KEY:
@@ -248,10 +248,40 @@ class Comet(Loopback):
                 return self._uploaded(parts.path, parts.query, request)
         except (ValidationError, ValueError) as exc:
             return _bad(400, str(exc)[:500])
+        if parts.path.startswith(_READ):
+            return self._read(parts.path.removeprefix(_READ), parse_qs(parts.query))
         if parts.path in _CLIENTS_OWN:
             key = parse_qs(parts.query).get("experimentKey", [""])[0]
-            return _json({"experimentKey": key, "workspaceName": WORKSPACE, "projectName": "demo", "runId": "r"} | _BEAT)
+            return _json(
+                {"experimentKey": key, "workspaceName": WORKSPACE, "projectName": "demo", "runId": "r"}
+                | _BEAT
+            )
         return _bad(404, f"no endpoint {parts.path}")
+
+    def _read(self, path: str, query: dict[str, list[str]]) -> Reply:
+        if path == "s":
+            found = {k: e for k, e in self.experiments.items() if e.project == query["projectName"][0]}
+            return _json(
+                {
+                    "experiments": [
+                        {"experimentKey": k, "experimentName": e.others.get("Name")} for k, e in found.items()
+                    ]
+                }
+            )
+        key = query["experimentKey"][0]
+        experiment = self.experiments[key]
+        files = [ASSET, *experiment.files] if experiment.asset else [*experiment.files]
+        answers = {
+            "/metadata": {
+                "experimentKey": key, "workspaceName": WORKSPACE, "projectName": experiment.project,
+                "experimentName": experiment.others.get("Name"),
+            },
+            "/log-other": {"values": [{"name": n, "valueCurrent": v} for n, v in experiment.others.items()]},
+            "/tags": {"tags": experiment.tags},
+            "/asset/list": {"assets": [{"fileName": name, "assetId": name} for name in files]},
+            "/asset/get-asset": experiment.asset,
+        }  # fmt: skip
+        return _json(answers[path])
 
     def _uploaded(self, path: str, query: str, request: Received) -> Reply:
         """Take what `comet upload` sends, as loosely as its own server may."""
@@ -303,7 +333,7 @@ class Comet(Loopback):
             {o.key: o.value for o in entry.others},
             entry.tags or [],
         )
-        link = f"{self.url}/{WORKSPACE}/{where.projectName}/{entry.experimentKey}"
+        link = f"https://comet.example/{WORKSPACE}/{where.projectName}/{entry.experimentKey}"
         return {"status": 200, "content": {"link": link}}
 
     def _add_run(self, told: AddRun) -> Reply:
@@ -321,6 +351,15 @@ class Comet(Loopback):
             return _bad(400, f"no experiment {told.experimentKey}")
         experiment.files[told.fileName] = _file(request)
         return _json({"assetId": "a"})
+
+
+class Comet(Loopback):
+    """The backend as a server for the length of a `with` block."""
+
+    def __init__(self, version: str = "3.49.11") -> None:
+        self.backend = Backend(version)
+        self.experiments = self.backend.experiments
+        super().__init__(self.backend.serve)
 
 
 def _file(request: Received) -> bytes:

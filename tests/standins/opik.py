@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from tests.loopback import Fault, Loopback, Received, Reply
+from tests.loopback import Loopback, Received, Reply
 
 KEY, WORKSPACE = "k" * 25, "team"
 MOST_BYTES = 5_000_000
@@ -114,11 +114,12 @@ BODIES: dict[tuple[str, str], Any] = {
 _UPLOAD = "/api/v1/private/attachment/upload"
 
 
-class Opik(Loopback):
-    """The backend for the length of a `with` block; what comes twice counts once, by its id."""
+class Backend:
+    """The backend without a server around it; what comes twice counts once, by its id."""
 
-    def __init__(self, *, port: int = 0) -> None:
-        super().__init__(self.serve, port=port)
+    def __init__(self) -> None:
+        self.url = ""
+        """Where uploads are told to go."""
         self.traces: dict[str, Trace] = {}
         self.spans: dict[str, Span] = {}
         self.scores: dict[tuple[str, str, str], Score] = {}
@@ -126,7 +127,7 @@ class Opik(Loopback):
         self.files: dict[tuple[str, str], bytes] = {}
         """By entity and name."""
 
-    def serve(self, request: Received) -> Reply | Fault:
+    def serve(self, request: Received) -> Reply:
         """Return the answer to a request."""
         parts = urlsplit(request.path)
         if parts.path == "/api/is-alive/ping":
@@ -154,17 +155,28 @@ class Opik(Loopback):
 
     def _write(self, path: str, told: Any) -> Reply:
         if isinstance(told, Traces):
-            self.traces |= {t.id: t for t in told.traces}
+            self.traces.update({t.id: t for t in told.traces})
         elif isinstance(told, Spans):
-            self.spans |= {s.id: s for s in told.spans}
+            self.spans.update({s.id: s for s in told.spans})
         elif isinstance(told, Scores):
-            self.scores |= {(path.split("/")[4], s.id, s.name): s for s in told.scores}
+            self.scores.update({(path.split("/")[4], s.id, s.name): s for s in told.scores})
         else:
             query = f"file_name={told.file_name}&project_name={told.project_name}&mime_type={told.mime_type}"
             where = f"{query}&entity_type={told.entity_type}&entity_id={told.entity_id}"
             answer = {"upload_id": "BEMinIO", "pre_sign_urls": [f"{self.url}{_UPLOAD}?{where}"]}
             return Reply(200, json.dumps(answer).encode())
         return Reply(204, b"")
+
+
+class Opik(Loopback):
+    """The backend as a server for the length of a `with` block."""
+
+    def __init__(self) -> None:
+        self.backend = Backend()
+        super().__init__(self.backend.serve)
+        self.backend.url = self.url
+        self.traces, self.spans = self.backend.traces, self.backend.spans
+        self.scores, self.files = self.backend.scores, self.backend.files
 
 
 def _bad(status: int, message: str) -> Reply:
