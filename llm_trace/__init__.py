@@ -20,7 +20,7 @@ from llm_trace.capture import slots as _slots
 from llm_trace.version import __version__
 
 if TYPE_CHECKING:
-    from llm_trace.attribution.api import attribute
+    from llm_trace.attribution.api import attribute, attribute_async
     from llm_trace.attribution.hook import AttributionPolicy
     from llm_trace.capture.context import using_session
     from llm_trace.capture.prompts import Prompt
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 _OPTIONAL = {"numpy", "scipy", "torch", "transformers"}
 _HOMES = {
     "attribute": "llm_trace.attribution.api",
+    "attribute_async": "llm_trace.attribution.api",
     "AttributionPolicy": "llm_trace.attribution.hook",
     "using_session": "llm_trace.capture.context",
     "Prompt": "llm_trace.capture.prompts",
@@ -73,6 +74,7 @@ __all__ = [
     "Store",
     "__version__",
     "attribute",
+    "attribute_async",
     "compare",
     "configure",
     "flush",

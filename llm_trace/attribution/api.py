@@ -14,8 +14,8 @@ from llm_trace.attribution.auto import Capped
 from llm_trace.attribution.cache import opened
 from llm_trace.attribution.models import resolve
 from llm_trace.attribution.problem import Asked, Problem, asked, problem, suspicions
+from llm_trace.attribution.remote.model import remote
 from llm_trace.attribution.renders import automatic
-from llm_trace.attribution.statistics import benjamini_hochberg
 from llm_trace.attribution.value import Budget, Metered, Progress, as_budget, totals
 from llm_trace.errors import AttributionError
 from llm_trace.record import Attribution
@@ -114,6 +114,14 @@ def attribute(  # type: ignore[misc]  # the first form takes the same settings a
     """
     if not 0 < confidence < 1:
         raise AttributionError(f"confidence={confidence!r} must lie between 0 and 1, such as 0.95")
+    if (asked_far := remote(model)) is not None:
+        from llm_trace.attribution.remote.explaining import explained
+        from llm_trace.attribution.remote.planning import Settings
+
+        wanted = Settings(
+            method, segments, target, baseline, unit, as_budget(budget), confidence, seed, progress, cache
+        )
+        return explained(asked(call_or_prompt, response), asked_far, wanted, dry_run=dry_run)
     if isinstance(segments, str) and segments == "hierarchy":
         given = {"model": model, "tokenizer": tokenizer, "target": target, "budget": budget, "unit": unit}
         given |= {"baseline": baseline, "progress": progress, "cache": cache}
@@ -161,6 +169,8 @@ def _examined(
         scores.full if scores.full is not None else float(totals(value(np.ones((1, work.n), dtype=bool)))[0])
     )
     suspicions(question, work, found)
+    for verdict, warning in scores.doubts:
+        found.suspect(verdict, warning)
     ours = scores.unit is None  # the unit of the value function
     if (ours and work.goal.unit != "probability") or scores.low is not None:
         checks.evidence(scores.values, found, scores.low, scores.high, scores.p_values)
@@ -224,7 +234,7 @@ def _attribution(
         **told,
         span_id=question.span_id,
         segments=work.segmented.segments,
-        **_numbers(scores),
+        **methods.recorded(scores),
         prompt=str(work.segmented.text),
         response=work.text,
         target=work.target,
@@ -245,19 +255,21 @@ def _attribution(
     )
 
 
-def _numbers(scores: Scores) -> dict[str, Any]:
-    """Return the fields that the method itself fills."""
-    q_values = None if scores.p_values is None else benjamini_hochberg(scores.p_values)
-    rows = {"low": scores.low, "high": scores.high, "p_values": scores.p_values, "q_values": q_values}
-    return {
-        "values": _floats(scores.values),
-        "matrix": None if scores.matrix is None else tuple(_floats(row) for row in scores.matrix),
-        **{name: None if row is None else _floats(row) for name, row in rows.items()},
-        "bounds": scores.bounds,
-        "stopped": scores.stopped,
-        "full": scores.full,
-    }
+async def attribute_async(
+    call_or_prompt: Question, response: str | None = None, **settings: Any
+) -> Attribution | Plan:
+    """Return what `attribute` returns, without holding up the event loop; an async callable is called in it.
 
+    Cancelling it lets the calls that were begun finish, and begins no other.
+    """
+    import asyncio
 
-def _floats(row: NDArray[np.float64]) -> tuple[float, ...]:
-    return tuple(float(x) for x in row)
+    from llm_trace.attribution.remote.bridge import Bridge
+
+    bridge = Bridge(asyncio.get_running_loop())
+    with bridge.current():
+        try:
+            return await asyncio.to_thread(attribute, call_or_prompt, response, **settings)  # type: ignore[arg-type]  # overloads
+        except asyncio.CancelledError:
+            bridge.stopped.set()
+            raise

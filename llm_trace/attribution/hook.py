@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from llm_trace.attribution.allowance import Allowance
 from llm_trace.errors import AttributionError
-from llm_trace.record import Call
+from llm_trace.record import ATTRIBUTION_TAG, Call
 
 if TYPE_CHECKING:
     from llm_trace.attribution.value import Budget
@@ -78,6 +78,8 @@ class AttributionPolicy:
     def wants(self, call: Call) -> bool:
         """Whether the call is explained: a call that asked a model and succeeded, that sample and rule pick."""
         if call.status != "ok" or not _explainable(call) or not self.samples(call.trace_id):
+            return False
+        if ATTRIBUTION_TAG in call.tags:  # made by an attribution
             return False
         return self.when is None or bool(self.when(call))
 

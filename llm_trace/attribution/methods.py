@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from llm_trace.attribution import hub
+from llm_trace.attribution.statistics import benjamini_hochberg
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,6 +41,8 @@ class Scores:
     """Where the method brings its own; `empty` is its value then."""
     method: str | None = None
     """Whose meaning the scores have, where the method chose another."""
+    doubts: tuple[tuple[str, str], ...] = ()
+    """Reasons for mistrust that the method found itself: verdict and warning."""
 
 
 Method = Callable[..., Scores]
@@ -70,6 +73,8 @@ BUILTIN: dict[str, str] = {
     "leverage_shap": "llm_trace.attribution.sampling:leverage_shap",
     "lime": "llm_trace.attribution.surrogates:lime",
     "context_cite": "llm_trace.attribution.surrogates:context_cite",
+    "smile": "llm_trace.attribution.smile:smile",
+    "gsmile_published": "llm_trace.attribution.smile:gsmile_published",
     "saliency": "llm_trace.attribution.gradients:saliency",
     "input_x_gradient": "llm_trace.attribution.gradients:input_x_gradient",
     "integrated_gradients": "llm_trace.attribution.gradients:integrated_gradients",
@@ -120,3 +125,21 @@ def choose(n: int, room: int | None) -> str:
     from llm_trace.attribution.auto import plan
 
     return plan(n, room).method
+
+
+def recorded(scores: Scores) -> dict[str, Any]:
+    """Return the fields of an `Attribution` that the method itself fills."""
+    q_values = None if scores.p_values is None else benjamini_hochberg(scores.p_values)
+    rows = {"low": scores.low, "high": scores.high, "p_values": scores.p_values, "q_values": q_values}
+    return {
+        "values": _floats(scores.values),
+        "matrix": None if scores.matrix is None else tuple(_floats(row) for row in scores.matrix),
+        **{name: None if row is None else _floats(row) for name, row in rows.items()},
+        "bounds": scores.bounds,
+        "stopped": scores.stopped,
+        "full": scores.full,
+    }
+
+
+def _floats(row: NDArray[np.float64]) -> tuple[float, ...]:
+    return tuple(float(x) for x in row)

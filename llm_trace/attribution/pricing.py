@@ -34,7 +34,12 @@ class Plan:
     tokens: int
     """Tokens that go through the model, those of shared beginnings counted once."""
     seconds: float
-    """By the speed of one pass over the whole prompt, which was made to learn it."""
+    """By the speed of one pass over the whole prompt, which was made to learn it; 0 for remote models, which are not asked for that."""
+    usd: float | None = None
+    """At most; of remote models whose price is known."""
+    verdict: str = "ok"
+    """`insufficient_evidence` where the budget cannot reach the level: then nothing would be asked."""
+    warnings: tuple[str, ...] = ()
 
 
 def priced(price: Callable[[LocalValue], Price]) -> Callable[[methods.Method], methods.Method]:

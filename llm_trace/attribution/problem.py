@@ -159,7 +159,7 @@ def problem(
     text, regions, own_special, notes = _text(question, tokenizer)
     codec = Codec(tokenizer, causal=kind_of(model) == "causal", sample=text or "a")
     if segments == "variable":
-        segments = _variable_spans(question)
+        segments = variable_spans(question)
     segmented = segmented_prompt(text, segments, regions, codec, own_special)
     if question.response is None:
         said, response = answer_of(model, codec, tuple(codec.ids(text, own_special=own_special)))
@@ -237,7 +237,7 @@ def _text(question: Asked, tokenizer: Any) -> tuple[str, tuple[Region, ...], boo
     return text, regions, note is None, [note] if note else []
 
 
-def _variable_spans(question: Asked) -> Spec:
+def variable_spans(question: Asked) -> Spec:
     """Return where the prompt's variables stand: known exactly for a `Prompt.format` result, found by value in a call."""
     spans = getattr(question.prompt, "spans", None)
     if isinstance(question.prompt, str) and spans:

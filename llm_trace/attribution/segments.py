@@ -56,11 +56,20 @@ class Segmented:
     def render(self, keep: NDArray[np.bool_], filler: str | Sequence[str] | None = None) -> str:
         """Return the text with the segments that are not kept deleted, or replaced by `filler` (one for all, or one for each)."""
         out, done = [], 0
-        for start, end in self.regions:
-            inside = [i for i, s in enumerate(self.segments) if start <= s.start and s.end <= end]
-            out += [self.text[done:start], self._region(start, end, inside, keep, filler)]
+        for (start, end), region in zip(self.regions, self.contents(keep, filler), strict=True):
+            out += [self.text[done:start], region]
             done = end
         return "".join(out) + self.text[done:]
+
+    def contents(self, keep: NDArray[np.bool_], filler: str | Sequence[str] | None = None) -> list[str]:
+        """Return the regions alone, changed as `render` changes them."""
+        owners = [
+            [i for i, s in enumerate(self.segments) if a <= s.start and s.end <= b] for a, b in self.regions
+        ]
+        return [
+            self._region(start, end, inside, keep, filler)
+            for (start, end), inside in zip(self.regions, owners, strict=True)
+        ]
 
     def _region(
         self,

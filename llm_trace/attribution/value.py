@@ -103,7 +103,17 @@ class Metered:
         for limit, spent in ((b.tokens, self.tokens), (b.seconds, self.seconds)):
             if limit is not None and done:
                 limits.append(int((limit - spent) / max(spent / done, 1e-9)))
+        own = room(self.source)  # of a remote model, whose calls are what costs
+        limits += [] if own is None else [own]
         return max(0, min(limits)) if limits else None
+
+    def anew(self, masks: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """Return the values of masks (k, n), equal ones asked again where the source's answers vary."""
+        ask = getattr(self.source, "anew", None)
+        if ask is None:
+            return self(masks)
+        self._afford(len(masks))
+        return np.asarray(ask(masks), dtype=np.float64)
 
     def seen(self, masks: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Return which masks (k, n) have been evaluated, (k,)."""
@@ -137,6 +147,12 @@ def room(value: Any) -> int | None:
     """Return how many evaluations a value function still pays for; plain functions have no limit."""
     ask = getattr(value, "room", None)
     return ask() if ask is not None else None
+
+
+def anew(value: Any, masks: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return the values of masks, equal ones as independent draws where the model's answers vary."""
+    ask = getattr(value, "anew", value)
+    return np.asarray(ask(masks))
 
 
 def expect(value: Any, evaluations: int) -> None:

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Self
 
 from llm_trace.errors import ConfigurationError
+from llm_trace.record import ATTRIBUTION_TAG
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,6 +39,8 @@ class Filter:
             parts.append((f"run IN ({', '.join('?' * len(runs))})", tuple(runs)))
         if tag is not None:
             parts.append(("list_contains(tags, ?)", (tag,)))
+        if tag != ATTRIBUTION_TAG:
+            parts.append(("coalesce(NOT list_contains(tags, ?), true)", (ATTRIBUTION_TAG,)))
         if since is not None:
             parts.append(("start_ns >= ?", (nanoseconds(since),)))
         if until is not None:

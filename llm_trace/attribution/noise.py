@@ -1,0 +1,174 @@
+"""Decoding noise told apart from effect: random masks, and tests that are exact whatever the model does.
+
+Masks are independent Bernoulli draws, so the law of one word's column given all else is known: under the hypothesis that the word makes no
+difference, drawing its column anew changes nothing (conditional randomisation, Candès et al. 2018). Where several answers to two prompts are
+compared, the answers are exchangeable under the hypothesis and are permuted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil, log
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_SCREENED = 0.02
+"""p-value of the first, short round up to which a word is tested by a second, long one."""
+_RIDGE = 0.02
+"""Penalty for each column."""
+_FIRST_ROUND = 2000
+_AT_ONCE = 4_000_000
+"""Numbers drawn at once."""
+
+
+def draw(k: int, n: int, keep: float, seed: int, *, vanishes: bool) -> NDArray[np.bool_]:
+    """Return masks (k, n) that keep each segment with probability `keep`, independently.
+
+    Where a mask that keeps nothing leaves no prompt it is drawn again; `randomised` knows that its last segment then had no choice.
+    """
+    masks = np.random.default_rng(seed).random((k, n)) < keep
+    for row in np.flatnonzero(~masks.any(axis=1)) if vanishes else ():
+        rng = np.random.default_rng((seed, int(row)))  # of its own: the first masks are the same for every k
+        while not masks[row].any():
+            masks[row] = rng.random(n) < keep
+    return masks
+
+
+def least(n: int, keep: float, level: float) -> int:
+    """Return how many masks it takes at least for one of n segments to be significant at the level after Benjamini-Hochberg.
+
+    A column of k draws is as rare as exp(-k entropy); two-sided, that must stay below level / n.
+    """
+    entropy = -(keep * log(keep) + (1 - keep) * log(1 - keep))
+    return ceil(log(2 * n / level) / entropy)
+
+
+class Columns:
+    """Each segment's effect with all others regressed out, and what its own randomness alone could have given.
+
+    Args:
+        masks: (k, n) from `draw`.
+        values: (k,)
+        keep: probability of a kept segment.
+        vanishes: as for `draw`.
+    """
+
+    def __init__(
+        self, masks: NDArray[np.bool_], values: NDArray[np.float64], keep: float, *, vanishes: bool
+    ) -> None:
+        n = masks.shape[1]
+        self.keep = keep
+        self._centred = masks.astype(np.float64) - keep  # (k, n)
+        others = masks.sum(axis=1, keepdims=True) - masks
+        weights = near(others, max(1, n - 1))
+        if vanishes:
+            weights = np.where(others == 0, 0.0, weights)
+        rest = regressed(self._centred, values)
+        self._pull = weights * rest.values  # (k, n); of column i a function of the other columns alone
+        along = weights * self._centred * rest.directions
+        mass = np.maximum(along.sum(axis=0), 1e-9 * len(masks))
+        self.effects = np.asarray((self._centred * self._pull).sum(axis=0) / mass)
+        """How much keeping each segment raises the value, (n,): the others regressed out, near masks weighing more."""
+        unexplained = rest.values - rest.directions * self.effects
+        pushed = weights * self._centred * unexplained / (1.0 - rest.leverage)[:, None]
+        self.errors = np.asarray(np.sqrt((pushed**2).sum(axis=0)) / mass)
+        """Standard errors of the effects, (n,): sandwich, residuals enlarged by their leverage (HC3)."""
+
+    def p_values(self, level: float, seed: int) -> NDArray[np.float64]:
+        """Return for each segment how often drawing its column anew gives an effect as large, (n,).
+
+        What a short round finds rare is drawn again, afresh and for long enough that the level can be reached after correction.
+        """
+        n = self._pull.shape[1]
+        rng = np.random.default_rng((seed, 1))
+        found = self._tail(np.arange(n), _FIRST_ROUND, rng)
+        rare = np.flatnonzero(found <= _SCREENED)
+        if len(rare):
+            found[rare] = self._tail(rare, max(20_000, ceil(4 * n / level)), rng)
+        return found
+
+    def _tail(self, chosen: NDArray[np.int64], rounds: int, rng: np.random.Generator) -> NDArray[np.float64]:
+        pull = np.ascontiguousarray(self._pull[:, chosen])
+        seen = np.abs((self._centred[:, chosen] * pull).sum(axis=0)) * (1 - 1e-9)
+        above, k = np.zeros(len(chosen)), len(pull)
+        step = max(1, _AT_ONCE // k)
+        for done in range(0, rounds, step):
+            drawn = (rng.random((min(step, rounds - done), k), dtype=np.float32) < self.keep) - self.keep
+            above += (np.abs(drawn @ pull) >= seen).sum(axis=0)
+        return np.asarray((above + 1) / (rounds + 1))
+
+
+def near(kept: NDArray[np.int64], n: int) -> NDArray[np.float64]:
+    """Return the kernel of masks that keep so many of n segments: exp(-d²/2s²) of their cosine distance d to the whole prompt.
+
+    The bandwidth s is the median distance of the column. Weights know the masks only, never the answers.
+    """
+    distance = 1.0 - np.sqrt(kept / n)
+    width = np.maximum(np.median(distance, axis=0), 1e-6)
+    return np.asarray(np.exp(-((distance / width) ** 2) / 2))
+
+
+@dataclass(frozen=True)
+class Regressed:
+    """Ridge regressions on all columns but one; entry (., i) is of the one without column i."""
+
+    values: NDArray[np.float64]
+    """(k, n): what they leave of the values."""
+    directions: NDArray[np.float64]
+    """(k, n): what they leave of column i."""
+    leverage: NDArray[np.float64]
+    """(k,): how far each row determines its own prediction, with all columns; below 1."""
+
+
+def regressed(x: NDArray[np.float64], y: NDArray[np.float64]) -> Regressed:
+    """Return what regressions on the other columns leave of y (k,) and of each column of x (k, n).
+
+    One decomposition serves all: the coefficients without column i are those of the whole with entry i constrained to zero. The penalty
+    keeps a regression with as many columns as rows from explaining everything; with many rows it is next to nothing.
+    """
+    k, n = x.shape
+    design = np.hstack([x, np.ones((k, 1))])
+    penalty = np.array([_RIDGE * n] * n + [1e-9 * k])
+    inverse = np.linalg.inv(design.T @ design + np.diag(penalty))
+    fitted = inverse @ (design.T @ y)
+    through = design @ inverse
+    directions = through[:, :n] / np.diag(inverse)[:n]
+    leverage = np.minimum(np.einsum("kn,kn->k", through, design), 0.95)
+    return Regressed((y - design @ fitted)[:, None] + directions * fitted[:n], directions, leverage)
+
+
+def drift(values: NDArray[np.float64], seed: int, rounds: int = 2000) -> float:
+    """Return how often shuffled values wander as far from their mean as they do in the order of asking: the p-value of a change between calls.
+
+    Masks are drawn independently, so that under one and the same model every order is alike.
+    """
+    rest = values - values.mean()
+    if not np.any(np.abs(rest) > 1e-12):
+        return 1.0
+    rng = np.random.default_rng((seed, 2))
+    seen = np.abs(np.cumsum(rest)).max() * (1 - 1e-9)
+    shuffled = rng.permuted(np.tile(rest, (rounds, 1)), axis=1)
+    return float((1 + (np.abs(np.cumsum(shuffled, axis=1)).max(axis=1) >= seen).sum()) / (rounds + 1))
+
+
+def apart(distances: NDArray[np.float64], first: int, seed: int, rounds: int = 9999) -> tuple[float, float]:
+    """Return the energy distance of two sets of answers, and how often a random split of all answers gives one as large.
+
+    The answers are permuted, never their pairwise distances: these share answers and are not exchangeable.
+
+    Args:
+        distances: (m, m) between all answers, those of the first set first.
+        first: how many these are.
+        seed: of the permutations.
+        rounds: permutations.
+    """
+    m = len(distances)
+    sign = np.where(np.arange(m) < first, 1.0 / first, -1.0 / (m - first))
+    seen = -float(sign @ distances @ sign)
+    order = np.random.default_rng((seed, 3)).permuted(np.tile(sign, (rounds, 1)), axis=1)
+    drawn = -np.einsum("ri,ri->r", order @ distances, order)
+    return seen, float((1 + (drawn >= seen - 1e-9 * max(1.0, abs(seen))).sum()) / (rounds + 1))

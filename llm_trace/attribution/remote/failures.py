@@ -1,0 +1,62 @@
+"""What an exception of a model's client means: wait, try again, the prompt was refused, or give up."""
+
+from __future__ import annotations
+
+import time
+from email.utils import parsedate_to_datetime
+from typing import Any, Literal
+
+Meaning = Literal["limited", "retry", "refused", "fatal"]
+_LIMITED, _AGAIN, _REFUSED = (
+    frozenset((429, 503, 529)),
+    frozenset((408, 409, 425, 500, 502, 504)),
+    frozenset((400, 403, 413, 422)),
+)
+
+
+class RefusedError(Exception):
+    """Raise it in a callable where the provider will not answer this prompt; it counts as an empty answer."""
+
+
+def meaning(exc: Exception) -> Meaning:
+    """Return what to do after an exception: by its HTTP status where it has one, else by the names of its classes."""
+    if isinstance(exc, RefusedError):
+        return "refused"
+    status = status_of(exc)
+    if status is not None:
+        if status in _LIMITED:
+            return "limited"
+        return "retry" if status in _AGAIN else "refused" if status in _REFUSED else "fatal"
+    names = " ".join(kind.__name__ for kind in type(exc).__mro__)
+    if "RateLimit" in names:
+        return "limited"
+    return "retry" if any(word in names for word in ("Timeout", "Connection", "TransportError")) else "fatal"
+
+
+def status_of(exc: Exception) -> int | None:
+    """Return the HTTP status that an exception tells, in the manner of httpx, OpenAI, Anthropic and requests."""
+    for holder in (exc, getattr(exc, "response", None)):
+        status = getattr(holder, "status_code", None)
+        if isinstance(status, int):
+            return status
+    return None
+
+
+def retry_after(exc: Exception, now_s: float | None = None) -> float | None:
+    """Return the seconds that the server asks to wait: `retry-after-ms`, or `Retry-After` as seconds or as a date."""
+    headers: Any = (
+        getattr(getattr(exc, "response", None), "headers", None) or getattr(exc, "headers", None) or {}
+    )
+    told = {str(name).lower(): str(value) for name, value in dict(headers).items()}
+    try:
+        if "retry-after-ms" in told:
+            return float(told["retry-after-ms"]) / 1000
+        given = told.get("retry-after")
+        if given is None:
+            return None
+        if given.replace(".", "", 1).isdecimal():
+            return float(given)
+        at = parsedate_to_datetime(given).timestamp()
+    except (ValueError, OverflowError):
+        return None
+    return max(0.0, at - (time.time() if now_s is None else now_s))

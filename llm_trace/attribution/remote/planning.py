@@ -1,0 +1,113 @@
+"""What a question to a remote model would cost, before anything is asked; and the settings of the question."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from llm_trace.attribution import methods
+from llm_trace.attribution.pricing import Plan
+from llm_trace.attribution.remote.ledger import Cost, Ledger
+from llm_trace.attribution.value import Budget, BudgetError, Metered
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from llm_trace.attribution.problem import Asked
+    from llm_trace.attribution.remote.model import Remote
+    from llm_trace.attribution.remote.prompts import Prompts
+    from llm_trace.attribution.value import Progress
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What `attribute` was told."""
+
+    method: str
+    segments: Any
+    target: Any
+    baseline: Any
+    unit: str
+    budget: Budget | None
+    confidence: float
+    seed: int
+    progress: Progress | None
+    cache: str | Path | None
+
+    def method_for(self, remote: Remote) -> str:
+        """Return the method; `auto` for a text-only model is SMILE."""
+        return "smile" if self.method == "auto" and remote.score is None else self.method
+
+
+class Priced:
+    """A value function of made-up values that books what each call would cost at most."""
+
+    def __init__(
+        self, remote: Remote, asked: Prompts, ledger: Ledger, extra: int, response: str | None
+    ) -> None:
+        self.remote, self.prompts, self.ledger, self._extra = remote, asked, ledger, extra
+        self.vanishes = asked.vanishes
+        self._response, self._samples = response or "", 1 if remote.score else remote.samples
+        self._rng = np.random.default_rng(0)
+        for _ in range(extra):
+            self._book(asked.whole)
+
+    def room(self) -> int | None:
+        """Return how many masks the budget pays for."""
+        left = self.ledger.room(self._read(self.prompts.whole))
+        return None if left is None else left // self._samples
+
+    def anew(self, masks: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """Return made-up values."""
+        for mask in masks:
+            for _ in range(self._samples):
+                self._book(self.prompts(mask))
+        return np.asarray(self._rng.standard_normal(len(masks)) + masks.sum(axis=1))
+
+    __call__ = anew
+
+    def _read(self, payload: Any) -> int:
+        return self.remote.read([payload, self._response] if self.remote.score else payload)
+
+    def _book(self, payload: Any) -> None:
+        read = self._read(payload)
+        self.ledger.lose(self.ledger.reserve(read))
+
+
+def plan(question: Asked, remote: Remote, wanted: Settings, asked: Prompts) -> Plan:
+    """Return what it would cost at most: the method is run on made-up values, and nothing is asked."""
+    method = wanted.method_for(remote)
+    ledger = Ledger(wanted.budget or Budget(), remote.price, remote.max_output_tokens)
+    extra = int(question.response is None) + (1 if remote.score else remote.samples * (remote.samples > 1))
+    warnings = (
+        () if remote.max_output_tokens else ("the answers' tokens are not counted: say max_output_tokens",)
+    )
+    verdict = "ok"
+    try:
+        source = Priced(remote, asked, ledger, extra, question.response)
+        scores = methods.find(method)(
+            Metered(source), asked.n, confidence=wanted.confidence, seed=wanted.seed
+        )
+        for doubt, warning in scores.doubts:
+            if doubt == "insufficient_evidence" and scores.faithfulness is None:
+                verdict, warnings = doubt, (*warnings, warning)
+        if verdict != "ok":
+            ledger.spent = Cost()
+    except BudgetError as exc:
+        verdict, warnings = "insufficient_evidence", (*warnings, str(exc))
+    spent = ledger.spent
+    return Plan(
+        method,
+        asked.baseline,
+        asked.n,
+        "the whole response" if wanted.target is None else repr(wanted.target),
+        spent.calls,
+        spent.tokens,
+        0.0,
+        usd=None if remote.price is None else spent.usd,
+        verdict=verdict,
+        warnings=warnings,
+    )

@@ -1,0 +1,92 @@
+"""From keep-masks to the prompts that a remote model is sent: texts, or chat messages with only their words changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from llm_trace.attribution import chat
+from llm_trace.attribution.problem import variable_spans
+from llm_trace.attribution.segments import segment
+from llm_trace.errors import AttributionError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from llm_trace.attribution.problem import Asked
+    from llm_trace.attribution.segments import Segmented, Spec
+
+_ELSEWHERE = ("token", "hierarchy")
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """The prompt of a question and what becomes of it where segments are taken away; the others keep their order."""
+
+    segmented: Segmented
+    messages: tuple[Mapping[str, Any], ...]
+    """Empty where the prompt is a text."""
+    filler: str | None
+    """What stands where a segment was; `None` deletes."""
+    baseline: str
+
+    @property
+    def n(self) -> int:
+        """Number of segments."""
+        return len(self.segmented.segments)
+
+    def __call__(self, mask: NDArray[np.bool_]) -> Any:
+        """Return the prompt with the segments (n,) that are kept: a str, or a list of messages."""
+        if not self.messages:
+            return self.segmented.render(mask, self.filler)
+        contents = iter(self.segmented.contents(mask, self.filler))
+        return [_with(m, next(contents)) if chat.content(m) else dict(m) for m in self.messages]
+
+    @property
+    def whole(self) -> Any:
+        """The prompt as it was."""
+        return self(np.ones(self.n, dtype=bool))
+
+    @property
+    def vanishes(self) -> bool:
+        """Whether nothing is left to send when every segment is taken away."""
+        left = self(np.zeros(self.n, dtype=bool))
+        texts = [left] if isinstance(left, str) else [chat.content(m) for m in left]
+        return not any(text.strip() for text in texts)
+
+
+def _with(message: Mapping[str, Any], text: str) -> dict[str, Any]:
+    """Return a message with another text; parts that are no text (images) stay."""
+    body = message.get("content", message.get("parts"))
+    if body is None or isinstance(body, str):
+        return {**message, "content": text}
+    kept = [
+        p for p in body if not isinstance(p, str) and not isinstance(p.get("text", p.get("content")), str)
+    ]
+    return {**message, "content": [{"type": "text", "text": text}, *kept]}
+
+
+def prompts(question: Asked, segments: Spec, baseline: Any) -> Prompts:
+    """Return the prompt in segments.
+
+    Raises:
+        AttributionError: a segmentation or a baseline that needs a tokenizer.
+    """
+    if isinstance(segments, str) and segments in _ELSEWHERE:
+        raise AttributionError(
+            f"segments={segments!r} needs a model that can be opened; take word, phrase or sentence"
+        )
+    if not isinstance(baseline, str) or baseline in ("mean", "zero"):
+        raise AttributionError(
+            f"baseline={baseline!r} needs a model that can be opened; take 'delete', 'mask' or a text"
+        )
+    spec = variable_spans(question) if isinstance(segments, str) and segments == "variable" else segments
+    filler = {"auto": None, "delete": None, "mask": "_"}.get(baseline, baseline)
+    named = "delete" if filler is None else f"text: {filler!r}"
+    if isinstance(question.prompt, str):
+        return Prompts(segment(str(question.prompt), spec), (), filler, named)
+    text, regions, _ = chat.rendered(question.prompt, None)
+    return Prompts(segment(text, spec, regions=regions), tuple(question.prompt), filler, named)

@@ -1,0 +1,258 @@
+"""The value of a keep-mask by a remote model: how close its answers stay, or the log-probability of the response."""
+
+from __future__ import annotations
+
+from collections import Counter
+from functools import cached_property
+from math import ceil
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from llm_trace.attribution import distances
+from llm_trace.attribution.remote.caller import Caller, Request
+from llm_trace.attribution.text_encoders import cosine_distances
+from llm_trace.errors import AttributionError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from llm_trace.attribution.remote.answers import Answer
+    from llm_trace.attribution.remote.model import Compare
+    from llm_trace.attribution.remote.prompts import Prompts
+
+
+RESPONSE = -1
+"""Sample of the answer that is explained; answers to compare it with are -2, -3 …: none of these is ever a perturbed prompt's."""
+
+
+class PartialError(AttributionError):
+    """The calls stopped before every mask had its answer; what was answered is here."""
+
+    def __init__(self, why: str, done: NDArray[np.bool_], values: NDArray[np.float64]) -> None:
+        super().__init__(f"{why}; {int(done.sum())} of {len(done)} perturbed prompts were answered")
+        self.done = done
+        """(k,): which masks have a value."""
+        self.values = values
+        """Values of these."""
+
+
+class RemoteValue:
+    """What the values of remote models share: prompts, budget, counts.
+
+    Args:
+        caller: asks the model.
+        prompts: masks to prompts.
+        samples: calls for each mask.
+    """
+
+    unit = "distance"
+
+    def __init__(self, caller: Caller, prompts: Prompts, samples: int = 1) -> None:
+        self.caller, self.prompts, self.samples = caller, prompts, samples
+        self.vanishes = prompts.vanishes
+        """Whether the mask that keeps nothing has no prompt, see `noise.draw`."""
+
+    @property
+    def passes(self) -> int:
+        """Calls that were paid for."""
+        return self.caller.ledger.spent.calls
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that were paid for."""
+        return self.caller.ledger.spent.tokens
+
+    def payload(self, mask: NDArray[np.bool_]) -> Any:
+        """Return what is sent for a mask (n,)."""
+        return self.prompts(mask)
+
+    def room(self) -> int | None:
+        """Return how many masks the budget pays for, `None` without a limit."""
+        whole = self.payload(np.ones(self.prompts.n, dtype=bool))
+        left = self.caller.room(self.caller.remote.read(whole))
+        return None if left is None else left // self.samples
+
+    def __call__(self, masks: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """Return the values of masks; masks that give the same prompt share their answers."""
+        return self._values(masks, [0] * len(masks))
+
+    def anew(self, masks: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """Return the values of masks, each with answers of its own, so that rows are independent draws even where prompts are equal."""
+        seen: Counter[str] = Counter()
+        turns = []
+        for mask in masks:
+            key = repr(self.payload(mask))
+            turns.append(seen[key])
+            seen[key] += 1
+        return self._values(masks, turns)
+
+    def _values(self, masks: NDArray[np.bool_], turns: Sequence[int]) -> NDArray[np.float64]:
+        if self.vanishes and not masks.any(axis=1).all():
+            raise AttributionError(
+                "with every segment removed nothing is left to ask: keep one, or use baseline='mask'"
+            )
+        asked = [
+            Request(self.payload(mask), turn * self.samples + s)
+            for mask, turn in zip(masks, turns, strict=True)
+            for s in range(self.samples)
+        ]
+        answers = self.caller.ask(asked)
+        rows = [answers[i : i + self.samples] for i in range(0, len(answers), self.samples)]
+        done = np.array([all(a is not None for a in row) for row in rows], dtype=bool)
+        values = self._measured(
+            [[a for a in row if a is not None] for row, whole in zip(rows, done, strict=True) if whole]
+        )
+        if not done.all():
+            raise PartialError(self.caller.stopped or "the calls stopped", done, values)
+        return values
+
+    def _measured(self, rows: list[list[Answer]]) -> NDArray[np.float64]:
+        """Return the values (k,) or (k, m) of the answers to k prompts."""
+        raise NotImplementedError
+
+
+class TextValue(RemoteValue):
+    """Minus the distance between the answers and the response, (k,): 0 where nothing changes, less the further they are apart.
+
+    Args:
+        response: gives the answer that is explained; the model may have to be asked for it.
+        known: whether it need not.
+    """
+
+    def __init__(self, caller: Caller, prompts: Prompts, response: Callable[[], str], *, known: bool) -> None:
+        super().__init__(caller, prompts, caller.remote.samples)
+        self.empty = 0
+        """Answers without a word."""
+        self._response, self._ahead = response, int(not known) + (self.samples if self.samples > 1 else 0)
+        self.compare = caller.remote.compare
+        self._distance = distances.find(self.compare.distance)
+        self._distance(np.zeros(self.samples), np.zeros(self.samples))  # says now where it needs more answers
+
+    @property
+    def response(self) -> str:
+        """The answer that is explained."""
+        return self._response()
+
+    def room(self) -> int | None:
+        left = super().room()
+        return None if left is None else max(0, left - ceil(self._ahead / self.samples))
+
+    def _values(self, masks: NDArray[np.bool_], turns: Sequence[int]) -> NDArray[np.float64]:
+        self._prepare()
+        return super()._values(masks, turns)
+
+    def _prepare(self) -> None:
+        """Ask for what answers are compared with, before anything else is paid."""
+        _ = self.response, self._reference
+        self._ahead = 0
+
+    @cached_property
+    def _reference(self) -> NDArray[np.float64]:
+        """Distances of answers to the whole prompt from the response, as many as are compared; the response itself where that is one."""
+        if self.samples == 1:
+            return np.zeros(1)
+        asked = [Request(self.prompts.whole, RESPONSE - 1 - s) for s in range(self.samples)]
+        answers = [a for a in self.caller.ask(asked) if a is not None]
+        if len(answers) < self.samples:
+            raise AttributionError(self.caller.stopped or "the calls stopped")
+        return ground(self.compare, self.response, [a.text for a in answers])
+
+    def _measured(self, rows: list[list[Answer]]) -> NDArray[np.float64]:
+        texts = [answer.text for row in rows for answer in row]
+        if not texts:
+            return np.empty(0)
+        self.empty += sum(not text.strip() for text in texts)
+        moved = ground(self.compare, self.response, texts).reshape(len(rows), self.samples)
+        return np.array([-self._distance(self._reference, row) for row in moved])
+
+
+def ground(compare: Compare, response: str, texts: Sequence[str]) -> NDArray[np.float64]:
+    """Return the distance of each text from the response, (k,); equal texts are compared once."""
+    distinct = list(dict.fromkeys(texts))
+    if compare.ground == "cosine":
+        vectors = np.asarray(compare.encoder([response, *distinct]), dtype=np.float64)
+        found = cosine_distances(vectors[1:], vectors[:1])[:, 0]
+    else:
+        found = np.array([_moved(compare, response, text) for text in distinct])
+    at = dict(zip(distinct, found, strict=True))
+    return np.array([at[text] for text in texts])
+
+
+def _moved(compare: Compare, response: str, text: str) -> float:
+    """Return the word mover's distance; to an empty text it is 1, as far as words without anything in common."""
+    ours, theirs = response.split(), text.split()
+    if not ours or not theirs:
+        return float(bool(ours) != bool(theirs))
+    vectors = np.asarray(compare.encoder([*ours, *theirs]), dtype=np.float64)
+    return distances.word_mover(cosine_distances(vectors[: len(ours)], vectors[len(ours) :]))
+
+
+class ScoreValue(RemoteValue):
+    """Log-probabilities of the response's tokens, (k, m); as a distance between their distributions with and without, (k,).
+
+    Args:
+        response: what is explained.
+        rows: which of its tokens, `None` for all.
+        unit: `nats`, or `distance` for the distance that the model's `Compare` names.
+    """
+
+    def __init__(
+        self,
+        caller: Caller,
+        prompts: Prompts,
+        response: str,
+        rows: Sequence[int] | None = None,
+        unit: str = "nats",
+    ) -> None:
+        super().__init__(caller, prompts)
+        self.response, self.unit, self._rows = response, unit, rows
+
+    def payload(self, mask: NDArray[np.bool_]) -> Any:
+        return [self.prompts(mask), self.response]
+
+    @cached_property
+    def whole(self) -> Answer:
+        """The response's tokens after the whole prompt.
+
+        Raises:
+            AttributionError: the server scores no tokens.
+        """
+        found = self.caller.ask([Request(self.payload(np.ones(self.prompts.n, dtype=bool)))])[0]
+        if found is None:
+            raise AttributionError(self.caller.stopped or "the calls stopped")
+        if not found.tokens:
+            raise AttributionError(
+                "the model gives no log-probabilities of the response: pass a plain callable to explain its texts"
+            )
+        return found
+
+    @property
+    def spans(self) -> list[tuple[int, int]]:
+        """Where the response's tokens stand in it."""
+        ends = np.cumsum([len(text) for text, _ in self.whole.tokens]).tolist()
+        return list(zip([0, *ends[:-1]], ends, strict=True))
+
+    def explain(self, rows: Sequence[int]) -> None:
+        """Explain only these tokens."""
+        self._rows = rows
+
+    def _measured(self, rows: list[list[Answer]]) -> NDArray[np.float64]:
+        chosen = slice(None) if self._rows is None else list(self._rows)
+        values = np.array([self._aligned(row[0])[chosen] for row in rows])
+        if self.unit == "nats":
+            return values
+        measure = distances.find(self.caller.remote.compare.distance)
+        whole = self._aligned(self.whole)[chosen]
+        return np.array([-measure(whole, row) for row in values])
+
+    def _aligned(self, answer: Answer) -> NDArray[np.float64]:
+        """Return log-probabilities by the tokens that the response has after the whole prompt: another prompt may cut it differently."""
+        starts = np.array([a for a, _ in self.spans])
+        out, at = np.zeros(len(starts)), 0
+        for text, logprob in answer.tokens:
+            out[max(0, int(np.searchsorted(starts, at, side="right")) - 1)] += logprob
+            at += len(text)
+        return out

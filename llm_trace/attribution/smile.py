@@ -1,0 +1,193 @@
+"""SMILE: which words an answer depends on, by comparing the answers to perturbed prompts; tested against decoding noise.
+
+Ours differs from the published procedure where that misleads: the answers are compared and not the prompts, words keep their order, the kernel
+weighs masks and never outcomes, and every word has a p-value. `gsmile_published` is the published one, for reproduction.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from llm_trace.attribution import noise
+from llm_trace.attribution.methods import Scores, described
+from llm_trace.attribution.remote.values import PartialError
+from llm_trace.attribution.sampling import t_quantile
+from llm_trace.attribution.statistics import benjamini_hochberg
+from llm_trace.attribution.value import Value, anew, expect, room, totals
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+KEEP = 0.7
+"""Probability that a perturbed prompt keeps a segment: answers to half a prompt say little about the whole one."""
+_FOLDS = 5
+_DRIFT = 0.001
+"""p-value below which the model must have changed between calls."""
+_PUBLISHED, _WIDTH = 64, 0.25
+"""Masks and kernel width of the published procedure."""
+
+
+@described(
+    "smile",
+    access="values",
+    cost="64 + 4 n, or the budget",
+    source="Aslansefat et al. 2024, SMILE; Dehghani et al. 2025, gSMILE; tests: Candès et al. 2018, conditional randomisation",
+)
+def smile(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) -> Scores:
+    """Return how much closer to the response the answers stay where a segment is kept, with bounds and exact p-values.
+
+    A budget that cannot reach the level is not spent: the scores are zero and the verdict is `insufficient_evidence`.
+    """
+    vanishes = bool(getattr(getattr(value, "source", value), "vanishes", False))
+    wanted, left = 64 + 4 * n, room(value)
+    k = wanted if left is None else min(4 * wanted, left)
+    if (why := _hopeless(k, n, 1 - confidence, vanishes=vanishes)) is not None:
+        return nothing(n, why)
+    expect(value, k)
+    masks = noise.draw(k, n, KEEP, seed, vanishes=vanishes)
+    notes: tuple[str, ...] = ()
+    try:
+        values = totals(anew(value, masks))
+    except PartialError as exc:
+        if (why := _hopeless(int(exc.done.sum()), n, 1 - confidence, vanishes=vanishes)) is not None:
+            return nothing(n, f"{exc}; {why}")
+        masks, values, notes = masks[exc.done], totals(exc.values), (str(exc),)
+    return _tested(masks, values, confidence, seed, notes, vanishes=vanishes)
+
+
+def _hopeless(k: int, n: int, level: float, *, vanishes: bool) -> str | None:
+    """Return why so many masks cannot show anything, in words."""
+    if n == 1 and vanishes:
+        return "a prompt of one segment has no perturbation but the empty one: take smaller segments, or baseline='mask'"
+    needed = noise.least(n, KEEP, level)
+    if k >= needed:
+        return None
+    return f"{k} perturbed prompts cannot make one of {n} segments significant at {level:.2g}; that takes {needed} at least"
+
+
+def nothing(n: int, why: str) -> Scores:
+    """Return scores that say nothing, with the reason."""
+    zero = np.zeros(n)
+    return Scores(
+        zero,
+        bounds="none: nothing was measured",
+        stopped="budget",
+        p_values=zero + 1.0,
+        doubts=(("insufficient_evidence", why),),
+    )
+
+
+def _tested(
+    masks: NDArray[np.bool_],
+    values: NDArray[np.float64],
+    confidence: float,
+    seed: int,
+    notes: tuple[str, ...],
+    *,
+    vanishes: bool,
+) -> Scores:
+    """Return the scores of perturbed prompts and their values."""
+    k, n = masks.shape
+    columns = noise.Columns(masks, values, KEEP, vanishes=vanishes)
+    half = t_quantile(confidence, max(1, k - n - 1)) * columns.errors
+    p_values = columns.p_values(1 - confidence, seed)
+    doubts = []
+    if noise.drift(values, seed) < _DRIFT:
+        doubts.append(
+            ("model_changed", "the answers drift in the order of asking: the model changed between calls")
+        )
+    if benjamini_hochberg(p_values).min() > 1 - confidence:
+        doubts.append(
+            ("insufficient_evidence", f"no effect stands out from the noise of {k} answers: raise the budget")
+        )
+    return Scores(
+        columns.effects,
+        low=columns.effects - half,
+        high=columns.effects + half,
+        bounds="the sampling error and decoding noise of each linear effect on near masks, one at a time; sandwich variance",
+        stopped="budget",
+        p_values=p_values,
+        faithfulness={
+            "fidelity": fidelity(masks, values, vanishes=vanishes),
+            "standard_errors": columns.errors.tolist(),
+        },
+        notes=notes,
+        doubts=tuple(doubts),
+    )
+
+
+def fidelity(masks: NDArray[np.bool_], values: NDArray[np.float64], *, vanishes: bool) -> dict[str, Any]:
+    """Return how well the linear surrogate predicts values that it was not made from: R² weighted by the kernel, five folds."""
+    k, n = masks.shape
+    predicted = np.empty(k)
+    for fold in range(_FOLDS):
+        held = np.arange(k) % _FOLDS == fold
+        effects = noise.Columns(masks[~held], values[~held], KEEP, vanishes=vanishes).effects
+        centre = values[~held].mean() - masks[~held].mean(axis=0) @ effects
+        predicted[held] = masks[held] @ effects + centre
+    weights = noise.near(masks.sum(axis=1), n)
+    return measured(values, predicted, weights) | {
+        "masks": f"held out, each segment kept with probability {KEEP}",
+        "count": k,
+    }
+
+
+def measured(
+    values: NDArray[np.float64], predicted: NDArray[np.float64], weights: NDArray[np.float64]
+) -> dict[str, Any]:
+    """Return the fidelity figures of the paper: weighted R², and mean errors with and without weights."""
+    share = weights / weights.sum()
+    off = values - predicted
+    total = float(share @ (values - share @ values) ** 2)
+    return {
+        "weighted_r2": 1.0 - float(share @ off**2) / total if total > 1e-300 else 0.0,
+        "mse": float((off**2).mean()),
+        "mae": float(np.abs(off).mean()),
+        "weighted_l1": float(share @ np.abs(off)),
+        "weighted_l2": float(share @ off**2),
+    }
+
+
+@described(
+    "gsmile_published",
+    access="values",
+    cost="64, or the budget",
+    source="Dehghani et al. 2025, gSMILE (arXiv 2505.21657), as published: weights depend on the outcome",
+)
+def gsmile_published(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) -> Scores:  # noqa: ARG001  it has no bounds
+    """Return the coefficients of the published procedure: similarities scaled to 0 to 1, each weighing by its own distance.
+
+    For comparison with others only: it selects on the result and tests nothing.
+    """
+    left = room(value)
+    k = _PUBLISHED if left is None else left
+    rng = np.random.default_rng(seed)
+    masks = rng.random((k, n)) < 0.5
+    for row in np.flatnonzero(masks.sum(axis=1) < min(2, n)):
+        masks[row, rng.choice(n, min(2, n), replace=False)] = True
+    distance = -totals(value(masks))
+    reach = np.ptp(distance)
+    similar = 1.0 - (distance - distance.min()) / (reach if reach > 0 else 1.0)
+    squares = (distance / _WIDTH) ** 2
+    weights = np.exp((squares.min() - squares) / 2)  # a common factor changes nothing, and keeps some above zero
+    design = np.hstack([masks, np.ones((k, 1))]) * np.sqrt(weights)[:, None]
+    found = np.linalg.lstsq(design, similar * np.sqrt(weights), rcond=None)[0]
+    told = measured(similar, masks @ found[:n] + found[n], weights)
+    adjusted = 1 - (1 - told["weighted_r2"]) * (k - 1) / max(1, k - n - 1)
+    return Scores(
+        found[:n],
+        bounds="none",
+        stopped="budget",
+        faithfulness={"fidelity": {**told, "adjusted_r2": adjusted, "masks": "those that it was fitted to"}},
+        notes=(
+            "the published procedure: the weights of the regression depend on the answers, and nothing is tested",
+        ),
+        doubts=(
+            (
+                "insufficient_evidence",
+                "the published procedure does not test its scores: take method='smile'",
+            ),
+        ),
+    )

@@ -1,0 +1,113 @@
+"""Texts to vectors, for distances between answers. An encoder is any callable from k texts to an array (k, d)."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from llm_trace.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Encoder = Callable[[Sequence[str]], "NDArray[np.float64]"]
+"""k texts to (k, d). An attribute `name` is shown in results."""
+
+
+@dataclass(frozen=True)
+class Lexical:
+    """Counts of character n-grams, hashed: needs no model and sees letters only, so that synonyms are as far apart as any two words."""
+
+    shortest: int = 1
+    longest: int = 4
+    width: int = 2048
+
+    @property
+    def name(self) -> str:
+        """What it is, in words."""
+        return f"lexical (character {self.shortest}- to {self.longest}-grams)"
+
+    def __call__(self, texts: Sequence[str]) -> NDArray[np.float64]:
+        """Return (k, width): n-grams of each word with a space around it."""
+        out = np.zeros((len(texts), self.width))
+        for row, text in zip(out, texts, strict=True):
+            for word in text.casefold().split():
+                np.add.at(
+                    row, [zlib.crc32(gram.encode()) % self.width for gram in self._grams(f" {word} ")], 1.0
+                )
+        return out
+
+    def _grams(self, word: str) -> list[str]:
+        return [
+            word[at : at + size]
+            for size in range(self.shortest, self.longest + 1)
+            for at in range(len(word) - size + 1)
+            if word[at : at + size] != " "
+        ]
+
+
+@dataclass(frozen=True)
+class Hidden:
+    """Mean hidden states of a local transformers model: meaning as far as that model knows it."""
+
+    model: Any
+    tokenizer: Any
+    layer: int = -1
+
+    @property
+    def name(self) -> str:
+        """What it is, in words."""
+        return f"hidden states of {getattr(self.model, 'name_or_path', '') or type(self.model).__name__}, layer {self.layer}"
+
+    def __call__(self, texts: Sequence[str]) -> NDArray[np.float64]:
+        """Return (k, width of the model); a text without tokens is zero."""
+        import torch
+
+        out = np.zeros((len(texts), self.model.get_input_embeddings().embedding_dim))
+        with torch.inference_mode():
+            for i, text in enumerate(texts):
+                ids = self.tokenizer(text, return_tensors="pt")["input_ids"].to(self.model.device)
+                if ids.shape[1]:
+                    states = self.model(ids, output_hidden_states=True).hidden_states[self.layer]
+                    out[i] = states[0].float().mean(0).cpu().numpy()
+        return out
+
+
+@dataclass(frozen=True)
+class Sentences:
+    """A sentence encoder of sentence-transformers, by name or path."""
+
+    path: str = "all-MiniLM-L6-v2"
+
+    @property
+    def name(self) -> str:
+        """What it is, in words."""
+        return f"sentence-transformers {self.path}"
+
+    def __call__(self, texts: Sequence[str]) -> NDArray[np.float64]:
+        """Return (k, width of the encoder)."""
+        try:
+            from sentence_transformers import SentenceTransformer
+        except ImportError as exc:
+            raise MissingExtraError(
+                "'sentence-transformers' is not installed: pip install 'llm-trace[sentences]'"
+            ) from exc
+        return np.asarray(SentenceTransformer(self.path).encode(list(texts)), dtype=np.float64)
+
+
+def name_of(encoder: Encoder) -> str:
+    """Return what results call an encoder."""
+    return str(getattr(encoder, "name", None) or getattr(encoder, "__qualname__", type(encoder).__qualname__))
+
+
+def cosine_distances(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return 1 - cosine of each row of a (p, d) with each of b (q, d), (p, q); an empty text is at 1 from all but another empty one."""
+    sizes_a, sizes_b = np.linalg.norm(a, axis=1), np.linalg.norm(b, axis=1)
+    empty_a, empty_b = sizes_a < 1e-12, sizes_b < 1e-12
+    cosines = (a @ b.T) / np.outer(np.where(empty_a, 1.0, sizes_a), np.where(empty_b, 1.0, sizes_b))
+    found = 1.0 - np.where(np.outer(empty_a, empty_b), 1.0, cosines)
+    return np.where(np.abs(found) < 1e-12, 0.0, found)
