@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from llm_trace.attribution.attention import eager
@@ -33,11 +33,27 @@ class Layer:
 
     values: torch.Tensor
     """(heads, length, head width): what each position offers."""
-    out: torch.Tensor
-    """(heads, head width, width): how a head writes into the residual stream."""
-    bias: torch.Tensor | None
+    write: Any
+    """The module through which the heads, side by side, write into the residual stream."""
     written: torch.Tensor
-    """(length, width): the block's output."""
+    """(length, width): what they wrote."""
+    read: list[torch.Tensor] = field(default_factory=list)
+    """(length, width) each: what the other modules of the layer read afterwards; the sum with the residual stream is among them."""
+
+    def alone(self, head: int) -> torch.Tensor:
+        """Return (length, width): what a head would write if it looked at one position alone. The module itself is asked: its weights
+        may be quantized or lie elsewhere."""
+        heads, length, width = self.values.shape
+        side = self.values.new_zeros(1 + length, heads * width)
+        side[1:, head * width : (head + 1) * width] = self.values[head]
+        out: torch.Tensor = self.write(side[None])[0].float()
+        return out[1:] - out[0]  # without the bias
+
+    def bias(self) -> torch.Tensor:
+        """Return (width,): what is written whatever the heads say."""
+        nothing = self.values.new_zeros(1, 1, self.values.shape[0] * self.values.shape[2])
+        bias: torch.Tensor = self.write(nothing)[0, 0].float()
+        return bias
 
 
 @priced(lambda source: (2, 2 * tokens_of(source)))
@@ -95,18 +111,19 @@ def _flow(model: Any, ids: Sequence[int], where: Sequence[int]) -> torch.Tensor:
     for layer, weights, stream in reversed(
         list(zip(layers, got.attentions, got.hidden_states[:-1], strict=True))
     ):
-        _check(layer, weights[0], model)
-        flow = _down(flow, layer, weights[0].float(), stream[0].float())
+        carried = torch.stack([layer.alone(head) for head in range(len(layer.values))])
+        if not _adds_up(layer, weights[0].float(), carried, stream[0].float()):
+            raise AttributionError(_UNREAD.format(type(model).__name__))
+        flow = _down(flow, layer, weights[0].float(), stream[0].float(), carried)
     return flow
 
 
-def _down(flow: torch.Tensor, layer: Layer, weights: torch.Tensor, stream: torch.Tensor) -> torch.Tensor:
-    """Return the flow (targets, positions) one layer further down."""
+def _down(
+    flow: torch.Tensor, layer: Layer, weights: torch.Tensor, stream: torch.Tensor, carried: torch.Tensor
+) -> torch.Tensor:
+    """Return the flow (targets, positions) one layer further down; `carried` is (heads, positions, width)."""
     import torch
 
-    carried = torch.einsum(
-        "hld,hdw->hlw", layer.values, layer.out
-    )  # what a head would write if it looked there alone
     below = torch.zeros_like(flow)
     for i in flow.sum(0).nonzero()[:, 0].tolist():
         edges = weights[:, i, : i + 1, None] * carried[:, : i + 1]  # (heads, positions up to i, width)
@@ -121,43 +138,35 @@ def _down(flow: torch.Tensor, layer: Layer, weights: torch.Tensor, stream: torch
     return below
 
 
-def _check(layer: Layer, weights: torch.Tensor, model: Any) -> None:
-    """See that the parts add up to what the block wrote, at the last position.
-
-    Raises:
-        AttributionError: they do not, as where a block normalises what it writes.
-    """
+def _adds_up(layer: Layer, weights: torch.Tensor, carried: torch.Tensor, stream: torch.Tensor) -> bool:
+    """Whether the parts are what the heads wrote, and this went into the residual stream as it was, at the last position."""
     import torch
 
-    summed = torch.einsum("hl,hld,hdw->w", weights[:, -1].float(), layer.values, layer.out)
-    if layer.bias is not None:
-        summed = summed + layer.bias
-    if (summed - layer.written[-1]).abs().max() > _TOLERANCE * (1 + layer.written[-1].abs().max()):
-        raise AttributionError(_UNREAD.format(type(model).__name__))
+    summed = torch.einsum("hl,hlw->w", weights[:, -1], carried) + layer.bias()
+    total = stream[-1] + layer.written[-1]
+    same = [_close(summed, layer.written[-1]), any(_close(read[-1], total) for read in layer.read)]
+    return all(same)
+
+
+def _close(a: torch.Tensor, b: torch.Tensor) -> bool:
+    return bool((a - b).abs().max() <= _TOLERANCE * (1 + b.abs().max()))
 
 
 @contextmanager
 def _watched(model: Any) -> Iterator[list[Layer]]:
-    """Note what every attention block offers and writes while the model runs; its hooks go afterwards."""
+    """Note what every attention block offers and writes while the model runs; the hooks go afterwards."""
     layers: list[Layer] = []
-    offered: list[torch.Tensor] = []
     handles = []
-    for module in model.modules():
-        parts = vars(module).get("_modules", {})
+    for name, block in model.named_modules():
+        parts = vars(block).get("_modules", {})
         if "v_proj" in parts and "o_proj" in parts:
-            read, write, last = parts["v_proj"], parts["o_proj"], 1
+            handles += _hooked(layers, model, parts["v_proj"], parts["o_proj"], 1)
         elif "c_attn" in parts and "c_proj" in parts:  # GPT-2: query, key and value lie side by side
-            read, write, last = parts["c_attn"], parts["c_proj"], 3
+            handles += _hooked(layers, model, parts["c_attn"], parts["c_proj"], 3)
         else:
             continue
-        handles.append(
-            read.register_forward_hook(lambda _m, _i, out, last=last: offered.append(out.chunk(last, -1)[-1]))
-        )
-        handles.append(
-            write.register_forward_hook(
-                lambda m, _i, out: layers.append(_layer(model, m, offered.pop(), out))
-            )
-        )
+        others = (m for m in model.get_submodule(name.rpartition(".")[0]).children() if m is not block)
+        handles += [other.register_forward_pre_hook(_reading(layers)) for other in others]
     try:
         yield layers
     finally:
@@ -165,15 +174,27 @@ def _watched(model: Any) -> Iterator[list[Layer]]:
             handle.remove()
 
 
+def _hooked(layers: list[Layer], model: Any, read: Any, write: Any, share: int) -> list[Any]:
+    """Watch a block: its values are the last of `share` equal parts of what `read` gives."""
+    offered: list[torch.Tensor] = []
+    return [
+        read.register_forward_hook(lambda _m, _i, out: offered.append(out.chunk(share, -1)[-1])),
+        write.register_forward_hook(lambda m, _i, out: layers.append(_layer(model, m, offered.pop(), out))),
+    ]
+
+
+def _reading(layers: list[Layer]) -> Any:
+    def note(_: Any, inputs: tuple[Any, ...]) -> None:
+        if layers and inputs and inputs[0].shape[1:] == layers[-1].written.shape:
+            layers[-1].read.append(inputs[0][0].float())
+
+    return note
+
+
 def _layer(model: Any, write: Any, offered: torch.Tensor, out: torch.Tensor) -> Layer:
     """Return a block's parts; heads that share their values (grouped queries) get each its own view."""
-    heads = int(model.config.get_text_config(decoder=True).num_attention_heads)
-    matrix = (
-        write.weight if type(write).__name__ == "Conv1D" else write.weight.T
-    )  # (heads x head width, width)
-    by_head = matrix.float().reshape(heads, -1, matrix.shape[1])
-    values = offered[0].float()
-    values = values.reshape(len(values), -1, by_head.shape[1]).transpose(0, 1)
-    values = values.repeat_interleave(heads // len(values), dim=0)
-    bias = None if write.bias is None else write.bias.float()
-    return Layer(values, by_head, bias, out[0].float())
+    config = model.config.get_text_config(decoder=True)
+    heads = int(config.num_attention_heads)
+    width = getattr(config, "head_dim", None) or config.hidden_size // heads
+    values = offered[0].reshape(offered.shape[1], -1, width).transpose(0, 1)
+    return Layer(values.repeat_interleave(heads // len(values), dim=0), write, out[0].float())
