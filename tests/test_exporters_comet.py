@@ -14,13 +14,17 @@ from urllib.parse import urlsplit
 import pytest
 
 from llm_trace.errors import ConfigurationError, MissingExtraError
+from llm_trace.exporters import registry
 from llm_trace.exporters.comet import CometExporter, make
 from llm_trace.exporters.comet_additions import run_key
 from llm_trace.exporters.comet_settings import CometSettings
+from llm_trace.exporters.delivery import Delivery
 from llm_trace.exporters.seam import Event, Request, address
+from llm_trace.exporters.standing import standing
 from tests.exporter_contract import ExporterContract
 from tests.loopback import Loopback, Received, Reply
 from tests.recorded.record import ANSWER, PROMPT, TEMPLATE, VARIABLES
+from tests.spool_toys import HandWriter, span, spool_of
 from tests.standins.comet import BODIES, CLASSIC, KEY, NOT_LLM, Backend, Comet
 from tests.standins.sending import ASK, ROOT, START_NS, TOOL, TRACE, ask, attribution, call, run, score, send
 
@@ -165,6 +169,34 @@ def test_another_process_finds_the_experiment_by_the_trace(server: Comet) -> Non
     send(exporter(server), chain_calls())
     send(exporter(server), [score(span_id=ASK, trace_id=TRACE)])
     assert server.experiments[TRACE].metrics["helpful"] == 1.0
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_what_is_said_while_a_call_runs_goes_with_it(
+    server: Comet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, restarted: bool
+) -> None:
+    monkeypatch.setenv("COMET_API_KEY", KEY)
+    monkeypatch.setenv("COMET_URL_OVERRIDE", server.url)
+    writer = HandWriter(spool_of(tmp_path / "t.duckdb"))
+
+    def step() -> Delivery:
+        delivery = Delivery(writer.folder, registry.exporter("comet://team/demo"))
+        assert delivery.claim()
+        delivery.step()
+        return delivery
+
+    writer.start(1)
+    writer.event("score", **score(span_id=span(1)).data)
+    writer.rotate()
+    first = step()
+    if restarted:
+        first.close()
+    writer.end(1, output="yes")
+    second = step() if restarted else first
+    second.step()
+    second.close()
+    assert server.experiments[f"{1:032x}"].metrics["helpful"] == 1.0
+    assert standing(writer.folder, "comet://team/demo").pending == 0
 
 
 def test_a_score_of_an_unknown_call_says_so(server: Comet) -> None:

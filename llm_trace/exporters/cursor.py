@@ -34,6 +34,8 @@ class Waiting:
     end: Place | None = None
     state: Literal["open", "closed", "given"] = "open"
     """`closed`: ended, or its writer has gone, and waiting for its trace; `given`: handed on as interrupted, a late end may come."""
+    said: list[Place] = field(default_factory=list)
+    """Scores and attributions that came before it was handed on; they follow it."""
 
     @property
     def writer(self) -> str:
@@ -99,7 +101,7 @@ class Cursor:
         """Return by writer up to where nothing is needed any more: the first line of a waiting call, or what was read."""
         first = dict(self.read)
         for call in self.waiting.values():
-            for place in (call.start, call.end) if call.state != "given" else ():
+            for place in (call.start, call.end, *call.said) if call.state != "given" else ():
                 if place is not None and place < first.get(writer_of(place), place):
                     first[writer_of(place)] = place  # names of one writer sort by their sequence
         return {writer: {"file": file, "offset": offset} for writer, (file, offset) in first.items()}
@@ -115,7 +117,10 @@ def _place(told: list[Any] | None) -> Any:
 
 
 def _waiting(told: dict[str, Any]) -> Waiting:
-    return Waiting(told["trace"], told["root"], _place(told["start"]), _place(told["end"]), told["state"])
+    said = [_place(place) for place in told["said"]]
+    return Waiting(
+        told["trace"], told["root"], _place(told["start"]), _place(told["end"]), told["state"], said
+    )
 
 
 def cursor_path(folder: Path, name: str) -> Path:

@@ -77,6 +77,9 @@ class Reader:
     def _take(self, event: dict[str, Any], place: Place) -> Group:
         """Return what a line completes."""
         kind, span_id = event.get("event"), event.get("span_id")
+        if kind in ("score", "attribution") and self._waits(span_id):
+            self._cursor.waiting[str(span_id)].said.append(place)
+            return []
         if kind not in ("start", "end"):
             found = events.other(event, self._cursor.runs, self._traces)
             return [] if found is None else [found]
@@ -96,6 +99,11 @@ class Reader:
             return []
         call.end = place
         return self._closed(span_id, call)
+
+    def _waits(self, span_id: object) -> bool:
+        """Say whether a call is not handed on yet, so that what is said about it has to wait too."""
+        call = self._cursor.waiting.get(span_id) if isinstance(span_id, str) else None
+        return call is not None and call.state != "given"
 
     def _begin(self, span_id: str, call: Waiting) -> None:
         self._cursor.waiting[span_id] = call
@@ -128,12 +136,20 @@ class Reader:
             if event is not None:
                 made.append(event)
                 self._remember(span_id, trace)
+                made += self._said(call)
             if call.end is None:
                 call.state = "given"
                 self._cursor.waiting[span_id] = call
         if not members:
             del self._members[trace], self._open[trace]
         return made
+
+    def _said(self, call: Waiting) -> Group:
+        """Return the scores and attributions that waited for a call."""
+        lines = [self._line(place)[0] for place in call.said]
+        call.said = []
+        found = [events.other(line, self._cursor.runs, self._traces) for line in lines]
+        return [event for event in found if event is not None]
 
     def _event(self, span_id: str, call: Waiting) -> Event | None:
         """Return a call's event; `None` where its start was purged, or went with its file after the call was handed on."""
@@ -182,7 +198,10 @@ class Reader:
             del self._cursor.read[writer]
             self._cursor.finished.pop(writer, None)
         used = {
-            place[0] for call in waiting.values() for place in (call.start, call.end) if place is not None
+            place[0]
+            for call in waiting.values()
+            for place in (call.start, call.end, *call.said)
+            if place is not None
         }
         for name in [n for n in self._lines if n not in used and not (n in present and present[n].live)]:
             self._lines.pop(name).close()
