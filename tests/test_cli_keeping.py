@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import llm_trace
-from llm_trace.cli.export import COLUMNS
+from llm_trace.stores.bulk import FLAT
 from tests.cli_toys import answer, invoke, record, start
 
 
@@ -194,7 +194,7 @@ def test_export_csv_has_a_column_for_each_field(place: Path, tmp_path: Path) -> 
     )
     header, row = list(csv.reader((tmp_path / "c.csv").read_text().splitlines(keepends=True)))
     found = dict(zip(header, row, strict=True))
-    assert tuple(header) == COLUMNS
+    assert tuple(header) == (*FLAT, "input", "output")
     assert (found["name"], found["input_tokens"], found["output"], found["error"]) == (
         "ask",
         "9",

@@ -170,18 +170,9 @@ def _say(reason: str) -> None:
 
 def _pages(store: "Store", chosen: dict[str, Any], limit: int | None) -> "Iterator[list[Call]]":
     """Yield the calls that the filters choose, newest first, a page at a time."""
-    where, until, left, cursor = chosen.get("where"), chosen.get("until"), limit, "true"
-    while left is None or left > 0:
-        size = PAGE if left is None else min(PAGE, left)
-        condition = cursor if where is None else f"({where}\n) AND {cursor}"
-        page = store.calls(**{**chosen, "where": condition, "until": until}, limit=size)
-        yield page
-        if len(page) < size:
-            return
-        left = None if left is None else left - len(page)
-        oldest = page[-1]
-        until = oldest.start_ns + 1  # spares DuckDB the newer ones; the cursor is exact
-        cursor = f"(start_ns < {oldest.start_ns} OR span_id > '{oldest.span_id}')"
+    from llm_trace.stores.bulk import RECORD, records
+
+    return map(records, store.pages(", ".join(RECORD.values()), size=PAGE, limit=limit, **chosen))
 
 
 def _batches(
@@ -203,9 +194,10 @@ def _batches(
 def _event(call: "Call") -> "Event":
     from llm_trace.exporters.seam import Event
 
-    return Event(
-        "call", call.span_id, {name: item for name, item in call.model_dump().items() if item is not None}
-    )
+    data = {name: item for name, item in call.model_dump().items() if item is not None}
+    for name in ("messages_in", "messages_out"):
+        data[name] = [message.model_dump(exclude_none=True) for message in getattr(call, name)]
+    return Event("call", call.span_id, data)
 
 
 def _about(store: "Store", groups: "list[list[Call]]") -> "list[list[Event]]":

@@ -1,32 +1,30 @@
-"""`llm-trace export`: calls as JSON lines, CSV or Parquet."""
+"""`llm-trace export`: calls as JSON lines, CSV or Parquet, or to a platform."""
 
 import contextlib
+import json
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
 
 import typer
 
+from llm_trace.cli import deliver as d
 from llm_trace.cli import options as o
-from llm_trace.cli.output import complain, nothing, to_json
+from llm_trace.cli.output import complain, nothing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
-    from llm_trace.record import Call
+    from llm_trace.stores.bulk import Page
     from llm_trace.stores.duckdb import Store
 
 NAME = "export"
 EXAMPLE = 'Example: llm-trace export --to jsonl --out calls.jsonl --run "refund-desk v2"'
 
-Format = Literal["parquet", "jsonl", "csv"]
-PAGE = 500
+Format = Literal["parquet", "jsonl", "csv", "dataset"]
+PAGE = 5_000
 """Calls in memory at a time."""
-COLUMNS = (
-    "span_id", "trace_id", "parent_id", "name", "kind", "status", "start_ns", "end_ns", "model", "provider", "input_tokens",
-    "output_tokens", "cost_usd", "run", "session", "user", "tags", "prompt", "error", "input", "output",
-)  # fmt: skip
-"""Columns of the CSV; what is no number or text is JSON."""
 
 
 To = Annotated[
@@ -34,7 +32,9 @@ To = Annotated[
     typer.Option(
         "--to",
         metavar="FORMAT",
-        help="jsonl and csv: one call a line. parquet: a folder with a file for each table.",
+        help="jsonl and csv: one call a line. parquet: a folder with a file for each table. "
+        "dataset: model calls as chats for fine-tuning. "
+        "otlp://host:4318, comet://workspace/project, opik://workspace/project: to that platform.",
     ),
 ]
 Out = Annotated[
@@ -64,49 +64,44 @@ def command(
     text: o.Text = None,
     where: o.Where = None,
     limit: Limit = None,
+    follow: d.Follow = False,
+    header: d.Header = None,
+    retry_rejected: d.RetryRejected = False,
     store: o.Store = o.STORE,
 ) -> None:
-    """Write calls to a file, newest first; parquet writes the whole store for DuckDB, pandas or Spark."""
+    """Write calls to a file, newest first, or send them to a platform; parquet writes the whole store for DuckDB, pandas or Spark."""
     from llm_trace.stores.duckdb import open_store
 
     chosen = o.chosen_by(
         run=run, name=name, kind=kind, model=model, tag=tag, session=session, user=user, status=status,
         since=since, until=until, text=text, where=where,
     )  # fmt: skip
-    o.one_of("--to", to, Format)
-    if to == "parquet" and (out is None or chosen or limit):
+    if "://" in to:
+        d.deliver(to, store, chosen, limit, headers=header, follow=follow, retry_rejected=retry_rejected)
+        return
+    if follow or header or retry_rejected:
         raise typer.BadParameter(
-            "parquet needs --out, a folder, and takes the whole store: else use jsonl or csv"
+            "--follow, --header and --retry-rejected go with an address, as otlp://host:4318"
         )
+    o.one_of("--to", to, Format)
+    if to == "parquet" and out is None:
+        raise typer.BadParameter("parquet needs --out, a folder")
     with open_store(store) as opened:
         if to == "parquet" and out is not None:
-            files = opened.to_parquet(out)
+            files = opened.to_parquet(out, limit=limit, **chosen)
             complain(f"{', '.join(file.name for file in files)} are in {out}")
             return
+        skipped: Counter[str] = Counter()
         with _opened(out) as file:
-            count = (_jsonl if to == "jsonl" else _csv)(file, pages(opened, chosen, limit))
+            count = _write(file, to, opened, {**chosen, "limit": limit, "size": PAGE}, skipped)
+    what = "examples" if to == "dataset" else "calls"
+    if skipped:
+        told = ", ".join(f"{reason} ({number:,})" for reason, number in skipped.most_common())
+        complain(f"{skipped.total():,} calls are no examples: {told}")
     if count == 0:
         nothing("no call matches")
     if out is not None:
-        complain(f"{count:,} calls are in {out}")
-
-
-def pages(store: "Store", chosen: dict[str, Any], limit: int | None) -> "Iterator[list[Call]]":
-    """Yield the calls that the filters choose, newest first, a page at a time."""
-    where, left, until = chosen.get("where"), limit, chosen.get("until")
-    cursor = "true"
-    while left is None or left > 0:
-        size = PAGE if left is None else min(PAGE, left)
-        condition = cursor if where is None else f"({where}\n) AND {cursor}"
-        page = store.calls(**{**chosen, "where": condition, "until": until}, limit=size)
-        if page:
-            yield page
-        if len(page) < size:
-            return
-        left = None if left is None else left - len(page)
-        oldest = page[-1]
-        until = oldest.start_ns + 1  # spares DuckDB the newer ones; the cursor is exact
-        cursor = f"(start_ns < {oldest.start_ns} OR span_id > '{oldest.span_id}')"
+        complain(f"{count:,} {what} are in {out}")
 
 
 @contextlib.contextmanager
@@ -124,28 +119,40 @@ def _opened(path: Path | None) -> "Iterator[TextIO]":
         partial.unlink(missing_ok=True)
 
 
-def _jsonl(file: TextIO, found: "Iterator[list[Call]]") -> int:
+def _write(file: "TextIO", to: str, store: "Store", chosen: dict[str, Any], skipped: "Counter[str]") -> int:
+    """Write lines; return how many."""
+    from llm_trace.stores.bulk import FLAT, HEAD, json_lines
+    from llm_trace.stores.dataset import examples
+
+    if to == "csv":
+        return _csv(file, FLAT, store.pages(", ".join(FLAT.values()), **chosen))
+    if to == "dataset":
+        lines = examples(store.pages("span_id", **chosen), skipped)
+    else:
+        lines = (line for page in store.pages(HEAD, **chosen) for line in json_lines(page))
     count = 0
-    for page in found:
-        file.writelines(to_json(call.model_dump(mode="json")) + "\n" for call in page)
-        count += len(page)
+    for count, line in enumerate(lines, 1):  # noqa: B007
+        file.write(line)
     return count
 
 
-def _csv(file: TextIO, found: "Iterator[list[Call]]") -> int:
+def _csv(file: "TextIO", columns: "Iterable[str]", pages: "Iterable[Page]") -> int:
+    """Write a table; what is no number or text is JSON."""
     import csv
 
+    from llm_trace.stores.bulk import Spoken
+
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    writer.writerow([*columns, "input", "output"])
     count = 0
-    for page in found:
-        writer.writerows(_cells(call) for call in page)
-        count += len(page)
+    for page in pages:
+        for row in page.rows:
+            said = Spoken(page.bodies, *row[-4:])
+            writer.writerow([*row[:-4], _cell(said.input), _cell(said.output)])
+        count += len(page.rows)
     return count
 
 
-def _cells(call: "Call") -> list[Any]:
-    data = call.model_dump(mode="json")
-    data |= data["usage"] or {}
-    cells = (data.get(column) for column in COLUMNS)
-    return [to_json(cell) if isinstance(cell, list | dict) else cell for cell in cells]
+def _cell(text: str | None) -> Any:
+    """Return JSON as it stands, or the text or number that it says."""
+    return text if text is None or text[:1] in "{[" else json.loads(text)

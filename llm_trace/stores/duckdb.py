@@ -11,13 +11,14 @@ from llm_trace.errors import NotFoundError, StoreError, StoreNotFoundError
 from llm_trace.record import Attribution, Call, PromptVersion, Run, Score
 from llm_trace.spool.files import spool_files
 from llm_trace.spool.paths import spool_dir
-from llm_trace.stores import rows
+from llm_trace.stores import bulk, rows
+from llm_trace.stores.bulk import Page
 from llm_trace.stores.catch_up import catch_up
 from llm_trace.stores.columns import CALLS
 from llm_trace.stores.connection import Database
 from llm_trace.stores.filters import Filter
 from llm_trace.stores.migrations import version
-from llm_trace.stores.parquet import write_parquet
+from llm_trace.stores.parquet import CHOSEN, write_parquet
 from llm_trace.stores.result import Result
 from llm_trace.stores.search import Found, search
 
@@ -108,23 +109,40 @@ class Store:
             where: a condition in SQL over the columns of `calls`, as `"cost_usd > 0.1 AND 'prod' IN tags"`.
             limit: at most so many; `None` for all.
         """
-        equal = {
-            "name": name,
-            "kind": kind,
-            "model": model,
-            "session": session,
-            "user": user,
-            "status": status,
-        }
+        filters: dict[str, Any] = {"name": name, "kind": kind, "model": model, "session": session, "user": user}
+        filters |= {"status": status, "tag": tag, "since": since, "until": until, "where": where}
         with self._query() as connection:
-            runs = None if run is None else _run_ids(connection, run)
-            chosen = Filter.of(runs=runs, tag=tag, since=since, until=until, where=where, **equal)
+            chosen = _chosen(connection, run, filters)
             if text:
                 return _searched(connection, chosen, text, limit)
             query = f"SELECT {_CALL_COLUMNS} FROM calls WHERE {chosen.sql} ORDER BY start_ns DESC, span_id"
             return _calls(
                 connection, query if limit is None else f"{query} LIMIT {int(limit)}", chosen.values
             )
+
+    def pages(
+        self, columns: str, *, size: int, limit: int | None = None, text: str | None = None, **filters: Any
+    ) -> Iterator[Page]:
+        """Yield columns of the calls that match, newest first, a page at a time; the file is free between pages.
+
+        Args:
+            columns: expressions in SQL over the columns of `calls`; those of `llm_trace.stores.bulk.TALK` follow them.
+            size: calls a page, about.
+            limit: at most so many calls.
+            filters: as `calls` takes them.
+        """
+        run, until, left = filters.pop("run", None), bulk.LAST, limit
+        while left is None or left > 0:
+            with self._query() as connection:
+                chosen = _chosen(connection, run, filters)
+                wanted = size if left is None or text else min(size, left)
+                found = bulk.window(connection, chosen, text, columns, until, wanted)
+                page = Page(found.rows[:left], _bodies(connection, bulk.spoken_ids(found.rows[:left])))
+            if page.rows:
+                yield page
+            if found.until is None:
+                return
+            until, left = found.until, None if left is None else left - len(page.rows)
 
     def call(self, span_id: str) -> Call:
         """Return one call.
@@ -181,10 +199,25 @@ class Store:
         with self._query() as connection:
             return Result.of(connection, query, params)
 
-    def to_parquet(self, folder: str | os.PathLike[str]) -> list[Path]:
-        """Write each table to `<folder>/<table>.parquet`, ids as text, JSON as text; return the files."""
+    def to_parquet(
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        limit: int | None = None,
+        text: str | None = None,
+        **filters: Any,
+    ) -> list[Path]:
+        """Write each table to `<folder>/<table>.parquet`, ids as text, JSON as text; return the files.
+
+        With filters, which are those of `calls`, only the calls that match and what belongs to them.
+        """
+        place = Path(os.path.abspath(os.path.expanduser(folder)))
+        run, some = filters.pop("run", None), bool(limit or text or filters)
         with self._query() as connection:
-            return write_parquet(connection, Path(os.path.abspath(os.path.expanduser(folder))))
+            if not some and run is None:
+                return write_parquet(connection, place)
+            _choose(connection, _chosen(connection, run, filters), text, limit)
+            return write_parquet(connection, place, chosen=True)
 
     @contextlib.contextmanager
     def _query(self) -> Iterator[DuckDBPyConnection]:
@@ -201,6 +234,22 @@ class Store:
     def _dicts(self, query: str, *values: Any) -> list[dict[str, Any]]:
         with self._query() as connection:
             return _dicts(connection, query, values)
+
+
+def _chosen(connection: DuckDBPyConnection, run: str | Run | None, filters: dict[str, Any]) -> Filter:
+    return Filter.of(runs=None if run is None else _run_ids(connection, run), **filters)
+
+
+def _choose(connection: DuckDBPyConnection, chosen: Filter, text: str | None, limit: int | None) -> None:
+    """Make the table of the calls that match."""
+    connection.execute(f"CREATE TABLE {CHOSEN} (span_id TEXT)")
+    if text:
+        found = [span_id for span_id, _ in search(connection, chosen, text, limit)]
+        connection.execute(f"INSERT INTO {CHOSEN} SELECT unnest(?)", [found])
+        return
+    newest = f"ORDER BY start_ns DESC, span_id {'' if limit is None else f'LIMIT {int(limit)}'}"
+    query = f"INSERT INTO {CHOSEN} SELECT span_id FROM calls WHERE {chosen.sql} {newest}"
+    connection.execute(query, list(chosen.values))
 
 
 def _run_ids(connection: DuckDBPyConnection, run: str | Run) -> list[str]:
@@ -243,20 +292,19 @@ def _calls(connection: DuckDBPyConnection, query: str, values: Sequence[Any]) ->
         for i in row[name] or ()
         if i is not None
     }
-    bodies: dict[int, dict[str, Any]] = {}
-    if ids:
-        picked = _dicts(
-            connection,
-            "SELECT id, role, text, body FROM messages WHERE id IN (SELECT unnest(?))",
-            [sorted(ids)],
-        )
-        bodies = {row["id"]: rows.body(row) for row in picked}
+    known = _bodies(connection, ids)
     commits = _commits(connection, {row["run"] for row in found if row["run"] is not None})
-    known = rows.Bodies(bodies)
     return [
         rows.call(row | {"code_commit": row["code_commit"] or commits.get(row["run"])}, known)
         for row in found
     ]
+
+
+def _bodies(connection: DuckDBPyConnection, ids: set[int]) -> rows.Bodies:
+    """Return the messages of these ids."""
+    query = "SELECT id, role, text, body FROM messages WHERE id IN (SELECT unnest(?))"
+    picked = _dicts(connection, query, [sorted(ids)]) if ids else []
+    return rows.Bodies({row["id"]: rows.body(row) for row in picked})
 
 
 def _commits(connection: DuckDBPyConnection, runs: set[str]) -> dict[str | None, str | None]:

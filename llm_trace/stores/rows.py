@@ -44,6 +44,7 @@ class Bodies:
     def __init__(self, bodies: Mapping[int, dict[str, Any]]) -> None:
         self._bodies = bodies
         self._messages: dict[int, Message] = {}
+        self._json: dict[int | None, str] = {}
 
     def body(self, number: int | None) -> dict[str, Any]:
         """Return what was logged; a message whose line was lost says so."""
@@ -61,6 +62,16 @@ class Bodies:
         if number not in self._messages:
             self._messages[number] = as_message(self.body(number))
         return self._messages[number]
+
+    def body_json(self, number: int | None) -> str:
+        """Return what was logged as JSON."""
+        return json.dumps(self.body(number))
+
+    def message_json(self, number: int | None) -> str:
+        """Return the message, normalised, as JSON."""
+        if number not in self._json:
+            self._json[number] = json.dumps(self.message(number).model_dump())
+        return self._json[number]
 
 
 def call(row: Row, bodies: Bodies) -> Call:

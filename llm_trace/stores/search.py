@@ -42,7 +42,7 @@ def search(connection: DuckDBPyConnection, chosen: Filter, text: str, limit: int
     found: list[Found] = []
     until = 2**63 - 1
     for size in (*WINDOWS, None):
-        window = _Window(chosen, until, _begin(connection, chosen, until, size))
+        window = _Window(chosen, until, begin_of_window(connection, chosen, until, size))
         found += _matches(connection, window, text, None if limit is None else limit - len(found))
         if window.since is None or (limit is not None and len(found) >= limit):
             break
@@ -50,13 +50,22 @@ def search(connection: DuckDBPyConnection, chosen: Filter, text: str, limit: int
     return found
 
 
-def _begin(connection: DuckDBPyConnection, chosen: Filter, until: int, size: int | None) -> int | None:
+def begin_of_window(
+    connection: DuckDBPyConnection, chosen: Filter, until: int, size: int | None
+) -> int | None:
     """Return the start of the oldest call of a window, `None` where there are no more calls than that."""
     if size is None:
         return None
     query = f"SELECT start_ns FROM calls WHERE {chosen.sql} AND start_ns < {until} ORDER BY start_ns DESC LIMIT 1 OFFSET {size - 1}"
     row = connection.execute(query, chosen.values).fetchone()
     return None if row is None else int(row[0])
+
+
+def matches(
+    connection: DuckDBPyConnection, chosen: Filter, until: int, since: int | None, text: str
+) -> list[Found]:
+    """Return the calls that match, hold the text and began before `until` and not before `since`."""
+    return _matches(connection, _Window(chosen, until, since), text, None)
 
 
 def _matches(connection: DuckDBPyConnection, window: _Window, text: str, limit: int | None) -> list[Found]:

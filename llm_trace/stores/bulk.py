@@ -1,0 +1,155 @@
+"""Read many calls a page at a time, newest first, without making records of them: DuckDB puts their JSON together.
+
+A page is found by the start of its oldest call, so each query looks only at the part of the store that it gives.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from llm_trace.stores import rows
+from llm_trace.stores.columns import CALLS
+from llm_trace.stores.search import begin_of_window, matches
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from duckdb import DuckDBPyConnection
+
+    from llm_trace.record import Call
+    from llm_trace.stores.filters import Filter
+
+LAST = 2**63 - 1
+_PLACE = re.compile(r'\{"\$messages": ?\[(\d+), ?(\d+)\]\}')
+_COMMIT = "coalesce(code_commit, (SELECT any_value(environment ->> '$.git_commit') FROM runs WHERE runs.id = calls.run))"
+_TALK = ("input", "output", "messages_in", "messages_out")
+_ERROR = """CASE WHEN error_type IS NOT NULL THEN
+    json_object('type', error_type, 'message', error_message, 'traceback', error_traceback) END"""
+_PROMPT = """CASE WHEN prompt_name IS NOT NULL THEN json_object('name', prompt_name, 'version', coalesce(prompt_version, ''),
+    'variables', CASE WHEN json_type(prompt_variables) = 'OBJECT' THEN prompt_variables ELSE '{}'::JSON END) END"""
+_TAGS = "to_json(list_filter(coalesce(tags, []), lambda tag: tag IS NOT NULL))"
+TALK = "input::TEXT, output::TEXT, messages_in, messages_out"
+"""The columns that only `Spoken` can put together."""
+HEAD = f"""json_object(
+    'trace_id', coalesce(trace_id, repeat('0', 32)), 'span_id', span_id, 'parent_id', parent_id,
+    'name', coalesce(name, 'unknown'), 'kind', kind, 'start_ns', start_ns, 'end_ns', end_ns, 'status', status,
+    'error', {_ERROR}, 'model', model, 'provider', provider,
+    'params', CASE WHEN json_type(params) = 'OBJECT' THEN params ELSE '{{}}'::JSON END,
+    'usage', CASE WHEN coalesce(input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens) IS NOT NULL
+        THEN json_object('input_tokens', input_tokens, 'output_tokens', output_tokens, 'cache_read_tokens', cache_read_tokens,
+            'cache_write_tokens', cache_write_tokens, 'reasoning_tokens', reasoning_tokens) END,
+    'cost_usd', cost_usd, 'first_token_ns', first_token_ns, 'prompt', {_PROMPT}, 'session', session, 'user', "user",
+    'tags', {_TAGS}, 'metadata', CASE WHEN json_type(metadata) = 'OBJECT' THEN metadata ELSE '{{}}'::JSON END, 'run', run,
+    'code', CASE WHEN code_function IS NOT NULL THEN json_object('function', code_function, 'file', code_file, 'line', code_line,
+        'commit', {_COMMIT}) END,
+    'replay_of', replay_of)::TEXT"""
+"""A call as JSON, all but its input, output and messages."""
+FLAT = {
+    **{name: name for name in (
+        "span_id", "trace_id", "parent_id", "name", "kind", "status", "start_ns", "end_ns", "model", "provider", "input_tokens",
+        "output_tokens", "cost_usd", "run", "session",
+    )},
+    "user": '"user"', "tags": f"{_TAGS}::TEXT", "prompt": f"({_PROMPT})::TEXT", "error": f"({_ERROR})::TEXT",
+}  # fmt: skip
+"""Columns of a table of calls, with their expressions; what is no number or text is JSON."""
+RECORD = {name.strip('"'): _COMMIT if name == "code_commit" else name for name in CALLS if name not in _TALK}
+"""Columns of which `records` makes calls."""
+
+
+class Page(NamedTuple):
+    """Some calls: the columns asked for, then those of `TALK`."""
+
+    rows: list[tuple[Any, ...]]
+    bodies: rows.Bodies
+
+
+class Window(NamedTuple):
+    """Rows of one page and where the next one ends, `None` after the last."""
+
+    rows: list[tuple[Any, ...]]
+    until: int | None
+
+
+def window(
+    connection: DuckDBPyConnection, chosen: Filter, text: str | None, columns: str, until: int, size: int
+) -> Window:
+    """Return about `size` of the calls that match and began before `until`; those that began together stay together."""
+    begin = begin_of_window(connection, chosen, until, size)
+    near = chosen.and_("start_ns < ?", until)
+    if begin is not None:
+        near = near.and_("start_ns >= ?", begin)
+    if text is not None:
+        found = matches(connection, chosen, until, begin, text)
+        near = near.and_("span_id IN (SELECT unnest(?))", [span_id for span_id, _ in found])
+    query = f"SELECT {columns}, {TALK} FROM calls WHERE {near.sql} ORDER BY start_ns DESC, span_id"
+    return Window(connection.execute(query, near.values).fetchall(), begin)
+
+
+def spoken_ids(rows: Sequence[tuple[Any, ...]]) -> set[int]:
+    """Return the ids of the messages that the rows refer to."""
+    return {i for row in rows for ids in row[-2:] for i in ids or () if i is not None}
+
+
+def json_lines(page: Page) -> Iterator[str]:
+    """Yield the calls of a page, whose columns are `HEAD`, as JSON."""
+    for head, *talk in page.rows:
+        said = Spoken(page.bodies, *talk)
+        yield (
+            f'{head[:-1]},"input":{said.input or "null"},"output":{said.output or "null"},'
+            f'"messages_in":{_list(said.asked())},"messages_out":{_list(said.answered())}}}\n'
+        )
+
+
+def records(page: Page) -> list[Call]:
+    """Return the calls of a page, whose columns are those of `RECORD`."""
+    names = (*RECORD, *_TALK)
+    return [rows.call(dict(zip(names, row, strict=True)), page.bodies) for row in page.rows]
+
+
+class Spoken:
+    """What was said in a call.
+
+    Args:
+        bodies: the messages that the page refers to.
+        given: the input's JSON, with places for messages.
+        result: the output's.
+        ids_in: ids of the messages in the input.
+        ids_out: of those in the output.
+    """
+
+    def __init__(
+        self,
+        bodies: rows.Bodies,
+        given: str | None,
+        result: str | None,
+        ids_in: list[int | None] | None,
+        ids_out: list[int | None] | None,
+    ) -> None:
+        self.bodies, self.ids_in, self.ids_out = bodies, ids_in, ids_out
+        self.input, self.output = self._filled(given, ids_in), self._filled(result, ids_out)
+
+    def asked(self) -> list[str]:
+        """Return the messages that went in, normalised, each as JSON."""
+        return self._messages(self.input, self.ids_in, "messages_in")
+
+    def answered(self) -> list[str]:
+        """Return the messages that came out."""
+        return self._messages(self.output, self.ids_out, "messages_out")
+
+    def _filled(self, text: str | None, ids: list[int | None] | None) -> str | None:
+        if text is None or ids is None:
+            return text
+        return _PLACE.sub(lambda m: _list(map(self.bodies.body_json, ids[int(m[1]) : int(m[2])])), text)
+
+    def _messages(self, text: str | None, ids: list[int | None] | None, function: str) -> list[str]:
+        if ids is not None:
+            return [self.bodies.message_json(number) for number in ids]
+        if text is None:
+            return []
+        return [json.dumps(found.model_dump()) for found in rows.found_messages(function, rows.value(text))]
+
+
+def _list(items: Any) -> str:
+    return f"[{','.join(items)}]"
