@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import llm_trace
 from llm_trace.errors import ConfigurationError
 from llm_trace.exporters.opik import OpikExporter, make
 from llm_trace.exporters.opik_settings import CLOUD, OpikSettings, opik_settings
@@ -24,7 +25,7 @@ from tests.exporter_contract import ExporterContract
 from tests.loopback import Loopback, Received, Reply
 from tests.recorded.record import ANSWER, PROMPT
 from tests.standins.opik import BODIES, KEY, Backend, Opik
-from tests.standins.sending import ASK, ROOT, START_NS, TOOL, ask, attribution, call, score, send
+from tests.standins.sending import ASK, ROOT, START_NS, TOOL, TRACE, ask, attribution, call, score, send
 
 RECORDED = Path(__file__).parent / "recorded" / "opik.json"
 FAIL = "00f067aa0ba902ba"
@@ -199,6 +200,16 @@ def test_a_call_that_was_interrupted_has_no_end_and_says_so(server: Opik) -> Non
     assert (span.end_time, span.error_info and span.error_info.exception_type) == (None, "interrupted")
 
 
+def test_another_process_finds_the_span_by_its_start(server: Opik) -> None:
+    send(exporter(server), chain())
+    told: dict[str, Any] = {"trace_id": TRACE, "start_ns": START_NS + 1}
+    send(exporter(server), [score(span_id=ASK, **told)])
+    (explained,) = [s for s in server.spans.values() if s.name == "ask"]
+    assert set(server.scores) == {("spans", explained.id, "helpful")}
+    with pytest.raises(LookupError, match="earlier process"):
+        exporter(server).requests([attribution(ASK, **told)])
+
+
 def test_a_score_of_an_unknown_call_says_so(server: Opik) -> None:
     with pytest.raises(LookupError, match=ASK):
         exporter(server).requests([score(span_id=ASK)])
@@ -285,3 +296,26 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     file.write_text("no section\n")
     with pytest.raises(ConfigurationError, match="OPIK_CONFIG_PATH"):
         opik_settings(address("opik://"), {"OPIK_CONFIG_PATH": str(file)})
+
+
+def test_what_a_program_logs_arrives_with_its_scores(
+    server: Opik, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPIK_API_KEY", KEY)
+    monkeypatch.setenv("OPIK_URL_OVERRIDE", f"{server.url}/api")
+    llm_trace.configure(tmp_path / "t.duckdb", exporters=["opik://team/demo"])
+    with llm_trace.span("answer", kind="chain"), llm_trace.span("ask", kind="llm") as inner:
+        inner.set(output="yes")
+        llm_trace.log_score("tone", 0.5)
+    assert llm_trace.flush(20).ok
+    llm_trace.shutdown()
+    with llm_trace.open_store(tmp_path / "t.duckdb") as store:
+        (logged,) = store.calls(name="ask")
+    llm_trace.configure(tmp_path / "t.duckdb", exporters=["opik://team/demo"])
+    llm_trace.log_score("helpful", 1.0, call=logged)  # by another process, later
+    assert llm_trace.flush(20).ok
+    (span,) = [s for s in server.spans.values() if s.name == "ask"]
+    assert {
+        (kind, entity): s.value for (kind, entity, _), s in server.scores.items() if s.name == "tone"
+    } == {("spans", span.id): 0.5}
+    assert ("spans", span.id, "helpful") in server.scores

@@ -150,6 +150,8 @@ class Hook:
             "event": "attribution",
             "id": self.new_id(),
             "span_id": call.span_id,
+            "trace_id": call.trace_id,
+            "start_ns": call.start_ns,
             "method": self.policy.method,
             "config_hash": self.policy.config_hash,
             "time_ns": time_ns,

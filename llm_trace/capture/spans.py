@@ -134,6 +134,8 @@ def log_score(
             "value": item() if item else value,
         }
         event |= {"source": source, "time_ns": time.time_ns()} | ({"comment": comment} if comment else {})
+        place = {key: getattr(target, key, None) for key in ("trace_id", "start_ns")}
+        event |= {key: told for key, told in place.items() if told is not None}
         recorder.event(event)
     except Exception as exc:
         failures.note("log_score", exc)

@@ -97,7 +97,7 @@ class OpikExporter:
             (encoded(score_of(e, uuid7(p.start_ns, e.data["span_id"]), project)), (e,)) for e, p in placed
         ]
         of_traces = [
-            (encoded(score_of(e, uuid7(p.tree_start_ns, p.key), project)), (e,))
+            (encoded(score_of(e, uuid7(p.start_ns, p.key), project)), (e,))
             for e, p in placed
             if p.is_root
         ]

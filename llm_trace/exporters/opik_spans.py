@@ -97,8 +97,13 @@ def explanation(event: Event, place: Place, project: str) -> dict[str, Any]:
     """Return the body of a span of its own, below the call, for an attribution that came after its call was sent.
 
     A change of the call's own span would replace its metadata.
+
+    Raises:
+        LookupError: nobody says when the trace began, so its id is not known.
     """
     data = event.data
+    if place.tree_start_ns is None:
+        raise LookupError(f"the trace of call {data['span_id']!r} was sent by an earlier process")
     made = int(data.get("time_ns") or place.start_ns)
     return {
         "project_name": project,

@@ -26,7 +26,8 @@ class Place:
 
     key: str
     """Of its tree."""
-    tree_start_ns: int
+    tree_start_ns: int | None
+    """`None`: not known; the call may be the root or not."""
     start_ns: int
     is_root: bool
 
@@ -129,8 +130,12 @@ class Places:
             self._known.popitem(last=False)
 
     def find(self, event: Event) -> Place | None:
-        """Return where the call of a score or an attribution stands, `None` where it was not sent lately."""
-        return self._known.get(event.data["span_id"])
+        """Return where the call of a score or an attribution stands: it was sent lately, or the event says when it began."""
+        data = event.data
+        known = self._known.get(data["span_id"])
+        if known is not None or data.get("trace_id") is None or data.get("start_ns") is None:
+            return known
+        return Place(str(data["trace_id"]), None, int(data["start_ns"]), is_root=False)
 
     def key(self, event: Event) -> str:
         """Return the key of the tree that a score or an attribution is about.
