@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from llm_trace.comparison.similarity import similarity
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from llm_trace.comparison.pairs import Pair
     from llm_trace.comparison.result import Better
@@ -19,8 +21,9 @@ if TYPE_CHECKING:
 
     Embed = Callable[[list[str]], Sequence[Sequence[float]]]
 
-Values = dict[str, dict[str, float]]
-"""Metric to span id of a unit's call to value; what is not known is absent."""
+Floats = NDArray[np.float64]
+Values = dict[str, Floats]
+"""Metric to (units,): NaN where it is not known."""
 
 DIRECTIONS: dict[str, Better] = {
     "errors": "lower", "refusals": "lower", "valid_json": "higher", "input_tokens": "lower", "output_tokens": "lower",
@@ -38,6 +41,7 @@ REFUSAL = (
     r"(?i)^\W*(i'?m (very |so |really )?sorry,? (but )?|(i )?apologi[sz]e,? but |sorry,? (but )?|unfortunately,? |as an ai\b.{0,60}, )?"
     r"i( can't| cannot| can not| won't| am not able to| am unable to|'m not able to|'m unable to| must decline)"
 )
+_input_tokens, _output_tokens, _cost = map(attrgetter, ("input_tokens", "output_tokens", "cost_usd"))
 _OUTPUTS = f"""
 WITH said AS (
     SELECT c.span_id, {TEXT} AS text FROM calls c LEFT JOIN messages m ON m.id = c.messages_out[-1]
@@ -56,63 +60,78 @@ WITH last AS (
 SELECT span_id, name, avg(number) FROM last GROUP BY ALL ORDER BY name, span_id"""
 
 
-def numbers(units: Iterable[Unit]) -> Values:
+def numbers(units: Sequence[Unit]) -> Values:
     """Return what the calls themselves tell: errors, tokens, cost, times."""
-    made: Values = defaultdict(dict)
-    for unit in units:
-        call = unit.top
-        first = min((c.first_token_ns for c in unit.calls if c.first_token_ns is not None), default=None)
-        found = {
-            "errors": float(call.status == "error"),
-            "input_tokens": unit.total(lambda c: c.input_tokens),
-            "output_tokens": unit.total(lambda c: c.output_tokens),
-            "cost_usd": unit.total(lambda c: c.cost_usd),
-            "latency_ms": None if call.end_ns is None else (call.end_ns - call.start_ns) / 1e6,
-            "first_token_ms": None if first is None else (first - call.start_ns) / 1e6,
-        }
-        for name, value in found.items():
-            if value is not None:
-                made[name][call.span_id] = value
-    return made
+    tops = [unit.top for unit in units]
+    firsts = [
+        min((c.first_token_ns for c in u.calls if c.first_token_ns is not None), default=None) for u in units
+    ]
+    found: dict[str, list[float | None]] = {
+        "errors": [float(call.status == "error") for call in tops],
+        "input_tokens": [unit.total(_input_tokens) for unit in units],
+        "output_tokens": [unit.total(_output_tokens) for unit in units],
+        "cost_usd": [unit.total(_cost) for unit in units],
+        "latency_ms": [None if c.end_ns is None else (c.end_ns - c.start_ns) / 1e6 for c in tops],
+        "first_token_ms": [
+            None if f is None else (f - c.start_ns) / 1e6 for f, c in zip(firsts, tops, strict=True)
+        ],
+    }
+    return {name: np.array(values, dtype=float) for name, values in found.items()}
 
 
-def scores(store: Store, units: Iterable[Unit]) -> Values:
+def scores(store: Store, units: Sequence[Unit]) -> Values:
     """Return the scores of the units: of all calls inside the mean, the latest word of each source."""
-    home = {call.span_id: unit.top.span_id for unit in units for call in unit.calls}
-    found: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    home = {call.span_id: i for i, unit in enumerate(units) for call in unit.calls}
+    rows: dict[str, tuple[list[int], list[float]]] = defaultdict(lambda: ([], []))
     for span, name, value in store.sql(_SCORES, list(home)):
-        found[name][home[span]].append(value)
-    return {name: {top: float(np.mean(v)) for top, v in values.items()} for name, values in found.items()}
+        rows[name][0].append(home[span])
+        rows[name][1].append(value)
+    return {name: mean_by(np.array(at), np.array(values), len(units)) for name, (at, values) in rows.items()}
 
 
-def outputs(store: Store, units: Iterable[Unit]) -> tuple[Values, dict[str, str]]:
+def mean_by(groups: NDArray[np.int64], values: Floats, count: int) -> Floats:
+    """Return the mean of each group's values, NaN for groups that have none; values that are NaN do not count."""
+    known = ~np.isnan(values)
+    sums = np.bincount(groups[known], values[known], minlength=count)
+    sizes = np.bincount(groups[known], minlength=count)
+    return np.asarray(np.divide(sums, sizes, out=np.full(count, np.nan), where=sizes > 0))
+
+
+def outputs(store: Store, units: Sequence[Unit]) -> tuple[Values, list[str | None]]:
     """Return whether each answer refuses and is valid JSON (where answers look like it), and the hashes of the answers."""
-    rows = store.sql(_OUTPUTS.format(columns=_FACTS), [unit.top.span_id for unit in units]).fetchall()
-    made: Values = {"refusals": {span: float(refuses) for span, _, refuses, _, _ in rows}}
-    if 2 * sum(looks for *_, looks in rows) > len(rows):
-        made["valid_json"] = {span: float(valid) for span, _, _, valid, _ in rows}
-    return made, {span: text for span, text, *_ in rows}
+    query = _OUTPUTS.format(columns=_FACTS)
+    rows = {row[0]: row[1:] for row in store.sql(query, [unit.top.span_id for unit in units])}
+    said = [rows.get(unit.top.span_id, (None, None, None, False)) for unit in units]
+    made: Values = {"refusals": np.array([refuses for _, refuses, _, _ in said], dtype=float)}
+    if 2 * sum(looks for *_, looks in said) > len(rows):
+        made["valid_json"] = np.array([valid for _, _, valid, _ in said], dtype=float)
+    return made, [text for text, *_ in said]
 
 
-def changed(pairs: Sequence[Pair], hashes: dict[str, str]) -> dict[str, float]:
+def changed(pairs: Sequence[Pair], hashes: Mapping[str, str | None]) -> Floats:
     """Return by pair which share of b's answers is not, letter for letter, a's."""
-    made = {}
-    for pair in pairs:
-        said = [[hashes[u.top.span_id] for u in side if u.top.span_id in hashes] for side in (pair.a, pair.b)]
-        if said[0] and said[1]:
-            made[pair.key] = float(np.mean([x != y for x in said[0] for y in said[1]]))
-    return made
+    return np.array(
+        [_changed(*([hashes[u.top.span_id] for u in side] for side in (p.a, p.b))) for p in pairs]
+    )
 
 
-def similarities(store: Store, pairs: Sequence[Pair], embed: Embed | None) -> dict[str, float]:
+def _changed(a: list[str | None], b: list[str | None]) -> float:
+    said = [x != y for x in a for y in b if x and y]
+    return sum(said) / len(said) if said else float("nan")
+
+
+def similarities(store: Store, pairs: Sequence[Pair], embed: Embed | None) -> Floats:
     """Return by pair how similar the first answers are, 1 where they are the same; of many pairs of a part."""
     step = max(1, -(-len(pairs) // READ))
-    part = pairs[::step]  # keys are hashes, so this is as good as drawn
-    wanted = [side[0].top.span_id for pair in part for side in (pair.a, pair.b)]
-    texts: dict[str, str] = dict(store.sql(_OUTPUTS.format(columns="text"), wanted).fetchall())
-    both = [(p.key, p.a[0].top.span_id, p.b[0].top.span_id) for p in part]
-    said = [(key, texts[a], texts[b]) for key, a, b in both if a in texts and b in texts]
-    if not said:
-        return {}
-    values = similarity([a for _, a, _ in said], [b for _, _, b in said], embed)
-    return dict(zip((key for key, _, _ in said), values, strict=True))
+    part = range(0, len(pairs), step)  # keys are hashes, so this is as good as drawn
+    spans = [(pairs[i].a[0].top.span_id, pairs[i].b[0].top.span_id) for i in part]
+    texts: dict[str, str] = dict(
+        store.sql(_OUTPUTS.format(columns="text"), [span for both in spans for span in both]).fetchall()
+    )
+    said = [
+        (i, texts[a], texts[b]) for i, (a, b) in zip(part, spans, strict=True) if a in texts and b in texts
+    ]
+    found = np.full(len(pairs), np.nan)
+    if said:
+        found[[i for i, _, _ in said]] = similarity([a for _, a, _ in said], [b for _, _, b in said], embed)
+    return found

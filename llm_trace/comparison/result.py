@@ -39,7 +39,7 @@ class Metric(Record):
     """Bounds of the difference over inputs drawn as these were, at the comparison's confidence; one metric at a time."""
     high: float | None = None
     p_value: float | None = None
-    """Exact McNemar test for yes/no, else a sign-flip test."""
+    """Exact McNemar test for yes/no, else the larger of a sign-flip test's and of Student's t corrected for skewness."""
     q_value: float | None = None
     """Least share of false findings among metrics with a q-value up to this (Benjamini-Hochberg)."""
     effect: float | None = None

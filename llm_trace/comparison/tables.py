@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from llm_trace.comparison.measures import Embed
     from llm_trace.comparison.pairs import Pair
-    from llm_trace.comparison.units import Unit
     from llm_trace.record import Call
     from llm_trace.stores.duckdb import Store
 
@@ -76,9 +75,8 @@ def table(store: Store, pairs: Sequence[Pair], request: Request) -> Table:
     units = [unit for pair in pairs for unit in (*pair.a, *pair.b)]
     texts, hashes = measures.outputs(store, units)
     scores = measures.scores(store, units)
-    tested = {
-        name: _both(pairs, values) for name, values in {**scores, **measures.numbers(units), **texts}.items()
-    }
+    both = _both(pairs)
+    tested = {name: both(values) for name, values in {**scores, **measures.numbers(units), **texts}.items()}
     unknown = sorted(request.names - tested.keys() - set(DESCRIBED))
     if unknown:
         raise ConfigurationError(
@@ -90,32 +88,27 @@ def table(store: Store, pairs: Sequence[Pair], request: Request) -> Table:
     better: dict[str, Better] = {**dict.fromkeys(kept, HIGHER), **measures.DIRECTIONS}
     better |= dict.fromkeys(request.lower, LOWER)
     spans = [(pair.a[0].top.span_id, pair.b[0].top.span_id) for pair in pairs]
-    described = _described(store, pairs, hashes, request)
+    said = {unit.top.span_id: text for unit, text in zip(units, hashes, strict=True)}
+    described = _described(store, pairs, said, request)
     return Table(spans, kept, described, _clusters(pairs), better, request.confidence, request.seed)
 
 
-def _both(pairs: Sequence[Pair], values: dict[str, float]) -> Floats:
-    """Return (2, pairs): the mean of a's and of b's calls, NaN where none has a value."""
-    sides = ([pair.a for pair in pairs], [pair.b for pair in pairs])
-    return np.array([[_mean(units, values) for units in side] for side in sides])
-
-
-def _mean(units: Sequence[Unit], values: dict[str, float]) -> float:
-    known = [values[unit.top.span_id] for unit in units if unit.top.span_id in values]
-    return sum(known) / len(known) if known else float("nan")
+def _both(pairs: Sequence[Pair]) -> Callable[[Floats], Floats]:
+    """Return what takes (units,) to (2, pairs): the mean of a's and of b's calls, NaN where none has a value."""
+    rows = [(side, i) for i, pair in enumerate(pairs) for side, of in ((0, pair.a), (1, pair.b)) for _ in of]
+    group = np.array([side * len(pairs) + i for side, i in rows], dtype=np.int64)
+    return lambda values: measures.mean_by(group, values, 2 * len(pairs)).reshape(2, -1)
 
 
 def _described(
-    store: Store, pairs: Sequence[Pair], hashes: dict[str, str], request: Request
+    store: Store, pairs: Sequence[Pair], hashes: dict[str, str | None], request: Request
 ) -> dict[str, Floats]:
-    found: dict[str, dict[str, float]] = {}
+    found: dict[str, Floats] = {}
     if request.wants("output_changed"):
         found["output_changed"] = measures.changed(pairs, hashes)
     if request.wants("output_similarity"):
         found["output_similarity"] = measures.similarities(store, pairs, request.embed)
-    return {
-        name: np.array([values.get(pair.key, np.nan) for pair in pairs]) for name, values in found.items()
-    }
+    return found
 
 
 def _measured(store: Store, pairs: Sequence[Pair], function: Measure) -> Floats:

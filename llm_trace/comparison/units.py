@@ -39,10 +39,13 @@ class Unit:
 
     def total(self, pick: Callable[[Fact], float | None]) -> float | None:
         """Return the outermost values summed: what a call reports includes what the calls inside it report."""
+        own = pick(self.top)
+        if own is not None or len(self.calls) == 1:
+            return own
         reported: dict[str, bool] = {}
         found: list[float] = []
         for call in self.calls:  # a call starts before those inside it
-            inside = call is not self.top and reported.get(call.parent_id or "", False)
+            inside = reported.get(call.parent_id or "", False)
             value = pick(call)
             if value is not None and not inside:
                 found.append(value)

@@ -30,6 +30,8 @@ class Interval:
     low: float
     high: float
     error: float
+    p_value: float
+    """Two-sided, that the mean is 0: Student's t corrected for skewness, 1 where the values do not vary."""
 
 
 def mean_interval(values: Floats, *, confidence: float = 0.95, largest: float = 0.0) -> Interval:
@@ -46,7 +48,8 @@ def mean_interval(values: Floats, *, confidence: float = 0.95, largest: float = 
     found = [(mean - quantile * error, mean + quantile * error), _hall(values, quantile)]
     if np.count_nonzero(values) < FEW:
         found.append(_few(values, confidence, largest))
-    return Interval(min(low for low, _ in found), max(high for _, high in found), error)
+    bounds = min(low for low, _ in found), max(high for _, high in found)
+    return Interval(*bounds, error, _p_value(values))
 
 
 def spread_of(values: Floats) -> float:
@@ -67,6 +70,15 @@ def _hall(values: Floats, quantile: float) -> tuple[float, float]:
         return z if abs(skew) < 1e-8 else (float(np.cbrt(1 + skew * z)) - 1) * 3 / skew
 
     return mean - spread * back(quantile), mean - spread * back(-quantile)
+
+
+def _p_value(values: Floats) -> float:
+    n, spread = len(values), spread_of(values)
+    if spread == 0:
+        return 1.0 if not values.any() else 0.0
+    z, skew = float(values.mean()) / spread, float(stats.skew(values))
+    straight = z + skew * z**2 / 3 + skew**2 * z**3 / 27 + skew / (6 * n)
+    return float(2 * stats.t.sf(abs(straight) * n**0.5, n - 1))
 
 
 def _few(values: Floats, confidence: float, largest: float) -> tuple[float, float]:

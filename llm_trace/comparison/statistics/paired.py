@@ -64,8 +64,9 @@ def estimate(
     if len(sums) > 1:
         largest = float(np.ptp(np.concatenate([a, b])))
         bounds = mean_interval(spread, confidence=confidence, largest=largest)
-        p_value = sign_flip(sums, seed=seed) if np.any(sums) else None
-    return _with_bounds("number", a, b, bounds, p_value, cohens_d(change), confidence)
+        p_value = max(sign_flip(sums, seed=seed), bounds.p_value) if np.any(sums) else None
+    told = (bounds.low, bounds.high, bounds.error) if bounds else None
+    return _estimate("number", a, b, told, p_value, cohens_d(change), confidence)
 
 
 def _yesno(a: Floats, b: Floats, confidence: float) -> Estimate:
@@ -74,21 +75,21 @@ def _yesno(a: Floats, b: Floats, confidence: float) -> Estimate:
     error = float((b - a).std(ddof=1)) / n**0.5 if n > 1 else 0.0
     effect = odds(gained, lost) if gained + lost else None
     p_value = mcnemar(gained, lost) if gained + lost else None
-    return _with_bounds("yesno", a, b, Interval(low, high, error), p_value, effect, confidence)
+    return _estimate("yesno", a, b, (low, high, error), p_value, effect, confidence)
 
 
-def _with_bounds(
+def _estimate(
     kind: Literal["yesno", "number"],
     a: Floats,
     b: Floats,
-    bounds: Interval | None,
+    bounds: tuple[float, float, float] | None,
     p_value: float | None,
     effect: float | None,
     confidence: float,
 ) -> Estimate:
     difference = float(b.mean() - a.mean())
-    low, high = (bounds.low, bounds.high) if bounds else (None, None)
-    further = further_pairs(len(a), difference, bounds.error, confidence) if bounds else None
+    low, high, error = bounds or (None, None, 0.0)
+    further = further_pairs(len(a), difference, error, confidence)
     return Estimate(
         kind, len(a), float(a.mean()), float(b.mean()), difference, low, high, p_value, effect, further
     )
