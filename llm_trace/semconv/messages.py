@@ -14,6 +14,7 @@ ROLES = {
     "model": "assistant", "chatbot": "assistant", "ai": "assistant", "aimessagechunk": "assistant", "human": "user",
     "function": "tool", "user": "user", "system": "system", "assistant": "assistant", "tool": "tool",
 }  # fmt: skip
+_SPEAKERS = ("user", "assistant", "system")
 _ENVELOPE = frozenset({"type", "object", "index", "status", "id"})
 _READ = frozenset(
     {
@@ -42,8 +43,11 @@ def message(raw: Any, *, role: str = "user") -> Message:
         raw: the message; a string is its text.
         role: who speaks where the message does not say.
     """
-    if type(raw) is dict and _is_ours(raw):
-        return {**raw, "parts": [dict(piece) for piece in raw["parts"]]}
+    if type(raw) is dict and raw.get("role") in _SPEAKERS:  # nine in ten need no reading
+        if len(raw) == 2 and type(content := raw.get("content")) is str and content:
+            return {"role": raw["role"], "parts": [{"type": "text", "content": content}]}
+        if _is_ours(raw):
+            return {**raw, "parts": [dict(piece) for piece in raw["parts"]]}
     if not isinstance(raw, Mapping):
         return {"role": role, "parts": [] if raw is None else [part(raw)]}
     raw = _unwrapped(raw)
@@ -53,12 +57,11 @@ def message(raw: Any, *, role: str = "user") -> Message:
 
 
 def _is_ours(raw: dict[str, Any]) -> bool:
-    """Say whether a message of texts needs no reading: nine in ten of those that other instrumentations send."""
+    """Say whether a message is texts in our own shape already, as other instrumentations send them."""
     parts = raw.get("parts")
     return (
         type(parts) is list
         and len(parts) > 0
-        and raw.get("role") in ("user", "assistant", "system")
         and (
             len(raw) == 2
             or (len(raw) == 3 and type(reason := raw.get("finish_reason")) is str and reason != "")

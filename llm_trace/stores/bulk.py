@@ -5,10 +5,10 @@ A page is found by the start of its oldest call, so each query looks only at the
 
 from __future__ import annotations
 
-import json
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from llm_trace import semconv
 from llm_trace.stores import rows
 from llm_trace.stores.columns import CALLS
 from llm_trace.stores.search import begin_of_window, matches
@@ -148,7 +148,7 @@ class Spoken:
             return [self.bodies.message_json(number) for number in ids]
         if text is None:
             return []
-        return [json.dumps(found.model_dump()) for found in rows.found_messages(function, rows.value(text))]
+        return [rows.message_json(found) for found in getattr(semconv, function)(rows.value(text))]
 
 
 def _list(items: Any) -> str:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import orjson
 from pydantic import ValidationError
 
+from llm_trace import semconv
 from llm_trace.record import (
     Attribution,
     Call,
@@ -65,13 +67,28 @@ class Bodies:
 
     def body_json(self, number: int | None) -> str:
         """Return what was logged as JSON."""
-        return json.dumps(self.body(number))
+        return _dumps(self.body(number))
 
     def message_json(self, number: int | None) -> str:
         """Return the message, normalised, as JSON."""
         if number not in self._json:
-            self._json[number] = json.dumps(self.message(number).model_dump())
+            lost = {"role": LOST["role"], "parts": []}
+            self._json[number] = message_json(lost if number is None else semconv.message(self.body(number)))
         return self._json[number]
+
+
+def message_json(raw: Mapping[str, Any]) -> str:
+    """Return a normalised message as JSON, as `Message` writes it."""
+    parts = [{"content": None, **part} for part in raw["parts"]]
+    named = {"name": raw.get("name"), "finish_reason": raw.get("finish_reason")}
+    return _dumps({"role": raw["role"], "parts": parts, **named})
+
+
+def _dumps(value: Any) -> str:
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError:  # integers beyond 64 bits, lone surrogates
+        return json.dumps(value)
 
 
 def call(row: Row, bodies: Bodies) -> Call:
@@ -162,15 +179,11 @@ def body(row: Row) -> dict[str, Any]:
 
 def as_message(raw: dict[str, Any]) -> Message:
     """Return a message of any provider's shape as ours."""
-    from llm_trace.semconv import message
-
-    return Message(**message(raw))
+    return Message(**semconv.message(raw))
 
 
 def found_messages(function: str, data: Any) -> tuple[Message, ...]:
     """Return the messages that `llm_trace.semconv` sees in an input or output without a cut-out list."""
-    from llm_trace import semconv
-
     return () if data is None else tuple(Message(**raw) for raw in getattr(semconv, function)(data))
 
 
