@@ -24,6 +24,7 @@ from llm_trace.cli import (
     methods,
     prompts,
     purge,
+    replay,
     runs,
     show,
     sql,
@@ -109,6 +110,7 @@ for module in (
     ingest,
     doctor,
     purge,
+    replay,
 ):
     app.command(module.NAME, epilog=module.EXAMPLE)(module.command)
 

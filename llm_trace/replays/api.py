@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import inspect
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from llm_trace import config
@@ -90,11 +90,7 @@ def replay(
     recording = load(opened, run)
     rules = Rules(mode, frozenset(serve), frozenset(live), pace, Overrides.of(overrides))
     chosen = functions_for(recording.roots, functions)
-    given = rules.overrides.arguments
-    work = [
-        Work(root, chosen[root.span_id], *call_of(root, chosen[root.span_id], given))
-        for root in recording.roots
-    ]
+    work = [_work(root, chosen[root.span_id], recording, rules.overrides) for root in recording.roots]
     start_ns = recording.roots[0].start_ns if clock else None
     with (
         _playing(recording, rules, opened) as playing,
@@ -143,6 +139,11 @@ class Work:
     fn: Function
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
+
+
+def _work(root: Taped, fn: Function, recording: Recording, overrides: Overrides) -> Work:
+    given = overrides.reworded(root.input, root, recording.templates)
+    return Work(root, fn, *call_of(replace(root, input=given), fn, overrides.arguments))
 
 
 def _opened(store: str | os.PathLike[str] | Store | None) -> Store:

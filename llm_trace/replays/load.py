@@ -26,6 +26,8 @@ class Recording:
     seed: int | None
     tape: Tape
     roots: tuple[Taped, ...]
+    templates: dict[tuple[str, str], str]
+    """Name and version of the store's prompts -> template."""
 
 
 def load(store: Store, what: str | Run) -> Recording:
@@ -35,28 +37,32 @@ def load(store: Store, what: str | Run) -> Recording:
         NotFoundError: the store has neither.
         ReplayError: inputs were masked and the key to their hashes is gone.
     """
-    run = what if isinstance(what, Run) else next((r for r in store.runs() if what in (r.id, r.name)), None)
+    runs = [what] if isinstance(what, Run) else store.runs()
+    run = next((r for r in runs if what in (r, r.id, r.name)), None)
     if run is not None:
-        calls, name = store.calls(run=run, limit=None), run.name
+        calls, name, id_ = store.calls(run=run, limit=None), run.name, run.id
         if not calls:
             raise NotFoundError(f"run {run.name!r} ({run.id}) has no calls")
     else:
-        try:
-            root = store.call(str(what))
-        except NotFoundError as exc:
-            raise NotFoundError(
-                f"no run and no call {what!r} in {str(store.path)!r}: `llm-trace runs` lists the runs"
-            ) from exc
-        calls, name = _inside(store.trace(root.trace_id), root.span_id), root.name
-        run = next((r for r in store.runs() if r.id == root.run), None)
+        root = _call(store, str(what))
+        calls, name, id_ = _inside(store.trace(root.trace_id), root.span_id), root.name, root.span_id
+        run = next((r for r in runs if r.id == root.run), None)
     rebuild = _rebuild(store, [call.span_id for call in calls])
     taped = [_taped(call, rebuild.get(call.span_id, {})) for call in sorted(calls, key=lambda c: c.start_ns)]
     tape = Tape(taped, _key(store, taped))
-    environment = run.environment if run is not None else None
-    return Recording(
-        run.id if run is not None and run.name == name else str(what), name,
-        environment.seed if environment else None, tape, tuple(tape.roots()),
-    )  # fmt: skip
+    seed = run.environment.seed if run is not None and run.environment else None
+    used = {call.prompt["name"] for call in taped if call.prompt}
+    templates = {(p.name, p.version): p.template for p in store.prompts()} if used else {}
+    return Recording(id_, name, seed, tape, tuple(tape.roots()), templates)
+
+
+def _call(store: Store, span_id: str) -> Call:
+    try:
+        return store.call(span_id)
+    except NotFoundError as exc:
+        raise NotFoundError(
+            f"no run and no call {span_id!r} in {str(store.path)!r}: `llm-trace runs` lists the runs"
+        ) from exc
 
 
 def _inside(calls: list[Call], span_id: str) -> list[Call]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
 from llm_trace.capture.prompts import Prompt
@@ -12,7 +12,10 @@ from llm_trace.errors import ReplayError
 
 if TYPE_CHECKING:
     from llm_trace.capture.spec import Spec
+    from llm_trace.replays.tape import Taped
 
+Templates = Mapping[tuple[str, str], str]
+"""Name and version of a prompt -> its template."""
 _KEYS = ("model", "params", "prompt", "code", "arguments")
 
 
@@ -76,6 +79,32 @@ class Overrides:
                 )
         return run, bound.args, bound.kwargs
 
-    def with_prompts(self, *prompts: Prompt) -> Self:
-        """Return these overrides with further prompts."""
-        return replace(self, prompts={**self.prompts, **{prompt.name: prompt for prompt in prompts}})
+    def reworded(self, arguments: Any, taped: Taped, templates: Templates) -> Any:
+        """Return recorded arguments with the prompt that they hold rendered anew, where another takes its place.
+
+        Raises:
+            ReplayError: the template or a variable is not in the record.
+        """
+        used = taped.prompt or {}
+        if (new := self.prompts.get(used.get("name", ""))) is None:
+            return arguments
+        template = templates.get((used["name"], used["version"]))
+        try:
+            old, now = (
+                Prompt(new.name, template or "").format(**used["variables"]),
+                new.format(**used["variables"]),
+            )
+        except (KeyError, IndexError) as exc:
+            raise ReplayError(
+                f"prompt {new.name!r} has a variable {exc} that {taped.name} ({taped.span_id}) was not recorded with"
+            ) from exc
+        return _with_text(arguments, str(old), str(now)) if template else arguments
+
+
+def _with_text(value: Any, old: str, new: str) -> Any:
+    """Return JSON with one text in place of another."""
+    if isinstance(value, str):
+        return value.replace(old, new)
+    if isinstance(value, list):
+        return [_with_text(item, old, new) for item in value]
+    return {k: _with_text(v, old, new) for k, v in value.items()} if isinstance(value, dict) else value

@@ -70,9 +70,10 @@ def summed(items: list[str]) -> list[str]:
     return [item if count == 1 else f"{item} ({count} times)" for item, count in Counter(items).items()]
 
 
-def difference(then: Any, now: Any) -> str:
-    """Return a unified diff of two inputs, at most 40 lines."""
-    lines = list(difflib.unified_diff(_lines(then), _lines(now), "asked then", "asked now", lineterm="", n=2))
+def difference(then: Any, now: Any, verb: str = "asked") -> str:
+    """Return a unified diff of two values, at most 40 lines; empty where they are equal."""
+    names = f"{verb} then", f"{verb} now"
+    lines = list(difflib.unified_diff(_lines(then), _lines(now), *names, lineterm="", n=2))
     if len(lines) > _MOST_LINES:
         lines = [*lines[:_MOST_LINES], f"… {len(lines) - _MOST_LINES} more lines"]
     return "\n".join(lines)

@@ -1,0 +1,151 @@
+"""`llm-trace replay`: run what was recorded again, from the record or live with something changed."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from llm_trace.cli import options as o
+from llm_trace.cli.output import complain, console, plain, print_json
+from llm_trace.errors import LLMTraceError
+
+if TYPE_CHECKING:
+    from llm_trace.capture.prompts import Prompt
+    from llm_trace.record import Run
+
+NAME = "replay"
+EXAMPLE = "Example: llm-trace replay nightly --function app:answer"
+
+What = Annotated[
+    str, typer.Argument(metavar="RUN|SPAN_ID", help="A run by name or id, or one call by its span id.")
+]
+Functions = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--function",
+        "-f",
+        metavar="MODULE:FUNCTION",
+        help="A function that the run began with, to be imported from here and called; may be repeated.",
+    ),
+]
+Mode = Annotated[
+    Literal["recorded", "live", "mixed"] | None,
+    typer.Option(
+        "--mode",
+        help="recorded: model and tool calls are answered from the record. live: all runs. mixed: what is not recorded runs. "
+        "Without it: live where something is changed.",
+    ),
+]
+Model = Annotated[str | None, typer.Option("--model", metavar="MODEL", help="Ask this model instead.")]
+Prompts = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--prompt", metavar="[NAME=]FILE", help="A template in place of the recorded prompt (of that name)."
+    ),
+]
+Params = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--param", metavar="NAME=VALUE", help="A request parameter, as temperature=0; may be repeated."
+    ),
+]
+Live = Annotated[
+    list[str] | None, typer.Option("--live", metavar="NAME", help="Let this function run all the same.")
+]
+
+
+def command(
+    what: What,
+    function: Functions = None,
+    mode: Mode = None,
+    model: Model = None,
+    prompt: Prompts = None,
+    param: Params = None,
+    live: Live = None,
+    pace: Annotated[bool, typer.Option("--pace", help="Let streams come as slowly as they did.")] = False,
+    clock: Annotated[bool, typer.Option("--clock", help="Set the program's clock back.")] = False,
+    store: o.Store = o.STORE,
+    as_json: o.Json = False,
+) -> None:
+    """Run a recorded run or call again: answered from the record, or live with another model, prompt or parameters."""
+    from llm_trace import replay
+
+    sys.path.insert(0, str(Path.cwd()))
+    overrides: dict[str, Any] = {"model": model, "params": dict(map(_param, param or ()))}
+    overrides["prompt"] = [_prompt(text, what, store) for text in prompt or ()]
+    overrides = {name: value for name, value in overrides.items() if value}
+    chosen = mode or ("live" if overrides else "recorded")
+    run = replay(
+        what, store=store, mode=chosen, overrides=overrides, functions=function or (), live=live or (),
+        pace=pace, clock=clock,
+    )  # fmt: skip
+    if as_json:
+        print_json(run)
+        return
+    _print(run)
+    if chosen != "recorded":
+        _compare(run, store)
+
+
+def _param(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise typer.BadParameter(f"{text!r} is no NAME=VALUE", param_hint="--param")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
+
+
+def _prompt(text: str, what: str, store: str) -> "Prompt":
+    """Return the prompt in a file; without a name it is the one that the calls were made with."""
+    from llm_trace.capture.prompts import Prompt
+    from llm_trace.replays.load import load
+    from llm_trace.stores.duckdb import open_store
+
+    name, equals, file = text.partition("=")
+    path = Path(file if equals else text)
+    if not path.is_file():
+        raise typer.BadParameter(f"there is no file {str(path)!r}", param_hint="--prompt")
+    if not equals:
+        names = {c.prompt["name"] for c in load(open_store(store), what).tape.calls.values() if c.prompt}
+        if len(names) != 1:
+            known = (
+                f"the calls use {', '.join(sorted(names))}"
+                if names
+                else "the calls were made with no named prompt"
+            )
+            raise typer.BadParameter(f"say whose place it takes: NAME={path}; {known}", param_hint="--prompt")
+        (name,) = names
+    return Prompt(name, path.read_text(encoding="utf-8"))
+
+
+def _print(run: "Run") -> None:
+    from llm_trace.replays.report import Report
+
+    out = console()
+    out.print(plain(str(Report(**run.config["replay"]))), soft_wrap=True)
+    out.print(plain(f"run {run.id}: llm-trace ls --run {run.id}"))
+
+
+def _compare(run: "Run", store: str) -> None:
+    """Print how the new run differs from the recorded one; of a single call both answers."""
+    from llm_trace import compare, open_store
+    from llm_trace.replays.report import difference
+
+    original = str(run.replay_of)
+    with open_store(store) as opened:
+        again = [call for call in opened.calls(run=run.id) if call.replay_of == original]
+        pairs = [(opened.call(original), call) for call in again]
+    for then, now in pairs:
+        console().print(plain(difference(then.output, now.output, "answered") or "answered the same"))
+    if pairs:
+        return
+    try:
+        found = compare(original, run.id, store=store)
+    except LLMTraceError as exc:
+        complain(f"not compared: {exc}")
+        return
+    console().print(found)
