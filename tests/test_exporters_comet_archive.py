@@ -6,12 +6,15 @@ import json
 import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
 
+import llm_trace
 from llm_trace.exporters.comet_additions import run_key
 from llm_trace.exporters.comet_archive import write_archives
+from tests.cli_toys import invoke
 from tests.standins.comet import KEY, Comet
 from tests.standins.sending import ROOT, START_NS, TRACE, attribution, call, run, score
 
@@ -61,3 +64,29 @@ def test_the_same_events_give_the_same_bytes(tmp_path: Path) -> None:
     second = write_archives(EVENTS, tmp_path / "b")
     assert [p.name for p in first] == [f"{TRACE}.zip", f"{run_key('b' * 16)}.zip"]
     assert [p.read_bytes() for p in first] == [p.read_bytes() for p in second]
+
+
+def test_export_writes_whole_traces_and_runs_with_their_prompts(tmp_path: Path) -> None:
+    store, out = tmp_path / "t.duckdb", tmp_path / "out"
+    llm_trace.configure(store, record_env=False)
+    greeting = llm_trace.Prompt("greeting", "Say hi to {name}")
+
+    @llm_trace.trace(kind="llm", prompt=greeting)
+    def ask(prompt: str) -> str:
+        llm_trace.log_score("helpful", 1.0)
+        return "Hi"
+
+    with llm_trace.start_run("first", {"temperature": 0.5}) as begun:
+        ask(greeting.format(name="Ann"))
+    llm_trace.shutdown()
+    done = invoke(store, "export", "--to", "comet-archive", "--out", str(out), "--kind", "llm")
+    assert (done.exit_code, "2 archives" in done.stderr) == (0, True), done.output
+    files = {path.name for path in out.iterdir()}
+    assert f"{run_key(begun.id)}.zip" in files
+    (trace,) = files - {f"{run_key(begun.id)}.zip"}
+    with zipfile.ZipFile(out / trace) as archive:
+        said = [json.loads(line) for line in archive.read("messages.json").splitlines()]
+        asset = json.loads(archive.read("file-0"))
+    assert {"helpful"} <= {m["payload"]["metric"]["metricName"] for m in said if m["type"] == "metric_msg"}
+    assert asset["chain_inputs"]["prompt_template"] == "Say hi to {name}"
+    assert invoke(store, "export", "--to", "comet-archive").exit_code == 2

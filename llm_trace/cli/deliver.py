@@ -1,13 +1,13 @@
-"""`llm-trace export --to ADDRESS`: to a platform instead of a file."""
+"""`llm-trace export --to ADDRESS`: to a platform instead of a file; and archives for a platform that is out of reach."""
 
 import contextlib
-import json
 import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from llm_trace.cli import stored
 from llm_trace.cli.output import complain, nothing
 from llm_trace.cli.place import existing
 from llm_trace.spool.paths import spool_dir
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from llm_trace.record import Call
     from llm_trace.stores.duckdb import Store
 
-PAGE = 500
-"""Calls in memory at a time."""
 WAIT_S = 60.0
 """How long to wait for the process that delivers to send again what was set aside."""
 
@@ -71,7 +69,7 @@ def deliver(
     elif retry_rejected:
         _retry(exporter, folder)
     else:
-        _send(exporter, folder, store, lambda opened: _pages(opened, chosen, limit))
+        _send(exporter, folder, store, lambda opened: stored.pages(opened, chosen, limit))
 
 
 def _exporter(address: str, headers: list[str] | None) -> "Exporter":
@@ -149,7 +147,8 @@ def _send(
     sent = Sent()
     try:
         with open_store(path) as store:
-            for batch in _batches(store, pages(store), exporter):
+            whole, most = exporter.whole_traces, exporter.max_events
+            for batch in stored.batches(store, pages(store), whole_traces=whole, most=most):
                 sent.add(sender.send(batch))
     except RefusedError as exc:
         complain(f"llm-trace: {exc}")
@@ -168,55 +167,14 @@ def _say(reason: str) -> None:
         complain(reason)
 
 
-def _pages(store: "Store", chosen: dict[str, Any], limit: int | None) -> "Iterator[list[Call]]":
-    """Yield the calls that the filters choose, newest first, a page at a time."""
-    from llm_trace.stores.bulk import RECORD, records
+def archive(store: "Store", chosen: dict[str, Any], limit: int | None, out: "Path") -> int:
+    """Write the traces and runs of stored calls as archives that `comet upload` takes; return how many."""
+    from llm_trace.exporters.comet_archive import write_archives
 
-    return map(records, store.pages(", ".join(RECORD.values()), size=PAGE, limit=limit, **chosen))
-
-
-def _batches(
-    store: "Store", pages: "Iterator[list[Call]]", exporter: "Exporter"
-) -> "Iterator[list[list[Event]]]":
-    """Yield calls as events with their scores and attributions; whole traces where a platform wants those."""
-    seen: set[str] = set()
-    for page in pages:
-        groups = [[call] for call in page if call.status != "open"]
-        if exporter.whole_traces:
-            fresh = {call.trace_id: None for (call,) in groups if call.trace_id not in seen}
-            seen |= set(fresh)
-            groups = [list(store.trace(trace_id)) for trace_id in fresh]
-        for begin in range(0, len(groups), exporter.max_events):
-            batch = groups[begin : begin + exporter.max_events]
-            yield [*([_event(call) for call in group] for group in batch), *_about(store, batch)]
-
-
-def _event(call: "Call") -> "Event":
-    from llm_trace.exporters.seam import Event
-
-    data = {name: item for name, item in call.model_dump().items() if item is not None}
-    for name in ("messages_in", "messages_out"):
-        data[name] = [message.model_dump(exclude_none=True) for message in getattr(call, name)]
-    return Event("call", call.span_id, data)
-
-
-def _about(store: "Store", groups: "list[list[Call]]") -> "list[list[Event]]":
-    """Return the scores and attributions of calls."""
-    from llm_trace.exporters.seam import Event
-
-    traces = {call.span_id: call.trace_id for group in groups for call in group}
-    made = []
-    for row in _rows(store, "scores", traces):
-        data = {**row, "value": json.loads(row["value"]), "trace_id": traces[row["span_id"]]}
-        made.append([Event("score", row["id"], data)])
-    for row in _rows(store, "attributions", traces):
-        found = json.loads(row.pop("attribution") or "{}")
-        data = {**found, **row, "trace_id": traces[row["span_id"]]}
-        made.append([Event("attribution", row["id"], data)])
-    return made
-
-
-def _rows(store: "Store", table: str, spans: dict[str, str]) -> list[dict[str, Any]]:
-    result = store.sql(f"SELECT * FROM {table} WHERE span_id IN (SELECT unnest(?))", list(spans))
-    rows = [dict(zip(result.columns, row, strict=True)) for row in result]
-    return [{name: item for name, item in row.items() if item is not None} for row in rows]
+    prompts: list[Event] = []
+    count = 0
+    for batch in stored.batches(store, stored.pages(store, chosen, limit), whole_traces=True, most=100):
+        events = [event for group in batch for event in group]
+        prompts += [event for event in events if event.kind == "prompt"]
+        count += len(write_archives([*prompts, *events], out))
+    return count

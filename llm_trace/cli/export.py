@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 NAME = "export"
 EXAMPLE = 'Example: llm-trace export --to jsonl --out calls.jsonl --run "refund-desk v2"'
 
-Format = Literal["parquet", "jsonl", "csv", "dataset"]
+Format = Literal["parquet", "jsonl", "csv", "dataset", "comet-archive"]
 PAGE = 5_000
 """Calls in memory at a time."""
 
@@ -33,14 +33,17 @@ To = Annotated[
         "--to",
         metavar="FORMAT",
         help="jsonl and csv: one call a line. parquet: a folder with a file for each table. "
-        "dataset: model calls as chats for fine-tuning. "
+        "dataset: model calls as chats for fine-tuning. comet-archive: a folder of zips for comet upload. "
         "otlp://host:4318, comet://workspace/project, opik://workspace/project: to that platform.",
     ),
 ]
 Out = Annotated[
     Path | None,
     typer.Option(
-        "--out", "-o", metavar="PATH", help="The file, or with parquet the folder; stdout otherwise."
+        "--out",
+        "-o",
+        metavar="PATH",
+        help="The file, or with parquet and comet-archive the folder; stdout otherwise.",
     ),
 ]
 Limit = Annotated[
@@ -84,12 +87,16 @@ def command(
             "--follow, --header and --retry-rejected go with an address, as otlp://host:4318"
         )
     o.one_of("--to", to, Format)
-    if to == "parquet" and out is None:
-        raise typer.BadParameter("parquet needs --out, a folder")
+    if to in ("parquet", "comet-archive") and out is None:
+        raise typer.BadParameter(f"{to} needs --out, a folder")
     with open_store(store) as opened:
         if to == "parquet" and out is not None:
             files = opened.to_parquet(out, limit=limit, **chosen)
             complain(f"{', '.join(file.name for file in files)} are in {out}")
+            return
+        if to == "comet-archive" and out is not None:
+            count = d.archive(opened, chosen, limit, out)
+            complain(f"{count:,} archives are in {out}: comet upload {out}/*.zip")
             return
         skipped: Counter[str] = Counter()
         with _opened(out) as file:

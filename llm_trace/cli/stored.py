@@ -1,0 +1,93 @@
+"""Stored calls as the events that exporters take."""
+
+import json
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from llm_trace.exporters.seam import Event
+    from llm_trace.record import Call, PromptVersion, Run
+    from llm_trace.stores.duckdb import Store
+
+PAGE = 500
+"""Calls in memory at a time."""
+
+
+def pages(store: "Store", chosen: dict[str, Any], limit: int | None) -> "Iterator[list[Call]]":
+    """Yield the calls that the filters choose, newest first, a page at a time."""
+    from llm_trace.stores.bulk import RECORD, records
+
+    return map(records, store.pages(", ".join(RECORD.values()), size=PAGE, limit=limit, **chosen))
+
+
+def batches(
+    store: "Store", given: "Iterator[list[Call]]", *, whole_traces: bool, most: int
+) -> "Iterator[list[list[Event]]]":
+    """Yield what calls are about before them (prompts, runs), then calls as events with their scores and attributions.
+
+    Args:
+        store: has the calls.
+        given: the calls, a page at a time.
+        whole_traces: give all calls of their traces.
+        most: traces or calls in a batch.
+    """
+    seen: set[str] = set()
+    runs: set[str] = set()
+    yield [[_named(prompt)] for prompt in store.prompts()]
+    for page in given:
+        fresh_runs = {call.run for call in page if call.run is not None} - runs
+        runs |= fresh_runs
+        yield [[_run(run)] for run in store.runs() if run.id in fresh_runs]
+        groups = [[call] for call in page if call.status != "open"]
+        if whole_traces:
+            fresh = {call.trace_id: None for (call,) in groups if call.trace_id not in seen}
+            seen |= set(fresh)
+            groups = [list(store.trace(trace_id)) for trace_id in fresh]
+        for begin in range(0, len(groups), most):
+            batch = groups[begin : begin + most]
+            yield [*([_event(call) for call in group] for group in batch), *_about(store, batch)]
+
+
+def _named(prompt: "PromptVersion") -> "Event":
+    from llm_trace.exporters.seam import Event
+
+    data = {"name": prompt.name, "version": prompt.version, "template": prompt.template}
+    return Event("prompt", f"{prompt.name}:{prompt.version}", data)
+
+
+def _run(run: "Run") -> "Event":
+    from llm_trace.exporters.seam import Event
+
+    return Event("run", run.id, run.model_dump(mode="json", exclude_none=True))
+
+
+def _event(call: "Call") -> "Event":
+    from llm_trace.exporters.seam import Event
+
+    data = {name: item for name, item in call.model_dump().items() if item is not None}
+    for name in ("messages_in", "messages_out"):
+        data[name] = [message.model_dump(exclude_none=True) for message in getattr(call, name)]
+    return Event("call", call.span_id, data)
+
+
+def _about(store: "Store", groups: "list[list[Call]]") -> "list[list[Event]]":
+    """Return the scores and attributions of calls."""
+    from llm_trace.exporters.seam import Event
+
+    traces = {call.span_id: call.trace_id for group in groups for call in group}
+    made = []
+    for row in _rows(store, "scores", traces):
+        data = {**row, "value": json.loads(row["value"]), "trace_id": traces[row["span_id"]]}
+        made.append([Event("score", row["id"], data)])
+    for row in _rows(store, "attributions", traces):
+        found = json.loads(row.pop("attribution") or "{}")
+        data = {**found, **row, "trace_id": traces[row["span_id"]]}
+        made.append([Event("attribution", row["id"], data)])
+    return made
+
+
+def _rows(store: "Store", table: str, spans: dict[str, str]) -> list[dict[str, Any]]:
+    result = store.sql(f"SELECT * FROM {table} WHERE span_id IN (SELECT unnest(?))", list(spans))
+    rows = [dict(zip(result.columns, row, strict=True)) for row in result]
+    return [{name: item for name, item in row.items() if item is not None} for row in rows]
