@@ -52,8 +52,10 @@ def call(span_id: str, start: Fields, end: Fields, started: Lines | None, ended:
     if (end_ns := end.get("end_ns")) is not None:
         data["end_ns"] = end_ns
         data.setdefault("start_ns", end_ns)
-    data.setdefault("messages_in", semconv.messages_in(data.get("input")))
-    data.setdefault("messages_out", semconv.messages_out(data.get("output")))
+    if "messages_in" not in data:
+        data["messages_in"] = semconv.messages_in(data.get("input"))
+    if "messages_out" not in data:
+        data["messages_out"] = semconv.messages_out(data.get("output"))
     return Event("call", span_id, data)
 
 

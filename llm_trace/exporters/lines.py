@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _LONGEST = 64 << 20  # the writer's limit is 8 MB an event
 _LINE_BYTES = 8192
+_RECENT = 256
 _CACHE_BYTES = 4 << 20
 _MOST_GAP = 100_000
 _NOWHERE = -1
@@ -37,6 +38,8 @@ class Lines:
         """Where the line is that holds message n."""
         self._noted = 0
         """The messages of all lines before this offset are in `_offsets`."""
+        self._recent: OrderedDict[int, dict[str, Any]] = OrderedDict()
+        """Short lines that were read last, by offset: most calls begin shortly before they end."""
         self._cache: OrderedDict[int, tuple[Any, dict[str, Any], int]] = OrderedDict()
         self._cached_bytes = 0
 
@@ -54,11 +57,15 @@ class Lines:
             event, after = parsed(line), begin + len(line)
             if event is not None:
                 self._note(begin, after, event)
+                if len(line) <= _LINE_BYTES:
+                    self._remember(begin, event)
             yield begin, after, event
             begin = after
 
     def at(self, offset: int) -> dict[str, Any]:
         """Return the event of the line at an offset, empty where it is none (any more)."""
+        if (known := self._recent.get(offset)) is not None:
+            return known
         size = _LINE_BYTES
         while True:
             data = os.pread(self._file.fileno(), size, offset)
@@ -67,6 +74,11 @@ class Lines:
             if len(data) < size:
                 return {}
             size *= 8
+
+    def _remember(self, offset: int, event: dict[str, Any]) -> None:
+        self._recent[offset] = event
+        if len(self._recent) > _RECENT:
+            self._recent.popitem(last=False)
 
     def bodies(self, ranges: Sequence[Sequence[int]]) -> list[dict[str, Any]]:
         """Return the messages of ranges of numbers as they were logged."""

@@ -31,16 +31,17 @@ def span_attributes(call: Call, *, content: bool, openinference: bool = False) -
         content: put messages, arguments and results in; without it no text of the user or the model is among them.
         openinference: put OpenInference's attributes in as well.
     """
+    spoken_in, spoken_out = asked(call), answered(call)
     made: Attributes = {
         **_what(call),
         **_params(call),
         **_counts(call),
         **_context(call),
-        **_outcome(call),
-        **(_content(call) if content else {}),
+        **_outcome(call, spoken_out),
+        **(_content(call, spoken_in, spoken_out) if content else {}),
     }
     if openinference:
-        made |= openinference_attributes(call, content=content, asked=asked(call), answered=answered(call))
+        made |= openinference_attributes(call, content=content, asked=spoken_in, answered=spoken_out)
     return {name: value for name, value in made.items() if value is not None}
 
 
@@ -101,10 +102,10 @@ def _context(call: Call) -> Attributes:
     }
 
 
-def _outcome(call: Call) -> Attributes:
+def _outcome(call: Call, spoken_out: list[Message]) -> Attributes:
     first, start, cost = call.get("first_token_ns"), call.get("start_ns"), call.get("cost_usd")
     waited = (first - start) / 1e9 if isinstance(first, int) and isinstance(start, int) else None
-    reasons = [told for entry in answered(call) if (told := text(entry.get("finish_reason")))]
+    reasons = [told for entry in spoken_out if (told := text(entry.get("finish_reason")))]
     return {
         names.TIME_TO_FIRST_CHUNK: waited,
         names.OWN_COST: float(cost) if isinstance(cost, (int, float)) else None,
@@ -115,7 +116,10 @@ def _outcome(call: Call) -> Attributes:
 
 def asked(call: Call) -> list[Message]:
     """Return the messages that went in: the recorded ones, else those in a model call's input."""
-    return _recorded(call.get("messages_in")) or (messages_in(call.get("input")) if _is_llm(call) else [])
+    found = call.get("messages_in")
+    if found is None:
+        return messages_in(call.get("input")) if _is_llm(call) else []
+    return _recorded(found)
 
 
 def answered(call: Call) -> list[Message]:
@@ -133,12 +137,11 @@ def _recorded(value: Any) -> list[Message]:
         entry.model_dump(exclude_none=True) if hasattr(entry, "model_dump") else entry
         for entry in items(value)
     ]
-    return [message(entry) for entry in mappings(plain)]
+    return [dict(entry) if "parts" in entry else message(entry) for entry in mappings(plain)]
 
 
-def _content(call: Call) -> Attributes:
+def _content(call: Call, spoken_in: list[Message], spoken_out: list[Message]) -> Attributes:
     """Return what was said; arguments and results of calls that are no conversation stand as JSON."""
-    spoken_in, spoken_out = asked(call), answered(call)
     tool = call.get("kind") == "tool"
     given, result = call.get("input"), call.get("output")
     return {
