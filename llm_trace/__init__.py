@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from llm_trace.capture.spans import log_score, span, update_current_call
     from llm_trace.capture.wrappers import trace
     from llm_trace.comparison.api import compare
+    from llm_trace.comparison.dataset import Dataset
     from llm_trace.comparison.result import Comparison
     from llm_trace.config import FlushReport, configure, flush, shutdown
     from llm_trace.replays.api import replay, replaying
@@ -53,6 +54,7 @@ _HOMES = {
     "trace": "llm_trace.capture.wrappers",
     "compare": "llm_trace.comparison.api",
     "Comparison": "llm_trace.comparison.result",
+    "Dataset": "llm_trace.comparison.dataset",
     "FlushReport": "llm_trace.config",
     "configure": "llm_trace.config",
     "flush": "llm_trace.config",
@@ -67,6 +69,7 @@ _HOMES = {
 __all__ = [
     "AttributionPolicy",
     "Comparison",
+    "Dataset",
     "FlushReport",
     "Prompt",
     "Redaction",

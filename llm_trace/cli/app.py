@@ -12,6 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from llm_trace.cli import (
+    annotate,
     attribute,
     collect,
     compare,
@@ -102,6 +103,7 @@ for module in (
     tail,
     attribute,
     compare,
+    annotate,
     methods,
     sql,
     export,

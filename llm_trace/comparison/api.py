@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from llm_trace.comparison import judge, keys, log, words
+from llm_trace.comparison.dataset import Dataset
 from llm_trace.comparison.facts import facts
 from llm_trace.comparison.pairs import paired
 from llm_trace.comparison.result import Comparison
@@ -31,7 +32,7 @@ def compare(
     b: Spec,
     *,
     store: str | os.PathLike[str] | Store | None = None,
-    by: str | None = None,
+    by: str | Dataset | None = None,
     metrics: Metrics | None = None,
     slices: Sequence[str] = ("tag",),
     lower: Iterable[str] = (),
@@ -47,6 +48,7 @@ def compare(
         b: the same, for what is to be judged.
         store: a path or an open store; by default what `LLM_TRACE_STORE` names.
         by: what tells that two calls had the same input: `dataset`, `session`, `metadata.KEY`, `input.ARGUMENT`, `variables.NAME`.
+            Or a `Dataset`: its tags are slices then, and its expected outputs a metric, `as_expected`.
             By default function and input; what of the input is one value throughout a and another throughout b does not count.
         metrics: names of metrics to keep, and functions of a call in a and its partner in b that return both values. By default every
             score, and errors, refusals, tokens, cost, times and the change of outputs.
@@ -68,13 +70,15 @@ def compare(
         else open_store(store or os.environ.get("LLM_TRACE_STORE", "llm_trace.duckdb"))
     )
     sides = (chosen(opened, a), chosen(opened, b))
-    places = tuple(dict.fromkeys(([by] if by else []) + [name for name in slices if name != "tag"]))
+    key = [by] if isinstance(by, str) else []
+    places = tuple(dict.fromkeys(key + [name for name in slices if name != "tag"]))
     found = _units(opened, sides, places)
-    pairing = keys.by_place(by, *found) if by else keys.by_input(opened, *found)
+    pairing = _pairing(opened, by, *found)
     matched = paired(*found, pairing)
     if not matched.pairs:
         raise NotFoundError(words.nothing_paired((sides[0].label, sides[1].label), matched.unpaired))
-    request = Request(metrics, tuple(slices), places, frozenset(lower), embed, confidence, seed)
+    dataset = by if isinstance(by, Dataset) else None
+    request = Request(metrics, tuple(slices), places, dataset, frozenset(lower), embed, confidence, seed)
     made = table(opened, matched.pairs, request)
     tried = log.tried(opened.path, (sides[0].label, sides[1].label), matched.pairs)
     parts = judge.sliced(made, slices_of(matched.pairs, request))
@@ -85,6 +89,12 @@ def compare(
         warnings=words.warnings(made, tried),
     )  # fmt: skip
     return comparison.of_calls(opened.path, tuple(made.spans))
+
+
+def _pairing(store: Store, by: str | Dataset | None, a: Sequence[Unit], b: Sequence[Unit]) -> keys.Pairing:
+    if isinstance(by, Dataset):
+        return keys.by_dataset(store, by, a, b)
+    return keys.by_place(by, a, b) if by else keys.by_input(store, a, b)
 
 
 def _units(store: Store, sides: Sides, places: Sequence[str]) -> tuple[list[Unit], list[Unit]]:

@@ -10,6 +10,7 @@ import orjson
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from llm_trace.comparison.dataset import Dataset
     from llm_trace.comparison.units import Unit
     from llm_trace.stores.duckdb import Store
 
@@ -96,6 +97,21 @@ def _compared_arguments(store: Store, a: Sequence[Unit], b: Sequence[Unit]) -> l
 def _keys(store: Store, query: str, side: Sequence[Unit]) -> Keys:
     found: dict[str, str] = dict(store.sql(query, [unit.top.span_id for unit in side]).fetchall())
     return {unit.top.span_id: found.get(unit.top.span_id) for unit in side}
+
+
+def by_dataset(store: Store, dataset: Dataset, a: Sequence[Unit], b: Sequence[Unit]) -> Pairing:
+    """Return the pairing by the example that a call's input holds; calls of no example have no key."""
+    return Pairing(
+        f"example of {dataset.name} {dataset.version}", *(_examples(store, dataset, side) for side in (a, b))
+    )
+
+
+def _examples(store: Store, dataset: Dataset, side: Sequence[Unit]) -> Keys:
+    spans = [unit.top.span_id for unit in side]
+    rows = store.sql("SELECT span_id, input FROM calls WHERE span_id IN (SELECT unnest(?))", spans)
+    inputs = {span: given and orjson.loads(given) for span, given in rows}
+    found = {span: dataset.example_of(inputs.get(span)) for span in spans}
+    return {span: example.id if example else None for span, example in found.items()}
 
 
 def by_place(by: str, a: Sequence[Unit], b: Sequence[Unit]) -> Pairing:

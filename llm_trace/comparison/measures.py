@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from operator import attrgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 
 from llm_trace.comparison.similarity import similarity
@@ -106,6 +107,23 @@ def outputs(store: Store, units: Sequence[Unit]) -> tuple[Values, list[str | Non
     if 2 * sum(looks for *_, looks in said) > len(rows):
         made["valid_json"] = np.array([valid for _, _, valid, _ in said], dtype=float)
     return made, [text for text, *_ in said]
+
+
+def as_expected(store: Store, units: Sequence[Unit], expected: Sequence[Any]) -> Floats:
+    """Return whether each output is what is expected, white space around texts aside; NaN where nothing is."""
+    query = "SELECT span_id, output FROM calls WHERE span_id IN (SELECT unnest(?))"
+    said = {
+        span: given and orjson.loads(given)
+        for span, given in store.sql(query, [u.top.span_id for u in units])
+    }
+    pairs = ((said.get(unit.top.span_id), right) for unit, right in zip(units, expected, strict=True))
+    return np.array(
+        [np.nan if right is None else _bare(output) == _bare(right) for output, right in pairs], dtype=float
+    )
+
+
+def _bare(value: Any) -> Any:
+    return value.strip() if isinstance(value, str) else value
 
 
 def changed(pairs: Sequence[Pair], hashes: Mapping[str, str | None]) -> Floats:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from llm_trace.comparison.dataset import Dataset
     from llm_trace.comparison.measures import Embed
     from llm_trace.comparison.pairs import Pair
     from llm_trace.record import Call
@@ -44,6 +45,8 @@ class Request:
     """`tag`, or a place of a call."""
     places: tuple[str, ...]
     """What stands in `Fact.wanted`, in order."""
+    dataset: Dataset | None
+    """What the pairs are examples of."""
     lower: frozenset[str]
     embed: Embed | None
     confidence: float
@@ -76,7 +79,8 @@ def table(store: Store, pairs: Sequence[Pair], request: Request) -> Table:
     texts, hashes = measures.outputs(store, units)
     scores = measures.scores(store, units)
     both = _both(pairs)
-    tested = {name: both(values) for name, values in {**scores, **measures.numbers(units), **texts}.items()}
+    values = {**scores, **_as_expected(store, pairs, request), **measures.numbers(units), **texts}
+    tested = {name: both(found) for name, found in values.items()}
     unknown = sorted(request.names - tested.keys() - set(DESCRIBED))
     if unknown:
         raise ConfigurationError(
@@ -111,6 +115,14 @@ def _described(
     return found
 
 
+def _as_expected(store: Store, pairs: Sequence[Pair], request: Request) -> measures.Values:
+    """Return whether each output is the one that its example expects, where the dataset knows that of any."""
+    known = {e.id: e.expected for e in request.dataset or () if e.expected is not None}
+    expected = [known.get(pair.key) for pair in pairs for _ in (*pair.a, *pair.b)]
+    units = [unit for pair in pairs for unit in (*pair.a, *pair.b)]
+    return {"as_expected": measures.as_expected(store, units, expected)} if known else {}
+
+
 def _measured(store: Store, pairs: Sequence[Pair], function: Measure) -> Floats:
     """Return what a user's function gives for the first calls of each pair."""
     rows = []
@@ -136,7 +148,7 @@ def slices_of(pairs: Sequence[Pair], request: Request) -> dict[str, NDArray[np.b
     for name in request.slices:
         members: dict[str, list[int]] = {}
         for i, pair in enumerate(pairs):
-            for value in _values(pair, name, request.places):
+            for value in _values(pair, name, request):
                 members.setdefault(f"{name} {value}", []).append(i)
         large = sorted(
             (s for s, rows in members.items() if LEAST <= len(rows) < len(pairs)),
@@ -147,11 +159,14 @@ def slices_of(pairs: Sequence[Pair], request: Request) -> dict[str, NDArray[np.b
     return made
 
 
-def _values(pair: Pair, name: str, places: Sequence[str]) -> Iterator[str]:
+def _values(pair: Pair, name: str, request: Request) -> Iterator[str]:
     if name == "tag":
-        yield from sorted(pair.a[0].tags & pair.b[0].tags)  # a tag of one side only is what is compared
+        example = request.dataset.with_id(pair.key).tags if request.dataset else ()
+        yield from sorted(
+            (pair.a[0].tags & pair.b[0].tags).union(example)
+        )  # a tag of one side is what is compared
         return
-    at = places.index(name)
+    at = request.places.index(name)
     value = pair.a[0].first(lambda call: call.wanted[at])
     if value is not None:
         yield value

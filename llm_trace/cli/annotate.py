@@ -1,0 +1,124 @@
+"""`llm-trace annotate`: score calls by hand, or bring scores in from a CSV file."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from llm_trace.cli import options as o
+from llm_trace.cli import words
+from llm_trace.cli.output import console, nothing, plain, print_json
+
+if TYPE_CHECKING:
+    from llm_trace.comparison.feedback import Given
+    from llm_trace.record import Call
+    from llm_trace.stores.duckdb import Store
+
+NAME = "annotate"
+EXAMPLE = "Example: llm-trace annotate --score helpful --run 'refund-desk v2'"
+
+Score = Annotated[
+    str, typer.Option("--score", metavar="NAME", help="The name of the score that is asked for.")
+]
+Csv = Annotated[
+    Path | None,
+    typer.Option(
+        "--csv", metavar="FILE", help="Import scores instead: span_id,name,value and, if wanted, comment."
+    ),
+]
+Limit = Annotated[
+    int, typer.Option("--limit", "-n", metavar="N", min=1, help="Look at the newest so many calls.")
+]
+
+
+def command(
+    score: Score = "rating",
+    csv: Csv = None,
+    run: o.Run = None,
+    name: o.Name = None,
+    kind: o.Kind = None,
+    model: o.Model = None,
+    tag: o.Tag = None,
+    session: o.Session = None,
+    status: o.Status = None,
+    since: o.Since = None,
+    until: o.Until = None,
+    where: o.Where = None,
+    limit: Limit = 100,
+    store: o.Store = o.STORE,
+    as_json: o.Json = False,
+) -> None:
+    """Go through calls and score them: a number, y or n, or a label; what is scored already is skipped, so you can go on later."""
+    from llm_trace.stores.duckdb import open_store
+
+    chosen = o.chosen_by(
+        run=run, name=name, kind=kind, model=model, tag=tag, session=session, status=status, since=since,
+        until=until, where=where,
+    )  # fmt: skip
+    with open_store(store) as opened:
+        count = (
+            _imported(opened, csv)
+            if csv is not None
+            else _asked(opened, opened.calls(**chosen, limit=limit), score)
+        )
+    if as_json:
+        print_json({"scores": count})
+    else:
+        console().print(plain(f"{count} {'score' if count == 1 else 'scores'} kept in {store}"))
+
+
+def _imported(store: "Store", path: Path) -> int:
+    from llm_trace.comparison.feedback import give, read_scores, scoring
+
+    found = read_scores(path, store)
+    with scoring(store.path):
+        for given in found:
+            give(given)
+    return len(found)
+
+
+def _asked(store: "Store", calls: "list[Call]", name: str) -> int:
+    """Ask for a score of each call that has none until they are through or `q` is typed; return how many were given."""
+    from llm_trace.comparison.feedback import give, scoring, unscored
+
+    left = unscored(store, calls, name)
+    if not left:
+        nothing(
+            "no call matches" if not calls else f"each of these {len(calls)} calls has a {name} from a person"
+        )
+    console().print(plain(f"{len(left)} calls without {name}. Empty: skip. q: quit, and go on later.", "dim"))
+    count = 0
+    with scoring(store.path):
+        for number, call in enumerate(left, start=1):
+            given = _ask(call, name, f"{number} of {len(left)}")
+            if given == "quit":
+                break
+            if given != "skip":
+                give(given)
+                count += 1
+    return count
+
+
+def _ask(call: "Call", name: str, where: str) -> "Given | Literal['skip', 'quit']":
+    """Show a call and return its score, `skip` or `quit`."""
+    from rich.rule import Rule
+
+    from llm_trace.comparison.feedback import Given, value_of
+
+    out = console()
+    out.print(Rule(plain(f"{where}  {call.name}  {call.span_id[:8]}", "bold"), align="left", style="dim"))
+    out.print(plain(words.asked(call)))
+    out.print(plain(call.output if isinstance(call.output, str) else words.answered(call), "bold"))
+    said = _line(name)
+    if said is None or said == "q":
+        return "quit"
+    return Given(call.span_id, name, value_of(said), _line("comment")) if said else "skip"
+
+
+def _line(prompt: str) -> str | None:
+    """Return what is typed, `None` at the end of the input."""
+    typer.echo(f"{prompt}: ", nl=False)
+    try:
+        return input().strip()
+    except EOFError:
+        return None

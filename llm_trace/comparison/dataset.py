@@ -1,0 +1,170 @@
+"""Examples to compare on: inputs, what is expected of them, and tags; versioned by content."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import orjson
+from pydantic import ValidationError
+
+from llm_trace.errors import ConfigurationError
+from llm_trace.record import Record
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterable, Iterator
+
+    from llm_trace.stores.duckdb import Store
+
+
+class Example(Record):
+    """One input with what is expected of it."""
+
+    input: dict[str, Any]
+    """Arguments by name."""
+    expected: Any = None
+    """The output that is right; `None` where that is not known."""
+    tags: tuple[str, ...] = ()
+
+    @property
+    def id(self) -> str:
+        """First 12 hex digits of the SHA-256 of the input as JSON with sorted keys."""
+        return _hash(_canonical(self.input))
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Examples in their order; iterating gives them. Made by `load`, `from_calls`, or from `Example`s.
+
+    Args:
+        name: what it is called; two versions may share it.
+        examples: each input once.
+    """
+
+    name: str
+    examples: tuple[Example, ...]
+
+    @property
+    def version(self) -> str:
+        """First 12 hex digits of the SHA-256 of the examples: another example, order or tag is another version."""
+        return _hash(b"\n".join(map(_line, self.examples)))
+
+    def __iter__(self) -> Iterator[Example]:
+        return iter(self.examples)
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], *, name: str | None = None) -> Self:
+        """Return the examples of a file.
+
+        JSON Lines hold `{"input": {…}, "expected": …, "tags": […]}`. In CSV the columns `expected` and `tags` (separated by blanks)
+        may be left out, every other column is an argument.
+
+        Raises:
+            ConfigurationError: a line that is no example, or an input that was there before; named by its number.
+        """
+        file = Path(path)
+        rows = _from_csv(file) if file.suffix.lower() == ".csv" else _from_jsonl(file)
+        return cls(name or file.stem, _each_once(file, rows))
+
+    @classmethod
+    def from_calls(cls, name: str, store: Store, /, *, expected: bool = False, **filters: Any) -> Self:
+        """Return the inputs of calls, each once, oldest first.
+
+        Args:
+            name: of the dataset.
+            store: where the calls are.
+            expected: take what a call returned for what is right, as of calls that a person has approved.
+            filters: arguments of `Store.calls`; `limit` is none unless given.
+        """
+        calls = store.calls(**{"limit": None, **filters})
+        found: dict[str, Example] = {}
+        for call in reversed(calls):
+            given = call.input if isinstance(call.input, dict) else {"input": call.input}
+            example = Example(input=given, expected=call.output if expected else None, tags=call.tags)
+            found.setdefault(example.id, example)
+        return cls(name, tuple(found.values()))
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the examples as JSON Lines."""
+        Path(path).write_bytes(b"".join(_line(example) + b"\n" for example in self.examples))
+
+    def example_of(self, given: Any) -> Example | None:
+        """Return the example that a call's input holds: further arguments, such as a version, do not matter."""
+        if not isinstance(given, dict):
+            return None
+        fitting = (names for names in self._arguments if given.keys() >= set(names))
+        ids = (_hash(_canonical({name: given[name] for name in names})) for names in fitting)
+        return next((self._by_id[id_] for id_ in ids if id_ in self._by_id), None)
+
+    def with_id(self, id_: str) -> Example:
+        """Return the example with that id."""
+        return self._by_id[id_]
+
+    @cached_property
+    def _arguments(self) -> list[tuple[str, ...]]:
+        """The sets of arguments that examples have, largest first."""
+        return sorted(
+            {tuple(sorted(example.input)) for example in self.examples},
+            key=lambda names: (-len(names), names),
+        )
+
+    @cached_property
+    def _by_id(self) -> dict[str, Example]:
+        return {example.id: example for example in self.examples}
+
+
+def _from_jsonl(path: Path) -> Iterator[tuple[int, Example]]:
+    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            yield number, Example.model_validate(orjson.loads(line))
+        except (orjson.JSONDecodeError, ValidationError) as exc:
+            why = exc.errors()[0] if isinstance(exc, ValidationError) else None
+            told = f"{'.'.join(map(str, why['loc']))}: {why['msg']}" if why else str(exc)
+            raise ConfigurationError(f"{str(path)!r}, line {number}: {told}") from exc
+
+
+def _from_csv(path: Path) -> Iterator[tuple[int, Example]]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.DictReader(file)
+        for row in reader:
+            if None in row or None in row.values():
+                raise ConfigurationError(
+                    f"{str(path)!r}, line {reader.line_num}: it has not as many cells as the header"
+                )
+            expected, tags = row.pop("expected", None), row.pop("tags", "")
+            yield reader.line_num, Example(input=row, expected=expected or None, tags=tuple(tags.split()))
+
+
+def _each_once(path: Path, rows: Iterable[tuple[int, Example]]) -> tuple[Example, ...]:
+    seen: dict[str, int] = {}
+    kept = []
+    for number, example in rows:
+        if example.id in seen:
+            raise ConfigurationError(
+                f"{str(path)!r}, line {number}: the same input as in line {seen[example.id]}: keep one of them"
+            )
+        seen[example.id] = number
+        kept.append(example)
+    return tuple(kept)
+
+
+def _line(example: Example) -> bytes:
+    return _canonical(example.model_dump(mode="json", exclude_defaults=True))
+
+
+def _canonical(value: Any) -> bytes:
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+
+
+def _hash(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:12]

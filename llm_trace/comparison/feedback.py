@@ -1,0 +1,122 @@
+"""Scores that people give: from a CSV file, or one call after the other."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from llm_trace.capture.spans import log_score
+from llm_trace.config import configure, shutdown
+from llm_trace.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from llm_trace.record import Call
+    from llm_trace.stores.duckdb import Store
+
+    Value = float | bool | str
+
+NEEDED, ALLOWED = ("span_id", "name", "value"), ("span_id", "name", "value", "comment")
+_WORDS: dict[str, bool] = {"y": True, "yes": True, "true": True, "n": False, "no": False, "false": False}
+
+
+@dataclass(frozen=True)
+class Given:
+    """A score as somebody gave it."""
+
+    span_id: str
+    name: str
+    value: Value
+    comment: str | None = None
+
+
+def value_of(text: str) -> Value:
+    """Return a number, a yes or no (`y`, `no`, `true` …), or else the text as a label."""
+    said = text.strip()
+    if said.lower() in _WORDS:
+        return _WORDS[said.lower()]
+    try:
+        number = float(said)
+    except ValueError:
+        return said
+    return number if math.isfinite(number) else said
+
+
+def read_scores(path: Path, store: Store) -> list[Given]:
+    """Return the scores of a CSV file with the columns span_id, name, value and, if wanted, comment.
+
+    Raises:
+        ConfigurationError: a line that cannot be meant, named by its number; nothing is then to be imported.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, strict=True)
+            _check_header(path, list(reader.fieldnames or ()))
+            lines = [(reader.line_num, row) for row in reader]
+    except (UnicodeDecodeError, csv.Error) as exc:
+        raise ConfigurationError(f"{str(path)!r} is no CSV file in UTF-8: {exc}") from exc
+    known = {
+        row[0]
+        for row in store.sql("SELECT span_id FROM calls WHERE span_id IN (SELECT unnest(?))", _ids(lines))
+    }
+    return [_given(path, number, row, known) for number, row in lines]
+
+
+def _ids(lines: list[tuple[int, dict[str, str]]]) -> list[str]:
+    return [(row["span_id"] or "").strip() for _, row in lines]
+
+
+def _check_header(path: Path, header: list[str]) -> None:
+    missing = [name for name in NEEDED if name not in header]
+    unknown = [name for name in header if name not in ALLOWED]
+    if missing or unknown:
+        what = (
+            f"lacks the column {missing[0]!r}"
+            if missing
+            else f"has a column {unknown[0]!r} that means nothing here"
+        )
+        raise ConfigurationError(
+            f"{str(path)!r}, line 1: it {what}; write {','.join(ALLOWED)} (comment may be left out)"
+        )
+
+
+def _given(path: Path, number: int, row: dict[str, str], known: set[str]) -> Given:
+    cells = {name: (row.get(name) or "").strip() for name in ALLOWED}
+    wrong = None
+    if None in row:  # csv keeps what is beyond the header there
+        wrong = "it has more cells than the header: quote a comment with commas"
+    elif any(not cells[name] for name in NEEDED):
+        wrong = f"{next(name for name in NEEDED if not cells[name])} is empty"
+    elif cells["span_id"] not in known:
+        wrong = f"the store has no call {cells['span_id']!r}: `llm-trace ls --json` lists the ids"
+    if wrong:
+        raise ConfigurationError(f"{str(path)!r}, line {number}: {wrong}; nothing was imported")
+    return Given(cells["span_id"], cells["name"], value_of(cells["value"]), cells["comment"] or None)
+
+
+def unscored(store: Store, calls: list[Call], name: str) -> list[Call]:
+    """Return the calls that no person has given a score of that name, in their order."""
+    done = {
+        row[0] for row in store.sql("SELECT span_id FROM scores WHERE name = ? AND source = 'human'", name)
+    }
+    return [call for call in calls if call.span_id not in done]
+
+
+@contextlib.contextmanager
+def scoring(store: Path) -> Iterator[None]:
+    """Let `give` write to a store."""
+    configure(store, run=None, exporters=(), sample=1.0, redact=None, record_env=False)
+    try:
+        yield
+    finally:
+        shutdown()
+
+
+def give(score: Given) -> None:
+    """Write a person's score with its call, as `log_score` does."""
+    log_score(score.name, score.value, call=score.span_id, comment=score.comment, source="human")
