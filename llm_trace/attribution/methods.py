@@ -56,7 +56,8 @@ class Info:
 
     name: str
     access: str
-    """What it needs of the model: `values` (forward passes or answers), `tokens` (forward passes of token ids), `gradients`, `attention`."""
+    """What it needs of the model: `values` (forward passes or answers), `answers` (to any question, in words), `tokens` (forward passes of
+    token ids), `gradients`, `attention`."""
     cost: str
     """Evaluations, as a formula in n."""
     source: str
@@ -74,6 +75,7 @@ BUILTIN: dict[str, str] = {
     "lime": "llm_trace.attribution.surrogates:lime",
     "context_cite": "llm_trace.attribution.surrogates:context_cite",
     "smile": "llm_trace.attribution.smile:smile",
+    "self_report": "llm_trace.attribution.self_report:self_report",
     "gsmile_published": "llm_trace.attribution.smile:gsmile_published",
     "saliency": "llm_trace.attribution.gradients:saliency",
     "input_x_gradient": "llm_trace.attribution.gradients:input_x_gradient",

@@ -40,11 +40,10 @@ def smile(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) -> S
 
     A budget that cannot reach the level is not spent: the scores are zero and the verdict is `insufficient_evidence`.
     """
-    vanishes = bool(getattr(getattr(value, "source", value), "vanishes", False))
-    wanted, left = 64 + 4 * n, room(value)
-    k = wanted if left is None else min(4 * wanted, left)
-    if (why := _hopeless(k, n, 1 - confidence, vanishes=vanishes)) is not None:
+    k, why = affordable(value, n, 1 - confidence)
+    if why is not None:
         return nothing(n, why)
+    vanishes = _vanishes(value)
     expect(value, k)
     masks = noise.draw(k, n, KEEP, seed, vanishes=vanishes)
     notes: tuple[str, ...] = ()
@@ -55,6 +54,18 @@ def smile(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) -> S
             return nothing(n, f"{exc}; {why}")
         masks, values, notes = masks[exc.done], totals(exc.values), (str(exc),)
     return _tested(masks, values, confidence, seed, notes, vanishes=vanishes)
+
+
+def _vanishes(value: Value) -> bool:
+    """Whether the mask that keeps nothing has no prompt."""
+    return bool(getattr(getattr(value, "source", value), "vanishes", False))
+
+
+def affordable(value: Value, n: int, level: float, spare: int = 0) -> tuple[int, str | None]:
+    """Return how many masks the budget pays for besides `spare` calls, and why these cannot show anything where they cannot."""
+    wanted, left = 64 + 4 * n, room(value)
+    k = wanted if left is None else min(4 * wanted, left - spare)
+    return k, _hopeless(k, n, level, vanishes=_vanishes(value))
 
 
 def _hopeless(k: int, n: int, level: float, *, vanishes: bool) -> str | None:
@@ -171,7 +182,9 @@ def gsmile_published(value: Value, n: int, *, confidence: float = 0.95, seed: in
     reach = np.ptp(distance)
     similar = 1.0 - (distance - distance.min()) / (reach if reach > 0 else 1.0)
     squares = (distance / _WIDTH) ** 2
-    weights = np.exp((squares.min() - squares) / 2)  # a common factor changes nothing, and keeps some above zero
+    weights = np.exp(
+        (squares.min() - squares) / 2
+    )  # a common factor changes nothing, and keeps some above zero
     design = np.hstack([masks, np.ones((k, 1))]) * np.sqrt(weights)[:, None]
     found = np.linalg.lstsq(design, similar * np.sqrt(weights), rcond=None)[0]
     told = measured(similar, masks @ found[:n] + found[n], weights)

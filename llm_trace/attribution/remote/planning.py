@@ -14,12 +14,15 @@ from llm_trace.attribution.remote.ledger import Cost, Ledger
 from llm_trace.attribution.value import Budget, BudgetError, Metered
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from numpy.typing import NDArray
 
     from llm_trace.attribution.problem import Asked
     from llm_trace.attribution.remote.model import Remote
     from llm_trace.attribution.remote.prompts import Prompts
     from llm_trace.attribution.value import Progress
+    from llm_trace.record import Segment
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,11 @@ class Priced:
         return np.asarray(self._rng.standard_normal(len(masks)) + masks.sum(axis=1))
 
     __call__ = anew
+
+    def tell(self, question: Callable[[Sequence[Segment], str], str], example: str) -> str:
+        """Return the reply that is hoped for."""
+        self._book(question(self.prompts.segmented.segments, self._response))
+        return example
 
     def _read(self, payload: Any) -> int:
         return self.remote.read([payload, self._response] if self.remote.score else payload)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from llm_trace.attribution.remote.answers import Answer
     from llm_trace.attribution.remote.model import Compare
     from llm_trace.attribution.remote.prompts import Prompts
+    from llm_trace.record import Segment
 
 
 RESPONSE = -1
@@ -135,6 +136,20 @@ class TextValue(RemoteValue):
     def response(self) -> str:
         """The answer that is explained."""
         return self._response()
+
+    def tell(self, question: Callable[[Sequence[Segment], str], str], example: str) -> str:  # noqa: ARG002  of a dry run
+        """Return the model's reply to a question about the segments and the response; as a message where the prompt is of messages.
+
+        Raises:
+            AttributionError: the calls stopped before there was a reply.
+        """
+        self._prepare()
+        text = question(self.prompts.segmented.segments, self.response)
+        payload = [{"role": "user", "content": text}] if self.prompts.messages else text
+        reply = self.caller.ask([Request(payload)])[0]
+        if reply is None:
+            raise AttributionError(self.caller.stopped or "the calls stopped")
+        return reply.text
 
     def room(self) -> int | None:
         left = super().room()

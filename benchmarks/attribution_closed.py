@@ -1,0 +1,381 @@
+"""Models that cannot be opened: are the p-values true, are planted words found, is the budget held, and how do others do at equal calls?
+
+    python benchmarks/attribution_closed.py [--cases 100] [--prompts 200] [--only distances,null,used,planted,concurrency,budget]
+
+Others are re-stated from their formulas: TokenSHAP (Goldshmidt & Horovicz 2024: leave-one-out and random combinations, TF-IDF cosine, mean with
+minus mean without) and gSMILE as published (Dehghani et al. 2025: weights and scaled similarities by the same distance, here of the answers).
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import warnings
+from collections import Counter
+from math import log
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from llm_trace.attribution import distances, noise, smile
+from llm_trace.attribution.api import attribute
+from llm_trace.attribution.remote.answers import Answer
+from llm_trace.attribution.remote.ledger import Price
+from llm_trace.attribution.remote.model import Compare, Remote
+from llm_trace.attribution.segments import segment
+from llm_trace.attribution.text_encoders import cosine_distances
+from llm_trace.attribution.value import Budget
+from llm_trace.demo.world import Case, Kind, cases
+from llm_trace.record import Attribution
+
+KINDS: tuple[Kind, ...] = ("single", "conjunction", "distractors")
+WORDS = ["the", "of", "a", "to", "in", "is", "you", "that", "it", "he", "was", "for", "on", "are", "as", "with", "his", "they", "at", "be", "this", "have", "from", "or", "one", "had", "by", "but", "not", "what"]
+ANSWERS = (
+    "I approve the refund",
+    "We must deny it",
+    "Please tell me more",
+    "The refund is approved",
+    "No",
+    "It depends",
+)
+
+
+def tell(name: str, **figures: Any) -> None:
+    print(json.dumps({"measured": name, **figures}, default=float), flush=True)
+
+
+def against_scipy(count: int) -> None:
+    """Print the largest difference from scipy over random samples, ties included."""
+    rng, worst = np.random.default_rng(0), Counter[str]()
+    warnings.simplefilter("ignore")
+    for i in range(count):
+        x, y = (rng.normal(rng.normal(), 1, rng.integers(2, 40)) for _ in range(2))
+        x, y = (np.round(x, 1), np.round(y, 1)) if i % 2 else (x, y)
+        at = np.concatenate([x, y])
+        gaps = (x[:, None] <= at).mean(axis=0) - (y[:, None] <= at).mean(axis=0)
+        theirs = {
+            "wasserstein": stats.wasserstein_distance(x, y),
+            "energy": stats.energy_distance(x, y),
+            "kolmogorov_smirnov": stats.ks_2samp(x, y).statistic,
+            "kuiper": max(gaps.max(), 0.0) - min(gaps.min(), 0.0),
+            "cramer_von_mises": stats.cramervonmises_2samp(x, y).statistic,
+            "anderson_darling": stats.anderson_ksamp([x, y]).statistic,
+        }
+        for name, expected in theirs.items():
+            worst[name] = max(worst[name], abs(distances.find(name)(x, y) - expected))
+    tell(
+        "distances",
+        samples=count,
+        largest_difference=dict(worst),
+        w1=distances.wasserstein(np.zeros(1), np.ones(1)),
+    )
+
+
+def prompt_of(rng: np.random.Generator, n: int) -> str:
+    return " ".join(rng.choice(WORDS, n))
+
+
+def ignoring(seed: int) -> Any:
+    """Return a model that answers by chance."""
+    rng, lock = np.random.default_rng(seed), threading.Lock()
+
+    def ask(_: str) -> str:
+        with lock:
+            return f"{ANSWERS[rng.integers(len(ANSWERS))]} {rng.integers(100)}"
+
+    return ask
+
+
+def null(prompts: int) -> None:
+    """Print whether p-values are uniform where no word makes a difference."""
+    for n, budget, samples in ((8, 60, 1), (25, 120, 1), (60, 90, 1), (25, 240, 2)):
+        p_values, hits, one = [], 0, []
+        for seed in range(prompts):
+            prompt = prompt_of(np.random.default_rng(seed), n)
+            found = run(
+                Remote(ignoring(seed), samples=samples), prompt, response=ANSWERS[0], budget=budget, seed=seed
+            )
+            p_values += found.p_values or ()
+            one.append((found.p_values or (1.0,))[seed % n])
+            hits += min(found.q_values or (1.0,)) <= 0.05
+        tell(
+            "model that ignores the prompt", words=n, calls=budget, answers_each=samples, prompts=prompts,
+            any_word_at_q_5_percent=hits / prompts, p_below_5_percent=float(np.mean(np.array(p_values) <= 0.05)),
+            ks_p_one_word_a_prompt=stats.kstest(one, "uniform").pvalue, ks_p_all_words=stats.kstest(p_values, "uniform").pvalue,
+        )  # fmt: skip
+
+
+def run(model: Any, prompt: str, **settings: Any) -> Attribution:
+    found = attribute(prompt, model=model, **settings)
+    assert isinstance(found, Attribution)
+    return found
+
+
+def used(prompts: int) -> None:
+    """Print false discoveries where a noisy model uses three words and ignores the rest."""
+    false = true = found_all = 0
+    rates = []
+    for seed in range(prompts):
+        rng, lock = np.random.default_rng(seed), threading.Lock()
+        words = [f"w{i}" for i in range(30)]
+        matter = set(rng.choice(words, 3, replace=False).tolist())
+
+        def ask(prompt: str, matter: set[str] = matter, rng: Any = rng, lock: Any = lock) -> str:
+            heard = len(matter & set(prompt.split()))
+            with lock:
+                return (
+                    ANSWERS[0]
+                    if rng.random() < 0.1 + 0.27 * heard
+                    else ANSWERS[int(rng.integers(1, len(ANSWERS)))]
+                )
+
+        found = run(ask, " ".join(words), response=ANSWERS[0], budget=300, seed=seed)
+        hits = {s.text for s, q in zip(found.segments, found.q_values or (), strict=True) if q <= 0.05}
+        false, true = false + len(hits - matter), true + len(hits & matter)
+        rates.append(len(hits - matter) / max(1, len(hits)))
+        found_all += matter <= hits
+    tell(
+        "model that uses three of 30 words", prompts=prompts, calls=300, false_discovery_rate=float(np.mean(rates)),
+        power=true / (3 * prompts), all_three=found_all / prompts,
+    )  # fmt: skip
+
+
+class Embedded:
+    """The embedded model's answers, many prompts at once; as an oracle it only gives text."""
+
+    def __init__(self) -> None:
+        import torch
+
+        from llm_trace.demo.model import load_model
+
+        torch.set_num_threads(1)
+        self.model, self.tokenizer = load_model()
+        self.known: dict[str, str] = {}
+
+    def __call__(self, prompt: str) -> str:
+        if prompt not in self.known:
+            self.learn([prompt])
+        return self.known[prompt]
+
+    def learn(self, prompts: list[str]) -> None:
+        import torch
+
+        fresh = [p for p in dict.fromkeys(prompts) if p not in self.known]
+        encoded = {p: self.tokenizer(p)["input_ids"] for p in fresh}
+        by_length: dict[int, list[str]] = {}
+        for p in fresh:
+            by_length.setdefault(len(encoded[p]), []).append(p)
+        with torch.inference_mode():
+            for group in by_length.values():
+                ids = torch.tensor([encoded[p] for p in group])
+                out = self.model.generate(
+                    ids, attention_mask=torch.ones_like(ids), max_new_tokens=4, do_sample=False
+                )
+                for p, row in zip(group, out, strict=True):
+                    self.known[p] = self.tokenizer.decode(row[ids.shape[1] :], skip_special_tokens=True)
+
+
+def token_shap(oracle: Embedded, case: Case, calls: int, seed: int) -> np.ndarray[Any, Any]:
+    """Return TokenSHAP's scores: essential combinations (each token left out), then random ones; similarity of TF-IDF vectors."""
+    cut = segment(case.prompt, "word")
+    n, rng = len(cut.segments), np.random.default_rng(seed)
+    masks = ~np.eye(n, dtype=bool)[: calls - 1]
+    while len(masks) < calls - 1:
+        masks = np.unique(np.vstack([masks, rng.random((calls - 1 - len(masks), n)) < 0.5]), axis=0)
+    prompts = [cut.render(mask) for mask in masks]
+    oracle.learn(prompts)
+    texts = [case.answer, *(oracle(p) for p in prompts)]
+    vocabulary = sorted({w for t in texts for w in t.lower().split()})
+    counts = np.array([[t.lower().split().count(w) for w in vocabulary] for t in texts], dtype=float)
+    weights = counts * (
+        np.array([log((1 + len(texts)) / (1 + (column > 0).sum())) for column in counts.T]) + 1
+    )
+    similar = 1 - cosine_distances(weights[1:], weights[:1])[:, 0]
+    inside, outside = masks.sum(axis=0), (~masks).sum(axis=0)
+    return (masks.T @ similar) / np.maximum(inside, 1) - (~masks).T @ similar / np.maximum(outside, 1)
+
+
+def by_masks(oracle: Embedded, case: Case, calls: int, seed: int, method: str) -> Any:
+    """Return scores of one of our methods, asked through the front door."""
+    cut = segment(case.prompt, "word")
+    n = len(cut.segments)
+    masks = (
+        noise.draw(calls, n, smile.KEEP, seed, vanishes=True)
+        if method == "smile"
+        else np.random.default_rng(seed).random((calls, n)) < 0.5
+    )
+    oracle.learn([cut.render(mask) for mask in masks])
+    compare = Compare() if method == "smile" else Compare(ground="word_mover")
+    return run(
+        Remote(oracle, concurrency=1, compare=compare),
+        case.prompt,
+        response=case.answer,
+        method=method,
+        budget=calls,
+        seed=seed,
+    )
+
+
+def planted(count: int) -> None:
+    """Print how often the planted words come first, and are significant, by each procedure at equal calls."""
+    oracle = Embedded()
+    for kind in KINDS:
+        for calls in (40, 100, 200):
+            tally: Counter[str] = Counter()
+            for seed, case in enumerate(cases(kind, count, 0)):
+                spans = [(s.start, s.end) for s in segment(case.prompt, "word").segments]
+                wanted = {spans.index(span) for span in case.spans}
+                ours = by_masks(oracle, case, calls, seed, "smile")
+                published = by_masks(oracle, case, calls, seed, "gsmile_published")
+                scores = {
+                    "smile": np.array(ours.values),
+                    "gsmile_published": np.array(published.values),
+                    "token_shap": token_shap(oracle, case, calls, seed),
+                }
+                for name, values in scores.items():
+                    tally[name] += set(np.argsort(-values)[: len(wanted)].tolist()) == wanted
+                first = set(np.argsort(-scores["smile"])[: len(wanted)].tolist()) == wanted
+                tally["smile_first_and_significant"] += first and all(
+                    (ours.q_values or ())[i] <= 0.05 for i in wanted
+                )
+                oracle.known.clear()
+            tell("planted words first", kind=kind, calls=calls, of=count, **tally)
+
+
+CHILD = """
+import asyncio, sys
+from llm_trace.attribution.api import attribute
+from llm_trace.attribution.remote.model import Remote
+async def ask(prompt):
+    with open(sys.argv[1], "a") as file:
+        file.write(prompt + "\\n")
+    await asyncio.sleep(0.2)
+    return "yes" if "w3" in prompt.split() else "no"
+found = attribute(" ".join(f"w{i}" for i in range(40)), "yes", model=Remote(ask, name="m", concurrency=32), budget=500, cache=sys.argv[2])
+print(found.passes, found.faithfulness["cost"]["reused"], max(zip(found.values, found.segments))[1].text)
+"""
+
+
+def concurrency() -> None:
+    """Print the wall time of 500 calls of 200 ms, 32 at once, beside the ideal; and what a killed attribution pays again."""
+
+    async def ask(prompt: str) -> str:
+        await asyncio.sleep(0.2)
+        return "yes" if "w3" in prompt.split() else "no"
+
+    def ask_in_thread(prompt: str) -> str:
+        time.sleep(0.2)
+        return "yes" if "w3" in prompt.split() else "no"
+
+    ideal = -(-500 // 32) * 0.2
+    for name, model in (("async", ask), ("sync", ask_in_thread)):
+        with tempfile.TemporaryDirectory() as folder:
+            began = time.perf_counter()
+            prompt = " ".join(f"w{i}" for i in range(40))
+            run(
+                Remote(model, concurrency=32, name="m"),
+                prompt,
+                response="yes",
+                budget=500,
+                cache=Path(folder) / "a.sqlite",
+            )
+            took = time.perf_counter() - began
+        tell("500 calls of 200 ms, 32 at once", callable=name, seconds=took, ideal=ideal, ratio=took / ideal)
+    with tempfile.TemporaryDirectory() as folder:
+        log_file, cache = Path(folder) / "calls", Path(folder) / "a.sqlite"
+        command = [sys.executable, "-c", CHILD, str(log_file), str(cache)]
+        killed = subprocess.Popen(command, env=os.environ)
+        while not log_file.exists() or len(log_file.read_text().splitlines()) < 250:
+            time.sleep(0.05)
+        killed.kill()
+        killed.wait()
+        before = log_file.read_text().splitlines()
+        resumed = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+        again = log_file.read_text().splitlines()[len(before) :]
+        in_flight = len(before) + len(again) - 500
+        tell(
+            "kill and resume", asked_before=len(before), reused=int(resumed[1]), asked_after=len(again), found=resumed[2],
+            asked_twice=in_flight, kept_and_paid_again=int(resumed[1]) + len(again) - 500,
+        )  # fmt: skip
+
+
+def budgets(count: int) -> None:
+    """Print how often a budget was exceeded, in random configurations, as the model itself counts."""
+    exceeded, shares = 0, []
+    for seed in range(count):
+        rng, lock = np.random.default_rng(seed), threading.Lock()
+        spent = {"evaluations": 0.0, "tokens": 0.0, "usd": 0.0}
+
+        def ask(prompt: str, rng: Any = rng, lock: Any = lock, spent: Any = spent) -> Answer:
+            with lock:
+                read, written, luck = len(prompt) // 3, int(rng.integers(1, 40)), rng.random()
+                spent["evaluations"] += 1
+                spent["tokens"] += read + written
+                spent["usd"] += (3 * read + 15 * written) / 1e6
+            if luck < 0.03:
+                raise ConnectionResetError
+            return Answer(ANSWERS[int(luck * 5)], *((read, written) if seed % 2 else (None, None)))
+
+        unit = ("evaluations", "tokens", "usd")[seed % 3]
+        most = {
+            "evaluations": int(rng.integers(1, 150)),
+            "tokens": int(rng.integers(50, 30_000)),
+            "usd": rng.uniform(0.0, 0.1),
+        }[unit]
+        model = Remote(
+            ask, max_output_tokens=40, price=Price(3.0, 15.0), concurrency=int(rng.integers(1, 33)), samples=int(rng.integers(1, 4)),
+            count_tokens=lambda text: len(text) // 3 + 1 if text not in ANSWERS else 40,
+        )  # fmt: skip
+        method = ("smile", "occlusion", "self_report")[int(rng.integers(3))]
+        try:
+            run(
+                model,
+                prompt_of(rng, int(rng.integers(2, 30))),
+                response=ANSWERS[0],
+                method=method,
+                budget=Budget(**{unit: most}),
+            )
+        except ValueError:
+            pass
+        exceeded += spent[unit] > most
+        shares.append(spent[unit] / most)
+    tell(
+        "budgets",
+        configurations=count,
+        exceeded=exceeded,
+        largest_share=max(shares),
+        median_share=float(np.median(shares)),
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--cases", type=int, default=100)
+    parser.add_argument("--prompts", type=int, default=200)
+    parser.add_argument("--only", default="distances,null,used,planted,concurrency,budget")
+    given = parser.parse_args()
+    parts = {
+        "distances": lambda: against_scipy(1000),
+        "null": lambda: null(given.prompts),
+        "used": lambda: used(given.prompts),
+        "planted": lambda: planted(given.cases),
+        "concurrency": concurrency,
+        "budget": lambda: budgets(100),
+    }
+    for name in given.only.split(","):
+        parts[name]()
+
+
+if __name__ == "__main__":
+    main()
