@@ -2,6 +2,10 @@
 
     OMP_WAIT_POLICY=passive python training/train_demo_model.py              # minutes on one core of a CPU
 
+A larger model of the same world, to be explained by the embedded one (`benchmarks/attribution_proxy.py`), is not part of the package:
+
+    OMP_WAIT_POLICY=passive python training/train_demo_model.py --hidden 144 --layers 6 --seed 8 --weights /tmp/oracle
+
 Needs torch and transformers. `tests/test_demo_model.py` measures what came out.
 """
 
@@ -58,6 +62,9 @@ class Recipe:
     """Peak of Muon's rate: the matrices of the layers."""
     warmup: int = 20
     vocabulary: int = 1024
+    hidden: int = 96
+    """Width; a multiple of `head`."""
+    layers: int = 4
     prompt_weight: float = 0.03
     """Weight of a prompt token in the loss, beside 1 for the answer and its end."""
     chat_share: float = 0.35
@@ -109,11 +116,11 @@ def make_model(recipe: Recipe) -> LlamaForCausalLM:
     return LlamaForCausalLM(
         LlamaConfig(
             vocab_size=recipe.vocabulary,
-            hidden_size=96,
-            intermediate_size=256,
-            num_hidden_layers=4,
-            num_attention_heads=4,
-            num_key_value_heads=4,
+            hidden_size=recipe.hidden,
+            intermediate_size=recipe.hidden * 8 // 3,
+            num_hidden_layers=recipe.layers,
+            num_attention_heads=recipe.hidden // recipe.head,
+            num_key_value_heads=recipe.hidden // recipe.head,
             max_position_embeddings=1024,
             head_dim=recipe.head,
             rope_parameters={"rope_type": "default", "rope_theta": recipe.theta},
@@ -249,6 +256,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--steps", type=int, default=Recipe.steps)
     parser.add_argument("--seed", type=int, default=Recipe.seed)
+    parser.add_argument("--hidden", type=int, default=Recipe.hidden, help=f"width, a multiple of {Recipe.head}")
+    parser.add_argument("--layers", type=int, default=Recipe.layers)
     parser.add_argument(
         "--threads", type=int, default=1, help="part of the recipe: sums are taken in another order"
     )
@@ -258,7 +267,8 @@ def main() -> None:
     torch.use_deterministic_algorithms(True)
     # Filling fresh memory takes a sixth of the time, and no result depends on it.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    recipe = Recipe(steps=arguments.steps, seed=arguments.seed)
+    chosen = {name: getattr(arguments, name) for name in ("steps", "seed", "hidden", "layers")}
+    recipe = Recipe(**chosen)
     tokenizer = make_tokenizer(recipe)
     save(train(recipe, tokenizer), tokenizer, arguments.weights)
 

@@ -14,6 +14,7 @@ from llm_trace.attribution.auto import Capped
 from llm_trace.attribution.cache import opened
 from llm_trace.attribution.models import resolve
 from llm_trace.attribution.problem import Asked, Problem, asked, problem, suspicions
+from llm_trace.attribution.proxies.model import Proxied, refuse
 from llm_trace.attribution.remote.model import remote
 from llm_trace.attribution.renders import automatic
 from llm_trace.attribution.value import Budget, Metered, Progress, as_budget, totals
@@ -89,7 +90,8 @@ def attribute(  # type: ignore[misc]  # the first form takes the same settings a
     Args:
         call_or_prompt: a text, a list of chat messages (dicts with role and content), or a logged `Call`.
         response: what to explain; of a call its output; absent: the model's greedy answer.
-        model: a transformers model, a path or name to load, or "demo" for the embedded one.
+        model: a transformers model, a path or name to load, or "demo" for the embedded one; a callable or `Remote` that cannot be opened;
+            a `Proxied` of two.
         tokenizer: needed with a model object.
         method: `auto` or one of `methods.names()`.
         segments: `word`, `token`, `phrase`, `sentence`, `line`, `paragraph`, `message`, `variable`, `hierarchy`, a compiled pattern, a mapping of
@@ -114,6 +116,20 @@ def attribute(  # type: ignore[misc]  # the first form takes the same settings a
     """
     if not 0 < confidence < 1:
         raise AttributionError(f"confidence={confidence!r} must lie between 0 and 1, such as 0.95")
+    if method == "proxy" or isinstance(model, Proxied):
+        refuse(model, method, target=target, baseline=baseline, unit=unit, quality=quality)
+        from llm_trace.attribution.proxies.applying import applied
+
+        return applied(
+            call_or_prompt,
+            response,
+            model,
+            segments=segments,
+            budget=as_budget(budget),
+            seed=seed,
+            cache=cache,
+            dry_run=dry_run,
+        )
     if (asked_far := remote(model)) is not None:
         from llm_trace.attribution.remote.explaining import explained
         from llm_trace.attribution.remote.planning import Settings

@@ -1,0 +1,133 @@
+"""A call explained by the proxy where it may, by the oracle where not; every result says which, why, and what was saved."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any, cast
+
+from llm_trace.attribution.proxies.cases import Case
+from llm_trace.attribution.proxies.files import File
+from llm_trace.attribution.proxies.instances import examined
+from llm_trace.attribution.proxies.screening import terms
+from llm_trace.errors import AttributionError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from llm_trace.attribution.pricing import Plan
+    from llm_trace.attribution.proxies.model import Proxied
+    from llm_trace.attribution.proxies.state import Screen
+    from llm_trace.attribution.value import Budget
+    from llm_trace.record import Attribution
+
+_SHOWN = (
+    "outcome",
+    "why",
+    "instances",
+    "audits",
+    "tau",
+    "confidence",
+    "test",
+    "oracle_quality",
+    "proxy_quality",
+    "difference",
+    "low",
+    "high",
+)
+
+
+def applied(
+    given: Any,
+    response: str | None,
+    proxied: Proxied,
+    *,
+    segments: Any = "word",
+    budget: Budget | None = None,
+    seed: int = 0,
+    cache: str | Path | None = None,
+    dry_run: bool = False,
+) -> Attribution | Plan:
+    """Return the proxy's explanation where its screen was passed and both models agree, else the oracle's own.
+
+    `faithfulness["proxy"]` holds whose it is, why, the evidence of the screen and what was saved.
+
+    Args:
+        given: call, messages or prompt.
+        response: the oracle's answer where the call does not say it.
+        proxied: both models.
+        segments: as for `attribute`.
+        budget: of the oracle, should it be asked.
+        seed: of both explanations.
+        cache: see `attribute`; for the oracle.
+        dry_run: return what it costs at most: the oracle's own explanation.
+
+    Raises:
+        AttributionError: the oracle has to be asked, and cannot explain this call within the budget.
+    """
+    case = Case(proxied, given, response, segments, seed, cache)
+    if dry_run:
+        return cast("Plan", case.explained("oracle", budget=budget, dry_run=True))
+    file = File(proxied.place, terms(case))
+    screen = file.read()
+    found, why = _by_proxy(case, screen)
+    if found is not None and _audited(case):
+        file.append(examined(case, screen.terms.floor, audit=True))
+        screen = file.read()
+        if screen.outcome != "accepted":
+            found, why = None, _standing(screen)
+    if found is not None:
+        return _told(found, "proxy", why, screen)
+    try:
+        return _told(case.explained("oracle", budget=budget), "oracle", why, screen)
+    except AttributionError as exc:
+        raise AttributionError(f"{why}; and the oracle cannot explain this call itself: {exc}") from exc
+
+
+def _by_proxy(case: Case, screen: Screen) -> tuple[Attribution | None, str]:
+    """Return the proxy's explanation, or `None`, and why."""
+    if screen.outcome != "accepted":
+        return None, _standing(screen)
+    try:
+        if (why := case.disagreement()) is not None:
+            return None, why
+        return case.explained("proxy"), "the screen was passed, and both models give the same answer"
+    except AttributionError as exc:
+        return None, f"the proxy cannot explain this call: {exc}"
+
+
+def _standing(screen: Screen) -> str:
+    return f"the proxy is {screen.outcome}: {screen.verdict[1]}"
+
+
+def _audited(case: Case) -> bool:
+    """Whether this call is one of those whose proxy explanation is checked: the same in every process."""
+    drawn = int(hashlib.sha256(f"audit {case.key}".encode()).hexdigest()[:12], 16) / 16**12
+    return drawn < case.proxied.audit
+
+
+def _told(found: Attribution, by: str, why: str, screen: Screen) -> Attribution:
+    """Return the explanation with whose it is and on what evidence."""
+    told, own = screen.told(), screen.own_cost()
+    saved = own if by == "proxy" else dict.fromkeys(own, 0.0)
+    about: dict[str, Any] = {
+        "explained_by": by,
+        "why": why,
+        "oracle": told["oracle"],
+        "proxy": told["proxy"],
+        "task": told["task"],
+        "screen": {name: told[name] for name in _SHOWN},
+        "saved": {**saved, "basis": "mean cost of the oracle's own explanations in the screen"},
+    }
+    note = f"explained by the {by} {told[by]!r}: {why}"
+    if by == "proxy" and (calls := own["calls"]) is not None:
+        note += f"; about {calls:.0f} calls of {told['oracle']!r} were saved"
+    update: dict[str, Any] = {
+        "faithfulness": {**found.faithfulness, "proxy": about},
+        "notes": (*found.notes, note),
+    }
+    if (
+        by == "proxy" and found.verdict == "proxy_unverified"
+    ):  # the screen is the verification that was missing
+        left = tuple(w for w in found.warnings if "it stands in for" not in w)
+        update |= {"warnings": left} | ({"verdict": "ok"} if not left else {})
+    return found.model_copy(update=update)

@@ -1,0 +1,168 @@
+"""One call seen by both models: their answers, their explanations, and the oracle's answers to prompts that no explanation was made from."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from llm_trace.attribution.problem import Asked, asked, problem
+from llm_trace.attribution.remote.model import remote
+from llm_trace.attribution.smile import KEEP
+from llm_trace.attribution.value import Budget, totals
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from llm_trace.attribution.proxies.model import Proxied
+    from llm_trace.attribution.remote.model import Remote
+    from llm_trace.record import Attribution
+
+HELD_OUT = 32
+"""Perturbed prompts on which both explanations of a call are tried; the oracle answers each."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What was asked of the oracle."""
+
+    calls: int = 0
+    tokens: int = 0
+    usd: float | None = None
+
+    def plus(self, other: Cost) -> Cost:
+        """Return the sum; dollars stay unknown where both are."""
+        known = [x for x in (self.usd, other.usd) if x is not None]
+        return Cost(self.calls + other.calls, self.tokens + other.tokens, sum(known) if known else None)
+
+
+def cost_of(attribution: Attribution) -> Cost:
+    """Return what an explanation cost."""
+    usd = attribution.faithfulness.get("cost", {}).get("usd")
+    return Cost(attribution.passes, attribution.tokens, usd)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A call of a task."""
+
+    proxied: Proxied
+    given: Any
+    """Call, messages or prompt."""
+    response: str | None = None
+    """The oracle's answer where the call does not say it."""
+    segments: Any = "word"
+    seed: int = 0
+    """Of explanations and held-out prompts."""
+    cache: str | Path | None = None
+    """For the oracle, see `attribute`."""
+
+    @cached_property
+    def question(self) -> Asked:
+        """Prompt and answer."""
+        return asked(self.given, self.response)
+
+    @property
+    def key(self) -> str:
+        """What names the call: its span id, or a hash of prompt and response."""
+        told = repr((self.question.prompt, self.question.response))
+        return self.question.span_id or hashlib.sha256(told.encode()).hexdigest()[:16]
+
+    def disagreement(self) -> str | None:
+        """Return how the proxy's own answer differs from the oracle's, `None` where they agree.
+
+        Raises:
+            AttributionError: the proxy says nothing, or the prompt does not fit.
+        """
+        from llm_trace.attribution.models import resolve
+
+        if self.question.response is None:
+            return "there is no answer of the oracle to agree with: log the call, or pass its response"
+        loaded = resolve(self.proxied.proxy, self.proxied.proxy_tokenizer)
+        said = problem(replace(self.question, response=None), *loaded, segments="line", target=None).text
+        if self.proxied.agrees(said, self.question.response):
+            return None
+        return f"the proxy answers {_short(said)} and the oracle {_short(self.question.response)}"
+
+    def explained(self, by: Literal["oracle", "proxy"], **settings: Any) -> Any:
+        """Return what `attribute` says of the oracle itself, or of the proxy itself."""
+        from llm_trace.attribution.api import attribute
+
+        p = self.proxied
+        model = {"model": getattr(p, by), "tokenizer": getattr(p, f"{by}_tokenizer")}
+        method, cache = getattr(p, f"{by}_method"), self.cache if by == "oracle" else None
+        more = {"segments": self.segments, "seed": self.seed, "cache": cache, **settings}
+        return attribute(self.given, self.question.response, **model, method=method, **more)
+
+    def held_out(self, n: int) -> NDArray[np.bool_]:
+        """Return distinct masks (k, n) that keep each segment with the probability with which SMILE does, drawn apart from its own."""
+        rng = np.random.default_rng([self.seed, int(self.key[:8], 16), n])
+        drawn = rng.random((4 * HELD_OUT, n)) < KEEP
+        drawn = drawn[drawn.any(axis=1) & ~drawn.all(axis=1)]
+        first = np.unique(drawn, axis=0, return_index=True)[1]
+        return drawn[np.sort(first)][:HELD_OUT]
+
+    def values(self, masks: NDArray[np.bool_]) -> tuple[NDArray[np.float64], Cost, tuple[str, ...]]:
+        """Return the oracle's values (k,) of keep-masks, what they cost, and which models said that they answered."""
+        from llm_trace.attribution.models import resolve
+
+        if (far := remote(self.proxied.oracle)) is not None:
+            return self._remote_values(far, masks)
+        loaded = resolve(self.proxied.oracle, self.proxied.oracle_tokenizer)
+        value = problem(self.question, *loaded, segments=self.segments, target=None).value("auto")
+        return totals(value(masks)), Cost(value.passes, value.tokens), ()
+
+    def _remote_values(
+        self, far: Remote, masks: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.float64], Cost, tuple[str, ...]]:
+        from llm_trace.attribution.remote.answers import Answers
+        from llm_trace.attribution.remote.bridge import Bridge
+        from llm_trace.attribution.remote.caller import Caller
+        from llm_trace.attribution.remote.explaining import score_of
+        from llm_trace.attribution.remote.ledger import Ledger
+        from llm_trace.attribution.remote.prompts import prompts
+        from llm_trace.attribution.remote.values import ScoreValue, TextValue
+
+        said, about = self.question.response or "", prompts(self.question, self.segments, "auto")
+        ledger = Ledger(Budget(), far.price, far.max_output_tokens)
+        identity = {"model": far.label, "params": dict(far.params)}
+        answers = None if self.cache is None else Answers(self.cache, identity)
+        ask = far.ask if far.score is None else score_of(far.score)
+        with Bridge() as bridge:
+            caller = Caller(far, ask, ledger, bridge, answers=answers)
+            try:
+                text = far.score is None
+                value = (
+                    TextValue(caller, about, lambda: said, known=True)
+                    if text
+                    else ScoreValue(caller, about, said)
+                )
+                values = totals(value(masks))
+            finally:
+                caller.close()
+                if answers is not None:
+                    answers.close()
+        spent = ledger.spent
+        usd = None if far.price is None else spent.usd
+        return values, Cost(spent.calls, spent.tokens, usd), tuple(sorted(caller.models))
+
+
+def quality(scores: NDArray[np.float64], masks: NDArray[np.bool_], values: NDArray[np.float64]) -> float:
+    """Return how well scores, added up over what a mask keeps, order the oracle's values: 1 always rightly, 0 as by chance or worse.
+
+    Of pairs of masks with different values, the share that is ordered rightly less the share that is ordered wrongly (Somers' D, 1962).
+    """
+    predicted = masks @ scores
+    apart = np.sign(values[:, None] - values[None, :])
+    named = np.sign(predicted[:, None] - predicted[None, :])
+    pairs = np.abs(apart).sum()
+    return max(0.0, float((apart * named).sum() / pairs)) if pairs else 0.0
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= 40 else text[:39] + "…")

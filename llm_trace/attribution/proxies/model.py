@@ -1,0 +1,129 @@
+"""`Proxied`: a model that costs, and a small open one that may explain its calls."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from llm_trace.attribution.remote.model import remote
+from llm_trace.attribution.text_encoders import Lexical, cosine_distances
+from llm_trace.errors import AttributionError
+from llm_trace.record import Call
+
+if TYPE_CHECKING:
+    from llm_trace.attribution.text_encoders import Encoder
+
+
+@dataclass(frozen=True)
+class Proxied:
+    """Pass it as `model`: calls of `oracle` are explained by `proxy` where it passed the screen and gives the same answer.
+
+    Raises:
+        AttributionError: a setting that cannot work.
+    """
+
+    oracle: Any
+    """What `attribute` takes as a model: a callable, a `Remote`, or a model that can be opened."""
+    proxy: Any = "demo"
+    """A model that can be opened: of transformers, or a path or name."""
+    task: str | None = None
+    """What the screen holds for; absent: the name of the call's prompt, else of its function."""
+    folder: str | Path | None = None
+    """Where screens are kept; absent: `<store>.proxies` beside the store."""
+    oracle_tokenizer: Any = None
+    proxy_tokenizer: Any = None
+    oracle_method: str = "auto"
+    proxy_method: str = "context_cite"
+    agreement: float = 1.0
+    """1: both answers are the same but for space around them; less: the cosine of their vectors is at least this."""
+    encoder: Encoder = field(default_factory=Lexical)
+    """Texts to vectors, for an agreement below 1."""
+    audit: float = 0.02
+    """Share of proxied calls whose explanation is bought from the oracle as well."""
+
+    def __post_init__(self) -> None:
+        for name in ("agreement", "audit"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise AttributionError(f"{name}={getattr(self, name)!r} must lie between 0 and 1")
+        if remote(self.proxy) is not None:
+            raise AttributionError(
+                f"proxy={self.proxy!r} cannot be opened: take a model of transformers, a path or a name"
+            )
+
+    @property
+    def place(self) -> Path:
+        """The folder of the screens."""
+        return (
+            folder_of(os.environ.get("LLM_TRACE_STORE") or "llm_trace.duckdb")
+            if self.folder is None
+            else Path(self.folder)
+        )
+
+    @cached_property
+    def oracle_id(self) -> tuple[str, str]:
+        """Name and fingerprint of the oracle; looked up once."""
+        return identity(self.oracle, self.oracle_tokenizer)
+
+    @cached_property
+    def proxy_id(self) -> tuple[str, str]:
+        """Name and fingerprint of the proxy; looked up once."""
+        return identity(self.proxy, self.proxy_tokenizer)
+
+    def task_of(self, asked: Any) -> str:
+        """Return the task that a call or a prompt belongs to."""
+        if self.task is not None or not isinstance(asked, Call):
+            return self.task or "default"
+        return asked.prompt.name if asked.prompt is not None else asked.name
+
+    def agrees(self, said: str, response: str) -> bool:
+        """Whether two answers count as the same."""
+        said, response = said.strip(), response.strip()
+        if self.agreement >= 1 or said == response:
+            return said == response
+        vectors = np.asarray(self.encoder([said, response]), dtype=np.float64)
+        return float(cosine_distances(vectors[:1], vectors[1:])[0, 0]) <= 1 - self.agreement
+
+
+def refuse(model: Any, method: str, **settings: Any) -> None:
+    """Refuse what a proxy cannot do.
+
+    Raises:
+        AttributionError: a model without a proxy, another method, or a setting that no screen holds for.
+    """
+    if not isinstance(model, Proxied):
+        raise AttributionError("method='proxy' needs both models: model=Proxied(oracle=…, proxy=…)")
+    if method not in ("auto", "proxy"):
+        raise AttributionError(
+            f"method={method!r} does not know proxies: pass the oracle itself, or method='proxy'"
+        )
+    usual = {"target": None, "baseline": "auto", "unit": "nats", "quality": False}
+    other = [f"{name}={value!r}" for name, value in settings.items() if value != usual[name]]
+    if other:
+        raise AttributionError(
+            f"the screen of a proxy holds for whole responses and default settings, not for {', '.join(other)}"
+        )
+
+
+def folder_of(store: str | os.PathLike[str]) -> Path:
+    """Return the folder `<store>.proxies` beside the store, by absolute path."""
+    path = Path(os.path.abspath(os.path.expanduser(store)))
+    return path.with_name(path.name + ".proxies")
+
+
+def identity(model: Any, tokenizer: Any = None) -> tuple[str, str]:
+    """Return a model's name and what changes when the model does: its weights, or of a remote one its name and parameters."""
+    if (far := remote(model)) is not None:
+        told = json.dumps([far.label, dict(far.params)], sort_keys=True, default=str)
+        return far.label, hashlib.sha256(told.encode()).hexdigest()[:16]
+    from llm_trace.attribution.cache import fingerprint
+    from llm_trace.attribution.models import resolve
+
+    loaded, _, name = resolve(model, tokenizer)
+    return name, fingerprint(loaded)[:16]

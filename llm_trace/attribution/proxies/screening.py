@@ -1,0 +1,131 @@
+"""`screen`: prove on some calls of a task that the proxy explains them about as well as the oracle itself would."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from llm_trace.attribution.proxies.cases import HELD_OUT, Case, Cost
+from llm_trace.attribution.proxies.evidence import LEAST_T, fewest
+from llm_trace.attribution.proxies.files import File
+from llm_trace.attribution.proxies.instances import examined
+from llm_trace.attribution.proxies.state import Screen, Terms
+from llm_trace.attribution.remote.model import remote
+from llm_trace.attribution.value import Budget, as_budget
+from llm_trace.errors import AttributionError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from llm_trace.attribution.proxies.model import Proxied
+    from llm_trace.attribution.proxies.state import Instance
+
+Told = Callable[["Instance", int], object]
+"""Called with each instance and how many were looked at; returning False ends the screen, which goes on where it stood when called again."""
+
+
+def terms(case: Case, **settings: Any) -> Terms:
+    """Return what a screen of these models asks; `settings` are fields of `Terms`."""
+    p = case.proxied
+    (oracle, oracle_id), (proxy, proxy_id) = p.oracle_id, p.proxy_id
+    segments = case.segments if isinstance(case.segments, str) else repr(case.segments)
+    how = f"{segments}s; oracle by {p.oracle_method}, proxy by {p.proxy_method}; agreement {p.agreement:g}"
+    return Terms(p.task_of(case.given), oracle, proxy, oracle_id, proxy_id, how, **settings)
+
+
+def screen(
+    calls: Iterable[Any],
+    proxied: Proxied,
+    *,
+    segments: Any = "word",
+    budget: int | Budget | None = None,
+    again: bool = False,
+    seed: int = 0,
+    cache: str | Path | None = None,
+    told: Told | None = None,
+    **settings: Any,
+) -> Screen:
+    """Return the proxy's standing after as many calls as it takes; each is kept as it is done, and none is examined twice.
+
+    Both models explain a call, and both explanations have to predict what the oracle answers to held-out prompts. Calls that they answer
+    differently cost nothing and count for the agreement alone; where the oracle's own explanation is poor nothing is decided.
+
+    Args:
+        calls: calls of one task, in random order, or (prompt, response) pairs.
+        proxied: both models.
+        segments: as for `attribute`; the screen holds for these.
+        budget: of the whole screen, an int in calls of the oracle; what cannot decide anything is not begun.
+        again: forget what was kept.
+        seed: of explanations and held-out prompts.
+        cache: file or name for the answers of a remote oracle, see `attribute`.
+        told: see `Told`.
+        settings: `tau`, `confidence`, `test`, `most`, `floor`, see `Terms`.
+    """
+    pairs = [call if isinstance(call, tuple) else (call, None) for call in calls]
+    cases = [Case(proxied, given, response, segments, seed, cache) for given, response in pairs]
+    if not cases:
+        raise AttributionError("there is no call to screen on")
+    asks = terms(cases[0], **settings)
+    file = File(proxied.place, asks)
+    found = file.read()
+    over = again or found.outcome in ("expired", "revoked")
+    if over or found.terms != asks or not file.path.exists():
+        found = Screen(asks, () if over else found.instances)
+        file.begin(found.instances)
+    return _Screening(file, as_budget(budget), told).run(cases, found)
+
+
+class _Screening:
+    def __init__(self, file: File, budget: Budget | None, told: Told | None) -> None:
+        self.file, self.budget, self.told = file, budget or Budget(), told
+        self.spent = Cost()
+
+    def run(self, cases: Sequence[Case], found: Screen) -> Screen:
+        """Examine calls until the proxy's standing is decided, or why not is known."""
+        known = {instance.key for instance in found.instances}
+        for case in cases:
+            if found.outcome != "undecided" or len(found.measured) >= found.terms.most:
+                break
+            if case.key in known:
+                continue
+            if (why := self._short(case, found)) is not None:
+                return replace(found, stopped=why)
+            made = examined(case, found.terms.floor)
+            self.file.append(made)
+            self.spent = self.spent.plus(Cost(made.calls, made.tokens, made.usd))
+            found = replace(found, instances=(*found.instances, made))
+            if self.told is not None and self.told(made, len(found.instances)) is False:
+                return replace(found, stopped=f"stopped after {len(found.instances)} calls")
+        return found
+
+    def _short(self, case: Case, found: Screen) -> str | None:
+        """Return why the budget does not pay for this call, or at the outset for as many as it takes, in words."""
+        b = self.budget
+        limits = {"calls": b.evaluations, "tokens": b.tokens, "usd": b.usd}
+        if not any(limit is not None for limit in limits.values()):
+            return None
+        count = 1 if self.spent.calls else self._needed(found)
+        each = _price(case)
+        for unit, limit in limits.items():
+            price, spent = getattr(each, unit) or 0, getattr(self.spent, unit) or 0
+            if limit is not None and spent + count * price > limit:
+                return (
+                    f"the budget of {limit:g} {unit} does not pay for {count} more, which take up to "
+                    f"{count * price:.4g}; {spent:.4g} are spent"
+                )
+        return None
+
+    def _needed(self, found: Screen) -> int:
+        """Return how many instances it takes at least."""
+        t = found.terms
+        least = fewest(1 - t.tau * t.floor, t.tau, t.confidence) if t.test == "betting" else LEAST_T
+        return max(1, least - len(found.measured))
+
+
+def _price(case: Case) -> Cost:
+    """Return what examining a call costs at most; the oracle is not asked for it."""
+    plan, far = case.explained("oracle", dry_run=True), remote(case.proxied.oracle)
+    calls = plan.evaluations + HELD_OUT * (far.samples if far is not None else 1)
+    grown = calls / max(1, plan.evaluations)
+    return Cost(calls, int(plan.tokens * grown) + 1, None if plan.usd is None else plan.usd * grown)

@@ -1,0 +1,179 @@
+"""What is known of a proxy for a task: what was asked, what each call showed, and the verdict that follows."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from llm_trace.attribution.proxies.evidence import Test, bounds, decided, highest_share, overturned
+from llm_trace.errors import AttributionError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+VERSION = 1
+LEAST_AGREEMENT = 0.5
+"""Share of calls with the same answer below which a proxy is of no use."""
+Outcome = Literal["accepted", "rejected", "undecided", "revoked", "expired"]
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What is asked of a proxy, and for which models; the first line of the file. Other terms are another screen."""
+
+    task: str
+    oracle: str
+    proxy: str
+    oracle_id: str = ""
+    proxy_id: str = ""
+    how: str = ""
+    """Segments, methods and agreement."""
+    tau: float = 0.9
+    """Part of the oracle's quality that the proxy must reach on average."""
+    confidence: float = 0.99
+    test: Test = "betting"
+    most: int = 50
+    """Instances of a screen; audits are judged together with as many before them."""
+    floor: float = 0.3
+    """Quality of the oracle's own explanation below which an instance decides nothing."""
+    version: int = VERSION
+
+    def __post_init__(self) -> None:
+        for name in ("tau", "floor"):
+            if not 0 < getattr(self, name) <= 1:
+                raise AttributionError(f"{name}={getattr(self, name)!r} must be above 0 and at most 1")
+        if not 0.5 < self.confidence < 1:
+            raise AttributionError(f"confidence={self.confidence!r} must lie between 0.5 and 1, such as 0.99")
+
+
+@dataclass(frozen=True)
+class Instance:
+    """What one call showed; a line of the file."""
+
+    key: str
+    """Of the call: its span id, or a hash of prompt and response."""
+    kind: Literal["measured", "poor", "disagreed", "failed"]
+    """`poor`: the oracle's own explanation is; `failed`: something could not be computed, see `why`."""
+    oracle: float | None = None
+    """Quality of its explanation, 0 to 1."""
+    proxy: float | None = None
+    audit: bool = False
+    calls: int = 0
+    """Of the oracle, for its explanation and the held-out prompts."""
+    tokens: int = 0
+    usd: float | None = None
+    own_calls: int = 0
+    """Of these, those for its explanation alone: what a proxied call saves."""
+    own_tokens: int = 0
+    own_usd: float | None = None
+    answered_by: tuple[str, ...] = ()
+    """Which models said that they answered."""
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Screen:
+    """A proxy's standing."""
+
+    terms: Terms
+    instances: tuple[Instance, ...] = ()
+    stopped: str = ""
+    """Why it ended before it was decided, in words."""
+    expired: str = ""
+    """Why it holds no more."""
+
+    @cached_property
+    def verdict(self) -> tuple[Outcome, str]:
+        """Outcome and reason."""
+        return ("expired", self.expired) if self.expired else _verdict(self)
+
+    @property
+    def outcome(self) -> Outcome:
+        """`accepted` is the only one with which the proxy is used."""
+        return self.verdict[0]
+
+    def told(self) -> dict[str, Any]:
+        """Return the evidence in JSON values."""
+        t, recent = self.terms, self.measured[-self.terms.most :]
+        d = _differences(recent, t.tau)
+        low, high = bounds(d, t.tau, t.confidence, t.test)
+        figures = {
+            "outcome": self.outcome,
+            "why": self.verdict[1],
+            "instances": len(recent),
+            "audits": sum(i.audit for i in self.instances),
+            "oracle_quality": _mean([i.oracle for i in recent]),
+            "proxy_quality": _mean([i.proxy for i in recent]),
+            "difference": _mean(d),
+            "low": low,
+            "high": high,
+            "disagreed": sum(i.kind == "disagreed" for i in self.instances),
+            "poor": sum(i.kind == "poor" for i in self.instances),
+            "failed": sum(i.kind == "failed" for i in self.instances),
+            "calls": sum(i.calls for i in self.instances),
+            "tokens": sum(i.tokens for i in self.instances),
+            "usd": sum((i.usd for i in self.instances if i.usd is not None), start=0.0),
+        }
+        return {**asdict(t), **figures}
+
+    def own_cost(self) -> dict[str, float | None]:
+        """Return what the oracle's own explanation cost on average."""
+        paid = [i for i in self.instances if i.own_calls]
+        return {
+            "calls": _mean([i.own_calls for i in paid]),
+            "tokens": _mean([i.own_tokens for i in paid]),
+            "usd": _mean([i.own_usd for i in paid]),
+        }
+
+    @property
+    def measured(self) -> list[Instance]:
+        """Those that count."""
+        return [i for i in self.instances if i.kind == "measured"]
+
+
+def _verdict(screen: Screen) -> tuple[Outcome, str]:
+    t, found = screen.terms, screen.measured
+    models = sorted({name for i in found for name in i.answered_by})
+    if len(models) > 1:
+        return "expired", f"the oracle answered as {' and as '.join(models)}: screen again"
+    d = _differences(found, t.tau)
+    when = decided(d, t.tau, t.confidence, t.test) if d else 0
+    if when > 0:
+        for k in range(when + 1, len(d) + 1):
+            if overturned(d[max(0, k - t.most) : k], t.tau):
+                return "revoked", f"audits overturned it after {k - when}: screen again"
+        return (
+            "accepted",
+            f"shown by {when} instances: the proxy reaches at least {t.tau:g} of the oracle's quality",
+        )
+    if when < 0:
+        return (
+            "rejected",
+            f"shown by {-when} instances: the proxy reaches less than {t.tau:g} of the oracle's quality",
+        )
+    return _undecided(screen)
+
+
+def _undecided(screen: Screen) -> tuple[Outcome, str]:
+    """Return what the answers say where the qualities do not decide."""
+    t, kinds = screen.terms, [i.kind for i in screen.instances if i.kind != "failed"]
+    agreed, asked = len(kinds) - kinds.count("disagreed"), len(kinds)
+    if asked and highest_share(agreed, asked, t.confidence) < LEAST_AGREEMENT:
+        return "rejected", f"both models give the same answer in {agreed} of {asked} calls only"
+    poor = kinds.count("poor")
+    why = screen.stopped or f"{len(screen.measured)} instances decide nothing yet"
+    if poor > len(screen.measured):
+        why += f"; the oracle's own explanation is poor in {poor} of {agreed} calls"
+    return "undecided", why
+
+
+def _differences(instances: Sequence[Instance], tau: float) -> list[float]:
+    return [i.proxy - tau * i.oracle for i in instances if i.proxy is not None and i.oracle is not None]
+
+
+def _mean(numbers: Sequence[float | None]) -> float | None:
+    known = [x for x in numbers if x is not None]
+    return float(np.mean(known)) if known else None

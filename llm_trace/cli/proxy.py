@@ -1,0 +1,208 @@
+"""`llm-trace proxy`: whether a small open model may explain the calls of a large closed one."""
+
+import enum
+import os
+import random
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from llm_trace.cli import options as o
+from llm_trace.cli.output import complain, console, notes, nothing, plain, print_json, print_table, table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from llm_trace.attribution.proxies.model import Proxied
+    from llm_trace.attribution.proxies.state import Instance, Screen
+    from llm_trace.record import Call
+
+NAME = "proxy"
+EXAMPLE = "Example: llm-trace proxy screen --run nightly --oracle my_app.llm:ask --proxy demo"
+_MOST_CALLS = 500
+
+
+class Action(enum.StrEnum):
+    """What to do."""
+
+    SCREEN = "screen"
+    SHOW = "show"
+
+
+class Test(enum.StrEnum):
+    """How the qualities are compared."""
+
+    BETTING = "betting"
+    T = "t"
+
+
+def command(
+    action: Annotated[
+        Action,
+        typer.Argument(
+            metavar="ACTION", help="screen: examine logged calls with both models; show: list the screens."
+        ),
+    ],
+    run: o.Run = None,
+    name: o.Name = None,
+    oracle: Annotated[
+        str | None,
+        typer.Option(
+            "--oracle",
+            metavar="MODEL",
+            help="module:function from prompt to answer, an endpoint (http://…/v1), a folder, or demo.",
+        ),
+    ] = None,
+    oracle_model: Annotated[
+        str, typer.Option("--oracle-model", metavar="NAME", help="The model to ask an endpoint for.")
+    ] = "",
+    proxy: Annotated[
+        str, typer.Option("--proxy", metavar="MODEL", help="demo, a folder or a name to load.")
+    ] = "demo",
+    task: Annotated[
+        str | None,
+        typer.Option("--task", metavar="TASK", help="Else the prompt's or the function's name."),
+    ] = None,
+    segments: Annotated[
+        str, typer.Option("--segments", metavar="SEGMENTS", help="word, sentence, line …")
+    ] = "word",
+    budget: Annotated[
+        int | None, typer.Option("--budget", metavar="N", min=1, help="At most so many calls of the oracle.")
+    ] = None,
+    tau: Annotated[
+        float, typer.Option("--tau", help="Part of the oracle's quality that the proxy must reach.")
+    ] = 0.9,
+    confidence: Annotated[float, typer.Option("--confidence", help="Of the decision.")] = 0.99,
+    most: Annotated[int, typer.Option("--most", metavar="N", min=1, help="At most so many instances.")] = 50,
+    test: Annotated[
+        Test,
+        typer.Option(
+            "--test", metavar="TEST", help="betting (holds at every look) or t (the published one)."
+        ),
+    ] = Test.BETTING,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Of order, explanations, prompts.")] = 0,
+    again: Annotated[bool, typer.Option("--again", help="Forget what an earlier screen found.")] = False,
+    store: o.Store = o.STORE,
+    as_json: o.Json = False,
+) -> None:
+    """Find out whether a small open model explains the calls of a large closed one as well as that one itself would."""
+    from llm_trace.attribution.proxies.files import screens
+    from llm_trace.attribution.proxies.model import Proxied, folder_of
+    from llm_trace.attribution.proxies.screening import screen
+
+    folder = folder_of(store)
+    if action is Action.SHOW:
+        _show(screens(folder), as_json=as_json)
+        return
+    if oracle is None:
+        raise typer.BadParameter("name the model that is to be explained", param_hint="--oracle")
+    models = Proxied(oracle=_oracle(oracle, oracle_model), proxy=proxy, task=task, folder=folder)
+    calls = _calls(models, store, run, name)
+    random.Random(seed).shuffle(calls)
+    asks: dict[str, Any] = {"tau": tau, "confidence": confidence, "most": most, "test": test.value}
+    with notes().status("screening") as status:
+
+        def told(instance: "Instance", count: int) -> None:
+            status.update(f"screening: {count} calls, the last one {instance.kind}")
+
+        found = screen(
+            calls, models, segments=segments, budget=budget, again=again, seed=seed, told=told, **asks
+        )
+    _print(found, as_json=as_json)
+
+
+def _oracle(named: str, model: str) -> Any:
+    """Return what asks the oracle; a function is imported because its name was given here."""
+    if named.startswith(("http://", "https://")):
+        from llm_trace.attribution.remote.completions import Completions
+        from llm_trace.attribution.remote.model import Remote
+
+        if not model:
+            raise typer.BadParameter("an endpoint needs --oracle-model", param_hint="--oracle")
+        asked = Completions(named, model, api_key=os.environ.get("OPENAI_API_KEY"))
+        return Remote(asked, name=model, max_output_tokens=asked.max_tokens)
+    module, colon, attribute = named.partition(":")
+    if not colon or Path(named).exists():
+        return named
+    import importlib
+
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        found = importlib.import_module(module)
+        for part in attribute.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError) as exc:
+        raise typer.BadParameter(f"{named!r} cannot be imported: {exc}", param_hint="--oracle") from exc
+    return found
+
+
+def _calls(models: "Proxied", store: str, run: str | None, name: str | None) -> "list[Call]":
+    """Return the calls to screen on: answered ones of one task."""
+    from llm_trace.stores.duckdb import open_store
+
+    chosen = o.chosen_by(run=run, name=name, kind=None if name else "llm", status="ok")
+    with open_store(store) as opened:
+        calls = opened.calls(**chosen, limit=_MOST_CALLS)
+    if not calls:
+        nothing("no call matches: choose others by --run or --name")
+    tasks = sorted({models.task_of(call) for call in calls})
+    if len(tasks) > 1:
+        raise typer.BadParameter(
+            f"the calls are of {len(tasks)} tasks ({', '.join(tasks)}): choose one by --name, or give them one --task",
+            param_hint="--task",
+        )
+    return calls
+
+
+def _print(found: "Screen", *, as_json: bool) -> None:
+    told = found.told()
+    if as_json:
+        print_json(told)
+        return
+    out = console()
+    out.print(plain(f"{told['outcome']}: {told['why']}", "bold"))
+    for line in (_qualities(told), _counts(told)):
+        if line:
+            out.print(plain(line))
+
+
+def _qualities(told: "dict[str, Any]") -> str:
+    if told["difference"] is None:
+        return ""
+    return (
+        f"quality on held-out prompts: oracle {told['oracle_quality']:.2f}, proxy {told['proxy_quality']:.2f}; "
+        f"proxy - {told['tau']:g} x oracle: {told['difference']:+.3f} ({told['low']:+.3f} to {told['high']:+.3f})"
+    )
+
+
+def _counts(told: "dict[str, Any]") -> str:
+    counts = {
+        "measured": "instances",
+        "answered differently": "disagreed",
+        "poor": "poor",
+        "failed": "failed",
+    }
+    said = ", ".join(f"{told[key]} {name}" for name, key in counts.items() if told[key])
+    cost = f"{told['calls']:,} calls and {told['tokens']:,} tokens of the oracle"
+    return f"{said or 'no calls'}; {cost}" + (f", {told['usd']:.4f} USD" if told["usd"] else "")
+
+
+def _show(found: "Sequence[Screen]", *, as_json: bool) -> None:
+    told = [screen.told() for screen in found]
+    if as_json:
+        print_json(told)
+        return
+    if not told:
+        nothing("no proxy was screened for this store: llm-trace proxy screen")
+    columns = {
+        "task": [t["task"] for t in told],
+        "oracle": [t["oracle"] for t in told],
+        "proxy": [t["proxy"] for t in told],
+        "outcome": [t["outcome"] for t in told],
+        "instances": [t["instances"] for t in told],
+        "why": [t["why"] for t in told],
+    }
+    print_table(console(), table(columns, wide=["why"], right=["instances"]))
+    complain("as last written; whether the models are still the same is looked up when they are used")
