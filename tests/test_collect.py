@@ -30,6 +30,7 @@ from llm_trace.collect.app import collector
 from llm_trace.collect.receiver import Limits, Receiver
 from llm_trace.spool.paths import spool_dir
 from llm_trace.spool.writer import SpoolWriter
+from tests.cli_toys import invoke, record
 from tests.conftest import Recorded
 
 JSON = {"content-type": "application/json"}
@@ -256,3 +257,17 @@ def test_content_is_not_kept_where_it_is_not_wanted(spool: SpoolWriter, recorded
     call = recorded.one()
     assert (call.model, call.input, call.messages_in) == ("gpt-4o", None, ())
     assert "my secret" not in call.model_dump_json()
+
+
+def test_our_own_spans_come_back_as_the_calls_they_were(
+    client: httpx.Client, recorded: Recorded, tmp_path: Path
+) -> None:
+    first = Recorded(tmp_path / "first.duckdb")
+    record(first.path)
+    address = str(client.base_url).replace("http://", "otlp://").rstrip("/")
+    assert invoke(first.path, "export", "--to", address).exit_code == 0
+    for before, after in zip(first.calls(), recorded.calls(), strict=True):
+        if before.kind == "llm":  # the exporter sends a text as the message that it is
+            assert [message.text for message in after.messages_out] == [before.output]
+        assert after.model_copy(update={"messages_out": before.messages_out}) == before
+        assert recorded.scores(before.span_id) == first.scores(before.span_id)

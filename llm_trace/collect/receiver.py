@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from llm_trace import semconv
 from llm_trace.capture.finished import write_finished
+from llm_trace.semconv.about import event_about
 from llm_trace.semconv.ended import EndedSpan
 from llm_trace.semconv.privacy import call_without_content
 
@@ -91,10 +92,22 @@ class Receiver:
     def _keep(self, span: EndedSpan) -> None:
         if self.genai_only and not semconv.is_genai_span(span.attributes):
             return
-        call = semconv.ended_call(span)
-        if not self.capture_content:
-            call = call_without_content(call)
-        if not write_finished(self.spool, self.encoder, call):
+        if not self._written(span, event_about(span)):
             raise SpoolFullError(
                 f"{str(self.spool.folder)!r} cannot be written: free some room, the sender tries again"
             )
+
+    def _written(self, span: EndedSpan, event: dict[str, Any] | None) -> bool:
+        if event is not None:
+            return self._written_event(event)
+        call = semconv.ended_call(span)
+        kept = call if self.capture_content else call_without_content(call)
+        return write_finished(self.spool, self.encoder, kept)
+
+    def _written_event(self, event: dict[str, Any]) -> bool:
+        """Write a score or an attribution; the latter is all content, a score's comment is."""
+        if not self.capture_content:
+            if event["event"] == "attribution":
+                return True
+            event = {name: value for name, value in event.items() if name != "comment"}
+        return self.spool.write(self.encoder.encode(event)[:-1])

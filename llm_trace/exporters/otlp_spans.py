@@ -14,6 +14,7 @@ from opentelemetry.trace import Link, SpanContext, SpanKind, TraceFlags
 from opentelemetry.trace.status import Status, StatusCode
 
 from llm_trace.semconv import names
+from llm_trace.semconv.ended import OWN_FIELDS
 from llm_trace.version import __version__
 
 if TYPE_CHECKING:
@@ -41,8 +42,11 @@ class Spans:
             else str(error.get("type") or status)
         )
         failed = status in ("error", "interrupted")
-        attributes["llm_trace.status"] = status
-        attributes["llm_trace.name"] = name
+        attributes[names.OWN_STATUS] = status
+        attributes[names.OWN_NAME] = name
+        rest = {field: data[field] for field in OWN_FIELDS if data.get(field)} if content else {}
+        if rest:
+            attributes[names.OWN_REST] = json.dumps(rest, ensure_ascii=False)
         parent = data.get("parent_id")
         start = data.get("start_ns") or 0
         end = max(data.get("end_ns") or start, start)  # an interrupted call has none

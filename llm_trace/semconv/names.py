@@ -118,6 +118,10 @@ OWN_TAGS: Final = "llm_trace.tags"
 OWN_RUN: Final = "llm_trace.run"
 OWN_COST: Final = "llm_trace.cost_usd"
 OWN_PROMPT_VERSION: Final = "llm_trace.prompt.version"
+OWN_NAME: Final = "llm_trace.name"
+OWN_STATUS: Final = "llm_trace.status"
+OWN_REST: Final = "llm_trace.call"
+"""Fields of a call that no convention has a name for, as one JSON object; on spans of our own exporter."""
 
 INPUT_TOKEN_NAMES: Final = (
     USAGE_INPUT, "gen_ai.usage.prompt_tokens", OI_TOKENS_INPUT, "llm.usage.prompt_tokens"
