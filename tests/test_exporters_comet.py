@@ -73,10 +73,8 @@ def recorded(client: str) -> list[dict[str, Any]]:
 
 def prompt_call() -> list[Event]:
     """The lone prompt of tests/recorded/record.py as llm_trace records it."""
-    used = {"name": "greeting", "version": "0123456789ab", "variables": VARIABLES}
-    template = {"name": "greeting", "version": "0123456789ab", "template": TEMPLATE, "time_ns": START_NS}
+    used = {"name": "greeting", "version": "0123456789ab", "variables": VARIABLES, "template": TEMPLATE}
     return [
-        Event("prompt", "greeting:0123456789ab", template),
         call(
             input={"prompt": PROMPT}, output=ANSWER, prompt=used, tags=["a", "b"], model="tiny",
             usage={"input_tokens": 4, "output_tokens": 3},
@@ -185,7 +183,8 @@ def test_what_is_said_while_a_call_runs_goes_with_it(
         delivery.step()
         return delivery
 
-    writer.start(1)
+    writer.event("prompt", name="greeting", version="0123456789ab", template=TEMPLATE, time_ns=START_NS)
+    writer.start(1, prompt={"name": "greeting", "version": "0123456789ab"})
     writer.event("score", **score(span_id=span(1)).data)
     writer.rotate()
     first = step()
@@ -195,7 +194,10 @@ def test_what_is_said_while_a_call_runs_goes_with_it(
     second = step() if restarted else first
     second.step()
     second.close()
-    assert server.experiments[f"{1:032x}"].metrics["helpful"] == 1.0
+    found = server.experiments[f"{1:032x}"]
+    assert found.metrics["helpful"] == 1.0
+    assert found.asset is not None
+    assert found.asset["chain_inputs"]["prompt_template"] == TEMPLATE
     assert standing(writer.folder, "comet://team/demo").pending == 0
 
 
@@ -228,7 +230,8 @@ def test_a_run_is_an_experiment_with_its_configuration(server: Comet) -> None:
 
 def test_a_failed_attribution_and_a_prompt_send_nothing(server: Comet) -> None:
     failed = attribution(trace_id=TRACE, status="failed", error="out of memory")
-    assert exporter(server).requests([failed, prompt_call()[0]]) == []
+    prompt = Event("prompt", "greeting:0123456789ab", {"name": "greeting", "template": TEMPLATE})
+    assert exporter(server).requests([failed, prompt]) == []
 
 
 def test_a_call_that_failed_or_was_interrupted_says_so(server: Comet) -> None:
@@ -318,6 +321,13 @@ def test_answers_are_judged_by_what_they_mean(server: Comet, reply: Reply, outco
     one = exporter(server)
     server.next.append(reply)
     assert ask(one, llm_request(one, 1)).outcome == outcome
+
+
+def test_what_was_deleted_there_holds_nothing_up(server: Comet) -> None:
+    one = exporter(server)
+    requests = one.requests([attribution(trace_id=TRACE)])
+    server.next += [Reply(404, b'{"msg": "no such experiment"}')] * len(requests)
+    assert {ask(one, request).outcome for request in requests} == {"rejected"}
 
 
 # Configuration

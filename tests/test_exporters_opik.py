@@ -251,6 +251,14 @@ def test_answers_are_judged_by_what_they_mean(server: Opik, reply: Reply, outcom
     assert ask(one, one.requests([call()])[0]).outcome == outcome
 
 
+def test_what_was_deleted_there_holds_nothing_up(server: Opik) -> None:
+    one = exporter(server)
+    (request,) = one.requests([score(span_id=ASK, trace_id=TRACE, start_ns=START_NS)])
+    server.next.append(Reply(404, b'{"errors": ["Span not found"]}'))
+    verdict = ask(one, request)
+    assert (verdict.outcome, "Span not found" in verdict.reason) == ("rejected", True)
+
+
 # Configuration
 
 

@@ -44,8 +44,11 @@ def records() -> list[dict[str, Any]]:
 
 def events(found: list[Imported]) -> list[Event]:
     """Return imported calls as an exporter gets them."""
-    prompts = [Event("prompt", "p", i.prompt) for i in found if i.prompt is not None]
-    return prompts + [Event("call", i.call["span_id"], i.call) for i in found]
+    made = []
+    for item in found:
+        prompt = {"prompt": {**item.prompt, **item.call["prompt"]}} if item.prompt is not None else {}
+        made.append(Event("call", item.call["span_id"], {**item.call, **prompt}))
+    return made
 
 
 def test_an_offline_prompt_is_a_model_call_with_its_template() -> None:

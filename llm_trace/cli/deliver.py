@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from llm_trace.exporters.delivery import Delivery
-    from llm_trace.exporters.seam import Event, Exporter
+    from llm_trace.exporters.seam import Exporter
     from llm_trace.record import Call
     from llm_trace.stores.duckdb import Store
 
@@ -171,10 +171,8 @@ def archive(store: "Store", chosen: dict[str, Any], limit: int | None, out: "Pat
     """Write the traces and runs of stored calls as archives that `comet upload` takes; return how many."""
     from llm_trace.exporters.comet_archive import write_archives
 
-    prompts: list[Event] = []
     count = 0
     for batch in stored.batches(store, stored.pages(store, chosen, limit), whole_traces=True, most=100):
         events = [event for group in batch for event in group]
-        prompts += [event for event in events if event.kind == "prompt"]
-        count += len(write_archives([*prompts, *events], out))
+        count += len(write_archives(events, out))
     return count

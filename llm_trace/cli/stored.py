@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from llm_trace.exporters.seam import Event
-    from llm_trace.record import Call, PromptVersion, Run
+    from llm_trace.record import Call, Run
     from llm_trace.stores.duckdb import Store
 
 PAGE = 500
@@ -24,7 +24,7 @@ def pages(store: "Store", chosen: dict[str, Any], limit: int | None) -> "Iterato
 def batches(
     store: "Store", given: "Iterator[list[Call]]", *, whole_traces: bool, most: int
 ) -> "Iterator[list[list[Event]]]":
-    """Yield what calls are about before them (prompts, runs), then calls as events with their scores and attributions.
+    """Yield runs before their calls, then the calls as events, with their scores and attributions.
 
     Args:
         store: has the calls.
@@ -34,7 +34,7 @@ def batches(
     """
     seen: set[str] = set()
     runs: set[str] = set()
-    yield [[_named(prompt)] for prompt in store.prompts()]
+    templates = {prompt.version: prompt.template for prompt in store.prompts()}
     for page in given:
         fresh_runs = {call.run for call in page if call.run is not None} - runs
         runs |= fresh_runs
@@ -46,14 +46,7 @@ def batches(
             groups = [list(store.trace(trace_id)) for trace_id in fresh]
         for begin in range(0, len(groups), most):
             batch = groups[begin : begin + most]
-            yield [*([_event(call) for call in group] for group in batch), *_about(store, batch)]
-
-
-def _named(prompt: "PromptVersion") -> "Event":
-    from llm_trace.exporters.seam import Event
-
-    data = {"name": prompt.name, "version": prompt.version, "template": prompt.template}
-    return Event("prompt", f"{prompt.name}:{prompt.version}", data)
+            yield [*([_event(call, templates) for call in group] for group in batch), *_about(store, batch)]
 
 
 def _run(run: "Run") -> "Event":
@@ -62,12 +55,14 @@ def _run(run: "Run") -> "Event":
     return Event("run", run.id, run.model_dump(mode="json", exclude_none=True))
 
 
-def _event(call: "Call") -> "Event":
+def _event(call: "Call", templates: dict[str, str]) -> "Event":
     from llm_trace.exporters.seam import Event
 
     data = {name: item for name, item in call.model_dump().items() if item is not None}
     for name in ("messages_in", "messages_out"):
         data[name] = [message.model_dump(exclude_none=True) for message in getattr(call, name)]
+    if call.prompt is not None:
+        data["prompt"]["template"] = templates.get(call.prompt.version)
     return Event("call", call.span_id, data)
 
 

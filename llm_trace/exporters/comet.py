@@ -56,7 +56,6 @@ class CometExporter:
         self.name = f"comet://{settings.workspace or ''}/{settings.project}"
         self.base = settings.base
         self.headers: Mapping[str, str] = {"Authorization": settings.api_key}
-        self._templates: dict[tuple[str, str], str] = {}
         self._places = Places()
 
     def probe(self) -> Request:
@@ -65,9 +64,6 @@ class CometExporter:
 
     def requests(self, events: Sequence[Event]) -> list[Request]:
         """Return one batch of LLM experiments, then what is added to experiments that are there."""
-        for event in events:
-            if event.kind == "prompt":
-                self._templates[event.data["name"], event.data["version"]] = event.data["template"]
         found = trees(events)
         for tree in found:
             self._places.add(tree)
@@ -90,7 +86,7 @@ class CometExporter:
     def _experiment(self, tree: Tree) -> tuple[bytes, tuple[Event, ...]]:
         """Return one entry of the batch, encoded, and what it carries."""
         settings = self.settings
-        return encoded(experiment(tree, settings.workspace, settings.project, self._templates)), tree.events
+        return encoded(experiment(tree, settings.workspace, settings.project)), tree.events
 
     def _added(self, event: Event, *, known: bool) -> list[Request]:
         """Return what is sent of an event beside the batch; what is `known` stands in the batch already."""
@@ -113,7 +109,13 @@ class CometExporter:
             return self._judge_version(told or {})
         if request.path == _LLM and answer.status == 200:
             return _judge_batch(request, told or {})
-        return _judge_code((told or {}).get("sdk_error_code")) or judge_status(answer, SETTINGS)
+        verdict = _judge_code((told or {}).get("sdk_error_code")) or judge_status(answer, SETTINGS)
+        if answer.status == 404 and request.path not in (
+            _LLM,
+            _PROBE,
+        ):  # what it belongs to was deleted there
+            return Verdict("rejected", verdict.reason)
+        return verdict
 
     def _judge_version(self, told: Mapping[str, Any]) -> Verdict:
         version = str(told.get("version", ""))

@@ -49,21 +49,20 @@ def write_archives(
     experiments; the asset of the trace is among the files.
 
     Args:
-        events: whole traces, with the scores and attributions of their calls, prompts before the calls that use them.
+        events: whole traces, with the scores and attributions of their calls.
         folder: is made where it is absent.
         workspace: where the upload goes; `None` leaves it to the configuration of whoever uploads.
         project: the same.
     """
     told = list(events)
-    templates = {(e.data["name"], e.data["version"]): e.data["template"] for e in told if e.kind == "prompt"}
-    found = [_of_tree(tree, templates) for tree in trees(told)]
+    found = [_of_tree(tree) for tree in trees(told)]
     found += [_of_run(event.data) for event in told if event.kind == "run"]
     folder.mkdir(parents=True, exist_ok=True)
     return [_write(each, folder, workspace, project) for each in found]
 
 
-def _of_tree(tree: Tree, templates: Mapping[tuple[str, str], str]) -> Offline:
-    entry = experiment(tree, None, "", templates)
+def _of_tree(tree: Tree) -> Offline:
+    entry = experiment(tree, None, "")
     pages = {
         f"attribution-{span}-{found['method']}.html": page(found)
         for span, all_found in tree.attributions.items()

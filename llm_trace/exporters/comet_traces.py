@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
 ASSET_VERSION = 3
 ASSET_NAME = "comet_llm_data.json"
-Templates = Mapping[tuple[str, str], str]
-"""Template of a prompt by name and version."""
 
 _USAGE = {
     "input_tokens": "prompt_tokens",
@@ -29,9 +27,9 @@ _USAGE = {
 _PLAIN = ("model", "provider", "cost_usd", "session", "user", "run", "replay_of")
 
 
-def experiment(tree: Tree, workspace: str | None, project: str, templates: Templates) -> dict[str, Any]:
+def experiment(tree: Tree, workspace: str | None, project: str) -> dict[str, Any]:
     """Return one entry of the batch that `POST write/experiment/llm` takes."""
-    asset = trace_asset(tree, templates)
+    asset = trace_asset(tree)
     return {
         "experimentKey": tree.key,
         "createExperimentRequest": {"workspaceName": workspace, "projectName": project, "type": "LLM"},
@@ -49,7 +47,7 @@ def experiment(tree: Tree, workspace: str | None, project: str, templates: Templ
     }
 
 
-def trace_asset(tree: Tree, templates: Templates) -> dict[str, Any]:
+def trace_asset(tree: Tree) -> dict[str, Any]:
     """Return the asset: a lone model call is a single prompt, everything else a chain.
 
     The root of a chain is the chain itself where it only holds the others together; a root that asked a model is a node too.
@@ -58,12 +56,12 @@ def trace_asset(tree: Tree, templates: Templates) -> dict[str, Any]:
     single = len(tree.calls) == 1 and root.get("kind") == "llm"
     is_chain = not single and len(tree.calls) > 1 and root.get("kind") != "llm"
     numbers = {c["span_id"]: n for n, c in enumerate(tree.calls[1:] if is_chain else tree.calls, 1)}
-    nodes = [_node(tree, c, numbers, templates) for c in tree.calls if c["span_id"] in numbers]
+    nodes = [_node(tree, c, numbers) for c in tree.calls if c["span_id"] in numbers]
     end = _last_end(tree.calls)
     return {
         "version": ASSET_VERSION,
         "chain_nodes": nodes,
-        "chain_inputs": nodes[0]["inputs"] if single else _inputs(root, templates),
+        "chain_inputs": nodes[0]["inputs"] if single else _inputs(root),
         "chain_outputs": _outputs(root, single=single),
         "category": "single_prompt" if single else "chain",
         "metadata": _metadata(root) | _found(tree),
@@ -73,7 +71,7 @@ def trace_asset(tree: Tree, templates: Templates) -> dict[str, Any]:
     }
 
 
-def _node(tree: Tree, call: Fields, numbers: Mapping[str, int], templates: Templates) -> dict[str, Any]:
+def _node(tree: Tree, call: Fields, numbers: Mapping[str, int]) -> dict[str, Any]:
     single = len(tree.calls) == 1 and call.get("kind") == "llm"
     span = call["span_id"]
     metadata = _metadata(call)
@@ -85,7 +83,7 @@ def _node(tree: Tree, call: Fields, numbers: Mapping[str, int], templates: Templ
         "id": numbers[span],
         "category": "llm-call" if call.get("kind") == "llm" else call.get("kind") or "chain",
         "name": str(call["name"]),
-        "inputs": _prompt_inputs(call, templates) if single else _inputs(call, templates),
+        "inputs": _prompt_inputs(call) if single else _inputs(call),
         "outputs": _outputs(call, single=single),
         "duration": _duration(call["start_ns"], call.get("end_ns")),
         "start_timestamp": _ms(call["start_ns"]),
@@ -99,26 +97,26 @@ def _one_or_all(found: Sequence[Fields]) -> Any:
     return dict(found[0]) if len(found) == 1 else [dict(each) for each in found]
 
 
-def _prompt_inputs(call: Fields, templates: Templates) -> dict[str, Any]:
+def _prompt_inputs(call: Fields) -> dict[str, Any]:
     """Return the three inputs of a single prompt."""
     return {
         "final_prompt": _final_prompt(call),
         "prompt_template": None,
         "prompt_template_variables": None,
-        **_template(call, templates),
+        **_template(call),
     }
 
 
-def _inputs(call: Fields, templates: Templates) -> dict[str, Any]:
-    return {**_as_dict(call.get("input"), "input"), **_template(call, templates)}
+def _inputs(call: Fields) -> dict[str, Any]:
+    return {**_as_dict(call.get("input"), "input"), **_template(call)}
 
 
-def _template(call: Fields, templates: Templates) -> dict[str, Any]:
+def _template(call: Fields) -> dict[str, Any]:
     prompt = call.get("prompt")
     if not prompt:
         return {}
     return {
-        "prompt_template": templates.get((prompt["name"], prompt["version"])),
+        "prompt_template": prompt.get("template"),
         "prompt_template_variables": prompt.get("variables") or {},
     }
 

@@ -57,6 +57,8 @@ class Cursor:
     """By writer: the last file of which nothing is left to read."""
     runs: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Runs that have not ended."""
+    templates: dict[str, str] = field(default_factory=dict)
+    """Of the prompts that were seen, by version; calls that come later are made with them."""
     delivered: int = 0
     rejected: int = 0
     dropped: int = 0
@@ -72,7 +74,7 @@ class Cursor:
             kept = orjson.loads(cursor.path.read_bytes())
             cursor.read = {writer: _place(place) for writer, place in kept["read"].items()}
             cursor.waiting = {span: _waiting(told) for span, told in kept["waiting"].items()}
-            for key in ("finished", "runs", "delivered", "rejected", "dropped", "time_ns"):
+            for key in ("finished", "runs", "templates", "delivered", "rejected", "dropped", "time_ns"):
                 setattr(cursor, key, kept[key])
         except (OSError, ValueError, LookupError, TypeError, AttributeError):
             return cls(cursor.path, name)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _TRACES, _SPANS = "v1/private/traces", "v1/private/spans"
 _ATTACHMENT = "v1/private/attachment/upload"
 _PROBE = "is-alive/ping"
+_ALWAYS_THERE = (_PROBE, f"{_TRACES}/batch", f"{_SPANS}/batch")
 _MOST_ITEMS = 1000
 _MOST_BYTES = 4_500_000
 """Before compression; the server takes 5 MB."""
@@ -97,9 +98,7 @@ class OpikExporter:
             (encoded(score_of(e, uuid7(p.start_ns, e.data["span_id"]), project)), (e,)) for e, p in placed
         ]
         of_traces = [
-            (encoded(score_of(e, uuid7(p.start_ns, p.key), project)), (e,))
-            for e, p in placed
-            if p.is_root
+            (encoded(score_of(e, uuid7(p.start_ns, p.key), project)), (e,)) for e, p in placed if p.is_root
         ]
         yield from _batches(f"{_SPANS}/feedback-scores", "scores", of_spans, method="PUT")
         yield from _batches(f"{_TRACES}/feedback-scores", "scores", of_traces, method="PUT")
@@ -128,6 +127,8 @@ class OpikExporter:
         if answer.status == 409:
             return Verdict("delivered")
         page_of_another = "html" in answer.headers.get("content-type", "")
+        if answer.status == 404 and request.path not in _ALWAYS_THERE:  # what it belongs to was deleted there
+            return Verdict("rejected", judge_status(answer, SETTINGS).reason)
         if answer.status in (404, 405) or (answer.status == 200 and page_of_another):
             return Verdict(
                 "refused",

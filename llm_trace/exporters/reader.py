@@ -80,6 +80,8 @@ class Reader:
         if kind in ("score", "attribution") and self._waits(span_id):
             self._cursor.waiting[str(span_id)].said.append(place)
             return []
+        if kind == "prompt":
+            self._keep_template(event)
         if kind not in ("start", "end"):
             found = events.other(event, self._cursor.runs, self._traces)
             return [] if found is None else [found]
@@ -99,6 +101,13 @@ class Reader:
             return []
         call.end = place
         return self._closed(span_id, call)
+
+    def _keep_template(self, event: dict[str, Any]) -> None:
+        templates, version, template = self._cursor.templates, event.get("version"), event.get("template")
+        if isinstance(version, str) and isinstance(template, str):
+            templates[version] = template
+        while len(templates) > _MOST_GIVEN:
+            del templates[next(iter(templates))]
 
     def _waits(self, span_id: object) -> bool:
         """Say whether a call is not handed on yet, so that what is said about it has to wait too."""
@@ -158,9 +167,17 @@ class Reader:
         if call.start is not None and start.get("event") != "start":
             return None
         try:
-            return events.call(span_id, start, end, started, ended)
+            return self._with_template(events.call(span_id, start, end, started, ended))
         except (LookupError, TypeError, ValueError, AttributeError):  # a line that is not as the format says
             return Event("call", span_id, {**start, **end})
+
+    def _with_template(self, call: Event) -> Event:
+        """Return a call with the template of its prompt, where that was seen."""
+        prompt = call.data.get("prompt")
+        if not isinstance(prompt, dict) or (version := prompt.get("version")) not in self._cursor.templates:
+            return call
+        prompt = {**prompt, "template": self._cursor.templates[version]}
+        return Event("call", call.id, {**call.data, "prompt": prompt})
 
     def _line(self, place: Place | None) -> tuple[dict[str, Any], Lines | None]:
         lines = None if place is None else self._opened(place[0])

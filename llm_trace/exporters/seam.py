@@ -31,7 +31,7 @@ class Event:
     """Fields by the names of `llm_trace.record.Call`, `Score`, `Attribution`, `Run`; messages as `llm_trace.semconv` gives them.
 
     A score or attribution has besides its `id` the `trace_id` of its call where that is known; an attribution that failed has
-    `status` "failed" and `error`. A run comes when it begins and, whole, again when it has ended. Absent means not known.
+    `status` "failed" and `error`. The `prompt` of a call has its `template` where that is known. A run comes when it begins and, whole, again when it has ended. Absent means not known.
     """
 
 
