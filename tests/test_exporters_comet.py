@@ -186,6 +186,10 @@ def test_what_is_said_while_a_call_runs_goes_with_it(
     writer.event("prompt", name="greeting", version="0123456789ab", template=TEMPLATE, time_ns=START_NS)
     writer.start(1, prompt={"name": "greeting", "version": "0123456789ab"})
     writer.event("score", **score(span_id=span(1)).data)
+    record = {
+        k: v for k, v in attribution().data.items() if k not in ("id", "span_id", "status", "config_hash")
+    }
+    writer.event("attribution", id="a" * 16, span_id=span(1), method="auto", status="ok", attribution=record)
     writer.rotate()
     first = step()
     if restarted:
@@ -195,7 +199,7 @@ def test_what_is_said_while_a_call_runs_goes_with_it(
     second.step()
     second.close()
     found = server.experiments[f"{1:032x}"]
-    assert found.metrics["helpful"] == 1.0
+    assert (found.metrics["helpful"], found.parameters["attribution.method"]) == (1.0, "occlusion")
     assert found.asset is not None
     assert found.asset["chain_inputs"]["prompt_template"] == TEMPLATE
     assert standing(writer.folder, "comet://team/demo").pending == 0

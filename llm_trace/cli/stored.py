@@ -77,7 +77,8 @@ def _about(store: "Store", groups: "list[list[Call]]") -> "list[list[Event]]":
         made.append([Event("score", row["id"], data)])
     for row in _rows(store, "attributions", traces):
         found = json.loads(row.pop("attribution") or "{}")
-        data = {**found, **row, "trace_id": traces[row["span_id"]]}
+        method = found.get("method") or row["method"]  # not the name it was asked by
+        data = {**found, **row, "method": method, "trace_id": traces[row["span_id"]]}
         made.append([Event("attribution", row["id"], data)])
     return made
 

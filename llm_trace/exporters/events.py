@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from llm_trace import semconv
 from llm_trace.exporters.seam import Event
-from llm_trace.record import Usage
+from llm_trace.record import PromptUse, Usage
 from llm_trace.spool.messages import filled
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ _LATER_WINS = (
 )  # fmt: skip
 _NO_TRACE = "0" * 32
 _USAGE = tuple(Usage.model_fields)
+_PROMPT = tuple(PromptUse.model_fields)
 
 
 def call(span_id: str, start: Fields, end: Fields, started: Lines | None, ended: Lines | None) -> Event:
@@ -48,6 +49,8 @@ def call(span_id: str, start: Fields, end: Fields, started: Lines | None, ended:
     usage = {**_counts(start), **_counts(end)}
     if usage:
         data["usage"] = usage
+    if isinstance(prompt := data.get("prompt"), dict):
+        data["prompt"] = {name: prompt[name] for name in _PROMPT if name in prompt}
     data["status"] = end.get("status") or "interrupted"
     if (end_ns := end.get("end_ns")) is not None:
         data["end_ns"] = end_ns
@@ -93,7 +96,11 @@ def other(event: Fields, runs: dict[str, Fields], traces: Mapping[str, str]) -> 
     if kind == "prompt":
         return Event("prompt", f"{data.get('name')}:{data.get('version')}", data)
     if kind == "attribution" and isinstance(found := data.pop("attribution", None), dict):
-        data = {**found, **data}
+        data = {
+            **found,
+            **data,
+            "method": found.get("method") or data.get("method"),
+        }  # not the name it was asked by
     if kind not in ("score", "attribution") or not isinstance(identity := data.get("id"), str):
         return None
     if (trace := traces.get(str(data.get("span_id")))) is not None:
