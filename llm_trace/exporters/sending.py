@@ -131,6 +131,8 @@ class Sender:
 
     def _halved(self, groups: Groups, reason: str) -> Sent:
         """Send each half on its own; what cannot be halved is set aside."""
+        if len(groups) == 1 and not self._exporter.whole_traces:
+            groups = [[event] for event in groups[0]]
         if len(groups) > 1:
             middle = len(groups) // 2
             sent = self.send(groups[:middle])

@@ -100,7 +100,7 @@ def _pending(folder: Path, cursor: Cursor) -> int:
     live = live_writers(files)
     waiting = cursor.waiting.items()
     gone = {s for s, call in waiting if call.state == "open" and call.writer not in live}
-    count = sum(call.state == "closed" for _, call in waiting)
+    count = sum((call.state == "closed") + len(call.said) for _, call in waiting)
     for file in files:
         name, offset = cursor.read.get(file.writer, ("", 0))
         if name <= file.name:
