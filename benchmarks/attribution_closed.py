@@ -38,7 +38,38 @@ from llm_trace.demo.world import Case, Kind, cases
 from llm_trace.record import Attribution
 
 KINDS: tuple[Kind, ...] = ("single", "conjunction", "distractors")
-WORDS = ["the", "of", "a", "to", "in", "is", "you", "that", "it", "he", "was", "for", "on", "are", "as", "with", "his", "they", "at", "be", "this", "have", "from", "or", "one", "had", "by", "but", "not", "what"]
+WORDS = [
+    "the",
+    "of",
+    "a",
+    "to",
+    "in",
+    "is",
+    "you",
+    "that",
+    "it",
+    "he",
+    "was",
+    "for",
+    "on",
+    "are",
+    "as",
+    "with",
+    "his",
+    "they",
+    "at",
+    "be",
+    "this",
+    "have",
+    "from",
+    "or",
+    "one",
+    "had",
+    "by",
+    "but",
+    "not",
+    "what",
+]
 ANSWERS = (
     "I approve the refund",
     "We must deny it",
@@ -315,7 +346,9 @@ def budgets(count: int) -> None:
         rng, lock = np.random.default_rng(seed), threading.Lock()
         spent = {"evaluations": 0.0, "tokens": 0.0, "usd": 0.0}
 
-        def ask(prompt: str, rng: Any = rng, lock: Any = lock, spent: Any = spent) -> Answer:
+        def ask(
+            prompt: str, rng: Any = rng, lock: Any = lock, spent: Any = spent, known: bool = bool(seed % 2)
+        ) -> Answer:
             with lock:
                 read, written, luck = len(prompt) // 3, int(rng.integers(1, 40)), rng.random()
                 spent["evaluations"] += 1
@@ -323,7 +356,7 @@ def budgets(count: int) -> None:
                 spent["usd"] += (3 * read + 15 * written) / 1e6
             if luck < 0.03:
                 raise ConnectionResetError
-            return Answer(ANSWERS[int(luck * 5)], *((read, written) if seed % 2 else (None, None)))
+            return Answer(ANSWERS[int(luck * 5)], *((read, written) if known else (None, None)))
 
         unit = ("evaluations", "tokens", "usd")[seed % 3]
         most = {

@@ -75,6 +75,7 @@ BUILTIN: dict[str, str] = {
     "lime": "llm_trace.attribution.surrogates:lime",
     "context_cite": "llm_trace.attribution.surrogates:context_cite",
     "smile": "llm_trace.attribution.smile:smile",
+    "answer_sets": "llm_trace.attribution.answer_sets:answer_sets",
     "self_report": "llm_trace.attribution.self_report:self_report",
     "gsmile_published": "llm_trace.attribution.smile:gsmile_published",
     "saliency": "llm_trace.attribution.gradients:saliency",

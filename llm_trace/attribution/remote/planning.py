@@ -54,7 +54,7 @@ class Priced:
         self.remote, self.prompts, self.ledger, self._extra = remote, asked, ledger, extra
         self.vanishes = asked.vanishes
         self._response, self._samples = response or "", 1 if remote.score else remote.samples
-        self._rng = np.random.default_rng(0)
+        self._rng, self.compare = np.random.default_rng(0), remote.compare
         for _ in range(extra):
             self._book(asked.whole)
 
@@ -71,6 +71,12 @@ class Priced:
         return np.asarray(self._rng.standard_normal(len(masks)) + masks.sum(axis=1))
 
     __call__ = anew
+
+    def texts(self, masks: NDArray[np.bool_]) -> list[str]:
+        """Return made-up answers."""
+        self._samples = 1
+        self.anew(masks)
+        return ["answer"] * len(masks)
 
     def tell(self, question: Callable[[Sequence[Segment], str], str], example: str) -> str:
         """Return the reply that is hoped for."""

@@ -82,15 +82,30 @@ class RemoteValue:
 
     def anew(self, masks: NDArray[np.bool_]) -> NDArray[np.float64]:
         """Return the values of masks, each with answers of its own, so that rows are independent draws even where prompts are equal."""
+        return self._values(masks, self._turns(masks))
+
+    def _turns(self, masks: NDArray[np.bool_]) -> list[int]:
+        """Return for each mask how often its prompt came before."""
         seen: Counter[str] = Counter()
         turns = []
         for mask in masks:
             key = repr(self.payload(mask))
             turns.append(seen[key])
             seen[key] += 1
-        return self._values(masks, turns)
+        return turns
 
     def _values(self, masks: NDArray[np.bool_], turns: Sequence[int]) -> NDArray[np.float64]:
+        rows = self._answered(masks, turns)
+        done = np.array([all(a is not None for a in row) for row in rows], dtype=bool)
+        values = self._measured(
+            [[a for a in row if a is not None] for row, whole in zip(rows, done, strict=True) if whole]
+        )
+        if not done.all():
+            raise PartialError(self.caller.stopped or "the calls stopped", done, values)
+        return values
+
+    def _answered(self, masks: NDArray[np.bool_], turns: Sequence[int]) -> list[list[Answer | None]]:
+        """Return the answers to each mask's prompt, asked for the so-manieth time."""
         if self.vanishes and not masks.any(axis=1).all():
             raise AttributionError(
                 "with every segment removed nothing is left to ask: keep one, or use baseline='mask'"
@@ -101,14 +116,7 @@ class RemoteValue:
             for s in range(self.samples)
         ]
         answers = self.caller.ask(asked)
-        rows = [answers[i : i + self.samples] for i in range(0, len(answers), self.samples)]
-        done = np.array([all(a is not None for a in row) for row in rows], dtype=bool)
-        values = self._measured(
-            [[a for a in row if a is not None] for row, whole in zip(rows, done, strict=True) if whole]
-        )
-        if not done.all():
-            raise PartialError(self.caller.stopped or "the calls stopped", done, values)
-        return values
+        return [answers[i : i + self.samples] for i in range(0, len(answers), self.samples)]
 
     def _measured(self, rows: list[list[Answer]]) -> NDArray[np.float64]:
         """Return the values (k,) or (k, m) of the answers to k prompts."""
@@ -136,6 +144,19 @@ class TextValue(RemoteValue):
     def response(self) -> str:
         """The answer that is explained."""
         return self._response()
+
+    def texts(self, masks: NDArray[np.bool_]) -> list[str]:
+        """Return one answer to each mask's prompt, equal ones asked again.
+
+        Raises:
+            AttributionError: the calls stopped before all were answered.
+        """
+        self.samples, self._ahead = 1, 0
+        answers = [row[0] for row in self._answered(masks, self._turns(masks))]
+        said = [answer.text for answer in answers if answer is not None]
+        if len(said) < len(answers):
+            raise AttributionError(f"{self.caller.stopped}: {len(said)} of {len(answers)} answers were given")
+        return said
 
     def tell(self, question: Callable[[Sequence[Segment], str], str], example: str) -> str:  # noqa: ARG002  of a dry run
         """Return the model's reply to a question about the segments and the response; as a message where the prompt is of messages.
