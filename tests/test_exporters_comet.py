@@ -220,6 +220,11 @@ def test_repeats_and_other_batches_give_the_same_experiments(server: Comet) -> N
     assert len(before) == 2
 
 
+def test_calls_that_are_each_others_parents_are_sent_all_the_same(server: Comet) -> None:
+    send(exporter(server), [call(TOOL, ASK), call(ASK, TOOL), call(ROOT, ROOT)])
+    assert sorted(e.others["llm_trace_span_id"] for e in server.experiments.values()) == [ROOT, TOOL, ASK]
+
+
 def test_a_run_is_an_experiment_with_its_configuration(server: Comet) -> None:
     one = exporter(server)
     send(one, [run()])

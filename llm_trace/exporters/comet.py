@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -67,26 +67,18 @@ class CometExporter:
         found = trees(events)
         for tree in found:
             self._places.add(tree)
-        made = [
-            Request(
-                _LLM,
-                b"[%b]" % b",".join(body for body, _ in pack),
-                tuple(e for _, own in pack for e in own),
-                headers=JSON,
-            )
-            for pack in packed(
-                map(self._experiment, found), lambda item: len(item[0]), self.max_events, self.max_bytes - 2
-            )
-        ]
+        made = list(self._batches(found))
         known = {id(e) for tree in found for e in tree.events}
         for event in events:
             made += self._added(event, known=id(event) in known)
         return made
 
-    def _experiment(self, tree: Tree) -> tuple[bytes, tuple[Event, ...]]:
-        """Return one entry of the batch, encoded, and what it carries."""
-        settings = self.settings
-        return encoded(experiment(tree, settings.workspace, settings.project)), tree.events
+    def _batches(self, found: Sequence[Tree]) -> Iterator[Request]:
+        to = self.settings
+        entries = [(encoded(experiment(tree, to.workspace, to.project)), tree.events) for tree in found]
+        for pack in packed(entries, lambda entry: len(entry[0]), self.max_events, self.max_bytes - 2):
+            body = b"[%b]" % b",".join(body for body, _ in pack)
+            yield Request(_LLM, body, tuple(event for _, events in pack for event in events), headers=JSON)
 
     def _added(self, event: Event, *, known: bool) -> list[Request]:
         """Return what is sent of an event beside the batch; what is `known` stands in the batch already."""
@@ -110,11 +102,8 @@ class CometExporter:
         if request.path == _LLM and answer.status == 200:
             return _judge_batch(request, told or {})
         verdict = _judge_code((told or {}).get("sdk_error_code")) or judge_status(answer, SETTINGS)
-        if answer.status == 404 and request.path not in (
-            _LLM,
-            _PROBE,
-        ):  # what it belongs to was deleted there
-            return Verdict("rejected", verdict.reason)
+        if answer.status == 404 and request.path not in (_LLM, _PROBE):
+            return Verdict("rejected", verdict.reason)  # what it belongs to was deleted there
         return verdict
 
     def _judge_version(self, told: Mapping[str, Any]) -> Verdict:
@@ -134,23 +123,22 @@ class CometExporter:
 def _judge_batch(request: Request, told: Mapping[str, Any]) -> Verdict:
     """Return what the answers to the experiments of a batch mean together."""
     keys = [entry["experimentKey"] for entry in orjson.loads(request.body)]
-    answers = [told.get(key) for key in keys]
-    bad = [
-        a if isinstance(a, dict) else {} for a in answers if not isinstance(a, dict) or a.get("status") != 200
-    ]
-    for answer in bad:
-        content = answer.get("content")
-        code = content.get("sdk_error_code") if isinstance(content, dict) else None
-        verdict = _judge_code(code) or judge_status(
-            Answer(int(answer.get("status") or 500), {}, encoded(content)), SETTINGS
-        )
+    for key in keys:
+        verdict = _judge_one(told.get(key))
+        if verdict.outcome == "rejected" and len(keys) > 1:
+            return Verdict("split", verdict.reason)
         if verdict.outcome != "delivered":
-            return (
-                Verdict("split", verdict.reason)
-                if verdict.outcome == "rejected" and len(keys) > 1
-                else verdict
-            )
+            return verdict
     return Verdict("delivered")
+
+
+def _judge_one(answer: Any) -> Verdict:
+    """Return what the answer to one experiment means; none at all is a server in trouble."""
+    if not isinstance(answer, dict):
+        return Verdict("retry", "Comet did not say what became of an experiment")
+    content = answer.get("content")
+    code = content.get("sdk_error_code") if isinstance(content, dict) else None
+    return _judge_code(code) or judge_status(Answer(int(answer["status"]), {}, encoded(content)), SETTINGS)
 
 
 def _judge_code(code: object) -> Verdict | None:

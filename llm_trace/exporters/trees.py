@@ -10,6 +10,7 @@ import hashlib
 from collections import OrderedDict, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from llm_trace.exporters.seam import Event
@@ -52,15 +53,17 @@ class Tree:
         """The call that the others are below."""
         return self.calls[0]
 
+    @cached_property
+    def _by_span(self) -> dict[str, Fields]:
+        return {str(call["span_id"]): call for call in self.calls}
+
     def ancestors(self, call: Fields) -> list[Fields]:
         """Return the calls above one, the root first."""
-        by_span = {c["span_id"]: c for c in self.calls}
         above: list[Fields] = []
-        parent = by_span.get(call.get("parent_id"))
-        while parent is not None and parent not in above:
-            above.insert(0, parent)
-            parent = by_span.get(parent.get("parent_id"))
-        return above
+        while call is not self.root:
+            call = self._by_span[str(call["parent_id"])]
+            above.append(call)
+        return above[::-1]
 
     def places(self) -> dict[str, Place]:
         """Return where each call stands, by span id."""
@@ -81,7 +84,11 @@ def trees(events: Sequence[Event]) -> list[Tree]:
     for event in events:
         if event.kind in ("score", "attribution"):
             about[event.data["span_id"]].append(event)
-    return [_tree(root, below, about) for root in roots]
+    found = [_tree(root, below, about) for root in roots]
+    placed = {id(event) for tree in found for event in tree.events}
+    return found + [
+        _tree(event, {}, about) for event in calls if id(event) not in placed
+    ]  # parents in a circle
 
 
 def _tree(root: Event, below: Mapping[str | None, list[Event]], about: Mapping[str, list[Event]]) -> Tree:
