@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("llm_trace")
 
+_LAUNCH_S = 10.0
 _CHECK_S = 5.0
 """How often a host looks whether somebody delivers."""
 _WAIT_S = 10.0
@@ -69,9 +70,12 @@ class Exporting:
 
     def _watch(self) -> None:
         """Start a process where nobody delivers, and pass on what stands in its way, once."""
+        launched = -_LAUNCH_S
         while True:
             try:
-                if any(_unattended(self._folder, name) for name in self._addresses):
+                late = time.monotonic() - launched > _LAUNCH_S  # what was launched takes a moment to come
+                if late and any(_unattended(self._folder, name) for name in self._addresses):
+                    launched = time.monotonic()
                     launch(self._store, list(self._addresses.values()))
                 self._warn()
             except Exception as exc:  # noqa: BLE001  the host goes on; the calls are in the spool

@@ -23,7 +23,7 @@ from llm_trace.stores.connection import Database, connect
 from llm_trace.stores.filters import nanoseconds
 from llm_trace.stores.ingest import ingest_alone, limits
 from llm_trace.stores.locks import Deadline, locked
-from llm_trace.stores.scrub import files_with, scrub_complete, scrub_quarantine
+from llm_trace.stores.scrub import files_with, scrub_complete, scrub_quarantine, scrub_rejected
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -43,7 +43,7 @@ class PurgeReport:
     attributions: int = 0
     runs: int = 0
     spool_lines: int = 0
-    """Lines made unreadable in spool files that other readers still need, or in quarantine."""
+    """Lines made unreadable in spool files that other readers still need, in quarantine, or refused by a destination."""
     bytes_before: int = 0
     """Size of the DuckDB file."""
     bytes_after: int = 0
@@ -165,6 +165,7 @@ def _remove(database: Database, so_far: PurgeReport, what: _What) -> PurgeReport
             spans = _choose(connection, what)
             runs = 0 if what.run is None else _count(connection, _RUNS, what.run, what.run)
             lines = scrub_quarantine(connection, folder, spans, what.user)
+            lines += scrub_rejected(folder, spans, what.user)
             counts = _delete(connection, what) if spans else [0, 0, 0]
             pending = files_with(folder, spans)
             for name in (*pending, COMPACT):

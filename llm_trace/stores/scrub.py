@@ -1,4 +1,4 @@
-"""Take removed calls out of spool files and quarantine.
+"""Take removed calls out of spool files, quarantine, and what exporters' destinations refused.
 
 Spool files that are complete but still needed by an exporter keep their length: its cursor is an offset. A removed line becomes a
 `lost` event of nothing, filled up with spaces, that keeps the bodies of messages which lines that stay refer to.
@@ -87,17 +87,28 @@ def _blank(line: bytes, kept: set[int]) -> bytes:
 def scrub_quarantine(connection: DuckDBPyConnection, folder: Path, spans: set[str], user: str | None) -> int:
     """Remove quarantined lines that name one of these calls, or the user; return how many."""
     removed = 0
-    name = None if user is None else orjson.dumps(user)
     for path in sorted((folder / "quarantine").glob("*.jsonl")):
-        lines = list(_lines(path))
-        left = [line for line in lines if not _names(line, spans, name)]
-        if len(left) < len(lines):
-            removed += len(lines) - len(left)
-            path.write_bytes(b"".join(left))
+        if count := _thinned(path, spans, user):
+            removed += count
             connection.execute(
                 "UPDATE _files SET quarantine_bytes = ? WHERE file = ?", [path.stat().st_size, path.name]
             )
     return removed
+
+
+def scrub_rejected(folder: Path, spans: set[str], user: str | None) -> int:
+    """Remove what exporters' destinations refused of these calls, or of the user; return how many lines."""
+    return sum(_thinned(path, spans, user) for path in sorted((folder / "rejected").glob("*")))
+
+
+def _thinned(path: Path, spans: set[str], user: str | None) -> int:
+    """Take the lines out that name one of the calls, or the user; return how many."""
+    name = None if user is None else orjson.dumps(user)
+    lines = list(_lines(path))
+    left = [line for line in lines if not _names(line, spans, name)]
+    if len(left) < len(lines):
+        path.write_bytes(b"".join(left))
+    return len(lines) - len(left)
 
 
 def _names(line: bytes, spans: set[str], user: bytes | None) -> bool:

@@ -1,0 +1,211 @@
+"""Delivery as a program has it: several destinations, a process of its own, reports that are right."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+import llm_trace
+from llm_trace.exporters import host
+from llm_trace.exporters.delivery import Delivery
+from llm_trace.exporters.otlp import OtlpExporter
+from llm_trace.exporters.registry import exporter
+from llm_trace.exporters.standing import standing
+from llm_trace.stores.purge import purge
+from tests.conftest import Recorded
+from tests.exporter_contract import PATIENCE
+from tests.loopback import Loopback, Reply
+from tests.spool_toys import HandWriter, span, spool_of
+from tests.test_exporters_otlp import spans_of, strict
+
+
+@pytest.fixture
+def server() -> Iterator[Loopback]:
+    with Loopback(strict) as server:
+        yield server
+
+
+def address(server: Loopback) -> str:
+    return f"otlp://{server.address}"
+
+
+def arrived(server: Loopback) -> list[str]:
+    return [span.span_id.hex() for request in list(server.received) for span in spans_of(request)]
+
+
+def ask(number: int) -> None:
+    with llm_trace.span("ask", kind="llm") as call:
+        call.set(output=str(number))
+
+
+def until(holds: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 20
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def serving(store: Path) -> list[int]:
+    """Return the processes that deliver for a store."""
+    found = subprocess.run(
+        ["pgrep", "-f", f"llm_trace.exporters.service {store}"], capture_output=True, text=True, check=False
+    )
+    return [int(line) for line in found.stdout.split()]
+
+
+def test_a_destination_in_trouble_stops_no_other(recorded: Recorded, server: Loopback) -> None:
+    with Loopback(lambda _: Reply(401, b"who?")) as closed:
+        llm_trace.configure(recorded.path, exporters=(address(server), address(closed)))
+        for number in range(20):
+            ask(number)
+        report = llm_trace.flush(20)
+        told = report.destinations
+        assert (told[address(server)].delivered, told[address(server)].pending) == (20, 0)
+        assert (told[address(closed)].delivered, told[address(closed)].pending) == (0, 20)
+        assert not report.ok
+        assert "OTEL_EXPORTER_OTLP_HEADERS" in str(report)
+    assert sorted(arrived(server)) == sorted(call.span_id for call in recorded.calls())
+
+
+def test_flush_reports_what_another_process_delivers_and_waits_no_longer_than_told(
+    recorded: Recorded, server: Loopback
+) -> None:
+    server.answer = lambda _: "hang"
+    llm_trace.configure(recorded.path, exporters=(address(server),))
+    ask(1)
+    begin = time.monotonic()
+    report = llm_trace.flush(0.3)
+    assert 0.3 <= time.monotonic() - begin < 2
+    assert (report.destinations[address(server)].delivered, report.destinations[address(server)].pending) == (
+        0,
+        1,
+    )
+
+
+def test_a_process_that_delivers_and_dies_is_replaced(
+    recorded: Recorded, server: Loopback, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host, "_CHECK_S", 0.1)
+    monkeypatch.setattr(host, "_LAUNCH_S", 2.0)
+    llm_trace.configure(recorded.path, exporters=(address(server),))
+    ask(1)
+    until(lambda: len(arrived(server)) == 1)
+    (first,) = serving(recorded.path)
+    os.kill(first, signal.SIGKILL)
+    ask(2)
+    assert llm_trace.flush(20).destinations[address(server)].pending == 0
+    assert first not in serving(recorded.path)
+    assert set(arrived(server)) == {call.span_id for call in recorded.calls()}
+
+
+def test_calls_of_a_process_that_was_killed_are_delivered_all_the_same(
+    tmp_path: Path, server: Loopback
+) -> None:
+    code = f"""
+        import os, llm_trace
+        llm_trace.configure({str(tmp_path / "t.duckdb")!r}, exporters=({address(server)!r},))
+        for number in range(50):
+            with llm_trace.span("ask", kind="llm"):
+                pass
+        lost = llm_trace.span("ask", kind="llm").__enter__()
+        llm_trace.config.current.exporting.settle()
+        os.kill(os.getpid(), 9)
+    """
+    done = subprocess.run([sys.executable, "-c", dedent(code)], check=False)
+    assert done.returncode == -signal.SIGKILL
+    until(lambda: len(set(arrived(server))) == 51)
+    until(lambda: not serving(tmp_path / "t.duckdb"))
+
+
+def test_the_host_logs_what_stands_in_the_way_once(
+    recorded: Recorded, server: Loopback, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(host, "_CHECK_S", 0.02)
+    server.answer = lambda _: Reply(403, b"not yours")
+    with caplog.at_level(logging.WARNING, "llm_trace"):
+        llm_trace.configure(recorded.path, exporters=(address(server),))
+        ask(1)
+        until(lambda: "not yours" in caplog.text)
+        llm_trace.shutdown()
+    assert caplog.text.count("not yours") == 1
+
+
+def test_exporter_objects_are_delivered_to_by_a_thread(recorded: Recorded, server: Loopback) -> None:
+    llm_trace.configure(recorded.path, exporters=[OtlpExporter("mine", server.url)])
+    ask(1)
+    assert llm_trace.flush(20).destinations["mine"].delivered == 1
+    assert serving(recorded.path) == []
+    assert len(arrived(server)) == 1
+
+
+def test_the_environment_names_destinations_and_hands_them_down(
+    recorded: Recorded, server: Loopback, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LLM_TRACE_EXPORTERS", f"{address(server)}, {address(server)}/again")
+    llm_trace.configure(recorded.path)
+    assert os.environ["LLM_TRACE_EXPORTERS"] == f"{address(server)} {address(server)}/again"
+    assert set(llm_trace.flush(0).destinations) == {"spool", address(server), address(server) + "/again"}
+
+
+def test_a_package_adds_an_exporter_by_an_entry_point(
+    recorded: Recorded, server: Loopback, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = tmp_path / "site"
+    told = site / "acme-1.0.dist-info"
+    told.mkdir(parents=True)
+    (told / "METADATA").write_text("Metadata-Version: 2.1\nName: acme\nVersion: 1.0\n")
+    (told / "entry_points.txt").write_text(
+        "[llm_trace.exporters]\nacme = acme:make\nacme-bare = nowhere:make\n"
+    )
+    made = f"def make(parts):\n    from llm_trace.exporters.otlp import OtlpExporter\n    return OtlpExporter(parts.geturl(), {server.url!r})\n"
+    (site / "acme.py").write_text(made)
+    monkeypatch.syspath_prepend(str(site))
+    llm_trace.configure(recorded.path, exporters=["acme://team"])
+    ask(1)
+    assert llm_trace.flush(20).destinations["acme://team"].delivered == 1
+    with pytest.raises(llm_trace.errors.MissingExtraError, match="nowhere is not installed"):
+        llm_trace.configure(recorded.path, exporters=["acme-bare://team"])
+
+
+def test_an_event_too_large_for_any_request_is_set_aside(tmp_path: Path, server: Loopback) -> None:
+    spool = HandWriter(spool_of(tmp_path / "t.duckdb"))
+    made = exporter(address(server))
+    made.max_bytes = 100_000
+    delivery = Delivery(spool.folder, made, patience=PATIENCE)
+    assert delivery.claim()
+    spool.call(1)
+    spool.call(2, output=os.urandom(300_000).hex())
+    spool.call(3)
+    delivery.step()
+    delivery.close()
+    assert arrived(server) == [span(1), span(3)]
+    stands = standing(spool.folder, delivery.name)
+    assert (stands.delivered, stands.pending, stands.rejected) == (2, 0, 1)
+    assert "100000 allowed" in stands.said
+
+
+def test_purge_takes_calls_out_of_what_was_set_aside(tmp_path: Path, server: Loopback) -> None:
+    store = tmp_path / "t.duckdb"
+    spool = HandWriter(spool_of(store))
+    delivery = Delivery(spool.folder, exporter(address(server)), patience=PATIENCE)
+    assert delivery.claim()
+    server.answer = lambda _: Reply(400)
+    spool.call(1, output="the secret", user="anna")
+    spool.call(2, output="nothing much", user="bert")
+    spool.close()
+    delivery.step()
+    delivery.close()
+    (kept,) = (spool.folder / "rejected").glob("*.jsonl")
+    assert b"the secret" in kept.read_bytes()
+    assert purge(store, user="anna").calls == 1
+    assert b"the secret" not in kept.read_bytes()
+    assert b"nothing much" in kept.read_bytes()
