@@ -1,5 +1,6 @@
-"""`llm-trace prompts`: the versions of each prompt template."""
+"""`llm-trace prompts`: the versions of each prompt, how their calls went, and what changed between two of them."""
 
+import dataclasses
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -9,28 +10,44 @@ from llm_trace.cli import words
 from llm_trace.cli.output import console, nothing, plain, print_json, print_table, table
 
 if TYPE_CHECKING:
+    from llm_trace.comparison.iterations import Diff, Use
     from llm_trace.record import PromptVersion
+    from llm_trace.stores.duckdb import Store
 
 NAME = "prompts"
-EXAMPLE = "Example: llm-trace prompts refund"
+EXAMPLE = "Example: llm-trace prompts diff refund v1 v2"
+
+Words = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[NAME] | diff NAME A B",
+        help="Show the templates of this prompt and what each version changed; or compare two versions (v3, or a hash).",
+    ),
+]
+COLOURS = {"added": "green", "removed": "red strike", "same": ""}
+MARKS = {"added": ("{+", "+}"), "removed": ("[-", "-]"), "same": ("", "")}
+"""As git's word diff writes them: what colours say is there without them."""
 
 
-def command(
-    name: Annotated[
-        str | None, typer.Argument(help="Show the templates of this prompt, and what each version changed.")
-    ] = None,
-    store: o.Store = o.STORE,
-    as_json: o.Json = False,
-) -> None:
-    """List prompts and their versions with the calls that used them; with a name, show the templates."""
+def command(given: Words = None, store: o.Store = o.STORE, as_json: o.Json = False) -> None:
+    """List prompts and their versions with their calls, scores and costs; with a name its templates; `diff NAME A B` compares two."""
     from llm_trace.stores.duckdb import open_store
 
+    said = given or []
     with open_store(store) as opened:
+        if len(said) == 4 and said[0] == "diff":
+            _print_diff(opened, *said[1:], as_json=as_json)
+            return
+        if len(said) > 1:
+            raise typer.BadParameter("give nothing, NAME, or diff NAME A B such as: diff refund v1 v2")
+        name = said[0] if said else None
         found = [p for p in opened.prompts() if name is None or p.name == name]
+        uses = _uses(opened, found)
     if as_json:
-        print_json(found)
+        used = zip(found, uses, strict=True)
+        print_json([p.model_dump() | {"use": dataclasses.asdict(u)} for p, u in used])
     elif name is None and found:
-        _print_table(found)
+        _print_table(found, uses)
     elif found:
         _print_templates(found)
     if not found:
@@ -42,16 +59,66 @@ def command(
         )
 
 
-def _print_table(found: "list[PromptVersion]") -> None:
+def _uses(store: "Store", found: "list[PromptVersion]") -> "list[Use]":
+    from llm_trace.comparison.iterations import use
+
+    return [use(store, version) for version in found]
+
+
+def _print_table(found: "list[PromptVersion]", uses: "list[Use]") -> None:
     columns: dict[str, list[Any]] = {
         "prompt": [p.name for p in found],
         "version": [f"v{p.number}" for p in found],
         "hash": [p.version for p in found],
         "calls": [f"{p.calls:,}" for p in found],
+        "scores": [", ".join(f"{name} {value:.3g}" for name, value in u.scores.items()) for u in uses],
+        "tokens": [_tokens(u) for u in uses],
+        "cost": [words.cost(u.cost_usd) for u in uses],
+        "took": [words.took(None if u.latency_ms is None else u.latency_ms * 1e6) for u in uses],
+        "first used": [words.clock(p.first_ns) for p in found],
         "last used": [words.clock(p.last_ns) for p in found],
         "template": [words.one_line(p.template) for p in found],
     }
-    print_table(console(), table(columns, wide=("template",), right=("calls",)))
+    print_table(console(), table(columns, wide=("template",), right=("calls", "tokens", "cost", "took")))
+
+
+def _tokens(use: "Use") -> str:
+    """Return the mean tokens in and out of a call."""
+    if use.input_tokens is None and use.output_tokens is None:
+        return ""
+    return words.tokens(*(None if n is None else round(n) for n in (use.input_tokens, use.output_tokens)))
+
+
+def _print_diff(store: "Store", name: str, before: str, after: str, *, as_json: bool) -> None:
+    from llm_trace.comparison.iterations import diff, version_of
+
+    found = diff(version_of(store, name, before), version_of(store, name, after))
+    if as_json:
+        print_json(
+            {
+                "before": found.before,
+                "after": found.after,
+                "pieces": [dataclasses.asdict(piece) for piece in found.pieces],
+                "added_variables": found.added_variables,
+                "removed_variables": found.removed_variables,
+            }
+        )
+        return
+    _print_pieces(found)
+
+
+def _print_pieces(found: "Diff") -> None:
+    from rich.text import Text
+
+    out, text = console(), Text()
+    for piece in found.pieces:
+        begin, end = MARKS[piece.change]
+        text.append_text(plain(f"{begin}{piece.text}{end}", COLOURS[piece.change]))
+    out.print(text, soft_wrap=True)
+    changed = (("added", found.added_variables), ("removed", found.removed_variables))
+    for what, names in changed:
+        if names:
+            out.print(plain(f"variables {what}: {', '.join(names)}", "dim"))
 
 
 def _print_templates(found: "list[PromptVersion]") -> None:

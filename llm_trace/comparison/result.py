@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import PrivateAttr
 
-from llm_trace.errors import NotFoundError
+from llm_trace.errors import ConfigurationError, NotFoundError
 from llm_trace.record import Record
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterator
+
+    from llm_trace.comparison.shift import Shift
 
 
 Better = Literal["higher", "lower"]
@@ -71,7 +73,7 @@ class Unpaired(Record):
 
 
 class Comparison(Record):
-    """b against a, metric by metric. `print` it, or see `to_html`, `to_json`, `to_frame`, `fails`."""
+    """b against a, metric by metric. `print` it, or see `to_html`, `to_json`, `to_frame`, `fails`, `attribution`."""
 
     a: str
     b: str
@@ -93,7 +95,7 @@ class Comparison(Record):
     _spans: tuple[tuple[str, str], ...] = PrivateAttr(default=())
 
     def of_calls(self, store: Path, spans: tuple[tuple[str, str], ...]) -> Comparison:
-        """Remember where the calls are; JSON does not keep it."""
+        """Remember where the calls are, for `attribution`; JSON does not keep it."""
         self._store, self._spans = store, spans
         return self
 
@@ -140,6 +142,20 @@ class Comparison(Record):
         from llm_trace.comparison.conditions import holds
 
         return holds(condition, self)
+
+    def attribution(self, *, model: Any, **settings: Any) -> Shift:
+        """Return which words gained or lost weight from a to b; see `shift.attribution_shift` for the settings.
+
+        Raises:
+            ConfigurationError: this comparison was read from JSON, so that its calls are not at hand.
+        """
+        from llm_trace.comparison.shift import attribution_shift
+
+        if self._store is None:
+            raise ConfigurationError(
+                "this comparison does not know its calls: make it again with llm_trace.compare(…)"
+            )
+        return attribution_shift(self._store, self._spans, model=model, **settings)
 
     def to_json(self) -> str:
         """Return it as JSON; the same comparison gives the same bytes."""
