@@ -9,7 +9,8 @@
     │   └── StoreVersionError   written by a newer llm_trace
     ├── NotFoundError           no such call, run or prompt in the store (also a LookupError)
     ├── ReplayError             a replay that cannot be made
-    │   └── DivergenceError     the program asks something else than it did when it was recorded
+    │   ├── DivergenceError     the program asks something else than it did when it was recorded
+    │   └── CassetteError       a cassette is missing or cannot be read
     ├── ReplayedError           stands for a recorded exception whose class cannot be had
     └── AttributionError        an attribution that cannot be computed
 
@@ -61,6 +62,10 @@ class ReplayError(LLMTraceError):
 
 class DivergenceError(ReplayError):
     """A replayed program asks something that is not in the record; the message shows what was asked now and then."""
+
+
+class CassetteError(ReplayError):
+    """A test's cassette is missing or cannot be read; the message names file, line and remedy."""
 
 
 class ReplayedError(LLMTraceError):

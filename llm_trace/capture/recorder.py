@@ -282,7 +282,7 @@ class Recorder:
         data = None
         if output is not None and self.capture_content and call.spec.capture_output:
             data = self.encoder.encode(output)
-            if call.spec.served and (self.input_key is not None or type(output) not in PLAIN):
+            if call.spec.served and (self.encoder.redact is not None or type(output) not in PLAIN):
                 rebuild.note_output(call, output, data)
         if error is not None:
             fields = {**fields, "error": error}

@@ -15,7 +15,7 @@ from llm_trace.errors import DivergenceError, ReplayError
 from llm_trace.replays import report
 from llm_trace.replays.answers import answer_of, playing, refusal
 from llm_trace.replays.overrides import Overrides
-from llm_trace.replays.tape import Tape, Taped, canonical
+from llm_trace.replays.tape import Tape, Taped
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,9 +45,11 @@ class Rules:
 
     def serves(self, spec: Spec) -> bool:
         """Return whether calls of a function are answered from the record."""
-        if self.mode == "live" or spec.function is None or spec.name in self.live:
-            return False
-        return spec.kind in self.serve or spec.name in self.serve
+        return self.mode != "live" and spec.function is not None and self.answers(spec)
+
+    def answers(self, call: Spec | Taped) -> bool:
+        """Return whether a call is of a kind or name that is answered."""
+        return (call.kind in self.serve or call.name in self.serve) and call.name not in self.live
 
 
 @dataclass(slots=True)  # not frozen: these two are made for each call, and thrice as fast
@@ -159,7 +161,7 @@ class Player:
             return self.tape.take_this(expected)
         if asked.stray:
             return None
-        return self.tape.take(asked.scope, asked.spec.name, self.tape.key(canonical(asked.arguments)))
+        return self.tape.take(asked.scope, asked.spec.name, self.tape.key(asked.arguments))
 
     def _likely(self, asked: Asked) -> Taped | None:
         """Return the only recorded call that this one can be, though its input is another."""
@@ -229,6 +231,11 @@ class Player:
 
     def finish(self) -> None:
         """Note which calls that are answered from the record were not made."""
-        kinds = self.rules.serve
-        left = [c.name for c in self.tape.left() if c.kind in kinds or c.name in kinds]
-        self.report.not_asked = [] if self.rules.mode == "live" else report.summed(left)
+        self.report.not_asked = report.summed([call.name for call in self.left()])
+
+    def left(self) -> list[Taped]:
+        """Return the recorded calls that would have been answered and were not made."""
+        if self.rules.mode == "live":
+            return []
+        due = [call for call in self.tape.left() if self.rules.answers(call)]
+        return [call for call in due if not any(map(self.rules.answers, self.tape.around(call)))]

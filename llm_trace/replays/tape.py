@@ -13,7 +13,7 @@ from llm_trace.capture.input_key import InputKey
 from llm_trace.capture.values import Encoder
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 _ADDRESS = re.compile(rb'("repr":"<[^"]* at )0x[0-9a-fA-F]+')
 _encoder = Encoder()
@@ -75,10 +75,17 @@ class Tape:
     Args:
         calls: in the order of their starts.
         key: hashes inputs; with the store's key where inputs were masked.
+        masked: masks the inputs of calls that are looked for, where those on the tape have no hash from before they were masked.
     """
 
-    def __init__(self, calls: Sequence[Taped], key: InputKey | None = None) -> None:
-        self.key = key or InputKey()
+    def __init__(
+        self,
+        calls: Sequence[Taped],
+        key: InputKey | None = None,
+        masked: Callable[[Any], Any] | None = None,
+    ) -> None:
+        self._key = key or InputKey()
+        self._masked = masked
         self.calls = {call.span_id: call for call in calls}
         self._keys = {call.span_id: self._key_of(call) for call in calls}
         self._groups: dict[tuple[str | None, str, str], deque[Taped]] = defaultdict(deque)
@@ -91,7 +98,11 @@ class Tape:
             self._names[scope, call.name].append(call)
 
     def _key_of(self, call: Taped) -> str:
-        return call.rebuild.get("key") or self.key(call.question)
+        return call.rebuild.get("key") or self._key(call.question)
+
+    def key(self, arguments: dict[str, Any]) -> str:
+        """Return what a call with these arguments is looked for by."""
+        return self._key(canonical(self._masked(arguments) if self._masked else arguments))
 
     def scope_of(self, call: Taped) -> str | None:
         """Return the recorded call inside which this one ran, `None` for a root."""
@@ -144,12 +155,14 @@ class Tape:
         return [call for call in self._names.get((scope, name), ()) if call.span_id not in self._taken]
 
     def left(self) -> list[Taped]:
-        """Return the calls that were not asked for, without what ran inside those that were."""
-        return [c for c in self.calls.values() if c.span_id not in self._taken and self._is_due(c)]
+        """Return the calls that were not asked for."""
+        return [call for call in self.calls.values() if call.span_id not in self._taken]
 
-    def _is_due(self, call: Taped) -> bool:
-        scope = self.scope_of(call)
-        return scope is None or scope in self._taken
+    def around(self, call: Taped) -> Iterator[Taped]:
+        """Yield the calls inside which this one ran, from the nearest outwards."""
+        while (scope := self.scope_of(call)) is not None:
+            call = self.calls[scope]
+            yield call
 
     def races(self) -> list[list[Taped]]:
         """Return groups of calls that nothing tells apart: the same question at the same time, answered differently."""
