@@ -97,7 +97,7 @@ class OtlpExporter:
             attributes = span_attributes(event.data, content=self._content, openinference=self._openinference)
             return self._spans.call(event.data, attributes, content=self._content)
         if event.kind == "score":
-            return self._spans.score(event.id, event.data)
+            return self._spans.score(event.id, event.data, content=self._content)
         return self._spans.attribution(event.id, event.data, content=self._content)
 
     def judge(self, request: Request, answer: Answer) -> Verdict:

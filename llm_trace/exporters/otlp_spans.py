@@ -65,7 +65,7 @@ class Spans:
             events=_exception(error, end, content=content) if error else (),
         )
 
-    def score(self, identity: str, data: Mapping[str, Any]) -> ReadableSpan:
+    def score(self, identity: str, data: Mapping[str, Any], *, content: bool) -> ReadableSpan:
         """Return a score as a span with the convention's evaluation event, linked to its call."""
         value, time_ns = data.get("value"), data.get("time_ns") or 0
         number = float(value) if isinstance(value, (bool, int, float)) else None
@@ -73,7 +73,7 @@ class Spans:
             "gen_ai.evaluation.name": data.get("name"),
             "gen_ai.evaluation.score.value": number,
             "gen_ai.evaluation.score.label": None if isinstance(value, float) else str(value),
-            "gen_ai.evaluation.explanation": data.get("comment"),
+            "gen_ai.evaluation.explanation": data.get("comment") if content else None,
             "llm_trace.score.source": data.get("source"),
         }
         attributes = {name: item for name, item in told.items() if item is not None}
