@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from llm_trace.comparison.api import compare
     from llm_trace.comparison.dataset import Dataset
     from llm_trace.comparison.result import Comparison
+    from llm_trace.comparison.suggest import suggest
     from llm_trace.config import FlushReport, configure, flush, shutdown
     from llm_trace.replays.api import replay, replaying
     from llm_trace.stores.duckdb import Store, open_store
@@ -55,6 +56,7 @@ _HOMES = {
     "compare": "llm_trace.comparison.api",
     "Comparison": "llm_trace.comparison.result",
     "Dataset": "llm_trace.comparison.dataset",
+    "suggest": "llm_trace.comparison.suggest",
     "FlushReport": "llm_trace.config",
     "configure": "llm_trace.config",
     "flush": "llm_trace.config",
@@ -89,6 +91,7 @@ __all__ = [
     "shutdown",
     "span",
     "start_run",
+    "suggest",
     "trace",
     "update_current_call",
     "using_session",

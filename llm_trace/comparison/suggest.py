@@ -1,0 +1,165 @@
+"""`suggest`: changes to a prompt that its attributions speak for, each tried on examples that it was not made from."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from llm_trace.capture.prompts import Prompt
+from llm_trace.comparison.judge import Table, overall
+from llm_trace.comparison.result import Metric
+from llm_trace.errors import ConfigurationError, NotFoundError
+from llm_trace.record import Record
+from llm_trace.stores.duckdb import Store, open_store
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Iterator, Sequence
+
+    from llm_trace.attribution.aggregate import Aggregate, Part
+    from llm_trace.comparison.dataset import Dataset, Example
+    from llm_trace.record import Attribution, Call
+
+    Try = Callable[[Prompt, Example], float]
+    Reword = Callable[[str], Sequence[str]]
+
+
+class Suggestion(Record):
+    """A changed template, why it was proposed, and how it did. It is not applied."""
+
+    kind: Literal["delete", "reword"]
+    text: str
+    """The stretch of the template that goes."""
+    replacement: str
+    """What stands in its place; empty for a deletion."""
+    template: str
+    why: str
+    metric: Metric
+    """The changed prompt (b) against the one at hand (a) on the held-out examples; false findings controlled over all suggestions."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A suggestion before it was tried; fields as there."""
+
+    kind: Literal["delete", "reword"]
+    text: str
+    replacement: str
+    template: str
+    why: str
+
+
+def suggest(
+    prompt: Prompt,
+    *,
+    examples: Dataset,
+    score: Try,
+    model: Any,
+    store: str | os.PathLike[str] | Store = "llm_trace.duckdb",
+    reword: Reword | None = None,
+    calls: int = 20,
+    most: int = 5,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> tuple[Suggestion, ...]:
+    """Return changes to a prompt with their comparison, the largest gain first.
+
+    Sentences of the template that never mattered or spoke against the answers, over many calls, are proposed for deletion, and where
+    `reword` is given, for the wordings that it returns. Nothing is changed anywhere.
+
+    Args:
+        prompt: the version at hand, which must have calls in the store.
+        examples: to try on; those whose input is among the explained calls are left out.
+        score: runs a prompt on an example and returns how good the answer was; higher is better.
+        model: explains the calls, as `llm_trace.attribute` takes it.
+        reword: from a sentence to other wordings of it.
+        calls: how many of the newest calls are explained.
+        most: parts of the template that are tried.
+
+    Raises:
+        NotFoundError: the prompt has no calls.
+        ConfigurationError: fewer than two examples are held out.
+        AttributionError: no call can be explained.
+    """
+    opened = store if isinstance(store, Store) else open_store(store)
+    explained = _calls(opened, prompt, calls)
+    held_out = _held_out(opened, explained, examples)
+    found = _aggregated(explained, model=model, seed=seed)
+    candidates = list(_candidates(prompt, found, most, reword))
+    before = np.array([float(score(prompt, example)) for example in held_out])
+    tested = {
+        str(i): np.stack([before, [float(score(Prompt(prompt.name, c.template), e)) for e in held_out]])
+        for i, c in enumerate(candidates)
+    }
+    spans = [(example.id, example.id) for example in held_out]
+    metrics = overall(Table(spans, tested, {}, None, dict.fromkeys(tested, "higher"), confidence, seed))
+    made = [
+        Suggestion(**asdict(candidate), metric=metric.model_copy(update={"name": "score"}))
+        for candidate, metric in zip(candidates, metrics, strict=True)
+    ]
+    return tuple(sorted(made, key=lambda suggestion: -suggestion.metric.difference))
+
+
+def _calls(store: Store, prompt: Prompt, most: int) -> list[Call]:
+    name = prompt.name.replace("'", "''")
+    where = f"prompt_name = '{name}' AND prompt_version = '{prompt.version}' AND output IS NOT NULL"
+    found = store.calls(where=where, kind="llm", limit=most)
+    if not found:
+        raise NotFoundError(
+            f"prompt {prompt.name}@{prompt.version} has no model calls in {str(store.path)!r}: use it in traced calls first"
+        )
+    return found
+
+
+def _held_out(store: Store, explained: list[Call], examples: Dataset) -> list[Example]:
+    """Return the examples that no explained call, nor a call around one, was about."""
+    traces = [call.trace_id for call in explained]
+    around = store.sql("SELECT span_id FROM calls WHERE trace_id IN (SELECT unnest(?))", traces).fetchall()
+    inputs = [store.call(row[0]).input for row in around]
+    inputs += [call.prompt.variables for call in explained if call.prompt]
+    used = {found.id for given in inputs if (found := examples.example_of(given))}
+    left = [example for example in examples if example.id not in used]
+    if len(left) < 2:
+        raise ConfigurationError(
+            f"{len(left)} of {len(examples)} examples are held out, the others are what was explained: give at least two more"
+        )
+    return left
+
+
+def _aggregated(calls: list[Call], **settings: Any) -> Aggregate:
+    from llm_trace.attribution.aggregate import aggregate
+    from llm_trace.attribution.api import attribute
+
+    found: list[Attribution] = [
+        attribute(call, segments="sentence", method="occlusion", **settings) for call in calls
+    ]
+    return aggregate(found)
+
+
+def _candidates(prompt: Prompt, found: Aggregate, most: int, reword: Reword | None) -> Iterator[Candidate]:
+    idle = [
+        p
+        for p in found.parts
+        if p.verdict in ("negligible", "opposes") and prompt.template.count(p.name) == 1
+    ]
+    for part in idle[:most]:
+        why = f"over {part.calls} calls it {_did(part)} ({part.mean:+.2g} {found.unit})"
+        yield _changed(prompt, part.name, "", why)
+        yield from (
+            _changed(prompt, part.name, wording, why) for wording in (reword(part.name) if reword else ())
+        )
+
+
+def _did(part: Part) -> str:
+    return "made no difference" if part.verdict == "negligible" else "spoke against the answers"
+
+
+def _changed(prompt: Prompt, text: str, replacement: str, why: str) -> Candidate:
+    before, _, after = prompt.template.partition(text)
+    if not replacement and before[-1:].isspace() and (after[:1].isspace() or not after):
+        before = before[:-1]  # one of the two blanks goes with the text
+    return Candidate(
+        "reword" if replacement else "delete", text, replacement, before + replacement + after, why
+    )
