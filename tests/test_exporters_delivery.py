@@ -76,6 +76,18 @@ def test_a_destination_in_trouble_stops_no_other(recorded: Recorded, server: Loo
     assert sorted(arrived(server)) == sorted(call.span_id for call in recorded.calls())
 
 
+def test_a_key_that_was_put_right_is_tried_at_once(recorded: Recorded, server: Loopback) -> None:
+    server.answer = lambda _: Reply(401)
+    llm_trace.configure(recorded.path, exporters=(address(server),))
+    ask(1)
+    assert "OTEL_EXPORTER_OTLP_HEADERS" in str(llm_trace.flush(20))
+    llm_trace.shutdown()
+    until(lambda: not serving(recorded.path))
+    server.answer = strict
+    llm_trace.configure(recorded.path, exporters=(address(server),))
+    assert llm_trace.flush(20).destinations[address(server)].delivered == 1
+
+
 def test_flush_reports_what_another_process_delivers_and_waits_no_longer_than_told(
     recorded: Recorded, server: Loopback
 ) -> None:

@@ -38,15 +38,24 @@ def examine(path: str) -> dict[str, Any]:
     problems: list[str] = []
     store, read = _store(place, problems)
     spool = _spool(place, read, problems)
-    lost = spool["lost"]
+    lost, destinations = spool["lost"], _destinations(spool_dir(place))
     remarks = _remarks(store, spool)
+    for name, stands in destinations.items():
+        if stands["dropped"]:
+            problems.append(
+                f"{name} was out of reach for 7 days: {stands['dropped']:,} spool files went unread"
+            )
+        if stands["rejected"]:
+            remarks.append(
+                f"{name} refused {stands['rejected']:,}: llm-trace export --to {name} --retry-rejected"
+            )
     if lost:
         reasons = ", ".join(f"{count:,} x {reason}" for reason, count in lost.items())
         problems.append(f"events were lost because they could not be written: {reasons}")
     return {
         "store": store,
         "spool": spool,
-        "destinations": _destinations(spool_dir(place)),
+        "destinations": destinations,
         "environment": {name: os.environ.get(name) for name in VARIABLES},
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in LIBRARIES}},
         "remarks": remarks,

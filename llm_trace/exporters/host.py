@@ -122,12 +122,15 @@ class Exporting:
 
 
 def enrol(folder: Path, name: str) -> None:
-    """Make sure that the spool is kept for a destination from now on."""
-    claim = Claim(cursor_path(folder, name))
-    cursor = Cursor.load(folder, name)
-    if time.time_ns() - cursor.time_ns > _RENEW_NS and claim.take():
-        cursor.revive(time.time_ns())
-        cursor.save()
+    """Make sure that the spool is kept for a destination from now on, and forget why an earlier process got nothing through."""
+    path = cursor_path(folder, name)
+    claim = Claim(path)
+    if claim.take():
+        Status(path).write("", refused=False)
+        cursor = Cursor.load(folder, name)
+        if time.time_ns() - cursor.time_ns > _RENEW_NS:
+            cursor.revive(time.time_ns())
+            cursor.save()
     claim.release()
 
 
