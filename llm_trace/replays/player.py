@@ -191,6 +191,7 @@ class Player:
         if taped is not None:
             why = ReplayError(f"{taped.name} ({taped.span_id}) cannot be replayed: {why}")
             self.report.not_replayable.append(str(why))
+            why = ReplayError(f"{why}; let it run: live=[{taped.name!r}]")
         if self.rules.mode != "mixed":
             raise why
         return self._real(asked, taped)

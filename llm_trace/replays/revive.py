@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import base64
 import builtins
+import datetime
 import enum
 import json
 import sys
+import uuid
 from collections import Counter
 from dataclasses import fields, is_dataclass
+from pathlib import PurePath
 from typing import Any
+
+from pydantic import BaseModel
 
 from llm_trace.capture.lost_types import UNKNOWN, Types, lost_types
 from llm_trace.capture.values import Encoder
@@ -103,10 +108,14 @@ def _replaced(data: Any, pointer: str, name: str, moved: Moved) -> Any:
 def _build(name: str, node: Any, moved: Moved) -> Any:
     if name == "dict":
         return node
+    if name == UNKNOWN:
+        raise ReplayError(
+            "it holds what JSON cannot tell: keys that are no text, a set of objects, or a cycle"
+        )
     module, _, qualname = name.rpartition(":")
     cls = _find(module or "builtins", qualname, moved)
     if not isinstance(cls, type):
-        raise ReplayError(f"its type {name.replace(':', '.')} is not imported or cannot be described")
+        raise ReplayError(f"its type {name.replace(':', '.')} is not imported")
     try:
         return _built(cls, node)
     except ReplayError:
@@ -116,31 +125,32 @@ def _build(name: str, node: Any, moved: Moved) -> Any:
 
 
 def _built(cls: Any, node: Any) -> Any:
+    """Return an object of a class that makes plain data: no other is called, whatever a record says."""
     inside = {k: v for k, v in node.items() if k != "__type__"} if isinstance(node, dict) else {}
-    if callable(validate := getattr(cls, "model_validate", None)):
-        return validate(inside)
-    if isinstance(cls, type) and is_dataclass(cls):
+    if issubclass(cls, BaseModel):
+        return cls.model_validate(inside)
+    if is_dataclass(cls):
         return _dataclass(cls, inside)
+    if issubclass(cls, dict):
+        return cls(node)
     if issubclass(cls, tuple) and hasattr(cls, "_fields"):
         return cls(**inside)
     if issubclass(cls, (set, frozenset)):
         return cls(inside["items"])
-    if issubclass(cls, (bytes, bytearray)) and not inside.get("truncated"):
+    if issubclass(cls, (bytes, bytearray)) and "truncated" not in inside:
         return cls(base64.b64decode(inside["base64"]))
-    if cls is complex:
-        return complex(*inside["value"])
-    if "path" in inside:
+    if issubclass(cls, complex):
+        return cls(*inside["value"])
+    if issubclass(cls, PurePath):
         return cls(inside["path"])
-    if callable(parse := getattr(cls, "fromisoformat", None)):
-        return parse(node)
-    if inside or (
-        not issubclass(cls, (tuple, list, dict, str, int, float, enum.Enum)) and cls.__module__ != "uuid"
-    ):
-        raise ReplayError(f"a {cls.__module__}.{cls.__qualname__} was kept as its description only")
-    return cls(node)
+    if issubclass(cls, (datetime.date, datetime.time)):
+        return cls.fromisoformat(node)
+    if not inside and issubclass(cls, (tuple, list, str, int, float, enum.Enum, uuid.UUID)):
+        return cls(node)
+    raise ReplayError(f"a {cls.__module__}.{cls.__qualname__} was kept as its description only")
 
 
-def _dataclass(cls: type, inside: dict[str, Any]) -> Any:
+def _dataclass(cls: Any, inside: dict[str, Any]) -> Any:
     """Return a dataclass's instance as it was, without what its `__post_init__` does once more."""
     made: Any = object.__new__(cls)
     for field in fields(cls):
