@@ -72,9 +72,14 @@ def coverage(repetitions: int) -> None:
             ours = np.array([(f.low, f.high) for f in (mean_interval(s, largest=1.0) for s in samples)])
             student = _student(samples)
             rows = (_held(b, truth) for b in (ours, student, _bootstrap_t(samples), _bca(samples[::10])))
-            width = float(np.median(np.ptp(ours, axis=1)) / max(float(np.median(np.ptp(student, axis=1))), 1e-9))
+            width = float(
+                np.median(np.ptp(ours, axis=1)) / max(float(np.median(np.ptp(student, axis=1))), 1e-9)
+            )
             shares = [f"{share:.3f}" for share in rows]
-            print(f"{name:32}{n:>5}{shares[0]:>10}{shares[1]:>8}{shares[2]:>8}{shares[3]:>8}   {width:.2f}", flush=True)
+            print(
+                f"{name:32}{n:>5}{shares[0]:>10}{shares[1]:>8}{shares[2]:>8}{shares[3]:>8}   {width:.2f}",
+                flush=True,
+            )
     for gained, lost in ((0.03, 0.0), (0.015, 0.015), (0.1, 0.2)):
         for n in SIZES:
             counts = np.random.default_rng(n).multinomial(n, [gained, lost, 1 - gained - lost], repetitions)
@@ -121,10 +126,14 @@ def _bca(samples: Floats) -> Floats:
 
 def false_alarms(repetitions: int) -> None:
     """Print how often a comparison without any difference finds one."""
-    print(f"\nno difference in eight metrics, {repetitions} repetitions: share with a false finding (level 0.05)")
+    print(
+        f"\nno difference in eight metrics, {repetitions} repetitions: share with a false finding (level 0.05)"
+    )
     for n in SIZES:
         rng = np.random.default_rng(n)
-        found = sum(any(m.verdict in ("better", "worse") for m in overall(_null(rng, n))) for _ in range(repetitions))
+        found = sum(
+            any(m.verdict in ("better", "worse") for m in overall(_null(rng, n))) for _ in range(repetitions)
+        )
         print(f"n = {n:<5}{found / repetitions:.3f}", flush=True)
 
 
@@ -173,9 +182,15 @@ def write(folder: Path, calls: int) -> None:
     rng = np.random.default_rng(0)
     words = ["".join(rng.choice(list("abcdefghijklmnop"), 6)) for _ in range(2000)]
     with (folder / f"{os.urandom(8).hex()}.00000001.jsonl").open("wb") as file:
-        file.write(orjson.dumps({"event": "file", "format": 1, "writer": "0" * 16, "pid": 1, "time_ns": BEGIN_NS}) + b"\n")
+        file.write(
+            orjson.dumps({"event": "file", "format": 1, "writer": "0" * 16, "pid": 1, "time_ns": BEGIN_NS})
+            + b"\n"
+        )
         for run, name in enumerate(("one", "two")):
-            file.write(orjson.dumps({"event": "run", "id": f"{run:016x}", "name": name, "start_ns": BEGIN_NS}) + b"\n")
+            file.write(
+                orjson.dumps({"event": "run", "id": f"{run:016x}", "name": name, "start_ns": BEGIN_NS})
+                + b"\n"
+            )
             texts = rng.integers(0, len(words), (calls, 40))
             times = rng.lognormal(13, 1, calls).astype(int)
             for i in range(calls):
@@ -212,7 +227,9 @@ def main() -> None:
         false_alarms(given.repetitions)
     if given.only in (None, "speed"):
         speed(given.calls)
-    print(f"\n{time.perf_counter() - begin:.0f} s, {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024} MB")
+    print(
+        f"\n{time.perf_counter() - begin:.0f} s, {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024} MB"
+    )
 
 
 if __name__ == "__main__":

@@ -49,6 +49,14 @@ def test_the_example_line_makes_the_model_approve_a_late_refund(figures: Any) ->
     assert tallies["v2"]["approve"] > tallies["v1"]["approve"]
 
 
+def test_compare_finds_where_the_new_prompt_is_worse(figures: Any) -> None:
+    judged = {part["customers"]: part for part in figures["judged"]}
+    late, others = judged["late and broken"], judged["others"]
+    assert (late["verdict"], others["verdict"]) == ("worse", "same")
+    assert late["high"] < -0.5 < others["low"]
+    assert judged["all"]["n"] == late["n"] + others["n"] == 100
+
+
 def test_the_weight_moves_from_the_date_to_the_defect(figures: Any) -> None:
     shift = figures["shift"]
     assert shift["days"]["v1"] > 3 * abs(shift["cue"]["v1"])

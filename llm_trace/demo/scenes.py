@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, get_args
 
 from llm_trace.capture.runs import start_run
+from llm_trace.comparison import dataset
 from llm_trace.config import configure, shutdown
 from llm_trace.demo import desk
 from llm_trace.demo.world import EXAMPLE, TEMPLATE_V1, bare, customers
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 _NONE_WRONG = "the example line made the model approve nothing that the policy denies"
 _NO_EXAMPLE = "no refund that only v2 approves has a day count and a word of the example line"
+LATE = 30
+"""Days after which only members get a refund."""
 CALLS = 2
 """Traced calls that a customer takes: handle and ask."""
 UNTRACED = 40
@@ -71,6 +74,19 @@ class Answers:
     """Refunds that only v2 approves, against the policy."""
     example: Example | None
     doubts: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """How v2 does against v1, as `compare` says it, on one part of the customers."""
+
+    customers: str
+    n: int
+    difference: float
+    """Of the share that is answered as the rules say."""
+    low: float | None
+    high: float | None
+    verdict: str
 
 
 @dataclass(frozen=True)
@@ -193,6 +209,27 @@ def _example(customer: Customer, said: dict[str, dict[str, tuple[str, str]]]) ->
         customer.message, str(customer.days), shared[0], customer.policy,
         {v: span for v, (_, span) in pairs.items()}, {v: text for v, (text, _) in pairs.items()},
     )  # fmt: skip
+
+
+def judge(path: Path, count: int) -> tuple[Judged, ...]:
+    """Compare the versions on all customers and on those who are late with something broken."""
+    from llm_trace.comparison.api import compare
+
+    by = dataset.Dataset(
+        "customers", tuple({c.message: _known(c) for c in customers(count, desk.SEED)}.values())
+    )
+    found = compare("refund v1", "refund v2", store=path, by=by, metrics=["as_expected"])
+    parts = [
+        ("all", found.metric("as_expected")),
+        *((s.name.removeprefix("tag "), s.metrics[0]) for s in found.slices),
+    ]
+    return tuple(Judged(name, m.n, m.difference, m.low, m.high, m.verdict) for name, m in parts)
+
+
+def _known(customer: Customer) -> dataset.Example:
+    late = customer.days is not None and customer.days > LATE and "broken" in customer.cues
+    tag = "late and broken" if late else "others"
+    return dataset.Example(input={"message": customer.message}, expected=customer.policy, tags=(tag,))
 
 
 def explain(path: Path, answers: Answers) -> Shift | None:

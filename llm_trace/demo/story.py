@@ -33,6 +33,8 @@ class Figures:
     doubts: tuple[str, ...]
     """Where it did not."""
     answers: scenes.Answers
+    judged: tuple[scenes.Judged, ...]
+    """v2 against v1 on all customers, then on parts of them."""
     shift: scenes.Shift | None
     """`None` where no answer changed."""
     crash: victim.Crash
@@ -67,7 +69,8 @@ def tell(
             scenes.prepare()
         with teller.waiting(f"{customers} customers, two prompts"):
             answers, overheads = scenes.answer(path, customers)
-        teller.answers(answers)
+        judged = scenes.judge(path, customers)
+        teller.answers(answers, judged)
         with teller.waiting("which words mattered"):
             shift = scenes.explain(path, answers)
         teller.shift(shift)
@@ -77,7 +80,7 @@ def tell(
         costs = scenes.costs(path, overheads)
         doubts = (*answers.doubts, *(shift.doubts if shift else ()), *crash.doubts)
         figures = Figures(
-            not doubts, doubts, answers, shift, crash, costs, str(path), keep or store is not None,
+            not doubts, doubts, answers, judged, shift, crash, costs, str(path), keep or store is not None,
             time.perf_counter() - begin, teller.commands(shift),
         )  # fmt: skip
         teller.end(figures)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console, RenderableType
 
-    from llm_trace.demo.scenes import Answers, Shift
+    from llm_trace.demo.scenes import Answers, Judged, Shift
     from llm_trace.demo.story import Figures
     from llm_trace.demo.victim import Crash
 
@@ -56,7 +56,7 @@ class Telling:
         with self._out.status(f"{what} …"):
             yield
 
-    def answers(self, answers: Answers) -> None:
+    def answers(self, answers: Answers, judged: Sequence[Judged]) -> None:
         """Tell what both prompts answered."""
         self._title(f"Two prompts answer the same {answers.customers} customers")
         self._say(f"[bold]v1[/] states the rules. [bold]v2[/] adds one line: [green]+ {EXAMPLE}[/]")
@@ -75,6 +75,11 @@ class Telling:
             self._say(
                 f"v1 says [bold]{said['v1'].strip()}[/], v2 says [bold]{said['v2'].strip()}[/].", indent=2
             )
+        self._say("[bold]compare[/] tells how sure that is, and where:", before=True)
+        rows = [
+            (j.customers, str(j.n), f"{100 * j.difference:+.0f} %", _bounds(j), j.verdict) for j in judged
+        ]
+        self._table(("customers", "pairs", "v2 - v1", "95 % bounds", "verdict"), rows)
         self._doubt(answers.doubts)
 
     def shift(self, shift: Shift | None) -> None:
@@ -227,6 +232,11 @@ def _source() -> list[str]:
 
     lines = [*inspect.getsource(desk.handle).splitlines(), "", *inspect.getsource(desk.ask).splitlines()[:2]]
     return [f"  {line}".rstrip() for line in lines if '"""' not in line] + ["      ..."]
+
+
+def _bounds(judged: Judged) -> str:
+    low, high = judged.low, judged.high
+    return "" if low is None or high is None else f"{100 * low:+.0f} to {100 * high:+.0f} %"
 
 
 def _signed(value: float) -> str:
