@@ -1,6 +1,6 @@
 """Models that cannot be opened: are the p-values true, are planted words found, is the budget held, and how do others do at equal calls?
 
-    python benchmarks/attribution_closed.py [--cases 100] [--prompts 200] [--only distances,null,used,planted,concurrency,budget]
+    python benchmarks/attribution_closed.py [--cases 100] [--prompts 200] [--calls 100] [--only distances,null,used,planted,concurrency,budget]
 
 Others are re-stated from their formulas: TokenSHAP (Goldshmidt & Horovicz 2024: leave-one-out and random combinations, TF-IDF cosine, mean with
 minus mean without) and gSMILE as published (Dehghani et al. 2025: weights and scaled similarities by the same distance, here of the answers).
@@ -32,8 +32,8 @@ from llm_trace.attribution.remote.answers import Answer
 from llm_trace.attribution.remote.ledger import Price
 from llm_trace.attribution.remote.model import Compare, Remote
 from llm_trace.attribution.segments import segment
-from llm_trace.attribution.text_encoders import cosine_distances
-from llm_trace.attribution.value import Budget
+from llm_trace.attribution.text_encoders import Lexical, cosine_distances
+from llm_trace.attribution.value import Budget, Metered
 from llm_trace.demo.world import Case, Kind, cases
 from llm_trace.record import Attribution
 
@@ -70,6 +70,7 @@ WORDS = [
     "not",
     "what",
 ]
+WORLD = (" APPROVE", " DENY", " ASK")
 ANSWERS = (
     "I approve the refund",
     "We must deny it",
@@ -215,7 +216,27 @@ class Embedded:
                     self.known[p] = self.tokenizer.decode(row[ids.shape[1] :], skip_special_tokens=True)
 
 
-def token_shap(oracle: Embedded, case: Case, calls: int, seed: int) -> np.ndarray[Any, Any]:
+class Moody:
+    """A model whose answer is one of the three at random so often; each call anew."""
+
+    def __init__(self, oracle: Embedded, rate: float, seed: int) -> None:
+        self.oracle, self.rate, self._rng = oracle, rate, np.random.default_rng(seed)
+
+    def __call__(self, prompt: str) -> str:
+        said = self.oracle(prompt)
+        return str(self._rng.choice(WORLD)) if self._rng.random() < self.rate else said
+
+
+def halves(oracle: Embedded, case: Case, calls: int, seed: int) -> tuple[Any, list[str]]:
+    """Return random masks and their prompts, answered in batches."""
+    cut = segment(case.prompt, "word")
+    masks = np.random.default_rng(seed).random((calls, len(cut.segments))) < 0.5
+    prompts = [cut.render(mask) for mask in masks]
+    oracle.learn(prompts)
+    return masks, prompts
+
+
+def token_shap(model: Moody, case: Case, calls: int, seed: int) -> Any:
     """Return TokenSHAP's scores: essential combinations (each token left out), then random ones; similarity of TF-IDF vectors."""
     cut = segment(case.prompt, "word")
     n, rng = len(cut.segments), np.random.default_rng(seed)
@@ -223,8 +244,8 @@ def token_shap(oracle: Embedded, case: Case, calls: int, seed: int) -> np.ndarra
     while len(masks) < calls - 1:
         masks = np.unique(np.vstack([masks, rng.random((calls - 1 - len(masks), n)) < 0.5]), axis=0)
     prompts = [cut.render(mask) for mask in masks]
-    oracle.learn(prompts)
-    texts = [case.answer, *(oracle(p) for p in prompts)]
+    model.oracle.learn(prompts)
+    texts = [case.answer, *(model(p) for p in prompts)]
     vocabulary = sorted({w for t in texts for w in t.lower().split()})
     counts = np.array([[t.lower().split().count(w) for w in vocabulary] for t in texts], dtype=float)
     weights = counts * (
@@ -235,51 +256,60 @@ def token_shap(oracle: Embedded, case: Case, calls: int, seed: int) -> np.ndarra
     return (masks.T @ similar) / np.maximum(inside, 1) - (~masks).T @ similar / np.maximum(outside, 1)
 
 
-def by_masks(oracle: Embedded, case: Case, calls: int, seed: int, method: str) -> Any:
-    """Return scores of one of our methods, asked through the front door."""
+def reference_gsmile(case: Case, calls: int, seed: int) -> Any:
+    """Return the scores of gSMILE's reference code: the response is compared with the perturbed prompts, their answers are not used."""
     cut = segment(case.prompt, "word")
-    n = len(cut.segments)
-    masks = (
-        noise.draw(calls, n, smile.KEEP, seed, vanishes=True)
-        if method == "smile"
-        else np.random.default_rng(seed).random((calls, n)) < 0.5
-    )
-    oracle.learn([cut.render(mask) for mask in masks])
+
+    def apart(masks: Any) -> Any:
+        vectors = Lexical()([case.answer, *(cut.render(mask) for mask in masks)])
+        return -cosine_distances(vectors[1:], vectors[:1])[:, 0]
+
+    asked = Metered(apart, budget=Budget(evaluations=calls))
+    return smile.gsmile_published(asked, len(cut.segments), seed=seed).values
+
+
+def by_masks(model: Moody, case: Case, calls: int, seed: int, method: str) -> Attribution:
+    """Return the attribution of one of our methods, asked through the front door; its prompts are answered in batches before."""
+    cut = segment(case.prompt, "word")
+    if method == "smile":
+        masks = noise.draw(calls, len(cut.segments), smile.KEEP, seed, vanishes=True)
+        model.oracle.learn([cut.render(mask) for mask in masks])
+    else:
+        halves(model.oracle, case, calls, seed)
     compare = Compare() if method == "smile" else Compare(ground="word_mover")
-    return run(
-        Remote(oracle, concurrency=1, compare=compare),
-        case.prompt,
-        response=case.answer,
-        method=method,
-        budget=calls,
-        seed=seed,
-    )
+    remote = Remote(model, concurrency=1, compare=compare)
+    return run(remote, case.prompt, response=case.answer, method=method, budget=calls, seed=seed)
 
 
-def planted(count: int) -> None:
+def planted(count: int, calls: int) -> None:
     """Print how often the planted words come first, and are significant, by each procedure at equal calls."""
     oracle = Embedded()
     for kind in KINDS:
-        for calls in (40, 100, 200):
-            tally: Counter[str] = Counter()
-            for seed, case in enumerate(cases(kind, count, 0)):
-                spans = [(s.start, s.end) for s in segment(case.prompt, "word").segments]
-                wanted = {spans.index(span) for span in case.spans}
-                ours = by_masks(oracle, case, calls, seed, "smile")
-                published = by_masks(oracle, case, calls, seed, "gsmile_published")
+        tallies: dict[float, Counter[str]] = {0.0: Counter(), 0.3: Counter()}
+        for seed, case in enumerate(cases(kind, count, 0)):
+            spans = [(s.start, s.end) for s in segment(case.prompt, "word").segments]
+            wanted = {spans.index(span) for span in case.spans}
+            for rate, tally in tallies.items():
+                ours = by_masks(Moody(oracle, rate, seed), case, calls, seed, "smile")
                 scores = {
-                    "smile": np.array(ours.values),
-                    "gsmile_published": np.array(published.values),
-                    "token_shap": token_shap(oracle, case, calls, seed),
+                    "smile": ours.values,
+                    "gsmile_published": by_masks(
+                        Moody(oracle, rate, seed), case, calls, seed, "gsmile_published"
+                    ).values,
+                    "gsmile_reference_code": reference_gsmile(case, calls, seed),
+                    "token_shap": token_shap(Moody(oracle, rate, seed), case, calls, seed),
                 }
-                for name, values in scores.items():
-                    tally[name] += set(np.argsort(-values)[: len(wanted)].tolist()) == wanted
-                first = set(np.argsort(-scores["smile"])[: len(wanted)].tolist()) == wanted
-                tally["smile_first_and_significant"] += first and all(
+                first = {
+                    name: set(np.argsort(-np.array(v))[: len(wanted)].tolist()) == wanted
+                    for name, v in scores.items()
+                }
+                tally.update(name for name, hit in first.items() if hit)
+                tally["smile_first_and_significant"] += first["smile"] and all(
                     (ours.q_values or ())[i] <= 0.05 for i in wanted
                 )
-                oracle.known.clear()
-            tell("planted words first", kind=kind, calls=calls, of=count, **tally)
+            oracle.known.clear()
+        for rate, tally in tallies.items():
+            tell("planted words first", kind=kind, answers_at_random=rate, calls=calls, of=count, **tally)
 
 
 CHILD = """
@@ -396,13 +426,14 @@ def main() -> None:
     )
     parser.add_argument("--cases", type=int, default=100)
     parser.add_argument("--prompts", type=int, default=200)
+    parser.add_argument("--calls", type=int, default=100)
     parser.add_argument("--only", default="distances,null,used,planted,concurrency,budget")
     given = parser.parse_args()
     parts = {
         "distances": lambda: against_scipy(1000),
         "null": lambda: null(given.prompts),
         "used": lambda: used(given.prompts),
-        "planted": lambda: planted(given.cases),
+        "planted": lambda: planted(given.cases, given.calls),
         "concurrency": concurrency,
         "budget": lambda: budgets(100),
     }

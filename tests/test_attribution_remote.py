@@ -15,8 +15,10 @@ import llm_trace
 from llm_trace.attribution.api import attribute, attribute_async
 from llm_trace.attribution.pricing import Plan
 from llm_trace.attribution.remote.answers import Answer
+from llm_trace.attribution.remote.bridge import Bridge
+from llm_trace.attribution.remote.caller import Caller, Request
 from llm_trace.attribution.remote.failures import RefusedError, retry_after
-from llm_trace.attribution.remote.ledger import Price
+from llm_trace.attribution.remote.ledger import Ledger, Price
 from llm_trace.attribution.remote.model import Remote
 from llm_trace.attribution.value import Budget
 from llm_trace.errors import AttributionError
@@ -291,6 +293,25 @@ def test_rate_limits_are_waited_for_and_not_paid() -> None:
     assert (first(found), found.passes) == ("gold", 60)
 
 
+def test_rate_limits_for_minutes_are_waited_out_and_do_not_count_as_failures() -> None:
+    slept = 0.0
+
+    async def sleep(seconds: float) -> None:
+        nonlocal slept
+        slept += seconds
+        await asyncio.sleep(0)
+
+    calls = Counted(*[StatusError(429, retry_after="30")] * 8, StatusError(500), StatusError(529, retry_after="2"))
+    with Bridge() as bridge:
+        remote = Remote(calls, concurrency=1)
+        caller = Caller(remote, calls, Ledger(Budget(), None, None), bridge, clock=lambda: slept, sleep=sleep)
+        answers = caller.ask([Request("gold"), Request("silver")])
+        caller.close()
+    assert [a.text for a in answers if a] == ["We approve it", "Sorry, denied"]
+    assert 240 <= slept <= 245
+    assert caller.ledger.spent.calls == 3  # two answers, and the error on the way
+
+
 def test_retry_after_is_read_as_seconds_milliseconds_and_date() -> None:
     assert retry_after(StatusError(429, retry_after="90")) == 90
     assert retry_after(StatusError(429, retry_after_ms="250")) == 0.25
@@ -325,11 +346,13 @@ def test_a_programming_error_stops_at_once() -> None:
     assert len(calls.prompts) == 1
 
 
-def test_a_request_that_is_refused_every_time_is_an_error_not_an_attribution() -> None:
-    calls = Counted(*[StatusError(400)] * 100)
+def test_a_request_that_is_refused_every_time_is_an_error_not_an_attribution(tmp_path: Path) -> None:
+    calls, cache = Counted(*[StatusError(400)] * 3), tmp_path / "answers.sqlite"
     with pytest.raises(AttributionError, match="refuses every request"):
-        explain(Remote(calls, concurrency=1), response="We approve it")
+        explain(Remote(calls, concurrency=1), response="We approve it", cache=cache)
     assert len(calls.prompts) == 3
+    mended = explain(Remote(calls, concurrency=1), response="We approve it", budget=60, cache=cache)
+    assert (first(mended), mended.passes) == ("gold", 60)  # no refusal was kept
 
 
 def test_refusals_and_empty_answers_are_answers_and_are_told() -> None:
@@ -418,6 +441,7 @@ def test_other_methods_work_on_answers_and_say_that_noise_is_untested() -> None:
         ({"unit": "logit"}, "log-probabilities"),
         ({"baseline": "mean"}, "can be opened"),
         ({"method": "saliency"}, "can be opened"),
+        ({"quality": True}, "can be opened"),
     ],
 )
 def test_what_needs_an_open_model_is_refused_before_a_call(settings: dict[str, Any], words: str) -> None:

@@ -131,6 +131,10 @@ def attribute(  # type: ignore[misc]  # the first form takes the same settings a
             dry_run=dry_run,
         )
     if (asked_far := remote(model)) is not None:
+        if quality:
+            raise AttributionError(
+                "quality= needs a model that can be opened; method='smile' measures its fidelity on held-out answers itself"
+            )
         from llm_trace.attribution.remote.explaining import explained
         from llm_trace.attribution.remote.planning import Settings
 

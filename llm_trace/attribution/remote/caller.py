@@ -6,7 +6,7 @@ import asyncio
 import contextvars
 import inspect
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -142,13 +142,13 @@ class Caller:
                 self.reused += 1
                 return answer
         answer = await self._paid(request)
-        if answer is not None and self._answers is not None:
+        if answer is not None and not answer.refused and self._answers is not None:
             self._answers.put(request.payload, request.sample, answer)
         return answer
 
     async def _paid(self, request: Request) -> Answer | None:
         """Return the answer to one request, tried again as its failures ask for; `None` when no further call may be made."""
-        read, failed = self.remote.read(request.payload), 0
+        read, failed = self.remote.read(request.payload), Counter[str]()
         while await self._may():
             try:
                 reserved = self.ledger.reserve(read)
@@ -158,8 +158,9 @@ class Caller:
             try:
                 answer = await asyncio.wait_for(self._call(request.payload), self.remote.timeout_s)
             except Exception as exc:  # noqa: BLE001  what it means is looked up
-                failed += 1
-                if (refusal := await self._failed(exc, reserved, failed)) is not None:
+                found = failures.meaning(exc)
+                failed[found] += 1
+                if (refusal := await self._failed(exc, found, reserved, failed[found])) is not None:
                     return refusal
                 continue
             self._succeeded(reserved, read, answer)
@@ -189,9 +190,10 @@ class Caller:
         if answer.model is not None:
             self.models.add(answer.model)
 
-    async def _failed(self, exc: Exception, reserved: Cost, failed: int) -> Answer | None:
+    async def _failed(
+        self, exc: Exception, found: failures.Meaning, reserved: Cost, times: int
+    ) -> Answer | None:
         """Wait as the failure asks for, or stop the calls; return the empty answer where the prompt was refused."""
-        found = failures.meaning(exc)
         if found == "limited":
             self.ledger.book(reserved, 0, None)
         else:
@@ -201,11 +203,11 @@ class Caller:
             if self.calls == 0 and self.refused >= _REFUSALS and not isinstance(exc, failures.RefusedError):
                 raise AttributionError(f"the model refuses every request: {exc}") from exc
             return Answer("", refused=True)
-        if found == "fatal" or (found == "retry" and failed >= _ATTEMPTS):
+        if found == "fatal" or (found == "retry" and times >= _ATTEMPTS):
             raise _given(exc, self.calls, self._answers is not None) from exc
         wait = failures.retry_after(exc)
         if wait is None:
-            wait = min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2 ** (failed - 1)) * float(
+            wait = min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2 ** (times - 1)) * float(
                 self._jitter.uniform(0.5, 1.0)
             )
         if found == "limited":

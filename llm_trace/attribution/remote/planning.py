@@ -51,7 +51,7 @@ class Priced:
     def __init__(
         self, remote: Remote, asked: Prompts, ledger: Ledger, extra: int, response: str | None
     ) -> None:
-        self.remote, self.prompts, self.ledger, self._extra = remote, asked, ledger, extra
+        self.remote, self.prompts, self.ledger = remote, asked, ledger
         self.vanishes = asked.vanishes
         self._response, self._samples = response or "", 1 if remote.score else remote.samples
         self._rng, self.compare = np.random.default_rng(0), remote.compare

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from functools import cached_property
-from math import ceil
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -55,6 +54,8 @@ class RemoteValue:
         self.caller, self.prompts, self.samples = caller, prompts, samples
         self.vanishes = prompts.vanishes
         """Whether the mask that keeps nothing has no prompt, see `noise.draw`."""
+        self._ahead = 0
+        """Calls that come before those for masks."""
 
     @property
     def passes(self) -> int:
@@ -74,7 +75,7 @@ class RemoteValue:
         """Return how many masks the budget pays for, `None` without a limit."""
         whole = self.payload(np.ones(self.prompts.n, dtype=bool))
         left = self.caller.room(self.caller.remote.read(whole))
-        return None if left is None else left // self.samples
+        return None if left is None else max(0, left - self._ahead) // self.samples
 
     def __call__(self, masks: NDArray[np.bool_]) -> NDArray[np.float64]:
         """Return the values of masks; masks that give the same prompt share their answers."""
@@ -171,10 +172,6 @@ class TextValue(RemoteValue):
         if reply is None:
             raise AttributionError(self.caller.stopped or "the calls stopped")
         return reply.text
-
-    def room(self) -> int | None:
-        left = super().room()
-        return None if left is None else max(0, left - ceil(self._ahead / self.samples))
 
     def _values(self, masks: NDArray[np.bool_], turns: Sequence[int]) -> NDArray[np.float64]:
         self._prepare()
