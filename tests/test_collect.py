@@ -236,8 +236,10 @@ def test_a_page_in_a_browser_is_not_let_in_without_a_token(client: httpx.Client)
 def test_a_spool_that_cannot_be_written_is_said_before_anything_is_promised(tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.touch()
-    with Server(Receiver(SpoolWriter(blocked / "spool"), Encoder())) as client:
+    spool = SpoolWriter(blocked / "spool")
+    with Server(Receiver(spool, Encoder())) as client:
         answer = client.post("/v1/traces", json=export(span()))
+    assert not spool.lost  # the sender has it still
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "30")
     assert "cannot be written" in answer.json()["message"]
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from llm_trace.spool.writer import Line
+
 if TYPE_CHECKING:
     from llm_trace.capture.recorder import Sink
     from llm_trace.capture.values import Encoder
@@ -15,10 +17,15 @@ _TALK = ("input", "messages_in", "output", "messages_out")
 
 
 def write_finished(sink: Sink, encoder: Encoder, call: Mapping[str, Any]) -> bool:
-    """Append the start and the end of a call that is over; return whether both are in the file.
+    """Append the start and the end of a call that is over; return whether both are in the file."""
+    start, end = finished_lines(encoder, call)
+    return sink.write(*start[:2], field=start.field) and sink.write(*end[:2], field=end.field, sync=True)
+
+
+def finished_lines(encoder: Encoder, call: Mapping[str, Any]) -> tuple[Line, Line]:
+    """Return the start and the end of a call that is over.
 
     Args:
-        sink: the spool's writer.
         encoder: bounds and masks what is written.
         call: fields by the names of `llm_trace.record.Call`, as JSON values.
     """
@@ -29,19 +36,20 @@ def write_finished(sink: Sink, encoder: Encoder, call: Mapping[str, Any]) -> boo
         for name, value in call.items()
         if value is not None and name not in start and name not in _TALK
     }
-    return _write(sink, encoder, start, call, "input", "messages_in") and _write(
-        sink, encoder, {"event": "end", **ids, **rest}, call, "output", "messages_out"
+    return (
+        _line(encoder, start, call, "input", "messages_in"),
+        _line(encoder, {"event": "end", **ids, **rest}, call, "output", "messages_out"),
     )
 
 
-def _write(
-    sink: Sink, encoder: Encoder, event: dict[str, Any], call: Mapping[str, Any], value: str, list_name: str
-) -> bool:
+def _line(
+    encoder: Encoder, event: dict[str, Any], call: Mapping[str, Any], value: str, list_name: str
+) -> Line:
     data, messages = _talk(encoder, call.get(value), call.get(list_name))
     line = encoder.encode(event)[:-1]
     if data:
         line += b',"%b":%b' % (value.encode(), data)
-    return sink.write(line, messages, field=list_name.encode(), sync=event["event"] == "end")
+    return Line(line, messages, list_name.encode())
 
 
 def _talk(encoder: Encoder, value: Any, messages: Any) -> tuple[bytes, list[Any] | None]:

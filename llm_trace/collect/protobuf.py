@@ -36,11 +36,9 @@ def spans(body: bytes) -> Iterator[tuple[str, EndedSpan | str]]:
 def _read(raw: Any, scope: str | None, resource: dict[str, Any]) -> EndedSpan | str:
     try:
         return EndedSpan(
-            trace_id=identifier(raw.trace_id.hex(), 32, "trace_id"),
-            span_id=identifier(raw.span_id.hex(), 16, "span_id"),
-            parent_id=identifier(raw.parent_span_id.hex(), 16, "parent_span_id")
-            if raw.parent_span_id
-            else None,
+            trace_id=_id(raw.trace_id, 16, "trace_id"),
+            span_id=_id(raw.span_id, 8, "span_id"),
+            parent_id=_id(raw.parent_span_id, 8, "parent_span_id") if raw.parent_span_id else None,
             name=raw.name,
             start_ns=moment(raw.start_time_unix_nano, "start_time_unix_nano"),
             end_ns=moment(raw.end_time_unix_nano, "end_time_unix_nano"),
@@ -58,8 +56,13 @@ def _read(raw: Any, scope: str | None, resource: dict[str, Any]) -> EndedSpan | 
         return str(exc)
 
 
+def _id(raw: bytes, size: int, name: str) -> str:
+    told = raw.hex()
+    return told if len(raw) == size and any(raw) else identifier(told, 2 * size, name)
+
+
 def _attributes(pairs: Iterable[Any]) -> dict[str, Any]:
-    return {pair.key: _value(pair.value) for pair in pairs}
+    return {pair.key: pair.value.string_value or _value(pair.value) for pair in pairs}
 
 
 def _value(raw: Any) -> Any:

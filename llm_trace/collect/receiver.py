@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from llm_trace import semconv
-from llm_trace.capture.finished import write_finished
+from llm_trace.capture.finished import finished_lines
 from llm_trace.semconv.about import event_about
 from llm_trace.semconv.ended import EndedSpan
 from llm_trace.semconv.privacy import call_without_content
+from llm_trace.spool.writer import Line
 
 if TYPE_CHECKING:
     from llm_trace.capture.values import Encoder
     from llm_trace.spool.writer import SpoolWriter
+
+_AT_ONCE = 2_000
+"""Events that are held in memory before they are written."""
 
 
 class SpoolFullError(Exception):
@@ -72,13 +76,18 @@ class Receiver:
             SpoolFullError: the spool cannot be written; spans before it are there, and repeats do no harm.
         """
         taken = Taken()
+        lines: list[Line] = []
         for name, span in spans:
             reason = span if isinstance(span, str) else self._too_much(span, taken)
             if reason:
                 taken.reject(name, reason)
             elif isinstance(span, EndedSpan):
                 taken.spans += 1
-                self._keep(span)
+                lines += self._lines(span)
+            if len(lines) >= _AT_ONCE:
+                self._write(lines)
+                lines = []
+        self._write(lines)
         return taken
 
     def _too_much(self, span: EndedSpan, taken: Taken) -> str:
@@ -89,25 +98,26 @@ class Receiver:
             return f"{count:,} attributes, more than {self.limits.attributes:,}"
         return ""
 
-    def _keep(self, span: EndedSpan) -> None:
+    def _lines(self, span: EndedSpan) -> Sequence[Line]:
+        """Return the events that a span becomes."""
         if self.genai_only and not semconv.is_genai_span(span.attributes):
-            return
-        if not self._written(span, event_about(span)):
+            return ()
+        event = event_about(span)
+        if event is not None:
+            return self._line_about(event)
+        call = semconv.ended_call(span)
+        return finished_lines(self.encoder, call if self.capture_content else call_without_content(call))
+
+    def _line_about(self, event: dict[str, Any]) -> Sequence[Line]:
+        """Return a score or an attribution; the latter is all content, a score's comment is."""
+        if not self.capture_content:
+            if event["event"] == "attribution":
+                return ()
+            event = {name: value for name, value in event.items() if name != "comment"}
+        return (Line(self.encoder.encode(event)[:-1]),)
+
+    def _write(self, lines: list[Line]) -> None:
+        if lines and not self.spool.write_all(lines):
             raise SpoolFullError(
                 f"{str(self.spool.folder)!r} cannot be written: free some room, the sender tries again"
             )
-
-    def _written(self, span: EndedSpan, event: dict[str, Any] | None) -> bool:
-        if event is not None:
-            return self._written_event(event)
-        call = semconv.ended_call(span)
-        kept = call if self.capture_content else call_without_content(call)
-        return write_finished(self.spool, self.encoder, kept)
-
-    def _written_event(self, event: dict[str, Any]) -> bool:
-        """Write a score or an attribution; the latter is all content, a score's comment is."""
-        if not self.capture_content:
-            if event["event"] == "attribution":
-                return True
-            event = {name: value for name, value in event.items() if name != "comment"}
-        return self.spool.write(self.encoder.encode(event)[:-1])

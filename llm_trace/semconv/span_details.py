@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from llm_trace.semconv import names
-from llm_trace.semconv.values import items, load_container, number, text
+from llm_trace.semconv.values import first_text, items, load_container, number, text
 
 if TYPE_CHECKING:
     from llm_trace.semconv.flat import Event
@@ -14,8 +14,36 @@ if TYPE_CHECKING:
 Attributes = Mapping[str, Any]
 
 
-def cost_of(attributes: Attributes) -> float | None:
-    """Return what the call cost in US dollars."""
+_PROPERTIES = (names.TRACELOOP_PROPERTIES, names.LANGFUSE_METADATA + ".")
+_PROMPTS = (names.PROMPT_NAME, names.LANGFUSE_PROMPT, "traceloop.prompt.key", "prompt.id")
+_FIRST_TOKENS = (names.TIME_TO_FIRST_CHUNK, names.LANGFUSE_FIRST_TOKEN)
+_ERRORS = (names.EXCEPTION_TYPE, names.ERROR_TYPE)
+DETAILS = frozenset(
+    {
+        *names.SESSIONS, *names.USERS, *names.TAGS, *names.COSTS, *_PROMPTS, *_FIRST_TOKENS, *_ERRORS,
+        names.OI_TEMPLATE, names.OWN_RUN, names.LANGFUSE_COST,
+    }
+)  # fmt: skip
+"""Without any of these attributes and without events, a span has no details; most have none."""
+
+
+def details_of(
+    span: str, attributes: Attributes, events: Sequence[Event], start_ns: int | None
+) -> dict[str, Any]:
+    """Return the lesser fields of a call, None or empty where the span named `span` does not tell them."""
+    return {
+        "session": first_text(attributes, names.SESSIONS),
+        "user": first_text(attributes, names.USERS),
+        "tags": _tags(attributes),
+        "prompt": _prompt(span, attributes),
+        "run": text(attributes.get(names.OWN_RUN)),
+        "cost_usd": _cost(attributes),
+        "first_token_ns": _first_token(attributes, events, start_ns),
+        "error": _error(attributes, events),
+    }
+
+
+def _cost(attributes: Attributes) -> float | None:
     told = load_container(attributes.get(names.LANGFUSE_COST))
     given = [attributes.get(name) for name in names.COSTS]
     if isinstance(told, Mapping):
@@ -23,8 +51,7 @@ def cost_of(attributes: Attributes) -> float | None:
     return next((cost for value in given if (cost := number(value)) is not None), None)
 
 
-def first_token_of(attributes: Attributes, events: Sequence[Event], start_ns: int | None) -> int | None:
-    """Return when the first chunk came."""
+def _first_token(attributes: Attributes, events: Sequence[Event], start_ns: int | None) -> int | None:
     for entry in events:
         if entry.name in names.FIRST_TOKEN_EVENTS and entry.time_ns is not None:
             return entry.time_ns
@@ -49,8 +76,7 @@ def _moment(value: Any) -> int | None:
     return since // timedelta(microseconds=1) * 1000
 
 
-def tags_of(attributes: Attributes) -> list[str]:
-    """Return the tags; several conventions may give some."""
+def _tags(attributes: Attributes) -> list[str]:
     made: list[str] = []
     for name in filter(attributes.__contains__, names.TAGS):
         told = load_container(attributes[name])
@@ -58,12 +84,10 @@ def tags_of(attributes: Attributes) -> list[str]:
     return made
 
 
-def prompt_of(span: str, attributes: Attributes) -> dict[str, Any] | None:
+def _prompt(span: str, attributes: Attributes) -> dict[str, Any] | None:
     """Return which prompt was used; a template without a version has the hash of its text as one."""
     template = text(attributes.get(names.OI_TEMPLATE))
-    named = _first(
-        attributes, (names.PROMPT_NAME, names.LANGFUSE_PROMPT, "traceloop.prompt.key", "prompt.id")
-    )
+    named = _first(attributes, _PROMPTS)
     if named is None and template is None:
         return None
     version = _first(
@@ -93,7 +117,7 @@ def _hash(template: str | None) -> str:
     return sha256(template.encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 
-def error_of(attributes: Attributes, events: Sequence[Event]) -> dict[str, Any] | None:
+def _error(attributes: Attributes, events: Sequence[Event]) -> dict[str, Any] | None:
     """Return the exception that ended the call, of the last event that tells of one."""
     raised = [entry.attributes for entry in events if entry.name == names.EXCEPTION]
     told = raised[-1] if raised else attributes
@@ -111,26 +135,20 @@ def error_of(attributes: Attributes, events: Sequence[Event]) -> dict[str, Any] 
 def metadata_of(attributes: Attributes, events: Sequence[Event]) -> dict[str, Any]:
     """Return the user's metadata, the model that was asked for, and under `otel` all that came."""
     made: dict[str, Any] = {}
-    for name in (names.OI_METADATA, names.LANGFUSE_METADATA):
-        told = load_container(attributes.get(name))
+    for name in filter(attributes.__contains__, (names.OI_METADATA, names.LANGFUSE_METADATA)):
+        told = load_container(attributes[name])
         if isinstance(told, Mapping):
             made.update({str(key): value for key, value in told.items()})
-    for prefix in (names.TRACELOOP_PROPERTIES, names.LANGFUSE_METADATA + "."):
-        made.update(
-            {n[len(prefix) :]: v for n, v in attributes.items() if n.startswith(prefix) and n != prefix}
-        )
-    asked = next((text(attributes.get(name)) for name in names.REQUEST_MODELS if name in attributes), None)
-    if asked is not None and _answered_by_another(attributes, asked):
+    for name, value in attributes.items():
+        if name.startswith(_PROPERTIES) and name not in _PROPERTIES:
+            made[name.removeprefix(_PROPERTIES[0]).removeprefix(_PROPERTIES[1])] = value
+    asked = next((text(attributes[name]) for name in names.REQUEST_MODELS if name in attributes), None)
+    if asked is not None and (first_text(attributes, names.RESPONSE_MODELS) or asked) != asked:
         made["request_model"] = asked
-    made["otel"] = {"attributes": {name: _json(value) for name, value in attributes.items()}}
+    made["otel"] = {"attributes": {n: list(v) if isinstance(v, tuple) else v for n, v in attributes.items()}}
     if events:
         made["otel"]["events"] = [_event(entry) for entry in events]
     return made
-
-
-def _answered_by_another(attributes: Attributes, asked: str) -> bool:
-    given = next((told for name in names.RESPONSE_MODELS if (told := text(attributes.get(name)))), asked)
-    return given != asked
 
 
 def _json(value: Any) -> Any:

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from llm_trace.semconv import names
 from llm_trace.semconv.fields import request_fields
 from llm_trace.semconv.flat import Event, event, nested
-from llm_trace.semconv.span_details import cost_of, error_of, first_token_of, metadata_of, prompt_of, tags_of
+from llm_trace.semconv.span_details import DETAILS, details_of, metadata_of
 from llm_trace.semconv.span_messages import Talk, talk, talk_in_values
 from llm_trace.semconv.tokens import usage
-from llm_trace.semconv.values import EMPTY, count, load_container, text
+from llm_trace.semconv.values import EMPTY, count, first_text, first_value, load_container
 
 if TYPE_CHECKING:
     from llm_trace.semconv.messages import Message
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 Attributes = Mapping[str, Any]
 
 _PREFIXES = (names.GEN_AI, "llm.", "openinference.", names.LANGFUSE, names.OWN)
+_NOTHING: tuple[Any, ...] = (None, [], {})
 _SPREAD = frozenset({names.CONVERSATION, names.AGENT_NAME})
 """Put on every span of a request by processors, so no sign of a model call."""
 
@@ -60,7 +61,7 @@ def call_fields(
     found = {
         "name": name,
         "kind": kind,
-        "model": _first_text(given, names.RESPONSE_MODELS) or _first_text(given, names.REQUEST_MODELS),
+        "model": first_text(given, names.RESPONSE_MODELS) or first_text(given, names.REQUEST_MODELS),
         "provider": _provider(given),
         "params": _params(given),
         "usage": _usage(given),
@@ -68,21 +69,10 @@ def call_fields(
         "output": answered if answered is not None else _answered(spoken.answered),
         "messages_in": spoken.asked,
         "messages_out": spoken.answered,
-        "session": _first_text(given, names.SESSIONS),
-        "user": _first_text(given, names.USERS),
-        "tags": tags_of(given),
-        "prompt": prompt_of(name, given),
-        "run": text(given.get(names.OWN_RUN)),
-        "cost_usd": cost_of(given),
-        "first_token_ns": first_token_of(given, told, start_ns),
-        "error": error_of(given, told),
+        **(details_of(name, given, told, start_ns) if told or not DETAILS.isdisjoint(given) else {}),
     }
-    made = {key: value for key, value in found.items() if value is not None and value != [] and value != {}}
+    made = {key: value for key, value in found.items() if value or value not in _NOTHING}
     return {**made, "metadata": metadata_of(given, told)}
-
-
-def _first_text(attributes: Attributes, wanted: tuple[str, ...]) -> str | None:
-    return next((told for name in wanted if (told := text(attributes.get(name))) is not None), None)
 
 
 _KIND_TABLES = (
@@ -102,20 +92,20 @@ def _kind(attributes: Attributes) -> str:
             kind = table.get(told.upper() if name == names.OI_KIND else told.lower())
             if kind is not None:
                 return kind
-    if _first_text(attributes, (*names.RESPONSE_MODELS, *names.REQUEST_MODELS)) is not None:
+    if first_text(attributes, (*names.RESPONSE_MODELS, *names.REQUEST_MODELS)) is not None:
         return "llm"
     return "tool" if names.TOOL_NAME in attributes else "chain"
 
 
 def _provider(attributes: Attributes) -> str | None:
-    told = _first_text(attributes, names.PROVIDERS)
+    told = first_text(attributes, names.PROVIDERS)
     return None if told is None else names.PROVIDER_OF.get(told.lower(), told.lower())
 
 
 def _params(attributes: Attributes) -> dict[str, Any]:
     made: dict[str, Any] = {}
-    for name in (names.OI_PARAMS, names.LANGFUSE_PARAMS, names.OWN_PARAMS):
-        told = load_container(attributes.get(name))
+    for name in filter(attributes.__contains__, (names.OI_PARAMS, names.LANGFUSE_PARAMS, names.OWN_PARAMS)):
+        told = load_container(attributes[name])
         if isinstance(told, Mapping):
             known = request_fields(told).get("params", {})
             made.update(known if name != names.OWN_PARAMS else told)
@@ -152,8 +142,7 @@ _OUTPUTS = (
 
 def _values(attributes: Attributes) -> tuple[Any, Any]:
     """Return input and output where the span has them whole."""
-    asked = next((attributes[name] for name in _INPUTS if attributes.get(name) is not None), None)
-    answered = next((attributes[name] for name in _OUTPUTS if attributes.get(name) is not None), None)
+    asked, answered = first_value(attributes, _INPUTS), first_value(attributes, _OUTPUTS)
     if answered is None:
         found = nested(attributes, names.OI_DOCUMENTS)
         answered = [entry.get("document", entry) for entry in found] if _documents(found) else None
@@ -166,7 +155,7 @@ def _documents(found: Any) -> bool:
 
 def _talk(attributes: Attributes, events: list[Event], kind: str, asked: Any, answered: Any) -> Talk:
     spoken = talk(attributes, events)
-    if kind != "llm":
+    if kind != "llm" or (asked is None and answered is None):
         return spoken
     whole = talk_in_values(asked, answered)
     return Talk(spoken.asked or whole.asked, spoken.answered or whole.answered)

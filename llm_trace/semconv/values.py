@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 EMPTY: tuple[Any, ...] = (None, "", [], {}, ())
@@ -56,6 +56,22 @@ def field(value: Any, *names: str) -> Any:
     for name in names:
         found = source.get(name)
         if found is not None:
+            return found
+    return None
+
+
+def first_value(attributes: Mapping[str, Any], wanted: Iterable[str]) -> Any:
+    """Return the first of the wanted attributes that is there and not None, else None."""
+    for name in wanted:
+        if (found := attributes.get(name)) is not None:
+            return found
+    return None
+
+
+def first_text(attributes: Mapping[str, Any], wanted: Iterable[str]) -> str | None:
+    """Return the first of the wanted attributes that is a non-empty string, else None."""
+    for name in wanted:
+        if isinstance(found := attributes.get(name), str) and found:
             return found
     return None
 

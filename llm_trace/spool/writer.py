@@ -1,4 +1,4 @@
-"""Append events to this process's spool file: one `write` each, correct after fork, never an exception.
+"""Append events to this process's spool file, whole lines at a time, correct after fork, never an exception.
 
 What cannot be written is counted by reason and logged once; as soon as writing works again a `lost` event says how many.
 """
@@ -13,7 +13,7 @@ import time
 import weakref
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import orjson
 
@@ -35,6 +35,14 @@ _log = logging.getLogger("llm_trace")
 _COPY_BYTES = 8192
 _RETRY_NS = 1_000_000_000
 _writers: weakref.WeakSet[SpoolWriter] = weakref.WeakSet()
+
+
+class Line(NamedTuple):
+    """One event to be written, as `SpoolWriter.write` takes it."""
+
+    event: bytes
+    messages: Sequence[Any] | None = None
+    field: bytes = b"messages_in"
 
 
 class SpoolWriter:
@@ -114,6 +122,35 @@ class SpoolWriter:
             if self._unreported:
                 self._report_lost()
             return True
+
+    def write_all(self, lines: Sequence[Line]) -> bool:
+        """Append the events of calls that are over with one `write`; return whether all are in the file.
+
+        Where they are not, the caller has them still and gives them again: none counts as lost, repeats do no harm.
+        """
+        with self._lock:
+            try:
+                if self._fd < 0 or os.fstat(self._fd).st_nlink == 0:
+                    self._open()
+                elif self._size > self.max_file_bytes:
+                    self._rotate()
+                self._append(b"".join(piece for line in lines for piece in self._pieces(line)))
+                if self.fsync == "call":
+                    _fdatasync(self._fd)
+            except OSError as exc:
+                self._messages.clear()  # what these events said may not be in the file
+                self._warn_once(exc, "what comes is sent back")
+                return False
+            self.written += len(lines)
+            self._logged.clear()
+            if self._unreported:
+                self._report_lost()
+            return True
+
+    def _pieces(self, line: Line) -> tuple[bytes, ...]:
+        if not line.messages:
+            return line.event, b"}\n"
+        return line.event, *self._messages.fields(line.field, line.messages), b"}\n"
 
     def _append_pieces(self, pieces: tuple[bytes, ...]) -> None:
         """Append a line given in pieces; a long one is not copied together first."""
@@ -196,11 +233,13 @@ class SpoolWriter:
         self.lost[reason] += 1
         self._unreported += 1
         self._messages.clear()  # what this event said may not be in the file
-        if reason not in self._logged:
+        self._warn_once(exc, "calls are being lost and counted")
+
+    def _warn_once(self, exc: OSError, fate: str) -> None:
+        reason = errno.errorcode.get(exc.errno or 0, "OSError")
+        if reason not in self._logged and not (isinstance(exc, BlockingIOError) and self._logged):
             self._logged.add(reason)
-            _log.warning(
-                "llm_trace cannot write to %s (%s): calls are being lost and counted", self.folder, exc
-            )
+            _log.warning("llm_trace cannot write to %s (%s): %s", self.folder, exc, fate)
 
     def _report_lost(self) -> None:
         count, self._unreported = self._unreported, 0
