@@ -29,9 +29,12 @@ from tests.test_exporters_otlp import spans_of, strict
 
 
 @pytest.fixture
-def server() -> Iterator[Loopback]:
+def server(recorded: Recorded) -> Iterator[Loopback]:
     with Loopback(strict) as server:
         yield server
+        llm_trace.shutdown()
+        for process in serving(recorded.path):  # those that wait for a server which never answers
+            os.kill(process, signal.SIGKILL)
 
 
 def address(server: Loopback) -> str:
@@ -166,6 +169,7 @@ def test_the_environment_names_destinations_and_hands_them_down(
     llm_trace.configure(recorded.path)
     assert os.environ["LLM_TRACE_EXPORTERS"] == f"{address(server)} {address(server)}/again"
     assert set(llm_trace.flush(0).destinations) == {"spool", address(server), address(server) + "/again"}
+    llm_trace.shutdown()  # gives the variable back, while it is the test's
 
 
 def test_a_package_adds_an_exporter_by_an_entry_point(

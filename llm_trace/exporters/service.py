@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("llm_trace")
 
-PATIENCE_S = 300.0
+PATIENCE_S = 60.0
 LINGER_S = 1.0
 _CLAIM_S = 3.0
 """How long another process may take to leave."""
@@ -53,7 +53,10 @@ def serve(
         if live_writers(spool_files(folder)):
             needed = now
         idle = now - max(needed, *(delivery.moved for delivery in mine))
-        if idle > (LINGER_S if all(delivery.quiet for delivery in mine) else patience_s):
+        if (
+            idle > (LINGER_S if all(delivery.quiet for delivery in mine) else patience_s)
+            or not folder.exists()
+        ):
             break
     for delivery in mine:
         delivery.stop()
