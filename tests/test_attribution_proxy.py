@@ -17,6 +17,7 @@ from llm_trace.attribution.proxies import evidence
 from llm_trace.attribution.proxies.model import Proxied
 from llm_trace.attribution.proxies.screening import screen
 from llm_trace.attribution.proxies.state import Screen
+from llm_trace.attribution.remote.answers import Answer
 from llm_trace.attribution.remote.ledger import Price
 from llm_trace.attribution.remote.model import Remote
 from llm_trace.demo.model import load_model
@@ -292,6 +293,28 @@ def test_what_cannot_be_afforded_is_recorded_with_its_reason(tmp_path: Path) -> 
         (found,) = store.attributions(store.calls(name="desk")[0].span_id)
     assert (found.verdict, ask.calls) == ("insufficient_evidence", 0)
     assert "was never screened" in whose(found)["why"]
+
+
+class Scored(Counted):
+    """The rule with log-probabilities of its answers."""
+
+    def score(self, prompt: str, response: str) -> Answer:
+        return Answer(response, tokens=((response, -0.1 if rule(prompt) == response else -5.0),))
+
+
+@pytest.mark.parametrize(
+    ("model", "note"),
+    [
+        ("demo", "auto: occlusion (10 segments, no limit, access to values of the open model"),
+        (Remote(Scored(), concurrency=1), "access to log-probabilities of the response"),
+        (Remote(Counted(), concurrency=1), "auto: smile (access to answers alone)"),
+    ],
+)
+def test_auto_takes_what_the_model_gives_and_says_so(model: Any, note: str) -> None:
+    text = "Decide about refunds.\n\nCustomer: It came 75 days ago.\n\nAnswer:"
+    found = attribute(text, " DENY", model=model)
+    assert any(note in said for said in found.notes)
+    assert strongest(found) == "75"
 
 
 @pytest.mark.parametrize(

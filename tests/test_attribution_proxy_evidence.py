@@ -20,7 +20,7 @@ def null(rng: np.random.Generator, paths: int, length: int) -> np.ndarray:
 
 def test_the_wealth_of_a_gambler_is_the_mean_over_his_stakes() -> None:
     stakes = np.array([0.2, 0.4, 0.6, 0.8, 0.98])
-    prior = stakes**2 / (stakes**2).sum()
+    prior = stakes**4 / (stakes**4).sum()
     expected = prior @ ((1 + stakes * (3 / 2 - 1)) * (1 + stakes * (1 / 2 - 1)))
     assert wealth(np.array([3.0, 1.0]), 2.0)[-1] == pytest.approx(expected)
 

@@ -67,13 +67,21 @@ def plan(n: int, left: int | None, access: str = "values") -> Plan:
 )
 def auto(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) -> Scores:
     """Return the scores of the method that suits, with what a second one says where leave-one-out leaves much unexplained."""
-    chosen = plan(n, room(value))
+    chosen = plan(n, room(value), _access(value))
     scores = methods.find(chosen.method)(value, n, confidence=confidence, seed=seed)
     notes = (*scores.notes, f"auto: {chosen.method} ({chosen.why})")
     told = dict(scores.faithfulness or {})
     if chosen.second is not None and (unexplained := _unexplained(value, scores)) is not None:
         told |= _second(value, n, chosen.second, scores.values, unexplained, confidence, seed)
     return replace(scores, method=chosen.method, notes=notes, faithfulness=told)
+
+
+def _access(value: Value) -> str:
+    """Return what the model gives, in words."""
+    source = getattr(value, "source", value)
+    if getattr(source, "caller", None) is not None:
+        return "log-probabilities of the response"
+    return "values of the open model" if getattr(source, "forward", None) is not None else "values"
 
 
 def _unexplained(value: Value, scores: Scores) -> float | None:

@@ -75,7 +75,10 @@ def command(
         float, typer.Option("--tau", help="Part of the oracle's quality that the proxy must reach.")
     ] = 0.9,
     confidence: Annotated[float, typer.Option("--confidence", help="Of the decision.")] = 0.99,
-    most: Annotated[int, typer.Option("--most", metavar="N", min=1, help="At most so many instances.")] = 50,
+    most: Annotated[
+        int | None,
+        typer.Option("--most", metavar="N", min=1, help="At most so many instances; 100, of the t-test 50."),
+    ] = None,
     test: Annotated[
         Test,
         typer.Option(

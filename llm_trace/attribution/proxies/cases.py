@@ -12,7 +12,7 @@ import numpy as np
 from llm_trace.attribution.problem import Asked, asked, problem
 from llm_trace.attribution.remote.model import remote
 from llm_trace.attribution.smile import KEEP
-from llm_trace.attribution.value import Budget, totals
+from llm_trace.attribution.value import totals
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -120,34 +120,19 @@ class Case:
     def _remote_values(
         self, far: Remote, masks: NDArray[np.bool_]
     ) -> tuple[NDArray[np.float64], Cost, tuple[str, ...]]:
-        from llm_trace.attribution.remote.answers import Answers
-        from llm_trace.attribution.remote.bridge import Bridge
-        from llm_trace.attribution.remote.caller import Caller
+        from llm_trace.attribution.proxies.asking import opened
         from llm_trace.attribution.remote.explaining import score_of
-        from llm_trace.attribution.remote.ledger import Ledger
         from llm_trace.attribution.remote.prompts import prompts
-        from llm_trace.attribution.remote.values import ScoreValue, TextValue
+        from llm_trace.attribution.remote.values import RemoteValue, ScoreValue, TextValue
 
         said, about = self.question.response or "", prompts(self.question, self.segments, "auto")
-        ledger = Ledger(Budget(), far.price, far.max_output_tokens)
-        identity = {"model": far.label, "params": dict(far.params)}
-        answers = None if self.cache is None else Answers(self.cache, identity)
         ask = far.ask if far.score is None else score_of(far.score)
-        with Bridge() as bridge:
-            caller = Caller(far, ask, ledger, bridge, answers=answers)
-            try:
-                text = far.score is None
-                value = (
-                    TextValue(caller, about, lambda: said, known=True)
-                    if text
-                    else ScoreValue(caller, about, said)
-                )
-                values = totals(value(masks))
-            finally:
-                caller.close()
-                if answers is not None:
-                    answers.close()
-        spent = ledger.spent
+        with opened(far, ask, cache=self.cache) as caller:
+            value: RemoteValue = ScoreValue(caller, about, said)
+            if far.score is None:
+                value = TextValue(caller, about, lambda: said, known=True)
+            values = totals(value(masks))
+        spent = caller.ledger.spent
         usd = None if far.price is None else spent.usd
         return values, Cost(spent.calls, spent.tokens, usd), tuple(sorted(caller.models))
 

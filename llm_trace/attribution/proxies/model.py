@@ -40,7 +40,7 @@ class Proxied:
     oracle_tokenizer: Any = None
     proxy_tokenizer: Any = None
     oracle_method: str = "auto"
-    proxy_method: str = "context_cite"
+    proxy_method: str = "occlusion"
     agreement: float = 1.0
     """1: both answers are the same but for space around them; less: the cosine of their vectors is at least this."""
     encoder: Encoder = field(default_factory=Lexical)

@@ -85,7 +85,7 @@ class _Screening:
         """Examine calls until the proxy's standing is decided, or why not is known."""
         known = {instance.key for instance in found.instances}
         for case in cases:
-            if found.outcome != "undecided" or len(found.measured) >= found.terms.most:
+            if found.outcome != "undecided" or len(found.measured) >= (found.terms.most or 0):
                 break
             if case.key in known:
                 continue

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 VERSION = 1
 LEAST_AGREEMENT = 0.5
 """Share of calls with the same answer below which a proxy is of no use."""
+WINDOW = 50
+"""Instances that count after the screen: the newest audits and what was before them."""
+_MOST: dict[Test, int] = {"betting": 100, "t": 50}
 Outcome = Literal["accepted", "rejected", "undecided", "revoked", "expired"]
 
 
@@ -35,8 +38,8 @@ class Terms:
     """Part of the oracle's quality that the proxy must reach on average."""
     confidence: float = 0.99
     test: Test = "betting"
-    most: int = 50
-    """Instances of a screen; audits are judged together with as many before them."""
+    most: int | None = None
+    """Instances of a screen; absent: 50 of the published test, 100 of `betting`, which accepts no proxy like the oracle before the 44th."""
     floor: float = 0.3
     """Quality of the oracle's own explanation below which an instance decides nothing."""
     version: int = VERSION
@@ -45,6 +48,8 @@ class Terms:
         for name in ("tau", "floor"):
             if not 0 < getattr(self, name) <= 1:
                 raise AttributionError(f"{name}={getattr(self, name)!r} must be above 0 and at most 1")
+        if self.most is None:
+            object.__setattr__(self, "most", _MOST[self.test])
         if not 0.5 < self.confidence < 1:
             raise AttributionError(f"confidence={self.confidence!r} must lie between 0.5 and 1, such as 0.99")
 
@@ -97,14 +102,15 @@ class Screen:
 
     def told(self) -> dict[str, Any]:
         """Return the evidence in JSON values."""
-        t, recent = self.terms, self.measured[-self.terms.most :]
+        t, found = self.terms, self.measured
+        recent = found[-WINDOW:] if self._audits else found
         d = _differences(recent, t.tau)
         low, high = bounds(d, t.tau, t.confidence, t.test)
         figures = {
             "outcome": self.outcome,
             "why": self.verdict[1],
             "instances": len(recent),
-            "audits": sum(i.audit for i in self.instances),
+            "audits": self._audits,
             "oracle_quality": _mean([i.oracle for i in recent]),
             "proxy_quality": _mean([i.proxy for i in recent]),
             "difference": _mean(d),
@@ -129,6 +135,10 @@ class Screen:
         }
 
     @property
+    def _audits(self) -> int:
+        return sum(i.audit for i in self.instances)
+
+    @property
     def measured(self) -> list[Instance]:
         """Those that count."""
         return [i for i in self.instances if i.kind == "measured"]
@@ -143,7 +153,7 @@ def _verdict(screen: Screen) -> tuple[Outcome, str]:
     when = decided(d, t.tau, t.confidence, t.test) if d else 0
     if when > 0:
         for k in range(when + 1, len(d) + 1):
-            if overturned(d[max(0, k - t.most) : k], t.tau):
+            if overturned(d[max(0, k - WINDOW) : k], t.tau):
                 return "revoked", f"audits overturned it after {k - when}: screen again"
         return (
             "accepted",

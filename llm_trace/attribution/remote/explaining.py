@@ -134,6 +134,8 @@ class _Explaining:
     def run(self) -> Attribution:
         """Return the attribution."""
         method = self.wanted.method_for(self.remote)
+        if method != self.wanted.method:
+            self.notes.append(f"auto: {method} (access to answers alone)")
         value = self._value()
         metered = Metered(value)
         settings = {"confidence": self.wanted.confidence, "seed": self.wanted.seed}
