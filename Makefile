@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint unit wheel bench lock clean
+.PHONY: demo test test-servers lint unit wheel bench lock clean
 .DEFAULT_GOAL := test
 
 $(VENV)/.ready: requirements.lock pyproject.toml
@@ -29,6 +29,11 @@ unit: $(VENV)/.ready
 
 wheel: $(VENV)/.ready
 	$(BIN)/python tests/wheel/check.py
+
+# Sends to real Phoenix and MLflow servers on loopback and reads back; installs about 2 GB into build/servers.
+test-servers: $(VENV)/.ready
+	test -x build/servers/bin/phoenix || { $(PYTHON) -m venv build/servers && build/servers/bin/python -m pip install --quiet arize-phoenix mlflow; }
+	LLM_TRACE_SERVERS=$(CURDIR)/build/servers/bin $(BIN)/python -m pytest tests/servers
 
 bench: $(VENV)/.ready
 	$(BIN)/python -m benchmarks.capture
