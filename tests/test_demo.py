@@ -57,6 +57,15 @@ def test_compare_finds_where_the_new_prompt_is_worse(figures: Any) -> None:
     assert judged["all"]["n"] == late["n"] + others["n"] == 100
 
 
+def test_the_failures_are_mended_by_a_replay_without_the_example_line(figures: Any, place: Path) -> None:
+    fix = figures["fix"]
+    assert fix["replayed"] == 100 - figures["answers"]["tallies"]["v2"]["right"]
+    assert fix["right"] >= 0.9 * fix["replayed"]
+    with llm_trace.open_store(place) as store:
+        originals = {call.span_id for call in store.calls(run="refund-desk v2", limit=None)}
+        assert {call.replay_of for call in store.calls(run=fix["run"], limit=None)} <= originals
+
+
 def test_the_weight_moves_from_the_date_to_the_defect(figures: Any) -> None:
     shift = figures["shift"]
     assert shift["days"]["v1"] > 3 * abs(shift["cue"]["v1"])
@@ -88,9 +97,14 @@ def test_the_store_holds_what_the_demo_says(figures: Any, place: Path) -> None:
         versions = [(p.name, p.number, p.calls) for p in store.prompts()]
         kept = store.attributions(figures["answers"]["example"]["spans"]["v2"])
         asked = store.calls(run="refund-desk v1", kind="llm", limit=None)
-    assert count == figures["costs"]["calls"] == 400 + 2 * figures["crash"]["returned"] + 2
-    assert runs == [RUN, "refund-desk v2", "refund-desk v1"]
-    assert versions == [("refund", 1, 100), ("refund", 2, 100 + figures["crash"]["returned"] + 1)]
+    assert (
+        count
+        == figures["costs"]["calls"]
+        == 402 + 2 * (figures["crash"]["returned"] + figures["fix"]["replayed"])
+    )
+    mended = figures["fix"]["replayed"]
+    assert runs == [f"replay of {mended} calls of refund-desk v2", RUN, "refund-desk v2", "refund-desk v1"]
+    assert versions == [("refund", 1, 100 + mended), ("refund", 2, 100 + figures["crash"]["returned"] + 1)]
     assert [a.model_dump(mode="json") for a in kept] == [figures["shift"]["attributions"]["v2"]]
     assert all(call.usage is not None and (call.usage.output_tokens or 0) >= 1 for call in asked)
     assert figures["costs"]["overhead_us"] > 0
@@ -146,7 +160,10 @@ def test_a_model_that_answers_otherwise_is_not_talked_away(
     monkeypatch.setattr(desk, "complete", lambda prompt: (" DENY", {"input_tokens": 1, "output_tokens": 1}))
     text, found = told(tmp_path / "t.duckdb")
     assert (found["holds"], found["shift"]) == (False, None)
-    assert found["doubts"] == ("the example line made the model approve nothing that the policy denies",)
+    assert found["doubts"] == (
+        "the example line made the model approve nothing that the policy denies",
+        "the prompt without the example line does not mend most of the failures",
+    )
     assert "This time the story does not hold" in text
     assert "The weight moved" not in text
 

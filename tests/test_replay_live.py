@@ -74,6 +74,19 @@ def test_a_prompt_is_changed_where_it_is_rendered(store: Recorded, app: Any) -> 
     assert app.QA.format(question="x") == "Short. x"
 
 
+def test_chosen_calls_are_replayed(store: Recorded, app: Any) -> None:
+    chosen = [call.span_id for call in store.calls(run="first", name="answer")]
+    run = llm_trace.replay(chosen[:1], functions="app:answer")
+    assert run.replay_of == chosen[0]
+    run = llm_trace.replay(chosen, functions="app:answer")
+    (first,) = (r for r in store.runs() if r.name == "first")
+    assert (run.name, run.replay_of, run.config["replay"]["equal"]) == (
+        "replay of 2 calls of first",
+        first.id,
+        2,
+    )
+
+
 def test_code_is_changed(store: Recorded, app: Any) -> None:
     def shout(prompt: str, **_: Any) -> str:
         return prompt.upper()

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llm_trace.demo import scenes, victim
+from llm_trace.demo import fix, scenes, victim
 from llm_trace.demo.telling import Telling
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ class Figures:
     shift: scenes.Shift | None
     """`None` where no answer changed."""
     crash: victim.Crash
+    fix: fix.Fix | None
+    """`None` where v2 got nothing wrong."""
     costs: scenes.Costs
     store: str
     kept: bool
@@ -77,10 +79,14 @@ def tell(
         with teller.waiting("the same pipeline in another process, until it is killed"):
             crash = victim.kill(path)
         teller.crash(crash)
+        with teller.waiting("what v2 got wrong, once more without the example line"):
+            mended = fix.mend(path, answers.tallies["v2"].run_id, customers)
+        teller.fix(mended)
         costs = scenes.costs(path, overheads)
-        doubts = (*answers.doubts, *(shift.doubts if shift else ()), *crash.doubts)
+        told = (answers, shift, crash, mended)
+        doubts = tuple(doubt for part in told if part is not None for doubt in part.doubts)
         figures = Figures(
-            not doubts, doubts, answers, judged, shift, crash, costs, str(path), keep or store is not None,
+            not doubts, doubts, answers, judged, shift, crash, mended, costs, str(path), keep or store is not None,
             time.perf_counter() - begin, teller.commands(shift),
         )  # fmt: skip
         teller.end(figures)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console, RenderableType
 
+    from llm_trace.demo.fix import Fix
     from llm_trace.demo.scenes import Answers, Judged, Shift
     from llm_trace.demo.story import Figures
     from llm_trace.demo.victim import Crash
@@ -119,6 +120,20 @@ class Telling:
         self._say("What was open is there too, with its input:")
         self._sql(OPEN, most=46)
         self._doubt(crash.doubts)
+
+    def fix(self, fix: Fix | None) -> None:
+        """Tell what became of the failures."""
+        self._title("The fix, on the failures alone")
+        if fix is None:
+            self._say("There is nothing to mend.")
+            return
+        self._say(
+            "[bold]replay[/] takes the recorded customers, and renders the prompt without the example line."
+        )
+        self._say(
+            f"Of {fix.replayed} answers against the rules {fix.right} are right now. Offline, {fix.live} calls of the model."
+        )
+        self._doubt(fix.doubts)
 
     def end(self, figures: Figures) -> None:
         """Print SQL over everything, what this run measured, and how to go on."""

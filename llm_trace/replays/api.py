@@ -26,7 +26,7 @@ from llm_trace.stores.duckdb import Store, open_store
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator, Mapping, Sequence
 
     from llm_trace.capture.recorder import Recorder
     from llm_trace.replays.load import Recording
@@ -52,7 +52,7 @@ class Replaying:
 
 
 def replay(
-    run: str | Run,
+    run: str | Run | Sequence[str],
     *,
     store: str | os.PathLike[str] | Store | None = None,
     mode: Mode = "recorded",
@@ -68,7 +68,7 @@ def replay(
     What was found (calls answered, differences, races, roots that ended otherwise) is `config["replay"]` of the new run.
 
     Args:
-        run: a run, its id or name (the newest of that name), or the `span_id` of one call.
+        run: a run, its id or name (the newest of that name), or the `span_id` of a call or of several.
         store: where it was recorded; the store that is configured where not given.
         mode: `recorded`: model, tool and similar calls are answered from the record, and what is not there raises. `live`: all
             runs for real. `mixed`: what is not in the record runs for real.
@@ -104,7 +104,7 @@ def replay(
 
 @contextlib.contextmanager
 def replaying(
-    run: str | Run,
+    run: str | Run | Sequence[str],
     *,
     store: str | os.PathLike[str] | Store | None = None,
     mode: Mode = "recorded",

@@ -12,6 +12,8 @@ from llm_trace.record import Run
 from llm_trace.replays.tape import Tape, Taped
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from llm_trace.record import Call
     from llm_trace.stores.duckdb import Store
 
@@ -30,8 +32,8 @@ class Recording:
     """Name and version of the store's prompts -> template."""
 
 
-def load(store: Store, what: str | Run) -> Recording:
-    """Return a run by id, name (the newest of it) or itself, or one call with what ran inside it, by `span_id`.
+def load(store: Store, what: str | Run | Sequence[str]) -> Recording:
+    """Return a run by id, name (the newest of it) or itself, or calls with what ran inside them, by `span_id`.
 
     Raises:
         NotFoundError: the store has neither.
@@ -44,9 +46,12 @@ def load(store: Store, what: str | Run) -> Recording:
         if not calls:
             raise NotFoundError(f"run {run.name!r} ({run.id}) has no calls")
     else:
-        root = _call(store, str(what))
-        calls, name, id_ = _inside(store.trace(root.trace_id), root.span_id), root.name, root.span_id
-        run = next((r for r in runs if r.id == root.run), None)
+        spans = [what] if isinstance(what, str) else [str(span) for span in what]
+        tops = [_call(store, span) for span in spans]
+        calls = [call for top in tops for call in _inside(store.trace(top.trace_id), top.span_id)]
+        run = next((r for r in runs if {top.run for top in tops} == {r.id}), None)
+        name = f"{len(tops)} calls of {run.name}" if run and len(tops) > 1 else tops[0].name
+        id_ = tops[0].span_id if len(tops) == 1 or run is None else run.id
     rebuild = _rebuild(store, [call.span_id for call in calls])
     taped = [_taped(call, rebuild.get(call.span_id, {})) for call in sorted(calls, key=lambda c: c.start_ns)]
     tape = Tape(taped, _key(store, taped))
