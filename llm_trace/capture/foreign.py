@@ -12,6 +12,7 @@ from llm_trace.capture import failures
 from llm_trace.capture.context import CALL_KEY, RUN_KEY, variable
 from llm_trace.capture.finished import write_finished
 from llm_trace.capture.mirror import SCOPE
+from llm_trace.capture.repeats import Repeats
 from llm_trace.capture.spec import Spec
 from llm_trace.semconv.ended import EndedSpan
 
@@ -37,6 +38,7 @@ class ForeignSpans(SpanProcessor):
     def __init__(self, recorder: Recorder) -> None:
         self.recorder: Recorder | None = recorder
         self._around: dict[int, _Around] = {}
+        self._repeats = Repeats()
 
     def on_start(self, span: Any, parent_context: Context | None = None) -> None:
         if self.recorder is None or _is_ours(span) or len(self._around) >= _MAX_OPEN:
@@ -53,7 +55,8 @@ class ForeignSpans(SpanProcessor):
         try:
             attributes = dict(span.attributes or {})
             if semconv.is_genai_span(attributes):
-                _write(self.recorder, span, attributes, around)
+                call = self._repeats.counted_once(semconv.ended_call(_ended(span, attributes)))
+                _write(self.recorder, call, around)
         except Exception as exc:
             failures.note("a span of another library", exc)
 
@@ -69,8 +72,7 @@ def _is_ours(span: Any) -> bool:
     return scope is not None and scope.name == SCOPE
 
 
-def _write(recorder: Recorder, span: ReadableSpan, attributes: dict[str, Any], around: _Around) -> None:
-    call = semconv.ended_call(_ended(span, attributes))
+def _write(recorder: Recorder, call: dict[str, Any], around: _Around) -> None:
     if run := around.run or recorder.run:
         call["run"] = run
     spec = Spec(str(call["name"]), str(call["kind"]))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from llm_trace import semconv
 from llm_trace.capture.finished import finished_lines
+from llm_trace.capture.repeats import Repeats
 from llm_trace.semconv.about import event_about
 from llm_trace.semconv.ended import EndedSpan
 from llm_trace.semconv.privacy import call_without_content
@@ -68,6 +69,7 @@ class Receiver:
     limits: Limits = Limits()
     genai_only: bool = False
     capture_content: bool = True
+    repeats: Repeats = field(default_factory=Repeats, init=False)
 
     def take(self, spans: Iterable[tuple[str, EndedSpan | str]]) -> Taken:
         """Write the spans, each given with its name; one that cannot be read is given as the reason.
@@ -105,7 +107,7 @@ class Receiver:
         event = event_about(span)
         if event is not None:
             return self._line_about(event)
-        call = semconv.ended_call(span)
+        call = self.repeats.counted_once(semconv.ended_call(span))
         return finished_lines(self.encoder, call if self.capture_content else call_without_content(call))
 
     def _line_about(self, event: dict[str, Any]) -> Sequence[Line]:
