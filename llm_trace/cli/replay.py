@@ -34,6 +34,7 @@ Mode = Annotated[
     Literal["recorded", "live", "mixed"] | None,
     typer.Option(
         "--mode",
+        metavar="MODE",
         help="recorded: model and tool calls are answered from the record. live: all runs. mixed: what is not recorded runs. "
         "Without it: live where something is changed.",
     ),
