@@ -181,6 +181,24 @@ def test_a_body_over_the_limit_is_refused(client: httpx.Client, packed: bool) ->
     assert "1,048,576 bytes" in answer.json()["message"]
 
 
+def test_more_than_fits_in_memory_at_once_is_sent_back(spool: SpoolWriter, recorded: Recorded) -> None:
+    body = orjson.dumps(export(span()))
+    receiver = Receiver(spool, Encoder(), Limits(at_once=len(body) + 10))
+    with Server(receiver) as client, socket.create_connection(("127.0.0.1", client.base_url.port)) as slow:
+        head = f"POST /v1/traces HTTP/1.1\r\nhost: x\r\ncontent-type: {JSON['content-type']}\r\n"
+        slow.sendall(head.encode() + b"content-length: %d\r\n\r\n" % len(body) + body[:-1])
+        for _ in range(1000):  # until the receiver has read that
+            answer = client.post("/v1/traces", content=body, headers=JSON)
+            if answer.status_code != 200:
+                break
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "30")
+        assert "try again later" in answer.json()["message"]
+        slow.sendall(body[-1:])
+        assert slow.recv(100).startswith(b"HTTP/1.1 200")
+        assert client.post("/v1/traces", content=body, headers=JSON).status_code == 200
+    assert recorded.one().name == "chat gpt-4o"
+
+
 @pytest.mark.parametrize(
     ("body", "headers", "status"),
     [

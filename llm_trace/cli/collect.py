@@ -1,6 +1,7 @@
 """`llm-trace collect`: take the traces of other programs, hosts and languages."""
 
 import contextlib
+import signal
 from typing import Annotated
 
 import typer
@@ -49,5 +50,6 @@ def command(
         address = listener.getsockname()
         shown = f"[{address[0]}]" if ":" in address[0] else address[0]
         complain(f"http://{shown}:{address[1]} takes traces into {path}; Ctrl-C ends")
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # what ends a container ends it like Ctrl-C
         with contextlib.suppress(KeyboardInterrupt):
             serve(receiver, listener, token)

@@ -17,7 +17,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from llm_trace.collect import protobuf
-from llm_trace.collect.body import JSON, PROTOBUF, RefusedError, content_type, read_body
+from llm_trace.collect.body import JSON, PROTOBUF, Reading, RefusedError, content_type, read_body
 from llm_trace.collect.receiver import Receiver, SpoolFullError
 from llm_trace.imports import otlp
 
@@ -39,9 +39,12 @@ def collector(receiver: Receiver, token: str | None = None) -> ASGIApp:
         token: what a sender must give as `Authorization: Bearer`; `None` lets everyone in.
     """
 
+    reading = Reading(receiver.limits.at_once)
+
     async def traces(request: Request) -> Response:
         kind = content_type(request)
-        taken = receiver.take(_spans(await read_body(request, receiver.limits.body), kind))
+        body = await read_body(request, receiver.limits.body, reading)
+        taken = receiver.take(_spans(body, kind))
         answer = ExportTraceServiceResponse()
         if taken.rejected:
             answer.partial_success.rejected_spans = taken.rejected
@@ -50,7 +53,7 @@ def collector(receiver: Receiver, token: str | None = None) -> ASGIApp:
 
     async def others(request: Request) -> Response:
         kind = content_type(request)
-        await read_body(request, receiver.limits.body)
+        await read_body(request, receiver.limits.body, reading)
         metrics = request.url.path.endswith("metrics")
         answer = ExportMetricsServiceResponse() if metrics else ExportLogsServiceResponse()
         answer.partial_success.error_message = _NOT_STORED

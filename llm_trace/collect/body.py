@@ -32,16 +32,42 @@ def content_type(request: Request) -> str:
     return told
 
 
-async def read_body(request: Request, limit: int) -> bytes:
-    """Return the body, decompressed; nothing beyond the limit is kept in memory."""
+class Reading:
+    """The bodies that are being read, of all senders together.
+
+    Args:
+        most: bytes that they may hold in memory.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.bytes = 0
+
+    def add(self, count: int) -> None:
+        """Count what came.
+
+        Raises:
+            RefusedError: that is too much at once; the sender keeps its spans and tries again.
+        """
+        self.bytes += count
+        if self.bytes > self.most:
+            raise RefusedError(503, f"more than {self.most:,} bytes are being received: try again later")
+
+
+async def read_body(request: Request, limit: int, reading: Reading) -> bytes:
+    """Return the body, decompressed; nothing beyond the limits is kept in memory."""
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
     if encoding not in ("identity", "", "gzip"):
         raise RefusedError(415, f"content-encoding {encoding!r} is not understood: send gzip or none")
     raw = bytearray()
-    async for chunk in request.stream():
-        raw += chunk
-        if len(raw) > limit:
-            raise _too_large(limit)
+    try:
+        async for chunk in request.stream():
+            raw += chunk
+            reading.add(len(chunk))
+            if len(raw) > limit:
+                raise _too_large(limit)
+    finally:
+        reading.bytes -= len(raw)
     return _unzipped(bytes(raw), limit) if encoding == "gzip" else bytes(raw)
 
 

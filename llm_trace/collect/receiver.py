@@ -43,10 +43,12 @@ class Taken:
 
 @dataclass(frozen=True)
 class Limits:
-    """What one request may bring."""
+    """What one request may bring, and all of them together."""
 
     body: int = 32 << 20
     """Bytes, after decompression."""
+    at_once: int = 256 << 20
+    """Bytes of bodies that are being received, of all senders together."""
     spans: int = 50_000
     attributes: int = 4_096
     """Of one span; attributes of its events included."""
@@ -59,7 +61,7 @@ class Receiver:
     Args:
         spool: where they go.
         encoder: bounds and masks what is written.
-        limits: what one request may bring.
+        limits: what requests may bring.
         genai_only: leave out spans that tell of no model, tool or agent.
         capture_content: without it no prompts, answers or error messages are kept.
     """
