@@ -104,6 +104,7 @@ for module in (
     tail,
     attribute,
     compare,
+    replay,
     annotate,
     methods,
     proxy,
@@ -114,7 +115,6 @@ for module in (
     ingest,
     doctor,
     purge,
-    replay,
 ):
     app.command(module.NAME, epilog=module.EXAMPLE)(module.command)
 
