@@ -13,7 +13,6 @@ from rich.console import Console
 import llm_trace
 from llm_trace.demo import desk, story, victim
 from llm_trace.demo.crash import RUN
-from llm_trace.demo.world import customers
 from llm_trace.record import Attribution
 from tests.cli_toys import start
 
@@ -40,7 +39,7 @@ def test_the_story_holds(figures: Any) -> None:
 
 def test_the_example_line_makes_the_model_approve_a_late_refund(figures: Any) -> None:
     example = figures["answers"]["example"]
-    first = customers(1, desk.SEED)[0]
+    first = desk.visitors(1)[0]
     assert (example["message"], example["days"], example["cue"]) == (first.message, "75", "broken")
     assert (example["policy"], example["said"]) == (" DENY", {"v1": " DENY", "v2": " APPROVE"})
     tallies = figures["answers"]["tallies"]
@@ -51,10 +50,12 @@ def test_the_example_line_makes_the_model_approve_a_late_refund(figures: Any) ->
 
 def test_compare_finds_where_the_new_prompt_is_worse(figures: Any) -> None:
     judged = {part["customers"]: part for part in figures["judged"]}
-    late, others = judged["late and broken"], judged["others"]
-    assert (late["verdict"], others["verdict"]) == ("worse", "same")
-    assert late["high"] < -0.5 < others["low"]
-    assert judged["all"]["n"] == late["n"] + others["n"] == 100
+    whole, late, mid = judged["all"], judged["late and broken"], judged["broken, within 60 days"]
+    assert (whole["verdict"], late["verdict"], judged["others"]["verdict"]) == ("undecided", "worse", "same")
+    assert whole["low"] < 0 < whole["high"] + 0.01
+    assert late["high"] < -0.5
+    assert mid["low"] > 0
+    assert whole["n"] == sum(judged[part]["n"] for part in judged if part != "all") == 100
 
 
 def test_the_failures_are_mended_by_a_replay_without_the_example_line(figures: Any, place: Path) -> None:
@@ -161,7 +162,7 @@ def test_a_model_that_answers_otherwise_is_not_talked_away(
     text, found = told(tmp_path / "t.duckdb")
     assert (found["holds"], found["shift"]) == (False, None)
     assert found["doubts"] == (
-        "the example line made the model approve nothing that the policy denies",
+        "the example line made the model approve nothing that the handbook denies",
         "the prompt without the example line does not mend most of the failures",
     )
     assert "This time the story does not hold" in text

@@ -10,16 +10,44 @@ from typing import TYPE_CHECKING, Any, Literal
 from llm_trace.capture.prompts import Prompt
 from llm_trace.capture.spans import update_current_call
 from llm_trace.capture.wrappers import trace
-from llm_trace.demo.world import TEMPLATE_V1, TEMPLATE_V2
+from llm_trace.demo.world import TEMPLATE_V1, TEMPLATE_V2, customers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from llm_trace.demo.world import Answer, Customer
 
 Version = Literal["v1", "v2"]
 PROMPTS: dict[Version, Prompt] = {"v1": Prompt("refund", TEMPLATE_V1), "v2": Prompt("refund", TEMPLATE_V2)}
 SEED = 2321
 """Of the customers; with it the first late one has waited 75 days."""
 MODEL = "demo"
+_TOO_LATE = 60
+"""Days after which nobody gets a refund for something broken."""
+
+
+def visitors(count: int) -> list[Customer]:
+    """Return the customers of the demo: those of the world, with half of those who are far too late with something broken left out."""
+    kept: list[Customer] = []
+    far = 0
+    for customer in customers(2 * count + 1, SEED):
+        far += part(customer) == "late and broken"
+        if part(customer) != "late and broken" or far % 2:
+            kept.append(customer)
+    return kept[:count]
+
+
+def part(customer: Customer) -> str:
+    """Return which part of the customers one belongs to."""
+    if "broken" not in customer.cues or customer.days is None or customer.days <= 30:
+        return "others"
+    return "late and broken" if customer.days > _TOO_LATE else "broken, within 60 days"
+
+
+def expected(customer: Customer) -> Answer:
+    """Return the answer by the desk's handbook. It knows one thing that the prompt's rules leave out and the example line of v2 was meant to
+    teach: what arrived broken may come back within 60 days."""
+    return " APPROVE" if part(customer) == "broken, within 60 days" else customer.policy
 
 
 @dataclass

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from llm_trace.capture.prompts import Prompt
 from llm_trace.demo import desk
-from llm_trace.demo.world import EXAMPLE, TEMPLATE_V2, customers
+from llm_trace.demo.world import EXAMPLE, TEMPLATE_V2
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,7 +21,7 @@ class Fix:
     """Of the replay."""
     replayed: int
     right: int
-    """Answered as the rules say now."""
+    """Answered as the handbook says now."""
     served: int
     """Calls answered from the record."""
     live: int
@@ -39,7 +39,7 @@ def mend(path: Path, run: str, count: int) -> Fix | None:
     from llm_trace.replays.api import replay
     from llm_trace.stores.duckdb import open_store
 
-    policy = {customer.message: customer.policy for customer in customers(count, desk.SEED)}
+    policy = {customer.message: desk.expected(customer) for customer in desk.visitors(count)}
     with open_store(path) as store:
         calls = store.calls(run=run, name="handle", limit=None)
         wrong = [call for call in calls if call.output != policy[call.input["message"]]]

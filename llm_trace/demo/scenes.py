@@ -11,7 +11,7 @@ from llm_trace.capture.runs import start_run
 from llm_trace.comparison import dataset
 from llm_trace.config import configure, shutdown
 from llm_trace.demo import desk
-from llm_trace.demo.world import EXAMPLE, TEMPLATE_V1, bare, customers
+from llm_trace.demo.world import EXAMPLE, TEMPLATE_V1, bare
 from llm_trace.errors import AttributionError
 from llm_trace.spool.paths import spool_dir
 
@@ -23,10 +23,8 @@ if TYPE_CHECKING:
     from llm_trace.record import Attribution
     from llm_trace.stores.duckdb import Store
 
-_NONE_WRONG = "the example line made the model approve nothing that the policy denies"
+_NONE_WRONG = "the example line made the model approve nothing that the handbook denies"
 _NO_EXAMPLE = "no refund that only v2 approves has a day count and a word of the example line"
-LATE = 30
-"""Days after which only members get a refund."""
 CALLS = 2
 """Traced calls that a customer takes: handle and ask."""
 UNTRACED = 40
@@ -44,12 +42,12 @@ class Tally:
     deny: int
     ask: int
     right: int
-    """Answers that the written policy gives too."""
+    """Answers that the handbook gives too."""
 
 
 @dataclass(frozen=True)
 class Example:
-    """A customer whom the versions answer differently, against the policy."""
+    """A customer to whom v2 alone gives a refund against the handbook."""
 
     message: str
     days: str
@@ -71,7 +69,7 @@ class Answers:
     changed: int
     """Customers whom the versions answer differently."""
     wrong: int
-    """Refunds that only v2 approves, against the policy."""
+    """Refunds that only v2 approves, against the handbook."""
     example: Example | None
     doubts: tuple[str, ...]
 
@@ -83,7 +81,7 @@ class Judged:
     customers: str
     n: int
     difference: float
-    """Of the share that is answered as the rules say."""
+    """Of the share that is answered as the handbook says."""
     low: float | None
     high: float | None
     verdict: str
@@ -139,7 +137,7 @@ def prepare() -> None:
 
 def answer(path: Path, count: int) -> tuple[Answers, Overhead]:
     """Let both versions of the prompt answer the same customers."""
-    asking = customers(count, desk.SEED)
+    asking = desk.visitors(count)
     runs: dict[str, str] = {}
     traced: list[Timed] = []
     configure(path, run=None, sample=1.0, redact=None, capture_content=True)
@@ -184,7 +182,9 @@ def _compared(path: Path, asking: list[Customer], runs: dict[str, str]) -> Answe
     tallies: dict[str, Tally] = {v: _tally(f"refund-desk {v}", runs[v], said[v], asking) for v in VERSIONS}
     changed = [c for c in asking if said["v1"][c.message][0] != said["v2"][c.message][0]]
     wrong = [
-        c for c in changed if said["v2"][c.message][0] == " APPROVE" != c.policy == said["v1"][c.message][0]
+        c
+        for c in changed
+        if said["v2"][c.message][0] == " APPROVE" != desk.expected(c) == said["v1"][c.message][0]
     ]
     example = next((found for c in wrong if (found := _example(c, said)) is not None), None)
     doubts = () if example else (_NONE_WRONG if not wrong else _NO_EXAMPLE,)
@@ -193,7 +193,7 @@ def _compared(path: Path, asking: list[Customer], runs: dict[str, str]) -> Answe
 
 def _tally(name: str, run_id: str, said: dict[str, tuple[str, str]], asking: list[Customer]) -> Tally:
     answers = [said[c.message][0] for c in asking]
-    right = sum(answer == c.policy for answer, c in zip(answers, asking, strict=True))
+    right = sum(answer == desk.expected(c) for answer, c in zip(answers, asking, strict=True))
     return Tally(
         name, run_id, answers.count(" APPROVE"), answers.count(" DENY"), answers.count(" ASK"), right
     )
@@ -206,18 +206,16 @@ def _example(customer: Customer, said: dict[str, dict[str, tuple[str, str]]]) ->
         return None
     pairs = {v: said[v][customer.message] for v in VERSIONS}
     return Example(
-        customer.message, str(customer.days), shared[0], customer.policy,
+        customer.message, str(customer.days), shared[0], desk.expected(customer),
         {v: span for v, (_, span) in pairs.items()}, {v: text for v, (text, _) in pairs.items()},
     )  # fmt: skip
 
 
 def judge(path: Path, count: int) -> tuple[Judged, ...]:
-    """Compare the versions on all customers and on those who are late with something broken."""
+    """Compare the versions on all customers and on each part of them."""
     from llm_trace.comparison.api import compare
 
-    by = dataset.Dataset(
-        "customers", tuple({c.message: _known(c) for c in customers(count, desk.SEED)}.values())
-    )
+    by = dataset.Dataset("customers", tuple({c.message: _known(c) for c in desk.visitors(count)}.values()))
     found = compare("refund v1", "refund v2", store=path, by=by, metrics=["as_expected"])
     parts = [
         ("all", found.metric("as_expected")),
@@ -227,9 +225,9 @@ def judge(path: Path, count: int) -> tuple[Judged, ...]:
 
 
 def _known(customer: Customer) -> dataset.Example:
-    late = customer.days is not None and customer.days > LATE and "broken" in customer.cues
-    tag = "late and broken" if late else "others"
-    return dataset.Example(input={"message": customer.message}, expected=customer.policy, tags=(tag,))
+    return dataset.Example(
+        input={"message": customer.message}, expected=desk.expected(customer), tags=(desk.part(customer),)
+    )
 
 
 def explain(path: Path, answers: Answers) -> Shift | None:

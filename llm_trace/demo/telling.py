@@ -61,15 +61,18 @@ class Telling:
         """Tell what both prompts answered."""
         self._title(f"Two prompts answer the same {answers.customers} customers")
         self._say(f"[bold]v1[/] states the rules. [bold]v2[/] adds one line: [green]+ {EXAMPLE}[/]")
+        self._say(
+            "It is meant for what the handbook says besides: broken things may come back within 60 days."
+        )
         self._table(
-            ("prompt", "approve", "deny", "ask", "as the rules say"),
+            ("prompt", "approve", "deny", "ask", "as the handbook says"),
             [
                 (v, str(t.approve), str(t.deny), str(t.ask), f"{t.right} of {answers.customers}")
                 for v, t in answers.tallies.items()
             ],
         )
         which = "all" if answers.wrong == answers.changed else str(answers.wrong)
-        self._say(f"It changed {answers.changed} answers, {which} of them into refunds against the rules.")
+        self._say(f"It changed {answers.changed} answers, {which} of them into refunds against the handbook.")
         if answers.example is not None:
             said = answers.example.said
             self._say(f"“{answers.example.message}”", indent=2, style="italic")
@@ -81,6 +84,8 @@ class Telling:
             (j.customers, str(j.n), f"{100 * j.difference:+.0f} %", _bounds(j), j.verdict) for j in judged
         ]
         self._table(("customers", "pairs", "v2 - v1", "95 % bounds", "verdict"), rows)
+        if judged and judged[0].verdict == "undecided":
+            self._say("The average says nothing. The parts do.")
         self._doubt(answers.doubts)
 
     def shift(self, shift: Shift | None) -> None:
@@ -131,7 +136,7 @@ class Telling:
             "[bold]replay[/] takes the recorded customers, and renders the prompt without the example line."
         )
         self._say(
-            f"Of {fix.replayed} answers against the rules {fix.right} are right now. Offline, {fix.live} calls of the model."
+            f"Of {fix.replayed} answers against the handbook {fix.right} are right now. Offline, {fix.live} calls of the model."
         )
         self._doubt(fix.doubts)
 
