@@ -36,7 +36,8 @@ class Oracle:
     """The larger model as one that gives texts only: its answer is one token."""
 
     def __init__(self, path: str) -> None:
-        self.model, self.tokenizer, _ = resolve(path)
+        model, self.tokenizer, _ = resolve(path)
+        self.model = model.float()  # kept in float16, which is slow on a CPU
         self.calls = self.tokens = 0
 
     @torch.inference_mode()
@@ -165,8 +166,6 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=11)
     given = parser.parse_args()
     torch.set_num_threads(1)
-    errors(4000, 100)
-    errors(4000, 50)
     oracle = Oracle(given.oracle)
     behind = Remote(oracle, name="larger model", concurrency=1)
     asked = [(text, oracle(text)) for text in prompts(given.calls + given.checked, given.seed)]
@@ -181,6 +180,8 @@ def main() -> None:
         each = fidelity(oracle, asked[given.calls :], models, given.seed)
         explained(oracle, asked[: given.calls], models, screening, each)
         untrained(asked[:100], behind, Path(folder))
+    errors(4000, 100)
+    errors(4000, 50)
 
 
 if __name__ == "__main__":

@@ -139,7 +139,7 @@ def test_a_screen_goes_on_where_it_stopped_and_pays_nothing_twice(tmp_path: Path
     paid = ask.calls
     assert (len(first.instances), first.outcome) == (2, "undecided")
     assert first.verdict[1] == "stopped after 2 calls"
-    again = screen(calls[:2], models, most=60)
+    again = screen(calls, models, most=2)
     assert ask.calls == paid
     assert again.instances == first.instances
     assert len(screen(calls, models).instances) == 5
@@ -277,6 +277,39 @@ def test_a_policy_takes_the_proxy_and_the_call_keeps_whose_explanation_it_is(
         (found,) = store.attributions(call.span_id)
     assert whose(found)["explained_by"] == "proxy"
     assert found.span_id == call.span_id
+
+
+def test_an_answer_that_differs_by_a_space_is_no_reason_for_mistrust_after_the_screen(
+    folder: Path, tmp_path: Path
+) -> None:
+    models = Proxied(behind(Counted()), folder=folder, audit=0.0, task="default")
+    llm_trace.configure(tmp_path / "t.duckdb", attribution=llm_trace.AttributionPolicy(model=models))
+
+    @llm_trace.trace(kind="llm", model="rule")
+    def desk(prompt: str) -> str:
+        return rule(prompt) + " "
+
+    desk(prompts(1, seed=9)[0])
+    with llm_trace.open_store(tmp_path / "t.duckdb") as store:
+        (found,) = store.attributions(store.calls(name="desk")[0].span_id)
+    assert whose(found)["explained_by"] == "proxy"
+    assert found.verdict != "proxy_unverified"
+    assert not any("stands in for" in warning for warning in found.warnings)
+
+
+def test_an_audit_is_made_within_the_budget_only_and_its_cost_is_told(folder: Path) -> None:
+    ask, text = Counted(), prompts(1, seed=9)[0]
+    models = Proxied(behind(ask), folder=folder, audit=1.0)
+    unpaid = attribute(text, rule(text), model=models, budget=20)
+    assert (ask.calls, whose(unpaid)["audit"]) == (0, None)
+    audited = attribute(text, rule(text), model=models)
+    assert whose(audited)["audit"]["calls"] == ask.calls == audited.passes - unpaid.passes
+    assert whose(audited)["audit"]["oracle"] == whose(audited)["audit"]["proxy"] == 1.0
+
+
+def test_policies_of_different_models_have_different_attributions() -> None:
+    policies = [llm_trace.AttributionPolicy(model=Proxied(oracle, "demo")) for oracle in (rule, "demo")]
+    assert policies[0].config_hash != policies[1].config_hash
 
 
 def test_what_cannot_be_afforded_is_recorded_with_its_reason(tmp_path: Path) -> None:

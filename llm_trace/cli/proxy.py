@@ -2,7 +2,6 @@
 
 import enum
 import os
-import random
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -103,7 +102,6 @@ def command(
         raise typer.BadParameter("name the model that is to be explained", param_hint="--oracle")
     models = Proxied(oracle=_oracle(oracle, oracle_model), proxy=proxy, task=task, folder=folder)
     calls = _calls(models, store, run, name)
-    random.Random(seed).shuffle(calls)
     asks: dict[str, Any] = {"tau": tau, "confidence": confidence, "most": most, "test": test.value}
     with notes().status("screening") as status:
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, cast
 
-from llm_trace.attribution.proxies.cases import Case
+from llm_trace.attribution.proxies.cases import Case, Cost
 from llm_trace.attribution.proxies.files import File
 from llm_trace.attribution.proxies.instances import examined
-from llm_trace.attribution.proxies.screening import terms
+from llm_trace.attribution.proxies.screening import beyond, price, terms
 from llm_trace.errors import AttributionError
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from llm_trace.attribution.pricing import Plan
     from llm_trace.attribution.proxies.model import Proxied
-    from llm_trace.attribution.proxies.state import Screen
+    from llm_trace.attribution.proxies.state import Instance, Screen
     from llm_trace.attribution.value import Budget
     from llm_trace.record import Attribution
 
@@ -56,7 +57,7 @@ def applied(
         response: the oracle's answer where the call does not say it.
         proxied: both models.
         segments: as for `attribute`.
-        budget: of the oracle, should it be asked.
+        budget: of the oracle, should it be asked; audits that it does not pay for are not made.
         seed: of both explanations.
         cache: see `attribute`; for the oracle.
         dry_run: return what it costs at most: the oracle's own explanation.
@@ -70,15 +71,17 @@ def applied(
     file = File(proxied.place, terms(case))
     screen = file.read()
     found, why = _by_proxy(case, screen)
-    if found is not None and _audited(case):
-        file.append(examined(case, screen.terms.floor, audit=True))
+    audit = None
+    if found is not None and _audited(case, budget):
+        audit = examined(case, screen.terms.floor, audit=True)
+        file.append(audit)
         screen = file.read()
         if screen.outcome != "accepted":
             found, why = None, _standing(screen)
     if found is not None:
-        return _told(found, "proxy", why, screen)
+        return _told(found, "proxy", why, screen, audit)
     try:
-        return _told(case.explained("oracle", budget=budget), "oracle", why, screen)
+        return _told(case.explained("oracle", budget=budget), "oracle", why, screen, audit)
     except AttributionError as exc:
         raise AttributionError(f"{why}; and the oracle cannot explain this call itself: {exc}") from exc
 
@@ -99,35 +102,31 @@ def _standing(screen: Screen) -> str:
     return f"the proxy is {screen.outcome}: {screen.verdict[1]}"
 
 
-def _audited(case: Case) -> bool:
-    """Whether this call is one of those whose proxy explanation is checked: the same in every process."""
+def _audited(case: Case, budget: Budget | None) -> bool:
+    """Whether this call is one of those whose proxy explanation is checked, the same in every process, and the budget pays for that."""
     drawn = int(hashlib.sha256(f"audit {case.key}".encode()).hexdigest()[:12], 16) / 16**12
-    return drawn < case.proxied.audit
+    if drawn >= case.proxied.audit:
+        return False
+    return budget is None or beyond(budget, Cost(), price(case)) is None
 
 
-def _told(found: Attribution, by: str, why: str, screen: Screen) -> Attribution:
-    """Return the explanation with whose it is and on what evidence."""
+def _told(found: Attribution, by: str, why: str, screen: Screen, audit: Instance | None) -> Attribution:
+    """Return the explanation with whose it is and on what evidence; what an audit cost is part of its cost."""
     told, own = screen.told(), screen.own_cost()
     saved = own if by == "proxy" else dict.fromkeys(own, 0.0)
     about: dict[str, Any] = {
         "explained_by": by,
         "why": why,
-        "oracle": told["oracle"],
-        "proxy": told["proxy"],
-        "task": told["task"],
+        **{name: told[name] for name in ("oracle", "proxy", "task")},
         "screen": {name: told[name] for name in _SHOWN},
         "saved": {**saved, "basis": "mean cost of the oracle's own explanations in the screen"},
+        "audit": None if audit is None else asdict(audit),
     }
     note = f"explained by the {by} {told[by]!r}: {why}"
     if by == "proxy" and (calls := own["calls"]) is not None:
         note += f"; about {calls:.0f} calls of {told['oracle']!r} were saved"
-    update: dict[str, Any] = {
-        "faithfulness": {**found.faithfulness, "proxy": about},
-        "notes": (*found.notes, note),
-    }
-    if (
-        by == "proxy" and found.verdict == "proxy_unverified"
-    ):  # the screen is the verification that was missing
-        left = tuple(w for w in found.warnings if "it stands in for" not in w)
-        update |= {"warnings": left} | ({"verdict": "ok"} if not left else {})
+    update: dict[str, Any] = {"faithfulness": {**found.faithfulness, "proxy": about}}
+    update["notes"] = (*found.notes, note)
+    if audit is not None:
+        update |= {"passes": found.passes + audit.calls, "tokens": found.tokens + audit.tokens}
     return found.model_copy(update=update)

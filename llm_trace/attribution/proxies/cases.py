@@ -73,31 +73,36 @@ class Case:
         told = repr((self.question.prompt, self.question.response))
         return self.question.span_id or hashlib.sha256(told.encode()).hexdigest()[:16]
 
-    def disagreement(self) -> str | None:
-        """Return how the proxy's own answer differs from the oracle's, `None` where they agree.
+    @cached_property
+    def said(self) -> str:
+        """The proxy's own greedy answer.
 
         Raises:
-            AttributionError: the proxy says nothing, or the prompt does not fit.
+            AttributionError: it says nothing, or the prompt does not fit.
         """
         from llm_trace.attribution.models import resolve
 
+        loaded = resolve(self.proxied.proxy, self.proxied.proxy_tokenizer)
+        return problem(replace(self.question, response=None), *loaded, segments="line", target=None).text
+
+    def disagreement(self) -> str | None:
+        """Return how the proxy's answer differs from the oracle's, `None` where they agree."""
         if self.question.response is None:
             return "there is no answer of the oracle to agree with: log the call, or pass its response"
-        loaded = resolve(self.proxied.proxy, self.proxied.proxy_tokenizer)
-        said = problem(replace(self.question, response=None), *loaded, segments="line", target=None).text
-        if self.proxied.agrees(said, self.question.response):
+        if self.proxied.agrees(self.said, self.question.response):
             return None
-        return f"the proxy answers {_short(said)} and the oracle {_short(self.question.response)}"
+        return f"the proxy answers {_short(self.said)} and the oracle {_short(self.question.response)}"
 
     def explained(self, by: Literal["oracle", "proxy"], **settings: Any) -> Any:
-        """Return what `attribute` says of the oracle itself, or of the proxy itself."""
+        """Return what `attribute` says of the oracle's answer by itself, or of the proxy's own answer by the proxy."""
         from llm_trace.attribution.api import attribute
 
         p = self.proxied
         model = {"model": getattr(p, by), "tokenizer": getattr(p, f"{by}_tokenizer")}
         method, cache = getattr(p, f"{by}_method"), self.cache if by == "oracle" else None
+        response = self.question.response if by == "oracle" else self.said
         more = {"segments": self.segments, "seed": self.seed, "cache": cache, **settings}
-        return attribute(self.given, self.question.response, **model, method=method, **more)
+        return attribute(self.given, response, **model, method=method, **more)
 
     def held_out(self, n: int) -> NDArray[np.bool_]:
         """Return distinct masks (k, n) that keep each segment with the probability with which SMILE does, drawn apart from its own."""

@@ -58,6 +58,11 @@ class Proxied:
             )
 
     @property
+    def name_or_path(self) -> str:
+        """Names of both models, by which policies tell them apart."""
+        return " explained by ".join(map(_label, (self.oracle, self.proxy)))
+
+    @property
     def place(self) -> Path:
         """The folder of the screens."""
         return (
@@ -115,6 +120,13 @@ def folder_of(store: str | os.PathLike[str]) -> Path:
     """Return the folder `<store>.proxies` beside the store, by absolute path."""
     path = Path(os.path.abspath(os.path.expanduser(store)))
     return path.with_name(path.name + ".proxies")
+
+
+def _label(model: Any) -> str:
+    if isinstance(model, str):
+        return model
+    far = remote(model)
+    return far.label if far is not None else str(getattr(model, "name_or_path", "") or type(model).__name__)
 
 
 def identity(model: Any, tokenizer: Any = None) -> tuple[str, str]:

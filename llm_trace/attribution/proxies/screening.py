@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from llm_trace.attribution.proxies.cases import HELD_OUT, Case, Cost
 from llm_trace.attribution.proxies.evidence import LEAST_T, fewest
 from llm_trace.attribution.proxies.files import File
@@ -52,18 +54,20 @@ def screen(
     differently cost nothing and count for the agreement alone; where the oracle's own explanation is poor nothing is decided.
 
     Args:
-        calls: calls of one task, in random order, or (prompt, response) pairs.
+        calls: calls of one task, or (prompt, response) pairs; they are examined in random order.
         proxied: both models.
         segments: as for `attribute`; the screen holds for these.
         budget: of the whole screen, an int in calls of the oracle; what cannot decide anything is not begun.
         again: forget what was kept.
-        seed: of explanations and held-out prompts.
+        seed: of the order, explanations and held-out prompts.
         cache: file or name for the answers of a remote oracle, see `attribute`.
         told: see `Told`.
         settings: `tau`, `confidence`, `test`, `most`, `floor`, see `Terms`.
     """
-    pairs = [call if isinstance(call, tuple) else (call, None) for call in calls]
-    cases = [Case(proxied, given, response, segments, seed, cache) for given, response in pairs]
+    pairs: list[tuple[Any, str | None]] = [c if isinstance(c, tuple) else (c, None) for c in calls]
+    order = np.random.default_rng(seed).permutation(len(pairs))
+    mixed = (pairs[i] for i in order)
+    cases = [Case(proxied, given, response, segments, seed, cache) for given, response in mixed]
     if not cases:
         raise AttributionError("there is no call to screen on")
     asks = terms(cases[0], **settings)
@@ -101,20 +105,10 @@ class _Screening:
 
     def _short(self, case: Case, found: Screen) -> str | None:
         """Return why the budget does not pay for this call, or at the outset for as many as it takes, in words."""
-        b = self.budget
-        limits = {"calls": b.evaluations, "tokens": b.tokens, "usd": b.usd}
-        if not any(limit is not None for limit in limits.values()):
+        if self.budget == Budget():
             return None
         count = 1 if self.spent.calls else self._needed(found)
-        each = _price(case)
-        for unit, limit in limits.items():
-            price, spent = getattr(each, unit) or 0, getattr(self.spent, unit) or 0
-            if limit is not None and spent + count * price > limit:
-                return (
-                    f"the budget of {limit:g} {unit} does not pay for {count} more, which take up to "
-                    f"{count * price:.4g}; {spent:.4g} are spent"
-                )
-        return None
+        return beyond(self.budget, self.spent, price(case), count)
 
     def _needed(self, found: Screen) -> int:
         """Return how many instances it takes at least."""
@@ -123,7 +117,17 @@ class _Screening:
         return max(1, least - len(found.measured))
 
 
-def _price(case: Case) -> Cost:
+def beyond(budget: Budget, spent: Cost, each: Cost, count: int = 1) -> str | None:
+    """Return in words which limit (calls, tokens, dollars) so many more calls would pass, `None` where none."""
+    limits = {"calls": budget.evaluations, "tokens": budget.tokens, "usd": budget.usd}
+    for unit, limit in limits.items():
+        more, used = count * (getattr(each, unit) or 0), getattr(spent, unit) or 0
+        if limit is not None and used + more > limit:
+            return f"the budget of {limit:g} {unit} does not pay for {count} more, which take up to {more:.4g}; {used:.4g} are spent"
+    return None
+
+
+def price(case: Case) -> Cost:
     """Return what examining a call costs at most; the oracle is not asked for it."""
     plan, far = case.explained("oracle", dry_run=True), remote(case.proxied.oracle)
     calls = plan.evaluations + HELD_OUT * (far.samples if far is not None else 1)
