@@ -28,10 +28,13 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from llm_trace.capture.values import Encoder
 from llm_trace.collect.app import collector
 from llm_trace.collect.receiver import Limits, Receiver
+from llm_trace.record import Attribution, Segment
 from llm_trace.spool.paths import spool_dir
 from llm_trace.spool.writer import SpoolWriter
 from tests.cli_toys import invoke, record
 from tests.conftest import Recorded
+from tests.spool_toys import HandWriter
+from tests.spool_toys import span as call_id
 
 JSON = {"content-type": "application/json"}
 PROTOBUF = {"content-type": "application/x-protobuf"}
@@ -291,3 +294,59 @@ def test_our_own_spans_come_back_as_the_calls_they_were(
             assert [message.text for message in after.messages_out] == [before.output]
         assert after.model_copy(update={"messages_out": before.messages_out}) == before
         assert recorded.scores(before.span_id) == first.scores(before.span_id)
+
+
+def test_an_attribution_of_ours_comes_back_as_it_was(
+    client: httpx.Client, recorded: Recorded, tmp_path: Path
+) -> None:
+    first = Recorded(tmp_path / "first.duckdb")
+    writer = HandWriter(spool_dir(first.path))
+    writer.call(1)
+    made = explained(call_id(1))
+    about: dict[str, Any] = {"span_id": call_id(1), "method": made.method, "config_hash": "h", "status": "ok"}
+    writer.event(
+        "attribution",
+        id=call_id(60),
+        **about,
+        time_ns=made.time_ns,
+        attribution=made.model_dump(mode="json"),
+    )
+    writer.close()
+    address = str(client.base_url).replace("http://", "otlp://").rstrip("/")
+    assert invoke(first.path, "export", "--to", address).exit_code == 0
+    assert recorded.one().span_id == call_id(1)
+    assert first.attributions(call_id(1)) == [made]
+    assert recorded.attributions(call_id(1)) == [made]
+
+
+def explained(span_id: str) -> Attribution:
+    """Return an attribution with a value in each field that may hold several, prompt and answer in JSON."""
+    words = (Segment(start=0, end=8, text='["gold"]', name="metal"), Segment(start=9, end=12, text="now"))
+    return Attribution(
+        span_id=span_id,
+        method="sampling",
+        segments=words,
+        values=(2.5, 0.0),
+        low=(2.0, -0.5),
+        high=(3.0, 0.5),
+        p_values=(0.01, 1.0),
+        confidence=0.95,
+        bounds="bootstrap",
+        prompt='["gold"] now',
+        response='{"answer": "yes"}',
+        target="the whole response",
+        target_tokens=("{", "}"),
+        baseline="delete",
+        model="gpt-4o",
+        seed=7,
+        passes=64,
+        seconds=1.5,
+        full=-1.0,
+        empty=-3.5,
+        faithfulness={"fidelity": {"r2": 0.9, "masks": "half"}},
+        stopped="tight",
+        verdict="unstable",
+        warnings=("few masks",),
+        groups=((0, 1),),
+        time_ns=1763740010000000000,
+    )

@@ -43,6 +43,33 @@ def test_otlp_json_is_imported_as_the_receiver_would_have_taken_it(
     assert {call.model for call in recorded.calls()} == {"gpt-4o"}
 
 
+def test_scores_in_an_otlp_file_are_scores_of_their_calls(recorded: Recorded, tmp_path: Path) -> None:
+    told = {"gen_ai.evaluation.name": "kind", "gen_ai.evaluation.explanation": "so so"}
+    told["llm_trace.call.span_id"] = f"{1:016x}"
+    attributes: list[dict[str, Any]] = [{"key": k, "value": {"stringValue": v}} for k, v in told.items()]
+    attributes.append({"key": "gen_ai.evaluation.score.value", "value": {"doubleValue": 0.5}})
+    path = write(
+        tmp_path / "spans.json", export(span(1), span(2, name="evaluation kind", attributes=attributes))
+    )
+    for _ in range(2):
+        (report,) = bring(recorded, path)
+        assert report["scores"] == 1
+        (score,) = recorded.scores(recorded.one().span_id)
+        assert (score.name, score.value, score.comment) == ("kind", 0.5, "so so")
+
+
+def test_a_model_call_that_two_spans_of_an_otlp_file_describe_counts_once(
+    recorded: Recorded, tmp_path: Path
+) -> None:
+    answered = {"key": "gen_ai.usage.output_tokens", "value": {"intValue": "2"}}
+    attributes = [*span()["attributes"], answered]
+    inner = span(2, parentSpanId=f"{1:016x}", attributes=attributes)
+    bring(recorded, write(tmp_path / "spans.json", export(inner, span(1, attributes=attributes))))
+    outer, told = sorted(recorded.calls(), key=lambda call: call.span_id)
+    assert (told.kind, told.usage) == ("llm", Usage(input_tokens=9, output_tokens=2))
+    assert (outer.kind, outer.usage, outer.metadata["repeats"]) == ("chain", None, told.span_id)
+
+
 def test_importing_twice_changes_nothing(recorded: Recorded, tmp_path: Path) -> None:
     same = {"prompt": "hi", "response": "hello"}
     path = write(tmp_path / "chats.jsonl", same, same, {"prompt": "bye", "response": "see you", "id": "a7"})

@@ -31,7 +31,7 @@ class Repeats:
         """
         usage = call.get("usage") or {}
         tokens = usage.get("input_tokens"), usage.get("output_tokens")
-        if call["kind"] != "llm" or None in tokens or "otel" not in call["metadata"]:
+        if call.get("kind") != "llm" or None in tokens or "otel" not in (call.get("metadata") or ()):
             return call
         told = (call["trace_id"], call.get("model"), *tokens)
         inner = self._inner.get((call["span_id"], *told))

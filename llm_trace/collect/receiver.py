@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from llm_trace import semconv
 from llm_trace.capture.finished import finished_lines
 from llm_trace.capture.repeats import Repeats
 from llm_trace.semconv.about import event_about
 from llm_trace.semconv.ended import EndedSpan
-from llm_trace.semconv.privacy import call_without_content
+from llm_trace.semconv.privacy import call_without_content, event_without_content
 from llm_trace.spool.writer import Line
 
 if TYPE_CHECKING:
@@ -106,19 +106,11 @@ class Receiver:
         """Return the events that a span becomes."""
         if self.genai_only and not semconv.is_genai_span(span.attributes):
             return ()
-        event = event_about(span)
-        if event is not None:
-            return self._line_about(event)
+        if (event := event_about(span)) is not None:
+            kept = event if self.capture_content else event_without_content(event)
+            return () if kept is None else (Line(self.encoder.encode(kept)[:-1]),)
         call = self.repeats.counted_once(semconv.ended_call(span))
         return finished_lines(self.encoder, call if self.capture_content else call_without_content(call))
-
-    def _line_about(self, event: dict[str, Any]) -> Sequence[Line]:
-        """Return a score or an attribution; the latter is all content, a score's comment is."""
-        if not self.capture_content:
-            if event["event"] == "attribution":
-                return ()
-            event = {name: value for name, value in event.items() if name != "comment"}
-        return (Line(self.encoder.encode(event)[:-1]),)
 
     def _write(self, lines: list[Line]) -> None:
         if lines and not self.spool.write_all(lines):

@@ -5,7 +5,8 @@ An importer is a module of this package, listed in `llm_trace.imports.formats.FO
 
     NAME: str                                                    what `--format` calls it
     def recognises(record: Any) -> bool                          whether a file that begins with this record is of this format
-    def calls(record: Any, origin: Origin) -> Iterator[Imported] the calls in one record; pure: no file, clock or randomness
+    def calls(record: Any, origin: Origin) -> Iterator[Imported | Said]
+                                                                 the calls in one record; pure: no file, clock or randomness
 
 `calls` raises `ValueError` with the reason for a record that cannot be read: it goes to a file beside the source. Ids are derived
 from the source's own (`llm_trace.imports.values.span_id`), so that importing twice changes nothing.
@@ -41,3 +42,11 @@ class Imported:
     """Fields of `llm_trace.record.Run` of the call's run, where the source has one."""
     prompt: dict[str, Any] | None = None
     """`name`, `version` and `template` of the prompt that the call was made with, where the source has its text."""
+
+
+@dataclass(frozen=True)
+class Said:
+    """A score or an attribution whose call stands elsewhere, in the file or in the store already."""
+
+    event: dict[str, Any]
+    """As the spool has it (docs/spool-format.md); its `id` makes repeats harmless."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,12 +14,13 @@ import orjson
 from pydantic import ValidationError
 
 from llm_trace.capture.finished import write_finished
+from llm_trace.capture.repeats import Repeats
 from llm_trace.errors import StoreError
-from llm_trace.imports import Imported, Origin
+from llm_trace.imports import Imported, Origin, Said
 from llm_trace.imports.files import Line, lines
 from llm_trace.imports.formats import Importer, detected, importer
 from llm_trace.record import Call
-from llm_trace.semconv.privacy import call_without_content
+from llm_trace.semconv.privacy import call_without_content, event_without_content
 
 if TYPE_CHECKING:
     from llm_trace.capture.values import Encoder
@@ -66,6 +67,7 @@ class Target:
     encoder: Encoder
     known: Known
     capture_content: bool = True
+    repeats: Repeats = field(default_factory=Repeats, init=False)
 
 
 def import_file(path: Path, target: Target, *, using: str | None = None) -> ImportReport:
@@ -80,7 +82,7 @@ def import_file(path: Path, target: Target, *, using: str | None = None) -> Impo
     """
     report = ImportReport(str(path))
     broken: list[Line] = []
-    batch: list[Imported] = []
+    batch: list[Imported | Said] = []
     for item in _imported(path, using, report, broken):
         batch.append(item)
         if len(batch) == BATCH:
@@ -91,7 +93,9 @@ def import_file(path: Path, target: Target, *, using: str | None = None) -> Impo
     return report
 
 
-def _imported(path: Path, using: str | None, report: ImportReport, broken: list[Line]) -> Iterator[Imported]:
+def _imported(
+    path: Path, using: str | None, report: ImportReport, broken: list[Line]
+) -> Iterator[Imported | Said]:
     chosen: Importer | None = importer(using) if using else None
     seen: Counter[bytes] = Counter()
     time_ns = path.stat().st_mtime_ns
@@ -108,11 +112,12 @@ def _imported(path: Path, using: str | None, report: ImportReport, broken: list[
             broken.append(line._replace(text=_json(line.record), reason=_reason(exc)))
 
 
-def _checked(chosen: Importer, record: Any, origin: Origin) -> list[Imported]:
+def _checked(chosen: Importer, record: Any, origin: Origin) -> list[Imported | Said]:
     """Return the calls of a record; all of them, or the reason why there is none."""
     found = list(chosen.calls(record, origin))
     for item in found:
-        Call.model_validate(item.call)
+        if isinstance(item, Imported):
+            Call.model_validate(item.call)
     return found
 
 
@@ -140,21 +145,28 @@ def _reason(exc: ValueError) -> str:
     return str(exc)
 
 
-def _write(batch: list[Imported], target: Target, report: ImportReport) -> None:
-    known = target.known([item.call["span_id"] for item in batch]) if batch else set()
+def _write(batch: list[Imported | Said], target: Target, report: ImportReport) -> None:
+    ids = [item.call["span_id"] for item in batch if isinstance(item, Imported)]
+    known = target.known(ids) if ids else set()
     for item in batch:
-        span_id = item.call["span_id"]
-        if span_id in known:
-            report.known += 1
-        else:
-            report.calls += 1
-            for name in item.unknown:
-                report.not_understood[name] = report.not_understood.get(name, 0) + 1
-            _keep(write_finished(target.spool, target.encoder, _call(item, target, report.format)), target)
-            known.add(span_id)
+        if isinstance(item, Imported):
+            _write_call(item, target, report, known)
         for event in _events(item, target.capture_content):
             report.scores += event["event"] == "score"
             _keep(target.spool.write(target.encoder.encode(event)[:-1]), target)
+
+
+def _write_call(item: Imported, target: Target, report: ImportReport, known: set[str]) -> None:
+    span_id = item.call["span_id"]
+    item = replace(item, call=target.repeats.counted_once(item.call))
+    if span_id in known:
+        report.known += 1
+        return
+    report.calls += 1
+    for name in item.unknown:
+        report.not_understood[name] = report.not_understood.get(name, 0) + 1
+    _keep(write_finished(target.spool, target.encoder, _call(item, target, report.format)), target)
+    known.add(span_id)
 
 
 def _keep(written: bool, target: Target) -> None:
@@ -173,8 +185,13 @@ def _call(item: Imported, target: Target, name: str) -> dict[str, Any]:
     return {**kept, "metadata": {**kept["metadata"], "import": {"format": name}}}
 
 
-def _events(item: Imported, content: bool) -> Iterable[dict[str, Any]]:
+def _events(item: Imported | Said, content: bool) -> Iterable[dict[str, Any]]:
     """Yield the events beside the call: its run, its prompt's template, its scores."""
+    if isinstance(item, Said):
+        kept = item.event if content else event_without_content(item.event)
+        if kept is not None:
+            yield kept
+        return
     if item.run is not None:
         yield {"event": "run", **item.run}
     if item.prompt is not None and content:

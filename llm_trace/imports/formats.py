@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any, Protocol
 
 from llm_trace.errors import ConfigurationError
-from llm_trace.imports import Imported, Origin
+from llm_trace.imports import Imported, Origin, Said
 
 FORMATS = ("otlp", "langfuse", "phoenix", "inspect", "tau", "comet", "plain")
 """In the order in which they are tried; the last takes whatever has a prompt and an answer."""
@@ -22,7 +22,7 @@ class Importer(Protocol):
     def recognises(self, record: Any) -> bool:
         """Say whether a file that begins with this record is of this format."""
 
-    def calls(self, record: Any, origin: Origin) -> Iterator[Imported]:
+    def calls(self, record: Any, origin: Origin) -> Iterator[Imported | Said]:
         """Yield the calls in one record."""
 
 

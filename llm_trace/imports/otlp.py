@@ -10,7 +10,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from llm_trace.imports import Imported, Origin
+from llm_trace.imports import Imported, Origin, Said
+from llm_trace.semconv.about import event_about
 from llm_trace.semconv.ended import EndedSpan, ended_call
 
 NAME = "otlp"
@@ -24,13 +25,14 @@ def recognises(record: Any) -> bool:
     return isinstance(record, dict) and isinstance(record.get("resourceSpans"), list)
 
 
-def calls(record: Any, origin: Origin) -> Iterator[Imported]:
-    """Yield the calls of an export; every span is one."""
+def calls(record: Any, origin: Origin) -> Iterator[Imported | Said]:
+    """Yield the calls of an export; every span is one, but those of our own scores and attributions."""
     del origin
     for _, span in spans(record):
         if isinstance(span, str):
             raise ValueError(span)
-        yield Imported(ended_call(span))
+        event = event_about(span)
+        yield Imported(ended_call(span)) if event is None else Said(event)
 
 
 def spans(request: Any) -> Iterator[tuple[str, EndedSpan | str]]:

@@ -26,6 +26,13 @@ def without_content(metadata: dict[str, Any]) -> dict[str, Any]:
     return {**metadata, "otel": {k: v for k, v in otel.items() if k == "scope"} | {"attributes": kept}}
 
 
+def event_without_content(event: dict[str, Any]) -> dict[str, Any] | None:
+    """Return a score without its comment, and None for an attribution, which is all content."""
+    if event["event"] == "attribution":
+        return None
+    return {name: value for name, value in event.items() if name != "comment"}
+
+
 _CONTENT = frozenset({"input", "output", "messages_in", "messages_out", "prompt"})
 
 
