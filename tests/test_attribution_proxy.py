@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -375,3 +376,15 @@ def test_a_file_with_a_line_that_a_crash_cut_is_read_without_it(folder: Path) ->
     text = prompts(1, seed=9)[0]
     found = attribute(text, rule(text), model=Proxied(behind(Counted()), folder=folder, audit=0.0))
     assert whose(found)["explained_by"] == "proxy"
+
+
+def test_the_examples_of_the_page_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = Path(__file__).resolve().parents[1] / "docs" / "proxies.md"
+    monkeypatch.chdir(tmp_path)
+    first, second = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
+    exec(first, {})
+    assert capsys.readouterr().out.startswith("accepted - shown by 8 instances")
+    exec(second, {})
+    assert "the answer stayed in 5 of 5 calls" in capsys.readouterr().out
