@@ -21,6 +21,7 @@ from llm_trace.attribution.proxies.state import Screen
 from llm_trace.attribution.remote.answers import Answer
 from llm_trace.attribution.remote.ledger import Price
 from llm_trace.attribution.remote.model import Remote
+from llm_trace.attribution.value import Budget
 from llm_trace.demo.model import load_model
 from llm_trace.demo.world import rule
 from llm_trace.errors import AttributionError
@@ -202,6 +203,16 @@ def test_a_budget_that_runs_out_on_the_way_is_never_exceeded(tmp_path: Path) -> 
     assert made.outcome == "undecided"
     assert 0 < ask.calls <= 1800
     assert "does not pay for 1 more" in made.verdict[1]
+
+
+def test_a_budget_in_dollars_without_a_price_is_refused(tmp_path: Path) -> None:
+    limit = Budget(usd=1.0)
+    with pytest.raises(AttributionError, match="needs the model's price"):
+        screen(
+            answered(prompts(2)), Proxied(Remote(rule, max_output_tokens=4), folder=tmp_path), budget=limit
+        )
+    made = screen(answered(prompts(2)), Proxied("demo", folder=tmp_path), budget=limit)
+    assert made.verdict[1] == "what a call costs in usd is not known, so that the budget of 1 cannot be held"
 
 
 def test_audits_that_fail_revoke_the_proxy_and_the_oracle_explains_itself(folder: Path) -> None:

@@ -13,6 +13,7 @@ from llm_trace.attribution.proxies.evidence import LEAST_T, fewest
 from llm_trace.attribution.proxies.files import File
 from llm_trace.attribution.proxies.instances import examined
 from llm_trace.attribution.proxies.state import Screen, Terms
+from llm_trace.attribution.remote.ledger import Ledger
 from llm_trace.attribution.remote.model import remote
 from llm_trace.attribution.value import Budget, as_budget
 from llm_trace.errors import AttributionError
@@ -63,6 +64,9 @@ def screen(
         cache: file or name for the answers of a remote oracle, see `attribute`.
         told: see `Told`.
         settings: `tau`, `confidence`, `test`, `most`, `floor`, see `Terms`.
+
+    Raises:
+        AttributionError: no call, or a budget or a term that cannot work.
     """
     pairs: list[tuple[Any, str | None]] = [c if isinstance(c, tuple) else (c, None) for c in calls]
     order = np.random.default_rng(seed).permutation(len(pairs))
@@ -70,6 +74,9 @@ def screen(
     cases = [Case(proxied, given, response, segments, seed, cache) for given, response in mixed]
     if not cases:
         raise AttributionError("there is no call to screen on")
+    limits, far = as_budget(budget) or Budget(), remote(proxied.oracle)
+    if far is not None:
+        Ledger(limits, far.price, far.max_output_tokens)  # refuses a budget that cannot be held
     asks = terms(cases[0], **settings)
     file = File(proxied.place, asks)
     found = file.read()
@@ -77,12 +84,12 @@ def screen(
     if over or found.terms != asks or not file.path.exists():
         found = Screen(asks, () if over else found.instances)
         file.begin(found.instances)
-    return _Screening(file, as_budget(budget), told).run(cases, found)
+    return _Screening(file, limits, told).run(cases, found)
 
 
 class _Screening:
-    def __init__(self, file: File, budget: Budget | None, told: Told | None) -> None:
-        self.file, self.budget, self.told = file, budget or Budget(), told
+    def __init__(self, file: File, budget: Budget, told: Told | None) -> None:
+        self.file, self.budget, self.told = file, budget, told
         self.spent = Cost()
 
     def run(self, cases: Sequence[Case], found: Screen) -> Screen:
@@ -121,6 +128,8 @@ def beyond(budget: Budget, spent: Cost, each: Cost, count: int = 1) -> str | Non
     """Return in words which limit (calls, tokens, dollars) so many more calls would pass, `None` where none."""
     limits = {"calls": budget.evaluations, "tokens": budget.tokens, "usd": budget.usd}
     for unit, limit in limits.items():
+        if limit is not None and getattr(each, unit) is None:
+            return f"what a call costs in {unit} is not known, so that the budget of {limit:g} cannot be held"
         more, used = count * (getattr(each, unit) or 0), getattr(spent, unit) or 0
         if limit is not None and used + more > limit:
             return f"the budget of {limit:g} {unit} does not pay for {count} more, which take up to {more:.4g}; {used:.4g} are spent"
