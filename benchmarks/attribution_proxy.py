@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from llm_trace.attribution.compression import compress
 from llm_trace.attribution.models import resolve
 from llm_trace.attribution.proxies.applying import applied
 from llm_trace.attribution.proxies.cases import Case, quality
@@ -134,6 +135,13 @@ def untrained(calls: list[tuple[str, str]], oracle: Remote, folder: Path) -> Non
         )
 
 
+def shortened(calls: list[tuple[str, str]], oracle: Remote) -> None:
+    """Cut sentences by the proxy's attributions on one half of the calls, and ask the oracle on the other half what that costs."""
+    for limit in (0.05, 0.25, 1.0):
+        found = compress(calls, model=oracle, by="demo", limit=limit)
+        print(f"cut where the effect is below {limit:g} nats: {found.check.summary()}", flush=True)
+
+
 def errors(paths: int, most: int) -> None:
     """Print how often a proxy that is exactly not good enough is accepted, looking after every instance, and how soon good ones are."""
     rng = np.random.default_rng(0)
@@ -180,6 +188,7 @@ def main() -> None:
         each = fidelity(oracle, asked[given.calls :], models, given.seed)
         explained(oracle, asked[: given.calls], models, screening, each)
         untrained(asked[:100], behind, Path(folder))
+    shortened(asked[:100], behind)
     errors(4000, 100)
     errors(4000, 50)
 

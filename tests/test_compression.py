@@ -101,6 +101,22 @@ def test_an_attribution_that_is_no_evidence_cuts_nothing() -> None:
         cut_of(found)
 
 
+def test_a_proxy_finds_what_can_go_and_only_the_check_asks_the_oracle() -> None:
+    asked: list[str] = []
+
+    def oracle(prompt: str) -> str:
+        asked.append(prompt)
+        return rule(prompt)
+
+    given = [
+        (f"{prompt} " + "Hello. " * (i % 9), said) for i, (prompt, said) in enumerate(by_rule(range(3, 23)))
+    ]
+    found = compress(given, model=Remote(oracle, concurrency=1), by="demo", limit=0.7)
+    assert found.evidence.calls == 10
+    assert found.check.shortened == found.check.kept == 10
+    assert len(asked) == 20
+
+
 def test_variables_are_never_cut() -> None:
     made = [
         attribute(*call, model="demo", segments={"opening": IDLE, "message": call[0].split("Customer: ")[1]})

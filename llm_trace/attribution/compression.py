@@ -183,6 +183,7 @@ def compress(
     tokenizer: Any = None,
     segments: Spec = "sentence",
     by: Any = None,
+    method: str = "occlusion",
     limit: float | None = None,
     seed: int = 0,
     **settings: Any,
@@ -193,7 +194,8 @@ def compress(
         calls: of one prompt, logged or as (prompt, answer) pairs.
         model: that answers, as for `attribute`; and `tokenizer`.
         segments: what goes or stays as a whole.
-        by: the model that explains, with its own tokenizer, where it is another: a proxy, a `Proxied`.
+        by: the model that explains, by name, path or callable, where it is another: a proxy.
+        method: one for all calls; leave-one-out asks just what a cut does.
         limit: see `cut_of`.
         seed: of the halves.
         settings: of `check`.
@@ -212,7 +214,11 @@ def compress(
     explainer = {"model": model, "tokenizer": tokenizer} if by is None else {"model": by}
     made = [
         attribute(
-            *(call if isinstance(call, tuple) else (call, None)), **explainer, segments=segments, seed=seed
+            *(call if isinstance(call, tuple) else (call, None)),
+            **explainer,
+            method=method,
+            segments=segments,
+            seed=seed,
         )
         for call in found_on
     ]
