@@ -108,10 +108,7 @@ def test_a_proxy_finds_what_can_go_and_only_the_check_asks_the_oracle() -> None:
         asked.append(prompt)
         return rule(prompt)
 
-    given = [
-        (f"{prompt} " + "Hello. " * (i % 9), said) for i, (prompt, said) in enumerate(by_rule(range(3, 23)))
-    ]
-    found = compress(given, model=Remote(oracle, concurrency=1), by="demo", limit=0.7)
+    found = compress(by_rule(range(3, 23)), model=Remote(oracle, concurrency=1), by="demo", limit=0.7)
     assert found.evidence.calls == 10
     assert found.check.shortened == found.check.kept == 10
     assert len(asked) == 20
