@@ -109,7 +109,9 @@ def __getattr__(name: str) -> Any:
         from llm_trace.errors import MissingExtraError
 
         extra = "local" if exc.name in ("torch", "transformers") else "statistics"
-        raise MissingExtraError(f"llm_trace.{name} needs {exc.name}: pip install 'llm-trace[{extra}]'") from exc
+        raise MissingExtraError(
+            f"llm_trace.{name} needs {exc.name}: pip install 'llm-trace[{extra}]'"
+        ) from exc
     value = getattr(home, name)
     globals()[name] = value
     return value

@@ -37,7 +37,7 @@ class Recorded:
 
 
 @pytest.fixture(autouse=True)
-def _clean() -> Iterator[None]:
+def _clean(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:  # asked for first, so that it is undone last
     failures.counts.clear()
     yield
     llm_trace.shutdown()

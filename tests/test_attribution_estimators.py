@@ -33,7 +33,7 @@ def table(n: int, seed: int, tokens: int = 0) -> Value:
 def test_every_method_finds_the_weights_of_an_additive_game(name: str) -> None:
     weights = [3.0, -1.0, 0.0, 0.5, 2.0, 0.0]
     found = methods.find(name)(Metered(additive(weights)), 6, confidence=0.95, seed=0)
-    if name == "lime":  # its ridge shrinks
+    if name in ("lime", "gsmile_published"):  # a ridge and a weight by the outcome shrink
         assert np.corrcoef(found.values, weights)[0, 1] > 0.99
     else:
         assert found.values == pytest.approx(weights, abs=0.05)

@@ -31,7 +31,9 @@ def kind_of(model: Any) -> Kind:
     """
     config, name = getattr(model, "config", None), type(model).__name__
     if config is None or not hasattr(model, "get_input_embeddings"):
-        raise AttributionError(f"the model is a {name}; give a transformers model, a path, a name or a callable")
+        raise AttributionError(
+            f"the model is a {name}; give a transformers model, a path, a name or a callable"
+        )
     if name.endswith("ForSequenceClassification"):
         return "classifier"
     if getattr(config, "is_encoder_decoder", False):

@@ -109,7 +109,13 @@ class Store:
             where: a condition in SQL over the columns of `calls`, as `"cost_usd > 0.1 AND 'prod' IN tags"`.
             limit: at most so many; `None` for all.
         """
-        filters: dict[str, Any] = {"name": name, "kind": kind, "model": model, "session": session, "user": user}
+        filters: dict[str, Any] = {
+            "name": name,
+            "kind": kind,
+            "model": model,
+            "session": session,
+            "user": user,
+        }
         filters |= {"status": status, "tag": tag, "since": since, "until": until, "where": where}
         with self._query() as connection:
             chosen = _chosen(connection, run, filters)
