@@ -96,7 +96,9 @@ def schedules(path: Path, times: int) -> bool:
         calls = len(store.calls(run="article", limit=None))
         same = sum(store.calls(run=run, name="article")[0].output == said for run in runs)
     served = {run.config["replay"]["served"] for run in runs}
-    print(f"pipeline of {calls} calls, {min(served)} of them served, replayed {times} times in shuffled schedules")
+    print(
+        f"pipeline of {calls} calls, {min(served)} of them served, replayed {times} times in shuffled schedules"
+    )
     print(f"  byte-equal outputs: {same} of {times}")
     print(f"  calls to the service: {network['calls']}, sockets connected: {network['connections']}")
     print(f"  true race: {'reported: ' + race[0][:75] if race else 'NOT reported'}")
@@ -116,7 +118,11 @@ def cost(path: Path, calls: int) -> bool:
         ("1 kB text, 1 kB text", "q" * 1000, "a" * 1000),
         ("20 kB text, 1 kB text", "q" * 20_000, "a" * 1000),
         ("chat of 21 messages, 20 kB, 1 kB text", [{"role": "user", "content": "m" * 950}] * 21, "a" * 1000),
-        ("1 kB text, dict of 20 entries with a tuple", "q" * 1000, {str(n): (n, "x" * 40) for n in range(20)}),
+        (
+            "1 kB text, dict of 20 entries with a tuple",
+            "q" * 1000,
+            {str(n): (n, "x" * 40) for n in range(20)},
+        ),
     ):
         answers[id(question)] = answer
         llm_trace.configure(path)
@@ -127,7 +133,9 @@ def cost(path: Path, calls: int) -> bool:
         assert replay.report.served == calls
         llm_trace.shutdown()
         ok = ok and served[0] <= TARGET_US
-        print(f"  {says}: served {served[0]:.1f} µs (p99 {served[1]:.0f}), recorded as usual {usual[0]:.1f} µs")
+        print(
+            f"  {says}: served {served[0]:.1f} µs (p99 {served[1]:.0f}), recorded as usual {usual[0]:.1f} µs"
+        )
     return ok
 
 
@@ -143,7 +151,9 @@ def _times(call: Any, count: int) -> tuple[float, float]:
 
 def main() -> int:
     """Measure and print; 1 where a promise was missed."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--times", type=int, default=20)
     parser.add_argument("--calls", type=int, default=2000)
     given = parser.parse_args()

@@ -301,7 +301,9 @@ def test_rate_limits_for_minutes_are_waited_out_and_do_not_count_as_failures() -
         slept += seconds
         await asyncio.sleep(0)
 
-    calls = Counted(*[StatusError(429, retry_after="30")] * 8, StatusError(500), StatusError(529, retry_after="2"))
+    calls = Counted(
+        *[StatusError(429, retry_after="30")] * 8, StatusError(500), StatusError(529, retry_after="2")
+    )
     with Bridge() as bridge:
         remote = Remote(calls, concurrency=1)
         caller = Caller(remote, calls, Ledger(Budget(), None, None), bridge, clock=lambda: slept, sleep=sleep)

@@ -256,7 +256,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--steps", type=int, default=Recipe.steps)
     parser.add_argument("--seed", type=int, default=Recipe.seed)
-    parser.add_argument("--hidden", type=int, default=Recipe.hidden, help=f"width, a multiple of {Recipe.head}")
+    parser.add_argument(
+        "--hidden", type=int, default=Recipe.hidden, help=f"width, a multiple of {Recipe.head}"
+    )
     parser.add_argument("--layers", type=int, default=Recipe.layers)
     parser.add_argument(
         "--threads", type=int, default=1, help="part of the recipe: sums are taken in another order"
