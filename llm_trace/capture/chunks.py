@@ -11,6 +11,7 @@ from llm_trace.capture.rebuild import note_stream
 if TYPE_CHECKING:
     from llm_trace.capture.callspan import CallSpan
 
+_TEXT = {str}
 MAX_CHUNKS = 50_000
 """Chunks kept of one generator; the record says when there were more."""
 
@@ -26,7 +27,7 @@ def joined(chunks: list[Any], call: CallSpan, times: list[int], value: Any = Non
         reducer = call.spec.output_reducer
         output = _joined(chunks, call) if reducer is None else reducer(chunks)
         if times and call.spec.capture_output and call.recorder.capture_content and len(chunks) < MAX_CHUNKS:
-            note_stream(call, chunks, times, output, value)
+            note_stream(call, chunks, times, output, value, as_text=reducer is None)
         return output
     except Exception as exc:
         failures.note("an output_reducer", exc)
@@ -35,7 +36,7 @@ def joined(chunks: list[Any], call: CallSpan, times: list[int], value: Any = Non
 
 def _joined(chunks: list[Any], call: CallSpan) -> Any:
     cut = len(chunks) >= MAX_CHUNKS
-    if chunks and all(type(chunk) is str for chunk in chunks):
+    if set(map(type, chunks)) == _TEXT:
         text = "".join(chunks)
         return {"__type__": "str", "value": text, "truncated": True} if cut else text
     if cut:

@@ -32,11 +32,17 @@ def note_output(call: CallSpan, output: Any, data: bytes) -> None:
         _note(call, "masked", data != encoder.dump(encoder.unmasked(output)))
 
 
-def note_stream(call: CallSpan, chunks: list[Any], times: list[int], output: Any, value: Any) -> None:
-    """Note the chunks of a generator, as shortly as its output allows, when they came, and what it returned."""
+def note_stream(
+    call: CallSpan, chunks: list[Any], times: list[int], output: Any, value: Any, *, as_text: bool
+) -> None:
+    """Note the chunks of a generator, as shortly as its output allows, when they came, and what it returned.
+
+    Args:
+        as_text: an output that is a text is the chunks joined.
+    """
     stream: dict[str, Any] = {"ns": [call.clock, *times]}
     encoder = call.recorder.encoder
-    if isinstance(output, str) and all(type(chunk) is str for chunk in chunks):
+    if as_text and type(output) is str:
         stream["lengths"] = list(map(len, chunks))
     elif output is not chunks:
         stream |= {"chunks": orjson.Fragment(encoder.encode(chunks)), "types": _types(call, chunks)}

@@ -148,6 +148,7 @@ def _generator(fn: Callable[..., Any], spec: Spec) -> Callable[..., Any]:
         variable = recorder.variable
         chunks: list[Any] = []
         times: list[int] = []
+        served, clock, most = spec.served, perf_counter_ns, MAX_CHUNKS
         value: Any = None
         try:
             generator = (call.run or fn)(*args, **kwargs)
@@ -161,10 +162,10 @@ def _generator(fn: Callable[..., Any], spec: Spec) -> Callable[..., Any]:
                     variable.reset(token)
                 if not chunks:
                     call.first_chunk()
-                if len(chunks) < MAX_CHUNKS:
+                if len(chunks) < most:
                     chunks.append(chunk)
-                    if spec.served:
-                        times.append(perf_counter_ns())
+                    if served:
+                        times.append(clock())
                 try:
                     value = yield chunk
                     step = generator.send
