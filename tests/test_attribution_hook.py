@@ -10,6 +10,7 @@ import pytest
 
 import llm_trace
 from llm_trace.attribution.hook import AttributionPolicy, Hook
+from llm_trace.attribution.remote.model import Remote
 from llm_trace.errors import AttributionError
 from llm_trace.record import Attribution, Message, PromptUse
 from tests import attribution_toys as toys
@@ -114,3 +115,15 @@ def test_a_function_brings_its_own_policy_where_no_other_is_set(tmp_path: Path) 
     assert found["plain"] == []
     (only,) = found["explained"]
     assert only.response == " Lily played."
+
+
+def test_policies_of_two_functions_are_two() -> None:
+    def first(prompt: str) -> str:
+        return "a"
+
+    def second(prompt: str) -> str:
+        return "b"
+
+    made = [AttributionPolicy(model=model) for model in (first, second, Remote(first, name="x"))]
+    assert len({policy.config_hash for policy in made}) == 3
+    assert made[0].config_hash == AttributionPolicy(model=first).config_hash

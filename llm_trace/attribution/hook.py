@@ -169,10 +169,12 @@ def _explainable(call: Call) -> bool:
 
 
 def _named(model: Any) -> str:
+    """Return what tells models apart in every process: a name or path, the label of a remote model, the place of a function."""
+    if isinstance(model, str):
+        return model
+    told = getattr(model, "name_or_path", "") or getattr(model, "label", "")
     return (
-        model
-        if isinstance(model, str)
-        else str(getattr(model, "name_or_path", "") or type(model).__qualname__)
+        str(told) if told else _plain(model) if hasattr(model, "__qualname__") else type(model).__qualname__
     )
 
 
