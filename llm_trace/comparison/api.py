@@ -19,10 +19,10 @@ from llm_trace.stores.duckdb import Store, open_store
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from llm_trace.comparison.facts import Fact
     from llm_trace.comparison.measures import Embed
     from llm_trace.comparison.sides import Chosen, Spec
     from llm_trace.comparison.tables import Metrics
-    from llm_trace.comparison.units import Unit
 
     Sides = tuple[Chosen, Chosen]
 
@@ -91,13 +91,13 @@ def compare(
     return comparison.of_calls(opened.path, tuple(made.spans))
 
 
-def _pairing(store: Store, by: str | Dataset | None, a: Sequence[Unit], b: Sequence[Unit]) -> keys.Pairing:
+def _pairing(store: Store, by: str | Dataset | None, a: Sequence[Fact], b: Sequence[Fact]) -> keys.Pairing:
     if isinstance(by, Dataset):
         return keys.by_dataset(store, by, a, b)
     return keys.by_place(by, a, b) if by else keys.by_input(store, a, b)
 
 
-def _units(store: Store, sides: Sides, places: Sequence[str]) -> tuple[list[Unit], list[Unit]]:
+def _units(store: Store, sides: Sides, places: Sequence[str]) -> tuple[list[Fact], list[Fact]]:
     found = (facts(store, sides[0], places), facts(store, sides[1], places))
     for side, calls in zip(sides, found, strict=True):
         if not calls:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from llm_trace.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from llm_trace.comparison.sides import Chosen
     from llm_trace.stores.duckdb import Store
@@ -20,6 +20,13 @@ _PLACES = {
     "params": "params",
 }
 _PLAIN = ("session", "user", "model", "kind", "name")
+
+
+ASKED = """
+WITH asked AS (
+    SELECT unnest(ids) AS span_id, generate_subscripts(ids, 1) - 1 AS i FROM (SELECT string_split(?, ' ') AS ids)
+)"""
+"""Begins a query on calls whose ids, with spaces between, are its first parameter: `i` is the place among them."""
 
 
 class Fact(NamedTuple):
@@ -38,19 +45,21 @@ class Fact(NamedTuple):
     output_tokens: int | None
     cost_usd: float | None
     session: str | None
-    tags: list[str] | None
+    tags: str | None
+    """JSON: with a list for each call the garbage collector would take as long as all the rest of the reading."""
     variables: str | None
     """Hash of the prompt's variables."""
-    wanted: list[str | None]
+    wanted: tuple[str | None, ...]
     """Values of the places that the caller named: the key to pair by, then the slices."""
+    inside: tuple[str, ...] = ()
+    """The calls inside that are summed up in this row."""
 
 
 _QUERY = """
 WITH side AS (SELECT span_id, trace_id FROM calls WHERE {filter})
 SELECT span_id, parent_id, span_id IN (SELECT span_id FROM side), name, status, start_ns, end_ns, first_token_ns,
-       input_tokens, output_tokens, cost_usd, session, tags,
-       CASE WHEN prompt_variables IS NOT NULL THEN md5(prompt_name || CAST(prompt_variables AS TEXT)) END,
-       {wanted}
+       input_tokens, output_tokens, cost_usd, session, to_json(tags),
+       CASE WHEN prompt_variables IS NOT NULL THEN md5(prompt_name || CAST(prompt_variables AS TEXT)) END{wanted}
 FROM calls
 WHERE span_id IN (SELECT span_id FROM side) OR trace_id IN (SELECT trace_id FROM side)
 ORDER BY start_ns, span_id"""
@@ -62,9 +71,15 @@ def facts(store: Store, side: Chosen, places: Sequence[str] = ()) -> list[Fact]:
     Args:
         places: values to read besides, as `place` takes them.
     """
-    wanted = ", ".join(place(name) for name in places)
-    query = _QUERY.format(filter=side.filter.sql, wanted=f"[{wanted}]")
-    return [Fact(*row) for row in store.sql(query, *side.filter.values)]
+    wanted = "".join(f", {place(name)}" for name in places)
+    query = _QUERY.format(filter=side.filter.sql, wanted=wanted)
+    own = len(Fact._fields) - 2
+    return [Fact._make((*row[:own], row[own:], ())) for row in store.sql(query, *side.filter.values)]
+
+
+def asked(calls: Iterable[Fact]) -> str:
+    """Return the first parameter of a query that begins with `ASKED`."""
+    return " ".join([call.span_id for call in calls])
 
 
 def place(name: str) -> str:

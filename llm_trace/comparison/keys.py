@@ -7,36 +7,47 @@ from typing import TYPE_CHECKING
 
 import orjson
 
+from llm_trace.comparison.facts import ASKED, asked
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from llm_trace.comparison.dataset import Dataset
-    from llm_trace.comparison.units import Unit
+    from llm_trace.comparison.facts import Fact
     from llm_trace.stores.duckdb import Store
 
-Keys = dict[str, str | None]
-"""For each unit's call the hash of what identifies its input; `None` where it has none."""
+Keys = list[str | None]
+"""For each call that is compared the hash of what identifies its input; `None` where it has none."""
 
-_INPUT = """
-SELECT span_id, name || md5(concat(CAST({input} AS TEXT), CAST({messages} AS TEXT))) FROM calls
-WHERE span_id IN (SELECT unnest(?))"""
-_NO_SYSTEM = """
-SELECT c.span_id, any_value(c.name) || md5(concat(
+_INPUT = (
+    ASKED
+    + """
+SELECT i, name || md5(concat(CAST({input} AS TEXT), CAST({messages} AS TEXT))) FROM calls JOIN asked USING (span_id)"""
+)
+_NO_SYSTEM = (
+    ASKED
+    + """
+SELECT i, any_value(c.name) || md5(concat(
     regexp_replace(any_value(CAST(c.input AS TEXT)), '"\\$messages":\\[[0-9]+,[0-9]+\\]', ''),
     CAST(list(m.message_id ORDER BY m.position) AS TEXT)))
-FROM calls c JOIN call_messages m ON m.span_id = c.span_id AND m.direction = 'in' AND m.role NOT IN ('system', 'developer')
-WHERE c.span_id IN (SELECT unnest(?)) GROUP BY c.span_id"""
-_CONSTANT = """
-WITH inputs AS (SELECT span_id IN (SELECT unnest(?)) AS in_a, input FROM calls WHERE span_id IN (SELECT unnest(?))),
+FROM calls c JOIN asked USING (span_id)
+JOIN call_messages m ON m.span_id = c.span_id AND m.direction = 'in' AND m.role NOT IN ('system', 'developer')
+GROUP BY i"""
+)
+_CONSTANT = (
+    ASKED
+    + """,
+     inputs AS (SELECT i < ? AS in_a, input FROM calls JOIN asked USING (span_id)),
      sizes AS (SELECT in_a, count(*) AS calls FROM inputs GROUP BY in_a),
-     given AS (SELECT in_a, input, unnest(json_keys(input)) AS argument FROM inputs),
+     given AS (SELECT in_a, unnest(json_keys(input)) AS argument, unnest(json_extract(input, '$.*')) AS value FROM inputs),
      said AS (
-        SELECT in_a, argument, min(said) AS least, max(said) AS most, count(*) AS calls
-        FROM (SELECT *, CAST(json_extract(input, '$."' || argument || '"') AS TEXT) AS said FROM given) GROUP BY ALL
+        SELECT in_a, argument, min(CAST(value AS TEXT)) AS least, max(CAST(value AS TEXT)) AS most, count(*) AS calls
+        FROM given GROUP BY ALL
      )
 SELECT argument FROM said JOIN sizes USING (in_a) GROUP BY argument
 HAVING bool_and(least = most AND said.calls = sizes.calls) AND (count(*) = 1 OR min(least) <> max(least))
 ORDER BY argument"""
+)
 
 
 @dataclass(frozen=True)
@@ -50,15 +61,15 @@ class Pairing:
     @property
     def common(self) -> int:
         """How many inputs both sides have."""
-        return len((set(self.a.values()) & set(self.b.values())) - {None})
+        return len((set(self.a) & set(self.b)) - {None})
 
     @property
     def complete(self) -> bool:
         """Whether every input of the smaller side is in the other."""
-        return self.common >= min(len(set(self.a.values())), len(set(self.b.values())))
+        return self.common >= min(len(set(self.a)), len(set(self.b)))
 
 
-def by_input(store: Store, a: Sequence[Unit], b: Sequence[Unit]) -> Pairing:
+def by_input(store: Store, a: Sequence[Fact], b: Sequence[Fact]) -> Pairing:
     """Return the strictest way of pairing that pairs the most: the input whole, else without what differs by design."""
     best: Pairing | None = None
     for pairing in _ways(store, a, b):
@@ -70,7 +81,7 @@ def by_input(store: Store, a: Sequence[Unit], b: Sequence[Unit]) -> Pairing:
     return best
 
 
-def _ways(store: Store, a: Sequence[Unit], b: Sequence[Unit]) -> Iterator[Pairing]:
+def _ways(store: Store, a: Sequence[Fact], b: Sequence[Fact]) -> Iterator[Pairing]:
     def read(by: str, query: str) -> Pairing:
         return Pairing(by, _keys(store, query, a), _keys(store, query, b))
 
@@ -83,39 +94,35 @@ def _ways(store: Store, a: Sequence[Unit], b: Sequence[Unit]) -> Iterator[Pairin
     if any(unit.variables for unit in a):
         yield Pairing(
             "function and variables of the prompt",
-            *({u.top.span_id: u.variables and f"{u.top.name}{u.variables}" for u in side} for side in (a, b)),
+            *([u.variables and f"{u.name}{u.variables}" for u in side] for side in (a, b)),
         )
     yield read("function and messages without the system's", _NO_SYSTEM)
 
 
-def _compared_arguments(store: Store, a: Sequence[Unit], b: Sequence[Unit]) -> list[str]:
+def _compared_arguments(store: Store, a: Sequence[Fact], b: Sequence[Fact]) -> list[str]:
     """Return the arguments that are one value throughout a and another throughout b: what is compared, not what is asked."""
-    ids = [[unit.top.span_id for unit in side] for side in (a, b)]
-    return [str(row[0]) for row in store.sql(_CONSTANT, ids[0], ids[0] + ids[1])]
+    return [str(row[0]) for row in store.sql(_CONSTANT, asked((*a, *b)), len(a))]
 
 
-def _keys(store: Store, query: str, side: Sequence[Unit]) -> Keys:
-    found: dict[str, str] = dict(store.sql(query, [unit.top.span_id for unit in side]).fetchall())
-    return {unit.top.span_id: found.get(unit.top.span_id) for unit in side}
+def _keys(store: Store, query: str, side: Sequence[Fact]) -> Keys:
+    found: dict[int, str] = dict(store.sql(query, asked(side)).fetchall())
+    return list(map(found.get, range(len(side))))
 
 
-def by_dataset(store: Store, dataset: Dataset, a: Sequence[Unit], b: Sequence[Unit]) -> Pairing:
+def by_dataset(store: Store, dataset: Dataset, a: Sequence[Fact], b: Sequence[Fact]) -> Pairing:
     """Return the pairing by the example that a call's input holds; calls of no example have no key."""
     return Pairing(
         f"example of {dataset.name} {dataset.version}", *(_examples(store, dataset, side) for side in (a, b))
     )
 
 
-def _examples(store: Store, dataset: Dataset, side: Sequence[Unit]) -> Keys:
-    spans = [unit.top.span_id for unit in side]
-    rows = store.sql("SELECT span_id, input FROM calls WHERE span_id IN (SELECT unnest(?))", spans)
-    inputs = {span: given and orjson.loads(given) for span, given in rows}
-    found = {span: dataset.example_of(inputs.get(span)) for span in spans}
-    return {span: example.id if example else None for span, example in found.items()}
+def _examples(store: Store, dataset: Dataset, side: Sequence[Fact]) -> Keys:
+    rows = store.sql(ASKED + " SELECT i, input FROM calls JOIN asked USING (span_id)", asked(side))
+    inputs = {i: given and orjson.loads(given) for i, given in rows}
+    found = (dataset.example_of(inputs.get(i)) for i in range(len(side)))
+    return [example.id if example else None for example in found]
 
 
-def by_place(by: str, a: Sequence[Unit], b: Sequence[Unit]) -> Pairing:
-    """Return the pairing by the first value that was asked for, wherever in the unit it stands."""
-    return Pairing(
-        by, *({u.top.span_id: u.first(lambda call: call.wanted[0]) for u in side} for side in (a, b))
-    )
+def by_place(by: str, a: Sequence[Fact], b: Sequence[Fact]) -> Pairing:
+    """Return the pairing by the first value that was asked for, wherever in the call it stands."""
+    return Pairing(by, *([u.wanted[0] for u in side] for side in (a, b)))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from llm_trace.comparison.pairs import Pair
+    from llm_trace.comparison.pairs import Pairs
 
 SKETCH = 64
 """Hashes kept of a set; those that are least tell how much two sets overlap (Broder 1997)."""
@@ -33,14 +33,13 @@ class Line(NamedTuple):
     """The least hashes of the inputs."""
 
 
-def tried(store: Path, labels: tuple[str, str], pairs: Iterable[Pair]) -> int:
+def tried(store: Path, labels: tuple[str, str], pairs: Pairs) -> int:
     """Log a comparison and return how many different ones were made on these inputs, this one included.
 
     A comparison of the same calls counts once, however often it is made. Where the log cannot be written, what is there still counts.
     """
-    given = list(pairs)
-    inputs = _sketch(pair.key for pair in given)
-    calls = _hash(" ".join(u.top.span_id for pair in given for u in (*pair.a, *pair.b)))
+    inputs = _sketch(pairs.keys)
+    calls = _hash(" ".join([call.span_id for call in pairs.calls]))
     path = spool_dir(store) / "comparisons.jsonl"
     known = {line.calls for line in _read(path) if _overlap(line.inputs, inputs) >= SAME}
     if calls not in known:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal
+
+import numpy as np
 
 from llm_trace.comparison.result import Unpaired
 from llm_trace.comparison.units import NOT_OVER
@@ -12,75 +15,99 @@ from llm_trace.comparison.units import NOT_OVER
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import NDArray
+
+    from llm_trace.comparison.facts import Fact
     from llm_trace.comparison.keys import Keys, Pairing
-    from llm_trace.comparison.units import Unit
 
 SHOWN = 3
 """Calls named as examples of a reason."""
 
 
-@dataclass(frozen=True)
-class Pair:
-    """The calls of both sides with one input; several where it was asked repeatedly."""
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """The calls of both sides with one input, several where it was asked repeatedly, in the order of their keys."""
 
-    key: str
-    a: tuple[Unit, ...]
-    b: tuple[Unit, ...]
+    keys: Sequence[str]
+    calls: Sequence[Fact]
+    """Of the first pair those in a, then those in b, and so on."""
+    group: NDArray[np.int64]
+    """(calls,): twice the number of the pair, and one more in b."""
+    first: NDArray[np.int64]
+    """(pairs, 2): where the first call in a and in b stands."""
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    @property
+    def repeated(self) -> int:
+        """How many inputs were asked several times on a side."""
+        return len(np.unique(self.group[1:][np.diff(self.group) == 0] // 2))
+
+    @cached_property
+    def firsts(self) -> list[tuple[Fact, Fact]]:
+        """The first call in a and in b of each pair."""
+        return [(self.calls[a], self.calls[b]) for a, b in self.first.tolist()]
 
 
 @dataclass(frozen=True)
 class Paired:
-    """All pairs, in the order of their keys, and the rest."""
+    """All pairs and the rest."""
 
-    pairs: tuple[Pair, ...]
+    pairs: Pairs
     unpaired: tuple[Unpaired, ...]
 
 
-def paired(a: Sequence[Unit], b: Sequence[Unit], pairing: Pairing) -> Paired:
+def paired(a: Sequence[Fact], b: Sequence[Fact], pairing: Pairing) -> Paired:
     """Return the pairs; calls that are not over, have no key or no partner are counted by reason."""
-    groups = [_by_key(side, keys) for side, keys in ((a, pairing.a), (b, pairing.b))]
-    common = sorted(groups[0].keys() & groups[1].keys())
-    made = tuple(Pair(key, tuple(groups[0][key]), tuple(groups[1][key])) for key in common)
+    keys = [*_over(a, pairing.a), *_over(b, pairing.b)]
+    common = (set(keys[: len(a)]) & set(keys[len(a) :])) - {None}
     left = (
-        *_left("a", a, pairing.a, set(common), b, pairing.by),
-        *_left("b", b, pairing.b, set(common), a, pairing.by),
+        *_left("a", a, pairing.a, common, b, pairing.by),
+        *_left("b", b, pairing.b, common, a, pairing.by),
     )
-    return Paired(made, left)
+    return Paired(_joined(sorted(map(str, common)), [*a, *b], keys, len(a)), left)
 
 
-def _by_key(side: Sequence[Unit], keys: Keys) -> dict[str, list[Unit]]:
-    groups: dict[str, list[Unit]] = defaultdict(list)
-    for unit in side:
-        key = keys[unit.top.span_id]
-        if key is not None and unit.top.status not in NOT_OVER:
-            groups[key].append(unit)
-    return groups
+def _over(side: Sequence[Fact], keys: Keys) -> Keys:
+    """Return the keys of calls that are over."""
+    return [None if call.status in NOT_OVER else key for call, key in zip(side, keys, strict=True)]
+
+
+def _joined(common: list[str], calls: Sequence[Fact], keys: Keys, in_a: int) -> Pairs:
+    """Return the calls that have a common key; the first `in_a` of them are a's."""
+    number: dict[str | None, int] = {key: 2 * i for i, key in enumerate(common)}
+    group = np.array([number.get(key, -2) for key in keys], dtype=np.int64)
+    group[in_a:] += 1
+    order = np.argsort(group, kind="stable")
+    order = order[group[order] >= 0]
+    first = np.searchsorted(group[order], np.arange(2 * len(common)))
+    return Pairs(common, [calls[i] for i in order.tolist()], group[order], first.reshape(-1, 2))
 
 
 def _left(
     side: Literal["a", "b"],
-    calls: Sequence[Unit],
+    calls: Sequence[Fact],
     keys: Keys,
-    common: set[str],
-    others: Sequence[Unit],
+    common: set[str | None],
+    others: Sequence[Fact],
     by: str,
 ) -> list[Unpaired]:
-    names = {unit.top.name for unit in others}
+    names = {call.name for call in others}
     other = "b" if side == "a" else "a"
     reasons: dict[str, list[str]] = defaultdict(list)
-    for unit in calls:
-        key = keys[unit.top.span_id]
-        if unit.top.status in NOT_OVER:
-            reason = f"the call is {unit.top.status}"
+    for call, key in zip(calls, keys, strict=True):
+        if call.status in NOT_OVER:
+            reason = f"the call is {call.status}"
         elif key is None:
             reason = f"the call has nothing to pair by ({by})"
         elif key in common:
             continue
-        elif unit.top.name not in names:
-            reason = f"{other} has no call of {unit.top.name}"
+        elif call.name not in names:
+            reason = f"{other} has no call of {call.name}"
         else:
-            reason = f"{other} has no finished call of {unit.top.name} with the same {by.removeprefix('function and ')}"
-        reasons[reason].append(unit.top.span_id)
+            reason = f"{other} has no finished call of {call.name} with the same {by.removeprefix('function and ')}"
+        reasons[reason].append(call.span_id)
     return [
         Unpaired(side=side, reason=reason, calls=len(ids), examples=tuple(ids[:SHOWN]))
         for reason, ids in reasons.items()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
+import orjson
 
 from llm_trace.comparison import measures
 from llm_trace.comparison.judge import Table
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
     from llm_trace.comparison.dataset import Dataset
     from llm_trace.comparison.measures import Embed
-    from llm_trace.comparison.pairs import Pair
+    from llm_trace.comparison.pairs import Pairs
     from llm_trace.record import Call
     from llm_trace.stores.duckdb import Store
 
@@ -69,18 +71,16 @@ class Request:
         return not self.metrics or name in self.names
 
 
-def table(store: Store, pairs: Sequence[Pair], request: Request) -> Table:
+def table(store: Store, pairs: Pairs, request: Request) -> Table:
     """Return the values to be judged.
 
     Raises:
         ConfigurationError: a metric that was asked for by name is on neither side.
     """
-    units = [unit for pair in pairs for unit in (*pair.a, *pair.b)]
-    texts, hashes = measures.outputs(store, units)
-    scores = measures.scores(store, units)
-    both = _both(pairs)
-    values = {**scores, **_as_expected(store, pairs, request), **measures.numbers(units), **texts}
-    tested = {name: both(found) for name, found in values.items()}
+    texts, hashes = measures.outputs(store, pairs.calls)
+    scores = measures.scores(store, pairs.calls)
+    values = {**scores, **_as_expected(store, pairs, request), **measures.numbers(pairs.calls), **texts}
+    tested = {name: _both(pairs, found) for name, found in values.items()}
     unknown = sorted(request.names - tested.keys() - set(DESCRIBED))
     if unknown:
         raise ConfigurationError(
@@ -91,21 +91,18 @@ def table(store: Store, pairs: Sequence[Pair], request: Request) -> Table:
     kept |= {name: _measured(store, pairs, function) for name, function in request.functions.items()}
     better: dict[str, Better] = {**dict.fromkeys(kept, HIGHER), **measures.DIRECTIONS}
     better |= dict.fromkeys(request.lower, LOWER)
-    spans = [(pair.a[0].top.span_id, pair.b[0].top.span_id) for pair in pairs]
-    said = {unit.top.span_id: text for unit, text in zip(units, hashes, strict=True)}
-    described = _described(store, pairs, said, request)
+    spans = [(a.span_id, b.span_id) for a, b in pairs.firsts]
+    described = _described(store, pairs, hashes, request)
     return Table(spans, kept, described, _clusters(pairs), better, request.confidence, request.seed)
 
 
-def _both(pairs: Sequence[Pair]) -> Callable[[Floats], Floats]:
-    """Return what takes (units,) to (2, pairs): the mean of a's and of b's calls, NaN where none has a value."""
-    rows = [(side, i) for i, pair in enumerate(pairs) for side, of in ((0, pair.a), (1, pair.b)) for _ in of]
-    group = np.array([side * len(pairs) + i for side, i in rows], dtype=np.int64)
-    return lambda values: measures.mean_by(group, values, 2 * len(pairs)).reshape(2, -1)
+def _both(pairs: Pairs, values: Floats) -> Floats:
+    """Return (calls,) as (2, pairs): the mean of a's and of b's calls, NaN where none has a value."""
+    return np.ascontiguousarray(measures.mean_by(pairs.group, values, 2 * len(pairs)).reshape(-1, 2).T)
 
 
 def _described(
-    store: Store, pairs: Sequence[Pair], hashes: dict[str, str | None], request: Request
+    store: Store, pairs: Pairs, hashes: Sequence[int | None], request: Request
 ) -> dict[str, Floats]:
     found: dict[str, Floats] = {}
     if request.wants("output_changed"):
@@ -115,40 +112,39 @@ def _described(
     return found
 
 
-def _as_expected(store: Store, pairs: Sequence[Pair], request: Request) -> measures.Values:
+def _as_expected(store: Store, pairs: Pairs, request: Request) -> measures.Values:
     """Return whether each output is the one that its example expects, where the dataset knows that of any."""
     known = {e.id: e.expected for e in request.dataset or () if e.expected is not None}
-    expected = [known.get(pair.key) for pair in pairs for _ in (*pair.a, *pair.b)]
-    units = [unit for pair in pairs for unit in (*pair.a, *pair.b)]
-    return {"as_expected": measures.as_expected(store, units, expected)} if known else {}
+    expected = [known.get(pairs.keys[group // 2]) for group in pairs.group.tolist()]
+    return {"as_expected": measures.as_expected(store, pairs.calls, expected)} if known else {}
 
 
-def _measured(store: Store, pairs: Sequence[Pair], function: Measure) -> Floats:
+def _measured(store: Store, pairs: Pairs, function: Measure) -> Floats:
     """Return what a user's function gives for the first calls of each pair."""
     rows = []
     for begin in range(0, len(pairs), _READ):
-        part = [(pair.a[0].top.span_id, pair.b[0].top.span_id) for pair in pairs[begin : begin + _READ]]
+        part = [(a.span_id, b.span_id) for a, b in pairs.firsts[begin : begin + _READ]]
         ids = ", ".join(f"'{span}'" for spans in part for span in spans)
         calls = {call.span_id: call for call in store.calls(where=f"span_id IN ({ids})", limit=None)}
         rows += [function(calls[a], calls[b]) for a, b in part]
     return np.array(rows, dtype=float).T
 
 
-def _clusters(pairs: Sequence[Pair]) -> NDArray[np.int64] | None:
+def _clusters(pairs: Pairs) -> NDArray[np.int64] | None:
     """Return the session of each pair as a number, or `None` where sessions tell nothing: one for all, or one for each."""
     named: dict[str, int] = {}
-    sessions = (pair.a[0].first(lambda call: call.session) or f"\0{i}" for i, pair in enumerate(pairs))
+    sessions = (a.session or f"\0{i}" for i, (a, _) in enumerate(pairs.firsts))
     numbers = np.array([named.setdefault(session, len(named)) for session in sessions], dtype=np.int64)
     return numbers if 1 < len(named) < len(pairs) else None
 
 
-def slices_of(pairs: Sequence[Pair], request: Request) -> dict[str, NDArray[np.bool_]]:
+def slices_of(pairs: Pairs, request: Request) -> dict[str, NDArray[np.bool_]]:
     """Return which pairs share a tag or a value, for those that some but not all pairs have."""
     made: dict[str, NDArray[np.bool_]] = {}
     for name in request.slices:
         members: dict[str, list[int]] = {}
-        for i, pair in enumerate(pairs):
-            for value in _values(pair, name, request):
+        for i, values in enumerate(_values(pairs, name, request)):
+            for value in values:
                 members.setdefault(f"{name} {value}", []).append(i)
         large = sorted(
             (s for s, rows in members.items() if LEAST <= len(rows) < len(pairs)),
@@ -159,14 +155,15 @@ def slices_of(pairs: Sequence[Pair], request: Request) -> dict[str, NDArray[np.b
     return made
 
 
-def _values(pair: Pair, name: str, request: Request) -> Iterator[str]:
+def _values(pairs: Pairs, name: str, request: Request) -> Iterator[Sequence[str]]:
+    """Return for each pair the slices that it is in; a tag of one side only is what is compared."""
     if name == "tag":
-        example = request.dataset.with_id(pair.key).tags if request.dataset else ()
-        yield from sorted(
-            (pair.a[0].tags & pair.b[0].tags).union(example)
-        )  # a tag of one side is what is compared
+        tags = cache(lambda given: frozenset(orjson.loads(given or "[]")))
+        for key, (a, b) in zip(pairs.keys, pairs.firsts, strict=True):
+            example = request.dataset.with_id(key).tags if request.dataset else ()
+            yield sorted((tags(a.tags) & tags(b.tags)).union(example))
         return
     at = request.places.index(name)
-    value = pair.a[0].first(lambda call: call.wanted[at])
-    if value is not None:
-        yield value
+    for a, _ in pairs.firsts:
+        value = a.wanted[at]
+        yield () if value is None else (value,)

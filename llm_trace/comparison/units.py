@@ -2,59 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from collections import defaultdict
+from typing import TYPE_CHECKING, TypeVar
+
+import orjson
 
 from llm_trace.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
     from llm_trace.comparison.facts import Fact
 
 Path = tuple[str, ...]
+T = TypeVar("T")
+Number = TypeVar("Number", int, float)
 NOT_OVER = ("open", "interrupted", "cancelled")
 
 
-@dataclass
-class Unit:
-    """A call that is compared, with the calls inside it in the order of their starts; its own is the first."""
-
-    top: Fact
-    calls: list[Fact] = field(default_factory=list)
-
-    def first(self, pick: Callable[[Fact], str | None]) -> str | None:
-        """Return the first value that a call of the unit has."""
-        return next((value for call in self.calls if (value := pick(call)) is not None), None)
-
-    @property
-    def variables(self) -> str | None:
-        """The hashes of all prompt variables inside, in order; `None` where no prompt was used."""
-        return ",".join(call.variables for call in self.calls if call.variables) or None
-
-    @property
-    def tags(self) -> set[str]:
-        """The tags of every call inside."""
-        return {tag for call in self.calls for tag in call.tags or ()}
-
-    def total(self, pick: Callable[[Fact], float | None]) -> float | None:
-        """Return the outermost values summed: what a call reports includes what the calls inside it report."""
-        own = pick(self.top)
-        if own is not None or len(self.calls) == 1:
-            return own
-        reported: dict[str, bool] = {}
-        found: list[float] = []
-        for call in self.calls:  # a call starts before those inside it
-            inside = reported.get(call.parent_id or "", False)
-            value = pick(call)
-            if value is not None and not inside:
-                found.append(value)
-            reported[call.span_id] = inside or value is not None
-        return sum(found) if found else None
-
-
-def units(a: Sequence[Fact], b: Sequence[Fact], climbs: tuple[bool, bool]) -> tuple[list[Unit], list[Unit]]:
-    """Return the calls to compare, of both sides from the same depth.
+def units(a: Sequence[Fact], b: Sequence[Fact], climbs: tuple[bool, bool]) -> tuple[list[Fact], list[Fact]]:
+    """Return the calls to compare, of both sides from the same depth, each with all that happened inside it summed up.
 
     These are the outermost calls, unless a side is a single one with several calls inside (a script's `main`), or both
     sides lie in the same trace: then those one step inside, and so on.
@@ -78,7 +45,9 @@ def _paths(facts: Iterable[Fact], climbs: bool) -> dict[str, Path]:
     known = {fact.span_id: fact for fact in facts}
     made: dict[str, Path] = {}
     for fact in known.values():
-        if fact.chosen:
+        if fact.chosen and fact.parent_id not in known:
+            made[fact.span_id] = (fact.span_id,)
+        elif fact.chosen:
             line = _ancestors(fact, known)
             first = 0 if climbs else next(i for i, span in enumerate(line) if known[span].chosen)
             made[fact.span_id] = line[first:]
@@ -107,15 +76,49 @@ def _depth(a: dict[str, Path], b: dict[str, Path]) -> int:
     return 0
 
 
-def _grown(facts: Iterable[Fact], tops: set[str]) -> list[Unit]:
-    """Return the units with all calls inside them."""
-    made: dict[str, Unit] = {}
-    home: dict[str, Unit] = {}
+def _grown(facts: Iterable[Fact], tops: set[str]) -> list[Fact]:
+    """Return the calls that are compared, with all calls inside them."""
+    made: dict[str, Fact] = {}
+    inside: dict[str, list[Fact]] = defaultdict(list)
+    home: dict[str | None, str] = {}
     for fact in facts:  # by start: parents come first
-        unit = home.get(fact.parent_id or "")
+        top = home.get(fact.parent_id)
         if fact.span_id in tops:
-            unit = made[fact.span_id] = Unit(fact)
-        if unit is not None:
-            home[fact.span_id] = unit
-            unit.calls.append(fact)
-    return list(made.values())
+            top = fact.span_id
+            made[top] = fact
+        elif top is not None:
+            inside[top].append(fact)
+        if top is not None:
+            home[fact.span_id] = top
+    return [_summed([call, *inside[top]]) if top in inside else call for top, call in made.items()]
+
+
+def _summed(calls: Sequence[Fact]) -> Fact:
+    """Return the first of the calls with what happened inside it: the others, in the order of their starts."""
+    return calls[0]._replace(
+        first_token_ns=min((c.first_token_ns for c in calls if c.first_token_ns is not None), default=None),
+        input_tokens=_total(calls, [c.input_tokens for c in calls]),
+        output_tokens=_total(calls, [c.output_tokens for c in calls]),
+        cost_usd=_total(calls, [c.cost_usd for c in calls]),
+        session=_first(c.session for c in calls),
+        tags=orjson.dumps([tag for c in calls if c.tags for tag in orjson.loads(c.tags)]).decode(),
+        variables=",".join(c.variables for c in calls if c.variables) or None,
+        wanted=tuple(_first(values) for values in zip(*(c.wanted for c in calls), strict=True)),
+        inside=tuple(c.span_id for c in calls[1:]),
+    )
+
+
+def _first(values: Iterable[T | None]) -> T | None:
+    return next((value for value in values if value is not None), None)
+
+
+def _total(calls: Sequence[Fact], values: Sequence[Number | None]) -> Number | None:
+    """Return the outermost values summed: what a call reports includes what the calls inside it report."""
+    reported: dict[str | None, bool] = {}
+    found: list[Number] = []
+    for call, value in zip(calls, values, strict=True):  # a call starts before those inside it
+        inside = reported.get(call.parent_id, False)
+        if value is not None and not inside:
+            found.append(value)
+        reported[call.span_id] = inside or value is not None
+    return sum(found) if found else None

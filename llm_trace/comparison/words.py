@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from llm_trace.comparison.judge import Table
-    from llm_trace.comparison.pairs import Pair
+    from llm_trace.comparison.pairs import Pairs
     from llm_trace.comparison.result import Comparison, Metric, Unpaired
 
 FEW_PAIRS = 30
@@ -61,13 +61,12 @@ def _finding(metric: Metric) -> str:
     return f"{metric.name} is {metric.verdict} by {number(abs(metric.difference))} ({bounds(metric)})"
 
 
-def notes(pairs: Sequence[Pair], table: Table) -> tuple[str, ...]:
+def notes(pairs: Pairs, table: Table) -> tuple[str, ...]:
     """Return how the pairs were made and counted."""
     said = []
-    repeated = sum(len(pair.a) > 1 or len(pair.b) > 1 for pair in pairs)
-    if repeated:
+    if pairs.repeated:
         said.append(
-            f"{repeated:,} inputs were asked several times: each counts once, with the mean of its calls"
+            f"{pairs.repeated:,} inputs were asked several times: each counts once, with the mean of its calls"
         )
     if table.clusters is not None:
         said.append(
