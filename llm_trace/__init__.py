@@ -108,7 +108,7 @@ def __getattr__(name: str) -> Any:
             raise
         from llm_trace.errors import MissingExtraError
 
-        extra = "local" if exc.name in ("torch", "transformers") else "statistics"
+        extra = "local" if _HOMES[name].startswith("llm_trace.attribution") else "statistics"
         raise MissingExtraError(
             f"llm_trace.{name} needs {exc.name}: pip install 'llm-trace[{extra}]'"
         ) from exc
