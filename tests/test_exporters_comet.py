@@ -21,6 +21,8 @@ from llm_trace.exporters.comet_settings import CometSettings
 from llm_trace.exporters.delivery import Delivery
 from llm_trace.exporters.seam import Event, Request, address
 from llm_trace.exporters.standing import standing
+from llm_trace.stores.duckdb import open_store
+from tests.cli_toys import invoke, record
 from tests.exporter_contract import ExporterContract
 from tests.loopback import Loopback, Received, Reply
 from tests.recorded.record import ANSWER, PROMPT, TEMPLATE, VARIABLES
@@ -235,6 +237,24 @@ def test_a_run_is_an_experiment_with_its_configuration(server: Comet) -> None:
     assert found.others["Name"] == "first try"
     assert found.times == (START_MS, START_MS + 1000)
     assert json.loads(found.files["environment.json"])["packages"] == {"x": "1"}
+
+
+def test_a_stored_run_is_sent_with_what_its_calls_amount_to(
+    server: Comet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "t.duckdb"
+    record(place)
+    monkeypatch.setenv("COMET_API_KEY", KEY)
+    monkeypatch.setenv("COMET_URL_OVERRIDE", server.url)
+    done = invoke(place, "export", "--to", "comet://team/demo", "--run", "first")
+    assert done.exit_code == 0, done.output
+    with open_store(place) as store:
+        (first,) = (run for run in store.runs() if run.name == "first")
+    found = dict(server.experiments[run_key(first.id)].metrics)
+    assert found.pop("duration_ms") > 0
+    assert found == {
+        "calls": 2, "errors": 0, "input_tokens": 9, "output_tokens": 2, "cost_usd": 0.00012, "scores.kind": 0.5,
+    }  # fmt: skip
 
 
 def test_a_failed_attribution_and_a_prompt_send_nothing(server: Comet) -> None:

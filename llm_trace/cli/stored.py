@@ -10,6 +10,12 @@ if TYPE_CHECKING:
     from llm_trace.record import Call, Run
     from llm_trace.stores.duckdb import Store
 
+_TOTALS = """
+SELECT count(*), count(*) FILTER (status = 'error'), sum(input_tokens), sum(output_tokens), sum(cost_usd), median(duration_ms)
+FROM calls WHERE run = ?"""
+_MEANS = """
+SELECT 'scores.' || s.name, avg(coalesce(try_cast(s.value ->> '$' AS DOUBLE), CASE s.value ->> '$' WHEN 'true' THEN 1 WHEN 'false' THEN 0 END)) AS mean
+FROM scores s JOIN calls c ON c.span_id = s.span_id WHERE c.run = ? GROUP BY s.name HAVING mean IS NOT NULL ORDER BY s.name"""
 PAGE = 500
 """Calls in memory at a time."""
 
@@ -38,7 +44,7 @@ def batches(
     for page in given:
         fresh_runs = {call.run for call in page if call.run is not None} - runs
         runs |= fresh_runs
-        yield [[_run(run)] for run in store.runs() if run.id in fresh_runs]
+        yield [[_run(store, run)] for run in store.runs() if run.id in fresh_runs]
         groups = [[call] for call in page if call.status != "open"]
         if whole_traces:
             fresh = {call.trace_id: None for (call,) in groups if call.trace_id not in seen}
@@ -49,10 +55,21 @@ def batches(
             yield [*([_event(call, templates) for call in group] for group in batch), *_about(store, batch)]
 
 
-def _run(run: "Run") -> "Event":
+def _run(store: "Store", run: "Run") -> "Event":
     from llm_trace.exporters.seam import Event
 
-    return Event("run", run.id, run.model_dump(mode="json", exclude_none=True))
+    data = run.model_dump(mode="json", exclude_none=True)
+    return Event("run", run.id, {**data, "metrics": _metrics(store, run.id)})
+
+
+def _metrics(store: "Store", run: str) -> dict[str, float]:
+    """Return what a run's calls amount to: counts, sums, the median of the calls' time, the means of their scores."""
+    (found,) = store.sql(_TOTALS, run)
+    totals = zip(
+        ("calls", "errors", "input_tokens", "output_tokens", "cost_usd", "duration_ms"), found, strict=True
+    )
+    means = store.sql(_MEANS, run).fetchall()
+    return {name: float(value) for name, value in [*totals, *means] if value is not None}
 
 
 def _event(call: "Call", templates: dict[str, str]) -> "Event":

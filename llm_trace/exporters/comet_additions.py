@@ -56,6 +56,7 @@ def run_requests(event: Event, api_key: str, workspace: str | None, project: str
     made += [_other(event, key, name, value) for name, value in others_of(run).items()]
     if run.get("tags"):
         made.append(_post(event, f"{_WRITE}tags", {"experimentKey": key, "addedTags": list(run["tags"])}))
+    made += [_metric(event, key, name, float(value)) for name, value in (run.get("metrics") or {}).items()]
     if run.get("environment"):
         made.append(_asset(event, key, "environment.json", encoded(run["environment"]), "application/json"))
     if run.get("end_ns") is not None:

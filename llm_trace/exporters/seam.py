@@ -28,7 +28,7 @@ class Event:
     id: str
     """`span_id` of a call, `id` of the others; `name:version` of a prompt."""
     data: Mapping[str, Any]
-    """Fields by the names of `llm_trace.record.Call`, `Score`, `Attribution`, `Run`; messages as `llm_trace.semconv` gives them.
+    """Fields (of a stored run also `metrics`, what its calls amount to) by the names of `llm_trace.record.Call`, `Score`, `Attribution`, `Run`; messages as `llm_trace.semconv` gives them.
 
     A score or attribution has besides its `id` the `trace_id` of its call where that is known; an attribution that failed has
     `status` "failed" and `error`. The `prompt` of a call has its `template` where that is known. A run comes when it begins and, whole, again when it has ended. Absent means not known.
