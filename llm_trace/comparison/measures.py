@@ -133,7 +133,7 @@ def similarities(store: Store, pairs: Pairs, embed: Embed | None) -> Floats:
     """Return by pair how similar the first answers are, 1 where they are the same; of many pairs of a part."""
     step = max(1, -(-len(pairs) // READ))
     part = range(0, len(pairs), step)  # keys are hashes, so this is as good as drawn
-    calls = [call for i in part for call in pairs.firsts[i]]
+    calls = [side[i] for i in part for side in pairs.firsts]
     texts: dict[int, str] = dict(store.sql(_OUTPUTS.format(columns="text"), asked(calls)).fetchall())
     said = [
         (i, texts[2 * k], texts[2 * k + 1])

@@ -45,9 +45,15 @@ class Pairs:
         return len(np.unique(self.group[1:][np.diff(self.group) == 0] // 2))
 
     @cached_property
-    def firsts(self) -> list[tuple[Fact, Fact]]:
-        """The first call in a and in b of each pair."""
-        return [(self.calls[a], self.calls[b]) for a, b in self.first.tolist()]
+    def firsts(self) -> tuple[list[Fact], list[Fact]]:
+        """Of each pair the first call in a, and the first in b."""
+        a, b = ([self.calls[i] for i in side] for side in self.first.T.tolist())
+        return a, b
+
+    @cached_property
+    def spans(self) -> list[tuple[str, str]]:
+        """The ids of the first calls of each pair."""
+        return [(a.span_id, b.span_id) for a, b in zip(*self.firsts, strict=True)]
 
 
 @dataclass(frozen=True)

@@ -91,9 +91,8 @@ def table(store: Store, pairs: Pairs, request: Request) -> Table:
     kept |= {name: _measured(store, pairs, function) for name, function in request.functions.items()}
     better: dict[str, Better] = {**dict.fromkeys(kept, HIGHER), **measures.DIRECTIONS}
     better |= dict.fromkeys(request.lower, LOWER)
-    spans = [(a.span_id, b.span_id) for a, b in pairs.firsts]
     described = _described(store, pairs, hashes, request)
-    return Table(spans, kept, described, _clusters(pairs), better, request.confidence, request.seed)
+    return Table(pairs.spans, kept, described, _clusters(pairs), better, request.confidence, request.seed)
 
 
 def _both(pairs: Pairs, values: Floats) -> Floats:
@@ -123,7 +122,7 @@ def _measured(store: Store, pairs: Pairs, function: Measure) -> Floats:
     """Return what a user's function gives for the first calls of each pair."""
     rows = []
     for begin in range(0, len(pairs), _READ):
-        part = [(a.span_id, b.span_id) for a, b in pairs.firsts[begin : begin + _READ]]
+        part = pairs.spans[begin : begin + _READ]
         ids = ", ".join(f"'{span}'" for spans in part for span in spans)
         calls = {call.span_id: call for call in store.calls(where=f"span_id IN ({ids})", limit=None)}
         rows += [function(calls[a], calls[b]) for a, b in part]
@@ -133,7 +132,7 @@ def _measured(store: Store, pairs: Pairs, function: Measure) -> Floats:
 def _clusters(pairs: Pairs) -> NDArray[np.int64] | None:
     """Return the session of each pair as a number, or `None` where sessions tell nothing: one for all, or one for each."""
     named: dict[str, int] = {}
-    sessions = (a.session or f"\0{i}" for i, (a, _) in enumerate(pairs.firsts))
+    sessions = (a.session or f"\0{i}" for i, a in enumerate(pairs.firsts[0]))
     numbers = np.array([named.setdefault(session, len(named)) for session in sessions], dtype=np.int64)
     return numbers if 1 < len(named) < len(pairs) else None
 
@@ -159,11 +158,11 @@ def _values(pairs: Pairs, name: str, request: Request) -> Iterator[Sequence[str]
     """Return for each pair the slices that it is in; a tag of one side only is what is compared."""
     if name == "tag":
         tags = cache(lambda given: frozenset(orjson.loads(given or "[]")))
-        for key, (a, b) in zip(pairs.keys, pairs.firsts, strict=True):
+        for key, a, b in zip(pairs.keys, *pairs.firsts, strict=True):
             example = request.dataset.with_id(key).tags if request.dataset else ()
             yield sorted((tags(a.tags) & tags(b.tags)).union(example))
         return
     at = request.places.index(name)
-    for a, _ in pairs.firsts:
-        value = a.wanted[at]
+    for call in pairs.firsts[0]:
+        value = call.wanted[at]
         yield () if value is None else (value,)
