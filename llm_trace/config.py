@@ -168,7 +168,7 @@ def _start(settings: dict[str, Any], attribution: Any, record_env: bool, provide
         from llm_trace.capture.threads import propagate
 
         setup.undo.append(propagate())
-    recorder.policy, recorder.explain = attribution, _explainer(recorder)
+    recorder.policy, recorder.explain = attribution, _explainer(recorder, store)
     if attribution is not None and attribution.mode == "background":
         from llm_trace import background
 
@@ -225,10 +225,9 @@ def _stop_background() -> None:
         background.stop()
 
 
-def _explainer(recorder: Recorder) -> Callable[[Any, CallSpan, bytes], None]:
+def _explainer(recorder: Recorder, store: Path) -> Callable[[Any, CallSpan, bytes], None]:
     """Return what explains a call that has ended, or asks the background worker to; it never raises."""
     hooks: dict[int, Any] = {}
-    store = Path(str(getattr(recorder.spool, "folder", "")).removesuffix(".spool"))
 
     def explain(policy: Any, call: CallSpan, end: bytes) -> None:
         try:

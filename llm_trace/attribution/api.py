@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 
-from llm_trace.attribution import methods, pricing
+from llm_trace.attribution import hierarchy, methods, pricing
 from llm_trace.attribution import quality as checks
 from llm_trace.attribution.auto import Capped
 from llm_trace.attribution.cache import opened
@@ -142,15 +142,19 @@ def attribute(  # type: ignore[misc]  # the first form takes the same settings a
             method, segments, target, baseline, unit, as_budget(budget), confidence, seed, progress, cache
         )
         return explained(asked(call_or_prompt, response), asked_far, wanted, dry_run=dry_run)
-    if isinstance(segments, str) and segments == "hierarchy":
-        given = {"model": model, "tokenizer": tokenizer, "target": target, "budget": budget, "unit": unit}
-        given |= {"baseline": baseline, "progress": progress, "cache": cache}
-        return _drilled(method, dry_run, call_or_prompt, response, **given)
-    question = asked(call_or_prompt, response)
+    parts = isinstance(segments, str) and segments == "hierarchy"
+    if parts and method not in ("auto", "occlusion"):
+        raise AttributionError(
+            f"segments='hierarchy' leaves stretches out (occlusion); method={method!r} does not"
+        )
+    question, limits = asked(call_or_prompt, response), as_budget(budget)
     loaded, tokens, name = resolve(model, tokenizer)
-    kept = opened(cache, loaded)
-    work = problem(question, loaded, tokens, name, segments=segments, target=target, unit=unit, cache=kept)
-    limits = as_budget(budget)
+    kept, spec = opened(cache, loaded), "word" if parts else segments
+    work = problem(question, loaded, tokens, name, segments=spec, target=target, unit=unit, cache=kept)
+    if parts and dry_run:
+        return hierarchy.price(work, baseline, limits)
+    if parts:
+        return hierarchy.drilled(question, work, baseline, limits, progress=progress).attribution
     if dry_run:
         asked_for = (work.n, method, work.target, limits)
         return pricing.plan(work.value(baseline), *asked_for, confidence=confidence, seed=seed)
@@ -164,20 +168,6 @@ def attribute(  # type: ignore[misc]  # the first form takes the same settings a
         checks.measure_now(work, value, scores, chosen, found, quality, confidence=confidence, seed=seed)
     settings = {"method": chosen, "confidence": confidence, "seed": seed}
     return _attribution(question, work, value, scores, found, extra, **settings)
-
-
-def _drilled(
-    method: str, dry_run: bool, call_or_prompt: Question, response: str | None, **settings: Any
-) -> Attribution | Plan:
-    from llm_trace.attribution.hierarchy import drill, price
-
-    if method not in ("auto", "occlusion"):
-        raise AttributionError(
-            f"segments='hierarchy' leaves stretches out (occlusion); method={method!r} does not"
-        )
-    if dry_run:
-        return price(call_or_prompt, response, **settings)
-    return drill(call_or_prompt, response, **settings).attribution
 
 
 def _examined(

@@ -14,6 +14,10 @@ from llm_trace.attribution.value import totals
 from llm_trace.errors import AttributionError
 
 if TYPE_CHECKING:
+    import torch
+
+    from llm_trace.attribution.local import LocalValue
+    from llm_trace.attribution.renders import Owned
     from llm_trace.attribution.value import Value
 
 
@@ -74,15 +78,32 @@ def attention(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) 
     with undisturbed(source.model), eager(source.model):
         looked = source.forward.attended(prompt, query)
     source.spend(1, len(prompt) + len(query.read))
-    rows = finite(looked.double().numpy() @ tokens.shares.T / len(query.ids))  # (m, n)
-    note = (
-        f"{1 - rows.sum():.0%} of the attention goes to special tokens, the template and the response itself"
+    notes = (
+        "of the attention goes to special tokens, the template and the response itself",
+        "attention says where the model looks, not what changes its answer",
     )
+    return shared_out(source, tokens, looked, "none (attention weights)", notes)
+
+
+def shared_out(
+    source: LocalValue, tokens: Owned, shares: torch.Tensor, baseline: str, notes: tuple[str, str]
+) -> Scores:
+    """Return the scores of a method that shares out what is looked at or passed on.
+
+    Args:
+        source: the value function.
+        tokens: of the prompt.
+        shares: (target tokens, at least the prompt's tokens), each row at most 1 in all.
+        baseline: what the result calls it.
+        notes: where the rest goes, to which its size is added, and what the shares mean.
+    """
+    ids = tuple(tokens.ids.tolist())
+    rows = finite(shares[:, : len(ids)].double().numpy() @ tokens.shares.T / len(shares))  # (m, n)
     return Scores(
         rows.sum(axis=0),
         rows,
-        full=float(totals(finite(source.of([prompt])))[0]),
+        full=float(totals(finite(source.of([ids])))[0]),
         unit="share",
-        baseline="none (attention weights)",
-        notes=(note, "attention says where the model looks, not what changes its answer"),
+        baseline=baseline,
+        notes=(f"{1 - rows.sum():.0%} {notes[0]}", notes[1]),
     )

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from llm_trace.attribution import splitters
-from llm_trace.attribution.cache import opened
 from llm_trace.attribution.models import resolve
 from llm_trace.attribution.pricing import plan
 from llm_trace.attribution.problem import asked, problem
@@ -21,7 +20,6 @@ from llm_trace.record import Segment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -82,11 +80,9 @@ def drill(
     tokenizer: Any = None,
     target: Target = None,
     baseline: Baseline = "auto",
-    unit: str = "nats",
     budget: int | Budget | None = None,
     share: float = SHARE,
     progress: Progress | None = None,
-    cache: str | Path | None = None,
 ) -> Hierarchy:
     """Return which messages (or paragraphs) matter, which sentences of those, and which words of these.
 
@@ -99,45 +95,37 @@ def drill(
         AttributionError: it cannot be computed, or the budget does not pay for the first level.
     """
     question = asked(call_or_prompt, response)
-    work = _problem(question, model, tokenizer, target, unit, cache)
-    value = Metered(work.value(baseline), budget=as_budget(budget), progress=progress)
-    root = tree(work)
-    full, empty, spent_out = grow(root, value, work.n, share)
+    work = problem(question, *resolve(model, tokenizer), segments="word", target=target)
+    return drilled(question, work, baseline, as_budget(budget), share=share, progress=progress)
+
+
+def drilled(
+    question: Asked,
+    work: Problem,
+    baseline: Baseline,
+    budget: Budget | None,
+    *,
+    share: float = SHARE,
+    progress: Progress | None = None,
+) -> Hierarchy:
+    """Return what `drill` does, of a problem whose segments are words."""
     from llm_trace.attribution.leaves import attribution_of
 
+    value = Metered(work.value(baseline), budget=budget, progress=progress)
+    root = tree(work)
+    full, empty, spent_out = grow(root, value, work.n, share)
     found = attribution_of(root, work, value, full, empty, question, cut_short=spent_out)
     return Hierarchy(root, found)
 
 
-def price(
-    call_or_prompt: Any,
-    response: str | None = None,
-    *,
-    model: Any,
-    tokenizer: Any = None,
-    target: Target = None,
-    baseline: Baseline = "auto",
-    unit: str = "nats",
-    budget: int | Budget | None = None,
-    cache: str | Path | None = None,
-    **_: Any,
-) -> Plan:
-    """Return what `drill` would cost at most: as if every stretch were taken apart."""
-    work = _problem(asked(call_or_prompt, response), model, tokenizer, target, unit, cache)
+def price(work: Problem, baseline: Baseline, budget: Budget | None) -> Plan:
+    """Return what `drilled` would cost at most: as if every stretch were taken apart."""
 
     def whole(value: Value, n: int) -> None:
         grow(tree(work), value, n, share=0.0)
         value(np.tri(_LEVELS, n, dtype=bool))  # stands for the weak ones of each level together
 
-    return plan(work.value(baseline), work.n, "occlusion", work.target, as_budget(budget), by=whole)
-
-
-def _problem(
-    question: Asked, model: Any, tokenizer: Any, target: Target, unit: str, cache: str | Path | None
-) -> Problem:
-    loaded, tokens, name = resolve(model, tokenizer)
-    kept = opened(cache, loaded)
-    return problem(question, loaded, tokens, name, segments="word", target=target, unit=unit, cache=kept)
+    return plan(work.value(baseline), work.n, "occlusion", work.target, budget, by=whole)
 
 
 def tree(work: Problem) -> Node:

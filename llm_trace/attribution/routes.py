@@ -7,13 +7,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from llm_trace.attribution.attention import eager
-from llm_trace.attribution.embeddings import finite, source_of
+from llm_trace.attribution.attention import eager, shared_out
+from llm_trace.attribution.embeddings import source_of
 from llm_trace.attribution.forward import device_of, undisturbed
 from llm_trace.attribution.kinds import kind_of
 from llm_trace.attribution.methods import Scores, described
 from llm_trace.attribution.pricing import priced, tokens_of
-from llm_trace.attribution.value import totals
 from llm_trace.errors import AttributionError
 
 if TYPE_CHECKING:
@@ -85,16 +84,11 @@ def routes(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) -> 
             model, [*prompt, *query.read], [len(prompt) - 1 + r for r in query.rows]
         )  # (m, positions)
     source.spend(1, len(prompt) + len(query.read))
-    rows = finite(flow[:, : len(prompt)].double().numpy() @ tokens.shares.T / len(query.ids))  # (m, n)
-    note = f"{1 - rows.sum():.0%} flows from special tokens, the template and the response itself"
-    return Scores(
-        rows.sum(axis=0),
-        rows,
-        full=float(totals(finite(source.of([prompt])))[0]),
-        unit="share",
-        baseline="none (what is passed on)",
-        notes=(note, "routes say what the model passes on, not what changes its answer"),
+    notes = (
+        "flows from special tokens, the template and the response itself",
+        "routes say what the model passes on, not what changes its answer",
     )
+    return shared_out(source, tokens, flow, "none (what is passed on)", notes)
 
 
 def _flow(model: Any, ids: Sequence[int], where: Sequence[int]) -> torch.Tensor:

@@ -192,7 +192,7 @@ class Recorder:
             failures.note("the arguments of a call", exc)
         event += head + (b"," + self.encoder.encode({**told, **extra})[1:-1] if extra else told_json)
         call.sink.write(event, bodies)  # type: ignore[union-attr]
-        if self.explain is not None and (self.policy or call.spec.attribution) is not None:
+        if self.explain is not None and (call.spec.attribution or self.policy) is not None:
             call.start_event = event
 
     def _bind(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
