@@ -176,13 +176,18 @@ def problem(
 
 def suspicions(question: Asked, work: Problem, found: Findings) -> None:
     """Note what speaks against the question itself: a masked prompt, a model that did not give the logged answer."""
-    if question.redacted:
-        found.suspect("redacted_input", "parts of the prompt were masked before it was logged")
+    masked_input(question, found)
     if question.logged and question.model != work.name and not _reproduces(work):
         found.suspect(
             "proxy_unverified",
             f"{work.name} does not answer so itself: it stands in for {question.model or 'the model'} that did",
         )
+
+
+def masked_input(question: Asked, found: Findings) -> None:
+    """Note it where the prompt was masked."""
+    if question.redacted:
+        found.suspect("redacted_input", "parts of the prompt were masked before it was logged")
 
 
 def _reproduces(work: Problem) -> bool:

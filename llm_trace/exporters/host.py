@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from llm_trace.detached import search_path, start
 from llm_trace.exporters.cursor import Claim, Cursor, cursor_path
-from llm_trace.exporters.registry import VARIABLE, exporter
+from llm_trace.exporters.registry import VARIABLE
 from llm_trace.exporters.standing import Standing, Status, standing
 from llm_trace.spool.files import spool_files
 from llm_trace.spool.paths import spool_dir
@@ -40,15 +40,15 @@ class Exporting:
 
     Args:
         store: the store whose spool is delivered.
-        exporters: addresses and objects, checked.
+        exporters: addresses and objects by name, checked.
     """
 
-    def __init__(self, store: Path, exporters: Sequence[Exporter | str]) -> None:
+    def __init__(self, store: Path, exporters: Mapping[str, Exporter | str]) -> None:
         self._store = store
         self._folder = spool_dir(store)
-        self._addresses = {exporter(given).name: given for given in exporters if isinstance(given, str)}
-        self._objects = [given for given in exporters if not isinstance(given, str)]
-        self.names = [*self._addresses, *(given.name for given in self._objects)]
+        self._addresses = {name: given for name, given in exporters.items() if isinstance(given, str)}
+        self._objects = [given for given in exporters.values() if not isinstance(given, str)]
+        self.names = list(exporters)
         self._stop = threading.Event()
         self._started = threading.Event()
         self._said: dict[str, str] = {}

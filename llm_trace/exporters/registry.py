@@ -45,18 +45,21 @@ def _loaded(point: EntryPoint) -> Any:
         ) from exc
 
 
-def checked(exporters: Sequence[object]) -> list[Exporter | str]:
-    """Return what `configure` was given, each address tried.
+def checked(exporters: Sequence[object]) -> dict[str, Exporter | str]:
+    """Return what `configure` was given by the destinations' names, each address tried once: Comet's settings take a process to read.
 
     Raises:
         ConfigurationError: one is neither an address nor an exporter.
     """
+    named: dict[str, Exporter | str] = {}
     for given in exporters:
         if isinstance(given, str):
-            exporter(given)
-        elif not all(hasattr(given, name) for name in ("name", "base", "requests", "judge", "probe")):
+            named[exporter(given).name] = given
+            continue
+        if not all(hasattr(given, name) for name in ("name", "base", "requests", "judge", "probe")):
             raise ConfigurationError(
                 f"{given!r} is no exporter: give an address such as 'otlp://127.0.0.1:4318', "
                 "or an object as llm_trace.exporters.seam.Exporter describes it"
             )
-    return list(exporters)  # type: ignore[arg-type]
+        named[given.name] = given  # type: ignore[attr-defined, assignment]
+    return named

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from llm_trace.attribution import methods
 from llm_trace.attribution.methods import Scores
 from llm_trace.attribution.pricing import Plan
+from llm_trace.attribution.problem import masked_input
 from llm_trace.attribution.quality import Findings, completeness
 from llm_trace.attribution.remote.answers import Answers
 from llm_trace.attribution.remote.bridge import Bridge, bridge
@@ -159,8 +160,7 @@ class _Explaining:
 
     def _examine(self, value: RemoteValue, metered: Metered, scores: Scores) -> None:
         """Note every reason for mistrust."""
-        if self.question.redacted:
-            self.found.suspect("redacted_input", "parts of the prompt were masked before it was logged")
+        masked_input(self.question, self.found)
         for verdict, warning in scores.doubts:
             self.found.suspect(verdict, warning)
         models = self.asker.models | (self.scorer.models if self.scorer else set())
