@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-servers lint unit wheel bench lock clean
+.PHONY: demo test test-servers lint collection unit wheel bench lock clean
 .DEFAULT_GOAL := test
 
 $(VENV)/.ready: requirements.lock pyproject.toml
@@ -16,13 +16,17 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 demo: $(VENV)/.ready
 	$(BIN)/llm-trace demo
 
-test: lint unit wheel
+test: lint collection unit wheel
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Two workers must see the same tests, whatever the clock and the hash seed are.
+collection: $(VENV)/.ready
+	$(BIN)/python tests/collection.py
 
 unit: $(VENV)/.ready
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope

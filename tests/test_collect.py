@@ -205,14 +205,16 @@ def test_more_than_fits_in_memory_at_once_is_sent_back(spool: SpoolWriter, recor
 @pytest.mark.parametrize(
     ("body", "headers", "status"),
     [
-        (b"{", JSON, 400),
-        (b"[]", JSON, 400),
-        (b'{"resourceSpans":{"a":1}}', JSON, 400),
-        (b"\xff\xff", PROTOBUF, 400),
-        (b"no gzip", {**PROTOBUF, "content-encoding": "gzip"}, 400),
-        (gzip.compress(b"{}")[:-4], {**JSON, "content-encoding": "gzip"}, 400),
-        (b"{}", {**JSON, "content-encoding": "br"}, 415),
-        (b"{}", {"content-type": "text/plain"}, 415),
+        pytest.param(b"{", JSON, 400, id="half-json"),
+        pytest.param(b"[]", JSON, 400, id="json-list"),
+        pytest.param(b'{"resourceSpans":{"a":1}}', JSON, 400, id="json-of-another-shape"),
+        pytest.param(b"\xff\xff", PROTOBUF, 400, id="no-protobuf"),
+        pytest.param(b"no gzip", {**PROTOBUF, "content-encoding": "gzip"}, 400, id="no-gzip"),
+        pytest.param(
+            gzip.compress(b"{}", mtime=0)[:-4], {**JSON, "content-encoding": "gzip"}, 400, id="cut-gzip"
+        ),
+        pytest.param(b"{}", {**JSON, "content-encoding": "br"}, 415, id="another-compression"),
+        pytest.param(b"{}", {"content-type": "text/plain"}, 415, id="text"),
     ],
 )
 def test_a_malformed_request_is_refused_with_a_status(
