@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from llm_trace.replays.session import Session
 
 _session: pytest.StashKey[Session] = pytest.StashKey()
+_outcomes: pytest.StashKey[list[str]] = pytest.StashKey()
 _notes: pytest.StashKey[list[str]] = pytest.StashKey()
 _MARK = (
     "llm_trace(redact=True, serve=…, live=…): answer the test's model and tool calls from its cassette; redact masks what is recorded "
@@ -48,31 +49,30 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_notes] = []
 
 
-@pytest.hookimpl(wrapper=True, trylast=True)
-def pytest_runtest_setup(item: pytest.Item) -> Generator[None, object, object]:
-    """Begin before the fixtures of a marked test, so that their calls count."""
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Begin before the fixtures of a marked test, so that their calls count, and after marks that skip it."""
     mark = item.get_closest_marker("llm_trace")
     mode = item.config.getoption("--llm-trace")
-    if mark is not None and mode != "live" and (why := _begun(item, mode, mark.kwargs)):
-        pytest.fail(f"{item.nodeid}: {why}", pytrace=False)
-    return (yield)
+    item.stash[_outcomes] = []
+    if mark is not None and mode != "live":
+        session = _begun(item.nodeid, mode, cassette_of(item), mark.kwargs)
+        item.stash[_session] = session
 
 
-def _begun(item: pytest.Item, mode: Any, options: Mapping[str, Any]) -> str | None:
-    """Begin; return why that cannot be."""
+def _begun(name: str, mode: Any, path: Path, options: Mapping[str, Any]) -> Session:
+    """Begin, or fail and say why that cannot be."""
     from llm_trace.errors import LLMTraceError
     from llm_trace.replays.session import Session
 
     try:
-        item.stash[_session] = Session.begin(mode, cassette_of(item), **options)
+        return Session.begin(mode, path, **options)
     except LLMTraceError as exc:
-        return str(exc)
-    return None
+        pytest.fail(f"{name}: {exc}", pytrace=False)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
-    """After a marked test write its cassette, or fail it where it went another way."""
+    """Fail a marked test that went another way than its cassette."""
     session = item.stash.get(_session, None)
     try:
         result = yield
@@ -80,28 +80,101 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
         if session is not None and (why := session.divergence()):
             _fail(item, why)
         raise
-    if session is not None:
-        if why := session.divergence() or session.not_asked():
-            _fail(item, why)
-        item.config.stash[_notes] += [f"{item.nodeid}: {note}" for note in session.keep()]
+    if session is not None and (why := session.divergence() or session.not_asked("test")):
+        _fail(item, why)
     return result
 
 
-def _fail(item: pytest.Item, why: str) -> NoReturn:
+def _fail(item: pytest.Item | pytest.Collector, why: str) -> NoReturn:
     pytest.fail(
-        f"{why}\nIf that is meant, record it again: pytest --llm-trace=record {item.nodeid!r}", pytrace=False
+        f"{why}\nIf that is meant, record it again: pytest --llm-trace=record {item.nodeid or '.'!r}",
+        pytrace=False,
     )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Note how the phases of a test ended."""
+    report = yield
+    if _outcomes in item.stash:
+        item.stash[_outcomes].append("xfailed" if hasattr(report, "wasxfail") else report.outcome)
+    return report
 
 
 @pytest.hookimpl(wrapper=True, trylast=True)
 def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, object, object]:
-    """End after the fixtures of a marked test."""
-    try:
+    """End after the fixtures of a marked test, and write its cassette where nothing failed."""
+    session = item.stash.get(_session, None)
+    if session is None:
         return (yield)
+    session.collector.phase = "teardown"
+    try:
+        result = yield
     finally:
-        if (session := item.stash.get(_session, None)) is not None:
-            session.end()
-            del item.stash[_session]
+        session.leave()
+        del item.stash[_session]
+    if "failed" not in (outcomes := item.stash[_outcomes]):
+        why = session.divergence()  # of a test that was expected to fail, or of its fixtures' ends
+        if why or ("skipped" not in outcomes and (why := session.not_asked("teardown"))):
+            _fail(item, why)
+        # One that is skipped on this machine may have been recorded on another.
+        _note(item, session.keep(over="skipped" not in outcomes))
+    return result
+
+
+def _note(item: pytest.Item | pytest.Collector, notes: list[str]) -> None:
+    item.config.stash[_notes] += [f"{item.nodeid}: {note}" for note in notes]
+
+
+# A fixture that several tests share has a cassette of its own, whichever of them comes first
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_fixture_setup(fixturedef: Any, request: Any) -> Generator[None, object, object]:
+    """Record or replay a fixture that is wider than a test, where a marked test uses it."""
+    session = None if fixturedef.scope == "function" else _shared(fixturedef, request)
+    if session is None:
+        return (yield)
+    try:
+        result = yield
+    except Exception:
+        if why := session.divergence():
+            _fail(request.node, f"fixture {fixturedef.argname!r}: {why}")
+        raise
+    finally:
+        session.leave()
+    if why := session.divergence() or session.not_asked("test"):
+        _fail(request.node, f"fixture {fixturedef.argname!r}: {why}")
+    session.collector.phase = "teardown"
+    fixturedef.addfinalizer(session.enter)  # the last one added is called first
+    setattr(fixturedef, _SHARED, session)
+    return result
+
+
+_SHARED = "_llm_trace_session"
+
+
+def _shared(fixturedef: Any, request: Any) -> Session | None:
+    """Begin for a fixture; `None` where no marked test uses it."""
+    mode = request.config.getoption("--llm-trace")
+    users = (
+        item for item in request.session.items if fixturedef.argname in getattr(item, "fixturenames", ())
+    )
+    marks = (item.get_closest_marker("llm_trace") for item in users)
+    mark = None if mode == "live" else next(filter(None, marks), None)
+    if mark is None:
+        return None
+    options = {**mark.kwargs, "optional": True}
+    return _begun(request.node.nodeid, mode, cassette_of_fixture(fixturedef, request), options)
+
+
+def pytest_fixture_post_finalizer(fixturedef: Any, request: Any) -> None:
+    """Write the cassette of a shared fixture when it is over."""
+    if (session := getattr(fixturedef, _SHARED, None)) is None:
+        return
+    delattr(fixturedef, _SHARED)
+    session.leave()
+    _note(request.node, [f"fixture {fixturedef.argname!r}: {note}" for note in session.keep(empty=False)])
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
@@ -112,12 +185,24 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 
 def cassette_of(item: pytest.Item) -> Path:
     """Return `cassettes/<module>/<test>.json` beside the test's file."""
-    module = item.path
-    test = item.nodeid.partition("::")[2].replace("::", ".")
-    name = re.sub(r"[^\w.\-]+", "-", test).strip("-")[:150]
-    if name != test:  # different parameters must not meet in one file
-        name += f"-{zlib.crc32(test.encode('utf-8', 'surrogatepass')):08x}"
-    return module.parent / "cassettes" / module.stem / f"{name}.json"
+    return _cassette(item.path, item.nodeid.partition("::")[2].replace("::", "."))
+
+
+def cassette_of_fixture(fixturedef: Any, request: Any) -> Path:
+    """Return `fixture.<name>.json` in the folder of the cassettes of the module or package that shares the fixture."""
+    inside = request.node.nodeid.partition("::")[2].replace("::", ".")
+    parameter = f"[{request.param_index}]" if hasattr(request, "param") else ""
+    return _cassette(
+        request.node.path, ".".join(filter(None, ("fixture", inside, fixturedef.argname))) + parameter
+    )
+
+
+def _cassette(place: Path, name: str) -> Path:
+    file = re.sub(r"[^\w.\-]+", "-", name).strip("-")[:150]
+    if file != name:  # different parameters must not meet in one file
+        file += f"-{zlib.crc32(name.encode('utf-8', 'surrogatepass')):08x}"
+    folder = place / "cassettes" if place.is_dir() else place.parent / "cassettes" / place.stem
+    return folder / f"{file}.json"
 
 
 @pytest.fixture

@@ -289,3 +289,189 @@ def test_what_was_recorded_to_before_is_recorded_to_again(project: pytest.Pytest
         """
     )
     run(project, "--llm-trace=record").assert_outcomes(passed=2)
+
+
+def test_a_test_that_is_skipped_needs_no_cassette(project: pytest.Pytester) -> None:
+    project.makepyfile(
+        test_app="""
+        import pytest
+        from app import ask
+
+        @pytest.fixture
+        def gpu():
+            pytest.skip("no GPU")
+
+        @pytest.mark.llm_trace
+        @pytest.mark.skipif(True, reason="no GPU")
+        def test_by_condition():
+            ask("a")
+
+        @pytest.mark.llm_trace
+        @pytest.mark.xfail(run=False)
+        def test_not_run():
+            ask("a")
+        """
+    )
+    run(project).assert_outcomes(skipped=1, xfailed=1)
+    assert not (project.path / "cassettes").exists()
+
+
+def test_tests_that_fail_as_expected_or_skip_on_the_way_are_recorded_and_replayed(
+    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.makepyfile(
+        test_app="""
+        import os
+        import pytest
+        from app import ask
+
+        @pytest.mark.llm_trace
+        @pytest.mark.xfail(raises=AssertionError, strict=True)
+        def test_fails():
+            assert ask(os.environ.get("ASK", "a")) == "not this"
+
+        @pytest.mark.llm_trace
+        def test_skips_on_the_way():
+            if ask("b"):
+                pytest.skip("enough")
+
+        @pytest.fixture
+        def absent():
+            pytest.skip(ask("c"))
+
+        @pytest.mark.llm_trace
+        def test_whose_fixture_skips(absent):
+            pass
+        """
+    )
+    run(project, "--llm-trace=record").assert_outcomes(skipped=2, xfailed=1)
+    monkeypatch.delenv("KEY")
+    run(project).assert_outcomes(skipped=2, xfailed=1)
+    monkeypatch.setenv("ASK", "another question")
+    result = run(project, "-k", "test_fails")
+    result.stdout.fnmatch_lines(["*ask asks something that is not in the record*"])
+    assert result.ret == 1
+
+
+def test_a_test_that_is_skipped_while_recording_leaves_its_cassette_as_it_was(
+    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.makepyfile(
+        test_app="""
+        import os, pytest
+        from app import ask
+
+        @pytest.mark.llm_trace
+        def test_answer():
+            if os.environ.get("SKIP"):
+                pytest.skip()
+            ask("a")
+        """
+    )
+    run(project, "--llm-trace=record").assert_outcomes(passed=1)
+    before = cassette(project).read_bytes()
+    monkeypatch.setenv("SKIP", "1")
+    run(project, "--llm-trace=record").assert_outcomes(skipped=1)
+    assert cassette(project).read_bytes() == before
+
+
+def test_calls_at_the_end_of_a_fixture_are_on_the_cassette(
+    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = """
+        import pytest
+        from app import ask
+
+        @pytest.fixture
+        def desk():
+            yield ask("open")
+            ask("close")
+
+        @pytest.mark.llm_trace
+        def test_answer(desk):
+            assert ask("a")
+        """
+    project.makepyfile(test_app=source)
+    run(project, "--llm-trace=record").assert_outcomes(passed=1)
+    calls = json.loads(cassette(project).read_text())["calls"]
+    assert [(c["input"]["prompt"], c.get("phase")) for c in calls] == [
+        ("open", None),
+        ("a", None),
+        ("close", "teardown"),
+    ]
+    monkeypatch.delenv("KEY")
+    run(project).assert_outcomes(passed=1)
+    project.makepyfile(test_app=source.replace('ask("close")', "pass"))
+    result = run(project)
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(["on the cassette *test_answer.json and not asked for: ask"])
+
+
+SHARED = """
+import pytest
+from app import ask
+
+@pytest.fixture(scope="module")
+def desk():
+    yield ask("open")
+    ask("close")
+
+@pytest.fixture(scope="session", params=["x", "y"])
+def word(request):
+    return ask(request.param)
+
+class TestDesk:
+    @classmethod
+    def setup_class(cls):
+        cls.kept = ask("class")
+
+    @pytest.mark.llm_trace
+    def test_first(self, desk):
+        assert desk.startswith("open!") and self.kept.startswith("class!")
+
+@pytest.mark.llm_trace
+def test_second(desk):
+    assert desk.startswith("open!") and ask("second")
+
+@pytest.mark.llm_trace
+def test_third(word):
+    assert word[0] in "xy"
+
+def test_unmarked(desk):
+    assert desk.startswith("open!")
+"""
+
+
+@pytest.mark.parametrize(
+    "chosen", ["test_first", "test_second", "test_third", "test_unmarked or test_second", "test"]
+)
+def test_fixtures_that_tests_share_are_replayed_whichever_test_comes_first(
+    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, chosen: str
+) -> None:
+    project.makepyfile(test_app=SHARED)
+    run(project, "--llm-trace=record").assert_outcomes(passed=5)
+    names = sorted(path.name for path in (project.path / "cassettes").rglob("fixture.*"))
+    assert len(names) == 4
+    assert "fixture.desk.json" in names
+    monkeypatch.delenv("KEY")
+    result = run(project, "-k", chosen)
+    assert result.ret == 0
+    assert "error" not in result.parseoutcomes()
+
+
+def test_a_shared_fixture_that_was_not_recorded_says_how_to_record_it(
+    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.makepyfile(test_app=SHARED)
+    run(project, "--llm-trace=record", "-k", "test_third").assert_outcomes(passed=2)
+    (project.path / "cassettes" / "test_app").mkdir(exist_ok=True)
+    cassette(project, "test_second").write_text('{"format": 1, "calls": []}')
+    monkeypatch.delenv("KEY")
+    result = run(project, "-k", "test_second")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(
+        [
+            "fixture 'desk': ask asks something that is not in the record*",
+            "*pytest --llm-trace=record 'test_app.py'*",
+        ]
+    )

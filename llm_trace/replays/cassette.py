@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 FORMAT = 1
 _AGAIN = "record it again: pytest --llm-trace=record"
 _CALL = {"id": int, "name": str, "kind": str, "input": dict}
-_OTHERS = {"inside", "output", "error", "status", "rebuild", "model", "usage"}
+_OTHERS = {"inside", "output", "error", "status", "rebuild", "model", "usage", "phase"}
 
 
 def dump(calls: Sequence[Taped], served: frozenset[str]) -> str:
@@ -116,6 +116,8 @@ def _entry(call: Taped, numbers: dict[str, int], served: bool) -> dict[str, Any]
     }
     if call.parent_id in numbers:
         entry["inside"] = numbers[call.parent_id]
+    if call.phase:
+        entry["phase"] = call.phase
     if served:
         rebuild = {name: said for name, said in call.rebuild.items() if name in ("output", "stream")}
         if "stream" in rebuild:
@@ -159,6 +161,7 @@ def _taped(entry: Any, path: Path, text: str, number: int) -> Taped:
         end_ns=number,
         model=plain.get("model"),
         usage=plain.get("usage"),
+        phase=plain.get("phase"),
     )
 
 

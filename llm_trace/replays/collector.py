@@ -25,6 +25,8 @@ class Collector:
 
     def __init__(self, encoder: Encoder) -> None:
         self._encoder = encoder
+        self.phase: str | None = None
+        """Of a test, in which calls begin now."""
         self._calls: dict[str, dict[str, Any]] = {}
         self._lock = threading.Lock()
 
@@ -43,7 +45,7 @@ class Collector:
                 bodies = orjson.loads(self._encoder.encode_bodies(list(messages)))
                 told["input"] = filled(told["input"], bodies)
             with self._lock:
-                self._calls.setdefault(told["span_id"], {}).update(told)
+                self._calls.setdefault(told["span_id"], {"phase": self.phase}).update(told)
         return True
 
     def calls(self) -> list[Taped]:
@@ -68,4 +70,5 @@ def _taped(call: dict[str, Any]) -> Taped:
         end_ns=call.get("end_ns"),
         model=call.get("model"),
         usage=call.get("usage"),
+        phase=call["phase"],
     )

@@ -1,4 +1,4 @@
-"""One test between its setup and its teardown: recorded to a cassette, or answered from it."""
+"""One test or wide fixture from its setup to its teardown: recorded to a cassette, or answered from it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from llm_trace.capture.recorder import Recorder
 from llm_trace.capture.redaction import redactor
 from llm_trace.capture.spec import SERVED
 from llm_trace.capture.values import Encoder
-from llm_trace.errors import ReplayError
 from llm_trace.replays import cassette, report
 from llm_trace.replays.collector import Collector
 from llm_trace.replays.player import Player, Rules
@@ -20,10 +19,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
+    from llm_trace.capture.slots import Interceptor
+
 
 @dataclass
 class Session:
-    """Stands in capture's slots until it ends; what was there before comes back."""
+    """Stands in capture's slots from `enter` to `leave`; what was there before comes back."""
 
     path: Path
     serve: frozenset[str]
@@ -31,7 +32,7 @@ class Session:
     collector: Collector
     player: Player | None
     """`None` while a cassette is recorded."""
-    before: Recorder | None
+    _before: tuple[Recorder | None, Interceptor | None] | None = None
 
     @classmethod
     def begin(
@@ -42,46 +43,67 @@ class Session:
         redact: Any = True,
         serve: Iterable[str] = SERVED,
         live: Iterable[str] = (),
+        optional: bool = False,
     ) -> Self:
-        """Begin to record or to replay.
+        """Begin to record or to replay, and enter.
+
+        Args:
+            optional: replay nothing where there is no cassette.
 
         Raises:
             CassetteError: there is nothing to replay from.
-            ReplayError: a replay is on already.
         """
-        if slots.interceptor is not None:
-            raise ReplayError("a replay is on in this process already: end it first")
         encoder, served = Encoder(redactor(redact)), frozenset(serve)
         collector = Collector(encoder)
         player = None
         if mode == "replay":
-            tape = Tape(cassette.read(path), masked=encoder.plain)
-            player = Player(tape, Rules("recorded", served, frozenset(live)))
-        recorder = Recorder(collector, encoder, input_key=None)
-        session = cls(path, served, recorder, collector, player, slots.recorder or slots.boot())
-        slots.recorder, slots.interceptor = recorder, player
+            calls = [] if optional and not path.exists() else cassette.read(path)
+            player = Player(Tape(calls, masked=encoder.plain), Rules("recorded", served, frozenset(live)))
+        session = cls(path, served, Recorder(collector, encoder, input_key=None), collector, player)
+        session.enter()
         return session
+
+    def enter(self) -> None:
+        """Take the calls that are made from now on."""
+        self._before = slots.recorder or slots.boot(), slots.interceptor
+        slots.recorder, slots.interceptor = self.recorder, self.player
+
+    def leave(self) -> None:
+        """Put back what took the calls before."""
+        if self._before is not None:
+            (recorder, slots.interceptor), self._before = self._before, None
+            if slots.recorder is self.recorder:
+                slots.recorder = recorder
 
     def divergence(self) -> str | None:
         """Return the first question that is not on the cassette."""
         return None if self.player is None else self.player.report.divergence
 
-    def not_asked(self) -> str | None:
+    def not_asked(self, phase: Literal["test", "teardown"]) -> str | None:
         """Return what is on the cassette and was not asked for; calls that were cancelled then may be missing."""
         if self.player is None:
             return None
-        left = [call.name for call in self.player.left() if call.status != "cancelled"]
+        due = [call for call in self.player.left() if (call.phase or "test") == phase]
+        left = [call.name for call in due if call.status != "cancelled"]
         return (
             f"on the cassette {self.path} and not asked for: {', '.join(report.summed(left))}"
             if left
             else None
         )
 
-    def keep(self) -> list[str]:
-        """Write the cassette of a test that passed, and return what should be known about it."""
-        if self.player is not None:
+    def keep(self, *, empty: bool = True, over: bool = True) -> list[str]:
+        """Write the cassette, and return what should be known about it.
+
+        Args:
+            empty: also one without calls; else none is left where nothing was called.
+            over: also in the place of one that is there.
+        """
+        if self.player is not None or (not over and self.path.exists()):
             return []
         calls = self.collector.calls()
+        if not calls and not empty:
+            self.path.unlink(missing_ok=True)
+            return []
         cassette.write(self.path, cassette.dump(calls, self.serve))
         masked = [
             f"the answer of {c.name} holds secrets, which are masked on the cassette"
@@ -89,9 +111,3 @@ class Session:
             if c.rebuild.get("masked")
         ]
         return masked + [report.race(group) for group in Tape(calls).races()]
-
-    def end(self) -> None:
-        """Put back what was recorded to before."""
-        slots.interceptor = None
-        if slots.recorder is self.recorder:
-            slots.recorder = self.before

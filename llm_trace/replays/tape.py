@@ -45,6 +45,8 @@ class Taped:
     usage: dict[str, Any] | None = None
     prompt: dict[str, Any] | None = None
     """`name`, `version`, `variables`."""
+    phase: str | None = None
+    """`teardown` of a test's calls that its fixtures made when it was over."""
 
     @cached_property
     def question(self) -> bytes:
