@@ -14,12 +14,17 @@ from llm_trace.errors import LLMTraceError
 if TYPE_CHECKING:
     from llm_trace.capture.prompts import Prompt
     from llm_trace.record import Run
+    from llm_trace.replays.report import Report
 
 NAME = "replay"
 EXAMPLE = "Example: llm-trace replay nightly --function app:answer"
 
 What = Annotated[
-    str, typer.Argument(metavar="RUN|SPAN_ID", help="A run by name or id, or one call by its span id.")
+    str,
+    typer.Argument(
+        metavar="RUN|SPAN_ID",
+        help="A run by name or id, one call by its span id, the beginning of an id, or last.",
+    ),
 ]
 Functions = Annotated[
     list[str] | None,
@@ -72,8 +77,12 @@ def command(
 ) -> None:
     """Run a recorded run or call again: answered from the record, or live with another model, prompt or parameters."""
     from llm_trace import replay
+    from llm_trace.replays.load import find_id
+    from llm_trace.replays.report import Report
+    from llm_trace.stores.duckdb import open_store
 
     sys.path.insert(0, str(Path.cwd()))
+    what = find_id(open_store(store), what)
     overrides: dict[str, Any] = {"model": model, "params": dict(map(_param, param or ()))}
     overrides["prompt"] = [_prompt(text, what, store) for text in prompt or ()]
     overrides = {name: value for name, value in overrides.items() if value}
@@ -82,12 +91,15 @@ def command(
         what, store=store, mode=chosen, overrides=overrides, functions=function or (), live=live or (),
         pace=pace, clock=clock,
     )  # fmt: skip
+    report = Report(**run.config["replay"])
     if as_json:
         print_json(run)
-        return
-    _print(run)
-    if chosen != "recorded":
-        _compare(run, store)
+    else:
+        _print(run, report)
+        if chosen != "recorded":
+            _compare(run, store)
+    if chosen == "recorded" and report.differs:
+        raise typer.Exit(1)
 
 
 def _param(text: str) -> tuple[str, Any]:
@@ -123,11 +135,9 @@ def _prompt(text: str, what: str, store: str) -> "Prompt":
     return Prompt(name, path.read_text(encoding="utf-8"))
 
 
-def _print(run: "Run") -> None:
-    from llm_trace.replays.report import Report
-
+def _print(run: "Run", report: "Report") -> None:
     out = console()
-    out.print(plain(str(Report(**run.config["replay"]))), soft_wrap=True)
+    out.print(plain(str(report)), soft_wrap=True)
     out.print(plain(f"run {run.id}: llm-trace ls --run {run.id}"))
 
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import inspect
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from llm_trace import config
@@ -16,17 +19,17 @@ from llm_trace.capture.runs import begin_run
 from llm_trace.capture.spec import SERVED
 from llm_trace.errors import DivergenceError, ReplayError
 from llm_trace.record import Run
+from llm_trace.replays.ending import compare_endings
 from llm_trace.replays.freeze import frozen
 from llm_trace.replays.load import load
 from llm_trace.replays.overrides import Overrides
 from llm_trace.replays.player import Player, Rules
 from llm_trace.replays.roots import call_of, functions_for
-from llm_trace.replays.tape import canonical
 from llm_trace.stores.duckdb import Store, open_store
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 
     from llm_trace.capture.recorder import Recorder
     from llm_trace.replays.load import Recording
@@ -92,13 +95,8 @@ def replay(
     chosen = functions_for(recording.roots, functions)
     work = [_work(root, chosen[root.span_id], recording, rules.overrides) for root in recording.roots]
     start_ns = recording.roots[0].start_ns if clock else None
-    with (
-        _playing(recording, rules, opened) as playing,
-        frozen(recording.seed, start_ns),
-        asyncio.Runner() as runner,
-    ):
-        for item in work:
-            _play(item, playing, runner)
+    with _playing(recording, rules, opened) as playing, frozen(recording.seed, start_ns):
+        _run_outside_loops(partial(_play, work, playing))
     return playing.run
 
 
@@ -183,6 +181,8 @@ def _playing(recording: Recording, rules: Rules, store: Store) -> Iterator[Repla
             playing.run = playing.run.model_copy(update=ended)
     if rules.mode == "recorded" and player.report.divergence is not None:
         raise DivergenceError(player.report.divergence)
+    if rules.mode == "recorded" and player.report.not_replayable:  # the program may have swallowed it
+        raise ReplayError(player.report.not_replayable[0])
 
 
 @contextlib.contextmanager
@@ -199,37 +199,55 @@ def _recording(store: Store) -> Iterator[Recorder]:
         config.shutdown()
 
 
-def _play(work: Work, playing: Replaying, runner: asyncio.Runner) -> None:
-    """Call a root, and note whether it ended as it did; an exception of its own is how it ends."""
+def _run_outside_loops(task: Callable[[], None]) -> None:
+    """Run a task here, or in a thread of its own where this one runs an event loop (a notebook, an async test)."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return task()
+    with ThreadPoolExecutor(1, "llm_trace-replay") as pool:
+        return pool.submit(contextvars.copy_context().run, task).result()
+
+
+def _play(work: Sequence[Work], playing: Replaying) -> None:
+    """Call the roots one after the other, and note whether each ended as it did."""
+    with asyncio.Runner() as runner:
+        for item in work:
+            _play_one(item, playing, runner)
+
+
+def _play_one(work: Work, playing: Replaying, runner: asyncio.Runner) -> None:
+    """Call a root; an exception of its own is how it ends."""
     playing.player.expect(work.root)
     try:
-        ended = _ended(work.fn(*work.args, **work.kwargs), runner)
+        _run_to_end(work.fn(*work.args, **work.kwargs), runner)
     except ReplayError:
         raise
-    except Exception as exc:  # noqa: BLE001  # the program's own
-        same = work.root.status == "error" and (work.root.error or {}).get("message") == str(exc)
-    else:
-        same = work.root.status == "ok" and canonical(ended) == canonical(work.root.output)
+    except (Exception, SystemExit, asyncio.CancelledError):  # noqa: BLE001  # the program's own
+        pass
+    same, how = compare_endings(work.root, playing.player.ending)
     playing.report.roots += 1
     playing.report.equal += same
+    if how is not None and playing.player.rules.mode == "recorded":
+        playing.report.differences.append(how)
 
 
-def _ended(result: Any, runner: asyncio.Runner) -> Any:
-    """Return what a call gives in the end: what is awaited, and of a generator its chunks, text joined."""
+def _run_to_end(result: Any, runner: asyncio.Runner) -> None:
+    """Await what is awaited, and exhaust generators."""
+    context = contextvars.copy_context()
     if inspect.isawaitable(result):
-        return runner.run(_awaited(result))
-    if inspect.isasyncgen(result):
-        return _joined(runner.run(_collected(result)))
-    return _joined(list(result)) if inspect.isgenerator(result) else result
+        runner.run(_awaited(result), context=context)
+    elif inspect.isasyncgen(result):
+        runner.run(_exhausted(result), context=context)
+    elif inspect.isgenerator(result):
+        for _ in result:
+            pass
 
 
 async def _awaited(result: Awaitable[Any]) -> Any:
     return await result
 
 
-async def _collected(chunks: AsyncIterator[Any]) -> list[Any]:
-    return [chunk async for chunk in chunks]
-
-
-def _joined(chunks: list[Any]) -> Any:
-    return "".join(chunks) if chunks and all(isinstance(chunk, str) for chunk in chunks) else chunks
+async def _exhausted(chunks: AsyncIterator[Any]) -> None:
+    async for _ in chunks:
+        pass

@@ -61,6 +61,30 @@ def load(store: Store, what: str | Run | Sequence[str]) -> Recording:
     return Recording(id_, name, seed, tape, tuple(tape.roots()), templates)
 
 
+def find_id(store: Store, what: str) -> str:
+    """Return the run or call that is meant by `last` or by the beginning of its id; another name or id as it is.
+
+    Raises:
+        NotFoundError: several begin so, or nothing was recorded.
+    """
+    runs = store.runs()
+    if any(what in (run.id, run.name) for run in runs):
+        return what
+    if what == "last":
+        query = "SELECT coalesce(run, span_id) FROM calls WHERE parent_id IS NULL AND replay_of IS NULL ORDER BY start_ns DESC LIMIT 1"
+        row = store.sql(query).fetchone()
+        if row is None:
+            raise NotFoundError(f"{str(store.path)!r} has no calls")
+        return str(row[0])
+    spans = store.sql("SELECT span_id FROM calls WHERE starts_with(span_id, ?) LIMIT 5", what).fetchall()
+    found = [run.id for run in runs if run.id.startswith(what)] + [str(row[0]) for row in spans]
+    if len(found) > 1 and what not in found:
+        raise NotFoundError(
+            f"{what!r} is the beginning of several ids ({', '.join(found[:5])}): give more of it"
+        )
+    return found[0] if len(found) == 1 else what
+
+
 def _call(store: Store, span_id: str) -> Call:
     try:
         return store.call(span_id)

@@ -14,6 +14,7 @@ from llm_trace.capture.spec import SERVED
 from llm_trace.errors import DivergenceError, ReplayError
 from llm_trace.replays import report
 from llm_trace.replays.answers import answer_of, playing, refusal
+from llm_trace.replays.ending import Ending, watch
 from llm_trace.replays.overrides import Overrides
 from llm_trace.replays.tape import Tape, Taped
 
@@ -98,11 +99,13 @@ class Player:
         self.report = report.Report(rules.mode, races=[report.race(group) for group in tape.races()])
         self._steps: dict[str, Step] = {}
         self._next: Taped | None = None
+        self.ending: Ending | None = None
+        """Of the root that was called last."""
         self._lock = threading.Lock()
 
     def expect(self, root: Taped) -> None:
         """Take the next call for this recorded one, whatever its input."""
-        self._next = root
+        self._next, self.ending = root, None
 
     def prompt(self, prompt: Prompt) -> Prompt:
         """Return the prompt that is rendered in this one's place."""
@@ -112,12 +115,14 @@ class Player:
         self, recorder: Recorder, begin: Begin, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> CallSpan:
         """Begin a call and say what runs for it."""
+        expected = self._next is not None
         try:
             step = self._step(recorder.encoder, spec, args, kwargs)
         except ReplayError as exc:
             step = Step(stray=True, run=playing(refusal(exc), spec.shape))
         except Exception as exc:  # noqa: BLE001  # never let a call through that should have been answered
             error = ReplayError(f"{spec.name} could not be replayed: {type(exc).__name__}: {exc}")
+            self.report.not_replayable.append(str(error))
             step = Step(stray=True, run=playing(refusal(error), spec.shape))
         try:
             call = begin(spec, *(step.given or (args, kwargs)))
@@ -126,6 +131,8 @@ class Player:
         # One that is not recorded (sampling, a failure) is followed all the same.
         call = call or CallSpan(recorder, spec, "0" * 32, new_id(), None, time.time_ns(), None)
         call.run = step.run
+        if expected:
+            self.ending = watch(call)
         self._note(call, step)
         return call
 

@@ -29,13 +29,18 @@ class Report:
     divergence: str | None = None
     """The first question that is not in the record, with a diff."""
     differences: list[str] = field(default_factory=list)
-    """Other functions that were called with another input."""
+    """Other functions that were called with another input, and roots that ended otherwise."""
     races: list[str] = field(default_factory=list)
     """Calls that nothing tells apart: which of them gets which answer follows the order of their starts."""
     not_replayable: list[str] = field(default_factory=list)
     """Recorded calls without a usable answer, or without an input that can be rebuilt, and why."""
     not_asked: list[str] = field(default_factory=list)
     """Recorded calls that the program did not make this time."""
+
+    @property
+    def differs(self) -> bool:
+        """Whether the program went another way than it did when it was recorded, as far as a replay can see."""
+        return bool(self.divergence or self.differences or self.not_replayable or self.not_asked)
 
     def as_json(self) -> dict[str, Any]:
         """Return what says something."""
