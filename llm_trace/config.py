@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from llm_trace.record import Run
 
 _lock = threading.RLock()
+_TAKEN_OUT = "; not in configure(exporters=…): what is recorded now does not go there"
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,8 @@ class DestinationReport:
     """Refused by the destination for good."""
     dropped: int = 0
     """Lost."""
+    configured: bool = True
+    """Whether it is among the exporters of `configure`; one that was taken out keeps what waited for it, and is sent nothing that is recorded now."""
 
 
 @dataclass(frozen=True)
@@ -56,14 +59,14 @@ class FlushReport:
 
     @property
     def ok(self) -> bool:
-        """Whether everything that was recorded is where it should be."""
-        return not self.reasons and all(
-            not (d.pending or d.rejected or d.dropped) for d in self.destinations.values()
-        )
+        """Whether everything that was recorded is where it should be; destinations that were taken out do not count."""
+        wanted = [each for each in self.destinations.values() if each.configured]
+        return not self.reasons and all(not (d.pending or d.rejected or d.dropped) for d in wanted)
 
     def __str__(self) -> str:
         lines = [
             f"{name}: {d.delivered} delivered, {d.pending} pending, {d.rejected} rejected, {d.dropped} dropped"
+            + ("" if d.configured else _TAKEN_OUT)
             for name, d in self.destinations.items()
         ]
         return "\n".join([*lines, *(f"{count} x {reason}" for reason, count in self.reasons.items())])
@@ -135,6 +138,8 @@ def configure(
         from llm_trace.exporters.registry import checked
 
         settings["exporters"] = checked(settings["exporters"])
+    else:
+        settings["exporters"] = {}
     with _lock:
         shutdown()
         _start(settings, attribution, record_env, tracer_provider)
@@ -151,6 +156,7 @@ def configure_from_environment() -> None:
 def _start(settings: dict[str, Any], attribution: Any, record_env: bool, provider: Any) -> None:
     global current
     store = Path(os.path.abspath(os.path.expanduser(settings["store"])))
+    _revoke(store, keep=settings["exporters"])
     spool, encoder = spool_writer(settings, store)
     recorder = Recorder(
         spool,
@@ -184,6 +190,12 @@ def _start(settings: dict[str, Any], attribution: Any, record_env: bool, provide
     current = setup
     _begin_default_run(setup, settings["run"], record_env)
     os.environ["LLM_TRACE_RUN"] = recorder.run or ""
+
+
+def _revoke(store: Path, *, keep: Sequence[str]) -> None:
+    """Stop delivery to the destinations that this process had for the store before."""
+    if (host := sys.modules.get("llm_trace.exporters.host")) is not None:
+        host.revoke(store, keep)
 
 
 def _join_provider(setup: Setup, provider: Any) -> None:
@@ -279,7 +291,20 @@ def flush(timeout: float | None = None) -> FlushReport:
         reports[name] = DestinationReport(stands.delivered, stands.pending, stands.rejected, stands.dropped)
         if stands.said:
             reasons[f"{name}: {stands.said}"] = 1
+    reports |= _taken_out(setup)
     return FlushReport(reports, reasons)
+
+
+def _taken_out(setup: Setup) -> dict[str, DestinationReport]:
+    """Return how destinations stand that something still waits for though they are not configured any more."""
+    if not (setup.spool.folder / "cursors").exists():
+        return {}
+    from llm_trace.exporters.host import left
+
+    return {
+        name: DestinationReport(d.delivered, d.pending, d.rejected, d.dropped, configured=False)
+        for name, d in left(setup.store, setup.spool.exporters or ()).items()
+    }
 
 
 def shutdown() -> None:

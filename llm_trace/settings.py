@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -96,14 +96,21 @@ def _parse_sample(text: str) -> Sample:
 def spool_writer(settings: dict[str, Any], store: Path) -> tuple[SpoolWriter, Encoder]:
     """Return a writer to the store's spool, and what bounds and masks values before they are written."""
     encoder = Encoder(settings["redact"], Limits(settings["max_string"], settings["max_event"]))
-    writer = SpoolWriter(spool_dir(store), encode=encoder.encode_bodies, fsync=settings["fsync"])
+    to = settings["exporters"]
+    writer = SpoolWriter(
+        spool_dir(store),
+        encode=encoder.encode_bodies,
+        fsync=settings["fsync"],
+        exporters=list(to) if isinstance(to, Mapping) else None,  # addresses that nobody has looked at: any
+    )
     return writer, encoder
 
 
 def hand_down(settings: dict[str, Any], store: Path) -> Callable[[], None]:
     """Give worker processes the same settings by environment; what cannot be said there makes them keep no content."""
     told = {"LLM_TRACE_STORE": str(store), "LLM_TRACE_FSYNC": settings["fsync"] or ""}
-    told["LLM_TRACE_EXPORTERS"] = " ".join(given for given in settings["exporters"] if isinstance(given, str))
+    given = [destination.given for destination in settings["exporters"].values()]
+    told["LLM_TRACE_EXPORTERS"] = " ".join(each for each in given if isinstance(each, str))
     redact, sample = settings["redact"], settings["sample"]
     content = settings["capture_content"]
     if (

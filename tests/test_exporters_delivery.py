@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import signal
@@ -114,6 +115,7 @@ def test_a_process_that_delivers_and_dies_is_replaced(
     llm_trace.configure(recorded.path, exporters=(address(server),))
     ask(1)
     until(lambda: len(arrived(server)) == 1)
+    until(lambda: len(serving(recorded.path)) == 1)  # on a slow machine a second one was started, and leaves
     (first,) = serving(recorded.path)
     os.kill(first, signal.SIGKILL)
     ask(2)
@@ -139,6 +141,128 @@ def test_calls_of_a_process_that_was_killed_are_delivered_all_the_same(
     assert done.returncode == -signal.SIGKILL
     until(lambda: len(set(arrived(server))) == 51)
     until(lambda: not serving(tmp_path / "t.duckdb"))
+
+
+def said(server: Loopback) -> list[str]:
+    """Return the outputs of the calls that arrived, in order."""
+    spans = [span for request in list(server.received) for span in spans_of(request)]
+    return [
+        a.value.string_value for span in spans for a in span.attributes if a.key == "gen_ai.output.messages"
+    ]
+
+
+def numbers(server: Loopback) -> list[str]:
+    return sorted(json.loads(text)[0]["parts"][0]["content"] for text in said(server))
+
+
+@pytest.mark.parametrize("between", [False, True], ids=["configured anew", "after a shutdown"])
+def test_a_destination_that_was_taken_out_receives_no_later_call(
+    recorded: Recorded, server: Loopback, *, between: bool
+) -> None:
+    with Loopback(strict) as other:
+        llm_trace.configure(recorded.path, exporters=(address(server), address(other)))
+        ask(1)
+        assert llm_trace.flush(20).ok
+        if between:
+            llm_trace.shutdown()
+        llm_trace.configure(recorded.path, exporters=(address(other),))
+        ask(2)
+        report = llm_trace.flush(20)
+        assert (report.ok, set(report.destinations)) == (True, {"spool", address(other)})
+        llm_trace.configure(recorded.path, exporters=())
+        ask(3)
+        assert set(llm_trace.flush(20).destinations) == {"spool"}
+        until(lambda: not serving(recorded.path))
+        llm_trace.configure(recorded.path, exporters=(address(server),))
+        ask(4)
+        assert llm_trace.flush(20).ok
+        assert numbers(server) == ["1", "4"]
+        assert numbers(other) == ["1", "2"]
+
+
+def test_flush_says_what_waits_for_a_destination_that_was_taken_out_and_nothing_of_it_is_sent(
+    recorded: Recorded, server: Loopback
+) -> None:
+    server.answer = lambda _: Reply(503)
+    llm_trace.configure(recorded.path, exporters=(address(server),))
+    ask(1)
+    llm_trace.flush(0.5)
+    llm_trace.configure(recorded.path, exporters=())
+    until(lambda: not serving(recorded.path))
+    server.answer = strict
+    ask(2)
+    report = llm_trace.flush(0.5)
+    assert report.ok
+    stands = report.destinations[address(server)]
+    assert (stands.delivered, stands.pending, stands.configured) == (0, 1, False)
+    assert "not in configure(exporters=…)" in str(report)
+    assert arrived(server) == []
+    llm_trace.configure(recorded.path, exporters=(address(server),))
+    assert llm_trace.flush(20).ok
+    assert numbers(server) == ["1"]
+
+
+def test_a_process_without_exporters_sends_nothing_while_another_has_some(
+    recorded: Recorded, server: Loopback
+) -> None:
+    llm_trace.configure(recorded.path, exporters=(address(server),))
+    ask(1)
+    code = f"""
+        import llm_trace
+        llm_trace.configure({str(recorded.path)!r}, exporters=())
+        with llm_trace.span("ask", kind="llm") as call:
+            call.set(output="other")
+        llm_trace.log_score("good", 1.0, call=call)
+    """
+    subprocess.run([sys.executable, "-c", dedent(code)], check=True)
+    ask(2)
+    assert llm_trace.flush(20).ok
+    assert (numbers(server), len(arrived(server))) == (["1", "2"], 2)
+
+
+def test_a_score_given_later_goes_where_its_call_went(
+    recorded: Recorded, server: Loopback, tmp_path: Path
+) -> None:
+    llm_trace.configure(recorded.path, exporters=(address(server) + "?metrics=false",))
+    ask(1)
+    assert llm_trace.flush(20).ok
+    code = f"""
+        import llm_trace
+        llm_trace.configure({str(recorded.path)!r}, exporters=())
+        with llm_trace.span("ask", kind="llm") as call:
+            call.set(output="other")
+    """
+    subprocess.run([sys.executable, "-c", dedent(code)], check=True)
+    rows = [f"{call.span_id},{call.output},1" for call in recorded.calls()]
+    (tmp_path / "scores.csv").write_text("\n".join(["span_id,name,value", *rows]))
+    command = ["annotate", "--csv", str(tmp_path / "scores.csv"), "--store", str(recorded.path)]
+    subprocess.run([f"{Path(sys.executable).parent}/llm-trace", *command], check=True, capture_output=True)
+    assert llm_trace.flush(20).ok
+    spans = [span for request in list(server.received) for span in spans_of(request)]
+    assert [span.name for span in spans] == ["ask", "evaluation 1"]
+
+
+def test_a_new_option_of_an_address_is_heeded_at_once(recorded: Recorded, server: Loopback) -> None:
+    llm_trace.configure(recorded.path, exporters=(address(server),))
+    ask(1)
+    assert llm_trace.flush(20).ok
+    llm_trace.configure(recorded.path, exporters=(address(server) + "?content=false",))
+    ask(2)
+    assert llm_trace.flush(20).ok
+    assert (numbers(server), len(arrived(server))) == (["1"], 2)
+
+
+def test_the_spool_is_not_kept_for_a_destination_that_was_taken_out(
+    recorded: Recorded, server: Loopback
+) -> None:
+    llm_trace.configure(recorded.path, exporters=(address(server),))
+    ask(1)
+    assert llm_trace.flush(20).ok
+    llm_trace.configure(recorded.path, exporters=())
+    ask(2)
+    llm_trace.shutdown()
+    assert len(recorded.calls()) == 2
+    assert list(spool_of(recorded.path).glob("*.jsonl")) == []
 
 
 def test_the_host_logs_what_stands_in_the_way_once(

@@ -34,6 +34,7 @@ class Reading:
 
     def begin(self) -> None:
         self.cursor = Cursor.load(self.folder, "test://")
+        self.cursor.every = True
         self.reader = Reader(self.folder, self.cursor, whole_traces=self.whole)
 
     def restart(self) -> None:

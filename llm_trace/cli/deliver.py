@@ -86,7 +86,7 @@ def _exporter(address: str, headers: list[str] | None) -> "Exporter":
 def _follow(exporter: "Exporter", folder: "Path") -> None:
     from llm_trace.exporters.delivery import Delivery
 
-    delivery = Delivery(folder, exporter)
+    delivery = Delivery(folder, exporter, every=True)
     if not delivery.claim():
         complain(f"another process delivers to {exporter.name} already")
         return

@@ -8,6 +8,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from llm_trace import config
 from llm_trace.capture.spans import log_score
 from llm_trace.config import configure, shutdown
 from llm_trace.errors import ConfigurationError
@@ -111,6 +112,8 @@ def unscored(store: Store, calls: list[Call], name: str) -> list[Call]:
 def scoring(store: Path) -> Iterator[None]:
     """Let `give` write to a store."""
     configure(store, run=None, exporters=(), sample=1.0, redact=None, record_env=False)
+    if config.current is not None:
+        config.current.spool.exporters = None  # a score goes where its call went
     try:
         yield
     finally:

@@ -13,11 +13,14 @@ import time
 import weakref
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import orjson
 
 from llm_trace.spool.files import CURSOR_IDLE_NS, try_lock
+
+if TYPE_CHECKING:
+    from llm_trace.spool.files import SpoolFile
 
 Place = tuple[str, int]
 """Name of a spool file and offset of a line."""
@@ -65,6 +68,8 @@ class Cursor:
     """Spool files that were released unread, because nothing could be delivered for 7 days."""
     time_ns: int = 0
     """When it last moved."""
+    every: bool = False
+    """Whether it also takes the events of processes that were not configured with this destination."""
 
     @classmethod
     def load(cls, folder: Path, name: str) -> Cursor:
@@ -76,9 +81,14 @@ class Cursor:
             cursor.waiting = {span: _waiting(told) for span, told in kept["waiting"].items()}
             for key in ("finished", "runs", "templates", "delivered", "rejected", "dropped", "time_ns"):
                 setattr(cursor, key, kept[key])
+            cursor.every = kept.get("every", False)
         except (OSError, ValueError, LookupError, TypeError, AttributeError):
             return cls(cursor.path, name)
         return cursor
+
+    def takes(self, file: SpoolFile) -> bool:
+        """Return whether the events of a file are for this destination."""
+        return self.every or file.exporters is None or self.name in file.exporters
 
     def revive(self, now_ns: int) -> None:
         """Count what was released unread where the cursor had not moved for so long that it no longer counted."""
@@ -139,10 +149,13 @@ class Claim:
 
     Args:
         cursor: path of the destination's cursor.
+        settings: digest of how this process delivers; `None`: as it likes.
     """
 
-    def __init__(self, cursor: Path) -> None:
+    def __init__(self, cursor: Path, settings: str | None = None) -> None:
         self._path = cursor.with_suffix(".lock")
+        self._wanted = cursor.with_suffix(".wanted")
+        self._settings = settings
         self._handle = -1
         _claims.add(self)
 
@@ -156,6 +169,32 @@ class Claim:
                 return False
             self._handle = handle
         return True
+
+    def want(self) -> bool:
+        """Say that it is to be delivered with these settings from now on; return whether others held before that."""
+        before = self.unwanted
+        self._say(self._settings or "")
+        return before
+
+    def revoke(self) -> None:
+        """Say that nobody is to deliver from now on."""
+        self._say("")
+
+    @property
+    def unwanted(self) -> bool:
+        """Whether it is to be delivered with other settings, or by nobody."""
+        if self._settings is None:
+            return False
+        try:
+            return self._wanted.read_text() != self._settings
+        except OSError:
+            return False
+
+    def _say(self, settings: str) -> None:
+        self._wanted.parent.mkdir(parents=True, exist_ok=True)
+        temporary = self._wanted.with_suffix(f".{os.getpid()}.tmp")
+        temporary.write_text(settings)
+        temporary.replace(self._wanted)
 
     def release(self) -> None:
         """Let others have it."""

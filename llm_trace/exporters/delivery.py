@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from llm_trace.exporters.seam import Event, Exporter
+    from llm_trace.spool.files import SpoolFile
 
 _log = logging.getLogger("llm_trace")
 
@@ -39,9 +40,19 @@ class Delivery:
         folder: the spool folder.
         exporter: the destination.
         patience: how long to wait for what.
+        settings: digest of how it delivers, so that it leaves when `configure` wants it otherwise; `None`: it stays.
+        every: deliver also what processes recorded that were not configured with this destination.
     """
 
-    def __init__(self, folder: Path, exporter: Exporter, *, patience: Patience | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        exporter: Exporter,
+        *,
+        patience: Patience | None = None,
+        settings: str | None = None,
+        every: bool = False,
+    ) -> None:
         self.name = exporter.name
         self.moved = time.monotonic()
         """When something was last delivered."""
@@ -51,7 +62,8 @@ class Delivery:
         self._exporter = exporter
         self._stop = threading.Event()
         path = cursor_path(folder, exporter.name)
-        self._claim = Claim(path)
+        self._every = every
+        self._claim = Claim(path, settings)
         self._rejected = Rejected(path)
         self._status = Status(path)
         self._sender = Sender(
@@ -62,6 +74,7 @@ class Delivery:
     def _begin(self) -> None:
         """Go back to what is delivered for certain."""
         self._cursor = Cursor.load(self._folder, self.name)
+        self._cursor.every = self._every
         self._reader = Reader(self._folder, self._cursor, whole_traces=self._exporter.whole_traces)
 
     def claim(self) -> bool:
@@ -71,6 +84,15 @@ class Delivery:
         self._restart()
         self._cursor.revive(time.time_ns())
         return True
+
+    def takes(self, file: SpoolFile) -> bool:
+        """Return whether the events of a spool file are for this destination."""
+        return self._cursor.takes(file)
+
+    @property
+    def unwanted(self) -> bool:
+        """Whether a later `configure` has taken the destination out, or given it other settings."""
+        return self._claim.unwanted
 
     def _restart(self) -> None:
         self._reader.close()
@@ -135,6 +157,8 @@ class Delivery:
         return found
 
     def _send(self, batch: list[Group]) -> None:
+        if self.unwanted:  # asked after reading: nothing that was recorded since is in the batch otherwise
+            raise StoppedError
         sent = self._sender.send(batch)
         self._cursor.delivered += sent.delivered
         self._cursor.rejected += sent.rejected

@@ -6,20 +6,16 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections import defaultdict
+from collections.abc import Collection, Mapping
+from pathlib import Path
 
 from llm_trace.detached import search_path, start
 from llm_trace.exporters.cursor import Claim, Cursor, cursor_path
-from llm_trace.exporters.registry import VARIABLE
-from llm_trace.exporters.standing import Standing, Status, standing
+from llm_trace.exporters.registry import SETTINGS, VARIABLE, Destination
+from llm_trace.exporters.standing import Standing, Status, destinations, standing
 from llm_trace.spool.files import spool_files
 from llm_trace.spool.paths import spool_dir
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from llm_trace.exporters.seam import Exporter
 
 _log = logging.getLogger("llm_trace")
 
@@ -30,6 +26,8 @@ _WAIT_S = 10.0
 """How long `flush()` waits unless told."""
 _RENEW_NS = 24 * 3600 * 10**9
 _OWN = ("LLM_TRACE_STORE", "LLM_TRACE_RUN")
+_configured: defaultdict[Path, set[str]] = defaultdict(set)
+"""Names of the destinations that this process has configured, by spool folder."""
 
 
 class Exporting:
@@ -40,20 +38,25 @@ class Exporting:
 
     Args:
         store: the store whose spool is delivered.
-        exporters: addresses and objects by name, checked.
+        exporters: by name.
     """
 
-    def __init__(self, store: Path, exporters: Mapping[str, Exporter | str]) -> None:
+    def __init__(self, store: Path, exporters: Mapping[str, Destination]) -> None:
         self._store = store
         self._folder = spool_dir(store)
-        self._addresses = {name: given for name, given in exporters.items() if isinstance(given, str)}
-        self._objects = [given for given in exporters.values() if not isinstance(given, str)]
+        self._addresses = {name: to for name, to in exporters.items() if isinstance(to.given, str)}
+        self._objects = [to.given for to in exporters.values() if not isinstance(to.given, str)]
         self.names = list(exporters)
         self._stop = threading.Event()
         self._started = threading.Event()
         self._said: dict[str, str] = {}
-        for name in self.names:
-            enrol(self._folder, name)
+        changed = [enrol(self._folder, name, to.settings) for name, to in exporters.items()]
+        self._leaving = any(changed)
+        """Whether a process that delivers with other settings is about to leave."""
+        self._claims = [
+            Claim(cursor_path(self._folder, name), to.settings) for name, to in self._addresses.items()
+        ]
+        _configured[self._folder].update(self.names)
         self._threads = [threading.Thread(target=self._watch, name="llm_trace-exporters", daemon=True)]
         if self._objects:
             deliver = threading.Thread(target=self._deliver, name="llm_trace-delivery", daemon=True)
@@ -65,18 +68,25 @@ class Exporting:
         from llm_trace.exporters.delivery import Delivery
         from llm_trace.exporters.service import serve
 
-        deliveries = [Delivery(self._folder, given) for given in self._objects]
+        deliveries = [Delivery(self._folder, given, settings="object") for given in self._objects]
         serve(self._folder, deliveries, stop=self._stop, patience_s=float("inf"))
 
     def _watch(self) -> None:
         """Start a process where nobody delivers, and pass on what stands in its way, once."""
         launched = -_LAUNCH_S
+        before: list[Claim] = []
         while True:
             try:
                 late = time.monotonic() - launched > _LAUNCH_S  # what was launched takes a moment to come
-                if late and any(_unattended(self._folder, name) for name in self._addresses):
-                    launched = time.monotonic()
-                    launch(self._store, list(self._addresses.values()))
+                free = [claim for claim in self._claims if _unattended(claim)]
+                # who wants it otherwise may be starting a process for it just now
+                mine = [claim for claim in free if not claim.unwanted or claim in before]
+                if late and (mine or self._leaving):
+                    launched, self._leaving = time.monotonic(), False
+                    for claim in mine:
+                        claim.want()
+                    launch(self._store, self._addresses.values())
+                before = free
                 self._warn()
             except Exception as exc:  # noqa: BLE001  the host goes on; the calls are in the spool
                 _log.warning("llm_trace cannot start delivery: %s", exc)
@@ -121,30 +131,50 @@ class Exporting:
             thread.join(1.0)  # a server that hangs is not waited for
 
 
-def enrol(folder: Path, name: str) -> None:
-    """Make sure that the spool is kept for a destination from now on, and forget why an earlier process got nothing through."""
-    path = cursor_path(folder, name)
-    claim = Claim(path)
+def enrol(folder: Path, name: str, settings: str) -> bool:
+    """Make sure that the spool is kept for a destination from now on, and forget why an earlier process got nothing through.
+
+    Returns whether a process that delivers with other settings is about to leave.
+    """
+    claim = Claim(cursor_path(folder, name), settings)
+    changed = claim.want()
     if claim.take():
-        Status(path).write("", refused=False)
+        Status(cursor_path(folder, name)).write("", refused=False)
         cursor = Cursor.load(folder, name)
         if time.time_ns() - cursor.time_ns > _RENEW_NS:
             cursor.revive(time.time_ns())
             cursor.save()
-    claim.release()
+        claim.release()
+        return False
+    return changed
 
 
-def _unattended(folder: Path, name: str) -> bool:
-    claim = Claim(cursor_path(folder, name))
+def revoke(store: Path, keep: Collection[str]) -> None:
+    """Stop delivery to what this process has configured for a store before and no longer wants; others that do start it again."""
+    folder = spool_dir(store)
+    for name in _configured[folder].difference(keep):
+        Claim(cursor_path(folder, name)).revoke()
+    _configured[folder].intersection_update(keep)
+
+
+def left(store: Path, names: Collection[str]) -> Mapping[str, Standing]:
+    """Return how destinations stand that were configured once, are not among `names`, and have not been given all that is for them."""
+    folder = spool_dir(store)
+    stands = [standing(folder, name) for name in destinations(folder) if name not in names]
+    return {each.name: each for each in stands if each.pending}
+
+
+def _unattended(claim: Claim) -> bool:
     free = claim.take()
     claim.release()
     return free
 
 
-def launch(store: Path, addresses: Sequence[str]) -> None:
+def launch(store: Path, addresses: Collection[Destination]) -> None:
     """Start the process that delivers; it leaves at once where others deliver already."""
     folder = spool_dir(store)
     folder.mkdir(parents=True, exist_ok=True)
     told = {name: value for name, value in os.environ.items() if name not in _OWN}
-    told |= {VARIABLE: " ".join(addresses), "PYTHONPATH": search_path()}
+    told |= {VARIABLE: " ".join(str(to.given) for to in addresses), "PYTHONPATH": search_path()}
+    told[SETTINGS] = " ".join(to.settings for to in addresses)
     start("llm_trace.exporters.service", [str(store)], environment=told, log=folder / "delivery.log")

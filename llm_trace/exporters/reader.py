@@ -37,6 +37,8 @@ class Reader:
         self._cursor = cursor
         self._whole = whole_traces
         self._lines: dict[str, Lines] = {}
+        self._others: OrderedDict[str, None] = OrderedDict()
+        """Calls that are not for this destination; what is said about them is not either."""
         self._traces: OrderedDict[str, str] = OrderedDict()
         self._members: defaultdict[str, dict[str, Waiting]] = defaultdict(dict)
         """Calls that are not handed on, by trace."""
@@ -60,6 +62,7 @@ class Reader:
         self._tidy(files)
 
     def _follow(self, file: SpoolFile) -> Iterator[Group]:
+        takes = self._cursor.takes(file)
         name, begin = self._cursor.read.get(file.writer, (file.name, 0))
         if name > file.name:
             return
@@ -67,7 +70,11 @@ class Reader:
         if begin < file.size and (lines := self._opened(file.name)) is not None:
             for offset, after, event in lines.events(begin, file.size):
                 self._cursor.read[file.writer] = (file.name, after)
-                group = self._take(event, (file.name, offset)) if event else []
+                group: Group = []
+                if event and takes:
+                    group = self._take(event, (file.name, offset))
+                elif event and isinstance(span_id := event.get("span_id"), str):
+                    self._others[span_id] = None
                 if group:
                     yield group
         if not file.live:  # a torn last line is nothing
@@ -77,6 +84,8 @@ class Reader:
     def _take(self, event: dict[str, Any], place: Place) -> Group:
         """Return what a line completes."""
         kind, span_id = event.get("event"), event.get("span_id")
+        if span_id in self._others:
+            return []
         if kind in ("score", "attribution") and self._waits(span_id):
             self._cursor.waiting[str(span_id)].said.append(place)
             return []

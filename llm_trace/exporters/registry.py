@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
 GROUP = "llm_trace.exporters"
 VARIABLE = "LLM_TRACE_EXPORTERS"
 """Addresses, separated by spaces; not an argument, which every user of the machine sees."""
+
+SETTINGS = "LLM_TRACE_EXPORTER_SETTINGS"
+"""Digests of how the destinations of `VARIABLE` are to be delivered to, as `configure` saw them, separated by spaces."""
 
 
 def exporter(text: str) -> Exporter:
@@ -45,21 +50,37 @@ def _loaded(point: EntryPoint) -> Any:
         ) from exc
 
 
-def checked(exporters: Sequence[object]) -> dict[str, Exporter | str]:
+@dataclass(frozen=True)
+class Destination:
+    """What `configure` was given for one destination."""
+
+    given: Exporter | str
+    """An address or an object."""
+    settings: str
+    """Digest of how it delivers: options of the address, place and headers."""
+
+
+def checked(exporters: Sequence[object]) -> dict[str, Destination]:
     """Return what `configure` was given by the destinations' names, each address tried once: Comet's settings take a process to read.
 
     Raises:
         ConfigurationError: one is neither an address nor an exporter.
     """
-    named: dict[str, Exporter | str] = {}
+    named: dict[str, Destination] = {}
     for given in exporters:
         if isinstance(given, str):
-            named[exporter(given).name] = given
+            made = exporter(given)
+            named[made.name] = Destination(given, _digest(given, made))
             continue
         if not all(hasattr(given, name) for name in ("name", "base", "requests", "judge", "probe")):
             raise ConfigurationError(
                 f"{given!r} is no exporter: give an address such as 'otlp://127.0.0.1:4318', "
                 "or an object as llm_trace.exporters.seam.Exporter describes it"
             )
-        named[given.name] = given  # type: ignore[attr-defined, assignment]
+        named[given.name] = Destination(given, "object")  # type: ignore[attr-defined, arg-type]
     return named
+
+
+def _digest(address: str, made: Exporter) -> str:
+    """Return a digest of how the exporter of an address delivers."""
+    return hashlib.sha256(repr((address, made.base, sorted(made.headers.items()))).encode()).hexdigest()

@@ -11,12 +11,13 @@ import os
 import sys
 import threading
 import time
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from llm_trace.errors import LLMTraceError
 from llm_trace.exporters.delivery import Delivery
-from llm_trace.exporters.registry import VARIABLE, exporter
-from llm_trace.spool.files import live_writers, spool_files
+from llm_trace.exporters.registry import SETTINGS, VARIABLE, exporter
+from llm_trace.spool.files import spool_files
 from llm_trace.spool.paths import spool_dir
 
 if TYPE_CHECKING:
@@ -49,10 +50,15 @@ def serve(
         thread.start()
     needed = time.monotonic()
     while mine and not stop.wait(_CHECK_S):
+        for delivery in [delivery for delivery in mine if delivery.unwanted]:
+            delivery.stop()
+            threads.pop(mine.index(delivery)).join()
+            mine.remove(delivery)
+            delivery.close()
         now = time.monotonic()
-        if live_writers(spool_files(folder)):
+        if any(file.live and delivery.takes(file) for file in spool_files(folder) for delivery in mine):
             needed = now
-        idle = now - max(needed, *(delivery.moved for delivery in mine))
+        idle = now - max([needed, *(delivery.moved for delivery in mine)])
         if (
             idle > (LINGER_S if all(delivery.quiet for delivery in mine) else patience_s)
             or not folder.exists()
@@ -71,8 +77,9 @@ def claimed(deliveries: Sequence[Delivery], stop: threading.Event) -> list[Deliv
     mine: list[Delivery] = []
     deadline = time.monotonic() + _CLAIM_S
     while True:
-        mine += [delivery for delivery in deliveries if delivery not in mine and delivery.claim()]
-        if len(mine) == len(deliveries) or time.monotonic() > deadline or stop.wait(_CHECK_S):
+        wanted = [delivery for delivery in deliveries if not delivery.unwanted]
+        mine += [delivery for delivery in wanted if delivery not in mine and delivery.claim()]
+        if len(mine) >= len(wanted) or time.monotonic() > deadline or stop.wait(_CHECK_S):
             return mine
 
 
@@ -83,9 +90,10 @@ def main(arguments: list[str]) -> None:
     logging.basicConfig(format="%(asctime)s %(message)s")
     folder = spool_dir(arguments[0])
     deliveries = []
-    for address in os.environ.get(VARIABLE, "").split():
+    addresses, settings = (os.environ.get(name, "").split() for name in (VARIABLE, SETTINGS))
+    for address, digest in zip_longest(addresses, settings):
         try:
-            deliveries.append(Delivery(folder, exporter(address)))
+            deliveries.append(Delivery(folder, exporter(address), settings=digest))
         except LLMTraceError:
             _log.exception("llm_trace cannot deliver to %s", address)
     serve(folder, deliveries, stop=threading.Event())

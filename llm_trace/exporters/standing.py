@@ -101,7 +101,7 @@ def _pending(folder: Path, cursor: Cursor) -> int:
     waiting = cursor.waiting.items()
     gone = {s for s, call in waiting if call.state == "open" and call.writer not in live}
     count = sum((call.state == "closed") + len(call.said) for _, call in waiting)
-    for file in files:
+    for file in filter(cursor.takes, files):
         name, offset = cursor.read.get(file.writer, ("", 0))
         if name <= file.name:
             begin = offset if name == file.name else 0

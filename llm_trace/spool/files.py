@@ -7,7 +7,7 @@ import re
 import shutil
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -40,6 +40,8 @@ class SpoolFile:
     """What the header says; 1 where the header cannot be read."""
     begun_ns: int
     """What the header says; 0 where the header cannot be read."""
+    exporters: frozenset[str] | None = None
+    """Names of the destinations that its events are for; `None`: any."""
 
     @property
     def name(self) -> str:
@@ -106,17 +108,29 @@ def _describe(folder: Path, writer: str, seq: int, live: bool) -> SpoolFile | No
     except FileNotFoundError:  # removed by hand just now
         return None
     header = _header(first)
-    return SpoolFile(path, writer, seq, size, live, header.get("format", FORMAT), header.get("time_ns", 0))
+    numbers = {k: header[k] for k in ("format", "time_ns") if type(header.get(k)) is int}
+    names = header.get("exporters")
+    exporters = frozenset(map(str, names)) if isinstance(names, list) else None
+    return SpoolFile(
+        path,
+        writer,
+        seq,
+        size,
+        live,
+        numbers.get("format", FORMAT),
+        numbers.get("time_ns", 0),
+        exporters,
+    )
 
 
-def _header(line: bytes) -> dict[str, int]:
+def _header(line: bytes) -> dict[str, Any]:
     try:
         header = orjson.loads(line)
     except orjson.JSONDecodeError:
         return {}
     if not isinstance(header, dict) or header.get("event") != "file":
         return {}
-    return {k: header[k] for k in ("format", "time_ns") if type(header.get(k)) is int}
+    return header
 
 
 def live_writers(files: list[SpoolFile]) -> set[str]:
@@ -124,11 +138,27 @@ def live_writers(files: list[SpoolFile]) -> set[str]:
     return {file.writer for file in files if file.live}
 
 
-def needed_by_others(folder: Path, *, now_ns: int | None = None) -> list[dict[str, tuple[int, int]]]:
-    """Return for each other reader of the spool how far it is: writer -> (seq, offset), everything before that is done.
+@dataclass(frozen=True)
+class OtherReader:
+    """A reader of the spool beside the store, as the file of its cursor describes it."""
 
-    A reader keeps `cursors/<name>.json`: `{"time_ns": …, "positions": {"<writer>": {"file": …, "offset": …}}}`. A writer it does
-    not name is wholly unread. One that has not moved for 7 days no longer counts.
+    positions: dict[str, tuple[int, int]]
+    """By writer: (seq, offset), everything before that is done."""
+    name: str | None = None
+    """Of the destination that it reads for; `None` where it reads every file."""
+
+    def needs(self, file: SpoolFile) -> bool:
+        """Return whether it has not read the whole file, which is for it."""
+        if self.name is not None and file.exporters is not None and self.name not in file.exporters:
+            return False
+        return self.positions.get(file.writer, (0, 0)) < (file.seq, file.size)
+
+
+def needed_by_others(folder: Path, *, now_ns: int | None = None) -> list[OtherReader]:
+    """Return the other readers of the spool.
+
+    A reader keeps `cursors/<name>.json`: `{"time_ns": …, "positions": {"<writer>": {"file": …, "offset": …}}}`, and its `name` where it
+    reads only what is for that destination (`every` false). A writer it does not name is wholly unread. One that has not moved for 7 days no longer counts.
     """
     now = time.time_ns() if now_ns is None else now_ns
     cursors = []
@@ -138,13 +168,12 @@ def needed_by_others(folder: Path, *, now_ns: int | None = None) -> list[dict[st
             idle = now - cursor["time_ns"]
             places = cursor["positions"].values() if "positions" in cursor else [cursor]
             positions = dict(_position(place) for place in places if place.get("file"))
+            name = None if cursor.get("every", "name" not in cursor) else str(cursor["name"])
         except (OSError, ValueError, LookupError, TypeError, AttributeError):
-            idle, positions = (
-                now - path.stat().st_mtime_ns,
-                {},
-            )  # unreadable: keep everything until it is stale
+            # unreadable: keep everything until it is stale
+            idle, positions, name = now - path.stat().st_mtime_ns, {}, None
         if idle < CURSOR_IDLE_NS:
-            cursors.append(positions)
+            cursors.append(OtherReader(positions, name))
     return cursors
 
 
@@ -155,9 +184,9 @@ def _position(place: dict[str, object]) -> tuple[str, tuple[int, int]]:
     return match[1], (int(match[2]), int(str(place["offset"])))
 
 
-def is_needed(file: SpoolFile, cursors: list[dict[str, tuple[int, int]]]) -> bool:
+def is_needed(file: SpoolFile, readers: list[OtherReader]) -> bool:
     """Return whether some other reader has not read the whole file."""
-    return any(positions.get(file.writer, (0, 0)) < (file.seq, file.size) for positions in cursors)
+    return any(reader.needs(file) for reader in readers)
 
 
 def remove_stale(folder: Path) -> None:

@@ -53,6 +53,7 @@ class SpoolWriter:
         encode: turns numbered messages into JSON.
         max_file_bytes: a file that has grown beyond this is left and the next one begun.
         fsync: `"call"` syncs to the disk after each event that ends a call, `"interval"` once a second.
+        exporters: names of the destinations that the events are for; `None`: any.
     """
 
     def __init__(
@@ -62,8 +63,10 @@ class SpoolWriter:
         encode: EncodeBodies = orjson.dumps,
         max_file_bytes: int = 64 << 20,
         fsync: Fsync | None = None,
+        exporters: Sequence[str] | None = None,
     ) -> None:
         self.folder = folder
+        self.exporters = exporters
         self._encode = encode
         self.max_file_bytes = max_file_bytes
         self.fsync = fsync
@@ -214,7 +217,7 @@ class SpoolWriter:
     def _header(self, now: int) -> bytes:
         from llm_trace.version import __version__
 
-        header = {
+        header: dict[str, Any] = {
             "event": "file",
             "format": FORMAT,
             "writer": self._id,
@@ -223,6 +226,8 @@ class SpoolWriter:
             "version": __version__,
             "time_ns": now,
         }
+        if self.exporters is not None:
+            header["exporters"] = list(self.exporters)
         return orjson.dumps(header) + b"\n"
 
     def _lose(self, exc: OSError) -> None:
