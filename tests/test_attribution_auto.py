@@ -149,12 +149,13 @@ def test_p_values_are_uniform_or_larger_where_nothing_matters() -> None:
 
 
 def test_few_masks_are_shrunk_and_many_are_not() -> None:
+    # Effects of three segments at once: paired masks are exact for any that two have together.
     n, plain, better = 12, [], []
     for seed in range(12):
         rng = np.random.default_rng(seed)
-        weights, pairs = 2 * rng.normal(size=n) * (rng.random(n) < 0.4), rng.normal(size=(n, n)) * 0.3
-        game: Value = lambda m, w=weights, q=pairs: m @ w + np.einsum("ki,ij,kj->k", m, q, m)  # type: ignore[misc]  # noqa: E731
-        exact, design = exact_shapley(game(subsets(n)), n), LeveragePairs(n, seed).grow(2 * n)
+        weights, triples = 2 * rng.normal(size=n) * (rng.random(n) < 0.4), rng.normal(size=(n, n, n)) * 0.1
+        game: Value = lambda m, w=weights, t=triples: m @ w + np.einsum("ki,kj,kl,ijl->k", m, m, m, t)  # type: ignore[misc]  # noqa: E731
+        exact, design = exact_shapley(game(subsets(n)), n), LeveragePairs(n, seed).grow(n)
         ends = game(np.array([[False] * n, [True] * n]))
         drawn = (design, game(design.masks), ends[0], ends[1])
         best = shrunk(*drawn)
@@ -162,6 +163,6 @@ def test_few_masks_are_shrunk_and_many_are_not() -> None:
         assert best.sum() == pytest.approx(ends[1] - ends[0])
         plain.append(((fit(*drawn)[0] - exact) ** 2).sum())
         better.append(((best - exact) ** 2).sum())
-    assert np.mean(better) < 0.7 * np.mean(plain)
+    assert 1 < np.mean(better) < 0.7 * np.mean(plain)
     many = LeveragePairs(n, 0).grow(10 * n)
     assert shrunk(many, game(many.masks), ends[0], ends[1]) is None
