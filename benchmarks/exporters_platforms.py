@@ -112,7 +112,7 @@ def deliver(platform: str, spool: Path) -> tuple[int, float, float]:
     from llm_trace.exporters.delivery import Delivery
 
     with standing_in(platform) as (url, pipe):
-        delivery = Delivery(spool, exporter_of(platform, url))
+        delivery = Delivery(spool, exporter_of(platform, url), every=True)
         delivery.claim()
         begin, cpu = time.perf_counter(), time.process_time()
         while delivery.step():

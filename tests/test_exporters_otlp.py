@@ -75,7 +75,9 @@ def sent(recorded: Recorded) -> Iterator[Callable[..., Sent]]:
     with Loopback(strict) as server:
 
         def deliver(options: str = "") -> Sent:
-            delivery = Delivery(spool_of(recorded.path), exporter(f"otlp://{server.address}{options}"))
+            delivery = Delivery(
+                spool_of(recorded.path), exporter(f"otlp://{server.address}{options}"), every=True
+            )
             before = len(server.received)
             assert delivery.claim()
             delivery.step()
