@@ -183,6 +183,7 @@ ANTHROPIC = {
 }
 CHAT_FIELDS = {
     "model": "gpt-5-2025",
+    "provider": "openai",
     "usage": {"input_tokens": 9, "output_tokens": 1},
     "finish_reason": "stop",
 }
@@ -215,7 +216,15 @@ def test_the_object_of_an_sdk_tells_the_same_as_its_json() -> None:
         ({**CHAT, "x_groq": {"id": "req"}}, "groq"),
         ({**CHAT, "prompt_filter_results": []}, "azure.ai.openai"),
         ({"done": True, "created_at": "2025", "response": "4"}, "ollama"),
-        (CHAT, None),
+        (
+            {**CHAT, "choices": [{**CHAT["choices"][0], "content_filter_results": {"hate": {}}}]},
+            "azure.ai.openai",
+        ),
+        ({**CHAT, "id": "gen-1", "provider": "OpenAI", "model": "openai/gpt-4o"}, "openrouter"),
+        ({**CHAT, "model": "qwen3:8b", "system_fingerprint": "fp_ollama"}, "ollama"),
+        (CHAT, "openai"),
+        ({**CHAT, "model": "deepseek-chat"}, "deepseek"),
+        ({**CHAT, "model": "meta-llama/Llama-3.3-70B"}, None),
     ],
 )
 def test_the_provider_is_told_only_where_the_answer_shows_it(answer: Any, provider: str | None) -> None:

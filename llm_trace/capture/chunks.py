@@ -42,10 +42,13 @@ def _joined(chunks: list[Any], call: CallSpan) -> Any:
     if cut:
         return [*chunks, {"__type__": "list", "truncated": True}]
     if chunks and (isinstance(chunks[0], dict) or hasattr(type(chunks[0]), "model_dump")):
-        from llm_trace import semconv
+        from llm_trace.semconv.providers import sdk_provider
+        from llm_trace.semconv.streams import open_chunk, reduce_stream
 
-        plain = call.recorder.encoder.unmasked(chunks)
-        if (whole := semconv.reduce_stream(plain)) is not None:
+        plain = call.recorder.encoder.unmasked(list(map(open_chunk, chunks)))  # bytes are JSON in there
+        if (whole := reduce_stream(plain)) is not None:
+            if (provider := sdk_provider(chunks[0])) is not None:  # a chunk's class is lost in the whole
+                call.fields = {"provider": provider, **(call.fields or {})}
             return whole
     return chunks
 

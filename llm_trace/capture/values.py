@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from llm_trace.capture.forms import SMALL_BYTES, describe, shorten
+from llm_trace.semconv.find import instructions
 
 if TYPE_CHECKING:
     from llm_trace.capture.redaction import Redactor
@@ -81,7 +82,8 @@ class Encoder:
     def encode_arguments(self, arguments: dict[str, Any]) -> tuple[bytes, list[Any] | None]:
         """Return the JSON of a call's arguments and, apart, the messages of the lists of messages in them.
 
-        Where a list was cut out its place holds `{"$messages": [a, b]}` (docs/spool-format.md).
+        Where a list was cut out its place holds `{"$messages": [a, b]}` (docs/spool-format.md). A system prompt beside the
+        first list goes before it.
         """
         if self.redact is not None:
             arguments = self.plain(arguments)
@@ -269,6 +271,8 @@ def _cut_messages(values: dict[str, Any], messages: list[Any], depth: int) -> di
     for key, value in values.items():
         cls = type(value)
         if (cls is list or cls is tuple) and value and _is_message(value[0]) and all(map(_is_message, value)):
+            if not messages:
+                messages.extend(instructions(values))
             start = len(messages)
             messages.extend(value)
             new: Any = {"$messages": [start, len(messages)]}

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 Keys = list[str | None]
 """For each call that is compared the hash of what identifies its input; `None` where it has none."""
 
+_MESSAGES = r"""messages_in[1 + coalesce(TRY_CAST(regexp_extract(CAST(input AS TEXT), '"\$messages":\[([0-9]+)', 1) AS INT), 0):]"""
+"""Ids of the messages in the input; a system prompt that goes before them is an argument of its own."""
 _INPUT = (
     ASKED
     + """
@@ -85,11 +87,11 @@ def _ways(store: Store, a: Sequence[Fact], b: Sequence[Fact]) -> Iterator[Pairin
     def read(by: str, query: str) -> Pairing:
         return Pairing(by, _keys(store, query, a), _keys(store, query, b))
 
-    yield read("function and input", _INPUT.format(input="input", messages="messages_in"))
+    yield read("function and input", _INPUT.format(input="input", messages=_MESSAGES))
     compared = _compared_arguments(store, a, b)
     if compared:
         patch = orjson.dumps(dict.fromkeys(compared)).decode().replace("'", "''")
-        query = _INPUT.format(input=f"json_merge_patch(input, '{patch}')", messages="messages_in")
+        query = _INPUT.format(input=f"json_merge_patch(input, '{patch}')", messages=_MESSAGES)
         yield read(f"function and input without {', '.join(compared)}", query)
     if any(unit.variables for unit in a):
         yield Pairing(

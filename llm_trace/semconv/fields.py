@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from llm_trace.semconv.providers import provider_of
 from llm_trace.semconv.tokens import usage
 from llm_trace.semconv.values import field, fields, is_response, items, number, text
 
@@ -31,12 +32,13 @@ _NESTED = (
     "inferenceConfig",
     "options",
 )
+_TALK = ("messages", "contents", "input", "prompt", "body", "message")
 _KEPT = (bool, int, float, str, list, tuple, dict)
 _ABSENT = ("NOT_GIVEN", "<NOT_GIVEN>", "omit", "Omit()")
 
 
 def request_fields(input: Any) -> dict[str, Any]:  # noqa: A002  the contract's name
-    """Return `model` and `params` of a request, as far as its arguments (bound by name) tell them.
+    """Return `model`, `params` and `provider` of a request, as far as its arguments (bound by name) tell them.
 
     Parameters in a provider's own group (`options`, `generationConfig`, `inferenceConfig`) are found too; camel-case
     names are written in snake case, values are as given.
@@ -48,15 +50,26 @@ def request_fields(input: Any) -> dict[str, Any]:  # noqa: A002  the contract's 
     for source in (input, *(input.get(name) for name in _NESTED)):
         if isinstance(source, Mapping) and source:
             _collect(source, made, params)
+    if not made and not params:
+        for source in input.values():
+            if type(source) is dict and _is_request(source):
+                _collect(source, made, params)
     if params:
         made["params"] = params
     return made
+
+
+def _is_request(source: Mapping[str, Any]) -> bool:
+    """Say whether a mapping (`**arguments` of any name) is a request to a model: its `model` may be a car's."""
+    return any(name in source for name in _MODELS) and any(name in source for name in _TALK)
 
 
 def _collect(source: Mapping[str, Any], made: dict[str, Any], params: dict[str, Any]) -> None:
     for name in _MODELS:
         if "model" not in made and text(source.get(name)):
             made["model"] = source[name]
+            if name == "modelId":
+                made["provider"] = "aws.bedrock"
     for name, value in source.items():
         target = _PARAMS.get(name)
         if target is None or value is None or target in params:
@@ -83,8 +96,8 @@ def response_fields(output: Any) -> dict[str, Any]:
     if counted is None and not _is_answer(source):
         return {}
     found = {
-        "model": _model(source),
-        "provider": _provider(output, source),
+        "model": (model := _model(source)),
+        "provider": provider_of(output, source, model),
         "usage": counted,
         "cost_usd": number(field(source.get("usage"), "cost")),  # OpenRouter, LiteLLM
         "finish_reason": _finish(source),
@@ -123,36 +136,6 @@ def _model(source: Mapping[str, Any]) -> str | None:
     if told is None:
         told = field(field(source, "response_metadata"), "model_name", "model", "model_id")  # LangChain
     return text(told)
-
-
-_PROVIDER_OF_SDK = {
-    "anthropic": "anthropic", "mistralai": "mistral_ai", "cohere": "cohere", "groq": "groq", "ollama": "ollama",
-    "together": "together_ai", "vertexai": "gcp.vertex_ai", "google": "gcp.gen_ai",
-}  # fmt: skip
-
-
-def _provider(output: Any, source: Mapping[str, Any]) -> str | None:
-    """Return who answered where the answer shows it; OpenAI's shape and SDK show nothing, for many speak it."""
-    known = None
-    if not isinstance(output, Mapping):
-        known = _PROVIDER_OF_SDK.get(str(type(output).__module__).partition(".")[0])
-    return _provider_shown(source) or known
-
-
-def _provider_shown(source: Mapping[str, Any]) -> str | None:
-    ident = source.get("id")
-    if isinstance(ident, str) and ident.startswith("msg_") and text(source.get("type")) == "message":
-        return "aws.bedrock" if ident.startswith("msg_bdrk_") else "anthropic"
-    if "candidates" in source or "usageMetadata" in source:
-        vertex = field(source.get("usageMetadata"), "trafficType") is not None
-        return "gcp.vertex_ai" if vertex else "gcp.gen_ai"
-    shown = {"x_groq": "groq", "stopReason": "aws.bedrock", "prompt_filter_results": "azure.ai.openai"}
-    for name, provider in shown.items():
-        if source.get(name) is not None:
-            return provider
-    if "done" in source and "created_at" in source:
-        return "ollama"
-    return "cohere" if field(field(source, "usage", "meta"), "billed_units") is not None else None
 
 
 def _finish(source: Mapping[str, Any]) -> str | None:

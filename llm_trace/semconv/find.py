@@ -21,7 +21,16 @@ _NESTED = (
     "json",
     "input_data",
 )
-_SYSTEM = ("system", "systemInstruction", "system_instruction", "preamble")
+_SYSTEM = (
+    "system",
+    "systemInstruction",
+    "system_instruction",
+    "preamble",
+    "system_prompt",
+    "system_message",
+)
+_CONFIGS = ("config", "generation_config", "generationConfig")
+_DEPTH = 2
 _REQUEST_SIGNS = (
     "model",
     "modelId",
@@ -40,15 +49,19 @@ def messages_in(input: Any) -> list[Message]:  # noqa: A002  the contract's name
         input: arguments bound by name as JSON values, or a request body; messages may lie one level down, as
             under `kwargs` or in a body that is JSON text.
     """
-    found = _given(input)
-    if found or not isinstance(input, Mapping):
+    return _within(input, _DEPTH)
+
+
+def _within(source: Any, depth: int) -> list[Message]:
+    """Return the messages of a mapping, or of what lies in it: a provider's names for that first, then any `**arguments`."""
+    found = _given(source)
+    if found or depth == 0 or not isinstance(source, Mapping):
         return found
-    for name in _NESTED:
-        inner = load_container(input.get(name))
-        if isinstance(inner, Mapping):
-            found = _given(inner)
-            if found:
-                return found
+    known = [load_container(source.get(name)) for name in _NESTED]
+    others = [value for name, value in source.items() if name not in _NESTED]
+    for inner in (*known, *others):
+        if isinstance(inner, Mapping) and (found := _within(inner, depth - 1)):
+            return found
     return []
 
 
@@ -58,7 +71,8 @@ def _given(source: Any) -> list[Message]:
     if not isinstance(source, Mapping):
         return []
     found = _conversation(source)
-    return _system(source) + found if found else _any_list(source)
+    found = found or _any_list(source)
+    return [message(told) for told in instructions(source)] + found if found else []
 
 
 def _conversation(source: Mapping[str, Any]) -> list[Message]:
@@ -135,19 +149,24 @@ def _prompt(source: Mapping[str, Any]) -> list[Message]:
     return [said(entry, "user") for entry in items(told) if text(entry)]
 
 
-def _system(source: Mapping[str, Any]) -> list[Message]:
-    told = field(source, *_SYSTEM)
-    if told is None:
-        told = field(field(source, "config", "generation_config", "generationConfig"), *_SYSTEM)
-    made = [] if told in EMPTY else [_instruction(told)]
-    told = source.get("instructions")
-    return made if told in EMPTY or "input" not in source else [*made, _instruction(told)]
+def instructions(source: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return what stands beside a conversation as its system prompt, as messages: `system`, `instructions`, Gemini's config."""
+    told = [field(source, *_SYSTEM)]
+    if told[0] is None:
+        told = [field(field(source, *_CONFIGS), *_SYSTEM)]
+    if "input" in source:
+        told.append(source.get("instructions"))
+    return [made for entry in told if (made := _instruction(entry)) is not None]
 
 
-def _instruction(told: Any) -> Message:
-    if isinstance(told, Mapping) and ("parts" in told or "content" in told):
-        return message({**told, "role": "system"})
-    return said(told, "system")
+def _instruction(told: Any) -> dict[str, Any] | None:
+    """Return a system message, `None` for what is none: a switch, an SDK's mark for what was not given."""
+    if isinstance(told, (str, list, tuple)) and told:
+        return {"role": "system", "content": told}
+    if (parts := field(told, "parts")) is not None:
+        return {"role": "system", "parts": parts}
+    content = field(told, "content", "text")
+    return {"role": "system", "content": content} if isinstance(content, (str, list)) and content else None
 
 
 def messages_out(output: Any, *, plain: bool = False) -> list[Message]:

@@ -46,7 +46,7 @@ def reduce_stream(chunks: list[Any]) -> Any | None:
         return None
     if all(isinstance(chunk, str) for chunk in chunks):
         return "".join(chunks)
-    opened = [_opened(chunk) for chunk in chunks if chunk is not None]
+    opened = [open_chunk(chunk) for chunk in chunks if chunk is not None]
     if not all(isinstance(chunk, Mapping) for chunk in opened):
         return None
     opened = _helper_chunks(opened)
@@ -71,7 +71,7 @@ def _reducer(chunk: Chunk) -> Reducer | None:
     return next((reducer for key, reducer in _BY_KEY.items() if key in chunk), None)
 
 
-def _opened(chunk: Any) -> Any:
+def open_chunk(chunk: Any) -> Any:
     """Return the provider's chunk inside an SDK's envelope: Mistral's `data`, Bedrock's `chunk.bytes`."""
     if not isinstance(chunk, Mapping):
         return chunk

@@ -63,8 +63,8 @@ def usage(raw: Any) -> dict[str, int] | None:
         raw: a usage mapping or SDK object, or span attributes.
     """
     source = fields(raw)
-    nested = source.get("tokens") or source.get("billed_units")  # Cohere; `tokens` is what the model saw
-    if not any(name in source for name in _INPUT) and isinstance(nested, Mapping):
+    nested = fields(field(source, "tokens", "billed_units"))  # Cohere; `tokens` is what the model saw
+    if nested and not any(name in source for name in _INPUT):
         source = {**nested, **_cohere_cached(source)}
     found = {
         "input_tokens": _input(source),

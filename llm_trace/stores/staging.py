@@ -37,7 +37,8 @@ SELECT file, n, ns, hash(body) AS hash, role,
             ELSE array_to_string(list_filter([
                 CASE WHEN json_type(body, '$.content') = 'VARCHAR' THEN content END,
                 nullif(array_to_string(body ->> '$.content[*].text', chr(10)), ''),
-                nullif(array_to_string(body ->> '$.parts[*].content', chr(10)), '')], lambda x: x IS NOT NULL), chr(10))
+                nullif(array_to_string(body ->> '$.parts[*].content', chr(10)), ''),
+                nullif(array_to_string(body ->> '$.parts[*].text', chr(10)), '')], lambda x: x IS NOT NULL), chr(10))
             END AS text,
        CASE WHEN simple AND (strlen(body) = strlen(role) + strlen(content) + 24
                              OR body = json_object('role', role, 'content', content)) THEN NULL ELSE body END AS rest

@@ -1,0 +1,77 @@
+"""What an exchange's raw payloads say, read by their providers' documentation alone: no code of llm_trace's."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Kind = Literal["text", "reasoning", "call", "result", "media"]
+Say = Callable[[Kind, Any], None]
+"""Notes one thing that was said by whoever speaks."""
+
+_ROLES = {
+    "model": "assistant", "developer": "system", "function": "tool", "chatbot": "assistant",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Said:
+    """One thing that a message holds."""
+
+    role: str
+    kind: Kind
+    value: Any
+    """Text; `(id, name, arguments)` of a tool call; `(id, answer)` of a tool's result; a name for media."""
+
+
+@dataclass
+class Facts:
+    """What a call must have in the store."""
+
+    asked: list[Said] = field(default_factory=list)
+    answered: list[Said] = field(default_factory=list)
+    finish: list[str] = field(default_factory=list)
+    model: str | None = None
+    asked_model: str | None = None
+    usage: dict[str, int | None] = field(default_factory=dict)
+    """Under the names of `llm_trace.record.Usage`."""
+
+    def ask(self, role: str) -> Say:
+        """Return what notes the request's sayings of a role."""
+        return lambda kind, value: self.asked.append(
+            Said("tool" if kind == "result" else _ROLES.get(role.lower(), role), kind, value)
+        )
+
+    def answer(self, kind: Kind, value: Any) -> None:
+        """Note one thing that the model said."""
+        self.answered.append(Said("assistant", kind, value))
+
+    def count(self, **counts: int | None) -> None:
+        """Take the provider's counts; what it does not tell is not there."""
+        self.usage = {name: value for name, value in counts.items() if value is not None}
+
+
+def get(value: Any, *path: str | int) -> Any:
+    """Return what stands at a path in JSON, None where nothing does."""
+    for step in path:
+        if isinstance(step, int):
+            value = value[step] if isinstance(value, list) and len(value) > step else None
+        else:
+            value = value.get(step) if isinstance(value, dict) else None
+    return value
+
+
+def opened(value: Any) -> Any:
+    """Return the JSON in a text, or the value itself."""
+    try:
+        return json.loads(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
+
+
+def added(*counts: int | None) -> int | None:
+    """Return the sum of what is told, None where nothing is."""
+    told = [count for count in counts if count is not None]
+    return sum(told) if told else None

@@ -1,0 +1,21 @@
+"""A provider on 127.0.0.1 that answers every request with one recording, until it is given another."""
+
+from __future__ import annotations
+
+from tests.loopback import Loopback, Received, Reply
+from tests.traffic.exchanges import Exchange
+
+
+class Provider(Loopback):
+    """A server for the length of a `with` block; `exchange` is what it answers with."""
+
+    def __init__(self) -> None:
+        super().__init__(self._replay)
+        self.exchange: Exchange | None = None
+
+    def _replay(self, request: Received) -> Reply:
+        found = self.exchange
+        if found is None:
+            return Reply(418)
+        headers = {"content-type": found.content_type, "x-request-id": f"req_{found.id}"}
+        return Reply(found.status, found.body, headers)
