@@ -88,7 +88,7 @@ OI_DOCUMENTS: Final = "retrieval.documents"
 OI_METADATA: Final = "metadata"
 OI_TAGS: Final = "tag.tags"
 
-# Traceloop, Langfuse, Logfire
+# Traceloop, Langfuse, LangSmith, Logfire
 TRACELOOP_KIND: Final = "traceloop.span.kind"
 TRACELOOP_INPUT: Final = "traceloop.entity.input"
 TRACELOOP_OUTPUT: Final = "traceloop.entity.output"
@@ -105,6 +105,7 @@ LANGFUSE_FIRST_TOKEN: Final = "langfuse.observation.completion_start_time"
 LANGFUSE_METADATA: Final = "langfuse.observation.metadata"
 LANGFUSE_PROMPT: Final = "langfuse.observation.prompt.name"
 LANGFUSE_PROMPT_VERSION: Final = "langfuse.observation.prompt.version"
+LANGSMITH_KIND: Final = "langsmith.span.kind"
 LOGFIRE_REQUEST: Final = "request_data"
 LOGFIRE_RESPONSE: Final = "response_data"
 
@@ -161,7 +162,14 @@ SESSIONS: Final = (
 )  # fmt: skip
 USERS: Final = (USER_ID, "langfuse.user.id", "enduser.id", TRACELOOP_PROPERTIES + "user_id")
 TAGS: Final = (OWN_TAGS, OI_TAGS, "langfuse.trace.tags", "logfire.tags")
-COSTS: Final = (OWN_COST, "gen_ai.usage.cost", "gen_ai.usage.total_cost", OI_COST, "operation.cost")
+COSTS: Final = (
+    OWN_COST,
+    "gen_ai.usage.cost",
+    "gen_ai.usage.total_cost",
+    OI_COST,
+    "operation.cost",
+    "gen_ai.cost.total_cost",
+)
 
 KINDS: Final = frozenset(
     {"llm", "chain", "tool", "retriever", "embedding", "agent", "reranker", "guardrail", "evaluator"}
@@ -181,6 +189,10 @@ KIND_OF_OPENINFERENCE: Final = {kind.upper(): kind for kind in sorted(KINDS)} | 
 KIND_OF_LANGFUSE: Final = {
     "generation": "llm", "span": "chain", "event": "chain", "agent": "agent", "tool": "tool", "chain": "chain",
     "retriever": "retriever", "embedding": "embedding", "evaluator": "evaluator", "guardrail": "guardrail",
+}  # fmt: skip
+KIND_OF_LANGSMITH: Final = {
+    "llm": "llm", "chain": "chain", "tool": "tool", "retriever": "retriever", "embedding": "embedding",
+    "prompt": "chain", "parser": "chain",
 }  # fmt: skip
 KIND_OF_TRACELOOP: Final = {
     "workflow": "chain", "task": "chain", "agent": "agent", "tool": "tool", "session": "chain", "unknown": "chain"

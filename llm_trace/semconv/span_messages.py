@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from llm_trace.semconv import names
 from llm_trace.semconv.find import messages_in, messages_out
 from llm_trace.semconv.flat import Event, nested
-from llm_trace.semconv.messages import Message, message, said
+from llm_trace.semconv.messages import Message, is_message, message, said
 from llm_trace.semconv.values import EMPTY, field, items, load_container, loads, mappings
 
 Attributes = Mapping[str, Any]
@@ -51,6 +51,10 @@ def _spoken(value: Any, role: str) -> list[Message]:
     told = load_container(value)
     if isinstance(told, str):
         return [said(told, role)] if told else []
+    if isinstance(told, Mapping) and not is_message(told):  # LangSmith: a run's whole inputs or outputs
+        whole = messages_out(told) if role == "assistant" else messages_in(told)
+        if whole:
+            return whole
     entries = [told] if isinstance(told, Mapping) else items(told)
     return [message(load_container(entry), role=role) for entry in entries]
 
@@ -101,12 +105,19 @@ def _oi_message(raw: Mapping[str, Any]) -> dict[str, Any]:
         pieces = [piece for piece in pieces if piece.get("type") not in ("tool_use", "tool_call")]
     if pieces:
         have = made.get("content")
-        made["content"] = [*([{"type": "text", "text": have}] if have not in EMPTY else []), *pieces]
+        beside = have not in EMPTY and not _repeats(have, pieces)
+        made["content"] = [*([{"type": "text", "text": have}] if beside else []), *pieces]
     name = made.pop("function_call_name", None)
     arguments = made.pop("function_call_arguments_json", None)
     if name is not None or arguments is not None:
         made["function_call"] = {"name": name, "arguments": arguments}
     return made
+
+
+def _repeats(content: Any, pieces: list[dict[str, Any]]) -> bool:
+    """Say whether a message's content is the text of its pieces over again."""
+    texts = [str(piece.get("text")) for piece in pieces if piece.get("type") in (None, "text")]
+    return content in ("".join(texts), "\n".join(texts))
 
 
 def _oi_piece(raw: Mapping[str, Any]) -> dict[str, Any]:

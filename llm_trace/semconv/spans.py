@@ -7,10 +7,11 @@ Every original attribute is kept under `metadata["otel"]["attributes"]`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from enum import Enum
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llm_trace.semconv import names
-from llm_trace.semconv.fields import request_fields
+from llm_trace.semconv.fields import request_fields, response_fields
 from llm_trace.semconv.flat import Event, event, nested
 from llm_trace.semconv.span_details import DETAILS, details_of, metadata_of
 from llm_trace.semconv.span_messages import Talk, talk, talk_in_values
@@ -54,17 +55,19 @@ def call_fields(
         start_ns: when the span began; with it `first_token_ns` is known from `gen_ai.response.time_to_first_chunk`.
     """
     told = [event(entry) for entry in events]
-    given = {str(key): value for key, value in attributes.items()}
+    given = {str(key): value.value if isinstance(value, Enum) else value for key, value in attributes.items()}
     kind = _kind(given)
     asked, answered = _values(given)
     spoken = _talk(given, told, kind, asked, answered)
+    whole = response_fields(answered) if kind == "llm" and isinstance(answered, Mapping) else {}
+    params = _params(given)
     found = {
         "name": name,
         "kind": kind,
-        "model": first_text(given, names.RESPONSE_MODELS) or first_text(given, names.REQUEST_MODELS),
-        "provider": _provider(given),
-        "params": _params(given),
-        "usage": _usage(given),
+        "model": _model(given, whole) or params.model,
+        "provider": _provider(given) or whole.get("provider"),
+        "params": params.others,
+        "usage": {**whole.get("usage", {}), **(_usage(given) or {})},
         "input": asked if asked is not None else _asked(spoken.asked),
         "output": answered if answered is not None else _answered(spoken.answered),
         "messages_in": spoken.asked,
@@ -82,6 +85,7 @@ _KIND_TABLES = (
     (names.OPERATION, names.KIND_OF_OPERATION),
     (names.TRACELOOP_KIND, names.KIND_OF_TRACELOOP),
     (names.REQUEST_TYPE, names.KIND_OF_REQUEST_TYPE),
+    (names.LANGSMITH_KIND, names.KIND_OF_LANGSMITH),
 )
 
 
@@ -102,20 +106,36 @@ def _provider(attributes: Attributes) -> str | None:
     return None if told is None else names.PROVIDER_OF.get(told.lower(), told.lower())
 
 
-def _params(attributes: Attributes) -> dict[str, Any]:
+def _model(attributes: Attributes, whole: Mapping[str, Any]) -> str | None:
+    """Return the model that answered, as the span or the answer in it says, else the one that was asked for."""
+    answered = first_text(attributes, names.RESPONSE_MODELS)
+    model = answered or whole.get("model") or first_text(attributes, names.REQUEST_MODELS)
+    return None if model is None else str(model)
+
+
+class _Params(NamedTuple):
+    """The request's parameters; OpenInference keeps the model of a call that failed nowhere else."""
+
+    model: str | None
+    others: dict[str, Any]
+
+
+def _params(attributes: Attributes) -> _Params:
+    model: str | None = None
     made: dict[str, Any] = {}
     for name in filter(attributes.__contains__, (names.OI_PARAMS, names.LANGFUSE_PARAMS, names.OWN_PARAMS)):
         told = load_container(attributes[name])
         if isinstance(told, Mapping):
-            known = request_fields(told).get("params", {})
-            made.update(known if name != names.OWN_PARAMS else told)
+            known = request_fields(told)
+            model = model or known.get("model")
+            made.update(known.get("params", {}) if name != names.OWN_PARAMS else told)
     for name, value in attributes.items():
         if name.startswith(names.REQUEST) and name != names.REQUEST_MODEL:
             short = name[len(names.REQUEST) :]
             made[names.PARAM_OF_ATTRIBUTE.get(short, short)] = (
                 list(value) if isinstance(value, tuple) else value
             )
-    return made
+    return _Params(model, made)
 
 
 _PLAIN_USAGE = {names.USAGE_INPUT: "input_tokens", names.USAGE_OUTPUT: "output_tokens"}
