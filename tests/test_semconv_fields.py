@@ -156,7 +156,7 @@ def test_a_model_that_is_an_object_is_no_name() -> None:
     assert semconv.request_fields({"model": object(), "x": 1}) == {}
 
 
-CHAT = {
+CHAT: dict[str, Any] = {
     "id": "chatcmpl-1",
     "object": "chat.completion",
     "created": 1,

@@ -33,7 +33,7 @@ def _block(block: dict[str, Any], say: Say) -> None:
     elif kind.endswith("tool_result"):
         told = block.get("content")
         texts = isinstance(told, list) and all(piece.get("type") == "text" for piece in told)
-        say("result", (block["tool_use_id"], "\n".join(p["text"] for p in told) if texts else told))
+        say("result", (block["tool_use_id"], "\n".join(p["text"] for p in told or ()) if texts else told))
 
 
 def anthropic_answer(body: dict[str, Any], facts: Facts) -> None:

@@ -221,9 +221,7 @@ _WRITERS: dict[str, Callable[[Clients, Exchange, dict[str, Any]], Request]] = {
 
 def _make_bedrock(url: str) -> Any:
     boto3 = pytest.importorskip("boto3")
-    from botocore.config import Config
-
-    retries = Config(retries={"max_attempts": 1, "mode": "standard"})
+    retries = pytest.importorskip("botocore.config").Config(retries={"max_attempts": 1, "mode": "standard"})
     return boto3.client("bedrock-runtime", endpoint_url=url, config=retries)
 
 
