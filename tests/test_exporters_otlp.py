@@ -176,22 +176,37 @@ def test_nothing_that_was_said_leaves_without_content(recorded: Recorded, sent: 
     assert "ValueError" in shown
 
 
-def test_openinference_names_are_there_on_request(recorded: Recorded, sent: Callable[..., Sent]) -> None:
+def test_genai_and_openinference_names_are_there_by_default(
+    recorded: Recorded, sent: Callable[..., Sent]
+) -> None:
     llm_trace.configure(recorded.path, record_env=False)
     record()
-    told = attributes(sent("?openinference=true").spans["chat gpt-4.1"])
+    found = sent()
+    told, work = attributes(found.spans["chat gpt-4.1"]), attributes(found.spans["work"])
     assert told["openinference.span.kind"] == "LLM"
     assert told["llm.input_messages.0.message.content"] == "what is the secret?"
     assert told["gen_ai.request.model"] == "gpt-4.1"
+    assert json.loads(work["input.value"]) == {"question": "what is the secret?"}
+    assert "llm_trace.input" not in work
 
 
-def test_a_score_is_linked_to_its_call(recorded: Recorded, sent: Callable[..., Sent]) -> None:
+def test_openinference_names_can_be_left_out(recorded: Recorded, sent: Callable[..., Sent]) -> None:
+    llm_trace.configure(recorded.path, record_env=False)
+    record()
+    told = attributes(sent("?openinference=false").spans["work"])
+    assert json.loads(told["llm_trace.input"]) == {"question": "what is the secret?"}
+    assert not [name for name in told if name.startswith(("openinference", "llm.", "input."))]
+
+
+def test_a_score_stands_below_its_call_and_makes_no_trace_of_its_own(
+    recorded: Recorded, sent: Callable[..., Sent]
+) -> None:
     llm_trace.configure(recorded.path, record_env=False)
     record()
     found = sent()
     score, ask = found.spans["evaluation kind"], found.spans["chat gpt-4.1"]
     assert [(link.trace_id, link.span_id) for link in score.links] == [(ask.trace_id, ask.span_id)]
-    assert score.trace_id != ask.trace_id
+    assert (score.trace_id, score.parent_span_id) == (ask.trace_id, ask.span_id)
     (event,) = score.events
     assert (event.name, attributes(event)["gen_ai.evaluation.score.value"]) == (
         "gen_ai.evaluation.result",

@@ -6,6 +6,8 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from opentelemetry.sdk.trace import TracerProvider
 
 from llm_trace import semconv
@@ -145,3 +147,54 @@ def test_the_round_trip_keeps_what_a_call_is() -> None:
         "n": 2,
         "tool_choice": {"type": "auto"},
     }
+
+
+CHUNK = {"page_content": "Blue.", "metadata": {"source": "a"}}
+
+
+@pytest.mark.parametrize(
+    ("output", "documents"),
+    [
+        (["Blue.", "Red."], [{"content": "Blue."}, {"content": "Red."}]),
+        ([CHUNK], [{"content": "Blue.", "metadata": '{"source":"a"}'}]),
+        ([[CHUNK, 0.5]], [{"content": "Blue.", "metadata": '{"source":"a"}', "score": 0.5}]),
+        (
+            {"results": [{"id": 7, "score": 1, "text": "Blue."}]},
+            [{"id": "7", "content": "Blue.", "score": 1.0}],
+        ),
+        (
+            [{"node": {"id_": "n", "text": "Blue."}, "score": 0.5}],
+            [{"id": "n", "content": "Blue.", "score": 0.5}],
+        ),
+        (
+            {"matches": [{"id": "v", "score": 0.5, "metadata": {"text": "Blue."}}]},
+            [{"id": "v", "content": "Blue.", "metadata": '{"text":"Blue."}', "score": 0.5}],
+        ),
+        ("no list", []),
+        ([1, None, True], []),
+    ],
+    ids=["texts", "langchain", "pairs", "results", "llamaindex", "vector store", "text", "numbers"],
+)
+def test_what_a_retriever_returned_shows_as_documents(output: Any, documents: list[dict[str, Any]]) -> None:
+    call = {"kind": "retriever", "name": "find", "output": output}
+    made = semconv.span_attributes(call, content=True, openinference=True)
+    shown = {name: value for name, value in made.items() if name.startswith("retrieval.documents.")}
+    assert shown == {
+        f"retrieval.documents.{index}.document.{name}": value
+        for index, document in enumerate(documents)
+        for name, value in document.items()
+    }
+
+
+NAMES = st.sampled_from(["documents", "node", "text", "score", "metadata", "id", "other"])
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(NAMES, inner),
+)
+
+
+@given(VALUES)
+def test_whatever_a_retriever_returned_makes_attributes(output: Any) -> None:
+    call = {"kind": "retriever", "name": "find", "output": output}
+    made = semconv.span_attributes(call, content=True, openinference=True)
+    assert all(isinstance(value, (str, int, float, list)) for value in made.values())

@@ -41,7 +41,7 @@ class OtlpExporter:
         base: `http(s)://host:port/path`, to which `/v1/traces` is joined.
         headers: of every request.
         content: put what was said and answered into the spans.
-        openinference: put OpenInference's attributes in as well.
+        openinference: put OpenInference's attributes in as well, as Phoenix and MLflow read them.
         metrics: send metrics besides.
     """
 
@@ -56,7 +56,7 @@ class OtlpExporter:
         *,
         headers: Mapping[str, str] | None = None,
         content: bool = True,
-        openinference: bool = False,
+        openinference: bool = True,
         metrics: bool = True,
     ) -> None:
         self.name = name
@@ -127,7 +127,7 @@ class OtlpExporter:
 
 
 def make(address: SplitResult) -> OtlpExporter:
-    """Return the exporter of `otlp://host:4318[/path][?openinference=true&content=false&metrics=false&tls]`, `otlps://` for TLS.
+    """Return the exporter of `otlp://host:4318[/path][?openinference=false&content=false&metrics=false&tls]`, `otlps://` for TLS.
 
     Raises:
         ConfigurationError: the address has no host, or an option that does not exist.

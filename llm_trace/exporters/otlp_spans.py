@@ -66,7 +66,7 @@ class Spans:
         )
 
     def score(self, identity: str, data: Mapping[str, Any], *, content: bool) -> ReadableSpan:
-        """Return a score as a span with the convention's evaluation event, linked to its call."""
+        """Return a score as a span with the convention's evaluation event, below its call."""
         value, time_ns = data.get("value"), data.get("time_ns") or 0
         number = float(value) if isinstance(value, (bool, int, float)) else None
         told = {
@@ -103,14 +103,24 @@ class Spans:
         attributes: dict[str, Any],
         events: tuple[SpanEvent, ...],
     ) -> ReadableSpan:
-        """Return a span about a call, in a trace of its own whose id follows from its own."""
+        """Return a span below the call that it is about; in a trace of its own where that of the call is not known."""
         trace = data.get("trace_id")
         attributes["llm_trace.call.span_id"] = data.get("span_id") or ""
         if trace:
             attributes["llm_trace.call.trace_id"] = trace
         link = (trace, data["span_id"]) if trace and data.get("span_id") else None
         own = hashlib.sha256(identity.encode()).hexdigest()
-        return self._made(title, own[:32], own[32:48], start, end, attributes, link=link, events=events)
+        return self._made(
+            title,
+            trace or own[:32],
+            own[32:48],
+            start,
+            end,
+            attributes,
+            parent=link,
+            link=link,
+            events=events,
+        )
 
     def _made(
         self,

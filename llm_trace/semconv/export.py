@@ -42,6 +42,9 @@ def span_attributes(call: Call, *, content: bool, openinference: bool = False) -
     }
     if openinference:
         made |= openinference_attributes(call, content=content, asked=spoken_in, answered=spoken_out)
+        for own, same in ((names.OWN_INPUT, names.OI_INPUT), (names.OWN_OUTPUT, names.OI_OUTPUT)):
+            if made.get(same) is not None:
+                made.pop(own, None)
     return {name: value for name, value in made.items() if value is not None}
 
 

@@ -85,6 +85,7 @@ OI_TEMPLATE: Final = "llm.prompt_template.template"
 OI_TEMPLATE_VERSION: Final = "llm.prompt_template.version"
 OI_TEMPLATE_VARIABLES: Final = "llm.prompt_template.variables"
 OI_DOCUMENTS: Final = "retrieval.documents"
+OI_RERANKED: Final = "reranker.output_documents"
 OI_METADATA: Final = "metadata"
 OI_TAGS: Final = "tag.tags"
 

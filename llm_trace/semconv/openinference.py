@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from llm_trace.semconv import names
+from llm_trace.semconv.documents import document_attributes
 from llm_trace.semconv.values import dumps, field, fields, items, text
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ _USAGE = {
     "cache_write_tokens": names.OI_TOKENS_CACHE_WRITE,
     "reasoning_tokens": names.OI_TOKENS_REASONING,
 }
+
+_FINDS = ("retriever", "reranker")
 
 
 def openinference_attributes(
@@ -51,6 +54,7 @@ def openinference_attributes(
 
 
 def _content(call: Call, asked: list[Message], answered: list[Message]) -> Attributes:
+    kind = call.get("kind")
     metadata = {key: value for key, value in fields(call.get("metadata")).items() if key != "otel"}
     variables = fields(fields(call.get("prompt")).get("variables"))
     return {
@@ -58,6 +62,7 @@ def _content(call: Call, asked: list[Message], answered: list[Message]) -> Attri
         **_value(call.get("output"), names.OI_OUTPUT, names.OI_OUTPUT_MIME),
         **_messages(names.OI_INPUT_MESSAGES, asked),
         **_messages(names.OI_OUTPUT_MESSAGES, answered),
+        **(document_attributes(call.get("output"), kind=str(kind)) if kind in _FINDS else {}),
         names.OI_METADATA: dumps(metadata) if metadata else None,
         names.OI_TEMPLATE_VARIABLES: dumps(variables) if variables else None,
     }

@@ -68,6 +68,7 @@ def record(store: Path, address: str) -> dict[str, str]:
     @llm_trace.trace(kind="llm", model="small-1")
     def ask(messages: list[dict[str, str]]) -> str:
         llm_trace.update_current_call(usage={"input_tokens": 12, "output_tokens": 3})
+        llm_trace.log_score("brief", 1.0)
         return "Yes, it is."
 
     @llm_trace.trace(kind="agent")
@@ -90,11 +91,11 @@ def test_phoenix_shows_the_call_with_its_messages(tmp_path: Path) -> None:
         "PHOENIX_WORKING_DIR": str(tmp_path), "PHOENIX_TELEMETRY_ENABLED": "false",
     }  # fmt: skip
     with server([f"{BIN}/phoenix", "serve"], env, f"{base}/healthz", tmp_path / "log"):
-        ids = record(tmp_path / "t.duckdb", f"otlp://127.0.0.1:{port}?openinference=true&metrics=false")
+        ids = record(tmp_path / "t.duckdb", f"otlp://127.0.0.1:{port}?metrics=false")
 
         def both() -> Any:
             spans = httpx.get(f"{base}/v1/projects/default/spans").json().get("data", [])
-            return spans if len(spans) == 2 else None
+            return spans if len(spans) == 3 else None
 
         spans = {s["context"]["span_id"]: s for s in _until(both, WAIT_S, tmp_path / "log")}
     asked = spans[ids["ask"]]
@@ -104,6 +105,7 @@ def test_phoenix_shows_the_call_with_its_messages(tmp_path: Path) -> None:
     assert said["llm.token_count.prompt"] == 12
     assert said["llm.input_messages.1.message.content"] == "Is the sky blue?"
     assert said["output.value"] == "Yes, it is."
+    assert [s["name"] for s in spans.values() if s["parent_id"] is None] == ["pipeline"]
 
 
 def test_mlflow_shows_the_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,7 +115,7 @@ def test_mlflow_shows_the_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     command += ["--backend-store-uri", f"sqlite:///{tmp_path}/mlflow.db"]
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "x-mlflow-experiment-id=0")
     with server(command, {"DO_NOT_TRACK": "true"}, f"{base}/health", tmp_path / "log"):
-        ids = record(tmp_path / "t.duckdb", f"otlp://127.0.0.1:{port}?metrics=false")
+        record(tmp_path / "t.duckdb", f"otlp://127.0.0.1:{port}?metrics=false")
         where = {"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": "0"}}
 
         def found() -> Any:
@@ -123,4 +125,7 @@ def test_mlflow_shows_the_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         (trace,) = _until(found, WAIT_S, tmp_path / "log")
         whole = httpx.get(f"{base}/api/3.0/mlflow/traces/get", params={"trace_id": trace["trace_id"]}).json()
     names = {span["name"] for span in whole["trace"]["spans"]}
-    assert len(names) == len(ids) == 2
+    assert len(names) == 3
+    assert "Be brief." not in trace["request_preview"]
+    assert "sky" in trace["request_preview"]
+    assert "Yes, it is." in trace["response_preview"]
