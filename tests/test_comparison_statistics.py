@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 
+from llm_trace.comparison.statistics.clusters import effective_clusters
 from llm_trace.comparison.statistics.intervals import mean_interval
-from llm_trace.comparison.statistics.paired import estimate, further_pairs, with_false_discovery_control
+from llm_trace.comparison.statistics.paired import estimate, with_false_discovery_control
+from llm_trace.comparison.statistics.scales import Scale
 from llm_trace.comparison.statistics.signflip import sign_flip
 from llm_trace.comparison.statistics.yesno import mcnemar, tango
 
@@ -108,6 +110,80 @@ def test_dependent_pairs_give_wider_bounds_than_independent_ones() -> None:
     assert (alone.p_value or 0) < (together.p_value or 0)
 
 
+def covered_in_sessions(sizes: NDArray[np.int64], fails: float, repetitions: int = 200) -> float:
+    """Return how often the bounds hold the truth where whole sessions fail, each with the same chance."""
+    rng, clusters = np.random.default_rng(10), np.repeat(np.arange(len(sizes)), sizes)
+    found = []
+    for _ in range(repetitions):
+        failed = rng.random(len(sizes)) < fails
+        result = estimate(np.ones(len(clusters)), np.where(failed[clusters], 0.0, 1.0), clusters)
+        assert result.low is not None
+        assert result.high is not None
+        found.append(result.low <= -fails <= result.high)
+    return float(np.mean(found))
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        pytest.param(np.full(10, 5), id="10-equal-sessions"),
+        pytest.param(np.full(40, 5), id="40-equal-sessions"),
+        pytest.param(np.array([40, *[2] * 20]), id="half-the-pairs-in-one-session"),
+    ],
+)
+def test_bounds_hold_where_few_sessions_fail_as_a_whole(sizes: NDArray[np.int64]) -> None:
+    assert covered_in_sessions(sizes, 0.03) >= 0.93
+
+
+def test_bounds_hold_where_one_session_has_half_of_the_pairs() -> None:
+    rng, clusters = np.random.default_rng(11), np.repeat(np.arange(30), [60, *[2] * 29])
+    found = []
+    for _ in range(200):
+        effects = rng.normal(0, 1, 30)
+        result = estimate(np.zeros(118), effects[clusters] + rng.normal(0, 1, 118), clusters)
+        found.append(result.low is not None and result.high is not None and result.low <= 0 <= result.high)
+    assert np.mean(found) >= 0.93
+
+
+def test_bounds_of_a_metric_that_is_constant_come_from_its_scale() -> None:
+    sessions, ones, fives = np.repeat(np.arange(40), 5), np.ones(200), np.full(200, 5.0)
+    by_session = tango(0, 0, 40)  # as many sessions could have failed, unseen, as 40 rule out
+    for values, size in ((ones, 1), (fives, 5)):
+        found = estimate(values, values, sessions)
+        assert (found.low, found.high) == pytest.approx(tuple(size * bound for bound in by_session))
+        alone = estimate(values, values)
+        assert (alone.low, alone.high) == pytest.approx(tuple(size * bound for bound in tango(0, 0, 200)))
+
+
+def test_a_difference_that_is_always_the_same_has_bounds_too() -> None:
+    found = estimate(np.ones(10), np.full(10, 0.5), scale=Scale(0, 1, fixed=True))
+    low, high = tango(0, 0, 10)
+    assert (found.low, found.high) == pytest.approx((-0.5 + low, -0.5 + high))
+
+
+def test_bounds_stay_within_a_scale_that_is_known() -> None:
+    sessions = np.repeat(np.arange(10), 20)
+    found = estimate(np.ones(200), np.where(sessions < 2, 0.0, 1.0), sessions)
+    assert found.low is not None
+    assert found.high is not None
+    assert -1 <= found.low <= -0.2 <= found.high <= 1
+
+
+def test_effective_clusters_are_fewer_where_one_is_large() -> None:
+    assert effective_clusters(np.repeat(np.arange(8), 5)) == pytest.approx(8)
+    assert effective_clusters(np.repeat(np.arange(30), [58, *[2] * 29])) == pytest.approx(
+        116**2 / (58**2 + 29 * 4)
+    )
+
+
+def test_the_spread_over_clusters_is_the_jackknifes() -> None:
+    rng, sizes = np.random.default_rng(12), np.array([1, 4, 2, 6, 3])
+    clusters, values = np.repeat(np.arange(5), sizes), rng.normal(0, 1, 16)
+    left = np.array([values[clusters != k].mean() for k in range(5)])
+    error = np.sqrt(4 / 5 * ((left - left.mean()) ** 2).sum())
+    assert mean_interval(values, clusters).error == pytest.approx(error)
+
+
 def test_clusters_of_one_pair_change_nothing() -> None:
     a, b = np.random.default_rng(8).normal(0, 1, (2, 40))
     one, other = estimate(a, b, np.arange(40)), estimate(a, b)
@@ -126,13 +202,28 @@ def test_yes_or_no_values_are_tested_exactly() -> None:
 
 def test_one_pair_has_a_difference_and_no_bounds() -> None:
     found = estimate(np.array([0.5]), np.array([2.0]))
-    assert (found.n, found.difference, found.low, found.p_value, found.further) == (1, 1.5, None, None, None)
+    assert (found.n, found.difference, found.low, found.p_value, found.further(0.05)) == (
+        1,
+        1.5,
+        None,
+        None,
+        None,
+    )
 
 
 def test_further_pairs_are_those_of_a_study_with_power_of_80_percent() -> None:
-    # d = 0.2 needs 197 pairs by the normal approximation (7.849 / 0.04)
-    assert further_pairs(50, 0.2, 1 / 50**0.5, 0.95) == 197 - 50
-    assert further_pairs(50, 0.0, 0.1, 0.95) is None
+    # d = 0.2 needs 197 pairs by the normal approximation (7.849 / 0.04), 320 at a level of 0.05 / 8 (12.79 / 0.04)
+    values = np.random.default_rng(9).normal(0, 1, 50)
+    b = 0.2 + (values - values.mean()) / values.std(ddof=1)
+    found = estimate(np.zeros(50), b)
+    assert (found.further(0.05), found.further(0.05 / 8)) == (147, 270)
+    assert estimate(np.zeros(50), np.zeros(50)).further(0.05) is None
+
+
+def test_further_pairs_are_never_none_or_zero_where_a_test_could_decide() -> None:
+    # of k flips of signs no p-value is below 2 / 2^k: 6 for a level of 0.05
+    assert estimate(np.zeros(5), np.full(5, 3.3)).further(0.05) == 1
+    assert estimate(np.zeros(3), np.full(3, 0.2)).further(0.05) == 3
 
 
 def test_untested_metrics_do_not_count_in_the_correction() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from llm_trace.comparison import judge, keys, log, words
+from llm_trace.comparison import judge, keys, log, remarks, words
 from llm_trace.comparison.dataset import Dataset
 from llm_trace.comparison.facts import facts
 from llm_trace.comparison.pairs import paired
@@ -76,17 +76,19 @@ def compare(
     pairing = _pairing(opened, by, *found)
     matched = paired(*found, pairing)
     if not matched.pairs:
-        raise NotFoundError(words.nothing_paired((sides[0].label, sides[1].label), matched.unpaired))
+        raise NotFoundError(
+            words.nothing_paired((sides[0].label, sides[1].label), matched.unpaired, pairing.ambiguous)
+        )
     dataset = by if isinstance(by, Dataset) else None
     request = Request(metrics, tuple(slices), places, dataset, frozenset(lower), embed, confidence, seed)
-    made = table(opened, matched.pairs, request)
+    made = table(opened, matched, request)
     tried = log.tried(opened.path, (sides[0].label, sides[1].label), matched.pairs)
     parts = judge.sliced(made, slices_of(matched.pairs, request))
     comparison = Comparison(
         a=sides[0].label, b=sides[1].label, paired_by=pairing.by, pairs=len(matched.pairs),
         calls=(len(found[0]), len(found[1])), metrics=judge.overall(made), slices=parts, unpaired=matched.unpaired,
-        tried=tried, confidence=confidence, seed=seed, notes=words.notes(matched.pairs, made),
-        warnings=words.warnings(made, tried),
+        tried=tried, confidence=confidence, seed=seed, notes=remarks.notes(matched.pairs, made),
+        warnings=remarks.warnings(matched, made, tried),
     )  # fmt: skip
     return comparison.of_calls(opened.path, tuple(made.spans))
 

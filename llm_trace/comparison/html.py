@@ -5,6 +5,7 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING
 
+from llm_trace.comparison import words
 from llm_trace.comparison.show import HEADS, cells_of
 
 if TYPE_CHECKING:
@@ -32,14 +33,17 @@ def body(comparison: Comparison) -> str:
     said = [
         f"<style>{STYLE}</style>",
         f"<h1>{escape(comparison.b)} against {escape(comparison.a)}</h1>",
-        f"<p>{comparison.pairs:,} pairs by {escape(comparison.paired_by)}; bounds at {comparison.confidence:.0%}.</p>",
+        f"<p>{words.count(comparison.pairs, 'pair')} by {escape(comparison.paired_by)}; bounds at {comparison.confidence:.0%}.</p>",
         *(f'<p class="warning">{escape(text)}</p>' for text in comparison.warnings),
         _table(comparison.metrics),
         *(
-            f"<h2>{escape(part.name)}, {part.pairs:,} pairs</h2>{_table(part.metrics)}"
+            f"<h2>{escape(part.name)}, {words.count(part.pairs, 'pair')}</h2>{_table(part.metrics)}"
             for part in comparison.slices
         ),
-        *(f"<p>Unpaired in {u.side}: {u.calls:,} calls, {escape(u.reason)}</p>" for u in comparison.unpaired),
+        *(
+            f"<p>Unpaired in {u.side}: {words.count(u.calls, 'call')}, {escape(u.reason)}</p>"
+            for u in comparison.unpaired
+        ),
         *(f"<p>{escape(text)}</p>" for text in comparison.notes),
     ]
     return f'<div class="llm-trace">{"".join(said)}</div>'

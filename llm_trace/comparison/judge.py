@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from llm_trace.comparison.missing import allow_for_missing
 from llm_trace.comparison.result import Metric, Slice
 from llm_trace.comparison.statistics.intervals import mean_interval
-from llm_trace.comparison.statistics.paired import estimate, with_false_discovery_control
+from llm_trace.comparison.statistics.paired import Estimate, estimate, with_false_discovery_control
+from llm_trace.comparison.statistics.scales import Scale, find_scale
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
+    from llm_trace.comparison.missing import Failures
     from llm_trace.comparison.result import Better, Verdict
+
+    Floats = NDArray[np.float64]
 
 WORST = 3
 """Pairs named for each metric."""
@@ -32,53 +37,87 @@ class Table:
         described: metric to (pairs,): how the outputs differ.
         clusters: (pairs,) which depend on each other, or `None`.
         better: the good direction of metrics that have one.
+        scales: of metrics where it is known; of others it is found from their values.
+        unfinished: inputs that only a finished although b began them, and the other way round.
+        failures: score to what its failed calls count as; that is in `tested`.
+        labels: metrics that are the share of a label, with the score that it is a label of.
+        remarks: what could not be taken.
     """
 
     spans: Sequence[tuple[str, str]]
-    tested: Mapping[str, NDArray[np.float64]]
-    described: Mapping[str, NDArray[np.float64]]
+    tested: Mapping[str, Floats]
+    described: Mapping[str, Floats]
     clusters: NDArray[np.int64] | None
     better: Mapping[str, Better]
     confidence: float
     seed: int
+    scales: Mapping[str, Scale] = field(default_factory=dict)
+    unfinished: tuple[int, int] = (0, 0)
+    failures: Mapping[str, Failures] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
+
+    def clusters_of(self, pairs: NDArray[np.intp]) -> NDArray[np.int64] | None:
+        """Return the clusters of some pairs by their numbers."""
+        return None if self.clusters is None else self.clusters[pairs]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A metric before it is corrected for the others."""
+
+    metric: Metric
+    found: Estimate | None = None
+    """Of the pairs that have it on both sides; `None` where nothing is tested."""
 
 
 def overall(table: Table) -> tuple[Metric, ...]:
     """Return every metric over all pairs."""
     every = np.ones(len(table.spans), dtype=bool)
-    return tuple(_controlled(_metrics(table, every), table))
+    return tuple(_corrected(_metrics(table, every, table.unfinished), table))
 
 
 def sliced(table: Table, slices: Mapping[str, NDArray[np.bool_]]) -> tuple[Slice, ...]:
     """Return every metric over each slice, with false findings controlled over all of them together."""
-    found = {name: _metrics(table, rows) for name, rows in slices.items()}
-    controlled = iter(_controlled([m for metrics in found.values() for m in metrics], table))
+    found = {name: _metrics(table, rows, (0, 0)) for name, rows in slices.items()}
+    corrected = iter(_corrected([m for metrics in found.values() for m in metrics], table))
     return tuple(
-        Slice(name=name, pairs=int(slices[name].sum()), metrics=tuple(next(controlled) for _ in metrics))
+        Slice(name=name, pairs=int(slices[name].sum()), metrics=tuple(next(corrected) for _ in metrics))
         for name, metrics in found.items()
     )
 
 
-def _metrics(table: Table, rows: NDArray[np.bool_]) -> list[Metric]:
-    tested = (_tested(name, values, rows, table) for name, values in table.tested.items())
-    described = (_described(name, values[rows], table) for name, values in table.described.items())
-    return [metric for metric in (*tested, *described) if metric is not None]
+def _metrics(table: Table, rows: NDArray[np.bool_], unfinished: tuple[int, int]) -> list[Judged]:
+    tested = (_test(name, values, rows, unfinished, table) for name, values in table.tested.items())
+    described = (_describe(name, values[rows], table) for name, values in table.described.items())
+    return [judged for judged in (*tested, *described) if judged is not None]
 
 
-def _tested(name: str, values: NDArray[np.float64], rows: NDArray[np.bool_], table: Table) -> Metric | None:
-    there = np.flatnonzero(rows & ~np.isnan(values).any(axis=0))
+def _test(
+    name: str, values: Floats, rows: NDArray[np.bool_], unfinished: tuple[int, int], table: Table
+) -> Judged | None:
+    lacks = np.isnan(values)
+    both = ~lacks.any(axis=0)
+    there, either = np.flatnonzero(rows & both), np.flatnonzero(rows & ~lacks.all(axis=0))
     if not len(there):
         return None
-    a, b = values[:, there]
-    clusters = None if table.clusters is None else table.clusters[there]
-    found = estimate(a, b, clusters, confidence=table.confidence, seed=table.seed)
-    better = table.better.get(name)
-    return Metric(
-        name=name, kind=found.kind, better=better, n=found.n, a=found.a, b=found.b, difference=found.difference,
-        low=found.low, high=found.high, p_value=found.p_value, effect=found.effect,
-        verdict="undecided" if (a != b).any() else "same",
-        further=found.further, worst=_worst(b - a if better != "lower" else a - b, there, table.spans),
+    (a, b), scale = values[:, there], table.scales.get(name) or find_scale(values[:, both])
+    found = estimate(
+        a, b, table.clusters_of(there), scale=scale, confidence=table.confidence, seed=table.seed
+    )
+    bounds = allow_for_missing(
+        found, values[:, either], scale, clusters=table.clusters_of(either), unfinished=sum(unfinished),
+        confidence=table.confidence, seed=table.seed,
     )  # fmt: skip
+    better = table.better.get(name)
+    missing = (int(lacks[1, either].sum()) + unfinished[0], int(lacks[0, either].sum()) + unfinished[1])
+    metric = Metric(
+        name=name, kind=found.kind, better=better, n=found.n, a=found.a, b=found.b, difference=found.difference,
+        low=bounds.low, high=bounds.high, p_value=found.p_value, effect=found.effect, missing=missing,
+        verdict="undecided" if (a != b).any() or any(missing) else "same",
+        worst=_worst(b - a if better != "lower" else a - b, there, table.spans),
+    )  # fmt: skip
+    return Judged(metric, found)
 
 
 def _worst(
@@ -88,31 +127,54 @@ def _worst(
     return tuple(spans[there[i]] for i in order if gain[i] < 0)
 
 
-def _described(name: str, values: NDArray[np.float64], table: Table) -> Metric | None:
+def _describe(name: str, values: Floats, table: Table) -> Judged | None:
     known = values[~np.isnan(values)]
     if not len(known):
         return None
     same = 1.0 if name == "output_similarity" else 0.0
     bounds = mean_interval(known - same, confidence=table.confidence, largest=1.0) if len(known) > 1 else None
     mean = float(known.mean())
-    return Metric(
+    metric = Metric(
         name=name, kind="description", n=len(known), a=same, b=mean, difference=mean - same,
         low=bounds.low if bounds else None, high=bounds.high if bounds else None, verdict="described",
     )  # fmt: skip
+    return Judged(metric)
 
 
-def _controlled(metrics: Iterable[Metric], table: Table) -> list[Metric]:
-    """Return the metrics with q-values and verdicts."""
-    given = list(metrics)
-    q_values = with_false_discovery_control([m.p_value for m in given])
-    return [_decided(m, q, 1 - table.confidence) for m, q in zip(given, q_values, strict=True)]
+def _corrected(metrics: Sequence[Judged], table: Table) -> list[Metric]:
+    """Return the metrics with q-values, verdicts, and what would decide those that are undecided."""
+    level = 1 - table.confidence
+    q_values = with_false_discovery_control([judged.metric.p_value for judged in metrics])
+    tests = sum(q is not None for q in q_values)
+    passed = sum(q is not None and q <= level for q in q_values)
+    return [
+        _decide(judged, q, level, level * min(tests, passed + 1) / max(tests, 1))
+        for judged, q in zip(metrics, q_values, strict=True)
+    ]
 
 
-def _decided(metric: Metric, q_value: float | None, level: float) -> Metric:
-    excluded = metric.low is not None and metric.high is not None and (metric.low > 0 or metric.high < 0)
-    if metric.kind == "description" or q_value is None or q_value > level or not excluded:
-        return metric.model_copy(update={"q_value": q_value})
-    return metric.model_copy(update={"q_value": q_value, "verdict": _direction(metric), "further": None})
+def _decide(judged: Judged, q_value: float | None, level: float, needed: float) -> Metric:
+    """Return a metric with its verdict.
+
+    Args:
+        judged: what the pairs say.
+        q_value: of the metric among the others.
+        level: of q-values that decide.
+        needed: the p-value that would have decided this metric, had the others kept theirs (Benjamini-Hochberg).
+    """
+    metric, found = judged.metric, judged.found
+    if found is None or found.p_value is None:
+        return metric
+    passed = q_value is not None and q_value <= level
+    if passed and _excludes_zero(metric.low, metric.high):
+        return metric.model_copy(update={"q_value": q_value, "verdict": _direction(metric)})
+    turns = passed and _excludes_zero(found.low, found.high)
+    further = None if turns else found.further(needed)
+    return metric.model_copy(update={"q_value": q_value, "further": further})
+
+
+def _excludes_zero(low: float | None, high: float | None) -> bool:
+    return low is not None and high is not None and (low > 0 or high < 0)
 
 
 def _direction(metric: Metric) -> Verdict:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from hashlib import md5
 from typing import TYPE_CHECKING
 
 import orjson
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from llm_trace.comparison.facts import Fact
     from llm_trace.stores.duckdb import Store
 
+_WHOLE = "function and input"
 Keys = list[str | None]
 """For each call that is compared the hash of what identifies its input; `None` where it has none."""
 
@@ -52,6 +54,9 @@ ORDER BY argument"""
 )
 
 
+_NOTHING = md5(b"", usedforsecurity=False).hexdigest()
+
+
 @dataclass(frozen=True)
 class Pairing:
     """A way to tell that two calls had the same input."""
@@ -59,6 +64,8 @@ class Pairing:
     by: str
     a: Keys
     b: Keys
+    ambiguous: tuple[str, ...] = field(default=(), kw_only=True)
+    """Arguments that differ throughout and might be what is compared, were there more than one input a side."""
 
     @property
     def common(self) -> int:
@@ -70,29 +77,42 @@ class Pairing:
         """Whether every input of the smaller side is in the other."""
         return self.common >= min(len(set(self.a)), len(set(self.b)))
 
+    def blank_name(self, key: str) -> str | None:
+        """Return the function of a key that holds no input, `None` for other keys."""
+        return key.removesuffix(_NOTHING) if key.endswith(_NOTHING) and self.by.startswith(_WHOLE) else None
+
 
 def by_input(store: Store, a: Sequence[Fact], b: Sequence[Fact]) -> Pairing:
     """Return the strictest way of pairing that pairs the most: the input whole, else without what differs by design."""
-    best: Pairing | None = None
+    best = Pairing(_WHOLE, [], [])
+    ambiguous: tuple[str, ...] = ()
     for pairing in _ways(store, a, b):
-        if best is None or pairing.common > best.common:
+        ambiguous += pairing.ambiguous
+        if not best.a or pairing.common > best.common:
             best = pairing
         if best.complete:
             break
-    assert best is not None
-    return best
+    return replace(best, ambiguous=ambiguous)
 
 
 def _ways(store: Store, a: Sequence[Fact], b: Sequence[Fact]) -> Iterator[Pairing]:
     def read(by: str, query: str) -> Pairing:
         return Pairing(by, _keys(store, query, a), _keys(store, query, b))
 
-    yield read("function and input", _INPUT.format(input="input", messages=_MESSAGES))
+    yield read(_WHOLE, _INPUT.format(input="input", messages=_MESSAGES))
     compared = _compared_arguments(store, a, b)
     if compared:
         patch = orjson.dumps(dict.fromkeys(compared)).decode().replace("'", "''")
         query = _INPUT.format(input=f"json_merge_patch(input, '{patch}')", messages=_MESSAGES)
-        yield read(f"function and input without {', '.join(compared)}", query)
+        pairing = read(f"{_WHOLE} without {', '.join(compared)}", query)
+        tell = all(
+            len(set(keys)) > len({u.name for u in side}) for keys, side in ((pairing.a, a), (pairing.b, b))
+        )
+        yield (
+            pairing
+            if tell
+            else Pairing(pairing.by, [None] * len(a), [None] * len(b), ambiguous=tuple(compared))
+        )
     if any(unit.variables for unit in a):
         yield Pairing(
             "function and variables of the prompt",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -52,11 +51,6 @@ _FACTS = (
     "hash(text), regexp_matches(text, '" + REFUSAL.replace("'", "''") + "'), "
     "json_valid(text), regexp_matches(text, '^\\s*[\\[{]')"
 )
-_SCORES = f"""{ASKED}, last AS (
-    SELECT i, name, arg_max(number, {{'time': time_ns, 'id': id}}) AS number
-    FROM scores JOIN asked USING (span_id) WHERE number IS NOT NULL GROUP BY i, name, source
-)
-SELECT i, name, avg(number) FROM last GROUP BY ALL ORDER BY name, i"""
 
 
 def numbers(calls: Sequence[Fact]) -> Values:
@@ -72,24 +66,6 @@ def numbers(calls: Sequence[Fact]) -> Values:
         ],
     }
     return {name: np.array(values, dtype=float) for name, values in found.items()}
-
-
-def scores(store: Store, calls: Sequence[Fact]) -> Values:
-    """Return the scores of the calls: of all calls inside the mean, the latest word of each source."""
-    every = [(i, span) for i, call in enumerate(calls) for span in (call.span_id, *call.inside)]
-    rows: dict[str, tuple[list[int], list[float]]] = defaultdict(lambda: ([], []))
-    for i, name, value in store.sql(_SCORES, " ".join([span for _, span in every])):
-        rows[name][0].append(every[i][0])
-        rows[name][1].append(value)
-    return {name: mean_by(np.array(at), np.array(values), len(calls)) for name, (at, values) in rows.items()}
-
-
-def mean_by(groups: NDArray[np.int64], values: Floats, count: int) -> Floats:
-    """Return the mean of each group's values, NaN for groups that have none; values that are NaN do not count."""
-    known = ~np.isnan(values)
-    sums = np.bincount(groups[known], values[known], minlength=count)
-    sizes = np.bincount(groups[known], minlength=count)
-    return np.asarray(np.divide(sums, sizes, out=np.full(count, np.nan), where=sizes > 0))
 
 
 def outputs(store: Store, calls: Sequence[Fact]) -> tuple[Values, list[int | None]]:

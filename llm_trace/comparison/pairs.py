@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
@@ -62,6 +62,10 @@ class Paired:
 
     pairs: Pairs
     unpaired: tuple[Unpaired, ...]
+    unfinished: tuple[int, int]
+    """Inputs that only a finished although b began them, and the other way round."""
+    blank: dict[str, int]
+    """Calls that recorded no input and so count as the same, by name of function."""
 
 
 def paired(a: Sequence[Fact], b: Sequence[Fact], pairing: Pairing) -> Paired:
@@ -72,7 +76,13 @@ def paired(a: Sequence[Fact], b: Sequence[Fact], pairing: Pairing) -> Paired:
         *_left("a", a, pairing.a, common, b, pairing.by),
         *_left("b", b, pairing.b, common, a, pairing.by),
     )
-    return Paired(_joined(sorted(map(str, common)), [*a, *b], keys, len(a)), left)
+    began, over = (set(pairing.a), set(pairing.b)), (set(keys[: len(a)]), set(keys[len(a) :]))
+    unfinished = tuple(len((over[i] & began[1 - i]) - over[1 - i] - {None}) for i in (0, 1))
+    blank = Counter(name for key in keys if key in common and (name := pairing.blank_name(str(key))))
+    return Paired(
+        _joined(sorted(map(str, common)), [*a, *b], keys, len(a)), left, (unfinished[0], unfinished[1]),
+        {name: calls for name, calls in blank.items() if calls > 2},
+    )  # fmt: skip
 
 
 def _over(side: Sequence[Fact], keys: Keys) -> Keys:

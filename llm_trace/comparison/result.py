@@ -38,7 +38,7 @@ class Metric(Record):
     difference: float
     """b - a."""
     low: float | None = None
-    """Bounds of the difference over inputs drawn as these were, at the comparison's confidence; one metric at a time."""
+    """Bounds of the difference over inputs drawn as these were, at the comparison's confidence; one metric at a time. They allow for `missing`."""
     high: float | None = None
     p_value: float | None = None
     """Exact McNemar test for yes/no, else the larger of a sign-flip test's and of Student's t corrected for skewness."""
@@ -49,7 +49,9 @@ class Metric(Record):
     verdict: Verdict
     """Decided only if q-value and bounds both exclude no difference; `higher` and `lower` where no direction is good; `same`: no pair differs."""
     further: int | None = None
-    """Undecided: further pairs that would decide a difference such as this in four of five studies."""
+    """Undecided: further pairs that would decide a difference such as this in four of five studies, with as many metrics to correct for."""
+    missing: tuple[int, int] = (0, 0)
+    """Pairs that have it in a only, and in b only; calls that were begun and not finished count. Undecided without `further`: these could turn it."""
     worst: tuple[tuple[str, str], ...] = ()
     """Span ids in a and b of the pairs that lost the most."""
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from llm_trace.comparison.statistics.paired import estimate, with_false_discovery_control
+from llm_trace.comparison.words import count
 from llm_trace.errors import AttributionError
 from llm_trace.record import Record
 from llm_trace.stores.duckdb import open_store
@@ -67,7 +68,7 @@ class Shift(Record):
             f"{w.word!r} ({w.part}) {w.verdict} weight for {w.answer}'s answers, {w.a:+.2g} to {w.b:+.2g} {self.unit}"
             for w in clear
         ]
-        return f"Over {self.pairs} pairs: {'; '.join(said) or 'no word changed its weight beyond chance'}."
+        return f"Over {count(self.pairs, 'pair')}: {'; '.join(said) or 'no word changed its weight beyond chance'}."
 
 
 def attribution_shift(
@@ -101,7 +102,7 @@ def attribution_shift(
     kept = [weights for weights in found if weights is not None]
     if not kept:
         raise AttributionError(
-            f"none of {len(chosen)} pairs has a model call with an answer in words on both sides that can be explained"
+            f"none of {count(len(chosen), 'pair')} has a model call with an answer in words on both sides that can be explained"
         )
     words = [word for answer in (0, 1) for word in _words(kept, answer, confidence, seed)]
     ordered = tuple(sorted(_decided(words, 1 - confidence), key=lambda w: -abs(w.difference)))

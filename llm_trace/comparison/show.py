@@ -26,10 +26,10 @@ def terminal(comparison: Comparison, width: int) -> Any:
     from rich.text import Text
 
     parts: list[Any] = [
-        Text(f"a  {comparison.a}, {comparison.calls[0]:,} calls"),
-        Text(f"b  {comparison.b}, {comparison.calls[1]:,} calls"),
+        Text(f"a  {comparison.a}, {words.count(comparison.calls[0], 'call')}"),
+        Text(f"b  {comparison.b}, {words.count(comparison.calls[1], 'call')}"),
         Text(
-            f"{comparison.pairs:,} pairs by {comparison.paired_by}; bounds of b - a at {comparison.confidence:.0%}\n",
+            f"{words.count(comparison.pairs, 'pair')} by {comparison.paired_by}; bounds of b - a at {comparison.confidence:.0%}\n",
             style="dim",
         ),
         _table([("", metric) for metric in comparison.metrics], width),
@@ -37,11 +37,11 @@ def terminal(comparison: Comparison, width: int) -> Any:
     decided = [(name, metric) for name, metric in comparison.rows() if name and metric.verdict in DECIDED]
     if comparison.slices:
         tests = sum(metric.p_value is not None for part in comparison.slices for metric in part.metrics)
-        told = f"\n{len(comparison.slices)} slices, {tests} tests; decided after correction for all of these: {len(decided)}"
+        told = f"\n{words.count(len(comparison.slices), 'slice')}, {words.count(tests, 'test')}; decided after correction for all of these: {len(decided)}"
         parts += [Text(told, style="dim"), *([_table(decided, width)] if decided else [])]
     parts.append(Text())
     parts += [
-        Text(f"unpaired in {u.side}: {u.calls:,} calls, {u.reason} ({', '.join(u.examples)})")
+        Text(f"unpaired in {u.side}: {words.count(u.calls, 'call')}, {u.reason} ({', '.join(u.examples)})")
         for u in comparison.unpaired
     ]
     parts += [Text(note, style="dim") for note in comparison.notes]

@@ -10,6 +10,7 @@ import numpy as np
 from llm_trace.capture.prompts import Prompt
 from llm_trace.comparison.judge import Table, overall
 from llm_trace.comparison.result import Metric
+from llm_trace.comparison.words import count
 from llm_trace.errors import ConfigurationError, NotFoundError
 from llm_trace.record import Record
 from llm_trace.stores.duckdb import Store, open_store
@@ -145,7 +146,7 @@ def _candidates(prompt: Prompt, found: Aggregate, most: int, reword: Reword | No
         if p.verdict in ("negligible", "opposes") and prompt.template.count(p.name) == 1
     ]
     for part in idle[:most]:
-        why = f"over {part.calls} calls it {_did(part)} ({part.mean:+.2g} {found.unit})"
+        why = f"over {count(part.calls, 'call')} it {_did(part)} ({part.mean:+.2g} {found.unit})"
         yield _changed(prompt, part.name, "", why)
         yield from (
             _changed(prompt, part.name, wording, why) for wording in (reword(part.name) if reword else ())

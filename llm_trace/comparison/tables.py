@@ -12,7 +12,11 @@ import orjson
 
 from llm_trace.comparison import measures
 from llm_trace.comparison.judge import Table
+from llm_trace.comparison.missing import Failures, count_failures
 from llm_trace.comparison.result import Better
+from llm_trace.comparison.scores import mean_by, read_scores
+from llm_trace.comparison.statistics.clusters import effective_clusters
+from llm_trace.comparison.statistics.scales import find_scale
 from llm_trace.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -22,7 +26,7 @@ if TYPE_CHECKING:
 
     from llm_trace.comparison.dataset import Dataset
     from llm_trace.comparison.measures import Embed
-    from llm_trace.comparison.pairs import Pairs
+    from llm_trace.comparison.pairs import Paired, Pairs
     from llm_trace.record import Call
     from llm_trace.stores.duckdb import Store
 
@@ -71,33 +75,51 @@ class Request:
         return not self.metrics or name in self.names
 
 
-def table(store: Store, pairs: Pairs, request: Request) -> Table:
+def table(store: Store, matched: Paired, request: Request) -> Table:
     """Return the values to be judged.
 
     Raises:
         ConfigurationError: a metric that was asked for by name is on neither side.
     """
+    pairs = matched.pairs
     texts, hashes = measures.outputs(store, pairs.calls)
-    scores = measures.scores(store, pairs.calls)
-    values = {**scores, **_as_expected(store, pairs, request), **measures.numbers(pairs.calls), **texts}
-    tested = {name: _both(pairs, found) for name, found in values.items()}
-    unknown = sorted(request.names - tested.keys() - set(DESCRIBED))
+    expected = _as_expected(store, pairs, request)
+    scores = read_scores(store, pairs.calls)
+    judged = {**scores.values, **expected}
+    better: dict[str, Better] = dict.fromkeys((*scores.values, *expected, *request.functions), HIGHER)
+    for name in scores.labels:
+        del better[name]
+    better |= measures.DIRECTIONS | dict.fromkeys(request.lower, LOWER)
+    scales = {name: find_scale(found[~np.isnan(found)], share=True) for name, found in judged.items()}
+    failures: dict[str, Failures] = {}
+    for name, found in judged.items():
+        judged[name], failures[name] = count_failures(
+            found, pairs.calls, pairs.group, scales[name], better.get(name)
+        )
+    values = {**judged, **measures.numbers(pairs.calls), **texts}
+    known = (*values, *DESCRIBED)
+    unknown = sorted(request.names - {*known, *scores.labels.values()})
     if unknown:
         raise ConfigurationError(
-            f"no call has a metric {unknown[0]!r}: there are {', '.join((*tested, *DESCRIBED))}; "
+            f"no call has a metric {unknown[0]!r}: there are {', '.join(known)}; "
             "scores come from log_score or `llm-trace annotate`"
         )
-    kept = {name: array for name, array in tested.items() if request.wants(name)}
-    kept |= {name: _measured(store, pairs, function) for name, function in request.functions.items()}
-    better: dict[str, Better] = {**dict.fromkeys(kept, HIGHER), **measures.DIRECTIONS}
-    better |= dict.fromkeys(request.lower, LOWER)
+    tested = {
+        name: _both(pairs, found)
+        for name, found in values.items()
+        if request.wants(name) or request.wants(scores.labels.get(name, name))
+    }
+    tested |= {name: _measured(store, pairs, function) for name, function in request.functions.items()}
     described = _described(store, pairs, hashes, request)
-    return Table(pairs.spans, kept, described, _clusters(pairs), better, request.confidence, request.seed)
+    return Table(
+        pairs.spans, tested, described, _clusters(pairs), better, request.confidence, request.seed, scales, matched.unfinished,
+        failures, scores.labels, scores.notes,
+    )  # fmt: skip
 
 
 def _both(pairs: Pairs, values: Floats) -> Floats:
     """Return (calls,) as (2, pairs): the mean of a's and of b's calls, NaN where none has a value."""
-    return np.ascontiguousarray(measures.mean_by(pairs.group, values, 2 * len(pairs)).reshape(-1, 2).T)
+    return np.ascontiguousarray(mean_by(pairs.group, values, 2 * len(pairs)).reshape(-1, 2).T)
 
 
 def _described(
@@ -130,11 +152,24 @@ def _measured(store: Store, pairs: Pairs, function: Measure) -> Floats:
 
 
 def _clusters(pairs: Pairs) -> NDArray[np.int64] | None:
-    """Return the session of each pair as a number, or `None` where sessions tell nothing: one for all, or one for each."""
+    """Return the session of each pair as a number, or `None` where sessions tell nothing: one for all, or one for each.
+
+    Where the sessions of a and of b group the pairs differently, those count that leave fewer independent ones.
+    """
+    a, b = ([call.session for call in side] for side in pairs.firsts)
+    grouped = [_numbered(a, b), _numbered(b, a)]
+    telling = [numbers for numbers in grouped if 1 < len(np.unique(numbers)) < len(pairs)]
+    return min(telling, key=effective_clusters, default=None)
+
+
+def _numbered(sessions: Sequence[str | None], others: Sequence[str | None]) -> NDArray[np.int64]:
+    """Return a number for each pair's session, that of the other side where this one has none; a pair without is alone."""
     named: dict[str, int] = {}
-    sessions = (a.session or f"\0{i}" for i, a in enumerate(pairs.firsts[0]))
-    numbers = np.array([named.setdefault(session, len(named)) for session in sessions], dtype=np.int64)
-    return numbers if 1 < len(named) < len(pairs) else None
+    keys = (
+        f"0{own}" if own else f"1{other}" if other else f"2{i}"
+        for i, (own, other) in enumerate(zip(sessions, others, strict=True))
+    )
+    return np.array([named.setdefault(key, len(named)) for key in keys], dtype=np.int64)
 
 
 def slices_of(pairs: Pairs, request: Request) -> dict[str, NDArray[np.bool_]]:

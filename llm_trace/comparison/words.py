@@ -1,4 +1,4 @@
-"""What a comparison says in sentences: notes, warnings, the summary, why nothing paired."""
+"""A comparison in words: numbers, verdicts, the summary, why nothing paired."""
 
 from __future__ import annotations
 
@@ -9,15 +9,9 @@ import numpy as np
 from llm_trace.comparison.result import DECIDED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
-    from llm_trace.comparison.judge import Table
-    from llm_trace.comparison.pairs import Pairs
     from llm_trace.comparison.result import Comparison, Metric, Unpaired
-
-FEW_PAIRS = 30
-"""Below this, bounds cover less often than they say."""
-FEW_CLUSTERS = 10
 
 
 def number(value: float | None, *, signed: bool = False) -> str:
@@ -43,12 +37,21 @@ def verdict(metric: Metric) -> str:
     """Return the verdict, of an undecided metric with what would settle it."""
     if metric.verdict == "undecided" and metric.further:
         return f"undecided: {metric.further:,} more"
+    if metric.verdict == "undecided" and any(metric.missing):
+        return f"undecided: {sum(metric.missing):,} missing"
     return "" if metric.verdict == "described" else metric.verdict
+
+
+def count(number: int, noun: str) -> str:
+    """Return a number with its noun, such as `1 pair` and `1,200 pairs`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def summary(comparison: Comparison) -> str:
     """Return the finding in a few sentences."""
-    said = [f"{comparison.b} against {comparison.a}, {comparison.pairs:,} pairs by {comparison.paired_by}:"]
+    said = [
+        f"{comparison.b} against {comparison.a}, {count(comparison.pairs, 'pair')} by {comparison.paired_by}:"
+    ]
     decided = [m for m in comparison.metrics if m.verdict in DECIDED]
     said.append("; ".join(map(_finding, decided)) + "." if decided else "no metric is decided.")
     parts = [(s.name, m) for s in comparison.slices for m in s.metrics if m.verdict in DECIDED]
@@ -61,49 +64,25 @@ def _finding(metric: Metric) -> str:
     return f"{metric.name} is {metric.verdict} by {number(abs(metric.difference))} ({bounds(metric)})"
 
 
-def notes(pairs: Pairs, table: Table) -> tuple[str, ...]:
-    """Return how the pairs were made and counted."""
-    said = []
-    if pairs.repeated:
-        said.append(
-            f"{pairs.repeated:,} inputs were asked several times: each counts once, with the mean of its calls"
-        )
-    if table.clusters is not None:
-        said.append(
-            f"pairs of one session count as dependent: {len(set(table.clusters.tolist())):,} sessions"
-        )
-    return tuple(said)
+def nothing_paired(labels: tuple[str, str], unpaired: Sequence[Unpaired], ambiguous: Sequence[str]) -> str:
+    """Return why no call of a has a partner in b, and what to do.
 
-
-def warnings(table: Table, tried: int) -> tuple[str, ...]:
-    """Return what weakens the findings."""
-    return tuple(_warnings(table, tried))
-
-
-def _warnings(table: Table, tried: int) -> Iterator[str]:
-    n = len(table.spans)
-    if n < FEW_PAIRS:
-        yield f"Only {n} pairs: below {FEW_PAIRS} the bounds cover the truth less often than they say."
-    if table.clusters is not None and (sessions := len(set(table.clusters.tolist()))) < FEW_CLUSTERS:
-        yield f"Only {sessions} sessions: from fewer than {FEW_CLUSTERS} the bounds are not to be relied on."
-    for name, values in table.tested.items():
-        in_a, in_b = (not np.isnan(side).all() for side in values)
-        if in_a != in_b:
-            have, lack = ("a", "b") if in_a else ("b", "a")
-            yield f"{name} is known in {have} and not in {lack}: score {lack} as well (log_score, or llm-trace annotate --csv)."
-    if tried > 1:
-        yield (
-            f"{tried} different comparisons were made on these inputs: the best of several looks better than it is. "
-            "Confirm it on inputs that were not used yet."
-        )
-
-
-def nothing_paired(labels: tuple[str, str], unpaired: Sequence[Unpaired]) -> str:
-    """Return why no call of a has a partner in b, and what to do."""
+    Args:
+        labels: of a and b.
+        unpaired: what did not pair.
+        ambiguous: arguments that differ throughout, which may be what is compared.
+    """
     reasons = "; ".join(
-        f"{u.side}: {u.calls:,} calls, {u.reason} (such as {u.examples[0]})" for u in unpaired
+        f"{u.side}: {count(u.calls, 'call')}, {u.reason} (such as {u.examples[0]})" for u in unpaired
     )
+    single = ""
+    if ambiguous:
+        names = ", ".join(ambiguous)
+        single = (
+            f"Each side has one input, and they differ in {names}: whether that is what is compared or what is asked, "
+            "more inputs would tell. "
+        )
     return (
-        f"{labels[0]} and {labels[1]} have no input in common: {reasons}. "
-        "Name what identifies an input by by=/--by, such as metadata.example"
+        f"{labels[0]} and {labels[1]} have no input in common: {reasons}. {single}"
+        "Name what identifies an input by by=/--by, such as metadata.example or input.question"
     )

@@ -3,7 +3,8 @@
 Three intervals are joined. Student's t is right for symmetric differences, Hall's transformation of it for skewed ones: it agrees with the
 studentised bootstrap to second order and, measured (`benchmarks/comparison.py`), in coverage, without drawing. Where few pairs differ at all,
 both are too narrow, since what was not seen has no variance: Tango's interval for the share that rose less the share that fell steps in,
-times the largest difference.
+times the largest difference. With clusters the first two are of what each cluster adds to the mean, and Tango's of as many pairs as independent
+ones would tell as much.
 
 Source: Hall 1992, On the removal of skewness by transformation, JRSS B 54, 221-228.
 """
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from llm_trace.comparison.statistics.clusters import dependence, effective_clusters, spread_by_cluster
 from llm_trace.comparison.statistics.yesno import tango
 
 Floats = NDArray[np.float64]
@@ -34,22 +36,30 @@ class Interval:
     """Two-sided, that the mean is 0: Student's t corrected for skewness, 1 where the values do not vary."""
 
 
-def mean_interval(values: Floats, *, confidence: float = 0.95, largest: float = 0.0) -> Interval:
-    """Return bounds of the mean that independent values were drawn with.
+def mean_interval(
+    values: Floats,
+    clusters: NDArray[np.int64] | None = None,
+    *,
+    confidence: float = 0.95,
+    largest: float = 0.0,
+) -> Interval:
+    """Return bounds of the mean that values were drawn with.
 
     Args:
         values: (n,) differences, n at least 2.
+        clusters: (n,) which values depend on each other, at least two clusters; `None` where none do.
         confidence: of the bounds.
         largest: a size of difference that must be thought possible although no pair shows it.
     """
-    n, mean = len(values), float(values.mean())
-    error = spread_of(values) / n**0.5
-    quantile = float(stats.t.ppf((1 + confidence) / 2, n - 1))
-    found = [(mean - quantile * error, mean + quantile * error), _hall(values, quantile)]
-    if np.count_nonzero(values) < FEW:
-        found.append(_few(values, confidence, largest))
+    units, freedom = values, len(values) - 1.0
+    if clusters is not None:
+        units, freedom = spread_by_cluster(values, clusters), max(1.0, effective_clusters(clusters) - 1)
+    mean, error = float(values.mean()), spread_of(units) / len(units) ** 0.5
+    quantile = float(stats.t.ppf((1 + confidence) / 2, freedom))
+    found = [(mean - quantile * error, mean + quantile * error), _hall(units, quantile)]
+    found += _few(values, clusters, confidence, largest)
     bounds = min(low for low, _ in found), max(high for _, high in found)
-    return Interval(*bounds, error, _p_value(values))
+    return Interval(*bounds, error, _p_value(units, freedom))
 
 
 def spread_of(values: Floats) -> float:
@@ -72,17 +82,30 @@ def _hall(values: Floats, quantile: float) -> tuple[float, float]:
     return mean - spread * back(quantile), mean - spread * back(-quantile)
 
 
-def _p_value(values: Floats) -> float:
+def _p_value(values: Floats, freedom: float) -> float:
     n, spread = len(values), spread_of(values)
     if spread == 0:
         return 1.0 if not values.any() else 0.0
     z, skew = float(values.mean()) / spread, float(stats.skew(values))
     straight = z + skew * z**2 / 3 + skew**2 * z**3 / 27 + skew / (6 * n)
-    return float(2 * stats.t.sf(abs(straight) * n**0.5, n - 1))
+    return float(2 * stats.t.sf(abs(straight) * n**0.5, freedom))
 
 
-def _few(values: Floats, confidence: float, largest: float) -> tuple[float, float]:
-    rose, fell = int((values > 0).sum()), int((values < 0).sum())
-    low, high = tango(rose, fell, len(values), confidence)
-    size = max(float(np.abs(values).max()), largest if rose + fell == 0 else 0.0)
-    return low * size, high * size
+def _few(
+    values: Floats, clusters: NDArray[np.int64] | None, confidence: float, largest: float
+) -> list[tuple[float, float]]:
+    """Return bounds for values of which few differ from 0, or from what most of them are: none where many do."""
+    common = float(np.median(values)) if len(values) >= FEW else 0.0
+    found = []
+    for centre in {0.0, common}:
+        rest = values - centre
+        rest[np.abs(rest) <= 1e-9 * np.abs(values).max()] = 0
+        moved = rest != 0
+        if len(np.unique(clusters[moved]) if clusters is not None else rest[moved]) < FEW:
+            size = float(np.abs(rest).max()) or largest
+            worth = 1.0 if clusters is None else dependence(rest / (size or 1.0), clusters)
+            low, high = tango(
+                int((rest > 0).sum()) / worth, int((rest < 0).sum()) / worth, len(rest) / worth, confidence
+            )
+            found.append((centre + low * size, centre + high * size))
+    return found

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, log2
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from scipy import stats
 
-from llm_trace.comparison.statistics.intervals import Floats, Interval, mean_interval, spread_of
+from llm_trace.comparison.statistics.clusters import sums_by_cluster
+from llm_trace.comparison.statistics.intervals import Floats, mean_interval, spread_of
+from llm_trace.comparison.statistics.scales import Scale, find_scale, is_yes_or_no
 from llm_trace.comparison.statistics.signflip import sign_flip
 from llm_trace.comparison.statistics.yesno import mcnemar, odds, tango
 
@@ -35,8 +37,28 @@ class Estimate:
     """`None` where no pair differs: there is nothing to test."""
     effect: float | None
     """Odds of a gain against a loss for yes/no, else Cohen's d of the paired differences."""
-    further: int | None
-    """Pairs to add for an even chance of four to one that a difference such as this is told from 0; `None` where there is none."""
+    error: float
+    """Standard error of the difference, 0 where the pairs do not say it."""
+    moved: int
+    """Pairs that differ; of dependent pairs the clusters that do."""
+
+    def further(self, level: float) -> int | None:
+        """Return how many pairs beyond these tell a difference such as this from 0 in four of five studies.
+
+        Args:
+            level: the p-value that decides, after any correction.
+
+        Returns:
+            At least 1, or `None` where the pairs have no difference or do not say how much it varies.
+        """
+        if self.difference == 0 or self.p_value is None or self.moved == 0:
+            return None
+        quantile = float(stats.norm.isf(level / 2) + stats.norm.ppf(POWER))
+        by_size = self.n * (quantile * self.error / self.difference) ** 2
+        by_count = (
+            self.n * (1 + log2(1 / level)) / self.moved
+        )  # k flips of signs have no p-value below 2 / 2^k
+        return max(1, ceil(max(by_size, by_count) - 1e-9) - self.n)
 
 
 def estimate(
@@ -44,6 +66,7 @@ def estimate(
     b: Floats,
     clusters: NDArray[np.int64] | None = None,
     *,
+    scale: Scale | None = None,
     confidence: float = 0.95,
     seed: int = 0,
 ) -> Estimate:
@@ -52,74 +75,42 @@ def estimate(
     Args:
         a, b: (n,) values, n at least 1, none missing.
         clusters: (n,) which pairs depend on each other; `None` where none do.
+        scale: between which values the metric lies; by default what `find_scale` makes of the values.
         confidence: of the bounds.
         seed: of the sign flips.
     """
-    if clusters is None and _yes_or_no(a) and _yes_or_no(b):
-        return _yesno(a, b, confidence)
+    if clusters is None and is_yes_or_no(np.stack([a, b])):
+        return _estimate_yes_or_no(a, b, confidence)
+    scale = scale or find_scale(np.stack([a, b]))
     change = b - a
-    sums, spread = (change, change) if clusters is None else _by_cluster(change, clusters)
-    bounds: Interval | None = None
-    p_value: float | None = None
+    sums = change if clusters is None else sums_by_cluster(change, clusters)
+    low, high, error, p_value = None, None, 0.0, None
     if len(sums) > 1:
-        largest = float(np.ptp(np.concatenate([a, b])))
-        bounds = mean_interval(spread, confidence=confidence, largest=largest)
-        p_value = max(sign_flip(sums, seed=seed), bounds.p_value) if np.any(sums) else None
-    told = (bounds.low, bounds.high, bounds.error) if bounds else None
-    return _estimate("number", a, b, told, p_value, cohens_d(change), confidence)
+        largest = scale.largest_change(np.stack([a, b]))
+        found = mean_interval(change, clusters, confidence=confidence, largest=largest)
+        (low, high), error = scale.cut(found.low, found.high), found.error
+        p_value = max(sign_flip(sums, seed=seed), found.p_value) if np.any(sums) else None
+    effect, moved = cohens_d(change), int(np.count_nonzero(sums))
+    return Estimate("number", len(a), *_means(a, b), low, high, p_value, effect, error, moved)
 
 
-def _yesno(a: Floats, b: Floats, confidence: float) -> Estimate:
+def _estimate_yes_or_no(a: Floats, b: Floats, confidence: float) -> Estimate:
     gained, lost, n = int((b > a).sum()), int((b < a).sum()), len(a)
     low, high = tango(gained, lost, n, confidence)
     error = float((b - a).std(ddof=1)) / n**0.5 if n > 1 else 0.0
-    effect = odds(gained, lost) if gained + lost else None
-    p_value = mcnemar(gained, lost) if gained + lost else None
-    return _estimate("yesno", a, b, (low, high, error), p_value, effect, confidence)
+    moved = gained + lost
+    p_value, effect = (mcnemar(gained, lost), odds(gained, lost)) if moved else (None, None)
+    return Estimate("yesno", n, *_means(a, b), low, high, p_value, effect, error, moved)
 
 
-def _estimate(
-    kind: Literal["yesno", "number"],
-    a: Floats,
-    b: Floats,
-    bounds: tuple[float, float, float] | None,
-    p_value: float | None,
-    effect: float | None,
-    confidence: float,
-) -> Estimate:
-    difference = float(b.mean() - a.mean())
-    low, high, error = bounds or (None, None, 0.0)
-    further = further_pairs(len(a), difference, error, confidence)
-    return Estimate(
-        kind, len(a), float(a.mean()), float(b.mean()), difference, low, high, p_value, effect, further
-    )
-
-
-def _yes_or_no(values: Floats) -> bool:
-    return bool(np.isin(values, (0.0, 1.0)).all())
-
-
-def _by_cluster(change: Floats, clusters: NDArray[np.int64]) -> tuple[Floats, Floats]:
-    """Return each cluster's sum, and values with the spread of the mean over pairs when whole clusters are drawn."""
-    _, inverse = np.unique(clusters, return_inverse=True)
-    sums: Floats = np.bincount(inverse, change).astype(np.float64)
-    sizes = np.bincount(inverse)
-    mean, share = float(change.mean()), len(sums) / len(change)
-    return sums, mean + (sums - mean * sizes) * share
+def _means(a: Floats, b: Floats) -> tuple[float, float, float]:
+    return float(a.mean()), float(b.mean()), float(b.mean() - a.mean())
 
 
 def cohens_d(change: Floats) -> float | None:
     """Return the mean difference in standard deviations of the differences; `None` where they do not vary."""
     spread = spread_of(change)
     return float(change.mean()) / spread if spread > 0 else None
-
-
-def further_pairs(n: int, difference: float, error: float, confidence: float) -> int | None:
-    """Return how many pairs beyond n tell a difference such as this from 0 in four of five studies."""
-    if difference == 0 or error == 0:
-        return None
-    quantile = float(stats.norm.ppf((1 + confidence) / 2) + stats.norm.ppf(POWER))
-    return max(0, ceil(n * (quantile * error / difference) ** 2) - n)
 
 
 def with_false_discovery_control(p_values: list[float | None]) -> list[float | None]:

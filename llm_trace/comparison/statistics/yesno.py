@@ -10,13 +10,13 @@ from scipy.optimize import brentq
 LOOSE = 1e-9
 
 
-def tango(gained: int, lost: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
+def tango(gained: float, lost: float, n: float, confidence: float = 0.95) -> tuple[float, float]:
     """Return the score interval of the difference of two paired shares; it holds with few or no discordant pairs.
 
     Args:
         gained: pairs with no before and yes after.
         lost: pairs with yes before and no after.
-        n: all pairs, at least 1.
+        n: all pairs, at least 1. Shares of pairs are pairs that depend on each other and tell less than their number.
 
     Source: Tango 1998, Statistics in Medicine 17, 891-908.
     """
@@ -31,7 +31,7 @@ def tango(gained: int, lost: int, n: int, confidence: float = 0.95) -> tuple[flo
     return float(low), float(high)
 
 
-def _statistic(gained: int, lost: int, n: int, delta: float) -> float:
+def _statistic(gained: float, lost: float, n: float, delta: float) -> float:
     """Return the standardised distance of the observed difference from `delta`, under which the other share is estimated."""
     linear = -gained - lost + (2 * n - gained + lost) * delta
     constant = -lost * delta * (1 - delta)

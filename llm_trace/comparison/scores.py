@@ -1,0 +1,98 @@
+"""Scores as metrics: numbers as they are, of labels the share of each, and what of them cannot be compared."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llm_trace.comparison.facts import ASKED
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from llm_trace.comparison.facts import Fact
+    from llm_trace.stores.duckdb import Store
+
+    Row = tuple[int, str, str]
+
+Floats = NDArray[np.float64]
+LABELS = 10
+"""Labels of a score that are compared, the most frequent."""
+_LAST = """, last AS (
+    SELECT i, name, arg_max(value, {'time': time_ns, 'id': id}) AS value, arg_max(number, {'time': time_ns, 'id': id}) AS number
+    FROM scores JOIN asked USING (span_id) WHERE {filter} GROUP BY i, name, source
+)"""
+_NUMBERS = (
+    ASKED
+    + _LAST.replace("{filter}", "number IS NOT NULL")
+    + " SELECT i, name, avg(number) FROM last GROUP BY ALL ORDER BY name, i"
+)
+_OTHERS = (
+    ASKED
+    + _LAST.replace("{filter}", "number IS NULL")
+    + " SELECT i, name, CASE WHEN json_type(value) = 'VARCHAR' THEN value ->> '$' END FROM last ORDER BY name, i, 3"
+)
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The scores of calls, and of the calls inside them."""
+
+    values: dict[str, Floats]
+    """Metric to (calls,), NaN where a call has none: the score's name, or `NAME: LABEL` for the share of a label."""
+    labels: dict[str, str]
+    """Of metrics that are the share of a label, the score that it is a label of."""
+    notes: tuple[str, ...]
+    """What could not be taken."""
+
+
+def read_scores(store: Store, calls: Sequence[Fact]) -> Scores:
+    """Return the scores of the calls: of all calls inside the mean, the latest word of each source."""
+    every = [(i, span) for i, call in enumerate(calls) for span in (call.span_id, *call.inside)]
+    spans = " ".join([span for _, span in every])
+    numbers = _numbers(((every[i][0], name, x) for i, name, x in store.sql(_NUMBERS, spans)), len(calls))
+    labels: dict[str, list[tuple[int, str]]] = defaultdict(list)
+    odd: Counter[str] = Counter()
+    for i, name, label in store.sql(_OTHERS, spans):
+        if label is None:
+            odd[name] += 1
+        else:
+            labels[name].append((every[i][0], label))
+    values, of = dict(numbers), dict[str, str]()
+    notes = [
+        f"{name}: {count:,} {'value is' if count == 1 else 'values are'} no number that can be compared, such as NaN or infinity, and {'does' if count == 1 else 'do'} not count"
+        for name, count in odd.items()
+    ]
+    for name, rows in labels.items():
+        frequent = Counter(label for _, label in rows).most_common(LABELS)
+        shares = {f"{name}: {label}": _share(rows, label, len(calls)) for label, _ in sorted(frequent)}
+        values |= shares
+        of |= dict.fromkeys(shares, name)
+        if (known := len({label for _, label in rows})) > LABELS:
+            notes.append(f"{name} has {known:,} labels: the {LABELS} most frequent are compared")
+    return Scores(values, of, tuple(notes))
+
+
+def _numbers(rows: Iterable[tuple[int, str, float]], count: int) -> dict[str, Floats]:
+    found: dict[str, tuple[list[int], list[float]]] = defaultdict(lambda: ([], []))
+    for i, name, value in rows:
+        found[name][0].append(i)
+        found[name][1].append(value)
+    return {name: mean_by(np.array(at), np.array(values), count) for name, (at, values) in found.items()}
+
+
+def _share(rows: Sequence[tuple[int, str]], label: str, count: int) -> Floats:
+    """Return which share of each call's labels is this one, (calls,)."""
+    return mean_by(np.array([i for i, _ in rows]), np.array([float(x == label) for _, x in rows]), count)
+
+
+def mean_by(groups: NDArray[np.int64], values: Floats, count: int) -> Floats:
+    """Return the mean of each group's values, NaN for groups that have none; values that are NaN do not count."""
+    known = ~np.isnan(values)
+    sums = np.bincount(groups[known], values[known], minlength=count)
+    sizes = np.bincount(groups[known], minlength=count)
+    return np.asarray(np.divide(sums, sizes, out=np.full(count, np.nan), where=sizes > 0))
