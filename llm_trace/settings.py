@@ -10,7 +10,8 @@ from typing import Any
 
 from llm_trace.capture.redaction import Redaction, redactor
 from llm_trace.capture.sampling import Sample, sampler
-from llm_trace.capture.values import Encoder, Limits
+from llm_trace.capture.values import Encoder
+from llm_trace.capture.walk import Limits
 from llm_trace.errors import ConfigurationError
 from llm_trace.spool.paths import spool_dir
 from llm_trace.spool.writer import SpoolWriter

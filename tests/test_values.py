@@ -18,7 +18,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llm_trace.capture.values import Encoder, Limits
+from llm_trace.capture.values import Encoder
+from llm_trace.capture.walk import Limits
 
 ENCODER = Encoder()
 

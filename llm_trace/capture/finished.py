@@ -46,7 +46,7 @@ def _line(
     encoder: Encoder, event: dict[str, Any], call: Mapping[str, Any], value: str, list_name: str
 ) -> Line:
     data, messages = _talk(encoder, call.get(value), call.get(list_name))
-    line = encoder.encode(event)[:-1]
+    line = encoder.encode_event(event)[:-1]
     if data:
         line += b',"%b":%b' % (value.encode(), data)
     return Line(line, messages, list_name.encode())

@@ -33,14 +33,18 @@ class Mirror:
         self._tracer = provider.get_tracer(SCOPE)
         self._content = wants_content()
 
-    def start(self, spec: Spec, start_ns: int) -> Span | None:
-        """Return a started SDK span whose parent is the current span; `None` where the SDK failed."""
+    def start(self, spec: Spec, name: str, start_ns: int) -> Span | None:
+        """Return a started SDK span whose parent is the current span; `None` where the SDK failed.
+
+        Args:
+            name: the call's name, masked.
+        """
         try:
             kind = SpanKind.CLIENT if spec.kind in ("llm", "embedding", "retriever") else SpanKind.INTERNAL
             attributes = semconv.span_attributes(
-                {"name": spec.name, "kind": spec.kind, "model": spec.model}, content=False
+                {"name": name, "kind": spec.kind, "model": spec.model}, content=False
             )
-            return self._tracer.start_span(spec.name, kind=kind, attributes=attributes, start_time=start_ns)
+            return self._tracer.start_span(name, kind=kind, attributes=attributes, start_time=start_ns)
         except Exception as exc:
             failures.note("the user's tracer provider", exc)
             return None

@@ -112,7 +112,10 @@ class Recorder:
         elif isinstance(parent, Span) and (outside := parent.get_span_context()).is_valid:
             trace_id, parent_id = f"{outside.trace_id:032x}", f"{outside.span_id:016x}"
         sdk, fresh = None, f"{random_bits(192):048x}"
-        if self.mirror is not None and (sdk := self.mirror.start(spec, start_ns)) is not None:
+        if (
+            self.mirror is not None
+            and (sdk := self.mirror.start(spec, self.encoder.masked(spec.name), start_ns)) is not None
+        ):
             ids = sdk.get_span_context()
             trace_id, span_id = f"{ids.trace_id:032x}", f"{ids.span_id:016x}"
         else:
@@ -190,7 +193,7 @@ class Recorder:
                         rebuild.note_input(call, self.input_key, arguments)
         except Exception as exc:  # the call is recorded all the same
             failures.note("the arguments of a call", exc)
-        event += head + (b"," + self.encoder.encode({**told, **extra})[1:-1] if extra else told_json)
+        event += head + (b"," + self.encoder.encode_event({**told, **extra})[1:-1] if extra else told_json)
         call.sink.write(event, bodies)  # type: ignore[union-attr]
         if self.explain is not None and (call.spec.attribution or self.policy) is not None:
             call.start_event = event
@@ -207,8 +210,8 @@ class Recorder:
         told = {
             k: v for k, v in (("model", spec.model), ("tags", spec.tags), ("metadata", spec.metadata)) if v
         }
-        told_json = b"," + self.encoder.encode(told)[1:-1] if told else b""
-        head = self._heads[spec] = (b"," + orjson.dumps(fixed)[1:-1], told, told_json)
+        told_json = b"," + self.encoder.encode_event(told)[1:-1] if told else b""
+        head = self._heads[spec] = (b"," + self.encoder.encode_event(fixed)[1:-1], told, told_json)
         return head
 
     def _scope_fields(self, call: CallSpan, scope: Scope) -> dict[str, Any]:
@@ -306,7 +309,7 @@ class Recorder:
         if output is not None:
             event += b',"output":' + output
         if fields:
-            event += b"," + self.encoder.encode(fields)[1:-1]
+            event += b"," + self.encoder.encode_event(fields)[1:-1]
         if call.sdk is not None and self.mirror is not None:
             self.mirror.end(call, event + b"}")
         if call.rebuild:
@@ -338,4 +341,4 @@ class Recorder:
 
     def event(self, fields: dict[str, Any]) -> bool:
         """Append an event of another kind (`run`, `score`, `prompt`, `attribution`); return whether it is kept."""
-        return self.spool.write(self.encoder.encode(fields)[:-1])
+        return self.spool.write(self.encoder.encode_event(fields)[:-1])

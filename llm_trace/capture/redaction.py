@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
+from itertools import chain
+from typing import NamedTuple
+
+from llm_trace.capture.patterns import PARTS, PATTERNS, Span, find_all, find_card, find_in_windows, find_login
+from llm_trace.capture.secret_names import KEYS, find_values, is_word, spellings
 
 MASK = "[redacted]"
+_FINDERS = {"card": find_card, "basic_auth": find_login}
+Finder = Callable[[re.Pattern[str], str], Iterator[Span]]
 
-PATTERNS: dict[str, str] = {
-    "api_key": r"\b(?:sk|pk|rk|ghp|gho|ghs|ghu|github_pat|glpat|hf|xox[abprs]|AKIA|ASIA|AIza|whsec|SG)[-_.]?[A-Za-z0-9][A-Za-z0-9_\-.]{14,}"
-    r"|\beyJ[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]{8,}"
-    r"|(?i:\bbearer\s+)[A-Za-z0-9_\-.=+/]{12,}",
-    "email": r"\b[A-Za-z0-9._%+\-]+@[A-Za-z0-9\-]+(?:\.[A-Za-z0-9\-]+)*\.[A-Za-z]{2,}\b",
-    "card": r"\b\d(?:[ \-]?\d){12,18}\b",
-    "phone": r"(?<![\w.])(?<!\d[ .\-])(?:(?:\+\d{1,3}[ .\-]?)?(?:\(\d{2,4}\)[ .\-]?|\d{2,4}[ .\-])\d{3,4}[ .\-]?\d{3,4}|\+\d{8,15})(?![ .\-]?\d)(?!\w)",
-}
-"""Built-in value patterns by name. `card` masks only numbers that pass the Luhn check."""
 
-KEYS = r"(?i)(?:^|[_\-. ])(?:password|passwd|passphrase|secret|api[_\-]?key|access[_\-]?key|private[_\-]?key|authorization|auth[_\-]?token|access[_\-]?token|refresh[_\-]?token|credentials?|ssn)(?:$|[_\-. ])"
-"""Names of keys whose whole value is masked, unless other `keys` are given."""
+class Search(NamedTuple):
+    """How a secret is looked for."""
+
+    hint: Callable[[str], object] | None
+    """Tells quickly whether a text may hold it; `None` always."""
+    pattern: re.Pattern[str]
+    find: Finder
 
 
 @dataclass(frozen=True)
@@ -27,8 +31,12 @@ class Redaction:
     """A redactor from patterns: call it with a string, get it back with what matches masked.
 
     Args:
-        values: names out of `PATTERNS`, regular expressions, or both; `None` means all of `PATTERNS`.
-        keys: a regular expression searched in names of dictionary keys and arguments; their whole value is masked.
+        values: names out of `PATTERNS`, regular expressions, or both; `None` means all of `PATTERNS`. Of an expression
+            with a group `secret` only that is masked. A text that takes your own expression more than a second of
+            processor time is masked whole from where it stood then, and `flush()` says so.
+        keys: a regular expression searched in names of dictionary keys, arguments and headers, and of names before a
+            value in text (JSON, query strings, settings); their whole value is masked. Names in camel case are looked at
+            with their words apart as well (`apiKey`, `api_Key`).
         mask: what stands in place of the secret.
 
     Raises:
@@ -38,32 +46,59 @@ class Redaction:
     values: Iterable[str | re.Pattern[str]] | None = None
     keys: str | re.Pattern[str] | None = KEYS
     mask: str = MASK
-    _compiled: tuple[tuple[re.Pattern[str], bool], ...] = field(init=False, repr=False)
+    _searches: tuple[Search, ...] = field(init=False, repr=False)
     _keys: re.Pattern[str] | None = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         values = tuple(PATTERNS) if self.values is None else tuple(self.values)
-        compiled = tuple(
-            (re.compile(PATTERNS.get(v, v) if isinstance(v, str) else v), v == "card") for v in values
-        )
         object.__setattr__(self, "values", values)
-        object.__setattr__(self, "_compiled", compiled)
+        object.__setattr__(self, "_searches", tuple(chain.from_iterable(map(_searches, values))))
         object.__setattr__(self, "_keys", None if self.keys is None else re.compile(self.keys))
 
     def __call__(self, text: str) -> str:
-        for pattern, is_card in self._compiled:
-            text = pattern.sub(self._mask_card if is_card else self._mask, text)
+        if self._keys is not None and (":" in text or "=" in text or "," in text):
+            text = self._mask_values(text)
+        for hint, pattern, find in self._searches:
+            if hint is None or hint(text):
+                text = self._mask_spans(text, find(pattern, text))
         return text
 
     def masks_key(self, key: str) -> bool:
         """Return whether the value under this key is masked whole."""
-        return self._keys is not None and self._keys.search(key) is not None
+        return self._keys is not None and _is_secret(self._keys, key)
 
-    def _mask(self, _: re.Match[str]) -> str:
-        return self.mask
+    def masks_value(self, key: str, value: object) -> bool:
+        """Return whether this value is masked whole for its key; a model's own `token` is not."""
+        return self.masks_key(key) and not (self.keys == KEYS and is_word(key, value))
 
-    def _mask_card(self, match: re.Match[str]) -> str:
-        return self.mask if _luhn(match[0]) else match[0]
+    def _mask_values(self, text: str) -> str:
+        parts, at = [], 0
+        for value in find_values(text, self.masks_value):
+            if text[value.start : value.end] != self.mask:
+                parts += [text[at : value.start], value.quote, self.mask, value.quote]
+                at = value.end
+        return "".join((*parts, text[at:])) if parts else text
+
+    def _mask_spans(self, text: str, spans: Iterable[Span]) -> str:
+        parts, at = [], 0
+        for start, end in spans:
+            parts += [text[at:start], self.mask]
+            at = end
+        return "".join((*parts, text[at:])) if parts else text
+
+
+def _searches(value: str | re.Pattern[str]) -> Iterator[Search]:
+    """Yield what finds a pattern in a text: at once where it is one of ours, in windows where it is a user's."""
+    if isinstance(value, str) and value in PARTS:
+        for hint, pattern in PARTS[value]:
+            yield Search(re.compile(hint).search, re.compile(pattern), _FINDERS.get(value, find_all))
+    else:
+        yield Search(None, re.compile(value), find_in_windows)
+
+
+@lru_cache(4096)
+def _is_secret(keys: re.Pattern[str], name: str) -> bool:
+    return any(keys.search(spelling) for spelling in spellings(name))
 
 
 Redactor = Callable[[str], str]
@@ -84,9 +119,3 @@ def redactor(
     if isinstance(redact, (str, re.Pattern)):
         return Redaction((redact,))
     return redact if callable(redact) else Redaction(tuple(redact))
-
-
-def _luhn(text: str) -> bool:
-    digits = [int(c) for c in text if c.isdigit()]
-    doubled = [2 * d - 9 if d > 4 else 2 * d for d in digits[-2::-2]]
-    return (sum(digits[-1::-2]) + sum(doubled)) % 10 == 0

@@ -108,7 +108,7 @@ class Receiver:
             return ()
         if (event := event_about(span)) is not None:
             kept = event if self.capture_content else event_without_content(event)
-            return () if kept is None else (Line(self.encoder.encode(kept)[:-1]),)
+            return () if kept is None else (Line(self.encoder.encode_event(kept)[:-1]),)
         call = self.repeats.counted_once(semconv.ended_call(span))
         return finished_lines(self.encoder, call if self.capture_content else call_without_content(call))
 

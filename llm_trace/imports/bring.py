@@ -153,7 +153,7 @@ def _write(batch: list[Imported | Said], target: Target, report: ImportReport) -
             _write_call(item, target, report, known)
         for event in _events(item, target.capture_content):
             report.scores += event["event"] == "score"
-            _keep(target.spool.write(target.encoder.encode(event)[:-1]), target)
+            _keep(target.spool.write(target.encoder.encode_event(event)[:-1]), target)
 
 
 def _write_call(item: Imported, target: Target, report: ImportReport, known: set[str]) -> None:

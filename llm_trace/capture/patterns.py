@@ -1,0 +1,134 @@
+"""Secrets that are known by their form: regular expressions whose time is linear in the text, and what a match must pass."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+import time
+from collections.abc import Callable, Iterator
+
+from llm_trace.capture import failures
+
+_LOCAL = r"\w.+\-\u200b-\u200d\u2060\ufeff"
+_DOMAIN = r"[\w\-]+(?:\.[\w\-]+)*\.[^\W\d_]{2,}"
+_KEY = r"PRIVATE KEY(?: BLOCK)?-----"
+
+# A run of characters is looked at from its start only (a lookbehind and a possessive quantifier): no pattern tries the same
+# run from each of its characters.
+_API_KEYS = (
+    (
+        r"[Sghnprswx](?<!\w.)(?:(?<=[spr])k|(?<=g)(?:h[opsu]|sk|ithub_pat|lpat)|(?<=h)f|(?<=x)(?:ai|ox[abprs])|(?<=n)vapi"
+        r"|(?<=w)hsec|(?<=S)G)(?:[-_.]|(?=[A-Za-z]{0,40}\d))[A-Za-z0-9][A-Za-z0-9_\-.]{14,}"
+    ),
+    r"A(?<!\w.)(?:KIA|SIA|Iza)[A-Za-z0-9_\-]{16,}",
+    r"(?<![A-Za-z0-9_\-])(?=[A-Za-z0-9_\-]*eyJ)[A-Za-z0-9_\-]{11,}+\.[A-Za-z0-9_\-]{8,}+\.[A-Za-z0-9_\-]{8,}+",
+    r"(?:[Bb]earer|BEARER)\s+[A-Za-z0-9_\-.=+/]{12,}",
+)
+PATTERNS: dict[str, str] = {
+    "private_key": rf"(?s:-----BEGIN [A-Z0-9 ]{{0,40}}{_KEY}.*?(?:-----END [A-Z0-9 ]{{0,40}}{_KEY}|\Z))",
+    "url_password": r"""(?<=://)[^\s/?#@:"'<>\\]*+:(?P<secret>[^\s/?#"'<>\\]+)@""",
+    "api_key": "|".join(_API_KEYS),
+    "basic_auth": r"(?:[Bb]asic|BASIC)\s{1,8}(?P<secret>[A-Za-z0-9+/_\-]{8,}={0,2})",
+    "email": rf"(?<![%{_LOCAL}])(?:[%{_LOCAL}]++@|(?:[{_LOCAL}]|%(?!40))++%40){_DOMAIN}",
+    "card": r"(?<!\w)(?<!\d\.)(?:\d{13,19}|\d{4}([ .\-])\d{4}\1\d{4}\1\d{1,7}|\d{4}([ .\-])\d{6}\2\d{4,5})(?!\w)",
+    "phone": r"(?<![\w.])(?<!\d[ .\-])(?:(?:\+\d{1,3}[ .\-]?)?(?:\(\d{2,4}\)[ .\-]?|\d{2,4}[ .\-])\d{3,4}[ .\-]?\d{3,4}|\+\d{8,15})(?![ .\-]?\d)(?!\w)",
+}
+"""Built-in value patterns by name, in the order in which they are looked for.
+
+`card` masks only numbers that pass the Luhn check, `basic_auth` only what decodes to `user:password`. Where a pattern has a
+group `secret`, only that is masked.
+"""
+
+PARTS: dict[str, tuple[tuple[str, str], ...]] = {
+    "private_key": (("PRIVATE KEY", PATTERNS["private_key"]),),
+    "url_password": (("://", PATTERNS["url_password"]),),
+    "api_key": tuple(zip(("", "A", "eyJ", "earer|EARER"), _API_KEYS, strict=True)),
+    "basic_auth": (("asic|ASIC", PATTERNS["basic_auth"]),),
+    "email": (("@|%40", PATTERNS["email"]),),
+    "card": ((r"\d{4}", PATTERNS["card"]),),
+    "phone": ((r"\d{3}", PATTERNS["phone"]),),
+}
+"""Each pattern as alternatives, with what a text that holds it has in it: most texts are told by that."""
+
+WINDOW = 8_192
+"""Characters that a pattern of the user's sees at a time; a longer text is gone through in windows."""
+OVERLAP = 2_048
+"""Characters that neighbouring windows share: a longer secret may be missed where two windows meet."""
+LIMIT_S = 1.0
+"""Processor time that a pattern of the user's has for one text."""
+
+Span = tuple[int, int]
+
+
+class SlowPatternError(Exception):
+    """A pattern of the user's has used up its time."""
+
+
+def find_card(pattern: re.Pattern[str], text: str) -> Iterator[Span]:
+    """Yield where payment cards stand; a number that fails the check may hold one from its next group on."""
+    match = pattern.search(text)
+    while match is not None:
+        if _passes_luhn(match[0]):
+            yield match.span()
+            match = pattern.search(text, match.end())
+        else:
+            separator = match[1] or match[2]
+            start = match.end() if separator is None else text.index(separator, match.start()) + 1
+            match = pattern.search(text, start)
+
+
+def find_login(pattern: re.Pattern[str], text: str) -> Iterator[Span]:
+    """Yield where `user:password` stands in base64, after the word `Basic`."""
+    for match in pattern.finditer(text):
+        if _is_login(match["secret"]):
+            yield match.span("secret")
+
+
+def find_all(pattern: re.Pattern[str], text: str) -> Iterator[Span]:
+    """Yield where a pattern matches."""
+    group = "secret" if "secret" in pattern.groupindex else 0
+    for match in pattern.finditer(text):
+        yield match.span(group)
+
+
+def find_in_windows(
+    pattern: re.Pattern[str], text: str, clock: Callable[[], float] = time.thread_time
+) -> Iterator[Span]:
+    """Yield where a pattern of unknown cost matches, a window of the text at a time; the rest once `LIMIT_S` is over."""
+    group = "secret" if "secret" in pattern.groupindex else 0
+    at, size, stop = 0, len(text), clock() + LIMIT_S
+    while at < size:
+        end = min(at + WINDOW, size)
+        match = pattern.search(text, at, end)
+        if match is None:
+            at = end if end == size else end - OVERLAP
+        elif match.end() == end < size and match.start() > at:  # it may go on behind the window
+            at = match.start()
+        else:
+            yield match.span(group)
+            at = max(match.end(), at + 1)
+        if at < size and clock() > stop:
+            failures.note(
+                "a redaction pattern (the rest of the text is masked)", SlowPatternError(pattern.pattern)
+            )
+            yield at, size
+            return
+
+
+_DOUBLED = str.maketrans("0123456789", "0246813579")
+
+
+def _passes_luhn(text: str) -> bool:
+    digits = "".join(c for c in text if c.isdigit())
+    if digits[0] not in "23456":  # the first digit of every card network's numbers
+        return False
+    return (sum(map(int, digits[-1::-2])) + sum(map(int, digits[-2::-2].translate(_DOUBLED)))) % 10 == 0
+
+
+def _is_login(text: str) -> bool:
+    try:
+        decoded = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+        return ":" in decoded.decode()
+    except (binascii.Error, ValueError):
+        return False

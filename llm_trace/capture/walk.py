@@ -1,0 +1,209 @@
+"""One pass over any Python value: to JSON types within limits, without cycles, secrets masked."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from llm_trace.capture.forms import SMALL_BYTES, describe, shorten
+
+if TYPE_CHECKING:
+    from llm_trace.capture.redaction import Redactor
+
+_MAX_DEPTH = 60
+MAX_ITEMS = 100_000
+"""Items that are kept of one list or dict."""
+REDACTION_FAILED = "[redaction failed]"
+_CONTENT = frozenset(["input", "output", "metadata", "params", "config"])
+"""Fields of events whose texts may be of any kind; in all others a text stays a text, whatever is in it."""
+_RECORDS = frozenset(["usage", "error", "code", "prompt", "environment"])
+"""Fields of events that are objects with names of ours."""
+_IDS = frozenset([
+    "event", "id", "span_id", "trace_id", "parent_id", "run", "kind", "status", "source", "version", "replay_of", "fork_of",
+    "method", "config_hash",
+])  # fmt: skip
+"""Fields of events that a reader finds its way by: they are never masked."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much of a value is kept."""
+
+    string: int = 1_000_000
+    """Bytes per string."""
+    event: int = 8_000_000
+    """Bytes per event."""
+
+
+def undescribable(value: Any, exc: BaseException) -> dict[str, Any]:
+    return {"__type__": type(value).__qualname__, "unrepresentable": type(exc).__name__}
+
+
+class Walk:
+    """One pass over a value in Python: redacts, cuts, breaks cycles."""
+
+    def __init__(self, redact: Redactor | None, limits: Limits) -> None:
+        self.redact = redact
+        self.masks_value = getattr(redact, "masks_value", None)
+        self.mask = getattr(redact, "mask", "[redacted]")
+        self.limits = limits
+        self.left = limits.event // 2  # an event holds an input or an output, and JSON escapes take room
+        self.parents: set[int] = set()
+        self.flat = False
+
+    def fields(self, fields: dict[str, Any]) -> dict[str, Any]:
+        """Return the fields of an event; their names are ours."""
+        out: dict[str, Any] = {}
+        for name, item in fields.items():
+            self.flat = name not in _CONTENT
+            if name in _IDS:
+                out[name] = _well_formed(item) if isinstance(item, str) else item
+            elif name in _RECORDS and type(item) is dict:
+                out[name] = self.fields(item)
+            elif self.masks_value is not None and self.is_secret(name, item, fields):
+                out[name] = self.mask
+            else:
+                out[name] = self.value(item, 1)
+        return out
+
+    def value(self, value: Any, depth: int) -> Any:
+        if value is None or value is True or value is False:
+            return value
+        if isinstance(value, str):
+            return self.text(value)
+        cls = type(value)
+        if cls is int:
+            return value if -(1 << 63) <= value < (1 << 64) else {"__type__": "int", "value": _digits(value)}
+        if cls is float:
+            return value if math.isfinite(value) else {"__type__": "float", "value": str(value)}
+        if depth > _MAX_DEPTH or self.left <= 0:
+            return {"__type__": cls.__qualname__, "truncated": True}
+        if id(value) in self.parents:
+            return {"__type__": cls.__qualname__, "cycle": True}
+        self.parents.add(id(value))
+        try:
+            return self.container(value, depth)
+        except Exception as exc:
+            return undescribable(value, exc)
+        finally:
+            self.parents.discard(id(value))
+
+    def container(self, value: Any, depth: int) -> Any:
+        if type(value) is dict:
+            return self.mapping(value, depth)
+        if type(value) in (list, tuple):
+            is_pair = type(value) is tuple and len(value) == 2 and self.masks_value is not None
+            return self.items(self.pair(value) if is_pair else value, depth)
+        if self.redact is not None and isinstance(
+            value, (bytes, bytearray, memoryview)
+        ):  # base64 would hide a secret
+            text = bytes(value[:SMALL_BYTES]).decode("utf-8", "replace")
+            return self.mapping({"__type__": type(value).__name__, "length": len(value), "text": text}, depth)
+        return self.value(describe(value), depth + 1)
+
+    def mapping(self, value: dict[Any, Any], depth: int) -> dict[str, Any]:
+        out: dict[str, Any] = {}
+        for number, (key, item) in enumerate(islice(value.items(), MAX_ITEMS)):
+            if self.left <= 0:
+                return out | {"__type__": "dict", "truncated": len(value) - number}
+            name = _key(key)
+            if name in out:
+                name = f"{name} ({type(key).__name__})"
+            kept = self.redacted(name)
+            self.left -= len(kept) + 6
+            masked = self.masks_value is not None and self.is_secret(key, item, value)
+            out[kept] = self.mask if masked else self.value(item, depth + 1)
+        return (
+            out
+            if len(value) <= MAX_ITEMS
+            else out | {"__type__": "dict", "truncated": len(value) - MAX_ITEMS}
+        )
+
+    def is_secret(self, key: Any, item: Any, around: dict[Any, Any]) -> bool:
+        """Return whether an item of a dict is masked whole for its key, or for the name beside it (`name`, `value`)."""
+        if item is None or self.masks_value is None:
+            return False
+        if self.masks_value(_as_text(key), item):
+            return "logprob" not in around  # a model's token, not a credential
+        name = _as_text(around.get("name") or around.get("key")) if key == "value" else ""
+        return bool(name) and self.masks_value(name, item)
+
+    def pair(self, item: Sequence[Any]) -> Sequence[Any]:
+        """Return a pair of a list, as headers are kept, with its second masked for the name that is its first."""
+        name = _as_text(item[0])
+        masked = (
+            name and item[1] is not None and self.masks_value is not None and self.masks_value(name, item[1])
+        )
+        return [item[0], self.mask] if masked else item
+
+    def items(self, value: Sequence[Any], depth: int) -> list[Any]:
+        out: list[Any] = []
+        for number, item in enumerate(islice(value, MAX_ITEMS)):
+            if self.left <= 0:
+                return [*out, {"__type__": "list", "truncated": len(value) - number}]
+            self.left -= 2
+            if self.masks_value is not None and type(item) in (tuple, list) and len(item) == 2:
+                item = self.pair(item)
+            out.append(self.value(item, depth + 1))
+        return (
+            out
+            if len(value) <= MAX_ITEMS
+            else [*out, {"__type__": "list", "truncated": len(value) - MAX_ITEMS}]
+        )
+
+    def text(self, value: str) -> Any:
+        text = self.redacted(str.__str__(value))
+        limit = max(min(self.limits.string, self.left), 0)
+        try:
+            size = len(text) if text.isascii() else len(text.encode())
+        except UnicodeEncodeError:  # lone surrogates are no UTF-8
+            kept = _well_formed(text[:limit])
+            self.left -= len(kept)
+            return kept if self.flat else {"__type__": "str", "encoding": "backslashreplace", "value": kept}
+        self.left -= min(size, limit) + 3
+        if size <= limit:
+            return text
+        kept = text.encode()[:limit].decode("utf-8", "ignore")
+        return {"__type__": "str", "truncated": len(text), "value": kept}
+
+    def redacted(self, text: str) -> str:
+        if self.redact is None:
+            return text
+        try:
+            masked = self.redact(text)
+        except Exception:
+            return REDACTION_FAILED
+        return masked if isinstance(masked, str) else REDACTION_FAILED
+
+
+def _well_formed(text: str) -> str:
+    """Return a text that UTF-8 can write: lone surrogates as `\\udce9`."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _as_text(name: Any) -> str:
+    """Return a name that is a text, or bytes as headers are; empty for any other."""
+    if isinstance(name, (bytes, bytearray)):
+        return bytes(name[:SMALL_BYTES]).decode("latin-1")
+    return str.__str__(name) if isinstance(name, str) else ""
+
+
+def _key(key: Any) -> str:
+    if isinstance(key, str):
+        return str.__str__(key) if key.isascii() else _well_formed(key)
+    if key is None or isinstance(key, (bool, int, float)):
+        return str(key)
+    try:
+        return _well_formed(shorten(repr(key), 200))
+    except Exception:
+        return type(key).__qualname__
+
+
+def _digits(value: int) -> str:
+    try:
+        return str(value)
+    except ValueError:  # longer than sys.get_int_max_str_digits()
+        return hex(value)[:1000]
