@@ -16,14 +16,15 @@ import pytest
 
 from llm_trace import open_store
 from llm_trace.stores import ingest as ingesting
+from llm_trace.stores import load
 from tests.spool_toys import HandWriter, bodies, spool_of
 
 # Kills itself at the given occurrence of a point of the ingest.
 CHILD = textwrap.dedent("""
     import os, signal, sys
-    from llm_trace.stores import connection, fold, ingest, progress
+    from llm_trace.stores import connection, fold, ingest, load, progress
     path, point, left = sys.argv[1], sys.argv[2], int(sys.argv[3])
-    ingest.SLICE_BYTES = 3000
+    load.SLICE_BYTES = 3000
 
     def here(name):
         global left
@@ -171,7 +172,7 @@ def test_a_live_file_that_grows_between_killed_ingests_is_read_once(
         point = ("after fold", "before commit", "after commit")[number % 3]
         subprocess.run([sys.executable, "-c", CHILD, str(path), point, "1"], check=False)
         writer.end(number)
-    monkeypatch.setattr(ingesting, "SLICE_BYTES", 500)
+    monkeypatch.setattr(load, "SLICE_BYTES", 500)
     calls = open_store(path).calls()
     assert [call.input["m"][0]["content"] for call in calls] == ["q4", "q4", "q2", "q2", "q0", "q0"]
     assert {call.status for call in calls} == {"ok"}

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from llm_trace import open_store
-from llm_trace.stores import ingest as ingesting
+from llm_trace.stores import load
 from llm_trace.stores.ingest import ingest
 from tests.spool_toys import HandWriter, bodies, span, spool_of
 
@@ -195,7 +195,7 @@ def test_lines_longer_than_any_event_are_kept_apart(tmp_path: Path, monkeypatch:
 
     monkeypatch.setattr(slices, "LONGEST_LINE", 5000)
     monkeypatch.setattr(slices, "_CHUNK", 1000)
-    monkeypatch.setattr(ingesting, "SLICE_BYTES", 2000)
+    monkeypatch.setattr(load, "SLICE_BYTES", 2000)
     path = tmp_path / "t.duckdb"
     writer = HandWriter(spool_of(path))
     writer.call(1, output="x" * 4000)
@@ -204,5 +204,6 @@ def test_lines_longer_than_any_event_are_kept_apart(tmp_path: Path, monkeypatch:
     ingest(path)
     writer.close()
     assert [call.output for call in open_store(path).calls()] == ["z" * 3000, "x" * 4000]
-    kept = (spool_of(path) / "quarantine" / writer.path.name).read_bytes()
-    assert kept.replace(b"\n", b"") == b"y" * 20_000
+    quarantine = spool_of(path) / "quarantine" / writer.path.name
+    assert quarantine.read_bytes() == b"y" * 20_000 + b"\n"
+    assert open_store(path).sql("SELECT bad_lines FROM _files").fetchall() == [(1,)]

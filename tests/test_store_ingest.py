@@ -12,7 +12,7 @@ import pytest
 from llm_trace import open_store
 from llm_trace.errors import NotFoundError, StoreNotFoundError, StoreVersionError
 from llm_trace.record import Call, CallError, Code, Environment, Message, Part, PromptUse, Run, Score, Usage
-from llm_trace.stores import ingest as ingesting
+from llm_trace.stores import load
 from llm_trace.stores.ingest import ingest
 from tests.spool_toys import BEGIN, HandWriter, bodies, span, spool_of
 
@@ -483,7 +483,7 @@ def test_an_unknown_call_is_an_error(path: Path, writer: HandWriter) -> None:
 def test_slices_cut_anywhere_give_the_same_store(
     path: Path, writer: HandWriter, monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:
-    monkeypatch.setattr(ingesting, "SLICE_BYTES", size)
+    monkeypatch.setattr(load, "SLICE_BYTES", size)
     other = HandWriter(spool_of(path))
     for number in range(30):
         hand = (writer, other)[number % 2]

@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from llm_trace.cli.place import absolute, at
+from llm_trace.cli.words import size
 from llm_trace.errors import LLMTraceError
 from llm_trace.spool.paths import spool_dir
+from llm_trace.stores.failure import read_failure
 
 LIBRARIES = (
     "llm-trace",
@@ -40,6 +42,8 @@ def examine(path: str) -> dict[str, Any]:
     spool = _spool(place, read, problems)
     lost, destinations = spool["lost"], _destinations(spool_dir(place))
     remarks = _remarks(store, spool)
+    if failure := read_failure(spool_dir(place)):
+        problems.append(f"the last ingest failed, {size(spool['pending'])} are not in the store: {failure}")
     for name, stands in destinations.items():
         if stands["dropped"]:
             problems.append(

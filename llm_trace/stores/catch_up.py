@@ -18,7 +18,9 @@ import llm_trace
 from llm_trace import errors
 from llm_trace.errors import StoreError, StoreVersionError
 from llm_trace.spool.files import FORMAT, SpoolFile, is_needed, live_writers, needed_by_others, spool_files
+from llm_trace.spool.paths import spool_dir
 from llm_trace.stores.connection import Database
+from llm_trace.stores.failure import clear_failure, note_failure
 from llm_trace.stores.ingest import IngestReport, ingest
 from llm_trace.stores.migrations import VERSION, version
 
@@ -69,6 +71,7 @@ def catch_up(database: Database) -> Pending:
     """Ingest what there is; return what could not be: store or spool cannot be written, or the disk is full. That is logged."""
     found = pending(database)
     if not found:
+        clear_failure(database.lock_dir)
         return found
     if not writable(database):
         if not database.path.exists():
@@ -119,9 +122,11 @@ def ingest_in_child(path: Path, *, timeout: float) -> IngestReport:
     try:
         answer = json.loads(done.stdout.strip().rpartition("\n")[2])
     except ValueError:
-        raise StoreError(
+        killed = StoreError(
             f"the ingest of {str(path)!r} ended with exit code {done.returncode}: {done.stderr[-2000:]}"
-        ) from None
+        )
+        note_failure(spool_dir(path), killed)
+        raise killed from None
     if "error" in answer:
         kind = getattr(errors, answer["error"], StoreError)
         raise (kind if issubclass(kind, StoreError) else StoreVersionError)(answer["message"])

@@ -7,6 +7,7 @@ any moment, the next ingest goes on where the last transaction ended.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import sys
@@ -15,7 +16,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from llm_trace.errors import LLMTraceError, StoreError, StoreVersionError
 from llm_trace.spool.files import (
@@ -29,21 +30,20 @@ from llm_trace.spool.files import (
 )
 from llm_trace.spool.paths import spool_dir
 from llm_trace.stores.connection import Database, connect
+from llm_trace.stores.failure import clear_failure, note_failure
 from llm_trace.stores.fold import Fold
+from llm_trace.stores.load import Load, SliceError
 from llm_trace.stores.locks import Deadline, locked
 from llm_trace.stores.migrations import migrate
 from llm_trace.stores.progress import Progress
 from llm_trace.stores.scrub import finish_purges
-from llm_trace.stores.slices import Unread, slices
+from llm_trace.stores.slices import Slice, Unread, slices
 from llm_trace.stores.staging import Staged, Staging
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
     from duckdb import DuckDBPyConnection
-
-SLICE_BYTES = 32 << 20
-MEMORY_LIMIT = "300MB"
 
 
 @dataclass
@@ -57,6 +57,14 @@ class IngestReport:
     deleted: list[str] = field(default_factory=list)
     """Spool files that nobody needed any more."""
     seconds: float = 0.0
+
+    def add(self, staged: Staged) -> None:
+        """Count a slice that is in the store."""
+        pieces = staged.part.pieces
+        bad = len(staged.bad) + sum(len(piece.bad) for piece in pieces)
+        self.lines += staged.part.lines + sum(len(piece.bad) for piece in pieces)
+        self.bad_lines += bad
+        self.bytes += staged.part.bytes
 
 
 def ingest(path: str | os.PathLike[str], *, timeout: float = 60.0) -> IngestReport:
@@ -78,6 +86,16 @@ def ingest(path: str | os.PathLike[str], *, timeout: float = 60.0) -> IngestRepo
 
 def ingest_alone(database: Database) -> IngestReport:
     """Do what `ingest` does for a caller that holds `ingest.lock`."""
+    try:
+        report = _run(database)
+    except LLMTraceError as exc:
+        note_failure(database.lock_dir, exc)
+        raise
+    clear_failure(database.lock_dir)
+    return report
+
+
+def _run(database: Database) -> IngestReport:
     import duckdb
 
     try:
@@ -100,13 +118,10 @@ class _Ingest:
         remove_stale(self.folder)
         every = spool_files(self.folder)
         newer = [file for file in every if file.format > FORMAT]
-        with (
-            tempfile.TemporaryDirectory(
-                prefix="work-", dir=self.folder, ignore_cleanup_errors=True
-            ) as scratch,
-            connect(**limits(scratch)) as connection,
-        ):
-            self._ingest(connection, [file for file in every if file.format <= FORMAT], every, Path(scratch))
+        with tempfile.TemporaryDirectory(
+            prefix="work-", dir=self.folder, ignore_cleanup_errors=True
+        ) as scratch:
+            self._fold_all([file for file in every if file.format <= FORMAT], every, Path(scratch))
         if newer:
             raise StoreVersionError(
                 f"{str(newer[0].path)!r} has spool format {newer[0].format}, this llm_trace reads up to {FORMAT}: "
@@ -114,9 +129,25 @@ class _Ingest:
             )
         return self.report
 
-    def _ingest(
-        self, connection: DuckDBPyConnection, files: list[SpoolFile], every: list[SpoolFile], scratch: Path
-    ) -> None:
+    def _fold_all(self, files: list[SpoolFile], every: list[SpoolFile], scratch: Path) -> None:
+        """Fold the files and put the store in order, by as many attempts as it takes."""
+        load = Load()
+        while True:
+            with connect(**load.settings(str(scratch))) as connection:
+                try:
+                    progress = self._attempt(connection, files, scratch, load)
+                except SliceError as failed:
+                    if not load.shrink(failed.part, failed.__cause__):
+                        raise failed.__cause__ or failed from None
+                    continue
+                if progress is not None:
+                    self._finish(connection, files, every, progress)
+                    return
+
+    def _attempt(
+        self, connection: DuckDBPyConnection, files: list[SpoolFile], scratch: Path, load: Load
+    ) -> Progress | None:
+        """Fold slices to the end of the files; return `None` where the rest goes better with another connection."""
         fold = Fold(connection)
         with self.database.writing(connection):
             migrate(connection)
@@ -125,16 +156,30 @@ class _Ingest:
             for item in unread:
                 if item.position:
                     fold.resume(item.file.name)
-        staging = Staging(connection)
-        parts = slices(unread, scratch, SLICE_BYTES)
-        for staged in _ahead(map(staging.stage, parts)):
-            with self.database.writing(connection):
-                connection.execute("BEGIN")
-                fold.fold(staged.schema)
-                done = progress.advance(staged)
-                fold.keep_numbers([file.name for file in done])
-                connection.execute("COMMIT")
-            self._delete(done, progress)
+        staging, alone = Staging(connection), load.alone
+        coming = _staged(staging, slices(unread, scratch, lambda: load.size, load.refused))
+        with contextlib.closing(coming if alone else _ahead(coming)) as ready:
+            for staged in ready:
+                with _blaming(staged.part), self.database.writing(connection):
+                    connection.execute("BEGIN")
+                    fold.fold(staged.schema)
+                    done = progress.advance(staged)
+                    fold.keep_numbers([file.name for file in done])
+                    connection.execute("COMMIT")
+                self.report.add(staged)
+                self._delete(done, progress)
+                load.grow()
+                if alone:
+                    return None
+        return progress
+
+    def _finish(
+        self,
+        connection: DuckDBPyConnection,
+        files: list[SpoolFile],
+        every: list[SpoolFile],
+        progress: Progress,
+    ) -> None:
         with self.database.writing(connection):
             connection.execute("BEGIN")
             _mark_interrupted(connection, live_writers(every))
@@ -142,11 +187,6 @@ class _Ingest:
             connection.execute("COMMIT")
         self._delete(files, progress)
         finish_purges(self.database, connection)
-        self.report.lines, self.report.bad_lines, self.report.bytes = (
-            progress.lines,
-            progress.bad_lines,
-            progress.bytes,
-        )
 
     def _delete(self, files: list[SpoolFile], progress: Progress) -> None:
         cursors = needed_by_others(self.folder)
@@ -158,22 +198,31 @@ class _Ingest:
                 self.report.deleted.append(file.name)
 
 
-def _ahead(items: Iterator[Staged]) -> Iterator[Staged]:
+def _staged(staging: Staging, parts: Iterator[Slice]) -> Generator[Staged]:
+    for part in parts:
+        with _blaming(part):
+            staged = staging.stage(part)
+        yield staged
+
+
+@contextlib.contextmanager
+def _blaming(part: Slice) -> Iterator[None]:
+    """Say at which slice DuckDB failed."""
+    import duckdb
+
+    try:
+        yield
+    except duckdb.Error as exc:
+        raise SliceError(part) from exc
+
+
+def _ahead(items: Iterator[Staged]) -> Generator[Staged]:
     """Yield the items, each made by another thread while the one before is in use."""
     with ThreadPoolExecutor(1) as pool:
         coming = pool.submit(next, items, None)
         while (item := coming.result()) is not None:
             coming = pool.submit(next, items, None)
             yield item
-
-
-def limits(scratch: str) -> dict[str, Any]:
-    """Return the settings of a DuckDB that rewrites much with little memory."""
-    return {
-        "memory_limit": MEMORY_LIMIT,
-        "threads": 1,  # reading ahead keeps a second core busy; more threads take more memory, and turns
-        "temp_directory": scratch,
-    }
 
 
 def _mark_interrupted(connection: DuckDBPyConnection, writers: set[str]) -> None:

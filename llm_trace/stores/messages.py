@@ -41,7 +41,7 @@ WITH ranges AS (
     SELECT row, false AS out, messages_in AS r FROM stage WHERE messages_in IS NOT NULL
     UNION ALL SELECT row, true, messages_out FROM stage WHERE messages_out IS NOT NULL
 ), flat AS (
-    SELECT row, out, flatten(list_transform(r, lambda x: range(x[1], least(x[2], x[1] + 100_000) + 1))) AS ns FROM ranges
+    SELECT row, out, flatten(list_transform(r, lambda x: range(x[1], x[2] + 1))) AS ns FROM ranges
 ), spread AS (SELECT row, out, unnest(ns) AS n, generate_subscripts(ns, 1) AS position FROM flat)
 SELECT s.row, s.out, list(m.id ORDER BY s.position) AS ids
 FROM spread s JOIN pieces p ON s.row >= p.first AND s.row < p.stop

@@ -5,14 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from llm_trace.spool.private import open_private
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+    from typing import IO
 
     from duckdb import DuckDBPyConnection
 
     from llm_trace.spool.files import SpoolFile
+    from llm_trace.stores.slices import Piece, Stretch
     from llm_trace.stores.staging import Staged
+
+_CHUNK = 1 << 20
 
 
 @dataclass
@@ -38,7 +44,6 @@ class Progress:
             "SELECT file, position, lines, bad_lines, quarantine_bytes FROM _files"
         ).fetchall()
         self._rows = {str(row[0]): _Row(*row[1:]) for row in rows}
-        self.lines = self.bad_lines = self.bytes = 0
 
     def position(self, file: SpoolFile) -> int:
         """Return up to where the file has been read."""
@@ -47,19 +52,15 @@ class Progress:
     def advance(self, staged: Staged) -> list[SpoolFile]:
         """Move the positions of the files past a slice that was folded; return those that are read to their end."""
         part = staged.part
-        for piece, bad in zip(part.pieces, _bad_lines(staged), strict=True):
+        for piece, bad in zip(part.pieces, _bad_rows(staged), strict=True):
             row = self._rows.setdefault(piece.file.name, _Row())
-            lines = piece.stop - piece.first + len(piece.bad)
             row.position = piece.position
-            row.lines += lines
-            row.bad_lines += len(bad)
+            row.lines += piece.stop - piece.first + len(piece.bad)
+            row.bad_lines += len(bad) + len(piece.bad)
             row.quarantine_bytes = _quarantine(
-                self._folder / "quarantine" / piece.file.name, row.quarantine_bytes, bad
+                self._folder / "quarantine" / piece.file.name, row.quarantine_bytes, bad, piece
             )
             self._save(piece.file.name, row)
-            self.lines += lines
-            self.bad_lines += len(bad)
-        self.bytes += part.bytes
         return [piece.file for piece in part.pieces if piece.done]
 
     def tidy(self, files: Sequence[SpoolFile]) -> None:
@@ -78,29 +79,38 @@ class Progress:
         self._connection.execute("INSERT INTO _files VALUES (?, ?, ?, ?, ?)", values)
 
 
-def _bad_lines(staged: Staged) -> list[list[bytes]]:
-    """Return for each piece of a slice the bytes to quarantine: its bad rows and what was no line at all."""
+def _bad_rows(staged: Staged) -> list[list[bytes]]:
+    """Return for each piece of a slice the lines that are no events."""
     part, wanted = staged.part, set(staged.bad)
     rows: dict[int, bytes] = {}
     if wanted:
         with part.path.open("rb") as file:
             rows = {row: line.rstrip(b"\n") for row, line in enumerate(file) if row in wanted}
-    return [
-        [rows[row] for row in staged.bad if piece.first <= row < piece.stop] + piece.bad
-        for piece in part.pieces
-    ]
+    return [[rows[row] for row in staged.bad if piece.first <= row < piece.stop] for piece in part.pieces]
 
 
-def _quarantine(path: Path, kept: int, lines: list[bytes]) -> int:
-    """Append lines to a quarantine file whose first `kept` bytes are committed; return its new length.
+def _quarantine(path: Path, size: int, lines: list[bytes], piece: Piece) -> int:
+    """Append lines, and the piece's bad ones, to a quarantine file of which `size` bytes are committed; return its new length.
 
     What stands after them was written by an ingest that died before its commit, and comes again now.
     """
-    if not lines:
-        return kept
-    path.parent.mkdir(exist_ok=True)
-    with path.open("ab") as file:
-        file.truncate(min(kept, file.tell()))
+    if not lines and not piece.bad:
+        return size
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    with open_private(path, "ab") as file:
+        file.truncate(min(size, file.tell()))
         file.seek(0, 2)
         file.write(b"".join(line + b"\n" for line in lines))
+        for stretch in piece.bad:
+            _copy(piece.file.path, stretch, file)
+            file.write(b"\n")
         return file.tell()
+
+
+def _copy(path: Path, stretch: Stretch, target: IO[bytes]) -> None:
+    """Copy a line of any length."""
+    with path.open("rb") as source:
+        source.seek(stretch.start)
+        target.writelines(
+            source.read(min(_CHUNK, stretch.stop - at)) for at in range(stretch.start, stretch.stop, _CHUNK)
+        )

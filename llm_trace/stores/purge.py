@@ -21,7 +21,8 @@ from llm_trace.spool.paths import spool_dir
 from llm_trace.stores.compact import COMPACT, compact
 from llm_trace.stores.connection import Database, connect
 from llm_trace.stores.filters import nanoseconds
-from llm_trace.stores.ingest import ingest_alone, limits
+from llm_trace.stores.ingest import ingest_alone
+from llm_trace.stores.load import limits
 from llm_trace.stores.locks import Deadline, locked
 from llm_trace.stores.scrub import files_with, scrub_complete, scrub_quarantine, scrub_rejected
 

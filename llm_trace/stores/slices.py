@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from llm_trace.stores.lines import BLANK, is_deep, measure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,8 +18,10 @@ if TYPE_CHECKING:
 
 LONGEST_LINE = 64 << 20  # the writer's limit is 8 MB an event; what is longer is not a line of ours
 _CHUNK = 2 << 20
-_BLANK = b" \t\r"
-_BRACE = ord("{")
+_STEP = 1 << 16
+
+Place = tuple[str, int]
+"""A line: the name of its file and where it begins."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +30,14 @@ class Unread:
 
     file: SpoolFile
     position: int
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Bytes of a file, `stop` excluded."""
+
+    start: int
+    stop: int
 
 
 @dataclass
@@ -36,8 +49,8 @@ class Piece:
     """Where the next piece of the file begins."""
     first: int
     stop: int = 0
-    bad: list[bytes] = field(default_factory=list)
-    """Bytes that are not lines: too long or torn."""
+    bad: list[Stretch] = field(default_factory=list)
+    """Lines that are not in the slice: too long, nested too deeply, torn, or refused."""
 
     @property
     def done(self) -> bool:
@@ -55,19 +68,28 @@ class Slice:
     longest: int
     """Bytes of the longest line."""
     bytes: int
+    last: Place
+    """The last line."""
 
 
-def slices(unread: list[Unread], folder: Path, size: int) -> Iterator[Slice]:
-    """Yield the unread lines in slices of about `size` bytes, each in a file of `folder` that the next but one is written over."""
+def slices(
+    unread: list[Unread], folder: Path, size: Callable[[], int], refused: Collection[Place] = ()
+) -> Iterator[Slice]:
+    """Yield the unread lines in slices, each in a file of `folder` that the next but one is written over.
+
+    Args:
+        size: asked before each slice for its bytes; one line is the least, and only the last line may go beyond.
+        refused: lines to leave out.
+    """
     waiting = unread[::-1]
     for number in itertools.count():
         if not waiting:
             return
-        part = _Part(folder / f"slice{number % 2}.jsonl", size)
-        while waiting and part.bytes < size:
+        part = _Part(folder / f"slice{number % 2}.jsonl", size(), refused)
+        while waiting and part.bytes < part.size and not part.full:
             item = waiting.pop()
             position = part.take(item)
-            if item.position < position < item.file.size:
+            if part.full or item.position < position < item.file.size:
                 waiting.append(Unread(item.file, position))
         yield part.close()
 
@@ -75,11 +97,15 @@ def slices(unread: list[Unread], folder: Path, size: int) -> Iterator[Slice]:
 class _Part:
     """Writes one slice."""
 
-    def __init__(self, target: Path, size: int) -> None:
+    def __init__(self, target: Path, size: int, refused: Collection[Place]) -> None:
         self.path = target
         self.size = size
+        self.full = False
+        """Whether the next line is so long that it goes into a slice of its own."""
         self.bytes = self.lines = self.longest = 0
         self.pieces: list[Piece] = []
+        self._last: Place = ("", 0)
+        self._refused = refused
         self._file = target.open("wb", buffering=0)
         self._buffer = bytearray(_CHUNK)  # one for all: fresh ones cost more page faults than the copying
 
@@ -96,76 +122,91 @@ class _Part:
         return piece.position
 
     def _copy(self, source: FileIO, piece: Piece, until: int) -> None:
-        """Copy lines up to about the offset `until`, whole ones only."""
-        buffer, held, at = (
-            self._buffer,
-            0,
-            piece.position,
-        )  # held: bytes of a line not yet ended, at: where to read on
-        while at < piece.file.size and (at < until or held):
+        """Copy whole lines, the one with the byte before the offset `until` as the last."""
+        buffer, size = self._buffer, piece.file.size
+        held, at = 0, piece.position  # held: bytes of a line not yet ended, at: where to read on
+        while at < size and (at < until or held):
+            if held > LONGEST_LINE:
+                at, held = self._pass_over(source, piece, at), 0
+                continue
             if held == len(buffer):
                 buffer.extend(bytes(held))
             with memoryview(buffer) as view:
-                count = source.readinto(view[held : held + min(len(buffer) - held, piece.file.size - at)])
+                wanted = min(len(buffer) - held, size - at, max(until - at, _STEP))
+                count = source.readinto(view[held : held + wanted])
             if not count:
                 break
-            at += count
-            end = held + count
-            cut = buffer.rfind(b"\n", held, end) + 1
+            at, end = at + count, held + count
+            cut = self._cut(held, end, until - piece.position - 1 if at >= until else None)
             if cut:
-                self._write(buffer, cut)
-                piece.position += cut
+                self._write(piece, cut)
                 buffer[: end - cut] = buffer[cut:end]
                 held = end - cut
                 if at >= until:
                     return
+            elif self.lines and at >= until:
+                self.full = True
+                return
             else:
                 held = end
-                if held > LONGEST_LINE:
-                    held = self._quarantine(piece, held)
         if held and not piece.file.live:
-            self._quarantine(piece, held)
+            self._leave_out(piece, piece.position + held)
 
-    def _quarantine(self, piece: Piece, count: int) -> int:
-        piece.bad.append(bytes(self._buffer[:count]))
-        piece.position += count
-        return 0
+    def _cut(self, held: int, end: int, mark: int | None) -> int:
+        """Return where the lines in the buffer end: that with the byte `mark`, else the last whole one; 0 for none."""
+        found = -1 if mark is None else self._buffer.find(b"\n", max(mark, held), end)
+        return (found if found >= 0 else self._buffer.rfind(b"\n", held, end)) + 1
 
-    def _write(self, buffer: bytearray, stop: int) -> None:
-        """Append the lines of the first `stop` bytes."""
-        measured = _measure(buffer, stop)
+    def _pass_over(self, source: FileIO, piece: Piece, at: int) -> int:
+        """Leave out the line that has been read up to `at`, without keeping it; return where to read on."""
+        while at < piece.file.size:
+            with memoryview(self._buffer) as view:
+                count = source.readinto(view[: min(len(view), piece.file.size - at)])
+            if not count:
+                break
+            newline = self._buffer.find(b"\n", 0, count)
+            if newline >= 0:
+                self._leave_out(piece, at + newline)
+                piece.position += 1
+                source.seek(piece.position)
+                return piece.position
+            at += count
+        if not piece.file.live:
+            self._leave_out(piece, at)
+        return piece.file.size
+
+    def _leave_out(self, piece: Piece, stop: int) -> None:
+        piece.bad.append(Stretch(piece.position, stop))
+        piece.position = stop
+
+    def _write(self, piece: Piece, stop: int) -> None:
+        """Append the lines of the first `stop` bytes of the buffer, which begins at the piece's position."""
+        name, begin = piece.file.name, piece.position
+        measured = measure(self._buffer, stop)
+        if measured.odd or any(file == name and begin <= at < begin + stop for file, at in self._refused):
+            self._write_good(piece, stop)
+            return
         self.lines += measured.lines
         self.longest = max(self.longest, measured.longest)
-        if measured.blank:
-            lines = bytes(buffer[: stop - 1]).split(b"\n")
-            self.bytes += self._file.write(b"".join(line + b"\n" for line in lines if line.strip(_BLANK)))
-            return
-        with memoryview(buffer) as view:
+        self._last = name, begin + measured.last
+        with memoryview(self._buffer) as view:
             self.bytes += self._file.write(view[:stop])
+        piece.position += stop
+
+    def _write_good(self, piece: Piece, stop: int) -> None:
+        """Append the lines line by line, without those that DuckDB skips, that nobody could read or that are refused."""
+        for line in bytes(self._buffer[: stop - 1]).split(b"\n"):
+            place = piece.file.name, piece.position
+            if place in self._refused or is_deep(line):
+                self._leave_out(piece, piece.position + len(line))
+            elif line.strip(BLANK):
+                self.bytes += self._file.write(line + b"\n")
+                self.lines += 1
+                self.longest = max(self.longest, len(line))
+                self._last = place
+            piece.position = place[1] + len(line) + 1
 
     def close(self) -> Slice:
         """Return the finished slice."""
         self._file.close()
-        return Slice(self.path, self.pieces, self.lines, self.longest, self.bytes)
-
-
-@dataclass(frozen=True)
-class _Measured:
-    lines: int
-    """Lines that are not blank."""
-    longest: int
-    blank: bool
-    """Whether one is blank: DuckDB skips those, which would shift its row numbers."""
-
-
-def _measure(buffer: bytearray, stop: int) -> _Measured:
-    lines = longest = start = blank = 0
-    while start < stop:
-        end = buffer.find(b"\n", start, stop)
-        if end - start > longest:
-            longest = end - start
-        if buffer[start] != _BRACE and not buffer[start:end].strip(_BLANK):
-            blank += 1
-        lines += 1
-        start = end + 1
-    return _Measured(lines - blank, longest, blank > 0)
+        return Slice(self.path, self.pieces, self.lines, self.longest, self.bytes, self._last)

@@ -9,18 +9,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from llm_trace.errors import StoreError
-from llm_trace.stores.columns import ENDS, KINDS, STAGE
+from llm_trace.stores.columns import ENDS, KINDS, LISTS, STAGE
 from llm_trace.stores.connection import quiet
+from llm_trace.stores.load import SliceError
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
     from llm_trace.stores.slices import Slice
 
+MOST_MESSAGES = 100_000
+"""Messages that one event may refer to, each way."""
+
+_LENGTH = "CASE WHEN r[2] > 1e15 THEN 1e15 ELSE greatest(r[2]::DOUBLE - r[1] + 1, 0) END"
+_FEW = " AND ".join(
+    f"coalesce(list_sum(list_transform({name}, lambda r: {_LENGTH})), 0) <= {MOST_MESSAGES}" for name in LISTS
+)
 _IS_GOOD = f"""coalesce(CASE event
-    WHEN 'start' THEN span_id IS NOT NULL AND start_ns IS NOT NULL AND coalesce(kind, 'chain') IN {KINDS}
-    WHEN 'end' THEN span_id IS NOT NULL AND end_ns IS NOT NULL AND status IN {ENDS}
+    WHEN 'start' THEN span_id IS NOT NULL AND start_ns >= 0 AND coalesce(kind, 'chain') IN {KINDS} AND {_FEW}
+    WHEN 'end' THEN span_id IS NOT NULL AND end_ns >= 0 AND status IN {ENDS} AND {_FEW}
     WHEN 'run' THEN id IS NOT NULL
     WHEN 'prompt' THEN name IS NOT NULL AND version IS NOT NULL
     WHEN 'score' THEN id IS NOT NULL AND span_id IS NOT NULL AND name IS NOT NULL AND value IS NOT NULL
@@ -116,9 +123,7 @@ class Staging:
         )
         found = self._rows("SELECT count(*) FROM stage")[0][0]
         if found != part.lines:
-            raise StoreError(
-                f"DuckDB read {found} of {part.lines} lines of {str(part.path)!r}: nothing was changed"
-            )
+            raise SliceError(part)  # without a cause: a line that DuckDB takes for several, or for none
         self._execute("CREATE TABLE pieces (file TEXT, writer TEXT, first BIGINT, stop BIGINT)")
         for piece in part.pieces:
             values = (piece.file.name, piece.file.writer, piece.first, piece.stop)
