@@ -91,8 +91,8 @@ HERE = __name__
         ({1: "a", None: "b", (1, 2): "c"}, {"1": "a", "None": "b", "(1, 2)": "c"}),
         ({1: "a", "1": "b"}, {"1": "a", "1 (str)": "b"}),
         (len, {"__type__": "builtin_function_or_method", "name": "builtins:len"}),
-        (Broken(), {"__type__": "Broken", "unrepresentable": "RuntimeError"}),
-        ([Broken(), 1], [{"__type__": "Broken", "unrepresentable": "RuntimeError"}, 1]),
+        (Broken(), {"__type__": f"{HERE}.Broken"}),
+        ([Broken(), 1], [{"__type__": f"{HERE}.Broken"}, 1]),
     ],
     ids=lambda value: type(value).__name__,
 )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from llm_trace.capture import failures
 from llm_trace.capture.rebuild import note_stream
+from llm_trace.capture.state import class_attribute
 
 if TYPE_CHECKING:
     from llm_trace.capture.callspan import CallSpan
@@ -41,7 +42,7 @@ def _joined(chunks: list[Any], call: CallSpan) -> Any:
         return {"__type__": "str", "value": text, "truncated": True} if cut else text
     if cut:
         return [*chunks, {"__type__": "list", "truncated": True}]
-    if chunks and (isinstance(chunks[0], dict) or hasattr(type(chunks[0]), "model_dump")):
+    if chunks and (issubclass(cls := type(chunks[0]), dict) or class_attribute(cls, "model_dump")):
         from llm_trace.semconv.providers import sdk_provider
         from llm_trace.semconv.streams import open_chunk, reduce_stream
 

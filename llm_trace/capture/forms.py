@@ -1,67 +1,143 @@
-"""What is said of values that are no JSON: one short form for each kind, `{"__type__": …}` with what matters of it."""
+"""What is said of values that are no JSON: one short form for each kind, `{"__type__": …}` with what matters of it.
+
+A value's own code never runs: built-in types are read through their own methods, whatever a subclass overrides, objects as
+`objects` says, and the libraries in `_KNOWN` by their methods.
+"""
 
 from __future__ import annotations
 
 import base64
+import collections
+import datetime
 import enum
+import functools
+import gc
 import math
-import os
+import pathlib
+import sys
 import types
 from collections.abc import Mapping
 from typing import Any
 
+import orjson
+
+from llm_trace.capture.objects import Form, object_form, plain_object, type_name
+from llm_trace.capture.state import bases, class_attribute, instance_dict, public_state
+
 _SMALL_ARRAY = 64
 SMALL_BYTES = 4096
 """Bytes that are kept of a binary value."""
+_KNOWN = frozenset(
+    [
+        "httpx",
+        "jax",
+        "jaxlib",
+        "numpy",
+        "pandas",
+        "PIL",
+        "polars",
+        "pyarrow",
+        "pydantic",
+        "pydantic_core",
+        "requests",
+        "starlette",
+        "tensorflow",
+        "torch",
+    ]
+)
+"""Libraries whose `repr`, arrays and mappings are known to read memory only."""
+_TENSORS = frozenset(["jax", "jaxlib", "numpy", "pandas", "polars", "tensorflow", "torch"])
 
 
 def describe(value: Any) -> Any:
     """Return a non-JSON value as JSON types, one level deep (what is inside may need `describe` again).
 
     Raises:
-        Exception: the value's own methods failed; `plain` and `encode` turn that into a stated failure.
+        Exception: a library's methods failed; `plain` and `encode` turn that into a stated failure.
     """
-    cls = type(value)
-    name = f"{cls.__module__}.{cls.__qualname__}".removeprefix("builtins.")
+    cls: Any = type(value)
+    return _form(cls)(type_name(cls), value)
+
+
+@functools.lru_cache(1024)
+def _form(cls: type) -> Form:
+    """Return what makes a record of values of a class."""
     for wanted, form in _FORMS:
-        if isinstance(value, wanted):
-            return form(name, value)
-    if callable(dump := getattr(cls, "model_dump", None)):  # pydantic 2
-        return {"__type__": name, **dump(value, warnings=False)}
-    if (fields := getattr(cls, "__dataclass_fields__", None)) or (fields := _attrs_names(cls)):
-        return {"__type__": name, **{f: getattr(value, f) for f in fields}}
-    if hasattr(cls, "shape") and hasattr(cls, "dtype"):
-        return _array(name, value)
-    if cls.__module__.startswith("PIL."):
-        return {"__type__": name, "size": list(value.size), "mode": value.mode, "truncated": True}
+        if issubclass(cls, wanted):
+            return form
+    if (declared := object_form(cls)) is not None:
+        return declared
+    roots = {base.__module__.partition(".")[0] for base in bases(cls)}
+    if roots & _TENSORS and class_attribute(cls, "shape") and class_attribute(cls, "dtype"):
+        return _array
+    if "PIL" in roots and class_attribute(cls, "size"):
+        return _image
+    if issubclass(cls, Mapping) and _is_known(cls, "__iter__") and _is_known(cls, "__getitem__"):
+        return _mapping
+    if class_attribute(cls, "__repr__") is not object.__repr__ and _is_known(cls, "__repr__"):
+        return _future if any(base.__module__ == "_asyncio" for base in bases(cls)) else _repr
+    return _time if issubclass(cls, _TIMES) else plain_object
+
+
+def _is_known(cls: type, method: str) -> bool:
+    """Return whether a method is compiled, or of the standard library or a library in `_KNOWN`."""
+    function = class_attribute(cls, method)
+    if type(function) is not types.FunctionType:
+        return function is not None
+    root = str(function.__module__).partition(".")[0]
+    return root in _KNOWN or root in sys.stdlib_module_names
+
+
+def _repr(name: str, value: Any) -> dict[str, Any]:
     return {"__type__": name, "repr": shorten(repr(value), 500)}
-
-
-def _attrs_names(cls: type) -> list[str]:
-    return [a.name for a in getattr(cls, "__attrs_attrs__", ())]
 
 
 def _mapping(name: str, value: Mapping[Any, Any]) -> Any:
     return dict(value.items())
 
 
+def _chain_map(name: str, value: Any) -> Any:
+    merged: dict[Any, Any] = {}
+    for one in reversed(instance_dict(value)["maps"]):
+        merged |= describe(one) if type(one) is not dict else one
+    return merged
+
+
+def _proxy(name: str, value: Any) -> Any:
+    (inside,) = gc.get_referents(value)
+    return inside if type(inside) is dict else describe(inside)
+
+
 def _named_or_plain_tuple(name: str, value: tuple[Any, ...]) -> Any:
-    fields = getattr(value, "_fields", None)
-    return {"__type__": name, **dict(zip(fields, value, strict=False))} if fields else list(value)
+    fields = class_attribute(type(value), "_fields")
+    items = list(tuple.__iter__(value))
+    return {"__type__": name, **dict(zip(fields, items, strict=False))} if type(fields) is tuple else items
+
+
+_ORDERED = frozenset([str, int, float, bytes])
 
 
 def _set(name: str, value: set[Any] | frozenset[Any]) -> Any:
+    base: Any = set if isinstance(value, set) else frozenset
+    items = list(base.__iter__(value))
+    if len(kinds := set(map(type, items))) == 1 and kinds <= _ORDERED:
+        return {"__type__": name, "items": sorted(items)}
+    return {"__type__": name, "items": sorted(items, key=_order)}
+
+
+def _order(item: Any) -> bytes:
+    """Return by what items of a set are ordered, as their own `<` would be their code."""
     try:
-        items = sorted(value)
-    except TypeError:
-        items = sorted(value, key=repr)
-    return {"__type__": name, "items": items}
+        return orjson.dumps(item, describe, orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_SORT_KEYS)
+    except (TypeError, RecursionError):
+        return type(item).__qualname__.encode()
 
 
 def _bytes(name: str, value: bytes | bytearray | memoryview) -> Any:
-    data = bytes(value[:SMALL_BYTES])
-    form: dict[str, Any] = {"__type__": name, "length": len(value), "base64": base64.b64encode(data).decode()}
-    return form if len(data) == len(value) else form | {"truncated": True}
+    with memoryview(value) as view:
+        data, length = view[:SMALL_BYTES].tobytes()[:SMALL_BYTES], view.nbytes
+    form: dict[str, Any] = {"__type__": name, "length": length, "base64": base64.b64encode(data).decode()}
+    return form if len(data) == length else form | {"truncated": True}
 
 
 def _array(name: str, value: Any) -> Any:
@@ -75,30 +151,75 @@ def _array(name: str, value: Any) -> Any:
     if (device := str(getattr(value, "device", "cpu"))) != "cpu":
         form["device"] = device
     if math.prod(form["shape"]) <= _SMALL_ARRAY:
-        return form | {"values": value.tolist()}
+        try:
+            return form | {"values": value.to_list() if hasattr(value, "to_list") else value.tolist()}
+        except (RuntimeError, NotImplementedError, TypeError):  # sparse, on no device
+            pass
     return form | {"truncated": True}
 
 
-def _enum(name: str, value: Any) -> Any:
-    return value.value
+def _image(name: str, value: Any) -> Any:
+    return {"__type__": name, "size": list(value.size), "mode": value.mode, "truncated": True}
 
 
-def _forms() -> list[tuple[Any, Any]]:
+def _error(name: str, value: BaseException) -> dict[str, Any]:
+    return {"__type__": name, "message": error_message(value)}
+
+
+def error_message(error: BaseException) -> str:
+    """Return what an exception says; where its own `__str__` fails that is said, with what it was raised with."""
+    try:
+        return str(error)
+    except Exception as exc:  # the user's own class, of which a traceback too says no more
+        args = [arg for arg in error.args if type(arg) in (str, int, float)]
+        shown = f": {', '.join(map(str, args))}" if args else ""
+        return f"<the message could not be read, {type(exc).__name__}>{shown}"
+
+
+def _code(name: str, value: Any) -> dict[str, Any]:
+    return {"__type__": name, "name": f"{value.__module__}:{value.__qualname__}"}
+
+
+def _partial(name: str, value: functools.partial[Any]) -> dict[str, Any]:
+    return {"__type__": name, "func": value.func, "args": list(value.args), "keywords": value.keywords}
+
+
+def _future(name: str, value: Any) -> dict[str, Any]:
+    return {"__type__": name}  # its `repr` shows its result's
+
+
+def _time(name: str, value: Any) -> dict[str, Any]:
+    base: Any = next(wanted for wanted in _TIMES if isinstance(value, wanted))
+    return {"__type__": name, "value": base.isoformat(value)}
+
+
+_TIMES = (datetime.datetime, datetime.date, datetime.time)
+
+
+def _forms() -> list[tuple[Any, Form]]:
     functions = (types.FunctionType, types.BuiltinFunctionType, types.MethodType, type)
+    views: tuple[Any, ...] = (type({}.keys()), type({}.values()), type({}.items()), collections.deque)
+    user = (collections.UserDict, collections.UserList, collections.UserString)
     return [
-        (enum.Enum, _enum),
+        (enum.Enum, lambda _, v: instance_dict(v)["_value_"]),
         (str, lambda _, v: str.__str__(v)),
-        (int, lambda _, v: int(v)),
-        (float, lambda _, v: float(v)),
-        (Mapping, _mapping),
+        (int, lambda _, v: int.__int__(v)),
+        (float, lambda _, v: float.__float__(v)),
+        (dict, lambda _, v: dict(dict.items(v))),
         (tuple, _named_or_plain_tuple),
-        (list, lambda _, v: list(v)),
+        (list, lambda _, v: list(list.__iter__(v))),
         ((set, frozenset), _set),
         ((bytes, bytearray, memoryview), _bytes),
-        (os.PathLike, lambda n, v: {"__type__": n, "path": os.fspath(v)}),
-        (BaseException, lambda n, v: {"__type__": n, "message": str(v)}),
-        (complex, lambda n, v: {"__type__": n, "value": [v.real, v.imag]}),
-        (functions, lambda n, v: {"__type__": n, "name": f"{v.__module__}:{v.__qualname__}"}),
+        (pathlib.PurePath, lambda n, v: {"__type__": n, "path": str(v)}),
+        (BaseException, _error),
+        (complex, lambda n, v: {"__type__": n, "value": [complex.real.__get__(v), complex.imag.__get__(v)]}),
+        (functions, _code),
+        (types.MappingProxyType, _proxy),
+        (collections.ChainMap, _chain_map),
+        (user, lambda _, v: instance_dict(v)["data"]),
+        (views, lambda _, v: list(v)),
+        (types.SimpleNamespace, lambda n, v: {"__type__": n, **public_state(v)}),
+        (functools.partial, _partial),
     ]
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from llm_trace.capture.objects import declared_names, is_model
+from llm_trace.capture.state import class_attribute, read_fields
+
 PLAIN = frozenset([str, int, float, bool, type(None)])
 """Types that JSON gives back as they are."""
 _TEXT, _DICT = frozenset([str]), frozenset([dict])
@@ -85,14 +88,19 @@ def _escaped(key: str | int) -> str | int:
 
 
 def _object(value: Any, cls: type, at: str, found: Types) -> None:
-    if isinstance(value, (set, frozenset, dict, list)):
-        items = value.values() if isinstance(value, dict) else value
+    if issubclass(cls, (set, frozenset, dict, list)):
+        base: Any = next(b for b in (set, frozenset, dict, list) if issubclass(cls, b))
+        items = dict.values(value) if base is dict else base.__iter__(value)
         if not PLAIN.issuperset(map(type, items)):
             found.setdefault(UNKNOWN, []).append(at)
             return
     found.setdefault(type_name(cls), []).append(at)
-    if callable(getattr(cls, "model_dump", None)):
+    if is_model(cls):
         return
-    fields = "_fields" if isinstance(value, tuple) else "__dataclass_fields__"
-    for name in getattr(cls, fields, ()):
-        _walk(getattr(value, name), f"{at}/{name}", found)
+    if issubclass(cls, tuple):
+        names = class_attribute(cls, "_fields", ())
+        fields = dict(zip(names, tuple.__iter__(value), strict=False))
+    else:
+        fields, _ = read_fields(value, declared_names(cls) or ())
+    for name, item in fields.items():
+        _walk(item, f"{at}/{name}", found)

@@ -43,7 +43,7 @@ def note_stream(
     stream: dict[str, Any] = {"ns": [call.clock, *times]}
     encoder = call.recorder.encoder
     if as_text and type(output) is str:
-        stream["lengths"] = list(map(len, chunks))
+        stream["lengths"] = list(map(str.__len__, chunks))
     elif output is not chunks:
         stream |= {"chunks": orjson.Fragment(encoder.encode(chunks)), "types": _types(call, chunks)}
     if value is not None:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from llm_trace.capture.input_key import InputKey
     from llm_trace.capture.mirror import Mirror
 
-_SCALARS = (str, int, float, bool, type(None))
+_SCALARS = frozenset([str, int, float, bool, type(None)])
 
 
 def _is_cancelled(error: BaseException) -> bool:
@@ -274,7 +274,7 @@ class Recorder:
         self, call: CallSpan, end_ns: int, status: str, output: Any, error: dict[str, Any] | None
     ) -> None:
         fields = call.fields or {}
-        if not isinstance(output, _SCALARS):
+        if type(output) not in _SCALARS:
             fields = {**self._response_fields(output), **fields}
         if call.sdk is not None and self.mirror is not None:
             call.attributes = self.mirror.attributes_of_others(call)

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from llm_trace.capture.forms import describe
+from llm_trace.capture.objects import is_model
+from llm_trace.capture.state import instance_dict
 from llm_trace.capture.walk import MAX_ITEMS, Limits, Walk, undescribable
 from llm_trace.semconv.find import instructions
 
@@ -175,7 +177,7 @@ def _are_simple(values: dict[str, Any]) -> bool:
 def _is_message(value: Any) -> bool:
     if type(value) is dict:
         return type(value.get("role")) is str
-    return hasattr(type(value), "model_dump") and type(getattr(value, "role", None)) is str
+    return is_model(type(value)) and type(instance_dict(value).get("role")) is str
 
 
 def _count_cuts(value: Any) -> int:

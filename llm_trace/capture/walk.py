@@ -8,12 +8,17 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+import orjson
+
 from llm_trace.capture.forms import SMALL_BYTES, describe, shorten
+from llm_trace.capture.objects import type_name
 
 if TYPE_CHECKING:
     from llm_trace.capture.redaction import Redactor
 
 _MAX_DEPTH = 60
+_BYTES = (bytes, bytearray, memoryview)
+_PLAIN = frozenset([str, int, float, bool, type(None)])
 MAX_ITEMS = 100_000
 """Items that are kept of one list or dict."""
 REDACTION_FAILED = "[redaction failed]"
@@ -72,9 +77,9 @@ class Walk:
     def value(self, value: Any, depth: int) -> Any:
         if value is None or value is True or value is False:
             return value
-        if isinstance(value, str):
+        cls = type(value)  # never `isinstance`: it asks the value for its `__class__`
+        if issubclass(cls, str):
             return self.text(value)
-        cls = type(value)
         if cls is int:
             return value if -(1 << 63) <= value < (1 << 64) else {"__type__": "int", "value": _digits(value)}
         if cls is float:
@@ -97,11 +102,11 @@ class Walk:
         if type(value) in (list, tuple):
             is_pair = type(value) is tuple and len(value) == 2 and self.masks_value is not None
             return self.items(self.pair(value) if is_pair else value, depth)
-        if self.redact is not None and isinstance(
-            value, (bytes, bytearray, memoryview)
-        ):  # base64 would hide a secret
-            text = bytes(value[:SMALL_BYTES]).decode("utf-8", "replace")
-            return self.mapping({"__type__": type(value).__name__, "length": len(value), "text": text}, depth)
+        if self.redact is not None and issubclass(type(value), _BYTES):  # base64 would hide a secret
+            with memoryview(value) as view:
+                text = view[:SMALL_BYTES].tobytes().decode("utf-8", "replace")
+                form = {"__type__": type(value).__name__, "length": view.nbytes, "text": text}
+            return self.mapping(form, depth)
         return self.value(describe(value), depth + 1)
 
     def mapping(self, value: dict[Any, Any], depth: int) -> dict[str, Any]:
@@ -186,20 +191,27 @@ def _well_formed(text: str) -> str:
 
 def _as_text(name: Any) -> str:
     """Return a name that is a text, or bytes as headers are; empty for any other."""
-    if isinstance(name, (bytes, bytearray)):
+    if type(name) in (bytes, bytearray):
         return bytes(name[:SMALL_BYTES]).decode("latin-1")
-    return str.__str__(name) if isinstance(name, str) else ""
+    return str.__str__(name) if issubclass(type(name), str) else ""
 
 
 def _key(key: Any) -> str:
-    if isinstance(key, str):
-        return str.__str__(key) if key.isascii() else _well_formed(key)
-    if key is None or isinstance(key, (bool, int, float)):
-        return str(key)
-    try:
+    cls = type(key)
+    if issubclass(cls, str):
+        text = str.__str__(key)
+        return text if text.isascii() else _well_formed(text)
+    if cls in _PLAIN or (cls is tuple and _PLAIN.issuperset(map(type, key))):
         return _well_formed(shorten(repr(key), 200))
+    try:
+        form = describe(key)
+        if type(form) is dict and "repr" in form:
+            return _well_formed(form["repr"])
+        if type(form) is str:
+            return _well_formed(form)
+        return shorten(orjson.dumps(form, describe, orjson.OPT_PASSTHROUGH_DATACLASS).decode(), 200)
     except Exception:
-        return type(key).__qualname__
+        return type_name(cls)
 
 
 def _digits(value: int) -> str:

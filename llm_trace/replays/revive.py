@@ -14,13 +14,16 @@ from dataclasses import fields, is_dataclass
 from pathlib import PurePath
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, RootModel
 
 from llm_trace.capture.lost_types import UNKNOWN, Types, lost_types
+from llm_trace.capture.state import UNREAD
 from llm_trace.capture.values import Encoder
 from llm_trace.errors import ReplayedError, ReplayError
 
 _encoder = Encoder()
+_SAID = ("__type__", UNREAD)
+"""Keys of an object's record that are no fields."""
 Moved = dict[str, str]
 """Module a class was defined in when it was recorded -> module it is in now."""
 
@@ -126,9 +129,9 @@ def _build(name: str, node: Any, moved: Moved) -> Any:
 
 def _built(cls: Any, node: Any) -> Any:
     """Return an object of a class that makes plain data: no other is called, whatever a record says."""
-    inside = {k: v for k, v in node.items() if k != "__type__"} if isinstance(node, dict) else {}
+    inside = {k: v for k, v in node.items() if k not in _SAID} if isinstance(node, dict) else {}
     if issubclass(cls, BaseModel):
-        return cls.model_validate(inside)
+        return cls.model_validate(inside["root"] if issubclass(cls, RootModel) else inside)
     if is_dataclass(cls):
         return _dataclass(cls, inside)
     if issubclass(cls, dict):

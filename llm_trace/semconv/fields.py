@@ -47,9 +47,11 @@ def request_fields(input: Any) -> dict[str, Any]:  # noqa: A002  the contract's 
         return {}
     made: dict[str, Any] = {}
     params: dict[str, Any] = {}
-    for source in (input, *(input.get(name) for name in _NESTED)):
-        if isinstance(source, Mapping) and source:
-            _collect(source, made, params)
+    _collect(input, made, params)
+    for name in _NESTED:
+        inner: Any = input.get(name)
+        if issubclass(type(inner), dict):  # not `isinstance`, which a lazy object may answer by loading
+            _collect(inner if type(inner) is dict else dict(dict.items(inner)), made, params)
     if not made and not params:
         for source in input.values():
             if type(source) is dict and _is_request(source):
@@ -74,9 +76,9 @@ def _collect(source: Mapping[str, Any], made: dict[str, Any], params: dict[str, 
         target = _PARAMS.get(name)
         if target is None or value is None or target in params:
             continue
-        if isinstance(value, type):
+        if issubclass(type(value), type):
             params[target] = value.__name__  # response_format=MyModel
-        elif isinstance(value, _KEPT) and value not in _ABSENT:
+        elif issubclass(type(value), _KEPT) and value not in _ABSENT:
             params[target] = value
 
 

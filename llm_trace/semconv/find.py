@@ -161,8 +161,10 @@ def instructions(source: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def _instruction(told: Any) -> dict[str, Any] | None:
     """Return a system message, `None` for what is none: a switch, an SDK's mark for what was not given."""
-    if isinstance(told, (str, list, tuple)) and told:
+    if type(told) in (str, list, tuple) and told:
         return {"role": "system", "content": told}
+    if issubclass(type(told), Mapping) and not issubclass(type(told), dict):  # its methods may do anything
+        return None
     if (parts := field(told, "parts")) is not None:
         return {"role": "system", "parts": parts}
     content = field(told, "content", "text")

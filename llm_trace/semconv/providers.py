@@ -36,7 +36,7 @@ def provider_of(output: Any, source: Mapping[str, Any], model: str | None) -> st
 
 def sdk_provider(value: Any) -> str | None:
     """Return whose client an object comes from; OpenAI's is none, for many speak its language."""
-    if isinstance(value, Mapping):
+    if issubclass(type(value), Mapping):
         return None
     return _OF_SDK.get(str(type(value).__module__).partition(".")[0])
 

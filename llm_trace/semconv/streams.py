@@ -15,7 +15,7 @@ from llm_trace.semconv.stream_blocks import anthropic, converse
 from llm_trace.semconv.stream_chat import chat
 from llm_trace.semconv.stream_others import cohere, gemini, interactions, invoked, langchain, ollama
 from llm_trace.semconv.stream_responses import responses
-from llm_trace.semconv.values import field, is_response, loads
+from llm_trace.semconv.values import field, fields, is_response, loads
 
 Chunk = Mapping[str, Any]
 Reducer = Callable[[list[Chunk]], Any]
@@ -73,8 +73,9 @@ def _reducer(chunk: Chunk) -> Reducer | None:
 
 def open_chunk(chunk: Any) -> Any:
     """Return the provider's chunk inside an SDK's envelope: Mistral's `data`, Bedrock's `chunk.bytes`."""
-    if not isinstance(chunk, Mapping):
+    if not issubclass(type(chunk), dict):  # `isinstance` would ask the chunk for its `__class__`
         return chunk
+    chunk = fields(chunk)
     inner = chunk.get("data")
     if isinstance(inner, Mapping) and "choices" in inner:
         return inner

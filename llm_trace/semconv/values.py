@@ -26,11 +26,11 @@ _SDK_ROOTS = frozenset(
 
 def is_response(value: Any) -> bool:
     """Say whether `value` is a mapping or the object of an SDK, from its class alone."""
-    if isinstance(value, _SCALARS):
+    kind = type(value)  # `isinstance` would ask the value for its `__class__`, which a lazy object computes
+    if issubclass(kind, _SCALARS):
         return False
-    if isinstance(value, Mapping):
-        return True
-    kind = type(value)
+    if issubclass(kind, Mapping):
+        return issubclass(kind, dict)  # another mapping's methods may do anything
     return hasattr(kind, "model_dump") or str(kind.__module__).partition(".")[0] in _SDK_ROOTS
 
 
@@ -38,16 +38,25 @@ def fields(value: Any) -> Mapping[str, Any]:
     """Return the entries of a mapping or the stored attributes of an object; no property is run."""
     if type(value) is dict:
         return value
-    if isinstance(value, Mapping):
-        return value
-    if isinstance(value, _SCALARS):
+    if issubclass(type(value), dict):
+        return dict(dict.items(value))
+    if issubclass(type(value), Mapping):
+        entries: Mapping[str, Any] = value
+        return entries
+    if issubclass(type(value), _SCALARS):
         return {}
-    stored = getattr(value, "__dict__", None)
-    extra = stored.get("__pydantic_extra__") if isinstance(stored, dict) else None
-    if hasattr(type(value), "__pydantic_extra__"):
-        extra = getattr(value, "__pydantic_extra__", None)
+    stored = _stored(value, "__dict__")
     own = stored if isinstance(stored, dict) else {}
+    extra = _stored(value, "__pydantic_extra__") or own.get("__pydantic_extra__")
     return {**own, **extra} if isinstance(extra, dict) and extra else own
+
+
+def _stored(value: Any, name: str) -> Any:
+    """Return an attribute without asking the object's own `__getattr__`, `None` where it has none."""
+    try:
+        return object.__getattribute__(value, name)
+    except AttributeError:
+        return None
 
 
 def field(value: Any, *names: str) -> Any:
