@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ import numpy as np
 import pytest
 
 from llm_trace.attribution.api import attribute
-from llm_trace.attribution.cache import ValueCache, fingerprint
+from llm_trace.attribution.cache import ValueCache
+from llm_trace.attribution.fingerprints import fingerprint
 from llm_trace.attribution.queries import Query
 from llm_trace.errors import AttributionError
 from llm_trace.record import Attribution
@@ -145,3 +147,58 @@ def test_a_plan_runs_no_method_and_keeps_to_the_budget() -> None:
     plan = attribute(PROMPT, RESPONSE, dry_run=True, budget=80, **settings)
     assert 30 < plan.evaluations <= 80
     assert plan.baseline.startswith("mask")
+
+
+def adapted() -> Any:
+    """A model with an adapter that changes its answers, and can be switched off."""
+    peft = pytest.importorskip("peft")
+    config = peft.LoraConfig(r=2, target_modules=["q_proj", "o_proj"], task_type="CAUSAL_LM")
+    torch.manual_seed(0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers by old names
+        model = peft.get_peft_model(copy.deepcopy(toys.llama()), config)
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if "lora_B" in name:
+                weight.normal_(0, 0.5)
+    return model.eval()
+
+
+def test_an_adapter_switched_off_is_another_model(tmp_path: Path) -> None:
+    model = adapted()
+    on = run(cache=tmp_path, model=model)
+    with model.disable_adapter():
+        off = run(cache=tmp_path, model=model)
+    assert off.passes > 0
+    assert off.values == pytest.approx(run().values, abs=1e-4)
+    again = run(cache=tmp_path, model=model)
+    assert (again.values, again.passes) == (on.values, 0)
+
+
+def test_offloaded_weights_are_part_of_the_fingerprint() -> None:
+    accelerate = pytest.importorskip("accelerate")
+    plain, tied = copy.deepcopy(toys.llama()), copy.deepcopy(toys.llama(tie_word_embeddings=True))
+    other = copy.deepcopy(plain)
+    with torch.no_grad():
+        other.model.layers[1].mlp.up_proj.weight[0, 0] += 1.0
+    prints = [
+        fingerprint(accelerate.cpu_offload(m, execution_device=torch.device("cpu")))
+        for m in (plain, other, tied)
+    ]
+    assert len(set(prints)) == 3
+
+
+def test_a_hook_of_the_users_is_refused_with_a_cache_and_works_without(tmp_path: Path) -> None:
+    model = copy.deepcopy(toys.llama())
+    model.model.layers[0].register_forward_hook(lambda _module, _inputs, out: out)
+    assert run(model=model).values == pytest.approx(run().values, abs=1e-5)
+    with pytest.raises(AttributionError, match=r"'model.layers.0' has a hook"):
+        run(model=model, cache=tmp_path)
+
+
+def test_computing_does_not_change_the_fingerprint() -> None:
+    model = copy.deepcopy(toys.llama())
+    before = fingerprint(model)
+    for method in ("occlusion", "saliency", "attention", "routes"):
+        run(model=model, method=method)
+    assert fingerprint(model.train()) == before

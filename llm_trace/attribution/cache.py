@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from llm_trace.attribution.fingerprints import fingerprint
 from llm_trace.errors import AttributionError
 
 if TYPE_CHECKING:
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from llm_trace.attribution.forward import Forward
     from llm_trace.attribution.queries import Query, Tick
 
-_WHOLE = 1 << 16
-"""Numbers of a tensor up to which all are part of the fingerprint; of larger ones as many are taken evenly."""
 _AT_ONCE = 500
 _WAIT_S = 60.0
 _FILE = "values.sqlite"
@@ -105,42 +104,6 @@ class ValueCache:
             raise AttributionError(
                 f"the cache {str(self.path)!r} cannot be used ({exc}): name another file or delete it"
             ) from exc
-
-
-def fingerprint(model: Any) -> str:
-    """Return a hash of a model: its name, configuration, libraries, and numbers of every parameter.
-
-    Small tensors count wholly, large ones by 65,536 numbers spread evenly: an edit of a few numbers elsewhere goes unnoticed.
-    """
-    import torch
-    import transformers
-
-    digest = hashlib.sha256()
-    config = model.config
-    attention = getattr(config, "_attn_implementation", None)
-    for part in (config.name_or_path, config.to_json_string(), attention, torch.__version__):
-        digest.update(repr(part).encode())
-    digest.update(transformers.__version__.encode())
-    with torch.inference_mode():
-        for name, tensor in _tensors(model):
-            flat = tensor.detach().reshape(-1)
-            some = flat[:: max(1, flat.numel() // _WHOLE)]
-            some = some.dequantize() if some.is_quantized else some
-            numbers = some.float().cpu().numpy() if some.is_floating_point() else some.cpu().numpy()
-            digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-            digest.update(np.ascontiguousarray(numbers).tobytes())
-    return digest.hexdigest()
-
-
-def _tensors(model: Any) -> Iterator[tuple[str, Any]]:
-    """Yield all tensors of a model, those in the packed parameters of quantized layers too."""
-    import torch
-
-    for name, found in model.state_dict().items():
-        pieces: Sequence[Any] = found if isinstance(found, (tuple, list)) else (found,)
-        for i, piece in enumerate(pieces):
-            if isinstance(piece, torch.Tensor) and piece.device.type != "meta":
-                yield f"{name}.{i}", piece
 
 
 def opened(

@@ -134,7 +134,7 @@ def identity(model: Any, tokenizer: Any = None) -> tuple[str, str]:
     if (far := remote(model)) is not None:
         told = json.dumps([far.label, dict(far.params)], sort_keys=True, default=str)
         return far.label, hashlib.sha256(told.encode()).hexdigest()[:16]
-    from llm_trace.attribution.cache import fingerprint
+    from llm_trace.attribution.fingerprints import fingerprint
     from llm_trace.attribution.models import resolve
 
     loaded, _, name = resolve(model, tokenizer)

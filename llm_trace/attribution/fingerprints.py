@@ -1,0 +1,99 @@
+"""What makes a model the same model: its configuration, weights wherever they lie, adapters that are switched on."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from llm_trace.errors import AttributionError
+
+_WHOLE = 1 << 16
+"""Numbers of a tensor up to which all are part of the fingerprint; of larger ones as many are taken evenly."""
+_PASSING = ("training", "gradient_checkpointing", "warnings_issued", "_output_capturing_hooks_installed")
+"""Attributes of modules that do not change what they compute."""
+_KNOWN = ("accelerate", "peft", "torch", "transformers")
+"""Libraries whose hooks do not change what a model computes, or are seen in its attributes."""
+
+
+def fingerprint(model: Any) -> str:
+    """Return a hash of a model: its name, configuration, libraries, the settings of its modules, and numbers of every parameter.
+
+    Small tensors count wholly, large ones by 65,536 numbers spread evenly: an edit of a few numbers elsewhere goes unnoticed.
+
+    Raises:
+        AttributionError: weights that cannot be read, or hooks of the user's, whose effect cannot be told.
+    """
+    import torch
+    import transformers
+
+    digest = hashlib.sha256()
+    config = model.config
+    attention = getattr(config, "_attn_implementation", None)
+    for part in (config.name_or_path, config.to_json_string(), attention, torch.__version__):
+        digest.update(repr(part).encode())
+    digest.update(transformers.__version__.encode())
+    for line in _settings(model):
+        digest.update(line.encode())
+    with torch.inference_mode():
+        for name, tensor in _tensors(model):
+            flat = tensor.detach().reshape(-1)
+            some = flat[:: max(1, flat.numel() // _WHOLE)]
+            some = some.dequantize() if some.is_quantized else some
+            numbers = some.float().cpu().numpy() if some.is_floating_point() else some.cpu().numpy()
+            digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+            digest.update(np.ascontiguousarray(numbers).tobytes())
+    return digest.hexdigest()
+
+
+def _settings(model: Any) -> Iterator[str]:
+    """Yield what modules have besides tensors: plain attributes, such as which adapter is active, and a forward of their own."""
+    for name, module in model.named_modules():
+        for hook in (*module._forward_hooks.values(), *module._forward_pre_hooks.values()):  # noqa: SLF001  no public name
+            if getattr(hook, "__module__", "").partition(".")[0] not in _KNOWN:
+                raise AttributionError(
+                    f"the model's module {name!r} has a hook ({getattr(hook, '__qualname__', hook)!r}), whose effect cache= cannot tell "
+                    "from another's: remove the hook, or leave cache away"
+                )
+        own = vars(module)
+        plain = {
+            k: v for k, v in own.items() if k not in _PASSING and not k.startswith("_is_hf") and _is_plain(v)
+        }
+        forward = own.get("forward")
+        written = getattr(forward, "__qualname__", type(forward).__name__)
+        yield f"{name} {type(module).__qualname__} {written} {sorted(plain.items())}"
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return all(_is_plain(v) for v in (*value, *value.values()))
+    if isinstance(value, (list, tuple)):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, (bool, int, float, str))
+
+
+def _tensors(model: Any) -> Iterator[tuple[str, Any]]:
+    """Yield all tensors of a model, those in the packed parameters of quantized layers and those that were offloaded too."""
+    import torch
+
+    for name, entry in model.state_dict().items():
+        pieces: Sequence[Any] = entry if isinstance(entry, (tuple, list)) else (entry,)
+        for i, piece in enumerate(pieces):
+            if isinstance(piece, torch.Tensor):
+                yield f"{name}.{i}", _offloaded(model, name) if piece.device.type == "meta" else piece
+
+
+def _offloaded(model: Any, name: str) -> Any:
+    """Return a tensor that accelerate keeps elsewhere."""
+    owner, _, last = name.rpartition(".")
+    hook = getattr(model.get_submodule(owner), "_hf_hook", None)
+    for part in getattr(hook, "hooks", (hook,)):
+        weights = getattr(part, "weights_map", None)
+        if weights is not None and last in weights:
+            return weights[last]
+    raise AttributionError(
+        f"the weights of {name!r} lie where they cannot be read, so cache= cannot tell this model from another: leave cache away, or "
+        "load the model without offloading"
+    )
