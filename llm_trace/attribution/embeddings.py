@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from llm_trace.attribution.abilities import check_embeddings
 from llm_trace.attribution.forward import precise, undisturbed
 from llm_trace.attribution.memory import rows_with_gradients
 from llm_trace.attribution.value import BudgetError, room
@@ -44,7 +45,7 @@ class Ground:
         with undisturbed(self.source.model, gradients=True), torch.no_grad():
             table = self.source.model.get_input_embeddings()
             found = table(torch.as_tensor(ids, device=self.source.forward.device))
-        return precise(found)
+        return precise(found.detach())  # a model prepared for training lets its embeddings ask for gradients
 
     def mean(self) -> torch.Tensor:
         """Return the mean embedding of the vocabulary, (width,)."""
@@ -85,7 +86,7 @@ def ground(source: LocalValue) -> Ground:
     """Return the prompt's embeddings.
 
     Raises:
-        AttributionError: the model is quantized in a way that has no gradients.
+        AttributionError: the model is quantized in a way that has no gradients, or its embeddings are not all that it reads.
     """
     import torch
 
@@ -96,7 +97,26 @@ def ground(source: LocalValue) -> Ground:
     assert source.work is not None
     tokens = source.work.owned()
     bare = Ground(source, tokens, torch.empty(0))
-    return Ground(source, tokens, bare.embed(tokens.ids))
+    at = Ground(source, tokens, bare.embed(tokens.ids))
+    _check(at)
+    return at
+
+
+def _check(at: Ground) -> None:
+    """Compare the embedded prompt with its ids; what that costs is not counted: it happens once per model."""
+    import torch
+
+    forward, query = at.source.forward, at.source.goal.queries[0]
+
+    def embedded() -> torch.Tensor:
+        with undisturbed(at.source.model, gradients=True), torch.no_grad():
+            return forward.embedded(at.inputs[None].to(_dtype(at.source.model)), query)
+
+    def plain() -> torch.Tensor:
+        ids = tuple(at.owned.ids.tolist())
+        return torch.from_numpy(forward([ids], query, lambda _rows, _tokens: None))
+
+    check_embeddings(at.source.model, embedded, plain)
 
 
 def values_of(at: Ground, points: torch.Tensor) -> NDArray[np.float64]:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from llm_trace.attribution import abilities
 from llm_trace.attribution.batches import Batch, Limits, plan
-from llm_trace.attribution.forward import device_of, logprobs, mean_attention, undisturbed
+from llm_trace.attribution.forward import check_ids, device_of, logprobs, mean_attention, undisturbed
 from llm_trace.attribution.memory import halved, limits_of
 from llm_trace.errors import AttributionError
 
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 
 
 class PaddedForward:
-    """Batches by length, padded on the right behind an attention mask; without a free padding token only equal lengths go together.
+    """Batches by length, padded on the right behind an attention mask; without a free padding token, or where the model's answer changes
+    with the padding, only equal lengths go together.
 
     Args:
         model: of transformers.
@@ -42,13 +44,13 @@ class PaddedForward:
             AttributionError: a prompt without tokens, or longer than the model reads.
         """
         out = np.empty((len(prompts), len(query.ids)))
-        queue = self._plan(prompts, query)
+        self._check(prompts)
         with undisturbed(self.model):
+            queue = self._plan(prompts, query, self._together(prompts, query))
             while queue:
                 batch = queue.pop()
                 try:
-                    ids, mask = self._padded([prompts[i] for i in batch.rows])
-                    got = self._read(query, input_ids=ids, attention_mask=mask)
+                    got = self._batch([prompts[i] for i in batch.rows], query)
                 except RuntimeError as exc:
                     queue += halved(self.model, batch, exc)
                     continue
@@ -71,21 +73,48 @@ class PaddedForward:
         """Return log-probabilities (k, tokens of the query) of encoded prompts."""
         raise NotImplementedError
 
-    def _plan(self, prompts: Sequence[tuple[int, ...]], query: Query) -> list[Batch]:
+    def _check(self, prompts: Sequence[tuple[int, ...]]) -> None:
         lengths = [len(p) for p in prompts]
         if min(lengths) == 0:
             raise AttributionError(
                 "with every segment removed no token is left: use baseline='mask' or a text"
             )
+        check_ids(self.model, prompts)
         most = _positions(self.model)
         if most is not None and max(lengths) > most:
             raise AttributionError(
                 f"the prompt has {max(lengths)} tokens, the model reads {most}: shorten it"
             )
-        limits = self._limits or limits_of(self.model, self.device, len(set(query.rows)), max(lengths))
-        if self._pad is not None and not any(self._pad in p for p in prompts):
-            return plan(lengths, [0] * len(lengths), limits)
+
+    def _together(self, prompts: Sequence[tuple[int, ...]], query: Query) -> abilities.Together:
+        """Return which rows may go together: seen once per model on prompts of unequal length, until then any."""
         if self._pad is None:
+            return "alone"
+        if any(self._pad in p for p in prompts):
+            return "equal"
+        by_length = sorted({len(p): p for p in prompts}.values(), key=len)
+        if len(by_length) < 2:
+            return "equal"
+        some = [by_length[0], by_length[len(by_length) // 2], by_length[-1]]
+        return abilities.together(self.model, lambda: self._compared(some, query))
+
+    def _compared(self, prompts: Sequence[tuple[int, ...]], query: Query) -> abilities.Together:
+        import torch
+
+        alone = torch.cat([self._batch([prompt], query) for prompt in prompts])
+        if abilities.agree_in_nats(self.model, self._batch(prompts, query), alone):
+            return "padded"
+        twice = self._batch([prompts[0]] * 2, query)
+        return "equal" if abilities.agree_in_nats(self.model, twice, alone[:1].expand(2, -1)) else "alone"
+
+    def _plan(
+        self, prompts: Sequence[tuple[int, ...]], query: Query, together: abilities.Together
+    ) -> list[Batch]:
+        lengths = [len(p) for p in prompts]
+        limits = self._limits or limits_of(self.model, self.device, len(set(query.rows)), max(lengths))
+        if together == "padded":
+            return plan(lengths, [0] * len(lengths), limits)
+        if together == "alone":
             return [Batch((i,), 0, n) for i, n in enumerate(lengths)]
         batches = []
         for length in sorted(set(lengths)):
@@ -93,6 +122,11 @@ class PaddedForward:
             cut = plan([length] * len(rows), [0] * len(rows), limits)
             batches += [Batch(tuple(rows[i] for i in b.rows), 0, b.cost) for b in cut]
         return batches
+
+    def _batch(self, prompts: Sequence[tuple[int, ...]], query: Query) -> torch.Tensor:
+        """Return log-probabilities (prompts, tokens of the query) by one pass."""
+        ids, mask = self._padded(prompts)
+        return self._read(query, input_ids=ids, attention_mask=mask)
 
     def _padded(self, prompts: Sequence[tuple[int, ...]]) -> tuple[torch.Tensor, torch.Tensor]:
         import torch
@@ -130,19 +164,22 @@ class Seq2SeqForward(PaddedForward):
         got = self.model(ids, decoder_input_ids=decoder, use_cache=False, output_attentions=True)
         return mean_attention(got.cross_attentions, [len(self.begin) - 1 + r for r in query.rows])
 
-    def answer(self, prompt: Sequence[int], most: int, ends: frozenset[int]) -> list[int]:
-        """Return the ids of the greedy answer, without the end token."""
-        said = list(self.begin)
+    def answer(
+        self, prompt: Sequence[int], most: int, ends: frozenset[int], lead: Sequence[int] = ()
+    ) -> list[int]:
+        """Return the ids of the greedy answer behind a lead, without the end token."""
+        begin = (*self.begin, *lead)
+        said = list(begin)
         with undisturbed(self.model):
             encoded = self.model.get_encoder()(self._tensor([prompt]))
-            while len(said) < len(self.begin) + most:
+            while len(said) < len(begin) + most:
                 ids = self._tensor([said])
                 got = self.model(encoder_outputs=encoded, decoder_input_ids=ids, use_cache=False)
                 token = int(got.logits[0, -1].argmax())
                 if token in ends:
                     break
                 said.append(token)
-        return said[len(self.begin) :]
+        return said[len(begin) :]
 
     def _decoder(self, query: Query, rows: int) -> torch.Tensor:
         return self._tensor([[*self.begin, *query.read]] * rows)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from llm_trace.attribution import abilities
 from llm_trace.attribution.batches import Batch, Limits, common, plan
 from llm_trace.attribution.memory import halved, limits_of
 from llm_trace.attribution.queries import Query, Tick
@@ -77,6 +78,23 @@ def context_of(model: Any) -> int | None:
     return None
 
 
+def check_ids(model: Any, rows: Iterable[Sequence[int]], *, said: bool = False) -> None:
+    """Check that the model has an embedding for every id; `said`: ids of a response.
+
+    Raises:
+        AttributionError: it has fewer, as where tokens were added to the tokenizer alone.
+    """
+    table = model.get_input_embeddings()
+    size = getattr(table, "num_embeddings", None) or getattr(getattr(table, "weight", None), "shape", (0,))[0]
+    size = (getattr(model.config, "decoder_vocab_size", None) if said else None) or size
+    highest = max((max(row, default=0) for row in rows), default=0)
+    if size and highest >= size:
+        raise AttributionError(
+            f"token id {highest} is beyond the model's {size} embeddings: the tokenizer has tokens that the model does not know; "
+            "give the model its own tokenizer, or call model.resize_token_embeddings(len(tokenizer)) and train them"
+        )
+
+
 def last_logits(model: Any, ids: Sequence[int], count: int) -> torch.Tensor:
     """Return the logits (count, vocabulary) at the last positions of one sequence."""
     import torch
@@ -103,16 +121,17 @@ class CausalForward:
         self.spine = tuple(spine)
         self._limits = limits
         self._cache: list[tuple[torch.Tensor, torch.Tensor]] | None = None
-        self._shares = True
+        self._shares = abilities.shares(model, len(self.spine)) is not False
         self._keeps = "logits_to_keep" in inspect.signature(model.forward).parameters
 
     def __call__(self, prompts: Sequence[tuple[int, ...]], query: Query, tick: Tick) -> NDArray[np.float64]:
         """Return (prompts, tokens): log p of these tokens of the response, each after the prompt and the tokens before it.
 
         Raises:
-            AttributionError: a prompt without tokens, or longer than the model's context.
+            AttributionError: a prompt without tokens, or longer than the model's context; a model that reads what comes later.
         """
         self._check(prompts, len(query.read))
+        abilities.check_causal(self.model, (*prompts[0], *query.read))
         out = np.empty((len(prompts), len(query.ids)))
         with undisturbed(self.model):
             todo = set(range(len(prompts)))
@@ -150,7 +169,7 @@ class CausalForward:
             embeddings = torch.cat([embeddings, tail.expand(len(embeddings), -1, -1)], dim=1)
         where = [length - 1 + r for r in query.rows]
         got = self.model(inputs_embeds=embeddings, use_cache=False, **self._kept(where))
-        logits = got.logits if self._keeps else got.logits[:, where]
+        logits = self._at(got.logits, where, embeddings.shape[1])
         return logprobs(logits, self._tensor([query.ids] * len(logits)))
 
     def attended(self, prompt: Sequence[int], query: Query) -> torch.Tensor:
@@ -166,6 +185,7 @@ class CausalForward:
             raise AttributionError(
                 "with every segment removed no token is left and the tokenizer has no BOS: use baseline='mask' or a text"
             )
+        check_ids(self.model, prompts)
         context = context_of(self.model)
         if context is not None and longest + extra > context:
             raise AttributionError(
@@ -186,15 +206,33 @@ class CausalForward:
         return [Batch(tuple(todo[i] for i in b.rows), b.prefix, b.cost) for b in batches]
 
     def _spine_pass(self, query: Query, tick: Tick) -> NDArray[np.float64]:
-        """Evaluate the unperturbed prompt and keep its keys and values."""
+        """Evaluate the unperturbed prompt and keep its keys and values, where the model can go on from them."""
         ids = self._tensor([[*self.spine, *query.read]])
         where = [len(self.spine) - 1 + r for r in query.rows]
         got = self.model(ids, use_cache=True, **self._kept(where))
-        self._cache = _layers(got.past_key_values, len(self.spine))
-        self._shares = self._cache is not None
-        logits = got.logits if self._keeps else got.logits[:, where]
+        logits = self._at(got.logits, where, ids.shape[1])
+        self._cache = _layers(getattr(got, "past_key_values", None), len(self.spine))
+        self._shares = self._cache is not None and self._fits(ids, where, logits)
+        if not self._shares:
+            self._cache = None
+            abilities.refuse_sharing(self.model)
         tick(1, ids.shape[1])
         return np.asarray(_numbers(logprobs(logits, self._tensor([query.ids])))[0])
+
+    def _fits(self, ids: torch.Tensor, where: list[int], plain: torch.Tensor) -> bool:
+        """Whether the second half of the unperturbed prompt reads the same behind the cache of its first half."""
+        length, half = len(self.spine), len(self.spine) // 2
+        known = abilities.shares(self.model, length)
+        if known is not None or not half:
+            return known is not False
+
+        def cached() -> torch.Tensor:
+            past, kept = _expanded(self._cache or [], half, 2), [at - half for at in where]
+            tail = ids[:, half:].expand(2, -1)
+            got = self.model(tail, past_key_values=past, use_cache=True, **self._kept(kept))
+            return self._at(got.logits, kept, tail.shape[1])
+
+        return abilities.compare_shared(self.model, length, cached, plain.expand(2, -1, -1))
 
     def _run(self, batch: Batch, prompts: Sequence[tuple[int, ...]], query: Query) -> NDArray[np.float64]:
         """Return (rows of the batch, tokens) log-probabilities."""
@@ -206,14 +244,21 @@ class CausalForward:
         ends = [len(prompts[i]) - 1 - batch.prefix for i in batch.rows]
         where = sorted({end + r for end in set(ends) for r in query.rows})
         place = {at: i for i, at in enumerate(where)}
-        past = _expanded(self._cache or [], batch.prefix, len(batch.rows)) if batch.prefix else None
-        got = self.model(ids, past_key_values=past, use_cache=past is not None, **self._kept(where))
-        logits = got.logits if self._keeps else got.logits[:, where]
+        known: dict[str, Any] = {"use_cache": False}
+        if batch.prefix:
+            past = _expanded(self._cache or [], batch.prefix, len(batch.rows))
+            known = {"past_key_values": past, "use_cache": True}
+        got = self.model(ids, **known, **self._kept(where))
+        logits = self._at(got.logits, where, ids.shape[1])
         targets = self._tensor([query.ids] * len(batch.rows))
         if any([end + r for r in query.rows] != where for end in set(ends)):
             pick = torch.tensor([[place[end + r] for r in query.rows] for end in ends], device=logits.device)
             logits = logits[torch.arange(len(ends), device=logits.device)[:, None], pick]
         return _numbers(logprobs(logits, targets))
+
+    def _at(self, logits: torch.Tensor, where: list[int], length: int) -> torch.Tensor:
+        """Return the logits at some positions of `length`, counted from the end: a prompt of the model's own may stand before."""
+        return logits if self._keeps else logits[:, [at - length for at in where]]
 
     def _kept(self, where: list[int]) -> dict[str, Any]:
         import torch

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from llm_trace.attribution.tokens import Codec, Response
@@ -62,7 +63,7 @@ def response_of(model: Any, codec: Codec, prompt: str, said: str, *, own_special
     """
     if kind_of(model) == "classifier":
         return _label(said.strip(), label_id(model, said.strip()))
-    return codec.response(prompt, said, own_special=own_special)
+    return _led(model, codec, codec.response(prompt, said, own_special=own_special))
 
 
 def answer_of(model: Any, codec: Codec, prompt: tuple[int, ...], most: int = 64) -> tuple[str, Response]:
@@ -75,35 +76,49 @@ def answer_of(model: Any, codec: Codec, prompt: tuple[int, ...], most: int = 64)
 
     kind = kind_of(model)
     if kind == "classifier":
+        labels = labels_of(model)
         best = _said(model, prompt, 1)[0]
-        text = str(model.config.id2label[best])
-        return text, _label(text, best)
+        return labels[best], _label(labels[best], best)
     if kind == "causal":
         return codec.generated(prompt, generate(model, prompt, most))
-    said = _said(model, prompt, most)
+    said = _said(model, prompt, most, _led(model, codec, Response((), (), ())).lead)
     if not said:
         raise AttributionError("the model answers nothing to this prompt: pass the response to explain")
-    return codec.generated((), said)
+    text, response = codec.generated((), said)
+    return text, _led(model, codec, response)
 
 
-def reproduces(model: Any, prompt: tuple[int, ...], response: Sequence[int]) -> bool:
+def reproduces(model: Any, prompt: tuple[int, ...], response: Response) -> bool:
     """Whether the model, decoding greedily, would say this response itself."""
     from llm_trace.attribution.models import follows
 
     if kind_of(model) == "causal":
-        return follows(model, prompt, response)
-    return _said(model, prompt, len(response)) == list(response)
+        return follows(model, prompt, response.ids)
+    return _said(model, prompt, len(response.ids), response.lead) == list(response.ids)
+
+
+def _led(model: Any, codec: Codec, response: Response) -> Response:
+    """Return the response behind the code of its language, where the tokenizer has a target language and the model does not begin with
+    one itself."""
+    if kind_of(model) != "seq2seq":
+        return response
+    from llm_trace.attribution.encoders import Seq2SeqForward
+
+    begins = len(Seq2SeqForward(model).begin) > 1
+    if begins or not codec.multilingual:
+        return response
+    missing = None if codec.lead else "the tokenizer has no target language: set tokenizer.tgt_lang"
+    notes = "; ".join(note for note in (response.note, missing) if note)
+    return replace(response, lead=codec.lead, note=notes or None)
 
 
 def label_id(model: Any, name: str) -> int:
     """Return the number of a classifier's label, by its name (in any case) or its number.
 
     Raises:
-        AttributionError: no such label, or fewer than two.
+        AttributionError: no such label, or fewer than two labels.
     """
-    labels = {int(i): str(label) for i, label in model.config.id2label.items()}
-    if len(labels) < 2:
-        raise AttributionError("the classifier has one output: a regression has no labels to explain")
+    labels = labels_of(model)
     found = [i for i, label in labels.items() if name.casefold() in (label.casefold(), str(i))]
     if not found:
         raise AttributionError(
@@ -112,14 +127,29 @@ def label_id(model: Any, name: str) -> int:
     return found[0]
 
 
+def labels_of(model: Any) -> dict[int, str]:
+    """Return a classifier's labels by their numbers.
+
+    Raises:
+        AttributionError: it has one output, whose probability is always 1.
+    """
+    labels = {int(i): str(label) for i, label in model.config.id2label.items()}
+    if len(labels) < 2:
+        raise AttributionError(
+            f"{type(model).__name__} has one output (num_labels=1): a regression has no labels whose probability could be explained; "
+            "wrap it in a function and pass that as the model"
+        )
+    return labels
+
+
 def _label(text: str, number: int) -> Response:
     return Response((number,), ((0, len(text)),), (text,))
 
 
-def _said(model: Any, prompt: tuple[int, ...], most: int) -> list[int]:
+def _said(model: Any, prompt: tuple[int, ...], most: int, lead: Sequence[int] = ()) -> list[int]:
     from llm_trace.attribution.encoders import ClassifierForward, Seq2SeqForward
     from llm_trace.attribution.models import end_ids
 
     if kind_of(model) == "classifier":
         return [ClassifierForward(model).answer(prompt)]
-    return Seq2SeqForward(model).answer(prompt, most, end_ids(model))
+    return Seq2SeqForward(model).answer(prompt, most, end_ids(model), lead)

@@ -23,10 +23,7 @@ _MAX_TOKENS = 65536
 def limits_of(model: Any, device: torch.device, rows: int, length: int) -> Limits:
     """Return how large a batch of so many explained tokens and so long prompts may be, from a quarter of the free memory."""
     config = model.config.get_text_config(decoder=True)
-    width = max(8, int(getattr(config, "hidden_size", 1024)))
-    inner = int(getattr(config, "intermediate_size", None) or 4 * width)
-    layers = int(getattr(config, "num_hidden_layers", 12))
-    vocabulary = int(getattr(config, "vocab_size", 32000))
+    width, inner, layers, vocabulary = _sizes(config)
     size = next((p.element_size() for p in model.parameters()), 4)
     per_token = size * (12 * width + 3 * inner + 2 * width * layers)
     per_row = (
@@ -48,13 +45,27 @@ def limits_of(model: Any, device: torch.device, rows: int, length: int) -> Limit
     return Limits(tokens, rows=most, overhead=2048 if cuda else 96, logits=logits)
 
 
+def _sizes(config: Any) -> tuple[int, int, int, int]:
+    """Return width, inner width, number of layers and vocabulary; the largest where layers differ."""
+
+    def size(name: str, otherwise: int) -> int:
+        found = getattr(config, name, None)
+        found = max(found, default=0) if isinstance(found, (list, tuple)) else found
+        return int(found or otherwise)
+
+    width = max(8, size("hidden_size", 1024))
+    return (
+        width,
+        size("intermediate_size", 4 * width),
+        size("num_hidden_layers", 12),
+        size("vocab_size", 32000),
+    )
+
+
 def rows_with_gradients(model: Any, device: torch.device, columns: int, length: int) -> int:
     """Return how many embedded prompts go forward and backward at once: all layers' activations stay until the way back."""
     config = model.config.get_text_config(decoder=True)
-    width = max(8, int(getattr(config, "hidden_size", 1024)))
-    inner = int(getattr(config, "intermediate_size", None) or 4 * width)
-    layers = int(getattr(config, "num_hidden_layers", 12))
-    vocabulary = int(getattr(config, "vocab_size", 32000))
+    width, inner, layers, vocabulary = _sizes(config)
     per_row = 4 * (length * layers * (16 * width + 5 * inner) + 4 * columns * vocabulary)
     cuda = device.type == "cuda"
     most = (_MAX_TOKENS if cuda else _CPU_TOKENS) // length

@@ -6,10 +6,14 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from importlib import import_module
 from importlib.metadata import entry_points
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from llm_trace.attribution import abilities
 from llm_trace.attribution.kinds import kind_of
 from llm_trace.errors import AttributionError, MissingExtraError
+
+if TYPE_CHECKING:
+    import torch
 
 GROUP = "llm_trace.models"
 """Entry points whose functions return (model, tokenizer); `demo` is the embedded one."""
@@ -86,9 +90,7 @@ def generate(model: Any, prompt: Sequence[int], most: int = 64) -> list[int]:
     Raises:
         AttributionError: it says nothing.
     """
-    import torch
-
-    from llm_trace.attribution.forward import context_of, device_of, undisturbed
+    from llm_trace.attribution.forward import check_ids, context_of, undisturbed
 
     context = context_of(model)
     room = most if context is None else min(most, context - len(prompt))
@@ -96,20 +98,51 @@ def generate(model: Any, prompt: Sequence[int], most: int = 64) -> list[int]:
         raise AttributionError(f"the prompt of {len(prompt)} tokens fills the model's context of {context}")
     ends = end_ids(model)
     said: list[int] = []
+    past: Any = None
+    check_ids(model, [prompt])
+    abilities.check_causal(model, prompt)
     with undisturbed(model):
-        ids, past = torch.tensor([list(prompt)], device=device_of(model)), None
         while len(said) < room:
-            out = model(ids, past_key_values=past, use_cache=True)
-            token = int(out.logits[0, -1].argmax())
+            logits, past = _next(model, [*prompt, *said], past)
+            token = int(logits.argmax())
             if token in ends:
                 break
             said.append(token)
-            ids, past = torch.tensor([[token]], device=ids.device), out.past_key_values
     if not said:
         raise AttributionError(
             "the model answers nothing to this prompt (it ends at once): pass the response to explain"
         )
     return said
+
+
+def _next(model: Any, ids: Sequence[int], past: Any) -> tuple[torch.Tensor, Any]:
+    """Return the logits (vocabulary,) after the ids and the cache to go on from: the model's own, where a step from it was seen to give
+    what a plain pass gives, else none."""
+
+    def run(some: Sequence[int], **cache: Any) -> Any:
+        import torch
+
+        from llm_trace.attribution.forward import device_of
+
+        return model(torch.tensor([list(some)], device=device_of(model)), **cache)
+
+    if past is None:
+        reuse = abilities.steps(model) is not False
+        out = run(ids, use_cache=reuse)
+        return out.logits[0, -1], getattr(out, "past_key_values", None) if reuse else None
+    if abilities.steps(model):
+        out = run(ids[-1:], past_key_values=past, use_cache=True)
+        return out.logits[0, -1], out.past_key_values
+    plain = run(ids, use_cache=False).logits[0, -1]
+    stepped: list[Any] = []
+
+    def cached() -> torch.Tensor:
+        stepped.append(run(ids[-1:], past_key_values=past, use_cache=True))
+        logits: torch.Tensor = stepped[0].logits[0, -1:]
+        return logits
+
+    fits = abilities.compare_step(model, cached, plain[None])
+    return plain, stepped[0].past_key_values if fits else None
 
 
 def end_ids(model: Any) -> frozenset[int]:

@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from llm_trace.attribution import chat
+from llm_trace.attribution.forward import check_ids
 from llm_trace.attribution.kinds import answer_of, kind_of, reproduces, response_of
 from llm_trace.attribution.queries import Goal, Query, goal
 from llm_trace.attribution.renders import Baseline, Render, masked, owned, render, segmented_prompt
@@ -158,6 +159,7 @@ def problem(
     """
     text, regions, own_special, notes = _text(question, tokenizer)
     codec = Codec(tokenizer, causal=kind_of(model) == "causal", sample=text or "a")
+    check_ids(model, [codec.ids(text, own_special=own_special)])
     if segments == "variable":
         segments = variable_spans(question)
     segmented = segmented_prompt(text, segments, regions, codec, own_special)
@@ -168,6 +170,8 @@ def problem(
         said = question.response
         response = response_of(model, codec, text, said, own_special=own_special)
     notes += [response.note] if response.note else []
+    if kind_of(model) != "classifier":
+        check_ids(model, [response.ids], said=True)
     found = _Explained(model, codec, text, own_special, said, response, unit).by(target)
     return Problem(
         model, name, codec, segmented, own_special, said, response, *found, (*notes, *segmented.notes), cache
@@ -193,7 +197,7 @@ def masked_input(question: Asked, found: Findings) -> None:
 def _reproduces(work: Problem) -> bool:
     """Whether the model's own most likely token is the response's at every place."""
     prompt = work.codec.ids(work.segmented.text, own_special=work.own_special)
-    return reproduces(work.model, tuple(prompt), work.response.ids)
+    return reproduces(work.model, tuple(prompt), work.response)
 
 
 @dataclass(frozen=True)
@@ -214,7 +218,7 @@ class _Explained:
             span, other = exchanged(contrast, self.said)
             return self._contrasted(span, other)
         rows, words = rows_of(cast("Part", target), self.said, self.response.spans)
-        aim = goal(Query.of(self.response.ids, rows), unit=self.unit)
+        aim = goal(Query.of(self.response.ids, rows, self.response.lead), unit=self.unit)
         return tuple(rows), words, aim, tuple(self.response.texts[r] for r in rows)
 
     def _contrasted(
@@ -228,7 +232,8 @@ class _Explained:
         if not ours and not theirs:
             raise AttributionError(f"both answers of the contrast have the same tokens: {other!r}")
         sides = [
-            Query.of(r.ids, rows) if rows else None for r, rows in ((self.response, ours), (that, theirs))
+            Query.of(r.ids, rows, r.lead) if rows else None
+            for r, rows in ((self.response, ours), (that, theirs))
         ]
         words = f"{self.said[slice(*span)].strip()!r} rather than {other[slice(*there)].strip()!r}"
         texts = [self.response.texts[r] for r in ours] + [f"not {that.texts[r]}" for r in theirs]

@@ -54,9 +54,7 @@ class Retokenised:
 
     def __call__(self, masks: NDArray[np.bool_]) -> list[tuple[int, ...]]:
         texts = [self.segmented.render(mask, self.filler) for mask in masks]
-        return [
-            tuple(self.codec.ids(t, own_special=self.own_special)) if t else self.codec.start for t in texts
-        ]
+        return [tuple(self.codec.ids(t, own_special=self.own_special)) or self.codec.start for t in texts]
 
 
 @dataclass(frozen=True)
@@ -103,11 +101,13 @@ class Dropped:
 
     ids: NDArray[np.int64]
     owners: NDArray[np.bool_]
+    start: tuple[int, ...]
+    """What is read where no token is left."""
     baseline: str
 
     def __call__(self, masks: NDArray[np.bool_]) -> list[tuple[int, ...]]:
         gone = (~masks).astype(np.float32) @ self.owners.astype(np.float32) > 0
-        return [tuple(self.ids[~row].tolist()) for row in gone]
+        return [tuple(self.ids[~row].tolist()) or self.start for row in gone]
 
 
 @dataclass(frozen=True)
@@ -202,7 +202,8 @@ def render(segmented: Segmented, baseline: Baseline, codec: Codec, *, own_specia
         return masked(segmented, codec, own_special=own_special)
     if chosen == "delete" and segmented.segments[0].kind == "token":
         tokens = codec.tokens(segmented.text, own_special=own_special)
-        return Dropped(np.array(tokens.ids), _owners(segmented, tokens), "delete (token ids)")
+        owners = _owners(segmented, tokens)
+        return Dropped(np.array(tokens.ids), owners, codec.start, "delete (token ids)")
     if chosen in hub.foreign(hub.BASELINES):
         stand_in = hub.find(hub.BASELINES, chosen, {}, "baseline")
         texts = tuple(str(stand_in(s.text)) for s in segmented.segments)

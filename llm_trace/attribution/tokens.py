@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -34,6 +35,8 @@ class Response:
     """(start, end) in the response; a token that begins in the prompt starts at 0."""
     texts: tuple[str, ...]
     note: str | None = None
+    lead: tuple[int, ...] = ()
+    """What an encoder-decoder reads before it: the code of its language."""
 
 
 class Codec:
@@ -68,6 +71,30 @@ class Codec:
         bos = getattr(self.tokenizer, "bos_token", None)
         return isinstance(bos, str) and bos != "" and text.startswith(bos)
 
+    @property
+    def multilingual(self) -> bool:
+        """Whether responses begin with the code of a language that the tokenizer is told."""
+        return not self.causal and hasattr(self.tokenizer, "tgt_lang")
+
+    @property
+    def lead(self) -> tuple[int, ...]:
+        """What the tokenizer puts before a text in its target language; empty where it has none."""
+        if not self.multilingual or not self.tokenizer.tgt_lang:
+            return ()
+        bare, full = (
+            list(self.tokenizer(text_target="a", add_special_tokens=s)["input_ids"]) for s in (False, True)
+        )
+        return tuple(full[: next(i for i in range(len(full)) if full[i : i + len(bare)] == bare)])
+
+    def special_spans(self, text: str) -> list[Span]:
+        """Return where special tokens stand in a text."""
+        if getattr(self.tokenizer, "split_special_tokens", False):
+            return []
+        added = getattr(self.tokenizer, "added_tokens_decoder", {}).values()
+        names = {*getattr(self.tokenizer, "all_special_tokens", ()), *(t.content for t in added if t.special)}
+        longest_first = sorted((re.escape(name) for name in names if name), key=len, reverse=True)
+        return [m.span() for m in re.finditer("|".join(longest_first), text)] if longest_first else []
+
     def ids(self, text: str, *, own_special: bool = False) -> list[int]:
         """Return the ids of a prompt, special tokens added once at most."""
         bare = self._raw(text, special=False)
@@ -91,11 +118,19 @@ class Codec:
             len(self.prefix),
         )
 
-    def _bare(self, text: str) -> tuple[list[int], list[Span]]:
+    def _cut(self, text: str, field: str, **options: Any) -> Any:
+        if field == "text":  # by position: wrappers name it otherwise
+            return self.tokenizer(text, **options)
+        return self.tokenizer(text_target=text, **options)
+
+    def _bare(self, text: str, field: str = "text") -> tuple[list[int], list[Span]]:
+        """Return ids and offsets without special tokens; `field`: "text", or "text_target" for a text that a translator writes."""
         if getattr(self.tokenizer, "is_fast", False):
-            got = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-            return list(got["input_ids"]), [(int(a), int(b)) for a, b in got["offset_mapping"]]
-        ids = self._raw(text, special=False)
+            got = self._cut(text, field, add_special_tokens=False, return_offsets_mapping=True)
+            spans = [(int(a), int(b)) for a, b in got["offset_mapping"]]
+            if any(b > a for a, b in spans) or not text.strip():
+                return list(got["input_ids"]), spans
+        ids = list(self._cut(text, field, add_special_tokens=False)["input_ids"])
         return ids, self._decoded_spans(text, ids)
 
     def _decoded_spans(self, text: str, ids: list[int]) -> list[Span]:
@@ -130,11 +165,15 @@ class Codec:
         Prompt and response are tokenised together and split where the response begins. Where one token straddles that border the model
         cannot have produced it (it read the prompt's tokens first): the response is then tokenised behind a neutral character instead.
         """
-        head = self.ids(prompt, own_special=own_special)
-        joint = self.tokens(prompt + response, own_special=own_special)
-        ids, spans = joint.ids, joint.spans
         if not self.causal:
-            return self._alone(response, None)
+            return self._alone(response, None, "text_target")
+        head = self.ids(prompt, own_special=own_special)
+        try:
+            joint = self.tokens(prompt + response, own_special=own_special)
+        except AttributionError:  # no offsets, and not even the text again
+            tail = self.ids(prompt + response, own_special=own_special)[len(head) :]
+            return self._placeless(response, tail)
+        ids, spans = joint.ids, joint.spans
         if list(ids[: len(head)]) == head and all(s[0] >= len(prompt) for s in spans[len(head) :]):
             own = [(a - len(prompt), b - len(prompt)) for a, b in spans[len(head) :]]
             return self._made(response, list(ids[len(head) :]), own, None)
@@ -147,9 +186,17 @@ class Codec:
                 return self._made(response, got[cut:], own, note)
         return self._alone(response, note)
 
-    def _alone(self, response: str, note: str | None) -> Response:
-        ids, spans = self._bare(response)
+    def _alone(self, response: str, note: str | None, field: str = "text") -> Response:
+        try:
+            ids, spans = self._bare(response, field)
+        except AttributionError:
+            ids = list(self._cut(response, field, add_special_tokens=False)["input_ids"])
+            return self._placeless(response, ids)
         return self._made(response, ids, spans, note)
+
+    def _placeless(self, response: str, ids: list[int]) -> Response:
+        note = "the tokenizer does not give the response back: its tokens have no places in it, so it can be explained only as a whole"
+        return self._made(response, ids, [(0, 0)] * len(ids), note)
 
     def _made(self, response: str, ids: list[int], spans: list[Span], note: str | None) -> Response:
         if not ids:
