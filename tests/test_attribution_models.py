@@ -131,7 +131,7 @@ def test_decoders_of_every_kind_equal_plain_passes(name: str) -> None:
         keep: toys.brute(model, tokenizer(text)["input_ids"], said).sum() for keep, text in texts().items()
     }
     agrees(explained(model, tokenizer, " One day"), values)
-    ids, plain = tokenizer(PROMPT)["input_ids"], []
+    ids, plain = tokenizer(PROMPT)["input_ids"], list[int]()
     with torch.no_grad():
         while len(plain) < 6:
             plain.append(int(model(torch.tensor([ids + plain]), use_cache=False).logits[0, -1].argmax()))

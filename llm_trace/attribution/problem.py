@@ -12,6 +12,7 @@ from llm_trace.attribution.forward import check_ids
 from llm_trace.attribution.kinds import answer_of, kind_of, reproduces, response_of
 from llm_trace.attribution.queries import Goal, Query, goal
 from llm_trace.attribution.renders import Baseline, Render, masked, owned, render, segmented_prompt
+from llm_trace.attribution.segments import outside
 from llm_trace.attribution.targets import Part, Target, contrast_of, decided, exchanged, rows_of
 from llm_trace.attribution.tokens import Codec, Response
 from llm_trace.errors import AttributionError
@@ -126,7 +127,7 @@ def _said(call: Call) -> str | None:
 def _prompt_of(call: Call) -> str | Sequence[Mapping[str, Any]]:
     """Return the messages or the one text that a call was given."""
     if call.messages_in:
-        return tuple({"role": m.role, "content": m.text} for m in call.messages_in)
+        return tuple(chat.message_of(m) for m in call.messages_in)
     given = call.input if isinstance(call.input, Mapping) else {"prompt": call.input}
     messages = given.get("messages")
     if isinstance(messages, Sequence) and messages and all(isinstance(m, Mapping) for m in messages):
@@ -159,6 +160,7 @@ def problem(
     """
     text, regions, own_special, notes = _text(question, tokenizer)
     codec = Codec(tokenizer, causal=kind_of(model) == "causal", sample=text or "a")
+    regions = outside(regions, text, codec.special_spans(text))
     check_ids(model, [codec.ids(text, own_special=own_special)])
     if segments == "variable":
         segments = variable_spans(question)
@@ -243,8 +245,8 @@ class _Explained:
 def _text(question: Asked, tokenizer: Any) -> tuple[str, tuple[Region, ...], bool, list[str]]:
     if isinstance(question.prompt, str):
         return question.prompt, (), False, []
-    text, regions, note = chat.rendered(question.prompt, tokenizer)
-    return text, regions, note is None, [note] if note else []
+    found = chat.rendered(question.prompt, tokenizer)
+    return found.text, found.regions, found.templated, list(found.notes)
 
 
 def variable_spans(question: Asked) -> Spec:

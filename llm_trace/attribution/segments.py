@@ -41,6 +41,20 @@ class Region:
     role: str | None
 
 
+def outside(regions: Sequence[Region], text: str, fixed: Sequence[Span]) -> tuple[Region, ...]:
+    """Return the regions (or all of the text) without the stretches that are never changed; as they were where there is none."""
+    if not fixed:
+        return tuple(regions)
+    pieces = []
+    for region in regions or (Region(0, len(text), None),):
+        inside = [(a, b) for a, b in fixed if region.start < b and a < region.end]
+        starts, ends = [region.start, *(b for _, b in inside)], [*(a for a, _ in inside), region.end]
+        pieces += [Region(a, b, region.role) for a, b in zip(starts, ends, strict=True) if text[a:b].strip()]
+    if not pieces:
+        raise AttributionError(f"the prompt holds special tokens only: {text[:60]!r}")
+    return tuple(pieces)
+
+
 @dataclass(frozen=True)
 class Segmented:
     """A prompt with its segments, in order of their offsets."""
@@ -202,7 +216,8 @@ def _checked(text: str, found: list[Segment], regions: Sequence[Span]) -> tuple[
     for s in ordered:
         if not any(start <= s.start and s.end <= end for start, end in regions):
             raise AttributionError(
-                f"segment {s.text[:40]!r} is not inside one chat message; the template is never changed"
+                f"segment {s.text[:40]!r} is not inside one chat message or holds a special token; these and the template are never "
+                "changed: end the segment there"
             )
     return tuple(ordered)
 

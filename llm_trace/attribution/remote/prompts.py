@@ -88,5 +88,5 @@ def prompts(question: Asked, segments: Spec, baseline: Any) -> Prompts:
     named = "delete" if filler is None else f"text: {filler!r}"
     if isinstance(question.prompt, str):
         return Prompts(segment(str(question.prompt), spec), (), filler, named)
-    text, regions, _ = chat.rendered(question.prompt, None)
-    return Prompts(segment(text, spec, regions=regions), tuple(question.prompt), filler, named)
+    found = chat.rendered(question.prompt, None)
+    return Prompts(segment(found.text, spec, regions=found.regions), tuple(question.prompt), filler, named)
