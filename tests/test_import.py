@@ -160,7 +160,7 @@ def test_a_file_of_no_known_format_says_which_there_are(
 
 
 def test_a_format_that_does_not_exist_is_wrong_usage(recorded: Recorded, tmp_path: Path) -> None:
-    result = invoke(recorded.path, "import", str(write(tmp_path / "a.json", {})), "--format", "weave")
+    result = invoke(recorded.path, "import", str(write(tmp_path / "a.json", {})), "--format", "excel")
     assert result.exit_code == 2
 
 

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 NAME = "import"
 EXAMPLE = "Example: llm-trace import traces.json --store traces.duckdb"
-FORMATS = "otlp, langfuse, phoenix, inspect, tau, comet, plain"
+FORMATS = (
+    "otlp, langfuse, phoenix, inspect, tau, comet, langsmith, weave, litellm, promptfoo, exchange, plain"
+)
 MOST = 8
 """Keys that were not understood, shown a file."""
 
@@ -38,7 +40,7 @@ def command(
     store: o.Store = o.STORE,
     as_json: o.Json = False,
 ) -> None:
-    """Bring calls out of OTLP, Langfuse, Phoenix, inspect_ai, tau-bench, CometLLM or plain files into the store; twice does no harm."""
+    """Bring calls out of files of OpenTelemetry, Langfuse, LangSmith, Phoenix, Weave, LiteLLM and others, or plain ones, into the store; twice does no harm."""
     from llm_trace.imports.bring import Target, import_file
     from llm_trace.imports.formats import FORMATS as KNOWN
     from llm_trace.settings import resolve, spool_writer

@@ -1,19 +1,17 @@
-"""Read a file as records: JSON, JSON Lines, CSV or Parquet, gzipped or not, known by its content."""
+"""Read a file as records: JSON, JSON Lines, CSV, Parquet or inspect_ai's archive, gzipped or not, known by its content."""
 
 from __future__ import annotations
 
 import csv
 import gzip
 import io
-import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
-import orjson
-
 from llm_trace.errors import ConfigurationError
+from llm_trace.imports.values import parse_json
 
 _CELL_BYTES = 1 << 30
 
@@ -41,6 +39,11 @@ def lines(path: Path) -> Iterator[Line]:
     if magic == b"PAR1":
         yield from _rows(path)
         return
+    if magic == b"PK\x03\x04":
+        from llm_trace.imports.inspect_archive import inspect_logs
+
+        yield from (Line(number, log) for number, log in enumerate(inspect_logs(path), 1))
+        return
     with gzip.open(path) if magic[:2] == b"\x1f\x8b" else path.open("rb") as opened:
         yield from _text(opened, path)  # type: ignore[arg-type]
 
@@ -67,7 +70,7 @@ def _first_line(file: BinaryIO) -> bytes:
 
 def _is_whole(line: bytes) -> bool:
     try:
-        return isinstance(parse(line), dict)
+        return isinstance(parse_json(line), dict)
     except ValueError:
         return line.rstrip()[-1:] == b"}" and line.lstrip()[:1] == b"{"
 
@@ -77,14 +80,14 @@ def _json_lines(file: BinaryIO) -> Iterator[Line]:
         if not line.strip():
             continue
         try:
-            yield Line(number, parse(line.removeprefix(b"\xef\xbb\xbf")))
+            yield Line(number, parse_json(line.removeprefix(b"\xef\xbb\xbf")))
         except ValueError as exc:
             yield Line(number, None, line.decode("utf-8", "replace").rstrip("\n"), f"no JSON: {exc}")
 
 
 def _document(data: bytes, path: Path) -> Iterator[Line]:
     try:
-        found = parse(data)
+        found = parse_json(data)
     except ValueError as exc:
         raise ConfigurationError(f"{str(path)!r} is neither JSON nor JSON Lines: {exc}") from exc
     for number, record in enumerate(found if isinstance(found, list) else [found], 1):
@@ -127,18 +130,3 @@ def _rows(path: Path) -> Iterator[Line]:
 
 def _is_missing(value: Any) -> bool:
     return value is None or (isinstance(value, float) and math.isnan(value))
-
-
-def parse(data: bytes) -> Any:
-    """Return what JSON says; the slower parser takes what the fast one refuses: NaN, integers beyond 64 bits.
-
-    Raises:
-        ValueError: neither takes it.
-    """
-    try:
-        return orjson.loads(data)
-    except orjson.JSONDecodeError:
-        try:
-            return json.loads(data)
-        except RecursionError as exc:
-            raise ValueError("nested too deeply") from exc

@@ -1,6 +1,6 @@
-"""Logs of inspect_ai (`.json`): the evaluation is a run, each sample a trace with its solvers, model calls, tools and scores.
+"""Logs of inspect_ai (`.eval`, `.json`): the evaluation is a run, each sample a trace with its solvers, model calls, tools and scores.
 
-Source: inspect_ai's log format 2 (`inspect_ai/log/_log.py`, `inspect_ai/event`), 2025. Grades count as inspect counts them:
+Source: inspect_ai's log format 2 (`inspect_ai/log/_log.py`, `inspect_ai/event`), 2026. Grades count as inspect counts them:
 C 1, P 0.5, I and N 0.
 """
 
@@ -19,11 +19,12 @@ _GRADES = {"C": 1.0, "P": 0.5, "I": 0.0, "N": 0.0}
 _KINDS = {"agent": "agent", "tool": "tool", "scorer": "evaluator", "scorers": "evaluator"}
 _ATTACHED = "attachment://"
 _SAMPLE = {
-    "id", "epoch", "input", "target", "messages", "output", "scores", "metadata", "events", "attachments", "uuid", "error"
+    "id", "epoch", "input", "target", "messages", "output", "scores", "metadata", "events", "attachments", "uuid", "error",
+    "events_data",
 }  # fmt: skip
 _MODEL = {
     "event", "timestamp", "completed", "span_id", "parent_id", "model", "input", "output", "config", "tools",
-    "tool_choice", "error", "uuid", "pending", "working_start", "working_time", "call",
+    "tool_choice", "error", "uuid", "pending", "working_start", "working_time", "call", "input_refs",
 }  # fmt: skip
 _TOOL = {
     "event", "timestamp", "completed", "span_id", "id", "function", "arguments", "result", "error", "uuid", "type",
@@ -81,6 +82,7 @@ class _Sample:
     def __init__(self, sample: dict[str, Any], evaluation: dict[str, Any], run: dict[str, Any]) -> None:
         self.attachments = sample.get("attachments") or {}
         self.sample = self._opened({name: value for name, value in sample.items() if name != "attachments"})
+        self.pool: list[Any] = list((self.sample.get("events_data") or {}).get("messages") or ())
         self.task, self.run = str(evaluation["task"]), run
         key = sample.get("uuid") or f"{run['id']} {sample.get('id')} {sample.get('epoch')}"
         self.key = (key,)
@@ -145,13 +147,19 @@ class _Sample:
             "model": output.get("model") or entry.get("model"),
             "provider": provider,
             "params": config,
-            "input": {"messages": entry.get("input") or [], **tools},
+            "input": {"messages": self._asked(entry), **tools},
             "output": _said(output),
             "messages_out": semconv.messages_out(output),
             "usage": _usage(output.get("usage")),
             **_failure(entry.get("error") or output.get("error")),
         }
         return Imported(_told(fields), left_over(entry, _MODEL))
+
+    def _asked(self, entry: dict[str, Any]) -> list[Any]:
+        """Return what a model was asked; newer logs write each message of a sample once and refer to ranges of them."""
+        messages = self.pool
+        ranges = entry.get("input_refs") or ()
+        return list(entry.get("input") or ()) + [m for first, end in ranges for m in messages[first:end]]
 
     def _tool(self, entry: dict[str, Any], number: int) -> Imported:
         fields = self._event(entry, number, str(entry.get("function")), "tool")
@@ -209,8 +217,12 @@ def _said(output: dict[str, Any]) -> Any:
 
 
 def _usage(raw: Any) -> dict[str, int] | None:
-    """Return tokens; inspect counts cached ones beside the input where the provider does."""
+    """Return tokens, cached ones within the input: inspect counts them beside it, which the total tells."""
     told = dict(raw) if isinstance(raw, dict) else {}
+    names = ("input_tokens", "input_tokens_cache_read", "input_tokens_cache_write", "output_tokens")
+    asked, read, wrote, answered = (told.get(name) or 0 for name in names)
+    if read + wrote and told.get("total_tokens") == asked + read + wrote + answered:
+        told["input_tokens"] = asked + read + wrote
     told["cache_read_tokens"] = told.pop("input_tokens_cache_read", None)
     told["cache_write_tokens"] = told.pop("input_tokens_cache_write", None)
     return semconv.usage(told)

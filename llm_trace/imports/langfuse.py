@@ -68,8 +68,8 @@ def _trace(row: dict[str, Any]) -> Iterator[Imported]:
     root = span_id(NAME, "trace", row["id"])
     start = _time(row, "timestamp")
     ends = [end for entry in observations if (end := nanoseconds(entry.get("end_time"))) is not None]
-    if not ends and isinstance(row.get("latency"), (int, float)):
-        ends = [start + round(row["latency"] * 1e9)]
+    if not ends and (took := _seconds(row.get("latency"))) is not None:
+        ends = [start + round(took * 1e9)]
     scores = [score for score in row.get("scores") or [] if isinstance(score, dict)]
     fields = _fields({**row, "type": "span"}, root, None, start, max(ends, default=start))
     fields["trace_id"] = trace_id(NAME, row["id"])
@@ -87,7 +87,9 @@ def _observation(row: dict[str, Any], root: str | None, shared: Mapping[str, Any
     parent = row.get("parent_observation_id")
     own = span_id(NAME, row["id"])
     start = _time(row, "start_time")
-    end = nanoseconds(row.get("end_time"))
+    end, took = nanoseconds(row.get("end_time")), _seconds(row.get("latency"))
+    if end is None and took is not None:
+        end = start + round(took * 1e9)
     fields = _fields(
         row, own, span_id(NAME, parent) if parent else root, start, start if end is None else end
     )
@@ -121,6 +123,14 @@ def _fields(row: dict[str, Any], own: str, parent: str | None, start: int, end: 
         "end_ns": max(end, start),
         "status": "error" if failed else "ok",
     }
+
+
+def _seconds(value: Any) -> float | None:
+    """Return a latency, which a CSV writes as text."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return None
 
 
 def _score(row: dict[str, Any]) -> dict[str, Any]:

@@ -21,8 +21,9 @@ _NUMBER = re.compile(r"-?[0-9]{1,20}")
 
 
 def recognises(record: Any) -> bool:
-    """Say whether a record is an OTLP export of traces."""
-    return isinstance(record, dict) and isinstance(record.get("resourceSpans"), list)
+    """Say whether a record is an OTLP export; a collector's file may begin with metrics or logs."""
+    signals = ("resourceSpans", "resourceMetrics", "resourceLogs")
+    return isinstance(record, dict) and any(isinstance(record.get(name), list) for name in signals)
 
 
 def calls(record: Any, origin: Origin) -> Iterator[Imported | Said]:

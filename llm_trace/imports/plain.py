@@ -16,12 +16,18 @@ _ANSWERED = ("response", "completion", "output", "answer", "chosen", "outputs")
 _TIMES = ("start_ns", "start_time", "timestamp", "time", "created_at", "created", "date")
 _ENDS = ("end_ns", "end_time", "completed_at")
 _IDS = ("span_id", "id", "uuid", "request_id")
+_PARENTS = (
+    "parent_id", "parentId", "parent_run_id", "parent_span_id", "parentSpanId", "parentUuid", "parent_observation_id",
+    "parentObservationId", "span_parents",
+)  # fmt: skip
 _GIVEN = ("model", "provider", "session", "user", "tags", "metadata", "params", "cost_usd", "name")
 
 
 def recognises(record: Any) -> bool:
     """Say whether a record is a call of ours, a chat, or has a prompt and an answer."""
     if not isinstance(record, dict):
+        return False
+    if not _is_ours(record) and _has_parent(record):
         return False
     chat = isinstance(record.get("messages"), list) and bool(record["messages"])
     return (
@@ -32,10 +38,17 @@ def recognises(record: Any) -> bool:
 def calls(record: Any, origin: Origin) -> Iterator[Imported]:
     """Yield the call of a record."""
     if not isinstance(record, dict) or not recognises(record):
+        if isinstance(record, dict) and (parent := _has_parent(record)):
+            raise ValueError(f"{parent} makes it a part of a tree, which this format does not read")
         raise ValueError(
             f"neither a call, nor messages, nor one of {', '.join(_ASKED)} with one of {', '.join(_ANSWERED)}"
         )
     yield _ours(record) if _is_ours(record) else _foreign(record, origin)
+
+
+def _has_parent(record: dict[str, Any]) -> str:
+    """Return the name that makes a record a part of a tree of another tool: read as plain it would lose its place."""
+    return next((name for name in _PARENTS if record.get(name)), "")
 
 
 def _is_ours(record: dict[str, Any]) -> bool:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Collection, Mapping
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any
+
+import orjson
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NO_SPAN, _NO_TRACE = "0" * 16, "0" * 32
@@ -48,6 +51,25 @@ def nanoseconds(value: Any) -> int | None:
     return round(value * factor) if isinstance(value, float) else value * factor
 
 
+def first_time(record: Mapping[str, Any], names: Collection[str]) -> int | None:
+    """Return the first of a record's values that is a time, as Unix nanoseconds."""
+    return next((at for name in names if (at := nanoseconds(record.get(name))) is not None), None)
+
+
+def seconds_of(record: Mapping[str, Any]) -> float | None:
+    """Return how long a record says that something took."""
+    for names, unit in (
+        (("latency_ms", "latencyMs", "duration_ms", "durationMs"), 1e-3),
+        (("latency", "duration"), 1.0),
+    ):
+        for name in names:
+            try:
+                return float(record[name]) * unit
+            except (KeyError, TypeError, ValueError):
+                continue
+    return None
+
+
 def _since_epoch(moment: datetime) -> int:
     aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return (aware - _EPOCH) // timedelta(microseconds=1) * 1000
@@ -58,3 +80,18 @@ def left_over(record: Mapping[str, Any], read: Collection[str]) -> dict[str, Any
     return {
         name: value for name, value in record.items() if name not in read and value not in (None, "", [], {})
     }
+
+
+def parse_json(data: bytes) -> Any:
+    """Return what JSON says; the slower parser takes what the fast one refuses: NaN, integers beyond 64 bits.
+
+    Raises:
+        ValueError: neither takes it.
+    """
+    try:
+        return orjson.loads(data)
+    except orjson.JSONDecodeError:
+        try:
+            return json.loads(data)
+        except RecursionError as exc:
+            raise ValueError("nested too deeply") from exc

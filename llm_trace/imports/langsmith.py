@@ -1,0 +1,137 @@
+"""Runs of LangSmith: what `Client.list_runs` gives, as JSON, JSON Lines or a page of the API.
+
+Source: langsmith 0.4 `schemas.Run` and the API's `/runs/query`, 2026. A run's `session_id` is its project.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from llm_trace import semconv
+from llm_trace.imports import Imported, Origin
+from llm_trace.imports.values import left_over, nanoseconds, span_id, trace_id
+
+NAME = "langsmith"
+_KINDS = {"llm": "llm", "tool": "tool", "retriever": "retriever", "embedding": "embedding"}
+_READ = {
+    "id", "trace_id", "parent_run_id", "parent_run_ids", "name", "run_type", "start_time", "end_time", "inputs",
+    "outputs", "error", "tags", "extra", "dotted_order", "child_runs", "child_run_ids", "direct_child_run_ids",
+    "prompt_tokens", "completion_tokens", "total_tokens", "total_cost", "prompt_cost", "completion_cost",
+    "first_token_time", "feedback_stats", "status", "serialized", "events", "execution_order",
+    "inputs_preview", "outputs_preview",
+}  # fmt: skip
+_SESSIONS = ("session_id", "thread_id", "conversation_id")
+
+
+def recognises(record: Any) -> bool:
+    """Say whether a record is a run, or a page of them."""
+    if not isinstance(record, dict):
+        return False
+    if isinstance(record.get("runs"), list) and record["runs"]:
+        return recognises(record["runs"][0])
+    return {"id", "run_type", "start_time"} <= record.keys()
+
+
+def calls(record: Any, origin: Origin) -> Iterator[Imported]:
+    """Yield the call of a run and those of its child runs."""
+    if not isinstance(record, dict) or not recognises(record):
+        raise ValueError("no run: it has no id with a run_type and a start_time")
+    for run in record["runs"] if isinstance(record.get("runs"), list) else [record]:
+        yield _run(run)
+        for child in run.get("child_runs") or ():
+            yield from calls(child, origin)
+
+
+def _run(run: dict[str, Any]) -> Imported:
+    start = nanoseconds(run.get("start_time"))
+    if start is None:
+        raise ValueError(f"start_time is no time: {run.get('start_time')!r}")
+    end, parent = nanoseconds(run.get("end_time")), run.get("parent_run_id")
+    extra = run["extra"] if isinstance(run.get("extra"), dict) else {}
+    metadata = extra["metadata"] if isinstance(extra.get("metadata"), dict) else {}
+    kind = _KINDS.get(str(run["run_type"]), "chain")
+    fields = {
+        "span_id": span_id(NAME, run["id"]),
+        "trace_id": trace_id(NAME, _trace(run)),
+        "parent_id": span_id(NAME, parent) if parent else None,
+        "name": str(run.get("name") or run["run_type"]),
+        "kind": kind,
+        "start_ns": start,
+        "end_ns": max(start, end or start),
+        "first_token_ns": nanoseconds(run.get("first_token_time")),
+        "input": run.get("inputs") or None,
+        "output": run.get("outputs") or None,
+        "tags": [tag for tag in run.get("tags") or () if isinstance(tag, str)] or None,
+        "metadata": metadata or None,
+        "session": next((str(metadata[name]) for name in _SESSIONS if metadata.get(name)), None),
+        "user": str(metadata["user_id"]) if metadata.get("user_id") else None,
+        **(_model(run, extra, metadata) if kind in ("llm", "embedding") else {}),
+        **_outcome(run, end),
+    }
+    told = {name: value for name, value in extra.items() if name not in ("metadata", "invocation_params")}
+    rest = left_over(run, _READ) | ({"extra": told} if told else {})
+    scores = tuple(_scores(run.get("feedback_stats")))
+    return Imported({name: value for name, value in fields.items() if value is not None}, rest, scores)
+
+
+def _trace(run: Mapping[str, Any]) -> Any:
+    """Return the id of a run's trace: that of its root, which begins `dotted_order`."""
+    first = str(run.get("dotted_order") or "").partition(".")[0].partition("Z")[2]
+    return run.get("trace_id") or first or run.get("parent_run_id") or run["id"]
+
+
+def _model(run: Mapping[str, Any], extra: Mapping[str, Any], metadata: Mapping[str, Any]) -> dict[str, Any]:
+    params = extra.get("invocation_params") or {}
+    asked, answered = semconv.request_fields(params), semconv.response_fields(run.get("outputs"))
+    answered.pop("finish_reason", None)
+    cost = run.get("total_cost")
+    counts = {name: run[name] for name in ("prompt_tokens", "completion_tokens") if run.get(name)}
+    made = {
+        "model": metadata.get("ls_model_name"),
+        "provider": metadata.get("ls_provider"),
+        **asked,
+        **answered,
+        "cost_usd": float(cost) if cost not in (None, "") else answered.get("cost_usd"),
+        "usage": semconv.usage(_usage(run.get("outputs"))) or answered.get("usage") or semconv.usage(counts),
+        "messages_in": semconv.messages_in(run.get("inputs")) or None,
+        "messages_out": semconv.messages_out(run.get("outputs")) or None,
+    }
+    return {name: value for name, value in made.items() if value is not None}
+
+
+def _usage(outputs: Any) -> Any:
+    """Return the token counts that LangChain's or LangSmith's own answers carry."""
+    if isinstance(outputs, Mapping):
+        for name in ("usage_metadata", "token_usage"):
+            if isinstance(outputs.get(name), Mapping) and outputs[name]:
+                return outputs[name]
+        inner = [outputs.get(name) for name in ("generations", "message", "kwargs", "output")]
+        inner.append(outputs.get("llm_output"))
+    else:
+        inner = outputs if isinstance(outputs, list) else []
+    return next((found for each in inner if (found := _usage(each))), None)
+
+
+def _outcome(run: Mapping[str, Any], end: int | None) -> dict[str, Any]:
+    if run.get("error"):
+        message = str(run["error"])
+        kind = message.partition("(")[0].strip()
+        return {
+            "status": "error",
+            "error": {"type": kind if kind.isidentifier() else "error", "message": message},
+        }
+    return {"status": "cancelled" if end is None else "ok"}
+
+
+def _scores(stats: Any) -> Iterator[dict[str, Any]]:
+    """Yield the feedback on a run: its mean, or the one label that was given."""
+    for name, told in stats.items() if isinstance(stats, Mapping) else ():
+        if not isinstance(told, Mapping):
+            continue
+        labels = told.get("values")
+        label = next(iter(labels), None) if isinstance(labels, Mapping) else None
+        value = told.get("avg") if told.get("avg") is not None else label
+        if isinstance(value, (int, float, str)):
+            comments = [text for text in told.get("comments") or () if text]
+            yield {"name": str(name), "value": value, **({"comment": str(comments[0])} if comments else {})}
