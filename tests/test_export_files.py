@@ -161,6 +161,68 @@ def test_a_dataset_is_chats_with_tools_and_says_what_it_left_out(recorded: Recor
     assert "no messages (1)" in result.stderr
 
 
+SCHEMA = {"type": "object", "properties": {}}
+FIND = {"type": "function", "function": {"name": "find", "description": "finds", "parameters": SCHEMA}}
+BEDROCK = {"tools": [{"toolSpec": {"name": "find", "description": "finds", "inputSchema": {"json": SCHEMA}}}]}
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"kwargs": {"messages": "$", "tools": [FIND]}},
+        {"body": {"messages": "$", "tools": [FIND]}},
+        {"messages": "$", "tools": [{"name": "find", "description": "finds", "input_schema": SCHEMA}]},
+        {"messages": "$", "functions": [FIND["function"]]},
+        {"messages": "$", "toolConfig": BEDROCK},
+        {"messages": "$", "config": {"tools": [{"function_declarations": [FIND["function"]]}]}},
+    ],
+    ids=["kwargs", "body", "anthropic", "functions", "bedrock", "gemini"],
+)
+def test_a_dataset_keeps_the_tools_of_every_providers_request(
+    recorded: Recorded, given: dict[str, Any]
+) -> None:
+    messages = [{"role": "user", "content": "Where is it?"}]
+    text = json.dumps(given).replace('"$"', json.dumps(messages))
+    call = {"id": None, "type": "function", "function": {"name": "find", "arguments": "{}"}}
+    llm_trace.configure(recorded.path)
+    with llm_trace.span("ask", kind="llm", input=json.loads(text)) as span:
+        span.set(
+            output={"choices": [{"message": {"role": "assistant", "content": None, "tool_calls": [call]}}]}
+        )
+    llm_trace.shutdown()
+    (example,) = map(json.loads, invoke(recorded.path, "export", "--to", "dataset").stdout.splitlines())
+    assert example["tools"] == [FIND]
+    assert [call["id"] for call in example["messages"][-1]["tool_calls"]] == ["call_1"]
+
+
+def test_a_dataset_keeps_the_system_prompt_and_leaves_out_what_teaches_nothing(recorded: Recorded) -> None:
+    messages = [{"role": "user", "content": "hi"}]
+    called = [
+        *messages,
+        {"role": "assistant", "tool_calls": [{"id": "a", "function": {"name": "f", "arguments": "{}"}}]},
+    ]
+    called.append({"role": "tool", "tool_call_id": "a", "content": "x"})
+    llm_trace.configure(recorded.path)
+    for given, answer in (
+        ({"system": "Be kind.", "messages": messages}, "hello"),
+        ({"messages": messages}, "  "),
+        ({"messages": called}, "hello"),
+        ({"messages": [{"role": "user", "content": ""}]}, "hello"),
+    ):
+        with llm_trace.span("ask", kind="llm", input=given) as span:
+            span.set(output={"choices": [{"message": {"role": "assistant", "content": answer}}]})
+    llm_trace.shutdown()
+    result = invoke(recorded.path, "export", "--to", "dataset")
+    (example,) = map(json.loads, result.stdout.splitlines())
+    assert example["messages"][0] == {"role": "system", "content": "Be kind."}
+    for reason in (
+        "an empty answer (1)",
+        "calls of tools that were not recorded (1)",
+        "an empty message (1)",
+    ):
+        assert reason in result.stderr
+
+
 def test_a_dataset_comes_back_as_the_calls_it_was_made_of(recorded: Recorded, tmp_path: Path) -> None:
     llm_trace.configure(recorded.path)
 

@@ -53,7 +53,7 @@ def langchain(kind: str, text: str, **more: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-LANGSMITH = [
+LANGSMITH: list[dict[str, Any]] = [
     {
         "id": ROOT, "trace_id": ROOT, "name": "agent", "run_type": "chain", "start_time": "2026-05-01T10:00:00",
         "end_time": "2026-05-01T10:00:02", "inputs": {"q": "x"}, "outputs": {"a": "y"}, "parent_run_id": None,
@@ -266,7 +266,7 @@ def test_a_file_of_an_unknown_tool_is_refused_rather_than_misread(
 
 
 def test_a_collectors_file_may_begin_with_metrics_and_logs(recorded: Recorded, tmp_path: Path) -> None:
-    others = {"resourceMetrics": []}, {"resourceLogs": []}
+    others: list[dict[str, Any]] = [{"resourceMetrics": []}, {"resourceLogs": []}]
     (report,) = bring(recorded, write(tmp_path / "spans.json", *others, export(span(1))))
     assert (report["format"], report["calls"], report["broken"]) == ("otlp", 1, 0)
 

@@ -129,12 +129,12 @@ def _opened(path: Path | None) -> "Iterator[TextIO]":
 def _write(file: "TextIO", to: str, store: "Store", chosen: dict[str, Any], skipped: "Counter[str]") -> int:
     """Write lines; return how many."""
     from llm_trace.stores.bulk import FLAT, HEAD, json_lines
-    from llm_trace.stores.dataset import examples
+    from llm_trace.stores.dataset import COLUMNS, examples
 
     if to == "csv":
         return _csv(file, FLAT, store.pages(", ".join(FLAT.values()), **chosen))
     if to == "dataset":
-        lines = examples(store.pages("span_id", **chosen), skipped)
+        lines = examples(store.pages(COLUMNS, **chosen), skipped)
     else:
         lines = (line for page in store.pages(HEAD, **chosen) for line in json_lines(page))
     count = 0

@@ -8,8 +8,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from llm_trace.stores.bulk import Page, Spoken
+from llm_trace.stores.dataset_tools import tools_of
 from llm_trace.stores.rows import value
 
+COLUMNS = "metadata::TEXT"
+"""What is needed of a call beside what was said."""
+_ROLES = {
+    "system": "system", "developer": "developer", "user": "user", "human": "user", "assistant": "assistant",
+    "model": "assistant", "ai": "assistant", "tool": "tool",
+}  # fmt: skip
 _LEFT_OUT = ("reasoning", "provider_data")
 """Parts that no example has a place for, and that no model is to learn."""
 
@@ -19,17 +26,22 @@ class UnfitError(Exception):
 
 
 def examples(pages: Iterable[Page], skipped: Counter[str]) -> Iterator[str]:
-    """Yield one example a line; calls that make none are counted by the reason."""
+    """Yield one example a line; calls that make none are counted by the reason.
+
+    Args:
+        pages: of calls, whose one column is `COLUMNS`.
+        skipped: is counted up.
+    """
     for page in pages:
         for row in page.rows:
             said = Spoken(page.bodies, *row[-4:])
             try:
-                yield json.dumps(_example(said), ensure_ascii=False) + "\n"
+                yield json.dumps(_example(said, value(row[0])), ensure_ascii=False) + "\n"
             except UnfitError as exc:
                 skipped[str(exc)] += 1
 
 
-def _example(said: Spoken) -> dict[str, Any]:
+def _example(said: Spoken, metadata: Any) -> dict[str, Any]:
     asked = [json.loads(message) for message in said.asked()]
     answered = [json.loads(message) for message in said.answered()]
     if not asked:
@@ -39,9 +51,31 @@ def _example(said: Spoken) -> dict[str, Any]:
     answer = chat_messages(answered[0])
     if len(answer) != 1 or answer[0]["role"] != "assistant":
         raise UnfitError("no answer")
-    tools = _tools(said.input)
-    made = {"messages": [*(one for message in asked for one in chat_messages(message)), *answer]}
-    return {**made, "tools": tools} if tools else made
+    if not (answer[0].get("tool_calls") or str(answer[0]["content"] or "").strip()):
+        raise UnfitError("an empty answer")
+    tools = tools_of(value(said.input), metadata)
+    messages = [*(one for message in asked for one in chat_messages(message)), *answer]
+    _name_calls(messages)
+    if not tools and any(message.get("tool_calls") for message in messages):
+        raise UnfitError("calls of tools that were not recorded")
+    return {"messages": messages, "tools": tools} if tools else {"messages": messages}
+
+
+def _name_calls(messages: list[dict[str, Any]]) -> None:
+    """Give calls of tools ids where the provider gave none, and their results the same, in order."""
+    waiting: list[str] = []
+    count = 0
+    for message in messages:
+        for call in message.get("tool_calls") or ():
+            count += 1
+            call["id"] = call["id"] or f"call_{count}"
+            waiting.append(call["id"])
+        if message["role"] == "tool":
+            if message["tool_call_id"] is None and waiting:
+                message["tool_call_id"] = waiting[0]
+            if message["tool_call_id"] not in waiting:
+                raise UnfitError("a tool's result without its call")
+            waiting.remove(message["tool_call_id"])
 
 
 def chat_messages(message: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -63,20 +97,18 @@ def chat_messages(message: Mapping[str, Any]) -> list[dict[str, Any]]:
     if answers and not texts and not calls:
         return made
     content = "\n".join(str(part["content"]) for part in texts) if texts else None
-    if content is None and not calls:
-        raise UnfitError("no answer" if message["role"] == "assistant" else "an empty message")
-    told = {"role": message["role"], "content": content}
+    role = _ROLES.get(message["role"])
+    if role is None:
+        raise UnfitError(f"a message of role {message['role']!r}")
+    if not calls and not (content or "").strip():
+        raise UnfitError("an empty answer" if role == "assistant" else "an empty message")
+    told = {"role": role, "content": content}
     return [*made, {**told, "tool_calls": [_tool_call(part) for part in calls]} if calls else told]
 
 
 def _tool_call(part: Mapping[str, Any]) -> dict[str, Any]:
     function = {"name": part.get("name"), "arguments": _text(part.get("arguments") or {})}
     return {"id": part.get("id"), "type": "function", "function": function}
-
-
-def _tools(given: str | None) -> Any:
-    told = value(given)
-    return told.get("tools") if isinstance(told, dict) else None
 
 
 def _text(content: Any) -> str:

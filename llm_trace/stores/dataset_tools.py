@@ -1,0 +1,83 @@
+"""The tools that a model could call, in OpenAI's format, out of whatever the request or the span said of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from llm_trace.semconv.flat import nested
+from llm_trace.semconv.values import items, load_container
+
+_NAMES = ("tools", "functions", "toolConfig", "tool_config", "tool_definitions", "available_tools")
+_ATTRIBUTES = ("gen_ai.tool.definitions", "llm.tools", "llm.request.functions")
+_DEPTH = 3
+
+
+def tools_of(given: Any, metadata: Any) -> list[dict[str, Any]]:
+    """Return the tools of a call; empty where none are known.
+
+    Args:
+        given: its input.
+        metadata: what else is kept of it; attributes of a span lie under `otel`.
+    """
+    found = _search(given, _DEPTH)
+    if not found and isinstance(metadata, Mapping):
+        attributes = metadata.get("otel")
+        attributes = attributes if isinstance(attributes, Mapping) else {}
+        told = (load_container(attributes.get(name)) or nested(attributes, name) for name in _ATTRIBUTES)
+        found = next((listed for each in told if (listed := list(_listed(each)))), [])
+    return found
+
+
+def _search(given: Any, depth: int) -> list[dict[str, Any]]:
+    given = load_container(given)
+    if not isinstance(given, Mapping) or depth == 0:
+        return []
+    for name in _NAMES:
+        if found := list(_listed(load_container(given.get(name)))):
+            return found
+    inner = (value for value in given.values() if isinstance(value, (Mapping, str)))
+    return next((found for value in inner if (found := _search(value, depth - 1))), [])
+
+
+def _listed(told: Any) -> Iterator[dict[str, Any]]:
+    """Yield tools; Bedrock and Gemini put them a level or two further down."""
+    if isinstance(told, Mapping):
+        told = told.get("tools") or told.get("function_declarations") or told.get("functionDeclarations")
+    for entry in items(told):
+        tool = load_container(entry)
+        if not isinstance(tool, Mapping):
+            continue
+        declared = tool.get("functionDeclarations") or tool.get("function_declarations")
+        if declared:
+            yield from _listed(declared)
+        elif (made := _tool(tool)) is not None:
+            yield made
+
+
+def _tool(tool: Mapping[str, Any]) -> dict[str, Any] | None:
+    inner = next(
+        (load_container(tool[name]) for name in ("function", "toolSpec", "tool", "json_schema", "tool.json_schema") if name in tool),
+        None,
+    )  # fmt: skip
+    if isinstance(inner, Mapping):
+        if tool.get("type") == "function" and inner is tool.get("function"):
+            return dict(tool)
+        return _tool(inner)
+    name = tool.get("name")
+    if not isinstance(name, str):
+        return None
+    keys = ("parameters", "input_schema", "inputSchema", "parameters_json_schema", "parametersJsonSchema")
+    schema = next((load_container(tool[key]) for key in keys if tool.get(key)), None)
+    if isinstance(schema, Mapping) and isinstance(schema.get("json"), Mapping):  # Bedrock
+        schema = schema["json"]
+    function = {
+        "name": name,
+        "description": tool.get("description"),
+        "parameters": schema,
+        "strict": tool.get("strict"),
+    }
+    return {
+        "type": "function",
+        "function": {key: value for key, value in function.items() if value is not None},
+    }
