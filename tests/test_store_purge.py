@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -201,8 +200,9 @@ def test_a_purge_that_was_killed_leaves_the_store_whole(
     def die(*_: object) -> None:
         raise KeyboardInterrupt
 
+    open_store(path)
     with monkeypatch.context() as patched:
-        patched.setattr(shutil, "copymode", die)
+        patched.setattr(Path, "replace", die)
         with pytest.raises(KeyboardInterrupt):
             purge(path, user="anna")
     assert CANARY.encode() in bytes_of(path)

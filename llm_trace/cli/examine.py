@@ -44,6 +44,8 @@ def examine(path: str) -> dict[str, Any]:
     remarks = _remarks(store, spool)
     if failure := read_failure(spool_dir(place)):
         problems.append(f"the last ingest failed, {size(spool['pending'])} are not in the store: {failure}")
+    if shared := [str(p) for p in (place, spool_dir(place)) if _is_shared(p)]:
+        remarks.append(f"other users can read what was recorded: chmod -R go= {' '.join(shared)}")
     for name, stands in destinations.items():
         if stands["dropped"]:
             problems.append(
@@ -163,6 +165,13 @@ def _losses(path: Path, position: int) -> Counter[str]:
                     event = json.loads(line)
                     found[str(event.get("reason"))] += int(event.get("count") or 0)
     return found
+
+
+def _is_shared(place: Path) -> bool:
+    """Return whether others can read a file, or one in a folder."""
+    if os.name != "posix" or not place.exists() or not place.stat().st_mode & 0o077:
+        return False
+    return not place.is_dir() or any(_is_shared(inner) for inner in place.iterdir())
 
 
 def _there(folder: Path) -> Path:

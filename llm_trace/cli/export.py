@@ -5,13 +5,14 @@ import json
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
+from typing import IO, TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from llm_trace.cli import deliver as d
 from llm_trace.cli import options as o
 from llm_trace.cli.output import complain, nothing
+from llm_trace.spool.private import open_private
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -112,21 +113,23 @@ def command(
 
 
 @contextlib.contextmanager
-def _opened(path: Path | None) -> "Iterator[TextIO]":
-    """Give stdout, or a new file that takes its name only when it is whole."""
+def _opened(path: Path | None) -> "Iterator[IO[str]]":
+    """Give stdout, or a file that takes its name only when it is whole, and that only its owner reads unless it was there."""
     if path is None:
         yield sys.stdout
         return
     partial = path.with_name(path.name + ".part")
     try:
-        with partial.open("w", encoding="utf-8", newline="") as file:
+        with open_private(partial, "w", encoding="utf-8", newline="") as file:
             yield file
+        if path.exists():
+            partial.chmod(path.stat().st_mode & 0o777)
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
 
 
-def _write(file: "TextIO", to: str, store: "Store", chosen: dict[str, Any], skipped: "Counter[str]") -> int:
+def _write(file: "IO[str]", to: str, store: "Store", chosen: dict[str, Any], skipped: "Counter[str]") -> int:
     """Write lines; return how many."""
     from llm_trace.stores.bulk import FLAT, HEAD, json_lines
     from llm_trace.stores.dataset import COLUMNS, examples
@@ -143,7 +146,7 @@ def _write(file: "TextIO", to: str, store: "Store", chosen: dict[str, Any], skip
     return count
 
 
-def _csv(file: "TextIO", columns: "Iterable[str]", pages: "Iterable[Page]") -> int:
+def _csv(file: "IO[str]", columns: "Iterable[str]", pages: "Iterable[Page]") -> int:
     """Write a table; what is no number or text is JSON."""
     import csv
 

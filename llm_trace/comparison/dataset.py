@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from llm_trace.errors import ConfigurationError
 from llm_trace.record import Record
+from llm_trace.spool.private import open_private
 
 if TYPE_CHECKING:
     import os
@@ -93,8 +94,9 @@ class Dataset:
         return cls(name, tuple(found.values()))
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the examples as JSON Lines."""
-        Path(path).write_bytes(b"".join(_line(example) + b"\n" for example in self.examples))
+        """Write the examples as JSON Lines, for their owner only where the file is new."""
+        with open_private(Path(path), "wb") as file:
+            file.writelines(_line(example) + b"\n" for example in self.examples)
 
     def example_of(self, given: Any) -> Example | None:
         """Return the example that a call's input holds: further arguments, such as a version, do not matter."""

@@ -9,6 +9,7 @@ from pydantic import PrivateAttr
 
 from llm_trace.errors import ConfigurationError, NotFoundError
 from llm_trace.record import Record
+from llm_trace.spool.private import open_private
 
 if TYPE_CHECKING:
     import os
@@ -174,7 +175,8 @@ class Comparison(Record):
 
         text = page(self)
         if path is not None:
-            Path(path).write_text(text, encoding="utf-8")
+            with open_private(Path(path), "w", encoding="utf-8") as file:
+                file.write(text)
         return text
 
     def to_frame(self) -> Any:

@@ -57,7 +57,7 @@ def write_archives(
     told = list(events)
     found = [_of_tree(tree) for tree in trees(told)]
     found += [_of_run(event.data) for event in told if event.kind == "run"]
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return [_write(each, folder, workspace, project) for each in found]
 
 

@@ -9,6 +9,7 @@ import orjson
 
 from llm_trace.exporters.lines import parsed
 from llm_trace.exporters.seam import Event
+from llm_trace.spool.private import open_private
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,7 +28,7 @@ class Rejected:
 
     def add(self, event: Event, reason: str) -> None:
         """Keep an event."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         kept = {
             "kind": event.kind,
             "id": event.id,
@@ -35,7 +36,7 @@ class Rejected:
             "time_ns": time.time_ns(),
             "data": event.data,
         }
-        with self.path.open("ab") as file:
+        with open_private(self.path, "ab") as file:
             file.write(_json(kept) + b"\n")
 
     def events(self) -> list[Event]:
@@ -55,7 +56,7 @@ class Rejected:
     def put_back(self) -> None:
         """Keep again what `take` returned last, beside what has come since."""
         if self._taken.exists():
-            with self.path.open("ab") as file:
+            with open_private(self.path, "ab") as file:
                 file.write(self._taken.read_bytes())
             self.forget()
 
@@ -65,7 +66,7 @@ class Rejected:
 
     def ask(self) -> None:
         """Ask the process that delivers to send again what is kept."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._wanted.touch()
 
     def asked(self) -> bool:

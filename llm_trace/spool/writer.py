@@ -187,7 +187,7 @@ class SpoolWriter:
         if now < self._retry_at:
             raise BlockingIOError(errno.EAGAIN, "waiting before the spool is opened again")
         self._retry_at = now + _RETRY_NS
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         name = self.folder / f"{self._id}.{self._seq + 1:08d}.jsonl"
         temporary = name.with_suffix(".tmp")
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_TRUNC | os.O_CLOEXEC, 0o600)

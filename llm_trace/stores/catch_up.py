@@ -44,7 +44,7 @@ class Pending:
 def pending(database: Database) -> Pending:
     """Return what an ingest would find now."""
     files = spool_files(database.lock_dir)
-    if not database.path.exists():
+    if not database.exists():
         return Pending(sum(file.size for file in files), stale=bool(files))
     with database.reading() as connection:
         if version(connection) < VERSION:
@@ -74,7 +74,7 @@ def catch_up(database: Database) -> Pending:
         clear_failure(database.lock_dir)
         return found
     if not writable(database):
-        if not database.path.exists():
+        if not database.exists():
             raise StoreError(
                 f"{str(database.path)!r} cannot be made from its spool: the folder cannot be written"
             )
@@ -91,7 +91,7 @@ def catch_up(database: Database) -> Pending:
         else:
             ingest(database.path, timeout=database.timeout)
     except StoreError as exc:
-        if not database.path.exists() or not _disk_full(database, found):
+        if not database.exists() or not _disk_full(database, found):
             raise
         _log.warning("%s: %d bytes of the spool are not shown", exc, found.bytes)
         return found
@@ -99,12 +99,12 @@ def catch_up(database: Database) -> Pending:
 
 
 def _disk_full(database: Database, found: Pending) -> bool:
-    return shutil.disk_usage(database.path.parent).free < 2 * found.bytes + _ROOM_BYTES
+    return shutil.disk_usage(database.file.parent).free < 2 * found.bytes + _ROOM_BYTES
 
 
 def writable(database: Database) -> bool:
     """Return whether this process may change store and spool."""
-    places = [database.path.parent, database.lock_dir, database.path]
+    places = [database.file.parent, database.lock_dir, database.file]
     return all(os.access(place, os.W_OK) for place in places if place.exists())
 
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import shutil
 from typing import TYPE_CHECKING
 
 from llm_trace.stores.columns import CALLS
-from llm_trace.stores.connection import WRITE_OPTIONS, Database
+from llm_trace.stores.connection import Database, write_options
 from llm_trace.stores.migrations import migrate
 
 if TYPE_CHECKING:
@@ -49,21 +48,21 @@ def compact(database: Database, connection: DuckDBPyConnection) -> int:
 
     The caller holds `ingest.lock`. Killed midway, the old file is still there.
     """
-    fresh = database.path.with_name(database.path.name + ".compact")
+    fresh = database.file.with_name(database.file.name + ".compact")
     for leftover in (fresh, fresh.with_name(fresh.name + ".wal")):
         leftover.unlink(missing_ok=True)
     quoted = str(fresh).replace("'", "''")
     with database.alone() as deadline:
         with database.attached(connection, deadline):
-            connection.execute(f"ATTACH '{quoted}' AS fresh ({WRITE_OPTIONS})")
+            connection.execute(f"ATTACH '{quoted}' AS fresh ({write_options()})")
+            fresh.chmod(database.file.stat().st_mode & 0o777)
             try:
                 gone = _copy(connection)
             finally:
                 connection.execute("USE memory")
                 connection.execute("DETACH fresh")
-        shutil.copymode(database.path, fresh)
-        fresh.replace(database.path)
-        _sync(database.path.parent)
+        fresh.replace(database.file)
+        _sync(database.file.parent)
     return gone
 
 

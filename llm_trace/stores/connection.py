@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import stat
 import tempfile
 import threading
 from pathlib import Path
@@ -24,22 +25,29 @@ if TYPE_CHECKING:
 
 ROW_GROUP = 8_192
 # DuckDB keeps neither in the file, so every ATTACH that writes says them. Version 1.4 reads what newer ones write like this.
-WRITE_OPTIONS = f"ROW_GROUP_SIZE {ROW_GROUP}, STORAGE_VERSION 'v1.4.0'"
+_OPTIONS = f"ROW_GROUP_SIZE {ROW_GROUP}, STORAGE_VERSION 'v1.4.0'"
+# A write-ahead log would be readable by all. Nothing is lost without: the spool is kept until what it says is in the file.
+_NO_LOG = "RECOVERY_MODE 'no_wal_writes'"
 
 
 class Database:
     """The DuckDB file of one store and the locks around it.
 
     Args:
-        path: absolute path of the DuckDB file.
+        path: absolute path of the DuckDB file, or of a link to it; the file that it leads to is `file`.
         lock_dir: the spool folder, where the lock files are; none are made where it is absent.
         timeout: seconds to wait for whoever holds the file.
     """
 
     def __init__(self, path: Path, lock_dir: Path, timeout: float) -> None:
         self.path = path
+        self.file = path.resolve() if path.is_symlink() else path
         self.lock_dir = lock_dir
         self.timeout = timeout
+
+    def exists(self) -> bool:
+        """Return whether there is a file with something in it; an empty one is as good as none."""
+        return self.file.exists() and self.file.stat().st_size > 0
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[DuckDBPyConnection]:
@@ -49,9 +57,12 @@ class Database:
             with locked(self.lock_dir / "turn.lock", deadline, shared=True):
                 stack.enter_context(locked(self.lock_dir / "store.lock", deadline, shared=True))
             connection = connect()
-            with _readers.one_more(self.path, connection):
-                _attach(connection, self.path, deadline, read_only=True)
-                yield connection
+            with _readers.one_more(self.file, connection):
+                _attach(connection, self.file, deadline, "READ_ONLY")
+                try:
+                    yield connection
+                except _duckdb_error() as exc:
+                    raise _unreadable(exc, self.path) from exc
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[Deadline]:
@@ -72,7 +83,9 @@ class Database:
     @contextlib.contextmanager
     def attached(self, connection: DuckDBPyConnection, deadline: Deadline) -> Iterator[None]:
         """Give `connection` the store to write; the caller is alone."""
-        _attach(connection, self.path, deadline, read_only=False)
+        if not self.exists():
+            _make(connection, self.file)
+        _attach(connection, self.file, deadline, write_options())
         try:
             yield
         finally:
@@ -88,7 +101,7 @@ def connect(**config: Any) -> DuckDBPyConnection:
 
     settings = {
         "autoinstall_known_extensions": False,
-        "temp_directory": str(Path(tempfile.gettempdir()) / f"llm_trace-{os.getpid()}.spill"),
+        "temp_directory": _spill_folder(),
         **config,
     }
     connection = duckdb.connect(":memory:", config=settings)
@@ -98,6 +111,21 @@ def connect(**config: Any) -> DuckDBPyConnection:
             "SET write_buffer_row_group_count = 1"
         )  # write a row group when it is full, not five at a time
     return connection
+
+
+def _spill_folder() -> str:
+    """Return a folder for what does not fit into memory, in one that nobody else can read; none where that cannot be had."""
+    user = os.getuid() if hasattr(os, "getuid") else 0
+    private = Path(tempfile.gettempdir()) / f"llm_trace-{user}"
+    try:
+        private.mkdir(mode=0o700, exist_ok=True)
+        found = private.lstat()
+    except OSError:
+        return ""
+    ours = stat.S_ISDIR(found.st_mode) and (
+        os.name != "posix" or (found.st_uid, found.st_mode & 0o077) == (user, 0)
+    )
+    return str(private / f"{os.getpid()}.spill") if ours else ""
 
 
 def quiet(connection: DuckDBPyConnection) -> None:
@@ -111,9 +139,31 @@ def _duckdb_error() -> type[Exception]:
     return duckdb.Error
 
 
-def _attach(connection: DuckDBPyConnection, path: Path, deadline: Deadline, *, read_only: bool) -> None:
+def _make(connection: DuckDBPyConnection, path: Path) -> None:
+    """Make an empty DuckDB file, for its owner only where no empty file says otherwise; a full disk leaves nothing behind."""
+    fresh = path.with_name(path.name + ".new")
+    fresh.unlink(missing_ok=True)
+    quoted = str(fresh).replace("'", "''")
+    try:
+        connection.execute(f"ATTACH '{quoted}' AS fresh ({write_options()})")
+        connection.execute("DETACH fresh")
+        fresh.chmod(path.stat().st_mode & 0o777 if path.exists() else 0o600)
+        fresh.replace(path)
+    except _duckdb_error() as exc:
+        raise StoreError(f"{str(path)!r} cannot be made: {exc}") from exc
+    finally:
+        fresh.unlink(missing_ok=True)
+
+
+def write_options() -> str:
+    """Return the options of an ATTACH that writes."""
+    import duckdb
+
+    return _OPTIONS if duckdb.__version__.startswith("1.") else f"{_OPTIONS}, {_NO_LOG}"
+
+
+def _attach(connection: DuckDBPyConnection, path: Path, deadline: Deadline, options: str) -> None:
     quoted = str(path).replace("'", "''")
-    options = "READ_ONLY" if read_only else WRITE_OPTIONS
     while True:
         try:
             connection.execute(f"ATTACH '{quoted}' AS store ({options})")
@@ -144,6 +194,13 @@ def _explained(exc: Exception, path: Path) -> StoreError:
     if "newer" in text or "version" in text.lower():
         return StoreVersionError(f"{str(path)!r} was written by another version of DuckDB: {text}")
     return StoreError(f"{str(path)!r} cannot be opened: {text}")
+
+
+def _unreadable(exc: Exception, path: Path) -> StoreError:
+    return StoreError(
+        f"{str(path)!r} cannot be read, as if it were cut off or damaged: {exc}; put a copy in its place, or move it away "
+        "and what the spool still holds is read anew"
+    )
 
 
 class _Readers:

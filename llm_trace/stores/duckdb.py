@@ -47,11 +47,12 @@ def open_store(path: str | os.PathLike[str] = "llm_trace.duckdb", *, timeout: fl
     """
     absolute = Path(os.path.abspath(os.path.expanduser(path)))
     folder = spool_dir(absolute)
-    if not absolute.exists() and not spool_files(folder):
+    database = Database(absolute, folder, timeout)
+    if not database.exists() and not spool_files(folder):
         raise StoreNotFoundError(
             f"there is no store at {str(absolute)!r} and no spool beside it: pass the path that configure(store=…) was given"
         )
-    store = Store(Database(absolute, folder, timeout))
+    store = Store(database)
     store.ingest()
     return store
 

@@ -77,7 +77,7 @@ def ingest(path: str | os.PathLike[str], *, timeout: float = 60.0) -> IngestRepo
     store = Path(os.path.abspath(os.path.expanduser(path)))
     folder = spool_dir(store)
     started = time.perf_counter()
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with locked(folder / "ingest.lock", Deadline(timeout)):
         report = ingest_alone(Database(store, folder, timeout))
     report.seconds = time.perf_counter() - started

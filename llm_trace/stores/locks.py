@@ -82,7 +82,7 @@ def locked(path: Path, deadline: Deadline, *, shared: bool = False) -> Iterator[
 
 def _open(path: Path) -> int | None:
     try:
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError:
         pass
     try:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from llm_trace.spool.private import open_private
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -51,7 +53,7 @@ def write_parquet(connection: DuckDBPyConnection, folder: Path, *, chosen: bool 
         folder: made if absent.
         chosen: write only what belongs to the calls in the table `CHOSEN`.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     written = []
     for name, table in TABLES.items():
         path = folder / f"{name}.parquet"
@@ -61,7 +63,10 @@ def write_parquet(connection: DuckDBPyConnection, folder: Path, *, chosen: bool 
         query = (
             f"SELECT {_columns(connection, table.source)} FROM {table.source} {where} ORDER BY {table.order}"
         )
-        connection.execute(f"COPY ({query}) TO '{quoted}' (FORMAT parquet, COMPRESSION zstd)")
+        open_private(part, "wb").close()
+        connection.execute(
+            f"COPY ({query}) TO '{quoted}' (FORMAT parquet, COMPRESSION zstd, USE_TMP_FILE false)"
+        )
         part.replace(path)
         written.append(path)
     return written

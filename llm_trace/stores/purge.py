@@ -84,11 +84,11 @@ def purge(
     folder = spool_dir(store)
     if not store.exists() and not spool_files(folder):
         raise StoreNotFoundError(f"there is no store at {str(store)!r} and no spool beside it")
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     database = Database(store, folder, timeout)
     with locked(folder / "ingest.lock", Deadline(timeout)):
         ingest_alone(database)
-        before = store.stat().st_size
+        before = database.file.stat().st_size
         report = PurgeReport(bytes_before=before, bytes_after=before)
         if condition:
             named = any(given is not None for given in (user, run, id))
@@ -184,7 +184,7 @@ def _remove(database: Database, so_far: PurgeReport, what: _What) -> PurgeReport
         runs=so_far.runs + runs,
         spool_lines=so_far.spool_lines + lines,
         bytes_before=so_far.bytes_before,
-        bytes_after=database.path.stat().st_size,
+        bytes_after=database.file.stat().st_size,
         pending=tuple(sorted({*so_far.pending, *pending})),
     )
 
