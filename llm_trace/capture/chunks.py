@@ -6,6 +6,7 @@ from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
 from llm_trace.capture import failures
+from llm_trace.capture.pieces import are_growing
 from llm_trace.capture.rebuild import note_stream
 from llm_trace.capture.state import class_attribute
 
@@ -38,6 +39,8 @@ def joined(chunks: list[Any], call: CallSpan, times: list[int], value: Any = Non
 def _joined(chunks: list[Any], call: CallSpan) -> Any:
     cut = len(chunks) >= MAX_CHUNKS
     if set(map(type, chunks)) == _TEXT:
+        if call.recorder.encoder.redact is not None and are_growing(chunks):
+            return chunks  # one after the other they would show half a secret
         text = "".join(chunks)
         return {"__type__": "str", "value": text, "truncated": True} if cut else text
     if cut:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from llm_trace.capture.lost_types import lost_types
+from llm_trace.capture.pieces import mask_lengths
 
 if TYPE_CHECKING:
     from llm_trace.capture.callspan import CallSpan
@@ -30,6 +31,17 @@ def note_output(call: CallSpan, output: Any, data: bytes) -> None:
     _note(call, "output", _types(call, output))
     if encoder.redact is not None:
         _note(call, "masked", data != encoder.dump(encoder.unmasked(output)))
+        _mask_lengths(call, output, data)
+
+
+def _mask_lengths(call: CallSpan, output: Any, data: bytes) -> None:
+    """Let the lengths of a text's chunks be those of the text that is recorded."""
+    stream = (call.rebuild or {}).get("stream", {})
+    if "lengths" not in stream or type(output) is not str or sum(stream["lengths"]) != len(output):
+        return
+    masked = orjson.loads(data)
+    if type(masked) is str and masked != output:
+        _note(call, "stream", {**stream, "lengths": mask_lengths(stream["lengths"], output, masked)})
 
 
 def note_stream(
@@ -45,7 +57,10 @@ def note_stream(
     if as_text and type(output) is str:
         stream["lengths"] = list(map(str.__len__, chunks))
     elif output is not chunks:
-        stream |= {"chunks": orjson.Fragment(encoder.encode(chunks)), "types": _types(call, chunks)}
+        data = encoder.encode(chunks)
+        stream |= {"chunks": orjson.Fragment(data), "types": _types(call, chunks)}
+        if encoder.redact is not None:
+            _note(call, "masked", data != encoder.dump(encoder.unmasked(chunks)))
     if value is not None:
         stream["value"] = orjson.Fragment(encoder.encode(value))
     _note(call, "stream", stream)
@@ -53,8 +68,8 @@ def note_stream(
 
 def _types(call: CallSpan, value: Any) -> Any:
     """Return the types of a value; pointers hold keys of the user's data, so they are masked too."""
-    found = lost_types(value)
-    return call.recorder.encoder.plain(found) if found else found
+    masked = call.recorder.encoder.masked
+    return {masked(name): list(map(masked, pointers)) for name, pointers in lost_types(value).items()}
 
 
 def _note(call: CallSpan, name: str, said: Any) -> None:

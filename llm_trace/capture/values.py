@@ -60,7 +60,7 @@ class Encoder:
                     return data
             except (TypeError, RecursionError):
                 pass
-        return self.dump(Walk(self.redact, self.limits).fields(fields))
+        return self.dump(Walk(self.redact, self.limits).masked_fields(fields))
 
     def masked(self, text: str) -> str:
         """Return a text as it is written, masked."""
@@ -125,7 +125,7 @@ class Encoder:
 
     def plain(self, value: Any) -> Any:
         """Return the value as JSON types within the limits, every string redacted once."""
-        return Walk(self.redact, self.limits).value(value, 0)
+        return Walk(self.redact, self.limits).masked(value)
 
     def unmasked(self, value: Any) -> Any:
         """Return the value as JSON types, not redacted yet: for what is put together before it is encoded."""

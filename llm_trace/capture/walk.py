@@ -6,12 +6,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import orjson
 
 from llm_trace.capture.forms import SMALL_BYTES, describe, shorten
 from llm_trace.capture.objects import type_name
+from llm_trace.capture.pieces import Kept, mask_texts
 
 if TYPE_CHECKING:
     from llm_trace.capture.redaction import Redactor
@@ -47,6 +48,24 @@ def undescribable(value: Any, exc: BaseException) -> dict[str, Any]:
     return {"__type__": type(value).__qualname__, "unrepresentable": type(exc).__name__}
 
 
+class _Long(str):
+    """A text that is to be cut once it is masked."""
+
+    __slots__ = ("limit",)
+    limit: int
+
+    def __new__(cls, text: str, limit: int) -> Self:
+        long = super().__new__(cls, text)
+        long.limit = limit
+        return long
+
+
+class _Secret(str):
+    """A text that is masked whole for its name; until then it may be a piece of another secret."""
+
+    __slots__ = ()
+
+
 class Walk:
     """One pass over a value in Python: redacts, cuts, breaks cycles."""
 
@@ -65,11 +84,11 @@ class Walk:
         for name, item in fields.items():
             self.flat = name not in _CONTENT
             if name in _IDS:
-                out[name] = _well_formed(item) if isinstance(item, str) else item
+                out[name] = Kept(_well_formed(item)) if isinstance(item, str) else item
             elif name in _RECORDS and type(item) is dict:
                 out[name] = self.fields(item)
             elif self.masks_value is not None and self.is_secret(name, item, fields):
-                out[name] = self.mask
+                out[name] = self.hidden(item)
             else:
                 out[name] = self.value(item, 1)
         return out
@@ -79,7 +98,7 @@ class Walk:
             return value
         cls = type(value)  # never `isinstance`: it asks the value for its `__class__`
         if issubclass(cls, str):
-            return self.text(value)
+            return value if cls is _Secret else self.text(value)
         if cls is int:
             return value if -(1 << 63) <= value < (1 << 64) else {"__type__": "int", "value": _digits(value)}
         if cls is float:
@@ -120,7 +139,7 @@ class Walk:
             kept = self.redacted(name)
             self.left -= len(kept) + 6
             masked = self.masks_value is not None and self.is_secret(key, item, value)
-            out[kept] = self.mask if masked else self.value(item, depth + 1)
+            out[kept] = self.hidden(item) if masked else self.value(item, depth + 1)
         return (
             out
             if len(value) <= MAX_ITEMS
@@ -136,13 +155,17 @@ class Walk:
         name = _as_text(around.get("name") or around.get("key")) if key == "value" else ""
         return bool(name) and self.masks_value(name, item)
 
+    def hidden(self, item: Any) -> str:
+        """Return what stands for a value that is masked whole."""
+        return _Secret(item) if type(item) is str else self.mask
+
     def pair(self, item: Sequence[Any]) -> Sequence[Any]:
         """Return a pair of a list, as headers are kept, with its second masked for the name that is its first."""
         name = _as_text(item[0])
         masked = (
             name and item[1] is not None and self.masks_value is not None and self.masks_value(name, item[1])
         )
-        return [item[0], self.mask] if masked else item
+        return [item[0], self.hidden(item[1])] if masked else item
 
     def items(self, value: Sequence[Any], depth: int) -> list[Any]:
         out: list[Any] = []
@@ -159,8 +182,38 @@ class Walk:
             else [*out, {"__type__": "list", "truncated": len(value) - MAX_ITEMS}]
         )
 
+    def masked(self, value: Any) -> Any:
+        """Return a value as JSON types, its texts masked."""
+        return self._mask_texts(self.value(value, 0))
+
+    def masked_fields(self, fields: dict[str, Any]) -> Any:
+        """Return the fields of an event, masked but for names and ids."""
+        return self._mask_texts(self.fields(fields))
+
+    def _mask_texts(self, tree: Any) -> Any:
+        if self.redact is None:
+            return tree
+        root = [tree]
+        mask_texts(root, self.redacted, self._bound)
+        return root[0]
+
+    def _bound(self, masked: str, raw: str) -> Any:
+        """Return what is kept of a text that was masked after its length had been counted."""
+        if type(raw) is _Secret:
+            return self.mask
+        if not masked.isascii():  # a function that masks may put anything in
+            masked = _well_formed(masked)
+        limit = raw.limit if type(raw) is _Long else self.limits.string
+        if len(masked) * 4 <= limit:
+            return masked
+        data = masked.encode()
+        if len(data) <= limit:
+            return masked
+        kept = data[:limit].decode("utf-8", "ignore")
+        return {"__type__": "str", "truncated": len(masked), "value": kept}
+
     def text(self, value: str) -> Any:
-        text = self.redacted(str.__str__(value))
+        text = str.__str__(value)
         limit = max(min(self.limits.string, self.left), 0)
         try:
             size = len(text) if text.isascii() else len(text.encode())
@@ -171,6 +224,8 @@ class Walk:
         self.left -= min(size, limit) + 3
         if size <= limit:
             return text
+        if self.redact is not None:  # cut when it is masked: half a secret is not recognised
+            return _Long(text, limit)
         kept = text.encode()[:limit].decode("utf-8", "ignore")
         return {"__type__": "str", "truncated": len(text), "value": kept}
 
