@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from llm_trace.comparison import judge, keys, log, remarks, words
 from llm_trace.comparison.dataset import Dataset
 from llm_trace.comparison.facts import facts
+from llm_trace.comparison.losses import read_losses
 from llm_trace.comparison.pairs import paired
 from llm_trace.comparison.result import Comparison
 from llm_trace.comparison.sides import chosen
@@ -84,9 +85,10 @@ def compare(
     made = table(opened, matched, request)
     tried = log.tried(opened.path, (sides[0].label, sides[1].label), matched.pairs)
     parts = judge.sliced(made, slices_of(matched.pairs, request))
+    judged = judge.overall(made)
     comparison = Comparison(
         a=sides[0].label, b=sides[1].label, paired_by=pairing.by, pairs=len(matched.pairs),
-        calls=(len(found[0]), len(found[1])), metrics=judge.overall(made), slices=parts, unpaired=matched.unpaired,
+        calls=(len(found[0]), len(found[1])), metrics=judged, slices=parts, losses=read_losses(opened, judged, made), unpaired=matched.unpaired,
         tried=tried, confidence=confidence, seed=seed, notes=remarks.notes(matched.pairs, made),
         warnings=remarks.warnings(matched, made, tried),
     )  # fmt: skip

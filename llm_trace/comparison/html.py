@@ -9,7 +9,7 @@ from llm_trace.comparison import words
 from llm_trace.comparison.show import HEADS, cells_of
 
 if TYPE_CHECKING:
-    from llm_trace.comparison.result import Comparison, Metric
+    from llm_trace.comparison.result import Comparison, Loss, Metric
 
 STYLE = """
 .llm-trace { font: 14px/1.5 system-ui, sans-serif; max-width: 70em; margin: 2em auto; padding: 0 1em; }
@@ -40,6 +40,8 @@ def body(comparison: Comparison) -> str:
             f"<h2>{escape(part.name)}, {words.count(part.pairs, 'pair')}</h2>{_table(part.metrics)}"
             for part in comparison.slices
         ),
+        *(["<h2>Pairs that got worse</h2>"] if comparison.losses else []),
+        *map(_loss, comparison.losses),
         *(
             f"<p>Unpaired in {u.side}: {words.count(u.calls, 'call')}, {escape(u.reason)}</p>"
             for u in comparison.unpaired
@@ -47,6 +49,14 @@ def body(comparison: Comparison) -> str:
         *(f"<p>{escape(text)}</p>" for text in comparison.notes),
     ]
     return f'<div class="llm-trace">{"".join(said)}</div>'
+
+
+def _loss(loss: Loss) -> str:
+    sides = "".join(
+        f"<dt>{side} <code>{span}</code></dt><dd>{escape(output)}</dd>"
+        for side, span, output in (("a", loss.a, loss.output_a), ("b", loss.b, loss.output_b))
+    )
+    return f"<dl><dt><b>{escape(words.loss(loss))}</b></dt>{sides}</dl>"
 
 
 def _table(metrics: tuple[Metric, ...]) -> str:

@@ -65,6 +65,22 @@ class Slice(Record):
     metrics: tuple[Metric, ...]
 
 
+class Loss(Record):
+    """A pair that got worse."""
+
+    metric: str
+    a: str
+    """Span id of the first call in a."""
+    b: str
+    before: float
+    after: float
+    input: str
+    """The beginning of what was asked: of the last message, or of the arguments as JSON."""
+    output_a: str
+    """The beginning of the answer, of a failed call the exception's name."""
+    output_b: str
+
+
 class Unpaired(Record):
     """Calls without a partner, for one reason."""
 
@@ -87,6 +103,8 @@ class Comparison(Record):
     metrics: tuple[Metric, ...]
     slices: tuple[Slice, ...] = ()
     """False findings are controlled over all metrics of all slices together."""
+    losses: tuple[Loss, ...] = ()
+    """The pairs that lost the most of each score, and of each other metric that got worse."""
     unpaired: tuple[Unpaired, ...] = ()
     tried: int = 1
     """Different comparisons made in this store on these inputs, this one included."""

@@ -8,6 +8,8 @@ from llm_trace.comparison import words
 from llm_trace.comparison.result import DECIDED
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from rich.table import Table
 
     from llm_trace.comparison.result import Comparison, Metric
@@ -39,7 +41,7 @@ def terminal(comparison: Comparison, width: int) -> Any:
         tests = sum(metric.p_value is not None for part in comparison.slices for metric in part.metrics)
         told = f"\n{words.count(len(comparison.slices), 'slice')}, {words.count(tests, 'test')}; decided after correction for all of these: {len(decided)}"
         parts += [Text(told, style="dim"), *([_table(decided, width)] if decided else [])]
-    parts.append(Text())
+    parts += [Text(), *_losses(comparison)]
     parts += [
         Text(f"unpaired in {u.side}: {words.count(u.calls, 'call')}, {u.reason} ({', '.join(u.examples)})")
         for u in comparison.unpaired
@@ -47,6 +49,20 @@ def terminal(comparison: Comparison, width: int) -> Any:
     parts += [Text(note, style="dim") for note in comparison.notes]
     parts += [Text(warning, style="yellow") for warning in comparison.warnings]
     return Group(*parts)
+
+
+def _losses(comparison: Comparison) -> Iterator[Any]:
+    """Return the pairs that lost the most, three lines each."""
+    from rich.text import Text
+
+    if comparison.losses:
+        yield Text("pairs that got worse (llm-trace show ID shows all of a call)", style="dim")
+    for loss in comparison.losses:
+        yield Text(f"  {words.loss(loss)}")
+        yield Text(f"    a {loss.a}  {loss.output_a}", style="dim")
+        yield Text(f"    b {loss.b}  {loss.output_b}", style="dim")
+    if comparison.losses:
+        yield Text()
 
 
 def plain(comparison: Comparison) -> str:

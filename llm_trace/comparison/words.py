@@ -11,7 +11,7 @@ from llm_trace.comparison.result import DECIDED
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from llm_trace.comparison.result import Comparison, Metric, Unpaired
+    from llm_trace.comparison.result import Comparison, Loss, Metric, Unpaired
 
 
 def number(value: float | None, *, signed: bool = False) -> str:
@@ -40,6 +40,11 @@ def verdict(metric: Metric) -> str:
     if metric.verdict == "undecided" and any(metric.missing):
         return f"undecided: {sum(metric.missing):,} missing"
     return "" if metric.verdict == "described" else metric.verdict
+
+
+def loss(lost: Loss) -> str:
+    """Return what a pair lost, and on what input."""
+    return f"{lost.metric} {number(lost.before)} → {number(lost.after)}  {lost.input}"
 
 
 def count(number: int, noun: str) -> str:
