@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import llm_trace
 from llm_trace import compare
 from llm_trace.comparison.result import Comparison
 from llm_trace.comparison.shift import Shift
+from llm_trace.comparison.weights import weigh_words
 from llm_trace.errors import ConfigurationError
 
 pytest.importorskip("torch")
@@ -18,7 +20,7 @@ pytest.importorskip("transformers")
 
 @pytest.fixture(scope="module")
 def comparison(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
-    """Five customers who are late with something broken, answered with and without the example line."""
+    """Customers, answered with and without the example line: five are late with something broken, four are not."""
     from llm_trace.demo import desk
     from llm_trace.demo.world import customers
 
@@ -26,7 +28,7 @@ def comparison(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
     llm_trace.configure(path)
     for version in ("v1", "v2"):
         with llm_trace.start_run(version):
-            for customer in customers(25, desk.SEED)[::5]:
+            for customer in (*customers(25, desk.SEED)[::5], *customers(20, desk.SEED)[1::6]):
                 desk.handle(customer.message, version=version)
     llm_trace.shutdown()
     return compare("refund v1", "refund v2", store=path)
@@ -34,7 +36,39 @@ def comparison(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
 
 @pytest.fixture(scope="module")
 def shift(comparison: Comparison) -> Shift:
-    return comparison.attribution(model="demo")
+    return comparison.attribution(model="demo", pairs=5)
+
+
+def test_pairs_with_another_answer_come_first(comparison: Comparison, shift: Shift) -> None:
+    assert (comparison.pairs, shift.pairs, shift.changed) == (9, 5, 5)
+
+
+def test_words_whose_weight_changes_by_next_to_nothing_are_no_findings() -> None:
+    rng = np.random.default_rng(1)
+
+    def weights(
+        changes: dict[str, float],
+    ) -> tuple[dict[tuple[str, str], float], dict[tuple[str, str], float]]:
+        before = {("template", word): float(rng.normal(1, 0.1)) for word in changes}
+        return before, {key: before[key] + changes[key[1]] for key in before}
+
+    pairs = [
+        [
+            weights({"please": 1e-5 * (1 + rng.random()), "gold": rng.normal(1, 0.2), "the": (-1.0) ** i})
+            for _ in range(2)
+        ]
+        for i in range(20)
+    ]
+    found = {(w.word, w.answer): (w.verdict, w.p_value is None) for w in weigh_words(pairs)}
+    assert found == {
+        (word, answer): verdict
+        for word, verdict in (
+            ("please", ("negligible", True)),
+            ("gold", ("gained", False)),
+            ("the", ("unclear", False)),
+        )
+        for answer in "ab"
+    }
 
 
 def test_the_word_that_example_and_message_share_gains_weight(shift: Shift) -> None:
@@ -53,7 +87,7 @@ def test_the_new_line_of_the_template_weighs_nothing_before(shift: Shift) -> Non
 
 def test_the_words_go_to_json_and_back(shift: Shift) -> None:
     assert Shift.model_validate_json(shift.model_dump_json()) == shift
-    assert shift.summary().startswith("Over 5 pairs: ")
+    assert shift.summary().startswith("Over 5 pairs, 5 with another answer: ")
 
 
 def test_a_comparison_from_json_says_that_its_calls_are_not_at_hand(comparison: Comparison) -> None:

@@ -66,6 +66,37 @@ def test_a_sentence_that_never_mattered_is_proposed_for_deletion_and_tried(place
     assert Suggestion.model_validate_json(deletion.model_dump_json()) == deletion
 
 
+def test_a_sentence_that_examples_score_better_without_is_proposed_first(tmp_path: Path) -> None:
+    def spell(text: str) -> str:
+        """Repeat the last word, in capitals where told to: the answer depends on the sentence that spoils it."""
+        word = text.split()[-1]
+        return word.upper() if "Shout." in text else word
+
+    @llm_trace.trace(kind="llm")
+    def ask(text: str) -> str:
+        return spell(text)
+
+    asking = Prompt("spell", "Be kind. Shout. Repeat the last word. It is {word}")
+    llm_trace.configure(tmp_path / "traces.duckdb")
+    for word in ("sun", "moon", "star", "sky"):
+        ask(asking.format(word=word))
+    llm_trace.shutdown()
+    examples = Dataset(
+        "words", tuple(Example(input={"word": f"word{i}"}, expected=f"word{i}") for i in range(18))
+    )
+    found = suggest(
+        asking,
+        examples=examples,
+        score=lambda tried, example: float(spell(tried.format(**example.input)) == example.expected),
+        model=spell,
+        store=tmp_path / "traces.duckdb",
+    )
+    best = found[0]
+    assert (best.text, best.metric.n, best.metric.difference) == ("Shout.", 12, 1.0)
+    assert best.metric.verdict == "better"
+    assert best.why.startswith("examples score 1 better without it; over 4 calls it ")
+
+
 def test_examples_that_were_explained_are_not_tried_on(place: Path) -> None:
     with pytest.raises(ConfigurationError, match="0 of 4 examples are held out"):
         suggest(prompt(), examples=dataset(4), score=score, model="demo", store=place)

@@ -78,6 +78,13 @@ def outputs(store: Store, calls: Sequence[Fact]) -> tuple[Values, list[int | Non
     return made, [text for text, *_ in said]
 
 
+def find_changed(store: Store, spans: Sequence[tuple[str, str]]) -> list[bool]:
+    """Return of pairs of calls whether their answers differ, letter for letter."""
+    every = " ".join([span for pair in spans for span in pair])
+    said: dict[int, int] = dict(store.sql(_OUTPUTS.format(columns="hash(text)"), every).fetchall())
+    return [said.get(2 * i) != said.get(2 * i + 1) for i in range(len(spans))]
+
+
 def as_expected(store: Store, calls: Sequence[Fact], expected: Sequence[Any]) -> Floats:
     """Return whether each output is what is expected, white space around texts aside; NaN where nothing is."""
     rows = store.sql(ASKED + " SELECT i, output FROM calls JOIN asked USING (span_id)", asked(calls))

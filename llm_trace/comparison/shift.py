@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import numpy as np
-
-from llm_trace.comparison.statistics.paired import estimate, with_false_discovery_control
+from llm_trace.comparison.measures import find_changed
+from llm_trace.comparison.weights import LEAST, Word, weigh_words
 from llm_trace.comparison.words import count
 from llm_trace.errors import AttributionError
 from llm_trace.record import Record
@@ -18,36 +17,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from llm_trace.comparison.weights import Weights
     from llm_trace.record import Attribution, Call
     from llm_trace.stores.duckdb import Store
 
-    Key = tuple[str, str]
-    Weights = dict[Key, float]
-
-LEAST = 5
-"""Pairs that a word must stand in to be told of."""
 WHOLE = "(all of it)"
-
-
-class Word(Record):
-    """A word's weight for one side's answers, under both prompts."""
-
-    word: str
-    part: str
-    """`template`, or the name of the variable that it stands in."""
-    answer: Literal["a", "b"]
-    """Whose answers it supports (positive) or opposes."""
-    n: int
-    """Pairs that have it in a prompt; where it is missing in one of both its weight there is 0."""
-    a: float
-    """Mean weight under a's prompt."""
-    b: float
-    difference: float
-    low: float | None
-    high: float | None
-    p_value: float | None
-    q_value: float | None = None
-    verdict: Literal["gained", "lost", "unclear"] = "unclear"
+T = TypeVar("T")
 
 
 class Shift(Record):
@@ -55,6 +30,8 @@ class Shift(Record):
 
     words: tuple[Word, ...]
     pairs: int
+    changed: int
+    """Of the pairs, those with another answer in b than in a: where there are five or more the words are of these alone."""
     left_out: int
     """Pairs without a model call with an answer in words on both sides, or with an answer that its own prompt does not explain."""
     method: str
@@ -63,12 +40,13 @@ class Shift(Record):
 
     def summary(self, most: int = 3) -> str:
         """Return the finding in a sentence."""
-        clear = [word for word in self.words if word.verdict != "unclear"][:most]
+        clear = [word for word in self.words if word.verdict in ("gained", "lost")][:most]
         said = [
             f"{w.word!r} ({w.part}) {w.verdict} weight for {w.answer}'s answers, {w.a:+.2g} to {w.b:+.2g} {self.unit}"
             for w in clear
         ]
-        return f"Over {count(self.pairs, 'pair')}: {'; '.join(said) or 'no word changed its weight beyond chance'}."
+        over = f"Over {count(self.pairs, 'pair')}, {self.changed:,} with another answer"
+        return f"{over}: {'; '.join(said) or 'no word changed its weight beyond chance'}."
 
 
 def attribution_shift(
@@ -87,34 +65,53 @@ def attribution_shift(
         store: where the calls are.
         spans: of the pairs, in a and in b; of each the first model call inside is taken.
         model: as `llm_trace.attribute` takes it.
-        pairs: at most so many, evenly spaced; each costs up to four attributions.
+        pairs: at most so many, each costs up to four attributions. Those with another answer in b come first; where these are fewer than five,
+            others are added, evenly spaced.
         settings: of `llm_trace.attribute`, such as `method` and `tokenizer`.
 
     Raises:
         AttributionError: no pair can be explained.
     """
-    step = max(1, len(spans) // pairs)
-    chosen = spans[::step][:pairs]
     with open_store(store) as opened:
-        asked = [(_asking(opened, a), _asking(opened, b)) for a, b in chosen]
+        chosen = _choose(spans, find_changed(opened, spans), pairs)
+        asked = [(_asking(opened, a), _asking(opened, b), changed) for (a, b), changed in chosen]
     told: list[Attribution] = []
-    found = [_weights(a, b, told, model=model, seed=seed, **settings) for a, b in asked if a and b]
-    kept = [weights for weights in found if weights is not None]
+    found = [
+        (_weights(a, b, told, model=model, seed=seed, **settings), changed)
+        for a, b, changed in asked
+        if a and b
+    ]
+    kept = [weights for weights, _ in found if weights is not None]
     if not kept:
         raise AttributionError(
             f"none of {count(len(chosen), 'pair')} has a model call with an answer in words on both sides that can be explained"
         )
-    words = [word for answer in (0, 1) for word in _words(kept, answer, confidence, seed)]
-    ordered = tuple(sorted(_decided(words, 1 - confidence), key=lambda w: -abs(w.difference)))
+    words = weigh_words(kept, confidence=confidence, seed=seed)
     left_out = len(chosen) - len(kept)
     return Shift(
-        words=ordered,
+        words=words,
         pairs=len(kept),
+        changed=sum(changed for weights, changed in found if weights is not None),
         left_out=left_out,
         method=told[0].method,
         unit=told[0].unit,
         confidence=confidence,
     )
+
+
+def _choose(
+    spans: Sequence[tuple[str, str]], changed: Sequence[bool], most: int
+) -> list[tuple[tuple[str, str], bool]]:
+    """Return the pairs to explain, and whether each has another answer in b."""
+    other = [(pair, True) for pair, differs in zip(spans, changed, strict=True) if differs]
+    same = [(pair, False) for pair, differs in zip(spans, changed, strict=True) if not differs]
+    first = _spaced(other, most)
+    return first if len(first) >= LEAST else first + _spaced(same, most - len(first))
+
+
+def _spaced(items: list[T], most: int) -> list[T]:
+    """Return at most so many of the items, evenly spaced."""
+    return [items[i * len(items) // most] for i in range(most)] if len(items) > most else items
 
 
 def _asking(store: Store, span: str) -> Call | None:
@@ -169,31 +166,3 @@ def _variables(prompt: str, call: Call) -> Iterator[tuple[str, int, int]]:
         start = prompt.find(str(value))
         if start >= 0 and str(value):
             yield name, start, start + len(str(value))
-
-
-def _words(
-    kept: list[list[tuple[Weights, Weights]]], answer: int, confidence: float, seed: int
-) -> Iterator[Word]:
-    keys = sorted({key for pair in kept for weights in pair[answer] for key in weights})
-    for key in keys:
-        rows = [
-            (a.get(key, 0.0), b.get(key, 0.0))
-            for a, b in (pair[answer] for pair in kept)
-            if key in a or key in b
-        ]
-        if len(rows) < LEAST:
-            continue
-        a, b = np.array(rows).T
-        found = estimate(a, b, np.arange(len(rows)), confidence=confidence, seed=seed)
-        yield Word(
-            word=key[1], part=key[0], answer=("a", "b")[answer], n=found.n, a=found.a, b=found.b,
-            difference=found.difference, low=found.low, high=found.high, p_value=found.p_value,
-        )  # fmt: skip
-
-
-def _decided(words: list[Word], level: float) -> Iterator[Word]:
-    for word, q in zip(words, with_false_discovery_control([w.p_value for w in words]), strict=True):
-        known = word.low is not None and word.high is not None and (word.low > 0 or word.high < 0)
-        sure = known and q is not None and q <= level
-        verdict = ("gained" if word.difference > 0 else "lost") if sure else "unclear"
-        yield word.model_copy(update={"q_value": q, "verdict": verdict})

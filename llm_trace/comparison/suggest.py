@@ -27,6 +27,12 @@ if TYPE_CHECKING:
     Reword = Callable[[str], Sequence[str]]
 
 
+FEW = 15
+"""Held-out examples below which all are needed for trying."""
+LOOKED_AT = 10
+"""Examples that are scored without each sentence, to find those that do harm."""
+
+
 class Suggestion(Record):
     """A changed template, why it was proposed, and how it did. It is not applied."""
 
@@ -67,17 +73,18 @@ def suggest(
 ) -> tuple[Suggestion, ...]:
     """Return changes to a prompt with their comparison, the largest gain first.
 
-    Sentences of the template that never mattered or spoke against the answers, over many calls, are proposed for deletion, and where
-    `reword` is given, for the wordings that it returns. Nothing is changed anywhere.
+    Sentences of the template that never mattered or spoke against the answers, over many calls, are proposed, and those without which a part of
+    the examples scores better; for deletion, and where `reword` is given, for the wordings that it returns. Nothing is changed anywhere.
 
     Args:
         prompt: the version at hand, which must have calls in the store.
-        examples: to try on; those whose input is among the explained calls are left out.
+        examples: to try on; those whose input is among the explained calls are left out. Up to ten of a third of them serve to look for
+            sentences that do harm (a score of each for each sentence of the template), the others to try what was proposed.
         score: runs a prompt on an example and returns how good the answer was; higher is better.
         model: explains the calls, as `llm_trace.attribute` takes it.
         reword: from a sentence to other wordings of it.
         calls: how many of the newest calls are explained.
-        most: parts of the template that are tried.
+        most: parts of the template that are tried: first those without which examples scored better, the largest gain first.
 
     Raises:
         NotFoundError: the prompt has no calls.
@@ -88,7 +95,9 @@ def suggest(
     explained = _calls(opened, prompt, calls)
     held_out = _held_out(opened, explained, examples)
     found = _aggregated(explained, model=model, seed=seed)
-    candidates = list(_candidates(prompt, found, most, reword))
+    held_out, looked_at = _split(held_out)
+    harm = _harm(prompt, found, looked_at, score)
+    candidates = list(_candidates(prompt, found, harm, most, reword))
     before = np.array([float(score(prompt, example)) for example in held_out])
     tested = {
         str(i): np.stack([before, [float(score(Prompt(prompt.name, c.template), e)) for e in held_out]])
@@ -139,14 +148,42 @@ def _aggregated(calls: list[Call], **settings: Any) -> Aggregate:
     return aggregate(found)
 
 
-def _candidates(prompt: Prompt, found: Aggregate, most: int, reword: Reword | None) -> Iterator[Candidate]:
-    idle = [
-        p
-        for p in found.parts
-        if p.verdict in ("negligible", "opposes") and prompt.template.count(p.name) == 1
+def _split(examples: list[Example]) -> tuple[list[Example], list[Example]]:
+    """Return the examples to try on, and those to look for harm with: every third, ten at most, none where there are few."""
+    if len(examples) < FEW:
+        return examples, []
+    looked_at = examples[::3][:LOOKED_AT]
+    return [example for example in examples if example not in looked_at], looked_at
+
+
+def _harm(prompt: Prompt, found: Aggregate, examples: list[Example], score: Try) -> dict[str, float]:
+    """Return how much better the examples score without each sentence of the template, for those where they do."""
+    if not examples:
+        return {}
+    before = np.mean([float(score(prompt, example)) for example in examples])
+    gains = {}
+    for part in _sentences(prompt, found):
+        without = Prompt(prompt.name, _changed(prompt, part.name, "", "").template)
+        gains[part.name] = float(np.mean([float(score(without, example)) for example in examples]) - before)
+    return {name: gain for name, gain in gains.items() if gain > 0}
+
+
+def _sentences(prompt: Prompt, found: Aggregate) -> list[Part]:
+    """Return the parts that stand in the template, once."""
+    return [p for p in found.parts if prompt.template.count(p.name) == 1]
+
+
+def _candidates(
+    prompt: Prompt, found: Aggregate, harm: dict[str, float], most: int, reword: Reword | None
+) -> Iterator[Candidate]:
+    proposed = [
+        p for p in _sentences(prompt, found) if p.name in harm or p.verdict in ("negligible", "opposes")
     ]
-    for part in idle[:most]:
+    proposed.sort(key=lambda part: -harm.get(part.name, 0.0))
+    for part in proposed[:most]:
         why = f"over {count(part.calls, 'call')} it {_did(part)} ({part.mean:+.2g} {found.unit})"
+        if part.name in harm:
+            why = f"examples score {harm[part.name]:.2g} better without it; {why}"
         yield _changed(prompt, part.name, "", why)
         yield from (
             _changed(prompt, part.name, wording, why) for wording in (reword(part.name) if reword else ())
@@ -154,7 +191,12 @@ def _candidates(prompt: Prompt, found: Aggregate, most: int, reword: Reword | No
 
 
 def _did(part: Part) -> str:
-    return "made no difference" if part.verdict == "negligible" else "spoke against the answers"
+    did = {
+        "negligible": "made no difference",
+        "opposes": "spoke against the answers",
+        "supports": "spoke for the answers",
+    }
+    return did.get(part.verdict, "had no clear effect")
 
 
 def _changed(prompt: Prompt, text: str, replacement: str, why: str) -> Candidate:
