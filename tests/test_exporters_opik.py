@@ -86,6 +86,37 @@ def recorded(path: str) -> Any:
     return found
 
 
+USAGE = {
+    "input_tokens": 160,
+    "output_tokens": 5,
+    "cache_read_tokens": 100,
+    "cache_write_tokens": 50,
+    "reasoning_tokens": 2,
+}
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "theirs", "own"),
+    [
+        ("anthropic", "claude", "anthropic", {"input_tokens": 10, "output_tokens": 5, "cache_read_input_tokens": 100, "cache_creation_input_tokens": 50}),
+        ("gcp.vertex_ai", "claude", "anthropic_vertexai", {"input_tokens": 10, "output_tokens": 5, "cache_read_input_tokens": 100, "cache_creation_input_tokens": 50}),
+        ("aws.bedrock", "nova", "bedrock", {"inputTokens": 10, "outputTokens": 5, "cacheReadInputTokens": 100, "cacheWriteInputTokens": 50, "totalTokens": 165}),
+        ("gcp.gemini", "gemini", "google_ai", {"prompt_token_count": 160, "candidates_token_count": 3, "cached_content_token_count": 100, "thoughts_token_count": 2, "total_token_count": 165}),
+        ("openai", "gpt", "openai", {"prompt_tokens": 160, "completion_tokens": 5, "prompt_tokens_details.cached_tokens": 100, "completion_tokens_details.reasoning_tokens": 2, "total_tokens": 165}),
+    ],
+    ids=["anthropic", "claude on vertex", "bedrock", "gemini", "openai"],
+)  # fmt: skip
+def test_cached_tokens_are_named_as_the_provider_counts_them_so_that_opik_prices_them_once(
+    server: Opik, provider: str, model: str, theirs: str, own: dict[str, int]
+) -> None:
+    _, spans, *_ = send(exporter(server), [call(provider=provider, model=model, usage=USAGE)])
+    (span,) = json.loads(gzip.decompress(spans.body))["spans"]
+    assert span["provider"] == theirs
+    start = "original_usage."
+    assert {n.removeprefix(start): v for n, v in span["usage"].items() if n.startswith(start)} == own
+    assert (span["usage"]["prompt_tokens"], span["usage"]["total_tokens"]) == (160, 165)
+
+
 def meaning(entity: dict[str, Any]) -> dict[str, Any]:
     """Return a trace or span without ids, times, and the copies of the token counts that opik adds."""
     gone = {"id", "trace_id", "parent_span_id", "start_time", "end_time", "last_updated_at"}

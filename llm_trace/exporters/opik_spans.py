@@ -9,27 +9,13 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from llm_trace.exporters.findings import record, searchable
+from llm_trace.exporters.opik_usage import provider_of, usage_of
 
 if TYPE_CHECKING:
     from llm_trace.exporters.seam import Event
     from llm_trace.exporters.trees import Fields, Place, Tree
 
 _TYPES = {"llm": "llm", "tool": "tool", "guardrail": "guardrail"}
-_PROVIDERS = {
-    "aws.bedrock": "bedrock",
-    "gcp.gemini": "google_ai",
-    "gcp.gen_ai": "google_ai",
-    "gcp.vertex_ai": "google_vertexai",
-    "mistral_ai": "mistral",
-}
-"""Names by which Opik knows prices; the others are the same as ours."""
-_USAGE = {
-    "input_tokens": "prompt_tokens",
-    "output_tokens": "completion_tokens",
-    "cache_read_tokens": "cache_read_input_tokens",
-    "cache_write_tokens": "cache_creation_input_tokens",
-    "reasoning_tokens": "reasoning_tokens",
-}
 
 
 def uuid7(start_ns: int, name: str) -> str:
@@ -81,8 +67,8 @@ def _span(tree: Tree, call: Fields, trace: str, starts: Mapping[str, int], proje
             "type": _TYPES.get(call.get("kind", ""), "general"),
             "metadata": _details(call) | explained(found),
             "model": call.get("model"),
-            "provider": _PROVIDERS.get(call.get("provider") or "", call.get("provider")),
-            "usage": _usage(call.get("usage") or {}),
+            "provider": provider_of(call),
+            "usage": usage_of(call),
             "total_estimated_cost": call.get("cost_usd"),
         }
     )
@@ -169,13 +155,6 @@ def _error(call: Fields) -> dict[str, Any] | None:
         }
     status = call.get("status")
     return None if status in (None, "ok") else {"exception_type": str(status), "traceback": ""}
-
-
-def _usage(usage: Mapping[str, Any]) -> dict[str, int] | None:
-    told: dict[str, int] = {other: usage[own] for own, other in _USAGE.items() if usage.get(own) is not None}
-    if "prompt_tokens" in told and "completion_tokens" in told:
-        told["total_tokens"] = told["prompt_tokens"] + told["completion_tokens"]
-    return told or None
 
 
 def _context(call: Fields) -> dict[str, Any]:
