@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import logging
 import os
 import sys
 import threading
@@ -11,12 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llm_trace.capture import failures, prompts, slots
+from llm_trace.capture import failures, providers, slots
 from llm_trace.capture.input_key import InputKey, key_file
 from llm_trace.capture.recorder import Recorder
 from llm_trace.capture.runs import begin_run, end_run
 from llm_trace.capture.sampling import Sampler
-from llm_trace.settings import UNSET, hand_down, resolve, spool_writer
+from llm_trace.errors import ConfigurationError, LLMTraceError
+from llm_trace.settings import UNSET, hand_down, resolve, spool_writer, write_environment
 from llm_trace.spool.writer import Fsync, SpoolWriter
 
 if TYPE_CHECKING:
@@ -26,9 +28,11 @@ if TYPE_CHECKING:
 
     from llm_trace.capture.callspan import CallSpan
     from llm_trace.exporters.host import Exporting
+    from llm_trace.exporters.registry import Destination
     from llm_trace.exporters.seam import Exporter
     from llm_trace.record import Run
 
+_log = logging.getLogger("llm_trace")
 _lock = threading.RLock()
 _TAKEN_OUT = "; not in configure(exporters=…): what is recorded now does not go there"
 
@@ -123,7 +127,8 @@ def configure(
         tracer_provider: mirror calls as spans in this OpenTelemetry provider; the global one where it is an SDK provider.
 
     Raises:
-        ConfigurationError: a setting cannot work.
+        ConfigurationError: a setting cannot work. Of a destination it is raised when recording has begun, without it.
+        MissingExtraError: a destination's library is not installed; recording has begun, without it.
     """
     given = {
         "store": store,
@@ -133,24 +138,44 @@ def configure(
         "capture_content": capture_content,
     }
     given |= {"propagate_threads": propagate_threads, "fsync": fsync, "exporters": exporters}
-    settings = resolve(given)
-    if settings["exporters"]:
-        from llm_trace.exporters.registry import checked
+    _replace(resolve(given), attribution, record_env, tracer_provider)
 
-        settings["exporters"] = checked(settings["exporters"])
-    else:
-        settings["exporters"] = {}
+
+def _replace(settings: dict[str, Any], attribution: Any, record_env: bool, provider: Any) -> None:
+    """End what was configured before and begin with these settings; a destination that cannot work is said when that is done."""
+    settings["exporters"], refusal = _check_exporters(settings["exporters"])
     with _lock:
         shutdown()
-        _start(settings, attribution, record_env, tracer_provider)
+        _start(settings, attribution, record_env, provider)
+    if refusal is not None:
+        raise refusal
+
+
+def _check_exporters(
+    exporters: Sequence[Exporter | str],
+) -> tuple[dict[str, Destination], LLMTraceError | None]:
+    """Return the destinations that can be delivered to, by name, and why the first of the others cannot."""
+    destinations: dict[str, Destination] = {}
+    refusal: LLMTraceError | None = None
+    if isinstance(exporters, str):
+        raise ConfigurationError(f"exporters={exporters!r} is one address: write exporters=[{exporters!r}]")
+    for each in exporters:
+        from llm_trace.exporters.registry import checked
+
+        try:
+            destinations |= checked([each])
+        except LLMTraceError as exc:
+            refusal = refusal or exc
+    return destinations, refusal
 
 
 def configure_from_environment() -> None:
     """Configure a worker from what its parent, or its deployment, put into the environment; never raises."""
     try:
-        configure()
+        settings = resolve({}, forgive=lambda exc: failures.note(f"the environment ({exc})", exc))
+        _replace(settings, attribution=None, record_env=True, provider=None)
     except Exception as exc:  # noqa: BLE001
-        failures.note("the configuration from the environment", exc)
+        failures.note(f"the configuration from the environment ({exc})", exc)
 
 
 def _start(settings: dict[str, Any], attribution: Any, record_env: bool, provider: Any) -> None:
@@ -181,15 +206,23 @@ def _start(settings: dict[str, Any], attribution: Any, record_env: bool, provide
         background.requests(store).announce(attribution)
     setup.undo.append(_stop_background)
     if settings["exporters"]:
-        from llm_trace.exporters.host import Exporting
-
-        setup.exporting = Exporting(store, settings["exporters"])
-        setup.undo.append(setup.exporting.close)
+        _start_exporting(setup)
     slots.bootstrap = None
     slots.recorder = recorder
     current = setup
     _begin_default_run(setup, settings["run"], record_env)
-    os.environ["LLM_TRACE_RUN"] = recorder.run or ""
+    write_environment("LLM_TRACE_RUN", recorder.run or "")
+
+
+def _start_exporting(setup: Setup) -> None:
+    from llm_trace.exporters.host import Exporting
+
+    try:
+        setup.exporting = Exporting(setup.store, setup.settings["exporters"])
+    except OSError as exc:  # a place that cannot be written to: the spool says the same of every event
+        failures.note("the exporters", exc)
+    else:
+        setup.undo.append(setup.exporting.close)
 
 
 def _revoke(store: Path, *, keep: Sequence[str]) -> None:
@@ -199,22 +232,17 @@ def _revoke(store: Path, *, keep: Sequence[str]) -> None:
 
 
 def _join_provider(setup: Setup, provider: Any) -> None:
-    """Mirror calls into an SDK provider and take other libraries' GenAI spans from it."""
-    if provider is None and "opentelemetry.sdk.trace" not in sys.modules:
-        return  # without the SDK loaded nobody can have set an SDK provider
-    from opentelemetry import trace as otel
-    from opentelemetry.sdk.trace import TracerProvider as SdkProvider
+    """Mirror calls into an SDK provider and take other libraries' GenAI spans from it, also one that is set later."""
+    setup.undo.append(providers.join(setup.recorder, provider))
+    for name in providers.find_unheard():
+        _log.warning("llm_trace: %s", _describe_unheard(name))
 
-    from llm_trace.capture.foreign import ForeignSpans
-    from llm_trace.capture.mirror import Mirror
 
-    provider = provider or otel.get_tracer_provider()
-    if not isinstance(provider, SdkProvider):
-        return
-    setup.recorder.mirror = Mirror(provider)
-    processor = ForeignSpans(setup.recorder)
-    provider.add_span_processor(processor)
-    setup.undo.append(processor.shutdown)
+def _describe_unheard(name: str) -> str:
+    return (
+        f"spans of {name} go nowhere, as the program has no OpenTelemetry TracerProvider: "
+        "opentelemetry.trace.set_tracer_provider(opentelemetry.sdk.trace.TracerProvider())"
+    )
 
 
 def _begin_default_run(setup: Setup, run: str | Run | None, record_env: bool) -> None:
@@ -283,6 +311,7 @@ def flush(timeout: float | None = None) -> FlushReport:
         return FlushReport()
     synced = setup.spool.sync()
     reasons = {f"lost: {reason}": count for reason, count in setup.spool.lost.items()} | dict(failures.counts)
+    reasons |= dict.fromkeys(map(_describe_unheard, providers.find_unheard()), 1)
     if not synced:
         reasons["the disk did not confirm"] = 1
     spool = DestinationReport(delivered=setup.spool.written, dropped=sum(setup.spool.lost.values()))
@@ -319,7 +348,6 @@ def shutdown() -> None:
             end_run(setup.recorder, setup.run)
         for undo in reversed(setup.undo):
             undo()
-        prompts.recent.clear()
         setup.spool.close()
 
 

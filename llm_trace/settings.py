@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,35 @@ _ENVIRONMENT = {
 """Environment variables that give defaults; `max_string` and `max_event` are limits in bytes of one string and one event."""
 
 
-def resolve(given: dict[str, Any]) -> dict[str, Any]:
+_handed_down: dict[str, tuple[str | None, str]] = {}
+"""Variables that `configure` has set for worker processes: what they were before, and what it wrote."""
+
+
+def read_environment() -> dict[str, str]:
+    """Return the environment as the user made it: without what `configure` has set for worker processes."""
+    environment = dict(os.environ)
+    for name, (before, ours) in _handed_down.items():
+        if environment.get(name) == ours:
+            del environment[name]
+            if before is not None:
+                environment[name] = before
+    return environment
+
+
+def resolve(
+    given: dict[str, Any], forgive: Callable[[ConfigurationError], None] | None = None
+) -> dict[str, Any]:
+    """Return all settings: given, else from the environment, else the defaults.
+
+    Args:
+        forgive: takes what is wrong in the environment, whose default is used then; of masking and content the default is to
+            keep none.
+
+    Raises:
+        ConfigurationError: a setting cannot work.
+    """
+    environment = read_environment()
+    keeps_content = True
     settings: dict[str, Any] = {
         "store": "llm_trace.duckdb",
         "run": None,
@@ -48,14 +77,36 @@ def resolve(given: dict[str, Any]) -> dict[str, Any]:
         "exporters": (),
     }
     for name, variable in _ENVIRONMENT.items():
-        if (text := os.environ.get(variable)) not in (None, ""):
-            settings[name] = _parse(name, variable, str(text), settings[name])
+        if (text := environment.get(variable)) not in (None, ""):
+            try:
+                settings[name] = _parse(name, variable, str(text), settings[name])
+            except ConfigurationError as exc:
+                if forgive is None:
+                    raise
+                forgive(exc)
+                keeps_content = keeps_content and name not in ("redact", "capture_content")
     settings |= {name: value for name, value in given.items() if value is not UNSET}
     if settings["fsync"] not in (None, "call", "interval"):
         raise ConfigurationError(f"fsync {settings['fsync']!r} is unknown; choose 'call', 'interval' or None")
     settings["sample"] = sampler(settings["sample"])
-    settings["redact"] = redactor(settings["redact"])
+    try:
+        settings["redact"] = _build_redactor(settings["redact"])
+    except ConfigurationError as exc:
+        if forgive is None:
+            raise
+        forgive(exc)
+        settings["redact"], keeps_content = None, False
+    settings["capture_content"] = settings["capture_content"] and keeps_content
+    if not isinstance(settings["store"], (str, os.PathLike)) or not os.fspath(settings["store"]):
+        raise ConfigurationError(f"store={settings['store']!r} is no path: give the DuckDB file")
     return settings
+
+
+def _build_redactor(redact: Any) -> Any:
+    try:
+        return redactor(redact)
+    except re.error as exc:
+        raise ConfigurationError(f"redact={redact!r} has no regular expression: {exc}") from exc
 
 
 def _parse(name: str, variable: str, text: str, default: Any) -> Any:
@@ -130,14 +181,23 @@ def hand_down(settings: dict[str, Any], store: Path) -> Callable[[], None]:
     told["LLM_TRACE_CAPTURE_CONTENT"] = "1" if content else "0"
     if isinstance(sample, Sample):
         told["LLM_TRACE_SAMPLE"] = f"{sample.ratio!r}{'+errors' if sample.keep_errors else ''}"
-    before = {name: os.environ.get(name) for name in (*told, "LLM_TRACE_RUN")}
-    os.environ.update(told)
+    told["LLM_TRACE_RUN"] = ""
+    for name, value in told.items():
+        write_environment(name, value)
+    return _restore_environment
 
-    def undo() -> None:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
 
-    return undo
+def write_environment(name: str, value: str) -> None:
+    """Set a variable for worker processes; `read_environment` and the end of recording see through it."""
+    _handed_down[name] = (read_environment().get(name), value)
+    os.environ[name] = value
+
+
+def _restore_environment() -> None:
+    environment = read_environment()
+    for name in _handed_down:
+        if name in environment:
+            os.environ[name] = environment[name]
+        else:
+            os.environ.pop(name, None)
+    _handed_down.clear()

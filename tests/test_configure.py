@@ -177,3 +177,66 @@ def test_a_prompt_named_in_the_decorator_takes_its_variables_from_the_arguments(
 def test_templates_without_names_are_refused(template: str) -> None:
     with pytest.raises(ValueError, match=r"name|'\}'"):
         Prompt("p", template)
+
+
+def test_configuring_again_inherits_nothing_that_was_not_given(recorded: Recorded, tmp_path: Path) -> None:
+    before = {name: value for name, value in os.environ.items() if name.startswith("LLM_TRACE")}
+    llm_trace.configure(
+        tmp_path / "other.duckdb", sample=0.0, capture_content=False, redact=["yes"], run="one", fsync="call"
+    )
+    llm_trace.configure(recorded.path)
+    ask("x")
+    call = recorded.one()
+    assert (call.input, call.output, call.run, recorded.runs()) == ({"prompt": "x"}, "yes", None, [])
+    llm_trace.shutdown()
+    assert {k: v for k, v in os.environ.items() if k.startswith("LLM_TRACE")} == before
+
+
+def test_a_cell_that_configures_with_a_function_may_run_twice(recorded: Recorded) -> None:
+    for number in (1, 2):
+        llm_trace.configure(recorded.path, redact=lambda text: text.replace("Ann", "[name]"))
+        ask(f"question {number} of Ann")
+    assert [call.input["prompt"] for call in recorded.calls()] == [
+        "question 2 of [name]",
+        "question 1 of [name]",
+    ]
+
+
+def test_what_the_user_sets_in_the_environment_meanwhile_stays(
+    recorded: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    llm_trace.configure(recorded.path, redact=["yes"])
+    monkeypatch.setenv("LLM_TRACE_REDACT", "email")
+    llm_trace.shutdown()
+    assert os.environ["LLM_TRACE_REDACT"] == "email"
+
+
+def test_a_destination_that_cannot_work_does_not_keep_calls_from_being_recorded(recorded: Recorded) -> None:
+    with pytest.raises(ConfigurationError, match="jaeger"):
+        llm_trace.configure(recorded.path, exporters=["jaeger://host"])
+    ask("x")
+    assert recorded.one().input == {"prompt": "x"}
+
+
+def test_a_bad_variable_does_not_keep_a_program_from_being_recorded(recorded: Recorded) -> None:
+    code = "import llm_trace\n@llm_trace.trace\ndef f(x): return 1\nf('a')\nprint(llm_trace.flush())"
+    for variable, bad, kept in (
+        ("SAMPLE", "half", {"x": "a"}),
+        ("REDACT", "(", None),
+        ("EXPORTERS", "foo://x", {"x": "a"}),
+    ):
+        path = recorded.path.with_name(f"{variable}.duckdb")
+        environment = {**os.environ, "LLM_TRACE_STORE": str(path), f"LLM_TRACE_{variable}": bad}
+        done = subprocess.run(
+            [sys.executable, "-c", code], check=True, env=environment, capture_output=True, text=True
+        )
+        assert bad in done.stdout, "flush says what is wrong"
+        assert Recorded(path).one().input == kept
+
+
+def test_a_place_that_cannot_be_written_to_never_raises_into_the_program() -> None:
+    llm_trace.configure("/proc/nowhere/t.duckdb", exporters=["otlp://127.0.0.1:9"])
+    assert ask("x") == "yes"
+    report = llm_trace.flush()
+    assert not report.ok
+    assert report.destinations["spool"].dropped == 2

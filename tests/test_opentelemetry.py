@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +18,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 import llm_trace
 from llm_trace import trace
+from llm_trace.errors import ConfigurationError
 from tests.conftest import Recorded
 
 
@@ -245,3 +249,93 @@ def test_after_shutdown_the_provider_is_left_alone(
         pass
     assert [s.name for s in exporter.get_finished_spans()] == ["chat"]
     assert not list(recorded.path.parent.iterdir())
+
+
+def chat_span(provider: TracerProvider, model: str) -> None:
+    attributes = {"gen_ai.operation.name": "chat", "gen_ai.request.model": model}
+    provider.get_tracer("lib").start_span("chat", attributes=attributes).end()
+
+
+def test_configuring_again_leaves_one_processor_in_the_provider(recorded: Recorded) -> None:
+    added: list[Any] = []
+
+    class Counting(TracerProvider):
+        def add_span_processor(self, span_processor: Any) -> None:
+            added.append(span_processor)
+            super().add_span_processor(span_processor)
+
+    provider = Counting()
+    for name in ("a", "b"):
+        llm_trace.configure(recorded.path.with_name(f"{name}.duckdb"), tracer_provider=provider)
+    llm_trace.configure(recorded.path, tracer_provider=provider)
+    chat_span(provider, "m")
+    assert len(added) == 1
+    assert recorded.one().model == "m"
+    llm_trace.shutdown()
+    chat_span(provider, "after")
+    assert recorded.one().model == "m"
+    provider.shutdown()
+
+
+def test_a_provider_that_wraps_the_sdks_is_joined(recorded: Recorded) -> None:
+    class Wrapping:
+        __hash__ = None  # type: ignore[assignment]  # as dataclasses have it
+
+        def __init__(self) -> None:
+            self.provider = TracerProvider()
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.provider, name)
+
+    wrapping: Any = Wrapping()
+    llm_trace.configure(recorded.path, tracer_provider=wrapping)
+    chat_span(wrapping, "m")
+    assert recorded.one().model == "m"
+    wrapping.provider.shutdown()
+
+
+def test_a_provider_that_takes_no_processors_is_refused(recorded: Recorded) -> None:
+    with pytest.raises(ConfigurationError, match="takes no span processors"):
+        llm_trace.configure(recorded.path, tracer_provider=otel.NoOpTracerProvider())
+
+
+def test_a_provider_that_is_set_later_is_joined(recorded: Recorded) -> None:
+    code = """
+import llm_trace
+llm_trace.configure()
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+trace.set_tracer_provider(TracerProvider())
+attributes = {"gen_ai.operation.name": "chat", "gen_ai.request.model": "m"}
+trace.get_tracer("lib").start_span("chat", attributes=attributes).end()
+llm_trace.shutdown()
+assert trace._set_tracer_provider.__module__ == "opentelemetry.trace"
+"""
+    run_python(code, recorded)
+    assert recorded.one().model == "m"
+
+
+def test_spans_that_go_nowhere_are_named(recorded: Recorded) -> None:
+    code = """
+import llm_trace
+from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
+
+class Library(BaseInstrumentor):
+    def instrumentation_dependencies(self): return []
+    def _instrument(self, **kwargs): pass
+    def _uninstrument(self, **kwargs): pass
+
+Library().instrument()
+llm_trace.configure()
+print(llm_trace.flush())
+"""
+    pytest.importorskip("opentelemetry.instrumentation.instrumentor")
+    assert "spans of __main__ go nowhere" in run_python(code, recorded)
+
+
+def run_python(code: str, recorded: Recorded) -> str:
+    environment = {**os.environ, "LLM_TRACE_STORE": str(recorded.path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=True, env=environment, capture_output=True, text=True
+    )
+    return done.stdout

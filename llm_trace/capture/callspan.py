@@ -12,6 +12,7 @@ from opentelemetry.trace import Span, SpanContext, Status, StatusCode, TraceFlag
 
 from llm_trace import semconv
 from llm_trace.capture import failures
+from llm_trace.capture.labels import to_mapping, to_tags
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -81,6 +82,7 @@ class CallSpan(Span):
         self.tags: tuple[str, ...] = spec.tags
         self.metadata: dict[str, Any] = spec.metadata
         self.open = True
+        self.outermost = False
         self.ids = b""
         self.start_event = b""
         self.clock = 0
@@ -96,10 +98,10 @@ class CallSpan(Span):
 
     def _merge(self, fields: dict[str, Any]) -> None:
         if "tags" in fields:
-            self.tags = tuple(dict.fromkeys((*self.tags, *fields["tags"])))
+            self.tags = tuple(dict.fromkeys((*self.tags, *to_tags(fields["tags"]))))
             fields["tags"] = self.tags
         if "metadata" in fields:
-            self.metadata = {**self.metadata, **fields["metadata"]}
+            self.metadata = {**self.metadata, **to_mapping("metadata", fields["metadata"])}
             fields["metadata"] = self.metadata
         if "usage" in fields:
             fields["usage"] = semconv.usage(fields["usage"])

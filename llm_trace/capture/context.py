@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from opentelemetry import context as otel_context
 from opentelemetry.context.context import Context
+
+from llm_trace.capture.labels import to_mapping, to_tags
 
 if TYPE_CHECKING:
     from llm_trace.capture.callspan import CallSpan
@@ -56,6 +58,22 @@ class Scope:
     metadata: tuple[tuple[str, Any], ...] = ()
 
 
+class FinishedCall(NamedTuple):
+    """An outermost call that has returned, for scores that come after it."""
+
+    recorder: Any
+    span_id: str
+    """Empty where sampling left the call out."""
+    trace_id: str
+    start_ns: int
+
+
+finished_call: contextvars.ContextVar[FinishedCall | None] = contextvars.ContextVar(
+    "llm_trace_finished_call", default=None
+)
+"""The outermost call that returned last in this context."""
+
+
 def current_call() -> CallSpan | None:
     """Return the call that is running in this context, or `None`."""
     return variable.get().get(CALL_KEY)  # type: ignore[return-value]
@@ -79,24 +97,31 @@ def restore(token: Any) -> None:
         pass
 
 
-@contextlib.contextmanager
 def using_session(
-    id: str,  # noqa: A002
+    id: str | None,  # noqa: A002
     user: str | None = None,
-    tags: tuple[str, ...] | list[str] = (),
-    metadata: dict[str, Any] | None = None,
-) -> Iterator[None]:
+    tags: str | Iterable[str] | None = (),
+    metadata: Mapping[str, Any] | None = None,
+) -> contextlib.AbstractContextManager[None]:
     """Mark every call inside the block with a session, and with a user, tags and metadata where given.
 
-    Blocks nest: the inner session and user win, tags add up, metadata keys are merged.
+    Blocks nest: the inner session and user win, tags add up, metadata keys are merged; `None` leaves what is outside.
+
+    Raises:
+        TypeError: tags are no list of texts, or metadata is no mapping.
     """
+    return _attach_scope(id, user, to_tags(tags), to_mapping("metadata", metadata))
+
+
+@contextlib.contextmanager
+def _attach_scope(session: Any, user: Any, tags: tuple[str, ...], metadata: dict[str, Any]) -> Iterator[None]:
     outer = variable.get().get(SCOPE_KEY)
     outer = outer if isinstance(outer, Scope) else Scope()
     scope = Scope(
-        session=str(id),
-        user=user if user is not None else outer.user,
+        session=str(session) if session is not None else outer.session,
+        user=str(user) if user is not None else outer.user,
         tags=tuple(dict.fromkeys((*outer.tags, *tags))),
-        metadata=tuple({**dict(outer.metadata), **(metadata or {})}.items()),
+        metadata=tuple({**dict(outer.metadata), **metadata}.items()),
     )
     with attached(**{SCOPE_KEY: scope}):
         yield

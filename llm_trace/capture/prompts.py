@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import re
 import string
-from collections import deque
+from collections.abc import Iterator
+from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llm_trace.capture import failures, slots
+from llm_trace.capture.context import SCOPE_KEY, current_call, variable
 
-recent: deque[Rendered] = deque(maxlen=32)
-"""Prompts rendered lately, newest last; a call whose input contains one was made with it."""
+if TYPE_CHECKING:
+    from llm_trace.capture.recorder import Recorder
+
+SHORTEST = 16
+"""Characters that a prompt must have to be looked for in a text: a shorter one stands in others by chance."""
+_REMEMBERED = 8
+_FIELD = re.compile(r"[^\W\d]\w*(?=[.\[]|$)")
+in_use = False
+"""Whether a prompt was rendered in this process: until then no call's arguments are searched."""
 
 
 class Rendered(str):
@@ -20,6 +30,19 @@ class Rendered(str):
     prompt: Prompt
     variables: dict[str, Any]
     spans: dict[str, tuple[int, int]]
+
+
+class Rendering(NamedTuple):
+    """A prompt that was rendered, and where: for which recorder, in which session, in which trace."""
+
+    rendered: Rendered
+    recorder: Recorder
+    scope: Any
+    trace_id: str | None
+
+
+renderings: ContextVar[tuple[Rendering, ...]] = ContextVar("llm_trace_renderings", default=())
+"""Prompts rendered lately in this context, newest last. A call whose input is made of one was made with it."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +62,9 @@ class Prompt:
 
     def __post_init__(self) -> None:
         for _, field, _, _ in string.Formatter().parse(self.template):
-            if field is not None and (not field or field.isdigit()):
+            if field is not None and not _FIELD.match(field):
                 raise ValueError(
-                    f"prompt {self.name!r} has a variable without a name: write {{name}}, or {{{{ }}}} for braces"
+                    f"prompt {self.name!r} has a variable without a name, {{{field}}}: write {{name}}, or {{{{ }}}} for braces"
                 )
 
     @property
@@ -80,10 +103,18 @@ class Prompt:
 
 
 def _note(rendered: Rendered) -> None:
-    if slots.recorder is None:
+    global in_use
+    in_use = True
+    recorder = slots.recorder
+    if recorder is None:
         return
     try:
-        recent.append(rendered)
+        if len(rendered) >= SHORTEST:
+            call = current_call()
+            rendering = Rendering(
+                rendered, recorder, variable.get().get(SCOPE_KEY), call.trace_id if call else None
+            )
+            renderings.set((*renderings.get()[1 - _REMEMBERED :], rendering))
         _announce(rendered.prompt)
     except Exception as exc:
         failures.note("a prompt", exc)
@@ -109,15 +140,31 @@ def _announce(prompt: Prompt) -> None:
     )
 
 
-def fields(arguments: dict[str, Any], prompt: Prompt | None) -> dict[str, Any]:
-    """Return `{"prompt": …}` for a call whose arguments contain a rendered prompt, else what the decorator names, else {}."""
+def find_prompt_fields(
+    arguments: dict[str, Any], prompt: Prompt | None, recorder: Recorder, trace_id: str, scope: Any
+) -> dict[str, Any]:
+    """Return `{"prompt": …}` for a call whose arguments hold a rendered prompt, else what the decorator names, else {}.
+
+    A text that was put together from a rendered prompt is known again where the prompt was rendered in the same context,
+    session and trace (or before the trace began), stands in the text between other words, and is no shorter than `SHORTEST`;
+    of several the longest.
+    """
     texts = list(_texts(arguments))
     for text in texts:
         if isinstance(text, Rendered):
-            return {"prompt": _use(text)}
-    for rendered in reversed(recent):
-        if any(rendered in text for text in texts) and (prompt is None or rendered.prompt == prompt):
-            return {"prompt": _use(rendered)}
+            return {"prompt": _describe_use(text, text.variables)}
+    matches = [
+        each.rendered
+        for each in reversed(renderings.get())
+        if each.recorder is recorder and each.scope == scope and each.trace_id in (None, trace_id)
+        if prompt is None or each.rendered.prompt == prompt
+        if any(_holds(text, each.rendered) for text in texts)
+    ]
+    if matches:
+        rendered = max(matches, key=len)
+        in_text = {name.partition(".")[0].partition("[")[0] for name in rendered.spans}
+        variables = {name: value for name, value in rendered.variables.items() if name in in_text}
+        return {"prompt": _describe_use(rendered, variables)}
     if prompt is None:
         return {}
     _announce(prompt)
@@ -131,11 +178,24 @@ def fields(arguments: dict[str, Any], prompt: Prompt | None) -> dict[str, Any]:
     }
 
 
-def _use(rendered: Rendered) -> dict[str, Any]:
-    return {"name": rendered.prompt.name, "version": rendered.prompt.version, "variables": rendered.variables}
+def _describe_use(rendered: Rendered, variables: dict[str, Any]) -> dict[str, Any]:
+    return {"name": rendered.prompt.name, "version": rendered.prompt.version, "variables": variables}
 
 
-def _texts(value: Any, depth: int = 0) -> Any:
+def _holds(text: str, rendered: str) -> bool:
+    """Whether a text holds a rendered prompt that no word runs into."""
+    at = text.find(rendered)
+    while at >= 0:
+        end = at + len(rendered)
+        inside = at > 0 and text[at - 1].isalnum() and rendered[0].isalnum()
+        runs_on = end < len(text) and text[end].isalnum() and rendered[-1].isalnum()
+        if not (inside or runs_on):
+            return True
+        at = text.find(rendered, at + 1)
+    return False
+
+
+def _texts(value: Any, depth: int = 0) -> Iterator[str]:
     if isinstance(value, str):
         yield value
     elif depth < 5 and isinstance(value, dict):

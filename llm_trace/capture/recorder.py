@@ -18,7 +18,16 @@ from opentelemetry.trace.propagation import _SPAN_KEY as SPAN_KEY
 from llm_trace import semconv
 from llm_trace.capture import failures, prompts, rebuild, slots
 from llm_trace.capture.callspan import CallSpan
-from llm_trace.capture.context import CALL_KEY, RUN_KEY, SCOPE_KEY, Scope, restore, variable
+from llm_trace.capture.context import (
+    CALL_KEY,
+    RUN_KEY,
+    SCOPE_KEY,
+    FinishedCall,
+    Scope,
+    finished_call,
+    restore,
+    variable,
+)
 from llm_trace.capture.ids import random_bits
 from llm_trace.capture.lost_types import PLAIN, are_plain
 from llm_trace.capture.sampling import Sampler, TraceStart
@@ -126,6 +135,7 @@ class Recorder:
         within = type(outer) is CallSpan and outer.trace_id == trace_id
         sink = outer.sink if within else self.sink_for(spec, trace_id, scope)  # type: ignore[attr-defined]
         call = CallSpan(self, spec, trace_id, span_id, sink, start_ns, sdk)
+        call.outermost = outer is None
         call.ids = f'"span_id":"{span_id}","trace_id":"{trace_id}"'.encode()
         if type(sink) is Tail:
             sink.enter()
@@ -184,8 +194,8 @@ class Recorder:
             if spec.asks_model:
                 extra |= semconv.request_fields(arguments)
             if self.capture_content:
-                if prompts.recent or spec.prompt is not None:
-                    extra |= prompts.fields(arguments, spec.prompt)
+                if prompts.in_use or spec.prompt is not None:
+                    extra |= prompts.find_prompt_fields(arguments, spec.prompt, self, call.trace_id, scope)
                 if spec.capture_input:
                     data, bodies = self.encoder.encode_arguments(arguments)
                     event += b',"input":' + data
@@ -252,6 +262,9 @@ class Recorder:
         end_ns = call.start_ns + time.perf_counter_ns() - call.clock
         call.open = False
         self.restore(call)
+        if call.outermost:
+            span_id = call.span_id if call.sink is not None else ""
+            finished_call.set(FinishedCall(self, span_id, call.trace_id, call.start_ns))
         return end_ns
 
     def restore(self, call: CallSpan) -> None:

@@ -8,12 +8,13 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from llm_trace.capture import failures, slots
 from llm_trace.capture.context import RUN_KEY, attached
 from llm_trace.capture.ids import new_id
+from llm_trace.capture.labels import to_mapping, to_tags
 
 if TYPE_CHECKING:
     from llm_trace.capture.recorder import Recorder
@@ -75,23 +76,32 @@ def begin_run(recorder: Recorder, name: str, *, record_env: bool, **fields: Any)
     return event
 
 
-@contextlib.contextmanager
 def start_run(
-    name: str, config: dict[str, Any] | None = None, tags: tuple[str, ...] | list[str] = ()
-) -> Iterator[Run]:
+    name: str, config: Mapping[str, Any] | None = None, tags: str | Iterable[str] | None = ()
+) -> contextlib.AbstractContextManager[Run]:
     """Begin a run; every call inside the block belongs to it, in whatever thread or task it runs.
 
     Calls in threads that do not carry this context belong to the run too, as long as it is the only one that is open.
 
     Args:
         name: name of the experiment or prompt iteration; runs may share it.
-        config: parameters of the run, as JSON; `seed` is kept in its environment as well.
+        config: parameters of the run, a mapping or an object such as `argparse.Namespace`, kept as JSON; `seed` is kept in its
+            environment as well.
         tags: labels.
+
+    Raises:
+        TypeError: the name is missing, the configuration has no names, or tags are no list of texts.
     """
+    if name is None:
+        raise TypeError("start_run needs a name, such as start_run('prompt v2')")
+    return _run(str(name), {"config": to_mapping("config", config), "tags": list(to_tags(tags))})
+
+
+@contextlib.contextmanager
+def _run(name: str, fields: dict[str, Any]) -> Iterator[Run]:
     from llm_trace.record import Run
 
     recorder = slots.recorder or slots.boot()
-    fields: dict[str, Any] = {"config": dict(config or {}), "tags": list(tags)}
     if recorder is None:
         yield Run(id="0" * 16, name=name, start_ns=time.time_ns(), **fields)
         return

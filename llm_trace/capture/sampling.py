@@ -47,7 +47,15 @@ Sampler = Callable[[TraceStart], bool]
 
 
 def sampler(sample: float | Sampler) -> Sampler | None:
-    """Return the sampler that `configure(sample=…)` means; `None` keeps everything."""
+    """Return the sampler that `configure(sample=…)` means; `None` keeps everything.
+
+    Raises:
+        ConfigurationError: it is no share and no function.
+    """
     if not isinstance(sample, (int, float)):
+        if not callable(sample):
+            raise ConfigurationError(
+                f"sample={sample!r} is neither a share such as 0.1, a Sample, nor a function of a TraceStart"
+            )
         return None if sample == Sample(1.0) else sample
     return None if sample == 1 else Sample(float(sample))

@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Any, Self
 
 from llm_trace.capture import failures, slots
 from llm_trace.capture.callspan import FIELDS, CallSpan
-from llm_trace.capture.context import current_call
+from llm_trace.capture.context import current_call, finished_call
 from llm_trace.capture.ids import new_id
+from llm_trace.capture.labels import to_mapping, to_tags
 from llm_trace.capture.spec import Spec
+from llm_trace.errors import NotFoundError
 
 if TYPE_CHECKING:
+    from llm_trace.capture.recorder import Recorder
     from llm_trace.record import Call, Kind, ScoreSource
 
 
@@ -29,8 +32,8 @@ class span:  # noqa: N801  # reads as a function: `with span("retrieve") as s`
     """
 
     def __init__(self, name: str, kind: Kind = "chain", **fields: Any) -> None:
-        tags = tuple(fields.pop("tags", ()))
-        metadata = dict(fields.pop("metadata", None) or {})
+        tags = to_tags(fields.pop("tags", ()))
+        metadata = to_mapping("metadata", fields.pop("metadata", None))
         self._spec = Spec(
             name,
             kind,
@@ -112,18 +115,28 @@ def log_score(
     Args:
         name: name of the metric.
         value: a number, a yes or no, or a label.
-        call: a `Call`, a span or a `span_id`; the call that is running where not given.
+        call: a `Call`, a span or a `span_id`; where not given the call that is running, or when none is, the outermost one
+            that returned last in this thread or task.
         comment: why.
         source: who says so: `human`, `code` or `model`.
+
+    Raises:
+        NotFoundError: there is no such call, so the score would be lost.
     """
     recorder = slots.recorder or slots.boot()
-    target = call if call is not None else current_call()
-    span_id = target if isinstance(target, str) else getattr(target, "span_id", None)
     if recorder is None:
         return
+    target = _find_scored(recorder, call)
+    span_id = target if isinstance(target, str) else getattr(target, "span_id", None)
+    if span_id is None:
+        raise NotFoundError(
+            f"log_score({name!r}) has no call to score: pass call=, as none is running and none returned before in this "
+            "thread or task"
+            if call is None
+            else f"log_score({name!r}) cannot score {call!r}: pass a Call, a span or a span id"
+        )
     if not span_id:
-        failures.note("log_score", LookupError("no call is running and none was given"))
-        return
+        return  # sampling left the call out
     try:
         item = getattr(value, "item", None)  # numpy and torch scalars
         event = {
@@ -139,6 +152,15 @@ def log_score(
         recorder.event(event)
     except Exception as exc:
         failures.note("log_score", exc)
+
+
+def _find_scored(recorder: Recorder, call: Any) -> Any:
+    if call is not None:
+        return call
+    if (running := current_call()) is not None:
+        return running
+    last = finished_call.get()
+    return last if last is not None and last.recorder is recorder else None
 
 
 __all__ = ["FIELDS", "log_score", "span", "update_current_call"]

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from llm_trace import semconv
 from llm_trace.capture.binding import Binder, binder
+from llm_trace.capture.labels import to_mapping, to_tags
 
 Shape = Literal["function", "coroutine", "generator", "async_generator"]
 
@@ -73,8 +74,8 @@ def spec_for(fn: Callable[..., Any], options: dict[str, Any]) -> Spec:
         kind=kind,
         model=options["model"],
         prompt=options["prompt"],
-        tags=tuple(options["tags"]),
-        metadata=dict(options["metadata"] or {}),
+        tags=to_tags(options["tags"]),
+        metadata=to_mapping("metadata", options["metadata"]),
         capture_input=options["capture_input"],
         capture_output=options["capture_output"],
         output_reducer=options["output_reducer"],

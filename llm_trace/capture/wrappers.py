@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Mapping
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
@@ -29,8 +29,8 @@ def trace(
     kind: Kind = "chain",
     model: str | None = None,
     prompt: Prompt | None = None,
-    tags: tuple[str, ...] | list[str] = (),
-    metadata: dict[str, Any] | None = None,
+    tags: str | Iterable[str] | None = (),
+    metadata: Mapping[str, Any] | None = None,
     capture_input: bool = True,
     capture_output: bool = True,
     output_reducer: Callable[[list[Any]], Any] | None = None,
@@ -44,8 +44,8 @@ def trace(
     kind: Kind = "chain",
     model: str | None = None,
     prompt: Prompt | None = None,
-    tags: tuple[str, ...] | list[str] = (),
-    metadata: dict[str, Any] | None = None,
+    tags: str | Iterable[str] | None = (),
+    metadata: Mapping[str, Any] | None = None,
     capture_input: bool = True,
     capture_output: bool = True,
     output_reducer: Callable[[list[Any]], Any] | None = None,
