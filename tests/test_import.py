@@ -65,9 +65,12 @@ def test_a_model_call_that_two_spans_of_an_otlp_file_describe_counts_once(
     attributes = [*span()["attributes"], answered]
     inner = span(2, parentSpanId=f"{1:016x}", attributes=attributes)
     bring(recorded, write(tmp_path / "spans.json", export(inner, span(1, attributes=attributes))))
-    outer, told = sorted(recorded.calls(), key=lambda call: call.span_id)
-    assert (told.kind, told.usage) == ("llm", Usage(input_tokens=9, output_tokens=2))
-    assert (outer.kind, outer.usage, outer.metadata["repeats"]) == ("chain", None, told.span_id)
+    call = recorded.one()
+    assert (call.kind, call.usage) == ("llm", Usage(input_tokens=9, output_tokens=2))
+    assert (call.span_id, call.metadata["same"][0]["span_id"]) == (f"{1:016x}", f"{2:016x}")
+    (report,) = bring(recorded, tmp_path / "spans.json")
+    assert (report["calls"], report["known"]) == (0, 2)
+    assert recorded.one() == call
 
 
 def test_importing_twice_changes_nothing(recorded: Recorded, tmp_path: Path) -> None:

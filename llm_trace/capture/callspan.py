@@ -53,6 +53,7 @@ class CallSpan(Span):
         sdk: the SDK span that mirrors it in the user's own `TracerProvider`, or `None`.
     """
 
+    parent_id: str | None = None
     run: Callable[..., Any] | None = None
     """Called in place of the traced function: an interceptor's answer."""
     rebuild: dict[str, Any] | None = None

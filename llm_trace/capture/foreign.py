@@ -11,10 +11,13 @@ from llm_trace import semconv
 from llm_trace.capture import failures
 from llm_trace.capture.context import CALL_KEY, RUN_KEY, variable
 from llm_trace.capture.finished import write_finished
+from llm_trace.capture.merger import Merger
 from llm_trace.capture.mirror import SCOPE
-from llm_trace.capture.repeats import Repeats
 from llm_trace.capture.spec import Spec
+from llm_trace.semconv import names
 from llm_trace.semconv.ended import EndedSpan
+from llm_trace.semconv.merge import MODEL_KINDS
+from llm_trace.semconv.spans import kind_of
 
 if TYPE_CHECKING:
     from opentelemetry.context.context import Context
@@ -23,13 +26,15 @@ if TYPE_CHECKING:
     from llm_trace.capture.recorder import Recorder
 
 _MAX_OPEN = 100_000
+_MOST_LEVELS = 20
 
 
 class _Around(NamedTuple):
-    """Where a span began: inside which of our calls, in which run."""
+    """Where a span began: inside which of our calls, in which run; and the span."""
 
     call: CallSpan | None
     run: str | None
+    span: Any = None
 
 
 class ForeignSpans(SpanProcessor):
@@ -38,13 +43,13 @@ class ForeignSpans(SpanProcessor):
     def __init__(self, recorder: Recorder) -> None:
         self.recorder: Recorder | None = recorder
         self._around: dict[int, _Around] = {}
-        self._repeats = Repeats()
+        self._merger = recorder.merger = Merger()
 
     def on_start(self, span: Any, parent_context: Context | None = None) -> None:
         if self.recorder is None or _is_ours(span) or len(self._around) >= _MAX_OPEN:
             return
         context = variable.get() if parent_context is None else parent_context
-        around = _Around(context.get(CALL_KEY), context.get(RUN_KEY))  # type: ignore[arg-type]
+        around = _Around(context.get(CALL_KEY), context.get(RUN_KEY), span)  # type: ignore[arg-type]
         self._around[span.get_span_context().span_id] = around
 
     def on_end(self, span: ReadableSpan) -> None:
@@ -55,10 +60,32 @@ class ForeignSpans(SpanProcessor):
         try:
             attributes = dict(span.attributes or {})
             if semconv.is_genai_span(attributes):
-                call = self._repeats.counted_once(semconv.ended_call(_ended(span, attributes)))
+                call = self.recorder.permitted(semconv.ended_call(_ended(span, attributes)))
+                call = self._merger.whole(call)
+                if call["kind"] in MODEL_KINDS and (outer := self._open_around(span, around)):
+                    call["inside"] = outer
                 _write(self.recorder, call, around)
+            else:
+                parent = None if span.parent is None else f"{span.parent.span_id:016x}"
+                self._merger.passed(f"{ids.span_id:016x}", parent)
         except Exception as exc:
             failures.note("a span of another library", exc)
+
+    def _open_around(self, span: ReadableSpan, around: _Around) -> str | None:
+        """Return the id of an open span or call around a model call that may tell of the same request."""
+        parent = span.parent
+        for _ in range(_MOST_LEVELS):
+            known = None if parent is None else self._around.get(parent.span_id)
+            if known is None or parent is None:
+                break
+            attributes = known.span.attributes or {}
+            undecided = semconv.is_genai_span(attributes) and names.KIND_NAMES.isdisjoint(attributes)
+            if undecided or kind_of(attributes) in MODEL_KINDS:
+                return f"{parent.span_id:016x}"
+            parent = known.span.parent
+        ours = around.call
+        may = ours is not None and ours.open and ours.spec.kind in MODEL_KINDS
+        return ours.span_id if ours is not None and may else None
 
     def shutdown(self) -> None:
         self.recorder = None
@@ -78,7 +105,7 @@ def _write(recorder: Recorder, call: dict[str, Any], around: _Around) -> None:
     spec = Spec(str(call["name"]), str(call["kind"]))
     sink = around.call.sink if around.call else recorder.sink_for(spec, call["trace_id"], None)
     if sink is not None:
-        write_finished(sink, recorder.encoder, recorder.permitted(call))
+        write_finished(sink, recorder.encoder, call)
 
 
 def _ended(span: ReadableSpan, attributes: dict[str, Any]) -> EndedSpan:

@@ -30,11 +30,14 @@ from llm_trace.capture.context import (
 )
 from llm_trace.capture.ids import random_bits
 from llm_trace.capture.lost_types import PLAIN, are_plain
+from llm_trace.capture.merger import Merger, merge_into
 from llm_trace.capture.sampling import Sampler, TraceStart
 from llm_trace.capture.spec import Spec
 from llm_trace.capture.tail import Tail
 from llm_trace.capture.values import Encoder
 from llm_trace.semconv.privacy import call_without_content
+from llm_trace.semconv.values import field as field_of
+from llm_trace.semconv.values import is_response
 
 if TYPE_CHECKING:
     from llm_trace.capture.input_key import InputKey
@@ -89,6 +92,8 @@ class Recorder:
     policy: Any = None
     explain: Callable[[Any, CallSpan, bytes], None] | None = None
     record_env: bool = True
+    merger: Merger | None = None
+    """Knows the spans of other libraries inside our calls, where there are any."""
     input_key: InputKey | None = None
     """Hashes inputs that redaction may change."""
     announced: set[tuple[str, str]] = field(default_factory=set)
@@ -137,6 +142,7 @@ class Recorder:
         call = CallSpan(self, spec, trace_id, span_id, sink, start_ns, sdk)
         call.outermost = outer is None
         call.ids = f'"span_id":"{span_id}","trace_id":"{trace_id}"'.encode()
+        call.parent_id = parent_id
         if type(sink) is Tail:
             sink.enter()
         if sink is not None:
@@ -304,7 +310,26 @@ class Recorder:
             fields = {**fields, "error": error}
         elif "error" in fields:
             status = "error"
-        self._emit_end(call, end_ns, status, data, self.permitted(fields))
+        fields = self.permitted(fields)
+        if self.merger is not None:
+            fields = self._merged(self.merger, call, end_ns, fields, output)
+        self._emit_end(call, end_ns, status, data, fields)
+
+    def _merged(
+        self, merger: Merger, call: CallSpan, end_ns: int, fields: dict[str, Any], output: Any
+    ) -> dict[str, Any]:
+        """Return the fields with what spans of other libraries inside the call tell of the same request."""
+        ended = {
+            "span_id": call.span_id,
+            "parent_id": call.parent_id,
+            "kind": call.spec.kind,
+            "start_ns": call.start_ns,
+            "end_ns": end_ns,
+            "model": fields.get("model"),
+            "usage": fields.get("usage"),
+            "output": {"id": field_of(output, "id")} if is_response(output) else None,
+        }
+        return merge_into(merger.own(ended), call.metadata, fields)
 
     def _response_fields(self, output: Any) -> dict[str, Any]:
         try:

@@ -88,7 +88,7 @@ def _known(path: Path) -> "Known":
         return lambda _: set()
 
     def known(ids: list[str]) -> set[str]:
-        query = "SELECT span_id FROM calls WHERE span_id IN (SELECT unnest(?))"
+        query = "SELECT span_id FROM (SELECT span_id FROM calls UNION ALL SELECT span_id FROM _same) WHERE span_id IN (SELECT unnest(?))"
         return {str(row[0]) for row in store.sql(query, ids).fetchall()}
 
     return known

@@ -13,7 +13,7 @@ _ERROR = 2
 
 
 def spans(body: bytes) -> Iterator[tuple[str, EndedSpan | str]]:
-    """Yield each span of an `ExportTraceServiceRequest` with its name, or why it cannot be read.
+    """Yield each span of an `ExportTraceServiceRequest` with its name, or why it cannot be read; those that ended first go first.
 
     Raises:
         ValueError: the bytes are no such message.
@@ -25,12 +25,15 @@ def spans(body: bytes) -> Iterator[tuple[str, EndedSpan | str]]:
         request = ExportTraceServiceRequest.FromString(body)
     except DecodeError as exc:
         raise ValueError(f"the body is no ExportTraceServiceRequest: {exc}") from exc
-    for group in request.resource_spans:
-        resource = _attributes(group.resource.attributes)
-        for part in group.scope_spans:
-            scope = part.scope.name or None
-            for raw in part.spans:
-                yield raw.name[:100], _read(raw, scope, resource)
+    found = [
+        (raw, part.scope.name or None, group.resource)
+        for group in request.resource_spans
+        for part in group.scope_spans
+        for raw in part.spans
+    ]
+    found.sort(key=lambda entry: entry[0].end_time_unix_nano)  # senders group them by instrumentation
+    for raw, scope, resource in found:
+        yield raw.name[:100], _read(raw, scope, _attributes(resource.attributes))
 
 
 def _read(raw: Any, scope: str | None, resource: dict[str, Any]) -> EndedSpan | str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from llm_trace import semconv
 from llm_trace.capture.finished import finished_lines
-from llm_trace.capture.repeats import Repeats
+from llm_trace.capture.merger import Merger
 from llm_trace.semconv.about import event_about
 from llm_trace.semconv.ended import EndedSpan
 from llm_trace.semconv.privacy import call_without_content, event_without_content
@@ -71,7 +71,7 @@ class Receiver:
     limits: Limits = Limits()
     genai_only: bool = False
     capture_content: bool = True
-    repeats: Repeats = field(default_factory=Repeats, init=False)
+    merger: Merger = field(default_factory=Merger, init=False)
 
     def take(self, spans: Iterable[tuple[str, EndedSpan | str]]) -> Taken:
         """Write the spans, each given with its name; one that cannot be read is given as the reason.
@@ -105,12 +105,14 @@ class Receiver:
     def _lines(self, span: EndedSpan) -> Sequence[Line]:
         """Return the events that a span becomes."""
         if self.genai_only and not semconv.is_genai_span(span.attributes):
+            self.merger.passed(span.span_id, span.parent_id)
             return ()
         if (event := event_about(span)) is not None:
             kept = event if self.capture_content else event_without_content(event)
             return () if kept is None else (Line(self.encoder.encode_event(kept)[:-1]),)
-        call = self.repeats.counted_once(semconv.ended_call(span))
-        return finished_lines(self.encoder, call if self.capture_content else call_without_content(call))
+        call = semconv.ended_call(span)
+        call = self.merger.whole(call if self.capture_content else call_without_content(call))
+        return finished_lines(self.encoder, call)
 
     def _write(self, lines: list[Line]) -> None:
         if lines and not self.spool.write_all(lines):

@@ -39,6 +39,10 @@ class Waiting:
     """`closed`: ended, or its writer has gone, and waiting for its trace; `given`: handed on as interrupted, a late end may come."""
     said: list[Place] = field(default_factory=list)
     """Scores and attributions that came before it was handed on; they follow it."""
+    inside: str | None = None
+    """The open call or span around it that may tell of the same request: it is waited for."""
+    same: list[Place] = field(default_factory=list)
+    """Starts and ends of other accounts of it, for the messages that it lacks."""
 
     @property
     def writer(self) -> str:
@@ -113,7 +117,7 @@ class Cursor:
         """Return by writer up to where nothing is needed any more: the first line of a waiting call, or what was read."""
         first = dict(self.read)
         for call in self.waiting.values():
-            for place in (call.start, call.end, *call.said) if call.state != "given" else ():
+            for place in (call.start, call.end, *call.said, *call.same) if call.state != "given" else ():
                 if place is not None and place < first.get(writer_of(place), place):
                     first[writer_of(place)] = place  # names of one writer sort by their sequence
         return {writer: {"file": file, "offset": offset} for writer, (file, offset) in first.items()}
@@ -131,7 +135,14 @@ def _place(told: list[Any] | None) -> Any:
 def _waiting(told: dict[str, Any]) -> Waiting:
     said = [_place(place) for place in told["said"]]
     return Waiting(
-        told["trace"], told["root"], _place(told["start"]), _place(told["end"]), told["state"], said
+        told["trace"],
+        told["root"],
+        _place(told["start"]),
+        _place(told["end"]),
+        told["state"],
+        said,
+        told.get("inside"),
+        [_place(place) for place in told.get("same") or ()],
     )
 
 

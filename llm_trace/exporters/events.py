@@ -10,7 +10,7 @@ from llm_trace.record import PromptUse, Usage
 from llm_trace.spool.messages import filled
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from llm_trace.exporters.lines import Lines
 
@@ -60,6 +60,17 @@ def call(span_id: str, start: Fields, end: Fields, started: Lines | None, ended:
     if "messages_out" not in data:
         data["messages_out"] = semconv.messages_out(data.get("output"))
     return Event("call", span_id, data)
+
+
+def with_messages(call: Event, accounts: Iterable[tuple[Fields, Lines | None]]) -> Event:
+    """Return a call; one that has no messages gets those of the first of the other accounts of it that has some."""
+    data = dict(call.data)
+    for event, lines in accounts:
+        told = _spoken(event, lines)
+        for name in ("messages_in", "messages_out"):
+            if not data.get(name) and name in told:
+                data[name] = told[name]
+    return Event(call.kind, call.id, data)
 
 
 def _spoken(event: Fields, lines: Lines | None) -> Fields:

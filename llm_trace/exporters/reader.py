@@ -9,6 +9,7 @@ from llm_trace.exporters import events
 from llm_trace.exporters.cursor import Cursor, Place, Waiting
 from llm_trace.exporters.lines import Lines
 from llm_trace.exporters.seam import Event
+from llm_trace.semconv.merge import without_counts
 from llm_trace.spool.files import FORMAT, SpoolFile, live_writers, spool_files
 
 if TYPE_CHECKING:
@@ -109,7 +110,33 @@ class Reader:
         if call.end is not None:
             return []
         call.end = place
-        return self._closed(span_id, call)
+        group = self._replaced(span_id, event)
+        if isinstance(around := event.get("inside"), str) and around not in self._traces:
+            call.inside = around  # not handed on before it is known whether that is the same call
+            return group
+        return [*group, *self._closed(span_id, call)]
+
+    def _replaced(self, span_id: str, end: dict[str, Any]) -> Group:
+        """Forget the calls in whose place one stands that has ended; return those that waited for it and are others."""
+        kept = self._cursor.waiting[span_id]
+        for other in end.get("same") or ():
+            kept.same += self._forget(str(other))
+        free = [(s, c) for s, c in self._cursor.waiting.items() if c.inside == span_id]
+        made: Group = []
+        for inner, call in free:
+            call.inside = None
+            made += self._closed(inner, call)
+        return made
+
+    def _forget(self, span_id: str) -> list[Place]:
+        """Let go of a call that another stands for; return where it and those that it stood for are told."""
+        call = self._cursor.waiting.get(span_id)
+        if call is None or call.state == "given":
+            return []
+        del self._cursor.waiting[span_id]
+        self._open[call.trace] -= call.state == "open"
+        self._members[call.trace].pop(span_id, None)
+        return [place for place in (call.start, call.end, *call.same) if place is not None]
 
     def _keep_template(self, event: dict[str, Any]) -> None:
         templates, version, template = self._cursor.templates, event.get("version"), event.get("template")
@@ -176,9 +203,16 @@ class Reader:
         if call.start is not None and start.get("event") != "start":
             return None
         try:
-            return self._with_template(events.call(span_id, start, end, started, ended))
+            told = events.call(span_id, start, end, started, ended)
+            accounts = [self._line(place) for place in call.same]
+            return self._with_template(self._told_once(events.with_messages(told, accounts), end))
         except (LookupError, TypeError, ValueError, AttributeError):  # a line that is not as the format says
             return Event("call", span_id, {**start, **end})
+
+    def _told_once(self, call: Event, end: dict[str, Any]) -> Event:
+        """Return a call that stands for others, without its tokens where one of those was handed on before."""
+        told = next((other for other in end.get("same") or () if other in self._traces), None)
+        return call if told is None else Event("call", call.id, without_counts(call.data, told))
 
     def _with_template(self, call: Event) -> Event:
         """Return a call with the template of its prompt, where that was seen."""
@@ -209,6 +243,7 @@ class Reader:
         """Yield calls that are open while their writer has gone."""
         gone = [(s, c) for s, c in self._cursor.waiting.items() if c.state == "open" and c.writer not in live]
         for span_id, call in gone:
+            call.inside = None
             group = self._closed(span_id, call)
             if group:
                 yield group
@@ -226,7 +261,7 @@ class Reader:
         used = {
             place[0]
             for call in waiting.values()
-            for place in (call.start, call.end, *call.said)
+            for place in (call.start, call.end, *call.said, *call.same)
             if place is not None
         }
         for name in [n for n in self._lines if n not in used and not (n in present and present[n].live)]:

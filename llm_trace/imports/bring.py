@@ -14,7 +14,7 @@ import orjson
 from pydantic import ValidationError
 
 from llm_trace.capture.finished import write_finished
-from llm_trace.capture.repeats import Repeats
+from llm_trace.capture.merger import Merger
 from llm_trace.errors import StoreError
 from llm_trace.imports import Imported, Origin, Said
 from llm_trace.imports.files import Line, lines
@@ -67,7 +67,7 @@ class Target:
     encoder: Encoder
     known: Known
     capture_content: bool = True
-    repeats: Repeats = field(default_factory=Repeats, init=False)
+    merger: Merger = field(default_factory=Merger, init=False)
 
 
 def import_file(path: Path, target: Target, *, using: str | None = None) -> ImportReport:
@@ -158,7 +158,7 @@ def _write(batch: list[Imported | Said], target: Target, report: ImportReport) -
 
 def _write_call(item: Imported, target: Target, report: ImportReport, known: set[str]) -> None:
     span_id = item.call["span_id"]
-    item = replace(item, call=target.repeats.counted_once(item.call))
+    item = replace(item, call=target.merger.whole(item.call))
     if span_id in known:
         report.known += 1
         return

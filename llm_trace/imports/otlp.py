@@ -37,19 +37,28 @@ def calls(record: Any, origin: Origin) -> Iterator[Imported | Said]:
 
 
 def spans(request: Any) -> Iterator[tuple[str, EndedSpan | str]]:
-    """Yield each span with its name, or why it cannot be read.
+    """Yield each span with its name, or why it cannot be read; those that ended first go first.
 
     Raises:
         ValueError: the request around the spans is malformed.
     """
     if not isinstance(request, dict):
         raise ValueError("the body is no JSON object")
+    found = []
     for group in _objects(request, "resourceSpans"):
         resource = attributes(_object(group, "resource").get("attributes"))
         for part in _objects(group, "scopeSpans"):
             scope = _text(_object(part, "scope"), "name")
-            for raw in _objects(part, "spans"):
-                yield str(raw.get("name", ""))[:100], _read(raw, scope, resource)
+            found += [(raw, scope, resource) for raw in _objects(part, "spans")]
+    for raw, scope, resource in sorted(found, key=_end):  # senders group them by instrumentation
+        yield str(raw.get("name", ""))[:100], _read(raw, scope, resource)
+
+
+def _end(found: tuple[dict[str, Any], str, dict[str, Any]]) -> int:
+    try:
+        return _integer(found[0].get("endTimeUnixNano", 0))
+    except ValueError:
+        return 0
 
 
 def _read(raw: dict[str, Any], scope: str, resource: dict[str, Any]) -> EndedSpan | str:

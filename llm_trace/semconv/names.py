@@ -172,6 +172,10 @@ COSTS: Final = (
     "gen_ai.cost.total_cost",
 )
 
+KIND_NAMES: Final = frozenset(
+    {OWN_KIND, OI_KIND, LANGFUSE_KIND, OPERATION, TRACELOOP_KIND, REQUEST_TYPE, LANGSMITH_KIND}
+)
+"""Attributes of which each says what kind of call a span is."""
 KINDS: Final = frozenset(
     {"llm", "chain", "tool", "retriever", "embedding", "agent", "reranker", "guardrail", "evaluator"}
 )

@@ -56,7 +56,7 @@ def call_fields(
     """
     told = [event(entry) for entry in events]
     given = {str(key): value.value if isinstance(value, Enum) else value for key, value in attributes.items()}
-    kind = _kind(given)
+    kind = kind_of(given)
     asked, answered = _values(given)
     spoken = _talk(given, told, kind, asked, answered)
     whole = response_fields(answered) if kind == "llm" and isinstance(answered, Mapping) else {}
@@ -89,7 +89,8 @@ _KIND_TABLES = (
 )
 
 
-def _kind(attributes: Attributes) -> str:
+def kind_of(attributes: Attributes) -> str:
+    """Return the kind of call that a span's attributes tell of."""
     for name, table in _KIND_TABLES:
         told = attributes.get(name)
         if isinstance(told, str):

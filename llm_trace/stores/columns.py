@@ -14,7 +14,7 @@ STAGE: dict[str, str] = {
     "error": "JSON",
     "code": 'STRUCT("function" VARCHAR, file VARCHAR, line BIGINT, commit VARCHAR)',
     "replay_of": "VARCHAR", "params": "JSON", "metadata": "JSON", "input": "JSON", "output": "JSON",
-    "rebuild": "JSON",
+    "rebuild": "JSON", "same": "VARCHAR[]",
     "messages_in": "BIGINT[][]", "messages_out": "BIGINT[][]", "messages": "STRUCT(n BIGINT, body JSON)[]",
     "id": "VARCHAR", "config": "JSON", "environment": "JSON", "version": "VARCHAR", "template": "VARCHAR",
     "time_ns": "BIGINT", "value": "JSON", "source": "VARCHAR", "comment": "VARCHAR", "method": "VARCHAR",

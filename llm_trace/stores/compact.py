@@ -37,7 +37,7 @@ _COPIES = (
        SELECT id, name, config, tags, environment, start_ns, end_ns, replay_of FROM store.runs""",
     *(
         f"INSERT INTO {table} SELECT * FROM store.{table}"
-        for table in ("prompts", "_files", "_numbers", "_unfinished", "_lost", "_purged")
+        for table in ("prompts", "_files", "_numbers", "_unfinished", "_lost", "_purged", "_same")
     ),
     f"INSERT INTO _purge_later SELECT * FROM store._purge_later WHERE file <> '{COMPACT}'",
 )

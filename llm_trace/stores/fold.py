@@ -11,12 +11,18 @@ from typing import TYPE_CHECKING
 from llm_trace.stores.columns import CALLS, FIRST_WINS, LATER_WINS, LISTS
 from llm_trace.stores.messages import fold_messages
 from llm_trace.stores.others import fold_others
+from llm_trace.stores.same import fold_same
 from llm_trace.stores.staging import TABLES
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 _COLUMNS = ", ".join(CALLS)
+_GONE = {
+    "_purged": "span_id IS NULL OR span_id NOT IN (SELECT span_id FROM store._purged)",
+    "_same": "event IS DISTINCT FROM 'start' AND event IS DISTINCT FROM 'end' OR span_id NOT IN (SELECT span_id FROM store._same)",
+}
+"""Tables of calls that are no more, and what may still be said about them."""
 
 # Starts that the store has seen, looked for where starts of that time are; and ends whose start is not in the slice.
 _FIND_LATE = (
@@ -91,19 +97,16 @@ class Fold:
             self._execute(_NOTE_OPEN)
             self._insert(_shaped("start"), "LEFT", _shaped("end"))
         fold_others(self._connection)
+        fold_same(self._connection)
 
     def _show(self, schema: str) -> None:
-        """Make the slice's tables visible, without events about calls that were purged."""
-        purged = self._value("SELECT count(*) FROM _purged")
+        """Make the slice's tables visible, without events about calls that were purged or that others stand for."""
+        left = [f"({_GONE[table]})" for table in _GONE if self._value(f"SELECT count(*) FROM {table}")]
         for table in TABLES:
             row = "rowid AS row, " if table in ("stage", "bodies") else ""
-            left = (
-                "WHERE span_id IS NULL OR span_id NOT IN (SELECT span_id FROM store._purged)"
-                if purged and table == "stage"
-                else ""
-            )
+            where = f"WHERE {' AND '.join(left)}" if left and table == "stage" else ""
             self._execute(
-                f"CREATE OR REPLACE TEMP VIEW {table} AS SELECT {row}* FROM {schema}.{table} {left}"
+                f"CREATE OR REPLACE TEMP VIEW {table} AS SELECT {row}* FROM {schema}.{table} {where}"
             )
 
     def keep_numbers(self, done: list[str]) -> None:

@@ -190,9 +190,12 @@ def _remove(database: Database, so_far: PurgeReport, what: _What) -> PurgeReport
 
 
 def _choose(connection: DuckDBPyConnection, what: _What) -> set[str]:
-    """Make the table `victims`; return their ids."""
+    """Make the table `victims`, with the spans that they stand for; return their ids."""
     chosen = f"CREATE TEMP TABLE victims AS SELECT span_id, status FROM calls WHERE {what.condition}"
     connection.execute(chosen, what.values)
+    connection.execute(
+        "INSERT INTO victims SELECT s.span_id, v.status FROM _same s JOIN victims v ON v.span_id = s.kept"
+    )
     return {str(row[0]) for row in connection.execute("SELECT span_id FROM victims").fetchall()}
 
 
@@ -200,6 +203,7 @@ def _delete(connection: DuckDBPyConnection, what: _What) -> list[int]:
     """Delete the victims; return how many scores and attributions they had. Their ids are kept where more may come about them."""
     some = "true" if what.named else "status IN ('open', 'interrupted')"
     connection.execute(f"INSERT INTO _purged SELECT span_id, ? FROM victims WHERE {some}", [time.time_ns()])
+    connection.execute("DELETE FROM _same WHERE span_id IN (SELECT span_id FROM victims)")
     tables = ("scores", "attributions", "_unfinished", "calls")
     return [
         _count(connection, f"DELETE FROM {t} WHERE span_id IN (SELECT span_id FROM victims)") for t in tables

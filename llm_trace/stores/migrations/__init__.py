@@ -9,12 +9,12 @@ import time
 from typing import TYPE_CHECKING
 
 from llm_trace.errors import StoreVersionError
-from llm_trace.stores.migrations import m0001_first, m0002_rebuild
+from llm_trace.stores.migrations import m0001_first, m0002_rebuild, m0003_same
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-MIGRATIONS = (m0001_first, m0002_rebuild)
+MIGRATIONS = (m0001_first, m0002_rebuild, m0003_same)
 VERSION = len(MIGRATIONS)
 
 

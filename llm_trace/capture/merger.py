@@ -1,0 +1,232 @@
+"""Knows which calls ended lately inside and beside which, so that a model call that several spans tell of is one call.
+
+The span that ends last is written with all that the others say and names them in `same`; whoever reads the spool puts it
+in their place. What was written before it stays in the file, so nothing is lost when the process dies in between.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from llm_trace.semconv.merge import (
+    MODEL_KINDS,
+    account,
+    are_clearly_same,
+    are_same,
+    are_twins,
+    merge_calls,
+    overlap,
+    with_total,
+    without_counts,
+)
+
+Call = dict[str, Any]
+
+_MOST = 10_000
+_MOST_BYTES = 32 << 20
+_MOST_TWINS = 16
+"""Calls of one parent that a later one is compared with."""
+
+
+@dataclass
+class _Inside:
+    """The model calls that ended inside a span that has not."""
+
+    calls: list[Call] = field(default_factory=list)
+    """The latest of them."""
+    number: int = 0
+    counted: bool = False
+    """Whether one of them, or of those further inside, has tokens."""
+
+    @property
+    def only(self) -> Call | None:
+        """The model call inside, where there is but one."""
+        return self.calls[0] if self.number == 1 else None
+
+    def same(self, call: Call) -> Call | None:
+        """Return the model call inside that a call around it tells of; among several only one that clearly is."""
+        if self.number == 1:
+            return self.calls[0] if are_same(self.calls[0], call) else None
+        return next((inner for inner in reversed(self.calls) if are_clearly_same(inner, call)), None)
+
+    def add(self, call: Call) -> None:
+        self.calls = [*self.calls[1 - _MOST_TWINS :], call]
+        self.number += 1
+        self.counted = self.counted or call.get("usage") is not None
+
+
+class Found(NamedTuple):
+    """What spans inside a traced function that has ended have told."""
+
+    same: Call | None
+    """The call of a span that tells of the same request."""
+    total: bool
+    """Whether the function's tokens are a sum over calls inside it."""
+
+
+class Merger:
+    """Merges the calls of one process or of one receiver; safe for threads, bounded in memory."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._inside = _Recent()
+        self._ended = _Recent()
+        """Model calls by span id, for those that end after the call around them."""
+
+    def whole(self, call: Call) -> Call:
+        """Return a span's call as it is to be written: alone, in place of others (`same`), or without what others count."""
+        if "otel" not in (call.get("metadata") or ()):  # our own exporter sent it, merged already
+            return call
+        with self._lock:
+            if (before := self._ended.get(call["span_id"])) is not None:  # a sender that tries again
+                return before  # type: ignore[no-any-return]
+            inside = self._inside.pop(call["span_id"])
+            if call.get("kind") not in MODEL_KINDS:
+                return self._around(call, inside)
+            made = self._with_inner(call, inside) if inside else call
+            if made.get("kind") in MODEL_KINDS:
+                made = self._with_outer(self._with_twin(made))
+                self._ended.put(made["span_id"], made, made)
+                self._note(made)
+            return made
+
+    def own(self, call: Call) -> Found:
+        """Note that a traced function has ended; return what spans inside it tell of the same model call."""
+        with self._lock:
+            inside = self._inside.pop(call["span_id"])
+            told = bool(inside and inside.counted)
+            total = told and call.get("usage") is not None
+            if call["kind"] not in MODEL_KINDS:
+                self._pass_up(call, inside)
+                return Found(None, total)
+            found = inside.same(call) if inside else None
+            if found is not None and found.get("ours"):
+                found = None
+            ours = {**call, "ours": True}
+            self._ended.put(call["span_id"], ours, ours)
+            self._note(ours, told)
+            return Found(found, total and found is None)
+
+    def _with_inner(self, call: Call, inside: _Inside) -> Call:
+        found = inside.same(call)
+        if found is not None:
+            return without_counts(call, found["span_id"]) if found.get("ours") else merge_calls(call, found)
+        return with_total(call) if inside.counted and call.get("usage") is not None else call
+
+    def _with_outer(self, call: Call) -> Call:
+        """Return a call merged with the one around it, where that ended before it."""
+        outer = self._ended.get(call.get("parent_id"))
+        if outer is None or not are_same(call, outer):
+            return call
+        if outer.get("ours"):  # a traced function that returned a stream: it has its place in replays
+            return call if outer.get("usage") is None else without_counts(call, outer["span_id"])
+        if not overlap(call, outer):
+            return call
+        return {**merge_calls(outer, call), "span_id": call["span_id"], "same": _others(outer, call)}
+
+    def _with_twin(self, call: Call) -> Call:
+        """Return a call merged with one beside it that another instrumentation tells of."""
+        beside = self._inside.get(call.get("parent_id"))
+        twin = next((c for c in beside.calls if are_twins(c, call)), None) if beside else None
+        if beside is None or twin is None or twin.get("ours"):
+            return call
+        beside.calls.remove(twin)
+        beside.number -= 1
+        return merge_calls(call, twin)
+
+    def _around(self, call: Call, inside: _Inside | None) -> Call:
+        self._pass_up(call, inside)
+        if inside is not None and inside.counted and call.get("usage") is not None:
+            return with_total(call)
+        return call
+
+    def _pass_up(self, call: Call, inside: _Inside | None) -> None:
+        """Let the span around a step know of the model calls inside it."""
+        parent = call.get("parent_id")
+        if inside is None or parent is None:
+            return
+        above = self._inside.get(parent) or _Inside()
+        for inner in inside.calls[:1]:
+            above.add(inner)
+        above.number += max(0, inside.number - 1)
+        above.counted = above.counted or inside.counted
+        self._inside.put(parent, above, inside.only or {})
+
+    def _note(self, call: Call, counted: bool = False) -> None:
+        if (parent := call.get("parent_id")) is None:
+            return
+        above = self._inside.get(parent) or _Inside()
+        above.add(call)
+        above.counted = above.counted or counted
+        self._inside.put(parent, above, call)
+
+    def passed(self, span_id: str, parent_id: str | None) -> None:
+        """Note that a span which is no call has ended: what is inside it is inside its parent."""
+        with self._lock:
+            self._pass_up({"parent_id": parent_id}, self._inside.pop(span_id))
+
+
+class _Recent:
+    """Values by span id, the oldest forgotten beyond a number and a size."""
+
+    def __init__(self) -> None:
+        self._values: OrderedDict[str, tuple[Any, int]] = OrderedDict()
+        self._bytes = 0
+
+    def get(self, key: str | None) -> Any:
+        found = None if key is None else self._values.get(key)
+        return None if found is None else found[0]
+
+    def pop(self, key: str) -> Any:
+        value, size = self._values.pop(key, (None, 0))
+        self._bytes -= size
+        return value
+
+    def put(self, key: str, value: Any, grown_by: Call) -> None:
+        """Keep a value that a call was added to."""
+        size = self._values.pop(key, (None, 0))[1]
+        added = sum(_sizes(grown_by))
+        self._values[key] = value, size + added
+        self._bytes += added
+        while self._values and (len(self._values) > _MOST or self._bytes > _MOST_BYTES):
+            self._bytes -= self._values.popitem(last=False)[1][1]
+
+
+def _sizes(call: Call) -> Iterator[int]:
+    """Yield about the bytes that a span's call holds: its attributes, which its messages are made of."""
+    yield 500
+    told = ((call.get("metadata") or {}).get("otel") or {}).get("attributes") or {}
+    for value in told.values():
+        yield len(value) if isinstance(value, str) else 50
+
+
+def _others(outer: Call, inner: Call) -> list[str]:
+    return [outer["span_id"], *(outer.get("same") or ()), *(inner.get("same") or ())]
+
+
+def merge_into(found: Found, metadata: Mapping[str, Any], fields: dict[str, Any]) -> dict[str, Any]:
+    """Return the end fields of a traced function with what a span inside it tells of the same call.
+
+    Args:
+        found: that span's call.
+        metadata: the function's, complete.
+        fields: what the function's end says so far; it wins.
+    """
+    if found.total:
+        made = with_total(fields)
+        return {**made, "metadata": {**metadata, **made["metadata"]}}
+    if (inner := found.same) is None:
+        return fields
+    taken = {name: inner[name] for name in _TAKEN if inner.get(name)}
+    usage = {**(inner.get("usage") or {}), **(fields.get("usage") or {})}
+    told = [account(inner), *((inner.get("metadata") or {}).get("same") or ())]
+    made = {**taken, **fields, "metadata": {**metadata, **(fields.get("metadata") or {}), "same": told}}
+    made["same"] = [inner["span_id"], *(inner.get("same") or ())]
+    return {**made, "usage": usage} if usage else made
+
+
+_TAKEN = ("model", "provider", "params", "cost_usd", "first_token_ns")

@@ -1,0 +1,53 @@
+"""Put a call in place of the other accounts of it: spans of other libraries that its end event names in `same`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+_NAMED = """
+CREATE OR REPLACE TEMP TABLE named AS
+SELECT unnest(same) AS span_id, span_id AS kept FROM stage WHERE event = 'end' AND same IS NOT NULL"""
+
+# One that stands for another may itself be stood for by a third, in this slice or an earlier one.
+_KEEP_LAST = (
+    "DELETE FROM named WHERE kept IN (SELECT span_id FROM named)",
+    "UPDATE _same SET kept = n.kept FROM named n WHERE n.span_id = _same.kept",
+    "INSERT INTO _same SELECT DISTINCT span_id, kept FROM named WHERE span_id NOT IN (SELECT span_id FROM _same)",
+)
+
+# A call that was recorded without its messages takes those of the first that has some.
+_FILL = """
+UPDATE calls SET messages_in = coalesce(calls.messages_in, f.messages_in), messages_out = coalesce(calls.messages_out, f.messages_out)
+FROM (SELECT n.kept, first(c.messages_in ORDER BY c.start_ns) FILTER (c.messages_in IS NOT NULL) AS messages_in,
+             first(c.messages_out ORDER BY c.start_ns) FILTER (c.messages_out IS NOT NULL) AS messages_out
+      FROM named n JOIN calls c ON c.span_id = n.span_id GROUP BY n.kept) f
+WHERE calls.span_id = f.kept AND (calls.messages_in IS NULL OR calls.messages_out IS NULL)"""
+
+_REPLACE = (
+    "DELETE FROM calls WHERE span_id IN (SELECT span_id FROM named)",
+    "UPDATE calls SET parent_id = n.kept FROM named n WHERE calls.parent_id = n.span_id AND calls.span_id <> n.kept",
+)
+
+_MOVE = (
+    "UPDATE scores SET span_id = s.kept FROM _same s WHERE s.span_id = scores.span_id",
+    "UPDATE attributions SET span_id = s.kept FROM _same s WHERE s.span_id = attributions.span_id",
+)
+
+
+def fold_same(connection: DuckDBPyConnection) -> None:
+    """Merge the accounts that the slice in `stage` says are of one call; its calls and scores are in the tables already."""
+    if _any(connection, "FROM stage WHERE event = 'end' AND same IS NOT NULL"):
+        for step in (_NAMED, *_KEEP_LAST, _FILL, *_REPLACE, *_MOVE):
+            connection.execute(step)
+    elif _any(connection, "FROM _same") and _any(
+        connection, "FROM stage WHERE event IN ('score', 'attribution')"
+    ):
+        for step in _MOVE:
+            connection.execute(step)
+
+
+def _any(connection: DuckDBPyConnection, source: str) -> bool:
+    return connection.execute(f"SELECT 1 {source} LIMIT 1").fetchone() is not None
