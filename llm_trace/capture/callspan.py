@@ -56,6 +56,8 @@ class CallSpan(Span):
     parent_id: str | None = None
     run: Callable[..., Any] | None = None
     """Called in place of the traced function: an interceptor's answer."""
+    streaming = False
+    """A generator or coroutine that the function returned has begun, and ends the call."""
     rebuild: dict[str, Any] | None = None
     """What a replay needs beside input and output (docs/spool-format.md)."""
 

@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from llm_trace.capture.input_key import InputKey
     from llm_trace.capture.mirror import Mirror
 
+PLACE = (SPAN_KEY, CALL_KEY, SCOPE_KEY, RUN_KEY)
+"""What of a context says where a call belongs."""
 _SCALARS = frozenset([str, int, float, bool, type(None)])
 
 
@@ -113,6 +115,23 @@ class Recorder:
         except Exception as exc:
             failures.note("the start of a call", exc)
             return None
+
+    def begin_from(
+        self, origin: Context | None, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> CallSpan | None:
+        """Begin a call as `begin` does, with the parent, session, user, tags and run of another context."""
+        here = self.variable.get()
+        if origin is None or origin is here:
+            return self.begin(spec, args, kwargs)
+        rest = {key: value for key, value in here.items() if key not in PLACE}
+        token = self.variable.set(Context({**rest, **{key: origin[key] for key in PLACE if key in origin}}))
+        call = self.begin(spec, args, kwargs)
+        if call is not None:
+            self.restore(call)
+        restore(token)
+        if call is not None:
+            call.token = self.variable.set(call.context)  # type: ignore[arg-type]
+        return call
 
     def _begin(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> CallSpan | None:
         context = variable.get()

@@ -92,6 +92,8 @@ def spec_for(fn: Callable[..., Any], options: dict[str, Any]) -> Spec:
 def _shape(fn: Callable[..., Any]) -> Shape:
     """Return how a function gives its result; an object with an async `__call__` counts as a coroutine function."""
     candidates = (fn, getattr(type(fn), "__call__", None))  # noqa: B004
+    if getattr(getattr(fn, "__code__", None), "co_flags", 0) & inspect.CO_ITERABLE_COROUTINE:
+        return "coroutine"  # `types.coroutine`: what it yields is for the event loop
     for is_a, shape in _SHAPES:
         if any(is_a(candidate) for candidate in candidates):
             return shape

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import functools
+import inspect
+import types
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Mapping
-from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from llm_trace.capture import slots
-from llm_trace.capture.chunks import MAX_CHUNKS, Steps, joined
+from llm_trace.capture.context import variable
+from llm_trace.capture.generators import record_async_generator, record_generator
 from llm_trace.capture.spec import Spec, spec_for
+from llm_trace.capture.streams import WHOLE, follow
 
 if TYPE_CHECKING:
     from llm_trace.capture.prompts import Prompt
@@ -118,6 +121,8 @@ def _function(fn: Callable[..., Any], spec: Spec) -> Callable[..., Any]:
         except BaseException as exc:
             recorder.fail(call, exc)
             raise
+        if type(output) not in WHOLE and (stream := follow(call, output)) is not None:
+            return stream
         recorder.finish(call, output)
         return output
 
@@ -134,100 +139,45 @@ def _coroutine(fn: Callable[..., Any], spec: Spec) -> Callable[..., Any]:
         except BaseException as exc:
             recorder.fail(call, exc)
             raise
+        if type(output) not in WHOLE and (stream := follow(call, output)) is not None:
+            return stream
         recorder.finish(call, output)
         return output
 
-    return wrapper
+    if not getattr(getattr(fn, "__code__", None), "co_flags", 0) & inspect.CO_ITERABLE_COROUTINE:
+        return wrapper
+
+    @types.coroutine
+    def iterable(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+        return (yield from wrapper(*args, **kwargs).__await__())
+
+    return iterable
 
 
 def _generator(fn: Callable[..., Any], spec: Spec) -> Callable[..., Any]:
     def wrapper(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
-        recorder = slots.recorder or slots.boot()
-        if recorder is None or (call := recorder.begin(spec, args, kwargs)) is None:
-            return (yield from fn(*args, **kwargs))
-        variable = recorder.variable
-        chunks: list[Any] = []
-        times: list[int] = []
-        served, clock, most = spec.served, perf_counter_ns, MAX_CHUNKS
-        value: Any = None
-        try:
-            generator = (call.run or fn)(*args, **kwargs)
-            step, token, call.token = generator.send, call.token, None
-            while True:
-                # The call is current only while the generator's own code runs, never in the code that consumes it.
-                try:
-                    chunk = step(value)
-                finally:
-                    context = variable.get()
-                    variable.reset(token)
-                if not chunks:
-                    call.first_chunk()
-                if len(chunks) < most:
-                    chunks.append(chunk)
-                    if served:
-                        times.append(clock())
-                try:
-                    value = yield chunk
-                    step = generator.send
-                except GeneratorExit:
-                    token = variable.set(context)
-                    try:
-                        generator.close()
-                    finally:
-                        variable.reset(token)
-                    raise
-                except BaseException as exc:
-                    value, step = exc, generator.throw
-                token = variable.set(context)
-        except StopIteration as stop:
-            recorder.finish(call, joined(chunks, call, times, stop.value))
-            return stop.value
-        except BaseException as exc:
-            recorder.fail(call, exc, joined(chunks, call, times))
-            raise
-        finally:
-            value = None  # an exception that was thrown in must not keep this frame alive
+        return record_generator(fn, spec, variable.get(), args, kwargs)
 
-    return wrapper
+    return _flagged(wrapper, inspect.CO_GENERATOR)
 
 
 def _async_generator(fn: Callable[..., Any], spec: Spec) -> Callable[..., Any]:
-    async def wrapper(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
-        recorder = slots.recorder or slots.boot()
-        call = recorder.begin(spec, args, kwargs) if recorder is not None else None
-        steps = Steps(call)
-        value: Any = None
-        try:
-            generator = (call.run if call and call.run else fn)(*args, **kwargs)
-            step = generator.asend
-            while True:
-                steps.enter()
-                try:
-                    chunk = await step(value)
-                finally:
-                    steps.leave()
-                steps.add(chunk)
-                try:
-                    value = yield chunk
-                    step = generator.asend
-                except GeneratorExit:
-                    steps.enter()
-                    try:
-                        await generator.aclose()
-                    finally:
-                        steps.leave()
-                    raise
-                except BaseException as exc:
-                    value, step = exc, generator.athrow
-        except StopAsyncIteration:
-            steps.finish()
-        except BaseException as exc:
-            steps.fail(exc)
-            raise
-        finally:
-            value = None
+    def wrapper(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
+        return record_async_generator(fn, spec, variable.get(), args, kwargs)
 
-    return wrapper
+    return _flagged(wrapper, inspect.CO_ASYNC_GENERATOR)
+
+
+def _flagged(wrapper: Callable[..., Any], flag: int) -> Callable[..., Any]:
+    """Return a function that returns a generator, such that `inspect` takes it for the generator function it stands for."""
+    code = wrapper.__code__
+    return types.FunctionType(
+        code.replace(co_flags=code.co_flags | flag),
+        wrapper.__globals__,
+        wrapper.__name__,
+        None,
+        wrapper.__closure__,
+    )
 
 
 _WRAPPERS = {
