@@ -1,6 +1,7 @@
 """How often the bounds of `compare` hold, how often it raises a false alarm, and how long it takes.
 
-    python benchmarks/comparison.py                coverage, false alarms, speed
+    python benchmarks/comparison.py                coverage, sessions, false alarms, further pairs, speed
+    python benchmarks/comparison.py --only sessions --repetitions 1500
     python benchmarks/comparison.py --calls 100000 --repetitions 2000
 
 Coverage is of 95 % bounds of the mean difference, beside Student's t, the studentised bootstrap (999 draws) and scipy's BCa bootstrap (on every tenth
@@ -28,6 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from llm_trace.comparison.judge import Table, overall
 from llm_trace.comparison.statistics.intervals import mean_interval
+from llm_trace.comparison.statistics.paired import estimate
 from llm_trace.comparison.statistics.yesno import tango
 
 Floats = NDArray[np.float64]
@@ -153,6 +155,104 @@ def _null(rng: np.random.Generator, n: int) -> Table:
     return Table(spans, tested, {}, None, dict.fromkeys(tested, "higher"), 0.95, 0)
 
 
+SESSIONS = (10, 30, 100)
+
+
+def session_sizes(rng: np.random.Generator, count: int, kind: str) -> NDArray[np.int64]:
+    """Return how many pairs each session has; with `dominating` the first has half of all."""
+    if kind == "unequal":
+        return rng.geometric(0.2, count).astype(np.int64)
+    sizes = np.full(count, 5 if kind == "equal" else 2, dtype=np.int64)
+    sizes[0] = sizes[0] if kind == "equal" else 2 * count
+    return sizes
+
+
+def failing(share: float, whole: bool) -> Callable[[np.random.Generator, NDArray[np.int64], int], Floats]:
+    """Return how to draw pairs of which that share fails: by whole sessions, or one by one."""
+
+    def draw(rng: np.random.Generator, clusters: NDArray[np.int64], count: int) -> Floats:
+        chance = rng.random(count)[clusters] if whole else rng.random(len(clusters))
+        return np.where(chance < share, 0.0, 1.0)
+
+    return draw
+
+
+def shared_effect(rng: np.random.Generator, clusters: NDArray[np.int64], count: int) -> Floats:
+    """Return differences of which half the variance is the session's."""
+    return np.asarray(1 + rng.normal(0, 1, count)[clusters] + rng.normal(0, 1, len(clusters)))
+
+
+def sessions(repetitions: int) -> None:
+    """Print how often the bounds hold the truth where pairs of one session depend on each other."""
+    print(f"\n95 % bounds by session, {repetitions} repetitions: share that holds the truth, median width")
+    kinds = {
+        "a session fails, 3 %": (failing(0.03, whole=True), -0.03),
+        "a session fails, 10 %": (failing(0.1, whole=True), -0.1),
+        "a pair fails, 1 %": (failing(0.01, whole=False), -0.01),
+        "half of the variance is the session's": (shared_effect, 0.0),
+    }
+    for name, (draw, truth) in kinds.items():
+        for sizes in ("equal", "unequal", "dominating"):
+            shown = []
+            for count in SESSIONS:
+                rng, bounds = np.random.default_rng(count), []
+                for _ in range(repetitions):
+                    clusters = np.repeat(np.arange(count), session_sizes(rng, count, sizes))
+                    b = draw(rng, clusters, count)
+                    found = estimate(np.ones(len(b)), b, clusters)
+                    bounds.append((found.low or 0.0, found.high or 0.0))
+                held = np.array(bounds)
+                shown.append(f"{_held(held, truth):.3f} {np.median(np.ptp(held, axis=1)):7.3f}")
+            print(
+                f"{name:40}{sizes:12}"
+                + "   ".join(f"{n:>4}: {s}" for n, s in zip(SESSIONS, shown, strict=True)),
+                flush=True,
+            )
+
+
+def further(repetitions: int) -> None:
+    """Print how often the further pairs that an undecided metric names decide it, alone and among eight metrics."""
+    print(
+        f"\nfurther pairs, {repetitions} repetitions of 40 pairs: share decided with so many more (promised 0.80)"
+    )
+    for kind in ("normal", "yes/no", "lognormal"):
+        for metrics in (1, 8):
+            rng, decided, counts = np.random.default_rng(metrics), [], []
+            for _ in range(repetitions):
+                pair = _pair(rng, kind, 40)
+                metric = overall(_with_idle(rng, pair, metrics))[0]
+                if metric.verdict != "undecided" or not metric.further or metric.further > 20_000:
+                    continue
+                drawn = rng.integers(0, 40, 40 + metric.further)  # the pairs at hand are the population
+                again = overall(_with_idle(rng, pair[:, drawn], metrics))[0]
+                decided.append(again.verdict != "undecided")
+                counts.append(metric.further)
+            print(
+                f"{kind:12}{metrics} metrics: {np.mean(decided):.2f} of {len(decided)}, median {np.median(counts):.0f} more",
+                flush=True,
+            )
+
+
+def _pair(rng: np.random.Generator, kind: str, n: int) -> Floats:
+    """Return (2, n) values of which b's are somewhat higher."""
+    if kind == "normal":
+        return np.stack([np.zeros(n), rng.normal(0.25, 1, n)])
+    if kind == "lognormal":
+        base = rng.lognormal(0, 1, n)
+        return np.stack([base * rng.lognormal(0, 0.4, n), base * rng.lognormal(0, 0.4, n) * 1.2])
+    a, draws = (rng.random(n) < 0.6).astype(float), rng.random(n)
+    return np.stack([a, np.where(draws < 0.15, 1.0, np.where(draws > 0.92, 0.0, a))])
+
+
+def _with_idle(rng: np.random.Generator, pair: Floats, metrics: int) -> Table:
+    """Return a table of the pair's metric and of others without a difference."""
+    n = pair.shape[1]
+    tested = {"tried": pair} | {
+        f"idle {i}": np.stack([np.zeros(n), rng.normal(0, 1, n)]) for i in range(metrics - 1)
+    }
+    return Table([("", "")] * n, tested, {}, None, dict.fromkeys(tested, "higher"), 0.95, 0)
+
+
 def speed(calls: int) -> None:
     """Print time and memory of a comparison of two runs, in a process of its own."""
     with tempfile.TemporaryDirectory() as folder:
@@ -218,13 +318,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--calls", type=int, default=100_000)
     parser.add_argument("--repetitions", type=int, default=2_000)
-    parser.add_argument("--only", choices=("coverage", "alarms", "speed"))
+    parser.add_argument("--only", choices=("coverage", "sessions", "alarms", "further", "speed"))
     given = parser.parse_args()
     begin = time.perf_counter()
     if given.only in (None, "coverage"):
         coverage(given.repetitions)
     if given.only in (None, "alarms"):
         false_alarms(given.repetitions)
+    if given.only in (None, "sessions"):
+        sessions(given.repetitions // 10 or 1)
+    if given.only in (None, "further"):
+        further(given.repetitions // 10 or 1)
     if given.only in (None, "speed"):
         speed(given.calls)
     print(

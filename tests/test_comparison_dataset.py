@@ -87,3 +87,25 @@ def test_calls_pair_by_the_example_they_are_about(store: Recorded) -> None:
     assert metric.a == metric.b == pytest.approx(11 / 12)
     assert {"tag low", "tag high"} <= {part.name for part in found.slices}
     assert [(left.side, left.calls) for left in found.unpaired] == [("a", 2), ("b", 2)]
+
+
+def test_cells_of_a_table_stand_for_the_numbers_that_they_spell(store: Recorded, tmp_path: Path) -> None:
+    @llm_trace.trace
+    def double(n: int, version: str) -> int:
+        return n * 2 if version == "b" else n + 1
+
+    for version in "ab":
+        with llm_trace.start_run(version):
+            for n in range(8):
+                double(n, version)
+    file = tmp_path / "table.csv"
+    file.write_text("n,expected\n" + "".join(f"{n},{2 * n}\n" for n in range(8)))
+    found = compare("a", "b", store=store.path, by=Dataset.load(file))
+    metric = found.metric("as_expected")
+    assert (found.pairs, metric.a, metric.b) == (8, 1 / 8, 1.0)
+
+
+def test_a_byte_order_mark_is_no_part_of_an_example(tmp_path: Path) -> None:
+    file = tmp_path / "marked.jsonl"
+    file.write_text("\ufeff" + '{"input": {"n": 1}}\n', encoding="utf-8")
+    assert Dataset.load(file).examples == (Example(input={"n": 1}),)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+from codecs import BOM_UTF8
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -66,7 +67,7 @@ class Dataset:
         """Return the examples of a file.
 
         JSON Lines hold `{"input": {…}, "expected": …, "tags": […]}`. In CSV the columns `expected` and `tags` (separated by blanks)
-        may be left out, every other column is an argument.
+        may be left out, every other column is an argument; its cells also stand for the numbers that they spell.
 
         Raises:
             ConfigurationError: a line that is no example, or an input that was there before; named by its number.
@@ -102,8 +103,12 @@ class Dataset:
         """Return the example that a call's input holds: further arguments, such as a version, do not matter."""
         if not isinstance(given, dict):
             return None
-        fitting = (names for names in self._arguments if given.keys() >= set(names))
-        ids = (_hash(_canonical({name: given[name] for name in names})) for names in fitting)
+        fitting = [names for names in self._arguments if given.keys() >= set(names)]
+        inputs = [{name: given[name] for name in names} for names in fitting]
+        inputs += [
+            {name: as_text(value) for name, value in one.items()} for one in inputs
+        ]  # cells of CSV are texts
+        ids = (_hash(_canonical(one)) for one in inputs)
         return next((self._by_id[id_] for id_ in ids if id_ in self._by_id), None)
 
     def with_id(self, id_: str) -> Example:
@@ -123,8 +128,13 @@ class Dataset:
         return {example.id: example for example in self.examples}
 
 
+def as_text(value: Any) -> Any:
+    """Return a number or a yes or no as a cell of CSV has it, such as `3` and `true`, and anything else as it is."""
+    return orjson.dumps(value).decode() if isinstance(value, (bool, int, float)) else value
+
+
 def _from_jsonl(path: Path) -> Iterator[tuple[int, Example]]:
-    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
+    for number, line in enumerate(path.read_bytes().removeprefix(BOM_UTF8).splitlines(), start=1):
         if not line.strip():
             continue
         try:

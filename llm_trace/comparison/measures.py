@@ -8,6 +8,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from llm_trace.comparison.dataset import as_text
 from llm_trace.comparison.facts import ASKED, asked
 from llm_trace.comparison.similarity import similarity
 
@@ -86,12 +87,18 @@ def find_changed(store: Store, spans: Sequence[tuple[str, str]]) -> list[bool]:
 
 
 def as_expected(store: Store, calls: Sequence[Fact], expected: Sequence[Any]) -> Floats:
-    """Return whether each output is what is expected, white space around texts aside; NaN where nothing is."""
+    """Return whether each output is what is expected, white space around texts aside, a number also as text; NaN where nothing is."""
     rows = store.sql(ASKED + " SELECT i, output FROM calls JOIN asked USING (span_id)", asked(calls))
     said = {i: given and orjson.loads(given) for i, given in rows}
     pairs = ((said.get(i), right) for i, right in enumerate(expected))
     return np.array(
-        [np.nan if right is None else _bare(output) == _bare(right) for output, right in pairs], dtype=float
+        [np.nan if right is None else _is_right(output, right) for output, right in pairs], dtype=float
+    )
+
+
+def _is_right(output: Any, right: Any) -> bool:
+    return bool(
+        _bare(output) == _bare(right) or (isinstance(right, str) and as_text(output) == right.strip())
     )
 
 
