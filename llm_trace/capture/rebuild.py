@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from llm_trace.capture.lost_types import lost_types
+from llm_trace.capture.lost_types import UNKNOWN, lost_types
 from llm_trace.capture.pieces import mask_lengths
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ def note_output(call: CallSpan, output: Any, data: bytes) -> None:
     """
     encoder = call.recorder.encoder
     _note(call, "output", _types(call, output))
+    if b"\\\\ud" in data and encoder.loses_text(output):
+        _note(call, "output", {UNKNOWN: [""]})
     if encoder.redact is not None:
         _note(call, "masked", data != encoder.dump(encoder.unmasked(output)))
         _mask_lengths(call, output, data)

@@ -62,6 +62,12 @@ class Encoder:
                 pass
         return self.dump(Walk(self.redact, self.limits).masked_fields(fields))
 
+    def loses_text(self, value: Any) -> bool:
+        """Return whether the record of a value tells less of its texts than it seems to: lone surrogates in keys and messages."""
+        walk = Walk(None, self.limits)
+        walk.value(value, 0)
+        return walk.lossy
+
     def masked(self, text: str) -> str:
         """Return a text as it is written, masked."""
         return Walk(self.redact, self.limits).redacted(text)

@@ -77,6 +77,8 @@ class Walk:
         self.left = limits.event // 2  # an event holds an input or an output, and JSON escapes take room
         self.parents: set[int] = set()
         self.flat = False
+        self.lossy = False
+        """A lone surrogate was written as `\\udce9` where nothing says so."""
 
     def fields(self, fields: dict[str, Any]) -> dict[str, Any]:
         """Return the fields of an event; their names are ours."""
@@ -129,11 +131,20 @@ class Walk:
         return self.value(describe(value), depth + 1)
 
     def mapping(self, value: dict[Any, Any], depth: int) -> dict[str, Any]:
+        """Return a dict with names that are text; in a message a text stays a text, whatever is in it."""
+        before, self.flat = self.flat, self.flat or type(value.get("role")) is str
+        try:
+            return self._mapping(value, depth)
+        finally:
+            self.flat = before
+
+    def _mapping(self, value: dict[Any, Any], depth: int) -> dict[str, Any]:
         out: dict[str, Any] = {}
         for number, (key, item) in enumerate(islice(value.items(), MAX_ITEMS)):
             if self.left <= 0:
                 return out | {"__type__": "dict", "truncated": len(value) - number}
             name = _key(key)
+            self.lossy = self.lossy or (type(key) is str and name != key)
             if name in out:
                 name = f"{name} ({type(key).__name__})"
             kept = self.redacted(name)
@@ -219,6 +230,7 @@ class Walk:
             size = len(text) if text.isascii() else len(text.encode())
         except UnicodeEncodeError:  # lone surrogates are no UTF-8
             kept = _well_formed(text[:limit])
+            self.lossy = self.lossy or self.flat
             self.left -= len(kept)
             return kept if self.flat else {"__type__": "str", "encoding": "backslashreplace", "value": kept}
         self.left -= min(size, limit) + 3
