@@ -228,11 +228,10 @@ def test_a_malformed_request_is_refused_with_a_status(
         assert answer.json()["message"]
 
 
-@pytest.mark.parametrize("signal", ["metrics", "logs"])
-def test_metrics_and_logs_are_taken_and_said_not_to_be_stored(client: httpx.Client, signal: str) -> None:
-    answer = client.post(f"/v1/{signal}", json={})
+def test_metrics_are_taken_and_said_not_to_be_stored(client: httpx.Client) -> None:
+    answer = client.post("/v1/metrics", json={})
     assert answer.status_code == 200
-    assert "traces only" in answer.json()["partialSuccess"]["errorMessage"]
+    assert "calls only" in answer.json()["partialSuccess"]["errorMessage"]
 
 
 def test_an_empty_protobuf_request_is_answered_by_an_empty_protobuf(client: httpx.Client) -> None:

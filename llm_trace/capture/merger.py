@@ -76,6 +76,8 @@ class Merger:
         self._inside = _Recent()
         self._ended = _Recent()
         """Model calls by span id, for those that end after the call around them."""
+        self._accounts = _Recent()
+        """What log records say, by the span that they belong to."""
 
     def whole(self, call: Call) -> Call:
         """Return a span's call as it is to be written: alone, in place of others (`same`), or without what others count."""
@@ -84,6 +86,8 @@ class Merger:
         with self._lock:
             if (before := self._ended.get(call["span_id"])) is not None:  # a sender that tries again
                 return before  # type: ignore[no-any-return]
+            if (told := self._accounts.pop(call["span_id"])) is not None:
+                call = merge_calls(call, told)
             inside = self._inside.pop(call["span_id"])
             if call.get("kind") not in MODEL_KINDS:
                 return self._around(call, inside)
@@ -92,6 +96,22 @@ class Merger:
                 made = self._with_outer(self._with_twin(made))
                 self._ended.put(made["span_id"], made, made)
                 self._note(made)
+            return made
+
+    def account(self, call: Call) -> Call:
+        """Return what log records say of a span (the call's parent) as it is to be written: in place of the span, if that came."""
+        with self._lock:
+            if (before := self._ended.get(call["span_id"])) is not None:
+                return before  # type: ignore[no-any-return]
+            span_id = call["parent_id"]
+            if (span := self._ended.get(span_id)) is not None and not span.get("ours"):
+                made = {**merge_calls(span, call), "span_id": call["span_id"], "same": _others(span, call)}
+                self._ended.put(span_id, made, call)
+            else:
+                earlier = self._accounts.pop(span_id)
+                made = call if earlier is None else _continued(earlier, call)
+                self._accounts.put(span_id, made, made)
+            self._ended.put(call["span_id"], made, {})
             return made
 
     def own(self, call: Call) -> Found:
@@ -230,3 +250,12 @@ def merge_into(found: Found, metadata: Mapping[str, Any], fields: dict[str, Any]
 
 
 _TAKEN = ("model", "provider", "params", "cost_usd", "first_token_ns")
+
+
+def _continued(earlier: Call, call: Call) -> Call:
+    """Return one account of two that came one after the other: what they say follows each other."""
+    said = {
+        name: [*(earlier.get(name) or ()), *(call.get(name) or ())]
+        for name in ("messages_in", "messages_out")
+    }
+    return {**merge_calls(call, earlier), **{name: value for name, value in said.items() if value}}

@@ -18,17 +18,20 @@ from starlette.routing import Route
 
 from llm_trace.collect import protobuf
 from llm_trace.collect.body import JSON, PROTOBUF, Reading, RefusedError, content_type, read_body
+from llm_trace.collect.json_logs import json_logs
 from llm_trace.collect.receiver import Receiver, SpoolFullError
 from llm_trace.imports import otlp
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
+    from llm_trace.collect.logs import LogRecord
     from llm_trace.semconv.ended import EndedSpan
 
 RETRY_AFTER_S = 30
 _GRPC_CODE = {400: 3, 401: 16, 403: 7, 413: 8, 415: 3, 503: 14}
-_NOT_STORED = "llm_trace stores traces only: nothing of this was kept"
+_NOT_STORED = "llm_trace stores calls only: nothing of this was kept"
+_NO_CALL = "records that are no event of a model call (gen_ai.*) with a span were not kept"
 
 
 def collector(receiver: Receiver, token: str | None = None) -> ASGIApp:
@@ -51,28 +54,42 @@ def collector(receiver: Receiver, token: str | None = None) -> ASGIApp:
             answer.partial_success.error_message = taken.reason
         return _answer(answer, kind)
 
-    async def others(request: Request) -> Response:
+    async def logs(request: Request) -> Response:
+        kind = content_type(request)
+        body = await read_body(request, receiver.limits.body, reading)
+        answer = ExportLogsServiceResponse()
+        if rejected := receiver.take_logs(_logs(body, kind)):
+            answer.partial_success.rejected_log_records = rejected
+            answer.partial_success.error_message = _NO_CALL
+        return _answer(answer, kind)
+
+    async def metrics(request: Request) -> Response:
         kind = content_type(request)
         await read_body(request, receiver.limits.body, reading)
-        metrics = request.url.path.endswith("metrics")
-        answer = ExportMetricsServiceResponse() if metrics else ExportLogsServiceResponse()
+        answer = ExportMetricsServiceResponse()
         answer.partial_success.error_message = _NOT_STORED
         return _answer(answer, kind)
 
     return Starlette(
         routes=[
             Route("/v1/traces", _guarded(traces, token), methods=["POST"]),
-            Route("/v1/metrics", _guarded(others, token), methods=["POST"]),
-            Route("/v1/logs", _guarded(others, token), methods=["POST"]),
+            Route("/v1/metrics", _guarded(metrics, token), methods=["POST"]),
+            Route("/v1/logs", _guarded(logs, token), methods=["POST"]),
         ]
     )
 
 
 def _spans(body: bytes, kind: str) -> Iterator[tuple[str, EndedSpan | str]]:
-    if kind == PROTOBUF:
-        return protobuf.spans(body)
+    return protobuf.spans(body) if kind == PROTOBUF else otlp.spans(_json(body))
+
+
+def _logs(body: bytes, kind: str) -> Iterator[LogRecord | None]:
+    return protobuf.logs(body) if kind == PROTOBUF else json_logs(_json(body))
+
+
+def _json(body: bytes) -> Any:
     try:
-        return otlp.spans(orjson.loads(body))
+        return orjson.loads(body)
     except orjson.JSONDecodeError as exc:
         raise RefusedError(400, f"the body is no JSON: {exc}") from exc
 

@@ -1,4 +1,4 @@
-"""OTLP's protobuf messages as spans. Needs opentelemetry-proto."""
+"""OTLP's protobuf messages as spans and log records. Needs opentelemetry-proto."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import base64
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from llm_trace.collect.logs import LogRecord
 from llm_trace.imports.otlp import identifier, moment
 from llm_trace.semconv.ended import EndedSpan
 
@@ -34,6 +35,44 @@ def spans(body: bytes) -> Iterator[tuple[str, EndedSpan | str]]:
     found.sort(key=lambda entry: entry[0].end_time_unix_nano)  # senders group them by instrumentation
     for raw, scope, resource in found:
         yield raw.name[:100], _read(raw, scope, _attributes(resource.attributes))
+
+
+def logs(body: bytes) -> Iterator[LogRecord | None]:
+    """Yield each record of an `ExportLogsServiceRequest`, None for one that belongs to no span.
+
+    Raises:
+        ValueError: the bytes are no such message.
+    """
+    from google.protobuf.message import DecodeError
+    from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+
+    try:
+        request = ExportLogsServiceRequest.FromString(body)
+    except DecodeError as exc:
+        raise ValueError(f"the body is no ExportLogsServiceRequest: {exc}") from exc
+    for group in request.resource_logs:
+        resource = _attributes(group.resource.attributes)
+        for part in group.scope_logs:
+            for raw in part.log_records:
+                yield _log(raw, part.scope.name or None, resource)
+
+
+def _log(raw: Any, scope: str | None, resource: dict[str, Any]) -> LogRecord | None:
+    attributes = _attributes(raw.attributes)
+    name = raw.event_name or attributes.pop("event.name", "")
+    try:
+        return LogRecord(
+            trace_id=_id(raw.trace_id, 16, "trace_id"),
+            span_id=_id(raw.span_id, 8, "span_id"),
+            name=str(name),
+            time_ns=moment(raw.time_unix_nano or raw.observed_time_unix_nano, "time_unix_nano"),
+            attributes=attributes,
+            body=_value(raw.body),
+            scope=scope,
+            resource=resource,
+        )
+    except ValueError:
+        return None
 
 
 def _read(raw: Any, scope: str | None, resource: dict[str, Any]) -> EndedSpan | str:

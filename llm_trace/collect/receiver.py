@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from llm_trace import semconv
 from llm_trace.capture.finished import finished_lines
 from llm_trace.capture.merger import Merger
+from llm_trace.collect.logs import LogRecord, accounts, is_genai
 from llm_trace.semconv.about import event_about
 from llm_trace.semconv.ended import EndedSpan
 from llm_trace.semconv.privacy import call_without_content, event_without_content
@@ -93,6 +94,22 @@ class Receiver:
                 lines = []
         self._write(lines)
         return taken
+
+    def take_logs(self, records: Iterable[LogRecord | None]) -> int:
+        """Write what log records say of the calls that they belong to; return how many say nothing of one.
+
+        Raises:
+            SpoolFullError: the spool cannot be written.
+        """
+        known = list(records)
+        told = [record for record in known if record is not None and is_genai(record)]
+        lines: list[Line] = []
+        for account in accounts(told):
+            call = semconv.ended_call(account)
+            call = self.merger.account(call if self.capture_content else call_without_content(call))
+            lines += finished_lines(self.encoder, {**call, "inside": account.parent_id})
+        self._write(lines)
+        return len(known) - len(told)
 
     def _too_much(self, span: EndedSpan, taken: Taken) -> str:
         if taken.spans >= self.limits.spans:

@@ -45,25 +45,25 @@ def spans(request: Any) -> Iterator[tuple[str, EndedSpan | str]]:
     if not isinstance(request, dict):
         raise ValueError("the body is no JSON object")
     found = []
-    for group in _objects(request, "resourceSpans"):
-        resource = attributes(_object(group, "resource").get("attributes"))
-        for part in _objects(group, "scopeSpans"):
-            scope = _text(_object(part, "scope"), "name")
-            found += [(raw, scope, resource) for raw in _objects(part, "spans")]
+    for group in objects(request, "resourceSpans"):
+        resource = attributes(object_at(group, "resource").get("attributes"))
+        for part in objects(group, "scopeSpans"):
+            scope = _text(object_at(part, "scope"), "name")
+            found += [(raw, scope, resource) for raw in objects(part, "spans")]
     for raw, scope, resource in sorted(found, key=_end):  # senders group them by instrumentation
         yield str(raw.get("name", ""))[:100], _read(raw, scope, resource)
 
 
 def _end(found: tuple[dict[str, Any], str, dict[str, Any]]) -> int:
     try:
-        return _integer(found[0].get("endTimeUnixNano", 0))
+        return integer(found[0].get("endTimeUnixNano", 0))
     except ValueError:
         return 0
 
 
 def _read(raw: dict[str, Any], scope: str, resource: dict[str, Any]) -> EndedSpan | str:
     try:
-        status = _object(raw, "status")
+        status = object_at(raw, "status")
         return EndedSpan(
             trace_id=identifier(raw.get("traceId"), 32, "traceId"),
             span_id=identifier(raw.get("spanId"), 16, "spanId"),
@@ -71,10 +71,10 @@ def _read(raw: dict[str, Any], scope: str, resource: dict[str, Any]) -> EndedSpa
             if raw.get("parentSpanId")
             else None,
             name=_text(raw, "name"),
-            start_ns=moment(_integer(raw.get("startTimeUnixNano", 0)), "startTimeUnixNano"),
-            end_ns=moment(_integer(raw.get("endTimeUnixNano", 0)), "endTimeUnixNano"),
+            start_ns=moment(integer(raw.get("startTimeUnixNano", 0)), "startTimeUnixNano"),
+            end_ns=moment(integer(raw.get("endTimeUnixNano", 0)), "endTimeUnixNano"),
             attributes=attributes(raw.get("attributes")),
-            events=[_event(entry) for entry in _objects(raw, "events")],
+            events=[_event(entry) for entry in objects(raw, "events")],
             failed=status.get("code") in _ERROR,
             message=_text(status, "message") or None,
             scope=scope or None,
@@ -85,7 +85,7 @@ def _read(raw: dict[str, Any], scope: str, resource: dict[str, Any]) -> EndedSpa
 
 
 def _event(raw: dict[str, Any]) -> dict[str, Any]:
-    at = _integer(raw.get("timeUnixNano", 0))
+    at = integer(raw.get("timeUnixNano", 0))
     return {"name": _text(raw, "name"), "time_ns": at, "attributes": attributes(raw.get("attributes"))}
 
 
@@ -118,7 +118,12 @@ def attributes(raw: Any) -> dict[str, Any]:
         return {}
     if not isinstance(raw, list):
         raise ValueError("attributes are no list")
-    return {_text(entry, "key"): _value(entry.get("value"), _DEPTH) for entry in map(_checked, raw)}
+    return {_text(entry, "key"): _value(entry.get("value"), _DEPTH) for entry in map(checked, raw)}
+
+
+def any_value(raw: Any) -> Any:
+    """Return an `AnyValue` as JSON; bytes stay base64."""
+    return _value(raw, _DEPTH)
 
 
 def _value(raw: Any, depth: int) -> Any:
@@ -127,24 +132,25 @@ def _value(raw: Any, depth: int) -> Any:
         return None
     if depth == 0:
         raise ValueError(f"an attribute is nested deeper than {_DEPTH}")
-    kind, value = next(iter(_checked(raw).items()))
+    kind, value = next(iter(checked(raw).items()))
     if kind == "stringValue" or kind == "boolValue":
         return value if isinstance(value, (str, bool)) else str(value)
     if kind == "intValue":
-        return _integer(value)
+        return integer(value)
     if kind == "doubleValue":
         return _double(value)
     if kind == "arrayValue":
-        return [_value(entry, depth - 1) for entry in _objects(_checked(value), "values")]
+        return [_value(entry, depth - 1) for entry in objects(checked(value), "values")]
     if kind == "kvlistValue":
-        found = _objects(_checked(value), "values")
+        found = objects(checked(value), "values")
         return {_text(entry, "key"): _value(entry.get("value"), depth - 1) for entry in found}
     if kind == "bytesValue":
         return base64.b64encode(base64.b64decode(_text({"bytes": value}, "bytes"))).decode()
     return None
 
 
-def _integer(value: Any) -> int:
+def integer(value: Any) -> int:
+    """Return a 64-bit integer, which OTLP's JSON may write as text."""
     if isinstance(value, int):
         return value
     if isinstance(value, str) and _NUMBER.fullmatch(value):
@@ -168,18 +174,25 @@ def _text(raw: dict[str, Any], key: str) -> str:
     return value
 
 
-def _object(raw: dict[str, Any], key: str) -> dict[str, Any]:
-    return _checked(raw.get(key) or {})
+def object_at(raw: dict[str, Any], key: str) -> dict[str, Any]:
+    """Return the object under a key, an empty one where it is absent."""
+    return checked(raw.get(key) or {})
 
 
-def _objects(raw: dict[str, Any], key: str) -> list[dict[str, Any]]:
+def objects(raw: dict[str, Any], key: str) -> list[dict[str, Any]]:
+    """Return the objects in a list under a key, none where it is absent."""
     value = raw.get(key) or []
     if not isinstance(value, list):
         raise ValueError(f"{key} is no list")
-    return [_checked(entry) for entry in value]
+    return [checked(entry) for entry in value]
 
 
-def _checked(raw: Any) -> dict[str, Any]:
+def checked(raw: Any) -> dict[str, Any]:
+    """Return a JSON object.
+
+    Raises:
+        ValueError: it is none.
+    """
     if not isinstance(raw, dict):
         raise ValueError(f"an object is expected, not {str(raw)[:80]!r}")
     return raw

@@ -1,0 +1,42 @@
+"""OTLP's log records in JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from llm_trace.collect.logs import LogRecord
+from llm_trace.imports import otlp
+
+
+def json_logs(request: Any) -> Iterator[LogRecord | None]:
+    """Yield each record of an OTLP/JSON request, None for one that belongs to no span or cannot be read.
+
+    Raises:
+        ValueError: the request around the records is malformed.
+    """
+    for group in otlp.objects(otlp.checked(request), "resourceLogs"):
+        resource = otlp.attributes(otlp.object_at(group, "resource").get("attributes"))
+        for part in otlp.objects(group, "scopeLogs"):
+            scope = otlp.object_at(part, "scope").get("name")
+            for raw in otlp.objects(part, "logRecords"):
+                yield _log(raw, str(scope) if scope else None, resource)
+
+
+def _log(raw: dict[str, Any], scope: str | None, resource: dict[str, Any]) -> LogRecord | None:
+    try:
+        attributes = otlp.attributes(raw.get("attributes"))
+        name = raw.get("eventName") or attributes.pop("event.name", "")
+        at = otlp.integer(raw.get("timeUnixNano") or raw.get("observedTimeUnixNano") or 0)
+        return LogRecord(
+            trace_id=otlp.identifier(raw.get("traceId"), 32, "traceId"),
+            span_id=otlp.identifier(raw.get("spanId"), 16, "spanId"),
+            name=str(name),
+            time_ns=otlp.moment(at, "timeUnixNano"),
+            attributes=attributes,
+            body=otlp.any_value(raw.get("body")),
+            scope=scope,
+            resource=resource,
+        )
+    except ValueError:
+        return None

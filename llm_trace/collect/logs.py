@@ -1,0 +1,70 @@
+"""OTLP's log records as accounts of the calls that they belong to.
+
+Some instrumentations (OpenTelemetry's for Bedrock, and those with content in events) tell what was said, and some of the
+counts, in log records that name a span.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from hashlib import sha256
+from typing import Any, NamedTuple
+
+from llm_trace.semconv import names
+from llm_trace.semconv.ended import EndedSpan
+
+
+class LogRecord(NamedTuple):
+    """One record, as far as it is read."""
+
+    trace_id: str
+    span_id: str
+    """Of the span that it belongs to."""
+    name: str
+    time_ns: int
+    attributes: dict[str, Any]
+    body: Any
+    scope: str | None
+    resource: dict[str, Any]
+
+
+def is_genai(record: LogRecord) -> bool:
+    """Say whether a record tells of a model call."""
+    return record.name.startswith(names.GEN_AI)
+
+
+def accounts(records: Iterable[LogRecord]) -> list[EndedSpan]:
+    """Return what the records say of each span, as a span inside it; its id is made of theirs, so that a retry changes nothing."""
+    by_span: dict[tuple[str, str], list[LogRecord]] = {}
+    for record in records:
+        by_span.setdefault((record.trace_id, record.span_id), []).append(record)
+    return [_account(sorted(group, key=lambda record: record.time_ns)) for group in by_span.values()]
+
+
+def _account(records: list[LogRecord]) -> EndedSpan:
+    first, last = records[0], records[-1]
+    told = "".join(f"{record.name}{record.time_ns}" for record in records)
+    attributes: dict[str, Any] = {names.OPERATION: "chat"}
+    for record in records:
+        attributes |= {
+            k: v for k, v in record.attributes.items() if k.startswith(names.GEN_AI) and v is not None
+        }
+    return EndedSpan(
+        trace_id=first.trace_id,
+        span_id=sha256(f"{first.span_id}{told}".encode()).hexdigest()[:16],
+        parent_id=first.span_id,
+        name=first.name,
+        start_ns=first.time_ns,
+        end_ns=last.time_ns,
+        attributes=attributes,
+        events=[{"name": r.name, "time_ns": r.time_ns, "attributes": _event(r)} for r in records],
+        scope=first.scope,
+        resource=first.resource,
+    )
+
+
+def _event(record: LogRecord) -> dict[str, Any]:
+    body = record.body
+    if isinstance(body, dict):
+        return {**record.attributes, **body}
+    return record.attributes if body is None else {**record.attributes, "content": body}

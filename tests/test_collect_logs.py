@@ -1,0 +1,139 @@
+"""Content and counts that come as OTLP log records belong to the call whose span they name."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any
+
+import pytest
+from google.protobuf.json_format import ParseDict
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+
+from llm_trace.capture.values import Encoder
+from llm_trace.collect import protobuf
+from llm_trace.collect.json_logs import json_logs
+from llm_trace.collect.receiver import Receiver
+from llm_trace.record import Usage
+from llm_trace.semconv.ended import EndedSpan
+from llm_trace.spool.paths import spool_dir
+from llm_trace.spool.writer import SpoolWriter
+from tests.conftest import Recorded
+
+TRACE, SPAN = "ab" * 16, "cd" * 8
+ASKED = {
+    "gen_ai.system.message": {"content": [{"text": "Be kind"}]},
+    "gen_ai.user.message": {"content": [{"text": "hi"}]},
+}
+TOLD = {"index": 0, "finish_reason": "end_turn", "message": {"content": [{"text": "hello"}]}}
+WHOLE = {
+    "gen_ai.request.model": "claude", "gen_ai.usage.input_tokens": 9, "gen_ai.usage.output_tokens": 2,
+    "gen_ai.input.messages": [{"role": "user", "parts": [{"type": "text", "content": "hi"}]}],
+    "gen_ai.output.messages": [{"role": "assistant", "parts": [{"type": "text", "content": "hello"}]}],
+}  # fmt: skip
+
+
+@pytest.fixture
+def receiver(recorded: Recorded) -> Iterator[Receiver]:
+    with closing(SpoolWriter(spool_dir(recorded.path))) as spool:
+        yield Receiver(spool, Encoder())
+
+
+def value(told: Any) -> dict[str, Any]:
+    """Return an `AnyValue`."""
+    if isinstance(told, dict):
+        return {"kvlistValue": {"values": [{"key": k, "value": value(v)} for k, v in told.items()]}}
+    if isinstance(told, list):
+        return {"arrayValue": {"values": [value(entry) for entry in told]}}
+    return {"intValue": str(told)} if isinstance(told, int) else {"stringValue": told}
+
+
+def record(name: str, at: int, body: Any = None, attributes: dict[str, Any] | None = None) -> dict[str, Any]:
+    pairs = [{"key": k, "value": value(v)} for k, v in (attributes or {}).items()]
+    made = {
+        "traceId": TRACE, "spanId": SPAN, "timeUnixNano": str(at), "eventName": name, "attributes": pairs,
+    }  # fmt: skip
+    return made if body is None else {**made, "body": value(body)}
+
+
+def request(*records: dict[str, Any]) -> dict[str, Any]:
+    return {"resourceLogs": [{"scopeLogs": [{"scope": {"name": "bedrock"}, "logRecords": list(records)}]}]}
+
+
+def messages() -> list[dict[str, Any]]:
+    asked = [record(name, 10 + i, body) for i, (name, body) in enumerate(ASKED.items())]
+    return [*asked, record("gen_ai.choice", 20, TOLD)]
+
+
+def span() -> tuple[str, EndedSpan]:
+    attributes = {
+        "gen_ai.operation.name": "chat", "gen_ai.request.model": "claude", "gen_ai.system": "aws.bedrock",
+        "gen_ai.usage.input_tokens": 9, "gen_ai.usage.output_tokens": 2,
+    }  # fmt: skip
+    return "chat", EndedSpan(TRACE, SPAN, None, "chat", 5, 30, attributes)
+
+
+def as_protobuf(told: dict[str, Any]) -> Any:
+    import base64
+
+    for entry in told["resourceLogs"][0]["scopeLogs"][0]["logRecords"]:
+        for name in ("traceId", "spanId"):
+            entry[name] = base64.b64encode(bytes.fromhex(entry[name])).decode()
+    return protobuf.logs(ParseDict(told, ExportLogsServiceRequest()).SerializeToString())
+
+
+@pytest.mark.parametrize("read", [json_logs, as_protobuf], ids=["json", "protobuf"])
+@pytest.mark.parametrize("first", ["logs", "span"])
+def test_what_was_said_is_in_the_call_whichever_comes_first(
+    receiver: Receiver, recorded: Recorded, first: str, read: Any
+) -> None:
+    def logs() -> None:
+        assert receiver.take_logs(read(request(*messages()))) == 0
+
+    def spans() -> None:
+        receiver.take([span()])
+
+    steps = [logs, spans] if first == "logs" else [spans, logs]
+    for step in (*steps, *steps):  # the sender tries again
+        step()
+        recorded.calls()
+    call = recorded.one()
+    said = [(message.role, message.text) for message in (*call.messages_in, *call.messages_out)]
+    assert said == [("system", "Be kind"), ("user", "hi"), ("assistant", "hello")]
+    assert (call.name, call.kind, call.model, call.provider) == ("chat", "llm", "claude", "aws.bedrock")
+    assert (call.usage, call.messages_out[0].finish_reason) == (
+        Usage(input_tokens=9, output_tokens=2),
+        "end_turn",
+    )
+
+
+@pytest.mark.parametrize("order", [*itertools.permutations(range(3))], ids=str)
+def test_records_that_come_in_several_requests_follow_each_other(
+    receiver: Receiver, recorded: Recorded, order: tuple[int, ...]
+) -> None:
+    parts = [messages()[:2], messages()[2:]]
+    for step in order:
+        if step == 2:
+            receiver.take([span()])
+        else:
+            receiver.take_logs(json_logs(request(*parts[step])))
+    call = recorded.one()
+    assert [message.text for message in (*call.messages_in, *call.messages_out)] == ["Be kind", "hi", "hello"]
+
+
+def test_one_record_with_all_details_makes_a_call_of_its_own_without_a_span(
+    receiver: Receiver, recorded: Recorded
+) -> None:
+    receiver.take_logs(
+        json_logs(request(record("gen_ai.client.inference.operation.details", 10, None, WHOLE)))
+    )
+    call = recorded.one()
+    assert (call.kind, call.model, call.usage) == ("llm", "claude", Usage(input_tokens=9, output_tokens=2))
+    assert [message.text for message in (*call.messages_in, *call.messages_out)] == ["hi", "hello"]
+
+
+def test_other_records_are_said_not_to_be_kept(receiver: Receiver, recorded: Recorded) -> None:
+    alone = {**record("gen_ai.choice", 1, TOLD), "spanId": ""}
+    assert receiver.take_logs(json_logs(request(record("app.started", 1), alone))) == 2
+    assert not spool_dir(recorded.path).exists()
