@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import socket
+import ssl
 import struct
 import threading
 from collections import deque
@@ -50,9 +51,12 @@ class Loopback:
     Args:
         answer: makes the answer to a request; 200 and `{}` where it is not given.
         port: where to listen, 0 for any that is free; one that was closed can be taken again.
+        tls: certificates, for a server that speaks TLS.
     """
 
-    def __init__(self, answer: Answering | None = None, *, port: int = 0) -> None:
+    def __init__(
+        self, answer: Answering | None = None, *, port: int = 0, tls: ssl.SSLContext | None = None
+    ) -> None:
         self.answer: Answering = answer or (lambda _: Reply())
         self.next: deque[Reply | Fault] = deque()
         """Answers to give first, one a request; such a request is kept in `refused`, not in `received`."""
@@ -64,6 +68,8 @@ class Loopback:
         self._lock = threading.Lock()
         self._server = _Server(("127.0.0.1", port), _Handler)
         self._server.owner = self
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
         self.port: int = self._server.server_address[1]
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import ssl
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +18,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 import llm_trace
+from llm_trace.errors import ConfigurationError
 from llm_trace.exporters.delivery import Delivery
 from llm_trace.exporters.registry import exporter
 from llm_trace.exporters.standing import standing
@@ -318,3 +321,85 @@ def test_addresses_and_headers_are_as_opentelemetry_users_have_them(monkeypatch:
         made = exporter(text)
         assert (made.base, dict(made.headers)) == (base, {"authorization": "Basic abc==", "x-team": "a"})
     assert exporter("otlp://user:key@host?openinference=true").name == "otlp://host:4318"
+
+
+STATUS = b"\x08\x10\x12\x0funauthenticated"
+"""A google.rpc.Status: code 16 and its message."""
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        (b"", "text/html"),
+        (b"<html>please log in", "text/html; charset=utf-8"),
+        (b"OK", ""),
+        (b'{"error": "quota exceeded"}', "application/json"),
+        (b'{"code": 16, "message": "unauthenticated"}', "application/json"),
+        (b'{"partialSuccess": {"rejected', "application/json"),
+        (b"[]", "application/json"),
+        (STATUS, "application/x-protobuf"),
+        (b"\xff\xff", "application/x-protobuf"),
+    ],
+    ids=["empty page", "page", "text", "error", "status", "torn", "list", "protobuf status", "no protobuf"],
+)
+def test_a_200_with_an_error_or_a_page_in_its_body_is_not_delivered(
+    tmp_path: Path, body: bytes, kind: str
+) -> None:
+    spool = HandWriter(spool_of(tmp_path / "t.duckdb"))
+    spool.call(1)
+    with Loopback(lambda _: Reply(200, body, {"content-type": kind})) as server:
+        delivery = Delivery(spool.folder, exporter(f"otlp://{server.address}?metrics=false"))
+        assert delivery.claim()
+        delivery.step()
+        delivery.close()
+        stands = standing(spool.folder, delivery.name)
+    assert (stands.delivered, stands.pending, stands.rejected, stands.refused) == (0, 1, 0, True)
+    assert "OTEL_EXPORTER_OTLP_HEADERS" in stands.said
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [(b"", ""), (b"", "application/x-protobuf"), (b"{}", "application/json"), (b'{"partialSuccess": {}}', "application/json")],
+    ids=["nothing", "protobuf", "json", "empty partial success"],
+)  # fmt: skip
+def test_a_receivers_own_answers_are_delivered(tmp_path: Path, body: bytes, kind: str) -> None:
+    spool = HandWriter(spool_of(tmp_path / "t.duckdb"))
+    spool.call(1)
+    with Loopback(lambda _: Reply(200, body, {"content-type": kind} if kind else {})) as server:
+        delivery = Delivery(spool.folder, exporter(f"otlp://{server.address}?metrics=false"))
+        assert delivery.claim()
+        delivery.step()
+        delivery.close()
+        assert standing(spool.folder, delivery.name).delivered == 1
+
+
+PEM = Path(__file__).parent / "recorded" / "loopback.pem"
+"""A certificate for 127.0.0.1, signed by itself, with its key; for tests only."""
+
+
+@pytest.mark.parametrize(
+    "variable", ["OTEL_EXPORTER_OTLP_CERTIFICATE", "OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE"]
+)
+def test_the_certificate_that_opentelemetrys_variables_name_is_trusted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    spool = HandWriter(spool_of(tmp_path / "t.duckdb"))
+    spool.call(1)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(PEM)
+    context.load_verify_locations(PEM)
+    context.verify_mode = ssl.CERT_REQUIRED  # the client has to show one, too
+    monkeypatch.setenv(variable, str(PEM))
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", str(PEM))
+    with Loopback(strict, tls=context) as server:
+        delivery = Delivery(spool.folder, exporter(f"otlps://{server.address}?metrics=false"))
+        assert delivery.claim()
+        delivery.step()
+        delivery.close()
+    assert standing(spool.folder, delivery.name).delivered == 1
+
+
+def test_a_certificate_that_is_not_there_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_CERTIFICATE", "/nowhere/ca.pem")
+    with pytest.raises(ConfigurationError, match=r"OTEL_EXPORTER_OTLP_CERTIFICATE='/nowhere/ca\.pem'"):
+        exporter("otlps://127.0.0.1")

@@ -10,12 +10,13 @@ import gzip
 import json
 import os
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, unquote
 
 from llm_trace.errors import ConfigurationError, MissingExtraError
 from llm_trace.exporters.metrics import metrics_of
-from llm_trace.exporters.seam import Answer, Event, Request, Verdict, judge_status
+from llm_trace.exporters.seam import Answer, Certificates, Event, Request, Verdict, judge_status
 from llm_trace.semconv.export import span_attributes
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class OtlpExporter:
         content: put what was said and answered into the spans.
         openinference: put OpenInference's attributes in as well, as Phoenix and MLflow read them.
         metrics: send metrics besides.
+        certificates: files of another authority than the usual ones, and of our own certificate.
     """
 
     whole_traces = False
@@ -58,10 +60,12 @@ class OtlpExporter:
         content: bool = True,
         openinference: bool = True,
         metrics: bool = True,
+        certificates: Certificates | None = None,
     ) -> None:
         self.name = name
         self.base = base
         self.headers = headers or {}
+        self.certificates = certificates
         self._content = content
         self._openinference = openinference
         self._metrics = metrics
@@ -115,10 +119,12 @@ class OtlpExporter:
     def _partly(self, answer: Answer) -> Verdict:
         """Return how much of a request was taken."""
         kind = answer.headers.get("content-type", "")
-        if answer.body and "protobuf" not in kind and "json" not in kind:
+        foreign = answer.body and "protobuf" not in kind and "json" not in kind
+        told = None if foreign else _partial_success(answer.body, json_body="json" in kind)
+        if told is None:
             said = f"{self.base} answers with {kind or 'no content type'}, not as an OTLP receiver does"
             return Verdict("refused", f"{said}; check {_SETTINGS}")
-        rejected, message = _partial_success(answer.body, json_body="json" in kind)
+        rejected, message = told
         if not rejected:
             return Verdict("delivered")
         return Verdict(
@@ -152,7 +158,7 @@ def make(address: SplitResult) -> OtlpExporter:
     path = address.path.rstrip("/").removesuffix("/" + TRACES)
     name = f"{address.scheme}://{host}:{port}{path}"
     base = f"{'https' if secure else 'http'}://{host}:{port}{path}"
-    return OtlpExporter(name, base, headers=_headers(), **options)
+    return OtlpExporter(name, base, headers=_headers(), certificates=_certificates(), **options)
 
 
 def _options(address: SplitResult) -> dict[str, bool]:
@@ -179,15 +185,45 @@ def _headers() -> dict[str, str]:
     return told
 
 
+def _certificates() -> Certificates | None:
+    """Return the files that OpenTelemetry's environment variables name.
+
+    Raises:
+        ConfigurationError: one of them is not there.
+    """
+    found = {}
+    for kind in ("CERTIFICATE", "CLIENT_CERTIFICATE", "CLIENT_KEY"):
+        for variable in (f"OTEL_EXPORTER_OTLP_TRACES_{kind}", f"OTEL_EXPORTER_OTLP_{kind}"):
+            if kind not in found and (path := os.environ.get(variable)):
+                if not Path(path).is_file():
+                    raise ConfigurationError(f"{variable}={path!r} is no file: give the path of a PEM file")
+                found[kind] = os.path.abspath(path)
+    if not found:
+        return None
+    return Certificates(found.get("CERTIFICATE"), found.get("CLIENT_CERTIFICATE"), found.get("CLIENT_KEY"))
+
+
 def _packed(message: Any) -> bytes:
     return gzip.compress(message.SerializeToString(), compresslevel=1)
 
 
-def _partial_success(body: bytes, *, json_body: bool) -> tuple[int, str]:
+def _partial_success(body: bytes, *, json_body: bool) -> tuple[int, str] | None:
+    """Return how many spans a receiver rejected and why, `None` where the body is none of a receiver's."""
+    from google.protobuf.message import DecodeError
+    from google.protobuf.unknown_fields import UnknownFieldSet
     from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
-    if json_body:
-        told = json.loads(body or b"{}").get("partialSuccess") or {}
-        return int(told.get("rejectedSpans") or 0), str(told.get("errorMessage") or "")
-    found = ExportTraceServiceResponse.FromString(body).partial_success
-    return found.rejected_spans, found.error_message
+    try:
+        if json_body:
+            told = json.loads(body or b"{}")
+            if not isinstance(told, dict) or told.keys() - {"partialSuccess", "partial_success"}:
+                return None
+            part = told.get("partialSuccess") or told.get("partial_success") or {}
+            rejected = int(part.get("rejectedSpans") or part.get("rejected_spans") or 0)
+            return rejected, str(part.get("errorMessage") or part.get("error_message") or "")
+        found = ExportTraceServiceResponse.FromString(body)
+    except (ValueError, TypeError, AttributeError, DecodeError):
+        return None
+    if len(UnknownFieldSet(found)):  # as in a google.rpc.Status, which says what failed
+        return None
+    return found.partial_success.rejected_spans, found.partial_success.error_message

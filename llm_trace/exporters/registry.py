@@ -83,4 +83,5 @@ def checked(exporters: Sequence[object]) -> dict[str, Destination]:
 
 def _digest(address: str, made: Exporter) -> str:
     """Return a digest of how the exporter of an address delivers."""
-    return hashlib.sha256(repr((address, made.base, sorted(made.headers.items()))).encode()).hexdigest()
+    how = (address, made.base, sorted(made.headers.items()), getattr(made, "certificates", None))
+    return hashlib.sha256(repr(how).encode()).hexdigest()

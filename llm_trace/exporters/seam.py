@@ -12,12 +12,17 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 from urllib.parse import SplitResult, urlsplit
 
+import orjson
+
 from llm_trace.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 EventKind = Literal["call", "score", "attribution", "run", "prompt"]
+
+
+_ERRORS = ("error", "errors", "error_code", "errorCode")
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,18 @@ class Verdict:
     """With `delivered`: how many of the events the server said it did not take (OTLP's partial success)."""
 
 
+@dataclass(frozen=True)
+class Certificates:
+    """Paths of PEM files for TLS; an exporter may have such an attribute `certificates`."""
+
+    authority: str | None = None
+    """Whose signature the server's certificate must have; `None`: one of the usual authorities."""
+    own: str | None = None
+    """The certificate to show to the server."""
+    key: str | None = None
+    """Its private key, where that is another file."""
+
+
 class Exporter(Protocol):
     """A destination.
 
@@ -111,7 +128,8 @@ def judge_status(answer: Answer, settings: str) -> Verdict:
     """
     status = answer.status
     if 200 <= status < 300:
-        return Verdict("delivered")
+        complaint = _complaint(answer)
+        return Verdict("refused", f"{complaint}; check {settings}") if complaint else Verdict("delivered")
     said = f"HTTP {status}: {_excerpt(answer.body)}"
     if status == 413:
         return Verdict("split", said)
@@ -120,6 +138,22 @@ def judge_status(answer: Answer, settings: str) -> Verdict:
     if status in (408, 425, 429) or status >= 500:
         return Verdict("retry", said)
     return Verdict("rejected", said)
+
+
+def _complaint(answer: Answer) -> str:
+    """Return what is wrong with an answer whose status says that all is well: a page for people, or an error."""
+    if "html" in answer.headers.get("content-type", ""):
+        return (
+            f"HTTP {answer.status} with a web page, so another server answers there: {_excerpt(answer.body)}"
+        )
+    if answer.body.lstrip()[:1] != b"{":
+        return ""
+    try:
+        told = orjson.loads(answer.body)
+    except orjson.JSONDecodeError:
+        return f"HTTP {answer.status} with JSON that is broken: {_excerpt(answer.body)}"
+    failed = any(told.get(name) for name in _ERRORS) or {"code", "message"} <= told.keys()
+    return f"HTTP {answer.status} with an error: {_excerpt(answer.body)}" if failed else ""
 
 
 def _excerpt(body: bytes) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email.utils
 import random
+import ssl
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -17,7 +18,7 @@ from llm_trace.exporters.seam import Answer, Event, Verdict
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from llm_trace.exporters.seam import Exporter, Request
+    from llm_trace.exporters.seam import Certificates, Exporter, Request
 
 Groups = Sequence[list[Event]]
 
@@ -84,8 +85,7 @@ class Sender:
         self._stop = stop or threading.Event()
         self._patience = patience or Patience()
         limits = httpx.Timeout(self._patience.answer, connect=self._patience.connect)
-        secure = exporter.base.startswith("https:")
-        self._client = httpx.Client(timeout=limits, verify=secure)  # loading certificates takes a while
+        self._client = httpx.Client(timeout=limits, verify=_verification(exporter))
         self._probed = False
 
     def close(self) -> None:
@@ -201,6 +201,17 @@ class Sender:
                     raise httpx.ReadTimeout("the answer takes too long")
             lower = {name.lower(): value for name, value in response.headers.items()}
             return Answer(response.status_code, lower, bytes(body))
+
+
+def _verification(exporter: Exporter) -> ssl.SSLContext | bool:
+    """Return how the server's certificate is checked; loading certificates takes a while."""
+    certificates: Certificates | None = getattr(exporter, "certificates", None)
+    if certificates is None or not exporter.base.startswith("https:"):
+        return exporter.base.startswith("https:")
+    context = ssl.create_default_context(cafile=certificates.authority)
+    if certificates.own is not None:
+        context.load_cert_chain(certificates.own, certificates.key)
+    return context
 
 
 def _id(event: Event) -> tuple[str, str]:
