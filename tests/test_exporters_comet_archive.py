@@ -90,3 +90,34 @@ def test_export_writes_whole_traces_and_runs_with_their_prompts(tmp_path: Path) 
     assert {"helpful"} <= {m["payload"]["metric"]["metricName"] for m in said if m["type"] == "metric_msg"}
     assert asset["chain_inputs"]["prompt_template"] == "Say hi to {name}"
     assert invoke(store, "export", "--to", "comet-archive").exit_code == 2
+
+
+def test_every_message_fits_comets_own_schema(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COMET_API_KEY", KEY)
+    schemas = pytest.importorskip("comet_ml.schemas")
+
+    metadata = {
+        "a": [1, "x", None],
+        "b": [{"c": 1}],
+        "d": [[1], [2]],
+        "e": [],
+        "two\nlines": "f\ng",
+        "h": {"i": [{"j": 2}]},
+    }
+    events = [
+        call(metadata=metadata, tags=["two\nlines"]),
+        score("two\nlines", 1.0),
+        run(end_ns=START_NS, tags=["x\ny"]),
+    ]
+    checks = {
+        "parameter_msg": schemas.get_parameter_msg_validator(),
+        "metric_msg": schemas.get_metric_msg_validator(),
+        "log_other": schemas.get_log_other_msg_validator(),
+        "file_upload": schemas.get_upload_msg_validator(),
+    }
+    for path in write_archives(events, tmp_path):
+        with zipfile.ZipFile(path) as archive:
+            schemas.get_experiment_file_validator().validate(json.loads(archive.read("experiment.json")))
+            for line in archive.read("messages.json").splitlines():
+                message = json.loads(line)
+                checks[message["type"]].validate(message["payload"])

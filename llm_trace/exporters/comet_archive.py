@@ -112,7 +112,7 @@ def _head(told: Offline, workspace: str | None, project: str | None) -> dict[str
         "workspace": workspace,
         "start_time": start,
         "stop_time": start if told.end_ns is None else told.end_ns // 1_000_000,
-        "tags": list(told.tags),
+        "tags": [_line(tag) for tag in told.tags],
         "resume_strategy": "get_or_create",
         "customer_error_reported": False,
         "customer_error_message": None,
@@ -126,17 +126,36 @@ def _messages(told: Offline) -> list[dict[str, Any]]:
     at = told.start_ns // 1_000_000
     made: list[tuple[str, dict[str, Any]]] = []
     for name, value in told.parameters.items():
-        one = "params" if isinstance(value, list) else "param"
-        said = {"paramName": name, "paramValue": value, "step": None, "source": "manual"}
+        one, shown = ("params", value) if _is_plain_list(value) else ("param", _scalar(value))
+        said = {"paramName": _line(name), "paramValue": shown, "step": None, "source": "manual"}
         made.append(("parameter_msg", {"local_timestamp": at, one: said}))
     for name, value in told.metrics.items():
-        metric = {"metricName": name, "metricValue": value, "step": None, "epoch": None}
+        metric = {"metricName": _line(name), "metricValue": value, "step": None, "epoch": None}
         made.append(("metric_msg", {"local_timestamp": at, "metric": metric}))
     made += [("log_other", {"key": name, "value": value}) for name, value in told.others.items()]
     made += [("file_upload", _upload(name, n, at)) for n, name in enumerate(told.files)]
     return [
         {"type": kind, "payload": {**payload, "message_id": n}} for n, (kind, payload) in enumerate(made, 1)
     ]
+
+
+def _is_plain_list(value: Any) -> bool:
+    """Say whether a value is a list as Comet's schema has it: of numbers, texts and the like."""
+    return isinstance(value, list) and all(_is_scalar(entry) for entry in value)
+
+
+def _is_scalar(value: Any) -> bool:
+    return value is None or isinstance(value, (str, int, float))
+
+
+def _scalar(value: Any) -> Any:
+    """Return a parameter's value; what is nested as JSON text."""
+    return value if _is_scalar(value) else encoded(value).decode()
+
+
+def _line(text: str) -> str:
+    """Return a name or tag in one line, as Comet's schema demands."""
+    return " ".join(str(text).splitlines())
 
 
 def _upload(name: str, number: int, at: int) -> dict[str, Any]:
