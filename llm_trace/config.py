@@ -309,9 +309,15 @@ def flush(timeout: float | None = None) -> FlushReport:
     setup = current
     if setup is None:
         return FlushReport()
+    from llm_trace.spool.files import count_quarantined
+
     synced = setup.spool.sync()
     reasons = {f"lost: {reason}": count for reason, count in setup.spool.lost.items()} | dict(failures.counts)
     reasons |= dict.fromkeys(map(_describe_unheard, providers.find_unheard()), 1)
+    if aside := count_quarantined(setup.spool.folder):
+        reasons[f"lines that could not be read and were set aside in {setup.spool.folder / 'quarantine'}"] = (
+            aside
+        )
     if not synced:
         reasons["the disk did not confirm"] = 1
     spool = DestinationReport(delivered=setup.spool.written, dropped=sum(setup.spool.lost.values()))

@@ -12,6 +12,7 @@ from opentelemetry.trace import Span, SpanContext, Status, StatusCode, TraceFlag
 
 from llm_trace import semconv
 from llm_trace.capture import failures
+from llm_trace.capture.forms import error_message
 from llm_trace.capture.labels import to_mapping, to_tags
 
 if TYPE_CHECKING:
@@ -168,7 +169,7 @@ class CallSpan(Span):
     ) -> None:
         told = {
             "exception.type": type(exception).__qualname__,
-            "exception.message": str(exception),
+            "exception.message": error_message(exception),
             **dict(attributes or {}),
         }
         self.add_event("exception", told, timestamp)

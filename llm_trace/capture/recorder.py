@@ -28,6 +28,7 @@ from llm_trace.capture.context import (
     restore,
     variable,
 )
+from llm_trace.capture.forms import error_message
 from llm_trace.capture.ids import random_bits
 from llm_trace.capture.lost_types import PLAIN, are_plain
 from llm_trace.capture.merger import Merger, merge_into
@@ -269,7 +270,7 @@ class Recorder:
         try:
             self._write_end(call, end_ns, status, output, None)
         except Exception as exc:
-            failures.note("the end of a call", exc)
+            self._close(call, end_ns, status, exc)
 
     def fail(self, call: CallSpan, error: BaseException, output: Any = None) -> None:
         """Record that a call raised; the caller raises it again."""
@@ -281,7 +282,15 @@ class Recorder:
             status = "cancelled" if left_early or _is_cancelled(error) else "error"
             self._write_end(call, end_ns, status, output, None if left_early else self._error(error))
         except Exception as exc:
-            failures.note("the end of a call", exc)
+            self._close(call, end_ns, "error", exc)
+
+    def _close(self, call: CallSpan, end_ns: int, status: str, exc: Exception) -> None:
+        """Write that a call has ended, and no more, where the rest could not be written."""
+        failures.note("the end of a call", exc)
+        try:
+            self._emit_end(call, end_ns, status, None, {})
+        except Exception as again:
+            failures.note("the end of a call", again)
 
     def _leave(self, call: CallSpan) -> int:
         end_ns = call.start_ns + time.perf_counter_ns() - call.clock
@@ -305,8 +314,12 @@ class Recorder:
             return {"type": name}
         import traceback
 
-        told = traceback.format_exception(error, limit=-20)
-        return {"type": name, "message": str(error), "traceback": "".join(told)}
+        fields = {"type": name, "message": error_message(error)}
+        try:
+            return {**fields, "traceback": "".join(traceback.format_exception(error, limit=-20))}
+        except Exception as exc:  # the user's own class
+            failures.note("a traceback", exc)
+            return fields
 
     def _write_end(
         self, call: CallSpan, end_ns: int, status: str, output: Any, error: dict[str, Any] | None
@@ -375,7 +388,7 @@ class Recorder:
             return
         call.sink.write(event, sync=True)
         if type(call.sink) is Tail:
-            call.sink.leave(failed=status != "ok")
+            call.sink.leave(failed=status == "error" or "error" in fields)
         if self.explain is not None and (policy := call.spec.attribution or self.policy) is not None:
             self.explain(policy, call, event)
 

@@ -11,7 +11,7 @@ from llm_trace.capture.callspan import FIELDS, CallSpan
 from llm_trace.capture.context import current_call, finished_call
 from llm_trace.capture.ids import new_id
 from llm_trace.capture.labels import to_mapping, to_tags
-from llm_trace.capture.spec import Spec
+from llm_trace.capture.spec import Spec, read_kind
 from llm_trace.errors import NotFoundError
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class span:  # noqa: N801  # reads as a function: `with span("retrieve") as s`
         metadata = to_mapping("metadata", fields.pop("metadata", None))
         self._spec = Spec(
             name,
-            kind,
+            read_kind(kind),
             model=fields.pop("model", None),
             tags=tags,
             metadata=metadata,

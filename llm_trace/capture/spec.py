@@ -11,6 +11,8 @@ from typing import Any, Literal
 from llm_trace import semconv
 from llm_trace.capture.binding import Binder, binder
 from llm_trace.capture.labels import to_mapping, to_tags
+from llm_trace.errors import ConfigurationError
+from llm_trace.semconv.names import KIND_OF_SPELLING, KINDS
 
 Shape = Literal["function", "coroutine", "generator", "async_generator"]
 
@@ -64,11 +66,25 @@ def function_name(fn: Callable[..., Any]) -> str:
     return str(name).rpartition("<locals>.")[2]
 
 
+def read_kind(kind: Any) -> str:
+    """Return the kind that is meant: ours, or as OpenInference, Langfuse, LangSmith or Traceloop spell it, in any case.
+
+    Raises:
+        ConfigurationError: it is none.
+    """
+    if kind in KINDS:
+        return str(kind)
+    found = KIND_OF_SPELLING.get(kind.lower()) if isinstance(kind, str) else None
+    if found is None:
+        raise ConfigurationError(f"kind {kind!r} is unknown; choose one of {', '.join(sorted(KINDS))}")
+    return found
+
+
 def spec_for(fn: Callable[..., Any], options: dict[str, Any]) -> Spec:
     """Return the spec of a function, from `trace`'s options."""
     names = _parameter_names(fn)
     is_method = names[:1] in (["self"], ["cls"]) and "." in function_name(fn)
-    kind = options["kind"]
+    kind = read_kind(options["kind"])
     return Spec(
         name=options["name"] or function_name(fn),
         kind=kind,

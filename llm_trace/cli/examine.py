@@ -42,6 +42,11 @@ def examine(path: str) -> dict[str, Any]:
     spool = _spool(place, read, problems)
     lost, destinations = spool["lost"], _destinations(spool_dir(place))
     remarks = _remarks(store, spool)
+    if spool["quarantined lines"]:
+        problems.append(
+            f"{spool['quarantined lines']} lines of the spool could not be read and were set aside, their calls lack what "
+            f"they said: {spool['folder']}/quarantine"
+        )
     if failure := read_failure(spool_dir(place)):
         problems.append(f"the last ingest failed, {size(spool['pending'])} are not in the store: {failure}")
     if shared := [str(p) for p in (place, spool_dir(place)) if _is_shared(p)]:
@@ -207,10 +212,6 @@ def _remarks(store: dict[str, Any], spool: dict[str, Any]) -> list[str]:
     if spool["pending"]:
         said.append(
             "some events are not in the store yet: every command that reads brings them in, so does llm-trace ingest"
-        )
-    if spool["quarantined lines"]:
-        said.append(
-            f"lines that are no events were set aside, none was dropped: {spool['folder']}/quarantine"
         )
     if spool["free"] < 500_000_000:
         said.append("the disk has less than 500 MB left: what cannot be written is lost, and counted")

@@ -202,6 +202,11 @@ KIND_OF_LANGSMITH: Final = {
 KIND_OF_TRACELOOP: Final = {
     "workflow": "chain", "task": "chain", "agent": "agent", "tool": "tool", "session": "chain", "unknown": "chain"
 }  # fmt: skip
+KIND_OF_SPELLING: Final = {
+    **{kind.lower(): ours for kind, ours in KIND_OF_OPENINFERENCE.items()},
+    **KIND_OF_TRACELOOP, **KIND_OF_LANGSMITH, **KIND_OF_LANGFUSE,
+}  # fmt: skip
+"""What other tools call kinds, in lower case -> ours."""
 KIND_OF_REQUEST_TYPE: Final = {
     "chat": "llm", "completion": "llm", "embedding": "embedding", "rerank": "reranker", "unknown": "llm"
 }  # fmt: skip

@@ -202,3 +202,11 @@ def remove_stale(folder: Path) -> None:
                 path.unlink()
         except OSError:
             continue
+
+
+def count_quarantined(folder: Path) -> int:
+    """Return how many lines of a spool could not be read and lie in its `quarantine`; 0 where that cannot be said."""
+    try:
+        return sum(path.read_bytes().count(b"\n") for path in (folder / "quarantine").iterdir())
+    except OSError:
+        return 0

@@ -81,6 +81,7 @@ class SpoolWriter:
         self._id = os.urandom(8).hex()
         self._seq = 0
         self._fd = -1
+        self._identity = (0, 0)
         self._size = 0
         self._torn = False
         self._retry_at = 0
@@ -108,7 +109,7 @@ class SpoolWriter:
         """
         with self._lock:
             try:
-                if self._fd < 0 or (sync and os.fstat(self._fd).st_nlink == 0):  # somebody removed the folder
+                if self._is_gone():
                     self._open()
                 elif self._size > self.max_file_bytes:
                     self._rotate()
@@ -133,7 +134,7 @@ class SpoolWriter:
         """
         with self._lock:
             try:
-                if self._fd < 0 or os.fstat(self._fd).st_nlink == 0:
+                if self._is_gone():
                     self._open()
                 elif self._size > self.max_file_bytes:
                     self._rotate()
@@ -149,6 +150,23 @@ class SpoolWriter:
             if self._unreported:
                 self._report_lost()
             return True
+
+    def _is_gone(self) -> bool:
+        """Return whether there is no file to write to: none is open, its folder was removed, or its descriptor is another's.
+
+        A program may close descriptors it knows nothing of (`os.closerange`); the next file that it opens gets the number.
+        """
+        if self._fd < 0:
+            return True
+        try:
+            found = os.fstat(self._fd)
+        except OSError:
+            self._fd = -1
+            return True
+        if _identity(found) != self._identity:
+            self._fd = -1  # neither written to nor closed: it is not ours
+            return True
+        return found.st_nlink == 0
 
     def _pieces(self, line: Line) -> tuple[bytes, ...]:
         if not line.messages:
@@ -202,9 +220,11 @@ class SpoolWriter:
             os.close(fd)
             temporary.unlink(missing_ok=True)
             raise
+        self._is_gone()
         if self._fd >= 0:
             os.close(self._fd)
         self._fd, self._seq, self._size, self._torn = fd, self._seq + 1, len(header), False
+        self._identity = _identity(os.fstat(fd))
         self._messages = MessageTable(self._encode)
         self._retry_at = 0
 
@@ -272,6 +292,7 @@ class SpoolWriter:
         """Force what was written onto the disk; return whether that worked."""
         with self._lock:
             try:
+                self._is_gone()
                 if self._fd >= 0:
                     _fdatasync(self._fd)
             except OSError as exc:
@@ -283,6 +304,7 @@ class SpoolWriter:
         """Let go of the file; a later `write` begins a new one as a new writer."""
         self._stop.set()
         with self._lock:
+            self._is_gone()
             if self._fd >= 0:
                 if self.fsync:
                     self.sync()
@@ -292,12 +314,17 @@ class SpoolWriter:
 
     def after_fork(self) -> None:
         """Begin anew as another writer; runs in the child of a fork."""
+        self._is_gone()
         if self._fd >= 0:
             os.close(self._fd)  # the lock is the parent's; the child's copy would keep it alive
         self._reset()
         if self.fsync == "interval":
             self._stop = threading.Event()
             self._start_syncing()
+
+
+def _identity(found: os.stat_result) -> tuple[int, int]:
+    return found.st_dev, found.st_ino
 
 
 def _after_fork_in_child() -> None:
