@@ -291,12 +291,20 @@ def _explainer(recorder: Recorder, store: Path) -> Callable[[Any, CallSpan, byte
 
 
 def _as_call(span: CallSpan, end: bytes) -> Any:
-    """Return the record of a call that has just ended, out of its two events."""
+    """Return the record of a call that has just ended, out of its two events, as the store will give it."""
     import orjson
 
+    from llm_trace import semconv
     from llm_trace.record import Call
+    from llm_trace.spool.messages import filled
 
     events = {**orjson.loads(span.start_event + b"}"), **orjson.loads(end + b"}")}
+    if span.start_messages is not None:
+        bodies = orjson.loads(span.recorder.encoder.encode_bodies(list(span.start_messages)))
+        events["input"] = filled(events.get("input"), bodies)
+        events["messages_in"] = [semconv.message(body) for body in bodies]
+    events.setdefault("messages_in", semconv.messages_in(events.get("input")))
+    events.setdefault("messages_out", semconv.messages_out(events.get("output")))
     return Call.model_validate({k: v for k, v in events.items() if k in Call.model_fields})
 
 

@@ -12,7 +12,7 @@ import llm_trace
 from llm_trace.attribution.hook import AttributionPolicy, Hook
 from llm_trace.attribution.remote.model import Remote
 from llm_trace.errors import AttributionError
-from llm_trace.record import Attribution, Message, PromptUse
+from llm_trace.record import Attribution, Call, Message, PromptUse
 from tests import attribution_toys as toys
 from tests.test_attribution_api import PROMPT, call
 
@@ -127,3 +127,27 @@ def test_policies_of_two_functions_are_two() -> None:
     made = [AttributionPolicy(model=model) for model in (first, second, Remote(first, name="x"))]
     assert len({policy.config_hash for policy in made}) == 3
     assert made[0].config_hash == AttributionPolicy(model=first).config_hash
+
+
+def test_an_inline_policy_and_its_rule_see_the_call_as_the_store_has_it(tmp_path: Path) -> None:
+    seen: list[Call] = []
+
+    def rule(call: Call) -> bool:
+        seen.append(call)
+        return "dog" in call.messages_in[-1].text
+
+    @llm_trace.trace(kind="llm")
+    def chat(messages: list[dict[str, Any]], hint: str = "") -> str:
+        return " ab"
+
+    llm_trace.configure(tmp_path / "t.duckdb", redact=["Lily"], attribution=policy(mode="inline", when=rule))
+    chat([{"role": "system", "content": "Be kind."}, {"role": "user", "content": "Lily saw a dog"}], hint="x")
+    chat([{"role": "user", "content": "a cat"}])
+    llm_trace.shutdown()
+    with llm_trace.open_store(tmp_path / "t.duckdb") as store:
+        stored = store.calls()[::-1]
+        (found,) = store.attributions(stored[0].span_id)
+        assert store.attributions(stored[1].span_id) == []
+    assert seen == stored
+    assert "dog" in found.prompt
+    assert "Lily" not in found.prompt

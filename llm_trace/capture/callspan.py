@@ -16,7 +16,7 @@ from llm_trace.capture.forms import error_message
 from llm_trace.capture.labels import to_mapping, to_tags
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from opentelemetry.context.context import Context
 
@@ -89,6 +89,7 @@ class CallSpan(Span):
         self.outermost = False
         self.ids = b""
         self.start_event = b""
+        self.start_messages: Sequence[Any] | None = None
         self.clock = 0
 
     def set(self, **fields: Any) -> None:

@@ -232,7 +232,7 @@ class Recorder:
         event += head + (b"," + self.encoder.encode_event({**told, **extra})[1:-1] if extra else told_json)
         call.sink.write(event, bodies)  # type: ignore[union-attr]
         if self.explain is not None and (call.spec.attribution or self.policy) is not None:
-            call.start_event = event
+            call.start_event, call.start_messages = event, bodies
 
     def _bind(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
         try:
