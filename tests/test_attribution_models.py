@@ -194,6 +194,18 @@ def test_a_model_without_embedded_input_says_so() -> None:
         )
 
 
+def test_a_model_that_hashes_characters_is_read_and_has_no_gradient_methods() -> None:
+    torch.manual_seed(0)
+    sizes = {k: v for k, v in SIZES.items() if k != "vocab_size"}
+    config = transformers.CanineConfig(**sizes, num_hash_functions=2, num_hash_buckets=64, num_labels=2)
+    settings: dict[str, Any] = {
+        "model": transformers.CanineForSequenceClassification(config).eval(), "tokenizer": toys.word_piece(),
+    }  # fmt: skip
+    assert len(attribute(PROMPT, "LABEL_1", method="occlusion", **settings).values) == 10
+    with pytest.raises(AttributionError, match="has no embedding of tokens"):
+        attribute(PROMPT, "LABEL_1", method="saliency", **settings)
+
+
 @pytest.mark.parametrize("method", ["integrated_gradients", "input_x_gradient", "saliency", "sig_integral"])
 def test_a_model_that_is_prepared_for_training_has_the_same_gradients(method: str) -> None:
     settings: dict[str, Any] = {

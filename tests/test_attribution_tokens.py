@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from llm_trace.attribution.api import attribute
 from llm_trace.attribution.problem import asked, problem
 from llm_trace.attribution.renders import render, segmented_prompt
 from llm_trace.attribution.tokens import Codec
@@ -103,6 +104,40 @@ def test_a_tokenizer_without_offsets_is_decoded() -> None:
     cut = segmented_prompt("naïve 🙂 x", "word", (), codec, own_special=False)
     masked = render(cut, "mask", codec)(np.array([[True, False, True]]))[0]
     assert sum(a != b for a, b in zip(masked, found.ids, strict=True)) == 4
+
+
+class Placeless:
+    """A tokenizer that gives no places: empty offsets, or none and not the text again."""
+
+    def __init__(self, own: Any, *, is_fast: bool) -> None:
+        self._own, self.is_fast = own, is_fast
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._own, name)
+
+    def __call__(self, text: str, **settings: Any) -> Any:
+        got = self._own(text, **settings)
+        return {"input_ids": got["input_ids"], "offset_mapping": [(0, 0)] * len(got["input_ids"])}
+
+
+def test_a_fast_tokenizer_with_empty_offsets_is_decoded() -> None:
+    settings: dict[str, Any] = {"model": toys.llama(), "method": "occlusion", "baseline": "mask"}
+    whole = attribute("Lily had a kite", " and a ball", tokenizer=toys.byte_level(), **settings)
+    placeless = Placeless(toys.byte_level(), is_fast=True)
+    assert attribute("Lily had a kite", " and a ball", tokenizer=placeless, **settings).values == whole.values
+
+
+def test_a_tokenizer_that_does_not_give_the_text_back_deletes_and_says_why_it_cannot_mask() -> None:
+    lossy = Placeless(toys.word_piece(), is_fast=False)  # lower case
+    settings: dict[str, Any] = {"model": toys.llama(), "tokenizer": lossy, "method": "occlusion"}
+    got = attribute("Lily had a kite", " And a ball", baseline="delete", **settings)
+    plain = {**settings, "tokenizer": toys.word_piece()}
+    whole = attribute("Lily had a kite", " And a ball", baseline="delete", **plain)
+    assert got.values == pytest.approx(whole.values, abs=1e-5)
+    assert any("it can be explained only as a whole" in note for note in got.notes)
+    assert attribute("Lily had a kite", " And a ball", **settings).baseline == "delete"
+    with pytest.raises(AttributionError, match="decoding does not give the prompt back"):
+        attribute("Lily had a kite", " And a ball", baseline="mask", **settings)
 
 
 def test_the_same_length_stand_in_is_named() -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from llm_trace.attribution.abilities import check_embeddings
-from llm_trace.attribution.forward import precise, undisturbed
+from llm_trace.attribution.forward import precise, table_of, undisturbed
 from llm_trace.attribution.memory import rows_with_gradients
 from llm_trace.attribution.value import BudgetError, room
 from llm_trace.errors import AttributionError
@@ -93,6 +93,10 @@ def ground(source: LocalValue) -> Ground:
     if any("quantized" in type(module).__module__ for module in source.model.modules()):
         raise AttributionError(
             "the model's layers are quantized integers and give no gradients: take sig or occlusion, or load it in bfloat16"
+        )
+    if table_of(source.model) is None:
+        raise AttributionError(
+            f"{type(source.model).__name__} has no embedding of tokens: take sig or occlusion"
         )
     assert source.work is not None
     tokens = source.work.owned()

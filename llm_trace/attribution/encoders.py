@@ -67,7 +67,14 @@ class PaddedForward:
         import torch
 
         step = len(embeddings) if self._pad is not None else 1
-        return torch.cat([self._read(query, inputs_embeds=part) for part in torch.split(embeddings, step)])
+        parts = torch.split(embeddings, step)
+        seen = [torch.ones(part.shape[:2], dtype=torch.long, device=part.device) for part in parts]
+        return torch.cat(
+            [
+                self._read(query, inputs_embeds=part, attention_mask=mask)
+                for part, mask in zip(parts, seen, strict=True)
+            ]
+        )
 
     def _read(self, query: Query, **inputs: Any) -> torch.Tensor:
         """Return log-probabilities (k, tokens of the query) of encoded prompts."""

@@ -55,11 +55,19 @@ def undisturbed(model: Any, *, gradients: bool = False) -> Iterator[None]:
             module.training = True
 
 
+def table_of(model: Any) -> Any:
+    """Return the module that embeds token ids, `None` where there is none (CANINE hashes characters)."""
+    try:
+        return model.get_input_embeddings()
+    except NotImplementedError:
+        return None
+
+
 def device_of(model: Any) -> torch.device:
     """Return where the model expects its ids, also when it is spread over devices."""
     import torch
 
-    embedding = model.get_input_embeddings()
+    embedding = table_of(model)
     device = getattr(getattr(embedding, "weight", None), "device", None)
     if (
         device is not None and device.type == "meta"
@@ -84,7 +92,7 @@ def check_ids(model: Any, rows: Iterable[Sequence[int]], *, said: bool = False) 
     Raises:
         AttributionError: it has fewer, as where tokens were added to the tokenizer alone.
     """
-    table = model.get_input_embeddings()
+    table = table_of(model)
     size = getattr(table, "num_embeddings", None) or getattr(getattr(table, "weight", None), "shape", (0,))[0]
     size = (getattr(model.config, "decoder_vocab_size", None) if said else None) or size
     highest = max((max(row, default=0) for row in rows), default=0)

@@ -107,7 +107,8 @@ def _led(model: Any, codec: Codec, response: Response) -> Response:
     begins = len(Seq2SeqForward(model).begin) > 1
     if begins or not codec.multilingual:
         return response
-    missing = None if codec.lead else "the tokenizer has no target language: set tokenizer.tgt_lang"
+    language = codec.tokenizer.tgt_lang
+    missing = None if language else "the tokenizer has no target language: set tokenizer.tgt_lang"
     notes = "; ".join(note for note in (response.note, missing) if note)
     return replace(response, lead=codec.lead, note=notes or None)
 
