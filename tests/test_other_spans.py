@@ -134,3 +134,50 @@ def test_what_langsmith_exports_has_its_messages(recorded: Recorded) -> None:
     )
     said = [(message.role, message.text) for message in (*call.messages_in, *call.messages_out)]
     assert (call.kind, said) == ("llm", [("system", "Be brief"), ("user", "Hi"), ("assistant", "Ho")])
+
+
+def test_reasoning_that_only_the_whole_answer_has_is_kept(recorded: Recorded) -> None:
+    answer = {
+        "model": "deepseek-reasoner",
+        "choices": [
+            {
+                "finish_reason": "stop",
+                "message": {"role": "assistant", "content": "Hi", "reasoning_content": "Hm"},
+            }
+        ],
+    }
+    attributes = {
+        **LLM,
+        f"{SAID}.role": "assistant",
+        f"{SAID}.content": "Hi",
+        "output.value": json.dumps(answer),
+    }
+    (message,) = stored(recorded, attributes).messages_out
+    assert [(part.type, part.content) for part in message.parts] == [("reasoning", "Hm"), ("text", "Hi")]
+    assert message.finish_reason == "stop"
+
+
+def test_the_arguments_of_a_tool_that_the_provider_ran_are_its_arguments(recorded: Recorded) -> None:
+    call = {
+        "type": "server_tool_call",
+        "id": "s1",
+        "name": "bash",
+        "server_tool_call": {"type": "bash", "input": {"command": "ls"}},
+    }
+    told = {
+        "type": "server_tool_call_response",
+        "id": "s1",
+        "server_tool_call_response": {"type": "bash", "content": "a.txt"},
+    }
+    messages = json.dumps([{"role": "assistant", "parts": [call, told]}])
+    attributes = {
+        "gen_ai.operation.name": "chat",
+        "gen_ai.request.model": "m",
+        "gen_ai.output.messages": messages,
+    }
+    parts = [part.model_dump() for part in stored(recorded, attributes).messages_out[0].parts]
+    assert (parts[0]["name"], parts[0]["arguments"], parts[1]["response"]) == (
+        "bash",
+        {"command": "ls"},
+        "a.txt",
+    )

@@ -118,6 +118,26 @@ def _as_is(raw: Raw) -> Part:
     return part
 
 
+def _otel_server_call(raw: Raw) -> Part:
+    """Return OpenTelemetry's part for a tool that the provider ran, its arguments beside its name as of other calls."""
+    inner = raw.get("server_tool_call")
+    if not isinstance(inner, Mapping) or "arguments" in raw or inner.get("input") is None:
+        return _as_is(raw)
+    left = {key: value for key, value in inner.items() if key != "input"}
+    kept = {key: value for key, value in raw.items() if key != "server_tool_call"}
+    return {**_as_is(kept), "arguments": load_container(inner["input"]), "server_tool_call": left}
+
+
+def _otel_server_answer(raw: Raw) -> Part:
+    """Return OpenTelemetry's part for what such a tool answered."""
+    inner = raw.get("server_tool_call_response")
+    if not isinstance(inner, Mapping) or "response" in raw or inner.get("content") is None:
+        return _as_is(raw)
+    left = {key: value for key, value in inner.items() if key != "content"}
+    kept = {key: value for key, value in raw.items() if key != "server_tool_call_response"}
+    return {**_as_is(kept), "response": inner["content"], "server_tool_call_response": left}
+
+
 def _file_any(raw: Raw) -> Part:
     return _as_is(raw) if "modality" in raw or "file" not in raw else file(raw)
 
@@ -133,7 +153,8 @@ _BY_TYPE: dict[str, Callable[[Raw], Part]] = {
     "image": media, "document": media, "audio": media, "video": media,
     "function": tool_call, "tool_call": tool_call, "tool_use": _client_call, "function_call": _client_call,
     "custom_tool_call": _client_call, "server_tool_use": _server_call, "mcp_tool_use": _server_call,
-    "mcp_call": _server_call,
+    "mcp_call": _server_call, "server_tool_call": _otel_server_call,
+    "server_tool_call_response": _otel_server_answer,
     "tool_result": _client_answer, "tool_call_response": _client_answer, "function_call_output": _client_answer,
     "custom_tool_call_output": _client_answer,
 }  # fmt: skip

@@ -179,7 +179,27 @@ def _talk(attributes: Attributes, events: list[Event], kind: str, asked: Any, an
     if kind != "llm" or (asked is None and answered is None):
         return spoken
     whole = talk_in_values(asked, answered)
-    return Talk(spoken.asked or whole.asked, spoken.answered or whole.answered)
+    return Talk(_fuller(spoken.asked, whole.asked), _fuller(spoken.answered, whole.answered))
+
+
+def _fuller(spoken: list[Message], whole: list[Message]) -> list[Message]:
+    """Return what a span's messages say, or what the request or answer in it says where that is more.
+
+    OpenInference's messages have no reasoning and no reason why a Responses answer ended; the answer beside them has.
+    """
+    if _size(whole) > _size(spoken):
+        spoken, whole = whole, spoken
+    reasons = [entry.get("finish_reason") for entry in whole]
+    return [
+        {**entry, "finish_reason": reason} if reason and not entry.get("finish_reason") else entry
+        for entry, reason in zip(spoken, [*reasons, *[None] * len(spoken)], strict=False)
+    ]
+
+
+def _size(spoken: list[Message]) -> int:
+    """Return how many things are said that are understood."""
+    parts = [piece.get("type") for entry in spoken for piece in entry["parts"]]
+    return sum(kind not in ("unknown", "provider_data") for kind in parts)
 
 
 def _asked(spoken: list[Message]) -> dict[str, Any] | None:
