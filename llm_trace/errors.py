@@ -11,7 +11,6 @@
     ├── ReplayError             a replay that cannot be made
     │   ├── DivergenceError     the program asks something else than it did when it was recorded
     │   └── CassetteError       a cassette is missing or cannot be read
-    ├── ReplayedError           stands for a recorded exception whose class cannot be had
     └── AttributionError        an attribution that cannot be computed
 
 Nothing of this reaches a decorated function: inside `capture` failures are counted and logged once.
@@ -66,12 +65,3 @@ class DivergenceError(ReplayError):
 
 class CassetteError(ReplayError):
     """A test's cassette is missing or cannot be read; the message names file, line and remedy."""
-
-
-class ReplayedError(LLMTraceError):
-    """A recorded exception, raised again in a replay where its own class cannot be had; `type` is its name."""
-
-    def __init__(self, type: str, message: str | None) -> None:  # noqa: A002
-        super().__init__(f"{type}: {message}" if message else type)
-        self.type = type
-        self.message = message

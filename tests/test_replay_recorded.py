@@ -13,7 +13,7 @@ import pytest
 from pydantic import BaseModel
 
 import llm_trace
-from llm_trace.errors import DivergenceError, NotFoundError, ReplayedError, ReplayError
+from llm_trace.errors import DivergenceError, NotFoundError, ReplayError
 from tests.conftest import Recorded
 
 NETWORK: list[str] = []
@@ -307,7 +307,7 @@ def fail(how: str) -> None:
     raise LocalError("gone")
 
 
-@pytest.mark.parametrize(("how", "raised"), [("key", KeyError), ("odd", OddError), ("local", ReplayedError)])
+@pytest.mark.parametrize(("how", "raised"), [("key", KeyError), ("odd", OddError)])
 def test_recorded_exceptions_are_raised_again(store: Recorded, how: str, raised: type[Exception]) -> None:
     caught: list[Exception] = []
 
@@ -324,7 +324,14 @@ def test_recorded_exceptions_are_raised_again(store: Recorded, how: str, raised:
     llm_trace.replay("nightly", functions=run)
     assert [how] == NETWORK
     assert type(caught[1]) is raised
-    assert str(caught[0]) in str(caught[1])
+    assert str(caught[0]) == str(caught[1])
+    with llm_trace.start_run("local"), pytest.raises(Exception, match="gone"):
+        fail("local")
+    with (
+        pytest.raises(ReplayError, match=r"cannot be replayed: its exception .*LocalError is not imported"),
+        llm_trace.replaying("local"),
+    ):
+        fail("local")
 
 
 def test_a_root_that_failed_fails_again(store: Recorded) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 import llm_trace
 from llm_trace.errors import ReplayError
-from llm_trace.replays.revive import check, revive
+from llm_trace.replays.revive import rebuild
 from tests.conftest import Recorded
 
 RAN: list[str] = []
@@ -245,6 +245,6 @@ def test_a_stream_that_fails_gives_its_chunks_and_fails(store: Recorded) -> None
 
 def test_a_forged_record_makes_no_other_class() -> None:
     with pytest.raises(ReplayError):
-        check({"__type__": "os.system", "name": "x"}, {"os:system": [""]})
+        rebuild({"__type__": "os.system", "name": "x"}, {"os:system": [""]})
     with pytest.raises(ReplayError, match="was kept as its description only"):
-        revive({"__type__": "subprocess.Popen", "path": "true"}, {"subprocess:Popen": [""]})
+        rebuild({"__type__": "subprocess.Popen", "path": "true"}, {"subprocess:Popen": [""]})

@@ -6,6 +6,7 @@ import dataclasses
 import datetime
 import decimal
 import enum
+import hashlib
 import json
 import pathlib
 import uuid
@@ -78,7 +79,13 @@ HERE = __name__
         (np.arange(3), {"__type__": "numpy.ndarray", "shape": [3], "dtype": "int64", "values": [0, 1, 2]}),
         (
             np.zeros((100, 2)),
-            {"__type__": "numpy.ndarray", "shape": [100, 2], "dtype": "float64", "truncated": True},
+            {
+                "__type__": "numpy.ndarray",
+                "shape": [100, 2],
+                "dtype": "float64",
+                "truncated": True,
+                "blake2b": hashlib.blake2b(b"float64" + bytes(1600), digest_size=16).hexdigest(),
+            },
         ),
         (
             torch.tensor([1.0]),
@@ -120,7 +127,13 @@ def test_cycles_depth_and_size_are_bounded() -> None:
 
 def test_limits_can_be_set() -> None:
     small = Encoder(limits=Limits(string=10, event=100))
-    assert encoded("x" * 20, small) == {"__type__": "str", "truncated": 20, "value": "x" * 10}
+    whole = hashlib.blake2b(b"x" * 20, digest_size=16).hexdigest()
+    assert encoded("x" * 20, small) == {
+        "__type__": "str",
+        "truncated": 20,
+        "value": "x" * 10,
+        "blake2b": whole,
+    }
 
 
 def test_generators_and_files_are_not_consumed() -> None:

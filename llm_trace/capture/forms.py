@@ -21,10 +21,12 @@ from typing import Any
 
 import orjson
 
+from llm_trace.capture.content import HASH, MOST_BYTES, content_hash, hash_bytes, is_frame
 from llm_trace.capture.objects import Form, object_form, plain_object, type_name
 from llm_trace.capture.state import bases, class_attribute, instance_dict, public_state
 
 _SMALL_ARRAY = 64
+_MAX_REPR = 500
 SMALL_BYTES = 4096
 """Bytes that are kept of a binary value."""
 _KNOWN = frozenset(
@@ -89,7 +91,13 @@ def _is_known(cls: type, method: str) -> bool:
 
 
 def _repr(name: str, value: Any) -> dict[str, Any]:
-    return {"__type__": name, "repr": shorten(repr(value), 500)}
+    text = repr(value)
+    form = {"__type__": name, "repr": shorten(text, _MAX_REPR)}
+    if is_frame(value):  # shows a few of its rows, with few digits
+        return form | {"truncated": True} | content_hash(value)
+    if len(text) <= _MAX_REPR:
+        return form
+    return form | {"truncated": True, HASH: hash_bytes(text.encode("utf-8", "surrogatepass"))}
 
 
 def _mapping(name: str, value: Mapping[Any, Any]) -> Any:
@@ -136,8 +144,11 @@ def _order(item: Any) -> bytes:
 def _bytes(name: str, value: bytes | bytearray | memoryview) -> Any:
     with memoryview(value) as view:
         data, length = view[:SMALL_BYTES].tobytes()[:SMALL_BYTES], view.nbytes
+        whole = (
+            {HASH: hash_bytes(view.cast("B"))} if len(data) < length <= MOST_BYTES and view.contiguous else {}
+        )
     form: dict[str, Any] = {"__type__": name, "length": length, "base64": base64.b64encode(data).decode()}
-    return form if len(data) == length else form | {"truncated": True}
+    return form if len(data) == length else form | {"truncated": True} | whole
 
 
 def _array(name: str, value: Any) -> Any:
@@ -155,7 +166,7 @@ def _array(name: str, value: Any) -> Any:
             return form | {"values": value.to_list() if hasattr(value, "to_list") else value.tolist()}
         except (RuntimeError, NotImplementedError, TypeError):  # sparse, on no device
             pass
-    return form | {"truncated": True}
+    return form | {"truncated": True} | content_hash(value)
 
 
 def _image(name: str, value: Any) -> Any:

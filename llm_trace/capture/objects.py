@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import fields as dataclass_fields
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from llm_trace.capture.content import HASH, hash_bytes
 from llm_trace.capture.state import (
     UNREAD,
     bases,
@@ -89,7 +90,8 @@ def _secrets() -> Redaction:
 def _shown(value: Any) -> Any:
     cls = type(value)
     if cls is str and len(value) > _MAX_TEXT:
-        return {"__type__": "str", "truncated": len(value), "value": value[:_MAX_TEXT]}
+        whole = hash_bytes(value.encode("utf-8", "surrogatepass"))
+        return {"__type__": "str", "truncated": len(value), "value": value[:_MAX_TEXT], HASH: whole}
     if cls in _SCALARS:
         return value
     if cls in (list, tuple, dict) and len(value) <= _MAX_ITEMS:

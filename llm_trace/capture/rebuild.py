@@ -6,19 +6,25 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from llm_trace.capture import failures
+from llm_trace.capture.input_key import identity
 from llm_trace.capture.lost_types import UNKNOWN, lost_types
 from llm_trace.capture.pieces import mask_lengths
+from llm_trace.capture.raised import record_error
+from llm_trace.capture.values import Encoder
 
 if TYPE_CHECKING:
     from llm_trace.capture.callspan import CallSpan
     from llm_trace.capture.input_key import InputKey
+    from llm_trace.capture.lost_types import Types
 
 
 def note_input(call: CallSpan, key: InputKey | None, arguments: dict[str, Any]) -> None:
     """Note the hash of an input that may be masked, and types that its JSON does not tell."""
+    types = lost_types(arguments)
     if key is not None:
-        _note(call, "key", key(call.recorder.encoder.canonical(arguments)))
-    _note(call, "input", _types(call, arguments))
+        _note(call, "key", key(identity(call.recorder.encoder.canonical(arguments), types)))
+    _note(call, "input", _masked(call, types))
 
 
 def note_output(call: CallSpan, output: Any, data: bytes) -> None:
@@ -28,7 +34,7 @@ def note_output(call: CallSpan, output: Any, data: bytes) -> None:
         data: the output as it is recorded.
     """
     encoder = call.recorder.encoder
-    _note(call, "output", _types(call, output))
+    _note(call, "output", _masked(call, lost_types(output, messages=True)))
     if b"\\\\ud" in data and encoder.loses_text(output):
         _note(call, "output", {UNKNOWN: [""]})
     if encoder.redact is not None:
@@ -60,18 +66,33 @@ def note_stream(
         stream["lengths"] = list(map(str.__len__, chunks))
     elif output is not chunks:
         data = encoder.encode(chunks)
-        stream |= {"chunks": orjson.Fragment(data), "types": _types(call, chunks)}
+        stream |= {"chunks": orjson.Fragment(data), "types": _masked(call, lost_types(chunks, messages=True))}
         if encoder.redact is not None:
             _note(call, "masked", data != encoder.dump(encoder.unmasked(chunks)))
     if value is not None:
         stream["value"] = orjson.Fragment(encoder.encode(value))
+        if types := lost_types(value, messages=True):
+            stream["value_types"] = _masked(call, types)
     _note(call, "stream", stream)
 
 
-def _types(call: CallSpan, value: Any) -> Any:
-    """Return the types of a value; pointers hold keys of the user's data, so they are masked too."""
+def note_error(call: CallSpan, error: BaseException) -> None:
+    """Note what an exception holds beside its message, and whether redaction changed that; never raises."""
+    encoder = call.recorder.encoder
+    try:
+        record = record_error(error, encoder)
+        if encoder.redact is not None:
+            plain = orjson.dumps(record_error(error, Encoder(limits=encoder.limits)))
+            _note(call, "masked", orjson.dumps(record) != plain)
+        _note(call, "error", record)
+    except Exception as exc:
+        failures.note("an exception's state", exc)
+
+
+def _masked(call: CallSpan, types: Types) -> Any:
+    """Return types with their pointers masked: those hold keys of the user's data."""
     masked = call.recorder.encoder.masked
-    return {masked(name): list(map(masked, pointers)) for name, pointers in lost_types(value).items()}
+    return {masked(name): list(map(masked, pointers)) for name, pointers in types.items()}
 
 
 def _note(call: CallSpan, name: str, said: Any) -> None:

@@ -280,6 +280,8 @@ class Recorder:
         try:
             left_early = isinstance(error, GeneratorExit)  # the consumer of a generator stopped: no error
             status = "cancelled" if left_early or _is_cancelled(error) else "error"
+            if status == "error" and call.spec.served and call.spec.capture_output and self.capture_content:
+                rebuild.note_error(call, error)
             self._write_end(call, end_ns, status, output, None if left_early else self._error(error))
         except Exception as exc:
             self._close(call, end_ns, "error", exc)

@@ -6,6 +6,7 @@ carries `truncated`. Nothing here raises for a value that cannot be represented.
 
 from __future__ import annotations
 
+import enum
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ import orjson
 from llm_trace.capture.forms import describe
 from llm_trace.capture.objects import is_model
 from llm_trace.capture.state import instance_dict
-from llm_trace.capture.walk import MAX_ITEMS, Limits, Walk, undescribable
+from llm_trace.capture.walk import MAX_DEPTH, MAX_ITEMS, Limits, Walk, undescribable
 from llm_trace.semconv.find import instructions
 
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ _SIMPLE = frozenset([str, int, bool, type(None)])
 
 def _default(value: Any) -> Any:
     try:
-        return describe(value)
+        form = describe(value)
+        return _with_nonfinite(form) if _has_nonfinite(form) else form
     except Exception as exc:
         return undescribable(value, exc)
 
@@ -193,10 +195,29 @@ def _count_cuts(value: Any) -> int:
 
 
 def _has_nonfinite(value: Any, depth: int = 0) -> bool:
-    if type(value) is float:
+    """Return whether orjson would write `null` for a number in what it writes by itself; `_default` sees to the rest."""
+    cls = type(value)
+    if cls is float:
         return not math.isfinite(value)
-    if depth > 20:
+    if cls in _SIMPLE:
         return False
-    if type(value) is dict:
-        return any(_has_nonfinite(v, depth + 1) for v in value.values())
-    return type(value) in (list, tuple) and any(_has_nonfinite(v, depth + 1) for v in value)
+    if depth > MAX_DEPTH:
+        return True  # the walk in Python says what it cuts
+    if issubclass(cls, dict):
+        return any(_has_nonfinite(v, depth + 1) for v in dict.values(value) if type(v) not in _SIMPLE)
+    if issubclass(cls, list) or cls is tuple:
+        return any(_has_nonfinite(v, depth + 1) for v in cls.__iter__(value) if type(v) not in _SIMPLE)
+    return issubclass(cls, enum.Enum) and _has_nonfinite(instance_dict(value).get("_value_"), depth + 1)
+
+
+def _with_nonfinite(form: Any) -> Any:
+    """Return a form with its infinities and NaN as forms of their own."""
+    if type(form) is float:
+        return form if math.isfinite(form) else {"__type__": "float", "value": str(form)}
+    if issubclass(type(form), dict):
+        return {key: _with_nonfinite(item) for key, item in dict.items(form)}
+    if issubclass(type(form), list) or type(form) is tuple:
+        return [_with_nonfinite(item) for item in type(form).__iter__(form)]
+    if issubclass(type(form), enum.Enum):
+        return _with_nonfinite(instance_dict(form).get("_value_"))
+    return form

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
 import math
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -10,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import orjson
 
+from llm_trace.capture.content import HASH, hash_bytes
 from llm_trace.capture.forms import SMALL_BYTES, describe, shorten
 from llm_trace.capture.objects import type_name
 from llm_trace.capture.pieces import Kept, mask_texts
@@ -17,8 +20,10 @@ from llm_trace.capture.pieces import Kept, mask_texts
 if TYPE_CHECKING:
     from llm_trace.capture.redaction import Redactor
 
-_MAX_DEPTH = 60
+MAX_DEPTH = 60
 _BYTES = (bytes, bytearray, memoryview)
+_NATIVE = frozenset([datetime.datetime, datetime.date, datetime.time, uuid.UUID])
+"""Types that orjson writes as texts."""
 _PLAIN = frozenset([str, int, float, bool, type(None)])
 MAX_ITEMS = 100_000
 """Items that are kept of one list or dict."""
@@ -105,7 +110,7 @@ class Walk:
             return value if -(1 << 63) <= value < (1 << 64) else {"__type__": "int", "value": _digits(value)}
         if cls is float:
             return value if math.isfinite(value) else {"__type__": "float", "value": str(value)}
-        if depth > _MAX_DEPTH or self.left <= 0:
+        if depth > MAX_DEPTH or self.left <= 0:
             return {"__type__": cls.__qualname__, "truncated": True}
         if id(value) in self.parents:
             return {"__type__": cls.__qualname__, "cycle": True}
@@ -128,6 +133,8 @@ class Walk:
                 text = view[:SMALL_BYTES].tobytes().decode("utf-8", "replace")
                 form = {"__type__": type(value).__name__, "length": view.nbytes, "text": text}
             return self.mapping(form, depth)
+        if type(value) in _NATIVE:
+            return self.text(str(value) if type(value) is uuid.UUID else value.isoformat())
         return self.value(describe(value), depth + 1)
 
     def mapping(self, value: dict[Any, Any], depth: int) -> dict[str, Any]:
@@ -143,6 +150,8 @@ class Walk:
         for number, (key, item) in enumerate(islice(value.items(), MAX_ITEMS)):
             if self.left <= 0:
                 return out | {"__type__": "dict", "truncated": len(value) - number}
+            if key == HASH and self.redact is not None and "truncated" in value and "__type__" in value:
+                continue  # of what stood there before it was masked
             name = _key(key)
             self.lossy = self.lossy or (type(key) is str and name != key)
             if name in out:
@@ -221,7 +230,7 @@ class Walk:
         if len(data) <= limit:
             return masked
         kept = data[:limit].decode("utf-8", "ignore")
-        return {"__type__": "str", "truncated": len(masked), "value": kept}
+        return {"__type__": "str", "truncated": len(masked), "value": kept, HASH: hash_bytes(data)}
 
     def text(self, value: str) -> Any:
         text = str.__str__(value)
@@ -238,8 +247,9 @@ class Walk:
             return text
         if self.redact is not None:  # cut when it is masked: half a secret is not recognised
             return _Long(text, limit)
-        kept = text.encode()[:limit].decode("utf-8", "ignore")
-        return {"__type__": "str", "truncated": len(text), "value": kept}
+        data = text.encode()
+        kept = data[:limit].decode("utf-8", "ignore")
+        return {"__type__": "str", "truncated": len(text), "value": kept, HASH: hash_bytes(data)}
 
     def redacted(self, text: str) -> str:
         if self.redact is None:

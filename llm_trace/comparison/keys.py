@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
+from llm_trace.capture.content import is_cut
 from llm_trace.comparison.facts import ASKED, asked
 
 if TYPE_CHECKING:
@@ -27,6 +28,19 @@ _INPUT = (
     ASKED
     + """
 SELECT i, name || md5(concat(CAST({input} AS TEXT), CAST({messages} AS TEXT))) FROM calls JOIN asked USING (span_id)"""
+)
+_KEYED = (
+    ASKED
+    + """
+SELECT i, name || (rebuild ->> '$.key') FROM calls JOIN asked USING (span_id)
+WHERE rebuild ->> '$.key' IS NOT NULL AND CAST(input AS TEXT) <> '{}'"""
+)
+"""The hashes of inputs from before they were masked."""
+_CUT = (
+    ASKED
+    + """
+SELECT i, CAST(input AS TEXT) FROM calls JOIN asked USING (span_id)
+WHERE contains(CAST(input AS TEXT), '"truncated":') AND contains(CAST(input AS TEXT), '"__type__":')"""
 )
 _NO_SYSTEM = (
     ASKED
@@ -96,9 +110,21 @@ def by_input(store: Store, a: Sequence[Fact], b: Sequence[Fact]) -> Pairing:
 
 
 def _ways(store: Store, a: Sequence[Fact], b: Sequence[Fact]) -> Iterator[Pairing]:
-    def read(by: str, query: str) -> Pairing:
-        return Pairing(by, _keys(store, query, a), _keys(store, query, b))
+    cut = [_cut_inputs(store, side) for side in (a, b)]
 
+    def read(by: str, query: str) -> Pairing:
+        keys = (_keys(store, query, side) for side in (a, b))
+        return Pairing(
+            by,
+            *(
+                [k if i not in c else None for i, k in enumerate(side)]
+                for side, c in zip(keys, cut, strict=True)
+            ),
+        )
+
+    keyed = Pairing(_WHOLE, _keys(store, _KEYED, a), _keys(store, _KEYED, b))
+    if None not in keyed.a and None not in keyed.b:
+        yield keyed
     yield read(_WHOLE, _INPUT.format(input="input", messages=_MESSAGES))
     compared = _compared_arguments(store, a, b)
     if compared:
@@ -129,6 +155,11 @@ def _compared_arguments(store: Store, a: Sequence[Fact], b: Sequence[Fact]) -> l
 def _keys(store: Store, query: str, side: Sequence[Fact]) -> Keys:
     found: dict[int, str] = dict(store.sql(query, asked(side)).fetchall())
     return list(map(found.get, range(len(side))))
+
+
+def _cut_inputs(store: Store, side: Sequence[Fact]) -> set[int]:
+    """Return the calls whose input was kept in part, without a hash: what looks alike may be another input."""
+    return {i for i, text in store.sql(_CUT, asked(side)).fetchall() if is_cut(orjson.loads(text))}
 
 
 def by_dataset(store: Store, dataset: Dataset, a: Sequence[Fact], b: Sequence[Fact]) -> Pairing:

@@ -12,7 +12,9 @@ from itertools import pairwise, zip_longest
 from typing import TYPE_CHECKING, Any
 
 from llm_trace.errors import ReplayError
-from llm_trace.replays.revive import Moved, check, revive, revive_error
+from llm_trace.replays.classes import Moved
+from llm_trace.replays.revive import is_plain, rebuild, revive
+from llm_trace.replays.revive_error import revive_error
 
 if TYPE_CHECKING:
     from llm_trace.capture.lost_types import Types
@@ -42,13 +44,15 @@ class Recorded:
         """
         if not types and not isinstance(data, dict | list):
             return cls(None, data)
-        text = json.dumps(data)
-        if not types.keys() <= {"tuple"} or '"__type__"' in text:
-            check(data, types, moved)
-        return cls(text, None, types, moved)
+        if not is_plain(data, types):
+            rebuild(data, types, moved)
+        return cls(json.dumps(data), None, types, moved)
 
     def __call__(self) -> Any:
-        return self.plain if self.text is None else revive(json.loads(self.text), self.types, self.moved)
+        if self.text is None:
+            return self.plain
+        data = json.loads(self.text)
+        return revive(data, self.types, self.moved)
 
 
 @dataclass(frozen=True)
@@ -119,7 +123,9 @@ def _error(taped: Taped, moved: Moved) -> Callable[[], BaseException] | None:
     error = taped.error or {}
     if taped.status != "error" or (taped.output is not None and not error.get("traceback")):
         return None
-    return lambda: revive_error(str(error.get("type", "error")), error.get("message"), moved)
+    make = partial(revive_error, error, taped.rebuild.get("error"), moved)
+    make()  # says now what cannot be raised again
+    return make
 
 
 def _obstacle(taped: Taped) -> str | None:
@@ -143,7 +149,7 @@ def _stream(taped: Taped, moved: Moved) -> tuple[Recorded, Recorded]:
         chunks = Recorded.of(stream["chunks"], stream.get("types", {}), moved)
     else:
         chunks = Recorded.of(output or [], taped.rebuild.get("output", {}), moved)
-    return chunks, Recorded.of(stream.get("value"), {}, moved)
+    return chunks, Recorded.of(stream.get("value"), stream.get("value_types", {}), moved)
 
 
 def _cut(text: str, lengths: list[int]) -> list[str]:

@@ -140,8 +140,9 @@ class Work:
 
 
 def _work(root: Taped, fn: Function, recording: Recording, overrides: Overrides) -> Work:
-    given = overrides.reworded(root.input, root, recording.templates)
-    return Work(root, fn, *call_of(replace(root, input=given), fn, overrides.arguments))
+    rendered = overrides.renderings(root, recording.templates)
+    given = overrides.reworded(root.input, rendered)
+    return Work(root, fn, *call_of(replace(root, input=given), fn, overrides.arguments, rendered))
 
 
 def _opened(store: str | os.PathLike[str] | Store | None) -> Store:

@@ -37,7 +37,7 @@ def dump(calls: Sequence[Taped], served: frozenset[str]) -> str:
     for call in _in_order(calls, served):
         numbers[call.span_id] = len(numbers) + 1
         told.append(_entry(call, numbers, call.kind in served or call.name in served))
-    return json.dumps({"format": FORMAT, "calls": told}, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    return json.dumps({"calls": told, "format": FORMAT}, indent=2, ensure_ascii=False) + "\n"
 
 
 def write(path: Path, text: str) -> None:
@@ -112,14 +112,14 @@ def _entry(call: Taped, numbers: dict[str, int], served: bool) -> dict[str, Any]
         "id": numbers[call.span_id],
         "name": call.name,
         "kind": call.kind,
-        "input": call.input,
+        "input": json.loads(json.dumps(call.input, sort_keys=True)),  # an answer's order is part of it
     }
     if call.parent_id in numbers:
         entry["inside"] = numbers[call.parent_id]
     if call.phase:
         entry["phase"] = call.phase
     if served:
-        rebuild = {name: said for name, said in call.rebuild.items() if name in ("output", "stream")}
+        rebuild = {name: said for name, said in call.rebuild.items() if name in ("output", "stream", "error")}
         if "stream" in rebuild:
             rebuild["stream"] = {k: v for k, v in rebuild["stream"].items() if k != "ns"}
         error = {k: v for k, v in (call.error or {}).items() if k != "traceback"}
@@ -127,7 +127,7 @@ def _entry(call: Taped, numbers: dict[str, int], served: bool) -> dict[str, Any]
         entry |= {"output": call.output} | {name: said for name, said in told if said}
         if call.status != "ok":
             entry["status"] = call.status
-    return {name: _with_lines(value) for name, value in entry.items()}
+    return {name: _with_lines(entry[name]) for name in sorted(entry)}
 
 
 def _taped(entry: Any, path: Path, text: str, number: int) -> Taped:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
-from llm_trace.capture.prompts import Prompt
+from llm_trace.capture.prompts import Prompt, Rendered
 from llm_trace.errors import ReplayError
 
 if TYPE_CHECKING:
@@ -79,26 +79,33 @@ class Overrides:
                 )
         return run, bound.args, bound.kwargs
 
-    def reworded(self, arguments: Any, taped: Taped, templates: Templates) -> Any:
-        """Return recorded arguments with the prompt that they hold rendered anew, where another takes its place.
+    def renderings(self, taped: Taped, templates: Templates) -> list[Rendered]:
+        """Return the prompt that a call was made with, and the one in its place; none where they are not known.
 
         Raises:
-            ReplayError: the template or a variable is not in the record.
+            ReplayError: the prompt in its place has a variable that is not in the record.
         """
         used = taped.prompt or {}
-        if (new := self.prompts.get(used.get("name", ""))) is None:
-            return arguments
-        template = templates.get((used["name"], used["version"]))
-        try:
-            old, now = (
-                Prompt(new.name, template or "").format(**used["variables"]),
-                new.format(**used["variables"]),
-            )
-        except (KeyError, IndexError) as exc:
-            raise ReplayError(
-                f"prompt {new.name!r} has a variable {exc} that {taped.name} ({taped.span_id}) was not recorded with"
-            ) from exc
-        return _with_text(arguments, str(old), str(now)) if template else arguments
+        template = templates.get((used.get("name", ""), used.get("version", "")))
+        if template is None:
+            return []
+        variables = used.get("variables") or {}
+        found = []
+        for prompt in (Prompt(used["name"], template), self.prompts.get(used["name"])):
+            try:
+                found += [prompt.format(**variables)] if prompt else []
+            except (KeyError, IndexError) as exc:
+                if prompt is self.prompts.get(used["name"]):
+                    raise ReplayError(
+                        f"prompt {used['name']!r} has a variable {exc} that {taped.name} ({taped.span_id}) was not "
+                        "recorded with"
+                    ) from exc
+                return []
+        return found
+
+    def reworded(self, arguments: Any, rendered: Sequence[Rendered]) -> Any:
+        """Return recorded arguments with the prompt that they hold rendered anew, where another takes its place."""
+        return _with_text(arguments, *map(str, rendered)) if len(rendered) == 2 else arguments
 
 
 def _with_text(value: Any, old: str, new: str) -> Any:

@@ -168,7 +168,7 @@ class Player:
             return self.tape.take_this(expected)
         if asked.stray:
             return None
-        return self.tape.take(asked.scope, asked.spec.name, self.tape.key(asked.arguments))
+        return self.tape.take(asked.scope, asked.spec.name, asked.arguments)
 
     def _likely(self, asked: Asked) -> Taped | None:
         """Return the only recorded call that this one can be, though its input is another."""

@@ -2,155 +2,257 @@
 
 from __future__ import annotations
 
+import ast
 import base64
-import builtins
 import datetime
+import decimal
 import enum
+import fractions
 import json
 import sys
 import uuid
 from collections import Counter
-from dataclasses import fields, is_dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import PurePath
 from typing import Any
 
-from pydantic import BaseModel, RootModel
+import orjson
+from pydantic import BaseModel
 
-from llm_trace.capture.lost_types import UNKNOWN, Types, lost_types
+from llm_trace.capture.input_key import identity
+from llm_trace.capture.lost_types import (
+    PRIVATE,
+    RENDERED,
+    UNKNOWN,
+    UNSET,
+    Types,
+    escape,
+    lost_types,
+    type_name,
+)
+from llm_trace.capture.prompts import Rendered
 from llm_trace.capture.state import UNREAD
 from llm_trace.capture.values import Encoder
-from llm_trace.errors import ReplayedError, ReplayError
+from llm_trace.errors import ReplayError
+from llm_trace.replays.classes import Moved, find_class
 
 _encoder = Encoder()
 _SAID = ("__type__", UNREAD)
 """Keys of an object's record that are no fields."""
-Moved = dict[str, str]
-"""Module a class was defined in when it was recorded -> module it is in now."""
+_NUMBERS = {"float": float, "int": int}
+"""Numbers that are no JSON, by the name that their record has."""
+_BARE = (tuple, list, str, int, float, enum.Enum, uuid.UUID)
+"""Classes that are made of what JSON has for them."""
+_WRITTEN = (decimal.Decimal, datetime.timedelta, fractions.Fraction, range)
+"""Classes whose `repr` is all there is to say."""
 
 
-def revive(data: Any, types: Types, moved: Moved | None = None) -> Any:
-    """Return the value that was recorded as `data`, whose objects are built anew (`data` is used up).
+def rebuild(data: Any, types: Types, moved: Moved | None = None, rendered: Sequence[Rendered] = ()) -> Any:
+    """Return the value that was recorded as `data`, with objects built anew.
 
-    Classes are looked for among what is imported; nothing is imported for it.
+    Args:
+        data: JSON; not changed.
+        types: what `data` does not tell (`llm_trace.capture.lost_types`).
+        rendered: the prompts that a text which was made by one may be.
 
     Raises:
         ReplayError: the record does not say enough for the same value.
     """
-    places = [(pointer, name) for name, pointers in types.items() for pointer in pointers]
-    for pointer, name in sorted(places, key=lambda place: -place[0].count("/")):  # what is inside comes first
-        data = _replaced(data, pointer, name, moved or {})
-    return data
-
-
-def check(data: Any, types: Types, moved: Moved | None = None) -> None:
-    """Make sure that `data` can be revived: that the value has the same types and the same JSON.
-
-    Raises:
-        ReplayError: it cannot.
-    """
-    before = _encoder.canonical(data)
-    value = revive(json.loads(json.dumps(data)), types, moved)
-    if _counted(lost_types(value), {}) != _counted(types, moved or {}) or _encoder.canonical(value) != before:
+    value = revive(json.loads(json.dumps(data)), types, moved or {}, rendered)
+    again = lost_types(value, messages=True)
+    if not _same_types(types, again, moved or {}) or _known_by(value, again) != _known_by(data, again):
         raise ReplayError(f"the record does not hold {_named(types)} whole")
+    return value
 
 
-def revive_error(name: str, message: str | None, moved: Moved | None = None) -> BaseException:
-    """Return the recorded exception: of its class where that is imported, made without its `__init__` where that asks for more."""
-    cls = _find(name.rpartition(".")[0] or "builtins", name.rpartition(".")[2], moved or {})
-    if not (isinstance(cls, type) and issubclass(cls, Exception)):
-        return ReplayedError(name, message)
-    for args in ((message,), (_literal(message),)) if message else ((),):
-        try:
-            error = cls(*args)
-        except Exception:  # noqa: BLE001  # a class of the user's
-            error = cls.__new__(cls, *args)
-        if str(error) == (message or ""):
-            return error
-    return ReplayedError(name, message)
+def part(data: Any, types: Types, way: Sequence[str | int]) -> tuple[Any, Types]:
+    """Return what stands at a place inside recorded JSON, and its types."""
+    at = "".join(f"/{escape(step)}" for step in way)
+    for step in way:
+        data = data[step]
+    inside: Types = {}
+    for name, pointers in types.items():
+        if name == PRIVATE:
+            found = [
+                orjson.dumps([p[len(at) :], key, value]).decode()
+                for p, key, value in map(orjson.loads, pointers)
+                if p == at or p.startswith(at + "/")
+            ]
+        else:
+            found = [p[len(at) :] for p in pointers if p == at or p.startswith(at + "/")]
+        if found:
+            inside[name] = found
+    return data, inside
 
 
-def _literal(text: str) -> Any:
-    """Return what a `KeyError`, whose text is the `repr` of its key, was raised with."""
-    import ast
-
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text
+def is_plain(data: Any, types: Types) -> bool:
+    """Return whether recorded JSON is its value already, but for tuples."""
+    return types.keys() <= {"tuple"} and '"__type__"' not in json.dumps(data)
 
 
-def _counted(types: Types, moved: Moved) -> Counter[tuple[str, str]]:
-    def name_now(name: str) -> str:
-        module, colon, rest = name.partition(":")
-        return f"{moved.get(module, module)}{colon}{rest}"
+def _known_by(value: Any, types: Types) -> bytes:
+    return identity(_encoder.canonical(value), types)
 
-    return Counter((name_now(name), pointer) for name, pointers in types.items() for pointer in pointers)
+
+def _same_types(then: Types, now: Types, moved: Moved) -> bool:
+    """Return whether two values have the same types at the same places, wherever their classes are defined now."""
+    counts: Counter[tuple[str, str]] = Counter()
+    for name, pointers in then.items():
+        cls = find_class(name, moved)
+        counts.update((type_name(cls) if isinstance(cls, type) else name, pointer) for pointer in pointers)
+    return counts == Counter((name, pointer) for name, pointers in now.items() for pointer in pointers)
 
 
 def _named(types: Types) -> str:
-    names = [name.replace(":", ".") for name in types if name not in (UNKNOWN, "dict")]
+    names = [name.replace(":", ".") for name in types if name not in (UNKNOWN, UNSET, PRIVATE, "dict")]
     return " and ".join(f"the {name}" for name in names[:3]) or "the value"
 
 
-def _replaced(data: Any, pointer: str, name: str, moved: Moved) -> Any:
+def revive(data: Any, types: Types, moved: Moved, rendered: Sequence[Rendered] = ()) -> Any:
+    """Return the value that was recorded as `data` (which is used up), unchecked: of what `rebuild` could give."""
+    if '"__type__"' in json.dumps(data):
+        data = _with_numbers(data, "", set(types.get("dict", ())))
+    private = [orjson.loads(told) for told in types.get(PRIVATE, ())]
+    beside = _Beside(frozenset(types.get(UNSET, ())), [(at, name, value) for at, name, value in private])
+    kinds = {name: pointers for name, pointers in types.items() if name not in (UNSET, PRIVATE)}
+    places = [(pointer, name) for name, pointers in kinds.items() for pointer in pointers]
+    for pointer, name in sorted(places, key=lambda place: -place[0].count("/")):  # what is inside comes first
+        data = _replaced(data, pointer, _Builder(name, pointer, beside, moved, rendered))
+    return data
+
+
+def _with_numbers(data: Any, at: str, dicts: set[str]) -> Any:
+    """Return JSON with the numbers in it that JSON has no form for: infinities, NaN, long integers."""
+    if isinstance(data, list):
+        return [_with_numbers(item, f"{at}/{n}", dicts) for n, item in enumerate(data)]
+    if not isinstance(data, dict):
+        return data
+    number = _NUMBERS.get(data.get("__type__", "")) if data.keys() == {"__type__", "value"} else None
+    if number is not None and at not in dicts and isinstance(data["value"], str):
+        try:
+            return number(data["value"])
+        except ValueError as exc:
+            raise ReplayError(f"a number of {len(data['value'])} digits was cut") from exc
+    return {key: _with_numbers(item, f"{at}/{escape(key)}", dicts) for key, item in data.items()}
+
+
+def _replaced(data: Any, pointer: str, build: _Builder) -> Any:
     """Return `data` with the node at a JSON pointer built."""
     if not pointer:
-        return _build(name, data, moved)
+        return build(data)
     *way, last = [step.replace("~1", "/").replace("~0", "~") for step in pointer.split("/")[1:]]
     node = data
     try:
         for step in way:
             node = node[int(step) if isinstance(node, list) else step]
         key: Any = int(last) if isinstance(node, list) else last
-        node[key] = _build(name, node[key], moved)
+        node[key] = build(node[key])
     except (LookupError, TypeError, ValueError) as exc:
         raise ReplayError(f"the record lacks what stood at {pointer!r}") from exc
     return data
 
 
-def _build(name: str, node: Any, moved: Moved) -> Any:
-    if name == "dict":
-        return node
-    if name == UNKNOWN:
-        raise ReplayError(
-            "it holds what JSON cannot tell: keys that are no text, a set of objects, or a cycle"
-        )
-    module, _, qualname = name.rpartition(":")
-    cls = _find(module or "builtins", qualname, moved)
-    if not isinstance(cls, type):
-        raise ReplayError(f"its type {name.replace(':', '.')} is not imported")
-    try:
-        return _built(cls, node)
-    except ReplayError:
-        raise
-    except Exception as exc:  # a class of the user's
-        raise ReplayError(f"a {name.replace(':', '.')} cannot be made from its record: {exc}") from exc
+@dataclass(frozen=True)
+class _Beside:
+    """What a record says of pydantic objects beside their fields."""
+
+    unset: frozenset[str]
+    private: list[tuple[str, str, Any]]
 
 
-def _built(cls: Any, node: Any) -> Any:
-    """Return an object of a class that makes plain data: no other is called, whatever a record says."""
-    inside = {k: v for k, v in node.items() if k not in _SAID} if isinstance(node, dict) else {}
-    if issubclass(cls, BaseModel):
-        return cls.model_validate(inside["root"] if issubclass(cls, RootModel) else inside)
-    if is_dataclass(cls):
-        return _dataclass(cls, inside)
-    if issubclass(cls, dict):
-        return cls(node)
-    if issubclass(cls, tuple) and hasattr(cls, "_fields"):
-        return cls(**inside)
-    if issubclass(cls, (set, frozenset)):
-        return cls(inside["items"])
-    if issubclass(cls, (bytes, bytearray)) and "truncated" not in inside:
-        return cls(base64.b64decode(inside["base64"]))
-    if issubclass(cls, complex):
-        return cls(*inside["value"])
-    if issubclass(cls, PurePath):
-        return cls(inside["path"])
-    if issubclass(cls, (datetime.date, datetime.time)):
-        return cls.fromisoformat(node)
-    if not inside and issubclass(cls, (tuple, list, str, int, float, enum.Enum, uuid.UUID)):
-        return cls(node)
-    raise ReplayError(f"a {cls.__module__}.{cls.__qualname__} was kept as its description only")
+@dataclass(frozen=True)
+class _Builder:
+    """Builds the node at one place of a record."""
+
+    name: str
+    pointer: str
+    beside: _Beside
+    moved: Moved
+    rendered: Sequence[Rendered]
+
+    def __call__(self, node: Any) -> Any:
+        name = self.name
+        if name == "dict":
+            return node
+        if name == UNKNOWN:
+            raise ReplayError(
+                "it holds what JSON cannot tell: keys that are no text, a set of objects, a cycle, a time zone by name, "
+                "or state beside its fields"
+            )
+        if name == RENDERED:
+            return self._prompt(node)
+        cls = find_class(name, self.moved)
+        if not isinstance(cls, type):
+            raise ReplayError(f"its type {name.replace(':', '.')} is not imported")
+        try:
+            return self._built(cls, node)
+        except ReplayError:
+            raise
+        except Exception as exc:  # a class of the user's
+            raise ReplayError(f"a {name.replace(':', '.')} cannot be made from its record: {exc}") from exc
+
+    def _prompt(self, node: Any) -> Rendered:
+        if (found := next((text for text in self.rendered if text == node), None)) is None:
+            raise ReplayError(
+                "it was rendered from a prompt whose template or variables are not in the record"
+            )
+        return found
+
+    def _built(self, cls: Any, node: Any) -> Any:
+        """Return an object of a class that makes plain data: no other is called, whatever a record says."""
+        inside = {k: v for k, v in node.items() if k not in _SAID} if isinstance(node, dict) else {}
+        if issubclass(cls, BaseModel):
+            return self._model(cls, inside)
+        if is_dataclass(cls):
+            return _dataclass(cls, inside)
+        if issubclass(cls, dict):
+            return cls(node)
+        if issubclass(cls, tuple) and hasattr(cls, "_fields"):
+            return tuple.__new__(cls, [inside[name] for name in cls._fields])
+        if issubclass(cls, (set, frozenset)):
+            return cls(inside["items"])
+        if issubclass(cls, (bytes, bytearray)) and "truncated" not in inside:
+            return cls(base64.b64decode(inside["base64"]))
+        if issubclass(cls, complex):
+            return cls(*inside["value"])
+        if issubclass(cls, PurePath):
+            return cls(inside["path"])
+        if issubclass(cls, (datetime.date, datetime.time)):
+            return cls.fromisoformat(inside["value"] if inside else node)
+        if issubclass(cls, _WRITTEN) and inside.keys() == {"repr"}:
+            return _written(cls, inside["repr"])
+        if not inside and (issubclass(cls, _BARE) or _is_number(cls)):
+            return cls(node)
+        raise ReplayError(f"a {cls.__module__}.{cls.__qualname__} was kept as its description only")
+
+    def _model(self, cls: type[BaseModel], inside: Mapping[str, Any]) -> BaseModel:
+        """Return a pydantic object in its state, without what its validators do once more."""
+        declared = cls.model_fields
+        if missing := [name for name in declared if name not in inside]:
+            raise ReplayError(f"the record of a {cls.__qualname__} lacks {', '.join(missing[:3])}")
+        extra = {name: v for name, v in inside.items() if name not in declared}
+        given = {*declared, *extra} - {n for n in declared if f"{self.pointer}/{n}" in self.beside.unset}
+        private = {name: value for at, name, value in self.beside.private if at == self.pointer}
+        begun = {
+            name: a.get_default() for name, a in cls.__private_attributes__.items() if name not in private
+        }
+        state = {
+            "__dict__": {name: inside[name] for name in declared},
+            "__pydantic_fields_set__": given,
+            "__pydantic_extra__": extra if cls.model_config.get("extra") == "allow" else None,
+            "__pydantic_private__": {**begun, **private} if cls.__private_attributes__ else None,
+        }
+        made = cls.__new__(cls)
+        for name, value in state.items():
+            object.__setattr__(made, name, value)
+        return made
+
+
+def _is_number(cls: type) -> bool:
+    """Return whether a class is one of numpy's numbers that a number of Python's makes exactly."""
+    numpy: Any = sys.modules.get("numpy")
+    return numpy is not None and issubclass(cls, (numpy.bool_, numpy.integer, numpy.float32, numpy.float16))
 
 
 def _dataclass(cls: Any, inside: dict[str, Any]) -> Any:
@@ -161,9 +263,10 @@ def _dataclass(cls: Any, inside: dict[str, Any]) -> Any:
     return made
 
 
-def _find(module: str, qualname: str, moved: Moved) -> Any:
-    """Return what a module that is imported has under this name, or `None`."""
-    found: Any = builtins if module == "builtins" else sys.modules.get(moved.get(module, module))
-    for step in qualname.split("."):
-        found = getattr(found, step, None)
-    return found
+def _written(cls: Any, text: str) -> Any:
+    """Return what a `repr` says: a call of the class with literals."""
+    call = ast.parse(text, mode="eval").body
+    if not isinstance(call, ast.Call):
+        raise ReplayError(f"{text!r} is no {cls.__qualname__}")
+    args = [ast.literal_eval(arg) for arg in call.args]
+    return cls(*args, **{str(word.arg): ast.literal_eval(word.value) for word in call.keywords})

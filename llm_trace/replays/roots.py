@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 from llm_trace.capture.spec import function_name
 from llm_trace.capture.wrappers import trace
 from llm_trace.errors import ReplayError
-from llm_trace.replays.revive import check, revive
+from llm_trace.replays.revive import part, rebuild
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from llm_trace.capture.lost_types import Types
+    from llm_trace.capture.prompts import Rendered
     from llm_trace.replays.tape import Taped
 
 Function = Callable[..., Any]
@@ -97,22 +97,24 @@ def _imported(name: str, roots: Sequence[Taped]) -> Function:
     return found  # type: ignore[no-any-return]
 
 
-def call_of(root: Taped, fn: Function, given: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def call_of(
+    root: Taped, fn: Function, given: Mapping[str, Any], rendered: Sequence[Rendered] = ()
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Return the arguments that a root was called with.
 
     Args:
         given: arguments by name that take the place of recorded ones.
+        rendered: the prompts that its arguments may be.
 
     Raises:
         ReplayError: some cannot be rebuilt, each named; or the function does not take them any more.
     """
     if not isinstance(root.input, dict):
         raise ReplayError(f"{root.name} ({root.span_id}): its input was not kept")
-    kept = {name: value for name, value in root.input.items() if name not in given}
     values, lost = dict(given), []
-    for name, value in kept.items():
+    for name in [name for name in root.input if name not in given]:
         try:
-            values[name] = _argument(name, value, root, fn)
+            values[name] = _argument(name, root, fn, rendered)
         except ReplayError as exc:
             lost.append(f"{name!r} ({exc})")
     if lost:
@@ -123,18 +125,11 @@ def call_of(root: Taped, fn: Function, given: Mapping[str, Any]) -> tuple[tuple[
     return _bound(root, fn, values)
 
 
-def _argument(name: str, value: Any, root: Taped, fn: Function) -> Any:
+def _argument(name: str, root: Taped, fn: Function, rendered: Sequence[Rendered]) -> Any:
+    value, types = part(root.input, root.rebuild.get("input", {}), (name,))
     if root.rebuild.get("key") and "[redacted" in json.dumps(value):
         raise ReplayError("it was masked")
-    at = "/" + name.replace("~", "~0").replace("/", "~1")
-    types: Types = {}
-    for cls, pointers in root.rebuild.get("input", {}).items():
-        if inside := [p[len(at) :] for p in pointers if p == at or p.startswith(at + "/")]:
-            types[cls] = inside
-    moved = {root.module: fn.__module__} if root.module else {}
-    if types or '"__type__"' in json.dumps(value):
-        check(value, types, moved)
-    return revive(json.loads(json.dumps(value)), types, moved)
+    return rebuild(value, types, {root.module: fn.__module__} if root.module else {}, rendered)
 
 
 def _bound(root: Taped, fn: Function, values: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import re
 import threading
 from collections import defaultdict, deque
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from llm_trace.capture.input_key import InputKey
+from llm_trace.capture.content import is_cut
+from llm_trace.capture.input_key import InputKey, identity
+from llm_trace.capture.lost_types import lost_types
 from llm_trace.capture.values import Encoder
+from llm_trace.replays.classes import has_moved
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Container, Iterator, Sequence
 
-_ADDRESS = re.compile(rb'("repr":"<[^"]* at )0x[0-9a-fA-F]+')
+    from llm_trace.capture.lost_types import Types
+
 _encoder = Encoder()
 
 
@@ -50,14 +53,13 @@ class Taped:
 
     @cached_property
     def question(self) -> bytes:
-        """The input's canonical JSON."""
-        return canonical(self.input)
+        """What the input is known by."""
+        return canonical(self.input, self.rebuild.get("input", ()))
 
     @cached_property
     def cut(self) -> bool:
         """Whether the input was kept in part only, and has no hash either."""
-        data = self.question
-        return b'"truncated":' in data and b'"__type__":' in data and "key" not in self.rebuild
+        return "key" not in self.rebuild and b'"truncated":' in self.question and is_cut(self.input)
 
     @property
     def module(self) -> str | None:
@@ -65,10 +67,9 @@ class Taped:
         return self.function.partition(":")[0] if self.function else None
 
 
-def canonical(arguments: Any) -> bytes:
-    """Return the JSON by which an input is known again: keys sorted, addresses of objects left out."""
-    data = _encoder.canonical(arguments)
-    return _ADDRESS.sub(rb"\1", data) if b" at 0x" in data else data
+def canonical(value: Any, types: Container[str] = ()) -> bytes:
+    """Return the JSON by which a value is known again: keys sorted, addresses of objects and modules of classes left out."""
+    return identity(_encoder.canonical(value), types)
 
 
 class Tape:
@@ -104,7 +105,8 @@ class Tape:
 
     def key(self, arguments: dict[str, Any]) -> str:
         """Return what a call with these arguments is looked for by."""
-        return self._key(canonical(self._masked(arguments) if self._masked else arguments))
+        data = self._masked(arguments) if self._masked else arguments
+        return self._key(canonical(data, lost_types(arguments)))
 
     def scope_of(self, call: Taped) -> str | None:
         """Return the recorded call inside which this one ran, `None` for a root."""
@@ -114,14 +116,16 @@ class Tape:
         """Return the calls that no other recorded call made."""
         return [call for call in self.calls.values() if self.scope_of(call) is None]
 
-    def take(self, scope: str | None, name: str, key: str) -> Taped | None:
+    def take(self, scope: str | None, name: str, arguments: dict[str, Any]) -> Taped | None:
         """Return the next recorded call of this function with this input inside `scope`."""
+        group = self._groups.get((scope, name, self.key(arguments)))
+        if not group:
+            return None
         with self._lock:
-            group = self._groups.get((scope, name, key))
-            while group:
-                call = group.popleft()
-                if call.span_id not in self._taken:
+            for call in group:
+                if call.span_id not in self._taken and _are_of(call.rebuild.get("input"), arguments):
                     self._taken.add(call.span_id)
+                    group.remove(call)
                     return call
         return None
 
@@ -176,6 +180,19 @@ class Tape:
     def ran_at_once(self, scope: str | None) -> bool:
         """Return whether calls inside `scope` overlapped in time."""
         return _overlap([call for call in self.calls.values() if self.scope_of(call) == scope])
+
+
+def _are_of(then: Types | None, arguments: dict[str, Any]) -> bool:
+    """Return whether arguments are of the classes that were recorded, wherever those are defined now."""
+    if not then:
+        return True
+    now = lost_types(arguments)
+    names = {name.rpartition(":")[2] for name in now if name not in then}
+    return not any(
+        name not in now and name.rpartition(":")[2] in names and not has_moved(name)
+        for name in then
+        if ":" in name
+    )
 
 
 def _raced(group: list[Taped]) -> bool:

@@ -1,0 +1,49 @@
+"""Where the classes that a record names are defined now."""
+
+from __future__ import annotations
+
+import builtins
+import sys
+from typing import Any
+
+Moved = dict[str, str]
+"""Module a function was defined in when it was recorded -> module it is in now."""
+
+
+def find_class(name: str, moved: Moved) -> Any:
+    """Return the class of this name (`module:qualname`), `None` where there is none; nothing is imported for it.
+
+    Looked for where its function is now, where it was, and then in all that is imported: a class that moved is found by its
+    qualified name where one module only defines it.
+    """
+    module, _, qualname = name.rpartition(":")
+    if not module:
+        return _inside(builtins, qualname)
+    if module not in moved and (found := _inside(sys.modules.get(module), qualname)) is not None:
+        return found
+    for place in dict.fromkeys((moved.get(module), *moved.values(), module)):
+        if place and (found := _inside(sys.modules.get(place), qualname)) is not None:
+            return found
+    if "<locals>" in qualname:
+        return None
+    homes = [_inside(home, qualname) for home in list(sys.modules.values())]
+    found = {id(cls): cls for cls in homes if isinstance(cls, type) and _is_home(cls)}
+    return next(iter(found.values())) if len(found) == 1 else None
+
+
+def has_moved(name: str) -> bool:
+    """Return whether a class is not where it was recorded."""
+    module, _, qualname = name.rpartition(":")
+    return module == "__main__" or _inside(sys.modules.get(module), qualname) is None
+
+
+def _is_home(cls: type) -> bool:
+    return _inside(sys.modules.get(cls.__module__), cls.__qualname__) is cls
+
+
+def _inside(module: Any, qualname: str) -> Any:
+    """Return what stands in a module under a name; its `__getattr__`, which may import, is not asked."""
+    found: Any = module
+    for step in qualname.split("."):
+        found = getattr(found, "__dict__", {}).get(step)
+    return found
