@@ -210,6 +210,7 @@ def test_a_score_stands_below_its_call_and_makes_no_trace_of_its_own(
     score, ask = found.spans["evaluation kind"], found.spans["chat gpt-4.1"]
     assert [(link.trace_id, link.span_id) for link in score.links] == [(ask.trace_id, ask.span_id)]
     assert (score.trace_id, score.parent_span_id) == (ask.trace_id, ask.span_id)
+    assert attributes(score)["openinference.span.kind"] == "EVALUATOR"
     (event,) = score.events
     assert (event.name, attributes(event)["gen_ai.evaluation.score.value"]) == (
         "gen_ai.evaluation.result",

@@ -75,7 +75,7 @@ class OtlpExporter:
         """Made when first needed: the process that configures does not encode."""
         from llm_trace.exporters.otlp_spans import Spans
 
-        return Spans()
+        return Spans(openinference=self._openinference)
 
     def probe(self) -> None:
         """Ask nothing: receivers have no request for it."""

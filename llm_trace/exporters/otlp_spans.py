@@ -26,9 +26,14 @@ _SAID = ("prompt", "response", "segments", "target", "target_tokens", "notes", "
 
 
 class Spans:
-    """Makes OpenTelemetry's spans."""
+    """Makes OpenTelemetry's spans.
 
-    def __init__(self) -> None:
+    Args:
+        openinference: say of what is about a call that it is an evaluator's, as Phoenix shows it.
+    """
+
+    def __init__(self, *, openinference: bool = False) -> None:
+        self._kind = {names.OI_KIND: "EVALUATOR"} if openinference else {}
         self.resource = Resource.create()
         self.scope = InstrumentationScope("llm_trace", __version__, "")
 
@@ -105,6 +110,7 @@ class Spans:
     ) -> ReadableSpan:
         """Return a span below the call that it is about; in a trace of its own where that of the call is not known."""
         trace = data.get("trace_id")
+        attributes |= self._kind
         attributes["llm_trace.call.span_id"] = data.get("span_id") or ""
         if trace:
             attributes["llm_trace.call.trace_id"] = trace
