@@ -138,6 +138,13 @@ def test_a_gzipped_file_and_a_json_array_are_read(recorded: Recorded, tmp_path: 
     assert {call.output for call in recorded.calls()} == {"b", "d"}
 
 
+def test_blank_lines_among_json_lines_are_passed_over(recorded: Recorded, tmp_path: Path) -> None:
+    path = tmp_path / "chats.jsonl"
+    path.write_text('\n\n{"prompt":"a","response":"b"}\n  \n\n{"prompt":"c","response":"d"}\n\n')
+    (report,) = bring(recorded, path)
+    assert (report["calls"], report["broken"]) == (2, 0)
+
+
 def test_a_csv_with_a_prompt_and_an_answer_is_read(recorded: Recorded, tmp_path: Path) -> None:
     path = tmp_path / "chats.csv"
     path.write_text('question,answer,grade\nWhy?,"Because, so",A\n', encoding="utf-8")

@@ -52,7 +52,7 @@ def _text(file: BinaryIO, path: Path) -> Iterator[Line]:
     first = _first_line(file)
     if path.suffixes[:1] == [".csv"] or first.lstrip()[:1] not in (b"{", b"["):
         yield from _csv(file, path)
-    elif _is_whole(first) and file.readline(1 << 16).strip():
+    elif _is_whole(first) and _first_line(file):
         file.seek(0)
         yield from _json_lines(file)
     else:
