@@ -30,6 +30,7 @@ _SYSTEM = (
     "system_message",
 )
 _CONFIGS = ("config", "generation_config", "generationConfig")
+_PLACES = frozenset((*_SYSTEM, *_CONFIGS, "instructions"))
 _DEPTH = 2
 _REQUEST_SIGNS = (
     "model",
@@ -151,6 +152,8 @@ def _prompt(source: Mapping[str, Any]) -> list[Message]:
 
 def instructions(source: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return what stands beside a conversation as its system prompt, as messages: `system`, `instructions`, Gemini's config."""
+    if _PLACES.isdisjoint(source):  # most calls; this is asked in the caller's thread
+        return []
     told = [field(source, *_SYSTEM)]
     if told[0] is None:
         told = [field(field(source, *_CONFIGS), *_SYSTEM)]
