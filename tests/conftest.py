@@ -8,10 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 import llm_trace
 from llm_trace.capture import failures
 from llm_trace.record import Call
+
+settings.register_profile("any load", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any load")  # what a busy machine is slow at is no fault of the code
 
 SHARED = Path(__file__).resolve().parents[1].parent / "shared"
 

@@ -59,7 +59,7 @@ def test_a_message_is_perturbed_where_it_stands_though_the_template_has_the_same
         assert len(got.regions) == len(messages)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(
         st.text(st.characters(exclude_categories=["Cs", "Co"]), min_size=1, max_size=12).filter(str.strip),

@@ -23,7 +23,9 @@ from llm_trace.stores.duckdb import open_store
 from llm_trace.stores.ingest import ingest
 from tests.test_collect import JSON, PROTOBUF, export, span
 
-FUZZ = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FUZZ = settings(
+    max_examples=100, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+)
 ANSWERS = {200, 400, 413, 415}
 
 anything = st.recursive(

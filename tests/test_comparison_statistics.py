@@ -58,7 +58,7 @@ def test_tango_agrees_with_what_nam_and_others_print() -> None:
 
 
 @given(st.integers(0, 20), st.integers(0, 20), st.integers(1, 60))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_tango_holds_the_difference_and_mirrors(gained: int, lost: int, same: int) -> None:
     n = gained + lost + same
     low, high = tango(gained, lost, n)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import subprocess
@@ -339,3 +340,19 @@ def run_python(code: str, recorded: Recorded) -> str:
         [sys.executable, "-c", code], check=True, env=environment, capture_output=True, text=True
     )
     return done.stdout
+
+
+def test_spans_of_a_provider_that_only_configure_was_given_are_recorded_until_it_is_configured_anew(
+    recorded: Recorded,
+) -> None:
+    def begin() -> Any:
+        provider = TracerProvider(shutdown_on_exit=False)
+        llm_trace.configure(recorded.path, tracer_provider=provider)
+        return provider.get_tracer("other")
+
+    tracer = begin()
+    gc.collect()
+    tracer.start_span("kept", attributes={"gen_ai.operation.name": "chat"}).end()
+    llm_trace.configure(recorded.path)
+    tracer.start_span("not kept", attributes={"gen_ai.operation.name": "chat"}).end()
+    assert [call.name for call in recorded.calls()] == ["kept"]

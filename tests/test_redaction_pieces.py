@@ -150,7 +150,7 @@ def chunked(draw: st.DrawFn, text: str) -> list[str]:
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@settings(max_examples=4, derandomize=True, deadline=None, phases=[Phase.generate])
+@settings(max_examples=4, derandomize=True, phases=[Phase.generate])
 @given(st.data())
 def test_nothing_that_is_masked_as_a_whole_can_be_rebuilt_from_pieces(
     shape: str, data: st.DataObject
@@ -162,7 +162,7 @@ def test_nothing_that_is_masked_as_a_whole_can_be_rebuilt_from_pieces(
 
 
 @pytest.mark.parametrize("shape", [s for s in SHAPES if s not in ("bytes", "lists of two")])
-@settings(max_examples=4, derandomize=True, deadline=None, phases=[Phase.generate])
+@settings(max_examples=4, derandomize=True, phases=[Phase.generate])
 @given(st.data())
 def test_values_of_secret_names_cannot_be_rebuilt_from_json_in_pieces(
     shape: str, data: st.DataObject
@@ -174,7 +174,7 @@ def test_values_of_secret_names_cannot_be_rebuilt_from_json_in_pieces(
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@settings(max_examples=3, derandomize=True, deadline=None, phases=[Phase.generate])
+@settings(max_examples=3, derandomize=True, phases=[Phase.generate])
 @given(st.data())
 def test_a_function_that_masks_is_given_the_pieces_as_a_whole(shape: str, data: st.DataObject) -> None:
     secret = "XYLOPHONE"

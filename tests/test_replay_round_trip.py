@@ -208,7 +208,7 @@ def session(mode: Any, path: Path, redact: Any) -> Iterator[Session]:
         entered.leave()
 
 
-PROPERTY = settings(max_examples=150, deadline=None, derandomize=True, database=None, phases=[Phase.generate])
+PROPERTY = settings(max_examples=150, derandomize=True, database=None, phases=[Phase.generate])
 
 
 @pytest.mark.parametrize("redact", [None, True], ids=["plain", "redacted"])

@@ -88,7 +88,7 @@ def check(data: bytes) -> None:
 
 flips = st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), max_size=20)
 options = settings(
-    max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=EXAMPLES, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 )
 
 
@@ -175,7 +175,7 @@ def test_events_of_any_shape(lines: list[tuple[str, dict[str, Any]]]) -> None:
 
 
 @given(values=st.lists(json_values, min_size=1, max_size=20))
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=EXAMPLES)
 def test_values_come_back_equal(values: list[Any]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "t.duckdb"

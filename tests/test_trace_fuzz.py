@@ -67,7 +67,7 @@ def place() -> Iterator[Path]:
         yield Path(folder) / "t.duckdb"
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(value=VALUES, output=VALUES, chunks=st.lists(VALUES, max_size=4))
 def test_any_value(place: Path, value: Any, output: Any, chunks: list[Any]) -> None:
     llm_trace.configure(place)
