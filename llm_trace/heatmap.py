@@ -5,6 +5,8 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING
 
+from llm_trace.controls import clean
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -62,14 +64,14 @@ def terminal(attribution: Attribution, *, dark: bool = True) -> Text:
     text = Text()
     for piece, i in pieces(attribution):
         colour = None if i is None else blended(attribution.values[i], scale, ground)
-        text.append(piece, style=None if colour is None else _style(colour))
+        text.append(clean(piece), style=None if colour is None else _style(colour))
     text.append("\n→ ", style="dim")
-    text.append(attribution.response.strip(), style="bold")
+    text.append(clean(attribution.response.strip()), style="bold")
     text.append("\n")
     for value in (-1.0, -0.5, 0.0, 0.5, 1.0):
         colour = blended(value * scale, scale, ground)
         text.append(f" {value * scale:+.2g} ", style=None if colour is None else _style(colour))
-    text.append(f" {attribution.unit}", style="dim")
+    text.append(f" {clean(attribution.unit)}", style="dim")
     if attribution.verdict != "ok":
         text.append(f"  not evidence: {attribution.verdict}", style="bold red")
     return text

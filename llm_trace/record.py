@@ -11,6 +11,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from llm_trace.controls import clean
+
 Kind = Literal[
     "llm", "chain", "tool", "retriever", "embedding", "agent", "reranker", "guardrail", "evaluator"
 ]
@@ -288,7 +290,7 @@ class Attribution(Record):
         if self.verdict != "ok":
             text += f" Not to be taken as evidence ({self.verdict.replace('_', ' ')})"
             text += f": {_short(self.warnings[0], 160)}." if self.warnings else "."
-        return _short(text, 600)
+        return _short(clean(text), 600)
 
     def _repr_html_(self) -> str:
         """Return the coloured prompt for notebooks; drawn by `llm_trace.heatmap`, which knows this module and not the reverse."""

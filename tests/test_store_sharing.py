@@ -312,6 +312,23 @@ def test_a_file_that_is_no_database_says_so(path: Path) -> None:
         open_store(path)
 
 
+NOTEBOOK = """
+    import sys, types
+    shell = types.SimpleNamespace(config={"IPKernelApp": {}})
+    sys.modules["IPython"] = types.SimpleNamespace(get_ipython=lambda: shell)
+    sys.modules["ipywidgets"] = None
+    from llm_trace import open_store
+    store = open_store(sys.argv[1])
+    print(len(store.calls()), len(store.sql("FROM calls")))
+    """
+
+
+def test_a_store_opens_in_a_notebook_without_ipywidgets(path: Path) -> None:
+    HandWriter(spool_of(path)).call(1)
+    child = python(NOTEBOOK, path)
+    assert (child.communicate()[0], child.returncode) == ("1 1\n", 0)
+
+
 def test_importing_the_store_does_not_import_duckdb() -> None:
     script = "import sys, llm_trace.stores.duckdb; sys.exit('duckdb' in sys.modules)"
     assert exit_code(python(script)) == 0

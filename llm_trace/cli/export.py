@@ -12,6 +12,7 @@ import typer
 from llm_trace.cli import deliver as d
 from llm_trace.cli import options as o
 from llm_trace.cli.output import complain, nothing
+from llm_trace.controls import disarm
 from llm_trace.spool.private import open_private
 
 if TYPE_CHECKING:
@@ -152,13 +153,13 @@ def _csv(file: "IO[str]", columns: "Iterable[str]", pages: "Iterable[Page]") -> 
 
     from llm_trace.stores.bulk import Spoken
 
-    writer = csv.writer(file, lineterminator="\n")
+    writer = csv.writer(file)
     writer.writerow([*columns, "input", "output"])
     count = 0
     for page in pages:
         for row in page.rows:
             said = Spoken(page.bodies, *row[-4:])
-            writer.writerow([*row[:-4], _cell(said.input), _cell(said.output)])
+            writer.writerow(map(disarm, (*row[:-4], _cell(said.input), _cell(said.output))))
         count += len(page.rows)
     return count
 

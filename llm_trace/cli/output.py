@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
-from llm_trace.cli.words import clean
+from llm_trace.controls import clean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

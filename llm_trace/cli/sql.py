@@ -9,6 +9,7 @@ import typer
 from llm_trace.cli import options as o
 from llm_trace.cli.output import console, plain, print_table, to_json
 from llm_trace.cli.words import one_line
+from llm_trace.controls import disarm
 from llm_trace.errors import StoreError
 
 if TYPE_CHECKING:
@@ -42,17 +43,24 @@ def command(
         ),
     ] = 100,
     csv: Annotated[bool, typer.Option("--csv", help="Print all rows as CSV.")] = False,
+    write: Annotated[
+        bool,
+        typer.Option(
+            "--write", help="Let the query read and write files, as COPY … TO does; the store stays as it is."
+        ),
+    ] = False,
     store: o.Store = o.STORE,
     as_json: o.Json = False,
 ) -> None:
-    """Ask the store in SQL, read-only. "DESCRIBE calls" lists the columns of a table."""
+    """Ask the store in SQL, read-only and without access to files. "DESCRIBE calls" lists the columns of a table."""
     if csv and as_json:
         raise typer.BadParameter("choose one of --csv and --json")
     from llm_trace.stores.duckdb import open_store
 
     asked = sys.stdin.read() if query == "-" else query
     with open_store(store) as opened:
-        result = opened.sql(asked) if as_json or csv or not limit else _first(opened, asked, limit + 1)
+        whole = as_json or csv or not limit
+        result = opened.sql(asked, files=write) if whole else _first(opened, asked, limit + 1, files=write)
     if as_json:
         _print_json(result)
     elif csv:
@@ -61,12 +69,12 @@ def command(
         print_result(result, limit, console())
 
 
-def _first(store: "Store", query: str, most: int) -> "Result":
+def _first(store: "Store", query: str, most: int, *, files: bool) -> "Result":
     """Return the first rows of the answer, without computing more of it than DuckDB must."""
     try:
-        return store.sql(f"FROM (\n{query.strip().rstrip(';')}\n) LIMIT {most}")
+        return store.sql(f"FROM (\n{query.strip().rstrip(';')}\n) LIMIT {most}", files=files)
     except StoreError:  # wrong, or a statement that cannot stand in brackets, such as EXPLAIN
-        return store.sql(query)
+        return store.sql(query, files=files)
 
 
 def rows(result: "Result") -> "Iterator[tuple[Any, ...]]":
@@ -100,8 +108,8 @@ def _print_csv(result: "Result") -> None:
     import csv
 
     writer = csv.writer(sys.stdout)
-    writer.writerow(result.columns)
-    writer.writerows([_cell(value) for value in row] for row in rows(result))
+    writer.writerow(map(disarm, result.columns))
+    writer.writerows([disarm(_cell(value)) for value in row] for row in rows(result))
 
 
 def _cell(value: Any) -> Any:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from llm_trace.cli import words
 from llm_trace.cli.find import Found, Row
 from llm_trace.cli.output import plain, status
-from llm_trace.cli.words import clean
+from llm_trace.controls import clean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -7,15 +7,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from llm_trace.record import Call
 
-_SIGNS = {i: 0x2400 + i for i in range(32) if i not in (9, 10)} | {127: 0x2421}
-_SIGNS |= dict.fromkeys([*range(0x80, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)], 0xFFFD)
-_SIGNS |= dict.fromkeys(range(0xD800, 0xE000), 0xFFFD)
-
-
-def clean(text: str) -> str:
-    """Return the text with control characters made visible, one for one: a logged prompt must not drive the terminal."""
-    return text.translate(_SIGNS)
-
 
 def one_line(value: object, most: int = 200) -> str:
     """Return a value on one line of at most `most` characters."""

@@ -130,7 +130,16 @@ def _spill_folder() -> str:
 
 def quiet(connection: DuckDBPyConnection) -> None:
     """Keep DuckDB from drawing a progress bar on the user's terminal; each cursor has the setting for itself."""
-    connection.execute("SET enable_progress_bar = false")
+    import duckdb
+
+    with contextlib.suppress(duckdb.InvalidInputException):  # a notebook without ipywidgets: there is no bar
+        connection.execute("SET enable_progress_bar = false")
+
+
+def close_files(connection: DuckDBPyConnection) -> None:
+    """Keep a connection from all files but its store's, and from every setting that would open them again."""
+    connection.execute("SET enable_external_access = false")
+    connection.execute("SET lock_configuration = true")
 
 
 def _duckdb_error() -> type[Exception]:

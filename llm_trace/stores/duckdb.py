@@ -15,7 +15,7 @@ from llm_trace.stores import bulk, rows
 from llm_trace.stores.bulk import Page
 from llm_trace.stores.catch_up import catch_up
 from llm_trace.stores.columns import CALLS
-from llm_trace.stores.connection import Database
+from llm_trace.stores.connection import Database, close_files
 from llm_trace.stores.filters import Filter
 from llm_trace.stores.migrations import version
 from llm_trace.stores.parquet import CHOSEN, write_parquet
@@ -198,12 +198,18 @@ class Store:
         query = "SELECT * FROM scores WHERE span_id = ? ORDER BY time_ns, id"
         return [rows.score(row) for row in self._dicts(query, span_id)]
 
-    def sql(self, query: str, *params: Any) -> Result:
+    def sql(self, query: str, *params: Any, files: bool = True) -> Result:
         """Return the answer to a query over the tables of docs/store.md, whole; `?` stands for a parameter.
 
         The store cannot be changed by it.
+
+        Args:
+            query: one statement.
+            files: whether it may read and write files, as `COPY … TO` does: `False` for queries that somebody else wrote.
         """
         with self._query() as connection:
+            if not files:
+                close_files(connection)
             return Result.of(connection, query, params)
 
     def to_parquet(

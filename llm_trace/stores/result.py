@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import TYPE_CHECKING, Any, Self
 
 from llm_trace.errors import MissingExtraError, StoreError
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 Row = tuple[Any, ...]
 _TABLE = "memory.main.result"
+_CATALOG = re.compile(r"information_schema|sqlite_master|\b(?:duckdb|pg)_\w", re.IGNORECASE)
 
 
 class Result:
@@ -37,7 +39,10 @@ class Result:
 
         statement = _only(query)
         try:
-            connection.execute(f"CREATE TABLE {_TABLE} AS\n{statement}\n", list(params))
+            if _CATALOG.search(statement):  # it would list the answer's own table
+                _keep_rows(connection, statement, params)
+            else:
+                connection.execute(f"CREATE TABLE {_TABLE} AS\n{statement}\n", list(params))
         except duckdb.ParserException:
             _keep_rows(connection, statement, params)  # EXPLAIN, PRAGMA and what is no SQL at all
         named = connection.execute(f"SELECT * FROM {_TABLE} LIMIT 0").description

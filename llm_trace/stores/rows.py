@@ -165,8 +165,14 @@ def attribution(row: Row) -> Attribution | None:
 
 
 def value(text: str | None) -> Any:
-    """Return what a JSON column holds. Not orjson: it would turn integers above 64 bits into floats and refuse NaN."""
-    return None if text is None else json.loads(text)
+    """Return what a JSON column holds, or its text where that is nested too deeply to be read.
+
+    Not orjson: it would turn integers above 64 bits into floats and refuse NaN.
+    """
+    try:
+        return None if text is None else json.loads(text)
+    except RecursionError:
+        return text
 
 
 def body(row: Row) -> dict[str, Any]:
