@@ -1,16 +1,14 @@
-"""Writes the two events of a call; the hot path."""
+"""Writes the two events of a call, the end through `endings`; the hot path."""
 
 from __future__ import annotations
 
 import contextlib
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-import orjson
 from opentelemetry.context.context import Context
 from opentelemetry.trace import Span
 from opentelemetry.trace.propagation import _SPAN_KEY as SPAN_KEY
@@ -28,17 +26,15 @@ from llm_trace.capture.context import (
     restore,
     variable,
 )
-from llm_trace.capture.forms import error_message
+from llm_trace.capture.endings import describe_error, emit_end, is_cancelled, write_end
 from llm_trace.capture.ids import random_bits
-from llm_trace.capture.lost_types import PLAIN, are_plain
-from llm_trace.capture.merger import Merger, merge_into
+from llm_trace.capture.lost_types import are_plain
+from llm_trace.capture.merger import Merger
 from llm_trace.capture.sampling import Sampler, TraceStart
 from llm_trace.capture.spec import Spec
 from llm_trace.capture.tail import Tail
 from llm_trace.capture.values import Encoder
 from llm_trace.semconv.privacy import call_without_content
-from llm_trace.semconv.values import field as field_of
-from llm_trace.semconv.values import is_response
 
 if TYPE_CHECKING:
     from llm_trace.capture.input_key import InputKey
@@ -46,13 +42,6 @@ if TYPE_CHECKING:
 
 PLACE = (SPAN_KEY, CALL_KEY, SCOPE_KEY, RUN_KEY)
 """What of a context says where a call belongs."""
-_SCALARS = frozenset([str, int, float, bool, type(None)])
-
-
-def _is_cancelled(error: BaseException) -> bool:
-    """Return whether asyncio cancelled the call; asyncio is not imported for this: that takes longer than all the rest."""
-    asyncio = sys.modules.get("asyncio")
-    return asyncio is not None and isinstance(error, asyncio.CancelledError)
 
 
 class Sink(Protocol):
@@ -268,7 +257,7 @@ class Recorder:
         if call.sink is None and call.sdk is None:
             return
         try:
-            self._write_end(call, end_ns, status, output, None)
+            write_end(self, call, end_ns, status, output, None)
         except Exception as exc:
             self._close(call, end_ns, status, exc)
 
@@ -279,10 +268,11 @@ class Recorder:
             return
         try:
             left_early = isinstance(error, GeneratorExit)  # the consumer of a generator stopped: no error
-            status = "cancelled" if left_early or _is_cancelled(error) else "error"
+            status = "cancelled" if left_early or is_cancelled(error) else "error"
             if status == "error" and call.spec.served and call.spec.capture_output and self.capture_content:
                 rebuild.note_error(call, error)
-            self._write_end(call, end_ns, status, output, None if left_early else self._error(error))
+            details = None if left_early else describe_error(error, content=self.capture_content)
+            write_end(self, call, end_ns, status, output, details)
         except Exception as exc:
             self._close(call, end_ns, "error", exc)
 
@@ -290,7 +280,7 @@ class Recorder:
         """Write that a call has ended, and no more, where the rest could not be written."""
         failures.note("the end of a call", exc)
         try:
-            self._emit_end(call, end_ns, status, None, {})
+            emit_end(self, call, end_ns, status, None, {})
         except Exception as again:
             failures.note("the end of a call", again)
 
@@ -309,105 +299,9 @@ class Recorder:
             call.token = None
             restore(token)
 
-    def _error(self, error: BaseException) -> dict[str, Any]:
-        cls = type(error)
-        name = f"{cls.__module__}.{cls.__qualname__}".removeprefix("builtins.")
-        if not self.capture_content:
-            return {"type": name}
-        import traceback
-
-        fields = {"type": name, "message": error_message(error)}
-        try:
-            return {**fields, "traceback": "".join(traceback.format_exception(error, limit=-20))}
-        except Exception as exc:  # the user's own class
-            failures.note("a traceback", exc)
-            return fields
-
-    def _write_end(
-        self, call: CallSpan, end_ns: int, status: str, output: Any, error: dict[str, Any] | None
-    ) -> None:
-        fields = call.fields or {}
-        if type(output) not in _SCALARS:
-            fields = {**self._response_fields(output), **fields}
-        if call.sdk is not None and self.mirror is not None:
-            call.attributes = self.mirror.attributes_of_others(call)
-        if call.attributes:
-            fields = self._with_attributes(call, fields)
-        if "output" in fields:
-            output = fields.pop("output")
-        data = None
-        if output is not None and self.capture_content and call.spec.capture_output:
-            data = self.encoder.encode(output)
-            if call.spec.served and (self.encoder.redact is not None or type(output) not in PLAIN):
-                rebuild.note_output(call, output, data)
-        if error is not None:
-            fields = {**fields, "error": error}
-        elif "error" in fields:
-            status = "error"
-        fields = self.permitted(fields)
-        if self.merger is not None:
-            fields = self._merged(self.merger, call, end_ns, fields, output)
-        self._emit_end(call, end_ns, status, data, fields)
-
-    def _merged(
-        self, merger: Merger, call: CallSpan, end_ns: int, fields: dict[str, Any], output: Any
-    ) -> dict[str, Any]:
-        """Return the fields with what spans of other libraries inside the call tell of the same request."""
-        ended = {
-            "span_id": call.span_id,
-            "parent_id": call.parent_id,
-            "kind": call.spec.kind,
-            "start_ns": call.start_ns,
-            "end_ns": end_ns,
-            "model": fields.get("model"),
-            "usage": fields.get("usage"),
-            "output": {"id": field_of(output, "id")} if is_response(output) else None,
-        }
-        return merge_into(merger.own(ended), call.metadata, fields)
-
-    def _response_fields(self, output: Any) -> dict[str, Any]:
-        try:
-            found = semconv.response_fields(output)
-        except Exception as exc:  # the user's own object
-            failures.note("a return value", exc)
-            return {}
-        found.pop("finish_reason", None)  # stays in the output
-        return found
-
-    def _emit_end(
-        self, call: CallSpan, end_ns: int, status: str, output: bytes | None, fields: dict[str, Any]
-    ) -> None:
-        event = b'{"event":"end",%b,"end_ns":%d,"status":"%b"' % (call.ids, end_ns, status.encode())
-        if output is not None:
-            event += b',"output":' + output
-        if fields:
-            event += b"," + self.encoder.encode_event(fields)[1:-1]
-        if call.sdk is not None and self.mirror is not None:
-            self.mirror.end(call, event + b"}")
-        if call.rebuild:
-            event += b',"rebuild":' + orjson.dumps(call.rebuild)
-        if call.sink is None:
-            return
-        call.sink.write(event, sync=True)
-        if type(call.sink) is Tail:
-            call.sink.leave(failed=status == "error" or "error" in fields)
-        if self.explain is not None and (policy := call.spec.attribution or self.policy) is not None:
-            self.explain(policy, call, event)
-
     def permitted(self, fields: dict[str, Any]) -> dict[str, Any]:
         """Return the fields of an end event that may be kept: all, or without content."""
         return fields if self.capture_content else call_without_content(fields)
-
-    def _with_attributes(self, call: CallSpan, fields: dict[str, Any]) -> dict[str, Any]:
-        """Add what OpenTelemetry attributes say that other code set on our span while it was current."""
-        found = semconv.call_fields(call.spec.name, call.attributes or {})
-        metadata = {**found.get("metadata", {}), **call.metadata}
-        told = {
-            k: v
-            for k, v in found.items()
-            if k in ("model", "provider", "params", "usage", "session", "user", "cost_usd")
-        }
-        return {**told, **fields, "metadata": metadata}
 
     # Everything else that is an event
 

@@ -1,0 +1,133 @@
+"""Writes the end event of a call: output, tokens, error, and what other code and libraries said of it; on the hot path."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from llm_trace import semconv
+from llm_trace.capture import failures, rebuild
+from llm_trace.capture.forms import error_message
+from llm_trace.capture.lost_types import PLAIN
+from llm_trace.capture.merger import merge_into
+from llm_trace.capture.tail import Tail
+from llm_trace.semconv.values import field as field_of
+from llm_trace.semconv.values import is_response
+
+if TYPE_CHECKING:
+    from llm_trace.capture.callspan import CallSpan
+    from llm_trace.capture.merger import Merger
+    from llm_trace.capture.recorder import Recorder
+
+_SCALARS = frozenset([str, int, float, bool, type(None)])
+
+
+def write_end(
+    recorder: Recorder, call: CallSpan, end_ns: int, status: str, output: Any, error: dict[str, Any] | None
+) -> None:
+    """Write how a call ended, with all that is known of it."""
+    fields = call.fields or {}
+    if type(output) not in _SCALARS:
+        fields = {**_read_response(output), **fields}
+    if call.sdk is not None and recorder.mirror is not None:
+        call.attributes = recorder.mirror.attributes_of_others(call)
+    if call.attributes:
+        fields = _add_attributes(call, fields)
+    if "output" in fields:
+        output = fields.pop("output")
+    data = None
+    if output is not None and recorder.capture_content and call.spec.capture_output:
+        data = recorder.encoder.encode(output)
+        if call.spec.served and (recorder.encoder.redact is not None or type(output) not in PLAIN):
+            rebuild.note_output(call, output, data)
+    if error is not None:
+        fields = {**fields, "error": error}
+    elif "error" in fields:
+        status = "error"
+    fields = recorder.permitted(fields)
+    if recorder.merger is not None:
+        fields = _merge_others(recorder.merger, call, end_ns, fields, output)
+    emit_end(recorder, call, end_ns, status, data, fields)
+
+
+def emit_end(
+    recorder: Recorder, call: CallSpan, end_ns: int, status: str, output: bytes | None, fields: dict[str, Any]
+) -> None:
+    """Write an end event of what is encoded already, and hand it to the mirror and the attribution policy."""
+    event = b'{"event":"end",%b,"end_ns":%d,"status":"%b"' % (call.ids, end_ns, status.encode())
+    if output is not None:
+        event += b',"output":' + output
+    if fields:
+        event += b"," + recorder.encoder.encode_event(fields)[1:-1]
+    if call.sdk is not None and recorder.mirror is not None:
+        recorder.mirror.end(call, event + b"}")
+    if call.rebuild:
+        event += b',"rebuild":' + orjson.dumps(call.rebuild)
+    if call.sink is None:
+        return
+    call.sink.write(event, sync=True)
+    if type(call.sink) is Tail:
+        call.sink.leave(failed=status == "error" or "error" in fields)
+    if recorder.explain is not None and (policy := call.spec.attribution or recorder.policy) is not None:
+        recorder.explain(policy, call, event)
+
+
+def is_cancelled(error: BaseException) -> bool:
+    """Return whether asyncio cancelled the call; asyncio is not imported for this: that takes longer than all the rest."""
+    asyncio = sys.modules.get("asyncio")
+    return asyncio is not None and isinstance(error, asyncio.CancelledError)
+
+
+def describe_error(error: BaseException, *, content: bool) -> dict[str, Any]:
+    """Return an exception's type and, where content is kept, its message and traceback."""
+    cls = type(error)
+    name = f"{cls.__module__}.{cls.__qualname__}".removeprefix("builtins.")
+    if not content:
+        return {"type": name}
+    import traceback
+
+    fields = {"type": name, "message": error_message(error)}
+    try:
+        return {**fields, "traceback": "".join(traceback.format_exception(error, limit=-20))}
+    except Exception as exc:  # the user's own class
+        failures.note("a traceback", exc)
+        return fields
+
+
+def _merge_others(
+    merger: Merger, call: CallSpan, end_ns: int, fields: dict[str, Any], output: Any
+) -> dict[str, Any]:
+    """Return the fields with what spans of other libraries inside the call tell of the same request."""
+    ended = {
+        "span_id": call.span_id,
+        "parent_id": call.parent_id,
+        "kind": call.spec.kind,
+        "start_ns": call.start_ns,
+        "end_ns": end_ns,
+        "model": fields.get("model"),
+        "usage": fields.get("usage"),
+        "output": {"id": field_of(output, "id")} if is_response(output) else None,
+    }
+    return merge_into(merger.own(ended), call.metadata, fields)
+
+
+def _read_response(output: Any) -> dict[str, Any]:
+    try:
+        fields = semconv.response_fields(output)
+    except Exception as exc:  # the user's own object
+        failures.note("a return value", exc)
+        return {}
+    fields.pop("finish_reason", None)  # stays in the output
+    return fields
+
+
+_OF_OTHERS = ("model", "provider", "params", "usage", "session", "user", "cost_usd")
+
+
+def _add_attributes(call: CallSpan, fields: dict[str, Any]) -> dict[str, Any]:
+    """Add what OpenTelemetry attributes say that other code set on our span while it was current."""
+    theirs = semconv.call_fields(call.spec.name, call.attributes or {})
+    metadata = {**theirs.get("metadata", {}), **call.metadata}
+    return {**{k: v for k, v in theirs.items() if k in _OF_OTHERS}, **fields, "metadata": metadata}
