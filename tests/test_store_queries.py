@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import math
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from llm_trace import open_store
@@ -80,6 +82,19 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
         ({"since": BEGIN + 2 * 10**9}, [4, 3, 2]),
         ({"since": BEGIN + 10**9, "until": BEGIN + 3 * 10**9}, [2, 1]),
         ({"since": datetime.fromtimestamp(BEGIN // 10**9 + 3, UTC)}, [4, 3]),
+        ({"since": BEGIN / 10**9 + 3}, [4, 3]),
+        ({"until": np.float64(BEGIN / 10**9 + 2)}, [1, 0]),
+        ({"since": np.int64(BEGIN + 2 * 10**9)}, [4, 3, 2]),
+        (
+            {
+                "since": datetime.fromtimestamp(BEGIN // 10**9, UTC).astimezone().date(),
+                "until": BEGIN + 10**9,
+            },
+            [0],
+        ),
+        ({"since": datetime.fromtimestamp(BEGIN // 10**9 + 2 * 86400, UTC).astimezone().date()}, []),
+        ({"since": timedelta(days=20_000)}, [4, 3, 2, 1, 0]),
+        ({"since": timedelta(0)}, []),
         ({"until": datetime.fromtimestamp(BEGIN // 10**9 + 1, UTC).isoformat()}, [0]),
         ({"where": "cost_usd > 0.1 AND input_tokens = 7"}, [3]),
         ({"where": "name = 'b' OR name = 'a' -- no more"}, [2, 1, 0]),
@@ -125,9 +140,14 @@ def test_a_trace_is_in_the_order_of_its_starts(store: Store) -> None:
     assert store.trace("f" * 32) == []
 
 
-def test_a_wrong_time_says_what_is_right(store: Store) -> None:
-    with pytest.raises(ConfigurationError, match="'yesterday' is no time: give ISO 8601"):
-        store.calls(since="yesterday")
+@pytest.mark.parametrize(
+    "moment",
+    ["yesterday", math.nan, math.inf, True, [], timedelta.max, np.datetime64("2026-11-21")],
+    ids=["word", "nan", "infinity", "yes", "list", "ages", "numpy"],
+)
+def test_a_wrong_time_says_what_is_right(store: Store, moment: Any) -> None:
+    with pytest.raises(ConfigurationError, match="is no time: give ISO 8601"):
+        store.calls(since=moment)
 
 
 def test_a_wrong_condition_says_what_duckdb_says(store: Store) -> None:

@@ -16,7 +16,7 @@ from llm_trace.stores.bulk import Page
 from llm_trace.stores.catch_up import catch_up
 from llm_trace.stores.columns import CALLS
 from llm_trace.stores.connection import Database, close_files
-from llm_trace.stores.filters import Filter
+from llm_trace.stores.filters import Filter, Moment
 from llm_trace.stores.migrations import version
 from llm_trace.stores.parquet import CHOSEN, write_parquet
 from llm_trace.stores.result import Result
@@ -24,7 +24,6 @@ from llm_trace.stores.search import Found, search
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from datetime import datetime
 
     from duckdb import DuckDBPyConnection
 
@@ -93,8 +92,8 @@ class Store:
         session: str | None = None,
         user: str | None = None,
         status: str | None = None,
-        since: datetime | int | str | None = None,
-        until: datetime | int | str | None = None,
+        since: Moment | None = None,
+        until: Moment | None = None,
         text: str | None = None,
         where: str | None = None,
         limit: int | None = 100,
@@ -104,7 +103,8 @@ class Store:
         Args:
             run: id or name of a run, or the run.
             tag: one of the call's tags.
-            since: start at or after: a datetime (local time where it has no zone), Unix nanoseconds, or ISO 8601.
+            since: start at or after: a datetime or ISO 8601 (local time where it has no zone), a date, a timedelta (so long ago),
+                Unix seconds as a float or nanoseconds as an int.
             until: start before.
             text: occurs in the prompt or the answer, in any case.
             where: a condition in SQL over the columns of `calls`, as `"cost_usd > 0.1 AND 'prod' IN tags"`.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import numbers
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self
 
 from llm_trace.errors import ConfigurationError
@@ -11,6 +12,9 @@ from llm_trace.record import ATTRIBUTION_TAG
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+Moment = datetime | date | timedelta | float | str
+"""A point in time as people give it: what `nanoseconds` reads."""
 
 
 @dataclass(frozen=True)
@@ -26,8 +30,8 @@ class Filter:
         *,
         runs: Sequence[str] | None = None,
         tag: str | None = None,
-        since: datetime | int | str | None = None,
-        until: datetime | int | str | None = None,
+        since: Moment | None = None,
+        until: Moment | None = None,
         where: str | None = None,
         **equal: str | None,
     ) -> Self:
@@ -56,20 +60,36 @@ class Filter:
         return Filter(f"{self.sql} AND {sql}", (*self.values, *values))
 
 
-def nanoseconds(moment: datetime | int | str) -> int:
-    """Return Unix epoch nanoseconds; a datetime without a zone is local time.
+def nanoseconds(moment: Moment) -> int:
+    """Return Unix epoch nanoseconds.
+
+    Args:
+        moment: nanoseconds as an int, seconds as a float (`time.time()`), a datetime or ISO 8601 (local time where it names no
+            zone), a date (its first moment, local), or a timedelta (so long ago).
 
     Raises:
-        ConfigurationError: a string that is not ISO 8601.
+        ConfigurationError: it is none of these.
     """
-    if isinstance(moment, int):
-        return moment
-    if isinstance(moment, str):
-        try:
-            moment = datetime.fromisoformat(moment)
-        except ValueError as exc:
-            raise ConfigurationError(
-                f"{moment!r} is no time: give ISO 8601 as '2026-11-21T09:30', a datetime or nanoseconds"
-            ) from exc
-    whole = int(moment.replace(microsecond=0).timestamp())
-    return whole * 10**9 + moment.microsecond * 1000
+    try:
+        return _read_moment(moment)
+    except (ValueError, OverflowError, AttributeError, TypeError) as exc:
+        raise ConfigurationError(
+            f"{moment!r} is no time: give ISO 8601 as '2026-11-21T09:30', a datetime, a date, a timedelta (so long ago), "
+            "seconds as a float or nanoseconds as an int"
+        ) from exc
+
+
+def _read_moment(moment: Any) -> int:
+    if isinstance(moment, bool):
+        raise TypeError("a yes or no")
+    if isinstance(moment, numbers.Integral):
+        return int(moment)
+    if isinstance(moment, numbers.Real):
+        return round(float(moment) * 10**6) * 1000  # the digits of today's seconds end at microseconds
+    if isinstance(moment, timedelta):
+        moment = datetime.now(UTC) - moment
+    elif isinstance(moment, str):
+        moment = datetime.fromisoformat(moment)
+    elif not isinstance(moment, datetime):
+        moment = datetime.combine(moment, datetime.min.time())
+    return int(moment.replace(microsecond=0).timestamp()) * 10**9 + int(moment.microsecond) * 1000

@@ -11,7 +11,6 @@ import os
 import tempfile
 import time
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +19,7 @@ from llm_trace.spool.files import spool_files
 from llm_trace.spool.paths import spool_dir
 from llm_trace.stores.compact import COMPACT, compact
 from llm_trace.stores.connection import Database, connect
-from llm_trace.stores.filters import nanoseconds
+from llm_trace.stores.filters import Moment, nanoseconds
 from llm_trace.stores.ingest import ingest_alone
 from llm_trace.stores.load import limits
 from llm_trace.stores.locks import Deadline, locked
@@ -58,7 +57,7 @@ def purge(
     user: str | None = None,
     run: str | None = None,
     id: str | None = None,  # noqa: A002
-    older_than: timedelta | datetime | int | str | None = None,
+    older_than: Moment | None = None,
     max_bytes: int | None = None,
     timeout: float = 60.0,
 ) -> PurgeReport:
@@ -69,7 +68,7 @@ def purge(
         user: of this user.
         run: of the run with this id or name; the run itself goes too.
         id: the call with this `span_id`, or all calls with this `trace_id`.
-        older_than: an age, or a moment before which the calls began (datetime, Unix nanoseconds, ISO 8601).
+        older_than: an age (timedelta), or a moment before which the calls began, as in `Store.calls(since=)`.
         max_bytes: besides, remove the oldest calls until the DuckDB file is no larger.
         timeout: seconds to wait for others that use the store.
 
@@ -108,7 +107,7 @@ def _condition(
     user: str | None,
     run: str | None,
     identity: str | None,
-    older_than: timedelta | datetime | int | str | None,
+    older_than: Moment | None,
 ) -> tuple[str, list[Any]]:
     parts: list[str] = []
     values: list[Any] = []
@@ -122,12 +121,8 @@ def _condition(
         parts.append("(span_id = ? OR trace_id = ?)")
         values += [identity, identity]
     if older_than is not None:
-        if isinstance(older_than, timedelta):
-            moment = time.time_ns() - int(older_than.total_seconds() * 1e9)
-        else:
-            moment = nanoseconds(older_than)
         parts.append("start_ns < ?")
-        values.append(moment)
+        values.append(nanoseconds(older_than))
     return " AND ".join(parts), values
 
 
