@@ -401,6 +401,38 @@ def test_masked_inputs_are_matched_and_masked_answers_are_named(recorded: Record
     assert b"ann@" not in b"".join(p.read_bytes() for p in recorded.path.parent.rglob("*") if p.is_file())
 
 
+@pytest.mark.parametrize(
+    "redact", [lambda text: text.replace("ask", "***"), True], ids=["function", "built-in"]
+)
+def test_functions_whose_names_are_masked_are_answered_and_left_to_run(
+    recorded: Recorded, redact: Any
+) -> None:
+    llm_trace.configure(recorded.path, redact=redact)
+
+    @llm_trace.trace(kind="llm", name="ask ann@example.org")
+    def ask_ann(prompt: str) -> str:
+        NETWORK.append(prompt)
+        return "yes"
+
+    @llm_trace.trace(kind="chain", name="ask bob@example.org")
+    def ask_bob(prompt: str) -> str:
+        NETWORK.append(prompt)
+        return "no"
+
+    @llm_trace.trace
+    def run() -> list[str]:
+        return [ask_ann("a"), ask_bob("b")]
+
+    with llm_trace.start_run("nightly"):
+        run()
+    served = llm_trace.replay("nightly", functions=run, serve=["llm", "ask bob@example.org"])
+    assert report(served) == {"mode": "recorded", "served": 2, "live": 0, "roots": 1, "equal": 1}
+    assert NETWORK == ["a", "b"]
+    live = llm_trace.replay("nightly", functions=run, live=["ask ann@example.org"])
+    assert report(live) == {"mode": "recorded", "served": 0, "live": 1, "roots": 1, "equal": 1}
+    assert NETWORK == ["a", "b", "a", "b"]
+
+
 def test_replaying_answers_whatever_is_called_in_the_block(store: Recorded) -> None:
     with llm_trace.start_run("nightly"):
         said = answer("a")

@@ -160,7 +160,7 @@ def _playing(recording: Recording, rules: Rules, store: Store) -> Iterator[Repla
     if slots.interceptor is not None:
         raise ReplayError("a replay is on in this process already: end it first")
     with _recording(store) as recorder:
-        player = Player(recording.tape, rules)
+        player = Player(recording.tape, rules, recorder.encoder)
         about: dict[str, Any] = {"of": recording.name, "mode": rules.mode}
         name = f"replay of {recording.name}"
         event = begin_run(

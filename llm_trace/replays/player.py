@@ -52,6 +52,11 @@ class Rules:
         """Return whether a call is of a kind or name that is answered."""
         return (call.kind in self.serve or call.name in self.serve) and call.name not in self.live
 
+    def masked(self, encoder: Encoder) -> Rules:
+        """Return the rules with functions under the names that redaction leaves them in the record as well."""
+        serve, live = (names.union(map(encoder.masked, names)) for names in (self.serve, self.live))
+        return replace(self, serve=serve, live=live)
+
 
 @dataclass(slots=True)  # not frozen: these two are made for each call, and thrice as fast
 class Asked:
@@ -62,6 +67,8 @@ class Asked:
     kwargs: dict[str, Any]
     arguments: dict[str, Any]
     """By name."""
+    name: str
+    """As the record has it: masked, where redaction changes it."""
     scope: str | None
     """Recorded call inside which it is looked for."""
     stray: bool
@@ -91,11 +98,13 @@ class Player:
     Args:
         tape: what was recorded.
         rules: what is answered from it.
+        encoder: masks names as the record does.
     """
 
-    def __init__(self, tape: Tape, rules: Rules) -> None:
+    def __init__(self, tape: Tape, rules: Rules, encoder: Encoder) -> None:
         self.tape = tape
-        self.rules = rules
+        self.rules = rules.masked(encoder)
+        self._names: dict[str, str] = {}
         self.report = report.Report(rules.mode, races=[report.race(group) for group in tape.races()])
         self._steps: dict[str, Step] = {}
         self._next: Taped | None = None
@@ -154,11 +163,19 @@ class Player:
             arguments = spec.bind(*args, **kwargs)
         except TypeError:  # the function is about to say so itself
             return Step(stray=True)
-        asked = Asked(spec, args, kwargs, arguments, around.scope, around.stray, encoder)
+        name = self._name_on_record(encoder, spec.name)
+        asked = Asked(spec, args, kwargs, arguments, name, around.scope, around.stray, encoder)
         taped = self._found(asked)
         if self.rules.serves(spec):
             return self._served(asked, taped)
         return self._real(asked, taped or self._likely(asked))
+
+    def _name_on_record(self, encoder: Encoder, name: str) -> str:
+        """Return the name under which the record has a function: its own, else what redaction leaves of it."""
+        known = self._names.get(name)
+        if known is None:
+            known = self._names[name] = name if self.tape.has(name) else encoder.masked(name)
+        return known
 
     def _found(self, asked: Asked) -> Taped | None:
         """Return the recorded call that this one is: of the same function with the same input at the same place."""
@@ -168,11 +185,11 @@ class Player:
             return self.tape.take_this(expected)
         if asked.stray:
             return None
-        return self.tape.take(asked.scope, asked.spec.name, asked.arguments)
+        return self.tape.take(asked.scope, asked.name, asked.arguments)
 
     def _likely(self, asked: Asked) -> Taped | None:
         """Return the only recorded call that this one can be, though its input is another."""
-        taped = None if asked.stray else self.tape.take_only(asked.scope, asked.spec.name)
+        taped = None if asked.stray else self.tape.take_only(asked.scope, asked.name)
         if taped is not None and self.rules.mode == "recorded":
             shown = report.difference(taped.input, asked.encoder.plain(asked.arguments))
             self.report.differences.append(
@@ -212,7 +229,7 @@ class Player:
         if spec.kind in SERVED and spec.function is not None:
             with self._lock:
                 self.report.live += 1
-        stray = taped is None and (asked.stray or self.tape.knows(asked.scope, spec.name))
+        stray = taped is None and (asked.stray or self.tape.knows(asked.scope, asked.name))
         step = Step(taped, taped.span_id if taped else asked.scope, stray)
         if self.rules.mode == "recorded" or not overrides.changes(spec):
             return step
@@ -222,10 +239,10 @@ class Player:
     def _divergence(self, asked: Asked) -> DivergenceError:
         """Return what is said of a question that is not in the record; the first is kept."""
         inside = self.tape.calls.get(asked.scope or "")
-        told = f"{asked.spec.name}, inside {inside.name} ({inside.span_id})," if inside else asked.spec.name
+        told = f"{asked.name}, inside {inside.name} ({inside.span_id})," if inside else asked.name
         told += " asks something that is not in the record"
         now = asked.encoder.plain(asked.arguments)
-        then = self.tape.nearest(asked.scope, asked.spec.name)
+        then = self.tape.nearest(asked.scope, asked.name)
         told += (
             f"; the next call of it there is {then.span_id}" if then else ", which has no further call of it"
         )

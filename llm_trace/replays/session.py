@@ -58,7 +58,8 @@ class Session:
         player = None
         if mode == "replay":
             calls = [] if optional and not path.exists() else cassette.read(path)
-            player = Player(Tape(calls, masked=encoder.plain), Rules("recorded", served, frozenset(live)))
+            rules = Rules("recorded", served, frozenset(live))
+            player = Player(Tape(calls, masked=encoder.plain), rules, encoder)
         session = cls(path, served, Recorder(collector, encoder, input_key=None), collector, player)
         session.enter()
         return session

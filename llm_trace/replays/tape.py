@@ -144,6 +144,10 @@ class Tape:
             self._taken.add(call.span_id)
         return call
 
+    def has(self, name: str) -> bool:
+        """Return whether any recorded call has this name."""
+        return any(known == name for _, known in self._names)
+
     def knows(self, scope: str | None, name: str) -> bool:
         """Return whether the function was called inside `scope` at all."""
         return (scope, name) in self._names
