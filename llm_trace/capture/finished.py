@@ -14,12 +14,49 @@ if TYPE_CHECKING:
 _IDS = ("span_id", "trace_id")
 _START = ("parent_id", "start_ns", "name", "kind", "run")
 _TALK = ("input", "messages_in", "output", "messages_out")
+_EARLY = (*_IDS, *_START, "input", "messages_in")
+_ENDS = ("ok", "error", "cancelled")
 
 
 def write_finished(sink: Sink, encoder: Encoder, call: Mapping[str, Any]) -> bool:
     """Append the start and the end of a call that is over; return whether both are in the file."""
     start, end = finished_lines(encoder, call)
     return sink.write(*start[:2], field=start.field) and sink.write(*end[:2], field=end.field, sync=True)
+
+
+def write_again(sink: Sink, encoder: Encoder, call: Mapping[str, Any]) -> bool:
+    """Append a call that was in a store so that its row comes out the same; return whether it is in the file.
+
+    Args:
+        encoder: bounds and masks what is written.
+        call: fields by the names of `llm_trace.record.Call`, `rebuild` and `same`; messages as they were logged, and their
+            places in `input` and `output`. Without `trace_id` its start was never seen; without an end's `status` its end was not.
+    """
+    present = {name: value for name, value in call.items() if value is not None}
+    if "trace_id" not in present:
+        events = {"end": present}
+    elif present.get("status") not in _ENDS:
+        events = {"start": {name: value for name, value in present.items() if name != "status"}}
+    else:
+        early = {name: value for name, value in present.items() if name in _EARLY}
+        late = {name: value for name, value in present.items() if name in _IDS or name not in _EARLY}
+        events = {"start": early, "end": late}
+    lines = [_again(encoder, event, fields) for event, fields in events.items()]
+    return all(sink.write(*line[:2], field=line.field, sync=True) for line in lines)
+
+
+def _again(encoder: Encoder, event: str, fields: Mapping[str, Any]) -> Line:
+    """Return an event of a call whose messages are cut out of its values already."""
+    rest = {name: value for name, value in fields.items() if name not in _TALK}
+    line = encoder.encode_event({"event": event, **rest})[:-1]
+    for name in ("input", "output"):
+        if name in fields:
+            line += b',"%b":%b' % (name.encode(), encoder.encode(fields[name]))
+    list_name = "messages_in" if "messages_in" in fields else "messages_out"
+    messages = fields.get(list_name)
+    if messages and encoder.redact is not None:
+        messages = encoder.plain(messages)
+    return Line(line, messages, list_name.encode())
 
 
 def finished_lines(encoder: Encoder, call: Mapping[str, Any]) -> tuple[Line, Line]:

@@ -132,7 +132,7 @@ def _opened(path: Path | None) -> "Iterator[IO[str]]":
 
 def _write(file: "IO[str]", to: str, store: "Store", chosen: dict[str, Any], skipped: "Counter[str]") -> int:
     """Write lines; return how many."""
-    from llm_trace.stores.bulk import FLAT, HEAD, json_lines
+    from llm_trace.stores.bulk import FLAT
     from llm_trace.stores.dataset import COLUMNS, examples
 
     if to == "csv":
@@ -140,10 +140,25 @@ def _write(file: "IO[str]", to: str, store: "Store", chosen: dict[str, Any], ski
     if to == "dataset":
         lines = examples(store.pages(COLUMNS, **chosen), skipped)
     else:
-        lines = (line for page in store.pages(HEAD, **chosen) for line in json_lines(page))
+        return _json_lines(file, store, chosen)
     count = 0
     for count, line in enumerate(lines, 1):  # noqa: B007
         file.write(line)
+    return count
+
+
+def _json_lines(file: "IO[str]", store: "Store", chosen: dict[str, Any]) -> int:
+    """Write a line for each call, then one for each run, prompt, score and attribution of theirs; return how many calls."""
+    from llm_trace.stores.bulk import HEAD, STORED, json_lines
+
+    some = any(value is not None for name, value in chosen.items() if name != "size")
+    span_ids: list[str] = []
+    count = 0
+    for page in store.pages(f"span_id, {HEAD}, {STORED}", **chosen):
+        file.writelines(json_lines(page._replace(rows=[row[1:] for row in page.rows])))
+        span_ids += [row[0] for row in page.rows] if some else []
+        count += len(page.rows)
+    file.writelines(store.event_lines(span_ids if some else None))
     return count
 
 

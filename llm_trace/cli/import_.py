@@ -16,9 +16,7 @@ if TYPE_CHECKING:
 
 NAME = "import"
 EXAMPLE = "Example: llm-trace import traces.json --store traces.duckdb"
-FORMATS = (
-    "otlp, langfuse, phoenix, inspect, tau, comet, langsmith, weave, litellm, promptfoo, exchange, plain"
-)
+FORMATS = "llm_trace, otlp, langfuse, phoenix, inspect, tau, comet, langsmith, weave, litellm, promptfoo, exchange, plain"
 MOST = 8
 """Keys that were not understood, shown a file."""
 
@@ -28,7 +26,7 @@ def command(
         list[str],
         typer.Argument(
             metavar="FILE…",
-            help="JSON, JSON Lines, CSV or Parquet; .gz too. Or comet://workspace/project, which is downloaded to a file here first.",
+            help="JSON, JSON Lines, CSV or Parquet; .gz too. A folder that export --to parquet wrote. Or comet://workspace/project, which is downloaded to a file here first.",
         ),
     ],
     form: Annotated[
@@ -71,8 +69,10 @@ def _file(text: str) -> Path:
         from llm_trace.imports.comet_download import download
 
         return download(text, Path())
+    from llm_trace.stores.parquet import is_ours
+
     path = Path(text)
-    if not path.is_file():
+    if not path.is_file() and not is_ours(path):
         raise typer.BadParameter(f"there is no file {text!r}", param_hint="FILE…")
     return path
 

@@ -42,11 +42,13 @@ class Imported:
     """Fields of `llm_trace.record.Run` of the call's run, where the source has one."""
     prompt: dict[str, Any] | None = None
     """`name`, `version` and `template` of the prompt that the call was made with, where the source has its text."""
+    again: bool = False
+    """The call was a store's: its row comes out as it was, so that nothing is cut out of its values, merged or noted."""
 
 
 @dataclass(frozen=True)
 class Said:
-    """A score or an attribution whose call stands elsewhere, in the file or in the store already."""
+    """A score, attribution, run or prompt that stands by itself; its call is elsewhere in the file or in the store already."""
 
     event: dict[str, Any]
     """As the spool has it (docs/spool-format.md); its `id` makes repeats harmless."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from pydantic import ValidationError
 
-from llm_trace.capture.finished import write_finished
+from llm_trace.capture.finished import write_again, write_finished
 from llm_trace.capture.merger import Merger
 from llm_trace.errors import StoreError
 from llm_trace.imports import Imported, Origin, Said
@@ -116,7 +116,7 @@ def _checked(chosen: Importer, record: Any, origin: Origin) -> list[Imported | S
     """Return the calls of a record; all of them, or the reason why there is none."""
     found = list(chosen.calls(record, origin))
     for item in found:
-        if isinstance(item, Imported):
+        if isinstance(item, Imported) and not item.again:
             Call.model_validate(item.call)
     return found
 
@@ -158,14 +158,16 @@ def _write(batch: list[Imported | Said], target: Target, report: ImportReport) -
 
 def _write_call(item: Imported, target: Target, report: ImportReport, known: set[str]) -> None:
     span_id = item.call["span_id"]
-    item = replace(item, call=target.merger.whole(item.call))
+    if not item.again:
+        item = replace(item, call=target.merger.whole(item.call))
     if span_id in known:
         report.known += 1
         return
     report.calls += 1
     for name in item.unknown:
         report.not_understood[name] = report.not_understood.get(name, 0) + 1
-    _keep(write_finished(target.spool, target.encoder, _call(item, target, report.format)), target)
+    write = write_again if item.again else write_finished
+    _keep(write(target.spool, target.encoder, _call(item, target, report.format)), target)
     known.add(span_id)
 
 
@@ -177,6 +179,8 @@ def _keep(written: bool, target: Target) -> None:
 
 
 def _call(item: Imported, target: Target, name: str) -> dict[str, Any]:
+    if item.again:
+        return item.call if target.capture_content else call_without_content(item.call)
     told: dict[str, Any] = {"format": name} | ({"rest": item.unknown} if item.unknown else {})
     call = {**item.call, "metadata": {**(item.call.get("metadata") or {}), "import": told}}
     if target.capture_content:

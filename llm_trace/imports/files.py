@@ -12,6 +12,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 from llm_trace.errors import ConfigurationError
 from llm_trace.imports.values import parse_json
+from llm_trace.stores.parquet import is_ours, read_parquet
 
 _CELL_BYTES = 1 << 30
 
@@ -34,6 +35,11 @@ def lines(path: Path) -> Iterator[Line]:
     Raises:
         ConfigurationError: the file as a whole is of no kind that is understood.
     """
+    if is_ours(path):
+        yield from (
+            Line(number, parse_json(line.encode())) for number, line in enumerate(read_parquet(path), 1)
+        )
+        return
     with path.open("rb") as file:
         magic = file.read(4)
     if magic == b"PAR1":

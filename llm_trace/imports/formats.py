@@ -10,10 +10,10 @@ from llm_trace.errors import ConfigurationError
 from llm_trace.imports import Imported, Origin, Said
 
 FORMATS = (
-    "otlp", "langfuse", "phoenix", "inspect", "tau", "comet", "langsmith", "weave", "litellm", "promptfoo", "exchange", "plain"
+    "llm_trace", "otlp", "langfuse", "phoenix", "inspect", "tau", "comet", "langsmith", "weave", "litellm", "promptfoo", "exchange", "plain"
 )  # fmt: skip
 """In the order in which they are tried; the last takes whatever has a prompt and an answer."""
-_MODULES = {"inspect": "inspect_logs", "exchange": "exchanges"}
+_MODULES = {"llm_trace": "own", "inspect": "inspect_logs", "exchange": "exchanges"}
 
 
 class Importer(Protocol):

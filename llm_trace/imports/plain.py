@@ -1,4 +1,4 @@
-"""Plain records: ours, OpenAI's fine-tuning chats, and any object that has a prompt and an answer."""
+"""Plain records: OpenAI's fine-tuning chats, and any object that has a prompt and an answer."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 from llm_trace import semconv
 from llm_trace.imports import Imported, Origin
 from llm_trace.imports.values import left_over, nanoseconds, span_id, trace_id
-from llm_trace.record import Call
 
 NAME = "plain"
 _ASKED = ("prompt", "input", "question", "query", "instruction", "request", "inputs")
@@ -24,15 +23,13 @@ _GIVEN = ("model", "provider", "session", "user", "tags", "metadata", "params", 
 
 
 def recognises(record: Any) -> bool:
-    """Say whether a record is a call of ours, a chat, or has a prompt and an answer."""
+    """Say whether a record is a chat, or has a prompt and an answer."""
     if not isinstance(record, dict):
         return False
-    if not _is_ours(record) and _has_parent(record):
+    if _has_parent(record):
         return False
     chat = isinstance(record.get("messages"), list) and bool(record["messages"])
-    return (
-        _is_ours(record) or chat or (_key(record, _ASKED) is not None and _key(record, _ANSWERED) is not None)
-    )
+    return chat or (_key(record, _ASKED) is not None and _key(record, _ANSWERED) is not None)
 
 
 def calls(record: Any, origin: Origin) -> Iterator[Imported]:
@@ -41,27 +38,14 @@ def calls(record: Any, origin: Origin) -> Iterator[Imported]:
         if isinstance(record, dict) and (parent := _has_parent(record)):
             raise ValueError(f"{parent} makes it a part of a tree, which this format does not read")
         raise ValueError(
-            f"neither a call, nor messages, nor one of {', '.join(_ASKED)} with one of {', '.join(_ANSWERED)}"
+            f"neither messages, nor one of {', '.join(_ASKED)} with one of {', '.join(_ANSWERED)}"
         )
-    yield _ours(record) if _is_ours(record) else _foreign(record, origin)
+    yield _foreign(record, origin)
 
 
 def _has_parent(record: dict[str, Any]) -> str:
     """Return the name that makes a record a part of a tree of another tool: read as plain it would lose its place."""
     return next((name for name in _PARENTS if record.get(name)), "")
-
-
-def _is_ours(record: dict[str, Any]) -> bool:
-    return {"span_id", "trace_id", "start_ns", "name", "status"} <= record.keys()
-
-
-def _ours(record: dict[str, Any]) -> Imported:
-    """Return a call as `llm-trace export --to jsonl` wrote it, without what it derived."""
-    known = {name: record[name] for name in Call.model_fields if record.get(name) is not None}
-    if known.get("status") not in ("ok", "error", "cancelled"):
-        known["status"] = "cancelled"
-        known.setdefault("end_ns", known["start_ns"])
-    return Imported(known, left_over(record, Call.model_fields))
 
 
 def _foreign(record: dict[str, Any], origin: Origin) -> Imported:

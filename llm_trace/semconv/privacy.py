@@ -27,13 +27,13 @@ def without_content(metadata: dict[str, Any]) -> dict[str, Any]:
 
 
 def event_without_content(event: dict[str, Any]) -> dict[str, Any] | None:
-    """Return a score without its comment, and None for an attribution, which is all content."""
-    if event["event"] == "attribution":
+    """Return a score without its comment, and None for an attribution or a prompt's text, which are all content."""
+    if event["event"] in ("attribution", "prompt"):
         return None
     return {name: value for name, value in event.items() if name != "comment"}
 
 
-_CONTENT = frozenset({"input", "output", "messages_in", "messages_out", "prompt"})
+_CONTENT = frozenset({"input", "output", "messages_in", "messages_out", "prompt", "rebuild"})
 
 
 def call_without_content(fields: dict[str, Any]) -> dict[str, Any]:

@@ -46,6 +46,14 @@ HEAD = f"""json_object(
         'commit', {_COMMIT}) END,
     'replay_of', replay_of)::TEXT"""
 """A call as JSON, all but its input, output and messages."""
+_NULLABLE = (
+    "trace_id", "name", "prompt_version", "prompt_variables", "params", "tags", "metadata", "code_commit",
+)  # fmt: skip
+_ABSENT = ", ".join(f"CASE WHEN {name} IS NULL THEN '{name}' END" for name in _NULLABLE)
+STORED = f"""json_object(
+    'absent', list_filter([{_ABSENT}], lambda name: name IS NOT NULL), 'rebuild', rebuild,
+    'same', (SELECT list(s.span_id ORDER BY s.span_id) FROM _same s WHERE s.kept = calls.span_id))::TEXT"""
+"""What `HEAD` does not tell of a row: which of its columns are NULL, what a replay needs, the spans that it stands for."""
 FLAT = {
     **{name: name for name in (
         "span_id", "trace_id", "parent_id", "name", "kind", "status", "start_ns", "end_ns", "model", "provider", "input_tokens",
@@ -87,18 +95,26 @@ def window(
     return Window(connection.execute(query, near.values).fetchall(), begin)
 
 
+def load_bodies(connection: DuckDBPyConnection, ids: set[int]) -> rows.Bodies:
+    """Return the messages of these ids."""
+    query = "SELECT id, role, text, body FROM messages WHERE id IN (SELECT unnest(?))"
+    names = ("id", "role", "text", "body")
+    picked = connection.execute(query, [sorted(ids)]).fetchall() if ids else []
+    return rows.Bodies({row[0]: rows.body(dict(zip(names, row, strict=True))) for row in picked})
+
+
 def spoken_ids(rows: Sequence[tuple[Any, ...]]) -> set[int]:
     """Return the ids of the messages that the rows refer to."""
     return {i for row in rows for ids in row[-2:] for i in ids or () if i is not None}
 
 
 def json_lines(page: Page) -> Iterator[str]:
-    """Yield the calls of a page, whose columns are `HEAD`, as JSON."""
-    for head, *talk in page.rows:
+    """Yield the calls of a page, whose columns are `HEAD` and `STORED`, as JSON."""
+    for head, stored, *talk in page.rows:
         said = Spoken(page.bodies, *talk)
         yield (
             f'{head[:-1]},"input":{said.input or "null"},"output":{said.output or "null"},'
-            f'"messages_in":{_list(said.asked())},"messages_out":{_list(said.answered())}}}\n'
+            f'"messages_in":{_list(said.asked())},"messages_out":{_list(said.answered())},"stored":{stored[:-1]}{said.cut()}}}}}\n'
         )
 
 
@@ -128,6 +144,7 @@ class Spoken:
         ids_out: list[int | None] | None,
     ) -> None:
         self.bodies, self.ids_in, self.ids_out = bodies, ids_in, ids_out
+        self._raw = {"input": given, "output": result}
         self.input, self.output = self._filled(given, ids_in), self._filled(result, ids_out)
 
     def asked(self) -> list[str]:
@@ -137,6 +154,27 @@ class Spoken:
     def answered(self) -> list[str]:
         """Return the messages that came out."""
         return self._messages(self.output, self.ids_out, "messages_out")
+
+    def cut(self) -> str:
+        """Return what was cut out of input and output, as more keys of a JSON object: values with their places, and bodies.
+
+        A body that stands at one of the places is null: it is in the call's input or output.
+        """
+        kept = []
+        for name, ids, list_name in (
+            ("input", self.ids_in, "messages_in"),
+            ("output", self.ids_out, "messages_out"),
+        ):
+            if ids is None:
+                continue
+            text = self._raw[name] or ""
+            placed = {i for m in _PLACE.finditer(text) for i in range(int(m[1]), int(m[2]))}
+            listed = (
+                "null" if i in placed else self.bodies.body_json(number) for i, number in enumerate(ids)
+            )
+            kept.append(f',"{name}":{text}' if placed else "")
+            kept.append(f',"{list_name}":{_list(listed)}')
+        return "".join(kept)
 
     def _filled(self, text: str | None, ids: list[int | None] | None) -> str | None:
         if text is None or ids is None:

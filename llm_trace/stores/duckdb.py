@@ -18,7 +18,7 @@ from llm_trace.stores.columns import CALLS
 from llm_trace.stores.connection import Database, close_files
 from llm_trace.stores.filters import Filter, Moment
 from llm_trace.stores.migrations import version
-from llm_trace.stores.parquet import CHOSEN, write_parquet
+from llm_trace.stores.parquet import CHOSEN, event_lines, write_parquet
 from llm_trace.stores.result import Result
 from llm_trace.stores.search import Found, search
 
@@ -144,7 +144,9 @@ class Store:
                 chosen = _chosen(connection, run, filters)
                 wanted = size if left is None or text else min(size, left)
                 found = bulk.window(connection, chosen, text, columns, until, wanted)
-                page = Page(found.rows[:left], _bodies(connection, bulk.spoken_ids(found.rows[:left])))
+                page = Page(
+                    found.rows[:left], bulk.load_bodies(connection, bulk.spoken_ids(found.rows[:left]))
+                )
             if page.rows:
                 yield page
             if found.until is None:
@@ -232,6 +234,17 @@ class Store:
             _choose(connection, _chosen(connection, run, filters), text, limit)
             return write_parquet(connection, place, chosen=True)
 
+    def event_lines(self, span_ids: Sequence[str] | None = None) -> list[str]:
+        """Return the runs, prompts, scores and attributions as events of the spool's format, JSON lines.
+
+        Args:
+            span_ids: only what belongs to these calls; everything if absent.
+        """
+        with self._query() as connection:
+            if span_ids is not None:
+                connection.execute(f"CREATE TABLE {CHOSEN} AS SELECT unnest(?) AS span_id", [list(span_ids)])
+            return list(event_lines(connection, chosen=span_ids is not None))
+
     @contextlib.contextmanager
     def _query(self) -> Iterator[DuckDBPyConnection]:
         """Give a connection for one query; what DuckDB says against it is a `StoreError`."""
@@ -305,19 +318,12 @@ def _calls(connection: DuckDBPyConnection, query: str, values: Sequence[Any]) ->
         for i in row[name] or ()
         if i is not None
     }
-    known = _bodies(connection, ids)
+    known = bulk.load_bodies(connection, ids)
     commits = _commits(connection, {row["run"] for row in found if row["run"] is not None})
     return [
         rows.call(row | {"code_commit": row["code_commit"] or commits.get(row["run"])}, known)
         for row in found
     ]
-
-
-def _bodies(connection: DuckDBPyConnection, ids: set[int]) -> rows.Bodies:
-    """Return the messages of these ids."""
-    query = "SELECT id, role, text, body FROM messages WHERE id IN (SELECT unnest(?))"
-    picked = _dicts(connection, query, [sorted(ids)]) if ids else []
-    return rows.Bodies({row["id"]: rows.body(row) for row in picked})
 
 
 def _commits(connection: DuckDBPyConnection, runs: set[str]) -> dict[str | None, str | None]:

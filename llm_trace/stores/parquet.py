@@ -1,12 +1,16 @@
-"""Write the tables as Parquet files that Spark, pandas and the like read."""
+"""Write the tables as Parquet files that Spark, pandas and the like read, and read them again as lines of an export."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from llm_trace.errors import ConfigurationError
 from llm_trace.spool.private import open_private
+from llm_trace.stores import bulk
+from llm_trace.stores.filters import Filter
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from duckdb import DuckDBPyConnection
@@ -42,7 +46,26 @@ TABLES = {
         "name, first_ns, version",
         f"(name, version) IN (SELECT (prompt_name, prompt_version) FROM {_CALLS})",
     ),
+    "_same": Table("_same", "kept, span_id", f"kept IN (SELECT span_id FROM {CHOSEN})"),
 }
+EVENTS = {
+    "runs": """'event', 'run', 'id', id, 'name', name, 'config', config, 'tags', tags, 'environment', environment,
+        'start_ns', start_ns, 'end_ns', end_ns, 'replay_of', replay_of""",
+    "prompts": "'event', 'prompt', 'name', name, 'version', version, 'template', template, 'time_ns', first_ns",
+    "scores": """'event', 'score', 'id', id, 'span_id', span_id, 'name', name, 'value', value, 'source', source,
+        'comment', comment, 'time_ns', time_ns""",
+    "attributions": """'event', 'attribution', 'id', id, 'span_id', span_id, 'method', method, 'config_hash', config_hash,
+        'time_ns', time_ns, 'status', status, 'error', error, 'attribution', attribution""",
+}
+"""Rows of each table as events of the spool's format, in the terms of `json_object`."""
+_JSON = {
+    "calls": ("params", "metadata", "input", "output", "rebuild", "prompt_variables"),
+    "messages": ("body",),
+    "attributions": ("attribution",),
+    "scores": ("value",),
+    "runs": ("config", "environment"),
+}
+_PAGE = 5_000
 
 
 def write_parquet(connection: DuckDBPyConnection, folder: Path, *, chosen: bool = False) -> list[Path]:
@@ -78,3 +101,51 @@ def _columns(connection: DuckDBPyConnection, source: str) -> str:
     return ", ".join(
         f'"{name}"::TEXT AS "{name}"' if kind == "JSON" else f'"{name}"' for name, kind, *_ in described
     )
+
+
+def event_lines(connection: DuckDBPyConnection, *, chosen: bool = False) -> Iterator[str]:
+    """Yield runs, prompts, scores and attributions as events, JSON lines; with `chosen` only those of the calls in `CHOSEN`."""
+    for name, fields in EVENTS.items():
+        table = TABLES[name]
+        where = f"WHERE {table.chosen}" if chosen else ""
+        query = f"SELECT json_object({fields})::TEXT FROM {table.source} {where} ORDER BY {table.order}"
+        for (line,) in connection.execute(query).fetchall():
+            yield f"{line}\n"
+
+
+def is_ours(path: Path) -> bool:
+    """Say whether a path is a folder that `write_parquet` wrote, or one of its files."""
+    folder = path if path.is_dir() else path.parent
+    named = path.is_dir() or (path.suffix == ".parquet" and path.stem in TABLES)
+    return named and all((folder / f"{name}.parquet").is_file() for name in ("calls", *EVENTS))
+
+
+def read_parquet(path: Path) -> Iterator[str]:
+    """Yield the lines that an export to JSON Lines of the same calls has.
+
+    Raises:
+        ConfigurationError: a file is missing, or DuckDB cannot read it.
+    """
+    import duckdb
+
+    folder = path if path.is_dir() else path.parent
+    with duckdb.connect() as connection:
+        try:
+            for name in TABLES:
+                source = str(folder / f"{name}.parquet").replace("'", "''")
+                typed = ", ".join(f"{column}::JSON AS {column}" for column in _JSON.get(name, ()))
+                replaced = f"REPLACE ({typed})" if typed else ""
+                connection.execute(f"CREATE VIEW {name} AS SELECT * {replaced} FROM read_parquet('{source}')")
+            yield from _call_lines(connection)
+            yield from event_lines(connection)
+        except duckdb.Error as exc:
+            raise ConfigurationError(f"{str(folder)!r} is no whole export to Parquet: {exc}") from exc
+
+
+def _call_lines(connection: DuckDBPyConnection) -> Iterator[str]:
+    until: int | None = bulk.LAST
+    while until is not None:
+        found = bulk.window(connection, Filter.of(), None, f"{bulk.HEAD}, {bulk.STORED}", until, _PAGE)
+        bodies = bulk.load_bodies(connection, bulk.spoken_ids(found.rows))
+        yield from bulk.json_lines(bulk.Page(found.rows, bodies))
+        until = found.until
