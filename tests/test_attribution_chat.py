@@ -192,3 +192,39 @@ def test_special_tokens_in_a_message_stay() -> None:
 def test_a_segment_that_holds_a_special_token_is_refused() -> None:
     with pytest.raises(AttributionError, match="holds a special token"):
         posed(WRITTEN, "She", with_template(PLAIN), [(0, 20)])  # type: ignore[arg-type]
+
+
+THINKING = PLAIN.replace("{{ m.content  }}", "{{ m.content.split('</think>')[-1].lstrip('\\n') }}")
+SPEAKING = PLAIN.replace("{{ m.content  }}", "{% for p in m.content %}{{ p.text }}{% endfor %}")
+LOUD = PLAIN.replace("{{ m.content  }}", "{{ m.content | upper }}")
+LAST = "{% for m in messages[-2:] %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+
+
+def words_of(messages: list[dict[str, Any]], template: str) -> tuple[list[str], tuple[str, ...]]:
+    got = rendered(messages, with_template(template))
+    return [got.text[r.start : r.end] for r in got.regions], got.notes
+
+
+def test_history_whose_thoughts_the_template_drops_is_explained_without_it() -> None:
+    talk = [user("a ball"), {"role": "assistant", "content": "<think>a plan</think>\n\nhere"}, user("thanks")]
+    note = "the chat template changes, repeats or leaves out what these messages say, which is not perturbed: 1 (assistant)"
+    assert words_of(talk, THINKING) == (["a ball", "thanks"], (note,))
+
+
+def test_a_message_that_the_template_leaves_out_is_not_taken_for_another_with_its_words() -> None:
+    talk = [user("go"), {"role": "assistant", "content": "let us go"}, user("now go")]
+    note = "the chat template changes, repeats or leaves out what these messages say, which is not perturbed: 0 (user)"
+    assert words_of(talk, LAST) == (["let us go", "now go"], (note,))
+
+
+@pytest.mark.parametrize(
+    "content", ["a red ball", [{"type": "text", "text": "a red ball"}]], ids=["text", "parts"]
+)
+def test_a_template_that_reads_parts_alone_is_given_parts(content: Any) -> None:
+    assert words_of([user(content)], SPEAKING) == (["a red ball"], ())
+
+
+@pytest.mark.parametrize("content", ["user", "assistant", "Qwen"])
+def test_a_content_that_is_rewritten_is_never_found_in_the_templates_own_words(content: str) -> None:
+    with pytest.raises(AttributionError, match="changes the content"):
+        rendered([{"role": "system", "content": "be"}, user(content)][1:], with_template(LOUD))

@@ -61,7 +61,7 @@ def rendered(messages: Sequence[Mapping[str, Any]], tokenizer: Any) -> RenderedC
     """Return the prompt by the chat template, the regions of the contents in it, and notes on what is not in it.
 
     Raises:
-        AttributionError: no messages, none with text, or a template that refuses them or rewrites the contents so that they cannot be
+        AttributionError: no messages, none with text, or a template that refuses them or rewrites all contents so that they cannot be
             found again.
     """
     if not any(content(message).strip() for message in messages):
@@ -76,17 +76,38 @@ def rendered(messages: Sequence[Mapping[str, Any]], tokenizer: Any) -> RenderedC
             *_lines(plain), False, (note, *_vanished(plain, lambda chat: _lines(chat)[0]), *notes)
         )
 
-    def write(chat: Chat) -> str:
-        text: str = tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
-        return text
+    return _templated(plain, tokenizer, notes)
 
-    try:
-        text = write(plain)
-    except Exception as exc:
+
+def _templated(messages: Chat, tokenizer: Any, notes: tuple[str, ...]) -> RenderedChat:
+    """Render by the chat template, contents as texts or, where it cannot read these, as lists of one text part."""
+    refusal: Exception | None = None
+    for form in (list, _in_parts):
+
+        def write(chat: Chat, form: Callable[[Chat], Chat] = form) -> str:
+            text: str = tokenizer.apply_chat_template(form(chat), tokenize=False, add_generation_prompt=True)
+            return text
+
+        try:
+            text = write(messages)
+        except Exception as exc:  # noqa: BLE001  a template may raise anything
+            refusal = refusal or exc
+            continue
+        regions, lost = _regions(text, messages, write)
+        if regions:
+            return RenderedChat(text, regions, True, (*lost, *_vanished(messages, write), *notes))
+    if refusal:
         raise AttributionError(
-            f"the chat template refuses these messages ({exc}): change them, or render the prompt yourself and pass it as a str"
-        ) from exc
-    return RenderedChat(text, _regions(text, plain, write), True, (*_vanished(plain, write), *notes))
+            f"the chat template refuses these messages ({refusal}): change them, or render the prompt yourself and pass it as a str"
+        ) from refusal
+    raise AttributionError(
+        "the chat template changes the content of the messages, so their words cannot be found in the rendered prompt; render the "
+        "prompt yourself and pass it as a str"
+    )
+
+
+def _in_parts(messages: Chat) -> Chat:
+    return [{**m, "content": [{"type": "text", "text": m["content"]}]} for m in messages]
 
 
 def _plain(message: Mapping[str, Any]) -> dict[str, Any]:
@@ -159,16 +180,38 @@ def _lines(messages: Chat) -> tuple[str, tuple[Region, ...]]:
     return text + "assistant:", tuple(regions)
 
 
-def _regions(text: str, messages: Chat, write: Write) -> tuple[Region, ...]:
+def _regions(text: str, messages: Chat, write: Write) -> tuple[tuple[Region, ...], tuple[str, ...]]:
     """Find the contents in the rendered text: the template is given each with a mark behind it, behind its last visible character, or
-    the mark instead of it, and the way that gives the same text without the marks shows the places."""
+    the mark instead of it, and the way that gives the same text without the marks shows the places. Where no way does for all, each
+    message is looked for alone, and a note names those whose content does not stand there as it is."""
     for mark in (_behind, _inside, _instead):
         marked = [{**m, "content": mark(i, m["content"])} for i, m in enumerate(messages)]
         got = _written(write, marked)
         found = None if got is None else _located(got, text, messages, put=mark is _instead)
         if found is not None:
-            return found
-    return _only_places(text, messages)
+            return found, ()
+    wanted = [i for i, m in enumerate(messages) if m["content"].strip()]
+    places = {i: _place(i, text, messages, write) for i in wanted}
+    lost = [f"{i} ({messages[i]['role']})" for i in wanted if places[i] is None]
+    note = f"the chat template changes, repeats or leaves out what these messages say, which is not perturbed: {', '.join(lost)}"
+    regions = [place for place in places.values() if place is not None]
+    return tuple(sorted(regions, key=lambda region: region.start)), (note,) if lost else ()
+
+
+def _place(at: int, text: str, messages: Chat, write: Write) -> Region | None:
+    """Return where one message stands: between what the template writes before and after a mark in its place, one of which at least
+    must be as it was."""
+    message = messages[at]
+    got = _written(write, [*messages[:at], {**message, "content": f"\ue000{at}\ue001"}, *messages[at + 1 :]])
+    before, mark, after = (got or "").partition(f"\ue000{at}\ue001")
+    if not mark or f"\ue000{at}\ue001" in after:
+        return None
+    for body in (message["content"], message["content"].rstrip(), message["content"].strip()):
+        if text.startswith(before + body):
+            return Region(len(before), len(before) + len(body), message["role"])
+        if text.endswith(body + after):
+            return Region(len(text) - len(after) - len(body), len(text) - len(after), message["role"])
+    return None
 
 
 def _behind(at: int, body: str) -> str:
@@ -200,22 +243,3 @@ def _located(marked: str, text: str, messages: Chat, *, put: bool) -> tuple[Regi
         done = match.end()
     wanted = [i for i, m in enumerate(messages) if m["content"].strip()]
     return tuple(regions) if out + marked[done:] == text and sorted(seen) == wanted else None
-
-
-def _only_places(text: str, messages: Chat) -> tuple[Region, ...]:
-    """Return the regions of contents each of which stands once in the text.
-
-    Raises:
-        AttributionError: one stands nowhere or several times.
-    """
-    regions = []
-    for message in messages:
-        core = message["content"].strip()
-        if core and text.count(core) != 1:
-            raise AttributionError(
-                f"the chat template changes the content of the {message['role']!r} message, so its words cannot be found "
-                "in the rendered prompt; render the prompt yourself and pass it as a str"
-            )
-        if core:
-            regions.append(Region(text.index(core), text.index(core) + len(core), message["role"]))
-    return tuple(sorted(regions, key=lambda region: region.start))
