@@ -202,3 +202,31 @@ def test_computing_does_not_change_the_fingerprint() -> None:
     for method in ("occlusion", "saliency", "attention", "routes"):
         run(model=model, method=method)
     assert fingerprint(model.train()) == before
+
+
+def test_what_begins_a_translation_is_part_of_the_fingerprint() -> None:
+    model = copy.deepcopy(toys.llama())
+    before = fingerprint(model)
+    model.generation_config.forced_bos_token_id = 7
+    assert fingerprint(model) != before
+
+
+@pytest.mark.parametrize("kind", ["PromptTuningConfig", "PrefixTuningConfig"])
+def test_a_learned_prompt_gets_none_of_the_attention_of_the_words(kind: str) -> None:
+    peft = pytest.importorskip("peft")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        config = getattr(peft, kind)(task_type="CAUSAL_LM", num_virtual_tokens=5)
+        model = peft.get_peft_model(copy.deepcopy(toys.llama()), config).eval()
+        tokenizer = toys.byte_level()
+        got = attribute(
+            PROMPT, " One", model=model, tokenizer=tokenizer, method="attention", segments="token"
+        )
+        with pytest.raises(AttributionError, match="prompt of its own"):
+            attribute(PROMPT, " One", model=model, tokenizer=tokenizer, method="routes")
+        model.base_model.set_attn_implementation("eager")
+        ids = tokenizer(PROMPT, return_tensors="pt")["input_ids"]
+        with torch.no_grad():
+            layers = model(ids, output_attentions=True).attentions
+    looked = torch.stack([layer[0].mean(0)[-1] for layer in layers]).mean(0)
+    assert got.values == pytest.approx(looked[5:].tolist(), abs=1e-5)

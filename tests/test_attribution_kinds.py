@@ -207,6 +207,36 @@ def test_kinds_are_told_apart() -> None:
         run(one, toys.word_piece(), "score")
 
 
+class Reviews(transformers.BertForSequenceClassification):  # type: ignore[misc, name-defined]
+    """A user's own class."""
+
+
+@pytest.mark.parametrize("wrap", ["subclass", "adapter", "compiled"])
+def test_a_classifier_stays_one_under_another_class_name(wrap: str) -> None:
+    model = copy.deepcopy(bert())
+    plain = run(model, toys.word_piece(), "POSITIVE", method="occlusion")
+    if wrap == "subclass":
+        model.__class__ = Reviews
+    elif wrap == "adapter":
+        peft = pytest.importorskip("peft")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers by old names
+            model = peft.get_peft_model(model, peft.LoraConfig(r=2, target_modules=["query"])).eval()
+    else:
+        model = torch.compile(model, backend="eager")
+        assert kind_of(model) == "classifier"
+        return
+    assert run(model, toys.word_piece(), "POSITIVE", method="occlusion").values == pytest.approx(plain.values)
+
+
+def test_a_label_is_meant_by_its_name_before_its_number() -> None:
+    model = copy.deepcopy(bert())
+    model.config.id2label = {0: "2", 1: "1", 2: "good"}
+    plain = [run(bert(), toys.word_piece(), name, method="occlusion").full for name in ("NEGATIVE", "NEUTRAL", "POSITIVE")]  # fmt: skip
+    got = [run(model, toys.word_piece(), name, method="occlusion").full for name in ("2", "1", "good", "0")]
+    assert got == pytest.approx([*plain, plain[0]])
+
+
 @pytest.mark.parametrize("method", ALL)
 def test_bfloat16_is_close(method: str) -> None:
     exact = toys.llama(initializer_range=0.12)

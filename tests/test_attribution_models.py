@@ -285,3 +285,75 @@ def test_a_translation_is_cut_as_a_target_and_stands_behind_its_language() -> No
         note in line
         for line in attribute(PROMPT, "tom", model=model, tokenizer=tokenizer, method="occlusion").notes
     )
+
+
+class CacheLess(transformers.LlamaForCausalLM):  # type: ignore[misc, name-defined]
+    """A model whose own cache cannot be used, as of hybrid models with no layer of attention."""
+
+    asked = 0
+
+    def forward(self, input_ids: Any = None, use_cache: bool = True, **settings: Any) -> Any:
+        if use_cache:
+            self.asked += 1
+            raise ValueError("this cache has no length")
+        return super().forward(input_ids, use_cache=False, **settings)
+
+
+@pytest.mark.parametrize("response", [" one day", None], ids=["given", "own"])
+def test_a_model_that_cannot_keep_a_cache_is_read_without_and_asked_for_one_once(
+    response: str | None,
+) -> None:
+    plain, model = made("causal", "llama"), CacheLess(made("causal", "llama").config).eval()
+    model.load_state_dict(plain.state_dict())
+    model.generation_config.eos_token_id = None
+    expected = explained(plain, toys.byte_level(), response)
+    for _ in range(2):
+        got = explained(model, toys.byte_level(), response)
+        assert (got.response, got.values) == (expected.response, pytest.approx(expected.values, abs=1e-4))
+    assert model.asked == 1
+
+
+class Sparse(transformers.LlamaForCausalLM):  # type: ignore[misc, name-defined]
+    """A model that picks what it attends to among all places once there are more than it may attend to."""
+
+    def forward(self, input_ids: Any = None, **settings: Any) -> Any:
+        got = super().forward(input_ids, **settings)
+        if input_ids.shape[1] > 20:
+            got.logits[:, 2, input_ids.shape[1] % 7] += 5.0
+        return got
+
+
+def test_a_model_that_reads_what_comes_later_in_longer_prompts_alone_is_refused_there() -> None:
+    model = Sparse(made("causal", "llama").config).eval()
+    asked: dict[str, Any] = {"model": model, "tokenizer": toys.byte_level(), "method": "occlusion"}
+    assert attribute("tom came", " one", **asked).verdict
+    with pytest.raises(AttributionError, match="Sparse is not causal"):
+        attribute(PROMPT * 3, " one", **asked)
+
+
+def test_attention_of_an_encoder_decoder_classifier_is_its_cross_attention() -> None:
+    model, tokenizer = copy.deepcopy(made("classifier", "bart")), toys.word_piece()
+    got = attribute("tom came", "LABEL_1", model=model, tokenizer=tokenizer, method="attention")
+    model.set_attn_implementation("eager")
+    ids = torch.tensor([tokenizer("tom came")["input_ids"]])
+    with torch.no_grad():
+        layers = model(ids, output_attentions=True).cross_attentions
+    looked = torch.stack([layer[0].mean(0)[-1] for layer in layers]).mean(0)
+    owners = [i for i, word in enumerate(tokenizer(["tom came"]).word_ids(0)) if word is not None]
+    assert sum(got.values) == pytest.approx(float(looked[owners].sum()), abs=1e-5)
+
+
+def test_the_own_answer_of_a_decoder_that_is_causal_with_the_prompt_alone_is_what_it_generates() -> None:
+    torch.manual_seed(0)
+    config = transformers.FSMTConfig(
+        langs=["de", "en"], src_vocab_size=420, tgt_vocab_size=420, d_model=32, encoder_layers=2, decoder_layers=2,
+        encoder_ffn_dim=48, decoder_ffn_dim=48, encoder_attention_heads=4, decoder_attention_heads=4, init_std=0.5,
+        pad_token_id=0, eos_token_id=3, decoder_start_token_id=3, forced_eos_token_id=None,
+    )  # fmt: skip
+    model, tokenizer = transformers.FSMTForConditionalGeneration(config).eval(), toys.word_piece()
+    ids = tokenizer(PROMPT, return_tensors="pt")["input_ids"]
+    greedy = {"num_beams": 1, "do_sample": False, "max_length": 9, "output_logits": True}
+    said = model.generate(ids, **greedy, return_dict_in_generate=True)
+    answer = answer_of(model, Codec(tokenizer, causal=False), tuple(ids[0].tolist()), 8)[1]
+    assert list(answer.ids) == said.sequences[0, 1 : len(answer.ids) + 1].tolist()
+    assert len(answer.ids) > 2

@@ -20,7 +20,8 @@ _SAMPLE = 64
 _COARSE = 0.1
 """Relative noise of layers in quantized integers, whose scales may depend on the whole batch."""
 
-_causal: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
+_causal: WeakKeyDictionary[Any, tuple[bool, int]] = WeakKeyDictionary()
+"""Whether a model reads nothing of what comes later, and up to which length that was seen."""
 _shares: WeakKeyDictionary[Any, tuple[bool, int]] = WeakKeyDictionary()
 """Whether a cached beginning gives the plain pass's numbers, and up to which length that was seen."""
 _steps: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
@@ -64,33 +65,43 @@ def _quantized(model: Any) -> bool:
 
 
 def check_causal(model: Any, ids: Sequence[int]) -> None:
-    """Compare the predictions at the beginning of some ids with and without what comes later; twice the pass, once per model.
+    """Compare the predictions at the beginning of some ids with and without what comes later: in short passes, once per model and
+    again for prompts of twice the length.
 
     Raises:
         AttributionError: they differ, so that no pass over prompt and response gives the response's probability.
     """
-    import torch
-
-    from llm_trace.attribution.forward import device_of, undisturbed
-
-    if model not in _causal and _quantized(model):
-        _causal[model] = (
-            True  # scales of the whole sequence: what comes later changes the rounding of what came before
+    some = list(ids[:_SAMPLE]) if len(ids) > 1 else [*ids, *ids]
+    causal, longest = _causal.get(model, (True, 0))
+    if causal and not longest and _quantized(model):
+        longest = (
+            _SAMPLE  # scales of the whole sequence: what comes later changes the rounding of what came before
         )
-    if model not in _causal:
-        some = list(ids[:_SAMPLE]) if len(ids) > 1 else [*ids, *ids]
-        half = len(some) // 2
-        with undisturbed(model):
-            rows = [torch.tensor([row], device=device_of(model)) for row in (some, some[:half])]
-            whole, begun = (model(row, use_cache=False).logits[0] for row in rows)
-        tail = len(some) - half
-        _causal[model] = agree(model, whole[:-tail], begun)
-    if not _causal[model]:
+    if causal and len(some) >= min(max(1, 2 * longest), _SAMPLE) > longest:
+        causal, longest = _reads_no_later(model, some), len(some)
+    _causal[model] = causal, longest
+    if not causal:
         raise AttributionError(
             f"{type(model).__name__} is not causal: what it predicts at a place changes with what comes after it (or by chance), so it "
             "gives no probability of a response after a prompt; take a decoder-only or an encoder-decoder model (is_decoder=True in "
             "the config, where the architecture has it)"
         )
+
+
+def _reads_no_later(model: Any, ids: list[int]) -> bool:
+    """Whether beginnings of some ids are predicted as in the whole: sparse attention may differ at few places only."""
+    import torch
+
+    from llm_trace.attribution.forward import device_of, undisturbed
+
+    def read(row: list[int]) -> torch.Tensor:
+        logits: torch.Tensor = model(torch.tensor([row], device=device_of(model)), use_cache=False).logits[0]
+        return logits
+
+    cuts = sorted({max(1, len(ids) * part // 4) for part in (1, 2, 3)})
+    with undisturbed(model):
+        whole = read(ids)
+        return all(agree(model, whole[: cut - len(ids)], read(ids[:cut])) for cut in cuts)
 
 
 def shares(model: Any, length: int) -> bool | None:
@@ -108,6 +119,18 @@ def compare_shared(model: Any, length: int, cached: Callable[[], torch.Tensor], 
 def refuse_sharing(model: Any) -> None:
     """Remember that a model's cache is none that another sequence can begin with."""
     _shares[model] = (False, 0)
+
+
+def keep_cache(model: Any, run: Callable[[bool], Any]) -> Any:
+    """Return `run(True)`, a pass that keeps its cache, or `run(False)` where the model cannot keep one, which is remembered."""
+    try:
+        return run(True)
+    except Exception as exc:  # noqa: BLE001  a model whose cache does not work may raise anything
+        _reraise_memory(exc)
+    plain = run(False)  # where the cache is not the cause, this raises it again
+    refuse_sharing(model)
+    _steps[model] = False
+    return plain
 
 
 def steps(model: Any) -> bool | None:

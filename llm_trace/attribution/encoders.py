@@ -178,10 +178,12 @@ class Seq2SeqForward(PaddedForward):
         begin = (*self.begin, *lead)
         said = list(begin)
         with undisturbed(self.model):
-            encoded = self.model.get_encoder()(self._tensor([prompt]))
+            read = self._tensor([prompt])
+            encoded = self.model.get_encoder()(read)
             while len(said) < len(begin) + most:
                 ids = self._tensor([said])
-                got = self.model(encoder_outputs=encoded, decoder_input_ids=ids, use_cache=False)
+                # the prompt's ids too: without them FSMT lets its decoder read what comes later
+                got = self.model(read, encoder_outputs=encoded, decoder_input_ids=ids, use_cache=False)
                 token = int(got.logits[0, -1].argmax())
                 if token in ends:
                     break
@@ -207,14 +209,16 @@ class ClassifierForward(PaddedForward):
         return cast("torch.Tensor", values[:, list(query.ids)])
 
     def attended(self, prompt: Sequence[int], query: Query) -> torch.Tensor:
-        """Return the attention (labels, length) from the position that is classified, mean over layers and heads: the first one,
-        or the last one where the model is causal."""
+        """Return the attention (labels, length) from the position that is classified, mean over layers and heads: the first one, or
+        the last one where the model is causal; of encoder-decoder models the cross-attention from the last one."""
         import torch
 
         ids = torch.tensor([list(prompt)], device=self.device)
-        layers = self.model(ids, output_attentions=True).attentions
-        causal = bool(layers) and not bool(layers[0][0, :, 0, 1:].any())
-        return mean_attention(layers, [len(prompt) - 1 if causal else 0] * len(query.ids))
+        got = self.model(ids, output_attentions=True)
+        crossed = getattr(got, "cross_attentions", None)
+        layers = got.attentions if crossed is None else crossed
+        last = crossed is not None or (bool(layers) and not bool(layers[0][0, :, 0, 1:].any()))
+        return mean_attention(layers, [len(prompt) - 1 if last else 0] * len(query.ids))
 
     def answer(self, prompt: Sequence[int]) -> int:
         """Return the most likely label."""

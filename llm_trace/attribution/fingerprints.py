@@ -14,6 +14,8 @@ _WHOLE = 1 << 16
 """Numbers of a tensor up to which all are part of the fingerprint; of larger ones as many are taken evenly."""
 _PASSING = ("training", "gradient_checkpointing", "warnings_issued", "_output_capturing_hooks_installed")
 """Attributes of modules that do not change what they compute."""
+_BEGIN = ("decoder_start_token_id", "forced_bos_token_id")
+"""What of the generation settings an encoder-decoder reads before a response."""
 _KNOWN = ("accelerate", "peft", "torch", "transformers")
 """Libraries whose hooks do not change what a model computes, or are seen in its attributes."""
 
@@ -32,7 +34,9 @@ def fingerprint(model: Any) -> str:
     digest = hashlib.sha256()
     config = model.config
     attention = getattr(config, "_attn_implementation", None)
-    for part in (config.name_or_path, config.to_json_string(), attention, torch.__version__):
+    settings = getattr(model, "generation_config", None)
+    begin = [getattr(settings, name, None) for name in _BEGIN]
+    for part in (config.name_or_path, config.to_json_string(), attention, begin, torch.__version__):
         digest.update(repr(part).encode())
     digest.update(transformers.__version__.encode())
     for line in _settings(model):

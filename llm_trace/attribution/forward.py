@@ -184,8 +184,11 @@ class CausalForward:
         """Return the attention to the prompt (tokens, length) from where each token is predicted, mean over layers and heads."""
         ids = self._tensor([[*prompt, *query.read]])
         got = self.model(ids, use_cache=False, output_attentions=True, **self._kept([ids.shape[1] - 1]))
-        where = [len(prompt) - 1 + r for r in query.rows]
-        return mean_attention(got.attentions, where)[:, : len(prompt)]
+        first = next((layer for layer in got.attentions or () if layer is not None), None)
+        rows, width = ids.shape if first is None else first.shape[-2:]
+        before = rows - ids.shape[1], width - ids.shape[1]  # a prompt of the model's own, or keys alone
+        looked = mean_attention(got.attentions, [before[0] + len(prompt) - 1 + r for r in query.rows])
+        return looked[:, before[1] : before[1] + len(prompt)]
 
     def _check(self, prompts: Sequence[tuple[int, ...]], extra: int) -> None:
         longest = max(len(p) for p in prompts)
@@ -217,7 +220,9 @@ class CausalForward:
         """Evaluate the unperturbed prompt and keep its keys and values, where the model can go on from them."""
         ids = self._tensor([[*self.spine, *query.read]])
         where = [len(self.spine) - 1 + r for r in query.rows]
-        got = self.model(ids, use_cache=True, **self._kept(where))
+        got = abilities.keep_cache(
+            self.model, lambda keep: self.model(ids, use_cache=keep, **self._kept(where))
+        )
         logits = self._at(got.logits, where, ids.shape[1])
         self._cache = _layers(getattr(got, "past_key_values", None), len(self.spine))
         self._shares = self._cache is not None and self._fits(ids, where, logits)

@@ -31,19 +31,26 @@ def kind_of(model: Any) -> Kind:
         AttributionError: not a transformers model, or one that neither continues a text nor answers or classifies it.
     """
     config, name = getattr(model, "config", None), type(model).__name__
+    names = [kind.__name__ for kind in type(_inner(model)).__mro__]
     if config is None or not hasattr(model, "get_input_embeddings"):
         raise AttributionError(
             f"the model is a {name}; give a transformers model, a path, a name or a callable"
         )
-    if name.endswith("ForSequenceClassification"):
+    if any(n.endswith("ForSequenceClassification") for n in names):
         return "classifier"
     if getattr(config, "is_encoder_decoder", False):
         return "seq2seq"
-    if name.endswith(_OTHERS):
+    if any(n.endswith(_OTHERS) for n in names):
         raise AttributionError(
             f"{name} is not a causal language model, an encoder-decoder or a sequence classifier: others are not supported"
         )
     return "causal"
+
+
+def _inner(model: Any) -> Any:
+    """Return the model inside adapters (PEFT) and `torch.compile`, whose class says the kind."""
+    compiled = getattr(model, "_orig_mod", model)
+    return compiled.get_base_model() if hasattr(compiled, "get_base_model") else compiled
 
 
 def forward_of(model: Any, spine: Sequence[int], *, limits: Limits | None = None) -> Forward:
@@ -120,7 +127,8 @@ def label_id(model: Any, name: str) -> int:
         AttributionError: no such label, or fewer than two labels.
     """
     labels = labels_of(model)
-    found = [i for i, label in labels.items() if name.casefold() in (label.casefold(), str(i))]
+    found = [i for i, label in labels.items() if name.casefold() == label.casefold()]
+    found += [i for i in labels if name == str(i)]  # names first: "1" may be the name of another
     if not found:
         raise AttributionError(
             f"the response {name!r} is not one of the model's labels: {', '.join(labels.values())}"

@@ -127,9 +127,10 @@ def _next(model: Any, ids: Sequence[int], past: Any) -> tuple[torch.Tensor, Any]
         return model(torch.tensor([list(some)], device=device_of(model)), **cache)
 
     if past is None:
-        reuse = abilities.steps(model) is not False
-        out = run(ids, use_cache=reuse)
-        return out.logits[0, -1], getattr(out, "past_key_values", None) if reuse else None
+        if abilities.steps(model) is False:
+            return run(ids, use_cache=False).logits[0, -1], None
+        out = abilities.keep_cache(model, lambda keep: run(ids, use_cache=keep))
+        return out.logits[0, -1], getattr(out, "past_key_values", None)
     if abilities.steps(model):
         out = run(ids[-1:], past_key_values=past, use_cache=True)
         return out.logits[0, -1], out.past_key_values

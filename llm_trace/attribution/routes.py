@@ -100,6 +100,11 @@ def _flow(model: Any, ids: Sequence[int], where: Sequence[int]) -> torch.Tensor:
         got = model(row, use_cache=False, output_attentions=True, output_hidden_states=True)
     if len(layers) != len(got.attentions or ()):
         raise AttributionError(_UNREAD.format(type(model).__name__))
+    if any(weights.shape[-2:] != (len(ids), len(ids)) for weights in got.attentions):
+        raise AttributionError(
+            "the model reads a prompt of its own before the text (prompt or prefix tuning), which routes cannot follow: take attention or "
+            "occlusion"
+        )
     flow = torch.zeros(len(where), len(ids))
     flow[range(len(where)), list(where)] = 1.0
     for layer, weights, stream in reversed(
