@@ -1,4 +1,7 @@
-"""An attribution for the eyes: coloured words in the terminal, a page of HTML. Blue supports, orange opposes, symmetric around zero."""
+"""An attribution for the eyes: coloured words in the terminal, a page of HTML. Blue supports, orange opposes, symmetric around zero.
+
+What was tested and does not stand out from noise has no colour, see `Attribution.stands_out`.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +15,14 @@ if TYPE_CHECKING:
 
     from rich.text import Text
 
-    from llm_trace.record import Attribution, Segment
+    from llm_trace.record import Attribution
 
 BLUE = (0, 114, 178)
 """Okabe and Ito's blue: supports the target."""
 ORANGE = (230, 159, 0)
 """Okabe and Ito's orange: opposes it."""
+GREY = (160, 160, 160)
+"""Of bars that cannot be told from noise."""
 _FAINT = 0.04
 """Part of the largest score below which nothing is coloured."""
 
@@ -41,8 +46,19 @@ def pieces(attribution: Attribution) -> Iterator[tuple[str, int | None]]:
 
 def legend(attribution: Attribution) -> str:
     """Return what the colours mean, with the unit."""
-    scale = scale_of(attribution)
-    return f"orange -{scale:.2g} · 0 · blue +{scale:.2g} {attribution.unit}; {attribution.method}, baseline {attribution.baseline}"
+    scale, plain = scale_of(attribution), not all(map(attribution.stands_out, range(len(attribution.values))))
+    noise = "; without colour: not told from noise" if plain else ""
+    return (
+        f"orange -{scale:.2g} · 0 · blue +{scale:.2g} {attribution.unit}; {attribution.method}, "
+        f"baseline {attribution.baseline}{noise}"
+    )
+
+
+def colour_of(attribution: Attribution, i: int, ground: tuple[int, int, int]) -> tuple[int, int, int] | None:
+    """Return the colour of a segment, `None` where its score is faint or cannot be told from noise."""
+    if not attribution.stands_out(i):
+        return None
+    return blended(attribution.values[i], scale_of(attribution), ground)
 
 
 def blended(value: float, scale: float, ground: tuple[int, int, int]) -> tuple[int, int, int] | None:
@@ -63,7 +79,7 @@ def terminal(attribution: Attribution, *, dark: bool = True) -> Text:
     scale, ground = scale_of(attribution), (30, 30, 30) if dark else (255, 255, 255)
     text = Text()
     for piece, i in pieces(attribution):
-        colour = None if i is None else blended(attribution.values[i], scale, ground)
+        colour = None if i is None else colour_of(attribution, i, ground)
         text.append(clean(piece), style=None if colour is None else _style(colour))
     text.append("\n→ ", style="dim")
     text.append(clean(attribution.response.strip()), style="bold")
@@ -97,22 +113,18 @@ def html(attribution: Attribution, *, title: str = "Attribution") -> str:
 
 def fragment(attribution: Attribution) -> str:
     """Return the coloured prompt with its legend as one element, for a page of one's own."""
-    scale = scale_of(attribution)
-    words = [
-        escape(piece)
-        if i is None
-        else _word(piece, attribution.segments[i], attribution.values[i], scale, attribution.unit)
-        for piece, i in pieces(attribution)
-    ]
+    words = [escape(piece) if i is None else _word(attribution, i, piece) for piece, i in pieces(attribution)]
     return (
         f'<div class="attribution"><pre style="white-space:pre-wrap">{"".join(words)}</pre>'
         f"<p><small>{escape(legend(attribution))}</small></p></div>"
     )
 
 
-def _word(piece: str, segment: Segment, value: float, scale: float, unit: str) -> str:
-    colour = blended(value, scale, (255, 255, 255))
-    label = f"{segment.name}: {value:+.3g} {unit}" if segment.name else f"{value:+.3g} {unit}"
+def _word(attribution: Attribution, i: int, piece: str) -> str:
+    name, colour = attribution.segments[i].name, colour_of(attribution, i, (255, 255, 255))
+    label = f"{f'{name}: ' if name else ''}{attribution.values[i]:+.3g} {attribution.unit}"
+    if attribution.q_values is not None:
+        label += f", q {attribution.q_values[i]:.2g}"
     style = ""
     if colour is not None:
         ink = "#000" if 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2] > 120 else "#fff"
@@ -123,17 +135,15 @@ def _word(piece: str, segment: Segment, value: float, scale: float, unit: str) -
 def _table(attribution: Attribution) -> str:
     """Return the scores as a table, strongest first, with their bounds."""
     order = sorted(range(len(attribution.values)), key=lambda i: -abs(attribution.values[i]))
-    rows = []
+    low, high, q_values = attribution.low, attribution.high, attribution.q_values
+    rows = [["segment", attribution.unit, attribution.bounds, *(["q"] if q_values is not None else [])]]
     for i in order:
-        low, high = attribution.low, attribution.high
         bounds = "" if low is None or high is None else f"{low[i]:+.3g} to {high[i]:+.3g}"
-        rows.append(
-            f"<tr><td>{escape(attribution.segments[i].text)}</td><td>{attribution.values[i]:+.3g}</td><td>{bounds}</td></tr>"
-        )
-    head = (
-        f"<tr><th>segment</th><th>{escape(attribution.unit)}</th><th>{escape(attribution.bounds)}</th></tr>"
-    )
-    return f"<table>{head}{''.join(rows)}</table>"
+        rows.append([attribution.segments[i].text, f"{attribution.values[i]:+.3g}", bounds])
+        rows[-1] += [f"{q_values[i]:.2g}"] if q_values is not None else []
+    head, *body = ("".join(f"<td>{escape(cell)}</td>" for cell in row) for row in rows)
+    head = head.replace("td>", "th>")
+    return f"<table><tr>{head}</tr>{''.join(f'<tr>{row}</tr>' for row in body)}</table>"
 
 
 _CSS = (

@@ -5,13 +5,10 @@ Every model is frozen: a closed call never changes. Times are Unix epoch nanosec
 
 from __future__ import annotations
 
-import math
 from importlib import import_module
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
-
-from llm_trace.controls import clean
 
 Kind = Literal[
     "llm", "chain", "tool", "retriever", "embedding", "agent", "reranker", "guardrail", "evaluator"
@@ -260,91 +257,16 @@ class Attribution(Record):
     time_ns: int | None = None
 
     def summary(self, most: int = 3) -> str:
-        """Return what was found in a sentence or two that a layman reads.
+        """Return what was found in a sentence or two that a layman reads, at most 600 characters; see `llm_trace.sentences`."""
+        return str(import_module("llm_trace.sentences").summary(self, most))
 
-        Names at most `most` segments that matter and one that does not; at most 600 characters.
-        """
-        answer = (
-            "this answer"
-            if self.target == "the whole response"
-            else f"{_short(self.target, 40)} in this answer"
-        )
-        order = sorted(range(len(self.values)), key=lambda i: -abs(self.values[i]))
-        strong = [i for i in order if self._matters(i)]
-        said = [self._effect(i, answer) for i in strong[:most]]
-        if len(strong) > most:
-            said.append(
-                f"{len(strong) - most} more {'has' if len(strong) == most + 1 else 'have'} a smaller effect"
-            )
-        weak = [i for i in order if not self._matters(i)]
-        if weak:
-            others = (
-                f" and {len(weak) - 1} others" if len(weak) > 2 else " and 1 other" if len(weak) == 2 else ""
-            )
-            said.append(f"{self._named(weak[-1])}{others} made no measurable difference")
-        for group in self.groups[:2]:
-            names = " and ".join(self._named(i) for i in group)
-            said.append(f"{names} stand in for each other: take all of them away and the answer changes")
-        text = "; ".join(said)
-        text = text[:1].upper() + text[1:] + "."
-        if self.verdict != "ok":
-            text += f" Not to be taken as evidence ({self.verdict.replace('_', ' ')})"
-            text += f": {_short(self.warnings[0], 160)}." if self.warnings else "."
-        return _short(clean(text), 600)
+    def stands_out(self, i: int) -> bool:
+        """Whether the effect of segment i can be told from none: where it was tested, after the correction for the number of tests
+        (q-value); else its bounds exclude zero. Scores without either are taken as they are."""
+        if self.q_values is not None:
+            return self.q_values[i] <= 1 - (self.confidence or 0.95) + 1e-12
+        return self.low is None or self.high is None or self.low[i] > 0 or self.high[i] < 0
 
     def _repr_html_(self) -> str:
         """Return the coloured prompt for notebooks; drawn by `llm_trace.heatmap`, which knows this module and not the reverse."""
         return str(import_module("llm_trace.heatmap").fragment(self))
-
-    def _matters(self, i: int) -> bool:
-        """Whether a segment has an effect that can be told from none: its bounds exclude zero, or it moves the odds by 5 %."""
-        if self.low is not None and self.high is not None and not (self.low[i] > 0 or self.high[i] < 0):
-            return False
-        return abs(self.values[i]) >= (0.05 if self.unit in ("nats", "logit") else 0.01)
-
-    def _named(self, i: int) -> str:
-        """Return a segment's text in quotes; of equal ones also which of them it is."""
-        text = self.segments[i].text
-        same = [j for j, segment in enumerate(self.segments) if segment.text == text]
-        return _quoted(text) if len(same) < 2 else f"{_quoted(text)} (no. {same.index(i) + 1} of {len(same)})"
-
-    def _effect(self, i: int, answer: str) -> str:
-        """Return what one segment does, as a factor with its bounds where the unit is logarithmic."""
-        value, text = self.values[i], self._named(i)
-        if self.unit != "nats":
-            return f"{text} moves {answer} by {value:+.2g} ({self.unit})"
-        low, high = (
-            (self.low[i], self.high[i]) if self.low is not None and self.high is not None else (None, None)
-        )
-        ends = sorted(abs(x) for x in (low, high) if x is not None)
-        without = self.method == "occlusion"
-        less = (value > 0) == without
-        bounds = f" ({_range(_times(ends[0], less), _times(ends[1], less))})" if ends else ""
-        verb = f"without {text} {answer} is" if without else f"{text} makes {answer}"
-        return f"{verb} {_times(abs(value), less)} {'less' if less else 'more'} likely{bounds}"
-
-
-def _range(low: str, high: str) -> str:
-    """Return "25 to 60" for "25 times" and "60 times", else both ends as they are."""
-    both = low.endswith(" times") and high.endswith(" times")
-    return f"{low.removesuffix(' times') if both else low} to {high.removesuffix(' times') if both else high}"
-
-
-def _times(nats: float, less: bool) -> str:
-    """Return a factor in words: "40 times", "3.2 times", "12 %", never more than a million times."""
-    factor = math.exp(min(nats, 20.0))
-    if factor >= 1e6:
-        return "over a million times"
-    if factor >= 10:
-        return f"{float(f'{factor:.2g}'):,.0f} times"
-    if factor >= 2:
-        return f"{factor:.1f} times"
-    return f"{100 * (1 - 1 / factor if less else factor - 1):.0f} %"
-
-
-def _quoted(text: str) -> str:
-    return f"'{_short(' '.join(text.split()), 40)}'"
-
-
-def _short(text: str, most: int) -> str:
-    return text if len(text) <= most else text[: most - 1] + "…"

@@ -225,6 +225,18 @@ def test_importing_the_front_door_loads_no_torch() -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_the_confidence_that_is_asked_for_is_that_of_the_verdict() -> None:
+    settings: dict[str, Any] = {"method": "permutation", "budget": 70}
+    text = "gold please now or later then what ever"
+    bold, timid = (run(text, confidence=c, **settings) for c in (0.5, 0.99999))
+    assert bold.p_values == timid.p_values
+    assert bold.q_values is not None
+    assert 0.00001 < min(bold.q_values) < 0.5
+    assert "stands out" not in " ".join(bold.warnings)
+    assert "no score stands out from noise at a confidence of 0.99999" in " ".join(timid.warnings)
+    assert timid.verdict == "insufficient_evidence"
+
+
 def test_the_summary_says_it_in_words() -> None:
     given: dict[str, Any] = {
         "method": "occlusion", "segments": run("gold please now", method="occlusion").segments, "values": (3.7, 0.01, -0.1), "bounds": "exact",

@@ -132,6 +132,19 @@ def test_answer_sets_find_a_word_that_only_changes_how_much_answers_vary() -> No
     assert (poor.verdict, poor.passes) == ("insufficient_evidence", 0)
 
 
+@pytest.mark.parametrize("steady", [False, True], ids=["noise", "constant"])
+def test_answer_sets_of_a_model_that_ignores_the_prompt_are_no_evidence(steady: bool) -> None:
+    said = []
+    for seed in range(10):
+        model: Any = (lambda _: "always the same") if steady else chance(seed)
+        found = explain(model, "one two three four", "yes, approved", method="answer_sets", seed=seed)
+        assert found.q_values is not None
+        assert (found.verdict == "ok") == (min(found.q_values) <= LEVEL)
+        said.append(found.verdict)
+    assert said.count("insufficient_evidence") >= 9
+    assert "stands out from noise" in found.warnings[0]
+
+
 def test_measures_of_the_paper() -> None:
     one, other = (explain(desk, "a gold customer asks today", budget=80, seed=seed) for seed in (0, 1))
     edited = explain(desk, "a gold client asks today please", budget=80)

@@ -71,6 +71,8 @@ def test_messages_are_asked_by_a_message() -> None:
         json.dumps({"weights": [*HONEST[1:], math.nan]}),
         json.dumps({"weights": HONEST, "why": "because"}),
         json.dumps({"weights": HONEST})[:-1],
+        json.dumps({"weights": HONEST})[:-1] + ", " + json.dumps({"weights": HONEST})[1:],
+        "[" * 5000 + "]" * 5000,
     ],
 )
 def test_a_malformed_report_is_a_stated_outcome_and_nothing_more_is_paid(reply: str) -> None:

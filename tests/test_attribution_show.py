@@ -5,7 +5,10 @@ from __future__ import annotations
 from html.parser import HTMLParser
 from typing import Any
 
-from llm_trace.heatmap import BLUE, ORANGE, blended, fragment, html, legend, terminal
+from llm_trace.attribution.plot import figure
+from llm_trace.cli.tree import bars
+from llm_trace.exporters.findings import searchable
+from llm_trace.heatmap import BLUE, GREY, ORANGE, blended, fragment, html, legend, terminal
 from llm_trace.record import Attribution, Segment
 
 HOSTILE = "<script>alert(1)</script>"
@@ -58,6 +61,27 @@ def test_a_page_shows_the_text_and_runs_nothing_of_it() -> None:
     assert made().prompt in reader.text
     assert f"Yes {HOSTILE}" in reader.text
     assert 'title="&quot;&gt;&lt;b&gt;: +2 nats"' in fragment(made())
+
+
+def test_words_and_colours_follow_the_test_that_is_corrected_for_the_number_of_words() -> None:
+    tested = {
+        "method": "smile", "unit": "distance", "values": (0.4, -0.3, 0.2), "confidence": 0.95,
+        "low": (0.3, -0.5, 0.1), "high": (0.5, -0.1, 0.3), "p_values": (0.001, 0.04, 0.05), "q_values": (0.003, 0.06, 0.06),
+    }  # fmt: skip
+    found = made(**tested)
+    assert found.summary() == (
+        f"'Be' moves this answer by +0.4 (distance); '{HOSTILE}' and 1 other made no measurable difference."
+    )
+    assert [str(s.style) for s in terminal(found).spans if s.start < len(found.prompt)] == [
+        "white on #0072b2"
+    ]
+    assert fragment(found).count("background") == 1
+    assert legend(found).endswith("; without colour: not told from noise")
+    assert searchable(found.model_dump())["top_words"] == "Be"
+    assert [line.plain.endswith("not told from noise") for line in bars(found)] == [False, True, True]
+    assert figure(found).axes[0].patches[1].get_facecolor()[:3] == tuple(c / 255 for c in GREY)
+    bolder = made(**{**tested, "confidence": 0.9})
+    assert [bolder.stands_out(i) for i in range(3)] == [True, True, True]
 
 
 def test_a_notebook_shows_the_coloured_prompt() -> None:

@@ -41,7 +41,7 @@ class Part:
     p_value: float | None
     q_value: float | None
     verdict: Literal["supports", "opposes", "negligible", "unclear"]
-    """`negligible`: the bounds of mean and size lie within 0.05 nats; `unclear`: more calls are needed."""
+    """`supports`, `opposes`: the q-value says so; `negligible`: the bounds of mean and size lie within 0.05 nats; `unclear`: more calls are needed."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,9 @@ def aggregate(attributions: Iterable[Attribution], *, confidence: float = 0.95) 
         for key, value in _by_part(attribution).items():
             scores.setdefault(key, []).append(value)
     parts = [_part(*key, np.array(values), confidence) for key, values in scores.items()]
-    return Aggregate(_corrected(parts), len(kept), len(given) - len(kept), confidence, kept[0].unit)
+    return Aggregate(
+        _corrected(parts, 1 - confidence), len(kept), len(given) - len(kept), confidence, kept[0].unit
+    )
 
 
 def _by_part(attribution: Attribution) -> dict[tuple[str, str], float]:
@@ -120,20 +122,20 @@ def _part(name: str, kind: str, values: np.ndarray, confidence: float) -> Part:
     verdict: Literal["supports", "opposes", "negligible", "unclear"] = "unclear"
     if size + spread < NEGLIGIBLE:
         verdict = "negligible"
-    elif low > 0 or high < 0:
-        verdict = "supports" if low > 0 else "opposes"
     return Part(name, kind, n, mean, low, high, size, p_value, None, verdict)
 
 
-def _corrected(parts: list[Part]) -> tuple[Part, ...]:
-    """Return the parts with q-values, largest first."""
+def _corrected(parts: list[Part], level: float) -> tuple[Part, ...]:
+    """Return the parts with q-values, largest first; what stands out by them supports or opposes."""
     from dataclasses import replace
 
     tested = [i for i, p in enumerate(parts) if p.p_value is not None]
     q_values = benjamini_hochberg(np.array([parts[i].p_value for i in tested], dtype=float))
     out = list(parts)
     for i, q in zip(tested, q_values, strict=True):
-        out[i] = replace(out[i], q_value=float(q))
+        proven = q <= level and out[i].verdict == "unclear"
+        found = ("supports" if out[i].mean > 0 else "opposes") if proven else out[i].verdict
+        out[i] = replace(out[i], q_value=float(q), verdict=found)
     return tuple(sorted(out, key=lambda p: -abs(p.mean)))
 
 

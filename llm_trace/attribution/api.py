@@ -163,7 +163,7 @@ def attribute(  # type: ignore[misc]  # the first form takes the same settings a
     spare = value if not quality or left is None else Capped(value, 3 * left // 4)
     scores = methods.find(method)(spare, work.n, confidence=confidence, seed=seed)
     chosen = scores.method or method
-    scores, found, extra = _examined(question, work, value, scores, chosen, baseline)
+    scores, found, extra = _examined(question, work, value, scores, chosen, baseline, confidence)
     if quality:
         checks.measure_now(work, value, scores, chosen, found, quality, confidence=confidence, seed=seed)
     settings = {"method": chosen, "confidence": confidence, "seed": seed}
@@ -171,7 +171,13 @@ def attribute(  # type: ignore[misc]  # the first form takes the same settings a
 
 
 def _examined(
-    question: Asked, work: Problem, value: Metered, scores: Scores, chosen: str, baseline: Baseline
+    question: Asked,
+    work: Problem,
+    value: Metered,
+    scores: Scores,
+    chosen: str,
+    baseline: Baseline,
+    confidence: float,
 ) -> tuple[Scores, checks.Findings, tuple[int, int]]:
     """Return the scores with their full value, what the checks found, and the passes and tokens that other baselines cost."""
     found = checks.Findings()
@@ -182,8 +188,8 @@ def _examined(
     for verdict, warning in scores.doubts:
         found.suspect(verdict, warning)
     ours = scores.unit is None  # the unit of the value function
-    if (ours and work.goal.unit != "probability") or scores.low is not None:
-        checks.evidence(scores.values, found, scores.low, scores.high, scores.p_values)
+    if (ours and work.goal.unit != "probability") or _sampled(scores):
+        checks.evidence(scores.values, found, scores.low, scores.high, scores.p_values, confidence)
     if scores.empty is not None:
         found.empty, found.gap = scores.empty, full - scores.empty - float(scores.values.sum())
     elif ours and scores.baseline is None:
@@ -197,6 +203,10 @@ def _examined(
     if baseline == "auto" and work.n > 1 and ours:
         extra = _second_baseline(work, value, scores.values, found)
     return replace(scores, full=full), found, extra
+
+
+def _sampled(scores: Scores) -> bool:
+    return scores.low is not None or scores.p_values is not None
 
 
 def _vocabulary(model: Any) -> int:
@@ -238,8 +248,7 @@ def _attribution(
     **settings: Any,
 ) -> Attribution:
     """Return the record; of the settings confidence and seed are told where the method sampled."""
-    sampled = scores.low is not None
-    told = settings if sampled else {"method": settings["method"]}
+    told = settings if _sampled(scores) else {"method": settings["method"]}
     return Attribution(
         **told,
         span_id=question.span_id,

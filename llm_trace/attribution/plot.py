@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from llm_trace.errors import MissingExtraError
-from llm_trace.heatmap import BLUE, ORANGE, scale_of
+from llm_trace.heatmap import BLUE, GREY, ORANGE, scale_of
 
 if TYPE_CHECKING:
     import os
@@ -32,7 +32,8 @@ def figure(attribution: Attribution, *, most: int = MOST) -> Any:
     made = Figure(figsize=(7, 0.6 + 0.28 * len(shown)), layout="constrained")
     axes = made.subplots()
     values = [a.values[i] for i in shown]
-    colours = [tuple(c / 255 for c in (BLUE if v > 0 else ORANGE)) for v in values]
+    chosen = [(BLUE if a.values[i] > 0 else ORANGE) if a.stands_out(i) else GREY for i in shown]
+    colours = [tuple(c / 255 for c in colour) for colour in chosen]
     places = list(range(len(shown)))
     axes.barh(places, values, color=colours)
     if a.low is not None and a.high is not None:

@@ -55,8 +55,8 @@ def parsed(reply: str, n: int) -> NDArray[np.float64]:
         MalformedReportError: anything but one object with n such numbers under "weights"; nothing is guessed or repaired.
     """
     try:
-        told = json.loads(reply, parse_constant=_no_number)
-    except ValueError as exc:
+        told = json.loads(reply, parse_constant=_no_number, object_pairs_hook=_object)
+    except (ValueError, RecursionError) as exc:  # the latter of arrays in arrays, thousands deep
         raise MalformedReportError(f"the report is no JSON ({exc}): {reply[:120]!r}") from exc
     weights = told.get("weights") if isinstance(told, dict) and set(told) == {"weights"} else None
     if not isinstance(weights, list) or len(weights) != n:
@@ -64,6 +64,13 @@ def parsed(reply: str, n: int) -> NDArray[np.float64]:
     if not all(type(w) in (int, float) and -1 <= w <= 1 for w in weights):
         raise MalformedReportError(f"a weight of the report is no number from -1 to 1: {reply[:120]!r}")
     return np.array(weights, dtype=np.float64)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError(f"a name stands twice among {', '.join(repr(name) for name, _ in pairs[:5])}")
+    return found
 
 
 def _no_number(name: str) -> float:
@@ -229,7 +236,7 @@ def training_lines(reports: Iterable[Attribution]) -> Iterator[str]:
             report.method != "self_report"
             or not told
             or not told["measured"]
-            or min(told["p_values"]) * len(report.values) > 0.05
+            or min(told["p_values"]) * len(report.values) > 1 - (report.confidence or 0.95)
         ):
             continue
         effects = np.asarray(told["effects"])

@@ -234,5 +234,8 @@ def bars(attribution: "Attribution", most: int = BARS) -> "list[Text]":
         value = attribution.values[i]
         bar = "█" * max(1, round(20 * scores[i] / top))
         line = plain(f"  {names[i]:<{wide}} {value:+7.2f} ")
+        if not attribution.stands_out(i):
+            lines.append(line.append(f"{bar} not told from noise", style="dim"))
+            continue
         lines.append(line.append(bar, style="#0072b2" if value > 0 else "#e69f00"))
     return lines

@@ -19,9 +19,10 @@ def record(data: Mapping[str, Any]) -> Attribution:
 
 
 def searchable(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the strongest words with their scores, the verdict and what it rests on, as flat values."""
+    """Return the strongest words that stand out from noise with their scores, the verdict and what it rests on, as flat values."""
     found = record(data)
-    order = sorted(range(len(found.values)), key=lambda i: -abs(found.values[i]))[:_TOP]
+    shown = filter(found.stands_out, range(len(found.values)))
+    order = sorted(shown, key=lambda i: -abs(found.values[i]))[:_TOP]
     words = [" ".join(found.segments[i].text.split()) for i in order]
     told: dict[str, Any] = {
         "top_words": ", ".join(words),

@@ -12,6 +12,7 @@ from llm_trace.attribution.quality.findings import (
     completeness,
     evidence,
     hidden,
+    proven,
     redundancy,
     unlikely,
 )
@@ -30,6 +31,7 @@ __all__ = [
     "measure",
     "measure_now",
     "measured",
+    "proven",
     "redundancy",
     "unlikely",
 ]

@@ -72,15 +72,11 @@ def evidence(
 ) -> None:
     """Say so when no segment made a difference, or when noise wins.
 
-    Among many segments some bounds exclude zero by chance. So where a method tests, the strongest segment must stand out after the
-    correction for the number of tests; where it only has bounds, one of them must exclude zero.
+    Among many segments some bounds exclude zero by chance. So where a method tests, a segment must stand out after the correction for
+    the number of tests; where it only has bounds, one of them must exclude zero.
     """
     if p_values is not None:
-        if benjamini_hochberg(p_values)[int(np.argmax(np.abs(scores)))] > 1 - confidence:
-            found.suspect(
-                "insufficient_evidence",
-                "the strongest score does not stand out from the sampling noise of all: raise the budget",
-            )
+        if not proven(p_values, confidence, found):
             return
     elif low is not None and high is not None and not ((low > 0) | (high < 0)).any():
         found.suspect("insufficient_evidence", "the bounds of every score include zero: raise the budget")
@@ -90,6 +86,16 @@ def evidence(
         found.suspect(
             "insufficient_evidence", f"no segment moves the response by more than {strongest:.2g} nats"
         )
+
+
+def proven(p_values: NDArray[np.float64], confidence: float, found: Findings) -> bool:
+    """Whether a score stands out from noise after the correction for the number of tests; say so where none does."""
+    if (benjamini_hochberg(p_values) <= 1 - confidence).any():
+        return True
+    warning = f"no score stands out from noise at a confidence of {confidence:g}, all tests together: raise the budget"
+    if found.verdict != "insufficient_evidence":  # the method may have said so itself
+        found.suspect("insufficient_evidence", warning)
+    return False
 
 
 def unlikely(full: float, tokens: int, vocabulary: int, found: Findings) -> None:

@@ -11,7 +11,7 @@ from llm_trace.attribution import methods
 from llm_trace.attribution.methods import Scores
 from llm_trace.attribution.pricing import Plan
 from llm_trace.attribution.problem import masked_input
-from llm_trace.attribution.quality import Findings, completeness
+from llm_trace.attribution.quality import Findings, completeness, proven
 from llm_trace.attribution.remote.answers import Answers
 from llm_trace.attribution.remote.bridge import Bridge, bridge
 from llm_trace.attribution.remote.caller import Caller, Request
@@ -163,6 +163,8 @@ class _Explaining:
         masked_input(self.question, self.found)
         for verdict, warning in scores.doubts:
             self.found.suspect(verdict, warning)
+        if scores.p_values is not None:
+            proven(scores.p_values, self.wanted.confidence, self.found)
         models = self.asker.models | (self.scorer.models if self.scorer else set())
         if len(models) > 1:
             self.found.suspect("model_changed", f"{len(models)} models answered: {', '.join(sorted(models))}")
