@@ -222,11 +222,32 @@ def test_audits_that_fail_revoke_the_proxy_and_the_oracle_explains_itself(folder
     models = Proxied(behind(drifted), folder=folder, audit=1.0)
     late = [text for text in prompts(60, seed=5) if rule(text) == " DENY"]
     found = [attribute(text, " DENY", model=models) for text in late[:14]]
-    by = [whose(a)["explained_by"] for a in found]
-    revoked = by.index("oracle")
-    assert by == ["proxy"] * revoked + ["oracle"] * (14 - revoked)
+    assert {whose(a)["explained_by"] for a in found} == {"oracle"}  # audited, then revoked
+    outcomes = [whose(a)["screen"]["outcome"] for a in found]
+    revoked = outcomes.index("revoked")
+    assert outcomes == ["accepted"] * revoked + ["revoked"] * (14 - revoked)
     assert whose(found[revoked])["why"].startswith("the proxy is revoked: audits overturned it")
     assert whose(found[-1])["screen"]["audits"] == revoked + 1
+
+
+def test_an_audited_call_returns_the_oracles_explanation_that_was_paid_for(folder: Path) -> None:
+    ask, text = Counted(), prompts(1, seed=9)[0]
+    audited = attribute(text, rule(text), model=Proxied(behind(ask), folder=folder, audit=1.0))
+    paid = ask.calls
+    alone = attribute(text, rule(text), model=behind(ask))
+    assert (whose(audited)["explained_by"], audited.method) == ("oracle", "smile")
+    assert whose(audited)["why"] == "this call was drawn for an audit"
+    assert (audited.values, audited.passes) == (alone.values, paid)
+
+
+def test_audits_with_poor_explanations_of_the_oracle_revoke_the_proxy(folder: Path) -> None:
+    models = Proxied(behind(lambda _: " DENY"), folder=folder, audit=1.0)  # looks at nothing any more
+    late = [text for text in prompts(40, seed=5) if rule(text) == " DENY"]
+    found = [whose(attribute(text, " DENY", model=models)) for text in late[:9]]
+    assert [about["screen"]["outcome"] for about in found] == ["accepted"] * 7 + ["revoked"] * 2
+    assert found[-1]["why"] == (
+        "the proxy is revoked: the oracle's own explanation is poor in 8 of 8 audits, which compare nothing: screen again"
+    )
 
 
 def test_a_revoked_proxy_is_screened_anew(folder: Path) -> None:
@@ -315,7 +336,7 @@ def test_an_audit_is_made_within_the_budget_only_and_its_cost_is_told(folder: Pa
     unpaid = attribute(text, rule(text), model=models, budget=20)
     assert (ask.calls, whose(unpaid)["audit"]) == (0, None)
     audited = attribute(text, rule(text), model=models)
-    assert whose(audited)["audit"]["calls"] == ask.calls == audited.passes - unpaid.passes
+    assert whose(audited)["audit"]["calls"] == ask.calls == audited.passes
     assert whose(audited)["audit"]["oracle"] == whose(audited)["audit"]["proxy"] == 1.0
 
 

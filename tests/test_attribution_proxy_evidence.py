@@ -7,7 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_trace.attribution.proxies.evidence import bounds, decided, fewest, highest_share, overturned, wealth
+from llm_trace.attribution.proxies.evidence import (
+    bounds,
+    decided,
+    exceeds,
+    fewest,
+    highest_share,
+    overturned,
+    wealth,
+)
 
 TAU = 0.9
 DIFFERENCES = st.lists(st.floats(-TAU, 1.0), min_size=1, max_size=60)
@@ -67,6 +75,15 @@ def test_the_highest_share_falls_as_misses_are_counted() -> None:
     assert highest_share(0, 8, 0.99) < 0.5 < highest_share(1, 8, 0.99)
     assert highest_share(480, 500, 0.99) > 0.96
     assert highest_share(8, 8, 0.99) == 1.0
+
+
+def test_a_share_is_hardly_ever_said_to_be_exceeded_that_is_not() -> None:
+    rng, wrong = np.random.default_rng(0), 0
+    for hits in (rng.random((300, 50)) < 0.5).cumsum(axis=1):
+        wrong += any(exceeds(int(h), k, 0.5, 0.95) for k, h in enumerate(hits, 1))
+    assert wrong <= 15
+    assert exceeds(8, 8, 0.5, 0.99)
+    assert not exceeds(7, 7, 0.5, 0.99)
 
 
 def test_the_evidence_is_overturned_when_failures_outweigh_it() -> None:

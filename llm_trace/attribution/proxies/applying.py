@@ -48,7 +48,8 @@ def applied(
     cache: str | Path | None = None,
     dry_run: bool = False,
 ) -> Attribution | Plan:
-    """Return the proxy's explanation where its screen was passed and both models agree, else the oracle's own.
+    """Return the proxy's explanation where its screen was passed and both models agree, else the oracle's own; of an audited call the
+    oracle's too, as it has been paid for.
 
     `faithfulness["proxy"]` holds whose it is, why, the evidence of the screen and what was saved.
 
@@ -78,6 +79,9 @@ def applied(
         screen = file.read()
         if screen.outcome != "accepted":
             found, why = None, _standing(screen)
+        if case.bought is not None:
+            why = "this call was drawn for an audit" if found is not None else why
+            return _told(case.bought, "oracle", why, screen, audit)
     if found is not None:
         return _told(found, "proxy", why, screen, audit)
     try:
@@ -128,5 +132,7 @@ def _told(found: Attribution, by: str, why: str, screen: Screen, audit: Instance
     update: dict[str, Any] = {"faithfulness": {**found.faithfulness, "proxy": about}}
     update["notes"] = (*found.notes, note)
     if audit is not None:
-        update |= {"passes": found.passes + audit.calls, "tokens": found.tokens + audit.tokens}
+        counted = (audit.own_calls, audit.own_tokens) if by == "oracle" else (0, 0)  # by `found`
+        update["passes"] = found.passes + audit.calls - counted[0]
+        update["tokens"] = found.tokens + audit.tokens - counted[1]
     return found.model_copy(update=update)

@@ -104,6 +104,17 @@ class Case:
         more = {"segments": self.segments, "seed": self.seed, "cache": cache, **settings}
         return attribute(self.given, response, **model, method=method, **more)
 
+    @cached_property
+    def own(self) -> Attribution:
+        """The oracle's own explanation, paid for once."""
+        found: Attribution = self.explained("oracle")
+        return found
+
+    @property
+    def bought(self) -> Attribution | None:
+        """The oracle's own explanation where it has been paid for."""
+        return self.__dict__.get("own")
+
     def held_out(self, n: int) -> NDArray[np.bool_]:
         """Return distinct masks (k, n) that keep each segment with the probability with which SMILE does, drawn apart from its own."""
         rng = np.random.default_rng([self.seed, int(self.key[:8], 16), n])

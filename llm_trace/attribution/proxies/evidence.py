@@ -73,6 +73,11 @@ def overturned(differences: Sequence[float], tau: float) -> bool:
     return bool(wealth(np.array(differences, dtype=float) + tau, tau)[-1] < 1)
 
 
+def exceeds(hits: int, of: int, share: float, confidence: float) -> bool:
+    """Whether a probability is shown to be above a share, at any time."""
+    return bool(wealth(np.repeat([1.0, 0.0], [hits, of - hits]), share)[-1] >= 1 / (1 - confidence))
+
+
 def highest_share(hits: int, of: int, confidence: float) -> float:
     """Return the upper bound of a probability that holds at any time."""
     return 1.0 - _least(np.repeat([0.0, 1.0], [hits, of - hits]), confidence)

@@ -37,8 +37,7 @@ def examined(case: Case, floor: float, *, audit: bool = False) -> Instance:
 
 
 def _measured(made: Instance, case: Case, floor: float) -> Instance:
-    own = case.explained("oracle")
-    cost = cost_of(own)
+    own, cost = case.own, cost_of(case.own)
     made = replace(_spent(made, cost), own_calls=cost.calls, own_tokens=cost.tokens, own_usd=cost.usd)
     if own.verdict in _UNUSABLE:
         return replace(made, why=f"{own.verdict}: {own.warnings[0]}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from llm_trace.attribution.proxies.evidence import Test, bounds, decided, highest_share, overturned
+from llm_trace.attribution.proxies.evidence import Test, bounds, decided, exceeds, highest_share, overturned
 from llm_trace.errors import AttributionError
 
 if TYPE_CHECKING:
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 VERSION = 1
 LEAST_AGREEMENT = 0.5
 """Share of calls with the same answer below which a proxy is of no use."""
+MOST_POOR = 0.5
+"""Share of audits that may show nothing, the oracle's own explanation being poor."""
 WINDOW = 50
 """Instances that count after the screen: the newest audits and what was before them."""
 _MOST: dict[Test, int] = {"betting": 100, "t": 50}
@@ -155,6 +157,8 @@ def _verdict(screen: Screen) -> tuple[Outcome, str]:
         for k in range(when + 1, len(d) + 1):
             if overturned(d[max(0, k - WINDOW) : k], t.tau):
                 return "revoked", f"audits overturned it after {k - when}: screen again"
+        if (why := _unmeasurable(screen)) is not None:
+            return "revoked", why
         return (
             "accepted",
             f"shown by {when} instances: the proxy reaches at least {t.tau:g} of the oracle's quality",
@@ -165,6 +169,16 @@ def _verdict(screen: Screen) -> tuple[Outcome, str]:
             f"shown by {-when} instances: the proxy reaches less than {t.tau:g} of the oracle's quality",
         )
     return _undecided(screen)
+
+
+def _unmeasurable(screen: Screen) -> str | None:
+    """Return in words that most audits could compare nothing, the oracle's own explanation being poor: what was shown holds no more."""
+    poor = [i.kind == "poor" for i in screen.instances if i.audit and i.kind in ("measured", "poor")]
+    for k in range(1, len(poor) + 1):
+        latest = poor[max(0, k - WINDOW) : k]
+        if exceeds(sum(latest), len(latest), MOST_POOR, screen.terms.confidence):
+            return f"the oracle's own explanation is poor in {sum(latest)} of {len(latest)} audits, which compare nothing: screen again"
+    return None
 
 
 def _undecided(screen: Screen) -> tuple[Outcome, str]:
