@@ -135,6 +135,23 @@ def test_integrated_gradients_equal_the_plain_loop() -> None:
     assert got == pytest.approx(expected, abs=1e-4)
 
 
+def test_steps_are_doubled_until_every_score_stands_still() -> None:
+    model = toys.llama(initializer_range=0.5)
+    found, at = (
+        run("integrated_gradients", model=model),
+        ground(work_of(model, toys.byte_level()).value("auto")),
+    )
+    base = at.mean().expand_as(at.inputs)
+    few, fine = (at.per_segment(integrals(at, base, at.owned.all, steps)[0]) for steps in (32, 512))
+    assert found.full is not None
+    assert found.empty is not None
+    whole, largest = found.full - found.empty, np.abs(fine).max()
+    assert abs(whole - few.sum()) < 0.01 * abs(whole), "with 32 steps the errors cancel in the sum"
+    assert np.abs(few - fine).max() > 0.5 * largest
+    assert np.abs(np.array(found.values) - fine).max() < 0.03 * largest
+    assert "the last doubling moved a score by" in found.notes[-1]
+
+
 def test_baselines_are_averaged() -> None:
     settings: dict[str, Any] = {"model": toys.llama(initializer_range=0.12)}
     one, two, both = (run("integrated_gradients", baseline=b, **settings) for b in ("mean", "mask", ["mean", "mask"]))  # fmt: skip

@@ -26,9 +26,13 @@ if TYPE_CHECKING:
     from llm_trace.attribution.value import Value
 
 STEPS, MOST_STEPS = 32, 256
-"""Points on the path of Integrated Gradients; doubled until the completeness gap is small."""
+"""Points on the path of Integrated Gradients, at least and at most; doubled until each score stands still."""
+_USUAL = STEPS + STEPS // 2
+"""Points that it usually takes: the scores are compared with those of half the steps."""
 _GAP = 0.01
-"""Part of full - empty that the gap may be before the steps are doubled."""
+"""Part of full - empty that the gap may be, and of the largest score that a score may move, before the steps are doubled."""
+_LOOSE = 0.1
+"""Part of the largest score that a score may still move in the last doubling before it is no evidence."""
 _TINY = 1e-3
 
 
@@ -66,11 +70,11 @@ def input_x_gradient(value: Value, n: int, *, confidence: float = 0.95, seed: in
     return Scores(scores, full=float(values[0]), empty=_emptied(at, zero), baseline=f"{name} (first order)")
 
 
-@priced(lambda source: (STEPS + 2, (2 * STEPS + 2) * tokens_of(source)))
+@priced(lambda source: (_USUAL + 2, (2 * _USUAL + 2) * tokens_of(source)))
 @described(
     "integrated_gradients",
     access="gradients",
-    cost="32 forward and backward (64 to 256 where the completeness gap is large)",
+    cost="48 forward and backward (112 to 496 where a score or the completeness gap still moves)",
     source="Sundararajan et al. 2017, equation 3; baseline: the mean embedding",
 )
 def integrated_gradients(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) -> Scores:  # noqa: ARG001  exact
@@ -95,24 +99,35 @@ def integrated_gradients(value: Value, n: int, *, confidence: float = 0.95, seed
         empty=mean("empty"),
         baseline=f"mean over {len(parts)} of: {'; '.join(str(part.baseline) for part in parts)}",
         notes=tuple(note for part in parts for note in part.notes),
+        doubts=tuple(doubt for part in parts for doubt in part.doubts),
     )
 
 
 def _integrated(at: Ground, baseline: torch.Tensor, name: str, left: int | None) -> Scores:
-    """Return Integrated Gradients from one baseline, the steps doubled until the gap is small or the budget is spent."""
+    """Return Integrated Gradients from one baseline, the steps doubled until gap and every score stand still or the budget is spent.
+
+    Errors of the scores may cancel in the gap: so each score is compared with that of half the steps.
+    """
     full, empty = float(values_of(at, at.inputs[None])[0]), _emptied(at, baseline)
-    steps = STEPS if left is None else max(1, min(STEPS, left))
-    spent = steps
+    steps = STEPS // 2 if left is None else max(1, min(STEPS // 2, left // 3))
+    spent, before = 0, None
     while True:
         scores = at.per_segment(integrals(at, baseline, at.owned.all, steps)[0])
+        spent += steps
         gap = full - empty - float(scores.sum())
-        spent += 2 * steps
-        small = abs(gap) <= max(_TINY, _GAP * abs(full - empty))
-        if small or 2 * steps > MOST_STEPS or (left is not None and spent > left):
+        moved = np.inf if before is None else float(np.abs(scores - before).max())
+        largest = float(np.abs(scores).max())
+        still = moved <= max(_TINY, _GAP * largest) and abs(gap) <= max(_TINY, _GAP * abs(full - empty))
+        if still or 2 * steps > MOST_STEPS or (left is not None and spent + 2 * steps > left):
             break
-        steps *= 2
-    note = f"Integrated Gradients from the {name} in {steps} steps: completeness gap {gap:.2g}"
-    return Scores(scores, full=full, empty=empty, baseline=name, notes=(note,))
+        steps, before = 2 * steps, scores
+    last = "was not compared with fewer" if before is None else f"moved a score by {moved:.2g} at most"
+    note = f"Integrated Gradients from the {name} in {steps} steps: completeness gap {gap:.2g}; the last doubling {last}"
+    doubts: tuple[tuple[str, str], ...] = ()
+    if moved > max(_TINY, _LOOSE * largest):
+        why = f"{steps} steps leave the scores of Integrated Gradients open ({last}): raise the budget, or take sig or occlusion"
+        doubts = (("insufficient_evidence", why),)
+    return Scores(scores, full=full, empty=empty, baseline=name, notes=(note,), doubts=doubts)
 
 
 def _emptied(at: Ground, baseline: torch.Tensor) -> float:
