@@ -210,3 +210,38 @@ def test_bad_settings_are_named(tmp_path: Path) -> None:
     ):
         with pytest.raises(ConfigurationError, match=named):
             llm_trace.configure(**{"store": tmp_path / "t.duckdb", **setting})  # type: ignore[arg-type]
+
+
+def test_looking_for_a_prompt_runs_no_code_of_the_arguments(store: Recorded) -> None:
+    class Lazy:
+        def __getattribute__(self, name: str) -> Any:
+            raise RuntimeError(name)
+
+    class Told(str):
+        __slots__ = ()
+
+        def find(self, *_: Any) -> int:
+            raise RuntimeError
+
+    class Loaded(dict[str, str]):
+        def values(self) -> Any:
+            raise RuntimeError
+
+    class Kind(type):
+        def __eq__(cls, other: object) -> bool:
+            raise RuntimeError
+
+        __hash__ = type.__hash__
+
+    class Odd(metaclass=Kind):
+        pass
+
+    @llm_trace.trace
+    def ask(lazy: Any, text: str, data: Any, odd: Any) -> str:
+        return "yes"
+
+    text = Prompt("greet", "Good morning to you, {name}.").format(name="Ann")
+    ask([Lazy()], Told(f"Say: {text}"), Loaded(a="b"), [Odd()])
+    assert store.one().prompt is not None
+    assert store.one().input["text"] == "Say: Good morning to you, Ann."
+    assert not llm_trace.flush().reasons

@@ -203,3 +203,27 @@ def test_a_pattern_of_the_users_finds_secrets_wherever_they_stand_in_a_long_text
     redact = Redaction([r"secret-\d+"], keys=None)
     text = "x" * before + "secret-123" + after + "y" * patterns.WINDOW + "secret-456"
     assert redact(text) == "x" * before + MASK + after + "y" * patterns.WINDOW + MASK
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "sk-a23456789012345",
+        "hf123456789012345",
+        "AKIA1234567890123456",
+        "abcdeyJ8901.12345678.12345678",
+        "Bearer 123456789012",
+        "a@b.cc",
+        "a%40b.cc",
+        "4222222222222",
+        "+12345678",
+        "12 345678",
+        "-----BEGIN PRIVATE KEY-----kept",
+        "://:p@",
+        "Basic YTpiYzEy",
+        "(sk-a23456789012345)",
+        "é.sk-a23456789012345",
+    ],
+)
+def test_the_shortest_secret_of_each_form_is_masked(text: str) -> None:
+    assert MASK in Redaction()(text)

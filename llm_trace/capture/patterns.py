@@ -25,6 +25,7 @@ _API_KEYS = (
     r"(?<![A-Za-z0-9_\-])(?=[A-Za-z0-9_\-]*eyJ)[A-Za-z0-9_\-]{11,}+\.[A-Za-z0-9_\-]{8,}+\.[A-Za-z0-9_\-]{8,}+",
     r"(?:[Bb]earer|BEARER)\s+[A-Za-z0-9_\-.=+/]{12,}",
 )
+_RUN = r"(?<![A-Za-z0-9_\-.])[A-Za-z0-9_\-.]{17}"  # `\d\d\d` below: a repeat has no first character that re could skip to
 PATTERNS: dict[str, str] = {
     "private_key": rf"(?s:-----BEGIN [A-Z0-9 ]{{0,40}}{_KEY}.*?(?:-----END [A-Z0-9 ]{{0,40}}{_KEY}|\Z))",
     "url_password": r"""(?<=://)[^\s/?#@:"'<>\\]*+:(?P<secret>[^\s/?#"'<>\\]+)@""",
@@ -40,16 +41,17 @@ PATTERNS: dict[str, str] = {
 group `secret`, only that is masked.
 """
 
-PARTS: dict[str, tuple[tuple[str, str], ...]] = {
-    "private_key": (("PRIVATE KEY", PATTERNS["private_key"]),),
-    "url_password": (("://", PATTERNS["url_password"]),),
-    "api_key": tuple(zip(("", "A", "eyJ", "earer|EARER"), _API_KEYS, strict=True)),
-    "basic_auth": (("asic|ASIC", PATTERNS["basic_auth"]),),
-    "email": (("@|%40", PATTERNS["email"]),),
-    "card": ((r"\d{4}", PATTERNS["card"]),),
-    "phone": ((r"\d{3}", PATTERNS["phone"]),),
+PARTS: dict[str, tuple[tuple[int, str, str], ...]] = {
+    "private_key": ((31, "PRIVATE KEY", PATTERNS["private_key"]),),
+    "url_password": ((6, "://", PATTERNS["url_password"]),),
+    "api_key": tuple(zip((17, 20, 29, 19), (_RUN, "A", "eyJ", "earer|EARER"), _API_KEYS, strict=True)),
+    "basic_auth": ((14, "asic|ASIC", PATTERNS["basic_auth"]),),
+    "email": ((6, "@|%40", PATTERNS["email"]),),
+    "card": ((13, r"\d\d\d\d", PATTERNS["card"]),),
+    "phone": ((9, r"\d\d\d", PATTERNS["phone"]),),
 }
-"""Each pattern as alternatives, with what a text that holds it has in it: most texts are told by that."""
+"""Each pattern as alternatives, with the characters that a match has at least, and with what a text that holds one has in
+it: most texts are told by these two."""
 
 WINDOW = 8_192
 """Characters that a pattern of the user's sees at a time; a longer text is gone through in windows."""

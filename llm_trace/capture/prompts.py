@@ -7,6 +7,7 @@ import string
 from collections.abc import Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llm_trace.capture import failures, slots
@@ -151,7 +152,7 @@ def find_prompt_fields(
     """
     texts = list(_texts(arguments))
     for text in texts:
-        if isinstance(text, Rendered):
+        if type(text) is Rendered:
             return {"prompt": _describe_use(text, text.variables)}
     matches = [
         each.rendered
@@ -196,11 +197,16 @@ def _holds(text: str, rendered: str) -> bool:
 
 
 def _texts(value: Any, depth: int = 0) -> Iterator[str]:
-    if isinstance(value, str):
+    """Yield the texts in a value by its type: `isinstance` would ask a lazy object for its `__class__`."""
+    cls = type(value)
+    if cls is str or cls is Rendered:
         yield value
-    elif depth < 5 and isinstance(value, dict):
-        for item in list(value.values())[:50]:
+    elif issubclass(cls, str):
+        yield str.__str__(value)  # without the methods of its own class
+    elif depth < 5 and issubclass(cls, dict):
+        for item in islice(dict.values(value), 50):
             yield from _texts(item, depth + 1)
-    elif depth < 5 and isinstance(value, (list, tuple)):
-        for item in value[-50:]:
+    elif depth < 5 and issubclass(cls, (list, tuple)):
+        read = list.__getitem__ if issubclass(cls, list) else tuple.__getitem__
+        for item in read(value, slice(-50, None)):
             yield from _texts(item, depth + 1)

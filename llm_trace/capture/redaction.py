@@ -20,6 +20,8 @@ Finder = Callable[[re.Pattern[str], str], Iterator[Span]]
 class Search(NamedTuple):
     """How a secret is looked for."""
 
+    shortest: int
+    """Characters that it has at least."""
     hint: Callable[[str], object] | None
     """Tells quickly whether a text may hold it; `None` always."""
     pattern: re.Pattern[str]
@@ -47,19 +49,23 @@ class Redaction:
     keys: str | re.Pattern[str] | None = KEYS
     mask: str = MASK
     _searches: tuple[Search, ...] = field(init=False, repr=False)
+    _shortest: int = field(init=False, repr=False)
     _keys: re.Pattern[str] | None = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         values = tuple(PATTERNS) if self.values is None else tuple(self.values)
         object.__setattr__(self, "values", values)
         object.__setattr__(self, "_searches", tuple(chain.from_iterable(map(_searches, values))))
+        object.__setattr__(self, "_shortest", min((each.shortest for each in self._searches), default=0))
         object.__setattr__(self, "_keys", None if self.keys is None else re.compile(self.keys))
 
     def __call__(self, text: str) -> str:
         if self._keys is not None and (":" in text or "=" in text or "," in text):
             text = self._mask_values(text)
-        for hint, pattern, find in self._searches:
-            if hint is None or hint(text):
+        if (size := len(text)) < self._shortest:
+            return text
+        for shortest, hint, pattern, find in self._searches:
+            if size >= shortest and (hint is None or hint(text)):
                 text = self._mask_spans(text, find(pattern, text))
         return text
 
@@ -90,10 +96,12 @@ class Redaction:
 def _searches(value: str | re.Pattern[str]) -> Iterator[Search]:
     """Yield what finds a pattern in a text: at once where it is one of ours, in windows where it is a user's."""
     if isinstance(value, str) and value in PARTS:
-        for hint, pattern in PARTS[value]:
-            yield Search(re.compile(hint).search, re.compile(pattern), _FINDERS.get(value, find_all))
+        for shortest, hint, pattern in PARTS[value]:
+            yield Search(
+                shortest, re.compile(hint).search, re.compile(pattern), _FINDERS.get(value, find_all)
+            )
     else:
-        yield Search(None, re.compile(value), find_in_windows)
+        yield Search(0, None, re.compile(value), find_in_windows)
 
 
 @lru_cache(4096)

@@ -125,7 +125,7 @@ class Walk:
     def container(self, value: Any, depth: int) -> Any:
         if type(value) is dict:
             return self.mapping(value, depth)
-        if type(value) in (list, tuple):
+        if type(value) is list or type(value) is tuple:  # `in` would ask a metaclass's `__eq__`
             is_pair = type(value) is tuple and len(value) == 2 and self.masks_value is not None
             return self.items(self.pair(value) if is_pair else value, depth)
         if self.redact is not None and issubclass(type(value), _BYTES):  # base64 would hide a secret
@@ -193,7 +193,11 @@ class Walk:
             if self.left <= 0:
                 return [*out, {"__type__": "list", "truncated": len(value) - number}]
             self.left -= 2
-            if self.masks_value is not None and type(item) in (tuple, list) and len(item) == 2:
+            if (
+                self.masks_value is not None
+                and (type(item) is tuple or type(item) is list)
+                and len(item) == 2
+            ):
                 item = self.pair(item)
             out.append(self.value(item, depth + 1))
         return (
