@@ -65,6 +65,7 @@ def test_purge_by_age_keeps_what_is_young(place: Path) -> None:
         ([], "say what to remove: --user, --run, --id, --older-than or --max-size"),
         (["--older-than", "long"], "'long' is no length of time"),
         (["--max-size", "big"], "'big' is no size"),
+        (["--max-size", "20"], "'20' is no size with its unit: give 800kB, 500MB or 2GB"),
         (["--id", "last"], "name the call or the trace by its id"),
     ],
 )
@@ -74,6 +75,13 @@ def test_purge_of_nothing_in_particular_is_wrong_usage(
     result = invoke(place, "purge", *arguments, "--yes")
     assert result.exit_code == 2
     assert message in " ".join(result.stderr.replace("│", " ").split())
+
+
+def test_purge_by_size_says_how_much_goes_before_it_asks(place: Path) -> None:
+    result = invoke(place, "purge", "--max-size", "1B", stdin="n\n")
+    assert (result.exit_code, len(left(place))) == (1, 6)
+    assert "Remove about 6 of 6 calls, the oldest, until its" in result.stderr
+    assert "are at most 1 bytes, from" in result.stderr
 
 
 def test_purge_where_there_is_no_store_makes_none(tmp_path: Path) -> None:

@@ -168,6 +168,27 @@ def test_spans_that_are_no_calls_are_rejected_and_the_others_kept(
     assert recorded.one().span_id == f"{1:016x}"
 
 
+def test_a_lone_surrogate_costs_nothing_but_itself(client: httpx.Client, recorded: Recorded) -> None:
+    spans = [span(n, name=text) for n, text in enumerate(("one", "cut \ud83d", "three"), 1)]
+    body = json.dumps(export(*spans)).encode()
+    answer = client.post("/v1/traces", content=body, headers={"Content-Type": "application/json"})
+    assert (answer.status_code, answer.json()) == (200, {})
+    assert sorted(call.name for call in recorded.calls()) == ["cut \\ud83d", "one", "three"]
+
+
+def test_a_parent_that_is_all_zero_is_none(client: httpx.Client, recorded: Recorded) -> None:
+    assert client.post("/v1/traces", json=export(span(1, parentSpanId="0" * 16))).json() == {}
+    message = ExportTraceServiceRequest()
+    message.resource_spans.add().scope_spans.add().spans.add(
+        trace_id=b"\1" * 16, span_id=b"\2" * 8, parent_span_id=bytes(8), name="root", start_time_unix_nano=1, end_time_unix_nano=2
+    )  # fmt: skip
+    answer = client.post(
+        "/v1/traces", content=message.SerializeToString(), headers={"Content-Type": "application/x-protobuf"}
+    )
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert [call.parent_id for call in recorded.calls()] == [None, None]
+
+
 def test_more_spans_than_allowed_are_rejected_and_counted(client: httpx.Client, recorded: Recorded) -> None:
     told = client.post("/v1/traces", json=export(*map(span, range(1, 61)))).json()["partialSuccess"]
     assert told["rejectedSpans"] == "10"

@@ -69,9 +69,16 @@ def command(
     if not count and most is None and run is None:
         nothing("no call matches")
     if not yes:
-        what = f"{count:,} calls" if most is None else f"the oldest calls until it has at most {max_size}"
+        what = f"{count:,} calls" if most is None else _oldest(store, count, most)
         _ask(f"Remove {what} from {store} for good?")
     _print(_purged(store, most, chosen), as_json=as_json)
+
+
+def _oldest(store: str, count: int, most: int) -> str:
+    """Return how much a limit of bytes takes of so many calls, by their mean size."""
+    has = existing(store).stat().st_size
+    share = 0.0 if has <= most else 1 - most / has
+    return f"about {round(count * share):,} of {count:,} calls, the oldest, until its {size(has)} are at most {size(most)},"
 
 
 def _ask(question: str) -> None:
@@ -93,10 +100,12 @@ def _purged(store: str, most: int | None, chosen: dict[str, Any]) -> "PurgeRepor
 
 
 def _bytes(text: str) -> int:
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmg]?)b?", text.strip().lower())
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(b|[kmg]b?)", text.strip().lower())
     if found is None:
-        raise typer.BadParameter(f"{text!r} is no size: give 800kB, 500MB or 2GB", param_hint="--max-size")
-    return int(float(found[1]) * UNITS[found[2]])
+        raise typer.BadParameter(
+            f"{text!r} is no size with its unit: give 800kB, 500MB or 2GB", param_hint="--max-size"
+        )
+    return int(float(found[1]) * UNITS[found[2].removesuffix("b")])
 
 
 def _whole(store: "Store", given: str) -> str:

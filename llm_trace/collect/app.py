@@ -21,6 +21,7 @@ from llm_trace.collect.body import JSON, PROTOBUF, Reading, RefusedError, conten
 from llm_trace.collect.json_logs import json_logs
 from llm_trace.collect.receiver import Receiver, SpoolFullError
 from llm_trace.imports import otlp
+from llm_trace.imports.values import parse_json
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -89,8 +90,8 @@ def _logs(body: bytes, kind: str) -> Iterator[LogRecord | None]:
 
 def _json(body: bytes) -> Any:
     try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError as exc:
+        return parse_json(body)
+    except ValueError as exc:
         raise RefusedError(400, f"the body is no JSON: {exc}") from exc
 
 

@@ -80,7 +80,7 @@ def _read(raw: Any, scope: str | None, resource: dict[str, Any]) -> EndedSpan | 
         return EndedSpan(
             trace_id=_id(raw.trace_id, 16, "trace_id"),
             span_id=_id(raw.span_id, 8, "span_id"),
-            parent_id=_id(raw.parent_span_id, 8, "parent_span_id") if raw.parent_span_id else None,
+            parent_id=_id(raw.parent_span_id, 8, "parent_span_id") if any(raw.parent_span_id) else None,
             name=raw.name,
             start_ns=moment(raw.start_time_unix_nano, "start_time_unix_nano"),
             end_ns=moment(raw.end_time_unix_nano, "end_time_unix_nano"),

@@ -16,6 +16,7 @@ from llm_trace.semconv.ended import EndedSpan, ended_call
 
 NAME = "otlp"
 _DEPTH = 32
+_NO_PARENT = (None, "", "0" * 16)
 _ERROR = (2, "STATUS_CODE_ERROR")
 _NUMBER = re.compile(r"-?[0-9]{1,20}")
 
@@ -51,7 +52,7 @@ def spans(request: Any) -> Iterator[tuple[str, EndedSpan | str]]:
             scope = _text(object_at(part, "scope"), "name")
             found += [(raw, scope, resource) for raw in objects(part, "spans")]
     for raw, scope, resource in sorted(found, key=_end):  # senders group them by instrumentation
-        yield str(raw.get("name", ""))[:100], _read(raw, scope, resource)
+        yield str(raw.get("name", ""))[:100].encode("utf-8", "replace").decode(), _read(raw, scope, resource)
 
 
 def _end(found: tuple[dict[str, Any], str, dict[str, Any]]) -> int:
@@ -68,7 +69,7 @@ def _read(raw: dict[str, Any], scope: str, resource: dict[str, Any]) -> EndedSpa
             trace_id=identifier(raw.get("traceId"), 32, "traceId"),
             span_id=identifier(raw.get("spanId"), 16, "spanId"),
             parent_id=identifier(raw["parentSpanId"], 16, "parentSpanId")
-            if raw.get("parentSpanId")
+            if raw.get("parentSpanId") not in _NO_PARENT
             else None,
             name=_text(raw, "name"),
             start_ns=moment(integer(raw.get("startTimeUnixNano", 0)), "startTimeUnixNano"),
