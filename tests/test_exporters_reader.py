@@ -93,7 +93,7 @@ def test_exporters_are_given_the_calls_that_the_store_has(
             ask(list(chat), temperature=turn / 2)
         raise ValueError("no")
 
-    prompt = llm_trace.Prompt("p", "Say {word}.")
+    prompt = llm_trace.Prompt("p", "Say {word}, and say no more than that.")
     with llm_trace.using_session("s", user="anna"), pytest.raises(ValueError, match="no"):
         work(prompt.format(word="so"))
     reading = read(spool_of(recorded.path))
@@ -302,3 +302,87 @@ def test_what_is_pending_is_counted_without_reading_it_whole(
     assert standing(spool.folder, "test://").pending == 4
     assert len(reading.groups()) == 4
     assert standing(spool.folder, "test://").pending == 0
+
+
+COUNTED = {"input_tokens": 9, "output_tokens": 2}
+EITHER_WAY = pytest.mark.parametrize("whole", [False, True], ids=["each", "whole-traces"])
+
+
+def told(events: list[Event]) -> list[tuple[str, Any, Any]]:
+    return [(event.id, event.data.get("kind"), event.data.get("usage")) for event in events]
+
+
+@EITHER_WAY
+def test_a_call_waits_for_the_one_around_it_that_stands_for_it(
+    spool: HandWriter, read: Callable[..., Reading], whole: bool
+) -> None:
+    trace = {"trace_id": "a" * 32}
+    reading = read(spool.folder, whole_traces=whole)
+    spool.start(1, **trace)
+    spool.start(2, parent_id=span(1), **trace)
+    spool.end(2, usage=COUNTED, inside=span(1))
+    assert reading.events() == []
+    assert standing(spool.folder, "test://").pending == 1
+    reading.restart()
+    spool.end(1, usage=COUNTED, same=[span(2)])
+    assert told(reading.events()) == [(span(1), "llm", COUNTED)]
+    assert standing(spool.folder, "test://").pending == 0
+
+
+@EITHER_WAY
+def test_a_call_whose_tokens_were_handed_on_with_the_one_inside_it_comes_as_a_step_without_tokens(
+    spool: HandWriter, read: Callable[..., Reading], whole: bool
+) -> None:
+    trace = {"trace_id": "a" * 32}
+    reading = read(spool.folder, whole_traces=whole)
+    spool.start(2, parent_id=span(1), **trace)
+    spool.end(2, usage=COUNTED)
+    assert told(reading.events()) == [(span(2), "llm", COUNTED)]
+    spool.start(1, **trace)
+    spool.end(1, usage=COUNTED, cost_usd=0.5, same=[span(2)])
+    (around,) = reading.events()
+    assert told([around]) == [(span(1), "chain", None)]
+    assert "cost_usd" not in around.data
+    assert around.data["metadata"]["repeats"] == span(2)
+
+
+@EITHER_WAY
+def test_tokens_that_only_the_later_of_two_accounts_tells_are_handed_on_with_it(
+    spool: HandWriter, read: Callable[..., Reading], whole: bool
+) -> None:
+    trace = {"trace_id": "a" * 32}
+    reading = read(spool.folder, whole_traces=whole)
+    spool.start(1, **trace)
+    spool.end(1)
+    assert told(reading.events()) == [(span(1), "llm", None)]
+    spool.start(2, parent_id=span(1), **trace)
+    spool.end(2, usage=COUNTED, same=[span(1)])
+    assert told(reading.events()) == [(span(2), "llm", COUNTED)]
+
+
+@EITHER_WAY
+@pytest.mark.parametrize("late", [False, True], ids=["before", "after"])
+def test_scores_of_a_call_that_another_stands_for_are_that_ones(
+    spool: HandWriter, read: Callable[..., Reading], whole: bool, late: bool
+) -> None:
+    trace = {"trace_id": "a" * 32}
+    reading = read(spool.folder, whole_traces=whole)
+
+    def say() -> None:
+        spool.event("score", id=span(70), span_id=span(3), name="s", value=1, time_ns=1)
+
+    spool.start(3, parent_id=span(2), **trace)
+    spool.end(3, usage=COUNTED, inside=span(2))
+    if not late:
+        say()
+        assert reading.events() == []
+    spool.start(2, parent_id=span(1), **trace)
+    spool.end(2, usage=COUNTED, inside=span(1), same=[span(3)])
+    assert reading.events() == []
+    spool.start(1, **trace)
+    spool.end(1, usage=COUNTED, same=[span(2), span(3)])
+    if late:
+        say()
+    call, score = reading.events()
+    assert told([call]) == [(span(1), "llm", COUNTED)]
+    assert (score.data["span_id"], score.data["trace_id"]) == (span(1), "a" * 32)

@@ -182,6 +182,20 @@ def test_a_traced_function_around_an_instrumentation_counts_once(recorded: Recor
     assert tokens(recorded) == (1, 9, 2)
 
 
+def test_what_is_configured_again_with_the_same_provider_counts_once_too(recorded: Recorded) -> None:
+    provider = TracerProvider()
+
+    @llm_trace.trace(kind="llm")
+    def ask(question: str) -> dict[str, Any]:
+        nest(provider, TOLD)
+        return ANSWER
+
+    for number in (1, 2, 3):
+        llm_trace.configure(recorded.path, tracer_provider=provider)
+        ask("2 + 2?")
+        assert tokens(recorded) == (number, 9 * number, 2 * number)
+
+
 def test_a_function_that_asks_twice_keeps_both_calls_and_counts_each_once(recorded: Recorded) -> None:
     provider = configured(recorded)
 

@@ -329,9 +329,15 @@ class Library(BaseInstrumentor):
 Library().instrument()
 llm_trace.configure()
 print(llm_trace.flush())
+
+from opentelemetry.sdk.trace import TracerProvider
+llm_trace.configure(tracer_provider=TracerProvider())
+print("and with a provider:", llm_trace.flush())
 """
     pytest.importorskip("opentelemetry.instrumentation.instrumentor")
-    assert "spans of __main__ go nowhere" in run_python(code, recorded)
+    without, _, given = run_python(code, recorded).partition("and with a provider:")
+    assert "spans of __main__ go nowhere" in without
+    assert "go nowhere" not in given
 
 
 def run_python(code: str, recorded: Recorded) -> str:

@@ -43,9 +43,9 @@ def join(recorder: Recorder, provider: Any = None) -> Callable[[], None]:
 
 
 def find_unheard() -> list[str]:
-    """Return the instrumentations that are switched on while no provider takes their spans, by module."""
+    """Return the instrumentations that are switched on while no provider takes spans for us, by module."""
     module = sys.modules.get("opentelemetry.instrumentation.instrumentor")
-    if module is None or _find_global() is not None:
+    if module is None or _find_global() is not None or any(p.recorder for p in _processors.values()):
         return []
     classes, names = list(module.BaseInstrumentor.__subclasses__()), []
     while classes:
@@ -78,7 +78,7 @@ def _attach(recorder: Recorder, provider: Any) -> Callable[[], None]:
         processor = _processors[id(provider)] = ForeignSpans(recorder)
         provider.add_span_processor(processor)
         finalize(provider, _processors.pop, id(provider), None).atexit = False
-    processor.recorder = recorder
+    processor.record_to(recorder)
     recorder.mirror = Mirror(provider)
     return processor.shutdown
 

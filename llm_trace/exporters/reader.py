@@ -41,6 +41,10 @@ class Reader:
         self._others: OrderedDict[str, None] = OrderedDict()
         """Calls that are not for this destination; what is said about them is not either."""
         self._traces: OrderedDict[str, str] = OrderedDict()
+        self._counted: OrderedDict[str, None] = OrderedDict()
+        """Calls that were handed on with tokens or a cost."""
+        self._stands_for: OrderedDict[str, str] = OrderedDict()
+        """By the id of a call that was not handed on: the call that stands for it."""
         self._members: defaultdict[str, dict[str, Waiting]] = defaultdict(dict)
         """Calls that are not handed on, by trace."""
         self._open: Counter[str] = Counter()
@@ -84,6 +88,7 @@ class Reader:
 
     def _take(self, event: dict[str, Any], place: Place) -> Group:
         """Return what a line completes."""
+        event = self._about_whole(event)
         kind, span_id = event.get("event"), event.get("span_id")
         if span_id in self._others:
             return []
@@ -120,7 +125,7 @@ class Reader:
         """Forget the calls in whose place one stands that has ended; return those that waited for it and are others."""
         kept = self._cursor.waiting[span_id]
         for other in end.get("same") or ():
-            kept.same += self._forget(str(other))
+            kept.same += self._forget(str(other), span_id)
         free = [(s, c) for s, c in self._cursor.waiting.items() if c.inside == span_id]
         made: Group = []
         for inner, call in free:
@@ -128,15 +133,27 @@ class Reader:
             made += self._closed(inner, call)
         return made
 
-    def _forget(self, span_id: str) -> list[Place]:
+    def _forget(self, span_id: str, whole: str) -> list[Place]:
         """Let go of a call that another stands for; return where it and those that it stood for are told."""
         call = self._cursor.waiting.get(span_id)
+        if span_id not in self._traces:
+            _remember(self._stands_for, span_id, whole)
         if call is None or call.state == "given":
             return []
         del self._cursor.waiting[span_id]
+        self._cursor.waiting[whole].said += call.said
         self._open[call.trace] -= call.state == "open"
         self._members[call.trace].pop(span_id, None)
         return [place for place in (call.start, call.end, *call.same) if place is not None]
+
+    def _about_whole(self, event: dict[str, Any]) -> dict[str, Any]:
+        """Return a score or attribution as one of the call that stands for the one it names."""
+        span_id = event.get("span_id")
+        if event.get("event") not in ("score", "attribution") or not isinstance(span_id, str):
+            return event
+        while span_id in self._stands_for:
+            span_id = self._stands_for[span_id]
+        return event if span_id == event["span_id"] else {**event, "span_id": span_id}
 
     def _keep_template(self, event: dict[str, Any]) -> None:
         templates, version, template = self._cursor.templates, event.get("version"), event.get("template")
@@ -180,7 +197,9 @@ class Reader:
             event = self._event(span_id, call)
             if event is not None:
                 made.append(event)
-                self._remember(span_id, trace)
+                _remember(self._traces, span_id, trace)
+                if event.data.keys() & {"usage", "cost_usd"}:
+                    _remember(self._counted, span_id, None)
                 made += self._said(call)
             if call.end is None:
                 call.state = "given"
@@ -191,7 +210,7 @@ class Reader:
 
     def _said(self, call: Waiting) -> Group:
         """Return the scores and attributions that waited for a call."""
-        lines = [self._line(place)[0] for place in call.said]
+        lines = [self._about_whole(self._line(place)[0]) for place in call.said]
         call.said = []
         found = [events.other(line, self._cursor.runs, self._traces) for line in lines]
         return [event for event in found if event is not None]
@@ -211,7 +230,7 @@ class Reader:
 
     def _told_once(self, call: Event, end: dict[str, Any]) -> Event:
         """Return a call that stands for others, without its tokens where one of those was handed on before."""
-        told = next((other for other in end.get("same") or () if other in self._traces), None)
+        told = next((other for other in end.get("same") or () if other in self._counted), None)
         return call if told is None else Event("call", call.id, without_counts(call.data, told))
 
     def _with_template(self, call: Event) -> Event:
@@ -233,11 +252,6 @@ class Reader:
             except FileNotFoundError:  # removed by hand
                 return None
         return self._lines[name]
-
-    def _remember(self, span_id: str, trace: str) -> None:
-        self._traces[span_id] = trace
-        if len(self._traces) > _REMEMBERED:
-            self._traces.popitem(last=False)
 
     def _interrupted(self, live: set[str]) -> Iterator[Group]:
         """Yield calls that are open while their writer has gone."""
@@ -266,3 +280,9 @@ class Reader:
         }
         for name in [n for n in self._lines if n not in used and not (n in present and present[n].live)]:
             self._lines.pop(name).close()
+
+
+def _remember(known: OrderedDict[str, Any], span_id: str, value: str | None) -> None:
+    known[span_id] = value
+    if len(known) > _REMEMBERED:
+        known.popitem(last=False)

@@ -99,8 +99,9 @@ def _pending(folder: Path, cursor: Cursor) -> int:
     files = [file for file in spool_files(folder) if file.format <= FORMAT]
     live = live_writers(files)
     waiting = cursor.waiting.items()
-    gone = {s for s, call in waiting if call.state == "open" and call.writer not in live}
-    count = sum((call.state == "closed") + len(call.said) for _, call in waiting)
+    gone = {s for s, c in waiting if c.state == "open" and c.end is None and c.writer not in live}
+    ended = (call.state == "closed" or (call.state == "open" and call.end is not None) for _, call in waiting)
+    count = sum(ended) + sum(len(call.said) for _, call in waiting)
     for file in filter(cursor.takes, files):
         name, offset = cursor.read.get(file.writer, ("", 0))
         if name <= file.name:
