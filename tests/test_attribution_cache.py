@@ -230,3 +230,21 @@ def test_a_learned_prompt_gets_none_of_the_attention_of_the_words(kind: str) -> 
             layers = model(ids, output_attentions=True).attentions
     looked = torch.stack([layer[0].mean(0)[-1] for layer in layers]).mean(0)
     assert got.values == pytest.approx(looked[5:].tolist(), abs=1e-5)
+
+
+def test_a_classifier_behind_a_learned_prompt_looks_from_its_first_place_at_the_words() -> None:
+    peft = pytest.importorskip("peft")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        config = peft.PromptTuningConfig(task_type="SEQ_CLS", num_virtual_tokens=5)
+        model = peft.get_peft_model(copy.deepcopy(toys.bert()), config).eval()
+        tokenizer = toys.word_piece()
+        got = attribute(
+            "lily red", "LABEL_1", model=model, tokenizer=tokenizer, method="attention", segments="token"
+        )
+        model.base_model.set_attn_implementation("eager")
+        ids = tokenizer("lily red", return_tensors="pt")["input_ids"]
+        with torch.no_grad():
+            layers = model(ids, output_attentions=True).attentions
+    looked = torch.stack([layer[0].mean(0)[0] for layer in layers]).mean(0)
+    assert got.values == pytest.approx(looked[6:-1].tolist(), abs=1e-5)

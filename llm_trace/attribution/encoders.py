@@ -169,7 +169,8 @@ class Seq2SeqForward(PaddedForward):
         ids = self._tensor([prompt])
         decoder = self._decoder(query, 1)
         got = self.model(ids, decoder_input_ids=decoder, use_cache=False, output_attentions=True)
-        return mean_attention(got.cross_attentions, [len(self.begin) - 1 + r for r in query.rows])
+        where = [len(self.begin) - 1 + r for r in query.rows]
+        return mean_attention(got.cross_attentions, where, (decoder.shape[1], len(prompt)))
 
     def answer(
         self, prompt: Sequence[int], most: int, ends: frozenset[int], lead: Sequence[int] = ()
@@ -218,7 +219,8 @@ class ClassifierForward(PaddedForward):
         crossed = getattr(got, "cross_attentions", None)
         layers = got.attentions if crossed is None else crossed
         last = crossed is not None or (bool(layers) and not bool(layers[0][0, :, 0, 1:].any()))
-        return mean_attention(layers, [len(prompt) - 1 if last else 0] * len(query.ids))
+        read = layers[0].shape[-2] if layers else len(prompt)  # the first may be of a learned prompt
+        return mean_attention(layers, [-1 if last else 0] * len(query.ids), (read, len(prompt)))
 
     def answer(self, prompt: Sequence[int]) -> int:
         """Return the most likely label."""

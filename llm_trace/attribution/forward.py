@@ -184,11 +184,8 @@ class CausalForward:
         """Return the attention to the prompt (tokens, length) from where each token is predicted, mean over layers and heads."""
         ids = self._tensor([[*prompt, *query.read]])
         got = self.model(ids, use_cache=False, output_attentions=True, **self._kept([ids.shape[1] - 1]))
-        first = next((layer for layer in got.attentions or () if layer is not None), None)
-        rows, width = ids.shape if first is None else first.shape[-2:]
-        before = rows - ids.shape[1], width - ids.shape[1]  # a prompt of the model's own, or keys alone
-        looked = mean_attention(got.attentions, [before[0] + len(prompt) - 1 + r for r in query.rows])
-        return looked[:, before[1] : before[1] + len(prompt)]
+        where = [len(prompt) - 1 + r for r in query.rows]
+        return mean_attention(got.attentions, where, (ids.shape[1], ids.shape[1]))[:, : len(prompt)]
 
     def _check(self, prompts: Sequence[tuple[int, ...]], extra: int) -> None:
         longest = max(len(p) for p in prompts)
@@ -330,8 +327,9 @@ def precise(values: torch.Tensor) -> torch.Tensor:
     return values if values.dtype == torch.float64 else values.float()
 
 
-def mean_attention(layers: Any, where: Sequence[int]) -> torch.Tensor:
-    """Return the attention (positions `where`, all positions) of one sequence, mean over layers and heads.
+def mean_attention(layers: Any, where: Sequence[int], size: tuple[int, int]) -> torch.Tensor:
+    """Return the attention (positions `where`, keys) of one sequence, mean over layers and heads; of `size`, how many positions and keys
+    were read: a learned prompt, which the model puts before these, is left out.
 
     Raises:
         AttributionError: the model gives no attentions.
@@ -343,7 +341,7 @@ def mean_attention(layers: Any, where: Sequence[int]) -> torch.Tensor:
         raise AttributionError(
             "the model gives no attention weights: take another method, such as input_x_gradient"
         )
-    rows = [layer[0].float().mean(0)[list(where)].cpu() for layer in found]
+    rows = [layer[0].float().mean(0)[-size[0] :, -size[1] :][list(where)].cpu() for layer in found]
     return torch.stack(rows).mean(0)
 
 
