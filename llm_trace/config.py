@@ -143,8 +143,11 @@ def configure(
 
 def _replace(settings: dict[str, Any], attribution: Any, record_env: bool, provider: Any) -> None:
     """End what was configured before and begin with these settings; a destination that cannot work is said when that is done."""
+    providers.check(provider)
+    if attribution is not None and not hasattr(attribution, "mode"):
+        raise ConfigurationError(f"attribution={attribution!r} is no AttributionPolicy")
     settings["exporters"], refusal = _check_exporters(settings["exporters"])
-    with _lock:
+    with _lock:  # all that can be wrong is said by now: what was configured before goes on
         shutdown()
         _start(settings, attribution, record_env, provider)
     if refusal is not None:

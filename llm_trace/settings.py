@@ -96,6 +96,9 @@ def resolve(
             raise
         forgive(exc)
         settings["redact"], keeps_content = None, False
+    for name in ("capture_content", "propagate_threads"):
+        if not isinstance(settings[name], bool):
+            raise ConfigurationError(f"{name}={settings[name]!r} is neither True nor False")
     settings["capture_content"] = settings["capture_content"] and keeps_content
     if not isinstance(settings["store"], (str, os.PathLike)) or not os.fspath(settings["store"]):
         raise ConfigurationError(f"store={settings['store']!r} is no path: give the DuckDB file")
@@ -107,6 +110,10 @@ def _build_redactor(redact: Any) -> Any:
         return redactor(redact)
     except re.error as exc:
         raise ConfigurationError(f"redact={redact!r} has no regular expression: {exc}") from exc
+    except TypeError as exc:
+        raise ConfigurationError(
+            f"redact={redact!r} masks nothing: give True, a function of a text, names of patterns or regular expressions"
+        ) from exc
 
 
 def _parse(name: str, variable: str, text: str, default: Any) -> Any:

@@ -240,3 +240,23 @@ def test_a_place_that_cannot_be_written_to_never_raises_into_the_program() -> No
     report = llm_trace.flush()
     assert not report.ok
     assert report.destinations["spool"].dropped == 2
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"attribution": 5},
+        {"tracer_provider": 5},
+        {"redact": 5},
+        {"capture_content": "no"},
+        {"propagate_threads": "x"},
+    ],
+    ids=lambda setting: next(iter(setting)),
+)
+def test_a_setting_that_cannot_work_is_refused_and_recording_goes_on_as_before(
+    store: Recorded, setting: dict[str, Any]
+) -> None:
+    with pytest.raises(ConfigurationError, match=next(iter(setting))):
+        llm_trace.configure(store.path, **setting)
+    ask("still")
+    assert store.one().input == {"prompt": "still"}

@@ -22,14 +22,24 @@ _processors: dict[int, ForeignSpans] = {}
 """Our processor in each provider, by the provider's `id` (some have no hash), for good: none can be taken out again."""
 
 
+def check(provider: Any) -> None:
+    """Refuse a provider that calls cannot be mirrored into.
+
+    Raises:
+        ConfigurationError: the provider that was given takes no span processors.
+    """
+    if provider is not None and not callable(getattr(provider, "add_span_processor", None)):
+        raise ConfigurationError(
+            f"tracer_provider={provider!r} takes no span processors: pass the SDK's, "
+            "opentelemetry.sdk.trace.TracerProvider()"
+        )
+
+
 def join(recorder: Recorder, provider: Any = None) -> Callable[[], None]:
     """Mirror calls into a provider and take other libraries' GenAI spans from it; return what undoes it.
 
     Args:
         provider: the program's own where it is not given: the global one, now or when it is set.
-
-    Raises:
-        ConfigurationError: the provider that was given takes no span processors.
     """
     leave = [_attach(recorder, provider)] if provider is not None else []
     if provider is None:
@@ -68,11 +78,6 @@ def _attach(recorder: Recorder, provider: Any) -> Callable[[], None]:
     from llm_trace.capture.foreign import ForeignSpans
     from llm_trace.capture.mirror import Mirror
 
-    if not callable(getattr(provider, "add_span_processor", None)):
-        raise ConfigurationError(
-            f"tracer_provider={provider!r} takes no span processors: pass the SDK's, "
-            "opentelemetry.sdk.trace.TracerProvider()"
-        )
     processor = _processors.get(id(provider))
     if processor is None:
         processor = _processors[id(provider)] = ForeignSpans(recorder)
