@@ -19,6 +19,7 @@ from llm_trace.errors import AttributionError
 from tests.test_attribution_remote import desk, explain
 
 LEVEL = 0.05
+LONG_AND_SHORT = ["a", "in", "of", "go", "customer", "delivery", "warehouse", "packaging", "by", "at"]
 
 
 def chance(seed: int) -> Any:
@@ -143,6 +144,23 @@ def test_answer_sets_of_a_model_that_ignores_the_prompt_are_no_evidence(steady: 
         said.append(found.verdict)
     assert said.count("insufficient_evidence") >= 9
     assert "stands out from noise" in found.warnings[0]
+
+
+def test_answers_that_follow_the_length_of_the_prompt_are_mostly_said_to() -> None:
+    said = []
+    for seed in range(8):
+        prompt = " ".join(np.random.default_rng(seed).permutation(LONG_AND_SHORT))
+        model: Any = lambda text: "a long answer" if len(text) > 42 else "no"  # noqa: E731
+        found = explain(model, prompt, "a long answer", budget=150, seed=seed)
+        said.append(found.verdict)
+    assert said.count("length_dependent") >= 6, said
+
+
+def test_a_word_that_matters_is_not_taken_for_length() -> None:
+    for seed in range(6):
+        prompt = " ".join(np.random.default_rng(seed).permutation([*LONG_AND_SHORT, "gold"]))
+        found = explain(desk, prompt, budget=100, seed=seed)
+        assert found.verdict == "ok"
 
 
 def test_measures_of_the_paper() -> None:

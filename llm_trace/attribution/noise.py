@@ -20,6 +20,8 @@ _SCREENED = 0.02
 """p-value of the first, short round up to which a word is tested by a second, long one."""
 _RIDGE = 0.02
 """Penalty for each column."""
+_NEIGHBOURS = 2
+"""Prompts next in length, on each side."""
 _FIRST_ROUND = 2000
 _AT_ONCE = 4_000_000
 """Numbers drawn at once."""
@@ -139,6 +141,20 @@ def regressed(x: NDArray[np.float64], y: NDArray[np.float64]) -> Regressed:
     directions = through[:, :n] / np.diag(inverse)[:n]
     leverage = np.minimum(np.einsum("kn,kn->k", through, design), 0.95)
     return Regressed((y - design @ fitted)[:, None] + directions * fitted[:n], directions, leverage)
+
+
+def beyond(values: NDArray[np.float64], lengths: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return what the lengths of the prompts leave of the values, (k,): each less the mean of its neighbours in the order of length.
+
+    Neighbours say what a length does whatever its form, a threshold too.
+    """
+    order = np.argsort(lengths, kind="stable")
+    ranked = values[order]
+    padded = np.pad(ranked, _NEIGHBOURS, mode="reflect")
+    window = np.lib.stride_tricks.sliding_window_view(padded, 2 * _NEIGHBOURS + 1)
+    rest = np.empty(len(values))
+    rest[order] = ranked - (window.sum(axis=1) - ranked) / (2 * _NEIGHBOURS)
+    return rest
 
 
 def drift(values: NDArray[np.float64], seed: int, rounds: int = 2000) -> float:

@@ -6,6 +6,7 @@ weighs masks and never outcomes, and every word has a p-value. `gsmile_published
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -53,7 +54,41 @@ def smile(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) -> S
         if (why := _hopeless(int(exc.done.sum()), n, 1 - confidence, vanishes=vanishes)) is not None:
             return nothing(n, f"{exc}; {why}")
         masks, values, notes = masks[exc.done], totals(exc.values), (str(exc),)
-    return _tested(masks, values, confidence, seed, notes, vanishes=vanishes)
+    scores = _tested(masks, values, confidence, seed, notes, vanishes=vanishes)
+    return _doubted(scores, masks, values, _lengths(value, masks), confidence, seed, vanishes=vanishes)
+
+
+def _lengths(value: Value, masks: NDArray[np.bool_]) -> NDArray[np.float64] | None:
+    """Return how many characters of the segments each mask keeps, (k,); `None` where they are not known."""
+    prompts = getattr(getattr(value, "source", value), "prompts", None)
+    return (
+        None
+        if prompts is None
+        else masks @ np.array([len(s.text) for s in prompts.segmented.segments], float)
+    )
+
+
+def _doubted(
+    scores: Scores,
+    masks: NDArray[np.bool_],
+    values: NDArray[np.float64],
+    lengths: NDArray[np.float64] | None,
+    confidence: float,
+    seed: int,
+    *,
+    vanishes: bool,
+) -> Scores:
+    """Return the scores, doubted where segments stand out that do not among prompts of about the same length."""
+    assert scores.p_values is not None
+    level = 1 - confidence
+    if lengths is None or benjamini_hochberg(scores.p_values).min() > level:
+        return scores
+    rest = noise.beyond(values, lengths)
+    again = noise.Columns(masks, rest, KEEP, vanishes=vanishes).p_values(level, seed)
+    if benjamini_hochberg(again).min() <= level:
+        return scores
+    why = "no segment stands out among prompts of about the same length: the answers follow the prompt's length, not its words"
+    return replace(scores, doubts=(*scores.doubts, ("length_dependent", why)))
 
 
 def _vanishes(value: Value) -> bool:
