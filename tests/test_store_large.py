@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import duckdb
 import pytest
 
 from llm_trace import open_store
-from llm_trace.errors import StoreVersionError
-from llm_trace.stores import load
+from llm_trace.errors import StoreError, StoreVersionError
+from llm_trace.stores import compact, load
+from llm_trace.stores.connection import Database
 from llm_trace.stores.ingest import ingest
+from llm_trace.stores.purge import purge
 from tests.cli_toys import invoke
 from tests.spool_toys import HandWriter, bodies, span, spool_of
 
@@ -107,3 +110,36 @@ def test_doctor_says_what_is_stuck_until_it_is_not(path: Path, writer: HandWrite
     newer.path.unlink()
     open_store(path)
     assert json.loads(invoke(path, "doctor", "--json").stdout)["problems"] == []
+
+
+def test_a_purge_gets_through_a_store_that_does_not_fit_into_memory(
+    path: Path, writer: HandWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    random = Random(0)
+    for number in range(10):
+        text = random.randbytes(2_000_000).hex()  # what is all alike would need no memory
+        writer.call(number, user="anna" if number == 3 else "ben", output=text)
+    writer.close()
+    before = {call.span_id: call for call in open_store(path).calls()}
+    monkeypatch.setattr(load, "MEMORY_LIMIT", "40MB")
+    assert purge(path, user="anna").calls == 1
+    del before[span(3)]
+    assert {call.span_id: call for call in open_store(path).calls()} == before
+
+
+def test_a_purge_that_no_memory_holds_is_a_clear_error_and_leaves_the_store_whole(
+    path: Path, writer: HandWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(4):
+        writer.call(number, user="anna" if number == 3 else "ben", **images(number))
+    writer.close()
+    store = open_store(path)
+    with monkeypatch.context() as patched:
+        patched.setattr(compact, "LINE_MEMORY_LIMIT", "2MB")
+        patched.setattr(load, "MEMORY_LIMIT", "2MB")
+        with pytest.raises(StoreError, match="cannot be rewritten without what was removed"):
+            compact.compact(Database(path, spool_of(path), 60))
+    assert len(store.calls()) == 4
+    assert purge(path, user="anna").calls == 1
+    assert [call.span_id for call in open_store(path).calls()] == [span(n) for n in (2, 1, 0)]
+    assert sorted(p.name for p in path.parent.iterdir()) == [path.name, spool_of(path).name]

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+import tempfile
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
+from llm_trace.errors import StoreError
 from llm_trace.stores.columns import CALLS
-from llm_trace.stores.connection import Database, write_options
+from llm_trace.stores.connection import ROW_GROUP, Database, connect, write_options
+from llm_trace.stores.load import LINE_MEMORY_LIMIT, limits
 from llm_trace.stores.migrations import migrate
 
 if TYPE_CHECKING:
@@ -14,9 +18,10 @@ if TYPE_CHECKING:
 
     from duckdb import DuckDBPyConnection
 
+    from llm_trace.stores.locks import Deadline
+
 COMPACT = "(compact)"
 """In `_purge_later`, where files wait that hold purged calls: the store itself does."""
-_COLUMNS = ", ".join(CALLS)
 
 # A message stays while a call has it, or a spool file that is still read may name it by its number.
 _USED = """
@@ -26,56 +31,106 @@ SELECT id FROM (
     UNION ALL SELECT id FROM store._numbers
 ) WHERE id IS NOT NULL GROUP BY id"""
 
-_COPIES = (
-    f"INSERT INTO calls ({_COLUMNS}) SELECT {_COLUMNS} FROM store.calls",
-    "INSERT INTO messages SELECT * FROM store.messages WHERE id IN (SELECT id FROM used)",
-    """INSERT INTO attributions (id, span_id, method, config_hash, time_ns, status, error, attribution)
-       SELECT id, span_id, method, config_hash, time_ns, status, error, attribution FROM store.attributions""",
-    """INSERT INTO scores (id, span_id, name, value, source, comment, time_ns)
-       SELECT id, span_id, name, value, source, comment, time_ns FROM store.scores""",
-    """INSERT INTO runs (id, name, config, tags, environment, start_ns, end_ns, replay_of)
-       SELECT id, name, config, tags, environment, start_ns, end_ns, replay_of FROM store.runs""",
-    *(
-        f"INSERT INTO {table} SELECT * FROM store.{table}"
-        for table in ("prompts", "_files", "_numbers", "_unfinished", "_lost", "_purged", "_same")
+_TABLES = {
+    "calls": ", ".join(CALLS),
+    "messages": "*",
+    "attributions": "id, span_id, method, config_hash, time_ns, status, error, attribution",
+    "scores": "id, span_id, name, value, source, comment, time_ns",
+    "runs": "id, name, config, tags, environment, start_ns, end_ns, replay_of",
+    **dict.fromkeys(
+        ("prompts", "_files", "_numbers", "_unfinished", "_lost", "_purged", "_same", "_purge_later"), "*"
     ),
-    f"INSERT INTO _purge_later SELECT * FROM store._purge_later WHERE file <> '{COMPACT}'",
-)
+}
+"""The tables, with their columns that are not computed from others."""
+_STAYS = {"messages": "id IN (SELECT id FROM used)", "_purge_later": f"file <> '{COMPACT}'"}
+MANY = 16 * ROW_GROUP
+FEW = 4
+"""Rows that are copied at a time, first, and where memory does not hold so many."""
 
 
-def compact(database: Database, connection: DuckDBPyConnection) -> int:
+@dataclass(frozen=True)
+class _Attempt:
+    """How much is copied at a time, and with which settings."""
+
+    rows: int
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+def compact(database: Database) -> int:
     """Rewrite the store's file without dead bytes and without messages that nothing refers to; return how many those were.
 
     The caller holds `ingest.lock`. Killed midway, the old file is still there.
+
+    Raises:
+        StoreError: no attempt got through; the old file is still there.
     """
-    fresh = database.file.with_name(database.file.name + ".compact")
-    for leftover in (fresh, fresh.with_name(fresh.name + ".wal")):
-        leftover.unlink(missing_ok=True)
-    quoted = str(fresh).replace("'", "''")
+    import duckdb
+
     with database.alone() as deadline:
-        with database.attached(connection, deadline):
-            connection.execute(f"ATTACH '{quoted}' AS fresh ({write_options()})")
-            fresh.chmod(database.file.stat().st_mode & 0o777)
+        for attempt in (_Attempt(MANY), _Attempt(FEW), _Attempt(FEW, {"memory_limit": LINE_MEMORY_LIMIT})):
             try:
-                gone = _copy(connection)
-            finally:
+                return _rewrite(database, deadline, attempt)
+            except duckdb.Error as exc:  # what failed for want of memory may be damaged: all is begun anew
+                cause = exc
+    raise StoreError(
+        f"{str(database.path)!r} cannot be rewritten without what was removed; the next ingest tries again: {cause}"
+    ) from cause
+
+
+def _rewrite(database: Database, deadline: Deadline, attempt: _Attempt) -> int:
+    fresh = database.file.with_name(database.file.name + ".compact")
+    _remove(fresh)
+    quoted = str(fresh).replace("'", "''")
+    scratch = tempfile.TemporaryDirectory(prefix="work-", dir=database.lock_dir, ignore_cleanup_errors=True)
+    with scratch as folder, connect(**limits(folder) | attempt.settings) as connection:
+        try:
+            with database.attached(connection, deadline):
+                connection.execute(f"ATTACH '{quoted}' AS fresh ({write_options()})")
+                fresh.chmod(database.file.stat().st_mode & 0o777)
+                gone = _copy(connection, attempt.rows)
                 connection.execute("USE memory")
                 connection.execute("DETACH fresh")
+        except Exception:
+            connection.close()  # lets go of the file
+            _remove(fresh)
+            raise
         fresh.replace(database.file)
         _sync(database.file.parent)
     return gone
 
 
-def _copy(connection: DuckDBPyConnection) -> int:
+def _remove(fresh: Path) -> None:
+    for leftover in (fresh, fresh.with_name(fresh.name + ".wal")):
+        leftover.unlink(missing_ok=True)
+
+
+def _copy(connection: DuckDBPyConnection, size: int) -> int:
     connection.execute(_USED)
     connection.execute("USE fresh")
     migrate(connection)
-    for copy in _COPIES:
-        connection.execute(copy)
+    for table in _TABLES:
+        _copy_table(connection, table, size)
     row = connection.execute(
         "SELECT (SELECT count(*) FROM store.messages) - (SELECT count(*) FROM fresh.messages)"
     ).fetchone()
     return int(row[0]) if row else 0
+
+
+def _copy_table(connection: DuckDBPyConnection, table: str, size: int) -> None:
+    row = connection.execute(f"SELECT coalesce(max(rowid) + 1, 0) FROM store.{table}").fetchone()
+    stop = int(row[0]) if row else 0
+    for first in range(0, stop, size):
+        _copy_rows(connection, table, first, min(first + size, stop))
+
+
+def _copy_rows(connection: DuckDBPyConnection, table: str, first: int, stop: int) -> None:
+    columns = _TABLES[table]
+    names = "" if columns == "*" else f"({columns})"
+    # a condition on `rowid`, not LIMIT: only then DuckDB unpacks these rows and not all that were packed with them
+    connection.execute(
+        f"""INSERT INTO {table} {names} SELECT {columns} FROM store.{table}
+        WHERE rowid BETWEEN {first} AND {stop - 1} AND {_STAYS.get(table, "true")}"""
+    )
 
 
 def _sync(folder: Path) -> None:

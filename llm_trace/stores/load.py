@@ -44,7 +44,9 @@ class Load:
         """Take on less after a slice that did not; return whether a smaller load can help."""
         import duckdb
 
-        hungry = isinstance(cause, duckdb.OutOfMemoryException)
+        hungry = isinstance(cause, duckdb.OutOfMemoryException) or (
+            isinstance(cause, duckdb.TransactionException) and "memory_limit" in str(cause)
+        )  # the latter from a commit
         wrong = duckdb.DataError, duckdb.IntegrityError, duckdb.InternalError, duckdb.InvalidInputException
         if cause is not None and not hungry and not isinstance(cause, wrong):
             return False

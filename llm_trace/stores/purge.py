@@ -170,7 +170,7 @@ def _remove(database: Database, so_far: PurgeReport, what: _What) -> PurgeReport
         if not spans and not runs:
             return replace(so_far, spool_lines=so_far.spool_lines + lines)
         lines += scrub_complete(folder, spans)
-        messages = compact(database, connection)
+        messages = compact(database)
     return PurgeReport(
         calls=so_far.calls + len(spans),
         messages=so_far.messages + messages,

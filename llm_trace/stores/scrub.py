@@ -6,6 +6,7 @@ Spool files that are complete but still needed by an exporter keep their length:
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from typing import TYPE_CHECKING, Any
@@ -51,7 +52,7 @@ def finish_purges(database: Database, connection: DuckDBPyConnection) -> None:
         spans = {str(row[0]) for row in connection.execute("SELECT span_id FROM _purged").fetchall()}
     if waiting - live:
         scrub_complete(database.lock_dir, spans)
-        compact(database, connection)
+        compact(database)
 
 
 def scrub_complete(folder: Path, spans: set[str]) -> int:
@@ -104,11 +105,18 @@ def scrub_rejected(folder: Path, spans: set[str], user: str | None) -> int:
 def _thinned(path: Path, spans: set[str], user: str | None) -> int:
     """Take the lines out that name one of the calls, or the user; return how many."""
     name = None if user is None else orjson.dumps(user)
-    lines = list(_lines(path))
-    left = [line for line in lines if not _names(line, spans, name)]
-    if len(left) < len(lines):
-        path.write_bytes(b"".join(left))
-    return len(lines) - len(left)
+    removed = 0
+    with path.open("r+b") as source, path.open("r+b") as target:
+        for line in source:
+            if _names(line, spans, name):
+                removed += 1
+            elif removed:
+                target.write(line)
+            else:
+                target.seek(len(line), os.SEEK_CUR)
+        if removed:
+            target.truncate()
+    return removed
 
 
 def _names(line: bytes, spans: set[str], user: bytes | None) -> bool:
