@@ -5,14 +5,16 @@ from __future__ import annotations
 import argparse
 import asyncio
 import threading
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import llm_trace
 from llm_trace import Prompt, trace
-from llm_trace.errors import ConfigurationError, NotFoundError
+from llm_trace.errors import ConfigurationError, LLMTraceError, NotFoundError
 from tests.conftest import Recorded
 
 
@@ -149,6 +151,37 @@ def test_a_score_without_a_call_is_an_error_and_names_the_remedy(store: Recorded
         llm_trace.log_score("good", 1, call=object())  # type: ignore[arg-type]
     llm_trace.configure(tmp_path / "other.duckdb")
     score_elsewhere()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "more", "error"),
+    [
+        ("v", None, {}, "finite number"),
+        ("v", float("nan"), {}, "finite number"),
+        ("v", [1], {}, "finite number"),
+        (None, 1, {}, "name of a score"),
+        (" ", 1, {}, "name of a score"),
+        ("v", 1, {"source": "bot"}, "human, code, model"),
+        ("v", 1, {"call": "nonsense"}, "16 hex digits"),
+    ],
+    ids=["no value", "nan", "list", "no name", "empty name", "source", "call"],
+)
+def test_what_is_no_score_is_refused_at_once(
+    store: Recorded, name: Any, value: Any, more: dict[str, Any], error: str
+) -> None:
+    ask("x")
+    with pytest.raises(LLMTraceError, match=error):
+        llm_trace.log_score(name, value, **more)
+    assert store.scores(store.one().span_id) == []
+
+
+def test_scores_of_every_kind_of_number_are_kept(store: Recorded) -> None:
+    values = {"int": 2, "bool": True, "label": "good", "numpy": np.float32(0.5), "decimal": Decimal("0.25")}
+    ask("x")
+    for name, value in values.items():
+        llm_trace.log_score(name, value, call=store.one().span_id.upper())  # type: ignore[arg-type]
+    scores = {score.name: score.value for score in store.scores(store.one().span_id)}
+    assert scores == {"int": 2, "bool": True, "label": "good", "numpy": 0.5, "decimal": 0.25}
 
 
 def test_a_score_of_a_call_that_sampling_left_out_goes_to_no_other(recorded: Recorded) -> None:

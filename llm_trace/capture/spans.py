@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -12,7 +14,7 @@ from llm_trace.capture.context import current_call, finished_call
 from llm_trace.capture.ids import new_id
 from llm_trace.capture.labels import to_mapping, to_tags
 from llm_trace.capture.spec import Spec, read_kind
-from llm_trace.errors import NotFoundError
+from llm_trace.errors import ConfigurationError, NotFoundError
 
 if TYPE_CHECKING:
     from llm_trace.capture.recorder import Recorder
@@ -121,37 +123,71 @@ def log_score(
         source: who says so: `human`, `code` or `model`.
 
     Raises:
+        ConfigurationError: what is given is no score, such as a value of `None` or NaN, which would be lost.
         NotFoundError: there is no such call, so the score would be lost.
     """
     recorder = slots.recorder or slots.boot()
     if recorder is None:
         return
+    event = {"event": "score", "id": new_id(), "name": name, "value": _read_score(name, value)}
+    if source not in _SOURCES:
+        raise ConfigurationError(f"log_score({name!r}): source={source!r} is none of {', '.join(_SOURCES)}")
     target = _find_scored(recorder, call)
-    span_id = target if isinstance(target, str) else getattr(target, "span_id", None)
-    if span_id is None:
-        raise NotFoundError(
-            f"log_score({name!r}) has no call to score: pass call=, as none is running and none returned before in this "
-            "thread or task"
-            if call is None
-            else f"log_score({name!r}) cannot score {call!r}: pass a Call, a span or a span id"
-        )
+    span_id = _read_span_id(name, call, target)
     if not span_id:
         return  # sampling left the call out
     try:
-        item = getattr(value, "item", None)  # numpy and torch scalars
-        event = {
-            "event": "score",
-            "id": new_id(),
-            "span_id": span_id,
-            "name": name,
-            "value": item() if item else value,
-        }
-        event |= {"source": source, "time_ns": time.time_ns()} | ({"comment": comment} if comment else {})
+        event |= {"span_id": span_id, "source": source, "time_ns": time.time_ns()}
+        event |= {"comment": comment if isinstance(comment, str) else str(comment)} if comment else {}
         place = {key: getattr(target, key, None) for key in ("trace_id", "start_ns")}
-        event |= {key: told for key, told in place.items() if told is not None}
-        recorder.event(event)
+        recorder.event(event | {key: part for key, part in place.items() if part is not None})
     except Exception as exc:
         failures.note("log_score", exc)
+
+
+_SOURCES = ("human", "code", "model")
+_SPAN_ID = re.compile("[0-9a-f]{16}")
+
+
+def _read_score(name: Any, value: Any) -> float | bool | str:
+    """Return a score's value as JSON has it.
+
+    Raises:
+        ConfigurationError: its name is no text, or the value neither a finite number nor a yes, no or label.
+    """
+    if not isinstance(name, str) or not name.strip():
+        raise ConfigurationError(f"log_score({name!r}, …): the name of a score is a text that is not empty")
+    try:
+        item = getattr(value, "item", None)  # numpy and torch scalars
+        plain = item() if item else value
+        if isinstance(plain, str):
+            return plain
+        if math.isfinite(number := float(plain)):
+            return plain if isinstance(plain, int | float) else number
+    except (TypeError, ValueError, OverflowError, RuntimeError):
+        pass  # said below
+    raise ConfigurationError(
+        f"log_score({name!r}, {value!r}): a score is a finite number, a yes or no, or a label; log none where there is none"
+    )
+
+
+def _read_span_id(name: str, call: Any, target: Any) -> str:
+    """Return the id of the call to score; an empty text where sampling left it out.
+
+    Raises:
+        NotFoundError: there is no call, or what is given is none.
+    """
+    span_id = target.lower() if isinstance(target, str) else getattr(target, "span_id", None)
+    if span_id is None and call is None:
+        raise NotFoundError(
+            f"log_score({name!r}) has no call to score: pass call=, as none is running and none returned before in this "
+            "thread or task"
+        )
+    if span_id is None or (span_id and isinstance(target, str) and not _SPAN_ID.fullmatch(span_id)):
+        raise NotFoundError(
+            f"log_score({name!r}) cannot score {call!r}: pass a Call, a span or a span id (16 hex digits)"
+        )
+    return str(span_id)
 
 
 def _find_scored(recorder: Recorder, call: Any) -> Any:
