@@ -33,9 +33,13 @@ from llm_trace.cli import (
     tail,
 )
 from llm_trace.cli.output import INTERRUPTED, complain
-from llm_trace.errors import LLMTraceError, NotFoundError, StoreNotFoundError
+from llm_trace.errors import LLMTraceError, MissingExtraError, NotFoundError, StoreNotFoundError
 
 ERROR, NOTHING = 1, 3
+OPTIONAL = ("numpy", "scipy", "torch", "transformers")
+"""Libraries that a plain installation lacks."""
+LOCAL = ("demo", "methods", "proxy", "attribute")
+"""Commands that want all of them; the others do statistics."""
 
 HELP = "Look at what your LLM calls did, and which words made them do it."
 EPILOG = "Exit codes: 0 done, 1 error, 2 wrong usage, 3 nothing found. Begin with: llm-trace demo"
@@ -52,6 +56,12 @@ class Commands(TyperGroup):
             raise _failed(exc, NOTHING) from exc
         except LLMTraceError as exc:
             raise _failed(exc, ERROR) from exc
+        except ModuleNotFoundError as exc:
+            if exc.name is None or exc.name.partition(".")[0] not in OPTIONAL:
+                raise
+            extra = "local" if ctx.invoked_subcommand in LOCAL else "statistics"
+            wanted = f"{ctx.invoked_subcommand} needs {exc.name}: pip install 'llm-trace[{extra}]'"
+            raise _failed(MissingExtraError(wanted), ERROR) from exc
         except BrokenPipeError:  # `llm-trace ls | head`: typer ends quietly
             raise
         except OSError as exc:

@@ -1,5 +1,6 @@
 """`llm-trace demo`: the tour."""
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -23,6 +24,7 @@ def command(
     as_json: o.Json = False,
 ) -> None:
     """Take the tour: two prompts, 100 customers, a wrong refund, the words that caused it, and a crash. Offline, under a minute."""
+    _require_model()
     from llm_trace.demo import story
 
     out = None
@@ -32,3 +34,10 @@ def command(
     figures = story.tell(out, store, keep=keep)
     if as_json:
         print_json(figures)
+
+
+def _require_model() -> None:
+    """Stop before the tour begins where a library that its model needs is absent."""
+    for library in ("torch", "transformers"):
+        if find_spec(library) is None:
+            raise ModuleNotFoundError(f"No module named {library!r}", name=library)
