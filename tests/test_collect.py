@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
+import logging
 import socket
 import threading
 from collections.abc import Iterator
@@ -14,7 +16,6 @@ from typing import Any
 import httpx
 import orjson
 import pytest
-import uvicorn
 from google.rpc.status_pb2 import Status
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
@@ -26,8 +27,9 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from llm_trace.capture.values import Encoder
-from llm_trace.collect.app import collector
+from llm_trace.collect.connections import Once, Patience
 from llm_trace.collect.receiver import Limits, Receiver
+from llm_trace.collect.server import server
 from llm_trace.record import Attribution, Segment
 from llm_trace.spool.paths import spool_dir
 from llm_trace.spool.writer import SpoolWriter
@@ -41,16 +43,17 @@ PROTOBUF = {"content-type": "application/x-protobuf"}
 TOKEN = "s3cret"
 
 
-class Server(uvicorn.Server):
+class Server:
     """A receiver on a free port of this machine, in a thread."""
 
-    def __init__(self, receiver: Receiver, token: str | None = None) -> None:
-        super().__init__(
-            uvicorn.Config(collector(receiver, token), log_level="warning", access_log=False, lifespan="off")
-        )
+    def __init__(
+        self, receiver: Receiver, token: str | None = None, patience: Patience | None = None
+    ) -> None:
+        self.server = server(receiver, token, patience)
         self.listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
-        self.thread = threading.Thread(target=self.run, kwargs={"sockets": [self.listener]})
+        self.address = self.listener.getsockname()
+        self.url = f"http://127.0.0.1:{self.address[1]}"
+        self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [self.listener]})
 
     def __enter__(self) -> httpx.Client:
         self.thread.start()
@@ -59,7 +62,7 @@ class Server(uvicorn.Server):
 
     def __exit__(self, *_: object) -> None:
         self.client.close()
-        self.should_exit = True
+        self.server.should_exit = True
         self.thread.join()
         self.listener.close()
 
@@ -372,3 +375,56 @@ def explained(span_id: str) -> Attribution:
         groups=((0, 1),),
         time_ns=1763740010000000000,
     )
+
+
+def test_silent_connections_lock_nobody_out(spool: SpoolWriter) -> None:
+    server = Server(Receiver(spool, Encoder()), TOKEN, Patience(connections=4))
+    with server as client, contextlib.ExitStack() as stack:
+        silent = [
+            stack.enter_context(socket.create_connection(server.address, timeout=20)) for _ in range(12)
+        ]
+        for connection in silent:
+            connection.sendall(b"POST /v1/traces HTTP/1.1\r\nX: ")
+        answer = client.post(
+            "/v1/traces", json=export(span()), headers={"Authorization": f"Bearer {TOKEN}", **JSON}
+        )
+        assert answer.status_code == 200
+        for connection in silent[:8]:
+            with contextlib.suppress(ConnectionResetError):
+                assert connection.recv(1) == b""
+
+
+@pytest.mark.parametrize(
+    ("sent", "patience"),
+    [
+        (b"", Patience(head_s=0.01)),
+        (b"POST /v1/traces HTTP/1.1\r\nX: ", Patience(head_s=0.01)),
+        (
+            b"POST /v1/traces HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{",
+            Patience(body_s=0.01),
+        ),
+    ],
+    ids=["nothing", "half of the headers", "half of the body"],
+)
+def test_a_sender_that_does_not_end_what_it_says_is_told_and_let_go(
+    spool: SpoolWriter, sent: bytes, patience: Patience
+) -> None:
+    server = Server(Receiver(spool, Encoder()), patience=patience)
+    with server, socket.create_connection(server.address, timeout=20) as slow:
+        slow.sendall(sent)
+        with slow.makefile("rb") as answer:
+            assert answer.read().splitlines()[0] == b"HTTP/1.1 408 Request Timeout"
+
+
+def test_what_repeats_in_the_receivers_log_is_said_once_per_interval() -> None:
+    now = iter([0.0, 1.0, 59.0, 60.0, 61.0, 61.0])
+    once = Once(60, clock=lambda: next(now))
+    logged = [
+        logging.LogRecord("asyncio", logging.ERROR, "", 0, text, (), None)
+        for text in ("out of files",) * 5 + ("another",)
+    ]
+    assert [record.getMessage() for record in logged if once.filter(record)] == [
+        "out of files",
+        "out of files (and 2 times more in the last 60 s)",
+        "another",
+    ]

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import logging
 import socket
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, cast
 
 from llm_trace.errors import ConfigurationError, MissingExtraError
 
 if TYPE_CHECKING:
+    import asyncio
+
+    import uvicorn
+
+    from llm_trace.collect.connections import Patience
     from llm_trace.collect.receiver import Receiver
 
 
@@ -54,15 +61,32 @@ def listening(host: str, port: int) -> Iterator[socket.socket]:
         yield made
 
 
-def serve(receiver: Receiver, listener: socket.socket, token: str | None) -> None:
+def serve(
+    receiver: Receiver, listener: socket.socket, token: str | None, patience: Patience | None = None
+) -> None:
     """Take spans until SIGINT or SIGTERM; requests under way are answered first."""
+    server(receiver, token, patience).run(sockets=[listener])
+
+
+def server(receiver: Receiver, token: str | None, patience: Patience | None = None) -> uvicorn.Server:
+    """Return the server, which waits for senders as long as it is told to, and says a repeated thing once a minute."""
     try:
         import uvicorn
 
         from llm_trace.collect.app import collector
+        from llm_trace.collect.connections import BACKLOG, ONCE_A_MINUTE, Connection, Patience
     except ImportError as exc:
         raise MissingExtraError(f"{exc.name!r} is not installed: pip install 'llm-trace[collect]'") from exc
     config = uvicorn.Config(
-        collector(receiver, token), log_level="warning", access_log=False, lifespan="off", server_header=False
+        collector(receiver, token),
+        http=cast("type[asyncio.Protocol]", partial(Connection, patience=patience or Patience())),
+        ws="none",
+        backlog=BACKLOG,
+        log_level="warning",
+        access_log=False,
+        lifespan="off",
+        server_header=False,
     )
-    uvicorn.Server(config).run(sockets=[listener])
+    for name in ("uvicorn.error", "asyncio"):
+        logging.getLogger(name).addFilter(ONCE_A_MINUTE)
+    return uvicorn.Server(config)
