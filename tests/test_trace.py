@@ -13,6 +13,7 @@ import pytest
 import llm_trace
 from llm_trace import trace
 from llm_trace.capture import failures
+from llm_trace.errors import ConfigurationError
 from tests.conftest import Recorded
 
 
@@ -343,3 +344,12 @@ def test_scores_refer_to_the_running_call_or_to_a_given_one(store: Recorded) -> 
         "code",
     )
     assert (scores["human"].value, scores["human"].source) == (True, "human")
+
+
+@pytest.mark.parametrize("option", ["prompt", "output_reducer", "attribution"])
+def test_an_option_that_would_fail_at_every_call_is_refused_at_decoration(option: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"{option}='x'"):
+
+        @trace(**{option: "x"})  # type: ignore[call-overload, untyped-decorator]
+        def ask(question: str) -> str:
+            return question

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from llm_trace import semconv
 from llm_trace.capture.binding import Binder, binder
 from llm_trace.capture.labels import to_mapping, to_tags
+from llm_trace.capture.prompts import Prompt
 from llm_trace.errors import ConfigurationError
 from llm_trace.semconv.names import KIND_OF_SPELLING, KINDS
 
@@ -81,7 +82,12 @@ def read_kind(kind: Any) -> str:
 
 
 def spec_for(fn: Callable[..., Any], options: dict[str, Any]) -> Spec:
-    """Return the spec of a function, from `trace`'s options."""
+    """Return the spec of a function, from `trace`'s options.
+
+    Raises:
+        ConfigurationError: an option cannot work.
+    """
+    _check_options(options)
     names = _parameter_names(fn)
     is_method = names[:1] in (["self"], ["cls"]) and "." in function_name(fn)
     kind = read_kind(options["kind"])
@@ -103,6 +109,19 @@ def spec_for(fn: Callable[..., Any], options: dict[str, Any]) -> Spec:
         served=kind in SERVED,
         asks_model="model" in names or (kind in _MODEL_KINDS and _has_parameters(fn, names)),
     )
+
+
+def _check_options(options: dict[str, Any]) -> None:
+    """Refuse options that would fail at every call."""
+    prompt, reducer, policy = options["prompt"], options["output_reducer"], options["attribution"]
+    if prompt is not None and not isinstance(prompt, Prompt):
+        raise ConfigurationError(
+            f"trace(prompt={prompt!r}) is no Prompt: write prompt=Prompt('name', 'template with {{variables}}')"
+        )
+    if reducer is not None and not callable(reducer):
+        raise ConfigurationError(f"trace(output_reducer={reducer!r}) cannot be called with a list of chunks")
+    if policy is not None and not hasattr(policy, "mode"):
+        raise ConfigurationError(f"trace(attribution={policy!r}) is no AttributionPolicy")
 
 
 def _shape(fn: Callable[..., Any]) -> Shape:
