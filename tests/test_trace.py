@@ -6,6 +6,7 @@ import asyncio
 import functools
 import inspect
 from collections.abc import AsyncIterator, Iterator
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -353,3 +354,50 @@ def test_an_option_that_would_fail_at_every_call_is_refused_at_decoration(option
         @trace(**{option: "x"})  # type: ignore[call-overload, untyped-decorator]
         def ask(question: str) -> str:
             return question
+
+
+WRONG = {
+    "usage": 5,
+    "cost_usd": "much",
+    "first_token_ns": "now",
+    "model": ["m"],
+    "provider": object(),
+    "params": "hot",
+    "prompt": "p",
+    "session": {},
+    "user": object(),
+    "tags": 5,
+    "metadata": "x",
+    "error": 5,
+    "messages_out": "hello",
+}
+
+
+@pytest.mark.parametrize("name", list(WRONG))
+def test_a_field_of_a_wrong_kind_is_counted_and_the_rest_of_the_call_stays(
+    store: Recorded, name: str
+) -> None:
+    with llm_trace.span("look") as step:
+        step.set(**{"replay_of": "ab", name: WRONG[name], "output": "kept"})
+    report = llm_trace.flush()
+    assert [reason.partition(":")[0] for reason in report.reasons] == [f"update of {name}"]
+    call = store.one()
+    assert (call.output, call.replay_of, call.status) == ("kept", "ab", "ok")
+    assert not getattr(call, name)
+
+
+def test_fields_are_taken_in_every_form_that_has_one_meaning(store: Recorded) -> None:
+    prompt = llm_trace.Prompt("greet", "Hello {name}")
+    with llm_trace.span("look", prompt=prompt.format(name="Ann"), error=ValueError("odd")) as step:
+        step.set(usage=None, cost_usd=Decimal("0.5"), user=17)
+    call = store.one()
+    assert llm_trace.flush().reasons == {}
+    assert (call.cost_usd, call.user, call.status) == (0.5, "17", "error")
+    assert call.error is not None
+    assert (call.error.type, call.error.message) == ("ValueError", "odd")
+    assert call.prompt is not None
+    assert (call.prompt.name, call.prompt.version, call.prompt.variables) == (
+        "greet",
+        prompt.version,
+        {"name": "Ann"},
+    )

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry.trace import Span, SpanContext, Status, StatusCode, TraceFlags
 
-from llm_trace import semconv
 from llm_trace.capture import failures
+from llm_trace.capture.fields import FIELDS, read_field
 from llm_trace.capture.forms import error_message
-from llm_trace.capture.labels import to_mapping, to_tags
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -22,28 +21,6 @@ if TYPE_CHECKING:
 
     from llm_trace.capture.recorder import Recorder, Sink
     from llm_trace.capture.spec import Spec
-
-FIELDS = frozenset(
-    [
-        "input",
-        "output",
-        "error",
-        "model",
-        "provider",
-        "params",
-        "usage",
-        "cost_usd",
-        "first_token_ns",
-        "prompt",
-        "session",
-        "user",
-        "tags",
-        "metadata",
-        "replay_of",
-        "messages_out",
-    ]
-)
-"""What `update_current_call` and `handle.set` may set."""
 
 
 class CallSpan(Span):
@@ -94,22 +71,23 @@ class CallSpan(Span):
 
     def set(self, **fields: Any) -> None:
         """Set fields of the call: `output`, `usage`, `model`, `metadata`, `tags` … Tags add up, metadata keys are merged."""
-        try:
-            if unknown := fields.keys() - FIELDS:
-                failures.note(f"update of {', '.join(sorted(unknown))}", KeyError("no such field"))
-            self._merge({k: v for k, v in fields.items() if k in FIELDS})
-        except Exception as exc:
-            failures.note("update", exc)
+        if unknown := fields.keys() - FIELDS:
+            failures.note(f"update of {', '.join(sorted(map(str, unknown)))}", KeyError("no such field"))
+        values = {}
+        for name in fields.keys() - unknown:
+            try:
+                values[name] = read_field(name, fields[name])
+            except Exception as exc:
+                failures.note(f"update of {name}", exc)
+        self._merge(values)
 
     def _merge(self, fields: dict[str, Any]) -> None:
         if "tags" in fields:
-            self.tags = tuple(dict.fromkeys((*self.tags, *to_tags(fields["tags"]))))
-            fields["tags"] = self.tags
+            fields["tags"] = self.tags = tuple(dict.fromkeys((*self.tags, *(fields["tags"] or ()))))
         if "metadata" in fields:
-            self.metadata = {**self.metadata, **to_mapping("metadata", fields["metadata"])}
-            fields["metadata"] = self.metadata
-        if "usage" in fields:
-            fields["usage"] = semconv.usage(fields["usage"])
+            fields["metadata"] = self.metadata = {**self.metadata, **(fields["metadata"] or {})}
+        if fields.get("error", self) is None:
+            del fields["error"]
         self.fields = {**(self.fields or {}), **fields}
 
     def first_chunk(self) -> None:

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from llm_trace.capture import failures, slots
-from llm_trace.capture.callspan import FIELDS, CallSpan
+from llm_trace.capture.callspan import CallSpan
 from llm_trace.capture.context import current_call, finished_call
 from llm_trace.capture.ids import new_id
 from llm_trace.capture.labels import to_mapping, to_tags
@@ -199,4 +199,4 @@ def _find_scored(recorder: Recorder, call: Any) -> Any:
     return last if last is not None and last.recorder is recorder else None
 
 
-__all__ = ["FIELDS", "log_score", "span", "update_current_call"]
+__all__ = ["log_score", "span", "update_current_call"]
