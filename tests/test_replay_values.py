@@ -248,3 +248,90 @@ def test_a_forged_record_makes_no_other_class() -> None:
         rebuild({"__type__": "os.system", "name": "x"}, {"os:system": [""]})
     with pytest.raises(ReplayError, match="was kept as its description only"):
         rebuild({"__type__": "subprocess.Popen", "path": "true"}, {"subprocess:Popen": [""]})
+
+
+async def drain(stream: AsyncIterator[Any]) -> list[Any]:
+    return [chunk async for chunk in stream]
+
+
+class Stream:
+    """As an SDK's: a class of its own that is stepped through."""
+
+    def __init__(self) -> None:
+        self.left = ["a", "b"]
+
+    def __iter__(self) -> Stream:
+        return self
+
+    def __next__(self) -> str:
+        if not self.left:
+            raise StopIteration
+        return self.left.pop(0)
+
+
+def numbers() -> Generator[Any]:
+    yield from (1, {"two": (2,)})
+
+
+async def later() -> AsyncIterator[str]:
+    yield "a"
+    yield "b"
+
+
+async def value() -> str:
+    return "now"
+
+
+async def promised() -> Any:
+    return later()
+
+
+async def drain_promised(stream: Any) -> list[Any]:
+    return await drain(await stream)
+
+
+RETURNS: dict[str, tuple[Any, Any]] = {
+    "generator": (numbers, list),
+    "empty generator": (lambda: (str(each) for each in range(0)), list),
+    "text": (lambda: (each for each in ("He", "y")), list),
+    "iterator": (lambda: iter(["a", "b"]), list),
+    "map": (lambda: map(str, [1, 2]), list),
+    "async generator": (later, lambda stream: asyncio.run(drain(stream))),
+    "coroutine": (value, asyncio.run),
+    "coroutine of an async generator": (promised, lambda stream: asyncio.run(drain_promised(stream))),
+}
+
+
+@pytest.mark.parametrize("form", list(RETURNS))
+def test_a_function_that_returns_a_stream_gives_it_again(store: Recorded, form: str) -> None:
+    make, consume = RETURNS[form]
+    got: list[Any] = []
+
+    @llm_trace.trace(kind="llm")
+    def ask() -> Any:
+        RAN.append("ask")
+        return make()
+
+    @llm_trace.trace
+    def run() -> None:
+        got.append(consume(ask()))
+
+    with llm_trace.start_run("nightly"):
+        run()
+    assert llm_trace.replay("nightly", functions=run).config["replay"]["served"] == 1
+    assert (RAN, got) == (["ask"], [got[0], got[0]])
+
+
+def test_a_stream_of_a_class_of_its_own_is_named_as_not_replayable(store: Recorded) -> None:
+    @llm_trace.trace(kind="llm")
+    def ask() -> Any:
+        return Stream()
+
+    @llm_trace.trace
+    def run() -> list[str]:
+        return list(ask())
+
+    with llm_trace.start_run("nightly"):
+        run()
+    with pytest.raises(ReplayError, match=r"it returned a tests.test_replay_values.Stream"):
+        llm_trace.replay("nightly", functions=run)

@@ -76,6 +76,11 @@ def note_stream(
     _note(call, "stream", stream)
 
 
+def note_returned(call: CallSpan, form: str) -> None:
+    """Note what the function returned that ends the call later, and after a coroutine what that returned."""
+    _note(call, "returned", [*(call.rebuild or {}).get("returned", ()), form])
+
+
 def note_error(call: CallSpan, error: BaseException) -> None:
     """Note what an exception holds beside its message, and whether redaction changed that; never raises."""
     encoder = call.recorder.encoder

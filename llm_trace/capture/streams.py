@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from llm_trace.capture import failures
 from llm_trace.capture.generators import record_async_generator, record_generator
+from llm_trace.capture.lost_types import type_name
+from llm_trace.capture.rebuild import note_returned
 from llm_trace.capture.state import bases, class_attribute, instance_dict
 
 if TYPE_CHECKING:
@@ -23,6 +25,11 @@ Follow = Callable[["CallSpan", Any], Any]
 _BUILT_IN = frozenset(
     [map, filter, zip, enumerate, reversed, type(iter([])), type(iter(())), type(iter(int, 1))]
 )
+_FORMS = dict.fromkeys((types.GeneratorType, *_BUILT_IN), "generator") | {
+    types.AsyncGeneratorType: "async_generator",
+    types.CoroutineType: "coroutine",
+}
+"""What a replay can give in the place of a stream; others are recorded by their class."""
 _NO_STREAMS = ("read", "readline", "execute", "fetchone")
 """Methods of files and database cursors, which are iterators too."""
 
@@ -35,6 +42,7 @@ def follow(call: CallSpan, output: Any) -> Any | None:
         if form is None:
             return None
         stream = form(call, output)
+        note_returned(call, _FORMS.get(cls) or type_name(cls))
         call.recorder.restore(call)
         return stream
     except Exception as exc:

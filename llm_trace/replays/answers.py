@@ -69,6 +69,8 @@ class Answer:
     """Makes what it raises in the end."""
     wait_s: float = 0.0
     """How long a coroutine waits to be cancelled, as it was, before it raises."""
+    returned: tuple[Shape, ...] = ()
+    """What the function returns, in place of the value, that gives the rest: a generator, a coroutine that returns one …"""
 
     def finish(self) -> Any:
         """Return or raise what the call did.
@@ -98,7 +100,8 @@ def answer_of(taped: Taped, shape: Shape, home: str | None) -> Answer:
     if (reason := _obstacle(taped)) is not None:
         raise ReplayError(reason)
     moved = {taped.module: home} if taped.module and home else {}
-    error, streams = _error(taped, moved), shape in ("generator", "async_generator")
+    returned = _returned(taped, shape)
+    error, streams = _error(taped, moved), (shape, *returned)[-1] in ("generator", "async_generator")
     if streams != ("stream" in taped.rebuild) and error is None and taped.output not in (None, []):
         raise ReplayError(
             "its chunks were not kept" if streams else "it was a generator when it was recorded"
@@ -108,10 +111,24 @@ def answer_of(taped: Taped, shape: Shape, home: str | None) -> Answer:
         chunks, value = _stream(taped, moved)
         ns = taped.rebuild.get("stream", {}).get("ns", [])
         gaps = tuple((b - a) / 1e9 for a, b in pairwise(ns))
-        return Answer(value, chunks, gaps, error, wait_s)
+        return Answer(value, chunks, gaps, error, wait_s, returned)
     if error is not None:
-        return Answer(error=error, wait_s=wait_s)
-    return Answer(Recorded.of(taped.output, taped.rebuild.get("output", {}), moved))
+        return Answer(error=error, wait_s=wait_s, returned=returned)
+    value = Recorded.of(taped.output, taped.rebuild.get("output", {}), moved)
+    return Answer(value, returned=returned)
+
+
+def _returned(taped: Taped, shape: Shape) -> tuple[Shape, ...]:
+    """Return what a function returned that gave the rest; nothing where it is a generator function now."""
+    if shape in ("generator", "async_generator"):
+        return ()
+    returned = taped.rebuild.get("returned", [])
+    for form in returned:
+        if form not in _PLAYS:
+            raise ReplayError(
+                f"it returned a {form.replace(':', '.')}, an object that its chunks cannot be made into again"
+            )
+    return tuple(returned)
 
 
 def _error(taped: Taped, moved: Moved) -> Callable[[], BaseException] | None:
@@ -168,7 +185,20 @@ def playing(answer: Answer, shape: Shape, *, pace: bool = False) -> Callable[...
     Args:
         pace: let chunks of streams come as slowly as they did.
     """
-    return partial(_PLAYS[shape], answer, answer.gaps if pace else ())
+    *outer, last = (shape, *answer.returned)
+    play = partial(_PLAYS[last], answer, answer.gaps if pace else ())
+    for each in reversed(outer):
+        play = partial(_return_later if each == "coroutine" else _return, play)
+    return play
+
+
+def _return(play: Callable[[], Any], *_: Any, **__: Any) -> Any:
+    return play()
+
+
+async def _return_later(play: Callable[[], Any], *_: Any, **__: Any) -> Any:
+    await asyncio.sleep(0)  # a program that polls must let others run
+    return play()
 
 
 def _function(answer: Answer, _gaps: tuple[float, ...], *_: Any, **__: Any) -> Any:

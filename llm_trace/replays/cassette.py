@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 FORMAT = 1
 _AGAIN = "record it again: pytest --llm-trace=record"
 _CALL = {"id": int, "name": str, "kind": str, "input": dict}
+_REBUILD = ("output", "stream", "returned", "error")
 _OTHERS = {"inside", "output", "error", "status", "rebuild", "model", "usage", "phase"}
 
 
@@ -119,7 +120,7 @@ def _entry(call: Taped, numbers: dict[str, int], served: bool) -> dict[str, Any]
     if call.phase:
         entry["phase"] = call.phase
     if served:
-        rebuild = {name: said for name, said in call.rebuild.items() if name in ("output", "stream", "error")}
+        rebuild = {name: call.rebuild[name] for name in _REBUILD if name in call.rebuild}
         if "stream" in rebuild:
             rebuild["stream"] = {k: v for k, v in rebuild["stream"].items() if k != "ns"}
         error = {k: v for k, v in (call.error or {}).items() if k != "traceback"}
