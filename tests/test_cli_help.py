@@ -84,7 +84,7 @@ def test_the_store_comes_from_the_option_else_the_environment_else_the_folder(tm
 def test_a_terminal_without_unicode_gets_codes_instead_of_an_error(tmp_path: Path) -> None:
     record(tmp_path / "t.duckdb")
     with start(
-        "ls", "--store", str(tmp_path / "t.duckdb"), PYTHONIOENCODING="ascii", PYTHONUTF8="0"
+        "ls", "--store", str(tmp_path / "t.duckdb"), PYTHONIOENCODING="ascii", PYTHONUTF8="0", COLUMNS="200"
     ) as process:
         printed, complained = process.communicate(timeout=60)
     assert (process.returncode, complained) == (0, "")

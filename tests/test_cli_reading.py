@@ -256,6 +256,30 @@ def test_sql_prints_so_many_rows_and_says_how_many_more(place: Path) -> None:
     assert len(invoke(place, "sql", "FROM range(300)", "--limit", "0").stdout.splitlines()) == 301
 
 
+@pytest.mark.parametrize("width", [30, 80, 120])
+def test_sql_cuts_no_number_and_says_which_texts_it_cuts(place: Path, width: int) -> None:
+    numbers = [1234567.891, 0.123456789, 12345678901234, *range(10, 15)]
+    columns = ", ".join(f"{value} AS n{i}" for i, value in enumerate(numbers))
+    query = f"SELECT {columns}, repeat('x', 90) AS first, repeat('y', 90) AS second"
+    result = invoke(place, "sql", query, COLUMNS=str(width))
+    assert all(str(value) in result.stdout.split() for value in numbers)
+    assert re.search("x…", result.stdout)
+    assert re.search("y…", result.stdout)
+    assert result.stderr == "… cut: first, second: --wide or --json shows all\n"
+    whole = invoke(place, "sql", query, "--wide", COLUMNS=str(width))
+    assert whole.stdout.splitlines()[1].split() == [*map(str, numbers), "x" * 90, "y" * 90]
+    assert whole.stderr == ""
+
+
+def test_ls_says_which_columns_it_cuts_or_leaves_out(place: Path) -> None:
+    result = invoke(place, "ls", COLUMNS="60")
+    assert result.stderr == (
+        "… not shown: kind, cost, model, tokens; cut: output: --wide or --json shows all\n"
+    )
+    whole = invoke(place, "ls", "--wide", COLUMNS="60")
+    assert (whole.stdout, whole.stderr) == (invoke(place, "ls", COLUMNS="200").stdout, "")
+
+
 def test_sql_prints_wide_rows_below_each_other(place: Path) -> None:
     first, *rest = invoke(
         place,

@@ -6,7 +6,7 @@ import typer
 
 from llm_trace.cli import options as o
 from llm_trace.cli import words
-from llm_trace.cli.output import console, nothing, print_json, print_table, status, table
+from llm_trace.cli.output import console, nothing, print_json, print_table, say_left_out, status, table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,6 +19,8 @@ EXAMPLE = "Example: llm-trace ls --status error --since 2h"
 ROOM = {"kind": 120, "cost": 90, "model": 90, "tokens": 70, "took": 60, "time": 50}
 """How wide the terminal must be for a column to be shown."""
 
+WIDE = 10_000
+"""Columns of a terminal that has room for all."""
 WIDTHS = {
     "time": 8,
     "id": 8,
@@ -48,6 +50,7 @@ def command(
     limit: Annotated[
         int, typer.Option("--limit", "-n", metavar="N", min=1, help="At most so many calls.")
     ] = 20,
+    wide: o.Wide = False,
     store: o.Store = o.STORE,
     as_json: o.Json = False,
 ) -> None:
@@ -63,24 +66,28 @@ def command(
     if as_json:
         print_json(found)
     elif found:
-        print_calls(found)
+        print_calls(found, wide=wide)
     if not found:
         nothing("no call matches", quiet=as_json)
 
 
-def print_calls(calls: "Sequence[Call]", *, header: bool = True, steady: bool = False) -> None:
-    """Print a line for each call, as much of it as the terminal has room for; `steady` tables fit below each other."""
-    out = console()
+def print_calls(
+    calls: "Sequence[Call]", *, header: bool = True, steady: bool = False, wide: bool = False
+) -> None:
+    """Print a line for each call, as much of it as the terminal has room for, or all of it; `steady` tables fit below each other."""
+    out = console(width=WIDE if wide else None)
     columns = columns_of(calls)
     if steady:
         columns["time"] = [words.hour(c.end_ns or c.start_ns) for c in calls]
+    hidden = [name for name, least in ROOM.items() if out.width < least and any(columns[name])]
     for name in [name for name, least in ROOM.items() if out.width < least]:
         del columns[name]
-    made = table(
-        columns, wide=("input", "output"), right=("took", "tokens", "cost"), widths=WIDTHS if steady else None
-    )
+    flexible = tuple(columns) if wide else ("input", "output")
+    made = table(columns, wide=flexible, right=("took", "tokens", "cost"), widths=WIDTHS if steady else None)
     made.show_header = header
-    print_table(out, made)
+    cut = print_table(out, made, quiet=True)
+    if not steady:
+        say_left_out({"not shown": hidden, "cut": cut}, "--wide or --json")
 
 
 def columns_of(calls: "Sequence[Call]") -> dict[str, list[Any]]:

@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from llm_trace.cli import options as o
-from llm_trace.cli.output import complain, console, notes, nothing, print_json, print_table, table
+from llm_trace.cli.output import (
+    complain,
+    console,
+    notes,
+    nothing,
+    print_json,
+    print_table,
+    say_left_out,
+    table,
+)
 from llm_trace.cli.words import one_line
 
 if TYPE_CHECKING:
@@ -118,7 +127,7 @@ def _list(*, as_json: bool) -> None:
     if as_json:
         print_json(entries)
         return
-    out = console()
+    out, cut = console(), list[str]()
     for kind in dict.fromkeys(entry["kind"] for entry in entries):
         rows = [entry for entry in entries if entry["kind"] == kind]
         columns = {kind: [r["name"] for r in rows]}
@@ -127,8 +136,9 @@ def _list(*, as_json: bool) -> None:
         if all(package == "llm_trace" for package in columns["package"]):
             del columns["package"]
         columns["source"] = [one_line(r["source"], 200) for r in rows]
-        print_table(out, table(columns, wide=["source"]))
+        cut = print_table(out, table(columns, wide=["source"]), quiet=True) or cut
         out.print()
+    say_left_out({"cut": cut}, "--json")
 
 
 def _print_ranks(found: "Sequence[Ranked]", questions: int, *, as_json: bool) -> None:

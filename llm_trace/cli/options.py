@@ -22,6 +22,10 @@ Store = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+Wide = Annotated[
+    bool,
+    typer.Option("--wide", help="Print every column whole, on lines as long as they need."),
+]
 Run = Annotated[
     str | None, typer.Option("--run", metavar="RUN", help="Only calls of this run: its name or id.")
 ]

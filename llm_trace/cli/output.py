@@ -135,17 +135,45 @@ def table(
     return made
 
 
-def print_table(out: "Console", made: "Table") -> None:
-    """Print a table as wide as the console; in a pipe without the blanks that fill its lines."""
+def print_table(out: "Console", made: "Table", *, remedy: str = "--json", quiet: bool = False) -> list[str]:
+    """Print a table as wide as the console; in a pipe without the blanks that fill its lines.
+
+    Args:
+        out: where to print.
+        made: the table.
+        remedy: the option that shows all, for the remark on what was cut.
+        quiet: make no remark.
+
+    Returns:
+        The columns that were cut.
+    """
     if all(column.max_width for column in made.columns):
         _fit(made.columns, out.width)
     if out.is_terminal:
         out.print(made)
-        return
-    with out.capture() as captured:
-        out.print(made)
-    for line in captured.get().splitlines():
-        out.print(plain(line.rstrip()), soft_wrap=True)
+    else:
+        with out.capture() as captured:
+            out.print(made)
+        for line in captured.get().splitlines():
+            out.print(plain(line.rstrip()), soft_wrap=True)
+    cut = [str(column.header) for column in made.columns if _is_cut(column)]
+    if not quiet:
+        say_left_out({"cut": cut}, remedy)
+    return cut
+
+
+def _is_cut(column: "Column") -> bool:
+    from rich.cells import cell_len
+
+    cells = (str(cell) for cell in (column.header, *column.cells))
+    return column.width is not None and any(cell_len(cell) > column.width for cell in cells)
+
+
+def say_left_out(left_out: "Mapping[str, Sequence[str]]", remedy: str) -> None:
+    """Say on stderr which columns a table cuts or does not show, and what shows all."""
+    parts = [f"{how}: {', '.join(names)}" for how, names in left_out.items() if names]
+    if parts:
+        complain(f"… {'; '.join(parts)}: {remedy} shows all")
 
 
 def _fit(columns: "Sequence[Column]", room: int) -> None:
@@ -159,10 +187,18 @@ def _fit(columns: "Sequence[Column]", room: int) -> None:
         if left < LEAST * len(wide) and column.min_width is None:  # names give way first
             column.width = min(want, LEAST)
             left += want - column.width
-    for i, column in enumerate(sorted(wide, key=lambda column: column.max_width or 0)):
-        column.width = max(1, min(column.max_width or 0, left // (len(wide) - i)))
-        left -= column.width
-        column.ratio = None
+    needs = [column.max_width or 0 for column in wide]
+    for column, width in zip(wide, share_room(needs, left), strict=True):
+        column.width, column.ratio = width, None
+
+
+def share_room(needs: "Sequence[int]", room: int) -> list[int]:
+    """Return widths that fill the room; none is more than its need, and small needs are met first."""
+    widths = list(needs)
+    for i, place in enumerate(sorted(range(len(needs)), key=needs.__getitem__)):
+        widths[place] = max(1, min(needs[place], room // (len(needs) - i)))
+        room -= widths[place]
+    return widths
 
 
 def status(name: str) -> "Text":

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 def one_line(value: object, most: int = 200) -> str:
     """Return a value on one line of at most `most` characters."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-    text = " ".join(text[: 4 * most].split())
-    return text if len(text) <= most else text[: most - 1] + "…"
+    shown = " ".join(text[: 4 * most].split())
+    return shown if len(shown) <= most and len(text) <= 4 * most else shown[: most - 1] + "…"
 
 
 def asked(call: "Call") -> str:
