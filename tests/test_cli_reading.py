@@ -213,6 +213,36 @@ def test_runs_count_calls_failures_tokens_and_cost(place: Path) -> None:
     assert lines(invoke(place, "runs").stdout)[1][2:5] == ["second", "2", "1"]
 
 
+def test_runs_count_what_a_step_reports_of_the_calls_inside_it_once(tmp_path: Path) -> None:
+    store = tmp_path / "agent.duckdb"
+    llm_trace.configure(store)
+
+    @llm_trace.trace(kind="llm")
+    def ask(question: str) -> str:
+        llm_trace.update_current_call(usage={"input_tokens": 100, "output_tokens": 10}, cost_usd=0.25)
+        return question
+
+    @llm_trace.trace
+    def step(question: str) -> str:
+        return ask(question)
+
+    @llm_trace.trace(kind="agent")
+    def agent(question: str) -> None:
+        step(ask(question))
+        llm_trace.update_current_call(usage={"input_tokens": 210}, cost_usd=0.5)
+
+    for name in ("first", "second"):
+        with llm_trace.start_run(name):
+            agent("q")
+            ask("alone")
+    llm_trace.shutdown()
+    found = answer(store, "runs")
+    assert [(r["calls"], r["input_tokens"], r["output_tokens"], r["cost_usd"]) for r in found] == [
+        (5, 310, 30, 0.75),
+        (5, 310, 30, 0.75),
+    ]
+
+
 def test_prompts_lists_versions_and_shows_what_changed(place: Path, tmp_path: Path) -> None:
     (version,) = answer(place, "prompts")
     assert (version["name"], version["number"], version["calls"]) == ("greet", 1, 3)

@@ -192,6 +192,39 @@ def test_a_parent_that_is_all_zero_is_none(client: httpx.Client, recorded: Recor
     assert [call.parent_id for call in recorded.calls()] == [None, None]
 
 
+LINKS = [
+    {"trace_id": "09" * 16, "span_id": "08" * 8, "attributes": {"why": "handoff"}},
+    {"trace_id": "07" * 16, "span_id": "06" * 8},
+]
+
+
+@pytest.mark.parametrize("kind", ["protobuf", "json", "file"])
+def test_links_of_spans_are_kept(client: httpx.Client, recorded: Recorded, tmp_path: Path, kind: str) -> None:
+    why = {"key": "why", "value": {"stringValue": "handoff"}}
+    links: list[dict[str, Any]] = [
+        {"traceId": "09" * 16, "spanId": "08" * 8, "attributes": [why]},
+        {"traceId": "07" * 16, "spanId": "06" * 8},
+    ]
+    sent = span(links=links)
+    if kind == "protobuf":
+        message = ExportTraceServiceRequest()
+        made = message.resource_spans.add().scope_spans.add().spans.add()
+        made.trace_id, made.span_id, made.name = b"\1" * 16, b"\2" * 8, "linked"
+        made.start_time_unix_nano = made.end_time_unix_nano = 1763740000000000000
+        for link in links:
+            added = made.links.add()
+            added.trace_id, added.span_id = bytes.fromhex(link["traceId"]), bytes.fromhex(link["spanId"])
+        made.links[0].attributes.add(key="why").value.string_value = "handoff"
+        assert client.post("/v1/traces", content=message.SerializeToString(), headers=PROTOBUF).is_success
+    elif kind == "json":
+        assert client.post("/v1/traces", json=export(sent)).is_success
+    else:
+        file = tmp_path / "spans.jsonl"
+        file.write_text(json.dumps(export(sent)) + "\n")
+        assert invoke(recorded.path, "import", str(file)).exit_code == 0
+    assert recorded.one().metadata["otel"]["links"] == LINKS
+
+
 def test_more_spans_than_allowed_are_rejected_and_counted(client: httpx.Client, recorded: Recorded) -> None:
     told = client.post("/v1/traces", json=export(*map(span, range(1, 61)))).json()["partialSuccess"]
     assert told["rejectedSpans"] == "10"

@@ -15,6 +15,7 @@ from opentelemetry import trace as otel
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import Link, SpanContext
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 import llm_trace
@@ -197,6 +198,24 @@ def test_genai_spans_of_other_instrumentations_become_calls(
     assert foreign.usage is not None
     assert (foreign.usage.input_tokens, foreign.usage.output_tokens) == (3, 1)
     assert foreign.metadata["otel"]["attributes"] == attributes
+
+
+@pytest.mark.parametrize("capture_content", [True, False], ids=["content", "no content"])
+def test_links_of_other_instrumentations_spans_are_kept(recorded: Recorded, capture_content: bool) -> None:
+    provider = TracerProvider()
+    llm_trace.configure(recorded.path, tracer_provider=provider, capture_content=capture_content)
+    pointed = SpanContext(9, 8, is_remote=True)
+    attributes = {"gen_ai.operation.name": "chat"}
+    link = Link(pointed, {"why": ("handoff",)})
+    with provider.get_tracer("sdk").start_as_current_span("chat", attributes=attributes, links=[link]):
+        pass
+    assert recorded.one().metadata["otel"]["links"] == [
+        {
+            "trace_id": f"{9:032x}",
+            "span_id": f"{8:016x}",
+            **({"attributes": {"why": ["handoff"]}} if capture_content else {}),
+        }
+    ]
 
 
 def test_foreign_spans_follow_sampling_and_content_settings(

@@ -411,6 +411,26 @@ def test_a_langfuse_generation() -> None:
     assert (made["session"], made["user"], made["tags"]) == ("s", "ann", ["a", "b"])
 
 
+def test_langfuse_costs_without_a_total_are_summed() -> None:
+    made = _read({"langfuse.observation.cost_details": '{"input": 0.125, "output": 0.25, "note": "x"}'})
+    assert made["cost_usd"] == 0.375
+
+
+def test_cached_tokens_by_their_short_names() -> None:
+    made = _read(
+        {
+            "gen_ai.usage.input_tokens": 130213,
+            "gen_ai.usage.cache_read_tokens": 128955,
+            "gen_ai.usage.cache_write_tokens": 1253,
+        }
+    )
+    assert made["usage"] == {
+        "input_tokens": 130213,
+        "cache_read_tokens": 128955,
+        "cache_write_tokens": 1253,
+    }
+
+
 def test_a_logfire_span() -> None:
     made = _read(
         {

@@ -128,6 +128,16 @@ def _ended(span: ReadableSpan, attributes: dict[str, Any]) -> EndedSpan:
             {"name": e.name, "time_ns": e.timestamp, "attributes": dict(e.attributes or {})}
             for e in span.events
         ],
+        links=[
+            {
+                "trace_id": f"{link.context.trace_id:032x}",
+                "span_id": f"{link.context.span_id:016x}",
+                "attributes": {
+                    k: list(v) if isinstance(v, tuple) else v for k, v in (link.attributes or {}).items()
+                },
+            }
+            for link in span.links
+        ],
         failed=span.status.status_code is StatusCode.ERROR,
         message=span.status.description,
         scope=None if scope is None else scope.name,

@@ -7,6 +7,7 @@ import typer
 from llm_trace.cli import options as o
 from llm_trace.cli import words
 from llm_trace.cli.output import console, nothing, plain, print_json, print_table, table
+from llm_trace.cli.totals import COUNTED
 
 if TYPE_CHECKING:
     from llm_trace.stores.duckdb import Store
@@ -14,13 +15,13 @@ if TYPE_CHECKING:
 NAME = "runs"
 EXAMPLE = "Example: llm-trace runs --limit 5"
 
-QUERY = """
+QUERY = f"""{COUNTED}
     SELECT r.id, r.name, r.config, r.tags, r.start_ns, r.end_ns, coalesce(c.calls, 0) AS calls, coalesce(c.failed, 0) AS failed,
            c.input_tokens, c.output_tokens, c.cost_usd, r.environment ->> '$.git_commit' AS git_commit
     FROM (SELECT * FROM runs ORDER BY start_ns DESC, id LIMIT ?) r LEFT JOIN (
         SELECT run, count(*) AS calls, count(*) FILTER (status NOT IN ('ok', 'open')) AS failed,
                sum(input_tokens)::BIGINT AS input_tokens, sum(output_tokens)::BIGINT AS output_tokens, sum(cost_usd) AS cost_usd
-        FROM calls WHERE run IS NOT NULL GROUP BY run
+        FROM counted GROUP BY run
     ) c ON c.run = r.id
     ORDER BY r.start_ns DESC, r.id"""
 

@@ -3,6 +3,8 @@
 import json
 from typing import TYPE_CHECKING, Any
 
+from llm_trace.cli.totals import COUNTED
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -10,9 +12,9 @@ if TYPE_CHECKING:
     from llm_trace.record import Call, Run
     from llm_trace.stores.duckdb import Store
 
-_TOTALS = """
+_TOTALS = f"""{COUNTED}
 SELECT count(*), count(*) FILTER (status = 'error'), sum(input_tokens), sum(output_tokens), sum(cost_usd), median(duration_ms)
-FROM calls WHERE run = ?"""
+FROM counted WHERE run = ?"""
 _MEANS = """
 SELECT 'scores.' || s.name, avg(coalesce(try_cast(s.value ->> '$' AS DOUBLE), CASE s.value ->> '$' WHEN 'true' THEN 1 WHEN 'false' THEN 0 END)) AS mean
 FROM scores s JOIN calls c ON c.span_id = s.span_id WHERE c.run = ? GROUP BY s.name HAVING mean IS NOT NULL ORDER BY s.name"""

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 BACKLOG = 32
 """Connections that are accepted at once, before any of them can be told to go."""
-_OTHER_FILES = 2 * BACKLOG
+_OTHER_FILES = 3 * BACKLOG + 24
+"""Files beside the connections that stay: those accepted before the ones that go are closed, the spool, the interpreter's."""
 _LATE = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
 
@@ -42,7 +43,7 @@ class Patience:
 
         files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         room = self.connections if files == resource.RLIM_INFINITY else files - _OTHER_FILES
-        return max(1, min(self.connections, room))
+        return max(1, min(self.connections, max(8, room)))
 
 
 class Connection(H11Protocol):

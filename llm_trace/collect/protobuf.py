@@ -89,6 +89,14 @@ def _read(raw: Any, scope: str | None, resource: dict[str, Any]) -> EndedSpan | 
                 {"name": e.name, "time_ns": e.time_unix_nano, "attributes": _attributes(e.attributes)}
                 for e in raw.events
             ],
+            links=[
+                {
+                    "trace_id": link.trace_id.hex(),
+                    "span_id": link.span_id.hex(),
+                    "attributes": _attributes(link.attributes),
+                }
+                for link in raw.links
+            ],
             failed=raw.status.code == _ERROR,
             message=raw.status.message or None,
             scope=scope,

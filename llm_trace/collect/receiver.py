@@ -52,7 +52,7 @@ class Limits:
     """Bytes of bodies that are being received, of all senders together."""
     spans: int = 50_000
     attributes: int = 4_096
-    """Of one span; attributes of its events included."""
+    """Of one span; attributes of its events and links included."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,8 @@ class Receiver:
     def _too_much(self, span: EndedSpan, taken: Taken) -> str:
         if taken.spans >= self.limits.spans:
             return f"more than {self.limits.spans:,} spans in a request: send smaller batches"
-        count = len(span.attributes) + sum(len(event["attributes"]) for event in span.events)
+        beside = (*span.events, *span.links)
+        count = len(span.attributes) + sum(len(entry["attributes"]) for entry in beside)
         if count > self.limits.attributes:
             return f"{count:,} attributes, more than {self.limits.attributes:,}"
         return ""

@@ -76,6 +76,7 @@ def _read(raw: dict[str, Any], scope: str, resource: dict[str, Any]) -> EndedSpa
             end_ns=moment(integer(raw.get("endTimeUnixNano", 0)), "endTimeUnixNano"),
             attributes=attributes(raw.get("attributes")),
             events=[_event(entry) for entry in objects(raw, "events")],
+            links=[_link(entry) for entry in objects(raw, "links")],
             failed=status.get("code") in _ERROR,
             message=_text(status, "message") or None,
             scope=scope or None,
@@ -88,6 +89,12 @@ def _read(raw: dict[str, Any], scope: str, resource: dict[str, Any]) -> EndedSpa
 def _event(raw: dict[str, Any]) -> dict[str, Any]:
     at = integer(raw.get("timeUnixNano", 0))
     return {"name": _text(raw, "name"), "time_ns": at, "attributes": attributes(raw.get("attributes"))}
+
+
+def _link(raw: dict[str, Any]) -> dict[str, Any]:
+    """Return a link; ids of other kinds than OpenTelemetry's stay as they are, for nothing is found by them."""
+    ids = {"trace_id": _text(raw, "traceId").lower(), "span_id": _text(raw, "spanId").lower()}
+    return {**ids, "attributes": attributes(raw.get("attributes"))}
 
 
 def identifier(value: Any, digits: int, name: str) -> str:

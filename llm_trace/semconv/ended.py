@@ -27,6 +27,8 @@ class EndedSpan(NamedTuple):
     attributes: Mapping[str, Any]
     events: Sequence[Any] = ()
     """Mappings with `name`, `time_ns` and `attributes`."""
+    links: Sequence[Mapping[str, Any]] = ()
+    """Spans that it points to, as `trace_id`, `span_id` and `attributes`."""
     failed: bool = False
     message: str | None = None
     """The status' description."""
@@ -44,6 +46,8 @@ def ended_call(span: EndedSpan) -> dict[str, Any]:
         told["scope"] = span.scope
     if span.resource:
         told["resource"] = dict(span.resource)
+    if span.links:
+        told["links"] = [{name: value for name, value in link.items() if value} for link in span.links]
     if span.failed:
         kind = str(span.attributes.get(names.ERROR_TYPE, "error"))
         fields.setdefault("error", {"type": kind, "message": span.message})

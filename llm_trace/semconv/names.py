@@ -134,12 +134,12 @@ OUTPUT_TOKEN_NAMES: Final = (
 CACHE_READ_NAMES: Final = (
     USAGE_CACHE_READ, "gen_ai.usage.cache_read_input_tokens", "gen_ai.usage.cached_tokens",
     "gen_ai.usage.details.cache_read_input_tokens", "gen_ai.usage.details.cache_read_tokens", OI_TOKENS_CACHE_READ,
-    "llm.usage.cache_read_input_tokens",
+    "llm.usage.cache_read_input_tokens", "gen_ai.usage.cache_read_tokens",
 )  # fmt: skip
 CACHE_WRITE_NAMES: Final = (
     USAGE_CACHE_WRITE, "gen_ai.usage.cache_write.input_tokens", "gen_ai.usage.cache_creation_input_tokens",
     "gen_ai.usage.details.cache_creation_input_tokens", "gen_ai.usage.details.cache_write_tokens",
-    OI_TOKENS_CACHE_WRITE, "llm.usage.cache_creation_input_tokens",
+    OI_TOKENS_CACHE_WRITE, "llm.usage.cache_creation_input_tokens", "gen_ai.usage.cache_write_tokens",
 )  # fmt: skip
 REASONING_NAMES: Final = (
     USAGE_REASONING, "gen_ai.usage.reasoning_tokens", "gen_ai.usage.details.reasoning_tokens", OI_TOKENS_REASONING,

@@ -23,7 +23,9 @@ def without_content(metadata: dict[str, Any]) -> dict[str, Any]:
         for k, v in (otel.get("attributes") or {}).items()
         if isinstance(v, (bool, int, float)) or k.startswith(_PLAIN)
     }
-    return {**metadata, "otel": {k: v for k, v in otel.items() if k == "scope"} | {"attributes": kept}}
+    links = [{k: v for k, v in link.items() if k != "attributes"} for link in otel.get("links") or ()]
+    plain = {"scope": otel.get("scope"), "links": links}
+    return {**metadata, "otel": {k: v for k, v in plain.items() if v} | {"attributes": kept}}
 
 
 def event_without_content(event: dict[str, Any]) -> dict[str, Any] | None:

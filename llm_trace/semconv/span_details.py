@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -47,8 +48,14 @@ def _cost(attributes: Attributes) -> float | None:
     told = load_container(attributes.get(names.LANGFUSE_COST))
     given = [attributes.get(name) for name in names.COSTS]
     if isinstance(told, Mapping):
-        given.append(told.get("total"))
+        given += [told.get("total"), _parts_total(told)]
     return next((cost for value in given if (cost := number(value)) is not None), None)
+
+
+def _parts_total(costs: Mapping[str, Any]) -> float | None:
+    """Return the sum of Langfuse's costs by type, which its server makes where the sender gives no `total`."""
+    parts = [cost for value in costs.values() if (cost := number(value)) is not None]
+    return math.fsum(parts) if parts else None
 
 
 def _first_token(attributes: Attributes, events: Sequence[Event], start_ns: int | None) -> int | None:
