@@ -310,6 +310,42 @@ def test_ls_says_which_columns_it_cuts_or_leaves_out(place: Path) -> None:
     assert (whole.stdout, whole.stderr) == (invoke(place, "ls", COLUMNS="200").stdout, "")
 
 
+@pytest.mark.parametrize("text", [[], ["--text", "call"]], ids=["all", "text"])
+@pytest.mark.parametrize(
+    ("order", "names"),
+    [("newest", "fedcba"), ("slowest", "bdfaec"), ("dearest", "eacfdb")],
+    ids=["newest", "slowest", "dearest"],
+)
+def test_ls_sorts_and_pages(ordered: Path, order: str, names: str, text: list[str]) -> None:
+    pages = [answer(ordered, "ls", "--sort", order, "-n", "4", "--page", str(n), *text) for n in (1, 2)]
+    assert ["".join(call["name"] for call in page) for page in pages] == [names[:4], names[4:]]
+    printed = invoke(ordered, "ls", "--sort", order, "-n", "4", *text, COLUMNS="200")
+    assert printed.stderr == "… and more: --page 2\n"
+    beyond = invoke(ordered, "ls", "-n", "4", "--page", "3", *text)
+    assert (beyond.exit_code, beyond.stdout) == (3, "")
+
+
+@pytest.fixture(scope="module")
+def ordered(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Record calls a to f that took 30, 60, no end yet, 50, 20 and 40, and cost 5, nothing, 4, 2, 6 and 3."""
+    path = tmp_path_factory.mktemp("ordered") / "t.duckdb"
+    folder = path.with_name(path.name + ".spool")
+    folder.mkdir()
+    events: list[dict[str, Any]] = [{"event": "file", "format": 1, "writer": "f" * 16, "time_ns": 1}]
+    for number, (name, took, cost) in enumerate(
+        zip("abcdef", (30, 60, None, 50, 20, 40), (5.0, None, 4.0, 2.0, 6.0, 3.0), strict=True)
+    ):
+        ids = {"span_id": f"{number:016x}", "trace_id": "d" * 32}
+        begin = {"event": "start", **ids, "start_ns": 1000 + number, "name": name, "kind": "llm"}
+        events.append({**begin, "input": {"prompt": f"call {name}"}, "cost_usd": cost})
+        if took is not None:
+            end = {"event": "end", **ids, "end_ns": 1000 + number + took, "status": "ok"}
+            events.append({**end, "cost_usd": cost})
+    text = "".join(json.dumps(event) + "\n" for event in events)
+    (folder / f"{'f' * 16}.00000001.jsonl").write_text(text)
+    return path
+
+
 def test_sql_prints_wide_rows_below_each_other(place: Path) -> None:
     first, *rest = invoke(
         place,

@@ -1,4 +1,4 @@
-"""`llm-trace ls`: the newest calls as a table."""
+"""`llm-trace ls`: calls as a table, the newest, slowest or dearest first."""
 
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -6,7 +6,16 @@ import typer
 
 from llm_trace.cli import options as o
 from llm_trace.cli import words
-from llm_trace.cli.output import console, nothing, print_json, print_table, say_left_out, status, table
+from llm_trace.cli.output import (
+    complain,
+    console,
+    nothing,
+    print_json,
+    print_table,
+    say_left_out,
+    status,
+    table,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,23 +59,33 @@ def command(
     limit: Annotated[
         int, typer.Option("--limit", "-n", metavar="N", min=1, help="At most so many calls.")
     ] = 20,
+    sort: Annotated[
+        Any, typer.Option("--sort", metavar="ORDER", help="newest, slowest or dearest first.")
+    ] = "newest",
+    page: Annotated[
+        int, typer.Option("--page", metavar="N", min=1, help="The N-th so many calls in that order.")
+    ] = 1,
     wide: o.Wide = False,
     store: o.Store = o.STORE,
     as_json: o.Json = False,
 ) -> None:
-    """List the newest calls: when, what, how long, tokens, cost, and what was asked and answered."""
+    """List calls, the newest first: when, what, how long, tokens, cost, and what was asked and answered."""
     from llm_trace.stores.duckdb import open_store
+    from llm_trace.stores.filters import Order
 
     chosen = o.chosen_by(
         run=run, name=name, kind=kind, model=model, tag=tag, session=session, user=user, status=status,
         since=since, until=until, text=text, where=where,
     )  # fmt: skip
+    o.one_of("--sort", sort, Order)
     with open_store(store) as opened:
-        found = opened.calls(**chosen, limit=limit)
+        found = opened.calls(**chosen, limit=limit + 1, offset=(page - 1) * limit, order=sort)
     if as_json:
-        print_json(found)
+        print_json(found[:limit])
     elif found:
-        print_calls(found, wide=wide)
+        print_calls(found[:limit], wide=wide)
+        if len(found) > limit:
+            complain(f"… and more: --page {page + 1}")
     if not found:
         nothing("no call matches", quiet=as_json)
 

@@ -16,7 +16,7 @@ from llm_trace.stores.bulk import Page
 from llm_trace.stores.catch_up import catch_up
 from llm_trace.stores.columns import CALLS
 from llm_trace.stores.connection import Database, close_files
-from llm_trace.stores.filters import Filter, Moment
+from llm_trace.stores.filters import Filter, Moment, Order, slice_in_order
 from llm_trace.stores.migrations import version
 from llm_trace.stores.parquet import CHOSEN, event_lines, write_parquet
 from llm_trace.stores.result import Result
@@ -97,8 +97,10 @@ class Store:
         text: str | None = None,
         where: str | None = None,
         limit: int | None = 100,
+        offset: int = 0,
+        order: Order = "newest",
     ) -> list[Call]:
-        """Return the calls that match all that is given, newest first.
+        """Return the calls that match all that is given, newest first unless another order is asked for.
 
         Args:
             run: id or name of a run, or the run.
@@ -109,7 +111,10 @@ class Store:
             text: occurs in the prompt or the answer, in any case.
             where: a condition in SQL over the columns of `calls`, as `"cost_usd > 0.1 AND 'prod' IN tags"`.
             limit: at most so many; `None` for all.
+            offset: leave out so many first ones.
+            order: newest, slowest or dearest first; what has no end or no cost comes last.
         """
+        part = slice_in_order(order, limit, offset)
         filters: dict[str, Any] = {
             "name": name,
             "kind": kind,
@@ -121,11 +126,10 @@ class Store:
         with self._query() as connection:
             chosen = _chosen(connection, run, filters)
             if text:
-                return _searched(connection, chosen, text, limit)
-            query = f"SELECT {_CALL_COLUMNS} FROM calls WHERE {chosen.sql} ORDER BY start_ns DESC, span_id"
-            return _calls(
-                connection, query if limit is None else f"{query} LIMIT {int(limit)}", chosen.values
-            )
+                most = None if limit is None or order != "newest" else limit + offset
+                return _at(connection, search(connection, chosen, text, most), part)
+            query = f"SELECT {_CALL_COLUMNS} FROM calls WHERE {chosen.sql} {part}"
+            return _calls(connection, query, chosen.values)
 
     def pages(
         self, columns: str, *, size: int, limit: int | None = None, text: str | None = None, **filters: Any
@@ -284,10 +288,6 @@ def _run_ids(connection: DuckDBPyConnection, run: str | Run) -> list[str]:
         return [run.id]
     named = connection.execute("SELECT id FROM runs WHERE name = ?", [run]).fetchall()
     return [run, *(row[0] for row in named)]
-
-
-def _searched(connection: DuckDBPyConnection, chosen: Filter, text: str, limit: int | None) -> list[Call]:
-    return _at(connection, search(connection, chosen, text, limit), "ORDER BY start_ns DESC, span_id")
 
 
 def _picked(connection: DuckDBPyConnection, condition: str, value: str) -> list[Call]:

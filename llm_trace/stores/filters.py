@@ -5,7 +5,7 @@ from __future__ import annotations
 import numbers
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from llm_trace.errors import ConfigurationError
 from llm_trace.record import ATTRIBUTION_TAG
@@ -15,6 +15,26 @@ if TYPE_CHECKING:
 
 Moment = datetime | date | timedelta | float | str
 """A point in time as people give it: what `nanoseconds` reads."""
+
+
+Order = Literal["newest", "slowest", "dearest"]
+_ORDERS: dict[str, str] = {
+    "newest": "start_ns DESC, span_id",
+    "slowest": "end_ns - start_ns DESC NULLS LAST, start_ns DESC, span_id",
+    "dearest": "cost_usd DESC NULLS LAST, start_ns DESC, span_id",
+}
+
+
+def slice_in_order(order: str, limit: int | None, offset: int) -> str:
+    """Return the end of a query that gives `limit` calls after the first `offset` ones of an order.
+
+    Raises:
+        ConfigurationError: there is no such order.
+    """
+    if order not in _ORDERS:
+        raise ConfigurationError(f"order {order!r} is none of {', '.join(_ORDERS)}")
+    most = "" if limit is None else f"LIMIT {int(limit)}"
+    return f"ORDER BY {_ORDERS[order]} {most} OFFSET {int(offset)}"
 
 
 @dataclass(frozen=True)
