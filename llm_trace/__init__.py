@@ -33,8 +33,9 @@ if TYPE_CHECKING:
     from llm_trace.comparison.dataset import Dataset
     from llm_trace.comparison.result import Comparison
     from llm_trace.comparison.suggest import suggest
-    from llm_trace.config import FlushReport, configure, flush, shutdown
+    from llm_trace.config import configure, flush, shutdown
     from llm_trace.replays.api import replay, replaying
+    from llm_trace.reports import FlushReport
     from llm_trace.stores.duckdb import Store, open_store
     from llm_trace.stores.purge import purge
 
@@ -57,12 +58,12 @@ _HOMES = {
     "Comparison": "llm_trace.comparison.result",
     "Dataset": "llm_trace.comparison.dataset",
     "suggest": "llm_trace.comparison.suggest",
-    "FlushReport": "llm_trace.config",
     "configure": "llm_trace.config",
     "flush": "llm_trace.config",
     "shutdown": "llm_trace.config",
     "replay": "llm_trace.replays.api",
     "replaying": "llm_trace.replays.api",
+    "FlushReport": "llm_trace.reports",
     "Store": "llm_trace.stores.duckdb",
     "open_store": "llm_trace.stores.duckdb",
     "purge": "llm_trace.stores.purge",

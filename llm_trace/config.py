@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from llm_trace.capture.recorder import Recorder
 from llm_trace.capture.runs import begin_run, end_run
 from llm_trace.capture.sampling import Sampler
 from llm_trace.errors import ConfigurationError, LLMTraceError
+from llm_trace.reports import FlushReport, build_report, describe_unheard
 from llm_trace.settings import UNSET, hand_down, resolve, spool_writer, write_environment
 from llm_trace.spool.writer import Fsync, SpoolWriter
 
@@ -34,46 +35,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("llm_trace")
 _lock = threading.RLock()
-_TAKEN_OUT = "; not in configure(exporters=…): what is recorded now does not go there"
-
-
-@dataclass(frozen=True)
-class DestinationReport:
-    """What became of the events meant for one destination."""
-
-    delivered: int = 0
-    """In the destination for certain."""
-    pending: int = 0
-    """Safe in the spool, not delivered yet."""
-    rejected: int = 0
-    """Refused by the destination for good."""
-    dropped: int = 0
-    """Lost."""
-    configured: bool = True
-    """Whether it is among the exporters of `configure`; one that was taken out keeps what waited for it, and is sent nothing that is recorded now."""
-
-
-@dataclass(frozen=True)
-class FlushReport:
-    """What `flush` can say for certain: per destination, and about telemetry's own failures."""
-
-    destinations: Mapping[str, DestinationReport] = field(default_factory=dict)
-    reasons: Mapping[str, int] = field(default_factory=dict)
-    """Lost events and failures of telemetry itself, by reason."""
-
-    @property
-    def ok(self) -> bool:
-        """Whether everything that was recorded is where it should be; destinations that were taken out do not count."""
-        wanted = [each for each in self.destinations.values() if each.configured]
-        return not self.reasons and all(not (d.pending or d.rejected or d.dropped) for d in wanted)
-
-    def __str__(self) -> str:
-        lines = [
-            f"{name}: {d.delivered} delivered, {d.pending} pending, {d.rejected} rejected, {d.dropped} dropped"
-            + ("" if d.configured else _TAKEN_OUT)
-            for name, d in self.destinations.items()
-        ]
-        return "\n".join([*lines, *(f"{count} x {reason}" for reason, count in self.reasons.items())])
 
 
 @dataclass
@@ -238,14 +199,7 @@ def _join_provider(setup: Setup, provider: Any) -> None:
     """Mirror calls into an SDK provider and take other libraries' GenAI spans from it, also one that is set later."""
     setup.undo.append(providers.join(setup.recorder, provider))
     for name in providers.find_unheard():
-        _log.warning("llm_trace: %s", _describe_unheard(name))
-
-
-def _describe_unheard(name: str) -> str:
-    return (
-        f"spans of {name} go nowhere, as the program has no OpenTelemetry TracerProvider: "
-        "opentelemetry.trace.set_tracer_provider(opentelemetry.sdk.trace.TracerProvider())"
-    )
+        _log.warning("llm_trace: %s", describe_unheard(name))
 
 
 def _begin_default_run(setup: Setup, run: str | Run | None, record_env: bool) -> None:
@@ -318,39 +272,7 @@ def flush(timeout: float | None = None) -> FlushReport:
     for exporters to catch up with what is recorded by now. An exporter that refuses everything is not waited for.
     """
     setup = current
-    if setup is None:
-        return FlushReport()
-    from llm_trace.spool.files import count_quarantined
-
-    synced = setup.spool.sync()
-    reasons = {f"lost: {reason}": count for reason, count in setup.spool.lost.items()} | dict(failures.counts)
-    reasons |= dict.fromkeys(map(_describe_unheard, providers.find_unheard()), 1)
-    if aside := count_quarantined(setup.spool.folder):
-        reasons[f"lines that could not be read and were set aside in {setup.spool.folder / 'quarantine'}"] = (
-            aside
-        )
-    if not synced:
-        reasons["the disk did not confirm"] = 1
-    spool = DestinationReport(delivered=setup.spool.written, dropped=sum(setup.spool.lost.values()))
-    reports = {"spool": spool}
-    for name, stands in (setup.exporting.report(timeout) if setup.exporting else {}).items():
-        reports[name] = DestinationReport(stands.delivered, stands.pending, stands.rejected, stands.dropped)
-        if stands.said:
-            reasons[f"{name}: {stands.said}"] = 1
-    reports |= _taken_out(setup)
-    return FlushReport(reports, reasons)
-
-
-def _taken_out(setup: Setup) -> dict[str, DestinationReport]:
-    """Return how destinations stand that something still waits for though they are not configured any more."""
-    if not (setup.spool.folder / "cursors").exists():
-        return {}
-    from llm_trace.exporters.host import left
-
-    return {
-        name: DestinationReport(d.delivered, d.pending, d.rejected, d.dropped, configured=False)
-        for name, d in left(setup.store, setup.spool.exporters or ()).items()
-    }
+    return FlushReport() if setup is None else build_report(setup, timeout)
 
 
 def shutdown() -> None:
@@ -382,8 +304,6 @@ _pid = os.getpid()
 atexit.register(_at_exit)
 
 __all__ = [
-    "DestinationReport",
-    "FlushReport",
     "Setup",
     "configure",
     "configure_from_environment",

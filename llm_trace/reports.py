@@ -1,0 +1,100 @@
+"""What became of everything recorded so far, as `flush` says it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from llm_trace.capture import failures, providers
+
+if TYPE_CHECKING:
+    from llm_trace.config import Setup
+
+_TAKEN_OUT = "; not in configure(exporters=…): what is recorded now does not go there"
+
+
+@dataclass(frozen=True)
+class DestinationReport:
+    """What became of the events meant for one destination."""
+
+    delivered: int = 0
+    """In the destination for certain."""
+    pending: int = 0
+    """Safe in the spool, not delivered yet."""
+    rejected: int = 0
+    """Refused by the destination for good."""
+    dropped: int = 0
+    """Lost."""
+    configured: bool = True
+    """Whether it is among the exporters of `configure`; one that was taken out keeps what waited for it, and is sent nothing that is recorded now."""
+
+
+@dataclass(frozen=True)
+class FlushReport:
+    """What `flush` can say for certain: per destination, and about telemetry's own failures."""
+
+    destinations: Mapping[str, DestinationReport] = field(default_factory=dict)
+    reasons: Mapping[str, int] = field(default_factory=dict)
+    """Lost events and failures of telemetry itself, by reason."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything that was recorded is where it should be; destinations that were taken out do not count."""
+        wanted = [each for each in self.destinations.values() if each.configured]
+        return not self.reasons and all(not (d.pending or d.rejected or d.dropped) for d in wanted)
+
+    def __str__(self) -> str:
+        lines = [
+            f"{name}: {d.delivered} delivered, {d.pending} pending, {d.rejected} rejected, {d.dropped} dropped"
+            + ("" if d.configured else _TAKEN_OUT)
+            for name, d in self.destinations.items()
+        ]
+        return "\n".join([*lines, *(f"{count} x {reason}" for reason, count in self.reasons.items())])
+
+
+def build_report(setup: Setup, timeout: float | None) -> FlushReport:
+    """Return what became of the events of what is configured; forces the spool onto the disk and waits for exporters.
+
+    Args:
+        timeout: seconds to wait at most for exporters, as `flush` takes it.
+    """
+    from llm_trace.spool.files import count_quarantined
+
+    synced = setup.spool.sync()
+    reasons = {f"lost: {reason}": count for reason, count in setup.spool.lost.items()} | dict(failures.counts)
+    reasons |= dict.fromkeys(map(describe_unheard, providers.find_unheard()), 1)
+    if aside := count_quarantined(setup.spool.folder):
+        reasons[f"lines that could not be read and were set aside in {setup.spool.folder / 'quarantine'}"] = (
+            aside
+        )
+    if not synced:
+        reasons["the disk did not confirm"] = 1
+    spool = DestinationReport(delivered=setup.spool.written, dropped=sum(setup.spool.lost.values()))
+    reports = {"spool": spool}
+    for name, stands in (setup.exporting.report(timeout) if setup.exporting else {}).items():
+        reports[name] = DestinationReport(stands.delivered, stands.pending, stands.rejected, stands.dropped)
+        if stands.said:
+            reasons[f"{name}: {stands.said}"] = 1
+    reports |= _taken_out(setup)
+    return FlushReport(reports, reasons)
+
+
+def _taken_out(setup: Setup) -> dict[str, DestinationReport]:
+    """Return how destinations stand that something still waits for though they are not configured any more."""
+    if not (setup.spool.folder / "cursors").exists():
+        return {}
+    from llm_trace.exporters.host import left
+
+    return {
+        name: DestinationReport(d.delivered, d.pending, d.rejected, d.dropped, configured=False)
+        for name, d in left(setup.store, setup.spool.exporters or ()).items()
+    }
+
+
+def describe_unheard(name: str) -> str:
+    """Return what is said of an instrumentation whose spans have no provider."""
+    return (
+        f"spans of {name} go nowhere, as the program has no OpenTelemetry TracerProvider: "
+        "opentelemetry.trace.set_tracer_provider(opentelemetry.sdk.trace.TracerProvider())"
+    )
