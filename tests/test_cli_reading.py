@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import io
 import json
@@ -142,6 +143,31 @@ def test_show_last_takes_the_newest_trace_and_its_model_call(place: Path) -> Non
     newest = answer(place, "ls", "--limit", "1")[0]
     assert answer(place, "show")["call"] == newest
     assert newest["name"] == "ask"
+
+
+def test_show_names_media_and_size_instead_of_printing_base64(tmp_path: Path) -> None:
+    picture = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 12).decode()
+    url = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{picture}"}}
+    store = tmp_path / "t.duckdb"
+    llm_trace.configure(store)
+
+    @llm_trace.trace(kind="llm")
+    def chat(messages: list[dict[str, Any]]) -> str:
+        return f"drawn: data:image/png;base64,{picture}."
+
+    @llm_trace.trace(kind="tool")
+    def draw(image: str, source: dict[str, str]) -> dict[str, str]:
+        return {"image": picture, "long": "x" * 300}
+
+    chat([{"role": "user", "content": [{"type": "text", "text": "What is it?"}, url]}])
+    draw(picture, source={"media_type": "image/webp", "data": picture[20:]})
+    llm_trace.shutdown()
+    for name, count in (("chat", 2), ("draw", 2)):
+        (call,) = answer(store, "ls", "--name", name)
+        assert picture in json.dumps(call)
+        shown = invoke(store, "show", call["span_id"], "--full", COLUMNS="400").stdout
+        assert (shown.count("[image/png, 3.1 kB]"), picture[30:60] in shown) == (count, False)
+        assert ("[image/webp, 3.1 kB]" in shown, "x" * 300 in shown) == (name == "draw", name == "draw")
 
 
 def test_show_of_an_unknown_id_is_exit_code_3(place: Path) -> None:

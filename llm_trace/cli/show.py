@@ -29,7 +29,10 @@ def command(
     store: o.Store = o.STORE,
     as_json: o.Json = False,
 ) -> None:
-    """Show a trace as a tree and one call in full: prompt, answer, the words that mattered, scores, error."""
+    """Show a trace as a tree and one call in full: prompt, answer, the words that mattered, scores, error.
+
+    Images, sounds and files are named by media type and size; --json has them whole.
+    """
     from llm_trace.stores.duckdb import open_store
 
     with open_store(store) as opened:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from llm_trace.cli import words
 from llm_trace.cli.find import Found, Row
+from llm_trace.cli.media import name_media
 from llm_trace.cli.output import plain, status
 from llm_trace.controls import clean
 
@@ -118,7 +119,7 @@ def print_call(out: "Console", known: Known, *, full: bool) -> None:
         _print_text(
             out,
             "output",
-            call.output
+            _arguments(call.output)
             if isinstance(call.output, str)
             else _conversation(call.messages_out) or _arguments(call.output),
             full=full,
@@ -164,21 +165,24 @@ def facts(known: Known) -> dict[str, str]:
 
 
 def _json(data: "Mapping[str, Any]") -> str:
-    return json.dumps(data, ensure_ascii=False, default=str) if data else ""
+    return json.dumps(name_media(data), ensure_ascii=False, default=str) if data else ""
 
 
 def _conversation(messages: "Sequence[Any]") -> str:
     """Return chat messages as text, other parts as JSON."""
     lines = []
     for message in messages:
-        others = [part.model_dump(mode="json") for part in message.parts if part.type != "text"]
-        body = "\n".join(filter(None, (message.text, *(words.one_line(part, 1000) for part in others))))
+        others = [name_media(part.model_dump(mode="json")) for part in message.parts if part.type != "text"]
+        body = "\n".join(
+            filter(None, (name_media(message.text), *(words.one_line(part, 1000) for part in others)))
+        )
         lines.append(f"{message.role}: {body}")
     return "\n\n".join(lines)
 
 
 def _arguments(data: Any) -> str:
     """Return an input as `name: value` lines, anything else as JSON."""
+    data = name_media(data)
     if isinstance(data, str):
         return data
     if isinstance(data, dict) and data:
