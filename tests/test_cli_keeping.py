@@ -224,6 +224,16 @@ def test_export_that_finds_nothing_or_cannot_write_says_so(place: Path, tmp_path
     assert invoke(place, "export", "--to", "parquet").exit_code == 2
 
 
+def test_an_export_over_its_time_limit_leaves_no_file(place: Path, tmp_path: Path) -> None:
+    out = tmp_path / "calls.jsonl"
+    endless = "(SELECT count(*) FROM range(1000000) a, range(1000000) b WHERE hash(a, b, start_ns) = 7) > 0"
+    arguments = ["--to", "jsonl", "--out", str(out), "--store", str(place), "--where", endless]
+    with start("export", *arguments, "--time-limit", "0.5") as process:
+        printed, complained = process.communicate(timeout=60)
+    assert (process.returncode, printed, list(tmp_path.glob("calls*"))) == (1, "", [])
+    assert complained.startswith("llm-trace: the time limit of 0.5 s is over: raise --time-limit")
+
+
 def test_a_pipe_that_closes_early_is_no_error(place: Path) -> None:
     with start("export", "--to", "jsonl", "--store", str(place)) as process:
         assert process.stdout is not None

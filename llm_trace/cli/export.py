@@ -12,14 +12,17 @@ import typer
 from llm_trace.cli import deliver as d
 from llm_trace.cli import options as o
 from llm_trace.cli.output import complain, nothing
+from llm_trace.cli.waiting import limit_time, show_progress
 from llm_trace.controls import disarm
 from llm_trace.spool.private import open_private
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from llm_trace.stores.bulk import Page
     from llm_trace.stores.duckdb import Store
+
+    Report = Callable[[int], None]
 
 NAME = "export"
 EXAMPLE = 'Example: llm-trace export --to jsonl --out calls.jsonl --run "refund-desk v2"'
@@ -72,17 +75,22 @@ def command(
     follow: d.Follow = False,
     header: d.Header = None,
     retry_rejected: d.RetryRejected = False,
+    time_limit: Annotated[
+        float | None,
+        typer.Option(
+            "--time-limit", metavar="SECONDS", min=0.001, help="Stop after so long; never if absent."
+        ),
+    ] = None,
     store: o.Store = o.STORE,
 ) -> None:
     """Write calls to a file, newest first, or send them to a platform; parquet writes the whole store for DuckDB, pandas or Spark."""
-    from llm_trace.stores.duckdb import open_store
-
     chosen = o.chosen_by(
         run=run, name=name, kind=kind, model=model, tag=tag, session=session, user=user, status=status,
         since=since, until=until, text=text, where=where,
     )  # fmt: skip
     if "://" in to:
-        d.deliver(to, store, chosen, limit, headers=header, follow=follow, retry_rejected=retry_rejected)
+        with limit_time(time_limit):
+            d.deliver(to, store, chosen, limit, headers=header, follow=follow, retry_rejected=retry_rejected)
         return
     if follow or header or retry_rejected:
         raise typer.BadParameter(
@@ -91,7 +99,14 @@ def command(
     o.one_of("--to", to, Format)
     if to in ("parquet", "comet-archive") and out is None:
         raise typer.BadParameter(f"{to} needs --out, a folder")
-    with open_store(store) as opened:
+    with limit_time(time_limit):
+        _export(to, out, store, chosen, limit)
+
+
+def _export(to: str, out: Path | None, path: str, chosen: dict[str, Any], limit: int | None) -> None:
+    from llm_trace.stores.duckdb import open_store
+
+    with show_progress("exporting", quiet=out is None) as report, open_store(path) as opened:
         if to == "parquet" and out is not None:
             files = opened.to_parquet(out, limit=limit, **chosen)
             complain(f"{', '.join(file.name for file in files)} are in {out}")
@@ -102,7 +117,7 @@ def command(
             return
         skipped: Counter[str] = Counter()
         with _opened(out) as file:
-            count = _write(file, to, opened, {**chosen, "limit": limit, "size": PAGE}, skipped)
+            count = _write(file, to, opened, {**chosen, "limit": limit, "size": PAGE}, skipped, report)
     what = "examples" if to == "dataset" else "calls"
     if skipped:
         told = ", ".join(f"{reason} ({number:,})" for reason, number in skipped.most_common())
@@ -130,31 +145,46 @@ def _opened(path: Path | None) -> "Iterator[IO[str]]":
         partial.unlink(missing_ok=True)
 
 
-def _write(file: "IO[str]", to: str, store: "Store", chosen: dict[str, Any], skipped: "Counter[str]") -> int:
+def _pages(store: "Store", columns: str, chosen: dict[str, Any], report: "Report") -> "Iterator[Page]":
+    count = 0
+    for page in store.pages(columns, **chosen):
+        yield page
+        count += len(page.rows)
+        report(count)
+
+
+def _write(
+    file: "IO[str]",
+    to: str,
+    store: "Store",
+    chosen: dict[str, Any],
+    skipped: "Counter[str]",
+    report: "Report",
+) -> int:
     """Write lines; return how many."""
     from llm_trace.stores.bulk import FLAT
     from llm_trace.stores.dataset import COLUMNS, examples
 
     if to == "csv":
-        return _csv(file, FLAT, store.pages(", ".join(FLAT.values()), **chosen))
+        return _csv(file, FLAT, _pages(store, ", ".join(FLAT.values()), chosen, report))
     if to == "dataset":
-        lines = examples(store.pages(COLUMNS, **chosen), skipped)
+        lines = examples(_pages(store, COLUMNS, chosen, report), skipped)
     else:
-        return _json_lines(file, store, chosen)
+        return _json_lines(file, store, chosen, report)
     count = 0
     for count, line in enumerate(lines, 1):  # noqa: B007
         file.write(line)
     return count
 
 
-def _json_lines(file: "IO[str]", store: "Store", chosen: dict[str, Any]) -> int:
+def _json_lines(file: "IO[str]", store: "Store", chosen: dict[str, Any], report: "Report") -> int:
     """Write a line for each call, then one for each run, prompt, score and attribution of theirs; return how many calls."""
     from llm_trace.stores.bulk import HEAD, STORED, json_lines
 
     some = any(value is not None for name, value in chosen.items() if name != "size")
     span_ids: list[str] = []
     count = 0
-    for page in store.pages(f"span_id, {HEAD}, {STORED}", **chosen):
+    for page in _pages(store, f"span_id, {HEAD}, {STORED}", chosen, report):
         file.writelines(json_lines(page._replace(rows=[row[1:] for row in page.rows])))
         span_ids += [row[0] for row in page.rows] if some else []
         count += len(page.rows)

@@ -10,6 +10,7 @@ import typer
 from llm_trace.cli import options as o
 from llm_trace.cli.output import complain, nothing, print_json
 from llm_trace.cli.place import absolute
+from llm_trace.cli.waiting import show_progress
 
 if TYPE_CHECKING:
     from llm_trace.imports.bring import ImportReport, Known
@@ -50,8 +51,11 @@ def command(
     path, settings = absolute(store), resolve({})
     spool, encoder = spool_writer(settings, path)
     target = Target(spool, encoder, _known(path), settings["capture_content"])
-    with contextlib.closing(spool):
-        reports = [import_file(file, target, using=form) for file in paths]
+    reports: list[ImportReport] = []
+    with contextlib.closing(spool), show_progress("importing") as advance:
+        for file in paths:
+            reports.append(import_file(file, target, using=form))
+            advance(sum(done.calls for done in reports))
     if any(report.calls for report in reports):
         open_store(path)
     if as_json:

@@ -1,0 +1,53 @@
+"""What takes long: a time limit, and progress on stderr where that is a terminal."""
+
+import _thread
+import contextlib
+import threading
+from typing import TYPE_CHECKING
+
+from llm_trace.cli.output import INTERRUPTED, notes
+from llm_trace.errors import LLMTraceError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+@contextlib.contextmanager
+def limit_time(seconds: float | None) -> "Iterator[None]":
+    """Stop what runs after so many seconds as Ctrl-C does; for the main thread.
+
+    Raises:
+        LLMTraceError: the time was up.
+    """
+    if seconds is None:
+        yield
+        return
+    up = threading.Event()
+
+    def stop() -> None:
+        up.set()
+        _thread.interrupt_main()
+
+    timer = threading.Timer(seconds, stop)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    except (KeyboardInterrupt, RuntimeError) as exc:
+        if not up.is_set() or (isinstance(exc, RuntimeError) and str(exc) != INTERRUPTED):
+            raise
+        raise LLMTraceError(
+            f"the time limit of {seconds:g} s is over: raise --time-limit, or take fewer calls by --limit"
+        ) from exc
+    finally:
+        timer.cancel()
+
+
+@contextlib.contextmanager
+def show_progress(doing: str, *, quiet: bool = False) -> "Iterator[Callable[[int], None]]":
+    """Give a function that shows how many calls are done."""
+    if quiet:
+        yield lambda _: None
+        return
+    with notes().status(doing) as status:
+        yield lambda count: status.update(f"{doing}: {count:,} calls")
