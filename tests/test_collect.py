@@ -192,6 +192,20 @@ def test_a_parent_that_is_all_zero_is_none(client: httpx.Client, recorded: Recor
     assert [call.parent_id for call in recorded.calls()] == [None, None]
 
 
+def test_a_span_with_the_id_of_another_traces_span_is_rejected_by_name_and_logged(
+    client: httpx.Client, recorded: Recorded, caplog: pytest.LogCaptureFixture
+) -> None:
+    other = span(name="other", traceId="06" * 16)
+    answer = client.post("/v1/traces", json=export(span(), span(), other, span(2))).json()
+    reason = (
+        "span 'other': its id 0000000000000001 is that of a span in trace 5b8efff798038103d269b633813fc60c too: "
+        "make ids at random"
+    )
+    assert answer == {"partialSuccess": {"rejectedSpans": "1", "errorMessage": reason}}
+    assert reason in caplog.text
+    assert {call.span_id for call in recorded.calls()} == {f"{1:016x}", f"{2:016x}"}
+
+
 LINKS = [
     {"trace_id": "09" * 16, "span_id": "08" * 8, "attributes": {"why": "handoff"}},
     {"trace_id": "07" * 16, "span_id": "06" * 8},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import logging
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from llm_trace.collect.logs import LogRecord
     from llm_trace.semconv.ended import EndedSpan
 
+_log = logging.getLogger("llm_trace.collect")
 RETRY_AFTER_S = 30
 _GRPC_CODE = {400: 3, 401: 16, 403: 7, 413: 8, 415: 3, 503: 14}
 _NOT_STORED = "llm_trace stores calls only: nothing of this was kept"
@@ -51,6 +53,9 @@ def collector(receiver: Receiver, token: str | None = None) -> ASGIApp:
         taken = receiver.take(_spans(body, kind))
         answer = ExportTraceServiceResponse()
         if taken.rejected:
+            _log.warning(
+                "spans of a request were rejected: %d, the first because of %s", taken.rejected, taken.reason
+            )
             answer.partial_success.rejected_spans = taken.rejected
             answer.partial_success.error_message = taken.reason
         return _answer(answer, kind)

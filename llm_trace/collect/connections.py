@@ -143,6 +143,3 @@ class Once(logging.Filter):
         if left_out:
             record.msg = f"{record.msg} (and {left_out:,} times more in the last {now - last:.0f} s)"
         return True
-
-
-ONCE_A_MINUTE = Once()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from llm_trace.capture.values import Encoder
     from llm_trace.spool.writer import SpoolWriter
 
+_MOST_IDS = 100_000
+"""Span ids that are known at a time, about 20 MB."""
 _AT_ONCE = 2_000
 """Events that are held in memory before they are written."""
 
@@ -73,6 +76,8 @@ class Receiver:
     genai_only: bool = False
     capture_content: bool = True
     merger: Merger = field(default_factory=Merger, init=False)
+    _traces: OrderedDict[int, str] = field(default_factory=OrderedDict, init=False)
+    """The trace of each span that came lately, by its id."""
 
     def take(self, spans: Iterable[tuple[str, EndedSpan | str]]) -> Taken:
         """Write the spans, each given with its name; one that cannot be read is given as the reason.
@@ -83,7 +88,7 @@ class Receiver:
         taken = Taken()
         lines: list[Line] = []
         for name, span in spans:
-            reason = span if isinstance(span, str) else self._too_much(span, taken)
+            reason = span if isinstance(span, str) else self._too_much(span, taken) or self._twice(span)
             if reason:
                 taken.reject(name, reason)
             elif isinstance(span, EndedSpan):
@@ -119,6 +124,15 @@ class Receiver:
         if count > self.limits.attributes:
             return f"{count:,} attributes, more than {self.limits.attributes:,}"
         return ""
+
+    def _twice(self, span: EndedSpan) -> str:
+        """Note the span's id; say where it is another trace's span already, which a store by span ids cannot tell apart."""
+        known = self._traces.setdefault(int(span.span_id, 16), span.trace_id)
+        if len(self._traces) > _MOST_IDS:
+            self._traces.popitem(last=False)
+        if known == span.trace_id:
+            return ""
+        return f"its id {span.span_id} is that of a span in trace {known} too: make ids at random"
 
     def _lines(self, span: EndedSpan) -> Sequence[Line]:
         """Return the events that a span becomes."""

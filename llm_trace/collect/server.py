@@ -64,17 +64,23 @@ def listening(host: str, port: int) -> Iterator[socket.socket]:
 def serve(
     receiver: Receiver, listener: socket.socket, token: str | None, patience: Patience | None = None
 ) -> None:
-    """Take spans until SIGINT or SIGTERM; requests under way are answered first."""
-    server(receiver, token, patience).run(sockets=[listener])
+    """Take spans until SIGINT or SIGTERM; requests under way are answered first. The log says a repeated thing once a minute."""
+    serving = server(receiver, token, patience)  # says first which extra is missing
+    from llm_trace.collect.connections import Once
+
+    once_a_minute = Once()
+    for name in ("uvicorn.error", "asyncio", "llm_trace.collect"):
+        logging.getLogger(name).addFilter(once_a_minute)
+    serving.run(sockets=[listener])
 
 
 def server(receiver: Receiver, token: str | None, patience: Patience | None = None) -> uvicorn.Server:
-    """Return the server, which waits for senders as long as it is told to, and says a repeated thing once a minute."""
+    """Return the server, which waits for senders as long as it is told to."""
     try:
         import uvicorn
 
         from llm_trace.collect.app import collector
-        from llm_trace.collect.connections import BACKLOG, ONCE_A_MINUTE, Connection, Patience
+        from llm_trace.collect.connections import BACKLOG, Connection, Patience
     except ImportError as exc:
         raise MissingExtraError(f"{exc.name!r} is not installed: pip install 'llm-trace[collect]'") from exc
     config = uvicorn.Config(
@@ -87,6 +93,4 @@ def server(receiver: Receiver, token: str | None, patience: Patience | None = No
         lifespan="off",
         server_header=False,
     )
-    for name in ("uvicorn.error", "asyncio"):
-        logging.getLogger(name).addFilter(ONCE_A_MINUTE)
     return uvicorn.Server(config)
