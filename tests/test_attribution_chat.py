@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from llm_trace.attribution.api import attribute
@@ -60,8 +60,9 @@ def test_a_message_is_perturbed_where_it_stands_though_the_template_has_the_same
 
 
 @settings(max_examples=60)
+@example(contents=["\n0"])
 @given(
-    st.lists(
+    contents=st.lists(
         st.text(st.characters(exclude_categories=["Cs", "Co"]), min_size=1, max_size=12).filter(str.strip),
         min_size=1,
         max_size=4,

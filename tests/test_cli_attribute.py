@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,8 @@ def ids(store: Path, name: str) -> list[str]:
     return [call["span_id"] for call in answer(store, "ls", "--name", name)]
 
 
-def test_it_explains_the_calls_that_are_not_explained_yet(recorded: Path) -> None:
+def test_it_explains_the_calls_that_are_not_explained_yet(recorded: Path, tmp_path: Path) -> None:
+    recorded = shutil.copytree(recorded.parent, tmp_path / "own") / recorded.name
     first = answer(recorded, "attribute", "--method", "occlusion", "--limit", "2")
     (newest,) = (Attribution.model_validate(event["attribution"]) for event in first)
     assert newest.span_id == ids(recorded, "ask")[0]

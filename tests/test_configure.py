@@ -205,6 +205,7 @@ def test_a_cell_that_configures_with_a_function_may_run_twice(recorded: Recorded
 def test_what_the_user_sets_in_the_environment_meanwhile_stays(
     recorded: Recorded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("LLM_TRACE_REDACT", "")  # so that it is gone when the test is over
     llm_trace.configure(recorded.path, redact=["yes"])
     monkeypatch.setenv("LLM_TRACE_REDACT", "email")
     llm_trace.shutdown()

@@ -184,10 +184,12 @@ def _regions(text: str, messages: Chat, write: Write) -> tuple[tuple[Region, ...
     """Find the contents in the rendered text: the template is given each with a mark behind it, behind its last visible character, or
     the mark instead of it, and the way that gives the same text without the marks shows the places. Where no way does for all, each
     message is looked for alone, and a note names those whose content does not stand there as it is."""
+    bare = _written(write, [{**m, "content": _instead(i, m["content"])} for i, m in enumerate(messages)])
+    before = _split_before(bare or "")
     for mark in (_behind, _inside, _instead):
         marked = [{**m, "content": mark(i, m["content"])} for i, m in enumerate(messages)]
         got = _written(write, marked)
-        found = None if got is None else _located(got, text, messages, put=mark is _instead)
+        found = None if got is None else _located(got, text, messages, before, put=mark is _instead)
         if found is not None:
             return found, ()
     wanted = [i for i, m in enumerate(messages) if m["content"].strip()]
@@ -206,9 +208,11 @@ def _place(at: int, text: str, messages: Chat, write: Write) -> Region | None:
     before, mark, after = (got or "").partition(f"\ue000{at}\ue001")
     if not mark or f"\ue000{at}\ue001" in after:
         return None
-    for body in (message["content"], message["content"].rstrip(), message["content"].strip()):
+    bodies = (message["content"], message["content"].rstrip(), message["content"].strip())
+    for body in bodies:
         if text.startswith(before + body):
             return Region(len(before), len(before) + len(body), message["role"])
+    for body in bodies:
         if text.endswith(body + after):
             return Region(len(text) - len(after) - len(body), len(text) - len(after), message["role"])
     return None
@@ -227,17 +231,35 @@ def _instead(at: int, body: str) -> str:
     return f"\ue000{at}\ue001" if body.strip() else body
 
 
-def _located(marked: str, text: str, messages: Chat, *, put: bool) -> tuple[Region, ...] | None:
-    """Return the regions before the marks, when the text without marks is the one that was to be found; `put`: marks stand for contents."""
+def _split_before(bare: str) -> dict[int, str]:
+    """Return what the template writes before each content, of its text with marks in place of contents."""
+    before, done = {}, 0
+    for match in _MARK.finditer(bare):
+        before[int(match[1])] = bare[done : match.start()]
+        done = match.end()
+    return before
+
+
+def _located(
+    marked: str, text: str, messages: Chat, before: Mapping[int, str], *, put: bool
+) -> tuple[Region, ...] | None:
+    """Return the regions before the marks, when the text without marks is the one that was to be found.
+
+    Args:
+        before: what the template itself writes before each content: white space there is not the content's.
+        put: marks stand for contents.
+    """
     out, done, regions, seen = "", 0, [], []
     for match in _MARK.finditer(marked):
         message = messages[int(match[1])]
         core = message["content"].strip()
         out += marked[done : match.start()] + (core if put else "")
         bodies = (message["content"], message["content"].rstrip(), core)
-        body = next((b for b in bodies if out.endswith(b)), None)
-        if body is None:
+        fitting = [b for b in bodies if out.endswith(b)]
+        if not fitting:
             return None
+        template = before.get(int(match[1]), "")
+        body = next((b for b in fitting if out[: len(out) - len(b)].endswith(template)), fitting[0])
         regions.append(Region(len(out) - len(body), len(out), message["role"]))
         seen.append(int(match[1]))
         done = match.end()

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Self
 
+import httpx
 import pytest
 
 from tests.traffic.exchanges import Exchange
@@ -65,6 +66,8 @@ class Clients:
         for client in self._made.values():
             if callable(close := getattr(client, "close", None)):
                 close()
+            for http_client in _find_http_clients(client):
+                http_client.close()
 
     def get(self, name: str) -> Any:
         """Return a client by the name of its maker; skips the test where its package is not installed."""
@@ -82,6 +85,20 @@ class Clients:
         shaped_by_openai = "/openai/" in exchange.endpoint and exchange.provider == "google"
         write = _openai if shaped_by_openai else _WRITERS[exchange.provider]
         return write(self, exchange, copy.deepcopy(exchange.request))
+
+
+def _find_http_clients(client: Any, depth: int = 4) -> Iterator[httpx.Client]:
+    """Yield the connections that a client holds: some have no way to close them."""
+    for value in list(getattr(client, "__dict__", {}).values()):
+        if isinstance(value, httpx.Client):
+            yield value
+        elif depth and type(value).__module__.partition(".")[0] in (
+            "ollama",
+            "mistralai",
+            "cohere",
+            "google",
+        ):
+            yield from _find_http_clients(value, depth - 1)
 
 
 def _split(method: Callable[..., Any], arguments: dict[str, Any]) -> dict[str, Any]:
