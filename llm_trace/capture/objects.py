@@ -30,6 +30,8 @@ _SCALARS = frozenset([str, int, float, bool, type(None)])
 _MAX_TEXT = 10_000
 _MAX_ITEMS = 100
 _MAX_DEPTH = 50
+_ABSENT = frozenset(["Unset", "NotGiven", "Omit", "PydanticUndefinedType"])
+"""Classes by which SDKs say that a field was not given; as a value they would look like data."""
 
 
 def object_form(cls: type) -> Form | None:
@@ -211,8 +213,10 @@ def _model_fields(value: Any, layout: _Layout, around: tuple[int, ...], depth: i
     fields = dict(stored) if names.issuperset(stored) else {n: stored[n] for n in list(stored) if n in names}
     if extra := layout.extra(value):
         fields |= {name: item for name, item in extra.items() if name not in layout.declared}
-    for name, item in fields.items():
-        if type(item) not in _SCALARS:
+    for name, item in list(fields.items()):
+        if type(item).__name__ in _ABSENT:
+            del fields[name]
+        elif type(item) not in _SCALARS:
             fields[name] = _inner(item, around, depth + 1)
     return fields
 
