@@ -205,8 +205,9 @@ def _has_nonfinite(value: Any, depth: int = 0) -> bool:
         return True  # the walk in Python says what it cuts
     if issubclass(cls, dict):
         return any(_has_nonfinite(v, depth + 1) for v in dict.values(value) if type(v) not in _SIMPLE)
-    if issubclass(cls, list) or cls is tuple:
-        return any(_has_nonfinite(v, depth + 1) for v in cls.__iter__(value) if type(v) not in _SIMPLE)
+    if cls is tuple or issubclass(cls, list):
+        items = tuple.__iter__(value) if cls is tuple else list.__iter__(value)
+        return any(_has_nonfinite(v, depth + 1) for v in items if type(v) not in _SIMPLE)
     return issubclass(cls, enum.Enum) and _has_nonfinite(instance_dict(value).get("_value_"), depth + 1)
 
 
