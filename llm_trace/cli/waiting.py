@@ -2,6 +2,7 @@
 
 import _thread
 import contextlib
+import signal
 import threading
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,11 @@ def limit_time(seconds: float | None) -> "Iterator[None]":
         yield
         return
     up = threading.Event()
+    before = signal.getsignal(signal.SIGINT)
+    if (
+        before is not signal.default_int_handler
+    ):  # ignored in the background of a shell: nothing could stop a query
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def stop() -> None:
         up.set()
@@ -41,6 +47,8 @@ def limit_time(seconds: float | None) -> "Iterator[None]":
         ) from exc
     finally:
         timer.cancel()
+        if before is not None and before is not signal.default_int_handler:
+            signal.signal(signal.SIGINT, before)
 
 
 @contextlib.contextmanager
