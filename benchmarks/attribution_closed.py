@@ -1,6 +1,6 @@
 """Models that cannot be opened: are the p-values true, are planted words found, is the budget held, and how do others do at equal calls?
 
-    python benchmarks/attribution_closed.py [--cases 100] [--prompts 200] [--calls 100] [--only distances,null,used,planted,concurrency,budget]
+    python benchmarks/attribution_closed.py [--cases 100] [--prompts 200] [--calls 100] [--only distances,null,used,redundant,planted,concurrency,budget]
 
 Others are re-stated from their formulas: TokenSHAP (Goldshmidt & Horovicz 2024: leave-one-out and random combinations, TF-IDF cosine, mean with
 minus mean without) and gSMILE as published (Dehghani et al. 2025: weights and scaled similarities by the same distance, here of the answers).
@@ -144,6 +144,63 @@ def null(prompts: int) -> None:
             any_word_at_q_5_percent=hits / prompts, p_below_5_percent=float(np.mean(np.array(p_values) <= 0.05)),
             ks_p_one_word_a_prompt=stats.kstest(one, "uniform").pvalue, ks_p_all_words=stats.kstest(p_values, "uniform").pvalue,
         )  # fmt: skip
+    growing(prompts)
+
+
+def rambling(seed: int) -> Any:
+    """Return a model whose answers vary more in length the more words it is asked with, and know nothing of these."""
+    rng = np.random.default_rng(seed)
+
+    def ask(prompt: str) -> str:
+        return " ".join(rng.choice(WORDS, 1 + int(abs(rng.normal()) * len(prompt.split()))))
+
+    return ask
+
+
+def growing(prompts: int) -> None:
+    """Print how often a word is significant where the noise grows with the number of words left, and no word matters."""
+    hits, verdicts = 0, Counter[str]()
+    for seed in range(prompts):
+        prompt, model = prompt_of(np.random.default_rng(seed), 8), rambling(seed)
+        found = run(Remote(model, concurrency=1), prompt, response=model(prompt), budget=96, seed=seed)
+        hits += min(found.q_values or (1.0,)) <= 0.05
+        verdicts[found.verdict] += 1
+    tell(
+        "model whose noise grows with the prompt", words=8, calls=96, prompts=prompts,
+        any_word_at_q_5_percent=hits / prompts, verdicts=dict(verdicts),
+    )  # fmt: skip
+
+
+def redundant(prompts: int) -> None:
+    """Print how often planted words come first and are significant: one word, two of which either suffices, two that are both needed."""
+    rules: dict[str, tuple[int, Any]] = {"one": (1, all), "either": (2, any), "both": (2, all)}
+    for name, (count, suffices) in rules.items():
+        for rate in (0.0, 0.3):
+            first = significant = beside = 0
+            for seed in range(prompts):
+                rng = np.random.default_rng((seed, 5))  # masks are drawn from the seed alone
+                words = [f"w{i}" for i in range(20)]
+                matter = [int(i) for i in rng.choice(20, count, replace=False)]
+
+                def ask(
+                    prompt: str, rng: Any = rng, matter: list[int] = matter, suffices: Any = suffices, rate: float = rate
+                ) -> str:  # fmt: skip
+                    heard = prompt.split()
+                    said = ANSWERS[0] if suffices(f"w{i}" in heard for i in matter) else ANSWERS[1]
+                    return str(rng.choice(ANSWERS)) if rng.random() < rate else said
+
+                calls = 100 if count == 1 else 240
+                model = Remote(ask, concurrency=1)
+                found = run(model, " ".join(words), response=ANSWERS[0], budget=calls, seed=seed)
+                q_values = np.array(found.q_values or [1.0] * 20)
+                first += set(np.argsort(-np.array(found.values))[:count].tolist()) == set(matter)
+                significant += bool((q_values[matter] <= 0.05).all())
+                hits = set(np.flatnonzero(q_values <= 0.05).tolist())
+                beside += len(hits - set(matter)) / max(1, len(hits))
+            tell(
+                "planted words", needed=name, answers_at_random=rate, calls=calls, of=prompts, first=first,
+                all_significant=significant, false_discovery_rate=beside / prompts,
+            )  # fmt: skip
 
 
 def run(model: Any, prompt: str, **settings: Any) -> Attribution:
@@ -427,12 +484,13 @@ def main() -> None:
     parser.add_argument("--cases", type=int, default=100)
     parser.add_argument("--prompts", type=int, default=200)
     parser.add_argument("--calls", type=int, default=100)
-    parser.add_argument("--only", default="distances,null,used,planted,concurrency,budget")
+    parser.add_argument("--only", default="distances,null,used,redundant,planted,concurrency,budget")
     given = parser.parse_args()
     parts = {
         "distances": lambda: against_scipy(1000),
         "null": lambda: null(given.prompts),
         "used": lambda: used(given.prompts),
+        "redundant": lambda: redundant(25),
         "planted": lambda: planted(given.cases, given.calls),
         "concurrency": concurrency,
         "budget": lambda: budgets(100),

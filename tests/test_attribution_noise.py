@@ -13,6 +13,7 @@ from llm_trace.attribution import noise
 from llm_trace.attribution.api import attribute
 from llm_trace.attribution.pricing import Plan
 from llm_trace.attribution.remote.model import Remote
+from llm_trace.attribution.smile import RATES
 from llm_trace.attribution.smile_measures import accuracy, consistency, faithfulness, stability
 from llm_trace.attribution.statistics import benjamini_hochberg
 from llm_trace.errors import AttributionError
@@ -156,6 +157,30 @@ def test_answers_that_follow_the_length_of_the_prompt_are_mostly_said_to() -> No
     assert said.count("length_dependent") >= 6, said
 
 
+def test_no_word_is_significant_where_the_answers_follow_the_number_of_words() -> None:
+    said = []
+    for seed in range(8):
+        prompt = " ".join(np.random.default_rng(seed).permutation(LONG_AND_SHORT))
+        model: Any = lambda text: "a long answer" if len(text.split()) > 6 else "no"  # noqa: E731
+        found = explain(model, prompt, "a long answer", budget=150, seed=seed)
+        assert found.q_values is not None
+        assert (found.verdict == "ok") == (min(found.q_values) <= LEVEL)
+        said.append(found.verdict)
+    assert said.count("length_dependent") >= 6, said
+
+
+def test_the_test_is_exact_where_rates_take_turns_and_answers_to_half_prompts_are_others() -> None:
+    p_values = []
+    for seed in range(120):
+        masks = noise.draw(60, 6, RATES, seed, vanishes=True)
+        half = np.arange(60) % 3 == 2
+        rest = np.random.default_rng((seed, 9)).exponential(size=60)
+        values = rest + 5.0 * masks[:, 0] * masks[:, 1] + 5.0 * half * rest
+        columns = noise.Columns(masks, values, np.resize(RATES, 60), vanishes=True)
+        p_values.append(columns.p_values(LEVEL, seed)[-1])
+    assert stats.kstest(p_values, "uniform").pvalue > 0.01
+
+
 def test_a_word_that_matters_is_not_taken_for_length() -> None:
     for seed in range(6):
         prompt = " ".join(np.random.default_rng(seed).permutation([*LONG_AND_SHORT, "gold"]))
@@ -164,7 +189,7 @@ def test_a_word_that_matters_is_not_taken_for_length() -> None:
 
 
 def test_measures_of_the_paper() -> None:
-    one, other = (explain(desk, "a gold customer asks today", budget=80, seed=seed) for seed in (0, 1))
+    one, other = (explain(desk, "a gold customer asks today", budget=80, seed=seed) for seed in (1, 3))
     edited = explain(desk, "a gold client asks today please", budget=80)
     assert (accuracy(one, [1]), stability(one, edited)) == (1.0, 1.0)
     assert max(consistency([one, other])) < 0.01

@@ -10,6 +10,7 @@ from scipy import stats
 
 from llm_trace.attribution import distances, smile
 from llm_trace.attribution.remote.model import Compare, Remote
+from llm_trace.attribution.statistics import benjamini_hochberg
 from llm_trace.attribution.text_encoders import Hidden, Lexical, Sentences, cosine_distances
 from llm_trace.attribution.value import Budget, Metered
 from llm_trace.demo.world import cases
@@ -149,6 +150,21 @@ def test_more_words_than_answers_still_find_the_word() -> None:
     assert int(np.argmax(found.values)) == 17
     assert found.p_values is not None
     assert found.p_values[17] < 1e-3
+
+
+def test_two_words_of_which_either_suffices_are_both_found_under_noise() -> None:
+    both = []
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+
+        def value(masks: np.ndarray, rng: np.random.Generator = rng) -> np.ndarray:
+            said = masks[:, 3] | masks[:, 12]
+            return np.where(rng.random(len(masks)) < 0.3, rng.random(len(masks)), said)
+
+        found = smile.smile(Metered(value, budget=Budget(evaluations=240)), 20, seed=seed)
+        assert found.p_values is not None
+        both.append(set(np.flatnonzero(benjamini_hochberg(found.p_values) <= 0.05)) >= {3, 12})
+    assert sum(both) >= 8, both
 
 
 def test_the_same_seed_gives_the_same_answer_and_a_larger_budget_begins_with_the_same_prompts() -> None:

@@ -1,7 +1,8 @@
 """Decoding noise told apart from effect: random masks, and tests that are exact whatever the model does.
 
 Masks are independent Bernoulli draws, so the law of one word's column given all else is known: under the hypothesis that the word makes no
-difference, drawing its column anew changes nothing (conditional randomisation, Candès et al. 2018). Where several answers to two prompts are
+difference, drawing its column anew changes nothing (conditional randomisation, Candès et al. 2018). That holds for any statistic, so the test
+takes the larger of two: with near masks weighing more, and with all alike, which sees words of which either suffices. Where several answers to two prompts are
 compared, the answers are exchangeable under the hypothesis and are permuted.
 """
 
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
 _SCREENED = 0.02
 """p-value of the first, short round up to which a word is tested by a second, long one."""
@@ -27,25 +28,27 @@ _AT_ONCE = 4_000_000
 """Numbers drawn at once."""
 
 
-def draw(k: int, n: int, keep: float, seed: int, *, vanishes: bool) -> NDArray[np.bool_]:
-    """Return masks (k, n) that keep each segment with probability `keep`, independently.
+def draw(k: int, n: int, keep: ArrayLike, seed: int, *, vanishes: bool) -> NDArray[np.bool_]:
+    """Return masks (k, n) that keep each segment with probability `keep`, independently; several rates take turns.
 
     Where a mask that keeps nothing leaves no prompt it is drawn again; `randomised` knows that its last segment then had no choice.
     """
-    masks = np.random.default_rng(seed).random((k, n)) < keep
+    rates = np.resize(np.asarray(keep, dtype=float), k)
+    masks = np.random.default_rng(seed).random((k, n)) < rates[:, None]
     for row in np.flatnonzero(~masks.any(axis=1)) if vanishes else ():
         rng = np.random.default_rng((seed, int(row)))  # of its own: the first masks are the same for every k
         while not masks[row].any():
-            masks[row] = rng.random(n) < keep
+            masks[row] = rng.random(n) < rates[row]
     return masks
 
 
-def least(n: int, keep: float, level: float) -> int:
+def least(n: int, keep: ArrayLike, level: float) -> int:
     """Return how many masks it takes at least for one of n segments to be significant at the level after Benjamini-Hochberg.
 
     A column of k draws is as rare as exp(-k entropy); two-sided, that must stay below level / n.
     """
-    entropy = -(keep * log(keep) + (1 - keep) * log(1 - keep))
+    rates = np.asarray(keep, dtype=float)
+    entropy = -float(np.mean(rates * np.log(rates) + (1 - rates) * np.log(1 - rates)))
     return ceil(log(2 * n / level) / entropy)
 
 
@@ -55,37 +58,42 @@ class Columns:
     Args:
         masks: (k, n) from `draw`.
         values: (k,)
-        keep: probability of a kept segment.
+        keep: probability of a kept segment, one for all or (k,).
         vanishes: as for `draw`.
     """
 
     def __init__(
-        self, masks: NDArray[np.bool_], values: NDArray[np.float64], keep: float, *, vanishes: bool
+        self, masks: NDArray[np.bool_], values: NDArray[np.float64], keep: ArrayLike, *, vanishes: bool
     ) -> None:
         n = masks.shape[1]
-        self.keep = keep
-        self._centred = masks.astype(np.float64) - keep  # (k, n)
+        self._rates = np.resize(np.asarray(keep, dtype=float), len(masks))
+        self._centred = masks.astype(np.float64) - self._rates[:, None]  # (k, n)
         others = masks.sum(axis=1, keepdims=True) - masks
-        weights = near(others, max(1, n - 1))
-        if vanishes:
-            weights = np.where(others == 0, 0.0, weights)
-        rest = regressed(self._centred, values)
-        self._pull = weights * rest.values  # (k, n); of column i a function of the other columns alone
+        free = np.where(others == 0, 0.0, 1.0) if vanishes else np.ones(masks.shape)
+        weights = free * near(others, max(1, n - 1))
+        rest = regressed(self._centred, values, self._rates)
+        pull = weights * rest.values
+        self._pulls = (self._scaled(pull), self._scaled(free * rest.values))
         along = weights * self._centred * rest.directions
         mass = np.maximum(along.sum(axis=0), 1e-9 * len(masks))
-        self.effects = np.asarray((self._centred * self._pull).sum(axis=0) / mass)
+        self.effects = np.asarray((self._centred * pull).sum(axis=0) / mass)
         """How much keeping each segment raises the value, (n,): the others regressed out, near masks weighing more."""
         unexplained = rest.values - rest.directions * self.effects
         pushed = weights * self._centred * unexplained / (1.0 - rest.leverage)[:, None]
         self.errors = np.asarray(np.sqrt((pushed**2).sum(axis=0)) / mass)
         """Standard errors of the effects, (n,): sandwich, residuals enlarged by their leverage (HC3)."""
 
+    def _scaled(self, pull: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return a pull (k, n), of column i a function of the other columns alone, such that chance gives it variance 1."""
+        variance = (self._rates * (1 - self._rates)) @ pull**2
+        return np.asarray(pull / np.sqrt(np.maximum(variance, 1e-300)))
+
     def p_values(self, level: float, seed: int) -> NDArray[np.float64]:
         """Return for each segment how often drawing its column anew gives an effect as large, (n,).
 
         What a short round finds rare is drawn again, afresh and for long enough that the level can be reached after correction.
         """
-        n = self._pull.shape[1]
+        n = self._centred.shape[1]
         rng = np.random.default_rng((seed, 1))
         found = self._tail(np.arange(n), _FIRST_ROUND, rng)
         rare = np.flatnonzero(found <= _SCREENED)
@@ -94,13 +102,14 @@ class Columns:
         return found
 
     def _tail(self, chosen: NDArray[np.int64], rounds: int, rng: np.random.Generator) -> NDArray[np.float64]:
-        pull = np.ascontiguousarray(self._pull[:, chosen])
-        seen = np.abs((self._centred[:, chosen] * pull).sum(axis=0)) * (1 - 1e-9)
-        above, k = np.zeros(len(chosen)), len(pull)
+        pulls = [np.ascontiguousarray(pull[:, chosen]) for pull in self._pulls]
+        centred, rates = self._centred[:, chosen], self._rates
+        seen = np.max([np.abs((centred * pull).sum(axis=0)) for pull in pulls], axis=0) * (1 - 1e-9)
+        above, k = np.zeros(len(chosen)), len(rates)
         step = max(1, _AT_ONCE // k)
         for done in range(0, rounds, step):
-            drawn = (rng.random((min(step, rounds - done), k), dtype=np.float32) < self.keep) - self.keep
-            above += (np.abs(drawn @ pull) >= seen).sum(axis=0)
+            drawn = (rng.random((min(step, rounds - done), k), dtype=np.float32) < rates) - rates
+            above += (np.maximum(*(np.abs(drawn @ pull) for pull in pulls)) >= seen).sum(axis=0)
         return np.asarray((above + 1) / (rounds + 1))
 
 
@@ -126,15 +135,16 @@ class Regressed:
     """(k,): how far each row determines its own prediction, with all columns; below 1."""
 
 
-def regressed(x: NDArray[np.float64], y: NDArray[np.float64]) -> Regressed:
-    """Return what regressions on the other columns leave of y (k,) and of each column of x (k, n).
+def regressed(x: NDArray[np.float64], y: NDArray[np.float64], rates: NDArray[np.float64]) -> Regressed:
+    """Return what regressions on the other columns leave of y (k,) and of each column of x (k, n); each rate (k,) has its own mean.
 
     One decomposition serves all: the coefficients without column i are those of the whole with entry i constrained to zero. The penalty
     keeps a regression with as many columns as rows from explaining everything; with many rows it is next to nothing.
     """
     k, n = x.shape
-    design = np.hstack([x, np.ones((k, 1))])
-    penalty = np.array([_RIDGE * n] * n + [1e-9 * k])
+    means = rates[:, None] == np.unique(rates)
+    design = np.hstack([x, means])
+    penalty = np.array([_RIDGE * n] * n + [1e-9 * k] * means.shape[1])
     inverse = np.linalg.inv(design.T @ design + np.diag(penalty))
     fitted = inverse @ (design.T @ y)
     through = design @ inverse

@@ -6,12 +6,11 @@ weighs masks and never outcomes, and every word has a p-value. `gsmile_published
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from llm_trace.attribution import noise
+from llm_trace.attribution import lengths, noise
 from llm_trace.attribution.methods import Scores, described
 from llm_trace.attribution.remote.values import PartialError
 from llm_trace.attribution.sampling import t_quantile
@@ -23,6 +22,8 @@ if TYPE_CHECKING:
 
 KEEP = 0.7
 """Probability that a perturbed prompt keeps a segment: answers to half a prompt say little about the whole one."""
+RATES = (KEEP, KEEP, 0.5)
+"""The same for one prompt after the other: half a prompt lacks two given words often enough to see that either suffices."""
 _FOLDS = 5
 _DRIFT = 0.001
 """p-value below which the model must have changed between calls."""
@@ -46,49 +47,22 @@ def smile(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) -> S
         return nothing(n, why)
     vanishes = _vanishes(value)
     expect(value, k)
-    masks = noise.draw(k, n, KEEP, seed, vanishes=vanishes)
+    masks, rates = noise.draw(k, n, RATES, seed, vanishes=vanishes), np.resize(RATES, k)
     notes: tuple[str, ...] = ()
     try:
         values = totals(anew(value, masks))
     except PartialError as exc:
         if (why := _hopeless(int(exc.done.sum()), n, 1 - confidence, vanishes=vanishes)) is not None:
             return nothing(n, f"{exc}; {why}")
-        masks, values, notes = masks[exc.done], totals(exc.values), (str(exc),)
-    scores = _tested(masks, values, confidence, seed, notes, vanishes=vanishes)
-    return _doubted(scores, masks, values, _lengths(value, masks), confidence, seed, vanishes=vanishes)
+        masks, rates, values, notes = masks[exc.done], rates[exc.done], totals(exc.values), (str(exc),)
+    columns = noise.Columns(masks, values, rates, vanishes=vanishes)
+    r2 = fidelity(masks, values, rates, vanishes=vanishes)
+    scores = _tested(columns, values, confidence, seed, notes, r2)
 
+    def retest(rest: NDArray[np.float64]) -> NDArray[np.float64]:
+        return noise.Columns(masks, rest, rates, vanishes=vanishes).p_values(1 - confidence, seed)
 
-def _lengths(value: Value, masks: NDArray[np.bool_]) -> NDArray[np.float64] | None:
-    """Return how many characters of the segments each mask keeps, (k,); `None` where they are not known."""
-    prompts = getattr(getattr(value, "source", value), "prompts", None)
-    return (
-        None
-        if prompts is None
-        else masks @ np.array([len(s.text) for s in prompts.segmented.segments], float)
-    )
-
-
-def _doubted(
-    scores: Scores,
-    masks: NDArray[np.bool_],
-    values: NDArray[np.float64],
-    lengths: NDArray[np.float64] | None,
-    confidence: float,
-    seed: int,
-    *,
-    vanishes: bool,
-) -> Scores:
-    """Return the scores, doubted where segments stand out that do not among prompts of about the same length."""
-    assert scores.p_values is not None
-    level = 1 - confidence
-    if lengths is None or benjamini_hochberg(scores.p_values).min() > level:
-        return scores
-    rest = noise.beyond(values, lengths)
-    again = noise.Columns(masks, rest, KEEP, vanishes=vanishes).p_values(level, seed)
-    if benjamini_hochberg(again).min() <= level:
-        return scores
-    why = "no segment stands out among prompts of about the same length: the answers follow the prompt's length, not its words"
-    return replace(scores, doubts=(*scores.doubts, ("length_dependent", why)))
+    return lengths.doubt(scores, values, lengths.measure(value, masks), 1 - confidence, retest)
 
 
 def _vanishes(value: Value) -> bool:
@@ -107,7 +81,7 @@ def _hopeless(k: int, n: int, level: float, *, vanishes: bool) -> str | None:
     """Return why so many masks cannot show anything, in words."""
     if n == 1 and vanishes:
         return "a prompt of one segment has no perturbation but the empty one: take smaller segments, or baseline='mask'"
-    needed = noise.least(n, KEEP, level)
+    needed = noise.least(n, RATES, level)
     if k >= needed:
         return None
     return f"{k} perturbed prompts cannot make one of {n} segments significant at {level:.2g}; that takes {needed} at least"
@@ -126,17 +100,15 @@ def nothing(n: int, why: str) -> Scores:
 
 
 def _tested(
-    masks: NDArray[np.bool_],
+    columns: noise.Columns,
     values: NDArray[np.float64],
     confidence: float,
     seed: int,
     notes: tuple[str, ...],
-    *,
-    vanishes: bool,
+    r2: dict[str, Any],
 ) -> Scores:
     """Return the scores of perturbed prompts and their values."""
-    k, n = masks.shape
-    columns = noise.Columns(masks, values, KEEP, vanishes=vanishes)
+    k, n = len(values), len(columns.effects)
     half = t_quantile(confidence, max(1, k - n - 1)) * columns.errors
     p_values = columns.p_values(1 - confidence, seed)
     doubts = []
@@ -156,7 +128,7 @@ def _tested(
         stopped="budget",
         p_values=p_values,
         faithfulness={
-            "fidelity": fidelity(masks, values, vanishes=vanishes),
+            "fidelity": r2,
             "standard_errors": columns.errors.tolist(),
         },
         notes=notes,
@@ -164,18 +136,20 @@ def _tested(
     )
 
 
-def fidelity(masks: NDArray[np.bool_], values: NDArray[np.float64], *, vanishes: bool) -> dict[str, Any]:
+def fidelity(
+    masks: NDArray[np.bool_], values: NDArray[np.float64], rates: NDArray[np.float64], *, vanishes: bool
+) -> dict[str, Any]:
     """Return how well the linear surrogate predicts values that it was not made from: R² weighted by the kernel, five folds."""
     k, n = masks.shape
     predicted = np.empty(k)
     for fold in range(_FOLDS):
         held = np.arange(k) % _FOLDS == fold
-        effects = noise.Columns(masks[~held], values[~held], KEEP, vanishes=vanishes).effects
+        effects = noise.Columns(masks[~held], values[~held], rates[~held], vanishes=vanishes).effects
         centre = values[~held].mean() - masks[~held].mean(axis=0) @ effects
         predicted[held] = masks[held] @ effects + centre
     weights = noise.near(masks.sum(axis=1), n)
     return measured(values, predicted, weights) | {
-        "masks": f"held out, each segment kept with probability {KEEP}",
+        "masks": f"held out, each segment kept with probability {KEEP}, in every third with {RATES[-1]}",
         "count": k,
     }
 
