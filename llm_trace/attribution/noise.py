@@ -108,7 +108,9 @@ class Columns:
         above, k = np.zeros(len(chosen)), len(rates)
         step = max(1, _AT_ONCE // k)
         for done in range(0, rounds, step):
-            drawn = (rng.random((min(step, rounds - done), k), dtype=np.float32) < rates) - rates
+            drawn: NDArray[np.float64] = (
+                rng.random((min(step, rounds - done), k), dtype=np.float32) < rates
+            ) - rates
             above += (np.maximum(*(np.abs(drawn @ pull) for pull in pulls)) >= seen).sum(axis=0)
         return np.asarray((above + 1) / (rounds + 1))
 
