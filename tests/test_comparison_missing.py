@@ -147,25 +147,12 @@ def test_only_the_most_frequent_of_many_labels_are_compared(store: Recorded) -> 
         pytest.param(1.0, None, "quality is known in a and not in b: score b as well", id="numbers-in-a"),
         pytest.param(None, "good", "quality is known in b and not in a: score a as well", id="labels-in-b"),
         pytest.param(1.0, "good", "quality has numbers or labels in one of a and b", id="numbers-and-labels"),
-        pytest.param(
-            1.0, float("inf"), "quality is known in a and not in b: score b as well", id="infinity-in-b"
-        ),
     ],
 )
 def test_a_score_that_cannot_be_compared_is_named(store: Recorded, a: Any, b: Any, text: str) -> None:
     run("a", lambda i: a)
     run("b", lambda i: b)
     assert warned(compare("a", "b", store=store.path), text)
-
-
-def test_scores_that_are_no_numbers_are_counted(store: Recorded) -> None:
-    run("a", lambda i: 1.0)
-    run("b", lambda i: 2.0 if i else float("nan"))
-    found = compare("a", "b", store=store.path)
-    assert [note for note in found.notes if "quality" in note] == [
-        "quality: 1 value is no number that can be compared, such as NaN or infinity, and does not count"
-    ]
-    assert found.metric("quality").missing == (1, 0)
 
 
 def test_spans_without_an_input_hint_at_a_key(store: Recorded) -> None:
