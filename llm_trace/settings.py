@@ -35,6 +35,19 @@ _ENVIRONMENT = {
 """Environment variables that give defaults; `max_string` and `max_event` are limits in bytes of one string and one event."""
 
 
+_DEFAULTS: dict[str, Any] = {
+    "store": "llm_trace.duckdb",
+    "run": None,
+    "redact": None,
+    "sample": 1.0,
+    "capture_content": True,
+    "propagate_threads": False,
+    "fsync": None,
+    "max_string": Limits.string,
+    "max_event": Limits.event,
+    "exporters": (),
+}
+
 _handed_down: dict[str, tuple[str | None, str]] = {}
 """Variables that `configure` has set for worker processes: what they were before, and what it wrote."""
 
@@ -63,28 +76,18 @@ def resolve(
         ConfigurationError: a setting cannot work.
     """
     environment = read_environment()
+    settings = dict(_DEFAULTS)
     keeps_content = True
-    settings: dict[str, Any] = {
-        "store": "llm_trace.duckdb",
-        "run": None,
-        "redact": None,
-        "sample": 1.0,
-        "capture_content": True,
-        "propagate_threads": False,
-        "fsync": None,
-        "max_string": Limits.string,
-        "max_event": Limits.event,
-        "exporters": (),
-    }
     for name, variable in _ENVIRONMENT.items():
-        if (text := environment.get(variable)) not in (None, ""):
-            try:
-                settings[name] = _parse(name, variable, str(text), settings[name])
-            except ConfigurationError as exc:
-                if forgive is None:
-                    raise
-                forgive(exc)
-                keeps_content = keeps_content and name not in ("redact", "capture_content")
+        if not (text := environment.get(variable)):
+            continue
+        try:
+            settings[name] = _parse(name, variable, text, settings[name])
+        except ConfigurationError as exc:
+            if forgive is None:
+                raise
+            forgive(exc)
+            keeps_content = keeps_content and name not in ("redact", "capture_content")
     settings |= {name: value for name, value in given.items() if value is not UNSET}
     if settings["fsync"] not in (None, "call", "interval"):
         raise ConfigurationError(f"fsync {settings['fsync']!r} is unknown; choose 'call', 'interval' or None")

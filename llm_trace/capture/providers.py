@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
     from llm_trace.capture.foreign import ForeignSpans
     from llm_trace.capture.recorder import Recorder
 
-_log = logging.getLogger("llm_trace")
 _processors: dict[int, ForeignSpans] = {}
 """Our processor in each provider, by the provider's `id` (some have no hash), for good: none can be taken out again."""
 
@@ -41,15 +39,8 @@ def join(recorder: Recorder, provider: Any = None) -> Callable[[], None]:
     Args:
         provider: the program's own where it is not given: the global one, now or when it is set.
     """
-    leave = [_attach(recorder, provider)] if provider is not None else []
-    if provider is None:
-        leave += [_attach(recorder, _find_global())] if _find_global() is not None else [_wait_for(recorder)]
-
-    def undo() -> None:
-        for each in leave:
-            each()
-
-    return undo
+    provider = provider if provider is not None else _find_global()
+    return _wait_for(recorder) if provider is None else _attach(recorder, provider)
 
 
 def find_unheard() -> list[str]:
