@@ -162,6 +162,44 @@ def test_baselines_are_averaged() -> None:
     )
 
 
+@pytest.mark.parametrize("budget", [1, 2, 3, 8, 20, 50, 60])
+@pytest.mark.parametrize(
+    ("method", "baseline"),
+    [*((m, "auto") for m in OURS), ("integrated_gradients", ["mean", "zero"])],
+    ids=str,
+)
+def test_no_more_evaluations_than_the_budget_pays_for(method: str, baseline: Any, budget: int) -> None:
+    model = toys.llama(initializer_range=0.5)  # on which Integrated Gradients would take many steps
+    run(method, model=model, baseline=baseline)  # what is compared once per model is behind us
+    try:
+        found = run(method, model=model, baseline=baseline, budget=budget)
+    except BudgetError as exc:
+        least = len(asked_tokens()) + 2 if method.startswith("sig") else 5 if baseline != "auto" else 3
+        assert budget < (least * 50 if method == "sig_integral" else least)
+        assert f"the budget pays for {budget} more evaluations" in str(exc)
+    else:
+        assert found.passes is not None
+        assert 0 < found.passes <= budget
+
+
+def test_several_baselines_share_what_the_budget_pays_for() -> None:
+    model = toys.llama(initializer_range=0.5)
+    found = run("integrated_gradients", model=model, baseline=["mean", "zero"], budget=21)
+    assert found.passes == 21  # the whole prompt, two empty ones, 3 + 6 steps from each
+    assert ["in 6 steps" in note for note in found.notes] == [True, True]
+
+
+def test_what_a_gradient_method_spends_is_no_longer_there_for_the_check_of_the_baseline() -> None:
+    least = len(asked_tokens()) + 2
+    assert run("sig", budget=least + 5).passes == least
+    assert run("sig", budget=least + 6).passes == least + 6
+
+
+def asked_tokens() -> Any:
+    """The prompt's tokens."""
+    return work_of(toys.llama(), toys.byte_level()).segmented.segments
+
+
 def test_saliency_and_input_x_gradient_equal_finite_differences() -> None:
     model = copy.deepcopy(toys.llama(initializer_range=0.12)).double()
     work = work_of(model, toys.byte_level())

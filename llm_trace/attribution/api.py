@@ -10,14 +10,13 @@ import numpy as np
 
 from llm_trace.attribution import hierarchy, methods, pricing
 from llm_trace.attribution import quality as checks
-from llm_trace.attribution.auto import Capped
 from llm_trace.attribution.cache import opened
 from llm_trace.attribution.models import resolve
 from llm_trace.attribution.problem import Asked, Problem, asked, problem, suspicions
 from llm_trace.attribution.proxies.model import Proxied, refuse
 from llm_trace.attribution.remote.model import remote
 from llm_trace.attribution.renders import automatic
-from llm_trace.attribution.value import Budget, Metered, Progress, as_budget, totals
+from llm_trace.attribution.value import Budget, Capped, Metered, Progress, as_budget, totals
 from llm_trace.errors import AttributionError
 from llm_trace.record import Attribution
 

@@ -69,7 +69,7 @@ def attention(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) 
     Raises:
         AttributionError: the target is a contrast, whose two answers look from the same place.
     """
-    source = source_of(value, 1, "attention")
+    source = source_of(value, 2, "attention")
     goal = source.goal
     if -1 in goal.signs or source.work is None:
         raise AttributionError("attention cannot tell one answer from another: take sig or occlusion")
@@ -77,7 +77,7 @@ def attention(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) 
     prompt, query = tuple(tokens.ids.tolist()), goal.queries[0]
     with undisturbed(source.model), eager(source.model):
         looked = source.forward.attended(prompt, query)
-    source.spend(1, len(prompt) + len(query.read))
+    source.spend(1, len(prompt) + len(query.read), unmasked=1)
     notes = (
         "of the attention goes to special tokens, the template and the response itself",
         "attention says where the model looks, not what changes its answer",

@@ -14,7 +14,7 @@ import numpy as np
 from llm_trace.attribution import methods
 from llm_trace.attribution.methods import Scores, described
 from llm_trace.attribution.statistics import spearman
-from llm_trace.attribution.value import Value, room, totals
+from llm_trace.attribution.value import Capped, Value, room, totals
 from llm_trace.errors import AttributionError
 
 if TYPE_CHECKING:
@@ -121,23 +121,3 @@ def _second(
     if other.low is not None and other.high is not None:
         said |= {"low": [float(x) for x in other.low], "high": [float(x) for x in other.high]}
     return {"second": said}
-
-
-class Capped:
-    """A value function that pays for fewer evaluations than its own budget does."""
-
-    def __init__(self, value: Value, most: int) -> None:
-        self._value = value
-        self._left = most
-        self.source = getattr(value, "source", value)
-
-    def room(self) -> int:
-        """Return how many evaluations are left."""
-        left = room(self._value)
-        return self._left if left is None else min(left, self._left)
-
-    def __call__(self, masks: NDArray[np.bool_]) -> NDArray[np.float64]:
-        before = getattr(self._value, "evaluations", 0)
-        values = self._value(masks)
-        self._left -= getattr(self._value, "evaluations", before + len(masks)) - before
-        return values

@@ -18,7 +18,7 @@ from llm_trace.attribution.embeddings import (
 )
 from llm_trace.attribution.methods import Scores, described
 from llm_trace.attribution.pricing import priced, tokens_of
-from llm_trace.attribution.value import room
+from llm_trace.attribution.value import Capped, room
 
 if TYPE_CHECKING:
     import torch
@@ -63,7 +63,7 @@ def input_x_gradient(value: Value, n: int, *, confidence: float = 0.95, seed: in
 
     It is the first order of the way to the zero embedding: the completeness gap says how far the model is from that.
     """
-    at = ground(source_of(value, 1, "input_x_gradient"))
+    at = ground(source_of(value, 2, "input_x_gradient"))
     values, found = gradient(at, at.inputs[None])
     scores = at.per_segment((found[0] * at.inputs).sum(-1).cpu())
     zero, name = baseline_of(at, "zero")
@@ -83,10 +83,15 @@ def integrated_gradients(value: Value, n: int, *, confidence: float = 0.95, seed
     The scores sum to full - empty up to the completeness gap. Baselines: `mean` embedding (the default), `mask`, `zero`, or a list of
     these, averaged. Special and template tokens stand still.
     """
-    source = source_of(value, 1, "integrated_gradients")
+    source = source_of(value, 3, "integrated_gradients")  # both ends and one step
     at = ground(source)
-    names = several(at.baseline)
-    parts = [_integrated(at, *baseline_of(at, name), room(value)) for name in names]
+    baselines = [baseline_of(at, name) for name in several(at.baseline)]
+    source_of(value, 1 + 2 * len(baselines), f"integrated_gradients from {len(baselines)} baselines")
+    full = float(values_of(at, at.inputs[None])[0])
+    parts = [
+        _integrated(at, *baseline, full, _share(value, len(baselines) - i))
+        for i, baseline in enumerate(baselines)
+    ]
     if len(parts) == 1:
         return parts[0]
 
@@ -95,7 +100,7 @@ def integrated_gradients(value: Value, n: int, *, confidence: float = 0.95, seed
 
     return Scores(
         np.mean([part.values for part in parts], axis=0),
-        full=mean("full"),
+        full=full,
         empty=mean("empty"),
         baseline=f"mean over {len(parts)} of: {'; '.join(str(part.baseline) for part in parts)}",
         notes=tuple(note for part in parts for note in part.notes),
@@ -103,22 +108,28 @@ def integrated_gradients(value: Value, n: int, *, confidence: float = 0.95, seed
     )
 
 
-def _integrated(at: Ground, baseline: torch.Tensor, name: str, left: int | None) -> Scores:
+def _share(value: Value, among: int) -> Value:
+    """Return the value function with its part of what the budget still pays for."""
+    left = room(value)
+    return value if left is None else Capped(value, left // among)
+
+
+def _integrated(at: Ground, baseline: torch.Tensor, name: str, full: float, value: Value) -> Scores:
     """Return Integrated Gradients from one baseline, the steps doubled until gap and every score stand still or the budget is spent.
 
     Errors of the scores may cancel in the gap: so each score is compared with that of half the steps.
     """
-    full, empty = float(values_of(at, at.inputs[None])[0]), _emptied(at, baseline)
+    empty, left = _emptied(at, baseline), room(value)
     steps = STEPS // 2 if left is None else max(1, min(STEPS // 2, left // 3))
-    spent, before = 0, None
+    before = None
     while True:
         scores = at.per_segment(integrals(at, baseline, at.owned.all, steps)[0])
-        spent += steps
         gap = full - empty - float(scores.sum())
         moved = np.inf if before is None else float(np.abs(scores - before).max())
         largest = float(np.abs(scores).max())
         still = moved <= max(_TINY, _GAP * largest) and abs(gap) <= max(_TINY, _GAP * abs(full - empty))
-        if still or 2 * steps > MOST_STEPS or (left is not None and spent + 2 * steps > left):
+        left = room(value)
+        if still or 2 * steps > MOST_STEPS or (left is not None and 2 * steps > left):
             break
         steps, before = 2 * steps, scores
     last = "was not compared with fewer" if before is None else f"moved a score by {moved:.2g} at most"

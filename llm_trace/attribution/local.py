@@ -60,6 +60,8 @@ class LocalValue:
         self.work = work
         self.passes = 0
         self.tokens = 0
+        self.unmasked = 0
+        """Prompts that were asked for without a mask: as token ids, or embedded."""
         spine = render(np.ones((1, n), dtype=bool))[0] if share else ()
         self.forward = forward_of(model, spine, limits=limits)
         self._cache = cache
@@ -71,21 +73,26 @@ class LocalValue:
 
     def __call__(self, masks: NDArray[np.bool_]) -> NDArray[np.float64]:
         prompts = self.render(masks)
-        values = self.of(prompts)
+        values = self._of(list(dict.fromkeys(prompts)), prompts)
         by_baseline = values.reshape(len(prompts) // len(masks), len(masks), *values.shape[1:])
         return np.asarray(by_baseline.mean(axis=0))
 
     def of(self, prompts: Sequence[tuple[int, ...]]) -> NDArray[np.float64]:
         """Return the values of prompts given as token ids."""
         distinct = list(dict.fromkeys(prompts))
+        self.unmasked += len(distinct)
+        return self._of(distinct, prompts)
+
+    def _of(self, distinct: list[tuple[int, ...]], prompts: Sequence[tuple[int, ...]]) -> NDArray[np.float64]:
         values = self._valued(np.concatenate([self._columns(distinct, q) for q in self.goal.queries], axis=1))
         at = {ids: i for i, ids in enumerate(distinct)}
         return values[[at[ids] for ids in prompts]]
 
-    def spend(self, passes: int, tokens: int) -> None:
-        """Count what went through the model."""
+    def spend(self, passes: int, tokens: int, *, unmasked: int = 0) -> None:
+        """Count what went through the model, `unmasked` prompts without a mask among it."""
         self.passes += passes
         self.tokens += tokens
+        self.unmasked += unmasked
 
     def price(self, prompts: Sequence[tuple[int, ...]]) -> int:
         """Return how many tokens would go through the model for these prompts."""
@@ -98,7 +105,7 @@ class LocalValue:
 
         columns = [self.forward.embedded(embeddings, query) for query in self.goal.queries]
         read = sum(len(query.read) + embeddings.shape[1] for query in self.goal.queries)
-        self.spend(len(embeddings) * len(columns), len(embeddings) * read)
+        self.spend(len(embeddings) * len(columns), len(embeddings) * read, unmasked=len(embeddings))
         return self.goal.worth(torch.cat(columns, dim=1))
 
     def _columns(self, prompts: list[tuple[int, ...]], query: Query) -> NDArray[np.float64]:

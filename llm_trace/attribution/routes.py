@@ -71,7 +71,7 @@ def routes(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) -> 
     Raises:
         AttributionError: the model is no decoder, its blocks are not of the Llama or GPT-2 kind, or the target is a contrast.
     """
-    source = source_of(value, 1, "routes")
+    source = source_of(value, 2, "routes")
     goal, model = source.goal, source.model
     if -1 in goal.signs or source.work is None:
         raise AttributionError("routes cannot tell one answer from another: take sig or occlusion")
@@ -83,7 +83,7 @@ def routes(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) -> 
         flow = _flow(
             model, [*prompt, *query.read], [len(prompt) - 1 + r for r in query.rows]
         )  # (m, positions)
-    source.spend(1, len(prompt) + len(query.read))
+    source.spend(1, len(prompt) + len(query.read), unmasked=1)
     notes = (
         "flows from special tokens, the template and the response itself",
         "routes say what the model passes on, not what changes its answer",

@@ -47,9 +47,8 @@ def sig(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) -> Sco
     A causal model has no mask token: "_" stands in for it, and the baseline names it. Costs a forward pass for each token, one for the
     whole prompt, and one for the completeness gap.
     """
-    source = _source(value, 2, "sig")
-    masked = _masked(source)
-    source = _source(value, len(masked.free) + 2, "sig")
+    masked = _masked(source_of(value, 2, "sig"))
+    source = source_of(value, len(masked.free) + 2, "sig")
     each = np.eye(len(masked.ids), dtype=bool)[masked.free]
     values = finite(source.of([_whole(masked), *_without(masked, each), *_without(masked, masked.all)]))
     effects = values[0] - values[1:-1]  # (tokens, m) or (tokens,)
@@ -65,7 +64,7 @@ def sig(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) -> Sco
 )
 def sig_word(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) -> Scores:  # noqa: ARG001  exact
     """Return the effect of masking each segment as a whole: the path integral over all its tokens together, in its exact form."""
-    source = _source(value, n + 2, "sig_word")
+    source = source_of(value, n + 2, "sig_word")
     masked = _masked(source)
     values = finite(
         source.of([_whole(masked), *_without(masked, masked.owners), *_without(masked, masked.all)])
@@ -96,14 +95,16 @@ def sig_normalised(value: Value, n: int, *, confidence: float = 0.95, seed: int 
 
 
 @priced(
-    lambda source: ((count := len(_masked(source).free) * PUBLISHED_STEPS), 2 * count * tokens_of(source))
+    lambda source: (
+        (count := len(_masked(source).free) * PUBLISHED_STEPS) + 2,
+        2 * (count + 1) * tokens_of(source),
+    )
 )
 @described("sig_integral", access="gradients", cost="50 forward and backward a token", source=_PAPER)
 def sig_integral(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) -> Scores:  # noqa: ARG001  exact
     """Return Sequential Integrated Gradients by quadrature, as published: the oracle of `sig`, which gives the same in 50 times less."""
-    source = _source(value, 2, "sig_integral")
-    masked = _masked(source)
-    source = _source(value, len(masked.free) * PUBLISHED_STEPS, "sig_integral")
+    masked = _masked(source_of(value, 2, "sig_integral"))
+    source = source_of(value, len(masked.free) * PUBLISHED_STEPS + 2, "sig_integral")
     by_token, full, empty = by_integral(source, masked, PUBLISHED_STEPS)
     notes = (f"{PUBLISHED_STEPS} steps a token", *((_SUMS,) if len(masked.free) > n else ()))
     return Scores(masked.shares @ by_token, full=full, empty=empty, baseline=masked.baseline, notes=notes)
@@ -115,10 +116,6 @@ def by_integral(source: LocalValue, masked: Replaced, steps: int) -> tuple[NDArr
     found = integrals(at, at.embed(masked.neutral), np.eye(len(masked.ids), dtype=bool)[masked.free], steps)
     ends = totals(finite(source.of([_whole(masked), *_without(masked, masked.all)])))
     return found.sum(axis=0), float(ends[0]), float(ends[1])
-
-
-def _source(value: Value, evaluations: int, what: str) -> LocalValue:
-    return source_of(value, evaluations, what)
 
 
 def _masked(source: LocalValue) -> Replaced:

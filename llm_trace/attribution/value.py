@@ -50,7 +50,8 @@ class Metered:
     """A value function that asks its source once for each distinct mask.
 
     Args:
-        source: the value function; its attributes `passes` and `tokens`, where it has them, are what was spent.
+        source: the value function; its attributes `passes`, `tokens` and `unmasked` (prompts that a method asked it for without a mask),
+            where it has them, are what was spent.
         budget: limits; `tokens` and `seconds` are held by the mean cost so far, so that a round may go over by one round.
         progress: see `Progress`.
         clock: seconds, monotonic.
@@ -74,8 +75,8 @@ class Metered:
 
     @property
     def evaluations(self) -> int:
-        """Distinct masks that were evaluated."""
-        return len(self._known)
+        """Distinct masks that were evaluated, and prompts without a mask, as gradient methods ask for."""
+        return len(self._known) + int(getattr(self.source, "unmasked", 0))
 
     @property
     def passes(self) -> int:
@@ -141,6 +142,30 @@ class Metered:
             raise BudgetError(
                 f"the budget pays for {room} more evaluations and the method needs {wanted} now; raise the budget or take larger segments"
             )
+
+
+class Capped:
+    """A value function that pays for fewer evaluations than its own budget does."""
+
+    def __init__(self, value: Value, most: int) -> None:
+        self._value = value
+        self.source = getattr(value, "source", value)
+        self._asked = 0
+        self._last = self.evaluations + most
+
+    @property
+    def evaluations(self) -> int:
+        """Evaluations of the value function below, whoever asked for them; of a plain function the masks that went through here."""
+        return int(getattr(self._value, "evaluations", self._asked))
+
+    def room(self) -> int:
+        """Return how many evaluations are left."""
+        left, own = room(self._value), max(0, self._last - self.evaluations)
+        return own if left is None else min(left, own)
+
+    def __call__(self, masks: NDArray[np.bool_]) -> NDArray[np.float64]:
+        self._asked += len(masks)
+        return self._value(masks)
 
 
 def room(value: Any) -> int | None:
