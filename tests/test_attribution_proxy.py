@@ -250,6 +250,25 @@ def test_audits_with_poor_explanations_of_the_oracle_revoke_the_proxy(folder: Pa
     )
 
 
+def test_explanations_of_a_proxy_whose_audits_cannot_be_made_are_no_evidence(folder: Path) -> None:
+    def gone(_: str) -> str:
+        raise KeyError("no such deployment")
+
+    here, away = (Proxied(behind(ask), folder=folder, audit=1.0) for ask in (Counted(), gone))
+    late = [text for text in prompts(40, seed=5) if rule(text) == " DENY"]
+    found = [attribute(text, " DENY", model=away) for text in late[:4]]
+    assert [whose(a)["explained_by"] for a in found] == ["proxy"] * 4
+    assert [a.verdict for a in found] == ["ok", "ok", "proxy_unverified", "proxy_unverified"]
+    assert [whose(a)["screen"]["failed"] for a in found] == [1, 2, 3, 4]
+    assert found[-1].warnings[-1].startswith("the last 4 audits of the proxy could not be made (")
+    assert "no such deployment" in found[-1].warnings[-1]
+    assert found[-1].warnings[-1] in whose(found[-1])["screen"]["why"]
+    checked = attribute(late[5], " DENY", model=here)
+    after = attribute(late[6], " DENY", model=Proxied(behind(gone), folder=folder, audit=0.0))
+    assert [whose(a)["explained_by"] for a in (checked, after)] == ["oracle", "proxy"]
+    assert (after.verdict, whose(after)["screen"]["why"].count("audits")) == ("ok", 0)
+
+
 def test_a_revoked_proxy_is_screened_anew(folder: Path) -> None:
     (path,) = folder.iterdir()
     first, *rest = path.read_text().splitlines()

@@ -26,6 +26,7 @@ _SHOWN = (
     "why",
     "instances",
     "audits",
+    "failed",
     "tau",
     "confidence",
     "test",
@@ -131,6 +132,9 @@ def _told(found: Attribution, by: str, why: str, screen: Screen, audit: Instance
         note += f"; about {calls:.0f} calls of {told['oracle']!r} were saved"
     update: dict[str, Any] = {"faithfulness": {**found.faithfulness, "proxy": about}}
     update["notes"] = (*found.notes, note)
+    if by == "proxy" and screen.unchecked is not None:
+        update["warnings"] = (*found.warnings, screen.unchecked)
+        update["verdict"] = "proxy_unverified" if found.verdict == "ok" else found.verdict
     if audit is not None:
         counted = (audit.own_calls, audit.own_tokens) if by == "oracle" else (0, 0)  # by `found`
         update["passes"] = found.passes + audit.calls - counted[0]

@@ -19,6 +19,8 @@ LEAST_AGREEMENT = 0.5
 """Share of calls with the same answer below which a proxy is of no use."""
 MOST_POOR = 0.5
 """Share of audits that may show nothing, the oracle's own explanation being poor."""
+MOST_FAILED = 3
+"""Audits in a row that could not be made before the proxy's explanations are no evidence."""
 WINDOW = 50
 """Instances that count after the screen: the newest audits and what was before them."""
 _MOST: dict[Test, int] = {"betting": 100, "t": 50}
@@ -102,6 +104,15 @@ class Screen:
         """`accepted` is the only one with which the proxy is used."""
         return self.verdict[0]
 
+    @property
+    def unchecked(self) -> str | None:
+        """In words, that the latest audits could not be made, so that nothing has checked the proxy since."""
+        audits = [i for i in self.instances if i.audit]
+        made = next((at for at, i in enumerate(reversed(audits)) if i.kind != "failed"), len(audits))
+        if made < MOST_FAILED:
+            return None
+        return f"the last {made} audits of the proxy could not be made ({audits[-1].why}): nothing has checked it since"
+
     def told(self) -> dict[str, Any]:
         """Return the evidence in JSON values."""
         t, found = self.terms, self.measured
@@ -159,10 +170,8 @@ def _verdict(screen: Screen) -> tuple[Outcome, str]:
                 return "revoked", f"audits overturned it after {k - when}: screen again"
         if (why := _unmeasurable(screen)) is not None:
             return "revoked", why
-        return (
-            "accepted",
-            f"shown by {when} instances: the proxy reaches at least {t.tau:g} of the oracle's quality",
-        )
+        shown = f"shown by {when} instances: the proxy reaches at least {t.tau:g} of the oracle's quality"
+        return "accepted", "; but ".join(filter(None, (shown, screen.unchecked)))
     if when < 0:
         return (
             "rejected",
