@@ -186,9 +186,10 @@ def test_flush_says_what_waits_for_a_destination_that_was_taken_out_and_nothing_
     server.answer = lambda _: Reply(503)
     llm_trace.configure(recorded.path, exporters=(address(server),))
     ask(1)
-    llm_trace.flush(0.5)
+    until(lambda: arrived(server))
     llm_trace.configure(recorded.path, exporters=())
     until(lambda: not serving(recorded.path))
+    server.received.clear()
     server.answer = strict
     ask(2)
     report = llm_trace.flush(0.5)
