@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -13,6 +13,9 @@ from hypothesis import HealthCheck, settings
 import llm_trace
 from llm_trace.capture import failures
 from llm_trace.record import Call
+
+if TYPE_CHECKING:
+    from tests.spool_toys import HandWriter
 
 settings.register_profile("any load", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any load")  # what a busy machine is slow at is no fault of the code
@@ -49,9 +52,23 @@ def _clean(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:  # asked for firs
 
 
 @pytest.fixture
-def recorded(tmp_path: Path) -> Recorded:
+def path(tmp_path: Path) -> Path:
+    """A place for a store: neither it nor its spool is there yet."""
+    return tmp_path / "traces.duckdb"
+
+
+@pytest.fixture
+def writer(path: Path) -> HandWriter:
+    """Write the spool of the store at `path` by hand."""
+    from tests.spool_toys import HandWriter, spool_of
+
+    return HandWriter(spool_of(path))
+
+
+@pytest.fixture
+def recorded(path: Path) -> Recorded:
     """A place that is not recorded to yet: tests that need other settings call `configure` themselves."""
-    return Recorded(tmp_path / "traces.duckdb")
+    return Recorded(path)
 
 
 @pytest.fixture

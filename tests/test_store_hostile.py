@@ -21,16 +21,6 @@ HI = bodies({"role": "user", "content": "hi"})
 EVIL = "\x1b]0;owned\x07\x9b31m"
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "traces.duckdb"
-
-
-@pytest.fixture
-def writer(path: Path) -> HandWriter:
-    return HandWriter(spool_of(path))
-
-
 def deep(opening: str, closing: str, levels: int = 5000) -> str:
     return opening * levels + "1" + closing * levels
 

@@ -20,16 +20,6 @@ SYSTEM = {"role": "system", "content": "Be kind."}
 HI = {"role": "user", "content": "hi"}
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "traces.duckdb"
-
-
-@pytest.fixture
-def writer(path: Path) -> HandWriter:
-    return HandWriter(spool_of(path))
-
-
 def statuses(path: Path) -> dict[str, str]:
     return {call.span_id.lstrip("0"): call.status for call in open_store(path).calls(limit=None)}
 

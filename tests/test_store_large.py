@@ -22,16 +22,6 @@ from tests.spool_toys import HandWriter, bodies, span, spool_of
 MEGABYTE = "x" * 1_000_000
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "traces.duckdb"
-
-
-@pytest.fixture
-def writer(path: Path) -> HandWriter:
-    return HandWriter(spool_of(path))
-
-
 def quarantined(path: Path, writer: HandWriter) -> list[bytes]:
     return (spool_of(path) / "quarantine" / writer.path.name).read_bytes().splitlines()
 

@@ -20,16 +20,6 @@ RUN = "00000000000000aa"
 SYSTEM = {"role": "system", "content": "Be kind to everyone."}
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "traces.duckdb"
-
-
-@pytest.fixture
-def writer(path: Path) -> HandWriter:
-    return HandWriter(spool_of(path))
-
-
 def chat(writer: HandWriter, number: int, text: str, **keys: object) -> None:
     """Write a call whose system message others share and whose question is its own."""
     new = [

@@ -28,11 +28,6 @@ from tests.spool_toys import HandWriter, span, spool_of
 ROOT = Path(__file__).resolve().parents[1]
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "traces.duckdb"
-
-
 def python(script: str, *arguments: object, **options: Any) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", textwrap.dedent(script), *map(str, arguments)]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, **options)
