@@ -15,12 +15,8 @@ def json_logs(request: Any) -> Iterator[LogRecord | None]:
     Raises:
         ValueError: the request around the records is malformed.
     """
-    for group in otlp.objects(otlp.checked(request), "resourceLogs"):
-        resource = otlp.attributes(otlp.object_at(group, "resource").get("attributes"))
-        for part in otlp.objects(group, "scopeLogs"):
-            scope = otlp.object_at(part, "scope").get("name")
-            for raw in otlp.objects(part, "logRecords"):
-                yield _log(raw, str(scope) if scope else None, resource)
+    for raw, scope, resource in otlp.entries(request, "resourceLogs", "scopeLogs", "logRecords"):
+        yield _log(raw, scope, resource)
 
 
 def _log(raw: dict[str, Any], scope: str | None, resource: dict[str, Any]) -> LogRecord | None:

@@ -19,22 +19,13 @@ def spans(body: bytes) -> Iterator[tuple[str, EndedSpan | str]]:
     Raises:
         ValueError: the bytes are no such message.
     """
-    from google.protobuf.message import DecodeError
     from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-    try:
-        request = ExportTraceServiceRequest.FromString(body)
-    except DecodeError as exc:
-        raise ValueError(f"the body is no ExportTraceServiceRequest: {exc}") from exc
-    found = [
-        (raw, part.scope.name or None, group.resource)
-        for group in request.resource_spans
-        for part in group.scope_spans
-        for raw in part.spans
-    ]
+    request = _parse(ExportTraceServiceRequest, body)
+    found = list(_entries(request.resource_spans, "scope_spans", "spans"))
     found.sort(key=lambda entry: entry[0].end_time_unix_nano)  # senders group them by instrumentation
     for raw, scope, resource in found:
-        yield raw.name[:100], _read(raw, scope, _attributes(resource.attributes))
+        yield raw.name[:100], _read(raw, scope, resource)
 
 
 def logs(body: bytes) -> Iterator[LogRecord | None]:
@@ -43,18 +34,31 @@ def logs(body: bytes) -> Iterator[LogRecord | None]:
     Raises:
         ValueError: the bytes are no such message.
     """
-    from google.protobuf.message import DecodeError
     from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
+    request = _parse(ExportLogsServiceRequest, body)
+    for raw, scope, resource in _entries(request.resource_logs, "scope_logs", "log_records"):
+        yield _log(raw, scope, resource)
+
+
+def _parse(message: Any, body: bytes) -> Any:
+    from google.protobuf.message import DecodeError
+
     try:
-        request = ExportLogsServiceRequest.FromString(body)
+        return message.FromString(body)
     except DecodeError as exc:
-        raise ValueError(f"the body is no ExportLogsServiceRequest: {exc}") from exc
-    for group in request.resource_logs:
+        raise ValueError(f"the body is no {message.__name__}: {exc}") from exc
+
+
+def _entries(
+    groups: Iterable[Any], parts: str, entries: str
+) -> Iterator[tuple[Any, str | None, dict[str, Any]]]:
+    """Yield what lies in a request's groups of one signal, with the scope and the resource that it is of."""
+    for group in groups:
         resource = _attributes(group.resource.attributes)
-        for part in group.scope_logs:
-            for raw in part.log_records:
-                yield _log(raw, part.scope.name or None, resource)
+        for part in getattr(group, parts):
+            for raw in getattr(part, entries):
+                yield raw, part.scope.name or None, resource
 
 
 def _log(raw: Any, scope: str | None, resource: dict[str, Any]) -> LogRecord | None:

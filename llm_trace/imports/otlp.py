@@ -19,6 +19,8 @@ _DEPTH = 32
 _NO_PARENT = (None, "", "0" * 16)
 _ERROR = (2, "STATUS_CODE_ERROR")
 _NUMBER = re.compile(r"-?[0-9]{1,20}")
+Entry = tuple[dict[str, Any], str | None, dict[str, Any]]
+"""A span or a log record, the name of its scope, and the attributes of its resource."""
 
 
 def recognises(record: Any) -> bool:
@@ -43,28 +45,37 @@ def spans(request: Any) -> Iterator[tuple[str, EndedSpan | str]]:
     Raises:
         ValueError: the request around the spans is malformed.
     """
-    if not isinstance(request, dict):
-        raise ValueError("the body is no JSON object")
-    found = []
-    for group in objects(request, "resourceSpans"):
-        resource = attributes(object_at(group, "resource").get("attributes"))
-        for part in objects(group, "scopeSpans"):
-            scope = _text(object_at(part, "scope"), "name")
-            found += [(raw, scope, resource) for raw in objects(part, "spans")]
+    found = entries(request, "resourceSpans", "scopeSpans", "spans")
     for raw, scope, resource in sorted(found, key=_end):  # senders group them by instrumentation
         yield str(raw.get("name", ""))[:100].encode("utf-8", "replace").decode(), _read(raw, scope, resource)
 
 
-def _end(found: tuple[dict[str, Any], str, dict[str, Any]]) -> int:
+def entries(request: Any, groups: str, parts: str, names: str) -> Iterator[Entry]:
+    """Yield what lies in a request's groups of one signal, such as `resourceSpans`, `scopeSpans` and `spans`.
+
+    Raises:
+        ValueError: the request around it is malformed.
+    """
+    if not isinstance(request, dict):
+        raise ValueError("the body is no JSON object")
+    for group in _objects(request, groups):
+        resource = attributes(_object(group, "resource").get("attributes"))
+        for part in _objects(group, parts):
+            scope = _text(_object(part, "scope"), "name") or None
+            for raw in _objects(part, names):
+                yield raw, scope, resource
+
+
+def _end(found: Entry) -> int:
     try:
         return integer(found[0].get("endTimeUnixNano", 0))
     except ValueError:
         return 0
 
 
-def _read(raw: dict[str, Any], scope: str, resource: dict[str, Any]) -> EndedSpan | str:
+def _read(raw: dict[str, Any], scope: str | None, resource: dict[str, Any]) -> EndedSpan | str:
     try:
-        status = object_at(raw, "status")
+        status = _object(raw, "status")
         return EndedSpan(
             trace_id=identifier(raw.get("traceId"), 32, "traceId"),
             span_id=identifier(raw.get("spanId"), 16, "spanId"),
@@ -75,11 +86,11 @@ def _read(raw: dict[str, Any], scope: str, resource: dict[str, Any]) -> EndedSpa
             start_ns=moment(integer(raw.get("startTimeUnixNano", 0)), "startTimeUnixNano"),
             end_ns=moment(integer(raw.get("endTimeUnixNano", 0)), "endTimeUnixNano"),
             attributes=attributes(raw.get("attributes")),
-            events=[_event(entry) for entry in objects(raw, "events")],
-            links=[_link(entry) for entry in objects(raw, "links")],
+            events=[_event(entry) for entry in _objects(raw, "events")],
+            links=[_link(entry) for entry in _objects(raw, "links")],
             failed=status.get("code") in _ERROR,
             message=_text(status, "message") or None,
-            scope=scope or None,
+            scope=scope,
             resource=resource,
         )
     except ValueError as exc:
@@ -126,7 +137,7 @@ def attributes(raw: Any) -> dict[str, Any]:
         return {}
     if not isinstance(raw, list):
         raise ValueError("attributes are no list")
-    return {_text(entry, "key"): _value(entry.get("value"), _DEPTH) for entry in map(checked, raw)}
+    return {_text(entry, "key"): _value(entry.get("value"), _DEPTH) for entry in map(_checked, raw)}
 
 
 def any_value(raw: Any) -> Any:
@@ -140,7 +151,7 @@ def _value(raw: Any, depth: int) -> Any:
         return None
     if depth == 0:
         raise ValueError(f"an attribute is nested deeper than {_DEPTH}")
-    kind, value = next(iter(checked(raw).items()))
+    kind, value = next(iter(_checked(raw).items()))
     if kind == "stringValue" or kind == "boolValue":
         return value if isinstance(value, (str, bool)) else str(value)
     if kind == "intValue":
@@ -148,9 +159,9 @@ def _value(raw: Any, depth: int) -> Any:
     if kind == "doubleValue":
         return _double(value)
     if kind == "arrayValue":
-        return [_value(entry, depth - 1) for entry in objects(checked(value), "values")]
+        return [_value(entry, depth - 1) for entry in _objects(_checked(value), "values")]
     if kind == "kvlistValue":
-        found = objects(checked(value), "values")
+        found = _objects(_checked(value), "values")
         return {_text(entry, "key"): _value(entry.get("value"), depth - 1) for entry in found}
     if kind == "bytesValue":
         return base64.b64encode(base64.b64decode(_text({"bytes": value}, "bytes"))).decode()
@@ -182,20 +193,20 @@ def _text(raw: dict[str, Any], key: str) -> str:
     return value
 
 
-def object_at(raw: dict[str, Any], key: str) -> dict[str, Any]:
+def _object(raw: dict[str, Any], key: str) -> dict[str, Any]:
     """Return the object under a key, an empty one where it is absent."""
-    return checked(raw.get(key) or {})
+    return _checked(raw.get(key) or {})
 
 
-def objects(raw: dict[str, Any], key: str) -> list[dict[str, Any]]:
+def _objects(raw: dict[str, Any], key: str) -> list[dict[str, Any]]:
     """Return the objects in a list under a key, none where it is absent."""
     value = raw.get(key) or []
     if not isinstance(value, list):
         raise ValueError(f"{key} is no list")
-    return [checked(entry) for entry in value]
+    return [_checked(entry) for entry in value]
 
 
-def checked(raw: Any) -> dict[str, Any]:
+def _checked(raw: Any) -> dict[str, Any]:
     """Return a JSON object.
 
     Raises:
