@@ -323,6 +323,52 @@ def test_openinference_messages_with_contents_and_tool_calls() -> None:
     assert made["output"]["usage"]["output_tokens"] == 49
 
 
+def _openinference_asked(*messages: dict[str, Any]) -> dict[str, Any]:
+    spoken = {
+        f"llm.input_messages.{index}.message.{name}": value
+        for index, entry in enumerate(messages)
+        for name, value in entry.items()
+    }
+    return {"openinference.span.kind": "LLM", "llm.model_name": "m", **spoken}
+
+
+def test_openinference_tool_answers_told_as_the_users_words_are_a_tools() -> None:
+    made = _read(
+        _openinference_asked(
+            {"role": "user", "tool_call_id": "tooluse_1", "content": "70 degrees"},
+            {"role": "user", "tool_call_id": "tooluse_2"},
+        )
+    )
+    answer = {"type": "tool_call_response", "id": "tooluse_1", "response": "70 degrees"}
+    assert made["messages_in"] == [
+        {"role": "tool", "parts": [answer]},
+        {"role": "tool", "parts": [{"type": "tool_call_response", "id": "tooluse_2"}]},
+    ]
+
+
+def test_what_the_user_says_beside_a_tools_answer_stays_the_users() -> None:
+    beside = {
+        "contents.1.message_content.type": "text",
+        "contents.1.message_content.text": "Is that warm?",
+    }
+    made = _read(
+        _openinference_asked({"role": "user", "tool_call_id": "tooluse_1", "content": "70 degrees", **beside})
+    )
+    answer = {"type": "tool_call_response", "id": "tooluse_1", "response": "70 degrees"}
+    assert made["messages_in"] == [
+        {"role": "user", "parts": [answer, {"type": "text", "content": "Is that warm?"}]}
+    ]
+
+
+def test_a_prompt_and_an_answer_recorded_as_plain_text_are_messages_of_a_models_call_only() -> None:
+    values = {"input.value": "Say this is a test", "output.value": "This is a test"}
+    made = _read({"openinference.span.kind": "LLM", **values})
+    assert made["messages_in"] == [_text("user", "Say this is a test")]
+    assert made["messages_out"] == [_text("assistant", "This is a test")]
+    made = _read({"openinference.span.kind": "CHAIN", **values})
+    assert (made.get("messages_in"), made.get("messages_out")) == (None, None)
+
+
 def test_the_span_that_the_anthropic_sdk_writes_itself() -> None:
     made = _read(ANTHROPIC_SDK)
     assert made["usage"] == {

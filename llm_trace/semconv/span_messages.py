@@ -111,7 +111,16 @@ def _oi_message(raw: Mapping[str, Any]) -> dict[str, Any]:
     arguments = made.pop("function_call_arguments_json", None)
     if name is not None or arguments is not None:
         made["function_call"] = {"name": name, "arguments": arguments}
+    if made.get("tool_call_id") is not None and made.get("role") != "tool":
+        return _with_answer(made, raw.get("content"), pieces)
     return made
+
+
+def _with_answer(raw: dict[str, Any], content: Any, pieces: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return a message of the user that brings a tool's answer, as Anthropic's and Amazon's do, with what stands beside it."""
+    made = {key: value for key, value in raw.items() if key != "tool_call_id"}
+    answer = {"type": "tool_result", "tool_use_id": raw["tool_call_id"], "content": content}
+    return {**made, "role": raw.get("role") if pieces else "tool", "content": [answer, *pieces]}
 
 
 def _repeats(content: Any, pieces: list[dict[str, Any]]) -> bool:
@@ -202,5 +211,6 @@ def _reasoned(attributes: Attributes, answered: list[Message]) -> list[Message]:
 
 
 def talk_in_values(asked: Any, answered: Any) -> Talk:
-    """Return the messages in a request and a response that were recorded whole (`input.value`, `request_data`)."""
-    return Talk(messages_in(asked), messages_out(answered, plain=False))
+    """Return the messages in a request and a response that were recorded whole (`input.value`); text is one message."""
+    spoken = [said(asked, "user")] if isinstance(asked, str) and asked else messages_in(asked)
+    return Talk(spoken, messages_out(answered, plain=True))
