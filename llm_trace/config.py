@@ -272,7 +272,9 @@ def flush(timeout: float | None = None) -> FlushReport:
     for exporters to catch up with what is recorded by now. An exporter that refuses everything is not waited for.
     """
     setup = current
-    return FlushReport() if setup is None else build_report(setup, timeout)
+    if setup is None:
+        return FlushReport()
+    return build_report(setup.store, setup.spool, setup.exporting, timeout)
 
 
 def shutdown() -> None:

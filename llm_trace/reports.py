@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING
 from llm_trace.capture import failures, providers
 
 if TYPE_CHECKING:
-    from llm_trace.config import Setup
+    from pathlib import Path
+
+    from llm_trace.exporters.host import Exporting
+    from llm_trace.spool.writer import SpoolWriter
 
 _TAKEN_OUT = "; not in configure(exporters=…): what is recorded now does not go there"
 
@@ -53,42 +56,42 @@ class FlushReport:
         return "\n".join([*lines, *(f"{count} x {reason}" for reason, count in self.reasons.items())])
 
 
-def build_report(setup: Setup, timeout: float | None) -> FlushReport:
-    """Return what became of the events of what is configured; forces the spool onto the disk and waits for exporters.
+def build_report(
+    store: Path, spool: SpoolWriter, exporting: Exporting | None, timeout: float | None
+) -> FlushReport:
+    """Return what became of the events of a spool; forces it onto the disk and waits for exporters.
 
     Args:
+        store: what the spool lies beside.
+        exporting: delivers to the destinations that are configured; `None` where none is.
         timeout: seconds to wait at most for exporters, as `flush` takes it.
     """
     from llm_trace.spool.files import count_quarantined
 
-    synced = setup.spool.sync()
-    reasons = {f"lost: {reason}": count for reason, count in setup.spool.lost.items()} | dict(failures.counts)
+    synced = spool.sync()
+    reasons = {f"lost: {reason}": count for reason, count in spool.lost.items()} | dict(failures.counts)
     reasons |= dict.fromkeys(map(describe_unheard, providers.find_unheard()), 1)
-    if aside := count_quarantined(setup.spool.folder):
-        reasons[f"lines that could not be read and were set aside in {setup.spool.folder / 'quarantine'}"] = (
-            aside
-        )
+    if aside := count_quarantined(spool.folder):
+        reasons[f"lines that could not be read and were set aside in {spool.folder / 'quarantine'}"] = aside
     if not synced:
         reasons["the disk did not confirm"] = 1
-    spool = DestinationReport(delivered=setup.spool.written, dropped=sum(setup.spool.lost.values()))
-    reports = {"spool": spool}
-    for name, stands in (setup.exporting.report(timeout) if setup.exporting else {}).items():
+    reports = {"spool": DestinationReport(delivered=spool.written, dropped=sum(spool.lost.values()))}
+    for name, stands in (exporting.report(timeout) if exporting else {}).items():
         reports[name] = DestinationReport(stands.delivered, stands.pending, stands.rejected, stands.dropped)
         if stands.said:
             reasons[f"{name}: {stands.said}"] = 1
-    reports |= _taken_out(setup)
-    return FlushReport(reports, reasons)
+    return FlushReport(reports | _taken_out(store, spool), reasons)
 
 
-def _taken_out(setup: Setup) -> dict[str, DestinationReport]:
+def _taken_out(store: Path, spool: SpoolWriter) -> dict[str, DestinationReport]:
     """Return how destinations stand that something still waits for though they are not configured any more."""
-    if not (setup.spool.folder / "cursors").exists():
+    if not (spool.folder / "cursors").exists():
         return {}
     from llm_trace.exporters.host import left
 
     return {
         name: DestinationReport(d.delivered, d.pending, d.rejected, d.dropped, configured=False)
-        for name, d in left(setup.store, setup.spool.exporters or ()).items()
+        for name, d in left(store, spool.exporters or ()).items()
     }
 
 
