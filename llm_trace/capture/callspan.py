@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry.trace import Span, SpanContext, Status, StatusCode, TraceFlags
 
 from llm_trace.capture import failures
+from llm_trace.capture.context import restore
 from llm_trace.capture.fields import FIELDS, read_field
 from llm_trace.capture.forms import error_message
 
@@ -89,6 +90,12 @@ class CallSpan(Span):
         if fields.get("error", self) is None:
             del fields["error"]
         self.fields = {**(self.fields or {}), **fields}
+
+    def leave(self) -> None:
+        """Make the call's surroundings current again, if the call is."""
+        if (token := self.token) is not None:
+            self.token = None
+            restore(token)
 
     def first_chunk(self) -> None:
         """Note that the first chunk of a stream has arrived."""

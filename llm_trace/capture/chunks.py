@@ -6,6 +6,7 @@ from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
 from llm_trace.capture import failures
+from llm_trace.capture.endings import fail_call, finish_call
 from llm_trace.capture.pieces import are_growing
 from llm_trace.capture.rebuild import note_stream
 from llm_trace.capture.state import class_attribute
@@ -66,7 +67,7 @@ class Steps:
         self._times: list[int] = []
         self._token: Any = None
         if call is not None:
-            call.recorder.restore(call)
+            call.leave()
 
     def enter(self) -> None:
         """The generator's code is about to run."""
@@ -78,7 +79,7 @@ class Steps:
         if (call := self._call) is not None:
             call.context = call.recorder.variable.get()
             call.token = self._token
-            call.recorder.restore(call)
+            call.leave()
 
     def add(self, chunk: Any) -> None:
         """Keep a chunk."""
@@ -93,9 +94,9 @@ class Steps:
     def finish(self) -> None:
         """The generator is exhausted."""
         if (call := self._call) is not None:
-            call.recorder.finish(call, joined(self._chunks, call, self._times))
+            finish_call(call, joined(self._chunks, call, self._times))
 
     def fail(self, error: BaseException) -> None:
         """The generator raised, was cancelled or closed."""
         if (call := self._call) is not None:
-            call.recorder.fail(call, error, joined(self._chunks, call, self._times))
+            fail_call(call, error, joined(self._chunks, call, self._times))

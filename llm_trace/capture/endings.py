@@ -1,33 +1,94 @@
-"""Writes the end event of a call: output, tokens, error, and what other code and libraries said of it; on the hot path."""
+"""Ends calls: output, tokens, error, and what other code and libraries said of it; on the hot path."""
 
 from __future__ import annotations
 
 import sys
+import time
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from llm_trace import semconv
 from llm_trace.capture import failures, rebuild
+from llm_trace.capture.context import FinishedCall, finished_call
 from llm_trace.capture.forms import error_message
 from llm_trace.capture.lost_types import PLAIN
 from llm_trace.capture.merger import merge_into
 from llm_trace.capture.tail import Tail
+from llm_trace.semconv.privacy import call_without_content
 from llm_trace.semconv.values import field as field_of
 from llm_trace.semconv.values import is_response
 
 if TYPE_CHECKING:
     from llm_trace.capture.callspan import CallSpan
     from llm_trace.capture.merger import Merger
-    from llm_trace.capture.recorder import Recorder
 
 _SCALARS = frozenset([str, int, float, bool, type(None)])
 
 
-def write_end(
-    recorder: Recorder, call: CallSpan, end_ns: int, status: str, output: Any, error: dict[str, Any] | None
-) -> None:
+def finish_call(call: CallSpan, output: Any) -> None:
+    """Record that a call returned."""
+    end_ns = _leave(call)
+    if call.sink is None and call.sdk is None:
+        return
+    try:
+        _write_end(call, end_ns, "ok", output, None)
+    except Exception as exc:
+        _close(call, end_ns, "ok", exc)
+
+
+def fail_call(call: CallSpan, error: BaseException, output: Any = None) -> None:
+    """Record that a call raised; the caller raises it again."""
+    end_ns = _leave(call)
+    if call.sink is None and call.sdk is None:
+        return
+    try:
+        content = call.recorder.capture_content
+        left_early = isinstance(error, GeneratorExit)  # the consumer of a generator stopped: no error
+        status = "cancelled" if left_early or _is_cancelled(error) else "error"
+        if status == "error" and call.spec.served and call.spec.capture_output and content:
+            rebuild.note_error(call, error)
+        details = None if left_early else _describe_error(error, content=content)
+        _write_end(call, end_ns, status, output, details)
+    except Exception as exc:
+        _close(call, end_ns, "error", exc)
+
+
+def abandon_call(call: CallSpan) -> None:
+    """Record that nobody reads the stream that a call returned, unless the stream records its own end."""
+    if call.open and not call.streaming:
+        fail_call(call, GeneratorExit())
+
+
+def abandon_when_dropped(stream: Any, call: CallSpan) -> Any:
+    """Return a stream whose call ends as left early once nobody holds it, although its code never began."""
+    weakref.finalize(stream, abandon_call, call).atexit = False
+    return stream
+
+
+def _leave(call: CallSpan) -> int:
+    end_ns = call.start_ns + time.perf_counter_ns() - call.clock
+    call.open = False
+    call.leave()
+    if call.outermost:
+        span_id = call.span_id if call.sink is not None else ""
+        finished_call.set(FinishedCall(call.recorder, span_id, call.trace_id, call.start_ns))
+    return end_ns
+
+
+def _close(call: CallSpan, end_ns: int, status: str, exc: Exception) -> None:
+    """Write that a call has ended, and no more, where the rest could not be written."""
+    failures.note("the end of a call", exc)
+    try:
+        _emit_end(call, end_ns, status, None, {})
+    except Exception as again:
+        failures.note("the end of a call", again)
+
+
+def _write_end(call: CallSpan, end_ns: int, status: str, output: Any, error: dict[str, Any] | None) -> None:
     """Write how a call ended, with all that is known of it."""
+    recorder = call.recorder
     fields = call.fields or {}
     if type(output) not in _SCALARS:
         fields = {**_read_response(output), **fields}
@@ -46,16 +107,16 @@ def write_end(
         fields = {**fields, "error": error}
     elif "error" in fields:
         status = "error"
-    fields = recorder.permitted(fields)
+    if not recorder.capture_content:
+        fields = call_without_content(fields)
     if recorder.merger is not None:
         fields = _merge_others(recorder.merger, call, end_ns, fields, output)
-    emit_end(recorder, call, end_ns, status, data, fields)
+    _emit_end(call, end_ns, status, data, fields)
 
 
-def emit_end(
-    recorder: Recorder, call: CallSpan, end_ns: int, status: str, output: bytes | None, fields: dict[str, Any]
-) -> None:
+def _emit_end(call: CallSpan, end_ns: int, status: str, output: bytes | None, fields: dict[str, Any]) -> None:
     """Write an end event of what is encoded already, and hand it to the mirror and the attribution policy."""
+    recorder = call.recorder
     event = b'{"event":"end",%b,"end_ns":%d,"status":"%b"' % (call.ids, end_ns, status.encode())
     if output is not None:
         event += b',"output":' + output
@@ -74,13 +135,13 @@ def emit_end(
         recorder.explain(policy, call, event)
 
 
-def is_cancelled(error: BaseException) -> bool:
+def _is_cancelled(error: BaseException) -> bool:
     """Return whether asyncio cancelled the call; asyncio is not imported for this: that takes longer than all the rest."""
     asyncio = sys.modules.get("asyncio")
     return asyncio is not None and isinstance(error, asyncio.CancelledError)
 
 
-def describe_error(error: BaseException, *, content: bool) -> dict[str, Any]:
+def _describe_error(error: BaseException, *, content: bool) -> dict[str, Any]:
     """Return an exception's type and, where content is kept, its message and traceback."""
     cls = type(error)
     name = f"{cls.__module__}.{cls.__qualname__}".removeprefix("builtins.")

@@ -17,6 +17,7 @@ from llm_trace.capture.spec import Spec
 from llm_trace.semconv import names
 from llm_trace.semconv.ended import EndedSpan
 from llm_trace.semconv.merge import MODEL_KINDS
+from llm_trace.semconv.privacy import call_without_content
 from llm_trace.semconv.spans import kind_of
 
 if TYPE_CHECKING:
@@ -65,8 +66,9 @@ class ForeignSpans(SpanProcessor):
         try:
             attributes = dict(span.attributes or {})
             if semconv.is_genai_span(attributes):
-                call = self.recorder.permitted(semconv.ended_call(_ended(span, attributes)))
-                call = self._merger.whole(call)
+                call = semconv.ended_call(_ended(span, attributes))
+                kept = call if self.recorder.capture_content else call_without_content(call)
+                call = self._merger.whole(kept)
                 if call["kind"] in MODEL_KINDS and (outer := self._open_around(span, around)):
                     call["inside"] = outer
                 _write(self.recorder, call, around)

@@ -6,45 +6,37 @@ from collections.abc import AsyncGenerator, Callable, Generator
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
-from llm_trace.capture import slots
 from llm_trace.capture.chunks import MAX_CHUNKS, Steps, joined
+from llm_trace.capture.endings import fail_call, finish_call
 
 if TYPE_CHECKING:
+    from contextvars import ContextVar
+
     from opentelemetry.context.context import Context
 
     from llm_trace.capture.callspan import CallSpan
-    from llm_trace.capture.spec import Spec
+
+Begin = Callable[[], "CallSpan | None"]
+"""Begins a call with the first step of its generator, or gives the one that goes on."""
 
 
 def record_generator(
-    fn: Callable[..., Any],
-    spec: Spec,
-    origin: Context | None,
-    args: tuple[Any, ...] = (),
-    kwargs: dict[str, Any] | None = None,
-    call: CallSpan | None = None,
+    begin: Begin, fn: Callable[..., Any], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
 ) -> Generator[Any, Any, Any]:
-    """Yield what `fn(*args, **kwargs)` yields and record it as a call.
-
-    Args:
-        origin: the context in which the generator was made: its parent, session and run are the call's.
-        call: the call that returned the generator, which goes on; `None` begins one with the first step.
-    """
-    recorder = slots.recorder or slots.boot() if call is None else call.recorder
-    if call is None and recorder is not None:
-        call = recorder.begin_from(origin, spec, args, kwargs or {})
-    if recorder is None or call is None:
-        return (yield from fn(*args, **kwargs or {}))
+    """Yield what `fn(*args, **kwargs)` yields; record it where `begin` gives a call."""
+    call, kwargs = begin(), kwargs or {}
+    if call is None:
+        return (yield from fn(*args, **kwargs))
     call.streaming = True
-    variable = recorder.variable
+    variable = call.recorder.variable
     chunks: list[Any] = []
     times: list[int] = []
-    served, clock, most = spec.served, perf_counter_ns, MAX_CHUNKS
+    served, clock, most = call.spec.served, perf_counter_ns, MAX_CHUNKS
     value: Any = None
     try:
         token, call.token = call.token or variable.set(call.context), None  # type: ignore[arg-type]
         try:
-            generator = (call.run or fn)(*args, **kwargs or {})
+            generator = (call.run or fn)(*args, **kwargs)
             step = generator.send
         except BaseException:
             variable.reset(token)
@@ -66,37 +58,34 @@ def record_generator(
                 value = yield chunk
                 step = generator.send
             except GeneratorExit:
-                token = variable.set(context)
-                try:
-                    generator.close()
-                finally:
-                    variable.reset(token)
+                _close(generator, variable, context)
                 raise
             except BaseException as exc:
                 value, step = exc, generator.throw
             token = variable.set(context)
     except StopIteration as stop:
-        recorder.finish(call, joined(chunks, call, times, stop.value))
+        finish_call(call, joined(chunks, call, times, stop.value))
         return stop.value
     except BaseException as exc:
-        recorder.fail(call, exc, joined(chunks, call, times))
+        fail_call(call, exc, joined(chunks, call, times))
         raise
     finally:
         value = None  # an exception that was thrown in must not keep this frame alive
 
 
+def _close(generator: Any, variable: ContextVar[Context], context: Context) -> None:
+    token = variable.set(context)
+    try:
+        generator.close()
+    finally:
+        variable.reset(token)
+
+
 async def record_async_generator(
-    fn: Callable[..., Any],
-    spec: Spec,
-    origin: Context | None,
-    args: tuple[Any, ...] = (),
-    kwargs: dict[str, Any] | None = None,
-    call: CallSpan | None = None,
+    begin: Begin, fn: Callable[..., Any], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
 ) -> AsyncGenerator[Any, Any]:
-    """Yield what an async generator yields and record it as a call; `record_generator` says the rest."""
-    recorder = slots.recorder or slots.boot() if call is None else call.recorder
-    if call is None and recorder is not None:
-        call = recorder.begin_from(origin, spec, args, kwargs or {})
+    """Yield what an async generator yields and record it as a call, as `record_generator` does."""
+    call = begin()
     if call is not None:
         call.streaming = True
     steps = Steps(call)

@@ -1,4 +1,4 @@
-"""Writes the two events of a call, the end through `endings`; the hot path."""
+"""Begins calls: writes what is known of each before it runs; on the hot path. `endings` ends them."""
 
 from __future__ import annotations
 
@@ -20,13 +20,10 @@ from llm_trace.capture.context import (
     CALL_KEY,
     RUN_KEY,
     SCOPE_KEY,
-    FinishedCall,
     Scope,
-    finished_call,
     restore,
     variable,
 )
-from llm_trace.capture.endings import describe_error, emit_end, is_cancelled, write_end
 from llm_trace.capture.ids import random_bits
 from llm_trace.capture.lost_types import are_plain
 from llm_trace.capture.merger import Merger
@@ -34,7 +31,6 @@ from llm_trace.capture.sampling import Sampler, TraceStart
 from llm_trace.capture.spec import Spec
 from llm_trace.capture.tail import Tail
 from llm_trace.capture.values import Encoder
-from llm_trace.semconv.privacy import call_without_content
 
 if TYPE_CHECKING:
     from llm_trace.capture.input_key import InputKey
@@ -117,7 +113,7 @@ class Recorder:
         token = self.variable.set(Context({**rest, **{key: origin[key] for key in PLACE if key in origin}}))
         call = self.begin(spec, args, kwargs)
         if call is not None:
-            self.restore(call)
+            call.leave()
         restore(token)
         if call is not None:
             call.token = self.variable.set(call.context)  # type: ignore[arg-type]
@@ -248,60 +244,6 @@ class Recorder:
         if scope.metadata:
             fields["metadata"] = call.metadata = {**call.metadata, **dict(scope.metadata)}
         return fields
-
-    # A call ends
-
-    def finish(self, call: CallSpan, output: Any, *, status: str = "ok") -> None:
-        """Record that a call returned."""
-        end_ns = self._leave(call)
-        if call.sink is None and call.sdk is None:
-            return
-        try:
-            write_end(self, call, end_ns, status, output, None)
-        except Exception as exc:
-            self._close(call, end_ns, status, exc)
-
-    def fail(self, call: CallSpan, error: BaseException, output: Any = None) -> None:
-        """Record that a call raised; the caller raises it again."""
-        end_ns = self._leave(call)
-        if call.sink is None and call.sdk is None:
-            return
-        try:
-            left_early = isinstance(error, GeneratorExit)  # the consumer of a generator stopped: no error
-            status = "cancelled" if left_early or is_cancelled(error) else "error"
-            if status == "error" and call.spec.served and call.spec.capture_output and self.capture_content:
-                rebuild.note_error(call, error)
-            details = None if left_early else describe_error(error, content=self.capture_content)
-            write_end(self, call, end_ns, status, output, details)
-        except Exception as exc:
-            self._close(call, end_ns, "error", exc)
-
-    def _close(self, call: CallSpan, end_ns: int, status: str, exc: Exception) -> None:
-        """Write that a call has ended, and no more, where the rest could not be written."""
-        failures.note("the end of a call", exc)
-        try:
-            emit_end(self, call, end_ns, status, None, {})
-        except Exception as again:
-            failures.note("the end of a call", again)
-
-    def _leave(self, call: CallSpan) -> int:
-        end_ns = call.start_ns + time.perf_counter_ns() - call.clock
-        call.open = False
-        self.restore(call)
-        if call.outermost:
-            span_id = call.span_id if call.sink is not None else ""
-            finished_call.set(FinishedCall(self, span_id, call.trace_id, call.start_ns))
-        return end_ns
-
-    def restore(self, call: CallSpan) -> None:
-        """Make the call's surroundings current again, if the call is."""
-        if (token := call.token) is not None:
-            call.token = None
-            restore(token)
-
-    def permitted(self, fields: dict[str, Any]) -> dict[str, Any]:
-        """Return the fields of an end event that may be kept: all, or without content."""
-        return fields if self.capture_content else call_without_content(fields)
 
     # Everything else that is an event
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 from llm_trace.capture import failures, slots
 from llm_trace.capture.callspan import CallSpan
 from llm_trace.capture.context import current_call, finished_call
+from llm_trace.capture.endings import fail_call, finish_call
 from llm_trace.capture.ids import new_id
 from llm_trace.capture.labels import to_mapping, to_tags
 from llm_trace.capture.spec import Spec, read_kind
@@ -81,9 +82,9 @@ class span:  # noqa: N801  # reads as a function: `with span("retrieve") as s`
         if call is None:
             return
         if error is None:
-            call.recorder.finish(call, None)
+            finish_call(call, None)
         else:
-            call.recorder.fail(call, error)
+            fail_call(call, error)
 
     async def __aenter__(self) -> Self:
         return self.__enter__()

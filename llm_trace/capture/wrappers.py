@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 import types
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Mapping
+from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from llm_trace.capture import slots
 from llm_trace.capture.context import variable
+from llm_trace.capture.endings import fail_call
 from llm_trace.capture.generators import record_async_generator, record_generator
 from llm_trace.capture.spec import Spec, spec_for
-from llm_trace.capture.streams import WHOLE, follow
+from llm_trace.capture.streams import hand_over
 
 if TYPE_CHECKING:
+    from opentelemetry.context.context import Context
+
+    from llm_trace.capture.callspan import CallSpan
     from llm_trace.capture.prompts import Prompt
     from llm_trace.record import Kind
 
@@ -86,7 +90,7 @@ def trace(
         "attribution": attribution,
     }
     if fn is None:
-        return functools.partial(_decorate, options=options)
+        return partial(_decorate, options=options)
     return _decorate(fn, options)
 
 
@@ -99,7 +103,7 @@ def _decorate(fn: Any, options: dict[str, Any]) -> Any:
         raise TypeError(f"trace() decorates functions, methods and classes, not {fn!r}")
     fn = getattr(fn, "__llm_trace__", fn)  # decorating twice records once, with the later options
     spec = spec_for(fn, options)
-    wrapper: Any = functools.wraps(fn)(_WRAPPERS[spec.shape](fn, spec))
+    wrapper: Any = wraps(fn)(_WRAPPERS[spec.shape](fn, spec))
     wrapper.__llm_trace__ = fn
     return wrapper
 
@@ -119,12 +123,9 @@ def _function(fn: Callable[..., Any], spec: Spec) -> Callable[..., Any]:
         try:
             output = (call.run or fn)(*args, **kwargs)
         except BaseException as exc:
-            recorder.fail(call, exc)
+            fail_call(call, exc)
             raise
-        if type(output) not in WHOLE and (stream := follow(call, output)) is not None:
-            return stream
-        recorder.finish(call, output)
-        return output
+        return hand_over(call, output)
 
     return wrapper
 
@@ -137,12 +138,9 @@ def _coroutine(fn: Callable[..., Any], spec: Spec) -> Callable[..., Any]:
         try:
             output = await (call.run or fn)(*args, **kwargs)
         except BaseException as exc:
-            recorder.fail(call, exc)
+            fail_call(call, exc)
             raise
-        if type(output) not in WHOLE and (stream := follow(call, output)) is not None:
-            return stream
-        recorder.finish(call, output)
-        return output
+        return hand_over(call, output)
 
     if not getattr(getattr(fn, "__code__", None), "co_flags", 0) & inspect.CO_ITERABLE_COROUTINE:
         return wrapper
@@ -156,16 +154,22 @@ def _coroutine(fn: Callable[..., Any], spec: Spec) -> Callable[..., Any]:
 
 def _generator(fn: Callable[..., Any], spec: Spec) -> Callable[..., Any]:
     def wrapper(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
-        return record_generator(fn, spec, variable.get(), args, kwargs)
+        return record_generator(partial(_begin, spec, variable.get(), args, kwargs), fn, args, kwargs)
 
     return _flagged(wrapper, inspect.CO_GENERATOR)
 
 
 def _async_generator(fn: Callable[..., Any], spec: Spec) -> Callable[..., Any]:
     def wrapper(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
-        return record_async_generator(fn, spec, variable.get(), args, kwargs)
+        return record_async_generator(partial(_begin, spec, variable.get(), args, kwargs), fn, args, kwargs)
 
     return _flagged(wrapper, inspect.CO_ASYNC_GENERATOR)
+
+
+def _begin(spec: Spec, origin: Context, args: tuple[Any, ...], kwargs: dict[str, Any]) -> CallSpan | None:
+    """Begin the call of a generator where it was made: with the parent, session and run of there."""
+    recorder = slots.recorder or slots.boot()
+    return None if recorder is None else recorder.begin_from(origin, spec, args, kwargs)
 
 
 def _flagged(wrapper: Callable[..., Any], flag: int) -> Callable[..., Any]:

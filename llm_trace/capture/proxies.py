@@ -1,0 +1,187 @@
+"""Objects that pass for a stream and record its steps."""
+
+from __future__ import annotations
+
+import functools
+import types
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator
+from typing import TYPE_CHECKING, Any
+
+from llm_trace.capture.endings import abandon_call, abandon_when_dropped
+from llm_trace.capture.generators import record_async_generator, record_generator
+from llm_trace.capture.state import bases, class_attribute, instance_dict
+
+if TYPE_CHECKING:
+    from llm_trace.capture.callspan import CallSpan
+
+
+class Proxy:
+    """Stands for a stream: every attribute, method and test is the stream's, and its steps are recorded."""
+
+    __slots__ = ("__weakref__", "_llm_trace_call", "_llm_trace_steps", "_llm_trace_stream")
+    _llm_trace_call: CallSpan
+    _llm_trace_stream: Any
+    _llm_trace_steps: Any
+    """Generator that takes the steps and records them; `None` where the stream begins when it is entered."""
+
+    def __init__(self, call: CallSpan, stream: Any, steps: Any) -> None:
+        for name, value in (("call", call), ("stream", stream), ("steps", steps)):
+            object.__setattr__(self, f"_llm_trace_{name}", value)
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:
+        return type(self._llm_trace_stream)
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._llm_trace_stream, name)
+        return _leaving(self, value) if name in ("close", "aclose") and callable(value) else value
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(self._llm_trace_stream, name, value)
+
+    def __delattr__(self, name: str) -> None:
+        delattr(self._llm_trace_stream, name)
+
+
+def _next(self: Proxy) -> Any:
+    return next(self._llm_trace_steps if self._llm_trace_call.open else self._llm_trace_stream)
+
+
+def _anext(self: Proxy) -> Any:
+    return anext(self._llm_trace_steps if self._llm_trace_call.open else self._llm_trace_stream)
+
+
+def _enter(self: Proxy) -> Any:
+    return _entered(self, self._llm_trace_stream.__enter__())
+
+
+async def _aenter(self: Proxy) -> Any:
+    return _entered(self, await self._llm_trace_stream.__aenter__())
+
+
+def _entered(self: Proxy, value: Any) -> Any:
+    if value is self._llm_trace_stream:
+        return self
+    if self._llm_trace_steps is not None:
+        return value
+    stream = make_proxy(self._llm_trace_call, value)
+    object.__setattr__(self, "_llm_trace_steps", stream._llm_trace_steps)
+    return stream
+
+
+def _exit(self: Proxy, *error: Any) -> Any:
+    return _leaving(self, self._llm_trace_stream.__exit__)(*error)
+
+
+async def _aexit(self: Proxy, *error: Any) -> Any:
+    return await _leaving(self, self._llm_trace_stream.__aexit__)(*error)
+
+
+def _leaving(self: Proxy, method: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a method of the stream after which nothing comes any more: a call that is still open was left early."""
+
+    @functools.wraps(method)
+    def leave(*args: Any, **kwargs: Any) -> Any:
+        result = method(*args, **kwargs)
+        if isinstance(result, types.CoroutineType):
+            return _leave_later(self, result)
+        if isinstance(self._llm_trace_steps, types.GeneratorType):
+            self._llm_trace_steps.close()
+        abandon_call(self._llm_trace_call)
+        return result
+
+    return leave
+
+
+async def _leave_later(self: Proxy, result: Awaitable[Any]) -> Any:
+    value = await result
+    if isinstance(self._llm_trace_steps, types.AsyncGeneratorType):
+        await self._llm_trace_steps.aclose()
+    abandon_call(self._llm_trace_call)
+    return value
+
+
+_OURS: dict[str, Callable[..., Any]] = {
+    "__iter__": lambda self: self,
+    "__next__": _next,
+    "__aiter__": lambda self: self,
+    "__anext__": _anext,
+    "__enter__": _enter,
+    "__aenter__": _aenter,
+    "__exit__": _exit,
+    "__aexit__": _aexit,
+}
+_LEFT = frozenset(
+    [
+        "__class__",
+        "__class_getitem__",
+        "__del__",
+        "__delattr__",
+        "__getattr__",
+        "__getattribute__",
+        "__init__",
+        "__init_subclass__",
+        "__new__",
+        "__setattr__",
+        "__subclasshook__",
+        "__prepare__",
+        "__instancecheck__",
+        "__subclasscheck__",
+        "__set_name__",
+        "__mro_entries__",
+    ]
+)
+
+
+@functools.lru_cache(1024)
+def _proxy_class(cls: Any) -> type[Proxy]:
+    """Return a class with the special methods that `cls` has: Python looks for those in the class only."""
+    methods: dict[str, Any] = {}
+    for base in bases(cls):
+        for name in list(vars(base)):
+            special = name.startswith("__") and name.endswith("__") and name not in _LEFT
+            if special and callable(class_attribute(cls, name)):
+                methods.setdefault(name, _OURS.get(name) or _forward(name))
+    return type(cls.__name__, (Proxy,), {"__slots__": (), **methods})
+
+
+def _forward(name: str) -> Callable[..., Any]:
+    def method(self: Proxy, *args: Any, **kwargs: Any) -> Any:
+        return getattr(self._llm_trace_stream, name)(*args, **kwargs)
+
+    return method
+
+
+def make_proxy(call: CallSpan, stream: Any) -> Any:
+    """Return what passes for a stream and ends the call with it."""
+    cls: Any = type(stream)
+    own = instance_dict(stream)
+    steps: Any = None
+    source = own.get("_iterator")  # SDKs made by Stainless: what all their ways of reading draw from
+    if isinstance(source, types.GeneratorType):
+        steps = own["_iterator"] = record_generator(lambda: call, lambda: source)
+    elif isinstance(source, types.AsyncGeneratorType):
+        steps = own["_iterator"] = record_async_generator(lambda: call, lambda: source)
+    elif class_attribute(cls, "__next__"):
+        steps = record_generator(lambda: call, lambda: _each(stream))
+    elif class_attribute(cls, "__anext__"):
+        steps = record_async_generator(lambda: call, lambda: _each_later(stream))
+    return abandon_when_dropped(_proxy_class(cls)(call, stream, steps), call)
+
+
+def _each(stream: Iterator[Any]) -> Generator[Any, None, None]:
+    while True:
+        try:
+            chunk = next(stream)
+        except StopIteration:
+            return
+        yield chunk
+
+
+async def _each_later(stream: Any) -> AsyncGenerator[Any, None]:
+    while True:
+        try:
+            chunk = await anext(stream)
+        except StopAsyncIteration:
+            return
+        yield chunk
