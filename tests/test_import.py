@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +135,73 @@ def test_a_gzipped_file_and_a_json_array_are_read(recorded: Recorded, tmp_path: 
     )
     assert bring(recorded, path)[0]["calls"] == 2
     assert {call.output for call in recorded.calls()} == {"b", "d"}
+
+
+def cut_gzip(path: Path, text: str) -> Path:
+    """Write a gzipped file that ends where the text does, as an upload that stopped: without the end of its data."""
+    packer = zlib.compressobj(wbits=31)
+    path.write_bytes(packer.compress(text.encode()) + packer.flush(zlib.Z_SYNC_FLUSH))
+    return path
+
+
+PAIRS = ['{"input": "a", "output": "b"}\n', '{"input": "c", "output": "d"}\n', '{"input": "e", "out']
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "broken"),
+    [
+        ("chats.jsonl.gz", "".join(PAIRS), [3]),
+        ("chats.jsonl.gz", "".join(PAIRS[:2]), []),
+        ("chats.csv.gz", "input,output\na,b\nc,d\ne,the answer is lo", [3]),
+        ("chats.csv.gz", 'input,output\na,b\nc,d\ne,"the answer\nis lo', [3]),
+    ],
+    ids=["in a line", "between lines", "in a row", "in a quoted cell"],
+)
+def test_what_is_whole_in_a_cut_gzipped_file_is_imported_and_the_cut_is_said(
+    recorded: Recorded, tmp_path: Path, name: str, text: str, broken: list[int]
+) -> None:
+    path = cut_gzip(tmp_path / name, text)
+    result = invoke(recorded.path, "import", str(path))
+    assert (result.exit_code, "the file is cut: it ends before its gzip data do" in result.stderr) == (
+        0,
+        True,
+    )
+    assert sorted(str(call.output) for call in recorded.calls()) == ["b", "d"]
+    (report,) = bring(recorded, path)
+    assert (report["known"], report["broken"]) == (2, len(broken))
+    aside = Path(report["broken_file"] or path).read_text().splitlines() if broken else []
+    assert [json.loads(line)["line"] for line in aside] == broken
+
+
+def test_a_csv_cut_within_a_letter_keeps_the_rows_before(recorded: Recorded, tmp_path: Path) -> None:
+    packer = zlib.compressobj(wbits=31)
+    data = "input,output\na,b\nc,ö".encode()[:-1]
+    path = tmp_path / "chats.csv.gz"
+    path.write_bytes(packer.compress(data) + packer.flush(zlib.Z_SYNC_FLUSH))
+    (report,) = bring(recorded, path)
+    assert report["cut"] == "it ends before its gzip data do"
+    assert [call.output for call in recorded.calls()] == ["b"]
+
+
+def test_a_gzipped_file_with_damaged_bytes_says_so(recorded: Recorded, tmp_path: Path) -> None:
+    packed = bytearray(gzip.compress("".join(PAIRS[:2]).encode()))
+    packed[-8] ^= 1  # of the checksum
+    path = tmp_path / "chats.jsonl.gz"
+    path.write_bytes(packed)
+    (report,) = bring(recorded, path)
+    assert report["calls"] == 2
+    assert report["cut"].startswith("its gzip data are damaged: CRC check failed")
+
+
+@pytest.mark.parametrize(
+    "text", ["", '[{"input": "a", "output": "b"}, {"in'], ids=["nothing", "one document"]
+)
+def test_a_cut_gzipped_file_with_nothing_whole_is_refused_with_the_reason(
+    recorded: Recorded, tmp_path: Path, text: str
+) -> None:
+    result = invoke(recorded.path, "import", str(cut_gzip(tmp_path / "chats.json.gz", text)))
+    assert result.exit_code == 1
+    assert "is cut: it ends before its gzip data do" in result.stderr
 
 
 def test_blank_lines_among_json_lines_are_passed_over(recorded: Recorded, tmp_path: Path) -> None:

@@ -113,3 +113,7 @@ def _print(report: "ImportReport") -> None:
         complain(
             f"  {report.broken:,} records are broken: they are in {report.broken_file}, with the reasons"
         )
+    if report.cut:
+        complain(
+            f"  the file is cut: {report.cut}. What is whole before that is imported; get the file again and import it, what is there stays"
+        )

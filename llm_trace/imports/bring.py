@@ -50,6 +50,8 @@ class ImportReport:
     broken: int = 0
     broken_file: str | None = None
     """Where the broken records are, with the reasons."""
+    cut: str | None = None
+    """Why the file could not be read to its end."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,9 @@ def _imported(
     seen: Counter[bytes] = Counter()
     time_ns = path.stat().st_mtime_ns
     for line in lines(path):
+        if line.ends_file:
+            report.cut = line.reason
+            continue
         report.records += 1
         if line.reason:
             broken.append(line)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import csv
-import gzip
 import io
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from llm_trace.errors import ConfigurationError
+from llm_trace.imports.packed import Unpacked, find_damage
 from llm_trace.imports.values import parse_json
 from llm_trace.stores.parquet import is_ours, read_parquet
 
@@ -27,6 +27,8 @@ class Line(NamedTuple):
     """The line, where it is broken."""
     reason: str = ""
     """Why it is."""
+    ends_file: bool = False
+    """No record: the rest of the file cannot be read, and `reason` says why."""
 
 
 def lines(path: Path) -> Iterator[Line]:
@@ -50,8 +52,25 @@ def lines(path: Path) -> Iterator[Line]:
 
         yield from (Line(number, log) for number, log in enumerate(inspect_logs(path), 1))
         return
-    with gzip.open(path) if magic[:2] == b"\x1f\x8b" else path.open("rb") as opened:
-        yield from _text(opened, path)  # type: ignore[arg-type]
+    with io.BufferedReader(Unpacked(path)) if magic[:2] == b"\x1f\x8b" else path.open("rb") as opened:
+        yield from _readable(opened, path)
+
+
+def _readable(file: BinaryIO, path: Path) -> Iterator[Line]:
+    """Yield the records of a text file, and at the end why there may have been more."""
+    number = 0
+    try:
+        for line in _text(file, path):
+            number = line.number
+            yield line
+    except ConfigurationError as exc:
+        if damage := find_damage(file):
+            raise ConfigurationError(
+                f"{str(path)!r} is cut: {damage}, and what is left is no file that can be read: get it again"
+            ) from exc
+        raise
+    if damage := find_damage(file):
+        yield Line(number, None, reason=damage, ends_file=True)
 
 
 def _text(file: BinaryIO, path: Path) -> Iterator[Line]:
@@ -110,12 +129,30 @@ def _csv(file: BinaryIO, path: Path) -> Iterator[Line]:
             raise ConfigurationError(
                 f"{str(path)!r} is no JSON, JSON Lines, CSV with a header or Parquet file"
             )
-        for number, row in enumerate(rows, 1):
-            yield Line(number, {name: cell for name, cell in row.items() if name and cell not in ("", None)})
+        yield from _whole_rows(rows, file)
     except (csv.Error, UnicodeDecodeError) as exc:
         raise ConfigurationError(f"{str(path)!r} is no CSV: {exc}") from exc
     finally:
         text.detach()  # the file is its opener's to close
+
+
+def _whole_rows(rows: Iterable[dict[str, str]], file: BinaryIO) -> Iterator[Line]:
+    """Yield the rows; the last of a file that is cut is broken, for no one can tell whether it was longer."""
+    last: Line | None = None
+    within_letter = False
+    try:
+        for number, row in enumerate(rows, 1):
+            if last is not None:
+                yield last
+            last = Line(number, {name: cell for name, cell in row.items() if name and cell not in ("", None)})
+    except UnicodeDecodeError:
+        if not find_damage(file):
+            raise
+        within_letter = True  # of the row after the last
+    if last is not None and find_damage(file) and not within_letter:
+        last = last._replace(text=str(last.record), reason="the file is cut in this row or after it")
+    if last is not None:
+        yield last
 
 
 def _rows(path: Path) -> Iterator[Line]:
