@@ -24,6 +24,7 @@ import orjson
 from llm_trace.capture.content import HASH, MOST_BYTES, content_hash, hash_bytes, is_frame
 from llm_trace.capture.objects import Form, object_form, plain_object, type_name
 from llm_trace.capture.state import bases, class_attribute, instance_dict, public_state
+from llm_trace.semconv.values import raw_body
 
 _SMALL_ARRAY = 64
 _MAX_REPR = 500
@@ -48,6 +49,8 @@ _KNOWN = frozenset(
     ]
 )
 """Libraries whose `repr`, arrays and mappings are known to read memory only."""
+_RAW_RESPONSES = frozenset(["BaseAPIResponse", "LegacyAPIResponse"])
+"""What `with_raw_response` gives in SDKs made by Stainless (OpenAI, Anthropic, Groq and others)."""
 _TENSORS = frozenset(["jax", "jaxlib", "numpy", "pandas", "polars", "tensorflow", "torch"])
 
 
@@ -74,6 +77,8 @@ def _form(cls: type) -> Form:
         return _array
     if "PIL" in roots and class_attribute(cls, "size"):
         return _image
+    if _RAW_RESPONSES & {base.__name__ for base in bases(cls)}:
+        return _raw_response
     if issubclass(cls, Mapping) and _is_known(cls, "__iter__") and _is_known(cls, "__getitem__"):
         return _mapping
     if class_attribute(cls, "__repr__") is not object.__repr__ and _is_known(cls, "__repr__"):
@@ -193,6 +198,11 @@ def _code(name: str, value: Any) -> dict[str, Any]:
 
 def _partial(name: str, value: functools.partial[Any]) -> dict[str, Any]:
     return {"__type__": name, "func": value.func, "args": list(value.args), "keywords": value.keywords}
+
+
+def _raw_response(name: str, value: Any) -> dict[str, Any]:
+    body = raw_body(value)
+    return plain_object(name, value) if body is None else {"__type__": name, **body}
 
 
 def _future(name: str, value: Any) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from llm_trace.semconv.providers import provider_of
 from llm_trace.semconv.tokens import usage
-from llm_trace.semconv.values import field, fields, is_response, items, number, text
+from llm_trace.semconv.values import field, fields, is_response, items, number, raw_body, text
 
 _MODELS = ("model", "modelId", "model_id")
 _PARAMS = {name: name for name in (
@@ -94,6 +94,8 @@ def response_fields(output: Any) -> dict[str, Any]:
     if not is_response(output):
         return {}
     source = fields(output)
+    if "http_response" in source:
+        source = raw_body(output) or source
     counted = _usage(source)
     if counted is None and not _is_answer(source):
         return {}

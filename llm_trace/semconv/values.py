@@ -51,6 +51,13 @@ def fields(value: Any) -> Mapping[str, Any]:
     return {**own, **extra} if isinstance(extra, dict) and extra else own
 
 
+def raw_body(response: Any) -> dict[str, Any] | None:
+    """Return the JSON object in the raw response of an SDK (`with_raw_response`), `None` where none was read."""
+    body = fields(field(response, "http_response")).get("_content")
+    made = loads(body) if type(body) is bytes else None
+    return made if type(made) is dict else None
+
+
 def _stored(value: Any, name: str) -> Any:
     """Return an attribute without asking the object's own `__getattr__`, `None` where it has none."""
     try:
