@@ -171,6 +171,15 @@ def test_spans_that_are_no_calls_are_rejected_and_the_others_kept(
     assert recorded.one().span_id == f"{1:016x}"
 
 
+def test_what_is_no_span_at_all_is_rejected_and_the_spans_kept(
+    client: httpx.Client, recorded: Recorded
+) -> None:
+    spans: list[Any] = ["a span", span(1), None]
+    answer = client.post("/v1/traces", json=export(*spans))
+    assert (answer.status_code, answer.json()["partialSuccess"]["rejectedSpans"]) == (200, "2")
+    assert recorded.one().span_id == f"{1:016x}"
+
+
 def test_a_lone_surrogate_costs_nothing_but_itself(client: httpx.Client, recorded: Recorded) -> None:
     spans = [span(n, name=text) for n, text in enumerate(("one", "cut \ud83d", "three"), 1)]
     body = json.dumps(export(*spans)).encode()

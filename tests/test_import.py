@@ -44,6 +44,26 @@ def test_otlp_json_is_imported_as_the_receiver_would_have_taken_it(
     assert {call.model for call in recorded.calls()} == {"gpt-4o"}
 
 
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [
+        (span(2, traceId="12"), "traceId is no id of 32 hex digits: '12'"),
+        (span(2, endTimeUnixNano="soon"), "'soon' is no integer"),
+        ("a span", "an object is expected, not 'a span'"),
+    ],
+    ids=["id", "time", "no object"],
+)
+def test_a_span_of_an_otlp_file_that_cannot_be_read_leaves_those_beside_it_alone(
+    recorded: Recorded, tmp_path: Path, bad: Any, reason: str
+) -> None:
+    (report,) = bring(recorded, write(tmp_path / "spans.json", export(span(1), bad, span(3))))
+    assert (report["records"], report["calls"], report["broken"]) == (1, 2, 1)
+    assert sorted(call.span_id for call in recorded.calls()) == [f"{1:016x}", f"{3:016x}"]
+    (line,) = Path(report["broken_file"]).read_text().splitlines()
+    aside = json.loads(line)
+    assert (aside["line"], aside["reason"], json.loads(aside["text"])) == (1, reason, bad)
+
+
 def test_scores_in_an_otlp_file_are_scores_of_their_calls(recorded: Recorded, tmp_path: Path) -> None:
     told = {"gen_ai.evaluation.name": "kind", "gen_ai.evaluation.explanation": "so so"}
     told["llm_trace.call.span_id"] = f"{1:016x}"

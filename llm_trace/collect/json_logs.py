@@ -19,9 +19,9 @@ def json_logs(request: Any) -> Iterator[LogRecord | None]:
         yield _log(raw, scope, resource)
 
 
-def _log(raw: dict[str, Any], scope: str | None, resource: dict[str, Any]) -> LogRecord | None:
+def _log(raw: Any, scope: str | None, resource: dict[str, Any]) -> LogRecord | None:
     try:
-        attributes = otlp.attributes(raw.get("attributes"))
+        attributes = otlp.attributes(otlp.checked(raw).get("attributes"))
         name = raw.get("eventName") or attributes.pop("event.name", "")
         at = otlp.integer(raw.get("timeUnixNano") or raw.get("observedTimeUnixNano") or 0)
         return LogRecord(

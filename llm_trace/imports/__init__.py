@@ -5,10 +5,11 @@ An importer is a module of this package, listed in `llm_trace.imports.formats.FO
 
     NAME: str                                                    what `--format` calls it
     def recognises(record: Any) -> bool                          whether a file that begins with this record is of this format
-    def calls(record: Any, origin: Origin) -> Iterator[Imported | Said]
+    def calls(record: Any, origin: Origin) -> Iterator[Imported | Said | Broken]
                                                                  the calls in one record; pure: no file, clock or randomness
 
-`calls` raises `ValueError` with the reason for a record that cannot be read: it goes to a file beside the source. Ids are derived
+`calls` raises `ValueError` with the reason for a record that cannot be read, and yields `Broken` for a part that stands by itself:
+both go to a file beside the source. Ids are derived
 from the source's own (`llm_trace.imports.values.span_id`), so that importing twice changes nothing.
 """
 
@@ -52,3 +53,12 @@ class Said:
 
     event: dict[str, Any]
     """As the spool has it (docs/spool-format.md); its `id` makes repeats harmless."""
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A part of a record that cannot be read, while the rest can."""
+
+    part: Any
+    """As the source has it."""
+    reason: str

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from llm_trace.capture.finished import write_again, write_finished
 from llm_trace.capture.merger import Merger
 from llm_trace.errors import StoreError
-from llm_trace.imports import Imported, Origin, Said
+from llm_trace.imports import Broken, Imported, Origin, Said
 from llm_trace.imports.files import Line, lines
 from llm_trace.imports.formats import Importer, detected, importer
 from llm_trace.record import Call
@@ -48,6 +48,7 @@ class ImportReport:
     not_understood: dict[str, int] = field(default_factory=dict)
     """Keys that no field of a call has room for, and how many calls have them; kept under `metadata["import"]`."""
     broken: int = 0
+    """Records that could not be read, and parts of records, such as one span of an export."""
     broken_file: str | None = None
     """Where the broken records are, with the reasons."""
     cut: str | None = None
@@ -112,13 +113,23 @@ def _imported(
         chosen = chosen or detected(line.record)
         report.format = chosen.NAME
         try:
-            yield from _checked(chosen, line.record, _origin(line.record, seen, time_ns))
+            found = _checked(chosen, line.record, _origin(line.record, seen, time_ns))
         except ValueError as exc:
             broken.append(line._replace(text=_json(line.record), reason=_reason(exc)))
+            continue
+        for item in found:
+            if isinstance(item, Broken):
+                broken.append(line._replace(text=_json(item.part), reason=item.reason))
+            else:
+                yield item
 
 
-def _checked(chosen: Importer, record: Any, origin: Origin) -> list[Imported | Said]:
-    """Return the calls of a record; all of them, or the reason why there is none."""
+def _checked(chosen: Importer, record: Any, origin: Origin) -> list[Imported | Said | Broken]:
+    """Return the calls of a record and its broken parts.
+
+    Raises:
+        ValueError: nothing of the record is taken, and why.
+    """
     found = list(chosen.calls(record, origin))
     for item in found:
         if isinstance(item, Imported) and not item.again:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any, Protocol
 
 from llm_trace.errors import ConfigurationError
-from llm_trace.imports import Imported, Origin, Said
+from llm_trace.imports import Broken, Imported, Origin, Said
 
 FORMATS = (
     "llm_trace", "otlp", "langfuse", "phoenix", "inspect", "tau", "comet", "langsmith", "weave", "litellm", "promptfoo", "exchange", "plain"
@@ -24,7 +24,7 @@ class Importer(Protocol):
     def recognises(self, record: Any) -> bool:
         """Say whether a file that begins with this record is of this format."""
 
-    def calls(self, record: Any, origin: Origin) -> Iterator[Imported | Said]:
+    def calls(self, record: Any, origin: Origin) -> Iterator[Imported | Said | Broken]:
         """Yield the calls in one record."""
 
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from llm_trace.imports import Imported, Origin, Said
+from llm_trace.imports import Broken, Imported, Origin, Said
 from llm_trace.semconv.about import event_about
 from llm_trace.semconv.ended import EndedSpan, ended_call
 
@@ -19,8 +19,8 @@ _DEPTH = 32
 _NO_PARENT = (None, "", "0" * 16)
 _ERROR = (2, "STATUS_CODE_ERROR")
 _NUMBER = re.compile(r"-?[0-9]{1,20}")
-Entry = tuple[dict[str, Any], str | None, dict[str, Any]]
-"""A span or a log record, the name of its scope, and the attributes of its resource."""
+Entry = tuple[Any, str | None, dict[str, Any]]
+"""A span or a log record as it came, the name of its scope, and the attributes of its resource."""
 
 
 def recognises(record: Any) -> bool:
@@ -29,12 +29,14 @@ def recognises(record: Any) -> bool:
     return isinstance(record, dict) and any(isinstance(record.get(name), list) for name in signals)
 
 
-def calls(record: Any, origin: Origin) -> Iterator[Imported | Said]:
+def calls(record: Any, origin: Origin) -> Iterator[Imported | Said | Broken]:
     """Yield the calls of an export; every span is one, but those of our own scores and attributions."""
     del origin
-    for _, span in spans(record):
+    for raw, scope, resource in _in_order(record):
+        span = _read(raw, scope, resource)
         if isinstance(span, str):
-            raise ValueError(span)
+            yield Broken(raw, span)
+            continue
         event = event_about(span)
         yield Imported(ended_call(span)) if event is None else Said(event)
 
@@ -45,9 +47,14 @@ def spans(request: Any) -> Iterator[tuple[str, EndedSpan | str]]:
     Raises:
         ValueError: the request around the spans is malformed.
     """
-    found = entries(request, "resourceSpans", "scopeSpans", "spans")
-    for raw, scope, resource in sorted(found, key=_end):  # senders group them by instrumentation
-        yield str(raw.get("name", ""))[:100].encode("utf-8", "replace").decode(), _read(raw, scope, resource)
+    for raw, scope, resource in _in_order(request):
+        name = raw.get("name", "") if isinstance(raw, dict) else ""
+        yield str(name)[:100].encode("utf-8", "replace").decode(), _read(raw, scope, resource)
+
+
+def _in_order(request: Any) -> list[Entry]:
+    """Return a request's spans; those that ended first go first, for senders group them by instrumentation."""
+    return sorted(entries(request, "resourceSpans", "scopeSpans", "spans"), key=_end)
 
 
 def entries(request: Any, groups: str, parts: str, names: str) -> Iterator[Entry]:
@@ -62,20 +69,20 @@ def entries(request: Any, groups: str, parts: str, names: str) -> Iterator[Entry
         resource = attributes(_object(group, "resource").get("attributes"))
         for part in _objects(group, parts):
             scope = _text(_object(part, "scope"), "name") or None
-            for raw in _objects(part, names):
+            for raw in _list(part, names):
                 yield raw, scope, resource
 
 
 def _end(found: Entry) -> int:
     try:
-        return integer(found[0].get("endTimeUnixNano", 0))
+        return integer(checked(found[0]).get("endTimeUnixNano", 0))
     except ValueError:
         return 0
 
 
-def _read(raw: dict[str, Any], scope: str | None, resource: dict[str, Any]) -> EndedSpan | str:
+def _read(raw: Any, scope: str | None, resource: dict[str, Any]) -> EndedSpan | str:
     try:
-        status = _object(raw, "status")
+        status = _object(checked(raw), "status")
         return EndedSpan(
             trace_id=identifier(raw.get("traceId"), 32, "traceId"),
             span_id=identifier(raw.get("spanId"), 16, "spanId"),
@@ -137,7 +144,7 @@ def attributes(raw: Any) -> dict[str, Any]:
         return {}
     if not isinstance(raw, list):
         raise ValueError("attributes are no list")
-    return {_text(entry, "key"): _value(entry.get("value"), _DEPTH) for entry in map(_checked, raw)}
+    return {_text(entry, "key"): _value(entry.get("value"), _DEPTH) for entry in map(checked, raw)}
 
 
 def any_value(raw: Any) -> Any:
@@ -151,7 +158,7 @@ def _value(raw: Any, depth: int) -> Any:
         return None
     if depth == 0:
         raise ValueError(f"an attribute is nested deeper than {_DEPTH}")
-    kind, value = next(iter(_checked(raw).items()))
+    kind, value = next(iter(checked(raw).items()))
     if kind == "stringValue" or kind == "boolValue":
         return value if isinstance(value, (str, bool)) else str(value)
     if kind == "intValue":
@@ -159,9 +166,9 @@ def _value(raw: Any, depth: int) -> Any:
     if kind == "doubleValue":
         return _double(value)
     if kind == "arrayValue":
-        return [_value(entry, depth - 1) for entry in _objects(_checked(value), "values")]
+        return [_value(entry, depth - 1) for entry in _objects(checked(value), "values")]
     if kind == "kvlistValue":
-        found = _objects(_checked(value), "values")
+        found = _objects(checked(value), "values")
         return {_text(entry, "key"): _value(entry.get("value"), depth - 1) for entry in found}
     if kind == "bytesValue":
         return base64.b64encode(base64.b64decode(_text({"bytes": value}, "bytes"))).decode()
@@ -195,18 +202,22 @@ def _text(raw: dict[str, Any], key: str) -> str:
 
 def _object(raw: dict[str, Any], key: str) -> dict[str, Any]:
     """Return the object under a key, an empty one where it is absent."""
-    return _checked(raw.get(key) or {})
+    return checked(raw.get(key) or {})
 
 
 def _objects(raw: dict[str, Any], key: str) -> list[dict[str, Any]]:
     """Return the objects in a list under a key, none where it is absent."""
+    return [checked(entry) for entry in _list(raw, key)]
+
+
+def _list(raw: dict[str, Any], key: str) -> list[Any]:
     value = raw.get(key) or []
     if not isinstance(value, list):
         raise ValueError(f"{key} is no list")
-    return [_checked(entry) for entry in value]
+    return value
 
 
-def _checked(raw: Any) -> dict[str, Any]:
+def checked(raw: Any) -> dict[str, Any]:
     """Return a JSON object.
 
     Raises:
