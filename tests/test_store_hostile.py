@@ -68,6 +68,41 @@ def test_brackets_in_a_text_are_no_depth(path: Path, writer: HandWriter) -> None
     assert open_store(path).call(span(1)).output == text
 
 
+def test_places_stand_for_no_more_messages_than_a_call_has_wherever_it_is_read(
+    path: Path, writer: HandWriter, tmp_path: Path
+) -> None:
+    said = [{"role": "user", "content": f"{n}"} for n in range(200)]
+    place: dict[str, Any] = {"$messages": [0, 200]}
+    given = {"first": {"$messages": [0, 150]}, "again": [place] * 500, "rest": {"$messages": [150, 2000]}}
+    writer.start(1, input=given, messages_in=[[0, 199]], messages=bodies(*said))
+    writer.end(1, output="ok")
+    filled = {"first": said[:150], "again": [place] * 500, "rest": said[150:]}
+    assert open_store(path).call(span(1)).input == filled
+    out = tmp_path / "calls.jsonl"
+    result = invoke(path, "export", "--to", "jsonl", "--out", str(out))
+    assert result.exit_code == 0, result.stderr
+    assert json.loads(out.read_text())["input"] == filled
+    other = tmp_path / "other.duckdb"
+    assert invoke(other, "import", str(out)).exit_code == 0
+    assert open_store(other).call(span(1)).input == filled
+
+
+@pytest.mark.parametrize(
+    "place",
+    [[-1, 1], [0, 10**12], ["a", "b"], [True, 1], [0.0, 1.0]],
+    ids=["before", "far", "texts", "truth", "parts"],
+)
+def test_a_place_of_no_positions_stays_as_it_is(
+    path: Path, writer: HandWriter, tmp_path: Path, place: list[Any]
+) -> None:
+    given = {"m": {"$messages": place}}
+    writer.start(1, input=given, messages_in=[[0, 0]], messages=HI)
+    assert open_store(path).call(span(1)).input == given
+    out = tmp_path / "calls.jsonl"
+    assert invoke(path, "export", "--to", "jsonl", "--out", str(out)).exit_code == 0
+    assert json.loads(out.read_text())["input"] == given
+
+
 def test_times_far_from_now_are_read(path: Path, writer: HandWriter) -> None:
     for number, (start, end) in enumerate([(0, MOST), (MOST, 0), (MOST, MOST), (5, LEAST)]):
         writer.start(number, start_ns=start)

@@ -92,7 +92,7 @@ def _bodies(cut: Any, whole: Any, bodies: list[Any]) -> list[Any]:
 def _fill(cut: Any, whole: Any, bodies: list[Any]) -> None:
     if isinstance(cut, dict):
         match cut:
-            case {"$messages": [int(begin), int(end)]} if len(cut) == 1:
+            case {"$messages": [int(begin), int(end)]} if len(cut) == 1 and isinstance(whole, list):
                 bodies[begin:end] = whole
                 return
         for name, item in cut.items():

@@ -8,6 +8,8 @@ from typing import Any
 import orjson
 
 _KNOWN_BYTES = 8 << 20
+_POSITIONS = 10**9
+"""No call has as many messages."""
 
 LOST: dict[str, Any] = {"role": "unknown", "content": None, "$lost": True}
 """Stands for a message whose line was lost."""
@@ -68,14 +70,40 @@ def _ranges(numbers: list[int]) -> bytes:
     return orjson.dumps(runs)
 
 
+class Places:
+    """The messages for the places of one value: all of them together stand for no more messages than there are.
+
+    Whoever cuts lists out gives each message one place, so this bounds a value that was made to be huge, and changes no other.
+
+    Args:
+        messages: the call's, in order.
+    """
+
+    def __init__(self, messages: Sequence[Any]) -> None:
+        self._messages, self._left = messages, len(messages)
+
+    def find(self, begin: Any, end: Any) -> range | None:
+        """Return the positions that a place stands for, `None` where it is to stay as it is."""
+        if not (type(begin) is type(end) is int and 0 <= begin < _POSITIONS and 0 <= end < _POSITIONS):
+            return None
+        positions = range(len(self._messages))[begin:end]
+        if len(positions) > self._left:
+            return None
+        self._left -= len(positions)
+        return positions
+
+
 def filled(data: Any, messages: Sequence[Any] | None) -> Any:
     """Return an input or output with the call's messages where `{"$messages": [a, b]}` stands for them."""
-    if messages is None:
-        return data
+    return data if messages is None else _fill(data, messages, Places(messages))
+
+
+def _fill(data: Any, messages: Sequence[Any], places: Places) -> Any:
     if isinstance(data, list):
-        return [filled(item, messages) for item in data]
+        return [_fill(item, messages, places) for item in data]
     if not isinstance(data, dict):
         return data
     if len(data) == 1 and isinstance(place := data.get("$messages"), list) and len(place) == 2:
-        return list(messages[place[0] : place[1]])
-    return {key: filled(item, messages) for key, item in data.items()}
+        positions = places.find(*place)
+        return data if positions is None else [messages[i] for i in positions]
+    return {key: _fill(item, messages, places) for key, item in data.items()}

@@ -9,6 +9,7 @@ import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llm_trace import semconv
+from llm_trace.spool.messages import Places
 from llm_trace.stores import rows
 from llm_trace.stores.columns import CALLS
 from llm_trace.stores.search import begin_of_window, matches
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from llm_trace.stores.filters import Filter
 
 LAST = 2**63 - 1
-_PLACE = re.compile(r'\{"\$messages": ?\[(\d+), ?(\d+)\]\}')
+_PLACE = re.compile(r'\{"\$messages": ?\[(\d{1,9}), ?(\d{1,9})\]\}')
 _COMMIT = "coalesce(code_commit, (SELECT any_value(environment ->> '$.git_commit') FROM runs WHERE runs.id = calls.run))"
 _TALK = ("input", "output", "messages_in", "messages_out")
 _ERROR = """CASE WHEN error_type IS NOT NULL THEN
@@ -168,7 +169,8 @@ class Spoken:
             if ids is None:
                 continue
             text = self._raw[name] or ""
-            placed = {i for m in _PLACE.finditer(text) for i in range(int(m[1]), int(m[2]))}
+            places = Places(ids)
+            placed = {i for m in _PLACE.finditer(text) for i in places.find(int(m[1]), int(m[2])) or ()}
             listed = (
                 "null" if i in placed else self.bodies.body_json(number) for i, number in enumerate(ids)
             )
@@ -179,7 +181,13 @@ class Spoken:
     def _filled(self, text: str | None, ids: list[int | None] | None) -> str | None:
         if text is None or ids is None:
             return text
-        return _PLACE.sub(lambda m: _list(map(self.bodies.body_json, ids[int(m[1]) : int(m[2])])), text)
+        places = Places(ids)
+
+        def fill(place: re.Match[str]) -> str:
+            positions = places.find(int(place[1]), int(place[2]))
+            return place[0] if positions is None else _list(self.bodies.body_json(ids[i]) for i in positions)
+
+        return _PLACE.sub(fill, text)
 
     def _messages(self, text: str | None, ids: list[int | None] | None, function: str) -> list[str]:
         if ids is not None:
