@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -227,3 +229,34 @@ def test_a_pattern_of_the_users_finds_secrets_wherever_they_stand_in_a_long_text
 )
 def test_the_shortest_secret_of_each_form_is_masked(text: str) -> None:
     assert MASK in Redaction()(text)
+
+
+HINTS = "A eyJ Bearer Basic @ 1111 PRIVATE KEY :// = abcdefghijklmnopqr "
+"""What the quick tests look for before a pattern is tried."""
+UNITS = [
+    "a", "1", " ", "a.", "a-", "a@", "@", "a@a.1", "a%40", "%4", "é", "1 ", "11 ", "1111 ", "1111-", "1.", "(11)", "+1 ", "4111111111111112 ",
+    "sk-", "sk", "xoxb", "AKIA", "A", "eyJ", "eyJ.", "aeyJa1.", "Bearer ", "Bearer  ", "Basic ", "Basic a", "://", "://a:", ":a", "a:a",
+    "-----BEGIN ", "-----BEGIN A PRIVATE KEY-----", "-----END ", "PRIVATE KEY-----", "-",
+    "password", "password:", "password: a", "password=", 'password="', '"password": ', '{"password": ', '{"password": {', '{"password": [',
+    '\\"password\\": \\"', "password:\n", "password, ", "('password', ", "=", ":", '"', "\\", '\\"', "{", "[", "aB", "a_", "tokenA", "Cookie: a; ",
+]  # fmt: skip
+
+
+def cpu_s(work: Callable[[], object]) -> float:
+    begin = time.thread_time()
+    work()
+    return time.thread_time() - begin
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=repr)
+def test_redaction_takes_time_linear_in_the_text(unit: str) -> None:
+    """One text costs about what 50 shorter ones cost; where a pattern were quadratic, 50 times as much."""
+    redact, part, whole = Redaction(), HINTS + (unit * 2_000)[:2_000], HINTS + (unit * 100_000)[:100_000]
+    redact(part)
+    for _ in range(
+        5
+    ):  # whatever else the machine does: once is enough, and no quadratic pattern is that quick
+        many, one = cpu_s(lambda: [redact(part) for _ in range(50)]), cpu_s(lambda: redact(whole))
+        if one < 10 * many:
+            return
+    pytest.fail(f"{one:.3f} s for a text of 100,000 characters, {many:.3f} s for 50 of 2,000")

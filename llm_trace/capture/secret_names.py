@@ -159,16 +159,23 @@ def _plain_value(text: str, name: _Name) -> Value | None:
         return header and Value(at, header.end(), "")
     if close and text[at : at + 1] in ("{", "[", "("):
         return Value(at, _balanced(text, at, line=True), "")
+    if not close and not _begins_line(text, name):
+        return None  # before the value is read: a long one would be read again for each sign in it
     plain = _PLAIN.match(text, at)
     if plain is None or plain[0] in _NOTHING or plain[0] == name.name:
         return None
-    return Value(at, plain.end(), "") if close or _is_setting(text, name, plain) else None
+    return Value(at, plain.end(), "") if close or _is_setting(text, plain) else None
 
 
-def _is_setting(text: str, name: _Name, plain: re.Match[str]) -> bool:
-    """Return whether `name: value` is a line of settings rather than prose or code."""
+def _begins_line(text: str, name: _Name) -> bool:
+    """Return whether a name with its sign stands at the start of a line, as in settings."""
     line = text[max(name.start - 100, 0) : name.start].rpartition("\n")[2]
-    if line.strip(" \t-#") or len(line) == 100 or "\n" in name.match[0] or _TYPE.match(plain[0]):
+    return not line.strip(" \t-#") and len(line) < 100 and "\n" not in name.match[0]
+
+
+def _is_setting(text: str, plain: re.Match[str]) -> bool:
+    """Return whether the value of a name at the start of a line is one of settings rather than prose or code."""
+    if _TYPE.match(plain[0]):
         return False
     after = text[plain.end() : plain.end() + 1]
     return after in ("", "\r", "\n") or (any(c.isdigit() for c in plain[0]) and after not in ("(", "["))
