@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from typer.testing import CliRunner
@@ -66,11 +67,22 @@ def answer(store: Path, *arguments: str) -> Any:
     return json.loads(result.stdout)
 
 
-def start(*arguments: str, cwd: Path | None = None, **environment: str) -> subprocess.Popen[str]:
+class Process(subprocess.Popen[str]):
+    """A process that does not outlive a test which fails."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            self.kill()
+        super().__exit__(kind, error, trace)
+
+
+def start(*arguments: str, cwd: Path | None = None, **environment: str) -> Process:
     """Start the command line in a process of its own."""
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(("LLM_TRACE_", "COLUMNS"))}
     command = [sys.executable, "-P", "-c", "from llm_trace.cli import main; main()", *arguments]
-    return subprocess.Popen(
+    return Process(
         command,
         cwd=cwd,
         env={**inherited, "PYTHONPATH": str(ROOT), "NO_COLOR": "1", **environment},

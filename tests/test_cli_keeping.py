@@ -230,10 +230,27 @@ def test_export_that_finds_nothing_or_cannot_write_says_so(place: Path, tmp_path
     assert invoke(place, "export", "--to", "parquet").exit_code == 2
 
 
+ENDLESS = "(SELECT count(*) FROM range(1000000) a, range(1000000) b WHERE hash(a, b, start_ns) = 7) > 0"
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="nothing tells when the query begins")
+def test_ctrl_c_stops_a_query_that_would_not_end(place: Path) -> None:
+    with start("sql", f"SELECT * FROM calls WHERE {ENDLESS}", "--store", str(place)) as process:
+        files = Path(f"/proc/{process.pid}/fd")
+        deadline = time.monotonic() + 60
+        while not any(os.path.realpath(file) == os.path.realpath(place) for file in files.iterdir()):
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        printed, complained = process.communicate(timeout=60)
+    assert (process.returncode, printed) == (130, "")
+    assert "Traceback" not in complained
+
+
 def test_an_export_over_its_time_limit_leaves_no_file(place: Path, tmp_path: Path) -> None:
     out = tmp_path / "calls.jsonl"
-    endless = "(SELECT count(*) FROM range(1000000) a, range(1000000) b WHERE hash(a, b, start_ns) = 7) > 0"
-    arguments = ["--to", "jsonl", "--out", str(out), "--store", str(place), "--where", endless]
+    arguments = ["--to", "jsonl", "--out", str(out), "--store", str(place), "--where", ENDLESS]
     with start("export", *arguments, "--time-limit", "0.5") as process:
         printed, complained = process.communicate(timeout=60)
     assert (process.returncode, printed, list(tmp_path.glob("calls*"))) == (1, "", [])

@@ -33,6 +33,7 @@ from llm_trace.cli import (
     tail,
 )
 from llm_trace.cli.output import INTERRUPTED, complain
+from llm_trace.cli.waiting import hear_ctrl_c
 from llm_trace.errors import LLMTraceError, MissingExtraError, NotFoundError, StoreNotFoundError
 
 ERROR, NOTHING = 1, 3
@@ -135,4 +136,5 @@ def run() -> None:
         if isinstance(stream, io.TextIOWrapper):  # a terminal that cannot show a sign shows its code
             with contextlib.suppress(ValueError, OSError):
                 stream.reconfigure(errors="backslashreplace")
-    app(prog_name="llm-trace")
+    with hear_ctrl_c():
+        app(prog_name="llm-trace")

@@ -3,7 +3,9 @@
 import _thread
 import contextlib
 import signal
+import socket
 import threading
+import time
 from typing import TYPE_CHECKING
 
 from llm_trace.cli.output import INTERRUPTED, notes
@@ -11,6 +13,35 @@ from llm_trace.errors import LLMTraceError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+_TRIES, _PAUSE_S = 10, 0.2
+
+
+@contextlib.contextmanager
+def hear_ctrl_c() -> "Iterator[None]":
+    """Let Ctrl-C, and a time limit, stop a query too; for the main thread. DuckDB looks for no signal while it computes."""
+    heard, hearing = socket.socketpair()
+    heard.setblocking(False)
+    before = signal.set_wakeup_fd(heard.fileno(), warn_on_full_buffer=False)
+    threading.Thread(target=_interrupt_queries, args=[hearing], daemon=True).start()
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(before)
+        heard.close()
+
+
+def _interrupt_queries(signals: socket.socket) -> None:
+    """Interrupt DuckDB at each Ctrl-C, several times: a query that is just beginning does not take the first for its own."""
+    while numbers := signals.recv(1024):
+        if signal.SIGINT not in numbers:
+            continue
+        from llm_trace.stores.connection import interrupt_queries
+
+        for _ in range(_TRIES):
+            interrupt_queries()
+            time.sleep(_PAUSE_S)
+    signals.close()
 
 
 @contextlib.contextmanager

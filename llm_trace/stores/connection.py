@@ -12,6 +12,7 @@ import re
 import stat
 import tempfile
 import threading
+import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -105,12 +106,22 @@ def connect(**config: Any) -> DuckDBPyConnection:
         **config,
     }
     connection = duckdb.connect(":memory:", config=settings)
+    _open.add(connection)
     quiet(connection)
     with contextlib.suppress(duckdb.CatalogException):  # DuckDB 1 has no such setting
         connection.execute(
             "SET write_buffer_row_group_count = 1"
         )  # write a row group when it is full, not five at a time
     return connection
+
+
+_open: weakref.WeakSet[DuckDBPyConnection] = weakref.WeakSet()
+
+
+def interrupt_queries() -> None:
+    """Stop the queries that run now in this process's other threads, with DuckDB's InterruptException."""
+    for connection in list(_open):
+        connection.interrupt()
 
 
 def _spill_folder() -> str:
