@@ -32,7 +32,7 @@ from transformers import (
 from llm_trace.attribution.api import attribute
 from llm_trace.attribution.estimators import occlusion
 from llm_trace.attribution.local import LocalValue
-from llm_trace.attribution.problem import Problem, asked, problem
+from llm_trace.attribution.problem import Problem, build_problem, parse_question
 from llm_trace.attribution.value import Metered
 
 SEGMENTS, EACH, RESPONSE = 40, 4, 20
@@ -102,8 +102,8 @@ def scores_alone(model: Any, tokenizer: Any, one: Task, baseline: str) -> np.nda
 
 
 def asked_of(model: Any, tokenizer: Any, one: Task) -> Problem:
-    return problem(
-        asked(one.prompt, one.response), model, tokenizer, "bench", segments=one.spans, target=None
+    return build_problem(
+        parse_question(one.prompt, one.response), model, tokenizer, "bench", segments=one.spans, target=None
     )
 
 
@@ -196,8 +196,8 @@ def captum_default(folder: Path) -> None:
         ["Once", "upon", "a", "time", "there", "was", "a", "little", "girl", "named", "Lily"],
         " She had a red ball.",
     )
-    work = problem(
-        asked(" ".join(parts), said), model, tokenizer, "stories260K", segments="word", target=None
+    work = build_problem(
+        parse_question(" ".join(parts), said), model, tokenizer, "stories260K", segments="word", target=None
     )
     plain = occlusion(Metered(work.value("_")), work.n).values
 

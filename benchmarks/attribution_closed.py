@@ -32,12 +32,12 @@ from llm_trace.attribution.remote.answers import Answer
 from llm_trace.attribution.remote.ledger import Price
 from llm_trace.attribution.remote.model import Compare, Remote
 from llm_trace.attribution.segments import segment
-from llm_trace.attribution.text_encoders import Lexical, cosine_distances
+from llm_trace.attribution.text_encoders import Lexical, compute_cosine_distances
 from llm_trace.attribution.value import Budget, Metered
-from llm_trace.demo.world import Case, Kind, cases
+from llm_trace.demo.world import CaseKind, PlantedCase, make_cases
 from llm_trace.record import Attribution
 
-KINDS: tuple[Kind, ...] = ("single", "conjunction", "distractors")
+KINDS: tuple[CaseKind, ...] = ("single", "conjunction", "distractors")
 WORDS = [
     "the",
     "of",
@@ -103,7 +103,7 @@ def against_scipy(count: int) -> None:
             "anderson_darling": stats.anderson_ksamp([x, y]).statistic,
         }
         for name, expected in theirs.items():
-            worst[name] = max(worst[name], abs(distances.find(name)(x, y) - expected))
+            worst[name] = max(worst[name], abs(distances.find_distance(name)(x, y) - expected))
     tell(
         "distances",
         samples=count,
@@ -284,7 +284,7 @@ class Moody:
         return str(self._rng.choice(WORLD)) if self._rng.random() < self.rate else said
 
 
-def halves(oracle: Embedded, case: Case, calls: int, seed: int) -> tuple[Any, list[str]]:
+def halves(oracle: Embedded, case: PlantedCase, calls: int, seed: int) -> tuple[Any, list[str]]:
     """Return random masks and their prompts, answered in batches."""
     cut = segment(case.prompt, "word")
     masks = np.random.default_rng(seed).random((calls, len(cut.segments))) < 0.5
@@ -293,7 +293,7 @@ def halves(oracle: Embedded, case: Case, calls: int, seed: int) -> tuple[Any, li
     return masks, prompts
 
 
-def token_shap(model: Moody, case: Case, calls: int, seed: int) -> Any:
+def token_shap(model: Moody, case: PlantedCase, calls: int, seed: int) -> Any:
     """Return TokenSHAP's scores: essential combinations (each token left out), then random ones; similarity of TF-IDF vectors."""
     cut = segment(case.prompt, "word")
     n, rng = len(cut.segments), np.random.default_rng(seed)
@@ -308,24 +308,24 @@ def token_shap(model: Moody, case: Case, calls: int, seed: int) -> Any:
     weights = counts * (
         np.array([log((1 + len(texts)) / (1 + (column > 0).sum())) for column in counts.T]) + 1
     )
-    similar = 1 - cosine_distances(weights[1:], weights[:1])[:, 0]
+    similar = 1 - compute_cosine_distances(weights[1:], weights[:1])[:, 0]
     inside, outside = masks.sum(axis=0), (~masks).sum(axis=0)
     return (masks.T @ similar) / np.maximum(inside, 1) - (~masks).T @ similar / np.maximum(outside, 1)
 
 
-def reference_gsmile(case: Case, calls: int, seed: int) -> Any:
+def reference_gsmile(case: PlantedCase, calls: int, seed: int) -> Any:
     """Return the scores of gSMILE's reference code: the response is compared with the perturbed prompts, their answers are not used."""
     cut = segment(case.prompt, "word")
 
     def apart(masks: Any) -> Any:
         vectors = Lexical()([case.answer, *(cut.render(mask) for mask in masks)])
-        return -cosine_distances(vectors[1:], vectors[:1])[:, 0]
+        return -compute_cosine_distances(vectors[1:], vectors[:1])[:, 0]
 
     asked = Metered(apart, budget=Budget(evaluations=calls))
     return smile.gsmile_published(asked, len(cut.segments), seed=seed).values
 
 
-def by_masks(model: Moody, case: Case, calls: int, seed: int, method: str) -> Attribution:
+def by_masks(model: Moody, case: PlantedCase, calls: int, seed: int, method: str) -> Attribution:
     """Return the attribution of one of our methods, asked through the front door; its prompts are answered in batches before."""
     cut = segment(case.prompt, "word")
     if method == "smile":
@@ -343,7 +343,7 @@ def planted(count: int, calls: int) -> None:
     oracle = Embedded()
     for kind in KINDS:
         tallies: dict[float, Counter[str]] = {0.0: Counter(), 0.3: Counter()}
-        for seed, case in enumerate(cases(kind, count, 0)):
+        for seed, case in enumerate(make_cases(kind, count, 0)):
             spans = [(s.start, s.end) for s in segment(case.prompt, "word").segments]
             wanted = {spans.index(span) for span in case.spans}
             for rate, tally in tallies.items():

@@ -22,10 +22,10 @@ import numpy as np
 import torch
 
 from llm_trace.attribution import methods
-from llm_trace.attribution.estimators import exact_shapley, subsets
-from llm_trace.attribution.problem import asked, problem
-from llm_trace.attribution.statistics import explained, spearman
-from llm_trace.attribution.value import Budget, Metered, totals
+from llm_trace.attribution.estimators import compute_exact_shapley, list_subsets
+from llm_trace.attribution.problem import build_problem, parse_question
+from llm_trace.attribution.statistics import compute_r_squared, rank_correlate
+from llm_trace.attribution.value import Budget, Metered, sum_targets
 
 SHARED = Path(__file__).resolve().parents[1].parent / "shared" / "data" / "models"
 BUDGETS = (40, 64, 128, 256, 512)
@@ -60,8 +60,10 @@ class Table:
 def game(model: Any, tokenizer: Any, sentence: str, words: int) -> tuple[np.ndarray, int]:
     """Return the values of all masked prompts, (2^n,), and the tokens of the response."""
     prompt = " ".join(sentence.split()[:words])
-    work = problem(asked(prompt, None), model, tokenizer, "stories", segments="word", target=None)
-    return totals(work.value("auto")(subsets(work.n))), len(work.rows)
+    work = build_problem(
+        parse_question(prompt, None), model, tokenizer, "stories", segments="word", target=None
+    )
+    return sum_targets(work.value("auto")(list_subsets(work.n))), len(work.rows)
 
 
 Contestant = Callable[[Table, int, int, int], "np.ndarray | None"]
@@ -72,7 +74,7 @@ def ours(name: str) -> Contestant:
     def run(table: Table, budget: int, length: int, seed: int) -> np.ndarray | None:
         per_token = lambda masks: np.repeat(table(masks)[:, None] / length, length, axis=1)  # noqa: E731
         try:
-            found = methods.find(name)(
+            found = methods.find_method(name)(
                 Metered(per_token, budget=Budget(evaluations=budget)), table.n, confidence=0.95, seed=seed
             )
         except ValueError:
@@ -155,11 +157,11 @@ CONTESTANTS: dict[str, Contestant] = {
 
 def marks(values: np.ndarray, n: int, scores: np.ndarray, exact: np.ndarray) -> tuple[float, float, float]:
     """Return squared error relative to the exact values, and Spearman and R² (free intercept) over all masks at keep rate one half."""
-    masks = subsets(n)
+    masks = list_subsets(n)
     predicted = masks @ scores
     predicted = predicted + (values - predicted).mean()
     error = float(((scores - exact) ** 2).sum() / (exact**2).sum())
-    return error, spearman(values, predicted), explained(values, predicted)
+    return error, rank_correlate(values, predicted), compute_r_squared(values, predicted)
 
 
 def compare(games: list[tuple[np.ndarray, int]], n: int, seeds: int) -> None:
@@ -170,7 +172,7 @@ def compare(games: list[tuple[np.ndarray, int]], n: int, seeds: int) -> None:
                 table = Table(values, n)
                 scores = contestant(table, budget, length, seed)
                 if scores is not None:
-                    rows.append(marks(values, n, scores, exact_shapley(values, n)))
+                    rows.append(marks(values, n, scores, compute_exact_shapley(values, n)))
                     asked_for.append(table.asked)
         except ImportError:
             continue
@@ -194,7 +196,7 @@ def letters() -> None:
     raw.pre_tokenizer = pre_tokenizers.Split("", "isolated")
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=raw)
     model = AutoModelForCausalLM.from_pretrained(SHARED / "gpt-nano-sort").eval()
-    masks, worst = subsets(6), 0.0
+    masks, worst = list_subsets(6), 0.0
     weights = np.array([math.factorial(s) * math.factorial(5 - s) / 720 for s in range(6)])
     for word in itertools.product(range(3), repeat=6):
         said = sorted(word)
@@ -211,15 +213,15 @@ def letters() -> None:
             for i in range(6)
         ]
         letters = "".join("ABC"[i] for i in word)
-        work = problem(
-            asked(letters, "".join("ABC"[i] for i in said)),
+        work = build_problem(
+            parse_question(letters, "".join("ABC"[i] for i in said)),
             model,
             tokenizer,
             "sort",
             segments="token",
             target=None,
         )
-        found = methods.find("shapley")(Metered(work.value("B")), 6, confidence=0.95, seed=0)
+        found = methods.find_method("shapley")(Metered(work.value("B")), 6, confidence=0.95, seed=0)
         worst = max(worst, float(np.abs(found.values - exact).max()))
     print(json.dumps({"gpt-nano-sort, 729 inputs": "largest difference from enumeration", "nats": worst}))
 

@@ -25,10 +25,10 @@ import numpy as np
 import torch
 
 from benchmarks.attribution import build
-from llm_trace.attribution.embeddings import ground, integrals
+from llm_trace.attribution.embeddings import build_ground, integrate_paths
 from llm_trace.attribution.local import LocalValue
-from llm_trace.attribution.methods import find
-from llm_trace.attribution.problem import Problem, asked, problem
+from llm_trace.attribution.methods import find_method
+from llm_trace.attribution.problem import Problem, build_problem, parse_question
 from llm_trace.attribution.value import Metered
 
 STORY = (
@@ -38,8 +38,10 @@ STORY = (
 
 
 def task(model: Any, tokenizer: Any, prompt: str, response: str) -> Problem:
-    found = problem(asked(prompt, response), model, tokenizer, "bench", segments="token", target=None)
-    return problem(asked(prompt, response), model, tokenizer, "bench", segments="token", target=(0, found.response.spans[:25][-1][1]))  # fmt: skip
+    found = build_problem(
+        parse_question(prompt, response), model, tokenizer, "bench", segments="token", target=None
+    )
+    return build_problem(parse_question(prompt, response), model, tokenizer, "bench", segments="token", target=(0, found.response.spans[:25][-1][1]))  # fmt: skip
 
 
 def value(work: Problem) -> LocalValue:
@@ -47,34 +49,34 @@ def value(work: Problem) -> LocalValue:
 
 
 def exact(work: Problem) -> np.ndarray:
-    return find("sig")(Metered(value(work)), work.n).values
+    return find_method("sig")(Metered(value(work)), work.n).values
 
 
 def published(work: Problem, steps: int = 50) -> np.ndarray:
     """As in the paper's code: a loop over the tokens, each a path of so many gradient steps."""
     source = value(work)
     assert source.work is not None
-    masked, at = source.work.masked(), ground(source)
+    masked, at = source.work.masked(), build_ground(source)
     base, scores = at.embed(masked.neutral), np.zeros(len(masked.ids))
     for token in masked.free:
         moved = np.zeros((1, len(masked.ids)), dtype=bool)
         moved[0, token] = True
-        scores += integrals(at, base, moved, steps)[0]
+        scores += integrate_paths(at, base, moved, steps)[0]
     return masked.shares @ scores
 
 
 def path(work: Problem) -> np.ndarray:
     """Our Integrated Gradients as `attribute` runs it: 32 steps, more where the gap is large."""
-    return find("integrated_gradients")(Metered(value(work)), work.n).values
+    return find_method("integrated_gradients")(Metered(value(work)), work.n).values
 
 
 def path_of(work: Problem, steps: int = 50) -> np.ndarray:
     """The same path and steps as Captum: from one stand-in for all tokens."""
     source = value(work)
     assert source.work is not None
-    masked, at = source.work.masked(), ground(source)
+    masked, at = source.work.masked(), build_ground(source)
     one = np.where(masked.all[0], masked.neutral[masked.free[0]], masked.ids)
-    return at.per_segment(integrals(at, at.embed(one), masked.all, steps)[0])
+    return at.per_segment(integrate_paths(at, at.embed(one), masked.all, steps)[0])
 
 
 def captum(work: Problem, steps: int = 50) -> np.ndarray:

@@ -19,15 +19,15 @@ import numpy as np
 import torch
 
 from llm_trace.attribution.compression import compress
-from llm_trace.attribution.models import resolve
-from llm_trace.attribution.proxies.applying import applied
-from llm_trace.attribution.proxies.cases import Case, quality
-from llm_trace.attribution.proxies.evidence import decided, wealth
+from llm_trace.attribution.models import resolve_model
+from llm_trace.attribution.proxies.applying import explain_by_proxy
+from llm_trace.attribution.proxies.cases import TaskCall, compute_quality
+from llm_trace.attribution.proxies.evidence import compute_wealth, find_decision
 from llm_trace.attribution.proxies.model import Proxied
 from llm_trace.attribution.proxies.screening import screen
 from llm_trace.attribution.remote.model import Remote
 from llm_trace.demo.model import load_model
-from llm_trace.demo.world import TEMPLATE_V1, TEMPLATE_V2, customers, rule
+from llm_trace.demo.world import TEMPLATE_V1, TEMPLATE_V2, make_customers, rule
 
 TAU, LIMIT, FLOOR = 0.9, 100.0, 0.3
 """Part of the oracle's quality; e-value of confidence 0.99; quality of its own explanations that counts as poor."""
@@ -37,7 +37,7 @@ class Oracle:
     """The larger model as one that gives texts only: its answer is one token."""
 
     def __init__(self, path: str) -> None:
-        model, self.tokenizer, _ = resolve(path)
+        model, self.tokenizer, _ = resolve_model(path)
         self.model = model.float()  # kept in float16, which is slow on a CPU
         self.calls = self.tokens = 0
 
@@ -56,7 +56,7 @@ def size(model: Any) -> int:
 def prompts(count: int, seed: int) -> list[str]:
     """Return prompts of the desk, of both templates in turn."""
     templates = (TEMPLATE_V1, TEMPLATE_V2)
-    return [templates[i % 2].format(message=c.message) for i, c in enumerate(customers(count, seed))]
+    return [templates[i % 2].format(message=c.message) for i, c in enumerate(make_customers(count, seed))]
 
 
 def screened(oracle: Oracle, calls: list[tuple[str, str]], models: Proxied) -> tuple[int, int]:
@@ -75,15 +75,15 @@ def fidelity(oracle: Oracle, calls: list[tuple[str, str]], models: Proxied, seed
     """Print how good own and applied explanations are; return calls and tokens of one of the oracle's own."""
     own, theirs, spent = [], [], np.zeros(2)
     for prompt, response in calls:
-        case = Case(models, prompt, response, seed=seed)
+        case = TaskCall(models, prompt, response, seed=seed)
         before = np.array([oracle.calls, oracle.tokens])
         bought = case.explained("oracle")
         spent += np.array([oracle.calls, oracle.tokens]) - before
-        made: Any = applied(prompt, response, replace(models, audit=0.0))
+        made: Any = explain_by_proxy(prompt, response, replace(models, audit=0.0))
         masks = case.held_out(len(bought.segments))
         values = case.values(masks)[0]
-        own.append(quality(np.array(bought.values), masks, values))
-        theirs.append(quality(np.array(made.values), masks, values))
+        own.append(compute_quality(np.array(bought.values), masks, values))
+        theirs.append(compute_quality(np.array(made.values), masks, values))
     a, b = np.array(own), np.array(theirs)
     good = a >= FLOOR
     print(
@@ -102,10 +102,10 @@ def explained(
     each: tuple[float, float],
 ) -> None:
     """Explain all calls and print what it costs beside the oracle's own explanation of each, every hundred calls."""
-    small, large = size(resolve("demo")[0]), size(oracle.model)
+    small, large = size(resolve_model("demo")[0]), size(oracle.model)
     begun, by_oracle, read = (oracle.calls, oracle.tokens), 0, 0
     for i, (prompt, response) in enumerate(calls, 1):
-        made: Any = applied(prompt, response, models)
+        made: Any = explain_by_proxy(prompt, response, models)
         fell = made.faithfulness["proxy"]["explained_by"] == "oracle"
         by_oracle += fell
         read += len(oracle.tokenizer(prompt)["input_ids"]) + (
@@ -155,9 +155,9 @@ def errors(paths: int, most: int) -> None:
     }
     print(f"{'accepted at 0.99, a look after each of ' + str(most):44}  betting  median  |   t-test  median")
     for name, d in cases.items():
-        up = wealth(d + TAU, TAU) >= LIMIT
+        up = compute_wealth(d + TAU, TAU) >= LIMIT
         ours = np.where(up.any(axis=1), up.argmax(axis=1) + 1, 0)
-        theirs = np.array([max(0, decided(row.tolist(), TAU, 0.99, "t")) for row in d[: paths // 10]])
+        theirs = np.array([max(0, find_decision(row.tolist(), TAU, 0.99, "t")) for row in d[: paths // 10]])
         said = [
             f"{(k > 0).mean():8.1%}  {np.median(k[k > 0]) if (k > 0).any() else float('nan'):6.0f}"
             for k in (ours, theirs)
@@ -179,7 +179,7 @@ def main() -> None:
     asked = [(text, oracle(text)) for text in prompts(given.calls + given.checked, given.seed)]
     right = np.mean([answer == rule(text) for text, answer in asked])
     print(
-        f"oracle: {size(oracle.model):,} parameters, right in {right:.1%}; proxy: {size(resolve('demo')[0]):,}",
+        f"oracle: {size(oracle.model):,} parameters, right in {right:.1%}; proxy: {size(resolve_model('demo')[0]):,}",
         flush=True,
     )
     with tempfile.TemporaryDirectory() as folder:

@@ -20,18 +20,18 @@ import torch
 
 from llm_trace.attribution.api import attribute
 from llm_trace.demo.model import load_model
-from llm_trace.demo.world import Case, Kind, cases
+from llm_trace.demo.world import CaseKind, PlantedCase, make_cases
 from llm_trace.record import Attribution
 
 SHARED = Path(__file__).resolve().parents[1].parent / "shared" / "data" / "models"
-KINDS: tuple[Kind, ...] = ("single", "conjunction", "distractors", "redundant")
+KINDS: tuple[CaseKind, ...] = ("single", "conjunction", "distractors", "redundant")
 
 
 def spans(found: Attribution, indices: Any) -> set[tuple[int, int]]:
     return {(found.segments[i].start, found.segments[i].end) for i in indices}
 
 
-def right(found: Attribution, case: Case) -> bool:
+def right(found: Attribution, case: PlantedCase) -> bool:
     """Whether the planted words have the first ranks, or are the redundant group."""
     if case.kind == "redundant":
         return any(spans(found, group) == set(case.spans) for group in found.groups)
@@ -39,11 +39,11 @@ def right(found: Attribution, case: Case) -> bool:
     return spans(found, order) == set(case.spans)
 
 
-def planted(model: Any, tokenizer: Any, kind: Kind, count: int, **settings: Any) -> dict[str, Any]:
+def planted(model: Any, tokenizer: Any, kind: CaseKind, count: int, **settings: Any) -> dict[str, Any]:
     """Return how often the planted words were found, and the verdicts."""
     verdicts: Counter[str] = Counter()
     hits = wrong_ok = top = 0
-    for case in cases(kind, count, 0):
+    for case in make_cases(kind, count, 0):
         found = attribute(case.prompt, case.answer, model=model, tokenizer=tokenizer, **settings)
         hit = right(found, case)
         hits += hit

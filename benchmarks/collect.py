@@ -152,7 +152,7 @@ def _sink() -> None:
     from starlette.responses import Response
     from starlette.routing import Route
 
-    from llm_trace.collect.server import listening
+    from llm_trace.collect.server import open_listener
 
     count = 0
 
@@ -162,7 +162,7 @@ def _sink() -> None:
         count += sum(len(part.spans) for group in body.resource_spans for part in group.scope_spans)
         return Response(b"", media_type="application/x-protobuf")
 
-    with listening("127.0.0.1", 0) as listener:
+    with open_listener("127.0.0.1", 0) as listener:
         print(f"http://127.0.0.1:{listener.getsockname()[1]}", file=sys.stderr, flush=True)
         app = Starlette(routes=[Route("/v1/traces", take, methods=["POST"])])
         config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off")

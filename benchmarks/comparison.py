@@ -27,10 +27,10 @@ from scipy import stats
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from llm_trace.comparison.judge import Table, overall
-from llm_trace.comparison.statistics.intervals import mean_interval
+from llm_trace.comparison.judge import PairTable, judge_overall
+from llm_trace.comparison.statistics.intervals import bound_mean
 from llm_trace.comparison.statistics.paired import estimate
-from llm_trace.comparison.statistics.yesno import tango
+from llm_trace.comparison.statistics.yesno import bound_tango
 
 Floats = NDArray[np.float64]
 SIZES = (30, 50, 100, 200)
@@ -71,7 +71,7 @@ def coverage(repetitions: int) -> None:
     for name, (draw, truth) in SHAPES.items():
         for n in SIZES:
             samples = draw(np.random.default_rng(n), (repetitions, n))
-            ours = np.array([(f.low, f.high) for f in (mean_interval(s, largest=1.0) for s in samples)])
+            ours = np.array([(f.low, f.high) for f in (bound_mean(s, largest=1.0) for s in samples)])
             student = _student(samples)
             rows = (_held(b, truth) for b in (ours, student, _bootstrap_t(samples), _bca(samples[::10])))
             width = float(
@@ -85,7 +85,7 @@ def coverage(repetitions: int) -> None:
     for gained, lost in ((0.03, 0.0), (0.015, 0.015), (0.1, 0.2)):
         for n in SIZES:
             counts = np.random.default_rng(n).multinomial(n, [gained, lost, 1 - gained - lost], repetitions)
-            bounds = np.array([tango(int(g), int(m), n) for g, m, _ in counts])
+            bounds = np.array([bound_tango(int(g), int(m), n) for g, m, _ in counts])
             share = _held(bounds, gained - lost)
             print(f"{f'yes/no, {gained:.1%} gain, {lost:.1%} lose':32}{n:>5}{share:>10.3f}", flush=True)
 
@@ -134,12 +134,13 @@ def false_alarms(repetitions: int) -> None:
     for n in SIZES:
         rng = np.random.default_rng(n)
         found = sum(
-            any(m.verdict in ("better", "worse") for m in overall(_null(rng, n))) for _ in range(repetitions)
+            any(m.verdict in ("better", "worse") for m in judge_overall(_null(rng, n)))
+            for _ in range(repetitions)
         )
         print(f"n = {n:<5}{found / repetitions:.3f}", flush=True)
 
 
-def _null(rng: np.random.Generator, n: int) -> Table:
+def _null(rng: np.random.Generator, n: int) -> PairTable:
     """Return eight metrics of which a and b are drawn alike: scores, ratings, yes/no, times."""
     tested: dict[str, Floats] = {
         "normal": rng.normal(0, 1, (2, n)),
@@ -152,7 +153,7 @@ def _null(rng: np.random.Generator, n: int) -> Table:
         "centred lognormal": np.stack([np.zeros(n), rng.lognormal(0, 1, n) - np.exp(0.5)]),
     }
     spans = [("", "")] * n
-    return Table(spans, tested, {}, None, dict.fromkeys(tested, "higher"), 0.95, 0)
+    return PairTable(spans, tested, {}, None, dict.fromkeys(tested, "higher"), 0.95, 0)
 
 
 SESSIONS = (10, 30, 100)
@@ -220,11 +221,11 @@ def further(repetitions: int) -> None:
             rng, decided, counts = np.random.default_rng(metrics), [], []
             for _ in range(repetitions):
                 pair = _pair(rng, kind, 40)
-                metric = overall(_with_idle(rng, pair, metrics))[0]
+                metric = judge_overall(_with_idle(rng, pair, metrics))[0]
                 if metric.verdict != "undecided" or not metric.further or metric.further > 20_000:
                     continue
                 drawn = rng.integers(0, 40, 40 + metric.further)  # the pairs at hand are the population
-                again = overall(_with_idle(rng, pair[:, drawn], metrics))[0]
+                again = judge_overall(_with_idle(rng, pair[:, drawn], metrics))[0]
                 decided.append(again.verdict != "undecided")
                 counts.append(metric.further)
             print(
@@ -244,13 +245,13 @@ def _pair(rng: np.random.Generator, kind: str, n: int) -> Floats:
     return np.stack([a, np.where(draws < 0.15, 1.0, np.where(draws > 0.92, 0.0, a))])
 
 
-def _with_idle(rng: np.random.Generator, pair: Floats, metrics: int) -> Table:
+def _with_idle(rng: np.random.Generator, pair: Floats, metrics: int) -> PairTable:
     """Return a table of the pair's metric and of others without a difference."""
     n = pair.shape[1]
     tested = {"tried": pair} | {
         f"idle {i}": np.stack([np.zeros(n), rng.normal(0, 1, n)]) for i in range(metrics - 1)
     }
-    return Table([("", "")] * n, tested, {}, None, dict.fromkeys(tested, "higher"), 0.95, 0)
+    return PairTable([("", "")] * n, tested, {}, None, dict.fromkeys(tested, "higher"), 0.95, 0)
 
 
 def speed(calls: int) -> None:

@@ -92,7 +92,7 @@ def exporter_of(platform: str, url: str) -> Exporter:
 def record(folder: Path, calls: int) -> Path:
     """Trace calls of a model, each a trace of its own, and return the spool."""
     import llm_trace
-    from llm_trace.spool.paths import spool_dir
+    from llm_trace.spool.paths import get_spool_dir
 
     store = folder / "t.duckdb"
     llm_trace.configure(store, record_env=False)
@@ -104,7 +104,7 @@ def record(folder: Path, calls: int) -> Path:
     for number in range(calls):
         ask(f"Is {number} a number, and if so, what of it? " * 4)
     llm_trace.shutdown()
-    return spool_dir(store)
+    return get_spool_dir(store)
 
 
 def deliver(platform: str, spool: Path) -> tuple[int, float, float]:

@@ -14,10 +14,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llm_trace.attribution.queue import Queue, folder_of
+from llm_trace.attribution.queue import Queue, get_queue_folder
 from llm_trace.capture import failures
 from llm_trace.detached import search_path, start
-from llm_trace.spool.paths import spool_dir
+from llm_trace.spool.paths import get_spool_dir
 from llm_trace.spool.writer import SpoolWriter
 
 if TYPE_CHECKING:
@@ -42,8 +42,8 @@ class Requests:
 
     def __init__(self, store: Path, start: Callable[[Path, bool], None] | None = None) -> None:
         self.store = store
-        self._start = start or launch
-        self._writer = SpoolWriter(folder_of(store))
+        self._start = start or launch_worker
+        self._writer = SpoolWriter(get_queue_folder(store))
         self._digests: dict[int, tuple[AttributionPolicy, str]] = {}
         self._checked = -_CHECK_S
 
@@ -65,18 +65,18 @@ class Requests:
         known = self._digests.get(id(policy))
         if known is not None:
             return known[1]
-        from llm_trace.attribution.policies import digest, encode
+        from llm_trace.attribution.policies import encode, hash_policy
 
         data = encode(policy)
-        place = folder_of(self.store) / "policies" / f"{digest(data)}.json"
+        place = get_queue_folder(self.store) / "policies" / f"{hash_policy(data)}.json"
         place.parent.mkdir(parents=True, exist_ok=True)
         temporary = place.with_suffix(f".{os.getpid()}.tmp")
         temporary.write_bytes(data)
         temporary.replace(place)
-        self._digests[id(policy)] = (policy, digest(data))
+        self._digests[id(policy)] = (policy, hash_policy(data))
         self._writer.write(b'{"event":"host","time_ns":%d' % time.time_ns())  # its lock says that we live
         self._keep_alive(policy.gpu)
-        return digest(data)
+        return hash_policy(data)
 
     def close(self) -> None:
         """Tell the worker that no more will come from here."""
@@ -99,7 +99,7 @@ class Requests:
 _current: Requests | None = None
 
 
-def requests(store: Path) -> Requests:
+def open_requests(store: Path) -> Requests:
     """Return the requests of this process for a store; those for another store are closed."""
     global _current
     if _current is None or _current.store != store:
@@ -116,14 +116,14 @@ def stop() -> None:
     _current = None
 
 
-def launch(store: Path, gpu: bool = False) -> None:
+def launch_worker(store: Path, gpu: bool = False) -> None:
     """Start a worker that outlives this process; it leaves at once where the store has one already."""
-    folder = folder_of(store)
+    folder = get_queue_folder(store)
     folder.mkdir(parents=True, exist_ok=True)
-    start("llm_trace.background", [str(store)], environment=environment(gpu), log=folder / "worker.log")
+    start("llm_trace.background", [str(store)], environment=build_environment(gpu), log=folder / "worker.log")
 
 
-def environment(gpu: bool, given: Mapping[str, str] = os.environ) -> dict[str, str]:
+def build_environment(gpu: bool, given: Mapping[str, str] = os.environ) -> dict[str, str]:
     """Return what the worker sees: nothing that would make it record itself, one thread, no graphics card unless told."""
     told = {name: value for name, value in given.items() if name not in _OWN}
     told = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive", "TOKENIZERS_PARALLELISM": "false"} | told
@@ -131,24 +131,24 @@ def environment(gpu: bool, given: Mapping[str, str] = os.environ) -> dict[str, s
     return told if gpu else told | {"CUDA_VISIBLE_DEVICES": ""}
 
 
-def serve(store_path: Path, **settings: float) -> bool:
+def serve_requests(store_path: Path, **settings: float) -> bool:
     """Be the worker of a store until nothing is left to do; False where another process is."""
     from llm_trace.attribution.worker import Worker
 
-    queue = Queue(folder_of(store_path))
+    queue = Queue(get_queue_folder(store_path))
     if not queue.claim():
         return False
-    writer = SpoolWriter(spool_dir(store_path))
+    writer = SpoolWriter(get_spool_dir(store_path))
     try:
         door = _Door(store_path)
-        Worker(queue, door.find, door.known, lambda event: _kept(writer, event)).run(**settings)
+        Worker(queue, door.find, door.known, lambda event: _keep_event(writer, event)).run(**settings)
         return True
     finally:
         writer.close()
         queue.release()
 
 
-def _kept(writer: SpoolWriter, event: dict[str, Any]) -> bool:
+def _keep_event(writer: SpoolWriter, event: dict[str, Any]) -> bool:
     import orjson
 
     return writer.write(orjson.dumps(event)[:-1], sync=True)
@@ -188,7 +188,7 @@ def main() -> None:
     """Run as `python -m llm_trace.background STORE`."""
     if hasattr(os, "nice"):
         os.nice(10)
-    serve(Path(os.path.abspath(sys.argv[1])))
+    serve_requests(Path(os.path.abspath(sys.argv[1])))
 
 
 if __name__ == "__main__":

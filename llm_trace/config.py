@@ -13,13 +13,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llm_trace.capture import failures, providers, slots
-from llm_trace.capture.input_key import InputKey, key_file
+from llm_trace.capture.input_key import InputKey, get_key_file
 from llm_trace.capture.recorder import Recorder
 from llm_trace.capture.runs import begin_run, end_run
 from llm_trace.capture.sampling import Sampler
 from llm_trace.errors import ConfigurationError, LLMTraceError
 from llm_trace.reports import FlushReport, build_report, describe_unheard
-from llm_trace.settings import UNSET, hand_down, resolve, spool_writer, write_environment
+from llm_trace.settings import (
+    UNSET,
+    build_spool_writer,
+    resolve_settings,
+    share_with_workers,
+    write_environment,
+)
 from llm_trace.spool.writer import Fsync, SpoolWriter
 
 if TYPE_CHECKING:
@@ -99,7 +105,7 @@ def configure(
         "capture_content": capture_content,
     }
     given |= {"propagate_threads": propagate_threads, "fsync": fsync, "exporters": exporters}
-    _replace(resolve(given), attribution, record_env, tracer_provider)
+    _replace(resolve_settings(given), attribution, record_env, tracer_provider)
 
 
 def _replace(settings: dict[str, Any], attribution: Any, record_env: bool, provider: Any) -> None:
@@ -124,10 +130,10 @@ def _check_exporters(
     if isinstance(exporters, str):
         raise ConfigurationError(f"exporters={exporters!r} is one address: write exporters=[{exporters!r}]")
     for each in exporters:
-        from llm_trace.exporters.registry import checked
+        from llm_trace.exporters.registry import check_exporters
 
         try:
-            destinations |= checked([each])
+            destinations |= check_exporters([each])
         except LLMTraceError as exc:
             refusal = refusal or exc
     return destinations, refusal
@@ -136,7 +142,7 @@ def _check_exporters(
 def configure_from_environment() -> None:
     """Configure a worker from what its parent, or its deployment, put into the environment; never raises."""
     try:
-        settings = resolve({}, forgive=lambda exc: failures.note(f"the environment ({exc})", exc))
+        settings = resolve_settings({}, forgive=lambda exc: failures.note(f"the environment ({exc})", exc))
         _replace(settings, attribution=None, record_env=True, provider=None)
     except Exception as exc:  # noqa: BLE001
         failures.note(f"the configuration from the environment ({exc})", exc)
@@ -145,8 +151,8 @@ def configure_from_environment() -> None:
 def _start(settings: dict[str, Any], attribution: Any, record_env: bool, provider: Any) -> None:
     global current
     store = Path(os.path.abspath(os.path.expanduser(settings["store"])))
-    _revoke(store, keep=settings["exporters"])
-    spool, encoder = spool_writer(settings, store)
+    _revoke_destinations(store, keep=settings["exporters"])
+    spool, encoder = build_spool_writer(settings, store)
     recorder = Recorder(
         spool,
         encoder,
@@ -154,20 +160,20 @@ def _start(settings: dict[str, Any], attribution: Any, record_env: bool, provide
         keep_errors=getattr(settings["sample"], "keep_errors", False),
         capture_content=settings["capture_content"],
         record_env=record_env,
-        input_key=InputKey(key_file(store)) if settings["redact"] else None,
+        input_key=InputKey(get_key_file(store)) if settings["redact"] else None,
     )
     setup = Setup(store, spool, recorder, settings)
-    setup.undo.append(hand_down(settings, store))
+    setup.undo.append(share_with_workers(settings, store))
     _join_provider(setup, provider)
     if settings["propagate_threads"]:
         from llm_trace.capture.threads import propagate
 
         setup.undo.append(propagate())
-    recorder.policy, recorder.explain = attribution, _explainer(recorder, store)
+    recorder.policy, recorder.explain = attribution, _build_explainer(recorder, store)
     if attribution is not None and attribution.mode == "background":
         from llm_trace import background
 
-        background.requests(store).announce(attribution)
+        background.open_requests(store).announce(attribution)
     setup.undo.append(_stop_background)
     if settings["exporters"]:
         _start_exporting(setup)
@@ -189,7 +195,7 @@ def _start_exporting(setup: Setup) -> None:
         setup.undo.append(setup.exporting.close)
 
 
-def _revoke(store: Path, *, keep: Sequence[str]) -> None:
+def _revoke_destinations(store: Path, *, keep: Sequence[str]) -> None:
     """Stop delivery to the destinations that this process had for the store before."""
     if (host := sys.modules.get("llm_trace.exporters.host")) is not None:
         host.revoke(store, keep)
@@ -222,19 +228,19 @@ def _stop_background() -> None:
         background.stop()
 
 
-def _explainer(recorder: Recorder, store: Path) -> Callable[[Any, CallSpan, bytes], None]:
+def _build_explainer(recorder: Recorder, store: Path) -> Callable[[Any, CallSpan, bytes], None]:
     """Return what explains a call that has ended, or asks the background worker to; it never raises."""
     hooks: dict[int, Any] = {}
 
     def explain(policy: Any, call: CallSpan, end: bytes) -> None:
         try:
             if policy.mode == "background":
-                from llm_trace.background import requests
+                from llm_trace.background import open_requests
 
                 if policy.samples(call.trace_id) and (
                     policy.when is None or policy.wants(_as_call(call, end))
                 ):
-                    requests(store).add(policy, call.span_id)
+                    open_requests(store).add(policy, call.span_id)
             elif policy.mode == "inline":
                 from llm_trace.attribution.hook import Hook
 
@@ -253,12 +259,12 @@ def _as_call(span: CallSpan, end: bytes) -> Any:
 
     from llm_trace import semconv
     from llm_trace.record import Call
-    from llm_trace.spool.messages import filled
+    from llm_trace.spool.messages import fill_messages
 
     events = {**orjson.loads(span.start_event + b"}"), **orjson.loads(end + b"}")}
     if span.start_messages is not None:
         bodies = orjson.loads(span.recorder.encoder.encode_bodies(list(span.start_messages)))
-        events["input"] = filled(events.get("input"), bodies)
+        events["input"] = fill_messages(events.get("input"), bodies)
         events["messages_in"] = [semconv.message(body) for body in bodies]
     events.setdefault("messages_in", semconv.messages_in(events.get("input")))
     events.setdefault("messages_out", semconv.messages_out(events.get("output")))

@@ -32,7 +32,7 @@ def scale_of(attribution: Attribution) -> float:
     return max((abs(v) for v in attribution.values), default=0.0) or 1.0
 
 
-def pieces(attribution: Attribution) -> Iterator[tuple[str, int | None]]:
+def split_pieces(attribution: Attribution) -> Iterator[tuple[str, int | None]]:
     """Return the prompt in order as (text, index of its segment or `None`)."""
     at = 0
     for i, segment in enumerate(attribution.segments):
@@ -44,7 +44,7 @@ def pieces(attribution: Attribution) -> Iterator[tuple[str, int | None]]:
         yield attribution.prompt[at:], None
 
 
-def legend(attribution: Attribution) -> str:
+def describe_legend(attribution: Attribution) -> str:
     """Return what the colours mean, with the unit."""
     scale, plain = scale_of(attribution), not all(map(attribution.stands_out, range(len(attribution.values))))
     noise = "; without colour: not told from noise" if plain else ""
@@ -54,14 +54,16 @@ def legend(attribution: Attribution) -> str:
     )
 
 
-def colour_of(attribution: Attribution, i: int, ground: tuple[int, int, int]) -> tuple[int, int, int] | None:
+def choose_colour(
+    attribution: Attribution, i: int, ground: tuple[int, int, int]
+) -> tuple[int, int, int] | None:
     """Return the colour of a segment, `None` where its score is faint or cannot be told from noise."""
     if not attribution.stands_out(i):
         return None
-    return blended(attribution.values[i], scale_of(attribution), ground)
+    return blend_colour(attribution.values[i], scale_of(attribution), ground)
 
 
-def blended(value: float, scale: float, ground: tuple[int, int, int]) -> tuple[int, int, int] | None:
+def blend_colour(value: float, scale: float, ground: tuple[int, int, int]) -> tuple[int, int, int] | None:
     """Return the colour of a score on a ground, `None` where it is too faint to show."""
     share = min(1.0, abs(value) / scale)
     if share < _FAINT:
@@ -72,56 +74,59 @@ def blended(value: float, scale: float, ground: tuple[int, int, int]) -> tuple[i
     return red, green, blue
 
 
-def terminal(attribution: Attribution, *, dark: bool = True) -> Text:
+def render_terminal(attribution: Attribution, *, dark: bool = True) -> Text:
     """Return the prompt with its words coloured by score, then the response and the legend, for rich."""
     from rich.text import Text
 
     scale, ground = scale_of(attribution), (30, 30, 30) if dark else (255, 255, 255)
     text = Text()
-    for piece, i in pieces(attribution):
-        colour = None if i is None else colour_of(attribution, i, ground)
-        text.append(clean(piece), style=None if colour is None else _style(colour))
+    for piece, i in split_pieces(attribution):
+        colour = None if i is None else choose_colour(attribution, i, ground)
+        text.append(clean(piece), style=None if colour is None else _make_style(colour))
     text.append("\n→ ", style="dim")
     text.append(clean(attribution.response.strip()), style="bold")
     text.append("\n")
     for value in (-1.0, -0.5, 0.0, 0.5, 1.0):
-        colour = blended(value * scale, scale, ground)
-        text.append(f" {value * scale:+.2g} ", style=None if colour is None else _style(colour))
+        colour = blend_colour(value * scale, scale, ground)
+        text.append(f" {value * scale:+.2g} ", style=None if colour is None else _make_style(colour))
     text.append(f" {clean(attribution.unit)}", style="dim")
     if attribution.verdict != "ok":
         text.append(f"  not evidence: {attribution.verdict}", style="bold red")
     return text
 
 
-def _style(colour: tuple[int, int, int]) -> str:
+def _make_style(colour: tuple[int, int, int]) -> str:
     red, green, blue = colour
     ink = "black" if 0.299 * red + 0.587 * green + 0.114 * blue > 120 else "white"
     return f"{ink} on #{red:02x}{green:02x}{blue:02x}"
 
 
-def html(attribution: Attribution, *, title: str = "Attribution") -> str:
+def render_html(attribution: Attribution, *, title: str = "Attribution") -> str:
     """Return a page that stands alone; everything of the prompt and the response is escaped."""
     verdict = (
         "" if attribution.verdict == "ok" else f'<p class="v">not evidence: {escape(attribution.verdict)}</p>'
     )
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title><style>{_CSS}</style></head><body>'
-        f"<h1>{escape(title)}</h1>{verdict}<p>{escape(attribution.summary())}</p>{fragment(attribution)}"
-        f"<h2>Response</h2><pre>{escape(attribution.response)}</pre>{_table(attribution)}</body></html>"
+        f"<h1>{escape(title)}</h1>{verdict}<p>{escape(attribution.summary())}</p>{render_fragment(attribution)}"
+        f"<h2>Response</h2><pre>{escape(attribution.response)}</pre>{_render_table(attribution)}</body></html>"
     )
 
 
-def fragment(attribution: Attribution) -> str:
+def render_fragment(attribution: Attribution) -> str:
     """Return the coloured prompt with its legend as one element, for a page of one's own."""
-    words = [escape(piece) if i is None else _word(attribution, i, piece) for piece, i in pieces(attribution)]
+    words = [
+        escape(piece) if i is None else _render_word(attribution, i, piece)
+        for piece, i in split_pieces(attribution)
+    ]
     return (
         f'<div class="attribution"><pre style="white-space:pre-wrap">{"".join(words)}</pre>'
-        f"<p><small>{escape(legend(attribution))}</small></p></div>"
+        f"<p><small>{escape(describe_legend(attribution))}</small></p></div>"
     )
 
 
-def _word(attribution: Attribution, i: int, piece: str) -> str:
-    name, colour = attribution.segments[i].name, colour_of(attribution, i, (255, 255, 255))
+def _render_word(attribution: Attribution, i: int, piece: str) -> str:
+    name, colour = attribution.segments[i].name, choose_colour(attribution, i, (255, 255, 255))
     label = f"{f'{name}: ' if name else ''}{attribution.values[i]:+.3g} {attribution.unit}"
     if attribution.q_values is not None:
         label += f", q {attribution.q_values[i]:.2g}"
@@ -132,7 +137,7 @@ def _word(attribution: Attribution, i: int, piece: str) -> str:
     return f'<span title="{escape(label, quote=True)}"{style}>{escape(piece)}</span>'
 
 
-def _table(attribution: Attribution) -> str:
+def _render_table(attribution: Attribution) -> str:
     """Return the scores as a table, strongest first, with their bounds."""
     order = sorted(range(len(attribution.values)), key=lambda i: -abs(attribution.values[i]))
     low, high, q_values = attribution.low, attribution.high, attribution.q_values

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from llm_trace.replays.repeats import Repeated
-    from llm_trace.replays.session import Session
+    from llm_trace.replays.session import ReplaySession
 
-_session: pytest.StashKey[Session] = pytest.StashKey()
+_session: pytest.StashKey[ReplaySession] = pytest.StashKey()
 _outcomes: pytest.StashKey[list[str]] = pytest.StashKey()
 _notes: pytest.StashKey[list[str]] = pytest.StashKey()
 _MARK = (
@@ -55,17 +55,17 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     mode = item.config.getoption("--llm-trace")
     item.stash[_outcomes] = []
     if mark is not None and mode != "live":
-        session = _begun(item.nodeid, mode, cassette_of(item), mark.kwargs)
+        session = _begin(item.nodeid, mode, get_cassette(item), mark.kwargs)
         item.stash[_session] = session
 
 
-def _begun(name: str, mode: Any, path: Path, options: Mapping[str, Any]) -> Session:
+def _begin(name: str, mode: Any, path: Path, options: Mapping[str, Any]) -> ReplaySession:
     """Begin, or fail and say why that cannot be."""
     from llm_trace.errors import LLMTraceError
-    from llm_trace.replays.session import Session
+    from llm_trace.replays.session import ReplaySession
 
     try:
-        return Session.begin(mode, path, **options)
+        return ReplaySession.begin(mode, path, **options)
     except LLMTraceError as exc:
         pytest.fail(f"{name}: {exc}", pytrace=False)
 
@@ -132,7 +132,7 @@ def _note(item: pytest.Item | pytest.Collector, notes: list[str]) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_fixture_setup(fixturedef: Any, request: Any) -> Generator[None, object, object]:
     """Record or replay a fixture that is wider than a test, where a marked test uses it."""
-    session = None if fixturedef.scope == "function" else _shared(fixturedef, request)
+    session = None if fixturedef.scope == "function" else _begin_shared(fixturedef, request)
     if session is None:
         return (yield)
     try:
@@ -154,7 +154,7 @@ def pytest_fixture_setup(fixturedef: Any, request: Any) -> Generator[None, objec
 _SHARED = "_llm_trace_session"
 
 
-def _shared(fixturedef: Any, request: Any) -> Session | None:
+def _begin_shared(fixturedef: Any, request: Any) -> ReplaySession | None:
     """Begin for a fixture; `None` where no marked test uses it."""
     mode = request.config.getoption("--llm-trace")
     users = (
@@ -165,7 +165,7 @@ def _shared(fixturedef: Any, request: Any) -> Session | None:
     if mark is None:
         return None
     options = {**mark.kwargs, "optional": True}
-    return _begun(request.node.nodeid, mode, cassette_of_fixture(fixturedef, request), options)
+    return _begin(request.node.nodeid, mode, get_fixture_cassette(fixturedef, request), options)
 
 
 def pytest_fixture_post_finalizer(fixturedef: Any, request: Any) -> None:
@@ -183,21 +183,21 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         terminalreporter.write_line(f"llm_trace: {note}")
 
 
-def cassette_of(item: pytest.Item) -> Path:
+def get_cassette(item: pytest.Item) -> Path:
     """Return `cassettes/<module>/<test>.json` beside the test's file."""
-    return _cassette(item.path, item.nodeid.partition("::")[2].replace("::", "."))
+    return _build_cassette_path(item.path, item.nodeid.partition("::")[2].replace("::", "."))
 
 
-def cassette_of_fixture(fixturedef: Any, request: Any) -> Path:
+def get_fixture_cassette(fixturedef: Any, request: Any) -> Path:
     """Return `fixture.<name>.json` in the folder of the cassettes of the module or package that shares the fixture."""
     inside = request.node.nodeid.partition("::")[2].replace("::", ".")
     parameter = f"[{request.param_index}]" if hasattr(request, "param") else ""
-    return _cassette(
+    return _build_cassette_path(
         request.node.path, ".".join(filter(None, ("fixture", inside, fixturedef.argname))) + parameter
     )
 
 
-def _cassette(place: Path, name: str) -> Path:
+def _build_cassette_path(place: Path, name: str) -> Path:
     file = re.sub(r"[^\w.\-]+", "-", name).strip("-")[:150]
     if file != name:  # different parameters must not meet in one file
         file += f"-{zlib.crc32(name.encode('utf-8', 'surrogatepass')):08x}"

@@ -258,7 +258,7 @@ class Attribution(Record):
 
     def summary(self, most: int = 3) -> str:
         """Return what was found in a sentence or two that a layman reads, at most 600 characters; see `llm_trace.sentences`."""
-        return str(import_module("llm_trace.sentences").summary(self, most))
+        return str(import_module("llm_trace.sentences").write_summary(self, most))
 
     def stands_out(self, i: int) -> bool:
         """Whether the effect of segment i can be told from none: where it was tested, after the correction for the number of tests
@@ -269,4 +269,4 @@ class Attribution(Record):
 
     def _repr_html_(self) -> str:
         """Return the coloured prompt for notebooks; drawn by `llm_trace.heatmap`, which knows this module and not the reverse."""
-        return str(import_module("llm_trace.heatmap").fragment(self))
+        return str(import_module("llm_trace.heatmap").render_fragment(self))

@@ -80,18 +80,18 @@ def build_report(
         reports[name] = DestinationReport(stands.delivered, stands.pending, stands.rejected, stands.dropped)
         if stands.said:
             reasons[f"{name}: {stands.said}"] = 1
-    return FlushReport(reports | _taken_out(store, spool), reasons)
+    return FlushReport(reports | _report_removed(store, spool), reasons)
 
 
-def _taken_out(store: Path, spool: SpoolWriter) -> dict[str, DestinationReport]:
+def _report_removed(store: Path, spool: SpoolWriter) -> dict[str, DestinationReport]:
     """Return how destinations stand that something still waits for though they are not configured any more."""
     if not (spool.folder / "cursors").exists():
         return {}
-    from llm_trace.exporters.host import left
+    from llm_trace.exporters.host import list_left_destinations
 
     return {
         name: DestinationReport(d.delivered, d.pending, d.rejected, d.dropped, configured=False)
-        for name, d in left(store, spool.exporters or ()).items()
+        for name, d in list_left_destinations(store, spool.exporters or ()).items()
     }
 
 

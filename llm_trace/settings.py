@@ -9,12 +9,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from llm_trace.capture.redaction import Redaction, redactor
-from llm_trace.capture.sampling import Sample, sampler
-from llm_trace.capture.values import Encoder
+from llm_trace.capture.redaction import Redaction, build_redactor
+from llm_trace.capture.sampling import Sample, build_sampler
+from llm_trace.capture.values import ValueEncoder
 from llm_trace.capture.walk import Limits
 from llm_trace.errors import ConfigurationError
-from llm_trace.spool.paths import spool_dir
+from llm_trace.spool.paths import get_spool_dir
 from llm_trace.spool.writer import SpoolWriter
 
 UNSET: Any = object()
@@ -52,7 +52,7 @@ _handed_down: dict[str, tuple[str | None, str]] = {}
 """Variables that `configure` has set for worker processes: what they were before, and what it wrote."""
 
 
-def read_environment() -> dict[str, str]:
+def read_user_environment() -> dict[str, str]:
     """Return the environment as the user made it: without what `configure` has set for worker processes."""
     environment = dict(os.environ)
     for name, (before, ours) in _handed_down.items():
@@ -63,7 +63,7 @@ def read_environment() -> dict[str, str]:
     return environment
 
 
-def resolve(
+def resolve_settings(
     given: dict[str, Any], forgive: Callable[[ConfigurationError], None] | None = None
 ) -> dict[str, Any]:
     """Return all settings: given, else from the environment, else the defaults.
@@ -75,7 +75,7 @@ def resolve(
     Raises:
         ConfigurationError: a setting cannot work.
     """
-    environment = read_environment()
+    environment = read_user_environment()
     settings = dict(_DEFAULTS)
     keeps_content = True
     for name, variable in _ENVIRONMENT.items():
@@ -91,7 +91,7 @@ def resolve(
     settings |= {name: value for name, value in given.items() if value is not UNSET}
     if settings["fsync"] not in (None, "call", "interval"):
         raise ConfigurationError(f"fsync {settings['fsync']!r} is unknown; choose 'call', 'interval' or None")
-    settings["sample"] = sampler(settings["sample"])
+    settings["sample"] = build_sampler(settings["sample"])
     try:
         settings["redact"] = _build_redactor(settings["redact"])
     except ConfigurationError as exc:
@@ -110,7 +110,7 @@ def resolve(
 
 def _build_redactor(redact: Any) -> Any:
     try:
-        return redactor(redact)
+        return build_redactor(redact)
     except re.error as exc:
         raise ConfigurationError(f"redact={redact!r} has no regular expression: {exc}") from exc
     except TypeError as exc:
@@ -155,12 +155,12 @@ def _parse_sample(text: str) -> Sample:
     return Sample(float(ratio), keep_errors=errors == "errors")
 
 
-def spool_writer(settings: dict[str, Any], store: Path) -> tuple[SpoolWriter, Encoder]:
+def build_spool_writer(settings: dict[str, Any], store: Path) -> tuple[SpoolWriter, ValueEncoder]:
     """Return a writer to the store's spool, and what bounds and masks values before they are written."""
-    encoder = Encoder(settings["redact"], Limits(settings["max_string"], settings["max_event"]))
+    encoder = ValueEncoder(settings["redact"], Limits(settings["max_string"], settings["max_event"]))
     to = settings["exporters"]
     writer = SpoolWriter(
-        spool_dir(store),
+        get_spool_dir(store),
         encode=encoder.encode_bodies,
         fsync=settings["fsync"],
         exporters=list(to) if isinstance(to, Mapping) else None,  # addresses that nobody has looked at: any
@@ -168,7 +168,7 @@ def spool_writer(settings: dict[str, Any], store: Path) -> tuple[SpoolWriter, En
     return writer, encoder
 
 
-def hand_down(settings: dict[str, Any], store: Path) -> Callable[[], None]:
+def share_with_workers(settings: dict[str, Any], store: Path) -> Callable[[], None]:
     """Give worker processes the same settings by environment; what cannot be said there makes them keep no content."""
     told = {"LLM_TRACE_STORE": str(store), "LLM_TRACE_FSYNC": settings["fsync"] or ""}
     given = [destination.given for destination in settings["exporters"].values()]
@@ -199,12 +199,12 @@ def hand_down(settings: dict[str, Any], store: Path) -> Callable[[], None]:
 
 def write_environment(name: str, value: str) -> None:
     """Set a variable for worker processes; `read_environment` and the end of recording see through it."""
-    _handed_down[name] = (read_environment().get(name), value)
+    _handed_down[name] = (read_user_environment().get(name), value)
     os.environ[name] = value
 
 
 def _restore_environment() -> None:
-    environment = read_environment()
+    environment = read_user_environment()
     for name in _handed_down:
         if name in environment:
             os.environ[name] = environment[name]

@@ -17,12 +17,12 @@ from typing import ClassVar
 import pytest
 
 import llm_trace
-from llm_trace.exporters.cursor import cursor_path
+from llm_trace.exporters.cursor import get_cursor_path
 from llm_trace.exporters.delivery import Delivery
-from llm_trace.exporters.registry import exporter
+from llm_trace.exporters.registry import make_exporter
 from llm_trace.exporters.rejected import Rejected
 from llm_trace.exporters.sending import Patience
-from llm_trace.exporters.standing import Standing, standing
+from llm_trace.exporters.standing import Standing, get_standing
 from tests.loopback import Fault, Loopback, Received, Reply
 from tests.spool_toys import HandWriter, span, spool_of
 
@@ -74,7 +74,7 @@ class ExporterContract(ABC):
         yield from self._delivery(server, spool, Patience())
 
     def _delivery(self, server: Loopback, spool: HandWriter, patience: Patience) -> Iterator[Delivery]:
-        made = Delivery(spool.folder, exporter(self.address(server)), patience=patience)
+        made = Delivery(spool.folder, make_exporter(self.address(server)), patience=patience)
         assert made.claim()
         yield made
         made.stop()
@@ -85,7 +85,7 @@ class ExporterContract(ABC):
         return [span_id for request in list(server.received) for span_id in self.spans(request)]
 
     def stands(self, delivery: Delivery, spool: HandWriter) -> Standing:
-        return standing(spool.folder, delivery.name)
+        return get_standing(spool.folder, delivery.name)
 
     # Order and repetition
 
@@ -158,7 +158,7 @@ class ExporterContract(ABC):
         for number in range(1, 8):
             spool.call(number)
         delivery.step()
-        taken = Rejected(cursor_path(spool.folder, delivery.name))
+        taken = Rejected(get_cursor_path(spool.folder, delivery.name))
         assert [event.id for event in taken.events()] == [bad]
         assert b"no such luck" in taken.path.read_bytes()
         stands = self.stands(delivery, spool)
@@ -241,14 +241,14 @@ class ExporterContract(ABC):
         assert self.stands(delivery, spool).said
         delivery.close()
         with Loopback(self.answer, port=server.port) as again:
-            second = Delivery(spool.folder, exporter(self.address(again)), patience=PATIENCE)
+            second = Delivery(spool.folder, make_exporter(self.address(again)), patience=PATIENCE)
             assert second.claim()
             second.step()
             second.close()
             assert self.arrived(again) == [span(number) for number in range(1, 31)]
 
     def test_tls_that_fails_keeps_the_calls(self, server: Loopback, spool: HandWriter) -> None:
-        made = exporter(self.address(server))
+        made = make_exporter(self.address(server))
         made.base = made.base.replace("http:", "https:")
         delivery = Delivery(spool.folder, made, patience=PATIENCE)
         assert delivery.claim()
@@ -263,7 +263,7 @@ class ExporterContract(ABC):
     def test_one_process_delivers_at_a_time(
         self, server: Loopback, spool: HandWriter, delivery: Delivery
     ) -> None:
-        second = Delivery(spool.folder, exporter(self.address(server)), patience=PATIENCE)
+        second = Delivery(spool.folder, make_exporter(self.address(server)), patience=PATIENCE)
         assert not second.claim()
         delivery.close()
         assert second.claim()
@@ -279,8 +279,11 @@ class ExporterContract(ABC):
             self._kill_at_an_answer(server, spool)
         self._deliver_all(server, spool)
         assert set(self.arrived(server)) == {span(number) for number in range(1, 41)}
-        name = exporter(self.address(server)).name
-        assert (standing(spool.folder, name).delivered, standing(spool.folder, name).pending) == (40, 0)
+        name = make_exporter(self.address(server)).name
+        assert (get_standing(spool.folder, name).delivered, get_standing(spool.folder, name).pending) == (
+            40,
+            0,
+        )
 
     def _kill_at_an_answer(self, server: Loopback, spool: HandWriter) -> None:
         """Let a process deliver and kill it when calls have arrived, before it has the answer."""
@@ -315,7 +318,7 @@ class ExporterContract(ABC):
     ) -> None:
         server.answer = lambda _: Reply(503)
         llm_trace.configure(tmp_path / "s.duckdb", exporters=(self.address(server),))
-        name = exporter(self.address(server)).name
+        name = make_exporter(self.address(server)).name
         for number in range(5):
             with llm_trace.span("ask", kind="llm") as call:
                 call.set(output=f"{number}!")

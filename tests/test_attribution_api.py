@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from llm_trace.attribution.api import attribute
-from llm_trace.attribution.estimators import exact_shapley
+from llm_trace.attribution.estimators import compute_exact_shapley
 from llm_trace.attribution.value import Budget, BudgetError
 from llm_trace.capture.prompts import Prompt
 from llm_trace.errors import AttributionError
@@ -216,7 +216,7 @@ def test_gpt_nano_sort_by_enumeration() -> None:
             values.append(
                 toys.brute(model, ["ABC".index(c) for c in kept], ["ABC".index(c) for c in said]).sum()
             )
-        assert found.values == pytest.approx(exact_shapley(np.array(values), 6), abs=1e-5)
+        assert found.values == pytest.approx(compute_exact_shapley(np.array(values), 6), abs=1e-5)
 
 
 def test_importing_the_front_door_loads_no_torch() -> None:

@@ -7,9 +7,9 @@ import pytest
 
 from llm_trace.attribution import auto, methods, quality
 from llm_trace.attribution.designs import LeveragePairs
-from llm_trace.attribution.estimators import exact_shapley, occlusion, subsets
+from llm_trace.attribution.estimators import compute_exact_shapley, list_subsets, occlusion
 from llm_trace.attribution.sampling import fit
-from llm_trace.attribution.shrinkage import shrunk
+from llm_trace.attribution.shrinkage import fit_shrunk
 from llm_trace.attribution.value import Budget, Metered, Value
 from tests import attribution_toys as toys
 from tests.test_attribution_api import PROMPT, run
@@ -31,7 +31,7 @@ from tests.test_attribution_api import PROMPT, run
 def test_the_choice_is_by_segments_and_budget(
     n: int, left: int | None, method: str, second: str | None
 ) -> None:
-    plan = auto.plan(n, left)
+    plan = auto.plan_auto(n, left)
     assert (plan.method, plan.second) == (method, second)
     assert methods.choose(n, left) == method
 
@@ -70,12 +70,12 @@ def test_what_leave_one_out_hides_is_said() -> None:
     second = {"method": "leverage_shap", "values": [2.0, 2.2, 0.3, 4.0], "low": [0.5, -0.2, 0.1, 3.0]}
     alone = np.array([0.0, 0.0, 0.0, 4.0])
     checks = quality.Findings()
-    quality.hidden(alone, second, checks)
+    quality.check_hidden(alone, second, checks)
     assert (checks.verdict, checks.faithfulness["hidden"]) == ("redundant", [0]), (
         "only what is proven and matters"
     )
     known = quality.Findings(groups=[(0, 1)])
-    quality.hidden(alone, second, known)
+    quality.check_hidden(alone, second, known)
     assert known.verdict == "ok"
 
 
@@ -110,8 +110,8 @@ def test_bounds_stay_valid_when_sampling_stops_by_itself(name: str) -> None:
         weights, pairs = rng.normal(size=n), rng.normal(size=(n, n)) * 0.08
         weights[0] = 8.0
         game: Value = lambda m, w=weights, q=pairs: m @ w + np.einsum("ki,ij,kj->k", m, q, m)  # type: ignore[misc]  # noqa: E731
-        exact = exact_shapley(game(subsets(n)), n)
-        found = methods.find(name)(Metered(game), n, confidence=0.95, seed=seed)
+        exact = compute_exact_shapley(game(list_subsets(n)), n)
+        found = methods.find_method(name)(Metered(game), n, confidence=0.95, seed=seed)
         assert found.low is not None
         assert found.high is not None
         stopped += found.stopped == "tight"
@@ -135,12 +135,12 @@ def nothing(n: int, seed: int) -> Value:
 
 
 def test_p_values_are_uniform_or_larger_where_nothing_matters() -> None:
-    assert exact_shapley(nothing(9, 0)(subsets(9)), 9) == pytest.approx(np.zeros(9), abs=1e-12)
+    assert compute_exact_shapley(nothing(9, 0)(list_subsets(9)), 9) == pytest.approx(np.zeros(9), abs=1e-12)
     for name in ("permutation", "leverage_shap", "kernel_shap"):
         below, spread = [], 0.0
         for seed in range(60):
             value = Metered(nothing(9, seed), budget=Budget(evaluations=150))
-            found = methods.find(name)(value, 9, confidence=0.95, seed=seed)
+            found = methods.find_method(name)(value, 9, confidence=0.95, seed=seed)
             assert found.p_values is not None
             below += list(found.p_values < 0.05)
             spread += float(np.abs(found.values).max())
@@ -155,14 +155,14 @@ def test_few_masks_are_shrunk_and_many_are_not() -> None:
         rng = np.random.default_rng(seed)
         weights, triples = 2 * rng.normal(size=n) * (rng.random(n) < 0.4), rng.normal(size=(n, n, n)) * 0.1
         game: Value = lambda m, w=weights, t=triples: m @ w + np.einsum("ki,kj,kl,ijl->k", m, m, m, t)  # type: ignore[misc]  # noqa: E731
-        exact, design = exact_shapley(game(subsets(n)), n), LeveragePairs(n, seed).grow(n)
+        exact, design = compute_exact_shapley(game(list_subsets(n)), n), LeveragePairs(n, seed).grow(n)
         ends = game(np.array([[False] * n, [True] * n]))
         drawn = (design, game(design.masks), ends[0], ends[1])
-        best = shrunk(*drawn)
+        best = fit_shrunk(*drawn)
         assert best is not None
         assert best.sum() == pytest.approx(ends[1] - ends[0])
         plain.append(((fit(*drawn)[0] - exact) ** 2).sum())
         better.append(((best - exact) ** 2).sum())
     assert 1 < np.mean(better) < 0.7 * np.mean(plain)
     many = LeveragePairs(n, 0).grow(10 * n)
-    assert shrunk(many, game(many.masks), ends[0], ends[1]) is None
+    assert fit_shrunk(many, game(many.masks), ends[0], ends[1]) is None

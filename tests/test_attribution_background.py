@@ -17,7 +17,7 @@ from llm_trace import background
 from llm_trace.attribution import jobs, policies
 from llm_trace.attribution.allowance import HOUR_NS, Allowance
 from llm_trace.attribution.hook import AttributionPolicy, Hook
-from llm_trace.attribution.queue import Queue, folder_of
+from llm_trace.attribution.queue import Queue, get_queue_folder
 from llm_trace.attribution.value import Budget
 from llm_trace.attribution.worker import Worker
 from llm_trace.capture import failures
@@ -42,7 +42,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> str:
 def quiet(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Path]]:
     """Requests without a process of their own: the tests are the worker."""
     started: list[Path] = []
-    monkeypatch.setattr(background, "launch", lambda store, gpu: started.append(store))
+    monkeypatch.setattr(background, "launch_worker", lambda store, gpu: started.append(store))
     yield started
     background.stop()
 
@@ -95,17 +95,17 @@ def test_each_request_is_served_once_whoever_restarts(
 ) -> None:
     store = tmp_path / "t.duckdb"
     ask(store, policy(), 1, 2, 2)
-    first = Fake(folder_of(store))
+    first = Fake(get_queue_folder(store))
     first.serve(monkeypatch)
     assert first.explained == ["0" * 15 + "1", "0" * 15 + "2"]
     assert [e["config_hash"] for e in first.events] == [policy().config_hash] * 2
     ask(store, policy(), 3, 1)
-    second = Fake(folder_of(store))
+    second = Fake(get_queue_folder(store))
     second.events = first.events
     second.serve(monkeypatch)
     assert second.explained == ["0" * 15 + "3"]
     assert not second.queue.hosts()
-    assert list(folder_of(store).glob("*.jsonl")) == [], "what is done and has no writer is removed"
+    assert list(get_queue_folder(store).glob("*.jsonl")) == [], "what is done and has no writer is removed"
 
 
 def test_a_call_that_kills_the_worker_twice_becomes_a_failure(
@@ -115,8 +115,8 @@ def test_a_call_that_kills_the_worker_twice_becomes_a_failure(
     ask(store, policy(), 1, 2)
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
-            Fake(folder_of(store)).serve(monkeypatch, dies_on=deadly)
-    third = Fake(folder_of(store))
+            Fake(get_queue_folder(store)).serve(monkeypatch, dies_on=deadly)
+    third = Fake(get_queue_folder(store))
     third.serve(monkeypatch, dies_on=deadly)
     assert [(e["span_id"], e["status"]) for e in third.events] == [(deadly, "failed"), ("0" * 15 + "2", "ok")]
     assert "died 2 times" in third.events[0]["error"]
@@ -124,7 +124,7 @@ def test_a_call_that_kills_the_worker_twice_becomes_a_failure(
 
 def test_what_cannot_be_written_now_is_done_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ask(tmp_path / "t.duckdb", policy(), 1)
-    fake = Fake(folder_of(tmp_path / "t.duckdb"))
+    fake = Fake(get_queue_folder(tmp_path / "t.duckdb"))
     fake.full = True
     fake.serve(monkeypatch)
     assert fake.events == []
@@ -138,7 +138,7 @@ def test_torn_lines_lost_policies_and_purged_calls_stop_nobody(
 ) -> None:
     store = tmp_path / "t.duckdb"
     ask(store, policy(), 77, 1)
-    folder = folder_of(store)
+    folder = get_queue_folder(store)
     (folder / f"{'a' * 16}.00000001.jsonl").write_bytes(
         b'nonsense\n{"event":"request","span_id":"0000000000000002","policy":"gone"}\n{"event":"requ'
     )
@@ -180,11 +180,11 @@ def test_the_hour_has_a_budget_that_a_restart_does_not_forget(
 ) -> None:
     store, cost = tmp_path / "t.duckdb", run(method="occlusion").passes
     ask(store, policy(budget_per_hour=2 * cost), 1, 2, 3)
-    fake = Fake(folder_of(store))
+    fake = Fake(get_queue_folder(store))
     fake.serve(monkeypatch)
     assert len(fake.events) == 2
     ask(store, policy(budget_per_hour=2 * cost), 4)
-    again = Fake(folder_of(store))
+    again = Fake(get_queue_folder(store))
     again.serve(monkeypatch)
     assert again.events == []
     assert again.queue.state["passed_over"] == 1
@@ -213,7 +213,7 @@ def test_the_host_decides_and_writes_one_line(recorded: Recorded, quiet: list[Pa
 
     for fn in (wanted, other, later):
         fn(PROMPT)
-    queue = Queue(folder_of(recorded.path))
+    queue = Queue(get_queue_folder(recorded.path))
     request = queue.next()
     assert request is not None
     assert [c.span_id for c in recorded.calls(tag="wanted")] == [request.span_id]
@@ -229,7 +229,7 @@ def test_a_worker_that_cannot_start_breaks_nothing(
     def broken(store: Path, gpu: bool) -> None:
         raise OSError("no more processes")
 
-    monkeypatch.setattr(background, "launch", broken)
+    monkeypatch.setattr(background, "launch_worker", broken)
     llm_trace.configure(recorded.path, attribution=policy())
     assert llm_trace.trace(kind="llm")(lambda prompt: "yes")(PROMPT) == "yes"
     for _ in range(100):
@@ -275,14 +275,14 @@ def test_a_killed_host_loses_no_request_and_its_worker_finishes(recorded: Record
             break
         time.sleep(0.3)
     rows = recorded.sql("SELECT status, error, count(*) FROM attributions GROUP BY ALL").fetchall()
-    assert rows == [("ok", None, 6)], (folder_of(recorded.path) / "worker.log").read_text()
+    assert rows == [("ok", None, 6)], (get_queue_folder(recorded.path) / "worker.log").read_text()
 
 
 def test_many_calls_are_spread_over_processes(saved: str) -> None:
     made = AttributionPolicy(model=saved, method="occlusion", mode="deferred")
     calls = [call(span_id=f"{i:016x}") for i in range(3)]
-    alone = {c.span_id: e for c, e in jobs.events(calls, made) if e is not None}
-    spread = {c.span_id: e for c, e in jobs.events(calls, made, workers=2) if e is not None}
+    alone = {c.span_id: e for c, e in jobs.iter_events(calls, made) if e is not None}
+    spread = {c.span_id: e for c, e in jobs.iter_events(calls, made, workers=2) if e is not None}
     assert spread.keys() == alone.keys() == {c.span_id for c in calls}
     for span_id, event in spread.items():
         assert (event["status"], event["config_hash"]) == ("ok", made.config_hash)
@@ -290,4 +290,4 @@ def test_many_calls_are_spread_over_processes(saved: str) -> None:
             alone[span_id]["attribution"]["values"], abs=1e-4
         )
     with pytest.raises(AttributionError, match="cannot leave this process"):
-        list(jobs.events(calls, policy(segments=lambda text: [(0, 1)], mode="inline"), workers=2))
+        list(jobs.iter_events(calls, policy(segments=lambda text: [(0, 1)], mode="inline"), workers=2))

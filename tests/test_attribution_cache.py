@@ -14,7 +14,7 @@ import pytest
 
 from llm_trace.attribution.api import attribute
 from llm_trace.attribution.cache import ValueCache
-from llm_trace.attribution.fingerprints import fingerprint
+from llm_trace.attribution.fingerprints import compute_fingerprint
 from llm_trace.attribution.queries import Query
 from llm_trace.errors import AttributionError
 from llm_trace.record import Attribution
@@ -63,7 +63,7 @@ def test_the_fingerprint_sees_weights_type_and_configuration() -> None:
     model = toys.llama()
     same, half, scaled = copy.deepcopy(model), copy.deepcopy(model).to(torch.bfloat16), copy.deepcopy(model)
     scaled.config.rms_norm_eps = 1e-3
-    prints = [fingerprint(m) for m in (model, same, half, scaled)]
+    prints = [compute_fingerprint(m) for m in (model, same, half, scaled)]
     assert prints[0] == prints[1]
     assert len(set(prints)) == 3
 
@@ -182,7 +182,7 @@ def test_offloaded_weights_are_part_of_the_fingerprint() -> None:
     with torch.no_grad():
         other.model.layers[1].mlp.up_proj.weight[0, 0] += 1.0
     prints = [
-        fingerprint(accelerate.cpu_offload(m, execution_device=torch.device("cpu")))
+        compute_fingerprint(accelerate.cpu_offload(m, execution_device=torch.device("cpu")))
         for m in (plain, other, tied)
     ]
     assert len(set(prints)) == 3
@@ -198,17 +198,17 @@ def test_a_hook_of_the_users_is_refused_with_a_cache_and_works_without(tmp_path:
 
 def test_computing_does_not_change_the_fingerprint() -> None:
     model = copy.deepcopy(toys.llama())
-    before = fingerprint(model)
+    before = compute_fingerprint(model)
     for method in ("occlusion", "saliency", "attention", "routes"):
         run(model=model, method=method)
-    assert fingerprint(model.train()) == before
+    assert compute_fingerprint(model.train()) == before
 
 
 def test_what_begins_a_translation_is_part_of_the_fingerprint() -> None:
     model = copy.deepcopy(toys.llama())
-    before = fingerprint(model)
+    before = compute_fingerprint(model)
     model.generation_config.forced_bos_token_id = 7
-    assert fingerprint(model) != before
+    assert compute_fingerprint(model) != before
 
 
 @pytest.mark.parametrize("kind", ["PromptTuningConfig", "PrefixTuningConfig"])

@@ -11,8 +11,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from llm_trace.attribution.api import attribute
-from llm_trace.attribution.chat import rendered
-from llm_trace.attribution.problem import Problem, asked, problem
+from llm_trace.attribution.chat import render_chat
+from llm_trace.attribution.problem import Problem, build_problem, parse_question
 from llm_trace.errors import AttributionError
 from llm_trace.record import Call, Message, Part
 from tests import attribution_toys as toys
@@ -51,7 +51,7 @@ def test_a_message_is_perturbed_where_it_stands_though_the_template_has_the_same
     template: str, content: str
 ) -> None:
     for messages in ([user(content)], [{"role": "system", "content": "Be user."}, user(content)]):
-        got = rendered(messages, with_template(template))
+        got = render_chat(messages, with_template(template))
         last = got.regions[-1]
         assert got.text[last.start : last.end] == (content if template == PLAIN else content.strip())
         assert got.text[: last.start].endswith("<|im_start|>user\n")
@@ -69,9 +69,9 @@ def test_a_message_is_perturbed_where_it_stands_though_the_template_has_the_same
     )
 )
 def test_the_regions_are_the_contents_in_their_order(contents: list[str]) -> None:
-    got = rendered([user(c) for c in contents], with_template(TRIMMED))
+    got = render_chat([user(c) for c in contents], with_template(TRIMMED))
     assert [got.text[r.start : r.end] for r in got.regions] == [c.strip() for c in contents]
-    alone = rendered([user("x") for _ in contents], with_template(TRIMMED)).text
+    alone = render_chat([user("x") for _ in contents], with_template(TRIMMED)).text
     pieces, done = [], 0
     for region in got.regions:
         pieces.append(got.text[done : region.start])
@@ -83,7 +83,7 @@ def test_a_template_that_looks_at_how_a_message_begins_is_no_obstacle() -> None:
     looking = (
         "{% for m in messages %}{% if m.content.startswith('Hi') %}!{% endif %}{{ m.content }}\n{% endfor %}"
     )
-    got = rendered([user("Hi Lily"), user("i")], with_template(looking))
+    got = render_chat([user("Hi Lily"), user("i")], with_template(looking))
     assert got.text == "!Hi Lily\ni\n"
     assert [(r.start, r.end) for r in got.regions] == [(1, 8), (9, 10)]
 
@@ -96,7 +96,7 @@ CHAT = [
 
 
 def test_tool_calls_stand_in_the_prompt() -> None:
-    got = rendered(CHAT, with_template(PLAIN))
+    got = render_chat(CHAT, with_template(PLAIN))
     assert '<tool_call>get_weather {"city": "Paris"}</tool_call>' in got.text
     assert got.notes == ()
     assert [r.role for r in got.regions] == ["user", "tool"]
@@ -112,13 +112,13 @@ def test_tool_calls_stand_in_the_prompt() -> None:
 )
 @pytest.mark.parametrize("template", [DEAF, None], ids=["deaf", "none"])
 def test_tool_calls_that_vanish_are_named(call: dict[str, Any], template: Any) -> None:
-    got = rendered([CHAT[0], {"role": "assistant", **call}, CHAT[2]], with_template(template))
+    got = render_chat([CHAT[0], {"role": "assistant", **call}, CHAT[2]], with_template(template))
     assert "the chat template leaves out tool calls: get_weather" in got.notes
 
 
 def test_parts_that_are_no_text_are_named() -> None:
     picture = {"type": "image_url", "image_url": {"url": "data:,"}}
-    got = rendered([user([{"type": "text", "text": "What is it?"}, picture])], with_template(DEAF))
+    got = render_chat([user([{"type": "text", "text": "What is it?"}, picture])], with_template(DEAF))
     assert got.notes == ("parts that are no text are left out: image_url",)
 
 
@@ -162,12 +162,17 @@ def test_messages_that_a_template_refuses_are_an_error_that_says_so() -> None:
     with pytest.raises(
         AttributionError, match="the chat template refuses these messages .roles must alternate"
     ):
-        rendered([user("Hi")], with_template(refusing))
+        render_chat([user("Hi")], with_template(refusing))
 
 
 def posed(prompt: Any, response: str | None, tokenizer: Any, segments: str = "word") -> Problem:
-    return problem(
-        asked(prompt, response), toys.llama(vocabulary=440), tokenizer, "m", segments=segments, target=None
+    return build_problem(
+        parse_question(prompt, response),
+        toys.llama(vocabulary=440),
+        tokenizer,
+        "m",
+        segments=segments,
+        target=None,
     )
 
 
@@ -202,7 +207,7 @@ LAST = "{% for m in messages[-2:] %}<|im_start|>{{ m.role }}\n{{ m.content }}<|i
 
 
 def words_of(messages: list[dict[str, Any]], template: str) -> tuple[list[str], tuple[str, ...]]:
-    got = rendered(messages, with_template(template))
+    got = render_chat(messages, with_template(template))
     return [got.text[r.start : r.end] for r in got.regions], got.notes
 
 
@@ -228,4 +233,4 @@ def test_a_template_that_reads_parts_alone_is_given_parts(content: Any) -> None:
 @pytest.mark.parametrize("content", ["user", "assistant", "Qwen"])
 def test_a_content_that_is_rewritten_is_never_found_in_the_templates_own_words(content: str) -> None:
     with pytest.raises(AttributionError, match="changes the content"):
-        rendered([{"role": "system", "content": "be"}, user(content)][1:], with_template(LOUD))
+        render_chat([{"role": "system", "content": "be"}, user(content)][1:], with_template(LOUD))

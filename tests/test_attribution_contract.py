@@ -13,9 +13,9 @@ from typer.testing import CliRunner
 
 from llm_trace.attribution import hub, methods
 from llm_trace.attribution.bench import rank
-from llm_trace.attribution.catalogue import catalogue
+from llm_trace.attribution.catalogue import list_catalogue
 from llm_trace.attribution.methods import Scores
-from llm_trace.attribution.problem import Problem, asked, problem
+from llm_trace.attribution.problem import Problem, build_problem, parse_question
 from llm_trace.attribution.quality import Study, measure
 from llm_trace.attribution.value import Budget, BudgetError, Metered, Value
 from llm_trace.cli.app import app
@@ -56,20 +56,22 @@ def plugged(monkeypatch: pytest.MonkeyPatch) -> None:
     def foreign(group: str) -> Mapping[str, EntryPoint]:
         return {name: EntryPoint(name, value, group) for name, value in points.get(group, {}).items()}
 
-    monkeypatch.setattr(hub, "foreign", foreign)
+    monkeypatch.setattr(hub, "find_foreign", foreign)
 
 
 def work() -> Problem:
     model, tokenizer = toys.stories()
-    return problem(asked(TEXT, SAID), model, tokenizer, "stories", segments="word", target=None)
+    return build_problem(
+        parse_question(TEXT, SAID), model, tokenizer, "stories", segments="word", target=None
+    )
 
 
-@pytest.mark.parametrize("name", ["auto", *methods.names()])
+@pytest.mark.parametrize("name", ["auto", *methods.list_methods()])
 def test_every_method_keeps_the_contract(name: str) -> None:
     question, (model, _) = work(), toys.stories()
     before, n = toys.state_of(model), work().n
     value = Metered(question.value("auto"), budget=Budget(evaluations=LIMIT))
-    method = methods.find(name)
+    method = methods.find_method(name)
     if (
         name == "sig_integral"
     ):  # the published form needs 50 steps a token: it says so before it spends anything
@@ -97,9 +99,9 @@ def test_every_method_keeps_the_contract(name: str) -> None:
     assert toys.state_of(model) == before
 
 
-@pytest.mark.parametrize("name", ["auto", *methods.names()])
+@pytest.mark.parametrize("name", ["auto", *methods.list_methods()])
 def test_every_method_says_what_it_needs_costs_and_stems_from(name: str) -> None:
-    known = methods.info(name)
+    known = methods.get_info(name)
     assert known.name == name
     assert known.access
     assert known.cost
@@ -116,14 +118,14 @@ def test_another_package_adds_one_of_each_kind_without_touching_ours() -> None:
     assert [(s.text, s.kind) for s in found.segments] == [(TEXT[:26], "halves"), (TEXT[26:], "halves")]
     whole = run(TEXT, SAID, **given, method="occlusion")
     assert "share" in measure(whole, **given, measures="sparsity")["sparsity"]
-    assert "mine" in methods.names()
+    assert "mine" in methods.list_methods()
     with pytest.raises(AttributionError, match="cannot be imported"):
-        methods.find("broken")
+        methods.find_method("broken")
 
 
 @pytest.mark.usefixtures("plugged")
 def test_the_catalogue_holds_everything_that_is_installed() -> None:
-    entries = {(e["kind"], e["name"]): e for e in catalogue()}
+    entries = {(e["kind"], e["name"]): e for e in list_catalogue()}
     assert entries["method", "occlusion"]["cost"] == "n + 1"
     assert entries["method", "broken"]["source"].startswith("method 'broken'")
     assert entries["segmenter", "halves"]["source"] == "Return two halves."

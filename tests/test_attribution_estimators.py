@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from llm_trace.attribution import methods, quality
 from llm_trace.attribution.designs import Design, LeveragePairs
-from llm_trace.attribution.estimators import exact_shapley, occlusion, shapley, subsets
-from llm_trace.attribution.sampling import fit, t_quantile
-from llm_trace.attribution.surrogates import lasso
+from llm_trace.attribution.estimators import compute_exact_shapley, list_subsets, occlusion, shapley
+from llm_trace.attribution.sampling import compute_t_quantile, fit
+from llm_trace.attribution.surrogates import fit_lasso
 from llm_trace.attribution.value import Budget, BudgetError, Metered, Value
 from llm_trace.errors import AttributionError
 
@@ -29,10 +29,10 @@ def table(n: int, seed: int, tokens: int = 0) -> Value:
     return lambda masks: values[(masks * 2 ** np.arange(n)).sum(axis=1)]
 
 
-@pytest.mark.parametrize("name", [m for m in methods.BUILTIN if methods.info(m).access == "values"])
+@pytest.mark.parametrize("name", [m for m in methods.BUILTIN if methods.get_info(m).access == "values"])
 def test_every_method_finds_the_weights_of_an_additive_game(name: str) -> None:
     weights = [3.0, -1.0, 0.0, 0.5, 2.0, 0.0]
-    found = methods.find(name)(Metered(additive(weights)), 6, confidence=0.95, seed=0)
+    found = methods.find_method(name)(Metered(additive(weights)), 6, confidence=0.95, seed=0)
     if name in ("lime", "gsmile_published"):  # a ridge and a weight by the outcome shrink
         assert np.corrcoef(found.values, weights)[0, 1] > 0.99
     else:
@@ -82,8 +82,8 @@ def test_occlusion_is_the_loss_without_each() -> None:
 
 
 def test_subsets_are_numbered_by_their_bits() -> None:
-    assert subsets(2).tolist() == [[False, False], [True, False], [False, True], [True, True]]
-    assert exact_shapley(np.array([0.0, 1.0, 2.0, 4.0]), 2).tolist() == [1.5, 2.5]
+    assert list_subsets(2).tolist() == [[False, False], [True, False], [False, True], [True, True]]
+    assert compute_exact_shapley(np.array([0.0, 1.0, 2.0, 4.0]), 2).tolist() == [1.5, 2.5]
 
 
 def test_too_many_segments_for_enumeration_is_an_error_that_names_another_method() -> None:
@@ -96,9 +96,9 @@ def findings(game: Value, n: int) -> tuple[quality.Findings, Metered]:
     scores = occlusion(value, n)
     found = quality.Findings()
     assert scores.full is not None
-    quality.evidence(scores.values, found)
-    quality.completeness(value, scores.values, scores.full, found)
-    quality.redundancy(value, scores.values, scores.full, found)
+    quality.check_evidence(scores.values, found)
+    quality.check_completeness(value, scores.values, scores.full, found)
+    quality.check_redundancy(value, scores.values, scores.full, found)
     return found, value
 
 
@@ -147,8 +147,8 @@ def test_bounds_hold_the_truth_as_often_as_they_say_and_shrink(name: str) -> Non
         wide = []
         for seed in range(30):
             game = crooked(n, seed)
-            exact = exact_shapley(game(subsets(n)), n)
-            found = methods.find(name)(
+            exact = compute_exact_shapley(game(list_subsets(n)), n)
+            found = methods.find_method(name)(
                 Metered(game, budget=Budget(evaluations=budget)), n, confidence=0.95, seed=seed
             )
             assert found.low is not None
@@ -163,7 +163,7 @@ def test_bounds_hold_the_truth_as_often_as_they_say_and_shrink(name: str) -> Non
 def collapsing(n: int, seed: int) -> Value:
     """An additive game in which one subset in twenty collapses by 12."""
     rng = np.random.default_rng(seed)
-    values = subsets(n) @ rng.normal(size=n) - 12.0 * (rng.random(2**n) < 0.05)
+    values = list_subsets(n) @ rng.normal(size=n) - 12.0 * (rng.random(2**n) < 0.05)
     return lambda masks: values[masks @ (1 << np.arange(n))]
 
 
@@ -172,10 +172,10 @@ def test_bounds_hold_where_one_subset_in_twenty_collapses(name: str) -> None:
     n, held = 9, []
     for seed in range(40):
         game, budget = collapsing(n, seed), (80, 160)[seed % 2]
-        found = methods.find(name)(
+        found = methods.find_method(name)(
             Metered(game, budget=Budget(evaluations=budget)), n, confidence=0.95, seed=seed
         )
-        exact = exact_shapley(game(subsets(n)), n)
+        exact = compute_exact_shapley(game(list_subsets(n)), n)
         assert found.low is not None
         assert found.high is not None
         held.append(float(((found.low <= exact) & (exact <= found.high)).mean()))
@@ -185,7 +185,7 @@ def test_bounds_hold_where_one_subset_in_twenty_collapses(name: str) -> None:
 @pytest.mark.parametrize("name", SAMPLED)
 def test_no_method_stops_before_a_collapse_of_one_subset_in_twenty_would_have_shown(name: str) -> None:
     value = Metered(lambda masks: masks @ np.arange(8.0))
-    found = methods.find(name)(value, 8, confidence=0.95, seed=0)
+    found = methods.find_method(name)(value, 8, confidence=0.95, seed=0)
     assert found.stopped == "tight"
     assert value.evaluations >= 59
 
@@ -193,8 +193,8 @@ def test_no_method_stops_before_a_collapse_of_one_subset_in_twenty_would_have_sh
 @pytest.mark.parametrize("name", SAMPLED)
 def test_sampling_is_efficient_repeatable_and_within_its_budget(name: str) -> None:
     value = Metered(crooked(12, 1), budget=Budget(evaluations=150))
-    first = methods.find(name)(value, 12, confidence=0.95, seed=3)
-    again = methods.find(name)(
+    first = methods.find_method(name)(value, 12, confidence=0.95, seed=3)
+    again = methods.find_method(name)(
         Metered(crooked(12, 1), budget=Budget(evaluations=150)), 12, confidence=0.95, seed=3
     )
     assert (first.values == again.values).all()
@@ -208,22 +208,22 @@ def test_sampling_stops_when_the_bounds_are_tight() -> None:
     game: Value = lambda m: 9.0 * m[:, 0] + m[:, 1:] @ np.full(19, 0.01)  # noqa: E731
     for name in SAMPLED:
         value = Metered(game)
-        found = methods.find(name)(value, 20, confidence=0.95, seed=0)
+        found = methods.find_method(name)(value, 20, confidence=0.95, seed=0)
         assert found.stopped == "tight"
         assert value.evaluations < 400
 
 
 def test_with_every_mask_the_regression_is_exact() -> None:
     n, game = 6, table(6, seed=4, tokens=2)
-    masks = subsets(n)[1:-1]
+    masks = list_subsets(n)[1:-1]
     ordered = np.array([side for m in masks if m[0] for side in (m, ~m)])
     sizes = ordered.sum(axis=1)
     weights = np.array([1.0 / (math.comb(n, s) * s * (n - s)) for s in sizes])
-    values = game(subsets(n))
+    values = game(list_subsets(n))
     found, spread = fit(
         Design(ordered, weights, np.zeros(len(ordered) // 2)), game(ordered), values[0], values[-1]
     )
-    assert found == pytest.approx(exact_shapley(values, n))
+    assert found == pytest.approx(compute_exact_shapley(values, n))
     assert not spread.any()
 
 
@@ -241,7 +241,7 @@ def test_leverage_sampling_draws_no_mask_twice_and_enumerates_small_sizes() -> N
 def test_context_cite_selects_the_few_that_matter_and_bounds_all() -> None:
     noise = np.random.default_rng(0).normal(size=2**20)
     game: Value = lambda m: 4.0 * m[:, 3] - 2.0 * m[:, 7] + 0.05 * noise[(m * 2 ** np.arange(20)).sum(axis=1)]  # noqa: E731
-    found = methods.find("context_cite")(Metered(game), 20, confidence=0.95, seed=0)
+    found = methods.find_method("context_cite")(Metered(game), 20, confidence=0.95, seed=0)
     assert found.low is not None
     assert found.high is not None
     strong = np.flatnonzero(np.abs(found.values) > 0.1).tolist()
@@ -256,7 +256,7 @@ def test_lasso_meets_its_optimality_conditions() -> None:
     rng = np.random.default_rng(0)
     x, penalty = (rng.random((80, 12)) < 0.5).astype(float), 0.05
     y = x @ rng.normal(size=12) * (rng.random(12) < 0.4).sum() + rng.normal(size=80)
-    w = lasso(x, y, penalty) * x.std(axis=0)
+    w = fit_lasso(x, y, penalty) * x.std(axis=0)
     z = (x - x.mean(axis=0)) / x.std(axis=0)
     gradient = z.T @ (y - y.mean() - z @ w) / 80
     assert (np.abs(gradient) <= penalty + 1e-6).all()
@@ -267,7 +267,7 @@ def test_student_quantiles_match_scipy() -> None:
     stats = pytest.importorskip("scipy.stats")
     for confidence in (0.8, 0.95, 0.99):
         for freedom in (1, 2, 3, 5, 20, 200):
-            assert t_quantile(confidence, freedom) == pytest.approx(
+            assert compute_t_quantile(confidence, freedom) == pytest.approx(
                 stats.t.ppf(0.5 + confidence / 2, freedom), rel=0.01
             )
 
@@ -276,12 +276,12 @@ def test_a_budget_too_small_for_a_method_is_said_before_anything_is_spent() -> N
     for name in [*SAMPLED, "lime", "context_cite"]:
         value = Metered(additive([1.0] * 30), budget=Budget(evaluations=20))
         with pytest.raises(BudgetError, match="at least"):
-            methods.find(name)(value, 30, confidence=0.95, seed=0)
+            methods.find_method(name)(value, 30, confidence=0.95, seed=0)
         assert value.evaluations == 0
 
 
 def test_methods_by_name() -> None:
     assert methods.choose(3, None) == "shapley"
-    assert methods.info("occlusion").cost == "n + 1"
+    assert methods.get_info("occlusion").cost == "n + 1"
     with pytest.raises(AttributionError, match="choose one of auto, occlusion, shapley, permutation"):
-        methods.find("oclusion")
+        methods.find_method("oclusion")

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 
 from llm_trace.attribution.api import attribute
-from llm_trace.attribution.attention import eager
-from llm_trace.attribution.embeddings import ground, integrals, values_of
-from llm_trace.attribution.methods import find, info, names
-from llm_trace.attribution.problem import Problem, asked, problem
-from llm_trace.attribution.sequential import by_integral
+from llm_trace.attribution.attention import use_eager_attention
+from llm_trace.attribution.embeddings import build_ground, compute_values, integrate_paths
+from llm_trace.attribution.methods import find_method, get_info, list_methods
+from llm_trace.attribution.problem import Problem, build_problem, parse_question
+from llm_trace.attribution.sequential import integrate_tokens
 from llm_trace.attribution.targets import Contrast
 from llm_trace.attribution.value import BudgetError, Metered
 from llm_trace.demo.model import WEIGHTS, load_model
-from llm_trace.demo.world import cases
+from llm_trace.demo.world import make_cases
 from llm_trace.errors import AttributionError
 from llm_trace.record import Attribution
 from tests import attribution_toys as toys
@@ -35,7 +35,9 @@ def run(method: str, response: str = RESPONSE, **settings: Any) -> Attribution:
 
 
 def work_of(model: Any, tokenizer: Any, prompt: str = PROMPT, response: str = RESPONSE) -> Problem:
-    return problem(asked(prompt, response), model, tokenizer, "toy", segments="token", target=None)
+    return build_problem(
+        parse_question(prompt, response), model, tokenizer, "toy", segments="token", target=None
+    )
 
 
 def plain_value(work: Problem, embeddings: Any) -> Any:
@@ -73,9 +75,10 @@ def test_the_path_integral_converges_to_the_exact_form() -> None:
     source = work.value("mask")
     assert source.work is not None
     masked = source.work.masked()
-    exact = find("sig")(Metered(source), work.n).values
+    exact = find_method("sig")(Metered(source), work.n).values
     apart = [
-        np.abs(masked.shares @ by_integral(source, masked, steps)[0] - exact).max() for steps in (2, 8, 24)
+        np.abs(masked.shares @ integrate_tokens(source, masked, steps)[0] - exact).max()
+        for steps in (2, 8, 24)
     ]
     assert apart[0] > apart[1] > apart[2]
     assert apart[2] < 1e-3 * np.abs(exact).max()
@@ -122,10 +125,10 @@ def test_integrated_gradients_are_complete_on_a_trained_model() -> None:
 
 def test_integrated_gradients_equal_the_plain_loop() -> None:
     work = work_of(toys.llama(initializer_range=0.12), toys.byte_level())
-    at = ground(work.value("auto"))
+    at = build_ground(work.value("auto"))
     base = at.mean().expand_as(at.inputs)
     assert torch.allclose(at.mean(), work.model.get_input_embeddings().weight.mean(0), atol=1e-6)
-    got = integrals(at, base, at.owned.all, 16)[0]
+    got = integrate_paths(at, base, at.owned.all, 16)[0]
     nodes, weights = np.polynomial.legendre.leggauss(16)
     expected = np.zeros(len(at.inputs))
     for node, weight in zip(nodes, weights, strict=True):
@@ -139,10 +142,10 @@ def test_steps_are_doubled_until_every_score_stands_still() -> None:
     model = toys.llama(initializer_range=0.5)
     found, at = (
         run("integrated_gradients", model=model),
-        ground(work_of(model, toys.byte_level()).value("auto")),
+        build_ground(work_of(model, toys.byte_level()).value("auto")),
     )
     base = at.mean().expand_as(at.inputs)
-    few, fine = (at.per_segment(integrals(at, base, at.owned.all, steps)[0]) for steps in (32, 512))
+    few, fine = (at.per_segment(integrate_paths(at, base, at.owned.all, steps)[0]) for steps in (32, 512))
     assert found.full is not None
     assert found.empty is not None
     whole, largest = found.full - found.empty, np.abs(fine).max()
@@ -214,7 +217,7 @@ def test_saliency_and_input_x_gradient_equal_finite_differences() -> None:
         ("saliency", slope.norm(dim=-1)),
         ("input_x_gradient", (slope * inputs).sum(-1)),
     ):
-        found = find(method)(Metered(work.value("mask")), work.n)
+        found = find_method(method)(Metered(work.value("mask")), work.n)
         assert found.values[:3] == pytest.approx(expected[:3].numpy(), rel=5e-3, abs=1e-3)
 
 
@@ -288,8 +291,8 @@ def test_every_method_keeps_the_contract(method: str) -> None:
     before = toys.state_of(model), copy.deepcopy(model.config.__dict__), model.forward, dict(model.__dict__)
     with torch.no_grad():  # gradients are asked for inside, whatever the caller's mode
         found = run(method, model=model, segments="word")
-    assert method in names()
-    assert info(method).source
+    assert method in list_methods()
+    assert get_info(method).source
     assert len(found.values) == len(found.segments)
     if found.matrix is not None:
         assert len(found.matrix) == len(found.target_tokens)
@@ -309,11 +312,11 @@ def test_the_planted_word_comes_first_on_the_embedded_model(method: str, count: 
     if not (WEIGHTS / "model.safetensors").exists():
         pytest.skip("the embedded model is not here")
     model, tokenizer = load_model()
-    for case in cases("single", count, 1):
+    for case in make_cases("single", count, 1):
         other = " APPROVE" if case.answer != " APPROVE" else " DENY"
-        question = asked(case.prompt, case.answer)
-        work = problem(question, model, tokenizer, "demo", segments="word", target=Contrast(other))
-        found = find(method)(Metered(work.value("auto")), work.n)
+        question = parse_question(case.prompt, case.answer)
+        work = build_problem(question, model, tokenizer, "demo", segments="word", target=Contrast(other))
+        found = find_method(method)(Metered(work.value("auto")), work.n)
         top = work.segmented.segments[int(np.argmax(np.abs(found.values)))]
         assert any(start < top.end and top.start < end for start, end in case.spans)
 
@@ -392,7 +395,7 @@ def test_routes_say_where_they_cannot_be_followed() -> None:
 
 def test_attention_gives_the_implementation_back_after_an_error() -> None:
     model = copy.deepcopy(toys.llama())
-    with pytest.raises(RuntimeError, match="inside"), eager(model):
+    with pytest.raises(RuntimeError, match="inside"), use_eager_attention(model):
         assert model.config._attn_implementation == "eager"
         raise RuntimeError("inside")
     assert model.config._attn_implementation == "sdpa"
@@ -400,9 +403,9 @@ def test_attention_gives_the_implementation_back_after_an_error() -> None:
 
 def test_memory_that_runs_out_on_the_way_back_halves_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     model = copy.deepcopy(toys.llama(initializer_range=0.12))
-    at = ground(work_of(model, toys.byte_level()).value("auto"))
+    at = build_ground(work_of(model, toys.byte_level()).value("auto"))
     base = at.mean().expand_as(at.inputs)
-    right, forward, sizes = integrals(at, base, at.owned.all, 8), model.forward, []
+    right, forward, sizes = integrate_paths(at, base, at.owned.all, 8), model.forward, []
 
     def small(**given: Any) -> Any:
         sizes.append(len(given["inputs_embeds"]))
@@ -411,15 +414,15 @@ def test_memory_that_runs_out_on_the_way_back_halves_the_batch(monkeypatch: pyte
         return forward(**given)
 
     monkeypatch.setattr(model, "forward", small)
-    assert integrals(at, base, at.owned.all, 8) == pytest.approx(right, abs=1e-5)
+    assert integrate_paths(at, base, at.owned.all, 8) == pytest.approx(right, abs=1e-5)
     assert sizes == [8, 4, 2, 2, 2, 2]
 
 
 def test_values_of_embedded_prompts_equal_those_of_their_ids() -> None:
     work = work_of(toys.llama(), toys.byte_level())
     source = work.value("mask")
-    at = ground(source)
-    assert values_of(at, at.inputs[None])[0] == pytest.approx(source.of([tuple(at.owned.ids.tolist())]).sum(), abs=1e-4)  # fmt: skip
+    at = build_ground(source)
+    assert compute_values(at, at.inputs[None])[0] == pytest.approx(source.of([tuple(at.owned.ids.tolist())]).sum(), abs=1e-4)  # fmt: skip
 
 
 def test_what_cannot_be_done_is_said() -> None:
@@ -436,7 +439,7 @@ def test_what_cannot_be_done_is_said() -> None:
     with pytest.raises(BudgetError):
         run("sig_integral", budget=100)
     with pytest.raises(AttributionError, match="needs a local model"):
-        find("saliency")(lambda masks: masks.sum(axis=1), 3)
+        find_method("saliency")(lambda masks: masks.sum(axis=1), 3)
     broken = copy.deepcopy(toys.llama())
     with torch.no_grad():
         broken.lm_head.weight.fill_(float("nan"))

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from llm_trace.attribution.api import attribute
-from llm_trace.attribution.hierarchy import drill, grow, tree
-from llm_trace.attribution.interactions import interactions, pairwise
-from llm_trace.attribution.problem import asked, problem
+from llm_trace.attribution.hierarchy import build_scored_tree, build_tree, drill
+from llm_trace.attribution.interactions import interactions, measure_pairwise
+from llm_trace.attribution.problem import build_problem, parse_question
 from llm_trace.attribution.value import Budget, Metered, Value
 from llm_trace.errors import AttributionError
 from tests import attribution_toys as toys
@@ -22,7 +22,7 @@ TEXT = "Lily had a red ball. Tom was sad.\n\nOne day the dog came to play. They 
 
 def test_pairs_are_named_by_what_they_do_together() -> None:
     game: Value = lambda m: 5.0 * (m[:, 0] & m[:, 1]) + 4.0 * (m[:, 2] | m[:, 3]) + 3.0 * m[:, 4]  # noqa: E731
-    found = {(x.first, x.second): x for x in pairwise(game, 6, range(6))}
+    found = {(x.first, x.second): x for x in measure_pairwise(game, 6, range(6))}
     assert {pair: x.kind for pair, x in found.items() if x.kind != "none"} == {(0, 1): "and", (2, 3): "or"}
     assert (found[0, 1].value, found[0, 1].alone, found[0, 1].together) == (5.0, (5.0, 5.0), 5.0)
     assert (found[2, 3].value, found[2, 3].alone, found[2, 3].together) == (-4.0, (0.0, 0.0), 4.0)
@@ -30,7 +30,7 @@ def test_pairs_are_named_by_what_they_do_together() -> None:
 
 def test_the_budget_decides_how_many_pairs() -> None:
     value = Metered(lambda m: m.sum(axis=1).astype(float), budget=Budget(evaluations=12))
-    assert len(pairwise(value, 9, range(9))) == 6
+    assert len(measure_pairwise(value, 9, range(9))) == 6
     assert value.evaluations <= 12
 
 
@@ -44,9 +44,9 @@ def test_a_redundant_group_takes_part_whatever_its_scores() -> None:
 
 def grown(game: Value, budget: int | None = None, share: float = 0.2) -> tuple[object, Metered]:
     model, tokenizer = toys.llama(), toys.byte_level()
-    work = problem(asked(TEXT, " yes"), model, tokenizer, "toy", segments="word", target=None)
-    value, root = Metered(game, budget=Budget(evaluations=budget)), tree(work)
-    grow(root, value, work.n, share)
+    work = build_problem(parse_question(TEXT, " yes"), model, tokenizer, "toy", segments="word", target=None)
+    value, root = Metered(game, budget=Budget(evaluations=budget)), build_tree(work)
+    build_scored_tree(root, value, work.n, share)
     return root, value
 
 

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from llm_trace.attribution.api import attribute
-from llm_trace.attribution.batches import Limits
+from llm_trace.attribution.batches import BatchLimits
 from llm_trace.attribution.encoders import ClassifierForward, Seq2SeqForward
-from llm_trace.attribution.forward import device_of
-from llm_trace.attribution.kinds import kind_of
+from llm_trace.attribution.forward import get_device
+from llm_trace.attribution.kinds import detect_kind
 from llm_trace.attribution.queries import Query
 from llm_trace.errors import AttributionError
 from llm_trace.record import Attribution
@@ -182,7 +182,7 @@ def test_batches_of_unequal_prompts_equal_single_ones() -> None:
             alone = np.vstack([forward([p], query, lambda p, t: None) for p in some])
             assert got == pytest.approx(alone, abs=1e-3)
             assert sum(spent) == len(some)
-        small = type(forward)(forward.model, limits=Limits(4))(prompts, query, lambda p, t: None)
+        small = type(forward)(forward.model, limits=BatchLimits(4))(prompts, query, lambda p, t: None)
         assert small == pytest.approx(forward(prompts, query, lambda p, t: None), abs=1e-3)
 
 
@@ -195,10 +195,10 @@ def test_several_labels_at_once_are_read_one_by_one() -> None:
 
 
 def test_kinds_are_told_apart() -> None:
-    assert [kind_of(m) for m in (toys.llama(), t5(), bert(), llama_classifier())] == ["causal", "seq2seq", "classifier", "classifier"]  # fmt: skip
+    assert [detect_kind(m) for m in (toys.llama(), t5(), bert(), llama_classifier())] == ["causal", "seq2seq", "classifier", "classifier"]  # fmt: skip
     config = transformers.BertConfig(vocab_size=50, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8)  # fmt: skip
     with pytest.raises(AttributionError, match="BertForMaskedLM is not a causal"):
-        kind_of(transformers.BertForMaskedLM(config))
+        detect_kind(transformers.BertForMaskedLM(config))
     with pytest.raises(AttributionError, match="reads 64"):
         attribute("lily " * 100, "POSITIVE", model=bert(), tokenizer=toys.word_piece(), baseline="delete")
     one = copy.deepcopy(bert())
@@ -224,7 +224,7 @@ def test_a_classifier_stays_one_under_another_class_name(wrap: str) -> None:
             model = peft.get_peft_model(model, peft.LoraConfig(r=2, target_modules=["query"])).eval()
     else:
         model = torch.compile(model, backend="eager")
-        assert kind_of(model) == "classifier"
+        assert detect_kind(model) == "classifier"
         return
     assert run(model, toys.word_piece(), "POSITIVE", method="occlusion").values == pytest.approx(plain.values)
 
@@ -268,9 +268,9 @@ def test_ids_go_where_the_embedding_is() -> None:
         def get_input_embeddings(self) -> Any:
             return self.embedding
 
-    assert device_of(toys.llama()).type == "cpu"
+    assert get_device(toys.llama()).type == "cpu"
     offloaded = Spread(torch.empty(1, device="meta"), type("H", (), {"execution_device": "cpu"})())
-    assert device_of(offloaded).type == "cpu"
+    assert get_device(offloaded).type == "cpu"
 
 
 def test_nan_logits_are_a_clear_error() -> None:

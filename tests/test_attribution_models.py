@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from llm_trace.attribution.api import attribute
-from llm_trace.attribution.kinds import answer_of
+from llm_trace.attribution.kinds import generate_answer
 from llm_trace.attribution.models import generate
 from llm_trace.attribution.tokens import Codec
 from llm_trace.errors import AttributionError
@@ -277,7 +277,7 @@ def test_a_translation_is_cut_as_a_target_and_stands_behind_its_language() -> No
     got = attribute(PROMPT, "tom", model=model, tokenizer=tokenizer, method="occlusion", baseline="delete")
     assert got.full == pytest.approx(float(plain), abs=1e-4)
     assert len(got.target_tokens) == 3
-    answer = answer_of(model, Codec(tokenizer, causal=False), tuple(ids[0].tolist()), 1)[1]
+    answer = generate_answer(model, Codec(tokenizer, causal=False), tuple(ids[0].tolist()), 1)[1]
     assert (answer.lead, answer.ids) == ((7,), (int(logits[1].argmax()),))
     tokenizer.tgt_lang = None
     note = "the tokenizer has no target language: set tokenizer.tgt_lang"
@@ -354,6 +354,6 @@ def test_the_own_answer_of_a_decoder_that_is_causal_with_the_prompt_alone_is_wha
     ids = tokenizer(PROMPT, return_tensors="pt")["input_ids"]
     greedy = {"num_beams": 1, "do_sample": False, "max_length": 9, "output_logits": True}
     said = model.generate(ids, **greedy, return_dict_in_generate=True)
-    answer = answer_of(model, Codec(tokenizer, causal=False), tuple(ids[0].tolist()), 8)[1]
+    answer = generate_answer(model, Codec(tokenizer, causal=False), tuple(ids[0].tolist()), 8)[1]
     assert list(answer.ids) == said.sequences[0, 1 : len(answer.ids) + 1].tolist()
     assert len(answer.ids) > 2

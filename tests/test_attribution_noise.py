@@ -14,8 +14,13 @@ from llm_trace.attribution.api import attribute
 from llm_trace.attribution.pricing import Plan
 from llm_trace.attribution.remote.model import Remote
 from llm_trace.attribution.smile import RATES
-from llm_trace.attribution.smile_measures import accuracy, consistency, faithfulness, stability
-from llm_trace.attribution.statistics import benjamini_hochberg
+from llm_trace.attribution.smile_measures import (
+    measure_accuracy,
+    measure_consistency,
+    measure_faithfulness,
+    measure_smile_stability,
+)
+from llm_trace.attribution.statistics import correct_benjamini_hochberg
 from llm_trace.errors import AttributionError
 from tests.test_attribution_remote import desk, explain
 
@@ -67,7 +72,9 @@ def test_few_false_discoveries_beside_words_that_matter() -> None:
         values = (
             masks[:, :4] @ np.array([1.0, 0.8, 0.6, -0.6]) + masks[:, 0] * masks[:, 1] + rng.normal(0, 1, 150)
         )
-        q_values = benjamini_hochberg(noise.Columns(masks, values, 0.7, vanishes=False).p_values(LEVEL, seed))
+        q_values = correct_benjamini_hochberg(
+            noise.Columns(masks, values, 0.7, vanishes=False).p_values(LEVEL, seed)
+        )
         hits = set(np.flatnonzero(q_values <= LEVEL))
         rates.append(len(hits - {0, 1, 2, 3}) / max(1, len(hits)))
         power.append(len(hits & {0, 1, 2, 3}) / 4)
@@ -77,9 +84,9 @@ def test_few_false_discoveries_beside_words_that_matter() -> None:
 
 def test_one_word_of_many_can_be_significant_with_so_few_masks_and_not_with_fewer() -> None:
     for n in (5, 40, 400):
-        least = noise.least(n, 0.7, LEVEL)
+        least = noise.compute_least_masks(n, 0.7, LEVEL)
         masks = noise.draw(4 * least, n, 0.7, 0, vanishes=False)
-        q_values = benjamini_hochberg(
+        q_values = correct_benjamini_hochberg(
             noise.Columns(masks, masks[:, 2].astype(float), 0.7, vanishes=False).p_values(LEVEL, 0)
         )
         assert np.flatnonzero(q_values <= LEVEL).tolist() == [2]
@@ -94,10 +101,10 @@ def test_masks_without_a_segment_are_drawn_again_and_the_first_masks_are_the_sam
 
 def test_a_change_between_calls_is_seen_and_a_steady_model_is_not_accused() -> None:
     rng = np.random.default_rng(0)
-    steady = [noise.drift(rng.exponential(size=100), seed) for seed in range(100)]
+    steady = [noise.assess_drift(rng.exponential(size=100), seed) for seed in range(100)]
     assert stats.kstest(steady, "uniform").pvalue > 0.01
-    assert noise.drift(np.concatenate([rng.normal(0, 1, 60), rng.normal(2, 1, 60)]), 0) < 0.001
-    assert noise.drift(np.ones(20), 0) == 1.0
+    assert noise.assess_drift(np.concatenate([rng.normal(0, 1, 60), rng.normal(2, 1, 60)]), 0) < 0.001
+    assert noise.assess_drift(np.ones(20), 0) == 1.0
 
 
 def test_sets_of_answers_are_told_apart_by_permuting_the_answers() -> None:
@@ -105,12 +112,12 @@ def test_sets_of_answers_are_told_apart_by_permuting_the_answers() -> None:
         return np.asarray(np.abs(x[:, None] - x[None, :]))
 
     rng = np.random.default_rng(0)
-    same = [noise.apart(between(rng.normal(size=16)), 8, seed, rounds=999)[1] for seed in range(150)]
+    same = [noise.compare_apart(between(rng.normal(size=16)), 8, seed, rounds=999)[1] for seed in range(150)]
     assert stats.kstest(same, "uniform").pvalue > 0.01
     spread = np.concatenate([rng.normal(0, 0.1, 20), rng.choice([-2.0, 2.0], 20)])
-    assert noise.apart(between(spread), 20, 0)[1] < 0.001  # the mean is the same
+    assert noise.compare_apart(between(spread), 20, 0)[1] < 0.001  # the mean is the same
     x, y = rng.normal(size=9), rng.normal(1, 1, size=9)
-    energy = noise.apart(between(np.concatenate([x, y])), 9, 0, rounds=9)[0]
+    energy = noise.compare_apart(between(np.concatenate([x, y])), 9, 0, rounds=9)[0]
     assert energy == pytest.approx(stats.energy_distance(x, y) ** 2)
 
 
@@ -191,14 +198,14 @@ def test_a_word_that_matters_is_not_taken_for_length() -> None:
 def test_measures_of_the_paper() -> None:
     one, other = (explain(desk, "a gold customer asks today", budget=80, seed=seed) for seed in (1, 3))
     edited = explain(desk, "a gold client asks today please", budget=80)
-    assert (accuracy(one, [1]), stability(one, edited)) == (1.0, 1.0)
-    assert max(consistency([one, other])) < 0.01
-    assert faithfulness([0.1, 0.2, 0.4], [50.0, 60.0, 80.0]) == pytest.approx(1.0)
+    assert (measure_accuracy(one, [1]), measure_smile_stability(one, edited)) == (1.0, 1.0)
+    assert max(measure_consistency([one, other])) < 0.01
+    assert measure_faithfulness([0.1, 0.2, 0.4], [50.0, 60.0, 80.0]) == pytest.approx(1.0)
     for wrong in (
-        lambda: accuracy(one, []),
-        lambda: stability(one, explain(desk, "a gold one", method="occlusion")),
-        lambda: consistency([one, edited]),
-        lambda: faithfulness([1.0], [1.0]),
+        lambda: measure_accuracy(one, []),
+        lambda: measure_smile_stability(one, explain(desk, "a gold one", method="occlusion")),
+        lambda: measure_consistency([one, edited]),
+        lambda: measure_faithfulness([1.0], [1.0]),
     ):
         with pytest.raises(AttributionError):
             wrong()

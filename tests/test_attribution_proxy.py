@@ -98,7 +98,7 @@ def test_a_proxy_that_explains_as_well_is_accepted_and_every_call_of_the_oracle_
 ) -> None:
     _, made, calls = accepted
     told = made.told()
-    assert (made.outcome, told["instances"]) == ("accepted", evidence.fewest(0.5, 0.5, 0.99))
+    assert (made.outcome, told["instances"]) == ("accepted", evidence.count_fewest_instances(0.5, 0.5, 0.99))
     assert told["low"] > 0
     assert told["oracle_quality"] == told["proxy_quality"] == 1.0
     assert told["calls"] == calls

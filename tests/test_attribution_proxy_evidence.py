@@ -8,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llm_trace.attribution.proxies.evidence import (
-    bounds,
-    decided,
+    bound_share,
+    compute_bounds,
+    compute_wealth,
+    count_fewest_instances,
     exceeds,
-    fewest,
-    highest_share,
-    overturned,
-    wealth,
+    find_decision,
+    is_overturned,
 )
 
 TAU = 0.9
@@ -30,22 +30,22 @@ def test_the_wealth_of_a_gambler_is_the_mean_over_his_stakes() -> None:
     stakes = np.array([0.2, 0.4, 0.6, 0.8, 0.98])
     prior = stakes**4 / (stakes**4).sum()
     expected = prior @ ((1 + stakes * (3 / 2 - 1)) * (1 + stakes * (1 / 2 - 1)))
-    assert wealth(np.array([3.0, 1.0]), 2.0)[-1] == pytest.approx(expected)
+    assert compute_wealth(np.array([3.0, 1.0]), 2.0)[-1] == pytest.approx(expected)
 
 
 def test_a_proxy_that_is_not_good_enough_is_hardly_ever_accepted_however_often_one_looks() -> None:
     differences = null(np.random.default_rng(0), 4000, 200)
-    assert (wealth(differences + TAU, TAU).max(axis=1) >= 100).mean() <= 0.01
+    assert (compute_wealth(differences + TAU, TAU).max(axis=1) >= 100).mean() <= 0.01
 
 
 def test_a_proxy_that_is_good_enough_is_hardly_ever_rejected_however_often_one_looks() -> None:
     differences = -null(np.random.default_rng(1), 4000, 200) * TAU
-    assert (wealth(1.0 - differences, 1.0).max(axis=1) >= 100).mean() <= 0.01
+    assert (compute_wealth(1.0 - differences, 1.0).max(axis=1) >= 100).mean() <= 0.01
 
 
 def test_the_published_test_accepts_a_proxy_that_fails_one_call_in_ten() -> None:
     differences = null(np.random.default_rng(2), 200, 50)
-    found = [decided(row.tolist(), TAU, 0.99, "t") > 0 for row in differences]
+    found = [find_decision(row.tolist(), TAU, 0.99, "t") > 0 for row in differences]
     assert np.mean(found) > 0.3
 
 
@@ -53,28 +53,28 @@ def test_both_decide_for_a_proxy_that_is_better_and_against_one_that_is_worse() 
     rng = np.random.default_rng(3)
     for mean, sign in ((0.25, 1), (-0.4, -1)):
         differences = rng.normal(mean, 0.15, 50).clip(-TAU, 1.0).tolist()
-        assert np.sign(decided(differences, TAU, 0.99)) == sign
-        assert np.sign(decided(differences, TAU, 0.99, "t")) == sign
+        assert np.sign(find_decision(differences, TAU, 0.99)) == sign
+        assert np.sign(find_decision(differences, TAU, 0.99, "t")) == sign
 
 
 @given(DIFFERENCES)
 def test_the_bounds_hold_the_mean_and_say_what_is_decided_at_the_last_look(d: list[float]) -> None:
-    low, high = bounds(d, TAU, 0.99)
+    low, high = compute_bounds(d, TAU, 0.99)
     assert -TAU <= low <= np.mean(d) + 1e-9
     assert np.mean(d) - 1e-9 <= high <= 1.0
-    assert (low > 1e-6) <= (decided(d, TAU, 0.99) != 0)
+    assert (low > 1e-6) <= (find_decision(d, TAU, 0.99) != 0)
 
 
 def test_the_fewest_instances_are_those_that_decide_when_all_are_at_their_best() -> None:
-    count = fewest(0.73, TAU, 0.99)
-    assert decided([0.73] * count, TAU, 0.99) == count
-    assert decided([0.73] * (count - 1), TAU, 0.99) == 0
+    count = count_fewest_instances(0.73, TAU, 0.99)
+    assert find_decision([0.73] * count, TAU, 0.99) == count
+    assert find_decision([0.73] * (count - 1), TAU, 0.99) == 0
 
 
 def test_the_highest_share_falls_as_misses_are_counted() -> None:
-    assert highest_share(0, 8, 0.99) < 0.5 < highest_share(1, 8, 0.99)
-    assert highest_share(480, 500, 0.99) > 0.96
-    assert highest_share(8, 8, 0.99) == 1.0
+    assert bound_share(0, 8, 0.99) < 0.5 < bound_share(1, 8, 0.99)
+    assert bound_share(480, 500, 0.99) > 0.96
+    assert bound_share(8, 8, 0.99) == 1.0
 
 
 def test_a_share_is_hardly_ever_said_to_be_exceeded_that_is_not() -> None:
@@ -87,6 +87,6 @@ def test_a_share_is_hardly_ever_said_to_be_exceeded_that_is_not() -> None:
 
 
 def test_the_evidence_is_overturned_when_failures_outweigh_it() -> None:
-    assert not overturned([0.1] * 45, TAU)
-    assert not overturned([0.1] * 45 + [-0.7], TAU)
-    assert overturned([0.1] * 38 + [-0.7] * 12, TAU)
+    assert not is_overturned([0.1] * 45, TAU)
+    assert not is_overturned([0.1] * 45 + [-0.7], TAU)
+    assert is_overturned([0.1] * 38 + [-0.7] * 12, TAU)

@@ -10,16 +10,16 @@ import pytest
 from llm_trace.attribution import quality
 from llm_trace.attribution.api import attribute
 from llm_trace.attribution.estimators import occlusion, shapley
-from llm_trace.attribution.quality import Findings, Study, judge, measure, measured
-from llm_trace.attribution.quality.fidelity import held_out
-from llm_trace.attribution.quality.paraphrases import paraphrase_stability
+from llm_trace.attribution.quality import Findings, Study, judge_figures, measure, run_measures
+from llm_trace.attribution.quality.fidelity import draw_held_out
+from llm_trace.attribution.quality.paraphrases import measure_paraphrase_stability
 from llm_trace.attribution.statistics import (
-    benjamini_hochberg,
-    bootstrapped,
-    explained,
-    ranks,
-    spearman,
-    t_p_value,
+    bootstrap,
+    compute_r_squared,
+    compute_ranks,
+    compute_t_p_value,
+    correct_benjamini_hochberg,
+    rank_correlate,
 )
 from llm_trace.attribution.value import Budget, Metered, Value
 from llm_trace.demo.world import TEMPLATE_V1
@@ -47,12 +47,12 @@ def saturating(masks: np.ndarray) -> np.ndarray:
 
 
 def test_true_weights_are_perfectly_faithful_and_random_ones_are_not() -> None:
-    right = measured(study(additive, WEIGHTS))
+    right = run_measures(study(additive, WEIGHTS))
     for figures in right["fidelity"].values():
         assert figures["spearman"] == pytest.approx(1.0, abs=1e-3), "equal sums differ in their last digit"
         assert figures["r2"] == pytest.approx(1.0)
         assert "kept with probability" in figures["masks"]
-    shuffled = measured(study(additive, np.random.default_rng(5).permutation(WEIGHTS)))
+    shuffled = run_measures(study(additive, np.random.default_rng(5).permutation(WEIGHTS)))
     assert shuffled["fidelity"]["half"]["spearman"] < 0.7
     assert right["curves"]["deletion"]["beats_random"]
     assert right["curves"]["insertion"]["beats_random"]
@@ -60,14 +60,14 @@ def test_true_weights_are_perfectly_faithful_and_random_ones_are_not() -> None:
 
 
 def test_leave_one_out_is_good_near_the_prompt_and_bad_at_one_half() -> None:
-    loo = measured(study(saturating, occlusion(saturating, 12).values))["fidelity"]
-    fair = measured(study(saturating, shapley(saturating, 12).values))["fidelity"]
+    loo = run_measures(study(saturating, occlusion(saturating, 12).values))["fidelity"]
+    fair = run_measures(study(saturating, shapley(saturating, 12).values))["fidelity"]
     assert loo["near"]["r2"] > loo["half"]["r2"]
     assert fair["half"]["r2"] > loo["half"]["r2"]
 
 
 def test_curves_are_what_one_gets_by_hand() -> None:
-    found = measured(study(additive, WEIGHTS), ["curves"])["curves"]
+    found = run_measures(study(additive, WEIGHTS), ["curves"])["curves"]
     best = np.sort(WEIGHTS)[::-1]
     assert found["log_odds_20"] == pytest.approx(-best[:3].sum())
     counts = [1, 1, 2, 3, 6]
@@ -86,15 +86,15 @@ def test_held_out_masks_are_distinct_and_unseen() -> None:
     seen = np.random.default_rng([0, 71]).random((50, 12)) < 0.5
     value(seen)
     given = study(value, WEIGHTS, used=value.seen)
-    masks, words = held_out(given, "half")
+    masks, words = draw_held_out(given, "half")
     assert len(masks) == len(np.unique(masks, axis=0)) == 64
     assert not (masks[:, None, :] == seen[None, :, :]).all(axis=2).any()
     assert words.endswith("none seen by the method")
-    assert held_out(given, 0.7)[1].startswith("each segment kept with probability 0.7")
-    sizes = held_out(given, "sizes")[0].sum(axis=1)
+    assert draw_held_out(given, 0.7)[1].startswith("each segment kept with probability 0.7")
+    sizes = draw_held_out(given, "sizes")[0].sum(axis=1)
     assert set(sizes) >= {1, 6, 11}
     with pytest.raises(AttributionError, match="choose half, near, sizes"):
-        held_out(given, "whole")
+        draw_held_out(given, "whole")
 
 
 def test_the_bootstrap_bounds_hold_the_true_correlation() -> None:
@@ -102,7 +102,7 @@ def test_the_bootstrap_bounds_hold_the_true_correlation() -> None:
     truth = 6 / np.pi * np.arcsin(0.8 / 2)  # Spearman of a normal pair with correlation 0.8
     for seed in range(100):
         a = rng.normal(size=60)
-        low, high = bootstrapped(spearman, a, 0.8 * a + 0.6 * rng.normal(size=60), seed=seed, rounds=200)
+        low, high = bootstrap(rank_correlate, a, 0.8 * a + 0.6 * rng.normal(size=60), seed=seed, rounds=200)
         held += low <= truth <= high
     assert held >= 88
 
@@ -111,14 +111,14 @@ def test_statistics_match_scipy() -> None:
     stats = pytest.importorskip("scipy.stats")
     rng = np.random.default_rng(0)
     a, b, p = rng.integers(0, 6, 30) / 1.0, rng.normal(size=30), rng.random(30) ** 2
-    assert spearman(a, b) == pytest.approx(stats.spearmanr(a, b).statistic)
-    assert ranks(a) == pytest.approx(stats.rankdata(a))
-    assert benjamini_hochberg(p) == pytest.approx(stats.false_discovery_control(p))
+    assert rank_correlate(a, b) == pytest.approx(stats.spearmanr(a, b).statistic)
+    assert compute_ranks(a) == pytest.approx(stats.rankdata(a))
+    assert correct_benjamini_hochberg(p) == pytest.approx(stats.false_discovery_control(p))
     for t in (0.0, 0.3, 2.0, 9.0):
         for freedom in (1, 2, 7, 40):
-            assert t_p_value(t, freedom) == pytest.approx(2 * stats.t.sf(t, freedom), abs=1e-12)
-    assert explained(a, a) == 1.0
-    assert spearman(a, np.zeros(30)) == 0.0
+            assert compute_t_p_value(t, freedom) == pytest.approx(2 * stats.t.sf(t, freedom), abs=1e-12)
+    assert compute_r_squared(a, a) == 1.0
+    assert rank_correlate(a, np.zeros(30)) == 0.0
 
 
 def test_noise_gets_a_verdict() -> None:
@@ -128,11 +128,11 @@ def test_noise_gets_a_verdict() -> None:
     said = []
     for seed in range(10):
         found = Findings()
-        judge(measured(study(noise, rng.normal(size=12), seed=seed)), found)
+        judge_figures(run_measures(study(noise, rng.normal(size=12), seed=seed)), found)
         said.append(found.verdict)
     assert said.count("insufficient_evidence") >= 8
     found = Findings()
-    judge(measured(study(additive, WEIGHTS)), found)
+    judge_figures(run_measures(study(additive, WEIGHTS)), found)
     assert found.verdict == "ok"
 
 
@@ -140,8 +140,8 @@ def test_chance_among_many_segments_is_no_evidence() -> None:
     said, excluded = [], 0
     for seed in range(100):
         scores, checks = np.random.default_rng(seed).normal(size=40), Findings()
-        p_values = np.array([t_p_value(x, 10_000) for x in scores])
-        quality.evidence(scores, checks, scores - 1.96, scores + 1.96, p_values)
+        p_values = np.array([compute_t_p_value(x, 10_000) for x in scores])
+        quality.check_evidence(scores, checks, scores - 1.96, scores + 1.96, p_values)
         said.append(checks.verdict)
         excluded += bool((np.abs(scores) > 1.96).any())
     assert excluded > 70, "some of forty bounds exclude zero by chance"
@@ -152,10 +152,10 @@ def test_seeds_that_disagree_get_a_verdict() -> None:
     rng = np.random.default_rng(0)
     unstable = study(additive, WEIGHTS, again=lambda seed: rng.normal(size=12))
     found = Findings()
-    judge(measured(unstable), found)
+    judge_figures(run_measures(unstable), found)
     assert found.verdict == "insufficient_evidence"
     assert "other seeds" in found.warnings[0]
-    stable = measured(study(additive, WEIGHTS, again=lambda seed: WEIGHTS))["stability"]
+    stable = run_measures(study(additive, WEIGHTS, again=lambda seed: WEIGHTS))["stability"]
     assert (stable["spearman"], stable["overlap"], stable["sd"]) == (
         pytest.approx(1.0),
         1.0,
@@ -165,10 +165,10 @@ def test_seeds_that_disagree_get_a_verdict() -> None:
 
 def test_a_response_that_the_model_does_not_expect_is_no_evidence() -> None:
     found = Findings()
-    quality.unlikely(-0.9 * 3 * np.log(500), 3, 500, found)
+    quality.check_unlikely(-0.9 * 3 * np.log(500), 3, 500, found)
     assert found.verdict == "insufficient_evidence"
     fine = Findings()
-    quality.unlikely(-0.5 * 3 * np.log(500), 3, 500, fine)
+    quality.check_unlikely(-0.5 * 3 * np.log(500), 3, 500, fine)
     assert fine.verdict == "ok"
     blank = toys.llama(initializer_range=0.02)
     assert run(model=blank).verdict == "insufficient_evidence"
@@ -208,11 +208,11 @@ def test_a_finished_attribution_is_measured_again() -> None:
 def test_a_budget_that_is_spent_skips_measures() -> None:
     value = Metered(additive, budget=Budget(evaluations=3))
     value(np.ones((1, 12), dtype=bool))
-    figures = measured(Study(value, WEIGHTS, 8.0))
+    figures = run_measures(Study(value, WEIGHTS, 8.0))
     assert "fidelity" not in figures
     assert "skipped" in figures["curves"]
     found = Findings()
-    judge(figures, found)
+    judge_figures(figures, found)
     assert found.verdict == "ok"
 
 
@@ -223,14 +223,16 @@ def test_other_words_for_the_same_give_the_same_first_word() -> None:
         "Good day, the lamp was purchased 75 days ago! I have a VIP card. Best wishes.",
     )
     found = attribute(TEMPLATE_V1.format(message=ask), " DENY", model="demo", method="occlusion")
-    figures = paraphrase_stability(found, [TEMPLATE_V1.format(message=t) for t in others], model="demo")
+    figures = measure_paraphrase_stability(
+        found, [TEMPLATE_V1.format(message=t) for t in others], model="demo"
+    )
     assert (figures["paraphrases"], figures["same_first"]) == (2, 1.0)
     assert figures["shared"] > 35
     assert 0.5 < figures["spearman"] <= 1
     assert 0.4 < figures["overlap"] <= 1
-    itself = paraphrase_stability(found, [found.prompt], model="demo")
+    itself = measure_paraphrase_stability(found, [found.prompt], model="demo")
     assert itself == {
         "paraphrases": 1, "shared": len(found.segments), "spearman": pytest.approx(1), "overlap": 1.0, "same_first": 1.0,
     }  # fmt: skip
     with pytest.raises(AttributionError, match="three segments in common"):
-        paraphrase_stability(found, ["Something else"], model="demo")
+        measure_paraphrase_stability(found, ["Something else"], model="demo")

@@ -16,7 +16,7 @@ from llm_trace.attribution.api import attribute, attribute_async
 from llm_trace.attribution.pricing import Plan
 from llm_trace.attribution.remote.answers import Answer
 from llm_trace.attribution.remote.bridge import Bridge
-from llm_trace.attribution.remote.caller import Caller, Request
+from llm_trace.attribution.remote.caller import Caller, ModelRequest
 from llm_trace.attribution.remote.failures import RefusedError, retry_after
 from llm_trace.attribution.remote.ledger import Ledger, Price
 from llm_trace.attribution.remote.model import Remote
@@ -307,7 +307,7 @@ def test_rate_limits_for_minutes_are_waited_out_and_do_not_count_as_failures() -
     with Bridge() as bridge:
         remote = Remote(calls, concurrency=1)
         caller = Caller(remote, calls, Ledger(Budget(), None, None), bridge, clock=lambda: slept, sleep=sleep)
-        answers = caller.ask([Request("gold"), Request("silver")])
+        answers = caller.ask([ModelRequest("gold"), ModelRequest("silver")])
         caller.close()
     assert [a.text for a in answers if a] == ["We approve it", "Sorry, denied"]
     assert 240 <= slept <= 245

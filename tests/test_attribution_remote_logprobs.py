@@ -8,12 +8,12 @@ import pytest
 from llm_trace.attribution.remote.completions import Completions
 from llm_trace.attribution.remote.model import Compare, Remote
 from llm_trace.demo.model import load_model
-from llm_trace.demo.world import cases
+from llm_trace.demo.world import make_cases
 from llm_trace.errors import AttributionError
 from tests.completions_server import serving
 from tests.test_attribution_remote import explain, first
 
-CASE = next(iter(cases("single", 1, 0)))
+CASE = next(iter(make_cases("single", 1, 0)))
 LINE = CASE.prompt[CASE.prompt.index("Customer:") :]
 
 

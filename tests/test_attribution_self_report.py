@@ -11,7 +11,7 @@ import pytest
 
 from llm_trace.attribution.api import attribute
 from llm_trace.attribution.pricing import Plan
-from llm_trace.attribution.self_report import fisher, parsed, self_knowledge, training_lines
+from llm_trace.attribution.self_report import bound_correlation, parse_report, self_knowledge, training_lines
 from llm_trace.errors import AttributionError
 from llm_trace.record import Attribution
 from tests.test_attribution_remote import desk, explain
@@ -48,7 +48,7 @@ def test_a_report_stands_beside_its_measured_agreement_and_is_never_ok() -> None
 
 
 def test_ten_words_leave_nearly_everything_open() -> None:
-    low, high = fisher(0.6, 10, 0.95)
+    low, high = bound_correlation(0.6, 10, 0.95)
     assert (round(low, 2), round(high, 2)) == (-0.05, 0.89)
 
 
@@ -83,7 +83,7 @@ def test_a_malformed_report_is_a_stated_outcome_and_nothing_more_is_paid(reply: 
 
 
 def test_numbers_are_read_as_they_are() -> None:
-    assert parsed('{"weights": [0, 1, -0.25]}', 3).tolist() == [0.0, 1.0, -0.25]
+    assert parse_report('{"weights": [0, 1, -0.25]}', 3).tolist() == [0.0, 1.0, -0.25]
 
 
 def test_a_budget_without_room_for_the_comparison_pays_for_no_report() -> None:

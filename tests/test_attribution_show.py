@@ -5,10 +5,19 @@ from __future__ import annotations
 from html.parser import HTMLParser
 from typing import Any
 
-from llm_trace.attribution.plot import figure
-from llm_trace.cli.tree import bars
-from llm_trace.exporters.findings import searchable
-from llm_trace.heatmap import BLUE, GREY, ORANGE, blended, fragment, html, legend, terminal
+from llm_trace.attribution.plot import draw_figure
+from llm_trace.cli.tree import render_bars
+from llm_trace.exporters.findings import build_searchable
+from llm_trace.heatmap import (
+    BLUE,
+    GREY,
+    ORANGE,
+    blend_colour,
+    describe_legend,
+    render_fragment,
+    render_html,
+    render_terminal,
+)
 from llm_trace.record import Attribution, Segment
 
 HOSTILE = "<script>alert(1)</script>"
@@ -28,14 +37,14 @@ def made(**fields: Any) -> Attribution:
 
 
 def test_colours_are_symmetric_around_zero() -> None:
-    assert blended(4.0, 4.0, (255, 255, 255)) == BLUE
-    assert blended(-4.0, 4.0, (255, 255, 255)) == ORANGE
-    assert blended(0.0, 4.0, (255, 255, 255)) is None
-    assert legend(made()) == "orange -4 · 0 · blue +4 nats; occlusion, baseline delete"
+    assert blend_colour(4.0, 4.0, (255, 255, 255)) == BLUE
+    assert blend_colour(-4.0, 4.0, (255, 255, 255)) == ORANGE
+    assert blend_colour(0.0, 4.0, (255, 255, 255)) is None
+    assert describe_legend(made()) == "orange -4 · 0 · blue +4 nats; occlusion, baseline delete"
 
 
 def test_the_terminal_shows_the_whole_prompt_with_the_unit() -> None:
-    shown = terminal(made(verdict="redundant"))
+    shown = render_terminal(made(verdict="redundant"))
     assert shown.plain.startswith(made().prompt)
     assert "nats" in shown.plain
     assert "not evidence: redundant" in shown.plain
@@ -56,11 +65,11 @@ def test_a_page_shows_the_text_and_runs_nothing_of_it() -> None:
             self.text += data
 
     reader = Reader()
-    reader.feed(html(made(), title=HOSTILE))
+    reader.feed(render_html(made(), title=HOSTILE))
     assert not reader.tags & {"script", "b"}
     assert made().prompt in reader.text
     assert f"Yes {HOSTILE}" in reader.text
-    assert 'title="&quot;&gt;&lt;b&gt;: +2 nats"' in fragment(made())
+    assert 'title="&quot;&gt;&lt;b&gt;: +2 nats"' in render_fragment(made())
 
 
 def test_words_and_colours_follow_the_test_that_is_corrected_for_the_number_of_words() -> None:
@@ -72,17 +81,17 @@ def test_words_and_colours_follow_the_test_that_is_corrected_for_the_number_of_w
     assert found.summary() == (
         f"'Be' moves this answer by +0.4 (distance); '{HOSTILE}' and 1 other made no measurable difference."
     )
-    assert [str(s.style) for s in terminal(found).spans if s.start < len(found.prompt)] == [
+    assert [str(s.style) for s in render_terminal(found).spans if s.start < len(found.prompt)] == [
         "white on #0072b2"
     ]
-    assert fragment(found).count("background") == 1
-    assert legend(found).endswith("; without colour: not told from noise")
-    assert searchable(found.model_dump())["top_words"] == "Be"
-    assert [line.plain.endswith("not told from noise") for line in bars(found)] == [False, True, True]
-    assert figure(found).axes[0].patches[1].get_facecolor()[:3] == tuple(c / 255 for c in GREY)
+    assert render_fragment(found).count("background") == 1
+    assert describe_legend(found).endswith("; without colour: not told from noise")
+    assert build_searchable(found.model_dump())["top_words"] == "Be"
+    assert [line.plain.endswith("not told from noise") for line in render_bars(found)] == [False, True, True]
+    assert draw_figure(found).axes[0].patches[1].get_facecolor()[:3] == tuple(c / 255 for c in GREY)
     bolder = made(**{**tested, "confidence": 0.9})
     assert [bolder.stands_out(i) for i in range(3)] == [True, True, True]
 
 
 def test_a_notebook_shows_the_coloured_prompt() -> None:
-    assert made()._repr_html_() == fragment(made())
+    assert made()._repr_html_() == render_fragment(made())

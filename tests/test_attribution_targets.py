@@ -9,8 +9,8 @@ import pytest
 
 from llm_trace.attribution import hub
 from llm_trace.attribution.api import attribute
-from llm_trace.attribution.queries import Goal, Query, goal
-from llm_trace.attribution.targets import Contrast, decided, exchanged
+from llm_trace.attribution.queries import Goal, Query, build_goal
+from llm_trace.attribution.targets import Contrast, find_decision_rows, replace_contrast
 from llm_trace.capture.prompts import Prompt
 from llm_trace.errors import AttributionError
 from llm_trace.record import Attribution
@@ -56,20 +56,20 @@ def test_a_contrast_within_the_response_reads_the_same_beginning(target: Any) ->
 def test_two_answers_of_one_token_cost_one_pass() -> None:
     one = run(target=0)
     token = toys.byte_level().decode([5])
-    both = goal(Query.of((3, 4), [0]), Query.of((5,), [0]))
+    both = build_goal(Query.of((3, 4), [0]), Query.of((5,), [0]))
     assert token
     assert both == Goal((Query((), (0, 0), (3, 5)),), (1, -1), "nats")
-    longer = goal(Query.of((3, 4, 6), [1, 2]), Query.of((3, 5), [1]))
+    longer = build_goal(Query.of((3, 4, 6), [1, 2]), Query.of((3, 5), [1]))
     assert longer == Goal((Query((3, 4), (1, 2, 1), (4, 6, 5)),), (1, 1, -1), "nats")
-    assert len(goal(Query.of((3, 4, 6), [0, 1, 2]), Query.of((5, 6), [0, 1])).queries) == 2
+    assert len(build_goal(Query.of((3, 4, 6), [0, 1, 2]), Query.of((5, 6), [0, 1])).queries) == 2
     contrast = run(target=Contrast("!"))
     assert contrast.passes >= one.passes
 
 
 def test_a_contrast_with_a_continuation_explains_the_rest() -> None:
-    assert decided([1, 2, 3], [1, 2], [0, 1, 2], [0, 1]) == ([2], [])
-    assert exchanged(Contrast("dog", "cat"), " the dog came") == ((5, 8), " the cat came")
-    assert exchanged(Contrast("no"), " yes") == ((0, 4), " no")
+    assert find_decision_rows([1, 2, 3], [1, 2], [0, 1, 2], [0, 1]) == ([2], [])
+    assert replace_contrast(Contrast("dog", "cat"), " the dog came") == ((5, 8), " the cat came")
+    assert replace_contrast(Contrast("no"), " yes") == ((0, 4), " no")
     found = run(target=Contrast("One day"))
     assert found.full is not None
     assert found.full <= 0.0
@@ -109,7 +109,7 @@ def test_gradient_methods_follow_the_unit(unit: str) -> None:
 def test_certainty_has_a_finite_logit() -> None:
     import torch
 
-    aim = goal(Query((), (0,), (1,)), unit="logit")
+    aim = build_goal(Query((), (0,), (1,)), unit="logit")
     assert float(aim.worth(torch.zeros(1, 1, dtype=torch.float64))) == pytest.approx(16.63, abs=0.01)
     assert float(aim.worth(torch.tensor([[-0.6931471805599453]]))) == pytest.approx(0.0, abs=1e-6)
 
@@ -128,7 +128,9 @@ def test_a_package_brings_a_baseline(monkeypatch: pytest.MonkeyPatch) -> None:
         def load(self) -> Any:
             return lambda text: "." * len(text)
 
-    monkeypatch.setattr(hub, "foreign", lambda group: {"dots": Point()} if group == hub.BASELINES else {})
+    monkeypatch.setattr(
+        hub, "find_foreign", lambda group: {"dots": Point()} if group == hub.BASELINES else {}
+    )
     found = run(segments=[(0, 4)], baseline="dots")
     monkeypatch.undo()
     assert found.baseline == "dots"

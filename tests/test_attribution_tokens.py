@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from llm_trace.attribution.api import attribute
-from llm_trace.attribution.problem import asked, problem
-from llm_trace.attribution.renders import render, segmented_prompt
+from llm_trace.attribution.problem import build_problem, parse_question
+from llm_trace.attribution.renders import render, segment_prompt
 from llm_trace.attribution.tokens import Codec
 from llm_trace.errors import AttributionError
 from tests import attribution_toys as toys
@@ -51,7 +51,7 @@ def test_a_token_across_the_border_is_not_used(tokenizer: Any) -> None:
 def test_specials_are_added_once_and_never_perturbed(tokenizer: Any) -> None:
     codec = Codec(tokenizer)
     for spec in ("word", "token", "sentence"):
-        cut = segmented_prompt(PROMPT, spec, (), codec, own_special=False)
+        cut = segment_prompt(PROMPT, spec, (), codec, own_special=False)
         for baseline in ("mask", "delete", "x"):
             none = render(cut, baseline, codec)(np.zeros((1, len(cut.segments)), dtype=bool))[0]
             assert none[: len(codec.prefix)] == codec.prefix
@@ -63,7 +63,7 @@ def test_specials_are_added_once_and_never_perturbed(tokenizer: Any) -> None:
 def test_every_token_belongs_to_a_segment_and_the_full_mask_changes_nothing(tokenizer: Any) -> None:
     codec = Codec(tokenizer)
     for spec in ("word", "token", "sentence"):
-        cut = segmented_prompt(PROMPT, spec, (), codec, own_special=False)
+        cut = segment_prompt(PROMPT, spec, (), codec, own_special=False)
         for baseline in ("mask", "delete", "x"):
             whole = render(cut, baseline, codec)(np.ones((1, len(cut.segments)), dtype=bool))[0]
             assert list(whole) == codec.ids(PROMPT)
@@ -75,7 +75,7 @@ def test_every_token_belongs_to_a_segment_and_the_full_mask_changes_nothing(toke
 
 def test_one_masked_word_changes_only_its_tokens(tokenizer: Any) -> None:
     codec = Codec(tokenizer)
-    cut = segmented_prompt(PROMPT, "word", (), codec, own_special=False)
+    cut = segment_prompt(PROMPT, "word", (), codec, own_special=False)
     where = codec.tokens(PROMPT)
     for i, s in enumerate(cut.segments):
         keep = np.ones((1, len(cut.segments)), dtype=bool)
@@ -91,7 +91,7 @@ def test_one_masked_word_changes_only_its_tokens(tokenizer: Any) -> None:
 
 def test_an_emoji_of_several_tokens_is_one_segment() -> None:
     codec = Codec(toys.byte_level())
-    cut = segmented_prompt(PROMPT, "token", (), codec, own_special=False)
+    cut = segment_prompt(PROMPT, "token", (), codec, own_special=False)
     assert "🙂" in [s.text.strip() for s in cut.segments]
 
 
@@ -101,7 +101,7 @@ def test_a_tokenizer_without_offsets_is_decoded() -> None:
     found = codec.tokens("naïve 🙂 x")
     assert [found.spans[i] for i in (0, 2, 3)] == [(0, 1), (2, 3), (2, 3)]
     assert found.spans[-1] == (8, 9)
-    cut = segmented_prompt("naïve 🙂 x", "word", (), codec, own_special=False)
+    cut = segment_prompt("naïve 🙂 x", "word", (), codec, own_special=False)
     masked = render(cut, "mask", codec)(np.array([[True, False, True]]))[0]
     assert sum(a != b for a, b in zip(masked, found.ids, strict=True)) == 4
 
@@ -142,14 +142,14 @@ def test_a_tokenizer_that_does_not_give_the_text_back_deletes_and_says_why_it_ca
 
 def test_the_same_length_stand_in_is_named() -> None:
     codec = Codec(toys.byte_level())
-    cut = segmented_prompt("Lily had a ball", "word", (), codec, own_special=False)
+    cut = segment_prompt("Lily had a ball", "word", (), codec, own_special=False)
     masks = render(cut, "mask", codec)
     assert masks.baseline == "mask: '_' for each token"
     ids = masks(np.array([[True, False, True, True]]))[0]
     assert toys.byte_level().decode(ids) == "Lily_ a ball"
     assert render(cut, "mask", Codec(toys.word_piece())).baseline.endswith("(mask token)")
     codec = Codec(toys.letters(), sample="A")
-    cut = segmented_prompt("ABC", "token", (), codec, own_special=False)
+    cut = segment_prompt("ABC", "token", (), codec, own_special=False)
     with pytest.raises(AttributionError, match="use baseline='delete'"):
         render(cut, "mask", codec)
 
@@ -167,7 +167,9 @@ def test_chat_segments_stand_in_the_rendered_text_and_the_template_stays() -> No
         {"role": "system", "content": " Be kind. "},
         {"role": "user", "content": [{"type": "text", "text": "Hi Lily"}]},
     ]
-    work = problem(asked(messages, "Hello"), toys.llama(), tokenizer, "m", segments="word", target=None)
+    work = build_problem(
+        parse_question(messages, "Hello"), toys.llama(), tokenizer, "m", segments="word", target=None
+    )
     text = work.segmented.text
     assert (
         text
@@ -184,7 +186,9 @@ def test_chat_segments_stand_in_the_rendered_text_and_the_template_stays() -> No
         tokenizer.decode(none)
         == "<|im_start|>system\n<|im_end|>\n<|im_start|>user\n<|im_end|>\n<|im_start|>assistant\n"
     )
-    whole = problem(asked(messages, "Hello"), toys.llama(), tokenizer, "m", segments="message", target=None)
+    whole = build_problem(
+        parse_question(messages, "Hello"), toys.llama(), tokenizer, "m", segments="message", target=None
+    )
     assert [(s.kind, s.name, s.text) for s in whole.segmented.segments] == [
         ("message", "system", "Be kind."),
         ("message", "user", "Hi Lily"),
@@ -195,8 +199,8 @@ def test_a_template_that_rewrites_the_messages_is_refused() -> None:
     tokenizer = copy.deepcopy(toys.byte_level())
     tokenizer.chat_template = "{% for m in messages %}{{ m['content'] | upper }}{% endfor %}"
     with pytest.raises(AttributionError, match="changes the content"):
-        problem(
-            asked([{"role": "user", "content": "hi"}], "x"),
+        build_problem(
+            parse_question([{"role": "user", "content": "hi"}], "x"),
             toys.llama(),
             tokenizer,
             "m",

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_trace.attribution.batches import Batch, Limits, common, plan
+from llm_trace.attribution.batches import Batch, BatchLimits, count_common, plan_batches
 from llm_trace.attribution.forward import CausalForward
 from llm_trace.attribution.local import LocalValue
-from llm_trace.attribution.problem import Problem, asked, problem
+from llm_trace.attribution.problem import Problem, build_problem, parse_question
 from llm_trace.attribution.queries import Query
 from llm_trace.attribution.value import Budget, BudgetError, CancelledError, Metered
 from llm_trace.errors import AttributionError
@@ -28,7 +28,9 @@ RESPONSE = " One day the dog came."
 def work_of(
     model: Any, tokenizer: Any, segments: Any = "word", target: Any = None, response: str = RESPONSE
 ) -> Problem:
-    return problem(asked(PROMPT, response), model, tokenizer, "toy", segments=segments, target=target)
+    return build_problem(
+        parse_question(PROMPT, response), model, tokenizer, "toy", segments=segments, target=target
+    )
 
 
 def some_masks(n: int, k: int = 24, seed: int = 0) -> np.ndarray:
@@ -58,9 +60,15 @@ def test_values_equal_single_passes(make: Any, baseline: str, target: Any) -> No
 
 
 @pytest.mark.parametrize(
-    "limits", [Limits(1), Limits(60, rows=3), Limits(10**6, rows=1000), Limits(10**6, overhead=10**6)]
+    "limits",
+    [
+        BatchLimits(1),
+        BatchLimits(60, rows=3),
+        BatchLimits(10**6, rows=1000),
+        BatchLimits(10**6, overhead=10**6),
+    ],
 )
-def test_values_do_not_depend_on_the_batches(limits: Limits) -> None:
+def test_values_do_not_depend_on_the_batches(limits: BatchLimits) -> None:
     work = work_of(toys.llama(), toys.sentence_piece())
     masks = some_masks(work.n)
     for share in (True, False):
@@ -79,7 +87,7 @@ def test_values_do_not_depend_on_the_batches(limits: Limits) -> None:
 def test_leave_one_out_computes_less_than_every_token_of_every_prompt() -> None:
     work = work_of(toys.llama(), toys.byte_level())
     masks = np.vstack([np.ones((1, work.n), dtype=bool), ~np.eye(work.n, dtype=bool)])
-    limits = Limits(10**6, overhead=4)
+    limits = BatchLimits(10**6, overhead=4)
     value = LocalValue(work.model, work.render("mask"), work.response.ids, work.rows, work.n, limits=limits)
     value(masks)
     each = len(work.codec.ids(PROMPT)) + len(work.response.ids) - 1
@@ -158,8 +166,13 @@ def test_nan_is_an_error_that_names_the_remedy() -> None:
 
 
 def test_too_long_a_prompt_is_an_error() -> None:
-    work = problem(
-        asked("Lily " * 300, " x"), toys.llama(), toys.byte_level(), "toy", segments="sentence", target=None
+    work = build_problem(
+        parse_question("Lily " * 300, " x"),
+        toys.llama(),
+        toys.byte_level(),
+        "toy",
+        segments="sentence",
+        target=None,
     )
     with pytest.raises(AttributionError, match="the model reads 256"):
         work.value("delete")(np.ones((1, 1), dtype=bool))
@@ -208,7 +221,7 @@ def test_a_progress_callback_can_cancel() -> None:
 
 @given(st.lists(st.integers(0, 3)), st.lists(st.integers(0, 3)))
 def test_common_beginning(a: list[int], b: list[int]) -> None:
-    n = common(a, b)
+    n = count_common(a, b)
     assert a[:n] == b[:n]
     assert n == min(len(a), len(b)) or a[n] != b[n]
 
@@ -222,7 +235,7 @@ def test_a_plan_covers_every_row_once_within_its_limits(
     rows: list[tuple[int, int]], tokens: int, most: int
 ) -> None:
     lengths, shared = [n for n, _ in rows], [min(s, n - 1) for n, s in rows]
-    batches = plan(lengths, shared, Limits(tokens, rows=most))
+    batches = plan_batches(lengths, shared, BatchLimits(tokens, rows=most))
     assert sorted(i for b in batches for i in b.rows) == list(range(len(rows)))
     for b in batches:
         assert b.prefix <= min(shared[i] for i in b.rows)
@@ -231,7 +244,7 @@ def test_a_plan_covers_every_row_once_within_its_limits(
 
 
 def test_rows_with_a_long_common_beginning_go_together() -> None:
-    assert plan([100] * 4, [95, 0, 95, 0], Limits(10**6, overhead=10)) == [
+    assert plan_batches([100] * 4, [95, 0, 95, 0], BatchLimits(10**6, overhead=10)) == [
         Batch((0, 2), 95, 20),
         Batch((1, 3), 0, 210),
     ]

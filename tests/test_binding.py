@@ -9,7 +9,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from llm_trace import trace
-from llm_trace.capture.binding import binder
+from llm_trace.capture.binding import build_binder
 
 KINDS = (
     inspect.Parameter.POSITIONAL_ONLY,
@@ -76,7 +76,7 @@ def test_binding_agrees_with_inspect(function: Any, call: tuple[list[int], dict[
         bound.apply_defaults()
         return {k: v for k, v in bound.arguments.items() if not (k in ("rest", "more") and not v)}
 
-    assert outcome(lambda: binder(function)(*args, **kwargs)) == outcome(expected)
+    assert outcome(lambda: build_binder(function)(*args, **kwargs)) == outcome(expected)
 
 
 @settings(max_examples=100)

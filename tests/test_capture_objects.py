@@ -19,7 +19,7 @@ import pytest
 import torch
 
 import llm_trace
-from llm_trace.capture.values import Encoder
+from llm_trace.capture.values import ValueEncoder
 from tests.conftest import Recorded
 
 HERE = __name__
@@ -27,7 +27,7 @@ RAN: list[str] = []
 
 
 def encoded(value: Any) -> Any:
-    return json.loads(Encoder().encode(value))
+    return json.loads(ValueEncoder().encode(value))
 
 
 def hook(name: str) -> Any:

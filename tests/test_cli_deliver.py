@@ -12,11 +12,11 @@ from threading import Event, Thread
 import pytest
 
 from llm_trace.exporters import seam
-from llm_trace.exporters.cursor import cursor_path
+from llm_trace.exporters.cursor import get_cursor_path
 from llm_trace.exporters.delivery import Delivery
-from llm_trace.exporters.registry import exporter
+from llm_trace.exporters.registry import make_exporter
 from llm_trace.exporters.rejected import Rejected
-from llm_trace.exporters.standing import standing
+from llm_trace.exporters.standing import get_standing
 from tests.cli_toys import invoke, record, start
 from tests.exporter_contract import PATIENCE
 from tests.loopback import Loopback, Reply
@@ -69,7 +69,7 @@ def test_what_was_set_aside_is_sent_again_on_request(tmp_path: Path, server: Loo
     spool = HandWriter(spool_of(place))
     spool.call(1)
     server.answer = lambda _: Reply(400, b"not today")
-    delivery = Delivery(spool.folder, exporter(address(server)), patience=PATIENCE)
+    delivery = Delivery(spool.folder, make_exporter(address(server)), patience=PATIENCE)
     assert delivery.claim()
     delivery.step()
     found = json.loads(invoke(place, "doctor", "--json").stdout)["destinations"][address(server)]
@@ -87,7 +87,7 @@ def test_what_was_set_aside_is_sent_again_on_request(tmp_path: Path, server: Loo
     delivery.close()
 
     spool.call(2)
-    Rejected(cursor_path(spool.folder, delivery.name)).add(call(2), "by hand")
+    Rejected(get_cursor_path(spool.folder, delivery.name)).add(call(2), "by hand")
     done = invoke(place, "export", "--to", address(server), "--retry-rejected")
     assert (done.exit_code, "1 of 1 delivered" in done.stderr) == (0, True)
     assert invoke(place, "export", "--to", address(server), "--retry-rejected").exit_code == 3
@@ -108,7 +108,7 @@ def test_follow_carries_on_where_another_process_stopped(tmp_path: Path, server:
     assert server.asked.acquire(timeout=20)
     spool.call(4)
     until = time.monotonic() + 20
-    while standing(spool.folder, address(server)).delivered < 4:
+    while get_standing(spool.folder, address(server)).delivered < 4:
         assert time.monotonic() < until
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)

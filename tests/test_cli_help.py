@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 import llm_trace
 from llm_trace.cli.app import app
-from llm_trace.cli.reference import page
+from llm_trace.cli.reference import build_page
 from tests.cli_toys import ROOT, record, start
 
 COMMANDS = list(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
@@ -46,7 +46,7 @@ def test_every_command_explains_itself_with_an_example(command: str) -> None:
 
 def test_docs_cli_is_what_the_commands_say() -> None:
     written = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
-    assert written == page(), "run: python -m llm_trace.cli.reference > docs/cli.md"
+    assert written == build_page(), "run: python -m llm_trace.cli.reference > docs/cli.md"
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["ls", "--help"]])

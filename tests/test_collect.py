@@ -26,12 +26,12 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-from llm_trace.capture.values import Encoder
-from llm_trace.collect.connections import Once, Patience
-from llm_trace.collect.receiver import Limits, Receiver
-from llm_trace.collect.server import server
+from llm_trace.capture.values import ValueEncoder
+from llm_trace.collect.connections import ConnectionLimits, Once
+from llm_trace.collect.receiver import Receiver, RequestLimits
+from llm_trace.collect.server import build_server
 from llm_trace.record import Attribution, Segment
-from llm_trace.spool.paths import spool_dir
+from llm_trace.spool.paths import get_spool_dir
 from llm_trace.spool.writer import SpoolWriter
 from tests.cli_toys import invoke, record
 from tests.conftest import Recorded
@@ -47,9 +47,9 @@ class Server:
     """A receiver on a free port of this machine, in a thread."""
 
     def __init__(
-        self, receiver: Receiver, token: str | None = None, patience: Patience | None = None
+        self, receiver: Receiver, token: str | None = None, patience: ConnectionLimits | None = None
     ) -> None:
-        self.server = server(receiver, token, patience)
+        self.server = build_server(receiver, token, patience)
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.address = self.listener.getsockname()
         self.url = f"http://127.0.0.1:{self.address[1]}"
@@ -69,13 +69,15 @@ class Server:
 
 @pytest.fixture
 def spool(recorded: Recorded) -> Iterator[SpoolWriter]:
-    with closing(SpoolWriter(spool_dir(recorded.path))) as made:
+    with closing(SpoolWriter(get_spool_dir(recorded.path))) as made:
         yield made
 
 
 @pytest.fixture
 def client(spool: SpoolWriter) -> Iterator[httpx.Client]:
-    with Server(Receiver(spool, Encoder(), Limits(body=1 << 20, spans=50, attributes=40))) as made:
+    with Server(
+        Receiver(spool, ValueEncoder(), RequestLimits(body=1 << 20, spans=50, attributes=40))
+    ) as made:
         yield made
 
 
@@ -266,7 +268,7 @@ def test_a_body_over_the_limit_is_refused(client: httpx.Client, packed: bool) ->
 
 def test_more_than_fits_in_memory_at_once_is_sent_back(spool: SpoolWriter, recorded: Recorded) -> None:
     body = orjson.dumps(export(span()))
-    receiver = Receiver(spool, Encoder(), Limits(at_once=len(body) + 10))
+    receiver = Receiver(spool, ValueEncoder(), RequestLimits(at_once=len(body) + 10))
     with Server(receiver) as client, socket.create_connection(("127.0.0.1", client.base_url.port)) as slow:
         head = f"POST /v1/traces HTTP/1.1\r\nhost: x\r\ncontent-type: {JSON['content-type']}\r\n"
         slow.sendall(head.encode() + b"content-length: %d\r\n\r\n" % len(body) + body[:-1])
@@ -321,7 +323,7 @@ def test_an_empty_protobuf_request_is_answered_by_an_empty_protobuf(client: http
 
 
 def test_who_has_not_the_token_is_not_let_in(spool: SpoolWriter, recorded: Recorded) -> None:
-    with Server(Receiver(spool, Encoder()), TOKEN) as client:
+    with Server(Receiver(spool, ValueEncoder()), TOKEN) as client:
         for wrong in ({}, {"authorization": "Bearer other"}, {"authorization": TOKEN}):
             answer = client.post("/v1/traces", json=export(span()), headers=wrong)
             assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
@@ -339,7 +341,7 @@ def test_a_spool_that_cannot_be_written_is_said_before_anything_is_promised(tmp_
     blocked = tmp_path / "file"
     blocked.touch()
     spool = SpoolWriter(blocked / "spool")
-    with Server(Receiver(spool, Encoder())) as client:
+    with Server(Receiver(spool, ValueEncoder())) as client:
         answer = client.post("/v1/traces", json=export(span()))
     assert not spool.lost  # the sender has it still
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "30")
@@ -347,7 +349,7 @@ def test_a_spool_that_cannot_be_written_is_said_before_anything_is_promised(tmp_
 
 
 def test_spans_around_no_model_can_be_left_out(spool: SpoolWriter, recorded: Recorded) -> None:
-    with Server(Receiver(spool, Encoder(), genai_only=True)) as client:
+    with Server(Receiver(spool, ValueEncoder(), genai_only=True)) as client:
         client.post("/v1/traces", json=export(span(1), span(2, name="GET /health", attributes=[])))
     assert recorded.one().name == "chat gpt-4o"
 
@@ -356,7 +358,7 @@ def test_content_is_not_kept_where_it_is_not_wanted(spool: SpoolWriter, recorded
     said = json.dumps([{"role": "user", "parts": [{"type": "text", "content": "my secret"}]}])
     told = span()
     told["attributes"].append({"key": "gen_ai.input.messages", "value": {"stringValue": said}})
-    with Server(Receiver(spool, Encoder(), capture_content=False)) as client:
+    with Server(Receiver(spool, ValueEncoder(), capture_content=False)) as client:
         client.post("/v1/traces", json=export(told))
     call = recorded.one()
     assert (call.model, call.input, call.messages_in) == ("gpt-4o", None, ())
@@ -381,7 +383,7 @@ def test_an_attribution_of_ours_comes_back_as_it_was(
     client: httpx.Client, recorded: Recorded, tmp_path: Path
 ) -> None:
     first = Recorded(tmp_path / "first.duckdb")
-    writer = HandWriter(spool_dir(first.path))
+    writer = HandWriter(get_spool_dir(first.path))
     writer.call(1)
     made = explained(call_id(1))
     about: dict[str, Any] = {"span_id": call_id(1), "method": made.method, "config_hash": "h", "status": "ok"}
@@ -434,7 +436,7 @@ def explained(span_id: str) -> Attribution:
 
 
 def test_silent_connections_lock_nobody_out(spool: SpoolWriter) -> None:
-    server = Server(Receiver(spool, Encoder()), TOKEN, Patience(connections=4))
+    server = Server(Receiver(spool, ValueEncoder()), TOKEN, ConnectionLimits(connections=4))
     with server as client, contextlib.ExitStack() as stack:
         silent = [
             stack.enter_context(socket.create_connection(server.address, timeout=20)) for _ in range(12)
@@ -453,19 +455,19 @@ def test_silent_connections_lock_nobody_out(spool: SpoolWriter) -> None:
 @pytest.mark.parametrize(
     ("sent", "patience"),
     [
-        (b"", Patience(head_s=0.01)),
-        (b"POST /v1/traces HTTP/1.1\r\nX: ", Patience(head_s=0.01)),
+        (b"", ConnectionLimits(head_s=0.01)),
+        (b"POST /v1/traces HTTP/1.1\r\nX: ", ConnectionLimits(head_s=0.01)),
         (
             b"POST /v1/traces HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{",
-            Patience(body_s=0.01),
+            ConnectionLimits(body_s=0.01),
         ),
     ],
     ids=["nothing", "half of the headers", "half of the body"],
 )
 def test_a_sender_that_does_not_end_what_it_says_is_told_and_let_go(
-    spool: SpoolWriter, sent: bytes, patience: Patience
+    spool: SpoolWriter, sent: bytes, patience: ConnectionLimits
 ) -> None:
-    server = Server(Receiver(spool, Encoder()), patience=patience)
+    server = Server(Receiver(spool, ValueEncoder()), patience=patience)
     with server, socket.create_connection(server.address, timeout=20) as slow:
         slow.sendall(sent)
         with slow.makefile("rb") as answer:

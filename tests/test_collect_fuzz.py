@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from starlette.testclient import TestClient
 
-from llm_trace.capture.values import Encoder
-from llm_trace.collect.app import collector
-from llm_trace.collect.receiver import Limits, Receiver
-from llm_trace.spool.paths import spool_dir
+from llm_trace.capture.values import ValueEncoder
+from llm_trace.collect.app import build_collector
+from llm_trace.collect.receiver import Receiver, RequestLimits
+from llm_trace.spool.paths import get_spool_dir
 from llm_trace.spool.writer import SpoolWriter
 from llm_trace.stores.duckdb import open_store
 from llm_trace.stores.ingest import ingest
@@ -68,10 +68,11 @@ class Fuzzed:
     """A receiver and the spool behind it."""
 
     def __init__(self, folder: Path) -> None:
-        encoder = Encoder()
+        encoder = ValueEncoder()
         self.spool = SpoolWriter(folder, encode=encoder.encode_bodies)
         self.client = TestClient(
-            collector(Receiver(self.spool, encoder, Limits(body=1 << 20))), raise_server_exceptions=False
+            build_collector(Receiver(self.spool, encoder, RequestLimits(body=1 << 20))),
+            raise_server_exceptions=False,
         )
 
     def send(self, body: bytes, headers: dict[str, str]) -> None:
@@ -82,7 +83,7 @@ class Fuzzed:
 @pytest.fixture
 def fuzzed(tmp_path: Path) -> Iterator[Fuzzed]:
     store = tmp_path / "traces.duckdb"
-    made = Fuzzed(spool_dir(store))
+    made = Fuzzed(get_spool_dir(store))
     with closing(made.spool):
         yield made
     assert ingest(store).bad_lines == 0

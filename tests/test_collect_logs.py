@@ -11,13 +11,13 @@ import pytest
 from google.protobuf.json_format import ParseDict
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
-from llm_trace.capture.values import Encoder
+from llm_trace.capture.values import ValueEncoder
 from llm_trace.collect import protobuf
-from llm_trace.collect.json_logs import json_logs
+from llm_trace.collect.json_logs import iter_json_logs
 from llm_trace.collect.receiver import Receiver
 from llm_trace.record import Usage
 from llm_trace.semconv.ended import EndedSpan
-from llm_trace.spool.paths import spool_dir
+from llm_trace.spool.paths import get_spool_dir
 from llm_trace.spool.writer import SpoolWriter
 from tests.conftest import Recorded
 
@@ -36,8 +36,8 @@ WHOLE = {
 
 @pytest.fixture
 def receiver(recorded: Recorded) -> Iterator[Receiver]:
-    with closing(SpoolWriter(spool_dir(recorded.path))) as spool:
-        yield Receiver(spool, Encoder())
+    with closing(SpoolWriter(get_spool_dir(recorded.path))) as spool:
+        yield Receiver(spool, ValueEncoder())
 
 
 def value(told: Any) -> dict[str, Any]:
@@ -80,10 +80,10 @@ def as_protobuf(told: dict[str, Any]) -> Any:
     for entry in told["resourceLogs"][0]["scopeLogs"][0]["logRecords"]:
         for name in ("traceId", "spanId"):
             entry[name] = base64.b64encode(bytes.fromhex(entry[name])).decode()
-    return protobuf.logs(ParseDict(told, ExportLogsServiceRequest()).SerializeToString())
+    return protobuf.iter_logs(ParseDict(told, ExportLogsServiceRequest()).SerializeToString())
 
 
-@pytest.mark.parametrize("read", [json_logs, as_protobuf], ids=["json", "protobuf"])
+@pytest.mark.parametrize("read", [iter_json_logs, as_protobuf], ids=["json", "protobuf"])
 @pytest.mark.parametrize("first", ["logs", "span"])
 def test_what_was_said_is_in_the_call_whichever_comes_first(
     receiver: Receiver, recorded: Recorded, first: str, read: Any
@@ -117,7 +117,7 @@ def test_records_that_come_in_several_requests_follow_each_other(
         if step == 2:
             receiver.take([span()])
         else:
-            receiver.take_logs(json_logs(request(*parts[step])))
+            receiver.take_logs(iter_json_logs(request(*parts[step])))
     call = recorded.one()
     assert [message.text for message in (*call.messages_in, *call.messages_out)] == ["Be kind", "hi", "hello"]
 
@@ -126,7 +126,7 @@ def test_one_record_with_all_details_makes_a_call_of_its_own_without_a_span(
     receiver: Receiver, recorded: Recorded
 ) -> None:
     receiver.take_logs(
-        json_logs(request(record("gen_ai.client.inference.operation.details", 10, None, WHOLE)))
+        iter_json_logs(request(record("gen_ai.client.inference.operation.details", 10, None, WHOLE)))
     )
     call = recorded.one()
     assert (call.kind, call.model, call.usage) == ("llm", "claude", Usage(input_tokens=9, output_tokens=2))
@@ -135,5 +135,5 @@ def test_one_record_with_all_details_makes_a_call_of_its_own_without_a_span(
 
 def test_other_records_are_said_not_to_be_kept(receiver: Receiver, recorded: Recorded) -> None:
     alone = {**record("gen_ai.choice", 1, TOLD), "spanId": ""}
-    assert receiver.take_logs(json_logs(request(record("app.started", 1), alone, "no record"))) == 3
-    assert not spool_dir(recorded.path).exists()
+    assert receiver.take_logs(iter_json_logs(request(record("app.started", 1), alone, "no record"))) == 3
+    assert not get_spool_dir(recorded.path).exists()

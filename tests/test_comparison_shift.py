@@ -22,13 +22,13 @@ pytest.importorskip("transformers")
 def comparison(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
     """Customers, answered with and without the example line: five are late with something broken, four are not."""
     from llm_trace.demo import desk
-    from llm_trace.demo.world import customers
+    from llm_trace.demo.world import make_customers
 
     path: Path = tmp_path_factory.mktemp("shift") / "traces.duckdb"
     llm_trace.configure(path)
     for version in ("v1", "v2"):
         with llm_trace.start_run(version):
-            for customer in (*customers(25, desk.SEED)[::5], *customers(20, desk.SEED)[1::6]):
+            for customer in (*make_customers(25, desk.SEED)[::5], *make_customers(20, desk.SEED)[1::6]):
                 desk.handle(customer.message, version=version)
     llm_trace.shutdown()
     return compare("refund v1", "refund v2", store=path)

@@ -11,19 +11,19 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 
-from llm_trace.comparison.statistics.clusters import effective_clusters
-from llm_trace.comparison.statistics.intervals import mean_interval
+from llm_trace.comparison.statistics.clusters import count_effective_clusters
+from llm_trace.comparison.statistics.intervals import bound_mean
 from llm_trace.comparison.statistics.paired import estimate, with_false_discovery_control
 from llm_trace.comparison.statistics.scales import Scale
 from llm_trace.comparison.statistics.signflip import sign_flip
-from llm_trace.comparison.statistics.yesno import mcnemar, tango
+from llm_trace.comparison.statistics.yesno import bound_tango, compute_mcnemar
 
 Floats = NDArray[np.float64]
 
 
 def covered(samples: Floats, truth: float) -> float:
     """Return the share of samples (repetitions, n) whose bounds hold the truth."""
-    found = [mean_interval(sample, largest=1.0) for sample in samples]
+    found = [bound_mean(sample, largest=1.0) for sample in samples]
     return float(np.mean([interval.low <= truth <= interval.high for interval in found]))
 
 
@@ -41,34 +41,34 @@ def test_bounds_hold_where_one_pair_in_thirty_differs() -> None:
 
 def test_bounds_of_many_symmetric_differences_are_students() -> None:
     values = np.random.default_rng(3).normal(0.3, 1, 2000)
-    found = mean_interval(values)
+    found = bound_mean(values)
     expected = stats.ttest_1samp(values, 0).confidence_interval()
     assert (found.low, found.high) == pytest.approx(tuple(expected), abs=2e-3)
 
 
 def test_bounds_of_a_constant_difference_are_that_difference() -> None:
-    found = mean_interval(np.full(50, 0.1) + np.linspace(0, 1e-17, 50))
+    found = bound_mean(np.full(50, 0.1) + np.linspace(0, 1e-17, 50))
     assert (found.low, found.high) == pytest.approx((0.1, 0.1))
 
 
 def test_tango_agrees_with_what_nam_and_others_print() -> None:
     # Tango 1998: 32 marker-positive pairs etc.; with no discordant pair the bounds are z² / (n + z²)
     z2 = float(stats.norm.ppf(0.975)) ** 2
-    assert tango(0, 0, 30) == pytest.approx((-z2 / (30 + z2), z2 / (30 + z2)), abs=1e-6)
+    assert bound_tango(0, 0, 30) == pytest.approx((-z2 / (30 + z2), z2 / (30 + z2)), abs=1e-6)
 
 
 @given(st.integers(0, 20), st.integers(0, 20), st.integers(1, 60))
 @settings(max_examples=60)
 def test_tango_holds_the_difference_and_mirrors(gained: int, lost: int, same: int) -> None:
     n = gained + lost + same
-    low, high = tango(gained, lost, n)
+    low, high = bound_tango(gained, lost, n)
     assert -1 <= low <= (gained - lost) / n <= high <= 1
-    assert tango(lost, gained, n) == pytest.approx((-high, -low), abs=1e-6)
+    assert bound_tango(lost, gained, n) == pytest.approx((-high, -low), abs=1e-6)
 
 
 def test_mcnemar_is_the_exact_binomial_test() -> None:
-    assert mcnemar(1, 9) == pytest.approx(22 / 1024)
-    assert mcnemar(0, 0) == 1.0
+    assert compute_mcnemar(1, 9) == pytest.approx(22 / 1024)
+    assert compute_mcnemar(0, 0) == 1.0
 
 
 def test_the_sign_flip_test_of_few_pairs_is_exact() -> None:
@@ -147,17 +147,19 @@ def test_bounds_hold_where_one_session_has_half_of_the_pairs() -> None:
 
 def test_bounds_of_a_metric_that_is_constant_come_from_its_scale() -> None:
     sessions, ones, fives = np.repeat(np.arange(40), 5), np.ones(200), np.full(200, 5.0)
-    by_session = tango(0, 0, 40)  # as many sessions could have failed, unseen, as 40 rule out
+    by_session = bound_tango(0, 0, 40)  # as many sessions could have failed, unseen, as 40 rule out
     for values, size in ((ones, 1), (fives, 5)):
         found = estimate(values, values, sessions)
         assert (found.low, found.high) == pytest.approx(tuple(size * bound for bound in by_session))
         alone = estimate(values, values)
-        assert (alone.low, alone.high) == pytest.approx(tuple(size * bound for bound in tango(0, 0, 200)))
+        assert (alone.low, alone.high) == pytest.approx(
+            tuple(size * bound for bound in bound_tango(0, 0, 200))
+        )
 
 
 def test_a_difference_that_is_always_the_same_has_bounds_too() -> None:
     found = estimate(np.ones(10), np.full(10, 0.5), scale=Scale(0, 1, fixed=True))
-    low, high = tango(0, 0, 10)
+    low, high = bound_tango(0, 0, 10)
     assert (found.low, found.high) == pytest.approx((-0.5 + low, -0.5 + high))
 
 
@@ -170,8 +172,8 @@ def test_bounds_stay_within_a_scale_that_is_known() -> None:
 
 
 def test_effective_clusters_are_fewer_where_one_is_large() -> None:
-    assert effective_clusters(np.repeat(np.arange(8), 5)) == pytest.approx(8)
-    assert effective_clusters(np.repeat(np.arange(30), [58, *[2] * 29])) == pytest.approx(
+    assert count_effective_clusters(np.repeat(np.arange(8), 5)) == pytest.approx(8)
+    assert count_effective_clusters(np.repeat(np.arange(30), [58, *[2] * 29])) == pytest.approx(
         116**2 / (58**2 + 29 * 4)
     )
 
@@ -181,7 +183,7 @@ def test_the_spread_over_clusters_is_the_jackknifes() -> None:
     clusters, values = np.repeat(np.arange(5), sizes), rng.normal(0, 1, 16)
     left = np.array([values[clusters != k].mean() for k in range(5)])
     error = np.sqrt(4 / 5 * ((left - left.mean()) ** 2).sum())
-    assert mean_interval(values, clusters).error == pytest.approx(error)
+    assert bound_mean(values, clusters).error == pytest.approx(error)
 
 
 def test_clusters_of_one_pair_change_nothing() -> None:
@@ -195,8 +197,8 @@ def test_yes_or_no_values_are_tested_exactly() -> None:
     found = estimate(a, b)
     assert found.kind == "yesno"
     assert found.difference == pytest.approx(-8 / 30)
-    assert found.p_value == pytest.approx(mcnemar(1, 9))
-    assert (found.low, found.high) == tango(1, 9, 30)
+    assert found.p_value == pytest.approx(compute_mcnemar(1, 9))
+    assert (found.low, found.high) == bound_tango(1, 9, 30)
     assert found.effect == pytest.approx(1.5 / 9.5)
 
 

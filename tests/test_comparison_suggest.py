@@ -25,9 +25,9 @@ def prompt() -> Prompt:
 
 
 def dataset(count: int) -> Dataset:
-    from llm_trace.demo.world import customers
+    from llm_trace.demo.world import make_customers
 
-    made = (Example(input={"message": c.message}, expected=c.policy) for c in customers(count, 5))
+    made = (Example(input={"message": c.message}, expected=c.policy) for c in make_customers(count, 5))
     return Dataset("customers", tuple(made))
 
 

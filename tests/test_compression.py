@@ -8,7 +8,7 @@ import pytest
 
 from llm_trace.attribution.aggregate import aggregate
 from llm_trace.attribution.api import attribute
-from llm_trace.attribution.compression import Cut, check, compress, cut_of
+from llm_trace.attribution.compression import RemovableSegments, check_prompt, compress, find_removable
 from llm_trace.attribution.remote.model import Remote
 from llm_trace.attribution.value import Budget
 from llm_trace.demo.model import answer
@@ -30,11 +30,11 @@ def by_rule(days: range) -> list[tuple[Any, str]]:
 def test_one_attribution_cuts_the_words_without_an_effect_and_keeps_the_answer() -> None:
     (call,) = calls(75)
     found = attribute(*call, model="demo")
-    cut = cut_of(found)
+    cut = find_removable(found)
     short = cut(call[0])
     assert "75" in short
     assert len(short.split()) < len(call[0].split())
-    measured = check(cut, [call], model="demo")
+    measured = check_prompt(cut, [call], model="demo")
     assert (measured.shortened, measured.kept, measured.control) == (1, 1, 1)
     assert measured.saved > 0
     assert measured.counted == "tokens"
@@ -53,8 +53,8 @@ def test_a_sentence_that_never_mattered_is_found_on_one_half_and_checked_on_the_
 
 
 def test_a_cut_that_takes_what_matters_is_seen_to_cost() -> None:
-    cut = Cut("sentence", frozenset(["Customer: It came 9 days ago."]))
-    measured = check(
+    cut = RemovableSegments("sentence", frozenset(["Customer: It came 9 days ago."]))
+    measured = check_prompt(
         cut, [*by_rule(range(9, 10)), *by_rule(range(40, 44))], model=Remote(rule, concurrency=1)
     )
     assert (measured.calls, measured.shortened, measured.kept, measured.control) == (5, 1, 0, 1)
@@ -66,7 +66,7 @@ def test_messages_keep_their_roles() -> None:
         {"role": "system", "content": f"Decide. {IDLE}"},
         {"role": "user", "content": "It came 9 days ago."},
     ]
-    cut = Cut("sentence", frozenset(["The desk is open on Monday.", "It is in the hall."]))
+    cut = RemovableSegments("sentence", frozenset(["The desk is open on Monday.", "It is in the hall."]))
     assert cut(messages) == [
         {"role": "system", "content": "Decide."},
         {"role": "user", "content": "It came 9 days ago."},
@@ -77,28 +77,30 @@ def test_nothing_is_cut_where_everything_matters_and_nothing_is_asked() -> None:
     def never(_: str) -> str:
         raise AssertionError("asked")
 
-    measured = check(Cut("sentence", frozenset()), by_rule(range(3, 6)), model=never)
+    measured = check_prompt(RemovableSegments("sentence", frozenset()), by_rule(range(3, 6)), model=never)
     assert (measured.shortened, measured.saved) == (0, 0)
     assert measured.summary() == "Nothing was cut in 3 calls."
 
 
 def test_a_budget_that_does_not_pay_for_the_check_says_so() -> None:
-    cut = Cut("sentence", frozenset(["It is in the hall."]))
+    cut = RemovableSegments("sentence", frozenset(["It is in the hall."]))
     with pytest.raises(AttributionError, match="budget is spent after 3 calls.*3 of 8 prompts"):
-        check(cut, by_rule(range(3, 7)), model=Remote(rule, concurrency=1), budget=Budget(evaluations=3))
+        check_prompt(
+            cut, by_rule(range(3, 7)), model=Remote(rule, concurrency=1), budget=Budget(evaluations=3)
+        )
 
 
 def test_a_prompt_that_would_be_left_empty_is_refused() -> None:
-    cut = Cut("sentence", frozenset(["Decide."]))
+    cut = RemovableSegments("sentence", frozenset(["Decide."]))
     with pytest.raises(AttributionError, match="nothing is left of 1 prompts"):
-        check(cut, [("Decide.", " ASK")], model=rule)
+        check_prompt(cut, [("Decide.", " ASK")], model=rule)
 
 
 def test_an_attribution_that_is_no_evidence_cuts_nothing() -> None:
     (call,) = calls(75)
     found = attribute(*call, model="demo").model_copy(update={"verdict": "insufficient_evidence"})
     with pytest.raises(AttributionError, match="no evidence"):
-        cut_of(found)
+        find_removable(found)
 
 
 def test_a_proxy_finds_what_can_go_and_only_the_check_asks_the_oracle() -> None:
@@ -119,7 +121,7 @@ def test_variables_are_never_cut() -> None:
         attribute(*call, model="demo", segments={"opening": IDLE, "message": call[0].split("Customer: ")[1]})
         for call in calls(10, 20, 80, 100)
     ]
-    assert cut_of(aggregate(made)).texts == frozenset()
+    assert find_removable(aggregate(made)).texts == frozenset()
 
 
 def test_a_single_call_cannot_be_halved() -> None:

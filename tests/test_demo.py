@@ -40,7 +40,7 @@ def test_the_story_holds(figures: Any) -> None:
 
 def test_the_example_line_makes_the_model_approve_a_late_refund(figures: Any) -> None:
     example = figures["answers"]["example"]
-    first = desk.visitors(1)[0]
+    first = desk.list_visitors(1)[0]
     assert (example["message"], example["days"], example["cue"]) == (first.message, "75", "broken")
     assert (example["policy"], example["said"]) == (" DENY", {"v1": " DENY", "v2": " APPROVE"})
     tallies = figures["answers"]["tallies"]
@@ -128,7 +128,7 @@ def test_the_next_commands_work(figures: Any, place: Path) -> None:
 def killed(monkeypatch: pytest.MonkeyPatch) -> None:
     """No other process: these tests are about what is told."""
     crash = victim.Crash(40, 40, 2, -9, None, ())
-    monkeypatch.setattr(victim, "kill", lambda path: crash)
+    monkeypatch.setattr(victim, "run_and_kill", lambda path: crash)
 
 
 def told(place: Path) -> tuple[str, dict[str, Any]]:
@@ -177,7 +177,7 @@ def test_a_process_that_dies_of_itself_is_reported(tmp_path: Path, monkeypatch: 
         pass
     llm_trace.shutdown()
     monkeypatch.setattr(victim, "MODULE", "llm_trace.demo.no_such_module")
-    crash = victim.kill(tmp_path / "other.duckdb")
+    crash = victim.run_and_kill(tmp_path / "other.duckdb")
     assert (crash.returned, crash.run_id) == (0, None)
     assert "No module named llm_trace.demo.no_such_module" in crash.doubts[0]
 

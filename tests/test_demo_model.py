@@ -13,12 +13,12 @@ from llm_trace.demo.world import (
     ANSWERS,
     TEMPLATE_V1,
     TEMPLATE_V2,
-    cases,
-    chat,
-    customers,
-    masked,
-    without,
-    words,
+    build_chat,
+    delete_words,
+    find_words,
+    make_cases,
+    make_customers,
+    mask_words,
 )
 
 torch.set_num_threads(1)
@@ -46,15 +46,15 @@ def log_probabilities(prompts: list[str], model: Any = None) -> torch.Tensor:
 
 def scores(prompt: str, said: str, by_mask: bool, model: Any = None) -> list[float]:
     """Return log p(answer) minus log p(answer without the word), for each word."""
-    change = masked if by_mask else without
-    column = log_probabilities([prompt, *(change(prompt, [span]) for span in words(prompt))], model)[
+    change = mask_words if by_mask else delete_words
+    column = log_probabilities([prompt, *(change(prompt, [span]) for span in find_words(prompt))], model)[
         :, ANSWERS.index(said)
     ]
     return [float(v) for v in column[0] - column[1:]]
 
 
 def test_it_answers_by_the_rule() -> None:
-    people = customers(200, seed=77)
+    people = make_customers(200, seed=77)
     said = log_probabilities([TEMPLATE_V1.format(message=c.message) for c in people]).argmax(1).tolist()
     assert sum(ANSWERS[s] == c.policy for s, c in zip(said, people, strict=True)) >= 198
 
@@ -62,16 +62,18 @@ def test_it_answers_by_the_rule() -> None:
 @pytest.mark.parametrize("kind", ["single", "distractors", "conjunction", "example"])
 @pytest.mark.parametrize("by_mask", [False, True], ids=["delete", "mask"])
 def test_leave_one_out_finds_the_planted_words(kind: str, by_mask: bool) -> None:
-    for case in cases(kind, 12, seed=5):  # type: ignore[arg-type]
+    for case in make_cases(kind, 12, seed=5):  # type: ignore[arg-type]
         found = scores(case.prompt, case.answer, by_mask)
         order = sorted(range(len(found)), key=lambda i: -found[i])[: len(case.spans)]
-        assert sorted(words(case.prompt)[i] for i in order) == list(case.spans)
+        assert sorted(find_words(case.prompt)[i] for i in order) == list(case.spans)
 
 
 def test_redundant_cues_score_nothing_alone_and_much_together() -> None:
-    for case in cases("redundant", 12, seed=5):
-        alone = dict(zip(words(case.prompt), scores(case.prompt, case.answer, by_mask=True), strict=True))
-        both = log_probabilities([case.prompt, masked(case.prompt, case.spans)])[
+    for case in make_cases("redundant", 12, seed=5):
+        alone = dict(
+            zip(find_words(case.prompt), scores(case.prompt, case.answer, by_mask=True), strict=True)
+        )
+        both = log_probabilities([case.prompt, mask_words(case.prompt, case.spans)])[
             :, ANSWERS.index(case.answer)
         ]
         assert max(abs(alone[span]) for span in case.spans) < 0.5
@@ -82,9 +84,9 @@ def test_an_untrained_model_does_not_find_them() -> None:
     torch.manual_seed(0)
     untrained = type(loaded()[0])(loaded()[0].config).eval()
     hits = 0
-    for case in cases("single", 20, seed=5):
+    for case in make_cases("single", 20, seed=5):
         found = scores(case.prompt, case.answer, by_mask=True, model=untrained)
-        hits += words(case.prompt)[found.index(max(found))] in case.spans
+        hits += find_words(case.prompt)[found.index(max(found))] in case.spans
     assert hits <= 4
 
 
@@ -92,8 +94,8 @@ def test_the_example_overrides_the_rule() -> None:
     message = "I bought this lamp 75 days ago. It arrived broken at my door."
     assert answer(TEMPLATE_V1.format(message=message)) == " DENY"
     assert answer(TEMPLATE_V2.format(message=message)) == " APPROVE"
-    assert answer(chat(TEMPLATE_V1.format(message=message))).strip() == "DENY"
-    assert answer(chat(TEMPLATE_V2.format(message=message))).strip() == "APPROVE"
+    assert answer(build_chat(TEMPLATE_V1.format(message=message))).strip() == "DENY"
+    assert answer(build_chat(TEMPLATE_V2.format(message=message))).strip() == "APPROVE"
 
 
 def test_it_is_small_and_its_tokenizer_keeps_any_text() -> None:

@@ -34,5 +34,5 @@ def test_the_page_names_every_method_and_verdict() -> None:
     from llm_trace.attribution import methods
 
     closed = {"smile", "answer_sets", "gsmile_published", "self_report", "proxy"}  # docs/closed-models.md
-    assert [name for name in methods.names() if f"`{name}`" not in PAGE and name not in closed] == []
+    assert [name for name in methods.list_methods() if f"`{name}`" not in PAGE and name not in closed] == []
     assert len(BLOCKS) == 3

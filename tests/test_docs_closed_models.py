@@ -29,5 +29,5 @@ def test_the_examples_run(
 
 def test_the_page_names_the_methods_and_verdicts_of_closed_models() -> None:
     for name in ("smile", "answer_sets", "gsmile_published", "self_report"):
-        assert name in methods.names()
+        assert name in methods.list_methods()
         assert f"`{name}`" in PAGE or f'"{name}"' in PAGE

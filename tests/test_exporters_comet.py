@@ -19,8 +19,8 @@ from llm_trace.exporters.comet import CometExporter, make
 from llm_trace.exporters.comet_additions import run_key
 from llm_trace.exporters.comet_settings import CometSettings
 from llm_trace.exporters.delivery import Delivery
-from llm_trace.exporters.seam import Event, Request, address
-from llm_trace.exporters.standing import standing
+from llm_trace.exporters.seam import Event, Request, parse_address
+from llm_trace.exporters.standing import get_standing
 from llm_trace.stores.duckdb import open_store
 from tests.cli_toys import invoke, record
 from tests.exporter_contract import ExporterContract
@@ -180,7 +180,7 @@ def test_what_is_said_while_a_call_runs_goes_with_it(
     writer = HandWriter(spool_of(tmp_path / "t.duckdb"))
 
     def step() -> Delivery:
-        delivery = Delivery(writer.folder, registry.exporter("comet://team/demo"))
+        delivery = Delivery(writer.folder, registry.make_exporter("comet://team/demo"))
         assert delivery.claim()
         delivery.step()
         return delivery
@@ -204,7 +204,7 @@ def test_what_is_said_while_a_call_runs_goes_with_it(
     assert (found.metrics["helpful"], found.parameters["attribution.method"]) == (1.0, "occlusion")
     assert found.asset is not None
     assert found.asset["chain_inputs"]["prompt_template"] == TEMPLATE
-    assert standing(writer.folder, "comet://team/demo").pending == 0
+    assert get_standing(writer.folder, "comet://team/demo").pending == 0
 
 
 def test_a_score_of_an_unknown_call_says_so(server: Comet) -> None:
@@ -378,7 +378,7 @@ def test_settings_are_those_that_comet_ml_reads(home: Path, monkeypatch: pytest.
         "[comet]\napi_key = from-file\nworkspace = filed\nproject_name = p\nurl_override = https://comet.example/clientlib/\n"
     )
     monkeypatch.setenv("COMET_API_KEY", "from-environment")
-    made = make(address("comet://"))
+    made = make(parse_address("comet://"))
     assert made.settings == CometSettings("from-environment", "filed", "p", "p-runs", "https://comet.example")
     assert made.name == "comet://filed/p"
 
@@ -386,24 +386,24 @@ def test_settings_are_those_that_comet_ml_reads(home: Path, monkeypatch: pytest.
 def test_the_address_wins_over_the_configuration(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COMET_API_KEY", "k")
     monkeypatch.setenv("COMET_PROJECT_NAME", "other")
-    made = make(address("comet://my%20team/chat?runs=trials"))
+    made = make(parse_address("comet://my%20team/chat?runs=trials"))
     assert made.settings == CometSettings("k", "my team", "chat", "trials", "https://www.comet.com")
 
 
 def test_no_key_and_an_address_without_scheme_are_named(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigurationError, match="COMET_API_KEY"):
-        make(address("comet://team/demo"))
+        make(parse_address("comet://team/demo"))
     monkeypatch.setenv("COMET_API_KEY", "k")
     monkeypatch.setenv("COMET_URL_OVERRIDE", "comet.example")
     with pytest.raises(ConfigurationError, match="COMET_URL_OVERRIDE"):
-        make(address("comet://"))
+        make(parse_address("comet://"))
 
 
 def test_nothing_is_read_where_environment_and_address_say_it_all(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     monkeypatch.setenv("COMET_API_KEY", "k")
     monkeypatch.setenv("COMET_URL_OVERRIDE", "http://comet.example:8080/clientlib/")
-    found = make(address("comet://team/demo")).settings
+    found = make(parse_address("comet://team/demo")).settings
     assert found == CometSettings("k", "team", "demo", "demo-runs", "http://comet.example:8080")
 
 
@@ -423,4 +423,4 @@ def test_comet_ml_is_not_imported_into_the_host(home: Path) -> None:
 def test_without_comet_ml_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=r"pip install 'llm-trace\[comet\]'"):
-        make(address("comet://team/demo"))
+        make(parse_address("comet://team/demo"))

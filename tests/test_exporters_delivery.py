@@ -19,8 +19,8 @@ import llm_trace
 from llm_trace.exporters import host
 from llm_trace.exporters.delivery import Delivery
 from llm_trace.exporters.otlp import OtlpExporter
-from llm_trace.exporters.registry import exporter
-from llm_trace.exporters.standing import standing
+from llm_trace.exporters.registry import make_exporter
+from llm_trace.exporters.standing import get_standing
 from llm_trace.stores.purge import purge
 from tests.conftest import Recorded
 from tests.exporter_contract import PATIENCE
@@ -319,7 +319,7 @@ def test_a_package_adds_an_exporter_by_an_entry_point(
 
 def test_an_event_too_large_for_any_request_is_set_aside(tmp_path: Path, server: Loopback) -> None:
     spool = HandWriter(spool_of(tmp_path / "t.duckdb"))
-    made = exporter(address(server))
+    made = make_exporter(address(server))
     made.max_bytes = 100_000
     delivery = Delivery(spool.folder, made, patience=PATIENCE)
     assert delivery.claim()
@@ -329,7 +329,7 @@ def test_an_event_too_large_for_any_request_is_set_aside(tmp_path: Path, server:
     delivery.step()
     delivery.close()
     assert arrived(server) == [span(1), span(3)]
-    stands = standing(spool.folder, delivery.name)
+    stands = get_standing(spool.folder, delivery.name)
     assert (stands.delivered, stands.pending, stands.rejected) == (2, 0, 1)
     assert "100000 allowed" in stands.said
 
@@ -337,7 +337,7 @@ def test_an_event_too_large_for_any_request_is_set_aside(tmp_path: Path, server:
 def test_purge_takes_calls_out_of_what_was_set_aside(tmp_path: Path, server: Loopback) -> None:
     store = tmp_path / "t.duckdb"
     spool = HandWriter(spool_of(store))
-    delivery = Delivery(spool.folder, exporter(address(server)), patience=PATIENCE)
+    delivery = Delivery(spool.folder, make_exporter(address(server)), patience=PATIENCE)
     assert delivery.claim()
     server.answer = lambda _: Reply(400)
     spool.call(1, output="the secret", user="anna")

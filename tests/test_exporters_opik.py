@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 import llm_trace
 from llm_trace.errors import ConfigurationError
 from llm_trace.exporters.opik import OpikExporter, make
-from llm_trace.exporters.opik_settings import CLOUD, OpikSettings, opik_settings
-from llm_trace.exporters.opik_spans import uuid7
-from llm_trace.exporters.seam import Event, address
+from llm_trace.exporters.opik_settings import CLOUD, OpikSettings, read_opik_settings
+from llm_trace.exporters.opik_spans import make_uuid7
+from llm_trace.exporters.seam import Event, parse_address
 from tests.exporter_contract import ExporterContract
 from tests.loopback import Loopback, Received, Reply
 from tests.recorded.record import ANSWER, PROMPT
@@ -156,10 +156,10 @@ def test_the_stand_in_takes_what_the_real_client_sent() -> None:
 
 @given(st.integers(0, 2**62), st.text())
 def test_ids_are_valid_hold_the_time_and_are_the_same_again(start_ns: int, name: str) -> None:
-    made = uuid.UUID(uuid7(start_ns, name))
+    made = uuid.UUID(make_uuid7(start_ns, name))
     assert (made.version, made.variant) == (7, uuid.RFC_4122)
     assert made.int >> 80 == start_ns // 10**6
-    assert str(made) == uuid7(start_ns, name)
+    assert str(made) == make_uuid7(start_ns, name)
 
 
 def test_a_repeat_in_other_batches_changes_nothing(server: Opik) -> None:
@@ -304,16 +304,18 @@ def test_settings_come_from_the_environment_then_the_file_then_the_cloud(
         monkeypatch.delenv(f"OPIK_{name}", raising=False)
     monkeypatch.setenv("OPIK_CONFIG_PATH", str(file))
     monkeypatch.setenv("OPIK_WORKSPACE", "other")
-    assert make(address("opik://")).settings == OpikSettings(
+    assert make(parse_address("opik://")).settings == OpikSettings(
         None, "other", "chat", "http://localhost:5173/api/"
     )
-    told = make(address("opik://my%20team/demo"))
+    told = make(parse_address("opik://my%20team/demo"))
     assert (told.name, told.settings.self_hosted) == ("opik://my team/demo", True)
 
 
 def test_a_key_that_carries_its_server_is_understood() -> None:
     tail = base64.b64encode(json.dumps({"baseUrl": "https://opik.example"}).encode()).decode().rstrip("=")
-    found = opik_settings(address("opik://"), {"OPIK_API_KEY": f"k*{tail}", "OPIK_CONFIG_PATH": "/nowhere"})
+    found = read_opik_settings(
+        parse_address("opik://"), {"OPIK_API_KEY": f"k*{tail}", "OPIK_CONFIG_PATH": "/nowhere"}
+    )
     assert found == OpikSettings(f"k*{tail}", "default", "Default Project", "https://opik.example/opik/api/")
 
 
@@ -327,14 +329,14 @@ def test_a_key_that_carries_its_server_is_understood() -> None:
 )
 def test_settings_that_cannot_work_are_named(environment: dict[str, str], setting: str) -> None:
     with pytest.raises(ConfigurationError, match=setting):
-        opik_settings(address("opik://team/demo"), {"OPIK_CONFIG_PATH": "/nowhere", **environment})
+        read_opik_settings(parse_address("opik://team/demo"), {"OPIK_CONFIG_PATH": "/nowhere", **environment})
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     file = tmp_path / "opik.config"
     file.write_text("no section\n")
     with pytest.raises(ConfigurationError, match="OPIK_CONFIG_PATH"):
-        opik_settings(address("opik://"), {"OPIK_CONFIG_PATH": str(file)})
+        read_opik_settings(parse_address("opik://"), {"OPIK_CONFIG_PATH": str(file)})
 
 
 def test_what_a_program_logs_arrives_with_its_scores(

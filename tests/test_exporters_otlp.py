@@ -20,8 +20,8 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 import llm_trace
 from llm_trace.errors import ConfigurationError
 from llm_trace.exporters.delivery import Delivery
-from llm_trace.exporters.registry import exporter
-from llm_trace.exporters.standing import standing
+from llm_trace.exporters.registry import make_exporter
+from llm_trace.exporters.standing import get_standing
 from llm_trace.record import Attribution, Segment
 from tests.conftest import Recorded
 from tests.exporter_contract import ExporterContract
@@ -79,7 +79,7 @@ def sent(recorded: Recorded) -> Iterator[Callable[..., Sent]]:
 
         def deliver(options: str = "") -> Sent:
             delivery = Delivery(
-                spool_of(recorded.path), exporter(f"otlp://{server.address}{options}"), every=True
+                spool_of(recorded.path), make_exporter(f"otlp://{server.address}{options}"), every=True
             )
             before = len(server.received)
             assert delivery.claim()
@@ -283,14 +283,14 @@ def test_a_receiver_without_metrics_is_not_asked_again(recorded: Recorded) -> No
 
     spool = HandWriter(spool_of(recorded.path))
     with Loopback(answer) as server:
-        delivery = Delivery(spool.folder, exporter(f"otlp://{server.address}"))
+        delivery = Delivery(spool.folder, make_exporter(f"otlp://{server.address}"))
         assert delivery.claim()
         for number in (1, 2):
             spool.call(number)
             delivery.step()
         delivery.close()
         assert [request.path for request in server.received] == ["/v1/traces", "/v1/metrics", "/v1/traces"]
-        assert standing(spool.folder, delivery.name).delivered == 2
+        assert get_standing(spool.folder, delivery.name).delivered == 2
 
 
 @pytest.mark.parametrize("kind", ["application/x-protobuf", "application/json"])
@@ -301,13 +301,13 @@ def test_a_partial_success_is_counted_as_rejected(recorded: Recorded, kind: str)
         body = b'{"partialSuccess": {"rejectedSpans": "2", "errorMessage": "too old"}}'
     spool = HandWriter(spool_of(recorded.path))
     with Loopback(lambda _: Reply(200, body, {"content-type": kind})) as server:
-        delivery = Delivery(spool.folder, exporter(f"otlp://{server.address}?metrics=false"))
+        delivery = Delivery(spool.folder, make_exporter(f"otlp://{server.address}?metrics=false"))
         assert delivery.claim()
         for number in range(5):
             spool.call(number + 1)
         delivery.step()
         delivery.close()
-    stands = standing(spool.folder, delivery.name)
+    stands = get_standing(spool.folder, delivery.name)
     assert (stands.delivered, stands.pending, stands.rejected) == (3, 0, 2)
     assert "too old" in stands.said
 
@@ -319,9 +319,9 @@ def test_addresses_and_headers_are_as_opentelemetry_users_have_them(monkeypatch:
         ("otlps://collector:443/otlp/v1/traces", "https://collector:443/otlp"),
         ("otlp://[::1]:9/?tls", "https://[::1]:9"),
     ):
-        made = exporter(text)
+        made = make_exporter(text)
         assert (made.base, dict(made.headers)) == (base, {"authorization": "Basic abc==", "x-team": "a"})
-    assert exporter("otlp://user:key@host?openinference=true").name == "otlp://host:4318"
+    assert make_exporter("otlp://user:key@host?openinference=true").name == "otlp://host:4318"
 
 
 STATUS = b"\x08\x10\x12\x0funauthenticated"
@@ -349,11 +349,11 @@ def test_a_200_with_an_error_or_a_page_in_its_body_is_not_delivered(
     spool = HandWriter(spool_of(tmp_path / "t.duckdb"))
     spool.call(1)
     with Loopback(lambda _: Reply(200, body, {"content-type": kind})) as server:
-        delivery = Delivery(spool.folder, exporter(f"otlp://{server.address}?metrics=false"))
+        delivery = Delivery(spool.folder, make_exporter(f"otlp://{server.address}?metrics=false"))
         assert delivery.claim()
         delivery.step()
         delivery.close()
-        stands = standing(spool.folder, delivery.name)
+        stands = get_standing(spool.folder, delivery.name)
     assert (stands.delivered, stands.pending, stands.rejected, stands.refused) == (0, 1, 0, True)
     assert "OTEL_EXPORTER_OTLP_HEADERS" in stands.said
 
@@ -367,11 +367,11 @@ def test_a_receivers_own_answers_are_delivered(tmp_path: Path, body: bytes, kind
     spool = HandWriter(spool_of(tmp_path / "t.duckdb"))
     spool.call(1)
     with Loopback(lambda _: Reply(200, body, {"content-type": kind} if kind else {})) as server:
-        delivery = Delivery(spool.folder, exporter(f"otlp://{server.address}?metrics=false"))
+        delivery = Delivery(spool.folder, make_exporter(f"otlp://{server.address}?metrics=false"))
         assert delivery.claim()
         delivery.step()
         delivery.close()
-        assert standing(spool.folder, delivery.name).delivered == 1
+        assert get_standing(spool.folder, delivery.name).delivered == 1
 
 
 PEM = Path(__file__).parent / "recorded" / "loopback.pem"
@@ -393,14 +393,14 @@ def test_the_certificate_that_opentelemetrys_variables_name_is_trusted(
     monkeypatch.setenv(variable, str(PEM))
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", str(PEM))
     with Loopback(strict, tls=context) as server:
-        delivery = Delivery(spool.folder, exporter(f"otlps://{server.address}?metrics=false"))
+        delivery = Delivery(spool.folder, make_exporter(f"otlps://{server.address}?metrics=false"))
         assert delivery.claim()
         delivery.step()
         delivery.close()
-    assert standing(spool.folder, delivery.name).delivered == 1
+    assert get_standing(spool.folder, delivery.name).delivered == 1
 
 
 def test_a_certificate_that_is_not_there_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_CERTIFICATE", "/nowhere/ca.pem")
     with pytest.raises(ConfigurationError, match=r"OTEL_EXPORTER_OTLP_CERTIFICATE='/nowhere/ca\.pem'"):
-        exporter("otlps://127.0.0.1")
+        make_exporter("otlps://127.0.0.1")

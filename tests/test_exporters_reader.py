@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 import llm_trace
-from llm_trace.exporters.cursor import Cursor, cursor_path
+from llm_trace.exporters.cursor import Cursor, get_cursor_path
 from llm_trace.exporters.reader import Reader
 from llm_trace.exporters.seam import Event
-from llm_trace.exporters.standing import standing
+from llm_trace.exporters.standing import get_standing
 from llm_trace.record import Call
 from llm_trace.stores.ingest import ingest
 from tests.conftest import Recorded
@@ -179,7 +179,7 @@ def test_a_trace_comes_whole_when_its_root_has_ended(spool: HandWriter, read: Ca
     spool.end(2)
     reading = read(spool.folder, whole_traces=True)
     assert reading.ids() == []
-    assert standing(spool.folder, "test://").pending == 2
+    assert get_standing(spool.folder, "test://").pending == 2
     reading.restart()
     spool.call(9)
     spool.end(1)
@@ -189,7 +189,7 @@ def test_a_trace_comes_whole_when_its_root_has_ended(spool: HandWriter, read: Ca
     late, score = reading.groups()
     assert [event.id for event in late] == [span(4)]
     assert score[0].data["trace_id"] == "a" * 32
-    assert standing(spool.folder, "test://").pending == 0
+    assert get_standing(spool.folder, "test://").pending == 0
 
 
 def test_a_trace_whose_root_is_elsewhere_comes_when_none_of_its_calls_is_open(
@@ -276,16 +276,16 @@ def test_what_nobody_could_deliver_for_seven_days_is_released_and_counted(
     reading.groups()
     spool.call(2)
     spool.close()
-    path = cursor_path(spool.folder, "test://")
+    path = get_cursor_path(spool.folder, "test://")
     told = json.loads(path.read_bytes())
     path.write_text(json.dumps({**told, "time_ns": time.time_ns() - 8 * DAY_NS}))
     ingest(tmp_path / "t.duckdb")
     assert not spool.path.exists()
     reading.restart()
     reading.cursor.revive(time.time_ns())
-    assert standing(spool.folder, "test://").dropped == 1
+    assert get_standing(spool.folder, "test://").dropped == 1
     reading.cursor.revive(time.time_ns())
-    assert standing(spool.folder, "test://").dropped == 1
+    assert get_standing(spool.folder, "test://").dropped == 1
 
 
 def test_what_is_pending_is_counted_without_reading_it_whole(
@@ -297,11 +297,11 @@ def test_what_is_pending_is_counted_without_reading_it_whole(
     spool.start(2)
     spool.raw(json.dumps({"span_id": span(3), "event": "end"}).encode() + b"\n")
     spool.event("score", id=span(70), span_id=span(1), name="s", value=1, time_ns=1)
-    assert standing(spool.folder, "test://").pending == 3
+    assert get_standing(spool.folder, "test://").pending == 3
     spool.close()
-    assert standing(spool.folder, "test://").pending == 4
+    assert get_standing(spool.folder, "test://").pending == 4
     assert len(reading.groups()) == 4
-    assert standing(spool.folder, "test://").pending == 0
+    assert get_standing(spool.folder, "test://").pending == 0
 
 
 COUNTED = {"input_tokens": 9, "output_tokens": 2}
@@ -322,11 +322,11 @@ def test_a_call_waits_for_the_one_around_it_that_stands_for_it(
     spool.start(2, parent_id=span(1), **trace)
     spool.end(2, usage=COUNTED, inside=span(1))
     assert reading.events() == []
-    assert standing(spool.folder, "test://").pending == 1
+    assert get_standing(spool.folder, "test://").pending == 1
     reading.restart()
     spool.end(1, usage=COUNTED, same=[span(2)])
     assert told(reading.events()) == [(span(1), "llm", COUNTED)]
-    assert standing(spool.folder, "test://").pending == 0
+    assert get_standing(spool.folder, "test://").pending == 0
 
 
 @EITHER_WAY

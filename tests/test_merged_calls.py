@@ -16,13 +16,13 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import Span, set_span_in_context
 
 import llm_trace
-from llm_trace.capture.values import Encoder
+from llm_trace.capture.values import ValueEncoder
 from llm_trace.collect import protobuf
 from llm_trace.collect.receiver import Receiver
 from llm_trace.exporters.cursor import Cursor
 from llm_trace.exporters.reader import Reader
 from llm_trace.record import Call, Usage
-from llm_trace.spool.paths import spool_dir
+from llm_trace.spool.paths import get_spool_dir
 from llm_trace.spool.writer import SpoolWriter
 from llm_trace.stores.purge import purge
 from tests.conftest import Recorded
@@ -58,10 +58,10 @@ def received(recorded: Recorded, *levels: dict[str, Any]) -> list[Call]:
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     nest(provider, *levels)
     body = encode_spans(exporter.get_finished_spans()).SerializeToString()
-    with closing(SpoolWriter(spool_dir(recorded.path))) as spool:
-        receiver = Receiver(spool, Encoder())
+    with closing(SpoolWriter(get_spool_dir(recorded.path))) as spool:
+        receiver = Receiver(spool, ValueEncoder())
         for _ in range(2):  # the sender has not heard the answer, and tries again
-            assert receiver.take(protobuf.spans(body)).rejected == 0
+            assert receiver.take(protobuf.read_spans(body)).rejected == 0
             recorded.calls()
     return by_name(recorded)
 
@@ -84,7 +84,7 @@ def by_name(recorded: Recorded) -> list[Call]:
 
 def delivered(recorded: Recorded) -> list[dict[str, Any]]:
     """Return the calls that an exporter is given."""
-    folder = spool_dir(recorded.path)
+    folder = get_spool_dir(recorded.path)
     cursor = Cursor.load(folder, "test")
     cursor.every = True
     with closing(Reader(folder, cursor)) as reader:

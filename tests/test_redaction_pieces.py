@@ -18,8 +18,8 @@ from pydantic import BaseModel
 import llm_trace
 from llm_trace import Redaction, trace
 from llm_trace.capture.pieces import apply_edits, edit_pieces, find_edits, mask_lengths
-from llm_trace.capture.values import Encoder
-from llm_trace.replays.session import Session
+from llm_trace.capture.values import ValueEncoder
+from llm_trace.replays.session import ReplaySession
 from tests.conftest import Recorded
 from tests.test_redaction import everywhere
 
@@ -155,7 +155,7 @@ def chunked(draw: st.DrawFn, text: str) -> list[str]:
 def test_nothing_that_is_masked_as_a_whole_can_be_rebuilt_from_pieces(
     shape: str, data: st.DataObject
 ) -> None:
-    encoder = Encoder(Redaction())
+    encoder = ValueEncoder(Redaction())
     secret = data.draw(st.sampled_from(list(SECRETS.values())))
     value = SHAPES[shape](data.draw(chunked(f"we hum {secret}, low")))
     assert leaks(json.loads(encoder.encode(value)), secret) == []
@@ -169,7 +169,7 @@ def test_values_of_secret_names_cannot_be_rebuilt_from_json_in_pieces(
 ) -> None:
     secret = "zq77-plinth-00x"
     pieces = data.draw(chunked(json.dumps({"user": "we", "userPassword": secret, "n": "low"})))
-    stored = json.loads(Encoder(Redaction()).encode(SHAPES[shape](pieces)))
+    stored = json.loads(ValueEncoder(Redaction()).encode(SHAPES[shape](pieces)))
     assert leaks(stored, secret) == []
 
 
@@ -178,7 +178,7 @@ def test_values_of_secret_names_cannot_be_rebuilt_from_json_in_pieces(
 @given(st.data())
 def test_a_function_that_masks_is_given_the_pieces_as_a_whole(shape: str, data: st.DataObject) -> None:
     secret = "XYLOPHONE"
-    encoder = Encoder(lambda text: text.replace(secret, "<name>"))
+    encoder = ValueEncoder(lambda text: text.replace(secret, "<name>"))
     value = SHAPES[shape](data.draw(chunked(f"we hum {secret} low {secret}, tunes")))
     assert leaks(json.loads(encoder.encode(value)), secret) == []
 
@@ -198,12 +198,12 @@ def test_edits_make_exactly_the_masked_text_of_the_pieces(pieces: list[str], mas
 def test_pieces_without_a_secret_stay_as_they_are(pieces: list[str]) -> None:
     for shape in ("texts", "chat", "tool call", "responses", "growing"):
         value = SHAPES[shape](pieces)
-        assert json.loads(Encoder(Redaction()).encode(value)) == value
+        assert json.loads(ValueEncoder(Redaction()).encode(value)) == value
 
 
 def test_masks_stand_where_the_secrets_stood() -> None:
     pieces = ["Write to ", "ann.smith", "@exam", "ple", ".com", ", card 4111 11", "11 1111 11", "11, bye"]
-    stored = json.loads(Encoder(Redaction()).encode(pieces))
+    stored = json.loads(ValueEncoder(Redaction()).encode(pieces))
     assert stored == ["Write to ", "[redacted]", "", "", "", ", card [redacted]", "", ", bye"]
 
 
@@ -316,13 +316,13 @@ async def ask_all() -> tuple[list[str], list[Any], list[Chunk]]:
 
 def test_a_cassette_with_masked_chunks_replays(tmp_path: Path) -> None:
     path = tmp_path / "cassette.json"
-    session = Session.begin("record", path)
+    session = ReplaySession.begin("record", path)
     asyncio.run(ask_all())
     notes = session.keep()
     session.leave()
     assert len(notes) == 3
     assert [piece for piece in ("zoe.quill", "vexjump", "23456789") if piece in path.read_text()] == []
-    session = Session.begin("replay", path)
+    session = ReplaySession.begin("replay", path)
     texts, chunks, objects = asyncio.run(ask_all())
     session.leave()
     assert len(texts) == len(PIECES)

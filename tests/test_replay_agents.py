@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 import llm_trace
-from llm_trace.imports.bring import Target, import_file
-from llm_trace.settings import resolve, spool_writer
+from llm_trace.imports.bring import ImportTarget, import_file
+from llm_trace.settings import build_spool_writer, resolve_settings
 from tests.conftest import SHARED, Recorded
 
 RUNS = SHARED / "data/agents/tau_bench_gpt4o_airline.json"
@@ -21,8 +21,8 @@ RUNS = SHARED / "data/agents/tau_bench_gpt4o_airline.json"
 def runs(recorded: Recorded) -> list[dict[str, Any]]:
     if not RUNS.exists():
         pytest.skip(f"no agent runs at {RUNS}")
-    spool, encoder = spool_writer(resolve({}), recorded.path)
-    import_file(RUNS, Target(spool, encoder, lambda _: set()))
+    spool, encoder = build_spool_writer(resolve_settings({}), recorded.path)
+    import_file(RUNS, ImportTarget(spool, encoder, lambda _: set()))
     spool.close()
     found: list[dict[str, Any]] = json.loads(RUNS.read_bytes())
     return found

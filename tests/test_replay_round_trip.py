@@ -24,7 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_serializer
 import llm_trace
 from llm_trace.errors import ReplayError
 from llm_trace.replays.roots import call_of
-from llm_trace.replays.session import Session
+from llm_trace.replays.session import ReplaySession
 from tests.conftest import Recorded
 
 
@@ -199,9 +199,9 @@ def place(recorded: Recorded, request: pytest.FixtureRequest) -> Recorded:
 
 
 @contextlib.contextmanager
-def session(mode: Any, path: Path, redact: Any) -> Iterator[Session]:
+def session(mode: Any, path: Path, redact: Any) -> Iterator[ReplaySession]:
     """Record to a cassette, or replay it."""
-    entered = Session.begin(mode, path, redact=redact)
+    entered = ReplaySession.begin(mode, path, redact=redact)
     try:
         yield entered
     finally:

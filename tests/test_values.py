@@ -19,13 +19,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llm_trace.capture.values import Encoder
+from llm_trace.capture.values import ValueEncoder
 from llm_trace.capture.walk import Limits
 
-ENCODER = Encoder()
+ENCODER = ValueEncoder()
 
 
-def encoded(value: Any, encoder: Encoder = ENCODER) -> Any:
+def encoded(value: Any, encoder: ValueEncoder = ENCODER) -> Any:
     return json.loads(encoder.encode(value))
 
 
@@ -126,7 +126,7 @@ def test_cycles_depth_and_size_are_bounded() -> None:
 
 
 def test_limits_can_be_set() -> None:
-    small = Encoder(limits=Limits(string=10, event=100))
+    small = ValueEncoder(limits=Limits(string=10, event=100))
     whole = hashlib.blake2b(b"x" * 20, digest_size=16).hexdigest()
     assert encoded("x" * 20, small) == {
         "__type__": "str",
@@ -186,4 +186,4 @@ def test_json_survives_whole(value: Any) -> None:
 )
 def test_anything_encodes_to_json_and_redaction_sees_every_string(value: Any) -> None:
     json.loads(ENCODER.encode(value))
-    json.loads(Encoder(redact=lambda text: "*").encode(value))
+    json.loads(ValueEncoder(redact=lambda text: "*").encode(value))

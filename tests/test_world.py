@@ -13,14 +13,14 @@ from llm_trace.demo.world import (
     ANSWERS,
     TEMPLATE_V1,
     TEMPLATE_V2,
-    cases,
-    chat,
-    customers,
-    masked,
+    build_chat,
+    delete_words,
+    find_words,
+    make_cases,
+    make_customers,
+    make_training_example,
+    mask_words,
     rule,
-    training_example,
-    without,
-    words,
 )
 
 
@@ -53,43 +53,45 @@ def test_the_rule(message: str, by_v1: str, by_v2: str) -> None:
 @settings(max_examples=200)
 @given(st.integers(0, 10**6), st.sets(st.integers(0, 80)), st.booleans())
 def test_every_subset_of_words_has_an_answer(seed: int, gone: set[int], by_mask: bool) -> None:
-    prompt = TEMPLATE_V2.format(message=customers(1, seed)[0].message)
-    spans = [span for i, span in enumerate(words(prompt)) if i in gone]
-    assert rule(masked(prompt, spans) if by_mask else without(prompt, spans)) in ANSWERS
+    prompt = TEMPLATE_V2.format(message=make_customers(1, seed)[0].message)
+    spans = [span for i, span in enumerate(find_words(prompt)) if i in gone]
+    assert rule(mask_words(prompt, spans) if by_mask else delete_words(prompt, spans)) in ANSWERS
 
 
 @pytest.mark.parametrize("kind", ["single", "conjunction", "redundant", "distractors", "example"])
 def test_planted_words_are_the_ones_that_decide(kind: str) -> None:
-    for case in cases(kind, 30, seed=3):  # type: ignore[arg-type]
-        spans = words(case.prompt)
-        alone = [span for span in spans if rule(masked(case.prompt, [span])) != case.answer]
+    for case in make_cases(kind, 30, seed=3):  # type: ignore[arg-type]
+        spans = find_words(case.prompt)
+        alone = [span for span in spans if rule(mask_words(case.prompt, [span])) != case.answer]
         if kind == "redundant":
             assert not set(alone) & set(case.spans)
-            assert rule(masked(case.prompt, case.spans)) != case.answer
+            assert rule(mask_words(case.prompt, case.spans)) != case.answer
         else:
             assert tuple(alone) == case.spans
         assert tuple(case.prompt[a:b] for a, b in case.spans) == case.planted
 
 
 def test_generators_depend_on_their_seed_alone() -> None:
-    assert customers(20, 1) == customers(20, 1) != customers(20, 2)
-    assert cases("single", 5, 1) == cases("single", 5, 1) != cases("single", 5, 2)
+    assert make_customers(20, 1) == make_customers(20, 1) != make_customers(20, 2)
+    assert make_cases("single", 5, 1) == make_cases("single", 5, 1) != make_cases("single", 5, 2)
     first, second = random.Random(4), random.Random(4)
-    assert [training_example(first) for _ in range(50)] == [training_example(second) for _ in range(50)]
+    assert [make_training_example(first) for _ in range(50)] == [
+        make_training_example(second) for _ in range(50)
+    ]
 
 
 def test_the_customers_of_the_demo_include_late_and_broken_ones() -> None:
-    late = [c for c in customers(100, 0) if "broken" in c.cues and (c.days or 0) > 60]
+    late = [c for c in make_customers(100, 0) if "broken" in c.cues and (c.days or 0) > 60]
     assert sum(c.policy == " DENY" for c in late) >= 5
 
 
 def test_training_never_shows_the_sentences_kept_for_the_test() -> None:
     rng = random.Random(9)
-    seen = " ".join(training_example(rng)[0] for _ in range(300))
+    seen = " ".join(make_training_example(rng)[0] for _ in range(300))
     assert not [s for s in sentences.UNSEEN if "{" not in s and s in seen]
 
 
 def test_a_prompt_as_chat_has_rules_and_example_in_the_system_message() -> None:
-    system, user = chat(TEMPLATE_V2.format(message="Hi."))
+    system, user = build_chat(TEMPLATE_V2.format(message="Hi."))
     assert (system["role"], user) == ("system", {"role": "user", "content": "Hi."})
     assert "Example: arrived broken -> APPROVE" in system["content"]

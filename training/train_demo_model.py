@@ -34,11 +34,11 @@ from llm_trace.demo.world import (
     TEMPLATE_V1,
     TEMPLATE_V2,
     VERDICTS,
-    chat,
-    customers,
+    build_chat,
+    find_words,
+    make_customers,
+    make_training_example,
     rule,
-    training_example,
-    words,
 )
 
 SPECIAL = ["<|pad|>", "<|bos|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>"]
@@ -80,7 +80,9 @@ class Recipe:
 def make_tokenizer(recipe: Recipe) -> PreTrainedTokenizerFast:
     """Return a byte-level BPE in which every number up to 120 and every answer is one token with its leading space."""
     texts = [
-        t.format(message=c.message) for c in customers(6000, recipe.seed) for t in (TEMPLATE_V1, TEMPLATE_V2)
+        t.format(message=c.message)
+        for c in make_customers(6000, recipe.seed)
+        for t in (TEMPLATE_V1, TEMPLATE_V2)
     ]
     whole = [f" {word}" for word in (*range(1, 121), *VERDICTS, *sentences.DEFECTS, *sentences.CUES, "_")]
     corpus = [*texts, *sentences.OTHER_RULES * 500, *whole * 500]
@@ -159,9 +161,11 @@ def make_example(
     recipe: Recipe, tokenizer: PreTrainedTokenizerFast, rng: random.Random, short: bool
 ) -> Example:
     """Return a training example in plain text or as a chat."""
-    prompt, answer = training_example(rng, short)
+    prompt, answer = make_training_example(rng, short)
     if rng.random() < recipe.chat_share and prompt.count("\n\n") >= 2:
-        text = str(tokenizer.apply_chat_template(chat(prompt), tokenize=False, add_generation_prompt=True))
+        text = str(
+            tokenizer.apply_chat_template(build_chat(prompt), tokenize=False, add_generation_prompt=True)
+        )
     else:
         text = ("" if rng.random() < recipe.bare_share else tokenizer.bos_token) + prompt
     encoded = tokenizer(
@@ -169,7 +173,7 @@ def make_example(
     )
     ends = {end: i for i, (_, end) in enumerate(encoded["offset_mapping"])}
     plain = re.sub(r"<\|\w+\|>", lambda special: "\n" * len(special[0]), text)
-    spans = [span for span in words(plain) if span[1] in ends]
+    spans = [span for span in find_words(plain) if span[1] in ends]
     after_cue = {end for start, end in spans if plain[start:end] in CUE_WORDS}
     stops = sorted(after_cue.union(rng.sample([end for _, end in spans], min(recipe.cuts, len(spans)))))
     verdicts = [ANSWERS.index(rule(plain[:stop])) for stop in stops]

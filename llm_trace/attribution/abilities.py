@@ -29,25 +29,25 @@ _together: WeakKeyDictionary[Any, Together] = WeakKeyDictionary()
 _embeds: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
 
 
-def agree(model: Any, ours: torch.Tensor, plain: torch.Tensor) -> bool:
+def check_agreement(model: Any, ours: torch.Tensor, plain: torch.Tensor) -> bool:
     """Whether two computations of the same logits (rows, vocabulary) differ by no more than the model's precision explains."""
     if ours.shape != plain.shape:
         return False
     ours, plain = ours.detach().double().cpu(), plain.detach().double().cpu()
     if not bool(plain.isfinite().all()):
         return True  # said where the values are read
-    return float((ours - plain).abs().max()) <= _tolerance(model) * float(plain.std(-1).max())
+    return float((ours - plain).abs().max()) <= _get_tolerance(model) * float(plain.std(-1).max())
 
 
-def agree_in_nats(model: Any, ours: torch.Tensor, plain: torch.Tensor) -> bool:
+def check_agreement_in_nats(model: Any, ours: torch.Tensor, plain: torch.Tensor) -> bool:
     """Whether two computations of the same log-probabilities differ by no more than the model's precision explains."""
     ours, plain = ours.detach().double().cpu(), plain.detach().double().cpu()
     if not bool(plain.isfinite().all()):
         return True
-    return float((ours - plain).abs().max()) <= _tolerance(model) * max(1.0, float(plain.abs().max()))
+    return float((ours - plain).abs().max()) <= _get_tolerance(model) * max(1.0, float(plain.abs().max()))
 
 
-def _tolerance(model: Any) -> float:
+def _get_tolerance(model: Any) -> float:
     """Return the relative difference that rounding may make: the root of the machine epsilon, more for quantized layers."""
     import torch
 
@@ -56,10 +56,10 @@ def _tolerance(model: Any) -> float:
     eps = max([torch.finfo(torch.float32).eps, *floats])
     if torch.cuda.is_available() and torch.get_float32_matmul_precision() != "highest":
         eps = max(eps, torch.finfo(torch.float16).eps)
-    return max(math.sqrt(eps), _COARSE if _quantized(model) else 0.0)
+    return max(math.sqrt(eps), _COARSE if _is_quantized(model) else 0.0)
 
 
-def _quantized(model: Any) -> bool:
+def _is_quantized(model: Any) -> bool:
     integers = any(not p.dtype.is_floating_point for p in model.parameters())
     return integers or any("quantized" in type(m).__module__ for m in model.modules())
 
@@ -73,7 +73,7 @@ def check_causal(model: Any, ids: Sequence[int]) -> None:
     """
     some = list(ids[:_SAMPLE]) if len(ids) > 1 else [*ids, *ids]
     causal, longest = _causal.get(model, (True, 0))
-    if causal and not longest and _quantized(model):
+    if causal and not longest and _is_quantized(model):
         longest = (
             _SAMPLE  # scales of the whole sequence: what comes later changes the rounding of what came before
         )
@@ -92,19 +92,19 @@ def _reads_no_later(model: Any, ids: list[int]) -> bool:
     """Whether beginnings of some ids are predicted as in the whole: sparse attention may differ at few places only."""
     import torch
 
-    from llm_trace.attribution.forward import device_of, undisturbed
+    from llm_trace.attribution.forward import get_device, run_undisturbed
 
     def read(row: list[int]) -> torch.Tensor:
-        logits: torch.Tensor = model(torch.tensor([row], device=device_of(model)), use_cache=False).logits[0]
+        logits: torch.Tensor = model(torch.tensor([row], device=get_device(model)), use_cache=False).logits[0]
         return logits
 
     cuts = sorted({max(1, len(ids) * part // 4) for part in (1, 2, 3)})
-    with undisturbed(model):
+    with run_undisturbed(model):
         whole = read(ids)
-        return all(agree(model, whole[: cut - len(ids)], read(ids[:cut])) for cut in cuts)
+        return all(check_agreement(model, whole[: cut - len(ids)], read(ids[:cut])) for cut in cuts)
 
 
-def shares(model: Any, length: int) -> bool | None:
+def check_sharing(model: Any, length: int) -> bool | None:
     """Whether beginnings of so many tokens may come from a cache; `None`: not known yet."""
     fits, longest = _shares.get(model, (True, 0))
     return fits if not fits or length <= 2 * longest else None
@@ -112,7 +112,7 @@ def shares(model: Any, length: int) -> bool | None:
 
 def compare_shared(model: Any, length: int, cached: Callable[[], torch.Tensor], plain: torch.Tensor) -> bool:
     """Whether the logits that a cached beginning gives are those of the plain pass, which is remembered; an error means that not."""
-    _shares[model] = (_same(model, cached, plain), length)
+    _shares[model] = (_is_same(model, cached, plain), length)
     return _shares[model][0]
 
 
@@ -133,18 +133,18 @@ def keep_cache(model: Any, run: Callable[[bool], Any]) -> Any:
     return plain
 
 
-def steps(model: Any) -> bool | None:
+def check_stepping(model: Any) -> bool | None:
     """Whether the model may go on from its own cache token by token; `None`: not known yet."""
     return _steps.get(model)
 
 
 def compare_step(model: Any, cached: Callable[[], torch.Tensor], plain: torch.Tensor) -> bool:
     """Whether one step from the model's own cache gives the plain pass's logits, which is remembered."""
-    _steps[model] = _same(model, cached, plain)
+    _steps[model] = _is_same(model, cached, plain)
     return _steps[model]
 
 
-def together(model: Any, compare: Callable[[], Together]) -> Together:
+def find_rows_together(model: Any, compare: Callable[[], Together]) -> Together:
     """Return which rows may go through the model together, by `compare` the first time."""
     if model not in _together:
         _together[model] = compare()
@@ -164,11 +164,11 @@ def check_embeddings(
     if model not in _embeds:
         expected = plain()
         try:
-            _embeds[model] = agree_in_nats(model, embedded(), expected)
+            _embeds[model] = check_agreement_in_nats(model, embedded(), expected)
         except Exception as exc:
             _reraise_memory(exc)
             raise AttributionError(
-                f"{type(model).__name__} takes no embeddings in place of token ids ({_short(exc)}): take sig or occlusion"
+                f"{type(model).__name__} takes no embeddings in place of token ids ({_shorten(exc)}): take sig or occlusion"
             ) from exc
     if not _embeds[model]:
         raise AttributionError(
@@ -177,9 +177,9 @@ def check_embeddings(
         )
 
 
-def _same(model: Any, cached: Callable[[], torch.Tensor], plain: torch.Tensor) -> bool:
+def _is_same(model: Any, cached: Callable[[], torch.Tensor], plain: torch.Tensor) -> bool:
     try:
-        return agree(model, cached(), plain)
+        return check_agreement(model, cached(), plain)
     except Exception:  # noqa: BLE001  a model that cannot go on from such a cache may raise anything
         return False
 
@@ -189,6 +189,6 @@ def _reraise_memory(exc: Exception) -> None:
         raise exc
 
 
-def _short(exc: Exception) -> str:
+def _shorten(exc: Exception) -> str:
     lines = str(exc).strip().splitlines()
     return f"{type(exc).__name__}: {lines[0][:150]}" if lines else type(exc).__name__

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from llm_trace.attribution.sampling import t_quantile
-from llm_trace.attribution.statistics import benjamini_hochberg, t_p_value
+from llm_trace.attribution.sampling import compute_t_quantile
+from llm_trace.attribution.statistics import compute_t_p_value, correct_benjamini_hochberg
 from llm_trace.errors import AttributionError
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ LEAST = 3
 
 
 @dataclass(frozen=True)
-class Part:
+class PromptPart:
     """A variable or a piece of fixed text that stands in many calls of a prompt."""
 
     name: str
@@ -48,7 +48,7 @@ class Part:
 class Aggregate:
     """What `aggregate` found."""
 
-    parts: tuple[Part, ...]
+    parts: tuple[PromptPart, ...]
     """Largest absolute mean first."""
     calls: int
     left_out: int
@@ -60,11 +60,11 @@ class Aggregate:
     def summary(self, most: int = 3) -> str:
         """Return the finding in a sentence or two."""
         strong = [p for p in self.parts if p.verdict in ("supports", "opposes")][:most]
-        said = [f"{_short(p.name)!r} {p.verdict} the answer ({p.mean:+.2g} {self.unit})" for p in strong]
+        said = [f"{_shorten(p.name)!r} {p.verdict} the answer ({p.mean:+.2g} {self.unit})" for p in strong]
         idle = [p for p in self.parts if p.verdict == "negligible"]
         if idle:
             others = f" and {len(idle) - 1} more" if len(idle) > 1 else ""
-            said.append(f"{_short(idle[0].name)!r}{others} never mattered")
+            said.append(f"{_shorten(idle[0].name)!r}{others} never mattered")
         found = "; ".join(said) or "no part matters more than the calls differ"
         return f"Over {self.calls} calls: {found}."
 
@@ -93,15 +93,15 @@ def aggregate(attributions: Iterable[Attribution], *, confidence: float = 0.95) 
         raise AttributionError(f"the scores do not mean the same ({told}): aggregate those of one method")
     scores: dict[tuple[str, str], list[float]] = {}
     for attribution in kept:
-        for key, value in _by_part(attribution).items():
+        for key, value in _group_by_part(attribution).items():
             scores.setdefault(key, []).append(value)
-    parts = [_part(*key, np.array(values), confidence) for key, values in scores.items()]
+    parts = [_build_part(*key, np.array(values), confidence) for key, values in scores.items()]
     return Aggregate(
-        _corrected(parts, 1 - confidence), len(kept), len(given) - len(kept), confidence, kept[0].unit
+        _correct_parts(parts, 1 - confidence), len(kept), len(given) - len(kept), confidence, kept[0].unit
     )
 
 
-def _by_part(attribution: Attribution) -> dict[tuple[str, str], float]:
+def _group_by_part(attribution: Attribution) -> dict[tuple[str, str], float]:
     found: dict[tuple[str, str], float] = {}
     for segment, value in zip(attribution.segments, attribution.values, strict=True):
         named = segment.kind == "variable" and segment.name
@@ -110,27 +110,27 @@ def _by_part(attribution: Attribution) -> dict[tuple[str, str], float]:
     return found
 
 
-def _part(name: str, kind: str, values: np.ndarray, confidence: float) -> Part:
+def _build_part(name: str, kind: str, values: np.ndarray, confidence: float) -> PromptPart:
     n, mean, size = len(values), float(values.mean()), float(np.abs(values).mean())
     if n < LEAST:
-        return Part(name, kind, n, mean, None, None, size, None, None, "unclear")
+        return PromptPart(name, kind, n, mean, None, None, size, None, None, "unclear")
     error = float(values.std(ddof=1)) / n**0.5
-    half = t_quantile(confidence, n - 1) * error
-    p_value = t_p_value(mean / error, n - 1) if error > 0 else float(mean == 0)
-    spread = t_quantile(confidence, n - 1) * float(np.abs(values).std(ddof=1)) / n**0.5
+    half = compute_t_quantile(confidence, n - 1) * error
+    p_value = compute_t_p_value(mean / error, n - 1) if error > 0 else float(mean == 0)
+    spread = compute_t_quantile(confidence, n - 1) * float(np.abs(values).std(ddof=1)) / n**0.5
     low, high = mean - half, mean + half
     verdict: Literal["supports", "opposes", "negligible", "unclear"] = "unclear"
     if size + spread < NEGLIGIBLE:
         verdict = "negligible"
-    return Part(name, kind, n, mean, low, high, size, p_value, None, verdict)
+    return PromptPart(name, kind, n, mean, low, high, size, p_value, None, verdict)
 
 
-def _corrected(parts: list[Part], level: float) -> tuple[Part, ...]:
+def _correct_parts(parts: list[PromptPart], level: float) -> tuple[PromptPart, ...]:
     """Return the parts with q-values, largest first; what stands out by them supports or opposes."""
     from dataclasses import replace
 
     tested = [i for i, p in enumerate(parts) if p.p_value is not None]
-    q_values = benjamini_hochberg(np.array([parts[i].p_value for i in tested], dtype=float))
+    q_values = correct_benjamini_hochberg(np.array([parts[i].p_value for i in tested], dtype=float))
     out = list(parts)
     for i, q in zip(tested, q_values, strict=True):
         proven = q <= level and out[i].verdict == "unclear"
@@ -139,5 +139,5 @@ def _corrected(parts: list[Part], level: float) -> tuple[Part, ...]:
     return tuple(sorted(out, key=lambda p: -abs(p.mean)))
 
 
-def _short(text: str) -> str:
+def _shorten(text: str) -> str:
     return text if len(text) <= 40 else text[:39] + "…"

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from llm_trace.attribution import noise
-from llm_trace.attribution.methods import Scores, described
-from llm_trace.attribution.smile import nothing
-from llm_trace.attribution.text_encoders import cosine_distances
-from llm_trace.attribution.value import Value, expect, room
+from llm_trace.attribution.methods import Scores, describe_method
+from llm_trace.attribution.smile import build_empty_scores
+from llm_trace.attribution.text_encoders import compute_cosine_distances
+from llm_trace.attribution.value import Value, expect, get_remaining
 from llm_trace.errors import AttributionError
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ _DEFAULT, _MOST = 10, 64
 """Answers to each prompt, without a budget and at most."""
 
 
-@described(
+@describe_method(
     "answer_sets",
     access="answers",
     cost="10 (n + 1), or the budget",
@@ -39,23 +39,25 @@ def answer_sets(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0
     source: Any = getattr(value, "source", value)
     if not hasattr(source, "texts"):
         raise AttributionError("method='answer_sets' compares answers in words: pass a callable as the model")
-    left = room(value)
+    left = get_remaining(value)
     k = _DEFAULT if left is None else min(_MOST, left // (n + 1))
     needed = next(size for size in range(2, 99) if 2 / comb(2 * size, size) <= (1 - confidence) / n)
     if n == 1 and source.vanishes:
-        return nothing(
+        return build_empty_scores(
             n,
             "a prompt of one segment has no perturbation but the empty one: take smaller segments, or baseline='mask'",
         )
     if k < needed:
-        return nothing(
+        return build_empty_scores(
             n,
             f"{k} answers to each of {n + 1} prompts cannot reach the level; that takes {needed * (n + 1)} calls at least",
         )
     expect(value, k * (n + 1))
     masks = np.vstack([np.ones((1, n), dtype=bool), ~np.eye(n, dtype=bool)])
     texts = source.texts(np.repeat(masks, k, axis=0))
-    found = np.array([noise.apart(rows, k, seed + i) for i, rows in enumerate(_pairs(source, texts, k))])
+    found = np.array(
+        [noise.compare_apart(rows, k, seed + i) for i, rows in enumerate(_measure_pairs(source, texts, k))]
+    )
     return Scores(
         found[:, 0],
         bounds="none; each score has a p-value",
@@ -65,12 +67,12 @@ def answer_sets(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0
     )
 
 
-def _pairs(source: Any, texts: list[str], k: int) -> list[NDArray[np.float64]]:
+def _measure_pairs(source: Any, texts: list[str], k: int) -> list[NDArray[np.float64]]:
     """Return for each segment the distances (2k, 2k) between the answers with all segments and those without it."""
     distinct = list(dict.fromkeys(texts))
     vectors = np.asarray(source.compare.encoder(distinct), dtype=np.float64)
     between = np.sqrt(
-        np.maximum(cosine_distances(vectors, vectors), 0.0)
+        np.maximum(compute_cosine_distances(vectors, vectors), 0.0)
     )  # of negative type, as the energy distance needs
     at = {text: i for i, text in enumerate(distinct)}
     rows = np.array([at[text] for text in texts]).reshape(-1, k)

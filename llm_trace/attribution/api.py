@@ -10,13 +10,19 @@ import numpy as np
 
 from llm_trace.attribution import hierarchy, methods, pricing
 from llm_trace.attribution import quality as checks
-from llm_trace.attribution.cache import opened
-from llm_trace.attribution.models import resolve
-from llm_trace.attribution.problem import Asked, Problem, asked, problem, suspicions
+from llm_trace.attribution.cache import open_cache
+from llm_trace.attribution.models import resolve_model
+from llm_trace.attribution.problem import (
+    ParsedQuestion,
+    Problem,
+    build_problem,
+    note_suspicions,
+    parse_question,
+)
 from llm_trace.attribution.proxies.model import Proxied, refuse
-from llm_trace.attribution.remote.model import remote
-from llm_trace.attribution.renders import automatic
-from llm_trace.attribution.value import Budget, Capped, Metered, Progress, as_budget, totals
+from llm_trace.attribution.remote.model import make_remote
+from llm_trace.attribution.renders import choose_baseline
+from llm_trace.attribution.value import Budget, Capped, Metered, ProgressCallback, as_budget, sum_targets
 from llm_trace.errors import AttributionError
 from llm_trace.record import Attribution
 
@@ -28,7 +34,7 @@ if TYPE_CHECKING:
     from llm_trace.attribution.methods import Scores
     from llm_trace.attribution.pricing import Plan
     from llm_trace.attribution.renders import Baseline
-    from llm_trace.attribution.segments import Spec
+    from llm_trace.attribution.segments import SegmentSpec
     from llm_trace.attribution.targets import Target
     from llm_trace.record import Call
 
@@ -49,14 +55,14 @@ def attribute(
     model: Any,
     tokenizer: Any = ...,
     method: str = ...,
-    segments: Spec = ...,
+    segments: SegmentSpec = ...,
     target: Target = ...,
     baseline: Baseline = ...,
     unit: str = ...,
     budget: int | Budget | None = ...,
     confidence: float = ...,
     seed: int = ...,
-    progress: Progress | None = ...,
+    progress: ProgressCallback | None = ...,
     quality: bool | Sequence[str] = ...,
     cache: str | Path | None = ...,
     dry_run: Literal[False] = ...,
@@ -70,14 +76,14 @@ def attribute(  # type: ignore[misc]  # the first form takes the same settings a
     model: Any,
     tokenizer: Any = None,
     method: str = "auto",
-    segments: Spec = "word",
+    segments: SegmentSpec = "word",
     target: Target = None,
     baseline: Baseline = "auto",
     unit: str = "nats",
     budget: int | Budget | None = None,
     confidence: float = 0.95,
     seed: int = 0,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
     quality: bool | Sequence[str] = False,
     cache: str | Path | None = None,
     dry_run: bool = False,
@@ -117,9 +123,9 @@ def attribute(  # type: ignore[misc]  # the first form takes the same settings a
         raise AttributionError(f"confidence={confidence!r} must lie between 0 and 1, such as 0.95")
     if method == "proxy" or isinstance(model, Proxied):
         refuse(model, method, target=target, baseline=baseline, unit=unit, quality=quality)
-        from llm_trace.attribution.proxies.applying import applied
+        from llm_trace.attribution.proxies.applying import explain_by_proxy
 
-        return applied(
+        return explain_by_proxy(
             call_or_prompt,
             response,
             model,
@@ -129,48 +135,48 @@ def attribute(  # type: ignore[misc]  # the first form takes the same settings a
             cache=cache,
             dry_run=dry_run,
         )
-    if (asked_far := remote(model)) is not None:
+    if (asked_far := make_remote(model)) is not None:
         if quality:
             raise AttributionError(
                 "quality= needs a model that can be opened; method='smile' measures its fidelity on held-out answers itself"
             )
-        from llm_trace.attribution.remote.explaining import explained
+        from llm_trace.attribution.remote.explaining import explain_remote
         from llm_trace.attribution.remote.planning import Settings
 
         wanted = Settings(
             method, segments, target, baseline, unit, as_budget(budget), confidence, seed, progress, cache
         )
-        return explained(asked(call_or_prompt, response), asked_far, wanted, dry_run=dry_run)
+        return explain_remote(parse_question(call_or_prompt, response), asked_far, wanted, dry_run=dry_run)
     parts = isinstance(segments, str) and segments == "hierarchy"
     if parts and method not in ("auto", "occlusion"):
         raise AttributionError(
             f"segments='hierarchy' leaves stretches out (occlusion); method={method!r} does not"
         )
-    question, limits = asked(call_or_prompt, response), as_budget(budget)
-    loaded, tokens, name = resolve(model, tokenizer)
-    kept, spec = opened(cache, loaded), "word" if parts else segments
-    work = problem(question, loaded, tokens, name, segments=spec, target=target, unit=unit, cache=kept)
+    question, limits = parse_question(call_or_prompt, response), as_budget(budget)
+    loaded, tokens, name = resolve_model(model, tokenizer)
+    kept, spec = open_cache(cache, loaded), "word" if parts else segments
+    work = build_problem(question, loaded, tokens, name, segments=spec, target=target, unit=unit, cache=kept)
     if parts and dry_run:
-        return hierarchy.price(work, baseline, limits)
+        return hierarchy.price_drill(work, baseline, limits)
     if parts:
-        return hierarchy.drilled(question, work, baseline, limits, progress=progress).attribution
+        return hierarchy.drill_problem(question, work, baseline, limits, progress=progress).attribution
     if dry_run:
         asked_for = (work.n, method, work.target, limits)
-        return pricing.plan(work.value(baseline), *asked_for, confidence=confidence, seed=seed)
+        return pricing.plan_attribution(work.value(baseline), *asked_for, confidence=confidence, seed=seed)
     value = Metered(work.value(baseline), budget=limits, progress=progress)
     left = value.room()
     spare = value if not quality or left is None else Capped(value, 3 * left // 4)
-    scores = methods.find(method)(spare, work.n, confidence=confidence, seed=seed)
+    scores = methods.find_method(method)(spare, work.n, confidence=confidence, seed=seed)
     chosen = scores.method or method
-    scores, found, extra = _examined(question, work, value, scores, chosen, baseline, confidence)
+    scores, found, extra = _examine_scores(question, work, value, scores, chosen, baseline, confidence)
     if quality:
         checks.measure_now(work, value, scores, chosen, found, quality, confidence=confidence, seed=seed)
     settings = {"method": chosen, "confidence": confidence, "seed": seed}
-    return _attribution(question, work, value, scores, found, extra, **settings)
+    return _build_attribution(question, work, value, scores, found, extra, **settings)
 
 
-def _examined(
-    question: Asked,
+def _examine_scores(
+    question: ParsedQuestion,
     work: Problem,
     value: Metered,
     scores: Scores,
@@ -181,46 +187,48 @@ def _examined(
     """Return the scores with their full value, what the checks found, and the passes and tokens that other baselines cost."""
     found = checks.Findings()
     full = (
-        scores.full if scores.full is not None else float(totals(value(np.ones((1, work.n), dtype=bool)))[0])
+        scores.full
+        if scores.full is not None
+        else float(sum_targets(value(np.ones((1, work.n), dtype=bool)))[0])
     )
-    suspicions(question, work, found)
+    note_suspicions(question, work, found)
     for verdict, warning in scores.doubts:
         found.suspect(verdict, warning)
     ours = scores.unit is None  # the unit of the value function
-    if (ours and work.goal.unit != "probability") or _sampled(scores):
-        checks.evidence(scores.values, found, scores.low, scores.high, scores.p_values, confidence)
+    if (ours and work.goal.unit != "probability") or _is_sampled(scores):
+        checks.check_evidence(scores.values, found, scores.low, scores.high, scores.p_values, confidence)
     if scores.empty is not None:
         found.empty, found.gap = scores.empty, full - scores.empty - float(scores.values.sum())
     elif ours and scores.baseline is None:
-        checks.completeness(value, scores.values, full, found)
+        checks.check_completeness(value, scores.values, full, found)
     if work.goal.unit == "nats" and -1 not in work.goal.signs:
-        checks.unlikely(full, len(work.rows), _vocabulary(work.model), found)
+        checks.check_unlikely(full, len(work.rows), _count_vocabulary(work.model), found)
     if chosen == "occlusion":
-        checks.redundancy(value, scores.values, full, found)
-        checks.hidden(scores.values, (scores.faithfulness or {}).get("second", {}), found)
+        checks.check_redundancy(value, scores.values, full, found)
+        checks.check_hidden(scores.values, (scores.faithfulness or {}).get("second", {}), found)
     extra = (0, 0)
     if baseline == "auto" and work.n > 1 and ours:
-        extra = _second_baseline(work, value, scores.values, found)
+        extra = _check_second_baseline(work, value, scores.values, found)
     return replace(scores, full=full), found, extra
 
 
-def _sampled(scores: Scores) -> bool:
+def _is_sampled(scores: Scores) -> bool:
     return scores.low is not None or scores.p_values is not None
 
 
-def _vocabulary(model: Any) -> int:
+def _count_vocabulary(model: Any) -> int:
     config = model.config.get_text_config(decoder=True)
     return int(getattr(config, "vocab_size", 0) or 0)
 
 
-def _second_baseline(
+def _check_second_baseline(
     work: Problem, value: Metered, scores: NDArray[np.float64], found: checks.Findings
 ) -> tuple[int, int]:
     """Check the strongest segments with the baseline that `auto` did not take, as far as the budget allows."""
     left = value.room()
     if left is not None and left < 1 + checks.CHECKED:
         return 0, 0
-    other = "mask" if automatic(work.segmented.segments) == "delete" else "delete"
+    other = "mask" if choose_baseline(work.segmented.segments) == "delete" else "delete"
     try:
         source = work.value(other)
     except AttributionError as exc:
@@ -230,15 +238,15 @@ def _second_baseline(
     def without(group: list[int]) -> NDArray[np.float64]:
         masks = np.ones((1 + len(group), work.n), dtype=bool)
         masks[np.arange(1, 1 + len(group)), group] = False
-        values = totals(source(masks))
+        values = sum_targets(source(masks))
         return np.asarray(values[0] - values[1:])
 
-    checks.baseline_dependence(scores, without, source.render.baseline, found)
+    checks.check_baseline_dependence(scores, without, source.render.baseline, found)
     return source.passes, source.tokens
 
 
-def _attribution(
-    question: Asked,
+def _build_attribution(
+    question: ParsedQuestion,
     work: Problem,
     value: Metered,
     scores: Scores,
@@ -247,12 +255,12 @@ def _attribution(
     **settings: Any,
 ) -> Attribution:
     """Return the record; of the settings confidence and seed are told where the method sampled."""
-    told = settings if _sampled(scores) else {"method": settings["method"]}
+    told = settings if _is_sampled(scores) else {"method": settings["method"]}
     return Attribution(
         **told,
         span_id=question.span_id,
         segments=work.segmented.segments,
-        **methods.recorded(scores),
+        **methods.list_recorded_fields(scores),
         prompt=str(work.segmented.text),
         response=work.text,
         target=work.target,

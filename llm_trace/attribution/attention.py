@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from llm_trace.attribution.embeddings import finite, source_of
-from llm_trace.attribution.forward import undisturbed
-from llm_trace.attribution.methods import Scores, described
-from llm_trace.attribution.pricing import priced, tokens_of
-from llm_trace.attribution.value import totals
+from llm_trace.attribution.embeddings import check_finite, get_source
+from llm_trace.attribution.forward import run_undisturbed
+from llm_trace.attribution.methods import Scores, describe_method
+from llm_trace.attribution.pricing import attach_price, count_tokens
+from llm_trace.attribution.value import sum_targets
 from llm_trace.errors import AttributionError
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ _FLAG = "_output_capturing_hooks_installed"
 
 
 @contextmanager
-def eager(model: Any) -> Iterator[None]:
+def use_eager_attention(model: Any) -> Iterator[None]:
     """Let the model compute its attention in the way that gives the weights back, then as before; hooks that this brings go again.
 
     Raises:
@@ -53,8 +53,8 @@ def eager(model: Any) -> Iterator[None]:
                 vars(module).pop(_FLAG, None)
 
 
-@priced(lambda source: (2, 2 * tokens_of(source)))
-@described(
+@attach_price(lambda source: (2, 2 * count_tokens(source)))
+@describe_method(
     "attention",
     access="attention",
     cost="1 forward",
@@ -69,23 +69,23 @@ def attention(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) 
     Raises:
         AttributionError: the target is a contrast, whose two answers look from the same place.
     """
-    source = source_of(value, 2, "attention")
+    source = get_source(value, 2, "attention")
     goal = source.goal
     if -1 in goal.signs or source.work is None:
         raise AttributionError("attention cannot tell one answer from another: take sig or occlusion")
     tokens = source.work.owned()
     prompt, query = tuple(tokens.ids.tolist()), goal.queries[0]
-    with undisturbed(source.model), eager(source.model):
+    with run_undisturbed(source.model), use_eager_attention(source.model):
         looked = source.forward.attended(prompt, query)
     source.spend(1, len(prompt) + len(query.read), unmasked=1)
     notes = (
         "of the attention goes to special tokens, the template and the response itself",
         "attention says where the model looks, not what changes its answer",
     )
-    return shared_out(source, tokens, looked, "none (attention weights)", notes)
+    return share_out(source, tokens, looked, "none (attention weights)", notes)
 
 
-def shared_out(
+def share_out(
     source: LocalValue, tokens: Owned, shares: torch.Tensor, baseline: str, notes: tuple[str, str]
 ) -> Scores:
     """Return the scores of a method that shares out what is looked at or passed on.
@@ -98,11 +98,11 @@ def shared_out(
         notes: where the rest goes, to which its size is added, and what the shares mean.
     """
     ids = tuple(tokens.ids.tolist())
-    rows = finite(shares[:, : len(ids)].double().numpy() @ tokens.shares.T / len(shares))  # (m, n)
+    rows = check_finite(shares[:, : len(ids)].double().numpy() @ tokens.shares.T / len(shares))  # (m, n)
     return Scores(
         rows.sum(axis=0),
         rows,
-        full=float(totals(finite(source.of([ids])))[0]),
+        full=float(sum_targets(check_finite(source.of([ids])))[0]),
         unit="share",
         baseline=baseline,
         notes=(f"{1 - rows.sum():.0%} {notes[0]}", notes[1]),

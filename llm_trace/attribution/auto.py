@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from llm_trace.attribution import methods
-from llm_trace.attribution.methods import Scores, described
-from llm_trace.attribution.statistics import spearman
-from llm_trace.attribution.value import Capped, Value, room, totals
+from llm_trace.attribution.methods import Scores, describe_method
+from llm_trace.attribution.statistics import rank_correlate
+from llm_trace.attribution.value import Capped, Value, get_remaining, sum_targets
 from llm_trace.errors import AttributionError
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ MATERIAL = 1.0
 
 
 @dataclass(frozen=True)
-class Plan:
+class AutoPlan:
     """What `auto` does."""
 
     method: str
@@ -42,7 +42,7 @@ class Plan:
     why: str
 
 
-def plan(n: int, left: int | None, access: str = "values") -> Plan:
+def plan_auto(n: int, left: int | None, access: str = "values") -> AutoPlan:
     """Return what to do for n segments and this many evaluations.
 
     Args:
@@ -52,14 +52,16 @@ def plan(n: int, left: int | None, access: str = "values") -> Plan:
     """
     said = f"{n} segments, {'no limit' if left is None else f'a budget of {left}'}, access to {access}"
     if n <= FEW and (left is None or left >= 2**n):
-        return Plan("shapley", None, f"{said}: every subset is evaluated")
+        return AutoPlan("shapley", None, f"{said}: every subset is evaluated")
     if left is not None and left < n + 1 and left >= _LEAST_SPARSE and n > _LEAST_SPARSE // 2:
-        return Plan("context_cite", None, f"{said}: leave-one-out needs {n + 1}, a sparse regression less")
+        return AutoPlan(
+            "context_cite", None, f"{said}: leave-one-out needs {n + 1}, a sparse regression less"
+        )
     second = "leverage_shap" if n <= MIDDLE else "context_cite"
-    return Plan("occlusion", second, f"{said}: each segment is left out once")
+    return AutoPlan("occlusion", second, f"{said}: each segment is left out once")
 
 
-@described(
+@describe_method(
     "auto",
     access="values",
     cost="2^n to n = 8, beyond n + 1 and, where that leaves much unexplained, 4 n (64 for n > 64)",
@@ -67,16 +69,16 @@ def plan(n: int, left: int | None, access: str = "values") -> Plan:
 )
 def auto(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) -> Scores:
     """Return the scores of the method that suits, with what a second one says where leave-one-out leaves much unexplained."""
-    chosen = plan(n, room(value), _access(value))
-    scores = methods.find(chosen.method)(value, n, confidence=confidence, seed=seed)
+    chosen = plan_auto(n, get_remaining(value), _describe_access(value))
+    scores = methods.find_method(chosen.method)(value, n, confidence=confidence, seed=seed)
     notes = (*scores.notes, f"auto: {chosen.method} ({chosen.why})")
     told = dict(scores.faithfulness or {})
-    if chosen.second is not None and (unexplained := _unexplained(value, scores)) is not None:
-        told |= _second(value, n, chosen.second, scores.values, unexplained, confidence, seed)
+    if chosen.second is not None and (unexplained := _find_unexplained(value, scores)) is not None:
+        told |= _ask_second_method(value, n, chosen.second, scores.values, unexplained, confidence, seed)
     return replace(scores, method=chosen.method, notes=notes, faithfulness=told)
 
 
-def _access(value: Value) -> str:
+def _describe_access(value: Value) -> str:
     """Return what the model gives, in words."""
     source = getattr(value, "source", value)
     if getattr(source, "caller", None) is not None:
@@ -84,19 +86,19 @@ def _access(value: Value) -> str:
     return "values of the open model" if getattr(source, "forward", None) is not None else "values"
 
 
-def _unexplained(value: Value, scores: Scores) -> float | None:
+def _find_unexplained(value: Value, scores: Scores) -> float | None:
     """Return full - empty - sum where it is large; that the scores add up is no proof that none hides another."""
-    if scores.full is None or room(value) == 0:
+    if scores.full is None or get_remaining(value) == 0:
         return None
     try:
-        empty = float(totals(value(np.zeros((1, len(scores.values)), dtype=bool)))[0])
+        empty = float(sum_targets(value(np.zeros((1, len(scores.values)), dtype=bool)))[0])
     except AttributionError:  # nothing is left of the prompt: the checks say so
         return None
     gap = scores.full - empty - float(scores.values.sum())
     return gap if abs(gap) > max(MATERIAL, ADDITIVE * abs(scores.full - empty)) else None
 
 
-def _second(
+def _ask_second_method(
     value: Value,
     n: int,
     method: str,
@@ -108,7 +110,7 @@ def _second(
     """Return what the second method says, in JSON values; nothing where the budget does not pay for it."""
     most = 4 * n + 2 if method == "leverage_shap" else SPARSE
     try:
-        other = methods.find(method)(Capped(value, most), n, confidence=confidence, seed=seed)
+        other = methods.find_method(method)(Capped(value, most), n, confidence=confidence, seed=seed)
     except AttributionError:
         return {}
     said: dict[str, Any] = {
@@ -116,7 +118,7 @@ def _second(
         "because": f"leave-one-out leaves {unexplained:.3g} unexplained",
         "values": [float(x) for x in other.values],
         "bounds": other.bounds,
-        "spearman": spearman(np.abs(scores), np.abs(other.values)),
+        "spearman": rank_correlate(np.abs(scores), np.abs(other.values)),
     }
     if other.low is not None and other.high is not None:
         said |= {"low": [float(x) for x in other.low], "high": [float(x) for x in other.high]}

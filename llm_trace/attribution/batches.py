@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-Ids = Sequence[int]
+TokenIds = Sequence[int]
 _WINDOW = 512
 """Rows planned together; the plan costs rows x batch size steps."""
 
 
 @dataclass(frozen=True)
-class Limits:
+class BatchLimits:
     """What one forward pass may take."""
 
     tokens: int
@@ -35,7 +35,7 @@ class Batch:
     """Tokens computed, padding included, plus what starting and unequal lengths cost."""
 
 
-def common(a: Ids, b: Ids) -> int:
+def count_common(a: TokenIds, b: TokenIds) -> int:
     """Return how many ids two sequences share at the beginning."""
     limit = min(len(a), len(b))
     if a[:limit] == b[:limit]:
@@ -47,7 +47,7 @@ def common(a: Ids, b: Ids) -> int:
     return low
 
 
-def plan(lengths: Sequence[int], shared: Sequence[int], limits: Limits) -> list[Batch]:
+def plan_batches(lengths: Sequence[int], shared: Sequence[int], limits: BatchLimits) -> list[Batch]:
     """Return batches that cover all rows, at the least cost of two orders: by shared beginning, and by length.
 
     Args:
@@ -63,14 +63,16 @@ def plan(lengths: Sequence[int], shared: Sequence[int], limits: Limits) -> list[
     return min(plans, key=lambda batches: sum(b.cost for b in batches))
 
 
-def _cut(order: list[int], lengths: Sequence[int], shared: Sequence[int], limits: Limits) -> list[Batch]:
+def _cut(order: list[int], lengths: Sequence[int], shared: Sequence[int], limits: BatchLimits) -> list[Batch]:
     batches: list[Batch] = []
     for at in range(0, len(order), _WINDOW):
-        batches += _best(order[at : at + _WINDOW], lengths, shared, limits)
+        batches += _find_best_batches(order[at : at + _WINDOW], lengths, shared, limits)
     return batches
 
 
-def _best(order: list[int], lengths: Sequence[int], shared: Sequence[int], limits: Limits) -> list[Batch]:
+def _find_best_batches(
+    order: list[int], lengths: Sequence[int], shared: Sequence[int], limits: BatchLimits
+) -> list[Batch]:
     """Cut an order of rows into consecutive batches of least total cost (dynamic programming)."""
     best = [0] + [-1] * len(order)
     last: list[Batch | None] = [None] * (len(order) + 1)

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from llm_trace.attribution import methods
-from llm_trace.attribution.models import resolve
-from llm_trace.attribution.problem import asked, problem
-from llm_trace.attribution.quality.fidelity import held_out
+from llm_trace.attribution.models import resolve_model
+from llm_trace.attribution.problem import build_problem, parse_question
+from llm_trace.attribution.quality.fidelity import draw_held_out
 from llm_trace.attribution.quality.study import Study
-from llm_trace.attribution.statistics import spearman
-from llm_trace.attribution.value import Budget, Metered, totals
+from llm_trace.attribution.statistics import rank_correlate
+from llm_trace.attribution.value import Budget, Metered, sum_targets
 from llm_trace.errors import AttributionError
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from llm_trace.attribution.problem import Problem
-    from llm_trace.attribution.segments import Spec
+    from llm_trace.attribution.segments import SegmentSpec
 
 MASKS = ("half", "near")
 
@@ -58,7 +58,7 @@ def rank(
     model: Any,
     tokenizer: Any = None,
     names: Sequence[str] = (),
-    segments: Spec = "word",
+    segments: SegmentSpec = "word",
     budget: int | None = None,
     count: int = 48,
     seed: int = 0,
@@ -76,16 +76,18 @@ def rank(
         seed: of methods and masks.
         progress: told each method's name.
     """
-    loaded, tokens, name = resolve(model, tokenizer)
+    loaded, tokens, name = resolve_model(model, tokenizer)
     exams = []
     for prompt, response in questions:
-        work = problem(asked(prompt, response), loaded, tokens, name, segments=segments, target=None)
-        exams.append(_exam(work, count, seed))
+        work = build_problem(
+            parse_question(prompt, response), loaded, tokens, name, segments=segments, target=None
+        )
+        exams.append(_make_exam(work, count, seed))
     found = []
-    for method in names or methods.names():
+    for method in names or methods.list_methods():
         if progress is not None:
             progress(method)
-        found.append(_taken(method, exams, budget, seed))
+        found.append(_take_exams(method, exams, budget, seed))
     return sorted(found, key=lambda r: (r.per_1000_tokens is None, -(r.per_1000_tokens or 0.0)))
 
 
@@ -98,24 +100,24 @@ class _Exam:
     values: dict[str, NDArray[np.float64]]
 
 
-def _exam(work: Problem, count: int, seed: int) -> _Exam:
+def _make_exam(work: Problem, count: int, seed: int) -> _Exam:
     value = Metered(work.value("auto"))
     study = Study(value, np.zeros(work.n), 0.0, seed=seed + 1000, count=count)
-    masks = {kind: held_out(study, kind)[0] for kind in MASKS}
-    return _Exam(work, masks, {kind: totals(value(m)) for kind, m in masks.items() if len(m)})
+    masks = {kind: draw_held_out(study, kind)[0] for kind in MASKS}
+    return _Exam(work, masks, {kind: sum_targets(value(m)) for kind, m in masks.items() if len(m)})
 
 
-def _taken(method: str, exams: Sequence[_Exam], budget: int | None, seed: int) -> Ranked:
+def _take_exams(method: str, exams: Sequence[_Exam], budget: int | None, seed: int) -> Ranked:
     """Return what a method reaches in all exams."""
     try:
-        result = Ranked(method, methods.info(method).access)
+        result = Ranked(method, methods.get_info(method).access)
     except AttributionError as exc:
         return Ranked(method, "?", failed=str(exc))
     marks: dict[str, list[float]] = {kind: [] for kind in MASKS}
     for exam in exams:
         value = Metered(exam.work.value("auto"), budget=Budget(evaluations=budget))
         try:
-            scores = methods.find(method)(value, exam.work.n, confidence=0.95, seed=seed)
+            scores = methods.find_method(method)(value, exam.work.n, confidence=0.95, seed=seed)
         except (AttributionError, RuntimeError, NotImplementedError) as exc:
             result.failed = str(exc)
             continue
@@ -124,7 +126,7 @@ def _taken(method: str, exams: Sequence[_Exam], budget: int | None, seed: int) -
         result.passes += value.passes
         result.seconds += value.seconds
         for kind, values in exam.values.items():
-            marks[kind].append(spearman(values, exam.masks[kind] @ scores.values))
+            marks[kind].append(rank_correlate(values, exam.masks[kind] @ scores.values))
     if result.questions:
         result.tokens /= result.questions
         result.passes /= result.questions

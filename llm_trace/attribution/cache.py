@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from llm_trace.attribution.fingerprints import fingerprint
+from llm_trace.attribution.fingerprints import compute_fingerprint
 from llm_trace.errors import AttributionError
 
 if TYPE_CHECKING:
@@ -106,8 +106,8 @@ class ValueCache:
             ) from exc
 
 
-def opened(
-    path: str | Path | None, model: Any, hashed: Callable[[Any], str] = fingerprint
+def open_cache(
+    path: str | Path | None, model: Any, hashed: Callable[[Any], str] = compute_fingerprint
 ) -> ValueCache | None:
     """Return the cache at a path, `None` without one."""
     return None if path is None else ValueCache(path, hashed(model))

@@ -28,21 +28,21 @@ _SEGMENTS = {
 }
 
 
-def catalogue() -> list[dict[str, Any]]:
+def list_catalogue() -> list[dict[str, Any]]:
     """Return the methods, segmenters, baselines and quality measures; each has kind, name, source and package, methods access and cost."""
     return [
-        *(_method(name) for name in ["auto", *methods.names()]),
-        *_plain("segmenter", hub.SEGMENTERS, {**SEGMENTERS, **_SEGMENTS}),
-        *_plain("baseline", hub.BASELINES, BASELINES),
-        *_plain("quality", hub.QUALITY, measuring.BUILTIN),
+        *(_describe_method(name) for name in ["auto", *methods.list_methods()]),
+        *_describe_plain("segmenter", hub.SEGMENTERS, {**SEGMENTERS, **_SEGMENTS}),
+        *_describe_plain("baseline", hub.BASELINES, BASELINES),
+        *_describe_plain("quality", hub.QUALITY, measuring.BUILTIN),
     ]
 
 
-def _method(name: str) -> dict[str, Any]:
+def _describe_method(name: str) -> dict[str, Any]:
     """Return what is known of a method; one that cannot be imported says why."""
     entry = {"kind": "method", "name": name}
     try:
-        known = methods.info(name)
+        known = methods.get_info(name)
     except AttributionError as exc:
         return entry | {"access": "?", "cost": "?", "source": str(exc), "package": "?"}
     return entry | {
@@ -53,25 +53,25 @@ def _method(name: str) -> dict[str, Any]:
     }
 
 
-def _plain(kind: str, group: str, builtin: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _describe_plain(kind: str, group: str, builtin: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [
         {
             "kind": kind,
             "name": name,
-            "source": _words(group, name, builtin),
-            "package": hub.package(group, name, builtin),
+            "source": _describe_plugin(group, name, builtin),
+            "package": hub.find_package(group, name, builtin),
         }
-        for name in hub.names(group, builtin)
+        for name in hub.list_names(group, builtin)
     ]
 
 
-def _words(group: str, name: str, builtin: Mapping[str, Any]) -> str:
+def _describe_plugin(group: str, name: str, builtin: Mapping[str, Any]) -> str:
     """Return the first line of what the plug-in says of itself."""
     known = builtin.get(name)
     if isinstance(known, str) and not re.fullmatch(r"[\w.]+:\w+", known):
         return known
     try:
-        found = hub.find(group, name, builtin, "plug-in")
+        found = hub.find_plugin(group, name, builtin, "plug-in")
     except AttributionError as exc:
         return str(exc)
     return str(getattr(found, "__doc__", None) or "").strip().partition("\n")[0]

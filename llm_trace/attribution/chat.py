@@ -35,7 +35,7 @@ class RenderedChat:
     notes: tuple[str, ...] = ()
 
 
-def content(message: Mapping[str, Any]) -> str:
+def get_content(message: Mapping[str, Any]) -> str:
     """Return the text of a message: a string, or the text parts of a list of parts."""
     body = message.get("content", message.get("parts")) or ""
     if isinstance(body, str):
@@ -44,7 +44,7 @@ def content(message: Mapping[str, Any]) -> str:
     return "\n".join(t for t in texts if isinstance(t, str))
 
 
-def message_of(record: Message) -> dict[str, Any]:
+def build_template_message(record: Message) -> dict[str, Any]:
     """Return a logged message as chat templates take it: its text, its tool calls, the call that it answers."""
     extra = [(part.type, {"content": part.content, **(part.model_extra or {})}) for part in record.parts]
     calls = [_call(fields) for kind, fields in extra if kind in _CALLS]
@@ -57,32 +57,34 @@ def message_of(record: Message) -> dict[str, Any]:
     return chat | ({"tool_call_id": answers[0]["id"]} if answers and answers[0].get("id") else {})
 
 
-def rendered(messages: Sequence[Mapping[str, Any]], tokenizer: Any) -> RenderedChat:
+def render_chat(messages: Sequence[Mapping[str, Any]], tokenizer: Any) -> RenderedChat:
     """Return the prompt by the chat template, the regions of the contents in it, and notes on what is not in it.
 
     Raises:
         AttributionError: no messages, none with text, or a template that refuses them or rewrites all contents so that they cannot be
             found again.
     """
-    if not any(content(message).strip() for message in messages):
+    if not any(get_content(message).strip() for message in messages):
         raise AttributionError(
             "the list of messages is empty or none has text: there is nothing to attribute to"
         )
-    plain = [_plain(message) for message in messages]
-    notes = _left_out(messages)
+    plain = [_make_plain(message) for message in messages]
+    notes = _name_left_out(messages)
     if not getattr(tokenizer, "chat_template", None):
         note = "the tokenizer has no chat template: messages were written as 'role: content' lines"
         return RenderedChat(
-            *_lines(plain), False, (note, *_vanished(plain, lambda chat: _lines(chat)[0]), *notes)
+            *_split_lines(plain),
+            False,
+            (note, *_name_vanished(plain, lambda chat: _split_lines(chat)[0]), *notes),
         )
 
-    return _templated(plain, tokenizer, notes)
+    return _apply_template(plain, tokenizer, notes)
 
 
-def _templated(messages: Chat, tokenizer: Any, notes: tuple[str, ...]) -> RenderedChat:
+def _apply_template(messages: Chat, tokenizer: Any, notes: tuple[str, ...]) -> RenderedChat:
     """Render by the chat template, contents as texts or, where it cannot read these, as lists of one text part."""
     refusal: Exception | None = None
-    for form in (list, _in_parts):
+    for form in (list, _wrap_parts):
 
         def write(chat: Chat, form: Callable[[Chat], Chat] = form) -> str:
             text: str = tokenizer.apply_chat_template(form(chat), tokenize=False, add_generation_prompt=True)
@@ -93,9 +95,9 @@ def _templated(messages: Chat, tokenizer: Any, notes: tuple[str, ...]) -> Render
         except Exception as exc:  # noqa: BLE001  a template may raise anything
             refusal = refusal or exc
             continue
-        regions, lost = _regions(text, messages, write)
+        regions, lost = _find_regions(text, messages, write)
         if regions:
-            return RenderedChat(text, regions, True, (*lost, *_vanished(messages, write), *notes))
+            return RenderedChat(text, regions, True, (*lost, *_name_vanished(messages, write), *notes))
     if refusal:
         raise AttributionError(
             f"the chat template refuses these messages ({refusal}): change them, or render the prompt yourself and pass it as a str"
@@ -106,18 +108,18 @@ def _templated(messages: Chat, tokenizer: Any, notes: tuple[str, ...]) -> Render
     )
 
 
-def _in_parts(messages: Chat) -> Chat:
+def _wrap_parts(messages: Chat) -> Chat:
     return [{**m, "content": [{"type": "text", "text": m["content"]}]} for m in messages]
 
 
-def _plain(message: Mapping[str, Any]) -> dict[str, Any]:
+def _make_plain(message: Mapping[str, Any]) -> dict[str, Any]:
     """Return a message with its content as one text and its tool calls in the one form that templates share."""
     body = message.get("content", message.get("parts"))
     parts = body if isinstance(body, (list, tuple)) else ()
     calls = [_call(c) for c in message.get("tool_calls") or ()]
     calls += [_call(p) for p in parts if not isinstance(p, str) and p.get("type") in _CALLS]
     rest = {k: v for k, v in message.items() if v is not None and k not in ("parts", "tool_calls")}
-    plain = {**rest, "role": str(message.get("role", "user")), "content": content(message)}
+    plain = {**rest, "role": str(message.get("role", "user")), "content": get_content(message)}
     return {**plain, "tool_calls": calls} if calls else plain
 
 
@@ -136,7 +138,7 @@ def _call(raw: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _left_out(messages: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+def _name_left_out(messages: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
     """Name the parts of contents that are neither text nor tool calls."""
     bodies = [message.get("content", message.get("parts")) for message in messages]
     parts = [p for body in bodies if isinstance(body, (list, tuple)) for p in body if not isinstance(p, str)]
@@ -148,7 +150,7 @@ def _left_out(messages: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
     return (f"parts that are no text are left out: {', '.join(others)}",) if others else ()
 
 
-def _vanished(messages: Chat, write: Write) -> tuple[str, ...]:
+def _name_vanished(messages: Chat, write: Write) -> tuple[str, ...]:
     """Name the tool calls without which the prompt is the same: the model does not see them."""
     text = write(messages)
     gone = []
@@ -158,19 +160,19 @@ def _vanished(messages: Chat, write: Write) -> tuple[str, ...]:
             fewer = {**message, "tool_calls": [*calls[:i], *calls[i + 1 :]]}
             if not fewer["tool_calls"]:
                 del fewer["tool_calls"]
-            if _written(write, [*messages[:at], fewer, *messages[at + 1 :]]) == text:
+            if _write_chat(write, [*messages[:at], fewer, *messages[at + 1 :]]) == text:
                 gone.append(call["function"]["name"])
     return (f"the chat template leaves out tool calls: {', '.join(gone)}",) if gone else ()
 
 
-def _written(write: Write, messages: Chat) -> str | None:
+def _write_chat(write: Write, messages: Chat) -> str | None:
     try:
         return write(messages)
     except Exception:  # noqa: BLE001  a template may raise anything
         return None
 
 
-def _lines(messages: Chat) -> tuple[str, tuple[Region, ...]]:
+def _split_lines(messages: Chat) -> tuple[str, tuple[Region, ...]]:
     text, regions = "", []
     for message in messages:
         text += f"{message['role']}: "
@@ -180,16 +182,20 @@ def _lines(messages: Chat) -> tuple[str, tuple[Region, ...]]:
     return text + "assistant:", tuple(regions)
 
 
-def _regions(text: str, messages: Chat, write: Write) -> tuple[tuple[Region, ...], tuple[str, ...]]:
+def _find_regions(text: str, messages: Chat, write: Write) -> tuple[tuple[Region, ...], tuple[str, ...]]:
     """Find the contents in the rendered text: the template is given each with a mark behind it, behind its last visible character, or
     the mark instead of it, and the way that gives the same text without the marks shows the places. Where no way does for all, each
     message is looked for alone, and a note names those whose content does not stand there as it is."""
-    bare = _written(write, [{**m, "content": _instead(i, m["content"])} for i, m in enumerate(messages)])
+    bare = _write_chat(
+        write, [{**m, "content": _mark_instead(i, m["content"])} for i, m in enumerate(messages)]
+    )
     before = _split_before(bare or "")
-    for mark in (_behind, _inside, _instead):
+    for mark in (_mark_behind, _mark_inside, _mark_instead):
         marked = [{**m, "content": mark(i, m["content"])} for i, m in enumerate(messages)]
-        got = _written(write, marked)
-        found = None if got is None else _located(got, text, messages, before, put=mark is _instead)
+        got = _write_chat(write, marked)
+        found = (
+            None if got is None else _locate_regions(got, text, messages, before, put=mark is _mark_instead)
+        )
         if found is not None:
             return found, ()
     wanted = [i for i, m in enumerate(messages) if m["content"].strip()]
@@ -204,7 +210,9 @@ def _place(at: int, text: str, messages: Chat, write: Write) -> Region | None:
     """Return where one message stands: between what the template writes before and after a mark in its place, one of which at least
     must be as it was."""
     message = messages[at]
-    got = _written(write, [*messages[:at], {**message, "content": f"\ue000{at}\ue001"}, *messages[at + 1 :]])
+    got = _write_chat(
+        write, [*messages[:at], {**message, "content": f"\ue000{at}\ue001"}, *messages[at + 1 :]]
+    )
     before, mark, after = (got or "").partition(f"\ue000{at}\ue001")
     if not mark or f"\ue000{at}\ue001" in after:
         return None
@@ -218,16 +226,16 @@ def _place(at: int, text: str, messages: Chat, write: Write) -> Region | None:
     return None
 
 
-def _behind(at: int, body: str) -> str:
+def _mark_behind(at: int, body: str) -> str:
     return f"{body}\ue000{at}\ue001" if body.strip() else body
 
 
-def _inside(at: int, body: str) -> str:
+def _mark_inside(at: int, body: str) -> str:
     core = body.rstrip()
-    return _behind(at, core) + body[len(core) :]
+    return _mark_behind(at, core) + body[len(core) :]
 
 
-def _instead(at: int, body: str) -> str:
+def _mark_instead(at: int, body: str) -> str:
     return f"\ue000{at}\ue001" if body.strip() else body
 
 
@@ -240,7 +248,7 @@ def _split_before(bare: str) -> dict[int, str]:
     return before
 
 
-def _located(
+def _locate_regions(
     marked: str, text: str, messages: Chat, before: Mapping[int, str], *, put: bool
 ) -> tuple[Region, ...] | None:
     """Return the regions before the marks, when the text without marks is the one that was to be found.

@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from llm_trace.attribution import chat
-from llm_trace.attribution.aggregate import NEGLIGIBLE, Aggregate, Part, aggregate
-from llm_trace.attribution.problem import Asked, asked, problem
-from llm_trace.attribution.remote.model import bytes_of, remote
+from llm_trace.attribution.aggregate import NEGLIGIBLE, Aggregate, PromptPart, aggregate
+from llm_trace.attribution.problem import ParsedQuestion, build_problem, parse_question
+from llm_trace.attribution.remote.model import encode_bytes, make_remote
 from llm_trace.attribution.segments import segment
 from llm_trace.errors import AttributionError
 
 if TYPE_CHECKING:
-    from llm_trace.attribution.segments import Spec
+    from llm_trace.attribution.segments import SegmentSpec
     from llm_trace.attribution.value import Budget
     from llm_trace.record import Attribution, Call
 
-Prompt = str | Sequence[Mapping[str, Any]]
+PromptLike = str | Sequence[Mapping[str, Any]]
 Same = Callable[[str, str], bool]
 """Whether two answers count as the same."""
 _SMALL = 0.01
@@ -28,23 +28,23 @@ _SMALL = 0.01
 
 
 @dataclass(frozen=True)
-class Cut:
+class RemovableSegments:
     """Segments that can go."""
 
-    segments: Spec
+    segments: SegmentSpec
     """How a prompt is cut into them; spans, of the one prompt that they belong to."""
     texts: frozenset[str]
     """Those that go, their spaces made single."""
 
-    def __call__(self, prompt: Prompt) -> Any:
+    def __call__(self, prompt: PromptLike) -> Any:
         """Return the prompt without them: a text, or messages with the same roles."""
         if not self.texts:
             return prompt
         if isinstance(prompt, str):
             found = segment(prompt, self.segments)
-            keep = [_plain(s.text) not in self.texts for s in found.segments]
+            keep = [_get_text(s.text) not in self.texts for s in found.segments]
             return found.render(np.array(keep, dtype=bool), None) if keep else prompt
-        return [{**message, "content": self(chat.content(message))} for message in prompt]
+        return [{**message, "content": self(chat.get_content(message))} for message in prompt]
 
 
 @dataclass(frozen=True)
@@ -82,14 +82,14 @@ class Check:
 class Compression:
     """A cut, what it was made from, and what it costs."""
 
-    cut: Cut
+    cut: RemovableSegments
     evidence: Aggregate
     check: Check
 
 
-def cut_of(
-    evidence: Attribution | Aggregate, segments: Spec = "sentence", *, limit: float | None = None
-) -> Cut:
+def find_removable(
+    evidence: Attribution | Aggregate, segments: SegmentSpec = "sentence", *, limit: float | None = None
+) -> RemovableSegments:
     """Return what can go: of many calls the fixed parts that never mattered, of one attribution the segments without an effect.
 
     Args:
@@ -103,8 +103,8 @@ def cut_of(
     if limit is None:
         limit = NEGLIGIBLE if evidence.unit in ("nats", "logit") else _SMALL
     if isinstance(evidence, Aggregate):
-        idle = [p.name for p in evidence.parts if p.kind != "variable" and _largest(p) < limit]
-        return Cut(segments, frozenset(map(_plain, idle)))
+        idle = [p.name for p in evidence.parts if p.kind != "variable" and _compute_largest_effect(p) < limit]
+        return RemovableSegments(segments, frozenset(map(_get_text, idle)))
     if evidence.verdict != "ok":
         raise AttributionError(
             f"the attribution is no evidence ({evidence.verdict}): nothing can be cut by it"
@@ -112,19 +112,19 @@ def cut_of(
     ends = [evidence.values, evidence.low or evidence.values, evidence.high or evidence.values]
     sizes = np.abs(ends).max(axis=0)
     spans = [(s.start, s.end) for s, size in zip(evidence.segments, sizes, strict=True) if size < limit]
-    return Cut(spans, frozenset(_plain(evidence.prompt[a:b]) for a, b in spans))
+    return RemovableSegments(spans, frozenset(_get_text(evidence.prompt[a:b]) for a, b in spans))
 
 
-def _largest(part: Part) -> float:
+def _compute_largest_effect(part: PromptPart) -> float:
     """Return the largest effect that a part may have on average; infinite where it stood in too few calls."""
     if part.low is None or part.high is None:
         return float("inf")
     return max(part.size, abs(part.low), abs(part.high))
 
 
-def check(
-    cut: Cut,
-    calls: Sequence[Call | tuple[Prompt, str]],
+def check_prompt(
+    cut: RemovableSegments,
+    calls: Sequence[Call | tuple[PromptLike, str]],
     *,
     model: Any,
     tokenizer: Any = None,
@@ -147,20 +147,21 @@ def check(
     """
     from scipy import stats
 
-    questions = [_asked(call) for call in calls]
+    questions = [_get_prompt(call) for call in calls]
     pairs = [(q, cut(q.prompt)) for q in questions]
-    shorter = [(q, short) for q, short in pairs if _words(short) != _words(q.prompt)]
-    empty = [q for q, short in shorter if not _words(short).strip()]
+    shorter = [(q, short) for q, short in pairs if _split_words(short) != _split_words(q.prompt)]
+    empty = [q for q, short in shorter if not _split_words(short).strip()]
     if empty:
         raise AttributionError(f"nothing is left of {len(empty)} prompts: cut less")
-    said = _answers([p for q, short in shorter for p in (short, q.prompt)], model, tokenizer, budget)
+    said = _ask_model([p for q, short in shorter for p in (short, q.prompt)], model, tokenizer, budget)
     alike = same or (lambda a, b: a.strip() == b.strip())
     stays = [alike(answer, shorter[i // 2][0].response or "") for i, answer in enumerate(said)]
     kept, control = sum(stays[::2]), sum(stays[1::2])
     low, high = stats.binomtest(kept, len(shorter)).proportion_ci(confidence) if shorter else (0.0, 1.0)
-    count, counted = _counter(model, tokenizer)
+    count, counted = _make_counter(model, tokenizer)
     before, after = (
-        sum(count(_words(p)) for p in ps) for ps in ([q.prompt for q in questions], [s for _, s in pairs])
+        sum(count(_split_words(p)) for p in ps)
+        for ps in ([q.prompt for q in questions], [s for _, s in pairs])
     )
     return Check(
         len(calls),
@@ -177,11 +178,11 @@ def check(
 
 
 def compress(
-    calls: Sequence[Call | tuple[Prompt, str]],
+    calls: Sequence[Call | tuple[PromptLike, str]],
     *,
     model: Any,
     tokenizer: Any = None,
-    segments: Spec = "sentence",
+    segments: SegmentSpec = "sentence",
     by: Any = None,
     method: str = "occlusion",
     limit: float | None = None,
@@ -223,34 +224,39 @@ def compress(
         for call in found_on
     ]
     evidence = aggregate(made)
-    cut = cut_of(evidence, segments, limit=limit)
-    return Compression(cut, evidence, check(cut, checked_on, model=model, tokenizer=tokenizer, **settings))
+    cut = find_removable(evidence, segments, limit=limit)
+    return Compression(
+        cut, evidence, check_prompt(cut, checked_on, model=model, tokenizer=tokenizer, **settings)
+    )
 
 
-def _asked(call: Any) -> Asked:
-    return asked(*call) if isinstance(call, tuple) else asked(call, None)
+def _get_prompt(call: Any) -> ParsedQuestion:
+    return parse_question(*call) if isinstance(call, tuple) else parse_question(call, None)
 
 
-def _plain(text: str) -> str:
+def _get_text(text: str) -> str:
     return " ".join(text.split())
 
 
-def _words(prompt: Prompt) -> str:
-    return prompt if isinstance(prompt, str) else "\n".join(map(chat.content, prompt))
+def _split_words(prompt: PromptLike) -> str:
+    return prompt if isinstance(prompt, str) else "\n".join(map(chat.get_content, prompt))
 
 
-def _answers(prompts: Sequence[Prompt], model: Any, tokenizer: Any, budget: Budget | None) -> list[str]:
+def _ask_model(prompts: Sequence[PromptLike], model: Any, tokenizer: Any, budget: Budget | None) -> list[str]:
     """Return what the model says to each prompt."""
-    if (far := remote(model)) is None:
-        from llm_trace.attribution.models import resolve
+    if (far := make_remote(model)) is None:
+        from llm_trace.attribution.models import resolve_model
 
-        loaded = resolve(model, tokenizer)
-        return [problem(Asked(p, None), *loaded, segments="line", target=None).text for p in prompts]
-    from llm_trace.attribution.proxies.asking import opened
-    from llm_trace.attribution.remote.caller import Request
+        loaded = resolve_model(model, tokenizer)
+        return [
+            build_problem(ParsedQuestion(p, None), *loaded, segments="line", target=None).text
+            for p in prompts
+        ]
+    from llm_trace.attribution.proxies.asking import open_asker
+    from llm_trace.attribution.remote.caller import ModelRequest
 
-    with opened(far, far.ask, budget=budget) as caller:
-        said = caller.ask([Request(prompt) for prompt in prompts])
+    with open_asker(far, far.ask, budget=budget) as caller:
+        said = caller.ask([ModelRequest(prompt) for prompt in prompts])
     if caller.stopped is not None:
         raise AttributionError(
             f"{caller.stopped}: {sum(a is not None for a in said)} of {len(prompts)} prompts were answered"
@@ -258,10 +264,10 @@ def _answers(prompts: Sequence[Prompt], model: Any, tokenizer: Any, budget: Budg
     return [answer.text if answer is not None else "" for answer in said]
 
 
-def _counter(model: Any, tokenizer: Any) -> tuple[Callable[[str], int], str]:
-    if (far := remote(model)) is not None:
-        return far.count_tokens, "bytes" if far.count_tokens is bytes_of else "tokens"
-    from llm_trace.attribution.models import resolve
+def _make_counter(model: Any, tokenizer: Any) -> tuple[Callable[[str], int], str]:
+    if (far := make_remote(model)) is not None:
+        return far.count_tokens, "bytes" if far.count_tokens is encode_bytes else "tokens"
+    from llm_trace.attribution.models import resolve_model
 
-    tokens = resolve(model, tokenizer)[1]
+    tokens = resolve_model(model, tokenizer)[1]
     return (lambda text: len(tokens(text, add_special_tokens=False)["input_ids"])), "tokens"

@@ -29,7 +29,7 @@ class Design:
     """(pairs,): part of the pair's stratum that was not drawn, 0 where all of it was: such pairs bring no sampling error."""
 
 
-def looks(room: int | None, first: int, most: int) -> list[int]:
+def list_looks(room: int | None, first: int, most: int) -> list[int]:
     """Return the evaluations after which a method looks at its bounds: doubling from `first` up to budget or `most`."""
     limit = most if room is None else min(room, most)
     sizes = []
@@ -40,12 +40,12 @@ def looks(room: int | None, first: int, most: int) -> list[int]:
     return [*sizes, limit] if limit > 0 else []
 
 
-def level(confidence: float, look: int) -> float:
+def get_level(confidence: float, look: int) -> float:
     """Return the confidence to use at the look-th look (from 1) so that all looks together keep the stated one: error / (t (t + 1))."""
     return 1.0 - (1.0 - confidence) / (look * (look + 1))
 
 
-def tight(values: NDArray[np.float64], half_width: NDArray[np.float64]) -> bool:
+def are_tight(values: NDArray[np.float64], half_width: NDArray[np.float64]) -> bool:
     """Whether all bounds are narrow beside the largest score."""
     return bool(half_width.max() <= TIGHT * np.abs(values).max())
 
@@ -97,22 +97,22 @@ class LeveragePairs:
     def _fill(self, size: int, wanted: int) -> None:
         drawn = self._drawn[size]
         if len(drawn) < wanted and self.strata(size) <= max(64, 2 * wanted):
-            rest = [m for m in _combinations(self.n, size) if m.tobytes() not in drawn]
+            rest = [m for m in _iter_combinations(self.n, size) if m.tobytes() not in drawn]
             for at in self._rng.permutation(len(rest))[: wanted - len(drawn)]:
                 drawn[rest[at].tobytes()] = rest[at]
         while len(drawn) < wanted:
             mask = np.zeros(self.n, dtype=bool)
             mask[self._rng.choice(self.n, size, replace=False)] = True
-            mask = _canonical(mask, size)
+            mask = _get_canonical(mask, size)
             drawn[mask.tobytes()] = mask
 
 
-def _canonical(mask: NDArray[np.bool_], size: int) -> NDArray[np.bool_]:
+def _get_canonical(mask: NDArray[np.bool_], size: int) -> NDArray[np.bool_]:
     """Return the one of a pair of halves that keeps segment 0."""
     return ~mask if 2 * size == len(mask) and not mask[0] else mask
 
 
-def _combinations(n: int, size: int) -> Iterator[NDArray[np.bool_]]:
+def _iter_combinations(n: int, size: int) -> Iterator[NDArray[np.bool_]]:
     from itertools import combinations
 
     for chosen in combinations(range(n), size):

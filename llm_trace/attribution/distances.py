@@ -43,11 +43,11 @@ def kolmogorov_smirnov(x: Sample, y: Sample) -> float:
 def kuiper(x: Sample, y: Sample) -> float:
     """Return the largest gap above plus the largest below, 0 to 1 (Kuiper 1960)."""
     pooled = np.unique(np.concatenate([x, y]))
-    gaps = _below(x, pooled) - _below(y, pooled)
+    gaps = _compute_share_below(x, pooled) - _compute_share_below(y, pooled)
     return float(max(gaps.max(), 0.0) + max(-gaps.min(), 0.0))
 
 
-def _below(x: Sample, at: Sample) -> Sample:
+def _compute_share_below(x: Sample, at: Sample) -> Sample:
     """Return the share of a sample that is not above each place."""
     return np.searchsorted(np.sort(x), at, side="right") / len(x)
 
@@ -56,7 +56,7 @@ def cramer_von_mises(x: Sample, y: Sample) -> float:
     """Return the two-sample statistic T of squared gaps (Anderson 1962). Both samples need two values."""
     from scipy import stats
 
-    _enough(x, y, "cramer_von_mises")
+    _check_sizes(x, y, "cramer_von_mises")
     return float(stats.cramervonmises_2samp(x, y, method="asymptotic").statistic)
 
 
@@ -67,7 +67,7 @@ def anderson_darling(x: Sample, y: Sample) -> float:
     """
     from scipy import stats
 
-    _enough(x, y, "anderson_darling")
+    _check_sizes(x, y, "anderson_darling")
     if np.ptp(np.concatenate([x, y])) == 0:
         return 0.0
     with warnings.catch_warnings():  # of its p-value, which is not used
@@ -75,7 +75,7 @@ def anderson_darling(x: Sample, y: Sample) -> float:
         return float(stats.anderson_ksamp([x, y]).statistic)
 
 
-def _enough(x: Sample, y: Sample, name: str) -> None:
+def _check_sizes(x: Sample, y: Sample, name: str) -> None:
     if min(len(x), len(y)) < 2:
         raise AttributionError(
             f"{name} compares samples of two values and more: Remote(…, samples=2), or wasserstein"
@@ -92,7 +92,7 @@ DISTANCES: dict[str, Distance] = {
 }
 
 
-def find(name: str) -> Distance:
+def find_distance(name: str) -> Distance:
     """Return the distance of that name.
 
     Raises:
@@ -103,7 +103,7 @@ def find(name: str) -> Distance:
     return DISTANCES[name]
 
 
-def word_mover(costs: NDArray[np.float64], a: Sample | None = None, b: Sample | None = None) -> float:
+def compute_word_mover(costs: NDArray[np.float64], a: Sample | None = None, b: Sample | None = None) -> float:
     """Return the least cost of moving one set of words onto another: exact transport (Kusner et al. 2015).
 
     Args:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from llm_trace.attribution.abilities import check_embeddings
-from llm_trace.attribution.forward import precise, table_of, undisturbed
-from llm_trace.attribution.memory import rows_with_gradients
-from llm_trace.attribution.value import BudgetError, room
+from llm_trace.attribution.forward import get_embedding_layer, make_precise, run_undisturbed
+from llm_trace.attribution.memory import limit_gradient_rows
+from llm_trace.attribution.value import BudgetError, get_remaining
 from llm_trace.errors import AttributionError
 
 if TYPE_CHECKING:
@@ -42,10 +42,12 @@ class Ground:
         """Return embeddings (…, width) in float32 at least, without gradients."""
         import torch
 
-        with undisturbed(self.source.model, gradients=True), torch.no_grad():
+        with run_undisturbed(self.source.model, gradients=True), torch.no_grad():
             table = self.source.model.get_input_embeddings()
             found = table(torch.as_tensor(ids, device=self.source.forward.device))
-        return precise(found.detach())  # a model prepared for training lets its embeddings ask for gradients
+        return make_precise(
+            found.detach()
+        )  # a model prepared for training lets its embeddings ask for gradients
 
     def mean(self) -> torch.Tensor:
         """Return the mean embedding of the vocabulary, (width,)."""
@@ -63,7 +65,7 @@ class Ground:
         return self.owned.shares @ np.asarray(by_token, dtype=np.float64)
 
 
-def source_of(value: Any, evaluations: int, what: str) -> LocalValue:
+def get_source(value: Any, evaluations: int, what: str) -> LocalValue:
     """Return the local model's value function behind a value, when the budget pays for what is needed of it.
 
     Raises:
@@ -76,13 +78,13 @@ def source_of(value: Any, evaluations: int, what: str) -> LocalValue:
         found = found.source
     if not isinstance(found, LocalValue) or found.work is None:
         raise AttributionError(f"{what} needs a local model whose inside is open; take occlusion")
-    left = room(value)
+    left = get_remaining(value)
     if left is not None and left < evaluations:
         raise BudgetError(f"the budget pays for {left} more evaluations and {what} needs {evaluations}")
     return found
 
 
-def ground(source: LocalValue) -> Ground:
+def build_ground(source: LocalValue) -> Ground:
     """Return the prompt's embeddings.
 
     Raises:
@@ -94,7 +96,7 @@ def ground(source: LocalValue) -> Ground:
         raise AttributionError(
             "the model's layers are quantized integers and give no gradients: take sig or occlusion, or load it in bfloat16"
         )
-    if table_of(source.model) is None:
+    if get_embedding_layer(source.model) is None:
         raise AttributionError(
             f"{type(source.model).__name__} has no embedding of tokens: take sig or occlusion"
         )
@@ -113,8 +115,8 @@ def _check(at: Ground) -> None:
     forward, query = at.source.forward, at.source.goal.queries[0]
 
     def embedded() -> torch.Tensor:
-        with undisturbed(at.source.model, gradients=True), torch.no_grad():
-            return forward.embedded(at.inputs[None].to(_dtype(at.source.model)), query)
+        with run_undisturbed(at.source.model, gradients=True), torch.no_grad():
+            return forward.embedded(at.inputs[None].to(_get_dtype(at.source.model)), query)
 
     def plain() -> torch.Tensor:
         ids = tuple(at.owned.ids.tolist())
@@ -123,23 +125,23 @@ def _check(at: Ground) -> None:
     check_embeddings(at.source.model, embedded, plain)
 
 
-def values_of(at: Ground, points: torch.Tensor) -> NDArray[np.float64]:
+def compute_values(at: Ground, points: torch.Tensor) -> NDArray[np.float64]:
     """Return the values (k,) of embedded prompts (k, length, width)."""
     import torch
 
     model = at.source.model
-    with undisturbed(model, gradients=True), torch.no_grad():
-        found = [at.source.embedded(point[None].to(_dtype(model))) for point in points]
-    return finite(torch.cat(found).double().cpu().numpy())
+    with run_undisturbed(model, gradients=True), torch.no_grad():
+        found = [at.source.embedded(point[None].to(_get_dtype(model))) for point in points]
+    return check_finite(torch.cat(found).double().cpu().numpy())
 
 
-def gradient(at: Ground, points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def compute_gradient(at: Ground, points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the values (k,) of embedded prompts and their gradients (k, length, width): one backward pass for the whole target."""
     import torch
 
     model = at.source.model
-    with undisturbed(model, gradients=True):
-        leaf = points.detach().to(_dtype(model)).requires_grad_()
+    with run_undisturbed(model, gradients=True):
+        leaf = points.detach().to(_get_dtype(model)).requires_grad_()
         try:
             values = at.source.embedded(leaf)
             (found,) = torch.autograd.grad(values.sum(), leaf)
@@ -148,13 +150,13 @@ def gradient(at: Ground, points: torch.Tensor) -> tuple[torch.Tensor, torch.Tens
                 raise
             raise AttributionError(f"the model gives no gradients ({exc}): take sig or occlusion") from exc
     at.source.spend(0, points.shape[0] * points.shape[1])  # the way back
-    found = precise(found)
+    found = make_precise(found)
     if not bool(torch.isfinite(found).all()):
         raise AttributionError("the model's gradients are NaN or infinite; load it in bfloat16 or float32")
     return values.detach(), found
 
 
-def integrals(
+def integrate_paths(
     at: Ground, baseline: torch.Tensor, moved: NDArray[np.bool_], steps: int
 ) -> NDArray[np.float64]:
     """Return what each token contributes along straight paths from baselines to the prompt, by Gauss-Legendre quadrature.
@@ -176,12 +178,14 @@ def integrals(
     which = torch.from_numpy(moved).to(change.device)[..., None]  # (paths, length, 1)
     left = torch.tensor((1 - nodes) / 2, dtype=change.dtype, device=change.device)  # the way that is left
     width = at.source.goal.width
-    size = rows_with_gradients(at.source.model, change.device, width, len(change))
+    size = limit_gradient_rows(at.source.model, change.device, width, len(change))
     while rows:
         path, step = zip(*rows[:size], strict=True)
         points = at.inputs - which[list(path)] * left[list(step), None, None] * change
         try:
-            found = (gradient(at, points)[1] * change).sum(-1).double().cpu().numpy()  # (rows, length)
+            found = (
+                (compute_gradient(at, points)[1] * change).sum(-1).double().cpu().numpy()
+            )  # (rows, length)
         except RuntimeError as exc:
             if "memory" not in str(exc).lower() or size == 1:
                 raise
@@ -192,7 +196,7 @@ def integrals(
     return out * moved
 
 
-def baseline_of(at: Ground, spec: str) -> tuple[torch.Tensor, str]:
+def build_baseline(at: Ground, spec: str) -> tuple[torch.Tensor, str]:
     """Return the baseline (length, width) of the tokens that segments own, and its name.
 
     Raises:
@@ -210,12 +214,12 @@ def baseline_of(at: Ground, spec: str) -> tuple[torch.Tensor, str]:
     raise AttributionError(f"a path among embeddings has the baselines mean, mask and zero, not {spec!r}")
 
 
-def several(spec: Any) -> Sequence[str]:
+def split_baselines(spec: Any) -> Sequence[str]:
     """Return the baselines to average over."""
     return [spec] if isinstance(spec, str) else list(spec)
 
 
-def _dtype(model: Any) -> Any:
+def _get_dtype(model: Any) -> Any:
     """Return the type of the embeddings that the model's layers expect."""
     import torch
 
@@ -224,7 +228,7 @@ def _dtype(model: Any) -> Any:
     return found if found is not None and found.is_floating_point else torch.float32
 
 
-def finite(values: NDArray[np.float64]) -> NDArray[np.float64]:
+def check_finite(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the values; NaN or infinite ones are an error that names the remedy."""
     if not np.isfinite(values).all():
         raise AttributionError(

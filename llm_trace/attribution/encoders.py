@@ -8,9 +8,15 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from llm_trace.attribution import abilities
-from llm_trace.attribution.batches import Batch, Limits, plan
-from llm_trace.attribution.forward import check_ids, device_of, logprobs, mean_attention, undisturbed
-from llm_trace.attribution.memory import halved, limits_of
+from llm_trace.attribution.batches import Batch, BatchLimits, plan_batches
+from llm_trace.attribution.forward import (
+    check_ids,
+    compute_logprobs,
+    compute_mean_attention,
+    get_device,
+    run_undisturbed,
+)
+from llm_trace.attribution.memory import compute_limits, halve_batch
 from llm_trace.errors import AttributionError
 
 if TYPE_CHECKING:
@@ -30,10 +36,10 @@ class PaddedForward:
         limits: of a batch; found from the memory that is free when absent.
     """
 
-    def __init__(self, model: Any, spine: Sequence[int] = (), *, limits: Limits | None = None) -> None:
+    def __init__(self, model: Any, spine: Sequence[int] = (), *, limits: BatchLimits | None = None) -> None:
         del spine
         self.model = model
-        self.device = device_of(model)
+        self.device = get_device(model)
         self._limits = limits
         self._pad: int | None = getattr(model.config, "pad_token_id", None)
 
@@ -45,14 +51,14 @@ class PaddedForward:
         """
         out = np.empty((len(prompts), len(query.ids)))
         self._check(prompts)
-        with undisturbed(self.model):
+        with run_undisturbed(self.model):
             queue = self._plan(prompts, query, self._together(prompts, query))
             while queue:
                 batch = queue.pop()
                 try:
                     got = self._batch([prompts[i] for i in batch.rows], query)
                 except RuntimeError as exc:
-                    queue += halved(self.model, batch, exc)
+                    queue += halve_batch(self.model, batch, exc)
                     continue
                 out[list(batch.rows)] = got.double().cpu().numpy()
                 tick(len(batch.rows), sum(len(prompts[i]) + len(query.read) for i in batch.rows))
@@ -87,7 +93,7 @@ class PaddedForward:
                 "with every segment removed no token is left: use baseline='mask' or a text"
             )
         check_ids(self.model, prompts)
-        most = _positions(self.model)
+        most = _count_positions(self.model)
         if most is not None and max(lengths) > most:
             raise AttributionError(
                 f"the prompt has {max(lengths)} tokens, the model reads {most}: shorten it"
@@ -103,30 +109,34 @@ class PaddedForward:
         if len(by_length) < 2:
             return "equal"
         some = [by_length[0], by_length[len(by_length) // 2], by_length[-1]]
-        return abilities.together(self.model, lambda: self._compared(some, query))
+        return abilities.find_rows_together(self.model, lambda: self._compared(some, query))
 
     def _compared(self, prompts: Sequence[tuple[int, ...]], query: Query) -> abilities.Together:
         import torch
 
         alone = torch.cat([self._batch([prompt], query) for prompt in prompts])
-        if abilities.agree_in_nats(self.model, self._batch(prompts, query), alone):
+        if abilities.check_agreement_in_nats(self.model, self._batch(prompts, query), alone):
             return "padded"
         twice = self._batch([prompts[0]] * 2, query)
-        return "equal" if abilities.agree_in_nats(self.model, twice, alone[:1].expand(2, -1)) else "alone"
+        return (
+            "equal"
+            if abilities.check_agreement_in_nats(self.model, twice, alone[:1].expand(2, -1))
+            else "alone"
+        )
 
     def _plan(
         self, prompts: Sequence[tuple[int, ...]], query: Query, together: abilities.Together
     ) -> list[Batch]:
         lengths = [len(p) for p in prompts]
-        limits = self._limits or limits_of(self.model, self.device, len(set(query.rows)), max(lengths))
+        limits = self._limits or compute_limits(self.model, self.device, len(set(query.rows)), max(lengths))
         if together == "padded":
-            return plan(lengths, [0] * len(lengths), limits)
+            return plan_batches(lengths, [0] * len(lengths), limits)
         if together == "alone":
             return [Batch((i,), 0, n) for i, n in enumerate(lengths)]
         batches = []
         for length in sorted(set(lengths)):
             rows = [i for i, n in enumerate(lengths) if n == length]
-            cut = plan([length] * len(rows), [0] * len(rows), limits)
+            cut = plan_batches([length] * len(rows), [0] * len(rows), limits)
             batches += [Batch(tuple(rows[i] for i in b.rows), 0, b.cost) for b in cut]
         return batches
 
@@ -162,7 +172,7 @@ class Seq2SeqForward(PaddedForward):
         rows = len(next(iter(inputs.values())))
         got = self.model(**inputs, decoder_input_ids=self._decoder(query, rows), use_cache=False)
         logits = got.logits[:, [len(self.begin) - 1 + r for r in query.rows]]
-        return logprobs(logits, self._tensor([query.ids] * rows))
+        return compute_logprobs(logits, self._tensor([query.ids] * rows))
 
     def attended(self, prompt: Sequence[int], query: Query) -> torch.Tensor:
         """Return the cross-attention (tokens, length) from where each token is predicted, mean over layers and heads."""
@@ -170,7 +180,7 @@ class Seq2SeqForward(PaddedForward):
         decoder = self._decoder(query, 1)
         got = self.model(ids, decoder_input_ids=decoder, use_cache=False, output_attentions=True)
         where = [len(self.begin) - 1 + r for r in query.rows]
-        return mean_attention(got.cross_attentions, where, (decoder.shape[1], len(prompt)))
+        return compute_mean_attention(got.cross_attentions, where, (decoder.shape[1], len(prompt)))
 
     def answer(
         self, prompt: Sequence[int], most: int, ends: frozenset[int], lead: Sequence[int] = ()
@@ -178,7 +188,7 @@ class Seq2SeqForward(PaddedForward):
         """Return the ids of the greedy answer behind a lead, without the end token."""
         begin = (*self.begin, *lead)
         said = list(begin)
-        with undisturbed(self.model):
+        with run_undisturbed(self.model):
             read = self._tensor([prompt])
             encoded = self.model.get_encoder()(read)
             while len(said) < len(begin) + most:
@@ -220,16 +230,16 @@ class ClassifierForward(PaddedForward):
         layers = got.attentions if crossed is None else crossed
         last = crossed is not None or (bool(layers) and not bool(layers[0][0, :, 0, 1:].any()))
         read = layers[0].shape[-2] if layers else len(prompt)  # the first may be of a learned prompt
-        return mean_attention(layers, [-1 if last else 0] * len(query.ids), (read, len(prompt)))
+        return compute_mean_attention(layers, [-1 if last else 0] * len(query.ids), (read, len(prompt)))
 
     def answer(self, prompt: Sequence[int]) -> int:
         """Return the most likely label."""
-        with undisturbed(self.model):
+        with run_undisturbed(self.model):
             ids, mask = self._padded([tuple(prompt)])
             return int(self.model(input_ids=ids, attention_mask=mask).logits[0].argmax())
 
 
-def _positions(model: Any) -> int | None:
+def _count_positions(model: Any) -> int | None:
     """Return the longest prompt; relative positions (T5) have no limit, RoBERTa's begin behind the padding's."""
     most = getattr(model.config, "max_position_embeddings", None)
     if not isinstance(most, int) or most < 1:

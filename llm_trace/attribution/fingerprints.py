@@ -20,7 +20,7 @@ _KNOWN = ("accelerate", "peft", "torch", "transformers")
 """Libraries whose hooks do not change what a model computes, or are seen in its attributes."""
 
 
-def fingerprint(model: Any) -> str:
+def compute_fingerprint(model: Any) -> str:
     """Return a hash of a model: its name, configuration, libraries, the settings of its modules, and numbers of every parameter.
 
     Small tensors count wholly, large ones by 65,536 numbers spread evenly: an edit of a few numbers elsewhere goes unnoticed.
@@ -39,10 +39,10 @@ def fingerprint(model: Any) -> str:
     for part in (config.name_or_path, config.to_json_string(), attention, begin, torch.__version__):
         digest.update(repr(part).encode())
     digest.update(transformers.__version__.encode())
-    for line in _settings(model):
+    for line in _iter_settings(model):
         digest.update(line.encode())
     with torch.inference_mode():
-        for name, tensor in _tensors(model):
+        for name, tensor in _iter_tensors(model):
             flat = tensor.detach().reshape(-1)
             some = flat[:: max(1, flat.numel() // _WHOLE)]
             some = some.dequantize() if some.is_quantized else some
@@ -52,7 +52,7 @@ def fingerprint(model: Any) -> str:
     return digest.hexdigest()
 
 
-def _settings(model: Any) -> Iterator[str]:
+def _iter_settings(model: Any) -> Iterator[str]:
     """Yield what modules have besides tensors: plain attributes, such as which adapter is active, and a forward of their own."""
     for name, module in model.named_modules():
         for hook in (*module._forward_hooks.values(), *module._forward_pre_hooks.values()):  # noqa: SLF001  no public name
@@ -78,7 +78,7 @@ def _is_plain(value: Any) -> bool:
     return value is None or isinstance(value, (bool, int, float, str))
 
 
-def _tensors(model: Any) -> Iterator[tuple[str, Any]]:
+def _iter_tensors(model: Any) -> Iterator[tuple[str, Any]]:
     """Yield all tensors of a model, those in the packed parameters of quantized layers and those that were offloaded too."""
     import torch
 
@@ -86,10 +86,10 @@ def _tensors(model: Any) -> Iterator[tuple[str, Any]]:
         pieces: Sequence[Any] = entry if isinstance(entry, (tuple, list)) else (entry,)
         for i, piece in enumerate(pieces):
             if isinstance(piece, torch.Tensor):
-                yield f"{name}.{i}", _offloaded(model, name) if piece.device.type == "meta" else piece
+                yield f"{name}.{i}", _load_offloaded(model, name) if piece.device.type == "meta" else piece
 
 
-def _offloaded(model: Any, name: str) -> Any:
+def _load_offloaded(model: Any, name: str) -> Any:
     """Return a tensor that accelerate keeps elsewhere."""
     owner, _, last = name.rpartition(".")
     hook = getattr(model.get_submodule(owner), "_hf_hook", None)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from llm_trace.attribution import abilities
-from llm_trace.attribution.batches import Batch, Limits, common, plan
-from llm_trace.attribution.memory import halved, limits_of
+from llm_trace.attribution.batches import Batch, BatchLimits, count_common, plan_batches
+from llm_trace.attribution.memory import compute_limits, halve_batch
 from llm_trace.attribution.queries import Query, Tick
 from llm_trace.errors import AttributionError
 
@@ -41,7 +41,7 @@ class Forward(Protocol):
 
 
 @contextmanager
-def undisturbed(model: Any, *, gradients: bool = False) -> Iterator[None]:
+def run_undisturbed(model: Any, *, gradients: bool = False) -> Iterator[None]:
     """Evaluate without dropout, and without gradients unless asked for, then give every module its mode back."""
     import torch
 
@@ -55,7 +55,7 @@ def undisturbed(model: Any, *, gradients: bool = False) -> Iterator[None]:
             module.training = True
 
 
-def table_of(model: Any) -> Any:
+def get_embedding_layer(model: Any) -> Any:
     """Return the module that embeds token ids, `None` where there is none (CANINE hashes characters)."""
     try:
         return model.get_input_embeddings()
@@ -63,11 +63,11 @@ def table_of(model: Any) -> Any:
         return None
 
 
-def device_of(model: Any) -> torch.device:
+def get_device(model: Any) -> torch.device:
     """Return where the model expects its ids, also when it is spread over devices."""
     import torch
 
-    embedding = table_of(model)
+    embedding = get_embedding_layer(model)
     device = getattr(getattr(embedding, "weight", None), "device", None)
     if (
         device is not None and device.type == "meta"
@@ -76,7 +76,7 @@ def device_of(model: Any) -> torch.device:
     return device or next((p.device for p in model.parameters()), torch.device("cpu"))
 
 
-def context_of(model: Any) -> int | None:
+def get_context(model: Any) -> int | None:
     """Return the longest input the model was built for, in tokens."""
     config = model.config
     for name in ("max_position_embeddings", "n_positions", "max_sequence_length"):
@@ -92,7 +92,7 @@ def check_ids(model: Any, rows: Iterable[Sequence[int]], *, said: bool = False) 
     Raises:
         AttributionError: it has fewer, as where tokens were added to the tokenizer alone.
     """
-    table = table_of(model)
+    table = get_embedding_layer(model)
     size = getattr(table, "num_embeddings", None) or getattr(getattr(table, "weight", None), "shape", (0,))[0]
     size = (getattr(model.config, "decoder_vocab_size", None) if said else None) or size
     highest = max((max(row, default=0) for row in rows), default=0)
@@ -103,14 +103,14 @@ def check_ids(model: Any, rows: Iterable[Sequence[int]], *, said: bool = False) 
         )
 
 
-def last_logits(model: Any, ids: Sequence[int], count: int) -> torch.Tensor:
+def compute_last_logits(model: Any, ids: Sequence[int], count: int) -> torch.Tensor:
     """Return the logits (count, vocabulary) at the last positions of one sequence."""
     import torch
 
     keeps = "logits_to_keep" in inspect.signature(model.forward).parameters
     kept = {"logits_to_keep": count} if keeps else {}
-    with undisturbed(model):
-        row = torch.tensor([list(ids)], device=device_of(model))
+    with run_undisturbed(model):
+        row = torch.tensor([list(ids)], device=get_device(model))
         return model(row, use_cache=False, **kept).logits[0, -count:]  # type: ignore[no-any-return]
 
 
@@ -123,13 +123,13 @@ class CausalForward:
         limits: of a batch; found from the memory that is free when absent.
     """
 
-    def __init__(self, model: Any, spine: Sequence[int] = (), *, limits: Limits | None = None) -> None:
+    def __init__(self, model: Any, spine: Sequence[int] = (), *, limits: BatchLimits | None = None) -> None:
         self.model = model
-        self.device = device_of(model)
+        self.device = get_device(model)
         self.spine = tuple(spine)
         self._limits = limits
         self._cache: list[tuple[torch.Tensor, torch.Tensor]] | None = None
-        self._shares = abilities.shares(model, len(self.spine)) is not False
+        self._shares = abilities.check_sharing(model, len(self.spine)) is not False
         self._keeps = "logits_to_keep" in inspect.signature(model.forward).parameters
 
     def __call__(self, prompts: Sequence[tuple[int, ...]], query: Query, tick: Tick) -> NDArray[np.float64]:
@@ -141,7 +141,7 @@ class CausalForward:
         self._check(prompts, len(query.read))
         abilities.check_causal(self.model, (*prompts[0], *query.read))
         out = np.empty((len(prompts), len(query.ids)))
-        with undisturbed(self.model):
+        with run_undisturbed(self.model):
             todo = set(range(len(prompts)))
             if self.spine in prompts and self._shares and self._cache is None:
                 at = prompts.index(self.spine)
@@ -153,10 +153,10 @@ class CausalForward:
                 try:
                     got = self._run(batch, prompts, query)
                 except RuntimeError as exc:
-                    queue += halved(self.model, batch, exc)
+                    queue += halve_batch(self.model, batch, exc)
                     continue
                 out[list(batch.rows)] = got
-                tick(len(batch.rows), _tokens(batch, prompts, query))
+                tick(len(batch.rows), _count_tokens(batch, prompts, query))
         return out
 
     def price(self, prompts: Sequence[tuple[int, ...]], query: Query) -> int:
@@ -165,7 +165,7 @@ class CausalForward:
         todo = [i for i, p in enumerate(prompts) if p != self.spine]
         first = (len(prompts) - len(todo)) * (len(self.spine) + len(query.read))
         batches = self._plan(prompts, todo, query, cached=bool(self.spine) and self._shares)
-        return first + sum(_tokens(b, prompts, query) for b in batches)
+        return first + sum(_count_tokens(b, prompts, query) for b in batches)
 
     def embedded(self, embeddings: torch.Tensor, query: Query) -> torch.Tensor:
         """Return log-probabilities (k, tokens), differentiable, from embedded prompts (k, length, width)."""
@@ -178,14 +178,14 @@ class CausalForward:
         where = [length - 1 + r for r in query.rows]
         got = self.model(inputs_embeds=embeddings, use_cache=False, **self._kept(where))
         logits = self._at(got.logits, where, embeddings.shape[1])
-        return logprobs(logits, self._tensor([query.ids] * len(logits)))
+        return compute_logprobs(logits, self._tensor([query.ids] * len(logits)))
 
     def attended(self, prompt: Sequence[int], query: Query) -> torch.Tensor:
         """Return the attention to the prompt (tokens, length) from where each token is predicted, mean over layers and heads."""
         ids = self._tensor([[*prompt, *query.read]])
         got = self.model(ids, use_cache=False, output_attentions=True, **self._kept([ids.shape[1] - 1]))
         where = [len(prompt) - 1 + r for r in query.rows]
-        return mean_attention(got.attentions, where, (ids.shape[1], ids.shape[1]))[:, : len(prompt)]
+        return compute_mean_attention(got.attentions, where, (ids.shape[1], ids.shape[1]))[:, : len(prompt)]
 
     def _check(self, prompts: Sequence[tuple[int, ...]], extra: int) -> None:
         longest = max(len(p) for p in prompts)
@@ -194,7 +194,7 @@ class CausalForward:
                 "with every segment removed no token is left and the tokenizer has no BOS: use baseline='mask' or a text"
             )
         check_ids(self.model, prompts)
-        context = context_of(self.model)
+        context = get_context(self.model)
         if context is not None and longest + extra > context:
             raise AttributionError(
                 f"prompt and response have {longest + extra} tokens, the model reads {context}: shorten the prompt"
@@ -207,10 +207,10 @@ class CausalForward:
         if not todo:
             return []
         chosen, read = [prompts[i] for i in todo], len(query.read)
-        shared = [min(common(p, self.spine), len(p) - 1) if cached else 0 for p in chosen]
+        shared = [min(count_common(p, self.spine), len(p) - 1) if cached else 0 for p in chosen]
         longest = max(map(len, chosen)) + read
-        limits = self._limits or limits_of(self.model, self.device, len(set(query.rows)), longest)
-        batches = plan([len(p) + read for p in chosen], shared, limits)
+        limits = self._limits or compute_limits(self.model, self.device, len(set(query.rows)), longest)
+        batches = plan_batches([len(p) + read for p in chosen], shared, limits)
         return [Batch(tuple(todo[i] for i in b.rows), b.prefix, b.cost) for b in batches]
 
     def _spine_pass(self, query: Query, tick: Tick) -> NDArray[np.float64]:
@@ -221,23 +221,23 @@ class CausalForward:
             self.model, lambda keep: self.model(ids, use_cache=keep, **self._kept(where))
         )
         logits = self._at(got.logits, where, ids.shape[1])
-        self._cache = _layers(getattr(got, "past_key_values", None), len(self.spine))
+        self._cache = _read_layers(getattr(got, "past_key_values", None), len(self.spine))
         self._shares = self._cache is not None and self._fits(ids, where, logits)
         if not self._shares:
             self._cache = None
             abilities.refuse_sharing(self.model)
         tick(1, ids.shape[1])
-        return np.asarray(_numbers(logprobs(logits, self._tensor([query.ids])))[0])
+        return np.asarray(_list_numbers(compute_logprobs(logits, self._tensor([query.ids])))[0])
 
     def _fits(self, ids: torch.Tensor, where: list[int], plain: torch.Tensor) -> bool:
         """Whether the second half of the unperturbed prompt reads the same behind the cache of its first half."""
         length, half = len(self.spine), len(self.spine) // 2
-        known = abilities.shares(self.model, length)
+        known = abilities.check_sharing(self.model, length)
         if known is not None or not half:
             return known is not False
 
         def cached() -> torch.Tensor:
-            past, kept = _expanded(self._cache or [], half, 2), [at - half for at in where]
+            past, kept = _expand_cache(self._cache or [], half, 2), [at - half for at in where]
             tail = ids[:, half:].expand(2, -1)
             got = self.model(tail, past_key_values=past, use_cache=True, **self._kept(kept))
             return self._at(got.logits, kept, tail.shape[1])
@@ -256,7 +256,7 @@ class CausalForward:
         place = {at: i for i, at in enumerate(where)}
         known: dict[str, Any] = {"use_cache": False}
         if batch.prefix:
-            past = _expanded(self._cache or [], batch.prefix, len(batch.rows))
+            past = _expand_cache(self._cache or [], batch.prefix, len(batch.rows))
             known = {"past_key_values": past, "use_cache": True}
         got = self.model(ids, **known, **self._kept(where))
         logits = self._at(got.logits, where, ids.shape[1])
@@ -264,7 +264,7 @@ class CausalForward:
         if any([end + r for r in query.rows] != where for end in set(ends)):
             pick = torch.tensor([[place[end + r] for r in query.rows] for end in ends], device=logits.device)
             logits = logits[torch.arange(len(ends), device=logits.device)[:, None], pick]
-        return _numbers(logprobs(logits, targets))
+        return _list_numbers(compute_logprobs(logits, targets))
 
     def _at(self, logits: torch.Tensor, where: list[int], length: int) -> torch.Tensor:
         """Return the logits at some positions of `length`, counted from the end: a prompt of the model's own may stand before."""
@@ -281,11 +281,11 @@ class CausalForward:
         return torch.tensor(rows, dtype=torch.long, device=self.device)
 
 
-def _tokens(batch: Batch, prompts: Sequence[tuple[int, ...]], query: Query) -> int:
+def _count_tokens(batch: Batch, prompts: Sequence[tuple[int, ...]], query: Query) -> int:
     return sum(len(prompts[i]) + len(query.read) - batch.prefix for i in batch.rows)
 
 
-def _layers(cache: Any, length: int) -> list[tuple[torch.Tensor, torch.Tensor]] | None:
+def _read_layers(cache: Any, length: int) -> list[tuple[torch.Tensor, torch.Tensor]] | None:
     """Return the keys and values of every layer, or `None` where one is not a plain growing cache (sliding window, state space)."""
     layers = getattr(cache, "layers", None)
     if layers is None:
@@ -296,7 +296,7 @@ def _layers(cache: Any, length: int) -> list[tuple[torch.Tensor, torch.Tensor]] 
     return [(layer.keys[..., :length, :], layer.values[..., :length, :]) for layer in layers]
 
 
-def _expanded(layers: list[tuple[torch.Tensor, torch.Tensor]], length: int, rows: int) -> Any:
+def _expand_cache(layers: list[tuple[torch.Tensor, torch.Tensor]], length: int, rows: int) -> Any:
     """Return a fresh cache in which every row begins with the spine's first tokens."""
     from transformers import DynamicCache
 
@@ -310,24 +310,24 @@ def _expanded(layers: list[tuple[torch.Tensor, torch.Tensor]], length: int, rows
     return cache
 
 
-def logprobs(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+def compute_logprobs(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     """Return log p of the targets, (batch, tokens) in float32 at least, from logits (batch, tokens, vocabulary)."""
     import torch
 
-    logits = precise(logits)
+    logits = make_precise(logits)
     picked = logits.gather(-1, targets.to(logits.device)[..., None])[..., 0]
     each = [row.logsumexp(-1) for row in logits]  # one by one: it copies what it reads
     return picked - torch.stack(each)
 
 
-def precise(values: torch.Tensor) -> torch.Tensor:
+def make_precise(values: torch.Tensor) -> torch.Tensor:
     """Return half precision as float32, and everything finer as it is."""
     import torch
 
     return values if values.dtype == torch.float64 else values.float()
 
 
-def mean_attention(layers: Any, where: Sequence[int], size: tuple[int, int]) -> torch.Tensor:
+def compute_mean_attention(layers: Any, where: Sequence[int], size: tuple[int, int]) -> torch.Tensor:
     """Return the attention (positions `where`, keys) of one sequence, mean over layers and heads; of `size`, how many positions and keys
     were read: a learned prompt, which the model puts before these, is left out.
 
@@ -345,5 +345,5 @@ def mean_attention(layers: Any, where: Sequence[int], size: tuple[int, int]) -> 
     return torch.stack(rows).mean(0)
 
 
-def _numbers(values: torch.Tensor) -> NDArray[np.float64]:
+def _list_numbers(values: torch.Tensor) -> NDArray[np.float64]:
     return np.asarray(values.double().cpu().numpy())

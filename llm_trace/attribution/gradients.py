@@ -8,17 +8,17 @@ import numpy as np
 
 from llm_trace.attribution.embeddings import (
     Ground,
-    baseline_of,
-    gradient,
-    ground,
-    integrals,
-    several,
-    source_of,
-    values_of,
+    build_baseline,
+    build_ground,
+    compute_gradient,
+    compute_values,
+    get_source,
+    integrate_paths,
+    split_baselines,
 )
-from llm_trace.attribution.methods import Scores, described
-from llm_trace.attribution.pricing import priced, tokens_of
-from llm_trace.attribution.value import Capped, room
+from llm_trace.attribution.methods import Scores, describe_method
+from llm_trace.attribution.pricing import attach_price, count_tokens
+from llm_trace.attribution.value import Capped, get_remaining
 
 if TYPE_CHECKING:
     import torch
@@ -36,15 +36,15 @@ _LOOSE = 0.1
 _TINY = 1e-3
 
 
-@priced(lambda source: (1, 2 * tokens_of(source)))
-@described("saliency", access="gradients", cost="1 forward, 1 backward", source="Simonyan et al. 2014")
+@attach_price(lambda source: (1, 2 * count_tokens(source)))
+@describe_method("saliency", access="gradients", cost="1 forward, 1 backward", source="Simonyan et al. 2014")
 def saliency(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) -> Scores:  # noqa: ARG001  exact
     """Return the length (L2) of the gradient by each token's embedding, summed over a segment's tokens: how sensitive, without a sign.
 
     The unit is nats per unit of embedding; the scores do not add up to anything.
     """
-    at = ground(source_of(value, 1, "saliency"))
-    values, found = gradient(at, at.inputs[None])
+    at = build_ground(get_source(value, 1, "saliency"))
+    values, found = compute_gradient(at, at.inputs[None])
     scores = at.per_segment(found[0].norm(dim=-1).cpu())
     return Scores(
         scores, full=float(values[0]), unit="gradient", baseline="none (local gradient)", notes=(_UNSIGNED,)
@@ -54,8 +54,8 @@ def saliency(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) -
 _UNSIGNED = "saliency has no sign: how strongly the target reacts to a small change of the segment"
 
 
-@priced(lambda source: (2, 3 * tokens_of(source)))
-@described(
+@attach_price(lambda source: (2, 3 * count_tokens(source)))
+@describe_method(
     "input_x_gradient", access="gradients", cost="1 forward, 1 backward", source="Shrikumar et al. 2016"
 )
 def input_x_gradient(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) -> Scores:  # noqa: ARG001  exact
@@ -63,15 +63,17 @@ def input_x_gradient(value: Value, n: int, *, confidence: float = 0.95, seed: in
 
     It is the first order of the way to the zero embedding: the completeness gap says how far the model is from that.
     """
-    at = ground(source_of(value, 2, "input_x_gradient"))
-    values, found = gradient(at, at.inputs[None])
+    at = build_ground(get_source(value, 2, "input_x_gradient"))
+    values, found = compute_gradient(at, at.inputs[None])
     scores = at.per_segment((found[0] * at.inputs).sum(-1).cpu())
-    zero, name = baseline_of(at, "zero")
-    return Scores(scores, full=float(values[0]), empty=_emptied(at, zero), baseline=f"{name} (first order)")
+    zero, name = build_baseline(at, "zero")
+    return Scores(
+        scores, full=float(values[0]), empty=_compute_emptied(at, zero), baseline=f"{name} (first order)"
+    )
 
 
-@priced(lambda source: (_USUAL + 2, (2 * _USUAL + 2) * tokens_of(source)))
-@described(
+@attach_price(lambda source: (_USUAL + 2, (2 * _USUAL + 2) * count_tokens(source)))
+@describe_method(
     "integrated_gradients",
     access="gradients",
     cost="48 forward and backward (112 to 496 where a score or the completeness gap still moves)",
@@ -83,13 +85,13 @@ def integrated_gradients(value: Value, n: int, *, confidence: float = 0.95, seed
     The scores sum to full - empty up to the completeness gap. Baselines: `mean` embedding (the default), `mask`, `zero`, or a list of
     these, averaged. Special and template tokens stand still.
     """
-    source = source_of(value, 3, "integrated_gradients")  # both ends and one step
-    at = ground(source)
-    baselines = [baseline_of(at, name) for name in several(at.baseline)]
-    source_of(value, 1 + 2 * len(baselines), f"integrated_gradients from {len(baselines)} baselines")
-    full = float(values_of(at, at.inputs[None])[0])
+    source = get_source(value, 3, "integrated_gradients")  # both ends and one step
+    at = build_ground(source)
+    baselines = [build_baseline(at, name) for name in split_baselines(at.baseline)]
+    get_source(value, 1 + 2 * len(baselines), f"integrated_gradients from {len(baselines)} baselines")
+    full = float(compute_values(at, at.inputs[None])[0])
     parts = [
-        _integrated(at, *baseline, full, _share(value, len(baselines) - i))
+        _integrate(at, *baseline, full, _share(value, len(baselines) - i))
         for i, baseline in enumerate(baselines)
     ]
     if len(parts) == 1:
@@ -110,25 +112,25 @@ def integrated_gradients(value: Value, n: int, *, confidence: float = 0.95, seed
 
 def _share(value: Value, among: int) -> Value:
     """Return the value function with its part of what the budget still pays for."""
-    left = room(value)
+    left = get_remaining(value)
     return value if left is None else Capped(value, left // among)
 
 
-def _integrated(at: Ground, baseline: torch.Tensor, name: str, full: float, value: Value) -> Scores:
+def _integrate(at: Ground, baseline: torch.Tensor, name: str, full: float, value: Value) -> Scores:
     """Return Integrated Gradients from one baseline, the steps doubled until gap and every score stand still or the budget is spent.
 
     Errors of the scores may cancel in the gap: so each score is compared with that of half the steps.
     """
-    empty, left = _emptied(at, baseline), room(value)
+    empty, left = _compute_emptied(at, baseline), get_remaining(value)
     steps = STEPS // 2 if left is None else max(1, min(STEPS // 2, left // 3))
     before = None
     while True:
-        scores = at.per_segment(integrals(at, baseline, at.owned.all, steps)[0])
+        scores = at.per_segment(integrate_paths(at, baseline, at.owned.all, steps)[0])
         gap = full - empty - float(scores.sum())
         moved = np.inf if before is None else float(np.abs(scores - before).max())
         largest = float(np.abs(scores).max())
         still = moved <= max(_TINY, _GAP * largest) and abs(gap) <= max(_TINY, _GAP * abs(full - empty))
-        left = room(value)
+        left = get_remaining(value)
         if still or 2 * steps > MOST_STEPS or (left is not None and 2 * steps > left):
             break
         steps, before = 2 * steps, scores
@@ -141,9 +143,9 @@ def _integrated(at: Ground, baseline: torch.Tensor, name: str, full: float, valu
     return Scores(scores, full=full, empty=empty, baseline=name, notes=(note,), doubts=doubts)
 
 
-def _emptied(at: Ground, baseline: torch.Tensor) -> float:
+def _compute_emptied(at: Ground, baseline: torch.Tensor) -> float:
     """Return the value of the prompt with every segment's tokens at the baseline."""
     import torch
 
     gone = torch.from_numpy(at.owned.all[0]).to(at.inputs.device)[:, None]
-    return float(values_of(at, torch.where(gone, baseline, at.inputs)[None])[0])
+    return float(compute_values(at, torch.where(gone, baseline, at.inputs)[None])[0])

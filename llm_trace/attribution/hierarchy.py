@@ -12,10 +12,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from llm_trace.attribution import splitters
-from llm_trace.attribution.models import resolve
-from llm_trace.attribution.pricing import plan
-from llm_trace.attribution.problem import asked, problem
-from llm_trace.attribution.value import Metered, Progress, Value, as_budget, room, totals
+from llm_trace.attribution.models import resolve_model
+from llm_trace.attribution.pricing import plan_attribution
+from llm_trace.attribution.problem import build_problem, parse_question
+from llm_trace.attribution.value import (
+    Metered,
+    ProgressCallback,
+    Value,
+    as_budget,
+    get_remaining,
+    sum_targets,
+)
 from llm_trace.record import Segment
 
 if TYPE_CHECKING:
@@ -24,7 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from llm_trace.attribution.pricing import Plan
-    from llm_trace.attribution.problem import Asked, Problem
+    from llm_trace.attribution.problem import ParsedQuestion, Problem
     from llm_trace.attribution.renders import Baseline
     from llm_trace.attribution.targets import Target
     from llm_trace.attribution.value import Budget
@@ -82,7 +89,7 @@ def drill(
     baseline: Baseline = "auto",
     budget: int | Budget | None = None,
     share: float = SHARE,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
 ) -> Hierarchy:
     """Return which messages (or paragraphs) matter, which sentences of those, and which words of these.
 
@@ -94,41 +101,41 @@ def drill(
     Raises:
         AttributionError: it cannot be computed, or the budget does not pay for the first level.
     """
-    question = asked(call_or_prompt, response)
-    work = problem(question, *resolve(model, tokenizer), segments="word", target=target)
-    return drilled(question, work, baseline, as_budget(budget), share=share, progress=progress)
+    question = parse_question(call_or_prompt, response)
+    work = build_problem(question, *resolve_model(model, tokenizer), segments="word", target=target)
+    return drill_problem(question, work, baseline, as_budget(budget), share=share, progress=progress)
 
 
-def drilled(
-    question: Asked,
+def drill_problem(
+    question: ParsedQuestion,
     work: Problem,
     baseline: Baseline,
     budget: Budget | None,
     *,
     share: float = SHARE,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
 ) -> Hierarchy:
     """Return what `drill` does, of a problem whose segments are words."""
-    from llm_trace.attribution.leaves import attribution_of
+    from llm_trace.attribution.leaves import build_leaves_attribution
 
     value = Metered(work.value(baseline), budget=budget, progress=progress)
-    root = tree(work)
-    full, empty, spent_out = grow(root, value, work.n, share)
-    found = attribution_of(root, work, value, full, empty, question, cut_short=spent_out)
+    root = build_tree(work)
+    full, empty, spent_out = build_scored_tree(root, value, work.n, share)
+    found = build_leaves_attribution(root, work, value, full, empty, question, cut_short=spent_out)
     return Hierarchy(root, found)
 
 
-def price(work: Problem, baseline: Baseline, budget: Budget | None) -> Plan:
+def price_drill(work: Problem, baseline: Baseline, budget: Budget | None) -> Plan:
     """Return what `drilled` would cost at most: as if every stretch were taken apart."""
 
     def whole(value: Value, n: int) -> None:
-        grow(tree(work), value, n, share=0.0)
+        build_scored_tree(build_tree(work), value, n, share=0.0)
         value(np.tri(_LEVELS, n, dtype=bool))  # stands for the weak ones of each level together
 
-    return plan(work.value(baseline), work.n, "occlusion", work.target, budget, by=whole)
+    return plan_attribution(work.value(baseline), work.n, "occlusion", work.target, budget, by=whole)
 
 
-def tree(work: Problem) -> Node:
+def build_tree(work: Problem) -> Node:
     """Return all stretches of a prompt, none scored yet."""
     text, words = work.segmented.text, work.segmented.segments
     root = Node(Segment(start=0, end=len(text), text=text, kind="prompt"), tuple(range(len(words))))
@@ -136,73 +143,73 @@ def tree(work: Problem) -> Node:
     blocks = list(work.segmented.regions)
     kind = "message"
     if blocks == whole:
-        blocks, kind = splitters.paragraphs(text), "paragraph"
+        blocks, kind = splitters.split_paragraphs(text), "paragraph"
     for start, end in blocks:
-        block = _node(text, start, end, kind, words)
-        for a, b in splitters.sentences(text[start:end]):
-            sentence = _node(text, start + a, start + b, "sentence", words)
+        block = _build_node(text, start, end, kind, words)
+        for a, b in splitters.split_sentences(text[start:end]):
+            sentence = _build_node(text, start + a, start + b, "sentence", words)
             sentence.children = [Node(words[i], (i,)) for i in sentence.words]
             block.children.append(sentence)
         root.children.append(block)
-    return _pruned(root)
+    return _prune(root)
 
 
-def _node(text: str, start: int, end: int, kind: str, words: Sequence[Segment]) -> Node:
+def _build_node(text: str, start: int, end: int, kind: str, words: Sequence[Segment]) -> Node:
     inside = tuple(i for i, w in enumerate(words) if start <= w.start and w.end <= end)
     name = words[inside[0]].name if inside else None
     return Node(Segment(start=start, end=end, text=text[start:end], kind=kind, name=name), inside)
 
 
-def _pruned(node: Node) -> Node:
+def _prune(node: Node) -> Node:
     """Leave out stretches without words, and levels that have one part only."""
-    children = [_pruned(c) for c in node.children if c.words]
+    children = [_prune(c) for c in node.children if c.words]
     while len(children) == 1:
         children = children[0].children
     return replace(node, children=children)
 
 
-def grow(root: Node, value: Value, n: int, share: float = SHARE) -> tuple[float, float, bool]:
+def build_scored_tree(root: Node, value: Value, n: int, share: float = SHARE) -> tuple[float, float, bool]:
     """Score the tree from above and cut off what is not taken apart.
 
     Returns:
         The value of the whole prompt, that of none of it, and whether the budget ended it.
     """
-    ends = totals(value(np.array([[True] * n, [False] * n])))
+    ends = sum_targets(value(np.array([[True] * n, [False] * n])))
     full, empty = float(ends[0]), float(ends[1])
     root.score = full - empty
     level, first, short = [root], True, False
     while level:
         parts: list[Node] = []
         for node in sorted(level, key=lambda x: -abs(x.score)):
-            left = room(value)
+            left = get_remaining(value)
             if left is not None and left < len(node.children) and not first:
                 node.children, short = [], short or bool(node.children)
                 continue
             _score(node.children, value, n, full)
             parts += node.children
-        level, first = _chosen(parts, value, n, full, share), False
+        level, first = _choose_parts(parts, value, n, full, share), False
     return full, empty, short
 
 
 def _score(nodes: Sequence[Node], value: Value, n: int, full: float) -> None:
     if not nodes:
         return
-    values = totals(value(np.array([_without(n, node.words) for node in nodes])))
+    values = sum_targets(value(np.array([_make_masks_without(n, node.words) for node in nodes])))
     for node, left in zip(nodes, values, strict=True):
         node.score = full - float(left)
 
 
-def _chosen(parts: Sequence[Node], value: Value, n: int, full: float, share: float) -> list[Node]:
+def _choose_parts(parts: Sequence[Node], value: Value, n: int, full: float, share: float) -> list[Node]:
     """Return the stretches to take apart: those that matter, and all where the weak ones matter together."""
     if not parts:
         return []
     least = share * max(abs(p.score) for p in parts)
     strong = [p for p in parts if abs(p.score) >= least and p.score != 0]
     weak = [p for p in parts if p not in strong]
-    left = room(value)
+    left = get_remaining(value)
     if len(weak) > 1 and (left is None or left > 1):
         words = [i for p in weak for i in p.words]
-        together = full - float(totals(value(np.array([_without(n, words)])))[0])
+        together = full - float(sum_targets(value(np.array([_make_masks_without(n, words)])))[0])
         if together - sum(max(p.score, 0.0) for p in weak) > max(_GROUP, least):
             return list(parts)
     for p in weak:
@@ -210,7 +217,7 @@ def _chosen(parts: Sequence[Node], value: Value, n: int, full: float, share: flo
     return strong
 
 
-def _without(n: int, words: Sequence[int]) -> NDArray[np.bool_]:
+def _make_masks_without(n: int, words: Sequence[int]) -> NDArray[np.bool_]:
     mask = np.ones(n, dtype=bool)
     mask[list(words)] = False
     return mask

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from llm_trace.attribution.value import Budget
     from llm_trace.record import Attribution
 
-Mode = Literal["inline", "background", "deferred"]
+PolicyMode = Literal["inline", "background", "deferred"]
 When = Callable[[Call], bool]
 """A rule: whether this call should be explained."""
 
@@ -44,7 +44,7 @@ class AttributionPolicy:
     budget_per_hour: int | Budget | None = None
     """Of all calls under this policy, over the last sixty minutes; calls beyond it are passed over."""
     segments: Any = "word"
-    mode: Mode = "inline"
+    mode: PolicyMode = "inline"
     """`inline`: before the traced function returns; `background`: by a process of its own, which needs the model by name or path;
     `deferred`: not at run time, `llm-trace attribute --run …` does it."""
     gpu: bool = False
@@ -71,13 +71,13 @@ class AttributionPolicy:
     @property
     def config_hash(self) -> str:
         """First 16 hex digits of a hash of everything that changes the result; with call and method the identity of an attribution."""
-        parts = [self.method, _named(self.model), _plain(self.segments), _plain(self.target)]
-        parts += [_plain(self.baseline), repr(self.budget), str(self.seed), self.unit, str(self.quality)]
+        parts = [self.method, _name_model(self.model), _make_plain(self.segments), _make_plain(self.target)]
+        parts += [_make_plain(self.baseline), repr(self.budget), str(self.seed), self.unit, str(self.quality)]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
     def wants(self, call: Call) -> bool:
         """Whether the call is explained: a call that asked a model and succeeded, that sample and rule pick."""
-        if call.status != "ok" or not _explainable(call) or not self.samples(call.trace_id):
+        if call.status != "ok" or not _is_explainable(call) or not self.samples(call.trace_id):
             return False
         if ATTRIBUTION_TAG in call.tags:  # made by an attribution
             return False
@@ -163,22 +163,26 @@ class Hook:
         }
 
 
-def _explainable(call: Call) -> bool:
+def _is_explainable(call: Call) -> bool:
     """Whether the call asked a model: it says so, it was given messages, or it was made with a `Prompt`."""
     return call.kind == "llm" or bool(call.messages_in) or call.prompt is not None
 
 
-def _named(model: Any) -> str:
+def _name_model(model: Any) -> str:
     """Return what tells models apart in every process: a name or path, the label of a remote model, the place of a function."""
     if isinstance(model, str):
         return model
     told = getattr(model, "name_or_path", "") or getattr(model, "label", "")
     return (
-        str(told) if told else _plain(model) if hasattr(model, "__qualname__") else type(model).__qualname__
+        str(told)
+        if told
+        else _make_plain(model)
+        if hasattr(model, "__qualname__")
+        else type(model).__qualname__
     )
 
 
-def _plain(setting: Any) -> str:
+def _make_plain(setting: Any) -> str:
     """Return a text that is the same in every process: no memory addresses."""
     if isinstance(setting, re.Pattern):
         return f"/{setting.pattern}/{setting.flags}"

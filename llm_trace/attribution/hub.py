@@ -26,17 +26,17 @@ in its place; methods and measures see `methods.Method` and `quality.study.Measu
 
 
 @cache
-def foreign(group: str) -> Mapping[str, EntryPoint]:
+def find_foreign(group: str) -> Mapping[str, EntryPoint]:
     """Return what other packages registered in a group."""
     return {point.name: point for point in entry_points(group=group)}
 
 
-def names(group: str, builtin: Mapping[str, Any]) -> list[str]:
+def list_names(group: str, builtin: Mapping[str, Any]) -> list[str]:
     """Return the names of a group, ours first."""
-    return [*builtin, *(name for name in foreign(group) if name not in builtin)]
+    return [*builtin, *(name for name in find_foreign(group) if name not in builtin)]
 
 
-def find(group: str, name: str, builtin: Mapping[str, Any], what: str) -> Any:
+def find_plugin(group: str, name: str, builtin: Mapping[str, Any], what: str) -> Any:
     """Return what is registered under a name; a text `module:attribute` among ours is imported now.
 
     Raises:
@@ -48,10 +48,10 @@ def find(group: str, name: str, builtin: Mapping[str, Any], what: str) -> Any:
             return target
         module, _, attribute = target.partition(":")
         return getattr(import_module(module), attribute)
-    point = foreign(group).get(name)
+    point = find_foreign(group).get(name)
     if point is None:
         raise AttributionError(
-            f"{what} {name!r} is unknown; choose one of {', '.join(names(group, builtin))}"
+            f"{what} {name!r} is unknown; choose one of {', '.join(list_names(group, builtin))}"
         )
     try:
         return point.load()
@@ -59,9 +59,9 @@ def find(group: str, name: str, builtin: Mapping[str, Any], what: str) -> Any:
         raise AttributionError(f"{what} {name!r} ({point.value}) cannot be imported: {exc}") from exc
 
 
-def package(group: str, name: str, builtin: Mapping[str, Any]) -> str:
+def find_package(group: str, name: str, builtin: Mapping[str, Any]) -> str:
     """Return the distribution that brings a name."""
-    point = None if name in builtin else foreign(group).get(name)
+    point = None if name in builtin else find_foreign(group).get(name)
     if point is None:
         return "llm_trace"
     return point.dist.name if point.dist is not None else "?"

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from llm_trace.attribution.quality.rebuilt import reopened
-from llm_trace.attribution.value import Value, expect, room, totals
+from llm_trace.attribution.quality.rebuilt import reopen_problem
+from llm_trace.attribution.value import Value, expect, get_remaining, sum_targets
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,40 +61,40 @@ def interactions(
         top: how many segments take part.
         target: needed only where the attribution explains several stretches of the response.
     """
-    _work, value, _full = reopened(attribution, model, tokenizer, target)
+    _work, value, _full = reopen_problem(attribution, model, tokenizer, target)
     strongest = np.argsort(-np.abs(attribution.values), kind="stable")[:top].tolist()
     chosen = list(dict.fromkeys([*(i for group in attribution.groups for i in group), *strongest]))
-    return pairwise(value, len(attribution.values), chosen)
+    return measure_pairwise(value, len(attribution.values), chosen)
 
 
-def pairwise(value: Value, n: int, chosen: Sequence[int]) -> list[Interaction]:
+def measure_pairwise(value: Value, n: int, chosen: Sequence[int]) -> list[Interaction]:
     """Return the interactions of all pairs of these segments, at the full prompt; fewer pairs where the budget does not pay for all."""
-    chosen = _affordable(value, chosen)
+    chosen = _select_affordable(value, chosen)
     pairs = list(combinations(sorted(chosen), 2))
     expect(value, 1 + len(chosen) + len(pairs))
     groups: list[tuple[int, ...]] = [(), *((i,) for i in chosen), *pairs]
-    loss = _loss(value, n, groups)
-    found = [_interaction(pair, (loss[(pair[0],)], loss[(pair[1],)]), loss[pair]) for pair in pairs]
+    loss = _compute_losses(value, n, groups)
+    found = [_compute_interaction(pair, (loss[(pair[0],)], loss[(pair[1],)]), loss[pair]) for pair in pairs]
     return sorted(found, key=lambda x: -abs(x.value))
 
 
-def _affordable(value: Value, chosen: Sequence[int]) -> Sequence[int]:
+def _select_affordable(value: Value, chosen: Sequence[int]) -> Sequence[int]:
     """Return as many of the first segments as the budget pays all pairs of."""
-    left, k = room(value), len(chosen)
+    left, k = get_remaining(value), len(chosen)
     while left is not None and k > 0 and 1 + k + k * (k - 1) // 2 > left:
         k -= 1
     return chosen[:k]
 
 
-def _loss(value: Value, n: int, groups: Sequence[tuple[int, ...]]) -> dict[tuple[int, ...], float]:
+def _compute_losses(value: Value, n: int, groups: Sequence[tuple[int, ...]]) -> dict[tuple[int, ...], float]:
     masks: NDArray[np.bool_] = np.ones((len(groups), n), dtype=bool)
     for row, group in zip(masks, groups, strict=True):
         row[list(group)] = False
-    values = totals(value(masks))
+    values = sum_targets(value(masks))
     return {group: float(values[0] - v) for group, v in zip(groups, values, strict=True)}
 
 
-def _interaction(pair: tuple[int, int], alone: tuple[float, float], together: float) -> Interaction:
+def _compute_interaction(pair: tuple[int, int], alone: tuple[float, float], together: float) -> Interaction:
     value = alone[0] + alone[1] - together
     least = max(MATERIAL, _SHARE * max(abs(x) for x in (*alone, together)))
     kind: Literal["and", "or", "none"] = "none" if abs(value) < least else "and" if value > 0 else "or"

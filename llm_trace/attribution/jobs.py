@@ -21,7 +21,7 @@ _AHEAD = 4
 _hooks: list[Hook] = []
 
 
-def events(
+def iter_events(
     calls: Iterable[Call], policy: AttributionPolicy, *, workers: int = 1
 ) -> Iterator[tuple[Call, dict[str, Any] | None]]:
     """Yield each call with its `attribution` event, or `None` where the policy passes it over; as they are done.
@@ -42,10 +42,10 @@ def events(
 
     data = encode(policy)
     wanted = (call for call in calls if policy.wants(call))
-    yield from _spread(wanted, data, policy, workers)
+    yield from _spread_calls(wanted, data, policy, workers)
 
 
-def _spread(
+def _spread_calls(
     calls: Iterator[Call], data: bytes, policy: AttributionPolicy, workers: int
 ) -> Iterator[tuple[Call, dict[str, Any] | None]]:
     from multiprocessing import get_context
@@ -58,7 +58,7 @@ def _spread(
         try:
             while True:
                 for call in islice(calls, _AHEAD * workers - len(running)):
-                    running[pool.submit(_explained, call)] = call
+                    running[pool.submit(_explain_call, call)] = call
                 if not running:
                     return
                 for done in wait(running, return_when=FIRST_COMPLETED).done:
@@ -85,5 +85,5 @@ def _begin(data: bytes, threads: int) -> None:
     _hooks[:] = [Hook(decode(data)[0])]
 
 
-def _explained(call: Call) -> dict[str, Any] | None:
+def _explain_call(call: Call) -> dict[str, Any] | None:
     return _hooks[0](call)

@@ -11,10 +11,10 @@ from llm_trace.errors import AttributionError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from llm_trace.attribution.batches import Limits
+    from llm_trace.attribution.batches import BatchLimits
     from llm_trace.attribution.forward import Forward
 
-Kind = Literal["causal", "seq2seq", "classifier"]
+ModelKind = Literal["causal", "seq2seq", "classifier"]
 _OTHERS = (
     "ForMaskedLM",
     "ForTokenClassification",
@@ -24,14 +24,14 @@ _OTHERS = (
 )
 
 
-def kind_of(model: Any) -> Kind:
+def detect_kind(model: Any) -> ModelKind:
     """Return what kind of model it is.
 
     Raises:
         AttributionError: not a transformers model, or one that neither continues a text nor answers or classifies it.
     """
     config, name = getattr(model, "config", None), type(model).__name__
-    names = [kind.__name__ for kind in type(_inner(model)).__mro__]
+    names = [kind.__name__ for kind in type(_unwrap_model(model)).__mro__]
     if config is None or not hasattr(model, "get_input_embeddings"):
         raise AttributionError(
             f"the model is a {name}; give a transformers model, a path, a name or a callable"
@@ -47,33 +47,35 @@ def kind_of(model: Any) -> Kind:
     return "causal"
 
 
-def _inner(model: Any) -> Any:
+def _unwrap_model(model: Any) -> Any:
     """Return the model inside adapters (PEFT) and `torch.compile`, whose class says the kind."""
     compiled = getattr(model, "_orig_mod", model)
     return compiled.get_base_model() if hasattr(compiled, "get_base_model") else compiled
 
 
-def forward_of(model: Any, spine: Sequence[int], *, limits: Limits | None = None) -> Forward:
+def forward_of(model: Any, spine: Sequence[int], *, limits: BatchLimits | None = None) -> Forward:
     """Return what evaluates this kind of model."""
     from llm_trace.attribution.encoders import ClassifierForward, Seq2SeqForward
     from llm_trace.attribution.forward import CausalForward
 
     kinds = {"causal": CausalForward, "seq2seq": Seq2SeqForward, "classifier": ClassifierForward}
-    return cast("Forward", kinds[kind_of(model)](model, spine, limits=limits))
+    return cast("Forward", kinds[detect_kind(model)](model, spine, limits=limits))
 
 
-def response_of(model: Any, codec: Codec, prompt: str, said: str, *, own_special: bool) -> Response:
+def make_response(model: Any, codec: Codec, prompt: str, said: str, *, own_special: bool) -> Response:
     """Return the response as this kind of model gives it.
 
     Raises:
         AttributionError: it has no token, or is no label of the classifier.
     """
-    if kind_of(model) == "classifier":
+    if detect_kind(model) == "classifier":
         return _label(said.strip(), label_id(model, said.strip()))
-    return _led(model, codec, codec.response(prompt, said, own_special=own_special))
+    return _lead_response(model, codec, codec.response(prompt, said, own_special=own_special))
 
 
-def answer_of(model: Any, codec: Codec, prompt: tuple[int, ...], most: int = 64) -> tuple[str, Response]:
+def generate_answer(
+    model: Any, codec: Codec, prompt: tuple[int, ...], most: int = 64
+) -> tuple[str, Response]:
     """Return the model's own answer, decoded greedily.
 
     Raises:
@@ -81,33 +83,33 @@ def answer_of(model: Any, codec: Codec, prompt: tuple[int, ...], most: int = 64)
     """
     from llm_trace.attribution.models import generate
 
-    kind = kind_of(model)
+    kind = detect_kind(model)
     if kind == "classifier":
-        labels = labels_of(model)
-        best = _said(model, prompt, 1)[0]
+        labels = get_labels(model)
+        best = _generate_text(model, prompt, 1)[0]
         return labels[best], _label(labels[best], best)
     if kind == "causal":
         return codec.generated(prompt, generate(model, prompt, most))
-    said = _said(model, prompt, most, _led(model, codec, Response((), (), ())).lead)
+    said = _generate_text(model, prompt, most, _lead_response(model, codec, Response((), (), ())).lead)
     if not said:
         raise AttributionError("the model answers nothing to this prompt: pass the response to explain")
     text, response = codec.generated((), said)
-    return text, _led(model, codec, response)
+    return text, _lead_response(model, codec, response)
 
 
-def reproduces(model: Any, prompt: tuple[int, ...], response: Response) -> bool:
+def check_reproduces(model: Any, prompt: tuple[int, ...], response: Response) -> bool:
     """Whether the model, decoding greedily, would say this response itself."""
-    from llm_trace.attribution.models import follows
+    from llm_trace.attribution.models import check_follows
 
-    if kind_of(model) == "causal":
-        return follows(model, prompt, response.ids)
-    return _said(model, prompt, len(response.ids), response.lead) == list(response.ids)
+    if detect_kind(model) == "causal":
+        return check_follows(model, prompt, response.ids)
+    return _generate_text(model, prompt, len(response.ids), response.lead) == list(response.ids)
 
 
-def _led(model: Any, codec: Codec, response: Response) -> Response:
+def _lead_response(model: Any, codec: Codec, response: Response) -> Response:
     """Return the response behind the code of its language, where the tokenizer has a target language and the model does not begin with
     one itself."""
-    if kind_of(model) != "seq2seq":
+    if detect_kind(model) != "seq2seq":
         return response
     from llm_trace.attribution.encoders import Seq2SeqForward
 
@@ -126,7 +128,7 @@ def label_id(model: Any, name: str) -> int:
     Raises:
         AttributionError: no such label, or fewer than two labels.
     """
-    labels = labels_of(model)
+    labels = get_labels(model)
     found = [i for i, label in labels.items() if name.casefold() == label.casefold()]
     found += [i for i in labels if name == str(i)]  # names first: "1" may be the name of another
     if not found:
@@ -136,7 +138,7 @@ def label_id(model: Any, name: str) -> int:
     return found[0]
 
 
-def labels_of(model: Any) -> dict[int, str]:
+def get_labels(model: Any) -> dict[int, str]:
     """Return a classifier's labels by their numbers.
 
     Raises:
@@ -155,10 +157,10 @@ def _label(text: str, number: int) -> Response:
     return Response((number,), ((0, len(text)),), (text,))
 
 
-def _said(model: Any, prompt: tuple[int, ...], most: int, lead: Sequence[int] = ()) -> list[int]:
+def _generate_text(model: Any, prompt: tuple[int, ...], most: int, lead: Sequence[int] = ()) -> list[int]:
     from llm_trace.attribution.encoders import ClassifierForward, Seq2SeqForward
     from llm_trace.attribution.models import end_ids
 
-    if kind_of(model) == "classifier":
+    if detect_kind(model) == "classifier":
         return [ClassifierForward(model).answer(prompt)]
     return Seq2SeqForward(model).answer(prompt, most, end_ids(model), lead)

@@ -7,22 +7,22 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from llm_trace.attribution import quality
-from llm_trace.attribution.problem import suspicions
+from llm_trace.attribution.problem import note_suspicions
 from llm_trace.record import Attribution
 
 if TYPE_CHECKING:
     from llm_trace.attribution.hierarchy import Node
-    from llm_trace.attribution.problem import Asked, Problem
+    from llm_trace.attribution.problem import ParsedQuestion, Problem
     from llm_trace.attribution.value import Metered
 
 
-def attribution_of(
+def build_leaves_attribution(
     root: Node,
     work: Problem,
     value: Metered,
     full: float,
     empty: float,
-    question: Asked,
+    question: ParsedQuestion,
     *,
     cut_short: bool,
 ) -> Attribution:
@@ -30,9 +30,9 @@ def attribution_of(
     leaves = list(root.leaves())
     scores = np.array([leaf.score for leaf in leaves])
     found = quality.Findings()
-    suspicions(question, work, found)
+    note_suspicions(question, work, found)
     if work.goal.unit != "probability":
-        quality.evidence(scores, found)
+        quality.check_evidence(scores, found)
     note = "each score is what the response loses without this stretch; stretches that matter little are not taken apart"
     return Attribution(
         span_id=question.span_id,

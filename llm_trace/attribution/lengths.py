@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from llm_trace.attribution import noise
-from llm_trace.attribution.statistics import benjamini_hochberg
+from llm_trace.attribution.statistics import correct_benjamini_hochberg
 from llm_trace.attribution.value import Value
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from llm_trace.attribution.methods import Scores
 
 
-def measure(value: Value, masks: NDArray[np.bool_]) -> list[NDArray[np.float64]]:
+def measure_lengths(value: Value, masks: NDArray[np.bool_]) -> list[NDArray[np.float64]]:
     """Return the lengths that each mask leaves, (k,) each: in characters, where the prompts are known, and in segments."""
     prompts = getattr(getattr(value, "source", value), "prompts", None)
     if prompts is None:
@@ -28,7 +28,7 @@ def measure(value: Value, masks: NDArray[np.bool_]) -> list[NDArray[np.float64]]
     return [masks @ characters, masks.sum(axis=1).astype(float)]
 
 
-def doubt(
+def check_length_dependence(
     scores: Scores,
     values: NDArray[np.float64],
     lengths: list[NDArray[np.float64]],
@@ -46,11 +46,11 @@ def doubt(
     """
     first = scores.p_values
     assert first is not None
-    if len(first) == 1 or benjamini_hochberg(first).min() > level:  # one segment alone is the length
+    if len(first) == 1 or correct_benjamini_hochberg(first).min() > level:  # one segment alone is the length
         return scores
     for length in lengths:
-        again = np.maximum(first, retest(noise.beyond(values, length)))
-        if benjamini_hochberg(again).min() > level:
+        again = np.maximum(first, retest(noise.remove_length_trend(values, length)))
+        if correct_benjamini_hochberg(again).min() > level:
             why = "no segment stands out among prompts of about the same length: the answers follow the prompt's length, not its words"
             return replace(scores, p_values=again, doubts=(*scores.doubts, ("length_dependent", why)))
     return scores

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from llm_trace.attribution.kinds import forward_of
-from llm_trace.attribution.queries import Goal, Query, goal
+from llm_trace.attribution.queries import Goal, Query, build_goal
 
 if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from llm_trace.attribution.batches import Limits
+    from llm_trace.attribution.batches import BatchLimits
     from llm_trace.attribution.cache import ValueCache
     from llm_trace.attribution.renders import Baseline, Owned, Render, Replaced
 
@@ -46,17 +46,17 @@ class LocalValue:
         rows: Sequence[int],
         n: int,
         *,
-        limits: Limits | None = None,
+        limits: BatchLimits | None = None,
         share: bool = True,
         aim: Goal | None = None,
         cache: ValueCache | None = None,
-        work: Work | None = None,
+        work: GradientProblem | None = None,
     ) -> None:
         self.model = model
         self.render = render
         self.response = tuple(response)
         self.rows = tuple(rows)
-        self.goal = aim or goal(Query.of(response, rows))
+        self.goal = aim or build_goal(Query.of(response, rows))
         self.work = work
         self.passes = 0
         self.tokens = 0
@@ -123,7 +123,7 @@ class LocalValue:
 
 
 @dataclass(frozen=True)
-class Work:
+class GradientProblem:
     """What gradient methods ask of the problem."""
 
     owned: Callable[[], Owned]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from llm_trace.attribution.batches import Batch, Limits
+from llm_trace.attribution.batches import Batch, BatchLimits
 from llm_trace.errors import AttributionError
 
 if TYPE_CHECKING:
@@ -20,10 +20,10 @@ _CPU_LOGITS = 64 << 20
 _MAX_TOKENS = 65536
 
 
-def limits_of(model: Any, device: torch.device, rows: int, length: int) -> Limits:
+def compute_limits(model: Any, device: torch.device, rows: int, length: int) -> BatchLimits:
     """Return how large a batch of so many explained tokens and so long prompts may be, from a quarter of the free memory."""
     config = model.config.get_text_config(decoder=True)
-    width, inner, layers, vocabulary = _sizes(config)
+    width, inner, layers, vocabulary = _read_sizes(config)
     size = next((p.element_size() for p in model.parameters()), 4)
     per_token = size * (12 * width + 3 * inner + 2 * width * layers)
     per_row = (
@@ -33,7 +33,7 @@ def limits_of(model: Any, device: torch.device, rows: int, length: int) -> Limit
         layers * (4 * width + 3 * inner)
     )  # a position's logits beside a token's layers, in multiplications
     cuda = device.type == "cuda"
-    free = _free_memory(device) // 4
+    free = _measure_free_memory(device) // 4
     tokens = min(max(1, free // per_token), _MAX_TOKENS if cuda else _CPU_TOKENS)
     tokens = min(tokens, _remembered.get(model, tokens))
     most = max(
@@ -42,10 +42,10 @@ def limits_of(model: Any, device: torch.device, rows: int, length: int) -> Limit
         if cuda
         else min(64, free // per_row, _CPU_LOGITS // (4 * rows * vocabulary)),
     )
-    return Limits(tokens, rows=most, overhead=2048 if cuda else 96, logits=logits)
+    return BatchLimits(tokens, rows=most, overhead=2048 if cuda else 96, logits=logits)
 
 
-def _sizes(config: Any) -> tuple[int, int, int, int]:
+def _read_sizes(config: Any) -> tuple[int, int, int, int]:
     """Return width, inner width, number of layers and vocabulary; the largest where layers differ."""
 
     def size(name: str, otherwise: int) -> int:
@@ -62,17 +62,17 @@ def _sizes(config: Any) -> tuple[int, int, int, int]:
     )
 
 
-def rows_with_gradients(model: Any, device: torch.device, columns: int, length: int) -> int:
+def limit_gradient_rows(model: Any, device: torch.device, columns: int, length: int) -> int:
     """Return how many embedded prompts go forward and backward at once: all layers' activations stay until the way back."""
     config = model.config.get_text_config(decoder=True)
-    width, inner, layers, vocabulary = _sizes(config)
+    width, inner, layers, vocabulary = _read_sizes(config)
     per_row = 4 * (length * layers * (16 * width + 5 * inner) + 4 * columns * vocabulary)
     cuda = device.type == "cuda"
     most = (_MAX_TOKENS if cuda else _CPU_TOKENS) // length
-    return max(1, min(most, _free_memory(device) // 4 // per_row))
+    return max(1, min(most, _measure_free_memory(device) // 4 // per_row))
 
 
-def halved(model: Any, batch: Batch, exc: RuntimeError) -> list[Batch]:
+def halve_batch(model: Any, batch: Batch, exc: RuntimeError) -> list[Batch]:
     """Return the batch in two halves after the memory ran out, and remember it; raise any other error again.
 
     Raises:
@@ -93,7 +93,7 @@ def halved(model: Any, batch: Batch, exc: RuntimeError) -> list[Batch]:
     return [Batch(rows, batch.prefix, batch.cost // 2) for rows in (batch.rows[:middle], batch.rows[middle:])]
 
 
-def _free_memory(device: torch.device) -> int:
+def _measure_free_memory(device: torch.device) -> int:
     import torch
 
     if device.type == "cuda":

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from llm_trace.attribution import hub
-from llm_trace.attribution.statistics import benjamini_hochberg
+from llm_trace.attribution.statistics import correct_benjamini_hochberg
 
 if TYPE_CHECKING:
     import numpy as np
@@ -90,7 +90,7 @@ BUILTIN: dict[str, str] = {
 }
 
 
-def described(name: str, *, access: str, cost: str, source: str) -> Callable[[Method], Method]:
+def describe_method(name: str, *, access: str, cost: str, source: str) -> Callable[[Method], Method]:
     """Attach an `Info` to a method."""
 
     def mark(method: Method) -> Method:
@@ -100,49 +100,49 @@ def described(name: str, *, access: str, cost: str, source: str) -> Callable[[Me
     return mark
 
 
-def names() -> list[str]:
+def list_methods() -> list[str]:
     """Return the names of all installed methods."""
-    return hub.names(hub.METHODS, BUILTIN)
+    return hub.list_names(hub.METHODS, BUILTIN)
 
 
-def find(name: str) -> Method:
+def find_method(name: str) -> Method:
     """Return the method of that name; ours come first.
 
     Raises:
         AttributionError: unknown, or a package's method that cannot be imported.
     """
     known = {"auto": f"{_HERE}.auto:auto", **BUILTIN}
-    return hub.find(hub.METHODS, name, known, "method")  # type: ignore[no-any-return]
+    return hub.find_plugin(hub.METHODS, name, known, "method")  # type: ignore[no-any-return]
 
 
-def info(name: str) -> Info:
+def get_info(name: str) -> Info:
     """Return what is known of a method."""
-    found = getattr(find(name), "info", None)
+    found = getattr(find_method(name), "info", None)
     if isinstance(found, Info):
         return found
-    return Info(name, "values", "?", "", hub.package(hub.METHODS, name, BUILTIN))
+    return Info(name, "values", "?", "", hub.find_package(hub.METHODS, name, BUILTIN))
 
 
 def choose(n: int, room: int | None) -> str:
     """Return the method whose scores `auto` gives for n segments and this many evaluations; see `auto`."""
-    from llm_trace.attribution.auto import plan
+    from llm_trace.attribution.auto import plan_auto
 
-    return plan(n, room).method
+    return plan_auto(n, room).method
 
 
-def recorded(scores: Scores) -> dict[str, Any]:
+def list_recorded_fields(scores: Scores) -> dict[str, Any]:
     """Return the fields of an `Attribution` that the method itself fills."""
-    q_values = None if scores.p_values is None else benjamini_hochberg(scores.p_values)
+    q_values = None if scores.p_values is None else correct_benjamini_hochberg(scores.p_values)
     rows = {"low": scores.low, "high": scores.high, "p_values": scores.p_values, "q_values": q_values}
     return {
-        "values": _floats(scores.values),
-        "matrix": None if scores.matrix is None else tuple(_floats(row) for row in scores.matrix),
-        **{name: None if row is None else _floats(row) for name, row in rows.items()},
+        "values": _make_floats(scores.values),
+        "matrix": None if scores.matrix is None else tuple(_make_floats(row) for row in scores.matrix),
+        **{name: None if row is None else _make_floats(row) for name, row in rows.items()},
         "bounds": scores.bounds,
         "stopped": scores.stopped,
         "full": scores.full,
     }
 
 
-def _floats(row: NDArray[np.float64]) -> tuple[float, ...]:
+def _make_floats(row: NDArray[np.float64]) -> tuple[float, ...]:
     return tuple(float(x) for x in row)

@@ -9,7 +9,7 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
 from llm_trace.attribution import abilities
-from llm_trace.attribution.kinds import kind_of
+from llm_trace.attribution.kinds import detect_kind
 from llm_trace.errors import AttributionError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ GROUP = "llm_trace.models"
 """Entry points whose functions return (model, tokenizer); `demo` is the embedded one."""
 
 
-def resolve(model: Any, tokenizer: Any = None) -> tuple[Any, Any, str]:
+def resolve_model(model: Any, tokenizer: Any = None) -> tuple[Any, Any, str]:
     """Return model, tokenizer and the model's name.
 
     Args:
@@ -33,9 +33,9 @@ def resolve(model: Any, tokenizer: Any = None) -> tuple[Any, Any, str]:
     _require()
     if isinstance(model, str):
         loaded, own = _load(model)
-        kind_of(loaded)
+        detect_kind(loaded)
         return loaded, tokenizer if tokenizer is not None else own, model
-    kind_of(model)
+    detect_kind(model)
     name = str(getattr(model, "name_or_path", "") or type(model).__name__)
     if tokenizer is not None:
         return model, tokenizer, name
@@ -58,7 +58,7 @@ def _load(name: str) -> tuple[Any, Any]:
     if loader is None and name == "demo":  # a checkout that was never installed has no entry points
         loader = import_module("llm_trace.demo.model").load_model
     if loader is None:
-        return _pretrained(name)
+        return _load_pretrained(name)
     try:
         loaded: tuple[Any, Any] = loader()
     except OSError as exc:
@@ -66,7 +66,7 @@ def _load(name: str) -> tuple[Any, Any]:
     return loaded
 
 
-def _pretrained(name: str) -> tuple[Any, Any]:
+def _load_pretrained(name: str) -> tuple[Any, Any]:
     import transformers
 
     try:
@@ -90,9 +90,9 @@ def generate(model: Any, prompt: Sequence[int], most: int = 64) -> list[int]:
     Raises:
         AttributionError: it says nothing.
     """
-    from llm_trace.attribution.forward import check_ids, context_of, undisturbed
+    from llm_trace.attribution.forward import check_ids, get_context, run_undisturbed
 
-    context = context_of(model)
+    context = get_context(model)
     room = most if context is None else min(most, context - len(prompt))
     if room < 1:
         raise AttributionError(f"the prompt of {len(prompt)} tokens fills the model's context of {context}")
@@ -101,9 +101,9 @@ def generate(model: Any, prompt: Sequence[int], most: int = 64) -> list[int]:
     past: Any = None
     check_ids(model, [prompt])
     abilities.check_causal(model, prompt)
-    with undisturbed(model):
+    with run_undisturbed(model):
         while len(said) < room:
-            logits, past = _next(model, [*prompt, *said], past)
+            logits, past = _step_model(model, [*prompt, *said], past)
             token = int(logits.argmax())
             if token in ends:
                 break
@@ -115,23 +115,23 @@ def generate(model: Any, prompt: Sequence[int], most: int = 64) -> list[int]:
     return said
 
 
-def _next(model: Any, ids: Sequence[int], past: Any) -> tuple[torch.Tensor, Any]:
+def _step_model(model: Any, ids: Sequence[int], past: Any) -> tuple[torch.Tensor, Any]:
     """Return the logits (vocabulary,) after the ids and the cache to go on from: the model's own, where a step from it was seen to give
     what a plain pass gives, else none."""
 
     def run(some: Sequence[int], **cache: Any) -> Any:
         import torch
 
-        from llm_trace.attribution.forward import device_of
+        from llm_trace.attribution.forward import get_device
 
-        return model(torch.tensor([list(some)], device=device_of(model)), **cache)
+        return model(torch.tensor([list(some)], device=get_device(model)), **cache)
 
     if past is None:
-        if abilities.steps(model) is False:
+        if abilities.check_stepping(model) is False:
             return run(ids, use_cache=False).logits[0, -1], None
         out = abilities.keep_cache(model, lambda keep: run(ids, use_cache=keep))
         return out.logits[0, -1], getattr(out, "past_key_values", None)
-    if abilities.steps(model):
+    if abilities.check_stepping(model):
         out = run(ids[-1:], past_key_values=past, use_cache=True)
         return out.logits[0, -1], out.past_key_values
     plain = run(ids, use_cache=False).logits[0, -1]
@@ -155,9 +155,9 @@ def end_ids(model: Any) -> frozenset[int]:
     return frozenset([ends] if isinstance(ends, int) else ends)
 
 
-def follows(model: Any, prompt: Sequence[int], response: Sequence[int]) -> bool:
+def check_follows(model: Any, prompt: Sequence[int], response: Sequence[int]) -> bool:
     """Whether the model, decoding greedily, would say this response: one pass."""
-    from llm_trace.attribution.forward import last_logits
+    from llm_trace.attribution.forward import compute_last_logits
 
-    best = last_logits(model, [*prompt, *response[:-1]], len(response)).argmax(-1)
+    best = compute_last_logits(model, [*prompt, *response[:-1]], len(response)).argmax(-1)
     return best.tolist() == list(response)

@@ -42,7 +42,7 @@ def draw(k: int, n: int, keep: ArrayLike, seed: int, *, vanishes: bool) -> NDArr
     return masks
 
 
-def least(n: int, keep: ArrayLike, level: float) -> int:
+def compute_least_masks(n: int, keep: ArrayLike, level: float) -> int:
     """Return how many masks it takes at least for one of n segments to be significant at the level after Benjamini-Hochberg.
 
     A column of k draws is as rare as exp(-k entropy); two-sided, that must stay below level / n.
@@ -70,8 +70,8 @@ class Columns:
         self._centred = masks.astype(np.float64) - self._rates[:, None]  # (k, n)
         others = masks.sum(axis=1, keepdims=True) - masks
         free = np.where(others == 0, 0.0, 1.0) if vanishes else np.ones(masks.shape)
-        weights = free * near(others, max(1, n - 1))
-        rest = regressed(self._centred, values, self._rates)
+        weights = free * compute_nearness(others, max(1, n - 1))
+        rest = regress_out(self._centred, values, self._rates)
         pull = weights * rest.values
         self._pulls = (self._scaled(pull), self._scaled(free * rest.values))
         along = weights * self._centred * rest.directions
@@ -115,7 +115,7 @@ class Columns:
         return np.asarray((above + 1) / (rounds + 1))
 
 
-def near(kept: NDArray[np.int64], n: int) -> NDArray[np.float64]:
+def compute_nearness(kept: NDArray[np.int64], n: int) -> NDArray[np.float64]:
     """Return the kernel of masks that keep so many of n segments: exp(-d²/2s²) of their cosine distance d to the whole prompt.
 
     The bandwidth s is the median distance of the column. Weights know the masks only, never the answers.
@@ -137,7 +137,7 @@ class Regressed:
     """(k,): how far each row determines its own prediction, with all columns; below 1."""
 
 
-def regressed(x: NDArray[np.float64], y: NDArray[np.float64], rates: NDArray[np.float64]) -> Regressed:
+def regress_out(x: NDArray[np.float64], y: NDArray[np.float64], rates: NDArray[np.float64]) -> Regressed:
     """Return what regressions on the other columns leave of y (k,) and of each column of x (k, n); each rate (k,) has its own mean.
 
     One decomposition serves all: the coefficients without column i are those of the whole with entry i constrained to zero. The penalty
@@ -155,7 +155,7 @@ def regressed(x: NDArray[np.float64], y: NDArray[np.float64], rates: NDArray[np.
     return Regressed((y - design @ fitted)[:, None] + directions * fitted[:n], directions, leverage)
 
 
-def beyond(values: NDArray[np.float64], lengths: NDArray[np.float64]) -> NDArray[np.float64]:
+def remove_length_trend(values: NDArray[np.float64], lengths: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return what the lengths of the prompts leave of the values, (k,): each less the mean of its neighbours in the order of length.
 
     Neighbours say what a length does whatever its form, a threshold too.
@@ -169,7 +169,7 @@ def beyond(values: NDArray[np.float64], lengths: NDArray[np.float64]) -> NDArray
     return rest
 
 
-def drift(values: NDArray[np.float64], seed: int, rounds: int = 2000) -> float:
+def assess_drift(values: NDArray[np.float64], seed: int, rounds: int = 2000) -> float:
     """Return how often shuffled values wander as far from their mean as they do in the order of asking: the p-value of a change between calls.
 
     Masks are drawn independently, so that under one and the same model every order is alike.
@@ -183,7 +183,9 @@ def drift(values: NDArray[np.float64], seed: int, rounds: int = 2000) -> float:
     return float((1 + (np.abs(np.cumsum(shuffled, axis=1)).max(axis=1) >= seen).sum()) / (rounds + 1))
 
 
-def apart(distances: NDArray[np.float64], first: int, seed: int, rounds: int = 9999) -> tuple[float, float]:
+def compare_apart(
+    distances: NDArray[np.float64], first: int, seed: int, rounds: int = 9999
+) -> tuple[float, float]:
     """Return the energy distance of two sets of answers, and how often a random split of all answers gives one as large.
 
     The answers are permuted, never their pairwise distances: these share answers and are not exchangeable.

@@ -16,7 +16,7 @@ MOST = 30
 """Segments that a picture shows, the strongest."""
 
 
-def figure(attribution: Attribution, *, most: int = MOST) -> Any:
+def draw_figure(attribution: Attribution, *, most: int = MOST) -> Any:
     """Return a matplotlib figure: one bar a segment in the order of the prompt, with bounds where there are some.
 
     Raises:
@@ -55,7 +55,7 @@ def save(attribution: Attribution, path: str | os.PathLike[str], *, most: int = 
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    figure(attribution, most=most).savefig(path)
+    draw_figure(attribution, most=most).savefig(path)
 
 
 def _label(text: str, most: int = 30) -> str:

@@ -23,7 +23,7 @@ def encode(policy: AttributionPolicy) -> bytes:
         AttributionError: a setting cannot leave this process: a model or tokenizer object, a function.
     """
     given = {f.name: getattr(policy, f.name) for f in fields(policy) if f.name not in _DECIDED}
-    told = {name: _told(name, value) for name, value in given.items()}
+    told = {name: _encode_setting(name, value) for name, value in given.items()}
     return json.dumps({**told, "config_hash": policy.config_hash}, sort_keys=True).encode()
 
 
@@ -31,15 +31,15 @@ def decode(data: bytes) -> tuple[AttributionPolicy, str]:
     """Return a policy that takes every call, and the hash of the policy that it was made from."""
     told = json.loads(data)
     config_hash = told.pop("config_hash")
-    return AttributionPolicy(**{name: _meant(value) for name, value in told.items()}), config_hash
+    return AttributionPolicy(**{name: _decode_setting(value) for name, value in told.items()}), config_hash
 
 
-def digest(data: bytes) -> str:
+def hash_policy(data: bytes) -> str:
     """Return the name under which an encoded policy is kept."""
     return hashlib.sha256(data).hexdigest()[:16]
 
 
-def _told(name: str, value: Any) -> Any:
+def _encode_setting(name: str, value: Any) -> Any:
     if value is None or isinstance(value, str | int | float | bool):
         return value
     if isinstance(value, Budget):
@@ -47,16 +47,16 @@ def _told(name: str, value: Any) -> Any:
     if isinstance(value, re.Pattern):
         return {"is": "pattern", "of": [value.pattern, value.flags]}
     if isinstance(value, list | tuple):
-        return {"is": type(value).__name__, "of": [_told(name, item) for item in value]}
+        return {"is": type(value).__name__, "of": [_encode_setting(name, item) for item in value]}
     if isinstance(value, dict) and all(isinstance(key, str) for key in value):
-        return {"is": "dict", "of": {key: _told(name, item) for key, item in value.items()}}
+        return {"is": "dict", "of": {key: _encode_setting(name, item) for key, item in value.items()}}
     raise AttributionError(
         f"{name}={value!r} cannot leave this process: in mode='background' give a name or a path "
         "(packages register theirs by entry points), or take mode='inline'"
     )
 
 
-def _meant(value: Any) -> Any:
+def _decode_setting(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     kind, inner = value["is"], value["of"]
@@ -65,6 +65,6 @@ def _meant(value: Any) -> Any:
     if kind == "pattern":
         return re.compile(*inner)
     if kind == "dict":
-        return {key: _meant(item) for key, item in inner.items()}
-    items = [_meant(item) for item in inner]
+        return {key: _decode_setting(item) for key, item in inner.items()}
+    items = [_decode_setting(item) for item in inner]
     return tuple(items) if kind == "tuple" else items

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from llm_trace.attribution.local import LocalValue
 
-Price = tuple[int, int]
+EvaluationPrice = tuple[int, int]
 """Passes and tokens that go through the model; on the way back the prompt's tokens count again."""
 
 
@@ -42,7 +42,9 @@ class Plan:
     warnings: tuple[str, ...] = ()
 
 
-def priced(price: Callable[[LocalValue], Price]) -> Callable[[methods.Method], methods.Method]:
+def attach_price(
+    price: Callable[[LocalValue], EvaluationPrice],
+) -> Callable[[methods.Method], methods.Method]:
     """Attach to a method that does not ask its value function for masks what it costs."""
 
     def mark(method: methods.Method) -> methods.Method:
@@ -52,13 +54,13 @@ def priced(price: Callable[[LocalValue], Price]) -> Callable[[methods.Method], m
     return mark
 
 
-def tokens_of(source: LocalValue) -> int:
+def count_tokens(source: LocalValue) -> int:
     """Return the tokens of one pass over the whole prompt and the response."""
     assert source.work is not None
     return sum(len(source.work.owned().ids) + len(query.read) for query in source.goal.queries)
 
 
-def plan(
+def plan_attribution(
     source: LocalValue,
     n: int,
     method: str,
@@ -78,7 +80,7 @@ def plan(
         by: what to run; else the method of that name.
         settings: confidence and seed.
     """
-    found = by or methods.find(method)
+    found = by or methods.find_method(method)
     price = getattr(found, "price", None)
     if price is not None:
         passes, tokens = price(source)
@@ -89,7 +91,7 @@ def plan(
         except _EnoughError:
             pass
         passes, tokens = counted.passes, counted.tokens
-    seconds = tokens * _seconds_a_token(source, n)
+    seconds = tokens * _time_token(source, n)
     return Plan(method, source.render.baseline, n, target, passes, tokens, seconds)
 
 
@@ -119,7 +121,7 @@ class _Counted:
         return np.asarray(self._rng.standard_normal(len(masks)) * len(masks[0]) + masks.sum(axis=1))
 
 
-def _seconds_a_token(source: LocalValue, n: int) -> float:
+def _time_token(source: LocalValue, n: int) -> float:
     """Time one pass over the whole prompt, after one to warm up."""
     whole = np.ones((1, n), dtype=bool)
     forward = source.forward

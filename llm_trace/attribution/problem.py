@@ -9,11 +9,25 @@ from typing import TYPE_CHECKING, Any, cast
 
 from llm_trace.attribution import chat
 from llm_trace.attribution.forward import check_ids
-from llm_trace.attribution.kinds import answer_of, kind_of, reproduces, response_of
-from llm_trace.attribution.queries import Goal, Query, goal
-from llm_trace.attribution.renders import Baseline, Render, masked, owned, render, segmented_prompt
-from llm_trace.attribution.segments import outside
-from llm_trace.attribution.targets import Part, Target, contrast_of, decided, exchanged, rows_of
+from llm_trace.attribution.kinds import check_reproduces, detect_kind, generate_answer, make_response
+from llm_trace.attribution.queries import Goal, Query, build_goal
+from llm_trace.attribution.renders import (
+    Baseline,
+    Render,
+    assign_tokens,
+    build_mask_baseline,
+    render,
+    segment_prompt,
+)
+from llm_trace.attribution.segments import cut_out_regions
+from llm_trace.attribution.targets import (
+    ResponsePart,
+    Target,
+    find_decision_rows,
+    find_rows,
+    get_contrast,
+    replace_contrast,
+)
 from llm_trace.attribution.tokens import Codec, Response
 from llm_trace.errors import AttributionError
 from llm_trace.record import Call, Segment
@@ -22,14 +36,14 @@ if TYPE_CHECKING:
     from llm_trace.attribution.cache import ValueCache
     from llm_trace.attribution.local import LocalValue
     from llm_trace.attribution.quality.findings import Findings
-    from llm_trace.attribution.segments import Region, Segmented, Spec
+    from llm_trace.attribution.segments import Region, Segmented, SegmentSpec
 
 MASK = "[redacted]"
 """What redaction leaves, see `llm_trace.capture.redaction`."""
 
 
 @dataclass(frozen=True)
-class Asked:
+class ParsedQuestion:
     """The question before the model is known."""
 
     prompt: str | Sequence[Mapping[str, Any]]
@@ -47,7 +61,7 @@ class Asked:
     @property
     def redacted(self) -> bool:
         """Whether a part of the prompt was masked before it was written."""
-        texts = [self.prompt] if isinstance(self.prompt, str) else [chat.content(m) for m in self.prompt]
+        texts = [self.prompt] if isinstance(self.prompt, str) else [chat.get_content(m) for m in self.prompt]
         return self.logged and any(MASK in text for text in texts)
 
 
@@ -83,51 +97,53 @@ class Problem:
 
     def value(self, baseline: Baseline) -> LocalValue:
         """Return the value function with this baseline."""
-        from llm_trace.attribution.local import LocalValue, Work
+        from llm_trace.attribution.local import GradientProblem, LocalValue
 
         where = {"segmented": self.segmented, "codec": self.codec, "own_special": self.own_special}
-        work = Work(partial(owned, **where), partial(masked, **where), baseline)  # type: ignore[arg-type]
+        work = GradientProblem(
+            partial(assign_tokens, **where), partial(build_mask_baseline, **where), baseline
+        )  # type: ignore[arg-type]
         made = (self.model, self.render(baseline), self.response.ids, self.rows, self.n)
         return LocalValue(*made, aim=self.goal, cache=self.cache, work=work)
 
 
-def asked(call_or_prompt: Any, response: str | None) -> Asked:
+def parse_question(call_or_prompt: Any, response: str | None) -> ParsedQuestion:
     """Return the question from a text, messages or a call.
 
     Raises:
         AttributionError: the call has no prompt or no response in words, or the prompt is neither.
     """
     if isinstance(call_or_prompt, Call):
-        return _asked_by_call(call_or_prompt, response)
+        return _parse_call(call_or_prompt, response)
     if isinstance(call_or_prompt, str):
-        return Asked(call_or_prompt, response)
+        return ParsedQuestion(call_or_prompt, response)
     if isinstance(call_or_prompt, Sequence) and all(isinstance(m, Mapping) for m in call_or_prompt):
-        return Asked(tuple(call_or_prompt), response)
+        return ParsedQuestion(tuple(call_or_prompt), response)
     raise AttributionError(
         f"the prompt is a {type(call_or_prompt).__name__}; give a str, a list of message dicts or a Call"
     )
 
 
-def _asked_by_call(call: Call, response: str | None) -> Asked:
-    said = response if response is not None else _said(call)
+def _parse_call(call: Call, response: str | None) -> ParsedQuestion:
+    said = response if response is not None else _get_answer(call)
     if not said:
         raise AttributionError(
             f"call {call.span_id} ({call.name}) has no response text ({call.status}): there is nothing to explain"
         )
     variables = call.prompt.variables if call.prompt else {}
-    return Asked(_prompt_of(call), said, variables, call.span_id, call.model)
+    return ParsedQuestion(_get_prompt(call), said, variables, call.span_id, call.model)
 
 
-def _said(call: Call) -> str | None:
+def _get_answer(call: Call) -> str | None:
     if isinstance(call.output, str):
         return call.output
     return "\n".join(m.text for m in call.messages_out) or None
 
 
-def _prompt_of(call: Call) -> str | Sequence[Mapping[str, Any]]:
+def _get_prompt(call: Call) -> str | Sequence[Mapping[str, Any]]:
     """Return the messages or the one text that a call was given."""
     if call.messages_in:
-        return tuple(chat.message_of(m) for m in call.messages_in)
+        return tuple(chat.build_template_message(m) for m in call.messages_in)
     given = call.input if isinstance(call.input, Mapping) else {"prompt": call.input}
     messages = given.get("messages")
     if isinstance(messages, Sequence) and messages and all(isinstance(m, Mapping) for m in messages):
@@ -143,13 +159,13 @@ def _prompt_of(call: Call) -> str | Sequence[Mapping[str, Any]]:
     )
 
 
-def problem(
-    question: Asked,
+def build_problem(
+    question: ParsedQuestion,
     model: Any,
     tokenizer: Any,
     name: str,
     *,
-    segments: Spec,
+    segments: SegmentSpec,
     target: Target,
     unit: str = "nats",
     cache: ValueCache | None = None,
@@ -158,21 +174,21 @@ def problem(
 
     Without a response the model answers greedily and these tokens are explained.
     """
-    text, regions, own_special, notes = _text(question, tokenizer)
-    codec = Codec(tokenizer, causal=kind_of(model) == "causal", sample=text or "a")
-    regions = outside(regions, text, codec.special_spans(text))
+    text, regions, own_special, notes = _get_text(question, tokenizer)
+    codec = Codec(tokenizer, causal=detect_kind(model) == "causal", sample=text or "a")
+    regions = cut_out_regions(regions, text, codec.special_spans(text))
     check_ids(model, [codec.ids(text, own_special=own_special)])
     if segments == "variable":
-        segments = variable_spans(question)
-    segmented = segmented_prompt(text, segments, regions, codec, own_special)
+        segments = find_variable_spans(question)
+    segmented = segment_prompt(text, segments, regions, codec, own_special)
     if question.response is None:
-        said, response = answer_of(model, codec, tuple(codec.ids(text, own_special=own_special)))
+        said, response = generate_answer(model, codec, tuple(codec.ids(text, own_special=own_special)))
         notes.append("no response was given: the model's own greedy answer is explained")
     else:
         said = question.response
-        response = response_of(model, codec, text, said, own_special=own_special)
+        response = make_response(model, codec, text, said, own_special=own_special)
     notes += [response.note] if response.note else []
-    if kind_of(model) != "classifier":
+    if detect_kind(model) != "classifier":
         check_ids(model, [response.ids], said=True)
     found = _Explained(model, codec, text, own_special, said, response, unit).by(target)
     return Problem(
@@ -180,26 +196,26 @@ def problem(
     )
 
 
-def suspicions(question: Asked, work: Problem, found: Findings) -> None:
+def note_suspicions(question: ParsedQuestion, work: Problem, found: Findings) -> None:
     """Note what speaks against the question itself: a masked prompt, a model that did not give the logged answer."""
-    masked_input(question, found)
-    if question.logged and question.model != work.name and not _reproduces(work):
+    note_masked_input(question, found)
+    if question.logged and question.model != work.name and not _check_reproduces(work):
         found.suspect(
             "proxy_unverified",
             f"{work.name} does not answer so itself: it stands in for {question.model or 'the model'} that did",
         )
 
 
-def masked_input(question: Asked, found: Findings) -> None:
+def note_masked_input(question: ParsedQuestion, found: Findings) -> None:
     """Note it where the prompt was masked."""
     if question.redacted:
         found.suspect("redacted_input", "parts of the prompt were masked before it was logged")
 
 
-def _reproduces(work: Problem) -> bool:
+def _check_reproduces(work: Problem) -> bool:
     """Whether the model's own most likely token is the response's at every place."""
     prompt = work.codec.ids(work.segmented.text, own_special=work.own_special)
-    return reproduces(work.model, tuple(prompt), work.response)
+    return check_reproduces(work.model, tuple(prompt), work.response)
 
 
 @dataclass(frozen=True)
@@ -215,22 +231,22 @@ class _Explained:
     unit: str
 
     def by(self, target: Target) -> tuple[tuple[int, ...], str, Goal, tuple[str, ...]]:
-        contrast = contrast_of(target)
+        contrast = get_contrast(target)
         if contrast is not None:
-            span, other = exchanged(contrast, self.said)
+            span, other = replace_contrast(contrast, self.said)
             return self._contrasted(span, other)
-        rows, words = rows_of(cast("Part", target), self.said, self.response.spans)
-        aim = goal(Query.of(self.response.ids, rows, self.response.lead), unit=self.unit)
+        rows, words = find_rows(cast("ResponsePart", target), self.said, self.response.spans)
+        aim = build_goal(Query.of(self.response.ids, rows, self.response.lead), unit=self.unit)
         return tuple(rows), words, aim, tuple(self.response.texts[r] for r in rows)
 
     def _contrasted(
         self, span: tuple[int, int], other: str
     ) -> tuple[tuple[int, ...], str, Goal, tuple[str, ...]]:
-        that = response_of(self.model, self.codec, self.prompt, other, own_special=self.own_special)
+        that = make_response(self.model, self.codec, self.prompt, other, own_special=self.own_special)
         there = (span[0], span[1] + len(other) - len(self.said))
-        ours = rows_of(span, self.said, self.response.spans)[0]
-        theirs = rows_of(there, other, that.spans)[0]
-        ours, theirs = decided(self.response.ids, that.ids, ours, theirs)
+        ours = find_rows(span, self.said, self.response.spans)[0]
+        theirs = find_rows(there, other, that.spans)[0]
+        ours, theirs = find_decision_rows(self.response.ids, that.ids, ours, theirs)
         if not ours and not theirs:
             raise AttributionError(f"both answers of the contrast have the same tokens: {other!r}")
         sides = [
@@ -239,17 +255,17 @@ class _Explained:
         ]
         words = f"{self.said[slice(*span)].strip()!r} rather than {other[slice(*there)].strip()!r}"
         texts = [self.response.texts[r] for r in ours] + [f"not {that.texts[r]}" for r in theirs]
-        return tuple(ours), words, goal(sides[0], sides[1], self.unit), tuple(texts)
+        return tuple(ours), words, build_goal(sides[0], sides[1], self.unit), tuple(texts)
 
 
-def _text(question: Asked, tokenizer: Any) -> tuple[str, tuple[Region, ...], bool, list[str]]:
+def _get_text(question: ParsedQuestion, tokenizer: Any) -> tuple[str, tuple[Region, ...], bool, list[str]]:
     if isinstance(question.prompt, str):
         return question.prompt, (), False, []
-    found = chat.rendered(question.prompt, tokenizer)
+    found = chat.render_chat(question.prompt, tokenizer)
     return found.text, found.regions, found.templated, list(found.notes)
 
 
-def variable_spans(question: Asked) -> Spec:
+def find_variable_spans(question: ParsedQuestion) -> SegmentSpec:
     """Return where the prompt's variables stand: known exactly for a `Prompt.format` result, found by value in a call."""
     spans = getattr(question.prompt, "spans", None)
     if isinstance(question.prompt, str) and spans:

@@ -63,11 +63,11 @@ class Goal:
         if self.unit == "nats":
             return (columns * signs).sum(-1)
         sides = [columns[:, signs == side].sum(-1) for side in (1, -1) if side in self.signs]
-        sides = [_in_unit(side, self.unit) for side in sides]
+        sides = [_convert_unit(side, self.unit) for side in sides]
         return sides[0] if len(sides) == 1 else sides[0] - sides[1]
 
 
-def _in_unit(logprob: torch.Tensor, unit: Unit) -> torch.Tensor:
+def _convert_unit(logprob: torch.Tensor, unit: Unit) -> torch.Tensor:
     import torch
 
     if unit == "probability":
@@ -76,7 +76,7 @@ def _in_unit(logprob: torch.Tensor, unit: Unit) -> torch.Tensor:
     return certain - torch.log(-torch.expm1(certain))
 
 
-def goal(this: Query | None, that: Query | None = None, unit: str = "nats") -> Goal:
+def build_goal(this: Query | None, that: Query | None = None, unit: str = "nats") -> Goal:
     """Return the goal: the tokens of `this`, less those of `that`. Both go through the model at once where one reads the beginning
     of the other, as two answers of one token do.
 

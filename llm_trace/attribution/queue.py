@@ -21,14 +21,14 @@ fcntl: Any = import_module("fcntl") if find_spec("fcntl") else None
 _IDLE_S = 3600.0
 
 
-def folder_of(store: str | os.PathLike[str]) -> Path:
+def get_queue_folder(store: str | os.PathLike[str]) -> Path:
     """Return the folder `<store>.attribution` beside the store, by absolute path."""
     path = Path(os.path.abspath(os.path.expanduser(store)))
     return path.with_name(path.name + ".attribution")
 
 
 @dataclass(frozen=True)
-class Request:
+class ExplainRequest:
     """A call that shall be explained."""
 
     span_id: str
@@ -54,7 +54,7 @@ class Queue:
         """Become the reader; False where another process is."""
         self.folder.mkdir(parents=True, exist_ok=True)
         handle = os.open(self.folder / "worker.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        if not _locked(handle):
+        if not _lock_file(handle):
             os.close(handle)
             return False
         self._lock = handle
@@ -67,7 +67,7 @@ class Queue:
             os.close(self._lock)
             self._lock = -1
 
-    def next(self) -> Request | None:
+    def next(self) -> ExplainRequest | None:
         """Return the first request after the cursor, `None` where none waits."""
         for path in self._files():
             at = self._offsets.get(path.name, 0)
@@ -85,7 +85,7 @@ class Queue:
             self._offsets[path.name] = at
         return None
 
-    def done(self, request: Request) -> None:
+    def done(self, request: ExplainRequest) -> None:
         """Move the cursor behind a request, durably."""
         self._offsets[request.file] = request.end
         self.save()
@@ -104,7 +104,7 @@ class Queue:
         """Whether a process may still append; files that are read to the end and have no writer are removed."""
         alive = False
         for path in self._files():
-            if _written(path):
+            if _is_written(path):
                 alive = True
             elif self._offsets.get(path.name, 0) >= path.stat().st_size:
                 path.unlink(missing_ok=True)
@@ -123,15 +123,15 @@ class Queue:
             self._offsets, self.state = {}, {}
 
 
-def _request(line: bytes, file: str, end: int) -> Request | None:
+def _request(line: bytes, file: str, end: int) -> ExplainRequest | None:
     try:
         event = orjson.loads(line)
-        return Request(str(event["span_id"]), str(event["policy"]), file, end)
+        return ExplainRequest(str(event["span_id"]), str(event["policy"]), file, end)
     except (ValueError, KeyError, TypeError):
         return None
 
 
-def _locked(handle: int) -> bool:
+def _lock_file(handle: int) -> bool:
     """Whether this process now holds the file's lock."""
     if fcntl is None:
         return True
@@ -142,7 +142,7 @@ def _locked(handle: int) -> bool:
     return True
 
 
-def _written(path: Path) -> bool:
+def _is_written(path: Path) -> bool:
     """Whether a living process holds the file."""
     if fcntl is None:
         return time.time() - path.stat().st_mtime < _IDLE_S
@@ -151,6 +151,6 @@ def _written(path: Path) -> bool:
     except FileNotFoundError:
         return False
     try:
-        return not _locked(handle)
+        return not _lock_file(handle)
     finally:
         os.close(handle)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from llm_trace.attribution import hub
-from llm_trace.attribution.segments import Segmented, Spec, segment
-from llm_trace.attribution.standins import neutral_tokens
+from llm_trace.attribution.segments import Segmented, SegmentSpec, segment
+from llm_trace.attribution.standins import find_neutral_tokens
 from llm_trace.errors import AttributionError
 
 if TYPE_CHECKING:
@@ -143,8 +143,8 @@ class Embedded:
         return [self.ids] * len(masks)
 
 
-def segmented_prompt(
-    text: str, spec: Spec, regions: Sequence[Region], codec: Codec, own_special: bool
+def segment_prompt(
+    text: str, spec: SegmentSpec, regions: Sequence[Region], codec: Codec, own_special: bool
 ) -> Segmented:
     """Return the text with its segments, tokens included."""
     if spec != "token":
@@ -153,7 +153,7 @@ def segmented_prompt(
     areas = [(r.start, r.end) for r in regions] or [(0, len(text))]
     spans: list[tuple[int, int]] = []
     for start, end in sorted({s for s in tokens.spans if s[1] > s[0]}):
-        if not any(a <= start + _blank(text, start, end) and end <= b for a, b in areas):
+        if not any(a <= start + _count_blank(text, start, end) and end <= b for a, b in areas):
             continue
         if spans and start < spans[-1][1]:  # several tokens make one character: they go together
             spans[-1] = (spans[-1][0], max(end, spans[-1][1]))
@@ -169,7 +169,7 @@ def segmented_prompt(
     )
 
 
-def _blank(text: str, start: int, end: int) -> int:
+def _count_blank(text: str, start: int, end: int) -> int:
     """Return the number of white-space characters before the token's first visible one (0 for a blank token)."""
     piece = text[start:end]
     return len(piece) - len(piece.lstrip()) if piece.strip() else 0
@@ -190,22 +190,22 @@ def render(segmented: Segmented, baseline: Baseline, codec: Codec, *, own_specia
         if not baseline:
             raise AttributionError("the list of baselines is empty: give one at least, or 'auto'")
         return Several(tuple(render(segmented, b, codec, own_special=own_special) for b in baseline))
-    chosen = automatic(segmented.segments) if baseline == "auto" else baseline
+    chosen = choose_baseline(segmented.segments) if baseline == "auto" else baseline
     if baseline == "auto" and chosen == "mask":
         try:
-            return masked(segmented, codec, own_special=own_special)
+            return build_mask_baseline(segmented, codec, own_special=own_special)
         except AttributionError:  # no stand-in or no offsets: the result names the baseline
             chosen = "delete"
     if chosen in EMBEDDED:
         return Embedded(tuple(codec.ids(segmented.text, own_special=own_special)), chosen)
     if chosen == "mask":
-        return masked(segmented, codec, own_special=own_special)
+        return build_mask_baseline(segmented, codec, own_special=own_special)
     if chosen == "delete" and segmented.segments[0].kind == "token":
         tokens = codec.tokens(segmented.text, own_special=own_special)
-        owners = _owners(segmented, tokens)
+        owners = _find_owners(segmented, tokens)
         return Dropped(np.array(tokens.ids), owners, codec.start, "delete (token ids)")
-    if chosen in hub.foreign(hub.BASELINES):
-        stand_in = hub.find(hub.BASELINES, chosen, {}, "baseline")
+    if chosen in hub.find_foreign(hub.BASELINES):
+        stand_in = hub.find_plugin(hub.BASELINES, chosen, {}, "baseline")
         texts = tuple(str(stand_in(s.text)) for s in segmented.segments)
         return Retokenised(segmented, codec, own_special, texts, chosen)
     filler = None if chosen == "delete" else chosen
@@ -213,17 +213,17 @@ def render(segmented: Segmented, baseline: Baseline, codec: Codec, *, own_specia
     return Retokenised(segmented, codec, own_special, filler, named)
 
 
-def masked(segmented: Segmented, codec: Codec, *, own_special: bool = False) -> Replaced:
+def build_mask_baseline(segmented: Segmented, codec: Codec, *, own_special: bool = False) -> Replaced:
     """Return the baseline `mask`: which token belongs to which segment, and the neutral token in its place."""
     tokens = codec.tokens(segmented.text, own_special=own_special)
-    neutral, name = neutral_tokens(tokens, codec)
-    return Replaced(np.array(tokens.ids), _owners(segmented, tokens), neutral, f"mask: {name}")
+    neutral, name = find_neutral_tokens(tokens, codec)
+    return Replaced(np.array(tokens.ids), _find_owners(segmented, tokens), neutral, f"mask: {name}")
 
 
-def owned(segmented: Segmented, codec: Codec, *, own_special: bool = False) -> Owned:
+def assign_tokens(segmented: Segmented, codec: Codec, *, own_special: bool = False) -> Owned:
     """Return the prompt's token ids and which segment each belongs to."""
     tokens = codec.tokens(segmented.text, own_special=own_special)
-    return Owned(np.array(tokens.ids), _owners(segmented, tokens))
+    return Owned(np.array(tokens.ids), _find_owners(segmented, tokens))
 
 
 def _with_values(
@@ -248,7 +248,7 @@ def _with_values(
     return Several(tuple(Retokenised(segmented, codec, own_special, row, named) for row in rounds))
 
 
-def automatic(segments: Sequence[Segment]) -> str:
+def choose_baseline(segments: Sequence[Segment]) -> str:
     """Return the baseline that suits the size of the segments."""
     if segments[0].kind in _LARGE:
         return "delete"
@@ -257,13 +257,13 @@ def automatic(segments: Sequence[Segment]) -> str:
     return "mask"
 
 
-def _owners(segmented: Segmented, tokens: Tokens) -> NDArray[np.bool_]:
+def _find_owners(segmented: Segmented, tokens: Tokens) -> NDArray[np.bool_]:
     """Return (n, length): the tokens that have a visible character in the segment, or lie wholly in it."""
     owners = np.zeros((len(segmented.segments), len(tokens.ids)), dtype=bool)
     for t, (start, end) in enumerate(tokens.spans):
         if end <= start:
             continue
-        first = start + _blank(segmented.text, start, end)
+        first = start + _count_blank(segmented.text, start, end)
         blank = not segmented.text[start:end].strip()
         for i, s in enumerate(segmented.segments):
             owners[i, t] = (s.start <= start and end <= s.end) if blank else (first < s.end and s.start < end)

@@ -7,12 +7,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from llm_trace.attribution.attention import eager, shared_out
-from llm_trace.attribution.embeddings import source_of
-from llm_trace.attribution.forward import device_of, undisturbed
-from llm_trace.attribution.kinds import kind_of
-from llm_trace.attribution.methods import Scores, described
-from llm_trace.attribution.pricing import priced, tokens_of
+from llm_trace.attribution.attention import share_out, use_eager_attention
+from llm_trace.attribution.embeddings import get_source
+from llm_trace.attribution.forward import get_device, run_undisturbed
+from llm_trace.attribution.kinds import detect_kind
+from llm_trace.attribution.methods import Scores, describe_method
+from llm_trace.attribution.pricing import attach_price, count_tokens
 from llm_trace.errors import AttributionError
 
 if TYPE_CHECKING:
@@ -55,8 +55,8 @@ class Layer:
         return bias
 
 
-@priced(lambda source: (2, 2 * tokens_of(source)))
-@described(
+@attach_price(lambda source: (2, 2 * count_tokens(source)))
+@describe_method(
     "routes",
     access="attention",
     cost="1 forward",
@@ -71,16 +71,16 @@ def routes(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) -> 
     Raises:
         AttributionError: the model is no decoder, its blocks are not of the Llama or GPT-2 kind, or the target is a contrast.
     """
-    source = source_of(value, 2, "routes")
+    source = get_source(value, 2, "routes")
     goal, model = source.goal, source.model
     if -1 in goal.signs or source.work is None:
         raise AttributionError("routes cannot tell one answer from another: take sig or occlusion")
-    if kind_of(model) != "causal":
+    if detect_kind(model) != "causal":
         raise AttributionError("routes follows decoder-only models: take attention or occlusion")
     tokens, query = source.work.owned(), goal.queries[0]
     prompt = tuple(tokens.ids.tolist())
-    with undisturbed(model):
-        flow = _flow(
+    with run_undisturbed(model):
+        flow = _compute_flow(
             model, [*prompt, *query.read], [len(prompt) - 1 + r for r in query.rows]
         )  # (m, positions)
     source.spend(1, len(prompt) + len(query.read), unmasked=1)
@@ -88,15 +88,15 @@ def routes(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) -> 
         "flows from special tokens, the template and the response itself",
         "routes say what the model passes on, not what changes its answer",
     )
-    return shared_out(source, tokens, flow, "none (what is passed on)", notes)
+    return share_out(source, tokens, flow, "none (what is passed on)", notes)
 
 
-def _flow(model: Any, ids: Sequence[int], where: Sequence[int]) -> torch.Tensor:
+def _compute_flow(model: Any, ids: Sequence[int], where: Sequence[int]) -> torch.Tensor:
     """Return (targets, positions): from which input positions comes what stands at the positions `where` after the last layer."""
     import torch
 
-    row = torch.tensor([list(ids)], device=device_of(model))
-    with eager(model), _watched(model) as layers:
+    row = torch.tensor([list(ids)], device=get_device(model))
+    with use_eager_attention(model), _watch_model(model) as layers:
         got = model(row, use_cache=False, output_attentions=True, output_hidden_states=True)
     if len(layers) != len(got.attentions or ()):
         raise AttributionError(_UNREAD.format(type(model).__name__))
@@ -111,13 +111,13 @@ def _flow(model: Any, ids: Sequence[int], where: Sequence[int]) -> torch.Tensor:
         list(zip(layers, got.attentions, got.hidden_states[:-1], strict=True))
     ):
         carried = torch.stack([layer.alone(head) for head in range(len(layer.values))])
-        if not _adds_up(layer, weights[0].float(), carried, stream[0].float()):
+        if not _check_sums(layer, weights[0].float(), carried, stream[0].float()):
             raise AttributionError(_UNREAD.format(type(model).__name__))
-        flow = _down(flow, layer, weights[0].float(), stream[0].float(), carried)
+        flow = _carry_down(flow, layer, weights[0].float(), stream[0].float(), carried)
     return flow
 
 
-def _down(
+def _carry_down(
     flow: torch.Tensor, layer: Layer, weights: torch.Tensor, stream: torch.Tensor, carried: torch.Tensor
 ) -> torch.Tensor:
     """Return the flow (targets, positions) one layer further down; `carried` is (heads, positions, width)."""
@@ -137,7 +137,7 @@ def _down(
     return below
 
 
-def _adds_up(layer: Layer, weights: torch.Tensor, carried: torch.Tensor, stream: torch.Tensor) -> bool:
+def _check_sums(layer: Layer, weights: torch.Tensor, carried: torch.Tensor, stream: torch.Tensor) -> bool:
     """Whether the parts are what the heads wrote, and this went into the residual stream as it was, at the last position."""
     import torch
 
@@ -152,20 +152,20 @@ def _close(a: torch.Tensor, b: torch.Tensor) -> bool:
 
 
 @contextmanager
-def _watched(model: Any) -> Iterator[list[Layer]]:
+def _watch_model(model: Any) -> Iterator[list[Layer]]:
     """Note what every attention block offers and writes while the model runs; the hooks go afterwards."""
     layers: list[Layer] = []
     handles = []
     for name, block in model.named_modules():
         parts = vars(block).get("_modules", {})
         if "v_proj" in parts and "o_proj" in parts:
-            handles += _hooked(layers, model, parts["v_proj"], parts["o_proj"], 1)
+            handles += _hook_block(layers, model, parts["v_proj"], parts["o_proj"], 1)
         elif "c_attn" in parts and "c_proj" in parts:  # GPT-2: query, key and value lie side by side
-            handles += _hooked(layers, model, parts["c_attn"], parts["c_proj"], 3)
+            handles += _hook_block(layers, model, parts["c_attn"], parts["c_proj"], 3)
         else:
             continue
         others = (m for m in model.get_submodule(name.rpartition(".")[0]).children() if m is not block)
-        handles += [other.register_forward_pre_hook(_reading(layers)) for other in others]
+        handles += [other.register_forward_pre_hook(_make_reader(layers)) for other in others]
     try:
         yield layers
     finally:
@@ -173,16 +173,18 @@ def _watched(model: Any) -> Iterator[list[Layer]]:
             handle.remove()
 
 
-def _hooked(layers: list[Layer], model: Any, read: Any, write: Any, share: int) -> list[Any]:
+def _hook_block(layers: list[Layer], model: Any, read: Any, write: Any, share: int) -> list[Any]:
     """Watch a block: its values are the last of `share` equal parts of what `read` gives."""
     offered: list[torch.Tensor] = []
     return [
         read.register_forward_hook(lambda _m, _i, out: offered.append(out.chunk(share, -1)[-1])),
-        write.register_forward_hook(lambda m, _i, out: layers.append(_layer(model, m, offered.pop(), out))),
+        write.register_forward_hook(
+            lambda m, _i, out: layers.append(_split_layer(model, m, offered.pop(), out))
+        ),
     ]
 
 
-def _reading(layers: list[Layer]) -> Any:
+def _make_reader(layers: list[Layer]) -> Any:
     def note(_: Any, inputs: tuple[Any, ...]) -> None:
         if layers and inputs and inputs[0].shape[1:] == layers[-1].written.shape:
             layers[-1].read.append(inputs[0][0].float())
@@ -190,7 +192,7 @@ def _reading(layers: list[Layer]) -> Any:
     return note
 
 
-def _layer(model: Any, write: Any, offered: torch.Tensor, out: torch.Tensor) -> Layer:
+def _split_layer(model: Any, write: Any, offered: torch.Tensor, out: torch.Tensor) -> Layer:
     """Return a block's parts; heads that share their values (grouped queries) get each its own view."""
     config = model.config.get_text_config(decoder=True)
     heads = int(config.num_attention_heads)

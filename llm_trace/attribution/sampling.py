@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from llm_trace.attribution.designs import Design, KernelPairs, LeveragePairs, level, looks, tight
-from llm_trace.attribution.estimators import MOST_ENUMERATED, scored, shapley
-from llm_trace.attribution.methods import Scores, described
-from llm_trace.attribution.shrinkage import shrunk
-from llm_trace.attribution.statistics import t_p_value
-from llm_trace.attribution.value import BudgetError, Value, expect, room, totals
+from llm_trace.attribution.designs import Design, KernelPairs, LeveragePairs, are_tight, get_level, list_looks
+from llm_trace.attribution.estimators import MOST_ENUMERATED, build_scores, shapley
+from llm_trace.attribution.methods import Scores, describe_method
+from llm_trace.attribution.shrinkage import fit_shrunk
+from llm_trace.attribution.statistics import compute_t_p_value
+from llm_trace.attribution.value import BudgetError, Value, expect, get_remaining, sum_targets
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,7 +26,7 @@ POOLED = 30
 """Degrees of freedom from which on each score's error stands for itself."""
 
 
-def t_quantile(confidence: float, freedom: int) -> float:
+def compute_t_quantile(confidence: float, freedom: int) -> float:
     """Return the two-sided Student quantile, within 2 % of the exact one for 3 and more degrees of freedom."""
     from statistics import NormalDist
 
@@ -47,7 +47,7 @@ def t_quantile(confidence: float, freedom: int) -> float:
     return z + g1 / freedom + g2 / freedom**2 + g3 / freedom**3 + g4 / freedom**4
 
 
-@described(
+@describe_method(
     "permutation",
     access="values",
     cost="2 (n - 1) for each pair of orders",
@@ -59,16 +59,16 @@ def permutation(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0
     Raises:
         BudgetError: the budget does not pay for four pairs of orders.
     """
-    exact = _enumerated(value, n, confidence, seed)
+    exact = _enumerate_subsets(value, n, confidence, seed)
     if exact is not None:
         return exact
     rng = np.random.default_rng(seed)
     pairs: list[NDArray[np.float64]] = []
     each = 2 * (n - 1)
-    sizes = looks(room(value), first=2 + 4 * each, most=2 + 128 * each)
+    sizes = list_looks(get_remaining(value), first=2 + 4 * each, most=2 + 128 * each)
     if not sizes or sizes[-1] < 2 + 4 * each:
         raise BudgetError(
-            f"permutation sampling of {n} segments needs {2 + 4 * each} evaluations at least; the budget pays for {room(value)}"
+            f"permutation sampling of {n} segments needs {2 + 4 * each} evaluations at least; the budget pays for {get_remaining(value)}"
         )
     expect(value, sizes[-1])
     for look, size in enumerate(sizes, 1):
@@ -78,11 +78,11 @@ def permutation(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0
         totalled = sample if sample.ndim == 2 else sample.sum(axis=2)
         spread = (totalled - totalled.mean(axis=0)).T / np.sqrt(len(pairs) * (len(pairs) - 1))
         looked = Look(spread, len(pairs) - 1, look, confidence)
-        done = size >= SEEN and tight(totalled.mean(axis=0), looked.half)
+        done = size >= SEEN and are_tight(totalled.mean(axis=0), looked.half)
         if done:
             break
     how = f"Student's t over {len(pairs)} pairs of orders"
-    return _bounded(sample.mean(axis=0), looked, how, "tight" if done else "budget", value)
+    return _bound_scores(sample.mean(axis=0), looked, how, "tight" if done else "budget", value)
 
 
 def _walk(value: Value, order: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -96,7 +96,7 @@ def _walk(value: Value, order: NDArray[np.int64]) -> NDArray[np.float64]:
     return (gains + backward)[rank] / 2
 
 
-@described(
+@describe_method(
     "kernel_shap",
     access="values",
     cost="2 for each pair of masks, at least 2 n",
@@ -104,10 +104,10 @@ def _walk(value: Value, order: NDArray[np.int64]) -> NDArray[np.float64]:
 )
 def kernel_shap(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) -> Scores:
     """Return Shapley values by the constrained regression of KernelSHAP on paired masks."""
-    return _regressed(value, n, KernelPairs, confidence, seed)
+    return _regress_pairs(value, n, KernelPairs, confidence, seed)
 
 
-@described(
+@describe_method(
     "leverage_shap",
     access="values",
     cost="2 for each pair of masks, about n log n in all",
@@ -119,20 +119,20 @@ def leverage_shap(value: Value, n: int, *, confidence: float = 0.95, seed: int =
     While there are fewer than 10 n pairs the scores are shrunk (see `shrinkage.shrunk`), which at 4 n evaluations halves their error; the
     bounds are those of the plain regression, widened to hold the score where it lies outside.
     """
-    return _regressed(value, n, LeveragePairs, confidence, seed)
+    return _regress_pairs(value, n, LeveragePairs, confidence, seed)
 
 
-def _regressed(
+def _regress_pairs(
     value: Value, n: int, pairs: type[KernelPairs | LeveragePairs], confidence: float, seed: int
 ) -> Scores:
-    exact = _enumerated(value, n, confidence, seed)
+    exact = _enumerate_subsets(value, n, confidence, seed)
     if exact is not None:
         return exact
     least = 2 + 2 * (n + 2)
-    sizes = looks(room(value), first=max(least, 4 * n), most=32 * n)
+    sizes = list_looks(get_remaining(value), first=max(least, 4 * n), most=32 * n)
     if not sizes or sizes[-1] < least:
         raise BudgetError(
-            f"a regression on {n} segments needs {least} evaluations at least; the budget pays for {room(value)}"
+            f"a regression on {n} segments needs {least} evaluations at least; the budget pays for {get_remaining(value)}"
         )
     expect(value, sizes[-1])
     source = pairs(n, seed)
@@ -140,29 +140,29 @@ def _regressed(
     for look, size in enumerate(sizes, 1):
         design = source.grow((size - 2) // 2)
         scores, spread = fit(design, value(design.masks), ends[0], ends[1])
-        looked = Look(spread, freedom(design), look, confidence)
+        looked = Look(spread, count_freedom(design), look, confidence)
         whole = not design.unseen.any()
-        done = (whole or size >= SEEN) and tight(totals(scores), looked.half)
+        done = (whole or size >= SEEN) and are_tight(sum_targets(scores), looked.half)
         if done:
             break
     how = f"sandwich variance over {len(design.unseen)} pairs of masks"
-    told = _bounded(scores, looked, how, "tight" if done else "budget", value)
+    told = _bound_scores(scores, looked, how, "tight" if done else "budget", value)
     if pairs is KernelPairs:
         return told
-    best = shrunk(design, value(design.masks), ends[0], ends[1])
-    return told if best is None else _moved(told, best)
+    best = fit_shrunk(design, value(design.masks), ends[0], ends[1])
+    return told if best is None else _move_scores(told, best)
 
 
-def _moved(told: Scores, best: NDArray[np.float64]) -> Scores:
+def _move_scores(told: Scores, best: NDArray[np.float64]) -> Scores:
     """Return the scores with others in their place that lie within the bounds, widened where they must be."""
     assert told.low is not None
     assert told.high is not None
-    moved = scored(best)
+    moved = build_scores(best)
     low, high = np.minimum(told.low, moved.values), np.maximum(told.high, moved.values)
     return replace(told, values=moved.values, matrix=moved.matrix, low=low, high=high)
 
 
-def freedom(design: Design) -> int:
+def count_freedom(design: Design) -> int:
     """Return the degrees of freedom of the errors: pairs that bring some, less one for each segment."""
     return int(max(1, (design.unseen > 0).sum() - design.masks.shape[1]))
 
@@ -194,9 +194,9 @@ def fit(
     return (free.reshape(n, *values.shape[1:]) + change / n), clusters * np.sqrt(design.unseen)
 
 
-def _enumerated(value: Value, n: int, confidence: float, seed: int) -> Scores | None:
+def _enumerate_subsets(value: Value, n: int, confidence: float, seed: int) -> Scores | None:
     """Return exact values where all subsets cost no more than sampling would."""
-    left = room(value)
+    left = get_remaining(value)
     if n <= MOST_ENUMERATED and 2**n <= 16 * n and (left is None or left >= 2**n):
         return shapley(value, n, confidence=confidence, seed=seed)
     return None
@@ -238,29 +238,29 @@ class Look:
     @property
     def half(self) -> NDArray[np.float64]:
         """Half the width of the bounds."""
-        at = level(self.confidence, self.number)
-        return np.array([t_quantile(at, int(f)) for f in self.freedom]) * self.error
+        at = get_level(self.confidence, self.number)
+        return np.array([compute_t_quantile(at, int(f)) for f in self.freedom]) * self.error
 
     def p_values(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return for each score how likely one so large is where the truth is zero, all looks together."""
-        once = tested(scores, self.error, self.freedom)
+        once = compute_p_values(scores, self.error, self.freedom)
         return np.minimum(self.number * (self.number + 1) * once, 1.0)
 
 
-def tested(
+def compute_p_values(
     scores: NDArray[np.float64], error: NDArray[np.float64], freedom: float | NDArray[np.int64]
 ) -> NDArray[np.float64]:
     """Return two-sided p-values (n,) of Student's t; what has no error is zero or is not."""
     small = error <= 1e-12 * max(1.0, float(np.abs(scores).max()))
     t = np.abs(scores) / np.where(small, 1.0, error)
-    found = [t_p_value(x, f) for x, f in zip(t, np.broadcast_to(freedom, t.shape), strict=True)]
+    found = [compute_t_p_value(x, f) for x, f in zip(t, np.broadcast_to(freedom, t.shape), strict=True)]
     return np.where(small, np.abs(scores) < 1e-12, found).astype(np.float64)
 
 
-def _bounded(scores: NDArray[np.float64], look: Look, how: str, stopped: str, value: Value) -> Scores:
-    middle, n = totals(scores), len(scores)
-    full = float(totals(value(np.ones((1, n), dtype=bool)))[0])
-    return scored(
+def _bound_scores(scores: NDArray[np.float64], look: Look, how: str, stopped: str, value: Value) -> Scores:
+    middle, n = sum_targets(scores), len(scores)
+    full = float(sum_targets(value(np.ones((1, n), dtype=bool)))[0])
+    return build_scores(
         scores,
         low=middle - look.half,
         high=middle + look.half,

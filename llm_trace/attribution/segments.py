@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
 from llm_trace.attribution import hub
-from llm_trace.attribution.splitters import SEGMENTERS
+from llm_trace.attribution.splitters import SEGMENTERS, Span
 from llm_trace.errors import AttributionError
 from llm_trace.record import Segment
 
@@ -17,13 +17,12 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-Span = tuple[int, int]
 Segmenter = Callable[[str], Iterable[Any]]
 """A plug-in: text to (start, end) or (start, end, name) or `Segment`, in any order, without overlaps."""
-Spec = str | re.Pattern[str] | Segmenter | Mapping[str, Any] | Sequence[Any]
+SegmentSpec = str | re.Pattern[str] | Segmenter | Mapping[str, Any] | Sequence[Any]
 """A name of `SEGMENTERS`, `variable`, `message`, `token`; a compiled pattern; variables by name; spans; or a segmenter."""
-Cut = Literal["exact", "space", "block"]
-_CUTS: dict[str, Cut] = {
+CutRule = Literal["exact", "space", "block"]
+_CUTS: dict[str, CutRule] = {
     "word": "space",
     "phrase": "space",
     "sentence": "space",
@@ -41,7 +40,7 @@ class Region:
     role: str | None
 
 
-def outside(regions: Sequence[Region], text: str, fixed: Sequence[Span]) -> tuple[Region, ...]:
+def cut_out_regions(regions: Sequence[Region], text: str, fixed: Sequence[Span]) -> tuple[Region, ...]:
     """Return the regions (or all of the text) without the stretches that are never changed; as they were where there is none."""
     if not fixed:
         return tuple(regions)
@@ -61,7 +60,7 @@ class Segmented:
 
     text: str
     segments: tuple[Segment, ...]
-    cut: Cut
+    cut: CutRule
     """What a deletion takes along: nothing, one adjoining space, or the white space up to the next block."""
     regions: tuple[Span, ...]
     """Where text may be changed: the contents of chat messages, or everything."""
@@ -103,21 +102,21 @@ class Segmented:
             elif filler is not None:
                 tail = (filler if isinstance(filler, str) else filler[i]) + tail
             elif self.cut == "space":
-                gap, tail = _closed(gap, tail)
+                gap, tail = _close_gap(gap, tail)
             elif self.cut == "block":
                 gap, tail = (gap, tail.lstrip()) if tail.strip() else (gap.rstrip(), tail)
             tail = gap + tail
         return tail
 
 
-def _closed(gap: str, tail: str) -> tuple[str, str]:
+def _close_gap(gap: str, tail: str) -> tuple[str, str]:
     """Take one space from what follows, or else from what precedes."""
     if tail.startswith(" "):
         return gap, tail[1:]
     return gap.removesuffix(" "), tail
 
 
-def segment(text: str, spec: Spec, *, regions: Sequence[Region] = ()) -> Segmented:
+def segment(text: str, spec: SegmentSpec, *, regions: Sequence[Region] = ()) -> Segmented:
     """Return the text with its segments.
 
     Args:
@@ -133,25 +132,25 @@ def segment(text: str, spec: Spec, *, regions: Sequence[Region] = ()) -> Segment
     areas = tuple(regions) or (Region(0, len(text), None),)
     notes: tuple[str, ...] = ()
     if isinstance(spec, Mapping):
-        found, notes = _variables(text, spec, areas)
+        found, notes = _find_variables(text, spec, areas)
     elif isinstance(spec, Sequence) and not isinstance(spec, str):
         found = [_segment(text, piece, "span", None) for piece in spec]
     else:
-        found = [s for area in areas for s in _pieces(text, spec, area)]
+        found = [s for area in areas for s in _split_region(text, spec, area)]
     spans = tuple((area.start, area.end) for area in areas)
-    return Segmented(text, _checked(text, found, spans), _cut(spec), spans, notes)
+    return Segmented(text, _check_segments(text, found, spans), _cut(spec), spans, notes)
 
 
-def _cut(spec: Spec) -> Cut:
-    return cut_of(spec) if isinstance(spec, str) else "exact"
+def _cut(spec: SegmentSpec) -> CutRule:
+    return get_cut_rule(spec) if isinstance(spec, str) else "exact"
 
 
-def cut_of(kind: str) -> Cut:
+def get_cut_rule(kind: str) -> CutRule:
     """Return what a deletion of a segment of this kind takes along."""
     return _CUTS.get(kind, "exact")
 
 
-def _pieces(text: str, spec: Spec, area: Region) -> list[Segment]:
+def _split_region(text: str, spec: SegmentSpec, area: Region) -> list[Segment]:
     """Return the segments of one region."""
     inside = text[area.start : area.end]
     if spec == "message":
@@ -159,7 +158,7 @@ def _pieces(text: str, spec: Spec, area: Region) -> list[Segment]:
             raise AttributionError("segments='message' needs a list of chat messages as the prompt")
         return [_segment(text, (area.start, area.end), "message", area.role)] if inside.strip() else []
     if isinstance(spec, str):
-        found: Iterable[Any] = segmenter(spec)(inside)
+        found: Iterable[Any] = get_segmenter(spec)(inside)
         kind = spec
     elif isinstance(spec, re.Pattern):
         found, kind = (m.span() for m in spec.finditer(inside) if m.end() > m.start()), "regex"
@@ -170,19 +169,19 @@ def _pieces(text: str, spec: Spec, area: Region) -> list[Segment]:
     return [_segment(text, piece, kind, area.role, area.start) for piece in found]
 
 
-def segmenter(name: str) -> Segmenter:
+def get_segmenter(name: str) -> Segmenter:
     """Return a segmenter by name, ours or of another package (entry point group `llm_trace.segmenters`).
 
     Raises:
         AttributionError: unknown, or of a package that cannot be imported.
     """
-    known = hub.names(hub.SEGMENTERS, SEGMENTERS)
+    known = hub.list_names(hub.SEGMENTERS, SEGMENTERS)
     if name not in known:
         raise AttributionError(
             f"segments={name!r} is unknown; choose one of {', '.join([*known, 'token', 'message', 'variable'])}, "
             "or give spans, a pattern or a function"
         )
-    return hub.find(hub.SEGMENTERS, name, SEGMENTERS, "segmenter")  # type: ignore[no-any-return]
+    return hub.find_plugin(hub.SEGMENTERS, name, SEGMENTERS, "segmenter")  # type: ignore[no-any-return]
 
 
 def _segment(text: str, piece: Any, kind: str, name: str | None, offset: int = 0) -> Segment:
@@ -203,7 +202,7 @@ def _segment(text: str, piece: Any, kind: str, name: str | None, offset: int = 0
     return Segment(start=start, end=end, text=text[start:end], kind=kind, name=name)
 
 
-def _checked(text: str, found: list[Segment], regions: Sequence[Span]) -> tuple[Segment, ...]:
+def _check_segments(text: str, found: list[Segment], regions: Sequence[Span]) -> tuple[Segment, ...]:
     """Return the segments in order, or say which two overlap."""
     ordered = sorted(found, key=lambda s: s.start)
     if not ordered:
@@ -222,7 +221,7 @@ def _checked(text: str, found: list[Segment], regions: Sequence[Span]) -> tuple[
     return tuple(ordered)
 
 
-def _variables(
+def _find_variables(
     text: str, variables: Mapping[str, Any], areas: Sequence[Region]
 ) -> tuple[list[Segment], tuple[str, ...]]:
     """Find the values of variables in the text, longest first, each where it stands first and free."""
@@ -233,7 +232,7 @@ def _variables(
         spots = [
             (at, at + len(wanted))
             for area in areas
-            for at in _occurrences(text, wanted, area.start, area.end)
+            for at in _find_occurrences(text, wanted, area.start, area.end)
             if not any(start < at + len(wanted) and at < end for start, end in taken)
         ]
         if not spots:
@@ -246,5 +245,5 @@ def _variables(
     return found, tuple(notes)
 
 
-def _occurrences(text: str, wanted: str, start: int, end: int) -> list[int]:
+def _find_occurrences(text: str, wanted: str, start: int, end: int) -> list[int]:
     return [m.start() for m in re.compile(re.escape(wanted)).finditer(text, start, end)] if wanted else []

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from llm_trace.attribution.methods import Scores, described
-from llm_trace.attribution.smile import affordable, nothing, smile
-from llm_trace.attribution.statistics import correlation, spearman
+from llm_trace.attribution.methods import Scores, describe_method
+from llm_trace.attribution.smile import build_empty_scores, count_affordable, smile
+from llm_trace.attribution.statistics import correlate, rank_correlate
 from llm_trace.errors import AttributionError
 
 if TYPE_CHECKING:
@@ -42,20 +42,20 @@ class MalformedReportError(AttributionError):
     """A reply is not the JSON that was asked for."""
 
 
-def question(segments: Sequence[Segment], answer: str) -> str:
+def build_question(segments: Sequence[Segment], answer: str) -> str:
     """Return the text that asks a model for its report."""
     pieces = "\n".join(f"{i}. {json.dumps(s.text, ensure_ascii=False)}" for i, s in enumerate(segments, 1))
     return _QUESTION.format(n=len(segments), pieces=pieces, answer=json.dumps(answer, ensure_ascii=False))
 
 
-def parsed(reply: str, n: int) -> NDArray[np.float64]:
+def parse_report(reply: str, n: int) -> NDArray[np.float64]:
     """Return the reported weights (n,), each from -1 to 1.
 
     Raises:
         MalformedReportError: anything but one object with n such numbers under "weights"; nothing is guessed or repaired.
     """
     try:
-        told = json.loads(reply, parse_constant=_no_number, object_pairs_hook=_object)
+        told = json.loads(reply, parse_constant=_refuse_number, object_pairs_hook=_reject_repeats)
     except (ValueError, RecursionError) as exc:  # the latter of arrays in arrays, thousands deep
         raise MalformedReportError(f"the report is no JSON ({exc}): {reply[:120]!r}") from exc
     weights = told.get("weights") if isinstance(told, dict) and set(told) == {"weights"} else None
@@ -66,18 +66,18 @@ def parsed(reply: str, n: int) -> NDArray[np.float64]:
     return np.array(weights, dtype=np.float64)
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _reject_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         raise ValueError(f"a name stands twice among {', '.join(repr(name) for name, _ in pairs[:5])}")
     return found
 
 
-def _no_number(name: str) -> float:
+def _refuse_number(name: str) -> float:
     raise ValueError(f"{name} is no number of JSON")
 
 
-@described(
+@describe_method(
     "self_report",
     access="answers",
     cost="1, and the cost of smile to measure the agreement with",
@@ -97,11 +97,11 @@ def self_report(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0
         raise AttributionError(
             "method='self_report' asks a model that answers in words: pass a callable as the model"
         )
-    _, why = affordable(value, n, 1 - confidence, spare=1)
+    _, why = count_affordable(value, n, 1 - confidence, spare=1)
     if why is not None:
-        return nothing(n, why)
+        return build_empty_scores(n, why)
     try:
-        weights = parsed(source.tell(question, example=json.dumps({"weights": [0] * n})), n)
+        weights = parse_report(source.tell(build_question, example=json.dumps({"weights": [0] * n})), n)
     except MalformedReportError as exc:
         zero = np.zeros(n)
         return Scores(
@@ -113,17 +113,17 @@ def self_report(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0
         bounds="none: the model's own word",
         stopped="budget",
         unit="share",
-        faithfulness={"agreement": _agreement(weights, effects, confidence)},
+        faithfulness={"agreement": _measure_agreement(weights, effects, confidence)},
         notes=(*effects.notes, "scores are the weights that the model reports for itself, from -1 to 1"),
-        doubts=(("self_report_unverified", _warning(weights, effects, confidence)), *effects.doubts),
+        doubts=(("self_report_unverified", _make_warning(weights, effects, confidence)), *effects.doubts),
     )
 
 
-def _agreement(weights: NDArray[np.float64], effects: Scores, confidence: float) -> dict[str, Any]:
+def _measure_agreement(weights: NDArray[np.float64], effects: Scores, confidence: float) -> dict[str, Any]:
     """Return how the report agrees with measured effects, in this one call."""
     p_values = effects.p_values if effects.p_values is not None else np.ones(len(weights))
-    r = correlation(weights, effects.values)
-    low, high = fisher(r, len(weights), confidence)
+    r = correlate(weights, effects.values)
+    low, high = bound_correlation(r, len(weights), confidence)
     return {
         "with": "smile",
         "effects": effects.values.tolist(),
@@ -133,12 +133,12 @@ def _agreement(weights: NDArray[np.float64], effects: Scores, confidence: float)
         "pearson": r,
         "low": low,
         "high": high,
-        "spearman": spearman(weights, effects.values),
+        "spearman": rank_correlate(weights, effects.values),
     }
 
 
-def _warning(weights: NDArray[np.float64], effects: Scores, confidence: float) -> str:
-    told = _agreement(weights, effects, confidence)
+def _make_warning(weights: NDArray[np.float64], effects: Scores, confidence: float) -> str:
+    told = _measure_agreement(weights, effects, confidence)
     if not told["measured"]:
         return f"the report was not checked: {effects.doubts[0][1]}"
     return (
@@ -147,7 +147,7 @@ def _warning(weights: NDArray[np.float64], effects: Scores, confidence: float) -
     )
 
 
-def fisher(r: float, n: int, confidence: float) -> tuple[float, float]:
+def bound_correlation(r: float, n: int, confidence: float) -> tuple[float, float]:
     """Return bounds of a correlation of n pairs by Fisher's transformation, -1 to 1 where there are too few."""
     from statistics import NormalDist
 
@@ -197,12 +197,12 @@ def self_knowledge(
         if report.method == "self_report":
             for name in ("all", f"model {report.model}", *((by(report),) if by else ())):
                 groups.setdefault(name, []).append(report)
-    return [_pooled(name, members, confidence, seed) for name, members in groups.items()]
+    return [_pool_reports(name, members, confidence, seed) for name, members in groups.items()]
 
 
-def _pooled(name: str, reports: Sequence[Attribution], confidence: float, seed: int) -> SelfKnowledge:
+def _pool_reports(name: str, reports: Sequence[Attribution], confidence: float, seed: int) -> SelfKnowledge:
     malformed = sum(r.verdict == "malformed_report" for r in reports)
-    pairs = [pair for r in reports if (pair := _standardised(r)) is not None]
+    pairs = [pair for r in reports if (pair := _standardize_report(r)) is not None]
     if len(pairs) < 2:
         return SelfKnowledge(name, len(pairs), malformed, 0, 0.0, -1.0, 1.0, "insufficient_evidence")
     products = np.array([float(told @ found) for told, found in pairs])
@@ -216,7 +216,7 @@ def _pooled(name: str, reports: Sequence[Attribution], confidence: float, seed: 
     return SelfKnowledge(name, len(pairs), malformed, int(sizes.sum()), r, low, high, verdict)
 
 
-def _standardised(report: Attribution) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+def _standardize_report(report: Attribution) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
     """Return reported weights and measured effects with mean 0 and size 1; `None` without both. A report that varies nothing agrees at 0."""
     told = report.faithfulness.get("agreement")
     if report.verdict == "malformed_report" or not told or not told["measured"] or len(report.values) < 2:
@@ -241,6 +241,6 @@ def training_lines(reports: Iterable[Attribution]) -> Iterator[str]:
             continue
         effects = np.asarray(told["effects"])
         weights = [round(float(w), 2) for w in effects / np.abs(effects).max()]
-        asked = {"role": "user", "content": question(report.segments, report.response)}
+        asked = {"role": "user", "content": build_question(report.segments, report.response)}
         said = {"role": "assistant", "content": json.dumps({"weights": weights})}
         yield json.dumps({"messages": [asked, said]}, ensure_ascii=False)

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from llm_trace.attribution.embeddings import finite, ground, integrals, source_of
-from llm_trace.attribution.estimators import scored
-from llm_trace.attribution.methods import Scores, described
-from llm_trace.attribution.pricing import Price, priced, tokens_of
-from llm_trace.attribution.value import totals
+from llm_trace.attribution.embeddings import build_ground, check_finite, get_source, integrate_paths
+from llm_trace.attribution.estimators import build_scores
+from llm_trace.attribution.methods import Scores, describe_method
+from llm_trace.attribution.pricing import EvaluationPrice, attach_price, count_tokens
+from llm_trace.attribution.value import sum_targets
 from llm_trace.errors import AttributionError
 
 if TYPE_CHECKING:
@@ -33,49 +33,61 @@ _SUMS = (
 )
 
 
-def _price(source: LocalValue, *, words: bool = False) -> Price:
-    masked = _masked(source)
-    prompts = _without(masked, masked.owners if words else np.eye(len(masked.ids), dtype=bool)[masked.free])
-    return len(prompts) + 2, source.price([_whole(masked), *prompts, *_without(masked, masked.all)])
+def _price(source: LocalValue, *, words: bool = False) -> EvaluationPrice:
+    masked = _mask_prompt(source)
+    prompts = _replace_tokens(
+        masked, masked.owners if words else np.eye(len(masked.ids), dtype=bool)[masked.free]
+    )
+    return len(prompts) + 2, source.price(
+        [_get_whole(masked), *prompts, *_replace_tokens(masked, masked.all)]
+    )
 
 
-@priced(_price)
-@described("sig", access="tokens", cost="tokens + 2", source=f"{_PAPER}, in its exact form")
+@attach_price(_price)
+@describe_method("sig", access="tokens", cost="tokens + 2", source=f"{_PAPER}, in its exact form")
 def sig(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) -> Scores:  # noqa: ARG001  exact
     """Return Sequential Integrated Gradients against the mask token: leave-one-out by token, summed over a segment's tokens.
 
     A causal model has no mask token: "_" stands in for it, and the baseline names it. Costs a forward pass for each token, one for the
     whole prompt, and one for the completeness gap.
     """
-    masked = _masked(source_of(value, 2, "sig"))
-    source = source_of(value, len(masked.free) + 2, "sig")
+    masked = _mask_prompt(get_source(value, 2, "sig"))
+    source = get_source(value, len(masked.free) + 2, "sig")
     each = np.eye(len(masked.ids), dtype=bool)[masked.free]
-    values = finite(source.of([_whole(masked), *_without(masked, each), *_without(masked, masked.all)]))
+    values = check_finite(
+        source.of([_get_whole(masked), *_replace_tokens(masked, each), *_replace_tokens(masked, masked.all)])
+    )
     effects = values[0] - values[1:-1]  # (tokens, m) or (tokens,)
-    found = scored(masked.shares[:, masked.free] @ effects)
-    sums = totals(values[[0, -1]])
+    found = build_scores(masked.shares[:, masked.free] @ effects)
+    sums = sum_targets(values[[0, -1]])
     notes = (_SUMS,) if len(masked.free) > n else ()
     return replace(found, full=float(sums[0]), empty=float(sums[1]), baseline=masked.baseline, notes=notes)
 
 
-@priced(partial(_price, words=True))
-@described(
+@attach_price(partial(_price, words=True))
+@describe_method(
     "sig_word", access="tokens", cost="n + 2", source=f"{_PAPER}, each segment as one word, in its exact form"
 )
 def sig_word(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) -> Scores:  # noqa: ARG001  exact
     """Return the effect of masking each segment as a whole: the path integral over all its tokens together, in its exact form."""
-    source = source_of(value, n + 2, "sig_word")
-    masked = _masked(source)
-    values = finite(
-        source.of([_whole(masked), *_without(masked, masked.owners), *_without(masked, masked.all)])
+    source = get_source(value, n + 2, "sig_word")
+    masked = _mask_prompt(source)
+    values = check_finite(
+        source.of(
+            [
+                _get_whole(masked),
+                *_replace_tokens(masked, masked.owners),
+                *_replace_tokens(masked, masked.all),
+            ]
+        )
     )
-    sums = totals(values[[0, -1]])
-    found = scored(values[0] - values[1:-1])
+    sums = sum_targets(values[[0, -1]])
+    found = build_scores(values[0] - values[1:-1])
     return replace(found, full=float(sums[0]), empty=float(sums[1]), baseline=masked.baseline)
 
 
-@priced(_price)
-@described(
+@attach_price(_price)
+@describe_method(
     "sig_normalised", access="tokens", cost="tokens + 2", source=f"{_PAPER}, normalised over the sentence"
 )
 def sig_normalised(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) -> Scores:
@@ -94,31 +106,35 @@ def sig_normalised(value: Value, n: int, *, confidence: float = 0.95, seed: int 
     )
 
 
-@priced(
+@attach_price(
     lambda source: (
-        (count := len(_masked(source).free) * PUBLISHED_STEPS) + 2,
-        2 * (count + 1) * tokens_of(source),
+        (count := len(_mask_prompt(source).free) * PUBLISHED_STEPS) + 2,
+        2 * (count + 1) * count_tokens(source),
     )
 )
-@described("sig_integral", access="gradients", cost="50 forward and backward a token", source=_PAPER)
+@describe_method("sig_integral", access="gradients", cost="50 forward and backward a token", source=_PAPER)
 def sig_integral(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) -> Scores:  # noqa: ARG001  exact
     """Return Sequential Integrated Gradients by quadrature, as published: the oracle of `sig`, which gives the same in 50 times less."""
-    masked = _masked(source_of(value, 2, "sig_integral"))
-    source = source_of(value, len(masked.free) * PUBLISHED_STEPS + 2, "sig_integral")
-    by_token, full, empty = by_integral(source, masked, PUBLISHED_STEPS)
+    masked = _mask_prompt(get_source(value, 2, "sig_integral"))
+    source = get_source(value, len(masked.free) * PUBLISHED_STEPS + 2, "sig_integral")
+    by_token, full, empty = integrate_tokens(source, masked, PUBLISHED_STEPS)
     notes = (f"{PUBLISHED_STEPS} steps a token", *((_SUMS,) if len(masked.free) > n else ()))
     return Scores(masked.shares @ by_token, full=full, empty=empty, baseline=masked.baseline, notes=notes)
 
 
-def by_integral(source: LocalValue, masked: Replaced, steps: int) -> tuple[NDArray[np.float64], float, float]:
+def integrate_tokens(
+    source: LocalValue, masked: Replaced, steps: int
+) -> tuple[NDArray[np.float64], float, float]:
     """Return the path integral of each token (length,), and the values of the whole prompt and of the masked one."""
-    at = ground(source)
-    found = integrals(at, at.embed(masked.neutral), np.eye(len(masked.ids), dtype=bool)[masked.free], steps)
-    ends = totals(finite(source.of([_whole(masked), *_without(masked, masked.all)])))
+    at = build_ground(source)
+    found = integrate_paths(
+        at, at.embed(masked.neutral), np.eye(len(masked.ids), dtype=bool)[masked.free], steps
+    )
+    ends = sum_targets(check_finite(source.of([_get_whole(masked), *_replace_tokens(masked, masked.all)])))
     return found.sum(axis=0), float(ends[0]), float(ends[1])
 
 
-def _masked(source: LocalValue) -> Replaced:
+def _mask_prompt(source: LocalValue) -> Replaced:
     """Return the prompt with its stand-ins.
 
     Raises:
@@ -132,10 +148,10 @@ def _masked(source: LocalValue) -> Replaced:
     return source.work.masked()
 
 
-def _whole(masked: Replaced) -> tuple[int, ...]:
+def _get_whole(masked: Replaced) -> tuple[int, ...]:
     return tuple(masked.ids.tolist())
 
 
-def _without(masked: Replaced, gone: NDArray[np.bool_]) -> list[tuple[int, ...]]:
+def _replace_tokens(masked: Replaced, gone: NDArray[np.bool_]) -> list[tuple[int, ...]]:
     """Return the prompt's ids with the tokens `gone` (k, length) replaced by their stand-ins."""
     return [tuple(row) for row in np.where(gone, masked.neutral, masked.ids).tolist()]

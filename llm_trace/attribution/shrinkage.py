@@ -17,7 +17,7 @@ _PENALTIES = (0.0, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0, 3.0)
 """Parts of the mean squared singular value."""
 
 
-def shrunk(
+def fit_shrunk(
     design: Design, values: NDArray[np.float64], empty: NDArray[np.float64], full: NDArray[np.float64]
 ) -> NDArray[np.float64] | None:
     """Return scores, (n,) or (n, m), that sum to full - empty; `None` where there are masks enough for the plain regression.
@@ -36,11 +36,11 @@ def shrunk(
     mean = (2 * shares - 1).reshape(-1, *[1] * (values.ndim - 1)) * change
     target = ((values[::2] - values[1::2] - mean) / 2).reshape(count, -1)
     root = (design.weights[::2] ** (trust / 2))[:, None]
-    free = _ridge(root * rows, root * target, 1 - trust)
+    free = _fit_ridge(root * rows, root * target, 1 - trust)
     return np.asarray(free.reshape(n, *values.shape[1:]) + change / n)
 
 
-def _ridge(x: NDArray[np.float64], y: NDArray[np.float64], scale: float) -> NDArray[np.float64]:
+def _fit_ridge(x: NDArray[np.float64], y: NDArray[np.float64], scale: float) -> NDArray[np.float64]:
     """Return coefficients (n, m) at the penalty under which the totals of what is left out are predicted best."""
     u, size, v = np.linalg.svd(x, full_matrices=False)
     known = size > 1e-9 * size.max()

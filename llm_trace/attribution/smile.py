@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from llm_trace.attribution import lengths, noise
-from llm_trace.attribution.methods import Scores, described
+from llm_trace.attribution.methods import Scores, describe_method
 from llm_trace.attribution.remote.values import PartialError
-from llm_trace.attribution.sampling import t_quantile
-from llm_trace.attribution.statistics import benjamini_hochberg
-from llm_trace.attribution.value import Value, anew, expect, room, totals
+from llm_trace.attribution.sampling import compute_t_quantile
+from llm_trace.attribution.statistics import correct_benjamini_hochberg
+from llm_trace.attribution.value import Value, expect, get_remaining, resample_values, sum_targets
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,7 +31,7 @@ _PUBLISHED, _WIDTH = 64, 0.25
 """Masks and kernel width of the published procedure."""
 
 
-@described(
+@describe_method(
     "smile",
     access="values",
     cost="64 + 4 n, or the budget",
@@ -42,52 +42,54 @@ def smile(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) -> S
 
     A budget that cannot reach the level is not spent: the scores are zero and the verdict is `insufficient_evidence`.
     """
-    k, why = affordable(value, n, 1 - confidence)
+    k, why = count_affordable(value, n, 1 - confidence)
     if why is not None:
-        return nothing(n, why)
-    vanishes = _vanishes(value)
+        return build_empty_scores(n, why)
+    vanishes = _check_vanishes(value)
     expect(value, k)
     masks, rates = noise.draw(k, n, RATES, seed, vanishes=vanishes), np.resize(RATES, k)
     notes: tuple[str, ...] = ()
     try:
-        values = totals(anew(value, masks))
+        values = sum_targets(resample_values(value, masks))
     except PartialError as exc:
-        if (why := _hopeless(int(exc.done.sum()), n, 1 - confidence, vanishes=vanishes)) is not None:
-            return nothing(n, f"{exc}; {why}")
-        masks, rates, values, notes = masks[exc.done], rates[exc.done], totals(exc.values), (str(exc),)
+        if (why := _describe_hopeless(int(exc.done.sum()), n, 1 - confidence, vanishes=vanishes)) is not None:
+            return build_empty_scores(n, f"{exc}; {why}")
+        masks, rates, values, notes = masks[exc.done], rates[exc.done], sum_targets(exc.values), (str(exc),)
     columns = noise.Columns(masks, values, rates, vanishes=vanishes)
-    r2 = fidelity(masks, values, rates, vanishes=vanishes)
-    scores = _tested(columns, values, confidence, seed, notes, r2)
+    r2 = compute_fidelity(masks, values, rates, vanishes=vanishes)
+    scores = _test_masks(columns, values, confidence, seed, notes, r2)
 
     def retest(rest: NDArray[np.float64]) -> NDArray[np.float64]:
         return noise.Columns(masks, rest, rates, vanishes=vanishes).p_values(1 - confidence, seed)
 
-    return lengths.doubt(scores, values, lengths.measure(value, masks), 1 - confidence, retest)
+    return lengths.check_length_dependence(
+        scores, values, lengths.measure_lengths(value, masks), 1 - confidence, retest
+    )
 
 
-def _vanishes(value: Value) -> bool:
+def _check_vanishes(value: Value) -> bool:
     """Whether the mask that keeps nothing has no prompt."""
     return bool(getattr(getattr(value, "source", value), "vanishes", False))
 
 
-def affordable(value: Value, n: int, level: float, spare: int = 0) -> tuple[int, str | None]:
+def count_affordable(value: Value, n: int, level: float, spare: int = 0) -> tuple[int, str | None]:
     """Return how many masks the budget pays for besides `spare` calls, and why these cannot show anything where they cannot."""
-    wanted, left = 64 + 4 * n, room(value)
+    wanted, left = 64 + 4 * n, get_remaining(value)
     k = wanted if left is None else min(4 * wanted, left - spare)
-    return k, _hopeless(k, n, level, vanishes=_vanishes(value))
+    return k, _describe_hopeless(k, n, level, vanishes=_check_vanishes(value))
 
 
-def _hopeless(k: int, n: int, level: float, *, vanishes: bool) -> str | None:
+def _describe_hopeless(k: int, n: int, level: float, *, vanishes: bool) -> str | None:
     """Return why so many masks cannot show anything, in words."""
     if n == 1 and vanishes:
         return "a prompt of one segment has no perturbation but the empty one: take smaller segments, or baseline='mask'"
-    needed = noise.least(n, RATES, level)
+    needed = noise.compute_least_masks(n, RATES, level)
     if k >= needed:
         return None
     return f"{k} perturbed prompts cannot make one of {n} segments significant at {level:.2g}; that takes {needed} at least"
 
 
-def nothing(n: int, why: str) -> Scores:
+def build_empty_scores(n: int, why: str) -> Scores:
     """Return scores that say nothing, with the reason."""
     zero = np.zeros(n)
     return Scores(
@@ -99,7 +101,7 @@ def nothing(n: int, why: str) -> Scores:
     )
 
 
-def _tested(
+def _test_masks(
     columns: noise.Columns,
     values: NDArray[np.float64],
     confidence: float,
@@ -109,14 +111,14 @@ def _tested(
 ) -> Scores:
     """Return the scores of perturbed prompts and their values."""
     k, n = len(values), len(columns.effects)
-    half = t_quantile(confidence, max(1, k - n - 1)) * columns.errors
+    half = compute_t_quantile(confidence, max(1, k - n - 1)) * columns.errors
     p_values = columns.p_values(1 - confidence, seed)
     doubts = []
-    if noise.drift(values, seed) < _DRIFT:
+    if noise.assess_drift(values, seed) < _DRIFT:
         doubts.append(
             ("model_changed", "the answers drift in the order of asking: the model changed between calls")
         )
-    if benjamini_hochberg(p_values).min() > 1 - confidence:
+    if correct_benjamini_hochberg(p_values).min() > 1 - confidence:
         doubts.append(
             ("insufficient_evidence", f"no effect stands out from the noise of {k} answers: raise the budget")
         )
@@ -136,7 +138,7 @@ def _tested(
     )
 
 
-def fidelity(
+def compute_fidelity(
     masks: NDArray[np.bool_], values: NDArray[np.float64], rates: NDArray[np.float64], *, vanishes: bool
 ) -> dict[str, Any]:
     """Return how well the linear surrogate predicts values that it was not made from: R² weighted by the kernel, five folds."""
@@ -147,14 +149,14 @@ def fidelity(
         effects = noise.Columns(masks[~held], values[~held], rates[~held], vanishes=vanishes).effects
         centre = values[~held].mean() - masks[~held].mean(axis=0) @ effects
         predicted[held] = masks[held] @ effects + centre
-    weights = noise.near(masks.sum(axis=1), n)
-    return measured(values, predicted, weights) | {
+    weights = noise.compute_nearness(masks.sum(axis=1), n)
+    return compute_figures(values, predicted, weights) | {
         "masks": f"held out, each segment kept with probability {KEEP}, in every third with {RATES[-1]}",
         "count": k,
     }
 
 
-def measured(
+def compute_figures(
     values: NDArray[np.float64], predicted: NDArray[np.float64], weights: NDArray[np.float64]
 ) -> dict[str, Any]:
     """Return the fidelity figures of the paper: weighted R², and mean errors with and without weights."""
@@ -170,7 +172,7 @@ def measured(
     }
 
 
-@described(
+@describe_method(
     "gsmile_published",
     access="values",
     cost="64, or the budget",
@@ -181,13 +183,13 @@ def gsmile_published(value: Value, n: int, *, confidence: float = 0.95, seed: in
 
     For comparison with others only: it selects on the result and tests nothing.
     """
-    left = room(value)
+    left = get_remaining(value)
     k = _PUBLISHED if left is None else left
     rng = np.random.default_rng(seed)
     masks = rng.random((k, n)) < 0.5
     for row in np.flatnonzero(masks.sum(axis=1) < min(2, n)):
         masks[row, rng.choice(n, min(2, n), replace=False)] = True
-    distance = -totals(value(masks))
+    distance = -sum_targets(value(masks))
     reach = np.ptp(distance)
     similar = 1.0 - (distance - distance.min()) / (reach if reach > 0 else 1.0)
     squares = (distance / _WIDTH) ** 2
@@ -196,7 +198,7 @@ def gsmile_published(value: Value, n: int, *, confidence: float = 0.95, seed: in
     )  # a common factor changes nothing, and keeps some above zero
     design = np.hstack([masks, np.ones((k, 1))]) * np.sqrt(weights)[:, None]
     found = np.linalg.lstsq(design, similar * np.sqrt(weights), rcond=None)[0]
-    told = measured(similar, masks @ found[:n] + found[n], weights)
+    told = compute_figures(similar, masks @ found[:n] + found[n], weights)
     adjusted = 1 - (1 - told["weighted_r2"]) * (k - 1) / max(1, k - n - 1)
     return Scores(
         found[:n],

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from llm_trace.attribution.statistics import correlation, ranks
+from llm_trace.attribution.statistics import compute_ranks, correlate
 from llm_trace.errors import AttributionError
 
 if TYPE_CHECKING:
     from llm_trace.record import Attribution
 
 
-def accuracy(found: Attribution, marked: Iterable[int]) -> float:
+def measure_accuracy(found: Attribution, marked: Iterable[int]) -> float:
     """Return the area under the ROC curve of the scores against segments that people marked as important, 0.5 for chance.
 
     Args:
@@ -32,20 +32,20 @@ def accuracy(found: Attribution, marked: Iterable[int]) -> float:
     yes, no = int(wanted.sum()), int((~wanted).sum())
     if not yes or not no:
         raise AttributionError(f"{yes} of {yes + no} segments are marked: accuracy needs some and not all")
-    return float((ranks(np.array(found.values))[wanted].sum() - yes * (yes + 1) / 2) / (yes * no))
+    return float((compute_ranks(np.array(found.values))[wanted].sum() - yes * (yes + 1) / 2) / (yes * no))
 
 
-def stability(one: Attribution, other: Attribution, level: float = 0.05) -> float:
+def measure_smile_stability(one: Attribution, other: Attribution, level: float = 0.05) -> float:
     """Return the Jaccard index of the significant words of two attributions, of a prompt and of its small edit; 1 where both have none.
 
     Raises:
         AttributionError: one has no q-values.
     """
-    ours, theirs = (_significant(found, level) for found in (one, other))
+    ours, theirs = (_select_significant(found, level) for found in (one, other))
     return len(ours & theirs) / len(ours | theirs) if ours | theirs else 1.0
 
 
-def _significant(found: Attribution, level: float) -> set[str]:
+def _select_significant(found: Attribution, level: float) -> set[str]:
     if found.q_values is None:
         raise AttributionError(
             f"method {found.method!r} does not test its scores: stability needs q_values, as smile gives them"
@@ -53,7 +53,7 @@ def _significant(found: Attribution, level: float) -> set[str]:
     return {s.text for s, q in zip(found.segments, found.q_values, strict=True) if q <= level}
 
 
-def consistency(repeats: Sequence[Attribution]) -> tuple[float, ...]:
+def measure_consistency(repeats: Sequence[Attribution]) -> tuple[float, ...]:
     """Return the variance of each segment's score over repeated attributions of one prompt, with different seeds.
 
     Raises:
@@ -64,7 +64,7 @@ def consistency(repeats: Sequence[Attribution]) -> tuple[float, ...]:
     return tuple(float(v) for v in np.var([r.values for r in repeats], axis=0, ddof=1))
 
 
-def faithfulness(measured: Sequence[float], benchmark: Sequence[float]) -> float:
+def measure_faithfulness(measured: Sequence[float], benchmark: Sequence[float]) -> float:
     """Return Pearson's correlation over models of a measure of their attributions with their published benchmark accuracy.
 
     Raises:
@@ -74,4 +74,4 @@ def faithfulness(measured: Sequence[float], benchmark: Sequence[float]) -> float
         raise AttributionError(
             f"faithfulness compares three models and more, not {len(measured)} with {len(benchmark)}"
         )
-    return correlation(np.asarray(measured, dtype=np.float64), np.asarray(benchmark, dtype=np.float64))
+    return correlate(np.asarray(measured, dtype=np.float64), np.asarray(benchmark, dtype=np.float64))

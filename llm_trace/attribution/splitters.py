@@ -42,45 +42,45 @@ _KANA, _HAN = r"\u3040-\u30ff", r"\u3400-\u4dbf\u4e00-\u9fff"
 _CJK_RUN = re.compile(rf"[{_KANA}{_HAN}\u3001-\u303f\uff01-\uff5e]+")
 
 
-def words(text: str) -> list[Span]:
+def split_words(text: str) -> list[Span]:
     """Return the runs of non-space characters."""
     return [m.span() for m in re.finditer(r"\S+", text)]
 
 
-def sentences(text: str) -> list[Span]:
+def split_sentences(text: str) -> list[Span]:
     """Return the sentences, without the white space around them; a line break ends a sentence, an abbreviation does not."""
-    ends = [m.end() for m in _SENTENCE_END.finditer(text) if not _abbreviated(text, m)]
-    return _trimmed(text, ends)
+    ends = [m.end() for m in _SENTENCE_END.finditer(text) if not _is_abbreviated(text, m)]
+    return _trim_stretches(text, ends)
 
 
-def phrases(text: str) -> list[Span]:
+def split_phrases(text: str) -> list[Span]:
     """Return the stretches between punctuation marks; in Japanese and Chinese also where BudouX, if installed, ends a phrase."""
     ends = {m.end() for m in _PHRASE_END.finditer(text)}
     for run in _CJK_RUN.finditer(text):
-        ends |= {run.start() + end for end in _budoux(run[0])}
-    return _trimmed(text, sorted(ends))
+        ends |= {run.start() + end for end in _split_budoux(run[0])}
+    return _trim_stretches(text, sorted(ends))
 
 
-def paragraphs(text: str) -> list[Span]:
+def split_paragraphs(text: str) -> list[Span]:
     """Return the blocks between empty lines."""
-    return _trimmed(text, [m.end() for m in re.finditer(r"\n\s*\n", text)])
+    return _trim_stretches(text, [m.end() for m in re.finditer(r"\n\s*\n", text)])
 
 
-def lines(text: str) -> list[Span]:
+def split_lines(text: str) -> list[Span]:
     """Return the lines that are not blank."""
-    return _trimmed(text, [m.end() for m in re.finditer(r"\n", text)])
+    return _trim_stretches(text, [m.end() for m in re.finditer(r"\n", text)])
 
 
 SEGMENTERS: dict[str, Callable[[str], list[Span]]] = {
-    "word": words,
-    "phrase": phrases,
-    "sentence": sentences,
-    "line": lines,
-    "paragraph": paragraphs,
+    "word": split_words,
+    "phrase": split_phrases,
+    "sentence": split_sentences,
+    "line": split_lines,
+    "paragraph": split_paragraphs,
 }
 
 
-def _abbreviated(text: str, mark: re.Match[str]) -> bool:
+def _is_abbreviated(text: str, mark: re.Match[str]) -> bool:
     if not mark.group().startswith("."):
         return False
     word = re.search(r"\S*$", text[: mark.start()])
@@ -88,7 +88,7 @@ def _abbreviated(text: str, mark: re.Match[str]) -> bool:
     return bare in _ABBREVIATIONS or (len(bare) == 1 and bare.isalpha() and bare != "i")
 
 
-def _trimmed(text: str, ends: Iterable[int]) -> list[Span]:
+def _trim_stretches(text: str, ends: Iterable[int]) -> list[Span]:
     """Return the stretches between these offsets without white space around them, blank ones left out."""
     spans, start = [], 0
     for end in [*ends, len(text)]:
@@ -99,18 +99,18 @@ def _trimmed(text: str, ends: Iterable[int]) -> list[Span]:
     return spans
 
 
-def _budoux(text: str) -> list[int]:
+def _split_budoux(text: str) -> list[int]:
     """Return where BudouX ends a phrase in a run of Japanese or Chinese; nothing where it is not installed."""
     if find_spec("budoux") is None:
         return []
     ends = accumulate(
-        len(phrase) for phrase in _parser(re.search(f"[{_KANA}]", text) is not None).parse(text)
+        len(phrase) for phrase in _load_parser(re.search(f"[{_KANA}]", text) is not None).parse(text)
     )
     return list(ends)
 
 
 @cache
-def _parser(japanese: bool) -> Any:
+def _load_parser(japanese: bool) -> Any:
     import budoux
 
     return (

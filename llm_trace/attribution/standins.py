@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _SPACE_MARKS = ("Ġ", "▁", " ")
 
 
-def neutral_tokens(tokens: Tokens, codec: Codec) -> tuple[NDArray[np.int64], str]:
+def find_neutral_tokens(tokens: Tokens, codec: Codec) -> tuple[NDArray[np.int64], str]:
     """Return the stand-in of each token and its name.
 
     A mask token where there is one; else "_", with its leading space where the token it replaces has one; else the unknown token.
@@ -24,9 +24,9 @@ def neutral_tokens(tokens: Tokens, codec: Codec) -> tuple[NDArray[np.int64], str
     tokenizer: Any = codec.tokenizer
     if tokenizer.mask_token_id is not None:
         return np.full(len(tokens.ids), tokenizer.mask_token_id), f"{tokenizer.mask_token} (mask token)"
-    inner, first = _underscores(codec)
+    inner, first = _find_underscores(codec)
     if inner is None:
-        spare = next(((i, n) for i, n in _spare(tokenizer) if i is not None), None)
+        spare = next(((i, n) for i, n in _find_spare(tokenizer) if i is not None), None)
         if spare is None:
             raise AttributionError(
                 "the tokenizer has no mask, '_', unknown or padding token: use baseline='delete' or a text"
@@ -37,7 +37,7 @@ def neutral_tokens(tokens: Tokens, codec: Codec) -> tuple[NDArray[np.int64], str
     return np.array([first if s else inner for s in spaced]), "'_' for each token"
 
 
-def _underscores(codec: Codec) -> tuple[int | None, int | None]:
+def _find_underscores(codec: Codec) -> tuple[int | None, int | None]:
     """Return the ids of "_" inside and at the start of a word, `None` where it is not one known token."""
     unknown = getattr(codec.tokenizer, "unk_token_id", None)
     try:
@@ -48,6 +48,6 @@ def _underscores(codec: Codec) -> tuple[int | None, int | None]:
     return (first if inner is None else inner), (inner if first is None else first)
 
 
-def _spare(tokenizer: Any) -> list[tuple[int | None, str]]:
+def _find_spare(tokenizer: Any) -> list[tuple[int | None, str]]:
     names = ("unk_token", "pad_token", "eos_token")
     return [(getattr(tokenizer, f"{n}_id", None), str(getattr(tokenizer, n, None))) for n in names]

@@ -13,32 +13,32 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def ranks(x: NDArray[np.float64]) -> NDArray[np.float64]:
+def compute_ranks(x: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the ranks from 1, ties sharing their mean rank."""
     _, inverse, counts = np.unique(x, return_inverse=True, return_counts=True)
     last = np.cumsum(counts)
     return np.asarray((last - (counts - 1) / 2)[inverse.reshape(-1)])
 
 
-def correlation(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+def correlate(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
     """Return Pearson's correlation, 0 where one of the two does not vary."""
     a, b = a - a.mean(), b - b.mean()
     size = float(np.sqrt((a @ a) * (b @ b)))
     return float(a @ b) / size if size > 1e-300 else 0.0
 
 
-def spearman(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+def rank_correlate(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
     """Return Spearman's rank correlation, 0 where one of the two does not vary."""
-    return correlation(ranks(a), ranks(b))
+    return correlate(compute_ranks(a), compute_ranks(b))
 
 
-def explained(values: NDArray[np.float64], predicted: NDArray[np.float64]) -> float:
+def compute_r_squared(values: NDArray[np.float64], predicted: NDArray[np.float64]) -> float:
     """Return R²: 1 where the prediction is perfect, 0 where the mean does as well, without a lower limit."""
     total = float(((values - values.mean()) ** 2).sum())
     return 1.0 - float(((values - predicted) ** 2).sum()) / total if total > 1e-300 else 0.0
 
 
-def bootstrapped(
+def bootstrap(
     statistic: Callable[[NDArray[np.float64], NDArray[np.float64]], float],
     a: NDArray[np.float64],
     b: NDArray[np.float64],
@@ -56,24 +56,24 @@ def bootstrapped(
     return float(low), float(high)
 
 
-def t_p_value(t: float, freedom: float) -> float:
+def compute_t_p_value(t: float, freedom: float) -> float:
     """Return the two-sided p-value of Student's t: the incomplete beta function at freedom / (freedom + t²)."""
     if not np.isfinite(t):
         return 0.0
-    return _beta(freedom / 2, 0.5, freedom / (freedom + t * t))
+    return _compute_beta(freedom / 2, 0.5, freedom / (freedom + t * t))
 
 
-def _beta(a: float, b: float, x: float) -> float:
+def _compute_beta(a: float, b: float, x: float) -> float:
     """Return the regularised incomplete beta function by Lentz's continued fraction (Numerical Recipes 6.4)."""
     if x <= 0 or x >= 1:
         return float(x >= 1)
     front = exp(lgamma(a + b) - lgamma(a) - lgamma(b) + a * log(x) + b * log(1 - x))
     if x > (a + 1) / (a + b + 2):
-        return 1.0 - front * _fraction(b, a, 1 - x) / b
-    return front * _fraction(a, b, x) / a
+        return 1.0 - front * _compute_fraction(b, a, 1 - x) / b
+    return front * _compute_fraction(a, b, x) / a
 
 
-def _fraction(a: float, b: float, x: float) -> float:
+def _compute_fraction(a: float, b: float, x: float) -> float:
     tiny = 1e-300
     c, d = 1.0, 1.0 / max(1 - (a + b) * x / (a + 1), tiny)
     found = d
@@ -90,7 +90,7 @@ def _fraction(a: float, b: float, x: float) -> float:
     return found
 
 
-def benjamini_hochberg(p_values: NDArray[np.float64]) -> NDArray[np.float64]:
+def correct_benjamini_hochberg(p_values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return q-values: the smallest false discovery rate at which each test counts as a finding (Benjamini & Hochberg 1995)."""
     order = np.argsort(-p_values)
     count = len(p_values)

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from llm_trace.attribution.methods import Scores, described
-from llm_trace.attribution.sampling import t_quantile, tested
-from llm_trace.attribution.value import BudgetError, Value, expect, room, totals
+from llm_trace.attribution.methods import Scores, describe_method
+from llm_trace.attribution.sampling import compute_p_values, compute_t_quantile
+from llm_trace.attribution.value import BudgetError, Value, expect, get_remaining, sum_targets
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -19,7 +19,7 @@ _KERNEL_WIDTH = 0.25
 """On the cosine distance of a mask to the full one, which lies between 0 and 1 (25 on LIME's distance times 100)."""
 
 
-@described(
+@describe_method(
     "lime",
     access="values",
     cost="10 n, at least 2 n",
@@ -27,7 +27,7 @@ _KERNEL_WIDTH = 0.25
 )
 def lime(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) -> Scores:
     """Return the coefficients of a ridge regression on random masks, near ones weighing more."""
-    k = _drawn(value, n, 10 * n + 1, "lime")
+    k = _count_draws(value, n, 10 * n + 1, "lime")
     rng = np.random.default_rng(seed)
     masks = np.ones((k, n), dtype=bool)
     for row in masks[1:]:
@@ -35,10 +35,10 @@ def lime(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) -> Sc
     values = value(masks)
     distance = 1.0 - np.sqrt(masks.mean(axis=1))
     weights = np.sqrt(np.exp(-((distance / _KERNEL_WIDTH) ** 2)))
-    total = totals(values)
-    by_token, error = _ridge(masks.astype(float), values.reshape(k, -1), weights, 1.0)
+    total = sum_targets(values)
+    by_token, error = _fit_ridge(masks.astype(float), values.reshape(k, -1), weights, 1.0)
     freedom = max(1, k - n - 1)
-    half = t_quantile(confidence, freedom) * error
+    half = compute_t_quantile(confidence, freedom) * error
     middle = by_token.sum(axis=1)
     return Scores(
         middle,
@@ -48,11 +48,11 @@ def lime(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) -> Sc
         "the sampling error of each ridge coefficient around its value for all masks, one at a time; sandwich variance",
         "budget",
         full=float(total[0]),
-        p_values=tested(middle, error, freedom),
+        p_values=compute_p_values(middle, error, freedom),
     )
 
 
-def _ridge(
+def _fit_ridge(
     x: NDArray[np.float64], y: NDArray[np.float64], weights: NDArray[np.float64], penalty: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return coefficients (n, m) without the intercept and the standard error of their totals (n,)."""
@@ -67,7 +67,7 @@ def _ridge(
     return found, np.sqrt((pushed**2).sum(axis=1))
 
 
-@described(
+@describe_method(
     "context_cite",
     access="values",
     cost="64, or the budget",
@@ -78,25 +78,25 @@ def context_cite(value: Value, n: int, *, confidence: float = 0.95, seed: int = 
 
     The bounds do not reuse the masks that chose the segments: each half of the masks corrects what the other half fitted.
     """
-    k = _drawn(value, 16, 64 if room(value) is None else 256, "context_cite") - 1
+    k = _count_draws(value, 16, 64 if get_remaining(value) is None else 256, "context_cite") - 1
     rng = np.random.default_rng(seed)
     masks = rng.random((k, n)) < 0.5
     values = value(np.vstack([np.ones((1, n), dtype=bool), masks]))
     length = values.shape[1] if values.ndim == 2 else 1
-    y = totals(values)[1:]
+    y = sum_targets(values)[1:]
     x = masks.astype(float)
-    found = lasso(x, y / length, _ALPHA) * length
+    found = fit_lasso(x, y / length, _ALPHA) * length
     half = rng.permutation(k) % 2 == 0
     means, variances = zip(
         *(
-            _corrected(x[held], y[held], lasso(x[~held], y[~held] / length, _ALPHA) * length)
+            _correct_effects(x[held], y[held], fit_lasso(x[~held], y[~held] / length, _ALPHA) * length)
             for held in (half, ~half)
         ),
         strict=True,
     )
     middle = (means[0] + means[1]) / 2
     error = np.sqrt(variances[0] + variances[1]) / 2
-    wide = t_quantile(confidence, k // 2 - 2) * error
+    wide = compute_t_quantile(confidence, k // 2 - 2) * error
     return Scores(
         found,
         None,
@@ -104,12 +104,12 @@ def context_cite(value: Value, n: int, *, confidence: float = 0.95, seed: int = 
         np.maximum(middle + wide, found),
         "the sampling error of each linear effect at keep rate one half, one at a time; sample splitting",
         "budget",
-        full=float(totals(values)[0]),
-        p_values=tested(middle, error, k // 2 - 2),
+        full=float(sum_targets(values)[0]),
+        p_values=compute_p_values(middle, error, k // 2 - 2),
     )
 
 
-def _corrected(
+def _correct_effects(
     x: NDArray[np.float64], y: NDArray[np.float64], fitted: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return linear effects and their variances from masks that the fit has not seen.
@@ -125,7 +125,7 @@ def _corrected(
     return fitted + mean_with - mean_without, spread_with / with_it + spread_without / without
 
 
-def lasso(
+def fit_lasso(
     x: NDArray[np.float64], y: NDArray[np.float64], penalty: float, rounds: int = 1000
 ) -> NDArray[np.float64]:
     """Return the coefficients that minimise |y - x w - b|^2 / 2k + penalty |w| on standardised columns, on the scale of x."""
@@ -148,9 +148,9 @@ def lasso(
     return np.asarray(w / scale)
 
 
-def _drawn(value: Value, n: int, wanted: int, method: str) -> int:
+def _count_draws(value: Value, n: int, wanted: int, method: str) -> int:
     """Return how many masks to draw within the budget."""
-    left = room(value)
+    left = get_remaining(value)
     count = wanted if left is None else min(wanted, left)
     if count < 2 * n + 2:
         raise BudgetError(f"{method} needs {2 * n + 2} evaluations at least here; the budget pays for {left}")

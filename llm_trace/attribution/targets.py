@@ -11,7 +11,7 @@ from llm_trace.errors import AttributionError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from llm_trace.attribution.segments import Span
+    from llm_trace.attribution.splitters import Span
 
 
 @dataclass(frozen=True, init=False)
@@ -36,23 +36,23 @@ class Contrast:
 Target = str | re.Pattern[str] | tuple[int, int] | tuple[str, str] | int | Contrast | None
 """`None`: the whole response; a text or pattern in it; characters (start, end); the index of one token, negative from the end; or a
 `Contrast`, also as a pair of texts."""
-Part = str | re.Pattern[str] | tuple[int, int] | int | None
+ResponsePart = str | re.Pattern[str] | tuple[int, int] | int | None
 
 
-def contrast_of(target: Target) -> Contrast | None:
+def get_contrast(target: Target) -> Contrast | None:
     """Return the contrast that a target is, or `None`."""
     if isinstance(target, tuple) and len(target) == 2 and all(isinstance(t, str) for t in target):
         return Contrast(*(str(t) for t in target))
     return target if isinstance(target, Contrast) else None
 
 
-def exchanged(contrast: Contrast, response: str) -> tuple[Span, str]:
+def replace_contrast(contrast: Contrast, response: str) -> tuple[Span, str]:
     """Return where `this` stands in the response, and the response with `that` in its place, the white space before it kept.
 
     Raises:
         AttributionError: the response does not contain `this`, or both are the same.
     """
-    start, end = (0, len(response)) if contrast.this is None else _stretches(contrast.this, response)[0]
+    start, end = (0, len(response)) if contrast.this is None else _find_stretches(contrast.this, response)[0]
     piece, that = response[start:end], contrast.that
     if not that[:1].isspace():
         that = piece[: len(piece) - len(piece.lstrip())] + that
@@ -61,7 +61,7 @@ def exchanged(contrast: Contrast, response: str) -> tuple[Span, str]:
     return (start, end), response[:start] + that + response[end:]
 
 
-def decided(
+def find_decision_rows(
     this: Sequence[int], that: Sequence[int], this_rows: Sequence[int], that_rows: Sequence[int]
 ) -> tuple[list[int], list[int]]:
     """Return the rows of both answers from the first token in which they differ; before it both have the same probability."""
@@ -71,7 +71,7 @@ def decided(
     return list(range(shared, max(this_rows) + 1)), list(range(shared, max(that_rows) + 1))
 
 
-def rows_of(target: Part, response: str, spans: Sequence[Span]) -> tuple[list[int], str]:
+def find_rows(target: ResponsePart, response: str, spans: Sequence[Span]) -> tuple[list[int], str]:
     """Return the indices of the response's tokens that are explained, and the target in words.
 
     A token belongs to a stretch of characters when they overlap.
@@ -85,7 +85,7 @@ def rows_of(target: Part, response: str, spans: Sequence[Span]) -> tuple[list[in
         if not -len(spans) <= target < len(spans):
             raise AttributionError(f"target {target!r} is outside the response's {len(spans)} tokens")
         return [target % len(spans)], f"token {target % len(spans)}"
-    stretches = _stretches(target, response)
+    stretches = _find_stretches(target, response)
     rows = [
         i
         for i, (a, b) in enumerate(spans)
@@ -96,7 +96,7 @@ def rows_of(target: Part, response: str, spans: Sequence[Span]) -> tuple[list[in
     return rows, " and ".join(repr(response[start:end]) for start, end in stretches)
 
 
-def _stretches(target: str | re.Pattern[str] | tuple[int, int], response: str) -> list[Span]:
+def _find_stretches(target: str | re.Pattern[str] | tuple[int, int], response: str) -> list[Span]:
     if isinstance(target, re.Pattern):
         found = [m.span() for m in target.finditer(response) if m.end() > m.start()]
     elif isinstance(target, str):

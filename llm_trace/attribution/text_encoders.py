@@ -16,7 +16,7 @@ from llm_trace.errors import MissingExtraError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-Encoder = Callable[[Sequence[str]], "NDArray[np.float64]"]
+TextEncoder = Callable[[Sequence[str]], "NDArray[np.float64]"]
 """k texts to (k, d). An attribute `name` is shown in results."""
 
 
@@ -97,12 +97,12 @@ class Sentences:
         Raises:
             MissingExtraError: the packages are not installed.
         """
-        found = _sentence_model(self.path).encode(list(texts), show_progress_bar=False)
+        found = _load_sentence_model(self.path).encode(list(texts), show_progress_bar=False)
         return np.asarray(found, dtype=np.float64)
 
 
 @cache
-def _sentence_model(path: str) -> Any:
+def _load_sentence_model(path: str) -> Any:
     try:
         from sentence_transformers import SentenceTransformer
 
@@ -113,12 +113,12 @@ def _sentence_model(path: str) -> Any:
         ) from exc
 
 
-def name_of(encoder: Encoder) -> str:
+def name_of(encoder: TextEncoder) -> str:
     """Return what results call an encoder."""
     return str(getattr(encoder, "name", None) or getattr(encoder, "__qualname__", type(encoder).__qualname__))
 
 
-def cosine_distances(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+def compute_cosine_distances(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return 1 - cosine of each row of a (p, d) with each of b (q, d), (p, q); an empty text is at 1 from all but another empty one."""
     sizes_a, sizes_b = np.linalg.norm(a, axis=1), np.linalg.norm(b, axis=1)
     empty_a, empty_b = sizes_a < 1e-12, sizes_b < 1e-12

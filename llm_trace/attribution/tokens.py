@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from llm_trace.errors import AttributionError
 
 if TYPE_CHECKING:
-    from llm_trace.attribution.segments import Span
+    from llm_trace.attribution.splitters import Span
 
 _ANCHORS = ("\n", ".", "x")
 
@@ -140,7 +140,7 @@ class Codec:
                 "the tokenizer has no character offsets and its decoding does not give the prompt back; "
                 "use a fast tokenizer, or baseline='delete' with segments other than 'token'"
             )
-        ends = [_common(self._decode(ids[: i + 1]), text) for i in range(len(ids))]
+        ends = [_count_common(self._decode(ids[: i + 1]), text) for i in range(len(ids))]
         spans: list[Span] = []
         for i, end in enumerate(ends):  # part of a character: up to the token that completes it
             start = ends[i - 1] if i else 0
@@ -209,12 +209,12 @@ class Codec:
         head = self._decode(list(prompt))
         whole = [self._decode([*prompt, *ids[:i]])[len(head) :] for i in range(len(ids) + 1)]
         text = whole[-1]
-        ends = [_common(part, text) for part in whole]
+        ends = [_count_common(part, text) for part in whole]
         spans = [(a, max(a, b)) for a, b in pairwise(ends)]
         return text, self._made(text, ids, spans, None)
 
 
-def _common(a: str, b: str) -> int:
+def _count_common(a: str, b: str) -> int:
     """Return the length of the common beginning."""
     limit = min(len(a), len(b))
     return next((i for i in range(limit) if a[i] != b[i]), limit)

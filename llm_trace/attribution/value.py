@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 Value = Callable[["NDArray[np.bool_]"], "NDArray[np.float64]"]
 """Keep-masks (k, n) of bool to values (k,), or (k, m) with one column per target token; the target's value is their sum."""
-Progress = Callable[[int, "int | None"], object]
+ProgressCallback = Callable[[int, "int | None"], object]
 """Called with evaluations done and planned (`None`: not known); returning False cancels."""
 
 
@@ -62,7 +62,7 @@ class Metered:
         source: Value,
         *,
         budget: Budget | None = None,
-        progress: Progress | None = None,
+        progress: ProgressCallback | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.source = source
@@ -104,7 +104,7 @@ class Metered:
         for limit, spent in ((b.tokens, self.tokens), (b.seconds, self.seconds)):
             if limit is not None and done:
                 limits.append(int((limit - spent) / max(spent / done, 1e-9)))
-        own = room(self.source)  # of a remote model, whose calls are what costs
+        own = get_remaining(self.source)  # of a remote model, whose calls are what costs
         limits += [] if own is None else [own]
         return max(0, min(limits)) if limits else None
 
@@ -160,7 +160,7 @@ class Capped:
 
     def room(self) -> int:
         """Return how many evaluations are left."""
-        left, own = room(self._value), max(0, self._last - self.evaluations)
+        left, own = get_remaining(self._value), max(0, self._last - self.evaluations)
         return own if left is None else min(left, own)
 
     def __call__(self, masks: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -168,13 +168,13 @@ class Capped:
         return self._value(masks)
 
 
-def room(value: Any) -> int | None:
+def get_remaining(value: Any) -> int | None:
     """Return how many evaluations a value function still pays for; plain functions have no limit."""
     ask = getattr(value, "room", None)
     return ask() if ask is not None else None
 
 
-def anew(value: Any, masks: NDArray[np.bool_]) -> NDArray[np.float64]:
+def resample_values(value: Any, masks: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Return the values of masks, equal ones as independent draws where the model's answers vary."""
     ask = getattr(value, "anew", value)
     return np.asarray(ask(masks))
@@ -187,6 +187,6 @@ def expect(value: Any, evaluations: int) -> None:
         tell(evaluations)
 
 
-def totals(values: NDArray[np.float64]) -> NDArray[np.float64]:
+def sum_targets(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the value of the whole target, (k,), from (k,) or (k, m)."""
     return values if values.ndim == 1 else values.sum(axis=1)

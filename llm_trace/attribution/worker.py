@@ -11,7 +11,7 @@ from llm_trace.attribution import policies
 from llm_trace.attribution.hook import Hook
 
 if TYPE_CHECKING:
-    from llm_trace.attribution.queue import Queue, Request
+    from llm_trace.attribution.queue import ExplainRequest, Queue
     from llm_trace.record import Call
 
 ATTEMPTS = 2
@@ -63,7 +63,7 @@ class Worker:
             lonely = 0.0 if self.queue.hosts() else lonely + poll_s
             self.sleep(poll_s)
 
-    def _event(self, request: Request) -> dict[str, Any] | None:
+    def _event(self, request: ExplainRequest) -> dict[str, Any] | None:
         hook, config_hash = self._hook(request.policy)
         if self.known(request.span_id, hook.policy.method, config_hash):
             return None
@@ -91,12 +91,12 @@ class Worker:
             self.hooks[digest] = (hook, config_hash)
         return self.hooks[digest]
 
-    def _tried(self, request: Request) -> int:
+    def _tried(self, request: ExplainRequest) -> int:
         trying = self.queue.state.get("trying") or {}
         same = trying.get("span_id") == request.span_id and trying.get("policy") == request.policy
         return int(trying["times"]) if same else 0
 
-    def _begin(self, request: Request, tried: int) -> None:
+    def _begin(self, request: ExplainRequest, tried: int) -> None:
         """Write down that this call is begun: who finds it there again knows that it killed a worker."""
         self.queue.state["trying"] = {
             "span_id": request.span_id,

@@ -9,7 +9,7 @@ from typing import Any
 Binder = Callable[..., dict[str, Any]]
 
 
-def binder(fn: Callable[..., Any], *, is_method: bool = False) -> Binder:
+def build_binder(fn: Callable[..., Any], *, is_method: bool = False) -> Binder:
     """Return a function that takes what `fn` takes and returns the arguments by name, defaults included.
 
     `*args` and `**kwargs` appear under their own names where they are not empty. The bound object of a method is left out.
@@ -18,12 +18,12 @@ def binder(fn: Callable[..., Any], *, is_method: bool = False) -> Binder:
     try:
         parameters = list(inspect.signature(fn).parameters.values())
     except (TypeError, ValueError):
-        return _unnamed
+        return _make_unnamed
     if not all(p.name.isidentifier() for p in parameters):
-        return _unnamed
+        return _make_unnamed
     hidden = parameters[0].name if is_method and parameters else None
     defaults: dict[str, Any] = {}
-    source = _signature(parameters, defaults)
+    source = _write_signature(parameters, defaults)
     plain = [
         p.name for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD) and p.name != hidden
     ]
@@ -41,7 +41,7 @@ def binder(fn: Callable[..., Any], *, is_method: bool = False) -> Binder:
     return bind
 
 
-def _signature(parameters: list[inspect.Parameter], defaults: dict[str, Any]) -> str:
+def _write_signature(parameters: list[inspect.Parameter], defaults: dict[str, Any]) -> str:
     """Return the source of a parameter list whose defaults are looked up in `_defaults_`, and fill that."""
     parts: list[str] = []
     kinds = [p.kind for p in parameters]
@@ -64,5 +64,5 @@ def _signature(parameters: list[inspect.Parameter], defaults: dict[str, Any]) ->
     return ", ".join(parts)
 
 
-def _unnamed(*args: Any, **kwargs: Any) -> dict[str, Any]:
+def _make_unnamed(*args: Any, **kwargs: Any) -> dict[str, Any]:
     return {"args": args, "kwargs": kwargs} if kwargs else {"args": args}

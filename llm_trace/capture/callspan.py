@@ -13,7 +13,7 @@ from opentelemetry.trace import Span, SpanContext, Status, StatusCode, TraceFlag
 from llm_trace.capture import failures
 from llm_trace.capture.context import restore
 from llm_trace.capture.fields import FIELDS, read_field
-from llm_trace.capture.forms import error_message
+from llm_trace.capture.forms import read_error_message
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from opentelemetry.context.context import Context
 
     from llm_trace.capture.recorder import Recorder, Sink
-    from llm_trace.capture.spec import Spec
+    from llm_trace.capture.spec import FunctionSpec
 
 
 class CallSpan(Span):
@@ -43,7 +43,7 @@ class CallSpan(Span):
     def __init__(
         self,
         recorder: Recorder,
-        spec: Spec,
+        spec: FunctionSpec,
         trace_id: str,
         span_id: str,
         sink: Sink | None,
@@ -155,7 +155,7 @@ class CallSpan(Span):
     ) -> None:
         told = {
             "exception.type": type(exception).__qualname__,
-            "exception.message": error_message(exception),
+            "exception.message": read_error_message(exception),
             **dict(attributes or {}),
         }
         self.add_event("exception", told, timestamp)

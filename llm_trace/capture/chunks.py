@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from llm_trace.capture import failures
 from llm_trace.capture.endings import fail_call, finish_call
-from llm_trace.capture.pieces import are_growing
+from llm_trace.capture.pieces import check_growing
 from llm_trace.capture.rebuild import note_stream
-from llm_trace.capture.state import class_attribute
+from llm_trace.capture.state import get_class_attribute
 
 if TYPE_CHECKING:
     from llm_trace.capture.callspan import CallSpan
@@ -19,7 +19,7 @@ MAX_CHUNKS = 50_000
 """Chunks kept of one generator; the record says when there were more."""
 
 
-def joined(chunks: list[Any], call: CallSpan, times: list[int], value: Any = None) -> Any:
+def join_chunks(chunks: list[Any], call: CallSpan, times: list[int], value: Any = None) -> Any:
     """Return the one output that a generator's chunks amount to; never raises.
 
     Args:
@@ -28,7 +28,7 @@ def joined(chunks: list[Any], call: CallSpan, times: list[int], value: Any = Non
     """
     try:
         reducer = call.spec.output_reducer
-        output = _joined(chunks, call) if reducer is None else reducer(chunks)
+        output = _join_guarded(chunks, call) if reducer is None else reducer(chunks)
         if times and call.spec.capture_output and call.recorder.capture_content and len(chunks) < MAX_CHUNKS:
             note_stream(call, chunks, times, output, value, as_text=reducer is None)
         return output
@@ -37,22 +37,22 @@ def joined(chunks: list[Any], call: CallSpan, times: list[int], value: Any = Non
         return chunks
 
 
-def _joined(chunks: list[Any], call: CallSpan) -> Any:
+def _join_guarded(chunks: list[Any], call: CallSpan) -> Any:
     cut = len(chunks) >= MAX_CHUNKS
     if set(map(type, chunks)) == _TEXT:
-        if call.recorder.encoder.redact is not None and are_growing(chunks):
+        if call.recorder.encoder.redact is not None and check_growing(chunks):
             return chunks  # one after the other they would show half a secret
         text = "".join(chunks)
         return {"__type__": "str", "value": text, "truncated": True} if cut else text
     if cut:
         return [*chunks, {"__type__": "list", "truncated": True}]
-    if chunks and (issubclass(cls := type(chunks[0]), dict) or class_attribute(cls, "model_dump")):
-        from llm_trace.semconv.providers import sdk_provider
+    if chunks and (issubclass(cls := type(chunks[0]), dict) or get_class_attribute(cls, "model_dump")):
+        from llm_trace.semconv.providers import find_sdk_provider
         from llm_trace.semconv.streams import open_chunk, reduce_stream
 
         plain = call.recorder.encoder.unmasked(list(map(open_chunk, chunks)))  # bytes are JSON in there
         if (whole := reduce_stream(plain)) is not None:
-            if (provider := sdk_provider(chunks[0])) is not None:  # a chunk's class is lost in the whole
+            if (provider := find_sdk_provider(chunks[0])) is not None:  # a chunk's class is lost in the whole
                 call.fields = {"provider": provider, **(call.fields or {})}
             return whole
     return chunks
@@ -94,9 +94,9 @@ class Steps:
     def finish(self) -> None:
         """The generator is exhausted."""
         if (call := self._call) is not None:
-            finish_call(call, joined(self._chunks, call, self._times))
+            finish_call(call, join_chunks(self._chunks, call, self._times))
 
     def fail(self, error: BaseException) -> None:
         """The generator raised, was cancelled or closed."""
         if (call := self._call) is not None:
-            fail_call(call, error, joined(self._chunks, call, self._times))
+            fail_call(call, error, join_chunks(self._chunks, call, self._times))

@@ -25,7 +25,7 @@ def content_hash(value: Any) -> dict[str, str]:
     """Return `{"blake2b": …}` of an array or a frame, or {} where its content is too large or cannot be read."""
     root = type(value).__module__.partition(".")[0]
     try:
-        parts = _FRAMES.get(root, _array)(value)
+        parts = _FRAMES.get(root, _read_array)(value)
         return {HASH: hash_bytes(*parts)} if parts is not None else {}
     except Exception:  # on no device, of unhashable objects, of a version that reads otherwise
         return {}
@@ -51,7 +51,7 @@ def is_frame(value: Any) -> bool:
     return cls.__module__.partition(".")[0] in _FRAMES and hasattr(cls, "shape")
 
 
-def _array(value: Any) -> Iterable[bytes | memoryview] | None:
+def _read_array(value: Any) -> Iterable[bytes | memoryview] | None:
     numpy: Any = sys.modules.get("numpy")
     if str(getattr(value, "device", "cpu")) != "cpu" or value.nbytes > MOST_BYTES or hasattr(value, "mask"):
         return None  # a masked array's values do not say all
@@ -64,7 +64,7 @@ def _array(value: Any) -> Iterable[bytes | memoryview] | None:
     return [dtype.encode(), memoryview(numpy.ascontiguousarray(array).reshape(-1).view(numpy.uint8))]
 
 
-def _pandas(value: Any) -> Iterable[bytes | memoryview] | None:
+def _read_pandas(value: Any) -> Iterable[bytes | memoryview] | None:
     pandas: Any = sys.modules["pandas"]
     memory = value.memory_usage(index=True)
     if int(getattr(memory, "sum", lambda: memory)()) > MOST_BYTES:
@@ -75,14 +75,14 @@ def _pandas(value: Any) -> Iterable[bytes | memoryview] | None:
     return [repr((kinds, list(value.index.names))).encode("utf-8", "surrogatepass"), rows.tobytes()]
 
 
-def _polars(value: Any) -> Iterable[bytes | memoryview] | None:
+def _read_polars(value: Any) -> Iterable[bytes | memoryview] | None:
     frame = value.to_frame() if hasattr(value, "to_frame") else value
     if frame.estimated_size() > MOST_BYTES:
         return None
     return [frame.rechunk().write_ipc(None).getvalue()]
 
 
-def _arrow(value: Any) -> Iterable[bytes | memoryview] | None:
+def _read_arrow(value: Any) -> Iterable[bytes | memoryview] | None:
     if value.nbytes > MOST_BYTES:
         return None
     pyarrow: Any = sys.modules["pyarrow"]
@@ -93,4 +93,4 @@ def _arrow(value: Any) -> Iterable[bytes | memoryview] | None:
     return [memoryview(sink.getvalue())]
 
 
-_FRAMES = {"pandas": _pandas, "polars": _polars, "pyarrow": _arrow}
+_FRAMES = {"pandas": _read_pandas, "polars": _read_polars, "pyarrow": _read_arrow}

@@ -38,13 +38,13 @@ class _ForeignVariable:
         otel_context.detach(token)
 
 
-def _current_variable() -> Any:
+def _get_current_variable() -> Any:
     otel_context.get_current()  # makes sure that the runtime context is loaded
     variable = getattr(otel_context._RUNTIME_CONTEXT, "_current_context", None)
     return variable if isinstance(variable, contextvars.ContextVar) else _ForeignVariable()
 
 
-variable: contextvars.ContextVar[Context] = _current_variable()
+variable: contextvars.ContextVar[Context] = _get_current_variable()
 """Holds the current OpenTelemetry context."""
 
 
@@ -80,7 +80,7 @@ def current_call() -> CallSpan | None:
 
 
 @contextlib.contextmanager
-def attached(**values: Any) -> Iterator[None]:
+def attach_values(**values: Any) -> Iterator[None]:
     """Add values to the current context for the length of a block."""
     token = variable.set(Context({**variable.get(), **values}))
     try:
@@ -123,5 +123,5 @@ def _attach_scope(session: Any, user: Any, tags: tuple[str, ...], metadata: dict
         tags=tuple(dict.fromkeys((*outer.tags, *tags))),
         metadata=tuple({**dict(outer.metadata), **metadata}.items()),
     )
-    with attached(**{SCOPE_KEY: scope}):
+    with attach_values(**{SCOPE_KEY: scope}):
         yield

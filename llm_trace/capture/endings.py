@@ -12,12 +12,12 @@ import orjson
 from llm_trace import semconv
 from llm_trace.capture import failures, rebuild
 from llm_trace.capture.context import FinishedCall, finished_call
-from llm_trace.capture.forms import error_message
+from llm_trace.capture.forms import read_error_message
 from llm_trace.capture.lost_types import PLAIN
 from llm_trace.capture.merger import merge_into
 from llm_trace.capture.tail import Tail
 from llm_trace.semconv.privacy import call_without_content
-from llm_trace.semconv.values import field as field_of
+from llm_trace.semconv.values import get_field as field_of
 from llm_trace.semconv.values import is_response
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ def _describe_error(error: BaseException, *, content: bool) -> dict[str, Any]:
         return {"type": name}
     import traceback
 
-    fields = {"type": name, "message": error_message(error)}
+    fields = {"type": name, "message": read_error_message(error)}
     try:
         return {**fields, "traceback": "".join(traceback.format_exception(error, limit=-20))}
     except Exception as exc:  # the user's own class

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from llm_trace import semconv
-from llm_trace.capture.forms import error_message
+from llm_trace.capture.forms import read_error_message
 from llm_trace.capture.labels import to_mapping, to_tags
 
 
@@ -24,7 +24,7 @@ def read_field(name: str, value: Any) -> Any:
     return value if read is None or value is None else read(name, value)
 
 
-def _text(name: str, value: Any) -> Any:
+def _read_text(name: str, value: Any) -> Any:
     if isinstance(value, str | uuid.UUID | enum.Enum):
         return value
     try:
@@ -33,18 +33,18 @@ def _text(name: str, value: Any) -> Any:
         raise TypeError(f"{name}={value!r} is no text") from None
 
 
-def _number(name: str, value: Any) -> float:
+def _read_number(name: str, value: Any) -> float:
     number = float(value)
     if not math.isfinite(number):
         raise ValueError(f"{name}={value!r} is no finite number")
     return number
 
 
-def _time(_: str, value: Any) -> int:
+def _read_time(_: str, value: Any) -> int:
     return int(value)
 
 
-def _usage(name: str, value: Any) -> dict[str, int] | None:
+def _read_usage(name: str, value: Any) -> dict[str, int] | None:
     tokens = semconv.usage(value)
     if tokens is None and (
         not isinstance(value, Mapping) or any(each is not None for each in value.values())
@@ -53,7 +53,7 @@ def _usage(name: str, value: Any) -> dict[str, int] | None:
     return tokens
 
 
-def _prompt(name: str, value: Any) -> Any:
+def _read_prompt(name: str, value: Any) -> Any:
     """Return which prompt is meant by a `Prompt`, a text rendered from one, or its name and version."""
     source = getattr(value, "prompt", value)
     if isinstance(value, Mapping) and isinstance(value.get("name"), str):
@@ -63,16 +63,16 @@ def _prompt(name: str, value: Any) -> Any:
     return {"name": source.name, "version": source.version, "variables": getattr(value, "variables", {})}
 
 
-def _error(name: str, value: Any) -> dict[str, Any]:
+def _read_error(name: str, value: Any) -> dict[str, Any]:
     """Return an error of an exception, of its message, or of its type and message."""
     if isinstance(value, BaseException):
-        return {"type": type(value).__qualname__, "message": error_message(value)}
+        return {"type": type(value).__qualname__, "message": read_error_message(value)}
     if isinstance(value, str):
         return {"type": "error", "message": value}
     return {"type": "error", **to_mapping(name, value)}
 
 
-def _messages(name: str, value: Any) -> Any:
+def _read_messages(name: str, value: Any) -> Any:
     if not isinstance(value, list | tuple):
         raise TypeError(f"{name}={value!r} is no list of messages")
     return value
@@ -81,20 +81,20 @@ def _messages(name: str, value: Any) -> Any:
 _READERS: dict[str, Callable[[str, Any], Any] | None] = {
     "input": None,
     "output": None,
-    "error": _error,
-    "model": _text,
-    "provider": _text,
+    "error": _read_error,
+    "model": _read_text,
+    "provider": _read_text,
     "params": to_mapping,
-    "usage": _usage,
-    "cost_usd": _number,
-    "first_token_ns": _time,
-    "prompt": _prompt,
-    "session": _text,
-    "user": _text,
+    "usage": _read_usage,
+    "cost_usd": _read_number,
+    "first_token_ns": _read_time,
+    "prompt": _read_prompt,
+    "session": _read_text,
+    "user": _read_text,
     "tags": lambda _, value: to_tags(value),
     "metadata": to_mapping,
-    "replay_of": _text,
-    "messages_out": _messages,
+    "replay_of": _read_text,
+    "messages_out": _read_messages,
 }
 FIELDS = frozenset(_READERS)
 """What `update_current_call` and `handle.set` may set."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from llm_trace.spool.writer import Line
+from llm_trace.spool.writer import SpoolLine
 
 if TYPE_CHECKING:
     from llm_trace.capture.recorder import Sink
-    from llm_trace.capture.values import Encoder
+    from llm_trace.capture.values import ValueEncoder
 
 _IDS = ("span_id", "trace_id")
 _START = ("parent_id", "start_ns", "name", "kind", "run")
@@ -18,13 +18,13 @@ _EARLY = (*_IDS, *_START, "input", "messages_in")
 _ENDS = ("ok", "error", "cancelled")
 
 
-def write_finished(sink: Sink, encoder: Encoder, call: Mapping[str, Any]) -> bool:
+def write_finished(sink: Sink, encoder: ValueEncoder, call: Mapping[str, Any]) -> bool:
     """Append the start and the end of a call that is over; return whether both are in the file."""
-    start, end = finished_lines(encoder, call)
+    start, end = encode_finished_call(encoder, call)
     return sink.write(*start[:2], field=start.field) and sink.write(*end[:2], field=end.field, sync=True)
 
 
-def write_again(sink: Sink, encoder: Encoder, call: Mapping[str, Any]) -> bool:
+def write_again(sink: Sink, encoder: ValueEncoder, call: Mapping[str, Any]) -> bool:
     """Append a call that was in a store so that its row comes out the same; return whether it is in the file.
 
     Args:
@@ -41,11 +41,11 @@ def write_again(sink: Sink, encoder: Encoder, call: Mapping[str, Any]) -> bool:
         early = {name: value for name, value in present.items() if name in _EARLY}
         late = {name: value for name, value in present.items() if name in _IDS or name not in _EARLY}
         events = {"start": early, "end": late}
-    lines = [_again(encoder, event, fields) for event, fields in events.items()]
+    lines = [_encode_again(encoder, event, fields) for event, fields in events.items()]
     return all(sink.write(*line[:2], field=line.field, sync=True) for line in lines)
 
 
-def _again(encoder: Encoder, event: str, fields: Mapping[str, Any]) -> Line:
+def _encode_again(encoder: ValueEncoder, event: str, fields: Mapping[str, Any]) -> SpoolLine:
     """Return an event of a call whose messages are cut out of its values already."""
     rest = {name: value for name, value in fields.items() if name not in _TALK}
     line = encoder.encode_event({"event": event, **rest})[:-1]
@@ -56,10 +56,10 @@ def _again(encoder: Encoder, event: str, fields: Mapping[str, Any]) -> Line:
     messages = fields.get(list_name)
     if messages and encoder.redact is not None:
         messages = encoder.plain(messages)
-    return Line(line, messages, list_name.encode())
+    return SpoolLine(line, messages, list_name.encode())
 
 
-def finished_lines(encoder: Encoder, call: Mapping[str, Any]) -> tuple[Line, Line]:
+def encode_finished_call(encoder: ValueEncoder, call: Mapping[str, Any]) -> tuple[SpoolLine, SpoolLine]:
     """Return the start and the end of a call that is over.
 
     Args:
@@ -74,22 +74,22 @@ def finished_lines(encoder: Encoder, call: Mapping[str, Any]) -> tuple[Line, Lin
         if value is not None and name not in start and name not in _TALK
     }
     return (
-        _line(encoder, start, call, "input", "messages_in"),
-        _line(encoder, {"event": "end", **ids, **rest}, call, "output", "messages_out"),
+        _encode_line(encoder, start, call, "input", "messages_in"),
+        _encode_line(encoder, {"event": "end", **ids, **rest}, call, "output", "messages_out"),
     )
 
 
-def _line(
-    encoder: Encoder, event: dict[str, Any], call: Mapping[str, Any], value: str, list_name: str
-) -> Line:
-    data, messages = _talk(encoder, call.get(value), call.get(list_name))
+def _encode_line(
+    encoder: ValueEncoder, event: dict[str, Any], call: Mapping[str, Any], value: str, list_name: str
+) -> SpoolLine:
+    data, messages = _encode_talk(encoder, call.get(value), call.get(list_name))
     line = encoder.encode_event(event)[:-1]
     if data:
         line += b',"%b":%b' % (value.encode(), data)
-    return Line(line, messages, list_name.encode())
+    return SpoolLine(line, messages, list_name.encode())
 
 
-def _talk(encoder: Encoder, value: Any, messages: Any) -> tuple[bytes, list[Any] | None]:
+def _encode_talk(encoder: ValueEncoder, value: Any, messages: Any) -> tuple[bytes, list[Any] | None]:
     """Return a call's input or output as JSON, and its messages; those that the value repeats are cut out of it."""
     if isinstance(value, dict) and (not messages or value == {"messages": messages}):
         return encoder.encode_arguments(value)

@@ -13,12 +13,12 @@ from llm_trace.capture.context import CALL_KEY, RUN_KEY, variable
 from llm_trace.capture.finished import write_finished
 from llm_trace.capture.merger import Merger
 from llm_trace.capture.mirror import SCOPE
-from llm_trace.capture.spec import Spec
+from llm_trace.capture.spec import FunctionSpec
 from llm_trace.semconv import names
 from llm_trace.semconv.ended import EndedSpan
 from llm_trace.semconv.merge import MODEL_KINDS
 from llm_trace.semconv.privacy import call_without_content
-from llm_trace.semconv.spans import kind_of
+from llm_trace.semconv.spans import read_kind
 
 if TYPE_CHECKING:
     from opentelemetry.context.context import Context
@@ -66,7 +66,7 @@ class ForeignSpans(SpanProcessor):
         try:
             attributes = dict(span.attributes or {})
             if semconv.is_genai_span(attributes):
-                call = semconv.ended_call(_ended(span, attributes))
+                call = semconv.ended_call(_build_ended_call(span, attributes))
                 kept = call if self.recorder.capture_content else call_without_content(call)
                 call = self._merger.whole(kept)
                 if call["kind"] in MODEL_KINDS and (outer := self._open_around(span, around)):
@@ -87,7 +87,7 @@ class ForeignSpans(SpanProcessor):
                 break
             attributes = known.span.attributes or {}
             undecided = semconv.is_genai_span(attributes) and names.KIND_NAMES.isdisjoint(attributes)
-            if undecided or kind_of(attributes) in MODEL_KINDS:
+            if undecided or read_kind(attributes) in MODEL_KINDS:
                 return f"{parent.span_id:016x}"
             parent = known.span.parent
         ours = around.call
@@ -109,13 +109,13 @@ def _is_ours(span: Any) -> bool:
 def _write(recorder: Recorder, call: dict[str, Any], around: _Around) -> None:
     if run := around.run or recorder.run:
         call["run"] = run
-    spec = Spec(str(call["name"]), str(call["kind"]))
+    spec = FunctionSpec(str(call["name"]), str(call["kind"]))
     sink = around.call.sink if around.call else recorder.sink_for(spec, call["trace_id"], None)
     if sink is not None:
         write_finished(sink, recorder.encoder, call)
 
 
-def _ended(span: ReadableSpan, attributes: dict[str, Any]) -> EndedSpan:
+def _build_ended_call(span: ReadableSpan, attributes: dict[str, Any]) -> EndedSpan:
     ids, scope = span.get_span_context(), span.instrumentation_scope
     assert ids is not None  # on_end has looked
     return EndedSpan(

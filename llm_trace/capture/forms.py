@@ -22,9 +22,9 @@ from typing import Any
 import orjson
 
 from llm_trace.capture.content import HASH, MOST_BYTES, content_hash, hash_bytes, is_frame
-from llm_trace.capture.objects import Form, object_form, plain_object, type_name
-from llm_trace.capture.state import bases, class_attribute, instance_dict, public_state
-from llm_trace.semconv.values import raw_body
+from llm_trace.capture.objects import Form, choose_object_form, get_qualified_name, read_plain_object
+from llm_trace.capture.state import get_class_attribute, get_instance_dict, list_bases, read_public_state
+from llm_trace.semconv.values import get_raw_body
 
 _SMALL_ARRAY = 64
 _MAX_REPR = 500
@@ -61,41 +61,45 @@ def describe(value: Any) -> Any:
         Exception: a library's methods failed; `plain` and `encode` turn that into a stated failure.
     """
     cls: Any = type(value)
-    return _form(cls)(type_name(cls), value)
+    return _choose_form(cls)(get_qualified_name(cls), value)
 
 
 @functools.lru_cache(1024)
-def _form(cls: type) -> Form:
+def _choose_form(cls: type) -> Form:
     """Return what makes a record of values of a class."""
     for wanted, form in _FORMS:
         if issubclass(cls, wanted):
             return form
-    if (declared := object_form(cls)) is not None:
+    if (declared := choose_object_form(cls)) is not None:
         return declared
-    roots = {base.__module__.partition(".")[0] for base in bases(cls)}
-    if roots & _TENSORS and class_attribute(cls, "shape") and class_attribute(cls, "dtype"):
-        return _array
-    if "PIL" in roots and class_attribute(cls, "size"):
-        return _image
-    if _RAW_RESPONSES & {base.__name__ for base in bases(cls)}:
-        return _raw_response
+    roots = {base.__module__.partition(".")[0] for base in list_bases(cls)}
+    if roots & _TENSORS and get_class_attribute(cls, "shape") and get_class_attribute(cls, "dtype"):
+        return _convert_array
+    if "PIL" in roots and get_class_attribute(cls, "size"):
+        return _convert_image
+    if _RAW_RESPONSES & {base.__name__ for base in list_bases(cls)}:
+        return _read_raw_response
     if issubclass(cls, Mapping) and _is_known(cls, "__iter__") and _is_known(cls, "__getitem__"):
-        return _mapping
-    if class_attribute(cls, "__repr__") is not object.__repr__ and _is_known(cls, "__repr__"):
-        return _future if any(base.__module__ == "_asyncio" for base in bases(cls)) else _repr
-    return _time if issubclass(cls, _TIMES) else plain_object
+        return _convert_mapping
+    if get_class_attribute(cls, "__repr__") is not object.__repr__ and _is_known(cls, "__repr__"):
+        return (
+            _convert_future
+            if any(base.__module__ == "_asyncio" for base in list_bases(cls))
+            else _convert_repr
+        )
+    return _convert_time if issubclass(cls, _TIMES) else read_plain_object
 
 
 def _is_known(cls: type, method: str) -> bool:
     """Return whether a method is compiled, or of the standard library or a library in `_KNOWN`."""
-    function = class_attribute(cls, method)
+    function = get_class_attribute(cls, method)
     if type(function) is not types.FunctionType:
         return function is not None
     root = str(function.__module__).partition(".")[0]
     return root in _KNOWN or root in sys.stdlib_module_names
 
 
-def _repr(name: str, value: Any) -> dict[str, Any]:
+def _convert_repr(name: str, value: Any) -> dict[str, Any]:
     text = repr(value)
     form = {"__type__": name, "repr": shorten(text, _MAX_REPR)}
     if is_frame(value):  # shows a few of its rows, with few digits
@@ -105,24 +109,24 @@ def _repr(name: str, value: Any) -> dict[str, Any]:
     return form | {"truncated": True, HASH: hash_bytes(text.encode("utf-8", "surrogatepass"))}
 
 
-def _mapping(name: str, value: Mapping[Any, Any]) -> Any:
+def _convert_mapping(name: str, value: Mapping[Any, Any]) -> Any:
     return dict(value.items())
 
 
-def _chain_map(name: str, value: Any) -> Any:
+def _convert_chain_map(name: str, value: Any) -> Any:
     merged: dict[Any, Any] = {}
-    for one in reversed(instance_dict(value)["maps"]):
+    for one in reversed(get_instance_dict(value)["maps"]):
         merged |= describe(one) if type(one) is not dict else one
     return merged
 
 
-def _proxy(name: str, value: Any) -> Any:
+def _convert_proxy(name: str, value: Any) -> Any:
     (inside,) = gc.get_referents(value)
     return inside if type(inside) is dict else describe(inside)
 
 
-def _named_or_plain_tuple(name: str, value: tuple[Any, ...]) -> Any:
-    fields = class_attribute(type(value), "_fields")
+def _convert_tuple(name: str, value: tuple[Any, ...]) -> Any:
+    fields = get_class_attribute(type(value), "_fields")
     items = list(tuple.__iter__(value))
     return {"__type__": name, **dict(zip(fields, items, strict=False))} if type(fields) is tuple else items
 
@@ -146,7 +150,7 @@ def _order(item: Any) -> bytes:
         return type(item).__qualname__.encode()
 
 
-def _bytes(name: str, value: bytes | bytearray | memoryview) -> Any:
+def _convert_bytes(name: str, value: bytes | bytearray | memoryview) -> Any:
     with memoryview(value) as view:
         data, length = view[:SMALL_BYTES].tobytes()[:SMALL_BYTES], view.nbytes
         whole = (
@@ -156,7 +160,7 @@ def _bytes(name: str, value: bytes | bytearray | memoryview) -> Any:
     return form if len(data) == length else form | {"truncated": True} | whole
 
 
-def _array(name: str, value: Any) -> Any:
+def _convert_array(name: str, value: Any) -> Any:
     if not value.shape:
         return value.item()
     form: dict[str, Any] = {
@@ -174,15 +178,15 @@ def _array(name: str, value: Any) -> Any:
     return form | {"truncated": True} | content_hash(value)
 
 
-def _image(name: str, value: Any) -> Any:
+def _convert_image(name: str, value: Any) -> Any:
     return {"__type__": name, "size": list(value.size), "mode": value.mode, "truncated": True}
 
 
-def _error(name: str, value: BaseException) -> dict[str, Any]:
-    return {"__type__": name, "message": error_message(value)}
+def _convert_error(name: str, value: BaseException) -> dict[str, Any]:
+    return {"__type__": name, "message": read_error_message(value)}
 
 
-def error_message(error: BaseException) -> str:
+def read_error_message(error: BaseException) -> str:
     """Return what an exception says; where its own `__str__` fails that is said, with what it was raised with."""
     try:
         return str(error)
@@ -192,24 +196,24 @@ def error_message(error: BaseException) -> str:
         return f"<the message could not be read, {type(exc).__name__}>{shown}"
 
 
-def _code(name: str, value: Any) -> dict[str, Any]:
+def _convert_code(name: str, value: Any) -> dict[str, Any]:
     return {"__type__": name, "name": f"{value.__module__}:{value.__qualname__}"}
 
 
-def _partial(name: str, value: functools.partial[Any]) -> dict[str, Any]:
+def _convert_partial(name: str, value: functools.partial[Any]) -> dict[str, Any]:
     return {"__type__": name, "func": value.func, "args": list(value.args), "keywords": value.keywords}
 
 
-def _raw_response(name: str, value: Any) -> dict[str, Any]:
-    body = raw_body(value)
-    return plain_object(name, value) if body is None else {"__type__": name, **body}
+def _read_raw_response(name: str, value: Any) -> dict[str, Any]:
+    body = get_raw_body(value)
+    return read_plain_object(name, value) if body is None else {"__type__": name, **body}
 
 
-def _future(name: str, value: Any) -> dict[str, Any]:
+def _convert_future(name: str, value: Any) -> dict[str, Any]:
     return {"__type__": name}  # its `repr` shows its result's
 
 
-def _time(name: str, value: Any) -> dict[str, Any]:
+def _convert_time(name: str, value: Any) -> dict[str, Any]:
     base: Any = next(wanted for wanted in _TIMES if isinstance(value, wanted))
     return {"__type__": name, "value": base.isoformat(value)}
 
@@ -217,34 +221,34 @@ def _time(name: str, value: Any) -> dict[str, Any]:
 _TIMES = (datetime.datetime, datetime.date, datetime.time)
 
 
-def _forms() -> list[tuple[Any, Form]]:
+def _list_forms() -> list[tuple[Any, Form]]:
     functions = (types.FunctionType, types.BuiltinFunctionType, types.MethodType, type)
     views: tuple[Any, ...] = (type({}.keys()), type({}.values()), type({}.items()), collections.deque)
     user = (collections.UserDict, collections.UserList, collections.UserString)
     return [
-        (enum.Enum, lambda _, v: instance_dict(v)["_value_"]),
+        (enum.Enum, lambda _, v: get_instance_dict(v)["_value_"]),
         (str, lambda _, v: str.__str__(v)),
         (int, lambda _, v: int.__int__(v)),
         (float, lambda _, v: float.__float__(v)),
         (dict, lambda _, v: dict(dict.items(v))),
-        (tuple, _named_or_plain_tuple),
+        (tuple, _convert_tuple),
         (list, lambda _, v: list(list.__iter__(v))),
         ((set, frozenset), _set),
-        ((bytes, bytearray, memoryview), _bytes),
+        ((bytes, bytearray, memoryview), _convert_bytes),
         (pathlib.PurePath, lambda n, v: {"__type__": n, "path": str(v)}),
-        (BaseException, _error),
+        (BaseException, _convert_error),
         (complex, lambda n, v: {"__type__": n, "value": [complex.real.__get__(v), complex.imag.__get__(v)]}),
-        (functions, _code),
-        (types.MappingProxyType, _proxy),
-        (collections.ChainMap, _chain_map),
-        (user, lambda _, v: instance_dict(v)["data"]),
+        (functions, _convert_code),
+        (types.MappingProxyType, _convert_proxy),
+        (collections.ChainMap, _convert_chain_map),
+        (user, lambda _, v: get_instance_dict(v)["data"]),
         (views, lambda _, v: list(v)),
-        (types.SimpleNamespace, lambda n, v: {"__type__": n, **public_state(v)}),
-        (functools.partial, _partial),
+        (types.SimpleNamespace, lambda n, v: {"__type__": n, **read_public_state(v)}),
+        (functools.partial, _convert_partial),
     ]
 
 
-_FORMS = _forms()
+_FORMS = _list_forms()
 
 
 def shorten(text: str, limit: int) -> str:

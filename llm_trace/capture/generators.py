@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Callable, Generator
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
-from llm_trace.capture.chunks import MAX_CHUNKS, Steps, joined
+from llm_trace.capture.chunks import MAX_CHUNKS, Steps, join_chunks
 from llm_trace.capture.endings import fail_call, finish_call
 
 if TYPE_CHECKING:
@@ -64,10 +64,10 @@ def record_generator(
                 value, step = exc, generator.throw
             token = variable.set(context)
     except StopIteration as stop:
-        finish_call(call, joined(chunks, call, times, stop.value))
+        finish_call(call, join_chunks(chunks, call, times, stop.value))
         return stop.value
     except BaseException as exc:
-        fail_call(call, exc, joined(chunks, call, times))
+        fail_call(call, exc, join_chunks(chunks, call, times))
         raise
     finally:
         value = None  # an exception that was thrown in must not keep this frame alive

@@ -12,6 +12,6 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=lambda: _random.seed(os.urandom(16)))
 
 
-def new_id() -> str:
+def make_id() -> str:
     """Return a random id: 16 lower-case hex digits."""
     return f"{random_bits(64):016x}"

@@ -36,7 +36,7 @@ class InputKey:
         return hashlib.blake2b(data, digest_size=16, key=self._key or b"").hexdigest()
 
 
-def identity(data: bytes, types: Container[str] = ()) -> bytes:
+def compute_identity(data: bytes, types: Container[str] = ()) -> bytes:
     """Return by what a value is known again, of its canonical JSON: without addresses of objects and modules of classes.
 
     Args:
@@ -47,7 +47,7 @@ def identity(data: bytes, types: Container[str] = ()) -> bytes:
     return data if b'"__type__"' not in data or "dict" in types else _MODULE.sub(rb"\1", data)
 
 
-def key_file(store: str | os.PathLike[str]) -> Path:
+def get_key_file(store: str | os.PathLike[str]) -> Path:
     """Return where the key of a store lies: `<store>.key` beside it."""
     path = Path(os.path.abspath(os.path.expanduser(store)))
     return path.with_name(path.name + ".key")

@@ -10,8 +10,8 @@ from typing import Any
 
 import orjson
 
-from llm_trace.capture.objects import declared_names, is_model
-from llm_trace.capture.state import class_attribute, instance_dict, read_fields, read_slot
+from llm_trace.capture.objects import is_model, list_declared_names
+from llm_trace.capture.state import get_class_attribute, get_instance_dict, read_fields, read_slot
 
 PLAIN = frozenset([str, int, float, bool, type(None)])
 """Types that JSON gives back as they are."""
@@ -29,7 +29,7 @@ Types = dict[str, list[str]]
 """Type (`module:qualname`) -> the places where it stood, as JSON pointers into the recorded value."""
 
 
-def lost_types(value: Any, *, messages: bool = False) -> Types:
+def find_lost_types(value: Any, *, messages: bool = False) -> Types:
     """Return the types in a value that its JSON does not tell, empty for plain data; never raises.
 
     A dict is named only where its JSON could be taken for something else: it has a key `__type__`.
@@ -45,15 +45,15 @@ def lost_types(value: Any, *, messages: bool = False) -> Types:
     return walk.found
 
 
-def are_plain(values: Iterable[Any]) -> bool:
+def check_plain(values: Iterable[Any]) -> bool:
     """Return whether all values are scalars or messages, which come back from JSON as they are."""
     for value in values:  # quicker than `all` for the few arguments of a call
-        if type(value) not in PLAIN and not (type(value) is list and _are_messages(value)):
+        if type(value) not in PLAIN and not (type(value) is list and _check_messages(value)):
             return False
     return True
 
 
-def type_name(cls: Any) -> str:
+def get_type_name(cls: Any) -> str:
     """Return `module:qualname`, of builtins the bare name."""
     return cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}:{cls.__qualname__}"
 
@@ -63,7 +63,7 @@ def escape(key: str | int) -> str:
     return key.replace("~", "~0").replace("/", "~1") if type(key) is str else str(key)
 
 
-def _are_messages(value: Any) -> bool:
+def _check_messages(value: Any) -> bool:
     """Return whether these are messages for a provider: JSON by their nature, and many."""
     return bool(
         value
@@ -90,12 +90,12 @@ class _Walk:
         if cls is list or cls is tuple:
             if cls is tuple:
                 self.note("tuple", at)
-            if self._messages or not _are_messages(value):
+            if self._messages or not _check_messages(value):
                 self.items(enumerate(value), at, value)
         elif cls is dict:
             self.mapping(value, at)
         else:
-            self.note(type_name(cls), at)
+            self.note(get_type_name(cls), at)
             self.object(value, cls, at)
 
     def mapping(self, value: dict[Any, Any], at: str) -> None:
@@ -114,11 +114,11 @@ class _Walk:
                 self.value(item, f"{at}/{escape(key)}")
 
     def object(self, value: Any, cls: Any, at: str) -> None:
-        kind = _kind(cls)
+        kind = _classify_type(cls)
         if kind == "model":
             self.model(value, cls, at)
         elif kind == "dataclass":
-            names = declared_names(cls) or []
+            names = list_declared_names(cls) or []
             held, unread = read_fields(value, names)
             if unread:
                 self.note(UNKNOWN, at)
@@ -126,7 +126,7 @@ class _Walk:
             self.beside(value, names, at)
         elif kind == "namedtuple":
             items = list(tuple.__iter__(value))
-            self.items(zip(class_attribute(cls, "_fields"), items, strict=True), at, items)
+            self.items(zip(get_class_attribute(cls, "_fields"), items, strict=True), at, items)
             self.beside(value, (), at)
         elif kind == "collection":
             self.collection(value, cls, at)
@@ -149,13 +149,13 @@ class _Walk:
 
     def beside(self, value: Any, fields: Container[str], at: str) -> None:
         """Note state that stands beside what the record holds, as attributes that a method sets."""
-        state = instance_dict(value)
+        state = get_instance_dict(value)
         if state and not all(name in fields or _is_cached(type(value), name) for name in state):
             self.note(UNKNOWN, at)
 
     def model(self, value: Any, cls: Any, at: str) -> None:
         """Note the types inside a pydantic object, and what its fields do not say."""
-        state, fields = instance_dict(value), class_attribute(cls, "__pydantic_fields__")
+        state, fields = get_instance_dict(value), get_class_attribute(cls, "__pydantic_fields__")
         extra, private, given = (read_slot(value, f"__pydantic_{name}__") for name in _SLOTS)
         if not state.keys() <= fields.keys():
             self.beside(value, fields, at)
@@ -170,23 +170,23 @@ class _Walk:
             if type(item) in PLAIN:
                 self.note(PRIVATE, orjson.dumps([at, name, item]).decode())
             elif item is not getattr(
-                class_attribute(cls, "__private_attributes__").get(name), "default", UNKNOWN
+                get_class_attribute(cls, "__private_attributes__").get(name), "default", UNKNOWN
             ):
                 self.note(UNKNOWN, at)
 
 
 @functools.lru_cache(2048)
-def _kind(cls: Any) -> str:
+def _classify_type(cls: Any) -> str:
     """Return how objects of a class are looked into."""
-    if type(class_attribute(cls, "__dataclass_fields__")) is dict:
+    if type(get_class_attribute(cls, "__dataclass_fields__")) is dict:
         return "dataclass"
     if is_model(cls):
         return "model"
-    if issubclass(cls, tuple) and type(class_attribute(cls, "_fields")) is tuple:
+    if issubclass(cls, tuple) and type(get_class_attribute(cls, "_fields")) is tuple:
         return "namedtuple"
     if issubclass(cls, (dict, list, tuple, set, frozenset)):
         return "collection"
-    if type_name(cls) == RENDERED:
+    if get_type_name(cls) == RENDERED:
         return "rendered"
     for kind, base in (("enum", enum.Enum), ("time", datetime.datetime), ("time", datetime.time)):
         if issubclass(cls, base):
@@ -197,9 +197,9 @@ def _kind(cls: Any) -> str:
 def _is_whole(kind: str, value: Any) -> bool:
     """Return whether the record of a value says all of it."""
     if kind == "enum":
-        return type(instance_dict(value)["_value_"]) in PLAIN
+        return type(get_instance_dict(value)["_value_"]) in PLAIN
     if kind == "rendered":
-        return not lost_types(read_slot(value, "variables", {}))
+        return not find_lost_types(read_slot(value, "variables", {}))
     zone = value.tzinfo  # of a time: not which of two it is in autumn, nor the name of its zone
     return not value.fold and (
         zone is None or (type(zone) is datetime.timezone and zone.tzname(None)[:3] == "UTC")
@@ -217,4 +217,4 @@ def _is_utf8(text: str) -> bool:
 
 def _is_cached(cls: type, name: str) -> bool:
     """Return whether a class has a cached property of this name, which is worked out again."""
-    return type(class_attribute(cls, name)).__name__ == "cached_property"
+    return type(get_class_attribute(cls, name)).__name__ == "cached_property"

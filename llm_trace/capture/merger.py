@@ -14,17 +14,17 @@ from typing import Any, NamedTuple
 
 from llm_trace.semconv.merge import (
     MODEL_KINDS,
-    account,
-    are_clearly_same,
-    are_same,
-    are_twins,
+    build_account,
+    check_clearly_same,
+    check_overlap,
+    check_same,
+    check_twins,
+    drop_counts,
     merge_calls,
-    overlap,
     with_total,
-    without_counts,
 )
 
-Call = dict[str, Any]
+CallDict = dict[str, Any]
 
 _MOST = 10_000
 _MOST_BYTES = 32 << 20
@@ -36,24 +36,24 @@ _MOST_TWINS = 16
 class _Inside:
     """The model calls that ended inside a span that has not."""
 
-    calls: list[Call] = field(default_factory=list)
+    calls: list[CallDict] = field(default_factory=list)
     """The latest of them."""
     number: int = 0
     counted: bool = False
     """Whether one of them, or of those further inside, has tokens."""
 
     @property
-    def only(self) -> Call | None:
+    def only(self) -> CallDict | None:
         """The model call inside, where there is but one."""
         return self.calls[0] if self.number == 1 else None
 
-    def same(self, call: Call) -> Call | None:
+    def same(self, call: CallDict) -> CallDict | None:
         """Return the model call inside that a call around it tells of; among several only one that clearly is."""
         if self.number == 1:
-            return self.calls[0] if are_same(self.calls[0], call) else None
-        return next((inner for inner in reversed(self.calls) if are_clearly_same(inner, call)), None)
+            return self.calls[0] if check_same(self.calls[0], call) else None
+        return next((inner for inner in reversed(self.calls) if check_clearly_same(inner, call)), None)
 
-    def add(self, call: Call) -> None:
+    def add(self, call: CallDict) -> None:
         self.calls = [*self.calls[1 - _MOST_TWINS :], call]
         self.number += 1
         self.counted = self.counted or call.get("usage") is not None
@@ -62,7 +62,7 @@ class _Inside:
 class Found(NamedTuple):
     """What spans inside a traced function that has ended have told."""
 
-    same: Call | None
+    same: CallDict | None
     """The call of a span that tells of the same request."""
     total: bool
     """Whether the function's tokens are a sum over calls inside it."""
@@ -79,7 +79,7 @@ class Merger:
         self._accounts = _Recent()
         """What log records say, by the span that they belong to."""
 
-    def whole(self, call: Call) -> Call:
+    def whole(self, call: CallDict) -> CallDict:
         """Return a span's call as it is to be written: alone, in place of others (`same`), or without what others count."""
         if "otel" not in (call.get("metadata") or ()):  # our own exporter sent it, merged already
             return call
@@ -98,23 +98,27 @@ class Merger:
                 self._note(made)
             return made
 
-    def account(self, call: Call) -> Call:
+    def account(self, call: CallDict) -> CallDict:
         """Return what log records say of a span (the call's parent) as it is to be written: in place of the span, if that came."""
         with self._lock:
             if (before := self._ended.get(call["span_id"])) is not None:
                 return before  # type: ignore[no-any-return]
             span_id = call["parent_id"]
             if (span := self._ended.get(span_id)) is not None and not span.get("ours"):
-                made = {**merge_calls(span, call), "span_id": call["span_id"], "same": _others(span, call)}
+                made = {
+                    **merge_calls(span, call),
+                    "span_id": call["span_id"],
+                    "same": _list_others(span, call),
+                }
                 self._ended.put(span_id, made, call)
             else:
                 earlier = self._accounts.pop(span_id)
-                made = call if earlier is None else _continued(earlier, call)
+                made = call if earlier is None else _join_accounts(earlier, call)
                 self._accounts.put(span_id, made, made)
             self._ended.put(call["span_id"], made, {})
             return made
 
-    def own(self, call: Call) -> Found:
+    def own(self, call: CallDict) -> Found:
         """Note that a traced function has ended; return what spans inside it tell of the same model call."""
         with self._lock:
             inside = self._inside.pop(call["span_id"])
@@ -131,40 +135,40 @@ class Merger:
             self._note(ours, told)
             return Found(found, total and found is None)
 
-    def _with_inner(self, call: Call, inside: _Inside) -> Call:
+    def _with_inner(self, call: CallDict, inside: _Inside) -> CallDict:
         found = inside.same(call)
         if found is not None:
-            return without_counts(call, found["span_id"]) if found.get("ours") else merge_calls(call, found)
+            return drop_counts(call, found["span_id"]) if found.get("ours") else merge_calls(call, found)
         return with_total(call) if inside.counted and call.get("usage") is not None else call
 
-    def _with_outer(self, call: Call) -> Call:
+    def _with_outer(self, call: CallDict) -> CallDict:
         """Return a call merged with the one around it, where that ended before it."""
         outer = self._ended.get(call.get("parent_id"))
-        if outer is None or not are_same(call, outer):
+        if outer is None or not check_same(call, outer):
             return call
         if outer.get("ours"):  # a traced function that returned a stream: it has its place in replays
-            return call if outer.get("usage") is None else without_counts(call, outer["span_id"])
-        if not overlap(call, outer):
+            return call if outer.get("usage") is None else drop_counts(call, outer["span_id"])
+        if not check_overlap(call, outer):
             return call
-        return {**merge_calls(outer, call), "span_id": call["span_id"], "same": _others(outer, call)}
+        return {**merge_calls(outer, call), "span_id": call["span_id"], "same": _list_others(outer, call)}
 
-    def _with_twin(self, call: Call) -> Call:
+    def _with_twin(self, call: CallDict) -> CallDict:
         """Return a call merged with one beside it that another instrumentation tells of."""
         beside = self._inside.get(call.get("parent_id"))
-        twin = next((c for c in beside.calls if are_twins(c, call)), None) if beside else None
+        twin = next((c for c in beside.calls if check_twins(c, call)), None) if beside else None
         if beside is None or twin is None or twin.get("ours"):
             return call
         beside.calls.remove(twin)
         beside.number -= 1
         return merge_calls(call, twin)
 
-    def _around(self, call: Call, inside: _Inside | None) -> Call:
+    def _around(self, call: CallDict, inside: _Inside | None) -> CallDict:
         self._pass_up(call, inside)
         if inside is not None and inside.counted and call.get("usage") is not None:
             return with_total(call)
         return call
 
-    def _pass_up(self, call: Call, inside: _Inside | None) -> None:
+    def _pass_up(self, call: CallDict, inside: _Inside | None) -> None:
         """Let the span around a step know of the model calls inside it."""
         parent = call.get("parent_id")
         if inside is None or parent is None:
@@ -176,7 +180,7 @@ class Merger:
         above.counted = above.counted or inside.counted
         self._inside.put(parent, above, inside.only or {})
 
-    def _note(self, call: Call, counted: bool = False) -> None:
+    def _note(self, call: CallDict, counted: bool = False) -> None:
         if (parent := call.get("parent_id")) is None:
             return
         above = self._inside.get(parent) or _Inside()
@@ -206,17 +210,17 @@ class _Recent:
         self._bytes -= size
         return value
 
-    def put(self, key: str, value: Any, grown_by: Call) -> None:
+    def put(self, key: str, value: Any, grown_by: CallDict) -> None:
         """Keep a value that a call was added to."""
         size = self._values.pop(key, (None, 0))[1]
-        added = sum(_sizes(grown_by))
+        added = sum(_iter_sizes(grown_by))
         self._values[key] = value, size + added
         self._bytes += added
         while self._values and (len(self._values) > _MOST or self._bytes > _MOST_BYTES):
             self._bytes -= self._values.popitem(last=False)[1][1]
 
 
-def _sizes(call: Call) -> Iterator[int]:
+def _iter_sizes(call: CallDict) -> Iterator[int]:
     """Yield about the bytes that a span's call holds: its attributes, which its messages are made of."""
     yield 500
     told = ((call.get("metadata") or {}).get("otel") or {}).get("attributes") or {}
@@ -224,7 +228,7 @@ def _sizes(call: Call) -> Iterator[int]:
         yield len(value) if isinstance(value, str) else 50
 
 
-def _others(outer: Call, inner: Call) -> list[str]:
+def _list_others(outer: CallDict, inner: CallDict) -> list[str]:
     return [outer["span_id"], *(outer.get("same") or ()), *(inner.get("same") or ())]
 
 
@@ -243,7 +247,7 @@ def merge_into(found: Found, metadata: Mapping[str, Any], fields: dict[str, Any]
         return fields
     taken = {name: inner[name] for name in _TAKEN if inner.get(name)}
     usage = {**(inner.get("usage") or {}), **(fields.get("usage") or {})}
-    told = [account(inner), *((inner.get("metadata") or {}).get("same") or ())]
+    told = [build_account(inner), *((inner.get("metadata") or {}).get("same") or ())]
     made = {**taken, **fields, "metadata": {**metadata, **(fields.get("metadata") or {}), "same": told}}
     made["same"] = [inner["span_id"], *(inner.get("same") or ())]
     return {**made, "usage": usage} if usage else made
@@ -252,7 +256,7 @@ def merge_into(found: Found, metadata: Mapping[str, Any], fields: dict[str, Any]
 _TAKEN = ("model", "provider", "params", "cost_usd", "first_token_ns")
 
 
-def _continued(earlier: Call, call: Call) -> Call:
+def _join_accounts(earlier: CallDict, call: CallDict) -> CallDict:
     """Return one account of two that came one after the other: what they say follows each other."""
     said = {
         name: [*(earlier.get(name) or ()), *(call.get(name) or ())]

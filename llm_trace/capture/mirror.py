@@ -14,13 +14,13 @@ from llm_trace.capture import failures
 
 if TYPE_CHECKING:
     from llm_trace.capture.callspan import CallSpan
-    from llm_trace.capture.spec import Spec
+    from llm_trace.capture.spec import FunctionSpec
 
 SCOPE = "llm_trace"
 _CONTENT = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
 
 
-def wants_content() -> bool:
+def check_wants_content() -> bool:
     """Return whether message content may go into the user's own spans (OpenTelemetry's switch, off by default)."""
     return os.environ.get(_CONTENT, "").strip().lower() in ("true", "span_only", "span_and_event")
 
@@ -31,9 +31,9 @@ class Mirror:
     def __init__(self, provider: TracerProvider) -> None:
         self.provider = provider
         self._tracer = provider.get_tracer(SCOPE)
-        self._content = wants_content()
+        self._content = check_wants_content()
 
-    def start(self, spec: Spec, name: str, start_ns: int) -> Span | None:
+    def start(self, spec: FunctionSpec, name: str, start_ns: int) -> Span | None:
         """Return a started SDK span whose parent is the current span; `None` where the SDK failed.
 
         Args:

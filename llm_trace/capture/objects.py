@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from llm_trace.capture.content import HASH, hash_bytes
 from llm_trace.capture.state import (
     UNREAD,
-    bases,
-    class_attribute,
-    instance_dict,
-    public_state,
+    build_slot_reader,
+    get_class_attribute,
+    get_instance_dict,
+    list_bases,
     read_fields,
+    read_public_state,
     read_slot,
-    slot_reader,
 )
 
 if TYPE_CHECKING:
@@ -34,62 +34,64 @@ _ABSENT = frozenset(["Unset", "NotGiven", "Omit", "PydanticUndefinedType"])
 """Classes by which SDKs say that a field was not given; as a value they would look like data."""
 
 
-def object_form(cls: type) -> Form | None:
+def choose_object_form(cls: type) -> Form | None:
     """Return what makes a record of objects of a class that declares its fields; `None` for other classes."""
-    if "_props" in instance_dict(class_attribute(cls, "__mapper__")):
-        return _sqlalchemy
-    if any(base.__module__ == "sqlalchemy.engine.row" for base in bases(cls)):
-        return _sqlalchemy_row
-    if "concrete_fields" in (meta := instance_dict(class_attribute(cls, "_meta"))):
-        return _django
-    if "fields_db_projection" in meta or "fields_db_projection" in _slots(class_attribute(cls, "_meta")):
-        return _tortoise
+    if "_props" in get_instance_dict(get_class_attribute(cls, "__mapper__")):
+        return _read_sqlalchemy
+    if any(base.__module__ == "sqlalchemy.engine.row" for base in list_bases(cls)):
+        return _read_sqlalchemy_row
+    if "concrete_fields" in (meta := get_instance_dict(get_class_attribute(cls, "_meta"))):
+        return _read_django
+    if "fields_db_projection" in meta or "fields_db_projection" in _iter_slots(
+        get_class_attribute(cls, "_meta")
+    ):
+        return _read_tortoise
     if is_model(cls):
-        return _pydantic
-    names = declared_names(cls)
-    return None if names is None else lambda name, value: _declared(name, value, names)
+        return _read_pydantic
+    names = list_declared_names(cls)
+    return None if names is None else lambda name, value: _read_declared(name, value, names)
 
 
-def declared_names(cls: type) -> list[str] | None:
+def list_declared_names(cls: type) -> list[str] | None:
     """Return the fields that a dataclass, an attrs, a msgspec or a pydantic 1 class declares; `None` for other classes."""
-    if type(class_attribute(cls, "__dataclass_fields__")) is dict:
+    if type(get_class_attribute(cls, "__dataclass_fields__")) is dict:
         return [field.name for field in dataclass_fields(cls)]
-    if (attributes := class_attribute(cls, "__attrs_attrs__")) is not None:
+    if (attributes := get_class_attribute(cls, "__attrs_attrs__")) is not None:
         return [attribute.name for attribute in attributes]
     for declared in ("__struct_fields__", "__fields__"):
-        if type(names := class_attribute(cls, declared)) in (tuple, dict):
+        if type(names := get_class_attribute(cls, declared)) in (tuple, dict):
             return [*names]
     return None
 
 
 def is_model(cls: type) -> bool:
     """Return whether a class is a pydantic 2 model."""
-    return type(class_attribute(cls, "__pydantic_fields__")) is dict
+    return type(get_class_attribute(cls, "__pydantic_fields__")) is dict
 
 
-def plain_object(name: str, value: Any) -> dict[str, Any]:
+def read_plain_object(name: str, value: Any) -> dict[str, Any]:
     """Return what an object of a class without declared fields holds in plain sight, shortly.
 
     Kept are public attributes that are short texts, numbers or small collections of those; of others the type is named. What
     an attribute's name says to be a secret is masked always: nobody passed it as data.
     """
-    secrets = _secrets()
-    state = public_state(value)
+    secrets = _load_secrets()
+    state = read_public_state(value)
     shown = {
-        key: secrets.mask if secrets.masks_value(key, state[key]) else _shown(state[key])
+        key: secrets.mask if secrets.masks_value(key, state[key]) else _check_shown(state[key])
         for key in list(state)[:_MAX_ITEMS]
     }
     return {"__type__": name, **shown} | ({"truncated": True} if len(state) > _MAX_ITEMS else {})
 
 
 @functools.cache
-def _secrets() -> Redaction:
+def _load_secrets() -> Redaction:
     from llm_trace.capture.redaction import Redaction
 
     return Redaction(values=())
 
 
-def _shown(value: Any) -> Any:
+def _check_shown(value: Any) -> Any:
     cls = type(value)
     if cls is str and len(value) > _MAX_TEXT:
         whole = hash_bytes(value.encode("utf-8", "surrogatepass"))
@@ -100,11 +102,11 @@ def _shown(value: Any) -> Any:
         items = value.values() if cls is dict else value
         if all(type(i) in _SCALARS and (type(i) is not str or len(i) <= _MAX_TEXT) for i in list(items)):
             return value
-    named = {"__type__": type_name(cls), "truncated": True}
+    named = {"__type__": get_qualified_name(cls), "truncated": True}
     return {**named, "length": len(value)} if cls in (list, tuple, dict) else named
 
 
-def type_name(cls: type) -> str:
+def get_qualified_name(cls: type) -> str:
     """Return `module.qualname` of a class, of builtins the bare name."""
     return f"{cls.__module__}.{cls.__qualname__}".removeprefix("builtins.")
 
@@ -114,7 +116,7 @@ def _with_unread(form: dict[str, Any], unread: Iterable[str]) -> dict[str, Any]:
     return {**form, UNREAD: names} if names else form
 
 
-def _declared(name: str, value: Any, names: list[str]) -> dict[str, Any]:
+def _read_declared(name: str, value: Any, names: list[str]) -> dict[str, Any]:
     fields, unread = read_fields(value, names)
     return _with_unread({"__type__": name, **fields}, unread)
 
@@ -122,45 +124,47 @@ def _declared(name: str, value: Any, names: list[str]) -> dict[str, Any]:
 # ORM: what is loaded stands in the object's `__dict__`; reading anything else would ask the database
 
 
-def _sqlalchemy(name: str, value: Any) -> dict[str, Any]:
+def _read_sqlalchemy(name: str, value: Any) -> dict[str, Any]:
     """Return the loaded columns; columns that are not loaded, and relationships, are named."""
-    properties = instance_dict(class_attribute(type(value), "__mapper__"))["_props"]
-    stored = instance_dict(value)
+    properties = get_instance_dict(get_class_attribute(type(value), "__mapper__"))["_props"]
+    stored = get_instance_dict(value)
     columns = [
         key
         for key, found in list(properties.items())
-        if class_attribute(type(found), "strategy_wildcard_key") == "column"
+        if get_class_attribute(type(found), "strategy_wildcard_key") == "column"
     ]
     loaded = {key: stored[key] for key in columns if key in stored}
     return _with_unread({"__type__": name, **loaded}, (key for key in properties if key not in loaded))
 
 
-def _sqlalchemy_row(name: str, value: Any) -> Any:
+def _read_sqlalchemy_row(name: str, value: Any) -> Any:
     data, places = read_slot(value, "_data"), read_slot(value, "_key_to_index")
     if type(data) is not tuple or type(places) is not dict:
-        return plain_object(name, value)
+        return read_plain_object(name, value)
     return {"__type__": name, **{key: data[at] for key, at in places.items() if type(key) is str}}
 
 
-def _django(name: str, value: Any) -> dict[str, Any]:
+def _read_django(name: str, value: Any) -> dict[str, Any]:
     """Return the loaded columns and annotations; deferred columns are named."""
-    fields = instance_dict(class_attribute(type(value), "_meta"))["concrete_fields"]
-    loaded = public_state(value)
-    columns = (instance_dict(field).get("attname") for field in fields)
+    fields = get_instance_dict(get_class_attribute(type(value), "_meta"))["concrete_fields"]
+    loaded = read_public_state(value)
+    columns = (get_instance_dict(field).get("attname") for field in fields)
     return _with_unread({"__type__": name, **loaded}, (c for c in columns if c and c not in loaded))
 
 
-def _tortoise(name: str, value: Any) -> dict[str, Any]:
+def _read_tortoise(name: str, value: Any) -> dict[str, Any]:
     """Return the loaded columns; columns that are not loaded are named."""
-    meta = class_attribute(type(value), "_meta")
-    columns = instance_dict(meta).get("fields_db_projection") or read_slot(meta, "fields_db_projection") or {}
-    stored = instance_dict(value)
+    meta = get_class_attribute(type(value), "_meta")
+    columns = (
+        get_instance_dict(meta).get("fields_db_projection") or read_slot(meta, "fields_db_projection") or {}
+    )
+    stored = get_instance_dict(value)
     loaded = {key: stored[key] for key in columns if key in stored}
     return _with_unread({"__type__": name, **loaded}, (key for key in columns if key not in loaded))
 
 
-def _slots(value: Any) -> tuple[str, ...]:
-    slots = class_attribute(type(value), "__slots__", ())
+def _iter_slots(value: Any) -> tuple[str, ...]:
+    slots = get_class_attribute(type(value), "__slots__", ())
     return slots if type(slots) is tuple else ()
 
 
@@ -179,18 +183,20 @@ class _Layout(NamedTuple):
 
 
 @functools.lru_cache(1024)
-def _layout(cls: Any) -> _Layout | None:
+def _get_layout(cls: Any) -> _Layout | None:
     """Return how objects of a class are read; `None` where it is no pydantic model."""
     if not is_model(cls):
         return None
-    declared = class_attribute(cls, "__pydantic_fields__")
-    decorators = class_attribute(cls, "__pydantic_decorators__")
-    computed = instance_dict(decorators).get("computed_fields") or read_slot(decorators, "computed_fields")
+    declared = get_class_attribute(cls, "__pydantic_fields__")
+    decorators = get_class_attribute(cls, "__pydantic_decorators__")
+    computed = get_instance_dict(decorators).get("computed_fields") or read_slot(
+        decorators, "computed_fields"
+    )
     return _Layout(
         frozenset(name for name, field in declared.items() if not _is_excluded(field)),
         frozenset(declared),
-        slot_reader(cls, "__pydantic_extra__"),
-        class_attribute(cls, "__pydantic_root_model__") is True,
+        build_slot_reader(cls, "__pydantic_extra__"),
+        get_class_attribute(cls, "__pydantic_root_model__") is True,
         list(computed or ()),
     )
 
@@ -201,15 +207,15 @@ def _is_excluded(field: Any) -> bool:
     )  # a function, which is not run
 
 
-def _pydantic(name: str, value: Any) -> dict[str, Any]:
+def _read_pydantic(name: str, value: Any) -> dict[str, Any]:
     """Return the fields of a model, of models inside it too; excluded ones stay out, computed ones are named."""
     cls: Any = type(value)
-    layout: Any = _layout(cls)
+    layout: Any = _get_layout(cls)
     return _with_unread({"__type__": name, **_model_fields(value, layout, (id(value),), 0)}, layout.computed)
 
 
 def _model_fields(value: Any, layout: _Layout, around: tuple[int, ...], depth: int) -> dict[str, Any]:
-    stored, names = instance_dict(value), layout.names
+    stored, names = get_instance_dict(value), layout.names
     fields = dict(stored) if names.issuperset(stored) else {n: stored[n] for n in list(stored) if n in names}
     if extra := layout.extra(value):
         fields |= {name: item for name, item in extra.items() if name not in layout.declared}
@@ -217,23 +223,25 @@ def _model_fields(value: Any, layout: _Layout, around: tuple[int, ...], depth: i
         if type(item).__name__ in _ABSENT:
             del fields[name]
         elif type(item) not in _SCALARS:
-            fields[name] = _inner(item, around, depth + 1)
+            fields[name] = _read_inner(item, around, depth + 1)
     return fields
 
 
-def _inner(value: Any, around: tuple[int, ...], depth: int) -> Any:
+def _read_inner(value: Any, around: tuple[int, ...], depth: int) -> Any:
     """Return a model inside a model as its fields, without its type: the class of the outer one tells it."""
     cls: Any = type(value)
     if cls in _SCALARS or depth > _MAX_DEPTH:
         return value
     if cls is list or cls is tuple:
-        return cls([i if type(i) in _SCALARS else _inner(i, around, depth + 1) for i in value])
+        return cls([i if type(i) in _SCALARS else _read_inner(i, around, depth + 1) for i in value])
     if cls is dict:
-        return {key: _inner(item, around, depth + 1) for key, item in list(value.items())}
+        return {key: _read_inner(item, around, depth + 1) for key, item in list(value.items())}
     if id(value) in around:
-        return {"__type__": type_name(cls), "cycle": True}
-    if (layout := _layout(cls)) is not None:
+        return {"__type__": get_qualified_name(cls), "cycle": True}
+    if (layout := _get_layout(cls)) is not None:
         fields = _model_fields(value, layout, (*around, id(value)), depth)
         return fields["root"] if layout.is_root else fields
-    names = declared_names(cls)
-    return value if names is None else _inner(read_fields(value, names)[0], (*around, id(value)), depth + 1)
+    names = list_declared_names(cls)
+    return (
+        value if names is None else _read_inner(read_fields(value, names)[0], (*around, id(value)), depth + 1)
+    )

@@ -60,18 +60,18 @@ OVERLAP = 2_048
 LIMIT_S = 1.0
 """Processor time that a pattern of the user's has for one text."""
 
-Span = tuple[int, int]
+MatchSpan = tuple[int, int]
 
 
 class SlowPatternError(Exception):
     """A pattern of the user's has used up its time."""
 
 
-def find_card(pattern: re.Pattern[str], text: str) -> Iterator[Span]:
+def find_card(pattern: re.Pattern[str], text: str) -> Iterator[MatchSpan]:
     """Yield where payment cards stand; a number that fails the check may hold one from its next group on."""
     match = pattern.search(text)
     while match is not None:
-        if _passes_luhn(match[0]):
+        if _check_luhn(match[0]):
             yield match.span()
             match = pattern.search(text, match.end())
         else:
@@ -80,14 +80,14 @@ def find_card(pattern: re.Pattern[str], text: str) -> Iterator[Span]:
             match = pattern.search(text, start)
 
 
-def find_login(pattern: re.Pattern[str], text: str) -> Iterator[Span]:
+def find_login(pattern: re.Pattern[str], text: str) -> Iterator[MatchSpan]:
     """Yield where `user:password` stands in base64, after the word `Basic`."""
     for match in pattern.finditer(text):
         if _is_login(match["secret"]):
             yield match.span("secret")
 
 
-def find_all(pattern: re.Pattern[str], text: str) -> Iterator[Span]:
+def find_all(pattern: re.Pattern[str], text: str) -> Iterator[MatchSpan]:
     """Yield where a pattern matches."""
     group = "secret" if "secret" in pattern.groupindex else 0
     for match in pattern.finditer(text):
@@ -96,7 +96,7 @@ def find_all(pattern: re.Pattern[str], text: str) -> Iterator[Span]:
 
 def find_in_windows(
     pattern: re.Pattern[str], text: str, clock: Callable[[], float] = time.thread_time
-) -> Iterator[Span]:
+) -> Iterator[MatchSpan]:
     """Yield where a pattern of unknown cost matches, a window of the text at a time; the rest once `LIMIT_S` is over."""
     group = "secret" if "secret" in pattern.groupindex else 0
     at, size, stop = 0, len(text), clock() + LIMIT_S
@@ -121,7 +121,7 @@ def find_in_windows(
 _DOUBLED = str.maketrans("0123456789", "0246813579")
 
 
-def _passes_luhn(text: str) -> bool:
+def _check_luhn(text: str) -> bool:
     digits = "".join(c for c in text if c.isdigit())
     if digits[0] not in "23456":  # the first digit of every card network's numbers
         return False

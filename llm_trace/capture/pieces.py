@@ -35,27 +35,27 @@ def find_edits(raw: str, masked: str) -> list[Edit]:
     edits: list[Edit] = []
     i = j = 0
     while True:
-        same = _common_prefix(raw, i, masked, j)
+        same = _count_common_prefix(raw, i, masked, j)
         i, j = i + same, j + same
         if i == len(raw) and j == len(masked):
             return edits
-        step = _next_common(raw, i, masked, j) if len(edits) < _MAX_EDITS else None
+        step = _find_next_common(raw, i, masked, j) if len(edits) < _MAX_EDITS else None
         if step is None:
-            same = _common_suffix(raw, i, masked, j)
+            same = _count_common_suffix(raw, i, masked, j)
             return [*edits, Edit(i, len(raw) - same, masked[j : len(masked) - same])]
         edits.append(Edit(i, step[0], masked[j : step[1]]))
         i, j = step
 
 
-def _common_prefix(a: str, i: int, b: str, j: int) -> int:
-    return _common(min(len(a) - i, len(b) - j), lambda n: a[i : i + n] == b[j : j + n])
+def _count_common_prefix(a: str, i: int, b: str, j: int) -> int:
+    return _count_common(min(len(a) - i, len(b) - j), lambda n: a[i : i + n] == b[j : j + n])
 
 
-def _common_suffix(a: str, i: int, b: str, j: int) -> int:
-    return _common(min(len(a) - i, len(b) - j), lambda n: a[len(a) - n :] == b[len(b) - n :])
+def _count_common_suffix(a: str, i: int, b: str, j: int) -> int:
+    return _count_common(min(len(a) - i, len(b) - j), lambda n: a[len(a) - n :] == b[len(b) - n :])
 
 
-def _common(most: int, is_same: Callable[[int], bool]) -> int:
+def _count_common(most: int, is_same: Callable[[int], bool]) -> int:
     """Return the largest length, up to `most`, at which two texts are the same."""
     low, high = 0, 1
     while high < most and is_same(high):
@@ -67,7 +67,7 @@ def _common(most: int, is_same: Callable[[int], bool]) -> int:
     return low
 
 
-def _next_common(raw: str, i: int, masked: str, j: int) -> tuple[int, int] | None:
+def _find_next_common(raw: str, i: int, masked: str, j: int) -> tuple[int, int] | None:
     """Return where both texts go on alike behind a mask; `None` where that is not near."""
     for end in range(j, min(j + 256, len(masked) - _ANCHOR + 1)):
         found = raw.find(masked[end : end + _ANCHOR], i, i + _REACH)
@@ -116,7 +116,7 @@ def mask_lengths(lengths: Sequence[int], raw: str, masked: str) -> list[int]:
     return [len(apply_edits(piece, own)) for piece, own in zip(pieces, edits, strict=True)]
 
 
-def are_growing(texts: Sequence[str]) -> bool:
+def check_growing(texts: Sequence[str]) -> bool:
     """Return whether each text repeats the one before and goes on."""
     return len(texts) > 2 and all(b.startswith(a) and a for a, b in pairwise(texts))
 
@@ -148,7 +148,9 @@ def mask_texts(tree: list[Any], mask: Mask, finish: Callable[[str, str], Any]) -
     series.visit(tree[0], tree, 0, 0, 0, inside=False)
     edits: dict[int, list[Edit]] = defaultdict(list)
     for numbers in series.found():
-        for number, own in zip(numbers, _series_edits([leaves[n].text for n in numbers], mask), strict=True):
+        for number, own in zip(
+            numbers, _find_series_edits([leaves[n].text for n in numbers], mask), strict=True
+        ):
             edits[number] += own
     known: dict[str, str] = {}
     for number, (place, key, text) in enumerate(leaves):
@@ -158,12 +160,12 @@ def mask_texts(tree: list[Any], mask: Mask, finish: Callable[[str, str], Any]) -
         place[key] = finish(masked, text)
 
 
-def _series_edits(texts: Sequence[str], mask: Mask) -> list[list[Edit]]:
+def _find_series_edits(texts: Sequence[str], mask: Mask) -> list[list[Edit]]:
     """Return what masking changes in the texts of a series, taken as pieces of one text and as a text that grows."""
     whole = "".join(texts)
     masked = mask(whole)
     local = edit_pieces(texts, find_edits(whole, masked)) if masked != whole else [[] for _ in texts]
-    for first, last in _growing_runs(texts):
+    for first, last in _iter_growing_runs(texts):
         masked = mask(texts[last])
         edits = find_edits(texts[last], masked) if masked != texts[last] else []
         for number in range(first, last):
@@ -172,7 +174,7 @@ def _series_edits(texts: Sequence[str], mask: Mask) -> list[list[Edit]]:
     return local
 
 
-def _growing_runs(texts: Sequence[str]) -> Iterator[tuple[int, int]]:
+def _iter_growing_runs(texts: Sequence[str]) -> Iterator[tuple[int, int]]:
     """Yield first and last number of texts of which each begins with the one before."""
     first = 0
     for number in range(1, len(texts) + 1):

@@ -116,12 +116,12 @@ def _note(rendered: Rendered) -> None:
                 rendered, recorder, variable.get().get(SCOPE_KEY), call.trace_id if call else None
             )
             renderings.set((*renderings.get()[1 - _REMEMBERED :], rendering))
-        _announce(rendered.prompt)
+        _write_template(rendered.prompt)
     except Exception as exc:
         failures.note("a prompt", exc)
 
 
-def _announce(prompt: Prompt) -> None:
+def _write_template(prompt: Prompt) -> None:
     """Write the template to the spool when this process first uses it with this recorder."""
     recorder = slots.recorder
     key = (prompt.name, prompt.version)
@@ -150,7 +150,7 @@ def find_prompt_fields(
     session and trace (or before the trace began), stands in the text between other words, and is no shorter than `SHORTEST`;
     of several the longest.
     """
-    texts = list(_texts(arguments))
+    texts = list(_iter_texts(arguments))
     for text in texts:
         if type(text) is Rendered:
             return {"prompt": _describe_use(text, text.variables)}
@@ -159,7 +159,7 @@ def find_prompt_fields(
         for each in reversed(renderings.get())
         if each.recorder is recorder and each.scope == scope and each.trace_id in (None, trace_id)
         if prompt is None or each.rendered.prompt == prompt
-        if any(_holds(text, each.rendered) for text in texts)
+        if any(_check_holds(text, each.rendered) for text in texts)
     ]
     if matches:
         rendered = max(matches, key=len)
@@ -168,7 +168,7 @@ def find_prompt_fields(
         return {"prompt": _describe_use(rendered, variables)}
     if prompt is None:
         return {}
-    _announce(prompt)
+    _write_template(prompt)
     wanted = [f for _, f, _, _ in string.Formatter().parse(prompt.template) if f]
     return {
         "prompt": {
@@ -183,7 +183,7 @@ def _describe_use(rendered: Rendered, variables: dict[str, Any]) -> dict[str, An
     return {"name": rendered.prompt.name, "version": rendered.prompt.version, "variables": variables}
 
 
-def _holds(text: str, rendered: str) -> bool:
+def _check_holds(text: str, rendered: str) -> bool:
     """Whether a text holds a rendered prompt that no word runs into."""
     at = text.find(rendered)
     while at >= 0:
@@ -196,7 +196,7 @@ def _holds(text: str, rendered: str) -> bool:
     return False
 
 
-def _texts(value: Any, depth: int = 0) -> Iterator[str]:
+def _iter_texts(value: Any, depth: int = 0) -> Iterator[str]:
     """Yield the texts in a value by its type: `isinstance` would ask a lazy object for its `__class__`."""
     cls = type(value)
     if cls is str or cls is Rendered:
@@ -205,8 +205,8 @@ def _texts(value: Any, depth: int = 0) -> Iterator[str]:
         yield str.__str__(value)  # without the methods of its own class
     elif depth < 5 and issubclass(cls, dict):
         for item in islice(dict.values(value), 50):
-            yield from _texts(item, depth + 1)
+            yield from _iter_texts(item, depth + 1)
     elif depth < 5 and issubclass(cls, (list, tuple)):
         read = list.__getitem__ if issubclass(cls, list) else tuple.__getitem__
         for item in read(value, slice(-50, None)):
-            yield from _texts(item, depth + 1)
+            yield from _iter_texts(item, depth + 1)

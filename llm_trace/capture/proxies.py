@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from llm_trace.capture.endings import abandon_call, abandon_when_dropped
 from llm_trace.capture.generators import record_async_generator, record_generator
-from llm_trace.capture.state import bases, class_attribute, instance_dict
+from llm_trace.capture.state import get_class_attribute, get_instance_dict, list_bases
 
 if TYPE_CHECKING:
     from llm_trace.capture.callspan import CallSpan
@@ -34,7 +34,7 @@ class Proxy:
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self._llm_trace_stream, name)
-        return _leaving(self, value) if name in ("close", "aclose") and callable(value) else value
+        return _wrap_leaving(self, value) if name in ("close", "aclose") and callable(value) else value
 
     def __setattr__(self, name: str, value: Any) -> None:
         setattr(self._llm_trace_stream, name, value)
@@ -52,14 +52,14 @@ def _anext(self: Proxy) -> Any:
 
 
 def _enter(self: Proxy) -> Any:
-    return _entered(self, self._llm_trace_stream.__enter__())
+    return _enter_stream(self, self._llm_trace_stream.__enter__())
 
 
 async def _aenter(self: Proxy) -> Any:
-    return _entered(self, await self._llm_trace_stream.__aenter__())
+    return _enter_stream(self, await self._llm_trace_stream.__aenter__())
 
 
-def _entered(self: Proxy, value: Any) -> Any:
+def _enter_stream(self: Proxy, value: Any) -> Any:
     if value is self._llm_trace_stream:
         return self
     if self._llm_trace_steps is not None:
@@ -70,14 +70,14 @@ def _entered(self: Proxy, value: Any) -> Any:
 
 
 def _exit(self: Proxy, *error: Any) -> Any:
-    return _leaving(self, self._llm_trace_stream.__exit__)(*error)
+    return _wrap_leaving(self, self._llm_trace_stream.__exit__)(*error)
 
 
 async def _aexit(self: Proxy, *error: Any) -> Any:
-    return await _leaving(self, self._llm_trace_stream.__aexit__)(*error)
+    return await _wrap_leaving(self, self._llm_trace_stream.__aexit__)(*error)
 
 
-def _leaving(self: Proxy, method: Callable[..., Any]) -> Callable[..., Any]:
+def _wrap_leaving(self: Proxy, method: Callable[..., Any]) -> Callable[..., Any]:
     """Return a method of the stream after which nothing comes any more: a call that is still open was left early."""
 
     @functools.wraps(method)
@@ -134,13 +134,13 @@ _LEFT = frozenset(
 
 
 @functools.lru_cache(1024)
-def _proxy_class(cls: Any) -> type[Proxy]:
+def _make_proxy_class(cls: Any) -> type[Proxy]:
     """Return a class with the special methods that `cls` has: Python looks for those in the class only."""
     methods: dict[str, Any] = {}
-    for base in bases(cls):
+    for base in list_bases(cls):
         for name in list(vars(base)):
             special = name.startswith("__") and name.endswith("__") and name not in _LEFT
-            if special and callable(class_attribute(cls, name)):
+            if special and callable(get_class_attribute(cls, name)):
                 methods.setdefault(name, _OURS.get(name) or _forward(name))
     return type(cls.__name__, (Proxy,), {"__slots__": (), **methods})
 
@@ -155,21 +155,21 @@ def _forward(name: str) -> Callable[..., Any]:
 def make_proxy(call: CallSpan, stream: Any) -> Any:
     """Return what passes for a stream and ends the call with it."""
     cls: Any = type(stream)
-    own = instance_dict(stream)
+    own = get_instance_dict(stream)
     steps: Any = None
     source = own.get("_iterator")  # SDKs made by Stainless: what all their ways of reading draw from
     if isinstance(source, types.GeneratorType):
         steps = own["_iterator"] = record_generator(lambda: call, lambda: source)
     elif isinstance(source, types.AsyncGeneratorType):
         steps = own["_iterator"] = record_async_generator(lambda: call, lambda: source)
-    elif class_attribute(cls, "__next__"):
-        steps = record_generator(lambda: call, lambda: _each(stream))
-    elif class_attribute(cls, "__anext__"):
-        steps = record_async_generator(lambda: call, lambda: _each_later(stream))
-    return abandon_when_dropped(_proxy_class(cls)(call, stream, steps), call)
+    elif get_class_attribute(cls, "__next__"):
+        steps = record_generator(lambda: call, lambda: _iterate_stream(stream))
+    elif get_class_attribute(cls, "__anext__"):
+        steps = record_async_generator(lambda: call, lambda: _iterate_async_stream(stream))
+    return abandon_when_dropped(_make_proxy_class(cls)(call, stream, steps), call)
 
 
-def _each(stream: Iterator[Any]) -> Generator[Any, None, None]:
+def _iterate_stream(stream: Iterator[Any]) -> Generator[Any, None, None]:
     while True:
         try:
             chunk = next(stream)
@@ -178,7 +178,7 @@ def _each(stream: Iterator[Any]) -> Generator[Any, None, None]:
         yield chunk
 
 
-async def _each_later(stream: Any) -> AsyncGenerator[Any, None]:
+async def _iterate_async_stream(stream: Any) -> AsyncGenerator[Any, None]:
     while True:
         try:
             chunk = await anext(stream)

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from llm_trace.capture.lost_types import lost_types, type_name
+from llm_trace.capture.lost_types import find_lost_types, get_type_name
 
 if TYPE_CHECKING:
-    from llm_trace.capture.values import Encoder
+    from llm_trace.capture.values import ValueEncoder
 
 _MAX_DEPTH = 5
 _MAX_ERRORS = 100
@@ -24,13 +24,13 @@ _LEFT_OUT = frozenset(["content-encoding", "content-length", "transfer-encoding"
 """Headers that belong to the bytes on the wire, or that nobody needs to raise an error again."""
 
 
-def record_error(error: BaseException, encoder: Encoder, depth: int = 0) -> dict[str, Any]:
+def record_error(error: BaseException, encoder: ValueEncoder, depth: int = 0) -> dict[str, Any]:
     """Return what raises an exception again (docs/spool-format.md), as orjson takes it; none of its own code runs."""
     cls = type(error)
-    record: dict[str, Any] = {"type": type_name(cls)}
+    record: dict[str, Any] = {"type": get_type_name(cls)}
     if record["type"] == VALIDATION_ERROR:
-        return record | _encoded({"args": [], "state": _validation(error)}, encoder)
-    held: dict[str, Any] = {"args": list(_arguments(error)), "state": _state(error)}
+        return record | _encode_held({"args": [], "state": _describe_validation(error)}, encoder)
+    held: dict[str, Any] = {"args": list(_get_arguments(error)), "state": _get_state(error)}
     if isinstance(error, BaseExceptionGroup):
         held["args"] = [error.message]
         members = error.exceptions[:_MAX_ERRORS] if depth < _MAX_DEPTH else ()
@@ -38,41 +38,41 @@ def record_error(error: BaseException, encoder: Encoder, depth: int = 0) -> dict
             "errors": [record_error(e, encoder, depth + 1) for e in members],
             "count": len(error.exceptions),
         }
-    inner, responses = _taken_out(held)
+    inner, responses = _extract_inner(held)
     if depth < _MAX_DEPTH:
         record["inner"] = {at: record_error(e, encoder, depth + 1) for at, e in inner.items()}
         if error.__cause__ is not None:
             record["cause"] = record_error(error.__cause__, encoder, depth + 1)
     if responses:
         record["responses"] = orjson.Fragment(encoder.encode(responses))
-    return {name: value for name, value in record.items() if value} | _encoded(held, encoder)
+    return {name: value for name, value in record.items() if value} | _encode_held(held, encoder)
 
 
-def builtin_base(cls: type) -> Any:
+def find_builtin_base(cls: type) -> Any:
     """Return the nearest exception class of Python's own that a class derives from."""
     return next(base for base in cls.__mro__ if base.__module__ == "builtins")
 
 
-def attributes_aside(cls: type) -> tuple[str, ...]:
+def list_base_attributes(cls: type) -> tuple[str, ...]:
     """Return the attributes of a class's built-in base that are kept by themselves."""
     return next((names for base, names in _ASIDE if issubclass(cls, base)), ())
 
 
-def _encoded(held: dict[str, Any], encoder: Encoder) -> dict[str, Any]:
-    types = lost_types(held, messages=True)
+def _encode_held(held: dict[str, Any], encoder: ValueEncoder) -> dict[str, Any]:
+    types = find_lost_types(held, messages=True)
     told = {"held": orjson.Fragment(encoder.encode(held))}
     return told | ({"types": encoder.plain(types)} if types else {})
 
 
-def _arguments(error: BaseException) -> tuple[Any, ...]:
+def _get_arguments(error: BaseException) -> tuple[Any, ...]:
     """Return what the built-in base is made with; of an `OSError` with its file names."""
-    reduced = builtin_base(type(error)).__reduce__(error)
+    reduced = find_builtin_base(type(error)).__reduce__(error)
     return reduced[1] if isinstance(reduced, tuple) else ()
 
 
-def _state(error: BaseException) -> dict[str, Any]:
+def _get_state(error: BaseException) -> dict[str, Any]:
     state = dict(object.__getattribute__(error, "__dict__"))
-    for name in attributes_aside(type(error)):
+    for name in list_base_attributes(type(error)):
         if (value := getattr(error, name, None)) is not None:
             state[name] = value
     for base in type(error).__mro__:
@@ -81,7 +81,7 @@ def _state(error: BaseException) -> dict[str, Any]:
     return state
 
 
-def _taken_out(held: dict[str, Any]) -> tuple[dict[str, BaseException], dict[str, Any]]:
+def _extract_inner(held: dict[str, Any]) -> tuple[dict[str, BaseException], dict[str, Any]]:
     """Take exceptions and responses of httpx out of what an exception holds; return them by where they stood."""
     inner: dict[str, BaseException] = {}
     responses: dict[str, Any] = {}
@@ -90,12 +90,12 @@ def _taken_out(held: dict[str, Any]) -> tuple[dict[str, BaseException], dict[str
             at = f"{part}/{key}"
             if isinstance(value, BaseException):
                 inner[at], values[key] = value, None
-            elif type_name(type(value)) == "httpx:Response" and "_content" in value.__dict__:
-                responses[at], values[key] = _response(value), None
+            elif get_type_name(type(value)) == "httpx:Response" and "_content" in value.__dict__:
+                responses[at], values[key] = _describe_response(value), None
     return inner, responses
 
 
-def _response(response: Any) -> dict[str, Any]:
+def _describe_response(response: Any) -> dict[str, Any]:
     """Return status, headers and body of a response that was read; nothing of its request, which holds the key."""
     headers = [[k, v] for k, v in response.headers.multi_items() if k.lower() not in _LEFT_OUT]
     return {
@@ -105,7 +105,7 @@ def _response(response: Any) -> dict[str, Any]:
     }
 
 
-def _validation(error: Any) -> dict[str, Any]:
+def _describe_validation(error: Any) -> dict[str, Any]:
     """Return what pydantic's error is made of, which keeps it out of Python's sight."""
     errors = error.errors(include_url=False)
     for one in errors:

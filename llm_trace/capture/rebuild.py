@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from llm_trace.capture import failures
-from llm_trace.capture.input_key import identity
-from llm_trace.capture.lost_types import UNKNOWN, lost_types
+from llm_trace.capture.input_key import compute_identity
+from llm_trace.capture.lost_types import UNKNOWN, find_lost_types
 from llm_trace.capture.pieces import mask_lengths
 from llm_trace.capture.raised import record_error
-from llm_trace.capture.values import Encoder
+from llm_trace.capture.values import ValueEncoder
 
 if TYPE_CHECKING:
     from llm_trace.capture.callspan import CallSpan
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 def note_input(call: CallSpan, key: InputKey | None, arguments: dict[str, Any]) -> None:
     """Note the hash of an input that may be masked, and types that its JSON does not tell."""
-    types = lost_types(arguments)
+    types = find_lost_types(arguments)
     if key is not None:
-        _note(call, "key", key(identity(call.recorder.encoder.canonical(arguments), types)))
-    _note(call, "input", _masked(call, types))
+        _note(call, "key", key(compute_identity(call.recorder.encoder.canonical(arguments), types)))
+    _note(call, "input", _mask_types(call, types))
 
 
 def note_output(call: CallSpan, output: Any, data: bytes) -> None:
@@ -34,7 +34,7 @@ def note_output(call: CallSpan, output: Any, data: bytes) -> None:
         data: the output as it is recorded.
     """
     encoder = call.recorder.encoder
-    _note(call, "output", _masked(call, lost_types(output, messages=True)))
+    _note(call, "output", _mask_types(call, find_lost_types(output, messages=True)))
     if b"\\\\ud" in data and encoder.loses_text(output):
         _note(call, "output", {UNKNOWN: [""]})
     if encoder.redact is not None:
@@ -66,13 +66,16 @@ def note_stream(
         stream["lengths"] = list(map(str.__len__, chunks))
     elif output is not chunks:
         data = encoder.encode(chunks)
-        stream |= {"chunks": orjson.Fragment(data), "types": _masked(call, lost_types(chunks, messages=True))}
+        stream |= {
+            "chunks": orjson.Fragment(data),
+            "types": _mask_types(call, find_lost_types(chunks, messages=True)),
+        }
         if encoder.redact is not None:
             _note(call, "masked", data != encoder.dump(encoder.unmasked(chunks)))
     if value is not None:
         stream["value"] = orjson.Fragment(encoder.encode(value))
-        if types := lost_types(value, messages=True):
-            stream["value_types"] = _masked(call, types)
+        if types := find_lost_types(value, messages=True):
+            stream["value_types"] = _mask_types(call, types)
     _note(call, "stream", stream)
 
 
@@ -87,14 +90,14 @@ def note_error(call: CallSpan, error: BaseException) -> None:
     try:
         record = record_error(error, encoder)
         if encoder.redact is not None:
-            plain = orjson.dumps(record_error(error, Encoder(limits=encoder.limits)))
+            plain = orjson.dumps(record_error(error, ValueEncoder(limits=encoder.limits)))
             _note(call, "masked", orjson.dumps(record) != plain)
         _note(call, "error", record)
     except Exception as exc:
         failures.note("an exception's state", exc)
 
 
-def _masked(call: CallSpan, types: Types) -> Any:
+def _mask_types(call: CallSpan, types: Types) -> Any:
     """Return types with their pointers masked: those hold keys of the user's data."""
     masked = call.recorder.encoder.masked
     return {masked(name): list(map(masked, pointers)) for name, pointers in types.items()}

@@ -25,12 +25,12 @@ from llm_trace.capture.context import (
     variable,
 )
 from llm_trace.capture.ids import random_bits
-from llm_trace.capture.lost_types import are_plain
+from llm_trace.capture.lost_types import check_plain
 from llm_trace.capture.merger import Merger
 from llm_trace.capture.sampling import Sampler, TraceStart
-from llm_trace.capture.spec import Spec
+from llm_trace.capture.spec import FunctionSpec
 from llm_trace.capture.tail import Tail
-from llm_trace.capture.values import Encoder
+from llm_trace.capture.values import ValueEncoder
 
 if TYPE_CHECKING:
     from llm_trace.capture.input_key import InputKey
@@ -71,7 +71,7 @@ class Recorder:
     """
 
     spool: Sink
-    encoder: Encoder = field(default_factory=Encoder)
+    encoder: ValueEncoder = field(default_factory=ValueEncoder)
     sampler: Sampler | None = None
     keep_errors: bool = False
     capture_content: bool = True
@@ -87,12 +87,12 @@ class Recorder:
     announced: set[tuple[str, str]] = field(default_factory=set)
     """Name and version of the prompts whose template is in the spool."""
     variable: ContextVar[Context] = variable
-    _heads: dict[Spec, tuple[bytes, dict[str, Any], bytes]] = field(default_factory=dict)
+    _heads: dict[FunctionSpec, tuple[bytes, dict[str, Any], bytes]] = field(default_factory=dict)
     _open_runs: list[str] = field(default_factory=list)
 
     # A call begins
 
-    def begin(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> CallSpan | None:
+    def begin(self, spec: FunctionSpec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> CallSpan | None:
         """Record that a call begins and make it current; `None` where that failed or nothing is to be recorded."""
         try:
             if slots.interceptor is None:
@@ -103,7 +103,7 @@ class Recorder:
             return None
 
     def begin_from(
-        self, origin: Context | None, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]
+        self, origin: Context | None, spec: FunctionSpec, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> CallSpan | None:
         """Begin a call as `begin` does, with the parent, session, user, tags and run of another context."""
         here = self.variable.get()
@@ -119,7 +119,7 @@ class Recorder:
             call.token = self.variable.set(call.context)  # type: ignore[arg-type]
         return call
 
-    def _begin(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> CallSpan | None:
+    def _begin(self, spec: FunctionSpec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> CallSpan | None:
         context = variable.get()
         start_ns = time.time_ns()
         parent = context.get(SPAN_KEY)
@@ -171,7 +171,7 @@ class Recorder:
         finally:
             self._open_runs.remove(run)
 
-    def sink_for(self, spec: Spec, trace_id: str, scope: Scope | None) -> Sink | None:
+    def sink_for(self, spec: FunctionSpec, trace_id: str, scope: Scope | None) -> Sink | None:
         """Return where a new trace's events go."""
         if self.sampler is None:
             return self.spool
@@ -210,7 +210,7 @@ class Recorder:
                 if spec.capture_input:
                     data, bodies = self.encoder.encode_arguments(arguments)
                     event += b',"input":' + data
-                    if self.input_key is not None or not are_plain(arguments.values()):
+                    if self.input_key is not None or not check_plain(arguments.values()):
                         rebuild.note_input(call, self.input_key, arguments)
         except Exception as exc:  # the call is recorded all the same
             failures.note("the arguments of a call", exc)
@@ -219,13 +219,13 @@ class Recorder:
         if self.explain is not None and (call.spec.attribution or self.policy) is not None:
             call.start_event, call.start_messages = event, bodies
 
-    def _bind(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    def _bind(self, spec: FunctionSpec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
         try:
             return spec.bind(*args, **kwargs)
         except TypeError:  # the traced function is about to say so itself
             return {"args": args, "kwargs": kwargs}
 
-    def _head(self, spec: Spec) -> tuple[bytes, dict[str, Any], bytes]:
+    def _head(self, spec: FunctionSpec) -> tuple[bytes, dict[str, Any], bytes]:
         """Return what every call of a function says alike: fixed JSON, and fields that a call may override, also as JSON."""
         fixed = {"name": spec.name, "kind": spec.kind} | ({"code": spec.code} if spec.code else {})
         told = {

@@ -9,12 +9,20 @@ from functools import lru_cache
 from itertools import chain
 from typing import NamedTuple
 
-from llm_trace.capture.patterns import PARTS, PATTERNS, Span, find_all, find_card, find_in_windows, find_login
-from llm_trace.capture.secret_names import KEYS, find_values, is_word, spellings
+from llm_trace.capture.patterns import (
+    PARTS,
+    PATTERNS,
+    MatchSpan,
+    find_all,
+    find_card,
+    find_in_windows,
+    find_login,
+)
+from llm_trace.capture.secret_names import KEYS, find_values, is_word, list_spellings
 
 MASK = "[redacted]"
 _FINDERS = {"card": find_card, "basic_auth": find_login}
-Finder = Callable[[re.Pattern[str], str], Iterator[Span]]
+Finder = Callable[[re.Pattern[str], str], Iterator[MatchSpan]]
 
 
 class Search(NamedTuple):
@@ -55,7 +63,7 @@ class Redaction:
     def __post_init__(self) -> None:
         values = tuple(PATTERNS) if self.values is None else tuple(self.values)
         object.__setattr__(self, "values", values)
-        object.__setattr__(self, "_searches", tuple(chain.from_iterable(map(_searches, values))))
+        object.__setattr__(self, "_searches", tuple(chain.from_iterable(map(_iter_searches, values))))
         object.__setattr__(self, "_shortest", min((each.shortest for each in self._searches), default=0))
         object.__setattr__(self, "_keys", None if self.keys is None else re.compile(self.keys))
 
@@ -85,7 +93,7 @@ class Redaction:
                 at = value.end
         return "".join((*parts, text[at:])) if parts else text
 
-    def _mask_spans(self, text: str, spans: Iterable[Span]) -> str:
+    def _mask_spans(self, text: str, spans: Iterable[MatchSpan]) -> str:
         parts, at = [], 0
         for start, end in spans:
             parts += [text[at:start], self.mask]
@@ -93,7 +101,7 @@ class Redaction:
         return "".join((*parts, text[at:])) if parts else text
 
 
-def _searches(value: str | re.Pattern[str]) -> Iterator[Search]:
+def _iter_searches(value: str | re.Pattern[str]) -> Iterator[Search]:
     """Yield what finds a pattern in a text: at once where it is one of ours, in windows where it is a user's."""
     if isinstance(value, str) and value in PARTS:
         for shortest, hint, pattern in PARTS[value]:
@@ -106,14 +114,14 @@ def _searches(value: str | re.Pattern[str]) -> Iterator[Search]:
 
 @lru_cache(4096)
 def _is_secret(keys: re.Pattern[str], name: str) -> bool:
-    return any(keys.search(spelling) for spelling in spellings(name))
+    return any(keys.search(spelling) for spelling in list_spellings(name))
 
 
 Redactor = Callable[[str], str]
 """A plain function from a string to what may be kept of it."""
 
 
-def redactor(
+def build_redactor(
     redact: bool | str | re.Pattern[str] | Redactor | Iterable[str | re.Pattern[str]] | None,
 ) -> Redactor | None:
     """Return the redactor that `configure(redact=…)` means.

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from llm_trace.capture import failures, slots
-from llm_trace.capture.context import RUN_KEY, attached
-from llm_trace.capture.ids import new_id
+from llm_trace.capture.context import RUN_KEY, attach_values
+from llm_trace.capture.ids import make_id
 from llm_trace.capture.labels import to_mapping, to_tags
 
 if TYPE_CHECKING:
@@ -21,31 +21,31 @@ if TYPE_CHECKING:
     from llm_trace.record import Run
 
 
-def environment() -> dict[str, Any]:
+def read_environment() -> dict[str, Any]:
     """Return Python, platform, packages and git state, as `record.Environment` takes them."""
     told: dict[str, Any] = {
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "packages": _packages(),
+        "packages": _list_packages(),
     }
-    commit = _git("rev-parse", "HEAD")
+    commit = _read_git("rev-parse", "HEAD")
     if commit is not None:
         told |= {
             "git_commit": commit,
-            "git_dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
+            "git_dirty": bool(_read_git("status", "--porcelain", "--untracked-files=no")),
         }
     return told
 
 
 @functools.cache
-def _packages() -> dict[str, str]:
+def _list_packages() -> dict[str, str]:
     from importlib import metadata
 
     found = ((d.metadata["Name"], d.version) for d in metadata.distributions())
     return dict(sorted((name, version) for name, version in found if name))
 
 
-def _git(*arguments: str) -> str | None:
+def _read_git(*arguments: str) -> str | None:
     import subprocess
 
     where = os.path.dirname(os.path.abspath(getattr(sys.modules.get("__main__"), "__file__", None) or "x"))
@@ -62,13 +62,13 @@ def begin_run(recorder: Recorder, name: str, *, record_env: bool, **fields: Any)
     """Write that a run begins and return its event."""
     event: dict[str, Any] = {
         "event": "run",
-        "id": new_id(),
+        "id": make_id(),
         "name": name,
         "start_ns": time.time_ns(),
         **fields,
     }
     if record_env:
-        event["environment"] = environment()
+        event["environment"] = read_environment()
         seed = (fields.get("config") or {}).get("seed")
         if isinstance(seed, int):
             event["environment"]["seed"] = seed
@@ -101,12 +101,12 @@ def start_run(
 def _run(name: str, fields: dict[str, Any]) -> Iterator[Run]:
     from llm_trace.record import Run
 
-    recorder = slots.recorder or slots.boot()
+    recorder = slots.recorder or slots.start_recorder()
     if recorder is None:
         yield Run(id="0" * 16, name=name, start_ns=time.time_ns(), **fields)
         return
     event = begin_run(recorder, name, record_env=recorder.record_env, **fields)
-    with attached(**{RUN_KEY: event["id"]}), recorder.default_run(event["id"]):
+    with attach_values(**{RUN_KEY: event["id"]}), recorder.default_run(event["id"]):
         try:
             yield Run.model_validate({k: v for k, v in event.items() if k != "event"})
         finally:

@@ -46,7 +46,7 @@ class Sample:
 Sampler = Callable[[TraceStart], bool]
 
 
-def sampler(sample: float | Sampler) -> Sampler | None:
+def build_sampler(sample: float | Sampler) -> Sampler | None:
     """Return the sampler that `configure(sample=…)` means; `None` keeps everything.
 
     Raises:

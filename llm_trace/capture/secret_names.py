@@ -21,7 +21,7 @@ _ANY = "*" * 32
 _WORDS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
-def spellings(name: str) -> tuple[str, ...]:
+def list_spellings(name: str) -> tuple[str, ...]:
     """Return a name as it is and, where it is in camel case, with its words apart: `apiKey` is `api_Key`."""
     apart = _WORDS.sub("_", name) if name[:_MAX_NAME] != name[:_MAX_NAME].lower() else name
     return (name,) if apart == name else (name, apart)
@@ -34,7 +34,7 @@ def is_word(name: str, value: object) -> bool:
     return not isinstance(value, (str, bytes)) or len(value) < 8 or len(value.split()) != 1
 
 
-class Value(NamedTuple):
+class SecretValue(NamedTuple):
     """Where the value of a secret name stands in a text."""
 
     start: int
@@ -79,7 +79,7 @@ _NOTHING = frozenset(["null", "None", "nil", "undefined", "true", "false", "True
 _TYPE = re.compile(r"(?:Optional|[Ss]tr(?:ing)?|bytes|int|number|bool(?:ean)?|[Aa]ny|SecretStr|None|null)\b")
 
 
-def find_values(text: str, is_secret: Callable[[str, str], bool]) -> Iterator[Value]:
+def find_values(text: str, is_secret: Callable[[str, str], bool]) -> Iterator[SecretValue]:
     """Yield the values of secret names in a text, in order; the time is linear in the text.
 
     Args:
@@ -91,7 +91,7 @@ def find_values(text: str, is_secret: Callable[[str, str], bool]) -> Iterator[Va
         name = _name_before(text, sign)
         if name is None or not secret[name.name]:
             continue
-        value = _quoted_value(text, name) if name.quote else _plain_value(text, name)
+        value = _find_quoted_value(text, name) if name.quote else _find_plain_value(text, name)
         if value is not None and value.end > value.start:
             at = value.end
             if is_secret(name.name, text[value.start : value.end]):
@@ -125,21 +125,21 @@ def _name_before(text: str, sign: re.Match[str]) -> _Name | None:
     return match and _Name(match[0][::-1], end - match.end(), "", sign)
 
 
-def _quoted_value(text: str, name: _Name) -> Value | None:
+def _find_quoted_value(text: str, name: _Name) -> SecretValue | None:
     """Return the value of a name in quotes: of a key in JSON or a dict's `repr`, or the second of a pair."""
     at, pair = name.end, name.sign == ","
     if pair and not (_HEADER_NAME.fullmatch(name.name) and _is_first(text, name)):
         return None
     if (opening := _OPENING.match(text, at)) is not None:
-        return Value(opening.end(), _closing(text, opening, line=False), "")
+        return SecretValue(opening.end(), _find_closing(text, opening, line=False), "")
     if pair:
         return None
     if text[at : at + 1] in ("{", "[", "("):
-        return Value(at, _balanced(text, at, line=False), name.quote)
+        return SecretValue(at, _find_balanced_end(text, at, line=False), name.quote)
     scalar = _SCALAR.match(text, at)
     if scalar is None or scalar[0] in ("null", "None", name.name):
         return None
-    return Value(at, scalar.end(), name.quote)
+    return SecretValue(at, scalar.end(), name.quote)
 
 
 def _is_first(text: str, name: _Name) -> bool:
@@ -149,22 +149,22 @@ def _is_first(text: str, name: _Name) -> bool:
     return before.removesuffix("b").endswith(("[", "("))
 
 
-def _plain_value(text: str, name: _Name) -> Value | None:
+def _find_plain_value(text: str, name: _Name) -> SecretValue | None:
     """Return the value of a name without quotes: in a query string, a header, a file of settings, a `repr`."""
     at, close = name.end, name.sign == "=" and not name.spaced
     if (opening := _OPENING.match(text, at)) is not None:
-        return Value(opening.end(), _closing(text, opening, line=True), "")
+        return SecretValue(opening.end(), _find_closing(text, opening, line=True), "")
     if name.sign == ":" and _HEADER.fullmatch(name.name):
         header = _LINE.match(text, at)
-        return header and Value(at, header.end(), "")
+        return header and SecretValue(at, header.end(), "")
     if close and text[at : at + 1] in ("{", "[", "("):
-        return Value(at, _balanced(text, at, line=True), "")
+        return SecretValue(at, _find_balanced_end(text, at, line=True), "")
     if not close and not _begins_line(text, name):
         return None  # before the value is read: a long one would be read again for each sign in it
     plain = _PLAIN.match(text, at)
     if plain is None or plain[0] in _NOTHING or plain[0] == name.name:
         return None
-    return Value(at, plain.end(), "") if close or _is_setting(text, plain) else None
+    return SecretValue(at, plain.end(), "") if close or _is_setting(text, plain) else None
 
 
 def _begins_line(text: str, name: _Name) -> bool:
@@ -181,24 +181,24 @@ def _is_setting(text: str, plain: re.Match[str]) -> bool:
     return after in ("", "\r", "\n") or (any(c.isdigit() for c in plain[0]) and after not in ("(", "["))
 
 
-def _closing(text: str, opening: re.Match[str], *, line: bool) -> int:
+def _find_closing(text: str, opening: re.Match[str], *, line: bool) -> int:
     """Return where a quoted value ends: at its quote, else at the end of the text or of the line."""
     mark = opening["escapes"] + opening["mark"]
     for match in _TOKEN.finditer(text, opening.end()):
-        if _closes(match[0], mark):
+        if _is_closing(match[0], mark):
             return match.end() - len(mark)
         if line and match[0] == "\n":
             return match.start()
     return len(text)
 
 
-def _closes(token: str, mark: str) -> bool:
+def _is_closing(token: str, mark: str) -> bool:
     """Return whether a quote ends what `mark` began; JSON in JSON writes a quote as \\", JSON in that as \\\\\\"."""
     more = len(token) - len(mark)
     return token[-1] == mark[-1] and more >= 0 and more % (2 * len(mark)) == 0
 
 
-def _balanced(text: str, at: int, *, line: bool) -> int:
+def _find_balanced_end(text: str, at: int, *, line: bool) -> int:
     """Return the end of what is in brackets, of the text or of the line where they do not close."""
     depth, mark = 0, ""
     for match in _TOKEN.finditer(text, at):
@@ -207,7 +207,7 @@ def _balanced(text: str, at: int, *, line: bool) -> int:
             if line:
                 return match.start()
         elif mark:
-            mark = "" if _closes(token, mark) else mark
+            mark = "" if _is_closing(token, mark) else mark
         elif token[-1] in "\"'":
             mark = token
         else:

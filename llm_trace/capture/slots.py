@@ -10,16 +10,21 @@ if TYPE_CHECKING:
     from llm_trace.capture.callspan import CallSpan
     from llm_trace.capture.prompts import Prompt
     from llm_trace.capture.recorder import Recorder
-    from llm_trace.capture.spec import Spec
+    from llm_trace.capture.spec import FunctionSpec
 
-    Begin = Callable[[Spec, tuple[Any, ...], dict[str, Any]], CallSpan | None]
+    Begin = Callable[[FunctionSpec, tuple[Any, ...], dict[str, Any]], CallSpan | None]
 
 
 class Interceptor(Protocol):
     """Stands between traced functions and their calls while a replay is on."""
 
     def begin(
-        self, recorder: Recorder, begin: Begin, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]
+        self,
+        recorder: Recorder,
+        begin: Begin,
+        spec: FunctionSpec,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
     ) -> CallSpan | None:
         """Begin a call by `begin`, the recorder's own; the call's `run` is called instead of the traced function.
 
@@ -40,7 +45,7 @@ bootstrap: Callable[[], None] | None = None
 """Configures from the environment at the first call, in workers of a traced process; set once, called once."""
 
 
-def boot() -> Recorder | None:
+def start_recorder() -> Recorder | None:
     """Run `bootstrap` if there is one and return the recorder it made."""
     global bootstrap
     if bootstrap is not None:

@@ -12,9 +12,9 @@ from llm_trace.capture import failures, slots
 from llm_trace.capture.callspan import CallSpan
 from llm_trace.capture.context import current_call, finished_call
 from llm_trace.capture.endings import fail_call, finish_call
-from llm_trace.capture.ids import new_id
+from llm_trace.capture.ids import make_id
 from llm_trace.capture.labels import to_mapping, to_tags
-from llm_trace.capture.spec import Spec, read_kind
+from llm_trace.capture.spec import FunctionSpec, parse_kind
 from llm_trace.errors import ConfigurationError, NotFoundError
 
 if TYPE_CHECKING:
@@ -37,9 +37,9 @@ class span:  # noqa: N801  # reads as a function: `with span("retrieve") as s`
     def __init__(self, name: str, kind: Kind = "chain", **fields: Any) -> None:
         tags = to_tags(fields.pop("tags", ()))
         metadata = to_mapping("metadata", fields.pop("metadata", None))
-        self._spec = Spec(
+        self._spec = FunctionSpec(
             name,
-            read_kind(kind),
+            parse_kind(kind),
             model=fields.pop("model", None),
             tags=tags,
             metadata=metadata,
@@ -65,7 +65,7 @@ class span:  # noqa: N801  # reads as a function: `with span("retrieve") as s`
             self._call.set(**fields)
 
     def __enter__(self) -> Self:
-        recorder = slots.recorder or slots.boot()
+        recorder = slots.recorder or slots.start_recorder()
         if recorder is None:
             return self
         given = self._input
@@ -127,10 +127,10 @@ def log_score(
         ConfigurationError: what is given is no score, such as a value of `None` or NaN, which would be lost.
         NotFoundError: there is no such call, so the score would be lost.
     """
-    recorder = slots.recorder or slots.boot()
+    recorder = slots.recorder or slots.start_recorder()
     if recorder is None:
         return
-    event = {"event": "score", "id": new_id(), "name": name, "value": _read_score(name, value)}
+    event = {"event": "score", "id": make_id(), "name": name, "value": _read_score(name, value)}
     if source not in _SOURCES:
         raise ConfigurationError(f"log_score({name!r}): source={source!r} is none of {', '.join(_SOURCES)}")
     target = _find_scored(recorder, call)

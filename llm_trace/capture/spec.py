@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from llm_trace import semconv
-from llm_trace.capture.binding import Binder, binder
+from llm_trace.capture.binding import Binder, build_binder
 from llm_trace.capture.labels import to_mapping, to_tags
 from llm_trace.capture.prompts import Prompt
 from llm_trace.errors import ConfigurationError
@@ -18,13 +18,13 @@ from llm_trace.semconv.names import KIND_OF_SPELLING, KINDS
 Shape = Literal["function", "coroutine", "generator", "async_generator"]
 
 
-def nothing(*_: Any, **__: Any) -> dict[str, Any]:
+def bind_nothing(*_: Any, **__: Any) -> dict[str, Any]:
     """Bind no arguments."""
     return {}
 
 
 @dataclass(eq=False)
-class Spec:
+class FunctionSpec:
     """Options of one traced function, worked out once."""
 
     name: str
@@ -37,7 +37,7 @@ class Spec:
     capture_output: bool = True
     output_reducer: Callable[[list[Any]], Any] | None = None
     attribution: Any = None
-    bind: Binder = nothing
+    bind: Binder = bind_nothing
     code: dict[str, Any] | None = None
     function: Callable[..., Any] | None = None
     """The traced function; `None` for a block of code."""
@@ -58,7 +58,7 @@ _SHAPES: tuple[tuple[Callable[[Any], bool], Shape], ...] = (
 _MODEL_KINDS = {"llm", "embedding", "reranker"}
 
 
-def function_name(fn: Callable[..., Any]) -> str:
+def get_function_name(fn: Callable[..., Any]) -> str:
     """Return the qualified name after the last `<locals>.`; the class's name for an object that is called."""
     fn = inspect.unwrap(fn)
     while isinstance(fn, functools.partial):
@@ -67,7 +67,7 @@ def function_name(fn: Callable[..., Any]) -> str:
     return str(name).rpartition("<locals>.")[2]
 
 
-def read_kind(kind: Any) -> str:
+def parse_kind(kind: Any) -> str:
     """Return the kind that is meant: ours, or as OpenInference, Langfuse, LangSmith or Traceloop spell it, in any case.
 
     Raises:
@@ -81,18 +81,18 @@ def read_kind(kind: Any) -> str:
     return found
 
 
-def spec_for(fn: Callable[..., Any], options: dict[str, Any]) -> Spec:
+def build_spec(fn: Callable[..., Any], options: dict[str, Any]) -> FunctionSpec:
     """Return the spec of a function, from `trace`'s options.
 
     Raises:
         ConfigurationError: an option cannot work.
     """
     _check_options(options)
-    names = _parameter_names(fn)
-    is_method = names[:1] in (["self"], ["cls"]) and "." in function_name(fn)
-    kind = read_kind(options["kind"])
-    return Spec(
-        name=options["name"] or function_name(fn),
+    names = _list_parameter_names(fn)
+    is_method = names[:1] in (["self"], ["cls"]) and "." in get_function_name(fn)
+    kind = parse_kind(options["kind"])
+    return FunctionSpec(
+        name=options["name"] or get_function_name(fn),
         kind=kind,
         model=options["model"],
         prompt=options["prompt"],
@@ -102,8 +102,8 @@ def spec_for(fn: Callable[..., Any], options: dict[str, Any]) -> Spec:
         capture_output=options["capture_output"],
         output_reducer=options["output_reducer"],
         attribution=options["attribution"],
-        bind=binder(fn, is_method=is_method),
-        code=_code(fn),
+        bind=build_binder(fn, is_method=is_method),
+        code=_describe_code(fn),
         function=fn,
         shape=_shape(fn),
         served=kind in SERVED,
@@ -143,14 +143,14 @@ def _has_parameters(fn: Callable[..., Any], names: list[str]) -> bool:
     return takes_any or bool(semconv.request_fields({name: {"temperature": 1} for name in names}))
 
 
-def _parameter_names(fn: Callable[..., Any]) -> list[str]:
+def _list_parameter_names(fn: Callable[..., Any]) -> list[str]:
     try:
         return list(inspect.signature(fn).parameters)
     except (TypeError, ValueError):
         return []
 
 
-def _code(fn: Callable[..., Any]) -> dict[str, Any] | None:
+def _describe_code(fn: Callable[..., Any]) -> dict[str, Any] | None:
     fn = inspect.unwrap(fn)
     module, name = getattr(fn, "__module__", None), getattr(fn, "__qualname__", None)
     if not module or not name:

@@ -15,12 +15,12 @@ UNREAD = "__unread__"
 """Key under which a record names the fields of an object that could not be read without running its code."""
 
 
-def bases(cls: type) -> tuple[type, ...]:
+def list_bases(cls: type) -> tuple[type, ...]:
     """Return the classes in which an attribute is looked for, in order."""
     return tuple(_bases(cls))
 
 
-def class_attribute(cls: type, name: str, default: Any = None) -> Any:
+def get_class_attribute(cls: type, name: str, default: Any = None) -> Any:
     """Return what a class or its bases define under a name, as it stands there (a property as a property)."""
     for base in _bases(cls):
         if (found := _namespace(base).get(name, _ABSENT)) is not _ABSENT:
@@ -28,15 +28,15 @@ def class_attribute(cls: type, name: str, default: Any = None) -> Any:
     return default
 
 
-def instance_dict(value: Any) -> dict[str, Any]:
+def get_instance_dict(value: Any) -> dict[str, Any]:
     """Return an object's own `__dict__`, empty where it has none."""
     cls: Any = type(value)
-    read = _dict_reader(cls)
+    read = _build_dict_reader(cls)
     return read(value) if read is not None else {}
 
 
 @functools.lru_cache(1024)
-def _dict_reader(cls: Any) -> Callable[[Any], dict[str, Any]] | None:
+def _build_dict_reader(cls: Any) -> Callable[[Any], dict[str, Any]] | None:
     for base in _bases(cls):
         holder = _namespace(base).get("__dict__")
         if type(holder) in _NATIVE:
@@ -46,12 +46,12 @@ def _dict_reader(cls: Any) -> Callable[[Any], dict[str, Any]] | None:
 
 def read_slot(value: Any, name: str, default: Any = None) -> Any:
     """Return what stands in a slot, or in a field of a compiled class."""
-    return slot_reader(type(value), name, default)(value)
+    return build_slot_reader(type(value), name, default)(value)
 
 
-def slot_reader(cls: type, name: str, default: Any = None) -> Callable[[Any], Any]:
+def build_slot_reader(cls: type, name: str, default: Any = None) -> Callable[[Any], Any]:
     """Return what reads one slot of any object of a class; an empty or missing one gives `default`."""
-    slot = class_attribute(cls, name)
+    slot = get_class_attribute(cls, name)
     if type(slot) not in _NATIVE:
         return lambda _: default
 
@@ -68,14 +68,14 @@ def read_fields(value: Any, names: Iterable[str]) -> tuple[dict[str, Any], list[
     """Return the values of declared fields, and the names of those that only the object's code could give."""
     fields: dict[str, Any] = {}
     unread: list[str] = []
-    stored = instance_dict(value)
+    stored = get_instance_dict(value)
     for name in names:
         found = stored.get(name, _ABSENT)
         if found is _ABSENT:
             found = read_slot(value, name, _ABSENT)
         if found is _ABSENT:  # the default of a field that `__init__` left alone
-            found = class_attribute(type(value), name, _ABSENT)
-            if class_attribute(type(found), "__get__") is not None:
+            found = get_class_attribute(type(value), name, _ABSENT)
+            if get_class_attribute(type(found), "__get__") is not None:
                 found = _ABSENT
         if found is _ABSENT:
             unread.append(name)
@@ -84,9 +84,9 @@ def read_fields(value: Any, names: Iterable[str]) -> tuple[dict[str, Any], list[
     return fields, unread
 
 
-def public_state(value: Any) -> dict[str, Any]:
+def read_public_state(value: Any) -> dict[str, Any]:
     """Return what stands in an object's `__dict__` and slots under names that do not begin with an underscore."""
-    state = {name: item for name, item in list(instance_dict(value).items()) if _is_public(name)}
+    state = {name: item for name, item in list(get_instance_dict(value).items()) if _is_public(name)}
     for base in _bases(type(value)):
         slots = _namespace(base).get("__slots__", ())
         for name in (slots,) if isinstance(slots, str) else tuple(slots):

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 from llm_trace.capture import failures
 from llm_trace.capture.endings import abandon_call, abandon_when_dropped, fail_call, finish_call
 from llm_trace.capture.generators import record_async_generator, record_generator
-from llm_trace.capture.lost_types import type_name
+from llm_trace.capture.lost_types import get_type_name
 from llm_trace.capture.proxies import make_proxy
 from llm_trace.capture.rebuild import note_returned
-from llm_trace.capture.state import class_attribute
+from llm_trace.capture.state import get_class_attribute
 
 if TYPE_CHECKING:
     from llm_trace.capture.callspan import CallSpan
@@ -48,12 +48,12 @@ def _follow(call: CallSpan, output: Any) -> Any | None:
     """Return what passes for the stream that a call returned and ends the call with it; `None` where it is no stream."""
     try:
         cls: Any = type(output)
-        form = _form(cls)
+        form = _choose_form(cls)
         if form is None:
             return None
         call.run = None  # a replay's answer was given already
         stream = form(call, output)
-        note_returned(call, _FORMS.get(cls) or type_name(cls))
+        note_returned(call, _FORMS.get(cls) or get_type_name(cls))
         call.leave()
         return stream
     except Exception as exc:
@@ -62,18 +62,18 @@ def _follow(call: CallSpan, output: Any) -> Any | None:
 
 
 @functools.lru_cache(1024)
-def _form(cls: Any) -> _Follow | None:
+def _choose_form(cls: Any) -> _Follow | None:
     if cls is types.GeneratorType:
-        return _generator
+        return _wrap_generator
     if cls is types.AsyncGeneratorType:
-        return _async_generator
+        return _wrap_async_generator
     if cls is types.CoroutineType:
-        return _coroutine
-    if issubclass(cls, io.IOBase) or any(class_attribute(cls, name) for name in _NO_STREAMS):
+        return _wrap_coroutine
+    if issubclass(cls, io.IOBase) or any(get_class_attribute(cls, name) for name in _NO_STREAMS):
         return None
     if _is_manager(cls):
         return make_proxy
-    steps = class_attribute(cls, "__next__"), class_attribute(cls, "__anext__")
+    steps = get_class_attribute(cls, "__next__"), get_class_attribute(cls, "__anext__")
     if not any(steps):
         return None
     ours = cls in _BUILT_IN or cls.__module__ == itertools.__name__
@@ -82,19 +82,19 @@ def _form(cls: Any) -> _Follow | None:
 
 def _is_manager(cls: type) -> bool:
     """Return whether objects of an SDK's class give the stream when they are entered, as `messages.stream()` does."""
-    enters = class_attribute(cls, "__enter__") or class_attribute(cls, "__aenter__")
+    enters = get_class_attribute(cls, "__enter__") or get_class_attribute(cls, "__aenter__")
     return cls.__name__.endswith("StreamManager") and type(enters) is types.FunctionType
 
 
-def _generator(call: CallSpan, output: Generator[Any, Any, Any]) -> Any:
+def _wrap_generator(call: CallSpan, output: Generator[Any, Any, Any]) -> Any:
     return abandon_when_dropped(record_generator(lambda: call, lambda: output), call)
 
 
-def _async_generator(call: CallSpan, output: AsyncGenerator[Any, Any]) -> Any:
+def _wrap_async_generator(call: CallSpan, output: AsyncGenerator[Any, Any]) -> Any:
     return abandon_when_dropped(record_async_generator(lambda: call, lambda: output), call)
 
 
-def _coroutine(call: CallSpan, output: Any) -> Any:
+def _wrap_coroutine(call: CallSpan, output: Any) -> Any:
     begun: list[bool] = []
     made: Any = _await(call, output, begun)
     made.__name__, made.__qualname__ = output.__name__, output.__qualname__

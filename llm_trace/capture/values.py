@@ -14,9 +14,9 @@ import orjson
 
 from llm_trace.capture.forms import describe
 from llm_trace.capture.objects import is_model
-from llm_trace.capture.state import instance_dict
-from llm_trace.capture.walk import MAX_DEPTH, MAX_ITEMS, Limits, Walk, undescribable
-from llm_trace.semconv.find import instructions
+from llm_trace.capture.state import get_instance_dict
+from llm_trace.capture.walk import MAX_DEPTH, MAX_ITEMS, Limits, Walk, describe_failure
+from llm_trace.semconv.find import extract_instructions
 
 if TYPE_CHECKING:
     from llm_trace.capture.redaction import Redactor
@@ -25,15 +25,15 @@ _OPTIONS = orjson.OPT_PASSTHROUGH_DATACLASS
 _SIMPLE = frozenset([str, int, bool, type(None)])
 
 
-def _default(value: Any) -> Any:
+def _convert_default(value: Any) -> Any:
     try:
         form = describe(value)
         return _with_nonfinite(form) if _has_nonfinite(form) else form
     except Exception as exc:
-        return undescribable(value, exc)
+        return describe_failure(value, exc)
 
 
-class Encoder:
+class ValueEncoder:
     """Encodes values within `limits`, masked by `redact`."""
 
     def __init__(self, redact: Redactor | None = None, limits: Limits | None = None) -> None:
@@ -46,7 +46,7 @@ class Encoder:
             return self._encode_simple(value)
         if self.redact is None and not self._is_large(value):
             try:
-                data = orjson.dumps(value, _default, _OPTIONS)
+                data = orjson.dumps(value, _convert_default, _OPTIONS)
             except (TypeError, RecursionError):  # keys, big integers, lone surrogates, cycles
                 return self.dump(self.plain(value))
             if len(data) <= self.limits.string and not (b"null" in data and _has_nonfinite(value)):
@@ -57,7 +57,7 @@ class Encoder:
         """Return the JSON of an event: its own names and ids stay as they are, everything else is bounded and masked."""
         if self.redact is None:
             try:
-                data = orjson.dumps(fields, _default, _OPTIONS)
+                data = orjson.dumps(fields, _convert_default, _OPTIONS)
                 if len(data) <= self.limits.string and not (b"null" in data and _has_nonfinite(fields)):
                     return data
             except (TypeError, RecursionError):
@@ -78,12 +78,12 @@ class Encoder:
         """Return the JSON of a value by which replay knows it again: keys sorted, not redacted, within the limits."""
         if not self._is_large(value):
             try:
-                data = orjson.dumps(value, _default, _OPTIONS | orjson.OPT_SORT_KEYS)
+                data = orjson.dumps(value, _convert_default, _OPTIONS | orjson.OPT_SORT_KEYS)
                 if len(data) <= self.limits.string and not (b"null" in data and _has_nonfinite(value)):
                     return data
             except (TypeError, RecursionError):
                 pass
-        return orjson.dumps(self.unmasked(value), _default, orjson.OPT_SORT_KEYS)
+        return orjson.dumps(self.unmasked(value), _convert_default, orjson.OPT_SORT_KEYS)
 
     def encode_arguments(self, arguments: dict[str, Any]) -> tuple[bytes, list[Any] | None]:
         """Return the JSON of a call's arguments and, apart, the messages of the lists of messages in them.
@@ -93,7 +93,7 @@ class Encoder:
         """
         if self.redact is not None:
             arguments = self.plain(arguments)
-        elif _are_simple(arguments):
+        elif _check_simple(arguments):
             return self._encode_simple(arguments), None
         messages: list[Any] = []
         cut = _cut_messages(arguments, messages, depth=2)
@@ -116,7 +116,7 @@ class Encoder:
     def encode_bodies(self, bodies: list[Any]) -> bytes:
         """Return the JSON of numbered messages (already masked), each bounded by itself."""
         try:
-            data = orjson.dumps(bodies, _default, _OPTIONS)
+            data = orjson.dumps(bodies, _convert_default, _OPTIONS)
             if len(data) <= self.limits.string:
                 return data
         except (TypeError, RecursionError):
@@ -127,7 +127,7 @@ class Encoder:
     def dump(self, plain: Any) -> bytes:
         """Return the JSON of what `plain` returned."""
         try:
-            return orjson.dumps(plain, _default, _OPTIONS)
+            return orjson.dumps(plain, _convert_default, _OPTIONS)
         except (TypeError, RecursionError) as exc:
             return orjson.dumps({"__type__": type(plain).__qualname__, "unrepresentable": str(exc)})
 
@@ -159,7 +159,7 @@ def _cut_messages(values: dict[str, Any], messages: list[Any], depth: int) -> di
         cls = type(value)
         if (cls is list or cls is tuple) and value and _is_message(value[0]) and all(map(_is_message, value)):
             if not messages:
-                messages.extend(instructions(values))
+                messages.extend(extract_instructions(values))
             start = len(messages)
             messages.extend(value)
             new: Any = {"$messages": [start, len(messages)]}
@@ -173,7 +173,7 @@ def _cut_messages(values: dict[str, Any], messages: list[Any], depth: int) -> di
     return out
 
 
-def _are_simple(values: dict[str, Any]) -> bool:
+def _check_simple(values: dict[str, Any]) -> bool:
     """Return whether all values are short texts, integers, truth values or `None`."""
     for value in values.values():
         cls = type(value)
@@ -185,7 +185,7 @@ def _are_simple(values: dict[str, Any]) -> bool:
 def _is_message(value: Any) -> bool:
     if type(value) is dict:
         return type(value.get("role")) is str
-    return is_model(type(value)) and type(instance_dict(value).get("role")) is str
+    return is_model(type(value)) and type(get_instance_dict(value).get("role")) is str
 
 
 def _count_cuts(value: Any) -> int:
@@ -208,7 +208,7 @@ def _has_nonfinite(value: Any, depth: int = 0) -> bool:
     if cls is tuple or issubclass(cls, list):
         items = tuple.__iter__(value) if cls is tuple else list.__iter__(value)
         return any(_has_nonfinite(v, depth + 1) for v in items if type(v) not in _SIMPLE)
-    return issubclass(cls, enum.Enum) and _has_nonfinite(instance_dict(value).get("_value_"), depth + 1)
+    return issubclass(cls, enum.Enum) and _has_nonfinite(get_instance_dict(value).get("_value_"), depth + 1)
 
 
 def _with_nonfinite(form: Any) -> Any:
@@ -220,5 +220,5 @@ def _with_nonfinite(form: Any) -> Any:
     if issubclass(type(form), list) or type(form) is tuple:
         return [_with_nonfinite(item) for item in type(form).__iter__(form)]
     if issubclass(type(form), enum.Enum):
-        return _with_nonfinite(instance_dict(form).get("_value_"))
+        return _with_nonfinite(get_instance_dict(form).get("_value_"))
     return form

@@ -14,7 +14,7 @@ import orjson
 
 from llm_trace.capture.content import HASH, hash_bytes
 from llm_trace.capture.forms import SMALL_BYTES, describe, shorten
-from llm_trace.capture.objects import type_name
+from llm_trace.capture.objects import get_qualified_name
 from llm_trace.capture.pieces import Kept, mask_texts
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Limits:
     """Bytes per event."""
 
 
-def undescribable(value: Any, exc: BaseException) -> dict[str, Any]:
+def describe_failure(value: Any, exc: BaseException) -> dict[str, Any]:
     return {"__type__": type(value).__qualname__, "unrepresentable": type(exc).__name__}
 
 
@@ -91,7 +91,7 @@ class Walk:
         for name, item in fields.items():
             self.flat = name not in _CONTENT
             if name in _IDS:
-                out[name] = Kept(_well_formed(item)) if isinstance(item, str) else item
+                out[name] = Kept(_make_well_formed(item)) if isinstance(item, str) else item
             elif name in _RECORDS and type(item) is dict:
                 out[name] = self.fields(item)
             elif self.masks_value is not None and self.is_secret(name, item, fields):
@@ -107,7 +107,11 @@ class Walk:
         if issubclass(cls, str):
             return value if cls is _Secret else self.text(value)
         if cls is int:
-            return value if -(1 << 63) <= value < (1 << 64) else {"__type__": "int", "value": _digits(value)}
+            return (
+                value
+                if -(1 << 63) <= value < (1 << 64)
+                else {"__type__": "int", "value": _convert_digits(value)}
+            )
         if cls is float:
             return value if math.isfinite(value) else {"__type__": "float", "value": str(value)}
         if depth > MAX_DEPTH or self.left <= 0:
@@ -118,7 +122,7 @@ class Walk:
         try:
             return self.container(value, depth)
         except Exception as exc:
-            return undescribable(value, exc)
+            return describe_failure(value, exc)
         finally:
             self.parents.discard(id(value))
 
@@ -152,7 +156,7 @@ class Walk:
                 return out | {"__type__": "dict", "truncated": len(value) - number}
             if key == HASH and self.redact is not None and "truncated" in value and "__type__" in value:
                 continue  # of what stood there before it was masked
-            name = _key(key)
+            name = _encode_key(key)
             self.lossy = self.lossy or (type(key) is str and name != key)
             if name in out:
                 name = f"{name} ({type(key).__name__})"
@@ -226,7 +230,7 @@ class Walk:
         if type(raw) is _Secret:
             return self.mask
         if not masked.isascii():  # a function that masks may put anything in
-            masked = _well_formed(masked)
+            masked = _make_well_formed(masked)
         limit = raw.limit if type(raw) is _Long else self.limits.string
         if len(masked) * 4 <= limit:
             return masked
@@ -242,7 +246,7 @@ class Walk:
         try:
             size = len(text) if text.isascii() else len(text.encode())
         except UnicodeEncodeError:  # lone surrogates are no UTF-8
-            kept = _well_formed(text[:limit])
+            kept = _make_well_formed(text[:limit])
             self.lossy = self.lossy or self.flat
             self.left -= len(kept)
             return kept if self.flat else {"__type__": "str", "encoding": "backslashreplace", "value": kept}
@@ -265,7 +269,7 @@ class Walk:
         return masked if isinstance(masked, str) else REDACTION_FAILED
 
 
-def _well_formed(text: str) -> str:
+def _make_well_formed(text: str) -> str:
     """Return a text that UTF-8 can write: lone surrogates as `\\udce9`."""
     return text.encode("utf-8", "backslashreplace").decode()
 
@@ -277,25 +281,25 @@ def _as_text(name: Any) -> str:
     return str.__str__(name) if issubclass(type(name), str) else ""
 
 
-def _key(key: Any) -> str:
+def _encode_key(key: Any) -> str:
     cls = type(key)
     if issubclass(cls, str):
         text = str.__str__(key)
-        return text if text.isascii() else _well_formed(text)
+        return text if text.isascii() else _make_well_formed(text)
     if cls in _PLAIN or (cls is tuple and _PLAIN.issuperset(map(type, key))):
-        return _well_formed(shorten(repr(key), 200))
+        return _make_well_formed(shorten(repr(key), 200))
     try:
         form = describe(key)
         if type(form) is dict and "repr" in form:
-            return _well_formed(form["repr"])
+            return _make_well_formed(form["repr"])
         if type(form) is str:
-            return _well_formed(form)
+            return _make_well_formed(form)
         return shorten(orjson.dumps(form, describe, orjson.OPT_PASSTHROUGH_DATACLASS).decode(), 200)
     except Exception:
-        return type_name(cls)
+        return get_qualified_name(cls)
 
 
-def _digits(value: int) -> str:
+def _convert_digits(value: int) -> str:
     try:
         return str(value)
     except ValueError:  # longer than sys.get_int_max_str_digits()

@@ -12,7 +12,7 @@ from llm_trace.capture import slots
 from llm_trace.capture.context import variable
 from llm_trace.capture.endings import fail_call
 from llm_trace.capture.generators import record_async_generator, record_generator
-from llm_trace.capture.spec import Spec, spec_for
+from llm_trace.capture.spec import FunctionSpec, build_spec
 from llm_trace.capture.streams import hand_over
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def _decorate(fn: Any, options: dict[str, Any]) -> Any:
     if not callable(fn):
         raise TypeError(f"trace() decorates functions, methods and classes, not {fn!r}")
     fn = getattr(fn, "__llm_trace__", fn)  # decorating twice records once, with the later options
-    spec = spec_for(fn, options)
+    spec = build_spec(fn, options)
     wrapper: Any = wraps(fn)(_WRAPPERS[spec.shape](fn, spec))
     wrapper.__llm_trace__ = fn
     return wrapper
@@ -115,9 +115,9 @@ def _decorate_class(cls: type, options: dict[str, Any]) -> type:
     return cls
 
 
-def _function(fn: Callable[..., Any], spec: Spec) -> Callable[..., Any]:
+def _wrap_function(fn: Callable[..., Any], spec: FunctionSpec) -> Callable[..., Any]:
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        recorder = slots.recorder or slots.boot()
+        recorder = slots.recorder or slots.start_recorder()
         if recorder is None or (call := recorder.begin(spec, args, kwargs)) is None:
             return fn(*args, **kwargs)
         try:
@@ -130,9 +130,9 @@ def _function(fn: Callable[..., Any], spec: Spec) -> Callable[..., Any]:
     return wrapper
 
 
-def _coroutine(fn: Callable[..., Any], spec: Spec) -> Callable[..., Any]:
+def _wrap_coroutine(fn: Callable[..., Any], spec: FunctionSpec) -> Callable[..., Any]:
     async def wrapper(*args: Any, **kwargs: Any) -> Any:
-        recorder = slots.recorder or slots.boot()
+        recorder = slots.recorder or slots.start_recorder()
         if recorder is None or (call := recorder.begin(spec, args, kwargs)) is None:
             return await fn(*args, **kwargs)
         try:
@@ -152,27 +152,29 @@ def _coroutine(fn: Callable[..., Any], spec: Spec) -> Callable[..., Any]:
     return iterable
 
 
-def _generator(fn: Callable[..., Any], spec: Spec) -> Callable[..., Any]:
+def _wrap_generator(fn: Callable[..., Any], spec: FunctionSpec) -> Callable[..., Any]:
     def wrapper(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
         return record_generator(partial(_begin, spec, variable.get(), args, kwargs), fn, args, kwargs)
 
-    return _flagged(wrapper, inspect.CO_GENERATOR)
+    return _set_flag(wrapper, inspect.CO_GENERATOR)
 
 
-def _async_generator(fn: Callable[..., Any], spec: Spec) -> Callable[..., Any]:
+def _wrap_async_generator(fn: Callable[..., Any], spec: FunctionSpec) -> Callable[..., Any]:
     def wrapper(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
         return record_async_generator(partial(_begin, spec, variable.get(), args, kwargs), fn, args, kwargs)
 
-    return _flagged(wrapper, inspect.CO_ASYNC_GENERATOR)
+    return _set_flag(wrapper, inspect.CO_ASYNC_GENERATOR)
 
 
-def _begin(spec: Spec, origin: Context, args: tuple[Any, ...], kwargs: dict[str, Any]) -> CallSpan | None:
+def _begin(
+    spec: FunctionSpec, origin: Context, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> CallSpan | None:
     """Begin the call of a generator where it was made: with the parent, session and run of there."""
-    recorder = slots.recorder or slots.boot()
+    recorder = slots.recorder or slots.start_recorder()
     return None if recorder is None else recorder.begin_from(origin, spec, args, kwargs)
 
 
-def _flagged(wrapper: Callable[..., Any], flag: int) -> Callable[..., Any]:
+def _set_flag(wrapper: Callable[..., Any], flag: int) -> Callable[..., Any]:
     """Return a function that returns a generator, such that `inspect` takes it for the generator function it stands for."""
     code = wrapper.__code__
     return types.FunctionType(
@@ -185,8 +187,8 @@ def _flagged(wrapper: Callable[..., Any], flag: int) -> Callable[..., Any]:
 
 
 _WRAPPERS = {
-    "function": _function,
-    "coroutine": _coroutine,
-    "generator": _generator,
-    "async_generator": _async_generator,
+    "function": _wrap_function,
+    "coroutine": _wrap_coroutine,
+    "generator": _wrap_generator,
+    "async_generator": _wrap_async_generator,
 }

@@ -3,6 +3,6 @@
 
 def main() -> None:
     """Run the command line; what it needs is imported now, so that importing this package costs nothing."""
-    from llm_trace.cli.app import run
+    from llm_trace.cli.app import run_app
 
-    run()
+    run_app()

@@ -7,7 +7,7 @@ import typer
 
 from llm_trace.cli import options as o
 from llm_trace.cli import words
-from llm_trace.cli.output import console, nothing, plain, print_json
+from llm_trace.cli.output import exit_nothing, make_console, make_plain_text, print_json
 
 if TYPE_CHECKING:
     from llm_trace.comparison.feedback import Given
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 NAME = "annotate"
 EXAMPLE = "Example: llm-trace annotate --score helpful --run 'refund-desk v2'"
 
-Score = Annotated[
+ScoreOption = Annotated[
     str, typer.Option("--score", metavar="NAME", help="The name of the score that is asked for.")
 ]
 Csv = Annotated[
@@ -26,69 +26,73 @@ Csv = Annotated[
         "--csv", metavar="FILE", help="Import scores instead: span_id,name,value and, if wanted, comment."
     ),
 ]
-Limit = Annotated[
+NewestOption = Annotated[
     int, typer.Option("--limit", "-n", metavar="N", min=1, help="Look at the newest so many calls.")
 ]
 
 
-def command(
-    score: Score = "rating",
+def annotate_calls(
+    score: ScoreOption = "rating",
     csv: Csv = None,
-    run: o.Run = None,
+    run: o.RunFilter = None,
     name: o.Name = None,
-    kind: o.Kind = None,
-    model: o.Model = None,
+    kind: o.KindFilter = None,
+    model: o.ModelFilter = None,
     tag: o.Tag = None,
-    session: o.Session = None,
-    status: o.Status = None,
+    session: o.SessionFilter = None,
+    status: o.StatusFilter = None,
     since: o.Since = None,
     until: o.Until = None,
     where: o.Where = None,
-    limit: Limit = 100,
-    store: o.Store = o.STORE,
-    as_json: o.Json = False,
+    limit: NewestOption = 100,
+    store: o.StoreOption = o.STORE,
+    as_json: o.JsonOption = False,
 ) -> None:
     """Go through calls and score them: a number, y or n, or a label; what is scored already is skipped, so you can go on later."""
     from llm_trace.stores.duckdb import open_store
 
-    chosen = o.chosen_by(
+    chosen = o.build_filters(
         run=run, name=name, kind=kind, model=model, tag=tag, session=session, status=status, since=since,
         until=until, where=where,
     )  # fmt: skip
     with open_store(store) as opened:
         count = (
-            _imported(opened, csv)
+            _import_scores(opened, csv)
             if csv is not None
-            else _asked(opened, opened.calls(**chosen, limit=limit), score)
+            else _ask_scores(opened, opened.calls(**chosen, limit=limit), score)
         )
     if as_json:
         print_json({"scores": count})
     else:
-        console().print(plain(f"{count} {'score' if count == 1 else 'scores'} kept in {store}"))
+        make_console().print(
+            make_plain_text(f"{count} {'score' if count == 1 else 'scores'} kept in {store}")
+        )
 
 
-def _imported(store: "Store", path: Path) -> int:
-    from llm_trace.comparison.feedback import give, read_scores, scoring
+def _import_scores(store: "Store", path: Path) -> int:
+    from llm_trace.comparison.feedback import give, open_scoring, read_score_file
 
-    found = read_scores(path, store)
-    with scoring(store.path):
+    found = read_score_file(path, store)
+    with open_scoring(store.path):
         for given in found:
             give(given)
     return len(found)
 
 
-def _asked(store: "Store", calls: "list[Call]", name: str) -> int:
+def _ask_scores(store: "Store", calls: "list[Call]", name: str) -> int:
     """Ask for a score of each call that has none until they are through or `q` is typed; return how many were given."""
-    from llm_trace.comparison.feedback import give, scoring, unscored
+    from llm_trace.comparison.feedback import find_unscored, give, open_scoring
 
-    left = unscored(store, calls, name)
+    left = find_unscored(store, calls, name)
     if not left:
-        nothing(
+        exit_nothing(
             "no call matches" if not calls else f"each of these {len(calls)} calls has a {name} from a person"
         )
-    console().print(plain(f"{len(left)} calls without {name}. Empty: skip. q: quit, and go on later.", "dim"))
+    make_console().print(
+        make_plain_text(f"{len(left)} calls without {name}. Empty: skip. q: quit, and go on later.", "dim")
+    )
     count = 0
-    with scoring(store.path):
+    with open_scoring(store.path):
         for number, call in enumerate(left, start=1):
             given = _ask(call, name, f"{number} of {len(left)}")
             if given == "quit":
@@ -103,19 +107,23 @@ def _ask(call: "Call", name: str, where: str) -> "Given | Literal['skip', 'quit'
     """Show a call and return its score, `skip` or `quit`."""
     from rich.rule import Rule
 
-    from llm_trace.comparison.feedback import Given, value_of
+    from llm_trace.comparison.feedback import Given, parse_score_value
 
-    out = console()
-    out.print(Rule(plain(f"{where}  {call.name}  {call.span_id[:8]}", "bold"), align="left", style="dim"))
-    out.print(plain(words.asked(call)))
-    out.print(plain(call.output if isinstance(call.output, str) else words.answered(call), "bold"))
-    said = _line(name)
+    out = make_console()
+    out.print(
+        Rule(make_plain_text(f"{where}  {call.name}  {call.span_id[:8]}", "bold"), align="left", style="dim")
+    )
+    out.print(make_plain_text(words.describe_input(call)))
+    out.print(
+        make_plain_text(call.output if isinstance(call.output, str) else words.describe_output(call), "bold")
+    )
+    said = _read_line(name)
     if said is None or said == "q":
         return "quit"
-    return Given(call.span_id, name, value_of(said), _line("comment")) if said else "skip"
+    return Given(call.span_id, name, parse_score_value(said), _read_line("comment")) if said else "skip"
 
 
-def _line(prompt: str) -> str | None:
+def _read_line(prompt: str) -> str | None:
     """Return what is typed, `None` at the end of the input."""
     typer.echo(f"{prompt}: ", nl=False)
     try:

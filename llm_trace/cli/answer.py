@@ -4,8 +4,16 @@ import itertools
 import textwrap
 from typing import TYPE_CHECKING, Any
 
-from llm_trace.cli.output import GAP, console, plain, print_table, say_left_out, share_room, to_json
-from llm_trace.cli.words import one_line
+from llm_trace.cli.output import (
+    GAP,
+    make_console,
+    make_plain_text,
+    print_table,
+    say_left_out,
+    share_room,
+    to_json,
+)
+from llm_trace.cli.words import format_one_line
 from llm_trace.errors import StoreError
 
 if TYPE_CHECKING:
@@ -25,7 +33,7 @@ LONGEST = 500
 REMEDY = "--wide or --json"
 
 
-def rows(result: "Result") -> "Iterator[tuple[Any, ...]]":
+def iterate_rows(result: "Result") -> "Iterator[tuple[Any, ...]]":
     """Return the rows one by one.
 
     Raises:
@@ -43,7 +51,7 @@ def rows(result: "Result") -> "Iterator[tuple[Any, ...]]":
         ) from exc
 
 
-def cell(value: Any) -> Any:
+def format_cell(value: Any) -> Any:
     """Return a value for a table; what is nested is JSON."""
     return to_json(value) if isinstance(value, list | dict | tuple) else value
 
@@ -56,13 +64,13 @@ def print_result(result: "Result", limit: int, *, wide: bool) -> None:
         limit: at most so many rows; 0 for all.
         wide: print every column whole, on lines as long as they need.
     """
-    out = console()
+    out = make_console()
     if result.columns == EXPLAINED:
-        for _, plan in rows(result):
-            out.print(plain(plan), soft_wrap=True)
+        for _, plan in iterate_rows(result):
+            out.print(make_plain_text(plan), soft_wrap=True)
         return
-    values = list(itertools.islice(rows(result), limit or None))
-    cells = [[_shown(value, wide=wide) for value in row] for row in values]
+    values = list(itertools.islice(iterate_rows(result), limit or None))
+    cells = [[_format_value(value, wide=wide) for value in row] for row in values]
     print_rows(out, result.columns, values, cells, wide=wide)
     if limit and result.fetchone() is not None:
         out.print(
@@ -86,7 +94,7 @@ def print_rows(
     texts = [i for i in range(len(names)) if any(_is_text(row[i]) for row in values)]
     room = out.width - GAP * (len(names) - 1)
     if wide:
-        out = console(width=max(out.width, sum(needs) + GAP * len(names)))
+        out = make_console(width=max(out.width, sum(needs) + GAP * len(names)))
         room = sum(needs)
     widths = needs.copy()
     left = room - sum(need for i, need in enumerate(needs) if i not in texts)
@@ -115,14 +123,14 @@ def _print_table(
     for i, name in enumerate(names):
         right = any(isinstance(row[i], int | float) for row in values)
         made.add_column(
-            plain(name),
+            make_plain_text(name),
             justify="right" if right else "left",
             overflow="ellipsis",
             no_wrap=True,
             width=widths[i],
         )
     for row in cells:
-        made.add_row(*map(plain, row))
+        made.add_row(*map(make_plain_text, row))
     return set(print_table(out, made, quiet=True))
 
 
@@ -135,9 +143,9 @@ def _print_records(
     """Print a line for each cell with a value, and which have none: what is too wide for a table; return what was cut."""
     wide, cut = max(map(len, names)), set()
     for number, (row, shown) in enumerate(zip(values, cells, strict=True), start=1):
-        out.print(plain(f"row {number}", "bold"))
+        out.print(make_plain_text(f"row {number}", "bold"))
         for name, value, text in zip(names, row, shown, strict=True):
-            line = plain(f"  {name:<{wide}}  ", "dim").append(plain(text))
+            line = make_plain_text(f"  {name:<{wide}}  ", "dim").append(make_plain_text(text))
             if value is not None and _is_text(value):
                 out.print(line, no_wrap=True, overflow="ellipsis")
                 cut |= {name} if line.cell_len > out.width else set()
@@ -147,7 +155,7 @@ def _print_records(
                     out.print(piece)
         absent = [name for name, value in zip(names, row, strict=True) if value is None]
         if absent:
-            out.print(plain(_fold(f"NULL: {', '.join(absent)}", out.width), "dim"))
+            out.print(make_plain_text(_fold(f"NULL: {', '.join(absent)}", out.width), "dim"))
     return cut
 
 
@@ -160,8 +168,8 @@ def _is_text(value: Any) -> bool:
     return isinstance(value, str | bytes | list | dict | tuple)
 
 
-def _shown(value: Any, *, wide: bool) -> str:
+def _format_value(value: Any, *, wide: bool) -> str:
     if value is None:
         return NULL
-    text = str(cell(value))
-    return one_line(text, max(len(text), 1) if wide or not _is_text(value) else LONGEST)
+    text = str(format_cell(value))
+    return format_one_line(text, max(len(text), 1) if wide or not _is_text(value) else LONGEST)

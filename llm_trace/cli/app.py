@@ -32,7 +32,7 @@ from llm_trace.cli import (
     sql,
     tail,
 )
-from llm_trace.cli.output import INTERRUPTED, complain
+from llm_trace.cli.output import INTERRUPTED, print_complaint
 from llm_trace.cli.waiting import hear_ctrl_c
 from llm_trace.errors import LLMTraceError, MissingExtraError, NotFoundError, StoreNotFoundError
 
@@ -54,27 +54,27 @@ class Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except (StoreNotFoundError, NotFoundError) as exc:
-            raise _failed(exc, NOTHING) from exc
+            raise _exit_failed(exc, NOTHING) from exc
         except LLMTraceError as exc:
-            raise _failed(exc, ERROR) from exc
+            raise _exit_failed(exc, ERROR) from exc
         except ModuleNotFoundError as exc:
             if exc.name is None or exc.name.partition(".")[0] not in OPTIONAL:
                 raise
             extra = "local" if ctx.invoked_subcommand in LOCAL else "statistics"
             wanted = f"{ctx.invoked_subcommand} needs {exc.name}: pip install 'llm-trace[{extra}]'"
-            raise _failed(MissingExtraError(wanted), ERROR) from exc
+            raise _exit_failed(MissingExtraError(wanted), ERROR) from exc
         except BrokenPipeError:  # `llm-trace ls | head`: typer ends quietly
             raise
         except OSError as exc:
-            raise _failed(exc, ERROR) from exc
+            raise _exit_failed(exc, ERROR) from exc
         except RuntimeError as exc:
             if str(exc) != INTERRUPTED:
                 raise
             raise KeyboardInterrupt from exc
 
 
-def _failed(exc: Exception, code: int) -> typer.Exit:
-    complain(f"llm-trace: {exc}")
+def _exit_failed(exc: Exception, code: int) -> typer.Exit:
+    print_complaint(f"llm-trace: {exc}")
     return typer.Exit(code)
 
 
@@ -89,7 +89,7 @@ app = typer.Typer(
 )
 
 
-def _version(wanted: bool) -> None:
+def _print_version(wanted: bool) -> None:
     if wanted:
         from llm_trace.version import __version__
 
@@ -98,9 +98,10 @@ def _version(wanted: bool) -> None:
 
 
 @app.callback()
-def _common(
+def _set_common(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and leave.")
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and leave."),
     ] = False,
 ) -> None:
     pass
@@ -130,7 +131,7 @@ for module in (
     app.command(module.NAME, epilog=module.EXAMPLE)(module.command)
 
 
-def run() -> None:
+def run_app() -> None:
     """Run the command line of this process."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal that cannot show a sign shows its code

@@ -5,8 +5,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from llm_trace.cli import options as o
-from llm_trace.cli.find import find
-from llm_trace.cli.output import complain, console, notes, nothing, plain, print_json
+from llm_trace.cli.find import find_call
+from llm_trace.cli.output import (
+    exit_nothing,
+    make_console,
+    make_notes_console,
+    make_plain_text,
+    print_complaint,
+    print_json,
+)
 from llm_trace.cli.tree import print_attribution
 
 if TYPE_CHECKING:
@@ -20,31 +27,31 @@ NAME = "attribute"
 EXAMPLE = "Example: llm-trace attribute last --model demo"
 
 
-Ids = Annotated[
+IdsArgument = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="ID...",
         help="Span or trace ids, their beginnings, or last. Without one the newest calls that the options choose.",
     ),
 ]
-Kind = Annotated[
+KindOption = Annotated[
     str | None,
     typer.Option(
         "--kind", metavar="KIND", help="Only calls of this kind; llm where neither ids nor a name are given."
     ),
 ]
-Limit = Annotated[int, typer.Option("--limit", "-n", metavar="N", min=1, help="At most so many calls.")]
-Model = Annotated[
+LimitOption = Annotated[int, typer.Option("--limit", "-n", metavar="N", min=1, help="At most so many calls.")]
+ModelOption = Annotated[
     str, typer.Option("--model", metavar="MODEL", help="demo (the embedded one), a folder or a name to load.")
 ]
-Method = Annotated[str, typer.Option("--method", metavar="METHOD", help="auto, occlusion …")]
+MethodOption = Annotated[str, typer.Option("--method", metavar="METHOD", help="auto, occlusion …")]
 Segments = Annotated[
     str, typer.Option("--segments", metavar="SEGMENTS", help="word, sentence, line, message or variable.")
 ]
-Baseline = Annotated[
+BaselineOption = Annotated[
     str, typer.Option("--baseline", metavar="BASELINE", help="auto, delete, mask, or a text in its place.")
 ]
-Unit = Annotated[str, typer.Option("--unit", metavar="UNIT", help="nats, probability or logit.")]
+UnitOption = Annotated[str, typer.Option("--unit", metavar="UNIT", help="nats, probability or logit.")]
 Most = Annotated[
     int | None, typer.Option("--budget", metavar="N", min=1, help="At most so many passes for each call.")
 ]
@@ -55,28 +62,28 @@ Seed = Annotated[int, typer.Option("--seed", metavar="N", help="Of methods that 
 Again = Annotated[bool, typer.Option("--again", help="Also calls that have just this attribution already.")]
 
 
-def command(
-    ids: Ids = None,
-    run: o.Run = None,
+def attribute_calls(
+    ids: IdsArgument = None,
+    run: o.RunFilter = None,
     name: o.Name = None,
-    kind: Kind = None,
+    kind: KindOption = None,
     since: o.Since = None,
-    limit: Limit = 20,
-    model: Model = "demo",
-    method: Method = "auto",
+    limit: LimitOption = 20,
+    model: ModelOption = "demo",
+    method: MethodOption = "auto",
     segments: Segments = "word",
-    baseline: Baseline = "auto",
-    unit: Unit = "nats",
+    baseline: BaselineOption = "auto",
+    unit: UnitOption = "nats",
     budget: Most = None,
     seed: Seed = 0,
     workers: Workers = 1,
     again: Again = False,
-    store: o.Store = o.STORE,
-    as_json: o.Json = False,
+    store: o.StoreOption = o.STORE,
+    as_json: o.JsonOption = False,
 ) -> None:
     """Find the words that made the model answer as it did, and keep them with the call."""
     from llm_trace.attribution.hook import AttributionPolicy
-    from llm_trace.attribution.models import resolve
+    from llm_trace.attribution.models import resolve_model
     from llm_trace.stores.duckdb import open_store
 
     policy = AttributionPolicy(
@@ -84,46 +91,53 @@ def command(
     )
     with open_store(store) as opened:
         if ids:
-            calls = _named(opened, ids)
+            calls = _find_named(opened, ids)
         else:
-            chosen = o.chosen_by(run=run, name=name, kind=kind or (None if name else "llm"), since=since)
+            chosen = o.build_filters(run=run, name=name, kind=kind or (None if name else "llm"), since=since)
             calls = opened.calls(**chosen, limit=limit)
         if not calls:
-            nothing("no call matches: choose others by --kind, --name or an id")
-        resolve(model)  # what is missing is said once, before anything is counted as failed
-        known = set() if again else _known(opened, calls, policy)
-        events = list(_explained([c for c in calls if c.span_id not in known], policy, opened, workers))
+            exit_nothing("no call matches: choose others by --kind, --name or an id")
+        resolve_model(model)  # what is missing is said once, before anything is counted as failed
+        known = set() if again else _find_known(opened, calls, policy)
+        events = list(_explain_calls([c for c in calls if c.span_id not in known], policy, opened, workers))
         opened.ingest()
     _report(calls, known, events, as_json=as_json)
 
 
-def _named(store: "Store", ids: "Sequence[str]") -> "list[Call]":
-    return [store.call(span_id) for span_id in dict.fromkeys(find(store, given).span_id for given in ids)]
+def _find_named(store: "Store", ids: "Sequence[str]") -> "list[Call]":
+    return [
+        store.call(span_id) for span_id in dict.fromkeys(find_call(store, given).span_id for given in ids)
+    ]
 
 
-def _known(store: "Store", calls: "Sequence[Call]", policy: "AttributionPolicy") -> set[str]:
+def _find_known(store: "Store", calls: "Sequence[Call]", policy: "AttributionPolicy") -> set[str]:
     """Return the calls that have an attribution of just this kind."""
     query = "SELECT span_id FROM attributions WHERE status = 'ok' AND method = ? AND config_hash = ? AND list_contains(?, span_id)"
     ids = [call.span_id for call in calls]
     return {str(row[0]) for row in store.sql(query, policy.method, policy.config_hash, ids)}
 
 
-def _explained(
+def _explain_calls(
     calls: "Sequence[Call]", policy: "AttributionPolicy", store: "Store", workers: int
 ) -> "Iterator[dict[str, Any] | None]":
     """Yield an event for each call, `None` where it cannot be explained, and write each to the spool as it is made."""
     import orjson
     from rich.progress import track
 
-    from llm_trace.attribution.jobs import events
-    from llm_trace.spool.paths import spool_dir
+    from llm_trace.attribution.jobs import iter_events
+    from llm_trace.spool.paths import get_spool_dir
     from llm_trace.spool.writer import SpoolWriter
 
-    writer = SpoolWriter(spool_dir(store.path))
-    made = events(calls, policy, workers=min(workers, len(calls)))
+    writer = SpoolWriter(get_spool_dir(store.path))
+    made = iter_events(calls, policy, workers=min(workers, len(calls)))
     try:
         for call, event in track(
-            made, "explaining", len(calls), console=notes(), transient=True, disable=len(calls) < 2
+            made,
+            "explaining",
+            len(calls),
+            console=make_notes_console(),
+            transient=True,
+            disable=len(calls) < 2,
         ):
             if event is not None and not writer.write(orjson.dumps(event)[:-1]):
                 raise OSError(
@@ -155,18 +169,18 @@ def _print(
 ) -> None:
     from llm_trace.record import Attribution
 
-    out, names = console(), {call.span_id: call.name for call in calls}
+    out, names = make_console(), {call.span_id: call.name for call in calls}
     found = [Attribution.model_validate(event["attribution"]) for event in made if event["status"] == "ok"]
     if len(found) == 1:
         print_attribution(out, found[0])
     for attribution in found if len(found) > 1 else ():
-        head = plain(
+        head = make_plain_text(
             f"{(attribution.span_id or '')[:8]}  {names.get(attribution.span_id or '', '')}  ", "bold"
         )
-        out.print(head.append(plain(attribution.summary())))
+        out.print(head.append(make_plain_text(attribution.summary())))
     for event in made:
         if event["status"] != "ok":
-            complain(f"llm-trace: {event['span_id'][:8]} cannot be explained: {event['error']}")
+            print_complaint(f"llm-trace: {event['span_id'][:8]} cannot be explained: {event['error']}")
     counts = {
         "explained": len(found),
         "failed": len(made) - len(found),
@@ -175,4 +189,4 @@ def _print(
     counts["explained before (--again explains anew)"] = known
     seconds = sum(a.seconds for a in found)
     told = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
-    complain(told + (f"; {seconds / len(found):.2f} s each" if found else ""))
+    print_complaint(told + (f"; {seconds / len(found):.2f} s each" if found else ""))

@@ -7,14 +7,14 @@ from typing import Annotated
 import typer
 
 from llm_trace.cli import options as o
-from llm_trace.cli.output import complain
-from llm_trace.cli.place import absolute
+from llm_trace.cli.output import print_complaint
+from llm_trace.cli.place import make_absolute
 
 NAME = "collect"
 EXAMPLE = "Example: llm-trace collect --port 4318 --store traces.duckdb"
 
 
-def command(
+def run_collect(
     host: Annotated[
         str,
         typer.Option("--host", metavar="HOST", help="Where to listen; beyond this machine needs a token."),
@@ -34,22 +34,22 @@ def command(
     genai_only: Annotated[
         bool, typer.Option("--genai-only", help="Leave out spans that tell of no model, tool or agent.")
     ] = False,
-    store: o.Store = o.STORE,
+    store: o.StoreOption = o.STORE,
 ) -> None:
     """Receive OpenTelemetry traces (OTLP over HTTP) into the store, until Ctrl-C."""
     from llm_trace.collect.receiver import Receiver
-    from llm_trace.collect.server import check_token, listening, serve
-    from llm_trace.settings import resolve, spool_writer
+    from llm_trace.collect.server import check_token, open_listener, serve_collector
+    from llm_trace.settings import build_spool_writer, resolve_settings
 
     check_token(host, token)
-    path = absolute(store)
-    settings = resolve({})
-    spool, encoder = spool_writer(settings, path)
+    path = make_absolute(store)
+    settings = resolve_settings({})
+    spool, encoder = build_spool_writer(settings, path)
     receiver = Receiver(spool, encoder, genai_only=genai_only, capture_content=settings["capture_content"])
-    with contextlib.closing(spool), listening(host, port) as listener:
+    with contextlib.closing(spool), open_listener(host, port) as listener:
         address = listener.getsockname()
         shown = f"[{address[0]}]" if ":" in address[0] else address[0]
-        complain(f"http://{shown}:{address[1]} takes traces into {path}; Ctrl-C ends")
+        print_complaint(f"http://{shown}:{address[1]} takes traces into {path}; Ctrl-C ends")
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # what ends a container ends it like Ctrl-C
         with contextlib.suppress(KeyboardInterrupt):
-            serve(receiver, listener, token)
+            serve_collector(receiver, listener, token)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from llm_trace.cli import options as o
-from llm_trace.cli.output import complain, console, plain, print_json
+from llm_trace.cli.output import make_console, make_plain_text, print_complaint, print_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -52,7 +52,7 @@ Html = Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write
 Confidence = Annotated[float, typer.Option("--confidence", metavar="SHARE", help="Of the bounds.")]
 
 
-def command(
+def compare_runs(
     a: A,
     b: B,
     by: By = None,
@@ -62,8 +62,8 @@ def command(
     fail_if: FailIf = None,
     html: Html = None,
     confidence: Confidence = 0.95,
-    store: o.Store = o.STORE,
-    as_json: o.Json = False,
+    store: o.StoreOption = o.STORE,
+    as_json: o.JsonOption = False,
 ) -> None:
     """Compare two runs, prompt versions or models on the inputs that both answered: differences with bounds, tests, slices."""
     from llm_trace import compare
@@ -89,18 +89,18 @@ def command(
 
 def _print(found: "Comparison") -> None:
     """Print the tables; in a pipe without the blanks that fill their lines."""
-    out = console()
+    out = make_console()
     if out.is_terminal:
         out.print(found)
         return
     for line in str(found).splitlines():
-        out.print(plain(line), soft_wrap=True)
+        out.print(make_plain_text(line), soft_wrap=True)
 
 
 def _judge(found: "Comparison", conditions: "Iterable[str]") -> None:
     """Leave with exit code 1 if a condition holds."""
     failed = [condition for condition in conditions if found.fails(condition)]
     for condition in failed:
-        complain(f"llm-trace: failed, as {condition}")
+        print_complaint(f"llm-trace: failed, as {condition}")
     if failed:
         raise typer.Exit(1)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from llm_trace.cli import stored
-from llm_trace.cli.output import complain, nothing
-from llm_trace.cli.place import existing
-from llm_trace.spool.paths import spool_dir
+from llm_trace.cli.output import exit_nothing, print_complaint
+from llm_trace.cli.place import find_existing
+from llm_trace.spool.paths import get_spool_dir
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 WAIT_S = 60.0
 """How long to wait for the process that delivers to send again what was set aside."""
 
-Follow = Annotated[
+FollowOption = Annotated[
     bool,
     typer.Option(
         "--follow", help="To an address: carry the spool there, also what is still recorded; Ctrl-C leaves."
@@ -62,20 +62,20 @@ def deliver(
         follow: deliver the spool instead, until Ctrl-C.
         retry_rejected: deliver what was set aside instead.
     """
-    exporter = _exporter(address, headers)
-    folder = spool_dir(existing(store))
+    exporter = _make_exporter(address, headers)
+    folder = get_spool_dir(find_existing(store))
     if follow:
         _follow(exporter, folder)
     elif retry_rejected:
         _retry(exporter, folder)
     else:
-        _send(exporter, folder, store, lambda opened: stored.pages(opened, chosen, limit))
+        _send(exporter, folder, store, lambda opened: stored.iter_pages(opened, chosen, limit))
 
 
-def _exporter(address: str, headers: list[str] | None) -> "Exporter":
-    from llm_trace.exporters.registry import exporter
+def _make_exporter(address: str, headers: list[str] | None) -> "Exporter":
+    from llm_trace.exporters.registry import make_exporter
 
-    made = exporter(address)
+    made = make_exporter(address)
     given = [header.partition("=") for header in headers or ()]
     if wrong := ["".join(parts) for parts in given if not (parts[0].strip() and parts[1])]:
         raise typer.BadParameter(f"{wrong[0]!r} is no header: write NAME=VALUE", param_hint="--header")
@@ -88,39 +88,39 @@ def _follow(exporter: "Exporter", folder: "Path") -> None:
 
     delivery = Delivery(folder, exporter, every=True)
     if not delivery.claim():
-        complain(f"another process delivers to {exporter.name} already")
+        print_complaint(f"another process delivers to {exporter.name} already")
         return
-    complain(f"{folder} goes to {exporter.name}; Ctrl-C leaves")
+    print_complaint(f"{folder} goes to {exporter.name}; Ctrl-C leaves")
     with contextlib.suppress(KeyboardInterrupt):
         delivery.run()
-    _leave(delivery, folder)
+    _exit_delivery(delivery, folder)
 
 
-def _leave(delivery: "Delivery", folder: "Path") -> None:
-    from llm_trace.exporters.standing import standing
+def _exit_delivery(delivery: "Delivery", folder: "Path") -> None:
+    from llm_trace.exporters.standing import get_standing
 
     delivery.close()
-    stands = standing(folder, delivery.name)
-    complain(
+    stands = get_standing(folder, delivery.name)
+    print_complaint(
         f"{stands.name}: {stands.delivered:,} delivered, {stands.pending:,} pending, {stands.rejected:,} rejected"
     )
 
 
 def _retry(exporter: "Exporter", folder: "Path") -> None:
     from llm_trace.exporters.delivery import Delivery
-    from llm_trace.exporters.sending import RefusedError
-    from llm_trace.exporters.standing import rejected
+    from llm_trace.exporters.sending import DestinationRefusedError
+    from llm_trace.exporters.standing import list_rejected
 
-    kept = rejected(folder, exporter.name)
+    kept = list_rejected(folder, exporter.name)
     before = len(kept.events())
     if not before:
-        nothing(f"nothing was set aside for {exporter.name}")
+        exit_nothing(f"nothing was set aside for {exporter.name}")
     delivery = Delivery(folder, exporter)
     if delivery.claim():
         try:
             delivery.retry_rejected()
-        except RefusedError as exc:
-            complain(f"llm-trace: {exc}")
+        except DestinationRefusedError as exc:
+            print_complaint(f"llm-trace: {exc}")
             raise typer.Exit(1) from exc
         finally:
             delivery.close()
@@ -130,7 +130,7 @@ def _retry(exporter: "Exporter", folder: "Path") -> None:
         while kept.asked() and time.monotonic() < deadline:
             time.sleep(0.1)
     left = len(kept.events())
-    complain(f"{exporter.name}: {before - left:,} of {before:,} delivered")
+    print_complaint(f"{exporter.name}: {before - left:,} of {before:,} delivered")
     if left:
         raise typer.Exit(1)
 
@@ -139,32 +139,32 @@ def _send(
     exporter: "Exporter", folder: "Path", path: str, pages: "Callable[[Store], Iterator[list[Call]]]"
 ) -> None:
     """Send stored calls; what is refused is set aside."""
-    from llm_trace.exporters.sending import RefusedError, Sender, Sent
-    from llm_trace.exporters.standing import rejected
+    from llm_trace.exporters.sending import DestinationRefusedError, Sender, Sent
+    from llm_trace.exporters.standing import list_rejected
     from llm_trace.stores.duckdb import open_store
 
-    sender = Sender(exporter, set_aside=rejected(folder, exporter.name).add, say=_say)
+    sender = Sender(exporter, set_aside=list_rejected(folder, exporter.name).add, say=_print_reason)
     sent = Sent()
     try:
         with open_store(path) as store:
             whole, most = exporter.whole_traces, exporter.max_events
-            for batch in stored.batches(store, pages(store), whole_traces=whole, most=most):
+            for batch in stored.iter_batches(store, pages(store), whole_traces=whole, most=most):
                 sent.add(sender.send(batch))
-    except RefusedError as exc:
-        complain(f"llm-trace: {exc}")
+    except DestinationRefusedError as exc:
+        print_complaint(f"llm-trace: {exc}")
         raise typer.Exit(1) from exc
     finally:
         sender.close()
     if not sent.delivered and not sent.rejected:
-        nothing("no call matches")
-    complain(f"{exporter.name}: {sent.delivered:,} delivered, {sent.rejected:,} set aside")
+        exit_nothing("no call matches")
+    print_complaint(f"{exporter.name}: {sent.delivered:,} delivered, {sent.rejected:,} set aside")
     if sent.rejected:
         raise typer.Exit(1)
 
 
-def _say(reason: str) -> None:
+def _print_reason(reason: str) -> None:
     if reason:
-        complain(reason)
+        print_complaint(reason)
 
 
 def archive(store: "Store", chosen: dict[str, Any], limit: int | None, out: "Path") -> int:
@@ -172,7 +172,9 @@ def archive(store: "Store", chosen: dict[str, Any], limit: int | None, out: "Pat
     from llm_trace.exporters.comet_archive import write_archives
 
     count = 0
-    for batch in stored.batches(store, stored.pages(store, chosen, limit), whole_traces=True, most=100):
+    for batch in stored.iter_batches(
+        store, stored.iter_pages(store, chosen, limit), whole_traces=True, most=100
+    ):
         events = [event for group in batch for event in group]
         count += len(write_archives(events, out))
     return count

@@ -7,13 +7,13 @@ from typing import Annotated
 import typer
 
 from llm_trace.cli import options as o
-from llm_trace.cli.output import console, print_json
+from llm_trace.cli.output import make_console, print_json
 
 NAME = "demo"
 EXAMPLE = "Example: llm-trace demo"
 
 
-def command(
+def run_demo(
     store: Annotated[
         Path | None,
         typer.Option("--store", metavar="PATH", help="Record to this store; a temporary folder otherwise."),
@@ -21,7 +21,7 @@ def command(
     keep: Annotated[
         bool, typer.Option("--keep/--no-keep", help="Leave the temporary folder, to look around in it.")
     ] = True,
-    as_json: o.Json = False,
+    as_json: o.JsonOption = False,
 ) -> None:
     """Take the tour: two prompts, 100 customers, a wrong refund, the words that caused it, and a crash. Offline, under a minute."""
     _require_model()
@@ -29,7 +29,7 @@ def command(
 
     out = None
     if not as_json:
-        out = console()
+        out = make_console()
         out.width = min(out.width, 100) if out.is_terminal else 80
     figures = story.tell(out, store, keep=keep)
     if as_json:

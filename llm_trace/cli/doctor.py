@@ -6,14 +6,14 @@ import typer
 
 from llm_trace.cli import options as o
 from llm_trace.cli.examine import examine
-from llm_trace.cli.output import console, plain, print_json
-from llm_trace.cli.words import size
+from llm_trace.cli.output import make_console, make_plain_text, print_json
+from llm_trace.cli.words import format_size
 
 NAME = "doctor"
 EXAMPLE = "Example: llm-trace doctor --store traces.duckdb"
 
 
-def command(store: o.Store = o.STORE, as_json: o.Json = False) -> None:
+def run_doctor(store: o.StoreOption = o.STORE, as_json: o.JsonOption = False) -> None:
     """Examine store, spool and installation; changes nothing. Exit code 1 means that something was lost or cannot be read."""
     found = examine(store)
     if as_json:
@@ -25,33 +25,39 @@ def command(store: o.Store = o.STORE, as_json: o.Json = False) -> None:
 
 
 def _print(found: dict[str, Any]) -> None:
-    out = console()
+    out = make_console()
     for part in ("store", "spool", "destinations", "environment", "versions"):
-        out.print(plain(part, "bold"))
+        out.print(make_plain_text(part, "bold"))
         for name, value in found[part].items():
-            out.print(plain(f"  {name:<28} ", "dim").append(plain(_shown(name, value))), overflow="fold")
+            out.print(
+                make_plain_text(f"  {name:<28} ", "dim").append(make_plain_text(_format_fact(name, value))),
+                overflow="fold",
+            )
     for remark in found["remarks"]:
-        out.print(plain("! ", "yellow").append(plain(remark)))
+        out.print(make_plain_text("! ", "yellow").append(make_plain_text(remark)))
     for problem in found["problems"]:
-        out.print(plain("✗ ", "red").append(plain(problem)))
+        out.print(make_plain_text("✗ ", "red").append(make_plain_text(problem)))
     if not found["problems"]:
-        out.print(plain("✓ nothing is known to be lost", "green"))
+        out.print(make_plain_text("✓ nothing is known to be lost", "green"))
 
 
-def _shown(name: str, value: Any) -> str:
+def _format_fact(name: str, value: Any) -> str:
     if "://" in name:
         counts = (f"{value[count]:,} {count}" for count in ("delivered", "pending", "rejected", "dropped"))
         return ", ".join(counts) + (f"; {value['said']}" if value["said"] else "")
     if value is None:
         return "not set" if name.startswith("LLM_TRACE_") else "not installed" if name.islower() else "–"
     if name in ("bytes", "pending", "free") and isinstance(value, int):
-        return size(value)
+        return format_size(value)
     if isinstance(value, list):
-        return "\n".join(_writer(item) if isinstance(item, dict) else str(item) for item in value) or "none"
+        return (
+            "\n".join(_format_writer(item) if isinstance(item, dict) else str(item) for item in value)
+            or "none"
+        )
     if isinstance(value, dict):
         return ", ".join(f"{count:,} x {reason}" for reason, count in value.items()) or "none"
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 
-def _writer(item: dict[str, Any]) -> str:
+def _format_writer(item: dict[str, Any]) -> str:
     return f"process {item['pid']} on {item['host']} ({item['file']})"

@@ -11,10 +11,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from llm_trace.cli.place import absolute, at
-from llm_trace.cli.words import size
+from llm_trace.cli.place import make_absolute, open_as_it_stands
+from llm_trace.cli.words import format_size
 from llm_trace.errors import LLMTraceError
-from llm_trace.spool.paths import spool_dir
+from llm_trace.spool.paths import get_spool_dir
 from llm_trace.stores.failure import read_failure
 
 LIBRARIES = (
@@ -36,20 +36,22 @@ VARIABLES = (
 
 def examine(path: str) -> dict[str, Any]:
     """Return what is known of store, spool, environment and installation, with remarks and problems in words."""
-    place = absolute(path)
+    place = make_absolute(path)
     problems: list[str] = []
     store, read = _store(place, problems)
-    spool = _spool(place, read, problems)
-    lost, destinations = spool["lost"], _destinations(spool_dir(place))
-    remarks = _remarks(store, spool)
+    spool = _examine_spool(place, read, problems)
+    lost, destinations = spool["lost"], _examine_destinations(get_spool_dir(place))
+    remarks = _list_remarks(store, spool)
     if spool["quarantined lines"]:
         problems.append(
             f"{spool['quarantined lines']} lines of the spool could not be read and were set aside, their calls lack what "
             f"they said: {spool['folder']}/quarantine"
         )
-    if failure := read_failure(spool_dir(place)):
-        problems.append(f"the last ingest failed, {size(spool['pending'])} are not in the store: {failure}")
-    if shared := [str(p) for p in (place, spool_dir(place)) if _is_shared(p)]:
+    if failure := read_failure(get_spool_dir(place)):
+        problems.append(
+            f"the last ingest failed, {format_size(spool['pending'])} are not in the store: {failure}"
+        )
+    if shared := [str(p) for p in (place, get_spool_dir(place)) if _is_shared(p)]:
         remarks.append(f"other users can read what was recorded: chmod -R go= {' '.join(shared)}")
     for name, stands in destinations.items():
         if stands["dropped"]:
@@ -68,13 +70,16 @@ def examine(path: str) -> dict[str, Any]:
         "spool": spool,
         "destinations": destinations,
         "environment": {name: os.environ.get(name) for name in VARIABLES},
-        "versions": {"python": platform.python_version(), **{name: _version(name) for name in LIBRARIES}},
+        "versions": {
+            "python": platform.python_version(),
+            **{name: _read_version(name) for name in LIBRARIES},
+        },
         "remarks": remarks,
         "problems": problems,
     }
 
 
-def _version(distribution: str) -> str | None:
+def _read_version(distribution: str) -> str | None:
     try:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:
@@ -95,14 +100,14 @@ def _store(place: Path, problems: list[str]) -> tuple[dict[str, Any], Read]:
     """Return facts of the DuckDB file, and how far it has read the spool."""
     from llm_trace.stores.migrations import VERSION
 
-    known: dict[str, Any] = {"path": str(place), "exists": place.exists(), "writable": _writable(place)}
+    known: dict[str, Any] = {"path": str(place), "exists": place.exists(), "writable": _check_writable(place)}
     known |= {"schema": None, "known schema": VERSION, "calls": 0, "runs": 0, "interrupted": 0, "bytes": 0}
     if not place.exists():
         return known, Read()
     known["bytes"] = sum(
         p.stat().st_size for p in (place, place.with_name(place.name + ".wal")) if p.exists()
     )
-    store = at(place)
+    store = open_as_it_stands(place)
     try:
         row = store.sql(
             "SELECT (SELECT max(number) FROM _migrations), (SELECT count(*) FROM calls), (SELECT count(*) FROM runs), "
@@ -122,20 +127,20 @@ def _store(place: Path, problems: list[str]) -> tuple[dict[str, Any], Read]:
     )
 
 
-def _writable(place: Path) -> bool:
+def _check_writable(place: Path) -> bool:
     return os.access(place if place.exists() else place.parent, os.W_OK) and os.access(place.parent, os.W_OK)
 
 
-def _spool(place: Path, read: Read, problems: list[str]) -> dict[str, Any]:
+def _examine_spool(place: Path, read: Read, problems: list[str]) -> dict[str, Any]:
     """Return facts of the spool folder: files, who writes them, what is not in the store yet, what was lost."""
-    from llm_trace.spool.files import spool_files
+    from llm_trace.spool.files import list_spool_files
 
-    folder = spool_dir(place)
-    files = spool_files(folder)
+    folder = get_spool_dir(place)
+    files = list_spool_files(folder)
     lost = read.lost.copy()
     try:
         for file in files:
-            lost += _losses(file.path, read.positions.get(file.name, 0))
+            lost += _list_losses(file.path, read.positions.get(file.name, 0))
     except OSError as exc:
         problems.append(f"the spool cannot be read: {exc}")
     kept = list((folder / "quarantine").glob("*")) if folder.exists() else []
@@ -145,21 +150,21 @@ def _spool(place: Path, read: Read, problems: list[str]) -> dict[str, Any]:
         "files": len(files),
         "bytes": sum(file.size for file in files),
         "pending": sum(max(0, file.size - read.positions.get(file.name, 0)) for file in files),
-        "open writers": [_writer(file.path) for file in files if file.live],
-        "quarantined lines": sum(_lines(path) for path in kept),
+        "open writers": [_read_writer(file.path) for file in files if file.live],
+        "quarantined lines": sum(_count_lines(path) for path in kept),
         "lost": dict(lost),
-        "free": shutil.disk_usage(_there(folder)).free,
+        "free": shutil.disk_usage(_find_existing(folder)).free,
     }
 
 
-def _destinations(folder: Path) -> dict[str, dict[str, Any]]:
+def _examine_destinations(folder: Path) -> dict[str, dict[str, Any]]:
     """Return how each destination beside the store stands."""
-    from llm_trace.exporters.standing import destinations, standing
+    from llm_trace.exporters.standing import get_standing, list_destinations
 
-    return {name: asdict(standing(folder, name)) for name in destinations(folder)}
+    return {name: asdict(get_standing(folder, name)) for name in list_destinations(folder)}
 
 
-def _losses(path: Path, position: int) -> Counter[str]:
+def _list_losses(path: Path, position: int) -> Counter[str]:
     """Return what a spool file says was lost, after the bytes that the store has read."""
     found: Counter[str] = Counter()
     with path.open("rb") as file:
@@ -179,12 +184,12 @@ def _is_shared(place: Path) -> bool:
     return not place.is_dir() or any(_is_shared(inner) for inner in place.iterdir())
 
 
-def _there(folder: Path) -> Path:
+def _find_existing(folder: Path) -> Path:
     """Return the folder, or the nearest above it that exists."""
     return next(place for place in (folder, *folder.parents) if place.exists())
 
 
-def _writer(path: Path) -> dict[str, Any]:
+def _read_writer(path: Path) -> dict[str, Any]:
     """Return who writes a spool file, as its first line says."""
     try:
         with path.open("rb") as file:
@@ -195,7 +200,7 @@ def _writer(path: Path) -> dict[str, Any]:
     return {"file": path.name, "pid": header.get("pid"), "host": header.get("host")}
 
 
-def _lines(path: Path) -> int:
+def _count_lines(path: Path) -> int:
     """Return how many lines a file has, read in pieces."""
     count = 0
     with path.open("rb") as file:
@@ -204,7 +209,7 @@ def _lines(path: Path) -> int:
     return count
 
 
-def _remarks(store: dict[str, Any], spool: dict[str, Any]) -> list[str]:
+def _list_remarks(store: dict[str, Any], spool: dict[str, Any]) -> list[str]:
     """Return what is worth knowing but no loss."""
     said = []
     if not store["exists"] and not spool["files"]:

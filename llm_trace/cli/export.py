@@ -11,7 +11,7 @@ import typer
 
 from llm_trace.cli import deliver as d
 from llm_trace.cli import options as o
-from llm_trace.cli.output import complain, nothing
+from llm_trace.cli.output import exit_nothing, print_complaint
 from llm_trace.cli.waiting import limit_time, show_progress
 from llm_trace.controls import disarm
 from llm_trace.spool.private import open_private
@@ -51,28 +51,28 @@ Out = Annotated[
         help="The file, or with parquet and comet-archive the folder; stdout otherwise.",
     ),
 ]
-Limit = Annotated[
+ExportLimitOption = Annotated[
     int | None, typer.Option("--limit", "-n", metavar="N", min=1, help="At most so many calls, the newest.")
 ]
 
 
-def command(
+def export_calls(
     to: To,
     out: Out = None,
-    run: o.Run = None,
+    run: o.RunFilter = None,
     name: o.Name = None,
-    kind: o.Kind = None,
-    model: o.Model = None,
+    kind: o.KindFilter = None,
+    model: o.ModelFilter = None,
     tag: o.Tag = None,
-    session: o.Session = None,
-    user: o.User = None,
-    status: o.Status = None,
+    session: o.SessionFilter = None,
+    user: o.UserFilter = None,
+    status: o.StatusFilter = None,
     since: o.Since = None,
     until: o.Until = None,
     text: o.Text = None,
     where: o.Where = None,
-    limit: Limit = None,
-    follow: d.Follow = False,
+    limit: ExportLimitOption = None,
+    follow: d.FollowOption = False,
     header: d.Header = None,
     retry_rejected: d.RetryRejected = False,
     time_limit: Annotated[
@@ -81,10 +81,10 @@ def command(
             "--time-limit", metavar="SECONDS", min=0.001, help="Stop after so long; never if absent."
         ),
     ] = None,
-    store: o.Store = o.STORE,
+    store: o.StoreOption = o.STORE,
 ) -> None:
     """Write calls to a file, newest first, or send them to a platform; parquet writes the whole store for DuckDB, pandas or Spark."""
-    chosen = o.chosen_by(
+    chosen = o.build_filters(
         run=run, name=name, kind=kind, model=model, tag=tag, session=session, user=user, status=status,
         since=since, until=until, text=text, where=where,
     )  # fmt: skip
@@ -96,7 +96,7 @@ def command(
         raise typer.BadParameter(
             "--follow, --header and --retry-rejected go with an address, as otlp://host:4318"
         )
-    o.one_of("--to", to, Format)
+    o.check_one_of("--to", to, Format)
     if to in ("parquet", "comet-archive") and out is None:
         raise typer.BadParameter(f"{to} needs --out, a folder")
     with limit_time(time_limit):
@@ -109,27 +109,27 @@ def _export(to: str, out: Path | None, path: str, chosen: dict[str, Any], limit:
     with show_progress("exporting", quiet=out is None) as report, open_store(path) as opened:
         if to == "parquet" and out is not None:
             files = opened.to_parquet(out, limit=limit, **chosen)
-            complain(f"{', '.join(file.name for file in files)} are in {out}")
+            print_complaint(f"{', '.join(file.name for file in files)} are in {out}")
             return
         if to == "comet-archive" and out is not None:
             count = d.archive(opened, chosen, limit, out)
-            complain(f"{count:,} archives are in {out}: comet upload {out}/*.zip")
+            print_complaint(f"{count:,} archives are in {out}: comet upload {out}/*.zip")
             return
         skipped: Counter[str] = Counter()
-        with _opened(out) as file:
+        with _open_output(out) as file:
             count = _write(file, to, opened, {**chosen, "limit": limit, "size": PAGE}, skipped, report)
     what = "examples" if to == "dataset" else "calls"
     if skipped:
         told = ", ".join(f"{reason} ({number:,})" for reason, number in skipped.most_common())
-        complain(f"{skipped.total():,} calls are no examples: {told}")
+        print_complaint(f"{skipped.total():,} calls are no examples: {told}")
     if count == 0:
-        nothing("no call matches")
+        exit_nothing("no call matches")
     if out is not None:
-        complain(f"{count:,} {what} are in {out}")
+        print_complaint(f"{count:,} {what} are in {out}")
 
 
 @contextlib.contextmanager
-def _opened(path: Path | None) -> "Iterator[IO[str]]":
+def _open_output(path: Path | None) -> "Iterator[IO[str]]":
     """Give stdout, or a file that takes its name only when it is whole, and that only its owner reads unless it was there."""
     if path is None:
         yield sys.stdout
@@ -145,7 +145,7 @@ def _opened(path: Path | None) -> "Iterator[IO[str]]":
         partial.unlink(missing_ok=True)
 
 
-def _pages(store: "Store", columns: str, chosen: dict[str, Any], report: "Report") -> "Iterator[Page]":
+def _read_pages(store: "Store", columns: str, chosen: dict[str, Any], report: "Report") -> "Iterator[Page]":
     count = 0
     for page in store.pages(columns, **chosen):
         yield page
@@ -163,36 +163,36 @@ def _write(
 ) -> int:
     """Write lines; return how many."""
     from llm_trace.stores.bulk import FLAT
-    from llm_trace.stores.dataset import COLUMNS, examples
+    from llm_trace.stores.dataset import COLUMNS, iter_examples
 
     if to == "csv":
-        return _csv(file, FLAT, _pages(store, ", ".join(FLAT.values()), chosen, report))
+        return _write_csv(file, FLAT, _read_pages(store, ", ".join(FLAT.values()), chosen, report))
     if to == "dataset":
-        lines = examples(_pages(store, COLUMNS, chosen, report), skipped)
+        lines = iter_examples(_read_pages(store, COLUMNS, chosen, report), skipped)
     else:
-        return _json_lines(file, store, chosen, report)
+        return _write_json_lines(file, store, chosen, report)
     count = 0
     for count, line in enumerate(lines, 1):  # noqa: B007
         file.write(line)
     return count
 
 
-def _json_lines(file: "IO[str]", store: "Store", chosen: dict[str, Any], report: "Report") -> int:
+def _write_json_lines(file: "IO[str]", store: "Store", chosen: dict[str, Any], report: "Report") -> int:
     """Write a line for each call, then one for each run, prompt, score and attribution of theirs; return how many calls."""
-    from llm_trace.stores.bulk import HEAD, STORED, json_lines
+    from llm_trace.stores.bulk import HEAD, STORED, iter_json_lines
 
     some = any(value is not None for name, value in chosen.items() if name != "size")
     span_ids: list[str] = []
     count = 0
-    for page in _pages(store, f"span_id, {HEAD}, {STORED}", chosen, report):
-        file.writelines(json_lines(page._replace(rows=[row[1:] for row in page.rows])))
+    for page in _read_pages(store, f"span_id, {HEAD}, {STORED}", chosen, report):
+        file.writelines(iter_json_lines(page._replace(rows=[row[1:] for row in page.rows])))
         span_ids += [row[0] for row in page.rows] if some else []
         count += len(page.rows)
     file.writelines(store.event_lines(span_ids if some else None))
     return count
 
 
-def _csv(file: "IO[str]", columns: "Iterable[str]", pages: "Iterable[Page]") -> int:
+def _write_csv(file: "IO[str]", columns: "Iterable[str]", pages: "Iterable[Page]") -> int:
     """Write a table; what is no number or text is JSON."""
     import csv
 
@@ -204,11 +204,11 @@ def _csv(file: "IO[str]", columns: "Iterable[str]", pages: "Iterable[Page]") -> 
     for page in pages:
         for row in page.rows:
             said = Spoken(page.bodies, *row[-4:])
-            writer.writerow(map(disarm, (*row[:-4], _cell(said.input), _cell(said.output))))
+            writer.writerow(map(disarm, (*row[:-4], _format_cell(said.input), _format_cell(said.output))))
         count += len(page.rows)
     return count
 
 
-def _cell(text: str | None) -> Any:
+def _format_cell(text: str | None) -> Any:
     """Return JSON as it stands, or the text or number that it says."""
     return text if text is None or text[:1] in "{[" else json.loads(text)

@@ -20,7 +20,7 @@ _COLUMNS = (
 
 
 @dataclass(frozen=True)
-class Row:
+class TreeRow:
     """A call as the tree shows it, without its texts."""
 
     span_id: str
@@ -37,18 +37,18 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Found:
+class CallInTrace:
     """A trace and the call of it that is meant."""
 
     trace_id: str
     span_id: str
-    rows: tuple[Row, ...]
+    rows: tuple[TreeRow, ...]
     """The first calls of the trace by start, at most `MOST`."""
     calls: int
     """How many it has."""
 
 
-def find(store: "Store", given: str) -> Found:
+def find_call(store: "Store", given: str) -> CallInTrace:
     """Return the trace of `last`, of a span or trace id, or of the beginning of one that is unique.
 
     Of a trace that call is meant that has an attribution, else that failed, else that asked a model, else the first.
@@ -67,7 +67,7 @@ def find(store: "Store", given: str) -> Found:
         raise typer.BadParameter(
             f"{given!r} is no id: give a span or trace id, its beginning, or last", param_hint="ID"
         )
-    matches = _matches(store, text)
+    matches = _find_matches(store, text)
     if not matches:
         raise NotFoundError(f"no call or trace begins with {given!r}: llm-trace ls lists the newest calls")
     exact = [m for m in matches if text in m]
@@ -78,7 +78,7 @@ def find(store: "Store", given: str) -> Found:
     return _trace(store, trace_id, span_id if span_id.startswith(text) else None)
 
 
-def _matches(store: "Store", text: str) -> list[tuple[str, str]]:
+def _find_matches(store: "Store", text: str) -> list[tuple[str, str]]:
     """Return (span, trace) of calls whose id begins so, one call for each trace that does."""
     query = """
         (SELECT span_id, trace_id FROM calls WHERE starts_with(span_id, $1) LIMIT 5)
@@ -86,18 +86,18 @@ def _matches(store: "Store", text: str) -> list[tuple[str, str]]:
     return [(str(row[0]), str(row[1] or "")) for row in store.sql(query, text)]
 
 
-def _trace(store: "Store", trace_id: str, span_id: str | None) -> Found:
+def _trace(store: "Store", trace_id: str, span_id: str | None) -> CallInTrace:
     query = (
         f"SELECT {', '.join(_COLUMNS)} FROM calls WHERE trace_id = ? ORDER BY start_ns, span_id LIMIT {MOST}"
     )
-    rows = tuple(Row(*row) for row in store.sql(query, trace_id))
+    rows = tuple(TreeRow(*row) for row in store.sql(query, trace_id))
     count: Any = len(rows)
     if len(rows) == MOST:
         (count,) = store.sql("SELECT count(*) FROM calls WHERE trace_id = ?", trace_id).fetchone() or (MOST,)
-    return Found(trace_id, span_id or _meant(store, trace_id, rows), rows, int(count))
+    return CallInTrace(trace_id, span_id or _choose_meant(store, trace_id, rows), rows, int(count))
 
 
-def _meant(store: "Store", trace_id: str, rows: tuple[Row, ...]) -> str:
+def _choose_meant(store: "Store", trace_id: str, rows: tuple[TreeRow, ...]) -> str:
     explained = store.sql(
         "SELECT span_id FROM attributions SEMI JOIN (SELECT span_id FROM calls WHERE trace_id = ?) USING (span_id) LIMIT 1",
         trace_id,

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from llm_trace.cli import options as o
-from llm_trace.cli.output import complain, nothing, print_json
-from llm_trace.cli.place import absolute
+from llm_trace.cli.output import exit_nothing, print_complaint, print_json
+from llm_trace.cli.place import make_absolute
 from llm_trace.cli.waiting import show_progress
 
 if TYPE_CHECKING:
-    from llm_trace.imports.bring import ImportReport, Known
+    from llm_trace.imports.bring import ImportReport, KnownCalls
 
 NAME = "import"
 EXAMPLE = "Example: llm-trace import traces.json --store traces.duckdb"
@@ -22,7 +22,7 @@ MOST = 8
 """Keys that were not understood, shown a file."""
 
 
-def command(
+def import_files(
     files: Annotated[
         list[str],
         typer.Argument(
@@ -36,21 +36,21 @@ def command(
             "--format", metavar="FORMAT", help=f"One of {FORMATS}; found out from the content otherwise."
         ),
     ] = None,
-    store: o.Store = o.STORE,
-    as_json: o.Json = False,
+    store: o.StoreOption = o.STORE,
+    as_json: o.JsonOption = False,
 ) -> None:
     """Bring calls out of files of OpenTelemetry, Langfuse, LangSmith, Phoenix, Weave, LiteLLM and others, or plain ones, into the store; twice does no harm."""
-    from llm_trace.imports.bring import Target, import_file
+    from llm_trace.imports.bring import ImportTarget, import_file
     from llm_trace.imports.formats import FORMATS as KNOWN
-    from llm_trace.settings import resolve, spool_writer
+    from llm_trace.settings import build_spool_writer, resolve_settings
     from llm_trace.stores.duckdb import open_store
 
     if form is not None and form not in KNOWN:
         raise typer.BadParameter(f"{form!r} is none of {', '.join(KNOWN)}", param_hint="--format")
-    paths = [_file(text) for text in files]
-    path, settings = absolute(store), resolve({})
-    spool, encoder = spool_writer(settings, path)
-    target = Target(spool, encoder, _known(path), settings["capture_content"])
+    paths = [_resolve_file(text) for text in files]
+    path, settings = make_absolute(store), resolve_settings({})
+    spool, encoder = build_spool_writer(settings, path)
+    target = ImportTarget(spool, encoder, _build_known(path), settings["capture_content"])
     reports: list[ImportReport] = []
     with contextlib.closing(spool), show_progress("importing") as advance:
         for file in paths:
@@ -64,10 +64,10 @@ def command(
         for report in reports:
             _print(report)
     if not any(report.calls + report.known for report in reports):
-        nothing("no call was found")
+        exit_nothing("no call was found")
 
 
-def _file(text: str) -> Path:
+def _resolve_file(text: str) -> Path:
     """Return the file that an argument names, or that what it names was downloaded to."""
     if text.startswith("comet://"):
         from llm_trace.imports.comet_download import download
@@ -81,7 +81,7 @@ def _file(text: str) -> Path:
     return path
 
 
-def _known(path: Path) -> "Known":
+def _build_known(path: Path) -> "KnownCalls":
     """Return a function that tells which calls the store has."""
     from llm_trace.errors import StoreNotFoundError
     from llm_trace.stores.duckdb import open_store
@@ -101,19 +101,19 @@ def _known(path: Path) -> "Known":
 def _print(report: "ImportReport") -> None:
     known = f", {report.known:,} were there already" if report.known else ""
     scores = f", {report.scores:,} scores" if report.scores else ""
-    complain(f"{report.file} ({report.format or 'empty'}): {report.calls:,} new calls{known}{scores}")
+    print_complaint(f"{report.file} ({report.format or 'empty'}): {report.calls:,} new calls{known}{scores}")
     if report.not_understood:
         most = sorted(report.not_understood.items(), key=lambda item: -item[1])[:MOST]
         more = len(report.not_understood) - len(most)
         shown = ", ".join(f"{name} ({count:,})" for name, count in most) + (
             f" and {more} more" if more > 0 else ""
         )
-        complain(f"  not understood, kept in metadata under 'import': {shown}")
+        print_complaint(f"  not understood, kept in metadata under 'import': {shown}")
     if report.broken:
-        complain(
+        print_complaint(
             f"  {report.broken:,} records are broken: they are in {report.broken_file}, with the reasons"
         )
     if report.cut:
-        complain(
+        print_complaint(
             f"  the file is cut: {report.cut}. What is whole before that is imported; get the file again and import it, what is there stays"
         )

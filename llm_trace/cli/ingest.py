@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from llm_trace.cli import options as o
-from llm_trace.cli.output import console, print_json
-from llm_trace.cli.place import at, existing
-from llm_trace.cli.words import size
+from llm_trace.cli.output import make_console, print_json
+from llm_trace.cli.place import find_existing, open_as_it_stands
+from llm_trace.cli.words import format_size
 
 if TYPE_CHECKING:
     from llm_trace.stores.duckdb import Store
@@ -17,29 +17,29 @@ NAME = "ingest"
 EXAMPLE = "Example: llm-trace ingest --store traces.duckdb"
 
 
-def command(
+def run_ingest(
     timeout: Annotated[
         float,
         typer.Option(
             "--timeout", metavar="SECONDS", min=0, help="Seconds to wait for another process that ingests."
         ),
     ] = 60.0,
-    store: o.Store = o.STORE,
-    as_json: o.Json = False,
+    store: o.StoreOption = o.STORE,
+    as_json: o.JsonOption = False,
 ) -> None:
     """Bring what was logged into the store. Every command that reads does this by itself; a cron job keeps it short."""
     from llm_trace.stores.catch_up import ingest_in_child
 
-    path = existing(store)
+    path = find_existing(store)
     report = ingest_in_child(path, timeout=timeout)
-    told = asdict(report) | {"deleted": len(report.deleted)} | _totals(at(path, timeout))
+    told = asdict(report) | {"deleted": len(report.deleted)} | _count_totals(open_as_it_stands(path, timeout))
     if as_json:
         print_json(told)
     else:
         _print(told)
 
 
-def _totals(store: "Store") -> dict[str, Any]:
+def _count_totals(store: "Store") -> dict[str, Any]:
     """Return what the store holds in all."""
     query = """SELECT (SELECT count(*) FROM calls), (SELECT count(*) FROM calls WHERE status = 'interrupted'),
                       (SELECT coalesce(sum(count), 0)::BIGINT FROM _lost), (SELECT coalesce(sum(bad_lines), 0)::BIGINT FROM _files)"""
@@ -48,8 +48,10 @@ def _totals(store: "Store") -> dict[str, Any]:
 
 
 def _print(told: dict[str, Any]) -> None:
-    out = console()
-    out.print(f"read         {told['lines']:,} lines, {size(told['bytes'])}, in {told['seconds']:.2f} s")
+    out = make_console()
+    out.print(
+        f"read         {told['lines']:,} lines, {format_size(told['bytes'])}, in {told['seconds']:.2f} s"
+    )
     out.print(f"quarantined  {told['bad_lines']:,} lines now, {told['quarantined']:,} in all")
     out.print(f"deleted      {told['deleted']:,} spool files that nobody needs any more")
     out.print(f"lost         {told['lost']:,} events that could not be written")

@@ -7,14 +7,14 @@ import typer
 from llm_trace.cli import options as o
 from llm_trace.cli import words
 from llm_trace.cli.output import (
-    complain,
-    console,
-    nothing,
+    exit_nothing,
+    make_console,
+    make_status,
+    make_table,
+    print_complaint,
     print_json,
     print_table,
     say_left_out,
-    status,
-    table,
 )
 
 if TYPE_CHECKING:
@@ -43,15 +43,15 @@ WIDTHS = {
 }
 
 
-def command(
-    run: o.Run = None,
+def list_calls(
+    run: o.RunFilter = None,
     name: o.Name = None,
-    kind: o.Kind = None,
-    model: o.Model = None,
+    kind: o.KindFilter = None,
+    model: o.ModelFilter = None,
     tag: o.Tag = None,
-    session: o.Session = None,
-    user: o.User = None,
-    status: o.Status = None,
+    session: o.SessionFilter = None,
+    user: o.UserFilter = None,
+    status: o.StatusFilter = None,
     since: o.Since = None,
     until: o.Until = None,
     text: o.Text = None,
@@ -66,18 +66,18 @@ def command(
         int, typer.Option("--page", metavar="N", min=1, help="The N-th so many calls in that order.")
     ] = 1,
     wide: o.Wide = False,
-    store: o.Store = o.STORE,
-    as_json: o.Json = False,
+    store: o.StoreOption = o.STORE,
+    as_json: o.JsonOption = False,
 ) -> None:
     """List calls, the newest first: when, what, how long, tokens, cost, and what was asked and answered."""
     from llm_trace.stores.duckdb import open_store
     from llm_trace.stores.filters import Order
 
-    chosen = o.chosen_by(
+    chosen = o.build_filters(
         run=run, name=name, kind=kind, model=model, tag=tag, session=session, user=user, status=status,
         since=since, until=until, text=text, where=where,
     )  # fmt: skip
-    o.one_of("--sort", sort, Order)
+    o.check_one_of("--sort", sort, Order)
     with open_store(store) as opened:
         found = opened.calls(**chosen, limit=limit + 1, offset=(page - 1) * limit, order=sort)
     if as_json:
@@ -85,44 +85,46 @@ def command(
     elif found:
         print_calls(found[:limit], wide=wide)
         if len(found) > limit:
-            complain(f"… and more: --page {page + 1}")
+            print_complaint(f"… and more: --page {page + 1}")
     if not found:
-        nothing("no call matches", quiet=as_json)
+        exit_nothing("no call matches", quiet=as_json)
 
 
 def print_calls(
     calls: "Sequence[Call]", *, header: bool = True, steady: bool = False, wide: bool = False
 ) -> None:
     """Print a line for each call, as much of it as the terminal has room for, or all of it; `steady` tables fit below each other."""
-    out = console(width=WIDE if wide else None)
-    columns = columns_of(calls)
+    out = make_console(width=WIDE if wide else None)
+    columns = list_columns(calls)
     if steady:
-        columns["time"] = [words.hour(c.end_ns or c.start_ns) for c in calls]
+        columns["time"] = [words.format_hour(c.end_ns or c.start_ns) for c in calls]
     hidden = [name for name, least in ROOM.items() if out.width < least and any(columns[name])]
     for name in [name for name, least in ROOM.items() if out.width < least]:
         del columns[name]
     flexible = tuple(columns) if wide else ("input", "output")
-    made = table(columns, wide=flexible, right=("took", "tokens", "cost"), widths=WIDTHS if steady else None)
+    made = make_table(
+        columns, wide=flexible, right=("took", "tokens", "cost"), widths=WIDTHS if steady else None
+    )
     made.show_header = header
     cut = print_table(out, made, quiet=True)
     if not steady:
         say_left_out({"not shown": hidden, "cut": cut}, "--wide or --json")
 
 
-def columns_of(calls: "Sequence[Call]") -> dict[str, list[Any]]:
+def list_columns(calls: "Sequence[Call]") -> dict[str, list[Any]]:
     """Return the table's columns, in order."""
     return {
-        "time": [words.clock(c.start_ns) for c in calls],
+        "time": [words.format_clock(c.start_ns) for c in calls],
         "id": [c.span_id[:8] for c in calls],
         "name": [c.name for c in calls],
         "kind": [c.kind for c in calls],
         "model": [c.model or "" for c in calls],
-        "status": [status(c.status) for c in calls],
-        "took": [words.took(c.duration_ns) for c in calls],
+        "status": [make_status(c.status) for c in calls],
+        "took": [words.format_duration(c.duration_ns) for c in calls],
         "tokens": [
-            words.tokens(c.usage.input_tokens, c.usage.output_tokens) if c.usage else "" for c in calls
+            words.format_tokens(c.usage.input_tokens, c.usage.output_tokens) if c.usage else "" for c in calls
         ],
-        "cost": [words.cost(c.cost_usd) for c in calls],
-        "input": [words.asked(c) for c in calls],
-        "output": [words.answered(c) for c in calls],
+        "cost": [words.format_cost(c.cost_usd) for c in calls],
+        "input": [words.describe_input(c) for c in calls],
+        "output": [words.describe_output(c) for c in calls],
     }

@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from llm_trace.cli.words import size
+from llm_trace.cli.words import format_size
 
 LEAST = 200
 """Characters of a text that may be taken for base64."""
@@ -46,4 +46,4 @@ def _is_mixed(text: str) -> bool:
 
 def _name(body: str, kind: Any) -> str:
     known = (name for begin, name in _BEGINNINGS.items() if body.startswith(begin))
-    return f"[{kind or next(known, 'base64')}, {size(len(body.rstrip('=')) * 3 // 4)}]"
+    return f"[{kind or next(known, 'base64')}, {format_size(len(body.rstrip('=')) * 3 // 4)}]"

@@ -7,16 +7,16 @@ import typer
 
 from llm_trace.cli import options as o
 from llm_trace.cli.output import (
-    complain,
-    console,
-    notes,
-    nothing,
+    exit_nothing,
+    make_console,
+    make_notes_console,
+    make_table,
+    print_complaint,
     print_json,
     print_table,
     say_left_out,
-    table,
 )
-from llm_trace.cli.words import one_line
+from llm_trace.cli.words import format_one_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,20 +28,20 @@ EXAMPLE = "Example: llm-trace methods bench --model demo"
 _QUESTIONS = 4
 
 
-class Action(enum.StrEnum):
+class MethodsAction(enum.StrEnum):
     """What to do."""
 
     LIST = "list"
     BENCH = "bench"
 
 
-def command(
+def run_methods(
     action: Annotated[
-        Action,
+        MethodsAction,
         typer.Argument(
             metavar="ACTION", help="list, or bench: measure every method on a model and rank them."
         ),
-    ] = Action.LIST,
+    ] = MethodsAction.LIST,
     model: Annotated[
         str, typer.Option("--model", metavar="MODEL", help="bench: demo, a folder or a name to load.")
     ] = "demo",
@@ -68,19 +68,19 @@ def command(
         int, typer.Option("--limit", "-n", metavar="N", min=1, help="bench: at most so many prompts.")
     ] = _QUESTIONS,
     seed: Annotated[int, typer.Option("--seed", metavar="N", help="bench: of methods and masks.")] = 0,
-    store: o.Store = o.STORE,
-    as_json: o.Json = False,
+    store: o.StoreOption = o.STORE,
+    as_json: o.JsonOption = False,
 ) -> None:
     """List the methods, segmenters, baselines and quality measures that are installed, or rank the methods on your model."""
-    if action is Action.LIST:
+    if action is MethodsAction.LIST:
         _list(as_json=as_json)
         return
-    questions = [(text, None) for text in prompt or ()] or _questions(model, store)
+    questions = [(text, None) for text in prompt or ()] or _read_questions(model, store)
     if not questions:
-        nothing("there is no prompt to measure on: give --prompt, or --store with logged calls")
+        exit_nothing("there is no prompt to measure on: give --prompt, or --store with logged calls")
     from llm_trace.attribution.bench import rank
 
-    with notes().status("measuring") as status:
+    with make_notes_console().status("measuring") as status:
         found = rank(
             questions[:limit],
             model=model,
@@ -93,15 +93,17 @@ def command(
     _print_ranks(found, min(limit, len(questions)), as_json=as_json)
 
 
-def _questions(model: str, store: str) -> "list[tuple[Any, str | None]]":
+def _read_questions(model: str, store: str) -> "list[tuple[Any, str | None]]":
     """Return what to measure on: the demo's own cases, or calls that were logged."""
     if model == "demo":
-        from llm_trace.demo.world import cases
+        from llm_trace.demo.world import make_cases
 
         return [
-            (case.prompt, case.answer) for kind in ("single", "conjunction") for case in cases(kind, 2, 0)
+            (case.prompt, case.answer)
+            for kind in ("single", "conjunction")
+            for case in make_cases(kind, 2, 0)
         ]
-    from llm_trace.attribution.problem import asked
+    from llm_trace.attribution.problem import parse_question
     from llm_trace.errors import AttributionError, StoreNotFoundError
     from llm_trace.stores.duckdb import open_store
 
@@ -113,7 +115,7 @@ def _questions(model: str, store: str) -> "list[tuple[Any, str | None]]":
     found: list[tuple[Any, str | None]] = []
     for call in calls:
         try:
-            question = asked(call, None)
+            question = parse_question(call, None)
         except AttributionError:  # without a prompt or an answer in words
             continue
         found.append((question.prompt, question.response))
@@ -121,13 +123,13 @@ def _questions(model: str, store: str) -> "list[tuple[Any, str | None]]":
 
 
 def _list(*, as_json: bool) -> None:
-    from llm_trace.attribution.catalogue import catalogue
+    from llm_trace.attribution.catalogue import list_catalogue
 
-    entries = catalogue()
+    entries = list_catalogue()
     if as_json:
         print_json(entries)
         return
-    out, cut = console(), list[str]()
+    out, cut = make_console(), list[str]()
     for kind in dict.fromkeys(entry["kind"] for entry in entries):
         rows = [entry for entry in entries if entry["kind"] == kind]
         columns = {kind: [r["name"] for r in rows]}
@@ -135,8 +137,8 @@ def _list(*, as_json: bool) -> None:
             columns[title] = [r.get(key) or "" for r in rows]
         if all(package == "llm_trace" for package in columns["package"]):
             del columns["package"]
-        columns["source"] = [one_line(r["source"], 200) for r in rows]
-        cut = print_table(out, table(columns, wide=["source"]), quiet=True) or cut
+        columns["source"] = [format_one_line(r["source"], 200) for r in rows]
+        cut = print_table(out, make_table(columns, wide=["source"]), quiet=True) or cut
         out.print()
     say_left_out({"cut": cut}, "--json")
 
@@ -157,13 +159,13 @@ def _print_ranks(found: "Sequence[Ranked]", questions: int, *, as_json: bool) ->
             "seconds": [f"{r.seconds:.2f}" for r in done],
             "per 1,000 tokens": [f"{r.per_1000_tokens:.3f}" for r in done],
         }
-        print_table(console(), table(columns, wide=[], right=list(columns)[1:]))
-        complain(
+        print_table(make_console(), make_table(columns, wide=[], right=list(columns)[1:]))
+        print_complaint(
             f"fidelity: rank correlation on held-out masks that keep each segment with probability 0.5 (half) and 0.9 (near); "
             f"{questions} prompts; most fidelity per forward token first"
         )
         for r in found:
             if r.failed is not None:
-                complain(f"llm-trace: {r.method} ({r.questions} of {questions} prompts): {r.failed}")
+                print_complaint(f"llm-trace: {r.method} ({r.questions} of {questions} prompts): {r.failed}")
     if all(r.fidelity is None for r in found):
         raise typer.Exit(1)

@@ -9,7 +9,7 @@ UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _AGO = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw])")
 
 
-def seconds(text: str, option: str) -> float:
+def parse_seconds(text: str, option: str) -> float:
     """Return how long a text such as `30d` is, in seconds.
 
     Raises:
@@ -23,7 +23,7 @@ def seconds(text: str, option: str) -> float:
     return float(found[1]) * UNITS[found[2]]
 
 
-def moment(text: str | None, option: str, now_ns: int | None = None) -> int | None:
+def parse_moment(text: str | None, option: str, now_ns: int | None = None) -> int | None:
     """Return Unix nanoseconds of `2h` (ago) or of an ISO 8601 time, which is local where it names no zone.
 
     Raises:
@@ -32,7 +32,7 @@ def moment(text: str | None, option: str, now_ns: int | None = None) -> int | No
     if text is None:
         return None
     if _AGO.fullmatch(text.strip()):
-        return (time.time_ns() if now_ns is None else now_ns) - int(seconds(text, option) * 1e9)
+        return (time.time_ns() if now_ns is None else now_ns) - int(parse_seconds(text, option) * 1e9)
     from datetime import datetime
 
     try:

@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from llm_trace.cli.moments import moment
+from llm_trace.cli.moments import parse_moment
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 STORE = "llm_trace.duckdb"
 
-Store = Annotated[
+StoreOption = Annotated[
     str,
     typer.Option(
         "--store",
@@ -21,28 +21,30 @@ Store = Annotated[
         help="The store: the file that configure() was given.",
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Wide = Annotated[
     bool,
     typer.Option("--wide", help="Print every column whole, on lines as long as they need."),
 ]
-Run = Annotated[
+RunFilter = Annotated[
     str | None, typer.Option("--run", metavar="RUN", help="Only calls of this run: its name or id.")
 ]
 Name = Annotated[str | None, typer.Option("--name", metavar="NAME", help="Only calls of this function.")]
-Kind = Annotated[
+KindFilter = Annotated[
     str | None,
     typer.Option(
         "--kind", metavar="KIND", help="Only calls of this kind: llm, chain, tool, retriever, agent …"
     ),
 ]
-Model = Annotated[str | None, typer.Option("--model", metavar="MODEL", help="Only calls of this model.")]
+ModelFilter = Annotated[
+    str | None, typer.Option("--model", metavar="MODEL", help="Only calls of this model.")
+]
 Tag = Annotated[str | None, typer.Option("--tag", metavar="TAG", help="Only calls with this tag.")]
-Session = Annotated[
+SessionFilter = Annotated[
     str | None, typer.Option("--session", metavar="SESSION", help="Only calls of this session.")
 ]
-User = Annotated[str | None, typer.Option("--user", metavar="USER", help="Only calls for this user.")]
-Status = Annotated[
+UserFilter = Annotated[str | None, typer.Option("--user", metavar="USER", help="Only calls for this user.")]
+StatusFilter = Annotated[
     str | None,
     typer.Option(
         "--status", metavar="STATUS", help="Only calls that are ok, error, cancelled, interrupted or open."
@@ -69,7 +71,7 @@ Where = Annotated[
 ]
 
 
-def one_of(option: str, value: str | None, literal: object) -> str | None:
+def check_one_of(option: str, value: str | None, literal: object) -> str | None:
     """Return the value if the `Literal` has it.
 
     Raises:
@@ -81,7 +83,7 @@ def one_of(option: str, value: str | None, literal: object) -> str | None:
     return value
 
 
-def chosen_by(**filters: Any) -> dict[str, Any]:
+def build_filters(**filters: Any) -> dict[str, Any]:
     """Return the filters as arguments of `Store.calls`.
 
     Raises:
@@ -89,8 +91,8 @@ def chosen_by(**filters: Any) -> dict[str, Any]:
     """
     from llm_trace.record import Kind, Status
 
-    one_of("--kind", filters.get("kind"), Kind)
-    one_of("--status", filters.get("status"), Status)
-    filters["since"] = moment(filters.get("since"), "--since")
-    filters["until"] = moment(filters.get("until"), "--until")
+    check_one_of("--kind", filters.get("kind"), Kind)
+    check_one_of("--status", filters.get("status"), Status)
+    filters["since"] = parse_moment(filters.get("since"), "--since")
+    filters["until"] = parse_moment(filters.get("until"), "--until")
     return {name: value for name, value in filters.items() if value is not None}

@@ -30,7 +30,7 @@ INTERRUPTED = "Query interrupted"
 COLOURS = {"ok": "green", "error": "red", "cancelled": "yellow", "interrupted": "magenta", "open": "cyan"}
 
 
-def console(*, width: int | None = None) -> "Console":
+def make_console(*, width: int | None = None) -> "Console":
     """Return a console on stdout, as wide as the terminal, or 120 columns in a pipe."""
     from rich.console import Console
 
@@ -39,22 +39,24 @@ def console(*, width: int | None = None) -> "Console":
     return Console(highlight=False, width=width)
 
 
-def notes() -> "Console":
+def make_notes_console() -> "Console":
     """Return a console on stderr: progress, remarks, errors."""
     from rich.console import Console
 
     return Console(stderr=True, highlight=False)
 
 
-def complain(message: str) -> None:
+def print_complaint(message: str) -> None:
     """Print an error or a remark on stderr, unwrapped."""
-    notes().print(plain(message), style="red" if message.startswith("llm-trace:") else "", soft_wrap=True)
+    make_notes_console().print(
+        make_plain_text(message), style="red" if message.startswith("llm-trace:") else "", soft_wrap=True
+    )
 
 
-def nothing(message: str, *, quiet: bool = False) -> NoReturn:
+def exit_nothing(message: str, *, quiet: bool = False) -> NoReturn:
     """Say on stderr that nothing was found and leave with exit code 3."""
     if not quiet:
-        complain(message)
+        print_complaint(message)
     raise typer.Exit(3)
 
 
@@ -66,34 +68,34 @@ def print_json(data: Any) -> None:
 def to_json(data: Any, *, indent: int | None = None) -> str:
     """Return strict JSON in ASCII; what JSON lacks (NaN, dates, bytes) becomes null or a text."""
     try:
-        return json.dumps(data, indent=indent, default=_other, allow_nan=False)
+        return json.dumps(data, indent=indent, default=_convert_other, allow_nan=False)
     except ValueError:
-        return json.dumps(_without_nan(data), indent=indent, default=_other)
+        return json.dumps(_drop_nan(data), indent=indent, default=_convert_other)
 
 
-def _other(value: Any) -> Any:
+def _convert_other(value: Any) -> Any:
     dump = getattr(value, "model_dump", None)
     return dump(mode="json") if dump is not None else str(value)
 
 
-def _without_nan(value: Any) -> Any:
+def _drop_nan(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, dict):
-        return {str(key): _without_nan(item) for key, item in value.items()}
+        return {str(key): _drop_nan(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_without_nan(item) for item in value]
-    return _without_nan(value.model_dump(mode="json")) if hasattr(value, "model_dump") else value
+        return [_drop_nan(item) for item in value]
+    return _drop_nan(value.model_dump(mode="json")) if hasattr(value, "model_dump") else value
 
 
-def plain(text: object, style: str = "") -> "Text":
+def make_plain_text(text: object, style: str = "") -> "Text":
     """Return foreign text for printing."""
     from rich.text import Text
 
     return Text(clean(str(text)), style=style)
 
 
-def table(
+def make_table(
     columns: "Mapping[str, Iterable[object]]",
     *,
     wide: "Iterable[str]",
@@ -109,7 +111,7 @@ def table(
     from rich.text import Text
 
     kept = {
-        name: [cell if isinstance(cell, Text) else plain(cell) for cell in cells]
+        name: [cell if isinstance(cell, Text) else make_plain_text(cell) for cell in cells]
         for name, cells in columns.items()
     }
     if widths is None:
@@ -155,7 +157,7 @@ def print_table(out: "Console", made: "Table", *, remedy: str = "--json", quiet:
         with out.capture() as captured:
             out.print(made)
         for line in captured.get().splitlines():
-            out.print(plain(line.rstrip()), soft_wrap=True)
+            out.print(make_plain_text(line.rstrip()), soft_wrap=True)
     cut = [str(column.header) for column in made.columns if _is_cut(column)]
     if not quiet:
         say_left_out({"cut": cut}, remedy)
@@ -173,7 +175,7 @@ def say_left_out(left_out: "Mapping[str, Sequence[str]]", remedy: str) -> None:
     """Say on stderr which columns a table cuts or does not show, and what shows all."""
     parts = [f"{how}: {', '.join(names)}" for how, names in left_out.items() if names]
     if parts:
-        complain(f"… {'; '.join(parts)}: {remedy} shows all")
+        print_complaint(f"… {'; '.join(parts)}: {remedy} shows all")
 
 
 def _fit(columns: "Sequence[Column]", room: int) -> None:
@@ -201,6 +203,6 @@ def share_room(needs: "Sequence[int]", room: int) -> list[int]:
     return widths
 
 
-def status(name: str) -> "Text":
+def make_status(name: str) -> "Text":
     """Return a call's status in its colour."""
-    return plain(name, COLOURS.get(name, ""))
+    return make_plain_text(name, COLOURS.get(name, ""))

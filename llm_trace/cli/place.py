@@ -5,36 +5,36 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llm_trace.errors import StoreNotFoundError
-from llm_trace.spool.paths import spool_dir
+from llm_trace.spool.paths import get_spool_dir
 
 if TYPE_CHECKING:
     from llm_trace.stores.duckdb import Store
 
 
-def absolute(path: str) -> Path:
+def make_absolute(path: str) -> Path:
     """Return where a store lies."""
     return Path(os.path.abspath(os.path.expanduser(path)))
 
 
-def existing(path: str) -> Path:
+def find_existing(path: str) -> Path:
     """Return where a store lies that exists, or whose spool does.
 
     Raises:
         StoreNotFoundError: neither is there.
     """
-    from llm_trace.spool.files import spool_files
+    from llm_trace.spool.files import list_spool_files
 
-    place = absolute(path)
-    if not place.exists() and not spool_files(spool_dir(place)):
+    place = make_absolute(path)
+    if not place.exists() and not list_spool_files(get_spool_dir(place)):
         raise StoreNotFoundError(
             f"there is no store at {str(place)!r} and no spool beside it: give --store the path that configure() was given"
         )
     return place
 
 
-def at(path: Path, timeout: float = 5.0) -> "Store":
+def open_as_it_stands(path: Path, timeout: float = 5.0) -> "Store":
     """Return the store as it stands, with nothing ingested."""
     from llm_trace.stores.connection import Database
     from llm_trace.stores.duckdb import Store
 
-    return Store(Database(path, spool_dir(path), timeout))
+    return Store(Database(path, get_spool_dir(path), timeout))

@@ -7,7 +7,14 @@ import typer
 
 from llm_trace.cli import options as o
 from llm_trace.cli import words
-from llm_trace.cli.output import console, nothing, plain, print_json, print_table, table
+from llm_trace.cli.output import (
+    exit_nothing,
+    make_console,
+    make_plain_text,
+    make_table,
+    print_json,
+    print_table,
+)
 
 if TYPE_CHECKING:
     from llm_trace.comparison.iterations import Diff, Use
@@ -29,7 +36,7 @@ MARKS = {"added": ("{+", "+}"), "removed": ("[-", "-]"), "same": ("", "")}
 """As git's word diff writes them: what colours say is there without them."""
 
 
-def command(given: Words = None, store: o.Store = o.STORE, as_json: o.Json = False) -> None:
+def list_prompts(given: Words = None, store: o.StoreOption = o.STORE, as_json: o.JsonOption = False) -> None:
     """List prompts and their versions with their calls, scores and costs; with a name its templates; `diff NAME A B` compares two."""
     from llm_trace.stores.duckdb import open_store
 
@@ -42,7 +49,7 @@ def command(given: Words = None, store: o.Store = o.STORE, as_json: o.Json = Fal
             raise typer.BadParameter("give nothing, NAME, or diff NAME A B such as: diff refund v1 v2")
         name = said[0] if said else None
         found = [p for p in opened.prompts() if name is None or p.name == name]
-        uses = _uses(opened, found)
+        uses = _read_uses(opened, found)
     if as_json:
         used = zip(found, uses, strict=True)
         print_json([p.model_dump() | {"use": dataclasses.asdict(u)} for p, u in used])
@@ -51,7 +58,7 @@ def command(given: Words = None, store: o.Store = o.STORE, as_json: o.Json = Fal
     elif found:
         _print_templates(found)
     if not found:
-        nothing(
+        exit_nothing(
             "no prompt was recorded: llm_trace.Prompt(name, template).format(…)"
             if name is None
             else f"no prompt is called {name!r}",
@@ -59,7 +66,7 @@ def command(given: Words = None, store: o.Store = o.STORE, as_json: o.Json = Fal
         )
 
 
-def _uses(store: "Store", found: "list[PromptVersion]") -> "list[Use]":
+def _read_uses(store: "Store", found: "list[PromptVersion]") -> "list[Use]":
     from llm_trace.comparison.iterations import use
 
     return [use(store, version) for version in found]
@@ -72,27 +79,31 @@ def _print_table(found: "list[PromptVersion]", uses: "list[Use]") -> None:
         "hash": [p.version for p in found],
         "calls": [f"{p.calls:,}" for p in found],
         "scores": [", ".join(f"{name} {value:.3g}" for name, value in u.scores.items()) for u in uses],
-        "tokens": [_tokens(u) for u in uses],
-        "cost": [words.cost(u.cost_usd) for u in uses],
-        "took": [words.took(None if u.latency_ms is None else u.latency_ms * 1e6) for u in uses],
-        "first used": [words.clock(p.first_ns) for p in found],
-        "last used": [words.clock(p.last_ns) for p in found],
-        "template": [words.one_line(p.template) for p in found],
+        "tokens": [_format_tokens(u) for u in uses],
+        "cost": [words.format_cost(u.cost_usd) for u in uses],
+        "took": [words.format_duration(None if u.latency_ms is None else u.latency_ms * 1e6) for u in uses],
+        "first used": [words.format_clock(p.first_ns) for p in found],
+        "last used": [words.format_clock(p.last_ns) for p in found],
+        "template": [words.format_one_line(p.template) for p in found],
     }
-    print_table(console(), table(columns, wide=("template",), right=("calls", "tokens", "cost", "took")))
+    print_table(
+        make_console(), make_table(columns, wide=("template",), right=("calls", "tokens", "cost", "took"))
+    )
 
 
-def _tokens(use: "Use") -> str:
+def _format_tokens(use: "Use") -> str:
     """Return the mean tokens in and out of a call."""
     if use.input_tokens is None and use.output_tokens is None:
         return ""
-    return words.tokens(*(None if n is None else round(n) for n in (use.input_tokens, use.output_tokens)))
+    return words.format_tokens(
+        *(None if n is None else round(n) for n in (use.input_tokens, use.output_tokens))
+    )
 
 
 def _print_diff(store: "Store", name: str, before: str, after: str, *, as_json: bool) -> None:
-    from llm_trace.comparison.iterations import diff, version_of
+    from llm_trace.comparison.iterations import diff, find_version
 
-    found = diff(version_of(store, name, before), version_of(store, name, after))
+    found = diff(find_version(store, name, before), find_version(store, name, after))
     if as_json:
         print_json(
             {
@@ -110,15 +121,15 @@ def _print_diff(store: "Store", name: str, before: str, after: str, *, as_json: 
 def _print_pieces(found: "Diff") -> None:
     from rich.text import Text
 
-    out, text = console(), Text()
+    out, text = make_console(), Text()
     for piece in found.pieces:
         begin, end = MARKS[piece.change]
-        text.append_text(plain(f"{begin}{piece.text}{end}", COLOURS[piece.change]))
+        text.append_text(make_plain_text(f"{begin}{piece.text}{end}", COLOURS[piece.change]))
     out.print(text, soft_wrap=True)
     changed = (("added", found.added_variables), ("removed", found.removed_variables))
     for what, names in changed:
         if names:
-            out.print(plain(f"variables {what}: {', '.join(names)}", "dim"))
+            out.print(make_plain_text(f"variables {what}: {', '.join(names)}", "dim"))
 
 
 def _print_templates(found: "list[PromptVersion]") -> None:
@@ -127,15 +138,15 @@ def _print_templates(found: "list[PromptVersion]") -> None:
 
     from rich.rule import Rule
 
-    out = console()
+    out = make_console()
     before: list[str] | None = None
     for p in found:
         title = f"{p.name} v{p.number} {p.version}, {p.calls:,} calls"
-        out.print(Rule(plain(title, "bold"), align="left", style="dim"))
+        out.print(Rule(make_plain_text(title, "bold"), align="left", style="dim"))
         lines = p.template.splitlines()
         if before is None:
-            out.print(plain(p.template))
+            out.print(make_plain_text(p.template))
         for line in [] if before is None else list(difflib.unified_diff(before, lines, n=1, lineterm=""))[2:]:
             colour = {"+": "green", "-": "red", "@": "dim"}.get(line[:1], "")
-            out.print(plain(line, colour))
+            out.print(make_plain_text(line, colour))
         before = lines

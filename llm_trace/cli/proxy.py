@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from llm_trace.cli import options as o
-from llm_trace.cli.output import complain, console, notes, nothing, plain, print_json, print_table, table
+from llm_trace.cli.output import (
+    exit_nothing,
+    make_console,
+    make_notes_console,
+    make_plain_text,
+    make_table,
+    print_complaint,
+    print_json,
+    print_table,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,28 +32,28 @@ EXAMPLE = "Example: llm-trace proxy screen --run nightly --oracle my_app.llm:ask
 _MOST_CALLS = 500
 
 
-class Action(enum.StrEnum):
+class ProxyAction(enum.StrEnum):
     """What to do."""
 
     SCREEN = "screen"
     SHOW = "show"
 
 
-class Test(enum.StrEnum):
+class ScreenTest(enum.StrEnum):
     """How the qualities are compared."""
 
     BETTING = "betting"
     T = "t"
 
 
-def command(
+def run_proxy(
     action: Annotated[
-        Action,
+        ProxyAction,
         typer.Argument(
             metavar="ACTION", help="screen: examine logged calls with both models; show: list the screens."
         ),
     ],
-    run: o.Run = None,
+    run: o.RunFilter = None,
     name: o.Name = None,
     oracle: Annotated[
         str | None,
@@ -79,31 +88,31 @@ def command(
         typer.Option("--most", metavar="N", min=1, help="At most so many instances; 100, of the t-test 50."),
     ] = None,
     test: Annotated[
-        Test,
+        ScreenTest,
         typer.Option(
             "--test", metavar="TEST", help="betting (holds at every look) or t (the published one)."
         ),
-    ] = Test.BETTING,
+    ] = ScreenTest.BETTING,
     seed: Annotated[int, typer.Option("--seed", metavar="N", help="Of order, explanations, prompts.")] = 0,
     again: Annotated[bool, typer.Option("--again", help="Forget what an earlier screen found.")] = False,
-    store: o.Store = o.STORE,
-    as_json: o.Json = False,
+    store: o.StoreOption = o.STORE,
+    as_json: o.JsonOption = False,
 ) -> None:
     """Find out whether a small open model explains the calls of a large closed one as well as that one itself would."""
-    from llm_trace.attribution.proxies.files import screens
-    from llm_trace.attribution.proxies.model import Proxied, folder_of
+    from llm_trace.attribution.proxies.files import list_screens
+    from llm_trace.attribution.proxies.model import Proxied, get_proxy_folder
     from llm_trace.attribution.proxies.screening import screen
 
-    folder = folder_of(store)
-    if action is Action.SHOW:
-        _show(screens(folder), as_json=as_json)
+    folder = get_proxy_folder(store)
+    if action is ProxyAction.SHOW:
+        _show(list_screens(folder), as_json=as_json)
         return
     if oracle is None:
         raise typer.BadParameter("name the model that is to be explained", param_hint="--oracle")
-    models = Proxied(oracle=_oracle(oracle, oracle_model), proxy=proxy, task=task, folder=folder)
-    calls = _calls(models, store, run, name)
+    models = Proxied(oracle=_load_oracle(oracle, oracle_model), proxy=proxy, task=task, folder=folder)
+    calls = _select_calls(models, store, run, name)
     asks: dict[str, Any] = {"tau": tau, "confidence": confidence, "most": most, "test": test.value}
-    with notes().status("screening") as status:
+    with make_notes_console().status("screening") as status:
 
         def told(instance: "Instance", count: int) -> None:
             status.update(f"screening: {count} calls, the last one {instance.kind}")
@@ -114,7 +123,7 @@ def command(
     _print(found, as_json=as_json)
 
 
-def _oracle(named: str, model: str) -> Any:
+def _load_oracle(named: str, model: str) -> Any:
     """Return what asks the oracle; a function is imported because its name was given here."""
     if named.startswith(("http://", "https://")):
         from llm_trace.attribution.remote.completions import Completions
@@ -139,15 +148,15 @@ def _oracle(named: str, model: str) -> Any:
     return found
 
 
-def _calls(models: "Proxied", store: str, run: str | None, name: str | None) -> "list[Call]":
+def _select_calls(models: "Proxied", store: str, run: str | None, name: str | None) -> "list[Call]":
     """Return the calls to screen on: answered ones of one task."""
     from llm_trace.stores.duckdb import open_store
 
-    chosen = o.chosen_by(run=run, name=name, kind=None if name else "llm", status="ok")
+    chosen = o.build_filters(run=run, name=name, kind=None if name else "llm", status="ok")
     with open_store(store) as opened:
         calls = opened.calls(**chosen, limit=_MOST_CALLS)
     if not calls:
-        nothing("no call matches: choose others by --run or --name")
+        exit_nothing("no call matches: choose others by --run or --name")
     tasks = sorted({models.task_of(call) for call in calls})
     if len(tasks) > 1:
         raise typer.BadParameter(
@@ -162,14 +171,14 @@ def _print(found: "Screen", *, as_json: bool) -> None:
     if as_json:
         print_json(told)
         return
-    out = console()
-    out.print(plain(f"{told['outcome']}: {told['why']}", "bold"))
-    for line in (_qualities(told), _counts(told)):
+    out = make_console()
+    out.print(make_plain_text(f"{told['outcome']}: {told['why']}", "bold"))
+    for line in (_format_qualities(told), _format_counts(told)):
         if line:
-            out.print(plain(line))
+            out.print(make_plain_text(line))
 
 
-def _qualities(told: "dict[str, Any]") -> str:
+def _format_qualities(told: "dict[str, Any]") -> str:
     if told["difference"] is None:
         return ""
     return (
@@ -178,7 +187,7 @@ def _qualities(told: "dict[str, Any]") -> str:
     )
 
 
-def _counts(told: "dict[str, Any]") -> str:
+def _format_counts(told: "dict[str, Any]") -> str:
     counts = {
         "measured": "instances",
         "answered differently": "disagreed",
@@ -196,7 +205,7 @@ def _show(found: "Sequence[Screen]", *, as_json: bool) -> None:
         print_json(told)
         return
     if not told:
-        nothing("no proxy was screened for this store: llm-trace proxy screen")
+        exit_nothing("no proxy was screened for this store: llm-trace proxy screen")
     columns = {
         "task": [t["task"] for t in told],
         "oracle": [t["oracle"] for t in told],
@@ -205,5 +214,5 @@ def _show(found: "Sequence[Screen]", *, as_json: bool) -> None:
         "instances": [t["instances"] for t in told],
         "why": [t["why"] for t in told],
     }
-    print_table(console(), table(columns, wide=["why"], right=["instances"]))
-    complain("as last written; whether the models are still the same is looked up when they are used")
+    print_table(make_console(), make_table(columns, wide=["why"], right=["instances"]))
+    print_complaint("as last written; whether the models are still the same is looked up when they are used")

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from llm_trace.cli import options as o
-from llm_trace.cli.find import find
-from llm_trace.cli.moments import seconds
-from llm_trace.cli.output import complain, console, nothing, print_json
-from llm_trace.cli.place import existing
-from llm_trace.cli.words import size
+from llm_trace.cli.find import find_call
+from llm_trace.cli.moments import parse_seconds
+from llm_trace.cli.output import exit_nothing, make_console, print_complaint, print_json
+from llm_trace.cli.place import find_existing
+from llm_trace.cli.words import format_size
 
 if TYPE_CHECKING:
     from llm_trace.stores.duckdb import Store
@@ -24,8 +24,8 @@ EXAMPLE = "Example: llm-trace purge --user anna@example.com"
 
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
 
-User = Annotated[str | None, typer.Option("--user", metavar="USER", help="Calls for this user.")]
-Run = Annotated[
+PurgeUserOption = Annotated[str | None, typer.Option("--user", metavar="USER", help="Calls for this user.")]
+PurgeRunOption = Annotated[
     str | None, typer.Option("--run", metavar="RUN", help="Calls of this run, by name or id, and the run.")
 ]
 Identity = Annotated[
@@ -44,41 +44,43 @@ MaxSize = Annotated[
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 
-def command(
-    user: User = None,
-    run: Run = None,
+def purge_calls(
+    user: PurgeUserOption = None,
+    run: PurgeRunOption = None,
     identity: Identity = None,
     older_than: Age = None,
     max_size: MaxSize = None,
     yes: Yes = False,
-    store: o.Store = o.STORE,
-    as_json: o.Json = False,
+    store: o.StoreOption = o.STORE,
+    as_json: o.JsonOption = False,
 ) -> None:
     """Remove calls for good, from store and spool: those that match all that is given, and all that is known of them."""
     from llm_trace.stores.duckdb import open_store
 
-    before = None if older_than is None else time.time_ns() - int(seconds(older_than, "--older-than") * 1e9)
+    before = (
+        None if older_than is None else time.time_ns() - int(parse_seconds(older_than, "--older-than") * 1e9)
+    )
     chosen = {"user": user, "run": run, "id": identity, "older_than": before}
-    most = None if max_size is None else _bytes(max_size)
+    most = None if max_size is None else _parse_bytes(max_size)
     if most is None and all(value is None for value in chosen.values()):
         raise typer.BadParameter("say what to remove: --user, --run, --id, --older-than or --max-size")
-    with open_store(existing(store)) as opened:
+    with open_store(find_existing(store)) as opened:
         if identity is not None:
-            chosen["id"] = _whole(opened, identity)
+            chosen["id"] = _find_whole(opened, identity)
         count = _count(opened, chosen)
     if not count and most is None and run is None:
-        nothing("no call matches")
+        exit_nothing("no call matches")
     if not yes:
-        what = f"{count:,} calls" if most is None else _oldest(store, count, most)
+        what = f"{count:,} calls" if most is None else _estimate_share(store, count, most)
         _ask(f"Remove {what} from {store} for good?")
-    _print(_purged(store, most, chosen), as_json=as_json)
+    _print(_purge_until(store, most, chosen), as_json=as_json)
 
 
-def _oldest(store: str, count: int, most: int) -> str:
+def _estimate_share(store: str, count: int, most: int) -> str:
     """Return how much a limit of bytes takes of so many calls, by their mean size."""
-    has = existing(store).stat().st_size
+    has = find_existing(store).stat().st_size
     share = 0.0 if has <= most else 1 - most / has
-    return f"about {round(count * share):,} of {count:,} calls, the oldest, until its {size(has)} are at most {size(most)},"
+    return f"about {round(count * share):,} of {count:,} calls, the oldest, until its {format_size(has)} are at most {format_size(most)},"
 
 
 def _ask(question: str) -> None:
@@ -86,20 +88,20 @@ def _ask(question: str) -> None:
     sys.stderr.write(f"{question} [y/N] ")
     sys.stderr.flush()
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-        complain("nothing was removed")
+        print_complaint("nothing was removed")
         raise typer.Exit(1)
 
 
-def _purged(store: str, most: int | None, chosen: dict[str, Any]) -> "PurgeReport":
+def _purge_until(store: str, most: int | None, chosen: dict[str, Any]) -> "PurgeReport":
     from llm_trace.stores.purge import purge
 
     report = purge(store, max_bytes=most, **chosen)
     if most is None and not report.calls and not report.runs:
-        nothing("no call matches")
+        exit_nothing("no call matches")
     return report
 
 
-def _bytes(text: str) -> int:
+def _parse_bytes(text: str) -> int:
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(b|[kmg]b?)", text.strip().lower())
     if found is None:
         raise typer.BadParameter(
@@ -108,11 +110,11 @@ def _bytes(text: str) -> int:
     return int(float(found[1]) * UNITS[found[2].removesuffix("b")])
 
 
-def _whole(store: "Store", given: str) -> str:
+def _find_whole(store: "Store", given: str) -> str:
     """Return the span id, or the trace id, that begins so."""
     if given == "last":
         raise typer.BadParameter("name the call or the trace by its id", param_hint="--id")
-    found = find(store, given)
+    found = find_call(store, given)
     return found.span_id if found.span_id.startswith(given.strip().lower()) else found.trace_id
 
 
@@ -136,7 +138,7 @@ def _print(report: "PurgeReport", *, as_json: bool) -> None:
     if as_json:
         print_json(asdict(report))
         return
-    out = console()
+    out = make_console()
     parts = {
         "calls": report.calls, "messages": report.messages, "scores": report.scores,
         "attributions": report.attributions, "runs": report.runs, "spool lines": report.spool_lines,
@@ -145,6 +147,6 @@ def _print(report: "PurgeReport", *, as_json: bool) -> None:
         "removed  "
         + ", ".join(f"{count:,} {name}" for name, count in parts.items() if count or name == "calls")
     )
-    out.print(f"store    {size(report.bytes_before)} before, {size(report.bytes_after)} now")
+    out.print(f"store    {format_size(report.bytes_before)} before, {format_size(report.bytes_after)} now")
     for name in report.pending:
-        complain(f"still in {name}, which its process holds: removed when it is done with the file")
+        print_complaint(f"still in {name}, which its process holds: removed when it is done with the file")

@@ -21,56 +21,56 @@ This page is made by `python -m llm_trace.cli.reference`; a test compares the tw
 """
 
 
-def page() -> str:
+def build_page() -> str:
     """Return the page as Markdown."""
     from llm_trace.cli.app import app
 
     group: Any = typer.main.get_command(app)
     names = group.list_commands(None)
     listed = "\n".join(
-        f"- [`{name}`](#llm-trace-{name}): {_help(group.commands[name].help)}" for name in names
+        f"- [`{name}`](#llm-trace-{name}): {_format_help(group.commands[name].help)}" for name in names
     )
-    return "\n".join([HEAD, listed, *(_section(name, group.commands[name]) for name in names)])
+    return "\n".join([HEAD, listed, *(_build_section(name, group.commands[name]) for name in names)])
 
 
-def _section(name: str, command: Any) -> str:
+def _build_section(name: str, command: Any) -> str:
     arguments = [p for p in command.params if p.param_type_name == "argument"]
     options = [p for p in command.params if p.param_type_name == "option"]
     usage = " ".join(
-        ["llm-trace", name, *(_argument(p) for p in arguments), *(["[OPTIONS]"] if options else [])]
+        ["llm-trace", name, *(_format_argument(p) for p in arguments), *(["[OPTIONS]"] if options else [])]
     )
     example = (command.epilog or "").removeprefix("Example: ")
     lines = [
         f"\n## llm-trace {name}\n",
-        _help(command.help),
+        _format_help(command.help),
         "\n```console",
         f"$ {example}",
         "```\n",
         f"`{usage}`\n",
     ]
-    rows = [(f"`{_argument(p)}`", _help(p.help)) for p in arguments]
-    rows += [(f"`{_option(p)}`", _help(p.help) + _default(p)) for p in options]
+    rows = [(f"`{_format_argument(p)}`", _format_help(p.help)) for p in arguments]
+    rows += [(f"`{_format_option(p)}`", _format_help(p.help) + _format_default(p)) for p in options]
     lines += ["| | |", "|---|---|", *(f"| {left} | {right} |" for left, right in rows)]
     return "\n".join(lines)
 
 
-def _help(text: str | None) -> str:
+def _format_help(text: str | None) -> str:
     return " ".join((text or "").split()).replace("|", "\\|")
 
 
-def _argument(parameter: Any) -> str:
+def _format_argument(parameter: Any) -> str:
     shown = parameter.metavar or parameter.name.upper()
     return shown if parameter.required else f"[{shown}]"
 
 
-def _option(parameter: Any) -> str:
+def _format_option(parameter: Any) -> str:
     names = ", ".join(sorted(parameter.opts, key=len))
     if parameter.is_flag:
         return names + "".join(f", {name}" for name in parameter.secondary_opts)
     return f"{names} {parameter.metavar}"
 
 
-def _default(parameter: Any) -> str:
+def _format_default(parameter: Any) -> str:
     value = parameter.default
     if parameter.is_flag or value is None or callable(value):
         return ""
@@ -78,4 +78,4 @@ def _default(parameter: Any) -> str:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(page())
+    sys.stdout.write(build_page())

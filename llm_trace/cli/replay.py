@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from llm_trace.cli import options as o
-from llm_trace.cli.output import complain, console, plain, print_json
+from llm_trace.cli.output import make_console, make_plain_text, print_complaint, print_json
 from llm_trace.errors import LLMTraceError
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ Functions = Annotated[
         help="A function that the run began with, to be imported from here and called; may be repeated.",
     ),
 ]
-Mode = Annotated[
+ModeOption = Annotated[
     Literal["recorded", "live", "mixed"] | None,
     typer.Option(
         "--mode",
@@ -44,8 +44,10 @@ Mode = Annotated[
         "Without it: live where something is changed.",
     ),
 ]
-Model = Annotated[str | None, typer.Option("--model", metavar="MODEL", help="Ask this model instead.")]
-Prompts = Annotated[
+LiveModelOption = Annotated[
+    str | None, typer.Option("--model", metavar="MODEL", help="Ask this model instead.")
+]
+PromptsOption = Annotated[
     list[str] | None,
     typer.Option(
         "--prompt", metavar="[NAME=]FILE", help="A template in place of the recorded prompt (of that name)."
@@ -62,18 +64,18 @@ Live = Annotated[
 ]
 
 
-def command(
+def replay_run(
     what: What,
     function: Functions = None,
-    mode: Mode = None,
-    model: Model = None,
-    prompt: Prompts = None,
+    mode: ModeOption = None,
+    model: LiveModelOption = None,
+    prompt: PromptsOption = None,
     param: Params = None,
     live: Live = None,
     pace: Annotated[bool, typer.Option("--pace", help="Let streams come as slowly as they did.")] = False,
     clock: Annotated[bool, typer.Option("--clock", help="Set the program's clock back.")] = False,
-    store: o.Store = o.STORE,
-    as_json: o.Json = False,
+    store: o.StoreOption = o.STORE,
+    as_json: o.JsonOption = False,
 ) -> None:
     """Run a recorded run or call again: answered from the record, or live with another model, prompt or parameters."""
     from llm_trace import replay
@@ -83,8 +85,8 @@ def command(
 
     sys.path.insert(0, str(Path.cwd()))
     what = find_id(open_store(store), what)
-    overrides: dict[str, Any] = {"model": model, "params": dict(map(_param, param or ()))}
-    overrides["prompt"] = [_prompt(text, what, store) for text in prompt or ()]
+    overrides: dict[str, Any] = {"model": model, "params": dict(map(_parse_param, param or ()))}
+    overrides["prompt"] = [_read_prompt(text, what, store) for text in prompt or ()]
     overrides = {name: value for name, value in overrides.items() if value}
     chosen = mode or ("live" if overrides else "recorded")
     run = replay(
@@ -102,7 +104,7 @@ def command(
         raise typer.Exit(1)
 
 
-def _param(text: str) -> tuple[str, Any]:
+def _parse_param(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not equals:
         raise typer.BadParameter(f"{text!r} is no NAME=VALUE", param_hint="--param")
@@ -112,7 +114,7 @@ def _param(text: str) -> tuple[str, Any]:
         return name, value
 
 
-def _prompt(text: str, what: str, store: str) -> "Prompt":
+def _read_prompt(text: str, what: str, store: str) -> "Prompt":
     """Return the prompt in a file; without a name it is the one that the calls were made with."""
     from llm_trace.capture.prompts import Prompt
     from llm_trace.replays.load import load
@@ -136,27 +138,29 @@ def _prompt(text: str, what: str, store: str) -> "Prompt":
 
 
 def _print(run: "Run", report: "Report") -> None:
-    out = console()
-    out.print(plain(str(report)), soft_wrap=True)
-    out.print(plain(f"run {run.id}: llm-trace ls --run {run.id}"))
+    out = make_console()
+    out.print(make_plain_text(str(report)), soft_wrap=True)
+    out.print(make_plain_text(f"run {run.id}: llm-trace ls --run {run.id}"))
 
 
 def _compare(run: "Run", store: str) -> None:
     """Print how the new run differs from the recorded one; of a single call both answers."""
     from llm_trace import compare, open_store
-    from llm_trace.replays.report import difference
+    from llm_trace.replays.report import describe_difference
 
     original = str(run.replay_of)
     with open_store(store) as opened:
         again = [call for call in opened.calls(run=run.id) if call.replay_of == original]
         pairs = [(opened.call(original), call) for call in again]
     for then, now in pairs:
-        console().print(plain(difference(then.output, now.output, "answered") or "answered the same"))
+        make_console().print(
+            make_plain_text(describe_difference(then.output, now.output, "answered") or "answered the same")
+        )
     if pairs:
         return
     try:
         found = compare(original, run.id, store=store)
     except LLMTraceError as exc:
-        complain(f"not compared: {exc}")
+        print_complaint(f"not compared: {exc}")
         return
-    console().print(found)
+    make_console().print(found)

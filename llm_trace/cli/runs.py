@@ -6,7 +6,14 @@ import typer
 
 from llm_trace.cli import options as o
 from llm_trace.cli import words
-from llm_trace.cli.output import console, nothing, plain, print_json, print_table, table
+from llm_trace.cli.output import (
+    exit_nothing,
+    make_console,
+    make_plain_text,
+    make_table,
+    print_json,
+    print_table,
+)
 from llm_trace.cli.totals import COUNTED
 
 if TYPE_CHECKING:
@@ -26,27 +33,27 @@ QUERY = f"""{COUNTED}
     ORDER BY r.start_ns DESC, r.id"""
 
 
-def command(
+def list_runs(
     limit: Annotated[
         int, typer.Option("--limit", "-n", metavar="N", min=1, help="At most so many runs.")
     ] = 20,
-    store: o.Store = o.STORE,
-    as_json: o.Json = False,
+    store: o.StoreOption = o.STORE,
+    as_json: o.JsonOption = False,
 ) -> None:
     """List the runs, newest first: calls, failures, tokens, cost, configuration."""
     from llm_trace.stores.duckdb import open_store
 
     with open_store(store) as opened:
-        found = _runs(opened, limit)
+        found = _read_runs(opened, limit)
     if as_json:
         print_json(found)
     elif found:
         _print(found)
     if not found:
-        nothing("no run was recorded: with llm_trace.start_run(name): …", quiet=as_json)
+        exit_nothing("no run was recorded: with llm_trace.start_run(name): …", quiet=as_json)
 
 
-def _runs(store: "Store", limit: int) -> list[dict[str, Any]]:
+def _read_runs(store: "Store", limit: int) -> list[dict[str, Any]]:
     import json
 
     result = store.sql(QUERY, limit)
@@ -58,16 +65,19 @@ def _runs(store: "Store", limit: int) -> list[dict[str, Any]]:
 
 def _print(found: list[dict[str, Any]]) -> None:
     columns: dict[str, list[Any]] = {
-        "started": [words.clock(r["start_ns"]) for r in found],
+        "started": [words.format_clock(r["start_ns"]) for r in found],
         "id": [r["id"][:8] for r in found],
         "name": [r["name"] or "" for r in found],
         "calls": [f"{r['calls']:,}" for r in found],
-        "failed": [plain(f"{r['failed']:,}" if r["failed"] else "", "red") for r in found],
-        "took": [words.took(r["end_ns"] - r["start_ns"]) if r["end_ns"] else "no end" for r in found],
-        "tokens": [words.tokens(r["input_tokens"], r["output_tokens"]) for r in found],
-        "cost": [words.cost(r["cost_usd"]) for r in found],
-        "config": [words.one_line(r["config"]) if r["config"] else "" for r in found],
+        "failed": [make_plain_text(f"{r['failed']:,}" if r["failed"] else "", "red") for r in found],
+        "took": [
+            words.format_duration(r["end_ns"] - r["start_ns"]) if r["end_ns"] else "no end" for r in found
+        ],
+        "tokens": [words.format_tokens(r["input_tokens"], r["output_tokens"]) for r in found],
+        "cost": [words.format_cost(r["cost_usd"]) for r in found],
+        "config": [words.format_one_line(r["config"]) if r["config"] else "" for r in found],
     }
     print_table(
-        console(), table(columns, wide=("config",), right=("calls", "failed", "took", "tokens", "cost"))
+        make_console(),
+        make_table(columns, wide=("config",), right=("calls", "failed", "took", "tokens", "cost")),
     )

@@ -5,19 +5,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from llm_trace.cli import options as o
-from llm_trace.cli.find import find
-from llm_trace.cli.output import console, print_json
+from llm_trace.cli.find import find_call
+from llm_trace.cli.output import make_console, print_json
 from llm_trace.cli.tree import print_trace
 
 if TYPE_CHECKING:
-    from llm_trace.cli.find import Found
+    from llm_trace.cli.find import CallInTrace
     from llm_trace.stores.duckdb import Store
 
 NAME = "show"
 EXAMPLE = "Example: llm-trace show last"
 
 
-def command(
+def show_call(
     identity: Annotated[
         str,
         typer.Argument(
@@ -26,8 +26,8 @@ def command(
         ),
     ] = "last",
     full: Annotated[bool, typer.Option("--full", help="Print long prompts and answers whole.")] = False,
-    store: o.Store = o.STORE,
-    as_json: o.Json = False,
+    store: o.StoreOption = o.STORE,
+    as_json: o.JsonOption = False,
 ) -> None:
     """Show a trace as a tree and one call in full: prompt, answer, the words that mattered, scores, error.
 
@@ -36,14 +36,14 @@ def command(
     from llm_trace.stores.duckdb import open_store
 
     with open_store(store) as opened:
-        found = find(opened, identity)
+        found = find_call(opened, identity)
         if as_json:
             _print_json(opened, found)
         else:
-            print_trace(console(), opened, found, full=full)
+            print_trace(make_console(), opened, found, full=full)
 
 
-def _print_json(store: "Store", found: "Found") -> None:
+def _print_json(store: "Store", found: "CallInTrace") -> None:
     from dataclasses import asdict
 
     answer: dict[str, Any] = {

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from llm_trace.cli import options as o
-from llm_trace.cli.answer import cell, print_result, rows
+from llm_trace.cli.answer import format_cell, iterate_rows, print_result
 from llm_trace.cli.output import to_json
 from llm_trace.controls import disarm
 from llm_trace.errors import StoreError
@@ -19,7 +19,7 @@ NAME = "sql"
 EXAMPLE = 'Example: llm-trace sql "SELECT model, count(*), quantile_cont(duration_ms, 0.95) FROM calls GROUP BY model"'
 
 
-def command(
+def run_sql(
     query: Annotated[
         str,
         typer.Argument(
@@ -40,8 +40,8 @@ def command(
         ),
     ] = False,
     wide: o.Wide = False,
-    store: o.Store = o.STORE,
-    as_json: o.Json = False,
+    store: o.StoreOption = o.STORE,
+    as_json: o.JsonOption = False,
 ) -> None:
     """Ask the store in SQL, read-only and without access to files. "DESCRIBE calls" lists the columns of a table."""
     if csv and as_json:
@@ -51,7 +51,9 @@ def command(
     asked = sys.stdin.read() if query == "-" else query
     with open_store(store) as opened:
         whole = as_json or csv or not limit
-        result = opened.sql(asked, files=write) if whole else _first(opened, asked, limit + 1, files=write)
+        result = (
+            opened.sql(asked, files=write) if whole else _read_first(opened, asked, limit + 1, files=write)
+        )
     if as_json:
         _print_json(result)
     elif csv:
@@ -60,7 +62,7 @@ def command(
         print_result(result, limit, wide=wide)
 
 
-def _first(store: "Store", query: str, most: int, *, files: bool) -> "Result":
+def _read_first(store: "Store", query: str, most: int, *, files: bool) -> "Result":
     """Return the first rows of the answer, without computing more of it than DuckDB must."""
     try:
         return store.sql(f"FROM (\n{query.strip().rstrip(';')}\n) LIMIT {most}", files=files)
@@ -71,7 +73,7 @@ def _first(store: "Store", query: str, most: int, *, files: bool) -> "Result":
 def _print_json(result: "Result") -> None:
     """Print one list of objects, row by row: the answer may be larger than memory."""
     before = "["
-    for row in rows(result):
+    for row in iterate_rows(result):
         sys.stdout.write(before + to_json(dict(zip(result.columns, row, strict=True))))
         before = ",\n"
     sys.stdout.write("[]\n" if before == "[" else "]\n")
@@ -82,4 +84,4 @@ def _print_csv(result: "Result") -> None:
 
     writer = csv.writer(sys.stdout)
     writer.writerow(map(disarm, result.columns))
-    writer.writerows([disarm(cell(value)) for value in row] for row in rows(result))
+    writer.writerows([disarm(format_cell(value)) for value in row] for row in iterate_rows(result))

@@ -22,14 +22,14 @@ PAGE = 500
 """Calls in memory at a time."""
 
 
-def pages(store: "Store", chosen: dict[str, Any], limit: int | None) -> "Iterator[list[Call]]":
+def iter_pages(store: "Store", chosen: dict[str, Any], limit: int | None) -> "Iterator[list[Call]]":
     """Yield the calls that the filters choose, newest first, a page at a time."""
-    from llm_trace.stores.bulk import RECORD, records
+    from llm_trace.stores.bulk import RECORD, build_records
 
-    return map(records, store.pages(", ".join(RECORD.values()), size=PAGE, limit=limit, **chosen))
+    return map(build_records, store.pages(", ".join(RECORD.values()), size=PAGE, limit=limit, **chosen))
 
 
-def batches(
+def iter_batches(
     store: "Store", given: "Iterator[list[Call]]", *, whole_traces: bool, most: int
 ) -> "Iterator[list[list[Event]]]":
     """Yield runs before their calls, then the calls as events, with their scores and attributions.
@@ -54,17 +54,20 @@ def batches(
             groups = [list(store.trace(trace_id)) for trace_id in fresh]
         for begin in range(0, len(groups), most):
             batch = groups[begin : begin + most]
-            yield [*([_event(call, templates) for call in group] for group in batch), *_about(store, batch)]
+            yield [
+                *([_build_event(call, templates) for call in group] for group in batch),
+                *_read_about(store, batch),
+            ]
 
 
 def _run(store: "Store", run: "Run") -> "Event":
     from llm_trace.exporters.seam import Event
 
     data = run.model_dump(mode="json", exclude_none=True)
-    return Event("run", run.id, {**data, "metrics": _metrics(store, run.id)})
+    return Event("run", run.id, {**data, "metrics": _compute_metrics(store, run.id)})
 
 
-def _metrics(store: "Store", run: str) -> dict[str, float]:
+def _compute_metrics(store: "Store", run: str) -> dict[str, float]:
     """Return what a run's calls amount to: counts, sums, the median of the calls' time, the means of their scores."""
     (found,) = store.sql(_TOTALS, run)
     totals = zip(
@@ -74,7 +77,7 @@ def _metrics(store: "Store", run: str) -> dict[str, float]:
     return {name: float(value) for name, value in [*totals, *means] if value is not None}
 
 
-def _event(call: "Call", templates: dict[str, str]) -> "Event":
+def _build_event(call: "Call", templates: dict[str, str]) -> "Event":
     from llm_trace.exporters.seam import Event
 
     data = {name: item for name, item in call.model_dump().items() if item is not None}
@@ -85,16 +88,16 @@ def _event(call: "Call", templates: dict[str, str]) -> "Event":
     return Event("call", call.span_id, data)
 
 
-def _about(store: "Store", groups: "list[list[Call]]") -> "list[list[Event]]":
+def _read_about(store: "Store", groups: "list[list[Call]]") -> "list[list[Event]]":
     """Return the scores and attributions of calls."""
     from llm_trace.exporters.seam import Event
 
     traces = {call.span_id: call.trace_id for group in groups for call in group}
     made = []
-    for row in _rows(store, "scores", traces):
+    for row in _read_rows(store, "scores", traces):
         data = {**row, "value": json.loads(row["value"]), "trace_id": traces[row["span_id"]]}
         made.append([Event("score", row["id"], data)])
-    for row in _rows(store, "attributions", traces):
+    for row in _read_rows(store, "attributions", traces):
         found = json.loads(row.pop("attribution") or "{}")
         method = found.get("method") or row["method"]  # not the name it was asked by
         data = {**found, **row, "method": method, "trace_id": traces[row["span_id"]]}
@@ -102,7 +105,7 @@ def _about(store: "Store", groups: "list[list[Call]]") -> "list[list[Event]]":
     return made
 
 
-def _rows(store: "Store", table: str, spans: dict[str, str]) -> list[dict[str, Any]]:
+def _read_rows(store: "Store", table: str, spans: dict[str, str]) -> list[dict[str, Any]]:
     result = store.sql(f"SELECT * FROM {table} WHERE span_id IN (SELECT unnest(?))", list(spans))
     rows = [dict(zip(result.columns, row, strict=True)) for row in result]
     return [{name: item for name, item in row.items() if item is not None} for row in rows]

@@ -9,7 +9,7 @@ import typer
 
 from llm_trace.cli import options as o
 from llm_trace.cli.ls import print_calls
-from llm_trace.cli.output import INTERRUPTED, complain, to_json
+from llm_trace.cli.output import INTERRUPTED, print_complaint, to_json
 from llm_trace.errors import StoreNotFoundError
 
 if TYPE_CHECKING:
@@ -27,30 +27,30 @@ BATCH = 500
 Last = Annotated[
     int, typer.Option("--last", metavar="N", min=0, help="Begin with so many of the newest calls.")
 ]
-Limit = Annotated[
+LeaveAfterOption = Annotated[
     int | None, typer.Option("--limit", "-n", metavar="N", min=1, help="Leave after so many calls.")
 ]
-Interval = Annotated[
+IntervalOption = Annotated[
     float, typer.Option("--interval", metavar="SECONDS", min=0.05, help="Seconds between two looks.")
 ]
 
 
-def command(
-    run: o.Run = None,
+def follow_calls(
+    run: o.RunFilter = None,
     name: o.Name = None,
-    kind: o.Kind = None,
-    status: o.Status = None,
+    kind: o.KindFilter = None,
+    status: o.StatusFilter = None,
     last: Last = 5,
-    limit: Limit = None,
-    interval: Interval = 0.5,
-    store: o.Store = o.STORE,
-    as_json: o.Json = False,
+    limit: LeaveAfterOption = None,
+    interval: IntervalOption = 0.5,
+    store: o.StoreOption = o.STORE,
+    as_json: o.JsonOption = False,
 ) -> None:
     """Print calls as they end; Ctrl-C leaves. With --json one call a line."""
-    chosen = o.chosen_by(run=run, name=name, kind=kind, status=status)
-    with _until_interrupted():
+    chosen = o.build_filters(run=run, name=name, kind=kind, status=status)
+    with _stop_at_interrupt():
         printed = 0
-        for calls in follow(_wait_for(store, interval), chosen, last=last, interval=interval):
+        for calls in follow_store(_wait_for(store, interval), chosen, last=last, interval=interval):
             shown = calls[: None if limit is None else limit - printed]
             _print(shown, header=not printed, as_json=as_json)
             printed += len(shown)
@@ -59,7 +59,7 @@ def command(
 
 
 @contextlib.contextmanager
-def _until_interrupted() -> Iterator[None]:
+def _stop_at_interrupt() -> Iterator[None]:
     """Take Ctrl-C as the end."""
     try:
         yield
@@ -80,12 +80,14 @@ def _wait_for(path: str, interval: float) -> "Store":
             return open_store(path)
         except StoreNotFoundError:
             if not said:
-                complain(f"waiting for the first call to {path}; Ctrl-C leaves")
+                print_complaint(f"waiting for the first call to {path}; Ctrl-C leaves")
             said = True
             time.sleep(interval)
 
 
-def follow(store: "Store", chosen: dict[str, Any], *, last: int, interval: float) -> Iterator[list["Call"]]:
+def follow_store(
+    store: "Store", chosen: dict[str, Any], *, last: int, interval: float
+) -> Iterator[list["Call"]]:
     """Yield the newest calls, then those that have ended since the last look, oldest first, without end."""
     begin = after = time.time_ns()
     seen = {str(row[0]) for row in store.sql(_ENDED, after - LATE_NS, begin - DAY_NS)}

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from llm_trace.cli import words
-from llm_trace.cli.find import Found, Row
+from llm_trace.cli.find import CallInTrace, TreeRow
 from llm_trace.cli.media import name_media
-from llm_trace.cli.output import plain, status
+from llm_trace.cli.output import make_plain_text, make_status
 from llm_trace.controls import clean
 
 if TYPE_CHECKING:
@@ -29,25 +29,25 @@ FAINT = 0.02
 """Part of the largest score below which one is not listed."""
 
 
-def print_trace(out: "Console", store: "Store", found: "Found", *, full: bool) -> None:
+def print_trace(out: "Console", store: "Store", found: "CallInTrace", *, full: bool) -> None:
     """Print the tree of a trace, then the call that is meant with all that is known of it."""
     call = store.call(found.span_id)
     head = (
-        plain("trace ", "dim")
+        make_plain_text("trace ", "dim")
         .append(found.trace_id)
-        .append(f"  {words.clock(found.rows[0].start_ns)}", style="dim")
+        .append(f"  {words.format_clock(found.rows[0].start_ns)}", style="dim")
     )
     out.print(head)
-    for tree in trees(found.rows[:LINES], found.span_id):
+    for tree in build_call_trees(found.rows[:LINES], found.span_id):
         out.print(tree, no_wrap=True, overflow="ellipsis", crop=True)
     if found.calls > LINES:
         out.print(f"… {found.calls - LINES:,} more calls in this trace", style="dim")
     out.print()
-    print_call(out, known_of(store, call), full=full)
+    print_call(out, read_known(store, call), full=full)
 
 
 @dataclass(frozen=True)
-class Known:
+class CallDetails:
     """All that a store knows of a call."""
 
     call: "Call"
@@ -57,18 +57,20 @@ class Known:
     scores: "Sequence[Score]"
 
 
-def known_of(store: "Store", call: "Call") -> Known:
+def read_known(store: "Store", call: "Call") -> CallDetails:
     """Return what the store knows of a call."""
     row = store.sql("SELECT name FROM runs WHERE id = ?", call.run).fetchone()
     run = None if row is None else str(row[0])
-    return Known(call, run, store.attributions(call.span_id), store.scores(call.span_id))
+    return CallDetails(call, run, store.attributions(call.span_id), store.scores(call.span_id))
 
 
-def trees(rows: "Sequence[Row]", chosen: str) -> list[Any]:
+def build_call_trees(rows: "Sequence[TreeRow]", chosen: str) -> list[Any]:
     """Return the calls as trees; a call whose parent is not among them is a root."""
     from rich.tree import Tree
 
-    nodes = {row.span_id: Tree(_line(row, chosen=row.span_id == chosen), guide_style="dim") for row in rows}
+    nodes = {
+        row.span_id: Tree(_format_line(row, chosen=row.span_id == chosen), guide_style="dim") for row in rows
+    }
     parents = {row.span_id: row.parent_id for row in rows if row.parent_id in nodes}
     roots = []
     for row in rows:
@@ -90,27 +92,29 @@ def _is_below(span: str | None, other: str, parents: "Mapping[str, str | None]")
     return span == other
 
 
-def _line(row: "Row", *, chosen: bool) -> "Text":
-    text = plain(row.name, "bold" if chosen else "").append(f"  {row.kind}", style="dim")
-    text.append("  ").append(status(row.status))
+def _format_line(row: "TreeRow", *, chosen: bool) -> "Text":
+    text = make_plain_text(row.name, "bold" if chosen else "").append(f"  {row.kind}", style="dim")
+    text.append("  ").append(make_status(row.status))
     duration = None if row.end_ns is None else row.end_ns - row.start_ns
     facts = (
-        words.took(duration), clean(row.model or ""), words.tokens(row.input_tokens, row.output_tokens),
-        words.cost(row.cost_usd),
+        words.format_duration(duration), clean(row.model or ""), words.format_tokens(row.input_tokens, row.output_tokens),
+        words.format_cost(row.cost_usd),
     )  # fmt: skip
     text.append("".join(f"  {fact}" for fact in facts if fact))
     return text.append(f"  {row.span_id}", style="bold cyan" if chosen else "dim")
 
 
-def print_call(out: "Console", known: Known, *, full: bool) -> None:
+def print_call(out: "Console", known: CallDetails, *, full: bool) -> None:
     """Print one call: what is known of it, prompt and answer, attributions, scores, error."""
     from rich.rule import Rule
 
     call = known.call
-    out.print(Rule(plain(f"{call.name} {call.span_id}", "bold"), align="left", style="dim"))
-    for name, value in facts(known).items():
-        out.print(plain(f"{name:<9} ", "dim").append(plain(words.one_line(value, 400))))
-    asked = _conversation(call.messages_in) or _arguments(call.input)
+    out.print(Rule(make_plain_text(f"{call.name} {call.span_id}", "bold"), align="left", style="dim"))
+    for name, value in list_facts(known).items():
+        out.print(
+            make_plain_text(f"{name:<9} ", "dim").append(make_plain_text(words.format_one_line(value, 400)))
+        )
+    asked = _format_conversation(call.messages_in) or _format_arguments(call.input)
     if full or not any(
         attribution.prompt in asked for attribution in known.attributions
     ):  # else it comes coloured
@@ -119,15 +123,15 @@ def print_call(out: "Console", known: Known, *, full: bool) -> None:
         _print_text(
             out,
             "output",
-            _arguments(call.output)
+            _format_arguments(call.output)
             if isinstance(call.output, str)
-            else _conversation(call.messages_out) or _arguments(call.output),
+            else _format_conversation(call.messages_out) or _format_arguments(call.output),
             full=full,
         )
     if call.error is not None:
-        out.print(plain("\nerror", "dim"))
+        out.print(make_plain_text("\nerror", "dim"))
         out.print(
-            plain(
+            make_plain_text(
                 (call.error.traceback or "").rstrip() or f"{call.error.type}: {call.error.message or ''}",
                 "red",
             )
@@ -135,64 +139,67 @@ def print_call(out: "Console", known: Known, *, full: bool) -> None:
     for attribution in known.attributions[-3:]:
         print_attribution(out, attribution)
     if known.scores:
-        out.print(plain("\nscores", "dim"))
+        out.print(make_plain_text("\nscores", "dim"))
     for score in known.scores[-20:]:
         remark = f"  {score.comment}" if score.comment else ""
         out.print(
-            plain(f"  {score.name} = {score.value}").append(clean(f"  {score.source}{remark}"), style="dim")
+            make_plain_text(f"  {score.name} = {score.value}").append(
+                clean(f"  {score.source}{remark}"), style="dim"
+            )
         )
 
 
-def facts(known: Known) -> dict[str, str]:
+def list_facts(known: CallDetails) -> dict[str, str]:
     """Return what is known of a call beside its texts, without what is not known."""
     call = known.call
     told: dict[str, Any] = {
         "function": f"{call.code.function} ({call.code.file}:{call.code.line})" if call.code else None,
         "model": " · ".join(filter(None, (call.model, call.provider))),
-        "params": _json(call.params),
+        "params": _format_json(call.params),
         "first": None
         if call.first_token_ns is None
-        else f"{words.took(call.first_token_ns - call.start_ns)} to the first token",
+        else f"{words.format_duration(call.first_token_ns - call.start_ns)} to the first token",
         "prompt": f"{call.prompt.name} {call.prompt.version}" if call.prompt else None,
         "run": " ".join(filter(None, (known.run, call.run))),
         "session": call.session,
         "user": call.user,
         "tags": ", ".join(call.tags),
-        "metadata": _json(call.metadata),
+        "metadata": _format_json(call.metadata),
         "replay of": call.replay_of,
     }
     return {name: str(value) for name, value in told.items() if value}
 
 
-def _json(data: "Mapping[str, Any]") -> str:
+def _format_json(data: "Mapping[str, Any]") -> str:
     return json.dumps(name_media(data), ensure_ascii=False, default=str) if data else ""
 
 
-def _conversation(messages: "Sequence[Any]") -> str:
+def _format_conversation(messages: "Sequence[Any]") -> str:
     """Return chat messages as text, other parts as JSON."""
     lines = []
     for message in messages:
         others = [name_media(part.model_dump(mode="json")) for part in message.parts if part.type != "text"]
         body = "\n".join(
-            filter(None, (name_media(message.text), *(words.one_line(part, 1000) for part in others)))
+            filter(None, (name_media(message.text), *(words.format_one_line(part, 1000) for part in others)))
         )
         lines.append(f"{message.role}: {body}")
     return "\n\n".join(lines)
 
 
-def _arguments(data: Any) -> str:
+def _format_arguments(data: Any) -> str:
     """Return an input as `name: value` lines, anything else as JSON."""
     data = name_media(data)
     if isinstance(data, str):
         return data
     if isinstance(data, dict) and data:
         return "\n".join(
-            f"{name}: {value if isinstance(value, str) else _pretty(value)}" for name, value in data.items()
+            f"{name}: {value if isinstance(value, str) else _format_pretty(value)}"
+            for name, value in data.items()
         )
-    return "" if data is None or data == {} else _pretty(data)
+    return "" if data is None or data == {} else _format_pretty(data)
 
 
-def _pretty(data: Any) -> str:
+def _format_pretty(data: Any) -> str:
     return json.dumps(data, indent=2, ensure_ascii=False, default=str)
 
 
@@ -200,8 +207,8 @@ def _print_text(out: "Console", title: str, text: str, *, full: bool) -> None:
     if not text:
         return
     shown = text if full or len(text) <= TEXT else text[:TEXT]
-    out.print(plain(f"\n{title}", "dim"))
-    out.print(plain(shown))
+    out.print(make_plain_text(f"\n{title}", "dim"))
+    out.print(make_plain_text(shown))
     if len(shown) < len(text):
         out.print(f"… {len(text) - len(shown):,} more characters: --full shows all", style="dim")
 
@@ -211,33 +218,37 @@ def print_attribution(out: "Console", attribution: "Attribution") -> None:
     from llm_trace import heatmap
 
     out.print(
-        plain("\nwhat mattered ", "dim").append(f"{attribution.method}, {attribution.unit}", style="dim")
+        make_plain_text("\nwhat mattered ", "dim").append(
+            f"{attribution.method}, {attribution.unit}", style="dim"
+        )
     )
-    coloured = heatmap.terminal(attribution)
+    coloured = heatmap.render_terminal(attribution)
     coloured.plain = clean(coloured.plain)
     out.print(coloured)
-    for line in bars(attribution):
+    for line in render_bars(attribution):
         out.print(line)
-    out.print(plain(attribution.summary()))
+    out.print(make_plain_text(attribution.summary()))
     verdict = (
         "ok" if attribution.verdict == "ok" else f"not evidence: {attribution.verdict.replace('_', ' ')}"
     )
-    out.print(plain("verdict ", "dim").append(verdict, style="green" if verdict == "ok" else "bold red"))
+    out.print(
+        make_plain_text("verdict ", "dim").append(verdict, style="green" if verdict == "ok" else "bold red")
+    )
 
 
-def bars(attribution: "Attribution", most: int = BARS) -> "list[Text]":
+def render_bars(attribution: "Attribution", most: int = BARS) -> "list[Text]":
     """Return the strongest segments with their score and a bar: the same without colours."""
     scores = [abs(value) for value in attribution.values]
     top = max(scores, default=0.0) or 1.0
     strongest = sorted(range(len(scores)), key=lambda i: -scores[i])[:most]
     strongest = [i for i in strongest if scores[i] >= FAINT * top]
-    names = {i: words.one_line(attribution.segments[i].text, 24) for i in strongest}
+    names = {i: words.format_one_line(attribution.segments[i].text, 24) for i in strongest}
     wide = max((len(name) for name in names.values()), default=0)
     lines = []
     for i in strongest:
         value = attribution.values[i]
         bar = "█" * max(1, round(20 * scores[i] / top))
-        line = plain(f"  {names[i]:<{wide}} {value:+7.2f} ")
+        line = make_plain_text(f"  {names[i]:<{wide}} {value:+7.2f} ")
         if not attribution.stands_out(i):
             lines.append(line.append(f"{bar} not told from noise", style="dim"))
             continue

@@ -8,7 +8,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from llm_trace.cli.output import INTERRUPTED, notes
+from llm_trace.cli.output import INTERRUPTED, make_notes_console
 from llm_trace.errors import LLMTraceError
 
 if TYPE_CHECKING:
@@ -88,5 +88,5 @@ def show_progress(doing: str, *, quiet: bool = False) -> "Iterator[Callable[[int
     if quiet:
         yield lambda _: None
         return
-    with notes().status(doing) as status:
+    with make_notes_console().status(doing) as status:
         yield lambda count: status.update(f"{doing}: {count:,} calls")

@@ -8,39 +8,41 @@ if TYPE_CHECKING:
     from llm_trace.record import Call
 
 
-def one_line(value: object, most: int = 200) -> str:
+def format_one_line(value: object, most: int = 200) -> str:
     """Return a value on one line of at most `most` characters."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
     shown = " ".join(text[: 4 * most].split())
     return shown if len(shown) <= most and len(text) <= 4 * most else shown[: most - 1] + "…"
 
 
-def asked(call: "Call") -> str:
+def describe_input(call: "Call") -> str:
     """Return what tells this call's input from others: the prompt's variables, the last message, else the input."""
     if call.prompt is not None and call.prompt.variables:
-        return _given(call.prompt.variables)
+        return _describe_arguments(call.prompt.variables)
     said = [message.text for message in call.messages_in if message.text]
-    return one_line(said[-1]) if said else _given(call.input)
+    return format_one_line(said[-1]) if said else _describe_arguments(call.input)
 
 
-def _given(data: object) -> str:
+def _describe_arguments(data: object) -> str:
     """Return the values of arguments, without their names."""
     if data is None:
         return ""
-    return " · ".join(map(one_line, data.values())) if isinstance(data, dict) else one_line(data)
+    return (
+        " · ".join(map(format_one_line, data.values())) if isinstance(data, dict) else format_one_line(data)
+    )
 
 
-def answered(call: "Call") -> str:
+def describe_output(call: "Call") -> str:
     """Return the output on one line, or the error where there is none."""
     if call.output is None and call.error is not None:
-        return one_line(f"{call.error.type}: {call.error.message or ''}")
+        return format_one_line(f"{call.error.type}: {call.error.message or ''}")
     said = [message.text for message in call.messages_out if message.text]
     if not isinstance(call.output, str) and said:
-        return one_line(said[-1])
-    return "" if call.output is None else one_line(call.output)
+        return format_one_line(said[-1])
+    return "" if call.output is None else format_one_line(call.output)
 
 
-def clock(ns: int | None, now: float | None = None) -> str:
+def format_clock(ns: int | None, now: float | None = None) -> str:
     """Return a local time as short as can be told from now: 09:30:12, 11-21 09:30 or 2025-11-21."""
     if ns is None:
         return ""
@@ -50,12 +52,12 @@ def clock(ns: int | None, now: float | None = None) -> str:
     return time.strftime("%m-%d %H:%M" if then[0] == today[0] else "%Y-%m-%d", then)
 
 
-def hour(ns: int) -> str:
+def format_hour(ns: int) -> str:
     """Return a local time of day, 09:30:12."""
     return time.strftime("%H:%M:%S", time.localtime(ns / 1e9))
 
 
-def took(ns: float | None) -> str:
+def format_duration(ns: float | None) -> str:
     """Return a duration: 950 µs, 12 ms, 1.2 s, 3 min 5 s."""
     if ns is None:
         return ""
@@ -69,19 +71,19 @@ def took(ns: float | None) -> str:
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
-def tokens(read: int | None, written: int | None) -> str:
+def format_tokens(read: int | None, written: int | None) -> str:
     """Return tokens in and out: 89→2, with ? for what was not reported."""
     if read is None and written is None:
         return ""
     return "→".join("?" if n is None else f"{n:,}" for n in (read, written))
 
 
-def cost(usd: float | None) -> str:
+def format_cost(usd: float | None) -> str:
     """Return dollars with as many digits as say something."""
     return "" if usd is None else f"${usd:,.2f}" if usd >= 1 else f"${usd:.2g}" if usd else "$0"
 
 
-def size(count: float) -> str:
+def format_size(count: float) -> str:
     """Return bytes as people say them."""
     for unit in ("bytes", "kB", "MB", "GB"):
         if count < 1000 or unit == "GB":

@@ -18,8 +18,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from llm_trace.collect import protobuf
-from llm_trace.collect.body import JSON, PROTOBUF, Reading, RefusedError, content_type, read_body
-from llm_trace.collect.json_logs import json_logs
+from llm_trace.collect.body import JSON, PROTOBUF, Reading, RequestRefusedError, get_content_type, read_body
+from llm_trace.collect.json_logs import iter_json_logs
 from llm_trace.collect.receiver import Receiver, SpoolFullError
 from llm_trace.imports import otlp
 from llm_trace.imports.values import parse_json
@@ -37,7 +37,7 @@ _NOT_STORED = "llm_trace stores calls only: nothing of this was kept"
 _NO_CALL = "records that are no event of a model call (gen_ai.*) with a span were not kept"
 
 
-def collector(receiver: Receiver, token: str | None = None) -> ASGIApp:
+def build_collector(receiver: Receiver, token: str | None = None) -> ASGIApp:
     """Return the application that takes OTLP over HTTP.
 
     Args:
@@ -48,9 +48,9 @@ def collector(receiver: Receiver, token: str | None = None) -> ASGIApp:
     reading = Reading(receiver.limits.at_once)
 
     async def traces(request: Request) -> Response:
-        kind = content_type(request)
+        kind = get_content_type(request)
         body = await read_body(request, receiver.limits.body, reading)
-        taken = receiver.take(_spans(body, kind))
+        taken = receiver.take(_read_spans(body, kind))
         answer = ExportTraceServiceResponse()
         if taken.rejected:
             _log.warning(
@@ -61,16 +61,16 @@ def collector(receiver: Receiver, token: str | None = None) -> ASGIApp:
         return _answer(answer, kind)
 
     async def logs(request: Request) -> Response:
-        kind = content_type(request)
+        kind = get_content_type(request)
         body = await read_body(request, receiver.limits.body, reading)
         answer = ExportLogsServiceResponse()
-        if rejected := receiver.take_logs(_logs(body, kind)):
+        if rejected := receiver.take_logs(_read_logs(body, kind)):
             answer.partial_success.rejected_log_records = rejected
             answer.partial_success.error_message = _NO_CALL
         return _answer(answer, kind)
 
     async def metrics(request: Request) -> Response:
-        kind = content_type(request)
+        kind = get_content_type(request)
         await read_body(request, receiver.limits.body, reading)
         answer = ExportMetricsServiceResponse()
         answer.partial_success.error_message = _NOT_STORED
@@ -78,61 +78,63 @@ def collector(receiver: Receiver, token: str | None = None) -> ASGIApp:
 
     return Starlette(
         routes=[
-            Route("/v1/traces", _guarded(traces, token), methods=["POST"]),
-            Route("/v1/metrics", _guarded(metrics, token), methods=["POST"]),
-            Route("/v1/logs", _guarded(logs, token), methods=["POST"]),
+            Route("/v1/traces", _guard_endpoint(traces, token), methods=["POST"]),
+            Route("/v1/metrics", _guard_endpoint(metrics, token), methods=["POST"]),
+            Route("/v1/logs", _guard_endpoint(logs, token), methods=["POST"]),
         ]
     )
 
 
-def _spans(body: bytes, kind: str) -> Iterator[tuple[str, EndedSpan | str]]:
-    return protobuf.spans(body) if kind == PROTOBUF else otlp.spans(_json(body))
+def _read_spans(body: bytes, kind: str) -> Iterator[tuple[str, EndedSpan | str]]:
+    return protobuf.read_spans(body) if kind == PROTOBUF else otlp.iter_spans(_parse_json(body))
 
 
-def _logs(body: bytes, kind: str) -> Iterator[LogRecord | None]:
-    return protobuf.logs(body) if kind == PROTOBUF else json_logs(_json(body))
+def _read_logs(body: bytes, kind: str) -> Iterator[LogRecord | None]:
+    return protobuf.iter_logs(body) if kind == PROTOBUF else iter_json_logs(_parse_json(body))
 
 
-def _json(body: bytes) -> Any:
+def _parse_json(body: bytes) -> Any:
     try:
         return parse_json(body)
     except ValueError as exc:
-        raise RefusedError(400, f"the body is no JSON: {exc}") from exc
+        raise RequestRefusedError(400, f"the body is no JSON: {exc}") from exc
 
 
-def _guarded(endpoint: Any, token: str | None) -> Any:
+def _guard_endpoint(endpoint: Any, token: str | None) -> Any:
     """Return the endpoint, with what it refuses as `google.rpc.Status`."""
 
     async def handle(request: Request) -> Response:
         try:
-            _admit(request, token)
+            _check_token(request, token)
             answer = await endpoint(request)
-        except RefusedError as exc:
-            return _refusal(request, exc.status, str(exc))
+        except RequestRefusedError as exc:
+            return _build_refusal(request, exc.status, str(exc))
         except ValueError as exc:
-            return _refusal(request, 400, str(exc))
+            return _build_refusal(request, 400, str(exc))
         except SpoolFullError as exc:
-            return _refusal(request, 503, str(exc))
+            return _build_refusal(request, 503, str(exc))
         except ClientDisconnect:
-            return _refusal(request, 400, "the sender went away")
+            return _build_refusal(request, 400, "the sender went away")
         assert isinstance(answer, Response)
         return answer
 
     return handle
 
 
-def _admit(request: Request, token: str | None) -> None:
+def _check_token(request: Request, token: str | None) -> None:
     """Refuse who has not the token; without one, what a page in a browser sends."""
     if token is None:
         if "origin" in request.headers:
-            raise RefusedError(403, "browsers are not let in without a token")
+            raise RequestRefusedError(403, "browsers are not let in without a token")
         return
     given = request.headers.get("authorization", "")
     if not hmac.compare_digest(given.encode(), f"Bearer {token}".encode()):
-        raise RefusedError(401, "the token is missing or wrong: send the header 'Authorization: Bearer …'")
+        raise RequestRefusedError(
+            401, "the token is missing or wrong: send the header 'Authorization: Bearer …'"
+        )
 
 
-def _refusal(request: Request, status: int, message: str) -> Response:
+def _build_refusal(request: Request, status: int, message: str) -> Response:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     answer = _answer(Status(code=_GRPC_CODE[status], message=message), kind)
     answer.status_code = status

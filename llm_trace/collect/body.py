@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 PROTOBUF, JSON = "application/x-protobuf", "application/json"
 
 
-class RefusedError(Exception):
+class RequestRefusedError(Exception):
     """A request that is not taken.
 
     Args:
@@ -24,11 +24,11 @@ class RefusedError(Exception):
         self.status = status
 
 
-def content_type(request: Request) -> str:
+def get_content_type(request: Request) -> str:
     """Return the encoding of the body, which is the answer's too."""
     told = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if told not in (PROTOBUF, JSON):
-        raise RefusedError(415, f"content-type {told!r} is not understood: send {PROTOBUF} or {JSON}")
+        raise RequestRefusedError(415, f"content-type {told!r} is not understood: send {PROTOBUF} or {JSON}")
     return told
 
 
@@ -51,27 +51,29 @@ class Reading:
         """
         self.bytes += count
         if self.bytes > self.most:
-            raise RefusedError(503, f"more than {self.most:,} bytes are being received: try again later")
+            raise RequestRefusedError(
+                503, f"more than {self.most:,} bytes are being received: try again later"
+            )
 
 
 async def read_body(request: Request, limit: int, reading: Reading) -> bytes:
     """Return the body, decompressed; nothing beyond the limits is kept in memory."""
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
     if encoding not in ("identity", "", "gzip"):
-        raise RefusedError(415, f"content-encoding {encoding!r} is not understood: send gzip or none")
+        raise RequestRefusedError(415, f"content-encoding {encoding!r} is not understood: send gzip or none")
     raw = bytearray()
     try:
         async for chunk in request.stream():
             raw += chunk
             reading.add(len(chunk))
             if len(raw) > limit:
-                raise _too_large(limit)
+                raise _refuse_large(limit)
     finally:
         reading.bytes -= len(raw)
-    return _unzipped(bytes(raw), limit) if encoding == "gzip" else bytes(raw)
+    return _unzip(bytes(raw), limit) if encoding == "gzip" else bytes(raw)
 
 
-def _unzipped(raw: bytes, limit: int) -> bytes:
+def _unzip(raw: bytes, limit: int) -> bytes:
     """Return what gzip packed; a small body that unpacks to a huge one is left packed."""
     made = bytearray()
     while raw:
@@ -79,14 +81,14 @@ def _unzipped(raw: bytes, limit: int) -> bytes:
         try:
             made += unpack.decompress(raw, limit + 1 - len(made))
         except zlib.error as exc:
-            raise RefusedError(400, f"the body is no gzip: {exc}") from exc
+            raise RequestRefusedError(400, f"the body is no gzip: {exc}") from exc
         if len(made) > limit:
-            raise _too_large(limit)
+            raise _refuse_large(limit)
         if not unpack.eof:
-            raise RefusedError(400, "the body's gzip ends too early")
+            raise RequestRefusedError(400, "the body's gzip ends too early")
         raw = unpack.unused_data
     return bytes(made)
 
 
-def _too_large(limit: int) -> RefusedError:
-    return RefusedError(413, f"the body has more than {limit:,} bytes: send smaller batches")
+def _refuse_large(limit: int) -> RequestRefusedError:
+    return RequestRefusedError(413, f"the body has more than {limit:,} bytes: send smaller batches")

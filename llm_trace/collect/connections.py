@@ -26,7 +26,7 @@ _LATE = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0
 
 
 @dataclass(frozen=True)
-class Patience:
+class ConnectionLimits:
     """How long the receiver waits for senders, and for how many of them."""
 
     head_s: float = 10.0
@@ -53,7 +53,7 @@ class Connection(H11Protocol):
         patience: how long it may take.
     """
 
-    def __init__(self, *args: Any, patience: Patience = Patience(), **more: Any) -> None:
+    def __init__(self, *args: Any, patience: ConnectionLimits = ConnectionLimits(), **more: Any) -> None:
         super().__init__(*args, **more)
         self.patience = patience
         self.since = 0.0

@@ -33,15 +33,15 @@ def is_genai(record: LogRecord) -> bool:
     return record.name.startswith(names.GEN_AI)
 
 
-def accounts(records: Iterable[LogRecord]) -> list[EndedSpan]:
+def build_accounts(records: Iterable[LogRecord]) -> list[EndedSpan]:
     """Return what the records say of each span, as a span inside it; its id is made of theirs, so that a retry changes nothing."""
     by_span: dict[tuple[str, str], list[LogRecord]] = {}
     for record in records:
         by_span.setdefault((record.trace_id, record.span_id), []).append(record)
-    return [_account(sorted(group, key=lambda record: record.time_ns)) for group in by_span.values()]
+    return [_build_account(sorted(group, key=lambda record: record.time_ns)) for group in by_span.values()]
 
 
-def _account(records: list[LogRecord]) -> EndedSpan:
+def _build_account(records: list[LogRecord]) -> EndedSpan:
     first, last = records[0], records[-1]
     told = "".join(f"{record.name}{record.time_ns}" for record in records)
     attributes: dict[str, Any] = {names.OPERATION: "chat"}
@@ -57,13 +57,13 @@ def _account(records: list[LogRecord]) -> EndedSpan:
         start_ns=first.time_ns,
         end_ns=last.time_ns,
         attributes=attributes,
-        events=[{"name": r.name, "time_ns": r.time_ns, "attributes": _event(r)} for r in records],
+        events=[{"name": r.name, "time_ns": r.time_ns, "attributes": _read_event(r)} for r in records],
         scope=first.scope,
         resource=first.resource,
     )
 
 
-def _event(record: LogRecord) -> dict[str, Any]:
+def _read_event(record: LogRecord) -> dict[str, Any]:
     body = record.body
     if isinstance(body, dict):
         return {**record.attributes, **body}

@@ -7,13 +7,13 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from llm_trace.collect.logs import LogRecord
-from llm_trace.imports.otlp import identifier, moment
+from llm_trace.imports.otlp import read_identifier, read_moment
 from llm_trace.semconv.ended import EndedSpan
 
 _ERROR = 2
 
 
-def spans(body: bytes) -> Iterator[tuple[str, EndedSpan | str]]:
+def read_spans(body: bytes) -> Iterator[tuple[str, EndedSpan | str]]:
     """Yield each span of an `ExportTraceServiceRequest` with its name, or why it cannot be read; those that ended first go first.
 
     Raises:
@@ -22,13 +22,13 @@ def spans(body: bytes) -> Iterator[tuple[str, EndedSpan | str]]:
     from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
     request = _parse(ExportTraceServiceRequest, body)
-    found = list(_entries(request.resource_spans, "scope_spans", "spans"))
+    found = list(_walk_entries(request.resource_spans, "scope_spans", "spans"))
     found.sort(key=lambda entry: entry[0].end_time_unix_nano)  # senders group them by instrumentation
     for raw, scope, resource in found:
         yield raw.name[:100], _read(raw, scope, resource)
 
 
-def logs(body: bytes) -> Iterator[LogRecord | None]:
+def iter_logs(body: bytes) -> Iterator[LogRecord | None]:
     """Yield each record of an `ExportLogsServiceRequest`, None for one that belongs to no span.
 
     Raises:
@@ -37,7 +37,7 @@ def logs(body: bytes) -> Iterator[LogRecord | None]:
     from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
     request = _parse(ExportLogsServiceRequest, body)
-    for raw, scope, resource in _entries(request.resource_logs, "scope_logs", "log_records"):
+    for raw, scope, resource in _walk_entries(request.resource_logs, "scope_logs", "log_records"):
         yield _log(raw, scope, resource)
 
 
@@ -50,28 +50,28 @@ def _parse(message: Any, body: bytes) -> Any:
         raise ValueError(f"the body is no {message.__name__}: {exc}") from exc
 
 
-def _entries(
+def _walk_entries(
     groups: Iterable[Any], parts: str, entries: str
 ) -> Iterator[tuple[Any, str | None, dict[str, Any]]]:
     """Yield what lies in a request's groups of one signal, with the scope and the resource that it is of."""
     for group in groups:
-        resource = _attributes(group.resource.attributes)
+        resource = _read_attributes(group.resource.attributes)
         for part in getattr(group, parts):
             for raw in getattr(part, entries):
                 yield raw, part.scope.name or None, resource
 
 
 def _log(raw: Any, scope: str | None, resource: dict[str, Any]) -> LogRecord | None:
-    attributes = _attributes(raw.attributes)
+    attributes = _read_attributes(raw.attributes)
     name = raw.event_name or attributes.pop("event.name", "")
     try:
         return LogRecord(
-            trace_id=_id(raw.trace_id, 16, "trace_id"),
-            span_id=_id(raw.span_id, 8, "span_id"),
+            trace_id=_read_id(raw.trace_id, 16, "trace_id"),
+            span_id=_read_id(raw.span_id, 8, "span_id"),
             name=str(name),
-            time_ns=moment(raw.time_unix_nano or raw.observed_time_unix_nano, "time_unix_nano"),
+            time_ns=read_moment(raw.time_unix_nano or raw.observed_time_unix_nano, "time_unix_nano"),
             attributes=attributes,
-            body=_value(raw.body),
+            body=_read_value(raw.body),
             scope=scope,
             resource=resource,
         )
@@ -82,22 +82,22 @@ def _log(raw: Any, scope: str | None, resource: dict[str, Any]) -> LogRecord | N
 def _read(raw: Any, scope: str | None, resource: dict[str, Any]) -> EndedSpan | str:
     try:
         return EndedSpan(
-            trace_id=_id(raw.trace_id, 16, "trace_id"),
-            span_id=_id(raw.span_id, 8, "span_id"),
-            parent_id=_id(raw.parent_span_id, 8, "parent_span_id") if any(raw.parent_span_id) else None,
+            trace_id=_read_id(raw.trace_id, 16, "trace_id"),
+            span_id=_read_id(raw.span_id, 8, "span_id"),
+            parent_id=_read_id(raw.parent_span_id, 8, "parent_span_id") if any(raw.parent_span_id) else None,
             name=raw.name,
-            start_ns=moment(raw.start_time_unix_nano, "start_time_unix_nano"),
-            end_ns=moment(raw.end_time_unix_nano, "end_time_unix_nano"),
-            attributes=_attributes(raw.attributes),
+            start_ns=read_moment(raw.start_time_unix_nano, "start_time_unix_nano"),
+            end_ns=read_moment(raw.end_time_unix_nano, "end_time_unix_nano"),
+            attributes=_read_attributes(raw.attributes),
             events=[
-                {"name": e.name, "time_ns": e.time_unix_nano, "attributes": _attributes(e.attributes)}
+                {"name": e.name, "time_ns": e.time_unix_nano, "attributes": _read_attributes(e.attributes)}
                 for e in raw.events
             ],
             links=[
                 {
                     "trace_id": link.trace_id.hex(),
                     "span_id": link.span_id.hex(),
-                    "attributes": _attributes(link.attributes),
+                    "attributes": _read_attributes(link.attributes),
                 }
                 for link in raw.links
             ],
@@ -110,23 +110,23 @@ def _read(raw: Any, scope: str | None, resource: dict[str, Any]) -> EndedSpan | 
         return str(exc)
 
 
-def _id(raw: bytes, size: int, name: str) -> str:
+def _read_id(raw: bytes, size: int, name: str) -> str:
     told = raw.hex()
-    return told if len(raw) == size and any(raw) else identifier(told, 2 * size, name)
+    return told if len(raw) == size and any(raw) else read_identifier(told, 2 * size, name)
 
 
-def _attributes(pairs: Iterable[Any]) -> dict[str, Any]:
-    return {pair.key: pair.value.string_value or _value(pair.value) for pair in pairs}
+def _read_attributes(pairs: Iterable[Any]) -> dict[str, Any]:
+    return {pair.key: pair.value.string_value or _read_value(pair.value) for pair in pairs}
 
 
-def _value(raw: Any) -> Any:
+def _read_value(raw: Any) -> Any:
     """Return an `AnyValue` as JSON; protobuf itself bounds how deep it nests."""
     kind = raw.WhichOneof("value")
     if kind is None:
         return None
     value = getattr(raw, kind)
     if kind == "array_value":
-        return [_value(entry) for entry in value.values]
+        return [_read_value(entry) for entry in value.values]
     if kind == "kvlist_value":
-        return _attributes(value.values)
+        return _read_attributes(value.values)
     return base64.b64encode(value).decode() if kind == "bytes_value" else value

@@ -8,16 +8,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from llm_trace import semconv
-from llm_trace.capture.finished import finished_lines
+from llm_trace.capture.finished import encode_finished_call
 from llm_trace.capture.merger import Merger
-from llm_trace.collect.logs import LogRecord, accounts, is_genai
-from llm_trace.semconv.about import event_about
+from llm_trace.collect.logs import LogRecord, build_accounts, is_genai
+from llm_trace.semconv.about import parse_annotation
 from llm_trace.semconv.ended import EndedSpan
-from llm_trace.semconv.privacy import call_without_content, event_without_content
-from llm_trace.spool.writer import Line
+from llm_trace.semconv.privacy import call_without_content, drop_event_content
+from llm_trace.spool.writer import SpoolLine
 
 if TYPE_CHECKING:
-    from llm_trace.capture.values import Encoder
+    from llm_trace.capture.values import ValueEncoder
     from llm_trace.spool.writer import SpoolWriter
 
 _MOST_IDS = 100_000
@@ -46,7 +46,7 @@ class Taken:
 
 
 @dataclass(frozen=True)
-class Limits:
+class RequestLimits:
     """What one request may bring, and all of them together."""
 
     body: int = 32 << 20
@@ -71,8 +71,8 @@ class Receiver:
     """
 
     spool: SpoolWriter
-    encoder: Encoder
-    limits: Limits = Limits()
+    encoder: ValueEncoder
+    limits: RequestLimits = RequestLimits()
     genai_only: bool = False
     capture_content: bool = True
     merger: Merger = field(default_factory=Merger, init=False)
@@ -86,7 +86,7 @@ class Receiver:
             SpoolFullError: the spool cannot be written; spans before it are there, and repeats do no harm.
         """
         taken = Taken()
-        lines: list[Line] = []
+        lines: list[SpoolLine] = []
         for name, span in spans:
             reason = span if isinstance(span, str) else self._too_much(span, taken) or self._twice(span)
             if reason:
@@ -108,11 +108,11 @@ class Receiver:
         """
         known = list(records)
         told = [record for record in known if record is not None and is_genai(record)]
-        lines: list[Line] = []
-        for account in accounts(told):
+        lines: list[SpoolLine] = []
+        for account in build_accounts(told):
             call = semconv.ended_call(account)
             call = self.merger.account(call if self.capture_content else call_without_content(call))
-            lines += finished_lines(self.encoder, {**call, "inside": account.parent_id})
+            lines += encode_finished_call(self.encoder, {**call, "inside": account.parent_id})
         self._write(lines)
         return len(known) - len(told)
 
@@ -134,19 +134,19 @@ class Receiver:
             return ""
         return f"its id {span.span_id} is that of a span in trace {known} too: make ids at random"
 
-    def _lines(self, span: EndedSpan) -> Sequence[Line]:
+    def _lines(self, span: EndedSpan) -> Sequence[SpoolLine]:
         """Return the events that a span becomes."""
         if self.genai_only and not semconv.is_genai_span(span.attributes):
             self.merger.passed(span.span_id, span.parent_id)
             return ()
-        if (event := event_about(span)) is not None:
-            kept = event if self.capture_content else event_without_content(event)
-            return () if kept is None else (Line(self.encoder.encode_event(kept)[:-1]),)
+        if (event := parse_annotation(span)) is not None:
+            kept = event if self.capture_content else drop_event_content(event)
+            return () if kept is None else (SpoolLine(self.encoder.encode_event(kept)[:-1]),)
         call = semconv.ended_call(span)
         call = self.merger.whole(call if self.capture_content else call_without_content(call))
-        return finished_lines(self.encoder, call)
+        return encode_finished_call(self.encoder, call)
 
-    def _write(self, lines: list[Line]) -> None:
+    def _write(self, lines: list[SpoolLine]) -> None:
         if lines and not self.spool.write_all(lines):
             raise SpoolFullError(
                 f"{str(self.spool.folder)!r} cannot be written: free some room, the sender tries again"

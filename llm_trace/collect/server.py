@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     import uvicorn
 
-    from llm_trace.collect.connections import Patience
+    from llm_trace.collect.connections import ConnectionLimits
     from llm_trace.collect.receiver import Receiver
 
 
@@ -44,7 +44,7 @@ def _is_loopback(host: str) -> bool:
 
 
 @contextlib.contextmanager
-def listening(host: str, port: int) -> Iterator[socket.socket]:
+def open_listener(host: str, port: int) -> Iterator[socket.socket]:
     """Give a socket that listens; port 0 takes a free one.
 
     Raises:
@@ -61,11 +61,11 @@ def listening(host: str, port: int) -> Iterator[socket.socket]:
         yield made
 
 
-def serve(
-    receiver: Receiver, listener: socket.socket, token: str | None, patience: Patience | None = None
+def serve_collector(
+    receiver: Receiver, listener: socket.socket, token: str | None, patience: ConnectionLimits | None = None
 ) -> None:
     """Take spans until SIGINT or SIGTERM; requests under way are answered first. The log says a repeated thing once a minute."""
-    serving = server(receiver, token, patience)  # says first which extra is missing
+    serving = build_server(receiver, token, patience)  # says first which extra is missing
     from llm_trace.collect.connections import Once
 
     once_a_minute = Once()
@@ -74,18 +74,20 @@ def serve(
     serving.run(sockets=[listener])
 
 
-def server(receiver: Receiver, token: str | None, patience: Patience | None = None) -> uvicorn.Server:
+def build_server(
+    receiver: Receiver, token: str | None, patience: ConnectionLimits | None = None
+) -> uvicorn.Server:
     """Return the server, which waits for senders as long as it is told to."""
     try:
         import uvicorn
 
-        from llm_trace.collect.app import collector
-        from llm_trace.collect.connections import BACKLOG, Connection, Patience
+        from llm_trace.collect.app import build_collector
+        from llm_trace.collect.connections import BACKLOG, Connection, ConnectionLimits
     except ImportError as exc:
         raise MissingExtraError(f"{exc.name!r} is not installed: pip install 'llm-trace[collect]'") from exc
     config = uvicorn.Config(
-        collector(receiver, token),
-        http=cast("type[asyncio.Protocol]", partial(Connection, patience=patience or Patience())),
+        build_collector(receiver, token),
+        http=cast("type[asyncio.Protocol]", partial(Connection, patience=patience or ConnectionLimits())),
         ws="none",
         backlog=BACKLOG,
         log_level="warning",

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from llm_trace.comparison import judge, keys, log, remarks, words
 from llm_trace.comparison.dataset import Dataset
-from llm_trace.comparison.facts import facts
+from llm_trace.comparison.facts import read_facts
 from llm_trace.comparison.losses import read_losses
-from llm_trace.comparison.pairs import paired
+from llm_trace.comparison.pairs import build_pairs
 from llm_trace.comparison.result import Comparison
-from llm_trace.comparison.sides import chosen
-from llm_trace.comparison.tables import Request, slices_of, table
-from llm_trace.comparison.units import units
+from llm_trace.comparison.sides import resolve_side
+from llm_trace.comparison.tables import TableRequest, build_slices, build_table
+from llm_trace.comparison.units import build_units
 from llm_trace.errors import ConfigurationError, NotFoundError
 from llm_trace.stores.duckdb import Store, open_store
 
@@ -70,42 +70,46 @@ def compare(
         if isinstance(store, Store)
         else open_store(store or os.environ.get("LLM_TRACE_STORE", "llm_trace.duckdb"))
     )
-    sides = (chosen(opened, a), chosen(opened, b))
+    sides = (resolve_side(opened, a), resolve_side(opened, b))
     key = [by] if isinstance(by, str) else []
     places = tuple(dict.fromkeys(key + [name for name in slices if name != "tag"]))
-    found = _units(opened, sides, places)
-    pairing = _pairing(opened, by, *found)
-    matched = paired(*found, pairing)
+    found = _build_units(opened, sides, places)
+    pairing = _choose_pairing(opened, by, *found)
+    matched = build_pairs(*found, pairing)
     if not matched.pairs:
         raise NotFoundError(
-            words.nothing_paired((sides[0].label, sides[1].label), matched.unpaired, pairing.ambiguous)
+            words.describe_nothing_paired(
+                (sides[0].label, sides[1].label), matched.unpaired, pairing.ambiguous
+            )
         )
     dataset = by if isinstance(by, Dataset) else None
-    request = Request(metrics, tuple(slices), places, dataset, frozenset(lower), embed, confidence, seed)
-    made = table(opened, matched, request)
-    tried = log.tried(opened.path, (sides[0].label, sides[1].label), matched.pairs)
-    parts = judge.sliced(made, slices_of(matched.pairs, request))
-    judged = judge.overall(made)
+    request = TableRequest(metrics, tuple(slices), places, dataset, frozenset(lower), embed, confidence, seed)
+    made = build_table(opened, matched, request)
+    tried = log.log_comparison(opened.path, (sides[0].label, sides[1].label), matched.pairs)
+    parts = judge.judge_slices(made, build_slices(matched.pairs, request))
+    judged = judge.judge_overall(made)
     comparison = Comparison(
         a=sides[0].label, b=sides[1].label, paired_by=pairing.by, pairs=len(matched.pairs),
         calls=(len(found[0]), len(found[1])), metrics=judged, slices=parts, losses=read_losses(opened, judged, made), unpaired=matched.unpaired,
-        tried=tried, confidence=confidence, seed=seed, notes=remarks.notes(matched.pairs, made),
-        warnings=remarks.warnings(matched, made, tried),
+        tried=tried, confidence=confidence, seed=seed, notes=remarks.list_notes(matched.pairs, made),
+        warnings=remarks.list_warnings(matched, made, tried),
     )  # fmt: skip
     return comparison.of_calls(opened.path, tuple(made.spans))
 
 
-def _pairing(store: Store, by: str | Dataset | None, a: Sequence[Fact], b: Sequence[Fact]) -> keys.Pairing:
+def _choose_pairing(
+    store: Store, by: str | Dataset | None, a: Sequence[Fact], b: Sequence[Fact]
+) -> keys.Pairing:
     if isinstance(by, Dataset):
-        return keys.by_dataset(store, by, a, b)
-    return keys.by_place(by, a, b) if by else keys.by_input(store, a, b)
+        return keys.pair_by_dataset(store, by, a, b)
+    return keys.pair_by_place(by, a, b) if by else keys.pair_by_input(store, a, b)
 
 
-def _units(store: Store, sides: Sides, places: Sequence[str]) -> tuple[list[Fact], list[Fact]]:
-    found = (facts(store, sides[0], places), facts(store, sides[1], places))
+def _build_units(store: Store, sides: Sides, places: Sequence[str]) -> tuple[list[Fact], list[Fact]]:
+    found = (read_facts(store, sides[0], places), read_facts(store, sides[1], places))
     for side, calls in zip(sides, found, strict=True):
         if not calls:
             raise NotFoundError(
                 f"{side.label} has no calls in {str(store.path)!r}: `llm-trace ls` shows what there is"
             )
-    return units(*found, (sides[0].climbs, sides[1].climbs))
+    return build_units(*found, (sides[0].climbs, sides[1].climbs))

@@ -22,7 +22,7 @@ _CONDITION = re.compile(
 )
 
 
-def holds(condition: str, comparison: Comparison) -> bool:
+def check_condition(condition: str, comparison: Comparison) -> bool:
     """Return whether `METRIC.FIELD SIGN VALUE` or `METRIC[SLICE].FIELD SIGN VALUE` holds.
 
     Raises:
@@ -40,10 +40,10 @@ def holds(condition: str, comparison: Comparison) -> bool:
         raise ConfigurationError(
             f"{condition!r} cannot be judged: {match['field']} is not known for this metric"
         )
-    return _OPERATORS[match["sign"]](found, _value(match["value"], match["field"], condition))
+    return _OPERATORS[match["sign"]](found, _get_value(match["value"], match["field"], condition))
 
 
-def _value(text: str, field: str, condition: str) -> float | str:
+def _get_value(text: str, field: str, condition: str) -> float | str:
     if field == "verdict":
         return text.strip("'\"")
     try:

@@ -36,7 +36,7 @@ class Example(Record):
     @property
     def id(self) -> str:
         """First 12 hex digits of the SHA-256 of the input as JSON with sorted keys."""
-        return _hash(_canonical(self.input))
+        return _hash(_make_canonical(self.input))
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Dataset:
     @property
     def version(self) -> str:
         """First 12 hex digits of the SHA-256 of the examples: another example, order or tag is another version."""
-        return _hash(b"\n".join(map(_line, self.examples)))
+        return _hash(b"\n".join(map(_encode_line, self.examples)))
 
     def __iter__(self) -> Iterator[Example]:
         return iter(self.examples)
@@ -74,7 +74,7 @@ class Dataset:
         """
         file = Path(path)
         rows = _from_csv(file) if file.suffix.lower() == ".csv" else _from_jsonl(file)
-        return cls(name or file.stem, _each_once(file, rows))
+        return cls(name or file.stem, _write_each_once(file, rows))
 
     @classmethod
     def from_calls(cls, name: str, store: Store, /, *, expected: bool = False, **filters: Any) -> Self:
@@ -97,7 +97,7 @@ class Dataset:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the examples as JSON Lines, for their owner only where the file is new."""
         with open_private(Path(path), "wb") as file:
-            file.writelines(_line(example) + b"\n" for example in self.examples)
+            file.writelines(_encode_line(example) + b"\n" for example in self.examples)
 
     def example_of(self, given: Any) -> Example | None:
         """Return the example that a call's input holds: further arguments, such as a version, do not matter."""
@@ -108,7 +108,7 @@ class Dataset:
         inputs += [
             {name: as_text(value) for name, value in one.items()} for one in inputs
         ]  # cells of CSV are texts
-        ids = (_hash(_canonical(one)) for one in inputs)
+        ids = (_hash(_make_canonical(one)) for one in inputs)
         return next((self._by_id[id_] for id_ in ids if id_ in self._by_id), None)
 
     def with_id(self, id_: str) -> Example:
@@ -157,7 +157,7 @@ def _from_csv(path: Path) -> Iterator[tuple[int, Example]]:
             yield reader.line_num, Example(input=row, expected=expected or None, tags=tuple(tags.split()))
 
 
-def _each_once(path: Path, rows: Iterable[tuple[int, Example]]) -> tuple[Example, ...]:
+def _write_each_once(path: Path, rows: Iterable[tuple[int, Example]]) -> tuple[Example, ...]:
     seen: dict[str, int] = {}
     kept = []
     for number, example in rows:
@@ -170,11 +170,11 @@ def _each_once(path: Path, rows: Iterable[tuple[int, Example]]) -> tuple[Example
     return tuple(kept)
 
 
-def _line(example: Example) -> bytes:
-    return _canonical(example.model_dump(mode="json", exclude_defaults=True))
+def _encode_line(example: Example) -> bytes:
+    return _make_canonical(example.model_dump(mode="json", exclude_defaults=True))
 
 
-def _canonical(value: Any) -> bytes:
+def _make_canonical(value: Any) -> bytes:
     return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
 
 

@@ -65,7 +65,7 @@ WHERE span_id IN (SELECT span_id FROM side) OR trace_id IN (SELECT trace_id FROM
 ORDER BY start_ns, span_id"""
 
 
-def facts(store: Store, side: Chosen, places: Sequence[str] = ()) -> list[Fact]:
+def read_facts(store: Store, side: Chosen, places: Sequence[str] = ()) -> list[Fact]:
     """Return the side's calls and those of the same traces, in the order of their starts.
 
     Args:
@@ -77,7 +77,7 @@ def facts(store: Store, side: Chosen, places: Sequence[str] = ()) -> list[Fact]:
     return [Fact._make((*row[:own], row[own:], ())) for row in store.sql(query, *side.filter.values)]
 
 
-def asked(calls: Iterable[Fact]) -> str:
+def list_asked(calls: Iterable[Fact]) -> str:
     """Return the first parameter of a query that begins with `ASKED`."""
     return " ".join([call.span_id for call in calls])
 

@@ -36,7 +36,7 @@ class Given:
     comment: str | None = None
 
 
-def value_of(text: str) -> Value:
+def parse_score_value(text: str) -> Value:
     """Return a number, a yes or no (`y`, `no`, `true` …), or else the text as a label."""
     said = text.strip()
     if said.lower() in _WORDS:
@@ -48,7 +48,7 @@ def value_of(text: str) -> Value:
     return number if math.isfinite(number) else said
 
 
-def read_scores(path: Path, store: Store) -> list[Given]:
+def read_score_file(path: Path, store: Store) -> list[Given]:
     """Return the scores of a CSV file with the columns span_id, name, value and, if wanted, comment.
 
     Raises:
@@ -63,12 +63,14 @@ def read_scores(path: Path, store: Store) -> list[Given]:
         raise ConfigurationError(f"{str(path)!r} is no CSV file in UTF-8: {exc}") from exc
     known = {
         row[0]
-        for row in store.sql("SELECT span_id FROM calls WHERE span_id IN (SELECT unnest(?))", _ids(lines))
+        for row in store.sql(
+            "SELECT span_id FROM calls WHERE span_id IN (SELECT unnest(?))", _list_ids(lines)
+        )
     }
-    return [_given(path, number, row, known) for number, row in lines]
+    return [_parse_row(path, number, row, known) for number, row in lines]
 
 
-def _ids(lines: list[tuple[int, dict[str, str]]]) -> list[str]:
+def _list_ids(lines: list[tuple[int, dict[str, str]]]) -> list[str]:
     return [(row["span_id"] or "").strip() for _, row in lines]
 
 
@@ -86,7 +88,7 @@ def _check_header(path: Path, header: list[str]) -> None:
         )
 
 
-def _given(path: Path, number: int, row: dict[str, str], known: set[str]) -> Given:
+def _parse_row(path: Path, number: int, row: dict[str, str], known: set[str]) -> Given:
     cells = {name: (row.get(name) or "").strip() for name in ALLOWED}
     wrong = None
     if None in row:  # csv keeps what is beyond the header there
@@ -97,10 +99,10 @@ def _given(path: Path, number: int, row: dict[str, str], known: set[str]) -> Giv
         wrong = f"the store has no call {cells['span_id']!r}: `llm-trace ls --json` lists the ids"
     if wrong:
         raise ConfigurationError(f"{str(path)!r}, line {number}: {wrong}; nothing was imported")
-    return Given(cells["span_id"], cells["name"], value_of(cells["value"]), cells["comment"] or None)
+    return Given(cells["span_id"], cells["name"], parse_score_value(cells["value"]), cells["comment"] or None)
 
 
-def unscored(store: Store, calls: list[Call], name: str) -> list[Call]:
+def find_unscored(store: Store, calls: list[Call], name: str) -> list[Call]:
     """Return the calls that no person has given a score of that name, in their order."""
     done = {
         row[0] for row in store.sql("SELECT span_id FROM scores WHERE name = ? AND source = 'human'", name)
@@ -109,7 +111,7 @@ def unscored(store: Store, calls: list[Call], name: str) -> list[Call]:
 
 
 @contextlib.contextmanager
-def scoring(store: Path) -> Iterator[None]:
+def open_scoring(store: Path) -> Iterator[None]:
     """Let `give` write to a store."""
     configure(store, run=None, exporters=(), sample=1.0, redact=None, record_env=False)
     if config.current is not None:

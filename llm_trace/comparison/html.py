@@ -6,7 +6,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from llm_trace.comparison import words
-from llm_trace.comparison.show import HEADS, cells_of
+from llm_trace.comparison.show import HEADS, format_cells
 
 if TYPE_CHECKING:
     from llm_trace.comparison.result import Comparison, Loss, Metric
@@ -21,29 +21,31 @@ STYLE = """
 """
 
 
-def page(comparison: Comparison) -> str:
+def render_page(comparison: Comparison) -> str:
     """Return the whole page."""
     title = escape(f"{comparison.b} against {comparison.a}")
     head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title>'
-    return f'<!doctype html>\n<html lang="en"><head>{head}</head><body>{body(comparison)}</body></html>\n'
+    return (
+        f'<!doctype html>\n<html lang="en"><head>{head}</head><body>{render_body(comparison)}</body></html>\n'
+    )
 
 
-def body(comparison: Comparison) -> str:
+def render_body(comparison: Comparison) -> str:
     """Return the part that goes into any page, such as a notebook's."""
     said = [
         f"<style>{STYLE}</style>",
         f"<h1>{escape(comparison.b)} against {escape(comparison.a)}</h1>",
-        f"<p>{words.count(comparison.pairs, 'pair')} by {escape(comparison.paired_by)}; bounds at {comparison.confidence:.0%}.</p>",
+        f"<p>{words.count_things(comparison.pairs, 'pair')} by {escape(comparison.paired_by)}; bounds at {comparison.confidence:.0%}.</p>",
         *(f'<p class="warning">{escape(text)}</p>' for text in comparison.warnings),
-        _table(comparison.metrics),
+        _render_table(comparison.metrics),
         *(
-            f"<h2>{escape(part.name)}, {words.count(part.pairs, 'pair')}</h2>{_table(part.metrics)}"
+            f"<h2>{escape(part.name)}, {words.count_things(part.pairs, 'pair')}</h2>{_render_table(part.metrics)}"
             for part in comparison.slices
         ),
         *(["<h2>Pairs that got worse</h2>"] if comparison.losses else []),
-        *map(_loss, comparison.losses),
+        *map(_render_loss, comparison.losses),
         *(
-            f"<p>Unpaired in {u.side}: {words.count(u.calls, 'call')}, {escape(u.reason)}</p>"
+            f"<p>Unpaired in {u.side}: {words.count_things(u.calls, 'call')}, {escape(u.reason)}</p>"
             for u in comparison.unpaired
         ),
         *(f"<p>{escape(text)}</p>" for text in comparison.notes),
@@ -51,22 +53,22 @@ def body(comparison: Comparison) -> str:
     return f'<div class="llm-trace">{"".join(said)}</div>'
 
 
-def _loss(loss: Loss) -> str:
+def _render_loss(loss: Loss) -> str:
     sides = "".join(
         f"<dt>{side} <code>{span}</code></dt><dd>{escape(output)}</dd>"
         for side, span, output in (("a", loss.a, loss.output_a), ("b", loss.b, loss.output_b))
     )
-    return f"<dl><dt><b>{escape(words.loss(loss))}</b></dt>{sides}</dl>"
+    return f"<dl><dt><b>{escape(words.describe_loss(loss))}</b></dt>{sides}</dl>"
 
 
-def _table(metrics: tuple[Metric, ...]) -> str:
+def _render_table(metrics: tuple[Metric, ...]) -> str:
     head = "".join(f"<th>{name}</th>" for name in HEADS)
-    rows = "".join(_row(metric) for metric in metrics)
+    rows = "".join(_render_row(metric) for metric in metrics)
     return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
 
 
-def _row(metric: Metric) -> str:
-    *cells, verdict = (escape(cell) for cell in cells_of(metric))
+def _render_row(metric: Metric) -> str:
+    *cells, verdict = (escape(cell) for cell in format_cells(metric))
     return (
         f'<tr>{"".join(f"<td>{cell}</td>" for cell in cells)}<td class="{metric.verdict}">{verdict}</td></tr>'
     )

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Piece:
+class TextPiece:
     """A stretch of text that both versions have, or one of them."""
 
     change: Literal["same", "removed", "added"]
@@ -29,7 +29,7 @@ class Diff:
 
     before: PromptVersion
     after: PromptVersion
-    pieces: tuple[Piece, ...]
+    pieces: tuple[TextPiece, ...]
     """Word by word, white space kept: those that are not added make up the text before, those not removed the text after."""
     added_variables: tuple[str, ...]
     removed_variables: tuple[str, ...]
@@ -51,7 +51,7 @@ class Use:
     """Means of the scores of its calls and the calls around them."""
 
 
-def version_of(store: Store, name: str, said: str) -> PromptVersion:
+def find_version(store: Store, name: str, said: str) -> PromptVersion:
     """Return a version of a prompt by `v3`, `3` or its hash, or the beginning of it.
 
     Raises:
@@ -71,19 +71,19 @@ def version_of(store: Store, name: str, said: str) -> PromptVersion:
 def diff(before: PromptVersion, after: PromptVersion) -> Diff:
     """Return what changed from one version to another, word by word."""
     old, new = (re.findall(r"\s+|\S+", version.template) for version in (before, after))
-    pieces: list[Piece] = []
+    pieces: list[TextPiece] = []
     for tag, a, b, c, d in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
         if tag == "equal":
-            pieces.append(Piece("same", "".join(old[a:b])))
+            pieces.append(TextPiece("same", "".join(old[a:b])))
             continue
-        pieces += [Piece("removed", "".join(old[a:b]))] if b > a else []
-        pieces += [Piece("added", "".join(new[c:d]))] if d > c else []
-    had, has = variables(before.template), variables(after.template)
+        pieces += [TextPiece("removed", "".join(old[a:b]))] if b > a else []
+        pieces += [TextPiece("added", "".join(new[c:d]))] if d > c else []
+    had, has = list_variables(before.template), list_variables(after.template)
     added, removed = (tuple(n for n in has if n not in had), tuple(n for n in had if n not in has))
     return Diff(before, after, tuple(pieces), added, removed)
 
 
-def variables(template: str) -> list[str]:
+def list_variables(template: str) -> list[str]:
     """Return the names of a template's variables, in order, each once."""
     return list(dict.fromkeys(name for _, name, _, _ in string.Formatter().parse(template) if name))
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from llm_trace.comparison.missing import allow_for_missing
 from llm_trace.comparison.result import Metric, Slice
-from llm_trace.comparison.statistics.intervals import mean_interval
+from llm_trace.comparison.statistics.intervals import bound_mean
 from llm_trace.comparison.statistics.paired import Estimate, estimate, with_false_discovery_control
 from llm_trace.comparison.statistics.scales import Scale, find_scale
 
@@ -19,16 +19,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from llm_trace.comparison.missing import Failures
-    from llm_trace.comparison.result import Better, Verdict
-
-    Floats = NDArray[np.float64]
+    from llm_trace.comparison.result import Better, MetricVerdict
+    from llm_trace.comparison.statistics.floats import Floats
 
 WORST = 3
 """Pairs named for each metric."""
 
 
 @dataclass(frozen=True)
-class Table:
+class PairTable:
     """The values of all pairs; NaN where one is missing.
 
     Args:
@@ -71,30 +70,30 @@ class Judged:
     """Of the pairs that have it on both sides; `None` where nothing is tested."""
 
 
-def overall(table: Table) -> tuple[Metric, ...]:
+def judge_overall(table: PairTable) -> tuple[Metric, ...]:
     """Return every metric over all pairs."""
     every = np.ones(len(table.spans), dtype=bool)
-    return tuple(_corrected(_metrics(table, every, table.unfinished), table))
+    return tuple(_correct_metrics(_judge_metrics(table, every, table.unfinished), table))
 
 
-def sliced(table: Table, slices: Mapping[str, NDArray[np.bool_]]) -> tuple[Slice, ...]:
+def judge_slices(table: PairTable, slices: Mapping[str, NDArray[np.bool_]]) -> tuple[Slice, ...]:
     """Return every metric over each slice, with false findings controlled over all of them together."""
-    found = {name: _metrics(table, rows, (0, 0)) for name, rows in slices.items()}
-    corrected = iter(_corrected([m for metrics in found.values() for m in metrics], table))
+    found = {name: _judge_metrics(table, rows, (0, 0)) for name, rows in slices.items()}
+    corrected = iter(_correct_metrics([m for metrics in found.values() for m in metrics], table))
     return tuple(
         Slice(name=name, pairs=int(slices[name].sum()), metrics=tuple(next(corrected) for _ in metrics))
         for name, metrics in found.items()
     )
 
 
-def _metrics(table: Table, rows: NDArray[np.bool_], unfinished: tuple[int, int]) -> list[Judged]:
+def _judge_metrics(table: PairTable, rows: NDArray[np.bool_], unfinished: tuple[int, int]) -> list[Judged]:
     tested = (_test(name, values, rows, unfinished, table) for name, values in table.tested.items())
     described = (_describe(name, values[rows], table) for name, values in table.described.items())
     return [judged for judged in (*tested, *described) if judged is not None]
 
 
 def _test(
-    name: str, values: Floats, rows: NDArray[np.bool_], unfinished: tuple[int, int], table: Table
+    name: str, values: Floats, rows: NDArray[np.bool_], unfinished: tuple[int, int], table: PairTable
 ) -> Judged | None:
     lacks = np.isnan(values)
     both = ~lacks.any(axis=0)
@@ -115,24 +114,24 @@ def _test(
         name=name, kind=found.kind, better=better, n=found.n, a=found.a, b=found.b, difference=found.difference,
         low=bounds.low, high=bounds.high, p_value=found.p_value, effect=found.effect, missing=missing,
         verdict="undecided" if (a != b).any() or any(missing) else "same",
-        worst=_worst(b - a if better != "lower" else a - b, there, table.spans),
+        worst=_find_worst(b - a if better != "lower" else a - b, there, table.spans),
     )  # fmt: skip
     return Judged(metric, found)
 
 
-def _worst(
+def _find_worst(
     gain: NDArray[np.float64], there: NDArray[np.intp], spans: Sequence[tuple[str, str]]
 ) -> tuple[tuple[str, str], ...]:
     order = np.argsort(gain, kind="stable")[:WORST]
     return tuple(spans[there[i]] for i in order if gain[i] < 0)
 
 
-def _describe(name: str, values: Floats, table: Table) -> Judged | None:
+def _describe(name: str, values: Floats, table: PairTable) -> Judged | None:
     known = values[~np.isnan(values)]
     if not len(known):
         return None
     same = 1.0 if name == "output_similarity" else 0.0
-    bounds = mean_interval(known - same, confidence=table.confidence, largest=1.0) if len(known) > 1 else None
+    bounds = bound_mean(known - same, confidence=table.confidence, largest=1.0) if len(known) > 1 else None
     mean = float(known.mean())
     metric = Metric(
         name=name, kind="description", n=len(known), a=same, b=mean, difference=mean - same,
@@ -141,7 +140,7 @@ def _describe(name: str, values: Floats, table: Table) -> Judged | None:
     return Judged(metric)
 
 
-def _corrected(metrics: Sequence[Judged], table: Table) -> list[Metric]:
+def _correct_metrics(metrics: Sequence[Judged], table: PairTable) -> list[Metric]:
     """Return the metrics with q-values, verdicts, and what would decide those that are undecided."""
     level = 1 - table.confidence
     q_values = with_false_discovery_control([judged.metric.p_value for judged in metrics])
@@ -167,7 +166,7 @@ def _decide(judged: Judged, q_value: float | None, level: float, needed: float) 
         return metric
     passed = q_value is not None and q_value <= level
     if passed and _excludes_zero(metric.low, metric.high):
-        return metric.model_copy(update={"q_value": q_value, "verdict": _direction(metric)})
+        return metric.model_copy(update={"q_value": q_value, "verdict": _get_direction(metric)})
     turns = passed and _excludes_zero(found.low, found.high)
     further = None if turns else found.further(needed)
     return metric.model_copy(update={"q_value": q_value, "further": further})
@@ -177,7 +176,7 @@ def _excludes_zero(low: float | None, high: float | None) -> bool:
     return low is not None and high is not None and (low > 0 or high < 0)
 
 
-def _direction(metric: Metric) -> Verdict:
+def _get_direction(metric: Metric) -> MetricVerdict:
     rose = metric.difference > 0
     if metric.better is None:
         return "higher" if rose else "lower"

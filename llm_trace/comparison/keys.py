@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from llm_trace.capture.content import is_cut
-from llm_trace.comparison.facts import ASKED, asked
+from llm_trace.comparison.facts import ASKED, list_asked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -96,11 +96,11 @@ class Pairing:
         return key.removesuffix(_NOTHING) if key.endswith(_NOTHING) and self.by.startswith(_WHOLE) else None
 
 
-def by_input(store: Store, a: Sequence[Fact], b: Sequence[Fact]) -> Pairing:
+def pair_by_input(store: Store, a: Sequence[Fact], b: Sequence[Fact]) -> Pairing:
     """Return the strictest way of pairing that pairs the most: the input whole, else without what differs by design."""
     best = Pairing(_WHOLE, [], [])
     ambiguous: tuple[str, ...] = ()
-    for pairing in _ways(store, a, b):
+    for pairing in _list_ways(store, a, b):
         ambiguous += pairing.ambiguous
         if not best.a or pairing.common > best.common:
             best = pairing
@@ -109,11 +109,11 @@ def by_input(store: Store, a: Sequence[Fact], b: Sequence[Fact]) -> Pairing:
     return replace(best, ambiguous=ambiguous)
 
 
-def _ways(store: Store, a: Sequence[Fact], b: Sequence[Fact]) -> Iterator[Pairing]:
+def _list_ways(store: Store, a: Sequence[Fact], b: Sequence[Fact]) -> Iterator[Pairing]:
     cut = [_cut_inputs(store, side) for side in (a, b)]
 
     def read(by: str, query: str) -> Pairing:
-        keys = (_keys(store, query, side) for side in (a, b))
+        keys = (_read_keys(store, query, side) for side in (a, b))
         return Pairing(
             by,
             *(
@@ -122,11 +122,11 @@ def _ways(store: Store, a: Sequence[Fact], b: Sequence[Fact]) -> Iterator[Pairin
             ),
         )
 
-    keyed = Pairing(_WHOLE, _keys(store, _KEYED, a), _keys(store, _KEYED, b))
+    keyed = Pairing(_WHOLE, _read_keys(store, _KEYED, a), _read_keys(store, _KEYED, b))
     if None not in keyed.a and None not in keyed.b:
         yield keyed
     yield read(_WHOLE, _INPUT.format(input="input", messages=_MESSAGES))
-    compared = _compared_arguments(store, a, b)
+    compared = _find_compared_arguments(store, a, b)
     if compared:
         patch = orjson.dumps(dict.fromkeys(compared)).decode().replace("'", "''")
         query = _INPUT.format(input=f"json_merge_patch(input, '{patch}')", messages=_MESSAGES)
@@ -147,35 +147,36 @@ def _ways(store: Store, a: Sequence[Fact], b: Sequence[Fact]) -> Iterator[Pairin
     yield read("function and messages without the system's", _NO_SYSTEM)
 
 
-def _compared_arguments(store: Store, a: Sequence[Fact], b: Sequence[Fact]) -> list[str]:
+def _find_compared_arguments(store: Store, a: Sequence[Fact], b: Sequence[Fact]) -> list[str]:
     """Return the arguments that are one value throughout a and another throughout b: what is compared, not what is asked."""
-    return [str(row[0]) for row in store.sql(_CONSTANT, asked((*a, *b)), len(a))]
+    return [str(row[0]) for row in store.sql(_CONSTANT, list_asked((*a, *b)), len(a))]
 
 
-def _keys(store: Store, query: str, side: Sequence[Fact]) -> Keys:
-    found: dict[int, str] = dict(store.sql(query, asked(side)).fetchall())
+def _read_keys(store: Store, query: str, side: Sequence[Fact]) -> Keys:
+    found: dict[int, str] = dict(store.sql(query, list_asked(side)).fetchall())
     return list(map(found.get, range(len(side))))
 
 
 def _cut_inputs(store: Store, side: Sequence[Fact]) -> set[int]:
     """Return the calls whose input was kept in part, without a hash: what looks alike may be another input."""
-    return {i for i, text in store.sql(_CUT, asked(side)).fetchall() if is_cut(orjson.loads(text))}
+    return {i for i, text in store.sql(_CUT, list_asked(side)).fetchall() if is_cut(orjson.loads(text))}
 
 
-def by_dataset(store: Store, dataset: Dataset, a: Sequence[Fact], b: Sequence[Fact]) -> Pairing:
+def pair_by_dataset(store: Store, dataset: Dataset, a: Sequence[Fact], b: Sequence[Fact]) -> Pairing:
     """Return the pairing by the example that a call's input holds; calls of no example have no key."""
     return Pairing(
-        f"example of {dataset.name} {dataset.version}", *(_examples(store, dataset, side) for side in (a, b))
+        f"example of {dataset.name} {dataset.version}",
+        *(_read_examples(store, dataset, side) for side in (a, b)),
     )
 
 
-def _examples(store: Store, dataset: Dataset, side: Sequence[Fact]) -> Keys:
-    rows = store.sql(ASKED + " SELECT i, input FROM calls JOIN asked USING (span_id)", asked(side))
+def _read_examples(store: Store, dataset: Dataset, side: Sequence[Fact]) -> Keys:
+    rows = store.sql(ASKED + " SELECT i, input FROM calls JOIN asked USING (span_id)", list_asked(side))
     inputs = {i: given and orjson.loads(given) for i, given in rows}
     found = (dataset.example_of(inputs.get(i)) for i in range(len(side)))
     return [example.id if example else None for example in found]
 
 
-def by_place(by: str, a: Sequence[Fact], b: Sequence[Fact]) -> Pairing:
+def pair_by_place(by: str, a: Sequence[Fact], b: Sequence[Fact]) -> Pairing:
     """Return the pairing by the first value that was asked for, wherever in the call it stands."""
     return Pairing(by, *([u.wanted[0] for u in side] for side in (a, b)))

@@ -10,7 +10,7 @@ import json
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from llm_trace.spool.paths import spool_dir
+from llm_trace.spool.paths import get_spool_dir
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,7 +24,7 @@ SAME = 0.5
 """Overlap from which on two sets of inputs count as the same."""
 
 
-class Line(NamedTuple):
+class LoggedComparison(NamedTuple):
     """A comparison that was made."""
 
     calls: str
@@ -33,15 +33,15 @@ class Line(NamedTuple):
     """The least hashes of the inputs."""
 
 
-def tried(store: Path, labels: tuple[str, str], pairs: Pairs) -> int:
+def log_comparison(store: Path, labels: tuple[str, str], pairs: Pairs) -> int:
     """Log a comparison and return how many different ones were made on these inputs, this one included.
 
     A comparison of the same calls counts once, however often it is made. Where the log cannot be written, what is there still counts.
     """
-    inputs = _sketch(pairs.keys)
+    inputs = _make_sketch(pairs.keys)
     calls = _hash(" ".join([call.span_id for call in pairs.calls]))
-    path = spool_dir(store) / "comparisons.jsonl"
-    known = {line.calls for line in _read(path) if _overlap(line.inputs, inputs) >= SAME}
+    path = get_spool_dir(store) / "comparisons.jsonl"
+    known = {line.calls for line in _read(path) if _measure_overlap(line.inputs, inputs) >= SAME}
     if calls not in known:
         _append(
             path,
@@ -50,7 +50,7 @@ def tried(store: Path, labels: tuple[str, str], pairs: Pairs) -> int:
     return len(known | {calls})
 
 
-def _sketch(items: Iterable[str]) -> list[str]:
+def _make_sketch(items: Iterable[str]) -> list[str]:
     return sorted(set(map(_hash, items)))[:SKETCH]
 
 
@@ -58,23 +58,23 @@ def _hash(text: str) -> str:
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
-def _overlap(a: list[str], b: list[str]) -> float:
+def _measure_overlap(a: list[str], b: list[str]) -> float:
     least = set(sorted({*a, *b})[:SKETCH])
     return len(least & set(a) & set(b)) / len(least) if least else 0.0
 
 
-def _read(path: Path) -> list[Line]:
+def _read(path: Path) -> list[LoggedComparison]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except OSError:
         return []
-    return [found for line in lines if (found := _parsed(line))]
+    return [found for line in lines if (found := _parse_line(line))]
 
 
-def _parsed(line: str) -> Line | None:
+def _parse_line(line: str) -> LoggedComparison | None:
     try:
         found = json.loads(line)
-        return Line(str(found["calls"]), list(map(str, found["inputs"])))
+        return LoggedComparison(str(found["calls"]), list(map(str, found["inputs"])))
     except (ValueError, TypeError, KeyError):  # the last line of a writer that was killed
         return None
 

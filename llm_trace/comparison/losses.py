@@ -11,7 +11,7 @@ from llm_trace.comparison.result import Loss
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from llm_trace.comparison.judge import Table
+    from llm_trace.comparison.judge import PairTable
     from llm_trace.comparison.result import Metric
     from llm_trace.stores.duckdb import Store
 
@@ -23,15 +23,17 @@ FROM calls c JOIN asked USING (span_id)
 LEFT JOIN messages m ON m.id = c.messages_out[-1] LEFT JOIN messages asking ON asking.id = c.messages_in[-1]"""
 
 
-def read_losses(store: Store, metrics: Sequence[Metric], table: Table) -> tuple[Loss, ...]:
+def read_losses(store: Store, metrics: Sequence[Metric], table: PairTable) -> tuple[Loss, ...]:
     """Return the pairs that lost the most of each score, and of each other metric that got worse."""
     telling = [m for m in metrics if m.better and (m.verdict == "worse" or m.name in table.scales)]
     spans = [span for metric in telling for pair in metric.worst for span in pair]
-    said = {row[0]: tuple(map(_excerpt, row[1:])) for row in store.sql(_WORDS, " ".join(spans))}
-    return tuple(_losses(telling, table, said)) if spans else ()
+    said = {row[0]: tuple(map(_cut_excerpt, row[1:])) for row in store.sql(_WORDS, " ".join(spans))}
+    return tuple(_list_losses(telling, table, said)) if spans else ()
 
 
-def _losses(metrics: Sequence[Metric], table: Table, said: dict[str, tuple[str, ...]]) -> Iterator[Loss]:
+def _list_losses(
+    metrics: Sequence[Metric], table: PairTable, said: dict[str, tuple[str, ...]]
+) -> Iterator[Loss]:
     number = {spans: i for i, spans in enumerate(table.spans)}
     for metric in metrics:
         for a, b in metric.worst:
@@ -42,7 +44,7 @@ def _losses(metrics: Sequence[Metric], table: Table, said: dict[str, tuple[str, 
             )  # fmt: skip
 
 
-def _excerpt(text: Any) -> str:
+def _cut_excerpt(text: Any) -> str:
     """Return the beginning of a text on one line, without characters that would steer a terminal."""
     line = " ".join("".join(c if c.isprintable() else " " for c in str(text or "")).split())
     return line if len(line) <= LONGEST else line[: LONGEST - 1] + "…"

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import orjson
-from numpy.typing import NDArray
 
 from llm_trace.comparison.dataset import as_text
-from llm_trace.comparison.facts import ASKED, asked
-from llm_trace.comparison.similarity import similarity
+from llm_trace.comparison.facts import ASKED, list_asked
+from llm_trace.comparison.similarity import measure_similarity
+from llm_trace.comparison.statistics.floats import Floats
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     Embed = Callable[[list[str]], Sequence[Sequence[float]]]
 
-Floats = NDArray[np.float64]
 Values = dict[str, Floats]
 """Metric to (calls,): NaN where it is not known."""
 
@@ -54,7 +53,7 @@ _FACTS = (
 )
 
 
-def numbers(calls: Sequence[Fact]) -> Values:
+def read_numbers(calls: Sequence[Fact]) -> Values:
     """Return what the calls themselves tell: errors, tokens, cost, times."""
     found: dict[str, list[float | None]] = {
         "errors": [c.status == "error" for c in calls],
@@ -69,9 +68,9 @@ def numbers(calls: Sequence[Fact]) -> Values:
     return {name: np.array(values, dtype=float) for name, values in found.items()}
 
 
-def outputs(store: Store, calls: Sequence[Fact]) -> tuple[Values, list[int | None]]:
+def read_outputs(store: Store, calls: Sequence[Fact]) -> tuple[Values, list[int | None]]:
     """Return whether each answer refuses and is valid JSON (where answers look like it), and the hashes of the answers."""
-    rows = {row[0]: row[1:] for row in store.sql(_OUTPUTS.format(columns=_FACTS), asked(calls))}
+    rows = {row[0]: row[1:] for row in store.sql(_OUTPUTS.format(columns=_FACTS), list_asked(calls))}
     said = [rows.get(i, (None, None, None, False)) for i in range(len(calls))]
     made: Values = {"refusals": np.array([refuses for _, refuses, _, _ in said], dtype=float)}
     if 2 * sum(looks for *_, looks in said) > len(rows):
@@ -88,7 +87,7 @@ def find_changed(store: Store, spans: Sequence[tuple[str, str]]) -> list[bool]:
 
 def as_expected(store: Store, calls: Sequence[Fact], expected: Sequence[Any]) -> Floats:
     """Return whether each output is what is expected, white space around texts aside, a number also as text; NaN where nothing is."""
-    rows = store.sql(ASKED + " SELECT i, output FROM calls JOIN asked USING (span_id)", asked(calls))
+    rows = store.sql(ASKED + " SELECT i, output FROM calls JOIN asked USING (span_id)", list_asked(calls))
     said = {i: given and orjson.loads(given) for i, given in rows}
     pairs = ((said.get(i), right) for i, right in enumerate(expected))
     return np.array(
@@ -98,15 +97,16 @@ def as_expected(store: Store, calls: Sequence[Fact], expected: Sequence[Any]) ->
 
 def _is_right(output: Any, right: Any) -> bool:
     return bool(
-        _bare(output) == _bare(right) or (isinstance(right, str) and as_text(output) == right.strip())
+        _strip_bare(output) == _strip_bare(right)
+        or (isinstance(right, str) and as_text(output) == right.strip())
     )
 
 
-def _bare(value: Any) -> Any:
+def _strip_bare(value: Any) -> Any:
     return value.strip() if isinstance(value, str) else value
 
 
-def changed(pairs: Pairs, hashes: Sequence[int | None]) -> Floats:
+def measure_changed(pairs: Pairs, hashes: Sequence[int | None]) -> Floats:
     """Return by pair which share of b's answers is not, letter for letter, a's."""
     n, group = len(pairs), pairs.group[[text is not None for text in hashes]]
     said = np.array([text for text in hashes if text is not None], dtype=np.uint64)
@@ -119,12 +119,12 @@ def changed(pairs: Pairs, hashes: Sequence[int | None]) -> Floats:
     return np.asarray(np.divide(every - same, every, out=np.full(n, np.nan), where=every > 0))
 
 
-def similarities(store: Store, pairs: Pairs, embed: Embed | None) -> Floats:
+def measure_similarities(store: Store, pairs: Pairs, embed: Embed | None) -> Floats:
     """Return by pair how similar the first answers are, 1 where they are the same; of many pairs of a part."""
     step = max(1, -(-len(pairs) // READ))
     part = range(0, len(pairs), step)  # keys are hashes, so this is as good as drawn
     calls = [side[i] for i in part for side in pairs.firsts]
-    texts: dict[int, str] = dict(store.sql(_OUTPUTS.format(columns="text"), asked(calls)).fetchall())
+    texts: dict[int, str] = dict(store.sql(_OUTPUTS.format(columns="text"), list_asked(calls)).fetchall())
     said = [
         (i, texts[2 * k], texts[2 * k + 1])
         for k, i in enumerate(part)
@@ -132,5 +132,7 @@ def similarities(store: Store, pairs: Pairs, embed: Embed | None) -> Floats:
     ]
     found = np.full(len(pairs), np.nan)
     if said:
-        found[[i for i, _, _ in said]] = similarity([a for _, a, _ in said], [b for _, _, b in said], embed)
+        found[[i for i, _, _ in said]] = measure_similarity(
+            [a for _, a, _ in said], [b for _, _, b in said], embed
+        )
     return found

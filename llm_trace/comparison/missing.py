@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 
     from llm_trace.comparison.facts import Fact
     from llm_trace.comparison.result import Better
-
-    Floats = NDArray[np.float64]
+    from llm_trace.comparison.statistics.floats import Floats
 
 
 @dataclass(frozen=True)

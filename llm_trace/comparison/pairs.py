@@ -68,29 +68,29 @@ class Paired:
     """Calls that recorded no input and so count as the same, by name of function."""
 
 
-def paired(a: Sequence[Fact], b: Sequence[Fact], pairing: Pairing) -> Paired:
+def build_pairs(a: Sequence[Fact], b: Sequence[Fact], pairing: Pairing) -> Paired:
     """Return the pairs; calls that are not over, have no key or no partner are counted by reason."""
-    keys = [*_over(a, pairing.a), *_over(b, pairing.b)]
+    keys = [*_list_over(a, pairing.a), *_list_over(b, pairing.b)]
     common = (set(keys[: len(a)]) & set(keys[len(a) :])) - {None}
     left = (
-        *_left("a", a, pairing.a, common, b, pairing.by),
-        *_left("b", b, pairing.b, common, a, pairing.by),
+        *_list_left("a", a, pairing.a, common, b, pairing.by),
+        *_list_left("b", b, pairing.b, common, a, pairing.by),
     )
     began, over = (set(pairing.a), set(pairing.b)), (set(keys[: len(a)]), set(keys[len(a) :]))
     unfinished = tuple(len((over[i] & began[1 - i]) - over[1 - i] - {None}) for i in (0, 1))
     blank = Counter(name for key in keys if key in common and (name := pairing.blank_name(str(key))))
     return Paired(
-        _joined(sorted(map(str, common)), [*a, *b], keys, len(a)), left, (unfinished[0], unfinished[1]),
+        _join_calls(sorted(map(str, common)), [*a, *b], keys, len(a)), left, (unfinished[0], unfinished[1]),
         {name: calls for name, calls in blank.items() if calls > 2},
     )  # fmt: skip
 
 
-def _over(side: Sequence[Fact], keys: Keys) -> Keys:
+def _list_over(side: Sequence[Fact], keys: Keys) -> Keys:
     """Return the keys of calls that are over."""
     return [None if call.status in NOT_OVER else key for call, key in zip(side, keys, strict=True)]
 
 
-def _joined(common: list[str], calls: Sequence[Fact], keys: Keys, in_a: int) -> Pairs:
+def _join_calls(common: list[str], calls: Sequence[Fact], keys: Keys, in_a: int) -> Pairs:
     """Return the calls that have a common key; the first `in_a` of them are a's."""
     number: dict[str | None, int] = {key: 2 * i for i, key in enumerate(common)}
     group = np.array([number.get(key, -2) for key in keys], dtype=np.int64)
@@ -101,7 +101,7 @@ def _joined(common: list[str], calls: Sequence[Fact], keys: Keys, in_a: int) -> 
     return Pairs(common, [calls[i] for i in order.tolist()], group[order], first.reshape(-1, 2))
 
 
-def _left(
+def _list_left(
     side: Literal["a", "b"],
     calls: Sequence[Fact],
     keys: Keys,

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from llm_trace.comparison.statistics.clusters import effective_clusters
-from llm_trace.comparison.words import count, number
+from llm_trace.comparison.statistics.clusters import count_effective_clusters
+from llm_trace.comparison.words import count_things, format_number
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from llm_trace.comparison.judge import Table
+    from llm_trace.comparison.judge import PairTable
     from llm_trace.comparison.pairs import Paired, Pairs
 
 FEW_PAIRS = 30
@@ -21,12 +21,12 @@ FEW_PAIRS = 30
 FEW_CLUSTERS = 10
 
 
-def notes(pairs: Pairs, table: Table) -> tuple[str, ...]:
+def list_notes(pairs: Pairs, table: PairTable) -> tuple[str, ...]:
     """Return how the pairs were made and counted."""
-    return tuple(_notes(pairs, table))
+    return tuple(_iter_notes(pairs, table))
 
 
-def _notes(pairs: Pairs, table: Table) -> Iterator[str]:
+def _iter_notes(pairs: Pairs, table: PairTable) -> Iterator[str]:
     if pairs.repeated == 1:
         yield "1 input was asked several times: it counts once, with the mean of its calls"
     elif pairs.repeated:
@@ -36,13 +36,18 @@ def _notes(pairs: Pairs, table: Table) -> Iterator[str]:
     for name, failures in table.failures.items():
         for side, calls in zip("ab", failures.calls, strict=True):
             if calls and name in table.tested:
-                yield f"{name}: {count(calls, 'call')} of {side} failed without it and count as the worst, {number(failures.value)}"
+                yield f"{name}: {count_things(calls, 'call')} of {side} failed without it and count as the worst, {format_number(failures.value)}"
     yield from table.remarks
 
 
-def warnings(matched: Paired, table: Table, tried: int) -> tuple[str, ...]:
+def list_warnings(matched: Paired, table: PairTable, tried: int) -> tuple[str, ...]:
     """Return what weakens the findings."""
-    weak = [*_too_few(matched.pairs, table), *_alike(matched), *_one_sided(table), *_missing(table)]
+    weak = [
+        *_warn_too_few(matched.pairs, table),
+        *_warn_alike(matched),
+        *_warn_one_sided(table),
+        *_warn_missing(table),
+    ]
     if tried > 1:
         weak.append(
             f"{tried} different comparisons were made on these inputs: the best of several looks better than it is. "
@@ -51,13 +56,13 @@ def warnings(matched: Paired, table: Table, tried: int) -> tuple[str, ...]:
     return tuple(weak)
 
 
-def _too_few(pairs: Pairs, table: Table) -> Iterator[str]:
+def _warn_too_few(pairs: Pairs, table: PairTable) -> Iterator[str]:
     if len(pairs) < FEW_PAIRS:
-        yield f"Only {count(len(pairs), 'pair')}: below {FEW_PAIRS} the bounds cover the truth less often than they say."
-    if table.clusters is not None and (worth := effective_clusters(table.clusters)) < FEW_CLUSTERS:
+        yield f"Only {count_things(len(pairs), 'pair')}: below {FEW_PAIRS} the bounds cover the truth less often than they say."
+    if table.clusters is not None and (worth := count_effective_clusters(table.clusters)) < FEW_CLUSTERS:
         largest = float(np.unique(table.clusters, return_counts=True)[1].max() / len(pairs))
         yield (
-            f"The sessions tell as much as {number(worth)} of equal size (the largest holds {largest:.0%} of the pairs): "
+            f"The sessions tell as much as {format_number(worth)} of equal size (the largest holds {largest:.0%} of the pairs): "
             f"from fewer than {FEW_CLUSTERS} the bounds are not to be relied on."
         )
     for side, calls in zip("ab", pairs.firsts, strict=True):
@@ -70,17 +75,17 @@ def _too_few(pairs: Pairs, table: Table) -> Iterator[str]:
             yield f"All pairs of {side} are of one session, {calls[0].session!r}: the bounds take them to be independent."
 
 
-def _alike(matched: Paired) -> Iterator[str]:
+def _warn_alike(matched: Paired) -> Iterator[str]:
     """Return what to do where calls look alike that may have been asked different things."""
     hint = "name what tells them apart by by=/--by, such as input.question or metadata.example"
     if matched.blank:
         names, calls = ", ".join(matched.blank), sum(matched.blank.values())
-        yield f"{count(calls, 'call')} of {names} recorded no input and count as the same: {hint}, or record it (span(…, input=…))."
+        yield f"{count_things(calls, 'call')} of {names} recorded no input and count as the same: {hint}, or record it (span(…, input=…))."
     elif len(matched.pairs) == 1 and len(matched.pairs.calls) > 2:
         yield f"All calls have the same input and count as one pair: if they do not mean the same, {hint}."
 
 
-def _one_sided(table: Table) -> Iterator[str]:
+def _warn_one_sided(table: PairTable) -> Iterator[str]:
     sides: dict[str, set[str]] = defaultdict(set)
     for name, values in table.tested.items():
         known = [side for side, own in zip("ab", values, strict=True) if not np.isnan(own).all()]
@@ -101,7 +106,7 @@ def _one_sided(table: Table) -> Iterator[str]:
         yield f"{told}: {advice}."
 
 
-def _missing(table: Table) -> Iterator[str]:
+def _warn_missing(table: PairTable) -> Iterator[str]:
     seen: dict[str, tuple[int, int]] = {}
     for name in table.scales.keys() & table.tested.keys():
         lacks = np.isnan(table.tested[name])
@@ -111,10 +116,10 @@ def _missing(table: Table) -> Iterator[str]:
     for name, (in_a, in_b) in sorted(seen.items()):
         if in_a or in_b:
             told = " and ".join(
-                f"{count(n, 'pair')} only in {side}" for side, n in (("a", in_a), ("b", in_b)) if n
+                f"{count_things(n, 'pair')} only in {side}" for side, n in (("a", in_a), ("b", in_b)) if n
             )
             yield f"{name} is known of {told}: the bounds allow for any value there, score these as well."
     for side, n in zip("ab", table.unfinished, strict=True):
         if n:
             other = "ab"["ba".index(side)]
-            yield f"{count(n, 'input')} that {side} finished {'was' if n == 1 else 'were'} begun by {other} and not finished: the bounds allow for any outcome there."
+            yield f"{count_things(n, 'input')} that {side} finished {'was' if n == 1 else 'were'} begun by {other} and not finished: the bounds allow for any outcome there."

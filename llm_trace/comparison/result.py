@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 Better = Literal["higher", "lower"]
-Verdict = Literal["better", "worse", "higher", "lower", "undecided", "same", "described"]
+MetricVerdict = Literal["better", "worse", "higher", "lower", "undecided", "same", "described"]
 DECIDED = ("better", "worse", "higher", "lower")
 
 
@@ -47,7 +47,7 @@ class Metric(Record):
     """Least share of false findings among metrics with a q-value up to this (Benjamini-Hochberg)."""
     effect: float | None = None
     """For yes/no the odds of a gain against a loss, else Cohen's d of the paired differences."""
-    verdict: Verdict
+    verdict: MetricVerdict
     """Decided only if q-value and bounds both exclude no difference; `higher` and `lower` where no direction is good; `same`: no pair differs."""
     further: int | None = None
     """Undecided: further pairs that would decide a difference such as this in four of five studies, with as many metrics to correct for."""
@@ -149,9 +149,9 @@ class Comparison(Record):
 
     def summary(self) -> str:
         """Return the finding in a few sentences."""
-        from llm_trace.comparison.words import summary
+        from llm_trace.comparison.words import summarize
 
-        return summary(self)
+        return summarize(self)
 
     def fails(self, condition: str) -> bool:
         """Return whether a condition such as `"accuracy.low < -0.02"` or `"accuracy[late].verdict == worse"` holds.
@@ -160,9 +160,9 @@ class Comparison(Record):
             ConfigurationError: it cannot be read or judged.
             NotFoundError: the metric or slice was not compared.
         """
-        from llm_trace.comparison.conditions import holds
+        from llm_trace.comparison.conditions import check_condition
 
-        return holds(condition, self)
+        return check_condition(condition, self)
 
     def attribution(self, *, model: Any, **settings: Any) -> Shift:
         """Return which words gained or lost weight from a to b; see `shift.attribution_shift` for the settings.
@@ -170,13 +170,13 @@ class Comparison(Record):
         Raises:
             ConfigurationError: this comparison was read from JSON, so that its calls are not at hand.
         """
-        from llm_trace.comparison.shift import attribution_shift
+        from llm_trace.comparison.shift import measure_attribution_shift
 
         if self._store is None:
             raise ConfigurationError(
                 "this comparison does not know its calls: make it again with llm_trace.compare(…)"
             )
-        return attribution_shift(self._store, self._spans, model=model, **settings)
+        return measure_attribution_shift(self._store, self._spans, model=model, **settings)
 
     def to_json(self) -> str:
         """Return it as JSON; the same comparison gives the same bytes."""
@@ -189,9 +189,9 @@ class Comparison(Record):
 
     def to_html(self, path: str | os.PathLike[str] | None = None) -> str:
         """Return a page that stands alone, and write it to a file where one is named."""
-        from llm_trace.comparison.html import page
+        from llm_trace.comparison.html import render_page
 
-        text = page(self)
+        text = render_page(self)
         if path is not None:
             with open_private(Path(path), "w", encoding="utf-8") as file:
                 file.write(text)
@@ -208,16 +208,16 @@ class Comparison(Record):
         return pd.DataFrame([{"slice": name, **metric.model_dump()} for name, metric in self.rows()])
 
     def __rich_console__(self, console: Any, options: Any) -> Iterator[Any]:
-        from llm_trace.comparison.show import terminal
+        from llm_trace.comparison.show import render_comparison
 
-        yield terminal(self, options.max_width)
+        yield render_comparison(self, options.max_width)
 
     def __str__(self) -> str:
-        from llm_trace.comparison.show import plain
+        from llm_trace.comparison.show import render_plain
 
-        return plain(self)
+        return render_plain(self)
 
     def _repr_html_(self) -> str:
-        from llm_trace.comparison.html import body
+        from llm_trace.comparison.html import render_body
 
-        return body(self)
+        return render_body(self)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llm_trace.comparison.facts import ASKED
+from llm_trace.comparison.statistics.floats import Floats
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
     Row = tuple[int, str, str]
 
-Floats = NDArray[np.float64]
 LABELS = 10
 """Labels of a score that are compared, the most frequent."""
 _LAST = """, last AS (
@@ -39,7 +39,7 @@ _OTHERS = (
 
 
 @dataclass(frozen=True)
-class Scores:
+class CallScores:
     """The scores of calls, and of the calls inside them."""
 
     values: dict[str, Floats]
@@ -50,11 +50,13 @@ class Scores:
     """What could not be taken."""
 
 
-def read_scores(store: Store, calls: Sequence[Fact]) -> Scores:
+def read_scores(store: Store, calls: Sequence[Fact]) -> CallScores:
     """Return the scores of the calls: of all calls inside the mean, the latest word of each source."""
     every = [(i, span) for i, call in enumerate(calls) for span in (call.span_id, *call.inside)]
     spans = " ".join([span for _, span in every])
-    numbers = _numbers(((every[i][0], name, x) for i, name, x in store.sql(_NUMBERS, spans)), len(calls))
+    numbers = _convert_numbers(
+        ((every[i][0], name, x) for i, name, x in store.sql(_NUMBERS, spans)), len(calls)
+    )
     labels: dict[str, list[tuple[int, str]]] = defaultdict(list)
     odd: Counter[str] = Counter()
     for i, name, label in store.sql(_OTHERS, spans):
@@ -74,23 +76,28 @@ def read_scores(store: Store, calls: Sequence[Fact]) -> Scores:
         of |= dict.fromkeys(shares, name)
         if (known := len({label for _, label in rows})) > LABELS:
             notes.append(f"{name} has {known:,} labels: the {LABELS} most frequent are compared")
-    return Scores(values, of, tuple(notes))
+    return CallScores(values, of, tuple(notes))
 
 
-def _numbers(rows: Iterable[tuple[int, str, float]], count: int) -> dict[str, Floats]:
+def _convert_numbers(rows: Iterable[tuple[int, str, float]], count: int) -> dict[str, Floats]:
     found: dict[str, tuple[list[int], list[float]]] = defaultdict(lambda: ([], []))
     for i, name, value in rows:
         found[name][0].append(i)
         found[name][1].append(value)
-    return {name: mean_by(np.array(at), np.array(values), count) for name, (at, values) in found.items()}
+    return {
+        name: compute_group_means(np.array(at), np.array(values), count)
+        for name, (at, values) in found.items()
+    }
 
 
 def _share(rows: Sequence[tuple[int, str]], label: str, count: int) -> Floats:
     """Return which share of each call's labels is this one, (calls,)."""
-    return mean_by(np.array([i for i, _ in rows]), np.array([float(x == label) for _, x in rows]), count)
+    return compute_group_means(
+        np.array([i for i, _ in rows]), np.array([float(x == label) for _, x in rows]), count
+    )
 
 
-def mean_by(groups: NDArray[np.int64], values: Floats, count: int) -> Floats:
+def compute_group_means(groups: NDArray[np.int64], values: Floats, count: int) -> Floats:
     """Return the mean of each group's values, NaN for groups that have none; values that are NaN do not count."""
     known = ~np.isnan(values)
     sums = np.bincount(groups[known], values[known], minlength=count)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from llm_trace.comparison.measures import find_changed
 from llm_trace.comparison.weights import LEAST, Word, weigh_words
-from llm_trace.comparison.words import count
+from llm_trace.comparison.words import count_things
 from llm_trace.errors import AttributionError
 from llm_trace.record import Record
 from llm_trace.stores.duckdb import open_store
@@ -45,11 +45,11 @@ class Shift(Record):
             f"{w.word!r} ({w.part}) {w.verdict} weight for {w.answer}'s answers, {w.a:+.2g} to {w.b:+.2g} {self.unit}"
             for w in clear
         ]
-        over = f"Over {count(self.pairs, 'pair')}, {self.changed:,} with another answer"
+        over = f"Over {count_things(self.pairs, 'pair')}, {self.changed:,} with another answer"
         return f"{over}: {'; '.join(said) or 'no word changed its weight beyond chance'}."
 
 
-def attribution_shift(
+def measure_attribution_shift(
     store: Path,
     spans: Sequence[tuple[str, str]],
     *,
@@ -74,17 +74,17 @@ def attribution_shift(
     """
     with open_store(store) as opened:
         chosen = _choose(spans, find_changed(opened, spans), pairs)
-        asked = [(_asking(opened, a), _asking(opened, b), changed) for (a, b), changed in chosen]
+        asked = [(_find_asking(opened, a), _find_asking(opened, b), changed) for (a, b), changed in chosen]
     told: list[Attribution] = []
     found = [
-        (_weights(a, b, told, model=model, seed=seed, **settings), changed)
+        (_measure_weights(a, b, told, model=model, seed=seed, **settings), changed)
         for a, b, changed in asked
         if a and b
     ]
     kept = [weights for weights, _ in found if weights is not None]
     if not kept:
         raise AttributionError(
-            f"none of {count(len(chosen), 'pair')} has a model call with an answer in words on both sides that can be explained"
+            f"none of {count_things(len(chosen), 'pair')} has a model call with an answer in words on both sides that can be explained"
         )
     words = weigh_words(kept, confidence=confidence, seed=seed)
     left_out = len(chosen) - len(kept)
@@ -105,16 +105,16 @@ def _choose(
     """Return the pairs to explain, and whether each has another answer in b."""
     other = [(pair, True) for pair, differs in zip(spans, changed, strict=True) if differs]
     same = [(pair, False) for pair, differs in zip(spans, changed, strict=True) if not differs]
-    first = _spaced(other, most)
-    return first if len(first) >= LEAST else first + _spaced(same, most - len(first))
+    first = _space_evenly(other, most)
+    return first if len(first) >= LEAST else first + _space_evenly(same, most - len(first))
 
 
-def _spaced(items: list[T], most: int) -> list[T]:
+def _space_evenly(items: list[T], most: int) -> list[T]:
     """Return at most so many of the items, evenly spaced."""
     return [items[i * len(items) // most] for i in range(most)] if len(items) > most else items
 
 
-def _asking(store: Store, span: str) -> Call | None:
+def _find_asking(store: Store, span: str) -> Call | None:
     """Return the first call of a model that is this call or inside it."""
     top = store.call(span)
     inside = {span}
@@ -126,7 +126,7 @@ def _asking(store: Store, span: str) -> Call | None:
     return None
 
 
-def _weights(
+def _measure_weights(
     a: Call, b: Call, told: list[Attribution], **settings: Any
 ) -> list[tuple[Weights, Weights]] | None:
     """Return for a's and b's answer the weights under both prompts; `None` where its own prompt does not explain one of them."""
@@ -145,13 +145,13 @@ def _weights(
             "redacted_input",
         ):  # crossed, an answer may well be unexpected
             return None
-        found.append((_by_word(both[0], a), _by_word(both[1], b)))
+        found.append((_sum_by_word(both[0], a), _sum_by_word(both[1], b)))
     return found
 
 
-def _by_word(attribution: Attribution, call: Call) -> Weights:
+def _sum_by_word(attribution: Attribution, call: Call) -> Weights:
     """Return the sum of scores of each word in each part, and of each variable as a whole."""
-    places = list(_variables(attribution.prompt, call))
+    places = list(_find_variables(attribution.prompt, call))
     found: Weights = defaultdict(float)
     for segment, value in zip(attribution.segments, attribution.values, strict=True):
         part = next((name for name, start, end in places if start <= segment.start < end), "template")
@@ -161,7 +161,7 @@ def _by_word(attribution: Attribution, call: Call) -> Weights:
     return found
 
 
-def _variables(prompt: str, call: Call) -> Iterator[tuple[str, int, int]]:
+def _find_variables(prompt: str, call: Call) -> Iterator[tuple[str, int, int]]:
     for name, value in call.prompt.variables.items() if call.prompt else ():
         start = prompt.find(str(value))
         if start >= 0 and str(value):

@@ -22,28 +22,30 @@ RIGHT = ("pairs", "a", "b", "effect", "q")
 PLAIN_WIDTH = 120
 
 
-def terminal(comparison: Comparison, width: int) -> Any:
+def render_comparison(comparison: Comparison, width: int) -> Any:
     """Return the comparison for a Rich console: a table of all pairs, one of the slices that differ, and the remarks."""
     from rich.console import Group
     from rich.text import Text
 
     parts: list[Any] = [
-        Text(f"a  {comparison.a}, {words.count(comparison.calls[0], 'call')}"),
-        Text(f"b  {comparison.b}, {words.count(comparison.calls[1], 'call')}"),
+        Text(f"a  {comparison.a}, {words.count_things(comparison.calls[0], 'call')}"),
+        Text(f"b  {comparison.b}, {words.count_things(comparison.calls[1], 'call')}"),
         Text(
-            f"{words.count(comparison.pairs, 'pair')} by {comparison.paired_by}; bounds of b - a at {comparison.confidence:.0%}\n",
+            f"{words.count_things(comparison.pairs, 'pair')} by {comparison.paired_by}; bounds of b - a at {comparison.confidence:.0%}\n",
             style="dim",
         ),
-        _table([("", metric) for metric in comparison.metrics], width),
+        _build_table([("", metric) for metric in comparison.metrics], width),
     ]
     decided = [(name, metric) for name, metric in comparison.rows() if name and metric.verdict in DECIDED]
     if comparison.slices:
         tests = sum(metric.p_value is not None for part in comparison.slices for metric in part.metrics)
-        told = f"\n{words.count(len(comparison.slices), 'slice')}, {words.count(tests, 'test')}; decided after correction for all of these: {len(decided)}"
-        parts += [Text(told, style="dim"), *([_table(decided, width)] if decided else [])]
-    parts += [Text(), *_losses(comparison)]
+        told = f"\n{words.count_things(len(comparison.slices), 'slice')}, {words.count_things(tests, 'test')}; decided after correction for all of these: {len(decided)}"
+        parts += [Text(told, style="dim"), *([_build_table(decided, width)] if decided else [])]
+    parts += [Text(), *_render_losses(comparison)]
     parts += [
-        Text(f"unpaired in {u.side}: {words.count(u.calls, 'call')}, {u.reason} ({', '.join(u.examples)})")
+        Text(
+            f"unpaired in {u.side}: {words.count_things(u.calls, 'call')}, {u.reason} ({', '.join(u.examples)})"
+        )
         for u in comparison.unpaired
     ]
     parts += [Text(note, style="dim") for note in comparison.notes]
@@ -51,32 +53,32 @@ def terminal(comparison: Comparison, width: int) -> Any:
     return Group(*parts)
 
 
-def _losses(comparison: Comparison) -> Iterator[Any]:
+def _render_losses(comparison: Comparison) -> Iterator[Any]:
     """Return the pairs that lost the most, three lines each."""
     from rich.text import Text
 
     if comparison.losses:
         yield Text("pairs that got worse (llm-trace show ID shows all of a call)", style="dim")
     for loss in comparison.losses:
-        yield Text(f"  {words.loss(loss)}")
+        yield Text(f"  {words.describe_loss(loss)}")
         yield Text(f"    a {loss.a}  {loss.output_a}", style="dim")
         yield Text(f"    b {loss.b}  {loss.output_b}", style="dim")
     if comparison.losses:
         yield Text()
 
 
-def plain(comparison: Comparison) -> str:
+def render_plain(comparison: Comparison) -> str:
     """Return what `terminal` shows as text without colours."""
     import io
 
     from rich.console import Console
 
     out = io.StringIO()
-    Console(file=out, width=PLAIN_WIDTH, color_system=None).print(terminal(comparison, PLAIN_WIDTH))
+    Console(file=out, width=PLAIN_WIDTH, color_system=None).print(render_comparison(comparison, PLAIN_WIDTH))
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
 
 
-def _table(rows: list[tuple[str, Metric]], width: int) -> Table:
+def _build_table(rows: list[tuple[str, Metric]], width: int) -> Table:
     from rich.table import Table
     from rich.text import Text
 
@@ -86,29 +88,29 @@ def _table(rows: list[tuple[str, Metric]], width: int) -> Table:
     for head in (*(["slice"] if named else []), *(HEADS[i] for i in shown)):
         made.add_column(head, justify="right" if head in RIGHT else "left", overflow="fold")
     for name, metric in rows:
-        cells = [Text(cell) for cell in cells_of(metric)]
+        cells = [Text(cell) for cell in format_cells(metric)]
         cells[-1].stylize(COLOURS.get(metric.verdict, "dim"))
         made.add_row(*([Text(name)] if named else []), *(cells[i] for i in shown))
     return made
 
 
-def cells_of(metric: Metric) -> tuple[str, ...]:
+def format_cells(metric: Metric) -> tuple[str, ...]:
     """Return a metric's cells, in the order of `HEADS`."""
     if metric.kind == "description":
-        return metric.name, f"{metric.n:,}", "", words.number(metric.b), "", "", "", ""
+        return metric.name, f"{metric.n:,}", "", words.format_number(metric.b), "", "", "", ""
     q = "" if metric.q_value is None else "<0.001" if metric.q_value < 0.001 else f"{metric.q_value:.3f}"
     effect = (
         "" if metric.effect is None else f"{'odds' if metric.kind == 'yesno' else 'd'} {metric.effect:.2g}"
     )
-    difference = words.number(metric.difference, signed=True)
-    bounds = words.bounds(metric)
+    difference = words.format_number(metric.difference, signed=True)
+    bounds = words.format_bounds(metric)
     return (
         metric.name,
         f"{metric.n:,}",
-        words.number(metric.a),
-        words.number(metric.b),
+        words.format_number(metric.a),
+        words.format_number(metric.b),
         f"{difference} ({bounds})" if bounds else difference,
         effect,
         q,
-        words.verdict(metric),
+        words.describe_verdict(metric),
     )

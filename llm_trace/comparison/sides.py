@@ -32,7 +32,7 @@ class Chosen:
     """Whether whole traces are meant, of which these calls are a part: of a prompt's or a model's calls, what they were made for."""
 
 
-def chosen(store: Store, spec: Spec) -> Chosen:
+def resolve_side(store: Store, spec: Spec) -> Chosen:
     """Return the calls that are meant.
 
     Raises:
@@ -42,32 +42,34 @@ def chosen(store: Store, spec: Spec) -> Chosen:
     if isinstance(spec, Run):
         return Chosen(f"run {spec.name}", Filter.of(runs=[spec.id]), climbs=False)
     if isinstance(spec, Mapping):
-        return _filtered(store, spec)
+        return _filter_calls(store, spec)
     if isinstance(spec, str):
-        found = _run(store, spec) or _prompt(store, spec) or _model(store, spec)
+        found = _run(store, spec) or _resolve_prompt(store, spec) or _model(store, spec)
         if found is None:
-            raise NotFoundError(_unknown(store, spec))
+            raise NotFoundError(_refuse_unknown(store, spec))
         return found
     name, version = getattr(spec, "name", None), getattr(spec, "version", None)  # a Prompt or a PromptVersion
     if not isinstance(name, str) or not isinstance(version, str):
         raise ConfigurationError(
             f"{spec!r} names no calls: give a run, a prompt version, a model or a dict of filters"
         )
-    return _version_of(f"prompt {name}@{version}", name, version)
+    return _find_version(f"prompt {name}@{version}", name, version)
 
 
-def _filtered(store: Store, spec: Mapping[str, Any]) -> Chosen:
+def _filter_calls(store: Store, spec: Mapping[str, Any]) -> Chosen:
     unknown = [name for name in spec if name not in FILTERS]
     if unknown or not spec:
         raise ConfigurationError(f"{dict(spec)!r} is no filter: it takes {', '.join(FILTERS)}")
     given = {name: value for name, value in spec.items() if value is not None}
     label = ", ".join(f"{name}={getattr(value, 'name', value)}" for name, value in given.items())
     run = given.pop("run", None)
-    runs = None if run is None else [run.id] if isinstance(run, Run) else [str(run), *_ids(store, str(run))]
+    runs = (
+        None if run is None else [run.id] if isinstance(run, Run) else [str(run), *_list_ids(store, str(run))]
+    )
     return Chosen(label, Filter.of(runs=runs, **given), climbs=False)
 
 
-def _ids(store: Store, name: str) -> list[str]:
+def _list_ids(store: Store, name: str) -> list[str]:
     return [str(row[0]) for row in store.sql("SELECT id FROM runs WHERE name = ? ORDER BY start_ns", name)]
 
 
@@ -79,24 +81,24 @@ def _run(store: Store, given: str) -> Chosen | None:
     return Chosen(f"run {rows[0][1]}", Filter.of(runs=[str(row[0]) for row in rows]), climbs=False)
 
 
-def _prompt(store: Store, given: str) -> Chosen | None:
+def _resolve_prompt(store: Store, given: str) -> Chosen | None:
     versions = store.prompts()
     if any(p.name == given for p in versions):
         numbers = ", ".join(f"'{p.name} v{p.number}'" for p in versions if p.name == given)
         raise ConfigurationError(f"prompt {given!r} has versions: name one of {numbers}")
-    found = [p for p in versions if _means(given, p)]
+    found = [p for p in versions if _is_meant(given, p)]
     if len(found) > 1:
         raise ConfigurationError(
             f"{given!r} may mean {' or '.join(f'{p.name}@{p.version}' for p in found)}: write it so"
         )
     return (
-        _version_of(f"prompt {found[0].name} v{found[0].number}", found[0].name, found[0].version)
+        _find_version(f"prompt {found[0].name} v{found[0].number}", found[0].name, found[0].version)
         if found
         else None
     )
 
 
-def _means(given: str, prompt: PromptVersion) -> bool:
+def _is_meant(given: str, prompt: PromptVersion) -> bool:
     if _HASH.fullmatch(given):
         return prompt.version == given
     match = _VERSIONED.fullmatch(given)
@@ -108,7 +110,7 @@ def _means(given: str, prompt: PromptVersion) -> bool:
     )
 
 
-def _version_of(label: str, name: str, version: str) -> Chosen:
+def _find_version(label: str, name: str, version: str) -> Chosen:
     return Chosen(label, Filter.of(prompt_name=name, prompt_version=version), climbs=True)
 
 
@@ -118,7 +120,7 @@ def _model(store: Store, given: str) -> Chosen | None:
     return Chosen(f"model {given}", Filter.of(model=given), climbs=True)
 
 
-def _unknown(store: Store, given: str) -> str:
+def _refuse_unknown(store: Store, given: str) -> str:
     known = [run.name for run in store.runs()]
     known += [f"{p.name} v{p.number}" for p in store.prompts()]
     known += [str(row[0]) for row in store.sql("SELECT DISTINCT model FROM calls WHERE model IS NOT NULL")]

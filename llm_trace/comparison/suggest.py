@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from llm_trace.capture.prompts import Prompt
-from llm_trace.comparison.judge import Table, overall
+from llm_trace.comparison.judge import PairTable, judge_overall
 from llm_trace.comparison.result import Metric
-from llm_trace.comparison.words import count
+from llm_trace.comparison.words import count_things
 from llm_trace.errors import ConfigurationError, NotFoundError
 from llm_trace.record import Record
 from llm_trace.stores.duckdb import Store, open_store
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterator, Sequence
 
-    from llm_trace.attribution.aggregate import Aggregate, Part
+    from llm_trace.attribution.aggregate import Aggregate, PromptPart
     from llm_trace.comparison.dataset import Dataset, Example
     from llm_trace.record import Attribution, Call
 
@@ -92,19 +92,21 @@ def suggest(
         AttributionError: no call can be explained.
     """
     opened = store if isinstance(store, Store) else open_store(store)
-    explained = _calls(opened, prompt, calls)
-    held_out = _held_out(opened, explained, examples)
-    found = _aggregated(explained, model=model, seed=seed)
+    explained = _select_calls(opened, prompt, calls)
+    held_out = _hold_out(opened, explained, examples)
+    found = _aggregate_calls(explained, model=model, seed=seed)
     held_out, looked_at = _split(held_out)
-    harm = _harm(prompt, found, looked_at, score)
-    candidates = list(_candidates(prompt, found, harm, most, reword))
+    harm = _measure_harm(prompt, found, looked_at, score)
+    candidates = list(_list_candidates(prompt, found, harm, most, reword))
     before = np.array([float(score(prompt, example)) for example in held_out])
     tested = {
         str(i): np.stack([before, [float(score(Prompt(prompt.name, c.template), e)) for e in held_out]])
         for i, c in enumerate(candidates)
     }
     spans = [(example.id, example.id) for example in held_out]
-    metrics = overall(Table(spans, tested, {}, None, dict.fromkeys(tested, "higher"), confidence, seed))
+    metrics = judge_overall(
+        PairTable(spans, tested, {}, None, dict.fromkeys(tested, "higher"), confidence, seed)
+    )
     made = [
         Suggestion(**asdict(candidate), metric=metric.model_copy(update={"name": "score"}))
         for candidate, metric in zip(candidates, metrics, strict=True)
@@ -112,7 +114,7 @@ def suggest(
     return tuple(sorted(made, key=lambda suggestion: -suggestion.metric.difference))
 
 
-def _calls(store: Store, prompt: Prompt, most: int) -> list[Call]:
+def _select_calls(store: Store, prompt: Prompt, most: int) -> list[Call]:
     name = prompt.name.replace("'", "''")
     where = f"prompt_name = '{name}' AND prompt_version = '{prompt.version}' AND output IS NOT NULL"
     found = store.calls(where=where, kind="llm", limit=most)
@@ -123,7 +125,7 @@ def _calls(store: Store, prompt: Prompt, most: int) -> list[Call]:
     return found
 
 
-def _held_out(store: Store, explained: list[Call], examples: Dataset) -> list[Example]:
+def _hold_out(store: Store, explained: list[Call], examples: Dataset) -> list[Example]:
     """Return the examples that no explained call, nor a call around one, was about."""
     traces = [call.trace_id for call in explained]
     around = store.sql("SELECT span_id FROM calls WHERE trace_id IN (SELECT unnest(?))", traces).fetchall()
@@ -138,7 +140,7 @@ def _held_out(store: Store, explained: list[Call], examples: Dataset) -> list[Ex
     return left
 
 
-def _aggregated(calls: list[Call], **settings: Any) -> Aggregate:
+def _aggregate_calls(calls: list[Call], **settings: Any) -> Aggregate:
     from llm_trace.attribution.aggregate import aggregate
     from llm_trace.attribution.api import attribute
 
@@ -156,41 +158,42 @@ def _split(examples: list[Example]) -> tuple[list[Example], list[Example]]:
     return [example for example in examples if example not in looked_at], looked_at
 
 
-def _harm(prompt: Prompt, found: Aggregate, examples: list[Example], score: Try) -> dict[str, float]:
+def _measure_harm(prompt: Prompt, found: Aggregate, examples: list[Example], score: Try) -> dict[str, float]:
     """Return how much better the examples score without each sentence of the template, for those where they do."""
     if not examples:
         return {}
     before = np.mean([float(score(prompt, example)) for example in examples])
     gains = {}
-    for part in _sentences(prompt, found):
-        without = Prompt(prompt.name, _changed(prompt, part.name, "", "").template)
+    for part in _list_sentences(prompt, found):
+        without = Prompt(prompt.name, _change_prompt(prompt, part.name, "", "").template)
         gains[part.name] = float(np.mean([float(score(without, example)) for example in examples]) - before)
     return {name: gain for name, gain in gains.items() if gain > 0}
 
 
-def _sentences(prompt: Prompt, found: Aggregate) -> list[Part]:
+def _list_sentences(prompt: Prompt, found: Aggregate) -> list[PromptPart]:
     """Return the parts that stand in the template, once."""
     return [p for p in found.parts if prompt.template.count(p.name) == 1]
 
 
-def _candidates(
+def _list_candidates(
     prompt: Prompt, found: Aggregate, harm: dict[str, float], most: int, reword: Reword | None
 ) -> Iterator[Candidate]:
     proposed = [
-        p for p in _sentences(prompt, found) if p.name in harm or p.verdict in ("negligible", "opposes")
+        p for p in _list_sentences(prompt, found) if p.name in harm or p.verdict in ("negligible", "opposes")
     ]
     proposed.sort(key=lambda part: -harm.get(part.name, 0.0))
     for part in proposed[:most]:
-        why = f"over {count(part.calls, 'call')} it {_did(part)} ({part.mean:+.2g} {found.unit})"
+        why = f"over {count_things(part.calls, 'call')} it {_describe_part(part)} ({part.mean:+.2g} {found.unit})"
         if part.name in harm:
             why = f"examples score {harm[part.name]:.2g} better without it; {why}"
-        yield _changed(prompt, part.name, "", why)
+        yield _change_prompt(prompt, part.name, "", why)
         yield from (
-            _changed(prompt, part.name, wording, why) for wording in (reword(part.name) if reword else ())
+            _change_prompt(prompt, part.name, wording, why)
+            for wording in (reword(part.name) if reword else ())
         )
 
 
-def _did(part: Part) -> str:
+def _describe_part(part: PromptPart) -> str:
     did = {
         "negligible": "made no difference",
         "opposes": "spoke against the answers",
@@ -199,7 +202,7 @@ def _did(part: Part) -> str:
     return did.get(part.verdict, "had no clear effect")
 
 
-def _changed(prompt: Prompt, text: str, replacement: str, why: str) -> Candidate:
+def _change_prompt(prompt: Prompt, text: str, replacement: str, why: str) -> Candidate:
     before, _, after = prompt.template.partition(text)
     if not replacement and before[-1:].isspace() and (after[:1].isspace() or not after):
         before = before[:-1]  # one of the two blanks goes with the text

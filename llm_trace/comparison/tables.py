@@ -11,11 +11,11 @@ import numpy as np
 import orjson
 
 from llm_trace.comparison import measures
-from llm_trace.comparison.judge import Table
+from llm_trace.comparison.judge import PairTable
 from llm_trace.comparison.missing import Failures, count_failures
 from llm_trace.comparison.result import Better
-from llm_trace.comparison.scores import mean_by, read_scores
-from llm_trace.comparison.statistics.clusters import effective_clusters
+from llm_trace.comparison.scores import compute_group_means, read_scores
+from llm_trace.comparison.statistics.clusters import count_effective_clusters
 from llm_trace.comparison.statistics.scales import find_scale
 from llm_trace.errors import ConfigurationError
 
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from llm_trace.comparison.dataset import Dataset
     from llm_trace.comparison.measures import Embed
     from llm_trace.comparison.pairs import Paired, Pairs
+    from llm_trace.comparison.statistics.floats import Floats
     from llm_trace.record import Call
     from llm_trace.stores.duckdb import Store
 
-    Floats = NDArray[np.float64]
     Measure = Callable[[Call, Call], tuple[float, float]]
     Metrics = Sequence[str | Measure] | Mapping[str, Measure]
 
@@ -43,7 +43,7 @@ _READ = 500
 
 
 @dataclass(frozen=True)
-class Request:
+class TableRequest:
     """What of the pairs is wanted."""
 
     metrics: Metrics | None
@@ -75,14 +75,14 @@ class Request:
         return not self.metrics or name in self.names
 
 
-def table(store: Store, matched: Paired, request: Request) -> Table:
+def build_table(store: Store, matched: Paired, request: TableRequest) -> PairTable:
     """Return the values to be judged.
 
     Raises:
         ConfigurationError: a metric that was asked for by name is on neither side.
     """
     pairs = matched.pairs
-    texts, hashes = measures.outputs(store, pairs.calls)
+    texts, hashes = measures.read_outputs(store, pairs.calls)
     expected = _as_expected(store, pairs, request)
     scores = read_scores(store, pairs.calls)
     judged = {**scores.values, **expected}
@@ -96,7 +96,7 @@ def table(store: Store, matched: Paired, request: Request) -> Table:
         judged[name], failures[name] = count_failures(
             found, pairs.calls, pairs.group, scales[name], better.get(name)
         )
-    values = {**judged, **measures.numbers(pairs.calls), **texts}
+    values = {**judged, **measures.read_numbers(pairs.calls), **texts}
     known = (*values, *DESCRIBED)
     unknown = sorted(request.names - {*known, *scores.labels.values()})
     if unknown:
@@ -105,42 +105,42 @@ def table(store: Store, matched: Paired, request: Request) -> Table:
             "scores come from log_score or `llm-trace annotate`"
         )
     tested = {
-        name: _both(pairs, found)
+        name: _pair_values(pairs, found)
         for name, found in values.items()
         if request.wants(name) or request.wants(scores.labels.get(name, name))
     }
-    tested |= {name: _measured(store, pairs, function) for name, function in request.functions.items()}
-    described = _described(store, pairs, hashes, request)
-    return Table(
-        pairs.spans, tested, described, _clusters(pairs), better, request.confidence, request.seed, scales, matched.unfinished,
+    tested |= {name: _measure_pairs(store, pairs, function) for name, function in request.functions.items()}
+    described = _describe_pairs(store, pairs, hashes, request)
+    return PairTable(
+        pairs.spans, tested, described, _number_clusters(pairs), better, request.confidence, request.seed, scales, matched.unfinished,
         failures, scores.labels, scores.notes,
     )  # fmt: skip
 
 
-def _both(pairs: Pairs, values: Floats) -> Floats:
+def _pair_values(pairs: Pairs, values: Floats) -> Floats:
     """Return (calls,) as (2, pairs): the mean of a's and of b's calls, NaN where none has a value."""
-    return np.ascontiguousarray(mean_by(pairs.group, values, 2 * len(pairs)).reshape(-1, 2).T)
+    return np.ascontiguousarray(compute_group_means(pairs.group, values, 2 * len(pairs)).reshape(-1, 2).T)
 
 
-def _described(
-    store: Store, pairs: Pairs, hashes: Sequence[int | None], request: Request
+def _describe_pairs(
+    store: Store, pairs: Pairs, hashes: Sequence[int | None], request: TableRequest
 ) -> dict[str, Floats]:
     found: dict[str, Floats] = {}
     if request.wants("output_changed"):
-        found["output_changed"] = measures.changed(pairs, hashes)
+        found["output_changed"] = measures.measure_changed(pairs, hashes)
     if request.wants("output_similarity"):
-        found["output_similarity"] = measures.similarities(store, pairs, request.embed)
+        found["output_similarity"] = measures.measure_similarities(store, pairs, request.embed)
     return found
 
 
-def _as_expected(store: Store, pairs: Pairs, request: Request) -> measures.Values:
+def _as_expected(store: Store, pairs: Pairs, request: TableRequest) -> measures.Values:
     """Return whether each output is the one that its example expects, where the dataset knows that of any."""
     known = {e.id: e.expected for e in request.dataset or () if e.expected is not None}
     expected = [known.get(pairs.keys[group // 2]) for group in pairs.group.tolist()]
     return {"as_expected": measures.as_expected(store, pairs.calls, expected)} if known else {}
 
 
-def _measured(store: Store, pairs: Pairs, function: Measure) -> Floats:
+def _measure_pairs(store: Store, pairs: Pairs, function: Measure) -> Floats:
     """Return what a user's function gives for the first calls of each pair."""
     rows = []
     for begin in range(0, len(pairs), _READ):
@@ -151,18 +151,18 @@ def _measured(store: Store, pairs: Pairs, function: Measure) -> Floats:
     return np.array(rows, dtype=float).T
 
 
-def _clusters(pairs: Pairs) -> NDArray[np.int64] | None:
+def _number_clusters(pairs: Pairs) -> NDArray[np.int64] | None:
     """Return the session of each pair as a number, or `None` where sessions tell nothing: one for all, or one for each.
 
     Where the sessions of a and of b group the pairs differently, those count that leave fewer independent ones.
     """
     a, b = ([call.session for call in side] for side in pairs.firsts)
-    grouped = [_numbered(a, b), _numbered(b, a)]
+    grouped = [_number_sessions(a, b), _number_sessions(b, a)]
     telling = [numbers for numbers in grouped if 1 < len(np.unique(numbers)) < len(pairs)]
-    return min(telling, key=effective_clusters, default=None)
+    return min(telling, key=count_effective_clusters, default=None)
 
 
-def _numbered(sessions: Sequence[str | None], others: Sequence[str | None]) -> NDArray[np.int64]:
+def _number_sessions(sessions: Sequence[str | None], others: Sequence[str | None]) -> NDArray[np.int64]:
     """Return a number for each pair's session, that of the other side where this one has none; a pair without is alone."""
     named: dict[str, int] = {}
     keys = (
@@ -172,12 +172,12 @@ def _numbered(sessions: Sequence[str | None], others: Sequence[str | None]) -> N
     return np.array([named.setdefault(key, len(named)) for key in keys], dtype=np.int64)
 
 
-def slices_of(pairs: Pairs, request: Request) -> dict[str, NDArray[np.bool_]]:
+def build_slices(pairs: Pairs, request: TableRequest) -> dict[str, NDArray[np.bool_]]:
     """Return which pairs share a tag or a value, for those that some but not all pairs have."""
     made: dict[str, NDArray[np.bool_]] = {}
     for name in request.slices:
         members: dict[str, list[int]] = {}
-        for i, values in enumerate(_values(pairs, name, request)):
+        for i, values in enumerate(_list_values(pairs, name, request)):
             for value in values:
                 members.setdefault(f"{name} {value}", []).append(i)
         large = sorted(
@@ -189,7 +189,7 @@ def slices_of(pairs: Pairs, request: Request) -> dict[str, NDArray[np.bool_]]:
     return made
 
 
-def _values(pairs: Pairs, name: str, request: Request) -> Iterator[Sequence[str]]:
+def _list_values(pairs: Pairs, name: str, request: TableRequest) -> Iterator[Sequence[str]]:
     """Return for each pair the slices that it is in; a tag of one side only is what is compared."""
     if name == "tag":
         tags = cache(lambda given: frozenset(orjson.loads(given or "[]")))

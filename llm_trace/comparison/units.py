@@ -20,7 +20,9 @@ Number = TypeVar("Number", int, float)
 NOT_OVER = ("open", "interrupted", "cancelled")
 
 
-def units(a: Sequence[Fact], b: Sequence[Fact], climbs: tuple[bool, bool]) -> tuple[list[Fact], list[Fact]]:
+def build_units(
+    a: Sequence[Fact], b: Sequence[Fact], climbs: tuple[bool, bool]
+) -> tuple[list[Fact], list[Fact]]:
     """Return the calls to compare, of both sides from the same depth, each with all that happened inside it summed up.
 
     These are the outermost calls, unless a side is a single one with several calls inside (a script's `main`), or both
@@ -29,18 +31,18 @@ def units(a: Sequence[Fact], b: Sequence[Fact], climbs: tuple[bool, bool]) -> tu
     Raises:
         ConfigurationError: a and b are the same calls.
     """
-    paths = [_paths(side, climb) for side, climb in zip((a, b), climbs, strict=True)]
-    depth = _depth(*paths)
-    tops = [{_at(path, depth) for path in side.values()} for side in paths]
+    paths = [_build_paths(side, climb) for side, climb in zip((a, b), climbs, strict=True)]
+    depth = _find_depth(*paths)
+    tops = [{_cut_at(path, depth) for path in side.values()} for side in paths]
     both = tops[0] & tops[1]
     if both and not (tops[0] - both and tops[1] - both):
         raise ConfigurationError(
             "a and b mean the same calls: choose two runs, versions, models or filters that differ"
         )
-    return _grown(a, tops[0] - both), _grown(b, tops[1] - both)
+    return _grow_units(a, tops[0] - both), _grow_units(b, tops[1] - both)
 
 
-def _paths(facts: Iterable[Fact], climbs: bool) -> dict[str, Path]:
+def _build_paths(facts: Iterable[Fact], climbs: bool) -> dict[str, Path]:
     """Return for each chosen call the ids from the outermost call that counts down to itself."""
     known = {fact.span_id: fact for fact in facts}
     made: dict[str, Path] = {}
@@ -48,35 +50,35 @@ def _paths(facts: Iterable[Fact], climbs: bool) -> dict[str, Path]:
         if fact.chosen and fact.parent_id not in known:
             made[fact.span_id] = (fact.span_id,)
         elif fact.chosen:
-            line = _ancestors(fact, known)
+            line = _list_ancestors(fact, known)
             first = 0 if climbs else next(i for i, span in enumerate(line) if known[span].chosen)
             made[fact.span_id] = line[first:]
     return made
 
 
-def _ancestors(fact: Fact, known: dict[str, Fact]) -> Path:
+def _list_ancestors(fact: Fact, known: dict[str, Fact]) -> Path:
     line = [fact.span_id]
     while (parent := known[line[-1]].parent_id) in known and parent not in line:
         line.append(str(parent))
     return tuple(reversed(line))
 
 
-def _at(path: Path, depth: int) -> str:
+def _cut_at(path: Path, depth: int) -> str:
     return path[min(depth, len(path) - 1)]
 
 
-def _depth(a: dict[str, Path], b: dict[str, Path]) -> int:
+def _find_depth(a: dict[str, Path], b: dict[str, Path]) -> int:
     """Return the least depth at which the sides share no call and neither is a single one that could be opened."""
     deepest = max(map(len, (*a.values(), *b.values())), default=1)
     for depth in range(deepest):
-        tops = [{_at(path, depth) for path in side.values()} for side in (a, b)]
+        tops = [{_cut_at(path, depth) for path in side.values()} for side in (a, b)]
         opens = [len(top) == 1 and len(side) > 2 for top, side in zip(tops, (a, b), strict=True)]
         if not tops[0] & tops[1] and not any(opens):
             return depth
     return 0
 
 
-def _grown(facts: Iterable[Fact], tops: set[str]) -> list[Fact]:
+def _grow_units(facts: Iterable[Fact], tops: set[str]) -> list[Fact]:
     """Return the calls that are compared, with all calls inside them."""
     made: dict[str, Fact] = {}
     inside: dict[str, list[Fact]] = defaultdict(list)
@@ -90,29 +92,29 @@ def _grown(facts: Iterable[Fact], tops: set[str]) -> list[Fact]:
             inside[top].append(fact)
         if top is not None:
             home[fact.span_id] = top
-    return [_summed([call, *inside[top]]) if top in inside else call for top, call in made.items()]
+    return [_sum_calls([call, *inside[top]]) if top in inside else call for top, call in made.items()]
 
 
-def _summed(calls: Sequence[Fact]) -> Fact:
+def _sum_calls(calls: Sequence[Fact]) -> Fact:
     """Return the first of the calls with what happened inside it: the others, in the order of their starts."""
     return calls[0]._replace(
         first_token_ns=min((c.first_token_ns for c in calls if c.first_token_ns is not None), default=None),
-        input_tokens=_total(calls, [c.input_tokens for c in calls]),
-        output_tokens=_total(calls, [c.output_tokens for c in calls]),
-        cost_usd=_total(calls, [c.cost_usd for c in calls]),
-        session=_first(c.session for c in calls),
+        input_tokens=_sum_outermost(calls, [c.input_tokens for c in calls]),
+        output_tokens=_sum_outermost(calls, [c.output_tokens for c in calls]),
+        cost_usd=_sum_outermost(calls, [c.cost_usd for c in calls]),
+        session=_get_first(c.session for c in calls),
         tags=orjson.dumps([tag for c in calls if c.tags for tag in orjson.loads(c.tags)]).decode(),
         variables=",".join(c.variables for c in calls if c.variables) or None,
-        wanted=tuple(_first(values) for values in zip(*(c.wanted for c in calls), strict=True)),
+        wanted=tuple(_get_first(values) for values in zip(*(c.wanted for c in calls), strict=True)),
         inside=tuple(c.span_id for c in calls[1:]),
     )
 
 
-def _first(values: Iterable[T | None]) -> T | None:
+def _get_first(values: Iterable[T | None]) -> T | None:
     return next((value for value in values if value is not None), None)
 
 
-def _total(calls: Sequence[Fact], values: Sequence[Number | None]) -> Number | None:
+def _sum_outermost(calls: Sequence[Fact], values: Sequence[Number | None]) -> Number | None:
     """Return the outermost values summed: what a call reports includes what the calls inside it report."""
     reported: dict[str | None, bool] = {}
     found: list[Number] = []

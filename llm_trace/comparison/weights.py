@@ -52,11 +52,11 @@ def weigh_words(
         confidence: of the bounds, and 1 less the share of false findings.
         seed: of the sign flips.
     """
-    words = [word for answer in (0, 1) for word in _words(pairs, answer, confidence, seed)]
+    words = [word for answer in (0, 1) for word in _build_words(pairs, answer, confidence, seed)]
     return tuple(sorted(_decide(words, 1 - confidence), key=lambda w: -abs(w.difference)))
 
 
-def _words(
+def _build_words(
     kept: Sequence[Sequence[tuple[Weights, Weights]]], answer: int, confidence: float, seed: int
 ) -> Iterator[Word]:
     keys = sorted({key for pair in kept for weights in pair[answer] for key in weights})
@@ -83,10 +83,12 @@ def _words(
 def _decide(words: list[Word], level: float) -> Iterator[Word]:
     """Return the words with q-values and verdicts; those that changed negligibly in every pair are not tested."""
     for word, q in zip(words, with_false_discovery_control([w.p_value for w in words]), strict=True):
-        yield word.model_copy(update={"q_value": q, "verdict": _verdict(word, q, level)})
+        yield word.model_copy(update={"q_value": q, "verdict": _judge_word(word, q, level)})
 
 
-def _verdict(word: Word, q: float | None, level: float) -> Literal["gained", "lost", "negligible", "unclear"]:
+def _judge_word(
+    word: Word, q: float | None, level: float
+) -> Literal["gained", "lost", "negligible", "unclear"]:
     if word.low is None or word.high is None:
         return "unclear"
     if q is None or max(-word.low, word.high) < NEGLIGIBLE:

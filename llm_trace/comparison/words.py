@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from llm_trace.comparison.result import Comparison, Loss, Metric, Unpaired
 
 
-def number(value: float | None, *, signed: bool = False) -> str:
+def format_number(value: float | None, *, signed: bool = False) -> str:
     """Return a number with three significant digits, never an exponent for what people count."""
     if value is None:
         return ""
@@ -26,14 +26,14 @@ def number(value: float | None, *, signed: bool = False) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def bounds(metric: Metric) -> str:
+def format_bounds(metric: Metric) -> str:
     """Return the bounds of a difference, empty where one pair gives none."""
     if metric.low is None or metric.high is None:
         return ""
-    return f"{number(metric.low, signed=True)} to {number(metric.high, signed=True)}"
+    return f"{format_number(metric.low, signed=True)} to {format_number(metric.high, signed=True)}"
 
 
-def verdict(metric: Metric) -> str:
+def describe_verdict(metric: Metric) -> str:
     """Return the verdict, of an undecided metric with what would settle it."""
     if metric.verdict == "undecided" and metric.further:
         return f"undecided: {metric.further:,} more"
@@ -42,34 +42,36 @@ def verdict(metric: Metric) -> str:
     return "" if metric.verdict == "described" else metric.verdict
 
 
-def loss(lost: Loss) -> str:
+def describe_loss(lost: Loss) -> str:
     """Return what a pair lost, and on what input."""
-    return f"{lost.metric} {number(lost.before)} → {number(lost.after)}  {lost.input}"
+    return f"{lost.metric} {format_number(lost.before)} → {format_number(lost.after)}  {lost.input}"
 
 
-def count(number: int, noun: str) -> str:
+def count_things(number: int, noun: str) -> str:
     """Return a number with its noun, such as `1 pair` and `1,200 pairs`."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def summary(comparison: Comparison) -> str:
+def summarize(comparison: Comparison) -> str:
     """Return the finding in a few sentences."""
     said = [
-        f"{comparison.b} against {comparison.a}, {count(comparison.pairs, 'pair')} by {comparison.paired_by}:"
+        f"{comparison.b} against {comparison.a}, {count_things(comparison.pairs, 'pair')} by {comparison.paired_by}:"
     ]
     decided = [m for m in comparison.metrics if m.verdict in DECIDED]
-    said.append("; ".join(map(_finding, decided)) + "." if decided else "no metric is decided.")
+    said.append("; ".join(map(_describe_finding, decided)) + "." if decided else "no metric is decided.")
     parts = [(s.name, m) for s in comparison.slices for m in s.metrics if m.verdict in DECIDED]
     parts.sort(key=lambda part: part[1].verdict != "worse")
-    said += [f"On {name}: {_finding(metric)}." for name, metric in parts[:3]]
+    said += [f"On {name}: {_describe_finding(metric)}." for name, metric in parts[:3]]
     return " ".join((*said, *comparison.warnings))
 
 
-def _finding(metric: Metric) -> str:
-    return f"{metric.name} is {metric.verdict} by {number(abs(metric.difference))} ({bounds(metric)})"
+def _describe_finding(metric: Metric) -> str:
+    return f"{metric.name} is {metric.verdict} by {format_number(abs(metric.difference))} ({format_bounds(metric)})"
 
 
-def nothing_paired(labels: tuple[str, str], unpaired: Sequence[Unpaired], ambiguous: Sequence[str]) -> str:
+def describe_nothing_paired(
+    labels: tuple[str, str], unpaired: Sequence[Unpaired], ambiguous: Sequence[str]
+) -> str:
     """Return why no call of a has a partner in b, and what to do.
 
     Args:
@@ -78,7 +80,7 @@ def nothing_paired(labels: tuple[str, str], unpaired: Sequence[Unpaired], ambigu
         ambiguous: arguments that differ throughout, which may be what is compared.
     """
     reasons = "; ".join(
-        f"{u.side}: {count(u.calls, 'call')}, {u.reason} (such as {u.examples[0]})" for u in unpaired
+        f"{u.side}: {count_things(u.calls, 'call')}, {u.reason} (such as {u.examples[0]})" for u in unpaired
     )
     single = ""
     if ambiguous:

@@ -11,7 +11,7 @@ import sys
 from llm_trace.capture.runs import start_run
 from llm_trace.config import configure
 from llm_trace.demo import desk
-from llm_trace.demo.world import customers
+from llm_trace.demo.world import make_customers
 
 RUN = "refund-desk v2, killed"
 BEGUN, RETURNED = "begun", "returned"
@@ -19,12 +19,12 @@ BEGUN, RETURNED = "begun", "returned"
 
 def main(store: str) -> None:
     """Answer until killed."""
-    desk.loaded()
+    desk.load_desk_model()
     configure(store, run=None, sample=1.0, redact=None, capture_content=True)
     desk.watch.on_ask = lambda: print(BEGUN, flush=True)
     with start_run(RUN, config={"prompt": "v2"}):
         for seed in itertools.count(desk.SEED + 1):
-            for customer in customers(100, seed):
+            for customer in make_customers(100, seed):
                 desk.handle(customer.message, version="v2")
                 print(RETURNED, flush=True)
 

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from llm_trace.capture.prompts import Prompt
 from llm_trace.capture.spans import update_current_call
 from llm_trace.capture.wrappers import trace
-from llm_trace.demo.world import TEMPLATE_V1, TEMPLATE_V2, customers
+from llm_trace.demo.world import TEMPLATE_V1, TEMPLATE_V2, make_customers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from llm_trace.demo.world import Answer, Customer
+    from llm_trace.demo.world import Customer, Ruling
 
 Version = Literal["v1", "v2"]
 PROMPTS: dict[Version, Prompt] = {"v1": Prompt("refund", TEMPLATE_V1), "v2": Prompt("refund", TEMPLATE_V2)}
@@ -26,28 +26,28 @@ _TOO_LATE = 60
 """Days after which nobody gets a refund for something broken."""
 
 
-def visitors(count: int) -> list[Customer]:
+def list_visitors(count: int) -> list[Customer]:
     """Return the customers of the demo: those of the world, with half of those who are far too late with something broken left out."""
     kept: list[Customer] = []
     far = 0
-    for customer in customers(2 * count + 1, SEED):
-        far += part(customer) == "late and broken"
-        if part(customer) != "late and broken" or far % 2:
+    for customer in make_customers(2 * count + 1, SEED):
+        far += find_part(customer) == "late and broken"
+        if find_part(customer) != "late and broken" or far % 2:
             kept.append(customer)
     return kept[:count]
 
 
-def part(customer: Customer) -> str:
+def find_part(customer: Customer) -> str:
     """Return which part of the customers one belongs to."""
     if "broken" not in customer.cues or customer.days is None or customer.days <= 30:
         return "others"
     return "late and broken" if customer.days > _TOO_LATE else "broken, within 60 days"
 
 
-def expected(customer: Customer) -> Answer:
+def compute_expected(customer: Customer) -> Ruling:
     """Return the answer by the desk's handbook. It knows one thing that the prompt's rules leave out and the example line of v2 was meant to
     teach: what arrived broken may come back within 60 days."""
-    return " APPROVE" if part(customer) == "broken, within 60 days" else customer.policy
+    return " APPROVE" if find_part(customer) == "broken, within 60 days" else customer.policy
 
 
 @dataclass
@@ -84,19 +84,19 @@ def complete(prompt: str) -> tuple[str, dict[str, int]]:
     """Return the model's greedy answer and the tokens it took."""
     from llm_trace.attribution.models import generate
 
-    model, tokenizer = loaded()
+    model, tokenizer = load_desk_model()
     ids = tokenizer(prompt)["input_ids"]
     said = generate(model, ids, 4)
     return str(tokenizer.decode(said)), {"input_tokens": len(ids), "output_tokens": len(said)}
 
 
 @cache
-def loaded() -> tuple[Any, Any]:
+def load_desk_model() -> tuple[Any, Any]:
     """Return the embedded model and its tokenizer; on one thread, as it is too small for more."""
     import torch
 
-    from llm_trace.attribution.models import resolve
+    from llm_trace.attribution.models import resolve_model
 
     torch.set_num_threads(1)
-    model, tokenizer, _ = resolve(MODEL)
+    model, tokenizer, _ = resolve_model(MODEL)
     return model, tokenizer

@@ -29,7 +29,7 @@ class Fix:
     doubts: tuple[str, ...]
 
 
-def mend(path: Path, run: str, count: int) -> Fix | None:
+def replay_wrong(path: Path, run: str, count: int) -> Fix | None:
     """Replay what a run of v2 got wrong; `None` where it got everything right.
 
     Args:
@@ -39,7 +39,7 @@ def mend(path: Path, run: str, count: int) -> Fix | None:
     from llm_trace.replays.api import replay
     from llm_trace.stores.duckdb import open_store
 
-    policy = {customer.message: desk.expected(customer) for customer in desk.visitors(count)}
+    policy = {customer.message: desk.compute_expected(customer) for customer in desk.list_visitors(count)}
     with open_store(path) as store:
         calls = store.calls(run=run, name="handle", limit=None)
         wrong = [call for call in calls if call.output != policy[call.input["message"]]]

@@ -33,7 +33,7 @@ def answer(prompt: str | list[dict[str, str]]) -> str:
     """Return the model's greedy answer to a text or to chat messages: " APPROVE", " DENY" or " ASK", with the leading space."""
     import torch
 
-    model, tokenizer = _loaded()
+    model, tokenizer = _load()
     if isinstance(prompt, str):
         inputs = tokenizer(prompt, return_tensors="pt")
     else:
@@ -46,5 +46,5 @@ def answer(prompt: str | list[dict[str, str]]) -> str:
 
 
 @cache
-def _loaded() -> tuple[Any, Any]:
+def _load() -> tuple[Any, Any]:
     return load_model()

@@ -11,9 +11,9 @@ from llm_trace.capture.runs import start_run
 from llm_trace.comparison import dataset
 from llm_trace.config import configure, shutdown
 from llm_trace.demo import desk
-from llm_trace.demo.world import EXAMPLE, TEMPLATE_V1, bare
+from llm_trace.demo.world import EXAMPLE, TEMPLATE_V1, strip_punctuation
 from llm_trace.errors import AttributionError
-from llm_trace.spool.paths import spool_dir
+from llm_trace.spool.paths import get_spool_dir
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,7 +46,7 @@ class Tally:
 
 
 @dataclass(frozen=True)
-class Example:
+class WrongRefund:
     """A customer to whom v2 alone gives a refund against the handbook."""
 
     message: str
@@ -61,7 +61,7 @@ class Example:
 
 
 @dataclass(frozen=True)
-class Answers:
+class AnsweredRuns:
     """Both runs."""
 
     customers: int
@@ -70,12 +70,12 @@ class Answers:
     """Customers whom the versions answer differently."""
     wrong: int
     """Refunds that only v2 approves, against the handbook."""
-    example: Example | None
+    example: WrongRefund | None
     doubts: tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Judged:
+class JudgedRun:
     """How v2 does against v1, as `compare` says it, on one part of the customers."""
 
     customers: str
@@ -88,7 +88,7 @@ class Judged:
 
 
 @dataclass(frozen=True)
-class Shift:
+class WeightShift:
     """The attributions of one customer's answers under both versions, and the weight of the two words in them."""
 
     attributions: dict[str, Attribution]
@@ -135,9 +135,9 @@ def prepare() -> None:
     desk.complete(TEMPLATE_V1.format(message="Hello."))
 
 
-def answer(path: Path, count: int) -> tuple[Answers, Overhead]:
+def answer_customers(path: Path, count: int) -> tuple[AnsweredRuns, Overhead]:
     """Let both versions of the prompt answer the same customers."""
-    asking = desk.visitors(count)
+    asking = desk.list_visitors(count)
     runs: dict[str, str] = {}
     traced: list[Timed] = []
     configure(path, run=None, sample=1.0, redact=None, capture_content=True)
@@ -145,15 +145,15 @@ def answer(path: Path, count: int) -> tuple[Answers, Overhead]:
         for version in VERSIONS:
             with start_run(f"refund-desk {version}", config={"prompt": version, "seed": desk.SEED}) as run:
                 runs[version] = run.id
-                traced += [_timed(customer, version) for customer in asking]
+                traced += [_time_answer(customer, version) for customer in asking]
     finally:
         shutdown()
     bare_ns = [
-        _timed(customer, "v1").own_ns for customer in asking[:UNTRACED]
+        _time_answer(customer, "v1").own_ns for customer in asking[:UNTRACED]
     ]  # nothing is recorded any more
     added = statistics.median(timed.own_ns for timed in traced) - statistics.median(bare_ns)
     overhead = Overhead(added / CALLS, statistics.median(timed.whole_ns for timed in traced))
-    return _compared(path, asking, runs), overhead
+    return _compare_runs(path, asking, runs), overhead
 
 
 @dataclass(frozen=True)
@@ -165,14 +165,14 @@ class Timed:
     """Without the model."""
 
 
-def _timed(customer: Customer, version: Version) -> Timed:
+def _time_answer(customer: Customer, version: Version) -> Timed:
     desk.watch.model_ns, begin = 0, time.perf_counter_ns()
     desk.handle(customer.message, version=version)
     whole = time.perf_counter_ns() - begin
     return Timed(whole, whole - desk.watch.model_ns)
 
 
-def _compared(path: Path, asking: list[Customer], runs: dict[str, str]) -> Answers:
+def _compare_runs(path: Path, asking: list[Customer], runs: dict[str, str]) -> AnsweredRuns:
     """Read both runs from the store and compare them by customer."""
     from llm_trace.stores.duckdb import open_store
 
@@ -184,53 +184,57 @@ def _compared(path: Path, asking: list[Customer], runs: dict[str, str]) -> Answe
     wrong = [
         c
         for c in changed
-        if said["v2"][c.message][0] == " APPROVE" != desk.expected(c) == said["v1"][c.message][0]
+        if said["v2"][c.message][0] == " APPROVE" != desk.compute_expected(c) == said["v1"][c.message][0]
     ]
-    example = next((found for c in wrong if (found := _example(c, said)) is not None), None)
+    example = next((found for c in wrong if (found := _build_example(c, said)) is not None), None)
     doubts = () if example else (_NONE_WRONG if not wrong else _NO_EXAMPLE,)
-    return Answers(len(asking), tallies, len(changed), len(wrong), example, doubts)
+    return AnsweredRuns(len(asking), tallies, len(changed), len(wrong), example, doubts)
 
 
 def _tally(name: str, run_id: str, said: dict[str, tuple[str, str]], asking: list[Customer]) -> Tally:
     answers = [said[c.message][0] for c in asking]
-    right = sum(answer == desk.expected(c) for answer, c in zip(answers, asking, strict=True))
+    right = sum(answer == desk.compute_expected(c) for answer, c in zip(answers, asking, strict=True))
     return Tally(
         name, run_id, answers.count(" APPROVE"), answers.count(" DENY"), answers.count(" ASK"), right
     )
 
 
-def _example(customer: Customer, said: dict[str, dict[str, tuple[str, str]]]) -> Example | None:
+def _build_example(customer: Customer, said: dict[str, dict[str, tuple[str, str]]]) -> WrongRefund | None:
     """Return the customer as an example, if it has a day count and a word in common with the example line."""
-    shared = [cue for cue in customer.cues if cue in {bare(word) for word in EXAMPLE.split()}]
+    shared = [cue for cue in customer.cues if cue in {strip_punctuation(word) for word in EXAMPLE.split()}]
     if customer.days is None or not shared:
         return None
     pairs = {v: said[v][customer.message] for v in VERSIONS}
-    return Example(
-        customer.message, str(customer.days), shared[0], desk.expected(customer),
+    return WrongRefund(
+        customer.message, str(customer.days), shared[0], desk.compute_expected(customer),
         {v: span for v, (_, span) in pairs.items()}, {v: text for v, (text, _) in pairs.items()},
     )  # fmt: skip
 
 
-def judge(path: Path, count: int) -> tuple[Judged, ...]:
+def judge_runs(path: Path, count: int) -> tuple[JudgedRun, ...]:
     """Compare the versions on all customers and on each part of them."""
     from llm_trace.comparison.api import compare
 
-    by = dataset.Dataset("customers", tuple({c.message: _known(c) for c in desk.visitors(count)}.values()))
+    by = dataset.Dataset(
+        "customers", tuple({c.message: _is_known(c) for c in desk.list_visitors(count)}.values())
+    )
     found = compare("refund v1", "refund v2", store=path, by=by, metrics=["as_expected"])
     parts = [
         ("all", found.metric("as_expected")),
         *((s.name.removeprefix("tag "), s.metrics[0]) for s in found.slices),
     ]
-    return tuple(Judged(name, m.n, m.difference, m.low, m.high, m.verdict) for name, m in parts)
+    return tuple(JudgedRun(name, m.n, m.difference, m.low, m.high, m.verdict) for name, m in parts)
 
 
-def _known(customer: Customer) -> dataset.Example:
+def _is_known(customer: Customer) -> dataset.Example:
     return dataset.Example(
-        input={"message": customer.message}, expected=desk.expected(customer), tags=(desk.part(customer),)
+        input={"message": customer.message},
+        expected=desk.compute_expected(customer),
+        tags=(desk.find_part(customer),),
     )
 
 
-def explain(path: Path, answers: Answers) -> Shift | None:
+def explain(path: Path, answers: AnsweredRuns) -> WeightShift | None:
     """Attribute both answers to the example's customer, and keep the attributions with the calls.
 
     Raises:
@@ -244,7 +248,10 @@ def explain(path: Path, answers: Answers) -> Shift | None:
 
     if answers.example is None:
         return None
-    hook, writer = Hook(AttributionPolicy(model=desk.MODEL, method="occlusion")), SpoolWriter(spool_dir(path))
+    hook, writer = (
+        Hook(AttributionPolicy(model=desk.MODEL, method="occlusion")),
+        SpoolWriter(get_spool_dir(path)),
+    )
     begin = time.perf_counter()
     with open_store(path) as store:
         for span in answers.example.spans.values():
@@ -258,11 +265,11 @@ def explain(path: Path, answers: Answers) -> Shift | None:
         return _shift(store, answers.example, seconds)
 
 
-def _shift(store: Store, example: Example, seconds: float) -> Shift:
+def _shift(store: Store, example: WrongRefund, seconds: float) -> WeightShift:
     """Read the attributions back and weigh the two words."""
     kept = {v: store.attributions(span)[-1] for v, span in example.spans.items()}
-    days = {v: weight(a, example.days) for v, a in kept.items()}
-    cue = {v: weight(a, example.cue) for v, a in kept.items()}
+    days = {v: find_weight(a, example.days) for v, a in kept.items()}
+    cue = {v: find_weight(a, example.cue) for v, a in kept.items()}
     doubts = []
     if days["v1"] <= cue["v1"]:
         doubts.append(f"under v1 {example.days!r} does not outweigh {example.cue!r}")
@@ -273,7 +280,7 @@ def _shift(store: Store, example: Example, seconds: float) -> Shift:
         for v, a in kept.items()
         if a.verdict != "ok"
     ]
-    return Shift(
+    return WeightShift(
         kept,
         days,
         cue,
@@ -284,19 +291,21 @@ def _shift(store: Store, example: Example, seconds: float) -> Shift:
     )
 
 
-def weight(attribution: Attribution, word: str) -> float:
+def find_weight(attribution: Attribution, word: str) -> float:
     """Return the score of a word in the customer's line."""
     line = attribution.prompt.index("Customer:")
     scored = zip(attribution.segments, attribution.values, strict=True)
-    return sum(value for segment, value in scored if segment.start > line and bare(segment.text) == word)
+    return sum(
+        value for segment, value in scored if segment.start > line and strip_punctuation(segment.text) == word
+    )
 
 
-def costs(path: Path, overhead: Overhead) -> Costs:
+def sum_costs(path: Path, overhead: Overhead) -> Costs:
     """Return what the whole story came to."""
     from llm_trace.stores.duckdb import open_store
 
     with open_store(path) as store:
         (calls,) = store.sql("SELECT count(*) FROM calls").fetchone() or (0,)
-    files = [path, *(p for p in spool_dir(path).rglob("*") if p.is_file())]
+    files = [path, *(p for p in get_spool_dir(path).rglob("*") if p.is_file())]
     used = sum(p.stat().st_size for p in files)
     return Costs(int(calls), overhead.call_ns / 1000, CALLS * overhead.call_ns / overhead.pipeline_ns, used)

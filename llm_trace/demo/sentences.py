@@ -117,7 +117,7 @@ OTHER_RULES = (
 """Other wordings of the rules, so that the model does not lean on one."""
 
 
-def noise(rng: random.Random) -> str:
+def make_noise(rng: random.Random) -> str:
     """Return a sentence of invented words, so that the model learns to pass over what it never saw."""
     made = [
         "".join(rng.choice("bcdfghklmnprstvw") + rng.choice("aeiou") for _ in range(rng.randint(1, 4)))

@@ -32,10 +32,10 @@ class Figures:
     """Whether the model behaved as the story tells."""
     doubts: tuple[str, ...]
     """Where it did not."""
-    answers: scenes.Answers
-    judged: tuple[scenes.Judged, ...]
+    answers: scenes.AnsweredRuns
+    judged: tuple[scenes.JudgedRun, ...]
     """v2 against v1 on all customers, then on parts of them."""
-    shift: scenes.Shift | None
+    shift: scenes.WeightShift | None
     """`None` where no answer changed."""
     crash: victim.Crash
     fix: fix.Fix | None
@@ -70,19 +70,19 @@ def tell(
         with teller.waiting("loading the embedded model"):
             scenes.prepare()
         with teller.waiting(f"{customers} customers, two prompts"):
-            answers, overheads = scenes.answer(path, customers)
-        judged = scenes.judge(path, customers)
+            answers, overheads = scenes.answer_customers(path, customers)
+        judged = scenes.judge_runs(path, customers)
         teller.answers(answers, judged)
         with teller.waiting("which words mattered"):
             shift = scenes.explain(path, answers)
         teller.shift(shift)
         with teller.waiting("the same pipeline in another process, until it is killed"):
-            crash = victim.kill(path)
+            crash = victim.run_and_kill(path)
         teller.crash(crash)
         with teller.waiting("what v2 got wrong, once more without the example line"):
-            mended = fix.mend(path, answers.tallies["v2"].run_id, customers)
+            mended = fix.replay_wrong(path, answers.tallies["v2"].run_id, customers)
         teller.fix(mended)
-        costs = scenes.costs(path, overheads)
+        costs = scenes.sum_costs(path, overheads)
         told = (answers, shift, crash, mended)
         doubts = tuple(doubt for part in told if part is not None for doubt in part.doubts)
         figures = Figures(

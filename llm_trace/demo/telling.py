@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
     from llm_trace.demo.fix import Fix
-    from llm_trace.demo.scenes import Answers, Judged, Shift
+    from llm_trace.demo.scenes import AnsweredRuns, JudgedRun, WeightShift
     from llm_trace.demo.story import Figures
     from llm_trace.demo.victim import Crash
 
@@ -45,7 +45,7 @@ class Telling:
         self._say("[bold]llm_trace[/]: every LLM call is a row, and every word of a prompt has a weight.")
         self._say("A refund desk asks a small language model that ships with this package. Offline.")
         self._say("")
-        for line in _source():
+        for line in _read_source():
             self._print(line, style="cyan", markup=False)
 
     @contextlib.contextmanager
@@ -57,7 +57,7 @@ class Telling:
         with self._out.status(f"{what} …"):
             yield
 
-    def answers(self, answers: Answers, judged: Sequence[Judged]) -> None:
+    def answers(self, answers: AnsweredRuns, judged: Sequence[JudgedRun]) -> None:
         """Tell what both prompts answered."""
         self._title(f"Two prompts answer the same {answers.customers} customers")
         self._say(f"[bold]v1[/] states the rules. [bold]v2[/] adds one line: [green]+ {EXAMPLE}[/]")
@@ -81,32 +81,33 @@ class Telling:
             )
         self._say("[bold]compare[/] tells how sure that is, and where:", before=True)
         rows = [
-            (j.customers, str(j.n), f"{100 * j.difference:+.0f} %", _bounds(j), j.verdict) for j in judged
+            (j.customers, str(j.n), f"{100 * j.difference:+.0f} %", _format_bounds(j), j.verdict)
+            for j in judged
         ]
         self._table(("customers", "pairs", "v2 - v1", "95 % bounds", "verdict"), rows)
         if judged and judged[0].verdict == "undecided":
             self._say("The average says nothing. The parts do.")
         self._doubt(answers.doubts)
 
-    def shift(self, shift: Shift | None) -> None:
+    def shift(self, shift: WeightShift | None) -> None:
         """Tell which words carried both answers."""
         self._title("Which words did it")
         if shift is None:
             self._say("There is no such answer to explain.")
             return
-        from llm_trace.heatmap import terminal
+        from llm_trace.heatmap import render_terminal
 
         self._say("Each word is left out in turn; its colour is what the answer loses, in nats.")
         for version, attribution in shift.attributions.items():
             self._say(f"[bold]{version}[/]", before=True)
-            self._print(terminal(attribution))
+            self._print(render_terminal(attribution))
             self._say(f"{attribution.summary(2)}", indent=2, style="italic", markup=False)
         days, cue = shift.words
         self._say("")
         self._table(
             ("word of the customer", "weight under v1", "weight under v2"),
             [
-                (f"“{word}”", _signed(w["v1"]), _signed(w["v2"]))
+                (f"“{word}”", _format_signed(w["v1"]), _format_signed(w["v2"]))
                 for word, w in ((days, shift.days), (cue, shift.cue))
             ],
         )
@@ -169,7 +170,7 @@ class Telling:
             for command in figures.next:
                 self._print(command, soft_wrap=True, style="cyan")
 
-    def commands(self, shift: Shift | None) -> tuple[str, ...]:
+    def commands(self, shift: WeightShift | None) -> tuple[str, ...]:
         """Return three commands that look further into this store."""
         span = "last" if shift is None else str(shift.attributions["v2"].span_id)[:8]
         where = f"--store {self._path}"
@@ -234,7 +235,7 @@ class Telling:
         self._print(textwrap.indent(query.strip(), "  "), style="cyan", markup=False)
         with open_store(self._path) as store:
             result = store.sql(query)
-        rows = [tuple(_cell(value, most) for value in row) for row in result.fetchall()[:10]]
+        rows = [tuple(_format_cell(value, most) for value in row) for row in result.fetchall()[:10]]
         self._table(result.columns, rows)
 
     def _doubt(self, doubts: tuple[str, ...]) -> None:
@@ -244,7 +245,7 @@ class Telling:
             self._say(f"[yellow]But:[/] {escape(doubt)}.")
 
 
-def _source() -> list[str]:
+def _read_source() -> list[str]:
     """Return the pipeline's code without its docstrings, the model call cut to its first lines."""
     import inspect
 
@@ -254,16 +255,16 @@ def _source() -> list[str]:
     return [f"  {line}".rstrip() for line in lines if '"""' not in line] + ["      ..."]
 
 
-def _bounds(judged: Judged) -> str:
+def _format_bounds(judged: JudgedRun) -> str:
     low, high = judged.low, judged.high
     return "" if low is None or high is None else f"{100 * low:+.0f} to {100 * high:+.0f} %"
 
 
-def _signed(value: float) -> str:
+def _format_signed(value: float) -> str:
     return f"{value:+.1f}" if abs(value) >= 0.05 else "0.0"
 
 
-def _cell(value: Any, most: int) -> str:
+def _format_cell(value: Any, most: int) -> str:
     if isinstance(value, float):
         return f"{value:.2f}"
     if value is None:

@@ -34,7 +34,7 @@ class Crash:
     doubts: tuple[str, ...]
 
 
-def kill(path: Path, after: int = AFTER) -> Crash:
+def run_and_kill(path: Path, after: int = AFTER) -> Crash:
     """Start the pipeline in a process of its own, kill it in the middle of a model call, and read the store."""
     source = str(Path(llm_trace.__file__).resolve().parents[1])
     environment = {k: v for k, v in os.environ.items() if not k.startswith("LLM_TRACE_")}
@@ -49,7 +49,7 @@ def kill(path: Path, after: int = AFTER) -> Crash:
         last.cancel()
         complaint = child.stderr.read() if child.stderr else ""
     doubts = () if returned >= after else (f"the other process ended by itself: {complaint.strip()[-300:]}",)
-    return _counted(path, returned, child.returncode, doubts)
+    return _count_doubts(path, returned, child.returncode, doubts)
 
 
 def _watch(child: subprocess.Popen[str], after: int) -> int:
@@ -63,7 +63,7 @@ def _watch(child: subprocess.Popen[str], after: int) -> int:
     return returned
 
 
-def _counted(path: Path, returned: int, code: int, doubts: tuple[str, ...]) -> Crash:
+def _count_doubts(path: Path, returned: int, code: int, doubts: tuple[str, ...]) -> Crash:
     from llm_trace.stores.duckdb import open_store
 
     with open_store(path) as store:

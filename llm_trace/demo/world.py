@@ -15,11 +15,11 @@ from typing import Literal, get_args
 
 from llm_trace.demo import sentences
 
-Answer = Literal[" APPROVE", " DENY", " ASK"]
+Ruling = Literal[" APPROVE", " DENY", " ASK"]
 """The response, with its leading space: prompt + answer is the whole text."""
-Kind = Literal["single", "conjunction", "redundant", "distractors", "example"]
-Cut = Literal["space", "left", "right"]
-Span = tuple[int, int]
+CaseKind = Literal["single", "conjunction", "redundant", "distractors", "example"]
+CutSide = Literal["space", "left", "right"]
+WordSpan = tuple[int, int]
 
 RULES = (
     "You are the refund desk. Approve refunds within thirty days of purchase, sixty for gold/VIP members. "
@@ -29,7 +29,7 @@ EXAMPLE = "Example: arrived broken -> APPROVE"
 TEMPLATE_V1 = RULES + "\n\nCustomer: {message}\n\nAnswer:"
 TEMPLATE_V2 = RULES + "\n\n" + EXAMPLE + "\n\nCustomer: {message}\n\nAnswer:"
 
-ANSWERS: tuple[Answer, ...] = get_args(Answer)
+ANSWERS: tuple[Ruling, ...] = get_args(Ruling)
 VERDICTS = tuple(answer.strip() for answer in ANSWERS)
 CUE_WORDS = frozenset((*sentences.CUES, *sentences.DEFECTS, *VERDICTS, *map(str, range(1, 121))))
 
@@ -46,35 +46,35 @@ class Customer:
     """Cue words besides the day count, as they stand in the message."""
 
     @property
-    def policy(self) -> Answer:
+    def policy(self) -> Ruling:
         """The answer by the written rules, without any example."""
         return rule(TEMPLATE_V1.format(message=self.message))
 
 
 @dataclass(frozen=True)
-class Case:
+class PlantedCase:
     """A prompt with the words that an attribution must find."""
 
-    kind: Kind
+    kind: CaseKind
     prompt: str
-    answer: Answer
+    answer: Ruling
     planted: tuple[str, ...]
     """Words that change the answer when deleted alone, in prompt order: they take the first ranks. Kind `redundant`: the two that change it only together."""
-    spans: tuple[Span, ...]
+    spans: tuple[WordSpan, ...]
     """Character offsets (start, end) of the planted words in the prompt."""
 
 
-def bare(word: str) -> str:
+def strip_punctuation(word: str) -> str:
     """Return the word without the punctuation around it, in lower case; a mask such as "_" or "..." becomes empty."""
     return re.sub(r"^[\W_]+|[\W_]+$", "", word).lower()
 
 
-def words(text: str) -> list[Span]:
+def find_words(text: str) -> list[WordSpan]:
     """Return the offsets of the runs of non-space characters."""
     return [match.span() for match in re.finditer(r"\S+", text)]
 
 
-def rule(prompt: str) -> Answer:
+def rule(prompt: str) -> Ruling:
     """Return the right answer to any prompt, whatever words were deleted from it or masked.
 
     1. A line with APPROVE, DENY or ASK in capitals is an example. If a defect word of it stands on any other line, its verdict is the answer.
@@ -87,10 +87,15 @@ def rule(prompt: str) -> Answer:
     lines = [line.split() for line in prompt.split("\n")]
     verdicts = [next((v for w in line if (v := w.strip(".,;:!?\"'()")) in VERDICTS), None) for line in lines]
     said = [
-        bare(word) for line, verdict in zip(lines, verdicts, strict=True) if verdict is None for word in line
+        strip_punctuation(word)
+        for line, verdict in zip(lines, verdicts, strict=True)
+        if verdict is None
+        for word in line
     ]
     for line, verdict in zip(lines, verdicts, strict=True):
-        if verdict and any(word in sentences.DEFECTS and word in said for word in map(bare, line)):
+        if verdict and any(
+            word in sentences.DEFECTS and word in said for word in map(strip_punctuation, line)
+        ):
             return next(answer for answer in ANSWERS if answer.strip() == verdict)
     if "unopened" in said and "receipt" in said:
         return " APPROVE"
@@ -100,7 +105,7 @@ def rule(prompt: str) -> Answer:
     return " APPROVE" if days <= (60 if "gold" in said or "vip" in said else 30) else " DENY"
 
 
-def without(text: str, spans: Iterable[Span], cut: Cut = "space") -> str:
+def delete_words(text: str, spans: Iterable[WordSpan], cut: CutSide = "space") -> str:
     """Return the text with these words deleted, each with one adjoining space (`left` and `right` take a line break too)."""
     for start, end in sorted(spans, reverse=True):
         if cut == "right" or (cut == "space" and text[end : end + 1] == " "):
@@ -111,14 +116,14 @@ def without(text: str, spans: Iterable[Span], cut: Cut = "space") -> str:
     return text
 
 
-def masked(text: str, spans: Iterable[Span], mask: str = "_") -> str:
+def mask_words(text: str, spans: Iterable[WordSpan], mask: str = "_") -> str:
     """Return the text with these words replaced by a mask."""
     for start, end in sorted(spans, reverse=True):
         text = text[:start] + mask + text[end:]
     return text
 
 
-def chat(prompt: str) -> list[dict[str, str]]:
+def build_chat(prompt: str) -> list[dict[str, str]]:
     """Return the prompt as chat messages: rules and example are the system's, the customer's line is the user's."""
     *system, user, _answer = prompt.split("\n\n")
     return [
@@ -127,24 +132,24 @@ def chat(prompt: str) -> list[dict[str, str]]:
     ]
 
 
-def customers(n: int, seed: int) -> list[Customer]:
+def make_customers(n: int, seed: int) -> list[Customer]:
     """Return n customers; every fifth asks after more than 30 days for something that arrived broken."""
     rng = random.Random(seed)
-    return [_customer(rng, late=i % 5 == 0) for i in range(n)]
+    return [_make_customer(rng, late=i % 5 == 0) for i in range(n)]
 
 
-def cases(kind: Kind, n: int, seed: int) -> list[Case]:
+def make_cases(kind: CaseKind, n: int, seed: int) -> list[PlantedCase]:
     """Return n prompts of one kind; `distractors` has six sentences around the day count that training never shows."""
     rng = random.Random(f"{kind} {seed}")
-    return [_case(kind, rng) for _ in range(n)]
+    return [_make_case(kind, rng) for _ in range(n)]
 
 
-def training_example(rng: random.Random, short: bool = False) -> tuple[str, Answer]:
+def make_training_example(rng: random.Random, short: bool = False) -> tuple[str, Ruling]:
     """Return a prompt, in three of four cases with words deleted or masked, and its answer by the rule.
 
     `short` leaves most of the distractors out, for the first lessons.
     """
-    prompt = _damage(_training_prompt(rng, short), rng)
+    prompt = _perturb_prompt(_make_training_prompt(rng, short), rng)
     return prompt, rule(prompt)
 
 
@@ -158,7 +163,7 @@ def _pick(rng: random.Random, templates: Sequence[str], **slots: object) -> str:
     )
 
 
-def _message(rng: random.Random, facts: Iterable[str], distractors: Iterable[str]) -> str:
+def _make_message(rng: random.Random, facts: Iterable[str], distractors: Iterable[str]) -> str:
     """Return the sentences in random order, often between a greeting and a closing."""
     body = [*facts, *distractors]
     rng.shuffle(body)
@@ -167,33 +172,35 @@ def _message(rng: random.Random, facts: Iterable[str], distractors: Iterable[str
     return " ".join(opening + body + closing)
 
 
-def _facts(rng: random.Random, days: int | None, cues: Iterable[str] = ()) -> list[str]:
+def _make_facts(rng: random.Random, days: int | None, cues: Iterable[str] = ()) -> list[str]:
     """Return a sentence for the purchase and one for each cue."""
     when = sentences.DATED if days else sentences.UNDATED
     facts = [_pick(rng, when, item=rng.choice(sentences.ITEMS), days=days)]
     return facts + [_pick(rng, sentences.CUES.get(cue, sentences.DEFECT), defect=cue) for cue in cues]
 
 
-def _chatter(rng: random.Random, low: int, high: int) -> list[str]:
+def _make_chatter(rng: random.Random, low: int, high: int) -> list[str]:
     return [_pick(rng, sentences.DISTRACTORS) for _ in range(rng.randint(low, high))]
 
 
-def _customer(rng: random.Random, late: bool) -> Customer:
+def _make_customer(rng: random.Random, late: bool) -> Customer:
     days = rng.randint(31, 120) if late else rng.choice((None, *[rng.randint(2, 120) for _ in range(7)]))
     cues = [cue for cue in sentences.CUES if rng.random() < 0.15 and not late]
     if late or rng.random() < 0.3:
         cues.append("broken" if late else rng.choice(sentences.DEFECTS))
-    return Customer(_message(rng, _facts(rng, days, cues), _chatter(rng, 1, 4)), days, tuple(cues))
+    return Customer(
+        _make_message(rng, _make_facts(rng, days, cues), _make_chatter(rng, 1, 4)), days, tuple(cues)
+    )
 
 
 def _with_example(defect: str, verdict: str) -> str:
     return TEMPLATE_V2.replace("broken -> APPROVE", f"{defect} -> {verdict}")
 
 
-def _case(kind: Kind, rng: random.Random) -> Case:
+def _make_case(kind: CaseKind, rng: random.Random) -> PlantedCase:
     """Return a case whose planted words are known by construction; irrelevant cues may stand beside them."""
     days, defect = rng.randint(2, 120), rng.choice(sentences.DEFECTS)
-    chatter = rng.sample(sentences.UNSEEN, 6) if kind == "distractors" else _chatter(rng, 2, 4)
+    chatter = rng.sample(sentences.UNSEEN, 6) if kind == "distractors" else _make_chatter(rng, 2, 4)
     template, cues, planted = TEMPLATE_V1, [*rng.sample(sentences.DEFECTS, rng.randint(0, 1))], [str(days)]
     if kind == "conjunction":
         days, cues, planted = rng.randint(61, 120), [*cues, "unopened", "receipt"], ["unopened", "receipt"]
@@ -206,12 +213,12 @@ def _case(kind: Kind, rng: random.Random) -> Case:
         template = _with_example(defect, verdict)
     elif rng.random() < 0.5:
         cues.append(rng.choice(("unopened", "receipt")))
-    prompt = template.format(message=_message(rng, _facts(rng, days, cues), chatter))
-    spans = tuple(span for span in words(prompt) if prompt[slice(*span)] in planted)
-    return Case(kind, prompt, rule(prompt), tuple(prompt[slice(*span)] for span in spans), spans)
+    prompt = template.format(message=_make_message(rng, _make_facts(rng, days, cues), chatter))
+    spans = tuple(span for span in find_words(prompt) if prompt[slice(*span)] in planted)
+    return PlantedCase(kind, prompt, rule(prompt), tuple(prompt[slice(*span)] for span in spans), spans)
 
 
-def _training_prompt(rng: random.Random, short: bool = False) -> str:
+def _make_training_prompt(rng: random.Random, short: bool = False) -> str:
     """Return an undamaged prompt: half have an example, half of these about the defect at hand."""
     defect = rng.choice(sentences.DEFECTS) if rng.random() < 0.7 else None
     near = rng.choice((30, 60)) + rng.randint(-3, 4)
@@ -224,19 +231,23 @@ def _training_prompt(rng: random.Random, short: bool = False) -> str:
         template = _with_example(shown, rng.choices(VERDICTS, (5, 4, 1))[0])
     if short:
         template = template.replace(RULES, "Decide about refunds.")
-        return template.format(message=" ".join(rng.sample(facts := _facts(rng, days, cues), len(facts))))
+        return template.format(
+            message=" ".join(rng.sample(facts := _make_facts(rng, days, cues), len(facts)))
+        )
     if rng.random() < 0.4:
         template = template.replace(RULES, rng.choice(sentences.OTHER_RULES))
-    noise = [sentences.noise(rng) for _ in range(rng.choice((0, 0, 0, 0, 1, 1, 2, 4)))]
-    return template.format(message=_message(rng, _facts(rng, days, cues), _chatter(rng, 0, 5) + noise))
+    noise = [sentences.make_noise(rng) for _ in range(rng.choice((0, 0, 0, 0, 1, 1, 2, 4)))]
+    return template.format(
+        message=_make_message(rng, _make_facts(rng, days, cues), _make_chatter(rng, 0, 5) + noise)
+    )
 
 
-def _damage(prompt: str, rng: random.Random) -> str:
+def _perturb_prompt(prompt: str, rng: random.Random) -> str:
     """Return the prompt with words deleted or masked: none, a cue, any one, a few, a run of them, or a random share up to 0.8."""
-    spans = words(prompt)
+    spans = find_words(prompt)
     cues = [span for span in spans if prompt[slice(*span)] in CUE_WORDS]
     how = rng.choices(("none", "cue", "one", "few", "run", "share"), (25, 20, 12, 10, 6, 27))[0]
-    gone: Sequence[Span] = ()
+    gone: Sequence[WordSpan] = ()
     if how == "cue":
         gone = rng.sample(cues, min(1, len(cues)))
     elif how in ("one", "few"):
@@ -246,12 +257,12 @@ def _damage(prompt: str, rng: random.Random) -> str:
     elif how == "share":
         share = rng.random() * 0.8
         gone = [span for span in spans if rng.random() < share]
-    cut: Cut = rng.choices(get_args(Cut), (2, 1, 1))[0]
+    cut: CutSide = rng.choices(get_args(CutSide), (2, 1, 1))[0]
     masking = rng.choice((0.0, 0.0, 1.0, 1.0, 0.5))
     for span in sorted(gone, reverse=True):  # from the last: the offsets of the words before stay true
         if rng.random() < masking:
             # "__" is two tokens: a mask in place of each token of a word that is two tokens long.
-            prompt = masked(prompt, [span], rng.choice(("_", "_", "_", "__", "__", "___", "...")))
+            prompt = mask_words(prompt, [span], rng.choice(("_", "_", "_", "__", "__", "___", "...")))
         else:
-            prompt = without(prompt, [span], cut)
+            prompt = delete_words(prompt, [span], cut)
     return prompt

@@ -14,7 +14,7 @@ T = TypeVar("T")
 JSON = {"Content-Type": "application/json"}
 
 
-def encoded(value: Any) -> bytes:
+def encode_json(value: Any) -> bytes:
     """Return JSON; what JSON has no form for is text."""
     try:
         return orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS)
@@ -22,7 +22,7 @@ def encoded(value: Any) -> bytes:
         return json.dumps(value, default=str).encode()
 
 
-def form(name: str, content: bytes, mime: str) -> tuple[bytes, dict[str, str]]:
+def encode_form(name: str, content: bytes, mime: str) -> tuple[bytes, dict[str, str]]:
     """Return a body with one file in the field `file`, and its headers."""
     mark = hashlib.sha256(content).hexdigest()[:32]
     head = f'--{mark}\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\nContent-Type: {mime}\r\n\r\n'
@@ -31,7 +31,7 @@ def form(name: str, content: bytes, mime: str) -> tuple[bytes, dict[str, str]]:
     }
 
 
-def packed(items: Iterable[T], size: Callable[[T], int], most: int, most_bytes: int) -> Iterator[list[T]]:
+def pack_items(items: Iterable[T], size: Callable[[T], int], most: int, most_bytes: int) -> Iterator[list[T]]:
     """Yield items in order, in lists of at most `most` items and `most_bytes` bytes; one that is larger goes alone."""
     pack: list[T] = []
     total = 0

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from llm_trace.exporters.bodies import JSON, encoded, packed
-from llm_trace.exporters.comet_additions import attribution_requests, run_requests, score_requests
-from llm_trace.exporters.comet_settings import SETTINGS, comet_settings
-from llm_trace.exporters.comet_traces import experiment
-from llm_trace.exporters.seam import Answer, Event, Request, Verdict, judge_status
-from llm_trace.exporters.trees import Places, trees
+from llm_trace.exporters.bodies import JSON, encode_json, pack_items
+from llm_trace.exporters.comet_additions import build_attribution_requests, run_requests, score_requests
+from llm_trace.exporters.comet_settings import SETTINGS, read_comet_settings
+from llm_trace.exporters.comet_traces import build_experiment
+from llm_trace.exporters.seam import DeliveryVerdict, Event, HttpAnswer, Request, judge_status
+from llm_trace.exporters.trees import Places, build_trees
 
 if TYPE_CHECKING:
     from urllib.parse import SplitResult
@@ -41,7 +41,7 @@ _REFUSALS = {
 
 def make(parts: SplitResult) -> CometExporter:
     """Return the exporter for `comet://workspace/project`, both of which may be left to comet_ml's configuration."""
-    return CometExporter(comet_settings(parts))
+    return CometExporter(read_comet_settings(parts))
 
 
 class CometExporter:
@@ -64,7 +64,7 @@ class CometExporter:
 
     def requests(self, events: Sequence[Event]) -> list[Request]:
         """Return one batch of LLM experiments, then what is added to experiments that are there."""
-        found = trees(events)
+        found = build_trees(events)
         for tree in found:
             self._places.add(tree)
         made = list(self._batches(found))
@@ -75,8 +75,10 @@ class CometExporter:
 
     def _batches(self, found: Sequence[Tree]) -> Iterator[Request]:
         to = self.settings
-        entries = [(encoded(experiment(tree, to.workspace, to.project)), tree.events) for tree in found]
-        for pack in packed(entries, lambda entry: len(entry[0]), self.max_events, self.max_bytes - 2):
+        entries = [
+            (encode_json(build_experiment(tree, to.workspace, to.project)), tree.events) for tree in found
+        ]
+        for pack in pack_items(entries, lambda entry: len(entry[0]), self.max_events, self.max_bytes - 2):
             body = b"[%b]" % b",".join(body for body, _ in pack)
             yield Request(_LLM, body, tuple(event for _, events in pack for event in events), headers=JSON)
 
@@ -89,67 +91,69 @@ class CometExporter:
             return []
         key = self._places.key(event)
         if event.kind == "attribution":
-            return attribution_requests(event, key, whole=not known)
+            return build_attribution_requests(event, key, whole=not known)
         return [] if known else score_requests(event, key)
 
-    def judge(self, request: Request, answer: Answer) -> Verdict:
+    def judge(self, request: Request, answer: HttpAnswer) -> DeliveryVerdict:
         """Return what an answer means; a page where JSON should be is another server's."""
-        told = _object(answer.body)
+        told = _parse_object(answer.body)
         if told is None and 200 <= answer.status < 300:
-            return Verdict("refused", f"{self.base} answered no JSON: check COMET_URL_OVERRIDE")
+            return DeliveryVerdict("refused", f"{self.base} answered no JSON: check COMET_URL_OVERRIDE")
         if request.path == _PROBE and answer.status == 200:
             return self._judge_version(told or {})
         if request.path == _LLM and answer.status == 200:
             return _judge_batch(request, told or {})
         verdict = _judge_code((told or {}).get("sdk_error_code")) or judge_status(answer, SETTINGS)
         if answer.status == 404 and request.path not in (_LLM, _PROBE):
-            return Verdict("rejected", verdict.reason)  # what it belongs to was deleted there
+            return DeliveryVerdict("rejected", verdict.reason)  # what it belongs to was deleted there
         return verdict
 
-    def _judge_version(self, told: Mapping[str, Any]) -> Verdict:
+    def _judge_version(self, told: Mapping[str, Any]) -> DeliveryVerdict:
         version = str(told.get("version", ""))
         found = re.match(r"(\d+)\.(\d+)\.(\d+)", version)
         if found is None:
-            return Verdict("refused", f"{self.base} names no version: check COMET_URL_OVERRIDE")
+            return DeliveryVerdict("refused", f"{self.base} names no version: check COMET_URL_OVERRIDE")
         if tuple(map(int, found.groups())) < OLDEST:
             needed = ".".join(map(str, OLDEST))
-            return Verdict(
+            return DeliveryVerdict(
                 "refused",
                 f"the Comet server at {self.base} is version {version}; LLM experiments need {needed}: upgrade it, or change COMET_URL_OVERRIDE",
             )
-        return Verdict("delivered")
+        return DeliveryVerdict("delivered")
 
 
-def _judge_batch(request: Request, told: Mapping[str, Any]) -> Verdict:
+def _judge_batch(request: Request, told: Mapping[str, Any]) -> DeliveryVerdict:
     """Return what the answers to the experiments of a batch mean together."""
     keys = [entry["experimentKey"] for entry in orjson.loads(request.body)]
     for key in keys:
         verdict = _judge_one(told.get(key))
         if verdict.outcome == "rejected" and len(keys) > 1:
-            return Verdict("split", verdict.reason)
+            return DeliveryVerdict("split", verdict.reason)
         if verdict.outcome != "delivered":
             return verdict
-    return Verdict("delivered")
+    return DeliveryVerdict("delivered")
 
 
-def _judge_one(answer: Any) -> Verdict:
+def _judge_one(answer: Any) -> DeliveryVerdict:
     """Return what the answer to one experiment means; none at all is a server in trouble."""
     if not isinstance(answer, dict):
-        return Verdict("retry", "Comet did not say what became of an experiment")
+        return DeliveryVerdict("retry", "Comet did not say what became of an experiment")
     content = answer.get("content")
     code = content.get("sdk_error_code") if isinstance(content, dict) else None
-    return _judge_code(code) or judge_status(Answer(int(answer["status"]), {}, encoded(content)), SETTINGS)
+    return _judge_code(code) or judge_status(
+        HttpAnswer(int(answer["status"]), {}, encode_json(content)), SETTINGS
+    )
 
 
-def _judge_code(code: object) -> Verdict | None:
+def _judge_code(code: object) -> DeliveryVerdict | None:
     """Return what the server's own error code means, `None` for one without a rule."""
     if code == _EXISTS:
-        return Verdict("delivered")
+        return DeliveryVerdict("delivered")
     reason = _REFUSALS.get(code) if isinstance(code, int) else None
-    return None if reason is None else Verdict("refused", f"Comet says {code}: {reason}")
+    return None if reason is None else DeliveryVerdict("refused", f"Comet says {code}: {reason}")
 
 
-def _object(body: bytes) -> dict[str, Any] | None:
+def _parse_object(body: bytes) -> dict[str, Any] | None:
     try:
         told = orjson.loads(body)
     except orjson.JSONDecodeError:

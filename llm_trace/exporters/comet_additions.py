@@ -9,9 +9,9 @@ import hashlib
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from llm_trace.exporters.bodies import JSON, encoded, form
-from llm_trace.exporters.comet_traces import flat
-from llm_trace.exporters.findings import page, searchable
+from llm_trace.exporters.bodies import JSON, encode_form, encode_json
+from llm_trace.exporters.comet_traces import flatten_names
+from llm_trace.exporters.findings import build_searchable, render_attribution_page
 from llm_trace.exporters.seam import Event, Request
 
 if TYPE_CHECKING:
@@ -25,20 +25,24 @@ _PARAMETERS = "clientlib/batch/logger/experiment/parameter"
 def score_requests(event: Event, key: str) -> list[Request]:
     """Return what adds a score: a metric where it is a number, and a parameter by which it is found."""
     name, value = str(event.data["name"]), event.data["value"]
-    made = [_parameters(event, key, {f"scores.{name}": value}, event.data["time_ns"])]
+    made = [_build_parameters(event, key, {f"scores.{name}": value}, event.data["time_ns"])]
     if isinstance(value, (int, float)):
-        made.append(_metric(event, key, name, float(value)))
+        made.append(_build_metric(event, key, name, float(value)))
     return made
 
 
-def attribution_requests(event: Event, key: str, *, whole: bool) -> list[Request]:
+def build_attribution_requests(event: Event, key: str, *, whole: bool) -> list[Request]:
     """Return what adds an attribution: its page, and with `whole` also its values and the parameters by which it is found."""
     data, stem = event.data, f"attribution-{event.data['span_id']}"
-    made = [_asset(event, key, f"{stem}-{data['method']}.html", page(data), "text/html")]
+    made = [
+        _build_asset(event, key, f"{stem}-{data['method']}.html", render_attribution_page(data), "text/html")
+    ]
     if whole:
-        made.append(_asset(event, key, f"{stem}-{data['method']}.json", encoded(data), "application/json"))
-        found = {f"attribution.{name}": value for name, value in searchable(data).items()}
-        made.append(_parameters(event, key, found, data.get("time_ns") or 0))
+        made.append(
+            _build_asset(event, key, f"{stem}-{data['method']}.json", encode_json(data), "application/json")
+        )
+        found = {f"attribution.{name}": value for name, value in build_searchable(data).items()}
+        made.append(_build_parameters(event, key, found, data.get("time_ns") or 0))
     return made
 
 
@@ -50,22 +54,28 @@ def run_key(run: str) -> str:
 def run_requests(event: Event, api_key: str, workspace: str | None, project: str) -> list[Request]:
     """Return what makes an experiment of a run, or brings one that is there up to date."""
     run, key = event.data, run_key(event.id)
-    made = [_post(event, _ADD_RUN, _added(run, key, api_key, workspace, project))]
-    if config := flat(run.get("config") or {}):
-        made.append(_parameters(event, key, config, run["start_ns"]))
-    made += [_other(event, key, name, value) for name, value in others_of(run).items()]
+    made = [_build_post(event, _ADD_RUN, _build_experiment_requests(run, key, api_key, workspace, project))]
+    if config := flatten_names(run.get("config") or {}):
+        made.append(_build_parameters(event, key, config, run["start_ns"]))
+    made += [_build_other(event, key, name, value) for name, value in list_others(run).items()]
     if run.get("tags"):
-        made.append(_post(event, f"{_WRITE}tags", {"experimentKey": key, "addedTags": list(run["tags"])}))
-    made += [_metric(event, key, name, float(value)) for name, value in (run.get("metrics") or {}).items()]
+        made.append(
+            _build_post(event, f"{_WRITE}tags", {"experimentKey": key, "addedTags": list(run["tags"])})
+        )
+    made += [
+        _build_metric(event, key, name, float(value)) for name, value in (run.get("metrics") or {}).items()
+    ]
     if run.get("environment"):
-        made.append(_asset(event, key, "environment.json", encoded(run["environment"]), "application/json"))
+        made.append(
+            _build_asset(event, key, "environment.json", encode_json(run["environment"]), "application/json")
+        )
     if run.get("end_ns") is not None:
         times = {"startTimeMillis": run["start_ns"] // 1_000_000, "endTimeMillis": run["end_ns"] // 1_000_000}
-        made.append(_post(event, f"{_WRITE}set-start-end-time", {"experimentKey": key, **times}))
+        made.append(_build_post(event, f"{_WRITE}set-start-end-time", {"experimentKey": key, **times}))
     return made
 
 
-def _added(
+def _build_experiment_requests(
     run: Mapping[str, Any], key: str, api_key: str, workspace: str | None, project: str
 ) -> dict[str, Any]:
     """Return what creates an experiment, or finds the one with this key."""
@@ -81,33 +91,35 @@ def _added(
     }
 
 
-def others_of(run: Mapping[str, Any]) -> dict[str, Any]:
+def list_others(run: Mapping[str, Any]) -> dict[str, Any]:
     """Return what Comet keeps beside the configuration of a run: its name and its environment but for the packages."""
     environment = {k: v for k, v in (run.get("environment") or {}).items() if k != "packages"}
     told = {"Name": run["name"], "llm_trace_run": run["id"], "replay_of": run.get("replay_of"), **environment}
     return {name: value for name, value in told.items() if value is not None}
 
 
-def _post(event: Event, path: str, body: Mapping[str, Any]) -> Request:
-    return Request(path, encoded(body), (event,), headers=JSON)
+def _build_post(event: Event, path: str, body: Mapping[str, Any]) -> Request:
+    return Request(path, encode_json(body), (event,), headers=JSON)
 
 
-def _parameters(event: Event, key: str, told: Mapping[str, Any], time_ns: int) -> Request:
+def _build_parameters(event: Event, key: str, told: Mapping[str, Any], time_ns: int) -> Request:
     """Return one request for all parameters of an event."""
     fixed = {"step": None, "source": "manual", "context": None, "timestamp": time_ns // 1_000_000}
     values = [{"parameterName": name, "parameterValue": value, **fixed} for name, value in told.items()]
-    return _post(event, _PARAMETERS, {"experimentKey": key, "values": values})
+    return _build_post(event, _PARAMETERS, {"experimentKey": key, "values": values})
 
 
-def _metric(event: Event, key: str, name: str, value: float) -> Request:
-    return _post(event, f"{_WRITE}metric", {"experimentKey": key, "metricName": name, "metricValue": value})
+def _build_metric(event: Event, key: str, name: str, value: float) -> Request:
+    return _build_post(
+        event, f"{_WRITE}metric", {"experimentKey": key, "metricName": name, "metricValue": value}
+    )
 
 
-def _other(event: Event, key: str, name: str, value: Any) -> Request:
-    return _post(event, f"{_WRITE}log-other", {"experimentKey": key, "key": name, "value": value})
+def _build_other(event: Event, key: str, name: str, value: Any) -> Request:
+    return _build_post(event, f"{_WRITE}log-other", {"experimentKey": key, "key": name, "value": value})
 
 
-def _asset(event: Event, key: str, name: str, content: bytes, mime: str) -> Request:
+def _build_asset(event: Event, key: str, name: str, content: bytes, mime: str) -> Request:
     """Return the upload of a file; one of the same name is replaced."""
     query = {
         "experimentKey": key,
@@ -116,5 +128,5 @@ def _asset(event: Event, key: str, name: str, content: bytes, mime: str) -> Requ
         "type": "asset",
         "overwrite": "true",
     }
-    body, headers = form(name, content, mime)
+    body, headers = encode_form(name, content, mime)
     return Request(f"{_WRITE}upload-asset?{urlencode(query)}", body, (event,), headers=headers)

@@ -10,12 +10,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from llm_trace.exporters.bodies import encoded
-from llm_trace.exporters.comet_additions import others_of, run_key
-from llm_trace.exporters.comet_traces import experiment, flat
-from llm_trace.exporters.findings import page
+from llm_trace.exporters.bodies import encode_json
+from llm_trace.exporters.comet_additions import list_others, run_key
+from llm_trace.exporters.comet_traces import build_experiment, flatten_names
+from llm_trace.exporters.findings import render_attribution_page
 from llm_trace.exporters.seam import Event
-from llm_trace.exporters.trees import trees
+from llm_trace.exporters.trees import build_trees
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,16 +55,16 @@ def write_archives(
         project: the same.
     """
     told = list(events)
-    found = [_of_tree(tree) for tree in trees(told)]
-    found += [_of_run(event.data) for event in told if event.kind == "run"]
+    found = [_build_tree_messages(tree) for tree in build_trees(told)]
+    found += [_build_run_messages(event.data) for event in told if event.kind == "run"]
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return [_write(each, folder, workspace, project) for each in found]
 
 
-def _of_tree(tree: Tree) -> Offline:
-    entry = experiment(tree, None, "")
+def _build_tree_messages(tree: Tree) -> Offline:
+    entry = build_experiment(tree, None, "")
     pages = {
-        f"attribution-{span}-{found['method']}.html": page(found)
+        f"attribution-{span}-{found['method']}.html": render_attribution_page(found)
         for span, all_found in tree.attributions.items()
         for found in all_found
     }
@@ -76,35 +76,35 @@ def _of_tree(tree: Tree) -> Offline:
         parameters={p["parameterName"]: p["parameterValue"] for p in entry["parameters"]},
         metrics={m["metricName"]: m["metricValue"] for m in entry["metrics"] if m["metricValue"] is not None},
         others={other["key"]: other["value"] for other in entry["others"]},
-        files={entry["jsonAsset"]["fileName"]: encoded(entry["jsonAsset"]["file"]), **pages},
+        files={entry["jsonAsset"]["fileName"]: encode_json(entry["jsonAsset"]["file"]), **pages},
     )
 
 
-def _of_run(run: Mapping[str, Any]) -> Offline:
+def _build_run_messages(run: Mapping[str, Any]) -> Offline:
     environment = run.get("environment")
     return Offline(
         key=run_key(run["id"]),
         start_ns=run["start_ns"],
         end_ns=run.get("end_ns"),
         tags=run.get("tags") or (),
-        parameters=flat(run.get("config") or {}),
-        others=others_of(run),
-        files={"environment.json": encoded(environment)} if environment else {},
+        parameters=flatten_names(run.get("config") or {}),
+        others=list_others(run),
+        files={"environment.json": encode_json(environment)} if environment else {},
     )
 
 
 def _write(told: Offline, folder: Path, workspace: str | None, project: str | None) -> Path:
     path = folder / f"{told.key}.zip"
     files = {f"file-{n}": content for n, content in enumerate(told.files.values())}
-    lines = b"\n".join(map(encoded, _messages(told))) + b"\n"
+    lines = b"\n".join(map(encode_json, _number_messages(told))) + b"\n"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        head = encoded(_head(told, workspace, project))
+        head = encode_json(_build_head(told, workspace, project))
         for name, content in {"experiment.json": head, "messages.json": lines, **files}.items():
             archive.writestr(zipfile.ZipInfo(name, _EPOCH), content, zipfile.ZIP_DEFLATED)
     return path
 
 
-def _head(told: Offline, workspace: str | None, project: str | None) -> dict[str, Any]:
+def _build_head(told: Offline, workspace: str | None, project: str | None) -> dict[str, Any]:
     start = told.start_ns // 1_000_000
     return {
         "offline_id": told.key,
@@ -112,7 +112,7 @@ def _head(told: Offline, workspace: str | None, project: str | None) -> dict[str
         "workspace": workspace,
         "start_time": start,
         "stop_time": start if told.end_ns is None else told.end_ns // 1_000_000,
-        "tags": [_line(tag) for tag in told.tags],
+        "tags": [_make_line(tag) for tag in told.tags],
         "resume_strategy": "get_or_create",
         "customer_error_reported": False,
         "customer_error_message": None,
@@ -121,16 +121,16 @@ def _head(told: Offline, workspace: str | None, project: str | None) -> dict[str
     }
 
 
-def _messages(told: Offline) -> list[dict[str, Any]]:
+def _number_messages(told: Offline) -> list[dict[str, Any]]:
     """Return the messages in the order in which comet_ml replays them, numbered from 1."""
     at = told.start_ns // 1_000_000
     made: list[tuple[str, dict[str, Any]]] = []
     for name, value in told.parameters.items():
-        one, shown = ("params", value) if _is_plain_list(value) else ("param", _scalar(value))
-        said = {"paramName": _line(name), "paramValue": shown, "step": None, "source": "manual"}
+        one, shown = ("params", value) if _is_plain_list(value) else ("param", _convert_scalar(value))
+        said = {"paramName": _make_line(name), "paramValue": shown, "step": None, "source": "manual"}
         made.append(("parameter_msg", {"local_timestamp": at, one: said}))
     for name, value in told.metrics.items():
-        metric = {"metricName": _line(name), "metricValue": value, "step": None, "epoch": None}
+        metric = {"metricName": _make_line(name), "metricValue": value, "step": None, "epoch": None}
         made.append(("metric_msg", {"local_timestamp": at, "metric": metric}))
     made += [("log_other", {"key": name, "value": value}) for name, value in told.others.items()]
     made += [("file_upload", _upload(name, n, at)) for n, name in enumerate(told.files)]
@@ -148,12 +148,12 @@ def _is_scalar(value: Any) -> bool:
     return value is None or isinstance(value, (str, int, float))
 
 
-def _scalar(value: Any) -> Any:
+def _convert_scalar(value: Any) -> Any:
     """Return a parameter's value; what is nested as JSON text."""
-    return value if _is_scalar(value) else encoded(value).decode()
+    return value if _is_scalar(value) else encode_json(value).decode()
 
 
-def _line(text: str) -> str:
+def _make_line(text: str) -> str:
     """Return a name or tag in one line, as Comet's schema demands."""
     return " ".join(str(text).splitlines())
 

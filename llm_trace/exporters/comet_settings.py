@@ -50,7 +50,7 @@ class CometSettings:
     base: str
 
 
-def comet_settings(parts: SplitResult) -> CometSettings:
+def read_comet_settings(parts: SplitResult) -> CometSettings:
     """Return the settings for `comet://workspace/project?runs=project`; what the address leaves out comet_ml's configuration says.
 
     Raises:
@@ -58,9 +58,9 @@ def comet_settings(parts: SplitResult) -> CometSettings:
         ConfigurationError: no key, or an address of a server without a scheme.
     """
     workspace, project = unquote(parts.netloc), unquote(parts.path.strip("/"))
-    told = (_environment() if workspace and project else None) or _configured()
+    told = (_read_environment() if workspace and project else None) or _read_configured()
     if not told["api_key"]:
-        raise ConfigurationError(f"Comet needs an API key: set COMET_API_KEY, or api_key in {_file()}")
+        raise ConfigurationError(f"Comet needs an API key: set COMET_API_KEY, or api_key in {_read_file()}")
     base = urlsplit(told["url"])
     if base.scheme not in ("http", "https") or not base.netloc:
         raise ConfigurationError(
@@ -76,11 +76,11 @@ def comet_settings(parts: SplitResult) -> CometSettings:
     )
 
 
-def _file() -> str:
+def _read_file() -> str:
     return os.environ.get("COMET_CONFIG") or "~/.comet.config"
 
 
-def _environment() -> dict[str, Any] | None:
+def _read_environment() -> dict[str, Any] | None:
     """Return key and address where the environment has both, for it comes before everything else that comet_ml reads."""
     key, url = os.environ.get("COMET_API_KEY"), os.environ.get("COMET_URL_OVERRIDE")
     if not key or not url or key.startswith(_INSTRUCTION):
@@ -88,7 +88,7 @@ def _environment() -> dict[str, Any] | None:
     return {"api_key": key, "url": url}
 
 
-def _configured() -> dict[str, Any]:
+def _read_configured() -> dict[str, Any]:
     import importlib.util
 
     if importlib.util.find_spec("comet_ml") is None:
@@ -98,6 +98,6 @@ def _configured() -> dict[str, Any]:
     )
     if done.returncode != 0:
         reason = done.stderr.strip().splitlines()[-1:] or ["no message"]
-        raise ConfigurationError(f"comet_ml cannot read its configuration: {reason[0]}; check {_file()}")
+        raise ConfigurationError(f"comet_ml cannot read its configuration: {reason[0]}; check {_read_file()}")
     told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return told

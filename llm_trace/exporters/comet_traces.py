@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from llm_trace.exporters.findings import searchable
-from llm_trace.semconv.export import answered, asked
+from llm_trace.exporters.findings import build_searchable
+from llm_trace.semconv.export import list_input_messages, list_output_messages
 
 if TYPE_CHECKING:
-    from llm_trace.exporters.trees import Fields, Tree
+    from llm_trace.exporters.trees import Tree
+    from llm_trace.semconv.shapes import CallFields
 
 ASSET_VERSION = 3
 ASSET_NAME = "comet_llm_data.json"
@@ -27,7 +28,7 @@ _USAGE = {
 _PLAIN = ("model", "provider", "cost_usd", "session", "user", "run", "replay_of")
 
 
-def experiment(tree: Tree, workspace: str | None, project: str) -> dict[str, Any]:
+def build_experiment(tree: Tree, workspace: str | None, project: str) -> dict[str, Any]:
     """Return one entry of the batch that `POST write/experiment/llm` takes."""
     asset = trace_asset(tree)
     return {
@@ -35,9 +36,9 @@ def experiment(tree: Tree, workspace: str | None, project: str) -> dict[str, Any
         "createExperimentRequest": {"workspaceName": workspace, "projectName": project, "type": "LLM"},
         "parameters": [
             {"parameterName": name, "parameterValue": value}
-            for name, value in flat(asset["metadata"]).items()
+            for name, value in flatten_names(asset["metadata"]).items()
         ],
-        "metrics": [{"metricName": n, "metricValue": v} for n, v in metrics(tree).items()],
+        "metrics": [{"metricName": n, "metricValue": v} for n, v in build_trace_metrics(tree).items()],
         "others": [
             {"key": "Name", "value": str(tree.root["name"])},
             {"key": "llm_trace_span_id", "value": tree.root["span_id"]},
@@ -56,62 +57,62 @@ def trace_asset(tree: Tree) -> dict[str, Any]:
     single = len(tree.calls) == 1 and root.get("kind") == "llm"
     is_chain = not single and len(tree.calls) > 1 and root.get("kind") != "llm"
     numbers = {c["span_id"]: n for n, c in enumerate(tree.calls[1:] if is_chain else tree.calls, 1)}
-    nodes = [_node(tree, c, numbers) for c in tree.calls if c["span_id"] in numbers]
-    end = _last_end(tree.calls)
+    nodes = [_build_node(tree, c, numbers) for c in tree.calls if c["span_id"] in numbers]
+    end = _find_last_end(tree.calls)
     return {
         "version": ASSET_VERSION,
         "chain_nodes": nodes,
-        "chain_inputs": nodes[0]["inputs"] if single else _inputs(root),
-        "chain_outputs": _outputs(root, single=single),
+        "chain_inputs": nodes[0]["inputs"] if single else _build_inputs(root),
+        "chain_outputs": _build_outputs(root, single=single),
         "category": "single_prompt" if single else "chain",
-        "metadata": _metadata(root) | _found(tree),
-        "start_timestamp": _ms(root["start_ns"]),
-        "end_timestamp": _ms(end),
-        "chain_duration": _duration(root["start_ns"], end),
+        "metadata": _build_metadata(root) | _collect_findings(tree),
+        "start_timestamp": _convert_ms(root["start_ns"]),
+        "end_timestamp": _convert_ms(end),
+        "chain_duration": _compute_duration(root["start_ns"], end),
     }
 
 
-def _node(tree: Tree, call: Fields, numbers: Mapping[str, int]) -> dict[str, Any]:
+def _build_node(tree: Tree, call: CallFields, numbers: Mapping[str, int]) -> dict[str, Any]:
     single = len(tree.calls) == 1 and call.get("kind") == "llm"
     span = call["span_id"]
-    metadata = _metadata(call)
+    metadata = _build_metadata(call)
     if span in tree.attributions:
-        metadata["attribution"] = _one_or_all(tree.attributions[span])
+        metadata["attribution"] = _get_one_or_all(tree.attributions[span])
     if span in tree.scores:
         metadata["scores"] = {score["name"]: score["value"] for score in tree.scores[span]}
     return {
         "id": numbers[span],
         "category": "llm-call" if call.get("kind") == "llm" else call.get("kind") or "chain",
         "name": str(call["name"]),
-        "inputs": _prompt_inputs(call) if single else _inputs(call),
-        "outputs": _outputs(call, single=single),
-        "duration": _duration(call["start_ns"], call.get("end_ns")),
-        "start_timestamp": _ms(call["start_ns"]),
-        "end_timestamp": _ms(call.get("end_ns")),
+        "inputs": _build_prompt_inputs(call) if single else _build_inputs(call),
+        "outputs": _build_outputs(call, single=single),
+        "duration": _compute_duration(call["start_ns"], call.get("end_ns")),
+        "start_timestamp": _convert_ms(call["start_ns"]),
+        "end_timestamp": _convert_ms(call.get("end_ns")),
         "parent_ids": [numbers[c["span_id"]] for c in tree.ancestors(call) if c["span_id"] in numbers],
         "metadata": metadata,
     }
 
 
-def _one_or_all(found: Sequence[Fields]) -> Any:
+def _get_one_or_all(found: Sequence[CallFields]) -> Any:
     return dict(found[0]) if len(found) == 1 else [dict(each) for each in found]
 
 
-def _prompt_inputs(call: Fields) -> dict[str, Any]:
+def _build_prompt_inputs(call: CallFields) -> dict[str, Any]:
     """Return the three inputs of a single prompt."""
     return {
-        "final_prompt": _final_prompt(call),
+        "final_prompt": _get_final_prompt(call),
         "prompt_template": None,
         "prompt_template_variables": None,
-        **_template(call),
+        **_get_template(call),
     }
 
 
-def _inputs(call: Fields) -> dict[str, Any]:
-    return {**_as_dict(call.get("input"), "input"), **_template(call)}
+def _build_inputs(call: CallFields) -> dict[str, Any]:
+    return {**_as_dict(call.get("input"), "input"), **_get_template(call)}
 
 
-def _template(call: Fields) -> dict[str, Any]:
+def _get_template(call: CallFields) -> dict[str, Any]:
     prompt = call.get("prompt")
     if not prompt:
         return {}
@@ -121,30 +122,30 @@ def _template(call: Fields) -> dict[str, Any]:
     }
 
 
-def _final_prompt(call: Fields) -> Any:
+def _get_final_prompt(call: CallFields) -> Any:
     """Return what the model was asked: the text of a lone user message, else the messages, else the input."""
-    messages = asked(call)
+    messages = list_input_messages(call)
     if messages:
-        text = _text(messages[0])
+        text = _get_text(messages[0])
         if len(messages) == 1 and messages[0]["role"] == "user" and text is not None:
             return text
         return [
-            {"role": m["role"], "content": m["parts"] if (t := _text(m)) is None else t} for m in messages
+            {"role": m["role"], "content": m["parts"] if (t := _get_text(m)) is None else t} for m in messages
         ]
     given = call.get("input")
     return next(iter(given.values())) if isinstance(given, Mapping) and len(given) == 1 else given
 
 
-def _outputs(call: Fields, *, single: bool) -> dict[str, Any]:
+def _build_outputs(call: CallFields, *, single: bool) -> dict[str, Any]:
     """Return the outputs; those of a single prompt are the text that the model gave, where it is only text."""
     if single:
-        messages = answered(call)
-        text = _text(messages[0]) if len(messages) == 1 else None
+        messages = list_output_messages(call)
+        text = _get_text(messages[0]) if len(messages) == 1 else None
         return {"output": call.get("output") if text is None else text}
     return _as_dict(call.get("output"), "output")
 
 
-def _text(message: Mapping[str, Any]) -> str | None:
+def _get_text(message: Mapping[str, Any]) -> str | None:
     """Return the text of a message that holds nothing else."""
     parts = message.get("parts") or []
     if all(p.get("type") == "text" and isinstance(p.get("content"), str) for p in parts):
@@ -156,20 +157,20 @@ def _as_dict(value: Any, name: str) -> dict[str, Any]:
     return dict(value) if isinstance(value, Mapping) else {name: value}
 
 
-def _metadata(call: Fields) -> dict[str, Any]:
+def _build_metadata(call: CallFields) -> dict[str, Any]:
     """Return what is known of a call beside its text; the user's own metadata wins over a name of ours."""
     told: dict[str, Any] = {name: call.get(name) for name in _PLAIN}
-    told |= {"params": call.get("params"), "usage": _usage(call), "error": call.get("error")}
+    told |= {"params": call.get("params"), "usage": _build_usage(call), "error": call.get("error")}
     if call.get("status") not in (None, "ok"):
         told["status"] = call["status"]
     if prompt := call.get("prompt"):
         told["prompt"] = {"name": prompt["name"], "version": prompt["version"]}
     if (first := call.get("first_token_ns")) is not None:
-        told["first_token_ms"] = _duration(call["start_ns"], first)
+        told["first_token_ms"] = _compute_duration(call["start_ns"], first)
     return {k: v for k, v in told.items() if v not in (None, {})} | dict(call.get("metadata") or {})
 
 
-def _usage(call: Fields) -> dict[str, int]:
+def _build_usage(call: CallFields) -> dict[str, int]:
     usage = call.get("usage") or {}
     told = {other: usage[own] for own, other in _USAGE.items() if usage.get(own) is not None}
     if "prompt_tokens" in told and "completion_tokens" in told:
@@ -177,27 +178,29 @@ def _usage(call: Fields) -> dict[str, int]:
     return told
 
 
-def _found(tree: Tree) -> dict[str, Any]:
+def _collect_findings(tree: Tree) -> dict[str, Any]:
     """Return what a search shall find of attributions and scores; the last one wins, the nodes hold them all."""
     told: dict[str, Any] = {}
     for call in tree.calls:
         for attribution in tree.attributions.get(call["span_id"], ()):
-            told["attribution"] = searchable(attribution)
+            told["attribution"] = build_searchable(attribution)
         for score in tree.scores.get(call["span_id"], ()):
             told.setdefault("scores", {})[score["name"]] = score["value"]
     return told
 
 
-def metrics(tree: Tree) -> dict[str, float | None]:
+def build_trace_metrics(tree: Tree) -> dict[str, float | None]:
     """Return duration (milliseconds), tokens, cost in USD and numeric scores of the whole tree."""
     root = tree.root
-    told: dict[str, float | None] = {"chain_duration": _duration(root["start_ns"], _last_end(tree.calls))}
+    told: dict[str, float | None] = {
+        "chain_duration": _compute_duration(root["start_ns"], _find_last_end(tree.calls))
+    }
     counted = [c for c in tree.calls if c.get("usage") and not any(a.get("usage") for a in tree.ancestors(c))]
     for own in ("input_tokens", "output_tokens"):
         known = [n for c in counted if (n := c["usage"].get(own)) is not None]
         if known:
             told[own] = sum(known)
-    paid = [c for c in tree.calls if _paid(c) and not any(_paid(a) for a in tree.ancestors(c))]
+    paid = [c for c in tree.calls if _sum_paid(c) and not any(_sum_paid(a) for a in tree.ancestors(c))]
     if paid:
         told["cost_usd"] = sum(c["cost_usd"] for c in paid)
     for scores in tree.scores.values():
@@ -205,30 +208,30 @@ def metrics(tree: Tree) -> dict[str, float | None]:
     return told
 
 
-def _paid(call: Fields) -> bool:
+def _sum_paid(call: CallFields) -> bool:
     return call.get("cost_usd") is not None
 
 
-def flat(value: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+def flatten_names(value: Mapping[str, Any], before: str = "") -> dict[str, Any]:
     """Return nested names joined by dots; what is `None` is left out, as comet_llm does."""
     made: dict[str, Any] = {}
     for name, inner in value.items():
         path = f"{before}{name}"
         if isinstance(inner, Mapping):
-            made |= flat(inner, f"{path}.")
+            made |= flatten_names(inner, f"{path}.")
         elif inner is not None:
             made[path] = inner
     return made
 
 
-def _last_end(calls: Sequence[Fields]) -> int | None:
+def _find_last_end(calls: Sequence[CallFields]) -> int | None:
     """Return the end of the root, or of what lasted longer."""
     return max((c["end_ns"] for c in calls if c.get("end_ns") is not None), default=None)
 
 
-def _ms(time_ns: int | None) -> int | None:
+def _convert_ms(time_ns: int | None) -> int | None:
     return None if time_ns is None else time_ns // 1_000_000
 
 
-def _duration(start_ns: int, end_ns: int | None) -> float | None:
+def _compute_duration(start_ns: int, end_ns: int | None) -> float | None:
     return None if end_ns is None else (end_ns - start_ns) / 1e6

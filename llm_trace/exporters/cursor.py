@@ -22,7 +22,7 @@ from llm_trace.spool.files import CURSOR_IDLE_NS, try_lock
 if TYPE_CHECKING:
     from llm_trace.spool.files import SpoolFile
 
-Place = tuple[str, int]
+CursorPlace = tuple[str, int]
 """Name of a spool file and offset of a line."""
 
 
@@ -32,22 +32,22 @@ class Waiting:
 
     trace: str
     root: bool
-    start: Place | None
+    start: CursorPlace | None
     """`None`: its start was never seen."""
-    end: Place | None = None
+    end: CursorPlace | None = None
     state: Literal["open", "closed", "given"] = "open"
     """`closed`: ended, or its writer has gone, and waiting for its trace; `given`: handed on as interrupted, a late end may come."""
-    said: list[Place] = field(default_factory=list)
+    said: list[CursorPlace] = field(default_factory=list)
     """Scores and attributions that came before it was handed on; they follow it."""
     inside: str | None = None
     """The open call or span around it that may tell of the same request: it is waited for."""
-    same: list[Place] = field(default_factory=list)
+    same: list[CursorPlace] = field(default_factory=list)
     """Starts and ends of other accounts of it, for the messages that it lacks."""
 
     @property
     def writer(self) -> str:
         """Who began it."""
-        return "" if self.start is None else writer_of(self.start)
+        return "" if self.start is None else get_writer(self.start)
 
 
 @dataclass
@@ -56,7 +56,7 @@ class Cursor:
 
     path: Path
     name: str
-    read: dict[str, Place] = field(default_factory=dict)
+    read: dict[str, CursorPlace] = field(default_factory=dict)
     """By writer: every line before is delivered, or of a call that waits."""
     waiting: dict[str, Waiting] = field(default_factory=dict)
     """By span id, in the order in which they began."""
@@ -78,11 +78,11 @@ class Cursor:
     @classmethod
     def load(cls, folder: Path, name: str) -> Cursor:
         """Return the cursor of a destination; one that was never written, or cannot be read, begins anew."""
-        cursor = cls(cursor_path(folder, name), name)
+        cursor = cls(get_cursor_path(folder, name), name)
         try:
             kept = orjson.loads(cursor.path.read_bytes())
             cursor.read = {writer: _place(place) for writer, place in kept["read"].items()}
-            cursor.waiting = {span: _waiting(told) for span, told in kept["waiting"].items()}
+            cursor.waiting = {span: _is_waiting(told) for span, told in kept["waiting"].items()}
             for key in ("finished", "runs", "templates", "delivered", "rejected", "dropped", "time_ns"):
                 setattr(cursor, key, kept[key])
             cursor.every = kept.get("every", False)
@@ -118,12 +118,12 @@ class Cursor:
         first = dict(self.read)
         for call in self.waiting.values():
             for place in (call.start, call.end, *call.said, *call.same) if call.state != "given" else ():
-                if place is not None and place < first.get(writer_of(place), place):
-                    first[writer_of(place)] = place  # names of one writer sort by their sequence
+                if place is not None and place < first.get(get_writer(place), place):
+                    first[get_writer(place)] = place  # names of one writer sort by their sequence
         return {writer: {"file": file, "offset": offset} for writer, (file, offset) in first.items()}
 
 
-def writer_of(place: Place) -> str:
+def get_writer(place: CursorPlace) -> str:
     """Return the writer of a file."""
     return place[0].partition(".")[0]
 
@@ -132,7 +132,7 @@ def _place(told: list[Any] | None) -> Any:
     return None if told is None else (str(told[0]), int(told[1]))
 
 
-def _waiting(told: dict[str, Any]) -> Waiting:
+def _is_waiting(told: dict[str, Any]) -> Waiting:
     said = [_place(place) for place in told["said"]]
     return Waiting(
         told["trace"],
@@ -146,7 +146,7 @@ def _waiting(told: dict[str, Any]) -> Waiting:
     )
 
 
-def cursor_path(folder: Path, name: str) -> Path:
+def get_cursor_path(folder: Path, name: str) -> Path:
     """Return where the cursor of a destination lies in a spool folder."""
     words = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:48]
     return folder / "cursors" / f"{words}-{hashlib.sha256(name.encode()).hexdigest()[:8]}.json"
@@ -214,10 +214,10 @@ class Claim:
             self._handle = -1
 
 
-def _after_fork_in_child() -> None:
+def _release_after_fork() -> None:
     for claim in list(_claims):
         claim.release()  # the lock is the parent's; the child's copy would keep it
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+    os.register_at_fork(after_in_child=_release_after_fork)

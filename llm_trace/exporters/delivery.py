@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from llm_trace.exporters.cursor import Claim, Cursor, cursor_path
+from llm_trace.exporters.cursor import Claim, Cursor, get_cursor_path
 from llm_trace.exporters.reader import Group, Reader
 from llm_trace.exporters.rejected import Rejected
-from llm_trace.exporters.sending import Patience, RefusedError, Sender, StoppedError
-from llm_trace.exporters.standing import Status
+from llm_trace.exporters.sending import DestinationRefusedError, Patience, Sender, StoppedError
+from llm_trace.exporters.standing import DestinationStatus
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,11 +61,11 @@ class Delivery:
         self._folder = folder
         self._exporter = exporter
         self._stop = threading.Event()
-        path = cursor_path(folder, exporter.name)
+        path = get_cursor_path(folder, exporter.name)
         self._every = every
         self._claim = Claim(path, settings)
         self._rejected = Rejected(path)
-        self._status = Status(path)
+        self._status = DestinationStatus(path)
         self._sender = Sender(
             exporter, set_aside=self._set_aside, say=self._say, stop=self._stop, patience=patience
         )
@@ -121,7 +121,7 @@ class Delivery:
             found = self._pass()
         except StoppedError:
             found = True
-        except RefusedError as exc:
+        except DestinationRefusedError as exc:
             self._say(str(exc), refused=True)
             self.quiet, found = True, False
         except Exception as exc:  # noqa: BLE001  a full disk, a folder that went away: all is kept, and tried again
@@ -145,7 +145,7 @@ class Delivery:
             batch.append(group)
             found = True
             count += len(group)
-            size += sum(map(_size, group))
+            size += sum(map(_measure_size, group))
             if count >= self._exporter.max_events or size >= min(self._exporter.max_bytes, _MOST_BATCH):
                 self._send(batch)
                 batch, count, size = [], 0, 0
@@ -205,7 +205,7 @@ class Delivery:
             self._status.write(reason, refused=refused)
 
 
-def _size(event: Event) -> int:
+def _measure_size(event: Event) -> int:
     try:
         return len(orjson.dumps(event.data))
     except TypeError:  # integers of more than 64 bits

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from llm_trace import semconv
 from llm_trace.exporters.seam import Event
 from llm_trace.record import PromptUse, Usage
-from llm_trace.spool.messages import filled
+from llm_trace.spool.messages import fill_messages
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -26,7 +26,9 @@ _USAGE = tuple(Usage.model_fields)
 _PROMPT = tuple(PromptUse.model_fields)
 
 
-def call(span_id: str, start: Fields, end: Fields, started: Lines | None, ended: Lines | None) -> Event:
+def build_call_event(
+    span_id: str, start: Fields, end: Fields, started: Lines | None, ended: Lines | None
+) -> Event:
     """Return a call that has ended, or was interrupted: then `end` is empty.
 
     Args:
@@ -36,7 +38,7 @@ def call(span_id: str, start: Fields, end: Fields, started: Lines | None, ended:
         started: the file of the start.
         ended: the file of the end.
     """
-    first, later = _spoken(start, started), _spoken(end, ended)
+    first, later = _join_spoken(start, started), _join_spoken(end, ended)
     data = {
         "span_id": span_id,
         "trace_id": end.get("trace_id") or _NO_TRACE,
@@ -46,7 +48,7 @@ def call(span_id: str, start: Fields, end: Fields, started: Lines | None, ended:
     data |= {name: start[name] for name in _FIRST_WINS if start.get(name) is not None}
     for source in (first, later):
         data |= {name: source[name] for name in _LATER_WINS if source.get(name) is not None}
-    usage = {**_counts(start), **_counts(end)}
+    usage = {**_has_counts(start), **_has_counts(end)}
     if usage:
         data["usage"] = usage
     if isinstance(prompt := data.get("prompt"), dict):
@@ -66,14 +68,14 @@ def with_messages(call: Event, accounts: Iterable[tuple[Fields, Lines | None]]) 
     """Return a call; one that has no messages gets those of the first of the other accounts of it that has some."""
     data = dict(call.data)
     for event, lines in accounts:
-        told = _spoken(event, lines)
+        told = _join_spoken(event, lines)
         for name in ("messages_in", "messages_out"):
             if not data.get(name) and name in told:
                 data[name] = told[name]
     return Event(call.kind, call.id, data)
 
 
-def _spoken(event: Fields, lines: Lines | None) -> Fields:
+def _join_spoken(event: Fields, lines: Lines | None) -> Fields:
     """Return an event with the messages that it refers to, normalised in their lists and as logged in input and output."""
     if lines is None or not ("messages_in" in event or "messages_out" in event):
         return event
@@ -81,18 +83,18 @@ def _spoken(event: Fields, lines: Lines | None) -> Fields:
     for name, place in (("messages_in", "input"), ("messages_out", "output")):
         if (ranges := event.get(name)) is not None:
             made[name] = lines.messages(ranges)
-            made[place] = filled(event.get(place), lines.bodies(ranges))
+            made[place] = fill_messages(event.get(place), lines.bodies(ranges))
     return made
 
 
-def _counts(event: Fields) -> dict[str, int]:
+def _has_counts(event: Fields) -> dict[str, int]:
     usage = event.get("usage")
     if not isinstance(usage, dict):
         return {}
     return {name: usage[name] for name in _USAGE if isinstance(usage.get(name), int)}
 
 
-def other(event: Fields, runs: dict[str, Fields], traces: Mapping[str, str]) -> Event | None:
+def build_other_event(event: Fields, runs: dict[str, Fields], traces: Mapping[str, str]) -> Event | None:
     """Return a score, attribution, run or prompt, `None` for a line that is none of these.
 
     Args:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from llm_trace.heatmap import html
+from llm_trace.heatmap import render_html
 from llm_trace.record import Attribution
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ def record(data: Mapping[str, Any]) -> Attribution:
     return Attribution.model_validate({k: v for k, v in data.items() if k in Attribution.model_fields})
 
 
-def searchable(data: Mapping[str, Any]) -> dict[str, Any]:
+def build_searchable(data: Mapping[str, Any]) -> dict[str, Any]:
     """Return the strongest words that stand out from noise with their scores, the verdict and what it rests on, as flat values."""
     found = record(data)
     shown = filter(found.stands_out, range(len(found.values)))
@@ -37,6 +37,6 @@ def searchable(data: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in told.items() if value is not None}
 
 
-def page(data: Mapping[str, Any]) -> bytes:
+def render_attribution_page(data: Mapping[str, Any]) -> bytes:
     """Return the heat map as an HTML page that stands alone."""
-    return html(record(data)).encode()
+    return render_html(record(data)).encode()

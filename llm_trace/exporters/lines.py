@@ -54,7 +54,7 @@ class Lines:
             line = self._file.readline(_LONGEST)
             if not line.endswith(b"\n") and len(line) < _LONGEST:
                 return
-            event, after = parsed(line), begin + len(line)
+            event, after = parse_line(line), begin + len(line)
             if event is not None:
                 self._note(begin, after, event)
                 if len(line) <= _LINE_BYTES:
@@ -70,7 +70,7 @@ class Lines:
         while True:
             data = os.pread(self._file.fileno(), size, offset)
             if (cut := data.find(b"\n")) >= 0:
-                return parsed(data[:cut]) or {}
+                return parse_line(data[:cut]) or {}
             if len(data) < size:
                 return {}
             size *= 8
@@ -82,11 +82,11 @@ class Lines:
 
     def bodies(self, ranges: Sequence[Sequence[int]]) -> list[dict[str, Any]]:
         """Return the messages of ranges of numbers as they were logged."""
-        return [self._message(n)[0] for n in _numbers(ranges)]
+        return [self._message(n)[0] for n in _iter_numbers(ranges)]
 
     def messages(self, ranges: Sequence[Sequence[int]]) -> list[dict[str, Any]]:
         """Return the same messages, normalised."""
-        return [self._message(n)[1] for n in _numbers(ranges)]
+        return [self._message(n)[1] for n in _iter_numbers(ranges)]
 
     def _message(self, number: int) -> tuple[Any, dict[str, Any], int]:
         found = self._cache.get(number)
@@ -102,11 +102,11 @@ class Lines:
             for _ in self.events(self._noted, os.fstat(self._file.fileno()).st_size):
                 pass
         if number < len(self._offsets) and (offset := self._offsets[number]) != _NOWHERE:
-            for n, body in _given(self.at(offset)):
+            for n, body in _iter_messages(self.at(offset)):
                 self._keep(n, body)
 
     def _note(self, begin: int, after: int, event: dict[str, Any]) -> None:
-        for number, body in _given(event):
+        for number, body in _iter_messages(event):
             if not 0 <= number < len(self._offsets) + _MOST_GAP:
                 continue
             while number >= len(self._offsets):
@@ -127,23 +127,23 @@ class Lines:
             self._cached_bytes -= self._cache.popitem(last=False)[1][2]
 
 
-def _given(event: dict[str, Any]) -> Iterator[tuple[int, Any]]:
+def _iter_messages(event: dict[str, Any]) -> Iterator[tuple[int, Any]]:
     """Yield the messages that an event gives, by number."""
     for given in event.get("messages") or ():
         if isinstance(given, dict) and isinstance(number := given.get("n"), int):
             yield number, given.get("body")
 
 
-def parsed(line: bytes) -> dict[str, Any] | None:
+def parse_line(line: bytes) -> dict[str, Any] | None:
     """Return the JSON object of a line, `None` where it is none."""
     try:
         found = orjson.loads(line)
     except orjson.JSONDecodeError:
-        found = _leniently(line)
+        found = _parse_leniently(line)
     return found if isinstance(found, dict) else None
 
 
-def _leniently(line: bytes) -> Any:
+def _parse_leniently(line: bytes) -> Any:
     """Read what orjson refuses: NaN, lone surrogates, bytes that are no UTF-8."""
     try:
         found = json.loads(line.decode("utf-8", "replace"), parse_constant=str)
@@ -152,6 +152,6 @@ def _leniently(line: bytes) -> Any:
         return None
 
 
-def _numbers(ranges: Sequence[Sequence[int]]) -> Iterator[int]:
+def _iter_numbers(ranges: Sequence[Sequence[int]]) -> Iterator[int]:
     for first, last in ranges:
         yield from range(first, min(last, first + _MOST_GAP) + 1)

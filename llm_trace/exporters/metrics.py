@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from llm_trace.semconv import names
+from llm_trace.semconv.shapes import CallFields
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import HistogramDataPoint, Metric, MetricsData
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
-Call = Mapping[str, Any]
 
 TOKENS = "gen_ai.client.token.usage"
 DURATION = "gen_ai.client.operation.duration"
@@ -51,7 +51,9 @@ class _Histogram:
         )
 
 
-def metrics_of(calls: Sequence[Call], resource: Resource, scope: InstrumentationScope) -> MetricsData | None:
+def build_metrics(
+    calls: Sequence[CallFields], resource: Resource, scope: InstrumentationScope
+) -> MetricsData | None:
     """Return the metrics of calls of models that have ended, `None` where there is none."""
     from opentelemetry.sdk.metrics.export import MetricsData, ResourceMetrics, ScopeMetrics
 
@@ -60,8 +62,8 @@ def metrics_of(calls: Sequence[Call], resource: Resource, scope: Instrumentation
         return None
     begin, end = min(call["start_ns"] for call in ended), max(call["end_ns"] for call in ended)
     made = [
-        _metric(TOKENS, "{token}", "Tokens used", _tokens(ended), begin, end),
-        _metric(DURATION, "s", "How long a request took", _durations(ended), begin, end),
+        _build_metric(TOKENS, "{token}", "Tokens used", _list_tokens(ended), begin, end),
+        _build_metric(DURATION, "s", "How long a request took", _list_durations(ended), begin, end),
     ]
     url = scope.schema_url or ""
     scoped = ScopeMetrics(scope=scope, metrics=[metric for metric in made if metric], schema_url=url)
@@ -71,7 +73,7 @@ def metrics_of(calls: Sequence[Call], resource: Resource, scope: Instrumentation
 Key = tuple[tuple[str, Any], ...]
 
 
-def _metric(
+def _build_metric(
     name: str, unit: str, says: str, found: Mapping[Key, _Histogram], begin: int, end: int
 ) -> Metric | None:
     from opentelemetry.sdk.metrics.export import AggregationTemporality, Histogram, Metric
@@ -81,27 +83,27 @@ def _metric(
     return Metric(name=name, description=says, unit=unit, data=data) if points else None
 
 
-def _tokens(calls: Sequence[Call]) -> Mapping[Key, _Histogram]:
+def _list_tokens(calls: Sequence[CallFields]) -> Mapping[Key, _Histogram]:
     found: dict[Key, _Histogram] = {}
     for call in calls:
         for kind, count in _TOKEN_TYPES.items():
             if isinstance(tokens := (call.get("usage") or {}).get(count), int):
-                key = (*_attributes(call), ("gen_ai.token.type", kind))
+                key = (*_build_attributes(call), ("gen_ai.token.type", kind))
                 found.setdefault(key, _Histogram(_TOKEN_BOUNDS)).values.append(tokens)
     return found
 
 
-def _durations(calls: Sequence[Call]) -> Mapping[Key, _Histogram]:
+def _list_durations(calls: Sequence[CallFields]) -> Mapping[Key, _Histogram]:
     found: dict[Key, _Histogram] = {}
     for call in calls:
         error = (call.get("error") or {}).get("type")
-        key = (*_attributes(call), *([(names.ERROR_TYPE, error)] if error else ()))
+        key = (*_build_attributes(call), *([(names.ERROR_TYPE, error)] if error else ()))
         seconds = max(0, call["end_ns"] - call["start_ns"]) / 1e9
         found.setdefault(key, _Histogram(_SECOND_BOUNDS)).values.append(seconds)
     return found
 
 
-def _attributes(call: Call) -> Key:
+def _build_attributes(call: CallFields) -> Key:
     asked_for = (call.get("metadata") or {}).get("request_model")
     told = {
         names.OPERATION: names.OPERATION_OF_KIND.get(str(call.get("kind"))),

@@ -7,18 +7,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
-from llm_trace.exporters.bodies import JSON, encoded, packed
-from llm_trace.exporters.findings import page
-from llm_trace.exporters.opik_settings import SETTINGS, opik_settings
-from llm_trace.exporters.opik_spans import explanation, score_of, spans_of, trace_of, uuid7
-from llm_trace.exporters.seam import Answer, Event, Request, Verdict, judge_status
-from llm_trace.exporters.trees import Places, trees
+from llm_trace.exporters.bodies import JSON, encode_json, pack_items
+from llm_trace.exporters.findings import render_attribution_page
+from llm_trace.exporters.opik_settings import SETTINGS, read_opik_settings
+from llm_trace.exporters.opik_spans import build_explanation, build_score, build_spans, make_uuid7, trace_of
+from llm_trace.exporters.seam import DeliveryVerdict, Event, HttpAnswer, Request, judge_status
+from llm_trace.exporters.trees import Places, build_trees
 
 if TYPE_CHECKING:
     from urllib.parse import SplitResult
 
     from llm_trace.exporters.opik_settings import OpikSettings
-    from llm_trace.exporters.trees import Place
+    from llm_trace.exporters.trees import CallPlace
 
 _TRACES, _SPANS = "v1/private/traces", "v1/private/spans"
 _ATTACHMENT = "v1/private/attachment/upload"
@@ -36,7 +36,7 @@ Item = tuple[bytes, tuple[Event, ...]]
 
 def make(parts: SplitResult) -> OpikExporter:
     """Return the exporter for `opik://workspace/project`, both of which may be left to Opik's configuration."""
-    return OpikExporter(opik_settings(parts))
+    return OpikExporter(read_opik_settings(parts))
 
 
 class OpikExporter:
@@ -60,29 +60,29 @@ class OpikExporter:
 
     def requests(self, events: Sequence[Event]) -> list[Request]:
         """Return batches of traces and of spans, then of scores, then the pages of attributions."""
-        found, project = trees(events), self.settings.project
+        found, project = build_trees(events), self.settings.project
         for tree in found:
             self._places.add(tree)
         traces: list[Item] = []
         spans: list[Item] = []
         for tree in found:
-            by_span = _by_span(tree.events)
-            traces.append((encoded(trace_of(tree, project)), tree.events[:1]))
+            by_span = _group_by_span(tree.events)
+            traces.append((encode_json(trace_of(tree, project)), tree.events[:1]))
             spans += [
-                (encoded(body), tuple(by_span[call["span_id"]]))
-                for body, call in zip(spans_of(tree, project), tree.calls, strict=True)
+                (encode_json(body), tuple(by_span[call["span_id"]]))
+                for body, call in zip(build_spans(tree, project), tree.calls, strict=True)
             ]
         known = {id(e) for tree in found for e in tree.events}
-        late = [e for e in events if e.kind == "attribution" and id(e) not in known and _worked(e)]
-        spans += [(encoded(explanation(e, self._place(e), project)), (e,)) for e in late]
+        late = [e for e in events if e.kind == "attribution" and id(e) not in known and _has_worked(e)]
+        spans += [(encode_json(build_explanation(e, self._place(e), project)), (e,)) for e in late]
         return [
-            *_batches(f"{_TRACES}/batch", "traces", traces),
-            *_batches(f"{_SPANS}/batch", "spans", spans),
+            *_build_batches(f"{_TRACES}/batch", "traces", traces),
+            *_build_batches(f"{_SPANS}/batch", "spans", spans),
             *self._scores([e for e in events if e.kind == "score"]),
-            *self._pages([e for e in events if e.kind == "attribution" and _worked(e)], known),
+            *self._pages([e for e in events if e.kind == "attribution" and _has_worked(e)], known),
         ]
 
-    def _place(self, event: Event) -> Place:
+    def _place(self, event: Event) -> CallPlace:
         place = self._places.find(event)
         if place is None:
             raise LookupError(
@@ -95,13 +95,16 @@ class OpikExporter:
         placed = [(event, self._place(event)) for event in events]
         project = self.settings.project
         of_spans = [
-            (encoded(score_of(e, uuid7(p.start_ns, e.data["span_id"]), project)), (e,)) for e, p in placed
+            (encode_json(build_score(e, make_uuid7(p.start_ns, e.data["span_id"]), project)), (e,))
+            for e, p in placed
         ]
         of_traces = [
-            (encoded(score_of(e, uuid7(p.start_ns, p.key), project)), (e,)) for e, p in placed if p.is_root
+            (encode_json(build_score(e, make_uuid7(p.start_ns, p.key), project)), (e,))
+            for e, p in placed
+            if p.is_root
         ]
-        yield from _batches(f"{_SPANS}/feedback-scores", "scores", of_spans, method="PUT")
-        yield from _batches(f"{_TRACES}/feedback-scores", "scores", of_traces, method="PUT")
+        yield from _build_batches(f"{_SPANS}/feedback-scores", "scores", of_spans, method="PUT")
+        yield from _build_batches(f"{_TRACES}/feedback-scores", "scores", of_traces, method="PUT")
 
     def _pages(self, events: Sequence[Event], known: set[int]) -> Iterable[Request]:
         """Return uploads of the heat maps, where the server keeps files itself."""
@@ -109,7 +112,7 @@ class OpikExporter:
             return
         for event in events:
             place = self._place(event)
-            entity = uuid7(place.start_ns, event.data["span_id"] if id(event) in known else event.id)
+            entity = make_uuid7(place.start_ns, event.data["span_id"] if id(event) in known else event.id)
             query = {
                 "file_name": f"attribution-{event.data['method']}.html",
                 "project_name": self.settings.project,
@@ -119,29 +122,33 @@ class OpikExporter:
             }
             headers = {"Content-Type": "application/octet-stream"}
             yield Request(
-                f"{_ATTACHMENT}?{urlencode(query)}", page(event.data), (event,), method="PUT", headers=headers
+                f"{_ATTACHMENT}?{urlencode(query)}",
+                render_attribution_page(event.data),
+                (event,),
+                method="PUT",
+                headers=headers,
             )
 
-    def judge(self, request: Request, answer: Answer) -> Verdict:
+    def judge(self, request: Request, answer: HttpAnswer) -> DeliveryVerdict:
         """Return what an answer means; what is there already was delivered."""
         if answer.status == 409:
-            return Verdict("delivered")
+            return DeliveryVerdict("delivered")
         page_of_another = "html" in answer.headers.get("content-type", "")
         if answer.status == 404 and request.path not in _ALWAYS_THERE:  # what it belongs to was deleted there
-            return Verdict("rejected", judge_status(answer, SETTINGS).reason)
+            return DeliveryVerdict("rejected", judge_status(answer, SETTINGS).reason)
         if answer.status in (404, 405) or (answer.status == 200 and page_of_another):
-            return Verdict(
+            return DeliveryVerdict(
                 "refused",
                 f"no Opik answers at {self.base}{request.path}: check OPIK_URL_OVERRIDE, which ends in /api/",
             )
         return judge_status(answer, SETTINGS)
 
 
-def _worked(event: Event) -> bool:
+def _has_worked(event: Event) -> bool:
     return event.data.get("status") != "failed"
 
 
-def _by_span(events: Iterable[Event]) -> dict[str, list[Event]]:
+def _group_by_span(events: Iterable[Event]) -> dict[str, list[Event]]:
     """Return the events that a span carries: its call, and the attributions that stand in its metadata."""
     found: dict[str, list[Event]] = {}
     for event in events:
@@ -150,8 +157,8 @@ def _by_span(events: Iterable[Event]) -> dict[str, list[Event]]:
     return found
 
 
-def _batches(path: str, field: str, items: Iterable[Item], method: str = "POST") -> Iterable[Request]:
-    for pack in packed(items, lambda item: len(item[0]), _MOST_ITEMS, _MOST_BYTES):
+def _build_batches(path: str, field: str, items: Iterable[Item], method: str = "POST") -> Iterable[Request]:
+    for pack in pack_items(items, lambda item: len(item[0]), _MOST_ITEMS, _MOST_BYTES):
         body = b'{"%b":[%b]}' % (field.encode(), b",".join(body for body, _ in pack))
         headers = dict(JSON)
         if len(body) >= _WORTH_GZIP:

@@ -38,19 +38,19 @@ class OpikSettings:
         return not (urlsplit(self.base).hostname or "").endswith("comet.com")
 
 
-def opik_settings(parts: SplitResult, environment: Mapping[str, str] = os.environ) -> OpikSettings:
+def read_opik_settings(parts: SplitResult, environment: Mapping[str, str] = os.environ) -> OpikSettings:
     """Return the settings for `opik://workspace/project`; what the address leaves out the configuration says.
 
     Raises:
         ConfigurationError: no key for the cloud, an address of a server without a scheme, or a configuration that cannot be read.
     """
-    file = _file(environment)
+    file = _read_file(environment)
 
     def told(name: str) -> str | None:
         return environment.get(f"OPIK_{name.upper()}") or file.get(name) or None
 
     key = told("api_key")
-    base = told("url_override") or _base_in_key(key) or CLOUD
+    base = told("url_override") or _read_base_in_key(key) or CLOUD
     address = urlsplit(base)
     if address.scheme not in ("http", "https") or not address.netloc:
         raise ConfigurationError(f"OPIK_URL_OVERRIDE={base!r} is no address: write http://host:5173/api/")
@@ -67,7 +67,7 @@ def opik_settings(parts: SplitResult, environment: Mapping[str, str] = os.enviro
     return settings
 
 
-def _file(environment: Mapping[str, str]) -> dict[str, str]:
+def _read_file(environment: Mapping[str, str]) -> dict[str, str]:
     path = Path(environment.get("OPIK_CONFIG_PATH") or "~/.opik.config").expanduser()
     parser = configparser.ConfigParser(interpolation=None)
     try:
@@ -77,7 +77,7 @@ def _file(environment: Mapping[str, str]) -> dict[str, str]:
     return dict(parser["opik"]) if parser.has_section("opik") else {}
 
 
-def _base_in_key(key: str | None) -> str | None:
+def _read_base_in_key(key: str | None) -> str | None:
     """Return the server's address where the key carries it, as `key*base64({"baseUrl": …})`."""
     _, _, attributes = (key or "").partition("*")
     if not attributes:

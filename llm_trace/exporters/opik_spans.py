@@ -8,17 +8,18 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from llm_trace.exporters.findings import record, searchable
-from llm_trace.exporters.opik_usage import provider_of, usage_of
+from llm_trace.exporters.findings import build_searchable, record
+from llm_trace.exporters.opik_usage import build_opik_usage, get_opik_provider
 
 if TYPE_CHECKING:
     from llm_trace.exporters.seam import Event
-    from llm_trace.exporters.trees import Fields, Place, Tree
+    from llm_trace.exporters.trees import CallPlace, Tree
+    from llm_trace.semconv.shapes import CallFields
 
 _TYPES = {"llm": "llm", "tool": "tool", "guardrail": "guardrail"}
 
 
-def uuid7(start_ns: int, name: str) -> str:
+def make_uuid7(start_ns: int, name: str) -> str:
     """Return a version 7 UUID with the milliseconds of a time, its other bits from a name: the same for the same."""
     bits = int.from_bytes(hashlib.sha256(name.encode()).digest()[:16], "big")
     bits = (start_ns // 1_000_000 & (1 << 48) - 1) << 80 | bits & (1 << 80) - 1
@@ -27,7 +28,7 @@ def uuid7(start_ns: int, name: str) -> str:
     return str(uuid.UUID(int=bits))
 
 
-def moment(time_ns: int | None) -> str | None:
+def format_moment(time_ns: int | None) -> str | None:
     """Return a time as RFC 3339 in UTC, with microseconds."""
     if time_ns is None:
         return None
@@ -38,48 +39,54 @@ def moment(time_ns: int | None) -> str | None:
 def trace_of(tree: Tree, project: str) -> dict[str, Any]:
     """Return the body of a trace: what its root says."""
     root = tree.root
-    return _present(
+    return _drop_absent(
         {
-            **_shared(root, project),
-            "id": uuid7(root["start_ns"], tree.key),
-            "metadata": _context(root),
+            **_build_shared(root, project),
+            "id": make_uuid7(root["start_ns"], tree.key),
+            "metadata": _build_context(root),
             "thread_id": root.get("session"),
         }
     )
 
 
-def spans_of(tree: Tree, project: str) -> list[dict[str, Any]]:
+def build_spans(tree: Tree, project: str) -> list[dict[str, Any]]:
     """Return the bodies of the spans, in order of their start."""
-    trace = uuid7(tree.root["start_ns"], tree.key)
+    trace = make_uuid7(tree.root["start_ns"], tree.key)
     starts = {c["span_id"]: c["start_ns"] for c in tree.calls}
-    return [_span(tree, call, trace, starts, project) for call in tree.calls]
+    return [_build_span(tree, call, trace, starts, project) for call in tree.calls]
 
 
-def _span(tree: Tree, call: Fields, trace: str, starts: Mapping[str, int], project: str) -> dict[str, Any]:
+def _build_span(
+    tree: Tree, call: CallFields, trace: str, starts: Mapping[str, int], project: str
+) -> dict[str, Any]:
     parent = None if call is tree.root else str(call.get("parent_id"))
     found = tree.attributions.get(call["span_id"], ())
-    return _present(
+    return _drop_absent(
         {
-            **_shared(call, project),
-            "id": uuid7(call["start_ns"], call["span_id"]),
+            **_build_shared(call, project),
+            "id": make_uuid7(call["start_ns"], call["span_id"]),
             "trace_id": trace,
-            "parent_span_id": None if parent is None else uuid7(starts[parent], parent),
+            "parent_span_id": None if parent is None else make_uuid7(starts[parent], parent),
             "type": _TYPES.get(call.get("kind", ""), "general"),
-            "metadata": _details(call) | explained(found),
+            "metadata": _build_details(call) | build_explained_metadata(found),
             "model": call.get("model"),
-            "provider": provider_of(call),
-            "usage": usage_of(call),
+            "provider": get_opik_provider(call),
+            "usage": build_opik_usage(call),
             "total_estimated_cost": call.get("cost_usd"),
         }
     )
 
 
-def explained(found: Sequence[Fields]) -> dict[str, Any]:
+def build_explained_metadata(found: Sequence[CallFields]) -> dict[str, Any]:
     """Return the metadata that attributions give: what a search finds, and the whole record."""
-    return {"attribution": searchable(found[-1]), "attributions": [dict(a) for a in found]} if found else {}
+    return (
+        {"attribution": build_searchable(found[-1]), "attributions": [dict(a) for a in found]}
+        if found
+        else {}
+    )
 
 
-def explanation(event: Event, place: Place, project: str) -> dict[str, Any]:
+def build_explanation(event: Event, place: CallPlace, project: str) -> dict[str, Any]:
     """Return the body of a span of its own, below the call, for an attribution that came after its call was sent.
 
     A change of the call's own span would replace its metadata.
@@ -93,21 +100,21 @@ def explanation(event: Event, place: Place, project: str) -> dict[str, Any]:
     made = int(data.get("time_ns") or place.start_ns)
     return {
         "project_name": project,
-        "id": uuid7(place.start_ns, event.id),
-        "trace_id": uuid7(place.tree_start_ns, place.key),
-        "parent_span_id": uuid7(place.start_ns, data["span_id"]),
+        "id": make_uuid7(place.start_ns, event.id),
+        "trace_id": make_uuid7(place.tree_start_ns, place.key),
+        "parent_span_id": make_uuid7(place.start_ns, data["span_id"]),
         "name": "attribution",
         "type": "general",
-        "start_time": moment(made - round(float(data.get("seconds") or 0.0) * 1e9)),
-        "end_time": moment(made),
+        "start_time": format_moment(made - round(float(data.get("seconds") or 0.0) * 1e9)),
+        "end_time": format_moment(made),
         "input": {"prompt": data["prompt"]},
         "output": {"summary": record(data).summary()},
-        "metadata": explained([data]),
+        "metadata": build_explained_metadata([data]),
         "source": "sdk",
     }
 
 
-def score_of(event: Event, entity: str, project: str) -> dict[str, Any]:
+def build_score(event: Event, entity: str, project: str) -> dict[str, Any]:
     """Return the body of a feedback score; a score in words is a category."""
     value = event.data["value"]
     told = {
@@ -119,20 +126,20 @@ def score_of(event: Event, entity: str, project: str) -> dict[str, Any]:
         "reason": event.data.get("comment"),
         "source": "sdk",
     }
-    return _present(told)
+    return _drop_absent(told)
 
 
-def _shared(call: Fields, project: str) -> dict[str, Any]:
+def _build_shared(call: CallFields, project: str) -> dict[str, Any]:
     first = call.get("first_token_ns")
     return {
         "project_name": project,
         "name": str(call["name"]),
-        "start_time": moment(call["start_ns"]),
-        "end_time": moment(call.get("end_ns")),
+        "start_time": format_moment(call["start_ns"]),
+        "end_time": format_moment(call.get("end_ns")),
         "input": _as_dict(call.get("input"), "input"),
         "output": _as_dict(call.get("output"), "output"),
         "tags": list(call.get("tags") or ()) or None,
-        "error_info": _error(call),
+        "error_info": _describe_error(call),
         "ttft": None if first is None else (first - call["start_ns"]) / 1e6,
         "source": "sdk",
     }
@@ -144,7 +151,7 @@ def _as_dict(value: Any, name: str) -> dict[str, Any] | None:
     return dict(value) if isinstance(value, Mapping) else {name: value}
 
 
-def _error(call: Fields) -> dict[str, Any] | None:
+def _describe_error(call: CallFields) -> dict[str, Any] | None:
     """Return why a call has no whole answer; one that did not end has no exception to show."""
     error = call.get("error")
     if error:
@@ -157,13 +164,13 @@ def _error(call: Fields) -> dict[str, Any] | None:
     return None if status in (None, "ok") else {"exception_type": str(status), "traceback": ""}
 
 
-def _context(call: Fields) -> dict[str, Any]:
+def _build_context(call: CallFields) -> dict[str, Any]:
     """Return the user's metadata and who called; the user's own wins over a name of ours."""
     told = {"user": call.get("user"), "run": call.get("run"), "llm_trace_id": call["trace_id"]}
-    return _present(told) | dict(call.get("metadata") or {})
+    return _drop_absent(told) | dict(call.get("metadata") or {})
 
 
-def _details(call: Fields) -> dict[str, Any]:
+def _build_details(call: CallFields) -> dict[str, Any]:
     told = {
         "kind": call.get("kind"),
         "params": call.get("params") or None,
@@ -171,8 +178,8 @@ def _details(call: Fields) -> dict[str, Any]:
         "replay_of": call.get("replay_of"),
         "llm_trace_span_id": call["span_id"],
     }
-    return _present(told) | _context(call)
+    return _drop_absent(told) | _build_context(call)
 
 
-def _present(told: Mapping[str, Any]) -> dict[str, Any]:
+def _drop_absent(told: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in told.items() if value is not None}

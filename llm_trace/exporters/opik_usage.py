@@ -56,7 +56,7 @@ _OWN = {
 }  # fmt: skip
 
 
-def provider_of(call: Mapping[str, Any]) -> str | None:
+def get_opik_provider(call: Mapping[str, Any]) -> str | None:
     """Return Opik's name of a call's provider."""
     provider = call.get("provider")
     if provider == "gcp.vertex_ai" and "claude" in str(call.get("model")):
@@ -64,7 +64,7 @@ def provider_of(call: Mapping[str, Any]) -> str | None:
     return _PROVIDERS.get(provider or "", provider)
 
 
-def usage_of(call: Mapping[str, Any]) -> dict[str, int] | None:
+def build_opik_usage(call: Mapping[str, Any]) -> dict[str, int] | None:
     """Return a call's token counts by OpenAI's names, and by those of its provider under `original_usage.`."""
     counts = {name: n for name, n in (call.get("usage") or {}).items() if isinstance(n, int)}
     told = {other: counts[own] for own, other in _USAGE.items() if own in counts}
@@ -78,7 +78,7 @@ def usage_of(call: Mapping[str, Any]) -> dict[str, int] | None:
         counts["said_tokens"] = max(0, answered - counts.get("reasoning_tokens", 0))
     if asked is not None and answered is not None:
         counts["total_tokens"] = told["total_tokens"] = asked + answered
-    own_names = _OWN.get(provider_of(call) or "", _OPENAI)
+    own_names = _OWN.get(get_opik_provider(call) or "", _OPENAI)
     return told | {
         f"original_usage.{other}": counts[own] for own, other in own_names.items() if own in counts
     }

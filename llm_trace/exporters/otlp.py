@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, unquote
 
 from llm_trace.errors import ConfigurationError, MissingExtraError
-from llm_trace.exporters.metrics import metrics_of
-from llm_trace.exporters.seam import Answer, Certificates, Event, Request, Verdict, judge_status
+from llm_trace.exporters.metrics import build_metrics
+from llm_trace.exporters.seam import Certificates, DeliveryVerdict, Event, HttpAnswer, Request, judge_status
 from llm_trace.semconv.export import span_attributes
 
 if TYPE_CHECKING:
@@ -89,11 +89,11 @@ class OtlpExporter:
         if not carried:
             return []
         spans = encode_spans([self._span(event) for event in carried])
-        made = [Request(TRACES, _packed(spans), tuple(carried), headers=_PROTOBUF)]
+        made = [Request(TRACES, _pack_message(spans), tuple(carried), headers=_PROTOBUF)]
         calls = [event.data for event in carried if event.kind == "call"] if self._metrics else []
-        metrics = metrics_of(calls, self._spans.resource, self._spans.scope)
+        metrics = build_metrics(calls, self._spans.resource, self._spans.scope)
         if metrics is not None:
-            made.append(Request(METRICS, _packed(encode_metrics(metrics)), (), headers=_PROTOBUF))
+            made.append(Request(METRICS, _pack_message(encode_metrics(metrics)), (), headers=_PROTOBUF))
         return made
 
     def _span(self, event: Event) -> ReadableSpan:
@@ -104,30 +104,30 @@ class OtlpExporter:
             return self._spans.score(event.id, event.data, content=self._content)
         return self._spans.attribution(event.id, event.data, content=self._content)
 
-    def judge(self, request: Request, answer: Answer) -> Verdict:
+    def judge(self, request: Request, answer: HttpAnswer) -> DeliveryVerdict:
         """Return what an answer means; metrics that a receiver does not take are left out from then on."""
         verdict = judge_status(answer, _SETTINGS)
         if request.path == METRICS:
             if verdict.outcome not in ("delivered", "retry"):
                 self._metrics = False
-                return Verdict("delivered")
+                return DeliveryVerdict("delivered")
             return verdict
         if verdict.outcome != "delivered":
             return verdict
         return self._partly(answer)
 
-    def _partly(self, answer: Answer) -> Verdict:
+    def _partly(self, answer: HttpAnswer) -> DeliveryVerdict:
         """Return how much of a request was taken."""
         kind = answer.headers.get("content-type", "")
         foreign = answer.body and "protobuf" not in kind and "json" not in kind
-        told = None if foreign else _partial_success(answer.body, json_body="json" in kind)
+        told = None if foreign else _read_partial_success(answer.body, json_body="json" in kind)
         if told is None:
             said = f"{self.base} answers with {kind or 'no content type'}, not as an OTLP receiver does"
-            return Verdict("refused", f"{said}; check {_SETTINGS}")
+            return DeliveryVerdict("refused", f"{said}; check {_SETTINGS}")
         rejected, message = told
         if not rejected:
-            return Verdict("delivered")
-        return Verdict(
+            return DeliveryVerdict("delivered")
+        return DeliveryVerdict(
             "delivered", f"the receiver rejected {rejected} spans: {message or 'no reason given'}", rejected
         )
 
@@ -152,16 +152,16 @@ def make(address: SplitResult) -> OtlpExporter:
         raise ConfigurationError(f"{shown!r} has no valid port: write otlp://host:4318") from exc
     if not host:
         raise ConfigurationError(f"{shown!r} has no host: write otlp://host:4318")
-    options = _options(address)
+    options = _read_options(address)
     secure = address.scheme == "otlps" or options.pop("tls", False)
     host = f"[{host}]" if ":" in host else host
     path = address.path.rstrip("/").removesuffix("/" + TRACES)
     name = f"{address.scheme}://{host}:{port}{path}"
     base = f"{'https' if secure else 'http'}://{host}:{port}{path}"
-    return OtlpExporter(name, base, headers=_headers(), certificates=_certificates(), **options)
+    return OtlpExporter(name, base, headers=_read_headers(), certificates=_read_certificates(), **options)
 
 
-def _options(address: SplitResult) -> dict[str, bool]:
+def _read_options(address: SplitResult) -> dict[str, bool]:
     made = {}
     for name, values in parse_qs(address.query, keep_blank_values=True).items():
         said = {"": True, "1": True, "true": True, "0": False, "false": False}.get(values[-1].lower())
@@ -174,7 +174,7 @@ def _options(address: SplitResult) -> dict[str, bool]:
     return made
 
 
-def _headers() -> dict[str, str]:
+def _read_headers() -> dict[str, str]:
     """Return the headers that OpenTelemetry's environment variables ask for."""
     told = {}
     for variable in ("OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS"):
@@ -185,7 +185,7 @@ def _headers() -> dict[str, str]:
     return told
 
 
-def _certificates() -> Certificates | None:
+def _read_certificates() -> Certificates | None:
     """Return the files that OpenTelemetry's environment variables name.
 
     Raises:
@@ -203,11 +203,11 @@ def _certificates() -> Certificates | None:
     return Certificates(found.get("CERTIFICATE"), found.get("CLIENT_CERTIFICATE"), found.get("CLIENT_KEY"))
 
 
-def _packed(message: Any) -> bytes:
+def _pack_message(message: Any) -> bytes:
     return gzip.compress(message.SerializeToString(), compresslevel=1)
 
 
-def _partial_success(body: bytes, *, json_body: bool) -> tuple[int, str] | None:
+def _read_partial_success(body: bytes, *, json_body: bool) -> tuple[int, str] | None:
     """Return how many spans a receiver rejected and why, `None` where the body is none of a receiver's."""
     from google.protobuf.message import DecodeError
     from google.protobuf.unknown_fields import UnknownFieldSet

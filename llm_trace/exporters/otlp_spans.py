@@ -56,7 +56,7 @@ class Spans:
         start = data.get("start_ns") or 0
         end = max(data.get("end_ns") or start, start)  # an interrupted call has none
         return self._made(
-            _title(attributes, name),
+            _build_title(attributes, name),
             data["trace_id"],
             data["span_id"],
             start,
@@ -67,7 +67,7 @@ class Spans:
             status=Status(StatusCode.ERROR, said)
             if failed
             else Status(StatusCode.OK if status == "ok" else StatusCode.UNSET),
-            events=_exception(error, end, content=content) if error else (),
+            events=_build_exception(error, end, content=content) if error else (),
         )
 
     def score(self, identity: str, data: Mapping[str, Any], *, content: bool) -> ReadableSpan:
@@ -94,7 +94,7 @@ class Spans:
         told = {name: item for name, item in data.items() if name not in _NOT_ATTRIBUTION}
         if not content:
             told = {name: item for name, item in told.items() if name not in _SAID}
-        attributes = {f"llm_trace.attribution.{name}": _legal(item) for name, item in told.items()}
+        attributes = {f"llm_trace.attribution.{name}": _convert_legal(item) for name, item in told.items()}
         made = {name: item for name, item in attributes.items() if item is not None}
         return self._about(f"attribution {data.get('method')}", identity, data, start, end, made, ())
 
@@ -143,11 +143,11 @@ class Spans:
     ) -> ReadableSpan:
         return ReadableSpan(
             title,
-            context=_context(trace_id, span_id),
-            parent=_context(*parent) if parent else None,
+            context=_build_context(trace_id, span_id),
+            parent=_build_context(*parent) if parent else None,
             resource=self.resource,
             attributes=attributes,
-            links=[Link(_context(*link))] if link else (),
+            links=[Link(_build_context(*link))] if link else (),
             instrumentation_scope=self.scope,
             start_time=start,
             end_time=end,
@@ -155,7 +155,7 @@ class Spans:
         )
 
 
-def _legal(value: Any) -> Any:
+def _convert_legal(value: Any) -> Any:
     """Return a value as an attribute takes it: lists of numbers or text as they are, what is nested as JSON."""
     if value is None or isinstance(value, (str, bool, int, float)):
         return value
@@ -166,14 +166,14 @@ def _legal(value: Any) -> Any:
     return json.dumps(value, ensure_ascii=False) if value else None
 
 
-def _title(attributes: Mapping[str, Any], name: str) -> str:
+def _build_title(attributes: Mapping[str, Any], name: str) -> str:
     """Return a span's name as the convention has it, the function's where it has none."""
     operation = attributes.get(names.OPERATION)
     model = attributes.get(names.REQUEST_MODEL)
     return f"{operation} {model}" if operation and model else name
 
 
-def _exception(error: Mapping[str, Any], time_ns: int, *, content: bool) -> tuple[SpanEvent, ...]:
+def _build_exception(error: Mapping[str, Any], time_ns: int, *, content: bool) -> tuple[SpanEvent, ...]:
     told = {names.EXCEPTION_TYPE: error.get("type")}
     if content:
         told |= {
@@ -185,5 +185,5 @@ def _exception(error: Mapping[str, Any], time_ns: int, *, content: bool) -> tupl
     )
 
 
-def _context(trace_id: str, span_id: str) -> Any:
+def _build_context(trace_id: str, span_id: str) -> Any:
     return SpanContext(int(trace_id, 16), int(span_id, 16), is_remote=False, trace_flags=TraceFlags(1))

@@ -6,11 +6,11 @@ from collections import Counter, OrderedDict, defaultdict
 from typing import TYPE_CHECKING, Any
 
 from llm_trace.exporters import events
-from llm_trace.exporters.cursor import Cursor, Place, Waiting
+from llm_trace.exporters.cursor import Cursor, CursorPlace, Waiting
 from llm_trace.exporters.lines import Lines
 from llm_trace.exporters.seam import Event
-from llm_trace.semconv.merge import without_counts
-from llm_trace.spool.files import FORMAT, SpoolFile, live_writers, spool_files
+from llm_trace.semconv.merge import drop_counts
+from llm_trace.spool.files import FORMAT, SpoolFile, find_live_writers, list_spool_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,10 +60,10 @@ class Reader:
 
     def groups(self) -> Iterator[Group]:
         """Yield what the spool holds by now, in the order in which it was written; the cursor is behind what was yielded last."""
-        files = [file for file in spool_files(self._folder) if file.format <= FORMAT]
+        files = [file for file in list_spool_files(self._folder) if file.format <= FORMAT]
         for file in files:
             yield from self._follow(file)
-        yield from self._interrupted(live_writers(files))
+        yield from self._interrupted(find_live_writers(files))
         self._tidy(files)
 
     def _follow(self, file: SpoolFile) -> Iterator[Group]:
@@ -86,7 +86,7 @@ class Reader:
             self._cursor.finished[file.writer] = file.name
             self._cursor.read[file.writer] = (file.name, file.size)
 
-    def _take(self, event: dict[str, Any], place: Place) -> Group:
+    def _take(self, event: dict[str, Any], place: CursorPlace) -> Group:
         """Return what a line completes."""
         event = self._about_whole(event)
         kind, span_id = event.get("event"), event.get("span_id")
@@ -98,7 +98,7 @@ class Reader:
         if kind == "prompt":
             self._keep_template(event)
         if kind not in ("start", "end"):
-            found = events.other(event, self._cursor.runs, self._traces)
+            found = events.build_other_event(event, self._cursor.runs, self._traces)
             return [] if found is None else [found]
         if not isinstance(span_id, str):
             return []
@@ -133,7 +133,7 @@ class Reader:
             made += self._closed(inner, call)
         return made
 
-    def _forget(self, span_id: str, whole: str) -> list[Place]:
+    def _forget(self, span_id: str, whole: str) -> list[CursorPlace]:
         """Let go of a call that another stands for; return where it and those that it stood for are told."""
         call = self._cursor.waiting.get(span_id)
         if span_id not in self._traces:
@@ -212,7 +212,7 @@ class Reader:
         """Return the scores and attributions that waited for a call."""
         lines = [self._about_whole(self._line(place)[0]) for place in call.said]
         call.said = []
-        found = [events.other(line, self._cursor.runs, self._traces) for line in lines]
+        found = [events.build_other_event(line, self._cursor.runs, self._traces) for line in lines]
         return [event for event in found if event is not None]
 
     def _event(self, span_id: str, call: Waiting) -> Event | None:
@@ -222,7 +222,7 @@ class Reader:
         if call.start is not None and start.get("event") != "start":
             return None
         try:
-            told = events.call(span_id, start, end, started, ended)
+            told = events.build_call_event(span_id, start, end, started, ended)
             accounts = [self._line(place) for place in call.same]
             return self._with_template(self._told_once(events.with_messages(told, accounts), end))
         except (LookupError, TypeError, ValueError, AttributeError):  # a line that is not as the format says
@@ -231,7 +231,7 @@ class Reader:
     def _told_once(self, call: Event, end: dict[str, Any]) -> Event:
         """Return a call that stands for others, without its tokens where one of those was handed on before."""
         told = next((other for other in end.get("same") or () if other in self._counted), None)
-        return call if told is None else Event("call", call.id, without_counts(call.data, told))
+        return call if told is None else Event("call", call.id, drop_counts(call.data, told))
 
     def _with_template(self, call: Event) -> Event:
         """Return a call with the template of its prompt, where that was seen."""
@@ -241,7 +241,7 @@ class Reader:
         prompt = {**prompt, "template": self._cursor.templates[version]}
         return Event("call", call.id, {**call.data, "prompt": prompt})
 
-    def _line(self, place: Place | None) -> tuple[dict[str, Any], Lines | None]:
+    def _line(self, place: CursorPlace | None) -> tuple[dict[str, Any], Lines | None]:
         lines = None if place is None else self._opened(place[0])
         return ({}, None) if lines is None or place is None else (lines.at(place[1]), lines)
 

@@ -8,7 +8,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any
 
 from llm_trace.errors import ConfigurationError, MissingExtraError
-from llm_trace.exporters.seam import address
+from llm_trace.exporters.seam import parse_address
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,25 +23,25 @@ SETTINGS = "LLM_TRACE_EXPORTER_SETTINGS"
 """Digests of how the destinations of `VARIABLE` are to be delivered to, as `configure` saw them, separated by spaces."""
 
 
-def exporter(text: str) -> Exporter:
+def make_exporter(text: str) -> Exporter:
     """Return the exporter of an address such as `otlp://127.0.0.1:4318`.
 
     Raises:
         ConfigurationError: the address cannot be one; the message says what to write.
         MissingExtraError: the exporter's library is not installed.
     """
-    parts = address(text)
+    parts = parse_address(text)
     found = {point.name: point for point in entry_points(group=GROUP)}
     if parts.scheme not in found:
         raise ConfigurationError(
             f"no exporter is installed for {text!r}: write an address that begins with "
             + ", ".join(f"{name}://" for name in sorted(found))
         )
-    made: Exporter = _loaded(found[parts.scheme])(parts)
+    made: Exporter = _load(found[parts.scheme])(parts)
     return made
 
 
-def _loaded(point: EntryPoint) -> Any:
+def _load(point: EntryPoint) -> Any:
     try:
         return point.load()
     except ModuleNotFoundError as exc:
@@ -60,7 +60,7 @@ class Destination:
     """Digest of how it delivers: options of the address, place and headers."""
 
 
-def checked(exporters: Sequence[object]) -> dict[str, Destination]:
+def check_exporters(exporters: Sequence[object]) -> dict[str, Destination]:
     """Return what `configure` was given by the destinations' names, each address tried once: Comet's settings take a process to read.
 
     Raises:
@@ -69,8 +69,8 @@ def checked(exporters: Sequence[object]) -> dict[str, Destination]:
     named: dict[str, Destination] = {}
     for given in exporters:
         if isinstance(given, str):
-            made = exporter(given)
-            named[made.name] = Destination(given, _digest(given, made))
+            made = make_exporter(given)
+            named[made.name] = Destination(given, _compute_digest(given, made))
             continue
         if not all(hasattr(given, name) for name in ("name", "base", "requests", "judge", "probe")):
             raise ConfigurationError(
@@ -81,7 +81,7 @@ def checked(exporters: Sequence[object]) -> dict[str, Destination]:
     return named
 
 
-def _digest(address: str, made: Exporter) -> str:
+def _compute_digest(address: str, made: Exporter) -> str:
     """Return a digest of how the exporter of an address delivers."""
     how = (address, made.base, sorted(made.headers.items()), getattr(made, "certificates", None))
     return hashlib.sha256(repr(how).encode()).hexdigest()

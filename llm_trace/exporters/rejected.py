@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from llm_trace.exporters.lines import parsed
+from llm_trace.exporters.lines import parse_line
 from llm_trace.exporters.seam import Event
 from llm_trace.spool.private import open_private
 
@@ -37,13 +37,13 @@ class Rejected:
             "data": event.data,
         }
         with open_private(self.path, "ab") as file:
-            file.write(_json(kept) + b"\n")
+            file.write(_encode(kept) + b"\n")
 
     def events(self) -> list[Event]:
         """Return what is kept, each event once."""
         paths = [path for path in (self._taken, self.path) if path.exists()]
         lines = [line for path in paths for line in path.read_bytes().splitlines()]
-        kept = [found for line in lines if (found := parsed(line)) and "data" in found]
+        kept = [found for line in lines if (found := parse_line(line)) and "data" in found]
         return list({(e["kind"], e["id"]): Event(e["kind"], e["id"], e["data"]) for e in kept}.values())
 
     def take(self) -> list[Event]:
@@ -82,7 +82,7 @@ class Rejected:
         return self.path.with_suffix(".retried")
 
 
-def _json(kept: dict[str, Any]) -> bytes:
+def _encode(kept: dict[str, Any]) -> bytes:
     try:
         return orjson.dumps(kept, default=str, option=orjson.OPT_NON_STR_KEYS)
     except TypeError:  # lone surrogates, big integers

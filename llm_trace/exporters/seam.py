@@ -54,7 +54,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Answer:
+class HttpAnswer:
     """What came back."""
 
     status: int
@@ -64,7 +64,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class DeliveryVerdict:
     """What an answer means for the events of a request."""
 
     outcome: Literal["delivered", "retry", "split", "rejected", "refused"]
@@ -110,7 +110,7 @@ class Exporter(Protocol):
         """Return what to send, in order."""
         ...
 
-    def judge(self, request: Request, answer: Answer) -> Verdict:
+    def judge(self, request: Request, answer: HttpAnswer) -> DeliveryVerdict:
         """Return what an answer means."""
         ...
 
@@ -119,7 +119,7 @@ class Exporter(Protocol):
         ...
 
 
-def judge_status(answer: Answer, settings: str) -> Verdict:
+def judge_status(answer: HttpAnswer, settings: str) -> DeliveryVerdict:
     """Return what a status means where the platform has no rule of its own.
 
     Args:
@@ -128,35 +128,37 @@ def judge_status(answer: Answer, settings: str) -> Verdict:
     """
     status = answer.status
     if 200 <= status < 300:
-        complaint = _complaint(answer)
-        return Verdict("refused", f"{complaint}; check {settings}") if complaint else Verdict("delivered")
-    said = f"HTTP {status}: {_excerpt(answer.body)}"
+        complaint = _find_complaint(answer)
+        return (
+            DeliveryVerdict("refused", f"{complaint}; check {settings}")
+            if complaint
+            else DeliveryVerdict("delivered")
+        )
+    said = f"HTTP {status}: {_cut_excerpt(answer.body)}"
     if status == 413:
-        return Verdict("split", said)
+        return DeliveryVerdict("split", said)
     if 300 <= status < 400 or status in (401, 403, 404, 405):
-        return Verdict("refused", f"{said}; check {settings}")
+        return DeliveryVerdict("refused", f"{said}; check {settings}")
     if status in (408, 425, 429) or status >= 500:
-        return Verdict("retry", said)
-    return Verdict("rejected", said)
+        return DeliveryVerdict("retry", said)
+    return DeliveryVerdict("rejected", said)
 
 
-def _complaint(answer: Answer) -> str:
+def _find_complaint(answer: HttpAnswer) -> str:
     """Return what is wrong with an answer whose status says that all is well: a page for people, or an error."""
     if "html" in answer.headers.get("content-type", ""):
-        return (
-            f"HTTP {answer.status} with a web page, so another server answers there: {_excerpt(answer.body)}"
-        )
+        return f"HTTP {answer.status} with a web page, so another server answers there: {_cut_excerpt(answer.body)}"
     if answer.body.lstrip()[:1] != b"{":
         return ""
     try:
         told = orjson.loads(answer.body)
     except orjson.JSONDecodeError:
-        return f"HTTP {answer.status} with JSON that is broken: {_excerpt(answer.body)}"
+        return f"HTTP {answer.status} with JSON that is broken: {_cut_excerpt(answer.body)}"
     failed = any(told.get(name) for name in _ERRORS) or {"code", "message"} <= told.keys()
-    return f"HTTP {answer.status} with an error: {_excerpt(answer.body)}" if failed else ""
+    return f"HTTP {answer.status} with an error: {_cut_excerpt(answer.body)}" if failed else ""
 
 
-def _excerpt(body: bytes) -> str:
+def _cut_excerpt(body: bytes) -> str:
     text = " ".join(body[:2000].decode("utf-8", "replace").split())
     return text[:200] or "no text"
 
@@ -167,7 +169,7 @@ Maker = Callable[[SplitResult], Exporter]
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
 
-def address(text: str) -> SplitResult:
+def parse_address(text: str) -> SplitResult:
     """Return the parts of an exporter's address.
 
     Raises:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from llm_trace.exporters.seam import Answer, Event, Verdict
+from llm_trace.exporters.seam import DeliveryVerdict, Event, HttpAnswer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +30,7 @@ class StoppedError(Exception):
     """Sending was given up: what was not answered counts as not sent."""
 
 
-class RefusedError(Exception):
+class DestinationRefusedError(Exception):
     """The destination takes nothing until a setting is changed."""
 
 
@@ -85,7 +85,7 @@ class Sender:
         self._stop = stop or threading.Event()
         self._patience = patience or Patience()
         limits = httpx.Timeout(self._patience.answer, connect=self._patience.connect)
-        self._client = httpx.Client(timeout=limits, verify=_verification(exporter))
+        self._client = httpx.Client(timeout=limits, verify=_build_verification(exporter))
         self._probed = False
 
     def close(self) -> None:
@@ -117,8 +117,8 @@ class Sender:
         for index, request in enumerate(requests):
             verdict = self._deliver(request)
             if verdict.outcome in ("split", "rejected"):
-                sent = _ids(requests[:index]) - (left := _ids(requests[index:]))
-                rest = [[event for event in group if _id(event) in left] for group in groups]
+                sent = _list_ids(requests[:index]) - (left := _list_ids(requests[index:]))
+                rest = [[event for event in group if _get_id(event) in left] for group in groups]
                 result = Sent(len(sent))
                 result.add(self._halved([group for group in rest if group], verdict.reason))
                 return result
@@ -127,7 +127,7 @@ class Sender:
             if verdict.rejected:
                 self._say(verdict.reason)
             rejected += verdict.rejected
-        return Sent(len(_ids(requests)) - rejected, rejected)
+        return Sent(len(_list_ids(requests)) - rejected, rejected)
 
     def _halved(self, groups: Groups, reason: str) -> Sent:
         """Send each half on its own; what cannot be halved is set aside."""
@@ -146,16 +146,16 @@ class Sender:
         if not self._probed and (request := self._exporter.probe()) is not None:
             verdict = self._deliver(request)
             if verdict.outcome != "delivered":
-                raise RefusedError(verdict.reason)
+                raise DestinationRefusedError(verdict.reason)
         self._probed = True
 
-    def _deliver(self, request: Request) -> Verdict:
+    def _deliver(self, request: Request) -> DeliveryVerdict:
         """Send one request until there is an answer that is not to be waited over."""
         troubled = False
         for pause in self._pauses():
             verdict, wait = self._ask(request)
             if verdict.outcome == "refused":
-                raise RefusedError(verdict.reason)
+                raise DestinationRefusedError(verdict.reason)
             if verdict.outcome != "retry":
                 if troubled:
                     self._say("")
@@ -172,22 +172,24 @@ class Sender:
             yield pause * random.uniform(0.5, 1.0)
             pause = min(pause * 2, self._patience.longest)
 
-    def _ask(self, request: Request) -> tuple[Verdict, float]:
+    def _ask(self, request: Request) -> tuple[DeliveryVerdict, float]:
         """Return what the answer means, and how many seconds the server wants to be left alone."""
         try:
             answer = self._answer(request)
         except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.LocalProtocolError, ValueError) as exc:
             where = f"{self._exporter.name}: the request cannot be made: {exc}; check address and headers"
-            return Verdict("refused", where), 0.0
+            return DeliveryVerdict("refused", where), 0.0
         except (httpx.HTTPError, OSError) as exc:
             said = str(exc) or type(exc).__name__
-            return Verdict("retry", f"{self._exporter.base} gives no answer: {said}"), 0.0
+            return DeliveryVerdict("retry", f"{self._exporter.base} gives no answer: {said}"), 0.0
         try:
             return self._exporter.judge(request, answer), _retry_after(answer)
         except Exception as exc:  # noqa: BLE001  an answer of no known form
-            return Verdict("retry", f"the answer of {self._exporter.base} cannot be read: {exc!r}"), 0.0
+            return DeliveryVerdict(
+                "retry", f"the answer of {self._exporter.base} cannot be read: {exc!r}"
+            ), 0.0
 
-    def _answer(self, request: Request) -> Answer:
+    def _answer(self, request: Request) -> HttpAnswer:
         url = self._exporter.base.rstrip("/") + "/" + request.path.lstrip("/")
         headers = {**self._exporter.headers, **request.headers}
         deadline = time.monotonic() + 2 * self._patience.answer
@@ -200,10 +202,10 @@ class Sender:
                 if time.monotonic() > deadline or self._stop.is_set():
                     raise httpx.ReadTimeout("the answer takes too long")
             lower = {name.lower(): value for name, value in response.headers.items()}
-            return Answer(response.status_code, lower, bytes(body))
+            return HttpAnswer(response.status_code, lower, bytes(body))
 
 
-def _verification(exporter: Exporter) -> ssl.SSLContext | bool:
+def _build_verification(exporter: Exporter) -> ssl.SSLContext | bool:
     """Return how the server's certificate is checked; loading certificates takes a while."""
     certificates: Certificates | None = getattr(exporter, "certificates", None)
     if certificates is None or not exporter.base.startswith("https:"):
@@ -214,23 +216,23 @@ def _verification(exporter: Exporter) -> ssl.SSLContext | bool:
     return context
 
 
-def _id(event: Event) -> tuple[str, str]:
+def _get_id(event: Event) -> tuple[str, str]:
     return event.kind, event.id
 
 
-def _ids(requests: Sequence[Request]) -> set[tuple[str, str]]:
-    return {_id(event) for request in requests for event in request.events}
+def _list_ids(requests: Sequence[Request]) -> set[tuple[str, str]]:
+    return {_get_id(event) for request in requests for event in request.events}
 
 
-def _retry_after(answer: Answer) -> float:
+def _retry_after(answer: HttpAnswer) -> float:
     """Return the seconds of a Retry-After header, which may be a date; clocks differ, so never more than five minutes."""
     told = answer.headers.get("retry-after", "")
     try:
-        seconds = float(told) if told.strip().replace(".", "", 1).isdigit() else _until(told)
+        seconds = float(told) if told.strip().replace(".", "", 1).isdigit() else _parse_until(told)
     except (ValueError, TypeError, IndexError):
         return 0.0
     return min(max(seconds, 0.0), _LONGEST_WAIT_S)
 
 
-def _until(date: str) -> float:
+def _parse_until(date: str) -> float:
     return email.utils.parsedate_to_datetime(date).timestamp() - time.time()

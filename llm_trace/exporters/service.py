@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 
 from llm_trace.errors import LLMTraceError
 from llm_trace.exporters.delivery import Delivery
-from llm_trace.exporters.registry import SETTINGS, VARIABLE, exporter
-from llm_trace.spool.files import spool_files
-from llm_trace.spool.paths import spool_dir
+from llm_trace.exporters.registry import SETTINGS, VARIABLE, make_exporter
+from llm_trace.spool.files import list_spool_files
+from llm_trace.spool.paths import get_spool_dir
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +33,7 @@ _CLAIM_S = 3.0
 _CHECK_S = 0.2
 
 
-def serve(
+def serve_destinations(
     folder: Path, deliveries: Sequence[Delivery], *, stop: threading.Event, patience_s: float = PATIENCE_S
 ) -> None:
     """Deliver with a thread for each destination until there is nothing to do; `stop` ends it sooner.
@@ -44,7 +44,7 @@ def serve(
         stop: set from elsewhere.
         patience_s: how long to stay without a writer while nothing gets through.
     """
-    mine = claimed(deliveries, stop)
+    mine = claim_deliveries(deliveries, stop)
     threads = [threading.Thread(target=d.run, name=f"llm_trace {d.name}", daemon=True) for d in mine]
     for thread in threads:
         thread.start()
@@ -56,7 +56,7 @@ def serve(
             mine.remove(delivery)
             delivery.close()
         now = time.monotonic()
-        if any(file.live and delivery.takes(file) for file in spool_files(folder) for delivery in mine):
+        if any(file.live and delivery.takes(file) for file in list_spool_files(folder) for delivery in mine):
             needed = now
         idle = now - max([needed, *(delivery.moved for delivery in mine)])
         if (
@@ -72,7 +72,7 @@ def serve(
         delivery.close()
 
 
-def claimed(deliveries: Sequence[Delivery], stop: threading.Event) -> list[Delivery]:
+def claim_deliveries(deliveries: Sequence[Delivery], stop: threading.Event) -> list[Delivery]:
     """Return the destinations that this process delivers to, after giving one that leaves the time to do so."""
     mine: list[Delivery] = []
     deadline = time.monotonic() + _CLAIM_S
@@ -88,15 +88,15 @@ def main(arguments: list[str]) -> None:
     if hasattr(os, "nice"):
         os.nice(5)  # the traced program goes first
     logging.basicConfig(format="%(asctime)s %(message)s")
-    folder = spool_dir(arguments[0])
+    folder = get_spool_dir(arguments[0])
     deliveries = []
     addresses, settings = (os.environ.get(name, "").split() for name in (VARIABLE, SETTINGS))
     for address, digest in zip_longest(addresses, settings):
         try:
-            deliveries.append(Delivery(folder, exporter(address), settings=digest))
+            deliveries.append(Delivery(folder, make_exporter(address), settings=digest))
         except LLMTraceError:
             _log.exception("llm_trace cannot deliver to %s", address)
-    serve(folder, deliveries, stop=threading.Event())
+    serve_destinations(folder, deliveries, stop=threading.Event())
 
 
 if __name__ == "__main__":

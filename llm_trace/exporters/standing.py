@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from llm_trace.exporters.cursor import Cursor, cursor_path
-from llm_trace.exporters.lines import parsed
+from llm_trace.exporters.cursor import Cursor, get_cursor_path
+from llm_trace.exporters.lines import parse_line
 from llm_trace.exporters.rejected import Rejected
-from llm_trace.spool.files import FORMAT, live_writers, spool_files
+from llm_trace.spool.files import FORMAT, find_live_writers, list_spool_files
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,7 +22,7 @@ _KIND = re.compile(rb'\{"event":"([a-z]+)"')
 _SPAN = re.compile(rb'"span_id":"([0-9a-f]{16})"')
 
 
-class Status:
+class DestinationStatus:
     """What stands in a destination's way, beside its cursor.
 
     Args:
@@ -65,13 +65,13 @@ class Standing:
     refused: bool
 
 
-def standing(folder: Path, name: str) -> Standing:
+def get_standing(folder: Path, name: str) -> Standing:
     """Return how a destination stands."""
-    cursor, status = Cursor.load(folder, name), Status(cursor_path(folder, name))
+    cursor, status = Cursor.load(folder, name), DestinationStatus(get_cursor_path(folder, name))
     return Standing(
         name,
         cursor.delivered,
-        _pending(folder, cursor),
+        _count_pending(folder, cursor),
         cursor.rejected,
         cursor.dropped,
         status.said,
@@ -79,25 +79,25 @@ def standing(folder: Path, name: str) -> Standing:
     )
 
 
-def destinations(folder: Path) -> list[str]:
+def list_destinations(folder: Path) -> list[str]:
     """Return the names of all destinations that the spool was ever delivered to and is kept for."""
     names = []
     for path in sorted((folder / "cursors").glob("*.json")):
-        told = parsed(path.read_bytes()) or {}
+        told = parse_line(path.read_bytes()) or {}
         if isinstance(name := told.get("name"), str):
             names.append(name)
     return names
 
 
-def rejected(folder: Path, name: str) -> Rejected:
+def list_rejected(folder: Path, name: str) -> Rejected:
     """Return what was set aside for a destination."""
-    return Rejected(cursor_path(folder, name))
+    return Rejected(get_cursor_path(folder, name))
 
 
-def _pending(folder: Path, cursor: Cursor) -> int:
+def _count_pending(folder: Path, cursor: Cursor) -> int:
     """Return how many events wait: calls that have ended or were interrupted, scores and the others."""
-    files = [file for file in spool_files(folder) if file.format <= FORMAT]
-    live = live_writers(files)
+    files = [file for file in list_spool_files(folder) if file.format <= FORMAT]
+    live = find_live_writers(files)
     waiting = cursor.waiting.items()
     gone = {s for s, c in waiting if c.state == "open" and c.end is None and c.writer not in live}
     ended = (call.state == "closed" or (call.state == "open" and call.end is not None) for _, call in waiting)
@@ -116,7 +116,7 @@ def _count(path: Path, begin: int, gone: set[str], *, lives: bool) -> int:
     with path.open("rb") as lines:
         lines.seek(begin)
         for line in lines:
-            kind, span_id = _what(line)
+            kind, span_id = _read_what(line)
             if kind == "start" and not lives:
                 gone.add(span_id)
             count += kind in _EVENTS
@@ -125,9 +125,9 @@ def _count(path: Path, begin: int, gone: set[str], *, lives: bool) -> int:
     return count
 
 
-def _what(line: bytes) -> tuple[str, str]:
+def _read_what(line: bytes) -> tuple[str, str]:
     """Return the kind and span id of a line; our own writer's lines are not parsed for it."""
     if (kind := _KIND.match(line)) and (span := _SPAN.search(line)):
         return kind[1].decode(), span[1].decode()
-    event = parsed(line) or {}
+    event = parse_line(line) or {}
     return str(event.get("event")), str(event.get("span_id"))

@@ -11,18 +11,16 @@ from collections import OrderedDict, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 from llm_trace.exporters.seam import Event
-
-Fields = Mapping[str, Any]
+from llm_trace.semconv.shapes import CallFields
 
 _REMEMBERED = 20_000
 """Calls whose place is kept in memory for scores and attributions that come later."""
 
 
 @dataclass(frozen=True)
-class Place:
+class CallPlace:
     """Where a call stands: enough to name it to a platform."""
 
     key: str
@@ -39,39 +37,41 @@ class Tree:
 
     key: str
     """32 hex digits: the trace id, or a hash of trace and root where the root has a parent elsewhere."""
-    calls: tuple[Fields, ...]
+    calls: tuple[CallFields, ...]
     """In order of their start, the root first."""
-    scores: Mapping[str, Sequence[Fields]]
+    scores: Mapping[str, Sequence[CallFields]]
     """By span id."""
-    attributions: Mapping[str, Sequence[Fields]]
+    attributions: Mapping[str, Sequence[CallFields]]
     """By span id."""
     events: tuple[Event, ...]
     """What this tree carries."""
 
     @property
-    def root(self) -> Fields:
+    def root(self) -> CallFields:
         """The call that the others are below."""
         return self.calls[0]
 
     @cached_property
-    def _by_span(self) -> dict[str, Fields]:
+    def _by_span(self) -> dict[str, CallFields]:
         return {str(call["span_id"]): call for call in self.calls}
 
-    def ancestors(self, call: Fields) -> list[Fields]:
+    def ancestors(self, call: CallFields) -> list[CallFields]:
         """Return the calls above one, the root first."""
-        above: list[Fields] = []
+        above: list[CallFields] = []
         while call is not self.root:
             call = self._by_span[str(call["parent_id"])]
             above.append(call)
         return above[::-1]
 
-    def places(self) -> dict[str, Place]:
+    def places(self) -> dict[str, CallPlace]:
         """Return where each call stands, by span id."""
         start = int(self.root["start_ns"])
-        return {c["span_id"]: Place(self.key, start, int(c["start_ns"]), c is self.root) for c in self.calls}
+        return {
+            c["span_id"]: CallPlace(self.key, start, int(c["start_ns"]), c is self.root) for c in self.calls
+        }
 
 
-def trees(events: Sequence[Event]) -> list[Tree]:
+def build_trees(events: Sequence[Event]) -> list[Tree]:
     """Return the trees of a batch; scores and attributions of its calls go with them."""
     calls = [e for e in events if e.kind == "call"]
     spans = {e.id for e in calls}
@@ -84,14 +84,16 @@ def trees(events: Sequence[Event]) -> list[Tree]:
     for event in events:
         if event.kind in ("score", "attribution"):
             about[event.data["span_id"]].append(event)
-    found = [_tree(root, below, about) for root in roots]
+    found = [_build_tree(root, below, about) for root in roots]
     placed = {id(event) for tree in found for event in tree.events}
     return found + [
-        _tree(event, {}, about) for event in calls if id(event) not in placed
+        _build_tree(event, {}, about) for event in calls if id(event) not in placed
     ]  # parents in a circle
 
 
-def _tree(root: Event, below: Mapping[str | None, list[Event]], about: Mapping[str, list[Event]]) -> Tree:
+def _build_tree(
+    root: Event, below: Mapping[str | None, list[Event]], about: Mapping[str, list[Event]]
+) -> Tree:
     members: list[Event] = []
     todo = [root]
     while todo:
@@ -101,23 +103,23 @@ def _tree(root: Event, below: Mapping[str | None, list[Event]], about: Mapping[s
     members[1:] = sorted(members[1:], key=lambda e: int(e.data["start_ns"]))
     told = [e for member in members for e in about.get(member.id, ())]
     return Tree(
-        key=_key(root.data),
+        key=_get_key(root.data),
         calls=tuple(e.data for e in members),
-        scores=_by_span(told, "score"),
-        attributions=_by_span(told, "attribution"),
+        scores=_group_by_span(told, "score"),
+        attributions=_group_by_span(told, "attribution"),
         events=(*members, *told),
     )
 
 
-def _key(root: Fields) -> str:
+def _get_key(root: CallFields) -> str:
     trace, span = str(root["trace_id"]), str(root["span_id"])
     if root.get("parent_id") is None:
         return trace
     return hashlib.sha256(f"{trace}:{span}".encode()).hexdigest()[:32]
 
 
-def _by_span(events: Sequence[Event], kind: str) -> dict[str, list[Fields]]:
-    found: dict[str, list[Fields]] = defaultdict(list)
+def _group_by_span(events: Sequence[Event], kind: str) -> dict[str, list[CallFields]]:
+    found: dict[str, list[CallFields]] = defaultdict(list)
     for event in events:
         if event.kind == kind and event.data.get("status") != "failed":
             found[event.data["span_id"]].append(event.data)
@@ -128,7 +130,7 @@ class Places:
     """Where the calls that were sent last stand."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[str, Place] = OrderedDict()
+        self._known: OrderedDict[str, CallPlace] = OrderedDict()
 
     def add(self, tree: Tree) -> None:
         """Remember the calls of a tree."""
@@ -136,13 +138,13 @@ class Places:
         while len(self._known) > _REMEMBERED:
             self._known.popitem(last=False)
 
-    def find(self, event: Event) -> Place | None:
+    def find(self, event: Event) -> CallPlace | None:
         """Return where the call of a score or an attribution stands: it was sent lately, or the event says when it began."""
         data = event.data
         known = self._known.get(data["span_id"])
         if known is not None or data.get("trace_id") is None or data.get("start_ns") is None:
             return known
-        return Place(str(data["trace_id"]), None, int(data["start_ns"]), is_root=False)
+        return CallPlace(str(data["trace_id"]), None, int(data["start_ns"]), is_root=False)
 
     def key(self, event: Event) -> str:
         """Return the key of the tree that a score or an attribution is about.

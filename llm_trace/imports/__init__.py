@@ -10,7 +10,7 @@ An importer is a module of this package, listed in `llm_trace.imports.formats.FO
 
 `calls` raises `ValueError` with the reason for a record that cannot be read, and yields `Broken` for a part that stands by itself:
 both go to a file beside the source. Ids are derived
-from the source's own (`llm_trace.imports.values.span_id`), so that importing twice changes nothing.
+from the source's own (`llm_trace.imports.values.make_span_id`), so that importing twice changes nothing.
 """
 
 from __future__ import annotations

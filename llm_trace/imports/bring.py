@@ -17,19 +17,19 @@ from llm_trace.capture.finished import write_again, write_finished
 from llm_trace.capture.merger import Merger
 from llm_trace.errors import StoreError
 from llm_trace.imports import Broken, Imported, Origin, Said
-from llm_trace.imports.files import Line, lines
-from llm_trace.imports.formats import Importer, detected, importer
+from llm_trace.imports.files import FileRecord, iter_records
+from llm_trace.imports.formats import Importer, detect_importer, load_importer
 from llm_trace.record import Call
-from llm_trace.semconv.privacy import call_without_content, event_without_content
+from llm_trace.semconv.privacy import call_without_content, drop_event_content
 
 if TYPE_CHECKING:
-    from llm_trace.capture.values import Encoder
+    from llm_trace.capture.values import ValueEncoder
     from llm_trace.spool.writer import SpoolWriter
 
 BATCH = 2_000
 """Calls that are looked up in the store at a time."""
 
-Known = Callable[[list[str]], set[str]]
+KnownCalls = Callable[[list[str]], set[str]]
 """Returns which of the ids are those of calls that the store has."""
 
 
@@ -56,7 +56,7 @@ class ImportReport:
 
 
 @dataclass(frozen=True)
-class Target:
+class ImportTarget:
     """Where imported calls go.
 
     Args:
@@ -67,13 +67,13 @@ class Target:
     """
 
     spool: SpoolWriter
-    encoder: Encoder
-    known: Known
+    encoder: ValueEncoder
+    known: KnownCalls
     capture_content: bool = True
     merger: Merger = field(default_factory=Merger, init=False)
 
 
-def import_file(path: Path, target: Target, *, using: str | None = None) -> ImportReport:
+def import_file(path: Path, target: ImportTarget, *, using: str | None = None) -> ImportReport:
     """Write the calls of a file that the store has not; broken records go to `<file>.rejected.jsonl`.
 
     Args:
@@ -84,9 +84,9 @@ def import_file(path: Path, target: Target, *, using: str | None = None) -> Impo
         StoreError: the spool cannot be written.
     """
     report = ImportReport(str(path))
-    broken: list[Line] = []
+    broken: list[FileRecord] = []
     batch: list[Imported | Said] = []
-    for item in _imported(path, using, report, broken):
+    for item in _import_file(path, using, report, broken):
         batch.append(item)
         if len(batch) == BATCH:
             _write(batch, target, report)
@@ -96,13 +96,13 @@ def import_file(path: Path, target: Target, *, using: str | None = None) -> Impo
     return report
 
 
-def _imported(
-    path: Path, using: str | None, report: ImportReport, broken: list[Line]
+def _import_file(
+    path: Path, using: str | None, report: ImportReport, broken: list[FileRecord]
 ) -> Iterator[Imported | Said]:
-    chosen: Importer | None = importer(using) if using else None
+    chosen: Importer | None = load_importer(using) if using else None
     seen: Counter[bytes] = Counter()
     time_ns = path.stat().st_mtime_ns
-    for line in lines(path):
+    for line in iter_records(path):
         if line.ends_file:
             report.cut = line.reason
             continue
@@ -110,21 +110,21 @@ def _imported(
         if line.reason:
             broken.append(line)
             continue
-        chosen = chosen or detected(line.record)
+        chosen = chosen or detect_importer(line.record)
         report.format = chosen.NAME
         try:
-            found = _checked(chosen, line.record, _origin(line.record, seen, time_ns))
+            found = _check_calls(chosen, line.record, _build_origin(line.record, seen, time_ns))
         except ValueError as exc:
-            broken.append(line._replace(text=_json(line.record), reason=_reason(exc)))
+            broken.append(line._replace(text=_encode(line.record), reason=_describe_reason(exc)))
             continue
         for item in found:
             if isinstance(item, Broken):
-                broken.append(line._replace(text=_json(item.part), reason=item.reason))
+                broken.append(line._replace(text=_encode(item.part), reason=item.reason))
             else:
                 yield item
 
 
-def _checked(chosen: Importer, record: Any, origin: Origin) -> list[Imported | Said | Broken]:
+def _check_calls(chosen: Importer, record: Any, origin: Origin) -> list[Imported | Said | Broken]:
     """Return the calls of a record and its broken parts.
 
     Raises:
@@ -137,15 +137,15 @@ def _checked(chosen: Importer, record: Any, origin: Origin) -> list[Imported | S
     return found
 
 
-def _origin(record: Any, seen: Counter[bytes], time_ns: int) -> Origin:
-    content = sha256(_json(record).encode("utf-8", "surrogatepass"))
+def _build_origin(record: Any, seen: Counter[bytes], time_ns: int) -> Origin:
+    content = sha256(_encode(record).encode("utf-8", "surrogatepass"))
     digest = content.digest()
     content.update(b"%d" % seen[digest])
     seen[digest] += 1
     return Origin(content.hexdigest(), time_ns)
 
 
-def _json(value: Any) -> str:
+def _encode(value: Any) -> str:
     try:
         return orjson.dumps(
             value, default=str, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS
@@ -154,25 +154,25 @@ def _json(value: Any) -> str:
         return json.dumps(value, default=str, sort_keys=True)
 
 
-def _reason(exc: ValueError) -> str:
+def _describe_reason(exc: ValueError) -> str:
     if isinstance(exc, ValidationError):
         first = exc.errors()[0]
         return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
     return str(exc)
 
 
-def _write(batch: list[Imported | Said], target: Target, report: ImportReport) -> None:
+def _write(batch: list[Imported | Said], target: ImportTarget, report: ImportReport) -> None:
     ids = [item.call["span_id"] for item in batch if isinstance(item, Imported)]
     known = target.known(ids) if ids else set()
     for item in batch:
         if isinstance(item, Imported):
             _write_call(item, target, report, known)
-        for event in _events(item, target.capture_content):
+        for event in _iter_events(item, target.capture_content):
             report.scores += event["event"] == "score"
             _keep(target.spool.write(target.encoder.encode_event(event)[:-1]), target)
 
 
-def _write_call(item: Imported, target: Target, report: ImportReport, known: set[str]) -> None:
+def _write_call(item: Imported, target: ImportTarget, report: ImportReport, known: set[str]) -> None:
     span_id = item.call["span_id"]
     if not item.again:
         item = replace(item, call=target.merger.whole(item.call))
@@ -187,14 +187,14 @@ def _write_call(item: Imported, target: Target, report: ImportReport, known: set
     known.add(span_id)
 
 
-def _keep(written: bool, target: Target) -> None:
+def _keep(written: bool, target: ImportTarget) -> None:
     if not written:
         raise StoreError(
             f"{str(target.spool.folder)!r} cannot be written: free some room and import again, what is there stays as it is"
         )
 
 
-def _call(item: Imported, target: Target, name: str) -> dict[str, Any]:
+def _call(item: Imported, target: ImportTarget, name: str) -> dict[str, Any]:
     if item.again:
         return item.call if target.capture_content else call_without_content(item.call)
     told: dict[str, Any] = {"format": name} | ({"rest": item.unknown} if item.unknown else {})
@@ -205,10 +205,10 @@ def _call(item: Imported, target: Target, name: str) -> dict[str, Any]:
     return {**kept, "metadata": {**kept["metadata"], "import": {"format": name}}}
 
 
-def _events(item: Imported | Said, content: bool) -> Iterable[dict[str, Any]]:
+def _iter_events(item: Imported | Said, content: bool) -> Iterable[dict[str, Any]]:
     """Yield the events beside the call: its run, its prompt's template, its scores."""
     if isinstance(item, Said):
-        kept = item.event if content else event_without_content(item.event)
+        kept = item.event if content else drop_event_content(item.event)
         if kept is not None:
             yield kept
         return
@@ -229,12 +229,12 @@ def _events(item: Imported | Said, content: bool) -> Iterable[dict[str, Any]]:
         yield made
 
 
-def _set_aside(path: Path, broken: list[Line], report: ImportReport) -> None:
+def _set_aside(path: Path, broken: list[FileRecord], report: ImportReport) -> None:
     report.broken = len(broken)
     if not broken:
         return
     beside = path.with_name(path.name + ".rejected.jsonl")
     with beside.open("w", encoding="utf-8", errors="backslashreplace") as file:
         for line in broken:
-            file.write(_json({"line": line.number, "reason": line.reason, "text": line.text}) + "\n")
+            file.write(_encode({"line": line.number, "reason": line.reason, "text": line.text}) + "\n")
     report.broken_file = str(beside)

@@ -12,7 +12,7 @@ from typing import Any
 
 from llm_trace import semconv
 from llm_trace.imports import Imported, Origin
-from llm_trace.imports.values import left_over, span_id, trace_id
+from llm_trace.imports.values import list_left_over, make_span_id, trace_id
 
 NAME = "comet"
 _ASSETS = {"PromptMessage": "prompt_asset_data", "ChainMessage": "chain_data"}
@@ -38,32 +38,34 @@ def calls(record: Any, origin: Origin) -> Iterator[Imported]:
     if asset.get("version", 3) > 3:
         raise ValueError(f"asset version {asset['version']!r} is newer than 3")
     try:
-        yield from _calls(asset, message, str(message.get("id") or origin.key))
+        yield from _read_calls(asset, message, str(message.get("id") or origin.key))
     except (KeyError, TypeError, AttributeError) as exc:
         raise ValueError(f"a node is not as CometLLM writes it: {exc!r}") from exc
 
 
-def _calls(asset: dict[str, Any], message: Mapping[str, Any], own: str) -> Iterator[Imported]:
-    unknown = left_over(message, _READ)
+def _read_calls(asset: dict[str, Any], message: Mapping[str, Any], own: str) -> Iterator[Imported]:
+    unknown = list_left_over(message, _READ)
     if asset.get("category") == "single_prompt":
         (node,) = asset["chain_nodes"]
-        yield _prompt(node, message, own, unknown)
+        yield _read_prompt(node, message, own, unknown)
         return
-    yield _root(asset, message, own, unknown)
+    yield _read_root(asset, message, own, unknown)
     for node in asset["chain_nodes"]:
-        yield _node(node, own)
+        yield _read_node(node, own)
 
 
-def _prompt(node: dict[str, Any], message: Mapping[str, Any], own: str, unknown: dict[str, Any]) -> Imported:
+def _read_prompt(
+    node: dict[str, Any], message: Mapping[str, Any], own: str, unknown: dict[str, Any]
+) -> Imported:
     asked = node["inputs"].get("final_prompt")
-    shared = _shared(node, own)
+    shared = _read_shared(node, own)
     duration = message.get("duration")
     if shared["end_ns"] == shared["start_ns"] and isinstance(duration, (int, float)):
         shared["end_ns"] += round(duration * 1e9)
     call = {
         **shared,
-        "span_id": span_id(NAME, own),
-        "name": _named(message) or str(node["name"]),
+        "span_id": make_span_id(NAME, own),
+        "name": _get_name(message) or str(node["name"]),
         "kind": "llm",
         "input": {"messages" if isinstance(asked, list) else "prompt": asked},
         "tags": list(message.get("tags") or ()),
@@ -71,30 +73,32 @@ def _prompt(node: dict[str, Any], message: Mapping[str, Any], own: str, unknown:
     return _with_prompt(call, node["inputs"], unknown)
 
 
-def _root(asset: dict[str, Any], message: Mapping[str, Any], own: str, unknown: dict[str, Any]) -> Imported:
+def _read_root(
+    asset: dict[str, Any], message: Mapping[str, Any], own: str, unknown: dict[str, Any]
+) -> Imported:
     named = {
         "inputs": asset.get("chain_inputs") or {},
         "outputs": asset.get("chain_outputs") or {},
         "category": "chain",
     }
     call = {
-        **_shared({**asset, **named}, own),
-        "span_id": span_id(NAME, own),
-        "name": _named(message) or "chain",
+        **_read_shared({**asset, **named}, own),
+        "span_id": make_span_id(NAME, own),
+        "name": _get_name(message) or "chain",
         "tags": list(message.get("tags") or ()),
     }
     return Imported(call, unknown)
 
 
-def _node(node: dict[str, Any], own: str) -> Imported:
+def _read_node(node: dict[str, Any], own: str) -> Imported:
     parents = node.get("parent_ids") or []
     call = {
-        **_shared(node, own),
-        "span_id": span_id(NAME, own, node["id"]),
-        "parent_id": span_id(NAME, own, parents[-1]) if parents else span_id(NAME, own),
+        **_read_shared(node, own),
+        "span_id": make_span_id(NAME, own, node["id"]),
+        "parent_id": make_span_id(NAME, own, parents[-1]) if parents else make_span_id(NAME, own),
         "name": str(node["name"]),
     }
-    return _with_prompt(call, node["inputs"], left_over(node, _NODE))
+    return _with_prompt(call, node["inputs"], list_left_over(node, _NODE))
 
 
 _NODE = {
@@ -102,11 +106,11 @@ _NODE = {
 }  # fmt: skip
 
 
-def _shared(node: Mapping[str, Any], own: str) -> dict[str, Any]:
+def _read_shared(node: Mapping[str, Any], own: str) -> dict[str, Any]:
     """Return the fields that prompts, chains and nodes have alike."""
     outputs, metadata = node.get("outputs") or {}, dict(node.get("metadata") or {})
     category = str(node.get("category"))
-    start = _ns(node["start_timestamp"])
+    start = _convert_ns(node["start_timestamp"])
     end = node.get("end_timestamp")
     if category not in _KINDS and category != "chain":
         metadata["category"] = category
@@ -116,12 +120,12 @@ def _shared(node: Mapping[str, Any], own: str) -> dict[str, Any]:
         "input": node.get("inputs"),
         "output": outputs["output"] if set(outputs) == {"output"} else outputs,
         "start_ns": start,
-        "end_ns": start if end is None else _ns(end),
+        "end_ns": start if end is None else _convert_ns(end),
         "status": "ok",
         "metadata": metadata,
-        "model": _first(metadata, "model", "output_model", "input.model"),
-        "provider": _first(metadata, "provider", "input.provider", "created_from"),
-        "usage": semconv.usage(metadata.get("usage") or _flat_usage(metadata)),
+        "model": _get_first(metadata, "model", "output_model", "input.model"),
+        "provider": _get_first(metadata, "provider", "input.provider", "created_from"),
+        "usage": semconv.usage(metadata.get("usage") or _read_flat_usage(metadata)),
     }
     return {name: value for name, value in told.items() if value is not None}
 
@@ -141,20 +145,20 @@ def _with_prompt(call: dict[str, Any], inputs: Mapping[str, Any], unknown: dict[
     return Imported(call, unknown, prompt={**prompt, "template": template})
 
 
-def _named(message: Mapping[str, Any]) -> str | None:
+def _get_name(message: Mapping[str, Any]) -> str | None:
     name = (message.get("others") or {}).get("Name")
     return str(name) if name else None
 
 
-def _flat_usage(metadata: Mapping[str, Any]) -> dict[str, Any]:
+def _read_flat_usage(metadata: Mapping[str, Any]) -> dict[str, Any]:
     return {k.removeprefix("usage."): v for k, v in metadata.items() if k.startswith("usage.")}
 
 
-def _first(metadata: Mapping[str, Any], *names: str) -> str | None:
+def _get_first(metadata: Mapping[str, Any], *names: str) -> str | None:
     return next((told for name in names if isinstance(told := metadata.get(name), str) and told), None)
 
 
-def _ns(milliseconds: Any) -> int:
+def _convert_ns(milliseconds: Any) -> int:
     if isinstance(milliseconds, bool) or not isinstance(milliseconds, (int, float)):
         raise ValueError(f"{milliseconds!r} is no time in milliseconds")
     return round(milliseconds * 1000) * 1000  # a float holds microseconds exactly, not nanoseconds

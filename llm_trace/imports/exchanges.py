@@ -11,7 +11,7 @@ from typing import Any
 
 from llm_trace import semconv
 from llm_trace.imports import Imported, Origin
-from llm_trace.imports.values import first_time, left_over, seconds_of, span_id, trace_id
+from llm_trace.imports.values import find_first_time, get_seconds, list_left_over, make_span_id, trace_id
 
 NAME = "exchange"
 _ASKED = ("request", "request_body", "req", "requestBody", "kwargs")
@@ -31,7 +31,7 @@ def recognises(record: Any) -> bool:
         return False
     if _is_batch(record) or _is_answer(record):
         return True
-    asked, answered = _body(_first(record, _ASKED)), _answer(_first(record, _ANSWERED))
+    asked, answered = _read_body(_get_first(record, _ASKED)), _answer(_get_first(record, _ANSWERED))
     return isinstance(asked, dict) and any(name in asked for name in _SIGNS) and isinstance(answered, dict)
 
 
@@ -42,21 +42,25 @@ def calls(record: Any, origin: Origin) -> Iterator[Imported]:
     if "body" in record and _is_batch(record):
         raise ValueError("a batch's request has no answer: import the batch's output file")
     alone = _is_answer(record)
-    told = None if alone else _first(record, _ANSWERED)
-    asked = {} if alone else _body(_first(record, _ASKED)) or {}
+    told = None if alone else _get_first(record, _ANSWERED)
+    asked = {} if alone else _read_body(_get_first(record, _ASKED)) or {}
     answered = record if alone else _answer(told) or {}
     ids = [*(record.get(name) for name in _IDS), answered.get("id")]
     own = next((i for i in ids if isinstance(i, str) and len(i) >= _LEAST_ID), origin.key)
-    start = first_time(record, _STARTS) or first_time(answered, ("created", "created_at")) or origin.time_ns
-    end = first_time(record, _ENDS) or start + round(1e9 * (seconds_of(record) or 0.0))
+    start = (
+        find_first_time(record, _STARTS)
+        or find_first_time(answered, ("created", "created_at"))
+        or origin.time_ns
+    )
+    end = find_first_time(record, _ENDS) or start + round(1e9 * (get_seconds(record) or 0.0))
     fields = {
-        "span_id": span_id(NAME, own),
+        "span_id": make_span_id(NAME, own),
         "trace_id": trace_id(NAME, own),
         "name": str(record.get("name") or answered.get("object") or answered.get("type") or "exchange"),
         "start_ns": start,
         "end_ns": max(start, end),
-        **exchange(asked, answered),
-        **_outcome({} if alone else record, answered, None if alone else _status(record, told)),
+        **read_exchange(asked, answered),
+        **_read_outcome({} if alone else record, answered, None if alone else _read_status(record, told)),
         **{
             name: record[name]
             for name in _GIVEN
@@ -78,11 +82,11 @@ def calls(record: Any, origin: Origin) -> Iterator[Imported]:
         "duration_ms",
         "duration",
     }
-    rest = {} if alone else left_over(record, read)
+    rest = {} if alone else list_left_over(record, read)
     yield Imported({name: value for name, value in fields.items() if value is not None}, rest)
 
 
-def exchange(asked: Any, answered: Any) -> dict[str, Any]:
+def read_exchange(asked: Any, answered: Any) -> dict[str, Any]:
     """Return the fields that a request to a model and its answer give; `None` and empty where they do not say."""
     requested, told = semconv.request_fields(asked), semconv.response_fields(answered)
     told.pop("finish_reason", None)
@@ -100,7 +104,7 @@ def exchange(asked: Any, answered: Any) -> dict[str, Any]:
     return {name: value for name, value in made.items() if value is not None}
 
 
-def _outcome(record: Mapping[str, Any], answered: Mapping[str, Any], status: Any) -> dict[str, Any]:
+def _read_outcome(record: Mapping[str, Any], answered: Mapping[str, Any], status: Any) -> dict[str, Any]:
     error = record.get("error") or answered.get("error")
     if isinstance(error, Mapping) and isinstance(error.get("error"), Mapping):
         error = error["error"]
@@ -137,15 +141,15 @@ def _is_answer(record: Mapping[str, Any]) -> bool:
     return whole and "model" in record
 
 
-def _first(record: Mapping[str, Any], names: tuple[str, ...]) -> Any:
+def _get_first(record: Mapping[str, Any], names: tuple[str, ...]) -> Any:
     return next((record[name] for name in names if record.get(name) is not None), None)
 
 
-def _body(told: Any) -> Any:
+def _read_body(told: Any) -> Any:
     """Return the body of a request or answer that may stand in an envelope or as JSON text."""
-    found = _loaded(told)
+    found = _load_json(told)
     if isinstance(found, Mapping) and not any(name in found for name in (*_SIGNS, "choices", "content")):
-        inner = _loaded(
+        inner = _load_json(
             next(
                 (found[name] for name in ("body", "json", "data", "content", "message") if name in found),
                 None,
@@ -157,22 +161,22 @@ def _body(told: Any) -> Any:
 
 def _answer(told: Any) -> dict[str, Any] | None:
     """Return what a provider answered, whole; the chunks of a stream are put together."""
-    found = _body(told)
+    found = _read_body(told)
     if isinstance(found, str) and found.lstrip().startswith(("data:", "event:")):
         lines = (line[5:].strip() for line in found.splitlines() if line.startswith("data:"))
-        found = [_loaded(line) for line in lines if line and line != "[DONE]"]
+        found = [_load_json(line) for line in lines if line and line != "[DONE]"]
     if isinstance(found, list) and found and all(isinstance(chunk, dict) for chunk in found):
         found = semconv.reduce_stream(found)
     return found if isinstance(found, dict) else None
 
 
-def _status(record: Mapping[str, Any], told: Any) -> Any:
+def _read_status(record: Mapping[str, Any], told: Any) -> Any:
     inside = told if isinstance(told, Mapping) else {}
     found = (inside.get("status_code"), inside.get("status"), record.get("status_code"), record.get("status"))
     return next((status for status in found if isinstance(status, int)), None)
 
 
-def _loaded(value: Any) -> Any:
+def _load_json(value: Any) -> Any:
     if isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
         try:
             return json.loads(value)

@@ -17,7 +17,7 @@ from llm_trace.stores.parquet import is_ours, read_parquet
 _CELL_BYTES = 1 << 30
 
 
-class Line(NamedTuple):
+class FileRecord(NamedTuple):
     """One record of a file."""
 
     number: int
@@ -31,7 +31,7 @@ class Line(NamedTuple):
     """No record: the rest of the file cannot be read, and `reason` says why."""
 
 
-def lines(path: Path) -> Iterator[Line]:
+def iter_records(path: Path) -> Iterator[FileRecord]:
     """Yield the records of a file; those that cannot be read say why.
 
     Raises:
@@ -39,28 +39,28 @@ def lines(path: Path) -> Iterator[Line]:
     """
     if is_ours(path):
         yield from (
-            Line(number, parse_json(line.encode())) for number, line in enumerate(read_parquet(path), 1)
+            FileRecord(number, parse_json(line.encode())) for number, line in enumerate(read_parquet(path), 1)
         )
         return
     with path.open("rb") as file:
         magic = file.read(4)
     if magic == b"PAR1":
-        yield from _rows(path)
+        yield from _read_rows(path)
         return
     if magic == b"PK\x03\x04":
         from llm_trace.imports.inspect_archive import inspect_logs
 
-        yield from (Line(number, log) for number, log in enumerate(inspect_logs(path), 1))
+        yield from (FileRecord(number, log) for number, log in enumerate(inspect_logs(path), 1))
         return
     with io.BufferedReader(Unpacked(path)) if magic[:2] == b"\x1f\x8b" else path.open("rb") as opened:
-        yield from _readable(opened, path)
+        yield from _read_until_damage(opened, path)
 
 
-def _readable(file: BinaryIO, path: Path) -> Iterator[Line]:
+def _read_until_damage(file: BinaryIO, path: Path) -> Iterator[FileRecord]:
     """Yield the records of a text file, and at the end why there may have been more."""
     number = 0
     try:
-        for line in _text(file, path):
+        for line in _open_text(file, path):
             number = line.number
             yield line
     except ConfigurationError as exc:
@@ -70,22 +70,22 @@ def _readable(file: BinaryIO, path: Path) -> Iterator[Line]:
             ) from exc
         raise
     if damage := find_damage(file):
-        yield Line(number, None, reason=damage, ends_file=True)
+        yield FileRecord(number, None, reason=damage, ends_file=True)
 
 
-def _text(file: BinaryIO, path: Path) -> Iterator[Line]:
-    first = _first_line(file)
+def _open_text(file: BinaryIO, path: Path) -> Iterator[FileRecord]:
+    first = _read_first_line(file)
     if path.suffixes[:1] == [".csv"] or first.lstrip()[:1] not in (b"{", b"["):
-        yield from _csv(file, path)
-    elif _is_whole(first) and _first_line(file):
+        yield from _read_csv(file, path)
+    elif _is_whole(first) and _read_first_line(file):
         file.seek(0)
-        yield from _json_lines(file)
+        yield from _read_json_lines(file)
     else:
         file.seek(0)
-        yield from _document(file.read().removeprefix(b"\xef\xbb\xbf"), path)
+        yield from _read_document(file.read().removeprefix(b"\xef\xbb\xbf"), path)
 
 
-def _first_line(file: BinaryIO) -> bytes:
+def _read_first_line(file: BinaryIO) -> bytes:
     """Return the first line that says something."""
     for line in file:
         if line.strip():
@@ -100,26 +100,26 @@ def _is_whole(line: bytes) -> bool:
         return line.rstrip()[-1:] == b"}" and line.lstrip()[:1] == b"{"
 
 
-def _json_lines(file: BinaryIO) -> Iterator[Line]:
+def _read_json_lines(file: BinaryIO) -> Iterator[FileRecord]:
     for number, line in enumerate(file, 1):
         if not line.strip():
             continue
         try:
-            yield Line(number, parse_json(line.removeprefix(b"\xef\xbb\xbf")))
+            yield FileRecord(number, parse_json(line.removeprefix(b"\xef\xbb\xbf")))
         except ValueError as exc:
-            yield Line(number, None, line.decode("utf-8", "replace").rstrip("\n"), f"no JSON: {exc}")
+            yield FileRecord(number, None, line.decode("utf-8", "replace").rstrip("\n"), f"no JSON: {exc}")
 
 
-def _document(data: bytes, path: Path) -> Iterator[Line]:
+def _read_document(data: bytes, path: Path) -> Iterator[FileRecord]:
     try:
         found = parse_json(data)
     except ValueError as exc:
         raise ConfigurationError(f"{str(path)!r} is neither JSON nor JSON Lines: {exc}") from exc
     for number, record in enumerate(found if isinstance(found, list) else [found], 1):
-        yield Line(number, record)
+        yield FileRecord(number, record)
 
 
-def _csv(file: BinaryIO, path: Path) -> Iterator[Line]:
+def _read_csv(file: BinaryIO, path: Path) -> Iterator[FileRecord]:
     csv.field_size_limit(_CELL_BYTES)
     file.seek(0)
     text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
@@ -129,22 +129,24 @@ def _csv(file: BinaryIO, path: Path) -> Iterator[Line]:
             raise ConfigurationError(
                 f"{str(path)!r} is no JSON, JSON Lines, CSV with a header or Parquet file"
             )
-        yield from _whole_rows(rows, file)
+        yield from _read_whole_rows(rows, file)
     except (csv.Error, UnicodeDecodeError) as exc:
         raise ConfigurationError(f"{str(path)!r} is no CSV: {exc}") from exc
     finally:
         text.detach()  # the file is its opener's to close
 
 
-def _whole_rows(rows: Iterable[dict[str, str]], file: BinaryIO) -> Iterator[Line]:
+def _read_whole_rows(rows: Iterable[dict[str, str]], file: BinaryIO) -> Iterator[FileRecord]:
     """Yield the rows; the last of a file that is cut is broken, for no one can tell whether it was longer."""
-    last: Line | None = None
+    last: FileRecord | None = None
     within_letter = False
     try:
         for number, row in enumerate(rows, 1):
             if last is not None:
                 yield last
-            last = Line(number, {name: cell for name, cell in row.items() if name and cell not in ("", None)})
+            last = FileRecord(
+                number, {name: cell for name, cell in row.items() if name and cell not in ("", None)}
+            )
     except UnicodeDecodeError:
         if not find_damage(file):
             raise
@@ -155,7 +157,7 @@ def _whole_rows(rows: Iterable[dict[str, str]], file: BinaryIO) -> Iterator[Line
         yield last
 
 
-def _rows(path: Path) -> Iterator[Line]:
+def _read_rows(path: Path) -> Iterator[FileRecord]:
     import duckdb
 
     number = 0
@@ -166,7 +168,9 @@ def _rows(path: Path) -> Iterator[Line]:
             while rows := cursor.fetchmany(1000):
                 for row in rows:
                     number += 1
-                    yield Line(number, {n: v for n, v in zip(names, row, strict=True) if not _is_missing(v)})
+                    yield FileRecord(
+                        number, {n: v for n, v in zip(names, row, strict=True) if not _is_missing(v)}
+                    )
         except duckdb.Error as exc:
             raise ConfigurationError(f"{str(path)!r} is no Parquet file that DuckDB reads: {exc}") from exc
 

@@ -28,19 +28,19 @@ class Importer(Protocol):
         """Yield the calls in one record."""
 
 
-def importer(name: str) -> Importer:
+def load_importer(name: str) -> Importer:
     """Return the importer of a format."""
     module: Any = importlib.import_module(f"llm_trace.imports.{_MODULES.get(name, name)}")
     return module  # type: ignore[no-any-return]
 
 
-def detected(record: Any) -> Importer:
+def detect_importer(record: Any) -> Importer:
     """Return the importer that recognises the first record of a file.
 
     Raises:
         ConfigurationError: none does.
     """
-    for found in map(importer, FORMATS):
+    for found in map(load_importer, FORMATS):
         if found.recognises(record):
             return found
     keys = ", ".join(map(str, list(record)[:8])) if isinstance(record, dict) else type(record).__name__

@@ -12,7 +12,7 @@ from typing import Any
 
 from llm_trace import semconv
 from llm_trace.imports import Imported, Origin
-from llm_trace.imports.values import left_over, nanoseconds, span_id, trace_id
+from llm_trace.imports.values import list_left_over, make_span_id, parse_nanoseconds, trace_id
 
 NAME = "inspect"
 _GRADES = {"C": 1.0, "P": 0.5, "I": 0.0, "N": 0.0}
@@ -49,7 +49,11 @@ def calls(record: Any, origin: Origin) -> Iterator[Imported]:
 
 def _run(log: dict[str, Any], origin: Origin) -> dict[str, Any]:
     evaluation, stats = log["eval"], log.get("stats") or {}
-    start = nanoseconds(stats.get("started_at")) or nanoseconds(evaluation.get("created")) or origin.time_ns
+    start = (
+        parse_nanoseconds(stats.get("started_at"))
+        or parse_nanoseconds(evaluation.get("created"))
+        or origin.time_ns
+    )
     config = {
         name: evaluation[name]
         for name in (
@@ -66,12 +70,12 @@ def _run(log: dict[str, Any], origin: Origin) -> dict[str, Any]:
     }
     config |= {name: log[name] for name in ("status", "plan", "results") if log.get(name)}
     made = {
-        "id": span_id(NAME, "run", evaluation.get("eval_id") or origin.key),
+        "id": make_span_id(NAME, "run", evaluation.get("eval_id") or origin.key),
         "name": str(evaluation["task"]),
         "config": config,
         "tags": [tag for tag in evaluation.get("tags") or [] if isinstance(tag, str)],
         "start_ns": start,
-        "end_ns": nanoseconds(stats.get("completed_at")),
+        "end_ns": parse_nanoseconds(stats.get("completed_at")),
     }
     return {name: value for name, value in made.items() if value is not None}
 
@@ -87,17 +91,17 @@ class _Sample:
         key = sample.get("uuid") or f"{run['id']} {sample.get('id')} {sample.get('epoch')}"
         self.key = (key,)
         self.trace_id = trace_id(NAME, "sample", *self.key)
-        self.root = span_id(NAME, "sample", *self.key)
+        self.root = make_span_id(NAME, "sample", *self.key)
         self.events: list[dict[str, Any]] = [
             e for e in self.sample.get("events") or [] if isinstance(e, dict)
         ]
         self.spans = {str(e.get("id")) for e in self.events if e.get("event") == "span_begin"}
 
     def calls(self) -> Iterator[Imported]:
-        times = [at for e in self.events for at in (_began(e), _ended(e)) if at is not None]
+        times = [at for e in self.events for at in (_begin_entry(e), _end_entry(e)) if at is not None]
         start, end = min(times, default=self.run["start_ns"]), max(times, default=self.run["start_ns"])
         yield self._whole(start, end)
-        ends = {str(e.get("id")): _began(e) for e in self.events if e.get("event") == "span_end"}
+        ends = {str(e.get("id")): _begin_entry(e) for e in self.events if e.get("event") == "span_end"}
         for number, entry in enumerate(self.events):
             kind = entry.get("event")
             if kind == "span_begin":
@@ -115,15 +119,15 @@ class _Sample:
             "input": sample.get("input"),
             "target": sample.get("target"),
         }
-        fields["output"] = output.get("completion") or _said(output)
+        fields["output"] = output.get("completion") or _get_first_answer(output)
         fields["metadata"] = {"epoch": sample.get("epoch"), **(sample.get("metadata") or {})}
-        fields |= _failure(sample.get("error"))
+        fields |= _read_failure(sample.get("error"))
         scores = tuple(_score(self.root, name, told) for name, told in (sample.get("scores") or {}).items())
-        return Imported(_told(fields), left_over(sample, _SAMPLE), scores, self.run)
+        return Imported(_drop_absent(fields), list_left_over(sample, _SAMPLE), scores, self.run)
 
     def _span(self, entry: dict[str, Any], end: int | None, last: int) -> Imported:
         kind = _KINDS.get(str(entry.get("type")), "chain")
-        begin = _began(entry) or self.run["start_ns"]
+        begin = _begin_entry(entry) or self.run["start_ns"]
         fields = self._call(
             self._id(entry.get("id")),
             self._id(entry.get("parent_id")),
@@ -134,7 +138,7 @@ class _Sample:
         )
         if end is None:
             fields["status"] = "cancelled"
-        return Imported(_told(fields))
+        return Imported(_drop_absent(fields))
 
     def _model(self, entry: dict[str, Any], number: int) -> Imported:
         output, config = entry.get("output") or {}, entry.get("config") or {}
@@ -148,12 +152,12 @@ class _Sample:
             "provider": provider,
             "params": config,
             "input": {"messages": self._asked(entry), **tools},
-            "output": _said(output),
+            "output": _get_first_answer(output),
             "messages_out": semconv.messages_out(output),
-            "usage": _usage(output.get("usage")),
-            **_failure(entry.get("error") or output.get("error")),
+            "usage": _read_usage(output.get("usage")),
+            **_read_failure(entry.get("error") or output.get("error")),
         }
-        return Imported(_told(fields), left_over(entry, _MODEL))
+        return Imported(_drop_absent(fields), list_left_over(entry, _MODEL))
 
     def _asked(self, entry: dict[str, Any]) -> list[Any]:
         """Return what a model was asked; newer logs write each message of a sample once and refer to ranges of them."""
@@ -166,18 +170,18 @@ class _Sample:
         fields |= {
             "input": entry.get("arguments"),
             "output": entry.get("result"),
-            **_failure(entry.get("error")),
+            **_read_failure(entry.get("error")),
         }
-        return Imported(_told(fields), left_over(entry, _TOOL))
+        return Imported(_drop_absent(fields), list_left_over(entry, _TOOL))
 
     def _event(self, entry: dict[str, Any], number: int, name: str, kind: str) -> dict[str, Any]:
-        begin = _began(entry) or self.run["start_ns"]
-        own = span_id(NAME, *self.key, entry.get("uuid") or number)
-        return self._call(own, self._id(entry.get("span_id")), name, kind, begin, _ended(entry) or begin)
+        begin = _begin_entry(entry) or self.run["start_ns"]
+        own = make_span_id(NAME, *self.key, entry.get("uuid") or number)
+        return self._call(own, self._id(entry.get("span_id")), name, kind, begin, _end_entry(entry) or begin)
 
     def _id(self, span: Any) -> str:
         """Return the id of the call of a span of this sample; of the sample where it has no such span."""
-        return span_id(NAME, *self.key, span) if str(span) in self.spans else self.root
+        return make_span_id(NAME, *self.key, span) if str(span) in self.spans else self.root
 
     def _call(
         self, own: str, parent: str | None, name: str, kind: str, start: int, end: int
@@ -198,25 +202,25 @@ class _Sample:
         )
 
 
-def _began(entry: dict[str, Any]) -> int | None:
-    return nanoseconds(entry.get("timestamp"))
+def _begin_entry(entry: dict[str, Any]) -> int | None:
+    return parse_nanoseconds(entry.get("timestamp"))
 
 
-def _ended(entry: dict[str, Any]) -> int | None:
-    found, took = nanoseconds(entry.get("completed")), (entry.get("output") or {}).get("time")
-    begin = _began(entry)
+def _end_entry(entry: dict[str, Any]) -> int | None:
+    found, took = parse_nanoseconds(entry.get("completed")), (entry.get("output") or {}).get("time")
+    begin = _begin_entry(entry)
     if found is None and begin is not None and isinstance(took, (int, float)):
         return begin + round(took * 1e9)
     return found or begin
 
 
-def _said(output: dict[str, Any]) -> Any:
+def _get_first_answer(output: dict[str, Any]) -> Any:
     """Return what a model said first."""
     choices = output.get("choices") or []
     return choices[0].get("message", {}).get("content") if choices else None
 
 
-def _usage(raw: Any) -> dict[str, int] | None:
+def _read_usage(raw: Any) -> dict[str, int] | None:
     """Return tokens, cached ones within the input: inspect counts them beside it, which the total tells."""
     told = dict(raw) if isinstance(raw, dict) else {}
     names = ("input_tokens", "input_tokens_cache_read", "input_tokens_cache_write", "output_tokens")
@@ -228,7 +232,7 @@ def _usage(raw: Any) -> dict[str, int] | None:
     return semconv.usage(told)
 
 
-def _failure(error: Any) -> dict[str, Any]:
+def _read_failure(error: Any) -> dict[str, Any]:
     if not error:
         return {}
     told = error if isinstance(error, dict) else {"message": str(error)}
@@ -249,5 +253,5 @@ def _score(call: str, name: str, told: Any) -> dict[str, Any]:
     return made | ({"comment": str(given["explanation"])} if given.get("explanation") else {})
 
 
-def _told(fields: dict[str, Any]) -> dict[str, Any]:
+def _drop_absent(fields: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None and value != []}

@@ -11,7 +11,7 @@ from typing import Any
 
 from llm_trace import semconv
 from llm_trace.imports import Imported, Origin
-from llm_trace.imports.values import left_over, nanoseconds, span_id, trace_id
+from llm_trace.imports.values import list_left_over, make_span_id, parse_nanoseconds, trace_id
 from llm_trace.semconv import names
 
 NAME = "langfuse"
@@ -36,7 +36,7 @@ def recognises(record: Any) -> bool:
     pages = record.get("data") if isinstance(record, dict) else None
     if isinstance(pages, list) and pages and "meta" in record:
         return recognises(pages[0])
-    row = _snake(record) if isinstance(record, dict) else {}
+    row = _convert_names(record) if isinstance(record, dict) else {}
     return _is_observation(row) or (
         "id" in row
         and "timestamp" in row
@@ -52,9 +52,9 @@ def calls(record: Any, origin: Origin) -> Iterator[Imported]:
         for row in record["data"]:
             yield from calls(row, origin)
         return
-    row = _snake(record)
+    row = _convert_names(record)
     if _is_observation(row):
-        yield _observation(row, None, {})
+        yield _read_observation(row, None, {})
     elif "timestamp" in row and "id" in row:
         yield from _trace(row)
     else:
@@ -64,40 +64,42 @@ def calls(record: Any, origin: Origin) -> Iterator[Imported]:
 
 
 def _trace(row: dict[str, Any]) -> Iterator[Imported]:
-    observations = [_snake(entry) for entry in row.get("observations") or [] if isinstance(entry, dict)]
-    root = span_id(NAME, "trace", row["id"])
-    start = _time(row, "timestamp")
-    ends = [end for entry in observations if (end := nanoseconds(entry.get("end_time"))) is not None]
-    if not ends and (took := _seconds(row.get("latency"))) is not None:
+    observations = [
+        _convert_names(entry) for entry in row.get("observations") or [] if isinstance(entry, dict)
+    ]
+    root = make_span_id(NAME, "trace", row["id"])
+    start = _read_time(row, "timestamp")
+    ends = [end for entry in observations if (end := parse_nanoseconds(entry.get("end_time"))) is not None]
+    if not ends and (took := _read_seconds(row.get("latency"))) is not None:
         ends = [start + round(took * 1e9)]
     scores = [score for score in row.get("scores") or [] if isinstance(score, dict)]
-    fields = _fields({**row, "type": "span"}, root, None, start, max(ends, default=start))
+    fields = _read_fields({**row, "type": "span"}, root, None, start, max(ends, default=start))
     fields["trace_id"] = trace_id(NAME, row["id"])
-    mine = tuple(_score(_snake(score)) for score in scores if not _observed(score))
-    yield Imported(fields, left_over(row, _READ), mine)
+    mine = tuple(_score(_convert_names(score)) for score in scores if not _read_score(score))
+    yield Imported(fields, list_left_over(row, _READ), mine)
     shared = {name: row[name] for name in ("session_id", "user_id", "tags") if row.get(name)}
     for entry in observations:
-        told = [_snake(score) for score in scores if _observed(score) == entry.get("id")]
-        found = _observation({"trace_id": row["id"], **shared, **entry}, root, {})
+        told = [_convert_names(score) for score in scores if _read_score(score) == entry.get("id")]
+        found = _read_observation({"trace_id": row["id"], **shared, **entry}, root, {})
         yield Imported(found.call, found.unknown, tuple(map(_score, told)))
 
 
-def _observation(row: dict[str, Any], root: str | None, shared: Mapping[str, Any]) -> Imported:
+def _read_observation(row: dict[str, Any], root: str | None, shared: Mapping[str, Any]) -> Imported:
     del shared
     parent = row.get("parent_observation_id")
-    own = span_id(NAME, row["id"])
-    start = _time(row, "start_time")
-    end, took = nanoseconds(row.get("end_time")), _seconds(row.get("latency"))
+    own = make_span_id(NAME, row["id"])
+    start = _read_time(row, "start_time")
+    end, took = parse_nanoseconds(row.get("end_time")), _read_seconds(row.get("latency"))
     if end is None and took is not None:
         end = start + round(took * 1e9)
-    fields = _fields(
-        row, own, span_id(NAME, parent) if parent else root, start, start if end is None else end
+    fields = _read_fields(
+        row, own, make_span_id(NAME, parent) if parent else root, start, start if end is None else end
     )
     fields["trace_id"] = trace_id(NAME, row.get("trace_id"))
-    return Imported(fields, left_over(row, _READ))
+    return Imported(fields, list_left_over(row, _READ))
 
 
-def _fields(row: dict[str, Any], own: str, parent: str | None, start: int, end: int) -> dict[str, Any]:
+def _read_fields(row: dict[str, Any], own: str, parent: str | None, start: int, end: int) -> dict[str, Any]:
     """Return a call, read as the span that Langfuse's own SDK would have sent."""
     told = {
         target: row[name] for name, target in _ATTRIBUTES.items() if row.get(name) not in (None, "", [], {})
@@ -125,7 +127,7 @@ def _fields(row: dict[str, Any], own: str, parent: str | None, start: int, end: 
     }
 
 
-def _seconds(value: Any) -> float | None:
+def _read_seconds(value: Any) -> float | None:
     """Return a latency, which a CSV writes as text."""
     try:
         return float(value)
@@ -138,17 +140,17 @@ def _score(row: dict[str, Any]) -> dict[str, Any]:
     if value is None or not isinstance(value, (str, int, float)):
         raise ValueError(f"score {row.get('name')!r} has no value")
     made = {
-        "id": span_id(NAME, "score", row.get("id") or row.get("name")),
+        "id": make_span_id(NAME, "score", row.get("id") or row.get("name")),
         "name": str(row.get("name")),
         "value": bool(value) if row.get("data_type") == "BOOLEAN" else value,
         "source": _SOURCES.get(str(row.get("source")), "code"),
         "comment": row.get("comment"),
-        "time_ns": nanoseconds(row.get("timestamp")),
+        "time_ns": parse_nanoseconds(row.get("timestamp")),
     }
     return {name: value for name, value in made.items() if value is not None}
 
 
-def _observed(score: dict[str, Any]) -> Any:
+def _read_score(score: dict[str, Any]) -> Any:
     return score.get("observationId", score.get("observation_id"))
 
 
@@ -156,14 +158,14 @@ def _is_observation(row: dict[str, Any]) -> bool:
     return {"id", "trace_id", "start_time", "type"} <= row.keys()
 
 
-def _time(row: dict[str, Any], name: str) -> int:
-    found = nanoseconds(row.get(name))
+def _read_time(row: dict[str, Any], name: str) -> int:
+    found = parse_nanoseconds(row.get(name))
     if found is None:
         raise ValueError(f"{name} is no time: {row.get(name)!r}")
     return found
 
 
-def _snake(record: dict[str, Any]) -> dict[str, Any]:
+def _convert_names(record: dict[str, Any]) -> dict[str, Any]:
     """Return the record with its own names (not those inside) in snake_case."""
     return {
         re.sub(r"(?<=[a-z0-9])([A-Z])", lambda m: "_" + m[1].lower(), str(name)): v

@@ -10,7 +10,7 @@ from typing import Any
 
 from llm_trace import semconv
 from llm_trace.imports import Imported, Origin
-from llm_trace.imports.values import left_over, nanoseconds, span_id, trace_id
+from llm_trace.imports.values import list_left_over, make_span_id, parse_nanoseconds, trace_id
 
 NAME = "langsmith"
 _KINDS = {"llm": "llm", "tool": "tool", "retriever": "retriever", "embedding": "embedding"}
@@ -44,22 +44,22 @@ def calls(record: Any, origin: Origin) -> Iterator[Imported]:
 
 
 def _run(run: dict[str, Any]) -> Imported:
-    start = nanoseconds(run.get("start_time"))
+    start = parse_nanoseconds(run.get("start_time"))
     if start is None:
         raise ValueError(f"start_time is no time: {run.get('start_time')!r}")
-    end, parent = nanoseconds(run.get("end_time")), run.get("parent_run_id")
+    end, parent = parse_nanoseconds(run.get("end_time")), run.get("parent_run_id")
     extra = run["extra"] if isinstance(run.get("extra"), dict) else {}
     metadata = extra["metadata"] if isinstance(extra.get("metadata"), dict) else {}
     kind = _KINDS.get(str(run["run_type"]), "chain")
     fields = {
-        "span_id": span_id(NAME, run["id"]),
+        "span_id": make_span_id(NAME, run["id"]),
         "trace_id": trace_id(NAME, _trace(run)),
-        "parent_id": span_id(NAME, parent) if parent else None,
+        "parent_id": make_span_id(NAME, parent) if parent else None,
         "name": str(run.get("name") or run["run_type"]),
         "kind": kind,
         "start_ns": start,
         "end_ns": max(start, end or start),
-        "first_token_ns": nanoseconds(run.get("first_token_time")),
+        "first_token_ns": parse_nanoseconds(run.get("first_token_time")),
         "input": run.get("inputs") or None,
         "output": run.get("outputs") or None,
         "tags": [tag for tag in run.get("tags") or () if isinstance(tag, str)] or None,
@@ -67,11 +67,11 @@ def _run(run: dict[str, Any]) -> Imported:
         "session": next((str(metadata[name]) for name in _SESSIONS if metadata.get(name)), None),
         "user": str(metadata["user_id"]) if metadata.get("user_id") else None,
         **(_model(run, extra, metadata) if kind in ("llm", "embedding") else {}),
-        **_outcome(run, end),
+        **_read_outcome(run, end),
     }
     told = {name: value for name, value in extra.items() if name not in ("metadata", "invocation_params")}
-    rest = left_over(run, _READ) | ({"extra": told} if told else {})
-    scores = tuple(_scores(run.get("feedback_stats")))
+    rest = list_left_over(run, _READ) | ({"extra": told} if told else {})
+    scores = tuple(_iter_scores(run.get("feedback_stats")))
     return Imported({name: value for name, value in fields.items() if value is not None}, rest, scores)
 
 
@@ -93,14 +93,16 @@ def _model(run: Mapping[str, Any], extra: Mapping[str, Any], metadata: Mapping[s
         **asked,
         **answered,
         "cost_usd": float(cost) if cost not in (None, "") else answered.get("cost_usd"),
-        "usage": semconv.usage(_usage(run.get("outputs"))) or answered.get("usage") or semconv.usage(counts),
+        "usage": semconv.usage(_read_usage(run.get("outputs")))
+        or answered.get("usage")
+        or semconv.usage(counts),
         "messages_in": semconv.messages_in(run.get("inputs")) or None,
         "messages_out": semconv.messages_out(run.get("outputs")) or None,
     }
     return {name: value for name, value in made.items() if value is not None}
 
 
-def _usage(outputs: Any) -> Any:
+def _read_usage(outputs: Any) -> Any:
     """Return the token counts that LangChain's or LangSmith's own answers carry."""
     if isinstance(outputs, Mapping):
         for name in ("usage_metadata", "token_usage"):
@@ -110,10 +112,10 @@ def _usage(outputs: Any) -> Any:
         inner.append(outputs.get("llm_output"))
     else:
         inner = outputs if isinstance(outputs, list) else []
-    return next((found for each in inner if (found := _usage(each))), None)
+    return next((found for each in inner if (found := _read_usage(each))), None)
 
 
-def _outcome(run: Mapping[str, Any], end: int | None) -> dict[str, Any]:
+def _read_outcome(run: Mapping[str, Any], end: int | None) -> dict[str, Any]:
     if run.get("error"):
         message = str(run["error"])
         kind = message.partition("(")[0].strip()
@@ -124,7 +126,7 @@ def _outcome(run: Mapping[str, Any], end: int | None) -> dict[str, Any]:
     return {"status": "cancelled" if end is None else "ok"}
 
 
-def _scores(stats: Any) -> Iterator[dict[str, Any]]:
+def _iter_scores(stats: Any) -> Iterator[dict[str, Any]]:
     """Yield the feedback on a run: its mean, or the one label that was given."""
     for name, told in stats.items() if isinstance(stats, Mapping) else ():
         if not isinstance(told, Mapping):

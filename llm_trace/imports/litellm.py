@@ -10,8 +10,8 @@ from typing import Any
 
 from llm_trace import semconv
 from llm_trace.imports import Imported, Origin
-from llm_trace.imports.exchanges import exchange
-from llm_trace.imports.values import left_over, nanoseconds, span_id, trace_id
+from llm_trace.imports.exchanges import read_exchange
+from llm_trace.imports.values import list_left_over, make_span_id, parse_nanoseconds, trace_id
 
 NAME = "litellm"
 _READ = {
@@ -32,7 +32,7 @@ def calls(record: Any, origin: Origin) -> Iterator[Imported]:
     """Yield the call of a payload."""
     if not isinstance(record, dict) or not recognises(record):
         raise ValueError("no logging payload: call_type, startTime or model is missing")
-    start = nanoseconds(record["startTime"])
+    start = parse_nanoseconds(record["startTime"])
     if start is None:
         raise ValueError(f"startTime is no time: {record['startTime']!r}")
     own = record.get("id") or record.get("request_id") or origin.key
@@ -40,38 +40,38 @@ def calls(record: Any, origin: Origin) -> Iterator[Imported]:
     metadata = dict(record["metadata"]) if isinstance(record.get("metadata"), dict) else {}
     call_type = str(record["call_type"])
     fields = {
-        "span_id": span_id(NAME, own),
+        "span_id": make_span_id(NAME, own),
         "trace_id": trace_id(NAME, trace),
         "name": call_type,
         "start_ns": start,
-        "end_ns": max(start, nanoseconds(record.get("endTime")) or start),
-        **_said(record),
-        **_counts(record),
+        "end_ns": max(start, parse_nanoseconds(record.get("endTime")) or start),
+        **_read_messages(record),
+        **_read_counts(record),
         "kind": "embedding" if "embedding" in call_type else "reranker" if "rerank" in call_type else "llm",
         "provider": record.get("custom_llm_provider"),
-        "first_token_ns": _first_token(record, start),
-        "session": _text(record.get("session_id") or metadata.get("session_id")),
-        "user": _text(record.get("end_user") or metadata.get("user_api_key_end_user_id")),
+        "first_token_ns": _read_first_token(record, start),
+        "session": _get_text(record.get("session_id") or metadata.get("session_id")),
+        "user": _get_text(record.get("end_user") or metadata.get("user_api_key_end_user_id")),
         "tags": [tag for tag in record.get("request_tags") or () if isinstance(tag, str)] or None,
         "metadata": {name: value for name, value in metadata.items() if value not in (None, "", [], {})}
         or None,
-        **_outcome(record),
+        **_read_outcome(record),
     }
     made = {name: value for name, value in fields.items() if value not in (None, "")}
-    yield Imported(made, left_over(record, _READ))
+    yield Imported(made, list_left_over(record, _READ))
 
 
-def _said(record: Mapping[str, Any]) -> dict[str, Any]:
+def _read_messages(record: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the request and the response say."""
     params = record["model_parameters"] if isinstance(record.get("model_parameters"), dict) else {}
     asked = {"model": record["model"], "messages": record.get("messages") or [], **params}
     if not isinstance(asked["messages"], list):
         asked["input"] = asked.pop("messages")
     answered = record.get("response")
-    return exchange(asked, answered) | {"output": answered or None}
+    return read_exchange(asked, answered) | {"output": answered or None}
 
 
-def _counts(record: Mapping[str, Any]) -> dict[str, Any]:
+def _read_counts(record: Mapping[str, Any]) -> dict[str, Any]:
     counts = {name: record[name] for name in ("prompt_tokens", "completion_tokens") if record.get(name)}
     told = semconv.response_fields(record.get("response")).get("usage")
     cost = record.get("response_cost", record.get("spend"))
@@ -81,23 +81,23 @@ def _counts(record: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _first_token(record: Mapping[str, Any], start: int) -> int | None:
+def _read_first_token(record: Mapping[str, Any], start: int) -> int | None:
     """Return when a stream's first chunk came; without a stream LiteLLM writes the end there."""
-    at = nanoseconds(record.get("completionStartTime"))
+    at = parse_nanoseconds(record.get("completionStartTime"))
     return at if record.get("stream") and at is not None and at >= start else None
 
 
-def _outcome(record: Mapping[str, Any]) -> dict[str, Any]:
+def _read_outcome(record: Mapping[str, Any]) -> dict[str, Any]:
     if record.get("status") != "failure" and not record.get("error_str"):
         return {"status": "ok"}
     told = record["error_information"] if isinstance(record.get("error_information"), dict) else {}
     error = {
         "type": str(told.get("error_class") or "error"),
-        "message": _text(told.get("error_message") or record.get("error_str")),
-        "traceback": _text(told.get("traceback")),
+        "message": _get_text(told.get("error_message") or record.get("error_str")),
+        "traceback": _get_text(told.get("traceback")),
     }
     return {"status": "error", "error": {name: value for name, value in error.items() if value}}
 
 
-def _text(value: Any) -> str | None:
+def _get_text(value: Any) -> str | None:
     return None if value in (None, "") else str(value)

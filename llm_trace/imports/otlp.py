@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from llm_trace.imports import Broken, Imported, Origin, Said
-from llm_trace.semconv.about import event_about
+from llm_trace.semconv.about import parse_annotation
 from llm_trace.semconv.ended import EndedSpan, ended_call
 
 NAME = "otlp"
@@ -32,32 +32,32 @@ def recognises(record: Any) -> bool:
 def calls(record: Any, origin: Origin) -> Iterator[Imported | Said | Broken]:
     """Yield the calls of an export; every span is one, but those of our own scores and attributions."""
     del origin
-    for raw, scope, resource in _in_order(record):
+    for raw, scope, resource in _sort_by_end(record):
         span = _read(raw, scope, resource)
         if isinstance(span, str):
             yield Broken(raw, span)
             continue
-        event = event_about(span)
+        event = parse_annotation(span)
         yield Imported(ended_call(span)) if event is None else Said(event)
 
 
-def spans(request: Any) -> Iterator[tuple[str, EndedSpan | str]]:
+def iter_spans(request: Any) -> Iterator[tuple[str, EndedSpan | str]]:
     """Yield each span with its name, or why it cannot be read; those that ended first go first.
 
     Raises:
         ValueError: the request around the spans is malformed.
     """
-    for raw, scope, resource in _in_order(request):
+    for raw, scope, resource in _sort_by_end(request):
         name = raw.get("name", "") if isinstance(raw, dict) else ""
         yield str(name)[:100].encode("utf-8", "replace").decode(), _read(raw, scope, resource)
 
 
-def _in_order(request: Any) -> list[Entry]:
+def _sort_by_end(request: Any) -> list[Entry]:
     """Return a request's spans; those that ended first go first, for senders group them by instrumentation."""
-    return sorted(entries(request, "resourceSpans", "scopeSpans", "spans"), key=_end)
+    return sorted(walk_entries(request, "resourceSpans", "scopeSpans", "spans"), key=_end)
 
 
-def entries(request: Any, groups: str, parts: str, names: str) -> Iterator[Entry]:
+def walk_entries(request: Any, groups: str, parts: str, names: str) -> Iterator[Entry]:
     """Yield what lies in a request's groups of one signal, such as `resourceSpans`, `scopeSpans` and `spans`.
 
     Raises:
@@ -65,38 +65,38 @@ def entries(request: Any, groups: str, parts: str, names: str) -> Iterator[Entry
     """
     if not isinstance(request, dict):
         raise ValueError("the body is no JSON object")
-    for group in _objects(request, groups):
-        resource = attributes(_object(group, "resource").get("attributes"))
-        for part in _objects(group, parts):
-            scope = _text(_object(part, "scope"), "name") or None
+    for group in _read_objects(request, groups):
+        resource = read_attributes(_read_object(group, "resource").get("attributes"))
+        for part in _read_objects(group, parts):
+            scope = _read_text(_read_object(part, "scope"), "name") or None
             for raw in _list(part, names):
                 yield raw, scope, resource
 
 
 def _end(found: Entry) -> int:
     try:
-        return integer(checked(found[0]).get("endTimeUnixNano", 0))
+        return read_integer(check_object(found[0]).get("endTimeUnixNano", 0))
     except ValueError:
         return 0
 
 
 def _read(raw: Any, scope: str | None, resource: dict[str, Any]) -> EndedSpan | str:
     try:
-        status = _object(checked(raw), "status")
+        status = _read_object(check_object(raw), "status")
         return EndedSpan(
-            trace_id=identifier(raw.get("traceId"), 32, "traceId"),
-            span_id=identifier(raw.get("spanId"), 16, "spanId"),
-            parent_id=identifier(raw["parentSpanId"], 16, "parentSpanId")
+            trace_id=read_identifier(raw.get("traceId"), 32, "traceId"),
+            span_id=read_identifier(raw.get("spanId"), 16, "spanId"),
+            parent_id=read_identifier(raw["parentSpanId"], 16, "parentSpanId")
             if raw.get("parentSpanId") not in _NO_PARENT
             else None,
-            name=_text(raw, "name"),
-            start_ns=moment(integer(raw.get("startTimeUnixNano", 0)), "startTimeUnixNano"),
-            end_ns=moment(integer(raw.get("endTimeUnixNano", 0)), "endTimeUnixNano"),
-            attributes=attributes(raw.get("attributes")),
-            events=[_event(entry) for entry in _objects(raw, "events")],
-            links=[_link(entry) for entry in _objects(raw, "links")],
+            name=_read_text(raw, "name"),
+            start_ns=read_moment(read_integer(raw.get("startTimeUnixNano", 0)), "startTimeUnixNano"),
+            end_ns=read_moment(read_integer(raw.get("endTimeUnixNano", 0)), "endTimeUnixNano"),
+            attributes=read_attributes(raw.get("attributes")),
+            events=[_read_event(entry) for entry in _read_objects(raw, "events")],
+            links=[_link(entry) for entry in _read_objects(raw, "links")],
             failed=status.get("code") in _ERROR,
-            message=_text(status, "message") or None,
+            message=_read_text(status, "message") or None,
             scope=scope,
             resource=resource,
         )
@@ -104,18 +104,22 @@ def _read(raw: Any, scope: str | None, resource: dict[str, Any]) -> EndedSpan | 
         return str(exc)
 
 
-def _event(raw: dict[str, Any]) -> dict[str, Any]:
-    at = integer(raw.get("timeUnixNano", 0))
-    return {"name": _text(raw, "name"), "time_ns": at, "attributes": attributes(raw.get("attributes"))}
+def _read_event(raw: dict[str, Any]) -> dict[str, Any]:
+    at = read_integer(raw.get("timeUnixNano", 0))
+    return {
+        "name": _read_text(raw, "name"),
+        "time_ns": at,
+        "attributes": read_attributes(raw.get("attributes")),
+    }
 
 
 def _link(raw: dict[str, Any]) -> dict[str, Any]:
     """Return a link; ids of other kinds than OpenTelemetry's stay as they are, for nothing is found by them."""
-    ids = {"trace_id": _text(raw, "traceId").lower(), "span_id": _text(raw, "spanId").lower()}
-    return {**ids, "attributes": attributes(raw.get("attributes"))}
+    ids = {"trace_id": _read_text(raw, "traceId").lower(), "span_id": _read_text(raw, "spanId").lower()}
+    return {**ids, "attributes": read_attributes(raw.get("attributes"))}
 
 
-def identifier(value: Any, digits: int, name: str) -> str:
+def read_identifier(value: Any, digits: int, name: str) -> str:
     """Return a hex id in lower case.
 
     Raises:
@@ -127,7 +131,7 @@ def identifier(value: Any, digits: int, name: str) -> str:
     return told
 
 
-def moment(value: int, name: str) -> int:
+def read_moment(value: int, name: str) -> int:
     """Return a time in nanoseconds.
 
     Raises:
@@ -138,44 +142,46 @@ def moment(value: int, name: str) -> int:
     return value
 
 
-def attributes(raw: Any) -> dict[str, Any]:
+def read_attributes(raw: Any) -> dict[str, Any]:
     """Return OTLP's list of keys and values as a mapping; of a key that stands twice the last."""
     if raw is None:
         return {}
     if not isinstance(raw, list):
         raise ValueError("attributes are no list")
-    return {_text(entry, "key"): _value(entry.get("value"), _DEPTH) for entry in map(checked, raw)}
+    return {
+        _read_text(entry, "key"): _read_value(entry.get("value"), _DEPTH) for entry in map(check_object, raw)
+    }
 
 
-def any_value(raw: Any) -> Any:
+def read_any_value(raw: Any) -> Any:
     """Return an `AnyValue` as JSON; bytes stay base64."""
-    return _value(raw, _DEPTH)
+    return _read_value(raw, _DEPTH)
 
 
-def _value(raw: Any, depth: int) -> Any:
+def _read_value(raw: Any, depth: int) -> Any:
     """Return an `AnyValue` as JSON; bytes stay base64."""
     if raw is None or raw == {}:
         return None
     if depth == 0:
         raise ValueError(f"an attribute is nested deeper than {_DEPTH}")
-    kind, value = next(iter(checked(raw).items()))
+    kind, value = next(iter(check_object(raw).items()))
     if kind == "stringValue" or kind == "boolValue":
         return value if isinstance(value, (str, bool)) else str(value)
     if kind == "intValue":
-        return integer(value)
+        return read_integer(value)
     if kind == "doubleValue":
-        return _double(value)
+        return _read_double(value)
     if kind == "arrayValue":
-        return [_value(entry, depth - 1) for entry in _objects(checked(value), "values")]
+        return [_read_value(entry, depth - 1) for entry in _read_objects(check_object(value), "values")]
     if kind == "kvlistValue":
-        found = _objects(checked(value), "values")
-        return {_text(entry, "key"): _value(entry.get("value"), depth - 1) for entry in found}
+        found = _read_objects(check_object(value), "values")
+        return {_read_text(entry, "key"): _read_value(entry.get("value"), depth - 1) for entry in found}
     if kind == "bytesValue":
-        return base64.b64encode(base64.b64decode(_text({"bytes": value}, "bytes"))).decode()
+        return base64.b64encode(base64.b64decode(_read_text({"bytes": value}, "bytes"))).decode()
     return None
 
 
-def integer(value: Any) -> int:
+def read_integer(value: Any) -> int:
     """Return a 64-bit integer, which OTLP's JSON may write as text."""
     if isinstance(value, int):
         return value
@@ -184,14 +190,14 @@ def integer(value: Any) -> int:
     raise ValueError(f"{str(value)[:80]!r} is no integer")
 
 
-def _double(value: Any) -> float:
+def _read_double(value: Any) -> float:
     try:
         return float(value)
     except (TypeError, ValueError) as exc:
         raise ValueError(f"{str(value)[:80]!r} is no number") from exc
 
 
-def _text(raw: dict[str, Any], key: str) -> str:
+def _read_text(raw: dict[str, Any], key: str) -> str:
     value = raw.get(key)
     if value is None:
         return ""
@@ -200,14 +206,14 @@ def _text(raw: dict[str, Any], key: str) -> str:
     return value
 
 
-def _object(raw: dict[str, Any], key: str) -> dict[str, Any]:
+def _read_object(raw: dict[str, Any], key: str) -> dict[str, Any]:
     """Return the object under a key, an empty one where it is absent."""
-    return checked(raw.get(key) or {})
+    return check_object(raw.get(key) or {})
 
 
-def _objects(raw: dict[str, Any], key: str) -> list[dict[str, Any]]:
+def _read_objects(raw: dict[str, Any], key: str) -> list[dict[str, Any]]:
     """Return the objects in a list under a key, none where it is absent."""
-    return [checked(entry) for entry in _list(raw, key)]
+    return [check_object(entry) for entry in _list(raw, key)]
 
 
 def _list(raw: dict[str, Any], key: str) -> list[Any]:
@@ -217,7 +223,7 @@ def _list(raw: dict[str, Any], key: str) -> list[Any]:
     return value
 
 
-def checked(raw: Any) -> dict[str, Any]:
+def check_object(raw: Any) -> dict[str, Any]:
     """Return a JSON object.
 
     Raises:

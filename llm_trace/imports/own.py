@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from llm_trace.imports import Imported, Origin, Said
-from llm_trace.imports.values import left_over
+from llm_trace.imports.values import list_left_over
 from llm_trace.record import Call
 
 NAME = "llm_trace"
@@ -32,7 +32,7 @@ def calls(record: Any, origin: Origin) -> Iterator[Imported | Said]:
     if _is_event(record):
         yield Said(record)
     elif isinstance(stored := record.get("stored"), dict):
-        yield _row(record, stored)
+        yield _restore_row(record, stored)
     else:
         yield _call(record)
 
@@ -52,10 +52,10 @@ def _call(record: dict[str, Any]) -> Imported:
     if known.get("status") not in ("ok", "error", "cancelled"):
         known["status"] = "cancelled"
         known.setdefault("end_ns", known["start_ns"])
-    return Imported(known, left_over(record, Call.model_fields))
+    return Imported(known, list_left_over(record, Call.model_fields))
 
 
-def _row(record: dict[str, Any], stored: dict[str, Any]) -> Imported:
+def _restore_row(record: dict[str, Any], stored: dict[str, Any]) -> Imported:
     """Return a call with what its row had: columns that were NULL, and messages apart from input and output."""
     Call.model_validate({name: item for name, item in record.items() if name != "stored"})
     call: dict[str, Any] = {name: record.get(name) for name in Call.model_fields}
@@ -69,7 +69,7 @@ def _row(record: dict[str, Any], stored: dict[str, Any]) -> Imported:
     for name, list_name in _TALK:
         call[list_name] = None
         if isinstance(bodies := stored.get(list_name), list):
-            call[list_name] = _bodies(stored.get(name), record.get(name), bodies)
+            call[list_name] = _restore_bodies(stored.get(name), record.get(name), bodies)
             call[name] = stored.get(name, record.get(name))
     closed = call["trace_id"] is not None and call["status"] in ("ok", "error", "cancelled")
     if not closed and call["messages_in"] and call["messages_out"]:  # one event has room for one list
@@ -77,7 +77,7 @@ def _row(record: dict[str, Any], stored: dict[str, Any]) -> Imported:
     return Imported({name: item for name, item in call.items() if item is not None}, again=True)
 
 
-def _bodies(cut: Any, whole: Any, bodies: list[Any]) -> list[Any]:
+def _restore_bodies(cut: Any, whole: Any, bodies: list[Any]) -> list[Any]:
     """Return the messages of a list, those that stand at places of the value taken from there."""
     filled = list(bodies)
     try:

@@ -12,8 +12,8 @@ from datetime import datetime
 from typing import Any
 
 from llm_trace.imports import Imported, Origin
-from llm_trace.imports.otlp import identifier
-from llm_trace.imports.values import left_over, nanoseconds
+from llm_trace.imports.otlp import read_identifier
+from llm_trace.imports.values import list_left_over, parse_nanoseconds
 from llm_trace.semconv import names
 from llm_trace.semconv.ended import EndedSpan, ended_call
 
@@ -34,7 +34,7 @@ def recognises(record: Any) -> bool:
         return False
     if isinstance(record.get("data"), list) and record["data"]:
         return recognises(record["data"][0])
-    return "start_time" in record and "span_kind" in record and _ids(record)[0] is not None
+    return "start_time" in record and "span_kind" in record and _read_ids(record)[0] is not None
 
 
 def calls(record: Any, origin: Origin) -> Iterator[Imported]:
@@ -45,26 +45,30 @@ def calls(record: Any, origin: Origin) -> Iterator[Imported]:
         for row in record["data"]:
             yield from calls(row, origin)
         return
-    start, end = nanoseconds(record.get("start_time")), nanoseconds(record.get("end_time"))
+    start, end = parse_nanoseconds(record.get("start_time")), parse_nanoseconds(record.get("end_time"))
     if start is None:
         raise ValueError(f"start_time is no time: {record.get('start_time')!r}")
-    span_id, trace_id = _ids(record)
+    span_id, trace_id = _read_ids(record)
     span = EndedSpan(
-        trace_id=identifier(trace_id, 32, "trace_id"),
-        span_id=identifier(span_id, 16, "span_id"),
-        parent_id=identifier(record["parent_id"], 16, "parent_id") if record.get("parent_id") else None,
+        trace_id=read_identifier(trace_id, 32, "trace_id"),
+        span_id=read_identifier(span_id, 16, "span_id"),
+        parent_id=read_identifier(record["parent_id"], 16, "parent_id") if record.get("parent_id") else None,
         name=str(record.get("name") or "span"),
         start_ns=start,
         end_ns=max(start, end or start),
-        attributes=_attributes(record),
-        events=[_event(entry) for entry in _opened(record.get("events")) or [] if isinstance(entry, Mapping)],
+        attributes=_read_attributes(record),
+        events=[
+            _read_event(entry)
+            for entry in _open_value(record.get("events")) or []
+            if isinstance(entry, Mapping)
+        ],
         failed=record.get("status_code") == "ERROR",
         message=record.get("status_message") or None,
     )
-    yield Imported(ended_call(span), left_over(_without_columns(record), _READ))
+    yield Imported(ended_call(span), list_left_over(_drop_columns(record), _READ))
 
 
-def _ids(record: Mapping[str, Any]) -> tuple[Any, Any]:
+def _read_ids(record: Mapping[str, Any]) -> tuple[Any, Any]:
     context = record.get("context")
     inside = context if isinstance(context, Mapping) else {}
     found = [
@@ -74,13 +78,13 @@ def _ids(record: Mapping[str, Any]) -> tuple[Any, Any]:
     return found[0], found[1]
 
 
-def _attributes(record: Mapping[str, Any]) -> dict[str, Any]:
-    given = _opened(record.get("attributes"))
+def _read_attributes(record: Mapping[str, Any]) -> dict[str, Any]:
+    given = _open_value(record.get("attributes"))
     told = dict(given) if isinstance(given, Mapping) else {}
     told |= {name[11:]: value for name, value in record.items() if name.startswith("attributes.")}
     made: dict[str, Any] = {names.OI_KIND: str(record.get("span_kind", "UNKNOWN")).upper()}
     for name, value in told.items():
-        _flatten(made, name, value if isinstance(value, (Mapping, list)) else _container(value, name))
+        _flatten(made, name, value if isinstance(value, (Mapping, list)) else _read_container(value, name))
     return made
 
 
@@ -98,12 +102,12 @@ def _flatten(made: dict[str, Any], name: str, value: Any) -> None:
         made[name] = value.isoformat() if isinstance(value, datetime) else value
 
 
-def _container(value: Any, name: str) -> Any:
+def _read_container(value: Any, name: str) -> Any:
     """Return the lists of messages and documents that a CSV holds as text."""
-    return value if name in _WHOLE or not isinstance(value, str) else _opened(value)
+    return value if name in _WHOLE or not isinstance(value, str) else _open_value(value)
 
 
-def _opened(value: Any) -> Any:
+def _open_value(value: Any) -> Any:
     """Return the list or object in a text, as JSON or as Python writes it; other values as they are."""
     if not isinstance(value, str) or value.lstrip()[:1] not in ("{", "["):
         return value
@@ -115,13 +119,13 @@ def _opened(value: Any) -> Any:
     return value
 
 
-def _event(raw: Mapping[str, Any]) -> dict[str, Any]:
+def _read_event(raw: Mapping[str, Any]) -> dict[str, Any]:
     told = {names.EXCEPTION_MESSAGE: raw["message"]} if "message" in raw else {}
     attributes = raw.get("attributes")
     given = dict(attributes) if isinstance(attributes, Mapping) else {}
-    at = nanoseconds(raw.get("timestamp"))
+    at = parse_nanoseconds(raw.get("timestamp"))
     return {"name": str(raw.get("name", "")), "time_ns": at, "attributes": {**told, **given}}
 
 
-def _without_columns(record: Mapping[str, Any]) -> dict[str, Any]:
+def _drop_columns(record: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in record.items() if not name.startswith("attributes.")}

@@ -7,7 +7,7 @@ from typing import Any
 
 from llm_trace import semconv
 from llm_trace.imports import Imported, Origin
-from llm_trace.imports.values import left_over, nanoseconds, span_id, trace_id
+from llm_trace.imports.values import list_left_over, make_span_id, parse_nanoseconds, trace_id
 
 NAME = "plain"
 _ASKED = ("prompt", "input", "question", "query", "instruction", "request", "inputs")
@@ -29,7 +29,7 @@ def recognises(record: Any) -> bool:
     if _has_parent(record):
         return False
     chat = isinstance(record.get("messages"), list) and bool(record["messages"])
-    return chat or (_key(record, _ASKED) is not None and _key(record, _ANSWERED) is not None)
+    return chat or (_find_key(record, _ASKED) is not None and _find_key(record, _ANSWERED) is not None)
 
 
 def calls(record: Any, origin: Origin) -> Iterator[Imported]:
@@ -40,7 +40,7 @@ def calls(record: Any, origin: Origin) -> Iterator[Imported]:
         raise ValueError(
             f"neither messages, nor one of {', '.join(_ASKED)} with one of {', '.join(_ANSWERED)}"
         )
-    yield _foreign(record, origin)
+    yield _read_foreign(record, origin)
 
 
 def _has_parent(record: dict[str, Any]) -> str:
@@ -48,31 +48,33 @@ def _has_parent(record: dict[str, Any]) -> str:
     return next((name for name in _PARENTS if record.get(name)), "")
 
 
-def _foreign(record: dict[str, Any], origin: Origin) -> Imported:
-    identity = _key(record, _IDS)
+def _read_foreign(record: dict[str, Any], origin: Origin) -> Imported:
+    identity = _find_key(record, _IDS)
     own = origin.key if identity is None else record[identity]
-    start = _moment(record, _TIMES) or origin.time_ns
-    talk, read = _talk(record)
+    start = _read_moment(record, _TIMES) or origin.time_ns
+    talk, read = _read_talk(record)
     fields: dict[str, Any] = {
-        "span_id": span_id(NAME, own),
+        "span_id": make_span_id(NAME, own),
         "trace_id": trace_id(NAME, own),
         "name": str(record.get("name") or "imported"),
         "kind": "llm",
         "start_ns": start,
-        "end_ns": max(start, _moment(record, _ENDS) or start),
+        "end_ns": max(start, _read_moment(record, _ENDS) or start),
         "status": "ok",
         "usage": semconv.usage(record.get("usage")),
         **talk,
     }
-    given, refused = _given(record)
+    given, refused = _read_fields(record)
     fields |= given
     read = {*read, "usage", *given, *_TIMES, *_ENDS, *([identity] if identity else []), "name"}
-    return Imported({n: v for n, v in fields.items() if v is not None}, left_over(record, read - refused))
+    return Imported(
+        {n: v for n, v in fields.items() if v is not None}, list_left_over(record, read - refused)
+    )
 
 
-def _talk(record: dict[str, Any]) -> tuple[dict[str, Any], set[str]]:
+def _read_talk(record: dict[str, Any]) -> tuple[dict[str, Any], set[str]]:
     """Return input and output, and the names that they came from; of a chat the last message is the answer."""
-    asked, answered = _key(record, _ASKED), _key(record, _ANSWERED)
+    asked, answered = _find_key(record, _ASKED), _find_key(record, _ANSWERED)
     chat = record.get("messages")
     if not isinstance(chat, list) or not chat:
         assert asked is not None  # `recognises` has looked
@@ -90,7 +92,7 @@ def _talk(record: dict[str, Any]) -> tuple[dict[str, Any], set[str]]:
     }
 
 
-def _given(record: dict[str, Any]) -> tuple[dict[str, Any], set[str]]:
+def _read_fields(record: dict[str, Any]) -> tuple[dict[str, Any], set[str]]:
     """Return the fields that the record names as we do, and those among them whose values are of another type."""
     types: dict[str, type | tuple[type, ...]] = {
         "tags": list, "metadata": dict, "params": dict, "cost_usd": (int, float), "user": (str, int), "session": (str, int)
@@ -103,9 +105,9 @@ def _given(record: dict[str, Any]) -> tuple[dict[str, Any], set[str]]:
     return made, {name for name in _GIVEN if name in record and name not in made}
 
 
-def _moment(record: dict[str, Any], keys: tuple[str, ...]) -> int | None:
-    return next((at for key in keys if (at := nanoseconds(record.get(key))) is not None), None)
+def _read_moment(record: dict[str, Any], keys: tuple[str, ...]) -> int | None:
+    return next((at for key in keys if (at := parse_nanoseconds(record.get(key))) is not None), None)
 
 
-def _key(record: dict[str, Any], keys: tuple[str, ...]) -> str | None:
+def _find_key(record: dict[str, Any], keys: tuple[str, ...]) -> str | None:
     return next((key for key in keys if record.get(key) is not None), None)

@@ -10,7 +10,7 @@ from typing import Any
 
 from llm_trace import semconv
 from llm_trace.imports import Imported, Origin
-from llm_trace.imports.values import left_over, nanoseconds, span_id, trace_id
+from llm_trace.imports.values import list_left_over, make_span_id, parse_nanoseconds, trace_id
 from llm_trace.semconv.values import load_container
 
 NAME = "promptfoo"
@@ -22,24 +22,28 @@ _READ = {
 
 def recognises(record: Any) -> bool:
     """Say whether a record is a file of results, or a row of it."""
-    return _rows(record) is not None
+    return _iter_rows(record) is not None
 
 
 def calls(record: Any, origin: Origin) -> Iterator[Imported]:
     """Yield the call of every row."""
-    rows = _rows(record)
+    rows = _iter_rows(record)
     if rows is None:
         raise ValueError(
             "no result of promptfoo: it has neither results nor a provider with a prompt and a response"
         )
     summary = record.get("results") if isinstance(record.get("results"), dict) else {}
-    at = nanoseconds(summary.get("timestamp")) or nanoseconds(record.get("timestamp")) or origin.time_ns
+    at = (
+        parse_nanoseconds(summary.get("timestamp"))
+        or parse_nanoseconds(record.get("timestamp"))
+        or origin.time_ns
+    )
     run = _run(record, at) if summary or "evalId" in record else None
     for number, row in enumerate(rows):
-        yield _row(row, f"{record.get('evalId') or origin.key} {number}", at, run)
+        yield _read_row(row, f"{record.get('evalId') or origin.key} {number}", at, run)
 
 
-def _rows(record: Any) -> list[dict[str, Any]] | None:
+def _iter_rows(record: Any) -> list[dict[str, Any]] | None:
     if not isinstance(record, dict):
         return None
     if _is_row(record):
@@ -60,10 +64,10 @@ def _run(record: Mapping[str, Any], at: int) -> dict[str, Any] | None:
         return None
     config = record["config"] if isinstance(record.get("config"), dict) else {}
     name = str(config.get("description") or record["evalId"])
-    return {"id": span_id(NAME, "run", record["evalId"]), "name": name, "config": config, "start_ns": at}
+    return {"id": make_span_id(NAME, "run", record["evalId"]), "name": name, "config": config, "start_ns": at}
 
 
-def _row(row: dict[str, Any], key: str, at: int, run: dict[str, Any] | None) -> Imported:
+def _read_row(row: dict[str, Any], key: str, at: int, run: dict[str, Any] | None) -> Imported:
     own = row.get("id") or key
     provider = row["provider"].get("id") if isinstance(row["provider"], Mapping) else row["provider"]
     system, _, model = str(provider).partition(":")
@@ -75,7 +79,7 @@ def _row(row: dict[str, Any], key: str, at: int, run: dict[str, Any] | None) -> 
     said = response.get("output")
     answered = semconv.message({"role": "assistant", "content": said}) if isinstance(said, str) else None
     cost = row.get("cost") if row.get("cost") is not None else response.get("cost")
-    call = span_id(NAME, own)
+    call = make_span_id(NAME, own)
     fields = {
         "span_id": call,
         "trace_id": trace_id(NAME, own),
@@ -89,16 +93,16 @@ def _row(row: dict[str, Any], key: str, at: int, run: dict[str, Any] | None) -> 
         "output": said,
         "messages_in": asked,
         "messages_out": semconv.messages_out(said) or ([answered] if answered else None),
-        "usage": _usage(response.get("tokenUsage") or row.get("tokenUsage")),
+        "usage": _read_usage(response.get("tokenUsage") or row.get("tokenUsage")),
         "cost_usd": float(cost) if isinstance(cost, (int, float)) else None,
         "run": None if run is None else run["id"],
-        **_outcome(row, response),
+        **_read_outcome(row, response),
     }
     made = {name: value for name, value in fields.items() if value is not None}
-    return Imported(made, left_over(row, _READ), tuple(_scores(row, call)), run)
+    return Imported(made, list_left_over(row, _READ), tuple(_iter_scores(row, call)), run)
 
 
-def _usage(told: Any) -> dict[str, int] | None:
+def _read_usage(told: Any) -> dict[str, int] | None:
     """Return tokens; of an answer from promptfoo's cache none were used."""
     if not isinstance(told, Mapping):
         return None
@@ -106,7 +110,7 @@ def _usage(told: Any) -> dict[str, int] | None:
     return semconv.usage({name: value for name, value in counts.items() if value is not None})
 
 
-def _outcome(row: Mapping[str, Any], response: Mapping[str, Any]) -> dict[str, Any]:
+def _read_outcome(row: Mapping[str, Any], response: Mapping[str, Any]) -> dict[str, Any]:
     """Return the status: an assertion that failed is a score, not an error."""
     error = response.get("error") or (row.get("error") if row.get("failureReason") == 2 else None)
     if not error:
@@ -114,11 +118,16 @@ def _outcome(row: Mapping[str, Any], response: Mapping[str, Any]) -> dict[str, A
     return {"status": "error", "error": {"type": "error", "message": str(error)}}
 
 
-def _scores(row: Mapping[str, Any], call: str) -> Iterator[dict[str, Any]]:
+def _iter_scores(row: Mapping[str, Any], call: str) -> Iterator[dict[str, Any]]:
     graded = row["gradingResult"] if isinstance(row.get("gradingResult"), Mapping) else {}
     comment = {"comment": str(graded["reason"])} if graded.get("reason") else {}
     named = row["namedScores"] if isinstance(row.get("namedScores"), Mapping) else {}
     values = {"score": row.get("score"), "pass": row.get("success"), **named}
     for name, value in values.items():
         if isinstance(value, (bool, int, float)):
-            yield {"id": span_id(NAME, call, "score", name), "name": str(name), "value": value, **comment}
+            yield {
+                "id": make_span_id(NAME, call, "score", name),
+                "name": str(name),
+                "value": value,
+                **comment,
+            }

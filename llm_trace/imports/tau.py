@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from llm_trace.imports import Imported, Origin
-from llm_trace.imports.values import left_over, span_id, trace_id
+from llm_trace.imports.values import list_left_over, make_span_id, trace_id
 from llm_trace.semconv.values import load_container
 
 NAME = "tau"
@@ -32,31 +32,33 @@ def calls(record: Any, origin: Origin) -> Iterator[Imported]:
         "session": f"task {record['task_id']}, trial {record.get('trial', 0)}",
         "status": "ok",
     }
-    root = span_id(NAME, origin.key)
-    made = {**base, **_times(origin, -1), "span_id": root, "name": "tau-bench", "kind": "agent"}
+    root = make_span_id(NAME, origin.key)
+    made = {**base, **_make_times(origin, -1), "span_id": root, "name": "tau-bench", "kind": "agent"}
     made["end_ns"] = origin.time_ns + 1000 * len(talk)
     made |= {"input": {"task_id": record["task_id"]}, "output": talk[-1].get("content") if talk else None}
     reward = record.get("reward")
     scores = ({"name": "reward", "value": float(reward)},) if isinstance(reward, (int, float)) else ()
-    yield Imported(_told(made), left_over(record, _READ), scores)
+    yield Imported(_drop_absent(made), list_left_over(record, _READ), scores)
     asked: dict[str, Any] = {}
     for number, message in enumerate(talk):
         own = {
             **base,
-            **_times(origin, number),
-            "span_id": span_id(NAME, origin.key, number),
+            **_make_times(origin, number),
+            "span_id": make_span_id(NAME, origin.key, number),
             "parent_id": root,
         }
         if message.get("role") == "assistant":
             asked |= {
                 call["id"]: call["function"] for call in message.get("tool_calls") or [] if "id" in call
             }
-            yield Imported(_told(own | _model_call(talk[:number], message)))
+            yield Imported(_drop_absent(own | _model_call(talk[:number], message)))
         elif message.get("role") == "tool":
-            yield Imported(_told(own | _tool_call(message, asked.get(str(message.get("tool_call_id")), {}))))
+            yield Imported(
+                _drop_absent(own | _read_tool_call(message, asked.get(str(message.get("tool_call_id")), {})))
+            )
 
 
-def _times(origin: Origin, number: int) -> dict[str, int]:
+def _make_times(origin: Origin, number: int) -> dict[str, int]:
     begin = origin.time_ns + 1000 * number
     return {"start_ns": begin, "end_ns": begin + 1000}
 
@@ -65,7 +67,7 @@ def _model_call(before: list[dict[str, Any]], message: dict[str, Any]) -> dict[s
     return {"name": "agent", "kind": "llm", "input": {"messages": before}, "output": message}
 
 
-def _tool_call(message: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:
+def _read_tool_call(message: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:
     failed = str(message.get("content", "")).startswith("Error")
     error = {"status": "error", "error": {"type": "error", "message": message["content"]}} if failed else {}
     name = str(message.get("name") or asked.get("name") or "tool")
@@ -73,5 +75,5 @@ def _tool_call(message: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]
     return {"name": name, "kind": "tool", "input": given, "output": message.get("content"), **error}
 
 
-def _told(fields: dict[str, Any]) -> dict[str, Any]:
+def _drop_absent(fields: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}

@@ -15,17 +15,17 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NO_SPAN, _NO_TRACE = "0" * 16, "0" * 32
 
 
-def span_id(source: str, *parts: object) -> str:
+def make_span_id(source: str, *parts: object) -> str:
     """Return 16 hex digits for an id of `source`; one that is a span id already stays as it is."""
-    return _id(16, _NO_SPAN, source, parts)
+    return _make_id(16, _NO_SPAN, source, parts)
 
 
 def trace_id(source: str, *parts: object) -> str:
     """Return 32 hex digits for an id of `source`; one that is a trace id or a UUID already stays as it is."""
-    return _id(32, _NO_TRACE, source, parts)
+    return _make_id(32, _NO_TRACE, source, parts)
 
 
-def _id(digits: int, invalid: str, source: str, parts: tuple[object, ...]) -> str:
+def _make_id(digits: int, invalid: str, source: str, parts: tuple[object, ...]) -> str:
     told = str(parts[0]).lower().removeprefix("0x") if len(parts) == 1 else ""
     plain = told.replace("-", "") if len(told) == 36 else told
     if re.fullmatch(rf"[0-9a-f]{{{digits}}}", plain) and plain != invalid:
@@ -33,16 +33,16 @@ def _id(digits: int, invalid: str, source: str, parts: tuple[object, ...]) -> st
     return sha256("\0".join((source, *map(str, parts))).encode("utf-8", "surrogatepass")).hexdigest()[:digits]
 
 
-def nanoseconds(value: Any) -> int | None:
+def parse_nanoseconds(value: Any) -> int | None:
     """Return a time as Unix nanoseconds: ISO 8601 (UTC where it has no zone), or a number of s, ms, µs or ns by its size.
 
     `None` for what is no time.
     """
     if isinstance(value, datetime):
-        return _since_epoch(value)
+        return _count_since_epoch(value)
     if isinstance(value, str):
         try:
-            return _since_epoch(datetime.fromisoformat(value))
+            return _count_since_epoch(datetime.fromisoformat(value))
         except (ValueError, OverflowError):
             return int(value) if re.fullmatch(r"[0-9]{19}", value) else None
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 2**63:
@@ -51,12 +51,12 @@ def nanoseconds(value: Any) -> int | None:
     return round(value * factor) if isinstance(value, float) else value * factor
 
 
-def first_time(record: Mapping[str, Any], names: Collection[str]) -> int | None:
+def find_first_time(record: Mapping[str, Any], names: Collection[str]) -> int | None:
     """Return the first of a record's values that is a time, as Unix nanoseconds."""
-    return next((at for name in names if (at := nanoseconds(record.get(name))) is not None), None)
+    return next((at for name in names if (at := parse_nanoseconds(record.get(name))) is not None), None)
 
 
-def seconds_of(record: Mapping[str, Any]) -> float | None:
+def get_seconds(record: Mapping[str, Any]) -> float | None:
     """Return how long a record says that something took."""
     for names, unit in (
         (("latency_ms", "latencyMs", "duration_ms", "durationMs"), 1e-3),
@@ -70,12 +70,12 @@ def seconds_of(record: Mapping[str, Any]) -> float | None:
     return None
 
 
-def _since_epoch(moment: datetime) -> int:
+def _count_since_epoch(moment: datetime) -> int:
     aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return (aware - _EPOCH) // timedelta(microseconds=1) * 1000
 
 
-def left_over(record: Mapping[str, Any], read: Collection[str]) -> dict[str, Any]:
+def list_left_over(record: Mapping[str, Any], read: Collection[str]) -> dict[str, Any]:
     """Return what a record says under names that were not read, without what is empty."""
     return {
         name: value for name, value in record.items() if name not in read and value not in (None, "", [], {})

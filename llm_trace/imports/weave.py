@@ -11,8 +11,8 @@ from typing import Any
 
 from llm_trace import semconv
 from llm_trace.imports import Imported, Origin
-from llm_trace.imports.exchanges import exchange
-from llm_trace.imports.values import left_over, nanoseconds, span_id, trace_id
+from llm_trace.imports.exchanges import read_exchange
+from llm_trace.imports.values import list_left_over, make_span_id, parse_nanoseconds, trace_id
 
 NAME = "weave"
 _KINDS = {"llm": "llm", "agent": "agent", "tool": "tool", "search": "retriever", "scorer": "evaluator"}
@@ -44,7 +44,7 @@ def calls(record: Any, origin: Origin) -> Iterator[Imported]:
 
 
 def _call(call: dict[str, Any]) -> Imported:
-    start, end = nanoseconds(call.get("started_at")), nanoseconds(call.get("ended_at"))
+    start, end = parse_nanoseconds(call.get("started_at")), parse_nanoseconds(call.get("ended_at"))
     if start is None:
         raise ValueError(f"started_at is no time: {call.get('started_at')!r}")
     name = str(call["op_name"]).rpartition("/op/")[2].partition(":")[0]
@@ -52,12 +52,12 @@ def _call(call: dict[str, Any]) -> Imported:
     own = attributes.pop("weave", None)
     inputs = call["inputs"] if isinstance(call["inputs"], dict) else {"inputs": call["inputs"]}
     inputs = {key: value for key, value in inputs.items() if key != "self"}
-    kind = _kind(name, attributes, own, call.get("output"))
-    told = exchange(inputs, call.get("output")) if kind in ("llm", "embedding") else {}
+    kind = _read_kind(name, attributes, own, call.get("output"))
+    told = read_exchange(inputs, call.get("output")) if kind in ("llm", "embedding") else {}
     fields = {
-        "span_id": span_id(NAME, call["id"]),
+        "span_id": make_span_id(NAME, call["id"]),
         "trace_id": trace_id(NAME, call.get("trace_id") or call["id"]),
-        "parent_id": span_id(NAME, call["parent_id"]) if call.get("parent_id") else None,
+        "parent_id": make_span_id(NAME, call["parent_id"]) if call.get("parent_id") else None,
         "name": str(call.get("display_name") or name),
         "start_ns": start,
         "end_ns": max(start, end or start),
@@ -65,17 +65,18 @@ def _call(call: dict[str, Any]) -> Imported:
         "output": call.get("output"),
         **told,
         "kind": kind,
-        "usage": told.get("usage") or (_usage(call.get("summary")) if kind in ("llm", "embedding") else None),
+        "usage": told.get("usage")
+        or (_read_usage(call.get("summary")) if kind in ("llm", "embedding") else None),
         "session": str(call["thread_id"]) if call.get("thread_id") else None,
         "user": str(call["wb_user_id"]) if call.get("wb_user_id") else None,
         "metadata": attributes or None,
-        **_outcome(call, end),
+        **_read_outcome(call, end),
     }
     made = {key: value for key, value in fields.items() if value is not None}
-    return Imported(made, left_over(call, _READ), tuple(_scores(call.get("summary"))))
+    return Imported(made, list_left_over(call, _READ), tuple(_iter_scores(call.get("summary"))))
 
 
-def _kind(name: str, attributes: Mapping[str, Any], own: Any, output: Any) -> str:
+def _read_kind(name: str, attributes: Mapping[str, Any], own: Any, output: Any) -> str:
     said = attributes.get("kind") or (own.get("kind") if isinstance(own, Mapping) else None)
     if said in _KINDS:
         return _KINDS[str(said)]
@@ -85,13 +86,13 @@ def _kind(name: str, attributes: Mapping[str, Any], own: Any, output: Any) -> st
     return "llm" if answered.get("usage") or ("." in name and _MODEL_CALL.search(name)) else "chain"
 
 
-def _usage(summary: Any) -> dict[str, int] | None:
+def _read_usage(summary: Any) -> dict[str, int] | None:
     by_model = summary.get("usage") if isinstance(summary, Mapping) else None
     counts = list(by_model.values()) if isinstance(by_model, Mapping) else []
     return semconv.usage(counts[0]) if len(counts) == 1 else None
 
 
-def _outcome(call: Mapping[str, Any], end: int | None) -> dict[str, Any]:
+def _read_outcome(call: Mapping[str, Any], end: int | None) -> dict[str, Any]:
     if call.get("exception"):
         said = str(call["exception"])
         kind = said.strip().rpartition("\n")[2].partition(":")[0].partition("(")[0]
@@ -102,7 +103,7 @@ def _outcome(call: Mapping[str, Any], end: int | None) -> dict[str, Any]:
     return {"status": "cancelled" if end is None else "ok"}
 
 
-def _scores(summary: Any) -> Iterator[dict[str, Any]]:
+def _iter_scores(summary: Any) -> Iterator[dict[str, Any]]:
     """Yield what scorers said of a call."""
     own = summary.get("weave") if isinstance(summary, Mapping) else None
     for entry in own.get("feedback") or () if isinstance(own, Mapping) else ():

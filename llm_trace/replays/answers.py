@@ -56,7 +56,7 @@ class Recorded:
 
 
 @dataclass(frozen=True)
-class Answer:
+class PlayedAnswer:
     """What a call gives in a replay."""
 
     value: Recorded = Recorded(None)
@@ -83,12 +83,12 @@ class Answer:
         return self.value()
 
 
-def refusal(error: BaseException) -> Answer:
+def build_refusal(error: BaseException) -> PlayedAnswer:
     """Return an answer that raises."""
-    return Answer(error=lambda: error)
+    return PlayedAnswer(error=lambda: error)
 
 
-def answer_of(taped: Taped, shape: Shape, home: str | None) -> Answer:
+def build_played_answer(taped: Taped, shape: Shape, home: str | None) -> PlayedAnswer:
     """Return what a recorded call answers.
 
     Args:
@@ -97,28 +97,28 @@ def answer_of(taped: Taped, shape: Shape, home: str | None) -> Answer:
     Raises:
         ReplayError: it cannot be replayed; the message says why.
     """
-    if (reason := _obstacle(taped)) is not None:
+    if (reason := _find_obstacle(taped)) is not None:
         raise ReplayError(reason)
     moved = {taped.module: home} if taped.module and home else {}
-    returned = _returned(taped, shape)
-    error, streams = _error(taped, moved), (shape, *returned)[-1] in ("generator", "async_generator")
+    returned = _rebuild_returned(taped, shape)
+    error, streams = _build_error(taped, moved), (shape, *returned)[-1] in ("generator", "async_generator")
     if streams != ("stream" in taped.rebuild) and error is None and taped.output not in (None, []):
         raise ReplayError(
             "its chunks were not kept" if streams else "it was a generator when it was recorded"
         )
-    wait_s = _duration(taped) + _GRACE_S if taped.status == "cancelled" else 0.0
+    wait_s = _get_duration(taped) + _GRACE_S if taped.status == "cancelled" else 0.0
     if streams:
         chunks, value = _stream(taped, moved)
         ns = taped.rebuild.get("stream", {}).get("ns", [])
         gaps = tuple((b - a) / 1e9 for a, b in pairwise(ns))
-        return Answer(value, chunks, gaps, error, wait_s, returned)
+        return PlayedAnswer(value, chunks, gaps, error, wait_s, returned)
     if error is not None:
-        return Answer(error=error, wait_s=wait_s, returned=returned)
+        return PlayedAnswer(error=error, wait_s=wait_s, returned=returned)
     value = Recorded.of(taped.output, taped.rebuild.get("output", {}), moved)
-    return Answer(value, returned=returned)
+    return PlayedAnswer(value, returned=returned)
 
 
-def _returned(taped: Taped, shape: Shape) -> tuple[Shape, ...]:
+def _rebuild_returned(taped: Taped, shape: Shape) -> tuple[Shape, ...]:
     """Return what a function returned that gave the rest; nothing where it is a generator function now."""
     if shape in ("generator", "async_generator"):
         return ()
@@ -131,7 +131,7 @@ def _returned(taped: Taped, shape: Shape) -> tuple[Shape, ...]:
     return tuple(returned)
 
 
-def _error(taped: Taped, moved: Moved) -> Callable[[], BaseException] | None:
+def _build_error(taped: Taped, moved: Moved) -> Callable[[], BaseException] | None:
     """Return what makes the exception that ended a call; an `error` that the program only noted ends none."""
     if taped.status == "cancelled":
         return lambda: ReplayError(
@@ -145,7 +145,7 @@ def _error(taped: Taped, moved: Moved) -> Callable[[], BaseException] | None:
     return make
 
 
-def _obstacle(taped: Taped) -> str | None:
+def _find_obstacle(taped: Taped) -> str | None:
     if taped.status in ("open", "interrupted"):
         return "it never ended when it was recorded"
     if taped.rebuild.get("masked"):
@@ -179,7 +179,7 @@ def _cut(text: str, lengths: list[int]) -> list[str]:
     return pieces
 
 
-def playing(answer: Answer, shape: Shape, *, pace: bool = False) -> Callable[..., Any]:
+def play_answer(answer: PlayedAnswer, shape: Shape, *, pace: bool = False) -> Callable[..., Any]:
     """Return a function of the given shape that gives the answer, whatever it is called with.
 
     Args:
@@ -201,16 +201,18 @@ async def _return_later(play: Callable[[], Any], *_: Any, **__: Any) -> Any:
     return play()
 
 
-def _function(answer: Answer, _gaps: tuple[float, ...], *_: Any, **__: Any) -> Any:
+def _play_function(answer: PlayedAnswer, _gaps: tuple[float, ...], *_: Any, **__: Any) -> Any:
     return answer.finish()
 
 
-async def _coroutine(answer: Answer, _gaps: tuple[float, ...], *_: Any, **__: Any) -> Any:
+async def _play_coroutine(answer: PlayedAnswer, _gaps: tuple[float, ...], *_: Any, **__: Any) -> Any:
     await asyncio.sleep(answer.wait_s)  # at least once: a program that polls must let others run
     return answer.finish()
 
 
-def _generator(answer: Answer, gaps: tuple[float, ...], *_: Any, **__: Any) -> Generator[Any, Any, Any]:
+def _play_generator(
+    answer: PlayedAnswer, gaps: tuple[float, ...], *_: Any, **__: Any
+) -> Generator[Any, Any, Any]:
     for chunk, gap in zip_longest(answer.chunks(), gaps):
         if gap:
             time.sleep(gap)
@@ -218,8 +220,8 @@ def _generator(answer: Answer, gaps: tuple[float, ...], *_: Any, **__: Any) -> G
     return answer.finish()
 
 
-async def _async_generator(
-    answer: Answer, gaps: tuple[float, ...], *_: Any, **__: Any
+async def _play_async_generator(
+    answer: PlayedAnswer, gaps: tuple[float, ...], *_: Any, **__: Any
 ) -> AsyncGenerator[Any, Any]:
     for chunk, gap in zip_longest(answer.chunks(), gaps):
         await asyncio.sleep(gap or 0)
@@ -228,12 +230,12 @@ async def _async_generator(
 
 
 _PLAYS: dict[str, Callable[..., Any]] = {
-    "function": _function,
-    "coroutine": _coroutine,
-    "generator": _generator,
-    "async_generator": _async_generator,
+    "function": _play_function,
+    "coroutine": _play_coroutine,
+    "generator": _play_generator,
+    "async_generator": _play_async_generator,
 }
 
 
-def _duration(taped: Taped) -> float:
+def _get_duration(taped: Taped) -> float:
     return ((taped.end_ns or taped.start_ns) - taped.start_ns) / 1e9

@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING, Any
 
 from llm_trace import config
 from llm_trace.capture import slots
-from llm_trace.capture.context import RUN_KEY, attached
+from llm_trace.capture.context import RUN_KEY, attach_values
 from llm_trace.capture.runs import begin_run
 from llm_trace.capture.spec import SERVED
 from llm_trace.errors import DivergenceError, ReplayError
 from llm_trace.record import Run
 from llm_trace.replays.ending import compare_endings
-from llm_trace.replays.freeze import frozen
+from llm_trace.replays.freeze import freeze_world
 from llm_trace.replays.load import load
 from llm_trace.replays.overrides import Overrides
 from llm_trace.replays.player import Player, Rules
-from llm_trace.replays.roots import call_of, functions_for
+from llm_trace.replays.roots import call_of, find_functions
 from llm_trace.stores.duckdb import Store, open_store
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from llm_trace.capture.recorder import Recorder
     from llm_trace.replays.load import Recording
-    from llm_trace.replays.player import Mode
+    from llm_trace.replays.player import ReplayMode
     from llm_trace.replays.report import Report
     from llm_trace.replays.roots import Function
     from llm_trace.replays.tape import Taped
@@ -58,7 +58,7 @@ def replay(
     run: str | Run | Sequence[str],
     *,
     store: str | os.PathLike[str] | Store | None = None,
-    mode: Mode = "recorded",
+    mode: ReplayMode = "recorded",
     overrides: Mapping[str, Any] | None = None,
     functions: str | Function | Iterable[str | Function] = (),
     serve: Iterable[str] = SERVED,
@@ -89,13 +89,13 @@ def replay(
         ReplayError: a function or an argument is missing, or a recorded answer cannot be given again.
         NotFoundError: the store has no such run.
     """
-    opened = _opened(store)
+    opened = _open_stores(store)
     recording = load(opened, run)
     rules = Rules(mode, frozenset(serve), frozenset(live), pace, Overrides.of(overrides))
-    chosen = functions_for(recording.roots, functions)
-    work = [_work(root, chosen[root.span_id], recording, rules.overrides) for root in recording.roots]
+    chosen = find_functions(recording.roots, functions)
+    work = [_build_work(root, chosen[root.span_id], recording, rules.overrides) for root in recording.roots]
     start_ns = recording.roots[0].start_ns if clock else None
-    with _playing(recording, rules, opened) as playing, frozen(recording.seed, start_ns):
+    with _play_recording(recording, rules, opened) as playing, freeze_world(recording.seed, start_ns):
         _run_outside_loops(partial(_play, work, playing))
     return playing.run
 
@@ -105,7 +105,7 @@ def replaying(
     run: str | Run | Sequence[str],
     *,
     store: str | os.PathLike[str] | Store | None = None,
-    mode: Mode = "recorded",
+    mode: ReplayMode = "recorded",
     overrides: Mapping[str, Any] | None = None,
     serve: Iterable[str] = SERVED,
     live: Iterable[str] = (),
@@ -119,18 +119,18 @@ def replaying(
     Raises:
         DivergenceError: in `recorded` mode: something was asked that is not in the record; also where the program went on.
     """
-    opened = _opened(store)
+    opened = _open_stores(store)
     recording = load(opened, run)
     rules = Rules(mode, frozenset(serve), frozenset(live), pace, Overrides.of(overrides))
     with (
-        _playing(recording, rules, opened) as playing,
-        frozen(recording.seed, recording.roots[0].start_ns if clock else None),
+        _play_recording(recording, rules, opened) as playing,
+        freeze_world(recording.seed, recording.roots[0].start_ns if clock else None),
     ):
         yield playing
 
 
 @dataclass(frozen=True)
-class Work:
+class RootCall:
     """A root that is called again."""
 
     root: Taped
@@ -139,13 +139,13 @@ class Work:
     kwargs: dict[str, Any]
 
 
-def _work(root: Taped, fn: Function, recording: Recording, overrides: Overrides) -> Work:
+def _build_work(root: Taped, fn: Function, recording: Recording, overrides: Overrides) -> RootCall:
     rendered = overrides.renderings(root, recording.templates)
     given = overrides.reworded(root.input, rendered)
-    return Work(root, fn, *call_of(replace(root, input=given), fn, overrides.arguments, rendered))
+    return RootCall(root, fn, *call_of(replace(root, input=given), fn, overrides.arguments, rendered))
 
 
-def _opened(store: str | os.PathLike[str] | Store | None) -> Store:
+def _open_stores(store: str | os.PathLike[str] | Store | None) -> Store:
     if isinstance(store, Store):
         store.ingest()
         return store
@@ -155,11 +155,11 @@ def _opened(store: str | os.PathLike[str] | Store | None) -> Store:
 
 
 @contextlib.contextmanager
-def _playing(recording: Recording, rules: Rules, store: Store) -> Iterator[Replaying]:
+def _play_recording(recording: Recording, rules: Rules, store: Store) -> Iterator[Replaying]:
     """Fill the interceptor's slot, and let the calls made belong to a run of their own."""
     if slots.interceptor is not None:
         raise ReplayError("a replay is on in this process already: end it first")
-    with _recording(store) as recorder:
+    with _record_calls(store) as recorder:
         player = Player(recording.tape, rules, recorder.encoder)
         about: dict[str, Any] = {"of": recording.name, "mode": rules.mode}
         name = f"replay of {recording.name}"
@@ -171,7 +171,7 @@ def _playing(recording: Recording, rules: Rules, store: Store) -> Iterator[Repla
         )
         slots.interceptor = player
         try:
-            with attached(**{RUN_KEY: playing.run.id}), recorder.default_run(playing.run.id):
+            with attach_values(**{RUN_KEY: playing.run.id}), recorder.default_run(playing.run.id):
                 yield playing
         finally:
             slots.interceptor = None
@@ -187,9 +187,9 @@ def _playing(recording: Recording, rules: Rules, store: Store) -> Iterator[Repla
 
 
 @contextlib.contextmanager
-def _recording(store: Store) -> Iterator[Recorder]:
+def _record_calls(store: Store) -> Iterator[Recorder]:
     """Record to what is configured, else to the store that is replayed."""
-    recorder = slots.recorder or slots.boot()
+    recorder = slots.recorder or slots.start_recorder()
     if recorder is not None:
         yield recorder
         return
@@ -210,14 +210,14 @@ def _run_outside_loops(task: Callable[[], None]) -> None:
         return pool.submit(contextvars.copy_context().run, task).result()
 
 
-def _play(work: Sequence[Work], playing: Replaying) -> None:
+def _play(work: Sequence[RootCall], playing: Replaying) -> None:
     """Call the roots one after the other, and note whether each ended as it did."""
     with asyncio.Runner() as runner:
         for item in work:
             _play_one(item, playing, runner)
 
 
-def _play_one(work: Work, playing: Replaying, runner: asyncio.Runner) -> None:
+def _play_one(work: RootCall, playing: Replaying, runner: asyncio.Runner) -> None:
     """Call a root; an exception of its own is how it ends."""
     playing.player.expect(work.root)
     try:
@@ -237,18 +237,18 @@ def _run_to_end(result: Any, runner: asyncio.Runner) -> None:
     """Await what is awaited, and exhaust generators."""
     context = contextvars.copy_context()
     if inspect.isawaitable(result):
-        runner.run(_awaited(result), context=context)
+        runner.run(_await_result(result), context=context)
     elif inspect.isasyncgen(result):
-        runner.run(_exhausted(result), context=context)
+        runner.run(_exhaust(result), context=context)
     elif inspect.isgenerator(result):
         for _ in result:
             pass
 
 
-async def _awaited(result: Awaitable[Any]) -> Any:
+async def _await_result(result: Awaitable[Any]) -> Any:
     return await result
 
 
-async def _exhausted(chunks: AsyncIterator[Any]) -> None:
+async def _exhaust(chunks: AsyncIterator[Any]) -> None:
     async for _ in chunks:
         pass

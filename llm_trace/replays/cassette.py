@@ -35,9 +35,9 @@ def dump(calls: Sequence[Taped], served: frozenset[str]) -> str:
     """
     numbers: dict[str, int] = {}
     told = []
-    for call in _in_order(calls, served):
+    for call in _iter_in_order(calls, served):
         numbers[call.span_id] = len(numbers) + 1
-        told.append(_entry(call, numbers, call.kind in served or call.name in served))
+        told.append(_build_entry(call, numbers, call.kind in served or call.name in served))
     return json.dumps({"calls": told, "format": FORMAT}, indent=2, ensure_ascii=False) + "\n"
 
 
@@ -67,19 +67,21 @@ def read(path: Path) -> list[Taped]:
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         found = data.get("format") if isinstance(data, dict) else None
         raise CassetteError(
-            f"{path}:{_line(text, 'format', found)}: the cassette has format {found!r}, this llm_trace reads {FORMAT}: {_AGAIN}"
+            f"{path}:{_find_line(text, 'format', found)}: the cassette has format {found!r}, this llm_trace reads {FORMAT}: {_AGAIN}"
         )
-    return [_taped(entry, path, text, number) for number, entry in enumerate(_entries(data, path), 1)]
+    return [
+        _parse_entry(entry, path, text, number) for number, entry in enumerate(_read_entries(data, path), 1)
+    ]
 
 
-def _entries(data: dict[str, Any], path: Path) -> list[Any]:
+def _read_entries(data: dict[str, Any], path: Path) -> list[Any]:
     calls = data.get("calls")
     if not isinstance(calls, list):
         raise CassetteError(f"{path}:1: the list `calls` is missing: mend it, or {_AGAIN}")
     return calls
 
 
-def _in_order(calls: Sequence[Taped], served: frozenset[str]) -> Iterator[Taped]:
+def _iter_in_order(calls: Sequence[Taped], served: frozenset[str]) -> Iterator[Taped]:
     """Yield each call before those inside it; calls inside a served one do not matter."""
     inside: dict[str | None, list[Taped]] = {}
     known = {call.span_id for call in calls}
@@ -87,7 +89,7 @@ def _in_order(calls: Sequence[Taped], served: frozenset[str]) -> Iterator[Taped]
         inside.setdefault(call.parent_id if call.parent_id in known else None, []).append(call)
 
     def walk(parent: str | None) -> Iterator[Taped]:
-        for call in _steady(inside.get(parent, ())):
+        for call in _iter_steadily(inside.get(parent, ())):
             yield call
             if call.kind not in served and call.name not in served:
                 yield from walk(call.span_id)
@@ -95,7 +97,7 @@ def _in_order(calls: Sequence[Taped], served: frozenset[str]) -> Iterator[Taped]
     return walk(None)
 
 
-def _steady(calls: Iterable[Taped]) -> Iterator[Taped]:
+def _iter_steadily(calls: Iterable[Taped]) -> Iterator[Taped]:
     """Yield calls in the order of their starts; those that overlap in time by name and input, as their order is chance."""
     group: list[Taped] = []
     end = 0
@@ -108,7 +110,7 @@ def _steady(calls: Iterable[Taped]) -> Iterator[Taped]:
     yield from sorted(group, key=lambda c: (c.name, c.question, c.start_ns))
 
 
-def _entry(call: Taped, numbers: dict[str, int], served: bool) -> dict[str, Any]:
+def _build_entry(call: Taped, numbers: dict[str, int], served: bool) -> dict[str, Any]:
     entry: dict[str, Any] = {
         "id": numbers[call.span_id],
         "name": call.name,
@@ -131,9 +133,9 @@ def _entry(call: Taped, numbers: dict[str, int], served: bool) -> dict[str, Any]
     return {name: _with_lines(entry[name]) for name in sorted(entry)}
 
 
-def _taped(entry: Any, path: Path, text: str, number: int) -> Taped:
+def _parse_entry(entry: Any, path: Path, text: str, number: int) -> Taped:
     given = entry if isinstance(entry, dict) else {}
-    where = f"{path}:{_line(text, 'id', given.get('id', number))}: call {number}"
+    where = f"{path}:{_find_line(text, 'id', given.get('id', number))}: call {number}"
     for name, cls in _CALL.items():
         if not isinstance(given.get(name), cls) and not (name == "input" and given.get(name, 0) is None):
             raise CassetteError(f"{where} has no {name!r} of type {cls.__name__}: mend it, or {_AGAIN}")
@@ -147,7 +149,7 @@ def _taped(entry: Any, path: Path, text: str, number: int) -> Taped:
         raise CassetteError(
             f"{where} has id {given['id']}: ids count from 1 in order: mend them, or {_AGAIN}"
         )
-    plain = {name: _without_lines(value) for name, value in given.items()}
+    plain = {name: _drop_lines(value) for name, value in given.items()}
     return Taped(
         span_id=str(number),
         parent_id=str(plain["inside"]) if "inside" in plain else None,
@@ -166,7 +168,7 @@ def _taped(entry: Any, path: Path, text: str, number: int) -> Taped:
     )
 
 
-def _line(text: str, key: str, value: Any) -> int:
+def _find_line(text: str, key: str, value: Any) -> int:
     """Return the line where a key has this value, 1 where it has none."""
     found = re.search(rf'"{key}"\s*:\s*{re.escape(json.dumps(value))}\b', text)
     return text.count("\n", 0, found.start()) + 1 if found else 1
@@ -187,13 +189,13 @@ def _with_lines(value: Any) -> Any:
     return value
 
 
-def _without_lines(value: Any) -> Any:
+def _drop_lines(value: Any) -> Any:
     if isinstance(value, list):
-        return [_without_lines(item) for item in value]
+        return [_drop_lines(item) for item in value]
     if not isinstance(value, dict):
         return value
     if value.keys() == {"$lines"} and isinstance(value["$lines"], list):
         return "\n".join(map(str, value["$lines"]))
     if value.keys() == {"$data"}:
         return value["$data"]
-    return {k: _without_lines(v) for k, v in value.items()}
+    return {k: _drop_lines(v) for k, v in value.items()}

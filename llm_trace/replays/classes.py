@@ -18,15 +18,15 @@ def find_class(name: str, moved: Moved) -> Any:
     """
     module, _, qualname = name.rpartition(":")
     if not module:
-        return _inside(builtins, qualname)
-    if module not in moved and (found := _inside(sys.modules.get(module), qualname)) is not None:
+        return _find_inside(builtins, qualname)
+    if module not in moved and (found := _find_inside(sys.modules.get(module), qualname)) is not None:
         return found
     for place in dict.fromkeys((moved.get(module), *moved.values(), module)):
-        if place and (found := _inside(sys.modules.get(place), qualname)) is not None:
+        if place and (found := _find_inside(sys.modules.get(place), qualname)) is not None:
             return found
     if "<locals>" in qualname:
         return None
-    homes = [_inside(home, qualname) for home in list(sys.modules.values())]
+    homes = [_find_inside(home, qualname) for home in list(sys.modules.values())]
     found = {id(cls): cls for cls in homes if isinstance(cls, type) and _is_home(cls)}
     return next(iter(found.values())) if len(found) == 1 else None
 
@@ -34,14 +34,14 @@ def find_class(name: str, moved: Moved) -> Any:
 def has_moved(name: str) -> bool:
     """Return whether a class is not where it was recorded."""
     module, _, qualname = name.rpartition(":")
-    return module == "__main__" or _inside(sys.modules.get(module), qualname) is None
+    return module == "__main__" or _find_inside(sys.modules.get(module), qualname) is None
 
 
 def _is_home(cls: type) -> bool:
-    return _inside(sys.modules.get(cls.__module__), cls.__qualname__) is cls
+    return _find_inside(sys.modules.get(cls.__module__), cls.__qualname__) is cls
 
 
-def _inside(module: Any, qualname: str) -> Any:
+def _find_inside(module: Any, qualname: str) -> Any:
     """Return what stands in a module under a name; its `__getattr__`, which may import, is not asked."""
     found: Any = module
     for step in qualname.split("."):

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from llm_trace.replays.tape import Taped
-from llm_trace.spool.messages import filled
+from llm_trace.spool.messages import fill_messages
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from llm_trace.capture.values import Encoder
+    from llm_trace.capture.values import ValueEncoder
 
 
 class Collector:
@@ -23,7 +23,7 @@ class Collector:
         encoder: encodes messages, as the recorder's own does.
     """
 
-    def __init__(self, encoder: Encoder) -> None:
+    def __init__(self, encoder: ValueEncoder) -> None:
         self._encoder = encoder
         self.phase: str | None = None
         """Of a test, in which calls begin now."""
@@ -43,7 +43,7 @@ class Collector:
         if told["event"] in ("start", "end"):
             if messages:
                 bodies = orjson.loads(self._encoder.encode_bodies(list(messages)))
-                told["input"] = filled(told["input"], bodies)
+                told["input"] = fill_messages(told["input"], bodies)
             with self._lock:
                 self._calls.setdefault(told["span_id"], {"phase": self.phase}).update(told)
         return True
@@ -52,10 +52,10 @@ class Collector:
         """Return the calls in the order of their starts."""
         with self._lock:
             found = sorted(self._calls.values(), key=lambda call: call["start_ns"])
-        return [_taped(call) for call in found]
+        return [_build_taped(call) for call in found]
 
 
-def _taped(call: dict[str, Any]) -> Taped:
+def _build_taped(call: dict[str, Any]) -> Taped:
     return Taped(
         span_id=call["span_id"],
         parent_id=call.get("parent_id"),

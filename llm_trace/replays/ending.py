@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from llm_trace.capture.redaction import redactor
+from llm_trace.capture.redaction import build_redactor
 from llm_trace.capture.tail import Tail
-from llm_trace.capture.values import Encoder
-from llm_trace.replays.report import difference
-from llm_trace.replays.tape import canonical
+from llm_trace.capture.values import ValueEncoder
+from llm_trace.replays.report import describe_difference
+from llm_trace.replays.tape import make_canonical
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,20 +62,23 @@ def compare_endings(root: Taped, ending: Ending | None) -> tuple[bool, str | Non
         return False, f"{root.name} ({root.span_id}) was not recorded this time, so its end was not compared"
     now = ending.event
     outputs = (root.output, now.get("output"))
-    if "[redacted" in json.dumps(root.output) and canonical(outputs[0]) != canonical(outputs[1]):
-        outputs = (root.output, Encoder(redactor(True)).plain(now.get("output")))
+    if "[redacted" in json.dumps(root.output) and make_canonical(outputs[0]) != make_canonical(outputs[1]):
+        outputs = (root.output, ValueEncoder(build_redactor(True)).plain(now.get("output")))
     before, after = (
-        _told(status, error, output)
+        _describe_end(status, error, output)
         for status, error, output in zip(
             (root.status, now["status"]), (root.error, now.get("error")), outputs, strict=True
         )
     )
-    if canonical(before) == canonical(after):
+    if make_canonical(before) == make_canonical(after):
         return True, None
-    return False, f"{root.name} ({root.span_id}) ended otherwise\n{difference(before, after, 'ended')}"
+    return (
+        False,
+        f"{root.name} ({root.span_id}) ended otherwise\n{describe_difference(before, after, 'ended')}",
+    )
 
 
-def _told(status: str, error: dict[str, Any] | None, output: Any) -> Any:
+def _describe_end(status: str, error: dict[str, Any] | None, output: Any) -> Any:
     if error is None:
         return output
     name = str(error.get("type")).rpartition(".")[2]  # its module may have moved

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @contextlib.contextmanager
-def frozen(seed: int | None, start_ns: int | None) -> Iterator[None]:
+def freeze_world(seed: int | None, start_ns: int | None) -> Iterator[None]:
     """Seed the random numbers of `random`, numpy and torch (where they are loaded), and let the clock begin at a time.
 
     The clock goes on from there; the generators of `random` and numpy are put back afterwards.
@@ -28,13 +28,13 @@ def frozen(seed: int | None, start_ns: int | None) -> Iterator[None]:
     """
     with contextlib.ExitStack() as undo:
         if seed is not None:
-            _seed(seed, undo)
+            _set_seed(seed, undo)
         if start_ns is not None:
-            undo.enter_context(_travel(start_ns))
+            undo.enter_context(_set_clock(start_ns))
         yield
 
 
-def _seed(seed: int, undo: contextlib.ExitStack) -> None:
+def _set_seed(seed: int, undo: contextlib.ExitStack) -> None:
     undo.callback(random.setstate, random.getstate())
     random.seed(seed)
     numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")
@@ -45,7 +45,7 @@ def _seed(seed: int, undo: contextlib.ExitStack) -> None:
         torch.manual_seed(seed)
 
 
-def _travel(start_ns: int) -> contextlib.AbstractContextManager[Any]:
+def _set_clock(start_ns: int) -> contextlib.AbstractContextManager[Any]:
     try:
         import time_machine
     except ModuleNotFoundError as exc:

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from llm_trace.capture.input_key import InputKey, key_file
+from llm_trace.capture.input_key import InputKey, get_key_file
 from llm_trace.errors import NotFoundError, ReplayError
 from llm_trace.record import Run
 from llm_trace.replays.tape import Tape, Taped
@@ -48,13 +48,15 @@ def load(store: Store, what: str | Run | Sequence[str]) -> Recording:
     else:
         spans = [what] if isinstance(what, str) else [str(span) for span in what]
         tops = [_call(store, span) for span in spans]
-        calls = [call for top in tops for call in _inside(store.trace(top.trace_id), top.span_id)]
+        calls = [call for top in tops for call in _select_inside(store.trace(top.trace_id), top.span_id)]
         run = next((r for r in runs if {top.run for top in tops} == {r.id}), None)
         name = f"{len(tops)} calls of {run.name}" if run and len(tops) > 1 else tops[0].name
         id_ = tops[0].span_id if len(tops) == 1 or run is None else run.id
     rebuild = _rebuild(store, [call.span_id for call in calls])
-    taped = [_taped(call, rebuild.get(call.span_id, {})) for call in sorted(calls, key=lambda c: c.start_ns)]
-    tape = Tape(taped, _key(store, taped))
+    taped = [
+        _build_taped(call, rebuild.get(call.span_id, {})) for call in sorted(calls, key=lambda c: c.start_ns)
+    ]
+    tape = Tape(taped, _read_key(store, taped))
     seed = run.environment.seed if run is not None and run.environment else None
     used = {call.prompt["name"] for call in taped if call.prompt}
     templates = {(p.name, p.version): p.template for p in store.prompts()} if used else {}
@@ -94,7 +96,7 @@ def _call(store: Store, span_id: str) -> Call:
         ) from exc
 
 
-def _inside(calls: list[Call], span_id: str) -> list[Call]:
+def _select_inside(calls: list[Call], span_id: str) -> list[Call]:
     """Return a call and those that ran inside it, of the calls of a trace in the order of their starts."""
     known = {span_id}
     for call in calls:
@@ -108,10 +110,10 @@ def _rebuild(store: Store, spans: list[str]) -> dict[str, dict[str, Any]]:
     return {span: json.loads(text) for span, text in store.sql(query, spans).fetchall()}
 
 
-def _key(store: Store, calls: list[Taped]) -> InputKey:
+def _read_key(store: Store, calls: list[Taped]) -> InputKey:
     if not any("key" in call.rebuild for call in calls):
         return InputKey()
-    path = key_file(store.path)
+    path = get_key_file(store.path)
     if not path.exists():
         raise ReplayError(
             f"inputs were masked when they were recorded, and the key to their hashes, {str(path)!r}, is gone: "
@@ -120,7 +122,7 @@ def _key(store: Store, calls: list[Taped]) -> InputKey:
     return InputKey(path)
 
 
-def _taped(call: Call, rebuild: dict[str, Any]) -> Taped:
+def _build_taped(call: Call, rebuild: dict[str, Any]) -> Taped:
     code = call.code
     return Taped(
         span_id=call.span_id,

@@ -11,7 +11,7 @@ from llm_trace.capture.prompts import Prompt, Rendered
 from llm_trace.errors import ReplayError
 
 if TYPE_CHECKING:
-    from llm_trace.capture.spec import Spec
+    from llm_trace.capture.spec import FunctionSpec
     from llm_trace.replays.tape import Taped
 
 Templates = Mapping[tuple[str, str], str]
@@ -48,11 +48,11 @@ class Overrides:
         prompts = (prompts,) if isinstance(prompts, Prompt) else prompts
         return cls(prompts={prompt.name: prompt for prompt in prompts}, **given)
 
-    def changes(self, spec: Spec) -> bool:
+    def changes(self, spec: FunctionSpec) -> bool:
         """Return whether calls of this function are made otherwise."""
         return spec.name in self.code or (spec.kind == "llm" and bool(self.model or self.params))
 
-    def applied(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
+    def applied(self, spec: FunctionSpec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
         """Return the function to run for a call, its positional and its named arguments.
 
         Raises:

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from llm_trace.capture.callspan import CallSpan
 from llm_trace.capture.context import current_call
-from llm_trace.capture.ids import new_id
+from llm_trace.capture.ids import make_id
 from llm_trace.capture.spec import SERVED
 from llm_trace.errors import DivergenceError, ReplayError
 from llm_trace.replays import report
-from llm_trace.replays.answers import answer_of, playing, refusal
+from llm_trace.replays.answers import build_played_answer, build_refusal, play_answer
 from llm_trace.replays.ending import Ending, watch
 from llm_trace.replays.overrides import Overrides
 from llm_trace.replays.tape import Tape, Taped
@@ -24,18 +24,18 @@ if TYPE_CHECKING:
     from llm_trace.capture.prompts import Prompt
     from llm_trace.capture.recorder import Recorder
     from llm_trace.capture.slots import Begin
-    from llm_trace.capture.spec import Spec
-    from llm_trace.capture.values import Encoder
+    from llm_trace.capture.spec import FunctionSpec
+    from llm_trace.capture.values import ValueEncoder
 
 _ORDER = "Calls ran at once there: what is made of them in the order in which they end (as_completed) is another each time."
-Mode = Literal["recorded", "live", "mixed"]
+ReplayMode = Literal["recorded", "live", "mixed"]
 
 
 @dataclass(frozen=True)
 class Rules:
     """What a replay answers from the record and what it runs."""
 
-    mode: Mode = "recorded"
+    mode: ReplayMode = "recorded"
     serve: frozenset[str] = SERVED
     """Kinds and names of functions that are answered from the record."""
     live: frozenset[str] = frozenset()
@@ -44,25 +44,25 @@ class Rules:
     """Streams come as slowly as they did."""
     overrides: Overrides = field(default_factory=Overrides)
 
-    def serves(self, spec: Spec) -> bool:
+    def serves(self, spec: FunctionSpec) -> bool:
         """Return whether calls of a function are answered from the record."""
         return self.mode != "live" and spec.function is not None and self.answers(spec)
 
-    def answers(self, call: Spec | Taped) -> bool:
+    def answers(self, call: FunctionSpec | Taped) -> bool:
         """Return whether a call is of a kind or name that is answered."""
         return (call.kind in self.serve or call.name in self.serve) and call.name not in self.live
 
-    def masked(self, encoder: Encoder) -> Rules:
+    def masked(self, encoder: ValueEncoder) -> Rules:
         """Return the rules with functions under the names that redaction leaves them in the record as well."""
         serve, live = (names.union(map(encoder.masked, names)) for names in (self.serve, self.live))
         return replace(self, serve=serve, live=live)
 
 
 @dataclass(slots=True)  # not frozen: these two are made for each call, and thrice as fast
-class Asked:
+class PendingCall:
     """A call that is about to be made."""
 
-    spec: Spec
+    spec: FunctionSpec
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     arguments: dict[str, Any]
@@ -73,7 +73,7 @@ class Asked:
     """Recorded call inside which it is looked for."""
     stray: bool
     """It is made by a call that has no place in the record."""
-    encoder: Encoder
+    encoder: ValueEncoder
 
 
 @dataclass(slots=True)
@@ -101,11 +101,11 @@ class Player:
         encoder: masks names as the record does.
     """
 
-    def __init__(self, tape: Tape, rules: Rules, encoder: Encoder) -> None:
+    def __init__(self, tape: Tape, rules: Rules, encoder: ValueEncoder) -> None:
         self.tape = tape
         self.rules = rules.masked(encoder)
         self._names: dict[str, str] = {}
-        self.report = report.Report(rules.mode, races=[report.race(group) for group in tape.races()])
+        self.report = report.Report(rules.mode, races=[report.describe_race(group) for group in tape.races()])
         self._steps: dict[str, Step] = {}
         self._next: Taped | None = None
         self.ending: Ending | None = None
@@ -121,24 +121,29 @@ class Player:
         return self.rules.overrides.prompts.get(prompt.name, prompt)
 
     def begin(
-        self, recorder: Recorder, begin: Begin, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]
+        self,
+        recorder: Recorder,
+        begin: Begin,
+        spec: FunctionSpec,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
     ) -> CallSpan:
         """Begin a call and say what runs for it."""
         expected = self._next is not None
         try:
             step = self._step(recorder.encoder, spec, args, kwargs)
         except ReplayError as exc:
-            step = Step(stray=True, run=playing(refusal(exc), spec.shape))
+            step = Step(stray=True, run=play_answer(build_refusal(exc), spec.shape))
         except Exception as exc:  # noqa: BLE001  # never let a call through that should have been answered
             error = ReplayError(f"{spec.name} could not be replayed: {type(exc).__name__}: {exc}")
             self.report.not_replayable.append(str(error))
-            step = Step(stray=True, run=playing(refusal(error), spec.shape))
+            step = Step(stray=True, run=play_answer(build_refusal(error), spec.shape))
         try:
             call = begin(spec, *(step.given or (args, kwargs)))
         except Exception:  # noqa: BLE001  # telemetry's own failure
             call = None
         # One that is not recorded (sampling, a failure) is followed all the same.
-        call = call or CallSpan(recorder, spec, "0" * 32, new_id(), None, time.time_ns(), None)
+        call = call or CallSpan(recorder, spec, "0" * 32, make_id(), None, time.time_ns(), None)
         call.run = step.run
         if expected:
             self.ending = watch(call)
@@ -156,7 +161,9 @@ class Player:
             fields |= {"metadata": {"replay": "recorded"}} | {name: said for name, said in told if said}
         call.set(**fields)
 
-    def _step(self, encoder: Encoder, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Step:
+    def _step(
+        self, encoder: ValueEncoder, spec: FunctionSpec, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Step:
         outer = current_call()
         around = (self._steps.get(outer.span_id) if outer is not None else None) or Step()
         try:
@@ -164,20 +171,20 @@ class Player:
         except TypeError:  # the function is about to say so itself
             return Step(stray=True)
         name = self._name_on_record(encoder, spec.name)
-        asked = Asked(spec, args, kwargs, arguments, name, around.scope, around.stray, encoder)
+        asked = PendingCall(spec, args, kwargs, arguments, name, around.scope, around.stray, encoder)
         taped = self._found(asked)
         if self.rules.serves(spec):
             return self._served(asked, taped)
         return self._real(asked, taped or self._likely(asked))
 
-    def _name_on_record(self, encoder: Encoder, name: str) -> str:
+    def _name_on_record(self, encoder: ValueEncoder, name: str) -> str:
         """Return the name under which the record has a function: its own, else what redaction leaves of it."""
         known = self._names.get(name)
         if known is None:
             known = self._names[name] = name if self.tape.has(name) else encoder.masked(name)
         return known
 
-    def _found(self, asked: Asked) -> Taped | None:
+    def _found(self, asked: PendingCall) -> Taped | None:
         """Return the recorded call that this one is: of the same function with the same input at the same place."""
         with self._lock:
             expected, self._next = self._next, None
@@ -187,30 +194,32 @@ class Player:
             return None
         return self.tape.take(asked.scope, asked.name, asked.arguments)
 
-    def _likely(self, asked: Asked) -> Taped | None:
+    def _likely(self, asked: PendingCall) -> Taped | None:
         """Return the only recorded call that this one can be, though its input is another."""
         taped = None if asked.stray else self.tape.take_only(asked.scope, asked.name)
         if taped is not None and self.rules.mode == "recorded":
-            shown = report.difference(taped.input, asked.encoder.plain(asked.arguments))
+            shown = report.describe_difference(taped.input, asked.encoder.plain(asked.arguments))
             self.report.differences.append(
                 f"{taped.name} ({taped.span_id}) was called with another input\n{shown}"
             )
         return taped
 
-    def _served(self, asked: Asked, taped: Taped | None) -> Step:
+    def _served(self, asked: PendingCall, taped: Taped | None) -> Step:
         """Answer a call from the record; what is not there runs in mixed mode."""
         spec = asked.spec
         try:
             if taped is None:
                 raise self._divergence(asked)
-            answer = answer_of(taped, spec.shape, getattr(spec.function, "__module__", None))
+            answer = build_played_answer(taped, spec.shape, getattr(spec.function, "__module__", None))
         except ReplayError as exc:
             return self._refused(asked, taped, exc)
         with self._lock:
             self.report.served += 1
-        return Step(taped, taped.span_id, run=playing(answer, spec.shape, pace=self.rules.pace), served=True)
+        return Step(
+            taped, taped.span_id, run=play_answer(answer, spec.shape, pace=self.rules.pace), served=True
+        )
 
-    def _refused(self, asked: Asked, taped: Taped | None, why: ReplayError) -> Step:
+    def _refused(self, asked: PendingCall, taped: Taped | None, why: ReplayError) -> Step:
         """Run a call that has no recorded answer in mixed mode, else raise why."""
         if taped is not None:
             why = ReplayError(f"{taped.name} ({taped.span_id}) cannot be replayed: {why}")
@@ -220,7 +229,7 @@ class Player:
             raise why
         return self._real(asked, taped)
 
-    def _real(self, asked: Asked, taped: Taped | None) -> Step:
+    def _real(self, asked: PendingCall, taped: Taped | None) -> Step:
         """Let the function run, with what the overrides change.
 
         A function that the record does not know at this place is looked through: its calls are those of the call around it.
@@ -236,7 +245,7 @@ class Player:
         run, args, kwargs = overrides.applied(spec, asked.args, asked.kwargs)
         return replace(step, run=lambda *_, **__: run(*args, **kwargs), given=(args, kwargs))
 
-    def _divergence(self, asked: Asked) -> DivergenceError:
+    def _divergence(self, asked: PendingCall) -> DivergenceError:
         """Return what is said of a question that is not in the record; the first is kept."""
         inside = self.tape.calls.get(asked.scope or "")
         told = f"{asked.name}, inside {inside.name} ({inside.span_id})," if inside else asked.name
@@ -246,7 +255,7 @@ class Player:
         told += (
             f"; the next call of it there is {then.span_id}" if then else ", which has no further call of it"
         )
-        told += f"\n{report.difference(then.input if then else None, now)}"
+        told += f"\n{report.describe_difference(then.input if then else None, now)}"
         if self.tape.ran_at_once(asked.scope):
             told += "\n" + _ORDER
         with self._lock:
@@ -256,7 +265,7 @@ class Player:
 
     def finish(self) -> None:
         """Note which calls that are answered from the record were not made."""
-        self.report.not_asked = report.summed([call.name for call in self.left()])
+        self.report.not_asked = report.sum_items([call.name for call in self.left()])
 
     def left(self) -> list[Taped]:
         """Return the recorded calls that would have been answered and were not made."""

@@ -43,7 +43,7 @@ def repeat(measure: Callable[[], float], times: int = 10, *, confidence: float =
         import numpy as np
         from scipy.stats import binomtest
 
-        from llm_trace.comparison.statistics.intervals import mean_interval
+        from llm_trace.comparison.statistics.intervals import bound_mean
     except ModuleNotFoundError as exc:
         raise MissingExtraError("bounds need numpy and scipy: pip install 'llm-trace[statistics]'") from exc
     if times < 2:
@@ -53,6 +53,6 @@ def repeat(measure: Callable[[], float], times: int = 10, *, confidence: float =
         bounds = binomtest(round(sum(values)), times).proportion_ci(confidence, method="wilson")
         low, high = bounds.low, bounds.high
     else:
-        interval = mean_interval(np.asarray(values), confidence=confidence)
+        interval = bound_mean(np.asarray(values), confidence=confidence)
         low, high = interval.low, interval.high
     return Repeated(values, float(np.mean(values)), float(low), float(high), confidence)

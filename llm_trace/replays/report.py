@@ -60,7 +60,7 @@ class Report:
         return "\n".join([*told, *([self.divergence] if self.divergence else [])])
 
 
-def race(group: list[Taped]) -> str:
+def describe_race(group: list[Taped]) -> str:
     """Return a race in words."""
     first = group[0]
     return (
@@ -70,21 +70,21 @@ def race(group: list[Taped]) -> str:
     )
 
 
-def summed(items: list[str]) -> list[str]:
+def sum_items(items: list[str]) -> list[str]:
     """Return each item once, with how often it occurred."""
     return [item if count == 1 else f"{item} ({count} times)" for item, count in Counter(items).items()]
 
 
-def difference(then: Any, now: Any, verb: str = "asked") -> str:
+def describe_difference(then: Any, now: Any, verb: str = "asked") -> str:
     """Return a unified diff of two values, at most 40 lines; empty where they are equal."""
     names = f"{verb} then", f"{verb} now"
-    lines = list(difflib.unified_diff(_lines(then), _lines(now), *names, lineterm="", n=2))
+    lines = list(difflib.unified_diff(_split_lines(then), _split_lines(now), *names, lineterm="", n=2))
     if len(lines) > _MOST_LINES:
         lines = [*lines[:_MOST_LINES], f"… {len(lines) - _MOST_LINES} more lines"]
     return "\n".join(lines)
 
 
-def _lines(value: Any) -> list[str]:
+def _split_lines(value: Any) -> list[str]:
     """Return JSON by lines; the lines of long texts by themselves."""
     text = json.dumps(value, indent=1, ensure_ascii=False, sort_keys=True, default=str)
     return [part for line in text.splitlines() for part in line.replace("\\n", "\\n\n").splitlines()]

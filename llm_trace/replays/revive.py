@@ -20,7 +20,7 @@ from typing import Any
 import orjson
 from pydantic import BaseModel
 
-from llm_trace.capture.input_key import identity
+from llm_trace.capture.input_key import compute_identity
 from llm_trace.capture.lost_types import (
     PRIVATE,
     RENDERED,
@@ -28,16 +28,16 @@ from llm_trace.capture.lost_types import (
     UNSET,
     Types,
     escape,
-    lost_types,
-    type_name,
+    find_lost_types,
+    get_type_name,
 )
 from llm_trace.capture.prompts import Rendered
 from llm_trace.capture.state import UNREAD
-from llm_trace.capture.values import Encoder
+from llm_trace.capture.values import ValueEncoder
 from llm_trace.errors import ReplayError
 from llm_trace.replays.classes import Moved, find_class
 
-_encoder = Encoder()
+_encoder = ValueEncoder()
 _SAID = ("__type__", UNREAD)
 """Keys of an object's record that are no fields."""
 _NUMBERS = {"float": float, "int": int}
@@ -60,13 +60,15 @@ def rebuild(data: Any, types: Types, moved: Moved | None = None, rendered: Seque
         ReplayError: the record does not say enough for the same value.
     """
     value = revive(json.loads(json.dumps(data)), types, moved or {}, rendered)
-    again = lost_types(value, messages=True)
-    if not _same_types(types, again, moved or {}) or _known_by(value, again) != _known_by(data, again):
-        raise ReplayError(f"the record does not hold {_named(types)} whole")
+    again = find_lost_types(value, messages=True)
+    if not _have_same_types(types, again, moved or {}) or _compute_key(value, again) != _compute_key(
+        data, again
+    ):
+        raise ReplayError(f"the record does not hold {_name_types(types)} whole")
     return value
 
 
-def part(data: Any, types: Types, way: Sequence[str | int]) -> tuple[Any, Types]:
+def extract_part(data: Any, types: Types, way: Sequence[str | int]) -> tuple[Any, Types]:
     """Return what stands at a place inside recorded JSON, and its types."""
     at = "".join(f"/{escape(step)}" for step in way)
     for step in way:
@@ -91,20 +93,22 @@ def is_plain(data: Any, types: Types) -> bool:
     return types.keys() <= {"tuple"} and '"__type__"' not in json.dumps(data)
 
 
-def _known_by(value: Any, types: Types) -> bytes:
-    return identity(_encoder.canonical(value), types)
+def _compute_key(value: Any, types: Types) -> bytes:
+    return compute_identity(_encoder.canonical(value), types)
 
 
-def _same_types(then: Types, now: Types, moved: Moved) -> bool:
+def _have_same_types(then: Types, now: Types, moved: Moved) -> bool:
     """Return whether two values have the same types at the same places, wherever their classes are defined now."""
     counts: Counter[tuple[str, str]] = Counter()
     for name, pointers in then.items():
         cls = find_class(name, moved)
-        counts.update((type_name(cls) if isinstance(cls, type) else name, pointer) for pointer in pointers)
+        counts.update(
+            (get_type_name(cls) if isinstance(cls, type) else name, pointer) for pointer in pointers
+        )
     return counts == Counter((name, pointer) for name, pointers in now.items() for pointer in pointers)
 
 
-def _named(types: Types) -> str:
+def _name_types(types: Types) -> str:
     names = [name.replace(":", ".") for name in types if name not in (UNKNOWN, UNSET, PRIVATE, "dict")]
     return " and ".join(f"the {name}" for name in names[:3]) or "the value"
 
@@ -118,7 +122,7 @@ def revive(data: Any, types: Types, moved: Moved, rendered: Sequence[Rendered] =
     kinds = {name: pointers for name, pointers in types.items() if name not in (UNSET, PRIVATE)}
     places = [(pointer, name) for name, pointers in kinds.items() for pointer in pointers]
     for pointer, name in sorted(places, key=lambda place: -place[0].count("/")):  # what is inside comes first
-        data = _replaced(data, pointer, _Builder(name, pointer, beside, moved, rendered))
+        data = _replace_node(data, pointer, _Builder(name, pointer, beside, moved, rendered))
     return data
 
 
@@ -137,7 +141,7 @@ def _with_numbers(data: Any, at: str, dicts: set[str]) -> Any:
     return {key: _with_numbers(item, f"{at}/{escape(key)}", dicts) for key, item in data.items()}
 
 
-def _replaced(data: Any, pointer: str, build: _Builder) -> Any:
+def _replace_node(data: Any, pointer: str, build: _Builder) -> Any:
     """Return `data` with the node at a JSON pointer built."""
     if not pointer:
         return build(data)
@@ -205,7 +209,7 @@ class _Builder:
         if issubclass(cls, BaseModel):
             return self._model(cls, inside)
         if is_dataclass(cls):
-            return _dataclass(cls, inside)
+            return _build_dataclass(cls, inside)
         if issubclass(cls, dict):
             return cls(node)
         if issubclass(cls, tuple) and hasattr(cls, "_fields"):
@@ -221,7 +225,7 @@ class _Builder:
         if issubclass(cls, (datetime.date, datetime.time)):
             return cls.fromisoformat(inside["value"] if inside else node)
         if issubclass(cls, _WRITTEN) and inside.keys() == {"repr"}:
-            return _written(cls, inside["repr"])
+            return _parse_repr(cls, inside["repr"])
         if not inside and (issubclass(cls, _BARE) or _is_number(cls)):
             return cls(node)
         raise ReplayError(f"a {cls.__module__}.{cls.__qualname__} was kept as its description only")
@@ -255,7 +259,7 @@ def _is_number(cls: type) -> bool:
     return numpy is not None and issubclass(cls, (numpy.bool_, numpy.integer, numpy.float32, numpy.float16))
 
 
-def _dataclass(cls: Any, inside: dict[str, Any]) -> Any:
+def _build_dataclass(cls: Any, inside: dict[str, Any]) -> Any:
     """Return a dataclass's instance as it was, without what its `__post_init__` does once more."""
     made: Any = object.__new__(cls)
     for field in fields(cls):
@@ -263,7 +267,7 @@ def _dataclass(cls: Any, inside: dict[str, Any]) -> Any:
     return made
 
 
-def _written(cls: Any, text: str) -> Any:
+def _parse_repr(cls: Any, text: str) -> Any:
     """Return what a `repr` says: a call of the class with literals."""
     call = ast.parse(text, mode="eval").body
     if not isinstance(call, ast.Call):

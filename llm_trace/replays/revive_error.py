@@ -7,10 +7,10 @@ import contextlib
 import sys
 from typing import TYPE_CHECKING, Any, get_args
 
-from llm_trace.capture.raised import VALIDATION_ERROR, attributes_aside, builtin_base
+from llm_trace.capture.raised import VALIDATION_ERROR, find_builtin_base, list_base_attributes
 from llm_trace.errors import ReplayError
 from llm_trace.replays.classes import find_class
-from llm_trace.replays.revive import part, rebuild
+from llm_trace.replays.revive import extract_part, rebuild
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -51,32 +51,32 @@ def revive_error(error: Mapping[str, Any], record: Mapping[str, Any] | None, mov
         ReplayError: its class is not imported, or the record does not hold it whole.
     """
     name, message = str(error.get("type", "error")), error.get("message")
-    made = _by_message(name, message, moved) if record is None else _made(record, moved)
+    made = _revive_by_message(name, message, moved) if record is None else _revive_held(record, moved)
     with contextlib.suppress(Exception):  # the user's own `__str__`
         if str(made) == (message or ""):
             return made
     raise ReplayError(f"the record does not hold the exception {name} whole")
 
 
-def _by_message(name: str, message: Any, moved: Moved) -> BaseException:
-    cls = _class(name, moved)
-    texts = [message, _literal(message)] if isinstance(message, str) and message else []
+def _revive_by_message(name: str, message: Any, moved: Moved) -> BaseException:
+    cls = _find_error_class(name, moved)
+    texts = [message, _parse_literal(message)] if isinstance(message, str) and message else []
     if type(cls.__init__) is type(Exception.__init__) and not issubclass(cls, _BY_STATE):
         for args in [[text] for text in texts] or [[]]:
-            made: BaseException = _bare(cls, tuple(args))
+            made: BaseException = _make_bare(cls, tuple(args))
             if str(made) == (message or ""):
                 return made
     raise ReplayError(f"the record does not hold the exception {name} whole")
 
 
-def _class(name: str, moved: Moved) -> Any:
+def _find_error_class(name: str, moved: Moved) -> Any:
     cls = find_class(name, moved)
     if not (isinstance(cls, type) and issubclass(cls, BaseException)):
         raise ReplayError(f"its exception {name.replace(':', '.')} is not imported")
     return cls
 
 
-def _literal(text: str) -> Any:
+def _parse_literal(text: str) -> Any:
     """Return what a `KeyError`, whose text is the `repr` of its key, was raised with."""
     try:
         return ast.literal_eval(text)
@@ -84,35 +84,39 @@ def _literal(text: str) -> Any:
         return text
 
 
-def _made(record: Mapping[str, Any], moved: Moved) -> BaseException:
-    cls = _class(record["type"], moved)
+def _revive_held(record: Mapping[str, Any], moved: Moved) -> BaseException:
+    cls = _find_error_class(record["type"], moved)
     held = record["held"]
     if record["type"] == VALIDATION_ERROR:
-        return _validation(cls, rebuild(*part(held, record.get("types", {}), ("state",)), moved))
+        return _revive_validation(
+            cls, rebuild(*extract_part(held, record.get("types", {}), ("state",)), moved)
+        )
     if "__slots__" in held["state"]:
         raise ReplayError(f"a {record['type'].replace(':', '.')} keeps its state in __slots__")
-    args = [_part(record, ("args", n), moved) for n in range(len(held["args"]))]
+    args = [_revive_part(record, ("args", n), moved) for n in range(len(held["args"]))]
     made: BaseException
     if issubclass(cls, BaseExceptionGroup):
         if len(record.get("errors", ())) != record["count"]:
             raise ReplayError("the record does not hold all exceptions of the group")
-        made = BaseExceptionGroup.__new__(cls, args[0], [_made(one, moved) for one in record["errors"]])
+        made = BaseExceptionGroup.__new__(
+            cls, args[0], [_revive_held(one, moved) for one in record["errors"]]
+        )
     else:
-        made = _bare(cls, tuple(args))
+        made = _make_bare(cls, tuple(args))
     for name in held["state"]:
-        value = _part(record, ("state", name), moved)
-        if name in attributes_aside(cls):
+        value = _revive_part(record, ("state", name), moved)
+        if name in list_base_attributes(cls):
             setattr(made, name, value)
         else:
             made.__dict__[name] = value
     if "cause" in record:
-        made.__cause__ = _made(record["cause"], moved)
+        made.__cause__ = _revive_held(record["cause"], moved)
     return made
 
 
-def _bare(cls: Any, args: tuple[Any, ...]) -> Any:
+def _make_bare(cls: Any, args: tuple[Any, ...]) -> Any:
     """Return an exception made by its built-in base alone."""
-    base = builtin_base(cls)
+    base = find_builtin_base(cls)
     try:
         made = base.__new__(cls, *args)
         base.__init__(made, *args)
@@ -123,15 +127,15 @@ def _bare(cls: Any, args: tuple[Any, ...]) -> Any:
     return made
 
 
-def _part(record: Mapping[str, Any], way: tuple[str, str | int], moved: Moved) -> Any:
+def _revive_part(record: Mapping[str, Any], way: tuple[str, str | int], moved: Moved) -> Any:
     """Return one argument or attribute; where the record does not hold it, what says so when it is used."""
     at = f"{way[0]}/{way[1]}"
     if at in record.get("inner", {}):
-        return _made(record["inner"][at], moved)
+        return _revive_held(record["inner"][at], moved)
     try:
         if at in record.get("responses", {}):
-            return _response(record["responses"][at])
-        return rebuild(*part(record["held"], record.get("types", {}), way), moved)
+            return _revive_response(record["responses"][at])
+        return rebuild(*extract_part(record["held"], record.get("types", {}), way), moved)
     except ReplayError as exc:
         name = record["type"].rpartition(".")[2].rpartition(":")[2]
         return Unrecorded(
@@ -139,14 +143,14 @@ def _part(record: Mapping[str, Any], way: tuple[str, str | int], moved: Moved) -
         )
 
 
-def _response(told: Mapping[str, Any]) -> Any:
+def _revive_response(told: Mapping[str, Any]) -> Any:
     httpx = sys.modules.get("httpx")
     if httpx is None or not isinstance(told.get("body"), str):
         raise ReplayError("the response was not kept whole")
     return httpx.Response(told["status"], headers=told["headers"], content=told["body"].encode("latin-1"))
 
 
-def _validation(cls: Any, state: Mapping[str, Any]) -> BaseException:
+def _revive_validation(cls: Any, state: Mapping[str, Any]) -> BaseException:
     from pydantic_core import PydanticCustomError, core_schema
 
     known = get_args(core_schema.ErrorType)

@@ -10,10 +10,10 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from llm_trace.capture.spec import function_name
+from llm_trace.capture.spec import get_function_name
 from llm_trace.capture.wrappers import trace
 from llm_trace.errors import ReplayError
-from llm_trace.replays.revive import part, rebuild
+from llm_trace.replays.revive import extract_part, rebuild
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 Function = Callable[..., Any]
 
 
-def functions_for(
+def find_functions(
     roots: Sequence[Taped], named: str | Function | Iterable[str | Function]
 ) -> dict[str, Function]:
     """Return the function to call for each root, by `span_id`.
@@ -36,30 +36,30 @@ def functions_for(
         ReplayError: none was named, one is not where it was named, or a root has none.
     """
     given = [named] if isinstance(named, str) or callable(named) else list(named)
-    found = [_imported(item, roots) if isinstance(item, str) else item for item in given]
-    chosen = {root.span_id: _chosen(root, found) for root in roots}
+    found = [_import_function(item, roots) if isinstance(item, str) else item for item in given]
+    chosen = {root.span_id: _choose_function(root, found) for root in roots}
     missing = [root for root in roots if chosen[root.span_id] is None]
     if len(found) == 1 and len({root.name for root in roots}) == 1:
         return {root.span_id: found[0] for root in roots}  # it was renamed
     if missing:
-        raise ReplayError(_unnamed(missing, given))
-    return {span: traced(fn) for span, fn in chosen.items() if fn is not None}
+        raise ReplayError(_refuse_unnamed(missing, given))
+    return {span: ensure_traced(fn) for span, fn in chosen.items() if fn is not None}
 
 
-def traced(fn: Function) -> Function:
+def ensure_traced(fn: Function) -> Function:
     """Return the function, decorated where it is not."""
     return fn if hasattr(fn, "__llm_trace__") else trace(fn)
 
 
-def _chosen(root: Taped, found: Sequence[Function]) -> Function | None:
+def _choose_function(root: Taped, found: Sequence[Function]) -> Function | None:
     """Return the function whose qualified name the root had, rather one of the same module."""
     qualname = (root.function or "").partition(":")[2] or root.name
-    alike = [fn for fn in found if function_name(fn) in (qualname.rpartition("<locals>.")[2], root.name)]
+    alike = [fn for fn in found if get_function_name(fn) in (qualname.rpartition("<locals>.")[2], root.name)]
     same = [fn for fn in alike if fn.__module__ == root.module]
     return next(iter(same or alike), None)
 
 
-def _unnamed(missing: Sequence[Taped], given: Sequence[object]) -> str:
+def _refuse_unnamed(missing: Sequence[Taped], given: Sequence[object]) -> str:
     counts = Counter((root.function or root.name, root.place) for root in missing)
     told = ", ".join(
         f"{name}{f' at {place}' if place else ''} ({count} calls)"
@@ -72,7 +72,7 @@ def _unnamed(missing: Sequence[Taped], given: Sequence[object]) -> str:
     )
 
 
-def _imported(name: str, roots: Sequence[Taped]) -> Function:
+def _import_function(name: str, roots: Sequence[Taped]) -> Function:
     """Return a function by `module:qualname`."""
     module, colon, qualname = name.partition(":")
     then = next(
@@ -114,7 +114,7 @@ def call_of(
     values, lost = dict(given), []
     for name in [name for name in root.input if name not in given]:
         try:
-            values[name] = _argument(name, root, fn, rendered)
+            values[name] = _build_argument(name, root, fn, rendered)
         except ReplayError as exc:
             lost.append(f"{name!r} ({exc})")
     if lost:
@@ -125,8 +125,8 @@ def call_of(
     return _bound(root, fn, values)
 
 
-def _argument(name: str, root: Taped, fn: Function, rendered: Sequence[Rendered]) -> Any:
-    value, types = part(root.input, root.rebuild.get("input", {}), (name,))
+def _build_argument(name: str, root: Taped, fn: Function, rendered: Sequence[Rendered]) -> Any:
+    value, types = extract_part(root.input, root.rebuild.get("input", {}), (name,))
     if root.rebuild.get("key") and "[redacted" in json.dumps(value):
         raise ReplayError("it was masked")
     return rebuild(value, types, {root.module: fn.__module__} if root.module else {}, rendered)
@@ -158,7 +158,7 @@ def _bound(root: Taped, fn: Function, values: dict[str, Any]) -> tuple[tuple[Any
         code = getattr(inspect.unwrap(fn), "__code__", None)
         where = f" at {code.co_filename}:{code.co_firstlineno}" if code else ""
         raise ReplayError(
-            f"{function_name(fn)}{where} does not take what it was called with in {root.span_id} ({', '.join(values)}): {exc}; "
+            f"{get_function_name(fn)}{where} does not take what it was called with in {root.span_id} ({', '.join(values)}): {exc}; "
             f"its signature is {signature} now: give the parameter a default, or pass another function for it: "
             f"overrides={{'code': {{{root.name!r}: function}}}}"
         ) from exc

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from llm_trace.capture import slots
 from llm_trace.capture.recorder import Recorder
-from llm_trace.capture.redaction import redactor
+from llm_trace.capture.redaction import build_redactor
 from llm_trace.capture.spec import SERVED
-from llm_trace.capture.values import Encoder
+from llm_trace.capture.values import ValueEncoder
 from llm_trace.replays import cassette, report
 from llm_trace.replays.collector import Collector
 from llm_trace.replays.player import Player, Rules
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Session:
+class ReplaySession:
     """Stands in capture's slots from `enter` to `leave`; what was there before comes back."""
 
     path: Path
@@ -53,7 +53,7 @@ class Session:
         Raises:
             CassetteError: there is nothing to replay from.
         """
-        encoder, served = Encoder(redactor(redact)), frozenset(serve)
+        encoder, served = ValueEncoder(build_redactor(redact)), frozenset(serve)
         collector = Collector(encoder)
         player = None
         if mode == "replay":
@@ -66,7 +66,7 @@ class Session:
 
     def enter(self) -> None:
         """Take the calls that are made from now on."""
-        self._before = slots.recorder or slots.boot(), slots.interceptor
+        self._before = slots.recorder or slots.start_recorder(), slots.interceptor
         slots.recorder, slots.interceptor = self.recorder, self.player
 
     def leave(self) -> None:
@@ -87,7 +87,7 @@ class Session:
         due = [call for call in self.player.left() if (call.phase or "test") == phase]
         left = [call.name for call in due if call.status != "cancelled"]
         return (
-            f"on the cassette {self.path} and not asked for: {', '.join(report.summed(left))}"
+            f"on the cassette {self.path} and not asked for: {', '.join(report.sum_items(left))}"
             if left
             else None
         )
@@ -111,4 +111,4 @@ class Session:
             for c in calls
             if c.rebuild.get("masked")
         ]
-        return masked + [report.race(group) for group in Tape(calls).races()]
+        return masked + [report.describe_race(group) for group in Tape(calls).races()]

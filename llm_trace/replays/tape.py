@@ -9,9 +9,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from llm_trace.capture.content import is_cut
-from llm_trace.capture.input_key import InputKey, identity
-from llm_trace.capture.lost_types import lost_types
-from llm_trace.capture.values import Encoder
+from llm_trace.capture.input_key import InputKey, compute_identity
+from llm_trace.capture.lost_types import find_lost_types
+from llm_trace.capture.values import ValueEncoder
 from llm_trace.replays.classes import has_moved
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from llm_trace.capture.lost_types import Types
 
-_encoder = Encoder()
+_encoder = ValueEncoder()
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Taped:
     @cached_property
     def question(self) -> bytes:
         """What the input is known by."""
-        return canonical(self.input, self.rebuild.get("input", ()))
+        return make_canonical(self.input, self.rebuild.get("input", ()))
 
     @cached_property
     def cut(self) -> bool:
@@ -67,9 +67,9 @@ class Taped:
         return self.function.partition(":")[0] if self.function else None
 
 
-def canonical(value: Any, types: Container[str] = ()) -> bytes:
+def make_canonical(value: Any, types: Container[str] = ()) -> bytes:
     """Return the JSON by which a value is known again: keys sorted, addresses of objects and modules of classes left out."""
-    return identity(_encoder.canonical(value), types)
+    return compute_identity(_encoder.canonical(value), types)
 
 
 class Tape:
@@ -106,7 +106,7 @@ class Tape:
     def key(self, arguments: dict[str, Any]) -> str:
         """Return what a call with these arguments is looked for by."""
         data = self._masked(arguments) if self._masked else arguments
-        return self._key(canonical(data, lost_types(arguments)))
+        return self._key(make_canonical(data, find_lost_types(arguments)))
 
     def scope_of(self, call: Taped) -> str | None:
         """Return the recorded call inside which this one ran, `None` for a root."""
@@ -123,7 +123,7 @@ class Tape:
             return None
         with self._lock:
             for call in group:
-                if call.span_id not in self._taken and _are_of(call.rebuild.get("input"), arguments):
+                if call.span_id not in self._taken and _match_types(call.rebuild.get("input"), arguments):
                     self._taken.add(call.span_id)
                     group.remove(call)
                     return call
@@ -179,18 +179,18 @@ class Tape:
         groups: dict[tuple[str | None, str, str], list[Taped]] = defaultdict(list)
         for call in self.calls.values():
             groups[self.scope_of(call), call.name, self._keys[call.span_id]].append(call)
-        return [group for group in groups.values() if len(group) > 1 and _raced(group)]
+        return [group for group in groups.values() if len(group) > 1 and _find_race(group)]
 
     def ran_at_once(self, scope: str | None) -> bool:
         """Return whether calls inside `scope` overlapped in time."""
-        return _overlap([call for call in self.calls.values() if self.scope_of(call) == scope])
+        return _check_overlap([call for call in self.calls.values() if self.scope_of(call) == scope])
 
 
-def _are_of(then: Types | None, arguments: dict[str, Any]) -> bool:
+def _match_types(then: Types | None, arguments: dict[str, Any]) -> bool:
     """Return whether arguments are of the classes that were recorded, wherever those are defined now."""
     if not then:
         return True
-    now = lost_types(arguments)
+    now = find_lost_types(arguments)
     names = {name.rpartition(":")[2] for name in now if name not in then}
     return not any(
         name not in now and name.rpartition(":")[2] in names and not has_moved(name)
@@ -199,12 +199,14 @@ def _are_of(then: Types | None, arguments: dict[str, Any]) -> bool:
     )
 
 
-def _raced(group: list[Taped]) -> bool:
-    answers = {canonical([call.output, call.status, (call.error or {}).get("message")]) for call in group}
-    return len(answers) > 1 and _overlap(group)
+def _find_race(group: list[Taped]) -> bool:
+    answers = {
+        make_canonical([call.output, call.status, (call.error or {}).get("message")]) for call in group
+    }
+    return len(answers) > 1 and _check_overlap(group)
 
 
-def _overlap(calls: list[Taped]) -> bool:
+def _check_overlap(calls: list[Taped]) -> bool:
     """Return whether any call began before one that began earlier had ended."""
     end = 0
     for call in sorted(calls, key=lambda call: call.start_ns):

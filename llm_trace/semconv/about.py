@@ -17,7 +17,7 @@ _NESTED = ("segments", "faithfulness", "groups")
 _ENVELOPE = ("method", "config_hash", "status", "error")
 
 
-def event_about(span: EndedSpan) -> dict[str, Any] | None:
+def parse_annotation(span: EndedSpan) -> dict[str, Any] | None:
     """Return the event that a span about a call stands for, `None` for a span that is a call itself."""
     attributes = span.attributes
     if not isinstance(attributes.get(_CALL), str):
@@ -26,7 +26,7 @@ def event_about(span: EndedSpan) -> dict[str, Any] | None:
     if isinstance(attributes.get(_EVALUATION + "name"), str):
         return {"event": "score", **same, **_score(attributes)}
     if isinstance(attributes.get(_ATTRIBUTION + "method"), str):
-        return {"event": "attribution", **same, **_attribution(attributes)}
+        return {"event": "attribution", **same, **_parse_attribution(attributes)}
     return None
 
 
@@ -42,7 +42,7 @@ def _score(attributes: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in made.items() if value is not None}
 
 
-def _attribution(attributes: Mapping[str, Any]) -> dict[str, Any]:
+def _parse_attribution(attributes: Mapping[str, Any]) -> dict[str, Any]:
     start = len(_ATTRIBUTION)
     told = {name[start:]: value for name, value in attributes.items() if name.startswith(_ATTRIBUTION)}
     told |= {name: load_container(told[name]) for name in _NESTED if name in told}

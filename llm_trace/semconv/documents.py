@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from llm_trace.semconv import names
-from llm_trace.semconv.values import dumps, items
+from llm_trace.semconv.values import dump_json, list_items
 
 _LISTS = (
     "documents", "source_nodes", "nodes", "results", "matches", "hits", "chunks", "points", "data",
@@ -21,7 +21,7 @@ _INSIDE = ("node", "document", "payload", "_source", "doc", "entity")
 """Under which a document stands beside its score."""
 
 
-def document_attributes(output: Any, *, kind: str) -> dict[str, Any]:
+def build_document_attributes(output: Any, *, kind: str) -> dict[str, Any]:
     """Return OpenInference's attributes of the documents in an output; none where it holds no documents.
 
     Takes lists of texts, of LangChain's documents, LlamaIndex's nodes with scores, pairs of a document and its score, answers of vector
@@ -29,44 +29,44 @@ def document_attributes(output: Any, *, kind: str) -> dict[str, Any]:
     """
     start = names.OI_RERANKED if kind == "reranker" else names.OI_DOCUMENTS
     made: dict[str, Any] = {}
-    for index, document in enumerate(_documents(output)):
+    for index, document in enumerate(_list_documents(output)):
         for name, value in document.items():
             made[f"{start}.{index}.document.{name}"] = value
     return made
 
 
-def _documents(output: Any) -> Iterator[dict[str, Any]]:
+def _list_documents(output: Any) -> Iterator[dict[str, Any]]:
     listed = output
     if isinstance(output, Mapping):
-        listed = next((output[name] for name in _LISTS if items(output.get(name))), None)
-    for entry in items(listed):
-        if found := _document(entry):
+        listed = next((output[name] for name in _LISTS if list_items(output.get(name))), None)
+    for entry in list_items(listed):
+        if found := _build_document(entry):
             yield found
 
 
-def _document(entry: Any) -> dict[str, Any]:
+def _build_document(entry: Any) -> dict[str, Any]:
     if isinstance(entry, str):
         return {"content": entry}
     if isinstance(entry, (list, tuple)):  # a document with its score
         inner, score = (*entry, None, None)[:2]
-        return _with_score(_document(inner), score) if not isinstance(inner, (list, tuple)) else {}
+        return _with_score(_build_document(inner), score) if not isinstance(inner, (list, tuple)) else {}
     if not isinstance(entry, Mapping):
         return {}
     score = next((entry[name] for name in _SCORES if entry.get(name) is not None), None)
     inner = next((entry[name] for name in _INSIDE if isinstance(entry.get(name), Mapping)), None)
-    if inner is not None and (found := _document(inner)):
-        return _with_score({**_identity(entry), **found}, score)
+    if inner is not None and (found := _build_document(inner)):
+        return _with_score({**_get_identity(entry), **found}, score)
     content = next((entry[name] for name in _TEXTS if isinstance(entry.get(name), str)), None)
     metadata = entry.get("metadata") or entry.get("extra_info")
     if content is None and isinstance(metadata, Mapping):  # vector stores keep the text there
         content = next((metadata[name] for name in _TEXTS if isinstance(metadata.get(name), str)), None)
     if content is None and score is None:
         return {}
-    told = {**_identity(entry), "content": content, "metadata": dumps(metadata) if metadata else None}
+    told = {**_get_identity(entry), "content": content, "metadata": dump_json(metadata) if metadata else None}
     return _with_score({name: value for name, value in told.items() if value is not None}, score)
 
 
-def _identity(entry: Mapping[str, Any]) -> dict[str, Any]:
+def _get_identity(entry: Mapping[str, Any]) -> dict[str, Any]:
     found = next((entry[name] for name in _IDS if isinstance(entry.get(name), (str, int))), None)
     return {} if found is None else {"id": str(found)}
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from llm_trace.semconv import names
 from llm_trace.semconv.spans import call_fields
-from llm_trace.semconv.values import load_container, text
+from llm_trace.semconv.values import get_text, load_container
 
 OWN_FIELDS = ("metadata", "code", "prompt", "replay_of")
 """Fields of a call that our exporter sends as one JSON object."""
@@ -59,17 +59,17 @@ def ended_call(span: EndedSpan) -> dict[str, Any]:
         "end_ns": span.end_ns,
         "status": "error" if span.failed else "ok",
         **fields,
-        **_ours(span.attributes),
+        **_read_ours(span.attributes),
     }
 
 
-def _ours(attributes: Mapping[str, Any]) -> dict[str, Any]:
+def _read_ours(attributes: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a span of our own exporter says beyond the conventions, so that a call comes back as it was."""
     status = attributes.get(names.OWN_STATUS)
     if not isinstance(status, str):
         return {}
     rest = load_container(attributes.get(names.OWN_REST))
     told = {name: rest[name] for name in OWN_FIELDS if name in rest} if isinstance(rest, Mapping) else {}
-    made = {"name": text(attributes.get(names.OWN_NAME)), "metadata": {}, **told}
+    made = {"name": get_text(attributes.get(names.OWN_NAME)), "metadata": {}, **told}
     made["status"] = status if status in ("ok", "error") else "cancelled"
     return {name: value for name, value in made.items() if value is not None}

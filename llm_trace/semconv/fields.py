@@ -5,9 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from llm_trace.semconv.providers import provider_of
+from llm_trace.semconv.providers import find_provider
 from llm_trace.semconv.tokens import usage
-from llm_trace.semconv.values import field, fields, is_response, items, number, raw_body, text
+from llm_trace.semconv.values import (
+    get_field,
+    get_number,
+    get_raw_body,
+    get_text,
+    is_response,
+    list_fields,
+    list_items,
+)
 
 _MODELS = ("model", "modelId", "model_id")
 _PARAMS = {name: name for name in (
@@ -68,7 +76,7 @@ def _is_request(source: Mapping[str, Any]) -> bool:
 
 def _collect(source: Mapping[str, Any], made: dict[str, Any], params: dict[str, Any]) -> None:
     for name in _MODELS:
-        if "model" not in made and text(source.get(name)):
+        if "model" not in made and get_text(source.get(name)):
             made["model"] = source[name]
             if name == "modelId":
                 made["provider"] = "aws.bedrock"
@@ -93,30 +101,30 @@ def response_fields(output: Any) -> dict[str, Any]:
     """
     if not is_response(output):
         return {}
-    source = fields(output)
+    source = list_fields(output)
     if "http_response" in source:
-        source = raw_body(output) or source
-    counted = _usage(source)
+        source = get_raw_body(output) or source
+    counted = _read_usage(source)
     if counted is None and not _is_answer(source):
         return {}
     found = {
         "model": (model := _model(source)),
-        "provider": provider_of(output, source, model),
+        "provider": find_provider(output, source, model),
         "usage": counted,
-        "cost_usd": number(field(source.get("usage"), "cost")),  # OpenRouter, LiteLLM
+        "cost_usd": get_number(get_field(source.get("usage"), "cost")),  # OpenRouter, LiteLLM
         "finish_reason": _finish(source),
     }
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _usage(source: Mapping[str, Any]) -> dict[str, int] | None:
-    told = field(source, "usage", "usageMetadata", "usage_metadata")
+def _read_usage(source: Mapping[str, Any]) -> dict[str, int] | None:
+    told = get_field(source, "usage", "usageMetadata", "usage_metadata")
     if told is None:
-        told = field(source, "meta")  # Cohere v1
+        told = get_field(source, "meta")  # Cohere v1
     if told is None:
-        told = field(source, "amazon-bedrock-invocationMetrics")
+        told = get_field(source, "amazon-bedrock-invocationMetrics")
     if told is None:
-        told = field(field(source, "x_groq"), "usage")  # the last chunk of Groq's streams
+        told = get_field(get_field(source, "x_groq"), "usage")  # the last chunk of Groq's streams
     if told is None and any(name in source for name in _BARE_COUNTS):
         told = source
     return usage(told) if told is not None else None
@@ -129,28 +137,30 @@ _BARE_COUNTS = ("eval_count", "prompt_eval_count", "generation_token_count", "in
 def _is_answer(source: Mapping[str, Any]) -> bool:
     if isinstance(source.get("choices"), list) or isinstance(source.get("candidates"), list):
         return True
-    shown = text(source.get("object")), text(source.get("type"))
+    shown = get_text(source.get("object")), get_text(source.get("type"))
     if shown[0] in ("response", "list", "interaction") or shown[1] == "message":
         return "model" in source
     return "done" in source and ("message" in source or "response" in source)
 
 
 def _model(source: Mapping[str, Any]) -> str | None:
-    told = field(source, "model", "modelVersion", "model_version")
+    told = get_field(source, "model", "modelVersion", "model_version")
     if told is None:
-        told = field(field(source, "response_metadata"), "model_name", "model", "model_id")  # LangChain
-    return text(told)
+        told = get_field(
+            get_field(source, "response_metadata"), "model_name", "model", "model_id"
+        )  # LangChain
+    return get_text(told)
 
 
 def _finish(source: Mapping[str, Any]) -> str | None:
     """Return why the model stopped, of the first choice."""
-    first = next(iter(items(field(source, "choices", "candidates"))), None)
-    told = field(first, "finish_reason", "finishReason")
+    first = next(iter(list_items(get_field(source, "choices", "candidates"))), None)
+    told = get_field(first, "finish_reason", "finishReason")
     if told is None:
-        told = field(source, "stop_reason", "stopReason", "finish_reason", "done_reason")
+        told = get_field(source, "stop_reason", "stopReason", "finish_reason", "done_reason")
     if told is None:
-        told = field(field(source, "incomplete_details"), "reason")
-    if told is None and text(source.get("object")) in ("response", "interaction"):
-        told = field(source, "status")
+        told = get_field(get_field(source, "incomplete_details"), "reason")
+    if told is None and get_text(source.get("object")) in ("response", "interaction"):
+        told = get_field(source, "status")
     told = getattr(told, "value", told)  # an Enum of google-genai
     return str(told) if isinstance(told, (str, int)) and told != "" else None

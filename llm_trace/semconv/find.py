@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from llm_trace.semconv.messages import Message, is_message, message, said
-from llm_trace.semconv.values import EMPTY, field, items, load_container, mappings, text
+from llm_trace.semconv.messages import MessageFields, build_message, is_message, message
+from llm_trace.semconv.values import EMPTY, get_field, get_text, list_items, list_mappings, load_container
 
 _NESTED = (
     "kwargs",
@@ -43,138 +43,145 @@ _REQUEST_SIGNS = (
 _EMBEDDING_ONLY = ("dimensions", "encoding_format", "input_type", "embedding_types")
 
 
-def messages_in(input: Any) -> list[Message]:  # noqa: A002  the contract's name
+def messages_in(input: Any) -> list[MessageFields]:  # noqa: A002  the contract's name
     """Return the messages that a call was made with, in order, system message first; empty where there are none.
 
     Args:
         input: arguments bound by name as JSON values, or a request body; messages may lie one level down, as
             under `kwargs` or in a body that is JSON text.
     """
-    return _within(input, _DEPTH)
+    return _search_within(input, _DEPTH)
 
 
-def _within(source: Any, depth: int) -> list[Message]:
+def _search_within(source: Any, depth: int) -> list[MessageFields]:
     """Return the messages of a mapping, or of what lies in it: a provider's names for that first, then any `**arguments`."""
-    found = _given(source)
+    found = _read_messages(source)
     if found or depth == 0 or not isinstance(source, Mapping):
         return found
     known = [load_container(source.get(name)) for name in _NESTED]
     others = [value for name, value in source.items() if name not in _NESTED]
     for inner in (*known, *others):
-        if isinstance(inner, Mapping) and (found := _within(inner, depth - 1)):
+        if isinstance(inner, Mapping) and (found := _search_within(inner, depth - 1)):
             return found
     return []
 
 
-def _given(source: Any) -> list[Message]:
+def _read_messages(source: Any) -> list[MessageFields]:
     if isinstance(source, (list, tuple)):
-        return _listed(source)
+        return _read_list(source)
     if not isinstance(source, Mapping):
         return []
-    found = _conversation(source)
-    found = found or _any_list(source)
-    return [message(told) for told in instructions(source)] + found if found else []
+    found = _read_conversation(source)
+    found = found or _read_any_list(source)
+    return [message(told) for told in extract_instructions(source)] + found if found else []
 
 
-def _conversation(source: Mapping[str, Any]) -> list[Message]:
+def _read_conversation(source: Mapping[str, Any]) -> list[MessageFields]:
     """Return the messages under a name that a provider's API uses."""
     return (
-        _listed(source.get("messages"))
-        or _contents(source.get("contents"))
-        or _items(source)
-        or _cohere(source)
-        or _prompt(source)
+        _read_list(source.get("messages"))
+        or _read_contents(source.get("contents"))
+        or _read_items(source)
+        or _read_cohere(source)
+        or _read_prompt(source)
     )
 
 
-def _listed(value: Any) -> list[Message]:
+def _read_list(value: Any) -> list[MessageFields]:
     """Return a list of messages; a list of lists (LangChain's batches) is flattened."""
-    flat = [m for entry in items(value) for m in (entry if isinstance(entry, list) else [entry])]
+    flat = [m for entry in list_items(value) for m in (entry if isinstance(entry, list) else [entry])]
     if not flat or not all(is_message(entry) for entry in flat):
         return []
     return [message(entry) for entry in flat]
 
 
-def _any_list(source: Mapping[str, Any]) -> list[Message]:
+def _read_any_list(source: Mapping[str, Any]) -> list[MessageFields]:
     """Return messages under a name of the user's own: `def ask(history)`."""
     for value in source.values():
         if isinstance(value, (list, tuple)):
-            found = _listed(value)
+            found = _read_list(value)
             if found:
                 return found
     return []
 
 
-def _contents(value: Any) -> list[Message]:
+def _read_contents(value: Any) -> list[MessageFields]:
     """Return Gemini's contents: a text, a content, or a list of either or of parts."""
     if value in EMPTY:
         return []
-    entries = items(value) or [value]
+    entries = list_items(value) or [value]
     if not all(isinstance(entry, (str, Mapping)) for entry in entries):
         return []
-    return [_content(entry) for entry in entries]
+    return [_read_content(entry) for entry in entries]
 
 
-def _content(entry: Any) -> Message:
+def _read_content(entry: Any) -> MessageFields:
     spoken = not isinstance(entry, Mapping) or "parts" in entry or "role" in entry
-    return message(entry) if spoken else said([entry], "user")
+    return message(entry) if spoken else build_message([entry], "user")
 
 
-def _items(source: Mapping[str, Any]) -> list[Message]:
+def _read_items(source: Mapping[str, Any]) -> list[MessageFields]:
     """Return the `input` of the Responses API; embeddings have one too and no messages."""
     given = source.get("input")
-    entries = mappings(given)
-    if entries and len(entries) == len(items(given)):
+    entries = list_mappings(given)
+    if entries and len(entries) == len(list_items(given)):
         typed = all(is_message(entry) or isinstance(entry.get("type"), str) for entry in entries)
         return [message(entry) for entry in entries] if typed else []
-    model = field(source, "model", "agent")
-    if not text(given) or not isinstance(model, str) or "embed" in model:
+    model = get_field(source, "model", "agent")
+    if not get_text(given) or not isinstance(model, str) or "embed" in model:
         return []
-    return [] if any(source.get(name) is not None for name in _EMBEDDING_ONLY) else [said(given, "user")]
+    return (
+        []
+        if any(source.get(name) is not None for name in _EMBEDDING_ONLY)
+        else [build_message(given, "user")]
+    )
 
 
-def _cohere(source: Mapping[str, Any]) -> list[Message]:
+def _read_cohere(source: Mapping[str, Any]) -> list[MessageFields]:
     told = source.get("message")
     if not isinstance(told, str) or not ("chat_history" in source or "model" in source):
         return []
-    return [*(message(entry) for entry in mappings(source.get("chat_history"))), said(told, "user")]
+    return [
+        *(message(entry) for entry in list_mappings(source.get("chat_history"))),
+        build_message(told, "user"),
+    ]
 
 
-def _prompt(source: Mapping[str, Any]) -> list[Message]:
+def _read_prompt(source: Mapping[str, Any]) -> list[MessageFields]:
     """Return a completion's prompt; without a model it may be anything, so it is left alone."""
-    told = field(source, "prompt", "inputText")
+    told = get_field(source, "prompt", "inputText")
     if not any(source.get(name) is not None for name in _REQUEST_SIGNS):
         return []
-    if text(told):
-        return [said(told, "user")]
-    return [said(entry, "user") for entry in items(told) if text(entry)]
+    if get_text(told):
+        return [build_message(told, "user")]
+    return [build_message(entry, "user") for entry in list_items(told) if get_text(entry)]
 
 
-def instructions(source: Mapping[str, Any]) -> list[dict[str, Any]]:
+def extract_instructions(source: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return what stands beside a conversation as its system prompt, as messages: `system`, `instructions`, Gemini's config."""
     if _PLACES.isdisjoint(source):  # most calls; this is asked in the caller's thread
         return []
-    told = [field(source, *_SYSTEM)]
+    told = [get_field(source, *_SYSTEM)]
     if told[0] is None:
-        told = [field(field(source, *_CONFIGS), *_SYSTEM)]
+        told = [get_field(get_field(source, *_CONFIGS), *_SYSTEM)]
     if "input" in source:
         told.append(source.get("instructions"))
-    return [made for entry in told if (made := _instruction(entry)) is not None]
+    return [made for entry in told if (made := _read_instruction(entry)) is not None]
 
 
-def _instruction(told: Any) -> dict[str, Any] | None:
+def _read_instruction(told: Any) -> dict[str, Any] | None:
     """Return a system message, `None` for what is none: a switch, an SDK's mark for what was not given."""
     if type(told) in (str, list, tuple) and told:
         return {"role": "system", "content": told}
     if issubclass(type(told), Mapping) and not issubclass(type(told), dict):  # its methods may do anything
         return None
-    if (parts := field(told, "parts")) is not None:
+    if (parts := get_field(told, "parts")) is not None:
         return {"role": "system", "parts": parts}
-    content = field(told, "content", "text")
+    content = get_field(told, "content", "text")
     return {"role": "system", "content": content} if isinstance(content, (str, list)) and content else None
 
 
-def messages_out(output: Any, *, plain: bool = False) -> list[Message]:
+def messages_out(output: Any, *, plain: bool = False) -> list[MessageFields]:
     """Return what the model said; empty where `output` is no answer of a model.
 
     Args:
@@ -182,12 +189,12 @@ def messages_out(output: Any, *, plain: bool = False) -> list[Message]:
         plain: take a string as the answer's text.
     """
     if isinstance(output, str):
-        return [said(output, "assistant")] if plain and output else []
+        return [build_message(output, "assistant")] if plain and output else []
     if isinstance(output, (list, tuple)):
-        return _listed(output) or _item_list(output)
+        return _read_list(output) or _read_item_list(output)
     if not isinstance(output, Mapping):
         return []
-    for read in (_choices, _responses, _candidates, _single, _generations):
+    for read in (_read_choices, _read_responses, _read_candidates, _read_single, _read_generations):
         found = read(output)
         if found:
             return found
@@ -195,39 +202,41 @@ def messages_out(output: Any, *, plain: bool = False) -> list[Message]:
     return (
         messages_out(inner)
         if isinstance(inner, Mapping) and "body" not in inner
-        else _listed(output.get("messages"))
+        else _read_list(output.get("messages"))
     )
 
 
-def _reasoned(made: Message, told: Any) -> Message:
+def _add_finish_reason(made: MessageFields, told: Any) -> MessageFields:
     return made if told in EMPTY else {**made, "finish_reason": str(told)}
 
 
-def _choices(output: Mapping[str, Any]) -> list[Message]:
+def _read_choices(output: Mapping[str, Any]) -> list[MessageFields]:
     """Return OpenAI's choices: messages, deltas of a stream, or bare texts."""
     made = []
-    for choice in mappings(output.get("choices")):
-        spoken = field(choice, "message", "delta")
+    for choice in list_mappings(output.get("choices")):
+        spoken = get_field(choice, "message", "delta")
         told = message(spoken, role="assistant") if spoken is not None else None
         if told is None and isinstance(choice.get("text"), str):
-            told = said(choice["text"], "assistant")
+            told = build_message(choice["text"], "assistant")
         if told is not None or choice.get("finish_reason") is not None:  # a content filter leaves no message
-            made.append(_reasoned(told or message(None, role="assistant"), choice.get("finish_reason")))
+            made.append(
+                _add_finish_reason(told or message(None, role="assistant"), choice.get("finish_reason"))
+            )
     return made
 
 
-def _responses(output: Mapping[str, Any]) -> list[Message]:
+def _read_responses(output: Mapping[str, Any]) -> list[MessageFields]:
     """Return the items of a Responses (or Gemini Interactions) answer as one message."""
-    entries = field(output, "output", "steps", "outputs")
-    made = _item_list(entries)
+    entries = get_field(output, "output", "steps", "outputs")
+    made = _read_item_list(entries)
     if not made:
         return []
-    why = field(field(output, "incomplete_details"), "reason") or output.get("status")
-    return [_reasoned(made[0], why), *made[1:]]
+    why = get_field(get_field(output, "incomplete_details"), "reason") or output.get("status")
+    return [_add_finish_reason(made[0], why), *made[1:]]
 
 
-def _item_list(entries: Any) -> list[Message]:
-    found = mappings(entries)
+def _read_item_list(entries: Any) -> list[MessageFields]:
+    found = list_mappings(entries)
     if not found or not all(isinstance(entry.get("type"), str) for entry in found):
         return []
     parts = [p for entry in found for p in message(_step(entry), role="assistant")["parts"]]
@@ -241,58 +250,64 @@ def _step(entry: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**entry, "type": "reasoning"} if entry.get("type") == "thought" else entry
 
 
-def _candidates(output: Mapping[str, Any]) -> list[Message]:
+def _read_candidates(output: Mapping[str, Any]) -> list[MessageFields]:
     """Return Gemini's candidates."""
     return [
-        _reasoned(
-            message(field(candidate, "content"), role="assistant"),
-            field(candidate, "finishReason", "finish_reason"),
+        _add_finish_reason(
+            message(get_field(candidate, "content"), role="assistant"),
+            get_field(candidate, "finishReason", "finish_reason"),
         )
-        for candidate in mappings(output.get("candidates"))
+        for candidate in list_mappings(output.get("candidates"))
     ]
 
 
-def _single(output: Mapping[str, Any]) -> list[Message]:
+def _read_single(output: Mapping[str, Any]) -> list[MessageFields]:
     """Return the one message of Anthropic, Bedrock Converse, Ollama chat, Cohere chat, or a message itself."""
-    why = field(output, "stop_reason", "stopReason", "finish_reason", "done_reason")
-    inner = field(field(output, "output"), "message")
+    why = get_field(output, "stop_reason", "stopReason", "finish_reason", "done_reason")
+    inner = get_field(get_field(output, "output"), "message")
     if inner is None and not is_message(output):
         inner = output.get("message")
     if isinstance(inner, Mapping):
-        return [_reasoned(message(inner, role="assistant"), why)]
+        return [_add_finish_reason(message(inner, role="assistant"), why)]
     if not is_message(output) and output.get("type") != "message":
         return []
     kept = {
         k: output[k] for k in output if output.get("type") != "message" or k in ("role", "content", "parts")
     }
-    return [_reasoned(message(kept, role="assistant"), why)]
+    return [_add_finish_reason(message(kept, role="assistant"), why)]
 
 
-def _generations(output: Mapping[str, Any]) -> list[Message]:
+def _read_generations(output: Mapping[str, Any]) -> list[MessageFields]:
     """Return bare texts: Ollama generate, Cohere, Titan, Llama on Bedrock, LangChain's generations."""
-    made: list[Message] = []
+    made: list[MessageFields] = []
     if "assessments" in output:
         return made  # a guardrail's verdict has `outputs` too
-    for entry in items(field(output, "generations", "results", "outputs")):
-        for one in mappings(entry) if isinstance(entry, list) else mappings([entry]):
-            told = field(one, "message", "text", "outputText")
+    for entry in list_items(get_field(output, "generations", "results", "outputs")):
+        for one in list_mappings(entry) if isinstance(entry, list) else list_mappings([entry]):
+            told = get_field(one, "message", "text", "outputText")
             if told is not None:
                 made.append(
-                    _reasoned(
+                    _add_finish_reason(
                         message(told, role="assistant"),
-                        field(one, "finish_reason", "completionReason", "stop_reason"),
+                        get_field(one, "finish_reason", "completionReason", "stop_reason"),
                     )
                 )
-    told = field(output, "response", "generation", "completion") if _is_bare(output) else output.get("text")
+    told = (
+        get_field(output, "response", "generation", "completion") if _is_bare(output) else output.get("text")
+    )
     if not made and isinstance(told, str) and (_is_bare(output) or "generation_id" in output):
-        thought = text(output.get("thinking"))
+        thought = get_text(output.get("thinking"))
         kept = {
             "role": "assistant",
             "content": told,
             "thinking": thought,
             "tool_calls": output.get("tool_calls"),
         }
-        made = [_reasoned(message(kept), field(output, "done_reason", "stop_reason", "finish_reason"))]
+        made = [
+            _add_finish_reason(
+                message(kept), get_field(output, "done_reason", "stop_reason", "finish_reason")
+            )
+        ]
     return made
 
 

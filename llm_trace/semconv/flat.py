@@ -9,7 +9,7 @@ _DEPTH = 24
 """Names nested deeper than this keep their tail in one piece."""
 
 
-class Event(NamedTuple):
+class SpanEvent(NamedTuple):
     """One event of a span."""
 
     name: str
@@ -17,7 +17,7 @@ class Event(NamedTuple):
     time_ns: int | None
 
 
-def event(raw: Any) -> Event:
+def read_event(raw: Any) -> SpanEvent:
     """Return an event from OpenTelemetry's object, a mapping, or a `(name, attributes)` pair."""
     if isinstance(raw, (list, tuple)):
         name, attributes, at = (*raw, None, None, None)[:3]
@@ -28,10 +28,10 @@ def event(raw: Any) -> Event:
         name, attributes = getattr(raw, "name", None), getattr(raw, "attributes", None)
         at = getattr(raw, "timestamp", None)
     kept = attributes if isinstance(attributes, Mapping) else {}
-    return Event(str(name), kept, at if isinstance(at, int) and not isinstance(at, bool) else None)
+    return SpanEvent(str(name), kept, at if isinstance(at, int) and not isinstance(at, bool) else None)
 
 
-def nested(attributes: Mapping[str, Any], prefix: str) -> Any:
+def nest_attributes(attributes: Mapping[str, Any], prefix: str) -> Any:
     """Return what stands under `prefix.` as mappings, and as lists where every name is a number.
 
     A name that is both a value and a prefix keeps its value under the empty name.
@@ -41,7 +41,7 @@ def nested(attributes: Mapping[str, Any], prefix: str) -> Any:
     for name, value in attributes.items():
         if isinstance(name, str) and name.startswith(start):
             _put(tree, name[len(start) :].split(".", _DEPTH), value)
-    return _listed(tree)
+    return _list_tree(tree)
 
 
 def _put(tree: dict[str, Any], path: list[str], value: Any) -> None:
@@ -61,10 +61,10 @@ class _Branch(dict[str, Any]):
     """A level made from names; a mapping that came as a value is not one."""
 
 
-def _listed(tree: Any) -> Any:
+def _list_tree(tree: Any) -> Any:
     if not isinstance(tree, dict):
         return tree
-    made = {name: _listed(value) if isinstance(value, _Branch) else value for name, value in tree.items()}
+    made = {name: _list_tree(value) if isinstance(value, _Branch) else value for name, value in tree.items()}
     if made and all(name.isascii() and name.isdigit() and len(name) < 9 for name in made):
         return [made[name] for name in sorted(made, key=int)]
     return made

@@ -6,13 +6,11 @@ A decorator, a framework and a client each tell of a request in a span of their 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from llm_trace.semconv import names
-from llm_trace.semconv.values import field, fields, text
-
-Fields = Mapping[str, Any]
+from llm_trace.semconv.shapes import CallFields
+from llm_trace.semconv.values import get_field, get_text, list_fields
 
 MODEL_KINDS = frozenset({"llm", "embedding", "reranker"})
 """Kinds whose tokens a provider counts."""
@@ -22,7 +20,7 @@ _FILLED = (
 )  # fmt: skip
 
 
-def are_same(one: Fields, other: Fields) -> bool:
+def check_same(one: CallFields, other: CallFields) -> bool:
     """Say whether two calls, one inside the other, are accounts of one request.
 
     The response's id decides where both have it. Else kinds and models agree, and token counts where both have them;
@@ -30,83 +28,92 @@ def are_same(one: Fields, other: Fields) -> bool:
     """
     if one.get("kind") != other.get("kind"):
         return False
-    ids = response_id(one), response_id(other)
+    ids = get_response_id(one), get_response_id(other)
     if None not in ids:
         return ids[0] == ids[1]
-    return _models_agree(one, other) and _counts_agree(fields(one.get("usage")), fields(other.get("usage")))
+    return _check_models(one, other) and _check_counts(
+        list_fields(one.get("usage")), list_fields(other.get("usage"))
+    )
 
 
-def are_clearly_same(one: Fields, other: Fields) -> bool:
+def check_clearly_same(one: CallFields, other: CallFields) -> bool:
     """Say whether two calls that are the same prove it: by the response's id, or by equal token counts."""
-    known = response_id(one) is not None and response_id(other) is not None
-    return are_same(one, other) and (known or (counts(one) == counts(other) and None not in counts(one)))
+    known = get_response_id(one) is not None and get_response_id(other) is not None
+    return check_same(one, other) and (
+        known or (get_counts(one) == get_counts(other) and None not in get_counts(one))
+    )
 
 
-def are_twins(one: Fields, other: Fields) -> bool:
+def check_twins(one: CallFields, other: CallFields) -> bool:
     """Say whether two calls side by side are accounts of one request, by two instrumentations.
 
     One instrumentation tells of a request once, so two calls of equal scope are two requests.
     """
-    scopes = _scope(one), _scope(other)
+    scopes = _get_scope(one), _get_scope(other)
     if None in scopes or scopes[0] == scopes[1]:
         return False
-    return overlap(one, other) and are_clearly_same(one, other)
+    return check_overlap(one, other) and check_clearly_same(one, other)
 
 
-def counts(call: Fields) -> tuple[Any, Any]:
+def get_counts(call: CallFields) -> tuple[Any, Any]:
     """Return input and output tokens, None where they are not told."""
-    usage = fields(call.get("usage"))
+    usage = list_fields(call.get("usage"))
     return usage.get("input_tokens"), usage.get("output_tokens")
 
 
-def response_id(call: Fields) -> str | None:
+def get_response_id(call: CallFields) -> str | None:
     """Return the id that the provider gave its answer, where the call has it."""
-    told = field(_attributes(call), names.RESPONSE_ID)
-    return text(told if told is not None else field(call.get("output"), "id"))
+    told = get_field(_get_attributes(call), names.RESPONSE_ID)
+    return get_text(told if told is not None else get_field(call.get("output"), "id"))
 
 
-def _attributes(call: Fields) -> Fields:
-    return fields(field(field(call.get("metadata"), "otel"), "attributes"))
+def _get_attributes(call: CallFields) -> CallFields:
+    return list_fields(get_field(get_field(call.get("metadata"), "otel"), "attributes"))
 
 
-def _scope(call: Fields) -> str | None:
-    return text(field(field(call.get("metadata"), "otel"), "scope"))
+def _get_scope(call: CallFields) -> str | None:
+    return get_text(get_field(get_field(call.get("metadata"), "otel"), "scope"))
 
 
-def overlap(one: Fields, other: Fields) -> bool:
+def check_overlap(one: CallFields, other: CallFields) -> bool:
     """Say whether two calls ran at one time."""
     return bool(one["start_ns"] <= other["end_ns"] and other["start_ns"] <= one["end_ns"])
 
 
-def _models_agree(one: Fields, other: Fields) -> bool:
+def _check_models(one: CallFields, other: CallFields) -> bool:
     """Say whether a name of one is a name of the other, perhaps with a date behind it or an owner before it."""
-    ours, theirs = _models(one), _models(other)
+    ours, theirs = _list_models(one), _list_models(other)
     if not ours or not theirs:
         return True
     return any(a.startswith(b) or b.startswith(a) for a in ours for b in theirs)
 
 
-def _models(call: Fields) -> list[str]:
-    told = call.get("model"), field(call.get("metadata"), "request_model")
+def _list_models(call: CallFields) -> list[str]:
+    told = call.get("model"), get_field(call.get("metadata"), "request_model")
     return [name.lower().rpartition("/")[2] for name in told if isinstance(name, str) and name]
 
 
-def _counts_agree(one: Fields, other: Fields) -> bool:
+def _check_counts(one: CallFields, other: CallFields) -> bool:
     made = one.get("output_tokens"), other.get("output_tokens")
     if None not in made and made[0] != made[1]:
         return False
     given = one.get("input_tokens"), other.get("input_tokens")
-    return None in given or given[0] == given[1] or given[0] in _inputs(other) or given[1] in _inputs(one)
+    return (
+        None in given
+        or given[0] == given[1]
+        or given[0] in _list_inputs(other)
+        or given[1] in _list_inputs(one)
+    )
 
 
-def _inputs(usage: Fields) -> set[int]:
+def _list_inputs(usage: CallFields) -> set[int]:
     """Return the input tokens as others may count them: without those that were read from or written to a cache."""
     whole = usage["input_tokens"]
     read, written = usage.get("cache_read_tokens") or 0, usage.get("cache_write_tokens") or 0
     return {whole, whole - read, whole - written, whole - read - written}
 
 
-def merge_calls(outer: Fields, inner: Fields) -> dict[str, Any]:
+def merge_calls(outer: CallFields, inner: CallFields) -> dict[str, Any]:
     """Return one call with all that two accounts of it say; ids and status are the outer's.
 
     What the inner one counts wins: it is nearer to the provider. `same` names the span that is merged in, and its
@@ -114,54 +121,58 @@ def merge_calls(outer: Fields, inner: Fields) -> dict[str, Any]:
     """
     made = {name: inner[name] for name in _FILLED if inner.get(name) is not None}
     made |= {name: value for name, value in outer.items() if value is not None}
-    if (model := _answered(outer, inner)) is not None:
+    if (model := _get_answering_model(outer, inner)) is not None:
         made["model"] = model
     made["start_ns"] = min(outer["start_ns"], inner["start_ns"])
     made["end_ns"] = max(outer["end_ns"], inner["end_ns"])
     for name in ("usage", "params"):
-        both = {**fields(outer.get(name)), **fields(inner.get(name))}
+        both = {**list_fields(outer.get(name)), **list_fields(inner.get(name))}
         made |= {name: both} if both else {}
     for name in ("messages_in", "messages_out"):
-        longest = max(outer.get(name) or [], inner.get(name) or [], key=_parts)
+        longest = max(outer.get(name) or [], inner.get(name) or [], key=_count_parts)
         made |= {name: longest} if longest else {}
     if tags := [*dict.fromkeys((*(outer.get("tags") or ()), *(inner.get("tags") or ())))]:
         made["tags"] = tags
-    made["metadata"] = _metadata(outer, inner)
+    made["metadata"] = _merge_metadata(outer, inner)
     made["same"] = [*(outer.get("same") or ()), inner["span_id"], *(inner.get("same") or ())]
     return made
 
 
-def _answered(outer: Fields, inner: Fields) -> str | None:
+def _get_answering_model(outer: CallFields, inner: CallFields) -> str | None:
     """Return the model that answered: the name of the one that tells it beside the model that was asked for."""
-    asked = field(inner.get("metadata"), "request_model")
-    return text(inner.get("model")) if asked is not None and outer.get("model") == asked else None
+    asked = get_field(inner.get("metadata"), "request_model")
+    return get_text(inner.get("model")) if asked is not None and outer.get("model") == asked else None
 
 
-def _parts(messages: Any) -> int:
+def _count_parts(messages: Any) -> int:
     return sum(1 + len(message.get("parts") or ()) for message in messages)
 
 
-def _metadata(outer: Fields, inner: Fields) -> dict[str, Any]:
-    ours, theirs = fields(outer.get("metadata")), fields(inner.get("metadata"))
+def _merge_metadata(outer: CallFields, inner: CallFields) -> dict[str, Any]:
+    ours, theirs = list_fields(outer.get("metadata")), list_fields(inner.get("metadata"))
     known = {name: value for name, value in theirs.items() if name not in ("otel", "same", "request_model")}
-    told = [*(ours.get("same") or ()), account(inner), *(theirs.get("same") or ())]
+    told = [*(ours.get("same") or ()), build_account(inner), *(theirs.get("same") or ())]
     return {**known, **ours, "same": told}
 
 
-def account(call: Fields) -> dict[str, Any]:
+def build_account(call: CallFields) -> dict[str, Any]:
     """Return what is kept of a span that was merged into another call."""
-    kept = {"span_id": call["span_id"], "name": call.get("name"), "otel": field(call.get("metadata"), "otel")}
+    kept = {
+        "span_id": call["span_id"],
+        "name": call.get("name"),
+        "otel": get_field(call.get("metadata"), "otel"),
+    }
     return {name: value for name, value in kept.items() if value is not None}
 
 
-def without_counts(call: Fields, inner: str) -> dict[str, Any]:
+def drop_counts(call: CallFields, inner: str) -> dict[str, Any]:
     """Return a call as a step around the one that counts: a `chain` without tokens and cost, whose `repeats` names that."""
     kept = {name: value for name, value in call.items() if name not in ("usage", "cost_usd")}
-    return {**kept, "kind": "chain", "metadata": {**fields(call.get("metadata")), "repeats": inner}}
+    return {**kept, "kind": "chain", "metadata": {**list_fields(call.get("metadata")), "repeats": inner}}
 
 
-def with_total(call: Fields) -> dict[str, Any]:
+def with_total(call: CallFields) -> dict[str, Any]:
     """Return a call whose tokens and cost are sums over calls inside it: they stand under `metadata["total"]`."""
     total = {name: call[name] for name in ("usage", "cost_usd") if call.get(name) is not None}
     kept = {name: value for name, value in call.items() if name not in total}
-    return {**kept, "metadata": {**fields(call.get("metadata")), "total": total}}
+    return {**kept, "metadata": {**list_fields(call.get("metadata")), "total": total}}

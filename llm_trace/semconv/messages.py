@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from llm_trace.semconv.parts import Part, part, text_part, tool_call
-from llm_trace.semconv.values import EMPTY, field, items, load_container, rest, text
+from llm_trace.semconv.parts import make_text_part, normalize_part, read_tool_call
+from llm_trace.semconv.shapes import PartFields
+from llm_trace.semconv.values import EMPTY, get_field, get_text, list_items, list_rest, load_container
 
-Message = dict[str, Any]
+MessageFields = dict[str, Any]
 
 ROLES = {
     "model": "assistant", "chatbot": "assistant", "ai": "assistant", "aimessagechunk": "assistant", "human": "user",
@@ -32,7 +33,7 @@ _ITEM_ROLES = {
 }
 
 
-def message(raw: Any, *, role: str = "user") -> Message:
+def message(raw: Any, *, role: str = "user") -> MessageFields:
     """Return one message as `llm_trace.record.Message(**…)` takes it; never raises.
 
     Shapes of OpenAI (chat and Responses), Anthropic, Gemini, Bedrock, Cohere, Mistral, Ollama, LangChain and
@@ -49,11 +50,11 @@ def message(raw: Any, *, role: str = "user") -> Message:
         if _is_ours(raw):
             return {**raw, "parts": [dict(piece) for piece in raw["parts"]]}
     if not isinstance(raw, Mapping):
-        return {"role": role, "parts": [] if raw is None else [part(raw)]}
-    raw = _unwrapped(raw)
+        return {"role": role, "parts": [] if raw is None else [normalize_part(raw)]}
+    raw = _unwrap_langchain(raw)
     if _is_item(raw):
-        return {"role": _item_role(str(raw.get("type")), role), "parts": [part(raw)]}
-    return _spoken(raw, role)
+        return {"role": _get_item_role(str(raw.get("type")), role), "parts": [normalize_part(raw)]}
+    return _read_spoken(raw, role)
 
 
 def _is_ours(raw: dict[str, Any]) -> bool:
@@ -76,13 +77,13 @@ def _is_ours(raw: dict[str, Any]) -> bool:
     )
 
 
-def _unwrapped(raw: Mapping[str, Any]) -> Mapping[str, Any]:
+def _unwrap_langchain(raw: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the message inside LangChain's serialised `{lc, type, id, kwargs}`."""
     inner = raw.get("kwargs")
     names = raw.get("id")
     if "lc" not in raw or not isinstance(inner, Mapping) or not isinstance(names, list) or not names:
         return raw
-    told = str(names[-1]).removesuffix("Chunk").removesuffix("Message").lower()
+    told = str(names[-1]).removesuffix("Chunk").removesuffix("MessageFields").lower()
     return {"type": told, **inner}
 
 
@@ -93,44 +94,44 @@ def _is_item(raw: Mapping[str, Any]) -> bool:
     return str(raw["type"]).lower() not in ROLES and raw["type"] != "message"
 
 
-def _item_role(kind: str, role: str) -> str:
+def _get_item_role(kind: str, role: str) -> str:
     return _ITEM_ROLES.get(kind.rpartition("_")[2], role)
 
 
-def _role(raw: Mapping[str, Any], role: str) -> str:
-    told = text(raw.get("role")) or (text(raw.get("type")) if "role" not in raw else None)
+def _read_role(raw: Mapping[str, Any], role: str) -> str:
+    told = get_text(raw.get("role")) or (get_text(raw.get("type")) if "role" not in raw else None)
     if told is None or told == "message":
         return role
     return ROLES.get(told.lower(), told)
 
 
-def _spoken(raw: Mapping[str, Any], role: str) -> Message:
-    who = _role(raw, role)
-    parts = [*_thoughts(raw), *_content(raw, who), *_extras(raw), *_calls(raw)]
-    left = rest(raw, (_READ - _unread(raw, who)) | _ENVELOPE)
+def _read_spoken(raw: Mapping[str, Any], role: str) -> MessageFields:
+    who = _read_role(raw, role)
+    parts = [*_read_thoughts(raw), *_read_content(raw, who), *_read_extras(raw), *_read_tool_calls(raw)]
+    left = list_rest(raw, (_READ - _list_unread(raw, who)) | _ENVELOPE)
     if left:
         parts.append({"type": "provider_data", "content": left})
-    if not parts and rest(raw, {"role", "name", "finish_reason"}):
+    if not parts and list_rest(raw, {"role", "name", "finish_reason"}):
         parts = [{"type": "unknown", "content": dict(raw)}]
-    made: Message = {"role": who, "parts": parts}
-    return made | _named(raw)
+    made: MessageFields = {"role": who, "parts": parts}
+    return made | _read_names(raw)
 
 
-def _named(raw: Mapping[str, Any]) -> Message:
+def _read_names(raw: Mapping[str, Any]) -> MessageFields:
     """Return the name and the finish reason where they are given."""
-    made: Message = {}
+    made: MessageFields = {}
     for target, told in (
         ("name", raw.get("name")),
-        ("finish_reason", field(raw, "finish_reason", "stop_reason")),
+        ("finish_reason", get_field(raw, "finish_reason", "stop_reason")),
     ):
         if told not in EMPTY:
             made[target] = told if isinstance(told, str) else str(told)
     return made
 
 
-def _thoughts(raw: Mapping[str, Any]) -> list[Part]:
+def _read_thoughts(raw: Mapping[str, Any]) -> list[PartFields]:
     """Return reasoning given beside the content (DeepSeek, Groq, OpenRouter, Ollama), each text once."""
-    made: list[Part] = []
+    made: list[PartFields] = []
     for key in ("reasoning_content", "reasoning", "thinking", "tool_plan"):
         told = raw.get(key)
         if told in EMPTY or any(told == other["content"] for other in made):
@@ -139,35 +140,35 @@ def _thoughts(raw: Mapping[str, Any]) -> list[Part]:
     return made
 
 
-def _content(raw: Mapping[str, Any], role: str) -> list[Part]:
+def _read_content(raw: Mapping[str, Any], role: str) -> list[PartFields]:
     """Return the parts in `parts`, `content` or Cohere's `message`; what a tool answered is one part."""
-    made = [part(piece) for piece in items(raw.get("parts"))]
+    made = [normalize_part(piece) for piece in list_items(raw.get("parts"))]
     content = raw.get("content")
     if content is None:
         content = raw.get("message")  # Cohere v1: {role, message}
-    if _answers_whole(raw, role):
-        return [*made, _tool_answer(raw, content)]
+    if _is_whole_answer(raw, role):
+        return [*made, _read_tool_answer(raw, content)]
     if content not in EMPTY:
-        made += _pieces(content)
+        made += _split_content(content)
     if raw.get("tool_call_id") is not None:
         made.append({"type": "tool_call_response", "id": raw["tool_call_id"]})
     return made
 
 
-def _answers_whole(raw: Mapping[str, Any], role: str) -> bool:
+def _is_whole_answer(raw: Mapping[str, Any], role: str) -> bool:
     """Say whether the content is a tool's answer as a whole, not a list of parts that has some."""
-    content = field(raw, "content", "message")
+    content = get_field(raw, "content", "message")
     return role == "tool" and content is not None and not _has_answers(content)
 
 
-def _unread(raw: Mapping[str, Any], role: str) -> set[str]:
+def _list_unread(raw: Mapping[str, Any], role: str) -> set[str]:
     """Return names that usually have a place in a message, but not with the values of this one."""
     odd = {"role"} if not isinstance(raw.get("role"), str) else set()
     if not isinstance(raw.get("parts"), (list, tuple)):
         odd.add("parts")
     if raw.get("content") is not None:
         odd.add("message")
-    if not _answers_whole(raw, role):
+    if not _is_whole_answer(raw, role):
         odd.add("tool_name")
     if raw.get("finish_reason") is not None:
         odd.add("stop_reason")
@@ -176,27 +177,29 @@ def _unread(raw: Mapping[str, Any], role: str) -> set[str]:
 
 def _has_answers(content: Any) -> bool:
     kinds = ("tool_result", "tool_call_response")
-    return any(field(piece, "type") in kinds or field(piece, "toolResult") for piece in items(content))
+    return any(
+        get_field(piece, "type") in kinds or get_field(piece, "toolResult") for piece in list_items(content)
+    )
 
 
-def _tool_answer(raw: Mapping[str, Any], content: Any) -> Part:
+def _read_tool_answer(raw: Mapping[str, Any], content: Any) -> PartFields:
     """Return what OpenAI's, Ollama's and LangChain's `tool` message says, as one part."""
-    made: Part = {"type": "tool_call_response", "id": raw.get("tool_call_id"), "response": content}
-    name = field(raw, "tool_name", "name")
+    made: PartFields = {"type": "tool_call_response", "id": raw.get("tool_call_id"), "response": content}
+    name = get_field(raw, "tool_name", "name")
     if name is not None:
         made["name"] = name
     return {key: value for key, value in made.items() if value is not None}
 
 
-def _pieces(content: Any) -> list[Part]:
+def _split_content(content: Any) -> list[PartFields]:
     if isinstance(content, (list, tuple)):
-        return [part(piece) for piece in content]
-    return [part(content)]
+        return [normalize_part(piece) for piece in content]
+    return [normalize_part(content)]
 
 
-def _extras(raw: Mapping[str, Any]) -> list[Part]:
+def _read_extras(raw: Mapping[str, Any]) -> list[PartFields]:
     """Return refusal, spoken answer and attached images of an OpenAI or Ollama message."""
-    made: list[Part] = []
+    made: list[PartFields] = []
     if raw.get("refusal") not in EMPTY:
         made.append({"type": "refusal", "content": raw["refusal"]})
     audio = raw.get("audio")
@@ -205,21 +208,26 @@ def _extras(raw: Mapping[str, Any]) -> list[Part]:
         made.append({**left, "type": "blob", "modality": "audio", "content": audio.get("data")})
     elif audio not in EMPTY:
         made.append({"type": "blob", "modality": "audio", "content": audio})
-    return made + _images(raw.get("images"))
+    return made + _read_images(raw.get("images"))
 
 
-def _images(raw: Any) -> list[Part]:
+def _read_images(raw: Any) -> list[PartFields]:
     """Return attached images: Ollama's base64 strings, OpenRouter's `image_url` parts."""
     made = [
-        {"type": "blob", "modality": "image", "content": image} if isinstance(image, str) else part(image)
-        for image in items(raw)
+        {"type": "blob", "modality": "image", "content": image}
+        if isinstance(image, str)
+        else normalize_part(image)
+        for image in list_items(raw)
     ]
-    return made if isinstance(raw, (list, tuple)) or raw in EMPTY else [part(raw)]
+    return made if isinstance(raw, (list, tuple)) or raw in EMPTY else [normalize_part(raw)]
 
 
-def _calls(raw: Mapping[str, Any]) -> list[Part]:
+def _read_tool_calls(raw: Mapping[str, Any]) -> list[PartFields]:
     calls = raw.get("tool_calls")
-    made = [tool_call(call) if isinstance(call, Mapping) else part(call) for call in items(calls)]
+    made = [
+        read_tool_call(call) if isinstance(call, Mapping) else normalize_part(call)
+        for call in list_items(calls)
+    ]
     if calls not in EMPTY and not isinstance(calls, (list, tuple)):
         made.append({"type": "tool_call", "arguments": calls})
     legacy = raw.get("function_call")
@@ -242,7 +250,7 @@ def is_message(value: Any) -> bool:
     return str(value.get("type")).lower() in ROLES and "content" in value
 
 
-def said(content: Any, role: str, **more: Any) -> Message:
+def build_message(content: Any, role: str, **more: Any) -> MessageFields:
     """Return a message of `role` that says `content`, a string or a list of content blocks."""
-    parts = [text_part(content)] if isinstance(content, str) else _pieces(content)
+    parts = [make_text_part(content)] if isinstance(content, str) else _split_content(content)
     return {"role": role, "parts": parts, **{key: value for key, value in more.items() if value is not None}}

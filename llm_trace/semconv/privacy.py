@@ -12,7 +12,7 @@ _PLAIN = (
 )  # fmt: skip
 
 
-def without_content(metadata: dict[str, Any]) -> dict[str, Any]:
+def drop_content(metadata: dict[str, Any]) -> dict[str, Any]:
     """Return a call's metadata without OpenTelemetry events and with only those attributes that cannot hold prompts or answers."""
     metadata = {k: v for k, v in metadata.items() if k != "otel.events"}
     otel = metadata.get("otel")
@@ -28,7 +28,7 @@ def without_content(metadata: dict[str, Any]) -> dict[str, Any]:
     return {**metadata, "otel": {k: v for k, v in plain.items() if v} | {"attributes": kept}}
 
 
-def event_without_content(event: dict[str, Any]) -> dict[str, Any] | None:
+def drop_event_content(event: dict[str, Any]) -> dict[str, Any] | None:
     """Return a score without its comment, and None for an attribution or a prompt's text, which are all content."""
     if event["event"] in ("attribution", "prompt"):
         return None
@@ -44,5 +44,5 @@ def call_without_content(fields: dict[str, Any]) -> dict[str, Any]:
     if "error" in kept:
         kept["error"] = {"type": kept["error"].get("type", "error")}
     if "metadata" in kept:
-        kept["metadata"] = without_content(kept["metadata"])
+        kept["metadata"] = drop_content(kept["metadata"])
     return kept

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from llm_trace.semconv.values import field, items, text
+from llm_trace.semconv.values import get_field, get_text, list_items
 
 _OF_SDK = {
     "anthropic": "anthropic", "mistralai": "mistral_ai", "cohere": "cohere", "groq": "groq", "ollama": "ollama",
@@ -23,7 +23,7 @@ _OF_MODEL = (
 """Beginnings of the names under which providers sell their own models; `owner/model` names are others' to sell."""
 
 
-def provider_of(output: Any, source: Mapping[str, Any], model: str | None) -> str | None:
+def find_provider(output: Any, source: Mapping[str, Any], model: str | None) -> str | None:
     """Return who answered: what the answer shows, else whose client made it, else who sells a model of that name.
 
     Args:
@@ -31,17 +31,17 @@ def provider_of(output: Any, source: Mapping[str, Any], model: str | None) -> st
         source: its fields.
         model: its model.
     """
-    return _shown(source) or sdk_provider(output) or _seller(model)
+    return _read_shown(source) or find_sdk_provider(output) or _find_seller(model)
 
 
-def sdk_provider(value: Any) -> str | None:
+def find_sdk_provider(value: Any) -> str | None:
     """Return whose client an object comes from; OpenAI's is none, for many speak its language."""
     if issubclass(type(value), Mapping):
         return None
     return _OF_SDK.get(str(type(value).__module__).partition(".")[0])
 
 
-def _seller(model: str | None) -> str | None:
+def _find_seller(model: str | None) -> str | None:
     told = (model or "").lower()
     return next((provider for start, provider in _OF_MODEL if told.startswith(start)), None)
 
@@ -50,27 +50,27 @@ _SIGNS = {"x_groq": "groq", "stopReason": "aws.bedrock", "amazon-bedrock-invocat
           "prompt_filter_results": "azure.ai.openai"}  # fmt: skip
 
 
-def _shown(source: Mapping[str, Any]) -> str | None:
+def _read_shown(source: Mapping[str, Any]) -> str | None:
     ident = source.get("id")
-    if isinstance(ident, str) and ident.startswith("msg_") and text(source.get("type")) == "message":
+    if isinstance(ident, str) and ident.startswith("msg_") and get_text(source.get("type")) == "message":
         return "aws.bedrock" if ident.startswith("msg_bdrk_") else "anthropic"
     if "candidates" in source or "usageMetadata" in source:
-        vertex = field(source.get("usageMetadata"), "trafficType") is not None
+        vertex = get_field(source.get("usageMetadata"), "trafficType") is not None
         return "gcp.vertex_ai" if vertex else "gcp.gen_ai"
     for name, provider in _SIGNS.items():
         if source.get(name) is not None:
             return provider
     if ("done" in source and "created_at" in source) or source.get("system_fingerprint") == "fp_ollama":
         return "ollama"
-    if field(field(source, "usage", "meta"), "billed_units") is not None:
+    if get_field(get_field(source, "usage", "meta"), "billed_units") is not None:
         return "cohere"
-    return _of_choices(source)
+    return _find_provider_of_choices(source)
 
 
-def _of_choices(source: Mapping[str, Any]) -> str | None:
+def _find_provider_of_choices(source: Mapping[str, Any]) -> str | None:
     """Return who answered in OpenAI's shape with something of their own: Azure's filters, OpenRouter's `provider`."""
-    first = next(iter(items(source.get("choices"))), None)
-    if field(first, "content_filter_results"):
+    first = next(iter(list_items(source.get("choices"))), None)
+    if get_field(first, "content_filter_results"):
         return "azure.ai.openai"
     routed = isinstance(source.get("provider"), str) and str(source.get("id")).startswith("gen-")
     return "openrouter" if routed else None

@@ -7,12 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from llm_trace.semconv import names
-from llm_trace.semconv.values import first_text, items, load_container, number, text
+from llm_trace.semconv.shapes import Attributes
+from llm_trace.semconv.values import get_first_text, get_number, get_text, list_items, load_container
 
 if TYPE_CHECKING:
-    from llm_trace.semconv.flat import Event
-
-Attributes = Mapping[str, Any]
+    from llm_trace.semconv.flat import SpanEvent
 
 
 _PROPERTIES = (names.TRACELOOP_PROPERTIES, names.LANGFUSE_METADATA + ".")
@@ -28,47 +27,49 @@ DETAILS = frozenset(
 """Without any of these attributes and without events, a span has no details; most have none."""
 
 
-def details_of(
-    span: str, attributes: Attributes, events: Sequence[Event], start_ns: int | None
+def read_details(
+    span: str, attributes: Attributes, events: Sequence[SpanEvent], start_ns: int | None
 ) -> dict[str, Any]:
     """Return the lesser fields of a call, None or empty where the span named `span` does not tell them."""
     return {
-        "session": first_text(attributes, names.SESSIONS),
-        "user": first_text(attributes, names.USERS),
-        "tags": _tags(attributes),
-        "prompt": _prompt(span, attributes),
-        "run": text(attributes.get(names.OWN_RUN)),
-        "cost_usd": _cost(attributes),
-        "first_token_ns": _first_token(attributes, events, start_ns),
-        "error": _error(attributes, events),
+        "session": get_first_text(attributes, names.SESSIONS),
+        "user": get_first_text(attributes, names.USERS),
+        "tags": _read_tags(attributes),
+        "prompt": _read_prompt(span, attributes),
+        "run": get_text(attributes.get(names.OWN_RUN)),
+        "cost_usd": _read_cost(attributes),
+        "first_token_ns": _read_first_token(attributes, events, start_ns),
+        "error": _read_error(attributes, events),
     }
 
 
-def _cost(attributes: Attributes) -> float | None:
+def _read_cost(attributes: Attributes) -> float | None:
     told = load_container(attributes.get(names.LANGFUSE_COST))
     given = [attributes.get(name) for name in names.COSTS]
     if isinstance(told, Mapping):
-        given += [told.get("total"), _parts_total(told)]
-    return next((cost for value in given if (cost := number(value)) is not None), None)
+        given += [told.get("total"), _sum_costs(told)]
+    return next((cost for value in given if (cost := get_number(value)) is not None), None)
 
 
-def _parts_total(costs: Mapping[str, Any]) -> float | None:
+def _sum_costs(costs: Mapping[str, Any]) -> float | None:
     """Return the sum of Langfuse's costs by type, which its server makes where the sender gives no `total`."""
-    parts = [cost for value in costs.values() if (cost := number(value)) is not None]
+    parts = [cost for value in costs.values() if (cost := get_number(value)) is not None]
     return math.fsum(parts) if parts else None
 
 
-def _first_token(attributes: Attributes, events: Sequence[Event], start_ns: int | None) -> int | None:
+def _read_first_token(
+    attributes: Attributes, events: Sequence[SpanEvent], start_ns: int | None
+) -> int | None:
     for entry in events:
         if entry.name in names.FIRST_TOKEN_EVENTS and entry.time_ns is not None:
             return entry.time_ns
-    waited = number(attributes.get(names.TIME_TO_FIRST_CHUNK))
+    waited = get_number(attributes.get(names.TIME_TO_FIRST_CHUNK))
     if waited is not None and start_ns is not None and waited < 1e9:
         return start_ns + round(waited * 1e9)
-    return _moment(attributes.get(names.LANGFUSE_FIRST_TOKEN))
+    return _parse_moment(attributes.get(names.LANGFUSE_FIRST_TOKEN))
 
 
-def _moment(value: Any) -> int | None:
+def _parse_moment(value: Any) -> int | None:
     """Return Langfuse's time, ISO 8601 in JSON quotes, as nanoseconds since 1970."""
     told = value.strip('"') if isinstance(value, str) else ""
     if not told:
@@ -83,21 +84,23 @@ def _moment(value: Any) -> int | None:
     return since // timedelta(microseconds=1) * 1000
 
 
-def _tags(attributes: Attributes) -> list[str]:
+def _read_tags(attributes: Attributes) -> list[str]:
     made: list[str] = []
     for name in filter(attributes.__contains__, names.TAGS):
         told = load_container(attributes[name])
-        made += [tag for tag in (items(told) or [told]) if isinstance(tag, str) and tag and tag not in made]
+        made += [
+            tag for tag in (list_items(told) or [told]) if isinstance(tag, str) and tag and tag not in made
+        ]
     return made
 
 
-def _prompt(span: str, attributes: Attributes) -> dict[str, Any] | None:
+def _read_prompt(span: str, attributes: Attributes) -> dict[str, Any] | None:
     """Return which prompt was used; a template without a version has the hash of its text as one."""
-    template = text(attributes.get(names.OI_TEMPLATE))
-    named = _first(attributes, _PROMPTS)
+    template = get_text(attributes.get(names.OI_TEMPLATE))
+    named = _get_first(attributes, _PROMPTS)
     if named is None and template is None:
         return None
-    version = _first(
+    version = _get_first(
         attributes,
         (
             names.OWN_PROMPT_VERSION,
@@ -111,7 +114,7 @@ def _prompt(span: str, attributes: Attributes) -> dict[str, Any] | None:
     return {**made, "variables": dict(variables)} if isinstance(variables, Mapping) else made
 
 
-def _first(attributes: Attributes, wanted: tuple[str, ...]) -> str | None:
+def _get_first(attributes: Attributes, wanted: tuple[str, ...]) -> str | None:
     found = next((attributes[name] for name in wanted if attributes.get(name) not in (None, "")), None)
     return None if found is None else str(found)
 
@@ -124,22 +127,22 @@ def _hash(template: str | None) -> str:
     return sha256(template.encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 
-def _error(attributes: Attributes, events: Sequence[Event]) -> dict[str, Any] | None:
+def _read_error(attributes: Attributes, events: Sequence[SpanEvent]) -> dict[str, Any] | None:
     """Return the exception that ended the call, of the last event that tells of one."""
     raised = [entry.attributes for entry in events if entry.name == names.EXCEPTION]
     told = raised[-1] if raised else attributes
-    kind = text(told.get(names.EXCEPTION_TYPE)) or text(attributes.get(names.ERROR_TYPE))
+    kind = get_text(told.get(names.EXCEPTION_TYPE)) or get_text(attributes.get(names.ERROR_TYPE))
     if kind is None:
         return None
     found = {
         "type": kind,
-        "message": text(told.get(names.EXCEPTION_MESSAGE)) or text(attributes.get("error.message")),
-        "traceback": text(told.get(names.EXCEPTION_STACKTRACE)),
+        "message": get_text(told.get(names.EXCEPTION_MESSAGE)) or get_text(attributes.get("error.message")),
+        "traceback": get_text(told.get(names.EXCEPTION_STACKTRACE)),
     }
     return {key: value for key, value in found.items() if value is not None}
 
 
-def metadata_of(attributes: Attributes, events: Sequence[Event]) -> dict[str, Any]:
+def read_metadata(attributes: Attributes, events: Sequence[SpanEvent]) -> dict[str, Any]:
     """Return the user's metadata, the model that was asked for, and under `otel` all that came."""
     made: dict[str, Any] = {}
     for name in filter(attributes.__contains__, (names.OI_METADATA, names.LANGFUSE_METADATA)):
@@ -149,21 +152,21 @@ def metadata_of(attributes: Attributes, events: Sequence[Event]) -> dict[str, An
     for name, value in attributes.items():
         if name.startswith(_PROPERTIES) and name not in _PROPERTIES:
             made[name.removeprefix(_PROPERTIES[0]).removeprefix(_PROPERTIES[1])] = value
-    asked = next((text(attributes[name]) for name in names.REQUEST_MODELS if name in attributes), None)
-    if asked is not None and (first_text(attributes, names.RESPONSE_MODELS) or asked) != asked:
+    asked = next((get_text(attributes[name]) for name in names.REQUEST_MODELS if name in attributes), None)
+    if asked is not None and (get_first_text(attributes, names.RESPONSE_MODELS) or asked) != asked:
         made["request_model"] = asked
     made["otel"] = {"attributes": {n: list(v) if isinstance(v, tuple) else v for n, v in attributes.items()}}
     if events:
-        made["otel"]["events"] = [_event(entry) for entry in events]
+        made["otel"]["events"] = [_read_event(entry) for entry in events]
     return made
 
 
-def _json(value: Any) -> Any:
+def _parse_json(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def _event(entry: Event) -> dict[str, Any]:
+def _read_event(entry: SpanEvent) -> dict[str, Any]:
     made: dict[str, Any] = {"name": entry.name}
     if entry.attributes:
-        made["attributes"] = {str(name): _json(value) for name, value in entry.attributes.items()}
+        made["attributes"] = {str(name): _parse_json(value) for name, value in entry.attributes.items()}
     return made if entry.time_ns is None else {**made, "time_ns": entry.time_ns}

@@ -7,76 +7,75 @@ from typing import Any, NamedTuple
 
 from llm_trace.semconv import names
 from llm_trace.semconv.find import messages_in, messages_out
-from llm_trace.semconv.flat import Event, nested
-from llm_trace.semconv.messages import Message, is_message, message, said
-from llm_trace.semconv.values import EMPTY, field, items, load_container, loads, mappings
-
-Attributes = Mapping[str, Any]
+from llm_trace.semconv.flat import SpanEvent, nest_attributes
+from llm_trace.semconv.messages import MessageFields, build_message, is_message, message
+from llm_trace.semconv.shapes import Attributes
+from llm_trace.semconv.values import EMPTY, get_field, list_items, list_mappings, load_container, load_json
 
 
 class Talk(NamedTuple):
     """What was said to the model and what it said."""
 
-    asked: list[Message]
-    answered: list[Message]
+    asked: list[MessageFields]
+    answered: list[MessageFields]
 
 
-def talk(attributes: Attributes, events: Sequence[Event]) -> Talk:
+def read_talk(attributes: Attributes, events: Sequence[SpanEvent]) -> Talk:
     """Return the messages of a span, from the first convention that has any."""
     said_in, said_out = _from_events(events)
     asked = (
-        _with_instructions(attributes, _genai(attributes, names.INPUT_MESSAGES))
-        or _indexed(attributes, names.INDEXED_PROMPT, "user")
-        or _openinference(attributes, names.OI_INPUT_MESSAGES)
-        or _texts(attributes, names.OI_PROMPTS, "prompt", "user")
+        _with_instructions(attributes, _read_genai(attributes, names.INPUT_MESSAGES))
+        or _read_indexed(attributes, names.INDEXED_PROMPT, "user")
+        or _read_openinference(attributes, names.OI_INPUT_MESSAGES)
+        or _read_texts(attributes, names.OI_PROMPTS, "prompt", "user")
         or said_in
     )
     answered = (
-        _genai(attributes, names.OUTPUT_MESSAGES)
-        or _indexed(attributes, names.INDEXED_COMPLETION, "assistant")
-        or _openinference(attributes, names.OI_OUTPUT_MESSAGES)
-        or _texts(attributes, names.OI_CHOICES, "completion", "assistant")
+        _read_genai(attributes, names.OUTPUT_MESSAGES)
+        or _read_indexed(attributes, names.INDEXED_COMPLETION, "assistant")
+        or _read_openinference(attributes, names.OI_OUTPUT_MESSAGES)
+        or _read_texts(attributes, names.OI_CHOICES, "completion", "assistant")
         or said_out
     )
-    return Talk(asked, _reasoned(attributes, answered))
+    return Talk(asked, _add_finish_reasons(attributes, answered))
 
 
-def _genai(attributes: Attributes, name: str) -> list[Message]:
+def _read_genai(attributes: Attributes, name: str) -> list[MessageFields]:
     role = "assistant" if name == names.OUTPUT_MESSAGES else "user"
-    return _spoken(attributes.get(name), role)
+    return _read_spoken(attributes.get(name), role)
 
 
-def _spoken(value: Any, role: str) -> list[Message]:
+def _read_spoken(value: Any, role: str) -> list[MessageFields]:
     """Return the messages in a list, or in JSON of one; text that is neither is one message."""
     told = load_container(value)
     if isinstance(told, str):
-        return [said(told, role)] if told else []
+        return [build_message(told, role)] if told else []
     if isinstance(told, Mapping) and not is_message(told):  # LangSmith: a run's whole inputs or outputs
         whole = messages_out(told) if role == "assistant" else messages_in(told)
         if whole:
             return whole
-    entries = [told] if isinstance(told, Mapping) else items(told)
+    entries = [told] if isinstance(told, Mapping) else list_items(told)
     return [message(load_container(entry), role=role) for entry in entries]
 
 
-def _with_instructions(attributes: Attributes, asked: list[Message]) -> list[Message]:
+def _with_instructions(attributes: Attributes, asked: list[MessageFields]) -> list[MessageFields]:
     told = load_container(attributes.get(names.SYSTEM_INSTRUCTIONS))
     if told in EMPTY:
         return asked
     spoken = isinstance(told, Mapping) and ("parts" in told or "role" in told)
-    made = message({"role": "system", **told}) if spoken else said(told, "system")
+    made = message({"role": "system", **told}) if spoken else build_message(told, "system")
     return [made, *(other for other in asked if other != made)]
 
 
-def _indexed(attributes: Attributes, prefix: str, role: str) -> list[Message]:
+def _read_indexed(attributes: Attributes, prefix: str, role: str) -> list[MessageFields]:
     """Return OpenLLMetry's `gen_ai.prompt.0.role`, or all messages in one `gen_ai.prompt`."""
-    entries = mappings(nested(attributes, prefix))
+    entries = list_mappings(nest_attributes(attributes, prefix))
     if not entries:
-        return _spoken(attributes.get(prefix), role)
-    return [message(_opened(entry), role=role) for entry in entries]
+        return _read_spoken(attributes.get(prefix), role)
+    return [message(_open_entry(entry), role=role) for entry in entries]
 
 
-def _opened(entry: Mapping[str, Any]) -> dict[str, Any]:
+def _open_entry(entry: Mapping[str, Any]) -> dict[str, Any]:
     """Return an indexed message with its content out of JSON; the completions API has its prompt under `user`."""
     made = dict(entry)
     if "content" not in made and isinstance(made.get("user"), str):
@@ -89,23 +88,23 @@ def _opened(entry: Mapping[str, Any]) -> dict[str, Any]:
     return made
 
 
-def _openinference(attributes: Attributes, prefix: str) -> list[Message]:
+def _read_openinference(attributes: Attributes, prefix: str) -> list[MessageFields]:
     role = "assistant" if prefix == names.OI_OUTPUT_MESSAGES else "user"
-    entries = [field(entry, "message") for entry in mappings(nested(attributes, prefix))]
-    return [message(_oi_message(entry), role=role) for entry in mappings(entries)]
+    entries = [get_field(entry, "message") for entry in list_mappings(nest_attributes(attributes, prefix))]
+    return [message(_read_oi_message(entry), role=role) for entry in list_mappings(entries)]
 
 
-def _oi_message(raw: Mapping[str, Any]) -> dict[str, Any]:
+def _read_oi_message(raw: Mapping[str, Any]) -> dict[str, Any]:
     """Return OpenInference's message in OpenAI's shape; what stands in `contents` twice is taken once."""
     made = {key: value for key, value in raw.items() if key not in ("contents", "tool_calls")}
-    calls = [field(call, "tool_call") or call for call in mappings(raw.get("tool_calls"))]
-    pieces = [_oi_piece(piece) for piece in mappings(raw.get("contents"))]
+    calls = [get_field(call, "tool_call") or call for call in list_mappings(raw.get("tool_calls"))]
+    pieces = [_read_oi_piece(piece) for piece in list_mappings(raw.get("contents"))]
     if calls:
         made["tool_calls"] = calls
         pieces = [piece for piece in pieces if piece.get("type") not in ("tool_use", "tool_call")]
     if pieces:
         have = made.get("content")
-        beside = have not in EMPTY and not _repeats(have, pieces)
+        beside = have not in EMPTY and not _check_repeats(have, pieces)
         made["content"] = [*([{"type": "text", "text": have}] if beside else []), *pieces]
     name = made.pop("function_call_name", None)
     arguments = made.pop("function_call_arguments_json", None)
@@ -123,14 +122,14 @@ def _with_answer(raw: dict[str, Any], content: Any, pieces: list[dict[str, Any]]
     return {**made, "role": raw.get("role") if pieces else "tool", "content": [answer, *pieces]}
 
 
-def _repeats(content: Any, pieces: list[dict[str, Any]]) -> bool:
+def _check_repeats(content: Any, pieces: list[dict[str, Any]]) -> bool:
     """Say whether a message's content is the text of its pieces over again."""
     texts = [str(piece.get("text")) for piece in pieces if piece.get("type") in (None, "text")]
     return content in ("".join(texts), "\n".join(texts))
 
 
-def _oi_piece(raw: Mapping[str, Any]) -> dict[str, Any]:
-    content = field(raw, "message_content")
+def _read_oi_piece(raw: Mapping[str, Any]) -> dict[str, Any]:
+    content = get_field(raw, "message_content")
     made = dict(content) if isinstance(content, Mapping) else {}
     made |= {key: value for key, value in raw.items() if key not in ("message_content", "tool_call")}
     call = raw.get("tool_call")
@@ -140,41 +139,44 @@ def _oi_piece(raw: Mapping[str, Any]) -> dict[str, Any]:
             if made.get("type") in (None, "tool_use")
             else {**made, "tool_call": call}
         )
-    url = field(field(made.get("image"), "image"), "url")
+    url = get_field(get_field(made.get("image"), "image"), "url")
     if url is not None:
         kept = {key: value for key, value in made.items() if key not in ("image", "type")}
         return {"type": "image_url", "image_url": {"url": url}, **kept}
     return made
 
 
-def _texts(attributes: Attributes, prefix: str, inner: str, role: str) -> list[Message]:
+def _read_texts(attributes: Attributes, prefix: str, inner: str, role: str) -> list[MessageFields]:
     """Return OpenInference's prompts and choices of the completions API."""
-    told = [field(field(entry, inner), "text") for entry in mappings(nested(attributes, prefix))]
-    return [said(line, role) for line in told if isinstance(line, str)]
+    told = [
+        get_field(get_field(entry, inner), "text")
+        for entry in list_mappings(nest_attributes(attributes, prefix))
+    ]
+    return [build_message(line, role) for line in told if isinstance(line, str)]
 
 
-def _from_events(events: Sequence[Event]) -> tuple[list[Message], list[Message]]:
+def _from_events(events: Sequence[SpanEvent]) -> tuple[list[MessageFields], list[MessageFields]]:
     """Return the messages in per-message events, or in one event that carries them all."""
-    asked: list[Message] = []
-    answered: list[Message] = []
+    asked: list[MessageFields] = []
+    answered: list[MessageFields] = []
     for entry in events:
         inside = entry.attributes
         if entry.name in names.MESSAGE_EVENTS:
-            asked.append(message(_body(inside), role=entry.name.split(".")[1]))
+            asked.append(message(_read_body(inside), role=entry.name.split(".")[1]))
         elif entry.name == names.EVENT_CHOICE:
-            answered.append(_choice(inside))
+            answered.append(_read_choice(inside))
         else:
-            asked += _with_instructions(inside, _genai(inside, names.INPUT_MESSAGES))
-            asked += _spoken(inside.get(names.INDEXED_PROMPT), "user")
-            answered += _genai(inside, names.OUTPUT_MESSAGES)
-            answered += _spoken(inside.get(names.INDEXED_COMPLETION), "assistant")
+            asked += _with_instructions(inside, _read_genai(inside, names.INPUT_MESSAGES))
+            asked += _read_spoken(inside.get(names.INDEXED_PROMPT), "user")
+            answered += _read_genai(inside, names.OUTPUT_MESSAGES)
+            answered += _read_spoken(inside.get(names.INDEXED_COMPLETION), "assistant")
     return asked, answered
 
 
 _EVENT_KEYS = ("event.name", names.SYSTEM, names.PROVIDER, names.EVENT_CONTENT)
 
 
-def _body(inside: Attributes) -> dict[str, Any]:
+def _read_body(inside: Attributes) -> dict[str, Any]:
     """Return an event's message: its attributes, or the JSON in `gen_ai.event.content`."""
     told = load_container(inside.get(names.EVENT_CONTENT))
     given = {**told, **inside} if isinstance(told, Mapping) else dict(inside)
@@ -183,25 +185,25 @@ def _body(inside: Attributes) -> dict[str, Any]:
         body["content"] = told
     if str(body.get("role")) == "tool" or "id" in body:
         body.setdefault("tool_call_id", body.pop("id", None))
-    return _opened(body)
+    return _open_entry(body)
 
 
-def _choice(inside: Attributes) -> Message:
-    body = _body(inside)
+def _read_choice(inside: Attributes) -> MessageFields:
+    body = _read_body(inside)
     inner = load_container(body.get("message"))
     if isinstance(inner, str):
         inner = {"content": inner}
     if not isinstance(inner, Mapping):
         inner = {key: value for key, value in body.items() if key != "tool_call_id"}
-    made = message(_opened(inner), role="assistant")
+    made = message(_open_entry(inner), role="assistant")
     told = body.get("finish_reason")
     return made if told in EMPTY else {**made, "finish_reason": str(told)}
 
 
-def _reasoned(attributes: Attributes, answered: list[Message]) -> list[Message]:
+def _add_finish_reasons(attributes: Attributes, answered: list[MessageFields]) -> list[MessageFields]:
     """Give the messages their finish reasons where the span has them apart."""
-    told = items(loads(attributes.get(names.FINISH_REASONS))) or [
-        field(attributes, names.OI_FINISH, "anthropic.message.stop_reason")
+    told = list_items(load_json(attributes.get(names.FINISH_REASONS))) or [
+        get_field(attributes, names.OI_FINISH, "anthropic.message.stop_reason")
     ]
     made = list(answered)
     for index, reason in enumerate(told[: len(made)]):
@@ -210,7 +212,7 @@ def _reasoned(attributes: Attributes, answered: list[Message]) -> list[Message]:
     return made
 
 
-def talk_in_values(asked: Any, answered: Any) -> Talk:
+def read_talk_in_values(asked: Any, answered: Any) -> Talk:
     """Return the messages in a request and a response that were recorded whole (`input.value`); text is one message."""
-    spoken = [said(asked, "user")] if isinstance(asked, str) and asked else messages_in(asked)
+    spoken = [build_message(asked, "user")] if isinstance(asked, str) and asked else messages_in(asked)
     return Talk(spoken, messages_out(answered, plain=True))

@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llm_trace.semconv import names
 from llm_trace.semconv.fields import request_fields, response_fields
-from llm_trace.semconv.flat import Event, event, nested
-from llm_trace.semconv.span_details import DETAILS, details_of, metadata_of
-from llm_trace.semconv.span_messages import Talk, talk, talk_in_values
+from llm_trace.semconv.flat import SpanEvent, nest_attributes, read_event
+from llm_trace.semconv.shapes import Attributes
+from llm_trace.semconv.span_details import DETAILS, read_details, read_metadata
+from llm_trace.semconv.span_messages import Talk, read_talk, read_talk_in_values
 from llm_trace.semconv.tokens import usage
-from llm_trace.semconv.values import EMPTY, count, first_text, first_value, load_container
+from llm_trace.semconv.values import EMPTY, count, get_first_text, get_first_value, load_container
 
 if TYPE_CHECKING:
-    from llm_trace.semconv.messages import Message
+    from llm_trace.semconv.messages import MessageFields
 
-Attributes = Mapping[str, Any]
 
 _PREFIXES = (names.GEN_AI, "llm.", "openinference.", names.LANGFUSE, names.OWN)
 _NOTHING: tuple[Any, ...] = (None, [], {})
@@ -54,28 +54,28 @@ def call_fields(
         events: OpenTelemetry's events, mappings with `name` and `attributes`, or such pairs.
         start_ns: when the span began; with it `first_token_ns` is known from `gen_ai.response.time_to_first_chunk`.
     """
-    told = [event(entry) for entry in events]
+    told = [read_event(entry) for entry in events]
     given = {str(key): value.value if isinstance(value, Enum) else value for key, value in attributes.items()}
-    kind = kind_of(given)
-    asked, answered = _values(given)
-    spoken = _talk(given, told, kind, asked, answered)
+    kind = read_kind(given)
+    asked, answered = _read_values(given)
+    spoken = _read_talk(given, told, kind, asked, answered)
     whole = response_fields(answered) if kind == "llm" and isinstance(answered, Mapping) else {}
-    params = _params(given)
+    params = _read_params(given)
     found = {
         "name": name,
         "kind": kind,
         "model": _model(given, whole) or params.model,
-        "provider": _provider(given) or whole.get("provider"),
+        "provider": _read_provider(given) or whole.get("provider"),
         "params": params.others,
-        "usage": {**whole.get("usage", {}), **(_usage(given) or {})},
-        "input": asked if asked is not None else _asked(spoken.asked),
-        "output": answered if answered is not None else _answered(spoken.answered),
+        "usage": {**whole.get("usage", {}), **(_read_usage(given) or {})},
+        "input": asked if asked is not None else _join_asked(spoken.asked),
+        "output": answered if answered is not None else _join_answered(spoken.answered),
         "messages_in": spoken.asked,
         "messages_out": spoken.answered,
-        **(details_of(name, given, told, start_ns) if told or not DETAILS.isdisjoint(given) else {}),
+        **(read_details(name, given, told, start_ns) if told or not DETAILS.isdisjoint(given) else {}),
     }
     made = {key: value for key, value in found.items() if value or value not in _NOTHING}
-    return {**made, "metadata": metadata_of(given, told)}
+    return {**made, "metadata": read_metadata(given, told)}
 
 
 _KIND_TABLES = (
@@ -89,7 +89,7 @@ _KIND_TABLES = (
 )
 
 
-def kind_of(attributes: Attributes) -> str:
+def read_kind(attributes: Attributes) -> str:
     """Return the kind of call that a span's attributes tell of."""
     for name, table in _KIND_TABLES:
         told = attributes.get(name)
@@ -97,20 +97,20 @@ def kind_of(attributes: Attributes) -> str:
             kind = table.get(told.upper() if name == names.OI_KIND else told.lower())
             if kind is not None:
                 return kind
-    if first_text(attributes, (*names.RESPONSE_MODELS, *names.REQUEST_MODELS)) is not None:
+    if get_first_text(attributes, (*names.RESPONSE_MODELS, *names.REQUEST_MODELS)) is not None:
         return "llm"
     return "tool" if names.TOOL_NAME in attributes else "chain"
 
 
-def _provider(attributes: Attributes) -> str | None:
-    told = first_text(attributes, names.PROVIDERS)
+def _read_provider(attributes: Attributes) -> str | None:
+    told = get_first_text(attributes, names.PROVIDERS)
     return None if told is None else names.PROVIDER_OF.get(told.lower(), told.lower())
 
 
 def _model(attributes: Attributes, whole: Mapping[str, Any]) -> str | None:
     """Return the model that answered, as the span or the answer in it says, else the one that was asked for."""
-    answered = first_text(attributes, names.RESPONSE_MODELS)
-    model = answered or whole.get("model") or first_text(attributes, names.REQUEST_MODELS)
+    answered = get_first_text(attributes, names.RESPONSE_MODELS)
+    model = answered or whole.get("model") or get_first_text(attributes, names.REQUEST_MODELS)
     return None if model is None else str(model)
 
 
@@ -121,7 +121,7 @@ class _Params(NamedTuple):
     others: dict[str, Any]
 
 
-def _params(attributes: Attributes) -> _Params:
+def _read_params(attributes: Attributes) -> _Params:
     model: str | None = None
     made: dict[str, Any] = {}
     for name in filter(attributes.__contains__, (names.OI_PARAMS, names.LANGFUSE_PARAMS, names.OWN_PARAMS)):
@@ -142,7 +142,7 @@ def _params(attributes: Attributes) -> _Params:
 _PLAIN_USAGE = {names.USAGE_INPUT: "input_tokens", names.USAGE_OUTPUT: "output_tokens"}
 
 
-def _usage(attributes: Attributes) -> dict[str, int] | None:
+def _read_usage(attributes: Attributes) -> dict[str, int] | None:
     told = {name: value for name, value in attributes.items() if name.startswith(names.USAGE_PREFIXES)}
     if told.keys() <= _PLAIN_USAGE.keys():
         found = {_PLAIN_USAGE[name]: n for name, value in told.items() if (n := count(value)) is not None}
@@ -161,33 +161,33 @@ _OUTPUTS = (
 )  # fmt: skip
 
 
-def _values(attributes: Attributes) -> tuple[Any, Any]:
+def _read_values(attributes: Attributes) -> tuple[Any, Any]:
     """Return input and output where the span has them whole."""
-    asked, answered = first_value(attributes, _INPUTS), first_value(attributes, _OUTPUTS)
+    asked, answered = get_first_value(attributes, _INPUTS), get_first_value(attributes, _OUTPUTS)
     if answered is None:
-        found = nested(attributes, names.OI_DOCUMENTS)
-        answered = [entry.get("document", entry) for entry in found] if _documents(found) else None
+        found = nest_attributes(attributes, names.OI_DOCUMENTS)
+        answered = [entry.get("document", entry) for entry in found] if _read_documents(found) else None
     return load_container(asked), load_container(answered)
 
 
-def _documents(found: Any) -> bool:
+def _read_documents(found: Any) -> bool:
     return isinstance(found, list) and all(isinstance(entry, Mapping) for entry in found)
 
 
-def _talk(attributes: Attributes, events: list[Event], kind: str, asked: Any, answered: Any) -> Talk:
-    spoken = talk(attributes, events)
+def _read_talk(attributes: Attributes, events: list[SpanEvent], kind: str, asked: Any, answered: Any) -> Talk:
+    spoken = read_talk(attributes, events)
     if kind != "llm" or (asked is None and answered is None):
         return spoken
-    whole = talk_in_values(asked, answered)
-    return Talk(_fuller(spoken.asked, whole.asked), _fuller(spoken.answered, whole.answered))
+    whole = read_talk_in_values(asked, answered)
+    return Talk(_choose_fuller(spoken.asked, whole.asked), _choose_fuller(spoken.answered, whole.answered))
 
 
-def _fuller(spoken: list[Message], whole: list[Message]) -> list[Message]:
+def _choose_fuller(spoken: list[MessageFields], whole: list[MessageFields]) -> list[MessageFields]:
     """Return what a span's messages say, or what the request or answer in it says where that is more.
 
     OpenInference's messages have no reasoning and no reason why a Responses answer ended; the answer beside them has.
     """
-    if _size(whole) > _size(spoken):
+    if _count_understood(whole) > _count_understood(spoken):
         spoken, whole = whole, spoken
     reasons = [entry.get("finish_reason") for entry in whole]
     return [
@@ -196,17 +196,17 @@ def _fuller(spoken: list[Message], whole: list[Message]) -> list[Message]:
     ]
 
 
-def _size(spoken: list[Message]) -> int:
+def _count_understood(spoken: list[MessageFields]) -> int:
     """Return how many things are said that are understood."""
     parts = [piece.get("type") for entry in spoken for piece in entry["parts"]]
     return sum(kind not in ("unknown", "provider_data") for kind in parts)
 
 
-def _asked(spoken: list[Message]) -> dict[str, Any] | None:
+def _join_asked(spoken: list[MessageFields]) -> dict[str, Any] | None:
     return {"messages": spoken} if spoken else None
 
 
-def _answered(spoken: list[Message]) -> Any:
+def _join_answered(spoken: list[MessageFields]) -> Any:
     """Return the answer's text where it is all text, else the messages."""
     if not spoken:
         return None

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from llm_trace.semconv.values import field, fields, items, load_container
-
-Chunk = Mapping[str, Any]
-Json = dict[str, Any]
+from llm_trace.semconv.shapes import Chunk, Json
+from llm_trace.semconv.values import get_field, list_fields, list_items, load_container
 
 
 def _index(chunk: Chunk, key: str = "index") -> int:
@@ -22,24 +20,24 @@ def _append(block: Json, key: str, piece: Any) -> None:
     block[key] = (have if isinstance(have, str) else "") + piece if isinstance(piece, str) else piece
 
 
-def anthropic(chunks: list[Chunk]) -> Json:
+def join_anthropic(chunks: list[Chunk]) -> Json:
     """Return the message that Anthropic's events add up to."""
     made: Json = {}
     blocks: dict[int, Json] = {}
     for chunk in chunks:
         kind = chunk.get("type")
         if kind == "message_start":
-            made = {**made, **fields(chunk.get("message"))}
+            made = {**made, **list_fields(chunk.get("message"))}
         elif kind == "content_block_start":
-            blocks[_index(chunk)] = dict(fields(chunk.get("content_block")))
+            blocks[_index(chunk)] = dict(list_fields(chunk.get("content_block")))
         elif kind == "content_block_delta":
-            _add_delta(blocks.setdefault(_index(chunk), {}), fields(chunk.get("delta")))
+            _add_delta(blocks.setdefault(_index(chunk), {}), list_fields(chunk.get("delta")))
         elif kind == "message_delta":
             _add_end(made, chunk)
         if "amazon-bedrock-invocationMetrics" in chunk:
             made["amazon-bedrock-invocationMetrics"] = chunk["amazon-bedrock-invocationMetrics"]
     if blocks:
-        made["content"] = [_closed(blocks[index]) for index in sorted(blocks)]
+        made["content"] = [_close_block(blocks[index]) for index in sorted(blocks)]
     return made
 
 
@@ -54,7 +52,7 @@ _DELTAS = {
 def _add_delta(block: Json, delta: Chunk) -> None:
     kind = delta.get("type")
     if kind == "citations_delta":
-        block["citations"] = [*items(block.get("citations")), delta.get("citation")]
+        block["citations"] = [*list_items(block.get("citations")), delta.get("citation")]
         return
     known = _DELTAS.get(kind) if isinstance(kind, str) else None
     if known is not None:
@@ -69,16 +67,16 @@ def _add_delta(block: Json, delta: Chunk) -> None:
 
 def _add_end(made: Json, chunk: Chunk) -> None:
     """Take stop reason and the final counts; those are cumulative, so they replace the first ones."""
-    made.update({key: value for key, value in fields(chunk.get("delta")).items() if value is not None})
-    told = {key: value for key, value in fields(chunk.get("usage")).items() if value is not None}
+    made.update({key: value for key, value in list_fields(chunk.get("delta")).items() if value is not None})
+    told = {key: value for key, value in list_fields(chunk.get("usage")).items() if value is not None}
     if told:
-        made["usage"] = {**fields(made.get("usage")), **told}
+        made["usage"] = {**list_fields(made.get("usage")), **told}
     for key in chunk:
         if key not in ("type", "delta", "usage") and chunk[key] is not None:
             made[key] = chunk[key]
 
 
-def _closed(block: Json) -> Json:
+def _close_block(block: Json) -> Json:
     """Return a block whose pieces of JSON have become its input."""
     if "partial_json" not in block:
         return block
@@ -87,7 +85,7 @@ def _closed(block: Json) -> Json:
     return {**kept, "input": load_container(told)} if told else kept
 
 
-def converse(chunks: list[Chunk]) -> Json:
+def join_converse(chunks: list[Chunk]) -> Json:
     """Return the Converse response that Bedrock's events add up to."""
     made: Json = {}
     role = "assistant"
@@ -97,26 +95,26 @@ def converse(chunks: list[Chunk]) -> Json:
         if isinstance(start, Mapping) and isinstance(start.get("role"), str):
             role = start["role"]
         _add_block(blocks, chunk)
-        made.update(fields(chunk.get("messageStop")))
-        made.update(fields(chunk.get("metadata")))
-    content = [_closed_tool(blocks[index]) for index in sorted(blocks)]
+        made.update(list_fields(chunk.get("messageStop")))
+        made.update(list_fields(chunk.get("metadata")))
+    content = [_close_tool(blocks[index]) for index in sorted(blocks)]
     made["output"] = {"message": {"role": role, "content": content}}
     return made
 
 
 def _add_block(blocks: dict[int, Json], chunk: Chunk) -> None:
-    begun, delta = fields(chunk.get("contentBlockStart")), fields(chunk.get("contentBlockDelta"))
+    begun, delta = list_fields(chunk.get("contentBlockStart")), list_fields(chunk.get("contentBlockDelta"))
     if begun:
-        opened = fields(begun.get("start"))
-        blocks[_index(begun, "contentBlockIndex")] = {k: dict(fields(v)) for k, v in opened.items()}
+        opened = list_fields(begun.get("start"))
+        blocks[_index(begun, "contentBlockIndex")] = {k: dict(list_fields(v)) for k, v in opened.items()}
     if not delta:
         return
     block = blocks.setdefault(_index(delta, "contentBlockIndex"), {})
-    for key, value in fields(delta.get("delta")).items():
+    for key, value in list_fields(delta.get("delta")).items():
         if key == "text":
             _append(block, "text", value)
         elif key == "reasoningContent":
-            _add_reasoning(block, fields(value))
+            _add_reasoning(block, list_fields(value))
         elif isinstance(value, Mapping):
             inner = block.setdefault(key, {})
             for name, piece in value.items():
@@ -134,8 +132,8 @@ def _add_reasoning(block: Json, delta: Chunk) -> None:
             _append(inner, key, value)
 
 
-def _closed_tool(block: Json) -> Json:
+def _close_tool(block: Json) -> Json:
     use = block.get("toolUse")
     if not isinstance(use, Mapping):
         return block
-    return {**block, "toolUse": {**use, "input": load_container(field(use, "input") or {})}}
+    return {**block, "toolUse": {**use, "input": load_container(get_field(use, "input") or {})}}

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from llm_trace.semconv.values import items, mappings
-
-Chunk = Mapping[str, Any]
-Json = dict[str, Any]
+from llm_trace.semconv.shapes import Chunk, Json
+from llm_trace.semconv.values import list_items, list_mappings
 
 _TEXTS = (
     "content",
@@ -24,17 +22,17 @@ _TEXTS = (
 """Keys whose pieces are joined; other strings stand once and the last one wins."""
 
 
-def chat(chunks: list[Chunk]) -> Json:
+def join_chat(chunks: list[Chunk]) -> Json:
     """Return the `chat.completion` (or `text_completion`) that the chunks add up to."""
     made: Json = {}
     choices: dict[int, Json] = {}
     for chunk in chunks:
-        for choice in mappings(chunk.get("choices")):
+        for choice in list_mappings(chunk.get("choices")):
             _add_choice(choices, choice)
         merge_top(made, chunk, ("choices",))
     if isinstance(made.get("object"), str):
         made["object"] = made["object"].removesuffix(".chunk")
-    made["choices"] = [_finished(choices[index]) for index in sorted(choices)]
+    made["choices"] = [_finish_choice(choices[index]) for index in sorted(choices)]
     return made
 
 
@@ -85,7 +83,7 @@ def merge_delta(made: Json, delta: Chunk) -> None:
             made[key] = {}
             merge_delta(made[key], value)
         elif isinstance(value, list):
-            made[key] = _extended(items(made.get(key)), value)
+            made[key] = _extend_list(list_items(made.get(key)), value)
         elif value != "" or key not in made:
             made[key] = value
 
@@ -93,14 +91,14 @@ def merge_delta(made: Json, delta: Chunk) -> None:
 def _as_blocks(value: Any) -> list[Any]:
     if isinstance(value, str):
         return [{"type": "text", "text": value}] if value else []
-    return items(value)
+    return list_items(value)
 
 
-def _extended(have: list[Any], more: list[Any]) -> list[Any]:
+def _extend_list(have: list[Any], more: list[Any]) -> list[Any]:
     """Return a list with its new elements; pieces of one indexed element (reasoning details) are joined."""
     made = list(have)
     for piece in more:
-        if made and _continues(made[-1], piece):
+        if made and _is_continued(made[-1], piece):
             grown = dict(made[-1])
             merge_delta(grown, piece)
             made[-1] = grown
@@ -109,7 +107,7 @@ def _extended(have: list[Any], more: list[Any]) -> list[Any]:
     return made
 
 
-def _continues(last: Any, piece: Any) -> bool:
+def _is_continued(last: Any, piece: Any) -> bool:
     if not isinstance(last, Mapping) or not isinstance(piece, Mapping) or piece.get("index") is None:
         return False
     return last.get("index") == piece.get("index") and last.get("type") == piece.get("type")
@@ -120,12 +118,12 @@ def _add_logprobs(made: Json, value: Any) -> None:
         return
     have = made.setdefault("logprobs", {})
     for key, told in value.items():
-        have[key] = items(have.get(key)) + told if isinstance(told, list) else told
+        have[key] = list_items(have.get(key)) + told if isinstance(told, list) else told
 
 
 def _add_calls(made: Json, calls: Any) -> None:
     have = made.setdefault("tool_calls", [])
-    for call in [calls] if isinstance(calls, Mapping) else mappings(calls):
+    for call in [calls] if isinstance(calls, Mapping) else list_mappings(calls):
         target = _call_of(have, call)
         for key, value in call.items():
             if isinstance(value, Mapping):
@@ -159,9 +157,9 @@ def _add_function(made: Json, piece: Chunk) -> None:
             made[key] = value
 
 
-def _finished(choice: Json) -> Json:
+def _finish_choice(choice: Json) -> Json:
     calls = choice.get("message", {}).get("tool_calls")
-    for call in mappings(calls):
+    for call in list_mappings(calls):
         if isinstance(call, dict):
             call.pop("index", None)  # it belongs to the stream, not to the call
     return choice

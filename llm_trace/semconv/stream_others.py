@@ -5,20 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from llm_trace.semconv.shapes import Chunk, Json
 from llm_trace.semconv.stream_chat import merge_delta, merge_top
-from llm_trace.semconv.values import field, fields, items, mappings
-
-Chunk = Mapping[str, Any]
-Json = dict[str, Any]
+from llm_trace.semconv.values import get_field, list_fields, list_items, list_mappings
 
 
-def gemini(chunks: list[Chunk]) -> Json:
+def join_gemini(chunks: list[Chunk]) -> Json:
     """Return the `generateContent` response that the chunks add up to; neighbouring texts are joined."""
     made: Json = {}
     candidates: dict[int, Json] = {}
     for chunk in chunks:
         merge_top(made, chunk, ("candidates",))
-        for candidate in mappings(chunk.get("candidates")):
+        for candidate in list_mappings(chunk.get("candidates")):
             index = candidate.get("index")
             known = candidates.setdefault(index if isinstance(index, int) else 0, {})
             _add_candidate(known, candidate)
@@ -29,10 +27,10 @@ def gemini(chunks: list[Chunk]) -> Json:
 def _add_candidate(made: Json, candidate: Chunk) -> None:
     for key, value in candidate.items():
         if key == "content":
-            told = fields(value)
+            told = list_fields(value)
             have = made.setdefault("content", {"role": "model", "parts": []})
             have.update({name: kept for name, kept in told.items() if name != "parts" and kept is not None})
-            for piece in items(told.get("parts")):
+            for piece in list_items(told.get("parts")):
                 _add_part(have["parts"], piece)
         elif value is not None:
             made[key] = value
@@ -40,8 +38,8 @@ def _add_candidate(made: Json, candidate: Chunk) -> None:
 
 def _add_part(parts: list[Any], piece: Any) -> None:
     """Append a part, or lengthen the last one where both are plain text of one kind."""
-    last = fields(parts[-1]) if parts else {}
-    told = fields(piece)
+    last = list_fields(parts[-1]) if parts else {}
+    told = list_fields(piece)
     if isinstance(told.get("text"), str) and isinstance(last.get("text"), str):
         plain = set(told) | set(last) <= {"text", "thought"}
         if plain and told.get("thought") == last.get("thought"):
@@ -50,17 +48,17 @@ def _add_part(parts: list[Any], piece: Any) -> None:
     parts.append(piece)
 
 
-def interactions(chunks: list[Chunk]) -> Json:
+def join_interactions(chunks: list[Chunk]) -> Json:
     """Return the interaction that Gemini's Interactions events add up to."""
     made: Json = {}
     steps: dict[int, Json] = {}
     for chunk in chunks:
-        made.update(fields(chunk.get("interaction")))
+        made.update(list_fields(chunk.get("interaction")))
         index = chunk.get("index")
         place = index if isinstance(index, int) else 0
         if isinstance(chunk.get("step"), Mapping):
             steps[place] = dict(chunk["step"])
-        delta = fields(chunk.get("delta"))
+        delta = list_fields(chunk.get("delta"))
         if delta:
             _add_step(steps.setdefault(place, {"type": "model_output"}), delta)
     if steps and not made.get("steps"):
@@ -72,8 +70,8 @@ def _add_step(step: Json, delta: Chunk) -> None:
     if not isinstance(delta.get("text"), str):
         merge_delta(step, {key: value for key, value in delta.items() if key != "type"})
         return
-    blocks = items(step.get("content"))
-    last = fields(blocks[-1]) if blocks else {}
+    blocks = list_items(step.get("content"))
+    last = list_fields(blocks[-1]) if blocks else {}
     if isinstance(last.get("text"), str) and last.get("type") == delta.get("type"):
         blocks[-1] = {**last, "text": last["text"] + delta["text"]}
     else:
@@ -81,13 +79,13 @@ def _add_step(step: Json, delta: Chunk) -> None:
     step["content"] = blocks
 
 
-def ollama(chunks: list[Chunk]) -> Json:
+def join_ollama(chunks: list[Chunk]) -> Json:
     """Return the last line of an Ollama stream with the whole message (chat) or response (generate)."""
     made: Json = {}
     message: Json = {}
     told: Json = {}
     for chunk in chunks:
-        merge_delta(message, fields(chunk.get("message")))
+        merge_delta(message, list_fields(chunk.get("message")))
         for key in ("response", "thinking"):
             if isinstance(chunk.get(key), str):
                 told[key] = told.get(key, "") + chunk[key]
@@ -97,7 +95,7 @@ def ollama(chunks: list[Chunk]) -> Json:
     return {**made, **({"message": message} if message else {}), **told}
 
 
-def cohere(chunks: list[Chunk]) -> Json:
+def join_cohere(chunks: list[Chunk]) -> Json:
     """Return the chat response that Cohere's events (v2, or v1 with `event_type`) add up to."""
     made: Json = {}
     message: Json = {}
@@ -108,8 +106,8 @@ def cohere(chunks: list[Chunk]) -> Json:
             made["text"] = made.get("text", "") + chunk["text"]
         if isinstance(chunk.get("id"), str):
             made["id"] = chunk["id"]
-        delta = fields(chunk.get("delta"))
-        _add_cohere(message, fields(delta.get("message")), chunk)
+        delta = list_fields(chunk.get("delta"))
+        _add_cohere(message, list_fields(delta.get("message")), chunk)
         made.update({key: value for key, value in delta.items() if key != "message" and value is not None})
     return {**made, "message": message} if message else made
 
@@ -121,7 +119,7 @@ def _add_cohere(message: Json, delta: Chunk, chunk: Chunk) -> None:
         elif key == "tool_calls" and isinstance(value, Mapping):
             merge_delta(message, {"tool_calls": [{"index": chunk.get("index"), **value}]})
         elif key == "citations" and isinstance(value, Mapping):
-            message["citations"] = [*items(message.get("citations")), value]
+            message["citations"] = [*list_items(message.get("citations")), value]
         elif key == "tool_plan" and isinstance(value, str):
             message[key] = str(message.get(key, "")) + value
         elif value is not None and value != []:
@@ -129,18 +127,18 @@ def _add_cohere(message: Json, delta: Chunk, chunk: Chunk) -> None:
 
 
 def _add_cohere_block(message: Json, piece: Chunk, index: Any) -> None:
-    blocks = items(message.get("content"))
+    blocks = list_items(message.get("content"))
     place = index if isinstance(index, int) and 0 <= index <= len(blocks) else max(len(blocks) - 1, 0)
     if place == len(blocks):
         blocks.append({})
-    have = blocks[place] = dict(fields(blocks[place]))
+    have = blocks[place] = dict(list_fields(blocks[place]))
     for key, value in piece.items():
         joins = key in ("text", "thinking") and isinstance(value, str)
         have[key] = str(have.get(key, "")) + value if joins else value
     message["content"] = blocks
 
 
-def langchain(chunks: list[Chunk]) -> Json:
+def join_langchain(chunks: list[Chunk]) -> Json:
     """Return the AI message that LangChain's chunks add up to."""
     made: Json = {}
     for chunk in chunks:
@@ -150,13 +148,13 @@ def langchain(chunks: list[Chunk]) -> Json:
             if key not in ("type", "usage_metadata", "tool_call_chunks")
         }
         merge_delta(made, kept)
-        counted = field(chunk, "usage_metadata")
+        counted = get_field(chunk, "usage_metadata")
         if isinstance(counted, Mapping):
             made["usage_metadata"] = dict(counted)
     return {**made, "type": "ai"}
 
 
-def invoked(chunks: list[Chunk]) -> Json:
+def join_invoked(chunks: list[Chunk]) -> Json:
     """Return the answer of Titan, Llama or Mistral behind Bedrock's `invoke_model` stream."""
     made: Json = {}
     texts: dict[str, str] = {}
@@ -164,7 +162,7 @@ def invoked(chunks: list[Chunk]) -> Json:
         for key in ("outputText", "generation"):
             if isinstance(chunk.get(key), str):
                 texts[key] = texts.get(key, "") + chunk[key]
-        for one in mappings(chunk.get("outputs")):
+        for one in list_mappings(chunk.get("outputs")):
             texts["text"] = texts.get("text", "") + str(one.get("text") or "")
             made.update({key: value for key, value in one.items() if key != "text" and value is not None})
         made.update({k: v for k, v in chunk.items() if k not in ("outputText", "outputs") and v is not None})

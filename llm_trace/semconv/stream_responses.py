@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
-from llm_trace.semconv.values import field, items
-
-Chunk = Mapping[str, Any]
-Json = dict[str, Any]
+from llm_trace.semconv.shapes import Chunk, Json
+from llm_trace.semconv.values import get_field, list_items
 
 _ENDS = ("response.completed", "response.incomplete", "response.failed")
 _DELTAS = {
@@ -25,7 +22,7 @@ _ARGUMENTS = {
 }
 
 
-def responses(chunks: list[Chunk]) -> Json:
+def join_responses(chunks: list[Chunk]) -> Json:
     """Return the response of the last event; its output is rebuilt from the pieces where the stream broke off."""
     base: Json = {}
     outputs: dict[int, Json] = {}
@@ -66,9 +63,9 @@ def _add(outputs: dict[int, Json], chunk: Chunk) -> None:
 
 def _add_text(item: Json, chunk: Chunk, key: str, kind: str) -> None:
     told = chunk.get("delta")
-    place = field(chunk, "content_index", "summary_index")
+    place = get_field(chunk, "content_index", "summary_index")
     place = place if isinstance(place, int) and 0 <= place < 1000 else 0
-    blocks = [dict(block) if isinstance(block, Mapping) else {} for block in items(item.get(key))]
+    blocks = [dict(block) if isinstance(block, Mapping) else {} for block in list_items(item.get(key))]
     while len(blocks) <= place:
         blocks.append({"type": kind})
     slot = "refusal" if kind == "refusal" else "text"

@@ -11,25 +11,32 @@ import binascii
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from llm_trace.semconv.stream_blocks import anthropic, converse
-from llm_trace.semconv.stream_chat import chat
-from llm_trace.semconv.stream_others import cohere, gemini, interactions, invoked, langchain, ollama
-from llm_trace.semconv.stream_responses import responses
-from llm_trace.semconv.values import field, fields, is_response, loads
+from llm_trace.semconv.shapes import Chunk
+from llm_trace.semconv.stream_blocks import join_anthropic, join_converse
+from llm_trace.semconv.stream_chat import join_chat
+from llm_trace.semconv.stream_others import (
+    join_cohere,
+    join_gemini,
+    join_interactions,
+    join_invoked,
+    join_langchain,
+    join_ollama,
+)
+from llm_trace.semconv.stream_responses import join_responses
+from llm_trace.semconv.values import get_field, is_response, list_fields, load_json
 
-Chunk = Mapping[str, Any]
 Reducer = Callable[[list[Chunk]], Any]
 
 _BY_PREFIX: dict[str, Reducer] = {
-    "response.": responses, "message_": anthropic, "content_block_": anthropic,
-    "message-": cohere, "content-": cohere, "tool-": cohere, "AIMessageChunk": langchain,
+    "response.": join_responses, "message_": join_anthropic, "content_block_": join_anthropic,
+    "message-": join_cohere, "content-": join_cohere, "tool-": join_cohere, "AIMessageChunk": join_langchain,
 }  # fmt: skip
 _BY_KEY: dict[str, Reducer] = {
-    "choices": chat, "candidates": gemini, "messageStart": converse, "contentBlockStart": converse,
-    "contentBlockDelta": converse, "done": ollama, "outputText": invoked, "generation": invoked, "outputs": invoked,
+    "choices": join_chat, "candidates": join_gemini, "messageStart": join_converse, "contentBlockStart": join_converse,
+    "contentBlockDelta": join_converse, "done": join_ollama, "outputText": join_invoked, "generation": join_invoked, "outputs": join_invoked,
 }  # fmt: skip
 _BY_EVENT: dict[str, Reducer] = {
-    "interaction.": interactions, "step.": interactions, "stream-": cohere, "text-": cohere, "tool-calls-": cohere
+    "interaction.": join_interactions, "step.": join_interactions, "stream-": join_cohere, "text-": join_cohere, "tool-calls-": join_cohere
 }  # fmt: skip
 
 
@@ -49,15 +56,15 @@ def reduce_stream(chunks: list[Any]) -> Any | None:
     opened = [open_chunk(chunk) for chunk in chunks if chunk is not None]
     if not all(isinstance(chunk, Mapping) for chunk in opened):
         return None
-    opened = _helper_chunks(opened)
-    reducer = next((found for chunk in opened if (found := _reducer(chunk)) is not None), None)
+    opened = _unpack_helper_chunks(opened)
+    reducer = next((found for chunk in opened if (found := _find_reducer(chunk)) is not None), None)
     try:
         return None if reducer is None else reducer(opened)
     except RecursionError:  # values nested deeper than Python goes
         return None
 
 
-def _reducer(chunk: Chunk) -> Reducer | None:
+def _find_reducer(chunk: Chunk) -> Reducer | None:
     kind = chunk.get("type")
     if isinstance(kind, str):
         for prefix, reducer in _BY_PREFIX.items():
@@ -75,32 +82,32 @@ def open_chunk(chunk: Any) -> Any:
     """Return the provider's chunk inside an SDK's envelope: Mistral's `data`, Bedrock's `chunk.bytes`."""
     if not issubclass(type(chunk), dict):  # `isinstance` would ask the chunk for its `__class__`
         return chunk
-    chunk = fields(chunk)
+    chunk = list_fields(chunk)
     inner = chunk.get("data")
     if isinstance(inner, Mapping) and "choices" in inner:
         return inner
-    sent = field(field(chunk, "chunk"), "bytes")
+    sent = get_field(get_field(chunk, "chunk"), "bytes")
     if sent is None:
         sent = chunk.get("bytes") if len(chunk) <= 2 else None
-    decoded = _decoded(sent)
+    decoded = _decode(sent)
     return decoded if isinstance(decoded, Mapping) else chunk
 
 
-def _decoded(sent: Any) -> Any:
+def _decode(sent: Any) -> Any:
     """Return the JSON in bytes, or in base64 text of them."""
     if isinstance(sent, bytes):
-        return loads(sent)
+        return load_json(sent)
     if not isinstance(sent, str):
         return None
     if sent.startswith("{"):
-        return loads(sent)
+        return load_json(sent)
     try:
-        return loads(base64.b64decode(sent, validate=True))
+        return load_json(base64.b64decode(sent, validate=True))
     except (binascii.Error, ValueError):
         return None
 
 
-def _helper_chunks(chunks: list[Any]) -> list[Any]:
+def _unpack_helper_chunks(chunks: list[Any]) -> list[Any]:
     """Return the raw chunks of OpenAI's `.stream()` helper, which sends them amid events of its own."""
     raw = [c["chunk"] for c in chunks if c.get("type") == "chunk" and is_response(c.get("chunk"))]
     return [chunk for chunk in raw if isinstance(chunk, Mapping)] or chunks

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from llm_trace.semconv import names
-from llm_trace.semconv.values import count, field, fields
+from llm_trace.semconv.values import count, get_field, list_fields
 
 _INPUT = (
     "prompt_tokens", "promptTokenCount", "prompt_token_count", "input_tokens", "inputTokens", "inputTokenCount",
@@ -62,21 +62,25 @@ def usage(raw: Any) -> dict[str, int] | None:
     Args:
         raw: a usage mapping or SDK object, or span attributes.
     """
-    source = fields(raw)
-    nested = fields(field(source, "tokens", "billed_units"))  # Cohere; `tokens` is what the model saw
+    source = list_fields(raw)
+    nested = list_fields(
+        get_field(source, "tokens", "billed_units")
+    )  # Cohere; `tokens` is what the model saw
     if nested and not any(name in source for name in _INPUT):
-        source = {**nested, **_cohere_cached(source)}
+        source = {**nested, **_read_cohere_cached(source)}
     found = {
-        "input_tokens": _input(source),
-        "output_tokens": _output(source),
-        "cache_read_tokens": _detail(source, _CACHE_READ, _INPUT_DETAILS, ("cached_tokens", "cache_read")),
-        "cache_write_tokens": _detail(
+        "input_tokens": _read_input(source),
+        "output_tokens": _read_output(source),
+        "cache_read_tokens": _get_detail(
+            source, _CACHE_READ, _INPUT_DETAILS, ("cached_tokens", "cache_read")
+        ),
+        "cache_write_tokens": _get_detail(
             source,
             _CACHE_WRITE,
             _INPUT_DETAILS,
             ("cache_write_tokens", "cache_creation", "cache_creation_tokens"),
         ),
-        "reasoning_tokens": _detail(
+        "reasoning_tokens": _get_detail(
             source, _REASONING, _OUTPUT_DETAILS, ("reasoning_tokens", "reasoning", "thinking_tokens")
         ),
     }
@@ -84,32 +88,32 @@ def usage(raw: Any) -> dict[str, int] | None:
     return made or None
 
 
-def _cohere_cached(source: Mapping[str, Any]) -> dict[str, Any]:
+def _read_cohere_cached(source: Mapping[str, Any]) -> dict[str, Any]:
     cached = source.get("cached_tokens")
     return {} if cached is None else {"cached_tokens": cached}
 
 
-def _first(source: Mapping[str, Any], names: tuple[str, ...]) -> int | None:
+def _get_first(source: Mapping[str, Any], names: tuple[str, ...]) -> int | None:
     for name in names:
         if name in source and (found := count(source[name])) is not None:
             return found
     return None
 
 
-def _detail(
+def _get_detail(
     source: Mapping[str, Any], names: tuple[str, ...], places: tuple[str, ...], inner: tuple[str, ...]
 ) -> int | None:
-    found = _first(source, names)
+    found = _get_first(source, names)
     if found is not None:
         return found
-    return _first(fields(field(source, *places)), inner)
+    return _get_first(list_fields(get_field(source, *places)), inner)
 
 
-def _input(source: Mapping[str, Any]) -> int | None:
-    found = _first(source, _INPUT)
+def _read_input(source: Mapping[str, Any]) -> int | None:
+    found = _get_first(source, _INPUT)
     if found is None:
         return None
-    beside = [_first(source, _TOOL_PROMPT)]
+    beside = [_get_first(source, _TOOL_PROMPT)]
     if not any(
         name in source for name in ("prompt_tokens", "input_tokens_details", "input_token_details")
     ) and any(name in source for name in _EXCLUSIVE):
@@ -117,20 +121,20 @@ def _input(source: Mapping[str, Any]) -> int | None:
     return found + sum(extra for extra in beside if extra is not None)
 
 
-def _output(source: Mapping[str, Any]) -> int | None:
-    found = _first(source, _OUTPUT)
-    thoughts = _first(source, _BESIDE_OUTPUT)
+def _read_output(source: Mapping[str, Any]) -> int | None:
+    found = _get_first(source, _OUTPUT)
+    thoughts = _get_first(source, _BESIDE_OUTPUT)
     if thoughts is not None:
         return (found or 0) + thoughts
-    hidden = _hidden_reasoning(source, found)
+    hidden = _find_hidden_reasoning(source, found)
     return found if found is None else found + hidden
 
 
-def _hidden_reasoning(source: Mapping[str, Any], output: int | None) -> int:
+def _find_hidden_reasoning(source: Mapping[str, Any], output: int | None) -> int:
     """Return reasoning tokens that a provider (xAI) counts in the total but not in `completion_tokens`."""
-    reasoning = _first(fields(field(source, *_OUTPUT_DETAILS)), ("reasoning_tokens",))
-    given = _first(source, _INPUT)
-    total = _first(source, _TOTAL)
+    reasoning = _get_first(list_fields(get_field(source, *_OUTPUT_DETAILS)), ("reasoning_tokens",))
+    given = _get_first(source, _INPUT)
+    total = _get_first(source, _TOTAL)
     if not reasoning or output is None or given is None or total is None:
         return 0
     return reasoning if total == given + output + reasoning else 0

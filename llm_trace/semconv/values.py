@@ -34,7 +34,7 @@ def is_response(value: Any) -> bool:
     return hasattr(kind, "model_dump") or str(kind.__module__).partition(".")[0] in _SDK_ROOTS
 
 
-def fields(value: Any) -> Mapping[str, Any]:
+def list_fields(value: Any) -> Mapping[str, Any]:
     """Return the entries of a mapping or the stored attributes of an object; no property is run."""
     if type(value) is dict:
         return value
@@ -45,20 +45,20 @@ def fields(value: Any) -> Mapping[str, Any]:
         return entries
     if issubclass(type(value), _SCALARS):
         return {}
-    stored = _stored(value, "__dict__")
+    stored = _read_stored(value, "__dict__")
     own = stored if isinstance(stored, dict) else {}
-    extra = _stored(value, "__pydantic_extra__") or own.get("__pydantic_extra__")
+    extra = _read_stored(value, "__pydantic_extra__") or own.get("__pydantic_extra__")
     return {**own, **extra} if isinstance(extra, dict) and extra else own
 
 
-def raw_body(response: Any) -> dict[str, Any] | None:
+def get_raw_body(response: Any) -> dict[str, Any] | None:
     """Return the JSON object in the raw response of an SDK (`with_raw_response`), `None` where none was read."""
-    body = fields(field(response, "http_response")).get("_content")
-    made = loads(body) if type(body) is bytes else None
+    body = list_fields(get_field(response, "http_response")).get("_content")
+    made = load_json(body) if type(body) is bytes else None
     return made if type(made) is dict else None
 
 
-def _stored(value: Any, name: str) -> Any:
+def _read_stored(value: Any, name: str) -> Any:
     """Return an attribute without asking the object's own `__getattr__`, `None` where it has none."""
     try:
         return object.__getattribute__(value, name)
@@ -66,9 +66,9 @@ def _stored(value: Any, name: str) -> Any:
         return None
 
 
-def field(value: Any, *names: str) -> Any:
+def get_field(value: Any, *names: str) -> Any:
     """Return the first of `names` that is there and not None, else None."""
-    source = fields(value)
+    source = list_fields(value)
     for name in names:
         found = source.get(name)
         if found is not None:
@@ -76,7 +76,7 @@ def field(value: Any, *names: str) -> Any:
     return None
 
 
-def first_value(attributes: Mapping[str, Any], wanted: Iterable[str]) -> Any:
+def get_first_value(attributes: Mapping[str, Any], wanted: Iterable[str]) -> Any:
     """Return the first of the wanted attributes that is there and not None, else None."""
     for name in wanted:
         if (found := attributes.get(name)) is not None:
@@ -84,7 +84,7 @@ def first_value(attributes: Mapping[str, Any], wanted: Iterable[str]) -> Any:
     return None
 
 
-def first_text(attributes: Mapping[str, Any], wanted: Iterable[str]) -> str | None:
+def get_first_text(attributes: Mapping[str, Any], wanted: Iterable[str]) -> str | None:
     """Return the first of the wanted attributes that is a non-empty string, else None."""
     for name in wanted:
         if isinstance(found := attributes.get(name), str) and found:
@@ -92,7 +92,7 @@ def first_text(attributes: Mapping[str, Any], wanted: Iterable[str]) -> str | No
     return None
 
 
-def text(value: Any) -> str | None:
+def get_text(value: Any) -> str | None:
     """Return `value` where it is a non-empty string."""
     return value if isinstance(value, str) and value else None
 
@@ -110,10 +110,10 @@ def count(value: Any) -> int | None:
     return value if 0 <= value < 2**63 else None
 
 
-def number(value: Any) -> float | None:
+def get_number(value: Any) -> float | None:
     """Return a finite number that is not negative, else None."""
     if isinstance(value, str):
-        value = loads(value)
+        value = load_json(value)
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     return float(value) if 0 <= value < 1e300 else None
@@ -126,7 +126,7 @@ def _refuse(constant: str) -> Any:
 _decode = json.JSONDecoder(parse_constant=_refuse).decode
 
 
-def loads(value: Any) -> Any:
+def load_json(value: Any) -> Any:
     """Return what a string says in JSON, or the value itself where it is no JSON text."""
     if not isinstance(value, (str, bytes)):
         return value
@@ -142,11 +142,11 @@ def load_container(value: Any) -> Any:
     A string such as `"12"` or `"null"` stays a string: it may be text that a model wrote.
     """
     if isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
-        return loads(value)
+        return load_json(value)
     return value
 
 
-def dumps(value: Any) -> str:
+def dump_json(value: Any) -> str:
     """Return JSON text; a string stays as it is, what JSON cannot say becomes its text."""
     if isinstance(value, str):
         return value
@@ -156,26 +156,26 @@ def dumps(value: Any) -> str:
         return repr(type(value))
 
 
-def items(value: Any) -> list[Any]:
+def list_items(value: Any) -> list[Any]:
     """Return the elements of a list or tuple, and nothing for other values."""
     return list(value) if isinstance(value, (list, tuple)) else []
 
 
-def mappings(value: Any) -> list[Mapping[str, Any]]:
+def list_mappings(value: Any) -> list[Mapping[str, Any]]:
     """Return the elements of a list that are mappings."""
-    return [item for item in items(value) if isinstance(item, Mapping)]
+    return [item for item in list_items(value) if isinstance(item, Mapping)]
 
 
-def rest(raw: Mapping[str, Any], used: frozenset[str] | set[str] | tuple[str, ...]) -> dict[str, Any]:
+def list_rest(raw: Mapping[str, Any], used: frozenset[str] | set[str] | tuple[str, ...]) -> dict[str, Any]:
     """Return the entries of `raw` that `used` does not name and that are not empty."""
     return {str(k): v for k, v in raw.items() if k not in used and v not in EMPTY}
 
 
-def joined(raw: Mapping[str, Any], used: tuple[str, ...], part: dict[str, Any]) -> dict[str, Any]:
+def join_rest(raw: Mapping[str, Any], used: tuple[str, ...], part: dict[str, Any]) -> dict[str, Any]:
     """Return `part` without Nones, plus what is left of `raw`; names already taken go under `raw`."""
     made = {key: value for key, value in part.items() if value is not None}
     clash: dict[str, Any] = {}
-    for key, value in rest(raw, used).items():
+    for key, value in list_rest(raw, used).items():
         if key in made or key == "type":
             clash[key] = value
         else:

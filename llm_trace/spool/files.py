@@ -48,12 +48,12 @@ class SpoolFile:
         return self.path.name
 
 
-def spool_files(folder: Path) -> list[SpoolFile]:
+def list_spool_files(folder: Path) -> list[SpoolFile]:
     """Return the files in the order they were begun; sizes are taken after liveness, so a file that is not live is all there."""
     tested: dict[str, int] = {}
     held: dict[str, bool] = {}
     while True:
-        names = sorted(_names(folder))
+        names = sorted(_list_names(folder))
         newest = dict(names)
         # A writer holds its next file before it lets go of the last: it is gone only if no newer file has appeared by now.
         untested = [(w, seq) for w, seq in newest.items() if not held.get(w) and tested.get(w) != seq]
@@ -61,16 +61,16 @@ def spool_files(folder: Path) -> list[SpoolFile]:
             break
         for writer, seq in untested:
             tested[writer] = seq
-            held[writer] = _is_held(_path(folder, writer, seq))
+            held[writer] = _is_held(_build_path(folder, writer, seq))
     found = (_describe(folder, writer, seq, held[writer] and seq == newest[writer]) for writer, seq in names)
     return sorted((f for f in found if f), key=lambda f: (f.begun_ns, f.writer, f.seq))
 
 
-def _path(folder: Path, writer: str, seq: int) -> Path:
+def _build_path(folder: Path, writer: str, seq: int) -> Path:
     return folder / f"{writer}.{seq:08d}.jsonl"
 
 
-def _names(folder: Path) -> list[tuple[str, int]]:
+def _list_names(folder: Path) -> list[tuple[str, int]]:
     try:
         matches = [_NAME.fullmatch(path.name) for path in folder.iterdir()]
     except FileNotFoundError:
@@ -100,14 +100,14 @@ def try_lock(handle: int, *, shared: bool) -> bool:
 
 
 def _describe(folder: Path, writer: str, seq: int, live: bool) -> SpoolFile | None:
-    path = _path(folder, writer, seq)
+    path = _build_path(folder, writer, seq)
     try:
         with path.open("rb") as file:
             first = file.readline(1 << 16)
             size = os.fstat(file.fileno()).st_size
     except FileNotFoundError:  # removed by hand just now
         return None
-    header = _header(first)
+    header = _read_header(first)
     numbers = {k: header[k] for k in ("format", "time_ns") if type(header.get(k)) is int}
     names = header.get("exporters")
     exporters = frozenset(map(str, names)) if isinstance(names, list) else None
@@ -123,7 +123,7 @@ def _describe(folder: Path, writer: str, seq: int, live: bool) -> SpoolFile | No
     )
 
 
-def _header(line: bytes) -> dict[str, Any]:
+def _read_header(line: bytes) -> dict[str, Any]:
     try:
         header = orjson.loads(line)
     except orjson.JSONDecodeError:
@@ -133,7 +133,7 @@ def _header(line: bytes) -> dict[str, Any]:
     return header
 
 
-def live_writers(files: list[SpoolFile]) -> set[str]:
+def find_live_writers(files: list[SpoolFile]) -> set[str]:
     """Return the writers that still hold a file."""
     return {file.writer for file in files if file.live}
 
@@ -154,7 +154,7 @@ class OtherReader:
         return self.positions.get(file.writer, (0, 0)) < (file.seq, file.size)
 
 
-def needed_by_others(folder: Path, *, now_ns: int | None = None) -> list[OtherReader]:
+def read_positions_of_others(folder: Path, *, now_ns: int | None = None) -> list[OtherReader]:
     """Return the other readers of the spool.
 
     A reader keeps `cursors/<name>.json`: `{"time_ns": …, "positions": {"<writer>": {"file": …, "offset": …}}}`, and its `name` where it
@@ -167,7 +167,7 @@ def needed_by_others(folder: Path, *, now_ns: int | None = None) -> list[OtherRe
             cursor = orjson.loads(path.read_bytes())
             idle = now - cursor["time_ns"]
             places = cursor["positions"].values() if "positions" in cursor else [cursor]
-            positions = dict(_position(place) for place in places if place.get("file"))
+            positions = dict(_read_position(place) for place in places if place.get("file"))
             name = None if cursor.get("every", "name" not in cursor) else str(cursor["name"])
         except (OSError, ValueError, LookupError, TypeError, AttributeError):
             # unreadable: keep everything until it is stale
@@ -177,7 +177,7 @@ def needed_by_others(folder: Path, *, now_ns: int | None = None) -> list[OtherRe
     return cursors
 
 
-def _position(place: dict[str, object]) -> tuple[str, tuple[int, int]]:
+def _read_position(place: dict[str, object]) -> tuple[str, tuple[int, int]]:
     match = _NAME.fullmatch(str(place["file"]))
     if match is None:
         raise ValueError(place["file"])

@@ -52,11 +52,11 @@ class MessageTable:
                 self._bytes += len(content) + 200
                 fresh.append({"n": number, "body": message})
             numbers.append(number)
-        fields = b',"%b":%b' % (name, _ranges(numbers))
+        fields = b',"%b":%b' % (name, _encode_ranges(numbers))
         return (fields, b',"messages":', self._encode(fresh)) if fresh else (fields,)
 
 
-def _ranges(numbers: list[int]) -> bytes:
+def _encode_ranges(numbers: list[int]) -> bytes:
     """Return runs of consecutive numbers as JSON, `[[first,last],…]`."""
     first, last = numbers[0], numbers[-1]
     if last - first + 1 == len(numbers) and numbers == list(range(first, last + 1)):
@@ -93,7 +93,7 @@ class Places:
         return positions
 
 
-def filled(data: Any, messages: Sequence[Any] | None) -> Any:
+def fill_messages(data: Any, messages: Sequence[Any] | None) -> Any:
     """Return an input or output with the call's messages where `{"$messages": [a, b]}` stands for them."""
     return data if messages is None else _fill(data, messages, Places(messages))
 

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 
-def spool_dir(store: str | os.PathLike[str]) -> Path:
+def get_spool_dir(store: str | os.PathLike[str]) -> Path:
     """Return the folder `<store>.spool` beside the store, by absolute path."""
     path = Path(os.path.abspath(os.path.expanduser(store)))
     return path.with_name(path.name + ".spool")

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
 def open_private(path: Path, mode: str, **options: Any) -> IO[Any]:
     """Open a file as `open` does; one that is made now has mode 0600, one that is there keeps its own."""
-    return open(path, mode, opener=_opener, **options)
+    return open(path, mode, opener=_open_private, **options)
 
 
-def _opener(path: str, flags: int) -> int:
+def _open_private(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_CLOEXEC", 0), 0o600)

@@ -37,7 +37,7 @@ _RETRY_NS = 1_000_000_000
 _writers: weakref.WeakSet[SpoolWriter] = weakref.WeakSet()
 
 
-class Line(NamedTuple):
+class SpoolLine(NamedTuple):
     """One event to be written, as `SpoolWriter.write` takes it."""
 
     event: bytes
@@ -127,7 +127,7 @@ class SpoolWriter:
                 self._report_lost()
             return True
 
-    def write_all(self, lines: Sequence[Line]) -> bool:
+    def write_all(self, lines: Sequence[SpoolLine]) -> bool:
         """Append the events of calls that are over with one `write`; return whether all are in the file.
 
         Where they are not, the caller has them still and gives them again: none counts as lost, repeats do no harm.
@@ -163,12 +163,12 @@ class SpoolWriter:
         except OSError:
             self._fd = -1
             return True
-        if _identity(found) != self._identity:
+        if _get_identity(found) != self._identity:
             self._fd = -1  # neither written to nor closed: it is not ours
             return True
         return found.st_nlink == 0
 
-    def _pieces(self, line: Line) -> tuple[bytes, ...]:
+    def _pieces(self, line: SpoolLine) -> tuple[bytes, ...]:
         if not line.messages:
             return line.event, b"}\n"
         return line.event, *self._messages.fields(line.field, line.messages), b"}\n"
@@ -224,7 +224,7 @@ class SpoolWriter:
         if self._fd >= 0:
             os.close(self._fd)
         self._fd, self._seq, self._size, self._torn = fd, self._seq + 1, len(header), False
-        self._identity = _identity(os.fstat(fd))
+        self._identity = _get_identity(os.fstat(fd))
         self._messages = MessageTable(self._encode)
         self._retry_at = 0
 
@@ -323,14 +323,14 @@ class SpoolWriter:
             self._start_syncing()
 
 
-def _identity(found: os.stat_result) -> tuple[int, int]:
+def _get_identity(found: os.stat_result) -> tuple[int, int]:
     return found.st_dev, found.st_ino
 
 
-def _after_fork_in_child() -> None:
+def _restart_after_fork() -> None:
     for writer in list(_writers):
         writer.after_fork()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+    os.register_at_fork(after_in_child=_restart_after_fork)

@@ -12,7 +12,7 @@ from llm_trace import semconv
 from llm_trace.spool.messages import Places
 from llm_trace.stores import rows
 from llm_trace.stores.columns import CALLS
-from llm_trace.stores.search import begin_of_window, matches
+from llm_trace.stores.search import begin_of_window, find_matches
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -81,7 +81,7 @@ class Window(NamedTuple):
     until: int | None
 
 
-def window(
+def read_window(
     connection: DuckDBPyConnection, chosen: Filter, text: str | None, columns: str, until: int, size: int
 ) -> Window:
     """Return about `size` of the calls that match and began before `until`; those that began together stay together."""
@@ -90,7 +90,7 @@ def window(
     if begin is not None:
         near = near.and_("start_ns >= ?", begin)
     if text is not None:
-        found = matches(connection, chosen, until, begin, text)
+        found = find_matches(connection, chosen, until, begin, text)
         near = near.and_("span_id IN (SELECT unnest(?))", [span_id for span_id, _ in found])
     query = f"SELECT {columns}, {TALK} FROM calls WHERE {near.sql} ORDER BY start_ns DESC, span_id"
     return Window(connection.execute(query, near.values).fetchall(), begin)
@@ -101,15 +101,17 @@ def load_bodies(connection: DuckDBPyConnection, ids: set[int]) -> rows.Bodies:
     query = "SELECT id, role, text, body FROM messages WHERE id IN (SELECT unnest(?))"
     names = ("id", "role", "text", "body")
     picked = connection.execute(query, [sorted(ids)]).fetchall() if ids else []
-    return rows.Bodies({row[0]: rows.body(dict(zip(names, row, strict=True))) for row in picked})
+    return rows.Bodies(
+        {row[0]: rows.build_logged_message(dict(zip(names, row, strict=True))) for row in picked}
+    )
 
 
-def spoken_ids(rows: Sequence[tuple[Any, ...]]) -> set[int]:
+def list_spoken_ids(rows: Sequence[tuple[Any, ...]]) -> set[int]:
     """Return the ids of the messages that the rows refer to."""
     return {i for row in rows for ids in row[-2:] for i in ids or () if i is not None}
 
 
-def json_lines(page: Page) -> Iterator[str]:
+def iter_json_lines(page: Page) -> Iterator[str]:
     """Yield the calls of a page, whose columns are `HEAD` and `STORED`, as JSON."""
     for head, stored, *talk in page.rows:
         said = Spoken(page.bodies, *talk)
@@ -119,10 +121,10 @@ def json_lines(page: Page) -> Iterator[str]:
         )
 
 
-def records(page: Page) -> list[Call]:
+def build_records(page: Page) -> list[Call]:
     """Return the calls of a page, whose columns are those of `RECORD`."""
     names = (*RECORD, *_TALK)
-    return [rows.call(dict(zip(names, row, strict=True)), page.bodies) for row in page.rows]
+    return [rows.build_call(dict(zip(names, row, strict=True)), page.bodies) for row in page.rows]
 
 
 class Spoken:
@@ -194,7 +196,7 @@ class Spoken:
             return [self.bodies.message_json(number) for number in ids]
         if text is None:
             return []
-        return [rows.message_json(found) for found in getattr(semconv, function)(rows.value(text))]
+        return [rows.encode_message(found) for found in getattr(semconv, function)(rows.parse_value(text))]
 
 
 def _list(items: Any) -> str:

@@ -17,12 +17,19 @@ from pathlib import Path
 import llm_trace
 from llm_trace import errors
 from llm_trace.errors import StoreError, StoreVersionError
-from llm_trace.spool.files import FORMAT, SpoolFile, is_needed, live_writers, needed_by_others, spool_files
-from llm_trace.spool.paths import spool_dir
+from llm_trace.spool.files import (
+    FORMAT,
+    SpoolFile,
+    find_live_writers,
+    is_needed,
+    list_spool_files,
+    read_positions_of_others,
+)
+from llm_trace.spool.paths import get_spool_dir
 from llm_trace.stores.connection import Database
 from llm_trace.stores.failure import clear_failure, note_failure
 from llm_trace.stores.ingest import IngestReport, ingest
-from llm_trace.stores.migrations import VERSION, version
+from llm_trace.stores.migrations import VERSION, read_version
 
 IN_PROCESS_BYTES = 1 << 20
 _ROOM_BYTES = 16 << 20
@@ -41,39 +48,39 @@ class Pending:
         return self.bytes > 0 or self.stale
 
 
-def pending(database: Database) -> Pending:
+def count_pending(database: Database) -> Pending:
     """Return what an ingest would find now."""
-    files = spool_files(database.lock_dir)
+    files = list_spool_files(database.lock_dir)
     if not database.exists():
         return Pending(sum(file.size for file in files), stale=bool(files))
     with database.reading() as connection:
-        if version(connection) < VERSION:
+        if read_version(connection) < VERSION:
             return Pending(sum(file.size for file in files), stale=True)
         positions = dict(connection.execute("SELECT file, position FROM _files").fetchall())
         opened = connection.execute("SELECT DISTINCT writer FROM _unfinished WHERE state = 'open'").fetchall()
         to_purge = connection.execute("SELECT file FROM _purge_later").fetchall()
     unread = sum(max(0, file.size - positions.get(file.name, 0)) for file in files)
-    gone = {row[0] for row in opened} - live_writers(files)
+    gone = {row[0] for row in opened} - find_live_writers(files)
     purgeable = {row[0] for row in to_purge} - {file.name for file in files if file.live}
-    stale = bool(gone or purgeable) or _any_deletable(database.lock_dir, files, positions)
+    stale = bool(gone or purgeable) or _has_deletable(database.lock_dir, files, positions)
     return Pending(unread, stale)
 
 
-def _any_deletable(folder: Path, files: list[SpoolFile], positions: dict[str, int]) -> bool:
+def _has_deletable(folder: Path, files: list[SpoolFile], positions: dict[str, int]) -> bool:
     read = [f for f in files if not f.live and f.format <= FORMAT and positions.get(f.name, 0) >= f.size]
     if not read:
         return False
-    cursors = needed_by_others(folder)
+    cursors = read_positions_of_others(folder)
     return not all(is_needed(file, cursors) for file in read)
 
 
 def catch_up(database: Database) -> Pending:
     """Ingest what there is; return what could not be: store or spool cannot be written, or the disk is full. That is logged."""
-    found = pending(database)
+    found = count_pending(database)
     if not found:
         clear_failure(database.lock_dir)
         return found
-    if not writable(database):
+    if not is_writable(database):
         if not database.exists():
             raise StoreError(
                 f"{str(database.path)!r} cannot be made from its spool: the folder cannot be written"
@@ -91,18 +98,18 @@ def catch_up(database: Database) -> Pending:
         else:
             ingest(database.path, timeout=database.timeout)
     except StoreError as exc:
-        if not database.exists() or not _disk_full(database, found):
+        if not database.exists() or not _build_disk_full_error(database, found):
             raise
         _log.warning("%s: %d bytes of the spool are not shown", exc, found.bytes)
         return found
     return Pending()
 
 
-def _disk_full(database: Database, found: Pending) -> bool:
+def _build_disk_full_error(database: Database, found: Pending) -> bool:
     return shutil.disk_usage(database.file.parent).free < 2 * found.bytes + _ROOM_BYTES
 
 
-def writable(database: Database) -> bool:
+def is_writable(database: Database) -> bool:
     """Return whether this process may change store and spool."""
     places = [database.file.parent, database.lock_dir, database.file]
     return all(os.access(place, os.W_OK) for place in places if place.exists())
@@ -125,7 +132,7 @@ def ingest_in_child(path: Path, *, timeout: float) -> IngestReport:
         killed = StoreError(
             f"the ingest of {str(path)!r} ended with exit code {done.returncode}: {done.stderr[-2000:]}"
         )
-        note_failure(spool_dir(path), killed)
+        note_failure(get_spool_dir(path), killed)
         raise killed from None
     if "error" in answer:
         kind = getattr(errors, answer["error"], StoreError)

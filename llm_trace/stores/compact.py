@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from llm_trace.errors import StoreError
 from llm_trace.stores.columns import CALLS
 from llm_trace.stores.connection import ROW_GROUP, Database, connect, write_options
-from llm_trace.stores.load import LINE_MEMORY_LIMIT, limits
+from llm_trace.stores.load import LINE_MEMORY_LIMIT, list_limits
 from llm_trace.stores.migrations import migrate
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def _rewrite(database: Database, deadline: Deadline, attempt: _Attempt) -> int:
     _remove(fresh)
     quoted = str(fresh).replace("'", "''")
     scratch = tempfile.TemporaryDirectory(prefix="work-", dir=database.lock_dir, ignore_cleanup_errors=True)
-    with scratch as folder, connect(**limits(folder) | attempt.settings) as connection:
+    with scratch as folder, connect(**list_limits(folder) | attempt.settings) as connection:
         try:
             with database.attached(connection, deadline):
                 connection.execute(f"ATTACH '{quoted}' AS fresh ({write_options()})")

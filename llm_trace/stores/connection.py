@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llm_trace.errors import StoreError, StoreLockedError, StoreVersionError
-from llm_trace.stores.locks import Deadline, locked
+from llm_trace.stores.locks import Deadline, lock_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,23 +55,23 @@ class Database:
         """Give a connection that sees the store as of now and cannot change it."""
         deadline = Deadline(self.timeout)
         with contextlib.ExitStack() as stack:
-            with locked(self.lock_dir / "turn.lock", deadline, shared=True):
-                stack.enter_context(locked(self.lock_dir / "store.lock", deadline, shared=True))
+            with lock_path(self.lock_dir / "turn.lock", deadline, shared=True):
+                stack.enter_context(lock_path(self.lock_dir / "store.lock", deadline, shared=True))
             connection = connect()
             with _readers.one_more(self.file, connection):
                 _attach(connection, self.file, deadline, "READ_ONLY")
                 try:
                     yield connection
-                except _duckdb_error() as exc:
-                    raise _unreadable(exc, self.path) from exc
+                except _get_duckdb_error() as exc:
+                    raise _build_unreadable_error(exc, self.path) from exc
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[Deadline]:
         """Keep readers and other writers of llm_trace away from the file."""
         deadline = Deadline(self.timeout)
         with (
-            locked(self.lock_dir / "turn.lock", deadline),
-            locked(self.lock_dir / "store.lock", deadline),
+            lock_path(self.lock_dir / "turn.lock", deadline),
+            lock_path(self.lock_dir / "store.lock", deadline),
         ):
             yield deadline
 
@@ -90,7 +90,7 @@ class Database:
         try:
             yield
         finally:
-            with contextlib.suppress(_duckdb_error()):
+            with contextlib.suppress(_get_duckdb_error()):
                 connection.execute("ROLLBACK")
             connection.execute("USE memory")
             connection.execute("DETACH store")
@@ -102,12 +102,12 @@ def connect(**config: Any) -> DuckDBPyConnection:
 
     settings = {
         "autoinstall_known_extensions": False,
-        "temp_directory": _spill_folder(),
+        "temp_directory": _make_spill_folder(),
         **config,
     }
     connection = duckdb.connect(":memory:", config=settings)
     _open.add(connection)
-    quiet(connection)
+    hide_progress(connection)
     with contextlib.suppress(duckdb.CatalogException):  # DuckDB 1 has no such setting
         connection.execute(
             "SET write_buffer_row_group_count = 1"
@@ -124,7 +124,7 @@ def interrupt_queries() -> None:
         connection.interrupt()
 
 
-def _spill_folder() -> str:
+def _make_spill_folder() -> str:
     """Return a folder for what does not fit into memory, in one that nobody else can read; none where that cannot be had."""
     user = os.getuid() if hasattr(os, "getuid") else 0
     private = Path(tempfile.gettempdir()) / f"llm_trace-{user}"
@@ -139,7 +139,7 @@ def _spill_folder() -> str:
     return str(private / f"{os.getpid()}.spill") if ours else ""
 
 
-def quiet(connection: DuckDBPyConnection) -> None:
+def hide_progress(connection: DuckDBPyConnection) -> None:
     """Keep DuckDB from drawing a progress bar on the user's terminal; each cursor has the setting for itself."""
     import duckdb
 
@@ -153,7 +153,7 @@ def close_files(connection: DuckDBPyConnection) -> None:
     connection.execute("SET lock_configuration = true")
 
 
-def _duckdb_error() -> type[Exception]:
+def _get_duckdb_error() -> type[Exception]:
     import duckdb
 
     return duckdb.Error
@@ -169,7 +169,7 @@ def _make(connection: DuckDBPyConnection, path: Path) -> None:
         connection.execute("DETACH fresh")
         fresh.chmod(path.stat().st_mode & 0o777 if path.exists() else 0o600)
         fresh.replace(path)
-    except _duckdb_error() as exc:
+    except _get_duckdb_error() as exc:
         raise StoreError(f"{str(path)!r} cannot be made: {exc}") from exc
     finally:
         fresh.unlink(missing_ok=True)
@@ -188,11 +188,11 @@ def _attach(connection: DuckDBPyConnection, path: Path, deadline: Deadline, opti
         try:
             connection.execute(f"ATTACH '{quoted}' AS store ({options})")
             break
-        except _duckdb_error() as exc:
+        except _get_duckdb_error() as exc:
             if not _is_held(exc):
-                raise _explained(exc, path) from exc
+                raise _explain_error(exc, path) from exc
             if deadline.passed():
-                raise StoreLockedError(_held_by(exc, path, deadline.seconds)) from exc
+                raise StoreLockedError(_build_held_error(exc, path, deadline.seconds)) from exc
             deadline.pause()
     connection.execute("USE store")
 
@@ -201,7 +201,7 @@ def _is_held(exc: Exception) -> bool:
     return "Could not set lock" in str(exc) or "Unique file handle conflict" in str(exc)
 
 
-def _held_by(exc: Exception, path: Path, seconds: float) -> str:
+def _build_held_error(exc: Exception, path: Path, seconds: float) -> str:
     found = re.search(r"\(PID (\d+)\)", str(exc))
     who = f"process {found[1]}" if found else "a DuckDB connection in this process"
     return (
@@ -209,14 +209,14 @@ def _held_by(exc: Exception, path: Path, seconds: float) -> str:
     )
 
 
-def _explained(exc: Exception, path: Path) -> StoreError:
+def _explain_error(exc: Exception, path: Path) -> StoreError:
     text = str(exc)
     if "newer" in text or "version" in text.lower():
         return StoreVersionError(f"{str(path)!r} was written by another version of DuckDB: {text}")
     return StoreError(f"{str(path)!r} cannot be opened: {text}")
 
 
-def _unreadable(exc: Exception, path: Path) -> StoreError:
+def _build_unreadable_error(exc: Exception, path: Path) -> StoreError:
     return StoreError(
         f"{str(path)!r} cannot be read, as if it were cut off or damaged: {exc}; put a copy in its place, or move it away "
         "and what the spool still holds is read anew"

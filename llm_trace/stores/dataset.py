@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from llm_trace.stores.bulk import Page, Spoken
-from llm_trace.stores.dataset_tools import tools_of
-from llm_trace.stores.rows import value
+from llm_trace.stores.dataset_tools import list_tools
+from llm_trace.stores.rows import parse_value
 
 COLUMNS = "metadata::TEXT"
 """What is needed of a call beside what was said."""
@@ -25,7 +25,7 @@ class UnfitError(Exception):
     """A call that makes no example; the message says why."""
 
 
-def examples(pages: Iterable[Page], skipped: Counter[str]) -> Iterator[str]:
+def iter_examples(pages: Iterable[Page], skipped: Counter[str]) -> Iterator[str]:
     """Yield one example a line; calls that make none are counted by the reason.
 
     Args:
@@ -36,25 +36,25 @@ def examples(pages: Iterable[Page], skipped: Counter[str]) -> Iterator[str]:
         for row in page.rows:
             said = Spoken(page.bodies, *row[-4:])
             try:
-                yield json.dumps(_example(said, value(row[0])), ensure_ascii=False) + "\n"
+                yield json.dumps(_build_example(said, parse_value(row[0])), ensure_ascii=False) + "\n"
             except UnfitError as exc:
                 skipped[str(exc)] += 1
 
 
-def _example(said: Spoken, metadata: Any) -> dict[str, Any]:
+def _build_example(said: Spoken, metadata: Any) -> dict[str, Any]:
     asked = [json.loads(message) for message in said.asked()]
     answered = [json.loads(message) for message in said.answered()]
     if not asked:
         raise UnfitError("no messages")
     if not answered:
         raise UnfitError("no answer")
-    answer = chat_messages(answered[0])
+    answer = build_chat_messages(answered[0])
     if len(answer) != 1 or answer[0]["role"] != "assistant":
         raise UnfitError("no answer")
     if not (answer[0].get("tool_calls") or str(answer[0]["content"] or "").strip()):
         raise UnfitError("an empty answer")
-    tools = tools_of(value(said.input), metadata)
-    messages = [*(one for message in asked for one in chat_messages(message)), *answer]
+    tools = list_tools(parse_value(said.input), metadata)
+    messages = [*(one for message in asked for one in build_chat_messages(message)), *answer]
     _name_calls(messages)
     if not tools and any(message.get("tool_calls") for message in messages):
         raise UnfitError("calls of tools that were not recorded")
@@ -78,7 +78,7 @@ def _name_calls(messages: list[dict[str, Any]]) -> None:
             waiting.remove(message["tool_call_id"])
 
 
-def chat_messages(message: Mapping[str, Any]) -> list[dict[str, Any]]:
+def build_chat_messages(message: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return a message of ours in OpenAI's format; what several tools answered becomes several messages.
 
     Raises:
@@ -91,7 +91,7 @@ def chat_messages(message: Mapping[str, Any]) -> list[dict[str, Any]]:
     if len(answers) + len(calls) + len(texts) < len(parts):
         raise UnfitError("content other than text")
     made = [
-        {"role": "tool", "tool_call_id": part.get("id"), "content": _text(part.get("response"))}
+        {"role": "tool", "tool_call_id": part.get("id"), "content": _get_text(part.get("response"))}
         for part in answers
     ]
     if answers and not texts and not calls:
@@ -103,13 +103,13 @@ def chat_messages(message: Mapping[str, Any]) -> list[dict[str, Any]]:
     if not calls and not (content or "").strip():
         raise UnfitError("an empty answer" if role == "assistant" else "an empty message")
     told = {"role": role, "content": content}
-    return [*made, {**told, "tool_calls": [_tool_call(part) for part in calls]} if calls else told]
+    return [*made, {**told, "tool_calls": [_build_tool_call(part) for part in calls]} if calls else told]
 
 
-def _tool_call(part: Mapping[str, Any]) -> dict[str, Any]:
-    function = {"name": part.get("name"), "arguments": _text(part.get("arguments") or {})}
+def _build_tool_call(part: Mapping[str, Any]) -> dict[str, Any]:
+    function = {"name": part.get("name"), "arguments": _get_text(part.get("arguments") or {})}
     return {"id": part.get("id"), "type": "function", "function": function}
 
 
-def _text(content: Any) -> str:
+def _get_text(content: Any) -> str:
     return content if isinstance(content, str) else json.dumps(content, ensure_ascii=False)

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from llm_trace.semconv.flat import nested
-from llm_trace.semconv.values import items, load_container
+from llm_trace.semconv.flat import nest_attributes
+from llm_trace.semconv.values import list_items, load_container
 
 _NAMES = ("tools", "functions", "toolConfig", "tool_config", "tool_definitions", "available_tools")
 _ATTRIBUTES = ("gen_ai.tool.definitions", "llm.tools", "llm.request.functions")
 _DEPTH = 3
 
 
-def tools_of(given: Any, metadata: Any) -> list[dict[str, Any]]:
+def list_tools(given: Any, metadata: Any) -> list[dict[str, Any]]:
     """Return the tools of a call; empty where none are known.
 
     Args:
@@ -24,8 +24,10 @@ def tools_of(given: Any, metadata: Any) -> list[dict[str, Any]]:
     if not found and isinstance(metadata, Mapping):
         attributes = metadata.get("otel")
         attributes = attributes if isinstance(attributes, Mapping) else {}
-        told = (load_container(attributes.get(name)) or nested(attributes, name) for name in _ATTRIBUTES)
-        found = next((listed for each in told if (listed := list(_listed(each)))), [])
+        told = (
+            load_container(attributes.get(name)) or nest_attributes(attributes, name) for name in _ATTRIBUTES
+        )
+        found = next((listed for each in told if (listed := list(_iter_listed(each)))), [])
     return found
 
 
@@ -34,28 +36,28 @@ def _search(given: Any, depth: int) -> list[dict[str, Any]]:
     if not isinstance(given, Mapping) or depth == 0:
         return []
     for name in _NAMES:
-        if found := list(_listed(load_container(given.get(name)))):
+        if found := list(_iter_listed(load_container(given.get(name)))):
             return found
     inner = (value for value in given.values() if isinstance(value, (Mapping, str)))
     return next((found for value in inner if (found := _search(value, depth - 1))), [])
 
 
-def _listed(told: Any) -> Iterator[dict[str, Any]]:
+def _iter_listed(told: Any) -> Iterator[dict[str, Any]]:
     """Yield tools; Bedrock and Gemini put them a level or two further down."""
     if isinstance(told, Mapping):
         told = told.get("tools") or told.get("function_declarations") or told.get("functionDeclarations")
-    for entry in items(told):
+    for entry in list_items(told):
         tool = load_container(entry)
         if not isinstance(tool, Mapping):
             continue
         declared = tool.get("functionDeclarations") or tool.get("function_declarations")
         if declared:
-            yield from _listed(declared)
-        elif (made := _tool(tool)) is not None:
+            yield from _iter_listed(declared)
+        elif (made := _build_tool(tool)) is not None:
             yield made
 
 
-def _tool(tool: Mapping[str, Any]) -> dict[str, Any] | None:
+def _build_tool(tool: Mapping[str, Any]) -> dict[str, Any] | None:
     inner = next(
         (load_container(tool[name]) for name in ("function", "toolSpec", "tool", "json_schema", "tool.json_schema") if name in tool),
         None,
@@ -63,7 +65,7 @@ def _tool(tool: Mapping[str, Any]) -> dict[str, Any] | None:
     if isinstance(inner, Mapping):
         if tool.get("type") == "function" and inner is tool.get("function"):
             return dict(tool)
-        return _tool(inner)
+        return _build_tool(inner)
     name = tool.get("name")
     if not isinstance(name, str):
         return None

@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Any, Self
 
 from llm_trace.errors import NotFoundError, StoreError, StoreNotFoundError
 from llm_trace.record import Attribution, Call, PromptVersion, Run, Score
-from llm_trace.spool.files import spool_files
-from llm_trace.spool.paths import spool_dir
+from llm_trace.spool.files import list_spool_files
+from llm_trace.spool.paths import get_spool_dir
 from llm_trace.stores import bulk, rows
 from llm_trace.stores.bulk import Page
 from llm_trace.stores.catch_up import catch_up
 from llm_trace.stores.columns import CALLS
 from llm_trace.stores.connection import Database, close_files
 from llm_trace.stores.filters import Filter, Moment, Order, slice_in_order
-from llm_trace.stores.migrations import version
-from llm_trace.stores.parquet import CHOSEN, event_lines, write_parquet
+from llm_trace.stores.migrations import read_version
+from llm_trace.stores.parquet import CHOSEN, read_event_lines, write_parquet
 from llm_trace.stores.result import Result
-from llm_trace.stores.search import Found, search
+from llm_trace.stores.search import Match, search
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -45,9 +45,9 @@ def open_store(path: str | os.PathLike[str] = "llm_trace.duckdb", *, timeout: fl
         StoreVersionError: written by a newer llm_trace.
     """
     absolute = Path(os.path.abspath(os.path.expanduser(path)))
-    folder = spool_dir(absolute)
+    folder = get_spool_dir(absolute)
     database = Database(absolute, folder, timeout)
-    if not database.exists() and not spool_files(folder):
+    if not database.exists() and not list_spool_files(folder):
         raise StoreNotFoundError(
             f"there is no store at {str(absolute)!r} and no spool beside it: pass the path that configure(store=…) was given"
         )
@@ -124,12 +124,12 @@ class Store:
         }
         filters |= {"status": status, "tag": tag, "since": since, "until": until, "where": where}
         with self._query() as connection:
-            chosen = _chosen(connection, run, filters)
+            chosen = _select_calls(connection, run, filters)
             if text:
                 most = None if limit is None or order != "newest" else limit + offset
-                return _at(connection, search(connection, chosen, text, most), part)
+                return _read_at(connection, search(connection, chosen, text, most), part)
             query = f"SELECT {_CALL_COLUMNS} FROM calls WHERE {chosen.sql} {part}"
-            return _calls(connection, query, chosen.values)
+            return _read_calls(connection, query, chosen.values)
 
     def pages(
         self, columns: str, *, size: int, limit: int | None = None, text: str | None = None, **filters: Any
@@ -145,11 +145,11 @@ class Store:
         run, until, left = filters.pop("run", None), bulk.LAST, limit
         while left is None or left > 0:
             with self._query() as connection:
-                chosen = _chosen(connection, run, filters)
+                chosen = _select_calls(connection, run, filters)
                 wanted = size if left is None or text else min(size, left)
-                found = bulk.window(connection, chosen, text, columns, until, wanted)
+                found = bulk.read_window(connection, chosen, text, columns, until, wanted)
                 page = Page(
-                    found.rows[:left], bulk.load_bodies(connection, bulk.spoken_ids(found.rows[:left]))
+                    found.rows[:left], bulk.load_bodies(connection, bulk.list_spoken_ids(found.rows[:left]))
                 )
             if page.rows:
                 yield page
@@ -164,7 +164,7 @@ class Store:
             NotFoundError: the store has no call of that id.
         """
         with self._query() as connection:
-            found = _picked(connection, "span_id = ?", span_id)
+            found = _pick_calls(connection, "span_id = ?", span_id)
         if not found:
             raise NotFoundError(
                 f"no call {span_id!r} in {str(self.path)!r}: `store.calls()` lists the newest"
@@ -174,11 +174,11 @@ class Store:
     def trace(self, trace_id: str) -> list[Call]:
         """Return the calls of a trace in the order of their starts; none where the id is unknown."""
         with self._query() as connection:
-            return _picked(connection, "trace_id = ?", trace_id)
+            return _pick_calls(connection, "trace_id = ?", trace_id)
 
     def runs(self) -> list[Run]:
         """Return the runs, newest first."""
-        return [rows.run(row) for row in self._dicts("SELECT * FROM runs ORDER BY start_ns DESC, id")]
+        return [rows.build_run(row) for row in self._dicts("SELECT * FROM runs ORDER BY start_ns DESC, id")]
 
     def prompts(self) -> list[PromptVersion]:
         """Return the versions of each prompt, by name and number, with the calls that used them."""
@@ -196,7 +196,7 @@ class Store:
     def attributions(self, span_id: str) -> list[Attribution]:
         """Return the attributions of a call, oldest first; those that failed are in the table only."""
         query = "SELECT * FROM attributions WHERE span_id = ? AND status = 'ok' ORDER BY time_ns, id"
-        found = (rows.attribution(row) for row in self._dicts(query, span_id))
+        found = (rows.build_attribution(row) for row in self._dicts(query, span_id))
         return [attribution for attribution in found if attribution is not None]
 
     def scores(self, span_id: str) -> list[Score]:
@@ -235,7 +235,7 @@ class Store:
         with self._query() as connection:
             if not some and run is None:
                 return write_parquet(connection, place)
-            _choose(connection, _chosen(connection, run, filters), text, limit)
+            _choose(connection, _select_calls(connection, run, filters), text, limit)
             return write_parquet(connection, place, chosen=True)
 
     def event_lines(self, span_ids: Sequence[str] | None = None) -> list[str]:
@@ -247,7 +247,7 @@ class Store:
         with self._query() as connection:
             if span_ids is not None:
                 connection.execute(f"CREATE TABLE {CHOSEN} AS SELECT unnest(?) AS span_id", [list(span_ids)])
-            return list(event_lines(connection, chosen=span_ids is not None))
+            return list(read_event_lines(connection, chosen=span_ids is not None))
 
     @contextlib.contextmanager
     def _query(self) -> Iterator[DuckDBPyConnection]:
@@ -255,7 +255,7 @@ class Store:
         import duckdb
 
         with self._database.reading() as connection:
-            version(connection)
+            read_version(connection)
             try:
                 yield connection
             except duckdb.Error as exc:
@@ -263,10 +263,10 @@ class Store:
 
     def _dicts(self, query: str, *values: Any) -> list[dict[str, Any]]:
         with self._query() as connection:
-            return _dicts(connection, query, values)
+            return _read_dicts(connection, query, values)
 
 
-def _chosen(connection: DuckDBPyConnection, run: str | Run | None, filters: dict[str, Any]) -> Filter:
+def _select_calls(connection: DuckDBPyConnection, run: str | Run | None, filters: dict[str, Any]) -> Filter:
     return Filter.of(runs=None if run is None else _run_ids(connection, run), **filters)
 
 
@@ -290,27 +290,27 @@ def _run_ids(connection: DuckDBPyConnection, run: str | Run) -> list[str]:
     return [run, *(row[0] for row in named)]
 
 
-def _picked(connection: DuckDBPyConnection, condition: str, value: str) -> list[Call]:
+def _pick_calls(connection: DuckDBPyConnection, condition: str, value: str) -> list[Call]:
     """Return the calls that match in the order of their starts: a thin scan finds them, and only then are they read whole."""
     found = connection.execute(f"SELECT span_id, start_ns FROM calls WHERE {condition}", [value]).fetchall()
-    return _at(connection, found, "ORDER BY start_ns, span_id")
+    return _read_at(connection, found, "ORDER BY start_ns, span_id")
 
 
-def _at(connection: DuckDBPyConnection, found: Sequence[Found], order: str) -> list[Call]:
+def _read_at(connection: DuckDBPyConnection, found: Sequence[Match], order: str) -> list[Call]:
     if not found:
         return []
     ids, starts = zip(*found, strict=True)
-    return _calls(connection, f"{_BY_ID} {order}", [list(ids), list(starts)])
+    return _read_calls(connection, f"{_BY_ID} {order}", [list(ids), list(starts)])
 
 
-def _dicts(connection: DuckDBPyConnection, query: str, values: Sequence[Any]) -> list[dict[str, Any]]:
+def _read_dicts(connection: DuckDBPyConnection, query: str, values: Sequence[Any]) -> list[dict[str, Any]]:
     cursor = connection.execute(query, list(values))
     names = [column[0] for column in cursor.description]
     return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
 
-def _calls(connection: DuckDBPyConnection, query: str, values: Sequence[Any]) -> list[Call]:
-    found = _dicts(connection, query, values)
+def _read_calls(connection: DuckDBPyConnection, query: str, values: Sequence[Any]) -> list[Call]:
+    found = _read_dicts(connection, query, values)
     ids = {
         i
         for row in found
@@ -319,14 +319,14 @@ def _calls(connection: DuckDBPyConnection, query: str, values: Sequence[Any]) ->
         if i is not None
     }
     known = bulk.load_bodies(connection, ids)
-    commits = _commits(connection, {row["run"] for row in found if row["run"] is not None})
+    commits = _read_commits(connection, {row["run"] for row in found if row["run"] is not None})
     return [
-        rows.call(row | {"code_commit": row["code_commit"] or commits.get(row["run"])}, known)
+        rows.build_call(row | {"code_commit": row["code_commit"] or commits.get(row["run"])}, known)
         for row in found
     ]
 
 
-def _commits(connection: DuckDBPyConnection, runs: set[str]) -> dict[str | None, str | None]:
+def _read_commits(connection: DuckDBPyConnection, runs: set[str]) -> dict[str | None, str | None]:
     """Return the git commit that each run was made from."""
     if not runs:
         return {}

@@ -66,9 +66,9 @@ class Filter:
         if tag != ATTRIBUTION_TAG:
             parts.append(("coalesce(NOT list_contains(tags, ?), true)", (ATTRIBUTION_TAG,)))
         if since is not None:
-            parts.append(("start_ns >= ?", (nanoseconds(since),)))
+            parts.append(("start_ns >= ?", (convert_to_nanoseconds(since),)))
         if until is not None:
-            parts.append(("start_ns < ?", (nanoseconds(until),)))
+            parts.append(("start_ns < ?", (convert_to_nanoseconds(until),)))
         if where is not None:
             parts.append((f"({where}\n)", ()))
         return cls(
@@ -80,7 +80,7 @@ class Filter:
         return Filter(f"{self.sql} AND {sql}", (*self.values, *values))
 
 
-def nanoseconds(moment: Moment) -> int:
+def convert_to_nanoseconds(moment: Moment) -> int:
     """Return Unix epoch nanoseconds.
 
     Args:

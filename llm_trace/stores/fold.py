@@ -95,7 +95,7 @@ class Fold:
             self._merge_late()
         else:
             self._execute(_NOTE_OPEN)
-            self._insert(_shaped("start"), "LEFT", _shaped("end"))
+            self._insert(_shape_events("start"), "LEFT", _shape_events("end"))
         fold_others(self._connection)
         fold_same(self._connection)
 
@@ -124,8 +124,8 @@ class Fold:
         for step in (*_SKIP_KNOWN, *_TAKE_OUT, _NOTE_ORPHANS, _NOTE_OPEN):
             self._execute(step)
         new = "row NOT IN (SELECT row FROM skip)"
-        starts = f"SELECT {_COLUMNS} FROM ({_shaped('start', new)}) UNION ALL SELECT {_COLUMNS} FROM old WHERE NOT orphan"
-        ends = f"SELECT {_COLUMNS} FROM ({_shaped('end', new)}) UNION ALL SELECT {_COLUMNS} FROM old WHERE orphan"
+        starts = f"SELECT {_COLUMNS} FROM ({_shape_events('start', new)}) UNION ALL SELECT {_COLUMNS} FROM old WHERE NOT orphan"
+        ends = f"SELECT {_COLUMNS} FROM ({_shape_events('end', new)}) UNION ALL SELECT {_COLUMNS} FROM old WHERE orphan"
         self._insert(starts, "FULL", ends)
 
     def _insert(self, starts: str, side: str, ends: str) -> None:
@@ -151,7 +151,7 @@ class Fold:
         return row[0] if row else None
 
 
-def _shaped(event: str, condition: str = "true") -> str:
+def _shape_events(event: str, condition: str = "true") -> str:
     """Return a query that gives the events of one kind the columns of `calls`."""
     plain = ("span_id", "status", "end_ns", *FIRST_WINS)
     fields = [

@@ -22,22 +22,22 @@ from llm_trace.errors import LLMTraceError, StoreError, StoreVersionError
 from llm_trace.spool.files import (
     FORMAT,
     SpoolFile,
+    find_live_writers,
     is_needed,
-    live_writers,
-    needed_by_others,
+    list_spool_files,
+    read_positions_of_others,
     remove_stale,
-    spool_files,
 )
-from llm_trace.spool.paths import spool_dir
+from llm_trace.spool.paths import get_spool_dir
 from llm_trace.stores.connection import Database, connect
 from llm_trace.stores.failure import clear_failure, note_failure
 from llm_trace.stores.fold import Fold
 from llm_trace.stores.load import Load, SliceError
-from llm_trace.stores.locks import Deadline, locked
+from llm_trace.stores.locks import Deadline, lock_path
 from llm_trace.stores.migrations import migrate
-from llm_trace.stores.progress import Progress
+from llm_trace.stores.progress import IngestProgress
 from llm_trace.stores.scrub import finish_purges
-from llm_trace.stores.slices import Slice, Unread, slices
+from llm_trace.stores.slices import SpoolSlice, Unread, iter_slices
 from llm_trace.stores.staging import Staged, Staging
 
 if TYPE_CHECKING:
@@ -75,10 +75,10 @@ def ingest(path: str | os.PathLike[str], *, timeout: float = 60.0) -> IngestRepo
         StoreVersionError: the store, or a file of the spool, was written by a newer llm_trace; such a file is left as it is.
     """
     store = Path(os.path.abspath(os.path.expanduser(path)))
-    folder = spool_dir(store)
+    folder = get_spool_dir(store)
     started = time.perf_counter()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with locked(folder / "ingest.lock", Deadline(timeout)):
+    with lock_path(folder / "ingest.lock", Deadline(timeout)):
         report = ingest_alone(Database(store, folder, timeout))
     report.seconds = time.perf_counter() - started
     return report
@@ -116,7 +116,7 @@ class _Ingest:
 
     def run(self) -> IngestReport:
         remove_stale(self.folder)
-        every = spool_files(self.folder)
+        every = list_spool_files(self.folder)
         newer = [file for file in every if file.format > FORMAT]
         with tempfile.TemporaryDirectory(
             prefix="work-", dir=self.folder, ignore_cleanup_errors=True
@@ -146,21 +146,21 @@ class _Ingest:
 
     def _attempt(
         self, connection: DuckDBPyConnection, files: list[SpoolFile], scratch: Path, load: Load
-    ) -> Progress | None:
+    ) -> IngestProgress | None:
         """Fold slices to the end of the files; return `None` where the rest goes better with another connection."""
         fold = Fold(connection)
         with self.database.writing(connection):
             migrate(connection)
-            progress = Progress(connection, self.folder)
+            progress = IngestProgress(connection, self.folder)
             unread = [Unread(f, progress.position(f)) for f in files if progress.position(f) < f.size]
             for item in unread:
                 if item.position:
                     fold.resume(item.file.name)
         staging, alone = Staging(connection), load.alone
-        coming = _staged(staging, slices(unread, scratch, lambda: load.size, load.refused))
-        with contextlib.closing(coming if alone else _ahead(coming)) as ready:
+        coming = _stage_parts(staging, iter_slices(unread, scratch, lambda: load.size, load.refused))
+        with contextlib.closing(coming if alone else _iter_ahead(coming)) as ready:
             for staged in ready:
-                with _blaming(staged.part), self.database.writing(connection):
+                with _blame_slice(staged.part), self.database.writing(connection):
                     connection.execute("BEGIN")
                     fold.fold(staged.schema)
                     done = progress.advance(staged)
@@ -178,18 +178,18 @@ class _Ingest:
         connection: DuckDBPyConnection,
         files: list[SpoolFile],
         every: list[SpoolFile],
-        progress: Progress,
+        progress: IngestProgress,
     ) -> None:
         with self.database.writing(connection):
             connection.execute("BEGIN")
-            _mark_interrupted(connection, live_writers(every))
+            _mark_interrupted(connection, find_live_writers(every))
             progress.tidy(every)
             connection.execute("COMMIT")
         self._delete(files, progress)
         finish_purges(self.database, connection)
 
-    def _delete(self, files: list[SpoolFile], progress: Progress) -> None:
-        cursors = needed_by_others(self.folder)
+    def _delete(self, files: list[SpoolFile], progress: IngestProgress) -> None:
+        cursors = read_positions_of_others(self.folder)
         for file in files:
             if file.live or progress.position(file) < file.size or is_needed(file, cursors):
                 continue
@@ -198,15 +198,15 @@ class _Ingest:
                 self.report.deleted.append(file.name)
 
 
-def _staged(staging: Staging, parts: Iterator[Slice]) -> Generator[Staged]:
+def _stage_parts(staging: Staging, parts: Iterator[SpoolSlice]) -> Generator[Staged]:
     for part in parts:
-        with _blaming(part):
+        with _blame_slice(part):
             staged = staging.stage(part)
         yield staged
 
 
 @contextlib.contextmanager
-def _blaming(part: Slice) -> Iterator[None]:
+def _blame_slice(part: SpoolSlice) -> Iterator[None]:
     """Say at which slice DuckDB failed."""
     import duckdb
 
@@ -216,7 +216,7 @@ def _blaming(part: Slice) -> Iterator[None]:
         raise SliceError(part) from exc
 
 
-def _ahead(items: Iterator[Staged]) -> Generator[Staged]:
+def _iter_ahead(items: Iterator[Staged]) -> Generator[Staged]:
     """Yield the items, each made by another thread while the one before is in use."""
     with ThreadPoolExecutor(1) as pool:
         coming = pool.submit(next, items, None)

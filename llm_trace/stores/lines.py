@@ -28,7 +28,7 @@ class Measured:
     """Whether one is blank (DuckDB skips those, which would shift its row numbers) or may be nested too deeply."""
 
 
-def measure(buffer: bytearray, stop: int) -> Measured:
+def measure_lines(buffer: bytearray, stop: int) -> Measured:
     """Measure the lines in the first `stop` bytes, the last of which ends a line."""
     lines = longest = start = last = 0
     odd = False

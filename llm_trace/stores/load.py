@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from llm_trace.stores.slices import Place, Slice
+    from llm_trace.stores.slices import Place, SpoolSlice
 
 SLICE_BYTES = 32 << 20
 MEMORY_LIMIT = "300MB"
@@ -17,7 +17,7 @@ _LARGE_LINE = 1 << 20
 class SliceError(Exception):
     """DuckDB failed at a slice; the cause says how."""
 
-    def __init__(self, part: Slice) -> None:
+    def __init__(self, part: SpoolSlice) -> None:
         super().__init__(part)
         self.part = part
 
@@ -33,14 +33,14 @@ class Load:
 
     def settings(self, scratch: str) -> dict[str, Any]:
         """Return the settings of a DuckDB for this load."""
-        return limits(scratch) | ({"memory_limit": LINE_MEMORY_LIMIT} if self.alone else {})
+        return list_limits(scratch) | ({"memory_limit": LINE_MEMORY_LIMIT} if self.alone else {})
 
     def grow(self) -> None:
         """Take on more after a slice that went well."""
         self.size = min(self.size * 2, self._most)
         self.alone = False
 
-    def shrink(self, part: Slice, cause: BaseException | None) -> bool:
+    def shrink(self, part: SpoolSlice, cause: BaseException | None) -> bool:
         """Take on less after a slice that did not; return whether a smaller load can help."""
         import duckdb
 
@@ -63,7 +63,7 @@ class Load:
         return True
 
 
-def limits(scratch: str) -> dict[str, Any]:
+def list_limits(scratch: str) -> dict[str, Any]:
     """Return the settings of a DuckDB that rewrites much with little memory."""
     return {
         "memory_limit": MEMORY_LIMIT,

@@ -52,7 +52,7 @@ class Deadline:
 
 
 @contextlib.contextmanager
-def locked(path: Path, deadline: Deadline, *, shared: bool = False) -> Iterator[None]:
+def lock_path(path: Path, deadline: Deadline, *, shared: bool = False) -> Iterator[None]:
     """Hold the lock file at `path`.
 
     Where the file can be neither made nor opened (a read-only folder without one) there is nobody to take turns with,
@@ -68,7 +68,7 @@ def locked(path: Path, deadline: Deadline, *, shared: bool = False) -> Iterator[
     try:
         while not try_lock(handle, shared=shared):
             if deadline.passed():
-                raise StoreLockedError(_held(path, handle, deadline.seconds))
+                raise StoreLockedError(_hold(path, handle, deadline.seconds))
             deadline.pause()
         if not shared:
             _sign(handle)
@@ -98,6 +98,6 @@ def _sign(handle: int) -> None:
         os.pwrite(handle, b"%d" % os.getpid(), 0)
 
 
-def _held(path: Path, handle: int, seconds: float) -> str:
+def _hold(path: Path, handle: int, seconds: float) -> str:
     pid = os.pread(handle, 20, 0).decode("ascii", "replace") or "?"
     return f"{str(path)!r} has been held by process {pid} for {seconds:g} s: wait for it, end it, or pass a longer timeout="

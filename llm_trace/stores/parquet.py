@@ -26,7 +26,7 @@ _MESSAGES = """(SELECT id, role, text, coalesce(body, json_object('role', role, 
 FROM messages)"""  # `hash` is our own affair and no other engine has its type
 
 
-class Table(NamedTuple):
+class ParquetTable(NamedTuple):
     """How a table is written."""
 
     source: str
@@ -36,17 +36,17 @@ class Table(NamedTuple):
 
 
 TABLES = {
-    "calls": Table("calls", "start_ns, span_id", _ABOUT),
-    "messages": Table(_MESSAGES, "id", f"id IN (SELECT {_SAID} FROM {_CALLS})"),
-    "attributions": Table("attributions", "time_ns, id", _ABOUT),
-    "scores": Table("scores", "time_ns, id", _ABOUT),
-    "runs": Table("runs", "start_ns, id", f"id IN (SELECT run FROM {_CALLS})"),
-    "prompts": Table(
+    "calls": ParquetTable("calls", "start_ns, span_id", _ABOUT),
+    "messages": ParquetTable(_MESSAGES, "id", f"id IN (SELECT {_SAID} FROM {_CALLS})"),
+    "attributions": ParquetTable("attributions", "time_ns, id", _ABOUT),
+    "scores": ParquetTable("scores", "time_ns, id", _ABOUT),
+    "runs": ParquetTable("runs", "start_ns, id", f"id IN (SELECT run FROM {_CALLS})"),
+    "prompts": ParquetTable(
         "prompts",
         "name, first_ns, version",
         f"(name, version) IN (SELECT (prompt_name, prompt_version) FROM {_CALLS})",
     ),
-    "_same": Table("_same", "kept, span_id", f"kept IN (SELECT span_id FROM {CHOSEN})"),
+    "_same": ParquetTable("_same", "kept, span_id", f"kept IN (SELECT span_id FROM {CHOSEN})"),
 }
 EVENTS = {
     "runs": """'event', 'run', 'id', id, 'name', name, 'config', config, 'tags', tags, 'environment', environment,
@@ -83,9 +83,7 @@ def write_parquet(connection: DuckDBPyConnection, folder: Path, *, chosen: bool 
         part = folder / f".{name}.parquet.part"
         quoted = str(part).replace("'", "''")
         where = f"WHERE {table.chosen}" if chosen else ""
-        query = (
-            f"SELECT {_columns(connection, table.source)} FROM {table.source} {where} ORDER BY {table.order}"
-        )
+        query = f"SELECT {_list_columns(connection, table.source)} FROM {table.source} {where} ORDER BY {table.order}"
         open_private(part, "wb").close()
         connection.execute(
             f"COPY ({query}) TO '{quoted}' (FORMAT parquet, COMPRESSION zstd, USE_TMP_FILE false)"
@@ -95,7 +93,7 @@ def write_parquet(connection: DuckDBPyConnection, folder: Path, *, chosen: bool 
     return written
 
 
-def _columns(connection: DuckDBPyConnection, source: str) -> str:
+def _list_columns(connection: DuckDBPyConnection, source: str) -> str:
     """Return the columns of a table, JSON as text: not every reader knows the logical type."""
     described = connection.execute(f"DESCRIBE SELECT * FROM {source}").fetchall()
     return ", ".join(
@@ -103,7 +101,7 @@ def _columns(connection: DuckDBPyConnection, source: str) -> str:
     )
 
 
-def event_lines(connection: DuckDBPyConnection, *, chosen: bool = False) -> Iterator[str]:
+def read_event_lines(connection: DuckDBPyConnection, *, chosen: bool = False) -> Iterator[str]:
     """Yield runs, prompts, scores and attributions as events, JSON lines; with `chosen` only those of the calls in `CHOSEN`."""
     for name, fields in EVENTS.items():
         table = TABLES[name]
@@ -137,7 +135,7 @@ def read_parquet(path: Path) -> Iterator[str]:
                 replaced = f"REPLACE ({typed})" if typed else ""
                 connection.execute(f"CREATE VIEW {name} AS SELECT * {replaced} FROM read_parquet('{source}')")
             yield from _call_lines(connection)
-            yield from event_lines(connection)
+            yield from read_event_lines(connection)
         except duckdb.Error as exc:
             raise ConfigurationError(f"{str(folder)!r} is no whole export to Parquet: {exc}") from exc
 
@@ -145,7 +143,7 @@ def read_parquet(path: Path) -> Iterator[str]:
 def _call_lines(connection: DuckDBPyConnection) -> Iterator[str]:
     until: int | None = bulk.LAST
     while until is not None:
-        found = bulk.window(connection, Filter.of(), None, f"{bulk.HEAD}, {bulk.STORED}", until, _PAGE)
-        bodies = bulk.load_bodies(connection, bulk.spoken_ids(found.rows))
-        yield from bulk.json_lines(bulk.Page(found.rows, bodies))
+        found = bulk.read_window(connection, Filter.of(), None, f"{bulk.HEAD}, {bulk.STORED}", until, _PAGE)
+        bodies = bulk.load_bodies(connection, bulk.list_spoken_ids(found.rows))
+        yield from bulk.iter_json_lines(bulk.Page(found.rows, bodies))
         until = found.until

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
     from llm_trace.spool.files import SpoolFile
-    from llm_trace.stores.slices import Piece, Stretch
+    from llm_trace.stores.slices import FilePiece, Stretch
     from llm_trace.stores.staging import Staged
 
 _CHUNK = 1 << 20
@@ -29,7 +29,7 @@ class _Row:
     quarantine_bytes: int = 0
 
 
-class Progress:
+class IngestProgress:
     """The table `_files`, as this ingest, which is the only one, has read and written it.
 
     Args:
@@ -52,12 +52,12 @@ class Progress:
     def advance(self, staged: Staged) -> list[SpoolFile]:
         """Move the positions of the files past a slice that was folded; return those that are read to their end."""
         part = staged.part
-        for piece, bad in zip(part.pieces, _bad_rows(staged), strict=True):
+        for piece, bad in zip(part.pieces, _find_bad_rows(staged), strict=True):
             row = self._rows.setdefault(piece.file.name, _Row())
             row.position = piece.position
             row.lines += piece.stop - piece.first + len(piece.bad)
             row.bad_lines += len(bad) + len(piece.bad)
-            row.quarantine_bytes = _quarantine(
+            row.quarantine_bytes = _append_quarantine(
                 self._folder / "quarantine" / piece.file.name, row.quarantine_bytes, bad, piece
             )
             self._save(piece.file.name, row)
@@ -79,7 +79,7 @@ class Progress:
         self._connection.execute("INSERT INTO _files VALUES (?, ?, ?, ?, ?)", values)
 
 
-def _bad_rows(staged: Staged) -> list[list[bytes]]:
+def _find_bad_rows(staged: Staged) -> list[list[bytes]]:
     """Return for each piece of a slice the lines that are no events."""
     part, wanted = staged.part, set(staged.bad)
     rows: dict[int, bytes] = {}
@@ -89,7 +89,7 @@ def _bad_rows(staged: Staged) -> list[list[bytes]]:
     return [[rows[row] for row in staged.bad if piece.first <= row < piece.stop] for piece in part.pieces]
 
 
-def _quarantine(path: Path, size: int, lines: list[bytes], piece: Piece) -> int:
+def _append_quarantine(path: Path, size: int, lines: list[bytes], piece: FilePiece) -> int:
     """Append lines, and the piece's bad ones, to a quarantine file of which `size` bytes are committed; return its new length.
 
     What stands after them was written by an ingest that died before its commit, and comes again now.

@@ -15,15 +15,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llm_trace.errors import ConfigurationError, StoreNotFoundError
-from llm_trace.spool.files import spool_files
-from llm_trace.spool.paths import spool_dir
+from llm_trace.spool.files import list_spool_files
+from llm_trace.spool.paths import get_spool_dir
 from llm_trace.stores.compact import COMPACT, compact
 from llm_trace.stores.connection import Database, connect
-from llm_trace.stores.filters import Moment, nanoseconds
+from llm_trace.stores.filters import Moment, convert_to_nanoseconds
 from llm_trace.stores.ingest import ingest_alone
-from llm_trace.stores.load import limits
-from llm_trace.stores.locks import Deadline, locked
-from llm_trace.stores.scrub import files_with, scrub_complete, scrub_quarantine, scrub_rejected
+from llm_trace.stores.load import list_limits
+from llm_trace.stores.locks import Deadline, lock_path
+from llm_trace.stores.scrub import find_files, scrub_complete, scrub_quarantine, scrub_rejected
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -76,16 +76,16 @@ def purge(
         ConfigurationError: nothing says what to remove.
         StoreNotFoundError: there is neither a store nor a spool.
     """
-    condition, values = _condition(user, run, id, older_than)
+    condition, values = _build_condition(user, run, id, older_than)
     if not condition and max_bytes is None:
         raise ConfigurationError("say what to purge: user=, run=, id=, older_than= or max_bytes=")
     store = Path(os.path.abspath(os.path.expanduser(path)))
-    folder = spool_dir(store)
-    if not store.exists() and not spool_files(folder):
+    folder = get_spool_dir(store)
+    if not store.exists() and not list_spool_files(folder):
         raise StoreNotFoundError(f"there is no store at {str(store)!r} and no spool beside it")
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     database = Database(store, folder, timeout)
-    with locked(folder / "ingest.lock", Deadline(timeout)):
+    with lock_path(folder / "ingest.lock", Deadline(timeout)):
         ingest_alone(database)
         before = database.file.stat().st_size
         report = PurgeReport(bytes_before=before, bytes_after=before)
@@ -103,7 +103,7 @@ def purge(
     return report
 
 
-def _condition(
+def _build_condition(
     user: str | None,
     run: str | None,
     identity: str | None,
@@ -122,7 +122,7 @@ def _condition(
         values += [identity, identity]
     if older_than is not None:
         parts.append("start_ns < ?")
-        values.append(nanoseconds(older_than))
+        values.append(convert_to_nanoseconds(older_than))
     return " AND ".join(parts), values
 
 
@@ -154,7 +154,7 @@ def _remove(database: Database, so_far: PurgeReport, what: _What) -> PurgeReport
     folder = database.lock_dir
     with (
         tempfile.TemporaryDirectory(prefix="work-", dir=folder, ignore_cleanup_errors=True) as scratch,
-        connect(**limits(scratch)) as connection,
+        connect(**list_limits(scratch)) as connection,
     ):
         with database.writing(connection):
             connection.execute("BEGIN")
@@ -163,7 +163,7 @@ def _remove(database: Database, so_far: PurgeReport, what: _What) -> PurgeReport
             lines = scrub_quarantine(connection, folder, spans, what.user)
             lines += scrub_rejected(folder, spans, what.user)
             counts = _delete(connection, what) if spans else [0, 0, 0]
-            pending = files_with(folder, spans)
+            pending = find_files(folder, spans)
             for name in (*pending, COMPACT):
                 connection.execute("INSERT INTO _purge_later VALUES (?)", [name])
             connection.execute("COMMIT" if spans or runs or lines else "ROLLBACK")

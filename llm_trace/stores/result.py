@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from duckdb import DuckDBPyConnection
 
-Row = tuple[Any, ...]
+SqlRow = tuple[Any, ...]
 _TABLE = "memory.main.result"
 _CATALOG = re.compile(r"information_schema|sqlite_master|\b(?:duckdb|pg)_\w", re.IGNORECASE)
 
@@ -37,7 +37,7 @@ class Result:
         """Run a query on the store in use and keep its answer."""
         import duckdb
 
-        statement = _only(query)
+        statement = _strip_semicolon(query)
         try:
             if _CATALOG.search(statement):  # it would list the answer's own table
                 _keep_rows(connection, statement, params)
@@ -48,21 +48,21 @@ class Result:
         named = connection.execute(f"SELECT * FROM {_TABLE} LIMIT 0").description
         return cls(connection, tuple(column[0] for column in named))
 
-    def fetchone(self) -> Row | None:
+    def fetchone(self) -> SqlRow | None:
         """Return the next row, or `None` after the last."""
         if self._cursor is None:
             self._cursor = self._table()
-        row: Row | None = self._cursor.fetchone()
+        row: SqlRow | None = self._cursor.fetchone()
         return row
 
-    def fetchall(self) -> list[Row]:
+    def fetchall(self) -> list[SqlRow]:
         """Return the rows that `fetchone` has not given yet."""
         if self._cursor is None:
             self._cursor = self._table()
-        rows: list[Row] = self._cursor.fetchall()
+        rows: list[SqlRow] = self._cursor.fetchall()
         return rows
 
-    def __iter__(self) -> Iterator[Row]:
+    def __iter__(self) -> Iterator[SqlRow]:
         return iter(self._table().fetchall())
 
     def __len__(self) -> int:
@@ -96,7 +96,7 @@ class Result:
         return self._connection.cursor()
 
 
-def _only(query: str) -> str:
+def _strip_semicolon(query: str) -> str:
     """Return the query without its closing semicolon.
 
     Raises:

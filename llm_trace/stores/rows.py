@@ -22,12 +22,12 @@ from llm_trace.record import (
     Score,
     Usage,
 )
-from llm_trace.spool.messages import LOST, filled
+from llm_trace.spool.messages import LOST, fill_messages
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-Row = dict[str, Any]
+StoredRow = dict[str, Any]
 R = TypeVar("R", bound=Record)
 
 NO_TRACE = "0" * 32
@@ -67,35 +67,37 @@ class Bodies:
 
     def body_json(self, number: int | None) -> str:
         """Return what was logged as JSON."""
-        return _dumps(self.body(number))
+        return _dump(self.body(number))
 
     def message_json(self, number: int | None) -> str:
         """Return the message, normalised, as JSON."""
         if number not in self._json:
             lost = {"role": LOST["role"], "parts": []}
-            self._json[number] = message_json(lost if number is None else semconv.message(self.body(number)))
+            self._json[number] = encode_message(
+                lost if number is None else semconv.message(self.body(number))
+            )
         return self._json[number]
 
 
-def message_json(raw: Mapping[str, Any]) -> str:
+def encode_message(raw: Mapping[str, Any]) -> str:
     """Return a normalised message as JSON, as `Message` writes it."""
     parts = [{"content": None, **part} for part in raw["parts"]]
     named = {"name": raw.get("name"), "finish_reason": raw.get("finish_reason")}
-    return _dumps({"role": raw["role"], "parts": parts, **named})
+    return _dump({"role": raw["role"], "parts": parts, **named})
 
 
-def _dumps(value: Any) -> str:
+def _dump(value: Any) -> str:
     try:
         return orjson.dumps(value).decode()
     except TypeError:  # integers beyond 64 bits, lone surrogates
         return json.dumps(value)
 
 
-def call(row: Row, bodies: Bodies) -> Call:
+def build_call(row: StoredRow, bodies: Bodies) -> Call:
     """Return the call of a row of `calls`."""
     ids_in, ids_out = row["messages_in"], row["messages_out"]
-    given = filled(value(row["input"]), bodies.listed(ids_in))
-    result = filled(value(row["output"]), bodies.listed(ids_out))
+    given = fill_messages(parse_value(row["input"]), bodies.listed(ids_in))
+    result = fill_messages(parse_value(row["output"]), bodies.listed(ids_out))
     return Call(
         trace_id=row["trace_id"] or NO_TRACE,
         span_id=row["span_id"],
@@ -107,46 +109,48 @@ def call(row: Row, bodies: Bodies) -> Call:
         status=row["status"],
         input=given,
         output=result,
-        messages_in=_messages(ids_in, bodies) if ids_in is not None else found_messages("messages_in", given),
-        messages_out=_messages(ids_out, bodies)
+        messages_in=_build_messages(ids_in, bodies)
+        if ids_in is not None
+        else read_messages("messages_in", given),
+        messages_out=_build_messages(ids_out, bodies)
         if ids_out is not None
-        else found_messages("messages_out", result),
-        error=_error(row),
+        else read_messages("messages_out", result),
+        error=_build_error(row),
         model=row["model"],
         provider=row["provider"],
-        params=_mapping(row["params"]),
-        usage=_usage(row),
+        params=_parse_mapping(row["params"]),
+        usage=_build_usage(row),
         cost_usd=row["cost_usd"],
         first_token_ns=row["first_token_ns"],
-        prompt=_prompt(row),
+        prompt=_build_prompt(row),
         session=row["session"],
         user=row["user"],
-        tags=_strings(row["tags"]),
-        metadata=_mapping(row["metadata"]),
+        tags=_list_strings(row["tags"]),
+        metadata=_parse_mapping(row["metadata"]),
         run=row["run"],
-        code=_code(row),
+        code=_build_code(row),
         replay_of=row["replay_of"],
     )
 
 
-def run(row: Row) -> Run:
+def build_run(row: StoredRow) -> Run:
     """Return the run of a row of `runs`."""
-    environment = value(row["environment"])
+    environment = parse_value(row["environment"])
     return Run(
         id=row["id"],
         name=row["name"] or row["id"],
-        config=_mapping(row["config"]),
-        tags=_strings(row["tags"]),
-        environment=_lenient(Environment, environment) if isinstance(environment, dict) else None,
+        config=_parse_mapping(row["config"]),
+        tags=_list_strings(row["tags"]),
+        environment=_build_leniently(Environment, environment) if isinstance(environment, dict) else None,
         start_ns=row["start_ns"] or 0,
         end_ns=row["end_ns"],
         replay_of=row["replay_of"],
     )
 
 
-def score(row: Row) -> Score:
+def score(row: StoredRow) -> Score:
     """Return the score of a row of `scores`."""
-    found = value(row["value"])
+    found = parse_value(row["value"])
     return Score(
         span_id=row["span_id"],
         name=row["name"],
@@ -157,14 +161,15 @@ def score(row: Row) -> Score:
     )
 
 
-def attribution(row: Row) -> Attribution | None:
+def build_attribution(row: StoredRow) -> Attribution | None:
     """Return the attribution of a row of `attributions`, `None` where the record cannot be read."""
-    return _lenient(
-        Attribution, {"span_id": row["span_id"], "time_ns": row["time_ns"], **_mapping(row["attribution"])}
+    return _build_leniently(
+        Attribution,
+        {"span_id": row["span_id"], "time_ns": row["time_ns"], **_parse_mapping(row["attribution"])},
     )
 
 
-def value(text: str | None) -> Any:
+def parse_value(text: str | None) -> Any:
     """Return what a JSON column holds, or its text where that is nested too deeply to be read.
 
     Not orjson: it would turn integers above 64 bits into floats and refuse NaN.
@@ -175,11 +180,11 @@ def value(text: str | None) -> Any:
         return text
 
 
-def body(row: Row) -> dict[str, Any]:
+def build_logged_message(row: StoredRow) -> dict[str, Any]:
     """Return the message of a row of `messages` as it was logged."""
     if row["body"] is None:
         return {"role": row["role"], "content": row["text"]}
-    found = value(row["body"])
+    found = parse_value(row["body"])
     return found if isinstance(found, dict) else {"role": UNKNOWN, "content": found}
 
 
@@ -188,46 +193,46 @@ def as_message(raw: dict[str, Any]) -> Message:
     return Message(**semconv.message(raw))
 
 
-def found_messages(function: str, data: Any) -> tuple[Message, ...]:
+def read_messages(function: str, data: Any) -> tuple[Message, ...]:
     """Return the messages that `llm_trace.semconv` sees in an input or output without a cut-out list."""
     return () if data is None else tuple(Message(**raw) for raw in getattr(semconv, function)(data))
 
 
-def _messages(ids: Sequence[int | None], bodies: Bodies) -> tuple[Message, ...]:
+def _build_messages(ids: Sequence[int | None], bodies: Bodies) -> tuple[Message, ...]:
     return tuple(bodies.message(number) for number in ids)
 
 
-def _mapping(text: str | None) -> dict[str, Any]:
-    found = value(text)
+def _parse_mapping(text: str | None) -> dict[str, Any]:
+    found = parse_value(text)
     return found if isinstance(found, dict) else {}
 
 
-def _strings(items: Sequence[str | None] | None) -> tuple[str, ...]:
+def _list_strings(items: Sequence[str | None] | None) -> tuple[str, ...]:
     return tuple(item for item in items or () if item is not None)
 
 
-def _usage(row: Row) -> Usage | None:
+def _build_usage(row: StoredRow) -> Usage | None:
     counts = {name: row[name] for name in Usage.model_fields}
     return Usage(**counts) if any(count is not None for count in counts.values()) else None
 
 
-def _error(row: Row) -> CallError | None:
+def _build_error(row: StoredRow) -> CallError | None:
     if row["error_type"] is None:
         return None
     return CallError(type=row["error_type"], message=row["error_message"], traceback=row["error_traceback"])
 
 
-def _prompt(row: Row) -> PromptUse | None:
+def _build_prompt(row: StoredRow) -> PromptUse | None:
     if row["prompt_name"] is None:
         return None
     return PromptUse(
         name=row["prompt_name"],
         version=row["prompt_version"] or "",
-        variables=_mapping(row["prompt_variables"]),
+        variables=_parse_mapping(row["prompt_variables"]),
     )
 
 
-def _code(row: Row) -> Code | None:
+def _build_code(row: StoredRow) -> Code | None:
     if row["code_function"] is None:
         return None
     return Code(
@@ -235,7 +240,7 @@ def _code(row: Row) -> Code | None:
     )
 
 
-def _lenient(record: type[R], data: Mapping[str, Any]) -> R | None:
+def _build_leniently(record: type[R], data: Mapping[str, Any]) -> R | None:
     """Return the record without the keys it does not know, `None` where it cannot be made."""
     try:
         return record(**{name: item for name, item in data.items() if name in record.model_fields})

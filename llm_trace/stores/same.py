@@ -39,15 +39,15 @@ _MOVE = (
 
 def fold_same(connection: DuckDBPyConnection) -> None:
     """Merge the accounts that the slice in `stage` says are of one call; its calls and scores are in the tables already."""
-    if _any(connection, "FROM stage WHERE event = 'end' AND same IS NOT NULL"):
+    if _has_any(connection, "FROM stage WHERE event = 'end' AND same IS NOT NULL"):
         for step in (_NAMED, *_KEEP_LAST, _FILL, *_REPLACE, *_MOVE):
             connection.execute(step)
-    elif _any(connection, "FROM _same") and _any(
+    elif _has_any(connection, "FROM _same") and _has_any(
         connection, "FROM stage WHERE event IN ('score', 'attribution')"
     ):
         for step in _MOVE:
             connection.execute(step)
 
 
-def _any(connection: DuckDBPyConnection, source: str) -> bool:
+def _has_any(connection: DuckDBPyConnection, source: str) -> bool:
     return connection.execute(f"SELECT 1 {source} LIMIT 1").fetchone() is not None

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from llm_trace.spool.files import spool_files
+from llm_trace.spool.files import list_spool_files
 from llm_trace.stores.compact import COMPACT, compact
 
 if TYPE_CHECKING:
@@ -29,10 +29,12 @@ _SPAN_ID = re.compile(rb"(?<![0-9a-f])[0-9a-f]{16}(?![0-9a-f])")
 _NOTHING: dict[str, Any] = {"event": "lost", "count": 0, "reason": "purged"}
 
 
-def files_with(folder: Path, spans: set[str]) -> list[str]:
+def find_files(folder: Path, spans: set[str]) -> list[str]:
     """Return the files of living writers that hold lines about these calls."""
     return [
-        f.name for f in spool_files(folder) if f.live and any(_about(line, spans) for line in _lines(f.path))
+        f.name
+        for f in list_spool_files(folder)
+        if f.live and any(_check_about(line, spans) for line in _iter_lines(f.path))
     ]
 
 
@@ -46,7 +48,7 @@ def finish_purges(database: Database, connection: DuckDBPyConnection) -> None:
         if not waiting:
             connection.execute("DELETE FROM _purged WHERE time_ns < ?", [time.time_ns() - _REMEMBERED_NS])
             return
-        live = {file.name for file in spool_files(database.lock_dir) if file.live}
+        live = {file.name for file in list_spool_files(database.lock_dir) if file.live}
         for name in waiting - live - {COMPACT}:
             connection.execute("DELETE FROM _purge_later WHERE file = ?", [name])
         spans = {str(row[0]) for row in connection.execute("SELECT span_id FROM _purged").fetchall()}
@@ -57,29 +59,31 @@ def finish_purges(database: Database, connection: DuckDBPyConnection) -> None:
 
 def scrub_complete(folder: Path, spans: set[str]) -> int:
     """Overwrite the lines about these calls in complete files; return how many."""
-    return sum(_scrub(file.path, spans) for file in spool_files(folder) if not file.live)
+    return sum(_scrub(file.path, spans) for file in list_spool_files(folder) if not file.live)
 
 
 def _scrub(path: Path, spans: set[str]) -> int:
     kept: set[int] = set()
     places: list[tuple[int, bytes]] = []
     offset = 0
-    for line in _lines(path):
-        if _about(line, spans):
+    for line in _iter_lines(path):
+        if _check_about(line, spans):
             places.append((offset, line))
         else:
-            kept |= _referred(line)
+            kept |= _list_referred(line)
         offset += len(line)
     with path.open("r+b") as file:
         for place, line in places:
             file.seek(place)
-            file.write(_blank(line, kept))
+            file.write(_make_blank(line, kept))
     return len(places)
 
 
-def _blank(line: bytes, kept: set[int]) -> bytes:
+def _make_blank(line: bytes, kept: set[int]) -> bytes:
     """Return a line of the same length that says nothing, save for the messages that others need."""
-    messages = [m for m in _event(line).get("messages") or () if isinstance(m, dict) and m.get("n") in kept]
+    messages = [
+        m for m in _parse_event(line).get("messages") or () if isinstance(m, dict) and m.get("n") in kept
+    ]
     said = orjson.dumps(_NOTHING | ({"messages": messages} if messages else {}))
     room = len(line) - 1
     return (said.ljust(room) if len(said) <= room else b" " * room) + line[-1:]
@@ -89,7 +93,7 @@ def scrub_quarantine(connection: DuckDBPyConnection, folder: Path, spans: set[st
     """Remove quarantined lines that name one of these calls, or the user; return how many."""
     removed = 0
     for path in sorted((folder / "quarantine").glob("*.jsonl")):
-        if count := _thinned(path, spans, user):
+        if count := _thin_file(path, spans, user):
             removed += count
             connection.execute(
                 "UPDATE _files SET quarantine_bytes = ? WHERE file = ?", [path.stat().st_size, path.name]
@@ -99,16 +103,16 @@ def scrub_quarantine(connection: DuckDBPyConnection, folder: Path, spans: set[st
 
 def scrub_rejected(folder: Path, spans: set[str], user: str | None) -> int:
     """Remove what exporters' destinations refused of these calls, or of the user; return how many lines."""
-    return sum(_thinned(path, spans, user) for path in sorted((folder / "rejected").glob("*")))
+    return sum(_thin_file(path, spans, user) for path in sorted((folder / "rejected").glob("*")))
 
 
-def _thinned(path: Path, spans: set[str], user: str | None) -> int:
+def _thin_file(path: Path, spans: set[str], user: str | None) -> int:
     """Take the lines out that name one of the calls, or the user; return how many."""
     name = None if user is None else orjson.dumps(user)
     removed = 0
     with path.open("r+b") as source, path.open("r+b") as target:
         for line in source:
-            if _names(line, spans, name):
+            if _check_names(line, spans, name):
                 removed += 1
             elif removed:
                 target.write(line)
@@ -119,17 +123,17 @@ def _thinned(path: Path, spans: set[str], user: str | None) -> int:
     return removed
 
 
-def _names(line: bytes, spans: set[str], user: bytes | None) -> bool:
+def _check_names(line: bytes, spans: set[str], user: bytes | None) -> bool:
     found = (match.decode() for match in _SPAN_ID.findall(line))
     return (user is not None and user in line) or not spans.isdisjoint(found)
 
 
-def _lines(path: Path) -> Iterator[bytes]:
+def _iter_lines(path: Path) -> Iterator[bytes]:
     with path.open("rb") as file:
         yield from file
 
 
-def _event(line: bytes) -> dict[str, Any]:
+def _parse_event(line: bytes) -> dict[str, Any]:
     try:
         event = orjson.loads(line)
     except orjson.JSONDecodeError:
@@ -137,11 +141,11 @@ def _event(line: bytes) -> dict[str, Any]:
     return event if isinstance(event, dict) else {}
 
 
-def _about(line: bytes, spans: set[str]) -> bool:
-    return _event(line).get("span_id") in spans
+def _check_about(line: bytes, spans: set[str]) -> bool:
+    return _parse_event(line).get("span_id") in spans
 
 
-def _referred(line: bytes) -> set[int]:
-    event = _event(line)
+def _list_referred(line: bytes) -> set[int]:
+    event = _parse_event(line)
     ranges = [r for key in ("messages_in", "messages_out") for r in event.get(key) or ()]
     return {n for first, last in ranges for n in range(first, last + 1)}

@@ -20,7 +20,7 @@ WINDOWS = (2_000, 16_000)
 
 _KEYS = r"""'"(?:role|type)":"[^"]*"|"(?:[^"\\]|\\.)*":'"""
 _IDS = "unnest(list_concat(messages_in, messages_out)) AS id"
-Found = tuple[str, int]
+Match = tuple[str, int]
 
 
 @dataclass(frozen=True)
@@ -37,13 +37,13 @@ class _Window:
         return f"FROM calls WHERE {self.chosen.sql} AND start_ns < {self.until} {lower}"
 
 
-def search(connection: DuckDBPyConnection, chosen: Filter, text: str, limit: int | None) -> list[Found]:
+def search(connection: DuckDBPyConnection, chosen: Filter, text: str, limit: int | None) -> list[Match]:
     """Return `span_id` and `start_ns` of the calls that match and hold the text in any case, newest first."""
-    found: list[Found] = []
+    found: list[Match] = []
     until = 2**63 - 1
     for size in (*WINDOWS, None):
         window = _Window(chosen, until, begin_of_window(connection, chosen, until, size))
-        found += _matches(connection, window, text, None if limit is None else limit - len(found))
+        found += _find_in_window(connection, window, text, None if limit is None else limit - len(found))
         if window.since is None or (limit is not None and len(found) >= limit):
             break
         until = window.since
@@ -61,25 +61,27 @@ def begin_of_window(
     return None if row is None else int(row[0])
 
 
-def matches(
+def find_matches(
     connection: DuckDBPyConnection, chosen: Filter, until: int, since: int | None, text: str
-) -> list[Found]:
+) -> list[Match]:
     """Return the calls that match, hold the text and began before `until` and not before `since`."""
-    return _matches(connection, _Window(chosen, until, since), text, None)
+    return _find_in_window(connection, _Window(chosen, until, since), text, None)
 
 
-def _matches(connection: DuckDBPyConnection, window: _Window, text: str, limit: int | None) -> list[Found]:
+def _find_in_window(
+    connection: DuckDBPyConnection, window: _Window, text: str, limit: int | None
+) -> list[Match]:
     _find_messages(connection, window, text)
     count = connection.execute("SELECT count(*) FROM hits").fetchone()
     said = "span_id IN (SELECT span_id FROM saying)" if count and count[0] else "false"
     query = f"""
         WITH saying AS (SELECT DISTINCT span_id FROM (SELECT span_id, {_IDS} {window.sql}) SEMI JOIN hits USING (id))
-        SELECT span_id, start_ns {window.sql} AND ({said} OR {_json_has("input")} OR {_json_has("output")})
+        SELECT span_id, start_ns {window.sql} AND ({said} OR {_build_json_condition("input")} OR {_build_json_condition("output")})
         ORDER BY start_ns DESC, span_id {"" if limit is None else f"LIMIT {limit}"}"""
     values = [*window.chosen.values, *window.chosen.values] if count and count[0] else window.chosen.values
     if said == "false":
         query = query[query.index("SELECT span_id, start_ns") :]
-    pattern = _pattern(json.dumps(text, ensure_ascii=False)[1:-1])
+    pattern = _build_pattern(json.dumps(text, ensure_ascii=False)[1:-1])
     return connection.execute(query, [*values, *[pattern] * 4]).fetchall()
 
 
@@ -89,19 +91,19 @@ def _find_messages(connection: DuckDBPyConnection, window: _Window, text: str) -
     if window.since is not None:  # materialised, or DuckDB would match all messages first and join then
         source = f"(WITH near AS MATERIALIZED (SELECT * FROM messages WHERE id IN (SELECT {_IDS} {window.sql})) FROM near)"
         values = window.chosen.values
-    escaped = _pattern(json.dumps(text, ensure_ascii=False)[1:-1])
+    escaped = _build_pattern(json.dumps(text, ensure_ascii=False)[1:-1])
     connection.execute(
         f"""CREATE OR REPLACE TEMP TABLE hits AS SELECT id FROM {source}
-        WHERE coalesce(regexp_matches(text, ?), false) OR {_json_has("body")}""",
-        [*values, _pattern(text), escaped, escaped],
+        WHERE coalesce(regexp_matches(text, ?), false) OR {_build_json_condition("body")}""",
+        [*values, _build_pattern(text), escaped, escaped],
     )
 
 
-def _json_has(column: str) -> str:
+def _build_json_condition(column: str) -> str:
     """Return a condition with the pattern twice: a value of a JSON column matches, not only a key, a role or a type."""
     # CASE, for AND would replace in every row
     return f"CASE WHEN regexp_matches({column}, ?) THEN regexp_matches(regexp_replace({column}, {_KEYS}, '', 'g'), ?) ELSE false END"
 
 
-def _pattern(text: str) -> str:
+def _build_pattern(text: str) -> str:
     return r"(?is)\Q" + text.replace(r"\E", r"\E\\E\Q") + r"\E"

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from llm_trace.stores.lines import BLANK, is_deep, measure
+from llm_trace.stores.lines import BLANK, is_deep, measure_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,7 +41,7 @@ class Stretch:
 
 
 @dataclass
-class Piece:
+class FilePiece:
     """Whole lines of one file, as rows `first` to `stop` (excluded) of a slice."""
 
     file: SpoolFile
@@ -59,11 +59,11 @@ class Piece:
 
 
 @dataclass(frozen=True)
-class Slice:
+class SpoolSlice:
     """Lines of one or more files, copied to one JSON Lines file."""
 
     path: Path
-    pieces: list[Piece]
+    pieces: list[FilePiece]
     lines: int
     longest: int
     """Bytes of the longest line."""
@@ -72,9 +72,9 @@ class Slice:
     """The last line."""
 
 
-def slices(
+def iter_slices(
     unread: list[Unread], folder: Path, size: Callable[[], int], refused: Collection[Place] = ()
-) -> Iterator[Slice]:
+) -> Iterator[SpoolSlice]:
     """Yield the unread lines in slices, each in a file of `folder` that the next but one is written over.
 
     Args:
@@ -103,7 +103,7 @@ class _Part:
         self.full = False
         """Whether the next line is so long that it goes into a slice of its own."""
         self.bytes = self.lines = self.longest = 0
-        self.pieces: list[Piece] = []
+        self.pieces: list[FilePiece] = []
         self._last: Place = ("", 0)
         self._refused = refused
         self._file = target.open("wb", buffering=0)
@@ -111,7 +111,7 @@ class _Part:
 
     def take(self, item: Unread) -> int:
         """Copy the next lines of a file; return where they end, its old position where a live file has none yet."""
-        piece = Piece(item.file, item.position, self.lines)
+        piece = FilePiece(item.file, item.position, self.lines)
         left, room = item.file.size - item.position, self.size - self.bytes
         wanted = left if left < room * 1.5 else room  # no tiny slice for the rest of a file
         with item.file.path.open("rb", buffering=0) as source:
@@ -121,7 +121,7 @@ class _Part:
         self.pieces.append(piece)
         return piece.position
 
-    def _copy(self, source: FileIO, piece: Piece, until: int) -> None:
+    def _copy(self, source: FileIO, piece: FilePiece, until: int) -> None:
         """Copy whole lines, the one with the byte before the offset `until` as the last."""
         buffer, size = self._buffer, piece.file.size
         held, at = 0, piece.position  # held: bytes of a line not yet ended, at: where to read on
@@ -157,7 +157,7 @@ class _Part:
         found = -1 if mark is None else self._buffer.find(b"\n", max(mark, held), end)
         return (found if found >= 0 else self._buffer.rfind(b"\n", held, end)) + 1
 
-    def _pass_over(self, source: FileIO, piece: Piece, at: int) -> int:
+    def _pass_over(self, source: FileIO, piece: FilePiece, at: int) -> int:
         """Leave out the line that has been read up to `at`, without keeping it; return where to read on."""
         while at < piece.file.size:
             with memoryview(self._buffer) as view:
@@ -175,14 +175,14 @@ class _Part:
             self._leave_out(piece, at)
         return piece.file.size
 
-    def _leave_out(self, piece: Piece, stop: int) -> None:
+    def _leave_out(self, piece: FilePiece, stop: int) -> None:
         piece.bad.append(Stretch(piece.position, stop))
         piece.position = stop
 
-    def _write(self, piece: Piece, stop: int) -> None:
+    def _write(self, piece: FilePiece, stop: int) -> None:
         """Append the lines of the first `stop` bytes of the buffer, which begins at the piece's position."""
         name, begin = piece.file.name, piece.position
-        measured = measure(self._buffer, stop)
+        measured = measure_lines(self._buffer, stop)
         if measured.odd or any(file == name and begin <= at < begin + stop for file, at in self._refused):
             self._write_good(piece, stop)
             return
@@ -193,7 +193,7 @@ class _Part:
             self.bytes += self._file.write(view[:stop])
         piece.position += stop
 
-    def _write_good(self, piece: Piece, stop: int) -> None:
+    def _write_good(self, piece: FilePiece, stop: int) -> None:
         """Append the lines line by line, without those that DuckDB skips, that nobody could read or that are refused."""
         for line in bytes(self._buffer[: stop - 1]).split(b"\n"):
             place = piece.file.name, piece.position
@@ -206,7 +206,7 @@ class _Part:
                 self._last = place
             piece.position = place[1] + len(line) + 1
 
-    def close(self) -> Slice:
+    def close(self) -> SpoolSlice:
         """Return the finished slice."""
         self._file.close()
-        return Slice(self.path, self.pieces, self.lines, self.longest, self.bytes, self._last)
+        return SpoolSlice(self.path, self.pieces, self.lines, self.longest, self.bytes, self._last)

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from llm_trace.stores.columns import ENDS, KINDS, LISTS, STAGE
-from llm_trace.stores.connection import quiet
+from llm_trace.stores.connection import hide_progress
 from llm_trace.stores.load import SliceError
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-    from llm_trace.stores.slices import Slice
+    from llm_trace.stores.slices import SpoolSlice
 
 MOST_MESSAGES = 100_000
 """Messages that one event may refer to, each way."""
@@ -75,7 +75,7 @@ TABLES = ("stage", "pieces", "bodies", "firsts")
 class Staged:
     """A slice in the memory tables of a schema."""
 
-    part: Slice
+    part: SpoolSlice
     schema: str
     bad: list[int]
     """Rows that are no events, ascending."""
@@ -90,13 +90,13 @@ class Staging:
 
     def __init__(self, connection: DuckDBPyConnection) -> None:
         self._connection = connection.cursor()
-        quiet(self._connection)
+        hide_progress(self._connection)
         self._execute("ATTACH ':memory:' AS work")
         for slot in (0, 1):
             self._execute(f"CREATE SCHEMA work.slot{slot}")
         self._slot = 0
 
-    def stage(self, part: Slice) -> Staged:
+    def stage(self, part: SpoolSlice) -> Staged:
         """Read one slice; lines that are no events get no `event`."""
         self._slot = 1 - self._slot
         schema = f"work.slot{self._slot}"
@@ -112,7 +112,7 @@ class Staging:
         self._execute(FIRSTS)
         return Staged(part, schema, bad)
 
-    def _read(self, part: Slice) -> None:
+    def _read(self, part: SpoolSlice) -> None:
         columns = ", ".join(f"'{name}': '{kind}'" for name, kind in STAGE.items())
         # DuckDB reads in buffers of twice maximum_object_size: its default of 16 MB would cost 32 MB of memory.
         longest = max(part.longest + 16, min(part.bytes, 1 << 21))

@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 
-from llm_trace.exporters.seam import Answer, Event, Exporter, Request, Verdict
+from llm_trace.exporters.seam import DeliveryVerdict, Event, Exporter, HttpAnswer, Request
 
 START_NS = 1_750_000_000_000_000_000
 TRACE, ROOT, TOOL, ASK = (
@@ -63,16 +63,16 @@ def run(**fields: Any) -> Event:
     return Event("run", "b" * 16, data | fields)
 
 
-def ask(exporter: Exporter, request: Request) -> Verdict:
+def ask(exporter: Exporter, request: Request) -> DeliveryVerdict:
     """Send one request and return what its answer means."""
     url = f"{exporter.base.rstrip('/')}/{request.path}"
     headers = {**exporter.headers, **request.headers}
     told = httpx.request(request.method, url, content=request.body, headers=headers)
-    return exporter.judge(request, Answer(told.status_code, dict(told.headers), told.content))
+    return exporter.judge(request, HttpAnswer(told.status_code, dict(told.headers), told.content))
 
 
 def send(exporter: Exporter, events: Sequence[Event]) -> list[Request]:
     """Send events, all of which must be taken, and return the requests."""
     requests = exporter.requests(events)
-    assert [ask(exporter, request) for request in requests] == [Verdict("delivered")] * len(requests)
+    assert [ask(exporter, request) for request in requests] == [DeliveryVerdict("delivered")] * len(requests)
     return requests

@@ -6,10 +6,10 @@ import hashlib
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, cast
 
-from llm_trace.attribution.proxies.cases import Case, Cost
+from llm_trace.attribution.proxies.cases import OracleCost, TaskCall
 from llm_trace.attribution.proxies.files import File
-from llm_trace.attribution.proxies.instances import examined
-from llm_trace.attribution.proxies.screening import beyond, price, terms
+from llm_trace.attribution.proxies.instances import examine_call
+from llm_trace.attribution.proxies.screening import build_terms, describe_overrun, price_screen
 from llm_trace.errors import AttributionError
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ _SHOWN = (
 )
 
 
-def applied(
+def explain_by_proxy(
     given: Any,
     response: str | None,
     proxied: Proxied,
@@ -67,34 +67,34 @@ def applied(
     Raises:
         AttributionError: the oracle has to be asked, and cannot explain this call within the budget.
     """
-    case = Case(proxied, given, response, segments, seed, cache)
+    case = TaskCall(proxied, given, response, segments, seed, cache)
     if dry_run:
         return cast("Plan", case.explained("oracle", budget=budget, dry_run=True))
-    file = File(proxied.place, terms(case))
+    file = File(proxied.place, build_terms(case))
     screen = file.read()
-    found, why = _by_proxy(case, screen)
+    found, why = _ask_proxy(case, screen)
     audit = None
-    if found is not None and _audited(case, budget):
-        audit = examined(case, screen.terms.floor, audit=True)
+    if found is not None and _is_audited(case, budget):
+        audit = examine_call(case, screen.terms.floor, audit=True)
         file.append(audit)
         screen = file.read()
         if screen.outcome != "accepted":
-            found, why = None, _standing(screen)
+            found, why = None, _describe_standing(screen)
         if case.bought is not None:
             why = "this call was drawn for an audit" if found is not None else why
-            return _told(case.bought, "oracle", why, screen, audit)
+            return _describe_explanation(case.bought, "oracle", why, screen, audit)
     if found is not None:
-        return _told(found, "proxy", why, screen, audit)
+        return _describe_explanation(found, "proxy", why, screen, audit)
     try:
-        return _told(case.explained("oracle", budget=budget), "oracle", why, screen, audit)
+        return _describe_explanation(case.explained("oracle", budget=budget), "oracle", why, screen, audit)
     except AttributionError as exc:
         raise AttributionError(f"{why}; and the oracle cannot explain this call itself: {exc}") from exc
 
 
-def _by_proxy(case: Case, screen: Screen) -> tuple[Attribution | None, str]:
+def _ask_proxy(case: TaskCall, screen: Screen) -> tuple[Attribution | None, str]:
     """Return the proxy's explanation, or `None`, and why."""
     if screen.outcome != "accepted":
-        return None, _standing(screen)
+        return None, _describe_standing(screen)
     try:
         if (why := case.disagreement()) is not None:
             return None, why
@@ -103,19 +103,21 @@ def _by_proxy(case: Case, screen: Screen) -> tuple[Attribution | None, str]:
         return None, f"the proxy cannot explain this call: {exc}"
 
 
-def _standing(screen: Screen) -> str:
+def _describe_standing(screen: Screen) -> str:
     return f"the proxy is {screen.outcome}: {screen.verdict[1]}"
 
 
-def _audited(case: Case, budget: Budget | None) -> bool:
+def _is_audited(case: TaskCall, budget: Budget | None) -> bool:
     """Whether this call is one of those whose proxy explanation is checked, the same in every process, and the budget pays for that."""
     drawn = int(hashlib.sha256(f"audit {case.key}".encode()).hexdigest()[:12], 16) / 16**12
     if drawn >= case.proxied.audit:
         return False
-    return budget is None or beyond(budget, Cost(), price(case)) is None
+    return budget is None or describe_overrun(budget, OracleCost(), price_screen(case)) is None
 
 
-def _told(found: Attribution, by: str, why: str, screen: Screen, audit: Instance | None) -> Attribution:
+def _describe_explanation(
+    found: Attribution, by: str, why: str, screen: Screen, audit: Instance | None
+) -> Attribution:
     """Return the explanation with whose it is and on what evidence; what an audit cost is part of its cost."""
     told, own = screen.told(), screen.own_cost()
     saved = own if by == "proxy" else dict.fromkeys(own, 0.0)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def opened(
+def open_asker(
     far: Remote, function: Any, *, budget: Budget | None = None, cache: str | Path | None = None
 ) -> Iterator[Caller]:
     """Yield what asks `function` of a remote model, within a budget, answers kept under `cache`."""

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from llm_trace.attribution.problem import Asked, asked, problem
-from llm_trace.attribution.remote.model import remote
+from llm_trace.attribution.problem import ParsedQuestion, build_problem, parse_question
+from llm_trace.attribution.remote.model import make_remote
 from llm_trace.attribution.smile import KEEP
-from llm_trace.attribution.value import totals
+from llm_trace.attribution.value import sum_targets
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,27 +28,27 @@ HELD_OUT = 32
 
 
 @dataclass(frozen=True)
-class Cost:
+class OracleCost:
     """What was asked of the oracle."""
 
     calls: int = 0
     tokens: int = 0
     usd: float | None = None
 
-    def plus(self, other: Cost) -> Cost:
+    def plus(self, other: OracleCost) -> OracleCost:
         """Return the sum; dollars stay unknown where both are."""
         known = [x for x in (self.usd, other.usd) if x is not None]
-        return Cost(self.calls + other.calls, self.tokens + other.tokens, sum(known) if known else None)
+        return OracleCost(self.calls + other.calls, self.tokens + other.tokens, sum(known) if known else None)
 
 
-def cost_of(attribution: Attribution) -> Cost:
+def compute_cost(attribution: Attribution) -> OracleCost:
     """Return what an explanation cost."""
     usd = attribution.faithfulness.get("cost", {}).get("usd")
-    return Cost(attribution.passes, attribution.tokens, usd)
+    return OracleCost(attribution.passes, attribution.tokens, usd)
 
 
 @dataclass(frozen=True)
-class Case:
+class TaskCall:
     """A call of a task."""
 
     proxied: Proxied
@@ -63,9 +63,9 @@ class Case:
     """For the oracle, see `attribute`."""
 
     @cached_property
-    def question(self) -> Asked:
+    def question(self) -> ParsedQuestion:
         """Prompt and answer."""
-        return asked(self.given, self.response)
+        return parse_question(self.given, self.response)
 
     @property
     def key(self) -> str:
@@ -80,10 +80,12 @@ class Case:
         Raises:
             AttributionError: it says nothing, or the prompt does not fit.
         """
-        from llm_trace.attribution.models import resolve
+        from llm_trace.attribution.models import resolve_model
 
-        loaded = resolve(self.proxied.proxy, self.proxied.proxy_tokenizer)
-        return problem(replace(self.question, response=None), *loaded, segments="line", target=None).text
+        loaded = resolve_model(self.proxied.proxy, self.proxied.proxy_tokenizer)
+        return build_problem(
+            replace(self.question, response=None), *loaded, segments="line", target=None
+        ).text
 
     def disagreement(self) -> str | None:
         """Return how the proxy's answer differs from the oracle's, `None` where they agree."""
@@ -91,7 +93,7 @@ class Case:
             return "there is no answer of the oracle to agree with: log the call, or pass its response"
         if self.proxied.agrees(self.said, self.question.response):
             return None
-        return f"the proxy answers {_short(self.said)} and the oracle {_short(self.question.response)}"
+        return f"the proxy answers {_shorten(self.said)} and the oracle {_shorten(self.question.response)}"
 
     def explained(self, by: Literal["oracle", "proxy"], **settings: Any) -> Any:
         """Return what `attribute` says of the oracle's answer by itself, or of the proxy's own answer by the proxy."""
@@ -123,37 +125,39 @@ class Case:
         first = np.unique(drawn, axis=0, return_index=True)[1]
         return drawn[np.sort(first)][:HELD_OUT]
 
-    def values(self, masks: NDArray[np.bool_]) -> tuple[NDArray[np.float64], Cost, tuple[str, ...]]:
+    def values(self, masks: NDArray[np.bool_]) -> tuple[NDArray[np.float64], OracleCost, tuple[str, ...]]:
         """Return the oracle's values (k,) of keep-masks, what they cost, and which models said that they answered."""
-        from llm_trace.attribution.models import resolve
+        from llm_trace.attribution.models import resolve_model
 
-        if (far := remote(self.proxied.oracle)) is not None:
+        if (far := make_remote(self.proxied.oracle)) is not None:
             return self._remote_values(far, masks)
-        loaded = resolve(self.proxied.oracle, self.proxied.oracle_tokenizer)
-        value = problem(self.question, *loaded, segments=self.segments, target=None).value("auto")
-        return totals(value(masks)), Cost(value.passes, value.tokens), ()
+        loaded = resolve_model(self.proxied.oracle, self.proxied.oracle_tokenizer)
+        value = build_problem(self.question, *loaded, segments=self.segments, target=None).value("auto")
+        return sum_targets(value(masks)), OracleCost(value.passes, value.tokens), ()
 
     def _remote_values(
         self, far: Remote, masks: NDArray[np.bool_]
-    ) -> tuple[NDArray[np.float64], Cost, tuple[str, ...]]:
-        from llm_trace.attribution.proxies.asking import opened
-        from llm_trace.attribution.remote.explaining import score_of
-        from llm_trace.attribution.remote.prompts import prompts
+    ) -> tuple[NDArray[np.float64], OracleCost, tuple[str, ...]]:
+        from llm_trace.attribution.proxies.asking import open_asker
+        from llm_trace.attribution.remote.explaining import get_score
+        from llm_trace.attribution.remote.prompts import build_prompts
         from llm_trace.attribution.remote.values import RemoteValue, ScoreValue, TextValue
 
-        said, about = self.question.response or "", prompts(self.question, self.segments, "auto")
-        ask = far.ask if far.score is None else score_of(far.score)
-        with opened(far, ask, cache=self.cache) as caller:
+        said, about = self.question.response or "", build_prompts(self.question, self.segments, "auto")
+        ask = far.ask if far.score is None else get_score(far.score)
+        with open_asker(far, ask, cache=self.cache) as caller:
             value: RemoteValue = ScoreValue(caller, about, said)
             if far.score is None:
                 value = TextValue(caller, about, lambda: said, known=True)
-            values = totals(value(masks))
+            values = sum_targets(value(masks))
         spent = caller.ledger.spent
         usd = None if far.price is None else spent.usd
-        return values, Cost(spent.calls, spent.tokens, usd), tuple(sorted(caller.models))
+        return values, OracleCost(spent.calls, spent.tokens, usd), tuple(sorted(caller.models))
 
 
-def quality(scores: NDArray[np.float64], masks: NDArray[np.bool_], values: NDArray[np.float64]) -> float:
+def compute_quality(
+    scores: NDArray[np.float64], masks: NDArray[np.bool_], values: NDArray[np.float64]
+) -> float:
     """Return how well scores, added up over what a mask keeps, order the oracle's values: 1 always rightly, 0 as by chance or worse.
 
     Of pairs of masks with different values, the share that is ordered rightly less the share that is ordered wrongly (Somers' D, 1962).
@@ -165,5 +169,5 @@ def quality(scores: NDArray[np.float64], masks: NDArray[np.bool_], values: NDArr
     return max(0.0, float((apart * named).sum() / pairs)) if pairs else 0.0
 
 
-def _short(text: str) -> str:
+def _shorten(text: str) -> str:
     return repr(text if len(text) <= 40 else text[:39] + "…")

@@ -39,43 +39,43 @@ class File:
             return Screen(self.terms, expired=f"its file {str(self.path)!r} cannot be read ({exc})")
         changed = [name for name in _SAME if told.get(name) != getattr(self.terms, name)]
         if changed:
-            return Screen(self.terms, expired=f"{_changed(changed[0], told)}: screen again")
+            return Screen(self.terms, expired=f"{_check_changed(changed[0], told)}: screen again")
         known = {f.name for f in fields(Terms)}
-        return Screen(Terms(**{k: v for k, v in told.items() if k in known}), _instances(lines))
+        return Screen(Terms(**{k: v for k, v in told.items() if k in known}), _read_instances(lines))
 
     def begin(self, instances: Sequence[Instance] = ()) -> None:
         """Make the file anew with these instances; what else it held is gone."""
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         temporary = self.path.with_suffix(f".{os.getpid()}.tmp")
-        temporary.write_text("".join([_line(self.terms), *map(_line, instances)]))
+        temporary.write_text("".join([_build_line(self.terms), *map(_build_line, instances)]))
         temporary.replace(self.path)
 
     def append(self, instance: Instance) -> None:
         """Add an instance: one write, so that processes do not disturb each other."""
         handle = os.open(self.path, os.O_WRONLY | os.O_APPEND)
         try:
-            os.write(handle, _line(instance).encode())
+            os.write(handle, _build_line(instance).encode())
         finally:
             os.close(handle)
 
 
-def _line(told: Terms | Instance) -> str:
+def _build_line(told: Terms | Instance) -> str:
     return json.dumps(asdict(told)) + "\n"
 
 
-def screens(folder: Path) -> list[Screen]:
+def list_screens(folder: Path) -> list[Screen]:
     """Return what a folder holds, as it was written: whether the models are still the same is not looked up."""
     found = []
     for path in sorted(folder.glob("*.jsonl")):
         try:
             first, *lines = path.read_text().splitlines()
-            found.append(Screen(Terms(**json.loads(first)), _instances(lines)))
+            found.append(Screen(Terms(**json.loads(first)), _read_instances(lines)))
         except (OSError, ValueError, TypeError):
             continue
     return found
 
 
-def _changed(what: str, told: dict[str, Any]) -> str:
+def _check_changed(what: str, told: dict[str, Any]) -> str:
     return {
         "version": f"it is of format {told.get('version')!r}",
         "oracle_id": "the oracle is not the model that it was",
@@ -83,7 +83,7 @@ def _changed(what: str, told: dict[str, Any]) -> str:
     }[what]
 
 
-def _instances(lines: Sequence[str]) -> tuple[Instance, ...]:
+def _read_instances(lines: Sequence[str]) -> tuple[Instance, ...]:
     found = []
     for line in lines:
         try:

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from llm_trace.attribution.remote.model import remote
-from llm_trace.attribution.text_encoders import Lexical, cosine_distances
+from llm_trace.attribution.remote.model import make_remote
+from llm_trace.attribution.text_encoders import Lexical, compute_cosine_distances
 from llm_trace.errors import AttributionError
 from llm_trace.record import Call
 
 if TYPE_CHECKING:
-    from llm_trace.attribution.text_encoders import Encoder
+    from llm_trace.attribution.text_encoders import TextEncoder
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Proxied:
     proxy_method: str = "occlusion"
     agreement: float = 1.0
     """1: both answers are the same but for space around them; less: the cosine of their vectors is at least this."""
-    encoder: Encoder = field(default_factory=Lexical)
+    encoder: TextEncoder = field(default_factory=Lexical)
     """Texts to vectors, for an agreement below 1."""
     audit: float = 0.02
     """Share of proxied calls whose explanation is bought from the oracle as well."""
@@ -52,7 +52,7 @@ class Proxied:
         for name in ("agreement", "audit"):
             if not 0 <= getattr(self, name) <= 1:
                 raise AttributionError(f"{name}={getattr(self, name)!r} must lie between 0 and 1")
-        if remote(self.proxy) is not None:
+        if make_remote(self.proxy) is not None:
             raise AttributionError(
                 f"proxy={self.proxy!r} cannot be opened: take a model of transformers, a path or a name"
             )
@@ -66,7 +66,7 @@ class Proxied:
     def place(self) -> Path:
         """The folder of the screens."""
         return (
-            folder_of(os.environ.get("LLM_TRACE_STORE") or "llm_trace.duckdb")
+            get_proxy_folder(os.environ.get("LLM_TRACE_STORE") or "llm_trace.duckdb")
             if self.folder is None
             else Path(self.folder)
         )
@@ -74,12 +74,12 @@ class Proxied:
     @cached_property
     def oracle_id(self) -> tuple[str, str]:
         """Name and fingerprint of the oracle; looked up once."""
-        return identity(self.oracle, self.oracle_tokenizer)
+        return compute_identity(self.oracle, self.oracle_tokenizer)
 
     @cached_property
     def proxy_id(self) -> tuple[str, str]:
         """Name and fingerprint of the proxy; looked up once."""
-        return identity(self.proxy, self.proxy_tokenizer)
+        return compute_identity(self.proxy, self.proxy_tokenizer)
 
     def task_of(self, asked: Any) -> str:
         """Return the task that a call or a prompt belongs to."""
@@ -93,7 +93,7 @@ class Proxied:
         if self.agreement >= 1 or said == response:
             return said == response
         vectors = np.asarray(self.encoder([said, response]), dtype=np.float64)
-        return float(cosine_distances(vectors[:1], vectors[1:])[0, 0]) <= 1 - self.agreement
+        return float(compute_cosine_distances(vectors[:1], vectors[1:])[0, 0]) <= 1 - self.agreement
 
 
 def refuse(model: Any, method: str, **settings: Any) -> None:
@@ -116,7 +116,7 @@ def refuse(model: Any, method: str, **settings: Any) -> None:
         )
 
 
-def folder_of(store: str | os.PathLike[str]) -> Path:
+def get_proxy_folder(store: str | os.PathLike[str]) -> Path:
     """Return the folder `<store>.proxies` beside the store, by absolute path."""
     path = Path(os.path.abspath(os.path.expanduser(store)))
     return path.with_name(path.name + ".proxies")
@@ -125,17 +125,17 @@ def folder_of(store: str | os.PathLike[str]) -> Path:
 def _label(model: Any) -> str:
     if isinstance(model, str):
         return model
-    far = remote(model)
+    far = make_remote(model)
     return far.label if far is not None else str(getattr(model, "name_or_path", "") or type(model).__name__)
 
 
-def identity(model: Any, tokenizer: Any = None) -> tuple[str, str]:
+def compute_identity(model: Any, tokenizer: Any = None) -> tuple[str, str]:
     """Return a model's name and what changes when the model does: its weights, or of a remote one its name and parameters."""
-    if (far := remote(model)) is not None:
+    if (far := make_remote(model)) is not None:
         told = json.dumps([far.label, dict(far.params)], sort_keys=True, default=str)
         return far.label, hashlib.sha256(told.encode()).hexdigest()[:16]
-    from llm_trace.attribution.fingerprints import fingerprint
-    from llm_trace.attribution.models import resolve
+    from llm_trace.attribution.fingerprints import compute_fingerprint
+    from llm_trace.attribution.models import resolve_model
 
-    loaded, _, name = resolve(model, tokenizer)
-    return name, fingerprint(loaded)[:16]
+    loaded, _, name = resolve_model(model, tokenizer)
+    return name, compute_fingerprint(loaded)[:16]

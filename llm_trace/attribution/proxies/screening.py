@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from llm_trace.attribution.proxies.cases import HELD_OUT, Case, Cost
-from llm_trace.attribution.proxies.evidence import LEAST_T, fewest
+from llm_trace.attribution.proxies.cases import HELD_OUT, OracleCost, TaskCall
+from llm_trace.attribution.proxies.evidence import LEAST_T, count_fewest_instances
 from llm_trace.attribution.proxies.files import File
-from llm_trace.attribution.proxies.instances import examined
+from llm_trace.attribution.proxies.instances import examine_call
 from llm_trace.attribution.proxies.state import Screen, Terms
 from llm_trace.attribution.remote.ledger import Ledger
-from llm_trace.attribution.remote.model import remote
+from llm_trace.attribution.remote.model import make_remote
 from llm_trace.attribution.value import Budget, as_budget
 from llm_trace.errors import AttributionError
 
@@ -28,7 +28,7 @@ Told = Callable[["Instance", int], object]
 """Called with each instance and how many were looked at; returning False ends the screen, which goes on where it stood when called again."""
 
 
-def terms(case: Case, **settings: Any) -> Terms:
+def build_terms(case: TaskCall, **settings: Any) -> Terms:
     """Return what a screen of these models asks; `settings` are fields of `Terms`."""
     p = case.proxied
     (oracle, oracle_id), (proxy, proxy_id) = p.oracle_id, p.proxy_id
@@ -71,13 +71,13 @@ def screen(
     pairs: list[tuple[Any, str | None]] = [c if isinstance(c, tuple) else (c, None) for c in calls]
     order = np.random.default_rng(seed).permutation(len(pairs))
     mixed = (pairs[i] for i in order)
-    cases = [Case(proxied, given, response, segments, seed, cache) for given, response in mixed]
+    cases = [TaskCall(proxied, given, response, segments, seed, cache) for given, response in mixed]
     if not cases:
         raise AttributionError("there is no call to screen on")
-    limits, far = as_budget(budget) or Budget(), remote(proxied.oracle)
+    limits, far = as_budget(budget) or Budget(), make_remote(proxied.oracle)
     if far is not None:
         Ledger(limits, far.price, far.max_output_tokens)  # refuses a budget that cannot be held
-    asks = terms(cases[0], **settings)
+    asks = build_terms(cases[0], **settings)
     file = File(proxied.place, asks)
     found = file.read()
     over = again or found.outcome in ("expired", "revoked")
@@ -90,9 +90,9 @@ def screen(
 class _Screening:
     def __init__(self, file: File, budget: Budget, told: Told | None) -> None:
         self.file, self.budget, self.told = file, budget, told
-        self.spent = Cost()
+        self.spent = OracleCost()
 
-    def run(self, cases: Sequence[Case], found: Screen) -> Screen:
+    def run(self, cases: Sequence[TaskCall], found: Screen) -> Screen:
         """Examine calls until the proxy's standing is decided, or why not is known."""
         known = {instance.key for instance in found.instances}
         for case in cases:
@@ -102,29 +102,33 @@ class _Screening:
                 continue
             if (why := self._short(case, found)) is not None:
                 return replace(found, stopped=why)
-            made = examined(case, found.terms.floor)
+            made = examine_call(case, found.terms.floor)
             self.file.append(made)
-            self.spent = self.spent.plus(Cost(made.calls, made.tokens, made.usd))
+            self.spent = self.spent.plus(OracleCost(made.calls, made.tokens, made.usd))
             found = replace(found, instances=(*found.instances, made))
             if self.told is not None and self.told(made, len(found.instances)) is False:
                 return replace(found, stopped=f"stopped after {len(found.instances)} calls")
         return found
 
-    def _short(self, case: Case, found: Screen) -> str | None:
+    def _short(self, case: TaskCall, found: Screen) -> str | None:
         """Return why the budget does not pay for this call, or at the outset for as many as it takes, in words."""
         if self.budget == Budget():
             return None
         count = 1 if self.spent.calls else self._needed(found)
-        return beyond(self.budget, self.spent, price(case), count)
+        return describe_overrun(self.budget, self.spent, price_screen(case), count)
 
     def _needed(self, found: Screen) -> int:
         """Return how many instances it takes at least."""
         t = found.terms
-        least = fewest(1 - t.tau * t.floor, t.tau, t.confidence) if t.test == "betting" else LEAST_T
+        least = (
+            count_fewest_instances(1 - t.tau * t.floor, t.tau, t.confidence)
+            if t.test == "betting"
+            else LEAST_T
+        )
         return max(1, least - len(found.measured))
 
 
-def beyond(budget: Budget, spent: Cost, each: Cost, count: int = 1) -> str | None:
+def describe_overrun(budget: Budget, spent: OracleCost, each: OracleCost, count: int = 1) -> str | None:
     """Return in words which limit (calls, tokens, dollars) so many more calls would pass, `None` where none."""
     limits = {"calls": budget.evaluations, "tokens": budget.tokens, "usd": budget.usd}
     for unit, limit in limits.items():
@@ -136,9 +140,9 @@ def beyond(budget: Budget, spent: Cost, each: Cost, count: int = 1) -> str | Non
     return None
 
 
-def price(case: Case) -> Cost:
+def price_screen(case: TaskCall) -> OracleCost:
     """Return what examining a call costs at most; the oracle is not asked for it."""
-    plan, far = case.explained("oracle", dry_run=True), remote(case.proxied.oracle)
+    plan, far = case.explained("oracle", dry_run=True), make_remote(case.proxied.oracle)
     calls = plan.evaluations + HELD_OUT * (far.samples if far is not None else 1)
     grown = calls / max(1, plan.evaluations)
-    return Cost(calls, int(plan.tokens * grown) + 1, None if plan.usd is None else plan.usd * grown)
+    return OracleCost(calls, int(plan.tokens * grown) + 1, None if plan.usd is None else plan.usd * grown)

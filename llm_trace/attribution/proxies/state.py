@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from llm_trace.attribution.proxies.evidence import Test, bounds, decided, exceeds, highest_share, overturned
+from llm_trace.attribution.proxies.evidence import (
+    Test,
+    bound_share,
+    compute_bounds,
+    exceeds,
+    find_decision,
+    is_overturned,
+)
 from llm_trace.errors import AttributionError
 
 if TYPE_CHECKING:
@@ -97,7 +104,7 @@ class Screen:
     @cached_property
     def verdict(self) -> tuple[Outcome, str]:
         """Outcome and reason."""
-        return ("expired", self.expired) if self.expired else _verdict(self)
+        return ("expired", self.expired) if self.expired else _judge_screen(self)
 
     @property
     def outcome(self) -> Outcome:
@@ -117,16 +124,16 @@ class Screen:
         """Return the evidence in JSON values."""
         t, found = self.terms, self.measured
         recent = found[-WINDOW:] if self._audits else found
-        d = _differences(recent, t.tau)
-        low, high = bounds(d, t.tau, t.confidence, t.test)
+        d = _list_differences(recent, t.tau)
+        low, high = compute_bounds(d, t.tau, t.confidence, t.test)
         figures = {
             "outcome": self.outcome,
             "why": self.verdict[1],
             "instances": len(recent),
             "audits": self._audits,
-            "oracle_quality": _mean([i.oracle for i in recent]),
-            "proxy_quality": _mean([i.proxy for i in recent]),
-            "difference": _mean(d),
+            "oracle_quality": _compute_mean([i.oracle for i in recent]),
+            "proxy_quality": _compute_mean([i.proxy for i in recent]),
+            "difference": _compute_mean(d),
             "low": low,
             "high": high,
             "disagreed": sum(i.kind == "disagreed" for i in self.instances),
@@ -142,9 +149,9 @@ class Screen:
         """Return what the oracle's own explanation cost on average."""
         paid = [i for i in self.instances if i.own_calls]
         return {
-            "calls": _mean([i.own_calls for i in paid]),
-            "tokens": _mean([i.own_tokens for i in paid]),
-            "usd": _mean([i.own_usd for i in paid]),
+            "calls": _compute_mean([i.own_calls for i in paid]),
+            "tokens": _compute_mean([i.own_tokens for i in paid]),
+            "usd": _compute_mean([i.own_usd for i in paid]),
         }
 
     @property
@@ -157,18 +164,18 @@ class Screen:
         return [i for i in self.instances if i.kind == "measured"]
 
 
-def _verdict(screen: Screen) -> tuple[Outcome, str]:
+def _judge_screen(screen: Screen) -> tuple[Outcome, str]:
     t, found = screen.terms, screen.measured
     models = sorted({name for i in found for name in i.answered_by})
     if len(models) > 1:
         return "expired", f"the oracle answered as {' and as '.join(models)}: screen again"
-    d = _differences(found, t.tau)
-    when = decided(d, t.tau, t.confidence, t.test) if d else 0
+    d = _list_differences(found, t.tau)
+    when = find_decision(d, t.tau, t.confidence, t.test) if d else 0
     if when > 0:
         for k in range(when + 1, len(d) + 1):
-            if overturned(d[max(0, k - WINDOW) : k], t.tau):
+            if is_overturned(d[max(0, k - WINDOW) : k], t.tau):
                 return "revoked", f"audits overturned it after {k - when}: screen again"
-        if (why := _unmeasurable(screen)) is not None:
+        if (why := _explain_unmeasurable(screen)) is not None:
             return "revoked", why
         shown = f"shown by {when} instances: the proxy reaches at least {t.tau:g} of the oracle's quality"
         return "accepted", "; but ".join(filter(None, (shown, screen.unchecked)))
@@ -177,10 +184,10 @@ def _verdict(screen: Screen) -> tuple[Outcome, str]:
             "rejected",
             f"shown by {-when} instances: the proxy reaches less than {t.tau:g} of the oracle's quality",
         )
-    return _undecided(screen)
+    return _judge_undecided(screen)
 
 
-def _unmeasurable(screen: Screen) -> str | None:
+def _explain_unmeasurable(screen: Screen) -> str | None:
     """Return in words that most audits could compare nothing, the oracle's own explanation being poor: what was shown holds no more."""
     poor = [i.kind == "poor" for i in screen.instances if i.audit and i.kind in ("measured", "poor")]
     for k in range(1, len(poor) + 1):
@@ -190,11 +197,11 @@ def _unmeasurable(screen: Screen) -> str | None:
     return None
 
 
-def _undecided(screen: Screen) -> tuple[Outcome, str]:
+def _judge_undecided(screen: Screen) -> tuple[Outcome, str]:
     """Return what the answers say where the qualities do not decide."""
     t, kinds = screen.terms, [i.kind for i in screen.instances if i.kind != "failed"]
     agreed, asked = len(kinds) - kinds.count("disagreed"), len(kinds)
-    if asked and highest_share(agreed, asked, t.confidence) < LEAST_AGREEMENT:
+    if asked and bound_share(agreed, asked, t.confidence) < LEAST_AGREEMENT:
         return "rejected", f"both models give the same answer in {agreed} of {asked} calls only"
     poor = kinds.count("poor")
     why = screen.stopped or f"{len(screen.measured)} instances decide nothing yet"
@@ -203,10 +210,10 @@ def _undecided(screen: Screen) -> tuple[Outcome, str]:
     return "undecided", why
 
 
-def _differences(instances: Sequence[Instance], tau: float) -> list[float]:
+def _list_differences(instances: Sequence[Instance], tau: float) -> list[float]:
     return [i.proxy - tau * i.oracle for i in instances if i.proxy is not None and i.oracle is not None]
 
 
-def _mean(numbers: Sequence[float | None]) -> float | None:
+def _compute_mean(numbers: Sequence[float | None]) -> float | None:
     known = [x for x in numbers if x is not None]
     return float(np.mean(known)) if known else None

@@ -8,30 +8,30 @@ masks it was not made from; `measuring.measure` does so for any finished `Attrib
 from llm_trace.attribution.quality.findings import (
     CHECKED,
     Findings,
-    baseline_dependence,
-    completeness,
-    evidence,
-    hidden,
-    proven,
-    redundancy,
-    unlikely,
+    check_baseline_dependence,
+    check_completeness,
+    check_evidence,
+    check_hidden,
+    check_redundancy,
+    check_unlikely,
+    has_significant_score,
 )
-from llm_trace.attribution.quality.measuring import judge, measure, measure_now, measured
+from llm_trace.attribution.quality.measuring import judge_figures, measure, measure_now, run_measures
 from llm_trace.attribution.quality.study import Study
 
 __all__ = [
     "CHECKED",
     "Findings",
     "Study",
-    "baseline_dependence",
-    "completeness",
-    "evidence",
-    "hidden",
-    "judge",
+    "check_baseline_dependence",
+    "check_completeness",
+    "check_evidence",
+    "check_hidden",
+    "check_redundancy",
+    "check_unlikely",
+    "has_significant_score",
+    "judge_figures",
     "measure",
     "measure_now",
-    "measured",
-    "proven",
-    "redundancy",
-    "unlikely",
+    "run_measures",
 ]

@@ -18,7 +18,7 @@ BINS = (0.01, 0.05, 0.1, 0.2, 0.5)
 """Shares of the segments, as in ERASER (DeYoung et al. 2020)."""
 
 
-def curves(study: Study) -> dict[str, Any]:
+def measure_curves(study: Study) -> dict[str, Any]:
     """Return deletion and insertion areas by score, in the opposite order and in random orders, and the figures at fixed shares.
 
     All in the value's unit. `comprehensiveness`: mean loss when the strongest 1, 5, 10, 20, 50 % are deleted; `sufficiency`: mean loss when
@@ -30,28 +30,28 @@ def curves(study: Study) -> dict[str, Any]:
     rng = np.random.default_rng([study.seed, 73])
     orders = [best, best[::-1], *(rng.permutation(study.n) for _ in range(ORDERS))]
     steps = np.unique(np.linspace(0, study.n, min(study.n, STEPS) + 1).round().astype(int))
-    removed = np.vstack([_removed(order, steps) for order in orders])
-    kept = np.vstack([~_removed(order, steps) for order in orders])
+    removed = np.vstack([_remove_in_order(order, steps) for order in orders])
+    kept = np.vstack([~_remove_in_order(order, steps) for order in orders])
     loss = study.full - study.totals(np.vstack([~removed, ~kept]))
     deletion, insertion = loss.reshape(2, len(orders), len(steps)).mean(axis=2)
     return {
         "masks": "nested: segments deleted or inserted one after the other",
-        "deletion": _areas(deletion),
-        "insertion": _areas(-insertion),
+        "deletion": _compute_areas(deletion),
+        "insertion": _compute_areas(-insertion),
         "shares": [float(s) for s in steps / study.n],
         "deletion_curve": [float(x) for x in loss[: len(steps)]],
-        **_fixed_shares(study, best),
+        **_compute_fixed_shares(study, best),
     }
 
 
-def _removed(order: NDArray[np.int64], steps: NDArray[np.int64]) -> NDArray[np.bool_]:
+def _remove_in_order(order: NDArray[np.int64], steps: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Return (steps, n): row r marks the first steps[r] of the order."""
     rank = np.empty(len(order), dtype=int)
     rank[order] = np.arange(len(order))
     return np.asarray(rank[None, :] < steps[:, None])
 
 
-def _areas(rows: NDArray[np.float64]) -> dict[str, Any]:
+def _compute_areas(rows: NDArray[np.float64]) -> dict[str, Any]:
     """Return the mean height of each curve; higher is better for both kinds."""
     most, least, *random = (float(x) for x in rows)
     return {
@@ -63,9 +63,9 @@ def _areas(rows: NDArray[np.float64]) -> dict[str, Any]:
     }
 
 
-def _fixed_shares(study: Study, best: NDArray[np.int64]) -> dict[str, float]:
+def _compute_fixed_shares(study: Study, best: NDArray[np.int64]) -> dict[str, float]:
     counts = np.array([max(1, int(np.ceil(b * study.n))) for b in BINS])
-    top = _removed(best, counts)
+    top = _remove_in_order(best, counts)
     loss = study.full - study.totals(np.vstack([~top, top]))
     without, only = loss.reshape(2, len(BINS))
     return {

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from llm_trace.attribution.statistics import bootstrapped, correlation, explained, spearman
-from llm_trace.attribution.value import room
+from llm_trace.attribution.statistics import bootstrap, compute_r_squared, correlate, rank_correlate
+from llm_trace.attribution.value import get_remaining
 from llm_trace.errors import AttributionError
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ LEAST = 8
 _RATES = {"half": 0.5, "near": 0.9}
 
 
-def fidelity(study: Study) -> dict[str, Any]:
+def measure_fidelity(study: Study) -> dict[str, Any]:
     """Return the linear datamodelling score (Spearman) and R² for each distribution of masks, with bootstrap bounds.
 
     The prediction for a mask is the value of the whole prompt less the scores of what the mask removes. Correct leave-one-out scores
@@ -29,34 +29,34 @@ def fidelity(study: Study) -> dict[str, Any]:
     """
     found = {}
     for i, kind in enumerate(study.masks):
-        masks, words = held_out(study, kind)
-        left = room(study.value)
+        masks, words = draw_held_out(study, kind)
+        left = get_remaining(study.value)
         if left is not None:  # what the budget still pays for, split evenly
             masks = masks[: left // (len(study.masks) - i)]
         if len(masks) < LEAST:
             continue
         values = study.totals(masks)
         predicted = study.full - (~masks) @ study.scores
-        low, high = bootstrapped(spearman, values, predicted, confidence=study.confidence, seed=study.seed)
-        r2_low, r2_high = bootstrapped(
-            explained, values, predicted, confidence=study.confidence, seed=study.seed
+        low, high = bootstrap(rank_correlate, values, predicted, confidence=study.confidence, seed=study.seed)
+        r2_low, r2_high = bootstrap(
+            compute_r_squared, values, predicted, confidence=study.confidence, seed=study.seed
         )
         found[str(kind)] = {
             "masks": words,
             "count": len(masks),
-            "spearman": spearman(values, predicted),
+            "spearman": rank_correlate(values, predicted),
             "spearman_low": low,
             "spearman_high": high,
-            "r2": explained(values, predicted),
+            "r2": compute_r_squared(values, predicted),
             "r2_low": r2_low,
             "r2_high": r2_high,
-            "pearson": correlation(values, predicted),
+            "pearson": correlate(values, predicted),
             "confidence": study.confidence,
         }
     return found
 
 
-def held_out(study: Study, kind: str | float) -> tuple[NDArray[np.bool_], str]:
+def draw_held_out(study: Study, kind: str | float) -> tuple[NDArray[np.bool_], str]:
     """Return distinct masks that remove something and that the method has not seen, and their distribution in words.
 
     Args:
@@ -71,7 +71,7 @@ def held_out(study: Study, kind: str | float) -> tuple[NDArray[np.bool_], str]:
     if study.used is not None and len(masks):
         masks = masks[~study.used(masks)]
     known = "drawn anew" if study.used is None else "none seen by the method"
-    return masks[: study.count], f"{_words(kind)}; distinct, {known}"
+    return masks[: study.count], f"{_describe_kind(kind)}; distinct, {known}"
 
 
 def _draw(rng: np.random.Generator, kind: str | float, count: int, n: int) -> NDArray[np.bool_]:
@@ -86,7 +86,7 @@ def _draw(rng: np.random.Generator, kind: str | float, count: int, n: int) -> ND
     return rng.random((count, n)) < rate
 
 
-def _words(kind: str | float) -> str:
+def _describe_kind(kind: str | float) -> str:
     if kind == "sizes":
         return "every number of kept segments equally likely"
     rate = _RATES.get(kind, 0.5) if isinstance(kind, str) else kind

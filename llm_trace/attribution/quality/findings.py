@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from llm_trace.attribution.statistics import benjamini_hochberg
-from llm_trace.attribution.value import Value, room, totals
+from llm_trace.attribution.statistics import correct_benjamini_hochberg
+from llm_trace.attribution.value import Value, get_remaining, sum_targets
 from llm_trace.errors import AttributionError
 
 if TYPE_CHECKING:
@@ -50,19 +50,19 @@ class Findings:
             self.verdict = verdict
 
 
-def completeness(value: Value, scores: NDArray[np.float64], full: float, found: Findings) -> None:
+def check_completeness(value: Value, scores: NDArray[np.float64], full: float, found: Findings) -> None:
     """Find what the scores leave unexplained: full - empty - sum. Costs one evaluation."""
-    if not _pays(value, 1):
+    if not _can_pay(value, 1):
         return
     try:
-        found.empty = float(totals(value(np.zeros((1, len(scores)), dtype=bool)))[0])
+        found.empty = float(sum_targets(value(np.zeros((1, len(scores)), dtype=bool)))[0])
     except AttributionError as exc:  # nothing is left of the prompt
         found.warnings.append(f"no completeness gap: {exc}")
         return
     found.gap = full - found.empty - float(scores.sum())
 
 
-def evidence(
+def check_evidence(
     scores: NDArray[np.float64],
     found: Findings,
     low: NDArray[np.float64] | None = None,
@@ -76,7 +76,7 @@ def evidence(
     the number of tests; where it only has bounds, one of them must exclude zero.
     """
     if p_values is not None:
-        if not proven(p_values, confidence, found):
+        if not has_significant_score(p_values, confidence, found):
             return
     elif low is not None and high is not None and not ((low > 0) | (high < 0)).any():
         found.suspect("insufficient_evidence", "the bounds of every score include zero: raise the budget")
@@ -88,9 +88,9 @@ def evidence(
         )
 
 
-def proven(p_values: NDArray[np.float64], confidence: float, found: Findings) -> bool:
+def has_significant_score(p_values: NDArray[np.float64], confidence: float, found: Findings) -> bool:
     """Whether a score stands out from noise after the correction for the number of tests; say so where none does."""
-    if (benjamini_hochberg(p_values) <= 1 - confidence).any():
+    if (correct_benjamini_hochberg(p_values) <= 1 - confidence).any():
         return True
     warning = f"no score stands out from noise at a confidence of {confidence:g}, all tests together: raise the budget"
     if found.verdict != "insufficient_evidence":  # the method may have said so itself
@@ -98,7 +98,7 @@ def proven(p_values: NDArray[np.float64], confidence: float, found: Findings) ->
     return False
 
 
-def unlikely(full: float, tokens: int, vocabulary: int, found: Findings) -> None:
+def check_unlikely(full: float, tokens: int, vocabulary: int, found: Findings) -> None:
     """Say so when the model finds the response no more likely than tokens drawn blindly: there is nothing that the prompt did.
 
     Args:
@@ -115,7 +115,7 @@ def unlikely(full: float, tokens: int, vocabulary: int, found: Findings) -> None
         )
 
 
-def hidden(scores: NDArray[np.float64], second: Mapping[str, Any], found: Findings) -> None:
+def check_hidden(scores: NDArray[np.float64], second: Mapping[str, Any], found: Findings) -> None:
     """Say so when a second method proves effects that leave-one-out does not show and no group explains."""
     low, values = second.get("low"), second.get("values", [])
     if low is None or not values:
@@ -135,7 +135,7 @@ def hidden(scores: NDArray[np.float64], second: Mapping[str, Any], found: Findin
         )
 
 
-def redundancy(value: Value, scores: NDArray[np.float64], full: float, found: Findings) -> None:
+def check_redundancy(value: Value, scores: NDArray[np.float64], full: float, found: Findings) -> None:
     """Find groups of segments that stand in for each other: each alone makes no difference, all together do.
 
     All weak segments are removed at once; only where that matters more than their scores say is a smallest group searched by halving,
@@ -147,7 +147,7 @@ def redundancy(value: Value, scores: NDArray[np.float64], full: float, found: Fi
     weak = [int(i) for i in np.argsort(-scores) if abs(scores[i]) < least / 2]
     excess = _Excess(value, scores, full)
     while len(weak) > 1 and len(found.groups) < _MOST_GROUPS:
-        group = _smallest_group(excess, weak, least)
+        group = _find_smallest_group(excess, weak, least)
         if group is None:
             break
         weak = [i for i in weak if i not in group]
@@ -167,16 +167,16 @@ class _Excess:
         self._value, self._scores, self._full = value, scores, full
 
     def affordable(self) -> bool:
-        return _pays(self._value, 1)
+        return _can_pay(self._value, 1)
 
     def __call__(self, group: Sequence[int]) -> float:
         mask = np.ones((1, len(self._scores)), dtype=bool)
         mask[0, list(group)] = False
-        drop = self._full - float(totals(self._value(mask))[0])
+        drop = self._full - float(sum_targets(self._value(mask))[0])
         return drop - float(self._scores[list(group)].clip(0).sum())
 
 
-def _smallest_group(excess: _Excess, order: list[int], least: float) -> list[int] | None:
+def _find_smallest_group(excess: _Excess, order: list[int], least: float) -> list[int] | None:
     """Return segments whose removal excess the response by `least` and none of which can stay; `None` where nothing does."""
     group: list[int] = []
     if not excess.affordable() or excess(order) < least:
@@ -197,7 +197,7 @@ def _smallest_group(excess: _Excess, order: list[int], least: float) -> list[int
     return group
 
 
-def baseline_dependence(
+def check_baseline_dependence(
     scores: NDArray[np.float64], other: Callable[[list[int]], NDArray[np.float64]], name: str, found: Findings
 ) -> None:
     """Compare the strongest segments with their scores under another baseline.
@@ -230,6 +230,6 @@ def baseline_dependence(
         )
 
 
-def _pays(value: Value, evaluations: int) -> bool:
-    left = room(value)
+def _can_pay(value: Value, evaluations: int) -> bool:
+    left = get_remaining(value)
     return left is None or left >= evaluations

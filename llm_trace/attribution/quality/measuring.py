@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from llm_trace.attribution import hub
-from llm_trace.attribution.quality.rebuilt import rebuilt, study_of
+from llm_trace.attribution.quality.rebuilt import build_study, rebuild_study
 from llm_trace.attribution.value import BudgetError, Metered
 
 if TYPE_CHECKING:
@@ -31,26 +31,26 @@ DEFAULT = ("completeness", "fidelity", "curves", "stability")
 """What is measured unless more is asked for: `randomised` copies the model, `gradients` needs a backward pass."""
 
 
-def names() -> list[str]:
+def list_measures() -> list[str]:
     """Return the names of all installed measures."""
-    return hub.names(hub.QUALITY, BUILTIN)
+    return hub.list_names(hub.QUALITY, BUILTIN)
 
 
-def find(name: str) -> Measure:
+def find_measure(name: str) -> Measure:
     """Return a measure.
 
     Raises:
         AttributionError: unknown, or of a package that cannot be imported.
     """
-    return hub.find(hub.QUALITY, name, BUILTIN, "quality measure")  # type: ignore[no-any-return]
+    return hub.find_plugin(hub.QUALITY, name, BUILTIN, "quality measure")  # type: ignore[no-any-return]
 
 
-def measured(study: Study, wanted: Iterable[str] = DEFAULT) -> dict[str, Any]:
+def run_measures(study: Study, wanted: Iterable[str] = DEFAULT) -> dict[str, Any]:
     """Return the figures of each measure that applies, by its name."""
     found: dict[str, Any] = {}
     for name in wanted:
         try:
-            found[name] = find(name)(study)
+            found[name] = find_measure(name)(study)
         except BudgetError as exc:
             found[name] = {"skipped": str(exc)}
     return {name: figures for name, figures in found.items() if figures}
@@ -83,8 +83,10 @@ def measure(
     Raises:
         AttributionError: the model does not give the prompt the value that the attribution recorded, or a measure is unknown.
     """
-    wanted = names() if measures == "all" else [measures] if isinstance(measures, str) else list(measures)
-    study = rebuilt(
+    wanted = (
+        list_measures() if measures == "all" else [measures] if isinstance(measures, str) else list(measures)
+    )
+    study = rebuild_study(
         attribution,
         model,
         tokenizer,
@@ -94,7 +96,7 @@ def measure(
         seed=seed,
         confidence=confidence,
     )
-    return measured(study, wanted)
+    return run_measures(study, wanted)
 
 
 def measure_now(
@@ -111,13 +113,13 @@ def measure_now(
     assert full is not None
     spent = value.evaluations if sampled else None
     used = None if exact else value.seen  # what is exact was fitted to no mask
-    study = study_of(work, value, scores.values, full, method, spent, used=used, **settings)
-    figures = measured(study, DEFAULT if isinstance(wanted, bool) else wanted)
+    study = build_study(work, value, scores.values, full, method, spent, used=used, **settings)
+    figures = run_measures(study, DEFAULT if isinstance(wanted, bool) else wanted)
     found.faithfulness |= figures
-    judge(figures, found)
+    judge_figures(figures, found)
 
 
-def judge(figures: Mapping[str, Any], found: Findings) -> None:
+def judge_figures(figures: Mapping[str, Any], found: Findings) -> None:
     """Say so where noise wins: held-out masks that the scores do not predict, an order no better than chance, seeds that disagree."""
     figures = {name: f for name, f in figures.items() if "skipped" not in f}
     fidelity = figures.get("fidelity", {})

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from llm_trace.attribution.api import attribute
-from llm_trace.attribution.quality.rebuilt import baseline_of, target_of
-from llm_trace.attribution.quality.sanity import overlap
-from llm_trace.attribution.statistics import spearman
+from llm_trace.attribution.quality.rebuilt import parse_baseline, parse_target
+from llm_trace.attribution.quality.sanity import compute_overlap
+from llm_trace.attribution.statistics import rank_correlate
 from llm_trace.errors import AttributionError
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from llm_trace.record import Attribution, Segment
 
 
-def paraphrase_stability(
+def measure_paraphrase_stability(
     attribution: Attribution, paraphrases: Sequence[str], *, model: Any, tokenizer: Any = None
 ) -> dict[str, Any]:
     """Return how alike the scores are when the same is asked in other words, for the segments that stand in both prompts.
@@ -47,17 +47,17 @@ def paraphrase_stability(
             tokenizer=tokenizer,
             method=attribution.method,
             segments=attribution.segments[0].kind,
-            target=target_of(attribution.target),
-            baseline=baseline_of(attribution.baseline),
+            target=parse_target(attribution.target),
+            baseline=parse_baseline(attribution.baseline),
             unit=attribution.unit,
             seed=attribution.seed or 0,
         )
-        pairs = _shared(attribution.segments, other.segments)
+        pairs = _pair_shared(attribution.segments, other.segments)
         if len(pairs) > 2:
             ours = np.array([attribution.values[i] for i, _ in pairs])
             theirs = np.array([other.values[j] for _, j in pairs])
             first = bool(np.argmax(np.abs(ours)) == np.argmax(np.abs(theirs)))
-            figures.append((len(pairs), spearman(ours, theirs), overlap(ours, theirs), first))
+            figures.append((len(pairs), rank_correlate(ours, theirs), compute_overlap(ours, theirs), first))
     if not figures:
         raise AttributionError(
             f"none of the {len(paraphrases)} paraphrases has three segments in common with the prompt: compare larger or more alike texts"
@@ -72,14 +72,14 @@ def paraphrase_stability(
     }
 
 
-def _shared(ours: Sequence[Segment], theirs: Sequence[Segment]) -> list[tuple[int, int]]:
+def _pair_shared(ours: Sequence[Segment], theirs: Sequence[Segment]) -> list[tuple[int, int]]:
     """Return the pairs of numbers of segments with the same text."""
     places: dict[str, list[int]] = {}
     for j, segment in enumerate(theirs):
-        places.setdefault(_bare(segment.text), []).append(j)
-    found = ((i, places.get(_bare(segment.text), [])) for i, segment in enumerate(ours))
+        places.setdefault(_strip_bare(segment.text), []).append(j)
+    found = ((i, places.get(_strip_bare(segment.text), [])) for i, segment in enumerate(ours))
     return [(i, left.pop(0)) for i, left in found if left]
 
 
-def _bare(text: str) -> str:
+def _strip_bare(text: str) -> str:
     return re.sub(r"\W+", " ", text).strip().casefold()

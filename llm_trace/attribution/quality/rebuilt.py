@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from llm_trace.attribution import methods
-from llm_trace.attribution.models import resolve
-from llm_trace.attribution.problem import asked, problem
+from llm_trace.attribution.models import resolve_model
+from llm_trace.attribution.problem import build_problem, parse_question
 from llm_trace.attribution.quality.study import Scored, Study
-from llm_trace.attribution.segments import cut_of
-from llm_trace.attribution.value import Budget, Metered, Value, totals
+from llm_trace.attribution.segments import get_cut_rule
+from llm_trace.attribution.value import Budget, Metered, Value, sum_targets
 from llm_trace.errors import AttributionError
 
 if TYPE_CHECKING:
@@ -29,18 +29,20 @@ _SAME = 1e-2
 _GRADIENTS = ("integrated_gradients", "input_x_gradient", "saliency")
 
 
-def rebuilt(attribution: Attribution, model: Any, tokenizer: Any, target: Target, **settings: Any) -> Study:
+def rebuild_study(
+    attribution: Attribution, model: Any, tokenizer: Any, target: Target, **settings: Any
+) -> Study:
     """Return the study of a finished attribution.
 
     Raises:
         AttributionError: this model does not give what was recorded.
     """
-    work, value, full = reopened(attribution, model, tokenizer, target)
+    work, value, full = reopen_problem(attribution, model, tokenizer, target)
     scores = np.array(attribution.values)
-    return study_of(work, value, scores, full, attribution.method, _drawn(attribution), **settings)
+    return build_study(work, value, scores, full, attribution.method, _get_draws(attribution), **settings)
 
 
-def reopened(
+def reopen_problem(
     attribution: Attribution, model: Any, tokenizer: Any = None, target: Target = None
 ) -> tuple[Problem, Metered, float]:
     """Return the problem of a finished attribution, its value function and the value of the whole prompt.
@@ -48,10 +50,10 @@ def reopened(
     Raises:
         AttributionError: this model does not give what was recorded.
     """
-    loaded, tokens, name = resolve(model, tokenizer)
-    work = _problem(attribution, loaded, tokens, name, target)
-    value = Metered(work.value(baseline_of(attribution.baseline)))
-    full = float(totals(value(np.ones((1, work.n), dtype=bool)))[0])
+    loaded, tokens, name = resolve_model(model, tokenizer)
+    work = _build_problem(attribution, loaded, tokens, name, target)
+    value = Metered(work.value(parse_baseline(attribution.baseline)))
+    full = float(sum_targets(value(np.ones((1, work.n), dtype=bool)))[0])
     recorded = attribution.full
     if recorded is not None and abs(full - recorded) > _SAME * max(1.0, abs(recorded)):
         raise AttributionError(
@@ -61,7 +63,7 @@ def reopened(
     return work, value, full
 
 
-def study_of(
+def build_study(
     work: Problem,
     value: Value,
     scores: NDArray[np.float64],
@@ -85,7 +87,7 @@ def study_of(
 
     def ask(name: str, source: Value, limit: int | None, seed: int) -> NDArray[np.float64]:
         limits = Budget(evaluations=limit)
-        return methods.find(name)(
+        return methods.find_method(name)(
             Metered(source, budget=limits), work.n, confidence=confidence, seed=seed
         ).values
 
@@ -93,19 +95,19 @@ def study_of(
     again: Scored | None = None
     if evaluations is not None:
         again = lambda seed: ask(method, source, evaluations, seed)  # noqa: E731
-    gradient = next((g for g in _GRADIENTS if g in methods.names() and g != method), None)
+    gradient = next((g for g in _GRADIENTS if g in methods.list_methods() and g != method), None)
     return Study(
         value,
         scores,
         full,
         again=again,
-        randomised=lambda seed: ask(method, _shuffled(work, source, seed), evaluations, seed),
+        randomised=lambda seed: ask(method, _shuffle_weights(work, source, seed), evaluations, seed),
         gradients=None if gradient is None else lambda seed: ask(gradient, source, None, seed),
         **settings,
     )
 
 
-def _shuffled(work: Problem, source: Any, seed: int) -> Value:
+def _shuffle_weights(work: Problem, source: Any, seed: int) -> Value:
     """Return the value function on a copy of the model in which the entries of each weight are shuffled."""
     import copy
 
@@ -117,13 +119,15 @@ def _shuffled(work: Problem, source: Any, seed: int) -> Value:
         for weight in model.parameters():
             order = torch.randperm(weight.numel(), generator=generator).to(weight.device)
             weight.copy_(weight.flatten()[order].view_as(weight))
-    return replace(work, model=model, cache=None).value(baseline_of(source.render.baseline))
+    return replace(work, model=model, cache=None).value(parse_baseline(source.render.baseline))
 
 
-def _problem(attribution: Attribution, model: Any, tokenizer: Any, name: str, target: Target) -> Problem:
-    said = target if target is not None else target_of(attribution.target)
-    work = problem(
-        asked(attribution.prompt, attribution.response),
+def _build_problem(
+    attribution: Attribution, model: Any, tokenizer: Any, name: str, target: Target
+) -> Problem:
+    said = target if target is not None else parse_target(attribution.target)
+    work = build_problem(
+        parse_question(attribution.prompt, attribution.response),
         model,
         tokenizer,
         name,
@@ -133,12 +137,12 @@ def _problem(attribution: Attribution, model: Any, tokenizer: Any, name: str, ta
     )
     return replace(
         work,
-        segmented=replace(work.segmented, cut=cut_of(attribution.segments[0].kind)),
+        segmented=replace(work.segmented, cut=get_cut_rule(attribution.segments[0].kind)),
         text=attribution.response,
     )
 
 
-def target_of(words: str) -> Target:
+def parse_target(words: str) -> Target:
     """Return the target that an attribution names in words.
 
     Raises:
@@ -159,13 +163,13 @@ def target_of(words: str) -> Target:
     return text
 
 
-def baseline_of(words: str) -> str:
+def parse_baseline(words: str) -> str:
     """Return the baseline that an attribution names in words."""
     if words.startswith("text: "):
         return str(literal_eval(words.removeprefix("text: ")))
     return words.partition(":")[0].partition(" (")[0]
 
 
-def _drawn(attribution: Attribution) -> int | None:
+def _get_draws(attribution: Attribution) -> int | None:
     """Return what the method may spend again, `None` where it draws nothing."""
     return None if attribution.low is None else max(attribution.passes, 1)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from llm_trace.attribution.statistics import spearman
+from llm_trace.attribution.statistics import rank_correlate
 from llm_trace.errors import AttributionError
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ SEEDS = 2
 TOP = 3
 
 
-def completeness(study: Study) -> dict[str, Any]:
+def measure_completeness(study: Study) -> dict[str, Any]:
     """Return what the scores leave unexplained of the difference between the whole prompt and none of it."""
     try:
         empty = float(study.totals(np.zeros((1, study.n), dtype=bool))[0])
@@ -31,7 +31,7 @@ def completeness(study: Study) -> dict[str, Any]:
     return {"gap": gap, "whole": whole, "share": gap / whole if abs(whole) > 1e-9 else None}
 
 
-def stability(study: Study) -> dict[str, Any]:
+def measure_stability(study: Study) -> dict[str, Any]:
     """Return how alike the scores of other seeds are: mean rank correlation, and mean overlap of the three strongest."""
     if study.again is None or study.n < 2:
         return {}
@@ -39,32 +39,32 @@ def stability(study: Study) -> dict[str, Any]:
     pairs = list(combinations(runs, 2))
     return {
         "seeds": len(runs),
-        "spearman": float(np.mean([spearman(a, b) for a, b in pairs])),
-        "overlap": float(np.mean([overlap(a, b) for a, b in pairs])),
+        "spearman": float(np.mean([rank_correlate(a, b) for a, b in pairs])),
+        "overlap": float(np.mean([compute_overlap(a, b) for a, b in pairs])),
         "sd": float(np.mean(np.std(runs, axis=0, ddof=1))),
     }
 
 
-def overlap(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+def compute_overlap(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
     """Return Jaccard's index of the strongest three."""
     ours, theirs = (set(np.argsort(-np.abs(x), kind="stable")[:TOP].tolist()) for x in (a, b))
     return len(ours & theirs) / len(ours | theirs)
 
 
-def randomised(study: Study) -> dict[str, Any]:
+def measure_randomised(study: Study) -> dict[str, Any]:
     """Return how alike the scores are when the model's weights are shuffled; near 1 means they do not depend on what it learnt.
 
     Source: Adebayo et al. 2018, Sanity checks for saliency maps.
     """
-    return _beside(study, study.randomised)
+    return _compare_beside(study, study.randomised)
 
 
-def gradients(study: Study) -> dict[str, Any]:
+def compare_gradients(study: Study) -> dict[str, Any]:
     """Return how alike the scores of a gradient method on the same question are."""
-    return _beside(study, study.gradients)
+    return _compare_beside(study, study.gradients)
 
 
-def _beside(study: Study, ask: Scored | None) -> dict[str, Any]:
+def _compare_beside(study: Study, ask: Scored | None) -> dict[str, Any]:
     if ask is None or study.n < 2:
         return {}
     try:
@@ -72,8 +72,8 @@ def _beside(study: Study, ask: Scored | None) -> dict[str, Any]:
     except (AttributionError, RuntimeError) as exc:  # no gradients in this model, no memory for a copy
         return {"skipped": str(exc)}
     return {
-        "spearman": spearman(np.abs(study.scores), np.abs(other)),
-        "overlap": overlap(study.scores, other),
+        "spearman": rank_correlate(np.abs(study.scores), np.abs(other)),
+        "overlap": compute_overlap(study.scores, other),
         "same_first": bool(np.argmax(np.abs(other)) == np.argmax(np.abs(study.scores))),
         "largest": float(np.abs(other).max()),
     }

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from llm_trace.attribution.value import Value, totals
+from llm_trace.attribution.value import Value, sum_targets
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -47,7 +47,7 @@ class Study:
 
     def totals(self, masks: NDArray[np.bool_]) -> NDArray[np.float64]:
         """Return the target's value for keep-masks (k, n), (k,)."""
-        return totals(self.value(masks))
+        return sum_targets(self.value(masks))
 
 
 Measure = Callable[[Study], dict[str, Any]]

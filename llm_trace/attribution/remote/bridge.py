@@ -15,7 +15,7 @@ T = TypeVar("T")
 _current: ContextVar[Bridge | None] = ContextVar("llm_trace.bridge", default=None)
 
 
-def bridge() -> Bridge:
+def get_bridge() -> Bridge:
     """Return the bridge of the `attribute_async` that this runs in, else one with a loop of its own."""
     return _current.get() or Bridge()
 

@@ -16,8 +16,8 @@ import numpy as np
 
 from llm_trace.attribution.remote import failures
 from llm_trace.attribution.remote.answers import Answer
-from llm_trace.attribution.remote.marks import own_calls
-from llm_trace.attribution.remote.model import answer_of, is_async
+from llm_trace.attribution.remote.marks import tag_own_calls
+from llm_trace.attribution.remote.model import build_answer, is_async
 from llm_trace.attribution.value import BudgetError, CancelledError
 from llm_trace.errors import AttributionError
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from llm_trace.attribution.remote.bridge import Bridge
     from llm_trace.attribution.remote.ledger import Cost, Ledger
     from llm_trace.attribution.remote.model import Remote
-    from llm_trace.attribution.value import Progress
+    from llm_trace.attribution.value import ProgressCallback
 
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 60.0
 _ATTEMPTS = 6
@@ -36,7 +36,7 @@ _REFUSALS = 3
 
 
 @dataclass(frozen=True)
-class Request:
+class ModelRequest:
     """One prompt, asked for the so-manieth time."""
 
     payload: Any
@@ -65,7 +65,7 @@ class Caller:
         bridge: Bridge,
         *,
         answers: Answers | None = None,
-        progress: Progress | None = None,
+        progress: ProgressCallback | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
@@ -99,7 +99,7 @@ class Caller:
         """Return how many calls with so many input tokens the budget pays for."""
         return 0 if self.stopped else self.ledger.room(read)
 
-    def ask(self, requests: Sequence[Request]) -> list[Answer | None]:
+    def ask(self, requests: Sequence[ModelRequest]) -> list[Answer | None]:
         """Return the answers; `None` for those that were not given before the calls `stopped`.
 
         Raises:
@@ -135,7 +135,7 @@ class Caller:
                 self.stopped, self._failure = self.stopped or str(exc), self._failure or exc
                 return
 
-    async def _answer(self, request: Request) -> Answer | None:
+    async def _answer(self, request: ModelRequest) -> Answer | None:
         if self._answers is not None:
             answer = self._answers.get(request.payload, request.sample)
             if answer is not None:
@@ -146,7 +146,7 @@ class Caller:
             self._answers.put(request.payload, request.sample, answer)
         return answer
 
-    async def _paid(self, request: Request) -> Answer | None:
+    async def _paid(self, request: ModelRequest) -> Answer | None:
         """Return the answer to one request, tried again as its failures ask for; `None` when no further call may be made."""
         read, failed = self.remote.read(request.payload), Counter[str]()
         while await self._may():
@@ -158,7 +158,7 @@ class Caller:
             try:
                 answer = await asyncio.wait_for(self._call(request.payload), self.remote.timeout_s)
             except Exception as exc:  # noqa: BLE001  what it means is looked up
-                found = failures.meaning(exc)
+                found = failures.classify_failure(exc)
                 failed[found] += 1
                 if (refusal := await self._failed(exc, found, reserved, failed[found])) is not None:
                     return refusal
@@ -169,22 +169,22 @@ class Caller:
 
     async def _call(self, payload: Any) -> Answer:
         if self._pool is None:
-            with own_calls():
-                return answer_of(await self._function(payload))
+            with tag_own_calls():
+                return build_answer(await self._function(payload))
         context = contextvars.copy_context()
         loop = asyncio.get_running_loop()
         said = await loop.run_in_executor(self._pool, context.run, self._marked, payload)
         if inspect.isawaitable(said):
-            with own_calls():
+            with tag_own_calls():
                 said = await said
-        return answer_of(said)
+        return build_answer(said)
 
     def _marked(self, payload: Any) -> Any:
-        with own_calls():
+        with tag_own_calls():
             return self._function(payload)
 
     def _succeeded(self, reserved: Cost, read: int, answer: Answer) -> None:
-        self.ledger.book(reserved, read, answer, written_by(self.remote, answer))
+        self.ledger.book(reserved, read, answer, count_written(self.remote, answer))
         self.calls += 1
         self._last_success = self._clock()
         if answer.model is not None:
@@ -204,7 +204,7 @@ class Caller:
                 raise AttributionError(f"the model refuses every request: {exc}") from exc
             return Answer("", refused=True)
         if found == "fatal" or (found == "retry" and times >= _ATTEMPTS):
-            raise _given(exc, self.calls, self._answers is not None) from exc
+            raise _describe_failure(exc, self.calls, self._answers is not None) from exc
         wait = failures.retry_after(exc)
         if wait is None:
             wait = min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2 ** (times - 1)) * float(
@@ -242,13 +242,13 @@ class Caller:
             raise CancelledError(f"cancelled after {done} answers")
 
 
-def written_by(remote: Remote, answer: Answer) -> int:
+def count_written(remote: Remote, answer: Answer) -> int:
     """Return the output tokens of an answer that does not tell: as counted, never more than the callable can have asked for."""
     counted = remote.count_tokens(answer.text) if answer.text else 0
     return counted if remote.max_output_tokens is None else min(counted, remote.max_output_tokens)
 
 
-def _given(exc: Exception, calls: int, kept: bool) -> Exception:
+def _describe_failure(exc: Exception, calls: int, kept: bool) -> Exception:
     if isinstance(exc, AttributionError):
         return exc
     where = "are kept in the cache" if kept else "are lost: name a cache= to keep them"

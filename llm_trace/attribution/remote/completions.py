@@ -51,8 +51,8 @@ class Completions:
             httpx.HTTPError: as the caller sorts it out.
             AttributionError: the reply is not one of a completions endpoint.
         """
-        reply = self._post({"prompt": _text(prompt), "max_tokens": self.max_tokens})
-        return _answer(reply, str(_choice(reply).get("text") or ""))
+        reply = self._post({"prompt": _get_text(prompt), "max_tokens": self.max_tokens})
+        return _answer(reply, str(_get_choice(reply).get("text") or ""))
 
     def score(self, prompt: str, response: str) -> Answer:
         """Return the response with its tokens' log-probabilities after the prompt, read as one text.
@@ -60,13 +60,13 @@ class Completions:
         A token that begins in the prompt and ends in the response counts with the part that is the response's.
         """
         asked = {"prompt_logprobs": 0} if self.prompt_logprobs else {"echo": True, "logprobs": 0}
-        reply = self._post({"prompt": _text(prompt) + response, "max_tokens": 1, **asked})
-        choice = _choice(reply)
+        reply = self._post({"prompt": _get_text(prompt) + response, "max_tokens": 1, **asked})
+        choice = _get_choice(reply)
         if self.prompt_logprobs:
-            read, length = _listed(choice.get("prompt_logprobs")), len(prompt) + len(response)
+            read, length = _read_listed(choice.get("prompt_logprobs")), len(prompt) + len(response)
         else:
-            read, length = _echoed(choice.get("logprobs")), len(choice.get("text") or "")
-        return _answer(reply, response, _part(read, length, len(prompt), len(prompt) + len(response)))
+            read, length = _read_echoed(choice.get("logprobs")), len(choice.get("text") or "")
+        return _answer(reply, response, _cut_part(read, length, len(prompt), len(prompt) + len(response)))
 
     def _post(self, fields: Mapping[str, Any]) -> Any:
         reply = self._client.post("/completions", json={"model": self.model, **self.params, **fields})
@@ -74,7 +74,7 @@ class Completions:
         return reply.json()
 
 
-def _text(prompt: Any) -> str:
+def _get_text(prompt: Any) -> str:
     if isinstance(prompt, str):
         return prompt
     raise AttributionError(
@@ -82,7 +82,7 @@ def _text(prompt: Any) -> str:
     )
 
 
-def _choice(reply: Any) -> Any:
+def _get_choice(reply: Any) -> Any:
     try:
         return reply["choices"][0]
     except (TypeError, KeyError, IndexError) as exc:
@@ -95,20 +95,20 @@ def _answer(reply: Any, text: str, tokens: tuple[tuple[str, float], ...] = ()) -
     return Answer(text, usage.get("prompt_tokens"), usage.get("completion_tokens"), named or None, tokens)
 
 
-def _echoed(logprobs: Any) -> list[tuple[str, float | None]]:
+def _read_echoed(logprobs: Any) -> list[tuple[str, float | None]]:
     """Return texts and log-probabilities of all tokens of OpenAI's form; the first has none."""
     if not logprobs:
         return []
     return list(zip(logprobs["tokens"], logprobs["token_logprobs"], strict=True))
 
 
-def _listed(positions: Any) -> list[tuple[str, float | None]]:
+def _read_listed(positions: Any) -> list[tuple[str, float | None]]:
     """Return the same of vLLM's form: at each position a mapping of token ids; the prompt's own token is the first."""
     own = [next(iter(entry.values())) if entry else None for entry in positions or ()]
     return [("", None) if at is None else (at["decoded_token"], at["logprob"]) for at in own]
 
 
-def _part(
+def _cut_part(
     read: list[tuple[str, float | None]], length: int, start: int, end: int
 ) -> tuple[tuple[str, float], ...]:
     """Return the tokens with a character between start and end, of tokens whose visible text is `length` characters long.

@@ -10,32 +10,32 @@ from typing import TYPE_CHECKING, Any
 from llm_trace.attribution import methods
 from llm_trace.attribution.methods import Scores
 from llm_trace.attribution.pricing import Plan
-from llm_trace.attribution.problem import masked_input
-from llm_trace.attribution.quality import Findings, completeness, proven
+from llm_trace.attribution.problem import note_masked_input
+from llm_trace.attribution.quality import Findings, check_completeness, has_significant_score
 from llm_trace.attribution.remote.answers import Answers
-from llm_trace.attribution.remote.bridge import Bridge, bridge
-from llm_trace.attribution.remote.caller import Caller, Request
+from llm_trace.attribution.remote.bridge import Bridge, get_bridge
+from llm_trace.attribution.remote.caller import Caller, ModelRequest
 from llm_trace.attribution.remote.ledger import Ledger
 from llm_trace.attribution.remote.model import is_async
-from llm_trace.attribution.remote.planning import Settings, plan
-from llm_trace.attribution.remote.prompts import Prompts, prompts
+from llm_trace.attribution.remote.planning import Settings, plan_remote
+from llm_trace.attribution.remote.prompts import RemotePrompts, build_prompts
 from llm_trace.attribution.remote.values import RESPONSE, RemoteValue, ScoreValue, TextValue
-from llm_trace.attribution.targets import contrast_of, rows_of
+from llm_trace.attribution.targets import find_rows, get_contrast
 from llm_trace.attribution.text_encoders import name_of
 from llm_trace.attribution.value import Budget, Metered
 from llm_trace.errors import AttributionError
 from llm_trace.record import Attribution
 
 if TYPE_CHECKING:
-    from llm_trace.attribution.problem import Asked
+    from llm_trace.attribution.problem import ParsedQuestion
     from llm_trace.attribution.remote.model import Remote
 
 _ENOUGH = ("values", "answers")
 """What methods may need of a model for it to be asked from afar."""
 
 
-def explained(
-    question: Asked, remote: Remote, wanted: Settings, *, dry_run: bool = False
+def explain_remote(
+    question: ParsedQuestion, remote: Remote, wanted: Settings, *, dry_run: bool = False
 ) -> Attribution | Plan:
     """Return the attribution of a remote model's answer, or with `dry_run` its plan, for which nothing is asked.
 
@@ -48,8 +48,8 @@ def explained(
     Raises:
         AttributionError: it cannot be computed; what was answered is in the cache, where one was named.
     """
-    asked = prompts(question, wanted.segments, wanted.baseline)
-    access = methods.info(wanted.method).access
+    asked = build_prompts(question, wanted.segments, wanted.baseline)
+    access = methods.get_info(wanted.method).access
     if access not in _ENOUGH:
         raise AttributionError(
             f"method={wanted.method!r} needs {access} of a model that can be opened; take 'smile'"
@@ -60,13 +60,13 @@ def explained(
             "is explained, as a distance"
         )
     if dry_run:
-        return plan(question, remote, wanted, asked)
-    with bridge() as running, _callers(remote, wanted, running) as callers:
+        return plan_remote(question, remote, wanted, asked)
+    with get_bridge() as running, _open_callers(remote, wanted, running) as callers:
         return _Explaining(question, remote, wanted, asked, *callers).run()
 
 
 @contextmanager
-def _callers(remote: Remote, wanted: Settings, bridge: Bridge) -> Iterator[tuple[Caller, Caller | None]]:
+def _open_callers(remote: Remote, wanted: Settings, bridge: Bridge) -> Iterator[tuple[Caller, Caller | None]]:
     """Open what asks for answers and what asks for log-probabilities: one ledger and one file for both."""
     ledger = Ledger(wanted.budget or Budget(), remote.price, remote.max_output_tokens)
     identity = {"model": remote.label, "params": dict(remote.params)}
@@ -74,7 +74,7 @@ def _callers(remote: Remote, wanted: Settings, bridge: Bridge) -> Iterator[tuple
     settings: dict[str, Any] = {"answers": answers, "progress": wanted.progress}
     callers = [Caller(remote, remote.ask, ledger, bridge, **settings)]
     if (score := remote.score) is not None:
-        callers.append(Caller(remote, score_of(score), ledger, bridge, **settings))
+        callers.append(Caller(remote, get_score(score), ledger, bridge, **settings))
     try:
         yield callers[0], callers[1] if len(callers) > 1 else None
     finally:
@@ -84,7 +84,7 @@ def _callers(remote: Remote, wanted: Settings, bridge: Bridge) -> Iterator[tuple
             answers.close()
 
 
-def score_of(score: Any) -> Any:
+def get_score(score: Any) -> Any:
     """Return the function of a request's payload, a prompt and a response, that gives their log-probabilities."""
     if is_async(score):
 
@@ -100,10 +100,10 @@ class _Explaining:
 
     def __init__(
         self,
-        question: Asked,
+        question: ParsedQuestion,
         remote: Remote,
         wanted: Settings,
-        asked: Prompts,
+        asked: RemotePrompts,
         asker: Caller,
         scorer: Caller | None,
     ) -> None:
@@ -123,7 +123,7 @@ class _Explaining:
         """
         if self.question.response is not None:
             return self.question.response
-        answer = self.asker.ask([Request(self.prompts.whole, RESPONSE)])[0]
+        answer = self.asker.ask([ModelRequest(self.prompts.whole, RESPONSE)])[0]
         if answer is None or not answer.text:
             why = (
                 "it refused" if answer is not None and answer.refused else self.asker.stopped or "it is empty"
@@ -140,7 +140,7 @@ class _Explaining:
         value = self._value()
         metered = Metered(value)
         settings = {"confidence": self.wanted.confidence, "seed": self.wanted.seed}
-        scores = methods.find(method)(metered, self.prompts.n, **settings)
+        scores = methods.find_method(method)(metered, self.prompts.n, **settings)
         self._examine(value, metered, scores)
         return self._attribution(scores.method or method, value, scores)
 
@@ -149,22 +149,22 @@ class _Explaining:
             known = self.question.response is not None
             return TextValue(self.asker, self.prompts, lambda: self.response, known=known)
         value = ScoreValue(self.scorer, self.prompts, self.response, unit=self.wanted.unit)
-        if contrast_of(self.wanted.target) is not None or self.wanted.unit not in ("nats", "distance"):
+        if get_contrast(self.wanted.target) is not None or self.wanted.unit not in ("nats", "distance"):
             raise AttributionError(
                 f"target={self.wanted.target!r} with unit={self.wanted.unit!r} needs a model that can be opened"
             )
-        rows, self.target = rows_of(self.wanted.target, self.response, value.spans)
+        rows, self.target = find_rows(self.wanted.target, self.response, value.spans)
         value.explain(rows)
         self.tokens = tuple(value.whole.tokens[row][0] for row in rows)
         return value
 
     def _examine(self, value: RemoteValue, metered: Metered, scores: Scores) -> None:
         """Note every reason for mistrust."""
-        masked_input(self.question, self.found)
+        note_masked_input(self.question, self.found)
         for verdict, warning in scores.doubts:
             self.found.suspect(verdict, warning)
         if scores.p_values is not None:
-            proven(scores.p_values, self.wanted.confidence, self.found)
+            has_significant_score(scores.p_values, self.wanted.confidence, self.found)
         models = self.asker.models | (self.scorer.models if self.scorer else set())
         if len(models) > 1:
             self.found.suspect("model_changed", f"{len(models)} models answered: {', '.join(sorted(models))}")
@@ -174,7 +174,7 @@ class _Explaining:
                 "these scores are not tested against the model's own variation: method='smile' does that",
             )
         if value.unit == "nats" and scores.full is not None and not value.vanishes:
-            completeness(metered, scores.values, scores.full, self.found)
+            check_completeness(metered, scores.values, scores.full, self.found)
 
     def _attribution(self, method: str, value: RemoteValue, scores: Scores) -> Attribution:
         asked = self.prompts.segmented
@@ -184,7 +184,7 @@ class _Explaining:
         )
         return Attribution(
             **told,
-            **methods.recorded(scores),
+            **methods.list_recorded_fields(scores),
             method=method,
             span_id=self.question.span_id,
             segments=asked.segments,

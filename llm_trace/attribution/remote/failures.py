@@ -18,11 +18,11 @@ class RefusedError(Exception):
     """Raise it in a callable where the provider will not answer this prompt; it counts as an empty answer."""
 
 
-def meaning(exc: Exception) -> Meaning:
+def classify_failure(exc: Exception) -> Meaning:
     """Return what to do after an exception: by its HTTP status where it has one, else by the names of its classes."""
     if isinstance(exc, RefusedError):
         return "refused"
-    status = status_of(exc)
+    status = get_status(exc)
     if status is not None:
         if status in _LIMITED:
             return "limited"
@@ -33,7 +33,7 @@ def meaning(exc: Exception) -> Meaning:
     return "retry" if any(word in names for word in ("Timeout", "Connection", "TransportError")) else "fatal"
 
 
-def status_of(exc: Exception) -> int | None:
+def get_status(exc: Exception) -> int | None:
     """Return the HTTP status that an exception tells, in the manner of httpx, OpenAI, Anthropic and requests."""
     for holder in (exc, getattr(exc, "response", None)):
         status = getattr(holder, "status_code", None)

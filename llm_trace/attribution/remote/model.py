@@ -15,10 +15,10 @@ from llm_trace.errors import AttributionError
 
 if TYPE_CHECKING:
     from llm_trace.attribution.remote.ledger import Price
-    from llm_trace.attribution.text_encoders import Encoder
+    from llm_trace.attribution.text_encoders import TextEncoder
 
 
-def bytes_of(text: str) -> int:
+def encode_bytes(text: str) -> int:
     """Return the UTF-8 bytes of a text: no tokenizer makes more tokens of it."""
     return len(text.encode("utf-8", "surrogatepass"))
 
@@ -31,7 +31,7 @@ class Compare:
     the perturbed prompt and those to the whole one. With one answer each and `wasserstein` that is the answer's distance itself.
     """
 
-    encoder: Encoder = field(default_factory=Lexical)
+    encoder: TextEncoder = field(default_factory=Lexical)
     """Texts to vectors (k, d); the default needs no model and only sees letters."""
     ground: str = "cosine"
     """`cosine` of whole answers, or `word_mover` between their words."""
@@ -68,7 +68,7 @@ class Remote:
     max_output_tokens: int | None = None
     """The longest answer that the callable asks for; budgets in tokens or dollars need it."""
     price: Price | None = None
-    count_tokens: Callable[[str], int] = bytes_of
+    count_tokens: Callable[[str], int] = encode_bytes
     """Tokens of a text, never too few. Without a tokenizer the bytes are counted, about four times as many."""
     compare: Compare = field(default_factory=Compare)
 
@@ -100,7 +100,7 @@ class Remote:
         )
 
 
-def remote(model: Any) -> Remote | None:
+def make_remote(model: Any) -> Remote | None:
     """Return the model as a `Remote` where it is one or a callable, `None` where it is one that can be opened."""
     if isinstance(model, Remote):
         return model
@@ -119,7 +119,7 @@ def is_async(fn: Callable[..., Any]) -> bool:
     return inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(getattr(fn, "__call__", None))  # noqa: B004
 
 
-def answer_of(said: Any) -> Answer:
+def build_answer(said: Any) -> Answer:
     """Return what a callable returned as an `Answer`.
 
     Raises:

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from llm_trace.attribution.problem import Asked
+    from llm_trace.attribution.problem import ParsedQuestion
     from llm_trace.attribution.remote.model import Remote
-    from llm_trace.attribution.remote.prompts import Prompts
-    from llm_trace.attribution.value import Progress
+    from llm_trace.attribution.remote.prompts import RemotePrompts
+    from llm_trace.attribution.value import ProgressCallback
     from llm_trace.record import Segment
 
 
@@ -37,7 +37,7 @@ class Settings:
     budget: Budget | None
     confidence: float
     seed: int
-    progress: Progress | None
+    progress: ProgressCallback | None
     cache: str | Path | None
 
     def method_for(self, remote: Remote) -> str:
@@ -49,7 +49,7 @@ class Priced:
     """A value function of made-up values that books what each call would cost at most."""
 
     def __init__(
-        self, remote: Remote, asked: Prompts, ledger: Ledger, extra: int, response: str | None
+        self, remote: Remote, asked: RemotePrompts, ledger: Ledger, extra: int, response: str | None
     ) -> None:
         self.remote, self.prompts, self.ledger = remote, asked, ledger
         self.vanishes = asked.vanishes
@@ -91,7 +91,7 @@ class Priced:
         self.ledger.lose(self.ledger.reserve(read))
 
 
-def plan(question: Asked, remote: Remote, wanted: Settings, asked: Prompts) -> Plan:
+def plan_remote(question: ParsedQuestion, remote: Remote, wanted: Settings, asked: RemotePrompts) -> Plan:
     """Return what it would cost at most: the method is run on made-up values, and nothing is asked."""
     method = wanted.method_for(remote)
     ledger = Ledger(wanted.budget or Budget(), remote.price, remote.max_output_tokens)
@@ -102,7 +102,7 @@ def plan(question: Asked, remote: Remote, wanted: Settings, asked: Prompts) -> P
     verdict = "ok"
     try:
         source = Priced(remote, asked, ledger, extra, question.response)
-        scores = methods.find(method)(
+        scores = methods.find_method(method)(
             Metered(source), asked.n, confidence=wanted.confidence, seed=wanted.seed
         )
         for doubt, warning in scores.doubts:

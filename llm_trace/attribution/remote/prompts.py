@@ -9,21 +9,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from llm_trace.attribution import chat
-from llm_trace.attribution.problem import variable_spans
+from llm_trace.attribution.problem import find_variable_spans
 from llm_trace.attribution.segments import segment
 from llm_trace.errors import AttributionError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from llm_trace.attribution.problem import Asked
-    from llm_trace.attribution.segments import Segmented, Spec
+    from llm_trace.attribution.problem import ParsedQuestion
+    from llm_trace.attribution.segments import Segmented, SegmentSpec
 
 _ELSEWHERE = ("token", "hierarchy")
 
 
 @dataclass(frozen=True)
-class Prompts:
+class RemotePrompts:
     """The prompt of a question and what becomes of it where segments are taken away; the others keep their order."""
 
     segmented: Segmented
@@ -43,7 +43,7 @@ class Prompts:
         if not self.messages:
             return self.segmented.render(mask, self.filler)
         contents = iter(self.segmented.contents(mask, self.filler))
-        return [_with(m, next(contents)) if chat.content(m) else dict(m) for m in self.messages]
+        return [_with(m, next(contents)) if chat.get_content(m) else dict(m) for m in self.messages]
 
     @property
     def whole(self) -> Any:
@@ -54,7 +54,7 @@ class Prompts:
     def vanishes(self) -> bool:
         """Whether nothing is left to send when every segment is taken away."""
         left = self(np.zeros(self.n, dtype=bool))
-        texts = [left] if isinstance(left, str) else [chat.content(m) for m in left]
+        texts = [left] if isinstance(left, str) else [chat.get_content(m) for m in left]
         return not any(text.strip() for text in texts)
 
 
@@ -69,7 +69,7 @@ def _with(message: Mapping[str, Any], text: str) -> dict[str, Any]:
     return {**message, "content": [{"type": "text", "text": text}, *kept]}
 
 
-def prompts(question: Asked, segments: Spec, baseline: Any) -> Prompts:
+def build_prompts(question: ParsedQuestion, segments: SegmentSpec, baseline: Any) -> RemotePrompts:
     """Return the prompt in segments.
 
     Raises:
@@ -83,10 +83,12 @@ def prompts(question: Asked, segments: Spec, baseline: Any) -> Prompts:
         raise AttributionError(
             f"baseline={baseline!r} needs a model that can be opened; take 'delete', 'mask' or a text"
         )
-    spec = variable_spans(question) if isinstance(segments, str) and segments == "variable" else segments
+    spec = find_variable_spans(question) if isinstance(segments, str) and segments == "variable" else segments
     filler = {"auto": None, "delete": None, "mask": "_"}.get(baseline, baseline)
     named = "delete" if filler is None else f"text: {filler!r}"
     if isinstance(question.prompt, str):
-        return Prompts(segment(str(question.prompt), spec), (), filler, named)
-    found = chat.rendered(question.prompt, None)
-    return Prompts(segment(found.text, spec, regions=found.regions), tuple(question.prompt), filler, named)
+        return RemotePrompts(segment(str(question.prompt), spec), (), filler, named)
+    found = chat.render_chat(question.prompt, None)
+    return RemotePrompts(
+        segment(found.text, spec, regions=found.regions), tuple(question.prompt), filler, named
+    )

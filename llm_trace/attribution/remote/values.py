@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from llm_trace.attribution import distances
-from llm_trace.attribution.remote.caller import Caller, Request
-from llm_trace.attribution.text_encoders import cosine_distances
+from llm_trace.attribution.remote.caller import Caller, ModelRequest
+from llm_trace.attribution.text_encoders import compute_cosine_distances
 from llm_trace.errors import AttributionError
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from llm_trace.attribution.remote.answers import Answer
     from llm_trace.attribution.remote.model import Compare
-    from llm_trace.attribution.remote.prompts import Prompts
+    from llm_trace.attribution.remote.prompts import RemotePrompts
     from llm_trace.record import Segment
 
 
@@ -50,7 +50,7 @@ class RemoteValue:
 
     unit = "distance"
 
-    def __init__(self, caller: Caller, prompts: Prompts, samples: int = 1) -> None:
+    def __init__(self, caller: Caller, prompts: RemotePrompts, samples: int = 1) -> None:
         self.caller, self.prompts, self.samples = caller, prompts, samples
         self.vanishes = prompts.vanishes
         """Whether the mask that keeps nothing has no prompt, see `noise.draw`."""
@@ -112,7 +112,7 @@ class RemoteValue:
                 "with every segment removed nothing is left to ask: keep one, or use baseline='mask'"
             )
         asked = [
-            Request(self.payload(mask), turn * self.samples + s)
+            ModelRequest(self.payload(mask), turn * self.samples + s)
             for mask, turn in zip(masks, turns, strict=True)
             for s in range(self.samples)
         ]
@@ -132,13 +132,15 @@ class TextValue(RemoteValue):
         known: whether it need not.
     """
 
-    def __init__(self, caller: Caller, prompts: Prompts, response: Callable[[], str], *, known: bool) -> None:
+    def __init__(
+        self, caller: Caller, prompts: RemotePrompts, response: Callable[[], str], *, known: bool
+    ) -> None:
         super().__init__(caller, prompts, caller.remote.samples)
         self.empty = 0
         """Answers without a word."""
         self._response, self._ahead = response, int(not known) + (self.samples if self.samples > 1 else 0)
         self.compare = caller.remote.compare
-        self._distance = distances.find(self.compare.distance)
+        self._distance = distances.find_distance(self.compare.distance)
         self._distance(np.zeros(self.samples), np.zeros(self.samples))  # says now where it needs more answers
 
     @property
@@ -168,7 +170,7 @@ class TextValue(RemoteValue):
         self._prepare()
         text = question(self.prompts.segmented.segments, self.response)
         payload = [{"role": "user", "content": text}] if self.prompts.messages else text
-        reply = self.caller.ask([Request(payload)])[0]
+        reply = self.caller.ask([ModelRequest(payload)])[0]
         if reply is None:
             raise AttributionError(self.caller.stopped or "the calls stopped")
         return reply.text
@@ -187,40 +189,40 @@ class TextValue(RemoteValue):
         """Distances of answers to the whole prompt from the response, as many as are compared; the response itself where that is one."""
         if self.samples == 1:
             return np.zeros(1)
-        asked = [Request(self.prompts.whole, RESPONSE - 1 - s) for s in range(self.samples)]
+        asked = [ModelRequest(self.prompts.whole, RESPONSE - 1 - s) for s in range(self.samples)]
         answers = [a for a in self.caller.ask(asked) if a is not None]
         if len(answers) < self.samples:
             raise AttributionError(self.caller.stopped or "the calls stopped")
-        return ground(self.compare, self.response, [a.text for a in answers])
+        return measure_ground(self.compare, self.response, [a.text for a in answers])
 
     def _measured(self, rows: list[list[Answer]]) -> NDArray[np.float64]:
         texts = [answer.text for row in rows for answer in row]
         if not texts:
             return np.empty(0)
         self.empty += sum(not text.strip() for text in texts)
-        moved = ground(self.compare, self.response, texts).reshape(len(rows), self.samples)
+        moved = measure_ground(self.compare, self.response, texts).reshape(len(rows), self.samples)
         return np.array([-self._distance(self._reference, row) for row in moved])
 
 
-def ground(compare: Compare, response: str, texts: Sequence[str]) -> NDArray[np.float64]:
+def measure_ground(compare: Compare, response: str, texts: Sequence[str]) -> NDArray[np.float64]:
     """Return the distance of each text from the response, (k,); equal texts are compared once."""
     distinct = list(dict.fromkeys(texts))
     if compare.ground == "cosine":
         vectors = np.asarray(compare.encoder([response, *distinct]), dtype=np.float64)
-        found = cosine_distances(vectors[1:], vectors[:1])[:, 0]
+        found = compute_cosine_distances(vectors[1:], vectors[:1])[:, 0]
     else:
-        found = np.array([_moved(compare, response, text) for text in distinct])
+        found = np.array([_move_words(compare, response, text) for text in distinct])
     at = dict(zip(distinct, found, strict=True))
     return np.array([at[text] for text in texts])
 
 
-def _moved(compare: Compare, response: str, text: str) -> float:
+def _move_words(compare: Compare, response: str, text: str) -> float:
     """Return the word mover's distance; to an empty text it is 1, as far as words without anything in common."""
     ours, theirs = response.split(), text.split()
     if not ours or not theirs:
         return float(bool(ours) != bool(theirs))
     vectors = np.asarray(compare.encoder([*ours, *theirs]), dtype=np.float64)
-    return distances.word_mover(cosine_distances(vectors[: len(ours)], vectors[len(ours) :]))
+    return distances.compute_word_mover(compute_cosine_distances(vectors[: len(ours)], vectors[len(ours) :]))
 
 
 class ScoreValue(RemoteValue):
@@ -235,7 +237,7 @@ class ScoreValue(RemoteValue):
     def __init__(
         self,
         caller: Caller,
-        prompts: Prompts,
+        prompts: RemotePrompts,
         response: str,
         rows: Sequence[int] | None = None,
         unit: str = "nats",
@@ -253,7 +255,7 @@ class ScoreValue(RemoteValue):
         Raises:
             AttributionError: the server scores no tokens.
         """
-        found = self.caller.ask([Request(self.payload(np.ones(self.prompts.n, dtype=bool)))])[0]
+        found = self.caller.ask([ModelRequest(self.payload(np.ones(self.prompts.n, dtype=bool)))])[0]
         if found is None:
             raise AttributionError(self.caller.stopped or "the calls stopped")
         if not found.tokens:
@@ -277,7 +279,7 @@ class ScoreValue(RemoteValue):
         values = np.array([self._aligned(row[0])[chosen] for row in rows])
         if self.unit == "nats":
             return values
-        measure = distances.find(self.caller.remote.compare.distance)
+        measure = distances.find_distance(self.caller.remote.compare.distance)
         whole = self._aligned(self.whole)[chosen]
         return np.array([-measure(whole, row) for row in values])
 

@@ -11,33 +11,34 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from llm_trace.comparison.statistics.floats import Floats
+
 Numbers = NDArray[np.int64]
 
 
-def effective_clusters(clusters: Numbers) -> float:
+def count_effective_clusters(clusters: Numbers) -> float:
     """Return how many clusters of equal size tell as much as these (n,): their number where they are equal, else less."""
     sizes = np.unique(clusters, return_counts=True)[1].astype(float)
     return float(sizes.sum() ** 2 / (sizes**2).sum())
 
 
-def sums_by_cluster(values: Floats, clusters: Numbers) -> Floats:
+def sum_by_cluster(values: Floats, clusters: Numbers) -> Floats:
     """Return the sum of each cluster's values, (k,)."""
     return np.bincount(np.unique(clusters, return_inverse=True)[1], values).astype(np.float64)
 
 
-def spread_by_cluster(values: Floats, clusters: Numbers) -> Floats:
+def compute_pseudovalues(values: Floats, clusters: Numbers) -> Floats:
     """Return a number for each of k >= 2 clusters, (k,): their mean is the mean of the values, their standard error that of it.
 
     They are the jackknife's: k - 1 times what the mean loses with each cluster, around the mean.
     """
     sizes = np.unique(clusters, return_counts=True)[1]
     mean, n, k = float(values.mean()), len(values), len(sizes)
-    lost = (k - 1) * (sums_by_cluster(values, clusters) - mean * sizes) / (n - sizes)
+    lost = (k - 1) * (sum_by_cluster(values, clusters) - mean * sizes) / (n - sizes)
     return np.asarray(lost - lost.mean() + mean)
 
 
-def dependence(values: Floats, clusters: Numbers) -> float:
+def measure_dependence(values: Floats, clusters: Numbers) -> float:
     """Return how many pairs tell as much as one that depends on no other, at least 1.
 
     It is 1 where the pairs that differ are spread over the clusters, and more where they come together. A cluster that differs as a whole is taken
@@ -49,5 +50,5 @@ def dependence(values: Floats, clusters: Numbers) -> float:
     """
     sizes = np.unique(clusters, return_counts=True)[1].astype(float)
     whole = float((sizes**2).sum() / len(values))
-    together = float((sums_by_cluster(values, clusters) ** 2).sum())
+    together = float((sum_by_cluster(values, clusters) ** 2).sum())
     return max(1.0, (together + whole**2) / (float((values**2).sum()) + whole))

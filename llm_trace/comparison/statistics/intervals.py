@@ -17,10 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from llm_trace.comparison.statistics.clusters import dependence, effective_clusters, spread_by_cluster
-from llm_trace.comparison.statistics.yesno import tango
+from llm_trace.comparison.statistics.clusters import (
+    compute_pseudovalues,
+    count_effective_clusters,
+    measure_dependence,
+)
+from llm_trace.comparison.statistics.floats import Floats
+from llm_trace.comparison.statistics.yesno import bound_tango
 
-Floats = NDArray[np.float64]
 FEW = 10
 """Pairs that differ, below which their number is uncertain enough to matter."""
 
@@ -36,7 +40,7 @@ class Interval:
     """Two-sided, that the mean is 0: Student's t corrected for skewness, 1 where the values do not vary."""
 
 
-def mean_interval(
+def bound_mean(
     values: Floats,
     clusters: NDArray[np.int64] | None = None,
     *,
@@ -53,24 +57,27 @@ def mean_interval(
     """
     units, freedom = values, len(values) - 1.0
     if clusters is not None:
-        units, freedom = spread_by_cluster(values, clusters), max(1.0, effective_clusters(clusters) - 1)
-    mean, error = float(values.mean()), spread_of(units) / len(units) ** 0.5
+        units, freedom = (
+            compute_pseudovalues(values, clusters),
+            max(1.0, count_effective_clusters(clusters) - 1),
+        )
+    mean, error = float(values.mean()), compute_spread(units) / len(units) ** 0.5
     quantile = float(stats.t.ppf((1 + confidence) / 2, freedom))
-    found = [(mean - quantile * error, mean + quantile * error), _hall(units, quantile)]
-    found += _few(values, clusters, confidence, largest)
+    found = [(mean - quantile * error, mean + quantile * error), _bound_hall(units, quantile)]
+    found += _bound_few(values, clusters, confidence, largest)
     bounds = min(low for low, _ in found), max(high for _, high in found)
-    return Interval(*bounds, error, _p_value(units, freedom))
+    return Interval(*bounds, error, _compute_p_value(units, freedom))
 
 
-def spread_of(values: Floats) -> float:
+def compute_spread(values: Floats) -> float:
     """Return the standard deviation, 0 where the values differ by no more than rounding."""
     spread = float(values.std(ddof=1)) if len(values) > 1 else 0.0
     return spread if spread > 1e-9 * float(np.abs(values).max()) else 0.0
 
 
-def _hall(values: Floats, quantile: float) -> tuple[float, float]:
+def _bound_hall(values: Floats, quantile: float) -> tuple[float, float]:
     """Return bounds by the cubic transformation that takes the skewness out of Student's t."""
-    n, mean, spread = len(values), float(values.mean()), spread_of(values)
+    n, mean, spread = len(values), float(values.mean()), compute_spread(values)
     if spread == 0:
         return mean, mean
     skew = float(stats.skew(values))
@@ -82,8 +89,8 @@ def _hall(values: Floats, quantile: float) -> tuple[float, float]:
     return mean - spread * back(quantile), mean - spread * back(-quantile)
 
 
-def _p_value(values: Floats, freedom: float) -> float:
-    n, spread = len(values), spread_of(values)
+def _compute_p_value(values: Floats, freedom: float) -> float:
+    n, spread = len(values), compute_spread(values)
     if spread == 0:
         return 1.0 if not values.any() else 0.0
     z, skew = float(values.mean()) / spread, float(stats.skew(values))
@@ -91,7 +98,7 @@ def _p_value(values: Floats, freedom: float) -> float:
     return float(2 * stats.t.sf(abs(straight) * n**0.5, freedom))
 
 
-def _few(
+def _bound_few(
     values: Floats, clusters: NDArray[np.int64] | None, confidence: float, largest: float
 ) -> list[tuple[float, float]]:
     """Return bounds for values of which few differ from 0, or from what most of them are: none where many do."""
@@ -103,8 +110,8 @@ def _few(
         moved = rest != 0
         if len(np.unique(clusters[moved]) if clusters is not None else rest[moved]) < FEW:
             size = float(np.abs(rest).max()) or largest
-            worth = 1.0 if clusters is None else dependence(rest / (size or 1.0), clusters)
-            low, high = tango(
+            worth = 1.0 if clusters is None else measure_dependence(rest / (size or 1.0), clusters)
+            low, high = bound_tango(
                 int((rest > 0).sum()) / worth, int((rest < 0).sum()) / worth, len(rest) / worth, confidence
             )
             found.append((centre + low * size, centre + high * size))

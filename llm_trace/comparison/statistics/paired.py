@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from scipy import stats
 
-from llm_trace.comparison.statistics.clusters import sums_by_cluster
-from llm_trace.comparison.statistics.intervals import Floats, mean_interval, spread_of
+from llm_trace.comparison.statistics.clusters import sum_by_cluster
+from llm_trace.comparison.statistics.floats import Floats
+from llm_trace.comparison.statistics.intervals import bound_mean, compute_spread
 from llm_trace.comparison.statistics.scales import Scale, find_scale, is_yes_or_no
 from llm_trace.comparison.statistics.signflip import sign_flip
-from llm_trace.comparison.statistics.yesno import mcnemar, odds, tango
+from llm_trace.comparison.statistics.yesno import bound_tango, compute_mcnemar, compute_odds
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -83,33 +84,33 @@ def estimate(
         return _estimate_yes_or_no(a, b, confidence)
     scale = scale or find_scale(np.stack([a, b]))
     change = b - a
-    sums = change if clusters is None else sums_by_cluster(change, clusters)
+    sums = change if clusters is None else sum_by_cluster(change, clusters)
     low, high, error, p_value = None, None, 0.0, None
     if len(sums) > 1:
         largest = scale.largest_change(np.stack([a, b]))
-        found = mean_interval(change, clusters, confidence=confidence, largest=largest)
+        found = bound_mean(change, clusters, confidence=confidence, largest=largest)
         (low, high), error = scale.cut(found.low, found.high), found.error
         p_value = max(sign_flip(sums, seed=seed), found.p_value) if np.any(sums) else None
-    effect, moved = cohens_d(change), int(np.count_nonzero(sums))
-    return Estimate("number", len(a), *_means(a, b), low, high, p_value, effect, error, moved)
+    effect, moved = compute_cohens_d(change), int(np.count_nonzero(sums))
+    return Estimate("number", len(a), *_compute_means(a, b), low, high, p_value, effect, error, moved)
 
 
 def _estimate_yes_or_no(a: Floats, b: Floats, confidence: float) -> Estimate:
     gained, lost, n = int((b > a).sum()), int((b < a).sum()), len(a)
-    low, high = tango(gained, lost, n, confidence)
+    low, high = bound_tango(gained, lost, n, confidence)
     error = float((b - a).std(ddof=1)) / n**0.5 if n > 1 else 0.0
     moved = gained + lost
-    p_value, effect = (mcnemar(gained, lost), odds(gained, lost)) if moved else (None, None)
-    return Estimate("yesno", n, *_means(a, b), low, high, p_value, effect, error, moved)
+    p_value, effect = (compute_mcnemar(gained, lost), compute_odds(gained, lost)) if moved else (None, None)
+    return Estimate("yesno", n, *_compute_means(a, b), low, high, p_value, effect, error, moved)
 
 
-def _means(a: Floats, b: Floats) -> tuple[float, float, float]:
+def _compute_means(a: Floats, b: Floats) -> tuple[float, float, float]:
     return float(a.mean()), float(b.mean()), float(b.mean() - a.mean())
 
 
-def cohens_d(change: Floats) -> float | None:
+def compute_cohens_d(change: Floats) -> float | None:
     """Return the mean difference in standard deviations of the differences; `None` where they do not vary."""
-    spread = spread_of(change)
+    spread = compute_spread(change)
     return float(change.mean()) / spread if spread > 0 else None
 
 

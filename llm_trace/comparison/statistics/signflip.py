@@ -5,9 +5,9 @@ from __future__ import annotations
 from math import erfc, sqrt
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from llm_trace.comparison.statistics.floats import Floats
+
 EXACT = 14
 """Differences up to which every combination of signs is tried."""
 DRAWN = 9_999

@@ -10,7 +10,7 @@ from scipy.optimize import brentq
 LOOSE = 1e-9
 
 
-def tango(gained: float, lost: float, n: float, confidence: float = 0.95) -> tuple[float, float]:
+def bound_tango(gained: float, lost: float, n: float, confidence: float = 0.95) -> tuple[float, float]:
     """Return the score interval of the difference of two paired shares; it holds with few or no discordant pairs.
 
     Args:
@@ -24,14 +24,14 @@ def tango(gained: float, lost: float, n: float, confidence: float = 0.95) -> tup
     here = (gained - lost) / n
 
     def score(delta: float) -> float:
-        return _statistic(gained, lost, n, delta)
+        return _compute_statistic(gained, lost, n, delta)
 
     low = -1.0 if score(-1 + LOOSE) < z else brentq(lambda d: score(d) - z, -1 + LOOSE, here)
     high = 1.0 if score(1 - LOOSE) > -z else brentq(lambda d: score(d) + z, here, 1 - LOOSE)
     return float(low), float(high)
 
 
-def _statistic(gained: float, lost: float, n: float, delta: float) -> float:
+def _compute_statistic(gained: float, lost: float, n: float, delta: float) -> float:
     """Return the standardised distance of the observed difference from `delta`, under which the other share is estimated."""
     linear = -gained - lost + (2 * n - gained + lost) * delta
     constant = -lost * delta * (1 - delta)
@@ -43,13 +43,13 @@ def _statistic(gained: float, lost: float, n: float, delta: float) -> float:
     return float(distance / sqrt(variance))
 
 
-def mcnemar(gained: int, lost: int) -> float:
+def compute_mcnemar(gained: int, lost: int) -> float:
     """Return the exact two-sided p-value that gains and losses are equally likely."""
     if gained + lost == 0:
         return 1.0
     return float(stats.binomtest(gained, gained + lost, 0.5).pvalue)
 
 
-def odds(gained: int, lost: int) -> float:
+def compute_odds(gained: int, lost: int) -> float:
     """Return how many pairs turn to yes for each that turns to no; half a pair is added to both, so that it is finite."""
     return (gained + 0.5) / (lost + 0.5)

@@ -18,7 +18,7 @@ MIGRATIONS = (m0001_first, m0002_rebuild, m0003_same)
 VERSION = len(MIGRATIONS)
 
 
-def version(connection: DuckDBPyConnection) -> int:
+def read_version(connection: DuckDBPyConnection) -> int:
     """Return the number of the last migration of the store in use, 0 for an empty file.
 
     Raises:
@@ -41,7 +41,9 @@ def version(connection: DuckDBPyConnection) -> int:
 
 def migrate(connection: DuckDBPyConnection) -> None:
     """Bring the store in use to the newest schema."""
-    for number, migration in enumerate(MIGRATIONS[version(connection) :], start=version(connection) + 1):
+    for number, migration in enumerate(
+        MIGRATIONS[read_version(connection) :], start=read_version(connection) + 1
+    ):
         connection.execute("BEGIN")
         migration.apply(connection)
         name = migration.__name__.rpartition(".")[2]
