@@ -30,10 +30,10 @@ from transformers import (
 )
 
 from llm_trace.attribution.api import attribute
-from llm_trace.attribution.estimators import occlusion
-from llm_trace.attribution.local import LocalValue
-from llm_trace.attribution.problem import Problem, build_problem, parse_question
-from llm_trace.attribution.value import Metered
+from llm_trace.attribution.core.value import Metered
+from llm_trace.attribution.methods.exact import occlusion
+from llm_trace.attribution.models.open_value import LocalValue
+from llm_trace.attribution.models.problem import Problem, build_problem, parse_question
 
 SEGMENTS, EACH, RESPONSE = 40, 4, 20
 STORIES = Path(__file__).resolve().parents[2] / "shared/data/models/stories260K"

@@ -26,14 +26,14 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from llm_trace.attribution import distances, noise, smile
 from llm_trace.attribution.api import attribute
+from llm_trace.attribution.core.value import Budget, Metered
+from llm_trace.attribution.methods import distances, randomization_tests, smile
+from llm_trace.attribution.methods.text_encoders import Lexical, compute_cosine_distances
+from llm_trace.attribution.question.segments import segment
 from llm_trace.attribution.remote.answers import Answer
 from llm_trace.attribution.remote.ledger import Price
 from llm_trace.attribution.remote.model import Compare, Remote
-from llm_trace.attribution.segments import segment
-from llm_trace.attribution.text_encoders import Lexical, compute_cosine_distances
-from llm_trace.attribution.value import Budget, Metered
 from llm_trace.demo.world import CaseKind, PlantedCase, make_cases
 from llm_trace.record import Attribution
 
@@ -329,7 +329,7 @@ def by_masks(model: Moody, case: PlantedCase, calls: int, seed: int, method: str
     """Return the attribution of one of our methods, asked through the front door; its prompts are answered in batches before."""
     cut = segment(case.prompt, "word")
     if method == "smile":
-        masks = noise.draw(calls, len(cut.segments), smile.KEEP, seed, vanishes=True)
+        masks = randomization_tests.draw(calls, len(cut.segments), smile.KEEP, seed, vanishes=True)
         model.oracle.learn([cut.render(mask) for mask in masks])
     else:
         halves(model.oracle, case, calls, seed)

@@ -21,11 +21,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from llm_trace.attribution import methods
-from llm_trace.attribution.estimators import compute_exact_shapley, list_subsets
-from llm_trace.attribution.problem import build_problem, parse_question
-from llm_trace.attribution.statistics import compute_r_squared, rank_correlate
-from llm_trace.attribution.value import Budget, Metered, sum_targets
+from llm_trace.attribution.core.value import Budget, Metered, sum_targets
+from llm_trace.attribution.methods import registry
+from llm_trace.attribution.methods.exact import compute_exact_shapley, list_subsets
+from llm_trace.attribution.models.problem import build_problem, parse_question
+from llm_trace.statistics.ranks import compute_r_squared, rank_correlate
 
 SHARED = Path(__file__).resolve().parents[1].parent / "shared" / "data" / "models"
 BUDGETS = (40, 64, 128, 256, 512)
@@ -74,7 +74,7 @@ def ours(name: str) -> Contestant:
     def run(table: Table, budget: int, length: int, seed: int) -> np.ndarray | None:
         per_token = lambda masks: np.repeat(table(masks)[:, None] / length, length, axis=1)  # noqa: E731
         try:
-            found = methods.find_method(name)(
+            found = registry.find_method(name)(
                 Metered(per_token, budget=Budget(evaluations=budget)), table.n, confidence=0.95, seed=seed
             )
         except ValueError:
@@ -221,7 +221,7 @@ def letters() -> None:
             segments="token",
             target=None,
         )
-        found = methods.find_method("shapley")(Metered(work.value("B")), 6, confidence=0.95, seed=0)
+        found = registry.find_method("shapley")(Metered(work.value("B")), 6, confidence=0.95, seed=0)
         worst = max(worst, float(np.abs(found.values - exact).max()))
     print(json.dumps({"gpt-nano-sort, 729 inputs": "largest difference from enumeration", "nats": worst}))
 

@@ -25,11 +25,11 @@ import numpy as np
 import torch
 
 from benchmarks.attribution import build
-from llm_trace.attribution.embeddings import build_ground, integrate_paths
-from llm_trace.attribution.local import LocalValue
-from llm_trace.attribution.methods import find_method
-from llm_trace.attribution.problem import Problem, build_problem, parse_question
-from llm_trace.attribution.value import Metered
+from llm_trace.attribution.core.value import Metered
+from llm_trace.attribution.methods.registry import find_method
+from llm_trace.attribution.models.embeddings import build_ground, integrate_paths
+from llm_trace.attribution.models.open_value import LocalValue
+from llm_trace.attribution.models.problem import Problem, build_problem, parse_question
 
 STORY = (
     "Once upon a time there was a little girl named Lily. She had a red ball and a blue kite. One day her friend Tom came to play.",

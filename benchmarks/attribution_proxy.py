@@ -18,14 +18,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from llm_trace.attribution.compression import compress
-from llm_trace.attribution.models import resolve_model
-from llm_trace.attribution.proxies.applying import explain_by_proxy
-from llm_trace.attribution.proxies.cases import TaskCall, compute_quality
-from llm_trace.attribution.proxies.evidence import compute_wealth, find_decision
+from llm_trace.attribution.models.loading import resolve_model
+from llm_trace.attribution.proxies.case import TaskCall, compute_quality
+from llm_trace.attribution.proxies.explain import explain_by_proxy
 from llm_trace.attribution.proxies.model import Proxied
-from llm_trace.attribution.proxies.screening import screen
+from llm_trace.attribution.proxies.screen import screen
+from llm_trace.attribution.proxies.sequential_tests import compute_wealth, find_decision
 from llm_trace.attribution.remote.model import Remote
+from llm_trace.attribution.studies.compression import compress
 from llm_trace.demo.model import load_model
 from llm_trace.demo.world import TEMPLATE_V1, TEMPLATE_V2, make_customers, rule
 

@@ -28,9 +28,9 @@ from scipy import stats
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from llm_trace.comparison.judge import PairTable, judge_overall
-from llm_trace.comparison.statistics.intervals import bound_mean
-from llm_trace.comparison.statistics.paired import estimate
-from llm_trace.comparison.statistics.yesno import bound_tango
+from llm_trace.statistics.intervals import bound_mean
+from llm_trace.statistics.paired import estimate
+from llm_trace.statistics.yesno import bound_tango
 
 Floats = NDArray[np.float64]
 SIZES = (30, 50, 100, 200)

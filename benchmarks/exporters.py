@@ -111,7 +111,7 @@ def child(*work: str) -> dict[str, float]:
 @contextlib.contextmanager
 def delivering(folder: Path, address: str) -> Iterator[subprocess.Popen[bytes]]:
     """Run the process that delivers."""
-    command = [sys.executable, "-m", "llm_trace.exporters.service", str(folder / "t.duckdb")]
+    command = [sys.executable, "-m", "llm_trace.exporters.delivery.daemon", str(folder / "t.duckdb")]
     told = environment("") | {"LLM_TRACE_EXPORTERS": address}
     process = subprocess.Popen(command, cwd=ROOT, env=told, stderr=subprocess.DEVNULL)
     try:
@@ -126,7 +126,7 @@ def name_of(url: str) -> str:
 
 
 def delivered(folder: Path, address: str) -> int:
-    from llm_trace.exporters.cursor import Cursor
+    from llm_trace.exporters.delivery.cursor import Cursor
 
     return Cursor.load(folder / "t.duckdb.spool", address).delivered
 
@@ -314,7 +314,7 @@ def _serving(place: str) -> list[int]:
         process.pid
         for process in psutil.process_iter(["cmdline"])
         if place in " ".join(process.info["cmdline"] or ())
-        and "llm_trace.exporters.service" in process.info["cmdline"]
+        and "llm_trace.exporters.delivery.daemon" in process.info["cmdline"]
     ]
 
 

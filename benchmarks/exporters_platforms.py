@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from multiprocessing.connection import Connection
 
-    from llm_trace.exporters.seam import Exporter
+    from llm_trace.exporters.protocol import Exporter
 
 REACH = 2_000
 """Calls a second."""
@@ -109,7 +109,7 @@ def record(folder: Path, calls: int) -> Path:
 
 def deliver(platform: str, spool: Path) -> tuple[int, float, float]:
     """Return how many calls arrived, and the wall and CPU seconds that it took."""
-    from llm_trace.exporters.delivery import Delivery
+    from llm_trace.exporters.delivery.delivery import Delivery
 
     with standing_in(platform) as (url, pipe):
         delivery = Delivery(spool, exporter_of(platform, url), every=True)

@@ -21,7 +21,7 @@ from llm_trace.version import __version__
 
 if TYPE_CHECKING:
     from llm_trace.attribution.api import attribute, attribute_async
-    from llm_trace.attribution.hook import AttributionPolicy
+    from llm_trace.attribution.policy.policy import AttributionPolicy
     from llm_trace.capture.context import using_session
     from llm_trace.capture.prompts import Prompt
     from llm_trace.capture.redaction import Redaction
@@ -44,7 +44,7 @@ _OPTIONAL = {"numpy", "scipy", "torch", "transformers"}
 _HOMES = {
     "attribute": "llm_trace.attribution.api",
     "attribute_async": "llm_trace.attribution.api",
-    "AttributionPolicy": "llm_trace.attribution.hook",
+    "AttributionPolicy": "llm_trace.attribution.policy.policy",
     "using_session": "llm_trace.capture.context",
     "Prompt": "llm_trace.capture.prompts",
     "Redaction": "llm_trace.capture.redaction",

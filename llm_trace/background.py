@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llm_trace.attribution.queue import Queue, get_queue_folder
+from llm_trace.attribution.policy.queue import Queue, get_queue_folder
 from llm_trace.capture import failures
 from llm_trace.detached import search_path, start
 from llm_trace.spool.paths import get_spool_dir
@@ -23,7 +23,7 @@ from llm_trace.spool.writer import SpoolWriter
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from llm_trace.attribution.hook import AttributionPolicy
+    from llm_trace.attribution.policy.policy import AttributionPolicy
     from llm_trace.record import Call
     from llm_trace.stores.duckdb import Store
 
@@ -65,7 +65,7 @@ class Requests:
         known = self._digests.get(id(policy))
         if known is not None:
             return known[1]
-        from llm_trace.attribution.policies import encode, hash_policy
+        from llm_trace.attribution.policy.serialization import encode, hash_policy
 
         data = encode(policy)
         place = get_queue_folder(self.store) / "policies" / f"{hash_policy(data)}.json"
@@ -133,7 +133,7 @@ def build_environment(gpu: bool, given: Mapping[str, str] = os.environ) -> dict[
 
 def serve_requests(store_path: Path, **settings: float) -> bool:
     """Be the worker of a store until nothing is left to do; False where another process is."""
-    from llm_trace.attribution.worker import Worker
+    from llm_trace.attribution.policy.worker import Worker
 
     queue = Queue(get_queue_folder(store_path))
     if not queue.claim():

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llm_trace.capture import failures, providers, slots
+from llm_trace.capture import failures, otel_providers, slots
 from llm_trace.capture.input_key import InputKey, get_key_file
 from llm_trace.capture.recorder import Recorder
 from llm_trace.capture.runs import begin_run, end_run
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
 
     from llm_trace.capture.callspan import CallSpan
-    from llm_trace.exporters.host import Exporting
+    from llm_trace.exporters.delivery.supervisor import Exporting
+    from llm_trace.exporters.protocol import Exporter
     from llm_trace.exporters.registry import Destination
-    from llm_trace.exporters.seam import Exporter
     from llm_trace.record import Run
 
 _log = logging.getLogger("llm_trace")
@@ -110,7 +110,7 @@ def configure(
 
 def _replace(settings: dict[str, Any], attribution: Any, record_env: bool, provider: Any) -> None:
     """End what was configured before and begin with these settings; a destination that cannot work is said when that is done."""
-    providers.check(provider)
+    otel_providers.check(provider)
     if attribution is not None and not hasattr(attribution, "mode"):
         raise ConfigurationError(f"attribution={attribution!r} is no AttributionPolicy")
     settings["exporters"], refusal = _check_exporters(settings["exporters"])
@@ -185,7 +185,7 @@ def _start(settings: dict[str, Any], attribution: Any, record_env: bool, provide
 
 
 def _start_exporting(setup: Setup) -> None:
-    from llm_trace.exporters.host import Exporting
+    from llm_trace.exporters.delivery.supervisor import Exporting
 
     try:
         setup.exporting = Exporting(setup.store, setup.settings["exporters"])
@@ -197,14 +197,14 @@ def _start_exporting(setup: Setup) -> None:
 
 def _revoke_destinations(store: Path, *, keep: Sequence[str]) -> None:
     """Stop delivery to the destinations that this process had for the store before."""
-    if (host := sys.modules.get("llm_trace.exporters.host")) is not None:
-        host.revoke(store, keep)
+    if (host := sys.modules.get("llm_trace.exporters.delivery.supervisor")) is not None:
+        host.revoke_destinations(store, keep)
 
 
 def _join_provider(setup: Setup, provider: Any) -> None:
     """Mirror calls into an SDK provider and take other libraries' GenAI spans from it, also one that is set later."""
-    setup.undo.append(providers.join(setup.recorder, provider))
-    for name in providers.find_unheard():
+    setup.undo.append(otel_providers.join(setup.recorder, provider))
+    for name in otel_providers.find_unheard():
         _log.warning("llm_trace: %s", describe_unheard(name))
 
 
@@ -242,7 +242,7 @@ def _build_explainer(recorder: Recorder, store: Path) -> Callable[[Any, CallSpan
                 ):
                     open_requests(store).add(policy, call.span_id)
             elif policy.mode == "inline":
-                from llm_trace.attribution.hook import Hook
+                from llm_trace.attribution.policy.policy import Hook
 
                 hook = hooks.setdefault(id(policy), Hook(policy))
                 if (event := hook(_as_call(call, end))) is not None:

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from llm_trace.capture import failures, providers
+from llm_trace.capture import failures, otel_providers
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from llm_trace.exporters.host import Exporting
+    from llm_trace.exporters.delivery.supervisor import Exporting
     from llm_trace.spool.writer import SpoolWriter
 
 _TAKEN_OUT = "; not in configure(exporters=…): what is recorded now does not go there"
@@ -70,7 +70,7 @@ def build_report(
 
     synced = spool.sync()
     reasons = {f"lost: {reason}": count for reason, count in spool.lost.items()} | dict(failures.counts)
-    reasons |= dict.fromkeys(map(describe_unheard, providers.find_unheard()), 1)
+    reasons |= dict.fromkeys(map(describe_unheard, otel_providers.find_unheard()), 1)
     if aside := count_quarantined(spool.folder):
         reasons[f"lines that could not be read and were set aside in {spool.folder / 'quarantine'}"] = aside
     if not synced:
@@ -87,7 +87,7 @@ def _report_removed(store: Path, spool: SpoolWriter) -> dict[str, DestinationRep
     """Return how destinations stand that something still waits for though they are not configured any more."""
     if not (spool.folder / "cursors").exists():
         return {}
-    from llm_trace.exporters.host import list_left_destinations
+    from llm_trace.exporters.delivery.supervisor import list_left_destinations
 
     return {
         name: DestinationReport(d.delivered, d.pending, d.rejected, d.dropped, configured=False)

@@ -17,12 +17,12 @@ from typing import ClassVar
 import pytest
 
 import llm_trace
-from llm_trace.exporters.cursor import get_cursor_path
-from llm_trace.exporters.delivery import Delivery
+from llm_trace.exporters.delivery.cursor import get_cursor_path
+from llm_trace.exporters.delivery.delivery import Delivery
+from llm_trace.exporters.delivery.rejected import Rejected
+from llm_trace.exporters.delivery.status import Standing, get_standing
+from llm_trace.exporters.delivery.transport import Patience
 from llm_trace.exporters.registry import make_exporter
-from llm_trace.exporters.rejected import Rejected
-from llm_trace.exporters.sending import Patience
-from llm_trace.exporters.standing import Standing, get_standing
 from tests.loopback import Fault, Loopback, Received, Reply
 from tests.spool_toys import HandWriter, span, spool_of
 
@@ -311,7 +311,9 @@ class ExporterContract(ABC):
         """Start the process that delivers; it leaves when all is delivered, for the writer has gone."""
         store = str(spool.folder).removesuffix(".spool")
         told = {**os.environ, **self.environment(server), "LLM_TRACE_EXPORTERS": self.address(server)}
-        return subprocess.Popen([sys.executable, "-m", "llm_trace.exporters.service", store], env=told)
+        return subprocess.Popen(
+            [sys.executable, "-m", "llm_trace.exporters.delivery.daemon", store], env=told
+        )
 
     def test_shutdown_waits_for_no_server_and_the_next_process_carries_on(
         self, server: Loopback, tmp_path: Path

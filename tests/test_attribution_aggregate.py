@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from llm_trace.attribution.aggregate import aggregate
+from llm_trace.attribution.studies.aggregate import aggregate
 from llm_trace.errors import AttributionError
 from llm_trace.record import Attribution, Segment
 
@@ -77,7 +77,7 @@ def test_few_calls_have_no_bounds() -> None:
 
 def test_a_picture_is_written_and_hostile_text_is_no_formula(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
-    from llm_trace.attribution.plot import save
+    from llm_trace.attribution.studies.plot import save
 
     hostile = made([1, -2, 3], response="$\\frac{", low=(0.5, -3, 2), high=(2, -1, 4))
     save(hostile, tmp_path / "a.svg")

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from llm_trace.attribution.api import attribute
-from llm_trace.attribution.estimators import compute_exact_shapley
-from llm_trace.attribution.value import Budget, BudgetError
+from llm_trace.attribution.core.value import Budget, BudgetError
+from llm_trace.attribution.methods.exact import compute_exact_shapley
 from llm_trace.capture.prompts import Prompt
 from llm_trace.errors import AttributionError
 from llm_trace.record import Attribution, Call, Message, Part, PromptUse
@@ -220,7 +220,7 @@ def test_gpt_nano_sort_by_enumeration() -> None:
 
 
 def test_importing_the_front_door_loads_no_torch() -> None:
-    code = "import sys, llm_trace.attribution.api, llm_trace.attribution.hook, llm_trace.heatmap; print([m for m in ('torch', 'transformers', 'rich') if m in sys.modules])"
+    code = "import sys, llm_trace.attribution.api, llm_trace.attribution.policy.policy, llm_trace.heatmap; print([m for m in ('torch', 'transformers', 'rich') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from llm_trace.attribution import auto, methods, quality
-from llm_trace.attribution.designs import LeveragePairs
-from llm_trace.attribution.estimators import compute_exact_shapley, list_subsets, occlusion
-from llm_trace.attribution.sampling import fit
-from llm_trace.attribution.shrinkage import fit_shrunk
-from llm_trace.attribution.value import Budget, Metered, Value
+from llm_trace.attribution import quality
+from llm_trace.attribution.core.value import Budget, Metered, Value
+from llm_trace.attribution.methods import auto, registry
+from llm_trace.attribution.methods.exact import compute_exact_shapley, list_subsets, occlusion
+from llm_trace.attribution.methods.mask_designs import LeveragePairs
+from llm_trace.attribution.methods.shapley_sampling import fit
+from llm_trace.attribution.methods.shrinkage import fit_shrunk
 from tests import attribution_toys as toys
 from tests.test_attribution_api import PROMPT, run
 
@@ -33,7 +34,7 @@ def test_the_choice_is_by_segments_and_budget(
 ) -> None:
     plan = auto.plan_auto(n, left)
     assert (plan.method, plan.second) == (method, second)
-    assert methods.choose(n, left) == method
+    assert registry.choose(n, left) == method
 
 
 def test_scores_mean_what_the_result_says() -> None:
@@ -111,7 +112,7 @@ def test_bounds_stay_valid_when_sampling_stops_by_itself(name: str) -> None:
         weights[0] = 8.0
         game: Value = lambda m, w=weights, q=pairs: m @ w + np.einsum("ki,ij,kj->k", m, q, m)  # type: ignore[misc]  # noqa: E731
         exact = compute_exact_shapley(game(list_subsets(n)), n)
-        found = methods.find_method(name)(Metered(game), n, confidence=0.95, seed=seed)
+        found = registry.find_method(name)(Metered(game), n, confidence=0.95, seed=seed)
         assert found.low is not None
         assert found.high is not None
         stopped += found.stopped == "tight"
@@ -140,7 +141,7 @@ def test_p_values_are_uniform_or_larger_where_nothing_matters() -> None:
         below, spread = [], 0.0
         for seed in range(60):
             value = Metered(nothing(9, seed), budget=Budget(evaluations=150))
-            found = methods.find_method(name)(value, 9, confidence=0.95, seed=seed)
+            found = registry.find_method(name)(value, 9, confidence=0.95, seed=seed)
             assert found.p_values is not None
             below += list(found.p_values < 0.05)
             spread += float(np.abs(found.values).max())

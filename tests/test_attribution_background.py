@@ -14,12 +14,12 @@ import pytest
 
 import llm_trace
 from llm_trace import background
-from llm_trace.attribution import jobs, policies
-from llm_trace.attribution.allowance import HOUR_NS, Allowance
-from llm_trace.attribution.hook import AttributionPolicy, Hook
-from llm_trace.attribution.queue import Queue, get_queue_folder
-from llm_trace.attribution.value import Budget
-from llm_trace.attribution.worker import Worker
+from llm_trace.attribution.core.value import Budget
+from llm_trace.attribution.policy import pool, serialization
+from llm_trace.attribution.policy.hourly_budget import HOUR_NS, Allowance
+from llm_trace.attribution.policy.policy import AttributionPolicy, Hook
+from llm_trace.attribution.policy.queue import Queue, get_queue_folder
+from llm_trace.attribution.policy.worker import Worker
 from llm_trace.capture import failures
 from llm_trace.errors import AttributionError
 from llm_trace.record import Attribution, Call
@@ -165,12 +165,12 @@ def test_a_policy_travels_as_it_is_and_what_cannot_is_refused() -> None:
         segments=re.compile("a+", re.IGNORECASE), target=(3, 9), budget=Budget(tokens=9), budget_per_hour=7, seed=3,
         when=lambda c: True, sample=0.5,
     )  # fmt: skip
-    back, config_hash = policies.decode(policies.encode(made))
+    back, config_hash = serialization.decode(serialization.encode(made))
     assert config_hash == made.config_hash
     assert (back.segments, back.target, back.budget) == (made.segments, made.target, made.budget)
     assert (back.sample, back.when, back.budget_per_hour) == (1.0, None, 7)
     with pytest.raises(AttributionError, match="cannot leave this process"):
-        policies.encode(policy(segments=lambda text: []))
+        serialization.encode(policy(segments=lambda text: []))
     with pytest.raises(AttributionError, match="by name or path"):
         AttributionPolicy(model=object(), mode="background")
 
@@ -281,8 +281,8 @@ def test_a_killed_host_loses_no_request_and_its_worker_finishes(recorded: Record
 def test_many_calls_are_spread_over_processes(saved: str) -> None:
     made = AttributionPolicy(model=saved, method="occlusion", mode="deferred")
     calls = [call(span_id=f"{i:016x}") for i in range(3)]
-    alone = {c.span_id: e for c, e in jobs.iter_events(calls, made) if e is not None}
-    spread = {c.span_id: e for c, e in jobs.iter_events(calls, made, workers=2) if e is not None}
+    alone = {c.span_id: e for c, e in pool.iter_events(calls, made) if e is not None}
+    spread = {c.span_id: e for c, e in pool.iter_events(calls, made, workers=2) if e is not None}
     assert spread.keys() == alone.keys() == {c.span_id for c in calls}
     for span_id, event in spread.items():
         assert (event["status"], event["config_hash"]) == ("ok", made.config_hash)
@@ -290,4 +290,4 @@ def test_many_calls_are_spread_over_processes(saved: str) -> None:
             alone[span_id]["attribution"]["values"], abs=1e-4
         )
     with pytest.raises(AttributionError, match="cannot leave this process"):
-        list(jobs.iter_events(calls, policy(segments=lambda text: [(0, 1)], mode="inline"), workers=2))
+        list(pool.iter_events(calls, policy(segments=lambda text: [(0, 1)], mode="inline"), workers=2))

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from llm_trace.attribution.api import attribute
-from llm_trace.attribution.cache import ValueCache
-from llm_trace.attribution.fingerprints import compute_fingerprint
-from llm_trace.attribution.queries import Query
+from llm_trace.attribution.models.cache import ValueCache
+from llm_trace.attribution.models.fingerprints import compute_fingerprint
+from llm_trace.attribution.question.objective import Query
 from llm_trace.errors import AttributionError
 from llm_trace.record import Attribution
 from tests import attribution_toys as toys
@@ -97,8 +97,8 @@ def test_a_file_that_is_no_cache_is_an_error_that_says_what_to_do(tmp_path: Path
 _WORKER = """
 import sys
 import numpy as np
-from llm_trace.attribution.cache import ValueCache
-from llm_trace.attribution.queries import Query
+from llm_trace.attribution.models.cache import ValueCache
+from llm_trace.attribution.question.objective import Query
 
 cache, first = ValueCache(sys.argv[1], "model"), int(sys.argv[2])
 forward = lambda prompts, query, tick: np.array([[float(p[0])] for p in prompts])

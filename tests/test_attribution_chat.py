@@ -11,8 +11,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from llm_trace.attribution.api import attribute
-from llm_trace.attribution.chat import render_chat
-from llm_trace.attribution.problem import Problem, build_problem, parse_question
+from llm_trace.attribution.models.problem import Problem, build_problem, parse_question
+from llm_trace.attribution.question.chat import render_chat
 from llm_trace.errors import AttributionError
 from llm_trace.record import Call, Message, Part
 from tests import attribution_toys as toys

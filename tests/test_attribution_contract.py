@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from llm_trace.attribution import hub, methods
-from llm_trace.attribution.bench import rank
-from llm_trace.attribution.catalogue import list_catalogue
-from llm_trace.attribution.methods import Scores
-from llm_trace.attribution.problem import Problem, build_problem, parse_question
+from llm_trace.attribution.core import plugins
+from llm_trace.attribution.core.value import Budget, BudgetError, Metered, Value
+from llm_trace.attribution.methods import registry
+from llm_trace.attribution.methods.registry import Scores
+from llm_trace.attribution.models.problem import Problem, build_problem, parse_question
 from llm_trace.attribution.quality import Study, measure
-from llm_trace.attribution.value import Budget, BudgetError, Metered, Value
+from llm_trace.attribution.studies.catalogue import list_catalogue
+from llm_trace.attribution.studies.ranking import rank
 from llm_trace.cli.app import app
 from llm_trace.errors import AttributionError
 from tests import attribution_toys as toys
@@ -48,15 +49,15 @@ def plugged(monkeypatch: pytest.MonkeyPatch) -> None:
     """A package that registers one of each kind, and one that is broken."""
     here = "tests.test_attribution_contract"
     points = {
-        hub.METHODS: {"mine": f"{here}:mine", "broken": "no_such_module:fn"},
-        hub.SEGMENTERS: {"halves": f"{here}:halves"},
-        hub.QUALITY: {"sparsity": f"{here}:sparsity"},
+        plugins.METHODS: {"mine": f"{here}:mine", "broken": "no_such_module:fn"},
+        plugins.SEGMENTERS: {"halves": f"{here}:halves"},
+        plugins.QUALITY: {"sparsity": f"{here}:sparsity"},
     }
 
     def foreign(group: str) -> Mapping[str, EntryPoint]:
         return {name: EntryPoint(name, value, group) for name, value in points.get(group, {}).items()}
 
-    monkeypatch.setattr(hub, "find_foreign", foreign)
+    monkeypatch.setattr(plugins, "find_foreign", foreign)
 
 
 def work() -> Problem:
@@ -66,12 +67,12 @@ def work() -> Problem:
     )
 
 
-@pytest.mark.parametrize("name", ["auto", *methods.list_methods()])
+@pytest.mark.parametrize("name", ["auto", *registry.list_methods()])
 def test_every_method_keeps_the_contract(name: str) -> None:
     question, (model, _) = work(), toys.stories()
     before, n = toys.state_of(model), work().n
     value = Metered(question.value("auto"), budget=Budget(evaluations=LIMIT))
-    method = methods.find_method(name)
+    method = registry.find_method(name)
     if (
         name == "sig_integral"
     ):  # the published form needs 50 steps a token: it says so before it spends anything
@@ -99,9 +100,9 @@ def test_every_method_keeps_the_contract(name: str) -> None:
     assert toys.state_of(model) == before
 
 
-@pytest.mark.parametrize("name", ["auto", *methods.list_methods()])
+@pytest.mark.parametrize("name", ["auto", *registry.list_methods()])
 def test_every_method_says_what_it_needs_costs_and_stems_from(name: str) -> None:
-    known = methods.get_info(name)
+    known = registry.get_info(name)
     assert known.name == name
     assert known.access
     assert known.cost
@@ -118,9 +119,9 @@ def test_another_package_adds_one_of_each_kind_without_touching_ours() -> None:
     assert [(s.text, s.kind) for s in found.segments] == [(TEXT[:26], "halves"), (TEXT[26:], "halves")]
     whole = run(TEXT, SAID, **given, method="occlusion")
     assert "share" in measure(whole, **given, measures="sparsity")["sparsity"]
-    assert "mine" in methods.list_methods()
+    assert "mine" in registry.list_methods()
     with pytest.raises(AttributionError, match="cannot be imported"):
-        methods.find_method("broken")
+        registry.find_method("broken")
 
 
 @pytest.mark.usefixtures("plugged")

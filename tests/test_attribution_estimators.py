@@ -10,12 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_trace.attribution import methods, quality
-from llm_trace.attribution.designs import Design, LeveragePairs
-from llm_trace.attribution.estimators import compute_exact_shapley, list_subsets, occlusion, shapley
-from llm_trace.attribution.sampling import compute_t_quantile, fit
-from llm_trace.attribution.surrogates import fit_lasso
-from llm_trace.attribution.value import Budget, BudgetError, Metered, Value
+from llm_trace.attribution import quality
+from llm_trace.attribution.core.value import Budget, BudgetError, Metered, Value
+from llm_trace.attribution.methods import registry
+from llm_trace.attribution.methods.exact import compute_exact_shapley, list_subsets, occlusion, shapley
+from llm_trace.attribution.methods.mask_designs import Design, LeveragePairs
+from llm_trace.attribution.methods.shapley_sampling import compute_t_quantile, fit
+from llm_trace.attribution.methods.surrogates import fit_lasso
 from llm_trace.errors import AttributionError
 
 
@@ -29,10 +30,10 @@ def table(n: int, seed: int, tokens: int = 0) -> Value:
     return lambda masks: values[(masks * 2 ** np.arange(n)).sum(axis=1)]
 
 
-@pytest.mark.parametrize("name", [m for m in methods.BUILTIN if methods.get_info(m).access == "values"])
+@pytest.mark.parametrize("name", [m for m in registry.BUILTIN if registry.get_info(m).access == "values"])
 def test_every_method_finds_the_weights_of_an_additive_game(name: str) -> None:
     weights = [3.0, -1.0, 0.0, 0.5, 2.0, 0.0]
-    found = methods.find_method(name)(Metered(additive(weights)), 6, confidence=0.95, seed=0)
+    found = registry.find_method(name)(Metered(additive(weights)), 6, confidence=0.95, seed=0)
     if name in ("lime", "gsmile_published"):  # a ridge and a weight by the outcome shrink
         assert np.corrcoef(found.values, weights)[0, 1] > 0.99
     else:
@@ -148,7 +149,7 @@ def test_bounds_hold_the_truth_as_often_as_they_say_and_shrink(name: str) -> Non
         for seed in range(30):
             game = crooked(n, seed)
             exact = compute_exact_shapley(game(list_subsets(n)), n)
-            found = methods.find_method(name)(
+            found = registry.find_method(name)(
                 Metered(game, budget=Budget(evaluations=budget)), n, confidence=0.95, seed=seed
             )
             assert found.low is not None
@@ -172,7 +173,7 @@ def test_bounds_hold_where_one_subset_in_twenty_collapses(name: str) -> None:
     n, held = 9, []
     for seed in range(40):
         game, budget = collapsing(n, seed), (80, 160)[seed % 2]
-        found = methods.find_method(name)(
+        found = registry.find_method(name)(
             Metered(game, budget=Budget(evaluations=budget)), n, confidence=0.95, seed=seed
         )
         exact = compute_exact_shapley(game(list_subsets(n)), n)
@@ -185,7 +186,7 @@ def test_bounds_hold_where_one_subset_in_twenty_collapses(name: str) -> None:
 @pytest.mark.parametrize("name", SAMPLED)
 def test_no_method_stops_before_a_collapse_of_one_subset_in_twenty_would_have_shown(name: str) -> None:
     value = Metered(lambda masks: masks @ np.arange(8.0))
-    found = methods.find_method(name)(value, 8, confidence=0.95, seed=0)
+    found = registry.find_method(name)(value, 8, confidence=0.95, seed=0)
     assert found.stopped == "tight"
     assert value.evaluations >= 59
 
@@ -193,8 +194,8 @@ def test_no_method_stops_before_a_collapse_of_one_subset_in_twenty_would_have_sh
 @pytest.mark.parametrize("name", SAMPLED)
 def test_sampling_is_efficient_repeatable_and_within_its_budget(name: str) -> None:
     value = Metered(crooked(12, 1), budget=Budget(evaluations=150))
-    first = methods.find_method(name)(value, 12, confidence=0.95, seed=3)
-    again = methods.find_method(name)(
+    first = registry.find_method(name)(value, 12, confidence=0.95, seed=3)
+    again = registry.find_method(name)(
         Metered(crooked(12, 1), budget=Budget(evaluations=150)), 12, confidence=0.95, seed=3
     )
     assert (first.values == again.values).all()
@@ -208,7 +209,7 @@ def test_sampling_stops_when_the_bounds_are_tight() -> None:
     game: Value = lambda m: 9.0 * m[:, 0] + m[:, 1:] @ np.full(19, 0.01)  # noqa: E731
     for name in SAMPLED:
         value = Metered(game)
-        found = methods.find_method(name)(value, 20, confidence=0.95, seed=0)
+        found = registry.find_method(name)(value, 20, confidence=0.95, seed=0)
         assert found.stopped == "tight"
         assert value.evaluations < 400
 
@@ -241,7 +242,7 @@ def test_leverage_sampling_draws_no_mask_twice_and_enumerates_small_sizes() -> N
 def test_context_cite_selects_the_few_that_matter_and_bounds_all() -> None:
     noise = np.random.default_rng(0).normal(size=2**20)
     game: Value = lambda m: 4.0 * m[:, 3] - 2.0 * m[:, 7] + 0.05 * noise[(m * 2 ** np.arange(20)).sum(axis=1)]  # noqa: E731
-    found = methods.find_method("context_cite")(Metered(game), 20, confidence=0.95, seed=0)
+    found = registry.find_method("context_cite")(Metered(game), 20, confidence=0.95, seed=0)
     assert found.low is not None
     assert found.high is not None
     strong = np.flatnonzero(np.abs(found.values) > 0.1).tolist()
@@ -276,12 +277,12 @@ def test_a_budget_too_small_for_a_method_is_said_before_anything_is_spent() -> N
     for name in [*SAMPLED, "lime", "context_cite"]:
         value = Metered(additive([1.0] * 30), budget=Budget(evaluations=20))
         with pytest.raises(BudgetError, match="at least"):
-            methods.find_method(name)(value, 30, confidence=0.95, seed=0)
+            registry.find_method(name)(value, 30, confidence=0.95, seed=0)
         assert value.evaluations == 0
 
 
 def test_methods_by_name() -> None:
-    assert methods.choose(3, None) == "shapley"
-    assert methods.get_info("occlusion").cost == "n + 1"
+    assert registry.choose(3, None) == "shapley"
+    assert registry.get_info("occlusion").cost == "n + 1"
     with pytest.raises(AttributionError, match="choose one of auto, occlusion, shapley, permutation"):
-        methods.find_method("oclusion")
+        registry.find_method("oclusion")

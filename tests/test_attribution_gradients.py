@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from llm_trace.attribution.api import attribute
-from llm_trace.attribution.attention import use_eager_attention
-from llm_trace.attribution.embeddings import build_ground, compute_values, integrate_paths
-from llm_trace.attribution.methods import find_method, get_info, list_methods
-from llm_trace.attribution.problem import Problem, build_problem, parse_question
-from llm_trace.attribution.sequential import integrate_tokens
-from llm_trace.attribution.targets import Contrast
-from llm_trace.attribution.value import BudgetError, Metered
+from llm_trace.attribution.core.value import BudgetError, Metered
+from llm_trace.attribution.methods.attention import use_eager_attention
+from llm_trace.attribution.methods.registry import find_method, get_info, list_methods
+from llm_trace.attribution.methods.sequential_gradients import integrate_tokens
+from llm_trace.attribution.models.embeddings import build_ground, compute_values, integrate_paths
+from llm_trace.attribution.models.problem import Problem, build_problem, parse_question
+from llm_trace.attribution.question.targets import Contrast
 from llm_trace.demo.model import WEIGHTS, load_model
 from llm_trace.demo.world import make_cases
 from llm_trace.errors import AttributionError

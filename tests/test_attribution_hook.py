@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import llm_trace
-from llm_trace.attribution.hook import AttributionPolicy, Hook
+from llm_trace.attribution.policy.policy import AttributionPolicy, Hook
 from llm_trace.attribution.remote.model import Remote
 from llm_trace.errors import AttributionError
 from llm_trace.record import Attribution, Call, Message, PromptUse

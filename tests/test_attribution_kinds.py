@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from llm_trace.attribution.api import attribute
-from llm_trace.attribution.batches import BatchLimits
-from llm_trace.attribution.encoders import ClassifierForward, Seq2SeqForward
-from llm_trace.attribution.forward import get_device
-from llm_trace.attribution.kinds import detect_kind
-from llm_trace.attribution.queries import Query
+from llm_trace.attribution.models.batching import BatchLimits
+from llm_trace.attribution.models.causal import get_device
+from llm_trace.attribution.models.encoder import ClassifierForward, Seq2SeqForward
+from llm_trace.attribution.models.kinds import detect_kind
+from llm_trace.attribution.question.objective import Query
 from llm_trace.errors import AttributionError
 from llm_trace.record import Attribution
 from tests import attribution_toys as toys

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from llm_trace.attribution.api import attribute
-from llm_trace.attribution.kinds import generate_answer
-from llm_trace.attribution.models import generate
-from llm_trace.attribution.tokens import Codec
+from llm_trace.attribution.models.kinds import generate_answer
+from llm_trace.attribution.models.loading import generate
+from llm_trace.attribution.question.tokenization import Codec
 from llm_trace.errors import AttributionError
 from tests import attribution_toys as toys
 

@@ -9,19 +9,19 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from llm_trace.attribution import noise
 from llm_trace.attribution.api import attribute
-from llm_trace.attribution.pricing import Plan
+from llm_trace.attribution.explain.dry_run import Plan
+from llm_trace.attribution.methods import randomization_tests
+from llm_trace.attribution.methods.smile import RATES
 from llm_trace.attribution.remote.model import Remote
-from llm_trace.attribution.smile import RATES
-from llm_trace.attribution.smile_measures import (
+from llm_trace.attribution.studies.smile_measures import (
     measure_accuracy,
     measure_consistency,
     measure_faithfulness,
     measure_smile_stability,
 )
-from llm_trace.attribution.statistics import correct_benjamini_hochberg
 from llm_trace.errors import AttributionError
+from llm_trace.statistics.ranks import correct_benjamini_hochberg
 from tests.test_attribution_remote import desk, explain
 
 LEVEL = 0.05
@@ -57,10 +57,12 @@ def test_p_values_are_uniform_where_the_answers_ignore_the_prompt() -> None:
 def test_the_test_is_exact_in_small_and_wide_designs(k: int, n: int, vanishes: bool) -> None:
     found = []
     for seed in range(80):
-        masks = noise.draw(k, n, 0.7, seed, vanishes=vanishes)
+        masks = randomization_tests.draw(k, n, 0.7, seed, vanishes=vanishes)
         rest = np.random.default_rng((seed, 9)).exponential(size=k) * 3
         values = rest + 5.0 * masks[:, 0]  # the first one matters, by far
-        found.append(noise.Columns(masks, values, 0.7, vanishes=vanishes).p_values(LEVEL, seed)[-1])
+        found.append(
+            randomization_tests.Columns(masks, values, 0.7, vanishes=vanishes).p_values(LEVEL, seed)[-1]
+        )
     assert stats.kstest(found, "uniform").pvalue > 0.01
 
 
@@ -68,12 +70,12 @@ def test_few_false_discoveries_beside_words_that_matter() -> None:
     rates, power = [], []
     for seed in range(40):
         rng = np.random.default_rng(seed)
-        masks = noise.draw(150, 20, 0.7, seed, vanishes=False)
+        masks = randomization_tests.draw(150, 20, 0.7, seed, vanishes=False)
         values = (
             masks[:, :4] @ np.array([1.0, 0.8, 0.6, -0.6]) + masks[:, 0] * masks[:, 1] + rng.normal(0, 1, 150)
         )
         q_values = correct_benjamini_hochberg(
-            noise.Columns(masks, values, 0.7, vanishes=False).p_values(LEVEL, seed)
+            randomization_tests.Columns(masks, values, 0.7, vanishes=False).p_values(LEVEL, seed)
         )
         hits = set(np.flatnonzero(q_values <= LEVEL))
         rates.append(len(hits - {0, 1, 2, 3}) / max(1, len(hits)))
@@ -84,27 +86,32 @@ def test_few_false_discoveries_beside_words_that_matter() -> None:
 
 def test_one_word_of_many_can_be_significant_with_so_few_masks_and_not_with_fewer() -> None:
     for n in (5, 40, 400):
-        least = noise.compute_least_masks(n, 0.7, LEVEL)
-        masks = noise.draw(4 * least, n, 0.7, 0, vanishes=False)
+        least = randomization_tests.compute_least_masks(n, 0.7, LEVEL)
+        masks = randomization_tests.draw(4 * least, n, 0.7, 0, vanishes=False)
         q_values = correct_benjamini_hochberg(
-            noise.Columns(masks, masks[:, 2].astype(float), 0.7, vanishes=False).p_values(LEVEL, 0)
+            randomization_tests.Columns(masks, masks[:, 2].astype(float), 0.7, vanishes=False).p_values(
+                LEVEL, 0
+            )
         )
         assert np.flatnonzero(q_values <= LEVEL).tolist() == [2]
         assert least <= 25
 
 
 def test_masks_without_a_segment_are_drawn_again_and_the_first_masks_are_the_same_for_every_budget() -> None:
-    few, more = (noise.draw(k, 3, 0.3, 7, vanishes=True) for k in (50, 80))
+    few, more = (randomization_tests.draw(k, 3, 0.3, 7, vanishes=True) for k in (50, 80))
     assert few.any(axis=1).all()
     assert (more[:50] == few).all()
 
 
 def test_a_change_between_calls_is_seen_and_a_steady_model_is_not_accused() -> None:
     rng = np.random.default_rng(0)
-    steady = [noise.assess_drift(rng.exponential(size=100), seed) for seed in range(100)]
+    steady = [randomization_tests.assess_drift(rng.exponential(size=100), seed) for seed in range(100)]
     assert stats.kstest(steady, "uniform").pvalue > 0.01
-    assert noise.assess_drift(np.concatenate([rng.normal(0, 1, 60), rng.normal(2, 1, 60)]), 0) < 0.001
-    assert noise.assess_drift(np.ones(20), 0) == 1.0
+    assert (
+        randomization_tests.assess_drift(np.concatenate([rng.normal(0, 1, 60), rng.normal(2, 1, 60)]), 0)
+        < 0.001
+    )
+    assert randomization_tests.assess_drift(np.ones(20), 0) == 1.0
 
 
 def test_sets_of_answers_are_told_apart_by_permuting_the_answers() -> None:
@@ -112,12 +119,15 @@ def test_sets_of_answers_are_told_apart_by_permuting_the_answers() -> None:
         return np.asarray(np.abs(x[:, None] - x[None, :]))
 
     rng = np.random.default_rng(0)
-    same = [noise.compare_apart(between(rng.normal(size=16)), 8, seed, rounds=999)[1] for seed in range(150)]
+    same = [
+        randomization_tests.compare_apart(between(rng.normal(size=16)), 8, seed, rounds=999)[1]
+        for seed in range(150)
+    ]
     assert stats.kstest(same, "uniform").pvalue > 0.01
     spread = np.concatenate([rng.normal(0, 0.1, 20), rng.choice([-2.0, 2.0], 20)])
-    assert noise.compare_apart(between(spread), 20, 0)[1] < 0.001  # the mean is the same
+    assert randomization_tests.compare_apart(between(spread), 20, 0)[1] < 0.001  # the mean is the same
     x, y = rng.normal(size=9), rng.normal(1, 1, size=9)
-    energy = noise.compare_apart(between(np.concatenate([x, y])), 9, 0, rounds=9)[0]
+    energy = randomization_tests.compare_apart(between(np.concatenate([x, y])), 9, 0, rounds=9)[0]
     assert energy == pytest.approx(stats.energy_distance(x, y) ** 2)
 
 
@@ -179,11 +189,11 @@ def test_no_word_is_significant_where_the_answers_follow_the_number_of_words() -
 def test_the_test_is_exact_where_rates_take_turns_and_answers_to_half_prompts_are_others() -> None:
     p_values = []
     for seed in range(120):
-        masks = noise.draw(60, 6, RATES, seed, vanishes=True)
+        masks = randomization_tests.draw(60, 6, RATES, seed, vanishes=True)
         half = np.arange(60) % 3 == 2
         rest = np.random.default_rng((seed, 9)).exponential(size=60)
         values = rest + 5.0 * masks[:, 0] * masks[:, 1] + 5.0 * half * rest
-        columns = noise.Columns(masks, values, np.resize(RATES, 60), vanishes=True)
+        columns = randomization_tests.Columns(masks, values, np.resize(RATES, 60), vanishes=True)
         p_values.append(columns.p_values(LEVEL, seed)[-1])
     assert stats.kstest(p_values, "uniform").pvalue > 0.01
 

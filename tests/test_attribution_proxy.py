@@ -14,14 +14,14 @@ import pytest
 
 import llm_trace
 from llm_trace.attribution.api import attribute
-from llm_trace.attribution.proxies import evidence
+from llm_trace.attribution.core.value import Budget
+from llm_trace.attribution.proxies import sequential_tests
 from llm_trace.attribution.proxies.model import Proxied
-from llm_trace.attribution.proxies.screening import screen
-from llm_trace.attribution.proxies.state import Screen
+from llm_trace.attribution.proxies.screen import screen
+from llm_trace.attribution.proxies.screen_state import Screen
 from llm_trace.attribution.remote.answers import Answer
 from llm_trace.attribution.remote.ledger import Price
 from llm_trace.attribution.remote.model import Remote
-from llm_trace.attribution.value import Budget
 from llm_trace.demo.model import load_model
 from llm_trace.demo.world import rule
 from llm_trace.errors import AttributionError
@@ -98,7 +98,10 @@ def test_a_proxy_that_explains_as_well_is_accepted_and_every_call_of_the_oracle_
 ) -> None:
     _, made, calls = accepted
     told = made.told()
-    assert (made.outcome, told["instances"]) == ("accepted", evidence.count_fewest_instances(0.5, 0.5, 0.99))
+    assert (made.outcome, told["instances"]) == (
+        "accepted",
+        sequential_tests.count_fewest_instances(0.5, 0.5, 0.99),
+    )
     assert told["low"] > 0
     assert told["oracle_quality"] == told["proxy_quality"] == 1.0
     assert told["calls"] == calls

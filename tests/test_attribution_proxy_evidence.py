@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_trace.attribution.proxies.evidence import (
+from llm_trace.attribution.proxies.sequential_tests import (
     bound_share,
     compute_bounds,
     compute_wealth,

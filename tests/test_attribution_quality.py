@@ -9,11 +9,14 @@ import pytest
 
 from llm_trace.attribution import quality
 from llm_trace.attribution.api import attribute
-from llm_trace.attribution.estimators import occlusion, shapley
+from llm_trace.attribution.core.value import Budget, Metered, Value
+from llm_trace.attribution.methods.exact import occlusion, shapley
 from llm_trace.attribution.quality import Findings, Study, judge_figures, measure, run_measures
 from llm_trace.attribution.quality.fidelity import draw_held_out
 from llm_trace.attribution.quality.paraphrases import measure_paraphrase_stability
-from llm_trace.attribution.statistics import (
+from llm_trace.demo.world import TEMPLATE_V1
+from llm_trace.errors import AttributionError
+from llm_trace.statistics.ranks import (
     bootstrap,
     compute_r_squared,
     compute_ranks,
@@ -21,9 +24,6 @@ from llm_trace.attribution.statistics import (
     correct_benjamini_hochberg,
     rank_correlate,
 )
-from llm_trace.attribution.value import Budget, Metered, Value
-from llm_trace.demo.world import TEMPLATE_V1
-from llm_trace.errors import AttributionError
 from tests import attribution_toys as toys
 from tests.test_attribution_api import run
 

@@ -13,14 +13,14 @@ import pytest
 
 import llm_trace
 from llm_trace.attribution.api import attribute, attribute_async
-from llm_trace.attribution.pricing import Plan
+from llm_trace.attribution.core.value import Budget
+from llm_trace.attribution.explain.dry_run import Plan
 from llm_trace.attribution.remote.answers import Answer
-from llm_trace.attribution.remote.bridge import Bridge
-from llm_trace.attribution.remote.caller import Caller, ModelRequest
-from llm_trace.attribution.remote.failures import RefusedError, retry_after
+from llm_trace.attribution.remote.client import Caller, ModelRequest
+from llm_trace.attribution.remote.error_policy import RefusedError, retry_after
+from llm_trace.attribution.remote.event_loop import Bridge
 from llm_trace.attribution.remote.ledger import Ledger, Price
 from llm_trace.attribution.remote.model import Remote
-from llm_trace.attribution.value import Budget
 from llm_trace.errors import AttributionError
 from llm_trace.record import ATTRIBUTION_TAG, Attribution
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_trace.attribution.segments import Region, segment
+from llm_trace.attribution.question.segments import Region, segment
 from llm_trace.errors import AttributionError
 from llm_trace.record import Segment
 
@@ -68,7 +68,7 @@ def test_phrases_of_scripts_without_spaces() -> None:
 
 
 def test_without_a_segmenter_punctuation_ends_the_phrases(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("llm_trace.attribution.splitters.find_spec", lambda name: None)
+    monkeypatch.setattr("llm_trace.attribution.question.segmenters.find_spec", lambda name: None)
     assert texts("今日は天気です。明日は雨が降る", "phrase") == ["今日は天気です。", "明日は雨が降る"]
 
 

@@ -10,8 +10,13 @@ import numpy as np
 import pytest
 
 from llm_trace.attribution.api import attribute
-from llm_trace.attribution.pricing import Plan
-from llm_trace.attribution.self_report import bound_correlation, parse_report, self_knowledge, training_lines
+from llm_trace.attribution.explain.dry_run import Plan
+from llm_trace.attribution.methods.self_report import (
+    bound_correlation,
+    parse_report,
+    self_knowledge,
+    training_lines,
+)
 from llm_trace.errors import AttributionError
 from llm_trace.record import Attribution
 from tests.test_attribution_remote import desk, explain

@@ -5,9 +5,9 @@ from __future__ import annotations
 from html.parser import HTMLParser
 from typing import Any
 
-from llm_trace.attribution.plot import draw_figure
+from llm_trace.attribution.studies.plot import draw_figure
 from llm_trace.cli.tree import render_bars
-from llm_trace.exporters.findings import build_searchable
+from llm_trace.exporters.attribution_payload import build_searchable
 from llm_trace.heatmap import (
     BLUE,
     GREY,

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from llm_trace.attribution import distances, smile
+from llm_trace.attribution.core.value import Budget, Metered
+from llm_trace.attribution.methods import distances, smile
+from llm_trace.attribution.methods.text_encoders import Hidden, Lexical, Sentences, compute_cosine_distances
 from llm_trace.attribution.remote.model import Compare, Remote
-from llm_trace.attribution.statistics import correct_benjamini_hochberg
-from llm_trace.attribution.text_encoders import Hidden, Lexical, Sentences, compute_cosine_distances
-from llm_trace.attribution.value import Budget, Metered
 from llm_trace.demo.world import make_cases
 from llm_trace.errors import AttributionError
 from llm_trace.record import Attribution
+from llm_trace.statistics.ranks import correct_benjamini_hochberg
 from tests.test_attribution_remote import desk, explain, first
 
 

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from llm_trace.attribution import hub
 from llm_trace.attribution.api import attribute
-from llm_trace.attribution.queries import Goal, Query, build_goal
-from llm_trace.attribution.targets import Contrast, find_decision_rows, replace_contrast
+from llm_trace.attribution.core import plugins
+from llm_trace.attribution.question.objective import Goal, Query, build_goal
+from llm_trace.attribution.question.targets import Contrast, find_decision_rows, replace_contrast
 from llm_trace.capture.prompts import Prompt
 from llm_trace.errors import AttributionError
 from llm_trace.record import Attribution
@@ -129,7 +129,7 @@ def test_a_package_brings_a_baseline(monkeypatch: pytest.MonkeyPatch) -> None:
             return lambda text: "." * len(text)
 
     monkeypatch.setattr(
-        hub, "find_foreign", lambda group: {"dots": Point()} if group == hub.BASELINES else {}
+        plugins, "find_foreign", lambda group: {"dots": Point()} if group == plugins.BASELINES else {}
     )
     found = run(segments=[(0, 4)], baseline="dots")
     monkeypatch.undo()

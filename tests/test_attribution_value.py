@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_trace.attribution.batches import Batch, BatchLimits, count_common, plan_batches
-from llm_trace.attribution.forward import CausalForward
-from llm_trace.attribution.local import LocalValue
-from llm_trace.attribution.problem import Problem, build_problem, parse_question
-from llm_trace.attribution.queries import Query
-from llm_trace.attribution.value import Budget, BudgetError, CancelledError, Metered
+from llm_trace.attribution.core.value import Budget, BudgetError, CancelledError, Metered
+from llm_trace.attribution.models.batching import Batch, BatchLimits, count_common, plan_batches
+from llm_trace.attribution.models.causal import CausalForward
+from llm_trace.attribution.models.open_value import LocalValue
+from llm_trace.attribution.models.problem import Problem, build_problem, parse_question
+from llm_trace.attribution.question.objective import Query
 from llm_trace.errors import AttributionError
 from tests import attribution_toys as toys
 

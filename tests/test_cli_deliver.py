@@ -11,12 +11,12 @@ from threading import Event, Thread
 
 import pytest
 
-from llm_trace.exporters import seam
-from llm_trace.exporters.cursor import get_cursor_path
-from llm_trace.exporters.delivery import Delivery
+from llm_trace.exporters import protocol
+from llm_trace.exporters.delivery.cursor import get_cursor_path
+from llm_trace.exporters.delivery.delivery import Delivery
+from llm_trace.exporters.delivery.rejected import Rejected
+from llm_trace.exporters.delivery.status import get_standing
 from llm_trace.exporters.registry import make_exporter
-from llm_trace.exporters.rejected import Rejected
-from llm_trace.exporters.standing import get_standing
 from tests.cli_toys import invoke, record, start
 from tests.exporter_contract import PATIENCE
 from tests.loopback import Loopback, Reply
@@ -93,8 +93,8 @@ def test_what_was_set_aside_is_sent_again_on_request(tmp_path: Path, server: Loo
     assert invoke(place, "export", "--to", address(server), "--retry-rejected").exit_code == 3
 
 
-def call(number: int) -> seam.Event:
-    return seam.Event(
+def call(number: int) -> protocol.Event:
+    return protocol.Event(
         "call", span(number), {"span_id": span(number), "trace_id": f"{number:032x}", "name": "ask"}
     )
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import llm_trace
-from llm_trace.stores.bulk import FLAT
+from llm_trace.stores.paging import FLAT
 from tests.cli_toys import answer, invoke, record, start
 
 

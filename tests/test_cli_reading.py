@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import llm_trace
-from llm_trace.cli.moments import parse_moment
+from llm_trace.cli.times import parse_moment
 from tests.cli_toys import answer, invoke, record
 
 

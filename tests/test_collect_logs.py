@@ -16,7 +16,7 @@ from llm_trace.collect import protobuf
 from llm_trace.collect.json_logs import iter_json_logs
 from llm_trace.collect.receiver import Receiver
 from llm_trace.record import Usage
-from llm_trace.semconv.ended import EndedSpan
+from llm_trace.semconv.completed_span import EndedSpan
 from llm_trace.spool.paths import get_spool_dir
 from llm_trace.spool.writer import SpoolWriter
 from tests.conftest import Recorded

@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 from llm_trace import compare
-from llm_trace.comparison.statistics.paired import estimate
+from llm_trace.statistics.paired import estimate
 from tests.conftest import SHARED
 from tests.spool_toys import HandWriter, spool_of
 

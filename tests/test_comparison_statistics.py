@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 
-from llm_trace.comparison.statistics.clusters import count_effective_clusters
-from llm_trace.comparison.statistics.intervals import bound_mean
-from llm_trace.comparison.statistics.paired import estimate, with_false_discovery_control
-from llm_trace.comparison.statistics.scales import Scale
-from llm_trace.comparison.statistics.signflip import sign_flip
-from llm_trace.comparison.statistics.yesno import bound_tango, compute_mcnemar
+from llm_trace.statistics.clusters import count_effective_clusters
+from llm_trace.statistics.intervals import bound_mean
+from llm_trace.statistics.paired import estimate, with_false_discovery_control
+from llm_trace.statistics.scales import Scale
+from llm_trace.statistics.signflip import sign_flip
+from llm_trace.statistics.yesno import bound_tango, compute_mcnemar
 
 Floats = NDArray[np.float64]
 

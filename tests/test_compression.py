@@ -6,11 +6,16 @@ from typing import Any
 
 import pytest
 
-from llm_trace.attribution.aggregate import aggregate
 from llm_trace.attribution.api import attribute
-from llm_trace.attribution.compression import RemovableSegments, check_prompt, compress, find_removable
+from llm_trace.attribution.core.value import Budget
 from llm_trace.attribution.remote.model import Remote
-from llm_trace.attribution.value import Budget
+from llm_trace.attribution.studies.aggregate import aggregate
+from llm_trace.attribution.studies.compression import (
+    RemovableSegments,
+    check_prompt,
+    compress,
+    find_removable,
+)
 from llm_trace.demo.model import answer
 from llm_trace.demo.world import rule
 from llm_trace.errors import AttributionError

@@ -31,8 +31,8 @@ def test_the_method_of_the_last_example_leaves_one_out() -> None:
 
 
 def test_the_page_names_every_method_and_verdict() -> None:
-    from llm_trace.attribution import methods
+    from llm_trace.attribution.methods import registry
 
     closed = {"smile", "answer_sets", "gsmile_published", "self_report", "proxy"}  # docs/closed-models.md
-    assert [name for name in methods.list_methods() if f"`{name}`" not in PAGE and name not in closed] == []
+    assert [name for name in registry.list_methods() if f"`{name}`" not in PAGE and name not in closed] == []
     assert len(BLOCKS) == 3

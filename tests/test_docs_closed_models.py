@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from llm_trace.attribution import methods
+from llm_trace.attribution.methods import registry
 
 PAGE = (Path(__file__).parents[1] / "docs" / "closed-models.md").read_text()
 BLOCKS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
@@ -29,5 +29,5 @@ def test_the_examples_run(
 
 def test_the_page_names_the_methods_and_verdicts_of_closed_models() -> None:
     for name in ("smile", "answer_sets", "gsmile_published", "self_report"):
-        assert name in methods.list_methods()
+        assert name in registry.list_methods()
         assert f"`{name}`" in PAGE or f'"{name}"' in PAGE

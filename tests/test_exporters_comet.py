@@ -18,9 +18,9 @@ from llm_trace.exporters import registry
 from llm_trace.exporters.comet import CometExporter, make
 from llm_trace.exporters.comet_additions import run_key
 from llm_trace.exporters.comet_settings import CometSettings
-from llm_trace.exporters.delivery import Delivery
-from llm_trace.exporters.seam import Event, Request, parse_address
-from llm_trace.exporters.standing import get_standing
+from llm_trace.exporters.delivery.delivery import Delivery
+from llm_trace.exporters.delivery.status import get_standing
+from llm_trace.exporters.protocol import Event, Request, parse_address
 from llm_trace.stores.duckdb import open_store
 from tests.cli_toys import invoke, record
 from tests.exporter_contract import ExporterContract
@@ -409,7 +409,7 @@ def test_nothing_is_read_where_environment_and_address_say_it_all(monkeypatch: p
 
 def test_comet_ml_is_not_imported_into_the_host(home: Path) -> None:
     code = (
-        "import sys; from llm_trace.exporters.comet import make; from llm_trace.exporters.seam import address;"
+        "import sys; from llm_trace.exporters.comet import make; from llm_trace.exporters.protocol import address;"
         "hook = sys.excepthook; make(address('comet://a/b')); assert sys.excepthook is hook;"
         "print([m for m in sys.modules if m.startswith('comet_ml')])"
     )

@@ -16,11 +16,11 @@ from textwrap import dedent
 import pytest
 
 import llm_trace
-from llm_trace.exporters import host
-from llm_trace.exporters.delivery import Delivery
+from llm_trace.exporters.delivery import supervisor
+from llm_trace.exporters.delivery.delivery import Delivery
+from llm_trace.exporters.delivery.status import get_standing
 from llm_trace.exporters.otlp import OtlpExporter
 from llm_trace.exporters.registry import make_exporter
-from llm_trace.exporters.standing import get_standing
 from llm_trace.stores.purge import purge
 from tests.conftest import Recorded
 from tests.exporter_contract import PATIENCE
@@ -61,7 +61,10 @@ def until(holds: Callable[[], object]) -> None:
 def serving(store: Path) -> list[int]:
     """Return the processes that deliver for a store."""
     found = subprocess.run(
-        ["pgrep", "-f", f"llm_trace.exporters.service {store}"], capture_output=True, text=True, check=False
+        ["pgrep", "-f", f"llm_trace.exporters.delivery.daemon {store}"],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     return [int(line) for line in found.stdout.split()]
 
@@ -110,8 +113,8 @@ def test_flush_reports_what_another_process_delivers_and_waits_no_longer_than_to
 def test_a_process_that_delivers_and_dies_is_replaced(
     recorded: Recorded, server: Loopback, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(host, "_CHECK_S", 0.1)
-    monkeypatch.setattr(host, "_LAUNCH_S", 2.0)
+    monkeypatch.setattr(supervisor, "_CHECK_S", 0.1)
+    monkeypatch.setattr(supervisor, "_LAUNCH_S", 2.0)
     llm_trace.configure(recorded.path, exporters=(address(server),))
     ask(1)
     until(lambda: len(arrived(server)) == 1)
@@ -269,7 +272,7 @@ def test_the_spool_is_not_kept_for_a_destination_that_was_taken_out(
 def test_the_host_logs_what_stands_in_the_way_once(
     recorded: Recorded, server: Loopback, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(host, "_CHECK_S", 0.02)
+    monkeypatch.setattr(supervisor, "_CHECK_S", 0.02)
     server.answer = lambda _: Reply(403, b"not yours")
     with caplog.at_level(logging.WARNING, "llm_trace"):
         llm_trace.configure(recorded.path, exporters=(address(server),))

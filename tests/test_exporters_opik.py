@@ -20,7 +20,7 @@ from llm_trace.errors import ConfigurationError
 from llm_trace.exporters.opik import OpikExporter, make
 from llm_trace.exporters.opik_settings import CLOUD, OpikSettings, read_opik_settings
 from llm_trace.exporters.opik_spans import make_uuid7
-from llm_trace.exporters.seam import Event, parse_address
+from llm_trace.exporters.protocol import Event, parse_address
 from tests.exporter_contract import ExporterContract
 from tests.loopback import Loopback, Received, Reply
 from tests.recorded.record import ANSWER, PROMPT

@@ -19,9 +19,9 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 import llm_trace
 from llm_trace.errors import ConfigurationError
-from llm_trace.exporters.delivery import Delivery
+from llm_trace.exporters.delivery.delivery import Delivery
+from llm_trace.exporters.delivery.status import get_standing
 from llm_trace.exporters.registry import make_exporter
-from llm_trace.exporters.standing import get_standing
 from llm_trace.record import Attribution, Segment
 from tests.conftest import Recorded
 from tests.exporter_contract import ExporterContract
@@ -250,7 +250,7 @@ def test_an_attribution_is_linked_to_the_call_that_it_explains(
     assert done.end_time_unix_nano - done.start_time_unix_nano == 2 * 10**9
     values = attributes(done)
     assert values["llm_trace.attribution.values"] == [2.5, 0.0]
-    assert json.loads(values["llm_trace.attribution.segments"])[0]["text"] == "gold"
+    assert json.loads(values["llm_trace.attribution.question.segments"])[0]["text"] == "gold"
     assert values["llm_trace.call.span_id"] == span(1)
     assert attributes(failed)["llm_trace.attribution.error"] == "no model"
     bare = str(sent("/bare?content=false").spans["attribution occlusion"])

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 import llm_trace
-from llm_trace.exporters.cursor import Cursor, get_cursor_path
-from llm_trace.exporters.reader import Reader
-from llm_trace.exporters.seam import Event
-from llm_trace.exporters.standing import get_standing
+from llm_trace.exporters.delivery.cursor import Cursor, get_cursor_path
+from llm_trace.exporters.delivery.reader import Reader
+from llm_trace.exporters.delivery.status import get_standing
+from llm_trace.exporters.protocol import Event
 from llm_trace.record import Call
 from llm_trace.stores.ingest import ingest
 from tests.conftest import Recorded

@@ -19,8 +19,8 @@ import llm_trace
 from llm_trace.capture.values import ValueEncoder
 from llm_trace.collect import protobuf
 from llm_trace.collect.receiver import Receiver
-from llm_trace.exporters.cursor import Cursor
-from llm_trace.exporters.reader import Reader
+from llm_trace.exporters.delivery.cursor import Cursor
+from llm_trace.exporters.delivery.reader import Reader
 from llm_trace.record import Call, Usage
 from llm_trace.spool.paths import get_spool_dir
 from llm_trace.spool.writer import SpoolWriter

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import llm_trace
-from llm_trace.imports.bring import ImportTarget, import_file
+from llm_trace.imports.importer import ImportTarget, import_file
 from llm_trace.settings import build_spool_writer, resolve_settings
 from tests.conftest import SHARED, Recorded
 

@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 
-from llm_trace.attribution import hierarchy, methods, pricing
 from llm_trace.attribution import quality as checks
-from llm_trace.attribution.cache import open_cache
-from llm_trace.attribution.models import resolve_model
-from llm_trace.attribution.problem import (
+from llm_trace.attribution.core.value import Budget, Capped, Metered, ProgressCallback, as_budget, sum_targets
+from llm_trace.attribution.explain import hierarchy
+from llm_trace.attribution.explain.dry_run import plan_attribution
+from llm_trace.attribution.methods import registry
+from llm_trace.attribution.models.cache import open_cache
+from llm_trace.attribution.models.loading import resolve_model
+from llm_trace.attribution.models.problem import (
     ParsedQuestion,
     Problem,
     build_problem,
@@ -20,9 +23,8 @@ from llm_trace.attribution.problem import (
     parse_question,
 )
 from llm_trace.attribution.proxies.model import Proxied, refuse
+from llm_trace.attribution.question.renders import choose_baseline
 from llm_trace.attribution.remote.model import make_remote
-from llm_trace.attribution.renders import choose_baseline
-from llm_trace.attribution.value import Budget, Capped, Metered, ProgressCallback, as_budget, sum_targets
 from llm_trace.errors import AttributionError
 from llm_trace.record import Attribution
 
@@ -31,11 +33,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from llm_trace.attribution.methods import Scores
-    from llm_trace.attribution.pricing import Plan
-    from llm_trace.attribution.renders import Baseline
-    from llm_trace.attribution.segments import SegmentSpec
-    from llm_trace.attribution.targets import Target
+    from llm_trace.attribution.explain.dry_run import Plan
+    from llm_trace.attribution.methods.registry import Scores
+    from llm_trace.attribution.question.renders import Baseline
+    from llm_trace.attribution.question.segments import SegmentSpec
+    from llm_trace.attribution.question.targets import Target
     from llm_trace.record import Call
 
     Question = str | Sequence[Mapping[str, Any]] | Call
@@ -123,7 +125,7 @@ def attribute(  # type: ignore[misc]  # the first form takes the same settings a
         raise AttributionError(f"confidence={confidence!r} must lie between 0 and 1, such as 0.95")
     if method == "proxy" or isinstance(model, Proxied):
         refuse(model, method, target=target, baseline=baseline, unit=unit, quality=quality)
-        from llm_trace.attribution.proxies.applying import explain_by_proxy
+        from llm_trace.attribution.proxies.explain import explain_by_proxy
 
         return explain_by_proxy(
             call_or_prompt,
@@ -140,8 +142,8 @@ def attribute(  # type: ignore[misc]  # the first form takes the same settings a
             raise AttributionError(
                 "quality= needs a model that can be opened; method='smile' measures its fidelity on held-out answers itself"
             )
-        from llm_trace.attribution.remote.explaining import explain_remote
-        from llm_trace.attribution.remote.planning import Settings
+        from llm_trace.attribution.explain.remote import explain_remote
+        from llm_trace.attribution.explain.remote_plan import Settings
 
         wanted = Settings(
             method, segments, target, baseline, unit, as_budget(budget), confidence, seed, progress, cache
@@ -162,11 +164,11 @@ def attribute(  # type: ignore[misc]  # the first form takes the same settings a
         return hierarchy.drill_problem(question, work, baseline, limits, progress=progress).attribution
     if dry_run:
         asked_for = (work.n, method, work.target, limits)
-        return pricing.plan_attribution(work.value(baseline), *asked_for, confidence=confidence, seed=seed)
+        return plan_attribution(work.value(baseline), *asked_for, confidence=confidence, seed=seed)
     value = Metered(work.value(baseline), budget=limits, progress=progress)
     left = value.room()
     spare = value if not quality or left is None else Capped(value, 3 * left // 4)
-    scores = methods.find_method(method)(spare, work.n, confidence=confidence, seed=seed)
+    scores = registry.find_method(method)(spare, work.n, confidence=confidence, seed=seed)
     chosen = scores.method or method
     scores, found, extra = _examine_scores(question, work, value, scores, chosen, baseline, confidence)
     if quality:
@@ -260,7 +262,7 @@ def _build_attribution(
         **told,
         span_id=question.span_id,
         segments=work.segmented.segments,
-        **methods.list_recorded_fields(scores),
+        **registry.list_recorded_fields(scores),
         prompt=str(work.segmented.text),
         response=work.text,
         target=work.target,
@@ -290,7 +292,7 @@ async def attribute_async(
     """
     import asyncio
 
-    from llm_trace.attribution.remote.bridge import Bridge
+    from llm_trace.attribution.remote.event_loop import Bridge
 
     bridge = Bridge(asyncio.get_running_loop())
     with bridge.current():

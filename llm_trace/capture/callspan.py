@@ -13,7 +13,7 @@ from opentelemetry.trace import Span, SpanContext, Status, StatusCode, TraceFlag
 from llm_trace.capture import failures
 from llm_trace.capture.context import restore
 from llm_trace.capture.fields import FIELDS, read_field
-from llm_trace.capture.forms import read_error_message
+from llm_trace.capture.json_forms import read_error_message
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from llm_trace.capture import failures
 from llm_trace.capture.endings import fail_call, finish_call
 from llm_trace.capture.pieces import check_growing
-from llm_trace.capture.rebuild import note_stream
+from llm_trace.capture.replay_hints import note_stream
 from llm_trace.capture.state import get_class_attribute
 
 if TYPE_CHECKING:

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from llm_trace import semconv
-from llm_trace.capture import failures, rebuild
+from llm_trace.capture import failures, replay_hints
 from llm_trace.capture.context import FinishedCall, finished_call
-from llm_trace.capture.forms import read_error_message
-from llm_trace.capture.lost_types import PLAIN
+from llm_trace.capture.json_forms import read_error_message
 from llm_trace.capture.merger import merge_into
-from llm_trace.capture.tail import Tail
+from llm_trace.capture.tail_sampling import Tail
+from llm_trace.capture.type_hints import PLAIN
 from llm_trace.semconv.privacy import call_without_content
 from llm_trace.semconv.values import get_field as field_of
 from llm_trace.semconv.values import is_response
@@ -48,7 +48,7 @@ def fail_call(call: CallSpan, error: BaseException, output: Any = None) -> None:
         left_early = isinstance(error, GeneratorExit)  # the consumer of a generator stopped: no error
         status = "cancelled" if left_early or _is_cancelled(error) else "error"
         if status == "error" and call.spec.served and call.spec.capture_output and content:
-            rebuild.note_error(call, error)
+            replay_hints.note_error(call, error)
         details = None if left_early else _describe_error(error, content=content)
         _write_end(call, end_ns, status, output, details)
     except Exception as exc:
@@ -102,7 +102,7 @@ def _write_end(call: CallSpan, end_ns: int, status: str, output: Any, error: dic
     if output is not None and recorder.capture_content and call.spec.capture_output:
         data = recorder.encoder.encode(output)
         if call.spec.served and (recorder.encoder.redact is not None or type(output) not in PLAIN):
-            rebuild.note_output(call, output, data)
+            replay_hints.note_output(call, output, data)
     if error is not None:
         fields = {**fields, "error": error}
     elif "error" in fields:

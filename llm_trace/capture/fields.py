@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from llm_trace import semconv
-from llm_trace.capture.forms import read_error_message
+from llm_trace.capture.json_forms import read_error_message
 from llm_trace.capture.labels import to_mapping, to_tags
 
 

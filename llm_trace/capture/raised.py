@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from llm_trace.capture.lost_types import find_lost_types, get_type_name
+from llm_trace.capture.type_hints import find_lost_types, get_type_name
 
 if TYPE_CHECKING:
     from llm_trace.capture.values import ValueEncoder

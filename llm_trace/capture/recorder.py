@@ -14,7 +14,7 @@ from opentelemetry.trace import Span
 from opentelemetry.trace.propagation import _SPAN_KEY as SPAN_KEY
 
 from llm_trace import semconv
-from llm_trace.capture import failures, prompts, rebuild, slots
+from llm_trace.capture import failures, prompts, replay_hints, slots
 from llm_trace.capture.callspan import CallSpan
 from llm_trace.capture.context import (
     CALL_KEY,
@@ -25,16 +25,16 @@ from llm_trace.capture.context import (
     variable,
 )
 from llm_trace.capture.ids import random_bits
-from llm_trace.capture.lost_types import check_plain
 from llm_trace.capture.merger import Merger
 from llm_trace.capture.sampling import Sampler, TraceStart
 from llm_trace.capture.spec import FunctionSpec
-from llm_trace.capture.tail import Tail
+from llm_trace.capture.tail_sampling import Tail
+from llm_trace.capture.type_hints import check_plain
 from llm_trace.capture.values import ValueEncoder
 
 if TYPE_CHECKING:
     from llm_trace.capture.input_key import InputKey
-    from llm_trace.capture.mirror import Mirror
+    from llm_trace.capture.otel_mirror import Mirror
 
 PLACE = (SPAN_KEY, CALL_KEY, SCOPE_KEY, RUN_KEY)
 """What of a context says where a call belongs."""
@@ -211,7 +211,7 @@ class Recorder:
                     data, bodies = self.encoder.encode_arguments(arguments)
                     event += b',"input":' + data
                     if self.input_key is not None or not check_plain(arguments.values()):
-                        rebuild.note_input(call, self.input_key, arguments)
+                        replay_hints.note_input(call, self.input_key, arguments)
         except Exception as exc:  # the call is recorded all the same
             failures.note("the arguments of a call", exc)
         event += head + (b"," + self.encoder.encode_event({**told, **extra})[1:-1] if extra else told_json)

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 from llm_trace.capture import failures
 from llm_trace.capture.endings import abandon_call, abandon_when_dropped, fail_call, finish_call
 from llm_trace.capture.generators import record_async_generator, record_generator
-from llm_trace.capture.lost_types import get_type_name
-from llm_trace.capture.proxies import make_proxy
-from llm_trace.capture.rebuild import note_returned
+from llm_trace.capture.replay_hints import note_returned
 from llm_trace.capture.state import get_class_attribute
+from llm_trace.capture.stream_proxies import make_proxy
+from llm_trace.capture.type_hints import get_type_name
 
 if TYPE_CHECKING:
     from llm_trace.capture.callspan import CallSpan

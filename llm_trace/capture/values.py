@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from llm_trace.capture.forms import describe
+from llm_trace.capture.json_forms import describe
 from llm_trace.capture.objects import is_model
 from llm_trace.capture.state import get_instance_dict
 from llm_trace.capture.walk import MAX_DEPTH, MAX_ITEMS, Limits, Walk, describe_failure
-from llm_trace.semconv.find import extract_instructions
+from llm_trace.semconv.extract_messages import extract_instructions
 
 if TYPE_CHECKING:
     from llm_trace.capture.redaction import Redactor

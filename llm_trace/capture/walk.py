@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 import orjson
 
 from llm_trace.capture.content import HASH, hash_bytes
-from llm_trace.capture.forms import SMALL_BYTES, describe, shorten
+from llm_trace.capture.json_forms import SMALL_BYTES, describe, shorten
 from llm_trace.capture.objects import get_qualified_name
 from llm_trace.capture.pieces import Kept, mask_texts
 

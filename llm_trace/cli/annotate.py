@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from llm_trace.cli import formatting
 from llm_trace.cli import options as o
-from llm_trace.cli import words
 from llm_trace.cli.output import exit_nothing, make_console, make_plain_text, print_json
 
 if TYPE_CHECKING:
@@ -113,9 +113,11 @@ def _ask(call: "Call", name: str, where: str) -> "Given | Literal['skip', 'quit'
     out.print(
         Rule(make_plain_text(f"{where}  {call.name}  {call.span_id[:8]}", "bold"), align="left", style="dim")
     )
-    out.print(make_plain_text(words.describe_input(call)))
+    out.print(make_plain_text(formatting.describe_input(call)))
     out.print(
-        make_plain_text(call.output if isinstance(call.output, str) else words.describe_output(call), "bold")
+        make_plain_text(
+            call.output if isinstance(call.output, str) else formatting.describe_output(call), "bold"
+        )
     )
     said = _read_line(name)
     if said is None or said == "q":

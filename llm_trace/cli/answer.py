@@ -4,6 +4,7 @@ import itertools
 import textwrap
 from typing import TYPE_CHECKING, Any
 
+from llm_trace.cli.formatting import format_one_line
 from llm_trace.cli.output import (
     GAP,
     make_console,
@@ -13,7 +14,6 @@ from llm_trace.cli.output import (
     share_room,
     to_json,
 )
-from llm_trace.cli.words import format_one_line
 from llm_trace.errors import StoreError
 
 if TYPE_CHECKING:

@@ -107,28 +107,28 @@ def _set_common(
     pass
 
 
-for module in (
-    demo,
-    ls,
-    show,
-    runs,
-    prompts,
-    tail,
-    attribute,
-    compare,
-    replay,
-    annotate,
-    methods,
-    proxy,
-    sql,
-    export,
-    import_,
-    collect,
-    ingest,
-    doctor,
-    purge,
+for module, command in (
+    (demo, demo.run_demo),
+    (ls, ls.list_calls),
+    (show, show.show_call),
+    (runs, runs.list_runs),
+    (prompts, prompts.list_prompts),
+    (tail, tail.follow_calls),
+    (attribute, attribute.attribute_calls),
+    (compare, compare.compare_runs),
+    (replay, replay.replay_run),
+    (annotate, annotate.annotate_calls),
+    (methods, methods.run_methods),
+    (proxy, proxy.run_proxy),
+    (sql, sql.run_sql),
+    (export, export.export_calls),
+    (import_, import_.import_files),
+    (collect, collect.run_collect),
+    (ingest, ingest.run_ingest),
+    (doctor, doctor.run_doctor),
+    (purge, purge.purge_calls),
 ):
-    app.command(module.NAME, epilog=module.EXAMPLE)(module.command)
+    app.command(module.NAME, epilog=module.EXAMPLE)(command)
 
 
 def run_app() -> None:

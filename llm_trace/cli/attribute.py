@@ -19,7 +19,7 @@ from llm_trace.cli.tree import print_attribution
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from llm_trace.attribution.hook import AttributionPolicy
+    from llm_trace.attribution.policy.policy import AttributionPolicy
     from llm_trace.record import Call
     from llm_trace.stores.duckdb import Store
 
@@ -82,8 +82,8 @@ def attribute_calls(
     as_json: o.JsonOption = False,
 ) -> None:
     """Find the words that made the model answer as it did, and keep them with the call."""
-    from llm_trace.attribution.hook import AttributionPolicy
-    from llm_trace.attribution.models import resolve_model
+    from llm_trace.attribution.models.loading import resolve_model
+    from llm_trace.attribution.policy.policy import AttributionPolicy
     from llm_trace.stores.duckdb import open_store
 
     policy = AttributionPolicy(
@@ -124,7 +124,7 @@ def _explain_calls(
     import orjson
     from rich.progress import track
 
-    from llm_trace.attribution.jobs import iter_events
+    from llm_trace.attribution.policy.pool import iter_events
     from llm_trace.spool.paths import get_spool_dir
     from llm_trace.spool.writer import SpoolWriter
 

@@ -9,14 +9,14 @@ import typer
 
 from llm_trace.cli import stored
 from llm_trace.cli.output import exit_nothing, print_complaint
-from llm_trace.cli.place import find_existing
+from llm_trace.cli.paths import find_existing
 from llm_trace.spool.paths import get_spool_dir
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from llm_trace.exporters.delivery import Delivery
-    from llm_trace.exporters.seam import Exporter
+    from llm_trace.exporters.delivery.delivery import Delivery
+    from llm_trace.exporters.protocol import Exporter
     from llm_trace.record import Call
     from llm_trace.stores.duckdb import Store
 
@@ -84,7 +84,7 @@ def _make_exporter(address: str, headers: list[str] | None) -> "Exporter":
 
 
 def _follow(exporter: "Exporter", folder: "Path") -> None:
-    from llm_trace.exporters.delivery import Delivery
+    from llm_trace.exporters.delivery.delivery import Delivery
 
     delivery = Delivery(folder, exporter, every=True)
     if not delivery.claim():
@@ -97,7 +97,7 @@ def _follow(exporter: "Exporter", folder: "Path") -> None:
 
 
 def _exit_delivery(delivery: "Delivery", folder: "Path") -> None:
-    from llm_trace.exporters.standing import get_standing
+    from llm_trace.exporters.delivery.status import get_standing
 
     delivery.close()
     stands = get_standing(folder, delivery.name)
@@ -107,9 +107,9 @@ def _exit_delivery(delivery: "Delivery", folder: "Path") -> None:
 
 
 def _retry(exporter: "Exporter", folder: "Path") -> None:
-    from llm_trace.exporters.delivery import Delivery
-    from llm_trace.exporters.sending import DestinationRefusedError
-    from llm_trace.exporters.standing import list_rejected
+    from llm_trace.exporters.delivery.delivery import Delivery
+    from llm_trace.exporters.delivery.status import list_rejected
+    from llm_trace.exporters.delivery.transport import DestinationRefusedError
 
     kept = list_rejected(folder, exporter.name)
     before = len(kept.events())
@@ -139,8 +139,8 @@ def _send(
     exporter: "Exporter", folder: "Path", path: str, pages: "Callable[[Store], Iterator[list[Call]]]"
 ) -> None:
     """Send stored calls; what is refused is set aside."""
-    from llm_trace.exporters.sending import DestinationRefusedError, Sender, Sent
-    from llm_trace.exporters.standing import list_rejected
+    from llm_trace.exporters.delivery.status import list_rejected
+    from llm_trace.exporters.delivery.transport import DestinationRefusedError, Sender, Sent
     from llm_trace.stores.duckdb import open_store
 
     sender = Sender(exporter, set_aside=list_rejected(folder, exporter.name).add, say=_print_reason)

@@ -11,8 +11,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from llm_trace.cli.place import make_absolute, open_as_it_stands
-from llm_trace.cli.words import format_size
+from llm_trace.cli.formatting import format_size
+from llm_trace.cli.paths import make_absolute, open_as_it_stands
 from llm_trace.errors import LLMTraceError
 from llm_trace.spool.paths import get_spool_dir
 from llm_trace.stores.failure import read_failure
@@ -159,7 +159,7 @@ def _examine_spool(place: Path, read: Read, problems: list[str]) -> dict[str, An
 
 def _examine_destinations(folder: Path) -> dict[str, dict[str, Any]]:
     """Return how each destination beside the store stands."""
-    from llm_trace.exporters.standing import get_standing, list_destinations
+    from llm_trace.exporters.delivery.status import get_standing, list_destinations
 
     return {name: asdict(get_standing(folder, name)) for name in list_destinations(folder)}
 

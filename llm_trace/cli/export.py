@@ -19,8 +19,8 @@ from llm_trace.spool.private import open_private
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from llm_trace.stores.bulk import Page
     from llm_trace.stores.duckdb import Store
+    from llm_trace.stores.paging import Page
 
     Report = Callable[[int], None]
 
@@ -162,8 +162,8 @@ def _write(
     report: "Report",
 ) -> int:
     """Write lines; return how many."""
-    from llm_trace.stores.bulk import FLAT
     from llm_trace.stores.dataset import COLUMNS, iter_examples
+    from llm_trace.stores.paging import FLAT
 
     if to == "csv":
         return _write_csv(file, FLAT, _read_pages(store, ", ".join(FLAT.values()), chosen, report))
@@ -179,7 +179,7 @@ def _write(
 
 def _write_json_lines(file: "IO[str]", store: "Store", chosen: dict[str, Any], report: "Report") -> int:
     """Write a line for each call, then one for each run, prompt, score and attribution of theirs; return how many calls."""
-    from llm_trace.stores.bulk import HEAD, STORED, iter_json_lines
+    from llm_trace.stores.paging import HEAD, STORED, iter_json_lines
 
     some = any(value is not None for name, value in chosen.items() if name != "size")
     span_ids: list[str] = []
@@ -196,7 +196,7 @@ def _write_csv(file: "IO[str]", columns: "Iterable[str]", pages: "Iterable[Page]
     """Write a table; what is no number or text is JSON."""
     import csv
 
-    from llm_trace.stores.bulk import Spoken
+    from llm_trace.stores.paging import Spoken
 
     writer = csv.writer(file)
     writer.writerow([*columns, "input", "output"])

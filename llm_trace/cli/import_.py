@@ -9,11 +9,11 @@ import typer
 
 from llm_trace.cli import options as o
 from llm_trace.cli.output import exit_nothing, print_complaint, print_json
-from llm_trace.cli.place import make_absolute
+from llm_trace.cli.paths import make_absolute
 from llm_trace.cli.waiting import show_progress
 
 if TYPE_CHECKING:
-    from llm_trace.imports.bring import ImportReport, KnownCalls
+    from llm_trace.imports.importer import ImportReport, KnownCalls
 
 NAME = "import"
 EXAMPLE = "Example: llm-trace import traces.json --store traces.duckdb"
@@ -40,8 +40,8 @@ def import_files(
     as_json: o.JsonOption = False,
 ) -> None:
     """Bring calls out of files of OpenTelemetry, Langfuse, LangSmith, Phoenix, Weave, LiteLLM and others, or plain ones, into the store; twice does no harm."""
-    from llm_trace.imports.bring import ImportTarget, import_file
     from llm_trace.imports.formats import FORMATS as KNOWN
+    from llm_trace.imports.importer import ImportTarget, import_file
     from llm_trace.settings import build_spool_writer, resolve_settings
     from llm_trace.stores.duckdb import open_store
 

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from llm_trace.cli import options as o
+from llm_trace.cli.formatting import format_size
 from llm_trace.cli.output import make_console, print_json
-from llm_trace.cli.place import find_existing, open_as_it_stands
-from llm_trace.cli.words import format_size
+from llm_trace.cli.paths import find_existing, open_as_it_stands
 
 if TYPE_CHECKING:
     from llm_trace.stores.duckdb import Store

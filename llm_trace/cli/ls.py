@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from llm_trace.cli import formatting
 from llm_trace.cli import options as o
-from llm_trace.cli import words
 from llm_trace.cli.output import (
     exit_nothing,
     make_console,
@@ -97,7 +97,7 @@ def print_calls(
     out = make_console(width=WIDE if wide else None)
     columns = list_columns(calls)
     if steady:
-        columns["time"] = [words.format_hour(c.end_ns or c.start_ns) for c in calls]
+        columns["time"] = [formatting.format_hour(c.end_ns or c.start_ns) for c in calls]
     hidden = [name for name, least in ROOM.items() if out.width < least and any(columns[name])]
     for name in [name for name, least in ROOM.items() if out.width < least]:
         del columns[name]
@@ -114,17 +114,18 @@ def print_calls(
 def list_columns(calls: "Sequence[Call]") -> dict[str, list[Any]]:
     """Return the table's columns, in order."""
     return {
-        "time": [words.format_clock(c.start_ns) for c in calls],
+        "time": [formatting.format_clock(c.start_ns) for c in calls],
         "id": [c.span_id[:8] for c in calls],
         "name": [c.name for c in calls],
         "kind": [c.kind for c in calls],
         "model": [c.model or "" for c in calls],
         "status": [make_status(c.status) for c in calls],
-        "took": [words.format_duration(c.duration_ns) for c in calls],
+        "took": [formatting.format_duration(c.duration_ns) for c in calls],
         "tokens": [
-            words.format_tokens(c.usage.input_tokens, c.usage.output_tokens) if c.usage else "" for c in calls
+            formatting.format_tokens(c.usage.input_tokens, c.usage.output_tokens) if c.usage else ""
+            for c in calls
         ],
-        "cost": [words.format_cost(c.cost_usd) for c in calls],
-        "input": [words.describe_input(c) for c in calls],
-        "output": [words.describe_output(c) for c in calls],
+        "cost": [formatting.format_cost(c.cost_usd) for c in calls],
+        "input": [formatting.describe_input(c) for c in calls],
+        "output": [formatting.describe_output(c) for c in calls],
     }

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from llm_trace.cli import options as o
+from llm_trace.cli.formatting import format_one_line
 from llm_trace.cli.output import (
     exit_nothing,
     make_console,
@@ -16,12 +17,11 @@ from llm_trace.cli.output import (
     print_table,
     say_left_out,
 )
-from llm_trace.cli.words import format_one_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from llm_trace.attribution.bench import Ranked
+    from llm_trace.attribution.studies.ranking import Ranked
 
 NAME = "methods"
 EXAMPLE = "Example: llm-trace methods bench --model demo"
@@ -78,7 +78,7 @@ def run_methods(
     questions = [(text, None) for text in prompt or ()] or _read_questions(model, store)
     if not questions:
         exit_nothing("there is no prompt to measure on: give --prompt, or --store with logged calls")
-    from llm_trace.attribution.bench import rank
+    from llm_trace.attribution.studies.ranking import rank
 
     with make_notes_console().status("measuring") as status:
         found = rank(
@@ -103,7 +103,7 @@ def _read_questions(model: str, store: str) -> "list[tuple[Any, str | None]]":
             for kind in ("single", "conjunction")
             for case in make_cases(kind, 2, 0)
         ]
-    from llm_trace.attribution.problem import parse_question
+    from llm_trace.attribution.models.problem import parse_question
     from llm_trace.errors import AttributionError, StoreNotFoundError
     from llm_trace.stores.duckdb import open_store
 
@@ -123,7 +123,7 @@ def _read_questions(model: str, store: str) -> "list[tuple[Any, str | None]]":
 
 
 def _list(*, as_json: bool) -> None:
-    from llm_trace.attribution.catalogue import list_catalogue
+    from llm_trace.attribution.studies.catalogue import list_catalogue
 
     entries = list_catalogue()
     if as_json:

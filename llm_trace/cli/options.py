@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from llm_trace.cli.moments import parse_moment
+from llm_trace.cli.times import parse_moment
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

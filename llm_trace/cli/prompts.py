@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from llm_trace.cli import formatting
 from llm_trace.cli import options as o
-from llm_trace.cli import words
 from llm_trace.cli.output import (
     exit_nothing,
     make_console,
@@ -80,11 +80,13 @@ def _print_table(found: "list[PromptVersion]", uses: "list[Use]") -> None:
         "calls": [f"{p.calls:,}" for p in found],
         "scores": [", ".join(f"{name} {value:.3g}" for name, value in u.scores.items()) for u in uses],
         "tokens": [_format_tokens(u) for u in uses],
-        "cost": [words.format_cost(u.cost_usd) for u in uses],
-        "took": [words.format_duration(None if u.latency_ms is None else u.latency_ms * 1e6) for u in uses],
-        "first used": [words.format_clock(p.first_ns) for p in found],
-        "last used": [words.format_clock(p.last_ns) for p in found],
-        "template": [words.format_one_line(p.template) for p in found],
+        "cost": [formatting.format_cost(u.cost_usd) for u in uses],
+        "took": [
+            formatting.format_duration(None if u.latency_ms is None else u.latency_ms * 1e6) for u in uses
+        ],
+        "first used": [formatting.format_clock(p.first_ns) for p in found],
+        "last used": [formatting.format_clock(p.last_ns) for p in found],
+        "template": [formatting.format_one_line(p.template) for p in found],
     }
     print_table(
         make_console(), make_table(columns, wide=("template",), right=("calls", "tokens", "cost", "took"))
@@ -95,7 +97,7 @@ def _format_tokens(use: "Use") -> str:
     """Return the mean tokens in and out of a call."""
     if use.input_tokens is None and use.output_tokens is None:
         return ""
-    return words.format_tokens(
+    return formatting.format_tokens(
         *(None if n is None else round(n) for n in (use.input_tokens, use.output_tokens))
     )
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from llm_trace.attribution.proxies.model import Proxied
-    from llm_trace.attribution.proxies.state import Instance, Screen
+    from llm_trace.attribution.proxies.screen_state import Instance, Screen
     from llm_trace.record import Call
 
 NAME = "proxy"
@@ -99,9 +99,9 @@ def run_proxy(
     as_json: o.JsonOption = False,
 ) -> None:
     """Find out whether a small open model explains the calls of a large closed one as well as that one itself would."""
-    from llm_trace.attribution.proxies.files import list_screens
     from llm_trace.attribution.proxies.model import Proxied, get_proxy_folder
-    from llm_trace.attribution.proxies.screening import screen
+    from llm_trace.attribution.proxies.screen import screen
+    from llm_trace.attribution.proxies.screen_file import list_screens
 
     folder = get_proxy_folder(store)
     if action is ProxyAction.SHOW:

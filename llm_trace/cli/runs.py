@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from llm_trace.cli import formatting
 from llm_trace.cli import options as o
-from llm_trace.cli import words
 from llm_trace.cli.output import (
     exit_nothing,
     make_console,
@@ -65,17 +65,18 @@ def _read_runs(store: "Store", limit: int) -> list[dict[str, Any]]:
 
 def _print(found: list[dict[str, Any]]) -> None:
     columns: dict[str, list[Any]] = {
-        "started": [words.format_clock(r["start_ns"]) for r in found],
+        "started": [formatting.format_clock(r["start_ns"]) for r in found],
         "id": [r["id"][:8] for r in found],
         "name": [r["name"] or "" for r in found],
         "calls": [f"{r['calls']:,}" for r in found],
         "failed": [make_plain_text(f"{r['failed']:,}" if r["failed"] else "", "red") for r in found],
         "took": [
-            words.format_duration(r["end_ns"] - r["start_ns"]) if r["end_ns"] else "no end" for r in found
+            formatting.format_duration(r["end_ns"] - r["start_ns"]) if r["end_ns"] else "no end"
+            for r in found
         ],
-        "tokens": [words.format_tokens(r["input_tokens"], r["output_tokens"]) for r in found],
-        "cost": [words.format_cost(r["cost_usd"]) for r in found],
-        "config": [words.format_one_line(r["config"]) if r["config"] else "" for r in found],
+        "tokens": [formatting.format_tokens(r["input_tokens"], r["output_tokens"]) for r in found],
+        "cost": [formatting.format_cost(r["cost_usd"]) for r in found],
+        "config": [formatting.format_one_line(r["config"]) if r["config"] else "" for r in found],
     }
     print_table(
         make_console(),

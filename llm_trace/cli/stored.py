@@ -8,7 +8,7 @@ from llm_trace.cli.totals import COUNTED
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from llm_trace.exporters.seam import Event
+    from llm_trace.exporters.protocol import Event
     from llm_trace.record import Call, Run
     from llm_trace.stores.duckdb import Store
 
@@ -24,7 +24,7 @@ PAGE = 500
 
 def iter_pages(store: "Store", chosen: dict[str, Any], limit: int | None) -> "Iterator[list[Call]]":
     """Yield the calls that the filters choose, newest first, a page at a time."""
-    from llm_trace.stores.bulk import RECORD, build_records
+    from llm_trace.stores.paging import RECORD, build_records
 
     return map(build_records, store.pages(", ".join(RECORD.values()), size=PAGE, limit=limit, **chosen))
 
@@ -61,7 +61,7 @@ def iter_batches(
 
 
 def _run(store: "Store", run: "Run") -> "Event":
-    from llm_trace.exporters.seam import Event
+    from llm_trace.exporters.protocol import Event
 
     data = run.model_dump(mode="json", exclude_none=True)
     return Event("run", run.id, {**data, "metrics": _compute_metrics(store, run.id)})
@@ -78,7 +78,7 @@ def _compute_metrics(store: "Store", run: str) -> dict[str, float]:
 
 
 def _build_event(call: "Call", templates: dict[str, str]) -> "Event":
-    from llm_trace.exporters.seam import Event
+    from llm_trace.exporters.protocol import Event
 
     data = {name: item for name, item in call.model_dump().items() if item is not None}
     for name in ("messages_in", "messages_out"):
@@ -90,7 +90,7 @@ def _build_event(call: "Call", templates: dict[str, str]) -> "Event":
 
 def _read_about(store: "Store", groups: "list[list[Call]]") -> "list[list[Event]]":
     """Return the scores and attributions of calls."""
-    from llm_trace.exporters.seam import Event
+    from llm_trace.exporters.protocol import Event
 
     traces = {call.span_id: call.trace_id for group in groups for call in group}
     made = []

@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from llm_trace.cli import words
+from llm_trace.cli import formatting
 from llm_trace.cli.find import CallInTrace, TreeRow
 from llm_trace.cli.media import name_media
 from llm_trace.cli.output import make_plain_text, make_status
@@ -35,7 +35,7 @@ def print_trace(out: "Console", store: "Store", found: "CallInTrace", *, full: b
     head = (
         make_plain_text("trace ", "dim")
         .append(found.trace_id)
-        .append(f"  {words.format_clock(found.rows[0].start_ns)}", style="dim")
+        .append(f"  {formatting.format_clock(found.rows[0].start_ns)}", style="dim")
     )
     out.print(head)
     for tree in build_call_trees(found.rows[:LINES], found.span_id):
@@ -97,8 +97,8 @@ def _format_line(row: "TreeRow", *, chosen: bool) -> "Text":
     text.append("  ").append(make_status(row.status))
     duration = None if row.end_ns is None else row.end_ns - row.start_ns
     facts = (
-        words.format_duration(duration), clean(row.model or ""), words.format_tokens(row.input_tokens, row.output_tokens),
-        words.format_cost(row.cost_usd),
+        formatting.format_duration(duration), clean(row.model or ""), formatting.format_tokens(row.input_tokens, row.output_tokens),
+        formatting.format_cost(row.cost_usd),
     )  # fmt: skip
     text.append("".join(f"  {fact}" for fact in facts if fact))
     return text.append(f"  {row.span_id}", style="bold cyan" if chosen else "dim")
@@ -112,7 +112,9 @@ def print_call(out: "Console", known: CallDetails, *, full: bool) -> None:
     out.print(Rule(make_plain_text(f"{call.name} {call.span_id}", "bold"), align="left", style="dim"))
     for name, value in list_facts(known).items():
         out.print(
-            make_plain_text(f"{name:<9} ", "dim").append(make_plain_text(words.format_one_line(value, 400)))
+            make_plain_text(f"{name:<9} ", "dim").append(
+                make_plain_text(formatting.format_one_line(value, 400))
+            )
         )
     asked = _format_conversation(call.messages_in) or _format_arguments(call.input)
     if full or not any(
@@ -158,7 +160,7 @@ def list_facts(known: CallDetails) -> dict[str, str]:
         "params": _format_json(call.params),
         "first": None
         if call.first_token_ns is None
-        else f"{words.format_duration(call.first_token_ns - call.start_ns)} to the first token",
+        else f"{formatting.format_duration(call.first_token_ns - call.start_ns)} to the first token",
         "prompt": f"{call.prompt.name} {call.prompt.version}" if call.prompt else None,
         "run": " ".join(filter(None, (known.run, call.run))),
         "session": call.session,
@@ -180,7 +182,9 @@ def _format_conversation(messages: "Sequence[Any]") -> str:
     for message in messages:
         others = [name_media(part.model_dump(mode="json")) for part in message.parts if part.type != "text"]
         body = "\n".join(
-            filter(None, (name_media(message.text), *(words.format_one_line(part, 1000) for part in others)))
+            filter(
+                None, (name_media(message.text), *(formatting.format_one_line(part, 1000) for part in others))
+            )
         )
         lines.append(f"{message.role}: {body}")
     return "\n\n".join(lines)
@@ -242,7 +246,7 @@ def render_bars(attribution: "Attribution", most: int = BARS) -> "list[Text]":
     top = max(scores, default=0.0) or 1.0
     strongest = sorted(range(len(scores)), key=lambda i: -scores[i])[:most]
     strongest = [i for i in strongest if scores[i] >= FAINT * top]
-    names = {i: words.format_one_line(attribution.segments[i].text, 24) for i in strongest}
+    names = {i: formatting.format_one_line(attribution.segments[i].text, 24) for i in strongest}
     wide = max((len(name) for name in names.values()), default=0)
     lines = []
     for i in strongest:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
     from llm_trace.collect.logs import LogRecord
-    from llm_trace.semconv.ended import EndedSpan
+    from llm_trace.semconv.completed_span import EndedSpan
 
 _log = logging.getLogger("llm_trace.collect")
 RETRY_AFTER_S = 30

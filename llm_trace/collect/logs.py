@@ -11,7 +11,7 @@ from hashlib import sha256
 from typing import Any, NamedTuple
 
 from llm_trace.semconv import names
-from llm_trace.semconv.ended import EndedSpan
+from llm_trace.semconv.completed_span import EndedSpan
 
 
 class LogRecord(NamedTuple):

@@ -8,7 +8,7 @@ from typing import Any
 
 from llm_trace.collect.logs import LogRecord
 from llm_trace.imports.otlp import read_identifier, read_moment
-from llm_trace.semconv.ended import EndedSpan
+from llm_trace.semconv.completed_span import EndedSpan
 
 _ERROR = 2
 

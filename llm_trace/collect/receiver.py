@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from llm_trace import semconv
-from llm_trace.capture.finished import encode_finished_call
+from llm_trace.capture.completed_calls import encode_finished_call
 from llm_trace.capture.merger import Merger
 from llm_trace.collect.logs import LogRecord, build_accounts, is_genai
-from llm_trace.semconv.about import parse_annotation
-from llm_trace.semconv.ended import EndedSpan
+from llm_trace.semconv.annotations import parse_annotation
+from llm_trace.semconv.completed_span import EndedSpan
 from llm_trace.semconv.privacy import call_without_content, drop_event_content
 from llm_trace.spool.writer import SpoolLine
 

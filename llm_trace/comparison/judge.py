@@ -9,9 +9,9 @@ import numpy as np
 
 from llm_trace.comparison.missing import allow_for_missing
 from llm_trace.comparison.result import Metric, Slice
-from llm_trace.comparison.statistics.intervals import bound_mean
-from llm_trace.comparison.statistics.paired import Estimate, estimate, with_false_discovery_control
-from llm_trace.comparison.statistics.scales import Scale, find_scale
+from llm_trace.statistics.intervals import bound_mean
+from llm_trace.statistics.paired import Estimate, estimate, with_false_discovery_control
+from llm_trace.statistics.scales import Scale, find_scale
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from llm_trace.comparison.missing import Failures
     from llm_trace.comparison.result import Better, MetricVerdict
-    from llm_trace.comparison.statistics.floats import Floats
+    from llm_trace.statistics.floats import Floats
 
 WORST = 3
 """Pairs named for each metric."""

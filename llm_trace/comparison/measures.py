@@ -10,7 +10,7 @@ import orjson
 from llm_trace.comparison.dataset import as_text
 from llm_trace.comparison.facts import ASKED, list_asked
 from llm_trace.comparison.similarity import measure_similarity
-from llm_trace.comparison.statistics.floats import Floats
+from llm_trace.statistics.floats import Floats
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

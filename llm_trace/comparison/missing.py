@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from llm_trace.comparison.statistics.paired import Estimate, estimate
-from llm_trace.comparison.statistics.scales import Scale
+from llm_trace.statistics.paired import Estimate, estimate
+from llm_trace.statistics.scales import Scale
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from llm_trace.comparison.facts import Fact
     from llm_trace.comparison.result import Better
-    from llm_trace.comparison.statistics.floats import Floats
+    from llm_trace.statistics.floats import Floats
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from llm_trace.comparison.statistics.clusters import count_effective_clusters
 from llm_trace.comparison.words import count_things, format_number
+from llm_trace.statistics.clusters import count_effective_clusters
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llm_trace.comparison.facts import ASKED
-from llm_trace.comparison.statistics.floats import Floats
+from llm_trace.statistics.floats import Floats
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterator, Sequence
 
-    from llm_trace.attribution.aggregate import Aggregate, PromptPart
+    from llm_trace.attribution.studies.aggregate import Aggregate, PromptPart
     from llm_trace.comparison.dataset import Dataset, Example
     from llm_trace.record import Attribution, Call
 
@@ -141,8 +141,8 @@ def _hold_out(store: Store, explained: list[Call], examples: Dataset) -> list[Ex
 
 
 def _aggregate_calls(calls: list[Call], **settings: Any) -> Aggregate:
-    from llm_trace.attribution.aggregate import aggregate
     from llm_trace.attribution.api import attribute
+    from llm_trace.attribution.studies.aggregate import aggregate
 
     found: list[Attribution] = [
         attribute(call, segments="sentence", method="occlusion", **settings) for call in calls

@@ -15,9 +15,9 @@ from llm_trace.comparison.judge import PairTable
 from llm_trace.comparison.missing import Failures, count_failures
 from llm_trace.comparison.result import Better
 from llm_trace.comparison.scores import compute_group_means, read_scores
-from llm_trace.comparison.statistics.clusters import count_effective_clusters
-from llm_trace.comparison.statistics.scales import find_scale
 from llm_trace.errors import ConfigurationError
+from llm_trace.statistics.clusters import count_effective_clusters
+from llm_trace.statistics.scales import find_scale
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from llm_trace.comparison.dataset import Dataset
     from llm_trace.comparison.measures import Embed
     from llm_trace.comparison.pairs import Paired, Pairs
-    from llm_trace.comparison.statistics.floats import Floats
     from llm_trace.record import Call
+    from llm_trace.statistics.floats import Floats
     from llm_trace.stores.duckdb import Store
 
     Measure = Callable[[Call, Call], tuple[float, float]]

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from llm_trace.attribution.aggregate import NEGLIGIBLE
-from llm_trace.comparison.statistics.paired import estimate, with_false_discovery_control
+from llm_trace.attribution.studies.aggregate import NEGLIGIBLE
 from llm_trace.record import Record
+from llm_trace.statistics.paired import estimate, with_false_discovery_control
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -82,7 +82,7 @@ def ask(prompt: str) -> str:
 
 def complete(prompt: str) -> tuple[str, dict[str, int]]:
     """Return the model's greedy answer and the tokens it took."""
-    from llm_trace.attribution.models import generate
+    from llm_trace.attribution.models.loading import generate
 
     model, tokenizer = load_desk_model()
     ids = tokenizer(prompt)["input_ids"]
@@ -95,7 +95,7 @@ def load_desk_model() -> tuple[Any, Any]:
     """Return the embedded model and its tokenizer; on one thread, as it is too small for more."""
     import torch
 
-    from llm_trace.attribution.models import resolve_model
+    from llm_trace.attribution.models.loading import resolve_model
 
     torch.set_num_threads(1)
     model, tokenizer, _ = resolve_model(MODEL)

@@ -242,7 +242,7 @@ def explain(path: Path, answers: AnsweredRuns) -> WeightShift | None:
     """
     import orjson
 
-    from llm_trace.attribution.hook import AttributionPolicy, Hook
+    from llm_trace.attribution.policy.policy import AttributionPolicy, Hook
     from llm_trace.spool.writer import SpoolWriter
     from llm_trace.stores.duckdb import open_store
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llm_trace.demo import fix, scenes, victim
-from llm_trace.demo.telling import Telling
+from llm_trace.demo.narration import Telling
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

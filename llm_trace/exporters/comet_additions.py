@@ -9,10 +9,10 @@ import hashlib
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
+from llm_trace.exporters.attribution_payload import build_searchable, render_attribution_page
 from llm_trace.exporters.bodies import JSON, encode_form, encode_json
 from llm_trace.exporters.comet_traces import flatten_names
-from llm_trace.exporters.findings import build_searchable, render_attribution_page
-from llm_trace.exporters.seam import Event, Request
+from llm_trace.exporters.protocol import Event, Request
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

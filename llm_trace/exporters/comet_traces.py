@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from llm_trace.exporters.findings import build_searchable
+from llm_trace.exporters.attribution_payload import build_searchable
 from llm_trace.semconv.export import list_input_messages, list_output_messages
 
 if TYPE_CHECKING:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from llm_trace import semconv
-from llm_trace.exporters.seam import Event
+from llm_trace.exporters.protocol import Event
 from llm_trace.record import PromptUse, Usage
 from llm_trace.spool.messages import fill_messages
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from llm_trace.exporters.lines import Lines
+    from llm_trace.exporters.delivery.spool_reader import Lines
 
 Fields = dict[str, Any]
 

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
+from llm_trace.exporters.attribution_payload import render_attribution_page
 from llm_trace.exporters.bodies import JSON, encode_json, pack_items
-from llm_trace.exporters.findings import render_attribution_page
 from llm_trace.exporters.opik_settings import SETTINGS, read_opik_settings
 from llm_trace.exporters.opik_spans import build_explanation, build_score, build_spans, make_uuid7, trace_of
-from llm_trace.exporters.seam import DeliveryVerdict, Event, HttpAnswer, Request, judge_status
+from llm_trace.exporters.protocol import DeliveryVerdict, Event, HttpAnswer, Request, judge_status
 from llm_trace.exporters.trees import Places, build_trees
 
 if TYPE_CHECKING:

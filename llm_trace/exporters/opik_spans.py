@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from llm_trace.exporters.findings import build_searchable, record
+from llm_trace.exporters.attribution_payload import build_searchable, record
 from llm_trace.exporters.opik_usage import build_opik_usage, get_opik_provider
 
 if TYPE_CHECKING:
-    from llm_trace.exporters.seam import Event
+    from llm_trace.exporters.protocol import Event
     from llm_trace.exporters.trees import CallPlace, Tree
     from llm_trace.semconv.shapes import CallFields
 

@@ -16,7 +16,14 @@ from urllib.parse import parse_qs, unquote
 
 from llm_trace.errors import ConfigurationError, MissingExtraError
 from llm_trace.exporters.metrics import build_metrics
-from llm_trace.exporters.seam import Certificates, DeliveryVerdict, Event, HttpAnswer, Request, judge_status
+from llm_trace.exporters.protocol import (
+    Certificates,
+    DeliveryVerdict,
+    Event,
+    HttpAnswer,
+    Request,
+    judge_status,
+)
 from llm_trace.semconv.export import span_attributes
 
 if TYPE_CHECKING:

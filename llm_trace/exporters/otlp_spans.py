@@ -14,7 +14,7 @@ from opentelemetry.trace import Link, SpanContext, SpanKind, TraceFlags
 from opentelemetry.trace.status import Status, StatusCode
 
 from llm_trace.semconv import names
-from llm_trace.semconv.ended import OWN_FIELDS
+from llm_trace.semconv.completed_span import OWN_FIELDS
 from llm_trace.version import __version__
 
 if TYPE_CHECKING:

@@ -8,12 +8,12 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any
 
 from llm_trace.errors import ConfigurationError, MissingExtraError
-from llm_trace.exporters.seam import parse_address
+from llm_trace.exporters.protocol import parse_address
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from llm_trace.exporters.seam import Exporter
+    from llm_trace.exporters.protocol import Exporter
 
 GROUP = "llm_trace.exporters"
 VARIABLE = "LLM_TRACE_EXPORTERS"
@@ -75,7 +75,7 @@ def check_exporters(exporters: Sequence[object]) -> dict[str, Destination]:
         if not all(hasattr(given, name) for name in ("name", "base", "requests", "judge", "probe")):
             raise ConfigurationError(
                 f"{given!r} is no exporter: give an address such as 'otlp://127.0.0.1:4318', "
-                "or an object as llm_trace.exporters.seam.Exporter describes it"
+                "or an object as llm_trace.exporters.protocol.Exporter describes it"
             )
         named[given.name] = Destination(given, "object")  # type: ignore[attr-defined, arg-type]
     return named

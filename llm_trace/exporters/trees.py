@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from llm_trace.exporters.seam import Event
+from llm_trace.exporters.protocol import Event
 from llm_trace.semconv.shapes import CallFields
 
 _REMEMBERED = 20_000

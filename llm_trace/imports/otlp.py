@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from llm_trace.imports import Broken, Imported, Origin, Said
-from llm_trace.semconv.about import parse_annotation
-from llm_trace.semconv.ended import EndedSpan, ended_call
+from llm_trace.semconv.annotations import parse_annotation
+from llm_trace.semconv.completed_span import EndedSpan, ended_call
 
 NAME = "otlp"
 _DEPTH = 32

@@ -15,7 +15,7 @@ from llm_trace.imports import Imported, Origin
 from llm_trace.imports.otlp import read_identifier
 from llm_trace.imports.values import list_left_over, parse_nanoseconds
 from llm_trace.semconv import names
-from llm_trace.semconv.ended import EndedSpan, ended_call
+from llm_trace.semconv.completed_span import EndedSpan, ended_call
 
 NAME = "phoenix"
 _WHOLE = frozenset(

@@ -17,8 +17,8 @@ from llm_trace.replays.revive import is_plain, rebuild, revive
 from llm_trace.replays.revive_error import revive_error
 
 if TYPE_CHECKING:
-    from llm_trace.capture.lost_types import Types
     from llm_trace.capture.spec import Shape
+    from llm_trace.capture.type_hints import Types
     from llm_trace.replays.tape import Taped
 
 _GRACE_S = 1.0

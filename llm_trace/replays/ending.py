@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from llm_trace.capture.redaction import build_redactor
-from llm_trace.capture.tail import Tail
+from llm_trace.capture.tail_sampling import Tail
 from llm_trace.capture.values import ValueEncoder
 from llm_trace.replays.report import describe_difference
 from llm_trace.replays.tape import make_canonical

@@ -43,7 +43,7 @@ def repeat(measure: Callable[[], float], times: int = 10, *, confidence: float =
         import numpy as np
         from scipy.stats import binomtest
 
-        from llm_trace.comparison.statistics.intervals import bound_mean
+        from llm_trace.statistics.intervals import bound_mean
     except ModuleNotFoundError as exc:
         raise MissingExtraError("bounds need numpy and scipy: pip install 'llm-trace[statistics]'") from exc
     if times < 2:

@@ -21,7 +21,9 @@ import orjson
 from pydantic import BaseModel
 
 from llm_trace.capture.input_key import compute_identity
-from llm_trace.capture.lost_types import (
+from llm_trace.capture.prompts import Rendered
+from llm_trace.capture.state import UNREAD
+from llm_trace.capture.type_hints import (
     PRIVATE,
     RENDERED,
     UNKNOWN,
@@ -31,8 +33,6 @@ from llm_trace.capture.lost_types import (
     find_lost_types,
     get_type_name,
 )
-from llm_trace.capture.prompts import Rendered
-from llm_trace.capture.state import UNREAD
 from llm_trace.capture.values import ValueEncoder
 from llm_trace.errors import ReplayError
 from llm_trace.replays.classes import Moved, find_class
@@ -53,7 +53,7 @@ def rebuild(data: Any, types: Types, moved: Moved | None = None, rendered: Seque
 
     Args:
         data: JSON; not changed.
-        types: what `data` does not tell (`llm_trace.capture.lost_types`).
+        types: what `data` does not tell (`llm_trace.capture.type_hints`).
         rendered: the prompts that a text which was made by one may be.
 
     Raises:

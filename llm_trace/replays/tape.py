@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from llm_trace.capture.content import is_cut
 from llm_trace.capture.input_key import InputKey, compute_identity
-from llm_trace.capture.lost_types import find_lost_types
+from llm_trace.capture.type_hints import find_lost_types
 from llm_trace.capture.values import ValueEncoder
 from llm_trace.replays.classes import has_moved
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterator, Sequence
 
-    from llm_trace.capture.lost_types import Types
+    from llm_trace.capture.type_hints import Types
 
 _encoder = ValueEncoder()
 

@@ -10,20 +10,20 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from llm_trace.semconv.extract_messages import messages_in, messages_out
 from llm_trace.semconv.fields import request_fields, response_fields
-from llm_trace.semconv.find import messages_in, messages_out
 from llm_trace.semconv.messages import message
 from llm_trace.semconv.tokens import usage
 
 if TYPE_CHECKING:
-    from llm_trace.semconv.ended import ended_call
+    from llm_trace.semconv.completed_span import ended_call
     from llm_trace.semconv.export import span_attributes
     from llm_trace.semconv.spans import call_fields, is_genai_span
     from llm_trace.semconv.streams import reduce_stream
 
 _HOMES = {
     "call_fields": "llm_trace.semconv.spans",
-    "ended_call": "llm_trace.semconv.ended",
+    "ended_call": "llm_trace.semconv.completed_span",
     "is_genai_span": "llm_trace.semconv.spans",
     "reduce_stream": "llm_trace.semconv.streams",
     "span_attributes": "llm_trace.semconv.export",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from llm_trace.semconv import names
-from llm_trace.semconv.find import messages_in, messages_out
+from llm_trace.semconv.extract_messages import messages_in, messages_out
 from llm_trace.semconv.messages import MessageFields, message
 from llm_trace.semconv.openinference import build_openinference_attributes
 from llm_trace.semconv.shapes import AttributeDict, CallFields

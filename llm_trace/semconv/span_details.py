@@ -11,7 +11,7 @@ from llm_trace.semconv.shapes import Attributes
 from llm_trace.semconv.values import get_first_text, get_number, get_text, list_items, load_container
 
 if TYPE_CHECKING:
-    from llm_trace.semconv.flat import SpanEvent
+    from llm_trace.semconv.unflatten import SpanEvent
 
 
 _PROPERTIES = (names.TRACELOOP_PROPERTIES, names.LANGFUSE_METADATA + ".")

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from llm_trace.semconv import names
-from llm_trace.semconv.find import messages_in, messages_out
-from llm_trace.semconv.flat import SpanEvent, nest_attributes
+from llm_trace.semconv.extract_messages import messages_in, messages_out
 from llm_trace.semconv.messages import MessageFields, build_message, is_message, message
 from llm_trace.semconv.shapes import Attributes
+from llm_trace.semconv.unflatten import SpanEvent, nest_attributes
 from llm_trace.semconv.values import EMPTY, get_field, list_items, list_mappings, load_container, load_json
 
 

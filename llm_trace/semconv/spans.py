@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llm_trace.semconv import names
 from llm_trace.semconv.fields import request_fields, response_fields
-from llm_trace.semconv.flat import SpanEvent, nest_attributes, read_event
 from llm_trace.semconv.shapes import Attributes
 from llm_trace.semconv.span_details import DETAILS, read_details, read_metadata
 from llm_trace.semconv.span_messages import Talk, read_talk, read_talk_in_values
 from llm_trace.semconv.tokens import usage
+from llm_trace.semconv.unflatten import SpanEvent, nest_attributes, read_event
 from llm_trace.semconv.values import EMPTY, count, get_first_text, get_first_value, load_container
 
 if TYPE_CHECKING:

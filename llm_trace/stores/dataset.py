@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from llm_trace.stores.bulk import Page, Spoken
 from llm_trace.stores.dataset_tools import list_tools
+from llm_trace.stores.paging import Page, Spoken
 from llm_trace.stores.rows import parse_value
 
 COLUMNS = "metadata::TEXT"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from llm_trace.semconv.flat import nest_attributes
+from llm_trace.semconv.unflatten import nest_attributes
 from llm_trace.semconv.values import list_items, load_container
 
 _NAMES = ("tools", "functions", "toolConfig", "tool_config", "tool_definitions", "available_tools")

@@ -11,13 +11,13 @@ from llm_trace.errors import NotFoundError, StoreError, StoreNotFoundError
 from llm_trace.record import Attribution, Call, PromptVersion, Run, Score
 from llm_trace.spool.files import list_spool_files
 from llm_trace.spool.paths import get_spool_dir
-from llm_trace.stores import bulk, rows
-from llm_trace.stores.bulk import Page
+from llm_trace.stores import paging, rows
 from llm_trace.stores.catch_up import catch_up
 from llm_trace.stores.columns import CALLS
 from llm_trace.stores.connection import Database, close_files
 from llm_trace.stores.filters import Filter, Moment, Order, slice_in_order
 from llm_trace.stores.migrations import read_version
+from llm_trace.stores.paging import Page
 from llm_trace.stores.parquet import CHOSEN, read_event_lines, write_parquet
 from llm_trace.stores.result import Result
 from llm_trace.stores.search import Match, search
@@ -137,19 +137,20 @@ class Store:
         """Yield columns of the calls that match, newest first, a page at a time; the file is free between pages.
 
         Args:
-            columns: expressions in SQL over the columns of `calls`; those of `llm_trace.stores.bulk.TALK` follow them.
+            columns: expressions in SQL over the columns of `calls`; those of `llm_trace.stores.paging.TALK` follow them.
             size: calls a page, about.
             limit: at most so many calls.
             filters: as `calls` takes them.
         """
-        run, until, left = filters.pop("run", None), bulk.LAST, limit
+        run, until, left = filters.pop("run", None), paging.LAST, limit
         while left is None or left > 0:
             with self._query() as connection:
                 chosen = _select_calls(connection, run, filters)
                 wanted = size if left is None or text else min(size, left)
-                found = bulk.read_window(connection, chosen, text, columns, until, wanted)
+                found = paging.read_window(connection, chosen, text, columns, until, wanted)
                 page = Page(
-                    found.rows[:left], bulk.load_bodies(connection, bulk.list_spoken_ids(found.rows[:left]))
+                    found.rows[:left],
+                    paging.load_bodies(connection, paging.list_spoken_ids(found.rows[:left])),
                 )
             if page.rows:
                 yield page
@@ -318,7 +319,7 @@ def _read_calls(connection: DuckDBPyConnection, query: str, values: Sequence[Any
         for i in row[name] or ()
         if i is not None
     }
-    known = bulk.load_bodies(connection, ids)
+    known = paging.load_bodies(connection, ids)
     commits = _read_commits(connection, {row["run"] for row in found if row["run"] is not None})
     return [
         rows.build_call(row | {"code_commit": row["code_commit"] or commits.get(row["run"])}, known)

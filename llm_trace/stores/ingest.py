@@ -31,9 +31,9 @@ from llm_trace.spool.files import (
 from llm_trace.spool.paths import get_spool_dir
 from llm_trace.stores.connection import Database, connect
 from llm_trace.stores.failure import clear_failure, note_failure
-from llm_trace.stores.fold import Fold
 from llm_trace.stores.load import Load, SliceError
 from llm_trace.stores.locks import Deadline, lock_path
+from llm_trace.stores.merge import Fold
 from llm_trace.stores.migrations import migrate
 from llm_trace.stores.progress import IngestProgress
 from llm_trace.stores.scrub import finish_purges

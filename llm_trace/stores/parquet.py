@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from llm_trace.errors import ConfigurationError
 from llm_trace.spool.private import open_private
-from llm_trace.stores import bulk
+from llm_trace.stores import paging
 from llm_trace.stores.filters import Filter
 
 if TYPE_CHECKING:
@@ -141,9 +141,11 @@ def read_parquet(path: Path) -> Iterator[str]:
 
 
 def _call_lines(connection: DuckDBPyConnection) -> Iterator[str]:
-    until: int | None = bulk.LAST
+    until: int | None = paging.LAST
     while until is not None:
-        found = bulk.read_window(connection, Filter.of(), None, f"{bulk.HEAD}, {bulk.STORED}", until, _PAGE)
-        bodies = bulk.load_bodies(connection, bulk.list_spoken_ids(found.rows))
-        yield from bulk.iter_json_lines(bulk.Page(found.rows, bodies))
+        found = paging.read_window(
+            connection, Filter.of(), None, f"{paging.HEAD}, {paging.STORED}", until, _PAGE
+        )
+        bodies = paging.load_bodies(connection, paging.list_spoken_ids(found.rows))
+        yield from paging.iter_json_lines(paging.Page(found.rows, bodies))
         until = found.until

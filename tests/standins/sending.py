@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 
-from llm_trace.exporters.seam import DeliveryVerdict, Event, Exporter, HttpAnswer, Request
+from llm_trace.exporters.protocol import DeliveryVerdict, Event, Exporter, HttpAnswer, Request
 
 START_NS = 1_750_000_000_000_000_000
 TRACE, ROOT, TOOL, ASK = (

@@ -5,11 +5,11 @@ from __future__ import annotations
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
+from llm_trace.attribution.core.value import Budget
 from llm_trace.attribution.remote.answers import Answers
-from llm_trace.attribution.remote.bridge import Bridge
-from llm_trace.attribution.remote.caller import Caller
+from llm_trace.attribution.remote.client import Caller
+from llm_trace.attribution.remote.event_loop import Bridge
 from llm_trace.attribution.remote.ledger import Ledger
-from llm_trace.attribution.value import Budget
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

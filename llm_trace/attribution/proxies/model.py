@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from llm_trace.attribution.methods.text_encoders import Lexical, compute_cosine_distances
 from llm_trace.attribution.remote.model import make_remote
-from llm_trace.attribution.text_encoders import Lexical, compute_cosine_distances
 from llm_trace.errors import AttributionError
 from llm_trace.record import Call
 
 if TYPE_CHECKING:
-    from llm_trace.attribution.text_encoders import TextEncoder
+    from llm_trace.attribution.methods.text_encoders import TextEncoder
 
 
 @dataclass(frozen=True)
@@ -134,8 +134,8 @@ def compute_identity(model: Any, tokenizer: Any = None) -> tuple[str, str]:
     if (far := make_remote(model)) is not None:
         told = json.dumps([far.label, dict(far.params)], sort_keys=True, default=str)
         return far.label, hashlib.sha256(told.encode()).hexdigest()[:16]
-    from llm_trace.attribution.fingerprints import compute_fingerprint
-    from llm_trace.attribution.models import resolve_model
+    from llm_trace.attribution.models.fingerprints import compute_fingerprint
+    from llm_trace.attribution.models.loading import resolve_model
 
     loaded, _, name = resolve_model(model, tokenizer)
     return name, compute_fingerprint(loaded)[:16]

@@ -16,7 +16,7 @@ from llm_trace.attribution.quality.findings import (
     check_unlikely,
     has_significant_score,
 )
-from llm_trace.attribution.quality.measuring import judge_figures, measure, measure_now, run_measures
+from llm_trace.attribution.quality.measures import judge_figures, measure, measure_now, run_measures
 from llm_trace.attribution.quality.study import Study
 
 __all__ = [

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from llm_trace.attribution.statistics import bootstrap, compute_r_squared, correlate, rank_correlate
-from llm_trace.attribution.value import get_remaining
+from llm_trace.attribution.core.value import get_remaining
 from llm_trace.errors import AttributionError
+from llm_trace.statistics.ranks import bootstrap, compute_r_squared, correlate, rank_correlate
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

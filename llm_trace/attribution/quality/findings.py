@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from llm_trace.attribution.statistics import correct_benjamini_hochberg
-from llm_trace.attribution.value import Value, get_remaining, sum_targets
+from llm_trace.attribution.core.value import Value, get_remaining, sum_targets
 from llm_trace.errors import AttributionError
+from llm_trace.statistics.ranks import correct_benjamini_hochberg
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

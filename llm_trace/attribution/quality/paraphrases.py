@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from llm_trace.attribution.api import attribute
-from llm_trace.attribution.quality.rebuilt import parse_baseline, parse_target
+from llm_trace.attribution.quality.reopen import parse_baseline, parse_target
 from llm_trace.attribution.quality.sanity import compute_overlap
-from llm_trace.attribution.statistics import rank_correlate
 from llm_trace.errors import AttributionError
+from llm_trace.statistics.ranks import rank_correlate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from llm_trace.attribution.value import Value, sum_targets
+from llm_trace.attribution.core.value import Value, sum_targets
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from llm_trace.attribution.value import Budget, BudgetError
+from llm_trace.attribution.core.value import Budget, BudgetError
 from llm_trace.errors import AttributionError
 
 if TYPE_CHECKING:

@@ -9,13 +9,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from llm_trace.attribution.methods.text_encoders import Lexical
 from llm_trace.attribution.remote.answers import Answer
-from llm_trace.attribution.text_encoders import Lexical
 from llm_trace.errors import AttributionError
 
 if TYPE_CHECKING:
+    from llm_trace.attribution.methods.text_encoders import TextEncoder
     from llm_trace.attribution.remote.ledger import Price
-    from llm_trace.attribution.text_encoders import TextEncoder
 
 
 def encode_bytes(text: str) -> int:

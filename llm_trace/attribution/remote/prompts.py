@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from llm_trace.attribution import chat
-from llm_trace.attribution.problem import find_variable_spans
-from llm_trace.attribution.segments import segment
+from llm_trace.attribution.models.problem import find_variable_spans
+from llm_trace.attribution.question import chat
+from llm_trace.attribution.question.segments import segment
 from llm_trace.errors import AttributionError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from llm_trace.attribution.problem import ParsedQuestion
-    from llm_trace.attribution.segments import Segmented, SegmentSpec
+    from llm_trace.attribution.models.problem import ParsedQuestion
+    from llm_trace.attribution.question.segments import Segmented, SegmentSpec
 
 _ELSEWHERE = ("token", "hierarchy")
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from llm_trace.attribution import distances
-from llm_trace.attribution.remote.caller import Caller, ModelRequest
-from llm_trace.attribution.text_encoders import compute_cosine_distances
+from llm_trace.attribution.methods import distances
+from llm_trace.attribution.methods.text_encoders import compute_cosine_distances
+from llm_trace.attribution.remote.client import Caller, ModelRequest
 from llm_trace.errors import AttributionError
 
 if TYPE_CHECKING:

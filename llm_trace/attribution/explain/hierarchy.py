@@ -1,0 +1,223 @@
+"""From messages to sentences to words: only what matters is taken apart, within one budget, and nothing gets lost in the sum.
+
+Every score has one meaning: what the response loses without this stretch. What the parts of a stretch do only together is its `remainder`,
+so that at every node score = sum of the children's scores + remainder, and full - empty = sum of the leaves + all remainders.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from llm_trace.attribution.core.value import (
+    Metered,
+    ProgressCallback,
+    Value,
+    as_budget,
+    get_remaining,
+    sum_targets,
+)
+from llm_trace.attribution.explain.dry_run import plan_attribution
+from llm_trace.attribution.models.loading import resolve_model
+from llm_trace.attribution.models.problem import build_problem, parse_question
+from llm_trace.attribution.question import segmenters
+from llm_trace.record import Segment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from llm_trace.attribution.core.value import Budget
+    from llm_trace.attribution.explain.dry_run import Plan
+    from llm_trace.attribution.models.problem import ParsedQuestion, Problem
+    from llm_trace.attribution.question.renders import Baseline
+    from llm_trace.attribution.question.targets import Target
+    from llm_trace.record import Attribution
+
+SHARE = 0.2
+"""Part of the largest loss of its level from which on a stretch is taken apart."""
+_LEVELS = 3
+_GROUP = 1.0
+"""Nats that stretches, each of which seems to do little, must be worth together to be taken apart too."""
+
+
+@dataclass
+class Node:
+    """A stretch of the prompt."""
+
+    segment: Segment
+    words: tuple[int, ...]
+    """The words in it, by number."""
+    score: float = 0.0
+    """What the response loses without it."""
+    children: list[Node] = field(default_factory=list)
+    """Its parts, where it was taken apart."""
+
+    @property
+    def remainder(self) -> float:
+        """What its parts do only together; 0 where it was not taken apart."""
+        return self.score - sum(c.score for c in self.children) if self.children else 0.0
+
+    def leaves(self) -> Iterator[Node]:
+        """Yield the smallest stretches that were scored, in order."""
+        if not self.children:
+            yield self
+        for child in self.children:
+            yield from child.leaves()
+
+
+@dataclass(frozen=True)
+class Hierarchy:
+    """What `drill` found."""
+
+    root: Node
+    """The whole prompt; its score is full - empty."""
+    attribution: Attribution
+    """The leaves as one attribution; its completeness gap is the sum of all remainders."""
+
+
+def drill(
+    call_or_prompt: Any,
+    response: str | None = None,
+    *,
+    model: Any,
+    tokenizer: Any = None,
+    target: Target = None,
+    baseline: Baseline = "auto",
+    budget: int | Budget | None = None,
+    share: float = SHARE,
+    progress: ProgressCallback | None = None,
+) -> Hierarchy:
+    """Return which messages (or paragraphs) matter, which sentences of those, and which words of these.
+
+    Args:
+        call_or_prompt: as for `attribute`, and so are the others that are not named here.
+        share: a stretch is taken apart when it is worth this part of the largest of its level.
+        budget: of all levels together; the most important stretches come first.
+
+    Raises:
+        AttributionError: it cannot be computed, or the budget does not pay for the first level.
+    """
+    question = parse_question(call_or_prompt, response)
+    work = build_problem(question, *resolve_model(model, tokenizer), segments="word", target=target)
+    return drill_problem(question, work, baseline, as_budget(budget), share=share, progress=progress)
+
+
+def drill_problem(
+    question: ParsedQuestion,
+    work: Problem,
+    baseline: Baseline,
+    budget: Budget | None,
+    *,
+    share: float = SHARE,
+    progress: ProgressCallback | None = None,
+) -> Hierarchy:
+    """Return what `drill` does, of a problem whose segments are words."""
+    from llm_trace.attribution.explain.leaves import build_leaves_attribution
+
+    value = Metered(work.value(baseline), budget=budget, progress=progress)
+    root = build_tree(work)
+    full, empty, spent_out = build_scored_tree(root, value, work.n, share)
+    found = build_leaves_attribution(root, work, value, full, empty, question, cut_short=spent_out)
+    return Hierarchy(root, found)
+
+
+def price_drill(work: Problem, baseline: Baseline, budget: Budget | None) -> Plan:
+    """Return what `drilled` would cost at most: as if every stretch were taken apart."""
+
+    def whole(value: Value, n: int) -> None:
+        build_scored_tree(build_tree(work), value, n, share=0.0)
+        value(np.tri(_LEVELS, n, dtype=bool))  # stands for the weak ones of each level together
+
+    return plan_attribution(work.value(baseline), work.n, "occlusion", work.target, budget, by=whole)
+
+
+def build_tree(work: Problem) -> Node:
+    """Return all stretches of a prompt, none scored yet."""
+    text, words = work.segmented.text, work.segmented.segments
+    root = Node(Segment(start=0, end=len(text), text=text, kind="prompt"), tuple(range(len(words))))
+    whole = [(0, len(text))]
+    blocks = list(work.segmented.regions)
+    kind = "message"
+    if blocks == whole:
+        blocks, kind = segmenters.split_paragraphs(text), "paragraph"
+    for start, end in blocks:
+        block = _build_node(text, start, end, kind, words)
+        for a, b in segmenters.split_sentences(text[start:end]):
+            sentence = _build_node(text, start + a, start + b, "sentence", words)
+            sentence.children = [Node(words[i], (i,)) for i in sentence.words]
+            block.children.append(sentence)
+        root.children.append(block)
+    return _prune(root)
+
+
+def _build_node(text: str, start: int, end: int, kind: str, words: Sequence[Segment]) -> Node:
+    inside = tuple(i for i, w in enumerate(words) if start <= w.start and w.end <= end)
+    name = words[inside[0]].name if inside else None
+    return Node(Segment(start=start, end=end, text=text[start:end], kind=kind, name=name), inside)
+
+
+def _prune(node: Node) -> Node:
+    """Leave out stretches without words, and levels that have one part only."""
+    children = [_prune(c) for c in node.children if c.words]
+    while len(children) == 1:
+        children = children[0].children
+    return replace(node, children=children)
+
+
+def build_scored_tree(root: Node, value: Value, n: int, share: float = SHARE) -> tuple[float, float, bool]:
+    """Score the tree from above and cut off what is not taken apart.
+
+    Returns:
+        The value of the whole prompt, that of none of it, and whether the budget ended it.
+    """
+    ends = sum_targets(value(np.array([[True] * n, [False] * n])))
+    full, empty = float(ends[0]), float(ends[1])
+    root.score = full - empty
+    level, first, short = [root], True, False
+    while level:
+        parts: list[Node] = []
+        for node in sorted(level, key=lambda x: -abs(x.score)):
+            left = get_remaining(value)
+            if left is not None and left < len(node.children) and not first:
+                node.children, short = [], short or bool(node.children)
+                continue
+            _score(node.children, value, n, full)
+            parts += node.children
+        level, first = _choose_parts(parts, value, n, full, share), False
+    return full, empty, short
+
+
+def _score(nodes: Sequence[Node], value: Value, n: int, full: float) -> None:
+    if not nodes:
+        return
+    values = sum_targets(value(np.array([_make_masks_without(n, node.words) for node in nodes])))
+    for node, left in zip(nodes, values, strict=True):
+        node.score = full - float(left)
+
+
+def _choose_parts(parts: Sequence[Node], value: Value, n: int, full: float, share: float) -> list[Node]:
+    """Return the stretches to take apart: those that matter, and all where the weak ones matter together."""
+    if not parts:
+        return []
+    least = share * max(abs(p.score) for p in parts)
+    strong = [p for p in parts if abs(p.score) >= least and p.score != 0]
+    weak = [p for p in parts if p not in strong]
+    left = get_remaining(value)
+    if len(weak) > 1 and (left is None or left > 1):
+        words = [i for p in weak for i in p.words]
+        together = full - float(sum_targets(value(np.array([_make_masks_without(n, words)])))[0])
+        if together - sum(max(p.score, 0.0) for p in weak) > max(_GROUP, least):
+            return list(parts)
+    for p in weak:
+        p.children = []
+    return strong
+
+
+def _make_masks_without(n: int, words: Sequence[int]) -> NDArray[np.bool_]:
+    mask = np.ones(n, dtype=bool)
+    mask[list(words)] = False
+    return mask

@@ -1,0 +1,127 @@
+"""What a question to a remote model would cost, before anything is asked; and the settings of the question."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from llm_trace.attribution.core.value import Budget, BudgetError, Metered
+from llm_trace.attribution.explain.dry_run import Plan
+from llm_trace.attribution.methods import registry
+from llm_trace.attribution.remote.ledger import Cost, Ledger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from llm_trace.attribution.core.value import ProgressCallback
+    from llm_trace.attribution.models.problem import ParsedQuestion
+    from llm_trace.attribution.remote.model import Remote
+    from llm_trace.attribution.remote.prompts import RemotePrompts
+    from llm_trace.record import Segment
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What `attribute` was told."""
+
+    method: str
+    segments: Any
+    target: Any
+    baseline: Any
+    unit: str
+    budget: Budget | None
+    confidence: float
+    seed: int
+    progress: ProgressCallback | None
+    cache: str | Path | None
+
+    def method_for(self, remote: Remote) -> str:
+        """Return the method; `auto` for a text-only model is SMILE."""
+        return "smile" if self.method == "auto" and remote.score is None else self.method
+
+
+class Priced:
+    """A value function of made-up values that books what each call would cost at most."""
+
+    def __init__(
+        self, remote: Remote, asked: RemotePrompts, ledger: Ledger, extra: int, response: str | None
+    ) -> None:
+        self.remote, self.prompts, self.ledger = remote, asked, ledger
+        self.vanishes = asked.vanishes
+        self._response, self._samples = response or "", 1 if remote.score else remote.samples
+        self._rng, self.compare = np.random.default_rng(0), remote.compare
+        for _ in range(extra):
+            self._book(asked.whole)
+
+    def room(self) -> int | None:
+        """Return how many masks the budget pays for."""
+        left = self.ledger.room(self._read(self.prompts.whole))
+        return None if left is None else left // self._samples
+
+    def anew(self, masks: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """Return made-up values."""
+        for mask in masks:
+            for _ in range(self._samples):
+                self._book(self.prompts(mask))
+        return np.asarray(self._rng.standard_normal(len(masks)) + masks.sum(axis=1))
+
+    __call__ = anew
+
+    def texts(self, masks: NDArray[np.bool_]) -> list[str]:
+        """Return made-up answers."""
+        self._samples = 1
+        self.anew(masks)
+        return ["answer"] * len(masks)
+
+    def tell(self, question: Callable[[Sequence[Segment], str], str], example: str) -> str:
+        """Return the reply that is hoped for."""
+        self._book(question(self.prompts.segmented.segments, self._response))
+        return example
+
+    def _read(self, payload: Any) -> int:
+        return self.remote.read([payload, self._response] if self.remote.score else payload)
+
+    def _book(self, payload: Any) -> None:
+        read = self._read(payload)
+        self.ledger.lose(self.ledger.reserve(read))
+
+
+def plan_remote(question: ParsedQuestion, remote: Remote, wanted: Settings, asked: RemotePrompts) -> Plan:
+    """Return what it would cost at most: the method is run on made-up values, and nothing is asked."""
+    method = wanted.method_for(remote)
+    ledger = Ledger(wanted.budget or Budget(), remote.price, remote.max_output_tokens)
+    extra = int(question.response is None) + (1 if remote.score else remote.samples * (remote.samples > 1))
+    warnings = (
+        () if remote.max_output_tokens else ("the answers' tokens are not counted: say max_output_tokens",)
+    )
+    verdict = "ok"
+    try:
+        source = Priced(remote, asked, ledger, extra, question.response)
+        scores = registry.find_method(method)(
+            Metered(source), asked.n, confidence=wanted.confidence, seed=wanted.seed
+        )
+        for doubt, warning in scores.doubts:
+            if doubt == "insufficient_evidence" and scores.faithfulness is None:
+                verdict, warnings = doubt, (*warnings, warning)
+        if verdict != "ok":
+            ledger.spent = Cost()
+    except BudgetError as exc:
+        verdict, warnings = "insufficient_evidence", (*warnings, str(exc))
+    spent = ledger.spent
+    return Plan(
+        method,
+        asked.baseline,
+        asked.n,
+        "the whole response" if wanted.target is None else repr(wanted.target),
+        spent.calls,
+        spent.tokens,
+        0.0,
+        usd=None if remote.price is None else spent.usd,
+        verdict=verdict,
+        warnings=warnings,
+    )

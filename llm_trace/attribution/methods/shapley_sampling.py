@@ -1,0 +1,278 @@
+"""Sampled Shapley values with bounds: orders of the segments, or regressions on pairs of complementary masks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from llm_trace.attribution.core.value import BudgetError, Value, expect, get_remaining, sum_targets
+from llm_trace.attribution.methods.exact import MOST_ENUMERATED, build_scores, shapley
+from llm_trace.attribution.methods.mask_designs import (
+    Design,
+    KernelPairs,
+    LeveragePairs,
+    are_tight,
+    get_level,
+    list_looks,
+)
+from llm_trace.attribution.methods.registry import Scores, describe_method
+from llm_trace.attribution.methods.shrinkage import fit_shrunk
+from llm_trace.statistics.ranks import compute_t_p_value
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_BOUNDS = "the sampling error of each score around the exact Shapley value, one score at a time, all looks together; {how}"
+
+
+SEEN = 59
+"""Evaluations before which no method stops early: so many show a collapse of one subset in twenty with a probability of .95."""
+POOLED = 30
+"""Degrees of freedom from which on each score's error stands for itself."""
+
+
+def compute_t_quantile(confidence: float, freedom: int) -> float:
+    """Return the two-sided Student quantile, within 2 % of the exact one for 3 and more degrees of freedom."""
+    from statistics import NormalDist
+
+    z = NormalDist().inv_cdf(0.5 + confidence / 2)
+    if freedom < 1:
+        return float("inf")
+    if freedom <= 2:  # closed forms
+        p = 0.5 + confidence / 2
+        return (
+            float(np.tan(np.pi * (p - 0.5)))
+            if freedom == 1
+            else float((2 * p - 1) * np.sqrt(2 / (4 * p * (1 - p))))
+        )
+    g1 = (z**3 + z) / 4  # Cornish-Fisher expansion (Abramowitz & Stegun 26.7.5)
+    g2 = (5 * z**5 + 16 * z**3 + 3 * z) / 96
+    g3 = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384
+    g4 = (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160
+    return z + g1 / freedom + g2 / freedom**2 + g3 / freedom**3 + g4 / freedom**4
+
+
+@describe_method(
+    "permutation",
+    access="values",
+    cost="2 (n - 1) for each pair of orders",
+    source="Castro et al. 2009; antithetic pairs: Mitchell et al. 2022",
+)
+def permutation(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) -> Scores:
+    """Return Shapley values as the mean contribution over random orders, each used forwards and backwards.
+
+    Raises:
+        BudgetError: the budget does not pay for four pairs of orders.
+    """
+    exact = _enumerate_subsets(value, n, confidence, seed)
+    if exact is not None:
+        return exact
+    rng = np.random.default_rng(seed)
+    pairs: list[NDArray[np.float64]] = []
+    each = 2 * (n - 1)
+    sizes = list_looks(get_remaining(value), first=2 + 4 * each, most=2 + 128 * each)
+    if not sizes or sizes[-1] < 2 + 4 * each:
+        raise BudgetError(
+            f"permutation sampling of {n} segments needs {2 + 4 * each} evaluations at least; the budget pays for {get_remaining(value)}"
+        )
+    expect(value, sizes[-1])
+    for look, size in enumerate(sizes, 1):
+        while 2 + (len(pairs) + 1) * each <= size:
+            pairs.append(_walk(value, rng.permutation(n)))
+        sample = np.array(pairs)  # (pairs, n) or (pairs, n, m)
+        totalled = sample if sample.ndim == 2 else sample.sum(axis=2)
+        spread = (totalled - totalled.mean(axis=0)).T / np.sqrt(len(pairs) * (len(pairs) - 1))
+        looked = Look(spread, len(pairs) - 1, look, confidence)
+        done = size >= SEEN and are_tight(totalled.mean(axis=0), looked.half)
+        if done:
+            break
+    how = f"Student's t over {len(pairs)} pairs of orders"
+    return _bound_scores(sample.mean(axis=0), looked, how, "tight" if done else "budget", value)
+
+
+def _walk(value: Value, order: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the contributions in one order and its reverse, averaged: (n,) or (n, m)."""
+    n = len(order)
+    rank = np.empty(n, dtype=int)
+    rank[order] = np.arange(n)
+    forward = rank[None, :] < np.arange(n + 1)[:, None]  # row r keeps the first r of the order
+    values = value(np.vstack([forward, ~forward]))
+    gains, backward = np.diff(values[: n + 1], axis=0), -np.diff(values[n + 1 :], axis=0)
+    return (gains + backward)[rank] / 2
+
+
+@describe_method(
+    "kernel_shap",
+    access="values",
+    cost="2 for each pair of masks, at least 2 n",
+    source="Lundberg & Lee 2017; paired sampling: Covert & Lee 2021",
+)
+def kernel_shap(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) -> Scores:
+    """Return Shapley values by the constrained regression of KernelSHAP on paired masks."""
+    return _regress_pairs(value, n, KernelPairs, confidence, seed)
+
+
+@describe_method(
+    "leverage_shap",
+    access="values",
+    cost="2 for each pair of masks, about n log n in all",
+    source="Musco & Witter 2025, Provably accurate Shapley value estimation via leverage score sampling",
+)
+def leverage_shap(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) -> Scores:
+    """Return Shapley values by regression on paired masks of all sizes alike, none drawn twice.
+
+    While there are fewer than 10 n pairs the scores are shrunk (see `shrinkage.shrunk`), which at 4 n evaluations halves their error; the
+    bounds are those of the plain regression, widened to hold the score where it lies outside.
+    """
+    return _regress_pairs(value, n, LeveragePairs, confidence, seed)
+
+
+def _regress_pairs(
+    value: Value, n: int, pairs: type[KernelPairs | LeveragePairs], confidence: float, seed: int
+) -> Scores:
+    exact = _enumerate_subsets(value, n, confidence, seed)
+    if exact is not None:
+        return exact
+    least = 2 + 2 * (n + 2)
+    sizes = list_looks(get_remaining(value), first=max(least, 4 * n), most=32 * n)
+    if not sizes or sizes[-1] < least:
+        raise BudgetError(
+            f"a regression on {n} segments needs {least} evaluations at least; the budget pays for {get_remaining(value)}"
+        )
+    expect(value, sizes[-1])
+    source = pairs(n, seed)
+    ends = value(np.vstack([np.zeros((1, n), dtype=bool), np.ones((1, n), dtype=bool)]))
+    for look, size in enumerate(sizes, 1):
+        design = source.grow((size - 2) // 2)
+        scores, spread = fit(design, value(design.masks), ends[0], ends[1])
+        looked = Look(spread, count_freedom(design), look, confidence)
+        whole = not design.unseen.any()
+        done = (whole or size >= SEEN) and are_tight(sum_targets(scores), looked.half)
+        if done:
+            break
+    how = f"sandwich variance over {len(design.unseen)} pairs of masks"
+    told = _bound_scores(scores, looked, how, "tight" if done else "budget", value)
+    if pairs is KernelPairs:
+        return told
+    best = fit_shrunk(design, value(design.masks), ends[0], ends[1])
+    return told if best is None else _move_scores(told, best)
+
+
+def _move_scores(told: Scores, best: NDArray[np.float64]) -> Scores:
+    """Return the scores with others in their place that lie within the bounds, widened where they must be."""
+    assert told.low is not None
+    assert told.high is not None
+    moved = build_scores(best)
+    low, high = np.minimum(told.low, moved.values), np.maximum(told.high, moved.values)
+    return replace(told, values=moved.values, matrix=moved.matrix, low=low, high=high)
+
+
+def count_freedom(design: Design) -> int:
+    """Return the degrees of freedom of the errors: pairs that bring some, less one for each segment."""
+    return int(max(1, (design.unseen > 0).sum() - design.masks.shape[1]))
+
+
+def fit(
+    design: Design, values: NDArray[np.float64], empty: NDArray[np.float64], full: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return scores that sum to full - empty, (n,) or (n, m), and what each pair adds to the error of their totals, (n, pairs).
+
+    The root of the sum of its squares is the sandwich estimate for random masks: pairs are the clusters, residuals are enlarged by their leverage (HC3), and
+    what was enumerated brings none.
+    """
+    n = design.masks.shape[1]
+    shares = design.masks.sum(axis=1, keepdims=True) / n
+    rows = design.masks - shares  # the part of a mask that the constraint leaves free
+    root = np.sqrt(design.weights)[:, None]
+    change = full - empty
+    wanted = (values - empty) - shares.reshape(-1, *[1] * (values.ndim - 1)) * change
+    target = wanted.reshape(len(rows), -1)
+    inverse = np.linalg.pinv(root * rows)  # (n, rows)
+    free = inverse @ (root * target)
+    residual = ((target - rows @ free) * root).sum(axis=1)
+    leverage = np.einsum("rn,nr->r", root * rows, inverse)
+    pushed = inverse * residual[None, :]
+    room_left = np.clip(
+        1.0 - leverage[::2] - leverage[1::2], 0.05, None
+    )  # the rows of a pair are each other's negatives
+    clusters = (pushed[:, ::2] + pushed[:, 1::2]) / room_left  # (n, pairs)
+    return (free.reshape(n, *values.shape[1:]) + change / n), clusters * np.sqrt(design.unseen)
+
+
+def _enumerate_subsets(value: Value, n: int, confidence: float, seed: int) -> Scores | None:
+    """Return exact values where all subsets cost no more than sampling would."""
+    left = get_remaining(value)
+    if n <= MOST_ENUMERATED and 2**n <= 16 * n and (left is None or left >= 2**n):
+        return shapley(value, n, confidence=confidence, seed=seed)
+    return None
+
+
+@dataclass(frozen=True)
+class Look:
+    """What is known of the sampling error when a method looks at its bounds."""
+
+    spread: NDArray[np.float64]
+    """(n, clusters): what each pair of orders or masks adds to the error; its squares sum to the variance of the totals."""
+    most: int
+    """Degrees of freedom where all pairs add alike."""
+    number: int
+    """The how many-th look, from 1: each gets its part of the allowed error, see `designs.level`."""
+    confidence: float
+
+    @property
+    def error(self) -> NDArray[np.float64]:
+        """Standard errors of the totals, (n,).
+
+        Few pairs may have missed for one segment what they show for others, so that none is taken for much surer than all are on average.
+        """
+        own = (self.spread**2).sum(axis=1)
+        trust = min(1.0, self.most / POOLED)
+        return np.asarray(np.sqrt(np.maximum(own, (1 - trust) * own.mean())))
+
+    @property
+    def freedom(self) -> NDArray[np.int64]:
+        """Degrees of freedom of each error, (n,): fewer where few pairs make most of it, as when few subsets collapse.
+
+        The effective number of pairs is (sum of squares)² / sum of fourth powers, a third of their number under normal errors.
+        """
+        squares = self.spread**2
+        fourth = (squares**2).sum(axis=1)
+        count = squares.sum(axis=1) ** 2 / np.where(fourth > 0, fourth, 1.0)
+        return np.where(fourth > 0, np.clip(3 * count, 1, self.most), self.most).astype(np.int64)
+
+    @property
+    def half(self) -> NDArray[np.float64]:
+        """Half the width of the bounds."""
+        at = get_level(self.confidence, self.number)
+        return np.array([compute_t_quantile(at, int(f)) for f in self.freedom]) * self.error
+
+    def p_values(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return for each score how likely one so large is where the truth is zero, all looks together."""
+        once = compute_p_values(scores, self.error, self.freedom)
+        return np.minimum(self.number * (self.number + 1) * once, 1.0)
+
+
+def compute_p_values(
+    scores: NDArray[np.float64], error: NDArray[np.float64], freedom: float | NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Return two-sided p-values (n,) of Student's t; what has no error is zero or is not."""
+    small = error <= 1e-12 * max(1.0, float(np.abs(scores).max()))
+    t = np.abs(scores) / np.where(small, 1.0, error)
+    found = [compute_t_p_value(x, f) for x, f in zip(t, np.broadcast_to(freedom, t.shape), strict=True)]
+    return np.where(small, np.abs(scores) < 1e-12, found).astype(np.float64)
+
+
+def _bound_scores(scores: NDArray[np.float64], look: Look, how: str, stopped: str, value: Value) -> Scores:
+    middle, n = sum_targets(scores), len(scores)
+    full = float(sum_targets(value(np.ones((1, n), dtype=bool)))[0])
+    return build_scores(
+        scores,
+        low=middle - look.half,
+        high=middle + look.half,
+        bounds=_BOUNDS.format(how=how),
+        stopped=stopped,
+        full=full,
+        p_values=look.p_values(middle),
+    )

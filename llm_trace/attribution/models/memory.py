@@ -1,0 +1,106 @@
+"""How much goes through a model at once: batch limits from free memory, halved when it runs out and remembered."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+from llm_trace.attribution.models.batching import Batch, BatchLimits
+from llm_trace.errors import AttributionError
+
+if TYPE_CHECKING:
+    import torch
+
+_remembered: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
+"""Tokens a batch that once ran out of memory may have, per model."""
+_CPU_TOKENS = 2048
+"""On a CPU larger batches are no faster."""
+_CPU_LOGITS = 64 << 20
+"""Bytes of logits in one batch on a CPU: beyond, they would take more memory than a forward pass of one long prompt."""
+_MAX_TOKENS = 65536
+
+
+def compute_limits(model: Any, device: torch.device, rows: int, length: int) -> BatchLimits:
+    """Return how large a batch of so many explained tokens and so long prompts may be, from a quarter of the free memory."""
+    config = model.config.get_text_config(decoder=True)
+    width, inner, layers, vocabulary = _read_sizes(config)
+    size = next((p.element_size() for p in model.parameters()), 4)
+    per_token = size * (12 * width + 3 * inner + 2 * width * layers)
+    per_row = (
+        3 * 4 * rows * vocabulary + 2 * size * 2 * width * layers * length
+    )  # logits, and a copy of the cache
+    logits = vocabulary / (
+        layers * (4 * width + 3 * inner)
+    )  # a position's logits beside a token's layers, in multiplications
+    cuda = device.type == "cuda"
+    free = _measure_free_memory(device) // 4
+    tokens = min(max(1, free // per_token), _MAX_TOKENS if cuda else _CPU_TOKENS)
+    tokens = min(tokens, _remembered.get(model, tokens))
+    most = max(
+        1,
+        min(256, free // per_row)
+        if cuda
+        else min(64, free // per_row, _CPU_LOGITS // (4 * rows * vocabulary)),
+    )
+    return BatchLimits(tokens, rows=most, overhead=2048 if cuda else 96, logits=logits)
+
+
+def _read_sizes(config: Any) -> tuple[int, int, int, int]:
+    """Return width, inner width, number of layers and vocabulary; the largest where layers differ."""
+
+    def size(name: str, otherwise: int) -> int:
+        found = getattr(config, name, None)
+        found = max(found, default=0) if isinstance(found, (list, tuple)) else found
+        return int(found or otherwise)
+
+    width = max(8, size("hidden_size", 1024))
+    return (
+        width,
+        size("intermediate_size", 4 * width),
+        size("num_hidden_layers", 12),
+        size("vocab_size", 32000),
+    )
+
+
+def limit_gradient_rows(model: Any, device: torch.device, columns: int, length: int) -> int:
+    """Return how many embedded prompts go forward and backward at once: all layers' activations stay until the way back."""
+    config = model.config.get_text_config(decoder=True)
+    width, inner, layers, vocabulary = _read_sizes(config)
+    per_row = 4 * (length * layers * (16 * width + 5 * inner) + 4 * columns * vocabulary)
+    cuda = device.type == "cuda"
+    most = (_MAX_TOKENS if cuda else _CPU_TOKENS) // length
+    return max(1, min(most, _measure_free_memory(device) // 4 // per_row))
+
+
+def halve_batch(model: Any, batch: Batch, exc: RuntimeError) -> list[Batch]:
+    """Return the batch in two halves after the memory ran out, and remember it; raise any other error again.
+
+    Raises:
+        AttributionError: one prompt alone is too much.
+    """
+    if "memory" not in str(exc).lower():
+        raise exc
+    if len(batch.rows) == 1:
+        raise AttributionError(
+            "one prompt alone does not fit into the memory: shorten it or load the model smaller"
+        ) from exc
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    _remembered[model] = max(1, batch.cost // 2)
+    middle = len(batch.rows) // 2
+    return [Batch(rows, batch.prefix, batch.cost // 2) for rows in (batch.rows[:middle], batch.rows[middle:])]
+
+
+def _measure_free_memory(device: torch.device) -> int:
+    import torch
+
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    try:
+        with open("/proc/meminfo") as info:
+            fields = dict(line.split(":", 1) for line in info)
+        return int(fields["MemAvailable"].split()[0]) * 1024
+    except (OSError, KeyError, ValueError):
+        return 2 << 30

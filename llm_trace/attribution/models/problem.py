@@ -1,0 +1,286 @@
+"""What is asked: a prompt in segments, a response, a target, a model. Made from a text, from chat messages or from a logged call."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
+
+from llm_trace.attribution.models.causal import check_ids
+from llm_trace.attribution.models.kinds import check_reproduces, detect_kind, generate_answer, make_response
+from llm_trace.attribution.question import chat
+from llm_trace.attribution.question.objective import Goal, Query, build_goal
+from llm_trace.attribution.question.renders import (
+    Baseline,
+    Render,
+    assign_tokens,
+    build_mask_baseline,
+    render,
+    segment_prompt,
+)
+from llm_trace.attribution.question.segments import cut_out_regions
+from llm_trace.attribution.question.targets import (
+    ResponsePart,
+    Target,
+    find_decision_rows,
+    find_rows,
+    get_contrast,
+    replace_contrast,
+)
+from llm_trace.attribution.question.tokenization import Codec, Response
+from llm_trace.errors import AttributionError
+from llm_trace.record import Call, Segment
+
+if TYPE_CHECKING:
+    from llm_trace.attribution.models.cache import ValueCache
+    from llm_trace.attribution.models.open_value import LocalValue
+    from llm_trace.attribution.quality.findings import Findings
+    from llm_trace.attribution.question.segments import Region, Segmented, SegmentSpec
+
+MASK = "[redacted]"
+"""What redaction leaves, see `llm_trace.capture.redaction`."""
+
+
+@dataclass(frozen=True)
+class ParsedQuestion:
+    """The question before the model is known."""
+
+    prompt: str | Sequence[Mapping[str, Any]]
+    response: str | None
+    variables: Mapping[str, Any] = field(default_factory=dict)
+    span_id: str | None = None
+    model: str | None = None
+    """Name of the model that answered, when a call says it."""
+
+    @property
+    def logged(self) -> bool:
+        """Whether it is about a logged call, whose model need not be the one that is asked now."""
+        return self.span_id is not None
+
+    @property
+    def redacted(self) -> bool:
+        """Whether a part of the prompt was masked before it was written."""
+        texts = [self.prompt] if isinstance(self.prompt, str) else [chat.get_content(m) for m in self.prompt]
+        return self.logged and any(MASK in text for text in texts)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """The question for one model."""
+
+    model: Any
+    name: str
+    codec: Codec
+    segmented: Segmented
+    own_special: bool
+    text: str
+    """The response."""
+    response: Response
+    rows: tuple[int, ...]
+    """Its tokens that are explained."""
+    target: str
+    goal: Goal
+    target_tokens: tuple[str, ...]
+    """The explained tokens; those of the other answer of a contrast begin with "not "."""
+    notes: tuple[str, ...]
+    cache: ValueCache | None = None
+
+    @property
+    def n(self) -> int:
+        """Number of segments."""
+        return len(self.segmented.segments)
+
+    def render(self, baseline: Baseline) -> Render:
+        """Return what turns masks into prompts."""
+        return render(self.segmented, baseline, self.codec, own_special=self.own_special)
+
+    def value(self, baseline: Baseline) -> LocalValue:
+        """Return the value function with this baseline."""
+        from llm_trace.attribution.models.open_value import GradientProblem, LocalValue
+
+        where: dict[str, Any] = {
+            "segmented": self.segmented,
+            "codec": self.codec,
+            "own_special": self.own_special,
+        }
+        work = GradientProblem(
+            partial(assign_tokens, **where), partial(build_mask_baseline, **where), baseline
+        )
+        made = (self.model, self.render(baseline), self.response.ids, self.rows, self.n)
+        return LocalValue(*made, aim=self.goal, cache=self.cache, work=work)
+
+
+def parse_question(call_or_prompt: Any, response: str | None) -> ParsedQuestion:
+    """Return the question from a text, messages or a call.
+
+    Raises:
+        AttributionError: the call has no prompt or no response in words, or the prompt is neither.
+    """
+    if isinstance(call_or_prompt, Call):
+        return _parse_call(call_or_prompt, response)
+    if isinstance(call_or_prompt, str):
+        return ParsedQuestion(call_or_prompt, response)
+    if isinstance(call_or_prompt, Sequence) and all(isinstance(m, Mapping) for m in call_or_prompt):
+        return ParsedQuestion(tuple(call_or_prompt), response)
+    raise AttributionError(
+        f"the prompt is a {type(call_or_prompt).__name__}; give a str, a list of message dicts or a Call"
+    )
+
+
+def _parse_call(call: Call, response: str | None) -> ParsedQuestion:
+    said = response if response is not None else _get_answer(call)
+    if not said:
+        raise AttributionError(
+            f"call {call.span_id} ({call.name}) has no response text ({call.status}): there is nothing to explain"
+        )
+    variables = call.prompt.variables if call.prompt else {}
+    return ParsedQuestion(_get_prompt(call), said, variables, call.span_id, call.model)
+
+
+def _get_answer(call: Call) -> str | None:
+    if isinstance(call.output, str):
+        return call.output
+    return "\n".join(m.text for m in call.messages_out) or None
+
+
+def _get_prompt(call: Call) -> str | Sequence[Mapping[str, Any]]:
+    """Return the messages or the one text that a call was given."""
+    if call.messages_in:
+        return tuple(chat.build_template_message(m) for m in call.messages_in)
+    given = call.input if isinstance(call.input, Mapping) else {"prompt": call.input}
+    messages = given.get("messages")
+    if isinstance(messages, Sequence) and messages and all(isinstance(m, Mapping) for m in messages):
+        return tuple(messages)
+    texts = {name: value for name, value in given.items() if isinstance(value, str)}
+    if "prompt" in texts:
+        return texts["prompt"]
+    if len(texts) == 1:
+        return next(iter(texts.values()))
+    raise AttributionError(
+        f"call {call.span_id} ({call.name}) has no messages and {len(texts)} texts as input ({', '.join(texts) or 'none'}): "
+        "pass the prompt itself, or name the argument 'prompt'"
+    )
+
+
+def build_problem(
+    question: ParsedQuestion,
+    model: Any,
+    tokenizer: Any,
+    name: str,
+    *,
+    segments: SegmentSpec,
+    target: Target,
+    unit: str = "nats",
+    cache: ValueCache | None = None,
+) -> Problem:
+    """Return the question with everything worked out that does not depend on a baseline.
+
+    Without a response the model answers greedily and these tokens are explained.
+    """
+    text, regions, own_special, notes = _get_text(question, tokenizer)
+    codec = Codec(tokenizer, causal=detect_kind(model) == "causal", sample=text or "a")
+    regions = cut_out_regions(regions, text, codec.special_spans(text))
+    check_ids(model, [codec.ids(text, own_special=own_special)])
+    if segments == "variable":
+        segments = find_variable_spans(question)
+    segmented = segment_prompt(text, segments, regions, codec, own_special)
+    if question.response is None:
+        said, response = generate_answer(model, codec, tuple(codec.ids(text, own_special=own_special)))
+        notes.append("no response was given: the model's own greedy answer is explained")
+    else:
+        said = question.response
+        response = make_response(model, codec, text, said, own_special=own_special)
+    notes += [response.note] if response.note else []
+    if detect_kind(model) != "classifier":
+        check_ids(model, [response.ids], said=True)
+    found = _Explained(model, codec, text, own_special, said, response, unit).by(target)
+    return Problem(
+        model, name, codec, segmented, own_special, said, response, *found, (*notes, *segmented.notes), cache
+    )
+
+
+def note_suspicions(question: ParsedQuestion, work: Problem, found: Findings) -> None:
+    """Note what speaks against the question itself: a masked prompt, a model that did not give the logged answer."""
+    note_masked_input(question, found)
+    if question.logged and question.model != work.name and not _check_reproduces(work):
+        found.suspect(
+            "proxy_unverified",
+            f"{work.name} does not answer so itself: it stands in for {question.model or 'the model'} that did",
+        )
+
+
+def note_masked_input(question: ParsedQuestion, found: Findings) -> None:
+    """Note it where the prompt was masked."""
+    if question.redacted:
+        found.suspect("redacted_input", "parts of the prompt were masked before it was logged")
+
+
+def _check_reproduces(work: Problem) -> bool:
+    """Whether the model's own most likely token is the response's at every place."""
+    prompt = work.codec.ids(work.segmented.text, own_special=work.own_special)
+    return check_reproduces(work.model, tuple(prompt), work.response)
+
+
+@dataclass(frozen=True)
+class _Explained:
+    """What of a response is explained; `by` gives the rows, the target in words, the goal and the explained tokens."""
+
+    model: Any
+    codec: Codec
+    prompt: str
+    own_special: bool
+    said: str
+    response: Response
+    unit: str
+
+    def by(self, target: Target) -> tuple[tuple[int, ...], str, Goal, tuple[str, ...]]:
+        contrast = get_contrast(target)
+        if contrast is not None:
+            span, other = replace_contrast(contrast, self.said)
+            return self._contrasted(span, other)
+        rows, words = find_rows(cast("ResponsePart", target), self.said, self.response.spans)
+        aim = build_goal(Query.of(self.response.ids, rows, self.response.lead), unit=self.unit)
+        return tuple(rows), words, aim, tuple(self.response.texts[r] for r in rows)
+
+    def _contrasted(
+        self, span: tuple[int, int], other: str
+    ) -> tuple[tuple[int, ...], str, Goal, tuple[str, ...]]:
+        that = make_response(self.model, self.codec, self.prompt, other, own_special=self.own_special)
+        there = (span[0], span[1] + len(other) - len(self.said))
+        ours = find_rows(span, self.said, self.response.spans)[0]
+        theirs = find_rows(there, other, that.spans)[0]
+        ours, theirs = find_decision_rows(self.response.ids, that.ids, ours, theirs)
+        if not ours and not theirs:
+            raise AttributionError(f"both answers of the contrast have the same tokens: {other!r}")
+        sides = [
+            Query.of(r.ids, rows, r.lead) if rows else None
+            for r, rows in ((self.response, ours), (that, theirs))
+        ]
+        words = f"{self.said[slice(*span)].strip()!r} rather than {other[slice(*there)].strip()!r}"
+        texts = [self.response.texts[r] for r in ours] + [f"not {that.texts[r]}" for r in theirs]
+        return tuple(ours), words, build_goal(sides[0], sides[1], self.unit), tuple(texts)
+
+
+def _get_text(question: ParsedQuestion, tokenizer: Any) -> tuple[str, tuple[Region, ...], bool, list[str]]:
+    if isinstance(question.prompt, str):
+        return question.prompt, (), False, []
+    found = chat.render_chat(question.prompt, tokenizer)
+    return found.text, found.regions, found.templated, list(found.notes)
+
+
+def find_variable_spans(question: ParsedQuestion) -> SegmentSpec:
+    """Return where the prompt's variables stand: known exactly for a `Prompt.format` result, found by value in a call."""
+    spans = getattr(question.prompt, "spans", None)
+    if isinstance(question.prompt, str) and spans:
+        text = question.prompt
+        return [
+            Segment(start=a, end=b, text=text[a:b], kind="variable", name=name)
+            for name, (a, b) in spans.items()
+            if b > a
+        ]
+    if question.variables:
+        return question.variables
+    raise AttributionError(
+        "segments='variable' needs a prompt made by Prompt.format, a call that used one, or segments={'name': 'value'}"
+    )

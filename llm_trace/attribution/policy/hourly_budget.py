@@ -1,0 +1,54 @@
+"""What may be spent in any hour: the sum over the last sixty minutes, kept across restarts where the holder writes it down."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from llm_trace.attribution.core.value import Budget
+    from llm_trace.record import Attribution
+
+HOUR_NS = 3600 * 10**9
+_AMOUNTS = ("evaluations", "tokens", "seconds", "usd")
+
+
+@dataclass
+class Allowance:
+    """A budget for each hour; an int counts model evaluations, `None` is no limit."""
+
+    limit: int | Budget | None = None
+    spent: deque[tuple[int, dict[str, float]]] = field(default_factory=deque)
+    """(Unix nanoseconds, amounts by name), oldest first."""
+
+    def allows(self, now_ns: int) -> bool:
+        """Whether anything is left of the last hour's budget."""
+        while self.spent and self.spent[0][0] <= now_ns - HOUR_NS:
+            self.spent.popleft()
+        for name in _AMOUNTS:
+            most = self._most(name)
+            if most is not None and sum(amounts.get(name, 0.0) for _, amounts in self.spent) >= most:
+                return False
+        return True
+
+    def _most(self, name: str) -> float | None:
+        if isinstance(self.limit, int):
+            return self.limit if name == "evaluations" else None
+        return getattr(self.limit, name, None)
+
+    def spend(self, now_ns: int, found: Attribution) -> None:
+        """Note what an attribution cost."""
+        if self.limit is not None:
+            amounts = {"evaluations": found.passes, "tokens": found.tokens, "seconds": found.seconds}
+            self.spent.append((now_ns, {name: float(x) for name, x in amounts.items()}))
+
+    def dump(self) -> list[Any]:
+        """Return the last hour as JSON values."""
+        return [[at, amounts] for at, amounts in self.spent]
+
+    def restore(self, spent: Iterable[Any]) -> None:
+        """Take up what `dump` returned."""
+        self.spent = deque((int(at), dict(amounts)) for at, amounts in spent)

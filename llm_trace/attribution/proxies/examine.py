@@ -1,0 +1,61 @@
+"""What one call shows of a proxy."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from llm_trace.attribution.proxies.case import compute_cost, compute_quality
+from llm_trace.attribution.proxies.screen_state import Instance
+from llm_trace.errors import AttributionError
+
+if TYPE_CHECKING:
+    from llm_trace.attribution.proxies.case import OracleCost, TaskCall
+
+_LEAST = 8
+"""Held-out prompts below which no quality is measured."""
+_UNUSABLE = ("redacted_input", "model_changed")
+
+
+def examine_call(case: TaskCall, floor: float, *, audit: bool = False) -> Instance:
+    """Return what a call shows; the oracle is asked only where both models agree.
+
+    Args:
+        case: the call.
+        floor: quality of the oracle's explanation below which nothing is decided.
+        audit: whether the proxy was used for this call; then both agree.
+    """
+    made = Instance(case.key, "failed", audit=audit)
+    try:
+        if not audit and case.disagreement() is not None:
+            return replace(made, kind="disagreed")
+        return _measure_case(made, case, floor)
+    except AttributionError as exc:
+        return replace(made, why=str(exc))
+
+
+def _measure_case(made: Instance, case: TaskCall, floor: float) -> Instance:
+    own, cost = case.own, compute_cost(case.own)
+    made = replace(_add_cost(made, cost), own_calls=cost.calls, own_tokens=cost.tokens, own_usd=cost.usd)
+    if own.verdict in _UNUSABLE:
+        return replace(made, why=f"{own.verdict}: {own.warnings[0]}")
+    masks = case.held_out(len(own.segments))
+    if len(masks) < _LEAST:
+        return replace(
+            made, why=f"{len(own.segments)} segments are too few to hold out prompts: take smaller ones"
+        )
+    values, more, models = case.values(masks)
+    ours = compute_quality(np.array(own.values), masks, values)
+    made = replace(_add_cost(made, cost.plus(more)), answered_by=models, oracle=ours)
+    if ours < floor:
+        return replace(made, kind="poor")
+    theirs = case.explained("proxy")
+    if [s.text for s in theirs.segments] != [s.text for s in own.segments]:
+        return replace(made, why="both models see the prompt in other segments")
+    return replace(made, kind="measured", proxy=compute_quality(np.array(theirs.values), masks, values))
+
+
+def _add_cost(made: Instance, cost: OracleCost) -> Instance:
+    return replace(made, calls=cost.calls, tokens=cost.tokens, usd=cost.usd)

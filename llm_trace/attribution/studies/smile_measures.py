@@ -1,0 +1,77 @@
+"""The measures of the SMILE papers for finished attributions: accuracy, stability, consistency, faithfulness. Fidelity is in each record.
+
+Plausibility to people (accuracy) is not faithfulness to the model: report them apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from llm_trace.errors import AttributionError
+from llm_trace.statistics.ranks import compute_ranks, correlate
+
+if TYPE_CHECKING:
+    from llm_trace.record import Attribution
+
+
+def measure_accuracy(found: Attribution, marked: Iterable[int]) -> float:
+    """Return the area under the ROC curve of the scores against segments that people marked as important, 0.5 for chance.
+
+    Args:
+        found: the attribution.
+        marked: indices of the marked segments.
+
+    Raises:
+        AttributionError: none is marked, or all are.
+    """
+    wanted = np.zeros(len(found.values), dtype=bool)
+    wanted[list(marked)] = True
+    yes, no = int(wanted.sum()), int((~wanted).sum())
+    if not yes or not no:
+        raise AttributionError(f"{yes} of {yes + no} segments are marked: accuracy needs some and not all")
+    return float((compute_ranks(np.array(found.values))[wanted].sum() - yes * (yes + 1) / 2) / (yes * no))
+
+
+def measure_smile_stability(one: Attribution, other: Attribution, level: float = 0.05) -> float:
+    """Return the Jaccard index of the significant words of two attributions, of a prompt and of its small edit; 1 where both have none.
+
+    Raises:
+        AttributionError: one has no q-values.
+    """
+    ours, theirs = (_select_significant(found, level) for found in (one, other))
+    return len(ours & theirs) / len(ours | theirs) if ours | theirs else 1.0
+
+
+def _select_significant(found: Attribution, level: float) -> set[str]:
+    if found.q_values is None:
+        raise AttributionError(
+            f"method {found.method!r} does not test its scores: stability needs q_values, as smile gives them"
+        )
+    return {s.text for s, q in zip(found.segments, found.q_values, strict=True) if q <= level}
+
+
+def measure_consistency(repeats: Sequence[Attribution]) -> tuple[float, ...]:
+    """Return the variance of each segment's score over repeated attributions of one prompt, with different seeds.
+
+    Raises:
+        AttributionError: fewer than two, or of different segments.
+    """
+    if len(repeats) < 2 or len({r.segments for r in repeats}) > 1:
+        raise AttributionError("consistency compares two attributions and more of the same segments")
+    return tuple(float(v) for v in np.var([r.values for r in repeats], axis=0, ddof=1))
+
+
+def measure_faithfulness(measured: Sequence[float], benchmark: Sequence[float]) -> float:
+    """Return Pearson's correlation over models of a measure of their attributions with their published benchmark accuracy.
+
+    Raises:
+        AttributionError: fewer than three models, or lists of different length.
+    """
+    if len(measured) != len(benchmark) or len(measured) < 3:
+        raise AttributionError(
+            f"faithfulness compares three models and more, not {len(measured)} with {len(benchmark)}"
+        )
+    return correlate(np.asarray(measured, dtype=np.float64), np.asarray(benchmark, dtype=np.float64))

@@ -1,0 +1,104 @@
+"""The program's OpenTelemetry provider: joined when it is there, or when it is set later; said where there is none."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+from weakref import finalize
+
+from opentelemetry import trace as otel
+
+from llm_trace.capture import failures
+from llm_trace.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from llm_trace.capture.otel_processor import ForeignSpans
+    from llm_trace.capture.recorder import Recorder
+
+_processors: dict[int, ForeignSpans] = {}
+"""Our processor in each provider, by the provider's `id` (some have no hash), for good: none can be taken out again."""
+
+
+def check(provider: Any) -> None:
+    """Refuse a provider that calls cannot be mirrored into.
+
+    Raises:
+        ConfigurationError: the provider that was given takes no span processors.
+    """
+    if provider is not None and not callable(getattr(provider, "add_span_processor", None)):
+        raise ConfigurationError(
+            f"tracer_provider={provider!r} takes no span processors: pass the SDK's, "
+            "opentelemetry.sdk.trace.TracerProvider()"
+        )
+
+
+def join(recorder: Recorder, provider: Any = None) -> Callable[[], None]:
+    """Mirror calls into a provider and take other libraries' GenAI spans from it; return what undoes it.
+
+    Args:
+        provider: the program's own where it is not given: the global one, now or when it is set.
+    """
+    provider = provider if provider is not None else _find_global()
+    return _wait_for(recorder) if provider is None else _attach(recorder, provider)
+
+
+def find_unheard() -> list[str]:
+    """Return the instrumentations that are switched on while no provider takes spans for us, by module."""
+    module = sys.modules.get("opentelemetry.instrumentation.instrumentor")
+    if module is None or _find_global() is not None or any(p.recorder for p in _processors.values()):
+        return []
+    classes, names = list(module.BaseInstrumentor.__subclasses__()), []
+    while classes:
+        cls = classes.pop()
+        classes += cls.__subclasses__()
+        if getattr(cls.__dict__.get("_instance"), "is_instrumented_by_opentelemetry", False):
+            names.append(cls.__module__)
+    return sorted(names)
+
+
+def _find_global() -> Any:
+    """Return the program's provider, `None` where it has set none that takes span processors."""
+    if "opentelemetry.sdk.trace" not in sys.modules:
+        return None  # without the SDK loaded nobody can have set an SDK provider
+    provider = otel.get_tracer_provider()
+    return provider if callable(getattr(provider, "add_span_processor", None)) else None
+
+
+def _attach(recorder: Recorder, provider: Any) -> Callable[[], None]:
+    from llm_trace.capture.otel_mirror import Mirror
+    from llm_trace.capture.otel_processor import ForeignSpans
+
+    processor = _processors.get(id(provider))
+    if processor is None:
+        processor = _processors[id(provider)] = ForeignSpans(recorder)
+        provider.add_span_processor(processor)
+        finalize(provider, _processors.pop, id(provider), None).atexit = False
+    processor.record_to(recorder)
+    recorder.mirror = Mirror(provider)
+    return processor.shutdown
+
+
+def _wait_for(recorder: Recorder) -> Callable[[], None]:
+    """Join the global provider when the program sets it."""
+    leave: list[Callable[[], None]] = []
+    before = getattr(otel, "_set_tracer_provider", None)
+
+    def set_and_join(*args: Any, **kwargs: Any) -> None:
+        assert before is not None
+        before(*args, **kwargs)
+        try:
+            if not leave and (provider := _find_global()) is not None:
+                leave.append(_attach(recorder, provider))
+        except Exception as exc:
+            failures.note("the program's tracer provider", exc)
+
+    def undo() -> None:
+        if getattr(otel, "_set_tracer_provider", None) is set_and_join:
+            otel._set_tracer_provider = before  # type: ignore[assignment]
+        for each in leave:
+            each()
+
+    if before is not None:  # the one function that every way of setting it goes through
+        otel._set_tracer_provider = set_and_join
+    return undo

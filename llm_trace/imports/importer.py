@@ -1,0 +1,240 @@
+"""Bring the calls of a file into the spool of a store, and say what was not understood."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from pydantic import ValidationError
+
+from llm_trace.capture.completed_calls import write_again, write_finished
+from llm_trace.capture.merger import Merger
+from llm_trace.errors import StoreError
+from llm_trace.imports import Broken, Imported, Origin, Said
+from llm_trace.imports.files import FileRecord, iter_records
+from llm_trace.imports.formats import Importer, detect_importer, load_importer
+from llm_trace.record import Call
+from llm_trace.semconv.privacy import call_without_content, drop_event_content
+
+if TYPE_CHECKING:
+    from llm_trace.capture.values import ValueEncoder
+    from llm_trace.spool.writer import SpoolWriter
+
+BATCH = 2_000
+"""Calls that are looked up in the store at a time."""
+
+KnownCalls = Callable[[list[str]], set[str]]
+"""Returns which of the ids are those of calls that the store has."""
+
+
+@dataclass
+class ImportReport:
+    """What became of a file."""
+
+    file: str
+    format: str = ""
+    records: int = 0
+    calls: int = 0
+    """Calls that are new."""
+    known: int = 0
+    """Calls that were in the store, or stand in the file twice; nothing of them was changed."""
+    scores: int = 0
+    not_understood: dict[str, int] = field(default_factory=dict)
+    """Keys that no field of a call has room for, and how many calls have them; kept under `metadata["import"]`."""
+    broken: int = 0
+    """Records that could not be read, and parts of records, such as one span of an export."""
+    broken_file: str | None = None
+    """Where the broken records are, with the reasons."""
+    cut: str | None = None
+    """Why the file could not be read to its end."""
+
+
+@dataclass(frozen=True)
+class ImportTarget:
+    """Where imported calls go.
+
+    Args:
+        spool: the writer to the store's spool.
+        encoder: bounds and masks what is written.
+        known: tells which calls the store has.
+        capture_content: without it no prompts, answers or error messages are kept.
+    """
+
+    spool: SpoolWriter
+    encoder: ValueEncoder
+    known: KnownCalls
+    capture_content: bool = True
+    merger: Merger = field(default_factory=Merger, init=False)
+
+
+def import_file(path: Path, target: ImportTarget, *, using: str | None = None) -> ImportReport:
+    """Write the calls of a file that the store has not; broken records go to `<file>.rejected.jsonl`.
+
+    Args:
+        using: name of the format; found out from the content otherwise.
+
+    Raises:
+        ConfigurationError: the file is of no format that is known.
+        StoreError: the spool cannot be written.
+    """
+    report = ImportReport(str(path))
+    broken: list[FileRecord] = []
+    batch: list[Imported | Said] = []
+    for item in _import_file(path, using, report, broken):
+        batch.append(item)
+        if len(batch) == BATCH:
+            _write(batch, target, report)
+            batch = []
+    _write(batch, target, report)
+    _set_aside(path, broken, report)
+    return report
+
+
+def _import_file(
+    path: Path, using: str | None, report: ImportReport, broken: list[FileRecord]
+) -> Iterator[Imported | Said]:
+    chosen: Importer | None = load_importer(using) if using else None
+    seen: Counter[bytes] = Counter()
+    time_ns = path.stat().st_mtime_ns
+    for line in iter_records(path):
+        if line.ends_file:
+            report.cut = line.reason
+            continue
+        report.records += 1
+        if line.reason:
+            broken.append(line)
+            continue
+        chosen = chosen or detect_importer(line.record)
+        report.format = chosen.NAME
+        try:
+            found = _check_calls(chosen, line.record, _build_origin(line.record, seen, time_ns))
+        except ValueError as exc:
+            broken.append(line._replace(text=_encode(line.record), reason=_describe_reason(exc)))
+            continue
+        for item in found:
+            if isinstance(item, Broken):
+                broken.append(line._replace(text=_encode(item.part), reason=item.reason))
+            else:
+                yield item
+
+
+def _check_calls(chosen: Importer, record: Any, origin: Origin) -> list[Imported | Said | Broken]:
+    """Return the calls of a record and its broken parts.
+
+    Raises:
+        ValueError: nothing of the record is taken, and why.
+    """
+    found = list(chosen.calls(record, origin))
+    for item in found:
+        if isinstance(item, Imported) and not item.again:
+            Call.model_validate(item.call)
+    return found
+
+
+def _build_origin(record: Any, seen: Counter[bytes], time_ns: int) -> Origin:
+    content = sha256(_encode(record).encode("utf-8", "surrogatepass"))
+    digest = content.digest()
+    content.update(b"%d" % seen[digest])
+    seen[digest] += 1
+    return Origin(content.hexdigest(), time_ns)
+
+
+def _encode(value: Any) -> str:
+    try:
+        return orjson.dumps(
+            value, default=str, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS
+        ).decode()
+    except TypeError:  # integers beyond 64 bits, lone surrogates
+        return json.dumps(value, default=str, sort_keys=True)
+
+
+def _describe_reason(exc: ValueError) -> str:
+    if isinstance(exc, ValidationError):
+        first = exc.errors()[0]
+        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    return str(exc)
+
+
+def _write(batch: list[Imported | Said], target: ImportTarget, report: ImportReport) -> None:
+    ids = [item.call["span_id"] for item in batch if isinstance(item, Imported)]
+    known = target.known(ids) if ids else set()
+    for item in batch:
+        if isinstance(item, Imported):
+            _write_call(item, target, report, known)
+        for event in _iter_events(item, target.capture_content):
+            report.scores += event["event"] == "score"
+            _keep(target.spool.write(target.encoder.encode_event(event)[:-1]), target)
+
+
+def _write_call(item: Imported, target: ImportTarget, report: ImportReport, known: set[str]) -> None:
+    span_id = item.call["span_id"]
+    if not item.again:
+        item = replace(item, call=target.merger.whole(item.call))
+    if span_id in known:
+        report.known += 1
+        return
+    report.calls += 1
+    for name in item.unknown:
+        report.not_understood[name] = report.not_understood.get(name, 0) + 1
+    write = write_again if item.again else write_finished
+    _keep(write(target.spool, target.encoder, _call(item, target, report.format)), target)
+    known.add(span_id)
+
+
+def _keep(written: bool, target: ImportTarget) -> None:
+    if not written:
+        raise StoreError(
+            f"{str(target.spool.folder)!r} cannot be written: free some room and import again, what is there stays as it is"
+        )
+
+
+def _call(item: Imported, target: ImportTarget, name: str) -> dict[str, Any]:
+    if item.again:
+        return item.call if target.capture_content else call_without_content(item.call)
+    told: dict[str, Any] = {"format": name} | ({"rest": item.unknown} if item.unknown else {})
+    call = {**item.call, "metadata": {**(item.call.get("metadata") or {}), "import": told}}
+    if target.capture_content:
+        return call
+    kept = call_without_content(call)
+    return {**kept, "metadata": {**kept["metadata"], "import": {"format": name}}}
+
+
+def _iter_events(item: Imported | Said, content: bool) -> Iterable[dict[str, Any]]:
+    """Yield the events beside the call: its run, its prompt's template, its scores."""
+    if isinstance(item, Said):
+        kept = item.event if content else drop_event_content(item.event)
+        if kept is not None:
+            yield kept
+        return
+    if item.run is not None:
+        yield {"event": "run", **item.run}
+    if item.prompt is not None and content:
+        yield {"event": "prompt", "time_ns": item.call["start_ns"], **item.prompt}
+    span_id = item.call["span_id"]
+    for score in item.scores:
+        made = {
+            "event": "score",
+            "span_id": span_id,
+            "time_ns": item.call["start_ns"],
+            "source": "code",
+            **score,
+        }
+        made.setdefault("id", sha256(f"{span_id} {score['name']}".encode()).hexdigest()[:16])
+        yield made
+
+
+def _set_aside(path: Path, broken: list[FileRecord], report: ImportReport) -> None:
+    report.broken = len(broken)
+    if not broken:
+        return
+    beside = path.with_name(path.name + ".rejected.jsonl")
+    with beside.open("w", encoding="utf-8", errors="backslashreplace") as file:
+        for line in broken:
+            file.write(_encode({"line": line.number, "reason": line.reason, "text": line.text}) + "\n")
+    report.broken_file = str(beside)
