@@ -1,9 +1,11 @@
-"""How fast attribution is, beside Captum and beside bare batched forward passes of the same tokens; ratios of one run.
+"""How fast attribution is, beside Captum and beside bare batched forward passes of the same tokens; ratios of
+one run.
 
     python benchmarks/attribution.py [--rounds 5] [--threads 2] [--device cpu]
 
-Randomly initialised Llama (vocabulary 32,000), 160-token prompts in 40 segments, 20-token response. Captum gets token ids. Every round has fresh
-prompts, the contestants of a round see the same ones and take turns. Needs `pip install captum`; without it only the bare passes are compared.
+Randomly initialised Llama (vocabulary 32,000), 160-token prompts in 40 segments, 20-token response. Captum
+gets token ids. Every round has fresh prompts, the contestants of a round see the same ones and take turns.
+Needs `pip install captum`; without it only the bare passes are compared.
 """
 
 from __future__ import annotations
@@ -117,7 +119,9 @@ def engine(
 
 
 def bare(model: Any, tokenizer: Any, one: Task, baseline: str, masks: np.ndarray, size: int) -> np.ndarray:
-    """The same perturbed tokens through plain batches, sorted by length, padded on the right; logits of the response only."""
+    """The same perturbed tokens through plain batches, sorted by length, padded on the right; logits of
+    the response only.
+    """
     work = asked_of(model, tokenizer, one)
     prompts = work.render(baseline)(masks)
     response = torch.tensor(work.response.ids)
@@ -174,7 +178,9 @@ def timed(
 def report(
     title: str, reference: str, seconds: dict[str, list[float]], results: dict[str, list[np.ndarray]]
 ) -> dict[str, Any]:
-    """Print each contestant's median, its ratio to the reference (median of the rounds' ratios) and the largest difference of a result."""
+    """Print each contestant's median, its ratio to the reference (median of the rounds' ratios) and the
+    largest difference of a result.
+    """
     print(f"\n{title}")
     rows = {}
     for name, took in seconds.items():
@@ -188,7 +194,9 @@ def report(
 
 
 def captum_default(folder: Path) -> None:
-    """Print how far Captum's default (use_cached_outputs=True) is from the plain computation on a trained model."""
+    """Print how far Captum's default (use_cached_outputs=True) is from the plain computation on a trained
+    model.
+    """
     from captum.attr import FeatureAblation, LLMAttribution, TextTemplateInput
 
     model, tokenizer = (c.from_pretrained(folder) for c in (AutoModelForCausalLM, AutoTokenizer))
@@ -241,7 +249,8 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     model, tokenizer = build(options.vocabulary, options.width, options.layers, options.device)
     print(
-        f"Llama, {model.num_parameters() / 1e6:.1f} M parameters, vocabulary {options.vocabulary}, {options.device}, {options.threads} threads"
+        f"Llama, {model.num_parameters() / 1e6:.1f} M parameters, vocabulary {options.vocabulary}, "
+        f"{options.device}, {options.threads} threads"
     )
     rng = random.Random(1)
     fresh: Callable[[int], list[Task]] = lambda count: [task(rng, options.vocabulary) for _ in range(count)]  # noqa: E731

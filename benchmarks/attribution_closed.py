@@ -1,9 +1,12 @@
-"""Models that cannot be opened: are the p-values true, are planted words found, is the budget held, and how do others do at equal calls?
+"""Models that cannot be opened: are the p-values true, are planted words found, is the budget held, and how
+do others do at equal calls?
 
-    python benchmarks/attribution_closed.py [--cases 100] [--prompts 200] [--calls 100] [--only distances,null,used,redundant,planted,concurrency,budget]
+    python benchmarks/attribution_closed.py [--cases 100] [--prompts 200] [--calls 100] [--only
+    distances,null,used,redundant,planted,concurrency,budget]
 
-Others are re-stated from their formulas: TokenSHAP (Goldshmidt & Horovicz 2024: leave-one-out and random combinations, TF-IDF cosine, mean with
-minus mean without) and gSMILE as published (Dehghani et al. 2025: weights and scaled similarities by the same distance, here of the answers).
+Others are re-stated from their formulas: TokenSHAP (Goldshmidt & Horovicz 2024: leave-one-out and random
+combinations, TF-IDF cosine, mean with minus mean without) and gSMILE as published (Dehghani et al. 2025:
+weights and scaled similarities by the same distance, here of the answers).
 """
 
 from __future__ import annotations
@@ -148,7 +151,9 @@ def null(prompts: int) -> None:
 
 
 def rambling(seed: int) -> Any:
-    """Return a model whose answers vary more in length the more words it is asked with, and know nothing of these."""
+    """Return a model whose answers vary more in length the more words it is asked with, and know nothing
+    of these.
+    """
     rng = np.random.default_rng(seed)
 
     def ask(prompt: str) -> str:
@@ -158,7 +163,9 @@ def rambling(seed: int) -> Any:
 
 
 def growing(prompts: int) -> None:
-    """Print how often a word is significant where the noise grows with the number of words left, and no word matters."""
+    """Print how often a word is significant where the noise grows with the number of words left, and no
+    word matters.
+    """
     hits, verdicts = 0, Counter[str]()
     for seed in range(prompts):
         prompt, model = prompt_of(np.random.default_rng(seed), 8), rambling(seed)
@@ -172,7 +179,9 @@ def growing(prompts: int) -> None:
 
 
 def redundant(prompts: int) -> None:
-    """Print how often planted words come first and are significant: one word, two of which either suffices, two that are both needed."""
+    """Print how often planted words come first and are significant: one word, two of which either
+    suffices, two that are both needed.
+    """
     rules: dict[str, tuple[int, Any]] = {"one": (1, all), "either": (2, any), "both": (2, all)}
     for name, (count, suffices) in rules.items():
         for rate in (0.0, 0.3):
@@ -294,7 +303,9 @@ def halves(oracle: Embedded, case: PlantedCase, calls: int, seed: int) -> tuple[
 
 
 def token_shap(model: Moody, case: PlantedCase, calls: int, seed: int) -> Any:
-    """Return TokenSHAP's scores: essential combinations (each token left out), then random ones; similarity of TF-IDF vectors."""
+    """Return TokenSHAP's scores: essential combinations (each token left out), then random ones;
+    similarity of TF-IDF vectors.
+    """
     cut = segment(case.prompt, "word")
     n, rng = len(cut.segments), np.random.default_rng(seed)
     masks = ~np.eye(n, dtype=bool)[: calls - 1]
@@ -314,7 +325,9 @@ def token_shap(model: Moody, case: PlantedCase, calls: int, seed: int) -> Any:
 
 
 def reference_gsmile(case: PlantedCase, calls: int, seed: int) -> Any:
-    """Return the scores of gSMILE's reference code: the response is compared with the perturbed prompts, their answers are not used."""
+    """Return the scores of gSMILE's reference code: the response is compared with the perturbed prompts,
+    their answers are not used.
+    """
     cut = segment(case.prompt, "word")
 
     def apart(masks: Any) -> Any:
@@ -326,7 +339,9 @@ def reference_gsmile(case: PlantedCase, calls: int, seed: int) -> Any:
 
 
 def by_masks(model: Moody, case: PlantedCase, calls: int, seed: int, method: str) -> Attribution:
-    """Return the attribution of one of our methods, asked through the front door; its prompts are answered in batches before."""
+    """Return the attribution of one of our methods, asked through the front door; its prompts are answered
+    in batches before.
+    """
     cut = segment(case.prompt, "word")
     if method == "smile":
         masks = randomization_tests.draw(calls, len(cut.segments), smile.KEEP, seed, vanishes=True)
@@ -384,7 +399,9 @@ print(found.passes, found.faithfulness["cost"]["reused"], max(zip(found.values, 
 
 
 def concurrency() -> None:
-    """Print the wall time of 500 calls of 200 ms, 32 at once, beside the ideal; and what a killed attribution pays again."""
+    """Print the wall time of 500 calls of 200 ms, 32 at once, beside the ideal; and what a killed
+    attribution pays again.
+    """
 
     async def ask(prompt: str) -> str:
         await asyncio.sleep(0.2)

@@ -1,10 +1,12 @@
-"""Error against exact Shapley values and held-out fidelity at equal numbers of forward passes: ours beside Captum's, SHAP's and ContextCite's.
+"""Error against exact Shapley values and held-out fidelity at equal numbers of forward passes: ours beside
+Captum's, SHAP's and ContextCite's.
 
     python benchmarks/attribution_estimators.py [--prompts 12] [--words 12]
 
-The games are real: the trained stories260K (../shared/data), prompts of 12 words, the model's own answer, every one of the 4,096 masked prompts
-evaluated once beforehand. Contestants then ask that table, and every question counts, asked before or not: a mask is one forward pass of the same
-number of tokens. Needs `pip install captum shap scikit-learn`; what is absent is left out. The last lines are gpt-nano-sort, all inputs.
+The games are real: the trained stories260K (../shared/data), prompts of 12 words, the model's own answer,
+every one of the 4,096 masked prompts evaluated once beforehand. Contestants then ask that table, and every
+question counts, asked before or not: a mask is one forward pass of the same number of tokens. Needs `pip
+install captum shap scikit-learn`; what is absent is left out. The last lines are gpt-nano-sort, all inputs.
 """
 
 from __future__ import annotations
@@ -130,7 +132,9 @@ def shap_kernel(table: Table, budget: int, length: int, seed: int) -> np.ndarray
 
 
 def published_lasso(table: Table, budget: int, length: int, seed: int) -> np.ndarray | None:
-    """ContextCite as published: standardised LASSO, alpha 0.01, on the mean log-probability at keep rate one half."""
+    """ContextCite as published: standardised LASSO, alpha 0.01, on the mean log-probability at keep rate
+    one half.
+    """
     from sklearn.linear_model import Lasso  # type: ignore[import-untyped, import-not-found, unused-ignore]
     from sklearn.preprocessing import StandardScaler  # type: ignore[import-untyped, import-not-found, unused-ignore]
 
@@ -156,7 +160,9 @@ CONTESTANTS: dict[str, Contestant] = {
 
 
 def marks(values: np.ndarray, n: int, scores: np.ndarray, exact: np.ndarray) -> tuple[float, float, float]:
-    """Return squared error relative to the exact values, and Spearman and R² (free intercept) over all masks at keep rate one half."""
+    """Return squared error relative to the exact values, and Spearman and R² (free intercept) over all
+    masks at keep rate one half.
+    """
     masks = list_subsets(n)
     predicted = masks @ scores
     predicted = predicted + (values - predicted).mean()
@@ -188,7 +194,9 @@ def compare(games: list[tuple[np.ndarray, int]], n: int, seeds: int) -> None:
 
 
 def letters() -> None:
-    """gpt-nano-sort: our exact values beside an enumeration of orders over plain forward passes, all 729 inputs."""
+    """gpt-nano-sort: our exact values beside an enumeration of orders over plain forward passes, all 729
+    inputs.
+    """
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 

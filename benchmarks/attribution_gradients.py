@@ -1,10 +1,13 @@
 """Gradient methods beside what they replace; ratios of one run.
 
-    python benchmarks/attribution_gradients.py [--model ../shared/data/models/stories260K] [--rounds 3] [--threads 1]
+    python benchmarks/attribution_gradients.py [--model ../shared/data/models/stories260K] [--rounds 3]
+    [--threads 1]
 
-1. Sequential Integrated Gradients as published (each token its own path of 50 gradient steps) beside the exact form: correlation, largest
+1. Sequential Integrated Gradients as published (each token its own path of 50 gradient steps) beside the
+exact form: correlation, largest
    difference as the steps grow, speed.
-2. Captum's LayerIntegratedGradients through LLMGradientAttribution beside our Integrated Gradients: the same token ids, baseline (the stand-in
+2. Captum's LayerIntegratedGradients through LLMGradientAttribution beside our Integrated Gradients: the same
+token ids, baseline (the stand-in
    token's embedding) and 25-token target. Needs captum.
 
 On the trained stories260K and on a randomly initialised Llama of 512 dimensions.
@@ -32,8 +35,14 @@ from llm_trace.attribution.models.open_value import LocalValue
 from llm_trace.attribution.models.problem import Problem, build_problem, parse_question
 
 STORY = (
-    "Once upon a time there was a little girl named Lily. She had a red ball and a blue kite. One day her friend Tom came to play.",
-    " They played with the ball all day. Lily was very happy and said thank you to Tom for the fun day in the park",
+    (
+        "Once upon a time there was a little girl named Lily. She had a red ball and a blue kite. One day her "
+        "friend Tom came to play."
+    ),
+    (
+        " They played with the ball all day. Lily was very happy and said thank you to Tom for the fun day in "
+        "the park"
+    ),
 )
 
 
@@ -102,7 +111,9 @@ def captum(work: Problem, steps: int = 50) -> np.ndarray:
 
 
 def timed(contestants: dict[str, Callable[[Problem], np.ndarray]], work: Problem, rounds: int) -> None:
-    """Print each contestant's median time, its ratio to the first one and how its scores compare with the first one's."""
+    """Print each contestant's median time, its ratio to the first one and how its scores compare with the
+    first one's.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in contestants}
     scores: dict[str, np.ndarray] = {}
     for _ in range(rounds):

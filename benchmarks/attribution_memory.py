@@ -1,10 +1,12 @@
-"""How much memory attribution takes beside one forward pass: a prompt of 4,096 tokens, a vocabulary of 128,000.
+"""How much memory attribution takes beside one forward pass: a prompt of 4,096 tokens, a vocabulary of
+128,000.
 
     python benchmarks/attribution_memory.py [--length 4096] [--vocabulary 128000] [--threads 1]
 
-Each contestant runs in a process of its own, whose peak resident memory the system reports: loading the model alone, one forward pass with
-`logits_to_keep`, one with all logits, and attributions. Shown are the peak and its ratio to the forward pass with `logits_to_keep`, for the whole
-process and for what came on top of the loaded model.
+Each contestant runs in a process of its own, whose peak resident memory the system reports: loading the model
+alone, one forward pass with `logits_to_keep`, one with all logits, and attributions. Shown are the peak and
+its ratio to the forward pass with `logits_to_keep`, for the whole process and for what came on top of the
+loaded model.
 """
 
 from __future__ import annotations
@@ -102,7 +104,8 @@ def main() -> None:
         one, plain = found[name], found.get("forward", found[name])
         grew, base = one["peak"] - one["loaded"], max(1.0, plain["peak"] - plain["loaded"])
         print(
-            f"{name:<24}{one['peak']:>8.0f} MiB  {one['peak'] / plain['peak']:>5.2f} x   on top of the model {grew:>7.0f} MiB"
+            f"{name:<24}{one['peak']:>8.0f} MiB  {one['peak'] / plain['peak']:>5.2f} x   on top of the "
+            f"model {grew:>7.0f} MiB"
             f"  {grew / base:>6.2f} x   {one['seconds']:>6.1f} s",
             flush=True,
         )

@@ -1,10 +1,12 @@
-"""A small model explains the calls of a larger one that gives texts only: what is kept of the explanations, and what is paid.
+"""A small model explains the calls of a larger one that gives texts only: what is kept of the explanations,
+and what is paid.
 
     python training/train_demo_model.py --hidden 144 --layers 6 --seed 8 --weights /tmp/oracle
     python benchmarks/attribution_proxy.py --oracle /tmp/oracle
 
-Costs are counted in calls of the oracle, screen, audits and fall-back included, beside its own explanation of every call; and in
-parameters times tokens, which counts the proxy's work too. Fidelity is measured on held-out prompts of calls drawn anew.
+Costs are counted in calls of the oracle, screen, audits and fall-back included, beside its own explanation of
+every call; and in parameters times tokens, which counts the proxy's work too. Fidelity is measured on
+held-out prompts of calls drawn anew.
 """
 
 from __future__ import annotations
@@ -30,7 +32,9 @@ from llm_trace.demo.model import load_model
 from llm_trace.demo.world import TEMPLATE_V1, TEMPLATE_V2, make_customers, rule
 
 TAU, LIMIT, FLOOR = 0.9, 100.0, 0.3
-"""Part of the oracle's quality; e-value of confidence 0.99; quality of its own explanations that counts as poor."""
+"""Part of the oracle's quality; e-value of confidence 0.99; quality of its own explanations that counts as
+poor.
+"""
 
 
 class Oracle:
@@ -87,7 +91,8 @@ def fidelity(oracle: Oracle, calls: list[tuple[str, str]], models: Proxied, seed
     a, b = np.array(own), np.array(theirs)
     good = a >= FLOOR
     print(
-        f"fidelity on {len(a)} other calls: oracle's own {a.mean():.3f}, applied {b.mean():.3f}: {b.mean() / a.mean():.1%}; "
+        f"fidelity on {len(a)} other calls: oracle's own {a.mean():.3f}, applied {b.mean():.3f}: "
+        f"{b.mean() / a.mean():.1%}; "
         f"where the own is not poor ({good.sum()}): {b[good].mean() / a[good].mean():.1%}",
         flush=True,
     )
@@ -101,7 +106,9 @@ def explained(
     screening: tuple[int, int],
     each: tuple[float, float],
 ) -> None:
-    """Explain all calls and print what it costs beside the oracle's own explanation of each, every hundred calls."""
+    """Explain all calls and print what it costs beside the oracle's own explanation of each, every hundred
+    calls.
+    """
     small, large = size(resolve_model("demo")[0]), size(oracle.model)
     begun, by_oracle, read = (oracle.calls, oracle.tokens), 0, 0
     for i, (prompt, response) in enumerate(calls, 1):
@@ -115,14 +122,17 @@ def explained(
             spent = oracle.calls - begun[0] + screening[0]
             work = (oracle.tokens - begun[1] + screening[1]) * large + read * small
             print(
-                f"{i} calls, {by_oracle} fell back: {spent:,} oracle calls for {each[0] * i:,.0f} of its own: {spent / (each[0] * i):.1%} "
+                f"{i} calls, {by_oracle} fell back: {spent:,} oracle calls for {each[0] * i:,.0f} of its "
+                f"own: {spent / (each[0] * i):.1%} "
                 f"(screen {screening[0]:,}); parameters x tokens {work / (each[1] * i * large):.1%}",
                 flush=True,
             )
 
 
 def untrained(calls: list[tuple[str, str]], oracle: Remote, folder: Path) -> None:
-    """Screen a model with random weights, by its answers and, where any answer passes, by its explanations."""
+    """Screen a model with random weights, by its answers and, where any answer passes, by its
+    explanations.
+    """
     model, tokenizer = load_model()
     torch.manual_seed(0)
     blank = type(model)(model.config).eval()
@@ -131,19 +141,24 @@ def untrained(calls: list[tuple[str, str]], oracle: Remote, folder: Path) -> Non
         found = screen(calls, models)
         told = found.told()
         print(
-            f"untrained proxy, agreement {agreement:g}: {found.outcome} ({found.verdict[1]}), {told['calls']} oracle calls"
+            f"untrained proxy, agreement {agreement:g}: {found.outcome} ({found.verdict[1]}), "
+            f"{told['calls']} oracle calls"
         )
 
 
 def shortened(calls: list[tuple[str, str]], oracle: Remote) -> None:
-    """Cut sentences by the proxy's attributions on one half of the calls, and ask the oracle on the other half what that costs."""
+    """Cut sentences by the proxy's attributions on one half of the calls, and ask the oracle on the other
+    half what that costs.
+    """
     for limit in (0.05, 0.25, 1.0):
         found = compress(calls, model=oracle, by="demo", limit=limit)
         print(f"cut where the effect is below {limit:g} nats: {found.check.summary()}", flush=True)
 
 
 def errors(paths: int, most: int) -> None:
-    """Print how often a proxy that is exactly not good enough is accepted, looking after every instance, and how soon good ones are."""
+    """Print how often a proxy that is exactly not good enough is accepted, looking after every instance,
+    and how soon good ones are.
+    """
     rng = np.random.default_rng(0)
     shape = (paths, most)
     cases = {
@@ -179,7 +194,8 @@ def main() -> None:
     asked = [(text, oracle(text)) for text in prompts(given.calls + given.checked, given.seed)]
     right = np.mean([answer == rule(text) for text, answer in asked])
     print(
-        f"oracle: {size(oracle.model):,} parameters, right in {right:.1%}; proxy: {size(resolve_model('demo')[0]):,}",
+        f"oracle: {size(oracle.model):,} parameters, right in {right:.1%}; proxy: "
+        f"{size(resolve_model('demo')[0]):,}",
         flush=True,
     )
     with tempfile.TemporaryDirectory() as folder:

@@ -2,8 +2,9 @@
 
     python benchmarks/attribution_truth.py [--cases 100] [--letters 729]
 
-Truth is known by construction: planted words of the embedded model (`llm_trace.demo.world`), the same prompts on the same architecture with
-random weights (no word made it answer), and exact Shapley values of gpt-nano-sort by enumeration (../shared/data). All with the defaults.
+Truth is known by construction: planted words of the embedded model (`llm_trace.demo.world`), the same prompts
+on the same architecture with random weights (no word made it answer), and exact Shapley values of
+gpt-nano-sort by enumeration (../shared/data). All with the defaults.
 """
 
 from __future__ import annotations
@@ -66,7 +67,9 @@ def randomised(model: Any, seed: int) -> Any:
 
 
 def letters(count: int, budget: int | None, method: str) -> dict[str, Any]:
-    """Return how often bounds hold the exact values of gpt-nano-sort, and how often an `ok` names a wrong first letter."""
+    """Return how often bounds hold the exact values of gpt-nano-sort, and how often an `ok` names a wrong
+    first letter.
+    """
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 

@@ -2,8 +2,9 @@
 
     python -m benchmarks.capture [--peers opik,langfuse,traceloop,phoenix] [--rounds 5] [--cases sync,chat]
 
-Subjects take turns: in each round every subject runs once in a fresh process, so that a busy machine slows all alike. `p50` is the
-least of the rounds' medians, which foreign load cannot lower; `median p50` is the middle one. Compare ratios, not microseconds.
+Subjects take turns: in each round every subject runs once in a fresh process, so that a busy machine slows
+all alike. `p50` is the least of the rounds' medians, which foreign load cannot lower; `median p50` is the
+middle one. Compare ratios, not microseconds.
 """
 
 from __future__ import annotations
@@ -50,7 +51,9 @@ TARGETS = {
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a Markdown table, aligned for a terminal too: the first column to the left, figures to the right."""
+    """Return a Markdown table, aligned for a terminal too: the first column to the left, figures to the
+    right.
+    """
     lines = [list(header), *map(list, rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     told = ["| " + " | ".join(_cells(line, widths)) + " |" for line in lines]
@@ -130,7 +133,8 @@ def main() -> None:
     begin, subjects = time.monotonic(), [*OURS, *options.peers]
     versions = ", ".join(f"{peer} {version_of(peer)}" for peer in options.peers)
     print(
-        f"R = {REFERENCE}; p50 = least of {options.rounds} rounds' medians, µs in the calling thread. {versions}"
+        f"R = {REFERENCE}; p50 = least of {options.rounds} rounds' medians, µs in the calling thread. "
+        f"{versions}"
     )
     with sink(keep=False) as receiver:
         for case in options.cases:

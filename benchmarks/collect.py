@@ -1,7 +1,7 @@
 """How fast `llm-trace collect` takes spans: 20,000 of OpenTelemetry's own exporter from 4 processes.
 
-Beside it, in the same run, a sink: the same server, that decodes each body, counts its spans and forgets them.
-Where other work shares the cores, the processor time of the two says more than their rates.
+Beside it, in the same run, a sink: the same server, that decodes each body, counts its spans and forgets
+them. Where other work shares the cores, the processor time of the two says more than their rates.
 
     python -m benchmarks.collect
 """

@@ -4,8 +4,9 @@
     python benchmarks/comparison.py --only sessions --repetitions 1500
     python benchmarks/comparison.py --calls 100000 --repetitions 2000
 
-Coverage is of 95 % bounds of the mean difference, beside Student's t, the studentised bootstrap (999 draws) and scipy's BCa bootstrap (on every tenth
-sample, as it is slow). A false alarm is a comparison of eight metrics without any difference, of which at least one is called decided.
+Coverage is of 95 % bounds of the mean difference, beside Student's t, the studentised bootstrap (999 draws)
+and scipy's BCa bootstrap (on every tenth sample, as it is slow). A false alarm is a comparison of eight
+metrics without any difference, of which at least one is called decided.
 """
 
 from __future__ import annotations
@@ -129,7 +130,8 @@ def _bca(samples: Floats) -> Floats:
 def false_alarms(repetitions: int) -> None:
     """Print how often a comparison without any difference finds one."""
     print(
-        f"\nno difference in eight metrics, {repetitions} repetitions: share with a false finding (level 0.05)"
+        f"\nno difference in eight metrics, {repetitions} repetitions: share with a false finding (level "
+        f"0.05)"
     )
     for n in SIZES:
         rng = np.random.default_rng(n)
@@ -212,9 +214,12 @@ def sessions(repetitions: int) -> None:
 
 
 def further(repetitions: int) -> None:
-    """Print how often the further pairs that an undecided metric names decide it, alone and among eight metrics."""
+    """Print how often the further pairs that an undecided metric names decide it, alone and among eight
+    metrics.
+    """
     print(
-        f"\nfurther pairs, {repetitions} repetitions of 40 pairs: share decided with so many more (promised 0.80)"
+        f"\nfurther pairs, {repetitions} repetitions of 40 pairs: share decided with so many more (promised "
+        f"0.80)"
     )
     for kind in ("normal", "yes/no", "lognormal"):
         for metrics in (1, 8):
@@ -229,7 +234,8 @@ def further(repetitions: int) -> None:
                 decided.append(again.verdict != "undecided")
                 counts.append(metric.further)
             print(
-                f"{kind:12}{metrics} metrics: {np.mean(decided):.2f} of {len(decided)}, median {np.median(counts):.0f} more",
+                f"{kind:12}{metrics} metrics: {np.mean(decided):.2f} of {len(decided)}, median "
+                f"{np.median(counts):.0f} more",
                 flush=True,
             )
 
@@ -333,7 +339,8 @@ def main() -> None:
     if given.only in (None, "speed"):
         speed(given.calls)
     print(
-        f"\n{time.perf_counter() - begin:.0f} s, {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024} MB"
+        f"\n{time.perf_counter() - begin:.0f} s, "
+        f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024} MB"
     )
 
 

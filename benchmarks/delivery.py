@@ -1,8 +1,11 @@
-"""What becomes of traced calls: how fast they are rows, what `kill -9` leaves, many processes at once, and what importing costs.
+"""What becomes of traced calls: how fast they are rows, what `kill -9` leaves, many processes at once, and
+what importing costs.
 
-    python -m benchmarks.delivery [--peers opik,langfuse,traceloop,phoenix] [--rounds 3] [--parts burst,killed,shared,imports]
+    python -m benchmarks.delivery [--peers opik,langfuse,traceloop,phoenix] [--rounds 3] [--parts
+    burst,killed,shared,imports]
 
-Peers send to a loopback sink that answers at once; for them a row is a finished span that arrived there, by distinct id.
+Peers send to a loopback sink that answers at once; for them a row is a finished span that arrived there, by
+distinct id.
 """
 
 from __future__ import annotations
@@ -72,7 +75,9 @@ def hang(asked: Any) -> None:
 
 
 def memory_mb(name: str) -> float:
-    """Return a figure of this process's memory, `VmRSS` or `VmHWM` (the peak); 0 where the system does not tell."""
+    """Return a figure of this process's memory, `VmRSS` or `VmHWM` (the peak); 0 where the system does not
+    tell.
+    """
     status = Path("/proc/self/status")
     lines = status.read_text().splitlines() if status.exists() else []
     return next((int(line.split()[1]) / 1024 for line in lines if line.startswith(name)), 0.0)
@@ -137,7 +142,8 @@ def burst(peers: list[str], rounds: int) -> None:
         "with reading",
     ]
     print(
-        f"\n{CALLS:,} calls of 1 kB + 1 kB back to back; best (median) of {rounds} rounds, worst of losses and memory\n"
+        f"\n{CALLS:,} calls of 1 kB + 1 kB back to back; best (median) of {rounds} rounds, worst of losses "
+        f"and memory\n"
     )
     print(table(header, [_burst_row(subject, rounds) for subject, rounds in found.items()]))
     ours = found["llm_trace"]

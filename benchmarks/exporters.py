@@ -1,8 +1,10 @@
-"""Delivery to an OTLP receiver: what it costs the caller, how fast it is, and what is lost when server or process fails.
+"""Delivery to an OTLP receiver: what it costs the caller, how fast it is, and what is lost when server or
+process fails.
 
     python -m benchmarks.exporters [--rounds 5] [--kills 20] [--parts caller,rate,down,killed,memory]
 
-The receiver is a loopback sink in a process of its own that counts spans by distinct id. Ratios are of one run; subjects take turns.
+The receiver is a loopback sink in a process of its own that counts spans by distinct id. Ratios are of one
+run; subjects take turns.
 """
 
 from __future__ import annotations
@@ -37,7 +39,9 @@ EXPORTERS = (0, 1, 3, 5)
 
 
 def trace(folder: Path, addresses: list[str], calls: int) -> dict[str, float]:
-    """Make calls in blocks of 1,000 and return what they cost the caller, in µs, and the memory they took, in MB."""
+    """Make calls in blocks of 1,000 and return what they cost the caller, in µs, and the memory they took,
+    in MB.
+    """
     import llm_trace
 
     llm_trace.configure(folder / "t.duckdb", exporters=addresses, record_env=False)
@@ -55,7 +59,9 @@ def trace(folder: Path, addresses: list[str], calls: int) -> dict[str, float]:
 
 
 def export(url: str) -> dict[str, float]:
-    """Send as many spans with OpenTelemetry's own exporter and return how many a second; making them is not counted."""
+    """Send as many spans with OpenTelemetry's own exporter and return how many a second; making them is
+    not counted.
+    """
     from opentelemetry.exporter.otlp.proto.http import Compression
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.trace import TracerProvider
@@ -83,7 +89,9 @@ def export(url: str) -> dict[str, float]:
 
 
 def memory_mb(pid: int, name: str) -> float:
-    """Return a figure of a process's memory, `VmRSS` or `VmHWM` (the peak); 0 where the system does not tell."""
+    """Return a figure of a process's memory, `VmRSS` or `VmHWM` (the peak); 0 where the system does not
+    tell.
+    """
     with contextlib.suppress(OSError):
         for line in Path(f"/proc/{pid}/status").read_text().splitlines():
             if line.startswith(name):
@@ -198,7 +206,8 @@ def rate(rounds: int, _: int) -> None:
     most = max(told["cpu"] for told in theirs)
     print(f"\nOpenTelemetry's own exporter, of spans in memory: {best:,.0f} /s, {most:,.0f} per CPU second")
     print(
-        f"ours, read from the spool and joined: {max(wall) / best:.2f} x, per CPU second {max(ours) / most:.2f} x"
+        f"ours, read from the spool and joined: {max(wall) / best:.2f} x, per CPU second "
+        f"{max(ours) / most:.2f} x"
     )
     print(f"reach 0 lost: {_met(not lost)}; 5,000 calls/s: {_met(max(wall) >= 5000)}", flush=True)
 
@@ -219,7 +228,8 @@ def down(_: int, __: int) -> None:
             took = time.perf_counter() - begin
         arrived = receiver.count()["spans"]
     print(
-        f"\nserver down while {CALLS:,} calls were made: {before:,} delivered then, {arrived:,} {took:.1f} s after it was up"
+        f"\nserver down while {CALLS:,} calls were made: {before:,} delivered then, {arrived:,} {took:.1f} "
+        f"s after it was up"
     )
     print(f"\nreach all, once: {_met(arrived == CALLS)}", flush=True)
 
@@ -280,7 +290,9 @@ def _at_work(folder: Path, address: str, before: int, process: subprocess.Popen[
 
 
 def memory(rounds: int, _: int) -> None:
-    """Print how much memory 100,000 calls take while the server hangs, in the traced and the delivering process."""
+    """Print how much memory 100,000 calls take while the server hangs, in the traced and the delivering
+    process.
+    """
     with socket.socket() as deaf:
         deaf.bind(("127.0.0.1", 0))
         deaf.listen(64)  # takes connections, never answers

@@ -1,10 +1,12 @@
-"""Delivery to Comet and Opik: calls a second to their strict stand-ins, what is lost, and the platforms' own clients beside it.
+"""Delivery to Comet and Opik: calls a second to their strict stand-ins, what is lost, and the platforms' own
+clients beside it.
 
     python -m benchmarks.exporters_platforms [--calls 20000] [--client-calls 2000]
 
-The stand-in runs in a process of its own and checks every request, as in the tests; it bounds the rate of all. The spool is written by
-`llm_trace.trace` before the clock starts. The clients are comet_llm in benchmarks/.envs/comet_llm and opik in benchmarks/.envs/opik; they
-make their calls within the measured time, as they cannot be told apart, and are left out where their environment is absent.
+The stand-in runs in a process of its own and checks every request, as in the tests; it bounds the rate of
+all. The spool is written by `llm_trace.trace` before the clock starts. The clients are comet_llm in
+benchmarks/.envs/comet_llm and opik in benchmarks/.envs/opik; they make their calls within the measured time,
+as they cannot be told apart, and are left out where their environment is absent.
 """
 
 from __future__ import annotations
@@ -123,7 +125,9 @@ def deliver(platform: str, spool: Path) -> tuple[int, float, float]:
 
 
 def by_client(platform: str, calls: int) -> tuple[int, float] | None:
-    """Return how many calls arrived and the seconds that the platform's own client took, its start left out as far as it can be."""
+    """Return how many calls arrived and the seconds that the platform's own client took, its start left
+    out as far as it can be.
+    """
     from tests.standins.comet import KEY
 
     env, program = CLIENTS[platform]

@@ -1,9 +1,11 @@
-"""What one call costs its caller under one subject, as one line of JSON; `benchmarks/capture.py` compares many of these.
+"""What one call costs its caller under one subject, as one line of JSON; `benchmarks/capture.py` compares
+many of these.
 
     python benchmarks/hot_path.py SUBJECT CASE [--blocks 5]
 
-Calls come in blocks of 1,000 with an untimed flush in between, so that no queue overflows; inputs are made before a block, and the
-first block warms up. Runs in any library's environment: imports nothing but the standard library and the subject.
+Calls come in blocks of 1,000 with an untimed flush in between, so that no queue overflows; inputs are made
+before a block, and the first block warms up. Runs in any library's environment: imports nothing but the
+standard library and the subject.
 """
 
 from __future__ import annotations

@@ -3,8 +3,9 @@
     python benchmarks/ingest.py                     200,000 calls
     python benchmarks/ingest.py --calls 1000000     the full table
 
-Calls are about 2.2 kB in the spool: 70 % chats of 2 + 1 messages with one of 20 system prompts, the rest plain functions; every other
-text is new, of words drawn from a Zipf vocabulary of 20,000. The fold runs in a process of its own, as it does for a user.
+Calls are about 2.2 kB in the spool: 70 % chats of 2 + 1 messages with one of 20 system prompts, the rest
+plain functions; every other text is new, of words drawn from a Zipf vocabulary of 20,000. The fold runs in a
+process of its own, as it does for a user.
 """
 
 from __future__ import annotations
@@ -197,7 +198,8 @@ def _plain(spool: Spool, words: Words, pick: random.Random, systems: object) -> 
 def fold(store: Path) -> dict[str, float]:
     """Ingest in a process of its own, as `open_store` does with much to read; return what it took."""
     script = (
-        "import json, resource, sys; from llm_trace.stores.ingest import ingest; report = ingest(sys.argv[1]);"
+        "import json, resource, sys; from llm_trace.stores.ingest import ingest; report = "
+        "ingest(sys.argv[1]);"
         "used = resource.getrusage(resource.RUSAGE_SELF);"
         "print(json.dumps([report.seconds, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024]))"
     )
@@ -208,8 +210,10 @@ def fold(store: Path) -> dict[str, float]:
 def bare(spool: Path, table: Path) -> dict[str, float]:
     """Read the same files with `read_json` straight into a table, in a process of its own."""
     script = (
-        "import duckdb, json, resource, sys, time; connection = duckdb.connect(sys.argv[2]); connection.execute('SET enable_progress_bar = false'); began = time.perf_counter();"
-        "connection.execute(f\"CREATE TABLE t AS SELECT * FROM read_json('{sys.argv[1]}/*.jsonl', format = 'newline_delimited',"
+        "import duckdb, json, resource, sys, time; connection = duckdb.connect(sys.argv[2]); "
+        "connection.execute('SET enable_progress_bar = false'); began = time.perf_counter();"
+        "connection.execute(f\"CREATE TABLE t AS SELECT * FROM read_json('{sys.argv[1]}/*.jsonl', format = "
+        "'newline_delimited',"
         ' union_by_name = true)"); connection.execute("CHECKPOINT"); seconds = time.perf_counter() - began;'
         "used = resource.getrusage(resource.RUSAGE_SELF);"
         "print(json.dumps([seconds, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024]))"
@@ -233,7 +237,8 @@ def measure_ingest(folder: Path, calls: int) -> Path:
     began = time.perf_counter()
     size = write_calls(folder / "calls.duckdb.spool", calls)
     print(
-        f"{calls:,} calls, {size / calls:,.0f} bytes each in the spool (written in {time.perf_counter() - began:.0f} s)"
+        f"{calls:,} calls, {size / calls:,.0f} bytes each in the spool (written in "
+        f"{time.perf_counter() - began:.0f} s)"
     )
     read = bare(folder / "calls.duckdb.spool", folder / "bare.duckdb")
     took = fold(store)
@@ -244,10 +249,12 @@ def measure_ingest(folder: Path, calls: int) -> Path:
         )
     idle = 1 - (took["cpu"] / took["seconds"]) / (os.cpu_count() or 1)
     print(
-        f"ratio to bare read_json           {read['seconds'] / took['seconds']:10.2f}     (reach: 0.8, or 30,000 calls/s; peak RSS 400 MB)"
+        f"ratio to bare read_json           {read['seconds'] / took['seconds']:10.2f}     (reach: 0.8, or "
+        f"30,000 calls/s; peak RSS 400 MB)"
     )
     print(
-        f"the ingest had {(1 - idle) * (os.cpu_count() or 1):.2f} of {os.cpu_count()} cores: others ran beside it, or it waited"
+        f"the ingest had {(1 - idle) * (os.cpu_count() or 1):.2f} of {os.cpu_count()} cores: others ran "
+        f"beside it, or it waited"
     )
     print(f"store                             {store.stat().st_size / calls:10,.0f} bytes a call")
     return store
@@ -257,7 +264,8 @@ def measure_queries(path: Path) -> None:
     """Print the medians of the questions that people ask most."""
     store = open_store(path)
     middle, trace, span, early = store.sql(
-        "SELECT start_ns, trace_id, span_id, (SELECT text FROM messages WHERE id = 40) FROM calls ORDER BY start_ns LIMIT 1 OFFSET ?",
+        "SELECT start_ns, trace_id, span_id, (SELECT text FROM messages WHERE id = 40) FROM calls ORDER BY "
+        "start_ns LIMIT 1 OFFSET ?",
         store.sql("SELECT count(*) // 2 FROM calls").fetchall()[0][0],
     ).fetchall()[0]
     word, sentence = early.split()[0], " ".join(early.split()[3:9])
@@ -267,10 +275,12 @@ def measure_queries(path: Path) -> None:
         "one trace by id": lambda: store.trace(trace),
         "one call by id": lambda: store.call(span),
         "by model with quantiles": lambda: store.sql(
-            "SELECT model, count(*), quantile_cont(duration_ms, [0.5, 0.9, 0.99]), sum(cost_usd) FROM calls GROUP BY model"
+            "SELECT model, count(*), quantile_cont(duration_ms, [0.5, 0.9, 0.99]), sum(cost_usd) FROM "
+            "calls GROUP BY model"
         ).fetchall(),
         "runs with counts": lambda: store.sql(
-            "SELECT r.name, count(*), sum(c.input_tokens) FROM runs r JOIN calls c ON c.run = r.id GROUP BY ALL"
+            "SELECT r.name, count(*), sum(c.input_tokens) FROM runs r JOIN calls c ON c.run = r.id GROUP "
+            "BY ALL"
         ).fetchall(),
         "text, first page: common word": lambda: store.calls(text=word, limit=50),
         "text, all prompts: absent word": lambda: store.sql(
@@ -317,10 +327,12 @@ def measure_chats(folder: Path, chats: int = 20, turns: int = 200, size: int = 3
     spool.close()
     grown = _ingested(store) - empty
     print(
-        f"\n{chats} chats x {turns} turns x {size} bytes, all resend their history: {unique:,} bytes of text, each once"
+        f"\n{chats} chats x {turns} turns x {size} bytes, all resend their history: {unique:,} bytes of "
+        f"text, each once"
     )
     print(
-        f"the store grew by {grown:,} bytes: {grown / unique:.2f} x   (reach: 2 x);  the spool was {spool.bytes / unique:.2f} x"
+        f"the store grew by {grown:,} bytes: {grown / unique:.2f} x   (reach: 2 x);  the spool was "
+        f"{spool.bytes / unique:.2f} x"
     )
 
 

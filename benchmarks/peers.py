@@ -28,7 +28,8 @@ ENVIRONMENTS = ROOT / "benchmarks" / ".envs"
 PACKAGES = {
     "opik": ["opik"],
     "langfuse": ["langfuse"],
-    # free versions cost pip a quarter of an hour: these are the ones references/peers-cost.md was measured with
+    # free versions cost pip a quarter of an hour: these are the ones references/peers-cost.md was measured
+    # with
     "traceloop": [
         "traceloop-sdk==0.62.4",
         "opentelemetry-sdk==1.45.1",
@@ -102,7 +103,9 @@ def environment(sink: str) -> dict[str, str]:
 
 @dataclass
 class Received:
-    """What arrived: bodies are kept and read only when asked, so that the sink does not take the peer's CPU."""
+    """What arrived: bodies are kept and read only when asked, so that the sink does not take the peer's
+    CPU.
+    """
 
     keep: bool
     requests: int = 0
@@ -132,7 +135,9 @@ class Received:
 
 
 def otlp_ids(body: bytes) -> Iterator[bytes]:
-    """Yield the span ids in an OTLP export request: resource_spans 1, in it scope_spans 2, in it spans 2, in it span_id 2."""
+    """Yield the span ids in an OTLP export request: resource_spans 1, in it scope_spans 2, in it spans 2,
+    in it span_id 2.
+    """
     for resource in _fields(body, 1):
         for scope in _fields(resource, 2):
             for span in _fields(scope, 2):

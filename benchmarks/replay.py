@@ -1,9 +1,10 @@
-"""Recorded replay: the same bytes in any schedule, no call to the network, true races reported, and what a served call costs.
+"""Recorded replay: the same bytes in any schedule, no call to the network, true races reported, and what a
+served call costs.
 
     python -m benchmarks.replay [--times 20] [--calls 2000]
 
-The cost of a served call is its whole time in the caller, its own recording included; beside it stands the same traced function
-recorded as usual, its body doing nothing.
+The cost of a served call is its whole time in the caller, its own recording included; beside it stands the
+same traced function recorded as usual, its body doing nothing.
 """
 
 from __future__ import annotations
@@ -97,7 +98,8 @@ def schedules(path: Path, times: int) -> bool:
         same = sum(store.calls(run=run, name="article")[0].output == said for run in runs)
     served = {run.config["replay"]["served"] for run in runs}
     print(
-        f"pipeline of {calls} calls, {min(served)} of them served, replayed {times} times in shuffled schedules"
+        f"pipeline of {calls} calls, {min(served)} of them served, replayed {times} times in shuffled "
+        f"schedules"
     )
     print(f"  byte-equal outputs: {same} of {times}")
     print(f"  calls to the service: {network['calls']}, sockets connected: {network['connections']}")

@@ -1,6 +1,7 @@
 """What is measured: ways of recording the calls of a function, each behind one public decorator.
 
-Runs in the environments of other libraries, so only the standard library is imported before a subject is made.
+Runs in the environments of other libraries, so only the standard library is imported before a subject is
+made.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ class Subject:
     """One way of recording calls."""
 
     decorate: Decorator
-    """Decorates a function, coroutine function or generator that takes one argument: a prompt or a list of messages."""
+    """Decorates a function, coroutine function or generator that takes one argument: a prompt or a list of
+    messages.
+    """
     flush: Callable[[], object] = _nothing
     """Returns when what was recorded has left the process, as far as the library can tell."""
     close: Callable[[], object] = _nothing
@@ -42,7 +45,9 @@ def bare(folder: Path) -> Subject:
 
 
 def floor(folder: Path) -> Subject:
-    """Return the least that keeps a call: orjson and one `os.write` when it ends, without ids, nesting or guards."""
+    """Return the least that keeps a call: orjson and one `os.write` when it ends, without ids, nesting or
+    guards.
+    """
     import orjson
 
     fd = os.open(folder / "floor.jsonl", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)

@@ -1,4 +1,5 @@
-"""Many processes, one store: the workers of a pool record to it as their parent does, however they are started.
+"""Many processes, one store: the workers of a pool record to it as their parent does, however they are
+started.
 
 python examples/pool.py && llm-trace ls --run pool
 """

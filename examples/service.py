@@ -1,8 +1,10 @@
-"""An async service as FastAPI or aiohttp would run it: each request is a trace, its session is the visitor's, answers stream.
+"""An async service as FastAPI or aiohttp would run it: each request is a trace, its session is the visitor's,
+answers stream.
 
     python examples/service.py && llm-trace show last
 
-Only the standard library serves here, so that the example runs anywhere; with FastAPI decorate the endpoint's function alike.
+Only the standard library serves here, so that the example runs anywhere; with FastAPI decorate the endpoint's
+function alike.
 """
 
 import asyncio

@@ -1,8 +1,10 @@
-"""Attribution in the background: the host appends a line for each call to be explained, a process of its own explains it.
+"""Attribution in the background: the host appends a line for each call to be explained, a process of its own
+explains it.
 
-The host's share is one `write` to a file beside the store. The worker is started once for a store, by whichever process comes first; it
-reads the calls from the store, writes its events to the spool as any process does, and leaves when no host lives and nothing waits. What it
-has not done when the machine stops, the next one does.
+The host's share is one `write` to a file beside the store. The worker is started once for a store, by
+whichever process comes first; it reads the calls from the store, writes its events to the spool as any
+process does, and leaves when no host lives and nothing waits. What it has not done when the machine stops,
+the next one does.
 """
 
 from __future__ import annotations
@@ -124,7 +126,9 @@ def launch_worker(store: Path, gpu: bool = False) -> None:
 
 
 def build_environment(gpu: bool, given: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Return what the worker sees: nothing that would make it record itself, one thread, no graphics card unless told."""
+    """Return what the worker sees: nothing that would make it record itself, one thread, no graphics card
+    unless told.
+    """
     told = {name: value for name, value in given.items() if name not in _OWN}
     told = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive", "TOKENIZERS_PARALLELISM": "false"} | told
     told["PYTHONPATH"] = search_path()

@@ -1,4 +1,6 @@
-"""`configure`, `flush`, `shutdown`: the one place where capture, spool, attribution and exporters are put together."""
+"""`configure`, `flush`, `shutdown`: the one place where capture, spool, attribution and exporters are put
+together.
+"""
 
 from __future__ import annotations
 
@@ -75,26 +77,32 @@ def configure(
 ) -> None:
     """Begin recording traced calls; called again it first drains, then replaces.
 
-    What is not given comes from the environment (`LLM_TRACE_STORE`, `LLM_TRACE_RUN`, `LLM_TRACE_SAMPLE`, …), else from the
-    defaults shown. Worker processes started later record to the same store.
+    What is not given comes from the environment (`LLM_TRACE_STORE`, `LLM_TRACE_RUN`, `LLM_TRACE_SAMPLE`, …),
+    else from the defaults shown. Worker processes started later record to the same store.
 
     Args:
-        store: the DuckDB file, `llm_trace.duckdb`; calls go to the spool beside it, whoever reads the store ingests them.
+        store: the DuckDB file, `llm_trace.duckdb`; calls go to the spool beside it, whoever reads the store
+            ingests them.
         run: name of the run that calls outside `start_run` belong to, or a `Run`.
-        exporters: further destinations, as addresses (`otlp://host:4318`, `opik://workspace/project`, …); a process of its own delivers
-            to them, also after this one has ended. An `Exporter` object cannot leave this process: a thread of it delivers.
+        exporters: further destinations, as addresses (`otlp://host:4318`, `opik://workspace/project`, …); a
+            process of its own delivers to them, also after this one has ended. An `Exporter` object cannot
+            leave this process: a thread of it delivers.
         attribution: an `AttributionPolicy`.
-        redact: masks every string before it is written: a function `str -> str`, `True` for the built-in patterns, names of
-            those (`api_key`, `email`, `card`, `phone`), regular expressions, or a `Redaction`.
+        redact: masks every string before it is written: a function `str -> str`, `True` for the built-in
+            patterns, names of those (`api_key`, `email`, `card`, `phone`), regular expressions, or a
+            `Redaction`.
         sample: share of the traces to keep (1.0), a `Sample`, or a function of a `TraceStart`.
-        capture_content: `False` keeps names, times, tokens and errors' types, but no inputs, outputs or messages.
+        capture_content: `False` keeps names, times, tokens and errors' types, but no inputs, outputs or
+            messages.
         record_env: keep Python, platform, packages and git state with each run.
         propagate_threads: threads and thread pools started from now on carry the current call.
         fsync: `"call"` or `"interval"`: survive power loss too, not only the death of the process.
-        tracer_provider: mirror calls as spans in this OpenTelemetry provider; the global one where it is an SDK provider.
+        tracer_provider: mirror calls as spans in this OpenTelemetry provider; the global one where it is an
+            SDK provider.
 
     Raises:
-        ConfigurationError: a setting cannot work. Of a destination it is raised when recording has begun, without it.
+        ConfigurationError: a setting cannot work. Of a destination it is raised when recording has begun,
+            without it.
         MissingExtraError: a destination's library is not installed; recording has begun, without it.
     """
     given = {
@@ -109,7 +117,9 @@ def configure(
 
 
 def _replace(settings: dict[str, Any], attribution: Any, record_env: bool, provider: Any) -> None:
-    """End what was configured before and begin with these settings; a destination that cannot work is said when that is done."""
+    """End what was configured before and begin with these settings; a destination that cannot work is said
+    when that is done.
+    """
     otel_providers.check(provider)
     if attribution is not None and not hasattr(attribution, "mode"):
         raise ConfigurationError(f"attribution={attribution!r} is no AttributionPolicy")
@@ -202,7 +212,9 @@ def _revoke_destinations(store: Path, *, keep: Sequence[str]) -> None:
 
 
 def _join_provider(setup: Setup, provider: Any) -> None:
-    """Mirror calls into an SDK provider and take other libraries' GenAI spans from it, also one that is set later."""
+    """Mirror calls into an SDK provider and take other libraries' GenAI spans from it, also one that is
+    set later.
+    """
     setup.undo.append(otel_providers.join(setup.recorder, provider))
     for name in otel_providers.find_unheard():
         _log.warning("llm_trace: %s", describe_unheard(name))
@@ -274,8 +286,9 @@ def _as_call(span: CallSpan, end: bytes) -> Any:
 def flush(timeout: float | None = None) -> FlushReport:
     """Return what became of everything recorded so far, per destination; forces the spool onto the disk.
 
-    A call is in the spool when it returns, so this waits for nothing but the disk, and at most `timeout` seconds (10 unless told)
-    for exporters to catch up with what is recorded by now. An exporter that refuses everything is not waited for.
+    A call is in the spool when it returns, so this waits for nothing but the disk, and at most `timeout`
+    seconds (10 unless told) for exporters to catch up with what is recorded by now. An exporter that refuses
+    everything is not waited for.
     """
     setup = current
     if setup is None:
@@ -284,7 +297,9 @@ def flush(timeout: float | None = None) -> FlushReport:
 
 
 def shutdown() -> None:
-    """Stop recording: end the configured run, let go of the spool, undo what `configure` changed. Safe to call twice."""
+    """Stop recording: end the configured run, let go of the spool, undo what `configure` changed. Safe to
+    call twice.
+    """
     global current
     with _lock:
         setup, current = current, None

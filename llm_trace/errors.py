@@ -60,7 +60,9 @@ class ReplayError(LLMTraceError):
 
 
 class DivergenceError(ReplayError):
-    """A replayed program asks something that is not in the record; the message shows what was asked now and then."""
+    """A replayed program asks something that is not in the record; the message shows what was asked now
+    and then.
+    """
 
 
 class CassetteError(ReplayError):

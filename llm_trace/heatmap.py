@@ -1,4 +1,5 @@
-"""An attribution for the eyes: coloured words in the terminal, a page of HTML. Blue supports, orange opposes, symmetric around zero.
+"""An attribution for the eyes: coloured words in the terminal, a page of HTML. Blue supports, orange opposes,
+symmetric around zero.
 
 What was tested and does not stand out from noise has no colour, see `Attribution.stands_out`.
 """
@@ -152,7 +153,9 @@ def _render_table(attribution: Attribution) -> str:
 
 
 _CSS = (
-    "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#111;background:#fff}"
+    "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 "
+    "1rem;color:#111;background:#fff}"
     "pre{font:15px/1.7 ui-monospace,monospace;white-space:pre-wrap}.v{color:#b00020;font-weight:bold}"
-    "span{border-radius:3px}td,th{padding:.1rem .8rem .1rem 0;text-align:left;font-variant-numeric:tabular-nums}"
+    "span{border-radius:3px}td,th{padding:.1rem .8rem .1rem "
+    "0;text-align:left;font-variant-numeric:tabular-nums}"
 )

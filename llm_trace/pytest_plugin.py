@@ -1,4 +1,5 @@
-"""The pytest plugin: a test marked `llm_trace` records its calls to a cassette and is answered from it ever after.
+"""The pytest plugin: a test marked `llm_trace` records its calls to a cassette and is answered from it ever
+after.
 
     @pytest.mark.llm_trace
     def test_refund(): assert "approved" in answer("late and broken")
@@ -28,7 +29,8 @@ _session: pytest.StashKey[ReplaySession] = pytest.StashKey()
 _outcomes: pytest.StashKey[list[str]] = pytest.StashKey()
 _notes: pytest.StashKey[list[str]] = pytest.StashKey()
 _MARK = (
-    "llm_trace(redact=True, serve=…, live=…): answer the test's model and tool calls from its cassette; redact masks what is recorded "
+    "llm_trace(redact=True, serve=…, live=…): answer the test's model and tool calls from its cassette; "
+    "redact masks what is recorded "
     "(as in configure), serve names kinds and functions that are answered, live those that run all the same"
 )
 
@@ -39,7 +41,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--llm-trace",
         choices=("record", "replay", "live"),
         default="replay",
-        help="marked tests: record their calls to cassettes, replay them (the default), or run live without cassettes",
+        help=(
+            "marked tests: record their calls to cassettes, replay them (the default), or run live without "
+            "cassettes"
+        ),
     )
 
 
@@ -189,7 +194,9 @@ def get_cassette(item: pytest.Item) -> Path:
 
 
 def get_fixture_cassette(fixturedef: Any, request: Any) -> Path:
-    """Return `fixture.<name>.json` in the folder of the cassettes of the module or package that shares the fixture."""
+    """Return `fixture.<name>.json` in the folder of the cassettes of the module or package that shares the
+    fixture.
+    """
     inside = request.node.nodeid.partition("::")[2].replace("::", ".")
     parameter = f"[{request.param_index}]" if hasattr(request, "param") else ""
     return _build_cassette_path(
@@ -207,7 +214,9 @@ def _build_cassette_path(place: Path, name: str) -> Path:
 
 @pytest.fixture
 def llm_trace_repeat() -> Callable[..., Repeated]:
-    """Take a measure several times: `llm_trace_repeat(measure, times=10, confidence=0.95)` has `mean`, `low` and `high`."""
+    """Take a measure several times: `llm_trace_repeat(measure, times=10, confidence=0.95)` has `mean`,
+    `low` and `high`.
+    """
     from llm_trace.replays.repeats import repeat
 
     return repeat

@@ -31,7 +31,9 @@ class Part(Record):
     model_config = ConfigDict(frozen=True, extra="allow")
 
     type: str
-    """`text`, `reasoning`, `tool_call`, `tool_call_response`, `blob`, `file`, `uri` or a provider's own name."""
+    """`text`, `reasoning`, `tool_call`, `tool_call_response`, `blob`, `file`, `uri` or a provider's own
+    name.
+    """
     content: Any = None
     """Text of `text` and `reasoning` parts; data of the others where they have one field for it."""
 
@@ -257,16 +259,22 @@ class Attribution(Record):
     time_ns: int | None = None
 
     def summary(self, most: int = 3) -> str:
-        """Return what was found in a sentence or two that a layman reads, at most 600 characters; see `llm_trace.sentences`."""
+        """Return what was found in a sentence or two that a layman reads, at most 600 characters; see
+        `llm_trace.sentences`.
+        """
         return str(import_module("llm_trace.sentences").write_summary(self, most))
 
     def stands_out(self, i: int) -> bool:
-        """Whether the effect of segment i can be told from none: where it was tested, after the correction for the number of tests
-        (q-value); else its bounds exclude zero. Scores without either are taken as they are."""
+        """Whether the effect of segment i can be told from none: where it was tested, after the correction
+        for the number of tests (q-value); else its bounds exclude zero. Scores without either are taken as
+        they are.
+        """
         if self.q_values is not None:
             return self.q_values[i] <= 1 - (self.confidence or 0.95) + 1e-12
         return self.low is None or self.high is None or self.low[i] > 0 or self.high[i] < 0
 
     def _repr_html_(self) -> str:
-        """Return the coloured prompt for notebooks; drawn by `llm_trace.heatmap`, which knows this module and not the reverse."""
+        """Return the coloured prompt for notebooks; drawn by `llm_trace.heatmap`, which knows this module
+        and not the reverse.
+        """
         return str(import_module("llm_trace.heatmap").render_fragment(self))

@@ -30,7 +30,9 @@ class DestinationReport:
     dropped: int = 0
     """Lost."""
     configured: bool = True
-    """Whether it is among the exporters of `configure`; one that was taken out keeps what waited for it, and is sent nothing that is recorded now."""
+    """Whether it is among the exporters of `configure`; one that was taken out keeps what waited for it,
+    and is sent nothing that is recorded now.
+    """
 
 
 @dataclass(frozen=True)
@@ -43,14 +45,16 @@ class FlushReport:
 
     @property
     def ok(self) -> bool:
-        """Whether everything that was recorded is where it should be; destinations that were taken out do not count."""
+        """Whether everything that was recorded is where it should be; destinations that were taken out do
+        not count.
+        """
         wanted = [each for each in self.destinations.values() if each.configured]
         return not self.reasons and all(not (d.pending or d.rejected or d.dropped) for d in wanted)
 
     def __str__(self) -> str:
         lines = [
-            f"{name}: {d.delivered} delivered, {d.pending} pending, {d.rejected} rejected, {d.dropped} dropped"
-            + ("" if d.configured else _TAKEN_OUT)
+            f"{name}: {d.delivered} delivered, {d.pending} pending, {d.rejected} rejected, {d.dropped} "
+            f"dropped" + ("" if d.configured else _TAKEN_OUT)
             for name, d in self.destinations.items()
         ]
         return "\n".join([*lines, *(f"{count} x {reason}" for reason, count in self.reasons.items())])
@@ -84,7 +88,9 @@ def build_report(
 
 
 def _report_removed(store: Path, spool: SpoolWriter) -> dict[str, DestinationReport]:
-    """Return how destinations stand that something still waits for though they are not configured any more."""
+    """Return how destinations stand that something still waits for though they are not configured any
+    more.
+    """
     if not (spool.folder / "cursors").exists():
         return {}
     from llm_trace.exporters.delivery.supervisor import list_left_destinations

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 def write_summary(found: Attribution, most: int = 3) -> str:
     """Return what was found, at most 600 characters.
 
-    Names at most `most` segments that matter and one that does not; where scores were tested only what the corrected test proves matters.
+    Names at most `most` segments that matter and one that does not; where scores were tested only what the
+    corrected test proves matters.
     """
     whole = found.target == "the whole response"
     answer = "this answer" if whole else f"{_cut_text(found.target, 40)} in this answer"

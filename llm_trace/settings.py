@@ -1,4 +1,6 @@
-"""Settings: given, else from the environment, else the defaults; and handed down to worker processes the same way."""
+"""Settings: given, else from the environment, else the defaults; and handed down to worker processes the
+same way.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ _ENVIRONMENT = {
     "max_event": "LLM_TRACE_MAX_EVENT",
     "exporters": "LLM_TRACE_EXPORTERS",
 }
-"""Environment variables that give defaults; `max_string` and `max_event` are limits in bytes of one string and one event."""
+"""Environment variables that give defaults; `max_string` and `max_event` are limits in bytes of one string
+and one event.
+"""
 
 
 _DEFAULTS: dict[str, Any] = {
@@ -69,8 +73,8 @@ def resolve_settings(
     """Return all settings: given, else from the environment, else the defaults.
 
     Args:
-        forgive: takes what is wrong in the environment, whose default is used then; of masking and content the default is to
-            keep none.
+        forgive: takes what is wrong in the environment, whose default is used then; of masking and content
+            the default is to keep none.
 
     Raises:
         ConfigurationError: a setting cannot work.
@@ -115,7 +119,8 @@ def _build_redactor(redact: Any) -> Any:
         raise ConfigurationError(f"redact={redact!r} has no regular expression: {exc}") from exc
     except TypeError as exc:
         raise ConfigurationError(
-            f"redact={redact!r} masks nothing: give True, a function of a text, names of patterns or regular expressions"
+            f"redact={redact!r} masks nothing: give True, a function of a text, names of patterns or "
+            f"regular expressions"
         ) from exc
 
 
@@ -169,7 +174,9 @@ def build_spool_writer(settings: dict[str, Any], store: Path) -> tuple[SpoolWrit
 
 
 def share_with_workers(settings: dict[str, Any], store: Path) -> Callable[[], None]:
-    """Give worker processes the same settings by environment; what cannot be said there makes them keep no content."""
+    """Give worker processes the same settings by environment; what cannot be said there makes them keep no
+    content.
+    """
     told = {"LLM_TRACE_STORE": str(store), "LLM_TRACE_FSYNC": settings["fsync"] or ""}
     given = [destination.given for destination in settings["exporters"].values()]
     told["LLM_TRACE_EXPORTERS"] = " ".join(each for each in given if isinstance(each, str))

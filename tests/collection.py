@@ -1,7 +1,7 @@
 """Collect the tests twice and compare: workers that see different tests refuse to run them.
 
-The two runs begin more than a second apart and with different hash seeds, so that neither the clock nor the order
-of a set can stand in a test's name.
+The two runs begin more than a second apart and with different hash seeds, so that neither the clock nor the
+order of a set can stand in a test's name.
 """
 
 import difflib

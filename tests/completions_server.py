@@ -75,7 +75,9 @@ def completed(asked: dict[str, Any]) -> dict[str, Any]:
 
 @contextmanager
 def serving(*limits: str) -> Iterator[str]:
-    """Serve on a free port of loopback until the block ends; yields the base URL. `limits` are rate limits to give first."""
+    """Serve on a free port of loopback until the block ends; yields the base URL. `limits` are rate limits
+    to give first.
+    """
     handler = type("Handler", (_Handler,), {"limits": list(limits)})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True

@@ -1,4 +1,6 @@
-"""What every exporter must keep: a subclass names an address, a strict server's answers and how that server counts; the rest is here."""
+"""What every exporter must keep: a subclass names an address, a strict server's answers and how that
+server counts; the rest is here.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ PATIENCE = Patience(first=0.01, longest=0.05, connect=1.0, answer=0.3)
 
 
 class ExporterContract(ABC):
-    """Subclass it as `TestName` and give the four answers; `settings` names what messages about a wrong key must say."""
+    """Subclass it as `TestName` and give the four answers; `settings` names what messages about a wrong
+    key must say.
+    """
 
     settings: ClassVar[str]
     """A setting that the message about a refused key must name."""

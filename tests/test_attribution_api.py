@@ -220,7 +220,10 @@ def test_gpt_nano_sort_by_enumeration() -> None:
 
 
 def test_importing_the_front_door_loads_no_torch() -> None:
-    code = "import sys, llm_trace.attribution.api, llm_trace.attribution.policy.policy, llm_trace.heatmap; print([m for m in ('torch', 'transformers', 'rich') if m in sys.modules])"
+    code = (
+        "import sys, llm_trace.attribution.api, llm_trace.attribution.policy.policy, llm_trace.heatmap; "
+        "print([m for m in ('torch', 'transformers', 'rich') if m in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
@@ -263,7 +266,8 @@ def test_the_summary_says_it_in_words() -> None:
         "groups": ((0, 2),),
     }
     assert Attribution(**doubted).summary() == (
-        "'gold' makes this answer 40 times more likely; 'now' makes this answer 10 % less likely; 'please' made no measurable difference; "
+        "'gold' makes this answer 40 times more likely; 'now' makes this answer 10 % less likely; 'please' "
+        "made no measurable difference; "
         "'gold' and 'now' stand in for each other: take all of them away and the answer changes. "
         "Not to be taken as evidence (redundant): they stand in for each other."
     )
@@ -272,7 +276,8 @@ def test_the_summary_says_it_in_words() -> None:
         "values": (3.7, 0.5, 0.4, 0.3),
     }
     assert Attribution(**twice).summary() == (
-        "Without 'gold' (no. 1 of 4) this answer is 40 times less likely; without 'gold' (no. 2 of 4) this answer is 39 % less likely; "
+        "Without 'gold' (no. 1 of 4) this answer is 40 times less likely; without 'gold' (no. 2 of 4) this "
+        "answer is 39 % less likely; "
         "without 'gold' (no. 3 of 4) this answer is 33 % less likely; 1 more has a smaller effect."
     )
     long = given | {

@@ -1,4 +1,6 @@
-"""`auto`: which method, what a score means, and a second opinion where leave-one-out leaves much unexplained."""
+"""`auto`: which method, what a score means, and a second opinion where leave-one-out leaves much
+unexplained.
+"""
 
 from __future__ import annotations
 

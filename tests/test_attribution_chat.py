@@ -1,4 +1,6 @@
-"""Chat messages and special tokens: contents are perturbed where they stand, templates and special tokens never."""
+"""Chat messages and special tokens: contents are perturbed where they stand, templates and special tokens
+never.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +20,11 @@ from llm_trace.record import Call, Message, Part
 from tests import attribution_toys as toys
 
 TALKATIVE = (
-    "{%- if messages[0].role != 'system' %}<|im_start|>system\nYou are Qwen, a helpful assistant.<|im_end|>\n{% endif %}"
+    "{%- if messages[0].role != 'system' %}<|im_start|>system\nYou are Qwen, a helpful "
+    "assistant.<|im_end|>\n{% endif %}"
     "{%- for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content BODY }}"
-    "{%- for c in m.tool_calls or [] %}<tool_call>{{ c.function.name }} {{ c.function.arguments | tojson }}</tool_call>{% endfor %}"
+    "{%- for c in m.tool_calls or [] %}<tool_call>{{ c.function.name }} {{ c.function.arguments | tojson "
+    "}}</tool_call>{% endfor %}"
     "{{- '<|im_end|>\n' }}{% endfor %}<|im_start|>assistant\n"
 )
 PLAIN, TRIMMED = TALKATIVE.replace("BODY", ""), TALKATIVE.replace("BODY", "| trim")
@@ -213,13 +217,19 @@ def words_of(messages: list[dict[str, Any]], template: str) -> tuple[list[str], 
 
 def test_history_whose_thoughts_the_template_drops_is_explained_without_it() -> None:
     talk = [user("a ball"), {"role": "assistant", "content": "<think>a plan</think>\n\nhere"}, user("thanks")]
-    note = "the chat template changes, repeats or leaves out what these messages say, which is not perturbed: 1 (assistant)"
+    note = (
+        "the chat template changes, repeats or leaves out what these messages say, which is not perturbed: "
+        "1 (assistant)"
+    )
     assert words_of(talk, THINKING) == (["a ball", "thanks"], (note,))
 
 
 def test_a_message_that_the_template_leaves_out_is_not_taken_for_another_with_its_words() -> None:
     talk = [user("go"), {"role": "assistant", "content": "let us go"}, user("now go")]
-    note = "the chat template changes, repeats or leaves out what these messages say, which is not perturbed: 0 (user)"
+    note = (
+        "the chat template changes, repeats or leaves out what these messages say, which is not perturbed: "
+        "0 (user)"
+    )
     assert words_of(talk, LAST) == (["let us go", "now go"], (note,))
 
 

@@ -1,4 +1,6 @@
-"""What every registered method keeps, ours or another package's; and plug-ins of all four kinds by entry point."""
+"""What every registered method keeps, ours or another package's; and plug-ins of all four kinds by entry
+point.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Encoder-decoder models and classifiers, half precision, quantized layers: the same answers as plain passes."""
+"""Encoder-decoder models and classifiers, half precision, quantized layers: the same answers as plain
+passes.
+"""
 
 from __future__ import annotations
 

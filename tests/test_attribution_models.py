@@ -1,4 +1,6 @@
-"""Models of every kind against plain passes, one prompt at a time without any cache: exact scores, the empty prompt, own answers."""
+"""Models of every kind against plain passes, one prompt at a time without any cache: exact scores, the
+empty prompt, own answers.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Decoding noise is not taken for effect: p-values are true, drift is seen, sets of answers are told apart; and the paper's measures."""
+"""Decoding noise is not taken for effect: p-values are true, drift is seen, sets of answers are told
+apart; and the paper's measures.
+"""
 
 from __future__ import annotations
 

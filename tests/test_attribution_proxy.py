@@ -1,4 +1,6 @@
-"""A text-only oracle that follows the demo's rule, explained by the embedded model where that one proves that it can."""
+"""A text-only oracle that follows the demo's rule, explained by the embedded model where that one proves
+that it can.
+"""
 
 from __future__ import annotations
 
@@ -249,7 +251,8 @@ def test_audits_with_poor_explanations_of_the_oracle_revoke_the_proxy(folder: Pa
     found = [whose(attribute(text, " DENY", model=models)) for text in late[:9]]
     assert [about["screen"]["outcome"] for about in found] == ["accepted"] * 7 + ["revoked"] * 2
     assert found[-1]["why"] == (
-        "the proxy is revoked: the oracle's own explanation is poor in 8 of 8 audits, which compare nothing: screen again"
+        "the proxy is revoked: the oracle's own explanation is poor in 8 of 8 audits, which compare "
+        "nothing: screen again"
     )
 
 

@@ -1,4 +1,6 @@
-"""Models behind a callable: sync and async, budgets, rate limits, kept answers, and bad answers as stated outcomes."""
+"""Models behind a callable: sync and async, budgets, rate limits, kept answers, and bad answers as stated
+outcomes.
+"""
 
 from __future__ import annotations
 

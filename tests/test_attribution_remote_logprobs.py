@@ -1,4 +1,6 @@
-"""Log-probabilities over HTTP: the same numbers as the model itself gives, in both dialects, by any method."""
+"""Log-probabilities over HTTP: the same numbers as the model itself gives, in both dialects, by any
+method.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Self-reports: parsed strictly, shown beside what perturbation measures, pooled over many calls, exported as training data."""
+"""Self-reports: parsed strictly, shown beside what perturbation measures, pooled over many calls, exported
+as training data.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""What is explained and against what: contrasts, units, averaged baselines, the values of variables in other calls."""
+"""What is explained and against what: contrasts, units, averaged baselines, the values of variables in
+other calls.
+"""
 
 from __future__ import annotations
 

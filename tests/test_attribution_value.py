@@ -1,4 +1,6 @@
-"""Masks to log-probabilities: equal to plain single passes however they are batched, and nothing of the model is changed."""
+"""Masks to log-probabilities: equal to plain single passes however they are batched, and nothing of the
+model is changed.
+"""
 
 from __future__ import annotations
 

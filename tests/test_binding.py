@@ -1,4 +1,6 @@
-"""Arguments are bound by name as `inspect` binds them, over random signatures and calls; values come back untouched."""
+"""Arguments are bound by name as `inspect` binds them, over random signatures and calls; values come back
+untouched.
+"""
 
 from __future__ import annotations
 

@@ -284,7 +284,10 @@ def test_prompts_lists_versions_and_shows_what_changed(place: Path, tmp_path: Pa
 
 
 def test_sql_prints_a_table_json_and_csv(place: Path) -> None:
-    query = "SELECT name, count(*) AS calls, sum(cost_usd) AS usd, NULL AS none FROM calls GROUP BY name ORDER BY name"
+    query = (
+        "SELECT name, count(*) AS calls, sum(cost_usd) AS usd, NULL AS none FROM calls GROUP BY name ORDER "
+        "BY name"
+    )
     assert invoke(place, "sql", query).stdout == (
         "name    calls      usd  none\nanswer      3        ·  ·\nask         3  0.00036  ·\n"
     )

@@ -209,7 +209,8 @@ def test_a_span_with_the_id_of_another_traces_span_is_rejected_by_name_and_logge
     other = span(name="other", traceId="06" * 16)
     answer = client.post("/v1/traces", json=export(span(), span(), other, span(2))).json()
     reason = (
-        "span 'other': its id 0000000000000001 is that of a span in trace 5b8efff798038103d269b633813fc60c too: "
+        "span 'other': its id 0000000000000001 is that of a span in trace 5b8efff798038103d269b633813fc60c "
+        "too: "
         "make ids at random"
     )
     assert answer == {"partialSuccess": {"rejectedSpans": "1", "errorMessage": reason}}

@@ -1,4 +1,6 @@
-"""Whatever is sent, the receiver answers as the protocol says, and the store takes each line that it wrote."""
+"""Whatever is sent, the receiver answers as the protocol says, and the store takes each line that it
+wrote.
+"""
 
 from __future__ import annotations
 

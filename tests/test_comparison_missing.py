@@ -1,4 +1,6 @@
-"""What `compare` makes of values that are labels, missing or no numbers, of failures, and of calls that look alike."""
+"""What `compare` makes of values that are labels, missing or no numbers, of failures, and of calls that
+look alike.
+"""
 
 from __future__ import annotations
 

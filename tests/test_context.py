@@ -1,4 +1,6 @@
-"""What belongs to a call by where it runs: rendered prompts, scores, sessions; and the labels that users write."""
+"""What belongs to a call by where it runs: rendered prompts, scores, sessions; and the labels that users
+write.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The demo: what it finds with the embedded model, what it says, and that it says so when the story does not hold."""
+"""The demo: what it finds with the embedded model, what it says, and that it says so when the story does
+not hold.
+"""
 
 from __future__ import annotations
 

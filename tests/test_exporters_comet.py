@@ -99,7 +99,9 @@ def chain_calls() -> list[Event]:
 
 
 def meaning(asset: dict[str, Any]) -> dict[str, Any]:
-    """Return an asset without times, names of nodes, and the prompt's name, for which comet_llm has no word."""
+    """Return an asset without times, names of nodes, and the prompt's name, for which comet_llm has no
+    word.
+    """
     gone = {"start_timestamp", "end_timestamp", "duration", "chain_duration", "name"}
     kept = {k: v for k, v in asset.items() if k not in gone}
     kept["metadata"] = {k: v for k, v in asset["metadata"].items() if k != "prompt"}
@@ -375,7 +377,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_settings_are_those_that_comet_ml_reads(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (home / ".comet.config").write_text(
-        "[comet]\napi_key = from-file\nworkspace = filed\nproject_name = p\nurl_override = https://comet.example/clientlib/\n"
+        "[comet]\napi_key = from-file\nworkspace = filed\nproject_name = p\nurl_override = "
+        "https://comet.example/clientlib/\n"
     )
     monkeypatch.setenv("COMET_API_KEY", "from-environment")
     made = make(parse_address("comet://"))
@@ -409,7 +412,8 @@ def test_nothing_is_read_where_environment_and_address_say_it_all(monkeypatch: p
 
 def test_comet_ml_is_not_imported_into_the_host(home: Path) -> None:
     code = (
-        "import sys; from llm_trace.exporters.comet import make; from llm_trace.exporters.protocol import address;"
+        "import sys; from llm_trace.exporters.comet import make; from llm_trace.exporters.protocol import "
+        "address;"
         "hook = sys.excepthook; make(address('comet://a/b')); assert sys.excepthook is hook;"
         "print([m for m in sys.modules if m.startswith('comet_ml')])"
     )

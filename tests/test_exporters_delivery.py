@@ -310,7 +310,10 @@ def test_a_package_adds_an_exporter_by_an_entry_point(
     (told / "entry_points.txt").write_text(
         "[llm_trace.exporters]\nacme = acme:make\nacme-bare = nowhere:make\n"
     )
-    made = f"def make(parts):\n    from llm_trace.exporters.otlp import OtlpExporter\n    return OtlpExporter(parts.geturl(), {server.url!r})\n"
+    made = (
+        "def make(parts):\n    from llm_trace.exporters.otlp import OtlpExporter\n    return "
+        f"OtlpExporter(parts.geturl(), {server.url!r})\n"
+    )
     (site / "acme.py").write_text(made)
     monkeypatch.syspath_prepend(str(site))
     llm_trace.configure(recorded.path, exporters=["acme://team"])

@@ -1,4 +1,6 @@
-"""`llm-trace import`: whatever the file, its calls are in the store once, and what was not understood is said and kept."""
+"""`llm-trace import`: whatever the file, its calls are in the store once, and what was not understood is
+said and kept.
+"""
 
 from __future__ import annotations
 
@@ -158,7 +160,9 @@ def test_a_gzipped_file_and_a_json_array_are_read(recorded: Recorded, tmp_path: 
 
 
 def cut_gzip(path: Path, text: str) -> Path:
-    """Write a gzipped file that ends where the text does, as an upload that stopped: without the end of its data."""
+    """Write a gzipped file that ends where the text does, as an upload that stopped: without the end of
+    its data.
+    """
     packer = zlib.compressobj(wbits=31)
     path.write_bytes(packer.compress(text.encode()) + packer.flush(zlib.Z_SYNC_FLUSH))
     return path

@@ -1,4 +1,6 @@
-"""CometLLM: what its offline mode leaves behind, and what a project holds, come in and leave by the exporter as they were."""
+"""CometLLM: what its offline mode leaves behind, and what a project holds, come in and leave by the
+exporter as they were.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Inputs are the same where their contents are, whatever is shown of them: in a replay's matching and in a comparison's pairs."""
+"""Inputs are the same where their contents are, whatever is shown of them: in a replay's matching and in a
+comparison's pairs.
+"""
 
 from __future__ import annotations
 

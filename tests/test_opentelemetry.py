@@ -1,4 +1,6 @@
-"""Our calls and spans of any OpenTelemetry library are each other's parents; the user's provider is used and fed."""
+"""Our calls and spans of any OpenTelemetry library are each other's parents; the user's provider is used
+and fed.
+"""
 
 from __future__ import annotations
 

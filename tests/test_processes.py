@@ -1,4 +1,6 @@
-"""Threads, forks, spawned workers, killed processes: nothing that returned is lost, and calls have the right parents."""
+"""Threads, forks, spawned workers, killed processes: nothing that returned is lost, and calls have the
+right parents.
+"""
 
 from __future__ import annotations
 

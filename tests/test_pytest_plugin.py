@@ -13,7 +13,8 @@ import llm_trace.config
 import llm_trace.replays.session
 import llm_trace.stores.duckdb  # noqa: F401
 
-# What is imported above stays: pytester unloads what a run inside this process imports, and some libraries load only once.
+# What is imported above stays: pytester unloads what a run inside this process imports, and some libraries
+# load only once.
 pytest_plugins = ["pytester"]
 
 APP = """

@@ -1,4 +1,6 @@
-"""Functions that return an SDK's raw response: the model's answer is recorded, the response stays what it was."""
+"""Functions that return an SDK's raw response: the model's answer is recorded, the response stays what it
+was.
+"""
 
 from __future__ import annotations
 

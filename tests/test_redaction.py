@@ -1,4 +1,6 @@
-"""Redaction before the first write: masked secrets are nowhere, and the function sees everything as it was."""
+"""Redaction before the first write: masked secrets are nowhere, and the function sees everything as it
+was.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Whether a replayed program ended as it did: roots of every shape, inside a running loop, and what the command says and exits with."""
+"""Whether a replayed program ended as it did: roots of every shape, inside a running loop, and what the
+command says and exits with.
+"""
 
 from __future__ import annotations
 

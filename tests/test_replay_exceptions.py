@@ -1,4 +1,6 @@
-"""Recorded exceptions are raised again by their class in their state, or refused by name: `except` catches what it caught."""
+"""Recorded exceptions are raised again by their class in their state, or refused by name: `except` catches
+what it caught.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Live and mixed replay: the same inputs through the real functions with something changed, by API and command line."""
+"""Live and mixed replay: the same inputs through the real functions with something changed, by API and
+command line.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Our own exports are a full round trip: what a part of a store says stands in another store, table by table."""
+"""Our own exports are a full round trip: what a part of a store says stands in another store, table by
+table.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ TABLES = {
     "prompts": "*",
     "_same": "*",
 }
-"""What is compared: everything but the numbers of the messages and when each was first seen, which are each store's own."""
+"""What is compared: everything but the numbers of the messages and when each was first seen, which are
+each store's own.
+"""
 
 
 def tables(store: Recorded, chosen: str = "true") -> dict[str, list[str]]:

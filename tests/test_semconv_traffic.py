@@ -1,4 +1,6 @@
-"""275 recorded exchanges of 13 providers, streams among them, against the totals that the providers themselves gave."""
+"""275 recorded exchanges of 13 providers, streams among them, against the totals that the providers
+themselves gave.
+"""
 
 from __future__ import annotations
 

@@ -152,7 +152,10 @@ def test_sql_write_lets_a_query_write_files_and_leaves_the_store(
 
 def test_the_catalog_lists_the_tables_of_the_store_only(path: Path, writer: HandWriter) -> None:
     writer.call(1)
-    query = "SELECT DISTINCT table_name FROM information_schema.tables WHERE NOT starts_with(table_name, '_') ORDER BY 1"
+    query = (
+        "SELECT DISTINCT table_name FROM information_schema.tables WHERE NOT starts_with(table_name, '_') "
+        "ORDER BY 1"
+    )
     names = [row[0] for row in open_store(path).sql(query)]
     public = ["attributions", "calls", "messages", "prompts", "runs", "scores"]
     assert names == sorted([*public, "attribution_segments", "call_messages"])

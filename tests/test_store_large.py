@@ -1,4 +1,6 @@
-"""Whatever the spool can hold gets into the store, in bounded memory; a line that cannot sets aside itself only."""
+"""Whatever the spool can hold gets into the store, in bounded memory; a line that cannot sets aside itself
+only.
+"""
 
 from __future__ import annotations
 

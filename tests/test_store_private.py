@@ -1,4 +1,6 @@
-"""What holds prompts is for its owner only, unless told; a disk that is full or a file that is cut off says so and heals."""
+"""What holds prompts is for its owner only, unless told; a disk that is full or a file that is cut off
+says so and heals.
+"""
 
 from __future__ import annotations
 

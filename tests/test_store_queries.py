@@ -230,7 +230,10 @@ def test_parquet_files_hold_every_table(store: Store, tmp_path: Path) -> None:
 
 def test_the_documentation_names_every_public_column(store: Store) -> None:
     page = (Path(__file__).parents[1] / "docs" / "store.md").read_text()
-    query = "SELECT table_name, column_name FROM duckdb_columns() WHERE database_name = current_database() AND table_name NOT LIKE '\\_%' ESCAPE '\\'"
+    query = (
+        "SELECT table_name, column_name FROM duckdb_columns() WHERE database_name = current_database() AND "
+        "table_name NOT LIKE '\\_%' ESCAPE '\\'"
+    )
     columns = store.sql(query).fetchall()
     assert len(columns) > 80
     missing = [(table, column) for table, column in columns if f"`{column}`" not in page]

@@ -1,4 +1,6 @@
-"""Lone surrogates, as file names and broken emoji have them: nothing around them is lost, wherever they stand."""
+"""Lone surrogates, as file names and broken emoji have them: nothing around them is lost, wherever they
+stand.
+"""
 
 from __future__ import annotations
 

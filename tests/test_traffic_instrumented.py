@@ -1,4 +1,6 @@
-"""Recorded exchanges asked for by real clients under real instrumentations, inside a traced function and without one."""
+"""Recorded exchanges asked for by real clients under real instrumentations, inside a traced function and
+without one.
+"""
 
 from __future__ import annotations
 

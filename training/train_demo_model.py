@@ -1,10 +1,13 @@
-"""Train the embedded model of `llm_trace.demo` and write its weights; the same seed on the same machine gives the same bytes.
+"""Train the embedded model of `llm_trace.demo` and write its weights; the same seed on the same machine gives
+the same bytes.
 
     OMP_WAIT_POLICY=passive python training/train_demo_model.py              # minutes on one core of a CPU
 
-A larger model of the same world, to be explained by the embedded one (`benchmarks/attribution_proxy.py`), is not part of the package:
+A larger model of the same world, to be explained by the embedded one (`benchmarks/attribution_proxy.py`), is
+not part of the package:
 
-    OMP_WAIT_POLICY=passive python training/train_demo_model.py --hidden 144 --layers 6 --seed 8 --weights /tmp/oracle
+    OMP_WAIT_POLICY=passive python training/train_demo_model.py --hidden 144 --layers 6 --seed 8 --weights
+    /tmp/oracle
 
 Needs torch and transformers. `tests/test_demo_model.py` measures what came out.
 """
@@ -44,7 +47,8 @@ from llm_trace.demo.world import (
 SPECIAL = ["<|pad|>", "<|bos|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>"]
 CHAT_TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}{{ '<|' + message['role'] + '|>' }}"
-    "{% if message['role'] == 'assistant' %}{{ ' ' + message['content'] | trim }}{% else %}{{ message['content'] }}{% endif %}"
+    "{% if message['role'] == 'assistant' %}{{ ' ' + message['content'] | trim }}{% else %}{{ "
+    "message['content'] }}{% endif %}"
     "{{ '<|end|>' }}{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
 )
 """The answer follows `<|assistant|>` with its leading space, as it follows `Answer:` in plain text."""
@@ -78,7 +82,9 @@ class Recipe:
 
 
 def make_tokenizer(recipe: Recipe) -> PreTrainedTokenizerFast:
-    """Return a byte-level BPE in which every number up to 120 and every answer is one token with its leading space."""
+    """Return a byte-level BPE in which every number up to 120 and every answer is one token with its
+    leading space.
+    """
     texts = [
         t.format(message=c.message)
         for c in make_customers(6000, recipe.seed)
@@ -136,7 +142,9 @@ def make_model(recipe: Recipe) -> LlamaForCausalLM:
 
 @dataclass(frozen=True)
 class Example:
-    """Token ids of a prompt, its answer and `<|end|>`, and what the rule says of the prompt cut short after some words."""
+    """Token ids of a prompt, its answer and `<|end|>`, and what the rule says of the prompt cut short
+    after some words.
+    """
 
     ids: list[int]
     places: list[int]
@@ -183,8 +191,8 @@ def make_example(
 def train(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
     """Return the model after all steps.
 
-    A second head, thrown away afterwards, says after any word what the answer would be if the prompt ended there:
-    without it the one answer per prompt teaches too slowly for minutes on a CPU.
+    A second head, thrown away afterwards, says after any word what the answer would be if the prompt ended
+    there: without it the one answer per prompt teaches too slowly for minutes on a CPU.
     """
     model = make_model(recipe)
     judge = torch.nn.Linear(model.config.hidden_size, len(ANSWERS))
@@ -222,7 +230,9 @@ def train(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalL
 def _loss(
     recipe: Recipe, model: LlamaForCausalLM, judge: torch.nn.Linear, batch: list[Example]
 ) -> tuple[torch.Tensor, float]:
-    """Return the weighted loss and the mean loss of the answer's token. Pads stand right: causal attention never sees them."""
+    """Return the weighted loss and the mean loss of the answer's token. Pads stand right: causal attention
+    never sees them.
+    """
     longest = max(len(example.ids) for example in batch)
     ids = torch.tensor(
         [example.ids + [0] * (longest - len(example.ids)) for example in batch]

@@ -92,29 +92,35 @@ def attribute(  # type: ignore[misc]  # the first form takes the same settings a
 ) -> Attribution | Plan:
     """Return how much each segment of a prompt supports a response, in nats of its log-probability.
 
-    Positive means that the model would say the response less readily without the segment. Model and tokenizer are left as they were.
+    Positive means that the model would say the response less readily without the segment. Model and tokenizer
+    are left as they were.
 
     Args:
         call_or_prompt: a text, a list of chat messages (dicts with role and content), or a logged `Call`.
         response: what to explain; of a call its output; absent: the model's greedy answer.
-        model: a transformers model, a path or name to load, or "demo" for the embedded one; a callable or `Remote` that cannot be opened;
-            a `Proxied` of two.
+        model: a transformers model, a path or name to load, or "demo" for the embedded one; a callable or
+            `Remote` that cannot be opened; a `Proxied` of two.
         tokenizer: needed with a model object.
         method: `auto` or one of `methods.names()`.
-        segments: `word`, `token`, `phrase`, `sentence`, `line`, `paragraph`, `message`, `variable`, `hierarchy`, a compiled pattern, a mapping of
-            variables, (start, end) or (start, end, name) spans, or a function from text to spans.
-        target: part of the response: a text, a compiled pattern, (start, end) characters, a token's index; or why this and not that:
-            a `Contrast`, or a pair of texts.
-        baseline: what stands where a segment was: `auto`, `delete`, `mask` or a text; for Integrated Gradients `mean`, `mask` or `zero`;
-            a list of these, averaged; or for each variable a list of the values it had in other calls.
-        unit: of the scores: `nats`, `probability` or `logit` of the target. With a contrast the difference of both.
+        segments: `word`, `token`, `phrase`, `sentence`, `line`, `paragraph`, `message`, `variable`,
+            `hierarchy`, a compiled pattern, a mapping of variables, (start, end) or (start, end, name) spans,
+            or a function from text to spans.
+        target: part of the response: a text, a compiled pattern, (start, end) characters, a token's index; or
+            why this and not that: a `Contrast`, or a pair of texts.
+        baseline: what stands where a segment was: `auto`, `delete`, `mask` or a text; for Integrated
+            Gradients `mean`, `mask` or `zero`; a list of these, averaged; or for each variable a list of the
+            values it had in other calls.
+        unit: of the scores: `nats`, `probability` or `logit` of the target. With a contrast the difference of
+            both.
         budget: most evaluations, or a `Budget`.
         confidence: of the bounds that sampling methods give.
         seed: of sampling methods; same seed, same answer.
         progress: called with (done, planned); returning False cancels.
-        quality: also measure the scores on held-out masks, in deletion curves and over seeds, at the cost of about 250 evaluations, or a
-            quarter of the budget; names of measures for others (see `quality.measuring.names`). What noise explains as well gets a verdict.
-        cache: a file that keeps log-probabilities by content (hashes and numbers, no text) for later attributions, of any process.
+        quality: also measure the scores on held-out masks, in deletion curves and over seeds, at the cost of
+            about 250 evaluations, or a quarter of the budget; names of measures for others (see
+            `quality.measuring.names`). What noise explains as well gets a verdict.
+        cache: a file that keeps log-probabilities by content (hashes and numbers, no text) for later
+            attributions, of any process.
         dry_run: only return the `Plan`: evaluations, tokens and seconds that it would cost.
 
     Raises:
@@ -140,7 +146,8 @@ def attribute(  # type: ignore[misc]  # the first form takes the same settings a
     if (asked_far := make_remote(model)) is not None:
         if quality:
             raise AttributionError(
-                "quality= needs a model that can be opened; method='smile' measures its fidelity on held-out answers itself"
+                "quality= needs a model that can be opened; method='smile' measures its fidelity on "
+                "held-out answers itself"
             )
         from llm_trace.attribution.explain.remote import explain_remote
         from llm_trace.attribution.explain.remote_plan import Settings
@@ -186,7 +193,9 @@ def _examine_scores(
     baseline: Baseline,
     confidence: float,
 ) -> tuple[Scores, checks.Findings, tuple[int, int]]:
-    """Return the scores with their full value, what the checks found, and the passes and tokens that other baselines cost."""
+    """Return the scores with their full value, what the checks found, and the passes and tokens that other
+    baselines cost.
+    """
     found = checks.Findings()
     full = (
         scores.full
@@ -226,7 +235,9 @@ def _count_vocabulary(model: Any) -> int:
 def _check_second_baseline(
     work: Problem, value: Metered, scores: NDArray[np.float64], found: checks.Findings
 ) -> tuple[int, int]:
-    """Check the strongest segments with the baseline that `auto` did not take, as far as the budget allows."""
+    """Check the strongest segments with the baseline that `auto` did not take, as far as the budget
+    allows.
+    """
     left = value.room()
     if left is not None and left < 1 + checks.CHECKED:
         return 0, 0

@@ -1,1 +1,3 @@
-"""From a decorated call to two lines in the spool: decorators, spans, context, values, redaction, sampling."""
+"""From a decorated call to two lines in the spool: decorators, spans, context, values, redaction,
+sampling.
+"""

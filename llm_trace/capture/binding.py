@@ -1,4 +1,6 @@
-"""Bind the arguments of a call by name, fast: a function with the same signature is compiled once per traced function."""
+"""Bind the arguments of a call by name, fast: a function with the same signature is compiled once per
+traced function.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +14,9 @@ Binder = Callable[..., dict[str, Any]]
 def build_binder(fn: Callable[..., Any], *, is_method: bool = False) -> Binder:
     """Return a function that takes what `fn` takes and returns the arguments by name, defaults included.
 
-    `*args` and `**kwargs` appear under their own names where they are not empty. The bound object of a method is left out.
-    A callable without a signature gives `args` and `kwargs`. The binder raises `TypeError` where `fn` would.
+    `*args` and `**kwargs` appear under their own names where they are not empty. The bound object of a method
+    is left out. A callable without a signature gives `args` and `kwargs`. The binder raises `TypeError` where
+    `fn` would.
     """
     try:
         parameters = list(inspect.signature(fn).parameters.values())

@@ -1,4 +1,5 @@
-"""A running call: an OpenTelemetry span that costs little, so that spans of any library join as parents and children.
+"""A running call: an OpenTelemetry span that costs little, so that spans of any library join as parents and
+children.
 
 An SDK span is built beside it only where the user has an SDK `TracerProvider`.
 """
@@ -71,7 +72,9 @@ class CallSpan(Span):
         self.clock = 0
 
     def set(self, **fields: Any) -> None:
-        """Set fields of the call: `output`, `usage`, `model`, `metadata`, `tags` … Tags add up, metadata keys are merged."""
+        """Set fields of the call: `output`, `usage`, `model`, `metadata`, `tags` … Tags add up, metadata
+        keys are merged.
+        """
         if unknown := fields.keys() - FIELDS:
             failures.note(f"update of {', '.join(sorted(map(str, unknown)))}", KeyError("no such field"))
         values = {}

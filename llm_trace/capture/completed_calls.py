@@ -29,8 +29,9 @@ def write_again(sink: Sink, encoder: ValueEncoder, call: Mapping[str, Any]) -> b
 
     Args:
         encoder: bounds and masks what is written.
-        call: fields by the names of `llm_trace.record.Call`, `rebuild` and `same`; messages as they were logged, and their
-            places in `input` and `output`. Without `trace_id` its start was never seen; without an end's `status` its end was not.
+        call: fields by the names of `llm_trace.record.Call`, `rebuild` and `same`; messages as they were
+            logged, and their places in `input` and `output`. Without `trace_id` its start was never seen;
+            without an end's `status` its end was not.
     """
     present = {name: value for name, value in call.items() if value is not None}
     if "trace_id" not in present:
@@ -90,7 +91,9 @@ def _encode_line(
 
 
 def _encode_talk(encoder: ValueEncoder, value: Any, messages: Any) -> tuple[bytes, list[Any] | None]:
-    """Return a call's input or output as JSON, and its messages; those that the value repeats are cut out of it."""
+    """Return a call's input or output as JSON, and its messages; those that the value repeats are cut out
+    of it.
+    """
     if isinstance(value, dict) and (not messages or value == {"messages": messages}):
         return encoder.encode_arguments(value)
     data = b"" if value is None else encoder.encode(value)

@@ -1,4 +1,6 @@
-"""A hash of what a large value holds: two arrays or frames are the same input where their contents are, whatever is shown."""
+"""A hash of what a large value holds: two arrays or frames are the same input where their contents are,
+whatever is shown.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,9 @@ from typing import Any
 HASH = "blake2b"
 """Key of the hash in a record that shows a part only."""
 MOST_BYTES = 32_000_000
-"""What is hashed of one value: about 30 ms in the caller's thread. Beyond that an input is not known again."""
+"""What is hashed of one value: about 30 ms in the caller's thread. Beyond that an input is not known
+again.
+"""
 
 
 def hash_bytes(*parts: bytes | memoryview) -> str:
@@ -22,7 +26,9 @@ def hash_bytes(*parts: bytes | memoryview) -> str:
 
 
 def content_hash(value: Any) -> dict[str, str]:
-    """Return `{"blake2b": …}` of an array or a frame, or {} where its content is too large or cannot be read."""
+    """Return `{"blake2b": …}` of an array or a frame, or {} where its content is too large or cannot be
+    read.
+    """
     root = type(value).__module__.partition(".")[0]
     try:
         parts = _FRAMES.get(root, _read_array)(value)
@@ -32,7 +38,8 @@ def content_hash(value: Any) -> dict[str, str]:
 
 
 def is_cut(record: Any) -> bool:
-    """Return whether recorded JSON lacks a part whose hash is not there either, so that it may stand for several values.
+    """Return whether recorded JSON lacks a part whose hash is not there either, so that it may stand for
+    several values.
 
     Objects inside an object of which only the class is named (a client, a lock) are no data.
     """

@@ -1,7 +1,8 @@
 """What is current: one OpenTelemetry context holds the span, our call, the session and the run.
 
-OpenTelemetry keeps its context in one `ContextVar`; we read and set that variable directly where it is the standard one, as
-attach and detach cost more than the rest of a small call. Another runtime context is used through its own interface.
+OpenTelemetry keeps its context in one `ContextVar`; we read and set that variable directly where it is the
+standard one, as attach and detach cost more than the rest of a small call. Another runtime context is used
+through its own interface.
 """
 
 from __future__ import annotations
@@ -90,7 +91,9 @@ def attach_values(**values: Any) -> Iterator[None]:
 
 
 def restore(token: Any) -> None:
-    """Undo a `variable.set`; a token of another context (a generator closed elsewhere) has nothing left to undo."""
+    """Undo a `variable.set`; a token of another context (a generator closed elsewhere) has nothing left to
+    undo.
+    """
     try:
         variable.reset(token)
     except (ValueError, RuntimeError):
@@ -105,7 +108,8 @@ def using_session(
 ) -> contextlib.AbstractContextManager[None]:
     """Mark every call inside the block with a session, and with a user, tags and metadata where given.
 
-    Blocks nest: the inner session and user win, tags add up, metadata keys are merged; `None` leaves what is outside.
+    Blocks nest: the inner session and user win, tags add up, metadata keys are merged; `None` leaves what is
+    outside.
 
     Raises:
         TypeError: tags are no list of texts, or metadata is no mapping.

@@ -1,4 +1,6 @@
-"""The keyed hash by which a replay finds a call whose input was masked; the key lies beside the store and never in it."""
+"""The keyed hash by which a replay finds a call whose input was masked; the key lies beside the store and
+never in it.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +19,8 @@ class InputKey:
     """Hashes canonical inputs (`Encoder.canonical`), 32 hex digits each.
 
     Args:
-        path: the file with the key, readable by its owner only; made at the first use. `None` hashes without a key, for
-            inputs that are recorded as they are.
+        path: the file with the key, readable by its owner only; made at the first use. `None` hashes without
+            a key, for inputs that are recorded as they are.
     """
 
     def __init__(self, path: Path | None = None) -> None:
@@ -37,7 +39,8 @@ class InputKey:
 
 
 def compute_identity(data: bytes, types: Container[str] = ()) -> bytes:
-    """Return by what a value is known again, of its canonical JSON: without addresses of objects and modules of classes.
+    """Return by what a value is known again, of its canonical JSON: without addresses of objects and modules
+    of classes.
 
     Args:
         types: of the value; where it holds a dict with a key `__type__` of the user's own, modules stay.

@@ -1,7 +1,8 @@
-"""What is said of values that are no JSON: one short form for each kind, `{"__type__": …}` with what matters of it.
+"""What is said of values that are no JSON: one short form for each kind, `{"__type__": …}` with what matters
+of it.
 
-A value's own code never runs: built-in types are read through their own methods, whatever a subclass overrides, objects as
-`objects` says, and the libraries in `_KNOWN` by their methods.
+A value's own code never runs: built-in types are read through their own methods, whatever a subclass
+overrides, objects as `objects` says, and the libraries in `_KNOWN` by their methods.
 """
 
 from __future__ import annotations
@@ -187,7 +188,9 @@ def _convert_error(name: str, value: BaseException) -> dict[str, Any]:
 
 
 def read_error_message(error: BaseException) -> str:
-    """Return what an exception says; where its own `__str__` fails that is said, with what it was raised with."""
+    """Return what an exception says; where its own `__str__` fails that is said, with what it was raised
+    with.
+    """
     try:
         return str(error)
     except Exception as exc:  # the user's own class, of which a traceback too says no more

@@ -22,7 +22,8 @@ def to_tags(tags: Any) -> tuple[str, ...]:
 
 
 def to_mapping(name: str, value: Any) -> dict[str, Any]:
-    """Return named values with texts as names: of a mapping, of pairs, of an object such as `argparse.Namespace`.
+    """Return named values with texts as names: of a mapping, of pairs, of an object such as
+    `argparse.Namespace`.
 
     Args:
         name: the argument's name, for the error.

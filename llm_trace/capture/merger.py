@@ -1,7 +1,9 @@
-"""Knows which calls ended lately inside and beside which, so that a model call that several spans tell of is one call.
+"""Knows which calls ended lately inside and beside which, so that a model call that several spans tell of is
+one call.
 
-The span that ends last is written with all that the others say and names them in `same`; whoever reads the spool puts it
-in their place. What was written before it stays in the file, so nothing is lost when the process dies in between.
+The span that ends last is written with all that the others say and names them in `same`; whoever reads the
+spool puts it in their place. What was written before it stays in the file, so nothing is lost when the
+process dies in between.
 """
 
 from __future__ import annotations
@@ -48,7 +50,9 @@ class _Inside:
         return self.calls[0] if self.number == 1 else None
 
     def same(self, call: CallDict) -> CallDict | None:
-        """Return the model call inside that a call around it tells of; among several only one that clearly is."""
+        """Return the model call inside that a call around it tells of; among several only one that clearly
+        is.
+        """
         if self.number == 1:
             return self.calls[0] if check_same(self.calls[0], call) else None
         return next((inner for inner in reversed(self.calls) if check_clearly_same(inner, call)), None)
@@ -80,7 +84,9 @@ class Merger:
         """What log records say, by the span that they belong to."""
 
     def whole(self, call: CallDict) -> CallDict:
-        """Return a span's call as it is to be written: alone, in place of others (`same`), or without what others count."""
+        """Return a span's call as it is to be written: alone, in place of others (`same`), or without what
+        others count.
+        """
         if "otel" not in (call.get("metadata") or ()):  # our own exporter sent it, merged already
             return call
         with self._lock:
@@ -99,7 +105,9 @@ class Merger:
             return made
 
     def account(self, call: CallDict) -> CallDict:
-        """Return what log records say of a span (the call's parent) as it is to be written: in place of the span, if that came."""
+        """Return what log records say of a span (the call's parent) as it is to be written: in place of
+        the span, if that came.
+        """
         with self._lock:
             if (before := self._ended.get(call["span_id"])) is not None:
                 return before  # type: ignore[no-any-return]

@@ -1,6 +1,7 @@
 """What is said of objects: declared fields, loaded columns of ORM models, else what they hold in plain sight.
 
-Everything is read from where it is stored; no code of the object runs, so nothing is loaded, computed or changed by it.
+Everything is read from where it is stored; no code of the object runs, so nothing is loaded, computed or
+changed by it.
 """
 
 from __future__ import annotations
@@ -53,7 +54,9 @@ def choose_object_form(cls: type) -> Form | None:
 
 
 def list_declared_names(cls: type) -> list[str] | None:
-    """Return the fields that a dataclass, an attrs, a msgspec or a pydantic 1 class declares; `None` for other classes."""
+    """Return the fields that a dataclass, an attrs, a msgspec or a pydantic 1 class declares; `None` for
+    other classes.
+    """
     if type(get_class_attribute(cls, "__dataclass_fields__")) is dict:
         return [field.name for field in dataclass_fields(cls)]
     if (attributes := get_class_attribute(cls, "__attrs_attrs__")) is not None:
@@ -72,8 +75,8 @@ def is_model(cls: type) -> bool:
 def read_plain_object(name: str, value: Any) -> dict[str, Any]:
     """Return what an object of a class without declared fields holds in plain sight, shortly.
 
-    Kept are public attributes that are short texts, numbers or small collections of those; of others the type is named. What
-    an attribute's name says to be a secret is masked always: nobody passed it as data.
+    Kept are public attributes that are short texts, numbers or small collections of those; of others the type
+    is named. What an attribute's name says to be a secret is masked always: nobody passed it as data.
     """
     secrets = _load_secrets()
     state = read_public_state(value)
@@ -208,7 +211,9 @@ def _is_excluded(field: Any) -> bool:
 
 
 def _read_pydantic(name: str, value: Any) -> dict[str, Any]:
-    """Return the fields of a model, of models inside it too; excluded ones stay out, computed ones are named."""
+    """Return the fields of a model, of models inside it too; excluded ones stay out, computed ones are
+    named.
+    """
     cls: Any = type(value)
     layout: Any = _get_layout(cls)
     return _with_unread({"__type__": name, **_model_fields(value, layout, (id(value),), 0)}, layout.computed)

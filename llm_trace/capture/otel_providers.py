@@ -1,4 +1,6 @@
-"""The program's OpenTelemetry provider: joined when it is there, or when it is set later; said where there is none."""
+"""The program's OpenTelemetry provider: joined when it is there, or when it is set later; said where there
+is none.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ if TYPE_CHECKING:
     from llm_trace.capture.recorder import Recorder
 
 _processors: dict[int, ForeignSpans] = {}
-"""Our processor in each provider, by the provider's `id` (some have no hash), for good: none can be taken out again."""
+"""Our processor in each provider, by the provider's `id` (some have no hash), for good: none can be taken
+out again.
+"""
 
 
 def check(provider: Any) -> None:

@@ -1,4 +1,6 @@
-"""Secrets that are known by their form: regular expressions whose time is linear in the text, and what a match must pass."""
+"""Secrets that are known by their form: regular expressions whose time is linear in the text, and what a
+match must pass.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,8 @@ _LOCAL = r"\w.+\-\u200b-\u200d\u2060\ufeff"
 _DOMAIN = r"[\w\-]+(?:\.[\w\-]+)*\.[^\W\d_]{2,}"
 _KEY = r"PRIVATE KEY(?: BLOCK)?-----"
 
-# A run of characters is looked at from its start only (a lookbehind and a possessive quantifier): no pattern tries the same
+# A run of characters is looked at from its start only (a lookbehind and a possessive quantifier): no pattern
+# tries the same
 # run from each of its characters.
 _API_KEYS = (
     (
@@ -37,8 +40,8 @@ PATTERNS: dict[str, str] = {
 }
 """Built-in value patterns by name, in the order in which they are looked for.
 
-`card` masks only numbers that pass the Luhn check, `basic_auth` only what decodes to `user:password`. Where a pattern has a
-group `secret`, only that is masked.
+`card` masks only numbers that pass the Luhn check, `basic_auth` only what decodes to `user:password`. Where a
+pattern has a group `secret`, only that is masked.
 """
 
 PARTS: dict[str, tuple[tuple[int, str, str], ...]] = {
@@ -50,7 +53,8 @@ PARTS: dict[str, tuple[tuple[int, str, str], ...]] = {
     "card": ((13, r"\d\d\d\d", PATTERNS["card"]),),
     "phone": ((9, r"\d\d\d", PATTERNS["phone"]),),
 }
-"""Each pattern as alternatives, with the characters that a match has at least, and with what a text that holds one has in
+"""Each pattern as alternatives, with the characters that a match has at least, and with what a text that
+holds one has in
 it: most texts are told by these two."""
 
 WINDOW = 8_192
@@ -97,7 +101,9 @@ def find_all(pattern: re.Pattern[str], text: str) -> Iterator[MatchSpan]:
 def find_in_windows(
     pattern: re.Pattern[str], text: str, clock: Callable[[], float] = time.thread_time
 ) -> Iterator[MatchSpan]:
-    """Yield where a pattern of unknown cost matches, a window of the text at a time; the rest once `LIMIT_S` is over."""
+    """Yield where a pattern of unknown cost matches, a window of the text at a time; the rest once
+    `LIMIT_S` is over.
+    """
     group = "secret" if "secret" in pattern.groupindex else 0
     at, size, stop = 0, len(text), clock() + LIMIT_S
     while at < size:

@@ -1,7 +1,8 @@
 """Mask secrets that stand in pieces: what a whole text would show masked, spread over the chunks of a stream.
 
-Texts at the same place of a list's items are a series (the `delta` of each chunk, the arguments of a tool call). Each series
-is masked as the whole that it makes up, and what changed is taken out of the pieces; then each text is masked by itself.
+Texts at the same place of a list's items are a series (the `delta` of each chunk, the arguments of a tool
+call). Each series is masked as the whole that it makes up, and what changed is taken out of the pieces; then
+each text is masked by itself.
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ class Edit(NamedTuple):
 
 
 def find_edits(raw: str, masked: str) -> list[Edit]:
-    """Return edits that make `masked` of `raw`, as small as is quickly found; whatever they are, they make exactly that."""
+    """Return edits that make `masked` of `raw`, as small as is quickly found; whatever they are, they make
+    exactly that.
+    """
     edits: list[Edit] = []
     i = j = 0
     while True:
@@ -161,7 +164,9 @@ def mask_texts(tree: list[Any], mask: Mask, finish: Callable[[str, str], Any]) -
 
 
 def _find_series_edits(texts: Sequence[str], mask: Mask) -> list[list[Edit]]:
-    """Return what masking changes in the texts of a series, taken as pieces of one text and as a text that grows."""
+    """Return what masking changes in the texts of a series, taken as pieces of one text and as a text that
+    grows.
+    """
     whole = "".join(texts)
     masked = mask(whole)
     local = edit_pieces(texts, find_edits(whole, masked)) if masked != whole else [[] for _ in texts]
@@ -188,8 +193,8 @@ def _iter_growing_runs(texts: Sequence[str]) -> Iterator[tuple[int, int]]:
 class _Collector:
     """Gathers the texts of a tree and numbers of those that may be pieces of one text.
 
-    Texts are pieces of one by their path without positions, and by their path with what tells chunks apart: positions below
-    the outermost list, indices, types.
+    Texts are pieces of one by their path without positions, and by their path with what tells chunks apart:
+    positions below the outermost list, indices, types.
     """
 
     def __init__(self, leaves: list[_Leaf]) -> None:

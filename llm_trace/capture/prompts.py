@@ -25,7 +25,9 @@ in_use = False
 
 
 class Rendered(str):
-    """A rendered prompt: a `str` with `prompt`, `variables` (name to value) and `spans` (name to (start, end) offsets)."""
+    """A rendered prompt: a `str` with `prompt`, `variables` (name to value) and `spans` (name to (start,
+    end) offsets).
+    """
 
     __slots__ = ("prompt", "spans", "variables")
     prompt: Prompt
@@ -43,12 +45,15 @@ class Rendering(NamedTuple):
 
 
 renderings: ContextVar[tuple[Rendering, ...]] = ContextVar("llm_trace_renderings", default=())
-"""Prompts rendered lately in this context, newest last. A call whose input is made of one was made with it."""
+"""Prompts rendered lately in this context, newest last. A call whose input is made of one was made with
+it.
+"""
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """A named template. Its version is the hash of the template, so an edited template is a new version by itself.
+    """A named template. Its version is the hash of the template, so an edited template is a new version by
+    itself.
 
     Args:
         name: what the prompt is called in the store.
@@ -65,7 +70,8 @@ class Prompt:
         for _, field, _, _ in string.Formatter().parse(self.template):
             if field is not None and not _FIELD.match(field):
                 raise ValueError(
-                    f"prompt {self.name!r} has a variable without a name, {{{field}}}: write {{name}}, or {{{{ }}}} for braces"
+                    f"prompt {self.name!r} has a variable without a name, {{{field}}}: write {{name}}, or "
+                    f"{{{{ }}}} for braces"
                 )
 
     @property
@@ -144,11 +150,12 @@ def _write_template(prompt: Prompt) -> None:
 def find_prompt_fields(
     arguments: dict[str, Any], prompt: Prompt | None, recorder: Recorder, trace_id: str, scope: Any
 ) -> dict[str, Any]:
-    """Return `{"prompt": …}` for a call whose arguments hold a rendered prompt, else what the decorator names, else {}.
+    """Return `{"prompt": …}` for a call whose arguments hold a rendered prompt, else what the decorator
+    names, else {}.
 
-    A text that was put together from a rendered prompt is known again where the prompt was rendered in the same context,
-    session and trace (or before the trace began), stands in the text between other words, and is no shorter than `SHORTEST`;
-    of several the longest.
+    A text that was put together from a rendered prompt is known again where the prompt was rendered in the
+    same context, session and trace (or before the trace began), stands in the text between other words, and
+    is no shorter than `SHORTEST`; of several the longest.
     """
     texts = list(_iter_texts(arguments))
     for text in texts:

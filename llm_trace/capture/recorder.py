@@ -63,7 +63,8 @@ class Recorder:
         encoder: bounds and masks values.
         sampler: decides where a trace begins; `None` keeps all.
         keep_errors: traces that the sampler left out are held back and kept when a call in them fails.
-        capture_content: without it inputs, outputs, messages, prompt variables and error messages are not kept.
+        capture_content: without it inputs, outputs, messages, prompt variables and error messages are not
+            kept.
         run: id of the run of calls that are in no other.
         mirror: SDK spans beside ours in the user's `TracerProvider`.
         policy: says which calls are explained, where the traced function brings no policy of its own.
@@ -93,7 +94,9 @@ class Recorder:
     # A call begins
 
     def begin(self, spec: FunctionSpec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> CallSpan | None:
-        """Record that a call begins and make it current; `None` where that failed or nothing is to be recorded."""
+        """Record that a call begins and make it current; `None` where that failed or nothing is to be
+        recorded.
+        """
         try:
             if slots.interceptor is None:
                 return self._begin(spec, args, kwargs)
@@ -226,7 +229,9 @@ class Recorder:
             return {"args": args, "kwargs": kwargs}
 
     def _head(self, spec: FunctionSpec) -> tuple[bytes, dict[str, Any], bytes]:
-        """Return what every call of a function says alike: fixed JSON, and fields that a call may override, also as JSON."""
+        """Return what every call of a function says alike: fixed JSON, and fields that a call may
+        override, also as JSON.
+        """
         fixed = {"name": spec.name, "kind": spec.kind} | ({"code": spec.code} if spec.code else {})
         told = {
             k: v for k, v in (("model", spec.model), ("tags", spec.tags), ("metadata", spec.metadata)) if v
@@ -248,5 +253,7 @@ class Recorder:
     # Everything else that is an event
 
     def event(self, fields: dict[str, Any]) -> bool:
-        """Append an event of another kind (`run`, `score`, `prompt`, `attribution`); return whether it is kept."""
+        """Append an event of another kind (`run`, `score`, `prompt`, `attribution`); return whether it is
+        kept.
+        """
         return self.spool.write(self.encoder.encode_event(fields)[:-1])

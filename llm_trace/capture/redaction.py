@@ -41,12 +41,12 @@ class Redaction:
     """A redactor from patterns: call it with a string, get it back with what matches masked.
 
     Args:
-        values: names out of `PATTERNS`, regular expressions, or both; `None` means all of `PATTERNS`. Of an expression
-            with a group `secret` only that is masked. A text that takes your own expression more than a second of
-            processor time is masked whole from where it stood then, and `flush()` says so.
-        keys: a regular expression searched in names of dictionary keys, arguments and headers, and of names before a
-            value in text (JSON, query strings, settings); their whole value is masked. Names in camel case are looked at
-            with their words apart as well (`apiKey`, `api_Key`).
+        values: names out of `PATTERNS`, regular expressions, or both; `None` means all of `PATTERNS`. Of an
+            expression with a group `secret` only that is masked. A text that takes your own expression more
+            than a second of processor time is masked whole from where it stood then, and `flush()` says so.
+        keys: a regular expression searched in names of dictionary keys, arguments and headers, and of names
+            before a value in text (JSON, query strings, settings); their whole value is masked. Names in
+            camel case are looked at with their words apart as well (`apiKey`, `api_Key`).
         mask: what stands in place of the secret.
 
     Raises:
@@ -102,7 +102,9 @@ class Redaction:
 
 
 def _iter_searches(value: str | re.Pattern[str]) -> Iterator[Search]:
-    """Yield what finds a pattern in a text: at once where it is one of ours, in windows where it is a user's."""
+    """Yield what finds a pattern in a text: at once where it is one of ours, in windows where it is a
+    user's.
+    """
     if isinstance(value, str) and value in PARTS:
         for shortest, hint, pattern in PARTS[value]:
             yield Search(
@@ -126,7 +128,8 @@ def build_redactor(
 ) -> Redactor | None:
     """Return the redactor that `configure(redact=…)` means.
 
-    A function is used as it is; `True` is every built-in pattern; a string, a pattern or several are `Redaction.values`.
+    A function is used as it is; `True` is every built-in pattern; a string, a pattern or several are
+    `Redaction.values`.
     """
     if redact is None or redact is False:
         return None

@@ -81,12 +81,13 @@ def start_run(
 ) -> contextlib.AbstractContextManager[Run]:
     """Begin a run; every call inside the block belongs to it, in whatever thread or task it runs.
 
-    Calls in threads that do not carry this context belong to the run too, as long as it is the only one that is open.
+    Calls in threads that do not carry this context belong to the run too, as long as it is the only one that
+    is open.
 
     Args:
         name: name of the experiment or prompt iteration; runs may share it.
-        config: parameters of the run, a mapping or an object such as `argparse.Namespace`, kept as JSON; `seed` is kept in its
-            environment as well.
+        config: parameters of the run, a mapping or an object such as `argparse.Namespace`, kept as JSON;
+            `seed` is kept in its environment as well.
         tags: labels.
 
     Raises:

@@ -26,8 +26,9 @@ class Sample:
 
     Args:
         ratio: share of the traces kept, 0 to 1; a trace id has the same fate in every process.
-        keep_errors: keep a trace too in which a call failed or was cancelled (a stream that its reader left early was not). Its events wait in memory until the first
-            call of the trace ends (at most 8 MB a trace), so a crash loses them.
+        keep_errors: keep a trace too in which a call failed or was cancelled (a stream that its reader left
+            early was not). Its events wait in memory until the first call of the trace ends (at most 8 MB a
+            trace), so a crash loses them.
     """
 
     ratio: float = 1.0

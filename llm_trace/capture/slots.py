@@ -26,7 +26,8 @@ class Interceptor(Protocol):
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
     ) -> CallSpan | None:
-        """Begin a call by `begin`, the recorder's own; the call's `run` is called instead of the traced function.
+        """Begin a call by `begin`, the recorder's own; the call's `run` is called instead of the traced
+        function.
 
         Raises nothing: the traced function would then run unguarded.
         """
@@ -42,7 +43,9 @@ interceptor: Interceptor | None = None
 """Set by `replays` for the length of a replay."""
 
 bootstrap: Callable[[], None] | None = None
-"""Configures from the environment at the first call, in workers of a traced process; set once, called once."""
+"""Configures from the environment at the first call, in workers of a traced process; set once, called
+once.
+"""
 
 
 def start_recorder() -> Recorder | None:

@@ -25,13 +25,14 @@ if TYPE_CHECKING:
 class span:  # noqa: N801  # reads as a function: `with span("retrieve") as s`
     """Record a block of code as a call; `with` and `async with`.
 
-    The handle's `set(output=…, usage=…, …)` adds what is known later; `span_id` and `trace_id` name the call (empty
-    strings where nothing is recorded).
+    The handle's `set(output=…, usage=…, …)` adds what is known later; `span_id` and `trace_id` name the call
+    (empty strings where nothing is recorded).
 
     Args:
         name: name of the call.
         kind: as in `trace`.
-        fields: `input`, `output`, `model`, `usage`, `params`, `tags`, `metadata`, `session`, `user`, `provider`, `cost_usd` …
+        fields: `input`, `output`, `model`, `usage`, `params`, `tags`, `metadata`, `session`, `user`,
+            `provider`, `cost_usd` …
     """
 
     def __init__(self, name: str, kind: Kind = "chain", **fields: Any) -> None:
@@ -96,7 +97,8 @@ class span:  # noqa: N801  # reads as a function: `with span("retrieve") as s`
 
 
 def update_current_call(**fields: Any) -> None:
-    """Set fields of the call that is running: `model`, `provider`, `params`, `output`, `usage`, `cost_usd`, `metadata`, `tags` …
+    """Set fields of the call that is running: `model`, `provider`, `params`, `output`, `usage`, `cost_usd`,
+    `metadata`, `tags` …
 
     Tags add up, metadata keys are merged, everything else is replaced. Does nothing where no call is running.
     """
@@ -118,8 +120,8 @@ def log_score(
     Args:
         name: name of the metric.
         value: a number, a yes or no, or a label.
-        call: a `Call`, a span or a `span_id`; where not given the call that is running, or when none is, the outermost one
-            that returned last in this thread or task.
+        call: a `Call`, a span or a `span_id`; where not given the call that is running, or when none is, the
+            outermost one that returned last in this thread or task.
         comment: why.
         source: who says so: `human`, `code` or `model`.
 
@@ -168,7 +170,8 @@ def _read_score(name: Any, value: Any) -> float | bool | str:
     except (TypeError, ValueError, OverflowError, RuntimeError):
         pass  # said below
     raise ConfigurationError(
-        f"log_score({name!r}, {value!r}): a score is a finite number, a yes or no, or a label; log none where there is none"
+        f"log_score({name!r}, {value!r}): a score is a finite number, a yes or no, or a label; log none "
+        f"where there is none"
     )
 
 
@@ -181,7 +184,8 @@ def _read_span_id(name: str, call: Any, target: Any) -> str:
     span_id = target.lower() if isinstance(target, str) else getattr(target, "span_id", None)
     if span_id is None and call is None:
         raise NotFoundError(
-            f"log_score({name!r}) has no call to score: pass call=, as none is running and none returned before in this "
+            f"log_score({name!r}) has no call to score: pass call=, as none is running and none returned "
+            f"before in this "
             "thread or task"
         )
     if span_id is None or (span_id and isinstance(target, str) and not _SPAN_ID.fullmatch(span_id)):

@@ -68,7 +68,8 @@ def get_function_name(fn: Callable[..., Any]) -> str:
 
 
 def parse_kind(kind: Any) -> str:
-    """Return the kind that is meant: ours, or as OpenInference, Langfuse, LangSmith or Traceloop spell it, in any case.
+    """Return the kind that is meant: ours, or as OpenInference, Langfuse, LangSmith or Traceloop spell it, in
+    any case.
 
     Raises:
         ConfigurationError: it is none.
@@ -116,7 +117,8 @@ def _check_options(options: dict[str, Any]) -> None:
     prompt, reducer, policy = options["prompt"], options["output_reducer"], options["attribution"]
     if prompt is not None and not isinstance(prompt, Prompt):
         raise ConfigurationError(
-            f"trace(prompt={prompt!r}) is no Prompt: write prompt=Prompt('name', 'template with {{variables}}')"
+            f"trace(prompt={prompt!r}) is no Prompt: write prompt=Prompt('name', 'template with "
+            f"{{variables}}')"
         )
     if reducer is not None and not callable(reducer):
         raise ConfigurationError(f"trace(output_reducer={reducer!r}) cannot be called with a list of chunks")
@@ -125,7 +127,9 @@ def _check_options(options: dict[str, Any]) -> None:
 
 
 def _shape(fn: Callable[..., Any]) -> Shape:
-    """Return how a function gives its result; an object with an async `__call__` counts as a coroutine function."""
+    """Return how a function gives its result; an object with an async `__call__` counts as a coroutine
+    function.
+    """
     candidates = (fn, getattr(type(fn), "__call__", None))  # noqa: B004
     if getattr(getattr(fn, "__code__", None), "co_flags", 0) & inspect.CO_ITERABLE_COROUTINE:
         return "coroutine"  # `types.coroutine`: what it yields is for the event loop
@@ -136,7 +140,9 @@ def _shape(fn: Callable[..., Any]) -> Shape:
 
 
 def _has_parameters(fn: Callable[..., Any], names: list[str]) -> bool:
-    """Return whether arguments of this function can say something about the request, to a model, that they make up."""
+    """Return whether arguments of this function can say something about the request, to a model, that they
+    make up.
+    """
     if not names:
         return True
     takes_any = any(p.kind is p.VAR_KEYWORD for p in inspect.signature(fn).parameters.values())

@@ -1,4 +1,6 @@
-"""Read what stands in an object without running any of its code: no property, descriptor, `__getattr__` or metaclass."""
+"""Read what stands in an object without running any of its code: no property, descriptor, `__getattr__` or
+metaclass.
+"""
 
 from __future__ import annotations
 
@@ -85,7 +87,9 @@ def read_fields(value: Any, names: Iterable[str]) -> tuple[dict[str, Any], list[
 
 
 def read_public_state(value: Any) -> dict[str, Any]:
-    """Return what stands in an object's `__dict__` and slots under names that do not begin with an underscore."""
+    """Return what stands in an object's `__dict__` and slots under names that do not begin with an
+    underscore.
+    """
     state = {name: item for name, item in list(get_instance_dict(value).items()) if _is_public(name)}
     for base in _bases(type(value)):
         slots = _namespace(base).get("__slots__", ())

@@ -78,7 +78,9 @@ async def _aexit(self: Proxy, *error: Any) -> Any:
 
 
 def _wrap_leaving(self: Proxy, method: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a method of the stream after which nothing comes any more: a call that is still open was left early."""
+    """Return a method of the stream after which nothing comes any more: a call that is still open was left
+    early.
+    """
 
     @functools.wraps(method)
     def leave(*args: Any, **kwargs: Any) -> Any:

@@ -13,7 +13,9 @@ Undo = Callable[[], None]
 
 
 def propagate() -> Undo:
-    """Make `threading.Thread` and `ThreadPoolExecutor` start work in a copy of the starter's context; return what undoes it."""
+    """Make `threading.Thread` and `ThreadPoolExecutor` start work in a copy of the starter's context;
+    return what undoes it.
+    """
     start, submit = threading.Thread.start, ThreadPoolExecutor.submit
 
     @functools.wraps(start)

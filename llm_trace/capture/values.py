@@ -1,7 +1,7 @@
 """Turn any Python value into bounded, honest JSON; the common case in one pass of a C encoder.
 
-JSON-like data is kept as data. Everything else becomes `{"__type__": …}` with what can be said of it; whatever was cut
-carries `truncated`. Nothing here raises for a value that cannot be represented.
+JSON-like data is kept as data. Everything else becomes `{"__type__": …}` with what can be said of it;
+whatever was cut carries `truncated`. Nothing here raises for a value that cannot be represented.
 """
 
 from __future__ import annotations
@@ -54,7 +54,9 @@ class ValueEncoder:
         return self.dump(self.plain(value))
 
     def encode_event(self, fields: dict[str, Any]) -> bytes:
-        """Return the JSON of an event: its own names and ids stay as they are, everything else is bounded and masked."""
+        """Return the JSON of an event: its own names and ids stay as they are, everything else is bounded
+        and masked.
+        """
         if self.redact is None:
             try:
                 data = orjson.dumps(fields, _convert_default, _OPTIONS)
@@ -65,7 +67,9 @@ class ValueEncoder:
         return self.dump(Walk(self.redact, self.limits).masked_fields(fields))
 
     def loses_text(self, value: Any) -> bool:
-        """Return whether the record of a value tells less of its texts than it seems to: lone surrogates in keys and messages."""
+        """Return whether the record of a value tells less of its texts than it seems to: lone surrogates
+        in keys and messages.
+        """
         walk = Walk(None, self.limits)
         walk.value(value, 0)
         return walk.lossy
@@ -75,7 +79,9 @@ class ValueEncoder:
         return Walk(self.redact, self.limits).redacted(text)
 
     def canonical(self, value: Any) -> bytes:
-        """Return the JSON of a value by which replay knows it again: keys sorted, not redacted, within the limits."""
+        """Return the JSON of a value by which replay knows it again: keys sorted, not redacted, within the
+        limits.
+        """
         if not self._is_large(value):
             try:
                 data = orjson.dumps(value, _convert_default, _OPTIONS | orjson.OPT_SORT_KEYS)
@@ -88,8 +94,8 @@ class ValueEncoder:
     def encode_arguments(self, arguments: dict[str, Any]) -> tuple[bytes, list[Any] | None]:
         """Return the JSON of a call's arguments and, apart, the messages of the lists of messages in them.
 
-        Where a list was cut out its place holds `{"$messages": [a, b]}` (docs/spool-format.md). A system prompt beside the
-        first list goes before it.
+        Where a list was cut out its place holds `{"$messages": [a, b]}` (docs/spool-format.md). A system
+        prompt beside the first list goes before it.
         """
         if self.redact is not None:
             arguments = self.plain(arguments)
@@ -195,7 +201,9 @@ def _count_cuts(value: Any) -> int:
 
 
 def _has_nonfinite(value: Any, depth: int = 0) -> bool:
-    """Return whether orjson would write `null` for a number in what it writes by itself; `_default` sees to the rest."""
+    """Return whether orjson would write `null` for a number in what it writes by itself; `_default` sees
+    to the rest.
+    """
     cls = type(value)
     if cls is float:
         return not math.isfinite(value)

@@ -171,7 +171,9 @@ class Walk:
         )
 
     def is_secret(self, key: Any, item: Any, around: dict[Any, Any]) -> bool:
-        """Return whether an item of a dict is masked whole for its key, or for the name beside it (`name`, `value`)."""
+        """Return whether an item of a dict is masked whole for its key, or for the name beside it (`name`,
+        `value`).
+        """
         if item is None or self.masks_value is None:
             return False
         if self.masks_value(_as_text(key), item):
@@ -184,7 +186,9 @@ class Walk:
         return _Secret(item) if type(item) is str else self.mask
 
     def pair(self, item: Sequence[Any]) -> Sequence[Any]:
-        """Return a pair of a list, as headers are kept, with its second masked for the name that is its first."""
+        """Return a pair of a list, as headers are kept, with its second masked for the name that is its
+        first.
+        """
         name = _as_text(item[0])
         masked = (
             name and item[1] is not None and self.masks_value is not None and self.masks_value(name, item[1])

@@ -1,4 +1,6 @@
-"""The decorator: a wrapper per kind of function, each of which behaves as the function does and records it on the side."""
+"""The decorator: a wrapper per kind of function, each of which behaves as the function does and records it
+on the side.
+"""
 
 from __future__ import annotations
 
@@ -58,23 +60,25 @@ def trace(
     output_reducer: Callable[[list[Any]], Any] | None = None,
     attribution: Any = None,
 ) -> Any:
-    """Record every call of a function: its arguments by name, what it returned, yielded or raised, and how long it took.
+    """Record every call of a function: its arguments by name, what it returned, yielded or raised, and how
+    long it took.
 
-    Works on functions, coroutine functions, generators and async generators, methods, class and static methods, any other
-    callable, and on a class (its public methods). The decorated function returns, yields and raises exactly what it did.
-    Until `configure` was called it only calls through.
+    Works on functions, coroutine functions, generators and async generators, methods, class and static
+    methods, any other callable, and on a class (its public methods). The decorated function returns, yields
+    and raises exactly what it did. Until `configure` was called it only calls through.
 
     Args:
         name: name of the call; the function's qualified name where not given.
-        kind: what the call is: `llm`, `chain`, `tool`, `retriever`, `embedding`, `agent`, `reranker`, `guardrail`, `evaluator`.
+        kind: what the call is: `llm`, `chain`, `tool`, `retriever`, `embedding`, `agent`, `reranker`,
+            `guardrail`, `evaluator`.
         model: the model that is asked, where neither arguments nor return value say so.
         prompt: the prompt that the function renders from its arguments.
         tags: labels to filter by.
         metadata: further facts, as JSON.
         capture_input: keep the arguments.
         capture_output: keep what is returned or yielded.
-        output_reducer: makes one output of the list of a generator's chunks; without it text is joined and the streams of
-            known providers are put together.
+        output_reducer: makes one output of the list of a generator's chunks; without it text is joined and
+            the streams of known providers are put together.
         attribution: an `AttributionPolicy` for this function, in place of the configured one.
     """
     options = {
@@ -175,7 +179,9 @@ def _begin(
 
 
 def _set_flag(wrapper: Callable[..., Any], flag: int) -> Callable[..., Any]:
-    """Return a function that returns a generator, such that `inspect` takes it for the generator function it stands for."""
+    """Return a function that returns a generator, such that `inspect` takes it for the generator function
+    it stands for.
+    """
     code = wrapper.__code__
     return types.FunctionType(
         code.replace(co_flags=code.co_flags | flag),

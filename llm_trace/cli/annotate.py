@@ -48,7 +48,9 @@ def annotate_calls(
     store: o.StoreOption = o.STORE,
     as_json: o.JsonOption = False,
 ) -> None:
-    """Go through calls and score them: a number, y or n, or a label; what is scored already is skipped, so you can go on later."""
+    """Go through calls and score them: a number, y or n, or a label; what is scored already is skipped, so
+    you can go on later.
+    """
     from llm_trace.stores.duckdb import open_store
 
     chosen = o.build_filters(
@@ -80,7 +82,9 @@ def _import_scores(store: "Store", path: Path) -> int:
 
 
 def _ask_scores(store: "Store", calls: "list[Call]", name: str) -> int:
-    """Ask for a score of each call that has none until they are through or `q` is typed; return how many were given."""
+    """Ask for a score of each call that has none until they are through or `q` is typed; return how many
+    were given.
+    """
     from llm_trace.comparison.feedback import find_unscored, give, open_scoring
 
     left = find_unscored(store, calls, name)

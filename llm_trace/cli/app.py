@@ -1,6 +1,7 @@
 """The commands of `llm-trace` in the order in which its help lists them, and what an error becomes.
 
-Exit codes: 0 done, 1 an error, 2 wrong usage, 3 nothing was found, 130 interrupted by Ctrl-C (`tail` ends with 0).
+Exit codes: 0 done, 1 an error, 2 wrong usage, 3 nothing was found, 130 interrupted by Ctrl-C (`tail` ends
+with 0).
 """
 
 import contextlib

@@ -31,7 +31,10 @@ IdsArgument = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="ID...",
-        help="Span or trace ids, their beginnings, or last. Without one the newest calls that the options choose.",
+        help=(
+            "Span or trace ids, their beginnings, or last. Without one the newest calls that the options "
+            "choose."
+        ),
     ),
 ]
 KindOption = Annotated[
@@ -112,7 +115,10 @@ def _find_named(store: "Store", ids: "Sequence[str]") -> "list[Call]":
 
 def _find_known(store: "Store", calls: "Sequence[Call]", policy: "AttributionPolicy") -> set[str]:
     """Return the calls that have an attribution of just this kind."""
-    query = "SELECT span_id FROM attributions WHERE status = 'ok' AND method = ? AND config_hash = ? AND list_contains(?, span_id)"
+    query = (
+        "SELECT span_id FROM attributions WHERE status = 'ok' AND method = ? AND config_hash = ? AND "
+        "list_contains(?, span_id)"
+    )
     ids = [call.span_id for call in calls]
     return {str(row[0]) for row in store.sql(query, policy.method, policy.config_hash, ids)}
 
@@ -120,7 +126,9 @@ def _find_known(store: "Store", calls: "Sequence[Call]", policy: "AttributionPol
 def _explain_calls(
     calls: "Sequence[Call]", policy: "AttributionPolicy", store: "Store", workers: int
 ) -> "Iterator[dict[str, Any] | None]":
-    """Yield an event for each call, `None` where it cannot be explained, and write each to the spool as it is made."""
+    """Yield an event for each call, `None` where it cannot be explained, and write each to the spool as it
+    is made.
+    """
     import orjson
     from rich.progress import track
 

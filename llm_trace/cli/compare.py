@@ -25,7 +25,10 @@ By = Annotated[
     typer.Option(
         "--by",
         metavar="PLACE",
-        help="Pair calls by this instead of their input: dataset, metadata.example, input.question, variables.name.",
+        help=(
+            "Pair calls by this instead of their input: dataset, metadata.example, input.question, "
+            "variables.name."
+        ),
     ),
 ]
 Metrics = Annotated[
@@ -45,7 +48,9 @@ FailIf = Annotated[
     typer.Option(
         "--fail-if",
         metavar="CONDITION",
-        help="Leave with exit code 1 if this holds: accuracy.low < -0.02, accuracy[tag late].verdict == worse.",
+        help=(
+            "Leave with exit code 1 if this holds: accuracy.low < -0.02, accuracy[tag late].verdict == worse."
+        ),
     ),
 ]
 Html = Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write a page that stands alone.")]
@@ -65,7 +70,9 @@ def compare_runs(
     store: o.StoreOption = o.STORE,
     as_json: o.JsonOption = False,
 ) -> None:
-    """Compare two runs, prompt versions or models on the inputs that both answered: differences with bounds, tests, slices."""
+    """Compare two runs, prompt versions or models on the inputs that both answered: differences with
+    bounds, tests, slices.
+    """
     from llm_trace import compare
 
     found = compare(

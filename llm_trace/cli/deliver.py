@@ -1,4 +1,6 @@
-"""`llm-trace export --to ADDRESS`: to a platform instead of a file; and archives for a platform that is out of reach."""
+"""`llm-trace export --to ADDRESS`: to a platform instead of a file; and archives for a platform that is
+out of reach.
+"""
 
 import contextlib
 import time
@@ -102,7 +104,8 @@ def _exit_delivery(delivery: "Delivery", folder: "Path") -> None:
     delivery.close()
     stands = get_standing(folder, delivery.name)
     print_complaint(
-        f"{stands.name}: {stands.delivered:,} delivered, {stands.pending:,} pending, {stands.rejected:,} rejected"
+        f"{stands.name}: {stands.delivered:,} delivered, {stands.pending:,} pending, {stands.rejected:,} "
+        f"rejected"
     )
 
 

@@ -1,4 +1,6 @@
-"""`llm-trace doctor`: what is configured, where everything lies, what is pending and whether anything was lost."""
+"""`llm-trace doctor`: what is configured, where everything lies, what is pending and whether anything was
+lost.
+"""
 
 from typing import Any
 
@@ -14,7 +16,9 @@ EXAMPLE = "Example: llm-trace doctor --store traces.duckdb"
 
 
 def run_doctor(store: o.StoreOption = o.STORE, as_json: o.JsonOption = False) -> None:
-    """Examine store, spool and installation; changes nothing. Exit code 1 means that something was lost or cannot be read."""
+    """Examine store, spool and installation; changes nothing. Exit code 1 means that something was lost or
+    cannot be read.
+    """
     found = examine(store)
     if as_json:
         print_json(found)

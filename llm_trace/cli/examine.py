@@ -35,7 +35,9 @@ VARIABLES = (
 
 
 def examine(path: str) -> dict[str, Any]:
-    """Return what is known of store, spool, environment and installation, with remarks and problems in words."""
+    """Return what is known of store, spool, environment and installation, with remarks and problems in
+    words.
+    """
     place = make_absolute(path)
     problems: list[str] = []
     store, read = _store(place, problems)
@@ -44,7 +46,8 @@ def examine(path: str) -> dict[str, Any]:
     remarks = _list_remarks(store, spool)
     if spool["quarantined lines"]:
         problems.append(
-            f"{spool['quarantined lines']} lines of the spool could not be read and were set aside, their calls lack what "
+            f"{spool['quarantined lines']} lines of the spool could not be read and were set aside, their "
+            f"calls lack what "
             f"they said: {spool['folder']}/quarantine"
         )
     if failure := read_failure(get_spool_dir(place)):
@@ -110,7 +113,8 @@ def _store(place: Path, problems: list[str]) -> tuple[dict[str, Any], Read]:
     store = open_as_it_stands(place)
     try:
         row = store.sql(
-            "SELECT (SELECT max(number) FROM _migrations), (SELECT count(*) FROM calls), (SELECT count(*) FROM runs), "
+            "SELECT (SELECT max(number) FROM _migrations), (SELECT count(*) FROM calls), (SELECT count(*) "
+            "FROM runs), "
             "(SELECT count(*) FROM calls WHERE status = 'interrupted')"
         ).fetchone() or (None, 0, 0, 0)
         known |= dict(zip(("schema", "calls", "runs", "interrupted"), row, strict=True))
@@ -132,7 +136,9 @@ def _check_writable(place: Path) -> bool:
 
 
 def _examine_spool(place: Path, read: Read, problems: list[str]) -> dict[str, Any]:
-    """Return facts of the spool folder: files, who writes them, what is not in the store yet, what was lost."""
+    """Return facts of the spool folder: files, who writes them, what is not in the store yet, what was
+    lost.
+    """
     from llm_trace.spool.files import list_spool_files
 
     folder = get_spool_dir(place)
@@ -216,7 +222,8 @@ def _list_remarks(store: dict[str, Any], spool: dict[str, Any]) -> list[str]:
         said.append("nothing was recorded here yet: llm_trace.configure(store), or llm-trace demo")
     if spool["pending"]:
         said.append(
-            "some events are not in the store yet: every command that reads brings them in, so does llm-trace ingest"
+            "some events are not in the store yet: every command that reads brings them in, so does "
+            "llm-trace ingest"
         )
     if spool["free"] < 500_000_000:
         said.append("the disk has less than 500 MB left: what cannot be written is lost, and counted")

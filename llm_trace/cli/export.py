@@ -83,7 +83,9 @@ def export_calls(
     ] = None,
     store: o.StoreOption = o.STORE,
 ) -> None:
-    """Write calls to a file, newest first, or send them to a platform; parquet writes the whole store for DuckDB, pandas or Spark."""
+    """Write calls to a file, newest first, or send them to a platform; parquet writes the whole store for
+    DuckDB, pandas or Spark.
+    """
     chosen = o.build_filters(
         run=run, name=name, kind=kind, model=model, tag=tag, session=session, user=user, status=status,
         since=since, until=until, text=text, where=where,
@@ -130,7 +132,9 @@ def _export(to: str, out: Path | None, path: str, chosen: dict[str, Any], limit:
 
 @contextlib.contextmanager
 def _open_output(path: Path | None) -> "Iterator[IO[str]]":
-    """Give stdout, or a file that takes its name only when it is whole, and that only its owner reads unless it was there."""
+    """Give stdout, or a file that takes its name only when it is whole, and that only its owner reads
+    unless it was there.
+    """
     if path is None:
         yield sys.stdout
         return
@@ -178,7 +182,9 @@ def _write(
 
 
 def _write_json_lines(file: "IO[str]", store: "Store", chosen: dict[str, Any], report: "Report") -> int:
-    """Write a line for each call, then one for each run, prompt, score and attribution of theirs; return how many calls."""
+    """Write a line for each call, then one for each run, prompt, score and attribution of theirs; return
+    how many calls.
+    """
     from llm_trace.stores.paging import HEAD, STORED, iter_json_lines
 
     some = any(value is not None for name, value in chosen.items() if name != "size")

@@ -51,7 +51,8 @@ class CallInTrace:
 def find_call(store: "Store", given: str) -> CallInTrace:
     """Return the trace of `last`, of a span or trace id, or of the beginning of one that is unique.
 
-    Of a trace that call is meant that has an attribution, else that failed, else that asked a model, else the first.
+    Of a trace that call is meant that has an attribution, else that failed, else that asked a model, else the
+    first.
 
     Raises:
         NotFoundError: there is none.
@@ -99,7 +100,8 @@ def _trace(store: "Store", trace_id: str, span_id: str | None) -> CallInTrace:
 
 def _choose_meant(store: "Store", trace_id: str, rows: tuple[TreeRow, ...]) -> str:
     explained = store.sql(
-        "SELECT span_id FROM attributions SEMI JOIN (SELECT span_id FROM calls WHERE trace_id = ?) USING (span_id) LIMIT 1",
+        "SELECT span_id FROM attributions SEMI JOIN (SELECT span_id FROM calls WHERE trace_id = ?) USING "
+        "(span_id) LIMIT 1",
         trace_id,
     ).fetchone()
     if explained is not None:

@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 NAME = "import"
 EXAMPLE = "Example: llm-trace import traces.json --store traces.duckdb"
-FORMATS = "llm_trace, otlp, langfuse, phoenix, inspect, tau, comet, langsmith, weave, litellm, promptfoo, exchange, plain"
+FORMATS = (
+    "llm_trace, otlp, langfuse, phoenix, inspect, tau, comet, langsmith, weave, litellm, promptfoo, "
+    "exchange, plain"
+)
 MOST = 8
 """Keys that were not understood, shown a file."""
 
@@ -27,7 +30,10 @@ def import_files(
         list[str],
         typer.Argument(
             metavar="FILE…",
-            help="JSON, JSON Lines, CSV or Parquet; .gz too. A folder that export --to parquet wrote. Or comet://workspace/project, which is downloaded to a file here first.",
+            help=(
+                "JSON, JSON Lines, CSV or Parquet; .gz too. A folder that export --to parquet wrote. Or "
+                "comet://workspace/project, which is downloaded to a file here first."
+            ),
         ),
     ],
     form: Annotated[
@@ -39,7 +45,9 @@ def import_files(
     store: o.StoreOption = o.STORE,
     as_json: o.JsonOption = False,
 ) -> None:
-    """Bring calls out of files of OpenTelemetry, Langfuse, LangSmith, Phoenix, Weave, LiteLLM and others, or plain ones, into the store; twice does no harm."""
+    """Bring calls out of files of OpenTelemetry, Langfuse, LangSmith, Phoenix, Weave, LiteLLM and others,
+    or plain ones, into the store; twice does no harm.
+    """
     from llm_trace.imports.formats import FORMATS as KNOWN
     from llm_trace.imports.importer import ImportTarget, import_file
     from llm_trace.settings import build_spool_writer, resolve_settings
@@ -92,7 +100,10 @@ def _build_known(path: Path) -> "KnownCalls":
         return lambda _: set()
 
     def known(ids: list[str]) -> set[str]:
-        query = "SELECT span_id FROM (SELECT span_id FROM calls UNION ALL SELECT span_id FROM _same) WHERE span_id IN (SELECT unnest(?))"
+        query = (
+            "SELECT span_id FROM (SELECT span_id FROM calls UNION ALL SELECT span_id FROM _same) WHERE "
+            "span_id IN (SELECT unnest(?))"
+        )
         return {str(row[0]) for row in store.sql(query, ids).fetchall()}
 
     return known
@@ -115,5 +126,6 @@ def _print(report: "ImportReport") -> None:
         )
     if report.cut:
         print_complaint(
-            f"  the file is cut: {report.cut}. What is whole before that is imported; get the file again and import it, what is there stays"
+            f"  the file is cut: {report.cut}. What is whole before that is imported; get the file again "
+            f"and import it, what is there stays"
         )

@@ -93,7 +93,9 @@ def list_calls(
 def print_calls(
     calls: "Sequence[Call]", *, header: bool = True, steady: bool = False, wide: bool = False
 ) -> None:
-    """Print a line for each call, as much of it as the terminal has room for, or all of it; `steady` tables fit below each other."""
+    """Print a line for each call, as much of it as the terminal has room for, or all of it; `steady`
+    tables fit below each other.
+    """
     out = make_console(width=WIDE if wide else None)
     columns = list_columns(calls)
     if steady:

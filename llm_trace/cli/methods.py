@@ -1,4 +1,6 @@
-"""`llm-trace methods`: what is installed to explain answers with, and which method pays on one's own model."""
+"""`llm-trace methods`: what is installed to explain answers with, and which method pays on one's own
+model.
+"""
 
 import enum
 from typing import TYPE_CHECKING, Annotated, Any
@@ -71,7 +73,9 @@ def run_methods(
     store: o.StoreOption = o.STORE,
     as_json: o.JsonOption = False,
 ) -> None:
-    """List the methods, segmenters, baselines and quality measures that are installed, or rank the methods on your model."""
+    """List the methods, segmenters, baselines and quality measures that are installed, or rank the methods
+    on your model.
+    """
     if action is MethodsAction.LIST:
         _list(as_json=as_json)
         return
@@ -161,7 +165,8 @@ def _print_ranks(found: "Sequence[Ranked]", questions: int, *, as_json: bool) ->
         }
         print_table(make_console(), make_table(columns, wide=[], right=list(columns)[1:]))
         print_complaint(
-            f"fidelity: rank correlation on held-out masks that keep each segment with probability 0.5 (half) and 0.9 (near); "
+            f"fidelity: rank correlation on held-out masks that keep each segment with probability 0.5 "
+            f"(half) and 0.9 (near); "
             f"{questions} prompts; most fidelity per forward token first"
         )
         for r in found:

@@ -27,7 +27,8 @@ def find_existing(path: str) -> Path:
     place = make_absolute(path)
     if not place.exists() and not list_spool_files(get_spool_dir(place)):
         raise StoreNotFoundError(
-            f"there is no store at {str(place)!r} and no spool beside it: give --store the path that configure() was given"
+            f"there is no store at {str(place)!r} and no spool beside it: give --store the path that "
+            f"configure() was given"
         )
     return place
 

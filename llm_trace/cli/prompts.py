@@ -1,4 +1,6 @@
-"""`llm-trace prompts`: the versions of each prompt, how their calls went, and what changed between two of them."""
+"""`llm-trace prompts`: the versions of each prompt, how their calls went, and what changed between two of
+them.
+"""
 
 import dataclasses
 from typing import TYPE_CHECKING, Annotated, Any
@@ -28,7 +30,10 @@ Words = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[NAME] | diff NAME A B",
-        help="Show the templates of this prompt and what each version changed; or compare two versions (v3, or a hash).",
+        help=(
+            "Show the templates of this prompt and what each version changed; or compare two versions (v3, "
+            "or a hash)."
+        ),
     ),
 ]
 COLOURS = {"added": "green", "removed": "red strike", "same": ""}
@@ -37,7 +42,9 @@ MARKS = {"added": ("{+", "+}"), "removed": ("[-", "-]"), "same": ("", "")}
 
 
 def list_prompts(given: Words = None, store: o.StoreOption = o.STORE, as_json: o.JsonOption = False) -> None:
-    """List prompts and their versions with their calls, scores and costs; with a name its templates; `diff NAME A B` compares two."""
+    """List prompts and their versions with their calls, scores and costs; with a name its templates; `diff
+    NAME A B` compares two.
+    """
     from llm_trace.stores.duckdb import open_store
 
     said = given or []

@@ -98,7 +98,9 @@ def run_proxy(
     store: o.StoreOption = o.STORE,
     as_json: o.JsonOption = False,
 ) -> None:
-    """Find out whether a small open model explains the calls of a large closed one as well as that one itself would."""
+    """Find out whether a small open model explains the calls of a large closed one as well as that one
+    itself would.
+    """
     from llm_trace.attribution.proxies.model import Proxied, get_proxy_folder
     from llm_trace.attribution.proxies.screen import screen
     from llm_trace.attribution.proxies.screen_file import list_screens
@@ -160,7 +162,8 @@ def _select_calls(models: "Proxied", store: str, run: str | None, name: str | No
     tasks = sorted({models.task_of(call) for call in calls})
     if len(tasks) > 1:
         raise typer.BadParameter(
-            f"the calls are of {len(tasks)} tasks ({', '.join(tasks)}): choose one by --name, or give them one --task",
+            f"the calls are of {len(tasks)} tasks ({', '.join(tasks)}): choose one by --name, or give them "
+            f"one --task",
             param_hint="--task",
         )
     return calls
@@ -182,8 +185,10 @@ def _format_qualities(told: "dict[str, Any]") -> str:
     if told["difference"] is None:
         return ""
     return (
-        f"quality on held-out prompts: oracle {told['oracle_quality']:.2f}, proxy {told['proxy_quality']:.2f}; "
-        f"proxy - {told['tau']:g} x oracle: {told['difference']:+.3f} ({told['low']:+.3f} to {told['high']:+.3f})"
+        f"quality on held-out prompts: oracle {told['oracle_quality']:.2f}, proxy "
+        f"{told['proxy_quality']:.2f}; "
+        f"proxy - {told['tau']:g} x oracle: {told['difference']:+.3f} ({told['low']:+.3f} to "
+        f"{told['high']:+.3f})"
     )
 
 

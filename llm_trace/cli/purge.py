@@ -54,7 +54,9 @@ def purge_calls(
     store: o.StoreOption = o.STORE,
     as_json: o.JsonOption = False,
 ) -> None:
-    """Remove calls for good, from store and spool: those that match all that is given, and all that is known of them."""
+    """Remove calls for good, from store and spool: those that match all that is given, and all that is
+    known of them.
+    """
     from llm_trace.stores.duckdb import open_store
 
     before = (
@@ -80,7 +82,10 @@ def _estimate_share(store: str, count: int, most: int) -> str:
     """Return how much a limit of bytes takes of so many calls, by their mean size."""
     has = find_existing(store).stat().st_size
     share = 0.0 if has <= most else 1 - most / has
-    return f"about {round(count * share):,} of {count:,} calls, the oldest, until its {format_size(has)} are at most {format_size(most)},"
+    return (
+        f"about {round(count * share):,} of {count:,} calls, the oldest, until its {format_size(has)} are "
+        f"at most {format_size(most)},"
+    )
 
 
 def _ask(question: str) -> None:

@@ -1,4 +1,6 @@
-"""The page docs/cli.md, made from the commands themselves: `python -m llm_trace.cli.reference > docs/cli.md`."""
+"""The page docs/cli.md, made from the commands themselves: `python -m llm_trace.cli.reference >
+docs/cli.md`.
+"""
 
 import sys
 from typing import Any

@@ -22,7 +22,10 @@ def show_call(
         str,
         typer.Argument(
             metavar="ID",
-            help="A span or trace id, its beginning, or last. Of a trace the call that is explained, failed or asked a model is shown.",
+            help=(
+                "A span or trace id, its beginning, or last. Of a trace the call that is explained, failed "
+                "or asked a model is shown."
+            ),
         ),
     ] = "last",
     full: Annotated[bool, typer.Option("--full", help="Print long prompts and answers whole.")] = False,

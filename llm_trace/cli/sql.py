@@ -23,7 +23,10 @@ def run_sql(
     query: Annotated[
         str,
         typer.Argument(
-            help="A query; - reads it from stdin. Tables: calls, messages, attributions, scores, runs, prompts."
+            help=(
+                "A query; - reads it from stdin. Tables: calls, messages, attributions, scores, runs, "
+                "prompts."
+            )
         ),
     ],
     limit: Annotated[
@@ -43,7 +46,9 @@ def run_sql(
     store: o.StoreOption = o.STORE,
     as_json: o.JsonOption = False,
 ) -> None:
-    """Ask the store in SQL, read-only and without access to files. "DESCRIBE calls" lists the columns of a table."""
+    """Ask the store in SQL, read-only and without access to files. "DESCRIBE calls" lists the columns of a
+    table.
+    """
     if csv and as_json:
         raise typer.BadParameter("choose one of --csv and --json")
     from llm_trace.stores.duckdb import open_store

@@ -68,7 +68,9 @@ def _run(store: "Store", run: "Run") -> "Event":
 
 
 def _compute_metrics(store: "Store", run: str) -> dict[str, float]:
-    """Return what a run's calls amount to: counts, sums, the median of the calls' time, the means of their scores."""
+    """Return what a run's calls amount to: counts, sums, the median of the calls' time, the means of their
+    scores.
+    """
     (found,) = store.sql(_TOTALS, run)
     totals = zip(
         ("calls", "errors", "input_tokens", "output_tokens", "cost_usd", "duration_ms"), found, strict=True

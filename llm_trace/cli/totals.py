@@ -18,7 +18,8 @@ COUNTED = """
                CASE WHEN o.cost IS NOT TRUE THEN c.cost_usd END AS cost_usd
         FROM calls c LEFT JOIN covered o ON o.span_id = c.span_id AND o.run = c.run WHERE c.run IS NOT NULL
     )"""
-"""Begins a query: `counted` has the calls of all runs, of which the outermost ones that report a number have it.
+"""Begins a query: `counted` has the calls of all runs, of which the outermost ones that report a number have
+it.
 
 What a call reports includes what the calls inside it report, as in comparisons (`comparison/units.py`).
 """

@@ -218,7 +218,9 @@ def _print_text(out: "Console", title: str, text: str, *, full: bool) -> None:
 
 
 def print_attribution(out: "Console", attribution: "Attribution") -> None:
-    """Print the prompt with coloured words, the strongest scores as numbers and bars, and what it says in plain words."""
+    """Print the prompt with coloured words, the strongest scores as numbers and bars, and what it says in
+    plain words.
+    """
     from llm_trace import heatmap
 
     out.print(

@@ -19,7 +19,9 @@ _TRIES, _PAUSE_S = 10, 0.2
 
 @contextlib.contextmanager
 def hear_ctrl_c() -> "Iterator[None]":
-    """Let Ctrl-C, and a time limit, stop a query too; for the main thread. DuckDB looks for no signal while it computes."""
+    """Let Ctrl-C, and a time limit, stop a query too; for the main thread. DuckDB looks for no signal
+    while it computes.
+    """
     heard, hearing = socket.socketpair()
     heard.setblocking(False)
     before = signal.set_wakeup_fd(heard.fileno(), warn_on_full_buffer=False)
@@ -32,7 +34,9 @@ def hear_ctrl_c() -> "Iterator[None]":
 
 
 def _interrupt_queries(signals: socket.socket) -> None:
-    """Interrupt DuckDB at each Ctrl-C, several times: a query that is just beginning does not take the first for its own."""
+    """Interrupt DuckDB at each Ctrl-C, several times: a query that is just beginning does not take the
+    first for its own.
+    """
     while numbers := signals.recv(1024):
         if signal.SIGINT not in numbers:
             continue

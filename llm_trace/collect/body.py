@@ -1,4 +1,6 @@
-"""The body of a request, as OTLP/HTTP carries it: protobuf or JSON, perhaps gzipped, never more than a limit."""
+"""The body of a request, as OTLP/HTTP carries it: protobuf or JSON, perhaps gzipped, never more than a
+limit.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """OTLP's log records as accounts of the calls that they belong to.
 
-Some instrumentations (OpenTelemetry's for Bedrock, and those with content in events) tell what was said, and some of the
-counts, in log records that name a span.
+Some instrumentations (OpenTelemetry's for Bedrock, and those with content in events) tell what was said, and
+some of the counts, in log records that name a span.
 """
 
 from __future__ import annotations
@@ -34,7 +34,9 @@ def is_genai(record: LogRecord) -> bool:
 
 
 def build_accounts(records: Iterable[LogRecord]) -> list[EndedSpan]:
-    """Return what the records say of each span, as a span inside it; its id is made of theirs, so that a retry changes nothing."""
+    """Return what the records say of each span, as a span inside it; its id is made of theirs, so that a
+    retry changes nothing.
+    """
     by_span: dict[tuple[str, str], list[LogRecord]] = {}
     for record in records:
         by_span.setdefault((record.trace_id, record.span_id), []).append(record)

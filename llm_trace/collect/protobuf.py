@@ -14,7 +14,8 @@ _ERROR = 2
 
 
 def read_spans(body: bytes) -> Iterator[tuple[str, EndedSpan | str]]:
-    """Yield each span of an `ExportTraceServiceRequest` with its name, or why it cannot be read; those that ended first go first.
+    """Yield each span of an `ExportTraceServiceRequest` with its name, or why it cannot be read; those that
+    ended first go first.
 
     Raises:
         ValueError: the bytes are no such message.

@@ -31,7 +31,8 @@ def check_token(host: str, token: str | None) -> None:
         raise ConfigurationError("the token is empty or holds signs that no header can: choose another")
     if token is None and not _is_loopback(host):
         raise ConfigurationError(
-            f"--host {host!r} lets other machines in: give a --token (or LLM_TRACE_COLLECT_TOKEN) that senders must know"
+            f"--host {host!r} lets other machines in: give a --token (or LLM_TRACE_COLLECT_TOKEN) that "
+            f"senders must know"
         )
 
 
@@ -64,7 +65,9 @@ def open_listener(host: str, port: int) -> Iterator[socket.socket]:
 def serve_collector(
     receiver: Receiver, listener: socket.socket, token: str | None, patience: ConnectionLimits | None = None
 ) -> None:
-    """Take spans until SIGINT or SIGTERM; requests under way are answered first. The log says a repeated thing once a minute."""
+    """Take spans until SIGINT or SIGTERM; requests under way are answered first. The log says a repeated
+    thing once a minute.
+    """
     serving = build_server(receiver, token, patience)  # says first which extra is missing
     from llm_trace.collect.connections import Once
 

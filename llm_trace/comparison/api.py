@@ -44,15 +44,17 @@ def compare(
     """Return how b differs from a on the inputs that both answered.
 
     Args:
-        a: a run (its name, id or `Run`), a prompt version (`"qa v3"`, `"qa@3"`, its hash, a `Prompt`), a model, or a dict of arguments of
-            `Store.calls`.
+        a: a run (its name, id or `Run`), a prompt version (`"qa v3"`, `"qa@3"`, its hash, a `Prompt`), a
+            model, or a dict of arguments of `Store.calls`.
         b: the same, for what is to be judged.
         store: a path or an open store; by default what `LLM_TRACE_STORE` names.
-        by: what tells that two calls had the same input: `dataset`, `session`, `metadata.KEY`, `input.ARGUMENT`, `variables.NAME`.
-            Or a `Dataset`: its tags are slices then, and its expected outputs a metric, `as_expected`.
-            By default function and input; what of the input is one value throughout a and another throughout b does not count.
-        metrics: names of metrics to keep, and functions of a call in a and its partner in b that return both values. By default every
-            score, and errors, refusals, tokens, cost, times and the change of outputs.
+        by: what tells that two calls had the same input: `dataset`, `session`, `metadata.KEY`,
+            `input.ARGUMENT`, `variables.NAME`. Or a `Dataset`: its tags are slices then, and its expected
+            outputs a metric, `as_expected`. By default function and input; what of the input is one value
+            throughout a and another throughout b does not count.
+        metrics: names of metrics to keep, and functions of a call in a and its partner in b that return both
+            values. By default every score, and errors, refusals, tokens, cost, times and the change of
+            outputs.
         slices: compare these as well, each value that some pairs share: `tag`, and places as in `by`.
         lower: scores that are better when lower.
         embed: from texts to vectors, for the similarity of outputs; by default that of their letters.
@@ -60,7 +62,8 @@ def compare(
         seed: of the sign flips; the same arguments give the same bytes.
 
     Raises:
-        NotFoundError: a side does not exist or has no calls, or no call of a has a partner in b; the message says why.
+        NotFoundError: a side does not exist or has no calls, or no call of a has a partner in b; the message
+            says why.
         ConfigurationError: an argument that cannot be meant.
     """
     if not 0 < confidence < 1:

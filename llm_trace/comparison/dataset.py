@@ -53,7 +53,9 @@ class Dataset:
 
     @property
     def version(self) -> str:
-        """First 12 hex digits of the SHA-256 of the examples: another example, order or tag is another version."""
+        """First 12 hex digits of the SHA-256 of the examples: another example, order or tag is another
+        version.
+        """
         return _hash(b"\n".join(map(_encode_line, self.examples)))
 
     def __iter__(self) -> Iterator[Example]:
@@ -66,11 +68,13 @@ class Dataset:
     def load(cls, path: str | os.PathLike[str], *, name: str | None = None) -> Self:
         """Return the examples of a file.
 
-        JSON Lines hold `{"input": {…}, "expected": …, "tags": […]}`. In CSV the columns `expected` and `tags` (separated by blanks)
-        may be left out, every other column is an argument; its cells also stand for the numbers that they spell.
+        JSON Lines hold `{"input": {…}, "expected": …, "tags": […]}`. In CSV the columns `expected` and `tags`
+        (separated by blanks) may be left out, every other column is an argument; its cells also stand for the
+        numbers that they spell.
 
         Raises:
-            ConfigurationError: a line that is no example, or an input that was there before; named by its number.
+            ConfigurationError: a line that is no example, or an input that was there before; named by its
+                number.
         """
         file = Path(path)
         rows = _from_csv(file) if file.suffix.lower() == ".csv" else _from_jsonl(file)
@@ -100,7 +104,9 @@ class Dataset:
             file.writelines(_encode_line(example) + b"\n" for example in self.examples)
 
     def example_of(self, given: Any) -> Example | None:
-        """Return the example that a call's input holds: further arguments, such as a version, do not matter."""
+        """Return the example that a call's input holds: further arguments, such as a version, do not
+        matter.
+        """
         if not isinstance(given, dict):
             return None
         fitting = [names for names in self._arguments if given.keys() >= set(names)]
@@ -129,7 +135,9 @@ class Dataset:
 
 
 def as_text(value: Any) -> Any:
-    """Return a number or a yes or no as a cell of CSV has it, such as `3` and `true`, and anything else as it is."""
+    """Return a number or a yes or no as a cell of CSV has it, such as `3` and `true`, and anything else as
+    it is.
+    """
     return orjson.dumps(value).decode() if isinstance(value, (bool, int, float)) else value
 
 
@@ -163,7 +171,8 @@ def _write_each_once(path: Path, rows: Iterable[tuple[int, Example]]) -> tuple[E
     for number, example in rows:
         if example.id in seen:
             raise ConfigurationError(
-                f"{str(path)!r}, line {number}: the same input as in line {seen[example.id]}: keep one of them"
+                f"{str(path)!r}, line {number}: the same input as in line {seen[example.id]}: keep one of "
+                f"them"
             )
         seen[example.id] = number
         kept.append(example)

@@ -26,7 +26,9 @@ ASKED = """
 WITH asked AS (
     SELECT unnest(ids) AS span_id, generate_subscripts(ids, 1) - 1 AS i FROM (SELECT string_split(?, ' ') AS ids)
 )"""
-"""Begins a query on calls whose ids, with spaces between, are its first parameter: `i` is the place among them."""
+"""Begins a query on calls whose ids, with spaces between, are its first parameter: `i` is the place among
+them.
+"""
 
 
 class Fact(NamedTuple):
@@ -46,7 +48,9 @@ class Fact(NamedTuple):
     cost_usd: float | None
     session: str | None
     tags: str | None
-    """JSON: with a list for each call the garbage collector would take as long as all the rest of the reading."""
+    """JSON: with a list for each call the garbage collector would take as long as all the rest of the
+    reading.
+    """
     variables: str | None
     """Hash of the prompt's variables."""
     wanted: tuple[str | None, ...]
@@ -83,7 +87,8 @@ def list_asked(calls: Iterable[Fact]) -> str:
 
 
 def place(name: str) -> str:
-    """Return the SQL of a place in a call, such as `metadata.example`, `input.question`, `variables.name`, `session` or `dataset`.
+    """Return the SQL of a place in a call, such as `metadata.example`, `input.question`, `variables.name`,
+    `session` or `dataset`.
 
     Raises:
         ConfigurationError: a place that a call does not have.

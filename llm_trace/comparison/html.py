@@ -35,11 +35,15 @@ def render_body(comparison: Comparison) -> str:
     said = [
         f"<style>{STYLE}</style>",
         f"<h1>{escape(comparison.b)} against {escape(comparison.a)}</h1>",
-        f"<p>{words.count_things(comparison.pairs, 'pair')} by {escape(comparison.paired_by)}; bounds at {comparison.confidence:.0%}.</p>",
+        (
+            f"<p>{words.count_things(comparison.pairs, 'pair')} by {escape(comparison.paired_by)}; bounds at "
+            f"{comparison.confidence:.0%}.</p>"
+        ),
         *(f'<p class="warning">{escape(text)}</p>' for text in comparison.warnings),
         _render_table(comparison.metrics),
         *(
-            f"<h2>{escape(part.name)}, {words.count_things(part.pairs, 'pair')}</h2>{_render_table(part.metrics)}"
+            f"<h2>{escape(part.name)}, "
+            f"{words.count_things(part.pairs, 'pair')}</h2>{_render_table(part.metrics)}"
             for part in comparison.slices
         ),
         *(["<h2>Pairs that got worse</h2>"] if comparison.losses else []),

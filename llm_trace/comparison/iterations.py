@@ -30,7 +30,9 @@ class Diff:
     before: PromptVersion
     after: PromptVersion
     pieces: tuple[TextPiece, ...]
-    """Word by word, white space kept: those that are not added make up the text before, those not removed the text after."""
+    """Word by word, white space kept: those that are not added make up the text before, those not removed
+    the text after.
+    """
     added_variables: tuple[str, ...]
     removed_variables: tuple[str, ...]
 

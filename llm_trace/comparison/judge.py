@@ -159,7 +159,8 @@ def _decide(judged: Judged, q_value: float | None, level: float, needed: float) 
         judged: what the pairs say.
         q_value: of the metric among the others.
         level: of q-values that decide.
-        needed: the p-value that would have decided this metric, had the others kept theirs (Benjamini-Hochberg).
+        needed: the p-value that would have decided this metric, had the others kept theirs
+            (Benjamini-Hochberg).
     """
     metric, found = judged.metric, judged.found
     if found is None or found.p_value is None:

@@ -1,4 +1,6 @@
-"""What "the same input" means for two calls, and how it is found out when the prompt itself is what changed."""
+"""What "the same input" means for two calls, and how it is found out when the prompt itself is what
+changed.
+"""
 
 from __future__ import annotations
 
@@ -79,7 +81,9 @@ class Pairing:
     a: Keys
     b: Keys
     ambiguous: tuple[str, ...] = field(default=(), kw_only=True)
-    """Arguments that differ throughout and might be what is compared, were there more than one input a side."""
+    """Arguments that differ throughout and might be what is compared, were there more than one input a
+    side.
+    """
 
     @property
     def common(self) -> int:
@@ -97,7 +101,9 @@ class Pairing:
 
 
 def pair_by_input(store: Store, a: Sequence[Fact], b: Sequence[Fact]) -> Pairing:
-    """Return the strictest way of pairing that pairs the most: the input whole, else without what differs by design."""
+    """Return the strictest way of pairing that pairs the most: the input whole, else without what differs
+    by design.
+    """
     best = Pairing(_WHOLE, [], [])
     ambiguous: tuple[str, ...] = ()
     for pairing in _list_ways(store, a, b):
@@ -148,7 +154,9 @@ def _list_ways(store: Store, a: Sequence[Fact], b: Sequence[Fact]) -> Iterator[P
 
 
 def _find_compared_arguments(store: Store, a: Sequence[Fact], b: Sequence[Fact]) -> list[str]:
-    """Return the arguments that are one value throughout a and another throughout b: what is compared, not what is asked."""
+    """Return the arguments that are one value throughout a and another throughout b: what is compared, not
+    what is asked.
+    """
     return [str(row[0]) for row in store.sql(_CONSTANT, list_asked((*a, *b)), len(a))]
 
 
@@ -158,7 +166,9 @@ def _read_keys(store: Store, query: str, side: Sequence[Fact]) -> Keys:
 
 
 def _cut_inputs(store: Store, side: Sequence[Fact]) -> set[int]:
-    """Return the calls whose input was kept in part, without a hash: what looks alike may be another input."""
+    """Return the calls whose input was kept in part, without a hash: what looks alike may be another
+    input.
+    """
     return {i for i, text in store.sql(_CUT, list_asked(side)).fetchall() if is_cut(orjson.loads(text))}
 
 

@@ -36,7 +36,8 @@ class LoggedComparison(NamedTuple):
 def log_comparison(store: Path, labels: tuple[str, str], pairs: Pairs) -> int:
     """Log a comparison and return how many different ones were made on these inputs, this one included.
 
-    A comparison of the same calls counts once, however often it is made. Where the log cannot be written, what is there still counts.
+    A comparison of the same calls counts once, however often it is made. Where the log cannot be written,
+    what is there still counts.
     """
     inputs = _make_sketch(pairs.keys)
     calls = _hash(" ".join([call.span_id for call in pairs.calls]))

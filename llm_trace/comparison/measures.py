@@ -1,4 +1,6 @@
-"""The numbers that are compared: of each unit one for each metric, and of each pair how its outputs differ."""
+"""The numbers that are compared: of each unit one for each metric, and of each pair how its outputs
+differ.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ DIRECTIONS: dict[str, Better] = {
     "errors": "lower", "refusals": "lower", "valid_json": "higher", "input_tokens": "lower", "output_tokens": "lower",
     "cost_usd": "lower", "latency_ms": "lower", "first_token_ms": "lower",
 }  # fmt: skip
-"""Metrics that need no score, and which direction is good. Scores count as better when higher, unless told otherwise."""
+"""Metrics that need no score, and which direction is good. Scores count as better when higher, unless told
+otherwise.
+"""
 READ = 1_000
 """Pairs whose outputs are read for their similarity."""
 
@@ -69,7 +73,9 @@ def read_numbers(calls: Sequence[Fact]) -> Values:
 
 
 def read_outputs(store: Store, calls: Sequence[Fact]) -> tuple[Values, list[int | None]]:
-    """Return whether each answer refuses and is valid JSON (where answers look like it), and the hashes of the answers."""
+    """Return whether each answer refuses and is valid JSON (where answers look like it), and the hashes of
+    the answers.
+    """
     rows = {row[0]: row[1:] for row in store.sql(_OUTPUTS.format(columns=_FACTS), list_asked(calls))}
     said = [rows.get(i, (None, None, None, False)) for i in range(len(calls))]
     made: Values = {"refusals": np.array([refuses for _, refuses, _, _ in said], dtype=float)}
@@ -86,7 +92,9 @@ def find_changed(store: Store, spans: Sequence[tuple[str, str]]) -> list[bool]:
 
 
 def as_expected(store: Store, calls: Sequence[Fact], expected: Sequence[Any]) -> Floats:
-    """Return whether each output is what is expected, white space around texts aside, a number also as text; NaN where nothing is."""
+    """Return whether each output is what is expected, white space around texts aside, a number also as
+    text; NaN where nothing is.
+    """
     rows = store.sql(ASKED + " SELECT i, output FROM calls JOIN asked USING (span_id)", list_asked(calls))
     said = {i: given and orjson.loads(given) for i, given in rows}
     pairs = ((said.get(i), right) for i, right in enumerate(expected))
@@ -120,7 +128,9 @@ def measure_changed(pairs: Pairs, hashes: Sequence[int | None]) -> Floats:
 
 
 def measure_similarities(store: Store, pairs: Pairs, embed: Embed | None) -> Floats:
-    """Return by pair how similar the first answers are, 1 where they are the same; of many pairs of a part."""
+    """Return by pair how similar the first answers are, 1 where they are the same; of many pairs of a
+    part.
+    """
     step = max(1, -(-len(pairs) // READ))
     part = range(0, len(pairs), step)  # keys are hashes, so this is as good as drawn
     calls = [side[i] for i in part for side in pairs.firsts]

@@ -1,4 +1,6 @@
-"""Values that only one side of a pair has: what a failed call is worth, and bounds that hold whatever the missing value is."""
+"""Values that only one side of a pair has: what a failed call is worth, and bounds that hold whatever the
+missing value is.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,8 @@ class Failures:
 def count_failures(
     values: Floats, calls: Sequence[Fact], group: NDArray[np.int64], scale: Scale, better: Better | None
 ) -> tuple[Floats, Failures]:
-    """Return a score's values (calls,) with the worst of its scale for each call that failed, where its pair has the score at all.
+    """Return a score's values (calls,) with the worst of its scale for each call that failed, where its pair
+    has the score at all.
 
     The worst is the least where higher is better or nothing is.
     """

@@ -26,7 +26,9 @@ SHOWN = 3
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
-    """The calls of both sides with one input, several where it was asked repeatedly, in the order of their keys."""
+    """The calls of both sides with one input, several where it was asked repeatedly, in the order of their
+    keys.
+    """
 
     keys: Sequence[str]
     calls: Sequence[Fact]
@@ -122,7 +124,10 @@ def _list_left(
         elif call.name not in names:
             reason = f"{other} has no call of {call.name}"
         else:
-            reason = f"{other} has no finished call of {call.name} with the same {by.removeprefix('function and ')}"
+            reason = (
+                f"{other} has no finished call of {call.name} with the same "
+                f"{by.removeprefix('function and ')}"
+            )
         reasons[reason].append(call.span_id)
     return [
         Unpaired(side=side, reason=reason, calls=len(ids), examples=tuple(ids[:SHOWN]))

@@ -1,4 +1,6 @@
-"""What is to be said beside a comparison's table: how the pairs were made and counted, and what weakens the findings."""
+"""What is to be said beside a comparison's table: how the pairs were made and counted, and what weakens
+the findings.
+"""
 
 from __future__ import annotations
 
@@ -30,13 +32,19 @@ def _iter_notes(pairs: Pairs, table: PairTable) -> Iterator[str]:
     if pairs.repeated == 1:
         yield "1 input was asked several times: it counts once, with the mean of its calls"
     elif pairs.repeated:
-        yield f"{pairs.repeated:,} inputs were asked several times: each counts once, with the mean of its calls"
+        yield (
+            f"{pairs.repeated:,} inputs were asked several times: each counts once, with the mean of its "
+            "calls"
+        )
     if table.clusters is not None:
         yield f"pairs of one session count as dependent: {len(np.unique(table.clusters)):,} sessions"
     for name, failures in table.failures.items():
         for side, calls in zip("ab", failures.calls, strict=True):
             if calls and name in table.tested:
-                yield f"{name}: {count_things(calls, 'call')} of {side} failed without it and count as the worst, {format_number(failures.value)}"
+                yield (
+                    f"{name}: {count_things(calls, 'call')} of {side} failed without it and count as the "
+                    f"worst, {format_number(failures.value)}"
+                )
     yield from table.remarks
 
 
@@ -50,7 +58,8 @@ def list_warnings(matched: Paired, table: PairTable, tried: int) -> tuple[str, .
     ]
     if tried > 1:
         weak.append(
-            f"{tried} different comparisons were made on these inputs: the best of several looks better than it is. "
+            f"{tried} different comparisons were made on these inputs: the best of several looks better "
+            f"than it is. "
             "Confirm it on inputs that were not used yet."
         )
     return tuple(weak)
@@ -58,11 +67,15 @@ def list_warnings(matched: Paired, table: PairTable, tried: int) -> tuple[str, .
 
 def _warn_too_few(pairs: Pairs, table: PairTable) -> Iterator[str]:
     if len(pairs) < FEW_PAIRS:
-        yield f"Only {count_things(len(pairs), 'pair')}: below {FEW_PAIRS} the bounds cover the truth less often than they say."
+        yield (
+            f"Only {count_things(len(pairs), 'pair')}: below {FEW_PAIRS} the bounds cover the truth less "
+            "often than they say."
+        )
     if table.clusters is not None and (worth := count_effective_clusters(table.clusters)) < FEW_CLUSTERS:
         largest = float(np.unique(table.clusters, return_counts=True)[1].max() / len(pairs))
         yield (
-            f"The sessions tell as much as {format_number(worth)} of equal size (the largest holds {largest:.0%} of the pairs): "
+            f"The sessions tell as much as {format_number(worth)} of equal size (the largest holds "
+            f"{largest:.0%} of the pairs): "
             f"from fewer than {FEW_CLUSTERS} the bounds are not to be relied on."
         )
     for side, calls in zip("ab", pairs.firsts, strict=True):
@@ -72,7 +85,10 @@ def _warn_too_few(pairs: Pairs, table: PairTable) -> Iterator[str]:
             and len({call.session for call in calls}) == 1
             and calls[0].session
         ):
-            yield f"All pairs of {side} are of one session, {calls[0].session!r}: the bounds take them to be independent."
+            yield (
+                f"All pairs of {side} are of one session, {calls[0].session!r}: the bounds take them to be "
+                "independent."
+            )
 
 
 def _warn_alike(matched: Paired) -> Iterator[str]:
@@ -80,7 +96,10 @@ def _warn_alike(matched: Paired) -> Iterator[str]:
     hint = "name what tells them apart by by=/--by, such as input.question or metadata.example"
     if matched.blank:
         names, calls = ", ".join(matched.blank), sum(matched.blank.values())
-        yield f"{count_things(calls, 'call')} of {names} recorded no input and count as the same: {hint}, or record it (span(…, input=…))."
+        yield (
+            f"{count_things(calls, 'call')} of {names} recorded no input and count as the same: {hint}, or "
+            "record it (span(…, input=…))."
+        )
     elif len(matched.pairs) == 1 and len(matched.pairs.calls) > 2:
         yield f"All calls have the same input and count as one pair: if they do not mean the same, {hint}."
 
@@ -122,4 +141,7 @@ def _warn_missing(table: PairTable) -> Iterator[str]:
     for side, n in zip("ab", table.unfinished, strict=True):
         if n:
             other = "ab"["ba".index(side)]
-            yield f"{count_things(n, 'input')} that {side} finished {'was' if n == 1 else 'were'} begun by {other} and not finished: the bounds allow for any outcome there."
+            yield (
+                f"{count_things(n, 'input')} that {side} finished {'was' if n == 1 else 'were'} begun by "
+                f"{other} and not finished: the bounds allow for any outcome there."
+            )

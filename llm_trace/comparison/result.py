@@ -39,20 +39,30 @@ class Metric(Record):
     difference: float
     """b - a."""
     low: float | None = None
-    """Bounds of the difference over inputs drawn as these were, at the comparison's confidence; one metric at a time. They allow for `missing`."""
+    """Bounds of the difference over inputs drawn as these were, at the comparison's confidence; one metric
+    at a time. They allow for `missing`.
+    """
     high: float | None = None
     p_value: float | None = None
-    """Exact McNemar test for yes/no, else the larger of a sign-flip test's and of Student's t corrected for skewness."""
+    """Exact McNemar test for yes/no, else the larger of a sign-flip test's and of Student's t corrected
+    for skewness.
+    """
     q_value: float | None = None
     """Least share of false findings among metrics with a q-value up to this (Benjamini-Hochberg)."""
     effect: float | None = None
     """For yes/no the odds of a gain against a loss, else Cohen's d of the paired differences."""
     verdict: MetricVerdict
-    """Decided only if q-value and bounds both exclude no difference; `higher` and `lower` where no direction is good; `same`: no pair differs."""
+    """Decided only if q-value and bounds both exclude no difference; `higher` and `lower` where no
+    direction is good; `same`: no pair differs.
+    """
     further: int | None = None
-    """Undecided: further pairs that would decide a difference such as this in four of five studies, with as many metrics to correct for."""
+    """Undecided: further pairs that would decide a difference such as this in four of five studies, with
+    as many metrics to correct for.
+    """
     missing: tuple[int, int] = (0, 0)
-    """Pairs that have it in a only, and in b only; calls that were begun and not finished count. Undecided without `further`: these could turn it."""
+    """Pairs that have it in a only, and in b only; calls that were begun and not finished count. Undecided
+    without `further`: these could turn it.
+    """
     worst: tuple[tuple[str, str], ...] = ()
     """Span ids in a and b of the pairs that lost the most."""
 
@@ -92,7 +102,9 @@ class Unpaired(Record):
 
 
 class Comparison(Record):
-    """b against a, metric by metric. `print` it, or see `to_html`, `to_json`, `to_frame`, `fails`, `attribution`."""
+    """b against a, metric by metric. `print` it, or see `to_html`, `to_json`, `to_frame`, `fails`,
+    `attribution`.
+    """
 
     a: str
     b: str
@@ -154,7 +166,8 @@ class Comparison(Record):
         return summarize(self)
 
     def fails(self, condition: str) -> bool:
-        """Return whether a condition such as `"accuracy.low < -0.02"` or `"accuracy[late].verdict == worse"` holds.
+        """Return whether a condition such as `"accuracy.low < -0.02"` or `"accuracy[late].verdict == worse"`
+        holds.
 
         Raises:
             ConfigurationError: it cannot be read or judged.
@@ -165,7 +178,8 @@ class Comparison(Record):
         return check_condition(condition, self)
 
     def attribution(self, *, model: Any, **settings: Any) -> Shift:
-        """Return which words gained or lost weight from a to b; see `shift.attribution_shift` for the settings.
+        """Return which words gained or lost weight from a to b; see `shift.attribution_shift` for the
+        settings.
 
         Raises:
             ConfigurationError: this comparison was read from JSON, so that its calls are not at hand.

@@ -1,4 +1,6 @@
-"""Scores as metrics: numbers as they are, of labels the share of each, and what of them cannot be compared."""
+"""Scores as metrics: numbers as they are, of labels the share of each, and what of them cannot be
+compared.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,9 @@ class CallScores:
     """The scores of calls, and of the calls inside them."""
 
     values: dict[str, Floats]
-    """Metric to (calls,), NaN where a call has none: the score's name, or `NAME: LABEL` for the share of a label."""
+    """Metric to (calls,), NaN where a call has none: the score's name, or `NAME: LABEL` for the share of a
+    label.
+    """
     labels: dict[str, str]
     """Of metrics that are the share of a label, the score that it is a label of."""
     notes: tuple[str, ...]
@@ -66,7 +70,8 @@ def read_scores(store: Store, calls: Sequence[Fact]) -> CallScores:
             labels[name].append((every[i][0], label))
     values, of = dict(numbers), dict[str, str]()
     notes = [
-        f"{name}: {count:,} {'value is' if count == 1 else 'values are'} no number that can be compared, such as NaN or infinity, and {'does' if count == 1 else 'do'} not count"
+        f"{name}: {count:,} {'value is' if count == 1 else 'values are'} no number that can be compared, "
+        f"such as NaN or infinity, and {'does' if count == 1 else 'do'} not count"
         for name, count in odd.items()
     ]
     for name, rows in labels.items():
@@ -98,7 +103,9 @@ def _share(rows: Sequence[tuple[int, str]], label: str, count: int) -> Floats:
 
 
 def compute_group_means(groups: NDArray[np.int64], values: Floats, count: int) -> Floats:
-    """Return the mean of each group's values, NaN for groups that have none; values that are NaN do not count."""
+    """Return the mean of each group's values, NaN for groups that have none; values that are NaN do not
+    count.
+    """
     known = ~np.isnan(values)
     sums = np.bincount(groups[known], values[known], minlength=count)
     sizes = np.bincount(groups[known], minlength=count)

@@ -1,4 +1,6 @@
-"""Which words gained or lost weight from a to b: both answers under both prompts, so that like is compared with like."""
+"""Which words gained or lost weight from a to b: both answers under both prompts, so that like is compared
+with like.
+"""
 
 from __future__ import annotations
 
@@ -31,9 +33,13 @@ class Shift(Record):
     words: tuple[Word, ...]
     pairs: int
     changed: int
-    """Of the pairs, those with another answer in b than in a: where there are five or more the words are of these alone."""
+    """Of the pairs, those with another answer in b than in a: where there are five or more the words are
+    of these alone.
+    """
     left_out: int
-    """Pairs without a model call with an answer in words on both sides, or with an answer that its own prompt does not explain."""
+    """Pairs without a model call with an answer in words on both sides, or with an answer that its own
+    prompt does not explain.
+    """
     method: str
     unit: str
     confidence: float
@@ -42,7 +48,8 @@ class Shift(Record):
         """Return the finding in a sentence."""
         clear = [word for word in self.words if word.verdict in ("gained", "lost")][:most]
         said = [
-            f"{w.word!r} ({w.part}) {w.verdict} weight for {w.answer}'s answers, {w.a:+.2g} to {w.b:+.2g} {self.unit}"
+            f"{w.word!r} ({w.part}) {w.verdict} weight for {w.answer}'s answers, {w.a:+.2g} to {w.b:+.2g} "
+            f"{self.unit}"
             for w in clear
         ]
         over = f"Over {count_things(self.pairs, 'pair')}, {self.changed:,} with another answer"
@@ -65,8 +72,8 @@ def measure_attribution_shift(
         store: where the calls are.
         spans: of the pairs, in a and in b; of each the first model call inside is taken.
         model: as `llm_trace.attribute` takes it.
-        pairs: at most so many, each costs up to four attributions. Those with another answer in b come first; where these are fewer than five,
-            others are added, evenly spaced.
+        pairs: at most so many, each costs up to four attributions. Those with another answer in b come first;
+            where these are fewer than five, others are added, evenly spaced.
         settings: of `llm_trace.attribute`, such as `method` and `tokenizer`.
 
     Raises:
@@ -84,7 +91,8 @@ def measure_attribution_shift(
     kept = [weights for weights, _ in found if weights is not None]
     if not kept:
         raise AttributionError(
-            f"none of {count_things(len(chosen), 'pair')} has a model call with an answer in words on both sides that can be explained"
+            f"none of {count_things(len(chosen), 'pair')} has a model call with an answer in words on both "
+            f"sides that can be explained"
         )
     words = weigh_words(kept, confidence=confidence, seed=seed)
     left_out = len(chosen) - len(kept)
@@ -129,7 +137,9 @@ def _find_asking(store: Store, span: str) -> Call | None:
 def _measure_weights(
     a: Call, b: Call, told: list[Attribution], **settings: Any
 ) -> list[tuple[Weights, Weights]] | None:
-    """Return for a's and b's answer the weights under both prompts; `None` where its own prompt does not explain one of them."""
+    """Return for a's and b's answer the weights under both prompts; `None` where its own prompt does not
+    explain one of them.
+    """
     from llm_trace.attribution.api import attribute
 
     found: list[tuple[Weights, Weights]] = []

@@ -23,7 +23,9 @@ PLAIN_WIDTH = 120
 
 
 def render_comparison(comparison: Comparison, width: int) -> Any:
-    """Return the comparison for a Rich console: a table of all pairs, one of the slices that differ, and the remarks."""
+    """Return the comparison for a Rich console: a table of all pairs, one of the slices that differ, and
+    the remarks.
+    """
     from rich.console import Group
     from rich.text import Text
 
@@ -31,7 +33,8 @@ def render_comparison(comparison: Comparison, width: int) -> Any:
         Text(f"a  {comparison.a}, {words.count_things(comparison.calls[0], 'call')}"),
         Text(f"b  {comparison.b}, {words.count_things(comparison.calls[1], 'call')}"),
         Text(
-            f"{words.count_things(comparison.pairs, 'pair')} by {comparison.paired_by}; bounds of b - a at {comparison.confidence:.0%}\n",
+            f"{words.count_things(comparison.pairs, 'pair')} by {comparison.paired_by}; bounds of b - a at "
+            f"{comparison.confidence:.0%}\n",
             style="dim",
         ),
         _build_table([("", metric) for metric in comparison.metrics], width),
@@ -39,12 +42,16 @@ def render_comparison(comparison: Comparison, width: int) -> Any:
     decided = [(name, metric) for name, metric in comparison.rows() if name and metric.verdict in DECIDED]
     if comparison.slices:
         tests = sum(metric.p_value is not None for part in comparison.slices for metric in part.metrics)
-        told = f"\n{words.count_things(len(comparison.slices), 'slice')}, {words.count_things(tests, 'test')}; decided after correction for all of these: {len(decided)}"
+        told = (
+            f"\n{words.count_things(len(comparison.slices), 'slice')}, {words.count_things(tests, 'test')}; "
+            f"decided after correction for all of these: {len(decided)}"
+        )
         parts += [Text(told, style="dim"), *([_build_table(decided, width)] if decided else [])]
     parts += [Text(), *_render_losses(comparison)]
     parts += [
         Text(
-            f"unpaired in {u.side}: {words.count_things(u.calls, 'call')}, {u.reason} ({', '.join(u.examples)})"
+            f"unpaired in {u.side}: {words.count_things(u.calls, 'call')}, {u.reason} "
+            f"({', '.join(u.examples)})"
         )
         for u in comparison.unpaired
     ]

@@ -1,4 +1,6 @@
-"""What `a` and `b` of a comparison mean: a run, a version of a prompt, a model, or the arguments of `Store.calls`."""
+"""What `a` and `b` of a comparison mean: a run, a version of a prompt, a model, or the arguments of
+`Store.calls`.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ class Chosen:
     label: str
     filter: Filter
     climbs: bool
-    """Whether whole traces are meant, of which these calls are a part: of a prompt's or a model's calls, what they were made for."""
+    """Whether whole traces are meant, of which these calls are a part: of a prompt's or a model's calls,
+    what they were made for.
+    """
 
 
 def resolve_side(store: Store, spec: Spec) -> Chosen:

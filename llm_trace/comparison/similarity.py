@@ -20,7 +20,8 @@ def measure_similarity(
     """Return for each pair of texts a similarity of at most 1.
 
     Args:
-        embed: from texts to vectors: the cosine of these is taken; by default the share of common character trigrams (Dice).
+        embed: from texts to vectors: the cosine of these is taken; by default the share of common character
+            trigrams (Dice).
     """
     if embed is None:
         return [_count_common_trigrams(x[:LONGEST], y[:LONGEST]) for x, y in zip(a, b, strict=True)]

@@ -1,4 +1,6 @@
-"""`suggest`: changes to a prompt that its attributions speak for, each tried on examples that it was not made from."""
+"""`suggest`: changes to a prompt that its attributions speak for, each tried on examples that it was not
+made from.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,9 @@ class Suggestion(Record):
     template: str
     why: str
     metric: Metric
-    """The changed prompt (b) against the one at hand (a) on the held-out examples; false findings controlled over all suggestions."""
+    """The changed prompt (b) against the one at hand (a) on the held-out examples; false findings
+    controlled over all suggestions.
+    """
 
 
 @dataclass(frozen=True)
@@ -73,18 +77,21 @@ def suggest(
 ) -> tuple[Suggestion, ...]:
     """Return changes to a prompt with their comparison, the largest gain first.
 
-    Sentences of the template that never mattered or spoke against the answers, over many calls, are proposed, and those without which a part of
-    the examples scores better; for deletion, and where `reword` is given, for the wordings that it returns. Nothing is changed anywhere.
+    Sentences of the template that never mattered or spoke against the answers, over many calls, are proposed,
+    and those without which a part of the examples scores better; for deletion, and where `reword` is given,
+    for the wordings that it returns. Nothing is changed anywhere.
 
     Args:
         prompt: the version at hand, which must have calls in the store.
-        examples: to try on; those whose input is among the explained calls are left out. Up to ten of a third of them serve to look for
-            sentences that do harm (a score of each for each sentence of the template), the others to try what was proposed.
+        examples: to try on; those whose input is among the explained calls are left out. Up to ten of a third
+            of them serve to look for sentences that do harm (a score of each for each sentence of the
+            template), the others to try what was proposed.
         score: runs a prompt on an example and returns how good the answer was; higher is better.
         model: explains the calls, as `llm_trace.attribute` takes it.
         reword: from a sentence to other wordings of it.
         calls: how many of the newest calls are explained.
-        most: parts of the template that are tried: first those without which examples scored better, the largest gain first.
+        most: parts of the template that are tried: first those without which examples scored better, the
+            largest gain first.
 
     Raises:
         NotFoundError: the prompt has no calls.
@@ -120,7 +127,8 @@ def _select_calls(store: Store, prompt: Prompt, most: int) -> list[Call]:
     found = store.calls(where=where, kind="llm", limit=most)
     if not found:
         raise NotFoundError(
-            f"prompt {prompt.name}@{prompt.version} has no model calls in {str(store.path)!r}: use it in traced calls first"
+            f"prompt {prompt.name}@{prompt.version} has no model calls in {str(store.path)!r}: use it in "
+            f"traced calls first"
         )
     return found
 
@@ -135,7 +143,8 @@ def _hold_out(store: Store, explained: list[Call], examples: Dataset) -> list[Ex
     left = [example for example in examples if example.id not in used]
     if len(left) < 2:
         raise ConfigurationError(
-            f"{len(left)} of {len(examples)} examples are held out, the others are what was explained: give at least two more"
+            f"{len(left)} of {len(examples)} examples are held out, the others are what was explained: give "
+            f"at least two more"
         )
     return left
 
@@ -151,7 +160,9 @@ def _aggregate_calls(calls: list[Call], **settings: Any) -> Aggregate:
 
 
 def _split(examples: list[Example]) -> tuple[list[Example], list[Example]]:
-    """Return the examples to try on, and those to look for harm with: every third, ten at most, none where there are few."""
+    """Return the examples to try on, and those to look for harm with: every third, ten at most, none where
+    there are few.
+    """
     if len(examples) < FEW:
         return examples, []
     looked_at = examples[::3][:LOOKED_AT]
@@ -159,7 +170,9 @@ def _split(examples: list[Example]) -> tuple[list[Example], list[Example]]:
 
 
 def _measure_harm(prompt: Prompt, found: Aggregate, examples: list[Example], score: Try) -> dict[str, float]:
-    """Return how much better the examples score without each sentence of the template, for those where they do."""
+    """Return how much better the examples score without each sentence of the template, for those where
+    they do.
+    """
     if not examples:
         return {}
     before = np.mean([float(score(prompt, example)) for example in examples])
@@ -183,7 +196,10 @@ def _list_candidates(
     ]
     proposed.sort(key=lambda part: -harm.get(part.name, 0.0))
     for part in proposed[:most]:
-        why = f"over {count_things(part.calls, 'call')} it {_describe_part(part)} ({part.mean:+.2g} {found.unit})"
+        why = (
+            f"over {count_things(part.calls, 'call')} it {_describe_part(part)} ({part.mean:+.2g} "
+            f"{found.unit})"
+        )
         if part.name in harm:
             why = f"examples score {harm[part.name]:.2g} better without it; {why}"
         yield _change_prompt(prompt, part.name, "", why)

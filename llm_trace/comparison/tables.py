@@ -152,9 +152,11 @@ def _measure_pairs(store: Store, pairs: Pairs, function: Measure) -> Floats:
 
 
 def _number_clusters(pairs: Pairs) -> NDArray[np.int64] | None:
-    """Return the session of each pair as a number, or `None` where sessions tell nothing: one for all, or one for each.
+    """Return the session of each pair as a number, or `None` where sessions tell nothing: one for all, or one
+    for each.
 
-    Where the sessions of a and of b group the pairs differently, those count that leave fewer independent ones.
+    Where the sessions of a and of b group the pairs differently, those count that leave fewer independent
+    ones.
     """
     a, b = ([call.session for call in side] for side in pairs.firsts)
     grouped = [_number_sessions(a, b), _number_sessions(b, a)]
@@ -163,7 +165,9 @@ def _number_clusters(pairs: Pairs) -> NDArray[np.int64] | None:
 
 
 def _number_sessions(sessions: Sequence[str | None], others: Sequence[str | None]) -> NDArray[np.int64]:
-    """Return a number for each pair's session, that of the other side where this one has none; a pair without is alone."""
+    """Return a number for each pair's session, that of the other side where this one has none; a pair
+    without is alone.
+    """
     named: dict[str, int] = {}
     keys = (
         f"0{own}" if own else f"1{other}" if other else f"2{i}"

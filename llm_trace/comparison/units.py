@@ -23,10 +23,11 @@ NOT_OVER = ("open", "interrupted", "cancelled")
 def build_units(
     a: Sequence[Fact], b: Sequence[Fact], climbs: tuple[bool, bool]
 ) -> tuple[list[Fact], list[Fact]]:
-    """Return the calls to compare, of both sides from the same depth, each with all that happened inside it summed up.
+    """Return the calls to compare, of both sides from the same depth, each with all that happened inside it
+    summed up.
 
-    These are the outermost calls, unless a side is a single one with several calls inside (a script's `main`), or both
-    sides lie in the same trace: then those one step inside, and so on.
+    These are the outermost calls, unless a side is a single one with several calls inside (a script's
+    `main`), or both sides lie in the same trace: then those one step inside, and so on.
 
     Raises:
         ConfigurationError: a and b are the same calls.
@@ -68,7 +69,9 @@ def _cut_at(path: Path, depth: int) -> str:
 
 
 def _find_depth(a: dict[str, Path], b: dict[str, Path]) -> int:
-    """Return the least depth at which the sides share no call and neither is a single one that could be opened."""
+    """Return the least depth at which the sides share no call and neither is a single one that could be
+    opened.
+    """
     deepest = max(map(len, (*a.values(), *b.values())), default=1)
     for depth in range(deepest):
         tops = [{_cut_at(path, depth) for path in side.values()} for side in (a, b)]
@@ -96,7 +99,9 @@ def _grow_units(facts: Iterable[Fact], tops: set[str]) -> list[Fact]:
 
 
 def _sum_calls(calls: Sequence[Fact]) -> Fact:
-    """Return the first of the calls with what happened inside it: the others, in the order of their starts."""
+    """Return the first of the calls with what happened inside it: the others, in the order of their
+    starts.
+    """
     return calls[0]._replace(
         first_token_ns=min((c.first_token_ns for c in calls if c.first_token_ns is not None), default=None),
         input_tokens=_sum_outermost(calls, [c.input_tokens for c in calls]),

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     """Part and word to weight."""
 
 LEAST = 5
-"""Pairs that a word must stand in to be told of, and that must have another answer for the others to stay out."""
+"""Pairs that a word must stand in to be told of, and that must have another answer for the others to stay
+out.
+"""
 
 
 class Word(Record):
@@ -39,7 +41,9 @@ class Word(Record):
     p_value: float | None
     q_value: float | None = None
     verdict: Literal["gained", "lost", "negligible", "unclear"] = "unclear"
-    """`negligible`: no pair's weight changed by 0.05 nats, or the bounds lie within that; such a word is not a finding however sure its sign is."""
+    """`negligible`: no pair's weight changed by 0.05 nats, or the bounds lie within that; such a word is
+    not a finding however sure its sign is.
+    """
 
 
 def weigh_words(
@@ -81,7 +85,9 @@ def _build_words(
 
 
 def _decide(words: list[Word], level: float) -> Iterator[Word]:
-    """Return the words with q-values and verdicts; those that changed negligibly in every pair are not tested."""
+    """Return the words with q-values and verdicts; those that changed negligibly in every pair are not
+    tested.
+    """
     for word, q in zip(words, with_false_discovery_control([w.p_value for w in words]), strict=True):
         yield word.model_copy(update={"q_value": q, "verdict": _judge_word(word, q, level)})
 

@@ -55,7 +55,10 @@ def count_things(number: int, noun: str) -> str:
 def summarize(comparison: Comparison) -> str:
     """Return the finding in a few sentences."""
     said = [
-        f"{comparison.b} against {comparison.a}, {count_things(comparison.pairs, 'pair')} by {comparison.paired_by}:"
+        (
+            f"{comparison.b} against {comparison.a}, {count_things(comparison.pairs, 'pair')} by "
+            f"{comparison.paired_by}:"
+        )
     ]
     decided = [m for m in comparison.metrics if m.verdict in DECIDED]
     said.append("; ".join(map(_describe_finding, decided)) + "." if decided else "no metric is decided.")
@@ -66,7 +69,10 @@ def summarize(comparison: Comparison) -> str:
 
 
 def _describe_finding(metric: Metric) -> str:
-    return f"{metric.name} is {metric.verdict} by {format_number(abs(metric.difference))} ({format_bounds(metric)})"
+    return (
+        f"{metric.name} is {metric.verdict} by {format_number(abs(metric.difference))} "
+        f"({format_bounds(metric)})"
+    )
 
 
 def describe_nothing_paired(
@@ -86,7 +92,8 @@ def describe_nothing_paired(
     if ambiguous:
         names = ", ".join(ambiguous)
         single = (
-            f"Each side has one input, and they differ in {names}: whether that is what is compared or what is asked, "
+            f"Each side has one input, and they differ in {names}: whether that is what is compared or what "
+            f"is asked, "
             "more inputs would tell. "
         )
     return (

@@ -1,6 +1,7 @@
 """The process that the demo kills: `python -m llm_trace.demo.crash STORE`. It answers customers without end.
 
-It says on stdout when a model call has begun and when an answer was returned, so that the demo knows what must not be lost.
+It says on stdout when a model call has begun and when an answer was returned, so that the demo knows what
+must not be lost.
 """
 
 from __future__ import annotations

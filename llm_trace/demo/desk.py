@@ -1,4 +1,6 @@
-"""The traced pipeline of the demo: a refund desk that asks the embedded model, with either version of its prompt."""
+"""The traced pipeline of the demo: a refund desk that asks the embedded model, with either version of its
+prompt.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ _TOO_LATE = 60
 
 
 def list_visitors(count: int) -> list[Customer]:
-    """Return the customers of the demo: those of the world, with half of those who are far too late with something broken left out."""
+    """Return the customers of the demo: those of the world, with half of those who are far too late with
+    something broken left out.
+    """
     kept: list[Customer] = []
     far = 0
     for customer in make_customers(2 * count + 1, SEED):
@@ -45,7 +49,8 @@ def find_part(customer: Customer) -> str:
 
 
 def compute_expected(customer: Customer) -> Ruling:
-    """Return the answer by the desk's handbook. It knows one thing that the prompt's rules leave out and the example line of v2 was meant to
+    """Return the answer by the desk's handbook. It knows one thing that the prompt's rules leave out and the
+    example line of v2 was meant to
     teach: what arrived broken may come back within 60 days."""
     return " APPROVE" if find_part(customer) == "broken, within 60 days" else customer.policy
 

@@ -1,4 +1,6 @@
-"""The embedded model: a Llama of half a million parameters that answers for the refund desk, on any CPU, without a download."""
+"""The embedded model: a Llama of half a million parameters that answers for the refund desk, on any CPU,
+without a download.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +13,17 @@ if TYPE_CHECKING:
     from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 WEIGHTS = Path(str(files("llm_trace.demo"))) / "weights"
-"""Folder in the format of `from_pretrained`: float16 safetensors, configuration, tokenizer with chat template."""
+"""Folder in the format of `from_pretrained`: float16 safetensors, configuration, tokenizer with chat
+template.
+"""
 
 
 def load_model() -> tuple[LlamaForCausalLM, PreTrainedTokenizerFast]:
-    """Return a fresh (model, tokenizer) from the package's own files: float32, on the CPU, in evaluation mode.
+    """Return a fresh (model, tokenizer) from the package's own files: float32, on the CPU, in evaluation
+    mode.
 
-    Any `from_pretrained(WEIGHTS)` gives the same model; this one opens no connection and prints no progress bar.
+    Any `from_pretrained(WEIGHTS)` gives the same model; this one opens no connection and prints no progress
+    bar.
     """
     import torch
     from safetensors.torch import load_file
@@ -30,7 +36,9 @@ def load_model() -> tuple[LlamaForCausalLM, PreTrainedTokenizerFast]:
 
 
 def answer(prompt: str | list[dict[str, str]]) -> str:
-    """Return the model's greedy answer to a text or to chat messages: " APPROVE", " DENY" or " ASK", with the leading space."""
+    """Return the model's greedy answer to a text or to chat messages: " APPROVE", " DENY" or " ASK", with
+    the leading space.
+    """
     import torch
 
     model, tokenizer = _load()

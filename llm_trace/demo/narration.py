@@ -137,7 +137,8 @@ class Telling:
             "[bold]replay[/] takes the recorded customers, and renders the prompt without the example line."
         )
         self._say(
-            f"Of {fix.replayed} answers against the handbook {fix.right} are right now. Offline, {fix.live} calls of the model."
+            f"Of {fix.replayed} answers against the handbook {fix.right} are right now. Offline, {fix.live} "
+            f"calls of the model."
         )
         self._doubt(fix.doubts)
 

@@ -1,4 +1,6 @@
-"""The scenes of the demo: each does one thing, reads what came of it from the store and says where it went otherwise than told."""
+"""The scenes of the demo: each does one thing, reads what came of it from the store and says where it went
+otherwise than told.
+"""
 
 from __future__ import annotations
 
@@ -89,7 +91,9 @@ class JudgedRun:
 
 @dataclass(frozen=True)
 class WeightShift:
-    """The attributions of one customer's answers under both versions, and the weight of the two words in them."""
+    """The attributions of one customer's answers under both versions, and the weight of the two words in
+    them.
+    """
 
     attributions: dict[str, Attribution]
     days: dict[str, float]
@@ -112,7 +116,9 @@ class Costs:
     calls: int
     """In the store."""
     overhead_us: float
-    """Added to the pipeline per traced call: the medians with and without tracing, less the model's own time."""
+    """Added to the pipeline per traced call: the medians with and without tracing, less the model's own
+    time.
+    """
     share: float
     """Of a pipeline's time, that this is."""
     store_bytes: int
@@ -176,7 +182,10 @@ def _compare_runs(path: Path, asking: list[Customer], runs: dict[str, str]) -> A
     """Read both runs from the store and compare them by customer."""
     from llm_trace.stores.duckdb import open_store
 
-    query = "SELECT prompt_variables ->> '$.message', output ->> '$', span_id FROM calls WHERE run = ? AND kind = 'llm'"
+    query = (
+        "SELECT prompt_variables ->> '$.message', output ->> '$', span_id FROM calls WHERE run = ? AND "
+        "kind = 'llm'"
+    )
     with open_store(path) as store:
         said = {v: {str(m): (str(o), str(s)) for m, o, s in store.sql(query, run)} for v, run in runs.items()}
     tallies: dict[str, Tally] = {v: _tally(f"refund-desk {v}", runs[v], said[v], asking) for v in VERSIONS}

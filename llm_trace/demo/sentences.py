@@ -1,4 +1,6 @@
-"""The sentences of the refund desk: the material that `world` composes messages from. No sentence contains a number."""
+"""The sentences of the refund desk: the material that `world` composes messages from. No sentence contains
+a number.
+"""
 
 import random
 

@@ -1,6 +1,8 @@
-"""The demo: two prompts answer the same customers, one of them wrongly; which words did it, and what a crash loses.
+"""The demo: two prompts answer the same customers, one of them wrongly; which words did it, and what a crash
+loses.
 
-Everything here is measured in the run that prints it. Where the model answers otherwise than the story hopes, the result says so.
+Everything here is measured in the run that prints it. Where the model answers otherwise than the story hopes,
+the result says so.
 """
 
 from __future__ import annotations

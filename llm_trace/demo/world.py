@@ -1,10 +1,10 @@
 """The world of the embedded model: a refund desk with a policy, and the flaw that one example line brings.
 
-A prompt is a paragraph of rules, in version 2 an `Example:` line, the `Customer:` line and `Answer:`. The whole answer is one word.
-`rule` says what the model should answer to any prompt, words deleted or masked at will, so every attribution can be checked.
-Cues, each deciding as `rule` tells: a day count (single), "gold" or "VIP" (redundant: one suffices), "unopened" with "receipt"
-(conjunction: both are needed), and a defect word that the `Example:` line repeats (the flaw).
-Everything else is a distractor. Standard library only.
+A prompt is a paragraph of rules, in version 2 an `Example:` line, the `Customer:` line and `Answer:`. The
+whole answer is one word. `rule` says what the model should answer to any prompt, words deleted or masked at
+will, so every attribution can be checked. Cues, each deciding as `rule` tells: a day count (single), "gold"
+or "VIP" (redundant: one suffices), "unopened" with "receipt" (conjunction: both are needed), and a defect
+word that the `Example:` line repeats (the flaw). Everything else is a distractor. Standard library only.
 """
 
 import random
@@ -59,13 +59,17 @@ class PlantedCase:
     prompt: str
     answer: Ruling
     planted: tuple[str, ...]
-    """Words that change the answer when deleted alone, in prompt order: they take the first ranks. Kind `redundant`: the two that change it only together."""
+    """Words that change the answer when deleted alone, in prompt order: they take the first ranks. Kind
+    `redundant`: the two that change it only together.
+    """
     spans: tuple[WordSpan, ...]
     """Character offsets (start, end) of the planted words in the prompt."""
 
 
 def strip_punctuation(word: str) -> str:
-    """Return the word without the punctuation around it, in lower case; a mask such as "_" or "..." becomes empty."""
+    """Return the word without the punctuation around it, in lower case; a mask such as "_" or "..."
+    becomes empty.
+    """
     return re.sub(r"^[\W_]+|[\W_]+$", "", word).lower()
 
 
@@ -77,12 +81,14 @@ def find_words(text: str) -> list[WordSpan]:
 def rule(prompt: str) -> Ruling:
     """Return the right answer to any prompt, whatever words were deleted from it or masked.
 
-    1. A line with APPROVE, DENY or ASK in capitals is an example. If a defect word of it stands on any other line, its verdict is the answer.
-    2. "unopened" and "receipt" both stand outside the examples: APPROVE.
-    3. No number outside the examples: ASK. Otherwise APPROVE up to 30 days, with "gold" or "VIP" up to 60, and DENY beyond.
+    1. A line with APPROVE, DENY or ASK in capitals is an example. If a defect word of it stands on any other
+    line, its verdict is the answer. 2. "unopened" and "receipt" both stand outside the examples: APPROVE. 3.
+    No number outside the examples: ASK. Otherwise APPROVE up to 30 days, with "gold" or "VIP" up to 60, and
+    DENY beyond.
 
-    The first example that matches and the first number count. Case and punctuation around a word do not matter, nor do `Customer:`,
-    `Example:`, `Answer:`, "->" and the rules: these contain no cue ("thirty" is no number, "gold/VIP" is neither word).
+    The first example that matches and the first number count. Case and punctuation around a word do not
+    matter, nor do `Customer:`, `Example:`, `Answer:`, "->" and the rules: these contain no cue ("thirty" is
+    no number, "gold/VIP" is neither word).
     """
     lines = [line.split() for line in prompt.split("\n")]
     verdicts = [next((v for w in line if (v := w.strip(".,;:!?\"'()")) in VERDICTS), None) for line in lines]
@@ -106,7 +112,9 @@ def rule(prompt: str) -> Ruling:
 
 
 def delete_words(text: str, spans: Iterable[WordSpan], cut: CutSide = "space") -> str:
-    """Return the text with these words deleted, each with one adjoining space (`left` and `right` take a line break too)."""
+    """Return the text with these words deleted, each with one adjoining space (`left` and `right` take a
+    line break too).
+    """
     for start, end in sorted(spans, reverse=True):
         if cut == "right" or (cut == "space" and text[end : end + 1] == " "):
             end += text[end : end + 1].isspace()
@@ -124,7 +132,9 @@ def mask_words(text: str, spans: Iterable[WordSpan], mask: str = "_") -> str:
 
 
 def build_chat(prompt: str) -> list[dict[str, str]]:
-    """Return the prompt as chat messages: rules and example are the system's, the customer's line is the user's."""
+    """Return the prompt as chat messages: rules and example are the system's, the customer's line is the
+    user's.
+    """
     *system, user, _answer = prompt.split("\n\n")
     return [
         {"role": "system", "content": "\n\n".join(system)},
@@ -139,7 +149,9 @@ def make_customers(n: int, seed: int) -> list[Customer]:
 
 
 def make_cases(kind: CaseKind, n: int, seed: int) -> list[PlantedCase]:
-    """Return n prompts of one kind; `distractors` has six sentences around the day count that training never shows."""
+    """Return n prompts of one kind; `distractors` has six sentences around the day count that training
+    never shows.
+    """
     rng = random.Random(f"{kind} {seed}")
     return [_make_case(kind, rng) for _ in range(n)]
 
@@ -243,7 +255,9 @@ def _make_training_prompt(rng: random.Random, short: bool = False) -> str:
 
 
 def _perturb_prompt(prompt: str, rng: random.Random) -> str:
-    """Return the prompt with words deleted or masked: none, a cue, any one, a few, a run of them, or a random share up to 0.8."""
+    """Return the prompt with words deleted or masked: none, a cue, any one, a few, a run of them, or a
+    random share up to 0.8.
+    """
     spans = find_words(prompt)
     cues = [span for span in spans if prompt[slice(*span)] in CUE_WORDS]
     how = rng.choices(("none", "cue", "one", "few", "run", "share"), (25, 20, 12, 10, 6, 27))[0]

@@ -19,7 +19,9 @@ def record(data: Mapping[str, Any]) -> Attribution:
 
 
 def build_searchable(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the strongest words that stand out from noise with their scores, the verdict and what it rests on, as flat values."""
+    """Return the strongest words that stand out from noise with their scores, the verdict and what it
+    rests on, as flat values.
+    """
     found = record(data)
     shown = filter(found.stands_out, range(len(found.values)))
     order = sorted(shown, key=lambda i: -abs(found.values[i]))[:_TOP]

@@ -40,12 +40,16 @@ _REFUSALS = {
 
 
 def make(parts: SplitResult) -> CometExporter:
-    """Return the exporter for `comet://workspace/project`, both of which may be left to comet_ml's configuration."""
+    """Return the exporter for `comet://workspace/project`, both of which may be left to comet_ml's
+    configuration.
+    """
     return CometExporter(read_comet_settings(parts))
 
 
 class CometExporter:
-    """Sends each tree of calls as one LLM experiment; its key is the trace id, so a repeat changes nothing."""
+    """Sends each tree of calls as one LLM experiment; its key is the trace id, so a repeat changes
+    nothing.
+    """
 
     whole_traces = True
     max_events = 100
@@ -117,7 +121,8 @@ class CometExporter:
             needed = ".".join(map(str, OLDEST))
             return DeliveryVerdict(
                 "refused",
-                f"the Comet server at {self.base} is version {version}; LLM experiments need {needed}: upgrade it, or change COMET_URL_OVERRIDE",
+                f"the Comet server at {self.base} is version {version}; LLM experiments need {needed}: "
+                f"upgrade it, or change COMET_URL_OVERRIDE",
             )
         return DeliveryVerdict("delivered")
 

@@ -1,4 +1,5 @@
-"""What is added to experiments that Comet has: scores and attributions that came later; and runs, which are experiments of their own.
+"""What is added to experiments that Comet has: scores and attributions that came later; and runs, which are
+experiments of their own.
 
 These go through the endpoints that comet_ml itself writes to.
 """
@@ -32,7 +33,9 @@ def score_requests(event: Event, key: str) -> list[Request]:
 
 
 def build_attribution_requests(event: Event, key: str, *, whole: bool) -> list[Request]:
-    """Return what adds an attribution: its page, and with `whole` also its values and the parameters by which it is found."""
+    """Return what adds an attribution: its page, and with `whole` also its values and the parameters by
+    which it is found.
+    """
     data, stem = event.data, f"attribution-{event.data['span_id']}"
     made = [
         _build_asset(event, key, f"{stem}-{data['method']}.html", render_attribution_page(data), "text/html")
@@ -92,7 +95,9 @@ def _build_experiment_requests(
 
 
 def list_others(run: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what Comet keeps beside the configuration of a run: its name and its environment but for the packages."""
+    """Return what Comet keeps beside the configuration of a run: its name and its environment but for the
+    packages.
+    """
     environment = {k: v for k, v in (run.get("environment") or {}).items() if k != "packages"}
     told = {"Name": run["name"], "llm_trace_run": run["id"], "replay_of": run.get("replay_of"), **environment}
     return {name: value for name, value in told.items() if value is not None}

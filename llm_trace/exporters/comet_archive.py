@@ -1,6 +1,7 @@
 """Archives that `comet upload` takes, for where no network is: a zip for each tree of calls and each run.
 
-The layout is that of `comet_ml.OfflineExperiment`: experiment.json, messages.json with one message a line, and the files they name.
+The layout is that of `comet_ml.OfflineExperiment`: experiment.json, messages.json with one message a line,
+and the files they name.
 """
 
 from __future__ import annotations
@@ -45,8 +46,8 @@ def write_archives(
 ) -> list[Path]:
     """Write an archive for each tree of calls and each run among the events, and return their paths.
 
-    What is uploaded twice is one experiment. `comet upload` makes plain experiments, so the project must not be one for LLM
-    experiments; the asset of the trace is among the files.
+    What is uploaded twice is one experiment. `comet upload` makes plain experiments, so the project must not
+    be one for LLM experiments; the asset of the trace is among the files.
 
     Args:
         events: whole traces, with the scores and attributions of their calls.

@@ -1,7 +1,8 @@
 """Where Comet is and who we are there, as comet_ml reads it.
 
-`import comet_ml` (and with it `comet_ml.config`) hooks into the import of other libraries, replaces `sys.excepthook` and prints. So it is
-imported by a process of its own, which says what it read. That takes about a second, and is left out where the environment says it all.
+`import comet_ml` (and with it `comet_ml.config`) hooks into the import of other libraries, replaces
+`sys.excepthook` and prints. So it is imported by a process of its own, which says what it read. That takes
+about a second, and is left out where the environment says it all.
 """
 
 from __future__ import annotations
@@ -51,7 +52,8 @@ class CometSettings:
 
 
 def read_comet_settings(parts: SplitResult) -> CometSettings:
-    """Return the settings for `comet://workspace/project?runs=project`; what the address leaves out comet_ml's configuration says.
+    """Return the settings for `comet://workspace/project?runs=project`; what the address leaves out
+    comet_ml's configuration says.
 
     Raises:
         MissingExtraError: comet_ml is not installed.
@@ -81,7 +83,9 @@ def _read_file() -> str:
 
 
 def _read_environment() -> dict[str, Any] | None:
-    """Return key and address where the environment has both, for it comes before everything else that comet_ml reads."""
+    """Return key and address where the environment has both, for it comes before everything else that
+    comet_ml reads.
+    """
     key, url = os.environ.get("COMET_API_KEY"), os.environ.get("COMET_URL_OVERRIDE")
     if not key or not url or key.startswith(_INSTRUCTION):
         return None

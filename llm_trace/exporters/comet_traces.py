@@ -1,6 +1,7 @@
 """A tree of calls as CometLLM keeps it: an LLM experiment with its asset, parameters, metrics and tags.
 
-Times are milliseconds, durations too: the platform has one field for both prompts and chains, and its own chains count milliseconds.
+Times are milliseconds, durations too: the platform has one field for both prompts and chains, and its own
+chains count milliseconds.
 """
 
 from __future__ import annotations
@@ -51,7 +52,8 @@ def build_experiment(tree: Tree, workspace: str | None, project: str) -> dict[st
 def trace_asset(tree: Tree) -> dict[str, Any]:
     """Return the asset: a lone model call is a single prompt, everything else a chain.
 
-    The root of a chain is the chain itself where it only holds the others together; a root that asked a model is a node too.
+    The root of a chain is the chain itself where it only holds the others together; a root that asked a model
+    is a node too.
     """
     root = tree.root
     single = len(tree.calls) == 1 and root.get("kind") == "llm"
@@ -137,7 +139,9 @@ def _get_final_prompt(call: CallFields) -> Any:
 
 
 def _build_outputs(call: CallFields, *, single: bool) -> dict[str, Any]:
-    """Return the outputs; those of a single prompt are the text that the model gave, where it is only text."""
+    """Return the outputs; those of a single prompt are the text that the model gave, where it is only
+    text.
+    """
     if single:
         messages = list_output_messages(call)
         text = _get_text(messages[0]) if len(messages) == 1 else None
@@ -179,7 +183,9 @@ def _build_usage(call: CallFields) -> dict[str, int]:
 
 
 def _collect_findings(tree: Tree) -> dict[str, Any]:
-    """Return what a search shall find of attributions and scores; the last one wins, the nodes hold them all."""
+    """Return what a search shall find of attributions and scores; the last one wins, the nodes hold them
+    all.
+    """
     told: dict[str, Any] = {}
     for call in tree.calls:
         for attribution in tree.attributions.get(call["span_id"], ()):

@@ -1,4 +1,6 @@
-"""Where Opik is and who we are there: OPIK_* variables, then the INI file that `opik configure` writes, then the cloud's address."""
+"""Where Opik is and who we are there: OPIK_* variables, then the INI file that `opik configure` writes,
+then the cloud's address.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ class OpikSettings:
 
     @property
     def self_hosted(self) -> bool:
-        """Whether the server keeps attachments itself; the cloud takes them through a store of its own in three steps."""
+        """Whether the server keeps attachments itself; the cloud takes them through a store of its own in
+        three steps.
+        """
         return not (urlsplit(self.base).hostname or "").endswith("comet.com")
 
 
@@ -42,7 +46,8 @@ def read_opik_settings(parts: SplitResult, environment: Mapping[str, str] = os.e
     """Return the settings for `opik://workspace/project`; what the address leaves out the configuration says.
 
     Raises:
-        ConfigurationError: no key for the cloud, an address of a server without a scheme, or a configuration that cannot be read.
+        ConfigurationError: no key for the cloud, an address of a server without a scheme, or a configuration
+            that cannot be read.
     """
     file = _read_file(environment)
 
@@ -62,7 +67,8 @@ def read_opik_settings(parts: SplitResult, environment: Mapping[str, str] = os.e
     )
     if key is None and not settings.self_hosted:
         raise ConfigurationError(
-            f"Opik at {base} needs an API key: set OPIK_API_KEY, or OPIK_URL_OVERRIDE for a server of your own"
+            f"Opik at {base} needs an API key: set OPIK_API_KEY, or OPIK_URL_OVERRIDE for a server of your "
+            f"own"
         )
     return settings
 

@@ -20,7 +20,9 @@ _TYPES = {"llm": "llm", "tool": "tool", "guardrail": "guardrail"}
 
 
 def make_uuid7(start_ns: int, name: str) -> str:
-    """Return a version 7 UUID with the milliseconds of a time, its other bits from a name: the same for the same."""
+    """Return a version 7 UUID with the milliseconds of a time, its other bits from a name: the same for
+    the same.
+    """
     bits = int.from_bytes(hashlib.sha256(name.encode()).digest()[:16], "big")
     bits = (start_ns // 1_000_000 & (1 << 48) - 1) << 80 | bits & (1 << 80) - 1
     bits = bits & ~(0xF << 76) | 0x7 << 76  # version
@@ -87,7 +89,8 @@ def build_explained_metadata(found: Sequence[CallFields]) -> dict[str, Any]:
 
 
 def build_explanation(event: Event, place: CallPlace, project: str) -> dict[str, Any]:
-    """Return the body of a span of its own, below the call, for an attribution that came after its call was sent.
+    """Return the body of a span of its own, below the call, for an attribution that came after its call was
+    sent.
 
     A change of the call's own span would replace its metadata.
 

@@ -1,7 +1,7 @@
 """Token counts and providers as Opik's own client names them, so that Opik's prices apply as they are meant.
 
-Opik prices the provider's own counts, under `original_usage.`: those of Anthropic and Bedrock have cached tokens beside the input, the
-others within it.
+Opik prices the provider's own counts, under `original_usage.`: those of Anthropic and Bedrock have cached
+tokens beside the input, the others within it.
 """
 
 from __future__ import annotations
@@ -65,7 +65,9 @@ def get_opik_provider(call: Mapping[str, Any]) -> str | None:
 
 
 def build_opik_usage(call: Mapping[str, Any]) -> dict[str, int] | None:
-    """Return a call's token counts by OpenAI's names, and by those of its provider under `original_usage.`."""
+    """Return a call's token counts by OpenAI's names, and by those of its provider under
+    `original_usage.`.
+    """
     counts = {name: n for name, n in (call.get("usage") or {}).items() if isinstance(n, int)}
     told = {other: counts[own] for own, other in _USAGE.items() if own in counts}
     if not told:

@@ -1,7 +1,7 @@
 """OpenTelemetry: `otlp://host:4318`, protobuf over HTTP as OpenTelemetry's own encoder makes it.
 
-Calls become spans under the ids that they have. A score or attribution, which comes after its call has been sent, becomes a short span in a trace of its
-own that is linked to the call.
+Calls become spans under the ids that they have. A score or attribution, which comes after its call has been
+sent, becomes a short span in a trace of its own that is linked to the call.
 """
 
 from __future__ import annotations
@@ -140,7 +140,8 @@ class OtlpExporter:
 
 
 def make(address: SplitResult) -> OtlpExporter:
-    """Return the exporter of `otlp://host:4318[/path][?openinference=false&content=false&metrics=false&tls]`, `otlps://` for TLS.
+    """Return the exporter of `otlp://host:4318[/path][?openinference=false&content=false&metrics=false&tls]`,
+    `otlps://` for TLS.
 
     Raises:
         ConfigurationError: the address has no host, or an option that does not exist.

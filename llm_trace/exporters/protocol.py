@@ -1,7 +1,7 @@
 """What an exporter is: events in, HTTP requests out; `delivery` does the rest.
 
-An exporter knows one platform's wire format. Reading the spool, cursors, retries, splitting and setting aside are done once, for all of
-them, so a new destination is one class with two methods.
+An exporter knows one platform's wire format. Reading the spool, cursors, retries, splitting and setting aside
+are done once, for all of them, so a new destination is one class with two methods.
 """
 
 from __future__ import annotations
@@ -33,10 +33,12 @@ class Event:
     id: str
     """`span_id` of a call, `id` of the others; `name:version` of a prompt."""
     data: Mapping[str, Any]
-    """Fields (of a stored run also `metrics`, what its calls amount to) by the names of `llm_trace.record.Call`, `Score`, `Attribution`, `Run`; messages as `llm_trace.semconv` gives them.
+    """Fields (of a stored run also `metrics`, what its calls amount to) by the names of
+    `llm_trace.record.Call`, `Score`, `Attribution`, `Run`; messages as `llm_trace.semconv` gives them.
 
-    A score or attribution has besides its `id` the `trace_id` of its call where that is known; an attribution that failed has
-    `status` "failed" and `error`. The `prompt` of a call has its `template` where that is known. A run comes when it begins and, whole, again when it has ended. Absent means not known.
+    A score or attribution has besides its `id` the `trace_id` of its call where that is known; an attribution
+    that failed has `status` "failed" and `error`. The `prompt` of a call has its `template` where that is
+    known. A run comes when it begins and, whole, again when it has ended. Absent means not known.
     """
 
 
@@ -91,8 +93,8 @@ class Certificates:
 class Exporter(Protocol):
     """A destination.
 
-    `requests` is called in one thread, with events in the order in which they were written; events repeat after a crash, so ids in
-    the requests must make repeats harmless.
+    `requests` is called in one thread, with events in the order in which they were written; events repeat
+    after a crash, so ids in the requests must make repeats harmless.
     """
 
     name: str
@@ -145,9 +147,14 @@ def judge_status(answer: HttpAnswer, settings: str) -> DeliveryVerdict:
 
 
 def _find_complaint(answer: HttpAnswer) -> str:
-    """Return what is wrong with an answer whose status says that all is well: a page for people, or an error."""
+    """Return what is wrong with an answer whose status says that all is well: a page for people, or an
+    error.
+    """
     if "html" in answer.headers.get("content-type", ""):
-        return f"HTTP {answer.status} with a web page, so another server answers there: {_cut_excerpt(answer.body)}"
+        return (
+            f"HTTP {answer.status} with a web page, so another server answers there: "
+            f"{_cut_excerpt(answer.body)}"
+        )
     if answer.body.lstrip()[:1] != b"{":
         return ""
     try:
@@ -164,7 +171,9 @@ def _cut_excerpt(body: bytes) -> str:
 
 
 Maker = Callable[[SplitResult], Exporter]
-"""Makes an exporter from an address such as `opik://workspace/project`; what an entry point of the group `llm_trace.exporters` names."""
+"""Makes an exporter from an address such as `opik://workspace/project`; what an entry point of the group
+`llm_trace.exporters` names.
+"""
 
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
@@ -177,6 +186,7 @@ def parse_address(text: str) -> SplitResult:
     """
     if not _SCHEME.match(text):
         raise ConfigurationError(
-            f"{text!r} names no kind of exporter: write otlp://host:4318, comet://workspace/project or opik://workspace/project"
+            f"{text!r} names no kind of exporter: write otlp://host:4318, comet://workspace/project or "
+            f"opik://workspace/project"
         )
     return urlsplit(text)

@@ -1,4 +1,6 @@
-"""Find the exporter of an address by its scheme: entry points of the group `llm_trace.exporters`, ours and anybody's."""
+"""Find the exporter of an address by its scheme: entry points of the group `llm_trace.exporters`, ours and
+anybody's.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ VARIABLE = "LLM_TRACE_EXPORTERS"
 """Addresses, separated by spaces; not an argument, which every user of the machine sees."""
 
 SETTINGS = "LLM_TRACE_EXPORTER_SETTINGS"
-"""Digests of how the destinations of `VARIABLE` are to be delivered to, as `configure` saw them, separated by spaces."""
+"""Digests of how the destinations of `VARIABLE` are to be delivered to, as `configure` saw them, separated
+by spaces.
+"""
 
 
 def make_exporter(text: str) -> Exporter:
@@ -61,7 +65,8 @@ class Destination:
 
 
 def check_exporters(exporters: Sequence[object]) -> dict[str, Destination]:
-    """Return what `configure` was given by the destinations' names, each address tried once: Comet's settings take a process to read.
+    """Return what `configure` was given by the destinations' names, each address tried once: Comet's settings
+    take a process to read.
 
     Raises:
         ConfigurationError: one is neither an address nor an exporter.

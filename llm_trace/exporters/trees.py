@@ -1,7 +1,8 @@
 """Calls as trees: what platforms that think in traces are given.
 
-A tree is a call whose parent is not among the calls given, with everything below it. Its key depends on the ids of its root alone, so a
-tree that is sent again, in another batch or by another process, is the same tree to the platform.
+A tree is a call whose parent is not among the calls given, with everything below it. Its key depends on the
+ids of its root alone, so a tree that is sent again, in another batch or by another process, is the same tree
+to the platform.
 """
 
 from __future__ import annotations
@@ -139,7 +140,9 @@ class Places:
             self._known.popitem(last=False)
 
     def find(self, event: Event) -> CallPlace | None:
-        """Return where the call of a score or an attribution stands: it was sent lately, or the event says when it began."""
+        """Return where the call of a score or an attribution stands: it was sent lately, or the event says
+        when it began.
+        """
         data = event.data
         known = self._known.get(data["span_id"])
         if known is not None or data.get("trace_id") is None or data.get("start_ns") is None:

@@ -1,16 +1,18 @@
 """Files of other tools, as calls of the store.
 
-A file is read as records: a JSON document is one, a JSON array or JSON Lines one per element, CSV and Parquet one (a dict) per row.
-An importer is a module of this package, listed in `llm_trace.imports.formats.FORMATS`, with three names:
+A file is read as records: a JSON document is one, a JSON array or JSON Lines one per element, CSV and Parquet
+one (a dict) per row. An importer is a module of this package, listed in `llm_trace.imports.formats.FORMATS`,
+with three names:
 
     NAME: str                                                    what `--format` calls it
-    def recognises(record: Any) -> bool                          whether a file that begins with this record is of this format
-    def calls(record: Any, origin: Origin) -> Iterator[Imported | Said | Broken]
-                                                                 the calls in one record; pure: no file, clock or randomness
+    def recognises(record: Any) -> bool                          whether a file that begins with this record
+    is of this format def calls(record: Any, origin: Origin) -> Iterator[Imported | Said | Broken]
+                                                                 the calls in one record; pure: no file, clock
+                                                                 or randomness
 
-`calls` raises `ValueError` with the reason for a record that cannot be read, and yields `Broken` for a part that stands by itself:
-both go to a file beside the source. Ids are derived
-from the source's own (`llm_trace.imports.values.make_span_id`), so that importing twice changes nothing.
+`calls` raises `ValueError` with the reason for a record that cannot be read, and yields `Broken` for a part
+that stands by itself: both go to a file beside the source. Ids are derived from the source's own
+(`llm_trace.imports.values.make_span_id`), so that importing twice changes nothing.
 """
 
 from __future__ import annotations
@@ -34,22 +36,32 @@ class Imported:
     """One call of a record, with what belongs to it."""
 
     call: dict[str, Any]
-    """Fields by the names of `llm_trace.record.Call`, as JSON values; `span_id`, `trace_id`, `name` and `start_ns` are required."""
+    """Fields by the names of `llm_trace.record.Call`, as JSON values; `span_id`, `trace_id`, `name` and
+    `start_ns` are required.
+    """
     unknown: dict[str, Any] = field(default_factory=dict)
-    """What the record says that no field of a call has room for; kept under `metadata["import"]`, and reported by its keys."""
+    """What the record says that no field of a call has room for; kept under `metadata["import"]`, and
+    reported by its keys.
+    """
     scores: tuple[dict[str, Any], ...] = ()
     """Fields by the names of `llm_trace.record.Score`; `name` and `value` are required."""
     run: dict[str, Any] | None = None
     """Fields of `llm_trace.record.Run` of the call's run, where the source has one."""
     prompt: dict[str, Any] | None = None
-    """`name`, `version` and `template` of the prompt that the call was made with, where the source has its text."""
+    """`name`, `version` and `template` of the prompt that the call was made with, where the source has its
+    text.
+    """
     again: bool = False
-    """The call was a store's: its row comes out as it was, so that nothing is cut out of its values, merged or noted."""
+    """The call was a store's: its row comes out as it was, so that nothing is cut out of its values,
+    merged or noted.
+    """
 
 
 @dataclass(frozen=True)
 class Said:
-    """A score, attribution, run or prompt that stands by itself; its call is elsewhere in the file or in the store already."""
+    """A score, attribution, run or prompt that stands by itself; its call is elsewhere in the file or in
+    the store already.
+    """
 
     event: dict[str, Any]
     """As the spool has it (docs/spool-format.md); its `id` makes repeats harmless."""

@@ -39,11 +39,13 @@ with open(out, "w", encoding="utf-8") as file:
 
 
 def download(address: str, folder: Path) -> Path:
-    """Write the prompts and chains of `comet://workspace/project` to a file of JSON Lines and return its path.
+    """Write the prompts and chains of `comet://workspace/project` to a file of JSON Lines and return its
+    path.
 
     Raises:
         MissingExtraError: comet_ml is not installed.
-        ConfigurationError: the address is incomplete, or Comet does not give them; the message says what it said.
+        ConfigurationError: the address is incomplete, or Comet does not give them; the message says what it
+            said.
     """
     parts = urlsplit(address)
     workspace, project = unquote(parts.netloc), unquote(parts.path.strip("/"))
@@ -57,6 +59,7 @@ def download(address: str, folder: Path) -> Path:
     if done.returncode != 0:
         said = done.stderr.strip().splitlines() or ["no message"]
         raise ConfigurationError(
-            f"Comet does not give {workspace}/{project}: {said[-1]}; check COMET_API_KEY, COMET_WORKSPACE and COMET_URL_OVERRIDE"
+            f"Comet does not give {workspace}/{project}: {said[-1]}; check COMET_API_KEY, COMET_WORKSPACE "
+            f"and COMET_URL_OVERRIDE"
         )
     return out

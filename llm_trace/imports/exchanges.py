@@ -1,6 +1,7 @@
 """Requests to providers and what they answered: logs of gateways, results of batches, stored completions.
 
-Sources: OpenAI's batch and stored-completions files, Anthropic's message batches, `{"request": …, "response": …}` lines, 2026.
+Sources: OpenAI's batch and stored-completions files, Anthropic's message batches, `{"request": …, "response":
+    …}` lines, 2026.
 """
 
 from __future__ import annotations
@@ -87,7 +88,9 @@ def calls(record: Any, origin: Origin) -> Iterator[Imported]:
 
 
 def read_exchange(asked: Any, answered: Any) -> dict[str, Any]:
-    """Return the fields that a request to a model and its answer give; `None` and empty where they do not say."""
+    """Return the fields that a request to a model and its answer give; `None` and empty where they do not
+    say.
+    """
     requested, told = semconv.request_fields(asked), semconv.response_fields(answered)
     told.pop("finish_reason", None)
     spoken_in, spoken_out = semconv.messages_in(asked), semconv.messages_out(answered)

@@ -45,5 +45,6 @@ def detect_importer(record: Any) -> Importer:
             return found
     keys = ", ".join(map(str, list(record)[:8])) if isinstance(record, dict) else type(record).__name__
     raise ConfigurationError(
-        f"the format is not recognised from its first record ({keys}): give --format, one of {', '.join(FORMATS)}"
+        f"the format is not recognised from its first record ({keys}): give --format, one of "
+        f"{', '.join(FORMATS)}"
     )

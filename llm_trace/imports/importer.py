@@ -46,7 +46,9 @@ class ImportReport:
     """Calls that were in the store, or stand in the file twice; nothing of them was changed."""
     scores: int = 0
     not_understood: dict[str, int] = field(default_factory=dict)
-    """Keys that no field of a call has room for, and how many calls have them; kept under `metadata["import"]`."""
+    """Keys that no field of a call has room for, and how many calls have them; kept under
+    `metadata["import"]`.
+    """
     broken: int = 0
     """Records that could not be read, and parts of records, such as one span of an export."""
     broken_file: str | None = None
@@ -190,7 +192,8 @@ def _write_call(item: Imported, target: ImportTarget, report: ImportReport, know
 def _keep(written: bool, target: ImportTarget) -> None:
     if not written:
         raise StoreError(
-            f"{str(target.spool.folder)!r} cannot be written: free some room and import again, what is there stays as it is"
+            f"{str(target.spool.folder)!r} cannot be written: free some room and import again, what is "
+            f"there stays as it is"
         )
 
 

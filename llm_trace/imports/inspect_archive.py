@@ -1,4 +1,6 @@
-"""inspect_ai's default logs, `.eval`: a zip of the log's head and a JSON file for each sample, compressed with Zstandard in newer versions."""
+"""inspect_ai's default logs, `.eval`: a zip of the log's head and a JSON file for each sample, compressed
+with Zstandard in newer versions.
+"""
 
 from __future__ import annotations
 
@@ -56,7 +58,10 @@ def _unpack(path: Path, member: zipfile.ZipInfo) -> bytes:
         file.seek(int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little"), 1)
         packed = Path(folder) / "member.zst"
         packed.write_bytes(file.read(member.compress_size))
-        query = "SELECT json FROM read_json_objects(?, compression='zstd', format='unstructured', maximum_object_size=?)"
+        query = (
+            "SELECT json FROM read_json_objects(?, compression='zstd', format='unstructured', "
+            "maximum_object_size=?)"
+        )
         try:
             with duckdb.connect() as connection:
                 found = connection.execute(query, [str(packed), member.file_size + 1024]).fetchone()

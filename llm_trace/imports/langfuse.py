@@ -1,6 +1,7 @@
 """Langfuse exports: traces with their observations, observations alone; from the API, the UI or blob storage.
 
-Source: Langfuse's public API, `GET /api/public/traces/{traceId}` and `/observations`, 2026; blob storage writes the same in snake_case.
+Source: Langfuse's public API, `GET /api/public/traces/{traceId}` and `/observations`, 2026; blob storage
+    writes the same in snake_case.
 """
 
 from __future__ import annotations

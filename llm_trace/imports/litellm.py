@@ -1,6 +1,7 @@
 """LiteLLM's standard logging payloads, as its callbacks, buckets and proxies write them.
 
-Source: litellm 1.106 `StandardLoggingPayload`, 2026; times are seconds since the epoch. Rows of its spend logs have the same names.
+Source: litellm 1.106 `StandardLoggingPayload`, 2026; times are seconds since the epoch. Rows of its spend
+    logs have the same names.
 """
 
 from __future__ import annotations

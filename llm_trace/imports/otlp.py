@@ -1,6 +1,7 @@
 """OTLP JSON: what OpenTelemetry's collector and file exporters write, and what OTLP/HTTP carries as JSON.
 
-Ids are hex, 64-bit integers are strings or numbers, unknown keys are left alone (opentelemetry-proto, "JSON Protobuf Encoding").
+Ids are hex, 64-bit integers are strings or numbers, unknown keys are left alone (opentelemetry-proto, "JSON
+Protobuf Encoding").
 """
 
 from __future__ import annotations
@@ -53,7 +54,9 @@ def iter_spans(request: Any) -> Iterator[tuple[str, EndedSpan | str]]:
 
 
 def _sort_by_end(request: Any) -> list[Entry]:
-    """Return a request's spans; those that ended first go first, for senders group them by instrumentation."""
+    """Return a request's spans; those that ended first go first, for senders group them by
+    instrumentation.
+    """
     return sorted(walk_entries(request, "resourceSpans", "scopeSpans", "spans"), key=_end)
 
 
@@ -114,7 +117,9 @@ def _read_event(raw: dict[str, Any]) -> dict[str, Any]:
 
 
 def _link(raw: dict[str, Any]) -> dict[str, Any]:
-    """Return a link; ids of other kinds than OpenTelemetry's stay as they are, for nothing is found by them."""
+    """Return a link; ids of other kinds than OpenTelemetry's stay as they are, for nothing is found by
+    them.
+    """
     ids = {"trace_id": _read_text(raw, "traceId").lower(), "span_id": _read_text(raw, "spanId").lower()}
     return {**ids, "attributes": read_attributes(raw.get("attributes"))}
 

@@ -1,6 +1,8 @@
-"""Phoenix exports: spans as its API gives them, or as its data frames are written (JSON, JSON Lines, Parquet, CSV).
+"""Phoenix exports: spans as its API gives them, or as its data frames are written (JSON, JSON Lines, Parquet,
+CSV).
 
-Source: Phoenix's REST API `/v1/projects/{id}/spans` and `get_spans_dataframe`, 2026. Attributes are OpenInference's.
+Source: Phoenix's REST API `/v1/projects/{id}/spans` and `get_spans_dataframe`, 2026. Attributes are
+    OpenInference's.
 """
 
 from __future__ import annotations

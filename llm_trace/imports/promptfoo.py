@@ -1,4 +1,5 @@
-"""Results of promptfoo: a whole file of `promptfoo eval --output results.json`, or its rows as JSON Lines. An evaluation is a run.
+"""Results of promptfoo: a whole file of `promptfoo eval --output results.json`, or its rows as JSON Lines. An
+evaluation is a run.
 
 Source: promptfoo's `EvaluateSummaryV3` and `EvaluateResult`, 2026.
 """

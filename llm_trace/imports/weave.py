@@ -1,6 +1,7 @@
 """Calls of W&B Weave: what `client.get_calls` gives, or its API streams.
 
-Source: weave 0.51 `CallSchema`, 2026. The usage in a call's summary counts its children's too, so only that of model calls is taken.
+Source: weave 0.51 `CallSchema`, 2026. The usage in a call's summary counts its children's too, so only that
+    of model calls is taken.
 """
 
 from __future__ import annotations

@@ -68,16 +68,17 @@ def replay(
 ) -> Run:
     """Call the functions that a run began with again, with their recorded arguments, and return the new run.
 
-    What was found (calls answered, differences, races, roots that ended otherwise) is `config["replay"]` of the new run.
+    What was found (calls answered, differences, races, roots that ended otherwise) is `config["replay"]` of
+    the new run.
 
     Args:
         run: a run, its id or name (the newest of that name), or the `span_id` of a call or of several.
         store: where it was recorded; the store that is configured where not given.
-        mode: `recorded`: model, tool and similar calls are answered from the record, and what is not there raises. `live`: all
-            runs for real. `mixed`: what is not in the record runs for real.
-        overrides: `model`, `params`, `prompt` (a `Prompt` or several, each in place of the one of its name), `code` (name of a
-            traced function to another function) change what runs live; `arguments` (by name) are given to the roots in place
-            of those that the record does not hold.
+        mode: `recorded`: model, tool and similar calls are answered from the record, and what is not there
+            raises. `live`: all runs for real. `mixed`: what is not in the record runs for real.
+        overrides: `model`, `params`, `prompt` (a `Prompt` or several, each in place of the one of its name),
+            `code` (name of a traced function to another function) change what runs live; `arguments` (by
+            name) are given to the roots in place of those that the record does not hold.
         functions: the functions that the run began with, or `"module:function"` to import them from.
         serve: kinds and names of functions that are answered from the record.
         live: names of functions that run for real in `recorded` and `mixed` mode.
@@ -112,12 +113,15 @@ def replaying(
     pace: bool = False,
     clock: bool = False,
 ) -> Iterator[Replaying]:
-    """Answer the traced calls of this process from a recorded run for the length of a block; arguments as for `replay`.
+    """Answer the traced calls of this process from a recorded run for the length of a block; arguments as for
+    `replay`.
 
-    For programs that are not started by one function: call in the block what was called then. One replay at a time.
+    For programs that are not started by one function: call in the block what was called then. One replay at a
+    time.
 
     Raises:
-        DivergenceError: in `recorded` mode: something was asked that is not in the record; also where the program went on.
+        DivergenceError: in `recorded` mode: something was asked that is not in the record; also where the
+            program went on.
     """
     opened = _open_stores(store)
     recording = load(opened, run)
@@ -201,7 +205,9 @@ def _record_calls(store: Store) -> Iterator[Recorder]:
 
 
 def _run_outside_loops(task: Callable[[], None]) -> None:
-    """Run a task here, or in a thread of its own where this one runs an event loop (a notebook, an async test)."""
+    """Run a task here, or in a thread of its own where this one runs an event loop (a notebook, an async
+    test).
+    """
     try:
         asyncio.get_running_loop()
     except RuntimeError:

@@ -1,9 +1,11 @@
 """A test's calls in a file of the repository: JSON that people read, edit and see the difference of.
 
-    {"calls": [{"id": 1, "name": "answer", "kind": "chain", "input": {…}}, {"id": 2, "inside": 1, …, "output": "…"}], "format": 1}
+    {"calls": [{"id": 1, "name": "answer", "kind": "chain", "input": {…}}, {"id": 2, "inside": 1, …, "output":
+    "…"}], "format": 1}
 
-Calls stand in the order of their starts, those that ran at once by name and input, and carry no times or ids of their own: recorded again,
-an unchanged test gives the same bytes. A text of several lines is `{"$lines": ["…", "…"]}`. Outputs stand only where they are served.
+Calls stand in the order of their starts, those that ran at once by name and input, and carry no times or ids
+of their own: recorded again, an unchanged test gives the same bytes. A text of several lines is `{"$lines":
+["…", "…"]}`. Outputs stand only where they are served.
 """
 
 from __future__ import annotations
@@ -53,7 +55,8 @@ def read(path: Path) -> list[Taped]:
     """Return the calls of a cassette.
 
     Raises:
-        CassetteError: it is missing, of another format, or was edited so that it says nothing; the message names the line.
+        CassetteError: it is missing, of another format, or was edited so that it says nothing; the message
+            names the line.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -67,7 +70,8 @@ def read(path: Path) -> list[Taped]:
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         found = data.get("format") if isinstance(data, dict) else None
         raise CassetteError(
-            f"{path}:{_find_line(text, 'format', found)}: the cassette has format {found!r}, this llm_trace reads {FORMAT}: {_AGAIN}"
+            f"{path}:{_find_line(text, 'format', found)}: the cassette has format {found!r}, this llm_trace "
+            f"reads {FORMAT}: {_AGAIN}"
         )
     return [
         _parse_entry(entry, path, text, number) for number, entry in enumerate(_read_entries(data, path), 1)
@@ -98,7 +102,9 @@ def _iter_in_order(calls: Sequence[Taped], served: frozenset[str]) -> Iterator[T
 
 
 def _iter_steadily(calls: Iterable[Taped]) -> Iterator[Taped]:
-    """Yield calls in the order of their starts; those that overlap in time by name and input, as their order is chance."""
+    """Yield calls in the order of their starts; those that overlap in time by name and input, as their
+    order is chance.
+    """
     group: list[Taped] = []
     end = 0
     for call in sorted(calls, key=lambda call: call.start_ns):

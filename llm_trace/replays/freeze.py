@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def freeze_world(seed: int | None, start_ns: int | None) -> Iterator[None]:
-    """Seed the random numbers of `random`, numpy and torch (where they are loaded), and let the clock begin at a time.
+    """Seed the random numbers of `random`, numpy and torch (where they are loaded), and let the clock begin
+    at a time.
 
     The clock goes on from there; the generators of `random` and numpy are put back afterwards.
 

@@ -33,7 +33,8 @@ class Recording:
 
 
 def load(store: Store, what: str | Run | Sequence[str]) -> Recording:
-    """Return a run by id, name (the newest of it) or itself, or calls with what ran inside them, by `span_id`.
+    """Return a run by id, name (the newest of it) or itself, or calls with what ran inside them, by
+    `span_id`.
 
     Raises:
         NotFoundError: the store has neither.
@@ -64,7 +65,8 @@ def load(store: Store, what: str | Run | Sequence[str]) -> Recording:
 
 
 def find_id(store: Store, what: str) -> str:
-    """Return the run or call that is meant by `last` or by the beginning of its id; another name or id as it is.
+    """Return the run or call that is meant by `last` or by the beginning of its id; another name or id as it
+    is.
 
     Raises:
         NotFoundError: several begin so, or nothing was recorded.
@@ -73,7 +75,10 @@ def find_id(store: Store, what: str) -> str:
     if any(what in (run.id, run.name) for run in runs):
         return what
     if what == "last":
-        query = "SELECT coalesce(run, span_id) FROM calls WHERE parent_id IS NULL AND replay_of IS NULL ORDER BY start_ns DESC LIMIT 1"
+        query = (
+            "SELECT coalesce(run, span_id) FROM calls WHERE parent_id IS NULL AND replay_of IS NULL ORDER "
+            "BY start_ns DESC LIMIT 1"
+        )
         row = store.sql(query).fetchone()
         if row is None:
             raise NotFoundError(f"{str(store.path)!r} has no calls")
@@ -116,7 +121,8 @@ def _read_key(store: Store, calls: list[Taped]) -> InputKey:
     path = get_key_file(store.path)
     if not path.exists():
         raise ReplayError(
-            f"inputs were masked when they were recorded, and the key to their hashes, {str(path)!r}, is gone: "
+            f"inputs were masked when they were recorded, and the key to their hashes, {str(path)!r}, is "
+            f"gone: "
             "copy it beside the store; without it masked calls cannot be told apart"
         )
     return InputKey(path)

@@ -1,4 +1,6 @@
-"""What a live replay changes: model, parameters, prompts, code, and arguments that the record does not hold."""
+"""What a live replay changes: model, parameters, prompts, code, and arguments that the record does not
+hold.
+"""
 
 from __future__ import annotations
 
@@ -74,13 +76,15 @@ class Overrides:
                 bound.arguments.setdefault(takes_any[0], {})[name] = value
             else:
                 raise ReplayError(
-                    f"{spec.name} takes no argument {name!r}, so it cannot be changed: add the parameter, or pass "
+                    f"{spec.name} takes no argument {name!r}, so it cannot be changed: add the parameter, "
+                    f"or pass "
                     f"overrides={{'code': {{{spec.name!r}: function}}}}"
                 )
         return run, bound.args, bound.kwargs
 
     def renderings(self, taped: Taped, templates: Templates) -> list[Rendered]:
-        """Return the prompt that a call was made with, and the one in its place; none where they are not known.
+        """Return the prompt that a call was made with, and the one in its place; none where they are not
+        known.
 
         Raises:
             ReplayError: the prompt in its place has a variable that is not in the record.
@@ -97,14 +101,17 @@ class Overrides:
             except (KeyError, IndexError) as exc:
                 if prompt is self.prompts.get(used["name"]):
                     raise ReplayError(
-                        f"prompt {used['name']!r} has a variable {exc} that {taped.name} ({taped.span_id}) was not "
+                        f"prompt {used['name']!r} has a variable {exc} that {taped.name} ({taped.span_id}) "
+                        f"was not "
                         "recorded with"
                     ) from exc
                 return []
         return found
 
     def reworded(self, arguments: Any, rendered: Sequence[Rendered]) -> Any:
-        """Return recorded arguments with the prompt that they hold rendered anew, where another takes its place."""
+        """Return recorded arguments with the prompt that they hold rendered anew, where another takes its
+        place.
+        """
         return _with_text(arguments, *map(str, rendered)) if len(rendered) == 2 else arguments
 
 

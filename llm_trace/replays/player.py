@@ -1,4 +1,6 @@
-"""Stands in capture's interceptor slot: pairs each call with its recorded one, and answers those that are served."""
+"""Stands in capture's interceptor slot: pairs each call with its recorded one, and answers those that are
+served.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,10 @@ if TYPE_CHECKING:
     from llm_trace.capture.spec import FunctionSpec
     from llm_trace.capture.values import ValueEncoder
 
-_ORDER = "Calls ran at once there: what is made of them in the order in which they end (as_completed) is another each time."
+_ORDER = (
+    "Calls ran at once there: what is made of them in the order in which they end (as_completed) is "
+    "another each time."
+)
 ReplayMode = Literal["recorded", "live", "mixed"]
 
 
@@ -53,7 +58,9 @@ class Rules:
         return (call.kind in self.serve or call.name in self.serve) and call.name not in self.live
 
     def masked(self, encoder: ValueEncoder) -> Rules:
-        """Return the rules with functions under the names that redaction leaves them in the record as well."""
+        """Return the rules with functions under the names that redaction leaves them in the record as
+        well.
+        """
         serve, live = (names.union(map(encoder.masked, names)) for names in (self.serve, self.live))
         return replace(self, serve=serve, live=live)
 
@@ -178,14 +185,18 @@ class Player:
         return self._real(asked, taped or self._likely(asked))
 
     def _name_on_record(self, encoder: ValueEncoder, name: str) -> str:
-        """Return the name under which the record has a function: its own, else what redaction leaves of it."""
+        """Return the name under which the record has a function: its own, else what redaction leaves of
+        it.
+        """
         known = self._names.get(name)
         if known is None:
             known = self._names[name] = name if self.tape.has(name) else encoder.masked(name)
         return known
 
     def _found(self, asked: PendingCall) -> Taped | None:
-        """Return the recorded call that this one is: of the same function with the same input at the same place."""
+        """Return the recorded call that this one is: of the same function with the same input at the same
+        place.
+        """
         with self._lock:
             expected, self._next = self._next, None
         if expected is not None:
@@ -232,7 +243,8 @@ class Player:
     def _real(self, asked: PendingCall, taped: Taped | None) -> Step:
         """Let the function run, with what the overrides change.
 
-        A function that the record does not know at this place is looked through: its calls are those of the call around it.
+        A function that the record does not know at this place is looked through: its calls are those of the
+        call around it.
         """
         spec, overrides = asked.spec, self.rules.overrides
         if spec.kind in SERVED and spec.function is not None:

@@ -30,7 +30,8 @@ class Repeated:
 
 
 def repeat(measure: Callable[[], float], times: int = 10, *, confidence: float = 0.95) -> Repeated:
-    """Take a measure several times and return its mean with bounds: Wilson's for yes and no, else for skewed samples.
+    """Take a measure several times and return its mean with bounds: Wilson's for yes and no, else for skewed
+    samples.
 
     Args:
         measure: a score of one run; `True` and `False` count as 1 and 0.

@@ -1,4 +1,6 @@
-"""What a replay found: how many calls were answered from the record, what ran, where the program went another way."""
+"""What a replay found: how many calls were answered from the record, what ran, where the program went
+another way.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,9 @@ class Report:
 
     @property
     def differs(self) -> bool:
-        """Whether the program went another way than it did when it was recorded, as far as a replay can see."""
+        """Whether the program went another way than it did when it was recorded, as far as a replay can
+        see.
+        """
         return bool(self.divergence or self.differences or self.not_replayable or self.not_asked)
 
     def as_json(self) -> dict[str, Any]:
@@ -65,7 +69,8 @@ def describe_race(group: list[Taped]) -> str:
     first = group[0]
     return (
         f"{len(group)} calls of {first.name} with the same input ran at once and answered differently "
-        f"({', '.join(call.span_id for call in group[:3])}{' …' if len(group) > 3 else ''}): answers are given in the order of "
+        f"({', '.join(call.span_id for call in group[:3])}{' …' if len(group) > 3 else ''}): answers are "
+        f"given in the order of "
         "the starts; a further argument that differs would tell them apart"
     )
 

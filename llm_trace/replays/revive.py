@@ -98,7 +98,9 @@ def _compute_key(value: Any, types: Types) -> bytes:
 
 
 def _have_same_types(then: Types, now: Types, moved: Moved) -> bool:
-    """Return whether two values have the same types at the same places, wherever their classes are defined now."""
+    """Return whether two values have the same types at the same places, wherever their classes are defined
+    now.
+    """
     counts: Counter[tuple[str, str]] = Counter()
     for name, pointers in then.items():
         cls = find_class(name, moved)
@@ -114,7 +116,9 @@ def _name_types(types: Types) -> str:
 
 
 def revive(data: Any, types: Types, moved: Moved, rendered: Sequence[Rendered] = ()) -> Any:
-    """Return the value that was recorded as `data` (which is used up), unchecked: of what `rebuild` could give."""
+    """Return the value that was recorded as `data` (which is used up), unchecked: of what `rebuild` could
+    give.
+    """
     if '"__type__"' in json.dumps(data):
         data = _with_numbers(data, "", set(types.get("dict", ())))
     private = [orjson.loads(told) for told in types.get(PRIVATE, ())]
@@ -181,7 +185,8 @@ class _Builder:
             return node
         if name == UNKNOWN:
             raise ReplayError(
-                "it holds what JSON cannot tell: keys that are no text, a set of objects, a cycle, a time zone by name, "
+                "it holds what JSON cannot tell: keys that are no text, a set of objects, a cycle, a time "
+                "zone by name, "
                 "or state beside its fields"
             )
         if name == RENDERED:

@@ -22,7 +22,9 @@ _BY_STATE = (OSError, UnicodeError, SyntaxError, ImportError, SystemExit, StopIt
 
 
 class Unrecorded:
-    """Stands for what an exception held and the record does not; whatever is done with it raises `ReplayError`."""
+    """Stands for what an exception held and the record does not; whatever is done with it raises
+    `ReplayError`.
+    """
 
     __slots__ = ("_why",)
 
@@ -41,7 +43,8 @@ class Unrecorded:
 
 
 def revive_error(error: Mapping[str, Any], record: Mapping[str, Any] | None, moved: Moved) -> BaseException:
-    """Return the exception that a call was recorded to raise: of its class, in its state, without running its `__init__`.
+    """Return the exception that a call was recorded to raise: of its class, in its state, without running its
+    `__init__`.
 
     Args:
         error: `type` and `message`.

@@ -67,7 +67,8 @@ def _refuse_unnamed(missing: Sequence[Taped], given: Sequence[object]) -> str:
     )
     example = next(iter(counts))[0].replace("__main__", "your_module")
     return (
-        f"the run began with {told}, and {'none of the functions given is that' if given else 'functions are only called when named'}: "
+        f"the run began with {told}, and "
+        f"{'none of the functions given is that' if given else 'functions are only called when named'}: "
         f"pass functions={example!r} (on the command line --function {example}), or the function itself"
     )
 
@@ -86,13 +87,15 @@ def _import_function(name: str, roots: Sequence[Taped]) -> Function:
         if exc.name is None or not (module == exc.name or module.startswith(exc.name + ".")):
             raise
         raise ReplayError(
-            f"there is no module {module!r} on the path {sys.path[:3]}{then}: start in the folder that holds it, or name its new place"
+            f"there is no module {module!r} on the path {sys.path[:3]}{then}: start in the folder that "
+            f"holds it, or name its new place"
         ) from exc
     for step in qualname.split("."):
         found = getattr(found, step, None)
     if not callable(found):
         raise ReplayError(
-            f"{module!r} has no function {qualname!r}{then}: if it moved, name its new place as module:function"
+            f"{module!r} has no function {qualname!r}{then}: if it moved, name its new place as "
+            f"module:function"
         )
     return found  # type: ignore[no-any-return]
 
@@ -119,7 +122,8 @@ def call_of(
             lost.append(f"{name!r} ({exc})")
     if lost:
         raise ReplayError(
-            f"{root.name} ({root.span_id}): the record does not hold {', '.join(lost)} well enough to call it again; "
+            f"{root.name} ({root.span_id}): the record does not hold {', '.join(lost)} well enough to call "
+            f"it again; "
             "pass overrides={'arguments': {name: value}}"
         )
     return _bound(root, fn, values)
@@ -158,8 +162,10 @@ def _bound(root: Taped, fn: Function, values: dict[str, Any]) -> tuple[tuple[Any
         code = getattr(inspect.unwrap(fn), "__code__", None)
         where = f" at {code.co_filename}:{code.co_firstlineno}" if code else ""
         raise ReplayError(
-            f"{get_function_name(fn)}{where} does not take what it was called with in {root.span_id} ({', '.join(values)}): {exc}; "
-            f"its signature is {signature} now: give the parameter a default, or pass another function for it: "
+            f"{get_function_name(fn)}{where} does not take what it was called with in {root.span_id} "
+            f"({', '.join(values)}): {exc}; "
+            f"its signature is {signature} now: give the parameter a default, or pass another function for "
+            f"it: "
             f"overrides={{'code': {{{root.name!r}: function}}}}"
         ) from exc
     return tuple(args), kwargs | left

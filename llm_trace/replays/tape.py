@@ -68,7 +68,9 @@ class Taped:
 
 
 def make_canonical(value: Any, types: Container[str] = ()) -> bytes:
-    """Return the JSON by which a value is known again: keys sorted, addresses of objects and modules of classes left out."""
+    """Return the JSON by which a value is known again: keys sorted, addresses of objects and modules of
+    classes left out.
+    """
     return compute_identity(_encoder.canonical(value), types)
 
 
@@ -78,7 +80,8 @@ class Tape:
     Args:
         calls: in the order of their starts.
         key: hashes inputs; with the store's key where inputs were masked.
-        masked: masks the inputs of calls that are looked for, where those on the tape have no hash from before they were masked.
+        masked: masks the inputs of calls that are looked for, where those on the tape have no hash from
+            before they were masked.
     """
 
     def __init__(
@@ -130,7 +133,9 @@ class Tape:
         return None
 
     def take_only(self, scope: str | None, name: str) -> Taped | None:
-        """Return the one recorded call of this function inside `scope` that is left, whatever its input; none of several."""
+        """Return the one recorded call of this function inside `scope` that is left, whatever its input;
+        none of several.
+        """
         with self._lock:
             left = self._left(scope, name)
             if len(left) != 1:
@@ -175,7 +180,9 @@ class Tape:
             yield call
 
     def races(self) -> list[list[Taped]]:
-        """Return groups of calls that nothing tells apart: the same question at the same time, answered differently."""
+        """Return groups of calls that nothing tells apart: the same question at the same time, answered
+        differently.
+        """
         groups: dict[tuple[str | None, str, str], list[Taped]] = defaultdict(list)
         for call in self.calls.values():
             groups[self.scope_of(call), call.name, self._keys[call.span_id]].append(call)

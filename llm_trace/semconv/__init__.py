@@ -1,8 +1,8 @@
 """One truth for names, messages and tokens.
 
-Everything that enters (provider payloads, OpenTelemetry GenAI, OpenInference, Traceloop) is normalised here once.
-Pure functions on plain data; the standard library only, for capture imports this on its hot path. What no ordinary call
-needs (streams, spans of other instrumentations) is loaded when it is first used.
+Everything that enters (provider payloads, OpenTelemetry GenAI, OpenInference, Traceloop) is normalised here
+once. Pure functions on plain data; the standard library only, for capture imports this on its hot path. What
+no ordinary call needs (streams, spans of other instrumentations) is loaded when it is first used.
 """
 
 from __future__ import annotations

@@ -24,8 +24,9 @@ _INSIDE = ("node", "document", "payload", "_source", "doc", "entity")
 def build_document_attributes(output: Any, *, kind: str) -> dict[str, Any]:
     """Return OpenInference's attributes of the documents in an output; none where it holds no documents.
 
-    Takes lists of texts, of LangChain's documents, LlamaIndex's nodes with scores, pairs of a document and its score, answers of vector
-    stores and rerankers, and these below `documents`, `results`, `matches` and so on.
+    Takes lists of texts, of LangChain's documents, LlamaIndex's nodes with scores, pairs of a document and
+    its score, answers of vector stores and rerankers, and these below `documents`, `results`, `matches` and
+    so on.
     """
     start = names.OI_RERANKED if kind == "reranker" else names.OI_DOCUMENTS
     made: dict[str, Any] = {}

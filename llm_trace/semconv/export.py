@@ -1,4 +1,6 @@
-"""A call of ours as attributes of an OpenTelemetry span, under GenAI names and, when asked, OpenInference's too."""
+"""A call of ours as attributes of an OpenTelemetry span, under GenAI names and, when asked,
+OpenInference's too.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,8 @@ def span_attributes(call: CallFields, *, content: bool, openinference: bool = Fa
 
     Args:
         call: fields of a call by the names of `llm_trace.record.Call`; absent ones give no attribute.
-        content: put messages, arguments and results in; without it no text of the user or the model is among them.
+        content: put messages, arguments and results in; without it no text of the user or the model is among
+            them.
         openinference: put OpenInference's attributes in as well.
     """
     spoken_in, spoken_out = list_input_messages(call), list_output_messages(call)

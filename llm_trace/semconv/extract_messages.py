@@ -44,7 +44,8 @@ _EMBEDDING_ONLY = ("dimensions", "encoding_format", "input_type", "embedding_typ
 
 
 def messages_in(input: Any) -> list[MessageFields]:  # noqa: A002  the contract's name
-    """Return the messages that a call was made with, in order, system message first; empty where there are none.
+    """Return the messages that a call was made with, in order, system message first; empty where there are
+    none.
 
     Args:
         input: arguments bound by name as JSON values, or a request body; messages may lie one level down, as
@@ -54,7 +55,9 @@ def messages_in(input: Any) -> list[MessageFields]:  # noqa: A002  the contract'
 
 
 def _search_within(source: Any, depth: int) -> list[MessageFields]:
-    """Return the messages of a mapping, or of what lies in it: a provider's names for that first, then any `**arguments`."""
+    """Return the messages of a mapping, or of what lies in it: a provider's names for that first, then any
+    `**arguments`.
+    """
     found = _read_messages(source)
     if found or depth == 0 or not isinstance(source, Mapping):
         return found
@@ -158,7 +161,9 @@ def _read_prompt(source: Mapping[str, Any]) -> list[MessageFields]:
 
 
 def extract_instructions(source: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return what stands beside a conversation as its system prompt, as messages: `system`, `instructions`, Gemini's config."""
+    """Return what stands beside a conversation as its system prompt, as messages: `system`,
+    `instructions`, Gemini's config.
+    """
     if _PLACES.isdisjoint(source):  # most calls; this is asked in the caller's thread
         return []
     told = [get_field(source, *_SYSTEM)]
@@ -262,7 +267,9 @@ def _read_candidates(output: Mapping[str, Any]) -> list[MessageFields]:
 
 
 def _read_single(output: Mapping[str, Any]) -> list[MessageFields]:
-    """Return the one message of Anthropic, Bedrock Converse, Ollama chat, Cohere chat, or a message itself."""
+    """Return the one message of Anthropic, Bedrock Converse, Ollama chat, Cohere chat, or a message
+    itself.
+    """
     why = get_field(output, "stop_reason", "stopReason", "finish_reason", "done_reason")
     inner = get_field(get_field(output, "output"), "message")
     if inner is None and not is_message(output):

@@ -46,10 +46,11 @@ _ABSENT = ("NOT_GIVEN", "<NOT_GIVEN>", "omit", "Omit()")
 
 
 def request_fields(input: Any) -> dict[str, Any]:  # noqa: A002  the contract's name
-    """Return `model`, `params` and `provider` of a request, as far as its arguments (bound by name) tell them.
+    """Return `model`, `params` and `provider` of a request, as far as its arguments (bound by name) tell
+    them.
 
-    Parameters in a provider's own group (`options`, `generationConfig`, `inferenceConfig`) are found too; camel-case
-    names are written in snake case, values are as given.
+    Parameters in a provider's own group (`options`, `generationConfig`, `inferenceConfig`) are found too;
+    camel-case names are written in snake case, values are as given.
     """
     if not isinstance(input, Mapping):
         return {}
@@ -70,7 +71,9 @@ def request_fields(input: Any) -> dict[str, Any]:  # noqa: A002  the contract's 
 
 
 def _is_request(source: Mapping[str, Any]) -> bool:
-    """Say whether a mapping (`**arguments` of any name) is a request to a model: its `model` may be a car's."""
+    """Say whether a mapping (`**arguments` of any name) is a request to a model: its `model` may be a
+    car's.
+    """
     return any(name in source for name in _MODELS) and any(name in source for name in _TALK)
 
 
@@ -91,9 +94,11 @@ def _collect(source: Mapping[str, Any], made: dict[str, Any], params: dict[str, 
 
 
 def response_fields(output: Any) -> dict[str, Any]:
-    """Return `model`, `provider`, `usage`, `cost_usd` and `finish_reason` of a model's answer, as far as it tells them.
+    """Return `model`, `provider`, `usage`, `cost_usd` and `finish_reason` of a model's answer, as far as it
+    tells them.
 
-    Empty at once for scalars and lists, and for a mapping or object that has neither token counts nor the shape of an
+    Empty at once for scalars and lists, and for a mapping or object that has neither token counts nor the
+    shape of an
     answer: its `model` may be a car's.
 
     Args:

@@ -1,4 +1,6 @@
-"""Images, sounds and files in a message, from any provider's shape to OpenTelemetry's `blob`, `uri` and `file`."""
+"""Images, sounds and files in a message, from any provider's shape to OpenTelemetry's `blob`, `uri` and
+`file`.
+"""
 
 from __future__ import annotations
 

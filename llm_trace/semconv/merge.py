@@ -1,7 +1,7 @@
 """Several accounts of one model call: whether they are of the same, and the one whole call that they make.
 
-A decorator, a framework and a client each tell of a request in a span of their own. Calls are mappings by the names of
-`llm_trace.record.Call`, as `ended_call` returns them.
+A decorator, a framework and a client each tell of a request in a span of their own. Calls are mappings by the
+names of `llm_trace.record.Call`, as `ended_call` returns them.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ _FILLED = (
 def check_same(one: CallFields, other: CallFields) -> bool:
     """Say whether two calls, one inside the other, are accounts of one request.
 
-    The response's id decides where both have it. Else kinds and models agree, and token counts where both have them;
-    cached tokens may be in the input of one and beside that of the other.
+    The response's id decides where both have it. Else kinds and models agree, and token counts where both
+    have them; cached tokens may be in the input of one and beside that of the other.
     """
     if one.get("kind") != other.get("kind"):
         return False
@@ -81,7 +81,9 @@ def check_overlap(one: CallFields, other: CallFields) -> bool:
 
 
 def _check_models(one: CallFields, other: CallFields) -> bool:
-    """Say whether a name of one is a name of the other, perhaps with a date behind it or an owner before it."""
+    """Say whether a name of one is a name of the other, perhaps with a date behind it or an owner before
+    it.
+    """
     ours, theirs = _list_models(one), _list_models(other)
     if not ours or not theirs:
         return True
@@ -107,7 +109,9 @@ def _check_counts(one: CallFields, other: CallFields) -> bool:
 
 
 def _list_inputs(usage: CallFields) -> set[int]:
-    """Return the input tokens as others may count them: without those that were read from or written to a cache."""
+    """Return the input tokens as others may count them: without those that were read from or written to a
+    cache.
+    """
     whole = usage["input_tokens"]
     read, written = usage.get("cache_read_tokens") or 0, usage.get("cache_write_tokens") or 0
     return {whole, whole - read, whole - written, whole - read - written}
@@ -116,8 +120,8 @@ def _list_inputs(usage: CallFields) -> set[int]:
 def merge_calls(outer: CallFields, inner: CallFields) -> dict[str, Any]:
     """Return one call with all that two accounts of it say; ids and status are the outer's.
 
-    What the inner one counts wins: it is nearer to the provider. `same` names the span that is merged in, and its
-    attributes are kept under `metadata["same"]`.
+    What the inner one counts wins: it is nearer to the provider. `same` names the span that is merged in, and
+    its attributes are kept under `metadata["same"]`.
     """
     made = {name: inner[name] for name in _FILLED if inner.get(name) is not None}
     made |= {name: value for name, value in outer.items() if value is not None}
@@ -139,7 +143,9 @@ def merge_calls(outer: CallFields, inner: CallFields) -> dict[str, Any]:
 
 
 def _get_answering_model(outer: CallFields, inner: CallFields) -> str | None:
-    """Return the model that answered: the name of the one that tells it beside the model that was asked for."""
+    """Return the model that answered: the name of the one that tells it beside the model that was asked
+    for.
+    """
     asked = get_field(inner.get("metadata"), "request_model")
     return get_text(inner.get("model")) if asked is not None and outer.get("model") == asked else None
 
@@ -166,13 +172,17 @@ def build_account(call: CallFields) -> dict[str, Any]:
 
 
 def drop_counts(call: CallFields, inner: str) -> dict[str, Any]:
-    """Return a call as a step around the one that counts: a `chain` without tokens and cost, whose `repeats` names that."""
+    """Return a call as a step around the one that counts: a `chain` without tokens and cost, whose
+    `repeats` names that.
+    """
     kept = {name: value for name, value in call.items() if name not in ("usage", "cost_usd")}
     return {**kept, "kind": "chain", "metadata": {**list_fields(call.get("metadata")), "repeats": inner}}
 
 
 def with_total(call: CallFields) -> dict[str, Any]:
-    """Return a call whose tokens and cost are sums over calls inside it: they stand under `metadata["total"]`."""
+    """Return a call whose tokens and cost are sums over calls inside it: they stand under
+    `metadata["total"]`.
+    """
     total = {name: call[name] for name in ("usage", "cost_usd") if call.get(name) is not None}
     kept = {name: value for name, value in call.items() if name not in total}
     return {**kept, "metadata": {**list_fields(call.get("metadata")), "total": total}}

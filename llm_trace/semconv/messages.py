@@ -37,8 +37,8 @@ def message(raw: Any, *, role: str = "user") -> MessageFields:
     """Return one message as `llm_trace.record.Message(**…)` takes it; never raises.
 
     Shapes of OpenAI (chat and Responses), Anthropic, Gemini, Bedrock, Cohere, Mistral, Ollama, LangChain and
-    OpenTelemetry are understood. What is not becomes a part that keeps the raw data; keys beside the content that have
-    no place in a message become one part of type `provider_data`.
+    OpenTelemetry are understood. What is not becomes a part that keeps the raw data; keys beside the content
+    that have no place in a message become one part of type `provider_data`.
 
     Args:
         raw: the message; a string is its text.

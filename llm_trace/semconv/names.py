@@ -1,6 +1,7 @@
 """Attribute names of the conventions, and how their kinds and providers map to ours.
 
-Sources: OpenTelemetry GenAI 1.42-dev and its predecessors since 1.27, OpenInference 0.1.42, OpenLLMetry 0.40 to 0.62,
+Sources: OpenTelemetry GenAI 1.42-dev and its predecessors since 1.27, OpenInference 0.1.42, OpenLLMetry 0.40
+    to 0.62,
 Langfuse 4, the Anthropic SDK's own spans. Where one thing has had several names, the current one comes first.
 """
 

@@ -1,6 +1,7 @@
 """One piece of a message, from any provider's shape to OpenTelemetry's.
 
-A reader takes the raw mapping and returns a part; keys it does not know stay on the part under their own names.
+A reader takes the raw mapping and returns a part; keys it does not know stay on the part under their own
+names.
 """
 
 from __future__ import annotations
@@ -134,7 +135,9 @@ def _as_is(raw: Raw) -> PartFields:
 
 
 def _read_otel_server_call(raw: Raw) -> PartFields:
-    """Return OpenTelemetry's part for a tool that the provider ran, its arguments beside its name as of other calls."""
+    """Return OpenTelemetry's part for a tool that the provider ran, its arguments beside its name as of
+    other calls.
+    """
     inner = raw.get("server_tool_call")
     if not isinstance(inner, Mapping) or "arguments" in raw or inner.get("input") is None:
         return _as_is(raw)

@@ -1,4 +1,6 @@
-"""What may be kept of a span's attributes where content is not captured: numbers, and names that cannot hold any."""
+"""What may be kept of a span's attributes where content is not captured: numbers, and names that cannot
+hold any.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ _PLAIN = (
 
 
 def drop_content(metadata: dict[str, Any]) -> dict[str, Any]:
-    """Return a call's metadata without OpenTelemetry events and with only those attributes that cannot hold prompts or answers."""
+    """Return a call's metadata without OpenTelemetry events and with only those attributes that cannot
+    hold prompts or answers.
+    """
     metadata = {k: v for k, v in metadata.items() if k != "otel.events"}
     otel = metadata.get("otel")
     if not isinstance(otel, dict):
@@ -29,7 +33,9 @@ def drop_content(metadata: dict[str, Any]) -> dict[str, Any]:
 
 
 def drop_event_content(event: dict[str, Any]) -> dict[str, Any] | None:
-    """Return a score without its comment, and None for an attribution or a prompt's text, which are all content."""
+    """Return a score without its comment, and None for an attribution or a prompt's text, which are all
+    content.
+    """
     if event["event"] in ("attribution", "prompt"):
         return None
     return {name: value for name, value in event.items() if name != "comment"}
@@ -39,7 +45,9 @@ _CONTENT = frozenset({"input", "output", "messages_in", "messages_out", "prompt"
 
 
 def call_without_content(fields: dict[str, Any]) -> dict[str, Any]:
-    """Return the fields of a call without what was said: no input, output, messages, prompt or error message."""
+    """Return the fields of a call without what was said: no input, output, messages, prompt or error
+    message.
+    """
     kept = {name: value for name, value in fields.items() if name not in _CONTENT}
     if "error" in kept:
         kept["error"] = {"type": kept["error"].get("type", "error")}

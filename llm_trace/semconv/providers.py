@@ -20,11 +20,14 @@ _OF_MODEL = (
     ("magistral-", "mistral_ai"), ("open-mi", "mistral_ai"), ("command-", "cohere"), ("sonar", "perplexity"),
     ("kimi-", "moonshot_ai"), ("moonshot-", "moonshot_ai"),
 )  # fmt: skip
-"""Beginnings of the names under which providers sell their own models; `owner/model` names are others' to sell."""
+"""Beginnings of the names under which providers sell their own models; `owner/model` names are others' to
+sell.
+"""
 
 
 def find_provider(output: Any, source: Mapping[str, Any], model: str | None) -> str | None:
-    """Return who answered: what the answer shows, else whose client made it, else who sells a model of that name.
+    """Return who answered: what the answer shows, else whose client made it, else who sells a model of that
+    name.
 
     Args:
         output: the answer as it came, for its class.
@@ -68,7 +71,9 @@ def _read_shown(source: Mapping[str, Any]) -> str | None:
 
 
 def _find_provider_of_choices(source: Mapping[str, Any]) -> str | None:
-    """Return who answered in OpenAI's shape with something of their own: Azure's filters, OpenRouter's `provider`."""
+    """Return who answered in OpenAI's shape with something of their own: Azure's filters, OpenRouter's
+    `provider`.
+    """
     first = next(iter(list_items(source.get("choices"))), None)
     if get_field(first, "content_filter_results"):
         return "azure.ai.openai"

@@ -1,4 +1,6 @@
-"""The lesser fields of a call in another instrumentation's span: prompt, cost, first token, error, tags, metadata."""
+"""The lesser fields of a call in another instrumentation's span: prompt, cost, first token, error, tags,
+metadata.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +54,9 @@ def _read_cost(attributes: Attributes) -> float | None:
 
 
 def _sum_costs(costs: Mapping[str, Any]) -> float | None:
-    """Return the sum of Langfuse's costs by type, which its server makes where the sender gives no `total`."""
+    """Return the sum of Langfuse's costs by type, which its server makes where the sender gives no
+    `total`.
+    """
     parts = [cost for value in costs.values() if (cost := get_number(value)) is not None]
     return math.fsum(parts) if parts else None
 

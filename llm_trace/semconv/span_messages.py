@@ -76,7 +76,9 @@ def _read_indexed(attributes: Attributes, prefix: str, role: str) -> list[Messag
 
 
 def _open_entry(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an indexed message with its content out of JSON; the completions API has its prompt under `user`."""
+    """Return an indexed message with its content out of JSON; the completions API has its prompt under
+    `user`.
+    """
     made = dict(entry)
     if "content" not in made and isinstance(made.get("user"), str):
         made["content"] = made.pop("user")
@@ -116,7 +118,9 @@ def _read_oi_message(raw: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _with_answer(raw: dict[str, Any], content: Any, pieces: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return a message of the user that brings a tool's answer, as Anthropic's and Amazon's do, with what stands beside it."""
+    """Return a message of the user that brings a tool's answer, as Anthropic's and Amazon's do, with what
+    stands beside it.
+    """
     made = {key: value for key, value in raw.items() if key != "tool_call_id"}
     answer = {"type": "tool_result", "tool_use_id": raw["tool_call_id"], "content": content}
     return {**made, "role": raw.get("role") if pieces else "tool", "content": [answer, *pieces]}
@@ -213,6 +217,8 @@ def _add_finish_reasons(attributes: Attributes, answered: list[MessageFields]) -
 
 
 def read_talk_in_values(asked: Any, answered: Any) -> Talk:
-    """Return the messages in a request and a response that were recorded whole (`input.value`); text is one message."""
+    """Return the messages in a request and a response that were recorded whole (`input.value`); text is
+    one message.
+    """
     spoken = [build_message(asked, "user")] if isinstance(asked, str) and asked else messages_in(asked)
     return Talk(spoken, messages_out(answered, plain=True))

@@ -1,7 +1,7 @@
 """A finished span of another instrumentation, as fields of a call.
 
-Conventions read: OpenTelemetry GenAI (current and deprecated names), OpenInference, Traceloop, Langfuse, Logfire.
-Every original attribute is kept under `metadata["otel"]["attributes"]`.
+Conventions read: OpenTelemetry GenAI (current and deprecated names), OpenInference, Traceloop, Langfuse,
+Logfire. Every original attribute is kept under `metadata["otel"]["attributes"]`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ _SPREAD = frozenset({names.CONVERSATION, names.AGENT_NAME})
 def is_genai_span(attributes: Mapping[str, Any]) -> bool:
     """Say whether a span's attributes tell of a model call or of a step around one, by their names alone.
 
-    Names that processors put on every span (`traceloop.association.*`, `session.id`, `logfire.*`) do not count.
+    Names that processors put on every span (`traceloop.association.*`, `session.id`, `logfire.*`) do not
+    count.
     """
     return any(
         isinstance(name, str)
@@ -46,13 +47,15 @@ def call_fields(
 ) -> dict[str, Any]:
     """Return the fields of a `Call` that a span of another instrumentation tells; never raises.
 
-    Times, ids and status are the span's own and not among them. A value that is no valid JSON is kept as text.
+    Times, ids and status are the span's own and not among them. A value that is no valid JSON is kept as
+    text.
 
     Args:
         name: the span's name.
         attributes: the span's attributes.
         events: OpenTelemetry's events, mappings with `name` and `attributes`, or such pairs.
-        start_ns: when the span began; with it `first_token_ns` is known from `gen_ai.response.time_to_first_chunk`.
+        start_ns: when the span began; with it `first_token_ns` is known from
+            `gen_ai.response.time_to_first_chunk`.
     """
     told = [read_event(entry) for entry in events]
     given = {str(key): value.value if isinstance(value, Enum) else value for key, value in attributes.items()}
@@ -108,7 +111,9 @@ def _read_provider(attributes: Attributes) -> str | None:
 
 
 def _model(attributes: Attributes, whole: Mapping[str, Any]) -> str | None:
-    """Return the model that answered, as the span or the answer in it says, else the one that was asked for."""
+    """Return the model that answered, as the span or the answer in it says, else the one that was asked
+    for.
+    """
     answered = get_first_text(attributes, names.RESPONSE_MODELS)
     model = answered or whole.get("model") or get_first_text(attributes, names.REQUEST_MODELS)
     return None if model is None else str(model)
@@ -185,7 +190,8 @@ def _read_talk(attributes: Attributes, events: list[SpanEvent], kind: str, asked
 def _choose_fuller(spoken: list[MessageFields], whole: list[MessageFields]) -> list[MessageFields]:
     """Return what a span's messages say, or what the request or answer in it says where that is more.
 
-    OpenInference's messages have no reasoning and no reason why a Responses answer ended; the answer beside them has.
+    OpenInference's messages have no reasoning and no reason why a Responses answer ended; the answer beside
+    them has.
     """
     if _count_understood(whole) > _count_understood(spoken):
         spoken, whole = whole, spoken

@@ -37,7 +37,9 @@ def join_chat(chunks: list[Chunk]) -> Json:
 
 
 def merge_top(made: Json, chunk: Chunk, skip: tuple[str, ...]) -> None:
-    """Take the other keys of a chunk into the response: first come for ids, last for what is reported at the end."""
+    """Take the other keys of a chunk into the response: first come for ids, last for what is reported at
+    the end.
+    """
     for key, value in chunk.items():
         if key not in skip and value is not None and value != [] and value != "":
             made[key] = value if not isinstance(value, Mapping) else {**_map(made.get(key)), **value}
@@ -135,8 +137,9 @@ def _add_calls(made: Json, calls: Any) -> None:
 
 
 def _call_of(have: list[Json], call: Chunk) -> Json:
-    """Return the call that a piece continues, by index; providers without one (Mistral) or with index 0 for all
-    (Gemini) begin a new call with a new id."""
+    """Return the call that a piece continues, by index; providers without one (Mistral) or with index 0
+    for all (Gemini) begin a new call with a new id.
+    """
     ident, index = call.get("id") or None, call.get("index")
     for known in reversed(have):
         if known.get("index") == index and ident in (None, known.get("id")):

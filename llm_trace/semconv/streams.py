@@ -1,7 +1,7 @@
 """A provider's stream, put together as its non-streaming API would have answered.
 
-One reducer per provider's grammar; each takes the chunks as mappings and returns the response, complete or as far as
-the stream got.
+One reducer per provider's grammar; each takes the chunks as mappings and returns the response, complete or as
+far as the stream got.
 """
 
 from __future__ import annotations
@@ -41,13 +41,14 @@ _BY_EVENT: dict[str, Reducer] = {
 
 
 def reduce_stream(chunks: list[Any]) -> Any | None:
-    """Return the complete response of a stream, with usage and whole tool calls, or None where its shape is unknown.
+    """Return the complete response of a stream, with usage and whole tool calls, or None where its shape is
+    unknown.
 
     A stream that broke off gives what had arrived. Strings are joined.
 
     Args:
-        chunks: JSON values in order of arrival: OpenAI (chat, completions, Responses), Anthropic, Gemini, Bedrock
-            (Converse and invoke), Cohere, Mistral, Ollama, LangChain, or text.
+        chunks: JSON values in order of arrival: OpenAI (chat, completions, Responses), Anthropic, Gemini,
+            Bedrock (Converse and invoke), Cohere, Mistral, Ollama, LangChain, or text.
     """
     if not isinstance(chunks, (list, tuple)) or not chunks:
         return None

@@ -1,7 +1,7 @@
 """Token counts, from any provider's names to ours.
 
-Two definitions are in use. OpenAI, Gemini, DeepSeek, LangChain and OpenTelemetry count cached tokens inside the input;
-Anthropic, Bedrock and Langfuse beside it. Ours is the first.
+Two definitions are in use. OpenAI, Gemini, DeepSeek, LangChain and OpenTelemetry count cached tokens inside
+the input; Anthropic, Bedrock and Langfuse beside it. Ours is the first.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ _BESIDE_OUTPUT = (
 def usage(raw: Any) -> dict[str, int] | None:
     """Return what a provider says about tokens under the names of `llm_trace.record.Usage`, or None.
 
-    Only what was reported is there: an absent key is not 0. `input_tokens` includes cached tokens and what Gemini
-    counts for its own tools; `output_tokens` includes reasoning.
+    Only what was reported is there: an absent key is not 0. `input_tokens` includes cached tokens and what
+    Gemini counts for its own tools; `output_tokens` includes reasoning.
 
     Args:
         raw: a usage mapping or SDK object, or span attributes.

@@ -52,7 +52,9 @@ def list_fields(value: Any) -> Mapping[str, Any]:
 
 
 def get_raw_body(response: Any) -> dict[str, Any] | None:
-    """Return the JSON object in the raw response of an SDK (`with_raw_response`), `None` where none was read."""
+    """Return the JSON object in the raw response of an SDK (`with_raw_response`), `None` where none was
+    read.
+    """
     body = list_fields(get_field(response, "http_response")).get("_content")
     made = load_json(body) if type(body) is bytes else None
     return made if type(made) is dict else None

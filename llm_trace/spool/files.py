@@ -1,4 +1,6 @@
-"""The files of a spool folder: which there are, which of them are complete, and which nobody needs any more."""
+"""The files of a spool folder: which there are, which of them are complete, and which nobody needs any
+more.
+"""
 
 from __future__ import annotations
 
@@ -49,13 +51,16 @@ class SpoolFile:
 
 
 def list_spool_files(folder: Path) -> list[SpoolFile]:
-    """Return the files in the order they were begun; sizes are taken after liveness, so a file that is not live is all there."""
+    """Return the files in the order they were begun; sizes are taken after liveness, so a file that is not
+    live is all there.
+    """
     tested: dict[str, int] = {}
     held: dict[str, bool] = {}
     while True:
         names = sorted(_list_names(folder))
         newest = dict(names)
-        # A writer holds its next file before it lets go of the last: it is gone only if no newer file has appeared by now.
+        # A writer holds its next file before it lets go of the last: it is gone only if no newer file has
+        # appeared by now.
         untested = [(w, seq) for w, seq in newest.items() if not held.get(w) and tested.get(w) != seq]
         if not untested:
             break
@@ -157,8 +162,9 @@ class OtherReader:
 def read_positions_of_others(folder: Path, *, now_ns: int | None = None) -> list[OtherReader]:
     """Return the other readers of the spool.
 
-    A reader keeps `cursors/<name>.json`: `{"time_ns": …, "positions": {"<writer>": {"file": …, "offset": …}}}`, and its `name` where it
-    reads only what is for that destination (`every` false). A writer it does not name is wholly unread. One that has not moved for 7 days no longer counts.
+    A reader keeps `cursors/<name>.json`: `{"time_ns": …, "positions": {"<writer>": {"file": …, "offset":
+    …}}}`, and its `name` where it reads only what is for that destination (`every` false). A writer it does
+    not name is wholly unread. One that has not moved for 7 days no longer counts.
     """
     now = time.time_ns() if now_ns is None else now_ns
     cursors = []
@@ -190,7 +196,8 @@ def is_needed(file: SpoolFile, readers: list[OtherReader]) -> bool:
 
 
 def remove_stale(folder: Path) -> None:
-    """Remove what processes that died have left: `*.tmp`, a file begun but with no event in it, and work of an ingest.
+    """Remove what processes that died have left: `*.tmp`, a file begun but with no event in it, and work of
+    an ingest.
 
     The caller holds `ingest.lock`.
     """
@@ -205,7 +212,9 @@ def remove_stale(folder: Path) -> None:
 
 
 def count_quarantined(folder: Path) -> int:
-    """Return how many lines of a spool could not be read and lie in its `quarantine`; 0 where that cannot be said."""
+    """Return how many lines of a spool could not be read and lie in its `quarantine`; 0 where that cannot
+    be said.
+    """
     try:
         return sum(path.read_bytes().count(b"\n") for path in (folder / "quarantine").iterdir())
     except OSError:

@@ -32,7 +32,9 @@ class MessageTable:
         self._bytes = 0
 
     def fields(self, name: bytes, messages: Sequence[Any]) -> tuple[bytes, ...]:
-        """Return the pieces of `,"<name>":[ranges],"messages":[new bodies]` for a list of messages (dicts with a `role`)."""
+        """Return the pieces of `,"<name>":[ranges],"messages":[new bodies]` for a list of messages (dicts
+        with a `role`).
+        """
         if self._bytes > _KNOWN_BYTES:
             self.clear()
         known, numbers, fresh = self._known, [], []
@@ -71,9 +73,11 @@ def _encode_ranges(numbers: list[int]) -> bytes:
 
 
 class Places:
-    """The messages for the places of one value: all of them together stand for no more messages than there are.
+    """The messages for the places of one value: all of them together stand for no more messages than there
+    are.
 
-    Whoever cuts lists out gives each message one place, so this bounds a value that was made to be huge, and changes no other.
+    Whoever cuts lists out gives each message one place, so this bounds a value that was made to be huge, and
+    changes no other.
 
     Args:
         messages: the call's, in order.

@@ -1,6 +1,7 @@
 """Append events to this process's spool file, whole lines at a time, correct after fork, never an exception.
 
-What cannot be written is counted by reason and logged once; as soon as writing works again a `lost` event says how many.
+What cannot be written is counted by reason and logged once; as soon as writing works again a `lost` event
+says how many.
 """
 
 from __future__ import annotations
@@ -103,7 +104,8 @@ class SpoolWriter:
 
         Args:
             event: a JSON object without its closing brace.
-            messages: the call's messages, dicts with a `role`; one that is in this file already is only referred to.
+            messages: the call's messages, dicts with a `role`; one that is in this file already is only
+                referred to.
             field: where the references to them go, `messages_in` or `messages_out`.
             sync: this event ends a call, so `fsync="call"` applies.
         """
@@ -130,7 +132,8 @@ class SpoolWriter:
     def write_all(self, lines: Sequence[SpoolLine]) -> bool:
         """Append the events of calls that are over with one `write`; return whether all are in the file.
 
-        Where they are not, the caller has them still and gives them again: none counts as lost, repeats do no harm.
+        Where they are not, the caller has them still and gives them again: none counts as lost, repeats do no
+        harm.
         """
         with self._lock:
             try:
@@ -152,9 +155,11 @@ class SpoolWriter:
             return True
 
     def _is_gone(self) -> bool:
-        """Return whether there is no file to write to: none is open, its folder was removed, or its descriptor is another's.
+        """Return whether there is no file to write to: none is open, its folder was removed, or its
+        descriptor is another's.
 
-        A program may close descriptors it knows nothing of (`os.closerange`); the next file that it opens gets the number.
+        A program may close descriptors it knows nothing of (`os.closerange`); the next file that it opens
+        gets the number.
         """
         if self._fd < 0:
             return True
@@ -200,7 +205,9 @@ class SpoolWriter:
         self._torn = False
 
     def _open(self) -> None:
-        """Begin the next file: named, locked, with its header, before anyone sees it; then let go of the last."""
+        """Begin the next file: named, locked, with its header, before anyone sees it; then let go of the
+        last.
+        """
         now = time.time_ns()
         if now < self._retry_at:
             raise BlockingIOError(errno.EAGAIN, "waiting before the spool is opened again")

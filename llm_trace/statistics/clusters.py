@@ -1,9 +1,12 @@
-"""Pairs that depend on each other, as those of one session do: what each cluster adds to the mean, and how many clusters that is worth.
+"""Pairs that depend on each other, as those of one session do: what each cluster adds to the mean, and how
+many clusters that is worth.
 
-The standard error of the mean over pairs is the jackknife's, which leaves out one whole cluster at a time. A cluster that holds many of the pairs
-decides the mean almost alone, so the degrees of freedom come from Kish's effective number of clusters, which such a cluster lowers.
+The standard error of the mean over pairs is the jackknife's, which leaves out one whole cluster at a time. A
+cluster that holds many of the pairs decides the mean almost alone, so the degrees of freedom come from Kish's
+effective number of clusters, which such a cluster lowers.
 
-Source: Kish 1965, Survey Sampling, section 8.2; MacKinnon, Nielsen & Webb 2023, Journal of Econometrics 232, 272-299 (the jackknife, CV3).
+Source: Kish 1965, Survey Sampling, section 8.2; MacKinnon, Nielsen & Webb 2023, Journal of Econometrics 232,
+    272-299 (the jackknife, CV3).
 """
 
 from __future__ import annotations
@@ -17,7 +20,9 @@ Numbers = NDArray[np.int64]
 
 
 def count_effective_clusters(clusters: Numbers) -> float:
-    """Return how many clusters of equal size tell as much as these (n,): their number where they are equal, else less."""
+    """Return how many clusters of equal size tell as much as these (n,): their number where they are
+    equal, else less.
+    """
     sizes = np.unique(clusters, return_counts=True)[1].astype(float)
     return float(sizes.sum() ** 2 / (sizes**2).sum())
 
@@ -28,7 +33,8 @@ def sum_by_cluster(values: Floats, clusters: Numbers) -> Floats:
 
 
 def compute_pseudovalues(values: Floats, clusters: Numbers) -> Floats:
-    """Return a number for each of k >= 2 clusters, (k,): their mean is the mean of the values, their standard error that of it.
+    """Return a number for each of k >= 2 clusters, (k,): their mean is the mean of the values, their standard
+    error that of it.
 
     They are the jackknife's: k - 1 times what the mean loses with each cluster, around the mean.
     """
@@ -41,8 +47,9 @@ def compute_pseudovalues(values: Floats, clusters: Numbers) -> Floats:
 def measure_dependence(values: Floats, clusters: Numbers) -> float:
     """Return how many pairs tell as much as one that depends on no other, at least 1.
 
-    It is 1 where the pairs that differ are spread over the clusters, and more where they come together. A cluster that differs as a whole is taken
-    to have been seen once besides: few differences say little of how they come.
+    It is 1 where the pairs that differ are spread over the clusters, and more where they come together. A
+    cluster that differs as a whole is taken to have been seen once besides: few differences say little of how
+    they come.
 
     Args:
         values: (n,) differences in parts of the largest.

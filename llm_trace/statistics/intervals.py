@@ -1,10 +1,11 @@
 """Bounds of a mean difference that hold on small and on skewed samples.
 
-Three intervals are joined. Student's t is right for symmetric differences, Hall's transformation of it for skewed ones: it agrees with the
-studentised bootstrap to second order and, measured (`benchmarks/comparison.py`), in coverage, without drawing. Where few pairs differ at all,
-both are too narrow, since what was not seen has no variance: Tango's interval for the share that rose less the share that fell steps in,
-times the largest difference. With clusters the first two are of what each cluster adds to the mean, and Tango's of as many pairs as independent
-ones would tell as much.
+Three intervals are joined. Student's t is right for symmetric differences, Hall's transformation of it for
+skewed ones: it agrees with the studentised bootstrap to second order and, measured
+(`benchmarks/comparison.py`), in coverage, without drawing. Where few pairs differ at all, both are too
+narrow, since what was not seen has no variance: Tango's interval for the share that rose less the share that
+fell steps in, times the largest difference. With clusters the first two are of what each cluster adds to the
+mean, and Tango's of as many pairs as independent ones would tell as much.
 
 Source: Hall 1992, On the removal of skewness by transformation, JRSS B 54, 221-228.
 """
@@ -101,7 +102,9 @@ def _compute_p_value(values: Floats, freedom: float) -> float:
 def _bound_few(
     values: Floats, clusters: NDArray[np.int64] | None, confidence: float, largest: float
 ) -> list[tuple[float, float]]:
-    """Return bounds for values of which few differ from 0, or from what most of them are: none where many do."""
+    """Return bounds for values of which few differ from 0, or from what most of them are: none where many
+    do.
+    """
     common = float(np.median(values)) if len(values) >= FEW else 0.0
     found = []
     for centre in {0.0, common}:

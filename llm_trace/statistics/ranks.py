@@ -1,4 +1,6 @@
-"""Ranks, rank correlation with bootstrap bounds, t tests and false discovery rates: what numpy lacks and scipy is not needed for."""
+"""Ranks, rank correlation with bootstrap bounds, t tests and false discovery rates: what numpy lacks and
+scipy is not needed for.
+"""
 
 from __future__ import annotations
 
@@ -57,14 +59,18 @@ def bootstrap(
 
 
 def compute_t_p_value(t: float, freedom: float) -> float:
-    """Return the two-sided p-value of Student's t: the incomplete beta function at freedom / (freedom + t²)."""
+    """Return the two-sided p-value of Student's t: the incomplete beta function at freedom / (freedom +
+    t²).
+    """
     if not np.isfinite(t):
         return 0.0
     return _compute_beta(freedom / 2, 0.5, freedom / (freedom + t * t))
 
 
 def _compute_beta(a: float, b: float, x: float) -> float:
-    """Return the regularised incomplete beta function by Lentz's continued fraction (Numerical Recipes 6.4)."""
+    """Return the regularised incomplete beta function by Lentz's continued fraction (Numerical Recipes
+    6.4).
+    """
     if x <= 0 or x >= 1:
         return float(x >= 1)
     front = exp(lgamma(a + b) - lgamma(a) - lgamma(b) + a * log(x) + b * log(1 - x))
@@ -91,7 +97,9 @@ def _compute_fraction(a: float, b: float, x: float) -> float:
 
 
 def correct_benjamini_hochberg(p_values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return q-values: the smallest false discovery rate at which each test counts as a finding (Benjamini & Hochberg 1995)."""
+    """Return q-values: the smallest false discovery rate at which each test counts as a finding (Benjamini
+    & Hochberg 1995).
+    """
     order = np.argsort(-p_values)
     count = len(p_values)
     scaled = p_values[order] * count / np.arange(count, 0, -1)

@@ -1,4 +1,6 @@
-"""Between which values a metric can lie, as far as that is known: what a failure is worth, and how large a difference that nobody saw may be."""
+"""Between which values a metric can lie, as far as that is known: what a failure is worth, and how large a
+difference that nobody saw may be.
+"""
 
 from __future__ import annotations
 

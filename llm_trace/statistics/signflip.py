@@ -1,4 +1,6 @@
-"""The sign-flip test: had a and b changed places in every pair by the toss of a coin, how often would they differ as much?"""
+"""The sign-flip test: had a and b changed places in every pair by the toss of a coin, how often would they
+differ as much?
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Paired yes/no outcomes: how many pairs turned to yes, how many to no, and what that says about the difference of shares."""
+"""Paired yes/no outcomes: how many pairs turned to yes, how many to no, and what that says about the
+difference of shares.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +13,14 @@ LOOSE = 1e-9
 
 
 def bound_tango(gained: float, lost: float, n: float, confidence: float = 0.95) -> tuple[float, float]:
-    """Return the score interval of the difference of two paired shares; it holds with few or no discordant pairs.
+    """Return the score interval of the difference of two paired shares; it holds with few or no discordant
+    pairs.
 
     Args:
         gained: pairs with no before and yes after.
         lost: pairs with yes before and no after.
-        n: all pairs, at least 1. Shares of pairs are pairs that depend on each other and tell less than their number.
+        n: all pairs, at least 1. Shares of pairs are pairs that depend on each other and tell less than their
+            number.
 
     Source: Tango 1998, Statistics in Medicine 17, 891-908.
     """
@@ -32,7 +36,9 @@ def bound_tango(gained: float, lost: float, n: float, confidence: float = 0.95) 
 
 
 def _compute_statistic(gained: float, lost: float, n: float, delta: float) -> float:
-    """Return the standardised distance of the observed difference from `delta`, under which the other share is estimated."""
+    """Return the standardised distance of the observed difference from `delta`, under which the other
+    share is estimated.
+    """
     linear = -gained - lost + (2 * n - gained + lost) * delta
     constant = -lost * delta * (1 - delta)
     falling = (sqrt(max(linear**2 - 8 * n * constant, 0.0)) - linear) / (4 * n)
@@ -51,5 +57,7 @@ def compute_mcnemar(gained: int, lost: int) -> float:
 
 
 def compute_odds(gained: int, lost: int) -> float:
-    """Return how many pairs turn to yes for each that turns to no; half a pair is added to both, so that it is finite."""
+    """Return how many pairs turn to yes for each that turns to no; half a pair is added to both, so that
+    it is finite.
+    """
     return (gained + 0.5) / (lost + 0.5)

@@ -42,7 +42,9 @@ class Pending:
 
     bytes: int = 0
     stale: bool = False
-    """Whether an ingest has something else to do: a schema to migrate, interrupted calls to mark, files to delete, a purge to finish."""
+    """Whether an ingest has something else to do: a schema to migrate, interrupted calls to mark, files to
+    delete, a purge to finish.
+    """
 
     def __bool__(self) -> bool:
         return self.bytes > 0 or self.stale
@@ -75,7 +77,9 @@ def _has_deletable(folder: Path, files: list[SpoolFile], positions: dict[str, in
 
 
 def catch_up(database: Database) -> Pending:
-    """Ingest what there is; return what could not be: store or spool cannot be written, or the disk is full. That is logged."""
+    """Ingest what there is; return what could not be: store or spool cannot be written, or the disk is
+    full. That is logged.
+    """
     found = count_pending(database)
     if not found:
         clear_failure(database.lock_dir)

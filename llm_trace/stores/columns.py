@@ -38,7 +38,9 @@ LATER_WINS: dict[str, str] = {
     "replay_of": "replay_of", "params": "params", "metadata": "metadata", "input": "input", "output": "output",
     "rebuild": "rebuild",
 }  # fmt: skip
-"""Columns of `calls` that start and end may both give, with the expression over an event; the end's value wins."""
+"""Columns of `calls` that start and end may both give, with the expression over an event; the end's value
+wins.
+"""
 
 LISTS = ("messages_in", "messages_out")
 """Columns of `calls` that hold ids of `messages`."""

@@ -57,7 +57,8 @@ class _Attempt:
 
 
 def compact(database: Database) -> int:
-    """Rewrite the store's file without dead bytes and without messages that nothing refers to; return how many those were.
+    """Rewrite the store's file without dead bytes and without messages that nothing refers to; return how
+    many those were.
 
     The caller holds `ingest.lock`. Killed midway, the old file is still there.
 
@@ -73,7 +74,8 @@ def compact(database: Database) -> int:
             except duckdb.Error as exc:  # what failed for want of memory may be damaged: all is begun anew
                 cause = exc
     raise StoreError(
-        f"{str(database.path)!r} cannot be rewritten without what was removed; the next ingest tries again: {cause}"
+        f"{str(database.path)!r} cannot be rewritten without what was removed; the next ingest tries again: "
+        f"{cause}"
     ) from cause
 
 
@@ -126,7 +128,8 @@ def _copy_table(connection: DuckDBPyConnection, table: str, size: int) -> None:
 def _copy_rows(connection: DuckDBPyConnection, table: str, first: int, stop: int) -> None:
     columns = _TABLES[table]
     names = "" if columns == "*" else f"({columns})"
-    # a condition on `rowid`, not LIMIT: only then DuckDB unpacks these rows and not all that were packed with them
+    # a condition on `rowid`, not LIMIT: only then DuckDB unpacks these rows and not all that were packed with
+    # them
     connection.execute(
         f"""INSERT INTO {table} {names} SELECT {columns} FROM store.{table}
         WHERE rowid BETWEEN {first} AND {stop - 1} AND {_STAYS.get(table, "true")}"""

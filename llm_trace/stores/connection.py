@@ -1,7 +1,7 @@
 """Connections to the DuckDB file, held only while a query runs.
 
-Each is an in-memory DuckDB of its own with the file attached as `store`: a result can stay in memory after the file is let go,
-nothing is shared between threads, and nothing open is inherited by a fork.
+Each is an in-memory DuckDB of its own with the file attached as `store`: a result can stay in memory after
+the file is let go, nothing is shared between threads, and nothing open is inherited by a fork.
 """
 
 from __future__ import annotations
@@ -25,9 +25,11 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 ROW_GROUP = 8_192
-# DuckDB keeps neither in the file, so every ATTACH that writes says them. Version 1.4 reads what newer ones write like this.
+# DuckDB keeps neither in the file, so every ATTACH that writes says them. Version 1.4 reads what newer ones
+# write like this.
 _OPTIONS = f"ROW_GROUP_SIZE {ROW_GROUP}, STORAGE_VERSION 'v1.4.0'"
-# A write-ahead log would be readable by all. Nothing is lost without: the spool is kept until what it says is in the file.
+# A write-ahead log would be readable by all. Nothing is lost without: the spool is kept until what it says is
+# in the file.
 _NO_LOG = "RECOVERY_MODE 'no_wal_writes'"
 
 
@@ -77,7 +79,9 @@ class Database:
 
     @contextlib.contextmanager
     def writing(self, connection: DuckDBPyConnection) -> Iterator[None]:
-        """Give `connection` the store, alone; the file is made if absent. What was not committed is taken back."""
+        """Give `connection` the store, alone; the file is made if absent. What was not committed is taken
+        back.
+        """
         with self.alone() as deadline, self.attached(connection, deadline):
             yield
 
@@ -97,7 +101,9 @@ class Database:
 
 
 def connect(**config: Any) -> DuckDBPyConnection:
-    """Return a new in-memory DuckDB that loads nothing from the network and spills into the temporary folder."""
+    """Return a new in-memory DuckDB that loads nothing from the network and spills into the temporary
+    folder.
+    """
     import duckdb
 
     settings = {
@@ -125,7 +131,9 @@ def interrupt_queries() -> None:
 
 
 def _make_spill_folder() -> str:
-    """Return a folder for what does not fit into memory, in one that nobody else can read; none where that cannot be had."""
+    """Return a folder for what does not fit into memory, in one that nobody else can read; none where that
+    cannot be had.
+    """
     user = os.getuid() if hasattr(os, "getuid") else 0
     private = Path(tempfile.gettempdir()) / f"llm_trace-{user}"
     try:
@@ -140,7 +148,9 @@ def _make_spill_folder() -> str:
 
 
 def hide_progress(connection: DuckDBPyConnection) -> None:
-    """Keep DuckDB from drawing a progress bar on the user's terminal; each cursor has the setting for itself."""
+    """Keep DuckDB from drawing a progress bar on the user's terminal; each cursor has the setting for
+    itself.
+    """
     import duckdb
 
     with contextlib.suppress(duckdb.InvalidInputException):  # a notebook without ipywidgets: there is no bar
@@ -160,7 +170,9 @@ def _get_duckdb_error() -> type[Exception]:
 
 
 def _make(connection: DuckDBPyConnection, path: Path) -> None:
-    """Make an empty DuckDB file, for its owner only where no empty file says otherwise; a full disk leaves nothing behind."""
+    """Make an empty DuckDB file, for its owner only where no empty file says otherwise; a full disk leaves
+    nothing behind.
+    """
     fresh = path.with_name(path.name + ".new")
     fresh.unlink(missing_ok=True)
     quoted = str(fresh).replace("'", "''")
@@ -218,7 +230,8 @@ def _explain_error(exc: Exception, path: Path) -> StoreError:
 
 def _build_unreadable_error(exc: Exception, path: Path) -> StoreError:
     return StoreError(
-        f"{str(path)!r} cannot be read, as if it were cut off or damaged: {exc}; put a copy in its place, or move it away "
+        f"{str(path)!r} cannot be read, as if it were cut off or damaged: {exc}; put a copy in its place, "
+        f"or move it away "
         "and what the spool still holds is read anew"
     )
 
@@ -226,8 +239,8 @@ def _build_unreadable_error(exc: Exception, path: Path) -> StoreError:
 class _Readers:
     """Counts this process's open readers, so that the file is let go of by all of them at once.
 
-    POSIX drops every lock that a process has on a file as soon as it closes any descriptor of it: the first of two readers
-    to finish would let a foreign writer in under the second.
+    POSIX drops every lock that a process has on a file as soon as it closes any descriptor of it: the first
+    of two readers to finish would let a foreign writer in under the second.
     """
 
     def __init__(self) -> None:

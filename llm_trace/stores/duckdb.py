@@ -29,7 +29,10 @@ if TYPE_CHECKING:
 
 TIMEOUT = 60.0
 _CALL_COLUMNS = ", ".join(CALLS)
-_BY_ID = f"SELECT {_CALL_COLUMNS} FROM calls WHERE span_id IN (SELECT unnest(?)) AND start_ns IN (SELECT unnest(?))"
+_BY_ID = (
+    f"SELECT {_CALL_COLUMNS} FROM calls WHERE span_id IN (SELECT unnest(?)) AND start_ns IN (SELECT "
+    "unnest(?))"
+)
 
 
 def open_store(path: str | os.PathLike[str] = "llm_trace.duckdb", *, timeout: float = TIMEOUT) -> Store:
@@ -49,7 +52,8 @@ def open_store(path: str | os.PathLike[str] = "llm_trace.duckdb", *, timeout: fl
     database = Database(absolute, folder, timeout)
     if not database.exists() and not list_spool_files(folder):
         raise StoreNotFoundError(
-            f"there is no store at {str(absolute)!r} and no spool beside it: pass the path that configure(store=…) was given"
+            f"there is no store at {str(absolute)!r} and no spool beside it: pass the path that "
+            f"configure(store=…) was given"
         )
     store = Store(database)
     store.ingest()
@@ -78,7 +82,9 @@ class Store:
         """End the use of the store; there is nothing open between queries, so this cannot fail."""
 
     def ingest(self) -> None:
-        """Bring in what was logged since; where the store cannot be written, `pending` says how much is missing."""
+        """Bring in what was logged since; where the store cannot be written, `pending` says how much is
+        missing.
+        """
         self.pending = catch_up(self._database).bytes
 
     def calls(
@@ -105,8 +111,8 @@ class Store:
         Args:
             run: id or name of a run, or the run.
             tag: one of the call's tags.
-            since: start at or after: a datetime or ISO 8601 (local time where it has no zone), a date, a timedelta (so long ago),
-                Unix seconds as a float or nanoseconds as an int.
+            since: start at or after: a datetime or ISO 8601 (local time where it has no zone), a date, a
+                timedelta (so long ago), Unix seconds as a float or nanoseconds as an int.
             until: start before.
             text: occurs in the prompt or the answer, in any case.
             where: a condition in SQL over the columns of `calls`, as `"cost_usd > 0.1 AND 'prod' IN tags"`.
@@ -134,10 +140,12 @@ class Store:
     def pages(
         self, columns: str, *, size: int, limit: int | None = None, text: str | None = None, **filters: Any
     ) -> Iterator[Page]:
-        """Yield columns of the calls that match, newest first, a page at a time; the file is free between pages.
+        """Yield columns of the calls that match, newest first, a page at a time; the file is free between
+        pages.
 
         Args:
-            columns: expressions in SQL over the columns of `calls`; those of `llm_trace.stores.paging.TALK` follow them.
+            columns: expressions in SQL over the columns of `calls`; those of `llm_trace.stores.paging.TALK`
+                follow them.
             size: calls a page, about.
             limit: at most so many calls.
             filters: as `calls` takes them.
@@ -212,7 +220,8 @@ class Store:
 
         Args:
             query: one statement.
-            files: whether it may read and write files, as `COPY … TO` does: `False` for queries that somebody else wrote.
+            files: whether it may read and write files, as `COPY … TO` does: `False` for queries that somebody
+                else wrote.
         """
         with self._query() as connection:
             if not files:
@@ -292,7 +301,9 @@ def _run_ids(connection: DuckDBPyConnection, run: str | Run) -> list[str]:
 
 
 def _pick_calls(connection: DuckDBPyConnection, condition: str, value: str) -> list[Call]:
-    """Return the calls that match in the order of their starts: a thin scan finds them, and only then are they read whole."""
+    """Return the calls that match in the order of their starts: a thin scan finds them, and only then are
+    they read whole.
+    """
     found = connection.execute(f"SELECT span_id, start_ns FROM calls WHERE {condition}", [value]).fetchall()
     return _read_at(connection, found, "ORDER BY start_ns, span_id")
 

@@ -55,7 +55,9 @@ class Filter:
         where: str | None = None,
         **equal: str | None,
     ) -> Self:
-        """Return the condition that all that is given holds; `runs` are ids, `equal` are columns and their values."""
+        """Return the condition that all that is given holds; `runs` are ids, `equal` are columns and their
+        values.
+        """
         parts: list[tuple[str, tuple[Any, ...]]] = [
             (f'"{column}" = ?', (value,)) for column, value in equal.items() if value is not None
         ]
@@ -84,8 +86,8 @@ def convert_to_nanoseconds(moment: Moment) -> int:
     """Return Unix epoch nanoseconds.
 
     Args:
-        moment: nanoseconds as an int, seconds as a float (`time.time()`), a datetime or ISO 8601 (local time where it names no
-            zone), a date (its first moment, local), or a timedelta (so long ago).
+        moment: nanoseconds as an int, seconds as a float (`time.time()`), a datetime or ISO 8601 (local time
+            where it names no zone), a date (its first moment, local), or a timedelta (so long ago).
 
     Raises:
         ConfigurationError: it is none of these.
@@ -94,7 +96,8 @@ def convert_to_nanoseconds(moment: Moment) -> int:
         return _read_moment(moment)
     except (ValueError, OverflowError, AttributeError, TypeError) as exc:
         raise ConfigurationError(
-            f"{moment!r} is no time: give ISO 8601 as '2026-11-21T09:30', a datetime, a date, a timedelta (so long ago), "
+            f"{moment!r} is no time: give ISO 8601 as '2026-11-21T09:30', a datetime, a date, a timedelta "
+            f"(so long ago), "
             "seconds as a float or nanoseconds as an int"
         ) from exc
 

@@ -1,7 +1,8 @@
-"""Bring the spool into the store, exactly once. `python -m llm_trace.stores.ingest PATH` does it in a process of its own.
+"""Bring the spool into the store, exactly once. `python -m llm_trace.stores.ingest PATH` does it in a process
+of its own.
 
-How far each file has been read is written in the transaction that writes its rows, and a file is deleted only after that: killed at
-any moment, the next ingest goes on where the last transaction ended.
+How far each file has been read is written in the transaction that writes its rows, and a file is deleted only
+after that: killed at any moment, the next ingest goes on where the last transaction ended.
 """
 
 from __future__ import annotations
@@ -72,7 +73,8 @@ def ingest(path: str | os.PathLike[str], *, timeout: float = 60.0) -> IngestRepo
 
     Raises:
         StoreLockedError: another process ingested or held the store until the time-out.
-        StoreVersionError: the store, or a file of the spool, was written by a newer llm_trace; such a file is left as it is.
+        StoreVersionError: the store, or a file of the spool, was written by a newer llm_trace; such a file is
+            left as it is.
     """
     store = Path(os.path.abspath(os.path.expanduser(path)))
     folder = get_spool_dir(store)
@@ -124,7 +126,8 @@ class _Ingest:
             self._fold_all([file for file in every if file.format <= FORMAT], every, Path(scratch))
         if newer:
             raise StoreVersionError(
-                f"{str(newer[0].path)!r} has spool format {newer[0].format}, this llm_trace reads up to {FORMAT}: "
+                f"{str(newer[0].path)!r} has spool format {newer[0].format}, this llm_trace reads up to "
+                f"{FORMAT}: "
                 "run `pip install -U llm-trace`; the file was left as it is, everything else was ingested"
             )
         return self.report
@@ -147,7 +150,9 @@ class _Ingest:
     def _attempt(
         self, connection: DuckDBPyConnection, files: list[SpoolFile], scratch: Path, load: Load
     ) -> IngestProgress | None:
-        """Fold slices to the end of the files; return `None` where the rest goes better with another connection."""
+        """Fold slices to the end of the files; return `None` where the rest goes better with another
+        connection.
+        """
         fold = Fold(connection)
         with self.database.writing(connection):
             migrate(connection)

@@ -1,4 +1,6 @@
-"""How much an ingest takes on at a time: less after DuckDB has failed, down to one line, and then not that line."""
+"""How much an ingest takes on at a time: less after DuckDB has failed, down to one line, and then not that
+line.
+"""
 
 from __future__ import annotations
 

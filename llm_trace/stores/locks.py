@@ -1,9 +1,9 @@
 """Locks between processes: who ingests, and whose turn the DuckDB file is.
 
-DuckDB lets one process write or many read, and answers everybody else with an error; nobody queues. Here readers and the
-ingester take turns first, on two small files in the spool folder: a reader passes `turn.lock` and holds `store.lock` shared
-while its query runs; the ingester keeps `turn.lock`, so that no new reader gets in, until those before it have left.
-The operating system drops the locks of a process that dies.
+DuckDB lets one process write or many read, and answers everybody else with an error; nobody queues. Here
+readers and the ingester take turns first, on two small files in the spool folder: a reader passes `turn.lock`
+and holds `store.lock` shared while its query runs; the ingester keeps `turn.lock`, so that no new reader gets
+in, until those before it have left. The operating system drops the locks of a process that dies.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ class Deadline:
 def lock_path(path: Path, deadline: Deadline, *, shared: bool = False) -> Iterator[None]:
     """Hold the lock file at `path`.
 
-    Where the file can be neither made nor opened (a read-only folder without one) there is nobody to take turns with,
-    and nothing is held.
+    Where the file can be neither made nor opened (a read-only folder without one) there is nobody to take
+    turns with, and nothing is held.
 
     Raises:
         StoreLockedError: others held it until the deadline; names the process if known.
@@ -100,4 +100,7 @@ def _sign(handle: int) -> None:
 
 def _hold(path: Path, handle: int, seconds: float) -> str:
     pid = os.pread(handle, 20, 0).decode("ascii", "replace") or "?"
-    return f"{str(path)!r} has been held by process {pid} for {seconds:g} s: wait for it, end it, or pass a longer timeout="
+    return (
+        f"{str(path)!r} has been held by process {pid} for {seconds:g} s: wait for it, end it, or pass a "
+        "longer timeout="
+    )

@@ -1,7 +1,8 @@
 """Fold a staged slice into the tables, in SQL: number the messages, join start and end, insert.
 
-Works inside the caller's transaction. The usual case, a start with its end in the same slice, takes one join; what is rare (repeated
-lines, an end in a later slice or file, an end without a start) is looked for on narrow columns and only then handled.
+Works inside the caller's transaction. The usual case, a start with its end in the same slice, takes one join;
+what is rare (repeated lines, an end in a later slice or file, an end without a start) is looked for on narrow
+columns and only then handled.
 """
 
 from __future__ import annotations
@@ -20,11 +21,15 @@ if TYPE_CHECKING:
 _COLUMNS = ", ".join(CALLS)
 _GONE = {
     "_purged": "span_id IS NULL OR span_id NOT IN (SELECT span_id FROM store._purged)",
-    "_same": "event IS DISTINCT FROM 'start' AND event IS DISTINCT FROM 'end' OR span_id NOT IN (SELECT span_id FROM store._same)",
+    "_same": (
+        "event IS DISTINCT FROM 'start' AND event IS DISTINCT FROM 'end' OR span_id NOT IN (SELECT span_id "
+        "FROM store._same)"
+    ),
 }
 """Tables of calls that are no more, and what may still be said about them."""
 
-# Starts that the store has seen, looked for where starts of that time are; and ends whose start is not in the slice.
+# Starts that the store has seen, looked for where starts of that time are; and ends whose start is not in the
+# slice.
 _FIND_LATE = (
     """CREATE OR REPLACE TEMP TABLE seen AS
     WITH starts AS (SELECT span_id, start_ns FROM stage WHERE event = 'start')
@@ -37,7 +42,8 @@ _FIND_LATE = (
     f"CREATE OR REPLACE TEMP TABLE old AS SELECT {_COLUMNS}, false AS orphan FROM calls LIMIT 0",
 )
 
-# A start of a call that is there says nothing new, save for an orphan, which lacks it; an end of a call that has one neither.
+# A start of a call that is there says nothing new, save for an orphan, which lacks it; an end of a call that
+# has one neither.
 _SKIP_KNOWN = (
     """INSERT INTO skip SELECT row FROM stage WHERE event = 'start' AND span_id IN (SELECT span_id FROM seen)
     AND span_id NOT IN (SELECT span_id FROM _unfinished WHERE state = 'orphan')""",
@@ -100,7 +106,9 @@ class Fold:
         fold_same(self._connection)
 
     def _show(self, schema: str) -> None:
-        """Make the slice's tables visible, without events about calls that were purged or that others stand for."""
+        """Make the slice's tables visible, without events about calls that were purged or that others
+        stand for.
+        """
         left = [f"({_GONE[table]})" for table in _GONE if self._value(f"SELECT count(*) FROM {table}")]
         for table in TABLES:
             row = "rowid AS row, " if table in ("stage", "bodies") else ""
@@ -110,7 +118,9 @@ class Fold:
             )
 
     def keep_numbers(self, done: list[str]) -> None:
-        """Store the message numbers of files that are not yet read to their end, forget those of the others."""
+        """Store the message numbers of files that are not yet read to their end, forget those of the
+        others.
+        """
         for file in done:
             self._execute("DELETE FROM numbers WHERE file = ?", file)
             self._execute("DELETE FROM _numbers WHERE file = ?", file)
@@ -124,8 +134,14 @@ class Fold:
         for step in (*_SKIP_KNOWN, *_TAKE_OUT, _NOTE_ORPHANS, _NOTE_OPEN):
             self._execute(step)
         new = "row NOT IN (SELECT row FROM skip)"
-        starts = f"SELECT {_COLUMNS} FROM ({_shape_events('start', new)}) UNION ALL SELECT {_COLUMNS} FROM old WHERE NOT orphan"
-        ends = f"SELECT {_COLUMNS} FROM ({_shape_events('end', new)}) UNION ALL SELECT {_COLUMNS} FROM old WHERE orphan"
+        starts = (
+            f"SELECT {_COLUMNS} FROM ({_shape_events('start', new)}) UNION ALL SELECT {_COLUMNS} FROM old "
+            "WHERE NOT orphan"
+        )
+        ends = (
+            f"SELECT {_COLUMNS} FROM ({_shape_events('end', new)}) UNION ALL SELECT {_COLUMNS} FROM old "
+            "WHERE orphan"
+        )
         self._insert(starts, "FULL", ends)
 
     def _insert(self, starts: str, side: str, ends: str) -> None:

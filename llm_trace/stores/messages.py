@@ -34,7 +34,8 @@ _NUMBERS = """
 INSERT INTO numbers SELECT b.file, b.n, min(i.id)
 FROM bodies b JOIN firsts f ON f.row = b.row JOIN ids i ON i.first = f.first GROUP BY b.file, b.n"""
 
-# The ranges of message numbers of each event as a list of ids. A number whose message was lost stays in the list, as NULL.
+# The ranges of message numbers of each event as a list of ids. A number whose message was lost stays in the
+# list, as NULL.
 _LISTS = """
 CREATE OR REPLACE TEMP TABLE lists AS
 WITH ranges AS (

@@ -1,6 +1,8 @@
-"""Read many calls a page at a time, newest first, without making records of them: DuckDB puts their JSON together.
+"""Read many calls a page at a time, newest first, without making records of them: DuckDB puts their JSON
+together.
 
-A page is found by the start of its oldest call, so each query looks only at the part of the store that it gives.
+A page is found by the start of its oldest call, so each query looks only at the part of the store that it
+gives.
 """
 
 from __future__ import annotations
@@ -24,7 +26,10 @@ if TYPE_CHECKING:
 
 LAST = 2**63 - 1
 _PLACE = re.compile(r'\{"\$messages": ?\[(\d{1,9}), ?(\d{1,9})\]\}')
-_COMMIT = "coalesce(code_commit, (SELECT any_value(environment ->> '$.git_commit') FROM runs WHERE runs.id = calls.run))"
+_COMMIT = (
+    "coalesce(code_commit, (SELECT any_value(environment ->> '$.git_commit') FROM runs WHERE runs.id = "
+    "calls.run))"
+)
 _TALK = ("input", "output", "messages_in", "messages_out")
 _ERROR = """CASE WHEN error_type IS NOT NULL THEN
     json_object('type', error_type, 'message', error_message, 'traceback', error_traceback) END"""
@@ -54,7 +59,9 @@ _ABSENT = ", ".join(f"CASE WHEN {name} IS NULL THEN '{name}' END" for name in _N
 STORED = f"""json_object(
     'absent', list_filter([{_ABSENT}], lambda name: name IS NOT NULL), 'rebuild', rebuild,
     'same', (SELECT list(s.span_id ORDER BY s.span_id) FROM _same s WHERE s.kept = calls.span_id))::TEXT"""
-"""What `HEAD` does not tell of a row: which of its columns are NULL, what a replay needs, the spans that it stands for."""
+"""What `HEAD` does not tell of a row: which of its columns are NULL, what a replay needs, the spans that
+it stands for.
+"""
 FLAT = {
     **{name: name for name in (
         "span_id", "trace_id", "parent_id", "name", "kind", "status", "start_ns", "end_ns", "model", "provider", "input_tokens",
@@ -84,7 +91,9 @@ class Window(NamedTuple):
 def read_window(
     connection: DuckDBPyConnection, chosen: Filter, text: str | None, columns: str, until: int, size: int
 ) -> Window:
-    """Return about `size` of the calls that match and began before `until`; those that began together stay together."""
+    """Return about `size` of the calls that match and began before `until`; those that began together stay
+    together.
+    """
     begin = begin_of_window(connection, chosen, until, size)
     near = chosen.and_("start_ns < ?", until)
     if begin is not None:
@@ -159,7 +168,8 @@ class Spoken:
         return self._messages(self.output, self.ids_out, "messages_out")
 
     def cut(self) -> str:
-        """Return what was cut out of input and output, as more keys of a JSON object: values with their places, and bodies.
+        """Return what was cut out of input and output, as more keys of a JSON object: values with their
+        places, and bodies.
 
         A body that stands at one of the places is null: it is in the call's input or output.
         """

@@ -1,4 +1,6 @@
-"""Write the tables as Parquet files that Spark, pandas and the like read, and read them again as lines of an export."""
+"""Write the tables as Parquet files that Spark, pandas and the like read, and read them again as lines of
+an export.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +53,9 @@ TABLES = {
 EVENTS = {
     "runs": """'event', 'run', 'id', id, 'name', name, 'config', config, 'tags', tags, 'environment', environment,
         'start_ns', start_ns, 'end_ns', end_ns, 'replay_of', replay_of""",
-    "prompts": "'event', 'prompt', 'name', name, 'version', version, 'template', template, 'time_ns', first_ns",
+    "prompts": (
+        "'event', 'prompt', 'name', name, 'version', version, 'template', template, 'time_ns', first_ns"
+    ),
     "scores": """'event', 'score', 'id', id, 'span_id', span_id, 'name', name, 'value', value, 'source', source,
         'comment', comment, 'time_ns', time_ns""",
     "attributions": """'event', 'attribution', 'id', id, 'span_id', span_id, 'method', method, 'config_hash', config_hash,
@@ -69,7 +73,8 @@ _PAGE = 5_000
 
 
 def write_parquet(connection: DuckDBPyConnection, folder: Path, *, chosen: bool = False) -> list[Path]:
-    """Write each table to `<folder>/<table>.parquet`, compressed with zstd; a file appears only when it is whole.
+    """Write each table to `<folder>/<table>.parquet`, compressed with zstd; a file appears only when it is
+    whole.
 
     Args:
         connection: has the store in use.
@@ -83,7 +88,10 @@ def write_parquet(connection: DuckDBPyConnection, folder: Path, *, chosen: bool 
         part = folder / f".{name}.parquet.part"
         quoted = str(part).replace("'", "''")
         where = f"WHERE {table.chosen}" if chosen else ""
-        query = f"SELECT {_list_columns(connection, table.source)} FROM {table.source} {where} ORDER BY {table.order}"
+        query = (
+            f"SELECT {_list_columns(connection, table.source)} FROM {table.source} {where} ORDER BY "
+            f"{table.order}"
+        )
         open_private(part, "wb").close()
         connection.execute(
             f"COPY ({query}) TO '{quoted}' (FORMAT parquet, COMPRESSION zstd, USE_TMP_FILE false)"
@@ -102,7 +110,9 @@ def _list_columns(connection: DuckDBPyConnection, source: str) -> str:
 
 
 def read_event_lines(connection: DuckDBPyConnection, *, chosen: bool = False) -> Iterator[str]:
-    """Yield runs, prompts, scores and attributions as events, JSON lines; with `chosen` only those of the calls in `CHOSEN`."""
+    """Yield runs, prompts, scores and attributions as events, JSON lines; with `chosen` only those of the
+    calls in `CHOSEN`.
+    """
     for name, fields in EVENTS.items():
         table = TABLES[name]
         where = f"WHERE {table.chosen}" if chosen else ""

@@ -1,8 +1,8 @@
 """Remove calls for good: from the tables, from the bytes of the DuckDB file, and from the spool.
 
-A DuckDB file keeps the bytes of deleted rows until they are written over, so what stays is copied into a new file that takes the
-old one's place. What a living writer still has in its spool file cannot be taken out under its hands: it is reported, remembered,
-and removed by the ingest that finds the file complete.
+A DuckDB file keeps the bytes of deleted rows until they are written over, so what stays is copied into a new
+file that takes the old one's place. What a living writer still has in its spool file cannot be taken out
+under its hands: it is reported, remembered, and removed by the ingest that finds the file complete.
 """
 
 from __future__ import annotations
@@ -43,12 +43,16 @@ class PurgeReport:
     attributions: int = 0
     runs: int = 0
     spool_lines: int = 0
-    """Lines made unreadable in spool files that other readers still need, in quarantine, or refused by a destination."""
+    """Lines made unreadable in spool files that other readers still need, in quarantine, or refused by a
+    destination.
+    """
     bytes_before: int = 0
     """Size of the DuckDB file."""
     bytes_after: int = 0
     pending: tuple[str, ...] = ()
-    """Spool files of living writers that still hold removed calls; they are removed when the writer is done with them."""
+    """Spool files of living writers that still hold removed calls; they are removed when the writer is
+    done with them.
+    """
 
 
 def purge(
@@ -61,7 +65,8 @@ def purge(
     max_bytes: int | None = None,
     timeout: float = 60.0,
 ) -> PurgeReport:
-    """Remove the calls that match all that is given, with their scores, attributions, and the messages that only they had.
+    """Remove the calls that match all that is given, with their scores, attributions, and the messages that
+    only they had.
 
     Args:
         path: the store.
@@ -195,7 +200,9 @@ def _choose(connection: DuckDBPyConnection, what: _What) -> set[str]:
 
 
 def _delete(connection: DuckDBPyConnection, what: _What) -> list[int]:
-    """Delete the victims; return how many scores and attributions they had. Their ids are kept where more may come about them."""
+    """Delete the victims; return how many scores and attributions they had. Their ids are kept where more
+    may come about them.
+    """
     some = "true" if what.named else "status IN ('open', 'interrupted')"
     connection.execute(f"INSERT INTO _purged SELECT span_id, ? FROM victims WHERE {some}", [time.time_ns()])
     connection.execute("DELETE FROM _same WHERE span_id IN (SELECT span_id FROM victims)")

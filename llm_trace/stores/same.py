@@ -1,4 +1,6 @@
-"""Put a call in place of the other accounts of it: spans of other libraries that its end event names in `same`."""
+"""Put a call in place of the other accounts of it: spans of other libraries that its end event names in
+`same`.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,10 @@ SELECT unnest(same) AS span_id, span_id AS kept FROM stage WHERE event = 'end' A
 _KEEP_LAST = (
     "DELETE FROM named WHERE kept IN (SELECT span_id FROM named)",
     "UPDATE _same SET kept = n.kept FROM named n WHERE n.span_id = _same.kept",
-    "INSERT INTO _same SELECT DISTINCT span_id, kept FROM named WHERE span_id NOT IN (SELECT span_id FROM _same)",
+    (
+        "INSERT INTO _same SELECT DISTINCT span_id, kept FROM named WHERE span_id NOT IN (SELECT span_id FROM "
+        "_same)"
+    ),
 )
 
 # A call that was recorded without its messages takes those of the first that has some.
@@ -28,7 +33,10 @@ WHERE calls.span_id = f.kept AND (calls.messages_in IS NULL OR calls.messages_ou
 
 _REPLACE = (
     "DELETE FROM calls WHERE span_id IN (SELECT span_id FROM named)",
-    "UPDATE calls SET parent_id = n.kept FROM named n WHERE calls.parent_id = n.span_id AND calls.span_id <> n.kept",
+    (
+        "UPDATE calls SET parent_id = n.kept FROM named n WHERE calls.parent_id = n.span_id AND calls.span_id "
+        "<> n.kept"
+    ),
 )
 
 _MOVE = (
@@ -38,7 +46,9 @@ _MOVE = (
 
 
 def fold_same(connection: DuckDBPyConnection) -> None:
-    """Merge the accounts that the slice in `stage` says are of one call; its calls and scores are in the tables already."""
+    """Merge the accounts that the slice in `stage` says are of one call; its calls and scores are in the
+    tables already.
+    """
     if _has_any(connection, "FROM stage WHERE event = 'end' AND same IS NOT NULL"):
         for step in (_NAMED, *_KEEP_LAST, _FILL, *_REPLACE, *_MOVE):
             connection.execute(step)

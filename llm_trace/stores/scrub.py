@@ -1,7 +1,8 @@
 """Take removed calls out of spool files, quarantine, and what exporters' destinations refused.
 
-Spool files that are complete but still needed by an exporter keep their length: its cursor is an offset. A removed line becomes a
-`lost` event of nothing, filled up with spaces, that keeps the bodies of messages which lines that stay refer to.
+Spool files that are complete but still needed by an exporter keep their length: its cursor is an offset. A
+removed line becomes a `lost` event of nothing, filled up with spaces, that keeps the bodies of messages which
+lines that stay refer to.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Find the newest calls in whose messages, input or output a text occurs.
 
-Looks at ever larger windows of calls, the newest first, and stops when the page is full: a common word costs milliseconds. A rare one
-ends in one scan of everything. JSON columns are matched as they are stored; a hit counts only if it is not in a key.
+Looks at ever larger windows of calls, the newest first, and stops when the page is full: a common word costs
+milliseconds. A rare one ends in one scan of everything. JSON columns are matched as they are stored; a hit
+counts only if it is not in a key.
 """
 
 from __future__ import annotations
@@ -56,7 +57,10 @@ def begin_of_window(
     """Return the start of the oldest call of a window, `None` where there are no more calls than that."""
     if size is None:
         return None
-    query = f"SELECT start_ns FROM calls WHERE {chosen.sql} AND start_ns < {until} ORDER BY start_ns DESC LIMIT 1 OFFSET {size - 1}"
+    query = (
+        f"SELECT start_ns FROM calls WHERE {chosen.sql} AND start_ns < {until} ORDER BY start_ns DESC LIMIT "
+        f"1 OFFSET {size - 1}"
+    )
     row = connection.execute(query, chosen.values).fetchone()
     return None if row is None else int(row[0])
 
@@ -86,10 +90,15 @@ def _find_in_window(
 
 
 def _find_messages(connection: DuckDBPyConnection, window: _Window, text: str) -> None:
-    """Make the table `hits`: ids of the messages with the text, of the window's calls or, for the last window, of all."""
+    """Make the table `hits`: ids of the messages with the text, of the window's calls or, for the last
+    window, of all.
+    """
     source, values = "messages", ()
     if window.since is not None:  # materialised, or DuckDB would match all messages first and join then
-        source = f"(WITH near AS MATERIALIZED (SELECT * FROM messages WHERE id IN (SELECT {_IDS} {window.sql})) FROM near)"
+        source = (
+            f"(WITH near AS MATERIALIZED (SELECT * FROM messages WHERE id IN (SELECT {_IDS} {window.sql})) "
+            "FROM near)"
+        )
         values = window.chosen.values
     escaped = _build_pattern(json.dumps(text, ensure_ascii=False)[1:-1])
     connection.execute(
@@ -100,9 +109,14 @@ def _find_messages(connection: DuckDBPyConnection, window: _Window, text: str) -
 
 
 def _build_json_condition(column: str) -> str:
-    """Return a condition with the pattern twice: a value of a JSON column matches, not only a key, a role or a type."""
+    """Return a condition with the pattern twice: a value of a JSON column matches, not only a key, a role
+    or a type.
+    """
     # CASE, for AND would replace in every row
-    return f"CASE WHEN regexp_matches({column}, ?) THEN regexp_matches(regexp_replace({column}, {_KEYS}, '', 'g'), ?) ELSE false END"
+    return (
+        f"CASE WHEN regexp_matches({column}, ?) THEN regexp_matches(regexp_replace({column}, {_KEYS}, '', "
+        "'g'), ?) ELSE false END"
+    )
 
 
 def _build_pattern(text: str) -> str:

@@ -1,4 +1,6 @@
-"""Cut the unread part of the spool into slices that are folded one at a time, so that memory stays bounded."""
+"""Cut the unread part of the spool into slices that are folded one at a time, so that memory stays
+bounded.
+"""
 
 from __future__ import annotations
 
@@ -78,7 +80,8 @@ def iter_slices(
     """Yield the unread lines in slices, each in a file of `folder` that the next but one is written over.
 
     Args:
-        size: asked before each slice for its bytes; one line is the least, and only the last line may go beyond.
+        size: asked before each slice for its bytes; one line is the least, and only the last line may go
+            beyond.
         refused: lines to leave out.
     """
     waiting = unread[::-1]
@@ -110,7 +113,9 @@ class _Part:
         self._buffer = bytearray(_CHUNK)  # one for all: fresh ones cost more page faults than the copying
 
     def take(self, item: Unread) -> int:
-        """Copy the next lines of a file; return where they end, its old position where a live file has none yet."""
+        """Copy the next lines of a file; return where they end, its old position where a live file has
+        none yet.
+        """
         piece = FilePiece(item.file, item.position, self.lines)
         left, room = item.file.size - item.position, self.size - self.bytes
         wanted = left if left < room * 1.5 else room  # no tiny slice for the rest of a file
@@ -153,7 +158,9 @@ class _Part:
             self._leave_out(piece, piece.position + held)
 
     def _cut(self, held: int, end: int, mark: int | None) -> int:
-        """Return where the lines in the buffer end: that with the byte `mark`, else the last whole one; 0 for none."""
+        """Return where the lines in the buffer end: that with the byte `mark`, else the last whole one; 0
+        for none.
+        """
         found = -1 if mark is None else self._buffer.find(b"\n", max(mark, held), end)
         return (found if found >= 0 else self._buffer.rfind(b"\n", held, end)) + 1
 
@@ -194,7 +201,9 @@ class _Part:
         piece.position += stop
 
     def _write_good(self, piece: FilePiece, stop: int) -> None:
-        """Append the lines line by line, without those that DuckDB skips, that nobody could read or that are refused."""
+        """Append the lines line by line, without those that DuckDB skips, that nobody could read or that
+        are refused.
+        """
         for line in bytes(self._buffer[: stop - 1]).split(b"\n"):
             place = piece.file.name, piece.position
             if place in self._refused or is_deep(line):

@@ -1,7 +1,7 @@
 """Read a slice of the spool into memory tables: what needs the slice only, not yet the store.
 
-On a connection of its own, for a transaction on the store would keep the memory of every slice until it commits; and in two slots, so
-that one slice can be read while the one before is folded.
+On a connection of its own, for a transaction on the store would keep the memory of every slice until it
+commits; and in two slots, so that one slice can be read while the one before is folded.
 """
 
 from __future__ import annotations
@@ -34,8 +34,10 @@ _IS_GOOD = f"""coalesce(CASE event
     WHEN 'attribution' THEN span_id IS NOT NULL AND method IS NOT NULL
     ELSE event IN ('file', 'lost') END, false)"""
 
-# The bodies that a slice brings. `role` and `text` are for people and search; `rest` is the whole body, unless it is exactly
-# {"role": role, "content": text}. Lengths tell that without building it again: 24 bytes stand around the two strings, and
+# The bodies that a slice brings. `role` and `text` are for people and search; `rest` is the whole body,
+# unless it is exactly
+# {"role": role, "content": text}. Lengths tell that without building it again: 24 bytes stand around the two
+# strings, and
 # where nothing in them is escaped they are as long in the body as out of it.
 BODIES = """
 CREATE TABLE bodies AS
@@ -114,7 +116,8 @@ class Staging:
 
     def _read(self, part: SpoolSlice) -> None:
         columns = ", ".join(f"'{name}': '{kind}'" for name, kind in STAGE.items())
-        # DuckDB reads in buffers of twice maximum_object_size: its default of 16 MB would cost 32 MB of memory.
+        # DuckDB reads in buffers of twice maximum_object_size: its default of 16 MB would cost 32 MB of
+        # memory.
         longest = max(part.longest + 16, min(part.bytes, 1 << 21))
         self._execute(
             f"""CREATE TABLE stage AS SELECT * FROM read_json(?, format = 'newline_delimited',

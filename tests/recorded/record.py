@@ -1,12 +1,13 @@
 """Record what the real clients of Comet and Opik send, against the stand-ins of this folder's neighbour.
 
-    python -m tests.recorded.record comet_llm PYTHON      comet_llm 2.2.7 with comet_ml 3.49.0 in an environment of its own
-    python -m tests.recorded.record comet_llm_offline PYTHON
-    python -m tests.recorded.record comet_ml PYTHON       the current comet_ml
-    python -m tests.recorded.record opik PYTHON           the current opik
+    python -m tests.recorded.record comet_llm PYTHON      comet_llm 2.2.7 with comet_ml 3.49.0 in an
+    environment of its own python -m tests.recorded.record comet_llm_offline PYTHON python -m
+    tests.recorded.record comet_ml PYTHON       the current comet_ml python -m tests.recorded.record opik
+    PYTHON           the current opik
 
-PYTHON is the interpreter of the client's environment. The requests go to `<client>.json` here, without what says something of the
-machine. The same scenes are sent by llm_trace in tests/test_exporters_comet.py and tests/test_exporters_opik.py.
+PYTHON is the interpreter of the client's environment. The requests go to `<client>.json` here, without what
+says something of the machine. The same scenes are sent by llm_trace in tests/test_exporters_comet.py and
+tests/test_exporters_opik.py.
 """
 
 from __future__ import annotations
@@ -114,7 +115,9 @@ def drive_comet_ml() -> None:
 
 
 def drive_opik() -> None:
-    """A lone model call, then a chain of a tool and a model call, one that fails, with feedback and an attachment."""
+    """A lone model call, then a chain of a tool and a model call, one that fails, with feedback and an
+    attachment.
+    """
     import opik  # type: ignore[import-not-found]
 
     client = opik.Opik(workspace=WORKSPACE, project_name=PROJECT, api_key=KEY)

@@ -1,4 +1,6 @@
-"""A Comet backend on loopback as far as its clients use it, strict: what their recorded requests do not have is refused."""
+"""A Comet backend on loopback as far as its clients use it, strict: what their recorded requests do not
+have is refused.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""An Opik backend on loopback as far as its client uses it, strict: what the recorded requests do not have is refused."""
+"""An Opik backend on loopback as far as its client uses it, strict: what the recorded requests do not have
+is refused.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""What an exchange's raw payloads say, read by their providers' documentation alone: no code of llm_trace's."""
+"""What an exchange's raw payloads say, read by their providers' documentation alone: no code of
+llm_trace's.
+"""
 
 from __future__ import annotations
 

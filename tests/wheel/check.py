@@ -1,4 +1,6 @@
-"""Build the wheel, install it into an empty environment with the sources out of reach, import it and use it."""
+"""Build the wheel, install it into an empty environment with the sources out of reach, import it and use
+it.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""What the wheel must do with nothing but its core dependencies: record, ingest, query. Run by check.py outside the sources."""
+"""What the wheel must do with nothing but its core dependencies: record, ingest, query. Run by check.py
+outside the sources.
+"""
 
 from __future__ import annotations
 

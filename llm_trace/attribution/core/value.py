@@ -1,4 +1,6 @@
-"""The value function as estimators see it: keep-masks in, values out; deduplicated, counted, within a budget, reporting progress."""
+"""The value function as estimators see it: keep-masks in, values out; deduplicated, counted, within a
+budget, reporting progress.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Value = Callable[["NDArray[np.bool_]"], "NDArray[np.float64]"]
-"""Keep-masks (k, n) of bool to values (k,), or (k, m) with one column per target token; the target's value is their sum."""
+"""Keep-masks (k, n) of bool to values (k,), or (k, m) with one column per target token; the target's value
+is their sum.
+"""
 ProgressCallback = Callable[[int, "int | None"], object]
 """Called with evaluations done and planned (`None`: not known); returning False cancels."""
 
@@ -50,9 +54,10 @@ class Metered:
     """A value function that asks its source once for each distinct mask.
 
     Args:
-        source: the value function; its attributes `passes`, `tokens` and `unmasked` (prompts that a method asked it for without a mask),
-            where it has them, are what was spent.
-        budget: limits; `tokens` and `seconds` are held by the mean cost so far, so that a round may go over by one round.
+        source: the value function; its attributes `passes`, `tokens` and `unmasked` (prompts that a method
+            asked it for without a mask), where it has them, are what was spent.
+        budget: limits; `tokens` and `seconds` are held by the mean cost so far, so that a round may go over
+            by one round.
         progress: see `Progress`.
         clock: seconds, monotonic.
     """
@@ -129,7 +134,8 @@ class Metered:
             values = np.asarray(self.source(masks[fresh]), dtype=np.float64)
             if not np.isfinite(values).all():
                 raise AttributionError(
-                    "the model returned NaN or infinite log-probabilities; load it in bfloat16 or float32 (float16 overflows)"
+                    "the model returned NaN or infinite log-probabilities; load it in bfloat16 or float32 "
+                    "(float16 overflows)"
                 )
             self._known.update({keys[i]: row for i, row in zip(fresh, values, strict=True)})
         if self._progress is not None and self._progress(self.evaluations, self._planned) is False:
@@ -140,7 +146,8 @@ class Metered:
         room = self.room()
         if room is not None and wanted > room:
             raise BudgetError(
-                f"the budget pays for {room} more evaluations and the method needs {wanted} now; raise the budget or take larger segments"
+                f"the budget pays for {room} more evaluations and the method needs {wanted} now; raise the "
+                f"budget or take larger segments"
             )
 
 
@@ -155,7 +162,9 @@ class Capped:
 
     @property
     def evaluations(self) -> int:
-        """Evaluations of the value function below, whoever asked for them; of a plain function the masks that went through here."""
+        """Evaluations of the value function below, whoever asked for them; of a plain function the masks
+        that went through here.
+        """
         return int(getattr(self._value, "evaluations", self._asked))
 
     def room(self) -> int:

@@ -23,7 +23,9 @@ EvaluationPrice = tuple[int, int]
 
 @dataclass(frozen=True)
 class Plan:
-    """What `attribute(…, dry_run=True)` says. Checks of the result come on top: about ten evaluations, fewer where the budget is spent."""
+    """What `attribute(…, dry_run=True)` says. Checks of the result come on top: about ten evaluations,
+    fewer where the budget is spent.
+    """
 
     method: str
     baseline: str
@@ -34,7 +36,9 @@ class Plan:
     tokens: int
     """Tokens that go through the model, those of shared beginnings counted once."""
     seconds: float
-    """By the speed of one pass over the whole prompt, which was made to learn it; 0 for remote models, which are not asked for that."""
+    """By the speed of one pass over the whole prompt, which was made to learn it; 0 for remote models,
+    which are not asked for that.
+    """
     usd: float | None = None
     """At most; of remote models whose price is known."""
     verdict: str = "ok"
@@ -69,7 +73,8 @@ def plan_attribution(
     by: Callable[..., Any] | None = None,
     **settings: Any,
 ) -> Plan:
-    """Return what a method would cost on this problem: it is run on made-up values, and its prompts are counted.
+    """Return what a method would cost on this problem: it is run on made-up values, and its prompts are
+    counted.
 
     Args:
         source: the value function.

@@ -1,7 +1,9 @@
-"""From messages to sentences to words: only what matters is taken apart, within one budget, and nothing gets lost in the sum.
+"""From messages to sentences to words: only what matters is taken apart, within one budget, and nothing gets
+lost in the sum.
 
-Every score has one meaning: what the response loses without this stretch. What the parts of a stretch do only together is its `remainder`,
-so that at every node score = sum of the children's scores + remainder, and full - empty = sum of the leaves + all remainders.
+Every score has one meaning: what the response loses without this stretch. What the parts of a stretch do only
+together is its `remainder`, so that at every node score = sum of the children's scores + remainder, and full
+- empty = sum of the leaves + all remainders.
 """
 
 from __future__ import annotations

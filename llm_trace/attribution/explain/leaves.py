@@ -33,7 +33,10 @@ def build_leaves_attribution(
     note_suspicions(question, work, found)
     if work.goal.unit != "probability":
         quality.check_evidence(scores, found)
-    note = "each score is what the response loses without this stretch; stretches that matter little are not taken apart"
+    note = (
+        "each score is what the response loses without this stretch; stretches that matter little are not "
+        "taken apart"
+    )
     return Attribution(
         span_id=question.span_id,
         method="occlusion",

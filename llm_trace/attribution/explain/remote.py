@@ -37,7 +37,8 @@ _ENOUGH = ("values", "answers")
 def explain_remote(
     question: ParsedQuestion, remote: Remote, wanted: Settings, *, dry_run: bool = False
 ) -> Attribution | Plan:
-    """Return the attribution of a remote model's answer, or with `dry_run` its plan, for which nothing is asked.
+    """Return the attribution of a remote model's answer, or with `dry_run` its plan, for which nothing is
+    asked.
 
     Args:
         question: prompt and response.
@@ -56,7 +57,8 @@ def explain_remote(
         )
     if remote.score is None and (wanted.target is not None or wanted.unit not in ("nats", "distance")):
         raise AttributionError(
-            f"target={wanted.target!r} and unit={wanted.unit!r} need log-probabilities; of a text-only model the whole answer "
+            f"target={wanted.target!r} and unit={wanted.unit!r} need log-probabilities; of a text-only "
+            f"model the whole answer "
             "is explained, as a distance"
         )
     if dry_run:
@@ -85,7 +87,9 @@ def _open_callers(remote: Remote, wanted: Settings, bridge: Bridge) -> Iterator[
 
 
 def get_score(score: Any) -> Any:
-    """Return the function of a request's payload, a prompt and a response, that gives their log-probabilities."""
+    """Return the function of a request's payload, a prompt and a response, that gives their
+    log-probabilities.
+    """
     if is_async(score):
 
         async def asked(payload: Any) -> Any:
@@ -96,7 +100,9 @@ def get_score(score: Any) -> Any:
 
 
 class _Explaining:
-    """One question to one model: what it answers, what its answers are worth, and what a method finds in them."""
+    """One question to one model: what it answers, what its answers are worth, and what a method finds in
+    them.
+    """
 
     def __init__(
         self,
@@ -116,7 +122,8 @@ class _Explaining:
 
     @cached_property
     def response(self) -> str:
-        """The response that is explained; where none was given the model is asked for it, when it is needed first.
+        """The response that is explained; where none was given the model is asked for it, when it is needed
+        first.
 
         Raises:
             AttributionError: it answers nothing.
@@ -151,7 +158,8 @@ class _Explaining:
         value = ScoreValue(self.scorer, self.prompts, self.response, unit=self.wanted.unit)
         if get_contrast(self.wanted.target) is not None or self.wanted.unit not in ("nats", "distance"):
             raise AttributionError(
-                f"target={self.wanted.target!r} with unit={self.wanted.unit!r} needs a model that can be opened"
+                f"target={self.wanted.target!r} with unit={self.wanted.unit!r} needs a model that can be "
+                f"opened"
             )
         rows, self.target = find_rows(self.wanted.target, self.response, value.spans)
         value.explain(rows)

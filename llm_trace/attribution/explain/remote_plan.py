@@ -1,4 +1,6 @@
-"""What a question to a remote model would cost, before anything is asked; and the settings of the question."""
+"""What a question to a remote model would cost, before anything is asked; and the settings of the
+question.
+"""
 
 from __future__ import annotations
 

@@ -25,13 +25,17 @@ _DEFAULT, _MOST = 10, 64
     "answer_sets",
     access="answers",
     cost="10 (n + 1), or the budget",
-    source="after Rauba et al. 2025, DBPA (arXiv 2412.00868); energy distance and permutation of the answers: Székely & Rizzo 2004",
+    source=(
+        "after Rauba et al. 2025, DBPA (arXiv 2412.00868); energy distance and permutation of the answers: "
+        "Székely & Rizzo 2004"
+    ),
 )
 def answer_sets(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) -> Scores:
-    """Return how far the answers without each segment are from those with all of them: energy distances, never below 0, with p-values.
+    """Return how far the answers without each segment are from those with all of them: energy distances,
+    never below 0, with p-values.
 
-    Each prompt is asked several times. Finds a segment that changes how much answers vary, or what they are, even where their mean distance
-    to the response stays; `smile` finds the others at a smaller price.
+    Each prompt is asked several times. Finds a segment that changes how much answers vary, or what they are,
+    even where their mean distance to the response stays; `smile` finds the others at a smaller price.
 
     Raises:
         AttributionError: the model does not answer in words.
@@ -45,12 +49,14 @@ def answer_sets(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0
     if n == 1 and source.vanishes:
         return build_empty_scores(
             n,
-            "a prompt of one segment has no perturbation but the empty one: take smaller segments, or baseline='mask'",
+            "a prompt of one segment has no perturbation but the empty one: take smaller segments, or "
+            "baseline='mask'",
         )
     if k < needed:
         return build_empty_scores(
             n,
-            f"{k} answers to each of {n + 1} prompts cannot reach the level; that takes {needed * (n + 1)} calls at least",
+            f"{k} answers to each of {n + 1} prompts cannot reach the level; that takes {needed * (n + 1)} "
+            f"calls at least",
         )
     expect(value, k * (n + 1))
     masks = np.vstack([np.ones((1, n), dtype=bool), ~np.eye(n, dtype=bool)])
@@ -71,7 +77,9 @@ def answer_sets(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0
 
 
 def _measure_pairs(source: Any, texts: list[str], k: int) -> list[NDArray[np.float64]]:
-    """Return for each segment the distances (2k, 2k) between the answers with all segments and those without it."""
+    """Return for each segment the distances (2k, 2k) between the answers with all segments and those
+    without it.
+    """
     distinct = list(dict.fromkeys(texts))
     vectors = np.asarray(source.compare.encoder(distinct), dtype=np.float64)
     between = np.sqrt(

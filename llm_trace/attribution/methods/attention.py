@@ -27,7 +27,8 @@ _FLAG = "_output_capturing_hooks_installed"
 
 @contextmanager
 def use_eager_attention(model: Any) -> Iterator[None]:
-    """Let the model compute its attention in the way that gives the weights back, then as before; hooks that this brings go again.
+    """Let the model compute its attention in the way that gives the weights back, then as before; hooks that
+    this brings go again.
 
     Raises:
         AttributionError: the model has no such way.
@@ -63,8 +64,8 @@ def use_eager_attention(model: Any) -> Iterator[None]:
 def attention(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) -> Scores:  # noqa: ARG001  exact
     """Return the share of attention that each segment gets from where the target's tokens are predicted.
 
-    Between 0 and 1, without a sign; what special tokens and the response itself get is not shared out. It says where the model looks, not
-    what changes its answer.
+    Between 0 and 1, without a sign; what special tokens and the response itself get is not shared out. It
+    says where the model looks, not what changes its answer.
 
     Raises:
         AttributionError: the target is a contrast, whose two answers look from the same place.

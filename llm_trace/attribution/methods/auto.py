@@ -1,7 +1,9 @@
-"""`auto`: choose the method by the number of segments and the budget, and ask a second method where the first may hide something.
+"""`auto`: choose the method by the number of segments and the budget, and ask a second method where the first
+may hide something.
 
-Scores of one result have one meaning: exact Shapley values up to 8 segments, leave-one-out beyond, ContextCite's linear effects where the
-budget does not pay for leave-one-out. A second method never changes them; what it finds is in `faithfulness["second"]`.
+Scores of one result have one meaning: exact Shapley values up to 8 segments, leave-one-out beyond,
+ContextCite's linear effects where the budget does not pay for leave-one-out. A second method never changes
+them; what it finds is in `faithfulness["second"]`.
 """
 
 from __future__ import annotations
@@ -21,7 +23,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FEW, MIDDLE = 8, 64
-"""Segments up to which all subsets are evaluated, and up to which the second method samples Shapley values."""
+"""Segments up to which all subsets are evaluated, and up to which the second method samples Shapley
+values.
+"""
 SPARSE = 64
 """Evaluations of the sparse regression that stands beside leave-one-out for many segments."""
 _LEAST_SPARSE = 34
@@ -65,10 +69,15 @@ def plan_auto(n: int, left: int | None, access: str = "values") -> AutoPlan:
     "auto",
     access="values",
     cost="2^n to n = 8, beyond n + 1 and, where that leaves much unexplained, 4 n (64 for n > 64)",
-    source="exact, leave-one-out beside leverage sampling, leave-one-out beside sparse regression; see occlusion, leverage_shap, context_cite",
+    source=(
+        "exact, leave-one-out beside leverage sampling, leave-one-out beside sparse regression; see "
+        "occlusion, leverage_shap, context_cite"
+    ),
 )
 def auto(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) -> Scores:
-    """Return the scores of the method that suits, with what a second one says where leave-one-out leaves much unexplained."""
+    """Return the scores of the method that suits, with what a second one says where leave-one-out leaves
+    much unexplained.
+    """
     chosen = plan_auto(n, get_remaining(value), _describe_access(value))
     scores = registry.find_method(chosen.method)(value, n, confidence=confidence, seed=seed)
     notes = (*scores.notes, f"auto: {chosen.method} ({chosen.why})")
@@ -87,7 +96,9 @@ def _describe_access(value: Value) -> str:
 
 
 def _find_unexplained(value: Value, scores: Scores) -> float | None:
-    """Return full - empty - sum where it is large; that the scores add up is no proof that none hides another."""
+    """Return full - empty - sum where it is large; that the scores add up is no proof that none hides
+    another.
+    """
     if scores.full is None or get_remaining(value) == 0:
         return None
     try:

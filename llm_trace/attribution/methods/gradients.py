@@ -1,4 +1,6 @@
-"""Gradient methods: saliency, input x gradient, Integrated Gradients. One backward pass serves the whole target."""
+"""Gradient methods: saliency, input x gradient, Integrated Gradients. One backward pass serves the whole
+target.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ STEPS, MOST_STEPS = 32, 256
 _USUAL = STEPS + STEPS // 2
 """Points that it usually takes: the scores are compared with those of half the steps."""
 _GAP = 0.01
-"""Part of full - empty that the gap may be, and of the largest score that a score may move, before the steps are doubled."""
+"""Part of full - empty that the gap may be, and of the largest score that a score may move, before the
+steps are doubled.
+"""
 _LOOSE = 0.1
 """Part of the largest score that a score may still move in the last doubling before it is no evidence."""
 _TINY = 1e-3
@@ -39,7 +43,8 @@ _TINY = 1e-3
 @attach_price(lambda source: (1, 2 * count_tokens(source)))
 @describe_method("saliency", access="gradients", cost="1 forward, 1 backward", source="Simonyan et al. 2014")
 def saliency(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) -> Scores:  # noqa: ARG001  exact
-    """Return the length (L2) of the gradient by each token's embedding, summed over a segment's tokens: how sensitive, without a sign.
+    """Return the length (L2) of the gradient by each token's embedding, summed over a segment's tokens: how
+    sensitive, without a sign.
 
     The unit is nats per unit of embedding; the scores do not add up to anything.
     """
@@ -61,7 +66,8 @@ _UNSIGNED = "saliency has no sign: how strongly the target reacts to a small cha
 def input_x_gradient(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) -> Scores:  # noqa: ARG001  exact
     """Return the gradient times the embedding of each token, summed over a segment's tokens.
 
-    It is the first order of the way to the zero embedding: the completeness gap says how far the model is from that.
+    It is the first order of the way to the zero embedding: the completeness gap says how far the model is
+    from that.
     """
     at = build_ground(get_source(value, 2, "input_x_gradient"))
     values, found = compute_gradient(at, at.inputs[None])
@@ -80,10 +86,11 @@ def input_x_gradient(value: Value, n: int, *, confidence: float = 0.95, seed: in
     source="Sundararajan et al. 2017, equation 3; baseline: the mean embedding",
 )
 def integrated_gradients(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) -> Scores:  # noqa: ARG001  exact
-    """Return the integral of the gradient from a baseline to the prompt, times the change of each token, summed over a segment's tokens.
+    """Return the integral of the gradient from a baseline to the prompt, times the change of each token,
+    summed over a segment's tokens.
 
-    The scores sum to full - empty up to the completeness gap. Baselines: `mean` embedding (the default), `mask`, `zero`, or a list of
-    these, averaged. Special and template tokens stand still.
+    The scores sum to full - empty up to the completeness gap. Baselines: `mean` embedding (the default),
+    `mask`, `zero`, or a list of these, averaged. Special and template tokens stand still.
     """
     source = get_source(value, 3, "integrated_gradients")  # both ends and one step
     at = build_ground(source)
@@ -117,7 +124,8 @@ def _share(value: Value, among: int) -> Value:
 
 
 def _integrate(at: Ground, baseline: torch.Tensor, name: str, full: float, value: Value) -> Scores:
-    """Return Integrated Gradients from one baseline, the steps doubled until gap and every score stand still or the budget is spent.
+    """Return Integrated Gradients from one baseline, the steps doubled until gap and every score stand still
+    or the budget is spent.
 
     Errors of the scores may cancel in the gap: so each score is compared with that of half the steps.
     """
@@ -135,10 +143,16 @@ def _integrate(at: Ground, baseline: torch.Tensor, name: str, full: float, value
             break
         steps, before = 2 * steps, scores
     last = "was not compared with fewer" if before is None else f"moved a score by {moved:.2g} at most"
-    note = f"Integrated Gradients from the {name} in {steps} steps: completeness gap {gap:.2g}; the last doubling {last}"
+    note = (
+        f"Integrated Gradients from the {name} in {steps} steps: completeness gap {gap:.2g}; the last "
+        f"doubling {last}"
+    )
     doubts: tuple[tuple[str, str], ...] = ()
     if moved > max(_TINY, _LOOSE * largest):
-        why = f"{steps} steps leave the scores of Integrated Gradients open ({last}): raise the budget, or take sig or occlusion"
+        why = (
+            f"{steps} steps leave the scores of Integrated Gradients open ({last}): raise the budget, or "
+            "take sig or occlusion"
+        )
         doubts = (("insufficient_evidence", why),)
     return Scores(scores, full=full, empty=empty, baseline=name, notes=(note,), doubts=doubts)
 

@@ -1,4 +1,6 @@
-"""Information-flow routes: what each position passes on through attention and residual stream, layer by layer; one forward pass."""
+"""Information-flow routes: what each position passes on through attention and residual stream, layer by
+layer; one forward pass.
+"""
 
 from __future__ import annotations
 
@@ -37,11 +39,14 @@ class Layer:
     written: torch.Tensor
     """(length, width): what they wrote."""
     read: list[torch.Tensor] = field(default_factory=list)
-    """(length, width) each: what the other modules of the layer read afterwards; the sum with the residual stream is among them."""
+    """(length, width) each: what the other modules of the layer read afterwards; the sum with the residual
+    stream is among them.
+    """
 
     def alone(self, head: int) -> torch.Tensor:
-        """Return (length, width): what a head would write if it looked at one position alone. The module itself is asked: its weights
-        may be quantized or lie elsewhere."""
+        """Return (length, width): what a head would write if it looked at one position alone. The module
+        itself is asked: its weights may be quantized or lie elsewhere.
+        """
         heads, length, width = self.values.shape
         side = self.values.new_zeros(1 + length, heads * width)
         side[1:, head * width : (head + 1) * width] = self.values[head]
@@ -60,16 +65,21 @@ class Layer:
     "routes",
     access="attention",
     cost="1 forward",
-    source="Ferrando & Voita 2024 (information-flow routes), no threshold; edges as in ALTI, Ferrando et al. 2022",
+    source=(
+        "Ferrando & Voita 2024 (information-flow routes), no threshold; edges as in ALTI, Ferrando et al. "
+        "2022"
+    ),
 )
 def routes(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) -> Scores:  # noqa: ARG001  exact
     """Return the share of what flows into the target's predictions that comes from each segment.
 
-    Between 0 and 1, without a sign. An edge weighs as much as the vector that it carries brings its sum nearer (in L1), each head on its own;
-    weights are followed from where the target's tokens are predicted down to the prompt's tokens.
+    Between 0 and 1, without a sign. An edge weighs as much as the vector that it carries brings its sum
+    nearer (in L1), each head on its own; weights are followed from where the target's tokens are predicted
+    down to the prompt's tokens.
 
     Raises:
-        AttributionError: the model is no decoder, its blocks are not of the Llama or GPT-2 kind, or the target is a contrast.
+        AttributionError: the model is no decoder, its blocks are not of the Llama or GPT-2 kind, or the
+            target is a contrast.
     """
     source = get_source(value, 2, "routes")
     goal, model = source.goal, source.model
@@ -92,7 +102,9 @@ def routes(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) -> 
 
 
 def _compute_flow(model: Any, ids: Sequence[int], where: Sequence[int]) -> torch.Tensor:
-    """Return (targets, positions): from which input positions comes what stands at the positions `where` after the last layer."""
+    """Return (targets, positions): from which input positions comes what stands at the positions `where`
+    after the last layer.
+    """
     import torch
 
     row = torch.tensor([list(ids)], device=get_device(model))
@@ -102,7 +114,8 @@ def _compute_flow(model: Any, ids: Sequence[int], where: Sequence[int]) -> torch
         raise AttributionError(_UNREAD.format(type(model).__name__))
     if any(weights.shape[-2:] != (len(ids), len(ids)) for weights in got.attentions):
         raise AttributionError(
-            "the model reads a prompt of its own before the text (prompt or prefix tuning), which routes cannot follow: take attention or "
+            "the model reads a prompt of its own before the text (prompt or prefix tuning), which routes "
+            "cannot follow: take attention or "
             "occlusion"
         )
     flow = torch.zeros(len(where), len(ids))
@@ -138,7 +151,9 @@ def _carry_down(
 
 
 def _check_sums(layer: Layer, weights: torch.Tensor, carried: torch.Tensor, stream: torch.Tensor) -> bool:
-    """Whether the parts are what the heads wrote, and this went into the residual stream as it was, at the last position."""
+    """Whether the parts are what the heads wrote, and this went into the residual stream as it was, at the
+    last position.
+    """
     import torch
 
     summed = torch.einsum("hl,hlw->w", weights[:, -1], carried) + layer.bias()

@@ -1,4 +1,6 @@
-"""Whether words stand out among prompts of the same length too: what follows the length alone is no word's doing."""
+"""Whether words stand out among prompts of the same length too: what follows the length alone is no word's
+doing.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ if TYPE_CHECKING:
 
 
 def measure_lengths(value: Value, masks: NDArray[np.bool_]) -> list[NDArray[np.float64]]:
-    """Return the lengths that each mask leaves, (k,) each: in characters, where the prompts are known, and in segments."""
+    """Return the lengths that each mask leaves, (k,) each: in characters, where the prompts are known, and
+    in segments.
+    """
     prompts = getattr(getattr(value, "source", value), "prompts", None)
     if prompts is None:
         return []
@@ -35,7 +39,8 @@ def check_length_dependence(
     level: float,
     retest: Callable[[NDArray[np.float64]], NDArray[np.float64]],
 ) -> Scores:
-    """Return the scores, doubted and with the larger p-values where segments stand out that do not at one of the lengths.
+    """Return the scores, doubted and with the larger p-values where segments stand out that do not at one of
+    the lengths.
 
     Args:
         scores: with p-values.
@@ -51,6 +56,9 @@ def check_length_dependence(
     for length in lengths:
         again = np.maximum(first, retest(randomization_tests.remove_length_trend(values, length)))
         if correct_benjamini_hochberg(again).min() > level:
-            why = "no segment stands out among prompts of about the same length: the answers follow the prompt's length, not its words"
+            why = (
+                "no segment stands out among prompts of about the same length: the answers follow the "
+                "prompt's length, not its words"
+            )
             return replace(scores, p_values=again, doubts=(*scores.doubts, ("length_dependent", why)))
     return scores

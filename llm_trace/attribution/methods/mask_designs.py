@@ -26,11 +26,15 @@ class Design:
     weights: NDArray[np.float64]
     """(2 pairs,): importance weights."""
     unseen: NDArray[np.float64]
-    """(pairs,): part of the pair's stratum that was not drawn, 0 where all of it was: such pairs bring no sampling error."""
+    """(pairs,): part of the pair's stratum that was not drawn, 0 where all of it was: such pairs bring no
+    sampling error.
+    """
 
 
 def list_looks(room: int | None, first: int, most: int) -> list[int]:
-    """Return the evaluations after which a method looks at its bounds: doubling from `first` up to budget or `most`."""
+    """Return the evaluations after which a method looks at its bounds: doubling from `first` up to budget
+    or `most`.
+    """
     limit = most if room is None else min(room, most)
     sizes = []
     size = min(first, limit)
@@ -41,7 +45,9 @@ def list_looks(room: int | None, first: int, most: int) -> list[int]:
 
 
 def get_level(confidence: float, look: int) -> float:
-    """Return the confidence to use at the look-th look (from 1) so that all looks together keep the stated one: error / (t (t + 1))."""
+    """Return the confidence to use at the look-th look (from 1) so that all looks together keep the stated
+    one: error / (t (t + 1)).
+    """
     return 1.0 - (1.0 - confidence) / (look * (look + 1))
 
 
@@ -51,10 +57,11 @@ def are_tight(values: NDArray[np.float64], half_width: NDArray[np.float64]) -> b
 
 
 class LeveragePairs:
-    """Pairs of complementary masks, equally many of every size, each at most once (Musco & Witter 2025, Leverage SHAP).
+    """Pairs of complementary masks, equally many of every size, each at most once (Musco & Witter 2025,
+    Leverage SHAP).
 
-    The leverage score of a subset of size s is 1 / C(n, s), so that all sizes get the same share; sizes with fewer subsets than their
-    share are enumerated. Growing the design keeps what was drawn.
+    The leverage score of a subset of size s is 1 / C(n, s), so that all sizes get the same share; sizes with
+    fewer subsets than their share are enumerated. Growing the design keeps what was drawn.
     """
 
     def __init__(self, n: int, seed: int) -> None:
@@ -82,7 +89,9 @@ class LeveragePairs:
         return Design(np.array(masks).reshape(-1, self.n), np.array(weights), np.array(unseen))
 
     def _shares(self, pairs: int) -> dict[int, int]:
-        """Split the pairs evenly over the sizes, never more than a size has; what does not divide goes to the smallest sizes."""
+        """Split the pairs evenly over the sizes, never more than a size has; what does not divide goes to
+        the smallest sizes.
+        """
         shares = {s: len(self._drawn[s]) for s in self._sizes}
         left = pairs - sum(shares.values())
         while left > 0:
@@ -124,9 +133,11 @@ def _iter_combinations(n: int, size: int) -> Iterator[NDArray[np.bool_]]:
 
 
 class KernelPairs:
-    """Pairs of complementary masks drawn by the Shapley kernel, with replacement (Lundberg & Lee 2017; Covert & Lee 2021).
+    """Pairs of complementary masks drawn by the Shapley kernel, with replacement (Lundberg & Lee 2017; Covert
+    & Lee 2021).
 
-    A pair drawn again weighs more and counts as one cluster, which keeps the bounds honest when few pairs are likely.
+    A pair drawn again weighs more and counts as one cluster, which keeps the bounds honest when few pairs are
+    likely.
     """
 
     def __init__(self, n: int, seed: int) -> None:

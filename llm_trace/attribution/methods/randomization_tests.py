@@ -1,9 +1,10 @@
 """Decoding noise told apart from effect: random masks, and tests that are exact whatever the model does.
 
-Masks are independent Bernoulli draws, so the law of one word's column given all else is known: under the hypothesis that the word makes no
-difference, drawing its column anew changes nothing (conditional randomisation, Candès et al. 2018). That holds for any statistic, so the test
-takes the larger of two: with near masks weighing more, and with all alike, which sees words of which either suffices. Where several answers to two prompts are
-compared, the answers are exchangeable under the hypothesis and are permuted.
+Masks are independent Bernoulli draws, so the law of one word's column given all else is known: under the
+hypothesis that the word makes no difference, drawing its column anew changes nothing (conditional
+randomisation, Candès et al. 2018). That holds for any statistic, so the test takes the larger of two: with
+near masks weighing more, and with all alike, which sees words of which either suffices. Where several answers
+to two prompts are compared, the answers are exchangeable under the hypothesis and are permuted.
 """
 
 from __future__ import annotations
@@ -29,9 +30,11 @@ _AT_ONCE = 4_000_000
 
 
 def draw(k: int, n: int, keep: ArrayLike, seed: int, *, vanishes: bool) -> NDArray[np.bool_]:
-    """Return masks (k, n) that keep each segment with probability `keep`, independently; several rates take turns.
+    """Return masks (k, n) that keep each segment with probability `keep`, independently; several rates take
+    turns.
 
-    Where a mask that keeps nothing leaves no prompt it is drawn again; `randomised` knows that its last segment then had no choice.
+    Where a mask that keeps nothing leaves no prompt it is drawn again; `randomised` knows that its last
+    segment then had no choice.
     """
     rates = np.resize(np.asarray(keep, dtype=float), k)
     masks = np.random.default_rng(seed).random((k, n)) < rates[:, None]
@@ -43,7 +46,8 @@ def draw(k: int, n: int, keep: ArrayLike, seed: int, *, vanishes: bool) -> NDArr
 
 
 def compute_least_masks(n: int, keep: ArrayLike, level: float) -> int:
-    """Return how many masks it takes at least for one of n segments to be significant at the level after Benjamini-Hochberg.
+    """Return how many masks it takes at least for one of n segments to be significant at the level after
+    Benjamini-Hochberg.
 
     A column of k draws is as rare as exp(-k entropy); two-sided, that must stay below level / n.
     """
@@ -53,7 +57,8 @@ def compute_least_masks(n: int, keep: ArrayLike, level: float) -> int:
 
 
 class Columns:
-    """Each segment's effect with all others regressed out, and what its own randomness alone could have given.
+    """Each segment's effect with all others regressed out, and what its own randomness alone could have
+    given.
 
     Args:
         masks: (k, n) from `draw`.
@@ -77,21 +82,26 @@ class Columns:
         along = weights * self._centred * rest.directions
         mass = np.maximum(along.sum(axis=0), 1e-9 * len(masks))
         self.effects = np.asarray((self._centred * pull).sum(axis=0) / mass)
-        """How much keeping each segment raises the value, (n,): the others regressed out, near masks weighing more."""
+        """How much keeping each segment raises the value, (n,): the others regressed out, near masks
+        weighing more.
+        """
         unexplained = rest.values - rest.directions * self.effects
         pushed = weights * self._centred * unexplained / (1.0 - rest.leverage)[:, None]
         self.errors = np.asarray(np.sqrt((pushed**2).sum(axis=0)) / mass)
         """Standard errors of the effects, (n,): sandwich, residuals enlarged by their leverage (HC3)."""
 
     def _scaled(self, pull: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return a pull (k, n), of column i a function of the other columns alone, such that chance gives it variance 1."""
+        """Return a pull (k, n), of column i a function of the other columns alone, such that chance gives
+        it variance 1.
+        """
         variance = (self._rates * (1 - self._rates)) @ pull**2
         return np.asarray(pull / np.sqrt(np.maximum(variance, 1e-300)))
 
     def p_values(self, level: float, seed: int) -> NDArray[np.float64]:
         """Return for each segment how often drawing its column anew gives an effect as large, (n,).
 
-        What a short round finds rare is drawn again, afresh and for long enough that the level can be reached after correction.
+        What a short round finds rare is drawn again, afresh and for long enough that the level can be reached
+        after correction.
         """
         n = self._centred.shape[1]
         rng = np.random.default_rng((seed, 1))
@@ -116,7 +126,8 @@ class Columns:
 
 
 def compute_nearness(kept: NDArray[np.int64], n: int) -> NDArray[np.float64]:
-    """Return the kernel of masks that keep so many of n segments: exp(-d²/2s²) of their cosine distance d to the whole prompt.
+    """Return the kernel of masks that keep so many of n segments: exp(-d²/2s²) of their cosine distance d to
+    the whole prompt.
 
     The bandwidth s is the median distance of the column. Weights know the masks only, never the answers.
     """
@@ -138,10 +149,12 @@ class Regressed:
 
 
 def regress_out(x: NDArray[np.float64], y: NDArray[np.float64], rates: NDArray[np.float64]) -> Regressed:
-    """Return what regressions on the other columns leave of y (k,) and of each column of x (k, n); each rate (k,) has its own mean.
+    """Return what regressions on the other columns leave of y (k,) and of each column of x (k, n); each rate
+    (k,) has its own mean.
 
-    One decomposition serves all: the coefficients without column i are those of the whole with entry i constrained to zero. The penalty
-    keeps a regression with as many columns as rows from explaining everything; with many rows it is next to nothing.
+    One decomposition serves all: the coefficients without column i are those of the whole with entry i
+    constrained to zero. The penalty keeps a regression with as many columns as rows from explaining
+    everything; with many rows it is next to nothing.
     """
     k, n = x.shape
     means = rates[:, None] == np.unique(rates)
@@ -156,7 +169,8 @@ def regress_out(x: NDArray[np.float64], y: NDArray[np.float64], rates: NDArray[n
 
 
 def remove_length_trend(values: NDArray[np.float64], lengths: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return what the lengths of the prompts leave of the values, (k,): each less the mean of its neighbours in the order of length.
+    """Return what the lengths of the prompts leave of the values, (k,): each less the mean of its neighbours
+    in the order of length.
 
     Neighbours say what a length does whatever its form, a threshold too.
     """
@@ -170,7 +184,8 @@ def remove_length_trend(values: NDArray[np.float64], lengths: NDArray[np.float64
 
 
 def assess_drift(values: NDArray[np.float64], seed: int, rounds: int = 2000) -> float:
-    """Return how often shuffled values wander as far from their mean as they do in the order of asking: the p-value of a change between calls.
+    """Return how often shuffled values wander as far from their mean as they do in the order of asking: the
+    p-value of a change between calls.
 
     Masks are drawn independently, so that under one and the same model every order is alike.
     """
@@ -186,7 +201,8 @@ def assess_drift(values: NDArray[np.float64], seed: int, rounds: int = 2000) -> 
 def compare_apart(
     distances: NDArray[np.float64], first: int, seed: int, rounds: int = 9999
 ) -> tuple[float, float]:
-    """Return the energy distance of two sets of answers, and how often a random split of all answers gives one as large.
+    """Return the energy distance of two sets of answers, and how often a random split of all answers gives
+    one as large.
 
     The answers are permuted, never their pairwise distances: these share answers and are not exchangeable.
 

@@ -1,4 +1,6 @@
-"""The hub: attribution methods by name, ours and those of other packages (entry point group `llm_trace.methods`)."""
+"""The hub: attribution methods by name, ours and those of other packages (entry point group
+`llm_trace.methods`).
+"""
 
 from __future__ import annotations
 
@@ -46,8 +48,10 @@ class Scores:
 
 
 Method = Callable[..., Scores]
-"""`method(value, n, *, confidence, seed) -> Scores`. `value` is a `value.Value`; methods that sample ask `value.room(value)` between
-rounds. Methods that need more than values find the `LocalValue` at `value.source`. An attribute `info` of type `Info` is welcome."""
+"""`method(value, n, *, confidence, seed) -> Scores`. `value` is a `value.Value`; methods that sample ask
+`value.room(value)` between rounds. Methods that need more than values find the `LocalValue` at
+`value.source`. An attribute `info` of type `Info` is welcome.
+"""
 
 
 @dataclass(frozen=True)
@@ -56,8 +60,9 @@ class Info:
 
     name: str
     access: str
-    """What it needs of the model: `values` (forward passes or answers), `answers` (to any question, in words), `tokens` (forward passes of
-    token ids), `gradients`, `attention`."""
+    """What it needs of the model: `values` (forward passes or answers), `answers` (to any question, in
+    words), `tokens` (forward passes of token ids), `gradients`, `attention`.
+    """
     cost: str
     """Evaluations, as a formula in n."""
     source: str

@@ -1,8 +1,9 @@
-"""Self-reports: what a model says mattered to it, beside what perturbation measures. Never taken for evidence on its own word.
+"""Self-reports: what a model says mattered to it, beside what perturbation measures. Never taken for evidence
+on its own word.
 
-One report of ten words says almost nothing: a correlation of .6 over ten numbers is compatible with -.05 to .89. So agreement is pooled over
-many calls, as Plunkett et al. 2025 do over many decisions, with bounds, by prompt and by model (`self_knowledge`); the calls become training
-data for introspection (`training_lines`).
+One report of ten words says almost nothing: a correlation of .6 over ten numbers is compatible with -.05 to
+.89. So agreement is pooled over many calls, as Plunkett et al. 2025 do over many decisions, with bounds, by
+prompt and by model (`self_knowledge`); the calls become training data for introspection (`training_lines`).
 """
 
 from __future__ import annotations
@@ -52,7 +53,8 @@ def parse_report(reply: str, n: int) -> NDArray[np.float64]:
     """Return the reported weights (n,), each from -1 to 1.
 
     Raises:
-        MalformedReportError: anything but one object with n such numbers under "weights"; nothing is guessed or repaired.
+        MalformedReportError: anything but one object with n such numbers under "weights"; nothing is guessed
+            or repaired.
     """
     try:
         told = json.loads(reply, parse_constant=_refuse_number, object_pairs_hook=_reject_repeats)
@@ -86,8 +88,8 @@ def _refuse_number(name: str) -> float:
 def self_report(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) -> Scores:
     """Return the weights that the model reports, beside the effects that perturbation measures.
 
-    The verdict is always a doubt: `self_report_unverified`, or `malformed_report` where the reply is not what was asked for; then
-    nothing more is paid.
+    The verdict is always a doubt: `self_report_unverified`, or `malformed_report` where the reply is not what
+    was asked for; then nothing more is paid.
 
     Raises:
         AttributionError: the model only scores responses, or is not remote.
@@ -142,13 +144,16 @@ def _make_warning(weights: NDArray[np.float64], effects: Scores, confidence: flo
     if not told["measured"]:
         return f"the report was not checked: {effects.doubts[0][1]}"
     return (
-        f"agreement with perturbation in this one call: r = {told['pearson']:.2f} ({told['low']:.2f} to {told['high']:.2f}); "
+        f"agreement with perturbation in this one call: r = {told['pearson']:.2f} ({told['low']:.2f} to "
+        f"{told['high']:.2f}); "
         f"pool {LEAST_CALLS} calls and more with self_knowledge()"
     )
 
 
 def bound_correlation(r: float, n: int, confidence: float) -> tuple[float, float]:
-    """Return bounds of a correlation of n pairs by Fisher's transformation, -1 to 1 where there are too few."""
+    """Return bounds of a correlation of n pairs by Fisher's transformation, -1 to 1 where there are too
+    few.
+    """
     from statistics import NormalDist
 
     if n < 4 or abs(r) >= 1:
@@ -169,7 +174,9 @@ class SelfKnowledge:
     """Reports that could not be read."""
     segments: int
     agreement: float
-    """Pearson's correlation of reported weights with measured effects over all segments, both centred and scaled within each call."""
+    """Pearson's correlation of reported weights with measured effects over all segments, both centred and
+    scaled within each call.
+    """
     low: float
     high: float
     """Bounds, drawing whole calls anew."""
@@ -184,7 +191,8 @@ def self_knowledge(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> list[SelfKnowledge]:
-    """Return the pooled agreement of self-reports with perturbation: of all calls, of each model, of each group.
+    """Return the pooled agreement of self-reports with perturbation: of all calls, of each model, of each
+    group.
 
     Args:
         reports: attributions by the method `self_report`; others are passed over.
@@ -217,7 +225,9 @@ def _pool_reports(name: str, reports: Sequence[Attribution], confidence: float, 
 
 
 def _standardize_report(report: Attribution) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
-    """Return reported weights and measured effects with mean 0 and size 1; `None` without both. A report that varies nothing agrees at 0."""
+    """Return reported weights and measured effects with mean 0 and size 1; `None` without both. A report
+    that varies nothing agrees at 0.
+    """
     told = report.faithfulness.get("agreement")
     if report.verdict == "malformed_report" or not told or not told["measured"] or len(report.values) < 2:
         return None
@@ -226,7 +236,8 @@ def _standardize_report(report: Attribution) -> tuple[NDArray[np.float64], NDArr
 
 
 def training_lines(reports: Iterable[Attribution]) -> Iterator[str]:
-    """Yield training data for introspection, JSON Lines in chat form: the question of a report, and the measured effects as its right answer.
+    """Yield training data for introspection, JSON Lines in chat form: the question of a report, and the
+    measured effects as its right answer.
 
     Only calls whose effects stand out from noise are taken; effects are scaled so that the largest is 1.
     """

@@ -1,7 +1,9 @@
-"""Sequential Integrated Gradients (Enguehard 2023): each token on its own way from the mask, the others standing.
+"""Sequential Integrated Gradients (Enguehard 2023): each token on its own way from the mask, the others
+standing.
 
-Summed over a token's embedding the path integral telescopes to log p(all) - log p(that token masked), whatever the model: the exact form
-takes one forward pass a token where quadrature takes fifty forward and backward. The integral is here too, as the oracle of the exact form.
+Summed over a token's embedding the path integral telescopes to log p(all) - log p(that token masked),
+whatever the model: the exact form takes one forward pass a token where quadrature takes fifty forward and
+backward. The integral is here too, as the oracle of the exact form.
 """
 
 from __future__ import annotations
@@ -46,10 +48,11 @@ def _price(source: LocalValue, *, words: bool = False) -> EvaluationPrice:
 @attach_price(_price)
 @describe_method("sig", access="tokens", cost="tokens + 2", source=f"{_PAPER}, in its exact form")
 def sig(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) -> Scores:  # noqa: ARG001  exact
-    """Return Sequential Integrated Gradients against the mask token: leave-one-out by token, summed over a segment's tokens.
+    """Return Sequential Integrated Gradients against the mask token: leave-one-out by token, summed over a
+    segment's tokens.
 
-    A causal model has no mask token: "_" stands in for it, and the baseline names it. Costs a forward pass for each token, one for the
-    whole prompt, and one for the completeness gap.
+    A causal model has no mask token: "_" stands in for it, and the baseline names it. Costs a forward pass
+    for each token, one for the whole prompt, and one for the completeness gap.
     """
     masked = _mask_prompt(get_source(value, 2, "sig"))
     source = get_source(value, len(masked.free) + 2, "sig")
@@ -69,7 +72,9 @@ def sig(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) -> Sco
     "sig_word", access="tokens", cost="n + 2", source=f"{_PAPER}, each segment as one word, in its exact form"
 )
 def sig_word(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) -> Scores:  # noqa: ARG001  exact
-    """Return the effect of masking each segment as a whole: the path integral over all its tokens together, in its exact form."""
+    """Return the effect of masking each segment as a whole: the path integral over all its tokens
+    together, in its exact form.
+    """
     source = get_source(value, n + 2, "sig_word")
     masked = _mask_prompt(source)
     values = check_finite(
@@ -91,7 +96,9 @@ def sig_word(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) -
     "sig_normalised", access="tokens", cost="tokens + 2", source=f"{_PAPER}, normalised over the sentence"
 )
 def sig_normalised(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) -> Scores:
-    """Return `sig` divided by its length (L2) over the segments, as published: comparable between prompts, no longer in nats."""
+    """Return `sig` divided by its length (L2) over the segments, as published: comparable between prompts,
+    no longer in nats.
+    """
     found = sig(value, n, confidence=confidence, seed=seed)
     length = float(np.linalg.norm(found.values)) or 1.0
     matrix = None if found.matrix is None else found.matrix / length
@@ -114,7 +121,9 @@ def sig_normalised(value: Value, n: int, *, confidence: float = 0.95, seed: int 
 )
 @describe_method("sig_integral", access="gradients", cost="50 forward and backward a token", source=_PAPER)
 def sig_integral(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) -> Scores:  # noqa: ARG001  exact
-    """Return Sequential Integrated Gradients by quadrature, as published: the oracle of `sig`, which gives the same in 50 times less."""
+    """Return Sequential Integrated Gradients by quadrature, as published: the oracle of `sig`, which gives
+    the same in 50 times less.
+    """
     masked = _mask_prompt(get_source(value, 2, "sig_integral"))
     source = get_source(value, len(masked.free) * PUBLISHED_STEPS + 2, "sig_integral")
     by_token, full, empty = integrate_tokens(source, masked, PUBLISHED_STEPS)
@@ -125,7 +134,9 @@ def sig_integral(value: Value, n: int, *, confidence: float = 0.95, seed: int = 
 def integrate_tokens(
     source: LocalValue, masked: Replaced, steps: int
 ) -> tuple[NDArray[np.float64], float, float]:
-    """Return the path integral of each token (length,), and the values of the whole prompt and of the masked one."""
+    """Return the path integral of each token (length,), and the values of the whole prompt and of the
+    masked one.
+    """
     at = build_ground(source)
     found = integrate_paths(
         at, at.embed(masked.neutral), np.eye(len(masked.ids), dtype=bool)[masked.free], steps
@@ -143,7 +154,8 @@ def _mask_prompt(source: LocalValue) -> Replaced:
     assert source.work is not None
     if source.work.baseline not in ("auto", "mask"):
         raise AttributionError(
-            f"Sequential Integrated Gradients begin at the mask: baseline {source.work.baseline!r} does not go with them"
+            f"Sequential Integrated Gradients begin at the mask: baseline {source.work.baseline!r} does not "
+            f"go with them"
         )
     return source.work.masked()
 

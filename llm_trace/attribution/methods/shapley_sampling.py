@@ -1,4 +1,6 @@
-"""Sampled Shapley values with bounds: orders of the segments, or regressions on pairs of complementary masks."""
+"""Sampled Shapley values with bounds: orders of the segments, or regressions on pairs of complementary
+masks.
+"""
 
 from __future__ import annotations
 
@@ -24,17 +26,24 @@ from llm_trace.statistics.ranks import compute_t_p_value
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_BOUNDS = "the sampling error of each score around the exact Shapley value, one score at a time, all looks together; {how}"
+_BOUNDS = (
+    "the sampling error of each score around the exact Shapley value, one score at a time, all looks "
+    "together; {how}"
+)
 
 
 SEEN = 59
-"""Evaluations before which no method stops early: so many show a collapse of one subset in twenty with a probability of .95."""
+"""Evaluations before which no method stops early: so many show a collapse of one subset in twenty with a
+probability of .95.
+"""
 POOLED = 30
 """Degrees of freedom from which on each score's error stands for itself."""
 
 
 def compute_t_quantile(confidence: float, freedom: int) -> float:
-    """Return the two-sided Student quantile, within 2 % of the exact one for 3 and more degrees of freedom."""
+    """Return the two-sided Student quantile, within 2 % of the exact one for 3 and more degrees of
+    freedom.
+    """
     from statistics import NormalDist
 
     z = NormalDist().inv_cdf(0.5 + confidence / 2)
@@ -75,7 +84,8 @@ def permutation(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0
     sizes = list_looks(get_remaining(value), first=2 + 4 * each, most=2 + 128 * each)
     if not sizes or sizes[-1] < 2 + 4 * each:
         raise BudgetError(
-            f"permutation sampling of {n} segments needs {2 + 4 * each} evaluations at least; the budget pays for {get_remaining(value)}"
+            f"permutation sampling of {n} segments needs {2 + 4 * each} evaluations at least; the budget "
+            f"pays for {get_remaining(value)}"
         )
     expect(value, sizes[-1])
     for look, size in enumerate(sizes, 1):
@@ -123,8 +133,9 @@ def kernel_shap(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0
 def leverage_shap(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) -> Scores:
     """Return Shapley values by regression on paired masks of all sizes alike, none drawn twice.
 
-    While there are fewer than 10 n pairs the scores are shrunk (see `shrinkage.shrunk`), which at 4 n evaluations halves their error; the
-    bounds are those of the plain regression, widened to hold the score where it lies outside.
+    While there are fewer than 10 n pairs the scores are shrunk (see `shrinkage.shrunk`), which at 4 n
+    evaluations halves their error; the bounds are those of the plain regression, widened to hold the score
+    where it lies outside.
     """
     return _regress_pairs(value, n, LeveragePairs, confidence, seed)
 
@@ -139,7 +150,8 @@ def _regress_pairs(
     sizes = list_looks(get_remaining(value), first=max(least, 4 * n), most=32 * n)
     if not sizes or sizes[-1] < least:
         raise BudgetError(
-            f"a regression on {n} segments needs {least} evaluations at least; the budget pays for {get_remaining(value)}"
+            f"a regression on {n} segments needs {least} evaluations at least; the budget pays for "
+            f"{get_remaining(value)}"
         )
     expect(value, sizes[-1])
     source = pairs(n, seed)
@@ -177,10 +189,11 @@ def count_freedom(design: Design) -> int:
 def fit(
     design: Design, values: NDArray[np.float64], empty: NDArray[np.float64], full: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return scores that sum to full - empty, (n,) or (n, m), and what each pair adds to the error of their totals, (n, pairs).
+    """Return scores that sum to full - empty, (n,) or (n, m), and what each pair adds to the error of their
+    totals, (n, pairs).
 
-    The root of the sum of its squares is the sandwich estimate for random masks: pairs are the clusters, residuals are enlarged by their leverage (HC3), and
-    what was enumerated brings none.
+    The root of the sum of its squares is the sandwich estimate for random masks: pairs are the clusters,
+    residuals are enlarged by their leverage (HC3), and what was enumerated brings none.
     """
     n = design.masks.shape[1]
     shares = design.masks.sum(axis=1, keepdims=True) / n
@@ -214,7 +227,9 @@ class Look:
     """What is known of the sampling error when a method looks at its bounds."""
 
     spread: NDArray[np.float64]
-    """(n, clusters): what each pair of orders or masks adds to the error; its squares sum to the variance of the totals."""
+    """(n, clusters): what each pair of orders or masks adds to the error; its squares sum to the variance
+    of the totals.
+    """
     most: int
     """Degrees of freedom where all pairs add alike."""
     number: int
@@ -225,7 +240,8 @@ class Look:
     def error(self) -> NDArray[np.float64]:
         """Standard errors of the totals, (n,).
 
-        Few pairs may have missed for one segment what they show for others, so that none is taken for much surer than all are on average.
+        Few pairs may have missed for one segment what they show for others, so that none is taken for much
+        surer than all are on average.
         """
         own = (self.spread**2).sum(axis=1)
         trust = min(1.0, self.most / POOLED)
@@ -233,9 +249,11 @@ class Look:
 
     @property
     def freedom(self) -> NDArray[np.int64]:
-        """Degrees of freedom of each error, (n,): fewer where few pairs make most of it, as when few subsets collapse.
+        """Degrees of freedom of each error, (n,): fewer where few pairs make most of it, as when few subsets
+        collapse.
 
-        The effective number of pairs is (sum of squares)² / sum of fourth powers, a third of their number under normal errors.
+        The effective number of pairs is (sum of squares)² / sum of fourth powers, a third of their number
+        under normal errors.
         """
         squares = self.spread**2
         fourth = (squares**2).sum(axis=1)

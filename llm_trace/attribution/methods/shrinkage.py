@@ -1,4 +1,6 @@
-"""Shapley regression from few masks: fewer free parameters than the data could choose, so less noise than the plain fit."""
+"""Shapley regression from few masks: fewer free parameters than the data could choose, so less noise than
+the plain fit.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ if TYPE_CHECKING:
     from llm_trace.attribution.methods.mask_designs import Design
 
 ENOUGH = 10
-"""Pairs of masks for each segment from which on the plain regression is as good: measured on stories260K with 12 segments."""
+"""Pairs of masks for each segment from which on the plain regression is as good: measured on stories260K
+with 12 segments.
+"""
 _PENALTIES = (0.0, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0, 3.0)
 """Parts of the mean squared singular value."""
 
@@ -20,11 +24,13 @@ _PENALTIES = (0.0, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0, 3.0)
 def fit_shrunk(
     design: Design, values: NDArray[np.float64], empty: NDArray[np.float64], full: NDArray[np.float64]
 ) -> NDArray[np.float64] | None:
-    """Return scores, (n,) or (n, m), that sum to full - empty; `None` where there are masks enough for the plain regression.
+    """Return scores, (n,) or (n, m), that sum to full - empty; `None` where there are masks enough for the
+    plain regression.
 
-    Two things differ from it, both less and less as the pairs grow towards `ENOUGH` n. The weights of masks, which for the exact values
-    span orders of magnitude, are drawn together, as few masks of the heaviest sizes say much about themselves and little about the rest.
-    And a ridge penalty, chosen by leaving pairs out (PRESS; Allen 1974), draws the scores towards equal shares.
+    Two things differ from it, both less and less as the pairs grow towards `ENOUGH` n. The weights of masks,
+    which for the exact values span orders of magnitude, are drawn together, as few masks of the heaviest
+    sizes say much about themselves and little about the rest. And a ridge penalty, chosen by leaving pairs
+    out (PRESS; Allen 1974), draws the scores towards equal shares.
     """
     n, count = design.masks.shape[1], len(design.unseen)
     trust = count / (ENOUGH * n)
@@ -41,7 +47,9 @@ def fit_shrunk(
 
 
 def _fit_ridge(x: NDArray[np.float64], y: NDArray[np.float64], scale: float) -> NDArray[np.float64]:
-    """Return coefficients (n, m) at the penalty under which the totals of what is left out are predicted best."""
+    """Return coefficients (n, m) at the penalty under which the totals of what is left out are predicted
+    best.
+    """
     u, size, v = np.linalg.svd(x, full_matrices=False)
     known = size > 1e-9 * size.max()
     u, size, v = u[:, known], size[known], v[known]

@@ -1,7 +1,9 @@
-"""SMILE: which words an answer depends on, by comparing the answers to perturbed prompts; tested against decoding noise.
+"""SMILE: which words an answer depends on, by comparing the answers to perturbed prompts; tested against
+decoding noise.
 
-Ours differs from the published procedure where that misleads: the answers are compared and not the prompts, words keep their order, the kernel
-weighs masks and never outcomes, and every word has a p-value. `gsmile_published` is the published one, for reproduction.
+Ours differs from the published procedure where that misleads: the answers are compared and not the prompts,
+words keep their order, the kernel weighs masks and never outcomes, and every word has a p-value.
+`gsmile_published` is the published one, for reproduction.
 """
 
 from __future__ import annotations
@@ -21,9 +23,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 KEEP = 0.7
-"""Probability that a perturbed prompt keeps a segment: answers to half a prompt say little about the whole one."""
+"""Probability that a perturbed prompt keeps a segment: answers to half a prompt say little about the whole
+one.
+"""
 RATES = (KEEP, KEEP, 0.5)
-"""The same for one prompt after the other: half a prompt lacks two given words often enough to see that either suffices."""
+"""The same for one prompt after the other: half a prompt lacks two given words often enough to see that
+either suffices.
+"""
 _FOLDS = 5
 _DRIFT = 0.001
 """p-value below which the model must have changed between calls."""
@@ -35,12 +41,17 @@ _PUBLISHED, _WIDTH = 64, 0.25
     "smile",
     access="values",
     cost="64 + 4 n, or the budget",
-    source="Aslansefat et al. 2024, SMILE; Dehghani et al. 2025, gSMILE; tests: Candès et al. 2018, conditional randomisation",
+    source=(
+        "Aslansefat et al. 2024, SMILE; Dehghani et al. 2025, gSMILE; tests: Candès et al. 2018, "
+        "conditional randomisation"
+    ),
 )
 def smile(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) -> Scores:
-    """Return how much closer to the response the answers stay where a segment is kept, with bounds and exact p-values.
+    """Return how much closer to the response the answers stay where a segment is kept, with bounds and exact
+    p-values.
 
-    A budget that cannot reach the level is not spent: the scores are zero and the verdict is `insufficient_evidence`.
+    A budget that cannot reach the level is not spent: the scores are zero and the verdict is
+    `insufficient_evidence`.
     """
     k, why = count_affordable(value, n, 1 - confidence)
     if why is not None:
@@ -75,7 +86,9 @@ def _check_vanishes(value: Value) -> bool:
 
 
 def count_affordable(value: Value, n: int, level: float, spare: int = 0) -> tuple[int, str | None]:
-    """Return how many masks the budget pays for besides `spare` calls, and why these cannot show anything where they cannot."""
+    """Return how many masks the budget pays for besides `spare` calls, and why these cannot show anything
+    where they cannot.
+    """
     wanted, left = 64 + 4 * n, get_remaining(value)
     k = wanted if left is None else min(4 * wanted, left - spare)
     return k, _describe_hopeless(k, n, level, vanishes=_check_vanishes(value))
@@ -84,11 +97,17 @@ def count_affordable(value: Value, n: int, level: float, spare: int = 0) -> tupl
 def _describe_hopeless(k: int, n: int, level: float, *, vanishes: bool) -> str | None:
     """Return why so many masks cannot show anything, in words."""
     if n == 1 and vanishes:
-        return "a prompt of one segment has no perturbation but the empty one: take smaller segments, or baseline='mask'"
+        return (
+            "a prompt of one segment has no perturbation but the empty one: take smaller segments, or "
+            "baseline='mask'"
+        )
     needed = randomization_tests.compute_least_masks(n, RATES, level)
     if k >= needed:
         return None
-    return f"{k} perturbed prompts cannot make one of {n} segments significant at {level:.2g}; that takes {needed} at least"
+    return (
+        f"{k} perturbed prompts cannot make one of {n} segments significant at {level:.2g}; that takes "
+        f"{needed} at least"
+    )
 
 
 def build_empty_scores(n: int, why: str) -> Scores:
@@ -128,7 +147,10 @@ def _test_masks(
         columns.effects,
         low=columns.effects - half,
         high=columns.effects + half,
-        bounds="the sampling error and decoding noise of each linear effect on near masks, one at a time; sandwich variance",
+        bounds=(
+            "the sampling error and decoding noise of each linear effect on near masks, one at a time; "
+            "sandwich variance"
+        ),
         stopped="budget",
         p_values=p_values,
         faithfulness={
@@ -143,7 +165,9 @@ def _test_masks(
 def compute_fidelity(
     masks: NDArray[np.bool_], values: NDArray[np.float64], rates: NDArray[np.float64], *, vanishes: bool
 ) -> dict[str, Any]:
-    """Return how well the linear surrogate predicts values that it was not made from: R² weighted by the kernel, five folds."""
+    """Return how well the linear surrogate predicts values that it was not made from: R² weighted by the
+    kernel, five folds.
+    """
     k, n = masks.shape
     predicted = np.empty(k)
     for fold in range(_FOLDS):
@@ -183,7 +207,8 @@ def compute_figures(
     source="Dehghani et al. 2025, gSMILE (arXiv 2505.21657), as published: weights depend on the outcome",
 )
 def gsmile_published(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) -> Scores:  # noqa: ARG001  it has no bounds
-    """Return the coefficients of the published procedure: similarities scaled to 0 to 1, each weighing by its own distance.
+    """Return the coefficients of the published procedure: similarities scaled to 0 to 1, each weighing by its
+    own distance.
 
     For comparison with others only: it selects on the result and tests nothing.
     """
@@ -210,7 +235,10 @@ def gsmile_published(value: Value, n: int, *, confidence: float = 0.95, seed: in
         stopped="budget",
         faithfulness={"fidelity": {**told, "adjusted_r2": adjusted, "masks": "those that it was fitted to"}},
         notes=(
-            "the published procedure: the weights of the regression depend on the answers, and nothing is tested",
+            (
+                "the published procedure: the weights of the regression depend on the answers, and nothing is "
+                "tested"
+            ),
         ),
         doubts=(
             (

@@ -1,4 +1,6 @@
-"""Linear surrogates of the model around a prompt: LIME's weighted ridge and ContextCite's sparse regression."""
+"""Linear surrogates of the model around a prompt: LIME's weighted ridge and ContextCite's sparse
+regression.
+"""
 
 from __future__ import annotations
 
@@ -16,14 +18,18 @@ if TYPE_CHECKING:
 _ALPHA = 0.01
 """ContextCite's penalty, on the mean log-probability of a token."""
 _KERNEL_WIDTH = 0.25
-"""On the cosine distance of a mask to the full one, which lies between 0 and 1 (25 on LIME's distance times 100)."""
+"""On the cosine distance of a mask to the full one, which lies between 0 and 1 (25 on LIME's distance
+times 100).
+"""
 
 
 @describe_method(
     "lime",
     access="values",
     cost="10 n, at least 2 n",
-    source="Ribeiro et al. 2016; text defaults of the lime package: subset sizes uniform, cosine kernel, ridge 1",
+    source=(
+        "Ribeiro et al. 2016; text defaults of the lime package: subset sizes uniform, cosine kernel, ridge 1"
+    ),
 )
 def lime(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) -> Scores:
     """Return the coefficients of a ridge regression on random masks, near ones weighing more."""
@@ -45,7 +51,8 @@ def lime(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) -> Sc
         by_token.T if values.ndim == 2 else None,
         middle - half,
         middle + half,
-        "the sampling error of each ridge coefficient around its value for all masks, one at a time; sandwich variance",
+        "the sampling error of each ridge coefficient around its value for all masks, one at a time; "
+        "sandwich variance",
         "budget",
         full=float(total[0]),
         p_values=compute_p_values(middle, error, freedom),
@@ -71,12 +78,16 @@ def _fit_ridge(
     "context_cite",
     access="values",
     cost="64, or the budget",
-    source="Cohen-Wang et al. 2024, ContextCite: LASSO on masks that keep each segment with probability one half",
+    source=(
+        "Cohen-Wang et al. 2024, ContextCite: LASSO on masks that keep each segment with probability one half"
+    ),
 )
 def context_cite(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) -> Scores:
-    """Return sparse linear effects at keep rate one half. Zero means: not needed to predict the response, not proven to be without effect.
+    """Return sparse linear effects at keep rate one half. Zero means: not needed to predict the response, not
+    proven to be without effect.
 
-    The bounds do not reuse the masks that chose the segments: each half of the masks corrects what the other half fitted.
+    The bounds do not reuse the masks that chose the segments: each half of the masks corrects what the other
+    half fitted.
     """
     k = _count_draws(value, 16, 64 if get_remaining(value) is None else 256, "context_cite") - 1
     rng = np.random.default_rng(seed)
@@ -114,8 +125,8 @@ def _correct_effects(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return linear effects and their variances from masks that the fit has not seen.
 
-    At keep rate one half the masks' entries are independent, so the linear effect of a segment is the difference of means with and
-    without it; taking the fit off first leaves less to vary.
+    At keep rate one half the masks' entries are independent, so the linear effect of a segment is the
+    difference of means with and without it; taking the fit off first leaves less to vary.
     """
     rest = y - x @ fitted
     with_it, without = x.sum(axis=0).clip(2), (1 - x).sum(axis=0).clip(2)
@@ -128,7 +139,9 @@ def _correct_effects(
 def fit_lasso(
     x: NDArray[np.float64], y: NDArray[np.float64], penalty: float, rounds: int = 1000
 ) -> NDArray[np.float64]:
-    """Return the coefficients that minimise |y - x w - b|^2 / 2k + penalty |w| on standardised columns, on the scale of x."""
+    """Return the coefficients that minimise |y - x w - b|^2 / 2k + penalty |w| on standardised columns, on
+    the scale of x.
+    """
     scale = x.std(axis=0)
     scale[scale == 0] = 1.0
     z = (x - x.mean(axis=0)) / scale

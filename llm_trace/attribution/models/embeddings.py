@@ -1,4 +1,6 @@
-"""Gradients of the value by the prompt's embeddings: what all gradient methods stand on. The model is left as it was found."""
+"""Gradients of the value by the prompt's embeddings: what all gradient methods stand on. The model is left
+as it was found.
+"""
 
 from __future__ import annotations
 
@@ -88,13 +90,15 @@ def build_ground(source: LocalValue) -> Ground:
     """Return the prompt's embeddings.
 
     Raises:
-        AttributionError: the model is quantized in a way that has no gradients, or its embeddings are not all that it reads.
+        AttributionError: the model is quantized in a way that has no gradients, or its embeddings are not all
+            that it reads.
     """
     import torch
 
     if any("quantized" in type(module).__module__ for module in source.model.modules()):
         raise AttributionError(
-            "the model's layers are quantized integers and give no gradients: take sig or occlusion, or load it in bfloat16"
+            "the model's layers are quantized integers and give no gradients: take sig or occlusion, or "
+            "load it in bfloat16"
         )
     if get_embedding_layer(source.model) is None:
         raise AttributionError(
@@ -136,7 +140,9 @@ def compute_values(at: Ground, points: torch.Tensor) -> NDArray[np.float64]:
 
 
 def compute_gradient(at: Ground, points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the values (k,) of embedded prompts and their gradients (k, length, width): one backward pass for the whole target."""
+    """Return the values (k,) of embedded prompts and their gradients (k, length, width): one backward pass
+    for the whole target.
+    """
     import torch
 
     model = at.source.model
@@ -159,7 +165,8 @@ def compute_gradient(at: Ground, points: torch.Tensor) -> tuple[torch.Tensor, to
 def integrate_paths(
     at: Ground, baseline: torch.Tensor, moved: NDArray[np.bool_], steps: int
 ) -> NDArray[np.float64]:
-    """Return what each token contributes along straight paths from baselines to the prompt, by Gauss-Legendre quadrature.
+    """Return what each token contributes along straight paths from baselines to the prompt, by Gauss-Legendre
+    quadrature.
 
     Args:
         at: the prompt.

@@ -1,4 +1,6 @@
-"""Models that read the prompt as a whole: encoder-decoder models, and sequence classifiers whose response is a label."""
+"""Models that read the prompt as a whole: encoder-decoder models, and sequence classifiers whose response
+is a label.
+"""
 
 from __future__ import annotations
 
@@ -27,8 +29,8 @@ if TYPE_CHECKING:
 
 
 class PaddedForward:
-    """Batches by length, padded on the right behind an attention mask; without a free padding token, or where the model's answer changes
-    with the padding, only equal lengths go together.
+    """Batches by length, padded on the right behind an attention mask; without a free padding token, or where
+    the model's answer changes with the padding, only equal lengths go together.
 
     Args:
         model: of transformers.
@@ -100,7 +102,9 @@ class PaddedForward:
             )
 
     def _together(self, prompts: Sequence[tuple[int, ...]], query: Query) -> abilities.Together:
-        """Return which rows may go together: seen once per model on prompts of unequal length, until then any."""
+        """Return which rows may go together: seen once per model on prompts of unequal length, until then
+        any.
+        """
         if self._pad is None:
             return "alone"
         if any(self._pad in p for p in prompts):
@@ -175,7 +179,9 @@ class Seq2SeqForward(PaddedForward):
         return compute_logprobs(logits, self._tensor([query.ids] * rows))
 
     def attended(self, prompt: Sequence[int], query: Query) -> torch.Tensor:
-        """Return the cross-attention (tokens, length) from where each token is predicted, mean over layers and heads."""
+        """Return the cross-attention (tokens, length) from where each token is predicted, mean over layers
+        and heads.
+        """
         ids = self._tensor([prompt])
         decoder = self._decoder(query, 1)
         got = self.model(ids, decoder_input_ids=decoder, use_cache=False, output_attentions=True)
@@ -211,7 +217,9 @@ class Seq2SeqForward(PaddedForward):
 
 
 class ClassifierForward(PaddedForward):
-    """Sequence classifiers: the ids of a query are labels. Several labels at once (multi-label) are read one by one (sigmoid)."""
+    """Sequence classifiers: the ids of a query are labels. Several labels at once (multi-label) are read
+    one by one (sigmoid).
+    """
 
     def _read(self, query: Query, **inputs: Any) -> torch.Tensor:
         logits = self.model(**inputs).logits.float()
@@ -220,8 +228,10 @@ class ClassifierForward(PaddedForward):
         return cast("torch.Tensor", values[:, list(query.ids)])
 
     def attended(self, prompt: Sequence[int], query: Query) -> torch.Tensor:
-        """Return the attention (labels, length) from the position that is classified, mean over layers and heads: the first one, or
-        the last one where the model is causal; of encoder-decoder models the cross-attention from the last one."""
+        """Return the attention (labels, length) from the position that is classified, mean over layers and
+        heads: the first one, or the last one where the model is causal; of encoder-decoder models the
+        cross-attention from the last one.
+        """
         import torch
 
         ids = torch.tensor([list(prompt)], device=self.device)
@@ -240,7 +250,9 @@ class ClassifierForward(PaddedForward):
 
 
 def _count_positions(model: Any) -> int | None:
-    """Return the longest prompt; relative positions (T5) have no limit, RoBERTa's begin behind the padding's."""
+    """Return the longest prompt; relative positions (T5) have no limit, RoBERTa's begin behind the
+    padding's.
+    """
     most = getattr(model.config, "max_position_embeddings", None)
     if not isinstance(most, int) or most < 1:
         return None

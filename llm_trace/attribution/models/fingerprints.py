@@ -1,4 +1,6 @@
-"""What makes a model the same model: its configuration, weights wherever they lie, adapters that are switched on."""
+"""What makes a model the same model: its configuration, weights wherever they lie, adapters that are
+switched on.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,9 @@ import numpy as np
 from llm_trace.errors import AttributionError
 
 _WHOLE = 1 << 16
-"""Numbers of a tensor up to which all are part of the fingerprint; of larger ones as many are taken evenly."""
+"""Numbers of a tensor up to which all are part of the fingerprint; of larger ones as many are taken
+evenly.
+"""
 _PASSING = ("training", "gradient_checkpointing", "warnings_issued", "_output_capturing_hooks_installed")
 """Attributes of modules that do not change what they compute."""
 _BEGIN = ("decoder_start_token_id", "forced_bos_token_id")
@@ -21,9 +25,11 @@ _KNOWN = ("accelerate", "peft", "torch", "transformers")
 
 
 def compute_fingerprint(model: Any) -> str:
-    """Return a hash of a model: its name, configuration, libraries, the settings of its modules, and numbers of every parameter.
+    """Return a hash of a model: its name, configuration, libraries, the settings of its modules, and numbers
+    of every parameter.
 
-    Small tensors count wholly, large ones by 65,536 numbers spread evenly: an edit of a few numbers elsewhere goes unnoticed.
+    Small tensors count wholly, large ones by 65,536 numbers spread evenly: an edit of a few numbers elsewhere
+    goes unnoticed.
 
     Raises:
         AttributionError: weights that cannot be read, or hooks of the user's, whose effect cannot be told.
@@ -53,12 +59,15 @@ def compute_fingerprint(model: Any) -> str:
 
 
 def _iter_settings(model: Any) -> Iterator[str]:
-    """Yield what modules have besides tensors: plain attributes, such as which adapter is active, and a forward of their own."""
+    """Yield what modules have besides tensors: plain attributes, such as which adapter is active, and a
+    forward of their own.
+    """
     for name, module in model.named_modules():
         for hook in (*module._forward_hooks.values(), *module._forward_pre_hooks.values()):  # noqa: SLF001  no public name
             if getattr(hook, "__module__", "").partition(".")[0] not in _KNOWN:
                 raise AttributionError(
-                    f"the model's module {name!r} has a hook ({getattr(hook, '__qualname__', hook)!r}), whose effect cache= cannot tell "
+                    f"the model's module {name!r} has a hook ({getattr(hook, '__qualname__', hook)!r}), "
+                    f"whose effect cache= cannot tell "
                     "from another's: remove the hook, or leave cache away"
                 )
         own = vars(module)
@@ -79,7 +88,9 @@ def _is_plain(value: Any) -> bool:
 
 
 def _iter_tensors(model: Any) -> Iterator[tuple[str, Any]]:
-    """Yield all tensors of a model, those in the packed parameters of quantized layers and those that were offloaded too."""
+    """Yield all tensors of a model, those in the packed parameters of quantized layers and those that were
+    offloaded too.
+    """
     import torch
 
     for name, entry in model.state_dict().items():
@@ -98,6 +109,7 @@ def _load_offloaded(model: Any, name: str) -> Any:
         if weights is not None and last in weights:
             return weights[last]
     raise AttributionError(
-        f"the weights of {name!r} lie where they cannot be read, so cache= cannot tell this model from another: leave cache away, or "
+        f"the weights of {name!r} lie where they cannot be read, so cache= cannot tell this model from "
+        f"another: leave cache away, or "
         "load the model without offloading"
     )

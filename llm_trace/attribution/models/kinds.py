@@ -1,4 +1,6 @@
-"""The kinds of models that can be read, and what a response is to each: a continuation, a translation, a label."""
+"""The kinds of models that can be read, and what a response is to each: a continuation, a translation, a
+label.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,8 @@ def detect_kind(model: Any) -> ModelKind:
     """Return what kind of model it is.
 
     Raises:
-        AttributionError: not a transformers model, or one that neither continues a text nor answers or classifies it.
+        AttributionError: not a transformers model, or one that neither continues a text nor answers or
+            classifies it.
     """
     config, name = getattr(model, "config", None), type(model).__name__
     names = [kind.__name__ for kind in type(_unwrap_model(model)).__mro__]
@@ -42,7 +45,8 @@ def detect_kind(model: Any) -> ModelKind:
         return "seq2seq"
     if any(n.endswith(_OTHERS) for n in names):
         raise AttributionError(
-            f"{name} is not a causal language model, an encoder-decoder or a sequence classifier: others are not supported"
+            f"{name} is not a causal language model, an encoder-decoder or a sequence classifier: others "
+            f"are not supported"
         )
     return "causal"
 
@@ -107,8 +111,9 @@ def check_reproduces(model: Any, prompt: tuple[int, ...], response: Response) ->
 
 
 def _lead_response(model: Any, codec: Codec, response: Response) -> Response:
-    """Return the response behind the code of its language, where the tokenizer has a target language and the model does not begin with
-    one itself."""
+    """Return the response behind the code of its language, where the tokenizer has a target language and
+    the model does not begin with one itself.
+    """
     if detect_kind(model) != "seq2seq":
         return response
     from llm_trace.attribution.models.encoder import Seq2SeqForward
@@ -147,7 +152,8 @@ def get_labels(model: Any) -> dict[int, str]:
     labels = {int(i): str(label) for i, label in model.config.id2label.items()}
     if len(labels) < 2:
         raise AttributionError(
-            f"{type(model).__name__} has one output (num_labels=1): a regression has no labels whose probability could be explained; "
+            f"{type(model).__name__} has one output (num_labels=1): a regression has no labels whose "
+            f"probability could be explained; "
             "wrap it in a function and pass that as the model"
         )
     return labels

@@ -116,8 +116,9 @@ def generate(model: Any, prompt: Sequence[int], most: int = 64) -> list[int]:
 
 
 def _step_model(model: Any, ids: Sequence[int], past: Any) -> tuple[torch.Tensor, Any]:
-    """Return the logits (vocabulary,) after the ids and the cache to go on from: the model's own, where a step from it was seen to give
-    what a plain pass gives, else none."""
+    """Return the logits (vocabulary,) after the ids and the cache to go on from: the model's own, where a
+    step from it was seen to give what a plain pass gives, else none.
+    """
 
     def run(some: Sequence[int], **cache: Any) -> Any:
         import torch

@@ -1,4 +1,6 @@
-"""The value of a keep-mask by a local model: log-probabilities of the response's tokens after the perturbed prompt."""
+"""The value of a keep-mask by a local model: log-probabilities of the response's tokens after the
+perturbed prompt.
+"""
 
 from __future__ import annotations
 
@@ -21,9 +23,11 @@ if TYPE_CHECKING:
 
 
 class LocalValue:
-    """Maps keep-masks (k, n) to log-probabilities (k, m), one column per explained token; in other units than nats to values (k,).
+    """Maps keep-masks (k, n) to log-probabilities (k, m), one column per explained token; in other units than
+    nats to values (k,).
 
-    Masks that give the same ids go through the model once. Where the render has several baselines their values are averaged.
+    Masks that give the same ids go through the model once. Where the render has several baselines their
+    values are averaged.
 
     Args:
         model: of transformers; it is left as it was found.

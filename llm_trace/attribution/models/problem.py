@@ -1,4 +1,6 @@
-"""What is asked: a prompt in segments, a response, a target, a model. Made from a text, from chat messages or from a logged call."""
+"""What is asked: a prompt in segments, a response, a target, a model. Made from a text, from chat messages
+or from a logged call.
+"""
 
 from __future__ import annotations
 
@@ -132,7 +134,8 @@ def _parse_call(call: Call, response: str | None) -> ParsedQuestion:
     said = response if response is not None else _get_answer(call)
     if not said:
         raise AttributionError(
-            f"call {call.span_id} ({call.name}) has no response text ({call.status}): there is nothing to explain"
+            f"call {call.span_id} ({call.name}) has no response text ({call.status}): there is nothing to "
+            f"explain"
         )
     variables = call.prompt.variables if call.prompt else {}
     return ParsedQuestion(_get_prompt(call), said, variables, call.span_id, call.model)
@@ -158,7 +161,8 @@ def _get_prompt(call: Call) -> str | Sequence[Mapping[str, Any]]:
     if len(texts) == 1:
         return next(iter(texts.values()))
     raise AttributionError(
-        f"call {call.span_id} ({call.name}) has no messages and {len(texts)} texts as input ({', '.join(texts) or 'none'}): "
+        f"call {call.span_id} ({call.name}) has no messages and {len(texts)} texts as input "
+        f"({', '.join(texts) or 'none'}): "
         "pass the prompt itself, or name the argument 'prompt'"
     )
 
@@ -201,12 +205,15 @@ def build_problem(
 
 
 def note_suspicions(question: ParsedQuestion, work: Problem, found: Findings) -> None:
-    """Note what speaks against the question itself: a masked prompt, a model that did not give the logged answer."""
+    """Note what speaks against the question itself: a masked prompt, a model that did not give the logged
+    answer.
+    """
     note_masked_input(question, found)
     if question.logged and question.model != work.name and not _check_reproduces(work):
         found.suspect(
             "proxy_unverified",
-            f"{work.name} does not answer so itself: it stands in for {question.model or 'the model'} that did",
+            f"{work.name} does not answer so itself: it stands in for {question.model or 'the model'} that "
+            f"did",
         )
 
 
@@ -224,7 +231,9 @@ def _check_reproduces(work: Problem) -> bool:
 
 @dataclass(frozen=True)
 class _Explained:
-    """What of a response is explained; `by` gives the rows, the target in words, the goal and the explained tokens."""
+    """What of a response is explained; `by` gives the rows, the target in words, the goal and the
+    explained tokens.
+    """
 
     model: Any
     codec: Codec
@@ -270,7 +279,9 @@ def _get_text(question: ParsedQuestion, tokenizer: Any) -> tuple[str, tuple[Regi
 
 
 def find_variable_spans(question: ParsedQuestion) -> SegmentSpec:
-    """Return where the prompt's variables stand: known exactly for a `Prompt.format` result, found by value in a call."""
+    """Return where the prompt's variables stand: known exactly for a `Prompt.format` result, found by
+    value in a call.
+    """
     spans = getattr(question.prompt, "spans", None)
     if isinstance(question.prompt, str) and spans:
         text = question.prompt
@@ -282,5 +293,6 @@ def find_variable_spans(question: ParsedQuestion) -> SegmentSpec:
     if question.variables:
         return question.variables
     raise AttributionError(
-        "segments='variable' needs a prompt made by Prompt.format, a call that used one, or segments={'name': 'value'}"
+        "segments='variable' needs a prompt made by Prompt.format, a call that used one, or "
+        "segments={'name': 'value'}"
     )

@@ -1,4 +1,6 @@
-"""What may be spent in any hour: the sum over the last sixty minutes, kept across restarts where the holder writes it down."""
+"""What may be spent in any hour: the sum over the last sixty minutes, kept across restarts where the
+holder writes it down.
+"""
 
 from __future__ import annotations
 

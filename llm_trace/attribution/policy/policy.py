@@ -45,7 +45,8 @@ class AttributionPolicy:
     """Of all calls under this policy, over the last sixty minutes; calls beyond it are passed over."""
     segments: Any = "word"
     mode: PolicyMode = "inline"
-    """`inline`: before the traced function returns; `background`: by a process of its own, which needs the model by name or path;
+    """`inline`: before the traced function returns; `background`: by a process of its own, which needs the
+    model by name or path;
     `deferred`: not at run time, `llm-trace attribute --run …` does it."""
     gpu: bool = False
     """Whether the background process may see the graphics cards."""
@@ -65,18 +66,23 @@ class AttributionPolicy:
             raise AttributionError(f"mode={self.mode!r} must be inline, background or deferred")
         if self.mode == "background" and not (isinstance(self.model, str) and self.tokenizer is None):
             raise AttributionError(
-                "mode='background' runs in a process of its own: give the model by name or path, without a tokenizer object"
+                "mode='background' runs in a process of its own: give the model by name or path, without a "
+                "tokenizer object"
             )
 
     @property
     def config_hash(self) -> str:
-        """First 16 hex digits of a hash of everything that changes the result; with call and method the identity of an attribution."""
+        """First 16 hex digits of a hash of everything that changes the result; with call and method the
+        identity of an attribution.
+        """
         parts = [self.method, _name_model(self.model), _make_plain(self.segments), _make_plain(self.target)]
         parts += [_make_plain(self.baseline), repr(self.budget), str(self.seed), self.unit, str(self.quality)]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
     def wants(self, call: Call) -> bool:
-        """Whether the call is explained: a call that asked a model and succeeded, that sample and rule pick."""
+        """Whether the call is explained: a call that asked a model and succeeded, that sample and rule
+        pick.
+        """
         if call.status != "ok" or not _is_explainable(call) or not self.samples(call.trace_id):
             return False
         if ATTRIBUTION_TAG in call.tags:  # made by an attribution
@@ -90,7 +96,9 @@ class AttributionPolicy:
 
 @dataclass
 class Hook:
-    """Turns a call into an `attribution` event of the spool, or `None` where the policy passes it over. Never raises."""
+    """Turns a call into an `attribution` event of the spool, or `None` where the policy passes it over.
+    Never raises.
+    """
 
     policy: AttributionPolicy
     now: Callable[[], int] = time.time_ns
@@ -169,7 +177,9 @@ def _is_explainable(call: Call) -> bool:
 
 
 def _name_model(model: Any) -> str:
-    """Return what tells models apart in every process: a name or path, the label of a remote model, the place of a function."""
+    """Return what tells models apart in every process: a name or path, the label of a remote model, the
+    place of a function.
+    """
     if isinstance(model, str):
         return model
     told = getattr(model, "name_or_path", "") or getattr(model, "label", "")

@@ -24,12 +24,14 @@ _hooks: list[Hook] = []
 def iter_events(
     calls: Iterable[Call], policy: AttributionPolicy, *, workers: int = 1
 ) -> Iterator[tuple[Call, dict[str, Any] | None]]:
-    """Yield each call with its `attribution` event, or `None` where the policy passes it over; as they are done.
+    """Yield each call with its `attribution` event, or `None` where the policy passes it over; as they are
+    done.
 
     Args:
         calls: those that were logged.
         policy: which of them are explained, and how.
-        workers: processes; each loads the model itself, so more than one needs it by name or path and the policy without functions.
+        workers: processes; each loads the model itself, so more than one needs it by name or path and the
+            policy without functions.
 
     Raises:
         AttributionError: the policy cannot leave this process, or a worker died.
@@ -69,7 +71,8 @@ def _spread_calls(
                     )
         except BrokenProcessPool as exc:
             raise AttributionError(
-                f"a worker died with {len(running)} calls begun, as when the memory runs out: take fewer workers"
+                f"a worker died with {len(running)} calls begun, as when the memory runs out: take fewer "
+                f"workers"
             ) from exc
         finally:
             pool.shutdown(cancel_futures=True)

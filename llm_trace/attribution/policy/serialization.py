@@ -1,4 +1,6 @@
-"""An attribution policy as JSON, for a process that did not see it made. Rules stay behind: they are applied where the call ends."""
+"""An attribution policy as JSON, for a process that did not see it made. Rules stay behind: they are
+applied where the call ends.
+"""
 
 from __future__ import annotations
 

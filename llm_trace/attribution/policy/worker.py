@@ -1,4 +1,6 @@
-"""The background worker: explains the calls that were requested, one after the other, once each, whatever dies in between."""
+"""The background worker: explains the calls that were requested, one after the other, once each, whatever
+dies in between.
+"""
 
 from __future__ import annotations
 
@@ -22,8 +24,9 @@ ATTEMPTS = 2
 class Worker:
     """Reads requests behind a durable cursor and turns each into an `attribution` event.
 
-    What was explained under the same call, method and configuration is left alone. A call on which the process died twice becomes a failed
-    attribution. Nothing is imported from the store: what touches it is passed in.
+    What was explained under the same call, method and configuration is left alone. A call on which the
+    process died twice becomes a failed attribution. Nothing is imported from the store: what touches it is
+    passed in.
     """
 
     queue: Queue

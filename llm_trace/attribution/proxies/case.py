@@ -1,4 +1,6 @@
-"""One call seen by both models: their answers, their explanations, and the oracle's answers to prompts that no explanation was made from."""
+"""One call seen by both models: their answers, their explanations, and the oracle's answers to prompts
+that no explanation was made from.
+"""
 
 from __future__ import annotations
 
@@ -96,7 +98,9 @@ class TaskCall:
         return f"the proxy answers {_shorten(self.said)} and the oracle {_shorten(self.question.response)}"
 
     def explained(self, by: Literal["oracle", "proxy"], **settings: Any) -> Any:
-        """Return what `attribute` says of the oracle's answer by itself, or of the proxy's own answer by the proxy."""
+        """Return what `attribute` says of the oracle's answer by itself, or of the proxy's own answer by
+        the proxy.
+        """
         from llm_trace.attribution.api import attribute
 
         p = self.proxied
@@ -118,7 +122,9 @@ class TaskCall:
         return self.__dict__.get("own")
 
     def held_out(self, n: int) -> NDArray[np.bool_]:
-        """Return distinct masks (k, n) that keep each segment with the probability with which SMILE does, drawn apart from its own."""
+        """Return distinct masks (k, n) that keep each segment with the probability with which SMILE does,
+        drawn apart from its own.
+        """
         rng = np.random.default_rng([self.seed, int(self.key[:8], 16), n])
         drawn = rng.random((4 * HELD_OUT, n)) < KEEP
         drawn = drawn[drawn.any(axis=1) & ~drawn.all(axis=1)]
@@ -126,7 +132,9 @@ class TaskCall:
         return drawn[np.sort(first)][:HELD_OUT]
 
     def values(self, masks: NDArray[np.bool_]) -> tuple[NDArray[np.float64], OracleCost, tuple[str, ...]]:
-        """Return the oracle's values (k,) of keep-masks, what they cost, and which models said that they answered."""
+        """Return the oracle's values (k,) of keep-masks, what they cost, and which models said that they
+        answered.
+        """
         from llm_trace.attribution.models.loading import resolve_model
 
         if (far := make_remote(self.proxied.oracle)) is not None:
@@ -158,9 +166,11 @@ class TaskCall:
 def compute_quality(
     scores: NDArray[np.float64], masks: NDArray[np.bool_], values: NDArray[np.float64]
 ) -> float:
-    """Return how well scores, added up over what a mask keeps, order the oracle's values: 1 always rightly, 0 as by chance or worse.
+    """Return how well scores, added up over what a mask keeps, order the oracle's values: 1 always rightly, 0
+    as by chance or worse.
 
-    Of pairs of masks with different values, the share that is ordered rightly less the share that is ordered wrongly (Somers' D, 1962).
+    Of pairs of masks with different values, the share that is ordered rightly less the share that is ordered
+    wrongly (Somers' D, 1962).
     """
     predicted = masks @ scores
     apart = np.sign(values[:, None] - values[None, :])

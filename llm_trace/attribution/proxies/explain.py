@@ -1,4 +1,6 @@
-"""A call explained by the proxy where it may, by the oracle where not; every result says which, why, and what was saved."""
+"""A call explained by the proxy where it may, by the oracle where not; every result says which, why, and
+what was saved.
+"""
 
 from __future__ import annotations
 
@@ -49,8 +51,8 @@ def explain_by_proxy(
     cache: str | Path | None = None,
     dry_run: bool = False,
 ) -> Attribution | Plan:
-    """Return the proxy's explanation where its screen was passed and both models agree, else the oracle's own; of an audited call the
-    oracle's too, as it has been paid for.
+    """Return the proxy's explanation where its screen was passed and both models agree, else the oracle's
+    own; of an audited call the oracle's too, as it has been paid for.
 
     `faithfulness["proxy"]` holds whose it is, why, the evidence of the screen and what was saved.
 
@@ -108,7 +110,9 @@ def _describe_standing(screen: Screen) -> str:
 
 
 def _is_audited(case: TaskCall, budget: Budget | None) -> bool:
-    """Whether this call is one of those whose proxy explanation is checked, the same in every process, and the budget pays for that."""
+    """Whether this call is one of those whose proxy explanation is checked, the same in every process, and
+    the budget pays for that.
+    """
     drawn = int(hashlib.sha256(f"audit {case.key}".encode()).hexdigest()[:12], 16) / 16**12
     if drawn >= case.proxied.audit:
         return False
@@ -118,7 +122,9 @@ def _is_audited(case: TaskCall, budget: Budget | None) -> bool:
 def _describe_explanation(
     found: Attribution, by: str, why: str, screen: Screen, audit: Instance | None
 ) -> Attribution:
-    """Return the explanation with whose it is and on what evidence; what an audit cost is part of its cost."""
+    """Return the explanation with whose it is and on what evidence; what an audit cost is part of its
+    cost.
+    """
     told, own = screen.told(), screen.own_cost()
     saved = own if by == "proxy" else dict.fromkeys(own, 0.0)
     about: dict[str, Any] = {

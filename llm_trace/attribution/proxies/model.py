@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Proxied:
-    """Pass it as `model`: calls of `oracle` are explained by `proxy` where it passed the screen and gives the same answer.
+    """Pass it as `model`: calls of `oracle` are explained by `proxy` where it passed the screen and gives the
+    same answer.
 
     Raises:
         AttributionError: a setting that cannot work.
@@ -42,7 +43,9 @@ class Proxied:
     oracle_method: str = "auto"
     proxy_method: str = "occlusion"
     agreement: float = 1.0
-    """1: both answers are the same but for space around them; less: the cosine of their vectors is at least this."""
+    """1: both answers are the same but for space around them; less: the cosine of their vectors is at
+    least this.
+    """
     encoder: TextEncoder = field(default_factory=Lexical)
     """Texts to vectors, for an agreement below 1."""
     audit: float = 0.02
@@ -112,7 +115,8 @@ def refuse(model: Any, method: str, **settings: Any) -> None:
     other = [f"{name}={value!r}" for name, value in settings.items() if value != usual[name]]
     if other:
         raise AttributionError(
-            f"the screen of a proxy holds for whole responses and default settings, not for {', '.join(other)}"
+            f"the screen of a proxy holds for whole responses and default settings, not for "
+            f"{', '.join(other)}"
         )
 
 
@@ -130,7 +134,9 @@ def _label(model: Any) -> str:
 
 
 def compute_identity(model: Any, tokenizer: Any = None) -> tuple[str, str]:
-    """Return a model's name and what changes when the model does: its weights, or of a remote one its name and parameters."""
+    """Return a model's name and what changes when the model does: its weights, or of a remote one its name
+    and parameters.
+    """
     if (far := make_remote(model)) is not None:
         told = json.dumps([far.label, dict(far.params)], sort_keys=True, default=str)
         return far.label, hashlib.sha256(told.encode()).hexdigest()[:16]

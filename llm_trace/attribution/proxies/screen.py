@@ -1,4 +1,6 @@
-"""`screen`: prove on some calls of a task that the proxy explains them about as well as the oracle itself would."""
+"""`screen`: prove on some calls of a task that the proxy explains them about as well as the oracle itself
+would.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ if TYPE_CHECKING:
     from llm_trace.attribution.proxies.screen_state import Instance
 
 Told = Callable[["Instance", int], object]
-"""Called with each instance and how many were looked at; returning False ends the screen, which goes on where it stood when called again."""
+"""Called with each instance and how many were looked at; returning False ends the screen, which goes on
+where it stood when called again.
+"""
 
 
 def build_terms(case: TaskCall, **settings: Any) -> Terms:
@@ -49,10 +53,12 @@ def screen(
     told: Told | None = None,
     **settings: Any,
 ) -> Screen:
-    """Return the proxy's standing after as many calls as it takes; each is kept as it is done, and none is examined twice.
+    """Return the proxy's standing after as many calls as it takes; each is kept as it is done, and none is
+    examined twice.
 
-    Both models explain a call, and both explanations have to predict what the oracle answers to held-out prompts. Calls that they answer
-    differently cost nothing and count for the agreement alone; where the oracle's own explanation is poor nothing is decided.
+    Both models explain a call, and both explanations have to predict what the oracle answers to held-out
+    prompts. Calls that they answer differently cost nothing and count for the agreement alone; where the
+    oracle's own explanation is poor nothing is decided.
 
     Args:
         calls: calls of one task, or (prompt, response) pairs; they are examined in random order.
@@ -111,7 +117,9 @@ class _Screening:
         return found
 
     def _short(self, case: TaskCall, found: Screen) -> str | None:
-        """Return why the budget does not pay for this call, or at the outset for as many as it takes, in words."""
+        """Return why the budget does not pay for this call, or at the outset for as many as it takes, in
+        words.
+        """
         if self.budget == Budget():
             return None
         count = 1 if self.spent.calls else self._needed(found)
@@ -129,14 +137,19 @@ class _Screening:
 
 
 def describe_overrun(budget: Budget, spent: OracleCost, each: OracleCost, count: int = 1) -> str | None:
-    """Return in words which limit (calls, tokens, dollars) so many more calls would pass, `None` where none."""
+    """Return in words which limit (calls, tokens, dollars) so many more calls would pass, `None` where
+    none.
+    """
     limits = {"calls": budget.evaluations, "tokens": budget.tokens, "usd": budget.usd}
     for unit, limit in limits.items():
         if limit is not None and getattr(each, unit) is None:
             return f"what a call costs in {unit} is not known, so that the budget of {limit:g} cannot be held"
         more, used = count * (getattr(each, unit) or 0), getattr(spent, unit) or 0
         if limit is not None and used + more > limit:
-            return f"the budget of {limit:g} {unit} does not pay for {count} more, which take up to {more:.4g}; {used:.4g} are spent"
+            return (
+                f"the budget of {limit:g} {unit} does not pay for {count} more, which take up to "
+                f"{more:.4g}; {used:.4g} are spent"
+            )
     return None
 
 

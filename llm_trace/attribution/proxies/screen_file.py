@@ -27,7 +27,9 @@ class File:
         self.terms = terms
 
     def read(self) -> Screen:
-        """Return the screen; `undecided` where there is none, `expired` where it is of other models or of another version."""
+        """Return the screen; `undecided` where there is none, `expired` where it is of other models or of
+        another version.
+        """
         try:
             first, *lines = self.path.read_text().splitlines()
             told = json.loads(first)
@@ -64,7 +66,9 @@ def _build_line(told: Terms | Instance) -> str:
 
 
 def list_screens(folder: Path) -> list[Screen]:
-    """Return what a folder holds, as it was written: whether the models are still the same is not looked up."""
+    """Return what a folder holds, as it was written: whether the models are still the same is not looked
+    up.
+    """
     found = []
     for path in sorted(folder.glob("*.jsonl")):
         try:

@@ -1,4 +1,6 @@
-"""What is known of a proxy for a task: what was asked, what each call showed, and the verdict that follows."""
+"""What is known of a proxy for a task: what was asked, what each call showed, and the verdict that
+follows.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,9 @@ Outcome = Literal["accepted", "rejected", "undecided", "revoked", "expired"]
 
 @dataclass(frozen=True)
 class Terms:
-    """What is asked of a proxy, and for which models; the first line of the file. Other terms are another screen."""
+    """What is asked of a proxy, and for which models; the first line of the file. Other terms are another
+    screen.
+    """
 
     task: str
     oracle: str
@@ -50,7 +54,9 @@ class Terms:
     confidence: float = 0.99
     test: Test = "betting"
     most: int | None = None
-    """Instances of a screen; absent: 50 of the published test, 100 of `betting`, which accepts no proxy like the oracle before the 44th."""
+    """Instances of a screen; absent: 50 of the published test, 100 of `betting`, which accepts no proxy
+    like the oracle before the 44th.
+    """
     floor: float = 0.3
     """Quality of the oracle's own explanation below which an instance decides nothing."""
     version: int = VERSION
@@ -118,7 +124,10 @@ class Screen:
         made = next((at for at, i in enumerate(reversed(audits)) if i.kind != "failed"), len(audits))
         if made < MOST_FAILED:
             return None
-        return f"the last {made} audits of the proxy could not be made ({audits[-1].why}): nothing has checked it since"
+        return (
+            f"the last {made} audits of the proxy could not be made ({audits[-1].why}): nothing has checked "
+            "it since"
+        )
 
     def told(self) -> dict[str, Any]:
         """Return the evidence in JSON values."""
@@ -188,12 +197,17 @@ def _judge_screen(screen: Screen) -> tuple[Outcome, str]:
 
 
 def _explain_unmeasurable(screen: Screen) -> str | None:
-    """Return in words that most audits could compare nothing, the oracle's own explanation being poor: what was shown holds no more."""
+    """Return in words that most audits could compare nothing, the oracle's own explanation being poor:
+    what was shown holds no more.
+    """
     poor = [i.kind == "poor" for i in screen.instances if i.audit and i.kind in ("measured", "poor")]
     for k in range(1, len(poor) + 1):
         latest = poor[max(0, k - WINDOW) : k]
         if exceeds(sum(latest), len(latest), MOST_POOR, screen.terms.confidence):
-            return f"the oracle's own explanation is poor in {sum(latest)} of {len(latest)} audits, which compare nothing: screen again"
+            return (
+                f"the oracle's own explanation is poor in {sum(latest)} of {len(latest)} audits, which "
+                "compare nothing: screen again"
+            )
     return None
 
 

@@ -26,8 +26,9 @@ _HALVINGS = 40
 def compute_wealth(x: NDArray[np.float64], mean: float) -> NDArray[np.float64]:
     """Return the e-value against "the mean is at most `mean`" after each of k observations, (..., k).
 
-    A gambler who stakes a part of what he has on each x / mean cannot expect to win while that holds, so that he reaches 1 / alpha ever
-    with probability alpha at most: for any distribution, at any time (Ville). Five stakes are played at once.
+    A gambler who stakes a part of what he has on each x / mean cannot expect to win while that holds, so that
+    he reaches 1 / alpha ever with probability alpha at most: for any distribution, at any time (Ville). Five
+    stakes are played at once.
 
     Args:
         x: (..., k), none negative.
@@ -57,7 +58,9 @@ def compute_bounds(
 
 
 def find_decision(differences: Sequence[float], tau: float, confidence: float, test: Test = "betting") -> int:
-    """Return after how many instances the mean was first shown to be above zero, minus that number where it was below, 0 where neither."""
+    """Return after how many instances the mean was first shown to be above zero, minus that number where
+    it was below, 0 where neither.
+    """
     d = np.array(differences, dtype=float)
     if test == "t":
         ends = [_test_student(d[:k], tau, confidence) for k in range(1, len(d) + 1)]
@@ -92,7 +95,9 @@ def count_fewest_instances(best: float, tau: float, confidence: float) -> int:
 
 
 def _find_least_mean(x: NDArray[np.float64], confidence: float) -> float:
-    """Return the smallest mean that nonnegative observations do not refute; the e-value falls as the mean grows."""
+    """Return the smallest mean that nonnegative observations do not refute; the e-value falls as the mean
+    grows.
+    """
     if not len(x) or not x.any():
         return 0.0
     low, high = 0.0, float(x.max())

@@ -1,4 +1,6 @@
-"""What happens when the segments go in the order of their scores: deletion and insertion, comprehensiveness, sufficiency."""
+"""What happens when the segments go in the order of their scores: deletion and insertion,
+comprehensiveness, sufficiency.
+"""
 
 from __future__ import annotations
 
@@ -19,10 +21,12 @@ BINS = (0.01, 0.05, 0.1, 0.2, 0.5)
 
 
 def measure_curves(study: Study) -> dict[str, Any]:
-    """Return deletion and insertion areas by score, in the opposite order and in random orders, and the figures at fixed shares.
+    """Return deletion and insertion areas by score, in the opposite order and in random orders, and the
+    figures at fixed shares.
 
-    All in the value's unit. `comprehensiveness`: mean loss when the strongest 1, 5, 10, 20, 50 % are deleted; `sufficiency`: mean loss when
-    only they are kept; `log_odds_20`: change of the log-probability when the strongest 20 % are deleted (Enguehard 2023).
+    All in the value's unit. `comprehensiveness`: mean loss when the strongest 1, 5, 10, 20, 50 % are deleted;
+    `sufficiency`: mean loss when only they are kept; `log_odds_20`: change of the log-probability when the
+    strongest 20 % are deleted (Enguehard 2023).
     """
     if study.n < 2:
         return {}

@@ -1,4 +1,6 @@
-"""Held-out fidelity: how well the scores, added up, predict the response under masks they were not fitted to."""
+"""Held-out fidelity: how well the scores, added up, predict the response under masks they were not fitted
+to.
+"""
 
 from __future__ import annotations
 
@@ -21,10 +23,12 @@ _RATES = {"half": 0.5, "near": 0.9}
 
 
 def measure_fidelity(study: Study) -> dict[str, Any]:
-    """Return the linear datamodelling score (Spearman) and R² for each distribution of masks, with bootstrap bounds.
+    """Return the linear datamodelling score (Spearman) and R² for each distribution of masks, with bootstrap
+    bounds.
 
-    The prediction for a mask is the value of the whole prompt less the scores of what the mask removes. Correct leave-one-out scores
-    predict masks near the full prompt well and masks at keep rate one half badly; Shapley values the other way round.
+    The prediction for a mask is the value of the whole prompt less the scores of what the mask removes.
+    Correct leave-one-out scores predict masks near the full prompt well and masks at keep rate one half
+    badly; Shapley values the other way round.
     Source: Park et al. 2023 (TRAK), section 2; Cohen-Wang et al. 2024 (ContextCite).
     """
     found = {}
@@ -57,11 +61,13 @@ def measure_fidelity(study: Study) -> dict[str, Any]:
 
 
 def draw_held_out(study: Study, kind: str | float) -> tuple[NDArray[np.bool_], str]:
-    """Return distinct masks that remove something and that the method has not seen, and their distribution in words.
+    """Return distinct masks that remove something and that the method has not seen, and their distribution in
+    words.
 
     Args:
         study: gives n, seed and number of masks.
-        kind: `half` (each segment is kept with probability 0.5), `near` (0.9), `sizes` (all sizes equally likely), or a keep rate.
+        kind: `half` (each segment is kept with probability 0.5), `near` (0.9), `sizes` (all sizes equally
+            likely), or a keep rate.
     """
     rng = np.random.default_rng([study.seed, 71])
     drawn = _draw(rng, kind, 8 * study.count, study.n)

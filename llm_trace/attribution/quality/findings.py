@@ -1,4 +1,6 @@
-"""The cheap checks behind every verdict: completeness, segments that stand in for each other, dependence on the baseline, chance."""
+"""The cheap checks behind every verdict: completeness, segments that stand in for each other, dependence
+on the baseline, chance.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ CHECKED = 5
 
 
 _CHANCE = 0.85
-"""A model knows nothing of a response whose log-probability is below this part of that of drawing tokens blindly."""
+"""A model knows nothing of a response whose log-probability is below this part of that of drawing tokens
+blindly.
+"""
 
 
 @dataclass
@@ -72,8 +76,8 @@ def check_evidence(
 ) -> None:
     """Say so when no segment made a difference, or when noise wins.
 
-    Among many segments some bounds exclude zero by chance. So where a method tests, a segment must stand out after the correction for
-    the number of tests; where it only has bounds, one of them must exclude zero.
+    Among many segments some bounds exclude zero by chance. So where a method tests, a segment must stand out
+    after the correction for the number of tests; where it only has bounds, one of them must exclude zero.
     """
     if p_values is not None:
         if not has_significant_score(p_values, confidence, found):
@@ -89,17 +93,23 @@ def check_evidence(
 
 
 def has_significant_score(p_values: NDArray[np.float64], confidence: float, found: Findings) -> bool:
-    """Whether a score stands out from noise after the correction for the number of tests; say so where none does."""
+    """Whether a score stands out from noise after the correction for the number of tests; say so where
+    none does.
+    """
     if (correct_benjamini_hochberg(p_values) <= 1 - confidence).any():
         return True
-    warning = f"no score stands out from noise at a confidence of {confidence:g}, all tests together: raise the budget"
+    warning = (
+        f"no score stands out from noise at a confidence of {confidence:g}, all tests together: raise the "
+        "budget"
+    )
     if found.verdict != "insufficient_evidence":  # the method may have said so itself
         found.suspect("insufficient_evidence", warning)
     return False
 
 
 def check_unlikely(full: float, tokens: int, vocabulary: int, found: Findings) -> None:
-    """Say so when the model finds the response no more likely than tokens drawn blindly: there is nothing that the prompt did.
+    """Say so when the model finds the response no more likely than tokens drawn blindly: there is nothing
+    that the prompt did.
 
     Args:
         full: log-probability of the target after the whole prompt.
@@ -111,7 +121,8 @@ def check_unlikely(full: float, tokens: int, vocabulary: int, found: Findings) -
     if -full > _CHANCE * blind:
         found.suspect(
             "insufficient_evidence",
-            f"the model does not expect this response ({full:.1f} nats, {-blind:.1f} for tokens drawn blindly)",
+            f"the model does not expect this response ({full:.1f} nats, {-blind:.1f} for tokens drawn "
+            f"blindly)",
         )
 
 
@@ -131,15 +142,17 @@ def check_hidden(scores: NDArray[np.float64], second: Mapping[str, Any], found: 
         found.faithfulness["hidden"] = missed
         found.suspect(
             "redundant",
-            f"{len(missed)} segments matter when others are gone ({second['method']}), though each alone can be left out",
+            f"{len(missed)} segments matter when others are gone ({second['method']}), though each alone "
+            f"can be left out",
         )
 
 
 def check_redundancy(value: Value, scores: NDArray[np.float64], full: float, found: Findings) -> None:
     """Find groups of segments that stand in for each other: each alone makes no difference, all together do.
 
-    All weak segments are removed at once; only where that matters more than their scores say is a smallest group searched by halving,
-    which costs about log2(n) evaluations for each of its members. For leave-one-out scores only.
+    All weak segments are removed at once; only where that matters more than their scores say is a smallest
+    group searched by halving, which costs about log2(n) evaluations for each of its members. For
+    leave-one-out scores only.
     """
     if len(scores) < 2:
         return
@@ -177,7 +190,9 @@ class _Excess:
 
 
 def _find_smallest_group(excess: _Excess, order: list[int], least: float) -> list[int] | None:
-    """Return segments whose removal excess the response by `least` and none of which can stay; `None` where nothing does."""
+    """Return segments whose removal excess the response by `least` and none of which can stay; `None`
+    where nothing does.
+    """
     group: list[int] = []
     if not excess.affordable() or excess(order) < least:
         return None
@@ -226,7 +241,8 @@ def check_baseline_dependence(
     if flipped or displaced:
         found.suspect(
             "baseline_dependent",
-            f"with the baseline {name} other segments come first: the ranking is the baseline's as much as the model's",
+            f"with the baseline {name} other segments come first: the ranking is the baseline's as much as "
+            f"the model's",
         )
 
 

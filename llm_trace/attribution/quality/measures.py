@@ -1,4 +1,6 @@
-"""Measure an attribution: all measures by name, ours and other packages', and what they mean for the verdict."""
+"""Measure an attribution: all measures by name, ours and other packages', and what they mean for the
+verdict.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ BUILTIN: dict[str, str] = {
     "gradients": f"{_HERE}.sanity:gradients",
 }
 DEFAULT = ("completeness", "fidelity", "curves", "stability")
-"""What is measured unless more is asked for: `randomised` copies the model, `gradients` needs a backward pass."""
+"""What is measured unless more is asked for: `randomised` copies the model, `gradients` needs a backward
+pass.
+"""
 
 
 def list_measures() -> list[str]:
@@ -81,7 +85,8 @@ def measure(
         confidence: of the bootstrap bounds.
 
     Raises:
-        AttributionError: the model does not give the prompt the value that the attribution recorded, or a measure is unknown.
+        AttributionError: the model does not give the prompt the value that the attribution recorded, or a
+            measure is unknown.
     """
     wanted = (
         list_measures() if measures == "all" else [measures] if isinstance(measures, str) else list(measures)
@@ -108,7 +113,9 @@ def measure_now(
     wanted: bool | Sequence[str],
     **settings: Any,
 ) -> None:
-    """Measure scores that were just made, within what is left of the budget, and let the figures have their say in the verdict."""
+    """Measure scores that were just made, within what is left of the budget, and let the figures have
+    their say in the verdict.
+    """
     full, sampled, exact = scores.full, scores.low is not None, scores.stopped == "exact"
     assert full is not None
     spent = value.evaluations if sampled else None
@@ -120,14 +127,17 @@ def measure_now(
 
 
 def judge_figures(figures: Mapping[str, Any], found: Findings) -> None:
-    """Say so where noise wins: held-out masks that the scores do not predict, an order no better than chance, seeds that disagree."""
+    """Say so where noise wins: held-out masks that the scores do not predict, an order no better than
+    chance, seeds that disagree.
+    """
     figures = {name: f for name, f in figures.items() if "skipped" not in f}
     fidelity = figures.get("fidelity", {})
     if fidelity and max(f["spearman_low"] for f in fidelity.values()) <= 0:
         best = max(fidelity.values(), key=lambda f: f["spearman"])
         found.suspect(
             "insufficient_evidence",
-            f"the scores do not predict the response under masks they were not made from (rank correlation {best['spearman']:.2f})",
+            f"the scores do not predict the response under masks they were not made from (rank correlation "
+            f"{best['spearman']:.2f})",
         )
     areas = figures.get("curves", {}).get("deletion")
     if areas and areas["strongest_first"] <= areas["random"]:

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 def measure_paraphrase_stability(
     attribution: Attribution, paraphrases: Sequence[str], *, model: Any, tokenizer: Any = None
 ) -> dict[str, Any]:
-    """Return how alike the scores are when the same is asked in other words, for the segments that stand in both prompts.
+    """Return how alike the scores are when the same is asked in other words, for the segments that stand in
+    both prompts.
 
     Segments are the same when their texts are, but for case and punctuation; a repeated one counts in order.
 
@@ -32,8 +33,8 @@ def measure_paraphrase_stability(
         model: the model it was made with; `tokenizer` as for `attribute`.
 
     Returns:
-        `paraphrases` (how many were compared), `shared` (mean number of segments in both), and the means of `spearman` (rank correlation),
-        `overlap` (Jaccard's index of the three strongest) and `same_first`.
+        `paraphrases` (how many were compared), `shared` (mean number of segments in both), and the means of
+        `spearman` (rank correlation), `overlap` (Jaccard's index of the three strongest) and `same_first`.
 
     Raises:
         AttributionError: no paraphrase shares three segments with the prompt.
@@ -60,7 +61,8 @@ def measure_paraphrase_stability(
             figures.append((len(pairs), rank_correlate(ours, theirs), compute_overlap(ours, theirs), first))
     if not figures:
         raise AttributionError(
-            f"none of the {len(paraphrases)} paraphrases has three segments in common with the prompt: compare larger or more alike texts"
+            f"none of the {len(paraphrases)} paraphrases has three segments in common with the prompt: "
+            f"compare larger or more alike texts"
         )
     shared, ranks, tops, firsts = (float(np.mean(column)) for column in zip(*figures, strict=True))
     return {

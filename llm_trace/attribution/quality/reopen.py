@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from llm_trace.record import Attribution
 
 _SAME = 1e-2
-"""Part of the recorded value that another run of the model may differ by (other batches, other threads, bfloat16)."""
+"""Part of the recorded value that another run of the model may differ by (other batches, other threads,
+bfloat16).
+"""
 _GRADIENTS = ("integrated_gradients", "input_x_gradient", "saliency")
 
 

@@ -32,7 +32,9 @@ def measure_completeness(study: Study) -> dict[str, Any]:
 
 
 def measure_stability(study: Study) -> dict[str, Any]:
-    """Return how alike the scores of other seeds are: mean rank correlation, and mean overlap of the three strongest."""
+    """Return how alike the scores of other seeds are: mean rank correlation, and mean overlap of the three
+    strongest.
+    """
     if study.again is None or study.n < 2:
         return {}
     runs = [study.scores, *(study.again(study.seed + 1 + i) for i in range(SEEDS))]
@@ -52,7 +54,8 @@ def compute_overlap(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
 
 
 def measure_randomised(study: Study) -> dict[str, Any]:
-    """Return how alike the scores are when the model's weights are shuffled; near 1 means they do not depend on what it learnt.
+    """Return how alike the scores are when the model's weights are shuffled; near 1 means they do not depend
+    on what it learnt.
 
     Source: Adebayo et al. 2018, Sanity checks for saliency maps.
     """

@@ -1,4 +1,6 @@
-"""What a quality measure is given: the scores, the value function they explain, and ways to do the explaining again."""
+"""What a quality measure is given: the scores, the value function they explain, and ways to do the
+explaining again.
+"""
 
 from __future__ import annotations
 
@@ -51,4 +53,6 @@ class Study:
 
 
 Measure = Callable[[Study], dict[str, Any]]
-"""A plug-in of the group `llm_trace.quality`: figures by name, JSON values only, an empty dict where it does not apply."""
+"""A plug-in of the group `llm_trace.quality`: figures by name, JSON values only, an empty dict where it
+does not apply.
+"""

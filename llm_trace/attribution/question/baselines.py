@@ -19,7 +19,8 @@ _SPACE_MARKS = ("Ġ", "▁", " ")
 def find_neutral_tokens(tokens: Tokens, codec: Codec) -> tuple[NDArray[np.int64], str]:
     """Return the stand-in of each token and its name.
 
-    A mask token where there is one; else "_", with its leading space where the token it replaces has one; else the unknown token.
+    A mask token where there is one; else "_", with its leading space where the token it replaces has one;
+    else the unknown token.
     """
     tokenizer: Any = codec.tokenizer
     if tokenizer.mask_token_id is not None:

@@ -45,7 +45,9 @@ def get_content(message: Mapping[str, Any]) -> str:
 
 
 def build_template_message(record: Message) -> dict[str, Any]:
-    """Return a logged message as chat templates take it: its text, its tool calls, the call that it answers."""
+    """Return a logged message as chat templates take it: its text, its tool calls, the call that it
+    answers.
+    """
     extra = [(part.type, {"content": part.content, **(part.model_extra or {})}) for part in record.parts]
     calls = [_call(fields) for kind, fields in extra if kind in _CALLS]
     answers = [fields for kind, fields in extra if kind == "tool_call_response"]
@@ -58,11 +60,12 @@ def build_template_message(record: Message) -> dict[str, Any]:
 
 
 def render_chat(messages: Sequence[Mapping[str, Any]], tokenizer: Any) -> RenderedChat:
-    """Return the prompt by the chat template, the regions of the contents in it, and notes on what is not in it.
+    """Return the prompt by the chat template, the regions of the contents in it, and notes on what is not in
+    it.
 
     Raises:
-        AttributionError: no messages, none with text, or a template that refuses them or rewrites all contents so that they cannot be
-            found again.
+        AttributionError: no messages, none with text, or a template that refuses them or rewrites all
+            contents so that they cannot be found again.
     """
     if not any(get_content(message).strip() for message in messages):
         raise AttributionError(
@@ -82,7 +85,9 @@ def render_chat(messages: Sequence[Mapping[str, Any]], tokenizer: Any) -> Render
 
 
 def _apply_template(messages: Chat, tokenizer: Any, notes: tuple[str, ...]) -> RenderedChat:
-    """Render by the chat template, contents as texts or, where it cannot read these, as lists of one text part."""
+    """Render by the chat template, contents as texts or, where it cannot read these, as lists of one text
+    part.
+    """
     refusal: Exception | None = None
     for form in (list, _wrap_parts):
 
@@ -100,10 +105,12 @@ def _apply_template(messages: Chat, tokenizer: Any, notes: tuple[str, ...]) -> R
             return RenderedChat(text, regions, True, (*lost, *_name_vanished(messages, write), *notes))
     if refusal:
         raise AttributionError(
-            f"the chat template refuses these messages ({refusal}): change them, or render the prompt yourself and pass it as a str"
+            f"the chat template refuses these messages ({refusal}): change them, or render the prompt "
+            f"yourself and pass it as a str"
         ) from refusal
     raise AttributionError(
-        "the chat template changes the content of the messages, so their words cannot be found in the rendered prompt; render the "
+        "the chat template changes the content of the messages, so their words cannot be found in the "
+        "rendered prompt; render the "
         "prompt yourself and pass it as a str"
     )
 
@@ -113,7 +120,9 @@ def _wrap_parts(messages: Chat) -> Chat:
 
 
 def _make_plain(message: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a message with its content as one text and its tool calls in the one form that templates share."""
+    """Return a message with its content as one text and its tool calls in the one form that templates
+    share.
+    """
     body = message.get("content", message.get("parts"))
     parts = body if isinstance(body, (list, tuple)) else ()
     calls = [_call(c) for c in message.get("tool_calls") or ()]
@@ -183,9 +192,11 @@ def _split_lines(messages: Chat) -> tuple[str, tuple[Region, ...]]:
 
 
 def _find_regions(text: str, messages: Chat, write: Write) -> tuple[tuple[Region, ...], tuple[str, ...]]:
-    """Find the contents in the rendered text: the template is given each with a mark behind it, behind its last visible character, or
-    the mark instead of it, and the way that gives the same text without the marks shows the places. Where no way does for all, each
-    message is looked for alone, and a note names those whose content does not stand there as it is."""
+    """Find the contents in the rendered text: the template is given each with a mark behind it, behind its
+    last visible character, or the mark instead of it, and the way that gives the same text without the
+    marks shows the places. Where no way does for all, each message is looked for alone, and a note names
+    those whose content does not stand there as it is.
+    """
     bare = _write_chat(
         write, [{**m, "content": _mark_instead(i, m["content"])} for i, m in enumerate(messages)]
     )
@@ -201,14 +212,18 @@ def _find_regions(text: str, messages: Chat, write: Write) -> tuple[tuple[Region
     wanted = [i for i, m in enumerate(messages) if m["content"].strip()]
     places = {i: _place(i, text, messages, write) for i in wanted}
     lost = [f"{i} ({messages[i]['role']})" for i in wanted if places[i] is None]
-    note = f"the chat template changes, repeats or leaves out what these messages say, which is not perturbed: {', '.join(lost)}"
+    note = (
+        "the chat template changes, repeats or leaves out what these messages say, which is not perturbed: "
+        f"{', '.join(lost)}"
+    )
     regions = [place for place in places.values() if place is not None]
     return tuple(sorted(regions, key=lambda region: region.start)), (note,) if lost else ()
 
 
 def _place(at: int, text: str, messages: Chat, write: Write) -> Region | None:
-    """Return where one message stands: between what the template writes before and after a mark in its place, one of which at least
-    must be as it was."""
+    """Return where one message stands: between what the template writes before and after a mark in its
+    place, one of which at least must be as it was.
+    """
     message = messages[at]
     got = _write_chat(
         write, [*messages[:at], {**message, "content": f"\ue000{at}\ue001"}, *messages[at + 1 :]]

@@ -1,4 +1,6 @@
-"""What is read from the model: which tokens' log-probabilities, after which part of the response, and how they become one value."""
+"""What is read from the model: which tokens' log-probabilities, after which part of the response, and how
+they become one value.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ class Query:
 
     @classmethod
     def of(cls, response: Sequence[int], rows: Sequence[int], lead: Sequence[int] = ()) -> Query:
-        """Return the query for some tokens of a response behind its lead; what comes after the last of them is not read."""
+        """Return the query for some tokens of a response behind its lead; what comes after the last of
+        them is not read.
+        """
         places = tuple(len(lead) + r for r in rows)
         return cls((*lead, *response[: max(rows)]), places, tuple(response[r] for r in rows))
 
@@ -41,7 +45,8 @@ class Query:
 class Goal:
     """What is explained: tokens of the response, perhaps against tokens of another, in a unit.
 
-    The value in nats is one column a token, those of the other response negative; in other units it is one number.
+    The value in nats is one column a token, those of the other response negative; in other units it is one
+    number.
     """
 
     queries: tuple[Query, ...]
@@ -77,8 +82,8 @@ def _convert_unit(logprob: torch.Tensor, unit: Unit) -> torch.Tensor:
 
 
 def build_goal(this: Query | None, that: Query | None = None, unit: str = "nats") -> Goal:
-    """Return the goal: the tokens of `this`, less those of `that`. Both go through the model at once where one reads the beginning
-    of the other, as two answers of one token do.
+    """Return the goal: the tokens of `this`, less those of `that`. Both go through the model at once where
+    one reads the beginning of the other, as two answers of one token do.
 
     Raises:
         AttributionError: an unknown unit.

@@ -1,4 +1,6 @@
-"""From keep-masks to the token ids of the perturbed prompts. Special and template tokens are in every one of them."""
+"""From keep-masks to the token ids of the perturbed prompts. Special and template tokens are in every one
+of them.
+"""
 
 from __future__ import annotations
 
@@ -26,13 +28,17 @@ _LONG_SPAN = 4
 
 
 Baseline = str | Sequence["Baseline"] | Mapping[str, Sequence[str]]
-"""What stands where a segment was: `auto` (deletion from sentences up, a same-length neutral token below), `delete`, `mask`, a text; for
-gradient methods `mean` or `zero` (embeddings); a list of these, averaged; or for each variable the values it had in other calls."""
+"""What stands where a segment was: `auto` (deletion from sentences up, a same-length neutral token below),
+`delete`, `mask`, a text; for gradient methods `mean` or `zero` (embeddings); a list of these, averaged; or
+for each variable the values it had in other calls.
+"""
 EMBEDDED = ("mean", "zero")
 
 
 class Render(Protocol):
-    """Keep-masks (k, n) to k lists of prompt ids, or where several baselines are averaged to a multiple of k."""
+    """Keep-masks (k, n) to k lists of prompt ids, or where several baselines are averaged to a multiple of
+    k.
+    """
 
     @property
     def baseline(self) -> str:
@@ -78,7 +84,9 @@ class Owned:
 
     @property
     def shares(self) -> NDArray[np.float64]:
-        """(n, length): how much of a token's score a segment gets; a token of two segments is shared equally."""
+        """(n, length): how much of a token's score a segment gets; a token of two segments is shared
+        equally.
+        """
         return np.asarray(self.owners / np.maximum(self.owners.sum(axis=0), 1))
 
 
@@ -112,7 +120,9 @@ class Dropped:
 
 @dataclass(frozen=True)
 class Several:
-    """Several baselines whose values are averaged: for k masks, k prompts of the first one, then k of the next."""
+    """Several baselines whose values are averaged: for k masks, k prompts of the first one, then k of the
+    next.
+    """
 
     renders: tuple[Render, ...]
 
@@ -130,7 +140,9 @@ class Several:
 
 @dataclass(frozen=True)
 class Embedded:
-    """A baseline that exists among embeddings only: the prompt can be read, nothing in it can be replaced by tokens."""
+    """A baseline that exists among embeddings only: the prompt can be read, nothing in it can be replaced
+    by tokens.
+    """
 
     ids: tuple[int, ...]
     baseline: str
@@ -138,7 +150,8 @@ class Embedded:
     def __call__(self, masks: NDArray[np.bool_]) -> list[tuple[int, ...]]:
         if not masks.all():
             raise AttributionError(
-                f"baseline {self.baseline!r} is an embedding: only gradient methods have it; choose delete, mask or a text"
+                f"baseline {self.baseline!r} is an embedding: only gradient methods have it; choose delete, "
+                f"mask or a text"
             )
         return [self.ids] * len(masks)
 
@@ -170,7 +183,9 @@ def segment_prompt(
 
 
 def _count_blank(text: str, start: int, end: int) -> int:
-    """Return the number of white-space characters before the token's first visible one (0 for a blank token)."""
+    """Return the number of white-space characters before the token's first visible one (0 for a blank
+    token).
+    """
     piece = text[start:end]
     return len(piece) - len(piece.lstrip()) if piece.strip() else 0
 
@@ -214,7 +229,9 @@ def render(segmented: Segmented, baseline: Baseline, codec: Codec, *, own_specia
 
 
 def build_mask_baseline(segmented: Segmented, codec: Codec, *, own_special: bool = False) -> Replaced:
-    """Return the baseline `mask`: which token belongs to which segment, and the neutral token in its place."""
+    """Return the baseline `mask`: which token belongs to which segment, and the neutral token in its
+    place.
+    """
     tokens = codec.tokens(segmented.text, own_special=own_special)
     neutral, name = find_neutral_tokens(tokens, codec)
     return Replaced(np.array(tokens.ids), _find_owners(segmented, tokens), neutral, f"mask: {name}")
@@ -229,8 +246,8 @@ def assign_tokens(segmented: Segmented, codec: Codec, *, own_special: bool = Fal
 def _with_values(
     segmented: Segmented, values: Mapping[str, Sequence[str]], codec: Codec, own_special: bool
 ) -> Render:
-    """Return the mean over the values that each segment had elsewhere; round j takes the j-th value of each, shorter lists again from
-    their beginning, so that values of one call stay together.
+    """Return the mean over the values that each segment had elsewhere; round j takes the j-th value of each,
+    shorter lists again from their beginning, so that values of one call stay together.
 
     Raises:
         AttributionError: a segment without values.
@@ -240,7 +257,8 @@ def _with_values(
         given = values.get(s.name or s.text)
         if not given or isinstance(given, str):
             raise AttributionError(
-                f"the baseline has no list of values for {s.name or s.text!r}; it has {', '.join(values) or 'none'}"
+                f"the baseline has no list of values for {s.name or s.text!r}; it has "
+                f"{', '.join(values) or 'none'}"
             )
         lists.append([str(v) for v in given])
     rounds = [tuple(row[j % len(row)] for row in lists) for j in range(max(map(len, lists)))]

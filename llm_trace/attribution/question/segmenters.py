@@ -48,13 +48,17 @@ def split_words(text: str) -> list[Span]:
 
 
 def split_sentences(text: str) -> list[Span]:
-    """Return the sentences, without the white space around them; a line break ends a sentence, an abbreviation does not."""
+    """Return the sentences, without the white space around them; a line break ends a sentence, an
+    abbreviation does not.
+    """
     ends = [m.end() for m in _SENTENCE_END.finditer(text) if not _is_abbreviated(text, m)]
     return _trim_stretches(text, ends)
 
 
 def split_phrases(text: str) -> list[Span]:
-    """Return the stretches between punctuation marks; in Japanese and Chinese also where BudouX, if installed, ends a phrase."""
+    """Return the stretches between punctuation marks; in Japanese and Chinese also where BudouX, if
+    installed, ends a phrase.
+    """
     ends = {m.end() for m in _PHRASE_END.finditer(text)}
     for run in _CJK_RUN.finditer(text):
         ends |= {run.start() + end for end in _split_budoux(run[0])}
@@ -100,7 +104,9 @@ def _trim_stretches(text: str, ends: Iterable[int]) -> list[Span]:
 
 
 def _split_budoux(text: str) -> list[int]:
-    """Return where BudouX ends a phrase in a run of Japanese or Chinese; nothing where it is not installed."""
+    """Return where BudouX ends a phrase in a run of Japanese or Chinese; nothing where it is not
+    installed.
+    """
     if find_spec("budoux") is None:
         return []
     ends = accumulate(

@@ -1,4 +1,6 @@
-"""Cut a prompt into segments, and turn a keep-mask over segments back into text. Character offsets are the truth."""
+"""Cut a prompt into segments, and turn a keep-mask over segments back into text. Character offsets are the
+truth.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ if TYPE_CHECKING:
 Segmenter = Callable[[str], Iterable[Any]]
 """A plug-in: text to (start, end) or (start, end, name) or `Segment`, in any order, without overlaps."""
 SegmentSpec = str | re.Pattern[str] | Segmenter | Mapping[str, Any] | Sequence[Any]
-"""A name of `SEGMENTERS`, `variable`, `message`, `token`; a compiled pattern; variables by name; spans; or a segmenter."""
+"""A name of `SEGMENTERS`, `variable`, `message`, `token`; a compiled pattern; variables by name; spans; or
+a segmenter.
+"""
 CutRule = Literal["exact", "space", "block"]
 _CUTS: dict[str, CutRule] = {
     "word": "space",
@@ -41,7 +45,9 @@ class Region:
 
 
 def cut_out_regions(regions: Sequence[Region], text: str, fixed: Sequence[Span]) -> tuple[Region, ...]:
-    """Return the regions (or all of the text) without the stretches that are never changed; as they were where there is none."""
+    """Return the regions (or all of the text) without the stretches that are never changed; as they were
+    where there is none.
+    """
     if not fixed:
         return tuple(regions)
     pieces = []
@@ -67,7 +73,9 @@ class Segmented:
     notes: tuple[str, ...] = ()
 
     def render(self, keep: NDArray[np.bool_], filler: str | Sequence[str] | None = None) -> str:
-        """Return the text with the segments that are not kept deleted, or replaced by `filler` (one for all, or one for each)."""
+        """Return the text with the segments that are not kept deleted, or replaced by `filler` (one for
+        all, or one for each).
+        """
         out, done = [], 0
         for (start, end), region in zip(self.regions, self.contents(keep, filler), strict=True):
             out += [self.text[done:start], region]
@@ -178,7 +186,8 @@ def get_segmenter(name: str) -> Segmenter:
     known = plugins.list_names(plugins.SEGMENTERS, SEGMENTERS)
     if name not in known:
         raise AttributionError(
-            f"segments={name!r} is unknown; choose one of {', '.join([*known, 'token', 'message', 'variable'])}, "
+            f"segments={name!r} is unknown; choose one of "
+            f"{', '.join([*known, 'token', 'message', 'variable'])}, "
             "or give spans, a pattern or a function"
         )
     return plugins.find_plugin(plugins.SEGMENTERS, name, SEGMENTERS, "segmenter")  # type: ignore[no-any-return]
@@ -215,7 +224,8 @@ def _check_segments(text: str, found: list[Segment], regions: Sequence[Span]) ->
     for s in ordered:
         if not any(start <= s.start and s.end <= end for start, end in regions):
             raise AttributionError(
-                f"segment {s.text[:40]!r} is not inside one chat message or holds a special token; these and the template are never "
+                f"segment {s.text[:40]!r} is not inside one chat message or holds a special token; these "
+                f"and the template are never "
                 "changed: end the segment there"
             )
     return tuple(ordered)

@@ -1,4 +1,6 @@
-"""What of the response is explained: all of it, a stretch, a pattern, one token, or one answer rather than another."""
+"""What of the response is explained: all of it, a stretch, a pattern, one token, or one answer rather than
+another.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +20,8 @@ if TYPE_CHECKING:
 class Contrast:
     """Why this and not that: log p(this) - log p(that).
 
-    `Contrast("DENY")` asks why the response was said and not DENY; `Contrast("APPROVE", "DENY")` why at this place of the response
-    APPROVE stands and not DENY. The pair ("APPROVE", "DENY") says the same.
+    `Contrast("DENY")` asks why the response was said and not DENY; `Contrast("APPROVE", "DENY")` why at this
+    place of the response APPROVE stands and not DENY. The pair ("APPROVE", "DENY") says the same.
     """
 
     this: str | None
@@ -34,8 +36,9 @@ class Contrast:
 
 
 Target = str | re.Pattern[str] | tuple[int, int] | tuple[str, str] | int | Contrast | None
-"""`None`: the whole response; a text or pattern in it; characters (start, end); the index of one token, negative from the end; or a
-`Contrast`, also as a pair of texts."""
+"""`None`: the whole response; a text or pattern in it; characters (start, end); the index of one token,
+negative from the end; or a `Contrast`, also as a pair of texts.
+"""
 ResponsePart = str | re.Pattern[str] | tuple[int, int] | int | None
 
 
@@ -47,7 +50,8 @@ def get_contrast(target: Target) -> Contrast | None:
 
 
 def replace_contrast(contrast: Contrast, response: str) -> tuple[Span, str]:
-    """Return where `this` stands in the response, and the response with `that` in its place, the white space before it kept.
+    """Return where `this` stands in the response, and the response with `that` in its place, the white space
+    before it kept.
 
     Raises:
         AttributionError: the response does not contain `this`, or both are the same.
@@ -64,7 +68,9 @@ def replace_contrast(contrast: Contrast, response: str) -> tuple[Span, str]:
 def find_decision_rows(
     this: Sequence[int], that: Sequence[int], this_rows: Sequence[int], that_rows: Sequence[int]
 ) -> tuple[list[int], list[int]]:
-    """Return the rows of both answers from the first token in which they differ; before it both have the same probability."""
+    """Return the rows of both answers from the first token in which they differ; before it both have the
+    same probability.
+    """
     shared = next(
         (i for i, (a, b) in enumerate(zip(this, that, strict=False)) if a != b), min(len(this), len(that))
     )

@@ -44,7 +44,8 @@ class Codec:
 
     Args:
         tokenizer: of transformers, fast or slow.
-        causal: special tokens that the tokenizer puts at the end ([SEP], </s>) are dropped, since the response follows.
+        causal: special tokens that the tokenizer puts at the end ([SEP], </s>) are dropped, since the
+            response follows.
         sample: a text that the tokenizer can read, to learn which special tokens it adds.
     """
 
@@ -59,7 +60,9 @@ class Codec:
 
     @property
     def start(self) -> tuple[int, ...]:
-        """The least prompt: the special tokens, or the token a text may begin with; empty where the tokenizer has neither."""
+        """The least prompt: the special tokens, or the token a text may begin with; empty where the
+        tokenizer has neither.
+        """
         spare = (getattr(self.tokenizer, f"{name}_token_id", None) for name in ("bos", "eos"))
         return self.prefix or tuple(i for i in spare if i is not None)[:1]
 
@@ -124,7 +127,9 @@ class Codec:
         return self.tokenizer(text_target=text, **options)
 
     def _bare(self, text: str, field: str = "text") -> tuple[list[int], list[Span]]:
-        """Return ids and offsets without special tokens; `field`: "text", or "text_target" for a text that a translator writes."""
+        """Return ids and offsets without special tokens; `field`: "text", or "text_target" for a text that
+        a translator writes.
+        """
         if getattr(self.tokenizer, "is_fast", False):
             got = self._cut(text, field, add_special_tokens=False, return_offsets_mapping=True)
             spans = [(int(a), int(b)) for a, b in got["offset_mapping"]]
@@ -155,15 +160,18 @@ class Codec:
         return [str(t) for t in self.tokenizer.convert_ids_to_tokens(list(ids))]
 
     def tail(self, text: str, start: str) -> list[int]:
-        """Return the ids that `text` has more than its beginning `start`; all of them where the beginning is cut otherwise."""
+        """Return the ids that `text` has more than its beginning `start`; all of them where the beginning
+        is cut otherwise.
+        """
         whole, head = self._raw(text, special=False), self._raw(start, special=False)
         return whole[len(head) :] if whole[: len(head)] == head else whole
 
     def response(self, prompt: str, response: str, *, own_special: bool = False) -> Response:
         """Return the response tokenised as the continuation of the prompt.
 
-        Prompt and response are tokenised together and split where the response begins. Where one token straddles that border the model
-        cannot have produced it (it read the prompt's tokens first): the response is then tokenised behind a neutral character instead.
+        Prompt and response are tokenised together and split where the response begins. Where one token
+        straddles that border the model cannot have produced it (it read the prompt's tokens first): the
+        response is then tokenised behind a neutral character instead.
         """
         if not self.causal:
             return self._alone(response, None, "text_target")
@@ -177,7 +185,10 @@ class Codec:
         if list(ids[: len(head)]) == head and all(s[0] >= len(prompt) for s in spans[len(head) :]):
             own = [(a - len(prompt), b - len(prompt)) for a, b in spans[len(head) :]]
             return self._made(response, list(ids[len(head) :]), own, None)
-        note = "a token would straddle the end of the prompt: the response was tokenised from its own first character"
+        note = (
+            "a token would straddle the end of the prompt: the response was tokenised from its own first "
+            "character"
+        )
         for anchor in (prompt[-1:], *_ANCHORS):
             got, where = self._bare(anchor + response)
             cut = next((i for i, s in enumerate(where) if s[0] >= len(anchor)), 0)
@@ -195,7 +206,10 @@ class Codec:
         return self._made(response, ids, spans, note)
 
     def _placeless(self, response: str, ids: list[int]) -> Response:
-        note = "the tokenizer does not give the response back: its tokens have no places in it, so it can be explained only as a whole"
+        note = (
+            "the tokenizer does not give the response back: its tokens have no places in it, so it can be "
+            "explained only as a whole"
+        )
         return self._made(response, ids, [(0, 0)] * len(ids), note)
 
     def _made(self, response: str, ids: list[int], spans: list[Span], note: str | None) -> Response:
@@ -205,7 +219,9 @@ class Codec:
         return Response(tuple(ids), tuple(spans), texts, note)
 
     def generated(self, prompt: tuple[int, ...], ids: list[int]) -> tuple[str, Response]:
-        """Return the text of ids that the model itself produced after the prompt's ids, and these ids as the response."""
+        """Return the text of ids that the model itself produced after the prompt's ids, and these ids as
+        the response.
+        """
         head = self._decode(list(prompt))
         whole = [self._decode([*prompt, *ids[:i]])[len(head) :] for i in range(len(ids) + 1)]
         text = whole[-1]

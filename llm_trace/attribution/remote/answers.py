@@ -34,7 +34,8 @@ class Answer:
 
 
 class Answers:
-    """Answers by a hash of model, parameters, messages and sample, written one by one as they arrive. Prompts are not kept.
+    """Answers by a hash of model, parameters, messages and sample, written one by one as they arrive. Prompts
+    are not kept.
 
     Args:
         cache: a name, for a file in the user's cache folder, or the path of a file.
@@ -101,7 +102,9 @@ class Answers:
 
 
 def place_of(cache: str | Path) -> Path:
-    """Return the file of a cache: a plain name lies in the user's cache folder, anything with a folder or an ending is a path."""
+    """Return the file of a cache: a plain name lies in the user's cache folder, anything with a folder or
+    an ending is a path.
+    """
     given = Path(cache).expanduser()
     if isinstance(cache, Path) or given.suffix or len(given.parts) > 1:
         return given

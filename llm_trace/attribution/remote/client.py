@@ -123,7 +123,9 @@ class Caller:
                 group.create_task(self._work(queue, known))
 
     async def _work(self, queue: deque[Any], known: dict[Any, Answer]) -> None:
-        """Answer requests until there are none or something stops the calls; a call that was begun is finished and kept."""
+        """Answer requests until there are none or something stops the calls; a call that was begun is
+        finished and kept.
+        """
         while queue and self.stopped is None:
             key, request = queue.popleft()
             try:
@@ -147,7 +149,9 @@ class Caller:
         return answer
 
     async def _paid(self, request: ModelRequest) -> Answer | None:
-        """Return the answer to one request, tried again as its failures ask for; `None` when no further call may be made."""
+        """Return the answer to one request, tried again as its failures ask for; `None` when no further
+        call may be made.
+        """
         read, failed = self.remote.read(request.payload), Counter[str]()
         while await self._may():
             try:
@@ -193,7 +197,9 @@ class Caller:
     async def _failed(
         self, exc: Exception, found: error_policy.Meaning, reserved: Cost, times: int
     ) -> Answer | None:
-        """Wait as the failure asks for, or stop the calls; return the empty answer where the prompt was refused."""
+        """Wait as the failure asks for, or stop the calls; return the empty answer where the prompt was
+        refused.
+        """
         if found == "limited":
             self.ledger.book(reserved, 0, None)
         else:
@@ -237,7 +243,10 @@ class Caller:
             elif limit is not None and self.seconds >= limit:
                 self.stopped = f"the budget of {limit:g} seconds is spent after {self.calls} calls"
             elif self._clock() - self._last_success > self.remote.patience_s:
-                self.stopped = f"the model answered nothing for {self.remote.patience_s:g} seconds, after {self.calls} answers"
+                self.stopped = (
+                    f"the model answered nothing for {self.remote.patience_s:g} seconds, after {self.calls} "
+                    "answers"
+                )
         return self.stopped is None
 
     def _tell(self) -> None:
@@ -247,7 +256,9 @@ class Caller:
 
 
 def count_written(remote: Remote, answer: Answer) -> int:
-    """Return the output tokens of an answer that does not tell: as counted, never more than the callable can have asked for."""
+    """Return the output tokens of an answer that does not tell: as counted, never more than the callable
+    can have asked for.
+    """
     counted = remote.count_tokens(answer.text) if answer.text else 0
     return counted if remote.max_output_tokens is None else min(counted, remote.max_output_tokens)
 

@@ -1,4 +1,6 @@
-"""A completions endpoint in OpenAI's manner that gives log-probabilities of a prompt's tokens, as vLLM and llama.cpp serve it."""
+"""A completions endpoint in OpenAI's manner that gives log-probabilities of a prompt's tokens, as vLLM and
+llama.cpp serve it.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Completions:
-    """Asks `POST {url}/completions`: called with a prompt it answers, `score` gives the log-probabilities of a response.
+    """Asks `POST {url}/completions`: called with a prompt it answers, `score` gives the log-probabilities of
+    a response.
 
     Two dialects are understood: `echo` with `logprobs` (OpenAI's, and vLLM's), and vLLM's `prompt_logprobs`.
     """
@@ -57,7 +60,8 @@ class Completions:
     def score(self, prompt: str, response: str) -> Answer:
         """Return the response with its tokens' log-probabilities after the prompt, read as one text.
 
-        A token that begins in the prompt and ends in the response counts with the part that is the response's.
+        A token that begins in the prompt and ends in the response counts with the part that is the
+        response's.
         """
         asked = {"prompt_logprobs": 0} if self.prompt_logprobs else {"echo": True, "logprobs": 0}
         reply = self._post({"prompt": _get_text(prompt) + response, "max_tokens": 1, **asked})
@@ -103,7 +107,9 @@ def _read_echoed(logprobs: Any) -> list[tuple[str, float | None]]:
 
 
 def _read_listed(positions: Any) -> list[tuple[str, float | None]]:
-    """Return the same of vLLM's form: at each position a mapping of token ids; the prompt's own token is the first."""
+    """Return the same of vLLM's form: at each position a mapping of token ids; the prompt's own token is
+    the first.
+    """
     own = [next(iter(entry.values())) if entry else None for entry in positions or ()]
     return [("", None) if at is None else (at["decoded_token"], at["logprob"]) for at in own]
 
@@ -111,9 +117,11 @@ def _read_listed(positions: Any) -> list[tuple[str, float | None]]:
 def _cut_part(
     read: list[tuple[str, float | None]], length: int, start: int, end: int
 ) -> tuple[tuple[str, float], ...]:
-    """Return the tokens with a character between start and end, of tokens whose visible text is `length` characters long.
+    """Return the tokens with a character between start and end, of tokens whose visible text is `length`
+    characters long.
 
-    They are counted from the end: a first token may be a special one that the text does not show, or be shown without its text.
+    They are counted from the end: a first token may be a special one that the text does not show, or be shown
+    without its text.
     """
     at, found = length - sum(len(text) for text, _ in read), []
     for text, logprob in read:

@@ -19,7 +19,9 @@ class RefusedError(Exception):
 
 
 def classify_failure(exc: Exception) -> Meaning:
-    """Return what to do after an exception: by its HTTP status where it has one, else by the names of its classes."""
+    """Return what to do after an exception: by its HTTP status where it has one, else by the names of its
+    classes.
+    """
     if isinstance(exc, RefusedError):
         return "refused"
     status = get_status(exc)
@@ -34,7 +36,9 @@ def classify_failure(exc: Exception) -> Meaning:
 
 
 def get_status(exc: Exception) -> int | None:
-    """Return the HTTP status that an exception tells, in the manner of httpx, OpenAI, Anthropic and requests."""
+    """Return the HTTP status that an exception tells, in the manner of httpx, OpenAI, Anthropic and
+    requests.
+    """
     for holder in (exc, getattr(exc, "response", None)):
         status = getattr(holder, "status_code", None)
         if isinstance(status, int):
@@ -43,7 +47,9 @@ def get_status(exc: Exception) -> int | None:
 
 
 def retry_after(exc: Exception, now_s: float | None = None) -> float | None:
-    """Return the seconds that the server asks to wait: `retry-after-ms`, or `Retry-After` as seconds or as a date."""
+    """Return the seconds that the server asks to wait: `retry-after-ms`, or `Retry-After` as seconds or as
+    a date.
+    """
     headers: Any = (
         getattr(getattr(exc, "response", None), "headers", None) or getattr(exc, "headers", None) or {}
     )

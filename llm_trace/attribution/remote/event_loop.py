@@ -1,4 +1,6 @@
-"""From synchronous estimators to asynchronous calls: one implementation for `attribute` and `attribute_async`."""
+"""From synchronous estimators to asynchronous calls: one implementation for `attribute` and
+`attribute_async`.
+"""
 
 from __future__ import annotations
 

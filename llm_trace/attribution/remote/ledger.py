@@ -54,7 +54,8 @@ class Ledger:
     def __init__(self, budget: Budget, price: Price | None, longest: int | None) -> None:
         if (budget.tokens is not None or budget.usd is not None) and longest is None:
             raise AttributionError(
-                "a budget in tokens or dollars needs the length of the longest answer: Remote(…, max_output_tokens=…)"
+                "a budget in tokens or dollars needs the length of the longest answer: Remote(…, "
+                "max_output_tokens=…)"
             )
         if budget.usd is not None and price is None:
             raise AttributionError(
@@ -91,7 +92,9 @@ class Ledger:
         return most
 
     def book(self, reserved: Cost, read: int, answer: Answer | None, written: int = 0) -> None:
-        """Replace what was set aside by what the call cost: what the answer reports, else the counts given; nothing without an answer."""
+        """Replace what was set aside by what the call cost: what the answer reports, else the counts
+        given; nothing without an answer.
+        """
         self._reserved = self._reserved.plus(reserved, -1)
         if answer is not None:
             read = read if answer.input_tokens is None else answer.input_tokens

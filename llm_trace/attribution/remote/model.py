@@ -27,8 +27,9 @@ def encode_bytes(text: str) -> int:
 class Compare:
     """How far two sets of answers are apart.
 
-    First each answer's distance to the response is taken (`ground`), then `distance` is taken between two samples of these: the answers to
-    the perturbed prompt and those to the whole one. With one answer each and `wasserstein` that is the answer's distance itself.
+    First each answer's distance to the response is taken (`ground`), then `distance` is taken between two
+    samples of these: the answers to the perturbed prompt and those to the whole one. With one answer each and
+    `wasserstein` that is the answer's distance itself.
     """
 
     encoder: TextEncoder = field(default_factory=Lexical)
@@ -52,8 +53,9 @@ class Remote:
     """
 
     ask: Callable[[Any], Any]
-    """`str -> str` or `messages -> str`, sync or async, as the prompt is; may return an `Answer`. An attribute
-    `score(prompt, response) -> Answer` with `tokens` gives log-probabilities of a response."""
+    """`str -> str` or `messages -> str`, sync or async, as the prompt is; may return an `Answer`. An
+    attribute `score(prompt, response) -> Answer` with `tokens` gives log-probabilities of a response.
+    """
     name: str | None = None
     params: Mapping[str, Any] = field(default_factory=dict)
     """What else decides the answers (temperature, system fingerprint …): part of the key of kept answers."""
@@ -69,7 +71,9 @@ class Remote:
     """The longest answer that the callable asks for; budgets in tokens or dollars need it."""
     price: Price | None = None
     count_tokens: Callable[[str], int] = encode_bytes
-    """Tokens of a text, never too few. Without a tokenizer the bytes are counted, about four times as many."""
+    """Tokens of a text, never too few. Without a tokenizer the bytes are counted, about four times as
+    many.
+    """
     compare: Compare = field(default_factory=Compare)
 
     def __post_init__(self) -> None:
@@ -101,7 +105,9 @@ class Remote:
 
 
 def make_remote(model: Any) -> Remote | None:
-    """Return the model as a `Remote` where it is one or a callable, `None` where it is one that can be opened."""
+    """Return the model as a `Remote` where it is one or a callable, `None` where it is one that can be
+    opened.
+    """
     if isinstance(model, Remote):
         return model
     torch = sys.modules.get("torch")

@@ -1,4 +1,6 @@
-"""Calls that an attribution makes itself are marked, so that they are never taken for the calls of the program."""
+"""Calls that an attribution makes itself are marked, so that they are never taken for the calls of the
+program.
+"""
 
 from __future__ import annotations
 

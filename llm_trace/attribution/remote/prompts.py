@@ -1,4 +1,6 @@
-"""From keep-masks to the prompts that a remote model is sent: texts, or chat messages with only their words changed."""
+"""From keep-masks to the prompts that a remote model is sent: texts, or chat messages with only their
+words changed.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ _ELSEWHERE = ("token", "hierarchy")
 
 @dataclass(frozen=True)
 class RemotePrompts:
-    """The prompt of a question and what becomes of it where segments are taken away; the others keep their order."""
+    """The prompt of a question and what becomes of it where segments are taken away; the others keep their
+    order.
+    """
 
     segmented: Segmented
     messages: tuple[Mapping[str, Any], ...]

@@ -1,4 +1,6 @@
-"""The value of a keep-mask by a remote model: how close its answers stay, or the log-probability of the response."""
+"""The value of a keep-mask by a remote model: how close its answers stay, or the log-probability of the
+response.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ if TYPE_CHECKING:
 
 
 RESPONSE = -1
-"""Sample of the answer that is explained; answers to compare it with are -2, -3 …: none of these is ever a perturbed prompt's."""
+"""Sample of the answer that is explained; answers to compare it with are -2, -3 …: none of these is ever a
+perturbed prompt's.
+"""
 
 
 class PartialError(AttributionError):
@@ -82,7 +86,9 @@ class RemoteValue:
         return self._values(masks, [0] * len(masks))
 
     def anew(self, masks: NDArray[np.bool_]) -> NDArray[np.float64]:
-        """Return the values of masks, each with answers of its own, so that rows are independent draws even where prompts are equal."""
+        """Return the values of masks, each with answers of its own, so that rows are independent draws
+        even where prompts are equal.
+        """
         return self._values(masks, self._turns(masks))
 
     def _turns(self, masks: NDArray[np.bool_]) -> list[int]:
@@ -125,7 +131,8 @@ class RemoteValue:
 
 
 class TextValue(RemoteValue):
-    """Minus the distance between the answers and the response, (k,): 0 where nothing changes, less the further they are apart.
+    """Minus the distance between the answers and the response, (k,): 0 where nothing changes, less the
+    further they are apart.
 
     Args:
         response: gives the answer that is explained; the model may have to be asked for it.
@@ -162,7 +169,8 @@ class TextValue(RemoteValue):
         return said
 
     def tell(self, question: Callable[[Sequence[Segment], str], str], example: str) -> str:  # noqa: ARG002  of a dry run
-        """Return the model's reply to a question about the segments and the response; as a message where the prompt is of messages.
+        """Return the model's reply to a question about the segments and the response; as a message where the
+        prompt is of messages.
 
         Raises:
             AttributionError: the calls stopped before there was a reply.
@@ -186,7 +194,9 @@ class TextValue(RemoteValue):
 
     @cached_property
     def _reference(self) -> NDArray[np.float64]:
-        """Distances of answers to the whole prompt from the response, as many as are compared; the response itself where that is one."""
+        """Distances of answers to the whole prompt from the response, as many as are compared; the
+        response itself where that is one.
+        """
         if self.samples == 1:
             return np.zeros(1)
         asked = [ModelRequest(self.prompts.whole, RESPONSE - 1 - s) for s in range(self.samples)]
@@ -217,7 +227,9 @@ def measure_ground(compare: Compare, response: str, texts: Sequence[str]) -> NDA
 
 
 def _move_words(compare: Compare, response: str, text: str) -> float:
-    """Return the word mover's distance; to an empty text it is 1, as far as words without anything in common."""
+    """Return the word mover's distance; to an empty text it is 1, as far as words without anything in
+    common.
+    """
     ours, theirs = response.split(), text.split()
     if not ours or not theirs:
         return float(bool(ours) != bool(theirs))
@@ -226,7 +238,8 @@ def _move_words(compare: Compare, response: str, text: str) -> float:
 
 
 class ScoreValue(RemoteValue):
-    """Log-probabilities of the response's tokens, (k, m); as a distance between their distributions with and without, (k,).
+    """Log-probabilities of the response's tokens, (k, m); as a distance between their distributions with and
+    without, (k,).
 
     Args:
         response: what is explained.
@@ -260,7 +273,8 @@ class ScoreValue(RemoteValue):
             raise AttributionError(self.caller.stopped or "the calls stopped")
         if not found.tokens:
             raise AttributionError(
-                "the model gives no log-probabilities of the response: pass a plain callable to explain its texts"
+                "the model gives no log-probabilities of the response: pass a plain callable to explain "
+                "its texts"
             )
         return found
 
@@ -284,7 +298,9 @@ class ScoreValue(RemoteValue):
         return np.array([-measure(whole, row) for row in values])
 
     def _aligned(self, answer: Answer) -> NDArray[np.float64]:
-        """Return log-probabilities by the tokens that the response has after the whole prompt: another prompt may cut it differently."""
+        """Return log-probabilities by the tokens that the response has after the whole prompt: another
+        prompt may cut it differently.
+        """
         starts = np.array([a for a, _ in self.spans])
         out, at = np.zeros(len(starts)), 0
         for text, logprob in answer.tokens:

@@ -1,4 +1,6 @@
-"""Over many calls of one prompt: which parts matter, with bounds. A sentence of a template that never mattered can go."""
+"""Over many calls of one prompt: which parts matter, with bounds. A sentence of a template that never
+mattered can go.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,9 @@ class PromptPart:
     p_value: float | None
     q_value: float | None
     verdict: Literal["supports", "opposes", "negligible", "unclear"]
-    """`supports`, `opposes`: the q-value says so; `negligible`: the bounds of mean and size lie within 0.05 nats; `unclear`: more calls are needed."""
+    """`supports`, `opposes`: the q-value says so; `negligible`: the bounds of mean and size lie within
+    0.05 nats; `unclear`: more calls are needed.
+    """
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,8 @@ class Aggregate:
 def aggregate(attributions: Iterable[Attribution], *, confidence: float = 0.95) -> Aggregate:
     """Return what each part of a prompt does on average over many calls.
 
-    Parts are variables by name and other segments by their text. Attributions without evidence or with a redacted input are left out and counted.
+    Parts are variables by name and other segments by their text. Attributions without evidence or with a
+    redacted input are left out and counted.
 
     Args:
         attributions: of calls of one prompt; one method, baseline and unit.

@@ -30,7 +30,9 @@ _SEGMENTS = {
 
 
 def list_catalogue() -> list[dict[str, Any]]:
-    """Return the methods, segmenters, baselines and quality measures; each has kind, name, source and package, methods access and cost."""
+    """Return the methods, segmenters, baselines and quality measures; each has kind, name, source and
+    package, methods access and cost.
+    """
     return [
         *(_describe_method(name) for name in ["auto", *registry.list_methods()]),
         *_describe_plain("segmenter", plugins.SEGMENTERS, {**SEGMENTERS, **_SEGMENTS}),

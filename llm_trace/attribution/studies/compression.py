@@ -1,4 +1,6 @@
-"""Shorter prompts: what no attribution found to matter is left out, and what that costs is measured. Nothing is applied by itself."""
+"""Shorter prompts: what no attribution found to matter is left out, and what that costs is measured.
+Nothing is applied by itself.
+"""
 
 from __future__ import annotations
 
@@ -60,7 +62,9 @@ class Check:
     """Bounds of that share over calls such as these (Clopper & Pearson)."""
     high: float
     control: int
-    """In how many it stayed when the whole prompt was asked again: what is lost there is no cost of the cut."""
+    """In how many it stayed when the whole prompt was asked again: what is lost there is no cost of the
+    cut.
+    """
     tokens: int
     """Of the prompts as they were."""
     saved: int
@@ -73,8 +77,10 @@ class Check:
         if not self.shortened:
             return f"Nothing was cut in {self.calls} calls."
         return (
-            f"{self.saved / self.tokens:.0%} of the prompts' tokens can go: the answer stayed in {self.kept} of {self.shortened} calls "
-            f"({self.low:.0%} to {self.high:.0%}), and in {self.control} when the whole prompt was asked again."
+            f"{self.saved / self.tokens:.0%} of the prompts' tokens can go: the answer stayed in "
+            f"{self.kept} of {self.shortened} calls "
+            f"({self.low:.0%} to {self.high:.0%}), and in {self.control} when the whole prompt was asked "
+            f"again."
         )
 
 
@@ -90,12 +96,14 @@ class Compression:
 def find_removable(
     evidence: Attribution | Aggregate, segments: SegmentSpec = "sentence", *, limit: float | None = None
 ) -> RemovableSegments:
-    """Return what can go: of many calls the fixed parts that never mattered, of one attribution the segments without an effect.
+    """Return what can go: of many calls the fixed parts that never mattered, of one attribution the segments
+    without an effect.
 
     Args:
         evidence: one attribution, whose cut holds for its own prompt, or what `aggregate` found.
         segments: of the aggregated attributions; one attribution brings its own.
-        limit: effect, with its bounds, below which a part goes, in the attributions' unit; absent: 0.05 nats or logits, else 0.01.
+        limit: effect, with its bounds, below which a part goes, in the attributions' unit; absent: 0.05 nats
+            or logits, else 0.01.
 
     Raises:
         AttributionError: the attribution is no evidence.
@@ -189,7 +197,8 @@ def compress(
     seed: int = 0,
     **settings: Any,
 ) -> Compression:
-    """Return what can go from the prompts of a task: found on a random half of the calls, checked on the other half.
+    """Return what can go from the prompts of a task: found on a random half of the calls, checked on the
+    other half.
 
     Args:
         calls: of one prompt, logged or as (prompt, answer) pairs.

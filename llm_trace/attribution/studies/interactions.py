@@ -1,4 +1,6 @@
-"""What two segments do together beyond what each does alone: conjunctions (both are needed) and redundancy (one of them suffices)."""
+"""What two segments do together beyond what each does alone: conjunctions (both are needed) and redundancy
+(one of them suffices).
+"""
 
 from __future__ import annotations
 
@@ -33,10 +35,13 @@ class Interaction:
     first: int
     second: int
     value: float
-    """f(all) - f(without first) - f(without second) + f(without both), in the value's unit. Negative: they can replace each other.
+    """f(all) - f(without first) - f(without second) + f(without both), in the value's unit. Negative: they
+    can replace each other.
     Positive: each needs the other."""
     kind: Literal["and", "or", "none"]
-    """`and`: without one of them the other does nothing; `or`: one of them suffices; `none`: too small to tell."""
+    """`and`: without one of them the other does nothing; `or`: one of them suffices; `none`: too small to
+    tell.
+    """
     alone: tuple[float, float]
     """What leaving out each alone costs."""
     together: float
@@ -53,7 +58,8 @@ def interactions(
 ) -> list[Interaction]:
     """Return how the strongest segments of an attribution depend on each other, largest interaction first.
 
-    Segments of redundant groups take part however small their scores. Costs 1 + k + k (k - 1) / 2 evaluations for k segments.
+    Segments of redundant groups take part however small their scores. Costs 1 + k + k (k - 1) / 2 evaluations
+    for k segments.
 
     Args:
         attribution: what `attribute` returned.
@@ -68,7 +74,9 @@ def interactions(
 
 
 def measure_pairwise(value: Value, n: int, chosen: Sequence[int]) -> list[Interaction]:
-    """Return the interactions of all pairs of these segments, at the full prompt; fewer pairs where the budget does not pay for all."""
+    """Return the interactions of all pairs of these segments, at the full prompt; fewer pairs where the
+    budget does not pay for all.
+    """
     chosen = _select_affordable(value, chosen)
     pairs = list(combinations(sorted(chosen), 2))
     expect(value, 1 + len(chosen) + len(pairs))

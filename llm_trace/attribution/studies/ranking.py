@@ -1,4 +1,6 @@
-"""Which method gives the most held-out fidelity for its forward tokens, on a model and prompts of one's own."""
+"""Which method gives the most held-out fidelity for its forward tokens, on a model and prompts of one's
+own.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ class Ranked:
     method: str
     access: str
     fidelity: float | None = None
-    """Mean Spearman correlation of predicted and true values over the held-out masks of all questions and both distributions."""
+    """Mean Spearman correlation of predicted and true values over the held-out masks of all questions and
+    both distributions.
+    """
     by_masks: dict[str, float] = field(default_factory=dict)
     """The same for each distribution: `half` keeps a segment with probability 0.5, `near` with 0.9."""
     tokens: float = 0.0
@@ -72,7 +76,8 @@ def rank(
         names: of methods; all that are installed unless given.
         segments: as for `attribute`.
         budget: most evaluations of a method for one question.
-        count: held-out masks of each distribution, the same for all methods and drawn apart from what they draw.
+        count: held-out masks of each distribution, the same for all methods and drawn apart from what they
+            draw.
         seed: of methods and masks.
         progress: told each method's name.
     """

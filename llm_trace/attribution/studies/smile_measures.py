@@ -1,4 +1,5 @@
-"""The measures of the SMILE papers for finished attributions: accuracy, stability, consistency, faithfulness. Fidelity is in each record.
+"""The measures of the SMILE papers for finished attributions: accuracy, stability, consistency, faithfulness.
+Fidelity is in each record.
 
 Plausibility to people (accuracy) is not faithfulness to the model: report them apart.
 """
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 
 
 def measure_accuracy(found: Attribution, marked: Iterable[int]) -> float:
-    """Return the area under the ROC curve of the scores against segments that people marked as important, 0.5 for chance.
+    """Return the area under the ROC curve of the scores against segments that people marked as important, 0.5
+    for chance.
 
     Args:
         found: the attribution.
@@ -36,7 +38,8 @@ def measure_accuracy(found: Attribution, marked: Iterable[int]) -> float:
 
 
 def measure_smile_stability(one: Attribution, other: Attribution, level: float = 0.05) -> float:
-    """Return the Jaccard index of the significant words of two attributions, of a prompt and of its small edit; 1 where both have none.
+    """Return the Jaccard index of the significant words of two attributions, of a prompt and of its small
+    edit; 1 where both have none.
 
     Raises:
         AttributionError: one has no q-values.
@@ -54,7 +57,8 @@ def _select_significant(found: Attribution, level: float) -> set[str]:
 
 
 def measure_consistency(repeats: Sequence[Attribution]) -> tuple[float, ...]:
-    """Return the variance of each segment's score over repeated attributions of one prompt, with different seeds.
+    """Return the variance of each segment's score over repeated attributions of one prompt, with different
+    seeds.
 
     Raises:
         AttributionError: fewer than two, or of different segments.
@@ -65,7 +69,8 @@ def measure_consistency(repeats: Sequence[Attribution]) -> tuple[float, ...]:
 
 
 def measure_faithfulness(measured: Sequence[float], benchmark: Sequence[float]) -> float:
-    """Return Pearson's correlation over models of a measure of their attributions with their published benchmark accuracy.
+    """Return Pearson's correlation over models of a measure of their attributions with their published
+    benchmark accuracy.
 
     Raises:
         AttributionError: fewer than three models, or lists of different length.

@@ -1,7 +1,9 @@
-"""How far a destination is, durably: `<store>.spool/cursors/<name>.json`, written only after the destination has answered.
+"""How far a destination is, durably: `<store>.spool/cursors/<name>.json`, written only after the destination
+has answered.
 
-`positions` is what the ingest reads: everything before them is done. `read` is further on where calls are open: those are kept by the places of
-their lines, so that a long call neither makes others be sent again nor fills the memory.
+`positions` is what the ingest reads: everything before them is done. `read` is further on where calls are
+open: those are kept by the places of their lines, so that a long call neither makes others be sent again nor
+fills the memory.
 """
 
 from __future__ import annotations
@@ -36,7 +38,9 @@ class Waiting:
     """`None`: its start was never seen."""
     end: CursorPlace | None = None
     state: Literal["open", "closed", "given"] = "open"
-    """`closed`: ended, or its writer has gone, and waiting for its trace; `given`: handed on as interrupted, a late end may come."""
+    """`closed`: ended, or its writer has gone, and waiting for its trace; `given`: handed on as
+    interrupted, a late end may come.
+    """
     said: list[CursorPlace] = field(default_factory=list)
     """Scores and attributions that came before it was handed on; they follow it."""
     inside: str | None = None
@@ -95,7 +99,9 @@ class Cursor:
         return self.every or file.exporters is None or self.name in file.exporters
 
     def revive(self, now_ns: int) -> None:
-        """Count what was released unread where the cursor had not moved for so long that it no longer counted."""
+        """Count what was released unread where the cursor had not moved for so long that it no longer
+        counted.
+        """
         if not self.time_ns or now_ns - self.time_ns < CURSOR_IDLE_NS:
             return
         folder = self.path.parents[1]
@@ -114,7 +120,9 @@ class Cursor:
         temporary.replace(self.path)
 
     def positions(self) -> dict[str, dict[str, Any]]:
-        """Return by writer up to where nothing is needed any more: the first line of a waiting call, or what was read."""
+        """Return by writer up to where nothing is needed any more: the first line of a waiting call, or
+        what was read.
+        """
         first = dict(self.read)
         for call in self.waiting.values():
             for place in (call.start, call.end, *call.said, *call.same) if call.state != "given" else ():
@@ -182,7 +190,9 @@ class Claim:
         return True
 
     def want(self) -> bool:
-        """Say that it is to be delivered with these settings from now on; return whether others held before that."""
+        """Say that it is to be delivered with these settings from now on; return whether others held
+        before that.
+        """
         before = self.unwanted
         self._say(self._settings or "")
         return before

@@ -1,7 +1,9 @@
-"""The process that delivers: `LLM_TRACE_EXPORTERS="ADDRESS …" python -m llm_trace.exporters.delivery.daemon STORE`.
+"""The process that delivers: `LLM_TRACE_EXPORTERS="ADDRESS …" python -m llm_trace.exporters.delivery.daemon
+STORE`.
 
-It outlives the process that started it, leaves alone what another one delivers, and ends when no writer lives and nothing is left to deliver, or
-nothing could be for a while: what is left is in the spool, and the next one carries on.
+It outlives the process that started it, leaves alone what another one delivers, and ends when no writer lives
+and nothing is left to deliver, or nothing could be for a while: what is left is in the spool, and the next
+one carries on.
 """
 
 from __future__ import annotations
@@ -73,7 +75,9 @@ def serve_destinations(
 
 
 def claim_deliveries(deliveries: Sequence[Delivery], stop: threading.Event) -> list[Delivery]:
-    """Return the destinations that this process delivers to, after giving one that leaves the time to do so."""
+    """Return the destinations that this process delivers to, after giving one that leaves the time to do
+    so.
+    """
     mine: list[Delivery] = []
     deadline = time.monotonic() + _CLAIM_S
     while True:

@@ -40,7 +40,8 @@ class Delivery:
         folder: the spool folder.
         exporter: the destination.
         patience: how long to wait for what.
-        settings: digest of how it delivers, so that it leaves when `configure` wants it otherwise; `None`: it stays.
+        settings: digest of how it delivers, so that it leaves when `configure` wants it otherwise; `None`: it
+            stays.
         every: deliver also what processes recorded that were not configured with this destination.
     """
 
@@ -78,7 +79,9 @@ class Delivery:
         self._reader = Reader(self._folder, self._cursor, whole_traces=self._exporter.whole_traces)
 
     def claim(self) -> bool:
-        """Return whether this process is the one that delivers to the destination; what another has delivered is taken over."""
+        """Return whether this process is the one that delivers to the destination; what another has
+        delivered is taken over.
+        """
         if not self._claim.take():
             return False
         self._restart()
@@ -116,7 +119,9 @@ class Delivery:
         self._claim.release()
 
     def step(self) -> bool:
-        """Deliver what the spool holds now; return whether there was anything. Failures are said, and tried again next time."""
+        """Deliver what the spool holds now; return whether there was anything. Failures are said, and
+        tried again next time.
+        """
         try:
             found = self._pass()
         except StoppedError:

@@ -1,4 +1,6 @@
-"""Follow the files of all writers and hand on what is whole: calls that have ended, and what was said about them."""
+"""Follow the files of all writers and hand on what is whole: calls that have ended, and what was said
+about them.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +61,9 @@ class Reader:
         self._lines.clear()
 
     def groups(self) -> Iterator[Group]:
-        """Yield what the spool holds by now, in the order in which it was written; the cursor is behind what was yielded last."""
+        """Yield what the spool holds by now, in the order in which it was written; the cursor is behind
+        what was yielded last.
+        """
         files = [file for file in list_spool_files(self._folder) if file.format <= FORMAT]
         for file in files:
             yield from self._follow(file)
@@ -122,7 +126,9 @@ class Reader:
         return [*group, *self._closed(span_id, call)]
 
     def _replaced(self, span_id: str, end: dict[str, Any]) -> Group:
-        """Forget the calls in whose place one stands that has ended; return those that waited for it and are others."""
+        """Forget the calls in whose place one stands that has ended; return those that waited for it and
+        are others.
+        """
         kept = self._cursor.waiting[span_id]
         for other in end.get("same") or ():
             kept.same += self._forget(str(other), span_id)
@@ -216,7 +222,9 @@ class Reader:
         return [event for event in found if event is not None]
 
     def _event(self, span_id: str, call: Waiting) -> Event | None:
-        """Return a call's event; `None` where its start was purged, or went with its file after the call was handed on."""
+        """Return a call's event; `None` where its start was purged, or went with its file after the call
+        was handed on.
+        """
         start, started = self._line(call.start)
         end, ended = self._line(call.end)
         if call.start is not None and start.get("event") != "start":
@@ -229,7 +237,9 @@ class Reader:
             return Event("call", span_id, {**start, **end})
 
     def _told_once(self, call: Event, end: dict[str, Any]) -> Event:
-        """Return a call that stands for others, without its tokens where one of those was handed on before."""
+        """Return a call that stands for others, without its tokens where one of those was handed on
+        before.
+        """
         told = next((other for other in end.get("same") or () if other in self._counted), None)
         return call if told is None else Event("call", call.id, drop_counts(call.data, told))
 

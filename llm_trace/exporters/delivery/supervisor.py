@@ -1,4 +1,6 @@
-"""The traced process's end of delivery: see to it that somebody delivers, say how far that is. No call ever waits for it."""
+"""The traced process's end of delivery: see to it that somebody delivers, say how far that is. No call
+ever waits for it.
+"""
 
 from __future__ import annotations
 
@@ -33,8 +35,8 @@ _configured: defaultdict[Path, set[str]] = defaultdict(set)
 class Exporting:
     """Keeps delivery going while this process records.
 
-    Addresses are delivered to by a process of its own, which is shared by all that record to the store and survives them; exporter objects, which cannot
-    leave this process, by threads of it.
+    Addresses are delivered to by a process of its own, which is shared by all that record to the store and
+    survives them; exporter objects, which cannot leave this process, by threads of it.
 
     Args:
         store: the store whose spool is delivered.
@@ -102,7 +104,9 @@ class Exporting:
             self._said[name] = said
 
     def report(self, timeout: float | None) -> Mapping[str, Standing]:
-        """Return how the destinations stand, after waiting for them to catch up with what is recorded by now."""
+        """Return how the destinations stand, after waiting for them to catch up with what is recorded by
+        now.
+        """
         deadline = time.monotonic() + (_WAIT_S if timeout is None else timeout)
         recorded = {file.name: file.size for file in list_spool_files(self._folder)}
         pause = 0.01
@@ -124,7 +128,9 @@ class Exporting:
         self._started.wait(5.0)
 
     def close(self) -> None:
-        """Stop watching; delivery goes on without this process, that of exporter objects with the next one that has them."""
+        """Stop watching; delivery goes on without this process, that of exporter objects with the next one
+        that has them.
+        """
         self.settle()
         self._stop.set()
         for thread in self._threads:
@@ -132,7 +138,8 @@ class Exporting:
 
 
 def enroll_destination(folder: Path, name: str, settings: str) -> bool:
-    """Make sure that the spool is kept for a destination from now on, and forget why an earlier process got nothing through.
+    """Make sure that the spool is kept for a destination from now on, and forget why an earlier process got
+    nothing through.
 
     Returns whether a process that delivers with other settings is about to leave.
     """
@@ -150,7 +157,9 @@ def enroll_destination(folder: Path, name: str, settings: str) -> bool:
 
 
 def revoke_destinations(store: Path, keep: Collection[str]) -> None:
-    """Stop delivery to what this process has configured for a store before and no longer wants; others that do start it again."""
+    """Stop delivery to what this process has configured for a store before and no longer wants; others
+    that do start it again.
+    """
     folder = get_spool_dir(store)
     for name in _configured[folder].difference(keep):
         Claim(get_cursor_path(folder, name)).revoke()
@@ -158,7 +167,9 @@ def revoke_destinations(store: Path, keep: Collection[str]) -> None:
 
 
 def list_left_destinations(store: Path, names: Collection[str]) -> Mapping[str, Standing]:
-    """Return how destinations stand that were configured once, are not among `names`, and have not been given all that is for them."""
+    """Return how destinations stand that were configured once, are not among `names`, and have not been
+    given all that is for them.
+    """
     folder = get_spool_dir(store)
     stands = [get_standing(folder, name) for name in list_destinations(folder) if name not in names]
     return {each.name: each for each in stands if each.pending}

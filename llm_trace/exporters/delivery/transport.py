@@ -225,7 +225,9 @@ def _list_ids(requests: Sequence[Request]) -> set[tuple[str, str]]:
 
 
 def _retry_after(answer: HttpAnswer) -> float:
-    """Return the seconds of a Retry-After header, which may be a date; clocks differ, so never more than five minutes."""
+    """Return the seconds of a Retry-After header, which may be a date; clocks differ, so never more than
+    five minutes.
+    """
     told = answer.headers.get("retry-after", "")
     try:
         seconds = float(told) if told.strip().replace(".", "", 1).isdigit() else _parse_until(told)

@@ -33,7 +33,8 @@ def read_version(connection: DuckDBPyConnection) -> int:
     found = int(row[0]) if row else 0
     if found > VERSION:
         raise StoreVersionError(
-            f"the store has schema {found}, this llm_trace knows {VERSION}: it was written by a newer version; "
+            f"the store has schema {found}, this llm_trace knows {VERSION}: it was written by a newer "
+            f"version; "
             "run `pip install -U llm-trace`"
         )
     return found

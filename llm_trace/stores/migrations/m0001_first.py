@@ -25,7 +25,8 @@ CREATE TABLE calls (
     duration_ms DOUBLE AS ((end_ns - start_ns) / 1e6)
 )"""
 
-# body is NULL where it is exactly {"role": role, "content": text}: nine in ten messages then keep their text once.
+# body is NULL where it is exactly {"role": role, "content": text}: nine in ten messages then keep their text
+# once.
 MESSAGES = """
 CREATE TABLE messages (
     id BIGINT NOT NULL, hash UBIGINT NOT NULL, role TEXT, text TEXT USING COMPRESSION zstd,
@@ -75,7 +76,10 @@ FROM (
 # How far each spool file has been read, and which calls still lack an end.
 BOOKKEEPING = (
     "CREATE TABLE _migrations (number INTEGER, name TEXT, applied_ns BIGINT)",
-    "CREATE TABLE _files (file TEXT, position BIGINT, lines BIGINT, bad_lines BIGINT, quarantine_bytes BIGINT)",
+    (
+        "CREATE TABLE _files (file TEXT, position BIGINT, lines BIGINT, bad_lines BIGINT, quarantine_bytes "
+        "BIGINT)"
+    ),
     "CREATE TABLE _numbers (file TEXT, n BIGINT, id BIGINT)",
     "CREATE TABLE _unfinished (span_id TEXT, start_ns BIGINT, writer TEXT, state TEXT)",
     "CREATE TABLE _lost (file TEXT, count BIGINT, reason TEXT, time_ns BIGINT)",

@@ -1,4 +1,6 @@
-"""What a replay needs beside input and output: the types that JSON does not tell, the chunks of a stream, the input's keyed hash."""
+"""What a replay needs beside input and output: the types that JSON does not tell, the chunks of a stream,
+the input's keyed hash.
+"""
 
 from __future__ import annotations
 
