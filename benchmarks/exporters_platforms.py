@@ -51,8 +51,8 @@ CLIENTS = {"comet": ("comet_llm", _COMET_LLM), "opik": ("opik", _OPIK)}
 
 def serve(platform: str, pipe: Connection) -> None:
     """Run a stand-in until told to stop; tell how many distinct calls it has whenever asked."""
-    from tests.standins.comet import Comet
-    from tests.standins.opik import Opik
+    from tests.helpers.standins.comet import Comet
+    from tests.helpers.standins.opik import Opik
 
     with Comet() if platform == "comet" else Opik() as server:
         pipe.send(server.url)
@@ -84,7 +84,7 @@ def exporter_of(platform: str, url: str) -> Exporter:
     from llm_trace.exporters.comet_settings import CometSettings
     from llm_trace.exporters.opik import OpikExporter
     from llm_trace.exporters.opik_settings import OpikSettings
-    from tests.standins.comet import KEY
+    from tests.helpers.standins.comet import KEY
 
     if platform == "comet":
         return CometExporter(CometSettings(KEY, "team", "demo", "demo-runs", url))
@@ -128,7 +128,7 @@ def by_client(platform: str, calls: int) -> tuple[int, float] | None:
     """Return how many calls arrived and the seconds that the platform's own client took, its start left
     out as far as it can be.
     """
-    from tests.standins.comet import KEY
+    from tests.helpers.standins.comet import KEY
 
     env, program = CLIENTS[platform]
     python = ENVS / env / "bin" / "python"

@@ -15,7 +15,7 @@ from llm_trace.capture import failures
 from llm_trace.record import Call
 
 if TYPE_CHECKING:
-    from tests.spool_toys import HandWriter
+    from tests.helpers.spool_toys import HandWriter
 
 settings.register_profile("any load", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any load")  # what a busy machine is slow at is no fault of the code
@@ -60,7 +60,7 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture
 def writer(path: Path) -> HandWriter:
     """Write the spool of the store at `path` by hand."""
-    from tests.spool_toys import HandWriter, spool_of
+    from tests.helpers.spool_toys import HandWriter, spool_of
 
     return HandWriter(spool_of(path))
 

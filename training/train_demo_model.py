@@ -9,7 +9,7 @@ not part of the package:
     OMP_WAIT_POLICY=passive python training/train_demo_model.py --hidden 144 --layers 6 --seed 8 --weights
     /tmp/oracle
 
-Needs torch and transformers. `tests/test_demo_model.py` measures what came out.
+Needs torch and transformers. `tests/demo/test_model.py` measures what came out.
 """
 
 from __future__ import annotations

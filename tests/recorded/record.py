@@ -6,8 +6,8 @@
     PYTHON           the current opik
 
 PYTHON is the interpreter of the client's environment. The requests go to `<client>.json` here, without what
-says something of the machine. The same scenes are sent by llm_trace in tests/test_exporters_comet.py and
-tests/test_exporters_opik.py.
+says something of the machine. The same scenes are sent by llm_trace in tests/exporters/test_comet.py and
+tests/exporters/test_opik.py.
 """
 
 from __future__ import annotations
@@ -196,8 +196,8 @@ WANTED = {
 
 
 def main(name: str, python: str) -> None:
-    from tests.standins.comet import Comet
-    from tests.standins.opik import Opik
+    from tests.helpers.standins.comet import Comet
+    from tests.helpers.standins.opik import Opik
 
     with tempfile.TemporaryDirectory() as folder, Opik() if name == "opik" else Comet() as server:
         command = [python, str(Path(__file__).resolve()), "--drive", name]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.loopback import Loopback, Received, Reply
+from tests.helpers.loopback import Loopback, Received, Reply
 from tests.traffic.exchanges import Exchange
 
 
