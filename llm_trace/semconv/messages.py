@@ -83,7 +83,7 @@ def _unwrap_langchain(raw: Mapping[str, Any]) -> Mapping[str, Any]:
     names = raw.get("id")
     if "lc" not in raw or not isinstance(inner, Mapping) or not isinstance(names, list) or not names:
         return raw
-    told = str(names[-1]).removesuffix("Chunk").removesuffix("MessageFields").lower()
+    told = str(names[-1]).removesuffix("Chunk").removesuffix("Message").lower()
     return {"type": told, **inner}
 
 

@@ -17,10 +17,10 @@ from tests.helpers.cli_toys import ROOT, invoke, start
 FULL = """
 import json, resource, signal, sys
 from pathlib import Path
-from llm_trace.capture.values import Encoder
+from llm_trace.capture.values import ValueEncoder
 from llm_trace.collect.receiver import Receiver, SpoolFullError
-from llm_trace.imports.otlp import spans
-from llm_trace.spool.paths import spool_dir
+from llm_trace.imports.otlp import iter_spans
+from llm_trace.spool.paths import get_spool_dir
 from llm_trace.spool.writer import SpoolWriter
 from tests.collect.test_receiver import export, span
 
@@ -28,18 +28,18 @@ def said(n):
     asked = [{"role": "user", "parts": [{"type": "text", "content": f"{n}: " + "please " * 50}]}]
     return {"key": "gen_ai.input.messages", "value": {"stringValue": json.dumps(asked)}}
 
-spool = SpoolWriter(spool_dir(Path(sys.argv[1])))
-receiver = Receiver(spool, Encoder())
+spool = SpoolWriter(get_spool_dir(Path(sys.argv[1])))
+receiver = Receiver(spool, ValueEncoder())
 body = export(*(span(n, attributes=[*span()["attributes"], said(n)]) for n in range(1, 41)))
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (5000, resource.RLIM_INFINITY))
 for _ in range(3):
     try:
-        receiver.take(spans(body))
+        receiver.take(iter_spans(body))
     except SpoolFullError:
         print("full")
 resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-print(receiver.take(spans(body)).spans, dict(spool.lost))
+print(receiver.take(iter_spans(body)).spans, dict(spool.lost))
 """
 
 

@@ -425,8 +425,8 @@ def test_nothing_is_read_where_environment_and_address_say_it_all(monkeypatch: p
 def test_comet_ml_is_not_imported_into_the_host(home: Path) -> None:
     code = (
         "import sys; from llm_trace.exporters.comet import make; from llm_trace.exporters.protocol import "
-        "address;"
-        "hook = sys.excepthook; make(address('comet://a/b')); assert sys.excepthook is hook;"
+        "parse_address;"
+        "hook = sys.excepthook; make(parse_address('comet://a/b')); assert sys.excepthook is hook;"
         "print([m for m in sys.modules if m.startswith('comet_ml')])"
     )
     environment = {"COMET_API_KEY": "k", "HOME": str(home)}

@@ -250,7 +250,7 @@ def test_an_attribution_is_linked_to_the_call_that_it_explains(
     assert done.end_time_unix_nano - done.start_time_unix_nano == 2 * 10**9
     values = attributes(done)
     assert values["llm_trace.attribution.values"] == [2.5, 0.0]
-    assert json.loads(values["llm_trace.attribution.question.segments"])[0]["text"] == "gold"
+    assert json.loads(values["llm_trace.attribution.segments"])[0]["text"] == "gold"
     assert values["llm_trace.call.span_id"] == span(1)
     assert attributes(failed)["llm_trace.attribution.error"] == "no model"
     bare = str(sent("/bare?content=false").spans["attribution occlusion"])

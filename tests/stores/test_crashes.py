@@ -22,7 +22,7 @@ from tests.helpers.spool_toys import HandWriter, bodies, spool_of
 # Kills itself at the given occurrence of a point of the ingest.
 CHILD = textwrap.dedent("""
     import os, signal, sys
-    from llm_trace.stores import connection, fold, ingest, load, progress
+    from llm_trace.stores import connection, ingest, load, merge, progress
     path, point, left = sys.argv[1], sys.argv[2], int(sys.argv[3])
     load.SLICE_BYTES = 3000
 
@@ -42,10 +42,10 @@ CHILD = textwrap.dedent("""
             return result
         setattr(owner, attribute, wrapped)
 
-    around(fold, "fold_messages", "messages")
-    around(fold.Fold, "fold", "fold")
-    around(fold.Fold, "keep_numbers", "numbers")
-    around(progress, "_quarantine", "quarantine")
+    around(merge, "fold_messages", "messages")
+    around(merge.Fold, "fold", "fold")
+    around(merge.Fold, "keep_numbers", "numbers")
+    around(progress, "_append_quarantine", "quarantine")
     around(ingest._Ingest, "_delete", "delete")
     around(ingest.Path, "unlink", "unlink")
     around(ingest, "_mark_interrupted", "interrupted")

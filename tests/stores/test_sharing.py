@@ -146,8 +146,8 @@ def test_an_ingest_that_hangs_is_named(path: Path) -> None:
     HandWriter(spool_of(path)).call(1)
     holder = python(
         """
-        import sys, time; from pathlib import Path; from llm_trace.stores.locks import Deadline, locked
-        with locked(Path(sys.argv[1]), Deadline(5)):
+        import sys, time; from pathlib import Path; from llm_trace.stores.locks import Deadline, lock_path
+        with lock_path(Path(sys.argv[1]), Deadline(5)):
             print("held", flush=True)
             time.sleep(60)
         """,

@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 _HERE = "llm_trace.attribution.quality"
 BUILTIN: dict[str, str] = {
-    "completeness": f"{_HERE}.sanity:completeness",
-    "fidelity": f"{_HERE}.fidelity:fidelity",
-    "curves": f"{_HERE}.curves:curves",
-    "stability": f"{_HERE}.sanity:stability",
-    "randomised": f"{_HERE}.sanity:randomised",
-    "gradients": f"{_HERE}.sanity:gradients",
+    "completeness": f"{_HERE}.sanity:measure_completeness",
+    "fidelity": f"{_HERE}.fidelity:measure_fidelity",
+    "curves": f"{_HERE}.curves:measure_curves",
+    "stability": f"{_HERE}.sanity:measure_stability",
+    "randomised": f"{_HERE}.sanity:measure_randomised",
+    "gradients": f"{_HERE}.sanity:compare_gradients",
 }
 DEFAULT = ("completeness", "fidelity", "curves", "stability")
 """What is measured unless more is asked for: `randomised` copies the model, `gradients` needs a backward
