@@ -17,6 +17,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from llm_trace.capture import slots as _slots
+from llm_trace.lazy_names import import_name
 from llm_trace.version import __version__
 
 if TYPE_CHECKING:
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
     from llm_trace.stores.purge import purge
 
 
-_OPTIONAL = {"numpy", "scipy", "torch", "transformers"}
 _HOMES = {
     "attribute": "llm_trace.attribution.api",
     "attribute_async": "llm_trace.attribution.api",
@@ -100,20 +100,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'llm_trace' has no attribute {name!r}")
-    try:
-        home = importlib.import_module(_HOMES[name])
-    except ModuleNotFoundError as exc:
-        if exc.name not in _OPTIONAL:
-            raise
-        from llm_trace.errors import MissingExtraError
-
-        extra = "local" if _HOMES[name].startswith("llm_trace.attribution") else "statistics"
-        raise MissingExtraError(
-            f"llm_trace.{name} needs {exc.name}: pip install 'llm-trace[{extra}]'"
-        ) from exc
-    value = getattr(home, name)
+    value = import_name(__name__, _HOMES, name)
     globals()[name] = value
     return value
 

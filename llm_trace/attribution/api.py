@@ -101,7 +101,7 @@ def attribute(  # type: ignore[misc]  # the first form takes the same settings a
         model: a transformers model, a path or name to load, or "demo" for the embedded one; a callable or
             `Remote` that cannot be opened; a `Proxied` of two.
         tokenizer: needed with a model object.
-        method: `auto` or one of `methods.names()`.
+        method: `auto` or a name that `llm-trace methods` lists.
         segments: `word`, `token`, `phrase`, `sentence`, `line`, `paragraph`, `message`, `variable`,
             `hierarchy`, a compiled pattern, a mapping of variables, (start, end) or (start, end, name) spans,
             or a function from text to spans.
@@ -118,7 +118,7 @@ def attribute(  # type: ignore[misc]  # the first form takes the same settings a
         progress: called with (done, planned); returning False cancels.
         quality: also measure the scores on held-out masks, in deletion curves and over seeds, at the cost of
             about 250 evaluations, or a quarter of the budget; names of measures for others (see
-            `quality.measuring.names`). What noise explains as well gets a verdict.
+            `quality.measures.list_measures`). What noise explains as well gets a verdict.
         cache: a file that keeps log-probabilities by content (hashes and numbers, no text) for later
             attributions, of any process.
         dry_run: only return the `Plan`: evaluations, tokens and seconds that it would cost.

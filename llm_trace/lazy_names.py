@@ -1,0 +1,31 @@
+"""Names of a package that are imported when they are first used."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from typing import Any
+
+_EXTRAS = {"numpy", "scipy", "torch", "transformers"}
+
+
+def import_name(package: str, homes: Mapping[str, str], name: str) -> Any:
+    """Return what a package calls `name`, from its module in `homes`.
+
+    Raises:
+        AttributeError: the package has no such name.
+        MissingExtraError: its module needs a library that is not installed.
+    """
+    if name not in homes:
+        raise AttributeError(f"module {package!r} has no attribute {name!r}")
+    try:
+        return getattr(importlib.import_module(homes[name]), name)
+    except ModuleNotFoundError as exc:
+        if exc.name not in _EXTRAS:
+            raise
+        from llm_trace.errors import MissingExtraError
+
+        extra = "local" if homes[name].startswith("llm_trace.attribution") else "statistics"
+        raise MissingExtraError(
+            f"{package}.{name} needs {exc.name}: pip install 'llm-trace[{extra}]'"
+        ) from exc
