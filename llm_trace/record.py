@@ -5,7 +5,6 @@ Every model is frozen: a closed call never changes. Times are Unix epoch nanosec
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -259,10 +258,10 @@ class Attribution(Record):
     time_ns: int | None = None
 
     def summary(self, most: int = 3) -> str:
-        """Return what was found in a sentence or two that a layman reads, at most 600 characters; see
-        `llm_trace.sentences`.
-        """
-        return str(import_module("llm_trace.sentences").write_summary(self, most))
+        """Return what was found in a sentence or two that a layman reads, at most 600 characters."""
+        from llm_trace.rendering.sentences import write_summary
+
+        return write_summary(self, most)
 
     def stands_out(self, i: int) -> bool:
         """Whether the effect of segment i can be told from none: where it was tested, after the correction
@@ -274,7 +273,7 @@ class Attribution(Record):
         return self.low is None or self.high is None or self.low[i] > 0 or self.high[i] < 0
 
     def _repr_html_(self) -> str:
-        """Return the coloured prompt for notebooks; drawn by `llm_trace.heatmap`, which knows this module
-        and not the reverse.
-        """
-        return str(import_module("llm_trace.heatmap").render_fragment(self))
+        """Return the coloured prompt for notebooks."""
+        from llm_trace.rendering.heatmap import render_fragment
+
+        return render_fragment(self)

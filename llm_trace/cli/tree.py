@@ -221,7 +221,7 @@ def print_attribution(out: "Console", attribution: "Attribution") -> None:
     """Print the prompt with coloured words, the strongest scores as numbers and bars, and what it says in
     plain words.
     """
-    from llm_trace import heatmap
+    from llm_trace.rendering import heatmap
 
     out.print(
         make_plain_text("\nwhat mattered ", "dim").append(

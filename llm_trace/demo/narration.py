@@ -95,7 +95,7 @@ class Telling:
         if shift is None:
             self._say("There is no such answer to explain.")
             return
-        from llm_trace.heatmap import render_terminal
+        from llm_trace.rendering.heatmap import render_terminal
 
         self._say("Each word is left out in turn; its colour is what the answer loses, in nats.")
         for version, attribution in shift.attributions.items():

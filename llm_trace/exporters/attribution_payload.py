@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from llm_trace.heatmap import render_html
 from llm_trace.record import Attribution
+from llm_trace.rendering.heatmap import render_html
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from html.parser import HTMLParser
 from typing import Any
 
 from llm_trace.attribution.studies.plot import draw_figure
 from llm_trace.cli.tree import render_bars
 from llm_trace.exporters.attribution_payload import build_searchable
-from llm_trace.heatmap import (
+from llm_trace.record import Attribution, Segment
+from llm_trace.rendering.heatmap import (
     BLUE,
     GREY,
     ORANGE,
@@ -18,7 +21,6 @@ from llm_trace.heatmap import (
     render_html,
     render_terminal,
 )
-from llm_trace.record import Attribution, Segment
 
 HOSTILE = "<script>alert(1)</script>"
 
@@ -95,3 +97,21 @@ def test_words_and_colours_follow_the_test_that_is_corrected_for_the_number_of_w
 
 def test_a_notebook_shows_the_coloured_prompt() -> None:
     assert made()._repr_html_() == render_fragment(made())
+
+
+def test_the_record_imports_nothing_above_rendering() -> None:
+    code = (
+        "import sys\n"
+        "from llm_trace.record import Attribution, Segment\n"
+        "light = 'rich' not in sys.modules and 'llm_trace.rendering.heatmap' not in sys.modules\n"
+        "word = Segment(start=0, end=2, text='Be')\n"
+        "why = Attribution(method='occlusion', segments=(word,), values=(2.0,), bounds='exact', prompt='Be',\n"
+        "                  response='Yes', target='the whole response', baseline='delete')\n"
+        "why.summary(), why._repr_html_()\n"
+        "rooms = {name.split('.')[1] for name in sys.modules if name.startswith('llm_trace.')}\n"
+        "print(light, sorted(rooms))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == (
+        "True ['capture', 'controls', 'lazy_names', 'record', 'rendering', 'version']"
+    )

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from llm_trace import heatmap, open_store
+from llm_trace import open_store
 from llm_trace.errors import StoreError
 from llm_trace.record import Attribution, Segment
+from llm_trace.rendering import heatmap
 from tests.helpers.cli_toys import invoke
 from tests.helpers.spool_toys import HandWriter, bodies, span, spool_of
 

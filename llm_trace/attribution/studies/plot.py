@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from llm_trace.errors import MissingExtraError
-from llm_trace.heatmap import BLUE, GREY, ORANGE, scale_of
+from llm_trace.rendering.heatmap import BLUE, GREY, ORANGE, scale_of
 
 if TYPE_CHECKING:
     import os

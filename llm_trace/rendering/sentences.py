@@ -8,51 +8,53 @@ from typing import TYPE_CHECKING
 from llm_trace.controls import clean
 
 if TYPE_CHECKING:
-    from llm_trace.record import Attribution
+    from llm_trace.rendering.scores import ScoredPrompt
 
 
-def write_summary(found: Attribution, most: int = 3) -> str:
+def write_summary(scored: ScoredPrompt, most: int = 3) -> str:
     """Return what was found, at most 600 characters.
 
     Names at most `most` segments that matter and one that does not; where scores were tested only what the
     corrected test proves matters.
     """
-    whole = found.target == "the whole response"
-    answer = "this answer" if whole else f"{_cut_text(found.target, 40)} in this answer"
-    order = sorted(range(len(found.values)), key=lambda i: -abs(found.values[i]))
-    strong = [i for i in order if _is_worth_telling(found, i)]
-    weak = [i for i in order if not _is_worth_telling(found, i)]
-    said = [_write_effect(found, i, answer) for i in strong[:most]]
+    whole = scored.target == "the whole response"
+    answer = "this answer" if whole else f"{_cut_text(scored.target, 40)} in this answer"
+    order = sorted(range(len(scored.values)), key=lambda i: -abs(scored.values[i]))
+    strong = [i for i in order if _is_worth_telling(scored, i)]
+    weak = [i for i in order if not _is_worth_telling(scored, i)]
+    clauses = [_write_effect(scored, i, answer) for i in strong[:most]]
     if len(strong) > most:
         more = len(strong) - most
-        said.append(f"{more} more {'has' if more == 1 else 'have'} a smaller effect")
+        clauses.append(f"{more} more {'has' if more == 1 else 'have'} a smaller effect")
     if weak:
         others = f" and {len(weak) - 1} others" if len(weak) > 2 else " and 1 other" if len(weak) == 2 else ""
-        said.append(f"{_name_segment(found, weak[-1])}{others} made no measurable difference")
-    for group in found.groups[:2]:
-        names = " and ".join(_name_segment(found, i) for i in group)
-        said.append(f"{names} stand in for each other: take all of them away and the answer changes")
-    text = "; ".join(said)
-    return _cut_text(clean(f"{text[:1].upper()}{text[1:]}.{_write_caution(found)}"), 600)
+        clauses.append(f"{_name_segment(scored, weak[-1])}{others} made no measurable difference")
+    for group in scored.groups[:2]:
+        names = " and ".join(_name_segment(scored, i) for i in group)
+        clauses.append(f"{names} stand in for each other: take all of them away and the answer changes")
+    text = "; ".join(clauses)
+    return _cut_text(clean(f"{text[:1].upper()}{text[1:]}.{_write_caution(scored)}"), 600)
 
 
-def _write_caution(found: Attribution) -> str:
+def _write_caution(scored: ScoredPrompt) -> str:
     """Return why it is no evidence, in words, where it is none."""
-    if found.verdict == "ok":
+    if scored.verdict == "ok":
         return ""
-    why = f": {_cut_text(found.warnings[0], 160)}" if found.warnings else ""
-    return f" Not to be taken as evidence ({found.verdict.replace('_', ' ')}){why}."
+    why = f": {_cut_text(scored.warnings[0], 160)}" if scored.warnings else ""
+    return f" Not to be taken as evidence ({scored.verdict.replace('_', ' ')}){why}."
 
 
-def _is_worth_telling(found: Attribution, i: int) -> bool:
+def _is_worth_telling(scored: ScoredPrompt, i: int) -> bool:
     """Whether a segment's effect stands out from none and is worth a word: it moves the odds by 5 %."""
-    return found.stands_out(i) and abs(found.values[i]) >= (0.05 if found.unit in ("nats", "logit") else 0.01)
+    return scored.stands_out(i) and abs(scored.values[i]) >= (
+        0.05 if scored.unit in ("nats", "logit") else 0.01
+    )
 
 
-def _name_segment(found: Attribution, i: int) -> str:
+def _name_segment(scored: ScoredPrompt, i: int) -> str:
     """Return a segment's text in quotes; of equal ones also which of them it is."""
-    text = found.segments[i].text
-    same = [j for j, segment in enumerate(found.segments) if segment.text == text]
+    text = scored.segments[i].text
+    same = [j for j, segment in enumerate(scored.segments) if segment.text == text]
     return (
         _quote_text(text)
         if len(same) < 2
@@ -60,15 +62,15 @@ def _name_segment(found: Attribution, i: int) -> str:
     )
 
 
-def _write_effect(found: Attribution, i: int, answer: str) -> str:
+def _write_effect(scored: ScoredPrompt, i: int, answer: str) -> str:
     """Return what one segment does, as a factor with its bounds where the unit is logarithmic."""
-    value, text = found.values[i], _name_segment(found, i)
-    if found.unit != "nats":
-        return f"{text} moves {answer} by {value:+.2g} ({found.unit})"
-    low, high = (None if row is None else row[i] for row in (found.low, found.high))
+    value, text = scored.values[i], _name_segment(scored, i)
+    if scored.unit != "nats":
+        return f"{text} moves {answer} by {value:+.2g} ({scored.unit})"
+    low, high = (None if row is None else row[i] for row in (scored.low, scored.high))
     proven = low is not None and high is not None and (low > 0 or high < 0)
     ends = sorted(abs(x) for x in (low, high) if x is not None) if proven else []
-    without = found.method == "occlusion"
+    without = scored.method == "occlusion"
     less = (value > 0) == without
     bounds = f" ({_write_range(_write_factor(ends[0], less), _write_factor(ends[1], less))})" if ends else ""
     verb = f"without {text} {answer} is" if without else f"{text} makes {answer}"

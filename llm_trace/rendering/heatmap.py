@@ -10,13 +10,14 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from llm_trace.controls import clean
+from llm_trace.rendering.sentences import write_summary
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from rich.text import Text
 
-    from llm_trace.record import Attribution
+    from llm_trace.rendering.scores import ScoredPrompt
 
 BLUE = (0, 114, 178)
 """Okabe and Ito's blue: supports the target."""
@@ -28,12 +29,12 @@ _FAINT = 0.04
 """Part of the largest score below which nothing is coloured."""
 
 
-def scale_of(attribution: Attribution) -> float:
+def scale_of(attribution: ScoredPrompt) -> float:
     """Return the score that gets the full colour."""
     return max((abs(v) for v in attribution.values), default=0.0) or 1.0
 
 
-def split_pieces(attribution: Attribution) -> Iterator[tuple[str, int | None]]:
+def split_pieces(attribution: ScoredPrompt) -> Iterator[tuple[str, int | None]]:
     """Return the prompt in order as (text, index of its segment or `None`)."""
     at = 0
     for i, segment in enumerate(attribution.segments):
@@ -45,7 +46,7 @@ def split_pieces(attribution: Attribution) -> Iterator[tuple[str, int | None]]:
         yield attribution.prompt[at:], None
 
 
-def describe_legend(attribution: Attribution) -> str:
+def describe_legend(attribution: ScoredPrompt) -> str:
     """Return what the colours mean, with the unit."""
     scale, plain = scale_of(attribution), not all(map(attribution.stands_out, range(len(attribution.values))))
     noise = "; without colour: not told from noise" if plain else ""
@@ -56,7 +57,7 @@ def describe_legend(attribution: Attribution) -> str:
 
 
 def choose_colour(
-    attribution: Attribution, i: int, ground: tuple[int, int, int]
+    attribution: ScoredPrompt, i: int, ground: tuple[int, int, int]
 ) -> tuple[int, int, int] | None:
     """Return the colour of a segment, `None` where its score is faint or cannot be told from noise."""
     if not attribution.stands_out(i):
@@ -75,7 +76,7 @@ def blend_colour(value: float, scale: float, ground: tuple[int, int, int]) -> tu
     return red, green, blue
 
 
-def render_terminal(attribution: Attribution, *, dark: bool = True) -> Text:
+def render_terminal(attribution: ScoredPrompt, *, dark: bool = True) -> Text:
     """Return the prompt with its words coloured by score, then the response and the legend, for rich."""
     from rich.text import Text
 
@@ -102,19 +103,19 @@ def _make_style(colour: tuple[int, int, int]) -> str:
     return f"{ink} on #{red:02x}{green:02x}{blue:02x}"
 
 
-def render_html(attribution: Attribution, *, title: str = "Attribution") -> str:
+def render_html(attribution: ScoredPrompt, *, title: str = "Attribution") -> str:
     """Return a page that stands alone; everything of the prompt and the response is escaped."""
     verdict = (
         "" if attribution.verdict == "ok" else f'<p class="v">not evidence: {escape(attribution.verdict)}</p>'
     )
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title><style>{_CSS}</style></head><body>'
-        f"<h1>{escape(title)}</h1>{verdict}<p>{escape(attribution.summary())}</p>{render_fragment(attribution)}"
+        f"<h1>{escape(title)}</h1>{verdict}<p>{escape(write_summary(attribution))}</p>{render_fragment(attribution)}"
         f"<h2>Response</h2><pre>{escape(attribution.response)}</pre>{_render_table(attribution)}</body></html>"
     )
 
 
-def render_fragment(attribution: Attribution) -> str:
+def render_fragment(attribution: ScoredPrompt) -> str:
     """Return the coloured prompt with its legend as one element, for a page of one's own."""
     words = [
         escape(piece) if i is None else _render_word(attribution, i, piece)
@@ -126,7 +127,7 @@ def render_fragment(attribution: Attribution) -> str:
     )
 
 
-def _render_word(attribution: Attribution, i: int, piece: str) -> str:
+def _render_word(attribution: ScoredPrompt, i: int, piece: str) -> str:
     name, colour = attribution.segments[i].name, choose_colour(attribution, i, (255, 255, 255))
     label = f"{f'{name}: ' if name else ''}{attribution.values[i]:+.3g} {attribution.unit}"
     if attribution.q_values is not None:
@@ -138,7 +139,7 @@ def _render_word(attribution: Attribution, i: int, piece: str) -> str:
     return f'<span title="{escape(label, quote=True)}"{style}>{escape(piece)}</span>'
 
 
-def _render_table(attribution: Attribution) -> str:
+def _render_table(attribution: ScoredPrompt) -> str:
     """Return the scores as a table, strongest first, with their bounds."""
     order = sorted(range(len(attribution.values)), key=lambda i: -abs(attribution.values[i]))
     low, high, q_values = attribution.low, attribution.high, attribution.q_values

@@ -1,0 +1,77 @@
+"""What rendering reads of an attribution: scores of the segments of a prompt, and what they rest on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+
+class ScoredSegment(Protocol):
+    """A stretch of the prompt that has a score."""
+
+    @property
+    def start(self) -> int:
+        """First character offset."""
+
+    @property
+    def end(self) -> int:
+        """One past the last character offset."""
+
+    @property
+    def text(self) -> str: ...
+
+    @property
+    def name(self) -> str | None: ...
+
+
+class ScoredPrompt(Protocol):
+    """A prompt whose segments have scores; `llm_trace.record.Attribution` is one."""
+
+    @property
+    def prompt(self) -> str: ...
+
+    @property
+    def response(self) -> str: ...
+
+    @property
+    def target(self) -> str: ...
+
+    @property
+    def method(self) -> str: ...
+
+    @property
+    def unit(self) -> str: ...
+
+    @property
+    def baseline(self) -> str: ...
+
+    @property
+    def verdict(self) -> str: ...
+
+    @property
+    def warnings(self) -> Sequence[str]: ...
+
+    @property
+    def segments(self) -> Sequence[ScoredSegment]: ...
+
+    @property
+    def bounds(self) -> str: ...
+
+    @property
+    def values(self) -> Sequence[float]: ...
+
+    @property
+    def low(self) -> Sequence[float] | None: ...
+
+    @property
+    def high(self) -> Sequence[float] | None: ...
+
+    @property
+    def q_values(self) -> Sequence[float] | None: ...
+
+    @property
+    def groups(self) -> Sequence[Sequence[int]]:
+        """Indices of segments that stand in for each other."""
+
+    def stands_out(self, i: int) -> bool:
+        """Whether the effect of segment i can be told from none."""
