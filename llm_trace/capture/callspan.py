@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry.trace import Span, SpanContext, Status, StatusCode, TraceFlags
 
 from llm_trace.capture import failures
-from llm_trace.capture.context import restore
+from llm_trace.capture.context import CALL_KEY, restore, variable
 from llm_trace.capture.fields import FIELDS, read_field
 from llm_trace.capture.json_forms import read_error_message
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.context.context import Context
 
-    from llm_trace.capture.recorder import Recorder, Sink
+    from llm_trace.capture.protocols import CallRecorder, Sink
     from llm_trace.capture.spec import FunctionSpec
 
 
@@ -43,7 +43,7 @@ class CallSpan(Span):
 
     def __init__(
         self,
-        recorder: Recorder,
+        recorder: CallRecorder,
         spec: FunctionSpec,
         trace_id: str,
         span_id: str,
@@ -156,12 +156,17 @@ class CallSpan(Span):
         timestamp: int | None = None,
         escaped: bool = False,
     ) -> None:
-        told = {
+        description = {
             "exception.type": type(exception).__qualname__,
             "exception.message": read_error_message(exception),
             **dict(attributes or {}),
         }
-        self.add_event("exception", told, timestamp)
+        self.add_event("exception", description, timestamp)
 
     def end(self, end_time: int | None = None) -> None:
         """Do nothing: the traced function's return ends the call."""
+
+
+def current_call() -> CallSpan | None:
+    """Return the call that is running in this context, or `None`."""
+    return variable.get().get(CALL_KEY)  # type: ignore[return-value]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from llm_trace.spool.writer import SpoolLine
 
 if TYPE_CHECKING:
-    from llm_trace.capture.recorder import Sink
+    from llm_trace.capture.protocols import Sink
     from llm_trace.capture.values import ValueEncoder
 
 _IDS = ("span_id", "trace_id")

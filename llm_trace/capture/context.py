@@ -11,15 +11,12 @@ import contextlib
 import contextvars
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from opentelemetry import context as otel_context
 from opentelemetry.context.context import Context
 
 from llm_trace.capture.labels import to_mapping, to_tags
-
-if TYPE_CHECKING:
-    from llm_trace.capture.callspan import CallSpan
 
 CALL_KEY = otel_context.create_key("llm_trace.call")
 SCOPE_KEY = otel_context.create_key("llm_trace.scope")
@@ -73,11 +70,6 @@ finished_call: contextvars.ContextVar[FinishedCall | None] = contextvars.Context
     "llm_trace_finished_call", default=None
 )
 """The outermost call that returned last in this context."""
-
-
-def current_call() -> CallSpan | None:
-    """Return the call that is running in this context, or `None`."""
-    return variable.get().get(CALL_KEY)  # type: ignore[return-value]
 
 
 @contextlib.contextmanager

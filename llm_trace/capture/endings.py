@@ -93,7 +93,8 @@ def _write_end(call: CallSpan, end_ns: int, status: str, output: Any, error: dic
     if type(output) not in _SCALARS:
         fields = {**_read_response(output), **fields}
     if call.sdk is not None and recorder.mirror is not None:
-        call.attributes = recorder.mirror.attributes_of_others(call)
+        spec = call.spec
+        call.attributes = recorder.mirror.attributes_of_others(call.sdk, spec.name, spec.kind, spec.model)
     if call.attributes:
         fields = _add_attributes(call, fields)
     if "output" in fields:
@@ -123,7 +124,7 @@ def _emit_end(call: CallSpan, end_ns: int, status: str, output: bytes | None, fi
     if fields:
         event += b"," + recorder.encoder.encode_event(fields)[1:-1]
     if call.sdk is not None and recorder.mirror is not None:
-        recorder.mirror.end(call, event + b"}")
+        recorder.mirror.end(call.sdk, call.spec.kind, event + b"}", content=recorder.capture_content)
     if call.rebuild:
         event += b',"rebuild":' + orjson.dumps(call.rebuild)
     if call.sink is None:

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 
 from llm_trace import semconv
 from llm_trace.capture import failures
-
-if TYPE_CHECKING:
-    from llm_trace.capture.callspan import CallSpan
-    from llm_trace.capture.spec import FunctionSpec
 
 SCOPE = "llm_trace"
 _CONTENT = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
@@ -35,43 +31,46 @@ class Mirror:
         self._tracer = provider.get_tracer(SCOPE)
         self._content = check_wants_content()
 
-    def start(self, spec: FunctionSpec, name: str, start_ns: int) -> Span | None:
+    def start(self, name: str, kind: str, model: str | None, start_ns: int) -> Span | None:
         """Return a started SDK span whose parent is the current span; `None` where the SDK failed.
 
         Args:
             name: the call's name, masked.
         """
         try:
-            kind = SpanKind.CLIENT if spec.kind in ("llm", "embedding", "retriever") else SpanKind.INTERNAL
-            attributes = semconv.span_attributes(
-                {"name": name, "kind": spec.kind, "model": spec.model}, content=False
-            )
-            return self._tracer.start_span(name, kind=kind, attributes=attributes, start_time=start_ns)
+            span_kind = SpanKind.CLIENT if kind in ("llm", "embedding", "retriever") else SpanKind.INTERNAL
+            attributes = _describe_start(name, kind, model)
+            return self._tracer.start_span(name, kind=span_kind, attributes=attributes, start_time=start_ns)
         except Exception as exc:
             failures.note("the user's tracer provider", exc)
             return None
 
-    def attributes_of_others(self, call: CallSpan) -> dict[str, Any]:
-        """Return the attributes that other code set on the call's SDK span."""
-        spec = call.spec
-        ours = semconv.span_attributes(
-            {"name": spec.name, "kind": spec.kind, "model": spec.model}, content=False
-        )
-        return {k: v for k, v in (getattr(call.sdk, "attributes", None) or {}).items() if k not in ours}
+    def attributes_of_others(self, span: Span, name: str, kind: str, model: str | None) -> dict[str, Any]:
+        """Return the attributes that other code set on a call's SDK span."""
+        ours = _describe_start(name, kind, model)
+        attributes = (span.attributes if isinstance(span, ReadableSpan) else None) or {}
+        return {key: value for key, value in attributes.items() if key not in ours}
 
-    def end(self, call: CallSpan, event: bytes) -> None:
-        """Give the SDK span its attributes out of the end event, which is masked already, and end it."""
-        span = call.sdk
-        if span is None:
-            return
+    def end(self, span: Span, kind: str, event: bytes, *, content: bool) -> None:
+        """Give a call's SDK span its attributes out of the end event, which is masked already, and end it.
+
+        Args:
+            kind: the call's.
+            content: whether content is recorded at all; OpenTelemetry's switch must be on as well.
+        """
         try:
-            told = orjson.loads(event)
-            content = self._content and call.recorder.capture_content
-            span.set_attributes(semconv.span_attributes({**told, "kind": call.spec.kind}, content=content))
-            if told["status"] != "ok":
-                kind = (told.get("error") or {}).get("type", told["status"])
-                span.set_attribute("error.type", kind)
-                span.set_status(Status(StatusCode.ERROR, kind))
-            span.end(told["end_ns"])
+            call = orjson.loads(event)
+            content = self._content and content
+            span.set_attributes(semconv.span_attributes({**call, "kind": kind}, content=content))
+            if call["status"] != "ok":
+                error = (call.get("error") or {}).get("type", call["status"])
+                span.set_attribute("error.type", error)
+                span.set_status(Status(StatusCode.ERROR, error))
+            span.end(call["end_ns"])
         except Exception as exc:
             failures.note("the user's tracer provider", exc)
+
+
+def _describe_start(name: str, kind: str, model: str | None) -> dict[str, Any]:
+    """Return the attributes that a call's SDK span begins with."""
+    return semconv.span_attributes({"name": name, "kind": kind, "model": model}, content=False)

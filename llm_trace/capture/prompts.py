@@ -11,10 +11,11 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llm_trace.capture import failures, slots
-from llm_trace.capture.context import SCOPE_KEY, current_call, variable
+from llm_trace.capture.callspan import current_call
+from llm_trace.capture.context import SCOPE_KEY, variable
 
 if TYPE_CHECKING:
-    from llm_trace.capture.recorder import Recorder
+    from llm_trace.capture.protocols import CallRecorder, Template
 
 SHORTEST = 16
 """Characters that a prompt must have to be looked for in a text: a shorter one stands in others by chance."""
@@ -30,7 +31,7 @@ class Rendered(str):
     """
 
     __slots__ = ("prompt", "spans", "variables")
-    prompt: Prompt
+    prompt: Template
     variables: dict[str, Any]
     spans: dict[str, tuple[int, int]]
 
@@ -39,7 +40,7 @@ class Rendering(NamedTuple):
     """A prompt that was rendered, and where: for which recorder, in which session, in which trace."""
 
     rendered: Rendered
-    recorder: Recorder
+    recorder: CallRecorder
     scope: Any
     trace_id: str | None
 
@@ -127,7 +128,7 @@ def _note(rendered: Rendered) -> None:
         failures.note("a prompt", exc)
 
 
-def _write_template(prompt: Prompt) -> None:
+def _write_template(prompt: Template) -> None:
     """Write the template to the spool when this process first uses it with this recorder."""
     recorder = slots.recorder
     key = (prompt.name, prompt.version)
@@ -148,7 +149,7 @@ def _write_template(prompt: Prompt) -> None:
 
 
 def find_prompt_fields(
-    arguments: dict[str, Any], prompt: Prompt | None, recorder: Recorder, trace_id: str, scope: Any
+    arguments: dict[str, Any], prompt: Template | None, recorder: CallRecorder, trace_id: str, scope: Any
 ) -> dict[str, Any]:
     """Return `{"prompt": …}` for a call whose arguments hold a rendered prompt, else what the decorator
     names, else {}.

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry.context.context import Context
 from opentelemetry.trace import Span
@@ -35,23 +35,10 @@ from llm_trace.capture.values import ValueEncoder
 if TYPE_CHECKING:
     from llm_trace.capture.input_key import InputKey
     from llm_trace.capture.otel_mirror import Mirror
+    from llm_trace.capture.protocols import Sink
 
 PLACE = (SPAN_KEY, CALL_KEY, SCOPE_KEY, RUN_KEY)
 """What of a context says where a call belongs."""
-
-
-class Sink(Protocol):
-    """Takes events; the spool's writer, or a buffer while a trace's fate is open."""
-
-    def write(
-        self,
-        event: bytes,
-        messages: Sequence[Any] | None = None,
-        *,
-        field: bytes = b"messages_in",
-        sync: bool = False,
-    ) -> bool:
-        """Take one event, a JSON object without its closing brace."""
 
 
 @dataclass
@@ -136,7 +123,8 @@ class Recorder:
         sdk, fresh = None, f"{random_bits(192):048x}"
         if (
             self.mirror is not None
-            and (sdk := self.mirror.start(spec, self.encoder.masked(spec.name), start_ns)) is not None
+            and (sdk := self.mirror.start(self.encoder.masked(spec.name), spec.kind, spec.model, start_ns))
+            is not None
         ):
             ids = sdk.get_span_context()
             trace_id, span_id = f"{ids.trace_id:032x}", f"{ids.span_id:016x}"

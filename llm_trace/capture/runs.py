@@ -17,7 +17,7 @@ from llm_trace.capture.ids import make_id
 from llm_trace.capture.labels import to_mapping, to_tags
 
 if TYPE_CHECKING:
-    from llm_trace.capture.recorder import Recorder
+    from llm_trace.capture.protocols import CallRecorder
     from llm_trace.record import Run
 
 
@@ -58,7 +58,7 @@ def _read_git(*arguments: str) -> str | None:
     return done.stdout.strip() if done.returncode == 0 else None
 
 
-def begin_run(recorder: Recorder, name: str, *, record_env: bool, **fields: Any) -> dict[str, Any]:
+def begin_run(recorder: CallRecorder, name: str, *, record_env: bool, **fields: Any) -> dict[str, Any]:
     """Write that a run begins and return its event."""
     event: dict[str, Any] = {
         "event": "run",
@@ -114,7 +114,7 @@ def _run(name: str, fields: dict[str, Any]) -> Iterator[Run]:
             end_run(recorder, event["id"])
 
 
-def end_run(recorder: Recorder, run: str) -> None:
+def end_run(recorder: CallRecorder, run: str) -> None:
     """Write that a run has ended."""
     try:
         recorder.event({"event": "run", "id": run, "end_ns": time.time_ns()})

@@ -9,16 +9,17 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from llm_trace.capture import failures, slots
-from llm_trace.capture.callspan import CallSpan
-from llm_trace.capture.context import current_call, finished_call
+from llm_trace.capture.callspan import CallSpan, current_call
+from llm_trace.capture.context import finished_call
 from llm_trace.capture.endings import fail_call, finish_call
 from llm_trace.capture.ids import make_id
+from llm_trace.capture.inspection import parse_kind
 from llm_trace.capture.labels import to_mapping, to_tags
-from llm_trace.capture.spec import FunctionSpec, parse_kind
+from llm_trace.capture.spec import FunctionSpec
 from llm_trace.errors import ConfigurationError, NotFoundError
 
 if TYPE_CHECKING:
-    from llm_trace.capture.recorder import Recorder
+    from llm_trace.capture.protocols import CallRecorder
     from llm_trace.record import Call, Kind, ScoreSource
 
 
@@ -195,7 +196,7 @@ def _read_span_id(name: str, call: Any, target: Any) -> str:
     return str(span_id)
 
 
-def _find_scored(recorder: Recorder, call: Any) -> Any:
+def _find_scored(recorder: CallRecorder, call: Any) -> Any:
     if call is not None:
         return call
     if (running := current_call()) is not None:

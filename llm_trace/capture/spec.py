@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from llm_trace import semconv
-from llm_trace.capture.binding import Binder, build_binder
-from llm_trace.capture.labels import to_mapping, to_tags
-from llm_trace.capture.prompts import Prompt
-from llm_trace.errors import ConfigurationError
-from llm_trace.semconv.names import KIND_OF_SPELLING, KINDS
+if TYPE_CHECKING:
+    from llm_trace.capture.binding import Binder
+    from llm_trace.capture.protocols import Template
 
 Shape = Literal["function", "coroutine", "generator", "async_generator"]
 
@@ -30,7 +25,7 @@ class FunctionSpec:
     name: str
     kind: str = "chain"
     model: str | None = None
-    prompt: Any = None
+    prompt: Template | None = None
     tags: tuple[str, ...] = ()
     metadata: dict[str, Any] = field(default_factory=dict)
     capture_input: bool = True
@@ -50,118 +45,3 @@ class FunctionSpec:
 
 SERVED = frozenset(["llm", "tool", "retriever", "embedding", "reranker"])
 """Kinds of calls that leave the program; the rest of a pipeline runs for real in a replay."""
-_SHAPES: tuple[tuple[Callable[[Any], bool], Shape], ...] = (
-    (inspect.isasyncgenfunction, "async_generator"),
-    (inspect.isgeneratorfunction, "generator"),
-    (inspect.iscoroutinefunction, "coroutine"),
-)
-_MODEL_KINDS = {"llm", "embedding", "reranker"}
-
-
-def get_function_name(fn: Callable[..., Any]) -> str:
-    """Return the qualified name after the last `<locals>.`; the class's name for an object that is called."""
-    fn = inspect.unwrap(fn)
-    while isinstance(fn, functools.partial):
-        fn = fn.func
-    name = getattr(fn, "__qualname__", None) or getattr(fn, "__name__", None) or type(fn).__qualname__
-    return str(name).rpartition("<locals>.")[2]
-
-
-def parse_kind(kind: Any) -> str:
-    """Return the kind that is meant: ours, or as OpenInference, Langfuse, LangSmith or Traceloop spell it, in
-    any case.
-
-    Raises:
-        ConfigurationError: it is none.
-    """
-    if kind in KINDS:
-        return str(kind)
-    found = KIND_OF_SPELLING.get(kind.lower()) if isinstance(kind, str) else None
-    if found is None:
-        raise ConfigurationError(f"kind {kind!r} is unknown; choose one of {', '.join(sorted(KINDS))}")
-    return found
-
-
-def build_spec(fn: Callable[..., Any], options: dict[str, Any]) -> FunctionSpec:
-    """Return the spec of a function, from `trace`'s options.
-
-    Raises:
-        ConfigurationError: an option cannot work.
-    """
-    _check_options(options)
-    names = _list_parameter_names(fn)
-    is_method = names[:1] in (["self"], ["cls"]) and "." in get_function_name(fn)
-    kind = parse_kind(options["kind"])
-    return FunctionSpec(
-        name=options["name"] or get_function_name(fn),
-        kind=kind,
-        model=options["model"],
-        prompt=options["prompt"],
-        tags=to_tags(options["tags"]),
-        metadata=to_mapping("metadata", options["metadata"]),
-        capture_input=options["capture_input"],
-        capture_output=options["capture_output"],
-        output_reducer=options["output_reducer"],
-        attribution=options["attribution"],
-        bind=build_binder(fn, is_method=is_method),
-        code=_describe_code(fn),
-        function=fn,
-        shape=_shape(fn),
-        served=kind in SERVED,
-        asks_model="model" in names or (kind in _MODEL_KINDS and _has_parameters(fn, names)),
-    )
-
-
-def _check_options(options: dict[str, Any]) -> None:
-    """Refuse options that would fail at every call."""
-    prompt, reducer, policy = options["prompt"], options["output_reducer"], options["attribution"]
-    if prompt is not None and not isinstance(prompt, Prompt):
-        raise ConfigurationError(
-            f"trace(prompt={prompt!r}) is no Prompt: write prompt=Prompt('name', 'template with "
-            f"{{variables}}')"
-        )
-    if reducer is not None and not callable(reducer):
-        raise ConfigurationError(f"trace(output_reducer={reducer!r}) cannot be called with a list of chunks")
-    if policy is not None and not hasattr(policy, "mode"):
-        raise ConfigurationError(f"trace(attribution={policy!r}) is no AttributionPolicy")
-
-
-def _shape(fn: Callable[..., Any]) -> Shape:
-    """Return how a function gives its result; an object with an async `__call__` counts as a coroutine
-    function.
-    """
-    candidates = (fn, getattr(type(fn), "__call__", None))  # noqa: B004
-    if getattr(getattr(fn, "__code__", None), "co_flags", 0) & inspect.CO_ITERABLE_COROUTINE:
-        return "coroutine"  # `types.coroutine`: what it yields is for the event loop
-    for is_a, shape in _SHAPES:
-        if any(is_a(candidate) for candidate in candidates):
-            return shape
-    return "function"
-
-
-def _has_parameters(fn: Callable[..., Any], names: list[str]) -> bool:
-    """Return whether arguments of this function can say something about the request, to a model, that they
-    make up.
-    """
-    if not names:
-        return True
-    takes_any = any(p.kind is p.VAR_KEYWORD for p in inspect.signature(fn).parameters.values())
-    return takes_any or bool(semconv.request_fields({name: {"temperature": 1} for name in names}))
-
-
-def _list_parameter_names(fn: Callable[..., Any]) -> list[str]:
-    try:
-        return list(inspect.signature(fn).parameters)
-    except (TypeError, ValueError):
-        return []
-
-
-def _describe_code(fn: Callable[..., Any]) -> dict[str, Any] | None:
-    fn = inspect.unwrap(fn)
-    module, name = getattr(fn, "__module__", None), getattr(fn, "__qualname__", None)
-    if not module or not name:
-        return None
-    where = getattr(fn, "__code__", None)
-    return {"function": f"{module}:{name}"} | (
-        {"file": where.co_filename, "line": where.co_firstlineno} if where else {}
-    )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from llm_trace.capture.recorder import Sink
+    from llm_trace.capture.protocols import Sink
 
 _MAX_BYTES = 8 << 20
 

@@ -14,7 +14,8 @@ from llm_trace.capture import slots
 from llm_trace.capture.context import variable
 from llm_trace.capture.endings import fail_call
 from llm_trace.capture.generators import record_async_generator, record_generator
-from llm_trace.capture.spec import FunctionSpec, build_spec
+from llm_trace.capture.inspection import build_spec
+from llm_trace.capture.spec import FunctionSpec
 from llm_trace.capture.streams import hand_over
 
 if TYPE_CHECKING:

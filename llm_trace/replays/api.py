@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 
-    from llm_trace.capture.recorder import Recorder
+    from llm_trace.capture.protocols import CallRecorder
     from llm_trace.replays.load import Recording
     from llm_trace.replays.player import ReplayMode
     from llm_trace.replays.report import Report
@@ -191,7 +191,7 @@ def _play_recording(recording: Recording, rules: Rules, store: Store) -> Iterato
 
 
 @contextlib.contextmanager
-def _record_calls(store: Store) -> Iterator[Recorder]:
+def _record_calls(store: Store) -> Iterator[CallRecorder]:
     """Record to what is configured, else to the store that is replayed."""
     recorder = slots.recorder or slots.start_recorder()
     if recorder is not None:

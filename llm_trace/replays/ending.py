@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from llm_trace.capture.callspan import CallSpan
-    from llm_trace.capture.recorder import Sink
+    from llm_trace.capture.protocols import Sink
     from llm_trace.replays.tape import Taped
 
 

@@ -9,8 +9,7 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from llm_trace.capture.callspan import CallSpan
-from llm_trace.capture.context import current_call
+from llm_trace.capture.callspan import CallSpan, current_call
 from llm_trace.capture.ids import make_id
 from llm_trace.capture.spec import SERVED
 from llm_trace.errors import DivergenceError, ReplayError
@@ -23,8 +22,7 @@ from llm_trace.replays.tape import Tape, Taped
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from llm_trace.capture.prompts import Prompt
-    from llm_trace.capture.recorder import Recorder
+    from llm_trace.capture.protocols import CallRecorder, Template
     from llm_trace.capture.slots import Begin
     from llm_trace.capture.spec import FunctionSpec
     from llm_trace.capture.values import ValueEncoder
@@ -123,13 +121,13 @@ class Player:
         """Take the next call for this recorded one, whatever its input."""
         self._next, self.ending = root, None
 
-    def prompt(self, prompt: Prompt) -> Prompt:
+    def prompt(self, prompt: Template) -> Template:
         """Return the prompt that is rendered in this one's place."""
         return self.rules.overrides.prompts.get(prompt.name, prompt)
 
     def begin(
         self,
-        recorder: Recorder,
+        recorder: CallRecorder,
         begin: Begin,
         spec: FunctionSpec,
         args: tuple[Any, ...],

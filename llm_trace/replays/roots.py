@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from llm_trace.capture.spec import get_function_name
+from llm_trace.capture.inspection import get_function_name
 from llm_trace.capture.wrappers import trace
 from llm_trace.errors import ReplayError
 from llm_trace.replays.revive import extract_part, rebuild

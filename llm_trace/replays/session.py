@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from llm_trace.capture.slots import Interceptor
+    from llm_trace.capture.slots import CallStarter, Interceptor
 
 
 @dataclass
@@ -32,7 +32,7 @@ class ReplaySession:
     collector: Collector
     player: Player | None
     """`None` while a cassette is recorded."""
-    _before: tuple[Recorder | None, Interceptor | None] | None = None
+    _before: tuple[CallStarter | None, Interceptor | None] | None = None
 
     @classmethod
     def begin(

@@ -12,7 +12,7 @@ from opentelemetry import trace as otel
 
 import llm_trace
 from llm_trace import trace
-from llm_trace.capture.context import current_call
+from llm_trace.capture.callspan import current_call
 from tests.conftest import Recorded
 
 

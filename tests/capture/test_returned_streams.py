@@ -18,7 +18,7 @@ import pytest
 
 import llm_trace
 from llm_trace import trace
-from llm_trace.capture.context import current_call
+from llm_trace.capture.callspan import current_call
 from tests.conftest import Recorded
 
 MESSAGES: Any = [{"role": "user", "content": "hi"}]
