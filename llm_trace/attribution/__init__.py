@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from llm_trace.attribution.proxies.model import Proxied
     from llm_trace.attribution.proxies.screen import screen
     from llm_trace.attribution.quality.measures import measure
-    from llm_trace.attribution.quality.paraphrases import measure_paraphrase_stability
     from llm_trace.attribution.question.targets import Contrast
     from llm_trace.attribution.remote.completions import Completions
     from llm_trace.attribution.remote.ledger import Price
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from llm_trace.attribution.studies.aggregate import aggregate
     from llm_trace.attribution.studies.compression import compress
     from llm_trace.attribution.studies.interactions import interactions
+    from llm_trace.attribution.studies.paraphrases import measure_paraphrase_stability
 
 _HOMES = {
     "attribute": "llm_trace.attribution.api",
@@ -46,7 +46,7 @@ _HOMES = {
     "Proxied": "llm_trace.attribution.proxies.model",
     "screen": "llm_trace.attribution.proxies.screen",
     "measure": "llm_trace.attribution.quality.measures",
-    "measure_paraphrase_stability": "llm_trace.attribution.quality.paraphrases",
+    "measure_paraphrase_stability": "llm_trace.attribution.studies.paraphrases",
     "Contrast": "llm_trace.attribution.question.targets",
     "Completions": "llm_trace.attribution.remote.completions",
     "Price": "llm_trace.attribution.remote.ledger",

@@ -87,7 +87,7 @@ def ask(prompt: str) -> str:
 
 def complete(prompt: str) -> tuple[str, dict[str, int]]:
     """Return the model's greedy answer and the tokens it took."""
-    from llm_trace.attribution.models.loading import generate
+    from llm_trace.attribution.models.generation import generate
 
     model, tokenizer = load_desk_model()
     ids = tokenizer(prompt)["input_ids"]

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from llm_trace.attribution import quality
 from llm_trace.attribution.core.value import Budget, BudgetError, Metered, Value
 from llm_trace.attribution.methods import registry
+from llm_trace.attribution.methods.auto import plan_auto
 from llm_trace.attribution.methods.exact import compute_exact_shapley, list_subsets, occlusion, shapley
 from llm_trace.attribution.methods.mask_designs import Design, LeveragePairs
 from llm_trace.attribution.methods.shapley_sampling import compute_t_quantile, fit
@@ -282,7 +283,7 @@ def test_a_budget_too_small_for_a_method_is_said_before_anything_is_spent() -> N
 
 
 def test_methods_by_name() -> None:
-    assert registry.choose(3, None) == "shapley"
+    assert plan_auto(3, None).method == "shapley"
     assert registry.get_info("occlusion").cost == "n + 1"
     with pytest.raises(AttributionError, match="choose one of auto, occlusion, shapley, permutation"):
         registry.find_method("oclusion")

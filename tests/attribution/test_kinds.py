@@ -14,8 +14,8 @@ import pytest
 
 from llm_trace.attribution.api import attribute
 from llm_trace.attribution.models.batching import BatchLimits
-from llm_trace.attribution.models.causal import get_device
 from llm_trace.attribution.models.encoder import ClassifierForward, Seq2SeqForward
+from llm_trace.attribution.models.evaluation import get_device
 from llm_trace.attribution.models.kinds import detect_kind
 from llm_trace.attribution.question.objective import Query
 from llm_trace.errors import AttributionError

@@ -13,8 +13,7 @@ import numpy as np
 import pytest
 
 from llm_trace.attribution.api import attribute
-from llm_trace.attribution.models.kinds import generate_answer
-from llm_trace.attribution.models.loading import generate
+from llm_trace.attribution.models.generation import generate, generate_answer
 from llm_trace.attribution.question.tokenization import Codec
 from llm_trace.errors import AttributionError
 from tests.helpers import attribution_toys as toys

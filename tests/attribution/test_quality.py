@@ -13,7 +13,7 @@ from llm_trace.attribution.core.value import Budget, Metered, Value
 from llm_trace.attribution.methods.exact import occlusion, shapley
 from llm_trace.attribution.quality import Findings, Study, judge_figures, measure, run_measures
 from llm_trace.attribution.quality.fidelity import draw_held_out
-from llm_trace.attribution.quality.paraphrases import measure_paraphrase_stability
+from llm_trace.attribution.studies.paraphrases import measure_paraphrase_stability
 from llm_trace.demo.world import TEMPLATE_V1
 from llm_trace.errors import AttributionError
 from llm_trace.statistics.ranks import (

@@ -10,7 +10,7 @@ from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from llm_trace.attribution.models.loading import generate
+from llm_trace.attribution.models.generation import generate
 from llm_trace.demo.model import load_model
 from llm_trace.errors import AttributionError
 

@@ -32,6 +32,17 @@ class BudgetError(AttributionError):
     """The budget does not pay for what the method needs."""
 
 
+class PartialError(AttributionError):
+    """The calls stopped before every mask had its answer; what was answered is here."""
+
+    def __init__(self, why: str, done: NDArray[np.bool_], values: NDArray[np.float64]) -> None:
+        super().__init__(f"{why}; {int(done.sum())} of {len(done)} perturbed prompts were answered")
+        self.done = done
+        """(k,): which masks have a value."""
+        self.values = values
+        """Values of these."""
+
+
 @dataclass(frozen=True)
 class Budget:
     """What an attribution may cost; `None` is no limit."""

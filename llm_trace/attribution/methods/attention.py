@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from llm_trace.attribution.core.value import sum_targets
 from llm_trace.attribution.explain.dry_run import attach_price, count_tokens
 from llm_trace.attribution.methods.registry import Scores, describe_method
-from llm_trace.attribution.models.causal import run_undisturbed
 from llm_trace.attribution.models.embeddings import check_finite, get_source
+from llm_trace.attribution.models.evaluation import run_undisturbed
 from llm_trace.errors import AttributionError
 
 if TYPE_CHECKING:

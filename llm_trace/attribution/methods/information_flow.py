@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from llm_trace.attribution.explain.dry_run import attach_price, count_tokens
 from llm_trace.attribution.methods.attention import share_out, use_eager_attention
 from llm_trace.attribution.methods.registry import Scores, describe_method
-from llm_trace.attribution.models.causal import get_device, run_undisturbed
 from llm_trace.attribution.models.embeddings import get_source
+from llm_trace.attribution.models.evaluation import get_device, run_undisturbed
 from llm_trace.attribution.models.kinds import detect_kind
 from llm_trace.errors import AttributionError
 

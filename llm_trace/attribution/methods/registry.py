@@ -127,13 +127,6 @@ def get_info(name: str) -> Info:
     return Info(name, "values", "?", "", plugins.find_package(plugins.METHODS, name, BUILTIN))
 
 
-def choose(n: int, room: int | None) -> str:
-    """Return the method whose scores `auto` gives for n segments and this many evaluations; see `auto`."""
-    from llm_trace.attribution.methods.auto import plan_auto
-
-    return plan_auto(n, room).method
-
-
 def list_recorded_fields(scores: Scores) -> dict[str, Any]:
     """Return the fields of an `Attribution` that the method itself fills."""
     q_values = None if scores.p_values is None else correct_benjamini_hochberg(scores.p_values)

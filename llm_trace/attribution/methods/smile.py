@@ -12,11 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from llm_trace.attribution.core.value import Value, expect, get_remaining, resample_values, sum_targets
+from llm_trace.attribution.core.value import (
+    PartialError,
+    Value,
+    expect,
+    get_remaining,
+    resample_values,
+    sum_targets,
+)
 from llm_trace.attribution.methods import lengths, randomization_tests
 from llm_trace.attribution.methods.registry import Scores, describe_method
 from llm_trace.attribution.methods.shapley_sampling import compute_t_quantile
-from llm_trace.attribution.remote.values import PartialError
 from llm_trace.statistics.ranks import correct_benjamini_hochberg
 
 if TYPE_CHECKING:

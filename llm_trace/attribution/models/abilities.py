@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 from weakref import WeakKeyDictionary
 
+from llm_trace.attribution.models.evaluation import get_device, run_undisturbed
 from llm_trace.errors import AttributionError
 
 if TYPE_CHECKING:
@@ -104,8 +105,6 @@ def _reads_no_later(model: Any, ids: list[int]) -> bool:
     places only.
     """
     import torch
-
-    from llm_trace.attribution.models.causal import get_device, run_undisturbed
 
     def read(row: list[int]) -> torch.Tensor:
         logits: torch.Tensor = model(torch.tensor([row], device=get_device(model)), use_cache=False).logits[0]

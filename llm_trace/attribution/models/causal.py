@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from llm_trace.attribution.models import abilities
 from llm_trace.attribution.models.batching import Batch, BatchLimits, count_common, plan_batches
+from llm_trace.attribution.models.evaluation import (
+    check_ids,
+    get_context,
+    get_device,
+    make_precise,
+    run_undisturbed,
+)
 from llm_trace.attribution.models.memory import compute_limits, halve_batch
 from llm_trace.attribution.question.objective import Query, Tick
 from llm_trace.errors import AttributionError
@@ -41,84 +47,6 @@ class Forward(Protocol):
         """Return the attention (tokens of the query, length) from where each is predicted, mean over
         layers and heads; the model is in eager mode.
         """
-
-
-@contextmanager
-def run_undisturbed(model: Any, *, gradients: bool = False) -> Iterator[None]:
-    """Evaluate without dropout, and without gradients unless asked for, then give every module its mode
-    back.
-    """
-    import torch
-
-    trained = [module for module in model.modules() if module.training]
-    model.eval()
-    try:
-        with torch.inference_mode(not gradients), torch.set_grad_enabled(gradients):
-            yield
-    finally:
-        for module in trained:
-            module.training = True
-
-
-def get_embedding_layer(model: Any) -> Any:
-    """Return the module that embeds token ids, `None` where there is none (CANINE hashes characters)."""
-    try:
-        return model.get_input_embeddings()
-    except NotImplementedError:
-        return None
-
-
-def get_device(model: Any) -> torch.device:
-    """Return where the model expects its ids, also when it is spread over devices."""
-    import torch
-
-    embedding = get_embedding_layer(model)
-    device = getattr(getattr(embedding, "weight", None), "device", None)
-    if (
-        device is not None and device.type == "meta"
-    ):  # offloaded: accelerate loads the weights when they are needed
-        device = torch.device(embedding._hf_hook.execution_device)  # noqa: SLF001  no public name
-    return device or next((p.device for p in model.parameters()), torch.device("cpu"))
-
-
-def get_context(model: Any) -> int | None:
-    """Return the longest input the model was built for, in tokens."""
-    config = model.config
-    for name in ("max_position_embeddings", "n_positions", "max_sequence_length"):
-        found = getattr(config, name, None)
-        if isinstance(found, int) and found > 0:
-            return found
-    return None
-
-
-def check_ids(model: Any, rows: Iterable[Sequence[int]], *, said: bool = False) -> None:
-    """Check that the model has an embedding for every id; `said`: ids of a response.
-
-    Raises:
-        AttributionError: it has fewer, as where tokens were added to the tokenizer alone.
-    """
-    table = get_embedding_layer(model)
-    size = getattr(table, "num_embeddings", None) or getattr(getattr(table, "weight", None), "shape", (0,))[0]
-    size = (getattr(model.config, "decoder_vocab_size", None) if said else None) or size
-    highest = max((max(row, default=0) for row in rows), default=0)
-    if size and highest >= size:
-        raise AttributionError(
-            f"token id {highest} is beyond the model's {size} embeddings: the tokenizer has tokens that the "
-            f"model does not know; "
-            "give the model its own tokenizer, or call model.resize_token_embeddings(len(tokenizer)) and "
-            "train them"
-        )
-
-
-def compute_last_logits(model: Any, ids: Sequence[int], count: int) -> torch.Tensor:
-    """Return the logits (count, vocabulary) at the last positions of one sequence."""
-    import torch
-
-    keeps = "logits_to_keep" in inspect.signature(model.forward).parameters
-    kept = {"logits_to_keep": count} if keeps else {}
-    with run_undisturbed(model):
-        row = torch.tensor([list(ids)], device=get_device(model))
-        return model(row, use_cache=False, **kept).logits[0, -count:]  # type: ignore[no-any-return]
 
 
 class CausalForward:
@@ -345,13 +273,6 @@ def compute_logprobs(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tenso
     picked = logits.gather(-1, targets.to(logits.device)[..., None])[..., 0]
     each = [row.logsumexp(-1) for row in logits]  # one by one: it copies what it reads
     return picked - torch.stack(each)
-
-
-def make_precise(values: torch.Tensor) -> torch.Tensor:
-    """Return half precision as float32, and everything finer as it is."""
-    import torch
-
-    return values if values.dtype == torch.float64 else values.float()
 
 
 def compute_mean_attention(layers: Any, where: Sequence[int], size: tuple[int, int]) -> torch.Tensor:

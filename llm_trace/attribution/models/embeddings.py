@@ -12,7 +12,7 @@ import numpy as np
 
 from llm_trace.attribution.core.value import BudgetError, get_remaining
 from llm_trace.attribution.models.abilities import check_embeddings
-from llm_trace.attribution.models.causal import get_embedding_layer, make_precise, run_undisturbed
+from llm_trace.attribution.models.evaluation import get_embedding_layer, make_precise, run_undisturbed
 from llm_trace.attribution.models.memory import limit_gradient_rows
 from llm_trace.errors import AttributionError
 

@@ -11,13 +11,8 @@ import numpy as np
 
 from llm_trace.attribution.models import abilities
 from llm_trace.attribution.models.batching import Batch, BatchLimits, plan_batches
-from llm_trace.attribution.models.causal import (
-    check_ids,
-    compute_logprobs,
-    compute_mean_attention,
-    get_device,
-    run_undisturbed,
-)
+from llm_trace.attribution.models.causal import compute_logprobs, compute_mean_attention
+from llm_trace.attribution.models.evaluation import check_ids, get_device, run_undisturbed
 from llm_trace.attribution.models.memory import compute_limits, halve_batch
 from llm_trace.errors import AttributionError
 

@@ -7,10 +7,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from llm_trace.attribution.models.causal import check_ids
-from llm_trace.attribution.models.kinds import check_reproduces, detect_kind, generate_answer, make_response
+from llm_trace.attribution.models.evaluation import check_ids
+from llm_trace.attribution.models.generation import check_reproduces, generate_answer
+from llm_trace.attribution.models.kinds import detect_kind
+from llm_trace.attribution.models.responses import make_response
 from llm_trace.attribution.question import chat
 from llm_trace.attribution.question.objective import Goal, Query, build_goal
 from llm_trace.attribution.question.renders import (
@@ -37,7 +39,6 @@ from llm_trace.record import Call, Segment
 if TYPE_CHECKING:
     from llm_trace.attribution.models.cache import ValueCache
     from llm_trace.attribution.models.open_value import LocalValue
-    from llm_trace.attribution.quality.findings import Findings
     from llm_trace.attribution.question.segments import Region, Segmented, SegmentSpec
 
 MASK = "[redacted]"
@@ -197,14 +198,21 @@ def build_problem(
         response = make_response(model, codec, text, said, own_special=own_special)
     notes += [response.note] if response.note else []
     if detect_kind(model) != "classifier":
-        check_ids(model, [response.ids], said=True)
+        check_ids(model, [response.ids], response=True)
     found = _Explained(model, codec, text, own_special, said, response, unit).by(target)
     return Problem(
         model, name, codec, segmented, own_special, said, response, *found, (*notes, *segmented.notes), cache
     )
 
 
-def note_suspicions(question: ParsedQuestion, work: Problem, found: Findings) -> None:
+class Notes(Protocol):
+    """What takes reasons for mistrust."""
+
+    def suspect(self, verdict: str, warning: str) -> None:
+        """Note one."""
+
+
+def note_suspicions(question: ParsedQuestion, work: Problem, found: Notes) -> None:
     """Note what speaks against the question itself: a masked prompt, a model that did not give the logged
     answer.
     """
@@ -217,7 +225,7 @@ def note_suspicions(question: ParsedQuestion, work: Problem, found: Findings) ->
         )
 
 
-def note_masked_input(question: ParsedQuestion, found: Findings) -> None:
+def note_masked_input(question: ParsedQuestion, found: Notes) -> None:
     """Note it where the prompt was masked."""
     if question.redacted:
         found.suspect("redacted_input", "parts of the prompt were masked before it was logged")

@@ -1,10 +1,9 @@
 """Whether scores are evidence.
 
 `findings` holds the cheap checks that make the verdict of every attribution. `fidelity`, `curves` and
-`sanity` measure an attribution on masks it was not made from; `measuring.measure` does so for any finished
-`Attribution`. `paraphrases` compares it with those of prompts in other words. Packages add measures by the
-entry point group
-`llm_trace.quality`: plain callables from a `Study` to a dict of figures.
+`sanity` measure an attribution on masks it was not made from; `measures.measure` does so for any finished
+`Attribution`. Packages add measures by the entry point group `llm_trace.quality`: plain callables from a
+`Study` to a dict of figures.
 """
 
 from llm_trace.attribution.quality.findings import (

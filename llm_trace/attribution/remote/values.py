@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from llm_trace.attribution.core.value import PartialError
 from llm_trace.attribution.methods import distances
 from llm_trace.attribution.methods.text_encoders import compute_cosine_distances
 from llm_trace.attribution.remote.client import Caller, ModelRequest
@@ -30,17 +31,6 @@ RESPONSE = -1
 """Sample of the answer that is explained; answers to compare it with are -2, -3 …: none of these is ever a
 perturbed prompt's.
 """
-
-
-class PartialError(AttributionError):
-    """The calls stopped before every mask had its answer; what was answered is here."""
-
-    def __init__(self, why: str, done: NDArray[np.bool_], values: NDArray[np.float64]) -> None:
-        super().__init__(f"{why}; {int(done.sum())} of {len(done)} perturbed prompts were answered")
-        self.done = done
-        """(k,): which masks have a value."""
-        self.values = values
-        """Values of these."""
 
 
 class RemoteValue:
