@@ -27,7 +27,7 @@ from llm_trace.attribution.core.value import Budget, Metered, sum_targets
 from llm_trace.attribution.methods import registry
 from llm_trace.attribution.methods.exact import compute_exact_shapley, list_subsets
 from llm_trace.attribution.models.problem import build_problem, parse_question
-from llm_trace.statistics.ranks import compute_r_squared, rank_correlate
+from llm_trace.statistics.correlation import compute_r_squared, rank_correlate
 
 SHARED = Path(__file__).resolve().parents[1].parent / "shared" / "data" / "models"
 BUDGETS = (40, 64, 128, 256, 512)
@@ -167,7 +167,7 @@ def marks(values: np.ndarray, n: int, scores: np.ndarray, exact: np.ndarray) -> 
     predicted = masks @ scores
     predicted = predicted + (values - predicted).mean()
     error = float(((scores - exact) ** 2).sum() / (exact**2).sum())
-    return error, rank_correlate(values, predicted), compute_r_squared(values, predicted)
+    return error, rank_correlate(values, predicted), float(compute_r_squared(values, predicted))
 
 
 def compare(games: list[tuple[np.ndarray, int]], n: int, seeds: int) -> None:

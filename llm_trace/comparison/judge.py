@@ -10,7 +10,8 @@ import numpy as np
 from llm_trace.comparison.missing import allow_for_missing
 from llm_trace.comparison.result import Metric, Slice
 from llm_trace.statistics.intervals import bound_mean
-from llm_trace.statistics.paired import Estimate, estimate, with_false_discovery_control
+from llm_trace.statistics.multiple_tests import correct_tested
+from llm_trace.statistics.paired import Estimate, estimate
 from llm_trace.statistics.scales import Scale, find_scale
 
 if TYPE_CHECKING:
@@ -143,7 +144,7 @@ def _describe(name: str, values: Floats, table: PairTable) -> Judged | None:
 def _correct_metrics(metrics: Sequence[Judged], table: PairTable) -> list[Metric]:
     """Return the metrics with q-values, verdicts, and what would decide those that are undecided."""
     level = 1 - table.confidence
-    q_values = with_false_discovery_control([judged.metric.p_value for judged in metrics])
+    q_values = correct_tested([judged.metric.p_value for judged in metrics])
     tests = sum(q is not None for q in q_values)
     passed = sum(q is not None and q <= level for q in q_values)
     return [

@@ -8,7 +8,8 @@ import numpy as np
 
 from llm_trace.attribution.studies.aggregate import NEGLIGIBLE
 from llm_trace.record import Record
-from llm_trace.statistics.paired import estimate, with_false_discovery_control
+from llm_trace.statistics.multiple_tests import correct_tested
+from llm_trace.statistics.paired import estimate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -88,7 +89,7 @@ def _decide(words: list[Word], level: float) -> Iterator[Word]:
     """Return the words with q-values and verdicts; those that changed negligibly in every pair are not
     tested.
     """
-    for word, q in zip(words, with_false_discovery_control([w.p_value for w in words]), strict=True):
+    for word, q in zip(words, correct_tested([w.p_value for w in words]), strict=True):
         yield word.model_copy(update={"q_value": q, "verdict": _judge_word(word, q, level)})
 
 

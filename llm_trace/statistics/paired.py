@@ -112,12 +112,3 @@ def compute_cohens_d(change: Floats) -> float | None:
     """Return the mean difference in standard deviations of the differences; `None` where they do not vary."""
     spread = compute_spread(change)
     return float(change.mean()) / spread if spread > 0 else None
-
-
-def with_false_discovery_control(p_values: list[float | None]) -> list[float | None]:
-    """Return q-values of those that were tested (Benjamini & Hochberg 1995)."""
-    tested = [p for p in p_values if p is not None]
-    if not tested:
-        return list(p_values)
-    adjusted = iter(stats.false_discovery_control(tested))
-    return [None if p is None else float(next(adjusted)) for p in p_values]

@@ -30,6 +30,7 @@ def sign_flip(differences: Floats, *, seed: int = 0) -> float:
     size = sqrt(float((moved**2).sum()))
     if n >= LARGE:
         return erfc(total / size / sqrt(2))
+    # scipy's permutation_test gives the same for few differences, 10 to 90 times slower: comparisons run many
     least = total - 1e-9 * size
     if n <= EXACT:
         signs = 2.0 * ((np.arange(2**n)[:, None] >> np.arange(n)) & 1) - 1  # (2^n, n)

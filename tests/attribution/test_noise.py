@@ -23,7 +23,7 @@ from llm_trace.attribution.studies.smile_measures import (
     measure_smile_stability,
 )
 from llm_trace.errors import AttributionError
-from llm_trace.statistics.ranks import correct_benjamini_hochberg
+from llm_trace.statistics.multiple_tests import correct_benjamini_hochberg
 from tests.attribution.test_remote import desk, explain
 
 LEVEL = 0.05
@@ -205,6 +205,12 @@ def test_a_word_that_matters_is_not_taken_for_length() -> None:
         prompt = " ".join(np.random.default_rng(seed).permutation([*LONG_AND_SHORT, "gold"]))
         found = explain(desk, prompt, budget=100, seed=seed)
         assert found.verdict == "ok"
+
+
+def test_accuracy_counts_a_tie_as_half() -> None:
+    scores = (0.3, -1.2, 0.3, 2.5, 0.0, 4.1, -0.7, 1.9, 1.9, 0.3)
+    tied = explain(desk, "a gold customer asks today", budget=80).model_copy(update={"values": scores})
+    assert measure_accuracy(tied, [0, 3, 8]) == pytest.approx(0.7380952380952381, abs=1e-12)
 
 
 def test_measures_of_the_paper() -> None:

@@ -14,13 +14,13 @@ import pytest
 from llm_trace.attribution.api import attribute
 from llm_trace.attribution.explain.dry_run import Plan
 from llm_trace.attribution.methods.self_report import (
-    bound_correlation,
     parse_report,
     self_knowledge,
     training_lines,
 )
 from llm_trace.errors import AttributionError
 from llm_trace.record import Attribution
+from llm_trace.statistics.correlation import bound_correlation
 from tests.attribution.test_remote import desk, explain
 
 PIECES = ["please", "tell", "me", "what", "a", "gold", "customer", "may", "expect"]

@@ -15,7 +15,7 @@ from llm_trace.attribution.remote.model import Compare, Remote
 from llm_trace.demo.world import make_cases
 from llm_trace.errors import AttributionError
 from llm_trace.record import Attribution
-from llm_trace.statistics.ranks import correct_benjamini_hochberg
+from llm_trace.statistics.multiple_tests import correct_benjamini_hochberg
 from tests.attribution.test_remote import desk, explain, first
 
 

@@ -17,7 +17,7 @@ from llm_trace.attribution.core.value import Capped, Value, get_remaining, sum_t
 from llm_trace.attribution.methods import registry
 from llm_trace.attribution.methods.registry import Scores, describe_method
 from llm_trace.errors import AttributionError
-from llm_trace.statistics.ranks import rank_correlate
+from llm_trace.statistics.correlation import rank_correlate
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from llm_trace.attribution.core import plugins
-from llm_trace.statistics.ranks import correct_benjamini_hochberg
+from llm_trace.statistics.multiple_tests import correct_benjamini_hochberg
 
 if TYPE_CHECKING:
     import numpy as np

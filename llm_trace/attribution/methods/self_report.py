@@ -18,7 +18,7 @@ import numpy as np
 from llm_trace.attribution.methods.registry import Scores, describe_method
 from llm_trace.attribution.methods.smile import build_empty_scores, count_affordable, smile
 from llm_trace.errors import AttributionError
-from llm_trace.statistics.ranks import correlate, rank_correlate
+from llm_trace.statistics.correlation import bound_correlation, correlate, rank_correlate
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -148,18 +148,6 @@ def _make_warning(weights: NDArray[np.float64], effects: Scores, confidence: flo
         f"{told['high']:.2f}); "
         f"pool {LEAST_CALLS} calls and more with self_knowledge()"
     )
-
-
-def bound_correlation(r: float, n: int, confidence: float) -> tuple[float, float]:
-    """Return bounds of a correlation of n pairs by Fisher's transformation, -1 to 1 where there are too
-    few.
-    """
-    from statistics import NormalDist
-
-    if n < 4 or abs(r) >= 1:
-        return (-1.0, 1.0) if n < 4 else (r, r)
-    half = NormalDist().inv_cdf(0.5 + confidence / 2) / np.sqrt(n - 3)
-    return float(np.tanh(np.arctanh(r) - half)), float(np.tanh(np.arctanh(r) + half))
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from llm_trace.attribution.methods.mask_designs import (
 )
 from llm_trace.attribution.methods.registry import Scores, describe_method
 from llm_trace.attribution.methods.shrinkage import fit_shrunk
-from llm_trace.statistics.ranks import compute_t_p_value
+from llm_trace.statistics.student import compute_t_p_values, compute_t_quantile
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -38,29 +38,6 @@ probability of .95.
 """
 POOLED = 30
 """Degrees of freedom from which on each score's error stands for itself."""
-
-
-def compute_t_quantile(confidence: float, freedom: int) -> float:
-    """Return the two-sided Student quantile, within 2 % of the exact one for 3 and more degrees of
-    freedom.
-    """
-    from statistics import NormalDist
-
-    z = NormalDist().inv_cdf(0.5 + confidence / 2)
-    if freedom < 1:
-        return float("inf")
-    if freedom <= 2:  # closed forms
-        p = 0.5 + confidence / 2
-        return (
-            float(np.tan(np.pi * (p - 0.5)))
-            if freedom == 1
-            else float((2 * p - 1) * np.sqrt(2 / (4 * p * (1 - p))))
-        )
-    g1 = (z**3 + z) / 4  # Cornish-Fisher expansion (Abramowitz & Stegun 26.7.5)
-    g2 = (5 * z**5 + 16 * z**3 + 3 * z) / 96
-    g3 = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384
-    g4 = (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160
-    return z + g1 / freedom + g2 / freedom**2 + g3 / freedom**3 + g4 / freedom**4
 
 
 @describe_method(
@@ -268,18 +245,8 @@ class Look:
 
     def p_values(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return for each score how likely one so large is where the truth is zero, all looks together."""
-        once = compute_p_values(scores, self.error, self.freedom)
+        once = compute_t_p_values(scores, self.error, self.freedom)
         return np.minimum(self.number * (self.number + 1) * once, 1.0)
-
-
-def compute_p_values(
-    scores: NDArray[np.float64], error: NDArray[np.float64], freedom: float | NDArray[np.int64]
-) -> NDArray[np.float64]:
-    """Return two-sided p-values (n,) of Student's t; what has no error is zero or is not."""
-    small = error <= 1e-12 * max(1.0, float(np.abs(scores).max()))
-    t = np.abs(scores) / np.where(small, 1.0, error)
-    found = [compute_t_p_value(x, f) for x, f in zip(t, np.broadcast_to(freedom, t.shape), strict=True)]
-    return np.where(small, np.abs(scores) < 1e-12, found).astype(np.float64)
 
 
 def _bound_scores(scores: NDArray[np.float64], look: Look, how: str, stopped: str, value: Value) -> Scores:

@@ -22,8 +22,8 @@ from llm_trace.attribution.core.value import (
 )
 from llm_trace.attribution.methods import lengths, randomization_tests
 from llm_trace.attribution.methods.registry import Scores, describe_method
-from llm_trace.attribution.methods.shapley_sampling import compute_t_quantile
-from llm_trace.statistics.ranks import correct_benjamini_hochberg
+from llm_trace.statistics.multiple_tests import correct_benjamini_hochberg
+from llm_trace.statistics.student import compute_t_quantile
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

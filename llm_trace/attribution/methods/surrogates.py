@@ -10,7 +10,7 @@ import numpy as np
 
 from llm_trace.attribution.core.value import BudgetError, Value, expect, get_remaining, sum_targets
 from llm_trace.attribution.methods.registry import Scores, describe_method
-from llm_trace.attribution.methods.shapley_sampling import compute_p_values, compute_t_quantile
+from llm_trace.statistics.student import compute_t_p_values, compute_t_quantile
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -55,7 +55,7 @@ def lime(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) -> Sc
         "sandwich variance",
         "budget",
         full=float(total[0]),
-        p_values=compute_p_values(middle, error, freedom),
+        p_values=compute_t_p_values(middle, error, freedom),
     )
 
 
@@ -116,7 +116,7 @@ def context_cite(value: Value, n: int, *, confidence: float = 0.95, seed: int = 
         "the sampling error of each linear effect at keep rate one half, one at a time; sample splitting",
         "budget",
         full=float(sum_targets(values)[0]),
-        p_values=compute_p_values(middle, error, k // 2 - 2),
+        p_values=compute_t_p_values(middle, error, k // 2 - 2),
     )
 
 

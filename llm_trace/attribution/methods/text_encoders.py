@@ -130,8 +130,10 @@ def compute_cosine_distances(a: NDArray[np.float64], b: NDArray[np.float64]) -> 
     """Return 1 - cosine of each row of a (p, d) with each of b (q, d), (p, q); an empty text is at 1 from
     all but another empty one.
     """
-    sizes_a, sizes_b = np.linalg.norm(a, axis=1), np.linalg.norm(b, axis=1)
-    empty_a, empty_b = sizes_a < 1e-12, sizes_b < 1e-12
-    cosines = (a @ b.T) / np.outer(np.where(empty_a, 1.0, sizes_a), np.where(empty_b, 1.0, sizes_b))
-    found = 1.0 - np.where(np.outer(empty_a, empty_b), 1.0, cosines)
-    return np.where(np.abs(found) < 1e-12, 0.0, found)
+    from scipy.spatial.distance import cdist
+
+    empty_a, empty_b = (np.linalg.norm(vectors, axis=1) < 1e-12 for vectors in (a, b))
+    distances = cdist(a, b, "cosine")
+    distances[empty_a] = distances[:, empty_b] = 1.0
+    distances[np.ix_(empty_a, empty_b)] = 0.0
+    return np.where(np.abs(distances) < 1e-12, 0.0, distances)

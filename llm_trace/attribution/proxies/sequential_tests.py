@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from llm_trace.attribution.methods.shapley_sampling import compute_t_quantile
+from llm_trace.statistics.student import compute_t_quantile
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

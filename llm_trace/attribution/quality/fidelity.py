@@ -10,7 +10,13 @@ import numpy as np
 
 from llm_trace.attribution.core.value import get_remaining
 from llm_trace.errors import AttributionError
-from llm_trace.statistics.ranks import bootstrap, compute_r_squared, correlate, rank_correlate
+from llm_trace.statistics.correlation import (
+    bootstrap,
+    compute_r_squared,
+    correlate,
+    rank_correlate,
+    rank_correlate_rows,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -41,7 +47,9 @@ def measure_fidelity(study: Study) -> dict[str, Any]:
             continue
         values = study.totals(masks)
         predicted = study.full - (~masks) @ study.scores
-        low, high = bootstrap(rank_correlate, values, predicted, confidence=study.confidence, seed=study.seed)
+        low, high = bootstrap(
+            rank_correlate_rows, values, predicted, confidence=study.confidence, seed=study.seed
+        )
         r2_low, r2_high = bootstrap(
             compute_r_squared, values, predicted, confidence=study.confidence, seed=study.seed
         )
@@ -51,7 +59,7 @@ def measure_fidelity(study: Study) -> dict[str, Any]:
             "spearman": rank_correlate(values, predicted),
             "spearman_low": low,
             "spearman_high": high,
-            "r2": compute_r_squared(values, predicted),
+            "r2": float(compute_r_squared(values, predicted)),
             "r2_low": r2_low,
             "r2_high": r2_high,
             "pearson": correlate(values, predicted),

@@ -11,7 +11,7 @@ import numpy as np
 
 from llm_trace.attribution.core.value import Value, get_remaining, sum_targets
 from llm_trace.errors import AttributionError
-from llm_trace.statistics.ranks import correct_benjamini_hochberg
+from llm_trace.statistics.multiple_tests import correct_benjamini_hochberg
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

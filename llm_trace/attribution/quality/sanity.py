@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from llm_trace.errors import AttributionError
-from llm_trace.statistics.ranks import rank_correlate
+from llm_trace.statistics.correlation import rank_correlate
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from llm_trace.attribution.methods.shapley_sampling import compute_t_quantile
 from llm_trace.errors import AttributionError
-from llm_trace.statistics.ranks import compute_t_p_value, correct_benjamini_hochberg
+from llm_trace.statistics.multiple_tests import correct_benjamini_hochberg
+from llm_trace.statistics.student import compute_t_p_value, compute_t_quantile
 
 if TYPE_CHECKING:
     from llm_trace.record import Attribution

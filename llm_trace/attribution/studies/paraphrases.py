@@ -11,7 +11,7 @@ from llm_trace.attribution.api import attribute
 from llm_trace.attribution.quality.reopen import parse_baseline, parse_target
 from llm_trace.attribution.quality.sanity import compute_overlap
 from llm_trace.errors import AttributionError
-from llm_trace.statistics.ranks import rank_correlate
+from llm_trace.statistics.correlation import rank_correlate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -16,7 +16,7 @@ from llm_trace.attribution.models.problem import build_problem, parse_question
 from llm_trace.attribution.quality.fidelity import draw_held_out
 from llm_trace.attribution.quality.study import Study
 from llm_trace.errors import AttributionError
-from llm_trace.statistics.ranks import rank_correlate
+from llm_trace.statistics.correlation import rank_correlate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from llm_trace.errors import AttributionError
-from llm_trace.statistics.ranks import compute_ranks, correlate
+from llm_trace.statistics.correlation import correlate
 
 if TYPE_CHECKING:
     from llm_trace.record import Attribution
@@ -29,12 +29,16 @@ def measure_accuracy(found: Attribution, marked: Iterable[int]) -> float:
     Raises:
         AttributionError: none is marked, or all are.
     """
+    from scipy import stats
+
     wanted = np.zeros(len(found.values), dtype=bool)
     wanted[list(marked)] = True
     yes, no = int(wanted.sum()), int((~wanted).sum())
     if not yes or not no:
         raise AttributionError(f"{yes} of {yes + no} segments are marked: accuracy needs some and not all")
-    return float((compute_ranks(np.array(found.values))[wanted].sum() - yes * (yes + 1) / 2) / (yes * no))
+    scores = np.array(found.values)
+    test = stats.mannwhitneyu(scores[wanted], scores[~wanted], method="asymptotic")
+    return float(test.statistic / (yes * no))
 
 
 def measure_smile_stability(one: Attribution, other: Attribution, level: float = 0.05) -> float:

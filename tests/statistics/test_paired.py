@@ -13,7 +13,7 @@ from scipy import stats
 
 from llm_trace.statistics.clusters import count_effective_clusters
 from llm_trace.statistics.intervals import bound_mean
-from llm_trace.statistics.paired import estimate, with_false_discovery_control
+from llm_trace.statistics.paired import estimate
 from llm_trace.statistics.scales import Scale
 from llm_trace.statistics.signflip import sign_flip
 from llm_trace.statistics.yesno import bound_tango, compute_mcnemar
@@ -227,12 +227,3 @@ def test_further_pairs_are_never_none_or_zero_where_a_test_could_decide() -> Non
     # of k flips of signs no p-value is below 2 / 2^k: 6 for a level of 0.05
     assert estimate(np.zeros(5), np.full(5, 3.3)).further(0.05) == 1
     assert estimate(np.zeros(3), np.full(3, 0.2)).further(0.05) == 3
-
-
-def test_untested_metrics_do_not_count_in_the_correction() -> None:
-    assert with_false_discovery_control([0.01, None, 0.04]) == [
-        pytest.approx(0.02),
-        None,
-        pytest.approx(0.04),
-    ]
-    assert with_false_discovery_control([None]) == [None]
