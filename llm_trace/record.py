@@ -5,7 +5,8 @@ Every model is frozen: a closed call never changes. Times are Unix epoch nanosec
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -14,6 +15,24 @@ Kind = Literal[
 ]
 Status = Literal["ok", "error", "cancelled", "interrupted", "open"]
 ScoreSource = Literal["human", "code", "model"]
+Verdict = Literal[
+    "ok",
+    "insufficient_evidence",
+    "redundant",
+    "baseline_dependent",
+    "redacted_input",
+    "proxy_unverified",
+    "model_changed",
+    "noise_untested",
+    "length_dependent",
+    "self_report_unverified",
+    "malformed_report",
+    "unknown",
+]
+"""`ok`, or why the scores of an attribution must not be taken as evidence; docs/attribution.md says what each
+means. `unknown`: a record of another version of llm_trace has a verdict that this one does not know.
+"""
+VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 ATTRIBUTION_TAG = "llm_trace.attribution"
 """Tag of calls that an attribution made itself; readers leave them out unless asked for this tag."""
 
@@ -248,7 +267,7 @@ class Attribution(Record):
     """Measured quality, each figure with the distribution of masks it was measured on."""
     stopped: str | None = None
     """Why sampling ended: `exact`, `tight` or `budget`."""
-    verdict: str = "ok"
+    verdict: Verdict = "ok"
     """`ok`, or why the scores must not be taken as evidence."""
     notes: tuple[str, ...] = ()
     """Choices and fall-backs made on the way."""
@@ -256,6 +275,22 @@ class Attribution(Record):
     groups: tuple[tuple[int, ...], ...] = ()
     """Indices of segments that stand in for each other (redundant)."""
     time_ns: int | None = None
+
+    @classmethod
+    def from_stored(cls, stored: Mapping[str, Any]) -> Attribution:
+        """Return the attribution of stored fields, also where another version of llm_trace wrote them: fields
+        that this one does not know are left out, a verdict that it does not know reads `unknown` and is named
+        in the warnings.
+
+        Raises:
+            pydantic.ValidationError: what every version records is missing.
+        """
+        fields = {name: value for name, value in stored.items() if name in cls.model_fields}
+        verdict = fields.get("verdict", "ok")
+        if verdict not in VERDICTS:
+            warning = f"the record's verdict is {verdict!r}, which this version of llm_trace does not know"
+            fields |= {"verdict": "unknown", "warnings": (warning, *fields.get("warnings", ()))}
+        return cls.model_validate(fields)
 
     def summary(self, most: int = 3) -> str:
         """Return what was found in a sentence or two that a layman reads, at most 600 characters."""

@@ -139,6 +139,7 @@ def attribute(  # type: ignore[misc]  # the first form takes the same settings a
             model,
             segments=segments,
             budget=as_budget(budget),
+            confidence=confidence,
             seed=seed,
             cache=cache,
             dry_run=dry_run,
@@ -168,7 +169,9 @@ def attribute(  # type: ignore[misc]  # the first form takes the same settings a
     if parts and dry_run:
         return hierarchy.price_drill(work, baseline, limits)
     if parts:
-        return hierarchy.drill_problem(question, work, baseline, limits, progress=progress).attribution
+        return hierarchy.drill_problem(
+            question, work, baseline, limits, confidence=confidence, progress=progress
+        ).attribution
     if dry_run:
         asked_for = (work.n, method, work.target, limits)
         return plan_attribution(work.value(baseline), *asked_for, confidence=confidence, seed=seed)
@@ -196,7 +199,7 @@ def _examine_scores(
     """Return the scores with their full value, what the checks found, and the passes and tokens that other
     baselines cost.
     """
-    found = checks.Findings()
+    found = checks.Findings(confidence)
     full = (
         scores.full
         if scores.full is not None
@@ -207,7 +210,7 @@ def _examine_scores(
         found.suspect(verdict, warning)
     ours = scores.unit is None  # the unit of the value function
     if (ours and work.goal.unit != "probability") or _is_sampled(scores):
-        checks.check_evidence(scores.values, found, scores.low, scores.high, scores.p_values, confidence)
+        checks.check_evidence(scores.values, found, scores.low, scores.high, scores.p_values)
     if scores.empty is not None:
         found.empty, found.gap = scores.empty, full - scores.empty - float(scores.values.sum())
     elif ours and scores.baseline is None:

@@ -15,7 +15,7 @@ _TOP = 5
 
 def record(data: Mapping[str, Any]) -> Attribution:
     """Return an attribution from the fields of its event."""
-    return Attribution.model_validate({k: v for k, v in data.items() if k in Attribution.model_fields})
+    return Attribution.from_stored(data)
 
 
 def build_searchable(data: Mapping[str, Any]) -> dict[str, Any]:

@@ -163,10 +163,11 @@ def score(row: StoredRow) -> Score:
 
 def build_attribution(row: StoredRow) -> Attribution | None:
     """Return the attribution of a row of `attributions`, `None` where the record cannot be read."""
-    return _build_leniently(
-        Attribution,
-        {"span_id": row["span_id"], "time_ns": row["time_ns"], **_parse_mapping(row["attribution"])},
-    )
+    stored = {"span_id": row["span_id"], "time_ns": row["time_ns"], **_parse_mapping(row["attribution"])}
+    try:
+        return Attribution.from_stored(stored)
+    except ValidationError:
+        return None
 
 
 def parse_value(text: str | None) -> Any:

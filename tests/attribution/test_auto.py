@@ -71,12 +71,12 @@ def test_a_second_method_is_asked_where_much_is_unexplained(n: int) -> None:
 def test_what_leave_one_out_hides_is_said() -> None:
     second = {"method": "leverage_shap", "values": [2.0, 2.2, 0.3, 4.0], "low": [0.5, -0.2, 0.1, 3.0]}
     alone = np.array([0.0, 0.0, 0.0, 4.0])
-    checks = quality.Findings()
+    checks = quality.Findings(0.95)
     quality.check_hidden(alone, second, checks)
     assert (checks.verdict, checks.faithfulness["hidden"]) == ("redundant", [0]), (
         "only what is proven and matters"
     )
-    known = quality.Findings(groups=[(0, 1)])
+    known = quality.Findings(0.95, groups=[(0, 1)])
     quality.check_hidden(alone, second, known)
     assert known.verdict == "ok"
 

@@ -96,7 +96,7 @@ def test_too_many_segments_for_enumeration_is_an_error_that_names_another_method
 def findings(game: Value, n: int) -> tuple[quality.Findings, Metered]:
     value = Metered(game)
     scores = occlusion(value, n)
-    found = quality.Findings()
+    found = quality.Findings(0.95)
     assert scores.full is not None
     quality.check_evidence(scores.values, found)
     quality.check_completeness(value, scores.values, scores.full, found)

@@ -96,11 +96,11 @@ def test_noise_gets_a_verdict() -> None:
     noise: Value = lambda m: table[(m * 2 ** np.arange(12)).sum(axis=1)]  # noqa: E731
     said = []
     for seed in range(10):
-        found = Findings()
+        found = Findings(0.95)
         judge_figures(run_measures(study(noise, rng.normal(size=12), seed=seed)), found)
         said.append(found.verdict)
     assert said.count("insufficient_evidence") >= 8
-    found = Findings()
+    found = Findings(0.95)
     judge_figures(run_measures(study(additive, WEIGHTS)), found)
     assert found.verdict == "ok"
 
@@ -108,7 +108,7 @@ def test_noise_gets_a_verdict() -> None:
 def test_chance_among_many_segments_is_no_evidence() -> None:
     said, excluded = [], 0
     for seed in range(100):
-        scores, checks = np.random.default_rng(seed).normal(size=40), Findings()
+        scores, checks = np.random.default_rng(seed).normal(size=40), Findings(0.95)
         p_values = np.array([compute_t_p_value(x, 10_000) for x in scores])
         quality.check_evidence(scores, checks, scores - 1.96, scores + 1.96, p_values)
         said.append(checks.verdict)
@@ -120,7 +120,7 @@ def test_chance_among_many_segments_is_no_evidence() -> None:
 def test_seeds_that_disagree_get_a_verdict() -> None:
     rng = np.random.default_rng(0)
     unstable = study(additive, WEIGHTS, again=lambda seed: rng.normal(size=12))
-    found = Findings()
+    found = Findings(0.95)
     judge_figures(run_measures(unstable), found)
     assert found.verdict == "insufficient_evidence"
     assert "other seeds" in found.warnings[0]
@@ -133,10 +133,10 @@ def test_seeds_that_disagree_get_a_verdict() -> None:
 
 
 def test_a_response_that_the_model_does_not_expect_is_no_evidence() -> None:
-    found = Findings()
+    found = Findings(0.95)
     quality.check_unlikely(-0.9 * 3 * np.log(500), 3, 500, found)
     assert found.verdict == "insufficient_evidence"
-    fine = Findings()
+    fine = Findings(0.95)
     quality.check_unlikely(-0.5 * 3 * np.log(500), 3, 500, fine)
     assert fine.verdict == "ok"
     blank = toys.llama(initializer_range=0.02)
@@ -180,7 +180,7 @@ def test_a_budget_that_is_spent_skips_measures() -> None:
     figures = run_measures(Study(value, WEIGHTS, 8.0))
     assert "fidelity" not in figures
     assert "skipped" in figures["curves"]
-    found = Findings()
+    found = Findings(0.95)
     judge_figures(figures, found)
     assert found.verdict == "ok"
 

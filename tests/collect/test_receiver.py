@@ -429,7 +429,7 @@ def explained(span_id: str) -> Attribution:
         empty=-3.5,
         faithfulness={"fidelity": {"r2": 0.9, "masks": "half"}},
         stopped="tight",
-        verdict="unstable",
+        verdict="redundant",
         warnings=("few masks",),
         groups=((0, 1),),
         time_ns=1763740010000000000,

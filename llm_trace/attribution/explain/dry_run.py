@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from llm_trace.attribution.models.open_value import LocalValue
+    from llm_trace.record import Verdict
 
 EvaluationPrice = tuple[int, int]
 """Passes and tokens that go through the model; on the way back the prompt's tokens count again."""
@@ -41,7 +42,7 @@ class Plan:
     """
     usd: float | None = None
     """At most; of remote models whose price is known."""
-    verdict: str = "ok"
+    verdict: Verdict = "ok"
     """`insufficient_evidence` where the budget cannot reach the level: then nothing would be asked."""
     warnings: tuple[str, ...] = ()
 

@@ -91,6 +91,7 @@ def drill(
     baseline: Baseline = "auto",
     budget: int | Budget | None = None,
     share: float = SHARE,
+    confidence: float = 0.95,
     progress: ProgressCallback | None = None,
 ) -> Hierarchy:
     """Return which messages (or paragraphs) matter, which sentences of those, and which words of these.
@@ -105,7 +106,9 @@ def drill(
     """
     question = parse_question(call_or_prompt, response)
     work = build_problem(question, *resolve_model(model, tokenizer), segments="word", target=target)
-    return drill_problem(question, work, baseline, as_budget(budget), share=share, progress=progress)
+    return drill_problem(
+        question, work, baseline, as_budget(budget), share=share, confidence=confidence, progress=progress
+    )
 
 
 def drill_problem(
@@ -115,6 +118,7 @@ def drill_problem(
     budget: Budget | None,
     *,
     share: float = SHARE,
+    confidence: float,
     progress: ProgressCallback | None = None,
 ) -> Hierarchy:
     """Return what `drill` does, of a problem whose segments are words."""
@@ -123,7 +127,9 @@ def drill_problem(
     value = Metered(work.value(baseline), budget=budget, progress=progress)
     root = build_tree(work)
     full, empty, spent_out = build_scored_tree(root, value, work.n, share)
-    found = build_leaves_attribution(root, work, value, full, empty, question, cut_short=spent_out)
+    found = build_leaves_attribution(
+        root, work, value, full, empty, question, cut_short=spent_out, confidence=confidence
+    )
     return Hierarchy(root, found)
 
 

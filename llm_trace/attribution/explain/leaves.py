@@ -25,11 +25,12 @@ def build_leaves_attribution(
     question: ParsedQuestion,
     *,
     cut_short: bool,
+    confidence: float,
 ) -> Attribution:
     """Return the leaves as leave-one-out scores of stretches of several sizes."""
     leaves = list(root.leaves())
     scores = np.array([leaf.score for leaf in leaves])
-    found = quality.Findings()
+    found = quality.Findings(confidence)
     note_suspicions(question, work, found)
     if work.goal.unit != "probability":
         quality.check_evidence(scores, found)

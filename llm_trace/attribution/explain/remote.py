@@ -118,7 +118,7 @@ class _Explaining:
         self.target = "the whole response"
         self.tokens: tuple[str, ...] = ()
         self.notes: list[str] = list(asked.segmented.notes)
-        self.found = Findings()
+        self.found = Findings(wanted.confidence)
 
     @cached_property
     def response(self) -> str:
@@ -172,7 +172,7 @@ class _Explaining:
         for verdict, warning in scores.doubts:
             self.found.suspect(verdict, warning)
         if scores.p_values is not None:
-            has_significant_score(scores.p_values, self.wanted.confidence, self.found)
+            has_significant_score(scores.p_values, self.found)
         models = self.asker.models | (self.scorer.models if self.scorer else set())
         if len(models) > 1:
             self.found.suspect("model_changed", f"{len(models)} models answered: {', '.join(sorted(models))}")

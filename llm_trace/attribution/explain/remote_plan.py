@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from llm_trace.attribution.models.problem import ParsedQuestion
     from llm_trace.attribution.remote.model import Remote
     from llm_trace.attribution.remote.prompts import RemotePrompts
-    from llm_trace.record import Segment
+    from llm_trace.record import Segment, Verdict
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def plan_remote(question: ParsedQuestion, remote: Remote, wanted: Settings, aske
     warnings = (
         () if remote.max_output_tokens else ("the answers' tokens are not counted: say max_output_tokens",)
     )
-    verdict = "ok"
+    verdict: Verdict = "ok"
     try:
         source = Priced(remote, asked, ledger, extra, question.response)
         scores = registry.find_method(method)(

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import torch
 
     from llm_trace.attribution.core.value import Value
+    from llm_trace.record import Verdict
 
 STEPS, MOST_STEPS = 32, 256
 """Points on the path of Integrated Gradients, at least and at most; doubled until each score stands still."""
@@ -147,7 +148,7 @@ def _integrate(at: Ground, baseline: torch.Tensor, name: str, full: float, value
         f"Integrated Gradients from the {name} in {steps} steps: completeness gap {gap:.2g}; the last "
         f"doubling {last}"
     )
-    doubts: tuple[tuple[str, str], ...] = ()
+    doubts: tuple[tuple[Verdict, str], ...] = ()
     if moved > max(_TINY, _LOOSE * largest):
         why = (
             f"{steps} steps leave the scores of Integrated Gradients open ({last}): raise the budget, or "

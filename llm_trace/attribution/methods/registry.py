@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from llm_trace.record import Verdict
+
 
 @dataclass(frozen=True)
 class Scores:
@@ -43,7 +45,7 @@ class Scores:
     """Where the method brings its own; `empty` is its value then."""
     method: str | None = None
     """Whose meaning the scores have, where the method chose another."""
-    doubts: tuple[tuple[str, str], ...] = ()
+    doubts: tuple[tuple[Verdict, str], ...] = ()
     """Reasons for mistrust that the method found itself: verdict and warning."""
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from llm_trace.attribution.core.value import Value
-    from llm_trace.record import Attribution, Segment
+    from llm_trace.record import Attribution, Segment, Verdict
 
 LEAST_CALLS = 50
 """Calls from which on pooled agreement is evidence."""
@@ -168,7 +168,7 @@ class SelfKnowledge:
     low: float
     high: float
     """Bounds, drawing whole calls anew."""
-    verdict: str
+    verdict: Verdict
     """`ok`, or `insufficient_evidence` below 50 calls."""
 
 
@@ -207,7 +207,7 @@ def _pool_reports(name: str, reports: Sequence[Attribution], confidence: float, 
     pooled = products[drawn].sum(axis=1) / sizes[drawn].sum(axis=1)
     tail = (1 - confidence) / 2
     low, high = (float(x) for x in np.quantile(pooled, [tail, 1 - tail]))
-    verdict = "ok" if len(pairs) >= LEAST_CALLS else "insufficient_evidence"
+    verdict: Verdict = "ok" if len(pairs) >= LEAST_CALLS else "insufficient_evidence"
     r = float(products.sum() / sizes.sum())
     return SelfKnowledge(name, len(pairs), malformed, int(sizes.sum()), r, low, high, verdict)
 

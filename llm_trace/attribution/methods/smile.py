@@ -28,6 +28,8 @@ from llm_trace.statistics.student import compute_t_quantile
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from llm_trace.record import Verdict
+
 KEEP = 0.7
 """Probability that a perturbed prompt keeps a segment: answers to half a prompt say little about the whole
 one.
@@ -140,7 +142,7 @@ def _test_masks(
     k, n = len(values), len(columns.effects)
     half = compute_t_quantile(confidence, max(1, k - n - 1)) * columns.errors
     p_values = columns.p_values(1 - confidence, seed)
-    doubts = []
+    doubts: list[tuple[Verdict, str]] = []
     if randomization_tests.assess_drift(values, seed) < _DRIFT:
         doubts.append(
             ("model_changed", "the answers drift in the order of asking: the model changed between calls")

@@ -34,7 +34,7 @@ from llm_trace.attribution.question.targets import (
 )
 from llm_trace.attribution.question.tokenization import Codec, Response
 from llm_trace.errors import AttributionError
-from llm_trace.record import Call, Segment
+from llm_trace.record import Call, Segment, Verdict
 
 if TYPE_CHECKING:
     from llm_trace.attribution.models.cache import ValueCache
@@ -208,7 +208,7 @@ def build_problem(
 class Notes(Protocol):
     """What takes reasons for mistrust."""
 
-    def suspect(self, verdict: str, warning: str) -> None:
+    def suspect(self, verdict: Verdict, warning: str) -> None:
         """Note one."""
 
 

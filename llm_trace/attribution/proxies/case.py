@@ -63,6 +63,8 @@ class TaskCall:
     """Of explanations and held-out prompts."""
     cache: str | Path | None = None
     """For the oracle, see `attribute`."""
+    confidence: float = 0.95
+    """Of both explanations."""
 
     @cached_property
     def question(self) -> ParsedQuestion:
@@ -107,8 +109,8 @@ class TaskCall:
         model = {"model": getattr(p, by), "tokenizer": getattr(p, f"{by}_tokenizer")}
         method, cache = getattr(p, f"{by}_method"), self.cache if by == "oracle" else None
         response = self.question.response if by == "oracle" else self.said
-        more = {"segments": self.segments, "seed": self.seed, "cache": cache, **settings}
-        return attribute(self.given, response, **model, method=method, **more)
+        more = {"segments": self.segments, "seed": self.seed, "confidence": self.confidence, **settings}
+        return attribute(self.given, response, **model, method=method, cache=cache, **more)
 
     @cached_property
     def own(self) -> Attribution:

@@ -13,10 +13,11 @@ from llm_trace.errors import AttributionError
 
 if TYPE_CHECKING:
     from llm_trace.attribution.proxies.case import OracleCost, TaskCall
+    from llm_trace.record import Verdict
 
 _LEAST = 8
 """Held-out prompts below which no quality is measured."""
-_UNUSABLE = ("redacted_input", "model_changed")
+_UNUSABLE: tuple[Verdict, ...] = ("redacted_input", "model_changed")
 
 
 def examine_call(case: TaskCall, floor: float, *, audit: bool = False) -> Instance:

@@ -47,6 +47,7 @@ def explain_by_proxy(
     *,
     segments: Any = "word",
     budget: Budget | None = None,
+    confidence: float = 0.95,
     seed: int = 0,
     cache: str | Path | None = None,
     dry_run: bool = False,
@@ -62,6 +63,7 @@ def explain_by_proxy(
         proxied: both models.
         segments: as for `attribute`.
         budget: of the oracle, should it be asked; audits that it does not pay for are not made.
+        confidence: of both explanations.
         seed: of both explanations.
         cache: see `attribute`; for the oracle.
         dry_run: return what it costs at most: the oracle's own explanation.
@@ -69,7 +71,7 @@ def explain_by_proxy(
     Raises:
         AttributionError: the oracle has to be asked, and cannot explain this call within the budget.
     """
-    case = TaskCall(proxied, given, response, segments, seed, cache)
+    case = TaskCall(proxied, given, response, segments, seed, cache, confidence)
     if dry_run:
         return cast("Plan", case.explained("oracle", budget=budget, dry_run=True))
     file = File(proxied.place, build_terms(case))

@@ -11,6 +11,7 @@ import numpy as np
 
 from llm_trace.attribution.core.value import Value, get_remaining, sum_targets
 from llm_trace.errors import AttributionError
+from llm_trace.record import VERDICTS, Verdict
 from llm_trace.statistics.multiple_tests import correct_benjamini_hochberg
 
 if TYPE_CHECKING:
@@ -40,15 +41,23 @@ blindly.
 class Findings:
     """What the checks say; filled in as they run."""
 
+    confidence: float
+    """At which a check tells an effect from noise."""
     empty: float | None = None
     gap: float | None = None
     groups: list[tuple[int, ...]] = field(default_factory=list)
-    verdict: str = "ok"
+    verdict: Verdict = "ok"
     warnings: list[str] = field(default_factory=list)
     faithfulness: dict[str, object] = field(default_factory=dict)
 
-    def suspect(self, verdict: str, warning: str) -> None:
-        """Note a reason for mistrust; the first one becomes the verdict."""
+    def suspect(self, verdict: Verdict, warning: str) -> None:
+        """Note a reason for mistrust; the first one becomes the verdict.
+
+        Raises:
+            AttributionError: no such verdict, as a method of another package may give.
+        """
+        if verdict not in VERDICTS:
+            raise AttributionError(f"{verdict!r} is no verdict; take one of {', '.join(VERDICTS)}")
         self.warnings.append(warning)
         if self.verdict == "ok":
             self.verdict = verdict
@@ -72,7 +81,6 @@ def check_evidence(
     low: NDArray[np.float64] | None = None,
     high: NDArray[np.float64] | None = None,
     p_values: NDArray[np.float64] | None = None,
-    confidence: float = 0.95,
 ) -> None:
     """Say so when no segment made a difference, or when noise wins.
 
@@ -80,7 +88,7 @@ def check_evidence(
     after the correction for the number of tests; where it only has bounds, one of them must exclude zero.
     """
     if p_values is not None:
-        if not has_significant_score(p_values, confidence, found):
+        if not has_significant_score(p_values, found):
             return
     elif low is not None and high is not None and not ((low > 0) | (high < 0)).any():
         found.suspect("insufficient_evidence", "the bounds of every score include zero: raise the budget")
@@ -92,14 +100,14 @@ def check_evidence(
         )
 
 
-def has_significant_score(p_values: NDArray[np.float64], confidence: float, found: Findings) -> bool:
+def has_significant_score(p_values: NDArray[np.float64], found: Findings) -> bool:
     """Whether a score stands out from noise after the correction for the number of tests; say so where
     none does.
     """
-    if (correct_benjamini_hochberg(p_values) <= 1 - confidence).any():
+    if (correct_benjamini_hochberg(p_values) <= 1 - found.confidence).any():
         return True
     warning = (
-        f"no score stands out from noise at a confidence of {confidence:g}, all tests together: raise the "
+        f"no score stands out from noise at a confidence of {found.confidence:g}, all tests together: raise the "
         "budget"
     )
     if found.verdict != "insufficient_evidence":  # the method may have said so itself

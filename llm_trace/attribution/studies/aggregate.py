@@ -15,11 +15,11 @@ from llm_trace.statistics.multiple_tests import correct_benjamini_hochberg
 from llm_trace.statistics.student import compute_t_p_value, compute_t_quantile
 
 if TYPE_CHECKING:
-    from llm_trace.record import Attribution
+    from llm_trace.record import Attribution, Verdict
 
 NEGLIGIBLE = 0.05
 """Nats, for a segment's mean with its bounds, that count as no effect."""
-_UNTRUSTED = ("insufficient_evidence", "redacted_input")
+_UNTRUSTED: tuple[Verdict, ...] = ("insufficient_evidence", "redacted_input", "unknown")
 LEAST = 3
 """Calls below which a part has a mean but no bounds."""
 
