@@ -81,9 +81,9 @@ def arrived(pipe: Connection) -> int:
 
 def exporter_of(platform: str, url: str) -> Exporter:
     from llm_trace.exporters.comet import CometExporter
-    from llm_trace.exporters.comet_settings import CometSettings
+    from llm_trace.exporters.comet.settings import CometSettings
     from llm_trace.exporters.opik import OpikExporter
-    from llm_trace.exporters.opik_settings import OpikSettings
+    from llm_trace.exporters.opik.settings import OpikSettings
     from tests.helpers.standins.comet import KEY
 
     if platform == "comet":

@@ -172,7 +172,7 @@ def _print_reason(reason: str) -> None:
 
 def archive(store: "Store", chosen: dict[str, Any], limit: int | None, out: "Path") -> int:
     """Write the traces and runs of stored calls as archives that `comet upload` takes; return how many."""
-    from llm_trace.exporters.comet_archive import write_archives
+    from llm_trace.exporters.comet.archive import write_archives
 
     count = 0
     for batch in stored.iter_batches(

@@ -1,1 +1,1 @@
-"""Destinations beside the local store, one module a wire format."""
+"""Destinations beside the local store, one package a wire format; what all of them share stands beside them."""

@@ -16,8 +16,8 @@ import pytest
 from llm_trace.errors import ConfigurationError, MissingExtraError
 from llm_trace.exporters import registry
 from llm_trace.exporters.comet import CometExporter, make
-from llm_trace.exporters.comet_additions import run_key
-from llm_trace.exporters.comet_settings import CometSettings
+from llm_trace.exporters.comet.additions import run_key
+from llm_trace.exporters.comet.settings import CometSettings
 from llm_trace.exporters.delivery.delivery import Delivery
 from llm_trace.exporters.delivery.status import get_standing
 from llm_trace.exporters.protocol import Event, Request, parse_address

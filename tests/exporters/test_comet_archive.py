@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 import llm_trace
-from llm_trace.exporters.comet_additions import run_key
-from llm_trace.exporters.comet_archive import write_archives
+from llm_trace.exporters.comet.additions import run_key
+from llm_trace.exporters.comet.archive import write_archives
 from tests.helpers.cli_toys import invoke
 from tests.helpers.standins.comet import KEY, Comet
 from tests.helpers.standins.sending import ROOT, START_NS, TRACE, attribution, call, run, score

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 import llm_trace
 from llm_trace.errors import ConfigurationError
 from llm_trace.exporters.opik import OpikExporter, make
-from llm_trace.exporters.opik_settings import CLOUD, OpikSettings, read_opik_settings
-from llm_trace.exporters.opik_spans import make_uuid7
+from llm_trace.exporters.opik.settings import CLOUD, OpikSettings, read_opik_settings
+from llm_trace.exporters.opik.spans import make_uuid7
 from llm_trace.exporters.protocol import Event, parse_address
 from tests.helpers.exporter_contract import ExporterContract
 from tests.helpers.loopback import Loopback, Received, Reply

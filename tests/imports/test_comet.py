@@ -16,7 +16,7 @@ import llm_trace
 from llm_trace.cli.app import app
 from llm_trace.errors import ConfigurationError
 from llm_trace.exporters.comet import CometExporter
-from llm_trace.exporters.comet_settings import CometSettings
+from llm_trace.exporters.comet.settings import CometSettings
 from llm_trace.exporters.protocol import Event
 from llm_trace.imports import Imported, Origin
 from llm_trace.imports.comet import calls, recognises

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, unquote
 
 from llm_trace.errors import ConfigurationError, MissingExtraError
-from llm_trace.exporters.metrics import build_metrics
+from llm_trace.exporters.otlp.metrics import build_metrics
 from llm_trace.exporters.protocol import (
     Certificates,
     DeliveryVerdict,
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.sdk.trace import ReadableSpan
 
-    from llm_trace.exporters.otlp_spans import Spans
+    from llm_trace.exporters.otlp.spans import Spans
 
 TRACES, METRICS = "v1/traces", "v1/metrics"
 _PORT = 4318
@@ -80,7 +80,7 @@ class OtlpExporter:
     @cached_property
     def _spans(self) -> Spans:
         """Made when first needed: the process that configures does not encode."""
-        from llm_trace.exporters.otlp_spans import Spans
+        from llm_trace.exporters.otlp.spans import Spans
 
         return Spans(openinference=self._openinference)
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from llm_trace.exporters.attribution_payload import build_searchable, record
-from llm_trace.exporters.opik_usage import build_opik_usage, get_opik_provider
+from llm_trace.exporters.opik.usage import build_opik_usage, get_opik_provider
 
 if TYPE_CHECKING:
     from llm_trace.exporters.protocol import Event

@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 
 from llm_trace.exporters.attribution_payload import build_searchable, render_attribution_page
 from llm_trace.exporters.bodies import JSON, encode_form, encode_json
-from llm_trace.exporters.comet_traces import flatten_names
+from llm_trace.exporters.comet.traces import flatten_names
 from llm_trace.exporters.protocol import Event, Request
 
 if TYPE_CHECKING:

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from llm_trace.exporters.bodies import JSON, encode_json, pack_items
-from llm_trace.exporters.comet_additions import build_attribution_requests, run_requests, score_requests
-from llm_trace.exporters.comet_settings import SETTINGS, read_comet_settings
-from llm_trace.exporters.comet_traces import build_experiment
+from llm_trace.exporters.comet.additions import build_attribution_requests, run_requests, score_requests
+from llm_trace.exporters.comet.settings import SETTINGS, read_comet_settings
+from llm_trace.exporters.comet.traces import build_experiment
 from llm_trace.exporters.protocol import DeliveryVerdict, Event, HttpAnswer, Request, judge_status
 from llm_trace.exporters.trees import Places, build_trees
 
 if TYPE_CHECKING:
     from urllib.parse import SplitResult
 
-    from llm_trace.exporters.comet_settings import CometSettings
+    from llm_trace.exporters.comet.settings import CometSettings
     from llm_trace.exporters.trees import Tree
 
 OLDEST = (3, 25, 80)

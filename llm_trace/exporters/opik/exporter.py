@@ -11,15 +11,15 @@ from urllib.parse import urlencode
 
 from llm_trace.exporters.attribution_payload import render_attribution_page
 from llm_trace.exporters.bodies import JSON, encode_json, pack_items
-from llm_trace.exporters.opik_settings import SETTINGS, read_opik_settings
-from llm_trace.exporters.opik_spans import build_explanation, build_score, build_spans, make_uuid7, trace_of
+from llm_trace.exporters.opik.settings import SETTINGS, read_opik_settings
+from llm_trace.exporters.opik.spans import build_explanation, build_score, build_spans, make_uuid7, trace_of
 from llm_trace.exporters.protocol import DeliveryVerdict, Event, HttpAnswer, Request, judge_status
 from llm_trace.exporters.trees import Places, build_trees
 
 if TYPE_CHECKING:
     from urllib.parse import SplitResult
 
-    from llm_trace.exporters.opik_settings import OpikSettings
+    from llm_trace.exporters.opik.settings import OpikSettings
     from llm_trace.exporters.trees import CallPlace
 
 _TRACES, _SPANS = "v1/private/traces", "v1/private/spans"

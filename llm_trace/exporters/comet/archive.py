@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from llm_trace.exporters.attribution_payload import render_attribution_page
 from llm_trace.exporters.bodies import encode_json
-from llm_trace.exporters.comet_additions import list_others, run_key
-from llm_trace.exporters.comet_traces import build_experiment, flatten_names
+from llm_trace.exporters.comet.additions import list_others, run_key
+from llm_trace.exporters.comet.traces import build_experiment, flatten_names
 from llm_trace.exporters.protocol import Event
 from llm_trace.exporters.trees import build_trees
 
