@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from llm_trace.attribution.core.value import sum_targets
 from llm_trace.attribution.explain.dry_run import attach_price, count_tokens
 from llm_trace.attribution.methods.registry import Scores, describe_method
+from llm_trace.attribution.models.config import read_attention_kind
 from llm_trace.attribution.models.embeddings import check_finite, get_source
 from llm_trace.attribution.models.evaluation import run_undisturbed
 from llm_trace.errors import AttributionError
@@ -35,7 +36,7 @@ def use_eager_attention(model: Any) -> Iterator[None]:
     """
     modules = list(model.modules())
     configs = {id(m.config): m.config for m in modules if hasattr(m, "config")}
-    before = [(config, getattr(config, "_attn_implementation", None)) for config in configs.values()]
+    before = [(config, read_attention_kind(config)) for config in configs.values()]
     hooks = [(m, set(m._forward_hooks), _FLAG in vars(m)) for m in modules]  # noqa: SLF001  no public name
     try:
         try:
@@ -45,7 +46,7 @@ def use_eager_attention(model: Any) -> Iterator[None]:
         yield
     finally:
         for config, name in before:
-            if getattr(config, "_attn_implementation", None) != name:
+            if read_attention_kind(config) != name:
                 config._attn_implementation = name  # noqa: SLF001  what was there needs no check
         for module, known, flagged in hooks:
             for key in set(module._forward_hooks) - known:  # noqa: SLF001

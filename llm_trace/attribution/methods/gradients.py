@@ -104,14 +104,10 @@ def integrated_gradients(value: Value, n: int, *, confidence: float = 0.95, seed
     ]
     if len(parts) == 1:
         return parts[0]
-
-    def mean(field: str) -> float:
-        return float(np.mean([getattr(part, field) for part in parts]))
-
     return Scores(
         np.mean([part.values for part in parts], axis=0),
         full=full,
-        empty=mean("empty"),
+        empty=float(np.mean([part.empty for part in parts if part.empty is not None])),
         baseline=f"mean over {len(parts)} of: {'; '.join(str(part.baseline) for part in parts)}",
         notes=tuple(note for part in parts for note in part.notes),
         doubts=tuple(doubt for part in parts for doubt in part.doubts),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from llm_trace.attribution.explain.dry_run import attach_price, count_tokens
 from llm_trace.attribution.methods.attention import share_out, use_eager_attention
 from llm_trace.attribution.methods.registry import Scores, describe_method
+from llm_trace.attribution.models.config import read_number
 from llm_trace.attribution.models.embeddings import get_source
 from llm_trace.attribution.models.evaluation import get_device, run_undisturbed
 from llm_trace.attribution.models.kinds import detect_kind
@@ -211,6 +212,6 @@ def _split_layer(model: Any, write: Any, offered: torch.Tensor, out: torch.Tenso
     """Return a block's parts; heads that share their values (grouped queries) get each its own view."""
     config = model.config.get_text_config(decoder=True)
     heads = int(config.num_attention_heads)
-    width = getattr(config, "head_dim", None) or config.hidden_size // heads
+    width = read_number(config, "head_dim") or config.hidden_size // heads
     values = offered[0].reshape(offered.shape[1], -1, width).transpose(0, 1)
     return Layer(values.repeat_interleave(heads // len(values), dim=0), write, out[0].float())

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from llm_trace.attribution.core.naming import name_callable
+from llm_trace.attribution.models.config import read_model_name
 from llm_trace.errors import MissingExtraError
 
 if TYPE_CHECKING:
@@ -67,10 +69,7 @@ class Hidden:
     @property
     def name(self) -> str:
         """What it is, in words."""
-        return (
-            f"hidden states of {getattr(self.model, 'name_or_path', '') or type(self.model).__name__}, "
-            f"layer {self.layer}"
-        )
+        return f"hidden states of {read_model_name(self.model)}, layer {self.layer}"
 
     def __call__(self, texts: Sequence[str]) -> NDArray[np.float64]:
         """Return (k, width of the model); a text without tokens is zero."""
@@ -105,8 +104,8 @@ class Sentences:
         Raises:
             MissingExtraError: the packages are not installed.
         """
-        found = _load_sentence_model(self.path).encode(list(texts), show_progress_bar=False)
-        return np.asarray(found, dtype=np.float64)
+        vectors = _load_sentence_model(self.path).encode(list(texts), show_progress_bar=False)
+        return np.asarray(vectors, dtype=np.float64)
 
 
 @cache
@@ -123,7 +122,7 @@ def _load_sentence_model(path: str) -> Any:
 
 def name_of(encoder: TextEncoder) -> str:
     """Return what results call an encoder."""
-    return str(getattr(encoder, "name", None) or getattr(encoder, "__qualname__", type(encoder).__qualname__))
+    return str(getattr(encoder, "name", None) or name_callable(encoder))
 
 
 def compute_cosine_distances(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:

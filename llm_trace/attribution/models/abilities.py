@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 from weakref import WeakKeyDictionary
 
+from llm_trace.attribution.models.config import read_number
 from llm_trace.attribution.models.evaluation import get_device, run_undisturbed
 from llm_trace.errors import AttributionError
 
@@ -84,19 +85,16 @@ def check_causal(model: Any, ids: Sequence[int]) -> None:
     some = list(ids[:_SAMPLE]) if len(ids) > 1 else [*ids, *ids]
     causal, longest = _causal.get(model, (True, 0))
     if causal and not longest and _is_quantized(model):
-        longest = (
-            _SAMPLE  # scales of the whole sequence: what comes later changes the rounding of what came before
-        )
+        longest = _SAMPLE  # scales of the whole sequence: what comes later rounds what came before otherwise
     if causal and len(some) >= min(max(1, 2 * longest), _SAMPLE) > longest:
         causal, longest = _reads_no_later(model, some), len(some)
     _causal[model] = causal, longest
     if not causal:
         raise AttributionError(
             f"{type(model).__name__} is not causal: what it predicts at a place changes with what comes "
-            f"after it (or by chance), so it "
-            "gives no probability of a response after a prompt; take a decoder-only or an encoder-decoder "
-            "model (is_decoder=True in "
-            "the config, where the architecture has it)"
+            "after it (or by chance), so it gives no probability of a response after a prompt; take a "
+            "decoder-only or an encoder-decoder model (is_decoder=True in the config, where the architecture "
+            "has it)"
         )
 
 
@@ -135,18 +133,19 @@ def refuse_sharing(model: Any) -> None:
     _shares[model] = (False, 0)
 
 
-def keep_cache(model: Any, run: Callable[[bool], Any]) -> Any:
-    """Return `run(True)`, a pass that keeps its cache, or `run(False)` where the model cannot keep one,
-    which is remembered.
+def keep_cache(model: Any, run: Callable[[bool], Any]) -> tuple[Any, Any]:
+    """Return what `run(True)` gives, a pass that keeps its cache, and this cache; `run(False)` and `None`
+    where the model cannot keep one, which is remembered.
     """
     try:
-        return run(True)
+        out = run(True)
+        return out, getattr(out, "past_key_values", None)
     except Exception as exc:  # noqa: BLE001  a model whose cache does not work may raise anything
         _reraise_memory(exc)
     plain = run(False)  # where the cache is not the cause, this raises it again
     refuse_sharing(model)
     _steps[model] = False
-    return plain
+    return plain, None
 
 
 def check_stepping(model: Any) -> bool | None:
@@ -175,7 +174,7 @@ def check_embeddings(
     Raises:
         AttributionError: the model takes no embeddings, or reads its tokens in another way too.
     """
-    if getattr(model.config.get_text_config(decoder=True), "hidden_size_per_layer_input", 0):
+    if read_number(model.config.get_text_config(decoder=True), "hidden_size_per_layer_input"):
         _embeds[model] = False  # Gemma 3n and 4, which would look the ids up again by their embeddings
     if model not in _embeds:
         expected = plain()
@@ -190,8 +189,7 @@ def check_embeddings(
     if not _embeds[model]:
         raise AttributionError(
             f"{type(model).__name__} reads more of a token than its embedding (embeddings per layer, for "
-            f"example), so gradients by the "
-            "embeddings leave a part out: take sig or occlusion"
+            "example), so gradients by the embeddings leave a part out: take sig or occlusion"
         )
 
 

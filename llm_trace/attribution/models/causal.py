@@ -10,9 +10,9 @@ import numpy as np
 
 from llm_trace.attribution.models import abilities
 from llm_trace.attribution.models.batching import Batch, BatchLimits, count_common, plan_batches
+from llm_trace.attribution.models.config import read_context_length
 from llm_trace.attribution.models.evaluation import (
     check_ids,
-    get_context,
     get_device,
     make_precise,
     run_undisturbed,
@@ -57,7 +57,7 @@ class CausalForward:
         model: decoder-only, of transformers.
         spine: ids of the unperturbed prompt; beginnings shared with it are computed once. Empty: nothing is
             shared.
-        limits: of a batch; found from the memory that is free when absent.
+        limits: of a batch; by the memory that is free when absent.
     """
 
     def __init__(self, model: Any, spine: Sequence[int] = (), *, limits: BatchLimits | None = None) -> None:
@@ -138,7 +138,7 @@ class CausalForward:
                 "baseline='mask' or a text"
             )
         check_ids(self.model, prompts)
-        context = get_context(self.model)
+        context = read_context_length(self.model.config)
         if context is not None and longest + extra > context:
             raise AttributionError(
                 f"prompt and response have {longest + extra} tokens, the model reads {context}: shorten the "
@@ -164,11 +164,11 @@ class CausalForward:
         """
         ids = self._tensor([[*self.spine, *query.read]])
         where = [len(self.spine) - 1 + r for r in query.rows]
-        got = abilities.keep_cache(
+        got, cache = abilities.keep_cache(
             self.model, lambda keep: self.model(ids, use_cache=keep, **self._kept(where))
         )
         logits = self._at(got.logits, where, ids.shape[1])
-        self._cache = _read_layers(getattr(got, "past_key_values", None), len(self.spine))
+        self._cache = _read_layers(cache, len(self.spine))
         self._shares = self._cache is not None and self._fits(ids, where, logits)
         if not self._shares:
             self._cache = None
@@ -186,10 +186,10 @@ class CausalForward:
             return known is not False
 
         def cached() -> torch.Tensor:
-            past, kept = _expand_cache(self._cache or [], half, 2), [at - half for at in where]
+            past, behind = _expand_cache(self._cache or [], half, 2), [at - half for at in where]
             tail = ids[:, half:].expand(2, -1)
-            got = self.model(tail, past_key_values=past, use_cache=True, **self._kept(kept))
-            return self._at(got.logits, kept, tail.shape[1])
+            got = self.model(tail, past_key_values=past, use_cache=True, **self._kept(behind))
+            return self._at(got.logits, behind, tail.shape[1])
 
         return abilities.compare_shared(self.model, length, cached, plain.expand(2, -1, -1))
 
@@ -240,10 +240,12 @@ def _read_layers(cache: Any, length: int) -> list[tuple[torch.Tensor, torch.Tens
     """Return the keys and values of every layer, or `None` where one is not a plain growing cache (sliding
     window, state space).
     """
+    from transformers import DynamicCache
+
     layers = getattr(cache, "layers", None)
-    if layers is None:
-        keys, values = getattr(cache, "key_cache", None), getattr(cache, "value_cache", None)
-        return list(zip(keys, values, strict=True)) if keys and values else None
+    if layers is None:  # before transformers 4.54
+        growing = isinstance(cache, DynamicCache)
+        return list(zip(cache.key_cache, cache.value_cache, strict=True)) or None if growing else None
     if any(type(layer).__name__ != "DynamicLayer" or layer.keys.shape[-2] < length for layer in layers):
         return None
     return [(layer.keys[..., :length, :], layer.values[..., :length, :]) for layer in layers]
@@ -284,12 +286,12 @@ def compute_mean_attention(layers: Any, where: Sequence[int], size: tuple[int, i
     """
     import torch
 
-    found = [layer for layer in layers or () if layer is not None]
-    if not found:
+    attentions = [layer for layer in layers or () if layer is not None]
+    if not attentions:
         raise AttributionError(
             "the model gives no attention weights: take another method, such as input_x_gradient"
         )
-    rows = [layer[0].float().mean(0)[-size[0] :, -size[1] :][list(where)].cpu() for layer in found]
+    rows = [layer[0].float().mean(0)[-size[0] :, -size[1] :][list(where)].cpu() for layer in attentions]
     return torch.stack(rows).mean(0)
 
 

@@ -12,7 +12,8 @@ import numpy as np
 
 from llm_trace.attribution.core.value import BudgetError, get_remaining
 from llm_trace.attribution.models.abilities import check_embeddings
-from llm_trace.attribution.models.evaluation import get_embedding_layer, make_precise, run_undisturbed
+from llm_trace.attribution.models.config import count_embeddings, get_embedding_layer, read_embedding_weight
+from llm_trace.attribution.models.evaluation import make_precise, run_undisturbed
 from llm_trace.attribution.models.memory import limit_gradient_rows
 from llm_trace.errors import AttributionError
 
@@ -46,17 +47,16 @@ class Ground:
 
         with run_undisturbed(self.source.model, gradients=True), torch.no_grad():
             table = self.source.model.get_input_embeddings()
-            found = table(torch.as_tensor(ids, device=self.source.forward.device))
-        return make_precise(
-            found.detach()
-        )  # a model prepared for training lets its embeddings ask for gradients
+            rows = table(torch.as_tensor(ids, device=self.source.forward.device))
+        # a model prepared for training lets its embeddings ask for gradients
+        return make_precise(rows.detach())
 
     def mean(self) -> torch.Tensor:
         """Return the mean embedding of the vocabulary, (width,)."""
         import torch
 
         table = self.source.model.get_input_embeddings()
-        size = int(getattr(table, "num_embeddings", self.source.model.config.vocab_size))
+        size = count_embeddings(table) or int(self.source.model.config.vocab_size)
         total = torch.zeros(self.inputs.shape[-1], dtype=torch.float64, device=self.inputs.device)
         for at in range(0, size, _CHUNK):
             total += self.embed(np.arange(at, min(size, at + _CHUNK))).double().sum(0)
@@ -135,8 +135,8 @@ def compute_values(at: Ground, points: torch.Tensor) -> NDArray[np.float64]:
 
     model = at.source.model
     with run_undisturbed(model, gradients=True), torch.no_grad():
-        found = [at.source.embedded(point[None].to(_get_dtype(model))) for point in points]
-    return check_finite(torch.cat(found).double().cpu().numpy())
+        values = [at.source.embedded(point[None].to(_get_dtype(model))) for point in points]
+    return check_finite(torch.cat(values).double().cpu().numpy())
 
 
 def compute_gradient(at: Ground, points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -150,16 +150,16 @@ def compute_gradient(at: Ground, points: torch.Tensor) -> tuple[torch.Tensor, to
         leaf = points.detach().to(_get_dtype(model)).requires_grad_()
         try:
             values = at.source.embedded(leaf)
-            (found,) = torch.autograd.grad(values.sum(), leaf)
+            (gradient,) = torch.autograd.grad(values.sum(), leaf)
         except RuntimeError as exc:
             if "memory" in str(exc).lower():
                 raise
             raise AttributionError(f"the model gives no gradients ({exc}): take sig or occlusion") from exc
     at.source.spend(0, points.shape[0] * points.shape[1])  # the way back
-    found = make_precise(found)
-    if not bool(torch.isfinite(found).all()):
+    gradient = make_precise(gradient)
+    if not bool(torch.isfinite(gradient).all()):
         raise AttributionError("the model's gradients are NaN or infinite; load it in bfloat16 or float32")
-    return values.detach(), found
+    return values.detach(), gradient
 
 
 def integrate_paths(
@@ -190,15 +190,14 @@ def integrate_paths(
         path, step = zip(*rows[:size], strict=True)
         points = at.inputs - which[list(path)] * left[list(step), None, None] * change
         try:
-            found = (
-                (compute_gradient(at, points)[1] * change).sum(-1).double().cpu().numpy()
-            )  # (rows, length)
+            products = (compute_gradient(at, points)[1] * change).sum(-1)
+            by_token = products.double().cpu().numpy()  # (rows, length)
         except RuntimeError as exc:
             if "memory" not in str(exc).lower() or size == 1:
                 raise
             size = max(1, min(size, len(rows)) // 2)
             continue
-        np.add.at(out, list(path), found * weights[list(step), None] / 2)
+        np.add.at(out, list(path), by_token * weights[list(step), None] / 2)
         rows = rows[size:]
     return out * moved
 
@@ -230,9 +229,8 @@ def _get_dtype(model: Any) -> Any:
     """Return the type of the embeddings that the model's layers expect."""
     import torch
 
-    weight = getattr(model.get_input_embeddings(), "weight", None)
-    found = getattr(weight, "dtype", None)
-    return found if found is not None and found.is_floating_point else torch.float32
+    weight = read_embedding_weight(model.get_input_embeddings())
+    return weight.dtype if weight is not None and weight.dtype.is_floating_point else torch.float32
 
 
 def check_finite(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -12,6 +12,12 @@ import numpy as np
 from llm_trace.attribution.models import abilities
 from llm_trace.attribution.models.batching import Batch, BatchLimits, plan_batches
 from llm_trace.attribution.models.causal import compute_logprobs, compute_mean_attention
+from llm_trace.attribution.models.config import (
+    is_encoder_decoder,
+    read_decoder_start,
+    read_forced_start,
+    read_number,
+)
 from llm_trace.attribution.models.evaluation import check_ids, get_device, run_undisturbed
 from llm_trace.attribution.models.memory import compute_limits, halve_batch
 from llm_trace.errors import AttributionError
@@ -30,7 +36,7 @@ class PaddedForward:
     Args:
         model: of transformers.
         spine: not used: what comes later changes how the beginning is read, so nothing is shared.
-        limits: of a batch; found from the memory that is free when absent.
+        limits: of a batch; by the memory that is free when absent.
     """
 
     def __init__(self, model: Any, spine: Sequence[int] = (), *, limits: BatchLimits | None = None) -> None:
@@ -38,7 +44,7 @@ class PaddedForward:
         self.model = model
         self.device = get_device(model)
         self._limits = limits
-        self._pad: int | None = getattr(model.config, "pad_token_id", None)
+        self._pad: int | None = read_number(model.config, "pad_token_id")
 
     def __call__(self, prompts: Sequence[tuple[int, ...]], query: Query, tick: Tick) -> NDArray[np.float64]:
         """Return (prompts, tokens of the query): their log-probabilities.
@@ -159,12 +165,10 @@ class Seq2SeqForward(PaddedForward):
     @property
     def begin(self) -> tuple[int, ...]:
         """What the decoder reads before the response."""
-        settings = getattr(self.model, "generation_config", None) or self.model.config
-        start = getattr(self.model.config, "decoder_start_token_id", None)
-        start = getattr(settings, "decoder_start_token_id", None) if start is None else start
+        start = read_decoder_start(self.model)
         if start is None:
             raise AttributionError("the model's config has no decoder_start_token_id: set it")
-        forced = getattr(settings, "forced_bos_token_id", None)
+        forced = read_forced_start(self.model)
         return (start,) if forced is None else (start, forced)
 
     def _read(self, query: Query, **inputs: Any) -> torch.Tensor:
@@ -188,19 +192,19 @@ class Seq2SeqForward(PaddedForward):
     ) -> list[int]:
         """Return the ids of the greedy answer behind a lead, without the end token."""
         begin = (*self.begin, *lead)
-        said = list(begin)
+        ids = list(begin)
         with run_undisturbed(self.model):
             read = self._tensor([prompt])
             encoded = self.model.get_encoder()(read)
-            while len(said) < len(begin) + most:
-                ids = self._tensor([said])
+            while len(ids) < len(begin) + most:
+                decoder = self._tensor([ids])
                 # the prompt's ids too: without them FSMT lets its decoder read what comes later
-                got = self.model(read, encoder_outputs=encoded, decoder_input_ids=ids, use_cache=False)
+                got = self.model(read, encoder_outputs=encoded, decoder_input_ids=decoder, use_cache=False)
                 token = int(got.logits[0, -1].argmax())
                 if token in ends:
                     break
-                said.append(token)
-        return said[len(begin) :]
+                ids.append(token)
+        return ids[len(begin) :]
 
     def _decoder(self, query: Query, rows: int) -> torch.Tensor:
         return self._tensor([[*self.begin, *query.read]] * rows)
@@ -231,7 +235,7 @@ class ClassifierForward(PaddedForward):
 
         ids = torch.tensor([list(prompt)], device=self.device)
         got = self.model(ids, output_attentions=True)
-        crossed = getattr(got, "cross_attentions", None)
+        crossed = got.cross_attentions if is_encoder_decoder(self.model.config) else None
         layers = got.attentions if crossed is None else crossed
         last = crossed is not None or (bool(layers) and not bool(layers[0][0, :, 0, 1:].any()))
         read = layers[0].shape[-2] if layers else len(prompt)  # the first may be of a learned prompt
@@ -248,9 +252,9 @@ def _count_positions(model: Any) -> int | None:
     """Return the longest prompt; relative positions (T5) have no limit, RoBERTa's begin behind the
     padding's.
     """
-    most = getattr(model.config, "max_position_embeddings", None)
-    if not isinstance(most, int) or most < 1:
+    most = read_number(model.config, "max_position_embeddings")
+    if most is None or most < 1:
         return None
     tables = [m for name, m in model.named_modules() if name.endswith("embeddings.position_embeddings")]
-    padding = getattr(tables[0], "padding_idx", None) if tables else None
+    padding = read_number(tables[0], "padding_idx") if tables else None
     return most if padding is None else most - padding - 1

@@ -10,6 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from llm_trace.attribution.core.naming import name_callable
+from llm_trace.attribution.models.config import (
+    read_attention_kind,
+    read_generation_config,
+    read_number,
+    read_offloaded,
+)
 from llm_trace.errors import AttributionError
 
 _WHOLE = 1 << 16
@@ -39,9 +46,8 @@ def compute_fingerprint(model: Any) -> str:
 
     digest = hashlib.sha256()
     config = model.config
-    attention = getattr(config, "_attn_implementation", None)
-    settings = getattr(model, "generation_config", None)
-    begin = [getattr(settings, name, None) for name in _BEGIN]
+    begin = [read_number(read_generation_config(model), field) for field in _BEGIN]
+    attention = read_attention_kind(config)
     for part in (config.name_or_path, config.to_json_string(), attention, begin, torch.__version__):
         digest.update(repr(part).encode())
     digest.update(transformers.__version__.encode())
@@ -64,19 +70,17 @@ def _iter_settings(model: Any) -> Iterator[str]:
     """
     for name, module in model.named_modules():
         for hook in (*module._forward_hooks.values(), *module._forward_pre_hooks.values()):  # noqa: SLF001  no public name
-            if getattr(hook, "__module__", "").partition(".")[0] not in _KNOWN:
+            if str(hook.__module__).partition(".")[0] not in _KNOWN:
                 raise AttributionError(
-                    f"the model's module {name!r} has a hook ({getattr(hook, '__qualname__', hook)!r}), "
-                    f"whose effect cache= cannot tell "
-                    "from another's: remove the hook, or leave cache away"
+                    f"the model's module {name!r} has a hook ({name_callable(hook)!r}), whose effect cache= "
+                    "cannot tell from another's: remove the hook, or leave cache away"
                 )
         own = vars(module)
         plain = {
             k: v for k, v in own.items() if k not in _PASSING and not k.startswith("_is_hf") and _is_plain(v)
         }
-        forward = own.get("forward")
-        written = getattr(forward, "__qualname__", type(forward).__name__)
-        yield f"{name} {type(module).__qualname__} {written} {sorted(plain.items())}"
+        forward = name_callable(own.get("forward"))
+        yield f"{name} {type(module).__qualname__} {forward} {sorted(plain.items())}"
 
 
 def _is_plain(value: Any) -> bool:
@@ -103,13 +107,10 @@ def _iter_tensors(model: Any) -> Iterator[tuple[str, Any]]:
 def _load_offloaded(model: Any, name: str) -> Any:
     """Return a tensor that accelerate keeps elsewhere."""
     owner, _, last = name.rpartition(".")
-    hook = getattr(model.get_submodule(owner), "_hf_hook", None)
-    for part in getattr(hook, "hooks", (hook,)):
-        weights = getattr(part, "weights_map", None)
-        if weights is not None and last in weights:
+    for weights in read_offloaded(model.get_submodule(owner)):
+        if last in weights:
             return weights[last]
     raise AttributionError(
         f"the weights of {name!r} lie where they cannot be read, so cache= cannot tell this model from "
-        f"another: leave cache away, or "
-        "load the model without offloading"
+        "another: leave cache away, or load the model without offloading"
     )

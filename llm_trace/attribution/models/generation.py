@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from llm_trace.attribution.models import abilities
+from llm_trace.attribution.models.config import read_context_length, read_generation_config
 from llm_trace.attribution.models.encoder import ClassifierForward, Seq2SeqForward
 from llm_trace.attribution.models.evaluation import (
     check_ids,
     compute_last_logits,
-    get_context,
     get_device,
     run_undisturbed,
 )
@@ -71,7 +71,7 @@ def generate(model: Any, prompt: Sequence[int], most: int = 64) -> list[int]:
     Raises:
         AttributionError: it says nothing.
     """
-    context = get_context(model)
+    context = read_context_length(model.config)
     room = most if context is None else min(most, context - len(prompt))
     if room < 1:
         raise AttributionError(f"the prompt of {len(prompt)} tokens fills the model's context of {context}")
@@ -107,8 +107,8 @@ def _step_model(model: Any, ids: Sequence[int], past: Any) -> tuple[torch.Tensor
     if past is None:
         if abilities.check_stepping(model) is False:
             return run(ids, use_cache=False).logits[0, -1], None
-        out = abilities.keep_cache(model, lambda keep: run(ids, use_cache=keep))
-        return out.logits[0, -1], getattr(out, "past_key_values", None)
+        out, cache = abilities.keep_cache(model, lambda keep: run(ids, use_cache=keep))
+        return out.logits[0, -1], cache
     if abilities.check_stepping(model):
         out = run(ids[-1:], past_key_values=past, use_cache=True)
         return out.logits[0, -1], out.past_key_values
@@ -126,7 +126,7 @@ def _step_model(model: Any, ids: Sequence[int], past: Any) -> tuple[torch.Tensor
 
 def find_end_ids(model: Any) -> frozenset[int]:
     """Return the tokens that end the model's answer."""
-    settings: Any = getattr(model, "generation_config", None) or model.config
+    settings: Any = read_generation_config(model) or model.config
     ends = settings.get("eos_token_id") if isinstance(settings, Mapping) else settings.eos_token_id
     if ends is None:
         return frozenset()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from llm_trace.attribution.models.causal import CausalForward
+from llm_trace.attribution.models.config import is_encoder_decoder
 from llm_trace.attribution.models.encoder import ClassifierForward, Seq2SeqForward
 from llm_trace.errors import AttributionError
 
@@ -31,15 +32,15 @@ def detect_kind(model: Any) -> ModelKind:
         AttributionError: not a transformers model, or one that neither continues a text nor answers or
             classifies it.
     """
-    config, name = getattr(model, "config", None), type(model).__name__
+    name = type(model).__name__
     names = [kind.__name__ for kind in type(_unwrap_model(model)).__mro__]
-    if config is None or not hasattr(model, "get_input_embeddings"):
+    if not hasattr(model, "config") or not hasattr(model, "get_input_embeddings"):
         raise AttributionError(
             f"the model is a {name}; give a transformers model, a path, a name or a callable"
         )
     if any(n.endswith("ForSequenceClassification") for n in names):
         return "classifier"
-    if getattr(config, "is_encoder_decoder", False):
+    if is_encoder_decoder(model.config):
         return "seq2seq"
     if any(n.endswith(_OTHERS) for n in names):
         raise AttributionError(

@@ -8,6 +8,7 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
+from llm_trace.attribution.models.config import read_model_name
 from llm_trace.attribution.models.kinds import detect_kind
 from llm_trace.errors import AttributionError, MissingExtraError
 
@@ -35,9 +36,8 @@ def resolve_model(model: Any, tokenizer: Any = None) -> tuple[Any, Any, str]:
         detect_kind(loaded)
         return loaded, tokenizer if tokenizer is not None else own, model
     detect_kind(model)
-    name = str(getattr(model, "name_or_path", "") or type(model).__name__)
     if tokenizer is not None:
-        return model, tokenizer, name
+        return model, tokenizer, read_model_name(model)
     raise AttributionError(
         "a model object needs its tokenizer: attribute(…, model=model, tokenizer=tokenizer)"
     )
@@ -71,12 +71,12 @@ def _load_pretrained(name: str) -> tuple[Any, Any]:
     try:
         config = transformers.AutoConfig.from_pretrained(name)
         classes: Sequence[str] = config.architectures or ()
-        kind = "AutoModelForCausalLM"
+        loader: Any = transformers.AutoModelForCausalLM
         if config.is_encoder_decoder:
-            kind = "AutoModelForSeq2SeqLM"
+            loader = transformers.AutoModelForSeq2SeqLM
         elif any(c.endswith("ForSequenceClassification") for c in classes):
-            kind = "AutoModelForSequenceClassification"
-        model = getattr(transformers, kind).from_pretrained(name, dtype="auto")
+            loader = transformers.AutoModelForSequenceClassification
+        model = loader.from_pretrained(name, dtype="auto")
         tokenizer = transformers.AutoTokenizer.from_pretrained(name)
     except (OSError, ValueError) as exc:
         raise AttributionError(f"the model {name!r} cannot be loaded: {exc}") from exc

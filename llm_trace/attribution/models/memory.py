@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from llm_trace.attribution.models.batching import Batch, BatchLimits
+from llm_trace.attribution.models.config import read_size
 from llm_trace.errors import AttributionError
 
 if TYPE_CHECKING:
@@ -53,18 +54,12 @@ def compute_limits(model: Any, device: torch.device, rows: int, length: int) -> 
 
 def _read_sizes(config: Any) -> tuple[int, int, int, int]:
     """Return width, inner width, number of layers and vocabulary; the largest where layers differ."""
-
-    def size(name: str, otherwise: int) -> int:
-        found = getattr(config, name, None)
-        found = max(found, default=0) if isinstance(found, (list, tuple)) else found
-        return int(found or otherwise)
-
-    width = max(8, size("hidden_size", 1024))
+    width = max(8, read_size(config, "hidden_size") or 1024)
     return (
         width,
-        size("intermediate_size", 4 * width),
-        size("num_hidden_layers", 12),
-        size("vocab_size", 32000),
+        read_size(config, "intermediate_size") or 4 * width,
+        read_size(config, "num_hidden_layers") or 12,
+        read_size(config, "vocab_size") or 32000,
     )
 
 

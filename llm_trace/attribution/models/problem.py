@@ -33,6 +33,7 @@ from llm_trace.attribution.question.targets import (
     replace_contrast,
 )
 from llm_trace.attribution.question.tokenization import Codec, Response
+from llm_trace.capture.prompts import Rendered
 from llm_trace.errors import AttributionError
 from llm_trace.record import Call, Segment, Verdict
 
@@ -290,12 +291,11 @@ def find_variable_spans(question: ParsedQuestion) -> SegmentSpec:
     """Return where the prompt's variables stand: known exactly for a `Prompt.format` result, found by
     value in a call.
     """
-    spans = getattr(question.prompt, "spans", None)
-    if isinstance(question.prompt, str) and spans:
+    if isinstance(question.prompt, Rendered) and question.prompt.spans:
         text = question.prompt
         return [
             Segment(start=a, end=b, text=text[a:b], kind="variable", name=name)
-            for name, (a, b) in spans.items()
+            for name, (a, b) in text.spans.items()
             if b > a
         ]
     if question.variables:

@@ -5,7 +5,7 @@ holder writes it down.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -39,12 +39,16 @@ class Allowance:
     def _most(self, name: str) -> float | None:
         if isinstance(self.limit, int):
             return self.limit if name == "evaluations" else None
-        return getattr(self.limit, name, None)
+        return None if self.limit is None else asdict(self.limit)[name]
 
-    def spend(self, now_ns: int, found: Attribution) -> None:
+    def spend(self, now_ns: int, attribution: Attribution) -> None:
         """Note what an attribution cost."""
         if self.limit is not None:
-            amounts = {"evaluations": found.passes, "tokens": found.tokens, "seconds": found.seconds}
+            amounts = {
+                "evaluations": attribution.passes,
+                "tokens": attribution.tokens,
+                "seconds": attribution.seconds,
+            }
             self.spent.append((now_ns, {name: float(x) for name, x in amounts.items()}))
 
     def dump(self) -> list[Any]:

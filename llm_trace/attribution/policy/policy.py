@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from llm_trace.attribution.core.naming import locate_callable
+from llm_trace.attribution.models.config import read_model_path
 from llm_trace.attribution.policy.hourly_budget import Allowance
 from llm_trace.errors import AttributionError
 from llm_trace.record import ATTRIBUTION_TAG, Call
@@ -182,14 +184,13 @@ def _name_model(model: Any) -> str:
     """
     if isinstance(model, str):
         return model
-    told = getattr(model, "name_or_path", "") or getattr(model, "label", "")
-    return (
-        str(told)
-        if told
-        else _make_plain(model)
-        if hasattr(model, "__qualname__")
-        else type(model).__qualname__
-    )
+    from llm_trace.attribution.remote.model import Remote
+
+    if isinstance(model, Remote):
+        return model.label
+    if path := read_model_path(model):
+        return path
+    return locate_callable(model) if hasattr(model, "__qualname__") else type(model).__qualname__
 
 
 def _make_plain(setting: Any) -> str:
@@ -197,5 +198,5 @@ def _make_plain(setting: Any) -> str:
     if isinstance(setting, re.Pattern):
         return f"/{setting.pattern}/{setting.flags}"
     if callable(setting):
-        return f"{getattr(setting, '__module__', '?')}:{getattr(setting, '__qualname__', type(setting).__qualname__)}"
+        return locate_callable(setting)
     return repr(setting)

@@ -24,16 +24,18 @@ def encode(policy: AttributionPolicy) -> bytes:
     Raises:
         AttributionError: a setting cannot leave this process: a model or tokenizer object, a function.
     """
-    given = {f.name: getattr(policy, f.name) for f in fields(policy) if f.name not in _DECIDED}
-    told = {name: _encode_setting(name, value) for name, value in given.items()}
-    return json.dumps({**told, "config_hash": policy.config_hash}, sort_keys=True).encode()
+    names = [f.name for f in fields(policy) if f.name not in _DECIDED]
+    settings = {name: _encode_setting(name, getattr(policy, name)) for name in names}
+    return json.dumps({**settings, "config_hash": policy.config_hash}, sort_keys=True).encode()
 
 
 def decode(data: bytes) -> tuple[AttributionPolicy, str]:
     """Return a policy that takes every call, and the hash of the policy that it was made from."""
-    told = json.loads(data)
-    config_hash = told.pop("config_hash")
-    return AttributionPolicy(**{name: _decode_setting(value) for name, value in told.items()}), config_hash
+    settings = json.loads(data)
+    config_hash = settings.pop("config_hash")
+    return AttributionPolicy(
+        **{name: _decode_setting(value) for name, value in settings.items()}
+    ), config_hash
 
 
 def hash_policy(data: bytes) -> str:

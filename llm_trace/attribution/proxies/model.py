@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from llm_trace.attribution.methods.text_encoders import Lexical, compute_cosine_distances
+from llm_trace.attribution.models.config import read_model_name
 from llm_trace.attribution.remote.model import make_remote
 from llm_trace.errors import AttributionError
 from llm_trace.record import Call
@@ -52,9 +53,9 @@ class Proxied:
     """Share of proxied calls whose explanation is bought from the oracle as well."""
 
     def __post_init__(self) -> None:
-        for name in ("agreement", "audit"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise AttributionError(f"{name}={getattr(self, name)!r} must lie between 0 and 1")
+        for name, share in (("agreement", self.agreement), ("audit", self.audit)):
+            if not 0 <= share <= 1:
+                raise AttributionError(f"{name}={share!r} must lie between 0 and 1")
         if make_remote(self.proxy) is not None:
             raise AttributionError(
                 f"proxy={self.proxy!r} cannot be opened: take a model of transformers, a path or a name"
@@ -90,12 +91,12 @@ class Proxied:
             return self.task or "default"
         return asked.prompt.name if asked.prompt is not None else asked.name
 
-    def agrees(self, said: str, response: str) -> bool:
+    def agrees(self, answer: str, response: str) -> bool:
         """Whether two answers count as the same."""
-        said, response = said.strip(), response.strip()
-        if self.agreement >= 1 or said == response:
-            return said == response
-        vectors = np.asarray(self.encoder([said, response]), dtype=np.float64)
+        answer, response = answer.strip(), response.strip()
+        if self.agreement >= 1 or answer == response:
+            return answer == response
+        vectors = np.asarray(self.encoder([answer, response]), dtype=np.float64)
         return float(compute_cosine_distances(vectors[:1], vectors[1:])[0, 0]) <= 1 - self.agreement
 
 
@@ -130,7 +131,7 @@ def _label(model: Any) -> str:
     if isinstance(model, str):
         return model
     far = make_remote(model)
-    return far.label if far is not None else str(getattr(model, "name_or_path", "") or type(model).__name__)
+    return far.label if far is not None else read_model_name(model)
 
 
 def compute_identity(model: Any, tokenizer: Any = None) -> tuple[str, str]:
@@ -138,8 +139,8 @@ def compute_identity(model: Any, tokenizer: Any = None) -> tuple[str, str]:
     and parameters.
     """
     if (far := make_remote(model)) is not None:
-        told = json.dumps([far.label, dict(far.params)], sort_keys=True, default=str)
-        return far.label, hashlib.sha256(told.encode()).hexdigest()[:16]
+        parts = json.dumps([far.label, dict(far.params)], sort_keys=True, default=str)
+        return far.label, hashlib.sha256(parts.encode()).hexdigest()[:16]
     from llm_trace.attribution.models.fingerprints import compute_fingerprint
     from llm_trace.attribution.models.loading import resolve_model
 

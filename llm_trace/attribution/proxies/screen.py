@@ -140,12 +140,18 @@ def describe_overrun(budget: Budget, spent: OracleCost, each: OracleCost, count:
     """Return in words which limit (calls, tokens, dollars) so many more calls would pass, `None` where
     none.
     """
-    limits = {"calls": budget.evaluations, "tokens": budget.tokens, "usd": budget.usd}
-    for unit, limit in limits.items():
-        if limit is not None and getattr(each, unit) is None:
+    amounts: list[tuple[str, float | None, float | None, float | None]] = [
+        ("calls", budget.evaluations, each.calls, spent.calls),
+        ("tokens", budget.tokens, each.tokens, spent.tokens),
+        ("usd", budget.usd, each.usd, spent.usd),
+    ]
+    for unit, limit, price, paid in amounts:
+        if limit is None:
+            continue
+        if price is None:
             return f"what a call costs in {unit} is not known, so that the budget of {limit:g} cannot be held"
-        more, used = count * (getattr(each, unit) or 0), getattr(spent, unit) or 0
-        if limit is not None and used + more > limit:
+        more, used = count * price, paid or 0
+        if used + more > limit:
             return (
                 f"the budget of {limit:g} {unit} does not pay for {count} more, which take up to "
                 f"{more:.4g}; {used:.4g} are spent"

@@ -32,18 +32,19 @@ class File:
         """
         try:
             first, *lines = self.path.read_text().splitlines()
-            told = json.loads(first)
+            terms = json.loads(first)
         except FileNotFoundError:
             return Screen(
                 self.terms, stopped=f"{self.terms.proxy} was never screened for {self.terms.task!r}"
             )
         except (OSError, ValueError) as exc:
             return Screen(self.terms, expired=f"its file {str(self.path)!r} cannot be read ({exc})")
-        changed = [name for name in _SAME if told.get(name) != getattr(self.terms, name)]
+        now = asdict(self.terms)
+        changed = [name for name in _SAME if terms.get(name) != now[name]]
         if changed:
-            return Screen(self.terms, expired=f"{_check_changed(changed[0], told)}: screen again")
+            return Screen(self.terms, expired=f"{_describe_change(changed[0], terms)}: screen again")
         known = {f.name for f in fields(Terms)}
-        return Screen(Terms(**{k: v for k, v in told.items() if k in known}), _read_instances(lines))
+        return Screen(Terms(**{k: v for k, v in terms.items() if k in known}), _read_instances(lines))
 
     def begin(self, instances: Sequence[Instance] = ()) -> None:
         """Make the file anew with these instances; what else it held is gone."""
@@ -61,38 +62,38 @@ class File:
             os.close(handle)
 
 
-def _build_line(told: Terms | Instance) -> str:
-    return json.dumps(asdict(told)) + "\n"
+def _build_line(entry: Terms | Instance) -> str:
+    return json.dumps(asdict(entry)) + "\n"
 
 
 def list_screens(folder: Path) -> list[Screen]:
     """Return what a folder holds, as it was written: whether the models are still the same is not looked
     up.
     """
-    found = []
+    screens = []
     for path in sorted(folder.glob("*.jsonl")):
         try:
             first, *lines = path.read_text().splitlines()
-            found.append(Screen(Terms(**json.loads(first)), _read_instances(lines)))
+            screens.append(Screen(Terms(**json.loads(first)), _read_instances(lines)))
         except (OSError, ValueError, TypeError):
             continue
-    return found
+    return screens
 
 
-def _check_changed(what: str, told: dict[str, Any]) -> str:
+def _describe_change(what: str, terms: dict[str, Any]) -> str:
     return {
-        "version": f"it is of format {told.get('version')!r}",
+        "version": f"it is of format {terms.get('version')!r}",
         "oracle_id": "the oracle is not the model that it was",
         "proxy_id": "the proxy is not the model that it was",
     }[what]
 
 
 def _read_instances(lines: Sequence[str]) -> tuple[Instance, ...]:
-    found = []
+    instances = []
     for line in lines:
         try:
-            told = json.loads(line)
-            found.append(Instance(**{**told, "answered_by": tuple(told["answered_by"])}))
+            values = json.loads(line)
+            instances.append(Instance(**{**values, "answered_by": tuple(values["answered_by"])}))
         except (ValueError, TypeError, KeyError):  # the end of a line that a crash cut
             continue
-    return tuple(found)
+    return tuple(instances)

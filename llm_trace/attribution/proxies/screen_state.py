@@ -62,9 +62,9 @@ class Terms:
     version: int = VERSION
 
     def __post_init__(self) -> None:
-        for name in ("tau", "floor"):
-            if not 0 < getattr(self, name) <= 1:
-                raise AttributionError(f"{name}={getattr(self, name)!r} must be above 0 and at most 1")
+        for name, share in (("tau", self.tau), ("floor", self.floor)):
+            if not 0 < share <= 1:
+                raise AttributionError(f"{name}={share!r} must be above 0 and at most 1")
         if self.most is None:
             object.__setattr__(self, "most", _MOST[self.test])
         if not 0.5 < self.confidence < 1:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from llm_trace.attribution.question.special_tokens import TokenRole, read_special_token
 from llm_trace.errors import AttributionError
 
 if TYPE_CHECKING:
@@ -27,12 +28,13 @@ def find_neutral_tokens(tokens: Tokens, codec: Codec) -> tuple[NDArray[np.int64]
         return np.full(len(tokens.ids), tokenizer.mask_token_id), f"{tokenizer.mask_token} (mask token)"
     inner, first = _find_underscores(codec)
     if inner is None:
-        spare = next(((i, n) for i, n in _find_spare(tokenizer) if i is not None), None)
+        roles: tuple[TokenRole, ...] = ("unk", "pad", "eos")
+        spare = next((t for role in roles if (t := read_special_token(tokenizer, role)).id is not None), None)
         if spare is None:
             raise AttributionError(
                 "the tokenizer has no mask, '_', unknown or padding token: use baseline='delete' or a text"
             )
-        return np.full(len(tokens.ids), spare[0]), f"{spare[1]} (no mask token, no '_')"
+        return np.full(len(tokens.ids), spare.id), f"{spare.text} (no mask token, no '_')"
     pieces = codec.pieces(tokens.ids)
     spaced = [p.startswith(_SPACE_MARKS) and len(p) > 1 for p in pieces]
     return np.array([first if s else inner for s in spaced]), "'_' for each token"
@@ -40,15 +42,10 @@ def find_neutral_tokens(tokens: Tokens, codec: Codec) -> tuple[NDArray[np.int64]
 
 def _find_underscores(codec: Codec) -> tuple[int | None, int | None]:
     """Return the ids of "_" inside and at the start of a word, `None` where it is not one known token."""
-    unknown = getattr(codec.tokenizer, "unk_token_id", None)
+    unknown = read_special_token(codec.tokenizer, "unk").id
     try:
         tails = (codec.tail("x_", "x"), codec.tail("x _", "x"))
-    except Exception:  # noqa: BLE001  a tokenizer without unknown token raises a bare Exception for what it cannot read
+    except Exception:  # noqa: BLE001  without an unknown token some tokenizers raise it for what they cannot read
         return None, None
     inner, first = (ids[0] if len(ids) == 1 and ids[0] != unknown else None for ids in tails)
     return (first if inner is None else inner), (inner if first is None else first)
-
-
-def _find_spare(tokenizer: Any) -> list[tuple[int | None, str]]:
-    names = ("unk_token", "pad_token", "eos_token")
-    return [(getattr(tokenizer, f"{n}_id", None), str(getattr(tokenizer, n, None))) for n in names]

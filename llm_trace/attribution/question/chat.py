@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from llm_trace.attribution.question.segments import Region
+from llm_trace.attribution.question.special_tokens import has_chat_template
 from llm_trace.errors import AttributionError
 
 if TYPE_CHECKING:
@@ -51,8 +52,8 @@ def build_template_message(record: Message) -> dict[str, Any]:
     extra = [(part.type, {"content": part.content, **(part.model_extra or {})}) for part in record.parts]
     calls = [_call(fields) for kind, fields in extra if kind in _CALLS]
     answers = [fields for kind, fields in extra if kind == "tool_call_response"]
-    said = [answer.get("response") or answer.get("content") for answer in answers]
-    texts = [record.text, *(s if isinstance(s, str) else json.dumps(s) for s in said if s)]
+    bodies = [answer.get("response") or answer.get("content") for answer in answers]
+    texts = [record.text, *(body if isinstance(body, str) else json.dumps(body) for body in bodies if body)]
     chat: dict[str, Any] = {"role": record.role, "content": "\n".join(text for text in texts if text)}
     chat |= {"name": record.name} if record.name else {}
     chat |= {"tool_calls": calls} if calls else {}
@@ -73,7 +74,7 @@ def render_chat(messages: Sequence[Mapping[str, Any]], tokenizer: Any) -> Render
         )
     plain = [_make_plain(message) for message in messages]
     notes = _name_left_out(messages)
-    if not getattr(tokenizer, "chat_template", None):
+    if not has_chat_template(tokenizer):
         note = "the tokenizer has no chat template: messages were written as 'role: content' lines"
         return RenderedChat(
             *_split_lines(plain),
@@ -106,12 +107,11 @@ def _apply_template(messages: Chat, tokenizer: Any, notes: tuple[str, ...]) -> R
     if refusal:
         raise AttributionError(
             f"the chat template refuses these messages ({refusal}): change them, or render the prompt "
-            f"yourself and pass it as a str"
+            "yourself and pass it as a str"
         ) from refusal
     raise AttributionError(
         "the chat template changes the content of the messages, so their words cannot be found in the "
-        "rendered prompt; render the "
-        "prompt yourself and pass it as a str"
+        "rendered prompt; render the prompt yourself and pass it as a str"
     )
 
 
@@ -203,12 +203,12 @@ def _find_regions(text: str, messages: Chat, write: Write) -> tuple[tuple[Region
     before = _split_before(bare or "")
     for mark in (_mark_behind, _mark_inside, _mark_instead):
         marked = [{**m, "content": mark(i, m["content"])} for i, m in enumerate(messages)]
-        got = _write_chat(write, marked)
-        found = (
-            None if got is None else _locate_regions(got, text, messages, before, put=mark is _mark_instead)
-        )
-        if found is not None:
-            return found, ()
+        rendered = _write_chat(write, marked)
+        if rendered is None:
+            continue
+        regions = _locate_regions(rendered, text, messages, before, put=mark is _mark_instead)
+        if regions is not None:
+            return regions, ()
     wanted = [i for i, m in enumerate(messages) if m["content"].strip()]
     places = {i: _place(i, text, messages, write) for i in wanted}
     lost = [f"{i} ({messages[i]['role']})" for i in wanted if places[i] is None]
@@ -216,8 +216,8 @@ def _find_regions(text: str, messages: Chat, write: Write) -> tuple[tuple[Region
         "the chat template changes, repeats or leaves out what these messages say, which is not perturbed: "
         f"{', '.join(lost)}"
     )
-    regions = [place for place in places.values() if place is not None]
-    return tuple(sorted(regions, key=lambda region: region.start)), (note,) if lost else ()
+    standing = [place for place in places.values() if place is not None]
+    return tuple(sorted(standing, key=lambda region: region.start)), (note,) if lost else ()
 
 
 def _place(at: int, text: str, messages: Chat, write: Write) -> Region | None:

@@ -7,6 +7,11 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from llm_trace.attribution.question.special_tokens import (
+    gives_offsets,
+    list_special_texts,
+    read_special_token,
+)
 from llm_trace.errors import AttributionError
 
 if TYPE_CHECKING:
@@ -63,7 +68,7 @@ class Codec:
         """The least prompt: the special tokens, or the token a text may begin with; empty where the
         tokenizer has neither.
         """
-        spare = (getattr(self.tokenizer, f"{name}_token_id", None) for name in ("bos", "eos"))
+        spare = (read_special_token(self.tokenizer, "bos").id, read_special_token(self.tokenizer, "eos").id)
         return self.prefix or tuple(i for i in spare if i is not None)[:1]
 
     def _raw(self, text: str, *, special: bool) -> list[int]:
@@ -71,8 +76,8 @@ class Codec:
 
     def begins_special(self, text: str) -> bool:
         """Whether the text brings its own BOS, as a rendered chat template does."""
-        bos = getattr(self.tokenizer, "bos_token", None)
-        return isinstance(bos, str) and bos != "" and text.startswith(bos)
+        bos = read_special_token(self.tokenizer, "bos").text
+        return bool(bos) and text.startswith(str(bos))
 
     @property
     def multilingual(self) -> bool:
@@ -91,11 +96,7 @@ class Codec:
 
     def special_spans(self, text: str) -> list[Span]:
         """Return where special tokens stand in a text."""
-        if getattr(self.tokenizer, "split_special_tokens", False):
-            return []
-        added = getattr(self.tokenizer, "added_tokens_decoder", {}).values()
-        names = {*getattr(self.tokenizer, "all_special_tokens", ()), *(t.content for t in added if t.special)}
-        longest_first = sorted((re.escape(name) for name in names if name), key=len, reverse=True)
+        longest_first = sorted(map(re.escape, list_special_texts(self.tokenizer)), key=len, reverse=True)
         return [m.span() for m in re.finditer("|".join(longest_first), text)] if longest_first else []
 
     def ids(self, text: str, *, own_special: bool = False) -> list[int]:
@@ -130,7 +131,7 @@ class Codec:
         """Return ids and offsets without special tokens; `field`: "text", or "text_target" for a text that
         a translator writes.
         """
-        if getattr(self.tokenizer, "is_fast", False):
+        if gives_offsets(self.tokenizer):
             got = self._cut(text, field, add_special_tokens=False, return_offsets_mapping=True)
             spans = [(int(a), int(b)) for a, b in got["offset_mapping"]]
             if any(b > a for a, b in spans) or not text.strip():

@@ -39,30 +39,33 @@ def get_status(exc: Exception) -> int | None:
     """Return the HTTP status that an exception tells, in the manner of httpx, OpenAI, Anthropic and
     requests.
     """
-    for holder in (exc, getattr(exc, "response", None)):
+    for holder in _list_holders(exc):
         status = getattr(holder, "status_code", None)
         if isinstance(status, int):
             return status
     return None
 
 
+def _list_holders(exc: Exception) -> tuple[Any, Any]:
+    """Return where a client's exception may keep status and headers: itself, and the server's response."""
+    return exc, getattr(exc, "response", None)
+
+
 def retry_after(exc: Exception, now_s: float | None = None) -> float | None:
     """Return the seconds that the server asks to wait: `retry-after-ms`, or `Retry-After` as seconds or as
     a date.
     """
-    headers: Any = (
-        getattr(getattr(exc, "response", None), "headers", None) or getattr(exc, "headers", None) or {}
-    )
-    told = {str(name).lower(): str(value) for name, value in dict(headers).items()}
+    own, replied = (getattr(holder, "headers", None) for holder in _list_holders(exc))
+    headers = {str(name).lower(): str(value) for name, value in dict(replied or own or {}).items()}
     try:
-        if "retry-after-ms" in told:
-            return float(told["retry-after-ms"]) / 1000
-        given = told.get("retry-after")
-        if given is None:
+        if "retry-after-ms" in headers:
+            return float(headers["retry-after-ms"]) / 1000
+        wait = headers.get("retry-after")
+        if wait is None:
             return None
-        if given.replace(".", "", 1).isdecimal():
-            return float(given)
-        at = parsedate_to_datetime(given).timestamp()
+        if wait.replace(".", "", 1).isdecimal():
+            return float(wait)
+        at = parsedate_to_datetime(wait).timestamp()
     except (ValueError, OverflowError):
         return None
     return max(0.0, at - (time.time() if now_s is None else now_s))

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from llm_trace.attribution.core.naming import name_callable
 from llm_trace.attribution.methods.text_encoders import Lexical
 from llm_trace.attribution.remote.answers import Answer
 from llm_trace.errors import AttributionError
@@ -77,9 +78,9 @@ class Remote:
     compare: Compare = field(default_factory=Compare)
 
     def __post_init__(self) -> None:
-        for setting in ("concurrency", "samples"):
-            if getattr(self, setting) < 1:
-                raise AttributionError(f"{setting}={getattr(self, setting)!r} must be 1 or more")
+        for setting, number in (("concurrency", self.concurrency), ("samples", self.samples)):
+            if number < 1:
+                raise AttributionError(f"{setting}={number!r} must be 1 or more")
         if self.timeout_s <= 0 or self.patience_s < 0:
             raise AttributionError(
                 f"timeout_s={self.timeout_s!r} and patience_s={self.patience_s!r} must be positive"
@@ -88,9 +89,8 @@ class Remote:
     @property
     def label(self) -> str:
         """The model's name, or that of the callable."""
-        asked = self.ask
-        named = getattr(asked, "model", None) or getattr(asked, "__qualname__", type(asked).__qualname__)
-        return self.name or str(named).rsplit("<locals>.", 1)[-1]
+        name = getattr(self.ask, "model", None) or name_callable(self.ask)
+        return self.name or str(name).rsplit("<locals>.", 1)[-1]
 
     @property
     def score(self) -> Callable[[str, str], Any] | None:
@@ -120,21 +120,21 @@ def make_remote(model: Any) -> Remote | None:
     return Remote(model)
 
 
-def is_async(fn: Callable[..., Any]) -> bool:
+def is_async(fn: Any) -> bool:
     """Whether calling it gives something to await."""
-    return inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(getattr(fn, "__call__", None))  # noqa: B004
+    return inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(fn.__call__)
 
 
-def build_answer(said: Any) -> Answer:
+def build_answer(reply: Any) -> Answer:
     """Return what a callable returned as an `Answer`.
 
     Raises:
         AttributionError: it is neither a text nor an `Answer`.
     """
-    if isinstance(said, Answer):
-        return said
-    if isinstance(said, str):
-        return Answer(said)
+    if isinstance(reply, Answer):
+        return reply
+    if isinstance(reply, str):
+        return Answer(reply)
     raise AttributionError(
-        f"the model returned a {type(said).__name__}: return the answer's text as a str, or an Answer"
+        f"the model returned a {type(reply).__name__}: return the answer's text as a str, or an Answer"
     )

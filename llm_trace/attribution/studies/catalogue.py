@@ -74,7 +74,7 @@ def _describe_plugin(group: str, name: str, builtin: Mapping[str, Any]) -> str:
     if isinstance(known, str) and not re.fullmatch(r"[\w.]+:\w+", known):
         return known
     try:
-        found = plugins.find_plugin(group, name, builtin, "plug-in")
+        plugin = plugins.find_plugin(group, name, builtin, "plug-in")
     except AttributionError as exc:
         return str(exc)
-    return str(getattr(found, "__doc__", None) or "").strip().partition("\n")[0]
+    return str(plugin.__doc__ or "").strip().partition("\n")[0]
