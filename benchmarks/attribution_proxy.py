@@ -67,7 +67,7 @@ def screened(oracle: Oracle, calls: list[tuple[str, str]], models: Proxied) -> t
     """Screen the proxy and return calls and tokens of the oracle that this took."""
     before = oracle.calls, oracle.tokens
     found = screen(calls, models)
-    told = found.told()
+    told = found.list_evidence()
     print(
         f"screen: {found.outcome} ({found.verdict[1]}); {told['poor']} poor, {told['disagreed']} disagreed",
         flush=True,
@@ -81,7 +81,7 @@ def fidelity(oracle: Oracle, calls: list[tuple[str, str]], models: Proxied, seed
     for prompt, response in calls:
         case = TaskCall(models, prompt, response, seed=seed)
         before = np.array([oracle.calls, oracle.tokens])
-        bought = case.explained("oracle")
+        bought = case.explain("oracle")
         spent += np.array([oracle.calls, oracle.tokens]) - before
         made: Any = explain_by_proxy(prompt, response, replace(models, audit=0.0))
         masks = case.held_out(len(bought.segments))
@@ -139,7 +139,7 @@ def untrained(calls: list[tuple[str, str]], oracle: Remote, folder: Path) -> Non
     for agreement in (1.0, 0.0):
         models = Proxied(oracle, blank, proxy_tokenizer=tokenizer, folder=folder, agreement=agreement)
         found = screen(calls, models)
-        told = found.told()
+        told = found.list_evidence()
         print(
             f"untrained proxy, agreement {agreement:g}: {found.outcome} ({found.verdict[1]}), "
             f"{told['calls']} oracle calls"

@@ -120,7 +120,7 @@ def run_proxy(
             status.update(f"screening: {count} calls, the last one {instance.kind}")
 
         found = screen(
-            calls, models, segments=segments, budget=budget, again=again, seed=seed, told=told, **asks
+            calls, models, segments=segments, budget=budget, again=again, seed=seed, progress=told, **asks
         )
     _print(found, as_json=as_json)
 
@@ -170,7 +170,7 @@ def _select_calls(models: "Proxied", store: str, run: str | None, name: str | No
 
 
 def _print(found: "Screen", *, as_json: bool) -> None:
-    told = found.told()
+    told = found.list_evidence()
     if as_json:
         print_json(told)
         return
@@ -205,7 +205,7 @@ def _format_counts(told: "dict[str, Any]") -> str:
 
 
 def _show(found: "Sequence[Screen]", *, as_json: bool) -> None:
-    told = [screen.told() for screen in found]
+    told = [screen.list_evidence() for screen in found]
     if as_json:
         print_json(told)
         return

@@ -40,7 +40,7 @@ def test_one_attribution_cuts_the_words_without_an_effect_and_keeps_the_answer()
     assert "75" in short
     assert len(short.split()) < len(call[0].split())
     measured = check_prompt(cut, [call], model="demo")
-    assert (measured.shortened, measured.kept, measured.control) == (1, 1, 1)
+    assert (measured.shortened, measured.unchanged, measured.control) == (1, 1, 1)
     assert measured.saved > 0
     assert measured.counted == "tokens"
 
@@ -49,7 +49,7 @@ def test_a_sentence_that_never_mattered_is_found_on_one_half_and_checked_on_the_
     found = compress(calls(*range(5, 115, 11)), model="demo", limit=0.7)
     assert found.evidence.calls == 5
     assert found.check.calls == 5
-    assert found.check.kept == found.check.control == found.check.shortened == 5
+    assert found.check.unchanged == found.check.control == found.check.shortened == 5
     assert {"The desk is open on Monday.", "It is in the hall."} <= found.cut.texts
     assert not any("days" in text for text in found.cut.texts)
     assert found.check.summary().endswith(
@@ -62,7 +62,7 @@ def test_a_cut_that_takes_what_matters_is_seen_to_cost() -> None:
     measured = check_prompt(
         cut, [*by_rule(range(9, 10)), *by_rule(range(40, 44))], model=Remote(rule, concurrency=1)
     )
-    assert (measured.calls, measured.shortened, measured.kept, measured.control) == (5, 1, 0, 1)
+    assert (measured.calls, measured.shortened, measured.unchanged, measured.control) == (5, 1, 0, 1)
     assert measured.counted == "bytes"
 
 
@@ -117,7 +117,7 @@ def test_a_proxy_finds_what_can_go_and_only_the_check_asks_the_oracle() -> None:
 
     found = compress(by_rule(range(3, 23)), model=Remote(oracle, concurrency=1), by="demo", limit=0.7)
     assert found.evidence.calls == 10
-    assert found.check.shortened == found.check.kept == 10
+    assert found.check.shortened == found.check.unchanged == 10
     assert len(asked) == 20
 
 

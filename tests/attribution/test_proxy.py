@@ -99,7 +99,7 @@ def test_a_proxy_that_explains_as_well_is_accepted_and_every_call_of_the_oracle_
     accepted: tuple[Path, Screen, int],
 ) -> None:
     _, made, calls = accepted
-    told = made.told()
+    told = made.list_evidence()
     assert (made.outcome, told["instances"]) == (
         "accepted",
         sequential_tests.count_fewest_instances(0.5, 0.5, 0.99),
@@ -142,7 +142,7 @@ def test_a_proxy_that_was_never_screened_explains_nothing(tmp_path: Path) -> Non
 def test_a_screen_goes_on_where_it_stopped_and_pays_nothing_twice(tmp_path: Path) -> None:
     ask = Counted()
     models, calls = Proxied(behind(ask), folder=tmp_path), answered(prompts(5))
-    first = screen(calls, models, told=lambda _, count: count < 2)
+    first = screen(calls, models, progress=lambda _, count: count < 2)
     paid = ask.calls
     assert (len(first.instances), first.outcome) == (2, "undecided")
     assert first.verdict[1] == "stopped after 2 calls"
@@ -182,7 +182,7 @@ def test_an_untrained_proxy_whose_answers_pass_is_rejected_for_its_explanations(
     models = Proxied(behind(Counted()), model, proxy_tokenizer=tokenizer, folder=tmp_path, agreement=0.0)
     made = screen(answered(prompts(25)), models)
     assert made.outcome == "rejected"
-    assert made.told()["proxy_quality"] < 0.5
+    assert made.list_evidence()["proxy_quality"] < 0.5
 
 
 def test_nothing_is_decided_where_the_oracle_cannot_explain_itself(tmp_path: Path) -> None:
@@ -283,7 +283,7 @@ def test_a_revoked_proxy_is_screened_anew(folder: Path) -> None:
     models = Proxied(behind(Counted()), folder=folder)
     found = attribute(prompts(1, seed=9)[0], " DENY", model=models)
     assert whose(found)["screen"]["outcome"] == "revoked"
-    again = screen(answered(prompts(2)), models, told=lambda *_: False)
+    again = screen(answered(prompts(2)), models, progress=lambda *_: False)
     assert (again.outcome, len(again.instances)) == ("undecided", 1)
 
 

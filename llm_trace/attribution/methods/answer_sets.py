@@ -61,17 +61,17 @@ def answer_sets(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0
     expect(value, k * (n + 1))
     masks = np.vstack([np.ones((1, n), dtype=bool), ~np.eye(n, dtype=bool)])
     texts = source.texts(np.repeat(masks, k, axis=0))
-    found = np.array(
+    tests = np.array(
         [
             randomization_tests.compare_apart(rows, k, seed + i)
             for i, rows in enumerate(_measure_pairs(source, texts, k))
         ]
     )
     return Scores(
-        found[:, 0],
+        tests[:, 0],
         bounds="none; each score has a p-value",
         stopped="budget",
-        p_values=found[:, 1],
+        p_values=tests[:, 1],
         notes=(f"{k} answers to each prompt; scores are energy distances and have no direction",),
     )
 

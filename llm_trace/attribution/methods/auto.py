@@ -54,15 +54,15 @@ def plan_auto(n: int, left: int | None, access: str = "values") -> AutoPlan:
         left: evaluations that the budget pays for, `None` for as many as needed.
         access: what the model gives; all that `auto` takes needs only values.
     """
-    said = f"{n} segments, {'no limit' if left is None else f'a budget of {left}'}, access to {access}"
+    situation = f"{n} segments, {'no limit' if left is None else f'a budget of {left}'}, access to {access}"
     if n <= FEW and (left is None or left >= 2**n):
-        return AutoPlan("shapley", None, f"{said}: every subset is evaluated")
+        return AutoPlan("shapley", None, f"{situation}: every subset is evaluated")
     if left is not None and left < n + 1 and left >= _LEAST_SPARSE and n > _LEAST_SPARSE // 2:
         return AutoPlan(
-            "context_cite", None, f"{said}: leave-one-out needs {n + 1}, a sparse regression less"
+            "context_cite", None, f"{situation}: leave-one-out needs {n + 1}, a sparse regression less"
         )
     second = "leverage_shap" if n <= MIDDLE else "context_cite"
-    return AutoPlan("occlusion", second, f"{said}: each segment is left out once")
+    return AutoPlan("occlusion", second, f"{situation}: each segment is left out once")
 
 
 @describe_method(
@@ -81,10 +81,12 @@ def auto(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) -> Sc
     chosen = plan_auto(n, get_remaining(value), _describe_access(value))
     scores = registry.find_method(chosen.method)(value, n, confidence=confidence, seed=seed)
     notes = (*scores.notes, f"auto: {chosen.method} ({chosen.why})")
-    told = dict(scores.faithfulness or {})
+    faithfulness = dict(scores.faithfulness or {})
     if chosen.second is not None and (unexplained := _find_unexplained(value, scores)) is not None:
-        told |= _ask_second_method(value, n, chosen.second, scores.values, unexplained, confidence, seed)
-    return replace(scores, method=chosen.method, notes=notes, faithfulness=told)
+        faithfulness |= _ask_second_method(
+            value, n, chosen.second, scores.values, unexplained, confidence, seed
+        )
+    return replace(scores, method=chosen.method, notes=notes, faithfulness=faithfulness)
 
 
 def _describe_access(value: Value) -> str:
@@ -124,7 +126,7 @@ def _ask_second_method(
         other = registry.find_method(method)(Capped(value, most), n, confidence=confidence, seed=seed)
     except AttributionError:
         return {}
-    said: dict[str, Any] = {
+    second: dict[str, Any] = {
         "method": method,
         "because": f"leave-one-out leaves {unexplained:.3g} unexplained",
         "values": [float(x) for x in other.values],
@@ -132,5 +134,5 @@ def _ask_second_method(
         "spearman": rank_correlate(np.abs(scores), np.abs(other.values)),
     }
     if other.low is not None and other.high is not None:
-        said |= {"low": [float(x) for x in other.low], "high": [float(x) for x in other.high]}
-    return {"second": said}
+        second |= {"low": [float(x) for x in other.low], "high": [float(x) for x in other.high]}
+    return {"second": second}

@@ -50,8 +50,8 @@ def saliency(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) -
     The unit is nats per unit of embedding; the scores do not add up to anything.
     """
     at = build_ground(get_source(value, 1, "saliency"))
-    values, found = compute_gradient(at, at.inputs[None])
-    scores = at.per_segment(found[0].norm(dim=-1).cpu())
+    values, gradients = compute_gradient(at, at.inputs[None])
+    scores = at.per_segment(gradients[0].norm(dim=-1).cpu())
     return Scores(
         scores, full=float(values[0]), unit="gradient", baseline="none (local gradient)", notes=(_UNSIGNED,)
     )
@@ -71,8 +71,8 @@ def input_x_gradient(value: Value, n: int, *, confidence: float = 0.95, seed: in
     from that.
     """
     at = build_ground(get_source(value, 2, "input_x_gradient"))
-    values, found = compute_gradient(at, at.inputs[None])
-    scores = at.per_segment((found[0] * at.inputs).sum(-1).cpu())
+    values, gradients = compute_gradient(at, at.inputs[None])
+    scores = at.per_segment((gradients[0] * at.inputs).sum(-1).cpu())
     zero, name = build_baseline(at, "zero")
     return Scores(
         scores, full=float(values[0]), empty=_compute_emptied(at, zero), baseline=f"{name} (first order)"

@@ -143,8 +143,8 @@ def _carry_down(
         total = stream[i] + layer.written[i]
         size = total.abs().sum()
         near = (size - (total - edges).abs().sum(-1)).clamp(min=0).sum(0)  # (positions up to i)
-        kept = (size - (total - stream[i]).abs().sum()).clamp(min=0)
-        near[i] += kept
+        own = (size - (total - stream[i]).abs().sum()).clamp(min=0)
+        near[i] += own
         if near.sum() <= 0:  # nothing brings the sum nearer: it stays where it is
             near[i] = 1.0
         below[:, : i + 1] += flow[:, i, None] * (near / near.sum()).cpu()

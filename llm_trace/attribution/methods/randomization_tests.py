@@ -105,11 +105,11 @@ class Columns:
         """
         n = self._centred.shape[1]
         rng = np.random.default_rng((seed, 1))
-        found = self._tail(np.arange(n), _FIRST_ROUND, rng)
-        rare = np.flatnonzero(found <= _SCREENED)
+        p_values = self._tail(np.arange(n), _FIRST_ROUND, rng)
+        rare = np.flatnonzero(p_values <= _SCREENED)
         if len(rare):
-            found[rare] = self._tail(rare, max(20_000, ceil(4 * n / level)), rng)
-        return found
+            p_values[rare] = self._tail(rare, max(20_000, ceil(4 * n / level)), rng)
+        return p_values
 
     def _tail(self, chosen: NDArray[np.int64], rounds: int, rng: np.random.Generator) -> NDArray[np.float64]:
         pulls = [np.ascontiguousarray(pull[:, chosen]) for pull in self._pulls]
@@ -125,13 +125,13 @@ class Columns:
         return np.asarray((above + 1) / (rounds + 1))
 
 
-def compute_nearness(kept: NDArray[np.int64], n: int) -> NDArray[np.float64]:
+def compute_nearness(sizes: NDArray[np.int64], n: int) -> NDArray[np.float64]:
     """Return the kernel of masks that keep so many of n segments: exp(-d²/2s²) of their cosine distance d to
     the whole prompt.
 
     The bandwidth s is the median distance of the column. Weights know the masks only, never the answers.
     """
-    distance = 1.0 - np.sqrt(kept / n)
+    distance = 1.0 - np.sqrt(sizes / n)
     width = np.maximum(np.median(distance, axis=0), 1e-6)
     return np.asarray(np.exp(-((distance / width) ** 2) / 2))
 

@@ -123,9 +123,9 @@ def find_method(name: str) -> Method:
 
 def get_info(name: str) -> Info:
     """Return what is known of a method."""
-    found = getattr(find_method(name), "info", None)
-    if isinstance(found, Info):
-        return found
+    info = getattr(find_method(name), "info", None)
+    if isinstance(info, Info):
+        return info
     return Info(name, "values", "?", "", plugins.find_package(plugins.METHODS, name, BUILTIN))
 
 

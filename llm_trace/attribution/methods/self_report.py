@@ -57,10 +57,10 @@ def parse_report(reply: str, n: int) -> NDArray[np.float64]:
             or repaired.
     """
     try:
-        told = json.loads(reply, parse_constant=_refuse_number, object_pairs_hook=_reject_repeats)
+        report = json.loads(reply, parse_constant=_refuse_number, object_pairs_hook=_reject_repeats)
     except (ValueError, RecursionError) as exc:  # the latter of arrays in arrays, thousands deep
         raise MalformedReportError(f"the report is no JSON ({exc}): {reply[:120]!r}") from exc
-    weights = told.get("weights") if isinstance(told, dict) and set(told) == {"weights"} else None
+    weights = report.get("weights") if isinstance(report, dict) and set(report) == {"weights"} else None
     if not isinstance(weights, list) or len(weights) != n:
         raise MalformedReportError(f'the report is not {{"weights": [{n} numbers]}}: {reply[:120]!r}')
     if not all(type(w) in (int, float) and -1 <= w <= 1 for w in weights):
@@ -69,10 +69,10 @@ def parse_report(reply: str, n: int) -> NDArray[np.float64]:
 
 
 def _reject_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
         raise ValueError(f"a name stands twice among {', '.join(repr(name) for name, _ in pairs[:5])}")
-    return found
+    return fields
 
 
 def _refuse_number(name: str) -> float:
@@ -140,12 +140,12 @@ def _measure_agreement(weights: NDArray[np.float64], effects: Scores, confidence
 
 
 def _make_warning(weights: NDArray[np.float64], effects: Scores, confidence: float) -> str:
-    told = _measure_agreement(weights, effects, confidence)
-    if not told["measured"]:
+    agreement = _measure_agreement(weights, effects, confidence)
+    if not agreement["measured"]:
         return f"the report was not checked: {effects.doubts[0][1]}"
     return (
-        f"agreement with perturbation in this one call: r = {told['pearson']:.2f} ({told['low']:.2f} to "
-        f"{told['high']:.2f}); "
+        f"agreement with perturbation in this one call: r = {agreement['pearson']:.2f} ({agreement['low']:.2f} to "
+        f"{agreement['high']:.2f}); "
         f"pool {LEAST_CALLS} calls and more with self_knowledge()"
     )
 
@@ -201,8 +201,8 @@ def _pool_reports(name: str, reports: Sequence[Attribution], confidence: float, 
     pairs = [pair for r in reports if (pair := _standardize_report(r)) is not None]
     if len(pairs) < 2:
         return SelfKnowledge(name, len(pairs), malformed, 0, 0.0, -1.0, 1.0, "insufficient_evidence")
-    products = np.array([float(told @ found) for told, found in pairs])
-    sizes = np.array([len(told) for told, _ in pairs], dtype=float)
+    products = np.array([float(weights @ effects) for weights, effects in pairs])
+    sizes = np.array([len(weights) for weights, _ in pairs], dtype=float)
     drawn = np.random.default_rng(seed).integers(0, len(pairs), (2000, len(pairs)))
     pooled = products[drawn].sum(axis=1) / sizes[drawn].sum(axis=1)
     tail = (1 - confidence) / 2
@@ -216,10 +216,15 @@ def _standardize_report(report: Attribution) -> tuple[NDArray[np.float64], NDArr
     """Return reported weights and measured effects with mean 0 and size 1; `None` without both. A report
     that varies nothing agrees at 0.
     """
-    told = report.faithfulness.get("agreement")
-    if report.verdict == "malformed_report" or not told or not told["measured"] or len(report.values) < 2:
+    agreement = report.faithfulness.get("agreement")
+    if (
+        report.verdict == "malformed_report"
+        or not agreement
+        or not agreement["measured"]
+        or len(report.values) < 2
+    ):
         return None
-    ours, theirs = (np.asarray(row) - np.mean(row) for row in (report.values, told["effects"]))
+    ours, theirs = (np.asarray(row) - np.mean(row) for row in (report.values, agreement["effects"]))
     return tuple(row / row.std() if row.std() > 1e-12 else 0 * row for row in (ours, theirs))
 
 
@@ -230,16 +235,16 @@ def training_lines(reports: Iterable[Attribution]) -> Iterator[str]:
     Only calls whose effects stand out from noise are taken; effects are scaled so that the largest is 1.
     """
     for report in reports:
-        told = report.faithfulness.get("agreement")
+        agreement = report.faithfulness.get("agreement")
         if (
             report.method != "self_report"
-            or not told
-            or not told["measured"]
-            or min(told["p_values"]) * len(report.values) > 1 - (report.confidence or 0.95)
+            or not agreement
+            or not agreement["measured"]
+            or min(agreement["p_values"]) * len(report.values) > 1 - (report.confidence or 0.95)
         ):
             continue
-        effects = np.asarray(told["effects"])
+        effects = np.asarray(agreement["effects"])
         weights = [round(float(w), 2) for w in effects / np.abs(effects).max()]
-        asked = {"role": "user", "content": build_question(report.segments, report.response)}
-        said = {"role": "assistant", "content": json.dumps({"weights": weights})}
-        yield json.dumps({"messages": [asked, said]}, ensure_ascii=False)
+        question = {"role": "user", "content": build_question(report.segments, report.response)}
+        answer = {"role": "assistant", "content": json.dumps({"weights": weights})}
+        yield json.dumps({"messages": [question, answer]}, ensure_ascii=False)

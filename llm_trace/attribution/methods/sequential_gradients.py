@@ -61,10 +61,10 @@ def sig(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) -> Sco
         source.of([_get_whole(masked), *_replace_tokens(masked, each), *_replace_tokens(masked, masked.all)])
     )
     effects = values[0] - values[1:-1]  # (tokens, m) or (tokens,)
-    found = build_scores(masked.shares[:, masked.free] @ effects)
+    scores = build_scores(masked.shares[:, masked.free] @ effects)
     sums = sum_targets(values[[0, -1]])
     notes = (_SUMS,) if len(masked.free) > n else ()
-    return replace(found, full=float(sums[0]), empty=float(sums[1]), baseline=masked.baseline, notes=notes)
+    return replace(scores, full=float(sums[0]), empty=float(sums[1]), baseline=masked.baseline, notes=notes)
 
 
 @attach_price(partial(_price, words=True))
@@ -87,8 +87,8 @@ def sig_word(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) -
         )
     )
     sums = sum_targets(values[[0, -1]])
-    found = build_scores(values[0] - values[1:-1])
-    return replace(found, full=float(sums[0]), empty=float(sums[1]), baseline=masked.baseline)
+    scores = build_scores(values[0] - values[1:-1])
+    return replace(scores, full=float(sums[0]), empty=float(sums[1]), baseline=masked.baseline)
 
 
 @attach_price(_price)
@@ -99,17 +99,17 @@ def sig_normalised(value: Value, n: int, *, confidence: float = 0.95, seed: int 
     """Return `sig` divided by its length (L2) over the segments, as published: comparable between prompts,
     no longer in nats.
     """
-    found = sig(value, n, confidence=confidence, seed=seed)
-    length = float(np.linalg.norm(found.values)) or 1.0
-    matrix = None if found.matrix is None else found.matrix / length
+    scores = sig(value, n, confidence=confidence, seed=seed)
+    length = float(np.linalg.norm(scores.values)) or 1.0
+    matrix = None if scores.matrix is None else scores.matrix / length
     note = f"the scores are divided by their length over the sentence, {length:.4g}"
     return replace(
-        found,
-        values=found.values / length,
+        scores,
+        values=scores.values / length,
         matrix=matrix,
         empty=None,
         unit="share",
-        notes=(*found.notes, note),
+        notes=(*scores.notes, note),
     )
 
 
@@ -138,11 +138,11 @@ def integrate_tokens(
     masked one.
     """
     at = build_ground(source)
-    found = integrate_paths(
+    integrals = integrate_paths(
         at, at.embed(masked.neutral), np.eye(len(masked.ids), dtype=bool)[masked.free], steps
     )
     ends = sum_targets(check_finite(source.of([_get_whole(masked), *_replace_tokens(masked, masked.all)])))
-    return found.sum(axis=0), float(ends[0]), float(ends[1])
+    return integrals.sum(axis=0), float(ends[0]), float(ends[1])
 
 
 def _mask_prompt(source: LocalValue) -> Replaced:

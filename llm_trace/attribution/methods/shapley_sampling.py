@@ -142,20 +142,20 @@ def _regress_pairs(
         if done:
             break
     how = f"sandwich variance over {len(design.unseen)} pairs of masks"
-    told = _bound_scores(scores, looked, how, "tight" if done else "budget", value)
+    bounded = _bound_scores(scores, looked, how, "tight" if done else "budget", value)
     if pairs is KernelPairs:
-        return told
+        return bounded
     best = fit_shrunk(design, value(design.masks), ends[0], ends[1])
-    return told if best is None else _move_scores(told, best)
+    return bounded if best is None else _move_scores(bounded, best)
 
 
-def _move_scores(told: Scores, best: NDArray[np.float64]) -> Scores:
+def _move_scores(bounded: Scores, best: NDArray[np.float64]) -> Scores:
     """Return the scores with others in their place that lie within the bounds, widened where they must be."""
-    assert told.low is not None
-    assert told.high is not None
+    assert bounded.low is not None
+    assert bounded.high is not None
     moved = build_scores(best)
-    low, high = np.minimum(told.low, moved.values), np.maximum(told.high, moved.values)
-    return replace(told, values=moved.values, matrix=moved.matrix, low=low, high=high)
+    low, high = np.minimum(bounded.low, moved.values), np.maximum(bounded.high, moved.values)
+    return replace(bounded, values=moved.values, matrix=moved.matrix, low=low, high=high)
 
 
 def count_freedom(design: Design) -> int:

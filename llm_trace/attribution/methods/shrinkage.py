@@ -56,9 +56,9 @@ def _fit_ridge(x: NDArray[np.float64], y: NDArray[np.float64], scale: float) -> 
     parts, total = u.T @ y, y.sum(axis=1)
     best, chosen = np.inf, 0.0
     for penalty in (scale * p * float((size**2).mean()) for p in _PENALTIES):
-        kept = size**2 / (size**2 + penalty)
-        leverage = (u**2 * kept).sum(axis=1)
-        wrong = (total - u @ (kept * parts.sum(axis=1))) / np.clip(1 - leverage, 1e-6, None)
+        shrinkage = size**2 / (size**2 + penalty)
+        leverage = (u**2 * shrinkage).sum(axis=1)
+        wrong = (total - u @ (shrinkage * parts.sum(axis=1))) / np.clip(1 - leverage, 1e-6, None)
         if float(wrong @ wrong) < 0.999 * best:
             best, chosen = float(wrong @ wrong), penalty
     return np.asarray(v.T @ ((size / (size**2 + chosen))[:, None] * parts))

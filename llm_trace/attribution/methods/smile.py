@@ -234,14 +234,16 @@ def gsmile_published(value: Value, n: int, *, confidence: float = 0.95, seed: in
         (squares.min() - squares) / 2
     )  # a common factor changes nothing, and keeps some above zero
     design = np.hstack([masks, np.ones((k, 1))]) * np.sqrt(weights)[:, None]
-    found = np.linalg.lstsq(design, similar * np.sqrt(weights), rcond=None)[0]
-    told = compute_figures(similar, masks @ found[:n] + found[n], weights)
-    adjusted = 1 - (1 - told["weighted_r2"]) * (k - 1) / max(1, k - n - 1)
+    coefficients = np.linalg.lstsq(design, similar * np.sqrt(weights), rcond=None)[0]
+    figures = compute_figures(similar, masks @ coefficients[:n] + coefficients[n], weights)
+    adjusted = 1 - (1 - figures["weighted_r2"]) * (k - 1) / max(1, k - n - 1)
     return Scores(
-        found[:n],
+        coefficients[:n],
         bounds="none",
         stopped="budget",
-        faithfulness={"fidelity": {**told, "adjusted_r2": adjusted, "masks": "those that it was fitted to"}},
+        faithfulness={
+            "fidelity": {**figures, "adjusted_r2": adjusted, "masks": "those that it was fitted to"}
+        },
         notes=(
             (
                 "the published procedure: the weights of the regression depend on the answers, and nothing is "

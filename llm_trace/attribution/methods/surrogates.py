@@ -67,11 +67,11 @@ def _fit_ridge(
     centred = (x - share @ x) * np.sqrt(weights)[:, None]
     target = (y - share @ y) * np.sqrt(weights)[:, None]
     inverse = np.linalg.solve(centred.T @ centred + penalty * np.eye(x.shape[1]), centred.T)
-    found = inverse @ target
-    residual = (target - centred @ found).sum(axis=1)
+    coefficients = inverse @ target
+    residual = (target - centred @ coefficients).sum(axis=1)
     leverage = np.einsum("rn,nr->r", centred, inverse)
     pushed = inverse * (residual / np.clip(1.0 - leverage, 0.05, None))[None, :]
-    return found, np.sqrt((pushed**2).sum(axis=1))
+    return coefficients, np.sqrt((pushed**2).sum(axis=1))
 
 
 @describe_method(
@@ -96,7 +96,7 @@ def context_cite(value: Value, n: int, *, confidence: float = 0.95, seed: int = 
     length = values.shape[1] if values.ndim == 2 else 1
     y = sum_targets(values)[1:]
     x = masks.astype(float)
-    found = fit_lasso(x, y / length, _ALPHA) * length
+    effects = fit_lasso(x, y / length, _ALPHA) * length
     half = rng.permutation(k) % 2 == 0
     means, variances = zip(
         *(
@@ -109,10 +109,10 @@ def context_cite(value: Value, n: int, *, confidence: float = 0.95, seed: int = 
     error = np.sqrt(variances[0] + variances[1]) / 2
     wide = compute_t_quantile(confidence, k // 2 - 2) * error
     return Scores(
-        found,
+        effects,
         None,
-        np.minimum(middle - wide, found),
-        np.maximum(middle + wide, found),
+        np.minimum(middle - wide, effects),
+        np.maximum(middle + wide, effects),
         "the sampling error of each linear effect at keep rate one half, one at a time; sample splitting",
         "budget",
         full=float(sum_targets(values)[0]),

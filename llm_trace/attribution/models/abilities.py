@@ -183,7 +183,7 @@ def check_embeddings(
         except Exception as exc:
             _reraise_memory(exc)
             raise AttributionError(
-                f"{type(model).__name__} takes no embeddings in place of token ids ({_shorten(exc)}): take "
+                f"{type(model).__name__} takes no embeddings in place of token ids ({_describe_error(exc)}): take "
                 f"sig or occlusion"
             ) from exc
     if not _embeds[model]:
@@ -205,6 +205,6 @@ def _reraise_memory(exc: Exception) -> None:
         raise exc
 
 
-def _shorten(exc: Exception) -> str:
+def _describe_error(exc: Exception) -> str:
     lines = str(exc).strip().splitlines()
     return f"{type(exc).__name__}: {lines[0][:150]}" if lines else type(exc).__name__

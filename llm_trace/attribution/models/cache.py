@@ -65,9 +65,9 @@ class ValueCache:
         for at in range(0, len(missing), _AT_ONCE):
             rows = missing[at : at + _AT_ONCE]
             fresh = forward([prompts[i] for i in rows], query, tick)
-            found = {keys[i]: row for i, row in zip(rows, fresh, strict=True)}
-            self._write({key: row for key, row in found.items() if np.isfinite(row).all()})
-            known |= found
+            computed = {keys[i]: row for i, row in zip(rows, fresh, strict=True)}
+            self._write({key: row for key, row in computed.items() if np.isfinite(row).all()})
+            known |= computed
         return np.stack([known[key] for key in keys])
 
     def _key(self, ids: tuple[int, ...], query: Query) -> bytes:

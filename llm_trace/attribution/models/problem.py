@@ -111,8 +111,8 @@ class Problem:
         work = GradientProblem(
             partial(assign_tokens, **where), partial(build_mask_baseline, **where), baseline
         )
-        made = (self.model, self.render(baseline), self.response.ids, self.rows, self.n)
-        return LocalValue(*made, aim=self.goal, cache=self.cache, work=work)
+        parts = (self.model, self.render(baseline), self.response.ids, self.rows, self.n)
+        return LocalValue(*parts, aim=self.goal, cache=self.cache, work=work)
 
 
 def parse_question(call_or_prompt: Any, response: str | None) -> ParsedQuestion:
@@ -133,14 +133,14 @@ def parse_question(call_or_prompt: Any, response: str | None) -> ParsedQuestion:
 
 
 def _parse_call(call: Call, response: str | None) -> ParsedQuestion:
-    said = response if response is not None else _get_answer(call)
-    if not said:
+    answer = response if response is not None else _get_answer(call)
+    if not answer:
         raise AttributionError(
             f"call {call.span_id} ({call.name}) has no response text ({call.status}): there is nothing to "
             f"explain"
         )
     variables = call.prompt.variables if call.prompt else {}
-    return ParsedQuestion(_get_prompt(call), said, variables, call.span_id, call.model)
+    return ParsedQuestion(_get_prompt(call), answer, variables, call.span_id, call.model)
 
 
 def _get_answer(call: Call) -> str | None:
@@ -153,11 +153,11 @@ def _get_prompt(call: Call) -> str | Sequence[Mapping[str, Any]]:
     """Return the messages or the one text that a call was given."""
     if call.messages_in:
         return tuple(chat.build_template_message(m) for m in call.messages_in)
-    given = call.input if isinstance(call.input, Mapping) else {"prompt": call.input}
-    messages = given.get("messages")
+    inputs = call.input if isinstance(call.input, Mapping) else {"prompt": call.input}
+    messages = inputs.get("messages")
     if isinstance(messages, Sequence) and messages and all(isinstance(m, Mapping) for m in messages):
         return tuple(messages)
-    texts = {name: value for name, value in given.items() if isinstance(value, str)}
+    texts = {name: value for name, value in inputs.items() if isinstance(value, str)}
     if "prompt" in texts:
         return texts["prompt"]
     if len(texts) == 1:
@@ -192,17 +192,26 @@ def build_problem(
         segments = find_variable_spans(question)
     segmented = segment_prompt(text, segments, regions, codec, own_special)
     if question.response is None:
-        said, response = generate_answer(model, codec, tuple(codec.ids(text, own_special=own_special)))
+        answer, response = generate_answer(model, codec, tuple(codec.ids(text, own_special=own_special)))
         notes.append("no response was given: the model's own greedy answer is explained")
     else:
-        said = question.response
-        response = make_response(model, codec, text, said, own_special=own_special)
+        answer = question.response
+        response = make_response(model, codec, text, answer, own_special=own_special)
     notes += [response.note] if response.note else []
     if detect_kind(model) != "classifier":
         check_ids(model, [response.ids], response=True)
-    found = _Explained(model, codec, text, own_special, said, response, unit).by(target)
+    explained = _Explained(model, codec, text, own_special, answer, response, unit).by(target)
     return Problem(
-        model, name, codec, segmented, own_special, said, response, *found, (*notes, *segmented.notes), cache
+        model,
+        name,
+        codec,
+        segmented,
+        own_special,
+        answer,
+        response,
+        *explained,
+        (*notes, *segmented.notes),
+        cache,
     )
 
 
@@ -213,23 +222,23 @@ class Notes(Protocol):
         """Note one."""
 
 
-def note_suspicions(question: ParsedQuestion, work: Problem, found: Notes) -> None:
+def note_suspicions(question: ParsedQuestion, work: Problem, notes: Notes) -> None:
     """Note what speaks against the question itself: a masked prompt, a model that did not give the logged
     answer.
     """
-    note_masked_input(question, found)
+    note_masked_input(question, notes)
     if question.logged and question.model != work.name and not _check_reproduces(work):
-        found.suspect(
+        notes.suspect(
             "proxy_unverified",
             f"{work.name} does not answer so itself: it stands in for {question.model or 'the model'} that "
             f"did",
         )
 
 
-def note_masked_input(question: ParsedQuestion, found: Notes) -> None:
+def note_masked_input(question: ParsedQuestion, notes: Notes) -> None:
     """Note it where the prompt was masked."""
     if question.redacted:
-        found.suspect("redacted_input", "parts of the prompt were masked before it was logged")
+        notes.suspect("redacted_input", "parts of the prompt were masked before it was logged")
 
 
 def _check_reproduces(work: Problem) -> bool:
@@ -248,16 +257,17 @@ class _Explained:
     codec: Codec
     prompt: str
     own_special: bool
-    said: str
+    text: str
+    """The response."""
     response: Response
     unit: str
 
     def by(self, target: Target) -> tuple[tuple[int, ...], str, Goal, tuple[str, ...]]:
         contrast = get_contrast(target)
         if contrast is not None:
-            span, other = replace_contrast(contrast, self.said)
+            span, other = replace_contrast(contrast, self.text)
             return self._contrasted(span, other)
-        rows, words = find_rows(cast("ResponsePart", target), self.said, self.response.spans)
+        rows, words = find_rows(cast("ResponsePart", target), self.text, self.response.spans)
         aim = build_goal(Query.of(self.response.ids, rows, self.response.lead), unit=self.unit)
         return tuple(rows), words, aim, tuple(self.response.texts[r] for r in rows)
 
@@ -265,26 +275,24 @@ class _Explained:
         self, span: tuple[int, int], other: str
     ) -> tuple[tuple[int, ...], str, Goal, tuple[str, ...]]:
         that = make_response(self.model, self.codec, self.prompt, other, own_special=self.own_special)
-        there = (span[0], span[1] + len(other) - len(self.said))
-        ours = find_rows(span, self.said, self.response.spans)[0]
-        theirs = find_rows(there, other, that.spans)[0]
-        ours, theirs = find_decision_rows(self.response.ids, that.ids, ours, theirs)
-        if not ours and not theirs:
+        there = (span[0], span[1] + len(other) - len(self.text))
+        rows = find_rows(span, self.text, self.response.spans)[0]
+        other_rows = find_rows(there, other, that.spans)[0]
+        rows, other_rows = find_decision_rows(self.response.ids, that.ids, rows, other_rows)
+        if not rows and not other_rows:
             raise AttributionError(f"both answers of the contrast have the same tokens: {other!r}")
-        sides = [
-            Query.of(r.ids, rows, r.lead) if rows else None
-            for r, rows in ((self.response, ours), (that, theirs))
-        ]
-        words = f"{self.said[slice(*span)].strip()!r} rather than {other[slice(*there)].strip()!r}"
-        texts = [self.response.texts[r] for r in ours] + [f"not {that.texts[r]}" for r in theirs]
-        return tuple(ours), words, build_goal(sides[0], sides[1], self.unit), tuple(texts)
+        query = Query.of(self.response.ids, rows, self.response.lead) if rows else None
+        against = Query.of(that.ids, other_rows, that.lead) if other_rows else None
+        words = f"{self.text[slice(*span)].strip()!r} rather than {other[slice(*there)].strip()!r}"
+        texts = [self.response.texts[r] for r in rows] + [f"not {that.texts[r]}" for r in other_rows]
+        return tuple(rows), words, build_goal(query, against, self.unit), tuple(texts)
 
 
 def _get_text(question: ParsedQuestion, tokenizer: Any) -> tuple[str, tuple[Region, ...], bool, list[str]]:
     if isinstance(question.prompt, str):
         return question.prompt, (), False, []
-    found = chat.render_chat(question.prompt, tokenizer)
-    return found.text, found.regions, found.templated, list(found.notes)
+    rendered = chat.render_chat(question.prompt, tokenizer)
+    return rendered.text, rendered.regions, rendered.templated, list(rendered.notes)
 
 
 def find_variable_spans(question: ParsedQuestion) -> SegmentSpec:

@@ -122,9 +122,9 @@ class Hook:
             self.passed_over += 1
             return None
         try:
-            found = self._attribution(call)
-            self.allowance.spend(self.now(), found)
-            return self._event(call, found, None)
+            attribution = self._attribution(call)
+            self.allowance.spend(self.now(), attribution)
+            return self._event(call, attribution, None)
         except Exception as exc:  # noqa: BLE001  an attribution must not break the host
             return self._event(call, None, exc)
 
@@ -154,7 +154,7 @@ class Hook:
             cache=p.cache,
         )
 
-    def _event(self, call: Call, found: Attribution | None, exc: Exception | None) -> dict[str, Any]:
+    def _event(self, call: Call, attribution: Attribution | None, exc: Exception | None) -> dict[str, Any]:
         time_ns = self.now()
         return {
             "event": "attribution",
@@ -165,11 +165,11 @@ class Hook:
             "method": self.policy.method,
             "config_hash": self.policy.config_hash,
             "time_ns": time_ns,
-            "status": "ok" if found is not None else "failed",
+            "status": "ok" if attribution is not None else "failed",
             "error": None if exc is None else f"{type(exc).__name__}: {exc}",
             "attribution": None
-            if found is None
-            else found.model_copy(update={"time_ns": time_ns}).model_dump(mode="json"),
+            if attribution is None
+            else attribution.model_copy(update={"time_ns": time_ns}).model_dump(mode="json"),
         }
 
 

@@ -80,8 +80,8 @@ class Queue:
                         if not line.endswith(b"\n"):
                             break  # the rest is being written
                         at += len(line)
-                        if (found := _request(line, path.name, at)) is not None:
-                            return found
+                        if (request := _request(line, path.name, at)) is not None:
+                            return request
             except FileNotFoundError:
                 continue
             self._offsets[path.name] = at
@@ -116,13 +116,13 @@ class Queue:
         return alive
 
     def _files(self) -> list[Path]:
-        found = [p for p in self.folder.glob("*.jsonl") if p.is_file()]
-        return sorted(found, key=lambda p: (p.stat().st_ctime_ns, p.name))
+        files = [p for p in self.folder.glob("*.jsonl") if p.is_file()]
+        return sorted(files, key=lambda p: (p.stat().st_ctime_ns, p.name))
 
     def _load(self) -> None:
         try:
-            kept = json.loads((self.folder / "cursor.json").read_bytes())
-            self._offsets, self.state = dict(kept["offsets"]), dict(kept["state"])
+            cursor = json.loads((self.folder / "cursor.json").read_bytes())
+            self._offsets, self.state = dict(cursor["offsets"]), dict(cursor["state"])
         except (OSError, ValueError, KeyError, TypeError):
             self._offsets, self.state = {}, {}
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from llm_trace.attribution.core.naming import shorten_text
 from llm_trace.attribution.core.value import sum_targets
 from llm_trace.attribution.methods.smile import KEEP
 from llm_trace.attribution.models.problem import ParsedQuestion, build_problem, parse_question
@@ -54,8 +55,8 @@ class TaskCall:
     """A call of a task."""
 
     proxied: Proxied
-    given: Any
-    """Call, messages or prompt."""
+    call: Any
+    """A logged call, messages or a prompt."""
     response: str | None = None
     """The oracle's answer where the call does not say it."""
     segments: Any = "word"
@@ -69,16 +70,16 @@ class TaskCall:
     @cached_property
     def question(self) -> ParsedQuestion:
         """Prompt and answer."""
-        return parse_question(self.given, self.response)
+        return parse_question(self.call, self.response)
 
     @property
     def key(self) -> str:
         """What names the call: its span id, or a hash of prompt and response."""
-        told = repr((self.question.prompt, self.question.response))
-        return self.question.span_id or hashlib.sha256(told.encode()).hexdigest()[:16]
+        parts = repr((self.question.prompt, self.question.response))
+        return self.question.span_id or hashlib.sha256(parts.encode()).hexdigest()[:16]
 
     @cached_property
-    def said(self) -> str:
+    def answer(self) -> str:
         """The proxy's own greedy answer.
 
         Raises:
@@ -95,28 +96,34 @@ class TaskCall:
         """Return how the proxy's answer differs from the oracle's, `None` where they agree."""
         if self.question.response is None:
             return "there is no answer of the oracle to agree with: log the call, or pass its response"
-        if self.proxied.agrees(self.said, self.question.response):
+        if self.proxied.agrees(self.answer, self.question.response):
             return None
-        return f"the proxy answers {_shorten(self.said)} and the oracle {_shorten(self.question.response)}"
+        answers = shorten_text(self.answer), shorten_text(self.question.response)
+        return f"the proxy answers {answers[0]!r} and the oracle {answers[1]!r}"
 
-    def explained(self, by: Literal["oracle", "proxy"], **settings: Any) -> Any:
+    def explain(self, by: Literal["oracle", "proxy"], **settings: Any) -> Any:
         """Return what `attribute` says of the oracle's answer by itself, or of the proxy's own answer by
         the proxy.
         """
         from llm_trace.attribution.api import attribute
 
-        p = self.proxied
-        model = {"model": getattr(p, by), "tokenizer": getattr(p, f"{by}_tokenizer")}
-        method, cache = getattr(p, f"{by}_method"), self.cache if by == "oracle" else None
-        response = self.question.response if by == "oracle" else self.said
-        more = {"segments": self.segments, "seed": self.seed, "confidence": self.confidence, **settings}
-        return attribute(self.given, response, **model, method=method, cache=cache, **more)
+        asks_oracle = by == "oracle"
+        side = self.proxied.oracle_side if asks_oracle else self.proxied.proxy_side
+        return attribute(
+            self.call,
+            self.question.response if asks_oracle else self.answer,
+            model=side.model,
+            tokenizer=side.tokenizer,
+            method=side.method,
+            cache=self.cache if asks_oracle else None,
+            **{"segments": self.segments, "seed": self.seed, "confidence": self.confidence, **settings},
+        )
 
     @cached_property
     def own(self) -> Attribution:
         """The oracle's own explanation, paid for once."""
-        found: Attribution = self.explained("oracle")
-        return found
+        explanation: Attribution = self.explain("oracle")
+        return explanation
 
     @property
     def bought(self) -> Attribution | None:
@@ -153,12 +160,12 @@ class TaskCall:
         from llm_trace.attribution.remote.prompts import build_prompts
         from llm_trace.attribution.remote.values import RemoteValue, ScoreValue, TextValue
 
-        said, about = self.question.response or "", build_prompts(self.question, self.segments, "auto")
+        response, about = self.question.response or "", build_prompts(self.question, self.segments, "auto")
         ask = far.ask if far.score is None else get_score(far.score)
         with open_asker(far, ask, cache=self.cache) as caller:
-            value: RemoteValue = ScoreValue(caller, about, said)
+            value: RemoteValue = ScoreValue(caller, about, response)
             if far.score is None:
-                value = TextValue(caller, about, lambda: said, known=True)
+                value = TextValue(caller, about, lambda: response, known=True)
             values = sum_targets(value(masks))
         spent = caller.ledger.spent
         usd = None if far.price is None else spent.usd
@@ -179,7 +186,3 @@ def compute_quality(
     named = np.sign(predicted[:, None] - predicted[None, :])
     pairs = np.abs(apart).sum()
     return max(0.0, float((apart * named).sum() / pairs)) if pairs else 0.0
-
-
-def _shorten(text: str) -> str:
-    return repr(text if len(text) <= 40 else text[:39] + "…")

@@ -28,35 +28,37 @@ def examine_call(case: TaskCall, floor: float, *, audit: bool = False) -> Instan
         floor: quality of the oracle's explanation below which nothing is decided.
         audit: whether the proxy was used for this call; then both agree.
     """
-    made = Instance(case.key, "failed", audit=audit)
+    instance = Instance(case.key, "failed", audit=audit)
     try:
         if not audit and case.disagreement() is not None:
-            return replace(made, kind="disagreed")
-        return _measure_case(made, case, floor)
+            return replace(instance, kind="disagreed")
+        return _measure_case(instance, case, floor)
     except AttributionError as exc:
-        return replace(made, why=str(exc))
+        return replace(instance, why=str(exc))
 
 
-def _measure_case(made: Instance, case: TaskCall, floor: float) -> Instance:
+def _measure_case(instance: Instance, case: TaskCall, floor: float) -> Instance:
     own, cost = case.own, compute_cost(case.own)
-    made = replace(_add_cost(made, cost), own_calls=cost.calls, own_tokens=cost.tokens, own_usd=cost.usd)
+    instance = replace(
+        _add_cost(instance, cost), own_calls=cost.calls, own_tokens=cost.tokens, own_usd=cost.usd
+    )
     if own.verdict in _UNUSABLE:
-        return replace(made, why=f"{own.verdict}: {own.warnings[0]}")
+        return replace(instance, why=f"{own.verdict}: {own.warnings[0]}")
     masks = case.held_out(len(own.segments))
     if len(masks) < _LEAST:
         return replace(
-            made, why=f"{len(own.segments)} segments are too few to hold out prompts: take smaller ones"
+            instance, why=f"{len(own.segments)} segments are too few to hold out prompts: take smaller ones"
         )
     values, more, models = case.values(masks)
     ours = compute_quality(np.array(own.values), masks, values)
-    made = replace(_add_cost(made, cost.plus(more)), answered_by=models, oracle=ours)
+    instance = replace(_add_cost(instance, cost.plus(more)), answered_by=models, oracle=ours)
     if ours < floor:
-        return replace(made, kind="poor")
-    theirs = case.explained("proxy")
+        return replace(instance, kind="poor")
+    theirs = case.explain("proxy")
     if [s.text for s in theirs.segments] != [s.text for s in own.segments]:
-        return replace(made, why="both models see the prompt in other segments")
-    return replace(made, kind="measured", proxy=compute_quality(np.array(theirs.values), masks, values))
+        return replace(instance, why="both models see the prompt in other segments")
+    return replace(instance, kind="measured", proxy=compute_quality(np.array(theirs.values), masks, values))
 
 
-def _add_cost(made: Instance, cost: OracleCost) -> Instance:
-    return replace(made, calls=cost.calls, tokens=cost.tokens, usd=cost.usd)
+def _add_cost(instance: Instance, cost: OracleCost) -> Instance:
+    return replace(instance, calls=cost.calls, tokens=cost.tokens, usd=cost.usd)

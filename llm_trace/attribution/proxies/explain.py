@@ -41,7 +41,7 @@ _SHOWN = (
 
 
 def explain_by_proxy(
-    given: Any,
+    call_or_prompt: Any,
     response: str | None,
     proxied: Proxied,
     *,
@@ -58,7 +58,7 @@ def explain_by_proxy(
     `faithfulness["proxy"]` holds whose it is, why, the evidence of the screen and what was saved.
 
     Args:
-        given: call, messages or prompt.
+        call_or_prompt: a logged call, messages or a prompt.
         response: the oracle's answer where the call does not say it.
         proxied: both models.
         segments: as for `attribute`.
@@ -71,26 +71,26 @@ def explain_by_proxy(
     Raises:
         AttributionError: the oracle has to be asked, and cannot explain this call within the budget.
     """
-    case = TaskCall(proxied, given, response, segments, seed, cache, confidence)
+    case = TaskCall(proxied, call_or_prompt, response, segments, seed, cache, confidence)
     if dry_run:
-        return cast("Plan", case.explained("oracle", budget=budget, dry_run=True))
+        return cast("Plan", case.explain("oracle", budget=budget, dry_run=True))
     file = File(proxied.place, build_terms(case))
     screen = file.read()
-    found, why = _ask_proxy(case, screen)
+    by_proxy, why = _ask_proxy(case, screen)
     audit = None
-    if found is not None and _is_audited(case, budget):
+    if by_proxy is not None and _is_audited(case, budget):
         audit = examine_call(case, screen.terms.floor, audit=True)
         file.append(audit)
         screen = file.read()
         if screen.outcome != "accepted":
-            found, why = None, _describe_standing(screen)
+            by_proxy, why = None, _describe_standing(screen)
         if case.bought is not None:
-            why = "this call was drawn for an audit" if found is not None else why
+            why = "this call was drawn for an audit" if by_proxy is not None else why
             return _describe_explanation(case.bought, "oracle", why, screen, audit)
-    if found is not None:
-        return _describe_explanation(found, "proxy", why, screen, audit)
+    if by_proxy is not None:
+        return _describe_explanation(by_proxy, "proxy", why, screen, audit)
     try:
-        return _describe_explanation(case.explained("oracle", budget=budget), "oracle", why, screen, audit)
+        return _describe_explanation(case.explain("oracle", budget=budget), "oracle", why, screen, audit)
     except AttributionError as exc:
         raise AttributionError(f"{why}; and the oracle cannot explain this call itself: {exc}") from exc
 
@@ -102,7 +102,7 @@ def _ask_proxy(case: TaskCall, screen: Screen) -> tuple[Attribution | None, str]
     try:
         if (why := case.disagreement()) is not None:
             return None, why
-        return case.explained("proxy"), "the screen was passed, and both models give the same answer"
+        return case.explain("proxy"), "the screen was passed, and both models give the same answer"
     except AttributionError as exc:
         return None, f"the proxy cannot explain this call: {exc}"
 
@@ -122,31 +122,31 @@ def _is_audited(case: TaskCall, budget: Budget | None) -> bool:
 
 
 def _describe_explanation(
-    found: Attribution, by: str, why: str, screen: Screen, audit: Instance | None
+    explanation: Attribution, by: str, why: str, screen: Screen, audit: Instance | None
 ) -> Attribution:
     """Return the explanation with whose it is and on what evidence; what an audit cost is part of its
     cost.
     """
-    told, own = screen.told(), screen.own_cost()
+    evidence, own = screen.list_evidence(), screen.own_cost()
     saved = own if by == "proxy" else dict.fromkeys(own, 0.0)
     about: dict[str, Any] = {
         "explained_by": by,
         "why": why,
-        **{name: told[name] for name in ("oracle", "proxy", "task")},
-        "screen": {name: told[name] for name in _SHOWN},
+        **{name: evidence[name] for name in ("oracle", "proxy", "task")},
+        "screen": {name: evidence[name] for name in _SHOWN},
         "saved": {**saved, "basis": "mean cost of the oracle's own explanations in the screen"},
         "audit": None if audit is None else asdict(audit),
     }
-    note = f"explained by the {by} {told[by]!r}: {why}"
+    note = f"explained by the {by} {evidence[by]!r}: {why}"
     if by == "proxy" and (calls := own["calls"]) is not None:
-        note += f"; about {calls:.0f} calls of {told['oracle']!r} were saved"
-    update: dict[str, Any] = {"faithfulness": {**found.faithfulness, "proxy": about}}
-    update["notes"] = (*found.notes, note)
+        note += f"; about {calls:.0f} calls of {evidence['oracle']!r} were saved"
+    update: dict[str, Any] = {"faithfulness": {**explanation.faithfulness, "proxy": about}}
+    update["notes"] = (*explanation.notes, note)
     if by == "proxy" and screen.unchecked is not None:
-        update["warnings"] = (*found.warnings, screen.unchecked)
-        update["verdict"] = "proxy_unverified" if found.verdict == "ok" else found.verdict
+        update["warnings"] = (*explanation.warnings, screen.unchecked)
+        update["verdict"] = "proxy_unverified" if explanation.verdict == "ok" else explanation.verdict
     if audit is not None:
-        counted = (audit.own_calls, audit.own_tokens) if by == "oracle" else (0, 0)  # by `found`
-        update["passes"] = found.passes + audit.calls - counted[0]
-        update["tokens"] = found.tokens + audit.tokens - counted[1]
-    return found.model_copy(update=update)
+        counted = (audit.own_calls, audit.own_tokens) if by == "oracle" else (0, 0)  # by `explanation`
+        update["passes"] = explanation.passes + audit.calls - counted[0]
+        update["tokens"] = explanation.tokens + audit.tokens - counted[1]
+    return explanation.model_copy(update=update)

@@ -8,7 +8,7 @@ import os
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -20,6 +20,14 @@ from llm_trace.record import Call
 
 if TYPE_CHECKING:
     from llm_trace.attribution.methods.text_encoders import TextEncoder
+
+
+class Side(NamedTuple):
+    """One of the two models, and how it explains."""
+
+    model: Any
+    tokenizer: Any
+    method: str
 
 
 @dataclass(frozen=True)
@@ -65,6 +73,16 @@ class Proxied:
     def name_or_path(self) -> str:
         """Names of both models, by which policies tell them apart."""
         return " explained by ".join(map(_label, (self.oracle, self.proxy)))
+
+    @property
+    def oracle_side(self) -> Side:
+        """The oracle and its method."""
+        return Side(self.oracle, self.oracle_tokenizer, self.oracle_method)
+
+    @property
+    def proxy_side(self) -> Side:
+        """The proxy and its method."""
+        return Side(self.proxy, self.proxy_tokenizer, self.proxy_method)
 
     @property
     def place(self) -> Path:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from llm_trace.attribution.proxies.model import Proxied
     from llm_trace.attribution.proxies.screen_state import Instance
 
-Told = Callable[["Instance", int], object]
+ScreenProgress = Callable[["Instance", int], object]
 """Called with each instance and how many were looked at; returning False ends the screen, which goes on
 where it stood when called again.
 """
@@ -38,7 +38,7 @@ def build_terms(case: TaskCall, **settings: Any) -> Terms:
     (oracle, oracle_id), (proxy, proxy_id) = p.oracle_id, p.proxy_id
     segments = case.segments if isinstance(case.segments, str) else repr(case.segments)
     how = f"{segments}s; oracle by {p.oracle_method}, proxy by {p.proxy_method}; agreement {p.agreement:g}"
-    return Terms(p.task_of(case.given), oracle, proxy, oracle_id, proxy_id, how, **settings)
+    return Terms(p.task_of(case.call), oracle, proxy, oracle_id, proxy_id, how, **settings)
 
 
 def screen(
@@ -50,7 +50,7 @@ def screen(
     again: bool = False,
     seed: int = 0,
     cache: str | Path | None = None,
-    told: Told | None = None,
+    progress: ScreenProgress | None = None,
     **settings: Any,
 ) -> Screen:
     """Return the proxy's standing after as many calls as it takes; each is kept as it is done, and none is
@@ -68,7 +68,7 @@ def screen(
         again: forget what was kept.
         seed: of the order, explanations and held-out prompts.
         cache: file or name for the answers of a remote oracle, see `attribute`.
-        told: see `Told`.
+        progress: see `ScreenProgress`.
         settings: `tau`, `confidence`, `test`, `most`, `floor`, see `Terms`.
 
     Raises:
@@ -77,7 +77,7 @@ def screen(
     pairs: list[tuple[Any, str | None]] = [c if isinstance(c, tuple) else (c, None) for c in calls]
     order = np.random.default_rng(seed).permutation(len(pairs))
     mixed = (pairs[i] for i in order)
-    cases = [TaskCall(proxied, given, response, segments, seed, cache) for given, response in mixed]
+    cases = [TaskCall(proxied, call, response, segments, seed, cache) for call, response in mixed]
     if not cases:
         raise AttributionError("there is no call to screen on")
     limits, far = as_budget(budget) or Budget(), make_remote(proxied.oracle)
@@ -85,55 +85,55 @@ def screen(
         Ledger(limits, far.price, far.max_output_tokens)  # refuses a budget that cannot be held
     asks = build_terms(cases[0], **settings)
     file = File(proxied.place, asks)
-    found = file.read()
-    over = again or found.outcome in ("expired", "revoked")
-    if over or found.terms != asks or not file.path.exists():
-        found = Screen(asks, () if over else found.instances)
-        file.begin(found.instances)
-    return _Screening(file, limits, told).run(cases, found)
+    standing = file.read()
+    over = again or standing.outcome in ("expired", "revoked")
+    if over or standing.terms != asks or not file.path.exists():
+        standing = Screen(asks, () if over else standing.instances)
+        file.begin(standing.instances)
+    return _Screening(file, limits, progress).run(cases, standing)
 
 
 class _Screening:
-    def __init__(self, file: File, budget: Budget, told: Told | None) -> None:
-        self.file, self.budget, self.told = file, budget, told
+    def __init__(self, file: File, budget: Budget, progress: ScreenProgress | None) -> None:
+        self.file, self.budget, self.progress = file, budget, progress
         self.spent = OracleCost()
 
-    def run(self, cases: Sequence[TaskCall], found: Screen) -> Screen:
+    def run(self, cases: Sequence[TaskCall], standing: Screen) -> Screen:
         """Examine calls until the proxy's standing is decided, or why not is known."""
-        known = {instance.key for instance in found.instances}
+        known = {instance.key for instance in standing.instances}
         for case in cases:
-            if found.outcome != "undecided" or len(found.measured) >= (found.terms.most or 0):
+            if standing.outcome != "undecided" or len(standing.measured) >= (standing.terms.most or 0):
                 break
             if case.key in known:
                 continue
-            if (why := self._short(case, found)) is not None:
-                return replace(found, stopped=why)
-            made = examine_call(case, found.terms.floor)
-            self.file.append(made)
-            self.spent = self.spent.plus(OracleCost(made.calls, made.tokens, made.usd))
-            found = replace(found, instances=(*found.instances, made))
-            if self.told is not None and self.told(made, len(found.instances)) is False:
-                return replace(found, stopped=f"stopped after {len(found.instances)} calls")
-        return found
+            if (why := self._short(case, standing)) is not None:
+                return replace(standing, stopped=why)
+            instance = examine_call(case, standing.terms.floor)
+            self.file.append(instance)
+            self.spent = self.spent.plus(OracleCost(instance.calls, instance.tokens, instance.usd))
+            standing = replace(standing, instances=(*standing.instances, instance))
+            if self.progress is not None and self.progress(instance, len(standing.instances)) is False:
+                return replace(standing, stopped=f"stopped after {len(standing.instances)} calls")
+        return standing
 
-    def _short(self, case: TaskCall, found: Screen) -> str | None:
+    def _short(self, case: TaskCall, standing: Screen) -> str | None:
         """Return why the budget does not pay for this call, or at the outset for as many as it takes, in
         words.
         """
         if self.budget == Budget():
             return None
-        count = 1 if self.spent.calls else self._needed(found)
+        count = 1 if self.spent.calls else self._needed(standing)
         return describe_overrun(self.budget, self.spent, price_screen(case), count)
 
-    def _needed(self, found: Screen) -> int:
+    def _needed(self, standing: Screen) -> int:
         """Return how many instances it takes at least."""
-        t = found.terms
+        t = standing.terms
         least = (
             count_fewest_instances(1 - t.tau * t.floor, t.tau, t.confidence)
             if t.test == "betting"
             else LEAST_T
         )
-        return max(1, least - len(found.measured))
+        return max(1, least - len(standing.measured))
 
 
 def describe_overrun(budget: Budget, spent: OracleCost, each: OracleCost, count: int = 1) -> str | None:
@@ -161,7 +161,7 @@ def describe_overrun(budget: Budget, spent: OracleCost, each: OracleCost, count:
 
 def price_screen(case: TaskCall) -> OracleCost:
     """Return what examining a call costs at most; the oracle is not asked for it."""
-    plan, far = case.explained("oracle", dry_run=True), make_remote(case.proxied.oracle)
+    plan, far = case.explain("oracle", dry_run=True), make_remote(case.proxied.oracle)
     calls = plan.evaluations + HELD_OUT * (far.samples if far is not None else 1)
     grown = calls / max(1, plan.evaluations)
     return OracleCost(calls, int(plan.tokens * grown) + 1, None if plan.usd is None else plan.usd * grown)

@@ -121,18 +121,18 @@ class Screen:
     def unchecked(self) -> str | None:
         """In words, that the latest audits could not be made, so that nothing has checked the proxy since."""
         audits = [i for i in self.instances if i.audit]
-        made = next((at for at, i in enumerate(reversed(audits)) if i.kind != "failed"), len(audits))
-        if made < MOST_FAILED:
+        failed = next((at for at, i in enumerate(reversed(audits)) if i.kind != "failed"), len(audits))
+        if failed < MOST_FAILED:
             return None
         return (
-            f"the last {made} audits of the proxy could not be made ({audits[-1].why}): nothing has checked "
+            f"the last {failed} audits of the proxy could not be made ({audits[-1].why}): nothing has checked "
             "it since"
         )
 
-    def told(self) -> dict[str, Any]:
+    def list_evidence(self) -> dict[str, Any]:
         """Return the evidence in JSON values."""
-        t, found = self.terms, self.measured
-        recent = found[-WINDOW:] if self._audits else found
+        t, measured = self.terms, self.measured
+        recent = measured[-WINDOW:] if self._audits else measured
         d = _list_differences(recent, t.tau)
         low, high = compute_bounds(d, t.tau, t.confidence, t.test)
         figures = {
@@ -174,11 +174,11 @@ class Screen:
 
 
 def _judge_screen(screen: Screen) -> tuple[Outcome, str]:
-    t, found = screen.terms, screen.measured
-    models = sorted({name for i in found for name in i.answered_by})
+    t, measured = screen.terms, screen.measured
+    models = sorted({name for i in measured for name in i.answered_by})
     if len(models) > 1:
         return "expired", f"the oracle answered as {' and as '.join(models)}: screen again"
-    d = _list_differences(found, t.tau)
+    d = _list_differences(measured, t.tau)
     when = find_decision(d, t.tau, t.confidence, t.test) if d else 0
     if when > 0:
         for k in range(when + 1, len(d) + 1):

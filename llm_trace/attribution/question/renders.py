@@ -254,13 +254,13 @@ def _with_values(
     """
     lists = []
     for s in segmented.segments:
-        given = values.get(s.name or s.text)
-        if not given or isinstance(given, str):
+        others = values.get(s.name or s.text)
+        if not others or isinstance(others, str):
             raise AttributionError(
                 f"the baseline has no list of values for {s.name or s.text!r}; it has "
                 f"{', '.join(values) or 'none'}"
             )
-        lists.append([str(v) for v in given])
+        lists.append([str(v) for v in others])
     rounds = [tuple(row[j % len(row)] for row in lists) for j in range(max(map(len, lists)))]
     named = f"values of other calls (mean over {len(rounds)})"
     return Several(tuple(Retokenised(segmented, codec, own_special, row, named) for row in rounds))

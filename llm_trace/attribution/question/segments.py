@@ -140,13 +140,13 @@ def segment(text: str, spec: SegmentSpec, *, regions: Sequence[Region] = ()) -> 
     areas = tuple(regions) or (Region(0, len(text), None),)
     notes: tuple[str, ...] = ()
     if isinstance(spec, Mapping):
-        found, notes = _find_variables(text, spec, areas)
+        segments, notes = _find_variables(text, spec, areas)
     elif isinstance(spec, Sequence) and not isinstance(spec, str):
-        found = [_segment(text, piece, "span", None) for piece in spec]
+        segments = [_segment(text, piece, "span", None) for piece in spec]
     else:
-        found = [s for area in areas for s in _split_region(text, spec, area)]
+        segments = [s for area in areas for s in _split_region(text, spec, area)]
     spans = tuple((area.start, area.end) for area in areas)
-    return Segmented(text, _check_segments(text, found, spans), _cut(spec), spans, notes)
+    return Segmented(text, _check_segments(text, segments, spans), _cut(spec), spans, notes)
 
 
 def _cut(spec: SegmentSpec) -> CutRule:
@@ -166,15 +166,15 @@ def _split_region(text: str, spec: SegmentSpec, area: Region) -> list[Segment]:
             raise AttributionError("segments='message' needs a list of chat messages as the prompt")
         return [_segment(text, (area.start, area.end), "message", area.role)] if inside.strip() else []
     if isinstance(spec, str):
-        found: Iterable[Any] = get_segmenter(spec)(inside)
+        pieces: Iterable[Any] = get_segmenter(spec)(inside)
         kind = spec
     elif isinstance(spec, re.Pattern):
-        found, kind = (m.span() for m in spec.finditer(inside) if m.end() > m.start()), "regex"
+        pieces, kind = (m.span() for m in spec.finditer(inside) if m.end() > m.start()), "regex"
     elif callable(spec):
-        found, kind = spec(inside), "span"
+        pieces, kind = spec(inside), "span"
     else:
         raise AttributionError(f"segments={spec!r} is not a name, a pattern, a function, variables or spans")
-    return [_segment(text, piece, kind, area.role, area.start) for piece in found]
+    return [_segment(text, piece, kind, area.role, area.start) for piece in pieces]
 
 
 def get_segmenter(name: str) -> Segmenter:
@@ -211,9 +211,9 @@ def _segment(text: str, piece: Any, kind: str, name: str | None, offset: int = 0
     return Segment(start=start, end=end, text=text[start:end], kind=kind, name=name)
 
 
-def _check_segments(text: str, found: list[Segment], regions: Sequence[Span]) -> tuple[Segment, ...]:
+def _check_segments(text: str, segments: list[Segment], regions: Sequence[Span]) -> tuple[Segment, ...]:
     """Return the segments in order, or say which two overlap."""
-    ordered = sorted(found, key=lambda s: s.start)
+    ordered = sorted(segments, key=lambda s: s.start)
     if not ordered:
         raise AttributionError(f"no segment was found in the prompt {text[:60]!r}")
     for a, b in pairwise(ordered):
@@ -236,7 +236,7 @@ def _find_variables(
 ) -> tuple[list[Segment], tuple[str, ...]]:
     """Find the values of variables in the text, longest first, each where it stands first and free."""
     taken: list[Span] = []
-    found, notes = [], []
+    segments, notes = [], []
     for name, value in sorted(variables.items(), key=lambda item: -len(str(item[1]))):
         wanted = str(value)
         spots = [
@@ -251,8 +251,8 @@ def _find_variables(
         if len(spots) > 1:
             notes.append(f"the value of {name!r} stands {len(spots)} times in the prompt: the first is taken")
         taken.append(spots[0])
-        found.append(_segment(text, spots[0], "variable", name))
-    return found, tuple(notes)
+        segments.append(_segment(text, spots[0], "variable", name))
+    return segments, tuple(notes)
 
 
 def _find_occurrences(text: str, wanted: str, start: int, end: int) -> list[int]:

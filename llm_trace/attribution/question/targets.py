@@ -104,13 +104,13 @@ def find_rows(target: ResponsePart, response: str, spans: Sequence[Span]) -> tup
 
 def _find_stretches(target: str | re.Pattern[str] | tuple[int, int], response: str) -> list[Span]:
     if isinstance(target, re.Pattern):
-        found = [m.span() for m in target.finditer(response) if m.end() > m.start()]
+        stretches = [m.span() for m in target.finditer(response) if m.end() > m.start()]
     elif isinstance(target, str):
         at = response.find(target) if target else -1
-        found = [] if at < 0 else [(at, at + len(target))]
+        stretches = [] if at < 0 else [(at, at + len(target))]
     else:
         start, end = target
-        found = [(start, end)] if 0 <= start < end <= len(response) else []
-    if not found:
+        stretches = [(start, end)] if 0 <= start < end <= len(response) else []
+    if not stretches:
         raise AttributionError(f"target {target!r} does not stand in the response {response[:80]!r}")
-    return found
+    return stretches

@@ -78,8 +78,8 @@ class Answers:
             raise self._unusable(exc) from exc
         if row is None:
             return None
-        told = json.loads(row[0])
-        return Answer(**{**told, "tokens": tuple((text, logprob) for text, logprob in told["tokens"])})
+        fields = json.loads(row[0])
+        return Answer(**{**fields, "tokens": tuple((text, logprob) for text, logprob in fields["tokens"])})
 
     def put(self, payload: Any, sample: int, answer: Answer) -> None:
         """Keep an answer."""
@@ -105,8 +105,8 @@ def place_of(cache: str | Path) -> Path:
     """Return the file of a cache: a plain name lies in the user's cache folder, anything with a folder or
     an ending is a path.
     """
-    given = Path(cache).expanduser()
-    if isinstance(cache, Path) or given.suffix or len(given.parts) > 1:
-        return given
+    path = Path(cache).expanduser()
+    if isinstance(cache, Path) or path.suffix or len(path.parts) > 1:
+        return path
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return home / "llm_trace" / f"{cache}.sqlite"

@@ -162,9 +162,9 @@ class Caller:
             try:
                 answer = await asyncio.wait_for(self._call(request.payload), self.remote.timeout_s)
             except Exception as exc:  # noqa: BLE001  what it means is looked up
-                found = error_policy.classify_failure(exc)
-                failed[found] += 1
-                if (refusal := await self._failed(exc, found, reserved, failed[found])) is not None:
+                meaning = error_policy.classify_failure(exc)
+                failed[meaning] += 1
+                if (refusal := await self._failed(exc, meaning, reserved, failed[meaning])) is not None:
                     return refusal
                 continue
             self._succeeded(reserved, read, answer)
@@ -177,11 +177,11 @@ class Caller:
                 return build_answer(await self._function(payload))
         context = contextvars.copy_context()
         loop = asyncio.get_running_loop()
-        said = await loop.run_in_executor(self._pool, context.run, self._marked, payload)
-        if inspect.isawaitable(said):
+        reply = await loop.run_in_executor(self._pool, context.run, self._marked, payload)
+        if inspect.isawaitable(reply):
             with tag_own_calls():
-                said = await said
-        return build_answer(said)
+                reply = await reply
+        return build_answer(reply)
 
     def _marked(self, payload: Any) -> Any:
         with tag_own_calls():
@@ -195,16 +195,16 @@ class Caller:
             self.models.add(answer.model)
 
     async def _failed(
-        self, exc: Exception, found: error_policy.Meaning, reserved: Cost, times: int
+        self, exc: Exception, meaning: error_policy.Meaning, reserved: Cost, times: int
     ) -> Answer | None:
         """Wait as the failure asks for, or stop the calls; return the empty answer where the prompt was
         refused.
         """
-        if found == "limited":
+        if meaning == "limited":
             self.ledger.book(reserved, 0, None)
         else:
             self.ledger.lose(reserved)
-        if found == "refused":
+        if meaning == "refused":
             self.refused += 1
             if (
                 self.calls == 0
@@ -213,14 +213,14 @@ class Caller:
             ):
                 raise AttributionError(f"the model refuses every request: {exc}") from exc
             return Answer("", refused=True)
-        if found == "fatal" or (found == "retry" and times >= _ATTEMPTS):
+        if meaning == "fatal" or (meaning == "retry" and times >= _ATTEMPTS):
             raise _describe_failure(exc, self.calls, self._answers is not None) from exc
         wait = error_policy.retry_after(exc)
         if wait is None:
             wait = min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2 ** (times - 1)) * float(
                 self._jitter.uniform(0.5, 1.0)
             )
-        if found == "limited":
+        if meaning == "limited":
             self._resume_at = max(self._resume_at, self._clock() + wait)
         else:
             await self._sleep(wait)
@@ -263,8 +263,8 @@ def count_written(remote: Remote, answer: Answer) -> int:
     return counted if remote.max_output_tokens is None else min(counted, remote.max_output_tokens)
 
 
-def _describe_failure(exc: Exception, calls: int, kept: bool) -> Exception:
+def _describe_failure(exc: Exception, calls: int, cached: bool) -> Exception:
     if isinstance(exc, AttributionError):
         return exc
-    where = "are kept in the cache" if kept else "are lost: name a cache= to keep them"
+    where = "are kept in the cache" if cached else "are lost: name a cache= to keep them"
     return AttributionError(f"the model failed with {type(exc).__name__}: {exc}; {calls} answers {where}")

@@ -123,10 +123,10 @@ def _cut_part(
     They are counted from the end: a first token may be a special one that the text does not show, or be shown
     without its text.
     """
-    at, found = length - sum(len(text) for text, _ in read), []
+    at, part = length - sum(len(text) for text, _ in read), []
     for text, logprob in read:
         inside = text[max(0, start - at) : max(0, end - at)]
         if inside and logprob is not None:
-            found.append((inside, logprob))
+            part.append((inside, logprob))
         at += len(text)
-    return tuple(found)
+    return tuple(part)

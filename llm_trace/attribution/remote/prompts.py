@@ -67,10 +67,10 @@ def _with(message: Mapping[str, Any], text: str) -> dict[str, Any]:
     body = message.get("content", message.get("parts"))
     if body is None or isinstance(body, str):
         return {**message, "content": text}
-    kept = [
+    others = [
         p for p in body if not isinstance(p, str) and not isinstance(p.get("text", p.get("content")), str)
     ]
-    return {**message, "content": [{"type": "text", "text": text}, *kept]}
+    return {**message, "content": [{"type": "text", "text": text}, *others]}
 
 
 def build_prompts(question: ParsedQuestion, segments: SegmentSpec, baseline: Any) -> RemotePrompts:
@@ -92,7 +92,7 @@ def build_prompts(question: ParsedQuestion, segments: SegmentSpec, baseline: Any
     named = "delete" if filler is None else f"text: {filler!r}"
     if isinstance(question.prompt, str):
         return RemotePrompts(segment(str(question.prompt), spec), (), filler, named)
-    found = chat.render_chat(question.prompt, None)
+    rendered = chat.render_chat(question.prompt, None)
     return RemotePrompts(
-        segment(found.text, spec, regions=found.regions), tuple(question.prompt), filler, named
+        segment(rendered.text, spec, regions=rendered.regions), tuple(question.prompt), filler, named
     )

@@ -153,10 +153,12 @@ class TextValue(RemoteValue):
         """
         self.samples, self._ahead = 1, 0
         answers = [row[0] for row in self._answered(masks, self._turns(masks))]
-        said = [answer.text for answer in answers if answer is not None]
-        if len(said) < len(answers):
-            raise AttributionError(f"{self.caller.stopped}: {len(said)} of {len(answers)} answers were given")
-        return said
+        texts = [answer.text for answer in answers if answer is not None]
+        if len(texts) < len(answers):
+            raise AttributionError(
+                f"{self.caller.stopped}: {len(texts)} of {len(answers)} answers were given"
+            )
+        return texts
 
     def tell(self, question: Callable[[Sequence[Segment], str], str], example: str) -> str:  # noqa: ARG002  of a dry run
         """Return the model's reply to a question about the segments and the response; as a message where the
@@ -209,10 +211,10 @@ def measure_ground(compare: Compare, response: str, texts: Sequence[str]) -> NDA
     distinct = list(dict.fromkeys(texts))
     if compare.ground == "cosine":
         vectors = np.asarray(compare.encoder([response, *distinct]), dtype=np.float64)
-        found = compute_cosine_distances(vectors[1:], vectors[:1])[:, 0]
+        moved = compute_cosine_distances(vectors[1:], vectors[:1])[:, 0]
     else:
-        found = np.array([_move_words(compare, response, text) for text in distinct])
-    at = dict(zip(distinct, found, strict=True))
+        moved = np.array([_move_words(compare, response, text) for text in distinct])
+    at = dict(zip(distinct, moved, strict=True))
     return np.array([at[text] for text in texts])
 
 
@@ -258,15 +260,15 @@ class ScoreValue(RemoteValue):
         Raises:
             AttributionError: the server scores no tokens.
         """
-        found = self.caller.ask([ModelRequest(self.payload(np.ones(self.prompts.n, dtype=bool)))])[0]
-        if found is None:
+        answer = self.caller.ask([ModelRequest(self.payload(np.ones(self.prompts.n, dtype=bool)))])[0]
+        if answer is None:
             raise AttributionError(self.caller.stopped or "the calls stopped")
-        if not found.tokens:
+        if not answer.tokens:
             raise AttributionError(
                 "the model gives no log-probabilities of the response: pass a plain callable to explain "
                 "its texts"
             )
-        return found
+        return answer
 
     @property
     def spans(self) -> list[tuple[int, int]]:

@@ -5,11 +5,12 @@ mattered can go.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from llm_trace.attribution.core.naming import shorten_text
 from llm_trace.errors import AttributionError
 from llm_trace.statistics.multiple_tests import correct_benjamini_hochberg
 from llm_trace.statistics.student import compute_t_p_value, compute_t_quantile
@@ -64,13 +65,15 @@ class Aggregate:
     def summary(self, most: int = 3) -> str:
         """Return the finding in a sentence or two."""
         strong = [p for p in self.parts if p.verdict in ("supports", "opposes")][:most]
-        said = [f"{_shorten(p.name)!r} {p.verdict} the answer ({p.mean:+.2g} {self.unit})" for p in strong]
+        findings = [
+            f"{shorten_text(p.name)!r} {p.verdict} the answer ({p.mean:+.2g} {self.unit})" for p in strong
+        ]
         idle = [p for p in self.parts if p.verdict == "negligible"]
         if idle:
             others = f" and {len(idle) - 1} more" if len(idle) > 1 else ""
-            said.append(f"{_shorten(idle[0].name)!r}{others} never mattered")
-        found = "; ".join(said) or "no part matters more than the calls differ"
-        return f"Over {self.calls} calls: {found}."
+            findings.append(f"{shorten_text(idle[0].name)!r}{others} never mattered")
+        sentence = "; ".join(findings) or "no part matters more than the calls differ"
+        return f"Over {self.calls} calls: {sentence}."
 
 
 def aggregate(attributions: Iterable[Attribution], *, confidence: float = 0.95) -> Aggregate:
@@ -86,33 +89,37 @@ def aggregate(attributions: Iterable[Attribution], *, confidence: float = 0.95) 
     Raises:
         AttributionError: none is evidence, or their scores do not mean the same.
     """
-    given = list(attributions)
-    kept = [a for a in given if a.verdict not in _UNTRUSTED]
-    if not kept:
+    every = list(attributions)
+    evidence = [a for a in every if a.verdict not in _UNTRUSTED]
+    if not evidence:
         raise AttributionError(
-            f"none of {len(given)} attributions is evidence: there is nothing to aggregate"
+            f"none of {len(every)} attributions is evidence: there is nothing to aggregate"
         )
-    meanings = {(a.method, a.unit, a.baseline) for a in kept}
+    meanings = {(a.method, a.unit, a.baseline) for a in evidence}
     if len(meanings) > 1:
-        told = " and ".join(", ".join(m) for m in sorted(meanings))
-        raise AttributionError(f"the scores do not mean the same ({told}): aggregate those of one method")
+        names = " and ".join(", ".join(m) for m in sorted(meanings))
+        raise AttributionError(f"the scores do not mean the same ({names}): aggregate those of one method")
     scores: dict[tuple[str, str], list[float]] = {}
-    for attribution in kept:
+    for attribution in evidence:
         for key, value in _group_by_part(attribution).items():
             scores.setdefault(key, []).append(value)
     parts = [_build_part(*key, np.array(values), confidence) for key, values in scores.items()]
     return Aggregate(
-        _correct_parts(parts, 1 - confidence), len(kept), len(given) - len(kept), confidence, kept[0].unit
+        _correct_parts(parts, 1 - confidence),
+        len(evidence),
+        len(every) - len(evidence),
+        confidence,
+        evidence[0].unit,
     )
 
 
 def _group_by_part(attribution: Attribution) -> dict[tuple[str, str], float]:
-    found: dict[tuple[str, str], float] = {}
+    sums: dict[tuple[str, str], float] = {}
     for segment, value in zip(attribution.segments, attribution.values, strict=True):
         named = segment.kind == "variable" and segment.name
         key = (str(segment.name) if named else " ".join(segment.text.split()), segment.kind)
-        found[key] = found.get(key, 0.0) + value
-    return found
+        sums[key] = sums.get(key, 0.0) + value
+    return sums
 
 
 def _build_part(name: str, kind: str, values: np.ndarray, confidence: float) -> PromptPart:
@@ -132,17 +139,11 @@ def _build_part(name: str, kind: str, values: np.ndarray, confidence: float) -> 
 
 def _correct_parts(parts: list[PromptPart], level: float) -> tuple[PromptPart, ...]:
     """Return the parts with q-values, largest first; what stands out by them supports or opposes."""
-    from dataclasses import replace
-
     tested = [i for i, p in enumerate(parts) if p.p_value is not None]
     q_values = correct_benjamini_hochberg(np.array([parts[i].p_value for i in tested], dtype=float))
     out = list(parts)
     for i, q in zip(tested, q_values, strict=True):
         proven = q <= level and out[i].verdict == "unclear"
-        found = ("supports" if out[i].mean > 0 else "opposes") if proven else out[i].verdict
-        out[i] = replace(out[i], q_value=float(q), verdict=found)
+        verdict = ("supports" if out[i].mean > 0 else "opposes") if proven else out[i].verdict
+        out[i] = replace(out[i], q_value=float(q), verdict=verdict)
     return tuple(sorted(out, key=lambda p: -abs(p.mean)))
-
-
-def _shorten(text: str) -> str:
-    return text if len(text) <= 40 else text[:39] + "…"

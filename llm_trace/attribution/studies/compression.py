@@ -43,9 +43,9 @@ class RemovableSegments:
         if not self.texts:
             return prompt
         if isinstance(prompt, str):
-            found = segment(prompt, self.segments)
-            keep = [_get_text(s.text) not in self.texts for s in found.segments]
-            return found.render(np.array(keep, dtype=bool), None) if keep else prompt
+            segmented = segment(prompt, self.segments)
+            keep = [_get_text(s.text) not in self.texts for s in segmented.segments]
+            return segmented.render(np.array(keep, dtype=bool), None) if keep else prompt
         return [{**message, "content": self(chat.get_content(message))} for message in prompt]
 
 
@@ -56,7 +56,7 @@ class Check:
     calls: int
     shortened: int
     """In how many of them something went; the others are not asked for."""
-    kept: int
+    unchanged: int
     """Of these, in how many the answer stayed the logged one."""
     low: float
     """Bounds of that share over calls such as these (Clopper & Pearson)."""
@@ -78,7 +78,7 @@ class Check:
             return f"Nothing was cut in {self.calls} calls."
         return (
             f"{self.saved / self.tokens:.0%} of the prompts' tokens can go: the answer stayed in "
-            f"{self.kept} of {self.shortened} calls "
+            f"{self.unchanged} of {self.shortened} calls "
             f"({self.low:.0%} to {self.high:.0%}), and in {self.control} when the whole prompt was asked "
             f"again."
         )
@@ -161,11 +161,11 @@ def check_prompt(
     empty = [q for q, short in shorter if not _split_words(short).strip()]
     if empty:
         raise AttributionError(f"nothing is left of {len(empty)} prompts: cut less")
-    said = _ask_model([p for q, short in shorter for p in (short, q.prompt)], model, tokenizer, budget)
+    answers = _ask_model([p for q, short in shorter for p in (short, q.prompt)], model, tokenizer, budget)
     alike = same or (lambda a, b: a.strip() == b.strip())
-    stays = [alike(answer, shorter[i // 2][0].response or "") for i, answer in enumerate(said)]
-    kept, control = sum(stays[::2]), sum(stays[1::2])
-    low, high = stats.binomtest(kept, len(shorter)).proportion_ci(confidence) if shorter else (0.0, 1.0)
+    stays = [alike(answer, shorter[i // 2][0].response or "") for i, answer in enumerate(answers)]
+    unchanged, control = sum(stays[::2]), sum(stays[1::2])
+    low, high = stats.binomtest(unchanged, len(shorter)).proportion_ci(confidence) if shorter else (0.0, 1.0)
     count, counted = _make_counter(model, tokenizer)
     before, after = (
         sum(count(_split_words(p)) for p in ps)
@@ -174,7 +174,7 @@ def check_prompt(
     return Check(
         len(calls),
         len(shorter),
-        kept,
+        unchanged,
         float(low),
         float(high),
         control,
@@ -222,7 +222,7 @@ def compress(
     order = np.random.default_rng(seed).permutation(len(calls))
     found_on, checked_on = ([calls[i] for i in half] for half in np.array_split(order, 2))
     explainer = {"model": model, "tokenizer": tokenizer} if by is None else {"model": by}
-    made = [
+    attributions = [
         attribute(
             *(call if isinstance(call, tuple) else (call, None)),
             **explainer,
@@ -232,7 +232,7 @@ def compress(
         )
         for call in found_on
     ]
-    evidence = aggregate(made)
+    evidence = aggregate(attributions)
     cut = find_removable(evidence, segments, limit=limit)
     return Compression(
         cut, evidence, check_prompt(cut, checked_on, model=model, tokenizer=tokenizer, **settings)
@@ -265,12 +265,12 @@ def _ask_model(prompts: Sequence[PromptLike], model: Any, tokenizer: Any, budget
     from llm_trace.attribution.remote.client import ModelRequest
 
     with open_asker(far, far.ask, budget=budget) as caller:
-        said = caller.ask([ModelRequest(prompt) for prompt in prompts])
+        answers = caller.ask([ModelRequest(prompt) for prompt in prompts])
     if caller.stopped is not None:
         raise AttributionError(
-            f"{caller.stopped}: {sum(a is not None for a in said)} of {len(prompts)} prompts were answered"
+            f"{caller.stopped}: {sum(a is not None for a in answers)} of {len(prompts)} prompts were answered"
         )
-    return [answer.text if answer is not None else "" for answer in said]
+    return [answer.text if answer is not None else "" for answer in answers]
 
 
 def _make_counter(model: Any, tokenizer: Any) -> tuple[Callable[[str], int], str]:

@@ -82,8 +82,10 @@ def measure_pairwise(value: Value, n: int, chosen: Sequence[int]) -> list[Intera
     expect(value, 1 + len(chosen) + len(pairs))
     groups: list[tuple[int, ...]] = [(), *((i,) for i in chosen), *pairs]
     loss = _compute_losses(value, n, groups)
-    found = [_compute_interaction(pair, (loss[(pair[0],)], loss[(pair[1],)]), loss[pair]) for pair in pairs]
-    return sorted(found, key=lambda x: -abs(x.value))
+    pairwise = [
+        _compute_interaction(pair, (loss[(pair[0],)], loss[(pair[1],)]), loss[pair]) for pair in pairs
+    ]
+    return sorted(pairwise, key=lambda x: -abs(x.value))
 
 
 def _select_affordable(value: Value, chosen: Sequence[int]) -> Sequence[int]:

@@ -79,8 +79,8 @@ def _pair_shared(ours: Sequence[Segment], theirs: Sequence[Segment]) -> list[tup
     places: dict[str, list[int]] = {}
     for j, segment in enumerate(theirs):
         places.setdefault(_strip_bare(segment.text), []).append(j)
-    found = ((i, places.get(_strip_bare(segment.text), [])) for i, segment in enumerate(ours))
-    return [(i, left.pop(0)) for i, left in found if left]
+    candidates = ((i, places.get(_strip_bare(segment.text), [])) for i, segment in enumerate(ours))
+    return [(i, left.pop(0)) for i, left in candidates if left]
 
 
 def _strip_bare(text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from llm_trace.attribution.core.naming import shorten_text
 from llm_trace.errors import MissingExtraError
 from llm_trace.rendering.heatmap import BLUE, GREY, ORANGE, scale_of
 
@@ -30,8 +31,8 @@ def draw_figure(attribution: Attribution, *, most: int = MOST) -> Any:
     a = attribution
     strongest = sorted(range(len(a.values)), key=lambda i: -abs(a.values[i]))[:most]
     shown = sorted(strongest, reverse=True)
-    made = Figure(figsize=(7, 0.6 + 0.28 * len(shown)), layout="constrained")
-    axes = made.subplots()
+    figure = Figure(figsize=(7, 0.6 + 0.28 * len(shown)), layout="constrained")
+    axes = figure.subplots()
     values = [a.values[i] for i in shown]
     chosen = [(BLUE if a.values[i] > 0 else ORANGE) if a.stands_out(i) else GREY for i in shown]
     colours = [tuple(c / 255 for c in colour) for colour in chosen]
@@ -47,7 +48,7 @@ def draw_figure(attribution: Attribution, *, most: int = MOST) -> Any:
     axes.set_xlabel(f"{a.unit}; {a.method}, baseline {a.baseline}", parse_math=False)
     verdict = "" if a.verdict == "ok" else f" (not evidence: {a.verdict})"
     axes.set_title(_label(a.response, 60) + verdict, loc="left", parse_math=False)
-    return made
+    return figure
 
 
 def save(attribution: Attribution, path: str | os.PathLike[str], *, most: int = MOST) -> None:
@@ -60,5 +61,4 @@ def save(attribution: Attribution, path: str | os.PathLike[str], *, most: int = 
 
 
 def _label(text: str, most: int = 30) -> str:
-    plain = " ".join(text.split())
-    return plain if len(plain) <= most else plain[: most - 1] + "…"
+    return shorten_text(" ".join(text.split()), most)

@@ -88,12 +88,12 @@ def rank(
             parse_question(prompt, response), loaded, tokens, name, segments=segments, target=None
         )
         exams.append(_make_exam(work, count, seed))
-    found = []
+    ranked = []
     for method in names or registry.list_methods():
         if progress is not None:
             progress(method)
-        found.append(_take_exams(method, exams, budget, seed))
-    return sorted(found, key=lambda r: (r.per_1000_tokens is None, -(r.per_1000_tokens or 0.0)))
+        ranked.append(_take_exams(method, exams, budget, seed))
+    return sorted(ranked, key=lambda r: (r.per_1000_tokens is None, -(r.per_1000_tokens or 0.0)))
 
 
 @dataclass(frozen=True)
@@ -136,6 +136,6 @@ def _take_exams(method: str, exams: Sequence[_Exam], budget: int | None, seed: i
         result.tokens /= result.questions
         result.passes /= result.questions
         result.seconds /= result.questions
-        result.by_masks = {kind: float(np.mean(found)) for kind, found in marks.items() if found}
+        result.by_masks = {kind: float(np.mean(figures)) for kind, figures in marks.items() if figures}
         result.fidelity = float(np.mean(list(result.by_masks.values()))) if result.by_masks else None
     return result

@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from llm_trace.record import Attribution
 
 
-def measure_accuracy(found: Attribution, marked: Iterable[int]) -> float:
+def measure_accuracy(attribution: Attribution, marked: Iterable[int]) -> float:
     """Return the area under the ROC curve of the scores against segments that people marked as important, 0.5
     for chance.
 
     Args:
-        found: the attribution.
+        attribution: what is judged.
         marked: indices of the marked segments.
 
     Raises:
@@ -31,13 +31,13 @@ def measure_accuracy(found: Attribution, marked: Iterable[int]) -> float:
     """
     from scipy import stats
 
-    wanted = np.zeros(len(found.values), dtype=bool)
-    wanted[list(marked)] = True
-    yes, no = int(wanted.sum()), int((~wanted).sum())
+    important = np.zeros(len(attribution.values), dtype=bool)
+    important[list(marked)] = True
+    yes, no = int(important.sum()), int((~important).sum())
     if not yes or not no:
         raise AttributionError(f"{yes} of {yes + no} segments are marked: accuracy needs some and not all")
-    scores = np.array(found.values)
-    test = stats.mannwhitneyu(scores[wanted], scores[~wanted], method="asymptotic")
+    scores = np.array(attribution.values)
+    test = stats.mannwhitneyu(scores[important], scores[~important], method="asymptotic")
     return float(test.statistic / (yes * no))
 
 
@@ -48,16 +48,16 @@ def measure_smile_stability(one: Attribution, other: Attribution, level: float =
     Raises:
         AttributionError: one has no q-values.
     """
-    ours, theirs = (_select_significant(found, level) for found in (one, other))
+    ours, theirs = (_select_significant(attribution, level) for attribution in (one, other))
     return len(ours & theirs) / len(ours | theirs) if ours | theirs else 1.0
 
 
-def _select_significant(found: Attribution, level: float) -> set[str]:
-    if found.q_values is None:
+def _select_significant(attribution: Attribution, level: float) -> set[str]:
+    if attribution.q_values is None:
         raise AttributionError(
-            f"method {found.method!r} does not test its scores: stability needs q_values, as smile gives them"
+            f"method {attribution.method!r} does not test its scores: stability needs q_values, as smile gives them"
         )
-    return {s.text for s, q in zip(found.segments, found.q_values, strict=True) if q <= level}
+    return {s.text for s, q in zip(attribution.segments, attribution.q_values, strict=True) if q <= level}
 
 
 def measure_consistency(repeats: Sequence[Attribution]) -> tuple[float, ...]:
