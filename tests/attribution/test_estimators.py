@@ -14,10 +14,10 @@ from llm_trace.attribution import quality
 from llm_trace.attribution.core.value import Budget, BudgetError, Metered, Value
 from llm_trace.attribution.methods import registry
 from llm_trace.attribution.methods.auto import plan_auto
+from llm_trace.attribution.methods.context_cite import fit_lasso
 from llm_trace.attribution.methods.exact import compute_exact_shapley, list_subsets, occlusion, shapley
 from llm_trace.attribution.methods.mask_designs import Design, LeveragePairs
 from llm_trace.attribution.methods.shapley_sampling import fit
-from llm_trace.attribution.methods.surrogates import fit_lasso
 from llm_trace.errors import AttributionError
 
 

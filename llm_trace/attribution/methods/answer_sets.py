@@ -56,7 +56,7 @@ def answer_sets(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0
         return build_empty_scores(
             n,
             f"{k} answers to each of {n + 1} prompts cannot reach the level; that takes {needed * (n + 1)} "
-            f"calls at least",
+            "calls at least",
         )
     expect(value, k * (n + 1))
     masks = np.vstack([np.ones((1, n), dtype=bool), ~np.eye(n, dtype=bool)])
@@ -77,9 +77,7 @@ def answer_sets(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0
 
 
 def _measure_pairs(source: Any, texts: list[str], k: int) -> list[NDArray[np.float64]]:
-    """Return for each segment the distances (2k, 2k) between the answers with all segments and those
-    without it.
-    """
+    """Return for each segment the distances (2k, 2k) between the answers with it and those without it."""
     distinct = list(dict.fromkeys(texts))
     vectors = np.asarray(source.compare.encoder(distinct), dtype=np.float64)
     between = np.sqrt(

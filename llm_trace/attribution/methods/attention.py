@@ -28,8 +28,7 @@ _FLAG = "_output_capturing_hooks_installed"
 
 @contextmanager
 def use_eager_attention(model: Any) -> Iterator[None]:
-    """Let the model compute its attention in the way that gives the weights back, then as before; hooks that
-    this brings go again.
+    """Let the model compute its attention in the way that gives weights, then as before, without new hooks.
 
     Raises:
         AttributionError: the model has no such way.
@@ -62,7 +61,7 @@ def use_eager_attention(model: Any) -> Iterator[None]:
     cost="1 forward",
     source="mean over layers, heads and target tokens; of encoder-decoder models the cross-attention",
 )
-def attention(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) -> Scores:  # noqa: ARG001  exact
+def attention(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) -> Scores:
     """Return the share of attention that each segment gets from where the target's tokens are predicted.
 
     Between 0 and 1, without a sign; what special tokens and the response itself get is not shared out. It

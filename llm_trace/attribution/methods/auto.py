@@ -1,5 +1,4 @@
-"""`auto`: choose the method by the number of segments and the budget, and ask a second method where the first
-may hide something.
+"""`auto`: the method by number of segments and budget, and a second where the first may hide something.
 
 Scores of one result have one meaning: exact Shapley values up to 8 segments, leave-one-out beyond,
 ContextCite's linear effects where the budget does not pay for leave-one-out. A second method never changes
@@ -75,9 +74,7 @@ def plan_auto(n: int, left: int | None, access: str = "values") -> AutoPlan:
     ),
 )
 def auto(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) -> Scores:
-    """Return the scores of the method that suits, with what a second one says where leave-one-out leaves
-    much unexplained.
-    """
+    """Return the scores of the method that suits, with a second one's where much is unexplained."""
     chosen = plan_auto(n, get_remaining(value), _describe_access(value))
     scores = registry.find_method(chosen.method)(value, n, confidence=confidence, seed=seed)
     notes = (*scores.notes, f"auto: {chosen.method} ({chosen.why})")
@@ -98,9 +95,7 @@ def _describe_access(value: Value) -> str:
 
 
 def _find_unexplained(value: Value, scores: Scores) -> float | None:
-    """Return full - empty - sum where it is large; that the scores add up is no proof that none hides
-    another.
-    """
+    """Return full - empty - sum where it is large; a small one is no proof that none hides another."""
     if scores.full is None or get_remaining(value) == 0:
         return None
     try:

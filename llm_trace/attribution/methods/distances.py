@@ -1,6 +1,4 @@
-"""How far two samples are apart: distances between empirical distribution functions, and between sets of
-vectors.
-"""
+"""How far two samples are apart: distances of empirical distribution functions, and of sets of vectors."""
 
 from __future__ import annotations
 
@@ -22,9 +20,7 @@ Distance = Callable[["Sample", "Sample"], float]
 
 
 def wasserstein(x: Sample, y: Sample) -> float:
-    """Return the area between the two distribution functions, in the unit of the samples; W1([0], [1]) =
-    1.
-    """
+    """Return the area between the two distribution functions, in the samples' unit; W1([0], [1]) = 1."""
     from scipy import stats
 
     return float(stats.wasserstein_distance(x, y))
@@ -65,8 +61,7 @@ def cramer_von_mises(x: Sample, y: Sample) -> float:
 
 
 def anderson_darling(x: Sample, y: Sample) -> float:
-    """Return the standardised two-sample statistic (Scholz & Stephens 1987): 0 is what chance gives, less is
-    closer than chance.
+    """Return the standardised two-sample statistic (Scholz & Stephens 1987): 0 is what chance gives.
 
     Both samples need two values; where all values are equal it is 0.
     """

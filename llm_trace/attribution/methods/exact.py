@@ -33,9 +33,8 @@ def build_scores(by_token: NDArray[np.float64], **rest: object) -> Scores:
         "Zeiler & Fergus 2014, section 4; per token equal to Sequential Integrated Gradients (Enguehard 2023)"
     ),
 )
-def occlusion(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) -> Scores:  # noqa: ARG001  exact
-    """Return how much each segment supports the response: log p(response | all) - log p(response | all but
-    i).
+def occlusion(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) -> Scores:
+    """Return how much each segment supports the response: log p(it | all) - log p(it | all but i).
 
     Positive means that segment i helped. Two segments that each suffice both score about zero.
     """
@@ -46,17 +45,16 @@ def occlusion(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) 
 
 
 @describe_method("shapley", access="values", cost="2^n, n <= 12", source="Shapley 1953; Lundberg & Lee 2017")
-def shapley(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) -> Scores:  # noqa: ARG001  exact
-    """Return the mean contribution of each segment over all orders, from every subset; the scores sum to full
-    - empty.
+def shapley(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) -> Scores:
+    """Return each segment's mean contribution over all orders, from every subset; they sum to full - empty.
 
     Raises:
         AttributionError: more than 12 segments.
     """
     if n > MOST_ENUMERATED:
         raise AttributionError(
-            f"exact Shapley values of {n} segments need 2^{n} evaluations; take method='permutation', "
-            f"larger segments, or occlusion"
+            f"exact Shapley values of {n} segments need 2^{n} evaluations; take method='permutation', larger "
+            "segments, or occlusion"
         )
     expect(value, 2**n)
     values = value(list_subsets(n))

@@ -1,6 +1,4 @@
-"""Gradient methods: saliency, input x gradient, Integrated Gradients. One backward pass serves the whole
-target.
-"""
+"""Saliency, input x gradient, Integrated Gradients. One backward pass serves the whole target."""
 
 from __future__ import annotations
 
@@ -43,7 +41,7 @@ _TINY = 1e-3
 
 @attach_price(lambda source: (1, 2 * count_tokens(source)))
 @describe_method("saliency", access="gradients", cost="1 forward, 1 backward", source="Simonyan et al. 2014")
-def saliency(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) -> Scores:  # noqa: ARG001  exact
+def saliency(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) -> Scores:
     """Return the length (L2) of the gradient by each token's embedding, summed over a segment's tokens: how
     sensitive, without a sign.
 
@@ -64,7 +62,7 @@ _UNSIGNED = "saliency has no sign: how strongly the target reacts to a small cha
 @describe_method(
     "input_x_gradient", access="gradients", cost="1 forward, 1 backward", source="Shrikumar et al. 2016"
 )
-def input_x_gradient(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) -> Scores:  # noqa: ARG001  exact
+def input_x_gradient(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) -> Scores:
     """Return the gradient times the embedding of each token, summed over a segment's tokens.
 
     It is the first order of the way to the zero embedding: the completeness gap says how far the model is
@@ -86,7 +84,7 @@ def input_x_gradient(value: Value, n: int, *, confidence: float = 0.95, seed: in
     cost="48 forward and backward (112 to 496 where a score or the completeness gap still moves)",
     source="Sundararajan et al. 2017, equation 3; baseline: the mean embedding",
 )
-def integrated_gradients(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) -> Scores:  # noqa: ARG001  exact
+def integrated_gradients(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) -> Scores:
     """Return the integral of the gradient from a baseline to the prompt, times the change of each token,
     summed over a segment's tokens.
 

@@ -1,6 +1,4 @@
-"""Information-flow routes: what each position passes on through attention and residual stream, layer by
-layer; one forward pass.
-"""
+"""Information-flow routes: what each position passes on by attention and residual stream, layer by layer."""
 
 from __future__ import annotations
 
@@ -71,7 +69,7 @@ class Layer:
         "2022"
     ),
 )
-def routes(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) -> Scores:  # noqa: ARG001  exact
+def routes(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) -> Scores:
     """Return the share of what flows into the target's predictions that comes from each segment.
 
     Between 0 and 1, without a sign. An edge weighs as much as the vector that it carries brings its sum
@@ -116,8 +114,7 @@ def _compute_flow(model: Any, ids: Sequence[int], where: Sequence[int]) -> torch
     if any(weights.shape[-2:] != (len(ids), len(ids)) for weights in got.attentions):
         raise AttributionError(
             "the model reads a prompt of its own before the text (prompt or prefix tuning), which routes "
-            "cannot follow: take attention or "
-            "occlusion"
+            "cannot follow: take attention or occlusion"
         )
     flow = torch.zeros(len(where), len(ids))
     flow[range(len(where)), list(where)] = 1.0

@@ -1,6 +1,4 @@
-"""Whether words stand out among prompts of the same length too: what follows the length alone is no word's
-doing.
-"""
+"""Whether words stand out among prompts of the same length too, or the answers follow the length alone."""
 
 from __future__ import annotations
 

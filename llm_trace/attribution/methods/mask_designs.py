@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from llm_trace.attribution.core.value import BudgetError, Value, expect, get_remaining
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -32,9 +34,7 @@ class Design:
 
 
 def list_looks(room: int | None, first: int, most: int) -> list[int]:
-    """Return the evaluations after which a method looks at its bounds: doubling from `first` up to budget
-    or `most`.
-    """
+    """Return the evaluations after which a method looks at its bounds: doubling from `first` to `most`."""
     limit = most if room is None else min(room, most)
     sizes = []
     size = min(first, limit)
@@ -45,9 +45,7 @@ def list_looks(room: int | None, first: int, most: int) -> list[int]:
 
 
 def get_level(confidence: float, look: int) -> float:
-    """Return the confidence to use at the look-th look (from 1) so that all looks together keep the stated
-    one: error / (t (t + 1)).
-    """
+    """Return the confidence of the t-th look, from 1, so that all keep the stated one: error / t (t + 1)."""
     return 1.0 - (1.0 - confidence) / (look * (look + 1))
 
 
@@ -57,8 +55,7 @@ def are_tight(values: NDArray[np.float64], half_width: NDArray[np.float64]) -> b
 
 
 class LeveragePairs:
-    """Pairs of complementary masks, equally many of every size, each at most once (Musco & Witter 2025,
-    Leverage SHAP).
+    """Pairs of complementary masks, equally many of every size, each once (Musco & Witter 2025).
 
     The leverage score of a subset of size s is 1 / C(n, s), so that all sizes get the same share; sizes with
     fewer subsets than their share are enumerated. Growing the design keeps what was drawn.
@@ -89,9 +86,7 @@ class LeveragePairs:
         return Design(np.array(masks).reshape(-1, self.n), np.array(weights), np.array(unseen))
 
     def _shares(self, pairs: int) -> dict[int, int]:
-        """Split the pairs evenly over the sizes, never more than a size has; what does not divide goes to
-        the smallest sizes.
-        """
+        """Split the pairs evenly over the sizes, no more than a size has; the smallest get what is left."""
         shares = {s: len(self._drawn[s]) for s in self._sizes}
         left = pairs - sum(shares.values())
         while left > 0:
@@ -133,8 +128,7 @@ def _iter_combinations(n: int, size: int) -> Iterator[NDArray[np.bool_]]:
 
 
 class KernelPairs:
-    """Pairs of complementary masks drawn by the Shapley kernel, with replacement (Lundberg & Lee 2017; Covert
-    & Lee 2021).
+    """Pairs of complementary masks drawn by the Shapley kernel, with replacement (Covert & Lee 2021).
 
     A pair drawn again weighs more and counts as one cluster, which keeps the bounds honest when few pairs are
     likely.
@@ -165,3 +159,13 @@ class KernelPairs:
         masks = [side for mask in self._masks.values() for side in (mask, ~mask)]
         weights = [float(count) for count in self._counts.values() for _ in range(2)]
         return Design(np.array(masks), np.array(weights), np.ones(len(self._masks)))
+
+
+def count_draws(value: Value, n: int, most: int, method: str) -> int:
+    """Return how many masks to draw within the budget."""
+    left = get_remaining(value)
+    count = most if left is None else min(most, left)
+    if count < 2 * n + 2:
+        raise BudgetError(f"{method} needs {2 * n + 2} evaluations at least here; the budget pays for {left}")
+    expect(value, count)
+    return count

@@ -30,8 +30,7 @@ _AT_ONCE = 4_000_000
 
 
 def draw(k: int, n: int, keep: ArrayLike, seed: int, *, vanishes: bool) -> NDArray[np.bool_]:
-    """Return masks (k, n) that keep each segment with probability `keep`, independently; several rates take
-    turns.
+    """Return masks (k, n) that keep each segment with probability `keep`; several rates take turns.
 
     Where a mask that keeps nothing leaves no prompt it is drawn again; `randomised` knows that its last
     segment then had no choice.
@@ -57,8 +56,7 @@ def compute_least_masks(n: int, keep: ArrayLike, level: float) -> int:
 
 
 class Columns:
-    """Each segment's effect with all others regressed out, and what its own randomness alone could have
-    given.
+    """Each segment's effect with all others regressed out, and what chance alone could have given.
 
     Args:
         masks: (k, n) from `draw`.
@@ -91,9 +89,7 @@ class Columns:
         """Standard errors of the effects, (n,): sandwich, residuals enlarged by their leverage (HC3)."""
 
     def _scaled(self, pull: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return a pull (k, n), of column i a function of the other columns alone, such that chance gives
-        it variance 1.
-        """
+        """Return pulls (k, n), column i from the other columns alone, such that chance gives variance 1."""
         variance = (self._rates * (1 - self._rates)) @ pull**2
         return np.asarray(pull / np.sqrt(np.maximum(variance, 1e-300)))
 
@@ -169,8 +165,7 @@ def regress_out(x: NDArray[np.float64], y: NDArray[np.float64], rates: NDArray[n
 
 
 def remove_length_trend(values: NDArray[np.float64], lengths: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return what the lengths of the prompts leave of the values, (k,): each less the mean of its neighbours
-    in the order of length.
+    """Return the values (k,), each less the mean of its neighbours in the order of length.
 
     Neighbours say what a length does whatever its form, a threshold too.
     """
@@ -201,8 +196,7 @@ def assess_drift(values: NDArray[np.float64], seed: int, rounds: int = 2000) -> 
 def compare_apart(
     distances: NDArray[np.float64], first: int, seed: int, rounds: int = 9999
 ) -> tuple[float, float]:
-    """Return the energy distance of two sets of answers, and how often a random split of all answers gives
-    one as large.
+    """Return the energy distance of two sets of answers, and how often a random split gives one as large.
 
     The answers are permuted, never their pairwise distances: these share answers and are not exchangeable.
 

@@ -1,6 +1,4 @@
-"""The hub: attribution methods by name, ours and those of other packages (entry point group
-`llm_trace.methods`).
-"""
+"""Attribution methods by name, ours and those of other packages (entry points `llm_trace.methods`)."""
 
 from __future__ import annotations
 
@@ -78,8 +76,8 @@ BUILTIN: dict[str, str] = {
     "permutation": "llm_trace.attribution.methods.shapley_sampling:permutation",
     "kernel_shap": "llm_trace.attribution.methods.shapley_sampling:kernel_shap",
     "leverage_shap": "llm_trace.attribution.methods.shapley_sampling:leverage_shap",
-    "lime": "llm_trace.attribution.methods.surrogates:lime",
-    "context_cite": "llm_trace.attribution.methods.surrogates:context_cite",
+    "lime": "llm_trace.attribution.methods.lime:lime",
+    "context_cite": "llm_trace.attribution.methods.context_cite:context_cite",
     "smile": "llm_trace.attribution.methods.smile:smile",
     "answer_sets": "llm_trace.attribution.methods.answer_sets:answer_sets",
     "self_report": "llm_trace.attribution.methods.self_report:self_report",

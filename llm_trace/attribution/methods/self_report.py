@@ -1,5 +1,4 @@
-"""Self-reports: what a model says mattered to it, beside what perturbation measures. Never taken for evidence
-on its own word.
+"""What a model says mattered to it, beside what perturbation measures; never evidence by itself.
 
 One report of ten words says almost nothing: a correlation of .6 over ten numbers is compatible with -.05 to
 .89. So agreement is pooled over many calls, as Plunkett et al. 2025 do over many decisions, with bounds, by
@@ -28,9 +27,10 @@ if TYPE_CHECKING:
 
 LEAST_CALLS = 50
 """Calls from which on pooled agreement is evidence."""
-_QUESTION = """You answered a prompt. Say how much each numbered piece of the prompt made you give this answer rather than another one: \
-1 for a piece without which the answer would have been entirely different, 0 for a piece that made no difference, -1 for one that spoke \
-entirely against the answer. Reply with JSON only: {{"weights": [w1, w2, …]}}, one number for each of the {n} pieces, in their order.
+_QUESTION = """You answered a prompt. Say how much each numbered piece of the prompt made you give this \
+answer rather than another one: 1 for a piece without which the answer would have been entirely different, 0 \
+for a piece that made no difference, -1 for one that spoke entirely against the answer. Reply with JSON \
+only: {{"weights": [w1, w2, …]}}, one number for each of the {n} pieces, in their order.
 
 Pieces:
 {pieces}
@@ -144,9 +144,9 @@ def _make_warning(weights: NDArray[np.float64], effects: Scores, confidence: flo
     if not agreement["measured"]:
         return f"the report was not checked: {effects.doubts[0][1]}"
     return (
-        f"agreement with perturbation in this one call: r = {agreement['pearson']:.2f} ({agreement['low']:.2f} to "
-        f"{agreement['high']:.2f}); "
-        f"pool {LEAST_CALLS} calls and more with self_knowledge()"
+        f"agreement with perturbation in this one call: r = {agreement['pearson']:.2f} "
+        f"({agreement['low']:.2f} to {agreement['high']:.2f}); pool {LEAST_CALLS} calls and more with "
+        "self_knowledge()"
     )
 
 
@@ -179,8 +179,7 @@ def self_knowledge(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> list[SelfKnowledge]:
-    """Return the pooled agreement of self-reports with perturbation: of all calls, of each model, of each
-    group.
+    """Return the pooled agreement of self-reports with perturbation: of all calls, each model, each group.
 
     Args:
         reports: attributions by the method `self_report`; others are passed over.

@@ -47,7 +47,7 @@ def _price(source: LocalValue, *, words: bool = False) -> EvaluationPrice:
 
 @attach_price(_price)
 @describe_method("sig", access="tokens", cost="tokens + 2", source=f"{_PAPER}, in its exact form")
-def sig(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) -> Scores:  # noqa: ARG001  exact
+def sig(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) -> Scores:
     """Return Sequential Integrated Gradients against the mask token: leave-one-out by token, summed over a
     segment's tokens.
 
@@ -71,7 +71,7 @@ def sig(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) -> Sco
 @describe_method(
     "sig_word", access="tokens", cost="n + 2", source=f"{_PAPER}, each segment as one word, in its exact form"
 )
-def sig_word(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) -> Scores:  # noqa: ARG001  exact
+def sig_word(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) -> Scores:
     """Return the effect of masking each segment as a whole: the path integral over all its tokens
     together, in its exact form.
     """
@@ -120,7 +120,7 @@ def sig_normalised(value: Value, n: int, *, confidence: float = 0.95, seed: int 
     )
 )
 @describe_method("sig_integral", access="gradients", cost="50 forward and backward a token", source=_PAPER)
-def sig_integral(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) -> Scores:  # noqa: ARG001  exact
+def sig_integral(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) -> Scores:
     """Return Sequential Integrated Gradients by quadrature, as published: the oracle of `sig`, which gives
     the same in 50 times less.
     """
@@ -134,9 +134,7 @@ def sig_integral(value: Value, n: int, *, confidence: float = 0.95, seed: int = 
 def integrate_tokens(
     source: LocalValue, masked: Replaced, steps: int
 ) -> tuple[NDArray[np.float64], float, float]:
-    """Return the path integral of each token (length,), and the values of the whole prompt and of the
-    masked one.
-    """
+    """Return each token's path integral (length,), and the values of the whole and of the masked prompt."""
     at = build_ground(source)
     integrals = integrate_paths(
         at, at.embed(masked.neutral), np.eye(len(masked.ids), dtype=bool)[masked.free], steps
@@ -155,7 +153,7 @@ def _mask_prompt(source: LocalValue) -> Replaced:
     if source.work.baseline not in ("auto", "mask"):
         raise AttributionError(
             f"Sequential Integrated Gradients begin at the mask: baseline {source.work.baseline!r} does not "
-            f"go with them"
+            "go with them"
         )
     return source.work.masked()
 

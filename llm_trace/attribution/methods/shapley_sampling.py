@@ -1,6 +1,4 @@
-"""Sampled Shapley values with bounds: orders of the segments, or regressions on pairs of complementary
-masks.
-"""
+"""Sampled Shapley values with bounds: by orders of the segments, or regressions on pairs of masks."""
 
 from __future__ import annotations
 
@@ -166,8 +164,7 @@ def count_freedom(design: Design) -> int:
 def fit(
     design: Design, values: NDArray[np.float64], empty: NDArray[np.float64], full: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return scores that sum to full - empty, (n,) or (n, m), and what each pair adds to the error of their
-    totals, (n, pairs).
+    """Return scores that sum to full - empty, (n,) or (n, m), and each pair's part of the errors (n, pairs).
 
     The root of the sum of its squares is the sandwich estimate for random masks: pairs are the clusters,
     residuals are enlarged by their leverage (HC3), and what was enumerated brings none.

@@ -1,6 +1,4 @@
-"""Shapley regression from few masks: fewer free parameters than the data could choose, so less noise than
-the plain fit.
-"""
+"""Shapley regression from few masks: fewer free parameters, so less noise than the plain fit."""
 
 from __future__ import annotations
 
@@ -24,8 +22,7 @@ _PENALTIES = (0.0, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0, 3.0)
 def fit_shrunk(
     design: Design, values: NDArray[np.float64], empty: NDArray[np.float64], full: NDArray[np.float64]
 ) -> NDArray[np.float64] | None:
-    """Return scores, (n,) or (n, m), that sum to full - empty; `None` where there are masks enough for the
-    plain regression.
+    """Return scores, (n,) or (n, m), that sum to full - empty; `None` where masks suffice for the plain fit.
 
     Two things differ from it, both less and less as the pairs grow towards `ENOUGH` n. The weights of masks,
     which for the exact values span orders of magnitude, are drawn together, as few masks of the heaviest
@@ -47,9 +44,7 @@ def fit_shrunk(
 
 
 def _fit_ridge(x: NDArray[np.float64], y: NDArray[np.float64], scale: float) -> NDArray[np.float64]:
-    """Return coefficients (n, m) at the penalty under which the totals of what is left out are predicted
-    best.
-    """
+    """Return coefficients (n, m) at the penalty that predicts the totals of left-out masks best."""
     u, size, v = np.linalg.svd(x, full_matrices=False)
     known = size > 1e-9 * size.max()
     u, size, v = u[:, known], size[known], v[known]

@@ -1,5 +1,4 @@
-"""SMILE: which words an answer depends on, by comparing the answers to perturbed prompts; tested against
-decoding noise.
+"""SMILE: which words an answer depends on, by the answers to perturbed prompts, tested against noise.
 
 Ours differs from the published procedure where that misleads: the answers are compared and not the prompts,
 words keep their order, the kernel weighs masks and never outcomes, and every word has a p-value.
@@ -55,8 +54,7 @@ _PUBLISHED, _WIDTH = 64, 0.25
     ),
 )
 def smile(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) -> Scores:
-    """Return how much closer to the response the answers stay where a segment is kept, with bounds and exact
-    p-values.
+    """Return how much closer answers stay where a segment is kept, with bounds and exact p-values.
 
     A budget that cannot reach the level is not spent: the scores are zero and the verdict is
     `insufficient_evidence`.
@@ -97,8 +95,8 @@ def count_affordable(value: Value, n: int, level: float, spare: int = 0) -> tupl
     """Return how many masks the budget pays for besides `spare` calls, and why these cannot show anything
     where they cannot.
     """
-    wanted, left = 64 + 4 * n, get_remaining(value)
-    k = wanted if left is None else min(4 * wanted, left - spare)
+    usual, left = 64 + 4 * n, get_remaining(value)
+    k = usual if left is None else min(4 * usual, left - spare)
     return k, _describe_hopeless(k, n, level, vanishes=_check_vanishes(value))
 
 
@@ -173,9 +171,7 @@ def _test_masks(
 def compute_fidelity(
     masks: NDArray[np.bool_], values: NDArray[np.float64], rates: NDArray[np.float64], *, vanishes: bool
 ) -> dict[str, Any]:
-    """Return how well the linear surrogate predicts values that it was not made from: R² weighted by the
-    kernel, five folds.
-    """
+    """Return how well the surrogate predicts held-out values: R² weighted by the kernel, five folds."""
     k, n = masks.shape
     predicted = np.empty(k)
     for fold in range(_FOLDS):
@@ -214,7 +210,7 @@ def compute_figures(
     cost="64, or the budget",
     source="Dehghani et al. 2025, gSMILE (arXiv 2505.21657), as published: weights depend on the outcome",
 )
-def gsmile_published(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) -> Scores:  # noqa: ARG001  it has no bounds
+def gsmile_published(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) -> Scores:
     """Return the coefficients of the published procedure: similarities scaled to 0 to 1, each weighing by its
     own distance.
 
@@ -245,10 +241,7 @@ def gsmile_published(value: Value, n: int, *, confidence: float = 0.95, seed: in
             "fidelity": {**figures, "adjusted_r2": adjusted, "masks": "those that it was fitted to"}
         },
         notes=(
-            (
-                "the published procedure: the weights of the regression depend on the answers, and nothing is "
-                "tested"
-            ),
+            "the published procedure: the regression's weights depend on the answers, and nothing is tested",
         ),
         doubts=(
             (

@@ -1,6 +1,4 @@
-"""Texts to vectors, for distances between answers. An encoder is any callable from k texts to an array (k,
-d).
-"""
+"""Texts to vectors, for distances between answers: any callable from k texts to an array (k, d)."""
 
 from __future__ import annotations
 
@@ -26,9 +24,7 @@ TextEncoder = Callable[[Sequence[str]], "NDArray[np.float64]"]
 
 @dataclass(frozen=True)
 class Lexical:
-    """Counts of character n-grams, hashed: needs no model and sees letters only, so that synonyms are as
-    far apart as any two words.
-    """
+    """Hashed counts of character n-grams: no model, so that synonyms are as far apart as any words."""
 
     shortest: int = 1
     longest: int = 4
@@ -126,9 +122,7 @@ def name_of(encoder: TextEncoder) -> str:
 
 
 def compute_cosine_distances(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return 1 - cosine of each row of a (p, d) with each of b (q, d), (p, q); an empty text is at 1 from
-    all but another empty one.
-    """
+    """Return 1 - cosine of rows of a (p, d) and b (q, d), (p, q); empty texts are at 1 from all others."""
     from scipy.spatial.distance import cdist
 
     empty_a, empty_b = (np.linalg.norm(vectors, axis=1) < 1e-12 for vectors in (a, b))

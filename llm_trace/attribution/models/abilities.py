@@ -1,6 +1,4 @@
-"""What a model allows, found once per model by comparing with plain passes: reuse of its cache, batches of
-several rows, embeddings.
-"""
+"""What a model allows, seen once by comparing with plain passes: its cache, batches, embeddings."""
 
 from __future__ import annotations
 
@@ -34,9 +32,7 @@ _embeds: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
 
 
 def check_agreement(model: Any, ours: torch.Tensor, plain: torch.Tensor) -> bool:
-    """Whether two computations of the same logits (rows, vocabulary) differ by no more than the model's
-    precision explains.
-    """
+    """Whether the same logits (rows, vocabulary), computed twice, differ by no more than rounding does."""
     if ours.shape != plain.shape:
         return False
     ours, plain = ours.detach().double().cpu(), plain.detach().double().cpu()
@@ -46,9 +42,7 @@ def check_agreement(model: Any, ours: torch.Tensor, plain: torch.Tensor) -> bool
 
 
 def check_agreement_in_nats(model: Any, ours: torch.Tensor, plain: torch.Tensor) -> bool:
-    """Whether two computations of the same log-probabilities differ by no more than the model's precision
-    explains.
-    """
+    """Whether the same log-probabilities, computed twice, differ by no more than rounding does."""
     ours, plain = ours.detach().double().cpu(), plain.detach().double().cpu()
     if not bool(plain.isfinite().all()):
         return True
@@ -56,9 +50,7 @@ def check_agreement_in_nats(model: Any, ours: torch.Tensor, plain: torch.Tensor)
 
 
 def _get_tolerance(model: Any) -> float:
-    """Return the relative difference that rounding may make: the root of the machine epsilon, more for
-    quantized layers.
-    """
+    """Return the relative difference that rounding may make: the root of epsilon, more where quantized."""
     import torch
 
     kinds = {p.dtype for p in model.parameters()}
@@ -99,9 +91,7 @@ def check_causal(model: Any, ids: Sequence[int]) -> None:
 
 
 def _reads_no_later(model: Any, ids: list[int]) -> bool:
-    """Whether beginnings of some ids are predicted as in the whole: sparse attention may differ at few
-    places only.
-    """
+    """Whether beginnings are predicted as in the whole; sparse attention may differ at few places only."""
     import torch
 
     def read(row: list[int]) -> torch.Tensor:
@@ -121,9 +111,7 @@ def check_sharing(model: Any, length: int) -> bool | None:
 
 
 def compare_shared(model: Any, length: int, cached: Callable[[], torch.Tensor], plain: torch.Tensor) -> bool:
-    """Whether the logits that a cached beginning gives are those of the plain pass, which is remembered;
-    an error means that not.
-    """
+    """Whether a cached beginning gives the logits of the plain pass, not an error; this is remembered."""
     _shares[model] = (_is_same(model, cached, plain), length)
     return _shares[model][0]
 
@@ -183,8 +171,8 @@ def check_embeddings(
         except Exception as exc:
             _reraise_memory(exc)
             raise AttributionError(
-                f"{type(model).__name__} takes no embeddings in place of token ids ({_describe_error(exc)}): take "
-                f"sig or occlusion"
+                f"{type(model).__name__} takes no embeddings in place of token ids ({_describe_error(exc)}): "
+                "take sig or occlusion"
             ) from exc
     if not _embeds[model]:
         raise AttributionError(

@@ -1,6 +1,4 @@
-"""Plan the forward passes: which perturbed prompts go together, and how much of a shared beginning each
-batch need not compute again.
-"""
+"""Which perturbed prompts go through the model together, and what of their beginning is shared."""
 
 from __future__ import annotations
 
@@ -50,8 +48,7 @@ def count_common(a: TokenIds, b: TokenIds) -> int:
 
 
 def plan_batches(lengths: Sequence[int], shared: Sequence[int], limits: BatchLimits) -> list[Batch]:
-    """Return batches that cover all rows, at the least cost of two orders: by shared beginning, and by
-    length.
+    """Return batches that cover all rows, in the cheaper order: by shared beginning, or by length.
 
     Args:
         lengths: tokens of each row.

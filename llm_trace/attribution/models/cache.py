@@ -1,6 +1,4 @@
-"""Values of earlier attributions on disk, by content: the same model, prompt and tokens are never computed
-twice, in any process.
-"""
+"""Values on disk, by content: the same model, prompt and tokens are never computed twice."""
 
 from __future__ import annotations
 
@@ -93,9 +91,7 @@ class ValueCache:
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
-        """Open the file for one transaction: nothing is held while the model computes, and nothing is
-        inherited by a fork.
-        """
+        """Open the file for one transaction: nothing is held meanwhile, nothing is inherited by a fork."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             base = sqlite3.connect(self.path, timeout=_WAIT_S)

@@ -39,9 +39,7 @@ class Forward(Protocol):
         """Return how many tokens would go through the model."""
 
     def embedded(self, embeddings: torch.Tensor, query: Query) -> torch.Tensor:
-        """Return log-probabilities (k, tokens of the query), differentiable, from embedded prompts (k,
-        length, width).
-        """
+        """Return log-probabilities (k, tokens), differentiable, from embedded prompts (k, length, width)."""
 
     def attended(self, prompt: Sequence[int], query: Query) -> torch.Tensor:
         """Return the attention (tokens of the query, length) from where each is predicted, mean over
@@ -70,8 +68,7 @@ class CausalForward:
         self._keeps = "logits_to_keep" in inspect.signature(model.forward).parameters
 
     def __call__(self, prompts: Sequence[tuple[int, ...]], query: Query, tick: Tick) -> NDArray[np.float64]:
-        """Return (prompts, tokens): log p of these tokens of the response, each after the prompt and the
-        tokens before it.
+        """Return (prompts, tokens): log p of each token after the prompt and the tokens before it.
 
         Raises:
             AttributionError: a prompt without tokens, or longer than the model's context; a model that reads
@@ -122,9 +119,7 @@ class CausalForward:
         return compute_logprobs(logits, self._tensor([query.ids] * len(logits)))
 
     def attended(self, prompt: Sequence[int], query: Query) -> torch.Tensor:
-        """Return the attention to the prompt (tokens, length) from where each token is predicted, mean
-        over layers and heads.
-        """
+        """Return the attention (tokens, length) where each token is predicted, mean over layers and heads."""
         ids = self._tensor([[*prompt, *query.read]])
         got = self.model(ids, use_cache=False, output_attentions=True, **self._kept([ids.shape[1] - 1]))
         where = [len(prompt) - 1 + r for r in query.rows]
@@ -142,7 +137,7 @@ class CausalForward:
         if context is not None and longest + extra > context:
             raise AttributionError(
                 f"prompt and response have {longest + extra} tokens, the model reads {context}: shorten the "
-                f"prompt"
+                "prompt"
             )
 
     def _plan(
@@ -159,9 +154,7 @@ class CausalForward:
         return [Batch(tuple(todo[i] for i in b.rows), b.prefix, b.cost) for b in batches]
 
     def _spine_pass(self, query: Query, tick: Tick) -> NDArray[np.float64]:
-        """Evaluate the unperturbed prompt and keep its keys and values, where the model can go on from
-        them.
-        """
+        """Evaluate the unperturbed prompt and keep its keys and values, where the model can use them."""
         ids = self._tensor([[*self.spine, *query.read]])
         where = [len(self.spine) - 1 + r for r in query.rows]
         got, cache = abilities.keep_cache(
@@ -177,9 +170,7 @@ class CausalForward:
         return np.asarray(_list_numbers(compute_logprobs(logits, self._tensor([query.ids])))[0])
 
     def _fits(self, ids: torch.Tensor, where: list[int], plain: torch.Tensor) -> bool:
-        """Whether the second half of the unperturbed prompt reads the same behind the cache of its first
-        half.
-        """
+        """Whether the second half of the prompt reads the same behind the cache of the first."""
         length, half = len(self.spine), len(self.spine) // 2
         known = abilities.check_sharing(self.model, length)
         if known is not None or not half:
@@ -266,9 +257,7 @@ def _expand_cache(layers: list[tuple[torch.Tensor, torch.Tensor]], length: int, 
 
 
 def compute_logprobs(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """Return log p of the targets, (batch, tokens) in float32 at least, from logits (batch, tokens,
-    vocabulary).
-    """
+    """Return log p of the targets (batch, tokens), in float32 at least, from (batch, tokens, vocabulary)."""
     import torch
 
     logits = make_precise(logits)

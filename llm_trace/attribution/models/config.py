@@ -73,7 +73,7 @@ def get_embedding_layer(model: Any) -> Any:
 
 
 def read_embedding_weight(layer: Any) -> torch.Tensor | None:
-    """Return the table (vocabulary, width) of an embedding layer, `None` where it has none that is a tensor."""
+    """Return the table (vocabulary, width) of an embedding layer, `None` where that is no tensor."""
     import torch
 
     weight = getattr(layer, "weight", None)

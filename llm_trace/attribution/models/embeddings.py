@@ -1,6 +1,4 @@
-"""Gradients of the value by the prompt's embeddings: what all gradient methods stand on. The model is left
-as it was found.
-"""
+"""Gradients of the value by the prompt's embeddings; the model is left as it was."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Models that read the prompt as a whole: encoder-decoder models, and sequence classifiers whose response
-is a label.
-"""
+"""Models that read the prompt as a whole: encoder-decoder models, and sequence classifiers."""
 
 from __future__ import annotations
 
@@ -103,9 +101,7 @@ class PaddedForward:
             )
 
     def _together(self, prompts: Sequence[tuple[int, ...]], query: Query) -> abilities.Together:
-        """Return which rows may go together: seen once per model on prompts of unequal length, until then
-        any.
-        """
+        """Return which rows may go together: seen once per model on prompts of unequal length."""
         if self._pad is None:
             return "alone"
         if any(self._pad in p for p in prompts):
@@ -178,9 +174,7 @@ class Seq2SeqForward(PaddedForward):
         return compute_logprobs(logits, self._tensor([query.ids] * rows))
 
     def attended(self, prompt: Sequence[int], query: Query) -> torch.Tensor:
-        """Return the cross-attention (tokens, length) from where each token is predicted, mean over layers
-        and heads.
-        """
+        """Return the cross-attention (tokens, length) where tokens are predicted, mean over all heads."""
         ids = self._tensor([prompt])
         decoder = self._decoder(query, 1)
         got = self.model(ids, decoder_input_ids=decoder, use_cache=False, output_attentions=True)
@@ -216,9 +210,7 @@ class Seq2SeqForward(PaddedForward):
 
 
 class ClassifierForward(PaddedForward):
-    """Sequence classifiers: the ids of a query are labels. Several labels at once (multi-label) are read
-    one by one (sigmoid).
-    """
+    """Sequence classifiers: the ids of a query are labels, of multi-label models one by one (sigmoid)."""
 
     def _read(self, query: Query, **inputs: Any) -> torch.Tensor:
         logits = self.model(**inputs).logits.float()
@@ -249,9 +241,7 @@ class ClassifierForward(PaddedForward):
 
 
 def _count_positions(model: Any) -> int | None:
-    """Return the longest prompt; relative positions (T5) have no limit, RoBERTa's begin behind the
-    padding's.
-    """
+    """Return the longest prompt; relative positions have no limit, RoBERTa's begin behind the padding's."""
     most = read_number(model.config, "max_position_embeddings")
     if most is None or most < 1:
         return None

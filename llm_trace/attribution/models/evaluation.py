@@ -1,6 +1,4 @@
-"""What every pass through a model needs: where its ids go, what it can read, and that it is left as it was
-found.
-"""
+"""What every pass through a model needs: where its ids go, and that the model is left as it was."""
 
 from __future__ import annotations
 
@@ -23,9 +21,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def run_undisturbed(model: Any, *, gradients: bool = False) -> Iterator[None]:
-    """Evaluate without dropout, and without gradients unless asked for, then give every module its mode
-    back.
-    """
+    """Evaluate without dropout and, unless asked for, gradients; then give every module its mode back."""
     import torch
 
     trained = [module for module in model.modules() if module.training]

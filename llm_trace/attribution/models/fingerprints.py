@@ -1,6 +1,4 @@
-"""What makes a model the same model: its configuration, weights wherever they lie, adapters that are
-switched on.
-"""
+"""What makes a model the same: its configuration, weights wherever they lie, active adapters."""
 
 from __future__ import annotations
 
@@ -32,8 +30,7 @@ _KNOWN = ("accelerate", "peft", "torch", "transformers")
 
 
 def compute_fingerprint(model: Any) -> str:
-    """Return a hash of a model: its name, configuration, libraries, the settings of its modules, and numbers
-    of every parameter.
+    """Return a hash of a model: configuration, libraries, settings of modules, numbers of every parameter.
 
     Small tensors count wholly, large ones by 65,536 numbers spread evenly: an edit of a few numbers elsewhere
     goes unnoticed.
@@ -65,11 +62,10 @@ def compute_fingerprint(model: Any) -> str:
 
 
 def _iter_settings(model: Any) -> Iterator[str]:
-    """Yield what modules have besides tensors: plain attributes, such as which adapter is active, and a
-    forward of their own.
-    """
+    """Yield what modules have besides tensors: plain attributes, and a forward of their own."""
     for name, module in model.named_modules():
-        for hook in (*module._forward_hooks.values(), *module._forward_pre_hooks.values()):  # noqa: SLF001  no public name
+        hooks = [*module._forward_hooks.values(), *module._forward_pre_hooks.values()]  # noqa: SLF001
+        for hook in hooks:
             if str(hook.__module__).partition(".")[0] not in _KNOWN:
                 raise AttributionError(
                     f"the model's module {name!r} has a hook ({name_callable(hook)!r}), whose effect cache= "
@@ -92,9 +88,7 @@ def _is_plain(value: Any) -> bool:
 
 
 def _iter_tensors(model: Any) -> Iterator[tuple[str, Any]]:
-    """Yield all tensors of a model, those in the packed parameters of quantized layers and those that were
-    offloaded too.
-    """
+    """Yield all tensors of a model, also packed ones of quantized layers and offloaded ones."""
     import torch
 
     for name, entry in model.state_dict().items():

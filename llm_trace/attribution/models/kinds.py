@@ -44,8 +44,8 @@ def detect_kind(model: Any) -> ModelKind:
         return "seq2seq"
     if any(n.endswith(_OTHERS) for n in names):
         raise AttributionError(
-            f"{name} is not a causal language model, an encoder-decoder or a sequence classifier: others "
-            f"are not supported"
+            f"{name} is not a causal language model, an encoder-decoder or a sequence classifier: others are "
+            "not supported"
         )
     return "causal"
 

@@ -1,6 +1,4 @@
-"""How much goes through a model at once: batch limits from free memory, halved when it runs out and
-remembered.
-"""
+"""How much goes through a model at once, by the memory that is free; halved when it runs out."""
 
 from __future__ import annotations
 

@@ -137,7 +137,7 @@ def _parse_call(call: Call, response: str | None) -> ParsedQuestion:
     if not answer:
         raise AttributionError(
             f"call {call.span_id} ({call.name}) has no response text ({call.status}): there is nothing to "
-            f"explain"
+            "explain"
         )
     variables = call.prompt.variables if call.prompt else {}
     return ParsedQuestion(_get_prompt(call), answer, variables, call.span_id, call.model)
@@ -164,8 +164,7 @@ def _get_prompt(call: Call) -> str | Sequence[Mapping[str, Any]]:
         return next(iter(texts.values()))
     raise AttributionError(
         f"call {call.span_id} ({call.name}) has no messages and {len(texts)} texts as input "
-        f"({', '.join(texts) or 'none'}): "
-        "pass the prompt itself, or name the argument 'prompt'"
+        f"({', '.join(texts) or 'none'}): pass the prompt itself, or name the argument 'prompt'"
     )
 
 
@@ -231,7 +230,7 @@ def note_suspicions(question: ParsedQuestion, work: Problem, notes: Notes) -> No
         notes.suspect(
             "proxy_unverified",
             f"{work.name} does not answer so itself: it stands in for {question.model or 'the model'} that "
-            f"did",
+            "did",
         )
 
 

@@ -1,6 +1,4 @@
-"""What may be spent in any hour: the sum over the last sixty minutes, kept across restarts where the
-holder writes it down.
-"""
+"""What may be spent in any hour: the sum over the last sixty minutes, which a restart need not forget."""
 
 from __future__ import annotations
 

@@ -82,9 +82,7 @@ class AttributionPolicy:
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
     def wants(self, call: Call) -> bool:
-        """Whether the call is explained: a call that asked a model and succeeded, that sample and rule
-        pick.
-        """
+        """Whether the call is explained: it asked a model and succeeded, and sample and rule pick it."""
         if call.status != "ok" or not _is_explainable(call) or not self.samples(call.trace_id):
             return False
         if ATTRIBUTION_TAG in call.tags:  # made by an attribution
@@ -98,9 +96,7 @@ class AttributionPolicy:
 
 @dataclass
 class Hook:
-    """Turns a call into an `attribution` event of the spool, or `None` where the policy passes it over.
-    Never raises.
-    """
+    """Turns a call into an `attribution` event, or `None` where the policy passes it over; never raises."""
 
     policy: AttributionPolicy
     now: Callable[[], int] = time.time_ns

@@ -24,8 +24,7 @@ _hooks: list[Hook] = []
 def iter_events(
     calls: Iterable[Call], policy: AttributionPolicy, *, workers: int = 1
 ) -> Iterator[tuple[Call, dict[str, Any] | None]]:
-    """Yield each call with its `attribution` event, or `None` where the policy passes it over; as they are
-    done.
+    """Yield each call, once done, with its `attribution` event, or `None` where the policy passes it over.
 
     Args:
         calls: those that were logged.
@@ -43,8 +42,8 @@ def iter_events(
     from llm_trace.attribution.policy.serialization import encode
 
     data = encode(policy)
-    wanted = (call for call in calls if policy.wants(call))
-    yield from _spread_calls(wanted, data, policy, workers)
+    chosen = (call for call in calls if policy.wants(call))
+    yield from _spread_calls(chosen, data, policy, workers)
 
 
 def _spread_calls(
@@ -72,7 +71,7 @@ def _spread_calls(
         except BrokenProcessPool as exc:
             raise AttributionError(
                 f"a worker died with {len(running)} calls begun, as when the memory runs out: take fewer "
-                f"workers"
+                "workers"
             ) from exc
         finally:
             pool.shutdown(cancel_futures=True)

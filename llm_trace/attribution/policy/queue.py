@@ -1,5 +1,4 @@
-"""Requests for attributions, kept in files: a host appends a line for each call, one worker reads them behind
-a durable cursor.
+"""Requests for attributions in files: hosts append lines, one worker reads behind a durable cursor.
 
 The folder holds `<writer>.<seq>.jsonl` as the spool does, `policies/<digest>.json`, `cursor.json` and
 `worker.lock`.
@@ -103,9 +102,7 @@ class Queue:
         return (self.folder / "policies" / f"{digest}.json").read_bytes()
 
     def hosts(self) -> bool:
-        """Whether a process may still append; files that are read to the end and have no writer are
-        removed.
-        """
+        """Whether a process may still append; files read to their end and without a writer are removed."""
         alive = False
         for path in self._files():
             if _is_written(path):

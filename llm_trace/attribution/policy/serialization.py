@@ -1,6 +1,4 @@
-"""An attribution policy as JSON, for a process that did not see it made. Rules stay behind: they are
-applied where the call ends.
-"""
+"""An attribution policy as JSON for another process; rules stay where the calls end."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""The background worker: explains the calls that were requested, one after the other, once each, whatever
-dies in between.
-"""
+"""The background worker: explains requested calls one by one, once each, whatever dies in between."""
 
 from __future__ import annotations
 

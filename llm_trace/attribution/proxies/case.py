@@ -102,9 +102,7 @@ class TaskCall:
         return f"the proxy answers {answers[0]!r} and the oracle {answers[1]!r}"
 
     def explain(self, by: Literal["oracle", "proxy"], **settings: Any) -> Any:
-        """Return what `attribute` says of the oracle's answer by itself, or of the proxy's own answer by
-        the proxy.
-        """
+        """Return the oracle's explanation of its own answer, or the proxy's of its own."""
         from llm_trace.attribution.api import attribute
 
         asks_oracle = by == "oracle"
@@ -141,9 +139,7 @@ class TaskCall:
         return drawn[np.sort(first)][:HELD_OUT]
 
     def values(self, masks: NDArray[np.bool_]) -> tuple[NDArray[np.float64], OracleCost, tuple[str, ...]]:
-        """Return the oracle's values (k,) of keep-masks, what they cost, and which models said that they
-        answered.
-        """
+        """Return the oracle's values (k,) of keep-masks, their cost, and which models said they answered."""
         from llm_trace.attribution.models.loading import resolve_model
 
         if (far := make_remote(self.proxied.oracle)) is not None:
@@ -175,8 +171,7 @@ class TaskCall:
 def compute_quality(
     scores: NDArray[np.float64], masks: NDArray[np.bool_], values: NDArray[np.float64]
 ) -> float:
-    """Return how well scores, added up over what a mask keeps, order the oracle's values: 1 always rightly, 0
-    as by chance or worse.
+    """Return how well sums of scores over masks order the oracle's values: 1 rightly, 0 as by chance.
 
     Of pairs of masks with different values, the share that is ordered rightly less the share that is ordered
     wrongly (Somers' D, 1962).

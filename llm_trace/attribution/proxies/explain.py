@@ -1,6 +1,4 @@
-"""A call explained by the proxy where it may, by the oracle where not; every result says which, why, and
-what was saved.
-"""
+"""A call explained by the proxy where it may, else by the oracle; every result says which and why."""
 
 from __future__ import annotations
 
@@ -124,9 +122,7 @@ def _is_audited(case: TaskCall, budget: Budget | None) -> bool:
 def _describe_explanation(
     explanation: Attribution, by: str, why: str, screen: Screen, audit: Instance | None
 ) -> Attribution:
-    """Return the explanation with whose it is and on what evidence; what an audit cost is part of its
-    cost.
-    """
+    """Return the explanation with whose it is, on what evidence, and the cost of an audit added."""
     evidence, own = screen.list_evidence(), screen.own_cost()
     saved = own if by == "proxy" else dict.fromkeys(own, 0.0)
     about: dict[str, Any] = {

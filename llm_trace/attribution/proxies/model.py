@@ -32,8 +32,7 @@ class Side(NamedTuple):
 
 @dataclass(frozen=True)
 class Proxied:
-    """Pass it as `model`: calls of `oracle` are explained by `proxy` where it passed the screen and gives the
-    same answer.
+    """A model: calls of `oracle` are explained by `proxy` where it passed the screen and agrees.
 
     Raises:
         AttributionError: a setting that cannot work.
@@ -134,7 +133,7 @@ def refuse(model: Any, method: str, **settings: Any) -> None:
     other = [f"{name}={value!r}" for name, value in settings.items() if value != usual[name]]
     if other:
         raise AttributionError(
-            f"the screen of a proxy holds for whole responses and default settings, not for "
+            "the screen of a proxy holds for whole responses and default settings, not for "
             f"{', '.join(other)}"
         )
 

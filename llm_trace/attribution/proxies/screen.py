@@ -1,6 +1,4 @@
-"""`screen`: prove on some calls of a task that the proxy explains them about as well as the oracle itself
-would.
-"""
+"""`screen`: prove on some calls of a task that the proxy explains them about as well as the oracle."""
 
 from __future__ import annotations
 
@@ -117,9 +115,7 @@ class _Screening:
         return standing
 
     def _short(self, case: TaskCall, standing: Screen) -> str | None:
-        """Return why the budget does not pay for this call, or at the outset for as many as it takes, in
-        words.
-        """
+        """Return in words why the budget does not pay for this call, at first for all that it takes."""
         if self.budget == Budget():
             return None
         count = 1 if self.spent.calls else self._needed(standing)
@@ -137,9 +133,7 @@ class _Screening:
 
 
 def describe_overrun(budget: Budget, spent: OracleCost, each: OracleCost, count: int = 1) -> str | None:
-    """Return in words which limit (calls, tokens, dollars) so many more calls would pass, `None` where
-    none.
-    """
+    """Return in words which limit (calls, tokens, dollars) so many more calls would pass, if any."""
     amounts: list[tuple[str, float | None, float | None, float | None]] = [
         ("calls", budget.evaluations, each.calls, spent.calls),
         ("tokens", budget.tokens, each.tokens, spent.tokens),

@@ -67,9 +67,7 @@ def _build_line(entry: Terms | Instance) -> str:
 
 
 def list_screens(folder: Path) -> list[Screen]:
-    """Return what a folder holds, as it was written: whether the models are still the same is not looked
-    up.
-    """
+    """Return what a folder holds, as written: whether the models are still the same is not checked."""
     screens = []
     for path in sorted(folder.glob("*.jsonl")):
         try:

@@ -1,6 +1,4 @@
-"""What is known of a proxy for a task: what was asked, what each call showed, and the verdict that
-follows.
-"""
+"""What is known of a proxy for a task: terms, what each call showed, and the verdict."""
 
 from __future__ import annotations
 
@@ -38,9 +36,7 @@ Outcome = Literal["accepted", "rejected", "undecided", "revoked", "expired"]
 
 @dataclass(frozen=True)
 class Terms:
-    """What is asked of a proxy, and for which models; the first line of the file. Other terms are another
-    screen.
-    """
+    """What is asked of a proxy, and for which models; other terms are another screen."""
 
     task: str
     oracle: str
@@ -119,7 +115,7 @@ class Screen:
 
     @property
     def unchecked(self) -> str | None:
-        """In words, that the latest audits could not be made, so that nothing has checked the proxy since."""
+        """In words that the latest audits could not be made: nothing has checked the proxy since."""
         audits = [i for i in self.instances if i.audit]
         failed = next((at for at, i in enumerate(reversed(audits)) if i.kind != "failed"), len(audits))
         if failed < MOST_FAILED:

@@ -95,9 +95,7 @@ def count_fewest_instances(best: float, tau: float, confidence: float) -> int:
 
 
 def _find_least_mean(x: NDArray[np.float64], confidence: float) -> float:
-    """Return the smallest mean that nonnegative observations do not refute; the e-value falls as the mean
-    grows.
-    """
+    """Return the smallest mean that observations do not refute; the e-value falls as the mean grows."""
     if not len(x) or not x.any():
         return 0.0
     low, high = 0.0, float(x.max())

@@ -45,7 +45,7 @@ def _find_underscores(codec: Codec) -> tuple[int | None, int | None]:
     unknown = read_special_token(codec.tokenizer, "unk").id
     try:
         tails = (codec.tail("x_", "x"), codec.tail("x _", "x"))
-    except Exception:  # noqa: BLE001  without an unknown token some tokenizers raise it for what they cannot read
+    except Exception:  # noqa: BLE001  raised without an unknown token for what cannot be read
         return None, None
     inner, first = (ids[0] if len(ids) == 1 and ids[0] != unknown else None for ids in tails)
     return (first if inner is None else inner), (inner if first is None else first)

@@ -86,9 +86,7 @@ def render_chat(messages: Sequence[Mapping[str, Any]], tokenizer: Any) -> Render
 
 
 def _apply_template(messages: Chat, tokenizer: Any, notes: tuple[str, ...]) -> RenderedChat:
-    """Render by the chat template, contents as texts or, where it cannot read these, as lists of one text
-    part.
-    """
+    """Render by the chat template, contents as texts or, where it cannot read these, as parts."""
     refusal: Exception | None = None
     for form in (list, _wrap_parts):
 
@@ -120,9 +118,7 @@ def _wrap_parts(messages: Chat) -> Chat:
 
 
 def _make_plain(message: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a message with its content as one text and its tool calls in the one form that templates
-    share.
-    """
+    """Return a message with its content as one text and its tool calls in the form of templates."""
     body = message.get("content", message.get("parts"))
     parts = body if isinstance(body, (list, tuple)) else ()
     calls = [_call(c) for c in message.get("tool_calls") or ()]
@@ -209,9 +205,9 @@ def _find_regions(text: str, messages: Chat, write: Write) -> tuple[tuple[Region
         regions = _locate_regions(rendered, text, messages, before, put=mark is _mark_instead)
         if regions is not None:
             return regions, ()
-    wanted = [i for i, m in enumerate(messages) if m["content"].strip()]
-    places = {i: _place(i, text, messages, write) for i in wanted}
-    lost = [f"{i} ({messages[i]['role']})" for i in wanted if places[i] is None]
+    numbers = [i for i, m in enumerate(messages) if m["content"].strip()]
+    places = {i: _place(i, text, messages, write) for i in numbers}
+    lost = [f"{i} ({messages[i]['role']})" for i in numbers if places[i] is None]
     note = (
         "the chat template changes, repeats or leaves out what these messages say, which is not perturbed: "
         f"{', '.join(lost)}"
@@ -286,5 +282,5 @@ def _locate_regions(
         regions.append(Region(len(out) - len(body), len(out), message["role"]))
         seen.append(int(match[1]))
         done = match.end()
-    wanted = [i for i, m in enumerate(messages) if m["content"].strip()]
-    return tuple(regions) if out + marked[done:] == text and sorted(seen) == wanted else None
+    numbers = [i for i, m in enumerate(messages) if m["content"].strip()]
+    return tuple(regions) if out + marked[done:] == text and sorted(seen) == numbers else None

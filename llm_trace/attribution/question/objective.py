@@ -1,6 +1,4 @@
-"""What is read from the model: which tokens' log-probabilities, after which part of the response, and how
-they become one value.
-"""
+"""Which tokens' log-probabilities are read, after what, and how they become one value."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""From keep-masks to the token ids of the perturbed prompts. Special and template tokens are in every one
-of them.
-"""
+"""From keep-masks to the ids of perturbed prompts; special and template tokens are in every one."""
 
 from __future__ import annotations
 
@@ -36,9 +34,7 @@ EMBEDDED = ("mean", "zero")
 
 
 class Render(Protocol):
-    """Keep-masks (k, n) to k lists of prompt ids, or where several baselines are averaged to a multiple of
-    k.
-    """
+    """Keep-masks (k, n) to k lists of prompt ids, a multiple of k where baselines are averaged."""
 
     @property
     def baseline(self) -> str:
@@ -84,9 +80,7 @@ class Owned:
 
     @property
     def shares(self) -> NDArray[np.float64]:
-        """(n, length): how much of a token's score a segment gets; a token of two segments is shared
-        equally.
-        """
+        """(n, length): the part of a token's score that a segment gets; shared tokens count equally."""
         return np.asarray(self.owners / np.maximum(self.owners.sum(axis=0), 1))
 
 
@@ -120,9 +114,7 @@ class Dropped:
 
 @dataclass(frozen=True)
 class Several:
-    """Several baselines whose values are averaged: for k masks, k prompts of the first one, then k of the
-    next.
-    """
+    """Baselines whose values are averaged: for k masks, k prompts of the first, then k of the next."""
 
     renders: tuple[Render, ...]
 
@@ -140,9 +132,7 @@ class Several:
 
 @dataclass(frozen=True)
 class Embedded:
-    """A baseline that exists among embeddings only: the prompt can be read, nothing in it can be replaced
-    by tokens.
-    """
+    """A baseline among embeddings: the prompt can be read, but nothing replaced by tokens."""
 
     ids: tuple[int, ...]
     baseline: str
@@ -151,7 +141,7 @@ class Embedded:
         if not masks.all():
             raise AttributionError(
                 f"baseline {self.baseline!r} is an embedding: only gradient methods have it; choose delete, "
-                f"mask or a text"
+                "mask or a text"
             )
         return [self.ids] * len(masks)
 
@@ -183,9 +173,7 @@ def segment_prompt(
 
 
 def _count_blank(text: str, start: int, end: int) -> int:
-    """Return the number of white-space characters before the token's first visible one (0 for a blank
-    token).
-    """
+    """Return the white-space characters before the token's first visible one (0 for a blank token)."""
     piece = text[start:end]
     return len(piece) - len(piece.lstrip()) if piece.strip() else 0
 
@@ -229,9 +217,7 @@ def render(segmented: Segmented, baseline: Baseline, codec: Codec, *, own_specia
 
 
 def build_mask_baseline(segmented: Segmented, codec: Codec, *, own_special: bool = False) -> Replaced:
-    """Return the baseline `mask`: which token belongs to which segment, and the neutral token in its
-    place.
-    """
+    """Return the baseline `mask`: whose each token is, and the neutral token in its place."""
     tokens = codec.tokens(segmented.text, own_special=own_special)
     neutral, name = find_neutral_tokens(tokens, codec)
     return Replaced(np.array(tokens.ids), _find_owners(segmented, tokens), neutral, f"mask: {name}")

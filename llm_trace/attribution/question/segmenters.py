@@ -48,9 +48,7 @@ def split_words(text: str) -> list[Span]:
 
 
 def split_sentences(text: str) -> list[Span]:
-    """Return the sentences, without the white space around them; a line break ends a sentence, an
-    abbreviation does not.
-    """
+    """Return the sentences without space around them; a line break ends one, an abbreviation does not."""
     ends = [m.end() for m in _SENTENCE_END.finditer(text) if not _is_abbreviated(text, m)]
     return _trim_stretches(text, ends)
 
@@ -104,9 +102,7 @@ def _trim_stretches(text: str, ends: Iterable[int]) -> list[Span]:
 
 
 def _split_budoux(text: str) -> list[int]:
-    """Return where BudouX ends a phrase in a run of Japanese or Chinese; nothing where it is not
-    installed.
-    """
+    """Return where BudouX, if installed, ends a phrase in a run of Japanese or Chinese."""
     if find_spec("budoux") is None:
         return []
     ends = accumulate(

@@ -1,6 +1,4 @@
-"""Cut a prompt into segments, and turn a keep-mask over segments back into text. Character offsets are the
-truth.
-"""
+"""From a prompt to segments by character offsets, and from a keep-mask over them back to text."""
 
 from __future__ import annotations
 
@@ -187,10 +185,10 @@ def get_segmenter(name: str) -> Segmenter:
     if name not in known:
         raise AttributionError(
             f"segments={name!r} is unknown; choose one of "
-            f"{', '.join([*known, 'token', 'message', 'variable'])}, "
-            "or give spans, a pattern or a function"
+            f"{', '.join([*known, 'token', 'message', 'variable'])}, or give spans, a pattern or a function"
         )
-    return plugins.find_plugin(plugins.SEGMENTERS, name, SEGMENTERS, "segmenter")  # type: ignore[no-any-return]
+    segmenter: Segmenter = plugins.find_plugin(plugins.SEGMENTERS, name, SEGMENTERS, "segmenter")
+    return segmenter
 
 
 def _segment(text: str, piece: Any, kind: str, name: str | None, offset: int = 0) -> Segment:
@@ -224,9 +222,8 @@ def _check_segments(text: str, segments: list[Segment], regions: Sequence[Span])
     for s in ordered:
         if not any(start <= s.start and s.end <= end for start, end in regions):
             raise AttributionError(
-                f"segment {s.text[:40]!r} is not inside one chat message or holds a special token; these "
-                f"and the template are never "
-                "changed: end the segment there"
+                f"segment {s.text[:40]!r} is not inside one chat message or holds a special token; these and "
+                "the template are never changed: end the segment there"
             )
     return tuple(ordered)
 
@@ -238,12 +235,12 @@ def _find_variables(
     taken: list[Span] = []
     segments, notes = [], []
     for name, value in sorted(variables.items(), key=lambda item: -len(str(item[1]))):
-        wanted = str(value)
+        sought = str(value)
         spots = [
-            (at, at + len(wanted))
+            (at, at + len(sought))
             for area in areas
-            for at in _find_occurrences(text, wanted, area.start, area.end)
-            if not any(start < at + len(wanted) and at < end for start, end in taken)
+            for at in _find_occurrences(text, sought, area.start, area.end)
+            if not any(start < at + len(sought) and at < end for start, end in taken)
         ]
         if not spots:
             notes.append(f"the variable {name!r} is empty or does not stand in the prompt as it is: left out")
@@ -255,5 +252,5 @@ def _find_variables(
     return segments, tuple(notes)
 
 
-def _find_occurrences(text: str, wanted: str, start: int, end: int) -> list[int]:
-    return [m.start() for m in re.compile(re.escape(wanted)).finditer(text, start, end)] if wanted else []
+def _find_occurrences(text: str, sought: str, start: int, end: int) -> list[int]:
+    return [m.start() for m in re.compile(re.escape(sought)).finditer(text, start, end)] if sought else []

@@ -1,6 +1,4 @@
-"""What of the response is explained: all of it, a stretch, a pattern, one token, or one answer rather than
-another.
-"""
+"""What of the response is explained: all, a stretch, a pattern, a token, or one answer over another."""
 
 from __future__ import annotations
 
@@ -68,9 +66,7 @@ def replace_contrast(contrast: Contrast, response: str) -> tuple[Span, str]:
 def find_decision_rows(
     this: Sequence[int], that: Sequence[int], this_rows: Sequence[int], that_rows: Sequence[int]
 ) -> tuple[list[int], list[int]]:
-    """Return the rows of both answers from the first token in which they differ; before it both have the
-    same probability.
-    """
+    """Return the rows of both answers from the first token in which they differ."""
     shared = next(
         (i for i, (a, b) in enumerate(zip(this, that, strict=False)) if a != b), min(len(this), len(that))
     )

@@ -65,9 +65,7 @@ class Codec:
 
     @property
     def start(self) -> tuple[int, ...]:
-        """The least prompt: the special tokens, or the token a text may begin with; empty where the
-        tokenizer has neither.
-        """
+        """The least prompt: the special tokens, or the one a text may begin with; may be empty."""
         spare = (read_special_token(self.tokenizer, "bos").id, read_special_token(self.tokenizer, "eos").id)
         return self.prefix or tuple(i for i in spare if i is not None)[:1]
 
@@ -161,9 +159,7 @@ class Codec:
         return [str(t) for t in self.tokenizer.convert_ids_to_tokens(list(ids))]
 
     def tail(self, text: str, start: str) -> list[int]:
-        """Return the ids that `text` has more than its beginning `start`; all of them where the beginning
-        is cut otherwise.
-        """
+        """Return the ids of `text` behind its beginning `start`; all where the beginning is cut otherwise."""
         whole, head = self._raw(text, special=False), self._raw(start, special=False)
         return whole[len(head) :] if whole[: len(head)] == head else whole
 
@@ -220,9 +216,7 @@ class Codec:
         return Response(tuple(ids), tuple(spans), texts, note)
 
     def generated(self, prompt: tuple[int, ...], ids: list[int]) -> tuple[str, Response]:
-        """Return the text of ids that the model itself produced after the prompt's ids, and these ids as
-        the response.
-        """
+        """Return the text of ids that the model produced after the prompt's, and the ids as a response."""
         head = self._decode(list(prompt))
         whole = [self._decode([*prompt, *ids[:i]])[len(head) :] for i in range(len(ids) + 1)]
         text = whole[-1]

@@ -34,8 +34,7 @@ class Answer:
 
 
 class Answers:
-    """Answers by a hash of model, parameters, messages and sample, written one by one as they arrive. Prompts
-    are not kept.
+    """Answers by a hash of model, parameters, messages and sample, written as they arrive, without prompts.
 
     Args:
         cache: a name, for a file in the user's cache folder, or the path of a file.
@@ -69,7 +68,7 @@ class Answers:
         self._base.close()
 
     def get(self, payload: Any, sample: int) -> Answer | None:
-        """Return what was answered to a prompt the so-manieth time, if it was asked."""
+        """Return what was answered to the n-th sample of a prompt, if it was asked."""
         try:
             row = self._base.execute(
                 "SELECT answer FROM answers WHERE key = ?", (self._key(payload, sample),)

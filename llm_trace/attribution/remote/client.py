@@ -37,7 +37,7 @@ _REFUSALS = 3
 
 @dataclass(frozen=True)
 class ModelRequest:
-    """One prompt, asked for the so-manieth time."""
+    """One prompt, asked for its n-th sample."""
 
     payload: Any
     sample: int = 0
@@ -123,9 +123,7 @@ class Caller:
                 group.create_task(self._work(queue, known))
 
     async def _work(self, queue: deque[Any], known: dict[Any, Answer]) -> None:
-        """Answer requests until there are none or something stops the calls; a call that was begun is
-        finished and kept.
-        """
+        """Answer requests until something stops the calls; a call that was begun is finished and kept."""
         while queue and self.stopped is None:
             key, request = queue.popleft()
             try:
@@ -149,9 +147,7 @@ class Caller:
         return answer
 
     async def _paid(self, request: ModelRequest) -> Answer | None:
-        """Return the answer to one request, tried again as its failures ask for; `None` when no further
-        call may be made.
-        """
+        """Return the answer to one request, tried again as failures ask; `None` when no call may be made."""
         read, failed = self.remote.read(request.payload), Counter[str]()
         while await self._may():
             try:
@@ -197,9 +193,7 @@ class Caller:
     async def _failed(
         self, exc: Exception, meaning: error_policy.Meaning, reserved: Cost, times: int
     ) -> Answer | None:
-        """Wait as the failure asks for, or stop the calls; return the empty answer where the prompt was
-        refused.
-        """
+        """Wait as the failure asks for, or stop the calls; return the empty answer to a refused prompt."""
         if meaning == "limited":
             self.ledger.book(reserved, 0, None)
         else:

@@ -1,6 +1,4 @@
-"""A completions endpoint in OpenAI's manner that gives log-probabilities of a prompt's tokens, as vLLM and
-llama.cpp serve it.
-"""
+"""A completions endpoint that gives log-probabilities of a prompt's tokens, as of vLLM and llama.cpp."""
 
 from __future__ import annotations
 
@@ -19,8 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Completions:
-    """Asks `POST {url}/completions`: called with a prompt it answers, `score` gives the log-probabilities of
-    a response.
+    """Asks `POST {url}/completions`: a call answers a prompt, `score` gives a response's log-probabilities.
 
     Two dialects are understood: `echo` with `logprobs` (OpenAI's, and vLLM's), and vLLM's `prompt_logprobs`.
     """
@@ -107,9 +104,7 @@ def _read_echoed(logprobs: Any) -> list[tuple[str, float | None]]:
 
 
 def _read_listed(positions: Any) -> list[tuple[str, float | None]]:
-    """Return the same of vLLM's form: at each position a mapping of token ids; the prompt's own token is
-    the first.
-    """
+    """Return the same of vLLM's form: at each position a mapping of ids, the prompt's own token first."""
     own = [next(iter(entry.values())) if entry else None for entry in positions or ()]
     return [("", None) if at is None else (at["decoded_token"], at["logprob"]) for at in own]
 

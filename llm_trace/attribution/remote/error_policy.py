@@ -19,9 +19,7 @@ class RefusedError(Exception):
 
 
 def classify_failure(exc: Exception) -> Meaning:
-    """Return what to do after an exception: by its HTTP status where it has one, else by the names of its
-    classes.
-    """
+    """Return what to do after an exception: by its HTTP status, else by the names of its classes."""
     if isinstance(exc, RefusedError):
         return "refused"
     status = get_status(exc)
@@ -36,9 +34,7 @@ def classify_failure(exc: Exception) -> Meaning:
 
 
 def get_status(exc: Exception) -> int | None:
-    """Return the HTTP status that an exception tells, in the manner of httpx, OpenAI, Anthropic and
-    requests.
-    """
+    """Return the HTTP status of an exception, as httpx, OpenAI, Anthropic and requests give it."""
     for holder in _list_holders(exc):
         status = getattr(holder, "status_code", None)
         if isinstance(status, int):
@@ -52,9 +48,7 @@ def _list_holders(exc: Exception) -> tuple[Any, Any]:
 
 
 def retry_after(exc: Exception, now_s: float | None = None) -> float | None:
-    """Return the seconds that the server asks to wait: `retry-after-ms`, or `Retry-After` as seconds or as
-    a date.
-    """
+    """Return the seconds that the server asks to wait, by `retry-after-ms` or `Retry-After`."""
     own, replied = (getattr(holder, "headers", None) for holder in _list_holders(exc))
     headers = {str(name).lower(): str(value) for name, value in dict(replied or own or {}).items()}
     try:

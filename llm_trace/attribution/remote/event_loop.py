@@ -1,6 +1,4 @@
-"""From synchronous estimators to asynchronous calls: one implementation for `attribute` and
-`attribute_async`.
-"""
+"""From synchronous estimators to asynchronous calls, for `attribute` and `attribute_async`."""
 
 from __future__ import annotations
 

@@ -105,9 +105,7 @@ class Remote:
 
 
 def make_remote(model: Any) -> Remote | None:
-    """Return the model as a `Remote` where it is one or a callable, `None` where it is one that can be
-    opened.
-    """
+    """Return the model as a `Remote` where it is one or a callable, `None` where it can be opened."""
     if isinstance(model, Remote):
         return model
     torch = sys.modules.get("torch")

@@ -1,6 +1,4 @@
-"""Calls that an attribution makes itself are marked, so that they are never taken for the calls of the
-program.
-"""
+"""Marks on the calls that an attribution makes itself, so that none is taken for the program's."""
 
 from __future__ import annotations
 

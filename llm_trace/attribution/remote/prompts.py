@@ -1,6 +1,4 @@
-"""From keep-masks to the prompts that a remote model is sent: texts, or chat messages with only their
-words changed.
-"""
+"""From keep-masks to the prompts that a remote model is sent: texts, or chat messages."""
 
 from __future__ import annotations
 
@@ -26,9 +24,7 @@ _ELSEWHERE = ("token", "hierarchy")
 
 @dataclass(frozen=True)
 class RemotePrompts:
-    """The prompt of a question and what becomes of it where segments are taken away; the others keep their
-    order.
-    """
+    """The prompt of a question and what becomes of it where segments are taken away."""
 
     segmented: Segmented
     messages: tuple[Mapping[str, Any], ...]

@@ -1,6 +1,4 @@
-"""The value of a keep-mask by a remote model: how close its answers stay, or the log-probability of the
-response.
-"""
+"""Values of keep-masks by a remote model: how close answers stay, or the response's log-probability."""
 
 from __future__ import annotations
 
@@ -76,9 +74,7 @@ class RemoteValue:
         return self._values(masks, [0] * len(masks))
 
     def anew(self, masks: NDArray[np.bool_]) -> NDArray[np.float64]:
-        """Return the values of masks, each with answers of its own, so that rows are independent draws
-        even where prompts are equal.
-        """
+        """Return the values of masks, each by its own answers: independent draws even of equal prompts."""
         return self._values(masks, self._turns(masks))
 
     def _turns(self, masks: NDArray[np.bool_]) -> list[int]:
@@ -102,7 +98,7 @@ class RemoteValue:
         return values
 
     def _answered(self, masks: NDArray[np.bool_], turns: Sequence[int]) -> list[list[Answer | None]]:
-        """Return the answers to each mask's prompt, asked for the so-manieth time."""
+        """Return the answers to each mask's prompt; `turns`: how often it was asked before."""
         if self.vanishes and not masks.any(axis=1).all():
             raise AttributionError(
                 "with every segment removed nothing is left to ask: keep one, or use baseline='mask'"
@@ -121,8 +117,7 @@ class RemoteValue:
 
 
 class TextValue(RemoteValue):
-    """Minus the distance between the answers and the response, (k,): 0 where nothing changes, less the
-    further they are apart.
+    """Minus the distance between answers and response, (k,): 0 where nothing changes, else less.
 
     Args:
         response: gives the answer that is explained; the model may have to be asked for it.
@@ -160,7 +155,7 @@ class TextValue(RemoteValue):
             )
         return texts
 
-    def tell(self, question: Callable[[Sequence[Segment], str], str], example: str) -> str:  # noqa: ARG002  of a dry run
+    def tell(self, question: Callable[[Sequence[Segment], str], str], example: str) -> str:  # noqa: ARG002
         """Return the model's reply to a question about the segments and the response; as a message where the
         prompt is of messages.
 
@@ -219,9 +214,7 @@ def measure_ground(compare: Compare, response: str, texts: Sequence[str]) -> NDA
 
 
 def _move_words(compare: Compare, response: str, text: str) -> float:
-    """Return the word mover's distance; to an empty text it is 1, as far as words without anything in
-    common.
-    """
+    """Return the word mover's distance; to an empty text it is 1, as between unrelated words."""
     ours, theirs = response.split(), text.split()
     if not ours or not theirs:
         return float(bool(ours) != bool(theirs))

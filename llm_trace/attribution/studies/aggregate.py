@@ -1,6 +1,4 @@
-"""Over many calls of one prompt: which parts matter, with bounds. A sentence of a template that never
-mattered can go.
-"""
+"""Which parts of a prompt matter over many calls, with bounds; those that never do can go."""
 
 from __future__ import annotations
 

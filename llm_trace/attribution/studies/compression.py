@@ -78,9 +78,8 @@ class Check:
             return f"Nothing was cut in {self.calls} calls."
         return (
             f"{self.saved / self.tokens:.0%} of the prompts' tokens can go: the answer stayed in "
-            f"{self.unchanged} of {self.shortened} calls "
-            f"({self.low:.0%} to {self.high:.0%}), and in {self.control} when the whole prompt was asked "
-            f"again."
+            f"{self.unchanged} of {self.shortened} calls ({self.low:.0%} to {self.high:.0%}), and in "
+            f"{self.control} when the whole prompt was asked again."
         )
 
 

@@ -62,7 +62,7 @@ def measure_paraphrase_stability(
     if not figures:
         raise AttributionError(
             f"none of the {len(paraphrases)} paraphrases has three segments in common with the prompt: "
-            f"compare larger or more alike texts"
+            "compare larger or more alike texts"
         )
     shared, ranks, tops, firsts = (float(np.mean(column)) for column in zip(*figures, strict=True))
     return {

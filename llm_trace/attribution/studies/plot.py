@@ -18,8 +18,7 @@ MOST = 30
 
 
 def draw_figure(attribution: Attribution, *, most: int = MOST) -> Any:
-    """Return a matplotlib figure: one bar a segment in the order of the prompt, with bounds where there are
-    some.
+    """Return a matplotlib figure: one bar a segment in the prompt's order, with bounds where there are some.
 
     Raises:
         MissingExtraError: matplotlib is not installed.

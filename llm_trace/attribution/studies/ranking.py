@@ -1,6 +1,4 @@
-"""Which method gives the most held-out fidelity for its forward tokens, on a model and prompts of one's
-own.
-"""
+"""Which method gives the most held-out fidelity per forward token, on one's own model and prompts."""
 
 from __future__ import annotations
 

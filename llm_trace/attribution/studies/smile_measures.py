@@ -1,5 +1,4 @@
-"""The measures of the SMILE papers for finished attributions: accuracy, stability, consistency, faithfulness.
-Fidelity is in each record.
+"""The SMILE papers' measures of finished attributions: accuracy, stability, consistency, faithfulness.
 
 Plausibility to people (accuracy) is not faithfulness to the model: report them apart.
 """
@@ -19,8 +18,7 @@ if TYPE_CHECKING:
 
 
 def measure_accuracy(attribution: Attribution, marked: Iterable[int]) -> float:
-    """Return the area under the ROC curve of the scores against segments that people marked as important, 0.5
-    for chance.
+    """Return the area under the ROC curve of scores against marked segments, 0.5 for chance.
 
     Args:
         attribution: what is judged.
@@ -55,14 +53,13 @@ def measure_smile_stability(one: Attribution, other: Attribution, level: float =
 def _select_significant(attribution: Attribution, level: float) -> set[str]:
     if attribution.q_values is None:
         raise AttributionError(
-            f"method {attribution.method!r} does not test its scores: stability needs q_values, as smile gives them"
+            f"method {attribution.method!r} does not test its scores: stability needs q_values, as of smile"
         )
     return {s.text for s, q in zip(attribution.segments, attribution.q_values, strict=True) if q <= level}
 
 
 def measure_consistency(repeats: Sequence[Attribution]) -> tuple[float, ...]:
-    """Return the variance of each segment's score over repeated attributions of one prompt, with different
-    seeds.
+    """Return the variance of each segment's score over attributions of one prompt with different seeds.
 
     Raises:
         AttributionError: fewer than two, or of different segments.

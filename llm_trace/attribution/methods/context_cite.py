@@ -1,6 +1,4 @@
-"""Linear surrogates of the model around a prompt: LIME's weighted ridge and ContextCite's sparse
-regression.
-"""
+"""ContextCite: a sparse regression on masks that keep each segment with probability one half."""
 
 from __future__ import annotations
 
@@ -8,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from llm_trace.attribution.core.value import BudgetError, Value, expect, get_remaining, sum_targets
+from llm_trace.attribution.core.value import Value, get_remaining, sum_targets
+from llm_trace.attribution.methods.mask_designs import count_draws
 from llm_trace.attribution.methods.registry import Scores, describe_method
 from llm_trace.statistics.student import compute_t_p_values, compute_t_quantile
 
@@ -17,61 +16,6 @@ if TYPE_CHECKING:
 
 _ALPHA = 0.01
 """ContextCite's penalty, on the mean log-probability of a token."""
-_KERNEL_WIDTH = 0.25
-"""On the cosine distance of a mask to the full one, which lies between 0 and 1 (25 on LIME's distance
-times 100).
-"""
-
-
-@describe_method(
-    "lime",
-    access="values",
-    cost="10 n, at least 2 n",
-    source=(
-        "Ribeiro et al. 2016; text defaults of the lime package: subset sizes uniform, cosine kernel, ridge 1"
-    ),
-)
-def lime(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) -> Scores:
-    """Return the coefficients of a ridge regression on random masks, near ones weighing more."""
-    k = _count_draws(value, n, 10 * n + 1, "lime")
-    rng = np.random.default_rng(seed)
-    masks = np.ones((k, n), dtype=bool)
-    for row in masks[1:]:
-        row[rng.choice(n, rng.integers(1, n + 1), replace=False)] = False
-    values = value(masks)
-    distance = 1.0 - np.sqrt(masks.mean(axis=1))
-    weights = np.sqrt(np.exp(-((distance / _KERNEL_WIDTH) ** 2)))
-    total = sum_targets(values)
-    by_token, error = _fit_ridge(masks.astype(float), values.reshape(k, -1), weights, 1.0)
-    freedom = max(1, k - n - 1)
-    half = compute_t_quantile(confidence, freedom) * error
-    middle = by_token.sum(axis=1)
-    return Scores(
-        middle,
-        by_token.T if values.ndim == 2 else None,
-        middle - half,
-        middle + half,
-        "the sampling error of each ridge coefficient around its value for all masks, one at a time; "
-        "sandwich variance",
-        "budget",
-        full=float(total[0]),
-        p_values=compute_t_p_values(middle, error, freedom),
-    )
-
-
-def _fit_ridge(
-    x: NDArray[np.float64], y: NDArray[np.float64], weights: NDArray[np.float64], penalty: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return coefficients (n, m) without the intercept and the standard error of their totals (n,)."""
-    share = weights / weights.sum()
-    centred = (x - share @ x) * np.sqrt(weights)[:, None]
-    target = (y - share @ y) * np.sqrt(weights)[:, None]
-    inverse = np.linalg.solve(centred.T @ centred + penalty * np.eye(x.shape[1]), centred.T)
-    coefficients = inverse @ target
-    residual = (target - centred @ coefficients).sum(axis=1)
-    leverage = np.einsum("rn,nr->r", centred, inverse)
-    pushed = inverse * (residual / np.clip(1.0 - leverage, 0.05, None))[None, :]
-    return coefficients, np.sqrt((pushed**2).sum(axis=1))
 
 
 @describe_method(
@@ -89,7 +33,7 @@ def context_cite(value: Value, n: int, *, confidence: float = 0.95, seed: int = 
     The bounds do not reuse the masks that chose the segments: each half of the masks corrects what the other
     half fitted.
     """
-    k = _count_draws(value, 16, 64 if get_remaining(value) is None else 256, "context_cite") - 1
+    k = count_draws(value, 16, 64 if get_remaining(value) is None else 256, "context_cite") - 1
     rng = np.random.default_rng(seed)
     masks = rng.random((k, n)) < 0.5
     values = value(np.vstack([np.ones((1, n), dtype=bool), masks]))
@@ -159,13 +103,3 @@ def fit_lasso(
         if largest < 1e-7:
             break
     return np.asarray(w / scale)
-
-
-def _count_draws(value: Value, n: int, wanted: int, method: str) -> int:
-    """Return how many masks to draw within the budget."""
-    left = get_remaining(value)
-    count = wanted if left is None else min(wanted, left)
-    if count < 2 * n + 2:
-        raise BudgetError(f"{method} needs {2 * n + 2} evaluations at least here; the budget pays for {left}")
-    expect(value, count)
-    return count
