@@ -15,27 +15,9 @@ from llm_trace.attribution.core.value import Budget, BudgetError
 from llm_trace.attribution.methods.exact import compute_exact_shapley
 from llm_trace.capture.prompts import Prompt
 from llm_trace.errors import AttributionError
-from llm_trace.record import Attribution, Call, Message, Part, PromptUse
+from llm_trace.record import Attribution, Message, Part, PromptUse
 from tests.helpers import attribution_toys as toys
-
-PROMPT = "Lily had a red ball. One day her friend Tom came to play."
-
-
-def run(
-    prompt: Any = PROMPT, response: str | None = " One day the dog came.", **settings: Any
-) -> Attribution:
-    given = {"model": toys.llama(), "tokenizer": toys.byte_level()} | settings
-    found = attribute(prompt, response, **given)
-    assert isinstance(found, Attribution)
-    return found
-
-
-def call(**fields: Any) -> Call:
-    given: dict[str, Any] = {
-        "trace_id": "0" * 32, "span_id": "a" * 16, "name": "ask", "kind": "llm", "start_ns": 1, "end_ns": 2, "status": "ok",
-        "input": {"prompt": PROMPT}, "output": " One day the dog came.",
-    }  # fmt: skip
-    return Call(**(given | fields))
+from tests.helpers.question_toys import PROMPT, call, run
 
 
 def test_occlusion_by_word_on_a_trained_model_equals_single_passes() -> None:

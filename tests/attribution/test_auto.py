@@ -14,8 +14,8 @@ from llm_trace.attribution.methods.exact import compute_exact_shapley, list_subs
 from llm_trace.attribution.methods.mask_designs import LeveragePairs
 from llm_trace.attribution.methods.shapley_sampling import fit
 from llm_trace.attribution.methods.shrinkage import fit_shrunk
-from tests.attribution.test_api import PROMPT, run
 from tests.helpers import attribution_toys as toys
+from tests.helpers.question_toys import PROMPT, run
 
 
 @pytest.mark.parametrize(

@@ -25,9 +25,9 @@ from llm_trace.attribution.policy.worker import Worker
 from llm_trace.capture import failures
 from llm_trace.errors import AttributionError
 from llm_trace.record import Attribution, Call
-from tests.attribution.test_api import PROMPT, call, run
 from tests.conftest import Recorded
 from tests.helpers import attribution_toys as toys
+from tests.helpers.question_toys import PROMPT, call, run
 
 
 @pytest.fixture(scope="module")

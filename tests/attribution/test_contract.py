@@ -23,8 +23,8 @@ from llm_trace.attribution.studies.catalogue import list_catalogue
 from llm_trace.attribution.studies.ranking import rank
 from llm_trace.cli.app import app
 from llm_trace.errors import AttributionError
-from tests.attribution.test_api import run
 from tests.helpers import attribution_toys as toys
+from tests.helpers.question_toys import run
 
 TEXT = "Lily had a red ball and her friend Tom came to play."
 SAID = " Lily and Tom played."

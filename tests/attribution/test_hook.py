@@ -13,8 +13,8 @@ from llm_trace.attribution.policy.policy import AttributionPolicy, Hook
 from llm_trace.attribution.remote.model import Remote
 from llm_trace.errors import AttributionError
 from llm_trace.record import Attribution, Call, Message, PromptUse
-from tests.attribution.test_api import PROMPT, call
 from tests.helpers import attribution_toys as toys
+from tests.helpers.question_toys import PROMPT, call
 
 
 def policy(**settings: Any) -> AttributionPolicy:

@@ -14,8 +14,8 @@ from llm_trace.attribution.explain.hierarchy import build_scored_tree, build_tre
 from llm_trace.attribution.models.problem import build_problem, parse_question
 from llm_trace.attribution.studies.interactions import interactions, measure_pairwise
 from llm_trace.errors import AttributionError
-from tests.attribution.test_api import call
 from tests.helpers import attribution_toys as toys
+from tests.helpers.question_toys import call
 
 TEXT = "Lily had a red ball. Tom was sad.\n\nOne day the dog came to play. They said hello."
 

@@ -24,7 +24,7 @@ from llm_trace.attribution.studies.smile_measures import (
 )
 from llm_trace.errors import AttributionError
 from llm_trace.statistics.multiple_tests import correct_benjamini_hochberg
-from tests.attribution.test_remote import desk, explain
+from tests.helpers.remote_toys import desk, explain
 
 LEVEL = 0.05
 LONG_AND_SHORT = ["a", "in", "of", "go", "customer", "delivery", "warehouse", "packaging", "by", "at"]

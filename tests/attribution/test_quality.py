@@ -17,8 +17,8 @@ from llm_trace.attribution.studies.paraphrases import measure_paraphrase_stabili
 from llm_trace.demo.world import TEMPLATE_V1
 from llm_trace.errors import AttributionError
 from llm_trace.statistics.student import compute_t_p_value
-from tests.attribution.test_api import run
 from tests.helpers import attribution_toys as toys
+from tests.helpers.question_toys import run
 
 WEIGHTS = np.array([4.0, -2.0, 1.0, 0.5, 0.0, 0.0, 3.0, -1.0, 0.2, 0.1, 0.0, 2.0])
 TEXT = "Once upon a time there was a little girl named Lily. She had a red ball."

@@ -25,14 +25,9 @@ from llm_trace.attribution.remote.ledger import Ledger, Price
 from llm_trace.attribution.remote.model import Remote
 from llm_trace.errors import AttributionError
 from llm_trace.record import ATTRIBUTION_TAG, Attribution
+from tests.helpers.remote_toys import PROMPT, desk, explain, first
 
-PROMPT = "please tell me what a gold customer may expect"
 GOLD = 5
-
-
-def desk(prompt: str) -> str:
-    """Answers by one word."""
-    return "We approve it" if "gold" in prompt else "Sorry, denied"
 
 
 class Counted:
@@ -58,16 +53,6 @@ class StatusError(Exception):
         super().__init__(f"status {status}")
         self.status_code = status
         self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
-
-
-def explain(model: Any, prompt: Any = PROMPT, response: str | None = None, **settings: Any) -> Attribution:
-    found = attribute(prompt, response, model=model, **settings)
-    assert isinstance(found, Attribution)
-    return found
-
-
-def first(found: Attribution) -> str:
-    return found.segments[int(np.argmax(found.values))].text
 
 
 def test_a_callable_gets_smile_in_the_unit_distance_with_tested_words() -> None:

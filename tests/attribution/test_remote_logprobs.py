@@ -12,8 +12,8 @@ from llm_trace.attribution.remote.model import Compare, Remote
 from llm_trace.demo.model import load_model
 from llm_trace.demo.world import make_cases
 from llm_trace.errors import AttributionError
-from tests.attribution.test_remote import explain, first
 from tests.helpers.completions_server import serving
+from tests.helpers.remote_toys import explain, first
 
 CASE = next(iter(make_cases("single", 1, 0)))
 LINE = CASE.prompt[CASE.prompt.index("Customer:") :]

@@ -21,7 +21,7 @@ from llm_trace.attribution.methods.self_report import (
 from llm_trace.errors import AttributionError
 from llm_trace.record import Attribution
 from llm_trace.statistics.correlation import bound_correlation
-from tests.attribution.test_remote import desk, explain
+from tests.helpers.remote_toys import desk, explain
 
 PIECES = ["please", "tell", "me", "what", "a", "gold", "customer", "may", "expect"]
 HONEST = [0.0] * 5 + [1.0] + [0.0] * 3

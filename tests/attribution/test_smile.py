@@ -16,7 +16,7 @@ from llm_trace.demo.world import make_cases
 from llm_trace.errors import AttributionError
 from llm_trace.record import Attribution
 from llm_trace.statistics.multiple_tests import correct_benjamini_hochberg
-from tests.attribution.test_remote import desk, explain, first
+from tests.helpers.remote_toys import desk, explain, first
 
 
 def samples(count: int, seed: int = 0) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -16,7 +16,7 @@ from llm_trace.attribution.proxies.model import Proxied
 from llm_trace.attribution.quality import Findings, check_evidence
 from llm_trace.errors import AttributionError
 from llm_trace.record import VERDICTS, Attribution
-from tests.attribution.test_api import run
+from tests.helpers.question_toys import run
 
 DOCS = Path(__file__).parents[2] / "docs"
 
