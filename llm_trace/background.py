@@ -125,14 +125,18 @@ def launch_worker(store: Path, gpu: bool = False) -> None:
     start("llm_trace.background", [str(store)], environment=build_environment(gpu), log=folder / "worker.log")
 
 
-def build_environment(gpu: bool, given: Mapping[str, str] = os.environ) -> dict[str, str]:
+def build_environment(gpu: bool, inherited: Mapping[str, str] = os.environ) -> dict[str, str]:
     """Return what the worker sees: nothing that would make it record itself, one thread, no graphics card
     unless told.
     """
-    told = {name: value for name, value in given.items() if name not in _OWN}
-    told = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive", "TOKENIZERS_PARALLELISM": "false"} | told
-    told["PYTHONPATH"] = search_path()
-    return told if gpu else told | {"CUDA_VISIBLE_DEVICES": ""}
+    environment = {name: value for name, value in inherited.items() if name not in _OWN}
+    environment = {
+        "OMP_NUM_THREADS": "1",
+        "OMP_WAIT_POLICY": "passive",
+        "TOKENIZERS_PARALLELISM": "false",
+    } | environment
+    environment["PYTHONPATH"] = search_path()
+    return environment if gpu else environment | {"CUDA_VISIBLE_DEVICES": ""}
 
 
 def serve_requests(store_path: Path, **settings: float) -> bool:

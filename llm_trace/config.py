@@ -105,15 +105,15 @@ def configure(
             without it.
         MissingExtraError: a destination's library is not installed; recording has begun, without it.
     """
-    given = {
+    settings = {
         "store": store,
         "run": run,
         "redact": redact,
         "sample": sample,
         "capture_content": capture_content,
     }
-    given |= {"propagate_threads": propagate_threads, "fsync": fsync, "exporters": exporters}
-    _replace(resolve_settings(given), attribution, record_env, tracer_provider)
+    settings |= {"propagate_threads": propagate_threads, "fsync": fsync, "exporters": exporters}
+    _replace(resolve_settings(settings), attribution, record_env, tracer_provider)
 
 
 def _replace(settings: dict[str, Any], attribution: Any, record_env: bool, provider: Any) -> None:

@@ -21,8 +21,8 @@ def start(module: str, arguments: Sequence[str], *, environment: Mapping[str, st
         OSError: it cannot be started, as in an embedded interpreter.
     """
     if not sys.executable:
-        said = " ".join(arguments)
-        raise OSError(f"sys.executable is empty: run `python -m {module} {said}` beside this program")
+        words = " ".join(arguments)
+        raise OSError(f"sys.executable is empty: run `python -m {module} {words}` beside this program")
     command = [sys.executable, "-P", "-m", module, *arguments]
     with log.open("ab") as output:
         if hasattr(os, "fork"):  # by way of a child that ends at once

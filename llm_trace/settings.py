@@ -177,9 +177,9 @@ def share_with_workers(settings: dict[str, Any], store: Path) -> Callable[[], No
     """Give worker processes the same settings by environment; what cannot be said there makes them keep no
     content.
     """
-    told = {"LLM_TRACE_STORE": str(store), "LLM_TRACE_FSYNC": settings["fsync"] or ""}
-    given = [destination.given for destination in settings["exporters"].values()]
-    told["LLM_TRACE_EXPORTERS"] = " ".join(each for each in given if isinstance(each, str))
+    variables = {"LLM_TRACE_STORE": str(store), "LLM_TRACE_FSYNC": settings["fsync"] or ""}
+    addresses = [destination.target for destination in settings["exporters"].values()]
+    variables["LLM_TRACE_EXPORTERS"] = " ".join(each for each in addresses if isinstance(each, str))
     redact, sample = settings["redact"], settings["sample"]
     content = settings["capture_content"]
     if (
@@ -187,19 +187,19 @@ def share_with_workers(settings: dict[str, Any], store: Path) -> Callable[[], No
         and all(isinstance(v, str) for v in redact.values or ())
         and isinstance(redact.keys, (str, type(None)))
     ):
-        told["LLM_TRACE_REDACT"] = json.dumps(
+        variables["LLM_TRACE_REDACT"] = json.dumps(
             {"values": list(redact.values or ()), "keys": redact.keys, "mask": redact.mask}
         )
     else:
-        told["LLM_TRACE_REDACT"] = ""
+        variables["LLM_TRACE_REDACT"] = ""
         content = (
             content and redact is None
         )  # a function does not travel: better no content than an unmasked secret
-    told["LLM_TRACE_CAPTURE_CONTENT"] = "1" if content else "0"
+    variables["LLM_TRACE_CAPTURE_CONTENT"] = "1" if content else "0"
     if isinstance(sample, Sample):
-        told["LLM_TRACE_SAMPLE"] = f"{sample.ratio!r}{'+errors' if sample.keep_errors else ''}"
-    told["LLM_TRACE_RUN"] = ""
-    for name, value in told.items():
+        variables["LLM_TRACE_SAMPLE"] = f"{sample.ratio!r}{'+errors' if sample.keep_errors else ''}"
+    variables["LLM_TRACE_RUN"] = ""
+    for name, value in variables.items():
         write_environment(name, value)
     return _restore_environment
 

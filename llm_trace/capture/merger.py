@@ -63,8 +63,8 @@ class _Inside:
         self.counted = self.counted or call.get("usage") is not None
 
 
-class Found(NamedTuple):
-    """What spans inside a traced function that has ended have told."""
+class InnerCalls(NamedTuple):
+    """What spans inside a traced function that has ended say of its call."""
 
     same: CallDict | None
     """The call of a span that tells of the same request."""
@@ -92,17 +92,17 @@ class Merger:
         with self._lock:
             if (before := self._ended.get(call["span_id"])) is not None:  # a sender that tries again
                 return before  # type: ignore[no-any-return]
-            if (told := self._accounts.pop(call["span_id"])) is not None:
-                call = merge_calls(call, told)
+            if (log_account := self._accounts.pop(call["span_id"])) is not None:
+                call = merge_calls(call, log_account)
             inside = self._inside.pop(call["span_id"])
             if call.get("kind") not in MODEL_KINDS:
                 return self._around(call, inside)
-            made = self._with_inner(call, inside) if inside else call
-            if made.get("kind") in MODEL_KINDS:
-                made = self._with_outer(self._with_twin(made))
-                self._ended.put(made["span_id"], made, made)
-                self._note(made)
-            return made
+            merged = self._with_inner(call, inside) if inside else call
+            if merged.get("kind") in MODEL_KINDS:
+                merged = self._with_outer(self._with_twin(merged))
+                self._ended.put(merged["span_id"], merged, merged)
+                self._note(merged)
+            return merged
 
     def account(self, call: CallDict) -> CallDict:
         """Return what log records say of a span (the call's parent) as it is to be written: in place of
@@ -113,40 +113,40 @@ class Merger:
                 return before  # type: ignore[no-any-return]
             span_id = call["parent_id"]
             if (span := self._ended.get(span_id)) is not None and not span.get("ours"):
-                made = {
+                merged = {
                     **merge_calls(span, call),
                     "span_id": call["span_id"],
                     "same": _list_others(span, call),
                 }
-                self._ended.put(span_id, made, call)
+                self._ended.put(span_id, merged, call)
             else:
                 earlier = self._accounts.pop(span_id)
-                made = call if earlier is None else _join_accounts(earlier, call)
-                self._accounts.put(span_id, made, made)
-            self._ended.put(call["span_id"], made, {})
-            return made
+                merged = call if earlier is None else _join_accounts(earlier, call)
+                self._accounts.put(span_id, merged, merged)
+            self._ended.put(call["span_id"], merged, {})
+            return merged
 
-    def own(self, call: CallDict) -> Found:
+    def own(self, call: CallDict) -> InnerCalls:
         """Note that a traced function has ended; return what spans inside it tell of the same model call."""
         with self._lock:
             inside = self._inside.pop(call["span_id"])
-            told = bool(inside and inside.counted)
-            total = told and call.get("usage") is not None
+            counted = bool(inside and inside.counted)
+            total = counted and call.get("usage") is not None
             if call["kind"] not in MODEL_KINDS:
                 self._pass_up(call, inside)
-                return Found(None, total)
-            found = inside.same(call) if inside else None
-            if found is not None and found.get("ours"):
-                found = None
+                return InnerCalls(None, total)
+            inner = inside.same(call) if inside else None
+            if inner is not None and inner.get("ours"):
+                inner = None
             ours = {**call, "ours": True}
             self._ended.put(call["span_id"], ours, ours)
-            self._note(ours, told)
-            return Found(found, total and found is None)
+            self._note(ours, counted)
+            return InnerCalls(inner, total and inner is None)
 
     def _with_inner(self, call: CallDict, inside: _Inside) -> CallDict:
-        found = inside.same(call)
-        if found is not None:
-            return drop_counts(call, found["span_id"]) if found.get("ours") else merge_calls(call, found)
+        inner = inside.same(call)
+        if inner is not None:
+            return drop_counts(call, inner["span_id"]) if inner.get("ours") else merge_calls(call, inner)
         return with_total(call) if inside.counted and call.get("usage") is not None else call
 
     def _with_outer(self, call: CallDict) -> CallDict:
@@ -210,8 +210,8 @@ class _Recent:
         self._bytes = 0
 
     def get(self, key: str | None) -> Any:
-        found = None if key is None else self._values.get(key)
-        return None if found is None else found[0]
+        entry = None if key is None else self._values.get(key)
+        return None if entry is None else entry[0]
 
     def pop(self, key: str) -> Any:
         value, size = self._values.pop(key, (None, 0))
@@ -231,8 +231,8 @@ class _Recent:
 def _iter_sizes(call: CallDict) -> Iterator[int]:
     """Yield about the bytes that a span's call holds: its attributes, which its messages are made of."""
     yield 500
-    told = ((call.get("metadata") or {}).get("otel") or {}).get("attributes") or {}
-    for value in told.values():
+    attributes = ((call.get("metadata") or {}).get("otel") or {}).get("attributes") or {}
+    for value in attributes.values():
         yield len(value) if isinstance(value, str) else 50
 
 
@@ -240,25 +240,25 @@ def _list_others(outer: CallDict, inner: CallDict) -> list[str]:
     return [outer["span_id"], *(outer.get("same") or ()), *(inner.get("same") or ())]
 
 
-def merge_into(found: Found, metadata: Mapping[str, Any], fields: dict[str, Any]) -> dict[str, Any]:
+def merge_into(inside: InnerCalls, metadata: Mapping[str, Any], fields: dict[str, Any]) -> dict[str, Any]:
     """Return the end fields of a traced function with what a span inside it tells of the same call.
 
     Args:
-        found: that span's call.
+        inside: what the spans say.
         metadata: the function's, complete.
         fields: what the function's end says so far; it wins.
     """
-    if found.total:
-        made = with_total(fields)
-        return {**made, "metadata": {**metadata, **made["metadata"]}}
-    if (inner := found.same) is None:
+    if inside.total:
+        merged = with_total(fields)
+        return {**merged, "metadata": {**metadata, **merged["metadata"]}}
+    if (inner := inside.same) is None:
         return fields
     taken = {name: inner[name] for name in _TAKEN if inner.get(name)}
     usage = {**(inner.get("usage") or {}), **(fields.get("usage") or {})}
-    told = [build_account(inner), *((inner.get("metadata") or {}).get("same") or ())]
-    made = {**taken, **fields, "metadata": {**metadata, **(fields.get("metadata") or {}), "same": told}}
-    made["same"] = [inner["span_id"], *(inner.get("same") or ())]
-    return {**made, "usage": usage} if usage else made
+    accounts = [build_account(inner), *((inner.get("metadata") or {}).get("same") or ())]
+    merged = {**taken, **fields, "metadata": {**metadata, **(fields.get("metadata") or {}), "same": accounts}}
+    merged["same"] = [inner["span_id"], *(inner.get("same") or ())]
+    return {**merged, "usage": usage} if usage else merged
 
 
 _TAKEN = ("model", "provider", "params", "cost_usd", "first_token_ns")
@@ -266,8 +266,8 @@ _TAKEN = ("model", "provider", "params", "cost_usd", "first_token_ns")
 
 def _join_accounts(earlier: CallDict, call: CallDict) -> CallDict:
     """Return one account of two that came one after the other: what they say follows each other."""
-    said = {
+    messages = {
         name: [*(earlier.get(name) or ()), *(call.get(name) or ())]
         for name in ("messages_in", "messages_out")
     }
-    return {**merge_calls(call, earlier), **{name: value for name, value in said.items() if value}}
+    return {**merge_calls(call, earlier), **{name: value for name, value in messages.items() if value}}

@@ -133,8 +133,8 @@ def _read_sqlalchemy(name: str, value: Any) -> dict[str, Any]:
     stored = get_instance_dict(value)
     columns = [
         key
-        for key, found in list(properties.items())
-        if get_class_attribute(type(found), "strategy_wildcard_key") == "column"
+        for key, prop in list(properties.items())
+        if get_class_attribute(type(prop), "strategy_wildcard_key") == "column"
     ]
     loaded = {key: stored[key] for key in columns if key in stored}
     return _with_unread({"__type__": name, **loaded}, (key for key in properties if key not in loaded))

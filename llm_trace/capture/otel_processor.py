@@ -67,8 +67,8 @@ class ForeignSpans(SpanProcessor):
             attributes = dict(span.attributes or {})
             if semconv.is_genai_span(attributes):
                 call = semconv.ended_call(_build_ended_call(span, attributes))
-                kept = call if self.recorder.capture_content else call_without_content(call)
-                call = self._merger.whole(kept)
+                recorded = call if self.recorder.capture_content else call_without_content(call)
+                call = self._merger.whole(recorded)
                 if call["kind"] in MODEL_KINDS and (outer := self._open_around(span, around)):
                     call["inside"] = outer
                 _write(self.recorder, call, around)

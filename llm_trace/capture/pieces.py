@@ -73,9 +73,9 @@ def _count_common(most: int, is_same: Callable[[int], bool]) -> int:
 def _find_next_common(raw: str, i: int, masked: str, j: int) -> tuple[int, int] | None:
     """Return where both texts go on alike behind a mask; `None` where that is not near."""
     for end in range(j, min(j + 256, len(masked) - _ANCHOR + 1)):
-        found = raw.find(masked[end : end + _ANCHOR], i, i + _REACH)
-        if found >= 0 and (found, end) != (i, j):
-            return found, end
+        at = raw.find(masked[end : end + _ANCHOR], i, i + _REACH)
+        if at >= 0 and (at, end) != (i, j):
+            return at, end
     return None
 
 

@@ -186,7 +186,7 @@ class Recorder:
         kwargs: dict[str, Any],
     ) -> None:
         spec, extra, bodies = call.spec, {}, None
-        head, told, told_json = self._heads.get(spec) or self._head(spec)
+        head, defaults, defaults_json = self._heads.get(spec) or self._head(spec)
         if scope is not None:
             extra = self._scope_fields(call, scope)
         if run:
@@ -205,7 +205,9 @@ class Recorder:
                         replay_hints.note_input(call, self.input_key, arguments)
         except Exception as exc:  # the call is recorded all the same
             failures.note("the arguments of a call", exc)
-        event += head + (b"," + self.encoder.encode_event({**told, **extra})[1:-1] if extra else told_json)
+        event += head + (
+            b"," + self.encoder.encode_event({**defaults, **extra})[1:-1] if extra else defaults_json
+        )
         call.sink.write(event, bodies)  # type: ignore[union-attr]
         if self.explain is not None and (call.spec.attribution or self.policy) is not None:
             call.start_event, call.start_messages = event, bodies
@@ -221,11 +223,11 @@ class Recorder:
         override, also as JSON.
         """
         fixed = {"name": spec.name, "kind": spec.kind} | ({"code": spec.code} if spec.code else {})
-        told = {
+        defaults = {
             k: v for k, v in (("model", spec.model), ("tags", spec.tags), ("metadata", spec.metadata)) if v
         }
-        told_json = b"," + self.encoder.encode_event(told)[1:-1] if told else b""
-        head = self._heads[spec] = (b"," + self.encoder.encode_event(fixed)[1:-1], told, told_json)
+        defaults_json = b"," + self.encoder.encode_event(defaults)[1:-1] if defaults else b""
+        head = self._heads[spec] = (b"," + self.encoder.encode_event(fixed)[1:-1], defaults, defaults_json)
         return head
 
     def _scope_fields(self, call: CallSpan, scope: Scope) -> dict[str, Any]:

@@ -23,26 +23,26 @@ if TYPE_CHECKING:
 
 def read_environment() -> dict[str, Any]:
     """Return Python, platform, packages and git state, as `record.Environment` takes them."""
-    told: dict[str, Any] = {
+    environment: dict[str, Any] = {
         "python": platform.python_version(),
         "platform": platform.platform(),
         "packages": _list_packages(),
     }
     commit = _read_git("rev-parse", "HEAD")
     if commit is not None:
-        told |= {
+        environment |= {
             "git_commit": commit,
             "git_dirty": bool(_read_git("status", "--porcelain", "--untracked-files=no")),
         }
-    return told
+    return environment
 
 
 @functools.cache
 def _list_packages() -> dict[str, str]:
     from importlib import metadata
 
-    found = ((d.metadata["Name"], d.version) for d in metadata.distributions())
-    return dict(sorted((name, version) for name, version in found if name))
+    versions = ((d.metadata["Name"], d.version) for d in metadata.distributions())
+    return dict(sorted((name, version) for name, version in versions if name))
 
 
 def _read_git(*arguments: str) -> str | None:

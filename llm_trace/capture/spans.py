@@ -70,8 +70,8 @@ class span:  # noqa: N801  # reads as a function: `with span("retrieve") as s`
         recorder = slots.recorder or slots.start_recorder()
         if recorder is None:
             return self
-        given = self._input
-        self._spec.bind = lambda: given if isinstance(given, dict) else {"input": given}
+        value = self._input
+        self._spec.bind = lambda: value if isinstance(value, dict) else {"input": value}
         self._call = recorder.begin(self._spec, (), {})
         if self._fields:
             self.set(**self._fields)

@@ -25,8 +25,8 @@ def list_bases(cls: type) -> tuple[type, ...]:
 def get_class_attribute(cls: type, name: str, default: Any = None) -> Any:
     """Return what a class or its bases define under a name, as it stands there (a property as a property)."""
     for base in _bases(cls):
-        if (found := _namespace(base).get(name, _ABSENT)) is not _ABSENT:
-            return found
+        if (attribute := _namespace(base).get(name, _ABSENT)) is not _ABSENT:
+            return attribute
     return default
 
 
@@ -72,17 +72,17 @@ def read_fields(value: Any, names: Iterable[str]) -> tuple[dict[str, Any], list[
     unread: list[str] = []
     stored = get_instance_dict(value)
     for name in names:
-        found = stored.get(name, _ABSENT)
-        if found is _ABSENT:
-            found = read_slot(value, name, _ABSENT)
-        if found is _ABSENT:  # the default of a field that `__init__` left alone
-            found = get_class_attribute(type(value), name, _ABSENT)
-            if get_class_attribute(type(found), "__get__") is not None:
-                found = _ABSENT
-        if found is _ABSENT:
+        field = stored.get(name, _ABSENT)
+        if field is _ABSENT:
+            field = read_slot(value, name, _ABSENT)
+        if field is _ABSENT:  # the default of a field that `__init__` left alone
+            field = get_class_attribute(type(value), name, _ABSENT)
+            if get_class_attribute(type(field), "__get__") is not None:
+                field = _ABSENT
+        if field is _ABSENT:
             unread.append(name)
         else:
-            fields[name] = found
+            fields[name] = field
     return fields, unread
 
 
@@ -94,8 +94,8 @@ def read_public_state(value: Any) -> dict[str, Any]:
     for base in _bases(type(value)):
         slots = _namespace(base).get("__slots__", ())
         for name in (slots,) if isinstance(slots, str) else tuple(slots):
-            if _is_public(name) and (found := read_slot(value, name, _ABSENT)) is not _ABSENT:
-                state.setdefault(name, found)
+            if _is_public(name) and (content := read_slot(value, name, _ABSENT)) is not _ABSENT:
+                state.setdefault(name, content)
     return state
 
 

@@ -100,10 +100,10 @@ def _wrap_async_generator(call: CallSpan, output: AsyncGenerator[Any, Any]) -> A
 
 def _wrap_coroutine(call: CallSpan, output: Any) -> Any:
     begun: list[bool] = []
-    made: Any = _await(call, output, begun)
-    made.__name__, made.__qualname__ = output.__name__, output.__qualname__
-    weakref.finalize(made, _drop, call, output, begun).atexit = False
-    return made
+    coroutine: Any = _await(call, output, begun)
+    coroutine.__name__, coroutine.__qualname__ = output.__name__, output.__qualname__
+    weakref.finalize(coroutine, _drop, call, output, begun).atexit = False
+    return coroutine
 
 
 def _drop(call: CallSpan, output: Any, begun: list[bool]) -> None:

@@ -162,7 +162,7 @@ class _Walk:
     def model(self, value: Any, cls: Any, at: str) -> None:
         """Note the types inside a pydantic object, and what its fields do not say."""
         state, fields = get_instance_dict(value), get_class_attribute(cls, "__pydantic_fields__")
-        extra, private, given = (read_slot(value, f"__pydantic_{name}__") for name in _SLOTS)
+        extra, private, fields_set = (read_slot(value, f"__pydantic_{name}__") for name in _SLOTS)
         if not state.keys() <= fields.keys():
             self.beside(value, fields, at)
         for name, item in state.items():
@@ -170,8 +170,10 @@ class _Walk:
                 self.value(item, f"{at}/{escape(name)}")
         if extra:
             self.items(extra.items(), at, extra.values())
-        if len(given) < len(fields):
-            self.found.setdefault(UNSET, []).extend([f"{at}/{name}" for name in fields if name not in given])
+        if len(fields_set) < len(fields):
+            self.found.setdefault(UNSET, []).extend(
+                [f"{at}/{name}" for name in fields if name not in fields_set]
+            )
         for name, item in (private or {}).items():
             if type(item) in PLAIN:
                 self.note(PRIVATE, orjson.dumps([at, name, item]).decode())

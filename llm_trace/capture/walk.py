@@ -160,10 +160,10 @@ class Walk:
             self.lossy = self.lossy or (type(key) is str and name != key)
             if name in out:
                 name = f"{name} ({type(key).__name__})"
-            kept = self.redacted(name)
-            self.left -= len(kept) + 6
+            redacted = self.redacted(name)
+            self.left -= len(redacted) + 6
             masked = self.masks_value is not None and self.is_secret(key, item, value)
-            out[kept] = self.hidden(item) if masked else self.value(item, depth + 1)
+            out[redacted] = self.hidden(item) if masked else self.value(item, depth + 1)
         return (
             out
             if len(value) <= MAX_ITEMS
@@ -241,8 +241,8 @@ class Walk:
         data = masked.encode()
         if len(data) <= limit:
             return masked
-        kept = data[:limit].decode("utf-8", "ignore")
-        return {"__type__": "str", "truncated": len(masked), "value": kept, HASH: hash_bytes(data)}
+        start = data[:limit].decode("utf-8", "ignore")
+        return {"__type__": "str", "truncated": len(masked), "value": start, HASH: hash_bytes(data)}
 
     def text(self, value: str) -> Any:
         text = str.__str__(value)
@@ -250,18 +250,18 @@ class Walk:
         try:
             size = len(text) if text.isascii() else len(text.encode())
         except UnicodeEncodeError:  # lone surrogates are no UTF-8
-            kept = _make_well_formed(text[:limit])
+            start = _make_well_formed(text[:limit])
             self.lossy = self.lossy or self.flat
-            self.left -= len(kept)
-            return kept if self.flat else {"__type__": "str", "encoding": "backslashreplace", "value": kept}
+            self.left -= len(start)
+            return start if self.flat else {"__type__": "str", "encoding": "backslashreplace", "value": start}
         self.left -= min(size, limit) + 3
         if size <= limit:
             return text
         if self.redact is not None:  # cut when it is masked: half a secret is not recognised
             return _Long(text, limit)
         data = text.encode()
-        kept = data[:limit].decode("utf-8", "ignore")
-        return {"__type__": "str", "truncated": len(text), "value": kept, HASH: hash_bytes(data)}
+        start = data[:limit].decode("utf-8", "ignore")
+        return {"__type__": "str", "truncated": len(text), "value": start, HASH: hash_bytes(data)}
 
     def redacted(self, text: str) -> str:
         if self.redact is None:

@@ -22,21 +22,21 @@ def build_searchable(data: Mapping[str, Any]) -> dict[str, Any]:
     """Return the strongest words that stand out from noise with their scores, the verdict and what it
     rests on, as flat values.
     """
-    found = record(data)
-    shown = filter(found.stands_out, range(len(found.values)))
-    order = sorted(shown, key=lambda i: -abs(found.values[i]))[:_TOP]
-    words = [" ".join(found.segments[i].text.split()) for i in order]
-    told: dict[str, Any] = {
+    attribution = record(data)
+    shown = filter(attribution.stands_out, range(len(attribution.values)))
+    order = sorted(shown, key=lambda i: -abs(attribution.values[i]))[:_TOP]
+    words = [" ".join(attribution.segments[i].text.split()) for i in order]
+    fields: dict[str, Any] = {
         "top_words": ", ".join(words),
-        "scores": ", ".join(f"{w} {found.values[i]:+.3g}" for w, i in zip(words, order, strict=True)),
-        "unit": found.unit,
-        "method": found.method,
-        "baseline": found.baseline,
-        "verdict": found.verdict,
-        "summary": found.summary(),
-        "completeness_gap": found.completeness_gap,
+        "scores": ", ".join(f"{w} {attribution.values[i]:+.3g}" for w, i in zip(words, order, strict=True)),
+        "unit": attribution.unit,
+        "method": attribution.method,
+        "baseline": attribution.baseline,
+        "verdict": attribution.verdict,
+        "summary": attribution.summary(),
+        "completeness_gap": attribution.completeness_gap,
     }
-    return {name: value for name, value in told.items() if value is not None}
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def render_attribution_page(data: Mapping[str, Any]) -> bytes:

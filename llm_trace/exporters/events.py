@@ -70,10 +70,10 @@ def with_messages(call: Event, accounts: Iterable[tuple[Fields, Lines | None]]) 
     """
     data = dict(call.data)
     for event, lines in accounts:
-        told = _join_spoken(event, lines)
+        complete = _join_spoken(event, lines)
         for name in ("messages_in", "messages_out"):
-            if not data.get(name) and name in told:
-                data[name] = told[name]
+            if not data.get(name) and name in complete:
+                data[name] = complete[name]
     return Event(call.kind, call.id, data)
 
 
@@ -83,12 +83,12 @@ def _join_spoken(event: Fields, lines: Lines | None) -> Fields:
     """
     if lines is None or not ("messages_in" in event or "messages_out" in event):
         return event
-    made = dict(event)
+    joined = dict(event)
     for name, place in (("messages_in", "input"), ("messages_out", "output")):
         if (ranges := event.get(name)) is not None:
-            made[name] = lines.messages(ranges)
-            made[place] = fill_messages(event.get(place), lines.bodies(ranges))
-    return made
+            joined[name] = lines.messages(ranges)
+            joined[place] = fill_messages(event.get(place), lines.bodies(ranges))
+    return joined
 
 
 def _has_counts(event: Fields) -> dict[str, int]:
@@ -112,11 +112,11 @@ def build_other_event(event: Fields, runs: dict[str, Fields], traces: Mapping[st
     data = {name: value for name, value in event.items() if name != "event" and value is not None}
     if kind == "prompt":
         return Event("prompt", f"{data.get('name')}:{data.get('version')}", data)
-    if kind == "attribution" and isinstance(found := data.pop("attribution", None), dict):
+    if kind == "attribution" and isinstance(attribution := data.pop("attribution", None), dict):
         data = {
-            **found,
+            **attribution,
             **data,
-            "method": found.get("method") or data.get("method"),
+            "method": attribution.get("method") or data.get("method"),
         }  # not the name it was asked by
     if kind not in ("score", "attribution") or not isinstance(identity := data.get("id"), str):
         return None
@@ -126,8 +126,8 @@ def build_other_event(event: Fields, runs: dict[str, Fields], traces: Mapping[st
 
 
 def _run(identity: str, event: Fields, runs: dict[str, Fields]) -> Fields:
-    told = {name: value for name, value in event.items() if name != "event" and value is not None}
-    known = {**runs.pop(identity, {}), **told}
+    fields = {name: value for name, value in event.items() if name != "event" and value is not None}
+    known = {**runs.pop(identity, {}), **fields}
     if "end_ns" not in known:
         runs[identity] = known
     return known

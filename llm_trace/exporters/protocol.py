@@ -136,14 +136,14 @@ def judge_status(answer: HttpAnswer, settings: str) -> DeliveryVerdict:
             if complaint
             else DeliveryVerdict("delivered")
         )
-    said = f"HTTP {status}: {_cut_excerpt(answer.body)}"
+    reason = f"HTTP {status}: {_cut_excerpt(answer.body)}"
     if status == 413:
-        return DeliveryVerdict("split", said)
+        return DeliveryVerdict("split", reason)
     if 300 <= status < 400 or status in (401, 403, 404, 405):
-        return DeliveryVerdict("refused", f"{said}; check {settings}")
+        return DeliveryVerdict("refused", f"{reason}; check {settings}")
     if status in (408, 425, 429) or status >= 500:
-        return DeliveryVerdict("retry", said)
-    return DeliveryVerdict("rejected", said)
+        return DeliveryVerdict("retry", reason)
+    return DeliveryVerdict("rejected", reason)
 
 
 def _find_complaint(answer: HttpAnswer) -> str:
@@ -158,10 +158,10 @@ def _find_complaint(answer: HttpAnswer) -> str:
     if answer.body.lstrip()[:1] != b"{":
         return ""
     try:
-        told = orjson.loads(answer.body)
+        content = orjson.loads(answer.body)
     except orjson.JSONDecodeError:
         return f"HTTP {answer.status} with JSON that is broken: {_cut_excerpt(answer.body)}"
-    failed = any(told.get(name) for name in _ERRORS) or {"code", "message"} <= told.keys()
+    failed = any(content.get(name) for name in _ERRORS) or {"code", "message"} <= content.keys()
     return f"HTTP {answer.status} with an error: {_cut_excerpt(answer.body)}" if failed else ""
 
 

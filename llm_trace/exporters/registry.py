@@ -35,14 +35,14 @@ def make_exporter(text: str) -> Exporter:
         MissingExtraError: the exporter's library is not installed.
     """
     parts = parse_address(text)
-    found = {point.name: point for point in entry_points(group=GROUP)}
-    if parts.scheme not in found:
+    points = {point.name: point for point in entry_points(group=GROUP)}
+    if parts.scheme not in points:
         raise ConfigurationError(
             f"no exporter is installed for {text!r}: write an address that begins with "
-            + ", ".join(f"{name}://" for name in sorted(found))
+            + ", ".join(f"{name}://" for name in sorted(points))
         )
-    made: Exporter = _load(found[parts.scheme])(parts)
-    return made
+    exporter: Exporter = _load(points[parts.scheme])(parts)
+    return exporter
 
 
 def _load(point: EntryPoint) -> Any:
@@ -58,7 +58,7 @@ def _load(point: EntryPoint) -> Any:
 class Destination:
     """What `configure` was given for one destination."""
 
-    given: Exporter | str
+    target: Exporter | str
     """An address or an object."""
     settings: str
     """Digest of how it delivers: options of the address, place and headers."""
@@ -72,17 +72,17 @@ def check_exporters(exporters: Sequence[object]) -> dict[str, Destination]:
         ConfigurationError: one is neither an address nor an exporter.
     """
     named: dict[str, Destination] = {}
-    for given in exporters:
-        if isinstance(given, str):
-            made = make_exporter(given)
-            named[made.name] = Destination(given, _compute_digest(given, made))
+    for target in exporters:
+        if isinstance(target, str):
+            exporter = make_exporter(target)
+            named[exporter.name] = Destination(target, _compute_digest(target, exporter))
             continue
-        if not all(hasattr(given, name) for name in ("name", "base", "requests", "judge", "probe")):
+        if not all(hasattr(target, name) for name in ("name", "base", "requests", "judge", "probe")):
             raise ConfigurationError(
-                f"{given!r} is no exporter: give an address such as 'otlp://127.0.0.1:4318', "
+                f"{target!r} is no exporter: give an address such as 'otlp://127.0.0.1:4318', "
                 "or an object as llm_trace.exporters.protocol.Exporter describes it"
             )
-        named[given.name] = Destination(given, "object")  # type: ignore[attr-defined, arg-type]
+        named[target.name] = Destination(target, "object")  # type: ignore[attr-defined, arg-type]
     return named
 
 

@@ -85,9 +85,9 @@ def build_trees(events: Sequence[Event]) -> list[Tree]:
     for event in events:
         if event.kind in ("score", "attribution"):
             about[event.data["span_id"]].append(event)
-    found = [_build_tree(root, below, about) for root in roots]
-    placed = {id(event) for tree in found for event in tree.events}
-    return found + [
+    trees = [_build_tree(root, below, about) for root in roots]
+    placed = {id(event) for tree in trees for event in tree.events}
+    return trees + [
         _build_tree(event, {}, about) for event in calls if id(event) not in placed
     ]  # parents in a circle
 
@@ -102,13 +102,13 @@ def _build_tree(
         members.append(event)
         todo += below.get(event.id, ())
     members[1:] = sorted(members[1:], key=lambda e: int(e.data["start_ns"]))
-    told = [e for member in members for e in about.get(member.id, ())]
+    described = [e for member in members for e in about.get(member.id, ())]
     return Tree(
         key=_get_key(root.data),
         calls=tuple(e.data for e in members),
-        scores=_group_by_span(told, "score"),
-        attributions=_group_by_span(told, "attribution"),
-        events=(*members, *told),
+        scores=_group_by_span(described, "score"),
+        attributions=_group_by_span(described, "attribution"),
+        events=(*members, *described),
     )
 
 
@@ -120,11 +120,11 @@ def _get_key(root: CallFields) -> str:
 
 
 def _group_by_span(events: Sequence[Event], kind: str) -> dict[str, list[CallFields]]:
-    found: dict[str, list[CallFields]] = defaultdict(list)
+    groups: dict[str, list[CallFields]] = defaultdict(list)
     for event in events:
         if event.kind == kind and event.data.get("status") != "failed":
-            found[event.data["span_id"]].append(event.data)
-    return found
+            groups[event.data["span_id"]].append(event.data)
+    return groups
 
 
 class Places:

@@ -33,18 +33,18 @@ def parse_annotation(span: EndedSpan) -> dict[str, Any] | None:
 def _score(attributes: Mapping[str, Any]) -> dict[str, Any]:
     number, label = attributes.get(_EVALUATION + "score.value"), attributes.get(_EVALUATION + "score.label")
     value = label == "True" if label in ("True", "False") and number is not None else number
-    made = {
+    score = {
         "name": attributes[_EVALUATION + "name"],
         "value": label if value is None else value,
         "source": attributes.get("llm_trace.score.source"),
         "comment": attributes.get(_EVALUATION + "explanation"),
     }
-    return {name: value for name, value in made.items() if value is not None}
+    return {name: value for name, value in score.items() if value is not None}
 
 
 def _parse_attribution(attributes: Mapping[str, Any]) -> dict[str, Any]:
     start = len(_ATTRIBUTION)
-    told = {name[start:]: value for name, value in attributes.items() if name.startswith(_ATTRIBUTION)}
-    told |= {name: load_container(told[name]) for name in _NESTED if name in told}
-    envelope = {name: told.pop(name) for name in _ENVELOPE if name in told}
-    return {**envelope, "attribution": {**told, "method": envelope["method"]}}
+    fields = {name[start:]: value for name, value in attributes.items() if name.startswith(_ATTRIBUTION)}
+    fields |= {name: load_container(fields[name]) for name in _NESTED if name in fields}
+    envelope = {name: fields.pop(name) for name in _ENVELOPE if name in fields}
+    return {**envelope, "attribution": {**fields, "method": envelope["method"]}}

@@ -41,13 +41,13 @@ class EndedSpan(NamedTuple):
 def ended_call(span: EndedSpan) -> dict[str, Any]:
     """Return the fields of a `Call`, ids, times and status included."""
     fields = call_fields(span.name, span.attributes, span.events, start_ns=span.start_ns)
-    told = fields["metadata"].setdefault("otel", {})
+    details = fields["metadata"].setdefault("otel", {})
     if span.scope:
-        told["scope"] = span.scope
+        details["scope"] = span.scope
     if span.resource:
-        told["resource"] = dict(span.resource)
+        details["resource"] = dict(span.resource)
     if span.links:
-        told["links"] = [{name: value for name, value in link.items() if value} for link in span.links]
+        details["links"] = [{name: value for name, value in link.items() if value} for link in span.links]
     if span.failed:
         kind = str(span.attributes.get(names.ERROR_TYPE, "error"))
         fields.setdefault("error", {"type": kind, "message": span.message})
@@ -71,7 +71,7 @@ def _read_ours(attributes: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(status, str):
         return {}
     rest = load_container(attributes.get(names.OWN_REST))
-    told = {name: rest[name] for name in OWN_FIELDS if name in rest} if isinstance(rest, Mapping) else {}
-    made = {"name": get_text(attributes.get(names.OWN_NAME)), "metadata": {}, **told}
-    made["status"] = status if status in ("ok", "error") else "cancelled"
-    return {name: value for name, value in made.items() if value is not None}
+    own = {name: rest[name] for name in OWN_FIELDS if name in rest} if isinstance(rest, Mapping) else {}
+    fields = {"name": get_text(attributes.get(names.OWN_NAME)), "metadata": {}, **own}
+    fields["status"] = status if status in ("ok", "error") else "cancelled"
+    return {name: value for name, value in fields.items() if value is not None}

@@ -29,11 +29,11 @@ def build_document_attributes(output: Any, *, kind: str) -> dict[str, Any]:
     so on.
     """
     start = names.OI_RERANKED if kind == "reranker" else names.OI_DOCUMENTS
-    made: dict[str, Any] = {}
+    flat: dict[str, Any] = {}
     for index, document in enumerate(_list_documents(output)):
         for name, value in document.items():
-            made[f"{start}.{index}.document.{name}"] = value
-    return made
+            flat[f"{start}.{index}.document.{name}"] = value
+    return flat
 
 
 def _list_documents(output: Any) -> Iterator[dict[str, Any]]:
@@ -41,8 +41,8 @@ def _list_documents(output: Any) -> Iterator[dict[str, Any]]:
     if isinstance(output, Mapping):
         listed = next((output[name] for name in _LISTS if list_items(output.get(name))), None)
     for entry in list_items(listed):
-        if found := _build_document(entry):
-            yield found
+        if document := _build_document(entry):
+            yield document
 
 
 def _build_document(entry: Any) -> dict[str, Any]:
@@ -55,21 +55,25 @@ def _build_document(entry: Any) -> dict[str, Any]:
         return {}
     score = next((entry[name] for name in _SCORES if entry.get(name) is not None), None)
     inner = next((entry[name] for name in _INSIDE if isinstance(entry.get(name), Mapping)), None)
-    if inner is not None and (found := _build_document(inner)):
-        return _with_score({**_get_identity(entry), **found}, score)
+    if inner is not None and (document := _build_document(inner)):
+        return _with_score({**_get_identity(entry), **document}, score)
     content = next((entry[name] for name in _TEXTS if isinstance(entry.get(name), str)), None)
     metadata = entry.get("metadata") or entry.get("extra_info")
     if content is None and isinstance(metadata, Mapping):  # vector stores keep the text there
         content = next((metadata[name] for name in _TEXTS if isinstance(metadata.get(name), str)), None)
     if content is None and score is None:
         return {}
-    told = {**_get_identity(entry), "content": content, "metadata": dump_json(metadata) if metadata else None}
-    return _with_score({name: value for name, value in told.items() if value is not None}, score)
+    fields = {
+        **_get_identity(entry),
+        "content": content,
+        "metadata": dump_json(metadata) if metadata else None,
+    }
+    return _with_score({name: value for name, value in fields.items() if value is not None}, score)
 
 
 def _get_identity(entry: Mapping[str, Any]) -> dict[str, Any]:
-    found = next((entry[name] for name in _IDS if isinstance(entry.get(name), (str, int))), None)
-    return {} if found is None else {"id": str(found)}
+    identity = next((entry[name] for name in _IDS if isinstance(entry.get(name), (str, int))), None)
+    return {} if identity is None else {"id": str(identity)}
 
 
 def _with_score(document: dict[str, Any], score: Any) -> dict[str, Any]:

@@ -32,7 +32,7 @@ def span_attributes(call: CallFields, *, content: bool, openinference: bool = Fa
         openinference: put OpenInference's attributes in as well.
     """
     spoken_in, spoken_out = list_input_messages(call), list_output_messages(call)
-    made: AttributeDict = {
+    attributes: AttributeDict = {
         **_build_what(call),
         **_build_params(call),
         **_build_counts(call),
@@ -41,11 +41,13 @@ def span_attributes(call: CallFields, *, content: bool, openinference: bool = Fa
         **(_build_content(call, spoken_in, spoken_out) if content else {}),
     }
     if openinference:
-        made |= build_openinference_attributes(call, content=content, asked=spoken_in, answered=spoken_out)
+        attributes |= build_openinference_attributes(
+            call, content=content, asked=spoken_in, answered=spoken_out
+        )
         for own, same in ((names.OWN_INPUT, names.OI_INPUT), (names.OWN_OUTPUT, names.OI_OUTPUT)):
-            if made.get(same) is not None:
-                made.pop(own, None)
-    return {name: value for name, value in made.items() if value is not None}
+            if attributes.get(same) is not None:
+                attributes.pop(own, None)
+    return {name: value for name, value in attributes.items() if value is not None}
 
 
 def _build_what(call: CallFields) -> AttributeDict:
@@ -65,7 +67,7 @@ def _build_what(call: CallFields) -> AttributeDict:
 
 
 def _build_params(call: CallFields) -> AttributeDict:
-    made: AttributeDict = {}
+    attributes: AttributeDict = {}
     other: dict[str, Any] = {}
     for name, value in list_fields(call.get("params")).items():
         short = names.ATTRIBUTE_OF_PARAM.get(name)
@@ -73,8 +75,8 @@ def _build_params(call: CallFields) -> AttributeDict:
         if short is None or legal is None:
             other[name] = value
         else:
-            made.setdefault(names.REQUEST + short, legal)
-    return {**made, names.OWN_PARAMS: dump_json(other) if other else None}
+            attributes.setdefault(names.REQUEST + short, legal)
+    return {**attributes, names.OWN_PARAMS: dump_json(other) if other else None}
 
 
 def _convert_legal(value: Any) -> Any:
@@ -88,8 +90,8 @@ def _convert_legal(value: Any) -> Any:
 
 
 def _build_counts(call: CallFields) -> AttributeDict:
-    told = list_fields(call.get("usage"))
-    return {attribute: told.get(name) for name, attribute in _USAGE.items()}
+    counts = list_fields(call.get("usage"))
+    return {attribute: counts.get(name) for name, attribute in _USAGE.items()}
 
 
 def _build_context(call: CallFields) -> AttributeDict:
@@ -108,7 +110,7 @@ def _build_context(call: CallFields) -> AttributeDict:
 def _build_outcome(call: CallFields, spoken_out: list[MessageFields]) -> AttributeDict:
     first, start, cost = call.get("first_token_ns"), call.get("start_ns"), call.get("cost_usd")
     waited = (first - start) / 1e9 if isinstance(first, int) and isinstance(start, int) else None
-    reasons = [told for entry in spoken_out if (told := get_text(entry.get("finish_reason")))]
+    reasons = [reason for entry in spoken_out if (reason := get_text(entry.get("finish_reason")))]
     return {
         names.TIME_TO_FIRST_CHUNK: waited,
         names.OWN_COST: float(cost) if isinstance(cost, (int, float)) else None,
@@ -119,16 +121,16 @@ def _build_outcome(call: CallFields, spoken_out: list[MessageFields]) -> Attribu
 
 def list_input_messages(call: CallFields) -> list[MessageFields]:
     """Return the messages that went in: the recorded ones, else those in a model call's input."""
-    found = call.get("messages_in")
-    if found is None:
+    messages = call.get("messages_in")
+    if messages is None:
         return messages_in(call.get("input")) if _is_llm(call) else []
-    return _list_recorded(found)
+    return _list_recorded(messages)
 
 
 def list_output_messages(call: CallFields) -> list[MessageFields]:
     """Return the messages that came out: the recorded ones, else those in a model call's output."""
-    found = _list_recorded(call.get("messages_out"))
-    return found or (messages_out(call.get("output"), plain=True) if _is_llm(call) else [])
+    messages = _list_recorded(call.get("messages_out"))
+    return messages or (messages_out(call.get("output"), plain=True) if _is_llm(call) else [])
 
 
 def _is_llm(call: CallFields) -> bool:
@@ -148,13 +150,13 @@ def _build_content(
 ) -> AttributeDict:
     """Return what was said; arguments and results of calls that are no conversation stand as JSON."""
     tool = call.get("kind") == "tool"
-    given, result = call.get("input"), call.get("output")
+    arguments, result = call.get("input"), call.get("output")
     return {
         names.INPUT_MESSAGES: dump_json(spoken_in) if spoken_in else None,
         names.OUTPUT_MESSAGES: dump_json(spoken_out) if spoken_out else None,
         names.TOOL_ARGUMENTS if tool else names.OWN_INPUT: None
-        if given is None or spoken_in
-        else dump_json(given),
+        if arguments is None or spoken_in
+        else dump_json(arguments),
         names.TOOL_RESULT if tool else names.OWN_OUTPUT: None
         if result is None or spoken_out
         else dump_json(result),

@@ -58,14 +58,14 @@ def _search_within(source: Any, depth: int) -> list[MessageFields]:
     """Return the messages of a mapping, or of what lies in it: a provider's names for that first, then any
     `**arguments`.
     """
-    found = _read_messages(source)
-    if found or depth == 0 or not isinstance(source, Mapping):
-        return found
+    messages = _read_messages(source)
+    if messages or depth == 0 or not isinstance(source, Mapping):
+        return messages
     known = [load_container(source.get(name)) for name in _NESTED]
     others = [value for name, value in source.items() if name not in _NESTED]
     for inner in (*known, *others):
-        if isinstance(inner, Mapping) and (found := _search_within(inner, depth - 1)):
-            return found
+        if isinstance(inner, Mapping) and (messages := _search_within(inner, depth - 1)):
+            return messages
     return []
 
 
@@ -74,9 +74,11 @@ def _read_messages(source: Any) -> list[MessageFields]:
         return _read_list(source)
     if not isinstance(source, Mapping):
         return []
-    found = _read_conversation(source)
-    found = found or _read_any_list(source)
-    return [message(told) for told in extract_instructions(source)] + found if found else []
+    messages = _read_conversation(source)
+    messages = messages or _read_any_list(source)
+    return (
+        [message(instruction) for instruction in extract_instructions(source)] + messages if messages else []
+    )
 
 
 def _read_conversation(source: Mapping[str, Any]) -> list[MessageFields]:
@@ -102,9 +104,9 @@ def _read_any_list(source: Mapping[str, Any]) -> list[MessageFields]:
     """Return messages under a name of the user's own: `def ask(history)`."""
     for value in source.values():
         if isinstance(value, (list, tuple)):
-            found = _read_list(value)
-            if found:
-                return found
+            messages = _read_list(value)
+            if messages:
+                return messages
     return []
 
 
@@ -125,39 +127,39 @@ def _read_content(entry: Any) -> MessageFields:
 
 def _read_items(source: Mapping[str, Any]) -> list[MessageFields]:
     """Return the `input` of the Responses API; embeddings have one too and no messages."""
-    given = source.get("input")
-    entries = list_mappings(given)
-    if entries and len(entries) == len(list_items(given)):
+    value = source.get("input")
+    entries = list_mappings(value)
+    if entries and len(entries) == len(list_items(value)):
         typed = all(is_message(entry) or isinstance(entry.get("type"), str) for entry in entries)
         return [message(entry) for entry in entries] if typed else []
     model = get_field(source, "model", "agent")
-    if not get_text(given) or not isinstance(model, str) or "embed" in model:
+    if not get_text(value) or not isinstance(model, str) or "embed" in model:
         return []
     return (
         []
         if any(source.get(name) is not None for name in _EMBEDDING_ONLY)
-        else [build_message(given, "user")]
+        else [build_message(value, "user")]
     )
 
 
 def _read_cohere(source: Mapping[str, Any]) -> list[MessageFields]:
-    told = source.get("message")
-    if not isinstance(told, str) or not ("chat_history" in source or "model" in source):
+    text = source.get("message")
+    if not isinstance(text, str) or not ("chat_history" in source or "model" in source):
         return []
     return [
         *(message(entry) for entry in list_mappings(source.get("chat_history"))),
-        build_message(told, "user"),
+        build_message(text, "user"),
     ]
 
 
 def _read_prompt(source: Mapping[str, Any]) -> list[MessageFields]:
     """Return a completion's prompt; without a model it may be anything, so it is left alone."""
-    told = get_field(source, "prompt", "inputText")
+    prompt = get_field(source, "prompt", "inputText")
     if not any(source.get(name) is not None for name in _REQUEST_SIGNS):
         return []
-    if get_text(told):
-        return [build_message(told, "user")]
-    return [build_message(entry, "user") for entry in list_items(told) if get_text(entry)]
+    if get_text(prompt):
+        return [build_message(prompt, "user")]
+    return [build_message(entry, "user") for entry in list_items(prompt) if get_text(entry)]
 
 
 def extract_instructions(source: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -166,23 +168,23 @@ def extract_instructions(source: Mapping[str, Any]) -> list[dict[str, Any]]:
     """
     if _PLACES.isdisjoint(source):  # most calls; this is asked in the caller's thread
         return []
-    told = [get_field(source, *_SYSTEM)]
-    if told[0] is None:
-        told = [get_field(get_field(source, *_CONFIGS), *_SYSTEM)]
+    sources = [get_field(source, *_SYSTEM)]
+    if sources[0] is None:
+        sources = [get_field(get_field(source, *_CONFIGS), *_SYSTEM)]
     if "input" in source:
-        told.append(source.get("instructions"))
-    return [made for entry in told if (made := _read_instruction(entry)) is not None]
+        sources.append(source.get("instructions"))
+    return [instruction for entry in sources if (instruction := _read_instruction(entry)) is not None]
 
 
-def _read_instruction(told: Any) -> dict[str, Any] | None:
+def _read_instruction(value: Any) -> dict[str, Any] | None:
     """Return a system message, `None` for what is none: a switch, an SDK's mark for what was not given."""
-    if type(told) in (str, list, tuple) and told:
-        return {"role": "system", "content": told}
-    if issubclass(type(told), Mapping) and not issubclass(type(told), dict):  # its methods may do anything
+    if type(value) in (str, list, tuple) and value:
+        return {"role": "system", "content": value}
+    if issubclass(type(value), Mapping) and not issubclass(type(value), dict):  # its methods may do anything
         return None
-    if (parts := get_field(told, "parts")) is not None:
+    if (parts := get_field(value, "parts")) is not None:
         return {"role": "system", "parts": parts}
-    content = get_field(told, "content", "text")
+    content = get_field(value, "content", "text")
     return {"role": "system", "content": content} if isinstance(content, (str, list)) and content else None
 
 
@@ -200,9 +202,9 @@ def messages_out(output: Any, *, plain: bool = False) -> list[MessageFields]:
     if not isinstance(output, Mapping):
         return []
     for read in (_read_choices, _read_responses, _read_candidates, _read_single, _read_generations):
-        found = read(output)
-        if found:
-            return found
+        messages = read(output)
+        if messages:
+            return messages
     inner = load_container(output.get("body"))
     return (
         messages_out(inner)
@@ -211,40 +213,40 @@ def messages_out(output: Any, *, plain: bool = False) -> list[MessageFields]:
     )
 
 
-def _add_finish_reason(made: MessageFields, told: Any) -> MessageFields:
-    return made if told in EMPTY else {**made, "finish_reason": str(told)}
+def _add_finish_reason(entry: MessageFields, reason: Any) -> MessageFields:
+    return entry if reason in EMPTY else {**entry, "finish_reason": str(reason)}
 
 
 def _read_choices(output: Mapping[str, Any]) -> list[MessageFields]:
     """Return OpenAI's choices: messages, deltas of a stream, or bare texts."""
-    made = []
+    messages = []
     for choice in list_mappings(output.get("choices")):
         spoken = get_field(choice, "message", "delta")
-        told = message(spoken, role="assistant") if spoken is not None else None
-        if told is None and isinstance(choice.get("text"), str):
-            told = build_message(choice["text"], "assistant")
-        if told is not None or choice.get("finish_reason") is not None:  # a content filter leaves no message
-            made.append(
-                _add_finish_reason(told or message(None, role="assistant"), choice.get("finish_reason"))
+        entry = message(spoken, role="assistant") if spoken is not None else None
+        if entry is None and isinstance(choice.get("text"), str):
+            entry = build_message(choice["text"], "assistant")
+        if entry is not None or choice.get("finish_reason") is not None:  # a content filter leaves no message
+            messages.append(
+                _add_finish_reason(entry or message(None, role="assistant"), choice.get("finish_reason"))
             )
-    return made
+    return messages
 
 
 def _read_responses(output: Mapping[str, Any]) -> list[MessageFields]:
     """Return the items of a Responses (or Gemini Interactions) answer as one message."""
     entries = get_field(output, "output", "steps", "outputs")
-    made = _read_item_list(entries)
-    if not made:
+    messages = _read_item_list(entries)
+    if not messages:
         return []
     why = get_field(get_field(output, "incomplete_details"), "reason") or output.get("status")
-    return [_add_finish_reason(made[0], why), *made[1:]]
+    return [_add_finish_reason(messages[0], why), *messages[1:]]
 
 
 def _read_item_list(entries: Any) -> list[MessageFields]:
-    found = list_mappings(entries)
-    if not found or not all(isinstance(entry.get("type"), str) for entry in found):
+    items = list_mappings(entries)
+    if not items or not all(isinstance(entry.get("type"), str) for entry in items):
         return []
-    parts = [p for entry in found for p in message(_step(entry), role="assistant")["parts"]]
+    parts = [p for entry in items for p in message(_step(entry), role="assistant")["parts"]]
     return [{"role": "assistant", "parts": parts}] if parts else []
 
 
@@ -278,44 +280,44 @@ def _read_single(output: Mapping[str, Any]) -> list[MessageFields]:
         return [_add_finish_reason(message(inner, role="assistant"), why)]
     if not is_message(output) and output.get("type") != "message":
         return []
-    kept = {
+    fields = {
         k: output[k] for k in output if output.get("type") != "message" or k in ("role", "content", "parts")
     }
-    return [_add_finish_reason(message(kept, role="assistant"), why)]
+    return [_add_finish_reason(message(fields, role="assistant"), why)]
 
 
 def _read_generations(output: Mapping[str, Any]) -> list[MessageFields]:
     """Return bare texts: Ollama generate, Cohere, Titan, Llama on Bedrock, LangChain's generations."""
-    made: list[MessageFields] = []
+    messages: list[MessageFields] = []
     if "assessments" in output:
-        return made  # a guardrail's verdict has `outputs` too
+        return messages  # a guardrail's verdict has `outputs` too
     for entry in list_items(get_field(output, "generations", "results", "outputs")):
         for one in list_mappings(entry) if isinstance(entry, list) else list_mappings([entry]):
-            told = get_field(one, "message", "text", "outputText")
-            if told is not None:
-                made.append(
+            text = get_field(one, "message", "text", "outputText")
+            if text is not None:
+                messages.append(
                     _add_finish_reason(
-                        message(told, role="assistant"),
+                        message(text, role="assistant"),
                         get_field(one, "finish_reason", "completionReason", "stop_reason"),
                     )
                 )
-    told = (
+    text = (
         get_field(output, "response", "generation", "completion") if _is_bare(output) else output.get("text")
     )
-    if not made and isinstance(told, str) and (_is_bare(output) or "generation_id" in output):
+    if not messages and isinstance(text, str) and (_is_bare(output) or "generation_id" in output):
         thought = get_text(output.get("thinking"))
-        kept = {
+        fields = {
             "role": "assistant",
-            "content": told,
+            "content": text,
             "thinking": thought,
             "tool_calls": output.get("tool_calls"),
         }
-        made = [
+        messages = [
             _add_finish_reason(
-                message(kept), get_field(output, "done_reason", "stop_reason", "finish_reason")
+                message(fields), get_field(output, "done_reason", "stop_reason", "finish_reason")
             )
         ]
-    return made
+    return messages
 
 
 def _is_bare(output: Mapping[str, Any]) -> bool:

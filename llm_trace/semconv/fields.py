@@ -54,20 +54,20 @@ def request_fields(input: Any) -> dict[str, Any]:  # noqa: A002  the contract's 
     """
     if not isinstance(input, Mapping):
         return {}
-    made: dict[str, Any] = {}
+    fields: dict[str, Any] = {}
     params: dict[str, Any] = {}
-    _collect(input, made, params)
+    _collect(input, fields, params)
     for name in _NESTED:
         inner: Any = input.get(name)
         if issubclass(type(inner), dict):  # not `isinstance`, which a lazy object may answer by loading
-            _collect(inner if type(inner) is dict else dict(dict.items(inner)), made, params)
-    if not made and not params:
+            _collect(inner if type(inner) is dict else dict(dict.items(inner)), fields, params)
+    if not fields and not params:
         for source in input.values():
             if type(source) is dict and _is_request(source):
-                _collect(source, made, params)
+                _collect(source, fields, params)
     if params:
-        made["params"] = params
-    return made
+        fields["params"] = params
+    return fields
 
 
 def _is_request(source: Mapping[str, Any]) -> bool:
@@ -77,12 +77,12 @@ def _is_request(source: Mapping[str, Any]) -> bool:
     return any(name in source for name in _MODELS) and any(name in source for name in _TALK)
 
 
-def _collect(source: Mapping[str, Any], made: dict[str, Any], params: dict[str, Any]) -> None:
+def _collect(source: Mapping[str, Any], fields: dict[str, Any], params: dict[str, Any]) -> None:
     for name in _MODELS:
-        if "model" not in made and get_text(source.get(name)):
-            made["model"] = source[name]
+        if "model" not in fields and get_text(source.get(name)):
+            fields["model"] = source[name]
             if name == "modelId":
-                made["provider"] = "aws.bedrock"
+                fields["provider"] = "aws.bedrock"
     for name, value in source.items():
         target = _PARAMS.get(name)
         if target is None or value is None or target in params:
@@ -112,27 +112,27 @@ def response_fields(output: Any) -> dict[str, Any]:
     counted = _read_usage(source)
     if counted is None and not _is_answer(source):
         return {}
-    found = {
+    fields = {
         "model": (model := _model(source)),
         "provider": find_provider(output, source, model),
         "usage": counted,
         "cost_usd": get_number(get_field(source.get("usage"), "cost")),  # OpenRouter, LiteLLM
         "finish_reason": _finish(source),
     }
-    return {name: value for name, value in found.items() if value is not None}
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def _read_usage(source: Mapping[str, Any]) -> dict[str, int] | None:
-    told = get_field(source, "usage", "usageMetadata", "usage_metadata")
-    if told is None:
-        told = get_field(source, "meta")  # Cohere v1
-    if told is None:
-        told = get_field(source, "amazon-bedrock-invocationMetrics")
-    if told is None:
-        told = get_field(get_field(source, "x_groq"), "usage")  # the last chunk of Groq's streams
-    if told is None and any(name in source for name in _BARE_COUNTS):
-        told = source
-    return usage(told) if told is not None else None
+    counts = get_field(source, "usage", "usageMetadata", "usage_metadata")
+    if counts is None:
+        counts = get_field(source, "meta")  # Cohere v1
+    if counts is None:
+        counts = get_field(source, "amazon-bedrock-invocationMetrics")
+    if counts is None:
+        counts = get_field(get_field(source, "x_groq"), "usage")  # the last chunk of Groq's streams
+    if counts is None and any(name in source for name in _BARE_COUNTS):
+        counts = source
+    return usage(counts) if counts is not None else None
 
 
 _BARE_COUNTS = ("eval_count", "prompt_eval_count", "generation_token_count", "inputTextTokenCount")
@@ -149,23 +149,23 @@ def _is_answer(source: Mapping[str, Any]) -> bool:
 
 
 def _model(source: Mapping[str, Any]) -> str | None:
-    told = get_field(source, "model", "modelVersion", "model_version")
-    if told is None:
-        told = get_field(
+    model = get_field(source, "model", "modelVersion", "model_version")
+    if model is None:
+        model = get_field(
             get_field(source, "response_metadata"), "model_name", "model", "model_id"
         )  # LangChain
-    return get_text(told)
+    return get_text(model)
 
 
 def _finish(source: Mapping[str, Any]) -> str | None:
     """Return why the model stopped, of the first choice."""
     first = next(iter(list_items(get_field(source, "choices", "candidates"))), None)
-    told = get_field(first, "finish_reason", "finishReason")
-    if told is None:
-        told = get_field(source, "stop_reason", "stopReason", "finish_reason", "done_reason")
-    if told is None:
-        told = get_field(get_field(source, "incomplete_details"), "reason")
-    if told is None and get_text(source.get("object")) in ("response", "interaction"):
-        told = get_field(source, "status")
-    told = getattr(told, "value", told)  # an Enum of google-genai
-    return str(told) if isinstance(told, (str, int)) and told != "" else None
+    reason = get_field(first, "finish_reason", "finishReason")
+    if reason is None:
+        reason = get_field(source, "stop_reason", "stopReason", "finish_reason", "done_reason")
+    if reason is None:
+        reason = get_field(get_field(source, "incomplete_details"), "reason")
+    if reason is None and get_text(source.get("object")) in ("response", "interaction"):
+        reason = get_field(source, "status")
+    reason = getattr(reason, "value", reason)  # an Enum of google-genai
+    return str(reason) if isinstance(reason, (str, int)) and reason != "" else None

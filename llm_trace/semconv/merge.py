@@ -63,8 +63,8 @@ def get_counts(call: CallFields) -> tuple[Any, Any]:
 
 def get_response_id(call: CallFields) -> str | None:
     """Return the id that the provider gave its answer, where the call has it."""
-    told = get_field(_get_attributes(call), names.RESPONSE_ID)
-    return get_text(told if told is not None else get_field(call.get("output"), "id"))
+    response_id = get_field(_get_attributes(call), names.RESPONSE_ID)
+    return get_text(response_id if response_id is not None else get_field(call.get("output"), "id"))
 
 
 def _get_attributes(call: CallFields) -> CallFields:
@@ -91,20 +91,20 @@ def _check_models(one: CallFields, other: CallFields) -> bool:
 
 
 def _list_models(call: CallFields) -> list[str]:
-    told = call.get("model"), get_field(call.get("metadata"), "request_model")
-    return [name.lower().rpartition("/")[2] for name in told if isinstance(name, str) and name]
+    models = call.get("model"), get_field(call.get("metadata"), "request_model")
+    return [name.lower().rpartition("/")[2] for name in models if isinstance(name, str) and name]
 
 
 def _check_counts(one: CallFields, other: CallFields) -> bool:
-    made = one.get("output_tokens"), other.get("output_tokens")
-    if None not in made and made[0] != made[1]:
+    outputs = one.get("output_tokens"), other.get("output_tokens")
+    if None not in outputs and outputs[0] != outputs[1]:
         return False
-    given = one.get("input_tokens"), other.get("input_tokens")
+    inputs = one.get("input_tokens"), other.get("input_tokens")
     return (
-        None in given
-        or given[0] == given[1]
-        or given[0] in _list_inputs(other)
-        or given[1] in _list_inputs(one)
+        None in inputs
+        or inputs[0] == inputs[1]
+        or inputs[0] in _list_inputs(other)
+        or inputs[1] in _list_inputs(one)
     )
 
 
@@ -123,23 +123,23 @@ def merge_calls(outer: CallFields, inner: CallFields) -> dict[str, Any]:
     What the inner one counts wins: it is nearer to the provider. `same` names the span that is merged in, and
     its attributes are kept under `metadata["same"]`.
     """
-    made = {name: inner[name] for name in _FILLED if inner.get(name) is not None}
-    made |= {name: value for name, value in outer.items() if value is not None}
+    merged = {name: inner[name] for name in _FILLED if inner.get(name) is not None}
+    merged |= {name: value for name, value in outer.items() if value is not None}
     if (model := _get_answering_model(outer, inner)) is not None:
-        made["model"] = model
-    made["start_ns"] = min(outer["start_ns"], inner["start_ns"])
-    made["end_ns"] = max(outer["end_ns"], inner["end_ns"])
+        merged["model"] = model
+    merged["start_ns"] = min(outer["start_ns"], inner["start_ns"])
+    merged["end_ns"] = max(outer["end_ns"], inner["end_ns"])
     for name in ("usage", "params"):
         both = {**list_fields(outer.get(name)), **list_fields(inner.get(name))}
-        made |= {name: both} if both else {}
+        merged |= {name: both} if both else {}
     for name in ("messages_in", "messages_out"):
         longest = max(outer.get(name) or [], inner.get(name) or [], key=_count_parts)
-        made |= {name: longest} if longest else {}
+        merged |= {name: longest} if longest else {}
     if tags := [*dict.fromkeys((*(outer.get("tags") or ()), *(inner.get("tags") or ())))]:
-        made["tags"] = tags
-    made["metadata"] = _merge_metadata(outer, inner)
-    made["same"] = [*(outer.get("same") or ()), inner["span_id"], *(inner.get("same") or ())]
-    return made
+        merged["tags"] = tags
+    merged["metadata"] = _merge_metadata(outer, inner)
+    merged["same"] = [*(outer.get("same") or ()), inner["span_id"], *(inner.get("same") or ())]
+    return merged
 
 
 def _get_answering_model(outer: CallFields, inner: CallFields) -> str | None:
@@ -157,26 +157,26 @@ def _count_parts(messages: Any) -> int:
 def _merge_metadata(outer: CallFields, inner: CallFields) -> dict[str, Any]:
     ours, theirs = list_fields(outer.get("metadata")), list_fields(inner.get("metadata"))
     known = {name: value for name, value in theirs.items() if name not in ("otel", "same", "request_model")}
-    told = [*(ours.get("same") or ()), build_account(inner), *(theirs.get("same") or ())]
-    return {**known, **ours, "same": told}
+    accounts = [*(ours.get("same") or ()), build_account(inner), *(theirs.get("same") or ())]
+    return {**known, **ours, "same": accounts}
 
 
 def build_account(call: CallFields) -> dict[str, Any]:
     """Return what is kept of a span that was merged into another call."""
-    kept = {
+    account = {
         "span_id": call["span_id"],
         "name": call.get("name"),
         "otel": get_field(call.get("metadata"), "otel"),
     }
-    return {name: value for name, value in kept.items() if value is not None}
+    return {name: value for name, value in account.items() if value is not None}
 
 
 def drop_counts(call: CallFields, inner: str) -> dict[str, Any]:
     """Return a call as a step around the one that counts: a `chain` without tokens and cost, whose
     `repeats` names that.
     """
-    kept = {name: value for name, value in call.items() if name not in ("usage", "cost_usd")}
-    return {**kept, "kind": "chain", "metadata": {**list_fields(call.get("metadata")), "repeats": inner}}
+    rest = {name: value for name, value in call.items() if name not in ("usage", "cost_usd")}
+    return {**rest, "kind": "chain", "metadata": {**list_fields(call.get("metadata")), "repeats": inner}}
 
 
 def with_total(call: CallFields) -> dict[str, Any]:
@@ -184,5 +184,5 @@ def with_total(call: CallFields) -> dict[str, Any]:
     `metadata["total"]`.
     """
     total = {name: call[name] for name in ("usage", "cost_usd") if call.get(name) is not None}
-    kept = {name: value for name, value in call.items() if name not in total}
-    return {**kept, "metadata": {**list_fields(call.get("metadata")), "total": total}}
+    rest = {name: value for name, value in call.items() if name not in total}
+    return {**rest, "metadata": {**list_fields(call.get("metadata")), "total": total}}

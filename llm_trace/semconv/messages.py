@@ -83,8 +83,8 @@ def _unwrap_langchain(raw: Mapping[str, Any]) -> Mapping[str, Any]:
     names = raw.get("id")
     if "lc" not in raw or not isinstance(inner, Mapping) or not isinstance(names, list) or not names:
         return raw
-    told = str(names[-1]).removesuffix("Chunk").removesuffix("Message").lower()
-    return {"type": told, **inner}
+    kind = str(names[-1]).removesuffix("Chunk").removesuffix("Message").lower()
+    return {"type": kind, **inner}
 
 
 def _is_item(raw: Mapping[str, Any]) -> bool:
@@ -99,10 +99,10 @@ def _get_item_role(kind: str, role: str) -> str:
 
 
 def _read_role(raw: Mapping[str, Any], role: str) -> str:
-    told = get_text(raw.get("role")) or (get_text(raw.get("type")) if "role" not in raw else None)
-    if told is None or told == "message":
+    speaker = get_text(raw.get("role")) or (get_text(raw.get("type")) if "role" not in raw else None)
+    if speaker is None or speaker == "message":
         return role
-    return ROLES.get(told.lower(), told)
+    return ROLES.get(speaker.lower(), speaker)
 
 
 def _read_spoken(raw: Mapping[str, Any], role: str) -> MessageFields:
@@ -113,46 +113,46 @@ def _read_spoken(raw: Mapping[str, Any], role: str) -> MessageFields:
         parts.append({"type": "provider_data", "content": left})
     if not parts and list_rest(raw, {"role", "name", "finish_reason"}):
         parts = [{"type": "unknown", "content": dict(raw)}]
-    made: MessageFields = {"role": who, "parts": parts}
-    return made | _read_names(raw)
+    entry: MessageFields = {"role": who, "parts": parts}
+    return entry | _read_names(raw)
 
 
 def _read_names(raw: Mapping[str, Any]) -> MessageFields:
     """Return the name and the finish reason where they are given."""
-    made: MessageFields = {}
-    for target, told in (
+    fields: MessageFields = {}
+    for target, value in (
         ("name", raw.get("name")),
         ("finish_reason", get_field(raw, "finish_reason", "stop_reason")),
     ):
-        if told not in EMPTY:
-            made[target] = told if isinstance(told, str) else str(told)
-    return made
+        if value not in EMPTY:
+            fields[target] = value if isinstance(value, str) else str(value)
+    return fields
 
 
 def _read_thoughts(raw: Mapping[str, Any]) -> list[PartFields]:
     """Return reasoning given beside the content (DeepSeek, Groq, OpenRouter, Ollama), each text once."""
-    made: list[PartFields] = []
+    parts: list[PartFields] = []
     for key in ("reasoning_content", "reasoning", "thinking", "tool_plan"):
-        told = raw.get(key)
-        if told in EMPTY or any(told == other["content"] for other in made):
+        thought = raw.get(key)
+        if thought in EMPTY or any(thought == other["content"] for other in parts):
             continue
-        made.append({"type": "reasoning", "content": told})
-    return made
+        parts.append({"type": "reasoning", "content": thought})
+    return parts
 
 
 def _read_content(raw: Mapping[str, Any], role: str) -> list[PartFields]:
     """Return the parts in `parts`, `content` or Cohere's `message`; what a tool answered is one part."""
-    made = [normalize_part(piece) for piece in list_items(raw.get("parts"))]
+    parts = [normalize_part(piece) for piece in list_items(raw.get("parts"))]
     content = raw.get("content")
     if content is None:
         content = raw.get("message")  # Cohere v1: {role, message}
     if _is_whole_answer(raw, role):
-        return [*made, _read_tool_answer(raw, content)]
+        return [*parts, _read_tool_answer(raw, content)]
     if content not in EMPTY:
-        made += _split_content(content)
+        parts += _split_content(content)
     if raw.get("tool_call_id") is not None:
-        made.append({"type": "tool_call_response", "id": raw["tool_call_id"]})
-    return made
+        parts.append({"type": "tool_call_response", "id": raw["tool_call_id"]})
+    return parts
 
 
 def _is_whole_answer(raw: Mapping[str, Any], role: str) -> bool:
@@ -184,11 +184,11 @@ def _has_answers(content: Any) -> bool:
 
 def _read_tool_answer(raw: Mapping[str, Any], content: Any) -> PartFields:
     """Return what OpenAI's, Ollama's and LangChain's `tool` message says, as one part."""
-    made: PartFields = {"type": "tool_call_response", "id": raw.get("tool_call_id"), "response": content}
+    part: PartFields = {"type": "tool_call_response", "id": raw.get("tool_call_id"), "response": content}
     name = get_field(raw, "tool_name", "name")
     if name is not None:
-        made["name"] = name
-    return {key: value for key, value in made.items() if value is not None}
+        part["name"] = name
+    return {key: value for key, value in part.items() if value is not None}
 
 
 def _split_content(content: Any) -> list[PartFields]:
@@ -199,44 +199,44 @@ def _split_content(content: Any) -> list[PartFields]:
 
 def _read_extras(raw: Mapping[str, Any]) -> list[PartFields]:
     """Return refusal, spoken answer and attached images of an OpenAI or Ollama message."""
-    made: list[PartFields] = []
+    parts: list[PartFields] = []
     if raw.get("refusal") not in EMPTY:
-        made.append({"type": "refusal", "content": raw["refusal"]})
+        parts.append({"type": "refusal", "content": raw["refusal"]})
     audio = raw.get("audio")
     if isinstance(audio, Mapping) and audio:
         left = {str(k): v for k, v in audio.items() if k not in ("data", "type", "content", "modality")}
-        made.append({**left, "type": "blob", "modality": "audio", "content": audio.get("data")})
+        parts.append({**left, "type": "blob", "modality": "audio", "content": audio.get("data")})
     elif audio not in EMPTY:
-        made.append({"type": "blob", "modality": "audio", "content": audio})
-    return made + _read_images(raw.get("images"))
+        parts.append({"type": "blob", "modality": "audio", "content": audio})
+    return parts + _read_images(raw.get("images"))
 
 
 def _read_images(raw: Any) -> list[PartFields]:
     """Return attached images: Ollama's base64 strings, OpenRouter's `image_url` parts."""
-    made = [
+    parts = [
         {"type": "blob", "modality": "image", "content": image}
         if isinstance(image, str)
         else normalize_part(image)
         for image in list_items(raw)
     ]
-    return made if isinstance(raw, (list, tuple)) or raw in EMPTY else [normalize_part(raw)]
+    return parts if isinstance(raw, (list, tuple)) or raw in EMPTY else [normalize_part(raw)]
 
 
 def _read_tool_calls(raw: Mapping[str, Any]) -> list[PartFields]:
     calls = raw.get("tool_calls")
-    made = [
+    parts = [
         read_tool_call(call) if isinstance(call, Mapping) else normalize_part(call)
         for call in list_items(calls)
     ]
     if calls not in EMPTY and not isinstance(calls, (list, tuple)):
-        made.append({"type": "tool_call", "arguments": calls})
+        parts.append({"type": "tool_call", "arguments": calls})
     legacy = raw.get("function_call")
     if isinstance(legacy, Mapping) and legacy:
         arguments = load_container(legacy.get("arguments"))
-        made.append({**{str(k): v for k, v in legacy.items()}, "type": "tool_call", "arguments": arguments})
+        parts.append({**{str(k): v for k, v in legacy.items()}, "type": "tool_call", "arguments": arguments})
     elif legacy not in EMPTY:
-        made.append({"type": "tool_call", "name": legacy})
-    return made
+        parts.append({"type": "tool_call", "name": legacy})
+    return parts
 
 
 def is_message(value: Any) -> bool:

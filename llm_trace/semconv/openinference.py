@@ -28,9 +28,9 @@ def build_openinference_attributes(
     call: CallFields, *, content: bool, asked: list[MessageFields], answered: list[MessageFields]
 ) -> AttributeDict:
     """Return OpenInference's attributes of a call; texts are among them only with `content`."""
-    told = list_fields(call.get("usage"))
-    counted = {attribute: told.get(name) for name, attribute in _USAGE.items()}
-    both = [told.get("input_tokens"), told.get("output_tokens")]
+    counts = list_fields(call.get("usage"))
+    counted = {attribute: counts.get(name) for name, attribute in _USAGE.items()}
+    both = [counts.get("input_tokens"), counts.get("output_tokens")]
     total = sum(part for part in both if isinstance(part, int)) if None not in both else None
     cost = call.get("cost_usd")
     tags = [tag for tag in list_items(call.get("tags")) if isinstance(tag, str)]
@@ -78,35 +78,35 @@ def _build_value(value: Any, name: str, mime: str) -> AttributeDict:
 
 
 def _build_messages(prefix: str, spoken: list[MessageFields]) -> AttributeDict:
-    made: AttributeDict = {}
+    attributes: AttributeDict = {}
     for index, entry in enumerate(spoken):
         start = f"{prefix}.{index}.message."
-        made[start + "role"] = entry["role"]
+        attributes[start + "role"] = entry["role"]
         if entry.get("name"):
-            made[start + "name"] = entry["name"]
-        made |= _build_parts(start, entry["parts"])
-    return made
+            attributes[start + "name"] = entry["name"]
+        attributes |= _build_parts(start, entry["parts"])
+    return attributes
 
 
 def _build_parts(start: str, parts: list[dict[str, Any]]) -> AttributeDict:
-    made: AttributeDict = {}
+    attributes: AttributeDict = {}
     calls = [part for part in parts if part.get("type") == "tool_call"]
     answers = [part for part in parts if part.get("type") == "tool_call_response"]
     for index, part in enumerate(calls):
         below = f"{start}tool_calls.{index}.tool_call."
-        made[below + "id"] = get_text(part.get("id"))
-        made[below + "function.name"] = get_text(part.get("name"))
-        made[below + "function.arguments"] = dump_json(part.get("arguments"))
+        attributes[below + "id"] = get_text(part.get("id"))
+        attributes[below + "function.name"] = get_text(part.get("name"))
+        attributes[below + "function.arguments"] = dump_json(part.get("arguments"))
     for part in answers[:1]:
-        made[start + "tool_call_id"] = get_text(part.get("id"))
-        made[start + "content"] = dump_json(get_field(part, "response"))
+        attributes[start + "tool_call_id"] = get_text(part.get("id"))
+        attributes[start + "content"] = dump_json(get_field(part, "response"))
     others = [part for part in parts if part not in calls and part not in answers[:1]]
     if len(others) == 1 and others[0].get("type") == "text" and not answers:
-        made[start + "content"] = dump_json(others[0].get("content"))
-        return made
+        attributes[start + "content"] = dump_json(others[0].get("content"))
+        return attributes
     for index, part in enumerate(others):
-        made |= _build_piece(f"{start}contents.{index}.message_content.", part)
-    return made
+        attributes |= _build_piece(f"{start}contents.{index}.message_content.", part)
+    return attributes
 
 
 def _build_piece(start: str, part: dict[str, Any]) -> AttributeDict:

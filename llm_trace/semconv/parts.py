@@ -51,12 +51,12 @@ def read_tool_call(raw: Raw) -> PartFields:
 
 def _read_call(raw: Raw, kind: str) -> PartFields:
     """Return a call whose name and arguments stand beside its id."""
-    made = raw.get("arguments", raw.get("input", raw.get("args")))
+    arguments = raw.get("arguments", raw.get("input", raw.get("args")))
     part = {
         "type": kind,
         "id": get_field(raw, "call_id", "toolUseId", "id") or None,
         "name": raw.get("name"),
-        "arguments": load_container(made),
+        "arguments": load_container(arguments),
     }
     if raw.get("call_id") is not None:
         part["item_id"] = raw.get("id")
@@ -108,10 +108,10 @@ def _join_texts(value: Any) -> str | None:
     """Return the text of a string or of a list of text blocks; None where there is anything else."""
     if isinstance(value, str):
         return value or None
-    found = [get_field(block, "text") for block in list_items(value)]
-    if not found or not all(isinstance(line, str) for line in found):
+    texts = [get_field(block, "text") for block in list_items(value)]
+    if not texts or not all(isinstance(line, str) for line in texts):
         return None
-    return "\n".join(found)
+    return "\n".join(texts)
 
 
 def _read_reasoning(raw: Raw) -> PartFields:
@@ -142,8 +142,8 @@ def _read_otel_server_call(raw: Raw) -> PartFields:
     if not isinstance(inner, Mapping) or "arguments" in raw or inner.get("input") is None:
         return _as_is(raw)
     left = {key: value for key, value in inner.items() if key != "input"}
-    kept = {key: value for key, value in raw.items() if key != "server_tool_call"}
-    return {**_as_is(kept), "arguments": load_container(inner["input"]), "server_tool_call": left}
+    rest = {key: value for key, value in raw.items() if key != "server_tool_call"}
+    return {**_as_is(rest), "arguments": load_container(inner["input"]), "server_tool_call": left}
 
 
 def _read_otel_server_answer(raw: Raw) -> PartFields:
@@ -152,8 +152,8 @@ def _read_otel_server_answer(raw: Raw) -> PartFields:
     if not isinstance(inner, Mapping) or "response" in raw or inner.get("content") is None:
         return _as_is(raw)
     left = {key: value for key, value in inner.items() if key != "content"}
-    kept = {key: value for key, value in raw.items() if key != "server_tool_call_response"}
-    return {**_as_is(kept), "response": inner["content"], "server_tool_call_response": left}
+    rest = {key: value for key, value in raw.items() if key != "server_tool_call_response"}
+    return {**_as_is(rest), "response": inner["content"], "server_tool_call_response": left}
 
 
 def _read_file_any(raw: Raw) -> PartFields:
@@ -187,9 +187,9 @@ def _read_keyed_answer(inner: Any, _raw: Raw) -> PartFields:
 
 
 def _read_bedrock_reasoning(inner: Any, _raw: Raw) -> PartFields:
-    told = get_field(inner, "reasoningText")
-    if isinstance(told, Mapping):
-        part = join_rest(told, ("text",), {"type": "reasoning", "content": told.get("text")})
+    thought = get_field(inner, "reasoningText")
+    if isinstance(thought, Mapping):
+        part = join_rest(thought, ("text",), {"type": "reasoning", "content": thought.get("text")})
         return join_rest(list_fields(inner), ("reasoningText",), part)
     return join_rest(list_fields(inner), (), {"type": "reasoning"})
 

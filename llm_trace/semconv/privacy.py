@@ -22,14 +22,14 @@ def drop_content(metadata: dict[str, Any]) -> dict[str, Any]:
     otel = metadata.get("otel")
     if not isinstance(otel, dict):
         return metadata
-    kept = {
+    rest = {
         k: v
         for k, v in (otel.get("attributes") or {}).items()
         if isinstance(v, (bool, int, float)) or k.startswith(_PLAIN)
     }
     links = [{k: v for k, v in link.items() if k != "attributes"} for link in otel.get("links") or ()]
     plain = {"scope": otel.get("scope"), "links": links}
-    return {**metadata, "otel": {k: v for k, v in plain.items() if v} | {"attributes": kept}}
+    return {**metadata, "otel": {k: v for k, v in plain.items() if v} | {"attributes": rest}}
 
 
 def drop_event_content(event: dict[str, Any]) -> dict[str, Any] | None:
@@ -48,9 +48,9 @@ def call_without_content(fields: dict[str, Any]) -> dict[str, Any]:
     """Return the fields of a call without what was said: no input, output, messages, prompt or error
     message.
     """
-    kept = {name: value for name, value in fields.items() if name not in _CONTENT}
-    if "error" in kept:
-        kept["error"] = {"type": kept["error"].get("type", "error")}
-    if "metadata" in kept:
-        kept["metadata"] = drop_content(kept["metadata"])
-    return kept
+    rest = {name: value for name, value in fields.items() if name not in _CONTENT}
+    if "error" in rest:
+        rest["error"] = {"type": rest["error"].get("type", "error")}
+    if "metadata" in rest:
+        rest["metadata"] = drop_content(rest["metadata"])
+    return rest

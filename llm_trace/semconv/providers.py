@@ -45,8 +45,8 @@ def find_sdk_provider(value: Any) -> str | None:
 
 
 def _find_seller(model: str | None) -> str | None:
-    told = (model or "").lower()
-    return next((provider for start, provider in _OF_MODEL if told.startswith(start)), None)
+    name = (model or "").lower()
+    return next((provider for start, provider in _OF_MODEL if name.startswith(start)), None)
 
 
 _SIGNS = {"x_groq": "groq", "stopReason": "aws.bedrock", "amazon-bedrock-invocationMetrics": "aws.bedrock",

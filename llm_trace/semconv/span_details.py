@@ -46,11 +46,11 @@ def read_details(
 
 
 def _read_cost(attributes: Attributes) -> float | None:
-    told = load_container(attributes.get(names.LANGFUSE_COST))
-    given = [attributes.get(name) for name in names.COSTS]
-    if isinstance(told, Mapping):
-        given += [told.get("total"), _sum_costs(told)]
-    return next((cost for value in given if (cost := get_number(value)) is not None), None)
+    costs = load_container(attributes.get(names.LANGFUSE_COST))
+    totals = [attributes.get(name) for name in names.COSTS]
+    if isinstance(costs, Mapping):
+        totals += [costs.get("total"), _sum_costs(costs)]
+    return next((cost for value in totals if (cost := get_number(value)) is not None), None)
 
 
 def _sum_costs(costs: Mapping[str, Any]) -> float | None:
@@ -75,13 +75,13 @@ def _read_first_token(
 
 def _parse_moment(value: Any) -> int | None:
     """Return Langfuse's time, ISO 8601 in JSON quotes, as nanoseconds since 1970."""
-    told = value.strip('"') if isinstance(value, str) else ""
-    if not told:
+    text = value.strip('"') if isinstance(value, str) else ""
+    if not text:
         return None
     from datetime import UTC, datetime, timedelta
 
     try:
-        at = datetime.fromisoformat(told)
+        at = datetime.fromisoformat(text)
         since = (at if at.tzinfo else at.replace(tzinfo=UTC)) - datetime(1970, 1, 1, tzinfo=UTC)
     except (ValueError, OverflowError):
         return None
@@ -89,13 +89,13 @@ def _parse_moment(value: Any) -> int | None:
 
 
 def _read_tags(attributes: Attributes) -> list[str]:
-    made: list[str] = []
+    tags: list[str] = []
     for name in filter(attributes.__contains__, names.TAGS):
-        told = load_container(attributes[name])
-        made += [
-            tag for tag in (list_items(told) or [told]) if isinstance(tag, str) and tag and tag not in made
+        value = load_container(attributes[name])
+        tags += [
+            tag for tag in (list_items(value) or [value]) if isinstance(tag, str) and tag and tag not in tags
         ]
-    return made
+    return tags
 
 
 def _read_prompt(span: str, attributes: Attributes) -> dict[str, Any] | None:
@@ -114,13 +114,13 @@ def _read_prompt(span: str, attributes: Attributes) -> dict[str, Any] | None:
         ),
     )
     variables = load_container(attributes.get(names.OI_TEMPLATE_VARIABLES))
-    made: dict[str, Any] = {"name": named or span, "version": version or _hash(template)}
-    return {**made, "variables": dict(variables)} if isinstance(variables, Mapping) else made
+    prompt: dict[str, Any] = {"name": named or span, "version": version or _hash(template)}
+    return {**prompt, "variables": dict(variables)} if isinstance(variables, Mapping) else prompt
 
 
 def _get_first(attributes: Attributes, wanted: tuple[str, ...]) -> str | None:
-    found = next((attributes[name] for name in wanted if attributes.get(name) not in (None, "")), None)
-    return None if found is None else str(found)
+    value = next((attributes[name] for name in wanted if attributes.get(name) not in (None, "")), None)
+    return None if value is None else str(value)
 
 
 def _hash(template: str | None) -> str:
@@ -134,35 +134,37 @@ def _hash(template: str | None) -> str:
 def _read_error(attributes: Attributes, events: Sequence[SpanEvent]) -> dict[str, Any] | None:
     """Return the exception that ended the call, of the last event that tells of one."""
     raised = [entry.attributes for entry in events if entry.name == names.EXCEPTION]
-    told = raised[-1] if raised else attributes
-    kind = get_text(told.get(names.EXCEPTION_TYPE)) or get_text(attributes.get(names.ERROR_TYPE))
+    source = raised[-1] if raised else attributes
+    kind = get_text(source.get(names.EXCEPTION_TYPE)) or get_text(attributes.get(names.ERROR_TYPE))
     if kind is None:
         return None
-    found = {
+    error = {
         "type": kind,
-        "message": get_text(told.get(names.EXCEPTION_MESSAGE)) or get_text(attributes.get("error.message")),
-        "traceback": get_text(told.get(names.EXCEPTION_STACKTRACE)),
+        "message": get_text(source.get(names.EXCEPTION_MESSAGE)) or get_text(attributes.get("error.message")),
+        "traceback": get_text(source.get(names.EXCEPTION_STACKTRACE)),
     }
-    return {key: value for key, value in found.items() if value is not None}
+    return {key: value for key, value in error.items() if value is not None}
 
 
 def read_metadata(attributes: Attributes, events: Sequence[SpanEvent]) -> dict[str, Any]:
     """Return the user's metadata, the model that was asked for, and under `otel` all that came."""
-    made: dict[str, Any] = {}
+    metadata: dict[str, Any] = {}
     for name in filter(attributes.__contains__, (names.OI_METADATA, names.LANGFUSE_METADATA)):
-        told = load_container(attributes[name])
-        if isinstance(told, Mapping):
-            made.update({str(key): value for key, value in told.items()})
+        source = load_container(attributes[name])
+        if isinstance(source, Mapping):
+            metadata.update({str(key): value for key, value in source.items()})
     for name, value in attributes.items():
         if name.startswith(_PROPERTIES) and name not in _PROPERTIES:
-            made[name.removeprefix(_PROPERTIES[0]).removeprefix(_PROPERTIES[1])] = value
+            metadata[name.removeprefix(_PROPERTIES[0]).removeprefix(_PROPERTIES[1])] = value
     asked = next((get_text(attributes[name]) for name in names.REQUEST_MODELS if name in attributes), None)
     if asked is not None and (get_first_text(attributes, names.RESPONSE_MODELS) or asked) != asked:
-        made["request_model"] = asked
-    made["otel"] = {"attributes": {n: list(v) if isinstance(v, tuple) else v for n, v in attributes.items()}}
+        metadata["request_model"] = asked
+    metadata["otel"] = {
+        "attributes": {n: list(v) if isinstance(v, tuple) else v for n, v in attributes.items()}
+    }
     if events:
-        made["otel"]["events"] = [_read_event(entry) for entry in events]
-    return made
+        metadata["otel"]["events"] = [_read_event(entry) for entry in events]
+    return metadata
 
 
 def _parse_json(value: Any) -> Any:
@@ -170,7 +172,7 @@ def _parse_json(value: Any) -> Any:
 
 
 def _read_event(entry: SpanEvent) -> dict[str, Any]:
-    made: dict[str, Any] = {"name": entry.name}
+    event: dict[str, Any] = {"name": entry.name}
     if entry.attributes:
-        made["attributes"] = {str(name): _parse_json(value) for name, value in entry.attributes.items()}
-    return made if entry.time_ns is None else {**made, "time_ns": entry.time_ns}
+        event["attributes"] = {str(name): _parse_json(value) for name, value in entry.attributes.items()}
+    return event if entry.time_ns is None else {**event, "time_ns": entry.time_ns}

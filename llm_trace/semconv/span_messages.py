@@ -47,24 +47,24 @@ def _read_genai(attributes: Attributes, name: str) -> list[MessageFields]:
 
 def _read_spoken(value: Any, role: str) -> list[MessageFields]:
     """Return the messages in a list, or in JSON of one; text that is neither is one message."""
-    told = load_container(value)
-    if isinstance(told, str):
-        return [build_message(told, role)] if told else []
-    if isinstance(told, Mapping) and not is_message(told):  # LangSmith: a run's whole inputs or outputs
-        whole = messages_out(told) if role == "assistant" else messages_in(told)
+    content = load_container(value)
+    if isinstance(content, str):
+        return [build_message(content, role)] if content else []
+    if isinstance(content, Mapping) and not is_message(content):  # LangSmith: a run's whole inputs or outputs
+        whole = messages_out(content) if role == "assistant" else messages_in(content)
         if whole:
             return whole
-    entries = [told] if isinstance(told, Mapping) else list_items(told)
+    entries = [content] if isinstance(content, Mapping) else list_items(content)
     return [message(load_container(entry), role=role) for entry in entries]
 
 
 def _with_instructions(attributes: Attributes, asked: list[MessageFields]) -> list[MessageFields]:
-    told = load_container(attributes.get(names.SYSTEM_INSTRUCTIONS))
-    if told in EMPTY:
+    instructions = load_container(attributes.get(names.SYSTEM_INSTRUCTIONS))
+    if instructions in EMPTY:
         return asked
-    spoken = isinstance(told, Mapping) and ("parts" in told or "role" in told)
-    made = message({"role": "system", **told}) if spoken else build_message(told, "system")
-    return [made, *(other for other in asked if other != made)]
+    spoken = isinstance(instructions, Mapping) and ("parts" in instructions or "role" in instructions)
+    system = message({"role": "system", **instructions}) if spoken else build_message(instructions, "system")
+    return [system, *(other for other in asked if other != system)]
 
 
 def _read_indexed(attributes: Attributes, prefix: str, role: str) -> list[MessageFields]:
@@ -79,15 +79,15 @@ def _open_entry(entry: Mapping[str, Any]) -> dict[str, Any]:
     """Return an indexed message with its content out of JSON; the completions API has its prompt under
     `user`.
     """
-    made = dict(entry)
-    if "content" not in made and isinstance(made.get("user"), str):
-        made["content"] = made.pop("user")
-    content = load_container(made.get("content"))
+    opened = dict(entry)
+    if "content" not in opened and isinstance(opened.get("user"), str):
+        opened["content"] = opened.pop("user")
+    content = load_container(opened.get("content"))
     if isinstance(content, list) and all(isinstance(piece, Mapping) for piece in content):
-        made["content"] = content
-    if isinstance(made.get("tool_calls"), str):
-        made["tool_calls"] = load_container(made["tool_calls"])
-    return made
+        opened["content"] = content
+    if isinstance(opened.get("tool_calls"), str):
+        opened["tool_calls"] = load_container(opened["tool_calls"])
+    return opened
 
 
 def _read_openinference(attributes: Attributes, prefix: str) -> list[MessageFields]:
@@ -98,32 +98,32 @@ def _read_openinference(attributes: Attributes, prefix: str) -> list[MessageFiel
 
 def _read_oi_message(raw: Mapping[str, Any]) -> dict[str, Any]:
     """Return OpenInference's message in OpenAI's shape; what stands in `contents` twice is taken once."""
-    made = {key: value for key, value in raw.items() if key not in ("contents", "tool_calls")}
+    rest = {key: value for key, value in raw.items() if key not in ("contents", "tool_calls")}
     calls = [get_field(call, "tool_call") or call for call in list_mappings(raw.get("tool_calls"))]
     pieces = [_read_oi_piece(piece) for piece in list_mappings(raw.get("contents"))]
     if calls:
-        made["tool_calls"] = calls
+        rest["tool_calls"] = calls
         pieces = [piece for piece in pieces if piece.get("type") not in ("tool_use", "tool_call")]
     if pieces:
-        have = made.get("content")
+        have = rest.get("content")
         beside = have not in EMPTY and not _check_repeats(have, pieces)
-        made["content"] = [*([{"type": "text", "text": have}] if beside else []), *pieces]
-    name = made.pop("function_call_name", None)
-    arguments = made.pop("function_call_arguments_json", None)
+        rest["content"] = [*([{"type": "text", "text": have}] if beside else []), *pieces]
+    name = rest.pop("function_call_name", None)
+    arguments = rest.pop("function_call_arguments_json", None)
     if name is not None or arguments is not None:
-        made["function_call"] = {"name": name, "arguments": arguments}
-    if made.get("tool_call_id") is not None and made.get("role") != "tool":
-        return _with_answer(made, raw.get("content"), pieces)
-    return made
+        rest["function_call"] = {"name": name, "arguments": arguments}
+    if rest.get("tool_call_id") is not None and rest.get("role") != "tool":
+        return _with_answer(rest, raw.get("content"), pieces)
+    return rest
 
 
 def _with_answer(raw: dict[str, Any], content: Any, pieces: list[dict[str, Any]]) -> dict[str, Any]:
     """Return a message of the user that brings a tool's answer, as Anthropic's and Amazon's do, with what
     stands beside it.
     """
-    made = {key: value for key, value in raw.items() if key != "tool_call_id"}
+    rest = {key: value for key, value in raw.items() if key != "tool_call_id"}
     answer = {"type": "tool_result", "tool_use_id": raw["tool_call_id"], "content": content}
-    return {**made, "role": raw.get("role") if pieces else "tool", "content": [answer, *pieces]}
+    return {**rest, "role": raw.get("role") if pieces else "tool", "content": [answer, *pieces]}
 
 
 def _check_repeats(content: Any, pieces: list[dict[str, Any]]) -> bool:
@@ -134,29 +134,29 @@ def _check_repeats(content: Any, pieces: list[dict[str, Any]]) -> bool:
 
 def _read_oi_piece(raw: Mapping[str, Any]) -> dict[str, Any]:
     content = get_field(raw, "message_content")
-    made = dict(content) if isinstance(content, Mapping) else {}
-    made |= {key: value for key, value in raw.items() if key not in ("message_content", "tool_call")}
+    piece = dict(content) if isinstance(content, Mapping) else {}
+    piece |= {key: value for key, value in raw.items() if key not in ("message_content", "tool_call")}
     call = raw.get("tool_call")
     if isinstance(call, Mapping):
         return (
             {"type": "tool_call", **call}
-            if made.get("type") in (None, "tool_use")
-            else {**made, "tool_call": call}
+            if piece.get("type") in (None, "tool_use")
+            else {**piece, "tool_call": call}
         )
-    url = get_field(get_field(made.get("image"), "image"), "url")
+    url = get_field(get_field(piece.get("image"), "image"), "url")
     if url is not None:
-        kept = {key: value for key, value in made.items() if key not in ("image", "type")}
-        return {"type": "image_url", "image_url": {"url": url}, **kept}
-    return made
+        rest = {key: value for key, value in piece.items() if key not in ("image", "type")}
+        return {"type": "image_url", "image_url": {"url": url}, **rest}
+    return piece
 
 
 def _read_texts(attributes: Attributes, prefix: str, inner: str, role: str) -> list[MessageFields]:
     """Return OpenInference's prompts and choices of the completions API."""
-    told = [
+    texts = [
         get_field(get_field(entry, inner), "text")
         for entry in list_mappings(nest_attributes(attributes, prefix))
     ]
-    return [build_message(line, role) for line in told if isinstance(line, str)]
+    return [build_message(line, role) for line in texts if isinstance(line, str)]
 
 
 def _from_events(events: Sequence[SpanEvent]) -> tuple[list[MessageFields], list[MessageFields]]:
@@ -182,11 +182,11 @@ _EVENT_KEYS = ("event.name", names.SYSTEM, names.PROVIDER, names.EVENT_CONTENT)
 
 def _read_body(inside: Attributes) -> dict[str, Any]:
     """Return an event's message: its attributes, or the JSON in `gen_ai.event.content`."""
-    told = load_container(inside.get(names.EVENT_CONTENT))
-    given = {**told, **inside} if isinstance(told, Mapping) else dict(inside)
-    body = {key: value for key, value in given.items() if key not in _EVENT_KEYS}
-    if isinstance(told, str) and "content" not in body:
-        body["content"] = told
+    content = load_container(inside.get(names.EVENT_CONTENT))
+    fields = {**content, **inside} if isinstance(content, Mapping) else dict(inside)
+    body = {key: value for key, value in fields.items() if key not in _EVENT_KEYS}
+    if isinstance(content, str) and "content" not in body:
+        body["content"] = content
     if str(body.get("role")) == "tool" or "id" in body:
         body.setdefault("tool_call_id", body.pop("id", None))
     return _open_entry(body)
@@ -199,21 +199,21 @@ def _read_choice(inside: Attributes) -> MessageFields:
         inner = {"content": inner}
     if not isinstance(inner, Mapping):
         inner = {key: value for key, value in body.items() if key != "tool_call_id"}
-    made = message(_open_entry(inner), role="assistant")
-    told = body.get("finish_reason")
-    return made if told in EMPTY else {**made, "finish_reason": str(told)}
+    entry = message(_open_entry(inner), role="assistant")
+    reason = body.get("finish_reason")
+    return entry if reason in EMPTY else {**entry, "finish_reason": str(reason)}
 
 
 def _add_finish_reasons(attributes: Attributes, answered: list[MessageFields]) -> list[MessageFields]:
     """Give the messages their finish reasons where the span has them apart."""
-    told = list_items(load_json(attributes.get(names.FINISH_REASONS))) or [
+    reasons = list_items(load_json(attributes.get(names.FINISH_REASONS))) or [
         get_field(attributes, names.OI_FINISH, "anthropic.message.stop_reason")
     ]
-    made = list(answered)
-    for index, reason in enumerate(told[: len(made)]):
-        if reason not in EMPTY and "finish_reason" not in made[index]:
-            made[index] = {**made[index], "finish_reason": str(reason)}
-    return made
+    messages = list(answered)
+    for index, reason in enumerate(reasons[: len(messages)]):
+        if reason not in EMPTY and "finish_reason" not in messages[index]:
+            messages[index] = {**messages[index], "finish_reason": str(reason)}
+    return messages
 
 
 def read_talk_in_values(asked: Any, answered: Any) -> Talk:

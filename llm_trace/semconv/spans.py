@@ -57,28 +57,32 @@ def call_fields(
         start_ns: when the span began; with it `first_token_ns` is known from
             `gen_ai.response.time_to_first_chunk`.
     """
-    told = [read_event(entry) for entry in events]
-    given = {str(key): value.value if isinstance(value, Enum) else value for key, value in attributes.items()}
-    kind = read_kind(given)
-    asked, answered = _read_values(given)
-    spoken = _read_talk(given, told, kind, asked, answered)
+    span_events = [read_event(entry) for entry in events]
+    plain = {str(key): value.value if isinstance(value, Enum) else value for key, value in attributes.items()}
+    kind = read_kind(plain)
+    asked, answered = _read_values(plain)
+    spoken = _read_talk(plain, span_events, kind, asked, answered)
     whole = response_fields(answered) if kind == "llm" and isinstance(answered, Mapping) else {}
-    params = _read_params(given)
-    found = {
+    params = _read_params(plain)
+    fields = {
         "name": name,
         "kind": kind,
-        "model": _model(given, whole) or params.model,
-        "provider": _read_provider(given) or whole.get("provider"),
+        "model": _model(plain, whole) or params.model,
+        "provider": _read_provider(plain) or whole.get("provider"),
         "params": params.others,
-        "usage": {**whole.get("usage", {}), **(_read_usage(given) or {})},
+        "usage": {**whole.get("usage", {}), **(_read_usage(plain) or {})},
         "input": asked if asked is not None else _join_asked(spoken.asked),
         "output": answered if answered is not None else _join_answered(spoken.answered),
         "messages_in": spoken.asked,
         "messages_out": spoken.answered,
-        **(read_details(name, given, told, start_ns) if told or not DETAILS.isdisjoint(given) else {}),
+        **(
+            read_details(name, plain, span_events, start_ns)
+            if span_events or not DETAILS.isdisjoint(plain)
+            else {}
+        ),
     }
-    made = {key: value for key, value in found.items() if value or value not in _NOTHING}
-    return {**made, "metadata": read_metadata(given, told)}
+    present = {key: value for key, value in fields.items() if value or value not in _NOTHING}
+    return {**present, "metadata": read_metadata(plain, span_events)}
 
 
 _KIND_TABLES = (
@@ -95,9 +99,9 @@ _KIND_TABLES = (
 def read_kind(attributes: Attributes) -> str:
     """Return the kind of call that a span's attributes tell of."""
     for name, table in _KIND_TABLES:
-        told = attributes.get(name)
-        if isinstance(told, str):
-            kind = table.get(told.upper() if name == names.OI_KIND else told.lower())
+        spelling = attributes.get(name)
+        if isinstance(spelling, str):
+            kind = table.get(spelling.upper() if name == names.OI_KIND else spelling.lower())
             if kind is not None:
                 return kind
     if get_first_text(attributes, (*names.RESPONSE_MODELS, *names.REQUEST_MODELS)) is not None:
@@ -106,8 +110,8 @@ def read_kind(attributes: Attributes) -> str:
 
 
 def _read_provider(attributes: Attributes) -> str | None:
-    told = get_first_text(attributes, names.PROVIDERS)
-    return None if told is None else names.PROVIDER_OF.get(told.lower(), told.lower())
+    name = get_first_text(attributes, names.PROVIDERS)
+    return None if name is None else names.PROVIDER_OF.get(name.lower(), name.lower())
 
 
 def _model(attributes: Attributes, whole: Mapping[str, Any]) -> str | None:
@@ -128,32 +132,32 @@ class _Params(NamedTuple):
 
 def _read_params(attributes: Attributes) -> _Params:
     model: str | None = None
-    made: dict[str, Any] = {}
+    params: dict[str, Any] = {}
     for name in filter(attributes.__contains__, (names.OI_PARAMS, names.LANGFUSE_PARAMS, names.OWN_PARAMS)):
-        told = load_container(attributes[name])
-        if isinstance(told, Mapping):
-            known = request_fields(told)
+        value_group = load_container(attributes[name])
+        if isinstance(value_group, Mapping):
+            known = request_fields(value_group)
             model = model or known.get("model")
-            made.update(known.get("params", {}) if name != names.OWN_PARAMS else told)
+            params.update(known.get("params", {}) if name != names.OWN_PARAMS else value_group)
     for name, value in attributes.items():
         if name.startswith(names.REQUEST) and name != names.REQUEST_MODEL:
             short = name[len(names.REQUEST) :]
-            made[names.PARAM_OF_ATTRIBUTE.get(short, short)] = (
+            params[names.PARAM_OF_ATTRIBUTE.get(short, short)] = (
                 list(value) if isinstance(value, tuple) else value
             )
-    return _Params(model, made)
+    return _Params(model, params)
 
 
 _PLAIN_USAGE = {names.USAGE_INPUT: "input_tokens", names.USAGE_OUTPUT: "output_tokens"}
 
 
 def _read_usage(attributes: Attributes) -> dict[str, int] | None:
-    told = {name: value for name, value in attributes.items() if name.startswith(names.USAGE_PREFIXES)}
-    if told.keys() <= _PLAIN_USAGE.keys():
-        found = {_PLAIN_USAGE[name]: n for name, value in told.items() if (n := count(value)) is not None}
+    counts = {name: value for name, value in attributes.items() if name.startswith(names.USAGE_PREFIXES)}
+    if counts.keys() <= _PLAIN_USAGE.keys():
+        tokens = {_PLAIN_USAGE[name]: n for name, value in counts.items() if (n := count(value)) is not None}
     else:
-        found = usage(told) or {}
-    return found or usage(load_container(attributes.get(names.LANGFUSE_USAGE)))
+        tokens = usage(counts) or {}
+    return tokens or usage(load_container(attributes.get(names.LANGFUSE_USAGE)))
 
 
 _INPUTS = (
@@ -170,13 +174,15 @@ def _read_values(attributes: Attributes) -> tuple[Any, Any]:
     """Return input and output where the span has them whole."""
     asked, answered = get_first_value(attributes, _INPUTS), get_first_value(attributes, _OUTPUTS)
     if answered is None:
-        found = nest_attributes(attributes, names.OI_DOCUMENTS)
-        answered = [entry.get("document", entry) for entry in found] if _read_documents(found) else None
+        documents = nest_attributes(attributes, names.OI_DOCUMENTS)
+        answered = (
+            [entry.get("document", entry) for entry in documents] if _read_documents(documents) else None
+        )
     return load_container(asked), load_container(answered)
 
 
-def _read_documents(found: Any) -> bool:
-    return isinstance(found, list) and all(isinstance(entry, Mapping) for entry in found)
+def _read_documents(documents: Any) -> bool:
+    return isinstance(documents, list) and all(isinstance(entry, Mapping) for entry in documents)
 
 
 def _read_talk(attributes: Attributes, events: list[SpanEvent], kind: str, asked: Any, answered: Any) -> Talk:

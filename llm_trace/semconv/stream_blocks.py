@@ -22,23 +22,23 @@ def _append(block: Json, key: str, piece: Any) -> None:
 
 def join_anthropic(chunks: list[Chunk]) -> Json:
     """Return the message that Anthropic's events add up to."""
-    made: Json = {}
+    answer: Json = {}
     blocks: dict[int, Json] = {}
     for chunk in chunks:
         kind = chunk.get("type")
         if kind == "message_start":
-            made = {**made, **list_fields(chunk.get("message"))}
+            answer = {**answer, **list_fields(chunk.get("message"))}
         elif kind == "content_block_start":
             blocks[_index(chunk)] = dict(list_fields(chunk.get("content_block")))
         elif kind == "content_block_delta":
             _add_delta(blocks.setdefault(_index(chunk), {}), list_fields(chunk.get("delta")))
         elif kind == "message_delta":
-            _add_end(made, chunk)
+            _add_end(answer, chunk)
         if "amazon-bedrock-invocationMetrics" in chunk:
-            made["amazon-bedrock-invocationMetrics"] = chunk["amazon-bedrock-invocationMetrics"]
+            answer["amazon-bedrock-invocationMetrics"] = chunk["amazon-bedrock-invocationMetrics"]
     if blocks:
-        made["content"] = [_close_block(blocks[index]) for index in sorted(blocks)]
-    return made
+        answer["content"] = [_close_block(blocks[index]) for index in sorted(blocks)]
+    return answer
 
 
 _DELTAS = {
@@ -68,9 +68,9 @@ def _add_delta(block: Json, delta: Chunk) -> None:
 def _add_end(made: Json, chunk: Chunk) -> None:
     """Take stop reason and the final counts; those are cumulative, so they replace the first ones."""
     made.update({key: value for key, value in list_fields(chunk.get("delta")).items() if value is not None})
-    told = {key: value for key, value in list_fields(chunk.get("usage")).items() if value is not None}
-    if told:
-        made["usage"] = {**list_fields(made.get("usage")), **told}
+    counts = {key: value for key, value in list_fields(chunk.get("usage")).items() if value is not None}
+    if counts:
+        made["usage"] = {**list_fields(made.get("usage")), **counts}
     for key in chunk:
         if key not in ("type", "delta", "usage") and chunk[key] is not None:
             made[key] = chunk[key]
@@ -80,14 +80,14 @@ def _close_block(block: Json) -> Json:
     """Return a block whose pieces of JSON have become its input."""
     if "partial_json" not in block:
         return block
-    told = block["partial_json"]
-    kept = {key: value for key, value in block.items() if key != "partial_json"}
-    return {**kept, "input": load_container(told)} if told else kept
+    text = block["partial_json"]
+    rest = {key: value for key, value in block.items() if key != "partial_json"}
+    return {**rest, "input": load_container(text)} if text else rest
 
 
 def join_converse(chunks: list[Chunk]) -> Json:
     """Return the Converse response that Bedrock's events add up to."""
-    made: Json = {}
+    answer: Json = {}
     role = "assistant"
     blocks: dict[int, Json] = {}
     for chunk in chunks:
@@ -95,11 +95,11 @@ def join_converse(chunks: list[Chunk]) -> Json:
         if isinstance(start, Mapping) and isinstance(start.get("role"), str):
             role = start["role"]
         _add_block(blocks, chunk)
-        made.update(list_fields(chunk.get("messageStop")))
-        made.update(list_fields(chunk.get("metadata")))
+        answer.update(list_fields(chunk.get("messageStop")))
+        answer.update(list_fields(chunk.get("metadata")))
     content = [_close_tool(blocks[index]) for index in sorted(blocks)]
-    made["output"] = {"message": {"role": role, "content": content}}
-    return made
+    answer["output"] = {"message": {"role": role, "content": content}}
+    return answer
 
 
 def _add_block(blocks: dict[int, Json], chunk: Chunk) -> None:

@@ -24,16 +24,16 @@ _TEXTS = (
 
 def join_chat(chunks: list[Chunk]) -> Json:
     """Return the `chat.completion` (or `text_completion`) that the chunks add up to."""
-    made: Json = {}
+    answer: Json = {}
     choices: dict[int, Json] = {}
     for chunk in chunks:
         for choice in list_mappings(chunk.get("choices")):
             _add_choice(choices, choice)
-        merge_top(made, chunk, ("choices",))
-    if isinstance(made.get("object"), str):
-        made["object"] = made["object"].removesuffix(".chunk")
-    made["choices"] = [_finish_choice(choices[index]) for index in sorted(choices)]
-    return made
+        merge_top(answer, chunk, ("choices",))
+    if isinstance(answer.get("object"), str):
+        answer["object"] = answer["object"].removesuffix(".chunk")
+    answer["choices"] = [_finish_choice(choices[index]) for index in sorted(choices)]
+    return answer
 
 
 def merge_top(made: Json, chunk: Chunk, skip: tuple[str, ...]) -> None:
@@ -55,17 +55,17 @@ def _index(value: Any) -> int:
 
 def _add_choice(choices: dict[int, Json], choice: Chunk) -> None:
     index = _index(choice.get("index"))
-    made = choices.setdefault(index, {"index": index, "finish_reason": None})
+    entry = choices.setdefault(index, {"index": index, "finish_reason": None})
     for key, value in choice.items():
         if key == "delta":
             if isinstance(value, Mapping):
-                merge_delta(made.setdefault("message", {"role": "assistant"}), value)
+                merge_delta(entry.setdefault("message", {"role": "assistant"}), value)
         elif key == "text" and isinstance(value, str):
-            made["text"] = made.get("text", "") + value
+            entry["text"] = entry.get("text", "") + value
         elif key == "logprobs":
-            _add_logprobs(made, value)
+            _add_logprobs(entry, value)
         elif value is not None:
-            made[key] = value
+            entry[key] = value
 
 
 def merge_delta(made: Json, delta: Chunk) -> None:
@@ -98,15 +98,15 @@ def _as_blocks(value: Any) -> list[Any]:
 
 def _extend_list(have: list[Any], more: list[Any]) -> list[Any]:
     """Return a list with its new elements; pieces of one indexed element (reasoning details) are joined."""
-    made = list(have)
+    joined = list(have)
     for piece in more:
-        if made and _is_continued(made[-1], piece):
-            grown = dict(made[-1])
+        if joined and _is_continued(joined[-1], piece):
+            grown = dict(joined[-1])
             merge_delta(grown, piece)
-            made[-1] = grown
+            joined[-1] = grown
         else:
-            made.append(piece)
-    return made
+            joined.append(piece)
+    return joined
 
 
 def _is_continued(last: Any, piece: Any) -> bool:
@@ -119,8 +119,8 @@ def _add_logprobs(made: Json, value: Any) -> None:
     if not isinstance(value, Mapping):
         return
     have = made.setdefault("logprobs", {})
-    for key, told in value.items():
-        have[key] = list_items(have.get(key)) + told if isinstance(told, list) else told
+    for key, entries in value.items():
+        have[key] = list_items(have.get(key)) + entries if isinstance(entries, list) else entries
 
 
 def _add_calls(made: Json, calls: Any) -> None:

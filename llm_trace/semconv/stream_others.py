@@ -12,25 +12,27 @@ from llm_trace.semconv.values import get_field, list_fields, list_items, list_ma
 
 def join_gemini(chunks: list[Chunk]) -> Json:
     """Return the `generateContent` response that the chunks add up to; neighbouring texts are joined."""
-    made: Json = {}
+    answer: Json = {}
     candidates: dict[int, Json] = {}
     for chunk in chunks:
-        merge_top(made, chunk, ("candidates",))
+        merge_top(answer, chunk, ("candidates",))
         for candidate in list_mappings(chunk.get("candidates")):
             index = candidate.get("index")
             known = candidates.setdefault(index if isinstance(index, int) else 0, {})
             _add_candidate(known, candidate)
-    made["candidates"] = [candidates[index] for index in sorted(candidates)]
-    return made
+    answer["candidates"] = [candidates[index] for index in sorted(candidates)]
+    return answer
 
 
 def _add_candidate(made: Json, candidate: Chunk) -> None:
     for key, value in candidate.items():
         if key == "content":
-            told = list_fields(value)
+            content = list_fields(value)
             have = made.setdefault("content", {"role": "model", "parts": []})
-            have.update({name: kept for name, kept in told.items() if name != "parts" and kept is not None})
-            for piece in list_items(told.get("parts")):
+            have.update(
+                {name: item for name, item in content.items() if name != "parts" and item is not None}
+            )
+            for piece in list_items(content.get("parts")):
                 _add_part(have["parts"], piece)
         elif value is not None:
             made[key] = value
@@ -39,21 +41,21 @@ def _add_candidate(made: Json, candidate: Chunk) -> None:
 def _add_part(parts: list[Any], piece: Any) -> None:
     """Append a part, or lengthen the last one where both are plain text of one kind."""
     last = list_fields(parts[-1]) if parts else {}
-    told = list_fields(piece)
-    if isinstance(told.get("text"), str) and isinstance(last.get("text"), str):
-        plain = set(told) | set(last) <= {"text", "thought"}
-        if plain and told.get("thought") == last.get("thought"):
-            parts[-1] = {**last, "text": last["text"] + told["text"]}
+    part = list_fields(piece)
+    if isinstance(part.get("text"), str) and isinstance(last.get("text"), str):
+        plain = set(part) | set(last) <= {"text", "thought"}
+        if plain and part.get("thought") == last.get("thought"):
+            parts[-1] = {**last, "text": last["text"] + part["text"]}
             return
     parts.append(piece)
 
 
 def join_interactions(chunks: list[Chunk]) -> Json:
     """Return the interaction that Gemini's Interactions events add up to."""
-    made: Json = {}
+    answer: Json = {}
     steps: dict[int, Json] = {}
     for chunk in chunks:
-        made.update(list_fields(chunk.get("interaction")))
+        answer.update(list_fields(chunk.get("interaction")))
         index = chunk.get("index")
         place = index if isinstance(index, int) else 0
         if isinstance(chunk.get("step"), Mapping):
@@ -61,9 +63,9 @@ def join_interactions(chunks: list[Chunk]) -> Json:
         delta = list_fields(chunk.get("delta"))
         if delta:
             _add_step(steps.setdefault(place, {"type": "model_output"}), delta)
-    if steps and not made.get("steps"):
-        made["steps"] = [steps[index] for index in sorted(steps)]
-    return made
+    if steps and not answer.get("steps"):
+        answer["steps"] = [steps[index] for index in sorted(steps)]
+    return answer
 
 
 def _add_step(step: Json, delta: Chunk) -> None:
@@ -81,35 +83,35 @@ def _add_step(step: Json, delta: Chunk) -> None:
 
 def join_ollama(chunks: list[Chunk]) -> Json:
     """Return the last line of an Ollama stream with the whole message (chat) or response (generate)."""
-    made: Json = {}
+    answer: Json = {}
     message: Json = {}
-    told: Json = {}
+    spoken: Json = {}
     for chunk in chunks:
         merge_delta(message, list_fields(chunk.get("message")))
         for key in ("response", "thinking"):
             if isinstance(chunk.get(key), str):
-                told[key] = told.get(key, "") + chunk[key]
-        made.update(
+                spoken[key] = spoken.get(key, "") + chunk[key]
+        answer.update(
             {k: v for k, v in chunk.items() if k not in ("message", "response", "thinking") and v is not None}
         )
-    return {**made, **({"message": message} if message else {}), **told}
+    return {**answer, **({"message": message} if message else {}), **spoken}
 
 
 def join_cohere(chunks: list[Chunk]) -> Json:
     """Return the chat response that Cohere's events (v2, or v1 with `event_type`) add up to."""
-    made: Json = {}
+    answer: Json = {}
     message: Json = {}
     for chunk in chunks:
         if isinstance(chunk.get("response"), Mapping):
             return dict(chunk["response"])  # v1's stream-end repeats the whole answer
         if isinstance(chunk.get("text"), str) and "event_type" in chunk:
-            made["text"] = made.get("text", "") + chunk["text"]
+            answer["text"] = answer.get("text", "") + chunk["text"]
         if isinstance(chunk.get("id"), str):
-            made["id"] = chunk["id"]
+            answer["id"] = chunk["id"]
         delta = list_fields(chunk.get("delta"))
         _add_cohere(message, list_fields(delta.get("message")), chunk)
-        made.update({key: value for key, value in delta.items() if key != "message" and value is not None})
-    return {**made, "message": message} if message else made
+        answer.update({key: value for key, value in delta.items() if key != "message" and value is not None})
+    return {**answer, "message": message} if message else answer
 
 
 def _add_cohere(message: Json, delta: Chunk, chunk: Chunk) -> None:
@@ -140,23 +142,23 @@ def _add_cohere_block(message: Json, piece: Chunk, index: Any) -> None:
 
 def join_langchain(chunks: list[Chunk]) -> Json:
     """Return the AI message that LangChain's chunks add up to."""
-    made: Json = {}
+    answer: Json = {}
     for chunk in chunks:
-        kept = {
+        rest = {
             key: value
             for key, value in chunk.items()
             if key not in ("type", "usage_metadata", "tool_call_chunks")
         }
-        merge_delta(made, kept)
+        merge_delta(answer, rest)
         counted = get_field(chunk, "usage_metadata")
         if isinstance(counted, Mapping):
-            made["usage_metadata"] = dict(counted)
-    return {**made, "type": "ai"}
+            answer["usage_metadata"] = dict(counted)
+    return {**answer, "type": "ai"}
 
 
 def join_invoked(chunks: list[Chunk]) -> Json:
     """Return the answer of Titan, Llama or Mistral behind Bedrock's `invoke_model` stream."""
-    made: Json = {}
+    answer: Json = {}
     texts: dict[str, str] = {}
     for chunk in chunks:
         for key in ("outputText", "generation"):
@@ -164,11 +166,13 @@ def join_invoked(chunks: list[Chunk]) -> Json:
                 texts[key] = texts.get(key, "") + chunk[key]
         for one in list_mappings(chunk.get("outputs")):
             texts["text"] = texts.get("text", "") + str(one.get("text") or "")
-            made.update({key: value for key, value in one.items() if key != "text" and value is not None})
-        made.update({k: v for k, v in chunk.items() if k not in ("outputText", "outputs") and v is not None})
+            answer.update({key: value for key, value in one.items() if key != "text" and value is not None})
+        answer.update(
+            {k: v for k, v in chunk.items() if k not in ("outputText", "outputs") and v is not None}
+        )
     if "generation" in texts:
-        return {**made, "generation": texts["generation"]}
+        return {**answer, "generation": texts["generation"]}
     if "text" in texts:
-        return {"outputs": [{"text": texts["text"], "stop_reason": made.get("stop_reason")}], **made}
-    result = {"outputText": texts.get("outputText", ""), "completionReason": made.get("completionReason")}
-    return {**made, "results": [result]}
+        return {"outputs": [{"text": texts["text"], "stop_reason": answer.get("stop_reason")}], **answer}
+    result = {"outputText": texts.get("outputText", ""), "completionReason": answer.get("completionReason")}
+    return {**answer, "results": [result]}

@@ -29,9 +29,9 @@ def join_responses(chunks: list[Chunk]) -> Json:
     base: Json = {}
     outputs: dict[int, Json] = {}
     for chunk in chunks:
-        given = chunk.get("response")
-        if isinstance(given, Mapping):
-            base = {**base, **given}
+        response = chunk.get("response")
+        if isinstance(response, Mapping):
+            base = {**base, **response}
         if chunk.get("type") in _ENDS and base.get("output"):
             return base
         _add(outputs, chunk)
@@ -64,7 +64,7 @@ def _add(outputs: dict[int, Json], chunk: Chunk) -> None:
 
 
 def _add_text(item: Json, chunk: Chunk, key: str, kind: str) -> None:
-    told = chunk.get("delta")
+    delta = chunk.get("delta")
     place = get_field(chunk, "content_index", "summary_index")
     place = place if isinstance(place, int) and 0 <= place < 1000 else 0
     blocks = [dict(block) if isinstance(block, Mapping) else {} for block in list_items(item.get(key))]
@@ -72,5 +72,5 @@ def _add_text(item: Json, chunk: Chunk, key: str, kind: str) -> None:
         blocks.append({"type": kind})
     slot = "refusal" if kind == "refusal" else "text"
     have = blocks[place].get(slot)
-    blocks[place][slot] = (have if isinstance(have, str) else "") + (told if isinstance(told, str) else "")
+    blocks[place][slot] = (have if isinstance(have, str) else "") + (delta if isinstance(delta, str) else "")
     item[key] = blocks

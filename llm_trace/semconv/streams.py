@@ -58,7 +58,7 @@ def reduce_stream(chunks: list[Any]) -> Any | None:
     if not all(isinstance(chunk, Mapping) for chunk in opened):
         return None
     opened = _unpack_helper_chunks(opened)
-    reducer = next((found for chunk in opened if (found := _find_reducer(chunk)) is not None), None)
+    reducer = next((candidate for chunk in opened if (candidate := _find_reducer(chunk)) is not None), None)
     try:
         return None if reducer is None else reducer(opened)
     except RecursionError:  # values nested deeper than Python goes

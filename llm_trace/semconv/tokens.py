@@ -68,7 +68,7 @@ def usage(raw: Any) -> dict[str, int] | None:
     )  # Cohere; `tokens` is what the model saw
     if nested and not any(name in source for name in _INPUT):
         source = {**nested, **_read_cohere_cached(source)}
-    found = {
+    counts = {
         "input_tokens": _read_input(source),
         "output_tokens": _read_output(source),
         "cache_read_tokens": _get_detail(
@@ -84,8 +84,8 @@ def usage(raw: Any) -> dict[str, int] | None:
             source, _REASONING, _OUTPUT_DETAILS, ("reasoning_tokens", "reasoning", "thinking_tokens")
         ),
     }
-    made = {name: value for name, value in found.items() if value is not None}
-    return made or None
+    present = {name: value for name, value in counts.items() if value is not None}
+    return present or None
 
 
 def _read_cohere_cached(source: Mapping[str, Any]) -> dict[str, Any]:
@@ -95,46 +95,46 @@ def _read_cohere_cached(source: Mapping[str, Any]) -> dict[str, Any]:
 
 def _get_first(source: Mapping[str, Any], names: tuple[str, ...]) -> int | None:
     for name in names:
-        if name in source and (found := count(source[name])) is not None:
-            return found
+        if name in source and (number := count(source[name])) is not None:
+            return number
     return None
 
 
 def _get_detail(
     source: Mapping[str, Any], names: tuple[str, ...], places: tuple[str, ...], inner: tuple[str, ...]
 ) -> int | None:
-    found = _get_first(source, names)
-    if found is not None:
-        return found
+    number = _get_first(source, names)
+    if number is not None:
+        return number
     return _get_first(list_fields(get_field(source, *places)), inner)
 
 
 def _read_input(source: Mapping[str, Any]) -> int | None:
-    found = _get_first(source, _INPUT)
-    if found is None:
+    number = _get_first(source, _INPUT)
+    if number is None:
         return None
     beside = [_get_first(source, _TOOL_PROMPT)]
     if not any(
         name in source for name in ("prompt_tokens", "input_tokens_details", "input_token_details")
     ) and any(name in source for name in _EXCLUSIVE):
         beside += [count(source[name]) for name in _BESIDE_INPUT if name in source]
-    return found + sum(extra for extra in beside if extra is not None)
+    return number + sum(extra for extra in beside if extra is not None)
 
 
 def _read_output(source: Mapping[str, Any]) -> int | None:
-    found = _get_first(source, _OUTPUT)
+    number = _get_first(source, _OUTPUT)
     thoughts = _get_first(source, _BESIDE_OUTPUT)
     if thoughts is not None:
-        return (found or 0) + thoughts
-    hidden = _find_hidden_reasoning(source, found)
-    return found if found is None else found + hidden
+        return (number or 0) + thoughts
+    hidden = _find_hidden_reasoning(source, number)
+    return number if number is None else number + hidden
 
 
 def _find_hidden_reasoning(source: Mapping[str, Any], output: int | None) -> int:
     """Return reasoning tokens that a provider (xAI) counts in the total but not in `completion_tokens`."""
     reasoning = _get_first(list_fields(get_field(source, *_OUTPUT_DETAILS)), ("reasoning_tokens",))
-    given = _get_first(source, _INPUT)
+    input_tokens = _get_first(source, _INPUT)
     total = _get_first(source, _TOTAL)
-    if not reasoning or output is None or given is None or total is None:
+    if not reasoning or output is None or input_tokens is None or total is None:
         return 0
-    return reasoning if total == given + output + reasoning else 0
+    return reasoning if total == input_tokens + output + reasoning else 0

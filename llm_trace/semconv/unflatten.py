@@ -29,8 +29,8 @@ def read_event(raw: Any) -> SpanEvent:
     else:
         name, attributes = getattr(raw, "name", None), getattr(raw, "attributes", None)
         at = getattr(raw, "timestamp", None)
-    kept = attributes if isinstance(attributes, Mapping) else {}
-    return SpanEvent(str(name), kept, at if isinstance(at, int) and not isinstance(at, bool) else None)
+    fields = attributes if isinstance(attributes, Mapping) else {}
+    return SpanEvent(str(name), fields, at if isinstance(at, int) and not isinstance(at, bool) else None)
 
 
 def nest_attributes(attributes: Mapping[str, Any], prefix: str) -> Any:
@@ -66,7 +66,9 @@ class _Branch(dict[str, Any]):
 def _list_tree(tree: Any) -> Any:
     if not isinstance(tree, dict):
         return tree
-    made = {name: _list_tree(value) if isinstance(value, _Branch) else value for name, value in tree.items()}
-    if made and all(name.isascii() and name.isdigit() and len(name) < 9 for name in made):
-        return [made[name] for name in sorted(made, key=int)]
-    return made
+    values = {
+        name: _list_tree(value) if isinstance(value, _Branch) else value for name, value in tree.items()
+    }
+    if values and all(name.isascii() and name.isdigit() and len(name) < 9 for name in values):
+        return [values[name] for name in sorted(values, key=int)]
+    return values

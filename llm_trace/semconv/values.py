@@ -56,8 +56,8 @@ def get_raw_body(response: Any) -> dict[str, Any] | None:
     read.
     """
     body = list_fields(get_field(response, "http_response")).get("_content")
-    made = load_json(body) if type(body) is bytes else None
-    return made if type(made) is dict else None
+    content = load_json(body) if type(body) is bytes else None
+    return content if type(content) is dict else None
 
 
 def _read_stored(value: Any, name: str) -> Any:
@@ -72,25 +72,25 @@ def get_field(value: Any, *names: str) -> Any:
     """Return the first of `names` that is there and not None, else None."""
     source = list_fields(value)
     for name in names:
-        found = source.get(name)
-        if found is not None:
-            return found
+        field = source.get(name)
+        if field is not None:
+            return field
     return None
 
 
 def get_first_value(attributes: Mapping[str, Any], wanted: Iterable[str]) -> Any:
     """Return the first of the wanted attributes that is there and not None, else None."""
     for name in wanted:
-        if (found := attributes.get(name)) is not None:
-            return found
+        if (value := attributes.get(name)) is not None:
+            return value
     return None
 
 
 def get_first_text(attributes: Mapping[str, Any], wanted: Iterable[str]) -> str | None:
     """Return the first of the wanted attributes that is a non-empty string, else None."""
     for name in wanted:
-        if isinstance(found := attributes.get(name), str) and found:
-            return found
+        if isinstance(text := attributes.get(name), str) and text:
+            return text
     return None
 
 
@@ -175,13 +175,13 @@ def list_rest(raw: Mapping[str, Any], used: frozenset[str] | set[str] | tuple[st
 
 def join_rest(raw: Mapping[str, Any], used: tuple[str, ...], part: dict[str, Any]) -> dict[str, Any]:
     """Return `part` without Nones, plus what is left of `raw`; names already taken go under `raw`."""
-    made = {key: value for key, value in part.items() if value is not None}
+    rest = {key: value for key, value in part.items() if value is not None}
     clash: dict[str, Any] = {}
     for key, value in list_rest(raw, used).items():
-        if key in made or key == "type":
+        if key in rest or key == "type":
             clash[key] = value
         else:
-            made[key] = value
+            rest[key] = value
     if clash:
-        made["raw"] = {**clash, "raw": made["raw"]} if "raw" in made else clash
-    return made
+        rest["raw"] = {**clash, "raw": rest["raw"]} if "raw" in rest else clash
+    return rest

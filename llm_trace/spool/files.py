@@ -67,8 +67,8 @@ def list_spool_files(folder: Path) -> list[SpoolFile]:
         for writer, seq in untested:
             tested[writer] = seq
             held[writer] = _is_held(_build_path(folder, writer, seq))
-    found = (_describe(folder, writer, seq, held[writer] and seq == newest[writer]) for writer, seq in names)
-    return sorted((f for f in found if f), key=lambda f: (f.begun_ns, f.writer, f.seq))
+    files = (_describe(folder, writer, seq, held[writer] and seq == newest[writer]) for writer, seq in names)
+    return sorted((f for f in files if f), key=lambda f: (f.begun_ns, f.writer, f.seq))
 
 
 def _build_path(folder: Path, writer: str, seq: int) -> Path:

@@ -164,14 +164,14 @@ class SpoolWriter:
         if self._fd < 0:
             return True
         try:
-            found = os.fstat(self._fd)
+            status = os.fstat(self._fd)
         except OSError:
             self._fd = -1
             return True
-        if _get_identity(found) != self._identity:
+        if _get_identity(status) != self._identity:
             self._fd = -1  # neither written to nor closed: it is not ours
             return True
-        return found.st_nlink == 0
+        return status.st_nlink == 0
 
     def _pieces(self, line: SpoolLine) -> tuple[bytes, ...]:
         if not line.messages:

@@ -26,10 +26,10 @@ _PARAMETERS = "clientlib/batch/logger/experiment/parameter"
 def score_requests(event: Event, key: str) -> list[Request]:
     """Return what adds a score: a metric where it is a number, and a parameter by which it is found."""
     name, value = str(event.data["name"]), event.data["value"]
-    made = [_build_parameters(event, key, {f"scores.{name}": value}, event.data["time_ns"])]
+    requests = [_build_parameters(event, key, {f"scores.{name}": value}, event.data["time_ns"])]
     if isinstance(value, (int, float)):
-        made.append(_build_metric(event, key, name, float(value)))
-    return made
+        requests.append(_build_metric(event, key, name, float(value)))
+    return requests
 
 
 def build_attribution_requests(event: Event, key: str, *, whole: bool) -> list[Request]:
@@ -37,16 +37,16 @@ def build_attribution_requests(event: Event, key: str, *, whole: bool) -> list[R
     which it is found.
     """
     data, stem = event.data, f"attribution-{event.data['span_id']}"
-    made = [
+    requests = [
         _build_asset(event, key, f"{stem}-{data['method']}.html", render_attribution_page(data), "text/html")
     ]
     if whole:
-        made.append(
+        requests.append(
             _build_asset(event, key, f"{stem}-{data['method']}.json", encode_json(data), "application/json")
         )
-        found = {f"attribution.{name}": value for name, value in build_searchable(data).items()}
-        made.append(_build_parameters(event, key, found, data.get("time_ns") or 0))
-    return made
+        parameters = {f"attribution.{name}": value for name, value in build_searchable(data).items()}
+        requests.append(_build_parameters(event, key, parameters, data.get("time_ns") or 0))
+    return requests
 
 
 def run_key(run: str) -> str:
@@ -57,25 +57,27 @@ def run_key(run: str) -> str:
 def run_requests(event: Event, api_key: str, workspace: str | None, project: str) -> list[Request]:
     """Return what makes an experiment of a run, or brings one that is there up to date."""
     run, key = event.data, run_key(event.id)
-    made = [_build_post(event, _ADD_RUN, _build_experiment_requests(run, key, api_key, workspace, project))]
+    requests = [
+        _build_post(event, _ADD_RUN, _build_experiment_requests(run, key, api_key, workspace, project))
+    ]
     if config := flatten_names(run.get("config") or {}):
-        made.append(_build_parameters(event, key, config, run["start_ns"]))
-    made += [_build_other(event, key, name, value) for name, value in list_others(run).items()]
+        requests.append(_build_parameters(event, key, config, run["start_ns"]))
+    requests += [_build_other(event, key, name, value) for name, value in list_others(run).items()]
     if run.get("tags"):
-        made.append(
+        requests.append(
             _build_post(event, f"{_WRITE}tags", {"experimentKey": key, "addedTags": list(run["tags"])})
         )
-    made += [
+    requests += [
         _build_metric(event, key, name, float(value)) for name, value in (run.get("metrics") or {}).items()
     ]
     if run.get("environment"):
-        made.append(
+        requests.append(
             _build_asset(event, key, "environment.json", encode_json(run["environment"]), "application/json")
         )
     if run.get("end_ns") is not None:
         times = {"startTimeMillis": run["start_ns"] // 1_000_000, "endTimeMillis": run["end_ns"] // 1_000_000}
-        made.append(_build_post(event, f"{_WRITE}set-start-end-time", {"experimentKey": key, **times}))
-    return made
+        requests.append(_build_post(event, f"{_WRITE}set-start-end-time", {"experimentKey": key, **times}))
+    return requests
 
 
 def _build_experiment_requests(
@@ -99,18 +101,23 @@ def list_others(run: Mapping[str, Any]) -> dict[str, Any]:
     packages.
     """
     environment = {k: v for k, v in (run.get("environment") or {}).items() if k != "packages"}
-    told = {"Name": run["name"], "llm_trace_run": run["id"], "replay_of": run.get("replay_of"), **environment}
-    return {name: value for name, value in told.items() if value is not None}
+    others = {
+        "Name": run["name"],
+        "llm_trace_run": run["id"],
+        "replay_of": run.get("replay_of"),
+        **environment,
+    }
+    return {name: value for name, value in others.items() if value is not None}
 
 
 def _build_post(event: Event, path: str, body: Mapping[str, Any]) -> Request:
     return Request(path, encode_json(body), (event,), headers=JSON)
 
 
-def _build_parameters(event: Event, key: str, told: Mapping[str, Any], time_ns: int) -> Request:
+def _build_parameters(event: Event, key: str, parameters: Mapping[str, Any], time_ns: int) -> Request:
     """Return one request for all parameters of an event."""
     fixed = {"step": None, "source": "manual", "context": None, "timestamp": time_ns // 1_000_000}
-    values = [{"parameterName": name, "parameterValue": value, **fixed} for name, value in told.items()]
+    values = [{"parameterName": name, "parameterValue": value, **fixed} for name, value in parameters.items()]
     return _build_post(event, _PARAMETERS, {"experimentKey": key, "values": values})
 
 

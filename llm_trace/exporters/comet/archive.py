@@ -55,19 +55,19 @@ def write_archives(
         workspace: where the upload goes; `None` leaves it to the configuration of whoever uploads.
         project: the same.
     """
-    told = list(events)
-    found = [_build_tree_messages(tree) for tree in build_trees(told)]
-    found += [_build_run_messages(event.data) for event in told if event.kind == "run"]
+    distinct = list(events)
+    experiments = [_build_tree_messages(tree) for tree in build_trees(distinct)]
+    experiments += [_build_run_messages(event.data) for event in distinct if event.kind == "run"]
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return [_write(each, folder, workspace, project) for each in found]
+    return [_write(each, folder, workspace, project) for each in experiments]
 
 
 def _build_tree_messages(tree: Tree) -> Offline:
     entry = build_experiment(tree, None, "")
     pages = {
-        f"attribution-{span}-{found['method']}.html": render_attribution_page(found)
-        for span, all_found in tree.attributions.items()
-        for found in all_found
+        f"attribution-{span}-{attribution['method']}.html": render_attribution_page(attribution)
+        for span, attributions in tree.attributions.items()
+        for attribution in attributions
     }
     return Offline(
         key=tree.key,
@@ -94,26 +94,26 @@ def _build_run_messages(run: Mapping[str, Any]) -> Offline:
     )
 
 
-def _write(told: Offline, folder: Path, workspace: str | None, project: str | None) -> Path:
-    path = folder / f"{told.key}.zip"
-    files = {f"file-{n}": content for n, content in enumerate(told.files.values())}
-    lines = b"\n".join(map(encode_json, _number_messages(told))) + b"\n"
+def _write(experiment: Offline, folder: Path, workspace: str | None, project: str | None) -> Path:
+    path = folder / f"{experiment.key}.zip"
+    files = {f"file-{n}": content for n, content in enumerate(experiment.files.values())}
+    lines = b"\n".join(map(encode_json, _number_messages(experiment))) + b"\n"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        head = encode_json(_build_head(told, workspace, project))
+        head = encode_json(_build_head(experiment, workspace, project))
         for name, content in {"experiment.json": head, "messages.json": lines, **files}.items():
             archive.writestr(zipfile.ZipInfo(name, _EPOCH), content, zipfile.ZIP_DEFLATED)
     return path
 
 
-def _build_head(told: Offline, workspace: str | None, project: str | None) -> dict[str, Any]:
-    start = told.start_ns // 1_000_000
+def _build_head(experiment: Offline, workspace: str | None, project: str | None) -> dict[str, Any]:
+    start = experiment.start_ns // 1_000_000
     return {
-        "offline_id": told.key,
+        "offline_id": experiment.key,
         "project_name": project,
         "workspace": workspace,
         "start_time": start,
-        "stop_time": start if told.end_ns is None else told.end_ns // 1_000_000,
-        "tags": [_make_line(tag) for tag in told.tags],
+        "stop_time": start if experiment.end_ns is None else experiment.end_ns // 1_000_000,
+        "tags": [_make_line(tag) for tag in experiment.tags],
         "resume_strategy": "get_or_create",
         "customer_error_reported": False,
         "customer_error_message": None,
@@ -122,21 +122,22 @@ def _build_head(told: Offline, workspace: str | None, project: str | None) -> di
     }
 
 
-def _number_messages(told: Offline) -> list[dict[str, Any]]:
+def _number_messages(experiment: Offline) -> list[dict[str, Any]]:
     """Return the messages in the order in which comet_ml replays them, numbered from 1."""
-    at = told.start_ns // 1_000_000
-    made: list[tuple[str, dict[str, Any]]] = []
-    for name, value in told.parameters.items():
+    at = experiment.start_ns // 1_000_000
+    messages: list[tuple[str, dict[str, Any]]] = []
+    for name, value in experiment.parameters.items():
         one, shown = ("params", value) if _is_plain_list(value) else ("param", _convert_scalar(value))
-        said = {"paramName": _make_line(name), "paramValue": shown, "step": None, "source": "manual"}
-        made.append(("parameter_msg", {"local_timestamp": at, one: said}))
-    for name, value in told.metrics.items():
+        parameter = {"paramName": _make_line(name), "paramValue": shown, "step": None, "source": "manual"}
+        messages.append(("parameter_msg", {"local_timestamp": at, one: parameter}))
+    for name, value in experiment.metrics.items():
         metric = {"metricName": _make_line(name), "metricValue": value, "step": None, "epoch": None}
-        made.append(("metric_msg", {"local_timestamp": at, "metric": metric}))
-    made += [("log_other", {"key": name, "value": value}) for name, value in told.others.items()]
-    made += [("file_upload", _upload(name, n, at)) for n, name in enumerate(told.files)]
+        messages.append(("metric_msg", {"local_timestamp": at, "metric": metric}))
+    messages += [("log_other", {"key": name, "value": value}) for name, value in experiment.others.items()]
+    messages += [("file_upload", _upload(name, n, at)) for n, name in enumerate(experiment.files)]
     return [
-        {"type": kind, "payload": {**payload, "message_id": n}} for n, (kind, payload) in enumerate(made, 1)
+        {"type": kind, "payload": {**payload, "message_id": n}}
+        for n, (kind, payload) in enumerate(messages, 1)
     ]
 
 

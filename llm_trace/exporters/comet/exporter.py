@@ -68,19 +68,19 @@ class CometExporter:
 
     def requests(self, events: Sequence[Event]) -> list[Request]:
         """Return one batch of LLM experiments, then what is added to experiments that are there."""
-        found = build_trees(events)
-        for tree in found:
+        trees = build_trees(events)
+        for tree in trees:
             self._places.add(tree)
-        made = list(self._batches(found))
-        known = {id(e) for tree in found for e in tree.events}
+        requests = list(self._batches(trees))
+        known = {id(e) for tree in trees for e in tree.events}
         for event in events:
-            made += self._added(event, known=id(event) in known)
-        return made
+            requests += self._added(event, known=id(event) in known)
+        return requests
 
-    def _batches(self, found: Sequence[Tree]) -> Iterator[Request]:
+    def _batches(self, trees: Sequence[Tree]) -> Iterator[Request]:
         to = self.settings
         entries = [
-            (encode_json(build_experiment(tree, to.workspace, to.project)), tree.events) for tree in found
+            (encode_json(build_experiment(tree, to.workspace, to.project)), tree.events) for tree in trees
         ]
         for pack in pack_items(entries, lambda entry: len(entry[0]), self.max_events, self.max_bytes - 2):
             body = b"[%b]" % b",".join(body for body, _ in pack)
@@ -100,24 +100,24 @@ class CometExporter:
 
     def judge(self, request: Request, answer: HttpAnswer) -> DeliveryVerdict:
         """Return what an answer means; a page where JSON should be is another server's."""
-        told = _parse_object(answer.body)
-        if told is None and 200 <= answer.status < 300:
+        content = _parse_object(answer.body)
+        if content is None and 200 <= answer.status < 300:
             return DeliveryVerdict("refused", f"{self.base} answered no JSON: check COMET_URL_OVERRIDE")
         if request.path == _PROBE and answer.status == 200:
-            return self._judge_version(told or {})
+            return self._judge_version(content or {})
         if request.path == _LLM and answer.status == 200:
-            return _judge_batch(request, told or {})
-        verdict = _judge_code((told or {}).get("sdk_error_code")) or judge_status(answer, SETTINGS)
+            return _judge_batch(request, content or {})
+        verdict = _judge_code((content or {}).get("sdk_error_code")) or judge_status(answer, SETTINGS)
         if answer.status == 404 and request.path not in (_LLM, _PROBE):
             return DeliveryVerdict("rejected", verdict.reason)  # what it belongs to was deleted there
         return verdict
 
-    def _judge_version(self, told: Mapping[str, Any]) -> DeliveryVerdict:
-        version = str(told.get("version", ""))
-        found = re.match(r"(\d+)\.(\d+)\.(\d+)", version)
-        if found is None:
+    def _judge_version(self, content: Mapping[str, Any]) -> DeliveryVerdict:
+        version = str(content.get("version", ""))
+        numbers = re.match(r"(\d+)\.(\d+)\.(\d+)", version)
+        if numbers is None:
             return DeliveryVerdict("refused", f"{self.base} names no version: check COMET_URL_OVERRIDE")
-        if tuple(map(int, found.groups())) < OLDEST:
+        if tuple(map(int, numbers.groups())) < OLDEST:
             needed = ".".join(map(str, OLDEST))
             return DeliveryVerdict(
                 "refused",
@@ -127,11 +127,11 @@ class CometExporter:
         return DeliveryVerdict("delivered")
 
 
-def _judge_batch(request: Request, told: Mapping[str, Any]) -> DeliveryVerdict:
+def _judge_batch(request: Request, answers: Mapping[str, Any]) -> DeliveryVerdict:
     """Return what the answers to the experiments of a batch mean together."""
     keys = [entry["experimentKey"] for entry in orjson.loads(request.body)]
     for key in keys:
-        verdict = _judge_one(told.get(key))
+        verdict = _judge_one(answers.get(key))
         if verdict.outcome == "rejected" and len(keys) > 1:
             return DeliveryVerdict("split", verdict.reason)
         if verdict.outcome != "delivered":
@@ -160,7 +160,7 @@ def _judge_code(code: object) -> DeliveryVerdict | None:
 
 def _parse_object(body: bytes) -> dict[str, Any] | None:
     try:
-        told = orjson.loads(body)
+        content = orjson.loads(body)
     except orjson.JSONDecodeError:
         return None
-    return told if isinstance(told, dict) else None
+    return content if isinstance(content, dict) else None

@@ -60,18 +60,18 @@ def read_comet_settings(parts: SplitResult) -> CometSettings:
         ConfigurationError: no key, or an address of a server without a scheme.
     """
     workspace, project = unquote(parts.netloc), unquote(parts.path.strip("/"))
-    told = (_read_environment() if workspace and project else None) or _read_configured()
-    if not told["api_key"]:
+    configured = (_read_environment() if workspace and project else None) or _read_configured()
+    if not configured["api_key"]:
         raise ConfigurationError(f"Comet needs an API key: set COMET_API_KEY, or api_key in {_read_file()}")
-    base = urlsplit(told["url"])
+    base = urlsplit(configured["url"])
     if base.scheme not in ("http", "https") or not base.netloc:
         raise ConfigurationError(
-            f"COMET_URL_OVERRIDE={told['url']!r} is no address: write https://host/clientlib/"
+            f"COMET_URL_OVERRIDE={configured['url']!r} is no address: write https://host/clientlib/"
         )
-    project = project or told["project"] or DEFAULT_PROJECT
+    project = project or configured["project"] or DEFAULT_PROJECT
     return CometSettings(
-        api_key=told["api_key"],
-        workspace=workspace or told["workspace"],
+        api_key=configured["api_key"],
+        workspace=workspace or configured["workspace"],
         project=project,
         runs_project=parse_qs(parts.query).get("runs", [f"{project}-runs"])[0],
         base=f"{base.scheme}://{base.netloc}",
@@ -103,5 +103,5 @@ def _read_configured() -> dict[str, Any]:
     if done.returncode != 0:
         reason = done.stderr.strip().splitlines()[-1:] or ["no message"]
         raise ConfigurationError(f"comet_ml cannot read its configuration: {reason[0]}; check {_read_file()}")
-    told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return told
+    configured: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return configured

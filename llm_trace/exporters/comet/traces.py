@@ -96,8 +96,8 @@ def _build_node(tree: Tree, call: CallFields, numbers: Mapping[str, int]) -> dic
     }
 
 
-def _get_one_or_all(found: Sequence[CallFields]) -> Any:
-    return dict(found[0]) if len(found) == 1 else [dict(each) for each in found]
+def _get_one_or_all(attributions: Sequence[CallFields]) -> Any:
+    return dict(attributions[0]) if len(attributions) == 1 else [dict(each) for each in attributions]
 
 
 def _build_prompt_inputs(call: CallFields) -> dict[str, Any]:
@@ -134,8 +134,12 @@ def _get_final_prompt(call: CallFields) -> Any:
         return [
             {"role": m["role"], "content": m["parts"] if (t := _get_text(m)) is None else t} for m in messages
         ]
-    given = call.get("input")
-    return next(iter(given.values())) if isinstance(given, Mapping) and len(given) == 1 else given
+    arguments = call.get("input")
+    return (
+        next(iter(arguments.values()))
+        if isinstance(arguments, Mapping) and len(arguments) == 1
+        else arguments
+    )
 
 
 def _build_outputs(call: CallFields, *, single: bool) -> dict[str, Any]:
@@ -163,55 +167,55 @@ def _as_dict(value: Any, name: str) -> dict[str, Any]:
 
 def _build_metadata(call: CallFields) -> dict[str, Any]:
     """Return what is known of a call beside its text; the user's own metadata wins over a name of ours."""
-    told: dict[str, Any] = {name: call.get(name) for name in _PLAIN}
-    told |= {"params": call.get("params"), "usage": _build_usage(call), "error": call.get("error")}
+    metadata: dict[str, Any] = {name: call.get(name) for name in _PLAIN}
+    metadata |= {"params": call.get("params"), "usage": _build_usage(call), "error": call.get("error")}
     if call.get("status") not in (None, "ok"):
-        told["status"] = call["status"]
+        metadata["status"] = call["status"]
     if prompt := call.get("prompt"):
-        told["prompt"] = {"name": prompt["name"], "version": prompt["version"]}
+        metadata["prompt"] = {"name": prompt["name"], "version": prompt["version"]}
     if (first := call.get("first_token_ns")) is not None:
-        told["first_token_ms"] = _compute_duration(call["start_ns"], first)
-    return {k: v for k, v in told.items() if v not in (None, {})} | dict(call.get("metadata") or {})
+        metadata["first_token_ms"] = _compute_duration(call["start_ns"], first)
+    return {k: v for k, v in metadata.items() if v not in (None, {})} | dict(call.get("metadata") or {})
 
 
 def _build_usage(call: CallFields) -> dict[str, int]:
     usage = call.get("usage") or {}
-    told = {other: usage[own] for own, other in _USAGE.items() if usage.get(own) is not None}
-    if "prompt_tokens" in told and "completion_tokens" in told:
-        told["total_tokens"] = told["prompt_tokens"] + told["completion_tokens"]
-    return told
+    counts = {other: usage[own] for own, other in _USAGE.items() if usage.get(own) is not None}
+    if "prompt_tokens" in counts and "completion_tokens" in counts:
+        counts["total_tokens"] = counts["prompt_tokens"] + counts["completion_tokens"]
+    return counts
 
 
 def _collect_findings(tree: Tree) -> dict[str, Any]:
     """Return what a search shall find of attributions and scores; the last one wins, the nodes hold them
     all.
     """
-    told: dict[str, Any] = {}
+    findings: dict[str, Any] = {}
     for call in tree.calls:
         for attribution in tree.attributions.get(call["span_id"], ()):
-            told["attribution"] = build_searchable(attribution)
+            findings["attribution"] = build_searchable(attribution)
         for score in tree.scores.get(call["span_id"], ()):
-            told.setdefault("scores", {})[score["name"]] = score["value"]
-    return told
+            findings.setdefault("scores", {})[score["name"]] = score["value"]
+    return findings
 
 
 def build_trace_metrics(tree: Tree) -> dict[str, float | None]:
     """Return duration (milliseconds), tokens, cost in USD and numeric scores of the whole tree."""
     root = tree.root
-    told: dict[str, float | None] = {
+    metrics: dict[str, float | None] = {
         "chain_duration": _compute_duration(root["start_ns"], _find_last_end(tree.calls))
     }
     counted = [c for c in tree.calls if c.get("usage") and not any(a.get("usage") for a in tree.ancestors(c))]
     for own in ("input_tokens", "output_tokens"):
         known = [n for c in counted if (n := c["usage"].get(own)) is not None]
         if known:
-            told[own] = sum(known)
+            metrics[own] = sum(known)
     paid = [c for c in tree.calls if _sum_paid(c) and not any(_sum_paid(a) for a in tree.ancestors(c))]
     if paid:
-        told["cost_usd"] = sum(c["cost_usd"] for c in paid)
+        metrics["cost_usd"] = sum(c["cost_usd"] for c in paid)
     for scores in tree.scores.values():
-        told |= {s["name"]: float(s["value"]) for s in scores if isinstance(s["value"], (int, float))}
-    return told
+        metrics |= {s["name"]: float(s["value"]) for s in scores if isinstance(s["value"], (int, float))}
+    return metrics
 
 
 def _sum_paid(call: CallFields) -> bool:
@@ -220,14 +224,14 @@ def _sum_paid(call: CallFields) -> bool:
 
 def flatten_names(value: Mapping[str, Any], before: str = "") -> dict[str, Any]:
     """Return nested names joined by dots; what is `None` is left out, as comet_llm does."""
-    made: dict[str, Any] = {}
+    flat: dict[str, Any] = {}
     for name, inner in value.items():
         path = f"{before}{name}"
         if isinstance(inner, Mapping):
-            made |= flatten_names(inner, f"{path}.")
+            flat |= flatten_names(inner, f"{path}.")
         elif inner is not None:
-            made[path] = inner
-    return made
+            flat[path] = inner
+    return flat
 
 
 def _find_last_end(calls: Sequence[CallFields]) -> int | None:

@@ -84,12 +84,12 @@ class Cursor:
         """Return the cursor of a destination; one that was never written, or cannot be read, begins anew."""
         cursor = cls(get_cursor_path(folder, name), name)
         try:
-            kept = orjson.loads(cursor.path.read_bytes())
-            cursor.read = {writer: _place(place) for writer, place in kept["read"].items()}
-            cursor.waiting = {span: _is_waiting(told) for span, told in kept["waiting"].items()}
+            state = orjson.loads(cursor.path.read_bytes())
+            cursor.read = {writer: _place(place) for writer, place in state["read"].items()}
+            cursor.waiting = {span: _is_waiting(entry) for span, entry in state["waiting"].items()}
             for key in ("finished", "runs", "templates", "delivered", "rejected", "dropped", "time_ns"):
-                setattr(cursor, key, kept[key])
-            cursor.every = kept.get("every", False)
+                setattr(cursor, key, state[key])
+            cursor.every = state.get("every", False)
         except (OSError, ValueError, LookupError, TypeError, AttributeError):
             return cls(cursor.path, name)
         return cursor
@@ -113,10 +113,10 @@ class Cursor:
     def save(self) -> None:
         """Write it, all or nothing."""
         self.time_ns = time.time_ns()
-        told = {**asdict(self), "path": None, "positions": self.positions()}
+        state = {**asdict(self), "path": None, "positions": self.positions()}
         self.path.parent.mkdir(parents=True, exist_ok=True)
         temporary = self.path.with_suffix(".tmp")
-        temporary.write_bytes(orjson.dumps(told))
+        temporary.write_bytes(orjson.dumps(state))
         temporary.replace(self.path)
 
     def positions(self) -> dict[str, dict[str, Any]]:
@@ -140,17 +140,17 @@ def _place(told: list[Any] | None) -> Any:
     return None if told is None else (str(told[0]), int(told[1]))
 
 
-def _is_waiting(told: dict[str, Any]) -> Waiting:
-    said = [_place(place) for place in told["said"]]
+def _is_waiting(entry: dict[str, Any]) -> Waiting:
+    places = [_place(place) for place in entry["said"]]
     return Waiting(
-        told["trace"],
-        told["root"],
-        _place(told["start"]),
-        _place(told["end"]),
-        told["state"],
-        said,
-        told.get("inside"),
-        [_place(place) for place in told.get("same") or ()],
+        entry["trace"],
+        entry["root"],
+        _place(entry["start"]),
+        _place(entry["end"]),
+        entry["state"],
+        places,
+        entry.get("inside"),
+        [_place(place) for place in entry.get("same") or ()],
     )
 
 

@@ -123,21 +123,21 @@ class Delivery:
         tried again next time.
         """
         try:
-            found = self._pass()
+            advanced = self._pass()
         except StoppedError:
-            found = True
+            advanced = True
         except DestinationRefusedError as exc:
             self._say(str(exc), refused=True)
-            self.quiet, found = True, False
+            self.quiet, advanced = True, False
         except Exception as exc:  # noqa: BLE001  a full disk, a folder that went away: all is kept, and tried again
             self._say(f"{type(exc).__name__}: {exc}")
             self._stop.wait(_LONGEST_LOOK_S)
-            found = True
+            advanced = True
         else:
-            self.quiet = not found
-            return found
+            self.quiet = not advanced
+            return advanced
         self._restart()
-        return found
+        return advanced
 
     def _pass(self) -> bool:
         if self._rejected.asked():
@@ -145,10 +145,10 @@ class Delivery:
         before = (dict(self._cursor.read), len(self._cursor.waiting))
         batch: list[Group] = []
         count = size = 0
-        found = False
+        advanced = False
         for group in self._reader.groups():
             batch.append(group)
-            found = True
+            advanced = True
             count += len(group)
             size += sum(map(_measure_size, group))
             if count >= self._exporter.max_events or size >= min(self._exporter.max_bytes, _MOST_BATCH):
@@ -159,7 +159,7 @@ class Delivery:
         moved = before != (self._cursor.read, len(self._cursor.waiting))
         if moved or time.time_ns() - self._cursor.time_ns > _ALIVE_NS:
             self._cursor.save()
-        return found
+        return advanced
 
     def _send(self, batch: list[Group]) -> None:
         if self.unwanted:  # asked after reading: nothing that was recorded since is in the batch otherwise
@@ -204,7 +204,7 @@ class Delivery:
         self._say(f"a {event.kind} was refused and set aside: {reason}")
 
     def _say(self, reason: str, *, refused: bool = False) -> None:
-        if reason and reason != self._status.said:
+        if reason and reason != self._status.reason:
             _log.warning("llm_trace, %s: %s", self.name, reason)
         with contextlib.suppress(OSError):  # a full disk: the next one says more
             self._status.write(reason, refused=refused)

@@ -102,8 +102,8 @@ class Reader:
         if kind == "prompt":
             self._keep_template(event)
         if kind not in ("start", "end"):
-            found = events.build_other_event(event, self._cursor.runs, self._traces)
-            return [] if found is None else [found]
+            other = events.build_other_event(event, self._cursor.runs, self._traces)
+            return [] if other is None else [other]
         if not isinstance(span_id, str):
             return []
         call = self._cursor.waiting.get(span_id)
@@ -129,15 +129,15 @@ class Reader:
         """Forget the calls in whose place one stands that has ended; return those that waited for it and
         are others.
         """
-        kept = self._cursor.waiting[span_id]
+        waiting = self._cursor.waiting[span_id]
         for other in end.get("same") or ():
-            kept.same += self._forget(str(other), span_id)
+            waiting.same += self._forget(str(other), span_id)
         free = [(s, c) for s, c in self._cursor.waiting.items() if c.inside == span_id]
-        made: Group = []
+        events_in_place: Group = []
         for inner, call in free:
             call.inside = None
-            made += self._closed(inner, call)
-        return made
+            events_in_place += self._closed(inner, call)
+        return events_in_place
 
     def _forget(self, span_id: str, whole: str) -> list[CursorPlace]:
         """Let go of a call that another stands for; return where it and those that it stood for are told."""
@@ -196,30 +196,30 @@ class Reader:
         return self._handed_on([s for s, member in members if member.state == "closed"], call.trace)
 
     def _handed_on(self, spans: list[str], trace: str) -> Group:
-        members, made = self._members[trace], []
+        members, group = self._members[trace], []
         for span_id in spans:
             call = self._cursor.waiting.pop(span_id)
             members.pop(span_id, None)
             event = self._event(span_id, call)
             if event is not None:
-                made.append(event)
+                group.append(event)
                 _remember(self._traces, span_id, trace)
                 if event.data.keys() & {"usage", "cost_usd"}:
                     _remember(self._counted, span_id, None)
-                made += self._said(call)
+                group += self._said(call)
             if call.end is None:
                 call.state = "given"
                 self._cursor.waiting[span_id] = call
         if not members:
             del self._members[trace], self._open[trace]
-        return made
+        return group
 
     def _said(self, call: Waiting) -> Group:
         """Return the scores and attributions that waited for a call."""
         lines = [self._about_whole(self._line(place)[0]) for place in call.said]
         call.said = []
-        found = [events.build_other_event(line, self._cursor.runs, self._traces) for line in lines]
-        return [event for event in found if event is not None]
+        others = [events.build_other_event(line, self._cursor.runs, self._traces) for line in lines]
+        return [event for event in others if event is not None]
 
     def _event(self, span_id: str, call: Waiting) -> Event | None:
         """Return a call's event; `None` where its start was purged, or went with its file after the call
@@ -230,9 +230,9 @@ class Reader:
         if call.start is not None and start.get("event") != "start":
             return None
         try:
-            told = events.build_call_event(span_id, start, end, started, ended)
+            event = events.build_call_event(span_id, start, end, started, ended)
             accounts = [self._line(place) for place in call.same]
-            return self._with_template(self._told_once(events.with_messages(told, accounts), end))
+            return self._with_template(self._told_once(events.with_messages(event, accounts), end))
         except (LookupError, TypeError, ValueError, AttributeError):  # a line that is not as the format says
             return Event("call", span_id, {**start, **end})
 
@@ -240,8 +240,8 @@ class Reader:
         """Return a call that stands for others, without its tokens where one of those was handed on
         before.
         """
-        told = next((other for other in end.get("same") or () if other in self._counted), None)
-        return call if told is None else Event("call", call.id, drop_counts(call.data, told))
+        counted = next((other for other in end.get("same") or () if other in self._counted), None)
+        return call if counted is None else Event("call", call.id, drop_counts(call.data, counted))
 
     def _with_template(self, call: Event) -> Event:
         """Return a call with the template of its prompt, where that was seen."""
@@ -275,8 +275,8 @@ class Reader:
     def _tidy(self, files: list[SpoolFile]) -> None:
         """Forget writers and files that have gone, and the oldest of many interrupted calls."""
         waiting, present = self._cursor.waiting, {file.name: file for file in files}
-        given = [span_id for span_id, call in waiting.items() if call.state == "given"]
-        for span_id in given[:-_MOST_GIVEN]:
+        delivered = [span_id for span_id, call in waiting.items() if call.state == "given"]
+        for span_id in delivered[:-_MOST_GIVEN]:
             del waiting[span_id]
         writers = {file.writer for file in files}
         for writer in [w for w in self._cursor.read if w not in writers]:

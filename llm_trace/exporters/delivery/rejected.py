@@ -29,7 +29,7 @@ class Rejected:
     def add(self, event: Event, reason: str) -> None:
         """Keep an event."""
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        kept = {
+        entry = {
             "kind": event.kind,
             "id": event.id,
             "reason": reason,
@@ -37,14 +37,14 @@ class Rejected:
             "data": event.data,
         }
         with open_private(self.path, "ab") as file:
-            file.write(_encode(kept) + b"\n")
+            file.write(_encode(entry) + b"\n")
 
     def events(self) -> list[Event]:
         """Return what is kept, each event once."""
         paths = [path for path in (self._taken, self.path) if path.exists()]
         lines = [line for path in paths for line in path.read_bytes().splitlines()]
-        kept = [found for line in lines if (found := parse_line(line)) and "data" in found]
-        return list({(e["kind"], e["id"]): Event(e["kind"], e["id"], e["data"]) for e in kept}.values())
+        entries = [entry for line in lines if (entry := parse_line(line)) and "data" in entry]
+        return list({(e["kind"], e["id"]): Event(e["kind"], e["id"], e["data"]) for e in entries}.values())
 
     def take(self) -> list[Event]:
         """Return what is kept and move it away, until `forget` or `put_back`."""

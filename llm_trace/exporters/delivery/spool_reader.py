@@ -91,13 +91,13 @@ class Lines:
         return [self._message(n)[1] for n in _iter_numbers(ranges)]
 
     def _message(self, number: int) -> tuple[Any, dict[str, Any], int]:
-        found = self._cache.get(number)
-        if found is None:
+        message = self._cache.get(number)
+        if message is None:
             self._load(number)
-            found = self._cache.get(number)
+            message = self._cache.get(number)
         else:
             self._cache.move_to_end(number)
-        return found or (LOST, {"role": LOST["role"], "parts": []}, 0)
+        return message or (LOST, {"role": LOST["role"], "parts": []}, 0)
 
     def _load(self, number: int) -> None:
         if number >= len(self._offsets) or self._offsets[number] == _NOWHERE:
@@ -131,25 +131,25 @@ class Lines:
 
 def _iter_messages(event: dict[str, Any]) -> Iterator[tuple[int, Any]]:
     """Yield the messages that an event gives, by number."""
-    for given in event.get("messages") or ():
-        if isinstance(given, dict) and isinstance(number := given.get("n"), int):
-            yield number, given.get("body")
+    for message in event.get("messages") or ():
+        if isinstance(message, dict) and isinstance(number := message.get("n"), int):
+            yield number, message.get("body")
 
 
 def parse_line(line: bytes) -> dict[str, Any] | None:
     """Return the JSON object of a line, `None` where it is none."""
     try:
-        found = orjson.loads(line)
+        event = orjson.loads(line)
     except orjson.JSONDecodeError:
-        found = _parse_leniently(line)
-    return found if isinstance(found, dict) else None
+        event = _parse_leniently(line)
+    return event if isinstance(event, dict) else None
 
 
 def _parse_leniently(line: bytes) -> Any:
     """Read what orjson refuses: NaN, lone surrogates, bytes that are no UTF-8."""
     try:
-        found = json.loads(line.decode("utf-8", "replace"), parse_constant=str)
-        return json.loads(json.dumps(found, ensure_ascii=False).encode("utf-8", "replace"))
+        event = json.loads(line.decode("utf-8", "replace"), parse_constant=str)
+        return json.loads(json.dumps(event, ensure_ascii=False).encode("utf-8", "replace"))
     except ValueError:
         return None
 

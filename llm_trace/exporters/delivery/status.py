@@ -31,24 +31,24 @@ class DestinationStatus:
 
     def __init__(self, cursor: Path) -> None:
         self._path = cursor.with_suffix(".status")
-        self.said = ""
+        self.reason = ""
         """Why nothing is delivered at the moment, `""` where nothing is known."""
         self.refused = False
         """Whether a setting must be changed before anything is."""
         try:
-            told = orjson.loads(self._path.read_bytes())
-            self.said, self.refused = str(told["said"]), bool(told["refused"])
+            state = orjson.loads(self._path.read_bytes())
+            self.reason, self.refused = str(state["said"]), bool(state["refused"])
         except (OSError, ValueError, LookupError, TypeError):
             pass
 
-    def write(self, said: str, *, refused: bool) -> None:
-        """Say it to other processes."""
-        if (said, refused) == (self.said, self.refused):
+    def write(self, reason: str, *, refused: bool) -> None:
+        """Let other processes know what stands in the way."""
+        if (reason, refused) == (self.reason, self.refused):
             return
-        self.said, self.refused = said, refused
+        self.reason, self.refused = reason, refused
         self._path.parent.mkdir(parents=True, exist_ok=True)
         temporary = self._path.with_suffix(".said")
-        temporary.write_bytes(orjson.dumps({"said": said, "refused": refused, "time_ns": time.time_ns()}))
+        temporary.write_bytes(orjson.dumps({"said": reason, "refused": refused, "time_ns": time.time_ns()}))
         temporary.replace(self._path)
 
 
@@ -61,7 +61,8 @@ class Standing:
     pending: int
     rejected: int
     dropped: int
-    said: str
+    reason: str
+    """Why nothing is delivered at the moment, `""` where nothing is known."""
     refused: bool
 
 
@@ -74,7 +75,7 @@ def get_standing(folder: Path, name: str) -> Standing:
         _count_pending(folder, cursor),
         cursor.rejected,
         cursor.dropped,
-        status.said,
+        status.reason,
         status.refused,
     )
 
@@ -83,8 +84,8 @@ def list_destinations(folder: Path) -> list[str]:
     """Return the names of all destinations that the spool was ever delivered to and is kept for."""
     names = []
     for path in sorted((folder / "cursors").glob("*.json")):
-        told = parse_line(path.read_bytes()) or {}
-        if isinstance(name := told.get("name"), str):
+        state = parse_line(path.read_bytes()) or {}
+        if isinstance(name := state.get("name"), str):
             names.append(name)
     return names
 

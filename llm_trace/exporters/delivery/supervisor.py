@@ -46,12 +46,12 @@ class Exporting:
     def __init__(self, store: Path, exporters: Mapping[str, Destination]) -> None:
         self._store = store
         self._folder = get_spool_dir(store)
-        self._addresses = {name: to for name, to in exporters.items() if isinstance(to.given, str)}
-        self._objects = [to.given for to in exporters.values() if not isinstance(to.given, str)]
+        self._addresses = {name: to for name, to in exporters.items() if isinstance(to.target, str)}
+        self._objects = [to.target for to in exporters.values() if not isinstance(to.target, str)]
         self.names = list(exporters)
         self._stop = threading.Event()
         self._started = threading.Event()
-        self._said: dict[str, str] = {}
+        self._reasons: dict[str, str] = {}
         changed = [enroll_destination(self._folder, name, to.settings) for name, to in exporters.items()]
         self._leaving = any(changed)
         """Whether a process that delivers with other settings is about to leave."""
@@ -70,7 +70,7 @@ class Exporting:
         from llm_trace.exporters.delivery.daemon import serve_destinations
         from llm_trace.exporters.delivery.delivery import Delivery
 
-        deliveries = [Delivery(self._folder, given, settings="object") for given in self._objects]
+        deliveries = [Delivery(self._folder, exporter, settings="object") for exporter in self._objects]
         serve_destinations(self._folder, deliveries, stop=self._stop, patience_s=float("inf"))
 
     def _watch(self) -> None:
@@ -98,10 +98,10 @@ class Exporting:
 
     def _warn(self) -> None:
         for name in self._addresses:
-            said = DestinationStatus(get_cursor_path(self._folder, name)).said
-            if said and said != self._said.get(name):
-                _log.warning("llm_trace, %s: %s", name, said)
-            self._said[name] = said
+            message = DestinationStatus(get_cursor_path(self._folder, name)).reason
+            if message and message != self._reasons.get(name):
+                _log.warning("llm_trace, %s: %s", name, message)
+            self._reasons[name] = message
 
     def report(self, timeout: float | None) -> Mapping[str, Standing]:
         """Return how the destinations stand, after waiting for them to catch up with what is recorded by
@@ -185,7 +185,12 @@ def launch_delivery(store: Path, addresses: Collection[Destination]) -> None:
     """Start the process that delivers; it leaves at once where others deliver already."""
     folder = get_spool_dir(store)
     folder.mkdir(parents=True, exist_ok=True)
-    told = {name: value for name, value in os.environ.items() if name not in _OWN}
-    told |= {VARIABLE: " ".join(str(to.given) for to in addresses), "PYTHONPATH": search_path()}
-    told[SETTINGS] = " ".join(to.settings for to in addresses)
-    start("llm_trace.exporters.delivery.daemon", [str(store)], environment=told, log=folder / "delivery.log")
+    environment = {name: value for name, value in os.environ.items() if name not in _OWN}
+    environment |= {VARIABLE: " ".join(str(to.target) for to in addresses), "PYTHONPATH": search_path()}
+    environment[SETTINGS] = " ".join(to.settings for to in addresses)
+    start(
+        "llm_trace.exporters.delivery.daemon",
+        [str(store)],
+        environment=environment,
+        log=folder / "delivery.log",
+    )

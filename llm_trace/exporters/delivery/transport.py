@@ -180,8 +180,8 @@ class Sender:
             where = f"{self._exporter.name}: the request cannot be made: {exc}; check address and headers"
             return DeliveryVerdict("refused", where), 0.0
         except (httpx.HTTPError, OSError) as exc:
-            said = str(exc) or type(exc).__name__
-            return DeliveryVerdict("retry", f"{self._exporter.base} gives no answer: {said}"), 0.0
+            reason = str(exc) or type(exc).__name__
+            return DeliveryVerdict("retry", f"{self._exporter.base} gives no answer: {reason}"), 0.0
         try:
             return self._exporter.judge(request, answer), _retry_after(answer)
         except Exception as exc:  # noqa: BLE001  an answer of no known form
@@ -228,9 +228,9 @@ def _retry_after(answer: HttpAnswer) -> float:
     """Return the seconds of a Retry-After header, which may be a date; clocks differ, so never more than
     five minutes.
     """
-    told = answer.headers.get("retry-after", "")
+    header = answer.headers.get("retry-after", "")
     try:
-        seconds = float(told) if told.strip().replace(".", "", 1).isdigit() else _parse_until(told)
+        seconds = float(header) if header.strip().replace(".", "", 1).isdigit() else _parse_until(header)
     except (ValueError, TypeError, IndexError):
         return 0.0
     return min(max(seconds, 0.0), _LONGEST_WAIT_S)

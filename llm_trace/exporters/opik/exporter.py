@@ -64,19 +64,19 @@ class OpikExporter:
 
     def requests(self, events: Sequence[Event]) -> list[Request]:
         """Return batches of traces and of spans, then of scores, then the pages of attributions."""
-        found, project = build_trees(events), self.settings.project
-        for tree in found:
+        trees, project = build_trees(events), self.settings.project
+        for tree in trees:
             self._places.add(tree)
         traces: list[Item] = []
         spans: list[Item] = []
-        for tree in found:
+        for tree in trees:
             by_span = _group_by_span(tree.events)
             traces.append((encode_json(trace_of(tree, project)), tree.events[:1]))
             spans += [
                 (encode_json(body), tuple(by_span[call["span_id"]]))
                 for body, call in zip(build_spans(tree, project), tree.calls, strict=True)
             ]
-        known = {id(e) for tree in found for e in tree.events}
+        known = {id(e) for tree in trees for e in tree.events}
         late = [e for e in events if e.kind == "attribution" and id(e) not in known and _has_worked(e)]
         spans += [(encode_json(build_explanation(e, self._place(e), project)), (e,)) for e in late]
         return [
@@ -154,11 +154,11 @@ def _has_worked(event: Event) -> bool:
 
 def _group_by_span(events: Iterable[Event]) -> dict[str, list[Event]]:
     """Return the events that a span carries: its call, and the attributions that stand in its metadata."""
-    found: dict[str, list[Event]] = {}
+    groups: dict[str, list[Event]] = {}
     for event in events:
         if event.kind != "score":
-            found.setdefault(event.data["span_id"], []).append(event)
-    return found
+            groups.setdefault(event.data["span_id"], []).append(event)
+    return groups
 
 
 def _build_batches(path: str, field: str, items: Iterable[Item], method: str = "POST") -> Iterable[Request]:

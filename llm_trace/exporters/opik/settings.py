@@ -89,8 +89,8 @@ def _read_base_in_key(key: str | None) -> str | None:
     if not attributes:
         return None
     try:
-        told = json.loads(base64.b64decode(attributes + "=" * (-len(attributes) % 4)))
-        return f"{str(told['baseUrl']).rstrip('/')}/opik/api/"
+        content = json.loads(base64.b64decode(attributes + "=" * (-len(attributes) % 4)))
+        return f"{str(content['baseUrl']).rstrip('/')}/opik/api/"
     except (ValueError, KeyError, TypeError) as exc:
         raise ConfigurationError(
             "OPIK_API_KEY ends in something after '*' that is no address: copy the key again"

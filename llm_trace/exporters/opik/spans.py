@@ -62,7 +62,7 @@ def _build_span(
     tree: Tree, call: CallFields, trace: str, starts: Mapping[str, int], project: str
 ) -> dict[str, Any]:
     parent = None if call is tree.root else str(call.get("parent_id"))
-    found = tree.attributions.get(call["span_id"], ())
+    attributions = tree.attributions.get(call["span_id"], ())
     return _drop_absent(
         {
             **_build_shared(call, project),
@@ -70,7 +70,7 @@ def _build_span(
             "trace_id": trace,
             "parent_span_id": None if parent is None else make_uuid7(starts[parent], parent),
             "type": _TYPES.get(call.get("kind", ""), "general"),
-            "metadata": _build_details(call) | build_explained_metadata(found),
+            "metadata": _build_details(call) | build_explained_metadata(attributions),
             "model": call.get("model"),
             "provider": get_opik_provider(call),
             "usage": build_opik_usage(call),
@@ -100,7 +100,7 @@ def build_explanation(event: Event, place: CallPlace, project: str) -> dict[str,
     data = event.data
     if place.tree_start_ns is None:
         raise LookupError(f"the trace of call {data['span_id']!r} was sent by an earlier process")
-    made = int(data.get("time_ns") or place.start_ns)
+    made_ns = int(data.get("time_ns") or place.start_ns)
     return {
         "project_name": project,
         "id": make_uuid7(place.start_ns, event.id),
@@ -108,8 +108,8 @@ def build_explanation(event: Event, place: CallPlace, project: str) -> dict[str,
         "parent_span_id": make_uuid7(place.start_ns, data["span_id"]),
         "name": "attribution",
         "type": "general",
-        "start_time": format_moment(made - round(float(data.get("seconds") or 0.0) * 1e9)),
-        "end_time": format_moment(made),
+        "start_time": format_moment(made_ns - round(float(data.get("seconds") or 0.0) * 1e9)),
+        "end_time": format_moment(made_ns),
         "input": {"prompt": data["prompt"]},
         "output": {"summary": record(data).summary()},
         "metadata": build_explained_metadata([data]),
@@ -120,7 +120,7 @@ def build_explanation(event: Event, place: CallPlace, project: str) -> dict[str,
 def build_score(event: Event, entity: str, project: str) -> dict[str, Any]:
     """Return the body of a feedback score; a score in words is a category."""
     value = event.data["value"]
-    told = {
+    score = {
         "id": entity,
         "project_name": project,
         "name": str(event.data["name"]),
@@ -129,7 +129,7 @@ def build_score(event: Event, entity: str, project: str) -> dict[str, Any]:
         "reason": event.data.get("comment"),
         "source": "sdk",
     }
-    return _drop_absent(told)
+    return _drop_absent(score)
 
 
 def _build_shared(call: CallFields, project: str) -> dict[str, Any]:
@@ -169,19 +169,19 @@ def _describe_error(call: CallFields) -> dict[str, Any] | None:
 
 def _build_context(call: CallFields) -> dict[str, Any]:
     """Return the user's metadata and who called; the user's own wins over a name of ours."""
-    told = {"user": call.get("user"), "run": call.get("run"), "llm_trace_id": call["trace_id"]}
-    return _drop_absent(told) | dict(call.get("metadata") or {})
+    context = {"user": call.get("user"), "run": call.get("run"), "llm_trace_id": call["trace_id"]}
+    return _drop_absent(context) | dict(call.get("metadata") or {})
 
 
 def _build_details(call: CallFields) -> dict[str, Any]:
-    told = {
+    details = {
         "kind": call.get("kind"),
         "params": call.get("params") or None,
         "prompt": call.get("prompt"),
         "replay_of": call.get("replay_of"),
         "llm_trace_span_id": call["span_id"],
     }
-    return _drop_absent(told) | _build_context(call)
+    return _drop_absent(details) | _build_context(call)
 
 
 def _drop_absent(told: Mapping[str, Any]) -> dict[str, Any]:

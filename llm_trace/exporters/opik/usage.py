@@ -69,8 +69,8 @@ def build_opik_usage(call: Mapping[str, Any]) -> dict[str, int] | None:
     `original_usage.`.
     """
     counts = {name: n for name, n in (call.get("usage") or {}).items() if isinstance(n, int)}
-    told = {other: counts[own] for own, other in _USAGE.items() if own in counts}
-    if not told:
+    usage = {other: counts[own] for own, other in _USAGE.items() if own in counts}
+    if not usage:
         return None
     asked, answered = counts.get("input_tokens"), counts.get("output_tokens")
     if asked is not None:
@@ -79,8 +79,8 @@ def build_opik_usage(call: Mapping[str, Any]) -> dict[str, int] | None:
     if answered is not None:
         counts["said_tokens"] = max(0, answered - counts.get("reasoning_tokens", 0))
     if asked is not None and answered is not None:
-        counts["total_tokens"] = told["total_tokens"] = asked + answered
+        counts["total_tokens"] = usage["total_tokens"] = asked + answered
     own_names = _OWN.get(get_opik_provider(call) or "", _OPENAI)
-    return told | {
+    return usage | {
         f"original_usage.{other}": counts[own] for own, other in own_names.items() if own in counts
     }

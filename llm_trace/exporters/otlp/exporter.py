@@ -96,12 +96,12 @@ class OtlpExporter:
         if not carried:
             return []
         spans = encode_spans([self._span(event) for event in carried])
-        made = [Request(TRACES, _pack_message(spans), tuple(carried), headers=_PROTOBUF)]
+        requests = [Request(TRACES, _pack_message(spans), tuple(carried), headers=_PROTOBUF)]
         calls = [event.data for event in carried if event.kind == "call"] if self._metrics else []
         metrics = build_metrics(calls, self._spans.resource, self._spans.scope)
         if metrics is not None:
-            made.append(Request(METRICS, _pack_message(encode_metrics(metrics)), (), headers=_PROTOBUF))
-        return made
+            requests.append(Request(METRICS, _pack_message(encode_metrics(metrics)), (), headers=_PROTOBUF))
+        return requests
 
     def _span(self, event: Event) -> ReadableSpan:
         if event.kind == "call":
@@ -127,11 +127,11 @@ class OtlpExporter:
         """Return how much of a request was taken."""
         kind = answer.headers.get("content-type", "")
         foreign = answer.body and "protobuf" not in kind and "json" not in kind
-        told = None if foreign else _read_partial_success(answer.body, json_body="json" in kind)
-        if told is None:
-            said = f"{self.base} answers with {kind or 'no content type'}, not as an OTLP receiver does"
-            return DeliveryVerdict("refused", f"{said}; check {_SETTINGS}")
-        rejected, message = told
+        partial = None if foreign else _read_partial_success(answer.body, json_body="json" in kind)
+        if partial is None:
+            reason = f"{self.base} answers with {kind or 'no content type'}, not as an OTLP receiver does"
+            return DeliveryVerdict("refused", f"{reason}; check {_SETTINGS}")
+        rejected, message = partial
         if not rejected:
             return DeliveryVerdict("delivered")
         return DeliveryVerdict(
@@ -170,27 +170,27 @@ def make(address: SplitResult) -> OtlpExporter:
 
 
 def _read_options(address: SplitResult) -> dict[str, bool]:
-    made = {}
+    options = {}
     for name, values in parse_qs(address.query, keep_blank_values=True).items():
-        said = {"": True, "1": True, "true": True, "0": False, "false": False}.get(values[-1].lower())
-        if name not in _OPTIONS or said is None:
+        switch = {"": True, "1": True, "true": True, "0": False, "false": False}.get(values[-1].lower())
+        if name not in _OPTIONS or switch is None:
             known = ", ".join(f"{option}=true" for option in _OPTIONS)
             raise ConfigurationError(
                 f"{name}={values[-1]} is no option of {address.scheme}://: write {known} or =false"
             )
-        made[name] = said
-    return made
+        options[name] = switch
+    return options
 
 
 def _read_headers() -> dict[str, str]:
     """Return the headers that OpenTelemetry's environment variables ask for."""
-    told = {}
+    headers = {}
     for variable in ("OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS"):
         for pair in os.environ.get(variable, "").split(","):
-            name, found, value = pair.partition("=")
-            if found:
-                told[unquote(name).strip().lower()] = unquote(value).strip()
-    return told
+            name, equals, value = pair.partition("=")
+            if equals:
+                headers[unquote(name).strip().lower()] = unquote(value).strip()
+    return headers
 
 
 def _read_certificates() -> Certificates | None:
@@ -199,16 +199,20 @@ def _read_certificates() -> Certificates | None:
     Raises:
         ConfigurationError: one of them is not there.
     """
-    found = {}
+    certificates = {}
     for kind in ("CERTIFICATE", "CLIENT_CERTIFICATE", "CLIENT_KEY"):
         for variable in (f"OTEL_EXPORTER_OTLP_TRACES_{kind}", f"OTEL_EXPORTER_OTLP_{kind}"):
-            if kind not in found and (path := os.environ.get(variable)):
+            if kind not in certificates and (path := os.environ.get(variable)):
                 if not Path(path).is_file():
                     raise ConfigurationError(f"{variable}={path!r} is no file: give the path of a PEM file")
-                found[kind] = os.path.abspath(path)
-    if not found:
+                certificates[kind] = os.path.abspath(path)
+    if not certificates:
         return None
-    return Certificates(found.get("CERTIFICATE"), found.get("CLIENT_CERTIFICATE"), found.get("CLIENT_KEY"))
+    return Certificates(
+        certificates.get("CERTIFICATE"),
+        certificates.get("CLIENT_CERTIFICATE"),
+        certificates.get("CLIENT_KEY"),
+    )
 
 
 def _pack_message(message: Any) -> bytes:
@@ -223,15 +227,15 @@ def _read_partial_success(body: bytes, *, json_body: bool) -> tuple[int, str] | 
 
     try:
         if json_body:
-            told = json.loads(body or b"{}")
-            if not isinstance(told, dict) or told.keys() - {"partialSuccess", "partial_success"}:
+            content = json.loads(body or b"{}")
+            if not isinstance(content, dict) or content.keys() - {"partialSuccess", "partial_success"}:
                 return None
-            part = told.get("partialSuccess") or told.get("partial_success") or {}
+            part = content.get("partialSuccess") or content.get("partial_success") or {}
             rejected = int(part.get("rejectedSpans") or part.get("rejected_spans") or 0)
             return rejected, str(part.get("errorMessage") or part.get("error_message") or "")
-        found = ExportTraceServiceResponse.FromString(body)
+        response = ExportTraceServiceResponse.FromString(body)
     except (ValueError, TypeError, AttributeError, DecodeError):
         return None
-    if len(UnknownFieldSet(found)):  # as in a google.rpc.Status, which says what failed
+    if len(UnknownFieldSet(response)):  # as in a google.rpc.Status, which says what failed
         return None
-    return found.partial_success.rejected_spans, found.partial_success.error_message
+    return response.partial_success.rejected_spans, response.partial_success.error_message

@@ -62,12 +62,12 @@ def build_metrics(
     if not ended:
         return None
     begin, end = min(call["start_ns"] for call in ended), max(call["end_ns"] for call in ended)
-    made = [
+    metrics = [
         _build_metric(TOKENS, "{token}", "Tokens used", _list_tokens(ended), begin, end),
         _build_metric(DURATION, "s", "How long a request took", _list_durations(ended), begin, end),
     ]
     url = scope.schema_url or ""
-    scoped = ScopeMetrics(scope=scope, metrics=[metric for metric in made if metric], schema_url=url)
+    scoped = ScopeMetrics(scope=scope, metrics=[metric for metric in metrics if metric], schema_url=url)
     return MetricsData([ResourceMetrics(resource=resource, scope_metrics=[scoped], schema_url=url)])
 
 
@@ -85,31 +85,31 @@ def _build_metric(
 
 
 def _list_tokens(calls: Sequence[CallFields]) -> Mapping[Key, _Histogram]:
-    found: dict[Key, _Histogram] = {}
+    histograms: dict[Key, _Histogram] = {}
     for call in calls:
         for kind, count in _TOKEN_TYPES.items():
             if isinstance(tokens := (call.get("usage") or {}).get(count), int):
                 key = (*_build_attributes(call), ("gen_ai.token.type", kind))
-                found.setdefault(key, _Histogram(_TOKEN_BOUNDS)).values.append(tokens)
-    return found
+                histograms.setdefault(key, _Histogram(_TOKEN_BOUNDS)).values.append(tokens)
+    return histograms
 
 
 def _list_durations(calls: Sequence[CallFields]) -> Mapping[Key, _Histogram]:
-    found: dict[Key, _Histogram] = {}
+    histograms: dict[Key, _Histogram] = {}
     for call in calls:
         error = (call.get("error") or {}).get("type")
         key = (*_build_attributes(call), *([(names.ERROR_TYPE, error)] if error else ()))
         seconds = max(0, call["end_ns"] - call["start_ns"]) / 1e9
-        found.setdefault(key, _Histogram(_SECOND_BOUNDS)).values.append(seconds)
-    return found
+        histograms.setdefault(key, _Histogram(_SECOND_BOUNDS)).values.append(seconds)
+    return histograms
 
 
 def _build_attributes(call: CallFields) -> Key:
     asked_for = (call.get("metadata") or {}).get("request_model")
-    told = {
+    attributes = {
         names.OPERATION: names.OPERATION_OF_KIND.get(str(call.get("kind"))),
         names.PROVIDER: call.get("provider"),
         names.REQUEST_MODEL: asked_for or call.get("model"),
         names.RESPONSE_MODEL: call.get("model") if asked_for else None,
     }
-    return tuple((name, value) for name, value in told.items() if isinstance(value, str))
+    return tuple((name, value) for name, value in attributes.items() if isinstance(value, str))

@@ -41,7 +41,7 @@ class Spans:
         """Return a call as a span."""
         kind, name, status = data.get("kind"), str(data.get("name")), data.get("status")
         error = data.get("error") or {}
-        said = (
+        details = (
             str(error.get("message") or error.get("type") or status)
             if content
             else str(error.get("type") or status)
@@ -64,7 +64,7 @@ class Spans:
             attributes,
             parent=(data["trace_id"], parent) if parent else None,
             kind=SpanKind.CLIENT if kind in ("llm", "embedding", "reranker") else SpanKind.INTERNAL,
-            status=Status(StatusCode.ERROR, said)
+            status=Status(StatusCode.ERROR, details)
             if failed
             else Status(StatusCode.OK if status == "ok" else StatusCode.UNSET),
             events=_build_exception(error, end, content=content) if error else (),
@@ -74,14 +74,14 @@ class Spans:
         """Return a score as a span with the convention's evaluation event, below its call."""
         value, time_ns = data.get("value"), data.get("time_ns") or 0
         number = float(value) if isinstance(value, (bool, int, float)) else None
-        told = {
+        score = {
             "gen_ai.evaluation.name": data.get("name"),
             "gen_ai.evaluation.score.value": number,
             "gen_ai.evaluation.score.label": None if isinstance(value, float) else str(value),
             "gen_ai.evaluation.explanation": data.get("comment") if content else None,
             "llm_trace.score.source": data.get("source"),
         }
-        attributes = {name: item for name, item in told.items() if item is not None}
+        attributes = {name: item for name, item in score.items() if item is not None}
         event = SpanEvent(_EVALUATION, attributes, time_ns)
         return self._about(
             f"evaluation {data.get('name')}", identity, data, time_ns, time_ns, attributes, (event,)
@@ -93,12 +93,12 @@ class Spans:
         """
         end = data.get("time_ns") or 0
         start = end - int((data.get("seconds") or 0.0) * 1e9)
-        told = {name: item for name, item in data.items() if name not in _NOT_ATTRIBUTION}
+        fields = {name: item for name, item in data.items() if name not in _NOT_ATTRIBUTION}
         if not content:
-            told = {name: item for name, item in told.items() if name not in _SAID}
-        attributes = {f"llm_trace.attribution.{name}": _convert_legal(item) for name, item in told.items()}
-        made = {name: item for name, item in attributes.items() if item is not None}
-        return self._about(f"attribution {data.get('method')}", identity, data, start, end, made, ())
+            fields = {name: item for name, item in fields.items() if name not in _SAID}
+        attributes = {f"llm_trace.attribution.{name}": _convert_legal(item) for name, item in fields.items()}
+        present = {name: item for name, item in attributes.items() if item is not None}
+        return self._about(f"attribution {data.get('method')}", identity, data, start, end, present, ())
 
     def _about(
         self,
@@ -180,14 +180,16 @@ def _build_title(attributes: Mapping[str, Any], name: str) -> str:
 
 
 def _build_exception(error: Mapping[str, Any], time_ns: int, *, content: bool) -> tuple[SpanEvent, ...]:
-    told = {names.EXCEPTION_TYPE: error.get("type")}
+    attributes = {names.EXCEPTION_TYPE: error.get("type")}
     if content:
-        told |= {
+        attributes |= {
             names.EXCEPTION_MESSAGE: error.get("message"),
             names.EXCEPTION_STACKTRACE: error.get("traceback"),
         }
     return (
-        SpanEvent(names.EXCEPTION, {name: item for name, item in told.items() if item is not None}, time_ns),
+        SpanEvent(
+            names.EXCEPTION, {name: item for name, item in attributes.items() if item is not None}, time_ns
+        ),
     )
 
 
