@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from llm_trace.attribution_settings import Settings as Settings
 
 Kind = Literal[
     "llm", "chain", "tool", "retriever", "embedding", "agent", "reranker", "guardrail", "evaluator"
@@ -272,6 +274,10 @@ class Attribution(Record):
     notes: tuple[str, ...] = ()
     """Choices and fall-backs made on the way."""
     warnings: tuple[str, ...] = ()
+    settings: Settings | None = None
+    """What was asked; `None` in records of versions that did not write it, where their words do not say it
+    exactly.
+    """
     groups: tuple[tuple[int, ...], ...] = ()
     """Indices of segments that stand in for each other (redundant)."""
     time_ns: int | None = None
@@ -280,7 +286,7 @@ class Attribution(Record):
     def from_stored(cls, stored: Mapping[str, Any]) -> Attribution:
         """Return the attribution of stored fields, also where another version of llm_trace wrote them: fields
         that this one does not know are left out, a verdict that it does not know reads `unknown` and is named
-        in the warnings.
+        in the warnings, settings that it cannot read are `None`.
 
         Raises:
             pydantic.ValidationError: what every version records is missing.
@@ -290,6 +296,10 @@ class Attribution(Record):
         if verdict not in VERDICTS:
             warning = f"the record's verdict is {verdict!r}, which this version of llm_trace does not know"
             fields |= {"verdict": "unknown", "warnings": (warning, *fields.get("warnings", ()))}
+        try:
+            Settings.model_validate(fields.get("settings") or {})
+        except ValidationError:
+            fields["settings"] = None
         return cls.model_validate(fields)
 
     def summary(self, most: int = 3) -> str:
@@ -298,13 +308,19 @@ class Attribution(Record):
 
         return write_summary(self, most)
 
+    @property
+    def level(self) -> float:
+        """The confidence that was asked for, at which an effect is told from noise."""
+        asked = 0.95 if self.settings is None else self.settings.confidence
+        return self.confidence or asked
+
     def stands_out(self, i: int) -> bool:
         """Whether the effect of segment i can be told from none: where it was tested, after the correction
         for the number of tests (q-value); else its bounds exclude zero. Scores without either are taken as
         they are.
         """
         if self.q_values is not None:
-            return self.q_values[i] <= 1 - (self.confidence or 0.95) + 1e-12
+            return self.q_values[i] <= 1 - self.level + 1e-12
         return self.low is None or self.high is None or self.low[i] > 0 or self.high[i] < 0
 
     def _repr_html_(self) -> str:

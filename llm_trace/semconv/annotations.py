@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 _CALL = "llm_trace.call.span_id"
 _ATTRIBUTION = "llm_trace.attribution."
 _EVALUATION = "gen_ai.evaluation."
-_NESTED = ("segments", "faithfulness", "groups")
+_NESTED = ("segments", "faithfulness", "groups", "settings")
 _ENVELOPE = ("method", "config_hash", "status", "error")
 
 

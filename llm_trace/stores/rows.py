@@ -23,6 +23,7 @@ from llm_trace.record import (
     Usage,
 )
 from llm_trace.spool.messages import LOST, fill_messages
+from llm_trace.stores.unrecorded_settings import parse_settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -164,6 +165,8 @@ def score(row: StoredRow) -> Score:
 def build_attribution(row: StoredRow) -> Attribution | None:
     """Return the attribution of a row of `attributions`, `None` where the record cannot be read."""
     stored = {"span_id": row["span_id"], "time_ns": row["time_ns"], **_parse_mapping(row["attribution"])}
+    if "settings" not in stored:
+        stored["settings"] = parse_settings(stored)
     try:
         return Attribution.from_stored(stored)
     except ValidationError:

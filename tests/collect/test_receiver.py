@@ -26,6 +26,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
+from llm_trace.attribution_settings import Contrast, Settings
 from llm_trace.capture.values import ValueEncoder
 from llm_trace.collect.connections import ConnectionLimits, Once
 from llm_trace.collect.receiver import Receiver, RequestLimits
@@ -432,6 +433,7 @@ def explained(span_id: str) -> Attribution:
         verdict="redundant",
         warnings=("few masks",),
         groups=((0, 1),),
+        settings=Settings.of(target=Contrast("a", "b"), baseline=["delete", "mask"], budget=5).recorded(),
         time_ns=1763740010000000000,
     )
 

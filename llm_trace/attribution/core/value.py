@@ -6,11 +6,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from llm_trace.attribution_settings import Budget as Budget
 from llm_trace.errors import AttributionError
 
 if TYPE_CHECKING:
@@ -32,6 +32,10 @@ class BudgetError(AttributionError):
     """The budget does not pay for what the method needs."""
 
 
+class NoMasksError(AttributionError):
+    """The baseline exists among embeddings only: no prompt has it in place of a segment."""
+
+
 class PartialError(AttributionError):
     """The calls stopped before every mask had its answer; what was answered is here."""
 
@@ -41,19 +45,6 @@ class PartialError(AttributionError):
         """(k,): which masks have a value."""
         self.values = values
         """Values of these."""
-
-
-@dataclass(frozen=True)
-class Budget:
-    """What an attribution may cost; `None` is no limit."""
-
-    evaluations: int | None = None
-    """Distinct perturbed prompts."""
-    tokens: int | None = None
-    """Tokens that go through the model."""
-    seconds: float | None = None
-    usd: float | None = None
-    """For remote models that have a price."""
 
 
 def as_budget(given: int | Budget | None) -> Budget | None:

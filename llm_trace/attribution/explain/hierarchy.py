@@ -13,27 +13,33 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from llm_trace.attribution import quality
 from llm_trace.attribution.core.value import (
     Metered,
     ProgressCallback,
     Value,
-    as_budget,
     get_remaining,
     sum_targets,
 )
 from llm_trace.attribution.explain.dry_run import plan_attribution
+from llm_trace.attribution.explain.open import describe_problem, pose_problem
+from llm_trace.attribution.explain.record import Spent, build_record
+from llm_trace.attribution.methods.registry import Scores
 from llm_trace.attribution.models.loading import resolve_model
-from llm_trace.attribution.models.problem import build_problem, parse_question
+from llm_trace.attribution.models.problem import note_suspicions, parse_question
 from llm_trace.attribution.question import segmenters
-from llm_trace.record import Segment
+from llm_trace.errors import AttributionError
+from llm_trace.record import Segment, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
     from llm_trace.attribution.core.value import Budget
     from llm_trace.attribution.explain.dry_run import Plan
+    from llm_trace.attribution.explain.open import OpenedModel
     from llm_trace.attribution.models.problem import ParsedQuestion, Problem
     from llm_trace.attribution.question.renders import Baseline
     from llm_trace.attribution.question.targets import Target
@@ -42,6 +48,10 @@ if TYPE_CHECKING:
 SHARE = 0.2
 """Part of the largest loss of its level from which on a stretch is taken apart."""
 _LEVELS = 3
+_NOTE = (
+    "each score is what the response loses without this stretch; stretches that matter little are not taken "
+    "apart"
+)
 _GROUP = 1.0
 """Nats that stretches, each of which seems to do little, must be worth together to be taken apart too."""
 
@@ -104,33 +114,71 @@ def drill(
     Raises:
         AttributionError: it cannot be computed, or the budget does not pay for the first level.
     """
-    question = parse_question(call_or_prompt, response)
-    work = build_problem(question, *resolve_model(model, tokenizer), segments="word", target=target)
-    return drill_problem(
-        question, work, baseline, as_budget(budget), share=share, confidence=confidence, progress=progress
+    settings = Settings.of(
+        method="occlusion",
+        segments="hierarchy",
+        target=target,
+        baseline=baseline,
+        budget=budget,
+        confidence=confidence,
     )
+    question = parse_question(call_or_prompt, response)
+    work = pose_problem(question, resolve_model(model, tokenizer), settings, None)
+    return drill_problem(question, work, settings, share=share, progress=progress)
+
+
+def explain_hierarchy(
+    question: ParsedQuestion,
+    opened: OpenedModel,
+    settings: Settings,
+    *,
+    progress: ProgressCallback | None = None,
+    cache: str | Path | None = None,
+    dry_run: bool = False,
+) -> Attribution | Plan:
+    """Return the leaves as one attribution, or with `dry_run` what it would cost at most.
+
+    Raises:
+        AttributionError: it cannot be computed, or another method than leaving out was asked for.
+    """
+    if settings.method not in ("auto", "occlusion"):
+        raise AttributionError(
+            f"segments='hierarchy' leaves stretches out (occlusion); method={settings.method!r} does not"
+        )
+    work = pose_problem(question, opened, settings, cache)
+    if dry_run:
+        return price_drill(work, settings.baseline, settings.budget)
+    return drill_problem(question, work, settings, progress=progress).attribution
 
 
 def drill_problem(
     question: ParsedQuestion,
     work: Problem,
-    baseline: Baseline,
-    budget: Budget | None,
+    settings: Settings,
     *,
     share: float = SHARE,
-    confidence: float,
     progress: ProgressCallback | None = None,
 ) -> Hierarchy:
     """Return what `drill` does, of a problem whose segments are words."""
-    from llm_trace.attribution.explain.leaves import build_leaves_attribution
-
-    value = Metered(work.value(baseline), budget=budget, progress=progress)
+    source = work.value(settings.baseline)
+    value = Metered(source, budget=settings.budget, progress=progress)
     root = build_tree(work)
-    full, empty, spent_out = build_scored_tree(root, value, work.n, share)
-    found = build_leaves_attribution(
-        root, work, value, full, empty, question, cut_short=spent_out, confidence=confidence
+    full, empty, cut_short = build_scored_tree(root, value, work.n, share)
+    leaves = list(root.leaves())
+    losses = np.array([leaf.score for leaf in leaves])
+    findings = quality.Findings(settings.confidence, empty, full - empty - float(losses.sum()))
+    note_suspicions(question, work, findings)
+    if work.goal.unit != "probability":
+        quality.check_evidence(losses, findings)
+    explained = replace(
+        describe_problem(question, work, source.render.baseline),
+        segments=tuple(leaf.segment for leaf in leaves),
     )
-    return Hierarchy(root, found)
+    scores = Scores(losses, full=full, stopped="budget" if cut_short else "exact")
+    spent = Spent(value.passes, value.tokens, value.seconds)
+    notes = (*work.notes, f"hierarchy: {_NOTE}")
+    record = build_record(explained, scores, findings, spent, settings, method="occlusion", notes=notes)
+    return Hierarchy(root, record)
 
 
 def price_drill(work: Problem, baseline: Baseline, budget: Budget | None) -> Plan:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from llm_trace.attribution.core.value import Budget, Metered
 from llm_trace.attribution.explain.dry_run import Plan
-from llm_trace.attribution.explain.remote_plan import Settings, plan_remote
+from llm_trace.attribution.explain.record import Explained, Spent, build_record
+from llm_trace.attribution.explain.remote_plan import choose_remote_method, plan_remote
 from llm_trace.attribution.methods import registry
 from llm_trace.attribution.methods.registry import Scores
 from llm_trace.attribution.methods.text_encoders import name_of
@@ -24,18 +25,27 @@ from llm_trace.attribution.remote.model import is_async
 from llm_trace.attribution.remote.prompts import RemotePrompts, build_prompts
 from llm_trace.attribution.remote.values import RESPONSE, RemoteValue, ScoreValue, TextValue
 from llm_trace.errors import AttributionError
-from llm_trace.record import Attribution
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from llm_trace.attribution.core.value import ProgressCallback
     from llm_trace.attribution.models.problem import ParsedQuestion
     from llm_trace.attribution.remote.model import Remote
+    from llm_trace.record import Attribution, Settings
 
 _ENOUGH = ("values", "answers")
 """What methods may need of a model for it to be asked from afar."""
 
 
 def explain_remote(
-    question: ParsedQuestion, remote: Remote, wanted: Settings, *, dry_run: bool = False
+    question: ParsedQuestion,
+    remote: Remote,
+    settings: Settings,
+    *,
+    progress: ProgressCallback | None = None,
+    cache: str | Path | None = None,
+    dry_run: bool = False,
 ) -> Attribution | Plan:
     """Return the attribution of a remote model's answer, or with `dry_run` its plan, for which nothing is
     asked.
@@ -43,40 +53,48 @@ def explain_remote(
     Args:
         question: prompt and response.
         remote: the model.
-        wanted: the settings.
+        settings: what is asked.
+        progress: called with (done, planned).
+        cache: a file that keeps answers.
         dry_run: only plan.
 
     Raises:
         AttributionError: it cannot be computed; what was answered is in the cache, where one was named.
     """
-    asked = build_prompts(question, wanted.segments, wanted.baseline)
-    access = registry.get_info(wanted.method).access
+    asked = build_prompts(question, settings.segments, settings.baseline)
+    access = registry.get_info(settings.method).access
     if access not in _ENOUGH:
         raise AttributionError(
-            f"method={wanted.method!r} needs {access} of a model that can be opened; take 'smile'"
+            f"method={settings.method!r} needs {access} of a model that can be opened; take 'smile'"
         )
-    if remote.score is None and (wanted.target is not None or wanted.unit not in ("nats", "distance")):
+    if remote.score is None and (settings.target is not None or settings.unit not in ("nats", "distance")):
         raise AttributionError(
-            f"target={wanted.target!r} and unit={wanted.unit!r} need log-probabilities; of a text-only "
+            f"target={settings.target!r} and unit={settings.unit!r} need log-probabilities; of a text-only "
             f"model the whole answer "
             "is explained, as a distance"
         )
     if dry_run:
-        return plan_remote(question, remote, wanted, asked)
-    with get_bridge() as running, _open_callers(remote, wanted, running) as callers:
-        return _Explaining(question, remote, wanted, asked, *callers).run()
+        return plan_remote(question, remote, settings, asked)
+    with get_bridge() as running, _open_callers(remote, settings.budget, running, progress, cache) as callers:
+        return _Explaining(question, remote, settings, asked, *callers).run()
 
 
 @contextmanager
-def _open_callers(remote: Remote, wanted: Settings, bridge: Bridge) -> Iterator[tuple[Caller, Caller | None]]:
+def _open_callers(
+    remote: Remote,
+    budget: Budget | None,
+    bridge: Bridge,
+    progress: ProgressCallback | None,
+    cache: str | Path | None,
+) -> Iterator[tuple[Caller, Caller | None]]:
     """Open what asks for answers and what asks for log-probabilities: one ledger and one file for both."""
-    ledger = Ledger(wanted.budget or Budget(), remote.price, remote.max_output_tokens)
+    ledger = Ledger(budget or Budget(), remote.price, remote.max_output_tokens)
     identity = {"model": remote.label, "params": dict(remote.params)}
-    answers = None if wanted.cache is None else Answers(wanted.cache, identity)
-    settings: dict[str, Any] = {"answers": answers, "progress": wanted.progress}
-    callers = [Caller(remote, remote.ask, ledger, bridge, **settings)]
+    answers = None if cache is None else Answers(cache, identity)
+    shared: dict[str, Any] = {"answers": answers, "progress": progress}
+    callers = [Caller(remote, remote.ask, ledger, bridge, **shared)]
     if (score := remote.score) is not None:
-        callers.append(Caller(remote, get_score(score), ledger, bridge, **settings))
+        callers.append(Caller(remote, get_score(score), ledger, bridge, **shared))
     try:
         yield callers[0], callers[1] if len(callers) > 1 else None
     finally:
@@ -108,17 +126,17 @@ class _Explaining:
         self,
         question: ParsedQuestion,
         remote: Remote,
-        wanted: Settings,
+        settings: Settings,
         asked: RemotePrompts,
         asker: Caller,
         scorer: Caller | None,
     ) -> None:
-        self.question, self.remote, self.wanted, self.prompts = question, remote, wanted, asked
+        self.question, self.remote, self.settings, self.prompts = question, remote, settings, asked
         self.asker, self.scorer = asker, scorer
         self.target = "the whole response"
         self.tokens: tuple[str, ...] = ()
         self.notes: list[str] = list(asked.segmented.notes)
-        self.found = Findings(wanted.confidence)
+        self.found = Findings(settings.confidence)
 
     @cached_property
     def response(self) -> str:
@@ -141,13 +159,14 @@ class _Explaining:
 
     def run(self) -> Attribution:
         """Return the attribution."""
-        method = self.wanted.method_for(self.remote)
-        if method != self.wanted.method:
+        method = choose_remote_method(self.settings, self.remote)
+        if method != self.settings.method:
             self.notes.append(f"auto: {method} (access to answers alone)")
         value = self._value()
         metered = Metered(value)
-        settings = {"confidence": self.wanted.confidence, "seed": self.wanted.seed}
-        scores = registry.find_method(method)(metered, self.prompts.n, **settings)
+        scores = registry.find_method(method)(
+            metered, self.prompts.n, confidence=self.settings.confidence, seed=self.settings.seed
+        )
         self._examine(value, metered, scores)
         return self._attribution(scores.method or method, value, scores)
 
@@ -155,13 +174,13 @@ class _Explaining:
         if self.scorer is None:
             known = self.question.response is not None
             return TextValue(self.asker, self.prompts, lambda: self.response, known=known)
-        value = ScoreValue(self.scorer, self.prompts, self.response, unit=self.wanted.unit)
-        if get_contrast(self.wanted.target) is not None or self.wanted.unit not in ("nats", "distance"):
+        value = ScoreValue(self.scorer, self.prompts, self.response, unit=self.settings.unit)
+        if get_contrast(self.settings.target) is not None or self.settings.unit not in ("nats", "distance"):
             raise AttributionError(
-                f"target={self.wanted.target!r} with unit={self.wanted.unit!r} needs a model that can be "
+                f"target={self.settings.target!r} with unit={self.settings.unit!r} needs a model that can be "
                 f"opened"
             )
-        rows, self.target = find_rows(self.wanted.target, self.response, value.spans)
+        rows, self.target = find_rows(self.settings.target, self.response, value.spans)
         value.explain(rows)
         self.tokens = tuple(value.whole.tokens[row][0] for row in rows)
         return value
@@ -185,33 +204,29 @@ class _Explaining:
             check_completeness(metered, scores.values, scores.full, self.found)
 
     def _attribution(self, method: str, value: RemoteValue, scores: Scores) -> Attribution:
-        asked = self.prompts.segmented
-        sampled = scores.low is not None or scores.p_values is not None
-        told: dict[str, Any] = (
-            {"confidence": self.wanted.confidence, "seed": self.wanted.seed} if sampled else {}
+        segmented = self.prompts.segmented
+        explained = Explained(
+            self.question.span_id,
+            str(segmented.text),
+            segmented.segments,
+            self._known_response(),
+            self.target,
+            self.tokens,
+            value.unit,
+            self.prompts.baseline,
+            self.remote.label,
         )
-        return Attribution(
-            **told,
-            **registry.list_recorded_fields(scores),
+        spent = Spent(value.passes, value.tokens, value.caller.seconds)
+        notes = (*self.notes, *self._describe_answers(value))
+        return build_record(
+            explained,
+            scores,
+            self.found,
+            spent,
+            self.settings,
             method=method,
-            span_id=self.question.span_id,
-            segments=asked.segments,
-            prompt=str(asked.text),
-            response=self._known_response(),
-            target=self.target,
-            target_tokens=self.tokens,
-            unit=scores.unit or value.unit,  # type: ignore[arg-type]  # checked by the record
-            baseline=scores.baseline or self.prompts.baseline,
-            model=self.remote.label,
-            passes=value.passes,
-            tokens=value.tokens,
-            seconds=value.caller.seconds,
-            empty=self.found.empty,
-            completeness_gap=self.found.gap,
-            faithfulness={**(scores.faithfulness or {}), **self.found.faithfulness, "cost": self._cost()},
-            verdict=self.found.verdict,
-            notes=(*self.notes, *self._said(value), *scores.notes),
-            warnings=tuple(self.found.warnings),
+            notes=notes,
+            figures={"cost": self._cost()},
         )
 
     def _known_response(self) -> str:
@@ -227,7 +242,7 @@ class _Explaining:
         usd = None if self.remote.price is None else spent.usd
         return {"calls": spent.calls, "tokens": spent.tokens, "usd": usd, "reused": reused}
 
-    def _said(self, value: RemoteValue) -> list[str]:
+    def _describe_answers(self, value: RemoteValue) -> list[str]:
         """Return how answers were compared, and what became of those that were none."""
         compare, refused = self.remote.compare, sum(caller.refused for caller in self._callers())
         said = []

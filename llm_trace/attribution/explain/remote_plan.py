@@ -1,11 +1,7 @@
-"""What a question to a remote model would cost, before anything is asked; and the settings of the
-question.
-"""
+"""What a question to a remote model would cost, before anything is asked."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,31 +16,15 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from llm_trace.attribution.core.value import ProgressCallback
     from llm_trace.attribution.models.problem import ParsedQuestion
     from llm_trace.attribution.remote.model import Remote
     from llm_trace.attribution.remote.prompts import RemotePrompts
-    from llm_trace.record import Segment, Verdict
+    from llm_trace.record import Segment, Settings, Verdict
 
 
-@dataclass(frozen=True)
-class Settings:
-    """What `attribute` was told."""
-
-    method: str
-    segments: Any
-    target: Any
-    baseline: Any
-    unit: str
-    budget: Budget | None
-    confidence: float
-    seed: int
-    progress: ProgressCallback | None
-    cache: str | Path | None
-
-    def method_for(self, remote: Remote) -> str:
-        """Return the method; `auto` for a text-only model is SMILE."""
-        return "smile" if self.method == "auto" and remote.score is None else self.method
+def choose_remote_method(settings: Settings, remote: Remote) -> str:
+    """Return the method; `auto` for a text-only model is SMILE."""
+    return "smile" if settings.method == "auto" and remote.score is None else settings.method
 
 
 class Priced:
@@ -93,10 +73,10 @@ class Priced:
         self.ledger.lose(self.ledger.reserve(read))
 
 
-def plan_remote(question: ParsedQuestion, remote: Remote, wanted: Settings, asked: RemotePrompts) -> Plan:
+def plan_remote(question: ParsedQuestion, remote: Remote, settings: Settings, asked: RemotePrompts) -> Plan:
     """Return what it would cost at most: the method is run on made-up values, and nothing is asked."""
-    method = wanted.method_for(remote)
-    ledger = Ledger(wanted.budget or Budget(), remote.price, remote.max_output_tokens)
+    method = choose_remote_method(settings, remote)
+    ledger = Ledger(settings.budget or Budget(), remote.price, remote.max_output_tokens)
     extra = int(question.response is None) + (1 if remote.score else remote.samples * (remote.samples > 1))
     warnings = (
         () if remote.max_output_tokens else ("the answers' tokens are not counted: say max_output_tokens",)
@@ -105,7 +85,7 @@ def plan_remote(question: ParsedQuestion, remote: Remote, wanted: Settings, aske
     try:
         source = Priced(remote, asked, ledger, extra, question.response)
         scores = registry.find_method(method)(
-            Metered(source), asked.n, confidence=wanted.confidence, seed=wanted.seed
+            Metered(source), asked.n, confidence=settings.confidence, seed=settings.seed
         )
         for doubt, warning in scores.doubts:
             if doubt == "insufficient_evidence" and scores.faithfulness is None:
@@ -119,7 +99,7 @@ def plan_remote(question: ParsedQuestion, remote: Remote, wanted: Settings, aske
         method,
         asked.baseline,
         asked.n,
-        "the whole response" if wanted.target is None else repr(wanted.target),
+        "the whole response" if settings.target is None else repr(settings.target),
         spent.calls,
         spent.tokens,
         0.0,

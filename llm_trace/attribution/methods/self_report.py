@@ -239,7 +239,7 @@ def training_lines(reports: Iterable[Attribution]) -> Iterator[str]:
             report.method != "self_report"
             or not agreement
             or not agreement["measured"]
-            or min(agreement["p_values"]) * len(report.values) > 1 - (report.confidence or 0.95)
+            or min(agreement["p_values"]) * len(report.values) > 1 - report.level
         ):
             continue
         effects = np.asarray(agreement["effects"])

@@ -7,8 +7,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from llm_trace.attribution.core import plugins
-from llm_trace.attribution.core.value import BudgetError, Metered
-from llm_trace.attribution.quality.reopen import build_study, rebuild_study
+from llm_trace.attribution.core.value import BudgetError, Metered, NoMasksError
+from llm_trace.attribution.quality.reopen import Again, build_study, rebuild_study
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from llm_trace.attribution.models.problem import Problem
     from llm_trace.attribution.quality.findings import Findings
     from llm_trace.attribution.quality.study import Measure, Study
-    from llm_trace.attribution.question.targets import Target
-    from llm_trace.record import Attribution
+    from llm_trace.record import Attribution, Settings
 
 _HERE = "llm_trace.attribution.quality"
 BUILTIN: dict[str, str] = {
@@ -55,7 +54,7 @@ def run_measures(study: Study, wanted: Iterable[str] = DEFAULT) -> dict[str, Any
     for name in wanted:
         try:
             found[name] = find_measure(name)(study)
-        except BudgetError as exc:
+        except (BudgetError, NoMasksError) as exc:
             found[name] = {"skipped": str(exc)}
     return {name: figures for name, figures in found.items() if figures}
 
@@ -68,7 +67,7 @@ def measure(
     masks: Sequence[str | float] = ("half", "near"),
     measures: str | Iterable[str] = DEFAULT,
     count: int = 64,
-    target: Target = None,
+    settings: Settings | None = None,
     seed: int = 0,
     confidence: float = 0.95,
 ) -> dict[str, Any]:
@@ -80,13 +79,13 @@ def measure(
         masks: distributions for the held-out fidelity: `half`, `near`, `sizes` or keep rates.
         measures: names, or "all"; see `DEFAULT`.
         count: held-out masks of each distribution.
-        target: needed only where the attribution explains several stretches of the response.
+        settings: as `attribute` was asked, for records of versions that did not write them.
         seed: of everything that is drawn here.
         confidence: of the bootstrap bounds.
 
     Raises:
-        AttributionError: the model does not give the prompt the value that the attribution recorded, or a
-            measure is unknown.
+        AttributionError: the model does not give the prompt the value that the attribution recorded, its
+            settings are not known, or a measure is unknown.
     """
     wanted = (
         list_measures() if measures == "all" else [measures] if isinstance(measures, str) else list(measures)
@@ -95,7 +94,7 @@ def measure(
         attribution,
         model,
         tokenizer,
-        target,
+        settings,
         masks=tuple(masks),
         count=count,
         seed=seed,
@@ -111,7 +110,7 @@ def measure_now(
     method: str,
     found: Findings,
     wanted: bool | Sequence[str],
-    **settings: Any,
+    settings: Settings,
 ) -> None:
     """Measure scores that were just made, within what is left of the budget, and let the figures have
     their say in the verdict.
@@ -120,7 +119,9 @@ def measure_now(
     assert full is not None
     spent = value.evaluations if sampled else None
     used = None if exact else value.seen  # what is exact was fitted to no mask
-    study = build_study(work, value, scores.values, full, method, spent, used=used, **settings)
+    again = Again(settings, method, spent)
+    own = {"seed": settings.seed, "confidence": settings.confidence}
+    study = build_study(work, value, scores.values, full, again, used=used, **own)
     figures = run_measures(study, DEFAULT if isinstance(wanted, bool) else wanted)
     found.faithfulness |= figures
     judge_figures(figures, found)

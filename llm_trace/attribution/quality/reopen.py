@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from ast import literal_eval
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +11,7 @@ from llm_trace.attribution.core.value import Budget, Metered, Value, sum_targets
 from llm_trace.attribution.methods import registry
 from llm_trace.attribution.models.loading import resolve_model
 from llm_trace.attribution.models.problem import build_problem, parse_question
-from llm_trace.attribution.quality.study import Scored, Study
+from llm_trace.attribution.quality.study import Study
 from llm_trace.attribution.question.segments import get_cut_rule
 from llm_trace.errors import AttributionError
 
@@ -21,8 +19,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from llm_trace.attribution.models.problem import Problem
-    from llm_trace.attribution.question.targets import Target
-    from llm_trace.record import Attribution
+    from llm_trace.attribution.question.renders import Baseline
+    from llm_trace.record import Attribution, Settings
 
 _SAME = 1e-2
 """Part of the recorded value that another run of the model may differ by (other batches, other threads,
@@ -31,48 +29,76 @@ bfloat16).
 _GRADIENTS = ("integrated_gradients", "input_x_gradient", "saliency")
 
 
+@dataclass(frozen=True)
+class Again:
+    """How the same question is asked again."""
+
+    settings: Settings
+    method: str
+    """That made the scores; `auto` may be in the settings."""
+    evaluations: int | None
+    """What the method spent, where it draws at random; `None` where it does not."""
+
+    def scores(self, name: str, source: Value, n: int, limit: int | None, seed: int) -> NDArray[np.float64]:
+        """Return the scores (n,) of a method within a number of evaluations."""
+        value = Metered(source, budget=Budget(evaluations=limit))
+        return registry.find_method(name)(value, n, confidence=self.settings.confidence, seed=seed).values
+
+
 def rebuild_study(
-    attribution: Attribution, model: Any, tokenizer: Any, target: Target, **settings: Any
+    attribution: Attribution, model: Any, tokenizer: Any, settings: Settings | None, **study: Any
 ) -> Study:
     """Return the study of a finished attribution.
 
     Raises:
-        AttributionError: this model does not give what was recorded.
+        AttributionError: this model does not give what was recorded, or the settings are not known.
     """
-    work, value, full = reopen_problem(attribution, model, tokenizer, target)
-    scores = np.array(attribution.values)
-    return build_study(work, value, scores, full, attribution.method, _get_draws(attribution), **settings)
+    asked = find_settings(attribution, settings)
+    work, value, full = reopen_problem(attribution, model, tokenizer, asked)
+    again = Again(asked, attribution.method, _get_draws(attribution))
+    return build_study(work, value, np.array(attribution.values), full, again, **study)
+
+
+def find_settings(attribution: Attribution, settings: Settings | None = None) -> Settings:
+    """Return the settings that an attribution was made with, those that a user gives first.
+
+    Raises:
+        AttributionError: neither the record nor the user says them.
+    """
+    asked = settings if settings is not None else attribution.settings
+    if asked is None:
+        raise AttributionError(
+            f"the record does not hold its settings, and its words do not say them exactly (target "
+            f"{attribution.target!r}, baseline {attribution.baseline!r}): pass settings=Settings.of(target=…, "
+            f"baseline=…, unit=…) as they were given to attribute()"
+        )
+    return asked
 
 
 def reopen_problem(
-    attribution: Attribution, model: Any, tokenizer: Any = None, target: Target = None
+    attribution: Attribution, model: Any, tokenizer: Any = None, settings: Settings | None = None
 ) -> tuple[Problem, Metered, float]:
     """Return the problem of a finished attribution, its value function and the value of the whole prompt.
 
     Raises:
-        AttributionError: this model does not give what was recorded.
+        AttributionError: this model does not give what was recorded, or the settings are not known.
     """
+    asked = find_settings(attribution, settings)
     loaded, tokens, name = resolve_model(model, tokenizer)
-    work = _build_problem(attribution, loaded, tokens, name, target)
-    value = Metered(work.value(parse_baseline(attribution.baseline)))
+    work = _build_problem(attribution, loaded, tokens, name, asked)
+    value = Metered(work.value(_resolve_baseline(attribution, asked)))
     full = float(sum_targets(value(np.ones((1, work.n), dtype=bool)))[0])
     recorded = attribution.full
     if recorded is not None and abs(full - recorded) > _SAME * max(1.0, abs(recorded)):
         raise AttributionError(
             f"{name} gives this response {full:.4g} and the attribution recorded {recorded:.4g}: "
-            "pass the model, and the target, that it was made with"
+            "pass the model, and the settings, that it was made with"
         )
     return work, value, full
 
 
 def build_study(
-    work: Problem,
-    value: Value,
-    scores: NDArray[np.float64],
-    full: float,
-    method: str,
-    evaluations: int | None,
-    **settings: Any,
+    work: Problem, value: Value, scores: NDArray[np.float64], full: float, again: Again, **study: Any
 ) -> Study:
     """Return the study of scores.
 
@@ -81,35 +107,30 @@ def build_study(
         value: the value function with the baseline of the scores.
         scores: (n,)
         full: value of the whole prompt.
-        method: that made the scores.
-        evaluations: what the method spent, where it draws at random; `None` where it does not.
-        settings: further fields of `Study`.
+        again: how the same is asked again.
+        study: further fields of `Study`.
     """
-    confidence = settings.get("confidence", 0.95)
-
-    def ask(name: str, source: Value, limit: int | None, seed: int) -> NDArray[np.float64]:
-        limits = Budget(evaluations=limit)
-        return registry.find_method(name)(
-            Metered(source, budget=limits), work.n, confidence=confidence, seed=seed
-        ).values
-
     source = getattr(value, "source", value)
-    again: Scored | None = None
-    if evaluations is not None:
-        again = lambda seed: ask(method, source, evaluations, seed)  # noqa: E731
-    gradient = next((g for g in _GRADIENTS if g in registry.list_methods() and g != method), None)
+    gradient = next((g for g in _GRADIENTS if g in registry.list_methods() and g != again.method), None)
+    limit = again.evaluations
+
+    def ask(name: str, of: Value, limit: int | None, seed: int) -> NDArray[np.float64]:
+        return again.scores(name, of, work.n, limit, seed)
+
     return Study(
         value,
         scores,
         full,
-        again=again,
-        randomised=lambda seed: ask(method, _shuffle_weights(work, source, seed), evaluations, seed),
+        again=None if limit is None else lambda seed: ask(again.method, source, limit, seed),
+        randomised=lambda seed: ask(
+            again.method, _shuffle_weights(work, again.settings.baseline, seed), limit, seed
+        ),
         gradients=None if gradient is None else lambda seed: ask(gradient, source, None, seed),
-        **settings,
+        **study,
     )
 
 
-def _shuffle_weights(work: Problem, source: Any, seed: int) -> Value:
+def _shuffle_weights(work: Problem, baseline: Baseline, seed: int) -> Value:
     """Return the value function on a copy of the model in which the entries of each weight are shuffled."""
     import copy
 
@@ -121,21 +142,20 @@ def _shuffle_weights(work: Problem, source: Any, seed: int) -> Value:
         for weight in model.parameters():
             order = torch.randperm(weight.numel(), generator=generator).to(weight.device)
             weight.copy_(weight.flatten()[order].view_as(weight))
-    return replace(work, model=model, cache=None).value(parse_baseline(source.render.baseline))
+    return replace(work, model=model, cache=None).value(baseline)
 
 
 def _build_problem(
-    attribution: Attribution, model: Any, tokenizer: Any, name: str, target: Target
+    attribution: Attribution, model: Any, tokenizer: Any, name: str, settings: Settings
 ) -> Problem:
-    said = target if target is not None else parse_target(attribution.target)
     work = build_problem(
         parse_question(attribution.prompt, attribution.response),
         model,
         tokenizer,
         name,
         segments=attribution.segments,
-        target=said,
-        unit=attribution.unit,
+        target=settings.target,
+        unit=settings.unit,
     )
     return replace(
         work,
@@ -144,32 +164,14 @@ def _build_problem(
     )
 
 
-def parse_target(words: str) -> Target:
-    """Return the target that an attribution names in words.
-
-    Raises:
-        AttributionError: it names several stretches.
+def _resolve_baseline(attribution: Attribution, settings: Settings) -> Baseline:
+    """Return the baseline; of a hierarchy `auto` was chosen for its words, not for the stretches that are
+    left.
     """
-    if words == "the whole response":
-        return None
-    if found := re.fullmatch(r"token (\d+)", words):
-        return int(found[1])
-    try:
-        text = literal_eval(words)
-    except (ValueError, SyntaxError):
-        text = None
-    if not isinstance(text, str):
-        raise AttributionError(
-            f"the attribution explains {words}: pass target= as it was given to attribute()"
-        )
-    return text
-
-
-def parse_baseline(words: str) -> str:
-    """Return the baseline that an attribution names in words."""
-    if words.startswith("text: "):
-        return str(literal_eval(words.removeprefix("text: ")))
-    return words.partition(":")[0].partition(" (")[0]
+    if settings.segments == "hierarchy" and settings.baseline == "auto":
+        return "delete" if attribution.baseline == "delete" else "mask"
+    baseline: Baseline = settings.baseline
+    return baseline
 
 
 def _get_draws(attribution: Attribution) -> int | None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from llm_trace.attribution.core import plugins
+from llm_trace.attribution.core.value import NoMasksError
 from llm_trace.attribution.question.baselines import find_neutral_tokens
 from llm_trace.attribution.question.segments import Segmented, SegmentSpec, segment
 from llm_trace.errors import AttributionError
@@ -139,7 +140,7 @@ class Embedded:
 
     def __call__(self, masks: NDArray[np.bool_]) -> list[tuple[int, ...]]:
         if not masks.all():
-            raise AttributionError(
+            raise NoMasksError(
                 f"baseline {self.baseline!r} is an embedding: only gradient methods have it; choose delete, "
                 "mask or a text"
             )

@@ -3,34 +3,15 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from llm_trace.attribution_settings import Contrast as Contrast
 from llm_trace.errors import AttributionError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from llm_trace.attribution.question.segmenters import Span
-
-
-@dataclass(frozen=True, init=False)
-class Contrast:
-    """Why this and not that: log p(this) - log p(that).
-
-    `Contrast("DENY")` asks why the response was said and not DENY; `Contrast("APPROVE", "DENY")` why at this
-    place of the response APPROVE stands and not DENY. The pair ("APPROVE", "DENY") says the same.
-    """
-
-    this: str | None
-    """A text in the response; `None`: all of it."""
-    that: str
-
-    def __init__(self, *texts: str) -> None:
-        if len(texts) not in (1, 2) or not all(isinstance(t, str) and t for t in texts):
-            raise AttributionError(f"a contrast is Contrast(that) or Contrast(this, that), not {texts!r}")
-        object.__setattr__(self, "this", texts[0] if len(texts) == 2 else None)
-        object.__setattr__(self, "that", texts[-1])
 
 
 Target = str | re.Pattern[str] | tuple[int, int] | tuple[str, str] | int | Contrast | None

@@ -18,8 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from llm_trace.attribution.question.targets import Target
-    from llm_trace.record import Attribution
+    from llm_trace.record import Attribution, Settings
 
 TOP = 8
 MATERIAL = 0.5
@@ -54,7 +53,7 @@ def interactions(
     model: Any,
     tokenizer: Any = None,
     top: int = TOP,
-    target: Target = None,
+    settings: Settings | None = None,
 ) -> list[Interaction]:
     """Return how the strongest segments of an attribution depend on each other, largest interaction first.
 
@@ -65,9 +64,9 @@ def interactions(
         attribution: what `attribute` returned.
         model: the model it was made with; `tokenizer` as for `attribute`.
         top: how many segments take part.
-        target: needed only where the attribution explains several stretches of the response.
+        settings: as `attribute` was asked, for records of versions that did not write them.
     """
-    _work, value, _full = reopen_problem(attribution, model, tokenizer, target)
+    _work, value, _full = reopen_problem(attribution, model, tokenizer, settings)
     strongest = np.argsort(-np.abs(attribution.values), kind="stable")[:top].tolist()
     chosen = list(dict.fromkeys([*(i for group in attribution.groups for i in group), *strongest]))
     return measure_pairwise(value, len(attribution.values), chosen)

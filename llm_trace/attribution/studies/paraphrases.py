@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from llm_trace.attribution.api import attribute
-from llm_trace.attribution.quality.reopen import parse_baseline, parse_target
+from llm_trace.attribution.quality.reopen import find_settings
 from llm_trace.attribution.quality.sanity import compute_overlap
 from llm_trace.errors import AttributionError
 from llm_trace.statistics.correlation import rank_correlate
@@ -16,11 +16,16 @@ from llm_trace.statistics.correlation import rank_correlate
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from llm_trace.record import Attribution, Segment
+    from llm_trace.record import Attribution, Segment, Settings
 
 
 def measure_paraphrase_stability(
-    attribution: Attribution, paraphrases: Sequence[str], *, model: Any, tokenizer: Any = None
+    attribution: Attribution,
+    paraphrases: Sequence[str],
+    *,
+    model: Any,
+    tokenizer: Any = None,
+    settings: Settings | None = None,
 ) -> dict[str, Any]:
     """Return how alike the scores are when the same is asked in other words, for the segments that stand in
     both prompts.
@@ -28,17 +33,20 @@ def measure_paraphrase_stability(
     Segments are the same when their texts are, but for case and punctuation; a repeated one counts in order.
 
     Args:
-        attribution: of the prompt itself; its method, baseline, target and response are taken again.
+        attribution: of the prompt itself; its settings and its response are taken again.
         paraphrases: prompts that mean the same.
         model: the model it was made with; `tokenizer` as for `attribute`.
+        settings: as `attribute` was asked, for records of versions that did not write them.
 
     Returns:
         `paraphrases` (how many were compared), `shared` (mean number of segments in both), and the means of
         `spearman` (rank correlation), `overlap` (Jaccard's index of the three strongest) and `same_first`.
 
     Raises:
-        AttributionError: no paraphrase shares three segments with the prompt.
+        AttributionError: no paraphrase shares three segments with the prompt, or the settings are not known
+            or hold for that prompt alone.
     """
+    asked = _get_portable_settings(attribution, settings)
     figures = []
     for text in paraphrases:
         other = attribute(
@@ -47,11 +55,13 @@ def measure_paraphrase_stability(
             model=model,
             tokenizer=tokenizer,
             method=attribution.method,
-            segments=attribution.segments[0].kind,
-            target=parse_target(attribution.target),
-            baseline=parse_baseline(attribution.baseline),
-            unit=attribution.unit,
-            seed=attribution.seed or 0,
+            segments=asked.segments,
+            target=asked.target,
+            baseline=asked.baseline,
+            unit=asked.unit,
+            budget=asked.budget,
+            confidence=asked.confidence,
+            seed=asked.seed,
         )
         pairs = _pair_shared(attribution.segments, other.segments)
         if len(pairs) > 2:
@@ -72,6 +82,21 @@ def measure_paraphrase_stability(
         "overlap": tops,
         "same_first": firsts,
     }
+
+
+def _get_portable_settings(attribution: Attribution, settings: Settings | None) -> Settings:
+    """Return the settings that can be asked of another prompt."""
+    asked = find_settings(attribution, settings)
+    if asked.unrecorded:
+        raise AttributionError(
+            f"{', '.join(asked.unrecorded)} is a function, which no record keeps: pass settings= with it"
+        )
+    if isinstance(asked.segments, tuple) or asked.segments == "variable":
+        raise AttributionError(
+            f"segments={asked.segments!r} hold for this prompt alone: attribute it by word or sentence, or pass "
+            f"settings= with other segments"
+        )
+    return asked
 
 
 def _pair_shared(ours: Sequence[Segment], theirs: Sequence[Segment]) -> list[tuple[int, int]]:
