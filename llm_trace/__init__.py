@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from llm_trace.capture.spans import log_score, span, update_current_call
     from llm_trace.capture.wrappers import trace
     from llm_trace.comparison.api import compare
+    from llm_trace.comparison.comparison import Comparison
     from llm_trace.comparison.dataset import Dataset
-    from llm_trace.comparison.result import Comparison
     from llm_trace.comparison.suggest import suggest
     from llm_trace.config import configure, flush, shutdown
     from llm_trace.replays.api import replay, replaying
@@ -55,7 +55,7 @@ _HOMES = {
     "update_current_call": "llm_trace.capture.spans",
     "trace": "llm_trace.capture.wrappers",
     "compare": "llm_trace.comparison.api",
-    "Comparison": "llm_trace.comparison.result",
+    "Comparison": "llm_trace.comparison.comparison",
     "Dataset": "llm_trace.comparison.dataset",
     "suggest": "llm_trace.comparison.suggest",
     "configure": "llm_trace.config",

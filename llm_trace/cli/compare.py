@@ -11,7 +11,7 @@ from llm_trace.cli.output import make_console, make_plain_text, print_complaint,
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from llm_trace.comparison.result import Comparison
+    from llm_trace.comparison.comparison import Comparison
 
 NAME = "compare"
 EXAMPLE = "Example: llm-trace compare 'refund v1' 'refund v2' --fail-if 'accuracy.low < -0.02'"

@@ -6,11 +6,11 @@ import os
 from typing import TYPE_CHECKING
 
 from llm_trace.comparison import judge, keys, log, remarks, words
+from llm_trace.comparison.comparison import Comparison
 from llm_trace.comparison.dataset import Dataset
 from llm_trace.comparison.facts import read_facts
 from llm_trace.comparison.losses import read_losses
 from llm_trace.comparison.pairs import build_pairs
-from llm_trace.comparison.result import Comparison
 from llm_trace.comparison.sides import resolve_side
 from llm_trace.comparison.tables import TableRequest, build_slices, build_table
 from llm_trace.comparison.units import build_units

@@ -11,7 +11,7 @@ from llm_trace.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from llm_trace.comparison.result import Comparison
+    from llm_trace.comparison.records import ComparisonRecord
 
 FIELDS = ("n", "a", "b", "difference", "low", "high", "p_value", "q_value", "effect", "verdict")
 _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
@@ -22,7 +22,7 @@ _CONDITION = re.compile(
 )
 
 
-def check_condition(condition: str, comparison: Comparison) -> bool:
+def check_condition(condition: str, comparison: ComparisonRecord) -> bool:
     """Return whether `METRIC.FIELD SIGN VALUE` or `METRIC[SLICE].FIELD SIGN VALUE` holds.
 
     Raises:

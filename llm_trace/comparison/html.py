@@ -9,7 +9,7 @@ from llm_trace.comparison import words
 from llm_trace.comparison.show import HEADS, format_cells
 
 if TYPE_CHECKING:
-    from llm_trace.comparison.result import Comparison, Loss, Metric
+    from llm_trace.comparison.records import ComparisonRecord, Loss, Metric
 
 STYLE = """
 .llm-trace { font: 14px/1.5 system-ui, sans-serif; max-width: 70em; margin: 2em auto; padding: 0 1em; }
@@ -21,7 +21,7 @@ STYLE = """
 """
 
 
-def render_page(comparison: Comparison) -> str:
+def render_page(comparison: ComparisonRecord) -> str:
     """Return the whole page."""
     title = escape(f"{comparison.b} against {comparison.a}")
     head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title>'
@@ -30,7 +30,7 @@ def render_page(comparison: Comparison) -> str:
     )
 
 
-def render_body(comparison: Comparison) -> str:
+def render_body(comparison: ComparisonRecord) -> str:
     """Return the part that goes into any page, such as a notebook's."""
     said = [
         f"<style>{STYLE}</style>",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from llm_trace.comparison.missing import allow_for_missing
-from llm_trace.comparison.result import Metric, Slice
+from llm_trace.comparison.records import Metric, Slice
 from llm_trace.statistics.intervals import bound_mean
 from llm_trace.statistics.multiple_tests import correct_tested
 from llm_trace.statistics.paired import Estimate, estimate
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from llm_trace.comparison.missing import Failures
-    from llm_trace.comparison.result import Better, MetricVerdict
+    from llm_trace.comparison.records import Better, MetricVerdict
     from llm_trace.statistics.floats import Floats
 
 WORST = 3

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from llm_trace.comparison.facts import ASKED
 from llm_trace.comparison.measures import TEXT
-from llm_trace.comparison.result import Loss
+from llm_trace.comparison.records import Loss
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from llm_trace.comparison.judge import PairTable
-    from llm_trace.comparison.result import Metric
+    from llm_trace.comparison.records import Metric
     from llm_trace.stores.duckdb import Store
 
 LONGEST = 160

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from llm_trace.comparison.facts import Fact
     from llm_trace.comparison.pairs import Pairs
-    from llm_trace.comparison.result import Better
+    from llm_trace.comparison.records import Better
     from llm_trace.stores.duckdb import Store
 
     Embed = Callable[[list[str]], Sequence[Sequence[float]]]

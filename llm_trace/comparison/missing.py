@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from llm_trace.comparison.facts import Fact
-    from llm_trace.comparison.result import Better
+    from llm_trace.comparison.records import Better
     from llm_trace.statistics.floats import Floats
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from llm_trace.comparison.result import Unpaired
+from llm_trace.comparison.records import Unpaired
 from llm_trace.comparison.units import NOT_OVER
 
 if TYPE_CHECKING:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from llm_trace.comparison import words
-from llm_trace.comparison.result import DECIDED
+from llm_trace.comparison.records import DECIDED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from rich.table import Table
 
-    from llm_trace.comparison.result import Comparison, Metric
+    from llm_trace.comparison.records import ComparisonRecord, Metric
 
 COLOURS = {"better": "green", "worse": "red", "higher": "cyan", "lower": "cyan"}
 HEADS = ("metric", "pairs", "a", "b", "difference (bounds)", "effect", "q", "verdict")
@@ -22,7 +22,7 @@ RIGHT = ("pairs", "a", "b", "effect", "q")
 PLAIN_WIDTH = 120
 
 
-def render_comparison(comparison: Comparison, width: int) -> Any:
+def render_comparison(comparison: ComparisonRecord, width: int) -> Any:
     """Return the comparison for a Rich console: a table of all pairs, one of the slices that differ, and
     the remarks.
     """
@@ -60,7 +60,7 @@ def render_comparison(comparison: Comparison, width: int) -> Any:
     return Group(*parts)
 
 
-def _render_losses(comparison: Comparison) -> Iterator[Any]:
+def _render_losses(comparison: ComparisonRecord) -> Iterator[Any]:
     """Return the pairs that lost the most, three lines each."""
     from rich.text import Text
 
@@ -74,7 +74,7 @@ def _render_losses(comparison: Comparison) -> Iterator[Any]:
         yield Text()
 
 
-def render_plain(comparison: Comparison) -> str:
+def render_plain(comparison: ComparisonRecord) -> str:
     """Return what `terminal` shows as text without colours."""
     import io
 

@@ -13,7 +13,7 @@ import orjson
 from llm_trace.comparison import measures
 from llm_trace.comparison.judge import PairTable
 from llm_trace.comparison.missing import Failures, count_failures
-from llm_trace.comparison.result import Better
+from llm_trace.comparison.records import Better
 from llm_trace.comparison.scores import compute_group_means, read_scores
 from llm_trace.errors import ConfigurationError
 from llm_trace.statistics.clusters import count_effective_clusters

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+from math import floor, log10
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from llm_trace.comparison.result import DECIDED
+from llm_trace.comparison.records import DECIDED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from llm_trace.comparison.result import Comparison, Loss, Metric, Unpaired
+    from llm_trace.comparison.records import ComparisonRecord, Loss, Metric, Unpaired
 
 
 def format_number(value: float | None, *, signed: bool = False) -> str:
@@ -21,7 +20,7 @@ def format_number(value: float | None, *, signed: bool = False) -> str:
     sign = "+" if signed else ""
     if value != 0 and not 1e-4 <= abs(value) < 1e7:
         return f"{value:{sign}.2e}"
-    digits = max(0, 2 - int(np.floor(np.log10(abs(value))))) if value else 0
+    digits = max(0, 2 - floor(log10(abs(value)))) if value else 0
     text = f"{value:{sign},.{min(digits, 6)}f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
 
@@ -52,7 +51,7 @@ def count_things(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def summarize(comparison: Comparison) -> str:
+def summarize(comparison: ComparisonRecord) -> str:
     """Return the finding in a few sentences."""
     said = [
         (

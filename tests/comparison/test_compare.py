@@ -10,7 +10,7 @@ import pytest
 
 import llm_trace
 from llm_trace import compare
-from llm_trace.comparison.result import Comparison
+from llm_trace.comparison.comparison import Comparison
 from llm_trace.errors import ConfigurationError, NotFoundError
 from llm_trace.record import Call
 from tests.conftest import Recorded

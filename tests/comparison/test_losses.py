@@ -9,7 +9,8 @@ import pytest
 
 import llm_trace
 from llm_trace import compare
-from llm_trace.comparison.result import Comparison, Loss
+from llm_trace.comparison.comparison import Comparison
+from llm_trace.comparison.records import Loss
 from tests.conftest import Recorded
 from tests.helpers.comparison_toys import record
 

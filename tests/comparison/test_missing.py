@@ -11,7 +11,8 @@ import pytest
 
 import llm_trace
 from llm_trace import compare
-from llm_trace.comparison.result import Comparison, Metric
+from llm_trace.comparison.comparison import Comparison
+from llm_trace.comparison.records import Metric
 from llm_trace.errors import NotFoundError
 from tests.conftest import Recorded
 

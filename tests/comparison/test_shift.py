@@ -9,7 +9,7 @@ import pytest
 
 import llm_trace
 from llm_trace import compare
-from llm_trace.comparison.result import Comparison
+from llm_trace.comparison.comparison import Comparison
 from llm_trace.comparison.shift import Shift
 from llm_trace.comparison.weights import weigh_words
 from llm_trace.errors import ConfigurationError
