@@ -14,7 +14,6 @@ from llm_trace.cli.output import (
     print_json,
     print_table,
 )
-from llm_trace.cli.totals import COUNTED
 
 if TYPE_CHECKING:
     from llm_trace.stores.duckdb import Store
@@ -22,13 +21,12 @@ if TYPE_CHECKING:
 NAME = "runs"
 EXAMPLE = "Example: llm-trace runs --limit 5"
 
-QUERY = f"""{COUNTED}
+QUERY = """
     SELECT r.id, r.name, r.config, r.tags, r.start_ns, r.end_ns, coalesce(c.calls, 0) AS calls, coalesce(c.failed, 0) AS failed,
-           c.input_tokens, c.output_tokens, c.cost_usd, r.environment ->> '$.git_commit' AS git_commit
+           r.environment ->> '$.git_commit' AS git_commit
     FROM (SELECT * FROM runs ORDER BY start_ns DESC, id LIMIT ?) r LEFT JOIN (
-        SELECT run, count(*) AS calls, count(*) FILTER (status NOT IN ('ok', 'open')) AS failed,
-               sum(input_tokens)::BIGINT AS input_tokens, sum(output_tokens)::BIGINT AS output_tokens, sum(cost_usd) AS cost_usd
-        FROM counted GROUP BY run
+        SELECT run, count(*) AS calls, count(*) FILTER (status NOT IN ('ok', 'open')) AS failed
+        FROM calls WHERE run IS NOT NULL GROUP BY run
     ) c ON c.run = r.id
     ORDER BY r.start_ns DESC, r.id"""
 
@@ -56,11 +54,15 @@ def list_runs(
 def _read_runs(store: "Store", limit: int) -> list[dict[str, Any]]:
     import json
 
+    from llm_trace.stores.totals import Totals, total_runs
+
     result = store.sql(QUERY, limit)
-    found = [dict(zip(result.columns, row, strict=True)) for row in result]
-    for row in found:
-        row["config"] = json.loads(row["config"]) if row["config"] else {}
-    return found
+    runs = [dict(zip(result.columns, row, strict=True)) for row in result]
+    totals = total_runs(store, [run["id"] for run in runs])
+    for run in runs:
+        run["config"] = json.loads(run["config"]) if run["config"] else {}
+        run |= totals.get(run["id"], Totals())._asdict()
+    return runs
 
 
 def _print(found: list[dict[str, Any]]) -> None:

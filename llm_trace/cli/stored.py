@@ -3,8 +3,6 @@
 import json
 from typing import TYPE_CHECKING, Any
 
-from llm_trace.cli.totals import COUNTED
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -12,9 +10,8 @@ if TYPE_CHECKING:
     from llm_trace.record import Call, Run
     from llm_trace.stores.duckdb import Store
 
-_TOTALS = f"""{COUNTED}
-SELECT count(*), count(*) FILTER (status = 'error'), sum(input_tokens), sum(output_tokens), sum(cost_usd), median(duration_ms)
-FROM counted WHERE run = ?"""
+_COUNTS = """
+SELECT count(*), count(*) FILTER (status = 'error'), median(duration_ms) FROM calls WHERE run = ?"""
 _MEANS = """
 SELECT 'scores.' || s.name, avg(coalesce(try_cast(s.value ->> '$' AS DOUBLE), CASE s.value ->> '$' WHEN 'true' THEN 1 WHEN 'false' THEN 0 END)) AS mean
 FROM scores s JOIN calls c ON c.span_id = s.span_id WHERE c.run = ? GROUP BY s.name HAVING mean IS NOT NULL ORDER BY s.name"""
@@ -71,12 +68,13 @@ def _compute_metrics(store: "Store", run: str) -> dict[str, float]:
     """Return what a run's calls amount to: counts, sums, the median of the calls' time, the means of their
     scores.
     """
-    (found,) = store.sql(_TOTALS, run)
-    totals = zip(
-        ("calls", "errors", "input_tokens", "output_tokens", "cost_usd", "duration_ms"), found, strict=True
-    )
+    from llm_trace.stores.totals import Totals, total_runs
+
+    ((calls, errors, duration_ms),) = store.sql(_COUNTS, run)
+    totals = total_runs(store, [run]).get(run, Totals())
+    figures = {"calls": calls, "errors": errors, **totals._asdict(), "duration_ms": duration_ms}
     means = store.sql(_MEANS, run).fetchall()
-    return {name: float(value) for name, value in [*totals, *means] if value is not None}
+    return {name: float(value) for name, value in [*figures.items(), *means] if value is not None}
 
 
 def _build_event(call: "Call", templates: dict[str, str]) -> "Event":

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 import orjson
 
 from llm_trace.errors import ConfigurationError
+from llm_trace.stores.totals import sum_outermost
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
 Path = tuple[str, ...]
 T = TypeVar("T")
-Number = TypeVar("Number", int, float)
 NOT_OVER = ("open", "interrupted", "cancelled")
 
 
@@ -102,11 +102,12 @@ def _sum_calls(calls: Sequence[Fact]) -> Fact:
     """Return the first of the calls with what happened inside it: the others, in the order of their
     starts.
     """
+    parents = {call.span_id: call.parent_id for call in calls}
     return calls[0]._replace(
         first_token_ns=min((c.first_token_ns for c in calls if c.first_token_ns is not None), default=None),
-        input_tokens=_sum_outermost(calls, [c.input_tokens for c in calls]),
-        output_tokens=_sum_outermost(calls, [c.output_tokens for c in calls]),
-        cost_usd=_sum_outermost(calls, [c.cost_usd for c in calls]),
+        input_tokens=sum_outermost(parents, {c.span_id: c.input_tokens for c in calls}),
+        output_tokens=sum_outermost(parents, {c.span_id: c.output_tokens for c in calls}),
+        cost_usd=sum_outermost(parents, {c.span_id: c.cost_usd for c in calls}),
         session=_get_first(c.session for c in calls),
         tags=orjson.dumps([tag for c in calls if c.tags for tag in orjson.loads(c.tags)]).decode(),
         variables=",".join(c.variables for c in calls if c.variables) or None,
@@ -117,15 +118,3 @@ def _sum_calls(calls: Sequence[Fact]) -> Fact:
 
 def _get_first(values: Iterable[T | None]) -> T | None:
     return next((value for value in values if value is not None), None)
-
-
-def _sum_outermost(calls: Sequence[Fact], values: Sequence[Number | None]) -> Number | None:
-    """Return the outermost values summed: what a call reports includes what the calls inside it report."""
-    reported: dict[str | None, bool] = {}
-    found: list[Number] = []
-    for call, value in zip(calls, values, strict=True):  # a call starts before those inside it
-        inside = reported.get(call.parent_id, False)
-        if value is not None and not inside:
-            found.append(value)
-        reported[call.span_id] = inside or value is not None
-    return sum(found) if found else None
