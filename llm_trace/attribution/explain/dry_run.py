@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from llm_trace.attribution.models.open_value import LocalValue
     from llm_trace.record import Verdict
 
-EvaluationPrice = tuple[int, int]
-"""Passes and tokens that go through the model; on the way back the prompt's tokens count again."""
-
 
 @dataclass(frozen=True)
 class Plan:
@@ -45,24 +42,6 @@ class Plan:
     verdict: Verdict = "ok"
     """`insufficient_evidence` where the budget cannot reach the level: then nothing would be asked."""
     warnings: tuple[str, ...] = ()
-
-
-def attach_price(
-    price: Callable[[LocalValue], EvaluationPrice],
-) -> Callable[[registry.Method], registry.Method]:
-    """Attach to a method that does not ask its value function for masks what it costs."""
-
-    def mark(method: registry.Method) -> registry.Method:
-        method.price = price  # type: ignore[attr-defined]
-        return method
-
-    return mark
-
-
-def count_tokens(source: LocalValue) -> int:
-    """Return the tokens of one pass over the whole prompt and the response."""
-    assert source.work is not None
-    return sum(len(source.work.owned().ids) + len(query.read) for query in source.goal.queries)
 
 
 def plan_attribution(

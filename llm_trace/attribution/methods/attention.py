@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from llm_trace.attribution.core.value import sum_targets
-from llm_trace.attribution.explain.dry_run import attach_price, count_tokens
+from llm_trace.attribution.methods.prices import attach_price, count_tokens
 from llm_trace.attribution.methods.registry import Scores, describe_method
 from llm_trace.attribution.models.config import read_attention_kind
 from llm_trace.attribution.models.embeddings import check_finite, get_source

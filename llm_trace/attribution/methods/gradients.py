@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from llm_trace.attribution.core.value import Capped, get_remaining
-from llm_trace.attribution.explain.dry_run import attach_price, count_tokens
+from llm_trace.attribution.methods.prices import attach_price, count_tokens
 from llm_trace.attribution.methods.registry import Scores, describe_method
 from llm_trace.attribution.models.embeddings import (
     Ground,

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from llm_trace.attribution.explain.dry_run import attach_price, count_tokens
 from llm_trace.attribution.methods.attention import share_out, use_eager_attention
+from llm_trace.attribution.methods.prices import attach_price, count_tokens
 from llm_trace.attribution.methods.registry import Scores, describe_method
 from llm_trace.attribution.models.config import read_number
 from llm_trace.attribution.models.embeddings import get_source

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from llm_trace.attribution.core.value import sum_targets
-from llm_trace.attribution.explain.dry_run import EvaluationPrice, attach_price, count_tokens
 from llm_trace.attribution.methods.exact import build_scores
+from llm_trace.attribution.methods.prices import EvaluationPrice, attach_price, count_tokens
 from llm_trace.attribution.methods.registry import Scores, describe_method
 from llm_trace.attribution.models.embeddings import build_ground, check_finite, get_source, integrate_paths
 from llm_trace.errors import AttributionError

@@ -1,0 +1,31 @@
+"""What methods cost that do not ask their value function for masks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from llm_trace.attribution.methods.registry import Method
+    from llm_trace.attribution.models.open_value import LocalValue
+
+EvaluationPrice = tuple[int, int]
+"""Passes and tokens that go through the model; on the way back the prompt's tokens count again."""
+
+
+def attach_price(
+    price: Callable[[LocalValue], EvaluationPrice],
+) -> Callable[[Method], Method]:
+    """Attach to a method that does not ask its value function for masks what it costs."""
+
+    def mark(method: Method) -> Method:
+        method.price = price  # type: ignore[attr-defined]
+        return method
+
+    return mark
+
+
+def count_tokens(source: LocalValue) -> int:
+    """Return the tokens of one pass over the whole prompt and the response."""
+    assert source.work is not None
+    return sum(len(source.work.owned().ids) + len(query.read) for query in source.goal.queries)
