@@ -77,7 +77,7 @@ def attention(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) 
     tokens = source.work.owned()
     prompt, query = tuple(tokens.ids.tolist()), goal.queries[0]
     with run_undisturbed(source.model), use_eager_attention(source.model):
-        looked = source.forward.attended(prompt, query)
+        looked = source.forward.compute_attention(prompt, query)
     source.spend(1, len(prompt) + len(query.read), unmasked=1)
     notes = (
         "of the attention goes to special tokens, the template and the response itself",

@@ -38,10 +38,10 @@ class Forward(Protocol):
     def price(self, prompts: Sequence[tuple[int, ...]], query: Query) -> int:
         """Return how many tokens would go through the model."""
 
-    def embedded(self, embeddings: torch.Tensor, query: Query) -> torch.Tensor:
+    def score_embedded(self, embeddings: torch.Tensor, query: Query) -> torch.Tensor:
         """Return log-probabilities (k, tokens), differentiable, from embedded prompts (k, length, width)."""
 
-    def attended(self, prompt: Sequence[int], query: Query) -> torch.Tensor:
+    def compute_attention(self, prompt: Sequence[int], query: Query) -> torch.Tensor:
         """Return the attention (tokens of the query, length) from where each is predicted, mean over
         layers and heads; the model is in eager mode.
         """
@@ -105,7 +105,7 @@ class CausalForward:
         batches = self._plan(prompts, todo, query, cached=bool(self.spine) and self._shares)
         return first + sum(_count_tokens(b, prompts, query) for b in batches)
 
-    def embedded(self, embeddings: torch.Tensor, query: Query) -> torch.Tensor:
+    def score_embedded(self, embeddings: torch.Tensor, query: Query) -> torch.Tensor:
         """Return log-probabilities (k, tokens), differentiable, from embedded prompts (k, length, width)."""
         import torch
 
@@ -114,14 +114,16 @@ class CausalForward:
             tail = self.model.get_input_embeddings()(self._tensor([query.read])).detach()
             embeddings = torch.cat([embeddings, tail.expand(len(embeddings), -1, -1)], dim=1)
         where = [length - 1 + r for r in query.rows]
-        got = self.model(inputs_embeds=embeddings, use_cache=False, **self._kept(where))
-        logits = self._at(got.logits, where, embeddings.shape[1])
+        got = self.model(inputs_embeds=embeddings, use_cache=False, **self._limit_logits(where))
+        logits = self._select_logits(got.logits, where, embeddings.shape[1])
         return compute_logprobs(logits, self._tensor([query.ids] * len(logits)))
 
-    def attended(self, prompt: Sequence[int], query: Query) -> torch.Tensor:
+    def compute_attention(self, prompt: Sequence[int], query: Query) -> torch.Tensor:
         """Return the attention (tokens, length) where each token is predicted, mean over layers and heads."""
         ids = self._tensor([[*prompt, *query.read]])
-        got = self.model(ids, use_cache=False, output_attentions=True, **self._kept([ids.shape[1] - 1]))
+        got = self.model(
+            ids, use_cache=False, output_attentions=True, **self._limit_logits([ids.shape[1] - 1])
+        )
         where = [len(prompt) - 1 + r for r in query.rows]
         return compute_mean_attention(got.attentions, where, (ids.shape[1], ids.shape[1]))[:, : len(prompt)]
 
@@ -158,9 +160,9 @@ class CausalForward:
         ids = self._tensor([[*self.spine, *query.read]])
         where = [len(self.spine) - 1 + r for r in query.rows]
         got, cache = abilities.keep_cache(
-            self.model, lambda keep: self.model(ids, use_cache=keep, **self._kept(where))
+            self.model, lambda keep: self.model(ids, use_cache=keep, **self._limit_logits(where))
         )
-        logits = self._at(got.logits, where, ids.shape[1])
+        logits = self._select_logits(got.logits, where, ids.shape[1])
         self._cache = _read_layers(cache, len(self.spine))
         self._shares = self._cache is not None and self._fits(ids, where, logits)
         if not self._shares:
@@ -179,8 +181,8 @@ class CausalForward:
         def cached() -> torch.Tensor:
             past, behind = _expand_cache(self._cache or [], half, 2), [at - half for at in where]
             tail = ids[:, half:].expand(2, -1)
-            got = self.model(tail, past_key_values=past, use_cache=True, **self._kept(behind))
-            return self._at(got.logits, behind, tail.shape[1])
+            got = self.model(tail, past_key_values=past, use_cache=True, **self._limit_logits(behind))
+            return self._select_logits(got.logits, behind, tail.shape[1])
 
         return abilities.compare_shared(self.model, length, cached, plain.expand(2, -1, -1))
 
@@ -198,21 +200,21 @@ class CausalForward:
         if batch.prefix:
             past = _expand_cache(self._cache or [], batch.prefix, len(batch.rows))
             known = {"past_key_values": past, "use_cache": True}
-        got = self.model(ids, **known, **self._kept(where))
-        logits = self._at(got.logits, where, ids.shape[1])
+        got = self.model(ids, **known, **self._limit_logits(where))
+        logits = self._select_logits(got.logits, where, ids.shape[1])
         targets = self._tensor([query.ids] * len(batch.rows))
         if any([end + r for r in query.rows] != where for end in set(ends)):
             pick = torch.tensor([[place[end + r] for r in query.rows] for end in ends], device=logits.device)
             logits = logits[torch.arange(len(ends), device=logits.device)[:, None], pick]
         return _list_numbers(compute_logprobs(logits, targets))
 
-    def _at(self, logits: torch.Tensor, where: list[int], length: int) -> torch.Tensor:
+    def _select_logits(self, logits: torch.Tensor, where: list[int], length: int) -> torch.Tensor:
         """Return the logits at some positions of `length`, counted from the end: a prompt of the model's
         own may stand before.
         """
         return logits if self._keeps else logits[:, [at - length for at in where]]
 
-    def _kept(self, where: list[int]) -> dict[str, Any]:
+    def _limit_logits(self, where: list[int]) -> dict[str, Any]:
         import torch
 
         return {"logits_to_keep": torch.tensor(where, device=self.device)} if self._keeps else {}

@@ -118,7 +118,7 @@ def _check(at: Ground) -> None:
 
     def embedded() -> torch.Tensor:
         with run_undisturbed(at.source.model, gradients=True), torch.no_grad():
-            return forward.embedded(at.inputs[None].to(_get_dtype(at.source.model)), query)
+            return forward.score_embedded(at.inputs[None].to(_get_dtype(at.source.model)), query)
 
     def plain() -> torch.Tensor:
         ids = tuple(at.owned.ids.tolist())
@@ -133,7 +133,7 @@ def compute_values(at: Ground, points: torch.Tensor) -> NDArray[np.float64]:
 
     model = at.source.model
     with run_undisturbed(model, gradients=True), torch.no_grad():
-        values = [at.source.embedded(point[None].to(_get_dtype(model))) for point in points]
+        values = [at.source.score_embedded(point[None].to(_get_dtype(model))) for point in points]
     return check_finite(torch.cat(values).double().cpu().numpy())
 
 
@@ -147,7 +147,7 @@ def compute_gradient(at: Ground, points: torch.Tensor) -> tuple[torch.Tensor, to
     with run_undisturbed(model, gradients=True):
         leaf = points.detach().to(_get_dtype(model)).requires_grad_()
         try:
-            values = at.source.embedded(leaf)
+            values = at.source.score_embedded(leaf)
             (gradient,) = torch.autograd.grad(values.sum(), leaf)
         except RuntimeError as exc:
             if "memory" in str(exc).lower():

@@ -53,7 +53,7 @@ class PaddedForward:
         out = np.empty((len(prompts), len(query.ids)))
         self._check(prompts)
         with run_undisturbed(self.model):
-            queue = self._plan(prompts, query, self._together(prompts, query))
+            queue = self._plan(prompts, query, self._choose_together(prompts, query))
             while queue:
                 batch = queue.pop()
                 try:
@@ -69,7 +69,7 @@ class PaddedForward:
         """Return how many tokens would go through the model."""
         return sum(len(p) + len(query.read) for p in prompts)
 
-    def embedded(self, embeddings: torch.Tensor, query: Query) -> torch.Tensor:
+    def score_embedded(self, embeddings: torch.Tensor, query: Query) -> torch.Tensor:
         """Return log-probabilities (k, tokens), differentiable, from embedded prompts (k, length, width)."""
         import torch
 
@@ -100,7 +100,7 @@ class PaddedForward:
                 f"the prompt has {max(lengths)} tokens, the model reads {most}: shorten it"
             )
 
-    def _together(self, prompts: Sequence[tuple[int, ...]], query: Query) -> abilities.Together:
+    def _choose_together(self, prompts: Sequence[tuple[int, ...]], query: Query) -> abilities.Together:
         """Return which rows may go together: seen once per model on prompts of unequal length."""
         if self._pad is None:
             return "alone"
@@ -110,9 +110,9 @@ class PaddedForward:
         if len(by_length) < 2:
             return "equal"
         some = [by_length[0], by_length[len(by_length) // 2], by_length[-1]]
-        return abilities.find_rows_together(self.model, lambda: self._compared(some, query))
+        return abilities.find_rows_together(self.model, lambda: self._compare_together(some, query))
 
-    def _compared(self, prompts: Sequence[tuple[int, ...]], query: Query) -> abilities.Together:
+    def _compare_together(self, prompts: Sequence[tuple[int, ...]], query: Query) -> abilities.Together:
         import torch
 
         alone = torch.cat([self._batch([prompt], query) for prompt in prompts])
@@ -143,10 +143,10 @@ class PaddedForward:
 
     def _batch(self, prompts: Sequence[tuple[int, ...]], query: Query) -> torch.Tensor:
         """Return log-probabilities (prompts, tokens of the query) by one pass."""
-        ids, mask = self._padded(prompts)
+        ids, mask = self._pad_prompts(prompts)
         return self._read(query, input_ids=ids, attention_mask=mask)
 
-    def _padded(self, prompts: Sequence[tuple[int, ...]]) -> tuple[torch.Tensor, torch.Tensor]:
+    def _pad_prompts(self, prompts: Sequence[tuple[int, ...]]) -> tuple[torch.Tensor, torch.Tensor]:
         import torch
 
         longest, pad = max(map(len, prompts)), self._pad or 0
@@ -169,14 +169,14 @@ class Seq2SeqForward(PaddedForward):
 
     def _read(self, query: Query, **inputs: Any) -> torch.Tensor:
         rows = len(next(iter(inputs.values())))
-        got = self.model(**inputs, decoder_input_ids=self._decoder(query, rows), use_cache=False)
+        got = self.model(**inputs, decoder_input_ids=self._build_decoder_ids(query, rows), use_cache=False)
         logits = got.logits[:, [len(self.begin) - 1 + r for r in query.rows]]
         return compute_logprobs(logits, self._tensor([query.ids] * rows))
 
-    def attended(self, prompt: Sequence[int], query: Query) -> torch.Tensor:
+    def compute_attention(self, prompt: Sequence[int], query: Query) -> torch.Tensor:
         """Return the cross-attention (tokens, length) where tokens are predicted, mean over all heads."""
         ids = self._tensor([prompt])
-        decoder = self._decoder(query, 1)
+        decoder = self._build_decoder_ids(query, 1)
         got = self.model(ids, decoder_input_ids=decoder, use_cache=False, output_attentions=True)
         where = [len(self.begin) - 1 + r for r in query.rows]
         return compute_mean_attention(got.cross_attentions, where, (decoder.shape[1], len(prompt)))
@@ -200,7 +200,7 @@ class Seq2SeqForward(PaddedForward):
                 ids.append(token)
         return ids[len(begin) :]
 
-    def _decoder(self, query: Query, rows: int) -> torch.Tensor:
+    def _build_decoder_ids(self, query: Query, rows: int) -> torch.Tensor:
         return self._tensor([[*self.begin, *query.read]] * rows)
 
     def _tensor(self, rows: Sequence[Sequence[int]]) -> torch.Tensor:
@@ -218,7 +218,7 @@ class ClassifierForward(PaddedForward):
         values = logits.sigmoid().log() if several else logits.log_softmax(-1)
         return cast("torch.Tensor", values[:, list(query.ids)])
 
-    def attended(self, prompt: Sequence[int], query: Query) -> torch.Tensor:
+    def compute_attention(self, prompt: Sequence[int], query: Query) -> torch.Tensor:
         """Return the attention (labels, length) from the position that is classified, mean over layers and
         heads: the first one, or the last one where the model is causal; of encoder-decoder models the
         cross-attention from the last one.
@@ -236,7 +236,7 @@ class ClassifierForward(PaddedForward):
     def answer(self, prompt: Sequence[int]) -> int:
         """Return the most likely label."""
         with run_undisturbed(self.model):
-            ids, mask = self._padded([tuple(prompt)])
+            ids, mask = self._pad_prompts([tuple(prompt)])
             return int(self.model(input_ids=ids, attention_mask=mask).logits[0].argmax())
 
 

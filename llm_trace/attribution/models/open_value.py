@@ -88,7 +88,9 @@ class LocalValue:
         return self._of(distinct, prompts)
 
     def _of(self, distinct: list[tuple[int, ...]], prompts: Sequence[tuple[int, ...]]) -> NDArray[np.float64]:
-        values = self._valued(np.concatenate([self._columns(distinct, q) for q in self.goal.queries], axis=1))
+        values = self._value_columns(
+            np.concatenate([self._columns(distinct, q) for q in self.goal.queries], axis=1)
+        )
         at = {ids: i for i, ids in enumerate(distinct)}
         return values[[at[ids] for ids in prompts]]
 
@@ -103,11 +105,11 @@ class LocalValue:
         distinct = list(dict.fromkeys(prompts))
         return sum(self.forward.price(distinct, query) for query in self.goal.queries)
 
-    def embedded(self, embeddings: torch.Tensor) -> torch.Tensor:
+    def score_embedded(self, embeddings: torch.Tensor) -> torch.Tensor:
         """Return values (k,), differentiable, of embedded prompts (k, length, width)."""
         import torch
 
-        columns = [self.forward.embedded(embeddings, query) for query in self.goal.queries]
+        columns = [self.forward.score_embedded(embeddings, query) for query in self.goal.queries]
         read = sum(len(query.read) + embeddings.shape[1] for query in self.goal.queries)
         self.spend(len(embeddings) * len(columns), len(embeddings) * read, unmasked=len(embeddings))
         return self.goal.worth(torch.cat(columns, dim=1))
@@ -117,7 +119,7 @@ class LocalValue:
             return self.forward(prompts, query, self.spend)
         return self._cache.through(self.forward, prompts, query, self.spend)
 
-    def _valued(self, columns: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _value_columns(self, columns: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return (k, m) in nats, (k,) in other units, from log-probabilities (k, tokens)."""
         if self.goal.unit == "nats":
             return np.asarray(columns * np.array(self.goal.signs))

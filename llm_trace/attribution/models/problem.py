@@ -265,12 +265,12 @@ class _Explained:
         contrast = get_contrast(target)
         if contrast is not None:
             span, other = replace_contrast(contrast, self.text)
-            return self._contrasted(span, other)
+            return self._contrast(span, other)
         rows, words = find_rows(cast("ResponsePart", target), self.text, self.response.spans)
         aim = build_goal(Query.of(self.response.ids, rows, self.response.lead), unit=self.unit)
         return tuple(rows), words, aim, tuple(self.response.texts[r] for r in rows)
 
-    def _contrasted(
+    def _contrast(
         self, span: tuple[int, int], other: str
     ) -> tuple[tuple[int, ...], str, Goal, tuple[str, ...]]:
         that = make_response(self.model, self.codec, self.prompt, other, own_special=self.own_special)

@@ -72,7 +72,7 @@ class Worker:
         if call is None:
             self._count("absent", request.span_id)
             return None
-        tried = self._tried(request)
+        tried = self._count_attempts(request)
         if tried >= ATTEMPTS:
             event: dict[str, Any] | None = hook.failed(call, f"the worker died {tried} times on this call")
         else:
@@ -92,7 +92,7 @@ class Worker:
             self.hooks[digest] = (hook, config_hash)
         return self.hooks[digest]
 
-    def _tried(self, request: ExplainRequest) -> int:
+    def _count_attempts(self, request: ExplainRequest) -> int:
         trying = self.queue.state.get("trying") or {}
         same = trying.get("span_id") == request.span_id and trying.get("policy") == request.policy
         return int(trying["times"]) if same else 0

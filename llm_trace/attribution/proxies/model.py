@@ -95,12 +95,12 @@ class Proxied:
     @cached_property
     def oracle_id(self) -> tuple[str, str]:
         """Name and fingerprint of the oracle; looked up once."""
-        return compute_identity(self.oracle, self.oracle_tokenizer)
+        return identify_model(self.oracle, self.oracle_tokenizer)
 
     @cached_property
     def proxy_id(self) -> tuple[str, str]:
         """Name and fingerprint of the proxy; looked up once."""
-        return compute_identity(self.proxy, self.proxy_tokenizer)
+        return identify_model(self.proxy, self.proxy_tokenizer)
 
     def task_of(self, asked: Any) -> str:
         """Return the task that a call or a prompt belongs to."""
@@ -151,7 +151,7 @@ def _label(model: Any) -> str:
     return far.label if far is not None else read_model_name(model)
 
 
-def compute_identity(model: Any, tokenizer: Any = None) -> tuple[str, str]:
+def identify_model(model: Any, tokenizer: Any = None) -> tuple[str, str]:
     """Return a model's name and what changes when the model does: its weights, or of a remote one its name
     and parameters.
     """

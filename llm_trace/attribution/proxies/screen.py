@@ -104,7 +104,7 @@ class _Screening:
                 break
             if case.key in known:
                 continue
-            if (why := self._short(case, standing)) is not None:
+            if (why := self._describe_shortfall(case, standing)) is not None:
                 return replace(standing, stopped=why)
             instance = examine_call(case, standing.terms.floor)
             self.file.append(instance)
@@ -114,14 +114,14 @@ class _Screening:
                 return replace(standing, stopped=f"stopped after {len(standing.instances)} calls")
         return standing
 
-    def _short(self, case: TaskCall, standing: Screen) -> str | None:
+    def _describe_shortfall(self, case: TaskCall, standing: Screen) -> str | None:
         """Return in words why the budget does not pay for this call, at first for all that it takes."""
         if self.budget == Budget():
             return None
-        count = 1 if self.spent.calls else self._needed(standing)
+        count = 1 if self.spent.calls else self._count_needed(standing)
         return describe_overrun(self.budget, self.spent, price_screen(case), count)
 
-    def _needed(self, standing: Screen) -> int:
+    def _count_needed(self, standing: Screen) -> int:
         """Return how many instances it takes at least."""
         t = standing.terms
         least = (

@@ -117,11 +117,11 @@ class Screen:
     def unchecked(self) -> str | None:
         """In words that the latest audits could not be made: nothing has checked the proxy since."""
         audits = [i for i in self.instances if i.audit]
-        failed = next((at for at, i in enumerate(reversed(audits)) if i.kind != "failed"), len(audits))
-        if failed < MOST_FAILED:
+        lost = next((at for at, i in enumerate(reversed(audits)) if i.kind != "failed"), len(audits))
+        if lost < MOST_FAILED:
             return None
         return (
-            f"the last {failed} audits of the proxy could not be made ({audits[-1].why}): nothing has checked "
+            f"the last {lost} audits of the proxy could not be made ({audits[-1].why}): nothing has checked "
             "it since"
         )
 

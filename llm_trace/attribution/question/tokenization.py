@@ -57,8 +57,8 @@ class Codec:
     def __init__(self, tokenizer: Any, *, causal: bool = True, sample: str = "a") -> None:
         self.tokenizer = tokenizer
         self.causal = causal
-        bare = self._raw(sample, special=False)
-        full = self._raw(sample, special=True)
+        bare = self._tokenize_raw(sample, special=False)
+        full = self._tokenize_raw(sample, special=True)
         at = next((i for i in range(len(full) - len(bare) + 1) if full[i : i + len(bare)] == bare), 0)
         self.prefix: tuple[int, ...] = tuple(full[:at]) if full else ()
         self.suffix: tuple[int, ...] = tuple(full[at + len(bare) :]) if full and not causal else ()
@@ -69,7 +69,7 @@ class Codec:
         spare = (read_special_token(self.tokenizer, "bos").id, read_special_token(self.tokenizer, "eos").id)
         return self.prefix or tuple(i for i in spare if i is not None)[:1]
 
-    def _raw(self, text: str, *, special: bool) -> list[int]:
+    def _tokenize_raw(self, text: str, *, special: bool) -> list[int]:
         return list(self.tokenizer(text, add_special_tokens=special)["input_ids"])
 
     def begins_special(self, text: str) -> bool:
@@ -99,7 +99,7 @@ class Codec:
 
     def ids(self, text: str, *, own_special: bool = False) -> list[int]:
         """Return the ids of a prompt, special tokens added once at most."""
-        bare = self._raw(text, special=False)
+        bare = self._tokenize_raw(text, special=False)
         if own_special or self.begins_special(text):
             return bare
         return [*self.prefix, *bare, *self.suffix]
@@ -110,7 +110,7 @@ class Codec:
         Raises:
             AttributionError: the tokenizer gives no offsets and its decoding does not give the text back.
         """
-        bare, spans = self._bare(text)
+        bare, spans = self._tokenize_bare(text)
         if own_special or self.begins_special(text):
             return Tokens(tuple(bare), tuple(spans), 0)
         zero = [(0, 0)]
@@ -120,24 +120,24 @@ class Codec:
             len(self.prefix),
         )
 
-    def _cut(self, text: str, field: str, **options: Any) -> Any:
+    def _call_tokenizer(self, text: str, field: str, **options: Any) -> Any:
         if field == "text":  # by position: wrappers name it otherwise
             return self.tokenizer(text, **options)
         return self.tokenizer(text_target=text, **options)
 
-    def _bare(self, text: str, field: str = "text") -> tuple[list[int], list[Span]]:
+    def _tokenize_bare(self, text: str, field: str = "text") -> tuple[list[int], list[Span]]:
         """Return ids and offsets without special tokens; `field`: "text", or "text_target" for a text that
         a translator writes.
         """
         if gives_offsets(self.tokenizer):
-            got = self._cut(text, field, add_special_tokens=False, return_offsets_mapping=True)
+            got = self._call_tokenizer(text, field, add_special_tokens=False, return_offsets_mapping=True)
             spans = [(int(a), int(b)) for a, b in got["offset_mapping"]]
             if any(b > a for a, b in spans) or not text.strip():
                 return list(got["input_ids"]), spans
-        ids = list(self._cut(text, field, add_special_tokens=False)["input_ids"])
-        return ids, self._decoded_spans(text, ids)
+        ids = list(self._call_tokenizer(text, field, add_special_tokens=False)["input_ids"])
+        return ids, self._decode_spans(text, ids)
 
-    def _decoded_spans(self, text: str, ids: list[int]) -> list[Span]:
+    def _decode_spans(self, text: str, ids: list[int]) -> list[Span]:
         """Find the offsets of a tokenizer without them: decode ever longer beginnings."""
         if self._decode(ids) != text:
             raise AttributionError(
@@ -160,7 +160,7 @@ class Codec:
 
     def tail(self, text: str, start: str) -> list[int]:
         """Return the ids of `text` behind its beginning `start`; all where the beginning is cut otherwise."""
-        whole, head = self._raw(text, special=False), self._raw(start, special=False)
+        whole, head = self._tokenize_raw(text, special=False), self._tokenize_raw(start, special=False)
         return whole[len(head) :] if whole[: len(head)] == head else whole
 
     def response(self, prompt: str, response: str, *, own_special: bool = False) -> Response:
@@ -187,7 +187,7 @@ class Codec:
             "character"
         )
         for anchor in (prompt[-1:], *_ANCHORS):
-            got, where = self._bare(anchor + response)
+            got, where = self._tokenize_bare(anchor + response)
             cut = next((i for i, s in enumerate(where) if s[0] >= len(anchor)), 0)
             if cut and all(s[1] <= len(anchor) for s in where[:cut]):
                 own = [(a - len(anchor), b - len(anchor)) for a, b in where[cut:]]
@@ -196,9 +196,9 @@ class Codec:
 
     def _alone(self, response: str, note: str | None, field: str = "text") -> Response:
         try:
-            ids, spans = self._bare(response, field)
+            ids, spans = self._tokenize_bare(response, field)
         except AttributionError:
-            ids = list(self._cut(response, field, add_special_tokens=False)["input_ids"])
+            ids = list(self._call_tokenizer(response, field, add_special_tokens=False)["input_ids"])
             return self._placeless(response, ids)
         return self._made(response, ids, spans, note)
 

@@ -111,45 +111,45 @@ class Caller:
         distinct = dict(zip(keys, requests, strict=True))
         self._planned = self.calls + self.reused + len(distinct)
         self._last_success = self._clock()
-        self._bridge.run(self._all(deque(distinct.items()), known))
+        self._bridge.run(self._answer_all(deque(distinct.items()), known))
         if self._failure is not None:
             raise self._failure
         return [known.get(key) for key in keys]
 
-    async def _all(self, queue: deque[Any], known: dict[Any, Answer]) -> None:
+    async def _answer_all(self, queue: deque[Any], known: dict[Any, Answer]) -> None:
         count = min(self.remote.concurrency, len(queue))
         async with asyncio.TaskGroup() as group:
             for _ in range(count):
-                group.create_task(self._work(queue, known))
+                group.create_task(self._answer_queue(queue, known))
 
-    async def _work(self, queue: deque[Any], known: dict[Any, Answer]) -> None:
+    async def _answer_queue(self, queue: deque[Any], known: dict[Any, Answer]) -> None:
         """Answer requests until something stops the calls; a call that was begun is finished and kept."""
         while queue and self.stopped is None:
             key, request = queue.popleft()
             try:
-                answer = await self._answer(request)
+                answer = await self._answer_request(request)
                 if answer is not None:
                     known[key] = answer
-                    self._tell()
+                    self._report_progress()
             except Exception as exc:  # noqa: BLE001  handed to whoever asked, when the others are done
                 self.stopped, self._failure = self.stopped or str(exc), self._failure or exc
                 return
 
-    async def _answer(self, request: ModelRequest) -> Answer | None:
+    async def _answer_request(self, request: ModelRequest) -> Answer | None:
         if self._answers is not None:
             answer = self._answers.get(request.payload, request.sample)
             if answer is not None:
                 self.reused += 1
                 return answer
-        answer = await self._paid(request)
+        answer = await self._ask_paid(request)
         if answer is not None and not answer.refused and self._answers is not None:
             self._answers.put(request.payload, request.sample, answer)
         return answer
 
-    async def _paid(self, request: ModelRequest) -> Answer | None:
+    async def _ask_paid(self, request: ModelRequest) -> Answer | None:
         """Return the answer to one request, tried again as failures ask; `None` when no call may be made."""
         read, failed = self.remote.read(request.payload), Counter[str]()
-        while await self._may():
+        while await self._await_turn():
             try:
                 reserved = self.ledger.reserve(read)
             except BudgetError as exc:
@@ -160,10 +160,12 @@ class Caller:
             except Exception as exc:  # noqa: BLE001  what it means is looked up
                 meaning = error_policy.classify_failure(exc)
                 failed[meaning] += 1
-                if (refusal := await self._failed(exc, meaning, reserved, failed[meaning])) is not None:
+                if (
+                    refusal := await self._handle_failure(exc, meaning, reserved, failed[meaning])
+                ) is not None:
                     return refusal
                 continue
-            self._succeeded(reserved, read, answer)
+            self._book_answer(reserved, read, answer)
             return answer
         return None
 
@@ -173,24 +175,24 @@ class Caller:
                 return build_answer(await self._function(payload))
         context = contextvars.copy_context()
         loop = asyncio.get_running_loop()
-        reply = await loop.run_in_executor(self._pool, context.run, self._marked, payload)
+        reply = await loop.run_in_executor(self._pool, context.run, self._call_tagged, payload)
         if inspect.isawaitable(reply):
             with tag_own_calls():
                 reply = await reply
         return build_answer(reply)
 
-    def _marked(self, payload: Any) -> Any:
+    def _call_tagged(self, payload: Any) -> Any:
         with tag_own_calls():
             return self._function(payload)
 
-    def _succeeded(self, reserved: Cost, read: int, answer: Answer) -> None:
+    def _book_answer(self, reserved: Cost, read: int, answer: Answer) -> None:
         self.ledger.book(reserved, read, answer, count_written(self.remote, answer))
         self.calls += 1
         self._last_success = self._clock()
         if answer.model is not None:
             self.models.add(answer.model)
 
-    async def _failed(
+    async def _handle_failure(
         self, exc: Exception, meaning: error_policy.Meaning, reserved: Cost, times: int
     ) -> Answer | None:
         """Wait as the failure asks for, or stop the calls; return the empty answer to a refused prompt."""
@@ -220,13 +222,13 @@ class Caller:
             await self._sleep(wait)
         return None
 
-    async def _may(self) -> bool:
+    async def _await_turn(self) -> bool:
         """Wait while the provider wants a pause; return whether a call may be made."""
-        while self._going() and (wait := self._resume_at - self._clock()) > 0:
+        while self._check_going() and (wait := self._resume_at - self._clock()) > 0:
             await self._sleep(min(wait, 1.0))
-        return self._going()
+        return self._check_going()
 
-    def _going(self) -> bool:
+    def _check_going(self) -> bool:
         limit = self.ledger.budget.seconds
         if self.stopped is None:
             if self._bridge.stopped.is_set():
@@ -243,7 +245,7 @@ class Caller:
                 )
         return self.stopped is None
 
-    def _tell(self) -> None:
+    def _report_progress(self) -> None:
         done = self.calls + self.reused
         if self._progress is not None and self._progress(done, self._planned) is False:
             raise CancelledError(f"cancelled after {done} answers")

@@ -75,9 +75,9 @@ class RemoteValue:
 
     def anew(self, masks: NDArray[np.bool_]) -> NDArray[np.float64]:
         """Return the values of masks, each by its own answers: independent draws even of equal prompts."""
-        return self._values(masks, self._turns(masks))
+        return self._values(masks, self._count_turns(masks))
 
-    def _turns(self, masks: NDArray[np.bool_]) -> list[int]:
+    def _count_turns(self, masks: NDArray[np.bool_]) -> list[int]:
         """Return for each mask how often its prompt came before."""
         seen: Counter[str] = Counter()
         turns = []
@@ -88,16 +88,16 @@ class RemoteValue:
         return turns
 
     def _values(self, masks: NDArray[np.bool_], turns: Sequence[int]) -> NDArray[np.float64]:
-        rows = self._answered(masks, turns)
+        rows = self._ask_masks(masks, turns)
         done = np.array([all(a is not None for a in row) for row in rows], dtype=bool)
-        values = self._measured(
+        values = self._measure_answers(
             [[a for a in row if a is not None] for row, whole in zip(rows, done, strict=True) if whole]
         )
         if not done.all():
             raise PartialError(self.caller.stopped or "the calls stopped", done, values)
         return values
 
-    def _answered(self, masks: NDArray[np.bool_], turns: Sequence[int]) -> list[list[Answer | None]]:
+    def _ask_masks(self, masks: NDArray[np.bool_], turns: Sequence[int]) -> list[list[Answer | None]]:
         """Return the answers to each mask's prompt; `turns`: how often it was asked before."""
         if self.vanishes and not masks.any(axis=1).all():
             raise AttributionError(
@@ -111,7 +111,7 @@ class RemoteValue:
         answers = self.caller.ask(asked)
         return [answers[i : i + self.samples] for i in range(0, len(answers), self.samples)]
 
-    def _measured(self, rows: list[list[Answer]]) -> NDArray[np.float64]:
+    def _measure_answers(self, rows: list[list[Answer]]) -> NDArray[np.float64]:
         """Return the values (k,) or (k, m) of the answers to k prompts."""
         raise NotImplementedError
 
@@ -147,7 +147,7 @@ class TextValue(RemoteValue):
             AttributionError: the calls stopped before all were answered.
         """
         self.samples, self._ahead = 1, 0
-        answers = [row[0] for row in self._answered(masks, self._turns(masks))]
+        answers = [row[0] for row in self._ask_masks(masks, self._count_turns(masks))]
         texts = [answer.text for answer in answers if answer is not None]
         if len(texts) < len(answers):
             raise AttributionError(
@@ -192,7 +192,7 @@ class TextValue(RemoteValue):
             raise AttributionError(self.caller.stopped or "the calls stopped")
         return measure_ground(self.compare, self.response, [a.text for a in answers])
 
-    def _measured(self, rows: list[list[Answer]]) -> NDArray[np.float64]:
+    def _measure_answers(self, rows: list[list[Answer]]) -> NDArray[np.float64]:
         texts = [answer.text for row in rows for answer in row]
         if not texts:
             return np.empty(0)
@@ -273,16 +273,16 @@ class ScoreValue(RemoteValue):
         """Explain only these tokens."""
         self._rows = rows
 
-    def _measured(self, rows: list[list[Answer]]) -> NDArray[np.float64]:
+    def _measure_answers(self, rows: list[list[Answer]]) -> NDArray[np.float64]:
         chosen = slice(None) if self._rows is None else list(self._rows)
-        values = np.array([self._aligned(row[0])[chosen] for row in rows])
+        values = np.array([self._align_tokens(row[0])[chosen] for row in rows])
         if self.unit == "nats":
             return values
         measure = distances.find_distance(self.caller.remote.compare.distance)
-        whole = self._aligned(self.whole)[chosen]
+        whole = self._align_tokens(self.whole)[chosen]
         return np.array([-measure(whole, row) for row in values])
 
-    def _aligned(self, answer: Answer) -> NDArray[np.float64]:
+    def _align_tokens(self, answer: Answer) -> NDArray[np.float64]:
         """Return log-probabilities by the tokens that the response has after the whole prompt: another
         prompt may cut it differently.
         """
