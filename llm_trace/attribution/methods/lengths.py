@@ -43,7 +43,7 @@ def check_length_dependence(
     Args:
         scores: with p-values.
         values: (k,)
-        lengths: (k,) each, from `measure`.
+        lengths: (k,) each, from `measure_lengths`.
         level: of the false discovery rate.
         retest: p-values (n,) of what a length leaves of the values.
     """

@@ -32,7 +32,7 @@ class ValueCache:
 
     Args:
         path: of the file, made when absent; in a folder it is `values.sqlite`.
-        fingerprint: of the model, see `fingerprint`.
+        fingerprint: of the model, see `compute_fingerprint`.
 
     Raises:
         AttributionError: the file is no such cache or cannot be written.

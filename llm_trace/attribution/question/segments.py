@@ -127,7 +127,7 @@ def segment(text: str, spec: SegmentSpec, *, regions: Sequence[Region] = ()) -> 
 
     Args:
         text: the whole prompt as the model reads it.
-        spec: see `Spec`; `token` is made by `renders`, which knows the tokenizer.
+        spec: see `SegmentSpec`; `token` is made by `renders`, which knows the tokenizer.
         regions: the contents of chat messages; nothing outside them becomes a segment or is changed.
 
     Raises:

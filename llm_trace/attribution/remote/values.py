@@ -45,7 +45,7 @@ class RemoteValue:
     def __init__(self, caller: Caller, prompts: RemotePrompts, samples: int = 1) -> None:
         self.caller, self.prompts, self.samples = caller, prompts, samples
         self.vanishes = prompts.vanishes
-        """Whether the mask that keeps nothing has no prompt, see `noise.draw`."""
+        """Whether the mask that keeps nothing has no prompt, see `randomization_tests.draw`."""
         self._ahead = 0
         """Calls that come before those for masks."""
 

@@ -205,9 +205,9 @@ def compress(
         segments: what goes or stays as a whole.
         by: the model that explains, by name, path or callable, where it is another: a proxy.
         method: one for all calls; leave-one-out asks just what a cut does.
-        limit: see `cut_of`.
+        limit: see `find_removable`.
         seed: of the halves.
-        settings: of `check`.
+        settings: of `check_prompt`.
 
     Raises:
         AttributionError: fewer than two calls, or none whose attribution is evidence.
