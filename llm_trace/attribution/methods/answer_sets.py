@@ -80,9 +80,8 @@ def _measure_pairs(source: Any, texts: list[str], k: int) -> list[NDArray[np.flo
     """Return for each segment the distances (2k, 2k) between the answers with it and those without it."""
     distinct = list(dict.fromkeys(texts))
     vectors = np.asarray(source.compare.encoder(distinct), dtype=np.float64)
-    between = np.sqrt(
-        np.maximum(compute_cosine_distances(vectors, vectors), 0.0)
-    )  # of negative type, as the energy distance needs
+    # of negative type, as the energy distance needs
+    between = np.sqrt(np.maximum(compute_cosine_distances(vectors, vectors), 0.0))
     at = {text: i for i, text in enumerate(distinct)}
     rows = np.array([at[text] for text in texts]).reshape(-1, k)
     return [between[np.ix_(both, both)] for both in (np.concatenate([rows[0], row]) for row in rows[1:])]

@@ -89,9 +89,8 @@ def routes(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) -> 
     tokens, query = source.work.owned(), goal.queries[0]
     prompt = tuple(tokens.ids.tolist())
     with run_undisturbed(model):
-        flow = _compute_flow(
-            model, [*prompt, *query.read], [len(prompt) - 1 + r for r in query.rows]
-        )  # (m, positions)
+        # (m, positions)
+        flow = _compute_flow(model, [*prompt, *query.read], [len(prompt) - 1 + r for r in query.rows])
     source.spend(1, len(prompt) + len(query.read), unmasked=1)
     notes = (
         "flows from special tokens, the template and the response itself",

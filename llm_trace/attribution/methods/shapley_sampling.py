@@ -181,9 +181,8 @@ def fit(
     residual = ((target - rows @ free) * root).sum(axis=1)
     leverage = np.einsum("rn,nr->r", root * rows, inverse)
     pushed = inverse * residual[None, :]
-    room_left = np.clip(
-        1.0 - leverage[::2] - leverage[1::2], 0.05, None
-    )  # the rows of a pair are each other's negatives
+    # the rows of a pair are each other's negatives
+    room_left = np.clip(1.0 - leverage[::2] - leverage[1::2], 0.05, None)
     clusters = (pushed[:, ::2] + pushed[:, 1::2]) / room_left  # (n, pairs)
     return (free.reshape(n, *values.shape[1:]) + change / n), clusters * np.sqrt(design.unseen)
 

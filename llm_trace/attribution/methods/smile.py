@@ -226,9 +226,8 @@ def gsmile_published(value: Value, n: int, *, confidence: float = 0.95, seed: in
     reach = np.ptp(distance)
     similar = 1.0 - (distance - distance.min()) / (reach if reach > 0 else 1.0)
     squares = (distance / _WIDTH) ** 2
-    weights = np.exp(
-        (squares.min() - squares) / 2
-    )  # a common factor changes nothing, and keeps some above zero
+    # a common factor changes nothing, and keeps some above zero
+    weights = np.exp((squares.min() - squares) / 2)
     design = np.hstack([masks, np.ones((k, 1))]) * np.sqrt(weights)[:, None]
     coefficients = np.linalg.lstsq(design, similar * np.sqrt(weights), rcond=None)[0]
     figures = compute_figures(similar, masks @ coefficients[:n] + coefficients[n], weights)

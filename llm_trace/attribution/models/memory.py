@@ -31,12 +31,10 @@ def compute_limits(model: Any, device: torch.device, rows: int, length: int) -> 
     width, inner, layers, vocabulary = _read_sizes(config)
     size = next((p.element_size() for p in model.parameters()), 4)
     per_token = size * (12 * width + 3 * inner + 2 * width * layers)
-    per_row = (
-        3 * 4 * rows * vocabulary + 2 * size * 2 * width * layers * length
-    )  # logits, and a copy of the cache
-    logits = vocabulary / (
-        layers * (4 * width + 3 * inner)
-    )  # a position's logits beside a token's layers, in multiplications
+    # logits, and a copy of the cache
+    per_row = 3 * 4 * rows * vocabulary + 2 * size * 2 * width * layers * length
+    # a position's logits beside a token's layers, in multiplications
+    logits = vocabulary / (layers * (4 * width + 3 * inner))
     cuda = device.type == "cuda"
     free = _measure_free_memory(device) // 4
     tokens = min(max(1, free // per_token), _MAX_TOKENS if cuda else _CPU_TOKENS)

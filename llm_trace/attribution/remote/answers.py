@@ -53,9 +53,8 @@ class Answers:
                 self.path, timeout=_WAIT_S, isolation_level=None, check_same_thread=False
             )
             self.path.chmod(0o600)
-            self._base.execute(
-                "PRAGMA journal_mode = WAL"
-            )  # a killed process loses nothing, and no write waits
+            # a killed process loses nothing, and no write waits
+            self._base.execute("PRAGMA journal_mode = WAL")
             self._base.execute("PRAGMA synchronous = NORMAL")
             self._base.execute(
                 "CREATE TABLE IF NOT EXISTS answers (key BLOB PRIMARY KEY, answer TEXT) WITHOUT ROWID"

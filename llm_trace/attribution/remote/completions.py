@@ -38,9 +38,8 @@ class Completions:
 
         headers = {} if self.api_key is None else {"Authorization": f"Bearer {self.api_key}"}
         limits = httpx.Limits(max_connections=None)  # how many at once is `Remote.concurrency`
-        client = httpx.Client(
-            base_url=self.url.rstrip("/"), headers=headers, timeout=None, limits=limits
-        )  # see `Remote.timeout_s`
+        # see `Remote.timeout_s`
+        client = httpx.Client(base_url=self.url.rstrip("/"), headers=headers, timeout=None, limits=limits)
         weakref.finalize(self, client.close)
         return client
 
