@@ -22,9 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FEW, MIDDLE = 8, 64
-"""Segments up to which all subsets are evaluated, and up to which the second method samples Shapley
-values.
-"""
+"""Segments up to which all subsets are evaluated, and the second method samples Shapley values."""
 SPARSE = 64
 """Evaluations of the sparse regression that stands beside leave-one-out for many segments."""
 _LEAST_SPARSE = 34

@@ -119,8 +119,7 @@ def _share(value: Value, among: int) -> Value:
 
 
 def _integrate(at: Ground, baseline: torch.Tensor, name: str, full: float, value: Value) -> Scores:
-    """Return Integrated Gradients from one baseline, the steps doubled until gap and every score stand still
-    or the budget is spent.
+    """Return Integrated Gradients from one baseline, steps doubled until gap and scores stand still.
 
     Errors of the scores may cancel in the gap: so each score is compared with that of half the steps.
     """

@@ -100,9 +100,7 @@ def routes(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) -> 
 
 
 def _compute_flow(model: Any, ids: Sequence[int], where: Sequence[int]) -> torch.Tensor:
-    """Return (targets, positions): from which input positions comes what stands at the positions `where`
-    after the last layer.
-    """
+    """Return (targets, positions): whence comes what stands at positions `where` after the last layer."""
     import torch
 
     row = torch.tensor([list(ids)], device=get_device(model))
@@ -148,9 +146,7 @@ def _carry_down(
 
 
 def _check_sums(layer: Layer, weights: torch.Tensor, carried: torch.Tensor, stream: torch.Tensor) -> bool:
-    """Whether the parts are what the heads wrote, and this went into the residual stream as it was, at the
-    last position.
-    """
+    """Whether the parts, at the last position, are what the heads wrote into the residual stream."""
     import torch
 
     summed = torch.einsum("hl,hlw->w", weights[:, -1], carried) + layer.bias()

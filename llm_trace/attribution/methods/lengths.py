@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 
 
 def measure_lengths(value: Value, masks: NDArray[np.bool_]) -> list[NDArray[np.float64]]:
-    """Return the lengths that each mask leaves, (k,) each: in characters, where the prompts are known, and
-    in segments.
-    """
+    """Return the lengths that masks leave, (k,) each: in characters, where known, and in segments."""
     prompts = getattr(getattr(value, "source", value), "prompts", None)
     if prompts is None:
         return []
@@ -37,8 +35,7 @@ def check_length_dependence(
     level: float,
     retest: Callable[[NDArray[np.float64]], NDArray[np.float64]],
 ) -> Scores:
-    """Return the scores, doubted and with the larger p-values where segments stand out that do not at one of
-    the lengths.
+    """Return the scores, doubted where no segment stands out among prompts of about one length.
 
     Args:
         scores: with p-values.

@@ -15,9 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _KERNEL_WIDTH = 0.25
-"""On the cosine distance of a mask to the full one, which lies between 0 and 1 (25 on LIME's distance
-times 100).
-"""
+"""On the cosine distance of a mask to the full one, 0 to 1 (25 on LIME's distance times 100)."""
 
 
 @describe_method(

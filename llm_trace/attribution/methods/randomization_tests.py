@@ -45,8 +45,7 @@ def draw(k: int, n: int, keep: ArrayLike, seed: int, *, vanishes: bool) -> NDArr
 
 
 def compute_least_masks(n: int, keep: ArrayLike, level: float) -> int:
-    """Return how many masks it takes at least for one of n segments to be significant at the level after
-    Benjamini-Hochberg.
+    """Return how many masks one of n segments needs to be significant after Benjamini-Hochberg.
 
     A column of k draws is as rare as exp(-k entropy); two-sided, that must stay below level / n.
     """
@@ -80,9 +79,7 @@ class Columns:
         along = weights * self._centred * rest.directions
         mass = np.maximum(along.sum(axis=0), 1e-9 * len(masks))
         self.effects = np.asarray((self._centred * pull).sum(axis=0) / mass)
-        """How much keeping each segment raises the value, (n,): the others regressed out, near masks
-        weighing more.
-        """
+        """How much keeping each segment raises the value, (n,), others regressed out, by nearness."""
         unexplained = rest.values - rest.directions * self.effects
         pushed = weights * self._centred * unexplained / (1.0 - rest.leverage)[:, None]
         self.errors = np.asarray(np.sqrt((pushed**2).sum(axis=0)) / mass)
@@ -122,8 +119,7 @@ class Columns:
 
 
 def compute_nearness(sizes: NDArray[np.int64], n: int) -> NDArray[np.float64]:
-    """Return the kernel of masks that keep so many of n segments: exp(-d²/2s²) of their cosine distance d to
-    the whole prompt.
+    """Return exp(-d²/2s²) of the cosine distance d of masks that keep so many of n segments to the whole.
 
     The bandwidth s is the median distance of the column. Weights know the masks only, never the answers.
     """

@@ -1,5 +1,4 @@
-"""Sequential Integrated Gradients (Enguehard 2023): each token on its own way from the mask, the others
-standing.
+"""Sequential Integrated Gradients (Enguehard 2023): each token alone on its way from the mask.
 
 Summed over a token's embedding the path integral telescopes to log p(all) - log p(that token masked),
 whatever the model: the exact form takes one forward pass a token where quadrature takes fifty forward and
@@ -48,8 +47,7 @@ def _price(source: LocalValue, *, words: bool = False) -> EvaluationPrice:
 @attach_price(_price)
 @describe_method("sig", access="tokens", cost="tokens + 2", source=f"{_PAPER}, in its exact form")
 def sig(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) -> Scores:
-    """Return Sequential Integrated Gradients against the mask token: leave-one-out by token, summed over a
-    segment's tokens.
+    """Return Sequential Integrated Gradients against the mask: leave-one-out by token, summed by segment.
 
     A causal model has no mask token: "_" stands in for it, and the baseline names it. Costs a forward pass
     for each token, one for the whole prompt, and one for the completeness gap.
@@ -96,9 +94,7 @@ def sig_word(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) -
     "sig_normalised", access="tokens", cost="tokens + 2", source=f"{_PAPER}, normalised over the sentence"
 )
 def sig_normalised(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) -> Scores:
-    """Return `sig` divided by its length (L2) over the segments, as published: comparable between prompts,
-    no longer in nats.
-    """
+    """Return `sig` divided by its length (L2), as published: comparable between prompts, not in nats."""
     scores = sig(value, n, confidence=confidence, seed=seed)
     length = float(np.linalg.norm(scores.values)) or 1.0
     matrix = None if scores.matrix is None else scores.matrix / length

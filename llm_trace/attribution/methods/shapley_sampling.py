@@ -222,8 +222,7 @@ class Look:
 
     @property
     def freedom(self) -> NDArray[np.int64]:
-        """Degrees of freedom of each error, (n,): fewer where few pairs make most of it, as when few subsets
-        collapse.
+        """Degrees of freedom of each error, (n,): fewer where few pairs make most of it.
 
         The effective number of pairs is (sum of squares)² / sum of fourth powers, a third of their number
         under normal errors.

@@ -30,9 +30,7 @@ if TYPE_CHECKING:
     from llm_trace.record import Verdict
 
 KEEP = 0.7
-"""Probability that a perturbed prompt keeps a segment: answers to half a prompt say little about the whole
-one.
-"""
+"""Probability that a segment is kept: answers to half a prompt say little about the whole."""
 RATES = (KEEP, KEEP, 0.5)
 """The same for one prompt after the other: half a prompt lacks two given words often enough to see that
 either suffices.
@@ -92,9 +90,7 @@ def _check_vanishes(value: Value) -> bool:
 
 
 def count_affordable(value: Value, n: int, level: float, spare: int = 0) -> tuple[int, str | None]:
-    """Return how many masks the budget pays for besides `spare` calls, and why these cannot show anything
-    where they cannot.
-    """
+    """Return how many masks the budget pays for besides `spare` calls, or why these show nothing."""
     usual, left = 64 + 4 * n, get_remaining(value)
     k = usual if left is None else min(4 * usual, left - spare)
     return k, _describe_hopeless(k, n, level, vanishes=_check_vanishes(value))
@@ -211,8 +207,7 @@ def compute_figures(
     source="Dehghani et al. 2025, gSMILE (arXiv 2505.21657), as published: weights depend on the outcome",
 )
 def gsmile_published(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) -> Scores:
-    """Return the coefficients of the published procedure: similarities scaled to 0 to 1, each weighing by its
-    own distance.
+    """Return the published procedure's coefficients: similarities from 0 to 1, weighed by their distance.
 
     For comparison with others only: it selects on the result and tests nothing.
     """

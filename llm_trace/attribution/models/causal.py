@@ -48,8 +48,7 @@ class Forward(Protocol):
 
 
 class CausalForward:
-    """Teacher-forced passes: batches by length, padding on the right (which a causal model cannot see), the
-    spine's cache shared.
+    """Teacher-forced passes: batches by length, padded on the right, the spine's cache shared.
 
     Args:
         model: decoder-only, of transformers.
@@ -96,9 +95,7 @@ class CausalForward:
         return out
 
     def price(self, prompts: Sequence[tuple[int, ...]], query: Query) -> int:
-        """Return how many tokens would go through the model; the spine is taken for known where it is not
-        among the prompts.
-        """
+        """Return how many tokens would go through the model, the spine's only where it is a prompt."""
         self._check(prompts, len(query.read))
         todo = [i for i, p in enumerate(prompts) if p != self.spine]
         first = (len(prompts) - len(todo)) * (len(self.spine) + len(query.read))
@@ -209,9 +206,7 @@ class CausalForward:
         return _list_numbers(compute_logprobs(logits, targets))
 
     def _select_logits(self, logits: torch.Tensor, where: list[int], length: int) -> torch.Tensor:
-        """Return the logits at some positions of `length`, counted from the end: a prompt of the model's
-        own may stand before.
-        """
+        """Return the logits at some positions of `length`, counted from the end: more may stand before."""
         return logits if self._keeps else logits[:, [at - length for at in where]]
 
     def _limit_logits(self, where: list[int]) -> dict[str, Any]:
@@ -230,9 +225,7 @@ def _count_tokens(batch: Batch, prompts: Sequence[tuple[int, ...]], query: Query
 
 
 def _read_layers(cache: Any, length: int) -> list[tuple[torch.Tensor, torch.Tensor]] | None:
-    """Return the keys and values of every layer, or `None` where one is not a plain growing cache (sliding
-    window, state space).
-    """
+    """Return every layer's keys and values, `None` where a cache does not plainly grow (sliding window)."""
     from transformers import DynamicCache
 
     layers = getattr(cache, "layers", None)

@@ -138,9 +138,7 @@ def compute_values(at: Ground, points: torch.Tensor) -> NDArray[np.float64]:
 
 
 def compute_gradient(at: Ground, points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the values (k,) of embedded prompts and their gradients (k, length, width): one backward pass
-    for the whole target.
-    """
+    """Return values (k,) of embedded prompts and gradients (k, length, width) by one backward pass."""
     import torch
 
     model = at.source.model
@@ -163,8 +161,7 @@ def compute_gradient(at: Ground, points: torch.Tensor) -> tuple[torch.Tensor, to
 def integrate_paths(
     at: Ground, baseline: torch.Tensor, moved: NDArray[np.bool_], steps: int
 ) -> NDArray[np.float64]:
-    """Return what each token contributes along straight paths from baselines to the prompt, by Gauss-Legendre
-    quadrature.
+    """Return what each token contributes along straight paths from baselines, by Gauss-Legendre quadrature.
 
     Args:
         at: the prompt.

@@ -18,9 +18,7 @@ from llm_trace.attribution.models.config import (
 from llm_trace.errors import AttributionError
 
 _WHOLE = 1 << 16
-"""Numbers of a tensor up to which all are part of the fingerprint; of larger ones as many are taken
-evenly.
-"""
+"""Numbers of a tensor that are part of the fingerprint; of larger ones as many, spread evenly."""
 _PASSING = ("training", "gradient_checkpointing", "warnings_issued", "_output_capturing_hooks_installed")
 """Attributes of modules that do not change what they compute."""
 _BEGIN = ("decoder_start_token_id", "forced_bos_token_id")

@@ -17,16 +17,12 @@ _remembered: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
 _CPU_TOKENS = 2048
 """On a CPU larger batches are no faster."""
 _CPU_LOGITS = 64 << 20
-"""Bytes of logits in one batch on a CPU: beyond, they would take more memory than a forward pass of one
-long prompt.
-"""
+"""Bytes of logits in one batch on a CPU: more would take more memory than one long prompt does."""
 _MAX_TOKENS = 65536
 
 
 def compute_limits(model: Any, device: torch.device, rows: int, length: int) -> BatchLimits:
-    """Return how large a batch of so many explained tokens and so long prompts may be, from a quarter of
-    the free memory.
-    """
+    """Return how large a batch may be, for so many explained tokens and so long prompts, by free memory."""
     config = model.config.get_text_config(decoder=True)
     width, inner, layers, vocabulary = _read_sizes(config)
     size = next((p.element_size() for p in model.parameters()), 4)
@@ -60,9 +56,7 @@ def _read_sizes(config: Any) -> tuple[int, int, int, int]:
 
 
 def limit_gradient_rows(model: Any, device: torch.device, columns: int, length: int) -> int:
-    """Return how many embedded prompts go forward and backward at once: all layers' activations stay until
-    the way back.
-    """
+    """Return how many embedded prompts go forward and back at once, with all layers' activations."""
     config = model.config.get_text_config(decoder=True)
     width, inner, layers, vocabulary = _read_sizes(config)
     per_row = 4 * (length * layers * (16 * width + 5 * inner) + 4 * columns * vocabulary)

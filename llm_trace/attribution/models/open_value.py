@@ -1,6 +1,4 @@
-"""The value of a keep-mask by a local model: log-probabilities of the response's tokens after the
-perturbed prompt.
-"""
+"""Values of keep-masks by an open model: the response's log-probabilities after perturbed prompts."""
 
 from __future__ import annotations
 
@@ -23,8 +21,7 @@ if TYPE_CHECKING:
 
 
 class LocalValue:
-    """Maps keep-masks (k, n) to log-probabilities (k, m), one column per explained token; in other units than
-    nats to values (k,).
+    """Maps keep-masks (k, n) to log-probabilities (k, m) by token, in other units than nats to values (k,).
 
     Masks that give the same ids go through the model once. Where the render has several baselines their
     values are averaged.

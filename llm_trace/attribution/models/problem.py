@@ -1,6 +1,4 @@
-"""What is asked: a prompt in segments, a response, a target, a model. Made from a text, from chat messages
-or from a logged call.
-"""
+"""What is asked, of a text, messages or a logged call: a prompt, a response, a target, a model."""
 
 from __future__ import annotations
 
@@ -222,9 +220,7 @@ class Notes(Protocol):
 
 
 def note_suspicions(question: ParsedQuestion, work: Problem, notes: Notes) -> None:
-    """Note what speaks against the question itself: a masked prompt, a model that did not give the logged
-    answer.
-    """
+    """Note what speaks against the question itself: a masked prompt, a model that answers otherwise."""
     note_masked_input(question, notes)
     if question.logged and question.model != work.name and not _check_reproduces(work):
         notes.suspect(
@@ -248,9 +244,7 @@ def _check_reproduces(work: Problem) -> bool:
 
 @dataclass(frozen=True)
 class _Explained:
-    """What of a response is explained; `by` gives the rows, the target in words, the goal and the
-    explained tokens.
-    """
+    """What of a response is explained; `by` gives rows, the target in words, goal and explained tokens."""
 
     model: Any
     codec: Codec

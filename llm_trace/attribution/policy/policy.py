@@ -48,8 +48,8 @@ class AttributionPolicy:
     segments: Any = "word"
     mode: PolicyMode = "inline"
     """`inline`: before the traced function returns; `background`: by a process of its own, which needs the
-    model by name or path;
-    `deferred`: not at run time, `llm-trace attribute --run …` does it."""
+    model by name or path; `deferred`: not at run time, `llm-trace attribute --run …` does it.
+    """
     gpu: bool = False
     """Whether the background process may see the graphics cards."""
     target: Any = None
@@ -175,9 +175,7 @@ def _is_explainable(call: Call) -> bool:
 
 
 def _name_model(model: Any) -> str:
-    """Return what tells models apart in every process: a name or path, the label of a remote model, the
-    place of a function.
-    """
+    """Return what tells models apart in every process: a name, a path, a label, a function's place."""
     if isinstance(model, str):
         return model
     from llm_trace.attribution.remote.model import Remote

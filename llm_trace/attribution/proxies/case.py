@@ -129,9 +129,7 @@ class TaskCall:
         return self.__dict__.get("own")
 
     def held_out(self, n: int) -> NDArray[np.bool_]:
-        """Return distinct masks (k, n) that keep each segment with the probability with which SMILE does,
-        drawn apart from its own.
-        """
+        """Return distinct masks (k, n) that keep segments as often as SMILE's do, drawn apart from these."""
         rng = np.random.default_rng([self.seed, int(self.key[:8], 16), n])
         drawn = rng.random((4 * HELD_OUT, n)) < KEEP
         drawn = drawn[drawn.any(axis=1) & ~drawn.all(axis=1)]

@@ -110,9 +110,7 @@ def _describe_standing(screen: Screen) -> str:
 
 
 def _is_audited(case: TaskCall, budget: Budget | None) -> bool:
-    """Whether this call is one of those whose proxy explanation is checked, the same in every process, and
-    the budget pays for that.
-    """
+    """Whether this call's proxy explanation is checked, in every process alike, within the budget."""
     drawn = int(hashlib.sha256(f"audit {case.key}".encode()).hexdigest()[:12], 16) / 16**12
     if drawn >= case.proxied.audit:
         return False

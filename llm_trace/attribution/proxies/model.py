@@ -152,9 +152,7 @@ def _label(model: Any) -> str:
 
 
 def identify_model(model: Any, tokenizer: Any = None) -> tuple[str, str]:
-    """Return a model's name and what changes when the model does: its weights, or of a remote one its name
-    and parameters.
-    """
+    """Return a model's name and fingerprint: of its weights, or of a remote one's name and parameters."""
     if (far := make_remote(model)) is not None:
         parts = json.dumps([far.label, dict(far.params)], sort_keys=True, default=str)
         return far.label, hashlib.sha256(parts.encode()).hexdigest()[:16]

@@ -51,8 +51,7 @@ def screen(
     progress: ScreenProgress | None = None,
     **settings: Any,
 ) -> Screen:
-    """Return the proxy's standing after as many calls as it takes; each is kept as it is done, and none is
-    examined twice.
+    """Return the proxy's standing after as many calls as it takes; none is examined twice.
 
     Both models explain a call, and both explanations have to predict what the oracle answers to held-out
     prompts. Calls that they answer differently cost nothing and count for the agreement alone; where the

@@ -27,9 +27,7 @@ class File:
         self.terms = terms
 
     def read(self) -> Screen:
-        """Return the screen; `undecided` where there is none, `expired` where it is of other models or of
-        another version.
-        """
+        """Return the screen; `undecided` where there is none, `expired` of other models or versions."""
         try:
             first, *lines = self.path.read_text().splitlines()
             terms = json.loads(first)

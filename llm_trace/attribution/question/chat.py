@@ -46,9 +46,7 @@ def get_content(message: Mapping[str, Any]) -> str:
 
 
 def build_template_message(record: Message) -> dict[str, Any]:
-    """Return a logged message as chat templates take it: its text, its tool calls, the call that it
-    answers.
-    """
+    """Return a logged message as chat templates take it: text, tool calls, the call that it answers."""
     extra = [(part.type, {"content": part.content, **(part.model_extra or {})}) for part in record.parts]
     calls = [_call(fields) for kind, fields in extra if kind in _CALLS]
     answers = [fields for kind, fields in extra if kind == "tool_call_response"]

@@ -32,9 +32,7 @@ class Query:
 
     @classmethod
     def of(cls, response: Sequence[int], rows: Sequence[int], lead: Sequence[int] = ()) -> Query:
-        """Return the query for some tokens of a response behind its lead; what comes after the last of
-        them is not read.
-        """
+        """Return the query for some tokens of a response; what comes after the last of them is not read."""
         places = tuple(len(lead) + r for r in rows)
         return cls((*lead, *response[: max(rows)]), places, tuple(response[r] for r in rows))
 

@@ -54,9 +54,7 @@ def split_sentences(text: str) -> list[Span]:
 
 
 def split_phrases(text: str) -> list[Span]:
-    """Return the stretches between punctuation marks; in Japanese and Chinese also where BudouX, if
-    installed, ends a phrase.
-    """
+    """Return the stretches between punctuation marks, of Japanese and Chinese by BudouX, if installed."""
     ends = {m.end() for m in _PHRASE_END.finditer(text)}
     for run in _CJK_RUN.finditer(text):
         ends |= {run.start() + end for end in _split_budoux(run[0])}

@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 Segmenter = Callable[[str], Iterable[Any]]
 """A plug-in: text to (start, end) or (start, end, name) or `Segment`, in any order, without overlaps."""
 SegmentSpec = str | re.Pattern[str] | Segmenter | Mapping[str, Any] | Sequence[Any]
-"""A name of `SEGMENTERS`, `variable`, `message`, `token`; a compiled pattern; variables by name; spans; or
-a segmenter.
-"""
+"""A name of `SEGMENTERS`, `variable`, `message`, `token`; a pattern; variables; spans; or a segmenter."""
 CutRule = Literal["exact", "space", "block"]
 _CUTS: dict[str, CutRule] = {
     "word": "space",
@@ -43,9 +41,7 @@ class Region:
 
 
 def cut_out_regions(regions: Sequence[Region], text: str, fixed: Sequence[Span]) -> tuple[Region, ...]:
-    """Return the regions (or all of the text) without the stretches that are never changed; as they were
-    where there is none.
-    """
+    """Return the regions (or all of the text) without the stretches that are never changed, if any."""
     if not fixed:
         return tuple(regions)
     pieces = []
@@ -71,9 +67,7 @@ class Segmented:
     notes: tuple[str, ...] = ()
 
     def render(self, keep: NDArray[np.bool_], filler: str | Sequence[str] | None = None) -> str:
-        """Return the text with the segments that are not kept deleted, or replaced by `filler` (one for
-        all, or one for each).
-        """
+        """Return the text without the segments that are not kept, or with `filler` (one, or one for each)."""
         out, done = [], 0
         for (start, end), region in zip(self.regions, self.contents(keep, filler), strict=True):
             out += [self.text[done:start], region]

@@ -29,8 +29,7 @@ def get_contrast(target: Target) -> Contrast | None:
 
 
 def replace_contrast(contrast: Contrast, response: str) -> tuple[Span, str]:
-    """Return where `this` stands in the response, and the response with `that` in its place, the white space
-    before it kept.
+    """Return where `this` stands in the response, and the response with `that` in its place.
 
     Raises:
         AttributionError: the response does not contain `this`, or both are the same.

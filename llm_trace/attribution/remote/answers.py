@@ -100,9 +100,7 @@ class Answers:
 
 
 def place_of(cache: str | Path) -> Path:
-    """Return the file of a cache: a plain name lies in the user's cache folder, anything with a folder or
-    an ending is a path.
-    """
+    """Return the file of a cache: a path, or a plain name in the user's cache folder."""
     path = Path(cache).expanduser()
     if isinstance(cache, Path) or path.suffix or len(path.parts) > 1:
         return path

@@ -252,9 +252,7 @@ class Caller:
 
 
 def count_written(remote: Remote, answer: Answer) -> int:
-    """Return the output tokens of an answer that does not tell: as counted, never more than the callable
-    can have asked for.
-    """
+    """Return the output tokens of an answer that does not say: counted, at most as many as were allowed."""
     counted = remote.count_tokens(answer.text) if answer.text else 0
     return counted if remote.max_output_tokens is None else min(counted, remote.max_output_tokens)
 

@@ -111,8 +111,7 @@ def _read_listed(positions: Any) -> list[tuple[str, float | None]]:
 def _cut_part(
     read: list[tuple[str, float | None]], length: int, start: int, end: int
 ) -> tuple[tuple[str, float], ...]:
-    """Return the tokens with a character between start and end, of tokens whose visible text is `length`
-    characters long.
+    """Return the tokens with a character between start and end, of a visible text of `length`.
 
     They are counted from the end: a first token may be a special one that the text does not show, or be shown
     without its text.

@@ -72,9 +72,7 @@ class Remote:
     """The longest answer that the callable asks for; budgets in tokens or dollars need it."""
     price: Price | None = None
     count_tokens: Callable[[str], int] = encode_bytes
-    """Tokens of a text, never too few. Without a tokenizer the bytes are counted, about four times as
-    many.
-    """
+    """Tokens of a text, never too few; without a tokenizer the bytes, about four times as many."""
     compare: Compare = field(default_factory=Compare)
 
     def __post_init__(self) -> None:

@@ -62,9 +62,7 @@ class Check:
     """Bounds of that share over calls such as these (Clopper & Pearson)."""
     high: float
     control: int
-    """In how many it stayed when the whole prompt was asked again: what is lost there is no cost of the
-    cut.
-    """
+    """In how many it stayed when the whole prompt was asked again; what is lost there no cut cost."""
     tokens: int
     """Of the prompts as they were."""
     saved: int
@@ -95,8 +93,7 @@ class Compression:
 def find_removable(
     evidence: Attribution | Aggregate, segments: SegmentSpec = "sentence", *, limit: float | None = None
 ) -> RemovableSegments:
-    """Return what can go: of many calls the fixed parts that never mattered, of one attribution the segments
-    without an effect.
+    """Return what can go: fixed parts that never mattered in many calls, or segments without an effect.
 
     Args:
         evidence: one attribution, whose cut holds for its own prompt, or what `aggregate` found.
@@ -196,8 +193,7 @@ def compress(
     seed: int = 0,
     **settings: Any,
 ) -> Compression:
-    """Return what can go from the prompts of a task: found on a random half of the calls, checked on the
-    other half.
+    """Return what can go from a task's prompts: found on a random half of the calls, checked on the other.
 
     Args:
         calls: of one prompt, logged or as (prompt, answer) pairs.

@@ -1,6 +1,4 @@
-"""What two segments do together beyond what each does alone: conjunctions (both are needed) and redundancy
-(one of them suffices).
-"""
+"""What two segments do together beyond what each does alone: both are needed, or one suffices."""
 
 from __future__ import annotations
 
@@ -35,12 +33,10 @@ class Interaction:
     second: int
     value: float
     """f(all) - f(without first) - f(without second) + f(without both), in the value's unit. Negative: they
-    can replace each other.
-    Positive: each needs the other."""
-    kind: Literal["and", "or", "none"]
-    """`and`: without one of them the other does nothing; `or`: one of them suffices; `none`: too small to
-    tell.
+    can replace each other; positive: each needs the other.
     """
+    kind: Literal["and", "or", "none"]
+    """`and`: without one the other does nothing; `or`: one suffices; `none`: too small to tell."""
     alone: tuple[float, float]
     """What leaving out each alone costs."""
     together: float

@@ -27,8 +27,7 @@ def measure_paraphrase_stability(
     tokenizer: Any = None,
     settings: Settings | None = None,
 ) -> dict[str, Any]:
-    """Return how alike the scores are when the same is asked in other words, for the segments that stand in
-    both prompts.
+    """Return how alike the scores of common segments are when the same is asked in other words.
 
     Segments are the same when their texts are, but for case and punctuation; a repeated one counts in order.
 

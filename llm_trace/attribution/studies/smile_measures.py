@@ -70,8 +70,7 @@ def measure_consistency(repeats: Sequence[Attribution]) -> tuple[float, ...]:
 
 
 def measure_faithfulness(measured: Sequence[float], benchmark: Sequence[float]) -> float:
-    """Return Pearson's correlation over models of a measure of their attributions with their published
-    benchmark accuracy.
+    """Return Pearson's correlation over models of a measure of attributions with benchmark accuracy.
 
     Raises:
         AttributionError: fewer than three models, or lists of different length.
