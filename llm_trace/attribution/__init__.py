@@ -17,8 +17,8 @@ from llm_trace.lazy_names import import_name
 
 if TYPE_CHECKING:
     from llm_trace.attribution.api import attribute, attribute_async
+    from llm_trace.attribution.core.plan import Plan
     from llm_trace.attribution.core.value import Budget
-    from llm_trace.attribution.explain.dry_run import Plan
     from llm_trace.attribution.methods.registry import Scores
     from llm_trace.attribution.methods.self_report import self_knowledge, training_lines
     from llm_trace.attribution.policy.policy import AttributionPolicy
@@ -38,7 +38,7 @@ _HOMES = {
     "attribute": "llm_trace.attribution.api",
     "attribute_async": "llm_trace.attribution.api",
     "Budget": "llm_trace.attribution.core.value",
-    "Plan": "llm_trace.attribution.explain.dry_run",
+    "Plan": "llm_trace.attribution.core.plan",
     "Scores": "llm_trace.attribution.methods.registry",
     "self_knowledge": "llm_trace.attribution.methods.self_report",
     "training_lines": "llm_trace.attribution.methods.self_report",

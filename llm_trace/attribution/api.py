@@ -18,8 +18,8 @@ from llm_trace.errors import AttributionError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from llm_trace.attribution.core.plan import Plan
     from llm_trace.attribution.core.value import ProgressCallback
-    from llm_trace.attribution.explain.dry_run import Plan
     from llm_trace.attribution.question.renders import Baseline
     from llm_trace.attribution.question.segments import SegmentSpec
     from llm_trace.attribution.question.targets import Target

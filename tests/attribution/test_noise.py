@@ -12,7 +12,7 @@ import pytest
 from scipy import stats
 
 from llm_trace.attribution.api import attribute
-from llm_trace.attribution.explain.dry_run import Plan
+from llm_trace.attribution.core.plan import Plan
 from llm_trace.attribution.methods import randomization_tests
 from llm_trace.attribution.methods.smile import RATES
 from llm_trace.attribution.remote.model import Remote

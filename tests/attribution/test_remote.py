@@ -15,8 +15,8 @@ import pytest
 
 import llm_trace
 from llm_trace.attribution.api import attribute, attribute_async
+from llm_trace.attribution.core.plan import Plan
 from llm_trace.attribution.core.value import Budget
-from llm_trace.attribution.explain.dry_run import Plan
 from llm_trace.attribution.remote.answers import Answer
 from llm_trace.attribution.remote.client import Caller, ModelRequest
 from llm_trace.attribution.remote.error_policy import RefusedError, retry_after

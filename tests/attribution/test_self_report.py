@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from llm_trace.attribution.api import attribute
-from llm_trace.attribution.explain.dry_run import Plan
+from llm_trace.attribution.core.plan import Plan
 from llm_trace.attribution.methods.self_report import (
     parse_report,
     self_knowledge,

@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from llm_trace.attribution.core.plan import Plan
     from llm_trace.attribution.core.value import Budget
-    from llm_trace.attribution.explain.dry_run import Plan
     from llm_trace.attribution.explain.open import OpenedModel
     from llm_trace.attribution.models.problem import ParsedQuestion, Problem
     from llm_trace.attribution.question.renders import Baseline

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from llm_trace.attribution.core.plan import Plan
     from llm_trace.attribution.core.value import ProgressCallback
-    from llm_trace.attribution.explain.dry_run import Plan
     from llm_trace.attribution.methods.registry import Scores
     from llm_trace.attribution.models.problem import ParsedQuestion, Problem
     from llm_trace.record import Attribution, Settings

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from llm_trace.attribution.core.plan import Plan
 from llm_trace.attribution.core.value import Budget, Metered
-from llm_trace.attribution.explain.dry_run import Plan
 from llm_trace.attribution.explain.record import Explained, Spent, build_record
 from llm_trace.attribution.explain.remote_plan import choose_remote_method, plan_remote
 from llm_trace.attribution.methods import registry

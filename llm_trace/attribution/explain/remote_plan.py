@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from llm_trace.attribution.core.plan import Plan
 from llm_trace.attribution.core.value import Budget, BudgetError, Metered
-from llm_trace.attribution.explain.dry_run import Plan
 from llm_trace.attribution.methods import registry
 from llm_trace.attribution.remote.ledger import Cost, Ledger
 

@@ -15,8 +15,8 @@ from llm_trace.errors import AttributionError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from llm_trace.attribution.core.plan import Plan
     from llm_trace.attribution.core.value import Budget
-    from llm_trace.attribution.explain.dry_run import Plan
     from llm_trace.attribution.proxies.model import Proxied
     from llm_trace.attribution.proxies.screen_state import Instance, Screen
     from llm_trace.record import Attribution
