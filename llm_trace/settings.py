@@ -79,19 +79,7 @@ def resolve_settings(
     Raises:
         ConfigurationError: a setting cannot work.
     """
-    environment = read_user_environment()
-    settings = dict(_DEFAULTS)
-    keeps_content = True
-    for name, variable in _ENVIRONMENT.items():
-        if not (text := environment.get(variable)):
-            continue
-        try:
-            settings[name] = _parse(name, variable, text, settings[name])
-        except ConfigurationError as exc:
-            if forgive is None:
-                raise
-            forgive(exc)
-            keeps_content = keeps_content and name not in ("redact", "capture_content")
+    settings, keeps_content = _read_environment(forgive)
     settings |= {name: value for name, value in given.items() if value is not UNSET}
     if settings["fsync"] not in (None, "call", "interval"):
         raise ConfigurationError(f"fsync {settings['fsync']!r} is unknown; choose 'call', 'interval' or None")
@@ -107,9 +95,43 @@ def resolve_settings(
         if not isinstance(settings[name], bool):
             raise ConfigurationError(f"{name}={settings[name]!r} is neither True nor False")
     settings["capture_content"] = settings["capture_content"] and keeps_content
-    if not isinstance(settings["store"], (str, os.PathLike)) or not os.fspath(settings["store"]):
-        raise ConfigurationError(f"store={settings['store']!r} is no path: give the DuckDB file")
+    _check_store(settings["store"])
     return settings
+
+
+def _read_environment(forgive: Callable[[ConfigurationError], None] | None) -> tuple[dict[str, Any], bool]:
+    """Return the defaults with what the environment says, and whether content may be kept: not where what
+    the environment says of it is wrong.
+    """
+    environment = read_user_environment()
+    settings = dict(_DEFAULTS)
+    keeps_content = True
+    for name, variable in _ENVIRONMENT.items():
+        if not (text := environment.get(variable)):
+            continue
+        try:
+            settings[name] = _parse(name, variable, text, settings[name])
+        except ConfigurationError as exc:
+            if forgive is None:
+                raise
+            forgive(exc)
+            keeps_content = keeps_content and name not in ("redact", "capture_content")
+    return settings, keeps_content
+
+
+def _check_store(store: Any) -> None:
+    """Refuse a store that no DuckDB file can be at.
+
+    Raises:
+        ConfigurationError: it is no path, or a folder's.
+    """
+    if not isinstance(store, (str, os.PathLike)) or not os.fspath(store):
+        raise ConfigurationError(f"store={store!r} is no path: give the DuckDB file")
+    if Path(os.path.expanduser(store)).is_dir():
+        inside = str(Path(store) / "llm_trace.duckdb")
+        raise ConfigurationError(
+            f"store={os.fspath(store)!r} is a folder: give the DuckDB file, as {inside!r}"
+        )
 
 
 def _build_redactor(redact: Any) -> Any:

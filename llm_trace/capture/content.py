@@ -58,9 +58,14 @@ def is_frame(value: Any) -> bool:
     return cls.__module__.partition(".")[0] in _FRAMES and hasattr(cls, "shape")
 
 
+def read_device(value: Any) -> str:
+    """Return the device that an array's values are on; numpy's own are on none but the processor."""
+    return str(getattr(value, "device", "cpu"))
+
+
 def _read_array(value: Any) -> Iterable[bytes | memoryview] | None:
     numpy: Any = sys.modules.get("numpy")
-    if str(getattr(value, "device", "cpu")) != "cpu" or value.nbytes > MOST_BYTES or hasattr(value, "mask"):
+    if read_device(value) != "cpu" or value.nbytes > MOST_BYTES or hasattr(value, "mask"):
         return None  # a masked array's values do not say all
     dtype = str(value.dtype)
     if hasattr(value, "detach"):  # torch, which has types that numpy has not
@@ -74,7 +79,7 @@ def _read_array(value: Any) -> Iterable[bytes | memoryview] | None:
 def _read_pandas(value: Any) -> Iterable[bytes | memoryview] | None:
     pandas: Any = sys.modules["pandas"]
     memory = value.memory_usage(index=True)
-    if int(getattr(memory, "sum", lambda: memory)()) > MOST_BYTES:
+    if int(memory.sum() if hasattr(memory, "sum") else memory) > MOST_BYTES:
         return None
     columns = [value[name] for name in value.columns] if hasattr(value, "columns") else [value]
     kinds = [(c.name, str(c.dtype), pandas.api.types.infer_dtype(c, skipna=False)) for c in columns]

@@ -55,12 +55,13 @@ def _read_usage(name: str, value: Any) -> dict[str, int] | None:
 
 def _read_prompt(name: str, value: Any) -> Any:
     """Return which prompt is meant by a `Prompt`, a text rendered from one, or its name and version."""
-    source = getattr(value, "prompt", value)
+    source = value.prompt if hasattr(value, "prompt") else value
     if isinstance(value, Mapping) and isinstance(value.get("name"), str):
         return value
     if not hasattr(source, "template"):
         raise TypeError(f"{name}={value!r} is no Prompt")
-    return {"name": source.name, "version": source.version, "variables": getattr(value, "variables", {})}
+    variables = value.variables if hasattr(value, "variables") else {}
+    return {"name": source.name, "version": source.version, "variables": variables}
 
 
 def _read_error(name: str, value: Any) -> dict[str, Any]:

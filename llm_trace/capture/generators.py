@@ -27,6 +27,8 @@ def record_generator(
     call, kwargs = begin(), kwargs or {}
     if call is None:
         return (yield from fn(*args, **kwargs))
+    # The steps are written out rather than left to `Steps`: with its method calls a chunk costs 132 bytecodes
+    # instead of 57, 0.8 µs instead of 0.5 µs, and a stream has thousands of chunks.
     call.streaming = True
     variable = call.recorder.variable
     chunks: list[Any] = []

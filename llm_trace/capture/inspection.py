@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import inspect
+import types
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 from llm_trace import semconv
 from llm_trace.capture.binding import build_binder
@@ -23,12 +24,26 @@ _SHAPES: tuple[tuple[Callable[[Any], bool], Shape], ...] = (
 _MODEL_KINDS = {"llm", "embedding", "reranker"}
 
 
+_Special = Literal["__call__", "__code__", "__module__", "__name__", "__qualname__"]
+
+
+def _read_special(fn: Any, name: _Special) -> Any:
+    """Return a special attribute of the user's function, `None` where another kind of callable has none."""
+    return getattr(fn, name, None)
+
+
+def is_iterable_coroutine(fn: Callable[..., Any]) -> bool:
+    """Return whether a function is one of `types.coroutine`: what it yields is for the event loop."""
+    code = _read_special(fn, "__code__")
+    return isinstance(code, types.CodeType) and bool(code.co_flags & inspect.CO_ITERABLE_COROUTINE)
+
+
 def get_function_name(fn: Callable[..., Any]) -> str:
     """Return the qualified name after the last `<locals>.`; the class's name for an object that is called."""
     fn = inspect.unwrap(fn)
     while isinstance(fn, functools.partial):
         fn = fn.func
-    name = getattr(fn, "__qualname__", None) or getattr(fn, "__name__", None) or type(fn).__qualname__
+    name = _read_special(fn, "__qualname__") or _read_special(fn, "__name__") or type(fn).__qualname__
     return str(name).rpartition("<locals>.")[2]
 
 
@@ -95,9 +110,9 @@ def _shape(fn: Callable[..., Any]) -> Shape:
     """Return how a function gives its result; an object with an async `__call__` counts as a coroutine
     function.
     """
-    candidates = (fn, getattr(type(fn), "__call__", None))  # noqa: B004
-    if getattr(getattr(fn, "__code__", None), "co_flags", 0) & inspect.CO_ITERABLE_COROUTINE:
-        return "coroutine"  # `types.coroutine`: what it yields is for the event loop
+    candidates = (fn, _read_special(type(fn), "__call__"))
+    if is_iterable_coroutine(fn):
+        return "coroutine"
     for is_a, shape in _SHAPES:
         if any(is_a(candidate) for candidate in candidates):
             return shape
@@ -123,10 +138,10 @@ def _list_parameter_names(fn: Callable[..., Any]) -> list[str]:
 
 def _describe_code(fn: Callable[..., Any]) -> dict[str, Any] | None:
     fn = inspect.unwrap(fn)
-    module, name = getattr(fn, "__module__", None), getattr(fn, "__qualname__", None)
+    module, name = _read_special(fn, "__module__"), _read_special(fn, "__qualname__")
     if not module or not name:
         return None
-    where = getattr(fn, "__code__", None)
+    where = _read_special(fn, "__code__")
     return {"function": f"{module}:{name}"} | (
         {"file": where.co_filename, "line": where.co_firstlineno} if where else {}
     )

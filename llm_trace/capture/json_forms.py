@@ -22,7 +22,7 @@ from typing import Any
 
 import orjson
 
-from llm_trace.capture.content import HASH, MOST_BYTES, content_hash, hash_bytes, is_frame
+from llm_trace.capture.content import HASH, MOST_BYTES, content_hash, hash_bytes, is_frame, read_device
 from llm_trace.capture.objects import Form, choose_object_form, get_qualified_name, read_plain_object
 from llm_trace.capture.state import get_class_attribute, get_instance_dict, list_bases, read_public_state
 from llm_trace.semconv.values import get_raw_body
@@ -169,7 +169,7 @@ def _convert_array(name: str, value: Any) -> Any:
         "shape": [int(n) for n in value.shape],
         "dtype": str(value.dtype),
     }
-    if (device := str(getattr(value, "device", "cpu"))) != "cpu":
+    if (device := read_device(value)) != "cpu":
         form["device"] = device
     if math.prod(form["shape"]) <= _SMALL_ARRAY:
         try:

@@ -34,7 +34,7 @@ def to_mapping(name: str, value: Any) -> dict[str, Any]:
     if value is None:
         return {}
     if not isinstance(value, (Mapping, str, bytes)) and not isinstance(value, Iterable):
-        value = getattr(value, "__dict__", value)
+        value = value.__dict__ if hasattr(value, "__dict__") else value
     try:
         return {key if isinstance(key, str) else str(key): item for key, item in dict(value).items()}
     except (TypeError, ValueError):

@@ -205,9 +205,7 @@ def _get_layout(cls: Any) -> _Layout | None:
 
 
 def _is_excluded(field: Any) -> bool:
-    return (
-        bool(field.exclude) or getattr(field, "exclude_if", None) is not None
-    )  # a function, which is not run
+    return bool(field.exclude) or read_slot(field, "exclude_if") is not None  # a function, which is not run
 
 
 def _read_pydantic(name: str, value: Any) -> dict[str, Any]:

@@ -30,7 +30,7 @@ def check(provider: Any) -> None:
     Raises:
         ConfigurationError: the provider that was given takes no span processors.
     """
-    if provider is not None and not callable(getattr(provider, "add_span_processor", None)):
+    if provider is not None and not _takes_processors(provider):
         raise ConfigurationError(
             f"tracer_provider={provider!r} takes no span processors: pass the SDK's, "
             "opentelemetry.sdk.trace.TracerProvider()"
@@ -66,7 +66,19 @@ def _find_global() -> Any:
     if "opentelemetry.sdk.trace" not in sys.modules:
         return None  # without the SDK loaded nobody can have set an SDK provider
     provider = otel.get_tracer_provider()
-    return provider if callable(getattr(provider, "add_span_processor", None)) else None
+    return provider if _takes_processors(provider) else None
+
+
+def _takes_processors(provider: Any) -> bool:
+    """Return whether a provider is an SDK's: the interface itself knows no span processors."""
+    return hasattr(provider, "add_span_processor") and callable(provider.add_span_processor)
+
+
+def _get_setter() -> Any:
+    """Return the one function that every way of setting the provider goes through, where this OpenTelemetry
+    has it.
+    """
+    return getattr(otel, "_set_tracer_provider", None)
 
 
 def _attach(recorder: Recorder, provider: Any) -> Callable[[], None]:
@@ -86,7 +98,7 @@ def _attach(recorder: Recorder, provider: Any) -> Callable[[], None]:
 def _wait_for(recorder: Recorder) -> Callable[[], None]:
     """Join the global provider when the program sets it."""
     leave: list[Callable[[], None]] = []
-    before = getattr(otel, "_set_tracer_provider", None)
+    before = _get_setter()
 
     def set_and_join(*args: Any, **kwargs: Any) -> None:
         assert before is not None
@@ -98,11 +110,11 @@ def _wait_for(recorder: Recorder) -> Callable[[], None]:
             failures.note("the program's tracer provider", exc)
 
     def undo() -> None:
-        if getattr(otel, "_set_tracer_provider", None) is set_and_join:
-            otel._set_tracer_provider = before  # type: ignore[assignment]
+        if _get_setter() is set_and_join:
+            otel._set_tracer_provider = before
         for each in leave:
             each()
 
-    if before is not None:  # the one function that every way of setting it goes through
+    if before is not None:
         otel._set_tracer_provider = set_and_join
     return undo

@@ -1,4 +1,4 @@
-"""What the parts of capture need of one another; each is typed against these rather than against the other."""
+"""What the parts of capture need of one another: each is typed against these, not against the other."""
 
 from __future__ import annotations
 

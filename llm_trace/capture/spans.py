@@ -136,14 +136,13 @@ def log_score(
     event = {"event": "score", "id": make_id(), "name": name, "value": _read_score(name, value)}
     if source not in _SOURCES:
         raise ConfigurationError(f"log_score({name!r}): source={source!r} is none of {', '.join(_SOURCES)}")
-    target = _find_scored(recorder, call)
-    span_id = _read_span_id(name, call, target)
+    span_id, place = _read_target(_find_scored(recorder, call))
+    span_id = _check_span_id(name, call, span_id)
     if not span_id:
         return  # sampling left the call out
     try:
         event |= {"span_id": span_id, "source": source, "time_ns": time.time_ns()}
         event |= {"comment": comment if isinstance(comment, str) else str(comment)} if comment else {}
-        place = {key: getattr(target, key, None) for key in ("trace_id", "start_ns")}
         recorder.event(event | {key: part for key, part in place.items() if part is not None})
     except Exception as exc:
         failures.note("log_score", exc)
@@ -162,8 +161,7 @@ def _read_score(name: Any, value: Any) -> float | bool | str:
     if not isinstance(name, str) or not name.strip():
         raise ConfigurationError(f"log_score({name!r}, …): the name of a score is a text that is not empty")
     try:
-        item = getattr(value, "item", None)  # numpy and torch scalars
-        plain = item() if item else value
+        plain = value.item() if hasattr(value, "item") else value  # numpy and torch scalars
         if isinstance(plain, str):
             return plain
         if math.isfinite(number := float(plain)):
@@ -176,20 +174,31 @@ def _read_score(name: Any, value: Any) -> float | bool | str:
     )
 
 
-def _read_span_id(name: str, call: Any, target: Any) -> str:
+def _read_target(target: Any) -> tuple[Any, dict[str, Any]]:
+    """Return the span id of what is to be scored, `None` where it has none, and where its trace is known."""
+    if isinstance(target, str):
+        return target.lower(), {}
+    try:
+        return target.span_id, {"trace_id": target.trace_id, "start_ns": target.start_ns}
+    except AttributeError:
+        return None, {}
+
+
+def _check_span_id(name: str, call: Any, span_id: Any) -> str:
     """Return the id of the call to score; an empty text where sampling left it out.
+
+    Args:
+        call: what was given, `None` where nothing was.
 
     Raises:
         NotFoundError: there is no call, or what is given is none.
     """
-    span_id = target.lower() if isinstance(target, str) else getattr(target, "span_id", None)
     if span_id is None and call is None:
         raise NotFoundError(
             f"log_score({name!r}) has no call to score: pass call=, as none is running and none returned "
-            f"before in this "
-            "thread or task"
+            "before in this thread or task"
         )
-    if span_id is None or (span_id and isinstance(target, str) and not _SPAN_ID.fullmatch(span_id)):
+    if span_id is None or (span_id and isinstance(call, str) and not _SPAN_ID.fullmatch(span_id)):
         raise NotFoundError(
             f"log_score({name!r}) cannot score {call!r}: pass a Call, a span or a span id (16 hex digits)"
         )
@@ -197,6 +206,8 @@ def _read_span_id(name: str, call: Any, target: Any) -> str:
 
 
 def _find_scored(recorder: CallRecorder, call: Any) -> Any:
+    if isinstance(call, span):
+        return call._call or ""
     if call is not None:
         return call
     if (running := current_call()) is not None:

@@ -16,6 +16,7 @@ from llm_trace.capture.content import HASH, hash_bytes
 from llm_trace.capture.json_forms import SMALL_BYTES, describe, shorten
 from llm_trace.capture.objects import get_qualified_name
 from llm_trace.capture.pieces import Kept, mask_texts
+from llm_trace.capture.redaction import MASK, Redaction
 
 if TYPE_CHECKING:
     from llm_trace.capture.redaction import Redactor
@@ -76,8 +77,9 @@ class Walk:
 
     def __init__(self, redact: Redactor | None, limits: Limits) -> None:
         self.redact = redact
-        self.masks_value = getattr(redact, "masks_value", None)
-        self.mask = getattr(redact, "mask", "[redacted]")
+        names = redact if isinstance(redact, Redaction) else None  # a function masks texts, never names
+        self.masks_value = names.masks_value if names else None
+        self.mask = names.mask if names else MASK
         self.limits = limits
         self.left = limits.event // 2  # an event holds an input or an output, and JSON escapes take room
         self.parents: set[int] = set()

@@ -14,7 +14,7 @@ from llm_trace.capture import slots
 from llm_trace.capture.context import variable
 from llm_trace.capture.endings import fail_call
 from llm_trace.capture.generators import record_async_generator, record_generator
-from llm_trace.capture.inspection import build_spec
+from llm_trace.capture.inspection import build_spec, is_iterable_coroutine
 from llm_trace.capture.spec import FunctionSpec
 from llm_trace.capture.streams import hand_over
 
@@ -106,7 +106,8 @@ def _decorate(fn: Any, options: dict[str, Any]) -> Any:
         return _decorate_class(fn, options)
     if not callable(fn):
         raise TypeError(f"trace() decorates functions, methods and classes, not {fn!r}")
-    fn = getattr(fn, "__llm_trace__", fn)  # decorating twice records once, with the later options
+    if hasattr(fn, "__llm_trace__"):
+        fn = fn.__llm_trace__  # decorating twice records once, with the later options
     spec = build_spec(fn, options)
     wrapper: Any = wraps(fn)(_WRAPPERS[spec.shape](fn, spec))
     wrapper.__llm_trace__ = fn
@@ -147,7 +148,7 @@ def _wrap_coroutine(fn: Callable[..., Any], spec: FunctionSpec) -> Callable[...,
             raise
         return hand_over(call, output)
 
-    if not getattr(getattr(fn, "__code__", None), "co_flags", 0) & inspect.CO_ITERABLE_COROUTINE:
+    if not is_iterable_coroutine(fn):
         return wrapper
 
     @types.coroutine

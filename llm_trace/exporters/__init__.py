@@ -1,1 +1,1 @@
-"""Destinations beside the local store, one package a wire format; what all of them share stands beside them."""
+"""Destinations beside the local store, a package for each wire format, and what all of them share."""

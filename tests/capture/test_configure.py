@@ -261,3 +261,17 @@ def test_a_setting_that_cannot_work_is_refused_and_recording_goes_on_as_before(
         llm_trace.configure(store.path, **setting)
     ask("still")
     assert store.one().input == {"prompt": "still"}
+
+
+def test_a_store_that_is_a_folder_is_refused_and_recording_goes_on_as_before(
+    store: Recorded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "calls"
+    folder.mkdir()
+    monkeypatch.chdir(tmp_path)
+    for path in (folder, str(folder), "calls", Path("calls")):
+        with pytest.raises(ConfigurationError, match=r"calls' is a folder: .*calls/llm_trace\.duckdb'"):
+            llm_trace.configure(path)
+    ask("still")
+    assert store.one().input == {"prompt": "still"}
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith("calls")] == ["calls"]

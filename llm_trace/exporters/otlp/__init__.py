@@ -1,4 +1,4 @@
-"""OpenTelemetry's wire format: calls as spans under the GenAI convention, and the convention's two metrics."""
+"""OpenTelemetry's wire format: calls as spans under the GenAI convention, and its two metrics."""
 
 from llm_trace.exporters.otlp.exporter import OtlpExporter, make
 
