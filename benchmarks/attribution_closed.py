@@ -144,8 +144,10 @@ def null(prompts: int) -> None:
             hits += min(found.q_values or (1.0,)) <= 0.05
         tell(
             "model that ignores the prompt", words=n, calls=budget, answers_each=samples, prompts=prompts,
-            any_word_at_q_5_percent=hits / prompts, p_below_5_percent=float(np.mean(np.array(p_values) <= 0.05)),
-            ks_p_one_word_a_prompt=stats.kstest(one, "uniform").pvalue, ks_p_all_words=stats.kstest(p_values, "uniform").pvalue,
+            any_word_at_q_5_percent=hits / prompts,
+            p_below_5_percent=float(np.mean(np.array(p_values) <= 0.05)),
+            ks_p_one_word_a_prompt=stats.kstest(one, "uniform").pvalue,
+            ks_p_all_words=stats.kstest(p_values, "uniform").pvalue,
         )  # fmt: skip
     growing(prompts)
 
@@ -192,7 +194,8 @@ def redundant(prompts: int) -> None:
                 matter = [int(i) for i in rng.choice(20, count, replace=False)]
 
                 def ask(
-                    prompt: str, rng: Any = rng, matter: list[int] = matter, suffices: Any = suffices, rate: float = rate
+                    prompt: str, rng: Any = rng, matter: list[int] = matter, suffices: Any = suffices,
+                    rate: float = rate,
                 ) -> str:  # fmt: skip
                     heard = prompt.split()
                     said = ANSWERS[0] if suffices(f"w{i}" in heard for i in matter) else ANSWERS[1]
@@ -242,8 +245,9 @@ def used(prompts: int) -> None:
         rates.append(len(hits - matter) / max(1, len(hits)))
         found_all += matter <= hits
     tell(
-        "model that uses three of 30 words", prompts=prompts, calls=300, false_discovery_rate=float(np.mean(rates)),
-        power=true / (3 * prompts), all_three=found_all / prompts,
+        "model that uses three of 30 words", prompts=prompts, calls=300,
+        false_discovery_rate=float(np.mean(rates)), power=true / (3 * prompts),
+        all_three=found_all / prompts,
     )  # fmt: skip
 
 
@@ -393,7 +397,8 @@ async def ask(prompt):
         file.write(prompt + "\\n")
     await asyncio.sleep(0.2)
     return "yes" if "w3" in prompt.split() else "no"
-found = attribute(" ".join(f"w{i}" for i in range(40)), "yes", model=Remote(ask, name="m", concurrency=32), budget=500, cache=sys.argv[2])
+found = attribute(" ".join(f"w{i}" for i in range(40)), "yes", model=Remote(ask, name="m", concurrency=32),
+budget=500, cache=sys.argv[2])
 print(found.passes, found.faithfulness["cost"]["reused"], max(zip(found.values, found.segments))[1].text)
 """
 
@@ -438,7 +443,8 @@ def concurrency() -> None:
         again = log_file.read_text().splitlines()[len(before) :]
         in_flight = len(before) + len(again) - 500
         tell(
-            "kill and resume", asked_before=len(before), reused=int(resumed[1]), asked_after=len(again), found=resumed[2],
+            "kill and resume", asked_before=len(before), reused=int(resumed[1]), asked_after=len(again),
+            found=resumed[2],
             asked_twice=in_flight, kept_and_paid_again=int(resumed[1]) + len(again) - 500,
         )  # fmt: skip
 
@@ -469,7 +475,8 @@ def budgets(count: int) -> None:
             "usd": rng.uniform(0.0, 0.1),
         }[unit]
         model = Remote(
-            ask, max_output_tokens=40, price=Price(3.0, 15.0), concurrency=int(rng.integers(1, 33)), samples=int(rng.integers(1, 4)),
+            ask, max_output_tokens=40, price=Price(3.0, 15.0), concurrency=int(rng.integers(1, 33)),
+            samples=int(rng.integers(1, 4)),
             count_tokens=lambda text: len(text) // 3 + 1 if text not in ANSWERS else 40,
         )  # fmt: skip
         method = ("smile", "occlusion", "self_report")[int(rng.integers(3))]

@@ -36,21 +36,21 @@ from llm_trace.attribution.models.problem import Problem, build_problem, parse_q
 
 STORY = (
     (
-        "Once upon a time there was a little girl named Lily. She had a red ball and a blue kite. One day her "
-        "friend Tom came to play."
+        "Once upon a time there was a little girl named Lily. She had a red ball and a blue kite. "
+        "One day her friend Tom came to play."
     ),
     (
-        " They played with the ball all day. Lily was very happy and said thank you to Tom for the fun day in "
-        "the park"
+        " They played with the ball all day. Lily was very happy and said thank you to Tom for the fun "
+        "day in the park"
     ),
 )
 
 
 def task(model: Any, tokenizer: Any, prompt: str, response: str) -> Problem:
-    found = build_problem(
-        parse_question(prompt, response), model, tokenizer, "bench", segments="token", target=None
-    )
-    return build_problem(parse_question(prompt, response), model, tokenizer, "bench", segments="token", target=(0, found.response.spans[:25][-1][1]))  # fmt: skip
+    question = parse_question(prompt, response)
+    whole = build_problem(question, model, tokenizer, "bench", segments="token", target=None)
+    target = (0, whole.response.spans[:25][-1][1])
+    return build_problem(question, model, tokenizer, "bench", segments="token", target=target)
 
 
 def value(work: Problem) -> LocalValue:
@@ -126,7 +126,13 @@ def timed(contestants: dict[str, Callable[[Problem], np.ndarray]], work: Problem
         ratio = statistics.median(t / f for t, f in zip(took, seconds[first], strict=True))
         same = np.corrcoef(scores[name], scores[first])[0, 1]
         apart = np.abs(scores[name] - scores[first]).max()
-        print(f"  {name:<38}{1000 * statistics.median(took):>10.1f} ms {ratio:>8.1f} x   correlation {same:.6f}   differs by {apart:.1e}", flush=True)  # fmt: skip
+        print(
+            (
+                f"  {name:<38}{1000 * statistics.median(took):>10.1f} ms {ratio:>8.1f} x   correlation "
+                f"{same:.6f}   differs by {apart:.1e}"
+            ),
+            flush=True,
+        )
 
 
 def compare(title: str, work: Problem, options: argparse.Namespace) -> None:
@@ -149,7 +155,9 @@ def compare(title: str, work: Problem, options: argparse.Namespace) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", default=str(Path(__file__).resolve().parents[2] / "shared/data/models/stories260K"))  # fmt: skip
+    parser.add_argument(
+        "--model", default=str(Path(__file__).resolve().parents[2] / "shared/data/models/stories260K")
+    )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--steps", type=int, nargs="*", default=[10, 50, 200])

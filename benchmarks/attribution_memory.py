@@ -21,7 +21,17 @@ from pathlib import Path
 from typing import Any
 
 SEGMENTS, RESPONSE = 32, 20
-CONTESTANTS = ("load", "forward", "all logits", "occlusion", "occlusion delete", "leverage_shap", "sig_word", "input_x_gradient", "integrated_gradients")  # fmt: skip
+CONTESTANTS = (
+    "load",
+    "forward",
+    "all logits",
+    "occlusion",
+    "occlusion delete",
+    "leverage_shap",
+    "sig_word",
+    "input_x_gradient",
+    "integrated_gradients",
+)
 
 
 def build(vocabulary: int, width: int, layers: int) -> tuple[Any, Any]:
@@ -32,8 +42,9 @@ def build(vocabulary: int, width: int, layers: int) -> tuple[Any, Any]:
 
     torch.manual_seed(0)
     config = LlamaConfig(
-        vocab_size=vocabulary, hidden_size=width, intermediate_size=3 * width, num_hidden_layers=layers, num_attention_heads=width // 32,
-        num_key_value_heads=width // 32, max_position_embeddings=16384, tie_word_embeddings=True, initializer_range=0.06,
+        vocab_size=vocabulary, hidden_size=width, intermediate_size=3 * width, num_hidden_layers=layers,
+        num_attention_heads=width // 32, num_key_value_heads=width // 32, max_position_embeddings=16384,
+        tie_word_embeddings=True, initializer_range=0.06,
     )  # fmt: skip
     names = {"<unk>": 0, "_": 1} | {f"w{i}": i for i in range(2, vocabulary)}
     raw = Tokenizer(models.WordLevel(names, unk_token="<unk>"))
@@ -96,10 +107,15 @@ def main() -> None:
     if options.child:
         child(options.child, options)
         return
-    sizes = [f"--{name}={getattr(options, name)}" for name in ("length", "vocabulary", "width", "layers", "threads")]  # fmt: skip
+    sizes = [
+        f"--{name}={getattr(options, name)}"
+        for name in ("length", "vocabulary", "width", "layers", "threads")
+    ]
     found: dict[str, dict[str, float]] = {}
     for name in options.only:
-        done = subprocess.run([sys.executable, __file__, "--child", name, *sizes], stdout=subprocess.PIPE, text=True, check=True)  # fmt: skip
+        done = subprocess.run(
+            [sys.executable, __file__, "--child", name, *sizes], stdout=subprocess.PIPE, text=True, check=True
+        )
         found[name] = json.loads(done.stdout.splitlines()[-1])
         one, plain = found[name], found.get("forward", found[name])
         grew, base = one["peak"] - one["loaded"], max(1.0, plain["peak"] - plain["loaded"])

@@ -276,8 +276,9 @@ begin = time.perf_counter()
 found = compare("one", "two", store=store)
 seconds = time.perf_counter() - begin
 assert found.pairs == {calls}, found.pairs
-print(f"{{found.pairs:,}} pairs, {{len(found.metrics)}} metrics, {{len(found.slices)}} slices: {{seconds:.1f}} s, "
-      f"{{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:,.0f}} MB at most ({{base / 1024:,.0f}} MB before)")
+most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(f"{{found.pairs:,}} pairs, {{len(found.metrics)}} metrics, {{len(found.slices)}} slices: "
+      f"{{seconds:.1f}} s, {{most / 1024:,.0f}} MB at most ({{base / 1024:,.0f}} MB before)")
 """
         print(f"\ntwo runs of {calls:,} calls", flush=True)
         subprocess.run([sys.executable, "-c", script], check=True, cwd=Path(__file__).resolve().parents[1])
@@ -315,8 +316,8 @@ def _events(run: int, i: int, calls: int, text: str, took: int) -> list[dict[str
          "tags": ["late" if i % 9 == 0 else "near"], "model": "m"},
         {"event": "end", **ids, "end_ns": start + took, "status": "ok", "output": text,
          "usage": {"input_tokens": 100 + i % 7, "output_tokens": len(text) // 4}, "cost_usd": 0.001},
-        {"event": "score", "id": span, "span_id": span, "name": "accuracy", "value": (i * 7 + run * 3) % 10 > 1,
-         "source": "code", "time_ns": start + took},
+        {"event": "score", "id": span, "span_id": span, "name": "accuracy",
+         "value": (i * 7 + run * 3) % 10 > 1, "source": "code", "time_ns": start + took},
     ]  # fmt: skip
 
 

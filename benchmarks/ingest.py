@@ -155,9 +155,10 @@ def write_calls(folder: Path, calls: int, seed: int = 0) -> int:
 
 def _start(pick: random.Random, number: int, calls: int, span: str, start_ns: int) -> dict[str, Any]:
     return {
-        "event": "start", "span_id": span, "trace_id": f"{number // 5:032x}", "parent_id": None, "start_ns": start_ns,
-        "run": f"{number * 20 // calls:016x}", "session": f"session-{number // 50}", "user": f"user-{pick.randrange(1000)}",
-        "tags": [pick.choice(TAGS)], "code": {"function": "app.service:answer", "file": "/srv/app/service.py", "line": 88},
+        "event": "start", "span_id": span, "trace_id": f"{number // 5:032x}", "parent_id": None,
+        "start_ns": start_ns, "run": f"{number * 20 // calls:016x}", "session": f"session-{number // 50}",
+        "user": f"user-{pick.randrange(1000)}", "tags": [pick.choice(TAGS)],
+        "code": {"function": "app.service:answer", "file": "/srv/app/service.py", "line": 88},
         "metadata": {"region": pick.choice(TAGS), "attempt": pick.randrange(3)},
     }  # fmt: skip
 
@@ -170,7 +171,8 @@ def _chat(
     start = {
         "name": "answer", "kind": "llm", "model": pick.choice(MODELS), "provider": "openai",
         "params": {"temperature": 0.2, "max_tokens": 800},
-        "input": {"messages": {"$messages": [0, 2]}, "temperature": 0.2}, "messages_in": spool.refer(messages),
+        "input": {"messages": {"$messages": [0, 2]}, "temperature": 0.2},
+        "messages_in": spool.refer(messages),
     }  # fmt: skip
 
     def end(spool: Spool) -> dict[str, Any]:
@@ -244,9 +246,8 @@ def measure_ingest(folder: Path, calls: int) -> Path:
     took = fold(store)
     print(f"\n{'':34}{'calls/s':>10}{'CPU us/call':>14}{'peak RSS MB':>14}")
     for name, figures in (("bare read_json into a table", read), ("ingest", took)):
-        print(
-            f"{name:34}{calls / figures['seconds']:10,.0f}{figures['cpu'] / calls * 1e6:14.1f}{figures['memory']:14,.0f}"
-        )
+        rate, cost = calls / figures["seconds"], figures["cpu"] / calls * 1e6
+        print(f"{name:34}{rate:10,.0f}{cost:14.1f}{figures['memory']:14,.0f}")
     idle = 1 - (took["cpu"] / took["seconds"]) / (os.cpu_count() or 1)
     print(
         f"ratio to bare read_json           {read['seconds'] / took['seconds']:10.2f}     (reach: 0.8, or "
@@ -343,8 +344,15 @@ def _ingested(store: Path) -> int:
 
 def _send(spool: Spool, number: int, history: list[dict[str, str]]) -> None:
     spool.turn()
-    start = {"event": "start", "span_id": f"{number:016x}", "trace_id": f"{number:032x}", "start_ns": BEGIN_NS + number * STEP_NS,
-             "name": "chat", "kind": "llm", "input": {"messages": {"$messages": [0, len(history)]}}}  # fmt: skip
+    start = {
+        "event": "start",
+        "span_id": f"{number:016x}",
+        "trace_id": f"{number:032x}",
+        "start_ns": BEGIN_NS + number * STEP_NS,
+        "name": "chat",
+        "kind": "llm",
+        "input": {"messages": {"$messages": [0, len(history)]}},
+    }
     spool.write(start | {"messages_in": spool.refer(history)})
     spool.write(
         {

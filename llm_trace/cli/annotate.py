@@ -74,11 +74,11 @@ def annotate_calls(
 def _import_scores(store: "Store", path: Path) -> int:
     from llm_trace.comparison.feedback import give, open_scoring, read_score_file
 
-    found = read_score_file(path, store)
+    scores = read_score_file(path, store)
     with open_scoring(store.path):
-        for given in found:
-            give(given)
-    return len(found)
+        for score in scores:
+            give(score)
+    return len(scores)
 
 
 def _ask_scores(store: "Store", calls: "list[Call]", name: str) -> int:
@@ -98,11 +98,11 @@ def _ask_scores(store: "Store", calls: "list[Call]", name: str) -> int:
     count = 0
     with open_scoring(store.path):
         for number, call in enumerate(left, start=1):
-            given = _ask(call, name, f"{number} of {len(left)}")
-            if given == "quit":
+            answer = _ask(call, name, f"{number} of {len(left)}")
+            if answer == "quit":
                 break
-            if given != "skip":
-                give(given)
+            if answer != "skip":
+                give(answer)
                 count += 1
     return count
 
@@ -123,10 +123,10 @@ def _ask(call: "Call", name: str, where: str) -> "Given | Literal['skip', 'quit'
             call.output if isinstance(call.output, str) else formatting.describe_output(call), "bold"
         )
     )
-    said = _read_line(name)
-    if said is None or said == "q":
+    text = _read_line(name)
+    if text is None or text == "q":
         return "quit"
-    return Given(call.span_id, name, parse_score_value(said), _read_line("comment")) if said else "skip"
+    return Given(call.span_id, name, parse_score_value(text), _read_line("comment")) if text else "skip"
 
 
 def _read_line(prompt: str) -> str | None:

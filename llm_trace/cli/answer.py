@@ -121,10 +121,10 @@ def _print_table(
     """Print a line for each row, numbers to the right; return the columns that were cut."""
     from rich.table import Table
 
-    made = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="dim")
+    table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="dim")
     for i, name in enumerate(names):
         right = any(isinstance(row[i], int | float) for row in values)
-        made.add_column(
+        table.add_column(
             make_plain_text(name),
             justify="right" if right else "left",
             overflow="ellipsis",
@@ -132,8 +132,8 @@ def _print_table(
             width=widths[i],
         )
     for row in cells:
-        made.add_row(*map(make_plain_text, row))
-    return set(print_table(out, made, quiet=True))
+        table.add_row(*map(make_plain_text, row))
+    return set(print_table(out, table, quiet=True))
 
 
 def _print_records(

@@ -109,7 +109,8 @@ def attribute_calls(
 
 def _find_named(store: "Store", ids: "Sequence[str]") -> "list[Call]":
     return [
-        store.call(span_id) for span_id in dict.fromkeys(find_call(store, given).span_id for given in ids)
+        store.call(span_id)
+        for span_id in dict.fromkeys(find_call(store, identity).span_id for identity in ids)
     ]
 
 
@@ -137,10 +138,10 @@ def _explain_calls(
     from llm_trace.spool.writer import SpoolWriter
 
     writer = SpoolWriter(get_spool_dir(store.path))
-    made = iter_events(calls, policy, workers=min(workers, len(calls)))
+    events = iter_events(calls, policy, workers=min(workers, len(calls)))
     try:
         for call, event in track(
-            made,
+            events,
             "explaining",
             len(calls),
             console=make_notes_console(),
@@ -160,41 +161,43 @@ def _report(
     calls: "Sequence[Call]", known: set[str], events: "Sequence[dict[str, Any] | None]", *, as_json: bool
 ) -> None:
     """Say what was found; leave with exit code 1 where a call failed, 3 where none could be explained."""
-    made = [event for event in events if event is not None]
-    failed = [event for event in made if event["status"] != "ok"]
+    explained = [event for event in events if event is not None]
+    failed = [event for event in explained if event["status"] != "ok"]
     if as_json:
-        print_json([{key: value for key, value in event.items() if key != "event"} for event in made])
+        print_json([{key: value for key, value in event.items() if key != "event"} for event in explained])
     else:
-        _print(calls, made, passed_over=len(events) - len(made), known=len(known))
+        _print(calls, explained, passed_over=len(events) - len(explained), known=len(known))
     if failed:
         raise typer.Exit(1)
-    if not made and not known:
+    if not explained and not known:
         raise typer.Exit(3)
 
 
 def _print(
-    calls: "Sequence[Call]", made: "Sequence[dict[str, Any]]", *, passed_over: int, known: int
+    calls: "Sequence[Call]", events: "Sequence[dict[str, Any]]", *, passed_over: int, known: int
 ) -> None:
     from llm_trace.record import Attribution
 
     out, names = make_console(), {call.span_id: call.name for call in calls}
-    found = [Attribution.model_validate(event["attribution"]) for event in made if event["status"] == "ok"]
-    if len(found) == 1:
-        print_attribution(out, found[0])
-    for attribution in found if len(found) > 1 else ():
+    attributions = [
+        Attribution.model_validate(event["attribution"]) for event in events if event["status"] == "ok"
+    ]
+    if len(attributions) == 1:
+        print_attribution(out, attributions[0])
+    for attribution in attributions if len(attributions) > 1 else ():
         head = make_plain_text(
             f"{(attribution.span_id or '')[:8]}  {names.get(attribution.span_id or '', '')}  ", "bold"
         )
         out.print(head.append(make_plain_text(attribution.summary())))
-    for event in made:
+    for event in events:
         if event["status"] != "ok":
             print_complaint(f"llm-trace: {event['span_id'][:8]} cannot be explained: {event['error']}")
     counts = {
-        "explained": len(found),
-        "failed": len(made) - len(found),
+        "explained": len(attributions),
+        "failed": len(events) - len(attributions),
         "without a prompt and an answer in words": passed_over,
     }
     counts["explained before (--again explains anew)"] = known
-    seconds = sum(a.seconds for a in found)
-    told = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
-    print_complaint(told + (f"; {seconds / len(found):.2f} s each" if found else ""))
+    seconds = sum(a.seconds for a in attributions)
+    summary = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+    print_complaint(summary + (f"; {seconds / len(attributions):.2f} s each" if attributions else ""))

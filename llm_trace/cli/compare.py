@@ -75,7 +75,7 @@ def compare_runs(
     """
     from llm_trace import compare
 
-    found = compare(
+    comparison = compare(
         a,
         b,
         store=store,
@@ -86,27 +86,27 @@ def compare_runs(
         confidence=confidence,
     )
     if html is not None:
-        found.to_html(html)
+        comparison.to_html(html)
     if as_json:
-        print_json(found)
+        print_json(comparison)
     else:
-        _print(found)
-    _judge(found, fail_if or ())
+        _print(comparison)
+    _judge(comparison, fail_if or ())
 
 
-def _print(found: "Comparison") -> None:
+def _print(comparison: "Comparison") -> None:
     """Print the tables; in a pipe without the blanks that fill their lines."""
     out = make_console()
     if out.is_terminal:
-        out.print(found)
+        out.print(comparison)
         return
-    for line in str(found).splitlines():
+    for line in str(comparison).splitlines():
         out.print(make_plain_text(line), soft_wrap=True)
 
 
-def _judge(found: "Comparison", conditions: "Iterable[str]") -> None:
+def _judge(comparison: "Comparison", conditions: "Iterable[str]") -> None:
     """Leave with exit code 1 if a condition holds."""
-    failed = [condition for condition in conditions if found.fails(condition)]
+    failed = [condition for condition in conditions if comparison.fails(condition)]
     for condition in failed:
         print_complaint(f"llm-trace: failed, as {condition}")
     if failed:

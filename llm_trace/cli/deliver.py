@@ -77,12 +77,12 @@ def deliver(
 def _make_exporter(address: str, headers: list[str] | None) -> "Exporter":
     from llm_trace.exporters.registry import make_exporter
 
-    made = make_exporter(address)
-    given = [header.partition("=") for header in headers or ()]
-    if wrong := ["".join(parts) for parts in given if not (parts[0].strip() and parts[1])]:
+    exporter = make_exporter(address)
+    pairs = [header.partition("=") for header in headers or ()]
+    if wrong := ["".join(parts) for parts in pairs if not (parts[0].strip() and parts[1])]:
         raise typer.BadParameter(f"{wrong[0]!r} is no header: write NAME=VALUE", param_hint="--header")
-    made.headers = {**made.headers, **{name.strip(): value for name, _, value in given}}
-    return made
+    exporter.headers = {**exporter.headers, **{name.strip(): value for name, _, value in pairs}}
+    return exporter
 
 
 def _follow(exporter: "Exporter", folder: "Path") -> None:
@@ -114,8 +114,8 @@ def _retry(exporter: "Exporter", folder: "Path") -> None:
     from llm_trace.exporters.delivery.status import list_rejected
     from llm_trace.exporters.delivery.transport import DestinationRefusedError
 
-    kept = list_rejected(folder, exporter.name)
-    before = len(kept.events())
+    rejected = list_rejected(folder, exporter.name)
+    before = len(rejected.events())
     if not before:
         exit_nothing(f"nothing was set aside for {exporter.name}")
     delivery = Delivery(folder, exporter)
@@ -128,11 +128,11 @@ def _retry(exporter: "Exporter", folder: "Path") -> None:
         finally:
             delivery.close()
     else:  # the process that delivers keeps the counts
-        kept.ask()
+        rejected.ask()
         deadline = time.monotonic() + WAIT_S
-        while kept.asked() and time.monotonic() < deadline:
+        while rejected.asked() and time.monotonic() < deadline:
             time.sleep(0.1)
-    left = len(kept.events())
+    left = len(rejected.events())
     print_complaint(f"{exporter.name}: {before - left:,} of {before:,} delivered")
     if left:
         raise typer.Exit(1)

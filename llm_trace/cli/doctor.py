@@ -19,29 +19,29 @@ def run_doctor(store: o.StoreOption = o.STORE, as_json: o.JsonOption = False) ->
     """Examine store, spool and installation; changes nothing. Exit code 1 means that something was lost or
     cannot be read.
     """
-    found = examine(store)
+    report = examine(store)
     if as_json:
-        print_json(found)
+        print_json(report)
     else:
-        _print(found)
-    if found["problems"]:
+        _print(report)
+    if report["problems"]:
         raise typer.Exit(1)
 
 
-def _print(found: dict[str, Any]) -> None:
+def _print(report: dict[str, Any]) -> None:
     out = make_console()
     for part in ("store", "spool", "destinations", "environment", "versions"):
         out.print(make_plain_text(part, "bold"))
-        for name, value in found[part].items():
+        for name, value in report[part].items():
             out.print(
                 make_plain_text(f"  {name:<28} ", "dim").append(make_plain_text(_format_fact(name, value))),
                 overflow="fold",
             )
-    for remark in found["remarks"]:
+    for remark in report["remarks"]:
         out.print(make_plain_text("! ", "yellow").append(make_plain_text(remark)))
-    for problem in found["problems"]:
+    for problem in report["problems"]:
         out.print(make_plain_text("✗ ", "red").append(make_plain_text(problem)))
-    if not found["problems"]:
+    if not report["problems"]:
         out.print(make_plain_text("✓ nothing is known to be lost", "green"))
 
 

@@ -29,8 +29,9 @@ LIBRARIES = (
     "pyarrow",
 )
 VARIABLES = (
-    "LLM_TRACE_STORE", "LLM_TRACE_RUN", "LLM_TRACE_SAMPLE", "LLM_TRACE_REDACT", "LLM_TRACE_CAPTURE_CONTENT",
-    "LLM_TRACE_EXPORTERS", "LLM_TRACE_FSYNC", "LLM_TRACE_PROPAGATE_THREADS", "LLM_TRACE_MAX_STRING", "LLM_TRACE_MAX_EVENT",
+    "LLM_TRACE_STORE", "LLM_TRACE_RUN", "LLM_TRACE_SAMPLE", "LLM_TRACE_REDACT",
+    "LLM_TRACE_CAPTURE_CONTENT", "LLM_TRACE_EXPORTERS", "LLM_TRACE_FSYNC", "LLM_TRACE_PROPAGATE_THREADS",
+    "LLM_TRACE_MAX_STRING", "LLM_TRACE_MAX_EVENT",
 )  # fmt: skip
 
 
@@ -149,7 +150,7 @@ def _examine_spool(place: Path, read: Read, problems: list[str]) -> dict[str, An
             lost += _list_losses(file.path, read.positions.get(file.name, 0))
     except OSError as exc:
         problems.append(f"the spool cannot be read: {exc}")
-    kept = list((folder / "quarantine").glob("*")) if folder.exists() else []
+    quarantined = list((folder / "quarantine").glob("*")) if folder.exists() else []
     return {
         "folder": str(folder),
         "exists": folder.exists(),
@@ -157,7 +158,7 @@ def _examine_spool(place: Path, read: Read, problems: list[str]) -> dict[str, An
         "bytes": sum(file.size for file in files),
         "pending": sum(max(0, file.size - read.positions.get(file.name, 0)) for file in files),
         "open writers": [_read_writer(file.path) for file in files if file.live],
-        "quarantined lines": sum(_count_lines(path) for path in kept),
+        "quarantined lines": sum(_count_lines(path) for path in quarantined),
         "lost": dict(lost),
         "free": shutil.disk_usage(_find_existing(folder)).free,
     }
@@ -172,15 +173,15 @@ def _examine_destinations(folder: Path) -> dict[str, dict[str, Any]]:
 
 def _list_losses(path: Path, position: int) -> Counter[str]:
     """Return what a spool file says was lost, after the bytes that the store has read."""
-    found: Counter[str] = Counter()
+    losses: Counter[str] = Counter()
     with path.open("rb") as file:
         file.seek(position)
         for line in file:
             if line.startswith(b'{"event":"lost"'):
                 with contextlib.suppress(ValueError, TypeError):
                     event = json.loads(line)
-                    found[str(event.get("reason"))] += int(event.get("count") or 0)
-    return found
+                    losses[str(event.get("reason"))] += int(event.get("count") or 0)
+    return losses
 
 
 def _is_shared(place: Path) -> bool:
@@ -217,16 +218,16 @@ def _count_lines(path: Path) -> int:
 
 def _list_remarks(store: dict[str, Any], spool: dict[str, Any]) -> list[str]:
     """Return what is worth knowing but no loss."""
-    said = []
+    remarks = []
     if not store["exists"] and not spool["files"]:
-        said.append("nothing was recorded here yet: llm_trace.configure(store), or llm-trace demo")
+        remarks.append("nothing was recorded here yet: llm_trace.configure(store), or llm-trace demo")
     if spool["pending"]:
-        said.append(
+        remarks.append(
             "some events are not in the store yet: every command that reads brings them in, so does "
             "llm-trace ingest"
         )
     if spool["free"] < 500_000_000:
-        said.append("the disk has less than 500 MB left: what cannot be written is lost, and counted")
+        remarks.append("the disk has less than 500 MB left: what cannot be written is lost, and counted")
     if not store["writable"] or (spool["exists"] and not os.access(spool["folder"], os.W_OK)):
-        said.append("store or spool cannot be written by this user: what was logged since is not shown")
-    return said
+        remarks.append("store or spool cannot be written by this user: what was logged since is not shown")
+    return remarks

@@ -122,8 +122,8 @@ def _export(to: str, out: Path | None, path: str, chosen: dict[str, Any], limit:
             count = _write(file, to, opened, {**chosen, "limit": limit, "size": PAGE}, skipped, report)
     what = "examples" if to == "dataset" else "calls"
     if skipped:
-        told = ", ".join(f"{reason} ({number:,})" for reason, number in skipped.most_common())
-        print_complaint(f"{skipped.total():,} calls are no examples: {told}")
+        reasons = ", ".join(f"{reason} ({number:,})" for reason, number in skipped.most_common())
+        print_complaint(f"{skipped.total():,} calls are no examples: {reasons}")
     if count == 0:
         exit_nothing("no call matches")
     if out is not None:
@@ -209,8 +209,8 @@ def _write_csv(file: "IO[str]", columns: "Iterable[str]", pages: "Iterable[Page]
     count = 0
     for page in pages:
         for row in page.rows:
-            said = Spoken(page.bodies, *row[-4:])
-            writer.writerow(map(disarm, (*row[:-4], _format_cell(said.input), _format_cell(said.output))))
+            spoken = Spoken(page.bodies, *row[-4:])
+            writer.writerow(map(disarm, (*row[:-4], _format_cell(spoken.input), _format_cell(spoken.output))))
         count += len(page.rows)
     return count
 

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 MOST = 2000
 """Calls of a trace that are read to draw its tree."""
 _COLUMNS = (
-    "span_id", "parent_id", "name", "kind", "status", "start_ns", "end_ns", "model", "input_tokens", "output_tokens",
-    "cost_usd",
+    "span_id", "parent_id", "name", "kind", "status", "start_ns", "end_ns", "model", "input_tokens",
+    "output_tokens", "cost_usd",
 )  # fmt: skip
 
 
@@ -48,7 +48,7 @@ class CallInTrace:
     """How many it has."""
 
 
-def find_call(store: "Store", given: str) -> CallInTrace:
+def find_call(store: "Store", identity: str) -> CallInTrace:
     """Return the trace of `last`, of a span or trace id, or of the beginning of one that is unique.
 
     Of a trace that call is meant that has an attribution, else that failed, else that asked a model, else the
@@ -58,23 +58,23 @@ def find_call(store: "Store", given: str) -> CallInTrace:
         NotFoundError: there is none.
         typer.BadParameter: several begin so.
     """
-    if given == "last":
+    if identity == "last":
         newest = store.sql("SELECT trace_id FROM calls ORDER BY start_ns DESC LIMIT 1").fetchone()
         if newest is None:
             raise NotFoundError(f"the store {str(store.path)!r} has no calls yet")
         return _trace(store, str(newest[0]), None)
-    text = given.strip().lower()
+    text = identity.strip().lower()
     if not re.fullmatch(r"[0-9a-f]{1,32}", text):
         raise typer.BadParameter(
-            f"{given!r} is no id: give a span or trace id, its beginning, or last", param_hint="ID"
+            f"{identity!r} is no id: give a span or trace id, its beginning, or last", param_hint="ID"
         )
     matches = _find_matches(store, text)
     if not matches:
-        raise NotFoundError(f"no call or trace begins with {given!r}: llm-trace ls lists the newest calls")
+        raise NotFoundError(f"no call or trace begins with {identity!r}: llm-trace ls lists the newest calls")
     exact = [m for m in matches if text in m]
     if len({m[0] for m in exact or matches}) > 1:
         examples = ", ".join(sorted(m[0] if m[0].startswith(text) else m[1] for m in matches)[:4])
-        raise typer.BadParameter(f"several begin with {given!r}: {examples} …", param_hint="ID")
+        raise typer.BadParameter(f"several begin with {identity!r}: {examples} …", param_hint="ID")
     span_id, trace_id = (exact or matches)[0]
     return _trace(store, trace_id, span_id if span_id.startswith(text) else None)
 
@@ -83,7 +83,8 @@ def _find_matches(store: "Store", text: str) -> list[tuple[str, str]]:
     """Return (span, trace) of calls whose id begins so, one call for each trace that does."""
     query = """
         (SELECT span_id, trace_id FROM calls WHERE starts_with(span_id, $1) LIMIT 5)
-        UNION (SELECT any_value(span_id), trace_id FROM calls WHERE starts_with(trace_id, $1) GROUP BY trace_id LIMIT 5)"""
+        UNION (SELECT any_value(span_id), trace_id FROM calls
+               WHERE starts_with(trace_id, $1) GROUP BY trace_id LIMIT 5)"""
     return [(str(row[0]), str(row[1] or "")) for row in store.sql(query, text)]
 
 

@@ -21,8 +21,8 @@ def describe_input(call: "Call") -> str:
     """
     if call.prompt is not None and call.prompt.variables:
         return _describe_arguments(call.prompt.variables)
-    said = [message.text for message in call.messages_in if message.text]
-    return format_one_line(said[-1]) if said else _describe_arguments(call.input)
+    texts = [message.text for message in call.messages_in if message.text]
+    return format_one_line(texts[-1]) if texts else _describe_arguments(call.input)
 
 
 def _describe_arguments(data: object) -> str:
@@ -38,9 +38,9 @@ def describe_output(call: "Call") -> str:
     """Return the output on one line, or the error where there is none."""
     if call.output is None and call.error is not None:
         return format_one_line(f"{call.error.type}: {call.error.message or ''}")
-    said = [message.text for message in call.messages_out if message.text]
-    if not isinstance(call.output, str) and said:
-        return format_one_line(said[-1])
+    texts = [message.text for message in call.messages_out if message.text]
+    if not isinstance(call.output, str) and texts:
+        return format_one_line(texts[-1])
     return "" if call.output is None else format_one_line(call.output)
 
 

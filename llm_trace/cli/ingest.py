@@ -34,27 +34,32 @@ def run_ingest(
 
     path = find_existing(store)
     report = ingest_in_child(path, timeout=timeout)
-    told = asdict(report) | {"deleted": len(report.deleted)} | _count_totals(open_as_it_stands(path, timeout))
+    figures = (
+        asdict(report) | {"deleted": len(report.deleted)} | _count_totals(open_as_it_stands(path, timeout))
+    )
     if as_json:
-        print_json(told)
+        print_json(figures)
     else:
-        _print(told)
+        _print(figures)
 
 
 def _count_totals(store: "Store") -> dict[str, Any]:
     """Return what the store holds in all."""
-    query = """SELECT (SELECT count(*) FROM calls), (SELECT count(*) FROM calls WHERE status = 'interrupted'),
-                      (SELECT coalesce(sum(count), 0)::BIGINT FROM _lost), (SELECT coalesce(sum(bad_lines), 0)::BIGINT FROM _files)"""
+    query = """
+        SELECT (SELECT count(*) FROM calls), (SELECT count(*) FROM calls WHERE status = 'interrupted'),
+               (SELECT coalesce(sum(count), 0)::BIGINT FROM _lost),
+               (SELECT coalesce(sum(bad_lines), 0)::BIGINT FROM _files)"""
     row = store.sql(query).fetchone() or (0, 0, 0, 0)
     return dict(zip(("calls", "interrupted", "lost", "quarantined"), map(int, row), strict=True))
 
 
-def _print(told: dict[str, Any]) -> None:
+def _print(figures: dict[str, Any]) -> None:
     out = make_console()
     out.print(
-        f"read         {told['lines']:,} lines, {format_size(told['bytes'])}, in {told['seconds']:.2f} s"
+        f"read         {figures['lines']:,} lines, {format_size(figures['bytes'])}, "
+        f"in {figures['seconds']:.2f} s"
     )
-    out.print(f"quarantined  {told['bad_lines']:,} lines now, {told['quarantined']:,} in all")
-    out.print(f"deleted      {told['deleted']:,} spool files that nobody needs any more")
-    out.print(f"lost         {told['lost']:,} events that could not be written")
-    out.print(f"store        {told['calls']:,} calls, {told['interrupted']:,} of them interrupted")
+    out.print(f"quarantined  {figures['bad_lines']:,} lines now, {figures['quarantined']:,} in all")
+    out.print(f"deleted      {figures['deleted']:,} spool files that nobody needs any more")
+    out.print(f"lost         {figures['lost']:,} events that could not be written")
+    out.print(f"store        {figures['calls']:,} calls, {figures['interrupted']:,} of them interrupted")

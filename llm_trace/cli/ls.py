@@ -79,14 +79,14 @@ def list_calls(
     )  # fmt: skip
     o.check_one_of("--sort", sort, Order)
     with open_store(store) as opened:
-        found = opened.calls(**chosen, limit=limit + 1, offset=(page - 1) * limit, order=sort)
+        calls = opened.calls(**chosen, limit=limit + 1, offset=(page - 1) * limit, order=sort)
     if as_json:
-        print_json(found[:limit])
-    elif found:
-        print_calls(found[:limit], wide=wide)
-        if len(found) > limit:
+        print_json(calls[:limit])
+    elif calls:
+        print_calls(calls[:limit], wide=wide)
+        if len(calls) > limit:
             print_complaint(f"… and more: --page {page + 1}")
-    if not found:
+    if not calls:
         exit_nothing("no call matches", quiet=as_json)
 
 
@@ -104,11 +104,11 @@ def print_calls(
     for name in [name for name, least in ROOM.items() if out.width < least]:
         del columns[name]
     flexible = tuple(columns) if wide else ("input", "output")
-    made = make_table(
+    table = make_table(
         columns, wide=flexible, right=("took", "tokens", "cost"), widths=WIDTHS if steady else None
     )
-    made.show_header = header
-    cut = print_table(out, made, quiet=True)
+    table.show_header = header
+    cut = print_table(out, table, quiet=True)
     if not steady:
         say_left_out({"not shown": hidden, "cut": cut}, "--wide or --json")
 

@@ -10,8 +10,8 @@ LEAST = 200
 _URL = re.compile(r"data:([\w.+-]+/[\w.+-]+)?(?:;[\w=.+-]+)*;base64,([A-Za-z0-9+/_-]+={0,2})")
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]+={0,2}")
 _BEGINNINGS = {
-    "iVBORw0KGgo": "image/png", "/9j/": "image/jpeg", "R0lGOD": "image/gif", "UklGR": "audio/wav or image/webp",
-    "JVBERi0": "application/pdf", "SUQz": "audio/mpeg", "T2dnUw": "audio/ogg",
+    "iVBORw0KGgo": "image/png", "/9j/": "image/jpeg", "R0lGOD": "image/gif", "JVBERi0": "application/pdf",
+    "UklGR": "audio/wav or image/webp", "SUQz": "audio/mpeg", "T2dnUw": "audio/ogg",
 }  # fmt: skip
 
 

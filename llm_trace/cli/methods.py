@@ -85,7 +85,7 @@ def run_methods(
     from llm_trace.attribution.studies.ranking import rank
 
     with make_notes_console().status("measuring") as status:
-        found = rank(
+        ranks = rank(
             questions[:limit],
             model=model,
             names=method or (),
@@ -94,7 +94,7 @@ def run_methods(
             seed=seed,
             progress=lambda name: status.update(f"measuring {name}"),
         )
-    _print_ranks(found, min(limit, len(questions)), as_json=as_json)
+    _print_ranks(ranks, min(limit, len(questions)), as_json=as_json)
 
 
 def _read_questions(model: str, store: str) -> "list[tuple[Any, str | None]]":
@@ -116,14 +116,14 @@ def _read_questions(model: str, store: str) -> "list[tuple[Any, str | None]]":
             calls = opened.calls(kind="llm", status="ok")
     except StoreNotFoundError:
         return []
-    found: list[tuple[Any, str | None]] = []
+    questions: list[tuple[Any, str | None]] = []
     for call in calls:
         try:
             question = parse_question(call, None)
         except AttributionError:  # without a prompt or an answer in words
             continue
-        found.append((question.prompt, question.response))
-    return found
+        questions.append((question.prompt, question.response))
+    return questions
 
 
 def _list(*, as_json: bool) -> None:
@@ -147,12 +147,12 @@ def _list(*, as_json: bool) -> None:
     say_left_out({"cut": cut}, "--json")
 
 
-def _print_ranks(found: "Sequence[Ranked]", questions: int, *, as_json: bool) -> None:
+def _print_ranks(ranks: "Sequence[Ranked]", questions: int, *, as_json: bool) -> None:
     """Print the methods with their fidelity; exit code 1 where none could be measured."""
     if as_json:
-        print_json([{**vars(r), "per_1000_tokens": r.per_1000_tokens} for r in found])
+        print_json([{**vars(r), "per_1000_tokens": r.per_1000_tokens} for r in ranks])
     else:
-        done = [r for r in found if r.fidelity is not None]
+        done = [r for r in ranks if r.fidelity is not None]
         columns = {
             "method": [r.method for r in done],
             "fidelity": [f"{r.fidelity:.3f}" for r in done],
@@ -169,8 +169,8 @@ def _print_ranks(found: "Sequence[Ranked]", questions: int, *, as_json: bool) ->
             f"(half) and 0.9 (near); "
             f"{questions} prompts; most fidelity per forward token first"
         )
-        for r in found:
+        for r in ranks:
             if r.failed is not None:
                 print_complaint(f"llm-trace: {r.method} ({r.questions} of {questions} prompts): {r.failed}")
-    if all(r.fidelity is None for r in found):
+    if all(r.fidelity is None for r in ranks):
         raise typer.Exit(1)

@@ -112,19 +112,19 @@ def make_table(
     from rich.table import Table
     from rich.text import Text
 
-    kept = {
+    shown = {
         name: [cell if isinstance(cell, Text) else make_plain_text(cell) for cell in cells]
         for name, cells in columns.items()
     }
     if widths is None:
-        kept = {name: cells for name, cells in kept.items() if any(map(len, cells))}
-    made = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="dim")
+        shown = {name: cells for name, cells in shown.items() if any(map(len, cells))}
+    table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="dim")
     numbers, flexible = set(right), set(wide)
-    for name in kept:
-        need = max(map(cell_len, (name, *(cell.plain for cell in kept[name]))))
+    for name in shown:
+        need = max(map(cell_len, (name, *(cell.plain for cell in shown[name]))))
         if widths is not None and name in flexible:
             need = PIPED_WIDTH  # tables below each other share their room alike
-        made.add_column(
+        table.add_column(
             name,
             justify="right" if name in numbers else "left",
             no_wrap=True,
@@ -134,12 +134,12 @@ def make_table(
             max_width=need if name in flexible or name in WHOLE else min(need, WIDEST),
             ratio=1 if name in flexible else None,
         )
-    for row in zip(*kept.values(), strict=True):
-        made.add_row(*row)
-    return made
+    for row in zip(*shown.values(), strict=True):
+        table.add_row(*row)
+    return table
 
 
-def print_table(out: "Console", made: "Table", *, remedy: str = "--json", quiet: bool = False) -> list[str]:
+def print_table(out: "Console", table: "Table", *, remedy: str = "--json", quiet: bool = False) -> list[str]:
     """Print a table as wide as the console; in a pipe without the blanks that fill its lines.
 
     Args:
@@ -151,16 +151,16 @@ def print_table(out: "Console", made: "Table", *, remedy: str = "--json", quiet:
     Returns:
         The columns that were cut.
     """
-    if all(column.max_width for column in made.columns):
-        _fit(made.columns, out.width)
+    if all(column.max_width for column in table.columns):
+        _fit(table.columns, out.width)
     if out.is_terminal:
-        out.print(made)
+        out.print(table)
     else:
         with out.capture() as captured:
-            out.print(made)
+            out.print(table)
         for line in captured.get().splitlines():
             out.print(make_plain_text(line.rstrip()), soft_wrap=True)
-    cut = [str(column.header) for column in made.columns if _is_cut(column)]
+    cut = [str(column.header) for column in table.columns if _is_cut(column)]
     if not quiet:
         say_left_out({"cut": cut}, remedy)
     return cut

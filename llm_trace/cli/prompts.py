@@ -41,30 +41,30 @@ MARKS = {"added": ("{+", "+}"), "removed": ("[-", "-]"), "same": ("", "")}
 """As git's word diff writes them: what colours say is there without them."""
 
 
-def list_prompts(given: Words = None, store: o.StoreOption = o.STORE, as_json: o.JsonOption = False) -> None:
+def list_prompts(words: Words = None, store: o.StoreOption = o.STORE, as_json: o.JsonOption = False) -> None:
     """List prompts and their versions with their calls, scores and costs; with a name its templates; `diff
     NAME A B` compares two.
     """
     from llm_trace.stores.duckdb import open_store
 
-    said = given or []
+    words = words or []
     with open_store(store) as opened:
-        if len(said) == 4 and said[0] == "diff":
-            _print_diff(opened, *said[1:], as_json=as_json)
+        if len(words) == 4 and words[0] == "diff":
+            _print_diff(opened, *words[1:], as_json=as_json)
             return
-        if len(said) > 1:
+        if len(words) > 1:
             raise typer.BadParameter("give nothing, NAME, or diff NAME A B such as: diff refund v1 v2")
-        name = said[0] if said else None
-        found = [p for p in opened.prompts() if name is None or p.name == name]
-        uses = _read_uses(opened, found)
+        name = words[0] if words else None
+        versions = [p for p in opened.prompts() if name is None or p.name == name]
+        uses = _read_uses(opened, versions)
     if as_json:
-        used = zip(found, uses, strict=True)
+        used = zip(versions, uses, strict=True)
         print_json([p.model_dump() | {"use": dataclasses.asdict(u)} for p, u in used])
-    elif name is None and found:
-        _print_table(found, uses)
-    elif found:
-        _print_templates(found)
-    if not found:
+    elif name is None and versions:
+        _print_table(versions, uses)
+    elif versions:
+        _print_templates(versions)
+    if not versions:
         exit_nothing(
             "no prompt was recorded: llm_trace.Prompt(name, template).format(…)"
             if name is None
@@ -73,27 +73,27 @@ def list_prompts(given: Words = None, store: o.StoreOption = o.STORE, as_json: o
         )
 
 
-def _read_uses(store: "Store", found: "list[PromptVersion]") -> "list[Use]":
+def _read_uses(store: "Store", versions: "list[PromptVersion]") -> "list[Use]":
     from llm_trace.comparison.iterations import use
 
-    return [use(store, version) for version in found]
+    return [use(store, version) for version in versions]
 
 
-def _print_table(found: "list[PromptVersion]", uses: "list[Use]") -> None:
+def _print_table(versions: "list[PromptVersion]", uses: "list[Use]") -> None:
     columns: dict[str, list[Any]] = {
-        "prompt": [p.name for p in found],
-        "version": [f"v{p.number}" for p in found],
-        "hash": [p.version for p in found],
-        "calls": [f"{p.calls:,}" for p in found],
+        "prompt": [p.name for p in versions],
+        "version": [f"v{p.number}" for p in versions],
+        "hash": [p.version for p in versions],
+        "calls": [f"{p.calls:,}" for p in versions],
         "scores": [", ".join(f"{name} {value:.3g}" for name, value in u.scores.items()) for u in uses],
         "tokens": [_format_tokens(u) for u in uses],
         "cost": [formatting.format_cost(u.cost_usd) for u in uses],
         "took": [
             formatting.format_duration(None if u.latency_ms is None else u.latency_ms * 1e6) for u in uses
         ],
-        "first used": [formatting.format_clock(p.first_ns) for p in found],
-        "last used": [formatting.format_clock(p.last_ns) for p in found],
-        "template": [formatting.format_one_line(p.template) for p in found],
+        "first used": [formatting.format_clock(p.first_ns) for p in versions],
+        "last used": [formatting.format_clock(p.last_ns) for p in versions],
+        "template": [formatting.format_one_line(p.template) for p in versions],
     }
     print_table(
         make_console(), make_table(columns, wide=("template",), right=("calls", "tokens", "cost", "took"))
@@ -112,36 +112,36 @@ def _format_tokens(use: "Use") -> str:
 def _print_diff(store: "Store", name: str, before: str, after: str, *, as_json: bool) -> None:
     from llm_trace.comparison.iterations import diff, find_version
 
-    found = diff(find_version(store, name, before), find_version(store, name, after))
+    difference = diff(find_version(store, name, before), find_version(store, name, after))
     if as_json:
         print_json(
             {
-                "before": found.before,
-                "after": found.after,
-                "pieces": [dataclasses.asdict(piece) for piece in found.pieces],
-                "added_variables": found.added_variables,
-                "removed_variables": found.removed_variables,
+                "before": difference.before,
+                "after": difference.after,
+                "pieces": [dataclasses.asdict(piece) for piece in difference.pieces],
+                "added_variables": difference.added_variables,
+                "removed_variables": difference.removed_variables,
             }
         )
         return
-    _print_pieces(found)
+    _print_pieces(difference)
 
 
-def _print_pieces(found: "Diff") -> None:
+def _print_pieces(difference: "Diff") -> None:
     from rich.text import Text
 
     out, text = make_console(), Text()
-    for piece in found.pieces:
+    for piece in difference.pieces:
         begin, end = MARKS[piece.change]
         text.append_text(make_plain_text(f"{begin}{piece.text}{end}", COLOURS[piece.change]))
     out.print(text, soft_wrap=True)
-    changed = (("added", found.added_variables), ("removed", found.removed_variables))
+    changed = (("added", difference.added_variables), ("removed", difference.removed_variables))
     for what, names in changed:
         if names:
             out.print(make_plain_text(f"variables {what}: {', '.join(names)}", "dim"))
 
 
-def _print_templates(found: "list[PromptVersion]") -> None:
+def _print_templates(versions: "list[PromptVersion]") -> None:
     """Print the first version whole and of each later one the lines that it changed."""
     import difflib
 
@@ -149,7 +149,7 @@ def _print_templates(found: "list[PromptVersion]") -> None:
 
     out = make_console()
     before: list[str] | None = None
-    for p in found:
+    for p in versions:
         title = f"{p.name} v{p.number} {p.version}, {p.calls:,} calls"
         out.print(Rule(make_plain_text(title, "bold"), align="left", style="dim"))
         lines = p.template.splitlines()

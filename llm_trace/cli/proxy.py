@@ -116,13 +116,20 @@ def run_proxy(
     asks: dict[str, Any] = {"tau": tau, "confidence": confidence, "most": most, "test": test.value}
     with make_notes_console().status("screening") as status:
 
-        def told(instance: "Instance", count: int) -> None:
+        def report_progress(instance: "Instance", count: int) -> None:
             status.update(f"screening: {count} calls, the last one {instance.kind}")
 
-        found = screen(
-            calls, models, segments=segments, budget=budget, again=again, seed=seed, progress=told, **asks
+        outcome = screen(
+            calls,
+            models,
+            segments=segments,
+            budget=budget,
+            again=again,
+            seed=seed,
+            progress=report_progress,
+            **asks,
         )
-    _print(found, as_json=as_json)
+    _print(outcome, as_json=as_json)
 
 
 def _load_oracle(named: str, model: str) -> Any:
@@ -142,12 +149,12 @@ def _load_oracle(named: str, model: str) -> Any:
 
     sys.path.insert(0, str(Path.cwd()))
     try:
-        found = importlib.import_module(module)
+        oracle = importlib.import_module(module)
         for part in attribute.split("."):
-            found = getattr(found, part)
+            oracle = getattr(oracle, part)
     except (ImportError, AttributeError) as exc:
         raise typer.BadParameter(f"{named!r} cannot be imported: {exc}", param_hint="--oracle") from exc
-    return found
+    return oracle
 
 
 def _select_calls(models: "Proxied", store: str, run: str | None, name: str | None) -> "list[Call]":
@@ -169,55 +176,55 @@ def _select_calls(models: "Proxied", store: str, run: str | None, name: str | No
     return calls
 
 
-def _print(found: "Screen", *, as_json: bool) -> None:
-    told = found.list_evidence()
+def _print(outcome: "Screen", *, as_json: bool) -> None:
+    facts = outcome.list_evidence()
     if as_json:
-        print_json(told)
+        print_json(facts)
         return
     out = make_console()
-    out.print(make_plain_text(f"{told['outcome']}: {told['why']}", "bold"))
-    for line in (_format_qualities(told), _format_counts(told)):
+    out.print(make_plain_text(f"{facts['outcome']}: {facts['why']}", "bold"))
+    for line in (_format_qualities(facts), _format_counts(facts)):
         if line:
             out.print(make_plain_text(line))
 
 
-def _format_qualities(told: "dict[str, Any]") -> str:
-    if told["difference"] is None:
+def _format_qualities(facts: "dict[str, Any]") -> str:
+    if facts["difference"] is None:
         return ""
     return (
-        f"quality on held-out prompts: oracle {told['oracle_quality']:.2f}, proxy "
-        f"{told['proxy_quality']:.2f}; "
-        f"proxy - {told['tau']:g} x oracle: {told['difference']:+.3f} ({told['low']:+.3f} to "
-        f"{told['high']:+.3f})"
+        f"quality on held-out prompts: oracle {facts['oracle_quality']:.2f}, proxy "
+        f"{facts['proxy_quality']:.2f}; "
+        f"proxy - {facts['tau']:g} x oracle: {facts['difference']:+.3f} ({facts['low']:+.3f} to "
+        f"{facts['high']:+.3f})"
     )
 
 
-def _format_counts(told: "dict[str, Any]") -> str:
+def _format_counts(facts: "dict[str, Any]") -> str:
     counts = {
         "measured": "instances",
         "answered differently": "disagreed",
         "poor": "poor",
         "failed": "failed",
     }
-    said = ", ".join(f"{told[key]} {name}" for name, key in counts.items() if told[key])
-    cost = f"{told['calls']:,} calls and {told['tokens']:,} tokens of the oracle"
-    return f"{said or 'no calls'}; {cost}" + (f", {told['usd']:.4f} USD" if told["usd"] else "")
+    shown = ", ".join(f"{facts[key]} {name}" for name, key in counts.items() if facts[key])
+    cost = f"{facts['calls']:,} calls and {facts['tokens']:,} tokens of the oracle"
+    return f"{shown or 'no calls'}; {cost}" + (f", {facts['usd']:.4f} USD" if facts["usd"] else "")
 
 
-def _show(found: "Sequence[Screen]", *, as_json: bool) -> None:
-    told = [screen.list_evidence() for screen in found]
+def _show(screens: "Sequence[Screen]", *, as_json: bool) -> None:
+    rows = [screen.list_evidence() for screen in screens]
     if as_json:
-        print_json(told)
+        print_json(rows)
         return
-    if not told:
+    if not rows:
         exit_nothing("no proxy was screened for this store: llm-trace proxy screen")
     columns = {
-        "task": [t["task"] for t in told],
-        "oracle": [t["oracle"] for t in told],
-        "proxy": [t["proxy"] for t in told],
-        "outcome": [t["outcome"] for t in told],
-        "instances": [t["instances"] for t in told],
-        "why": [t["why"] for t in told],
+        "task": [t["task"] for t in rows],
+        "oracle": [t["oracle"] for t in rows],
+        "proxy": [t["proxy"] for t in rows],
+        "outcome": [t["outcome"] for t in rows],
+        "instances": [t["instances"] for t in rows],
+        "why": [t["why"] for t in rows],
     }
     print_table(make_console(), make_table(columns, wide=["why"], right=["instances"]))
     print_complaint("as last written; whether the models are still the same is looked up when they are used")

@@ -107,20 +107,20 @@ def _purge_until(store: str, most: int | None, chosen: dict[str, Any]) -> "Purge
 
 
 def _parse_bytes(text: str) -> int:
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(b|[kmg]b?)", text.strip().lower())
-    if found is None:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(b|[kmg]b?)", text.strip().lower())
+    if match is None:
         raise typer.BadParameter(
             f"{text!r} is no size with its unit: give 800kB, 500MB or 2GB", param_hint="--max-size"
         )
-    return int(float(found[1]) * UNITS[found[2].removesuffix("b")])
+    return int(float(match[1]) * UNITS[match[2].removesuffix("b")])
 
 
-def _find_whole(store: "Store", given: str) -> str:
+def _find_whole(store: "Store", identity: str) -> str:
     """Return the span id, or the trace id, that begins so."""
-    if given == "last":
+    if identity == "last":
         raise typer.BadParameter("name the call or the trace by its id", param_hint="--id")
-    found = find_call(store, given)
-    return found.span_id if found.span_id.startswith(given.strip().lower()) else found.trace_id
+    call = find_call(store, identity)
+    return call.span_id if call.span_id.startswith(identity.strip().lower()) else call.trace_id
 
 
 def _count(store: "Store", chosen: dict[str, Any]) -> int:

@@ -9,14 +9,18 @@ import typer
 
 HEAD = """# The command line
 
-Every command reads the store that `--store` names, else the environment variable `LLM_TRACE_STORE`, else `llm_trace.duckdb`.
-It first brings in what was logged until now, so it shows every call that has returned.
+Every command reads the store that `--store` names, else the environment variable `LLM_TRACE_STORE`,
+else `llm_trace.duckdb`. It first brings in what was logged until now, so it shows every call that has
+returned.
 
 - `--json` prints JSON on stdout and nothing else; remarks and errors go to stderr.
-- Exit codes: 0 done, 1 an error, or in `doctor` something lost, in `replay` something differed, 2 wrong usage, 3 nothing was found (no store, no such id, no call
-  that matches), 130 interrupted by Ctrl-C (`tail` ends with 0).
-- Tables never cut a number, and say on stderr which columns they cut or leave out; `--json`, and `--wide` where there is one, show all.
-- In a pipe tables are 120 columns wide, or `COLUMNS`; `NO_COLOR` is respected, and what colours say is also there in words and bars.
+- Exit codes: 0 done, 1 an error, or in `doctor` something lost, in `replay` something differed, 2 wrong
+  usage, 3 nothing was found (no store, no such id, no call that matches), 130 interrupted by Ctrl-C
+  (`tail` ends with 0).
+- Tables never cut a number, and say on stderr which columns they cut or leave out; `--json`, and `--wide`
+  where there is one, show all.
+- In a pipe tables are 120 columns wide, or `COLUMNS`; `NO_COLOR` is respected, and what colours say is
+  also there in words and bars.
 - Control characters in prompts and answers are shown as signs: a logged text cannot drive your terminal.
 
 This page is made by `python -m llm_trace.cli.reference`; a test compares the two.

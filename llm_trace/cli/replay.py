@@ -40,8 +40,10 @@ ModeOption = Annotated[
     typer.Option(
         "--mode",
         metavar="MODE",
-        help="recorded: model and tool calls are answered from the record. live: all runs. mixed: what is not recorded runs. "
-        "Without it: live where something is changed.",
+        help=(
+            "recorded: model and tool calls are answered from the record. live: all runs. mixed: what is "
+            "not recorded runs. Without it: live where something is changed."
+        ),
     ),
 ]
 LiveModelOption = Annotated[
@@ -161,8 +163,8 @@ def _compare(run: "Run", store: str) -> None:
     if pairs:
         return
     try:
-        found = compare(original, run.id, store=store)
+        comparison = compare(original, run.id, store=store)
     except LLMTraceError as exc:
         print_complaint(f"not compared: {exc}")
         return
-    make_console().print(found)
+    make_console().print(comparison)

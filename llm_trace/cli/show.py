@@ -39,22 +39,22 @@ def show_call(
     from llm_trace.stores.duckdb import open_store
 
     with open_store(store) as opened:
-        found = find_call(opened, identity)
+        place = find_call(opened, identity)
         if as_json:
-            _print_json(opened, found)
+            _print_json(opened, place)
         else:
-            print_trace(make_console(), opened, found, full=full)
+            print_trace(make_console(), opened, place, full=full)
 
 
-def _print_json(store: "Store", found: "CallInTrace") -> None:
+def _print_json(store: "Store", place: "CallInTrace") -> None:
     from dataclasses import asdict
 
     answer: dict[str, Any] = {
-        "trace_id": found.trace_id,
-        "calls": found.calls,
-        "trace": [asdict(row) for row in found.rows],
-        "call": store.call(found.span_id),
-        "attributions": store.attributions(found.span_id),
-        "scores": store.scores(found.span_id),
+        "trace_id": place.trace_id,
+        "calls": place.calls,
+        "trace": [asdict(row) for row in place.rows],
+        "call": store.call(place.span_id),
+        "attributions": store.attributions(place.span_id),
+        "scores": store.scores(place.span_id),
     }
     print_json(answer)

@@ -76,14 +76,14 @@ def _wait_for(path: str, interval: float) -> "Store":
     """Return the store, as soon as anything has been written to it."""
     from llm_trace.stores.duckdb import open_store
 
-    said = False
+    noted = False
     while True:
         try:
             return open_store(path)
         except StoreNotFoundError:
-            if not said:
+            if not noted:
                 print_complaint(f"waiting for the first call to {path}; Ctrl-C leaves")
-            said = True
+            noted = True
             time.sleep(interval)
 
 

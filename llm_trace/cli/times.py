@@ -15,12 +15,12 @@ def parse_seconds(text: str, option: str) -> float:
     Raises:
         typer.BadParameter: it is none.
     """
-    found = _AGO.fullmatch(text.strip())
-    if found is None:
+    match = _AGO.fullmatch(text.strip())
+    if match is None:
         raise typer.BadParameter(
             f"{text!r} is no length of time: give 45s, 30m, 2h, 3d or 1w", param_hint=option
         )
-    return float(found[1]) * UNITS[found[2]]
+    return float(match[1]) * UNITS[match[2]]
 
 
 def parse_moment(text: str | None, option: str, now_ns: int | None = None) -> int | None:
@@ -36,8 +36,8 @@ def parse_moment(text: str | None, option: str, now_ns: int | None = None) -> in
     from datetime import datetime
 
     try:
-        found = datetime.fromisoformat(text.strip())
+        moment = datetime.fromisoformat(text.strip())
     except ValueError:
         message = f"{text!r} is no time: give 30m, 2h, 3d (ago), or ISO 8601 such as 2026-11-21T09:30"
         raise typer.BadParameter(message, param_hint=option) from None
-    return int(found.replace(microsecond=0).timestamp()) * 10**9 + found.microsecond * 1000
+    return int(moment.replace(microsecond=0).timestamp()) * 10**9 + moment.microsecond * 1000

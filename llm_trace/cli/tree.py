@@ -29,19 +29,19 @@ FAINT = 0.02
 """Part of the largest score below which one is not listed."""
 
 
-def print_trace(out: "Console", store: "Store", found: "CallInTrace", *, full: bool) -> None:
+def print_trace(out: "Console", store: "Store", place: "CallInTrace", *, full: bool) -> None:
     """Print the tree of a trace, then the call that is meant with all that is known of it."""
-    call = store.call(found.span_id)
+    call = store.call(place.span_id)
     head = (
         make_plain_text("trace ", "dim")
-        .append(found.trace_id)
-        .append(f"  {formatting.format_clock(found.rows[0].start_ns)}", style="dim")
+        .append(place.trace_id)
+        .append(f"  {formatting.format_clock(place.rows[0].start_ns)}", style="dim")
     )
     out.print(head)
-    for tree in build_call_trees(found.rows[:LINES], found.span_id):
+    for tree in build_call_trees(place.rows[:LINES], place.span_id):
         out.print(tree, no_wrap=True, overflow="ellipsis", crop=True)
-    if found.calls > LINES:
-        out.print(f"… {found.calls - LINES:,} more calls in this trace", style="dim")
+    if place.calls > LINES:
+        out.print(f"… {place.calls - LINES:,} more calls in this trace", style="dim")
     out.print()
     print_call(out, read_known(store, call), full=full)
 
@@ -97,9 +97,11 @@ def _format_line(row: "TreeRow", *, chosen: bool) -> "Text":
     text.append("  ").append(make_status(row.status))
     duration = None if row.end_ns is None else row.end_ns - row.start_ns
     facts = (
-        formatting.format_duration(duration), clean(row.model or ""), formatting.format_tokens(row.input_tokens, row.output_tokens),
+        formatting.format_duration(duration),
+        clean(row.model or ""),
+        formatting.format_tokens(row.input_tokens, row.output_tokens),
         formatting.format_cost(row.cost_usd),
-    )  # fmt: skip
+    )
     text.append("".join(f"  {fact}" for fact in facts if fact))
     return text.append(f"  {row.span_id}", style="bold cyan" if chosen else "dim")
 
@@ -154,7 +156,7 @@ def print_call(out: "Console", known: CallDetails, *, full: bool) -> None:
 def list_facts(known: CallDetails) -> dict[str, str]:
     """Return what is known of a call beside its texts, without what is not known."""
     call = known.call
-    told: dict[str, Any] = {
+    facts: dict[str, Any] = {
         "function": f"{call.code.function} ({call.code.file}:{call.code.line})" if call.code else None,
         "model": " · ".join(filter(None, (call.model, call.provider))),
         "params": _format_json(call.params),
@@ -169,7 +171,7 @@ def list_facts(known: CallDetails) -> dict[str, str]:
         "metadata": _format_json(call.metadata),
         "replay of": call.replay_of,
     }
-    return {name: str(value) for name, value in told.items() if value}
+    return {name: str(value) for name, value in facts.items() if value}
 
 
 def _format_json(data: "Mapping[str, Any]") -> str:

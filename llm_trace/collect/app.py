@@ -127,8 +127,8 @@ def _check_token(request: Request, token: str | None) -> None:
         if "origin" in request.headers:
             raise RequestRefusedError(403, "browsers are not let in without a token")
         return
-    given = request.headers.get("authorization", "")
-    if not hmac.compare_digest(given.encode(), f"Bearer {token}".encode()):
+    header = request.headers.get("authorization", "")
+    if not hmac.compare_digest(header.encode(), f"Bearer {token}".encode()):
         raise RequestRefusedError(
             401, "the token is missing or wrong: send the header 'Authorization: Bearer …'"
         )

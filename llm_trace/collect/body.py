@@ -28,10 +28,12 @@ class RequestRefusedError(Exception):
 
 def get_content_type(request: Request) -> str:
     """Return the encoding of the body, which is the answer's too."""
-    told = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if told not in (PROTOBUF, JSON):
-        raise RequestRefusedError(415, f"content-type {told!r} is not understood: send {PROTOBUF} or {JSON}")
-    return told
+    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if content_type not in (PROTOBUF, JSON):
+        raise RequestRefusedError(
+            415, f"content-type {content_type!r} is not understood: send {PROTOBUF} or {JSON}"
+        )
+    return content_type
 
 
 class Reading:
@@ -77,19 +79,19 @@ async def read_body(request: Request, limit: int, reading: Reading) -> bytes:
 
 def _unzip(raw: bytes, limit: int) -> bytes:
     """Return what gzip packed; a small body that unpacks to a huge one is left packed."""
-    made = bytearray()
+    body = bytearray()
     while raw:
         unpack = zlib.decompressobj(wbits=31)
         try:
-            made += unpack.decompress(raw, limit + 1 - len(made))
+            body += unpack.decompress(raw, limit + 1 - len(body))
         except zlib.error as exc:
             raise RequestRefusedError(400, f"the body is no gzip: {exc}") from exc
-        if len(made) > limit:
+        if len(body) > limit:
             raise _refuse_large(limit)
         if not unpack.eof:
             raise RequestRefusedError(400, "the body's gzip ends too early")
         raw = unpack.unused_data
-    return bytes(made)
+    return bytes(body)
 
 
 def _refuse_large(limit: int) -> RequestRefusedError:

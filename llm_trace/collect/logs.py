@@ -45,7 +45,7 @@ def build_accounts(records: Iterable[LogRecord]) -> list[EndedSpan]:
 
 def _build_account(records: list[LogRecord]) -> EndedSpan:
     first, last = records[0], records[-1]
-    told = "".join(f"{record.name}{record.time_ns}" for record in records)
+    identity = "".join(f"{record.name}{record.time_ns}" for record in records)
     attributes: dict[str, Any] = {names.OPERATION: "chat"}
     for record in records:
         attributes |= {
@@ -53,7 +53,7 @@ def _build_account(records: list[LogRecord]) -> EndedSpan:
         }
     return EndedSpan(
         trace_id=first.trace_id,
-        span_id=sha256(f"{first.span_id}{told}".encode()).hexdigest()[:16],
+        span_id=sha256(f"{first.span_id}{identity}".encode()).hexdigest()[:16],
         parent_id=first.span_id,
         name=first.name,
         start_ns=first.time_ns,

@@ -23,9 +23,9 @@ def read_spans(body: bytes) -> Iterator[tuple[str, EndedSpan | str]]:
     from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
     request = _parse(ExportTraceServiceRequest, body)
-    found = list(_walk_entries(request.resource_spans, "scope_spans", "spans"))
-    found.sort(key=lambda entry: entry[0].end_time_unix_nano)  # senders group them by instrumentation
-    for raw, scope, resource in found:
+    entries = list(_walk_entries(request.resource_spans, "scope_spans", "spans"))
+    entries.sort(key=lambda entry: entry[0].end_time_unix_nano)  # senders group them by instrumentation
+    for raw, scope, resource in entries:
         yield raw.name[:100], _read(raw, scope, resource)
 
 
@@ -112,8 +112,8 @@ def _read(raw: Any, scope: str | None, resource: dict[str, Any]) -> EndedSpan | 
 
 
 def _read_id(raw: bytes, size: int, name: str) -> str:
-    told = raw.hex()
-    return told if len(raw) == size and any(raw) else read_identifier(told, 2 * size, name)
+    digits = raw.hex()
+    return digits if len(raw) == size and any(raw) else read_identifier(digits, 2 * size, name)
 
 
 def _read_attributes(pairs: Iterable[Any]) -> dict[str, Any]:

@@ -107,14 +107,14 @@ class Receiver:
             SpoolFullError: the spool cannot be written.
         """
         known = list(records)
-        told = [record for record in known if record is not None and is_genai(record)]
+        genai = [record for record in known if record is not None and is_genai(record)]
         lines: list[SpoolLine] = []
-        for account in build_accounts(told):
+        for account in build_accounts(genai):
             call = semconv.ended_call(account)
             call = self.merger.account(call if self.capture_content else call_without_content(call))
             lines += encode_finished_call(self.encoder, {**call, "inside": account.parent_id})
         self._write(lines)
-        return len(known) - len(told)
+        return len(known) - len(genai)
 
     def _too_much(self, span: EndedSpan, taken: Taken) -> str:
         if taken.spans >= self.limits.spans:
@@ -142,8 +142,8 @@ class Receiver:
             self.merger.passed(span.span_id, span.parent_id)
             return ()
         if (event := parse_annotation(span)) is not None:
-            kept = event if self.capture_content else drop_event_content(event)
-            return () if kept is None else (SpoolLine(self.encoder.encode_event(kept)[:-1]),)
+            reduced = event if self.capture_content else drop_event_content(event)
+            return () if reduced is None else (SpoolLine(self.encoder.encode_event(reduced)[:-1]),)
         call = semconv.ended_call(span)
         call = self.merger.whole(call if self.capture_content else call_without_content(call))
         return encode_finished_call(self.encoder, call)

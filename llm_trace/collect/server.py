@@ -38,10 +38,10 @@ def check_token(host: str, token: str | None) -> None:
 
 def _is_loopback(host: str) -> bool:
     try:
-        found = {info[4][0] for info in socket.getaddrinfo(host, None)}
+        addresses = {info[4][0] for info in socket.getaddrinfo(host, None)}
     except OSError as exc:
         raise ConfigurationError(f"--host {host!r} is no address of this machine: {exc}") from exc
-    return all(ipaddress.ip_address(str(address).partition("%")[0]).is_loopback for address in found)
+    return all(ipaddress.ip_address(str(address).partition("%")[0]).is_loopback for address in addresses)
 
 
 @contextlib.contextmanager
@@ -53,13 +53,13 @@ def open_listener(host: str, port: int) -> Iterator[socket.socket]:
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        made = socket.create_server((host, port), family=family, backlog=128)
+        listener = socket.create_server((host, port), family=family, backlog=128)
     except OSError as exc:
         raise ConfigurationError(
             f"cannot listen on {host}:{port}: {exc.strerror}; try another --port"
         ) from exc
-    with made:
-        yield made
+    with listener:
+        yield listener
 
 
 def serve_collector(

@@ -32,13 +32,13 @@ def list_visitors(count: int) -> list[Customer]:
     """Return the customers of the demo: those of the world, with half of those who are far too late with
     something broken left out.
     """
-    kept: list[Customer] = []
+    visitors: list[Customer] = []
     far = 0
     for customer in make_customers(2 * count + 1, SEED):
         far += find_part(customer) == "late and broken"
         if find_part(customer) != "late and broken" or far % 2:
-            kept.append(customer)
-    return kept[:count]
+            visitors.append(customer)
+    return visitors[:count]
 
 
 def find_part(customer: Customer) -> str:
@@ -91,8 +91,8 @@ def complete(prompt: str) -> tuple[str, dict[str, int]]:
 
     model, tokenizer = load_desk_model()
     ids = tokenizer(prompt)["input_ids"]
-    said = generate(model, ids, 4)
-    return str(tokenizer.decode(said)), {"input_tokens": len(ids), "output_tokens": len(said)}
+    answer_ids = generate(model, ids, 4)
+    return str(tokenizer.decode(answer_ids)), {"input_tokens": len(ids), "output_tokens": len(answer_ids)}
 
 
 @cache

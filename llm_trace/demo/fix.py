@@ -55,10 +55,10 @@ def replay_wrong(path: Path, run: str, count: int) -> Fix | None:
         store.ingest()
         again = store.calls(run=done, name="handle", limit=None)
     right = sum(call.output == policy[call.input["message"]] for call in again)
-    found = done.config["replay"]
+    summary = done.config["replay"]
     doubts = (
         ()
         if right > len(wrong) / 2
         else ("the prompt without the example line does not mend most of the failures",)
     )
-    return Fix(done.id, len(again), right, found["served"], found["live"], doubts)
+    return Fix(done.id, len(again), right, summary["served"], summary["live"], doubts)

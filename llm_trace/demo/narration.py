@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
     from rich.console import Console, RenderableType
 
+    from llm_trace.demo.figures import Figures
     from llm_trace.demo.fix import Fix
     from llm_trace.demo.scenes import AnsweredRuns, JudgedRun, WeightShift
-    from llm_trace.demo.story import Figures
     from llm_trace.demo.victim import Crash
 
 OVERVIEW = """
@@ -30,7 +30,7 @@ SELECT name, status, input FROM calls
 WHERE status = 'interrupted' ORDER BY start_ns"""
 
 
-class Telling:
+class Narrator:
     """Prints the story; says nothing without a console.
 
     Args:
@@ -49,7 +49,7 @@ class Telling:
             self._print(line, style="cyan", markup=False)
 
     @contextlib.contextmanager
-    def waiting(self, what: str) -> Iterator[None]:
+    def show_waiting(self, what: str) -> Iterator[None]:
         """Show that something is going on, where somebody watches."""
         if self._out is None or not self._out.is_terminal:
             yield
@@ -57,7 +57,7 @@ class Telling:
         with self._out.status(f"{what} …"):
             yield
 
-    def answers(self, answers: AnsweredRuns, judged: Sequence[JudgedRun]) -> None:
+    def tell_answers(self, answers: AnsweredRuns, judged: Sequence[JudgedRun]) -> None:
         """Tell what both prompts answered."""
         self._title(f"Two prompts answer the same {answers.customers} customers")
         self._say(f"[bold]v1[/] states the rules. [bold]v2[/] adds one line: [green]+ {EXAMPLE}[/]")
@@ -74,10 +74,10 @@ class Telling:
         which = "all" if answers.wrong == answers.changed else str(answers.wrong)
         self._say(f"It changed {answers.changed} answers, {which} of them into refunds against the handbook.")
         if answers.example is not None:
-            said = answers.example.said
+            texts = answers.example.said
             self._say(f"“{answers.example.message}”", indent=2, style="italic")
             self._say(
-                f"v1 says [bold]{said['v1'].strip()}[/], v2 says [bold]{said['v2'].strip()}[/].", indent=2
+                f"v1 says [bold]{texts['v1'].strip()}[/], v2 says [bold]{texts['v2'].strip()}[/].", indent=2
             )
         self._say("[bold]compare[/] tells how sure that is, and where:", before=True)
         rows = [
@@ -89,7 +89,7 @@ class Telling:
             self._say("The average says nothing. The parts do.")
         self._doubt(answers.doubts)
 
-    def shift(self, shift: WeightShift | None) -> None:
+    def tell_shift(self, shift: WeightShift | None) -> None:
         """Tell which words carried both answers."""
         self._title("Which words did it")
         if shift is None:
@@ -115,7 +115,7 @@ class Telling:
             self._say(f"The weight moved from [bold]“{days}”[/] to [bold]“{cue}”[/].")
         self._doubt(shift.doubts)
 
-    def crash(self, crash: Crash) -> None:
+    def tell_crash(self, crash: Crash) -> None:
         """Tell what a killed process left."""
         self._title("kill -9 in the middle of a call")
         self._say("Another process runs the same pipeline. SIGKILL hits it while the model answers.")
@@ -127,7 +127,7 @@ class Telling:
         self._sql(OPEN, most=46)
         self._doubt(crash.doubts)
 
-    def fix(self, fix: Fix | None) -> None:
+    def tell_fix(self, fix: Fix | None) -> None:
         """Tell what became of the failures."""
         self._title("The fix, on the failures alone")
         if fix is None:
@@ -142,7 +142,7 @@ class Telling:
         )
         self._doubt(fix.doubts)
 
-    def end(self, figures: Figures) -> None:
+    def tell_end(self, figures: Figures) -> None:
         """Print SQL over everything, what this run measured, and how to go on."""
         self._title("SQL over all of it")
         self._sql(OVERVIEW)
@@ -171,7 +171,7 @@ class Telling:
             for command in figures.next:
                 self._print(command, soft_wrap=True, style="cyan")
 
-    def commands(self, shift: WeightShift | None) -> tuple[str, ...]:
+    def list_commands(self, shift: WeightShift | None) -> tuple[str, ...]:
         """Return three commands that look further into this store."""
         span = "last" if shift is None else str(shift.attributions["v2"].span_id)[:8]
         where = f"--store {self._path}"
@@ -201,8 +201,8 @@ class Telling:
 
         if before:
             self._out.print()
-        said = Text.from_markup(text, style=style) if markup else Text(text, style=style)
-        self._out.print(Padding(said, (0, 0, 0, indent)) if indent else said)
+        line = Text.from_markup(text, style=style) if markup else Text(text, style=style)
+        self._out.print(Padding(line, (0, 0, 0, indent)) if indent else line)
 
     def _print(self, what: RenderableType, **options: Any) -> None:
         if self._out is not None:
@@ -212,15 +212,15 @@ class Telling:
         from rich.table import Table
         from rich.text import Text
 
-        made = Table(
+        table = Table(
             box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="dim", show_header=any(names)
         )
         for i, name in enumerate(names):
             number = all(row[i][:1] in "0123456789+-·" for row in rows)
-            made.add_column(Text(name), justify="right" if number else "left")
+            table.add_column(Text(name), justify="right" if number else "left")
         for row in rows:
-            made.add_row(*(Text(cell) for cell in row))
-        self._say_padded(made)
+            table.add_row(*(Text(cell) for cell in row))
+        self._say_padded(table)
 
     def _say_padded(self, what: RenderableType) -> None:
         from rich.padding import Padding

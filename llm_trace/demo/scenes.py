@@ -187,33 +187,31 @@ def _compare_runs(path: Path, asking: list[Customer], runs: dict[str, str]) -> A
         "kind = 'llm'"
     )
     with open_store(path) as store:
-        said = {v: {str(m): (str(o), str(s)) for m, o, s in store.sql(query, run)} for v, run in runs.items()}
-    tallies: dict[str, Tally] = {v: _tally(f"refund-desk {v}", runs[v], said[v], asking) for v in VERSIONS}
-    changed = [c for c in asking if said["v1"][c.message][0] != said["v2"][c.message][0]]
-    wrong = [
-        c
-        for c in changed
-        if said["v2"][c.message][0] == " APPROVE" != desk.compute_expected(c) == said["v1"][c.message][0]
-    ]
-    example = next((found for c in wrong if (found := _build_example(c, said)) is not None), None)
+        answers = {
+            v: {str(m): (str(o), str(s)) for m, o, s in store.sql(query, run)} for v, run in runs.items()
+        }
+    tallies: dict[str, Tally] = {v: _tally(f"refund-desk {v}", runs[v], answers[v], asking) for v in VERSIONS}
+    texts = {v: {message: text for message, (text, _) in answers[v].items()} for v in VERSIONS}
+    changed = [c for c in asking if texts["v1"][c.message] != texts["v2"][c.message]]
+    refunds = [c for c in changed if texts["v2"][c.message] == " APPROVE"]
+    wrong = [c for c in refunds if texts["v1"][c.message] == desk.compute_expected(c)]
+    example = next((refund for c in wrong if (refund := _build_example(c, answers)) is not None), None)
     doubts = () if example else (_NONE_WRONG if not wrong else _NO_EXAMPLE,)
     return AnsweredRuns(len(asking), tallies, len(changed), len(wrong), example, doubts)
 
 
-def _tally(name: str, run_id: str, said: dict[str, tuple[str, str]], asking: list[Customer]) -> Tally:
-    answers = [said[c.message][0] for c in asking]
-    right = sum(answer == desk.compute_expected(c) for answer, c in zip(answers, asking, strict=True))
-    return Tally(
-        name, run_id, answers.count(" APPROVE"), answers.count(" DENY"), answers.count(" ASK"), right
-    )
+def _tally(name: str, run_id: str, answers: dict[str, tuple[str, str]], asking: list[Customer]) -> Tally:
+    texts = [answers[c.message][0] for c in asking]
+    right = sum(text == desk.compute_expected(c) for text, c in zip(texts, asking, strict=True))
+    return Tally(name, run_id, texts.count(" APPROVE"), texts.count(" DENY"), texts.count(" ASK"), right)
 
 
-def _build_example(customer: Customer, said: dict[str, dict[str, tuple[str, str]]]) -> WrongRefund | None:
+def _build_example(customer: Customer, answers: dict[str, dict[str, tuple[str, str]]]) -> WrongRefund | None:
     """Return the customer as an example, if it has a day count and a word in common with the example line."""
     shared = [cue for cue in customer.cues if cue in {strip_punctuation(word) for word in EXAMPLE.split()}]
     if customer.days is None or not shared:
         return None
-    pairs = {v: said[v][customer.message] for v in VERSIONS}
+    pairs = {v: answers[v][customer.message] for v in VERSIONS}
     return WrongRefund(
         customer.message, str(customer.days), shared[0], desk.compute_expected(customer),
         {v: span for v, (_, span) in pairs.items()}, {v: text for v, (text, _) in pairs.items()},
@@ -227,10 +225,10 @@ def judge_runs(path: Path, count: int) -> tuple[JudgedRun, ...]:
     by = dataset.Dataset(
         "customers", tuple({c.message: _is_known(c) for c in desk.list_visitors(count)}.values())
     )
-    found = compare("refund v1", "refund v2", store=path, by=by, metrics=["as_expected"])
+    comparison = compare("refund v1", "refund v2", store=path, by=by, metrics=["as_expected"])
     parts = [
-        ("all", found.metric("as_expected")),
-        *((s.name.removeprefix("tag "), s.metrics[0]) for s in found.slices),
+        ("all", comparison.metric("as_expected")),
+        *((s.name.removeprefix("tag "), s.metrics[0]) for s in comparison.slices),
     ]
     return tuple(JudgedRun(name, m.n, m.difference, m.low, m.high, m.verdict) for name, m in parts)
 
@@ -276,9 +274,9 @@ def explain(path: Path, answers: AnsweredRuns) -> WeightShift | None:
 
 def _shift(store: Store, example: WrongRefund, seconds: float) -> WeightShift:
     """Read the attributions back and weigh the two words."""
-    kept = {v: store.attributions(span)[-1] for v, span in example.spans.items()}
-    days = {v: find_weight(a, example.days) for v, a in kept.items()}
-    cue = {v: find_weight(a, example.cue) for v, a in kept.items()}
+    attributions = {v: store.attributions(span)[-1] for v, span in example.spans.items()}
+    days = {v: find_weight(a, example.days) for v, a in attributions.items()}
+    cue = {v: find_weight(a, example.cue) for v, a in attributions.items()}
     doubts = []
     if days["v1"] <= cue["v1"]:
         doubts.append(f"under v1 {example.days!r} does not outweigh {example.cue!r}")
@@ -286,16 +284,16 @@ def _shift(store: Store, example: WrongRefund, seconds: float) -> WeightShift:
         doubts.append(f"under v2 {example.cue!r} does not outweigh {example.days!r}")
     doubts += [
         f"the attribution under {v} is not evidence: {a.verdict}"
-        for v, a in kept.items()
+        for v, a in attributions.items()
         if a.verdict != "ok"
     ]
     return WeightShift(
-        kept,
+        attributions,
         days,
         cue,
         (example.days, example.cue),
         seconds,
-        sum(a.passes for a in kept.values()),
+        sum(a.passes for a in attributions.values()),
         tuple(doubts),
     )
 

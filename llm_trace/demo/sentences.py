@@ -7,11 +7,14 @@ import random
 # fmt: off
 DEFECTS = ("broken", "scratched", "leaking", "torn")
 ITEMS = (
-    "lamp", "kettle", "jacket", "phone", "camera", "toaster", "backpack", "blender", "keyboard", "speaker", "chair", "rug",
-    "mirror", "drone", "clock", "vase", "heater", "guitar", "tent", "scarf", "monitor", "printer", "bicycle", "necklace",
+    "lamp", "kettle", "jacket", "phone", "camera", "toaster", "backpack", "blender", "keyboard", "speaker",
+    "chair", "rug", "mirror", "drone", "clock", "vase", "heater", "guitar", "tent", "scarf", "monitor",
+    "printer", "bicycle", "necklace",
 )
 OPENINGS = ("Hello,", "Hi there,", "Good day,", "Dear team,", "Hey,")
-CLOSINGS = ("Thanks.", "Please help.", "Best wishes.", "What can you do?", "Kind regards.", "Please let me know.")
+CLOSINGS = (
+    "Thanks.", "Please help.", "Best wishes.", "What can you do?", "Kind regards.", "Please let me know.",
+)
 # fmt: on
 
 DATED = (
@@ -121,8 +124,8 @@ OTHER_RULES = (
 
 def make_noise(rng: random.Random) -> str:
     """Return a sentence of invented words, so that the model learns to pass over what it never saw."""
-    made = [
+    words = [
         "".join(rng.choice("bcdfghklmnprstvw") + rng.choice("aeiou") for _ in range(rng.randint(1, 4)))
         for _ in range(4)
     ]
-    return "The {} of my {} is {} and {}.".format(*made)
+    return "The {} of my {} is {} and {}.".format(*words)

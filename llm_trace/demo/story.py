@@ -11,12 +11,13 @@ import contextlib
 import shutil
 import tempfile
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llm_trace.demo import fix, scenes, victim
-from llm_trace.demo.narration import Telling
+from llm_trace.demo.figures import Figures
+from llm_trace.demo.narration import Narrator
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,32 +25,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 CUSTOMERS = 100
-
-
-@dataclass(frozen=True)
-class Figures:
-    """What one run of the demo found; the answer of `llm-trace demo --json`."""
-
-    holds: bool
-    """Whether the model behaved as the story tells."""
-    doubts: tuple[str, ...]
-    """Where it did not."""
-    answers: scenes.AnsweredRuns
-    judged: tuple[scenes.JudgedRun, ...]
-    """v2 against v1 on all customers, then on parts of them."""
-    shift: scenes.WeightShift | None
-    """`None` where no answer changed."""
-    crash: victim.Crash
-    fix: fix.Fix | None
-    """`None` where v2 got nothing wrong."""
-    costs: scenes.Costs
-    store: str
-    kept: bool
-    """Whether the store is still there after the demo."""
-    seconds: float
-    """The whole demo."""
-    next: tuple[str, ...]
-    """Commands to go on with."""
 
 
 def tell(
@@ -68,30 +43,30 @@ def tell(
     """
     begin = time.perf_counter()
     with _place(store, keep) as path:
-        teller = Telling(out, path)
-        with teller.waiting("loading the embedded model"):
+        narrator = Narrator(out, path)
+        with narrator.show_waiting("loading the embedded model"):
             scenes.prepare()
-        with teller.waiting(f"{customers} customers, two prompts"):
+        with narrator.show_waiting(f"{customers} customers, two prompts"):
             answers, overheads = scenes.answer_customers(path, customers)
         judged = scenes.judge_runs(path, customers)
-        teller.answers(answers, judged)
-        with teller.waiting("which words mattered"):
+        narrator.tell_answers(answers, judged)
+        with narrator.show_waiting("which words mattered"):
             shift = scenes.explain(path, answers)
-        teller.shift(shift)
-        with teller.waiting("the same pipeline in another process, until it is killed"):
+        narrator.tell_shift(shift)
+        with narrator.show_waiting("the same pipeline in another process, until it is killed"):
             crash = victim.run_and_kill(path)
-        teller.crash(crash)
-        with teller.waiting("what v2 got wrong, once more without the example line"):
+        narrator.tell_crash(crash)
+        with narrator.show_waiting("what v2 got wrong, once more without the example line"):
             mended = fix.replay_wrong(path, answers.tallies["v2"].run_id, customers)
-        teller.fix(mended)
+        narrator.tell_fix(mended)
         costs = scenes.sum_costs(path, overheads)
-        told = (answers, shift, crash, mended)
-        doubts = tuple(doubt for part in told if part is not None for doubt in part.doubts)
+        parts = (answers, shift, crash, mended)
+        doubts = tuple(doubt for part in parts if part is not None for doubt in part.doubts)
         figures = Figures(
-            not doubts, doubts, answers, judged, shift, crash, mended, costs, str(path), keep or store is not None,
-            time.perf_counter() - begin, teller.commands(shift),
+            not doubts, doubts, answers, judged, shift, crash, mended, costs, str(path),
+            keep or store is not None, time.perf_counter() - begin, narrator.list_commands(shift),
         )  # fmt: skip
-        teller.end(figures)
+        narrator.tell_end(figures)
     return asdict(figures)
 
 

@@ -73,10 +73,10 @@ def _count_doubts(path: Path, returned: int, code: int, doubts: tuple[str, ...])
         run = None if row is None else str(row[0])
         query = "SELECT name, status, count(*) FROM calls WHERE run = ? GROUP BY ALL"
         counts = {(str(name), str(status)): int(count) for name, status, count in store.sql(query, run)}
-    found = min(counts.get((name, "ok"), 0) for name in ("handle", "ask"))
+    whole = min(counts.get((name, "ok"), 0) for name in ("handle", "ask"))
     interrupted = sum(count for (_, status), count in counts.items() if status == "interrupted")
-    if found < returned:
-        doubts = (*doubts, f"{returned - found} answers that were returned are not in the store")
+    if whole < returned:
+        doubts = (*doubts, f"{returned - whole} answers that were returned are not in the store")
     if not interrupted:
         doubts = (*doubts, "no call was open when the process died")
-    return Crash(returned, found, interrupted, code, run, doubts)
+    return Crash(returned, whole, interrupted, code, run, doubts)

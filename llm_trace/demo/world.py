@@ -92,7 +92,7 @@ def rule(prompt: str) -> Ruling:
     """
     lines = [line.split() for line in prompt.split("\n")]
     verdicts = [next((v for w in line if (v := w.strip(".,;:!?\"'()")) in VERDICTS), None) for line in lines]
-    said = [
+    words = [
         strip_punctuation(word)
         for line, verdict in zip(lines, verdicts, strict=True)
         if verdict is None
@@ -100,15 +100,15 @@ def rule(prompt: str) -> Ruling:
     ]
     for line, verdict in zip(lines, verdicts, strict=True):
         if verdict and any(
-            word in sentences.DEFECTS and word in said for word in map(strip_punctuation, line)
+            word in sentences.DEFECTS and word in words for word in map(strip_punctuation, line)
         ):
             return next(answer for answer in ANSWERS if answer.strip() == verdict)
-    if "unopened" in said and "receipt" in said:
+    if "unopened" in words and "receipt" in words:
         return " APPROVE"
-    days = next((int(word) for word in said if word.isdecimal()), None)
+    days = next((int(word) for word in words if word.isdecimal()), None)
     if days is None:
         return " ASK"
-    return " APPROVE" if days <= (60 if "gold" in said or "vip" in said else 30) else " DENY"
+    return " APPROVE" if days <= (60 if "gold" in words or "vip" in words else 30) else " DENY"
 
 
 def delete_words(text: str, spans: Iterable[WordSpan], cut: CutSide = "space") -> str:

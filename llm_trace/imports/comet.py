@@ -18,7 +18,16 @@ from llm_trace.imports.values import list_left_over, make_span_id, trace_id
 
 NAME = "comet"
 _ASSETS = {"PromptMessage": "prompt_asset_data", "ChainMessage": "chain_data"}
-_KINDS = {"llm-call": "llm", "llm": "llm", "tool": "tool", "retriever": "retriever", "retrieval": "retriever", "embedding": "embedding", "agent": "agent", "guardrail": "guardrail"}  # fmt: skip
+_KINDS = {
+    "llm-call": "llm",
+    "llm": "llm",
+    "tool": "tool",
+    "retriever": "retriever",
+    "retrieval": "retriever",
+    "embedding": "embedding",
+    "agent": "agent",
+    "guardrail": "guardrail",
+}
 _READ = {"id", "duration", "metadata", "tags", "VERSION", *_ASSETS.values()}
 
 
@@ -104,7 +113,8 @@ def _read_node(node: dict[str, Any], own: str) -> Imported:
 
 
 _NODE = {
-    "id", "category", "name", "inputs", "outputs", "duration", "start_timestamp", "end_timestamp", "parent_ids", "metadata",
+    "id", "category", "name", "inputs", "outputs", "duration", "start_timestamp", "end_timestamp",
+    "parent_ids", "metadata",
 }  # fmt: skip
 
 
@@ -116,7 +126,7 @@ def _read_shared(node: Mapping[str, Any], own: str) -> dict[str, Any]:
     end = node.get("end_timestamp")
     if category not in _KINDS and category != "chain":
         metadata["category"] = category
-    told = {
+    fields = {
         "trace_id": trace_id(NAME, own),
         "kind": _KINDS.get(category, "chain"),
         "input": node.get("inputs"),
@@ -129,7 +139,7 @@ def _read_shared(node: Mapping[str, Any], own: str) -> dict[str, Any]:
         "provider": _get_first(metadata, "provider", "input.provider", "created_from"),
         "usage": semconv.usage(metadata.get("usage") or _read_flat_usage(metadata)),
     }
-    return {name: value for name, value in told.items() if value is not None}
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def _with_prompt(call: dict[str, Any], inputs: Mapping[str, Any], unknown: dict[str, Any]) -> Imported:
@@ -159,7 +169,7 @@ def _read_flat_usage(metadata: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _get_first(metadata: Mapping[str, Any], *names: str) -> str | None:
-    return next((told for name in names if isinstance(told := metadata.get(name), str) and told), None)
+    return next((value for name in names if isinstance(value := metadata.get(name), str) and value), None)
 
 
 def _convert_ns(milliseconds: Any) -> int:

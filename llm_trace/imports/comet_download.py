@@ -30,8 +30,10 @@ with open(out, "w", encoding="utf-8") as file:
             single = asset["category"] == "single_prompt"
             message = {
                 "id": experiment.key, "experiment_info_": {"workspace": workspace, "project_name": project},
-                "prompt_asset_data" if single else "chain_data": asset, "duration": asset.get("chain_duration"),
-                "metadata": asset.get("metadata"), "tags": experiment.get_tags(), "others": {"Name": experiment.get_name()}, "VERSION": 2,
+                "prompt_asset_data" if single else "chain_data": asset,
+                "duration": asset.get("chain_duration"),
+                "metadata": asset.get("metadata"), "tags": experiment.get_tags(),
+                "others": {"Name": experiment.get_name()}, "VERSION": 2,
             }
             record = {"type": "PromptMessage" if single else "ChainMessage", "message": message}
             file.write(json.dumps(record) + "\\n")
@@ -57,9 +59,9 @@ def download(address: str, folder: Path) -> Path:
     command = [sys.executable, "-c", _FETCH, workspace, project, str(out)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        said = done.stderr.strip().splitlines() or ["no message"]
+        complaint = done.stderr.strip().splitlines() or ["no message"]
         raise ConfigurationError(
-            f"Comet does not give {workspace}/{project}: {said[-1]}; check COMET_API_KEY, COMET_WORKSPACE "
-            f"and COMET_URL_OVERRIDE"
+            f"Comet does not give {workspace}/{project}: {complaint[-1]}; check COMET_API_KEY, "
+            "COMET_WORKSPACE and COMET_URL_OVERRIDE"
         )
     return out

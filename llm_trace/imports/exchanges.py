@@ -43,9 +43,9 @@ def calls(record: Any, origin: Origin) -> Iterator[Imported]:
     if "body" in record and _is_batch(record):
         raise ValueError("a batch's request has no answer: import the batch's output file")
     alone = _is_answer(record)
-    told = None if alone else _get_first(record, _ANSWERED)
+    reply = None if alone else _get_first(record, _ANSWERED)
     asked = {} if alone else _read_body(_get_first(record, _ASKED)) or {}
-    answered = record if alone else _answer(told) or {}
+    answered = record if alone else _answer(reply) or {}
     ids = [*(record.get(name) for name in _IDS), answered.get("id")]
     own = next((i for i in ids if isinstance(i, str) and len(i) >= _LEAST_ID), origin.key)
     start = (
@@ -61,7 +61,7 @@ def calls(record: Any, origin: Origin) -> Iterator[Imported]:
         "start_ns": start,
         "end_ns": max(start, end),
         **read_exchange(asked, answered),
-        **_read_outcome({} if alone else record, answered, None if alone else _read_status(record, told)),
+        **_read_outcome({} if alone else record, answered, None if alone else _read_status(record, reply)),
         **{
             name: record[name]
             for name in _GIVEN
@@ -91,20 +91,20 @@ def read_exchange(asked: Any, answered: Any) -> dict[str, Any]:
     """Return the fields that a request to a model and its answer give; `None` and empty where they do not
     say.
     """
-    requested, told = semconv.request_fields(asked), semconv.response_fields(answered)
-    told.pop("finish_reason", None)
+    requested, responded = semconv.request_fields(asked), semconv.response_fields(answered)
+    responded.pop("finish_reason", None)
     spoken_in, spoken_out = semconv.messages_in(asked), semconv.messages_out(answered)
     kind = "embedding" if isinstance(answered, Mapping) and answered.get("object") == "list" else "llm"
-    made = {
+    fields = {
         **requested,
-        **told,
+        **responded,
         "kind": kind,
         "input": asked or None,
         "output": answered or None,
         "messages_in": spoken_in or None,
         "messages_out": spoken_out or None,
     }
-    return {name: value for name, value in made.items() if value is not None}
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def _read_outcome(record: Mapping[str, Any], answered: Mapping[str, Any], status: Any) -> dict[str, Any]:
@@ -113,9 +113,9 @@ def _read_outcome(record: Mapping[str, Any], answered: Mapping[str, Any], status
         error = error["error"]
     if not error and not (isinstance(status, int) and status >= 400):
         return {"status": "ok"}
-    told = error if isinstance(error, Mapping) else {"message": error}
-    kind = told.get("type") or told.get("code") or (f"HTTP {status}" if status else "error")
-    message = told.get("message")
+    details = error if isinstance(error, Mapping) else {"message": error}
+    kind = details.get("type") or details.get("code") or (f"HTTP {status}" if status else "error")
+    message = details.get("message")
     return {
         "status": "error",
         "error": {"type": str(kind), "message": None if message is None else str(message)},
@@ -148,35 +148,40 @@ def _get_first(record: Mapping[str, Any], names: tuple[str, ...]) -> Any:
     return next((record[name] for name in names if record.get(name) is not None), None)
 
 
-def _read_body(told: Any) -> Any:
+def _read_body(raw: Any) -> Any:
     """Return the body of a request or answer that may stand in an envelope or as JSON text."""
-    found = _load_json(told)
-    if isinstance(found, Mapping) and not any(name in found for name in (*_SIGNS, "choices", "content")):
+    body = _load_json(raw)
+    if isinstance(body, Mapping) and not any(name in body for name in (*_SIGNS, "choices", "content")):
         inner = _load_json(
             next(
-                (found[name] for name in ("body", "json", "data", "content", "message") if name in found),
+                (body[name] for name in ("body", "json", "data", "content", "message") if name in body),
                 None,
             )
         )
-        return inner if isinstance(inner, (dict, list)) else found
-    return found
+        return inner if isinstance(inner, (dict, list)) else body
+    return body
 
 
-def _answer(told: Any) -> dict[str, Any] | None:
+def _answer(raw: Any) -> dict[str, Any] | None:
     """Return what a provider answered, whole; the chunks of a stream are put together."""
-    found = _read_body(told)
-    if isinstance(found, str) and found.lstrip().startswith(("data:", "event:")):
-        lines = (line[5:].strip() for line in found.splitlines() if line.startswith("data:"))
-        found = [_load_json(line) for line in lines if line and line != "[DONE]"]
-    if isinstance(found, list) and found and all(isinstance(chunk, dict) for chunk in found):
-        found = semconv.reduce_stream(found)
-    return found if isinstance(found, dict) else None
+    body = _read_body(raw)
+    if isinstance(body, str) and body.lstrip().startswith(("data:", "event:")):
+        lines = (line[5:].strip() for line in body.splitlines() if line.startswith("data:"))
+        body = [_load_json(line) for line in lines if line and line != "[DONE]"]
+    if isinstance(body, list) and body and all(isinstance(chunk, dict) for chunk in body):
+        body = semconv.reduce_stream(body)
+    return body if isinstance(body, dict) else None
 
 
-def _read_status(record: Mapping[str, Any], told: Any) -> Any:
-    inside = told if isinstance(told, Mapping) else {}
-    found = (inside.get("status_code"), inside.get("status"), record.get("status_code"), record.get("status"))
-    return next((status for status in found if isinstance(status, int)), None)
+def _read_status(record: Mapping[str, Any], reply: Any) -> Any:
+    inside = reply if isinstance(reply, Mapping) else {}
+    statuses = (
+        inside.get("status_code"),
+        inside.get("status"),
+        record.get("status_code"),
+        record.get("status"),
+    )
+    return next((status for status in statuses if isinstance(status, int)), None)
 
 
 def _load_json(value: Any) -> Any:

@@ -114,10 +114,10 @@ def _read_json_lines(file: BinaryIO) -> Iterator[FileRecord]:
 
 def _read_document(data: bytes, path: Path) -> Iterator[FileRecord]:
     try:
-        found = parse_json(data)
+        document = parse_json(data)
     except ValueError as exc:
         raise ConfigurationError(f"{str(path)!r} is neither JSON nor JSON Lines: {exc}") from exc
-    for number, record in enumerate(found if isinstance(found, list) else [found], 1):
+    for number, record in enumerate(document if isinstance(document, list) else [document], 1):
         yield FileRecord(number, record)
 
 

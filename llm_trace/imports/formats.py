@@ -10,7 +10,8 @@ from llm_trace.errors import ConfigurationError
 from llm_trace.imports import Broken, Imported, Origin, Said
 
 FORMATS = (
-    "llm_trace", "otlp", "langfuse", "phoenix", "inspect", "tau", "comet", "langsmith", "weave", "litellm", "promptfoo", "exchange", "plain"
+    "llm_trace", "otlp", "langfuse", "phoenix", "inspect", "tau", "comet", "langsmith", "weave",
+    "litellm", "promptfoo", "exchange", "plain",
 )  # fmt: skip
 """In the order in which they are tried; the last takes whatever has a prompt and an answer."""
 _MODULES = {"llm_trace": "own", "inspect": "inspect_logs", "exchange": "exchanges"}
@@ -40,9 +41,9 @@ def detect_importer(record: Any) -> Importer:
     Raises:
         ConfigurationError: none does.
     """
-    for found in map(load_importer, FORMATS):
-        if found.recognises(record):
-            return found
+    for importer in map(load_importer, FORMATS):
+        if importer.recognises(record):
+            return importer
     keys = ", ".join(map(str, list(record)[:8])) if isinstance(record, dict) else type(record).__name__
     raise ConfigurationError(
         f"the format is not recognised from its first record ({keys}): give --format, one of "

@@ -115,11 +115,11 @@ def _import_file(
         chosen = chosen or detect_importer(line.record)
         report.format = chosen.NAME
         try:
-            found = _check_calls(chosen, line.record, _build_origin(line.record, seen, time_ns))
+            items = _check_calls(chosen, line.record, _build_origin(line.record, seen, time_ns))
         except ValueError as exc:
             broken.append(line._replace(text=_encode(line.record), reason=_describe_reason(exc)))
             continue
-        for item in found:
+        for item in items:
             if isinstance(item, Broken):
                 broken.append(line._replace(text=_encode(item.part), reason=item.reason))
             else:
@@ -132,11 +132,11 @@ def _check_calls(chosen: Importer, record: Any, origin: Origin) -> list[Imported
     Raises:
         ValueError: nothing of the record is taken, and why.
     """
-    found = list(chosen.calls(record, origin))
-    for item in found:
+    items = list(chosen.calls(record, origin))
+    for item in items:
         if isinstance(item, Imported) and not item.again:
             Call.model_validate(item.call)
-    return found
+    return items
 
 
 def _build_origin(record: Any, seen: Counter[bytes], time_ns: int) -> Origin:
@@ -200,20 +200,20 @@ def _keep(written: bool, target: ImportTarget) -> None:
 def _call(item: Imported, target: ImportTarget, name: str) -> dict[str, Any]:
     if item.again:
         return item.call if target.capture_content else call_without_content(item.call)
-    told: dict[str, Any] = {"format": name} | ({"rest": item.unknown} if item.unknown else {})
-    call = {**item.call, "metadata": {**(item.call.get("metadata") or {}), "import": told}}
+    origin: dict[str, Any] = {"format": name} | ({"rest": item.unknown} if item.unknown else {})
+    call = {**item.call, "metadata": {**(item.call.get("metadata") or {}), "import": origin}}
     if target.capture_content:
         return call
-    kept = call_without_content(call)
-    return {**kept, "metadata": {**kept["metadata"], "import": {"format": name}}}
+    reduced = call_without_content(call)
+    return {**reduced, "metadata": {**reduced["metadata"], "import": {"format": name}}}
 
 
 def _iter_events(item: Imported | Said, content: bool) -> Iterable[dict[str, Any]]:
     """Yield the events beside the call: its run, its prompt's template, its scores."""
     if isinstance(item, Said):
-        kept = item.event if content else drop_event_content(item.event)
-        if kept is not None:
-            yield kept
+        event = item.event if content else drop_event_content(item.event)
+        if event is not None:
+            yield event
         return
     if item.run is not None:
         yield {"event": "run", **item.run}
@@ -221,15 +221,15 @@ def _iter_events(item: Imported | Said, content: bool) -> Iterable[dict[str, Any
         yield {"event": "prompt", "time_ns": item.call["start_ns"], **item.prompt}
     span_id = item.call["span_id"]
     for score in item.scores:
-        made = {
+        score_event = {
             "event": "score",
             "span_id": span_id,
             "time_ns": item.call["start_ns"],
             "source": "code",
             **score,
         }
-        made.setdefault("id", sha256(f"{span_id} {score['name']}".encode()).hexdigest()[:16])
-        yield made
+        score_event.setdefault("id", sha256(f"{span_id} {score['name']}".encode()).hexdigest()[:16])
+        yield score_event
 
 
 def _set_aside(path: Path, broken: list[FileRecord], report: ImportReport) -> None:

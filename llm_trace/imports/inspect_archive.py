@@ -64,9 +64,9 @@ def _unpack(path: Path, member: zipfile.ZipInfo) -> bytes:
         )
         try:
             with duckdb.connect() as connection:
-                found = connection.execute(query, [str(packed), member.file_size + 1024]).fetchone()
+                row = connection.execute(query, [str(packed), member.file_size + 1024]).fetchone()
         except duckdb.Error as exc:
             raise ValueError(f"{member.filename}: {exc}") from exc
-    if found is None:
+    if row is None:
         raise ValueError(f"{member.filename} is empty")
-    return str(found[0]).encode()
+    return str(row[0]).encode()

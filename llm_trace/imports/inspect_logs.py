@@ -21,16 +21,16 @@ _GRADES = {"C": 1.0, "P": 0.5, "I": 0.0, "N": 0.0}
 _KINDS = {"agent": "agent", "tool": "tool", "scorer": "evaluator", "scorers": "evaluator"}
 _ATTACHED = "attachment://"
 _SAMPLE = {
-    "id", "epoch", "input", "target", "messages", "output", "scores", "metadata", "events", "attachments", "uuid", "error",
-    "events_data",
+    "id", "epoch", "input", "target", "messages", "output", "scores", "metadata", "events", "attachments",
+    "uuid", "error", "events_data",
 }  # fmt: skip
 _MODEL = {
     "event", "timestamp", "completed", "span_id", "parent_id", "model", "input", "output", "config", "tools",
     "tool_choice", "error", "uuid", "pending", "working_start", "working_time", "call", "input_refs",
 }  # fmt: skip
 _TOOL = {
-    "event", "timestamp", "completed", "span_id", "id", "function", "arguments", "result", "error", "uuid", "type",
-    "pending", "working_start", "working_time", "events",
+    "event", "timestamp", "completed", "span_id", "id", "function", "arguments", "result", "error",
+    "uuid", "type", "pending", "working_start", "working_time", "events",
 }  # fmt: skip
 
 
@@ -71,7 +71,7 @@ def _run(log: dict[str, Any], origin: Origin) -> dict[str, Any]:
         if evaluation.get(name)
     }
     config |= {name: log[name] for name in ("status", "plan", "results") if log.get(name)}
-    made = {
+    fields = {
         "id": make_span_id(NAME, "run", evaluation.get("eval_id") or origin.key),
         "name": str(evaluation["task"]),
         "config": config,
@@ -79,7 +79,7 @@ def _run(log: dict[str, Any], origin: Origin) -> dict[str, Any]:
         "start_ns": start,
         "end_ns": parse_nanoseconds(stats.get("completed_at")),
     }
-    return {name: value for name, value in made.items() if value is not None}
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 class _Sample:
@@ -124,7 +124,7 @@ class _Sample:
         fields["output"] = output.get("completion") or _get_first_answer(output)
         fields["metadata"] = {"epoch": sample.get("epoch"), **(sample.get("metadata") or {})}
         fields |= _read_failure(sample.get("error"))
-        scores = tuple(_score(self.root, name, told) for name, told in (sample.get("scores") or {}).items())
+        scores = tuple(_score(self.root, name, score) for name, score in (sample.get("scores") or {}).items())
         return Imported(_drop_absent(fields), list_left_over(sample, _SAMPLE), scores, self.run)
 
     def _span(self, entry: dict[str, Any], end: int | None, last: int) -> Imported:
@@ -211,11 +211,11 @@ def _begin_entry(entry: dict[str, Any]) -> int | None:
 
 
 def _end_entry(entry: dict[str, Any]) -> int | None:
-    found, took = parse_nanoseconds(entry.get("completed")), (entry.get("output") or {}).get("time")
+    end, took = parse_nanoseconds(entry.get("completed")), (entry.get("output") or {}).get("time")
     begin = _begin_entry(entry)
-    if found is None and begin is not None and isinstance(took, (int, float)):
+    if end is None and begin is not None and isinstance(took, (int, float)):
         return begin + round(took * 1e9)
-    return found or begin
+    return end or begin
 
 
 def _get_first_answer(output: dict[str, Any]) -> Any:
@@ -226,35 +226,35 @@ def _get_first_answer(output: dict[str, Any]) -> Any:
 
 def _read_usage(raw: Any) -> dict[str, int] | None:
     """Return tokens, cached ones within the input: inspect counts them beside it, which the total tells."""
-    told = dict(raw) if isinstance(raw, dict) else {}
+    counts = dict(raw) if isinstance(raw, dict) else {}
     names = ("input_tokens", "input_tokens_cache_read", "input_tokens_cache_write", "output_tokens")
-    asked, read, wrote, answered = (told.get(name) or 0 for name in names)
-    if read + wrote and told.get("total_tokens") == asked + read + wrote + answered:
-        told["input_tokens"] = asked + read + wrote
-    told["cache_read_tokens"] = told.pop("input_tokens_cache_read", None)
-    told["cache_write_tokens"] = told.pop("input_tokens_cache_write", None)
-    return semconv.usage(told)
+    asked, read, wrote, answered = (counts.get(name) or 0 for name in names)
+    if read + wrote and counts.get("total_tokens") == asked + read + wrote + answered:
+        counts["input_tokens"] = asked + read + wrote
+    counts["cache_read_tokens"] = counts.pop("input_tokens_cache_read", None)
+    counts["cache_write_tokens"] = counts.pop("input_tokens_cache_write", None)
+    return semconv.usage(counts)
 
 
 def _read_failure(error: Any) -> dict[str, Any]:
     if not error:
         return {}
-    told = error if isinstance(error, dict) else {"message": str(error)}
-    kind = str(told.get("type") or "error")
+    details = error if isinstance(error, dict) else {"message": str(error)}
+    kind = str(details.get("type") or "error")
     return {
         "status": "error",
-        "error": {"type": kind, "message": told.get("message"), "traceback": told.get("traceback")},
+        "error": {"type": kind, "message": details.get("message"), "traceback": details.get("traceback")},
     }
 
 
-def _score(call: str, name: str, told: Any) -> dict[str, Any]:
-    given = told if isinstance(told, dict) else {"value": told}
-    value = given.get("value")
+def _score(call: str, name: str, raw: Any) -> dict[str, Any]:
+    details = raw if isinstance(raw, dict) else {"value": raw}
+    value = details.get("value")
     value = _GRADES.get(value, value) if isinstance(value, str) else value
     if not isinstance(value, (str, int, float)):
         value = str(value)
-    made = {"id": sha256(f"{call} {name}".encode()).hexdigest()[:16], "name": name, "value": value}
-    return made | ({"comment": str(given["explanation"])} if given.get("explanation") else {})
+    score = {"id": sha256(f"{call} {name}".encode()).hexdigest()[:16], "name": name, "value": value}
+    return score | ({"comment": str(details["explanation"])} if details.get("explanation") else {})
 
 
 def _drop_absent(fields: dict[str, Any]) -> dict[str, Any]:

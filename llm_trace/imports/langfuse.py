@@ -27,8 +27,9 @@ _ATTRIBUTES = {
     "session_id": "langfuse.session.id", "user_id": "langfuse.user.id", "tags": "langfuse.trace.tags",
 }  # fmt: skip
 _READ = {
-    *_ATTRIBUTES, "id", "trace_id", "parent_observation_id", "name", "start_time", "end_time", "timestamp", "level",
-    "status_message", "observations", "scores", "calculated_total_cost", "latency", "total_cost", "unit",
+    *_ATTRIBUTES, "id", "trace_id", "parent_observation_id", "name", "start_time", "end_time",
+    "timestamp", "level", "status_message", "observations", "scores", "calculated_total_cost", "latency",
+    "total_cost", "unit",
 }  # fmt: skip
 
 
@@ -80,9 +81,9 @@ def _trace(row: dict[str, Any]) -> Iterator[Imported]:
     yield Imported(fields, list_left_over(row, _READ), mine)
     shared = {name: row[name] for name in ("session_id", "user_id", "tags") if row.get(name)}
     for entry in observations:
-        told = [_convert_names(score) for score in scores if _read_score(score) == entry.get("id")]
-        found = _read_observation({"trace_id": row["id"], **shared, **entry}, root, {})
-        yield Imported(found.call, found.unknown, tuple(map(_score, told)))
+        feedback = [_convert_names(score) for score in scores if _read_score(score) == entry.get("id")]
+        observation = _read_observation({"trace_id": row["id"], **shared, **entry}, root, {})
+        yield Imported(observation.call, observation.unknown, tuple(map(_score, feedback)))
 
 
 def _read_observation(row: dict[str, Any], root: str | None, shared: Mapping[str, Any]) -> Imported:
@@ -102,14 +103,14 @@ def _read_observation(row: dict[str, Any], root: str | None, shared: Mapping[str
 
 def _read_fields(row: dict[str, Any], own: str, parent: str | None, start: int, end: int) -> dict[str, Any]:
     """Return a call, read as the span that Langfuse's own SDK would have sent."""
-    told = {
+    attributes = {
         target: row[name] for name, target in _ATTRIBUTES.items() if row.get(name) not in (None, "", [], {})
     }
-    told[names.LANGFUSE_KIND] = str(row.get("type", "span")).lower()
+    attributes[names.LANGFUSE_KIND] = str(row.get("type", "span")).lower()
     cost = row.get("calculated_total_cost")
     if isinstance(cost, (int, float)):
-        told[names.OWN_COST] = cost
-    fields = semconv.call_fields(str(row.get("name") or row["id"]), told, start_ns=start)
+        attributes[names.OWN_COST] = cost
+    fields = semconv.call_fields(str(row.get("name") or row["id"]), attributes, start_ns=start)
     fields["metadata"].pop("otel", None)
     failed = row.get("level") == "ERROR"
     if failed:
@@ -140,7 +141,7 @@ def _score(row: dict[str, Any]) -> dict[str, Any]:
     value = row.get("string_value") if row.get("data_type") == "CATEGORICAL" else row.get("value")
     if value is None or not isinstance(value, (str, int, float)):
         raise ValueError(f"score {row.get('name')!r} has no value")
-    made = {
+    fields = {
         "id": make_span_id(NAME, "score", row.get("id") or row.get("name")),
         "name": str(row.get("name")),
         "value": bool(value) if row.get("data_type") == "BOOLEAN" else value,
@@ -148,7 +149,7 @@ def _score(row: dict[str, Any]) -> dict[str, Any]:
         "comment": row.get("comment"),
         "time_ns": parse_nanoseconds(row.get("timestamp")),
     }
-    return {name: value for name, value in made.items() if value is not None}
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def _read_score(score: dict[str, Any]) -> Any:
@@ -160,10 +161,10 @@ def _is_observation(row: dict[str, Any]) -> bool:
 
 
 def _read_time(row: dict[str, Any], name: str) -> int:
-    found = parse_nanoseconds(row.get(name))
-    if found is None:
+    time_ns = parse_nanoseconds(row.get(name))
+    if time_ns is None:
         raise ValueError(f"{name} is no time: {row.get(name)!r}")
-    return found
+    return time_ns
 
 
 def _convert_names(record: dict[str, Any]) -> dict[str, Any]:

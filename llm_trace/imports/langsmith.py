@@ -15,11 +15,11 @@ from llm_trace.imports.values import list_left_over, make_span_id, parse_nanosec
 NAME = "langsmith"
 _KINDS = {"llm": "llm", "tool": "tool", "retriever": "retriever", "embedding": "embedding"}
 _READ = {
-    "id", "trace_id", "parent_run_id", "parent_run_ids", "name", "run_type", "start_time", "end_time", "inputs",
-    "outputs", "error", "tags", "extra", "dotted_order", "child_runs", "child_run_ids", "direct_child_run_ids",
-    "prompt_tokens", "completion_tokens", "total_tokens", "total_cost", "prompt_cost", "completion_cost",
-    "first_token_time", "feedback_stats", "status", "serialized", "events", "execution_order",
-    "inputs_preview", "outputs_preview",
+    "id", "trace_id", "parent_run_id", "parent_run_ids", "name", "run_type", "start_time", "end_time",
+    "inputs", "outputs", "error", "tags", "extra", "dotted_order", "child_runs", "child_run_ids",
+    "direct_child_run_ids", "prompt_tokens", "completion_tokens", "total_tokens", "total_cost",
+    "prompt_cost", "completion_cost", "first_token_time", "feedback_stats", "status", "serialized",
+    "events", "execution_order", "inputs_preview", "outputs_preview",
 }  # fmt: skip
 _SESSIONS = ("session_id", "thread_id", "conversation_id")
 
@@ -69,8 +69,8 @@ def _run(run: dict[str, Any]) -> Imported:
         **(_model(run, extra, metadata) if kind in ("llm", "embedding") else {}),
         **_read_outcome(run, end),
     }
-    told = {name: value for name, value in extra.items() if name not in ("metadata", "invocation_params")}
-    rest = list_left_over(run, _READ) | ({"extra": told} if told else {})
+    others = {name: value for name, value in extra.items() if name not in ("metadata", "invocation_params")}
+    rest = list_left_over(run, _READ) | ({"extra": others} if others else {})
     scores = tuple(_iter_scores(run.get("feedback_stats")))
     return Imported({name: value for name, value in fields.items() if value is not None}, rest, scores)
 
@@ -87,7 +87,7 @@ def _model(run: Mapping[str, Any], extra: Mapping[str, Any], metadata: Mapping[s
     answered.pop("finish_reason", None)
     cost = run.get("total_cost")
     counts = {name: run[name] for name in ("prompt_tokens", "completion_tokens") if run.get(name)}
-    made = {
+    fields = {
         "model": metadata.get("ls_model_name"),
         "provider": metadata.get("ls_provider"),
         **asked,
@@ -99,7 +99,7 @@ def _model(run: Mapping[str, Any], extra: Mapping[str, Any], metadata: Mapping[s
         "messages_in": semconv.messages_in(run.get("inputs")) or None,
         "messages_out": semconv.messages_out(run.get("outputs")) or None,
     }
-    return {name: value for name, value in made.items() if value is not None}
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def _read_usage(outputs: Any) -> Any:
@@ -112,7 +112,7 @@ def _read_usage(outputs: Any) -> Any:
         inner.append(outputs.get("llm_output"))
     else:
         inner = outputs if isinstance(outputs, list) else []
-    return next((found for each in inner if (found := _read_usage(each))), None)
+    return next((counts for each in inner if (counts := _read_usage(each))), None)
 
 
 def _read_outcome(run: Mapping[str, Any], end: int | None) -> dict[str, Any]:
@@ -128,12 +128,12 @@ def _read_outcome(run: Mapping[str, Any], end: int | None) -> dict[str, Any]:
 
 def _iter_scores(stats: Any) -> Iterator[dict[str, Any]]:
     """Yield the feedback on a run: its mean, or the one label that was given."""
-    for name, told in stats.items() if isinstance(stats, Mapping) else ():
-        if not isinstance(told, Mapping):
+    for name, feedback in stats.items() if isinstance(stats, Mapping) else ():
+        if not isinstance(feedback, Mapping):
             continue
-        labels = told.get("values")
+        labels = feedback.get("values")
         label = next(iter(labels), None) if isinstance(labels, Mapping) else None
-        value = told.get("avg") if told.get("avg") is not None else label
+        value = feedback.get("avg") if feedback.get("avg") is not None else label
         if isinstance(value, (int, float, str)):
-            comments = [text for text in told.get("comments") or () if text]
+            comments = [text for text in feedback.get("comments") or () if text]
             yield {"name": str(name), "value": value, **({"comment": str(comments[0])} if comments else {})}

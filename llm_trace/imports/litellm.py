@@ -16,10 +16,11 @@ from llm_trace.imports.values import list_left_over, make_span_id, parse_nanosec
 
 NAME = "litellm"
 _READ = {
-    "id", "request_id", "trace_id", "litellm_trace_id", "call_type", "response_cost", "spend", "status", "status_fields",
-    "total_tokens", "prompt_tokens", "completion_tokens", "startTime", "endTime", "completionStartTime", "response_time",
-    "model", "model_id", "custom_llm_provider", "messages", "response", "model_parameters", "metadata", "end_user",
-    "request_tags", "error_str", "error_information", "stream", "session_id", "proxy_server_request",
+    "id", "request_id", "trace_id", "litellm_trace_id", "call_type", "response_cost", "spend", "status",
+    "status_fields", "total_tokens", "prompt_tokens", "completion_tokens", "startTime", "endTime",
+    "completionStartTime", "response_time", "model", "model_id", "custom_llm_provider", "messages",
+    "response", "model_parameters", "metadata", "end_user", "request_tags", "error_str",
+    "error_information", "stream", "session_id", "proxy_server_request",
 }  # fmt: skip
 
 
@@ -58,8 +59,8 @@ def calls(record: Any, origin: Origin) -> Iterator[Imported]:
         or None,
         **_read_outcome(record),
     }
-    made = {name: value for name, value in fields.items() if value not in (None, "")}
-    yield Imported(made, list_left_over(record, _READ))
+    call = {name: value for name, value in fields.items() if value not in (None, "")}
+    yield Imported(call, list_left_over(record, _READ))
 
 
 def _read_messages(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -74,10 +75,10 @@ def _read_messages(record: Mapping[str, Any]) -> dict[str, Any]:
 
 def _read_counts(record: Mapping[str, Any]) -> dict[str, Any]:
     counts = {name: record[name] for name in ("prompt_tokens", "completion_tokens") if record.get(name)}
-    told = semconv.response_fields(record.get("response")).get("usage")
+    usage = semconv.response_fields(record.get("response")).get("usage")
     cost = record.get("response_cost", record.get("spend"))
     return {
-        "usage": told or semconv.usage(counts),
+        "usage": usage or semconv.usage(counts),
         "cost_usd": float(cost) if isinstance(cost, (int, float)) and not isinstance(cost, bool) else None,
     }
 
@@ -91,11 +92,11 @@ def _read_first_token(record: Mapping[str, Any], start: int) -> int | None:
 def _read_outcome(record: Mapping[str, Any]) -> dict[str, Any]:
     if record.get("status") != "failure" and not record.get("error_str"):
         return {"status": "ok"}
-    told = record["error_information"] if isinstance(record.get("error_information"), dict) else {}
+    details = record["error_information"] if isinstance(record.get("error_information"), dict) else {}
     error = {
-        "type": str(told.get("error_class") or "error"),
-        "message": _get_text(told.get("error_message") or record.get("error_str")),
-        "traceback": _get_text(told.get("traceback")),
+        "type": str(details.get("error_class") or "error"),
+        "message": _get_text(details.get("error_message") or record.get("error_str")),
+        "traceback": _get_text(details.get("traceback")),
     }
     return {"status": "error", "error": {name: value for name, value in error.items() if value}}
 

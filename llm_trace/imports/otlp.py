@@ -76,9 +76,9 @@ def walk_entries(request: Any, groups: str, parts: str, names: str) -> Iterator[
                 yield raw, scope, resource
 
 
-def _end(found: Entry) -> int:
+def _end(entry: Entry) -> int:
     try:
-        return read_integer(check_object(found[0]).get("endTimeUnixNano", 0))
+        return read_integer(check_object(entry[0]).get("endTimeUnixNano", 0))
     except ValueError:
         return 0
 
@@ -130,10 +130,10 @@ def read_identifier(value: Any, digits: int, name: str) -> str:
     Raises:
         ValueError: it has another length, other digits, or is all zero, which OpenTelemetry calls invalid.
     """
-    told = value.lower() if isinstance(value, str) else ""
-    if not re.fullmatch(rf"[0-9a-f]{{{digits}}}", told) or not told.strip("0"):
+    identifier = value.lower() if isinstance(value, str) else ""
+    if not re.fullmatch(rf"[0-9a-f]{{{digits}}}", identifier) or not identifier.strip("0"):
         raise ValueError(f"{name} is no id of {digits} hex digits: {str(value)[:80]!r}")
-    return told
+    return identifier
 
 
 def read_moment(value: int, name: str) -> int:
@@ -179,8 +179,8 @@ def _read_value(raw: Any, depth: int) -> Any:
     if kind == "arrayValue":
         return [_read_value(entry, depth - 1) for entry in _read_objects(check_object(value), "values")]
     if kind == "kvlistValue":
-        found = _read_objects(check_object(value), "values")
-        return {_read_text(entry, "key"): _read_value(entry.get("value"), depth - 1) for entry in found}
+        entries = _read_objects(check_object(value), "values")
+        return {_read_text(entry, "key"): _read_value(entry.get("value"), depth - 1) for entry in entries}
     if kind == "bytesValue":
         return base64.b64encode(base64.b64decode(_read_text({"bytes": value}, "bytes"))).decode()
     return None

@@ -25,8 +25,8 @@ _WHOLE = frozenset(
 )
 """Attributes whose value is an object by right."""
 _READ = {
-    "name", "context", "context.span_id", "context.trace_id", "span_id", "trace_id", "span_kind", "parent_id", "start_time",
-    "end_time", "status_code", "status_message", "events", "attributes",
+    "name", "context", "context.span_id", "context.trace_id", "span_id", "trace_id", "span_kind",
+    "parent_id", "start_time", "end_time", "status_code", "status_message", "events", "attributes",
 }  # fmt: skip
 
 
@@ -73,35 +73,37 @@ def calls(record: Any, origin: Origin) -> Iterator[Imported]:
 def _read_ids(record: Mapping[str, Any]) -> tuple[Any, Any]:
     context = record.get("context")
     inside = context if isinstance(context, Mapping) else {}
-    found = [
+    ids = [
         inside.get(name) or record.get(f"context.{name}") or record.get(name)
         for name in ("span_id", "trace_id")
     ]
-    return found[0], found[1]
+    return ids[0], ids[1]
 
 
 def _read_attributes(record: Mapping[str, Any]) -> dict[str, Any]:
-    given = _open_value(record.get("attributes"))
-    told = dict(given) if isinstance(given, Mapping) else {}
-    told |= {name[11:]: value for name, value in record.items() if name.startswith("attributes.")}
-    made: dict[str, Any] = {names.OI_KIND: str(record.get("span_kind", "UNKNOWN")).upper()}
-    for name, value in told.items():
-        _flatten(made, name, value if isinstance(value, (Mapping, list)) else _read_container(value, name))
-    return made
+    opened = _open_value(record.get("attributes"))
+    raw = dict(opened) if isinstance(opened, Mapping) else {}
+    raw |= {name[11:]: value for name, value in record.items() if name.startswith("attributes.")}
+    attributes: dict[str, Any] = {names.OI_KIND: str(record.get("span_kind", "UNKNOWN")).upper()}
+    for name, value in raw.items():
+        _flatten(
+            attributes, name, value if isinstance(value, (Mapping, list)) else _read_container(value, name)
+        )
+    return attributes
 
 
-def _flatten(made: dict[str, Any], name: str, value: Any) -> None:
+def _flatten(attributes: dict[str, Any], name: str, value: Any) -> None:
     """Put a nested attribute under the dotted names that OpenInference gives it."""
     if name in _WHOLE:
-        made[name] = value
+        attributes[name] = value
     elif isinstance(value, Mapping):
         for key, inner in value.items():
-            _flatten(made, f"{name}.{key}", inner)
+            _flatten(attributes, f"{name}.{key}", inner)
     elif isinstance(value, list) and any(isinstance(entry, Mapping) for entry in value):
         for index, inner in enumerate(value):
-            _flatten(made, f"{name}.{index}", inner)
+            _flatten(attributes, f"{name}.{index}", inner)
     elif value is not None:
-        made[name] = value.isoformat() if isinstance(value, datetime) else value
+        attributes[name] = value.isoformat() if isinstance(value, datetime) else value
 
 
 def _read_container(value: Any, name: str) -> Any:
@@ -122,11 +124,11 @@ def _open_value(value: Any) -> Any:
 
 
 def _read_event(raw: Mapping[str, Any]) -> dict[str, Any]:
-    told = {names.EXCEPTION_MESSAGE: raw["message"]} if "message" in raw else {}
+    message = {names.EXCEPTION_MESSAGE: raw["message"]} if "message" in raw else {}
     attributes = raw.get("attributes")
-    given = dict(attributes) if isinstance(attributes, Mapping) else {}
+    own = dict(attributes) if isinstance(attributes, Mapping) else {}
     at = parse_nanoseconds(raw.get("timestamp"))
-    return {"name": str(raw.get("name", "")), "time_ns": at, "attributes": {**told, **given}}
+    return {"name": str(raw.get("name", "")), "time_ns": at, "attributes": {**message, **own}}
 
 
 def _drop_columns(record: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,8 +16,8 @@ _TIMES = ("start_ns", "start_time", "timestamp", "time", "created_at", "created"
 _ENDS = ("end_ns", "end_time", "completed_at")
 _IDS = ("span_id", "id", "uuid", "request_id")
 _PARENTS = (
-    "parent_id", "parentId", "parent_run_id", "parent_span_id", "parentSpanId", "parentUuid", "parent_observation_id",
-    "parentObservationId", "span_parents",
+    "parent_id", "parentId", "parent_run_id", "parent_span_id", "parentSpanId", "parentUuid",
+    "parent_observation_id", "parentObservationId", "span_parents",
 )  # fmt: skip
 _GIVEN = ("model", "provider", "session", "user", "tags", "metadata", "params", "cost_usd", "name")
 
@@ -66,9 +66,9 @@ def _read_foreign(record: dict[str, Any], origin: Origin) -> Imported:
         "usage": semconv.usage(record.get("usage")),
         **talk,
     }
-    given, refused = _read_fields(record)
-    fields |= given
-    read = {*read, "usage", *given, *_TIMES, *_ENDS, *([identity] if identity else []), "name"}
+    named, refused = _read_fields(record)
+    fields |= named
+    read = {*read, "usage", *named, *_TIMES, *_ENDS, *([identity] if identity else []), "name"}
     return Imported(
         {n: v for n, v in fields.items() if v is not None}, list_left_over(record, read - refused)
     )
@@ -85,9 +85,9 @@ def _read_talk(record: dict[str, Any]) -> tuple[dict[str, Any], set[str]]:
         assert answered is not None
         return {"input": {asked: record[asked]}, "output": record[answered]}, {asked, answered}
     tools = {"tools": record["tools"]} if record.get("tools") else {}
-    said = chat[-1] if isinstance(chat[-1], dict) and chat[-1].get("role") in ("assistant", "model") else None
-    if answered is None and said is not None:
-        return {"input": {"messages": chat[:-1], **tools}, "output": said}, {"messages", "tools"}
+    last = chat[-1] if isinstance(chat[-1], dict) and chat[-1].get("role") in ("assistant", "model") else None
+    if answered is None and last is not None:
+        return {"input": {"messages": chat[:-1], **tools}, "output": last}, {"messages", "tools"}
     output = {} if answered is None else {"output": record[answered]}
     return {"input": {"messages": chat, **tools}, **output}, {
         "messages",
@@ -101,14 +101,15 @@ def _read_fields(record: dict[str, Any]) -> tuple[dict[str, Any], set[str]]:
     type.
     """
     types: dict[str, type | tuple[type, ...]] = {
-        "tags": list, "metadata": dict, "params": dict, "cost_usd": (int, float), "user": (str, int), "session": (str, int)
+        "tags": list, "metadata": dict, "params": dict, "cost_usd": (int, float), "user": (str, int),
+        "session": (str, int),
     }  # fmt: skip
-    made = {}
+    fields = {}
     for name in _GIVEN:
         value = record.get(name)
         if value is not None and isinstance(value, types.get(name, str)):
-            made[name] = str(value) if name in ("user", "session") else value
-    return made, {name for name in _GIVEN if name in record and name not in made}
+            fields[name] = str(value) if name in ("user", "session") else value
+    return fields, {name for name in _GIVEN if name in record and name not in fields}
 
 
 def _read_moment(record: dict[str, Any], keys: tuple[str, ...]) -> int | None:

@@ -16,8 +16,9 @@ from llm_trace.semconv.values import load_container
 
 NAME = "promptfoo"
 _READ = {
-    "id", "evalId", "promptIdx", "testIdx", "promptId", "testCase", "provider", "prompt", "vars", "response", "success",
-    "score", "latencyMs", "gradingResult", "namedScores", "cost", "error", "failureReason", "tokenUsage", "description",
+    "id", "evalId", "promptIdx", "testIdx", "promptId", "testCase", "provider", "prompt", "vars",
+    "response", "success", "score", "latencyMs", "gradingResult", "namedScores", "cost", "error",
+    "failureReason", "tokenUsage", "description",
 }  # fmt: skip
 
 
@@ -75,10 +76,12 @@ def _read_row(row: dict[str, Any], key: str, at: int, run: dict[str, Any] | None
     response = row["response"] if isinstance(row.get("response"), dict) else {}
     took = row.get("latencyMs")
     raw = load_container(row["prompt"]["raw"])
-    given = {"messages": raw} if isinstance(raw, list) else {"prompt": row["prompt"]["raw"]}
-    asked = semconv.messages_in(given) or [semconv.message({"role": "user", "content": row["prompt"]["raw"]})]
-    said = response.get("output")
-    answered = semconv.message({"role": "assistant", "content": said}) if isinstance(said, str) else None
+    arguments = {"messages": raw} if isinstance(raw, list) else {"prompt": row["prompt"]["raw"]}
+    asked = semconv.messages_in(arguments) or [
+        semconv.message({"role": "user", "content": row["prompt"]["raw"]})
+    ]
+    output = response.get("output")
+    answered = semconv.message({"role": "assistant", "content": output}) if isinstance(output, str) else None
     cost = row.get("cost") if row.get("cost") is not None else response.get("cost")
     call = make_span_id(NAME, own)
     fields = {
@@ -90,24 +93,24 @@ def _read_row(row: dict[str, Any], key: str, at: int, run: dict[str, Any] | None
         "end_ns": at + round(took * 1e6) if isinstance(took, (int, float)) else at,
         "model": model.rpartition(":")[2] or None,
         "provider": system or None,
-        "input": {**given, "vars": row["vars"]} if row.get("vars") else given,
-        "output": said,
+        "input": {**arguments, "vars": row["vars"]} if row.get("vars") else arguments,
+        "output": output,
         "messages_in": asked,
-        "messages_out": semconv.messages_out(said) or ([answered] if answered else None),
+        "messages_out": semconv.messages_out(output) or ([answered] if answered else None),
         "usage": _read_usage(response.get("tokenUsage") or row.get("tokenUsage")),
         "cost_usd": float(cost) if isinstance(cost, (int, float)) else None,
         "run": None if run is None else run["id"],
         **_read_outcome(row, response),
     }
-    made = {name: value for name, value in fields.items() if value is not None}
-    return Imported(made, list_left_over(row, _READ), tuple(_iter_scores(row, call)), run)
+    call_fields = {name: value for name, value in fields.items() if value is not None}
+    return Imported(call_fields, list_left_over(row, _READ), tuple(_iter_scores(row, call)), run)
 
 
-def _read_usage(told: Any) -> dict[str, int] | None:
+def _read_usage(raw: Any) -> dict[str, int] | None:
     """Return tokens; of an answer from promptfoo's cache none were used."""
-    if not isinstance(told, Mapping):
+    if not isinstance(raw, Mapping):
         return None
-    counts = {"input_tokens": told.get("prompt"), "output_tokens": told.get("completion")}
+    counts = {"input_tokens": raw.get("prompt"), "output_tokens": raw.get("completion")}
     return semconv.usage({name: value for name, value in counts.items() if value is not None})
 
 

@@ -35,12 +35,15 @@ def calls(record: Any, origin: Origin) -> Iterator[Imported]:
         "status": "ok",
     }
     root = make_span_id(NAME, origin.key)
-    made = {**base, **_make_times(origin, -1), "span_id": root, "name": "tau-bench", "kind": "agent"}
-    made["end_ns"] = origin.time_ns + 1000 * len(talk)
-    made |= {"input": {"task_id": record["task_id"]}, "output": talk[-1].get("content") if talk else None}
+    root_call = {**base, **_make_times(origin, -1), "span_id": root, "name": "tau-bench", "kind": "agent"}
+    root_call["end_ns"] = origin.time_ns + 1000 * len(talk)
+    root_call |= {
+        "input": {"task_id": record["task_id"]},
+        "output": talk[-1].get("content") if talk else None,
+    }
     reward = record.get("reward")
     scores = ({"name": "reward", "value": float(reward)},) if isinstance(reward, (int, float)) else ()
-    yield Imported(_drop_absent(made), list_left_over(record, _READ), scores)
+    yield Imported(_drop_absent(root_call), list_left_over(record, _READ), scores)
     asked: dict[str, Any] = {}
     for number, message in enumerate(talk):
         own = {
@@ -73,8 +76,8 @@ def _read_tool_call(message: dict[str, Any], asked: dict[str, Any]) -> dict[str,
     failed = str(message.get("content", "")).startswith("Error")
     error = {"status": "error", "error": {"type": "error", "message": message["content"]}} if failed else {}
     name = str(message.get("name") or asked.get("name") or "tool")
-    given = load_container(asked.get("arguments"))
-    return {"name": name, "kind": "tool", "input": given, "output": message.get("content"), **error}
+    arguments = load_container(asked.get("arguments"))
+    return {"name": name, "kind": "tool", "input": arguments, "output": message.get("content"), **error}
 
 
 def _drop_absent(fields: dict[str, Any]) -> dict[str, Any]:

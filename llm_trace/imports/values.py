@@ -26,8 +26,8 @@ def trace_id(source: str, *parts: object) -> str:
 
 
 def _make_id(digits: int, invalid: str, source: str, parts: tuple[object, ...]) -> str:
-    told = str(parts[0]).lower().removeprefix("0x") if len(parts) == 1 else ""
-    plain = told.replace("-", "") if len(told) == 36 else told
+    text = str(parts[0]).lower().removeprefix("0x") if len(parts) == 1 else ""
+    plain = text.replace("-", "") if len(text) == 36 else text
     if re.fullmatch(rf"[0-9a-f]{{{digits}}}", plain) and plain != invalid:
         return plain
     return sha256("\0".join((source, *map(str, parts))).encode("utf-8", "surrogatepass")).hexdigest()[:digits]

@@ -21,8 +21,9 @@ _MODEL_CALL = re.compile(
     r"(chat|completions?|messages|responses|generate(_content)?|embeddings?)(\.[a-z_]+)*$", re.IGNORECASE
 )
 _READ = {
-    "id", "project_id", "op_name", "display_name", "trace_id", "parent_id", "thread_id", "turn_id", "started_at",
-    "ended_at", "attributes", "inputs", "output", "exception", "summary", "wb_user_id", "deleted_at", "func_name",
+    "id", "project_id", "op_name", "display_name", "trace_id", "parent_id", "thread_id", "turn_id",
+    "started_at", "ended_at", "attributes", "inputs", "output", "exception", "summary", "wb_user_id",
+    "deleted_at", "func_name",
 }  # fmt: skip
 
 
@@ -54,7 +55,7 @@ def _call(call: dict[str, Any]) -> Imported:
     inputs = call["inputs"] if isinstance(call["inputs"], dict) else {"inputs": call["inputs"]}
     inputs = {key: value for key, value in inputs.items() if key != "self"}
     kind = _read_kind(name, attributes, own, call.get("output"))
-    told = read_exchange(inputs, call.get("output")) if kind in ("llm", "embedding") else {}
+    exchange = read_exchange(inputs, call.get("output")) if kind in ("llm", "embedding") else {}
     fields = {
         "span_id": make_span_id(NAME, call["id"]),
         "trace_id": trace_id(NAME, call.get("trace_id") or call["id"]),
@@ -64,23 +65,23 @@ def _call(call: dict[str, Any]) -> Imported:
         "end_ns": max(start, end or start),
         "input": inputs or None,
         "output": call.get("output"),
-        **told,
+        **exchange,
         "kind": kind,
-        "usage": told.get("usage")
+        "usage": exchange.get("usage")
         or (_read_usage(call.get("summary")) if kind in ("llm", "embedding") else None),
         "session": str(call["thread_id"]) if call.get("thread_id") else None,
         "user": str(call["wb_user_id"]) if call.get("wb_user_id") else None,
         "metadata": attributes or None,
         **_read_outcome(call, end),
     }
-    made = {key: value for key, value in fields.items() if value is not None}
-    return Imported(made, list_left_over(call, _READ), tuple(_iter_scores(call.get("summary"))))
+    call_fields = {key: value for key, value in fields.items() if value is not None}
+    return Imported(call_fields, list_left_over(call, _READ), tuple(_iter_scores(call.get("summary"))))
 
 
 def _read_kind(name: str, attributes: Mapping[str, Any], own: Any, output: Any) -> str:
-    said = attributes.get("kind") or (own.get("kind") if isinstance(own, Mapping) else None)
-    if said in _KINDS:
-        return _KINDS[str(said)]
+    kind = attributes.get("kind") or (own.get("kind") if isinstance(own, Mapping) else None)
+    if kind in _KINDS:
+        return _KINDS[str(kind)]
     if "embedding" in name.lower():
         return "embedding"
     answered = semconv.response_fields(output)
@@ -95,11 +96,11 @@ def _read_usage(summary: Any) -> dict[str, int] | None:
 
 def _read_outcome(call: Mapping[str, Any], end: int | None) -> dict[str, Any]:
     if call.get("exception"):
-        said = str(call["exception"])
-        kind = said.strip().rpartition("\n")[2].partition(":")[0].partition("(")[0]
+        message = str(call["exception"])
+        kind = message.strip().rpartition("\n")[2].partition(":")[0].partition("(")[0]
         return {
             "status": "error",
-            "error": {"type": kind if kind.replace(".", "").isidentifier() else "error", "message": said},
+            "error": {"type": kind if kind.replace(".", "").isidentifier() else "error", "message": message},
         }
     return {"status": "cancelled" if end is None else "ok"}
 

@@ -80,37 +80,37 @@ def catch_up(database: Database) -> Pending:
     """Ingest what there is; return what could not be: store or spool cannot be written, or the disk is
     full. That is logged.
     """
-    found = count_pending(database)
-    if not found:
+    pending = count_pending(database)
+    if not pending:
         clear_failure(database.lock_dir)
-        return found
+        return pending
     if not is_writable(database):
         if not database.exists():
             raise StoreError(
                 f"{str(database.path)!r} cannot be made from its spool: the folder cannot be written"
             )
-        if found.bytes:
+        if pending.bytes:
             _log.warning(
                 "%s cannot be written: %d bytes of its spool are not ingested and not shown",
                 database.path,
-                found.bytes,
+                pending.bytes,
             )
-        return found
+        return pending
     try:
-        if found.bytes > IN_PROCESS_BYTES:
+        if pending.bytes > IN_PROCESS_BYTES:
             ingest_in_child(database.path, timeout=database.timeout)
         else:
             ingest(database.path, timeout=database.timeout)
     except StoreError as exc:
-        if not database.exists() or not _build_disk_full_error(database, found):
+        if not database.exists() or not _build_disk_full_error(database, pending):
             raise
-        _log.warning("%s: %d bytes of the spool are not shown", exc, found.bytes)
-        return found
+        _log.warning("%s: %d bytes of the spool are not shown", exc, pending.bytes)
+        return pending
     return Pending()
 
 
-def _build_disk_full_error(database: Database, found: Pending) -> bool:
-    return shutil.disk_usage(database.file.parent).free < 2 * found.bytes + _ROOM_BYTES
+def _build_disk_full_error(database: Database, pending: Pending) -> bool:
+    return shutil.disk_usage(database.file.parent).free < 2 * pending.bytes + _ROOM_BYTES
 
 
 def is_writable(database: Database) -> bool:

@@ -138,11 +138,11 @@ def _make_spill_folder() -> str:
     private = Path(tempfile.gettempdir()) / f"llm_trace-{user}"
     try:
         private.mkdir(mode=0o700, exist_ok=True)
-        found = private.lstat()
+        status = private.lstat()
     except OSError:
         return ""
-    ours = stat.S_ISDIR(found.st_mode) and (
-        os.name != "posix" or (found.st_uid, found.st_mode & 0o077) == (user, 0)
+    ours = stat.S_ISDIR(status.st_mode) and (
+        os.name != "posix" or (status.st_uid, status.st_mode & 0o077) == (user, 0)
     )
     return str(private / f"{os.getpid()}.spill") if ours else ""
 
@@ -214,8 +214,8 @@ def _is_held(exc: Exception) -> bool:
 
 
 def _build_held_error(exc: Exception, path: Path, seconds: float) -> str:
-    found = re.search(r"\(PID (\d+)\)", str(exc))
-    who = f"process {found[1]}" if found else "a DuckDB connection in this process"
+    match = re.search(r"\(PID (\d+)\)", str(exc))
+    who = f"process {match[1]}" if match else "a DuckDB connection in this process"
     return (
         f"{str(path)!r} has been held by {who} for {seconds:g} s: close it there, or pass a longer timeout="
     )

@@ -34,16 +34,16 @@ def iter_examples(pages: Iterable[Page], skipped: Counter[str]) -> Iterator[str]
     """
     for page in pages:
         for row in page.rows:
-            said = Spoken(page.bodies, *row[-4:])
+            spoken = Spoken(page.bodies, *row[-4:])
             try:
-                yield json.dumps(_build_example(said, parse_value(row[0])), ensure_ascii=False) + "\n"
+                yield json.dumps(_build_example(spoken, parse_value(row[0])), ensure_ascii=False) + "\n"
             except UnfitError as exc:
                 skipped[str(exc)] += 1
 
 
-def _build_example(said: Spoken, metadata: Any) -> dict[str, Any]:
-    asked = [json.loads(message) for message in said.asked()]
-    answered = [json.loads(message) for message in said.answered()]
+def _build_example(spoken: Spoken, metadata: Any) -> dict[str, Any]:
+    asked = [json.loads(message) for message in spoken.asked()]
+    answered = [json.loads(message) for message in spoken.answered()]
     if not asked:
         raise UnfitError("no messages")
     if not answered:
@@ -53,7 +53,7 @@ def _build_example(said: Spoken, metadata: Any) -> dict[str, Any]:
         raise UnfitError("no answer")
     if not (answer[0].get("tool_calls") or str(answer[0]["content"] or "").strip()):
         raise UnfitError("an empty answer")
-    tools = list_tools(parse_value(said.input), metadata)
+    tools = list_tools(parse_value(spoken.input), metadata)
     messages = [*(one for message in asked for one in build_chat_messages(message)), *answer]
     _name_calls(messages)
     if not tools and any(message.get("tool_calls") for message in messages):
@@ -90,20 +90,23 @@ def build_chat_messages(message: Mapping[str, Any]) -> list[dict[str, Any]]:
     texts = [part for part in parts if part["type"] == "text"]
     if len(answers) + len(calls) + len(texts) < len(parts):
         raise UnfitError("content other than text")
-    made = [
+    tool_messages = [
         {"role": "tool", "tool_call_id": part.get("id"), "content": _get_text(part.get("response"))}
         for part in answers
     ]
     if answers and not texts and not calls:
-        return made
+        return tool_messages
     content = "\n".join(str(part["content"]) for part in texts) if texts else None
     role = _ROLES.get(message["role"])
     if role is None:
         raise UnfitError(f"a message of role {message['role']!r}")
     if not calls and not (content or "").strip():
         raise UnfitError("an empty answer" if role == "assistant" else "an empty message")
-    told = {"role": role, "content": content}
-    return [*made, {**told, "tool_calls": [_build_tool_call(part) for part in calls]} if calls else told]
+    reply = {"role": role, "content": content}
+    return [
+        *tool_messages,
+        {**reply, "tool_calls": [_build_tool_call(part) for part in calls]} if calls else reply,
+    ]
 
 
 def _build_tool_call(part: Mapping[str, Any]) -> dict[str, Any]:

@@ -155,16 +155,16 @@ class Store:
             with self._query() as connection:
                 chosen = _select_calls(connection, run, filters)
                 wanted = size if left is None or text else min(size, left)
-                found = paging.read_window(connection, chosen, text, columns, until, wanted)
+                window = paging.read_window(connection, chosen, text, columns, until, wanted)
                 page = Page(
-                    found.rows[:left],
-                    paging.load_bodies(connection, paging.list_spoken_ids(found.rows[:left])),
+                    window.rows[:left],
+                    paging.load_bodies(connection, paging.list_spoken_ids(window.rows[:left])),
                 )
             if page.rows:
                 yield page
-            if found.until is None:
+            if window.until is None:
                 return
-            until, left = found.until, None if left is None else left - len(page.rows)
+            until, left = window.until, None if left is None else left - len(page.rows)
 
     def call(self, span_id: str) -> Call:
         """Return one call.
@@ -173,12 +173,12 @@ class Store:
             NotFoundError: the store has no call of that id.
         """
         with self._query() as connection:
-            found = _pick_calls(connection, "span_id = ?", span_id)
-        if not found:
+            matches = _pick_calls(connection, "span_id = ?", span_id)
+        if not matches:
             raise NotFoundError(
                 f"no call {span_id!r} in {str(self.path)!r}: `store.calls()` lists the newest"
             )
-        return found[0]
+        return matches[0]
 
     def trace(self, trace_id: str) -> list[Call]:
         """Return the calls of a trace in the order of their starts; none where the id is unknown."""
@@ -192,9 +192,11 @@ class Store:
     def prompts(self) -> list[PromptVersion]:
         """Return the versions of each prompt, by name and number, with the calls that used them."""
         query = """
-            SELECT p.name, p.version, row_number() OVER (PARTITION BY p.name ORDER BY p.first_ns, p.version) AS number,
+            SELECT p.name, p.version,
+                   row_number() OVER (PARTITION BY p.name ORDER BY p.first_ns, p.version) AS number,
                    coalesce(p.template, '') AS template, p.first_ns,
-                   greatest(coalesce(u.last_ns, p.first_ns), p.first_ns) AS last_ns, coalesce(u.calls, 0) AS calls
+                   greatest(coalesce(u.last_ns, p.first_ns), p.first_ns) AS last_ns,
+                   coalesce(u.calls, 0) AS calls
             FROM prompts p LEFT JOIN (
                 SELECT prompt_name, prompt_version, max(start_ns) AS last_ns, count(*) AS calls
                 FROM calls WHERE prompt_name IS NOT NULL GROUP BY ALL
@@ -205,8 +207,8 @@ class Store:
     def attributions(self, span_id: str) -> list[Attribution]:
         """Return the attributions of a call, oldest first; those that failed are in the table only."""
         query = "SELECT * FROM attributions WHERE span_id = ? AND status = 'ok' ORDER BY time_ns, id"
-        found = (rows.build_attribution(row) for row in self._dicts(query, span_id))
-        return [attribution for attribution in found if attribution is not None]
+        attributions = (rows.build_attribution(row) for row in self._dicts(query, span_id))
+        return [attribution for attribution in attributions if attribution is not None]
 
     def scores(self, span_id: str) -> list[Score]:
         """Return the scores of a call, oldest first."""
@@ -284,8 +286,8 @@ def _choose(connection: DuckDBPyConnection, chosen: Filter, text: str | None, li
     """Make the table of the calls that match."""
     connection.execute(f"CREATE TABLE {CHOSEN} (span_id TEXT)")
     if text:
-        found = [span_id for span_id, _ in search(connection, chosen, text, limit)]
-        connection.execute(f"INSERT INTO {CHOSEN} SELECT unnest(?)", [found])
+        span_ids = [span_id for span_id, _ in search(connection, chosen, text, limit)]
+        connection.execute(f"INSERT INTO {CHOSEN} SELECT unnest(?)", [span_ids])
         return
     newest = f"ORDER BY start_ns DESC, span_id {'' if limit is None else f'LIMIT {int(limit)}'}"
     query = f"INSERT INTO {CHOSEN} SELECT span_id FROM calls WHERE {chosen.sql} {newest}"
@@ -304,14 +306,14 @@ def _pick_calls(connection: DuckDBPyConnection, condition: str, value: str) -> l
     """Return the calls that match in the order of their starts: a thin scan finds them, and only then are
     they read whole.
     """
-    found = connection.execute(f"SELECT span_id, start_ns FROM calls WHERE {condition}", [value]).fetchall()
-    return _read_at(connection, found, "ORDER BY start_ns, span_id")
+    matches = connection.execute(f"SELECT span_id, start_ns FROM calls WHERE {condition}", [value]).fetchall()
+    return _read_at(connection, matches, "ORDER BY start_ns, span_id")
 
 
-def _read_at(connection: DuckDBPyConnection, found: Sequence[Match], order: str) -> list[Call]:
-    if not found:
+def _read_at(connection: DuckDBPyConnection, matches: Sequence[Match], order: str) -> list[Call]:
+    if not matches:
         return []
-    ids, starts = zip(*found, strict=True)
+    ids, starts = zip(*matches, strict=True)
     return _read_calls(connection, f"{_BY_ID} {order}", [list(ids), list(starts)])
 
 
@@ -322,19 +324,19 @@ def _read_dicts(connection: DuckDBPyConnection, query: str, values: Sequence[Any
 
 
 def _read_calls(connection: DuckDBPyConnection, query: str, values: Sequence[Any]) -> list[Call]:
-    found = _read_dicts(connection, query, values)
+    records = _read_dicts(connection, query, values)
     ids = {
         i
-        for row in found
+        for row in records
         for name in ("messages_in", "messages_out")
         for i in row[name] or ()
         if i is not None
     }
     known = paging.load_bodies(connection, ids)
-    commits = _read_commits(connection, {row["run"] for row in found if row["run"] is not None})
+    commits = _read_commits(connection, {row["run"] for row in records if row["run"] is not None})
     return [
         rows.build_call(row | {"code_commit": row["code_commit"] or commits.get(row["run"])}, known)
-        for row in found
+        for row in records
     ]
 
 

@@ -49,13 +49,15 @@ _SKIP_KNOWN = (
     AND span_id NOT IN (SELECT span_id FROM _unfinished WHERE state = 'orphan')""",
     """INSERT INTO skip SELECT row FROM stage WHERE event = 'end' AND (
         span_id IN (SELECT span_id FROM _unfinished WHERE state = 'orphan')
-        OR span_id IN (SELECT span_id FROM calls SEMI JOIN (SELECT span_id FROM late UNION SELECT span_id FROM seen) USING (span_id)
+        OR span_id IN (SELECT span_id FROM calls
+                       SEMI JOIN (SELECT span_id FROM late UNION SELECT span_id FROM seen) USING (span_id)
                        WHERE span_id NOT IN (SELECT span_id FROM _unfinished)))""",
 )
 
 # The rows that this slice completes are taken out, to go back in merged.
 _TAKE_OUT = (
-    f"""INSERT INTO old SELECT {_COLUMNS}, span_id IN (SELECT span_id FROM _unfinished WHERE state = 'orphan') FROM calls
+    f"""INSERT INTO old
+    SELECT {_COLUMNS}, span_id IN (SELECT span_id FROM _unfinished WHERE state = 'orphan') FROM calls
     WHERE span_id IN (SELECT u.span_id FROM _unfinished u JOIN stage s ON s.span_id = u.span_id
                       AND s.event = CASE u.state WHEN 'orphan' THEN 'start' ELSE 'end' END)
     AND start_ns IN (SELECT start_ns FROM _unfinished)""",
@@ -72,7 +74,8 @@ _NOTE_OPEN = """
 INSERT INTO _unfinished SELECT s.span_id, s.start_ns, p.writer, 'open'
 FROM (
     SELECT row, span_id, start_ns FROM stage WHERE event = 'start' AND row NOT IN (SELECT row FROM skip)
-    AND span_id NOT IN (SELECT span_id FROM stage WHERE event = 'end') AND span_id NOT IN (SELECT span_id FROM old)
+    AND span_id NOT IN (SELECT span_id FROM stage WHERE event = 'end')
+    AND span_id NOT IN (SELECT span_id FROM old)
 ) s JOIN pieces p ON s.row >= p.first AND s.row < p.stop"""
 
 
@@ -126,7 +129,8 @@ class Fold:
             self._execute("DELETE FROM _numbers WHERE file = ?", file)
         self._execute(
             """INSERT INTO _numbers SELECT m.file, n, id FROM numbers m
-            LEFT JOIN (SELECT file, max(n) AS last FROM _numbers GROUP BY file) o ON o.file = m.file WHERE n > coalesce(last, -1)"""
+            LEFT JOIN (SELECT file, max(n) AS last FROM _numbers GROUP BY file) o ON o.file = m.file
+            WHERE n > coalesce(last, -1)"""
         )
 
     def _merge_late(self) -> None:
@@ -156,7 +160,8 @@ class Fold:
         }
         self._execute(
             f"""INSERT INTO calls ({_COLUMNS}) SELECT {", ".join(picks[name] for name in CALLS)}
-            FROM ({starts}) s {side} JOIN ({ends}) e ON s.span_id = e.span_id ORDER BY coalesce(s.start_ns, e.end_ns)"""
+            FROM ({starts}) s {side} JOIN ({ends}) e ON s.span_id = e.span_id
+            ORDER BY coalesce(s.start_ns, e.end_ns)"""
         )
 
     def _execute(self, query: str, *values: object) -> None:

@@ -11,10 +11,11 @@ if TYPE_CHECKING:
 _RUNS = """
 CREATE OR REPLACE TEMP TABLE merged AS
 SELECT id, arg_max(name, seq) AS name, arg_max(config, seq) AS config, arg_max(tags, seq) AS tags,
-       arg_max(environment, seq) AS environment, arg_max(start_ns, seq) AS start_ns, arg_max(end_ns, seq) AS end_ns,
-       arg_max(replay_of, seq) AS replay_of
+       arg_max(environment, seq) AS environment, arg_max(start_ns, seq) AS start_ns,
+       arg_max(end_ns, seq) AS end_ns, arg_max(replay_of, seq) AS replay_of
 FROM (
-    SELECT id, name, config, tags, environment, start_ns, end_ns, replay_of, row AS seq FROM stage WHERE event = 'run'
+    SELECT id, name, config, tags, environment, start_ns, end_ns, replay_of, row AS seq
+    FROM stage WHERE event = 'run'
     UNION ALL
     SELECT id, name, config, tags, environment, start_ns, end_ns, replay_of, -1 FROM runs
     WHERE id IN (SELECT id FROM stage WHERE event = 'run')
@@ -30,9 +31,11 @@ _STEPS: dict[str, tuple[str, ...]] = {
     "prompt": (
         """CREATE OR REPLACE TEMP TABLE merged AS
            SELECT name, version, arg_min(template, time_ns) AS template, min(time_ns) AS time_ns
-           FROM (SELECT name, version, template, coalesce(time_ns, 0) AS time_ns FROM stage WHERE event = 'prompt'
+           FROM (SELECT name, version, template, coalesce(time_ns, 0) AS time_ns
+                 FROM stage WHERE event = 'prompt'
                  UNION ALL SELECT name, version, template, first_ns FROM prompts
-                 WHERE (name, version) IN (SELECT (name, version) FROM stage WHERE event = 'prompt')) GROUP BY name, version""",
+                 WHERE (name, version) IN (SELECT (name, version) FROM stage WHERE event = 'prompt'))
+           GROUP BY name, version""",
         "DELETE FROM prompts WHERE (name, version) IN (SELECT (name, version) FROM merged)",
         "INSERT INTO prompts SELECT name, version, template, time_ns FROM merged",
     ),
@@ -44,8 +47,9 @@ _STEPS: dict[str, tuple[str, ...]] = {
     ),
     "attribution": (
         """CREATE OR REPLACE TEMP TABLE merged AS
-           SELECT id, span_id, method, coalesce(config_hash, '') AS config_hash, time_ns, coalesce(status, 'ok') AS status,
-                  error ->> '$' AS error, attribution FROM stage WHERE event = 'attribution'
+           SELECT id, span_id, method, coalesce(config_hash, '') AS config_hash, time_ns,
+                  coalesce(status, 'ok') AS status, error ->> '$' AS error, attribution
+           FROM stage WHERE event = 'attribution'
            QUALIFY row_number() OVER (PARTITION BY span_id, method, config_hash ORDER BY row DESC) = 1""",
         """DELETE FROM attributions WHERE (span_id, method, config_hash) IN
            (SELECT (span_id, method, config_hash) FROM merged)""",

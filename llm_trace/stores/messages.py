@@ -28,7 +28,8 @@ FROM (SELECT first FROM firsts WHERE row = first) ANTI JOIN known USING (first)"
 
 _INSERT = """
 INSERT INTO messages (id, hash, role, text, body, first_ns)
-SELECT i.id, b.hash, b.role, b.text, b.rest, b.ns FROM bodies b JOIN ids i ON i.first = b.row WHERE i.fresh ORDER BY i.id"""
+SELECT i.id, b.hash, b.role, b.text, b.rest, b.ns
+FROM bodies b JOIN ids i ON i.first = b.row WHERE i.fresh ORDER BY i.id"""
 
 _NUMBERS = """
 INSERT INTO numbers SELECT b.file, b.n, min(i.id)

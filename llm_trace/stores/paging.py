@@ -27,14 +27,15 @@ if TYPE_CHECKING:
 LAST = 2**63 - 1
 _PLACE = re.compile(r'\{"\$messages": ?\[(\d{1,9}), ?(\d{1,9})\]\}')
 _COMMIT = (
-    "coalesce(code_commit, (SELECT any_value(environment ->> '$.git_commit') FROM runs WHERE runs.id = "
-    "calls.run))"
+    "coalesce(code_commit, (SELECT any_value(environment ->> '$.git_commit') FROM runs "
+    "WHERE runs.id = calls.run))"
 )
 _TALK = ("input", "output", "messages_in", "messages_out")
 _ERROR = """CASE WHEN error_type IS NOT NULL THEN
     json_object('type', error_type, 'message', error_message, 'traceback', error_traceback) END"""
-_PROMPT = """CASE WHEN prompt_name IS NOT NULL THEN json_object('name', prompt_name, 'version', coalesce(prompt_version, ''),
-    'variables', CASE WHEN json_type(prompt_variables) = 'OBJECT' THEN prompt_variables ELSE '{}'::JSON END) END"""
+_PROMPT = """CASE WHEN prompt_name IS NOT NULL THEN json_object(
+    'name', prompt_name, 'version', coalesce(prompt_version, ''), 'variables',
+    CASE WHEN json_type(prompt_variables) = 'OBJECT' THEN prompt_variables ELSE '{}'::JSON END) END"""
 _TAGS = "to_json(list_filter(coalesce(tags, []), lambda tag: tag IS NOT NULL))"
 TALK = "input::TEXT, output::TEXT, messages_in, messages_out"
 """The columns that only `Spoken` can put together."""
@@ -43,13 +44,17 @@ HEAD = f"""json_object(
     'name', coalesce(name, 'unknown'), 'kind', kind, 'start_ns', start_ns, 'end_ns', end_ns, 'status', status,
     'error', {_ERROR}, 'model', model, 'provider', provider,
     'params', CASE WHEN json_type(params) = 'OBJECT' THEN params ELSE '{{}}'::JSON END,
-    'usage', CASE WHEN coalesce(input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens) IS NOT NULL
-        THEN json_object('input_tokens', input_tokens, 'output_tokens', output_tokens, 'cache_read_tokens', cache_read_tokens,
-            'cache_write_tokens', cache_write_tokens, 'reasoning_tokens', reasoning_tokens) END,
-    'cost_usd', cost_usd, 'first_token_ns', first_token_ns, 'prompt', {_PROMPT}, 'session', session, 'user', "user",
-    'tags', {_TAGS}, 'metadata', CASE WHEN json_type(metadata) = 'OBJECT' THEN metadata ELSE '{{}}'::JSON END, 'run', run,
-    'code', CASE WHEN code_function IS NOT NULL THEN json_object('function', code_function, 'file', code_file, 'line', code_line,
-        'commit', {_COMMIT}) END,
+    'usage', CASE WHEN coalesce(
+        input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens) IS NOT NULL
+        THEN json_object(
+            'input_tokens', input_tokens, 'output_tokens', output_tokens,
+            'cache_read_tokens', cache_read_tokens, 'cache_write_tokens', cache_write_tokens,
+            'reasoning_tokens', reasoning_tokens) END,
+    'cost_usd', cost_usd, 'first_token_ns', first_token_ns, 'prompt', {_PROMPT},
+    'session', session, 'user', "user", 'tags', {_TAGS},
+    'metadata', CASE WHEN json_type(metadata) = 'OBJECT' THEN metadata ELSE '{{}}'::JSON END, 'run', run,
+    'code', CASE WHEN code_function IS NOT NULL THEN json_object(
+        'function', code_function, 'file', code_file, 'line', code_line, 'commit', {_COMMIT}) END,
     'replay_of', replay_of)::TEXT"""
 """A call as JSON, all but its input, output and messages."""
 _NULLABLE = (
@@ -62,13 +67,16 @@ STORED = f"""json_object(
 """What `HEAD` does not tell of a row: which of its columns are NULL, what a replay needs, the spans that
 it stands for.
 """
-FLAT = {
-    **{name: name for name in (
-        "span_id", "trace_id", "parent_id", "name", "kind", "status", "start_ns", "end_ns", "model", "provider", "input_tokens",
-        "output_tokens", "cost_usd", "run", "session",
-    )},
-    "user": '"user"', "tags": f"{_TAGS}::TEXT", "prompt": f"({_PROMPT})::TEXT", "error": f"({_ERROR})::TEXT",
-}  # fmt: skip
+_UNCHANGED = (
+    "span_id", "trace_id", "parent_id", "name", "kind", "status", "start_ns", "end_ns", "model", "provider",
+    "input_tokens", "output_tokens", "cost_usd", "run", "session",
+)  # fmt: skip
+FLAT = {name: name for name in _UNCHANGED} | {
+    "user": '"user"',
+    "tags": f"{_TAGS}::TEXT",
+    "prompt": f"({_PROMPT})::TEXT",
+    "error": f"({_ERROR})::TEXT",
+}
 """Columns of a table of calls, with their expressions; what is no number or text is JSON."""
 RECORD = {name.strip('"'): _COMMIT if name == "code_commit" else name for name in CALLS if name not in _TALK}
 """Columns of which `records` makes calls."""
@@ -99,8 +107,8 @@ def read_window(
     if begin is not None:
         near = near.and_("start_ns >= ?", begin)
     if text is not None:
-        found = find_matches(connection, chosen, until, begin, text)
-        near = near.and_("span_id IN (SELECT unnest(?))", [span_id for span_id, _ in found])
+        matches = find_matches(connection, chosen, until, begin, text)
+        near = near.and_("span_id IN (SELECT unnest(?))", [span_id for span_id, _ in matches])
     query = f"SELECT {columns}, {TALK} FROM calls WHERE {near.sql} ORDER BY start_ns DESC, span_id"
     return Window(connection.execute(query, near.values).fetchall(), begin)
 
@@ -123,10 +131,11 @@ def list_spoken_ids(rows: Sequence[tuple[Any, ...]]) -> set[int]:
 def iter_json_lines(page: Page) -> Iterator[str]:
     """Yield the calls of a page, whose columns are `HEAD` and `STORED`, as JSON."""
     for head, stored, *talk in page.rows:
-        said = Spoken(page.bodies, *talk)
+        spoken = Spoken(page.bodies, *talk)
         yield (
-            f'{head[:-1]},"input":{said.input or "null"},"output":{said.output or "null"},'
-            f'"messages_in":{_list(said.asked())},"messages_out":{_list(said.answered())},"stored":{stored[:-1]}{said.cut()}}}}}\n'
+            f'{head[:-1]},"input":{spoken.input or "null"},"output":{spoken.output or "null"},'
+            f'"messages_in":{_list(spoken.asked())},"messages_out":{_list(spoken.answered())},'
+            f'"stored":{stored[:-1]}{spoken.cut()}}}}}\n'
         )
 
 
@@ -150,14 +159,14 @@ class Spoken:
     def __init__(
         self,
         bodies: rows.Bodies,
-        given: str | None,
+        arguments: str | None,
         result: str | None,
         ids_in: list[int | None] | None,
         ids_out: list[int | None] | None,
     ) -> None:
         self.bodies, self.ids_in, self.ids_out = bodies, ids_in, ids_out
-        self._raw = {"input": given, "output": result}
-        self.input, self.output = self._filled(given, ids_in), self._filled(result, ids_out)
+        self._raw = {"input": arguments, "output": result}
+        self.input, self.output = self._filled(arguments, ids_in), self._filled(result, ids_out)
 
     def asked(self) -> list[str]:
         """Return the messages that went in, normalised, each as JSON."""
@@ -173,7 +182,7 @@ class Spoken:
 
         A body that stands at one of the places is null: it is in the call's input or output.
         """
-        kept = []
+        pieces = []
         for name, ids, list_name in (
             ("input", self.ids_in, "messages_in"),
             ("output", self.ids_out, "messages_out"),
@@ -186,9 +195,9 @@ class Spoken:
             listed = (
                 "null" if i in placed else self.bodies.body_json(number) for i, number in enumerate(ids)
             )
-            kept.append(f',"{name}":{text}' if placed else "")
-            kept.append(f',"{list_name}":{_list(listed)}')
-        return "".join(kept)
+            pieces.append(f',"{name}":{text}' if placed else "")
+            pieces.append(f',"{list_name}":{_list(listed)}')
+        return "".join(pieces)
 
     def _filled(self, text: str | None, ids: list[int | None] | None) -> str | None:
         if text is None or ids is None:
@@ -206,7 +215,9 @@ class Spoken:
             return [self.bodies.message_json(number) for number in ids]
         if text is None:
             return []
-        return [rows.encode_message(found) for found in getattr(semconv, function)(rows.parse_value(text))]
+        return [
+            rows.encode_message(message) for message in getattr(semconv, function)(rows.parse_value(text))
+        ]
 
 
 def _list(items: Any) -> str:

@@ -24,8 +24,9 @@ CHOSEN = "memory.main.chosen"
 _CALLS = f"calls WHERE span_id IN (SELECT span_id FROM {CHOSEN})"
 _SAID = "unnest(list_concat(coalesce(messages_in, []), coalesce(messages_out, [])))"
 _ABOUT = f"span_id IN (SELECT span_id FROM {CHOSEN})"
-_MESSAGES = """(SELECT id, role, text, coalesce(body, json_object('role', role, 'content', text)) AS body, first_ns
-FROM messages)"""  # `hash` is our own affair and no other engine has its type
+_MESSAGES = """(
+    SELECT id, role, text, coalesce(body, json_object('role', role, 'content', text)) AS body, first_ns
+    FROM messages)"""  # `hash` is our own affair and no other engine has its type
 
 
 class ParquetTable(NamedTuple):
@@ -51,15 +52,16 @@ TABLES = {
     "_same": ParquetTable("_same", "kept, span_id", f"kept IN (SELECT span_id FROM {CHOSEN})"),
 }
 EVENTS = {
-    "runs": """'event', 'run', 'id', id, 'name', name, 'config', config, 'tags', tags, 'environment', environment,
-        'start_ns', start_ns, 'end_ns', end_ns, 'replay_of', replay_of""",
+    "runs": """'event', 'run', 'id', id, 'name', name, 'config', config, 'tags', tags,
+        'environment', environment, 'start_ns', start_ns, 'end_ns', end_ns, 'replay_of', replay_of""",
     "prompts": (
         "'event', 'prompt', 'name', name, 'version', version, 'template', template, 'time_ns', first_ns"
     ),
-    "scores": """'event', 'score', 'id', id, 'span_id', span_id, 'name', name, 'value', value, 'source', source,
-        'comment', comment, 'time_ns', time_ns""",
-    "attributions": """'event', 'attribution', 'id', id, 'span_id', span_id, 'method', method, 'config_hash', config_hash,
-        'time_ns', time_ns, 'status', status, 'error', error, 'attribution', attribution""",
+    "scores": """'event', 'score', 'id', id, 'span_id', span_id, 'name', name, 'value', value,
+        'source', source, 'comment', comment, 'time_ns', time_ns""",
+    "attributions": """'event', 'attribution', 'id', id, 'span_id', span_id, 'method', method,
+        'config_hash', config_hash, 'time_ns', time_ns, 'status', status, 'error', error,
+        'attribution', attribution""",
 }
 """Rows of each table as events of the spool's format, in the terms of `json_object`."""
 _JSON = {
@@ -153,9 +155,9 @@ def read_parquet(path: Path) -> Iterator[str]:
 def _call_lines(connection: DuckDBPyConnection) -> Iterator[str]:
     until: int | None = paging.LAST
     while until is not None:
-        found = paging.read_window(
+        window = paging.read_window(
             connection, Filter.of(), None, f"{paging.HEAD}, {paging.STORED}", until, _PAGE
         )
-        bodies = paging.load_bodies(connection, paging.list_spoken_ids(found.rows))
-        yield from paging.iter_json_lines(paging.Page(found.rows, bodies))
-        until = found.until
+        bodies = paging.load_bodies(connection, paging.list_spoken_ids(window.rows))
+        yield from paging.iter_json_lines(paging.Page(window.rows, bodies))
+        until = window.until

@@ -95,7 +95,7 @@ def purge(
         before = database.file.stat().st_size
         report = PurgeReport(bytes_before=before, bytes_after=before)
         if condition:
-            named = any(given is not None for given in (user, run, id))
+            named = any(value is not None for value in (user, run, id))
             report = _remove(database, report, _What(condition, values, named, run, user))
         for _ in range(_ROUNDS if max_bytes is not None else 0):
             if (
@@ -137,10 +137,10 @@ def _cut(database: Database, size: int, limit: int) -> int | None:
         row = connection.execute("SELECT count(*) FROM calls").fetchone()
         count = row[0] if row else 0
         gone = min(count, int(count * (1 - limit / size)) + 1)
-        found = connection.execute(
+        oldest = connection.execute(
             "SELECT start_ns FROM calls ORDER BY start_ns LIMIT 1 OFFSET ?", [max(gone - 1, 0)]
         ).fetchone()
-    return None if found is None else int(found[0])
+    return None if oldest is None else int(oldest[0])
 
 
 @dataclass(frozen=True)

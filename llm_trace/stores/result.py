@@ -105,11 +105,11 @@ def _strip_semicolon(query: str) -> str:
     import duckdb
 
     try:
-        found = duckdb.extract_statements(query)
+        statements = duckdb.extract_statements(query)
     except duckdb.Error:  # DuckDB says what is wrong when the query runs
         return query.strip().rstrip(";")
-    if len(found) > 1:
-        raise StoreError(f"the query holds {len(found)} statements: ask one at a time")
+    if len(statements) > 1:
+        raise StoreError(f"the query holds {len(statements)} statements: ask one at a time")
     return query.strip().rstrip(";")
 
 

@@ -51,8 +51,8 @@ class Bodies:
 
     def body(self, number: int | None) -> dict[str, Any]:
         """Return what was logged; a message whose line was lost says so."""
-        found = None if number is None else self._bodies.get(number)
-        return LOST if found is None else found
+        body = None if number is None else self._bodies.get(number)
+        return LOST if body is None else body
 
     def listed(self, numbers: Sequence[int | None] | None) -> list[dict[str, Any]] | None:
         """Return what was logged for each number."""
@@ -97,7 +97,7 @@ def _dump(value: Any) -> str:
 def build_call(row: StoredRow, bodies: Bodies) -> Call:
     """Return the call of a row of `calls`."""
     ids_in, ids_out = row["messages_in"], row["messages_out"]
-    given = fill_messages(parse_value(row["input"]), bodies.listed(ids_in))
+    arguments = fill_messages(parse_value(row["input"]), bodies.listed(ids_in))
     result = fill_messages(parse_value(row["output"]), bodies.listed(ids_out))
     return Call(
         trace_id=row["trace_id"] or NO_TRACE,
@@ -108,11 +108,11 @@ def build_call(row: StoredRow, bodies: Bodies) -> Call:
         start_ns=row["start_ns"],
         end_ns=row["end_ns"],
         status=row["status"],
-        input=given,
+        input=arguments,
         output=result,
         messages_in=_build_messages(ids_in, bodies)
         if ids_in is not None
-        else read_messages("messages_in", given),
+        else read_messages("messages_in", arguments),
         messages_out=_build_messages(ids_out, bodies)
         if ids_out is not None
         else read_messages("messages_out", result),
@@ -151,11 +151,11 @@ def build_run(row: StoredRow) -> Run:
 
 def score(row: StoredRow) -> Score:
     """Return the score of a row of `scores`."""
-    found = parse_value(row["value"])
+    value = parse_value(row["value"])
     return Score(
         span_id=row["span_id"],
         name=row["name"],
-        value=found if isinstance(found, bool | int | float | str) else json.dumps(found),
+        value=value if isinstance(value, bool | int | float | str) else json.dumps(value),
         source=row["source"] if row["source"] in ("human", "code", "model") else "code",
         comment=row["comment"],
         time_ns=row["time_ns"] or 0,
@@ -188,8 +188,8 @@ def build_logged_message(row: StoredRow) -> dict[str, Any]:
     """Return the message of a row of `messages` as it was logged."""
     if row["body"] is None:
         return {"role": row["role"], "content": row["text"]}
-    found = parse_value(row["body"])
-    return found if isinstance(found, dict) else {"role": UNKNOWN, "content": found}
+    body = parse_value(row["body"])
+    return body if isinstance(body, dict) else {"role": UNKNOWN, "content": body}
 
 
 def as_message(raw: dict[str, Any]) -> Message:
@@ -207,8 +207,8 @@ def _build_messages(ids: Sequence[int | None], bodies: Bodies) -> tuple[Message,
 
 
 def _parse_mapping(text: str | None) -> dict[str, Any]:
-    found = parse_value(text)
-    return found if isinstance(found, dict) else {}
+    value = parse_value(text)
+    return value if isinstance(value, dict) else {}
 
 
 def _list_strings(items: Sequence[str | None] | None) -> tuple[str, ...]:

@@ -18,15 +18,17 @@ _KEEP_LAST = (
     "DELETE FROM named WHERE kept IN (SELECT span_id FROM named)",
     "UPDATE _same SET kept = n.kept FROM named n WHERE n.span_id = _same.kept",
     (
-        "INSERT INTO _same SELECT DISTINCT span_id, kept FROM named WHERE span_id NOT IN (SELECT span_id FROM "
-        "_same)"
+        "INSERT INTO _same SELECT DISTINCT span_id, kept FROM named "
+        "WHERE span_id NOT IN (SELECT span_id FROM _same)"
     ),
 )
 
 # A call that was recorded without its messages takes those of the first that has some.
 _FILL = """
-UPDATE calls SET messages_in = coalesce(calls.messages_in, f.messages_in), messages_out = coalesce(calls.messages_out, f.messages_out)
-FROM (SELECT n.kept, first(c.messages_in ORDER BY c.start_ns) FILTER (c.messages_in IS NOT NULL) AS messages_in,
+UPDATE calls SET messages_in = coalesce(calls.messages_in, f.messages_in),
+                 messages_out = coalesce(calls.messages_out, f.messages_out)
+FROM (SELECT n.kept,
+             first(c.messages_in ORDER BY c.start_ns) FILTER (c.messages_in IS NOT NULL) AS messages_in,
              first(c.messages_out ORDER BY c.start_ns) FILTER (c.messages_out IS NOT NULL) AS messages_out
       FROM named n JOIN calls c ON c.span_id = n.span_id GROUP BY n.kept) f
 WHERE calls.span_id = f.kept AND (calls.messages_in IS NULL OR calls.messages_out IS NULL)"""
@@ -34,8 +36,8 @@ WHERE calls.span_id = f.kept AND (calls.messages_in IS NULL OR calls.messages_ou
 _REPLACE = (
     "DELETE FROM calls WHERE span_id IN (SELECT span_id FROM named)",
     (
-        "UPDATE calls SET parent_id = n.kept FROM named n WHERE calls.parent_id = n.span_id AND calls.span_id "
-        "<> n.kept"
+        "UPDATE calls SET parent_id = n.kept FROM named n "
+        "WHERE calls.parent_id = n.span_id AND calls.span_id <> n.kept"
     ),
 )
 

@@ -64,30 +64,30 @@ def scrub_complete(folder: Path, spans: set[str]) -> int:
 
 
 def _scrub(path: Path, spans: set[str]) -> int:
-    kept: set[int] = set()
+    needed: set[int] = set()
     places: list[tuple[int, bytes]] = []
     offset = 0
     for line in _iter_lines(path):
         if _check_about(line, spans):
             places.append((offset, line))
         else:
-            kept |= _list_referred(line)
+            needed |= _list_referred(line)
         offset += len(line)
     with path.open("r+b") as file:
         for place, line in places:
             file.seek(place)
-            file.write(_make_blank(line, kept))
+            file.write(_make_blank(line, needed))
     return len(places)
 
 
-def _make_blank(line: bytes, kept: set[int]) -> bytes:
+def _make_blank(line: bytes, needed: set[int]) -> bytes:
     """Return a line of the same length that says nothing, save for the messages that others need."""
     messages = [
-        m for m in _parse_event(line).get("messages") or () if isinstance(m, dict) and m.get("n") in kept
+        m for m in _parse_event(line).get("messages") or () if isinstance(m, dict) and m.get("n") in needed
     ]
-    said = orjson.dumps(_NOTHING | ({"messages": messages} if messages else {}))
+    blank = orjson.dumps(_NOTHING | ({"messages": messages} if messages else {}))
     room = len(line) - 1
-    return (said.ljust(room) if len(said) <= room else b" " * room) + line[-1:]
+    return (blank.ljust(room) if len(blank) <= room else b" " * room) + line[-1:]
 
 
 def scrub_quarantine(connection: DuckDBPyConnection, folder: Path, spans: set[str], user: str | None) -> int:
@@ -125,8 +125,8 @@ def _thin_file(path: Path, spans: set[str], user: str | None) -> int:
 
 
 def _check_names(line: bytes, spans: set[str], user: bytes | None) -> bool:
-    found = (match.decode() for match in _SPAN_ID.findall(line))
-    return (user is not None and user in line) or not spans.isdisjoint(found)
+    span_ids = (match.decode() for match in _SPAN_ID.findall(line))
+    return (user is not None and user in line) or not spans.isdisjoint(span_ids)
 
 
 def _iter_lines(path: Path) -> Iterator[bytes]:

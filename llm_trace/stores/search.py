@@ -40,15 +40,15 @@ class _Window:
 
 def search(connection: DuckDBPyConnection, chosen: Filter, text: str, limit: int | None) -> list[Match]:
     """Return `span_id` and `start_ns` of the calls that match and hold the text in any case, newest first."""
-    found: list[Match] = []
+    matches: list[Match] = []
     until = 2**63 - 1
     for size in (*WINDOWS, None):
         window = _Window(chosen, until, begin_of_window(connection, chosen, until, size))
-        found += _find_in_window(connection, window, text, None if limit is None else limit - len(found))
-        if window.since is None or (limit is not None and len(found) >= limit):
+        matches += _find_in_window(connection, window, text, None if limit is None else limit - len(matches))
+        if window.since is None or (limit is not None and len(matches) >= limit):
             break
         until = window.since
-    return found
+    return matches
 
 
 def begin_of_window(
@@ -77,13 +77,15 @@ def _find_in_window(
 ) -> list[Match]:
     _find_messages(connection, window, text)
     count = connection.execute("SELECT count(*) FROM hits").fetchone()
-    said = "span_id IN (SELECT span_id FROM saying)" if count and count[0] else "false"
+    condition = "span_id IN (SELECT span_id FROM saying)" if count and count[0] else "false"
     query = f"""
-        WITH saying AS (SELECT DISTINCT span_id FROM (SELECT span_id, {_IDS} {window.sql}) SEMI JOIN hits USING (id))
-        SELECT span_id, start_ns {window.sql} AND ({said} OR {_build_json_condition("input")} OR {_build_json_condition("output")})
+        WITH saying AS (
+            SELECT DISTINCT span_id FROM (SELECT span_id, {_IDS} {window.sql}) SEMI JOIN hits USING (id))
+        SELECT span_id, start_ns {window.sql}
+        AND ({condition} OR {_build_json_condition("input")} OR {_build_json_condition("output")})
         ORDER BY start_ns DESC, span_id {"" if limit is None else f"LIMIT {limit}"}"""
     values = [*window.chosen.values, *window.chosen.values] if count and count[0] else window.chosen.values
-    if said == "false":
+    if condition == "false":
         query = query[query.index("SELECT span_id, start_ns") :]
     pattern = _build_pattern(json.dumps(text, ensure_ascii=False)[1:-1])
     return connection.execute(query, [*values, *[pattern] * 4]).fetchall()

@@ -161,8 +161,8 @@ class _Part:
         """Return where the lines in the buffer end: that with the byte `mark`, else the last whole one; 0
         for none.
         """
-        found = -1 if mark is None else self._buffer.find(b"\n", max(mark, held), end)
-        return (found if found >= 0 else self._buffer.rfind(b"\n", held, end)) + 1
+        newline = -1 if mark is None else self._buffer.find(b"\n", max(mark, held), end)
+        return (newline if newline >= 0 else self._buffer.rfind(b"\n", held, end)) + 1
 
     def _pass_over(self, source: FileIO, piece: FilePiece, at: int) -> int:
         """Leave out the line that has been read up to `at`, without keeping it; return where to read on."""

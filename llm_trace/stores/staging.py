@@ -47,12 +47,15 @@ SELECT file, n, ns, hash(body) AS hash, role,
                 CASE WHEN json_type(body, '$.content') = 'VARCHAR' THEN content END,
                 nullif(array_to_string(body ->> '$.content[*].text', chr(10)), ''),
                 nullif(array_to_string(body ->> '$.parts[*].content', chr(10)), ''),
-                nullif(array_to_string(body ->> '$.parts[*].text', chr(10)), '')], lambda x: x IS NOT NULL), chr(10))
+                nullif(array_to_string(body ->> '$.parts[*].text', chr(10)), '')
+            ], lambda x: x IS NOT NULL), chr(10))
             END AS text,
        CASE WHEN simple AND (strlen(body) = strlen(role) + strlen(content) + 24
-                             OR body = json_object('role', role, 'content', content)) THEN NULL ELSE body END AS rest
+                             OR body = json_object('role', role, 'content', content))
+            THEN NULL ELSE body END AS rest
 FROM (
-    SELECT *, pair[1] AS role, pair[2] AS content, coalesce(starts_with(body, '{"role":"' || pair[1] || '","content":"'), false) AS simple
+    SELECT *, pair[1] AS role, pair[2] AS content,
+           coalesce(starts_with(body, '{"role":"' || pair[1] || '","content":"'), false) AS simple
     FROM (
         SELECT p.file, m.n, ns, m.body, m.body ->> ['$.role', '$.content'] AS pair
         FROM (SELECT rowid AS row, coalesce(start_ns, end_ns) AS ns, unnest(messages) AS m
@@ -68,7 +71,8 @@ CREATE TABLE firsts AS
 WITH repeated AS (SELECT hash FROM bodies GROUP BY hash HAVING count(*) > 1)
 SELECT rowid AS row, rowid AS first, hash FROM bodies ANTI JOIN repeated USING (hash)
 UNION ALL
-SELECT rowid, min(rowid) OVER (PARTITION BY hash, role, text, rest), hash FROM bodies SEMI JOIN repeated USING (hash)"""
+SELECT rowid, min(rowid) OVER (PARTITION BY hash, role, text, rest), hash
+FROM bodies SEMI JOIN repeated USING (hash)"""
 
 TABLES = ("stage", "pieces", "bodies", "firsts")
 
@@ -124,8 +128,8 @@ class Staging:
                 ignore_errors = true, maximum_object_size = {longest}, columns = {{{columns}}})""",
             str(part.path),
         )
-        found = self._rows("SELECT count(*) FROM stage")[0][0]
-        if found != part.lines:
+        count = self._rows("SELECT count(*) FROM stage")[0][0]
+        if count != part.lines:
             raise SliceError(part)  # without a cause: a line that DuckDB takes for several, or for none
         self._execute("CREATE TABLE pieces (file TEXT, writer TEXT, first BIGINT, stop BIGINT)")
         for piece in part.pieces:

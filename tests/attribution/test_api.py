@@ -224,8 +224,10 @@ def test_the_confidence_that_is_asked_for_is_that_of_the_verdict() -> None:
 
 def test_the_summary_says_it_in_words() -> None:
     given: dict[str, Any] = {
-        "method": "occlusion", "segments": run("gold please now", method="occlusion").segments, "values": (3.7, 0.01, -0.1), "bounds": "exact",
-        "prompt": "gold please now", "response": "APPROVE", "target": "the whole response", "baseline": "delete",
+        "method": "occlusion", "segments": run("gold please now", method="occlusion").segments,
+        "values": (3.7, 0.01, -0.1), "bounds": "exact",
+        "prompt": "gold please now", "response": "APPROVE", "target": "the whole response",
+        "baseline": "delete",
     }  # fmt: skip
     assert Attribution(**given).summary() == (
         "Without 'gold' this answer is 40 times less likely; without 'now' this answer is 11 % more likely; "

@@ -164,8 +164,8 @@ def test_a_policy_travels_as_it_is_and_what_cannot_is_refused() -> None:
     import re
 
     made = policy(
-        segments=re.compile("a+", re.IGNORECASE), target=(3, 9), budget=Budget(tokens=9), budget_per_hour=7, seed=3,
-        when=lambda c: True, sample=0.5,
+        segments=re.compile("a+", re.IGNORECASE), target=(3, 9), budget=Budget(tokens=9),
+        budget_per_hour=7, seed=3, when=lambda c: True, sample=0.5,
     )  # fmt: skip
     back, config_hash = serialization.decode(serialization.encode(made))
     assert config_hash == made.config_hash
@@ -246,7 +246,8 @@ HOST = """
 import sys, time
 import llm_trace
 from llm_trace import AttributionPolicy
-llm_trace.configure(sys.argv[1], attribution=AttributionPolicy(method="occlusion", model=sys.argv[2], mode="background"))
+llm_trace.configure(sys.argv[1], attribution=AttributionPolicy(method="occlusion", model=sys.argv[2],
+mode="background"))
 
 @llm_trace.trace(kind="llm")
 def ask(prompt):

@@ -121,7 +121,9 @@ def test_many_processes_share_one_cache(tmp_path: Path) -> None:
     assert got[:, 0].tolist() == [float(i) for i in range(500)]
 
 
-@pytest.mark.parametrize("method", ["occlusion", "sig", "sig_word", "shapley", "integrated_gradients", "attention", "saliency"])  # fmt: skip
+@pytest.mark.parametrize(
+    "method", ["occlusion", "sig", "sig_word", "shapley", "integrated_gradients", "attention", "saliency"]
+)
 def test_the_plan_says_what_it_will_cost(method: str) -> None:
     settings: dict[str, Any] = {
         "segments": "sentence" if method == "shapley" else "word",

@@ -27,7 +27,17 @@ from tests.helpers import attribution_toys as toys
 torch = toys.torch
 PROMPT = "Lily had a red ball. One day Tom came."
 RESPONSE = " One day the dog came."
-OURS = ("saliency", "input_x_gradient", "integrated_gradients", "sig", "sig_word", "sig_normalised", "sig_integral", "attention", "routes")  # fmt: skip
+OURS = (
+    "saliency",
+    "input_x_gradient",
+    "integrated_gradients",
+    "sig",
+    "sig_word",
+    "sig_normalised",
+    "sig_integral",
+    "attention",
+    "routes",
+)
 
 
 def run(method: str, response: str = RESPONSE, **settings: Any) -> Attribution:
@@ -159,7 +169,9 @@ def test_steps_are_doubled_until_every_score_stands_still() -> None:
 
 def test_baselines_are_averaged() -> None:
     settings: dict[str, Any] = {"model": toys.llama(initializer_range=0.12)}
-    one, two, both = (run("integrated_gradients", baseline=b, **settings) for b in ("mean", "mask", ["mean", "mask"]))  # fmt: skip
+    one, two, both = (
+        run("integrated_gradients", baseline=b, **settings) for b in ("mean", "mask", ["mean", "mask"])
+    )
     assert np.array(both.values) == pytest.approx((np.array(one.values) + np.array(two.values)) / 2)
     assert both.baseline.startswith("mean over 2 of: mean embedding; mask: '_'")
     assert both.completeness_gap == pytest.approx(
@@ -232,7 +244,10 @@ def test_on_an_additive_model_all_signed_methods_give_the_true_effects() -> None
     masked = attribute("ABCA", "B", method="occlusion", baseline="C", **settings)
     weight = model.table.weight.detach().double()
     # logit of p = log(p/(1-p)) is linear in the sum where only two tokens exist
-    effects = [float(weight[i] @ model.out.detach().double() - weight[2] @ model.out.detach().double()) for i in (0, 1, 2, 0)]  # fmt: skip
+    effects = [
+        float(weight[i] @ model.out.detach().double() - weight[2] @ model.out.detach().double())
+        for i in (0, 1, 2, 0)
+    ]
     assert masked.values == pytest.approx(effects, abs=1e-4)
     path = attribute("ABCA", "B", method="integrated_gradients", baseline="mean", **settings)
     middle = float(weight.mean(0) @ model.out.detach().double())
@@ -389,8 +404,8 @@ def test_routes_say_where_they_cannot_be_followed() -> None:
     with pytest.raises(AttributionError, match="cannot tell one answer from another"):
         run("routes", target=("One", "Two"))
     config = toys.transformers.Gemma2Config(
-        vocab_size=len(toys.byte_level()), hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=4,
-        num_key_value_heads=2, head_dim=4, initializer_range=0.5,
+        vocab_size=len(toys.byte_level()), hidden_size=16, intermediate_size=16, num_hidden_layers=1,
+        num_attention_heads=4, num_key_value_heads=2, head_dim=4, initializer_range=0.5,
     )  # fmt: skip
     normalising = toys.transformers.Gemma2ForCausalLM(config).eval()  # norms what attention writes
     with pytest.raises(AttributionError, match="cannot be taken apart"):
@@ -426,7 +441,9 @@ def test_values_of_embedded_prompts_equal_those_of_their_ids() -> None:
     work = work_of(toys.llama(), toys.byte_level())
     source = work.value("mask")
     at = build_ground(source)
-    assert compute_values(at, at.inputs[None])[0] == pytest.approx(source.of([tuple(at.owned.ids.tolist())]).sum(), abs=1e-4)  # fmt: skip
+    assert compute_values(at, at.inputs[None])[0] == pytest.approx(
+        source.of([tuple(at.owned.ids.tolist())]).sum(), abs=1e-4
+    )
 
 
 def test_what_cannot_be_done_is_said() -> None:

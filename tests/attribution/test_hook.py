@@ -29,9 +29,9 @@ def test_an_event_holds_the_attribution_and_its_identity() -> None:
     assert event is not None
     found = Attribution.model_validate(event.pop("attribution"))
     assert event == {
-        "event": "attribution", "id": "b" * 16, "span_id": "a" * 16, "trace_id": "0" * 32, "start_ns": 1, "method": "occlusion",
-        "config_hash": policy().config_hash,
-        "time_ns": 7, "status": "ok", "error": None,
+        "event": "attribution", "id": "b" * 16, "span_id": "a" * 16, "trace_id": "0" * 32, "start_ns": 1,
+        "method": "occlusion", "config_hash": policy().config_hash, "time_ns": 7, "status": "ok",
+        "error": None,
     }  # fmt: skip
     assert (found.span_id, found.time_ns, found.prompt) == ("a" * 16, 7, PROMPT)
 

@@ -32,8 +32,8 @@ def t5() -> Any:
     """A random T5 with sharp predictions."""
     torch.manual_seed(0)
     config = transformers.T5Config(
-        vocab_size=420, d_model=32, d_ff=64, num_layers=2, num_heads=4, d_kv=8, initializer_factor=2.0, dropout_rate=0.1,
-        pad_token_id=0, eos_token_id=1, decoder_start_token_id=0,
+        vocab_size=420, d_model=32, d_ff=64, num_layers=2, num_heads=4, d_kv=8, initializer_factor=2.0,
+        dropout_rate=0.1, pad_token_id=0, eos_token_id=1, decoder_start_token_id=0,
     )  # fmt: skip
     return transformers.T5ForConditionalGeneration(config).eval()
 
@@ -43,8 +43,9 @@ def bert(**settings: Any) -> Any:
     """A random classifier of three labels with sharp predictions."""
     torch.manual_seed(0)
     config = transformers.BertConfig(
-        vocab_size=420, hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64, initializer_range=0.5,
-        num_labels=3, id2label={0: "NEGATIVE", 1: "NEUTRAL", 2: "POSITIVE"}, max_position_embeddings=64, pad_token_id=0, **settings,
+        vocab_size=420, hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64,
+        initializer_range=0.5, num_labels=3, id2label={0: "NEGATIVE", 1: "NEUTRAL", 2: "POSITIVE"},
+        max_position_embeddings=64, pad_token_id=0, **settings,
     )  # fmt: skip
     return transformers.BertForSequenceClassification(config).eval()
 
@@ -54,8 +55,8 @@ def llama_classifier(pad: int | None = None) -> Any:
     """A random causal classifier: the last token decides."""
     torch.manual_seed(0)
     config = transformers.LlamaConfig(
-        vocab_size=420, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4, initializer_range=0.3,
-        num_labels=2, pad_token_id=pad,
+        vocab_size=420, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
+        initializer_range=0.3, num_labels=2, pad_token_id=pad,
     )  # fmt: skip
     return transformers.LlamaForSequenceClassification(config).eval()
 
@@ -197,8 +198,15 @@ def test_several_labels_at_once_are_read_one_by_one() -> None:
 
 
 def test_kinds_are_told_apart() -> None:
-    assert [detect_kind(m) for m in (toys.llama(), t5(), bert(), llama_classifier())] == ["causal", "seq2seq", "classifier", "classifier"]  # fmt: skip
-    config = transformers.BertConfig(vocab_size=50, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8)  # fmt: skip
+    assert [detect_kind(m) for m in (toys.llama(), t5(), bert(), llama_classifier())] == [
+        "causal",
+        "seq2seq",
+        "classifier",
+        "classifier",
+    ]
+    config = transformers.BertConfig(
+        vocab_size=50, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8
+    )
     with pytest.raises(AttributionError, match="BertForMaskedLM is not a causal"):
         detect_kind(transformers.BertForMaskedLM(config))
     with pytest.raises(AttributionError, match="reads 64"):
@@ -234,7 +242,10 @@ def test_a_classifier_stays_one_under_another_class_name(wrap: str) -> None:
 def test_a_label_is_meant_by_its_name_before_its_number() -> None:
     model = copy.deepcopy(bert())
     model.config.id2label = {0: "2", 1: "1", 2: "good"}
-    plain = [run(bert(), toys.word_piece(), name, method="occlusion").full for name in ("NEGATIVE", "NEUTRAL", "POSITIVE")]  # fmt: skip
+    plain = [
+        run(bert(), toys.word_piece(), name, method="occlusion").full
+        for name in ("NEGATIVE", "NEUTRAL", "POSITIVE")
+    ]
     got = [run(model, toys.word_piece(), name, method="occlusion").full for name in ("2", "1", "good", "0")]
     assert got == pytest.approx([*plain, plain[0]])
 

@@ -22,37 +22,45 @@ torch, transformers = toys.torch, toys.transformers
 WORDS = ("lily had", "a red ball", ". one day", "tom came")
 PROMPT = " ".join(WORDS)
 SIZES: dict[str, Any] = {
-    "vocab_size": 420, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
-    "num_key_value_heads": 2, "max_position_embeddings": 128, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 3,
+    "vocab_size": 420, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2,
+    "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 128, "pad_token_id": 0,
+    "bos_token_id": 1, "eos_token_id": 3,
 }  # fmt: skip
 MAMBA = {"mamba_d_state": 8, "mamba_n_heads": 4, "mamba_d_head": 16, "mamba_n_groups": 1}
 CAUSAL: dict[str, dict[str, Any]] = {
-    "llama": {},
-    "gpt2": {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 128},
+    "llama": {}, "gpt2": {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 128},
     "mistral": {"sliding_window": 8},
     "mixtral": {"num_local_experts": 4, "num_experts_per_tok": 2, "sliding_window": None},
     "mamba": {"state_size": 8, "time_step_rank": 4},
     "rwkv": {"attention_hidden_size": 32, "context_length": 128},
-    "recurrent_gemma": {"num_hidden_layers": 3, "lru_width": 32, "attention_window_size": 8, "head_dim": 8},
+    "recurrent_gemma": {
+        "num_hidden_layers": 3, "lru_width": 32, "attention_window_size": 8, "head_dim": 8,
+    },
     "bamba": {**MAMBA, "attn_layer_indices": [1]},
-    "minimax": {"layer_types": ["full_attention", "linear_attention"], "num_local_experts": 4, "head_dim": 8},
+    "minimax": {
+        "layer_types": ["full_attention", "linear_attention"], "num_local_experts": 4, "head_dim": 8,
+    },
     "gemma3n_text": {
-        "num_hidden_layers": 4, "hidden_size_per_layer_input": 8, "vocab_size_per_layer_input": 420, "sliding_window": 8,
-        "layer_types": ["sliding_attention", "full_attention"] * 2, "head_dim": 8, "intermediate_size": [48] * 4,
-        "num_kv_shared_layers": 2, "laurel_rank": 8, "altup_num_inputs": 2, "activation_sparsity_pattern": [0.0] * 4,
+        "num_hidden_layers": 4, "hidden_size_per_layer_input": 8, "vocab_size_per_layer_input": 420,
+        "sliding_window": 8, "layer_types": ["sliding_attention", "full_attention"] * 2, "head_dim": 8,
+        "intermediate_size": [48] * 4, "num_kv_shared_layers": 2, "laurel_rank": 8, "altup_num_inputs": 2,
+        "activation_sparsity_pattern": [0.0] * 4,
     },
     "openai-gpt": {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 128},
 }  # fmt: skip
 CLASSIFIERS: dict[str, dict[str, Any]] = {
-    "bert": {},
-    "fnet": {},
-    "convbert": {"embedding_size": 32},
+    "bert": {}, "fnet": {}, "convbert": {"embedding_size": 32},
     "xlnet": {"d_model": 32, "n_layer": 2, "n_head": 4, "d_inner": 48, "max_position_embeddings": None},
-    "bart": {"d_model": 32, "encoder_layers": 2, "decoder_layers": 2, "encoder_ffn_dim": 48, "decoder_ffn_dim": 48,
-             "encoder_attention_heads": 4, "decoder_attention_heads": 4},
+    "bart": {
+        "d_model": 32, "encoder_layers": 2, "decoder_layers": 2, "encoder_ffn_dim": 48,
+        "decoder_ffn_dim": 48, "encoder_attention_heads": 4, "decoder_attention_heads": 4,
+    },
 }  # fmt: skip
 TRANSLATORS: dict[str, dict[str, Any]] = {
-    "t5": {"d_model": 32, "d_ff": 48, "num_layers": 2, "num_heads": 4, "d_kv": 8, "decoder_start_token_id": 0},
+    "t5": {
+        "d_model": 32, "d_ff": 48, "num_layers": 2, "num_heads": 4, "d_kv": 8,
+        "decoder_start_token_id": 0,
+    },
     "bart": {**CLASSIFIERS["bart"], "decoder_start_token_id": 3, "forced_eos_token_id": None},
 }  # fmt: skip
 
@@ -347,9 +355,10 @@ def test_attention_of_an_encoder_decoder_classifier_is_its_cross_attention() -> 
 def test_the_own_answer_of_a_decoder_that_is_causal_with_the_prompt_alone_is_what_it_generates() -> None:
     torch.manual_seed(0)
     config = transformers.FSMTConfig(
-        langs=["de", "en"], src_vocab_size=420, tgt_vocab_size=420, d_model=32, encoder_layers=2, decoder_layers=2,
-        encoder_ffn_dim=48, decoder_ffn_dim=48, encoder_attention_heads=4, decoder_attention_heads=4, init_std=0.5,
-        pad_token_id=0, eos_token_id=3, decoder_start_token_id=3, forced_eos_token_id=None,
+        langs=["de", "en"], src_vocab_size=420, tgt_vocab_size=420, d_model=32, encoder_layers=2,
+        decoder_layers=2, encoder_ffn_dim=48, decoder_ffn_dim=48, encoder_attention_heads=4,
+        decoder_attention_heads=4, init_std=0.5, pad_token_id=0, eos_token_id=3, decoder_start_token_id=3,
+        forced_eos_token_id=None,
     )  # fmt: skip
     model, tokenizer = transformers.FSMTForConditionalGeneration(config).eval(), toys.word_piece()
     ids = tokenizer(PROMPT, return_tensors="pt")["input_ids"]

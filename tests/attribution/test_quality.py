@@ -201,7 +201,8 @@ def test_other_words_for_the_same_give_the_same_first_word() -> None:
     assert 0.4 < figures["overlap"] <= 1
     itself = measure_paraphrase_stability(found, [found.prompt], model="demo")
     assert itself == {
-        "paraphrases": 1, "shared": len(found.segments), "spearman": pytest.approx(1), "overlap": 1.0, "same_first": 1.0,
+        "paraphrases": 1, "shared": len(found.segments), "spearman": pytest.approx(1), "overlap": 1.0,
+        "same_first": 1.0,
     }  # fmt: skip
     with pytest.raises(AttributionError, match="three segments in common"):
         measure_paraphrase_stability(found, ["Something else"], model="demo")

@@ -32,8 +32,9 @@ def made(**fields: Any) -> Attribution:
         Segment(start=a, end=b, text=t, name='"><b>' if t == "Be" else None) for t, a, b in words
     )
     given: dict[str, Any] = {
-        "method": "occlusion", "segments": segments, "values": (2.0, -4.0, 0.01), "bounds": "exact", "prompt": prompt,
-        "response": f"Yes {HOSTILE}", "target": "the whole response", "baseline": "delete",
+        "method": "occlusion", "segments": segments, "values": (2.0, -4.0, 0.01), "bounds": "exact",
+        "prompt": prompt, "response": f"Yes {HOSTILE}", "target": "the whole response",
+        "baseline": "delete",
     }  # fmt: skip
     return Attribution(**(given | fields))
 
@@ -77,7 +78,8 @@ def test_a_page_shows_the_text_and_runs_nothing_of_it() -> None:
 def test_words_and_colours_follow_the_test_that_is_corrected_for_the_number_of_words() -> None:
     tested = {
         "method": "smile", "unit": "distance", "values": (0.4, -0.3, 0.2), "confidence": 0.95,
-        "low": (0.3, -0.5, 0.1), "high": (0.5, -0.1, 0.3), "p_values": (0.001, 0.04, 0.05), "q_values": (0.003, 0.06, 0.06),
+        "low": (0.3, -0.5, 0.1), "high": (0.5, -0.1, 0.3), "p_values": (0.001, 0.04, 0.05),
+        "q_values": (0.003, 0.06, 0.06),
     }  # fmt: skip
     found = made(**tested)
     assert found.summary() == (

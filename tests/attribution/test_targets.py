@@ -41,7 +41,10 @@ def test_a_contrast_is_the_difference_of_two_answers() -> None:
 @pytest.mark.parametrize("target", [Contrast("dog", "ball"), ("dog", "ball")])
 def test_a_contrast_within_the_response_reads_the_same_beginning(target: Any) -> None:
     found = run(target=target)
-    whole, other = toys.byte_level()(PROMPT + RESPONSE)["input_ids"], toys.byte_level()(PROMPT + " One day the ball came.")["input_ids"]  # fmt: skip
+    whole, other = (
+        toys.byte_level()(PROMPT + RESPONSE)["input_ids"],
+        toys.byte_level()(PROMPT + " One day the ball came.")["input_ids"],
+    )
     prompt = toys.byte_level()(PROMPT)["input_ids"]
     ends = []
     for ids, word in ((whole, " dog"), (other, " ball")):
@@ -50,7 +53,10 @@ def test_a_contrast_within_the_response_reads_the_same_beginning(target: Any) ->
         )
         ends.append(last - len(prompt) + 1)
     first = next(i for i, (a, b) in enumerate(zip(whole, other, strict=False)) if a != b) - len(prompt)
-    parts = [toys.brute(toys.llama(), prompt, ids[len(prompt) :])[first:end].sum() for ids, end in zip((whole, other), ends, strict=True)]  # fmt: skip
+    parts = [
+        toys.brute(toys.llama(), prompt, ids[len(prompt) :])[first:end].sum()
+        for ids, end in zip((whole, other), ends, strict=True)
+    ]
     assert found.full == pytest.approx(parts[0] - parts[1], abs=1e-4)
     assert found.target == "'dog' rather than 'ball'"
 
@@ -78,7 +84,10 @@ def test_a_contrast_with_a_continuation_explains_the_rest() -> None:
 
 
 def test_probability_and_logit() -> None:
-    nats, probability, logit = (run(target=-1, unit=unit, method="shapley", segments="sentence") for unit in ("nats", "probability", "logit"))  # fmt: skip
+    nats, probability, logit = (
+        run(target=-1, unit=unit, method="shapley", segments="sentence")
+        for unit in ("nats", "probability", "logit")
+    )
     assert nats.full is not None
     assert nats.empty is not None
     p, q = np.exp(nats.full), np.exp(nats.empty)
@@ -91,7 +100,10 @@ def test_probability_and_logit() -> None:
         None,
         None,
     )
-    one, two, both = (run(response=r, unit="probability", target=t).full or 0.0 for r, t in ((" One", None), (" day", None), (" One", Contrast(" day"))))  # fmt: skip
+    one, two, both = (
+        run(response=r, unit="probability", target=t).full or 0.0
+        for r, t in ((" One", None), (" day", None), (" One", Contrast(" day")))
+    )
     assert both == pytest.approx(one - two, abs=1e-6)
 
 

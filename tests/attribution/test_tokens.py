@@ -171,9 +171,8 @@ def test_chat_segments_stand_in_the_rendered_text_and_the_template_stays() -> No
         parse_question(messages, "Hello"), toys.llama(), tokenizer, "m", segments="word", target=None
     )
     text = work.segmented.text
-    assert (
-        text
-        == "<|im_start|>system\nBe kind.<|im_end|>\n<|im_start|>user\nHi Lily<|im_end|>\n<|im_start|>assistant\n"
+    assert text == (
+        "<|im_start|>system\nBe kind.<|im_end|>\n<|im_start|>user\nHi Lily<|im_end|>\n<|im_start|>assistant\n"
     )
     assert [(s.text, s.name, text[s.start : s.end]) for s in work.segmented.segments] == [
         ("Be", "system", "Be"),

@@ -99,8 +99,8 @@ def test_leave_one_out_computes_less_than_every_token_of_every_prompt() -> None:
 
 def test_sliding_window_models_share_nothing_and_are_right() -> None:
     config = toys.transformers.MistralConfig(
-        vocab_size=420, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
-        max_position_embeddings=256, sliding_window=8, initializer_range=0.3,
+        vocab_size=420, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, max_position_embeddings=256, sliding_window=8, initializer_range=0.3,
     )  # fmt: skip
     torch.manual_seed(0)
     work = work_of(toys.transformers.MistralForCausalLM(config).eval(), toys.byte_level())

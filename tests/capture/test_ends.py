@@ -91,8 +91,10 @@ def test_a_stream_that_its_reader_left_is_no_failure_for_keep_errors(recorded: R
 
 @pytest.mark.parametrize(
     ("spelling", "kind"),
-    [("LLM", "llm"), ("generation", "llm"), ("GENERATION", "llm"), ("Retriever", "retriever"), ("span", "chain"),
-     ("parser", "chain"), ("task", "chain"), ("RERANKER", "reranker")],
+    [
+        ("LLM", "llm"), ("generation", "llm"), ("GENERATION", "llm"), ("Retriever", "retriever"),
+        ("span", "chain"), ("parser", "chain"), ("task", "chain"), ("RERANKER", "reranker"),
+    ],
     ids=str,
 )  # fmt: skip
 def test_kinds_as_other_tools_spell_them_are_ours(store: Recorded, spelling: Any, kind: str) -> None:

@@ -166,7 +166,9 @@ def test_a_traced_function_around_an_instrumentation_counts_once(recorded: Recor
             provider,
             {
                 **TOLD,
-                "gen_ai.input.messages": '[{"role": "user", "parts": [{"type": "text", "content": "2 + 2?"}]}]',
+                "gen_ai.input.messages": (
+                    '[{"role": "user", "parts": [{"type": "text", "content": "2 + 2?"}]}]'
+                ),
             },
         )
         return returned

@@ -167,7 +167,9 @@ GEN_AI: dict[str, Any] = {
     "gen_ai.usage.input_tokens": 3,
     "gen_ai.usage.output_tokens": 1,
     "gen_ai.input.messages": '[{"role":"user","parts":[{"type":"text","content":"hi"}]}]',
-    "gen_ai.output.messages": '[{"role":"assistant","parts":[{"type":"text","content":"hello"}],"finish_reason":"stop"}]',
+    "gen_ai.output.messages": (
+        '[{"role":"assistant","parts":[{"type":"text","content":"hello"}],"finish_reason":"stop"}]'
+    ),
 }
 
 

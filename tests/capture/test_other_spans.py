@@ -37,21 +37,18 @@ SECOND = f"{SAID}.contents.1.message_content"
 @pytest.mark.parametrize(
     ("attributes", "parts"),
     [
-        (
-            {f"{FIRST}.type": "text", f"{FIRST}.text": "Hi", f"{SAID}.content": "Hi"},
-            [("text", "Hi")],
-        ),
+        ( {f"{FIRST}.type": "text", f"{FIRST}.text": "Hi", f"{SAID}.content": "Hi"}, [("text", "Hi")], ),
         (
             {
-                f"{FIRST}.type": "text", f"{FIRST}.text": "Hi", f"{SECOND}.type": "text", f"{SECOND}.text": "you",
-                f"{SAID}.content": "Hi\nyou",
+                f"{FIRST}.type": "text", f"{FIRST}.text": "Hi", f"{SECOND}.type": "text",
+                f"{SECOND}.text": "you", f"{SAID}.content": "Hi\nyou",
             },
             [("text", "Hi"), ("text", "you")],
         ),
         (
             {
-                f"{FIRST}.type": "reasoning", f"{FIRST}.text": "Hm", f"{SECOND}.type": "text", f"{SECOND}.text": "Hi",
-                f"{SAID}.content": "Hi",
+                f"{FIRST}.type": "reasoning", f"{FIRST}.text": "Hm", f"{SECOND}.type": "text",
+                f"{SECOND}.text": "Hi", f"{SAID}.content": "Hi",
             },
             [("reasoning", "Hm"), ("text", "Hi")],
         ),

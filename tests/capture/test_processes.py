@@ -126,7 +126,8 @@ LIGHT = """
 import sys, os
 before = set(os.listdir("."))
 import llm_trace
-heavy = {"torch", "transformers", "duckdb", "pyarrow", "comet_ml", "starlette", "pydantic", "opentelemetry", "rich", "typer", "numpy", "asyncio"}
+heavy = {"torch", "transformers", "duckdb", "pyarrow", "comet_ml", "starlette", "pydantic", "opentelemetry",
+"rich", "typer", "numpy", "asyncio"}
 assert not heavy & set(sys.modules), heavy & set(sys.modules)
 from llm_trace import trace
 traced = trace(lambda: 1)

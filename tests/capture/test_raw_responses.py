@@ -30,10 +30,11 @@ ANTHROPIC = {
     "id": "m1", "type": "message", "role": "assistant", "model": "m-1", "stop_reason": "end_turn",
     "content": [{"type": "text", "text": "hello"}], "usage": {"input_tokens": 3, "output_tokens": 2},
 }  # fmt: skip
-EVENTS = "".join(
-    f"data: {json.dumps({**OPENAI, 'object': 'chat.completion.chunk', 'choices': [{'index': 0, 'delta': {'content': text}}]})}\n\n"
+CHUNKS = [
+    {**OPENAI, "object": "chat.completion.chunk", "choices": [{"index": 0, "delta": {"content": text}}]}
     for text in ("hel", "lo")
-)
+]
+EVENTS = "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in CHUNKS)
 
 
 def answer(request: httpx.Request) -> httpx.Response:

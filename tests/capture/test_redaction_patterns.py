@@ -49,9 +49,10 @@ def test_headers_are_masked_in_every_shape(recorded: Recorded, name: str, shape:
 
 
 NAMES = [
-    "password", "userPassword", "dbPassword", "DB_PASSWORD", "password1", "passwords", "pwd", "apiKey", "api_keys", "X-Api-Key",
-    "clientSecret", "client_secret", "secretKey", "accessToken", "refresh_token", "session_token", "token", "GITHUB_TOKEN",
-    "authorization", "bearer", "cookie", "Set-Cookie", "AccountKey", "private_key", "credentials", "AWS_SECRET_ACCESS_KEY",
+    "password", "userPassword", "dbPassword", "DB_PASSWORD", "password1", "passwords", "pwd", "apiKey",
+    "api_keys", "X-Api-Key", "clientSecret", "client_secret", "secretKey", "accessToken", "refresh_token",
+    "session_token", "token", "GITHUB_TOKEN", "authorization", "bearer", "cookie", "Set-Cookie",
+    "AccountKey", "private_key", "credentials", "AWS_SECRET_ACCESS_KEY",
 ]  # fmt: skip
 
 
@@ -77,7 +78,10 @@ def test_a_secret_name_masks_its_value_in_data_and_in_text(name: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        '{"max_tokens": 5, "prompt_tokens": 7, "tokens": ["a"], "eos_token": "<|endoftext|>", "next_token": "understanding"}',
+        (
+            '{"max_tokens": 5, "prompt_tokens": 7, "tokens": ["a"], "eos_token": "<|endoftext|>", '
+            '"next_token": "understanding"}'
+        ),
         '{"token": " the", "logprob": -0.1}',
         "Password: must be at least 8 characters long",
         "def login(password: str = Field(min_length=8), token: Optional[str] = None): ...",
@@ -99,17 +103,35 @@ def test_names_in_prose_and_code_are_left_alone(text: str) -> None:
     ("text", "masked"),
     [
         ('{"password": 12345, "n": 1}', '{"password": "[redacted]", "n": 1}'),
-        ('{"credentials": {"user": "a}", "k": ["\\\\", "]"]}, "n": 1}', '{"credentials": "[redacted]", "n": 1}'),
+        (
+            '{"credentials": {"user": "a}", "k": ["\\\\", "]"]}, "n": 1}',
+            '{"credentials": "[redacted]", "n": 1}',
+        ),
         ('{"password": "hunter2 and no end', '{"password": "[redacted]'),
-        ("GET / HTTP/1.1\r\nCookie: a=b; c=d\r\nHost: h", "GET / HTTP/1.1\r\nCookie: [redacted]\r\nHost: h"),
-        ("curl -H 'Authorization: Basic YTpi' -H 'X-Api-Key: 77'", "curl -H 'Authorization: [redacted]' -H 'X-Api-Key: [redacted]'"),
-        ('[["authorization", "Basic YTpi"], ["host", "h"]]', '[["authorization", "[redacted]"], ["host", "h"]]'),
+        (
+            "GET / HTTP/1.1\r\nCookie: a=b; c=d\r\nHost: h",
+            "GET / HTTP/1.1\r\nCookie: [redacted]\r\nHost: h",
+        ),
+        (
+            "curl -H 'Authorization: Basic YTpi' -H 'X-Api-Key: 77'",
+            "curl -H 'Authorization: [redacted]' -H 'X-Api-Key: [redacted]'",
+        ),
+        (
+            '[["authorization", "Basic YTpi"], ["host", "h"]]',
+            '[["authorization", "[redacted]"], ["host", "h"]]',
+        ),
         ("[(b'cookie', b'sid=1'), (b'host', b'h')]", "[(b'cookie', b'[redacted]'), (b'host', b'h')]"),
         ("postgres://ann:p@ss@db.example.org/x", "postgres://ann:[redacted]@db.example.org/x"),
         ("use Basic YW5uOmh1bnRlcjI= there", "use Basic [redacted] there"),
-        ("-----BEGIN RSA PRIVATE KEY-----\nMIIE\nabc\n-----END RSA PRIVATE KEY-----\nbye", "[redacted]\nbye"),
+        (
+            "-----BEGIN RSA PRIVATE KEY-----\nMIIE\nabc\n-----END RSA PRIVATE KEY-----\nbye",
+            "[redacted]\nbye",
+        ),
         ("-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNz", "[redacted]"),
-        ("to ann%40example.org or jürgen@exämple.de or bob\u200b@example.com", "to [redacted] or [redacted] or [redacted]"),
+        (
+            "to ann%40example.org or jürgen@exämple.de or bob\u200b@example.com",
+            "to [redacted] or [redacted] or [redacted]",
+        ),
         ("in 2024 4111 1111 1111 1111 or 3782 822463 10005", "in 2024 [redacted] or [redacted]"),
         ("key-eyJhbGciOiJI.eyJzdWIiOiIx.dozjgNryP4J3", "[redacted]"),
     ],
@@ -234,11 +256,13 @@ def test_the_shortest_secret_of_each_form_is_masked(text: str) -> None:
 HINTS = "A eyJ Bearer Basic @ 1111 PRIVATE KEY :// = abcdefghijklmnopqr "
 """What the quick tests look for before a pattern is tried."""
 UNITS = [
-    "a", "1", " ", "a.", "a-", "a@", "@", "a@a.1", "a%40", "%4", "é", "1 ", "11 ", "1111 ", "1111-", "1.", "(11)", "+1 ", "4111111111111112 ",
-    "sk-", "sk", "xoxb", "AKIA", "A", "eyJ", "eyJ.", "aeyJa1.", "Bearer ", "Bearer  ", "Basic ", "Basic a", "://", "://a:", ":a", "a:a",
-    "-----BEGIN ", "-----BEGIN A PRIVATE KEY-----", "-----END ", "PRIVATE KEY-----", "-",
-    "password", "password:", "password: a", "password=", 'password="', '"password": ', '{"password": ', '{"password": {', '{"password": [',
-    '\\"password\\": \\"', "password:\n", "password, ", "('password', ", "=", ":", '"', "\\", '\\"', "{", "[", "aB", "a_", "tokenA", "Cookie: a; ",
+    "a", "1", " ", "a.", "a-", "a@", "@", "a@a.1", "a%40", "%4", "é", "1 ", "11 ", "1111 ", "1111-", "1.",
+    "(11)", "+1 ", "4111111111111112 ", "sk-", "sk", "xoxb", "AKIA", "A", "eyJ", "eyJ.", "aeyJa1.",
+    "Bearer ", "Bearer  ", "Basic ", "Basic a", "://", "://a:", ":a", "a:a", "-----BEGIN ",
+    "-----BEGIN A PRIVATE KEY-----", "-----END ", "PRIVATE KEY-----", "-", "password", "password:",
+    "password: a", "password=", 'password="', '"password": ', '{"password": ', '{"password": {',
+    '{"password": [', '\\"password\\": \\"', "password:\n", "password, ", "('password', ", "=", ":", '"',
+    "\\", '\\"', "{", "[", "aB", "a_", "tokenA", "Cookie: a; ",
 ]  # fmt: skip
 
 

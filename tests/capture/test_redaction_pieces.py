@@ -61,7 +61,15 @@ class Pair(NamedTuple):
 
 def openai(pieces: list[str], choice: int = 0) -> list[Any]:
     """Return the chunks of a chat completion."""
-    return [{"id": "c", "object": "chat.completion.chunk", "model": "m", "choices": [{"index": choice, "delta": {"content": p}}]} for p in pieces]  # fmt: skip
+    return [
+        {
+            "id": "c",
+            "object": "chat.completion.chunk",
+            "model": "m",
+            "choices": [{"index": choice, "delta": {"content": p}}],
+        }
+        for p in pieces
+    ]
 
 
 def mixed(*lists: list[Any]) -> list[Any]:
@@ -72,7 +80,10 @@ def mixed(*lists: list[Any]) -> list[Any]:
 
 def tool_call(pieces: list[str]) -> list[Any]:
     """Return the chunks of a tool call, whose arguments are JSON text in pieces."""
-    return [{"choices": [{"index": 0, "delta": {"tool_calls": [{"index": 0, "function": {"arguments": p}}]}}]} for p in pieces]  # fmt: skip
+    return [
+        {"choices": [{"index": 0, "delta": {"tool_calls": [{"index": 0, "function": {"arguments": p}}]}}]}
+        for p in pieces
+    ]
 
 
 def growing(pieces: list[str]) -> list[str]:
@@ -88,17 +99,34 @@ SHAPES: dict[str, Callable[[list[str]], Any]] = {
     "two choices in turns": lambda p: mixed(openai(p), openai(WORDS, choice=1)),
     "tool call": tool_call,
     "text beside a tool call": lambda p: mixed(openai(p), tool_call(WORDS)),
-    "anthropic": lambda p: [{"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": t}} for t in p],
-    "anthropic tool": lambda p: [{"type": "content_block_delta", "index": 1, "delta": {"type": "input_json_delta", "partial_json": t}} for t in p],
-    "responses": lambda p: [{"type": "response.output_text.delta", "sequence_number": n, "output_index": 0, "delta": t} for n, t in enumerate(p)],
-    "responses with its end": lambda p: [*({"type": "delta", "delta": t} for t in p), {"type": "done", "text": "".join(p)}],
+    "anthropic": lambda p: [
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": t}} for t in p
+    ],
+    "anthropic tool": lambda p: [
+        {"type": "content_block_delta", "index": 1, "delta": {"type": "input_json_delta", "partial_json": t}}
+        for t in p
+    ],
+    "responses": lambda p: [
+        {"type": "response.output_text.delta", "sequence_number": n, "output_index": 0, "delta": t}
+        for n, t in enumerate(p)
+    ],
+    "responses with its end": lambda p: [
+        *({"type": "delta", "delta": t} for t in p),
+        {"type": "done", "text": "".join(p)},
+    ],
     "bedrock": lambda p: [{"contentBlockDelta": {"contentBlockIndex": 0, "delta": {"text": t}}} for t in p],
-    "gemini": lambda p: [{"candidates": [{"index": 0, "content": {"role": "model", "parts": [{"text": t}]}}]} for t in p],
-    "ollama": lambda p: [{"model": "m", "message": {"role": "assistant", "content": t}, "done": False} for t in p],
+    "gemini": lambda p: [
+        {"candidates": [{"index": 0, "content": {"role": "model", "parts": [{"text": t}]}}]} for t in p
+    ],
+    "ollama": lambda p: [
+        {"model": "m", "message": {"role": "assistant", "content": t}, "done": False} for t in p
+    ],
     "messages": lambda p: [{"role": "assistant", "content": t} for t in p],
     "numbered": lambda p: [{"index": n, "text": t} for n, t in enumerate(p)],
     "tagged in turns": lambda p: mixed([("token", t) for t in p], [("status", t) for t in WORDS]),
-    "kinds in turns": lambda p: mixed([{"type": "a", "data": t} for t in p], [{"type": "b", "data": t} for t in WORDS]),
+    "kinds in turns": lambda p: mixed(
+        [{"type": "a", "data": t} for t in p], [{"type": "b", "data": t} for t in WORDS]
+    ),
     "lists": lambda p: [[t] for t in p],
     "lists of two": lambda p: [p[n : n + 2] for n in range(0, len(p), 2)],
     "parts": lambda p: {"parts": [{"content": [{"text": t}]} for t in p]},
@@ -108,9 +136,13 @@ SHAPES: dict[str, Callable[[list[str]], Any]] = {
     "named tuples": lambda p: [Pair("token", t) for t in p],
     "bytes": lambda p: [t.encode() for t in p],
     "growing": growing,
-    "growing in dicts": lambda p: [{"type": "content.delta", "delta": d, "snapshot": s} for d, s in zip(p, growing(p), strict=True)],
-    "spans": lambda p: {"otel.events": [{"name": "chunk", "attributes": {"gen_ai.completion.chunk": t}} for t in p]},
-}  # fmt: skip
+    "growing in dicts": lambda p: [
+        {"type": "content.delta", "delta": d, "snapshot": s} for d, s in zip(p, growing(p), strict=True)
+    ],
+    "spans": lambda p: {
+        "otel.events": [{"name": "chunk", "attributes": {"gen_ai.completion.chunk": t}} for t in p]
+    },
+}
 
 
 def rebuilt(value: Any) -> Iterator[str]:

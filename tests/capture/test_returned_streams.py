@@ -178,14 +178,17 @@ EVENTS = [
     {
         "type": "message_start",
         "message": {
-            "id": "m", "type": "message", "role": "assistant", "model": "toy", "content": [], "stop_reason": None,
-            "stop_sequence": None, "usage": {"input_tokens": 9, "output_tokens": 1},
+            "id": "m", "type": "message", "role": "assistant", "model": "toy", "content": [],
+            "stop_reason": None, "stop_sequence": None, "usage": {"input_tokens": 9, "output_tokens": 1},
         },
     },
     {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
     {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "Hello"}},
     {"type": "content_block_stop", "index": 0},
-    {"type": "message_delta", "delta": {"stop_reason": "end_turn", "stop_sequence": None}, "usage": {"output_tokens": 2}},
+    {
+        "type": "message_delta", "delta": {"stop_reason": "end_turn", "stop_sequence": None},
+        "usage": {"output_tokens": 2},
+    },
     {"type": "message_stop"},
 ]  # fmt: skip
 

@@ -76,7 +76,8 @@ def test_ingest_says_what_was_read_and_what_was_set_aside(place: Path) -> None:
     told = answer(place, "ingest")
     seconds = told.pop("seconds")
     assert told == {
-        "lines": written.count(b"\n"), "bad_lines": 1, "bytes": len(written), "deleted": 1, "calls": 6, "interrupted": 0, "lost": 3, "quarantined": 1,
+        "lines": written.count(b"\n"), "bad_lines": 1, "bytes": len(written), "deleted": 1, "calls": 6,
+        "interrupted": 0, "lost": 3, "quarantined": 1,
     }  # fmt: skip
     assert seconds > 0
     assert invoke(place, "ingest").stdout.splitlines()[1:] == [

@@ -39,8 +39,11 @@ kinds = st.sampled_from(
     ["stringValue", "intValue", "doubleValue", "boolValue", "bytesValue", "arrayValue", "kvlistValue"]
 )
 names = st.sampled_from(
-    ["gen_ai.input.messages", "gen_ai.usage.input_tokens", "llm.input_messages.0.message.content", "llm_trace.kind",
-     "openinference.span.kind", "input.value", "gen_ai.prompt.0.content", "metadata", "tag.tags", "error.type"]
+    [
+        "gen_ai.input.messages", "gen_ai.usage.input_tokens", "llm.input_messages.0.message.content",
+        "llm_trace.kind", "openinference.span.kind", "input.value", "gen_ai.prompt.0.content", "metadata",
+        "tag.tags", "error.type",
+    ]
 )  # fmt: skip
 attributes = st.lists(
     st.builds(

@@ -195,7 +195,8 @@ def test_a_parent_that_is_all_zero_is_none(client: httpx.Client, recorded: Recor
     assert client.post("/v1/traces", json=export(span(1, parentSpanId="0" * 16))).json() == {}
     message = ExportTraceServiceRequest()
     message.resource_spans.add().scope_spans.add().spans.add(
-        trace_id=b"\1" * 16, span_id=b"\2" * 8, parent_span_id=bytes(8), name="root", start_time_unix_nano=1, end_time_unix_nano=2
+        trace_id=b"\1" * 16, span_id=b"\2" * 8, parent_span_id=bytes(8), name="root",
+        start_time_unix_nano=1, end_time_unix_nano=2,
     )  # fmt: skip
     answer = client.post(
         "/v1/traces", content=message.SerializeToString(), headers={"Content-Type": "application/x-protobuf"}
@@ -461,7 +462,10 @@ def test_silent_connections_lock_nobody_out(spool: SpoolWriter) -> None:
         (b"", ConnectionLimits(head_s=0.01)),
         (b"POST /v1/traces HTTP/1.1\r\nX: ", ConnectionLimits(head_s=0.01)),
         (
-            b"POST /v1/traces HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{",
+            (
+                b"POST /v1/traces HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: "
+                b"9\r\n\r\n{"
+            ),
             ConnectionLimits(body_s=0.01),
         ),
     ],

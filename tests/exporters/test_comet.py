@@ -101,7 +101,10 @@ def chain_calls() -> list[Event]:
     usage = {"input_tokens": 4, "output_tokens": 3}
     later = {"start_ns": START_NS + 1, "end_ns": START_NS + 2}
     return [
-        call(ASK, TOOL, input={"prompt": PROMPT}, output={"output": ANSWER}, model="tiny", usage=usage, **later),
+        call(
+            ASK, TOOL, input={"prompt": PROMPT}, output={"output": ANSWER}, model="tiny", usage=usage,
+            **later,
+        ),
         call(TOOL, ROOT, name="look_up", kind="tool", input={"query": "Where?"}, output=["Here"]),
         call(
             name="answer", kind="chain", input={"question": "Where?"}, output={"answer": "Here"},
@@ -267,7 +270,8 @@ def test_a_stored_run_is_sent_with_what_its_calls_amount_to(
     found = dict(server.experiments[run_key(first.id)].metrics)
     assert found.pop("duration_ms") > 0
     assert found == {
-        "calls": 2, "errors": 0, "input_tokens": 9, "output_tokens": 2, "cost_usd": 0.00012, "scores.kind": 0.5,
+        "calls": 2, "errors": 0, "input_tokens": 9, "output_tokens": 2, "cost_usd": 0.00012,
+        "scores.kind": 0.5,
     }  # fmt: skip
 
 

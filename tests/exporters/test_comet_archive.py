@@ -29,8 +29,8 @@ EVENTS = [
 
 def upload(server: Comet, paths: list[Path], home: Path) -> str:
     environment = {
-        "PATH": os.environ["PATH"], "HOME": str(home), "COMET_API_KEY": KEY, "COMET_ERROR_TRACKING_ENABLE": "0",
-        "COMET_URL_OVERRIDE": f"{server.url}/clientlib/",
+        "PATH": os.environ["PATH"], "HOME": str(home), "COMET_API_KEY": KEY,
+        "COMET_ERROR_TRACKING_ENABLE": "0", "COMET_URL_OVERRIDE": f"{server.url}/clientlib/",
     }  # fmt: skip
     command = [str(COMMAND), "upload", *map(str, paths)]
     done = subprocess.run(

@@ -76,8 +76,8 @@ def chain() -> list[Event]:
     usage = {"input_tokens": 4, "output_tokens": 3}
     return [
         call(
-            ASK, TOOL, start_ns=START_NS + 1, input={"prompt": PROMPT}, output={"output": ANSWER}, model="tiny",
-            provider="openai", usage=usage, cost_usd=0.001, metadata={"a": 1},
+            ASK, TOOL, start_ns=START_NS + 1, input={"prompt": PROMPT}, output={"output": ANSWER},
+            model="tiny", provider="openai", usage=usage, cost_usd=0.001, metadata={"a": 1},
         ),
         call(FAIL, TOOL, start_ns=START_NS + 2, name="fail", kind="chain", status="error", error=error),
         call(TOOL, ROOT, name="look_up", kind="tool", input={"query": "Where?"}, output=["Here"]),
@@ -109,11 +109,41 @@ USAGE = {
 @pytest.mark.parametrize(
     ("provider", "model", "theirs", "own"),
     [
-        ("anthropic", "claude", "anthropic", {"input_tokens": 10, "output_tokens": 5, "cache_read_input_tokens": 100, "cache_creation_input_tokens": 50}),
-        ("gcp.vertex_ai", "claude", "anthropic_vertexai", {"input_tokens": 10, "output_tokens": 5, "cache_read_input_tokens": 100, "cache_creation_input_tokens": 50}),
-        ("aws.bedrock", "nova", "bedrock", {"inputTokens": 10, "outputTokens": 5, "cacheReadInputTokens": 100, "cacheWriteInputTokens": 50, "totalTokens": 165}),
-        ("gcp.gemini", "gemini", "google_ai", {"prompt_token_count": 160, "candidates_token_count": 3, "cached_content_token_count": 100, "thoughts_token_count": 2, "total_token_count": 165}),
-        ("openai", "gpt", "openai", {"prompt_tokens": 160, "completion_tokens": 5, "prompt_tokens_details.cached_tokens": 100, "completion_tokens_details.reasoning_tokens": 2, "total_tokens": 165}),
+        (
+            "anthropic", "claude", "anthropic",
+            {
+                "input_tokens": 10, "output_tokens": 5, "cache_read_input_tokens": 100,
+                "cache_creation_input_tokens": 50,
+            },
+        ),
+        (
+            "gcp.vertex_ai", "claude", "anthropic_vertexai",
+            {
+                "input_tokens": 10, "output_tokens": 5, "cache_read_input_tokens": 100,
+                "cache_creation_input_tokens": 50,
+            },
+        ),
+        (
+            "aws.bedrock", "nova", "bedrock",
+            {
+                "inputTokens": 10, "outputTokens": 5, "cacheReadInputTokens": 100,
+                "cacheWriteInputTokens": 50, "totalTokens": 165,
+            },
+        ),
+        (
+            "gcp.gemini", "gemini", "google_ai",
+            {
+                "prompt_token_count": 160, "candidates_token_count": 3, "cached_content_token_count": 100,
+                "thoughts_token_count": 2, "total_token_count": 165,
+            },
+        ),
+        (
+            "openai", "gpt", "openai",
+            {
+                "prompt_tokens": 160, "completion_tokens": 5, "prompt_tokens_details.cached_tokens": 100,
+                "completion_tokens_details.reasoning_tokens": 2, "total_tokens": 165,
+            },
+        ),
     ],
     ids=["anthropic", "claude on vertex", "bedrock", "gemini", "openai"],
 )  # fmt: skip

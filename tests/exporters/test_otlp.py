@@ -360,7 +360,10 @@ def test_a_200_with_an_error_or_a_page_in_its_body_is_not_delivered(
 
 @pytest.mark.parametrize(
     ("body", "kind"),
-    [(b"", ""), (b"", "application/x-protobuf"), (b"{}", "application/json"), (b'{"partialSuccess": {}}', "application/json")],
+    [
+        (b"", ""), (b"", "application/x-protobuf"), (b"{}", "application/json"),
+        (b'{"partialSuccess": {}}', "application/json"),
+    ],
     ids=["nothing", "protobuf", "json", "empty partial success"],
 )  # fmt: skip
 def test_a_receivers_own_answers_are_delivered(tmp_path: Path, body: bytes, kind: str) -> None:

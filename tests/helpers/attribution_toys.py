@@ -65,7 +65,8 @@ def word_piece() -> Any:
     raw.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=ends)
     raw.decoder = decoders.WordPiece()
     return transformers.PreTrainedTokenizerFast(
-        tokenizer_object=raw, unk_token="[UNK]", pad_token="[PAD]", mask_token="[MASK]", cls_token="[CLS]", sep_token="[SEP]"
+        tokenizer_object=raw, unk_token="[UNK]", pad_token="[PAD]", mask_token="[MASK]",
+        cls_token="[CLS]", sep_token="[SEP]",
     )  # fmt: skip
 
 
@@ -82,8 +83,9 @@ def llama(vocabulary: int = 420, **settings: Any) -> Any:
     """A random Llama with sharp predictions."""
     torch.manual_seed(0)
     given: dict[str, Any] = {
-        "vocab_size": vocabulary, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
-        "num_key_value_heads": 2, "max_position_embeddings": 256, "initializer_range": 0.3,
+        "vocab_size": vocabulary, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2,
+        "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 256,
+        "initializer_range": 0.3,
     } | settings  # fmt: skip
     return transformers.LlamaForCausalLM(transformers.LlamaConfig(**given)).eval()
 

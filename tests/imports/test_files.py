@@ -281,19 +281,14 @@ def test_secrets_are_masked_before_anything_is_written(recorded: Recorded, tmp_p
 
 LANGFUSE_TRACE = "7f1f0f2e8f9a4a6b9c551d2f3a4b5c6d"
 LANGFUSE: dict[str, Any] = {
-    "id": "7f1f0f2e-8f9a-4a6b-9c55-1d2f3a4b5c6d",
-    "timestamp": "2026-03-01T12:00:00.000Z",
-    "name": "support",
-    "input": {"question": "Where is my parcel?"},
-    "output": "On its way.",
-    "sessionId": "s1",
-    "userId": "anna",
-    "tags": ["prod"],
-    "htmlPath": "/project/p/traces/7f1f",
+    "id": "7f1f0f2e-8f9a-4a6b-9c55-1d2f3a4b5c6d", "timestamp": "2026-03-01T12:00:00.000Z",
+    "name": "support", "input": {"question": "Where is my parcel?"}, "output": "On its way.",
+    "sessionId": "s1", "userId": "anna", "tags": ["prod"], "htmlPath": "/project/p/traces/7f1f",
     "observations": [
         {
-            "id": "obs-1", "traceId": "7f1f0f2e-8f9a-4a6b-9c55-1d2f3a4b5c6d", "type": "GENERATION", "name": "answer",
-            "startTime": "2026-03-01T12:00:00.100Z", "endTime": "2026-03-01T12:00:01.100Z", "model": "gpt-4o",
+            "id": "obs-1", "traceId": "7f1f0f2e-8f9a-4a6b-9c55-1d2f3a4b5c6d", "type": "GENERATION",
+            "name": "answer", "startTime": "2026-03-01T12:00:00.100Z",
+            "endTime": "2026-03-01T12:00:01.100Z", "model": "gpt-4o",
             "completionStartTime": "2026-03-01T12:00:00.400Z", "modelParameters": {"temperature": 0.2},
             "input": [{"role": "user", "content": "Where is my parcel?"}],
             "output": {"role": "assistant", "content": "On its way."},
@@ -301,13 +296,16 @@ LANGFUSE: dict[str, Any] = {
             "parentObservationId": "obs-0", "promptName": "reply", "promptVersion": 3,
         },
         {
-            "id": "obs-0", "traceId": "7f1f0f2e-8f9a-4a6b-9c55-1d2f3a4b5c6d", "type": "SPAN", "name": "handle",
-            "startTime": "2026-03-01T12:00:00Z", "endTime": "2026-03-01T12:00:01.2Z", "level": "ERROR",
-            "statusMessage": "late",
+            "id": "obs-0", "traceId": "7f1f0f2e-8f9a-4a6b-9c55-1d2f3a4b5c6d", "type": "SPAN",
+            "name": "handle", "startTime": "2026-03-01T12:00:00Z", "endTime": "2026-03-01T12:00:01.2Z",
+            "level": "ERROR", "statusMessage": "late",
         },
     ],
     "scores": [
-        {"id": "sc1", "name": "helpful", "value": 1, "source": "ANNOTATION", "comment": "yes", "observationId": "obs-1"},
+        {
+            "id": "sc1", "name": "helpful", "value": 1, "source": "ANNOTATION", "comment": "yes",
+            "observationId": "obs-1",
+        },
         {"id": "sc2", "name": "tone", "stringValue": "kind", "dataType": "CATEGORICAL", "source": "EVAL"},
     ],
 }  # fmt: skip
@@ -341,9 +339,10 @@ def test_langfuse_observations_alone_are_a_tree_too(recorded: Recorded, tmp_path
 
 
 PHOENIX = {
-    "name": "ChatCompletion", "context": {"trace_id": "ab" * 16, "span_id": "cd" * 8}, "span_kind": "LLM", "parent_id": None,
-    "start_time": "2026-03-01T12:00:00+00:00", "end_time": "2026-03-01T12:00:01+00:00", "status_code": "ERROR",
-    "status_message": "overloaded", "events": [{"name": "exception", "message": "overloaded", "timestamp": "2026-03-01T12:00:01+00:00"}],
+    "name": "ChatCompletion", "context": {"trace_id": "ab" * 16, "span_id": "cd" * 8}, "span_kind": "LLM",
+    "parent_id": None, "start_time": "2026-03-01T12:00:00+00:00", "end_time": "2026-03-01T12:00:01+00:00",
+    "status_code": "ERROR", "status_message": "overloaded",
+    "events": [{"name": "exception", "message": "overloaded", "timestamp": "2026-03-01T12:00:01+00:00"}],
     "attributes": {
         "llm": {
             "model_name": "gpt-4o", "token_count": {"prompt": 9},

@@ -23,8 +23,11 @@ BEGIN = 1_777_629_600_000_000_000
 """2026-05-01T10:00:00Z."""
 CHAT = {"model": "gpt-4o", "messages": [{"role": "user", "content": "hi"}], "temperature": 0.5}
 ANSWER = {
-    "id": "chatcmpl-12345678", "object": "chat.completion", "model": "gpt-4o-2024-08-06", "created": 1_777_629_600,
-    "choices": [{"index": 0, "message": {"role": "assistant", "content": "hello"}, "finish_reason": "stop"}],
+    "id": "chatcmpl-12345678", "object": "chat.completion", "model": "gpt-4o-2024-08-06",
+    "created": 1_777_629_600,
+    "choices": [
+        {"index": 0, "message": {"role": "assistant", "content": "hello"}, "finish_reason": "stop"},
+    ],
     "usage": {"prompt_tokens": 7, "completion_tokens": 2, "total_tokens": 9},
 }  # fmt: skip
 
@@ -55,18 +58,43 @@ def langchain(kind: str, text: str, **more: Any) -> dict[str, Any]:
 
 LANGSMITH: list[dict[str, Any]] = [
     {
-        "id": ROOT, "trace_id": ROOT, "name": "agent", "run_type": "chain", "start_time": "2026-05-01T10:00:00",
-        "end_time": "2026-05-01T10:00:02", "inputs": {"q": "x"}, "outputs": {"a": "y"}, "parent_run_id": None,
-        "dotted_order": f"20260501T100000000000Z{ROOT}", "session_id": "a-project", "tags": ["prod"],
+        "id": ROOT, "trace_id": ROOT, "name": "agent", "run_type": "chain",
+        "start_time": "2026-05-01T10:00:00", "end_time": "2026-05-01T10:00:02", "inputs": {"q": "x"},
+        "outputs": {"a": "y"}, "parent_run_id": None, "dotted_order": f"20260501T100000000000Z{ROOT}",
+        "session_id": "a-project", "tags": ["prod"],
         "extra": {"metadata": {"thread_id": "t1", "user_id": "anna"}},
-        "feedback_stats": {"good": {"n": 2, "avg": 0.5, "values": {}, "comments": ["so so"]}, "tone": {"n": 1, "avg": None, "values": {"kind": 1}}},
+        "feedback_stats": {
+            "good": {"n": 2, "avg": 0.5, "values": {}, "comments": ["so so"]},
+            "tone": {"n": 1, "avg": None, "values": {"kind": 1}},
+        },
     },
     {
-        "id": CHILD, "trace_id": ROOT, "name": "ChatOpenAI", "run_type": "llm", "start_time": "2026-05-01T10:00:00.500",
-        "end_time": "2026-05-01T10:00:01.500", "parent_run_id": ROOT, "dotted_order": "1.2", "session_id": "a-project",
-        "inputs": {"messages": [[langchain("SystemMessage", "Be brief."), langchain("HumanMessage", "hi")]]},
-        "outputs": {"generations": [[{"text": "hello", "message": langchain("AIMessage", "hello", usage_metadata={"input_tokens": 7, "output_tokens": 2, "total_tokens": 9, "input_token_details": {"cache_read": 4}})}]]},
-        "extra": {"metadata": {"ls_provider": "openai", "ls_model_name": "gpt-4o"}, "invocation_params": {"model": "gpt-4o", "temperature": 0.5}},
+        "id": CHILD, "trace_id": ROOT, "name": "ChatOpenAI", "run_type": "llm",
+        "start_time": "2026-05-01T10:00:00.500", "end_time": "2026-05-01T10:00:01.500",
+        "parent_run_id": ROOT, "dotted_order": "1.2", "session_id": "a-project",
+        "inputs": {
+            "messages": [[langchain("SystemMessage", "Be brief."), langchain("HumanMessage", "hi")]],
+        },
+        "outputs": {
+            "generations": [
+                [
+                    {
+                        "text": "hello",
+                        "message": langchain(
+                            "AIMessage", "hello",
+                            usage_metadata={
+                                "input_tokens": 7, "output_tokens": 2, "total_tokens": 9,
+                                "input_token_details": {"cache_read": 4},
+                            },
+                        ),
+                    },
+                ],
+            ],
+        },
+        "extra": {
+            "metadata": {"ls_provider": "openai", "ls_model_name": "gpt-4o"},
+            "invocation_params": {"model": "gpt-4o", "temperature": 0.5},
+        },
         "total_cost": "0.0004",
     },
 ]  # fmt: skip
@@ -101,18 +129,25 @@ def test_langsmith_runs_that_failed_or_never_ended_say_so(recorded: Recorded, tm
 
 WEAVE = [
     {
-        "id": ROOT, "project_id": "e/p", "op_name": "weave:///e/p/op/answer:abc", "trace_id": "t1", "parent_id": None,
-        "started_at": "2026-05-01T10:00:00Z", "ended_at": "2026-05-01T10:00:02Z", "attributes": {}, "thread_id": "s1",
-        "inputs": {"question": "hi"}, "output": "hello", "wb_user_id": "anna",
+        "id": ROOT, "project_id": "e/p", "op_name": "weave:///e/p/op/answer:abc", "trace_id": "t1",
+        "parent_id": None, "started_at": "2026-05-01T10:00:00Z", "ended_at": "2026-05-01T10:00:02Z",
+        "attributes": {}, "thread_id": "s1", "inputs": {"question": "hi"}, "output": "hello",
+        "wb_user_id": "anna",
         "summary": {
             "usage": {"gpt-4o": {"prompt_tokens": 7, "completion_tokens": 2}},
-            "weave": {"status": "success", "feedback": [{"feedback_type": "wandb.runnable.judge", "payload": {"output": {"ok": True}}}]},
+            "weave": {
+                "status": "success",
+                "feedback": [
+                    {"feedback_type": "wandb.runnable.judge", "payload": {"output": {"ok": True}}},
+                ],
+            },
         },
     },
     {
-        "id": CHILD, "project_id": "e/p", "op_name": "weave:///e/p/op/openai.chat.completions.create:def", "trace_id": "t1",
-        "parent_id": ROOT, "started_at": "2026-05-01T10:00:00.500Z", "ended_at": "2026-05-01T10:00:01.500Z",
-        "attributes": {"weave": {"client_version": "0.51"}}, "inputs": {"self": "weave:///e/p/object/x:1", **CHAT}, "output": ANSWER,
+        "id": CHILD, "project_id": "e/p", "op_name": "weave:///e/p/op/openai.chat.completions.create:def",
+        "trace_id": "t1", "parent_id": ROOT, "started_at": "2026-05-01T10:00:00.500Z",
+        "ended_at": "2026-05-01T10:00:01.500Z", "attributes": {"weave": {"client_version": "0.51"}},
+        "inputs": {"self": "weave:///e/p/object/x:1", **CHAT}, "output": ANSWER,
         "summary": {"usage": {"gpt-4o": {"prompt_tokens": 7, "completion_tokens": 2}}},
     },
 ]  # fmt: skip
@@ -133,15 +168,18 @@ def test_weave_calls_keep_their_tree_and_count_tokens_once(recorded: Recorded, t
 
 def test_litellm_payloads_are_model_calls(recorded: Recorded, tmp_path: Path) -> None:
     payload = {
-        "id": ANSWER["id"], "trace_id": ROOT, "call_type": "acompletion", "response_cost": 0.0004, "status": "success",
-        "startTime": BEGIN / 1e9, "endTime": BEGIN / 1e9 + 1, "completionStartTime": BEGIN / 1e9 + 0.25, "stream": True,
-        "model": "gpt-4o", "custom_llm_provider": "openai", "messages": CHAT["messages"], "response": ANSWER,
-        "model_parameters": {"temperature": 0.5}, "metadata": {"user_api_key_hash": None}, "end_user": "anna",
-        "request_tags": ["prod"], "prompt_tokens": 7, "completion_tokens": 2, "total_tokens": 9, "hidden_params": {"a": 1},
+        "id": ANSWER["id"], "trace_id": ROOT, "call_type": "acompletion", "response_cost": 0.0004,
+        "status": "success", "startTime": BEGIN / 1e9, "endTime": BEGIN / 1e9 + 1,
+        "completionStartTime": BEGIN / 1e9 + 0.25, "stream": True, "model": "gpt-4o",
+        "custom_llm_provider": "openai", "messages": CHAT["messages"], "response": ANSWER,
+        "model_parameters": {"temperature": 0.5}, "metadata": {"user_api_key_hash": None},
+        "end_user": "anna", "request_tags": ["prod"], "prompt_tokens": 7, "completion_tokens": 2,
+        "total_tokens": 9, "hidden_params": {"a": 1},
     }  # fmt: skip
     failed = {
-        **payload, "id": "chatcmpl-other", "status": "failure", "response": None, "prompt_tokens": 0, "completion_tokens": 0,
-        "error_str": "too much", "error_information": {"error_class": "RateLimitError", "error_message": "too much"},
+        **payload, "id": "chatcmpl-other", "status": "failure", "response": None, "prompt_tokens": 0,
+        "completion_tokens": 0, "error_str": "too much",
+        "error_information": {"error_class": "RateLimitError", "error_message": "too much"},
     }  # fmt: skip
     (report,) = bring(recorded, write(tmp_path / "log.jsonl", payload, failed))
     assert (report["format"], report["calls"]) == ("litellm", 2)
@@ -166,10 +204,14 @@ def test_litellm_payloads_are_model_calls(recorded: Recorded, tmp_path: Path) ->
 
 def test_a_promptfoo_evaluation_is_a_run_with_scores(recorded: Recorded, tmp_path: Path) -> None:
     row = {
-        "promptIdx": 0, "testIdx": 0, "provider": {"id": "openai:chat:gpt-4o"}, "prompt": {"raw": "Say hi", "label": "greet"},
-        "vars": {"word": "hi"}, "success": False, "score": 0.5, "latencyMs": 321, "namedScores": {"tone": 1},
-        "response": {"output": "hello", "tokenUsage": {"total": 9, "prompt": 7, "completion": 2}, "cost": 0.001},
-        "gradingResult": {"pass": False, "score": 0.5, "reason": "not hi"}, "failureReason": 1, "error": "not hi",
+        "promptIdx": 0, "testIdx": 0, "provider": {"id": "openai:chat:gpt-4o"},
+        "prompt": {"raw": "Say hi", "label": "greet"}, "vars": {"word": "hi"}, "success": False,
+        "score": 0.5, "latencyMs": 321, "namedScores": {"tone": 1},
+        "response": {
+            "output": "hello", "tokenUsage": {"total": 9, "prompt": 7, "completion": 2}, "cost": 0.001,
+        },
+        "gradingResult": {"pass": False, "score": 0.5, "reason": "not hi"}, "failureReason": 1,
+        "error": "not hi",
     }  # fmt: skip
     results = {
         "version": 3,
@@ -196,9 +238,18 @@ def test_a_promptfoo_evaluation_is_a_run_with_scores(recorded: Recorded, tmp_pat
 
 
 SSE = "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in [
-    {"id": ANSWER["id"], "object": "chat.completion.chunk", "model": ANSWER["model"], "choices": [{"index": 0, "delta": {"role": "assistant", "content": "hel"}}]},
-    {"id": ANSWER["id"], "object": "chat.completion.chunk", "model": ANSWER["model"], "choices": [{"index": 0, "delta": {"content": "lo"}, "finish_reason": "stop"}]},
-    {"id": ANSWER["id"], "object": "chat.completion.chunk", "model": ANSWER["model"], "choices": [], "usage": ANSWER["usage"]},
+    {
+        "id": ANSWER["id"], "object": "chat.completion.chunk", "model": ANSWER["model"],
+        "choices": [{"index": 0, "delta": {"role": "assistant", "content": "hel"}}],
+    },
+    {
+        "id": ANSWER["id"], "object": "chat.completion.chunk", "model": ANSWER["model"],
+        "choices": [{"index": 0, "delta": {"content": "lo"}, "finish_reason": "stop"}],
+    },
+    {
+        "id": ANSWER["id"], "object": "chat.completion.chunk", "model": ANSWER["model"], "choices": [],
+        "usage": ANSWER["usage"],
+    },
 ]) + "data: [DONE]\n\n"  # fmt: skip
 
 
@@ -206,9 +257,21 @@ SSE = "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in [
     ("record", "asked"),
     [
         ({"request": CHAT, "response": ANSWER}, True),
-        ({"request": {"url": "/v1", "body": json.dumps(CHAT)}, "response": {"status": 200, "body": json.dumps(ANSWER)}}, True),
+        (
+            {
+                "request": {"url": "/v1", "body": json.dumps(CHAT)},
+                "response": {"status": 200, "body": json.dumps(ANSWER)},
+            },
+            True,
+        ),
         ({"request": CHAT, "response": SSE}, True),
-        ({"id": "batch_req_1", "custom_id": "1", "response": {"status_code": 200, "request_id": "r", "body": ANSWER}, "error": None}, False),
+        (
+            {
+                "id": "batch_req_1", "custom_id": "1",
+                "response": {"status_code": 200, "request_id": "r", "body": ANSWER}, "error": None,
+            },
+            False,
+        ),
         (ANSWER, False),
     ],
     ids=["plain", "envelopes", "stream", "batch output", "stored completion"],
@@ -308,8 +371,8 @@ def inspect_log() -> dict[str, Any]:
         "choices": [{"message": {"role": "assistant", "content": "hello"}, "stop_reason": "stop"}],
     }  # fmt: skip
     event = {
-        "event": "model", "uuid": "e1", "timestamp": "2026-05-01T10:00:00+00:00", "model": "openai/m", "input": [],
-        "input_refs": [[0, 1], [1, 2]], "output": output, "config": {}, "tools": [],
+        "event": "model", "uuid": "e1", "timestamp": "2026-05-01T10:00:00+00:00", "model": "openai/m",
+        "input": [], "input_refs": [[0, 1], [1, 2]], "output": output, "config": {}, "tools": [],
     }  # fmt: skip
     sample = {
         "id": 1,

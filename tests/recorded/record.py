@@ -131,8 +131,9 @@ def drive_opik() -> None:
     )
     outer = trace.span(name="look_up", type="tool", input={"query": "Where?"}, output={"output": ["Here"]})
     inner = outer.span(
-        name="ask", type="llm", input={"prompt": PROMPT}, output={"output": ANSWER}, model="tiny", provider="openai",
-        usage={"prompt_tokens": 4, "completion_tokens": 3, "total_tokens": 7}, total_cost=0.001, metadata={"a": 1},
+        name="ask", type="llm", input={"prompt": PROMPT}, output={"output": ANSWER}, model="tiny",
+        provider="openai", usage={"prompt_tokens": 4, "completion_tokens": 3, "total_tokens": 7},
+        total_cost=0.001, metadata={"a": 1},
     )  # fmt: skip
     failed = outer.span(
         name="fail", error_info={"exception_type": "ValueError", "message": "no", "traceback": "Traceback"}

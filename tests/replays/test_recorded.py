@@ -467,7 +467,8 @@ def test_what_is_not_there_is_said(store: Recorded) -> None:
         llm_trace.replay("daily", functions=answer)
     with pytest.raises(
         ReplayError,
-        match=r"began with tests.replays.test_recorded:answer at .*\(1 calls\), and functions are only called when named",
+        match=r"began with tests.replays.test_recorded:answer at .*\(1 calls\), "
+        r"and functions are only called when named",
     ):
         llm_trace.replay("nightly")
     with pytest.raises(ReplayError, match="none of the functions given is that"):

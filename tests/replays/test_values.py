@@ -66,8 +66,9 @@ def anthropic_response() -> Any:
     ]
     return types.Message.model_validate(
         {
-            "id": "m1", "type": "message", "role": "assistant", "model": "toy", "content": blocks, "stop_reason": "tool_use",
-            "stop_sequence": None, "usage": {"input_tokens": 9, "output_tokens": 2},
+            "id": "m1", "type": "message", "role": "assistant", "model": "toy", "content": blocks,
+            "stop_reason": "tool_use", "stop_sequence": None,
+            "usage": {"input_tokens": 9, "output_tokens": 2},
         }
     )  # fmt: skip
 

@@ -24,7 +24,10 @@ def ask(**request: Any) -> dict[str, Any]:
     [
         {"model": "m", "system": "Be kind", "messages": ASKED},
         {"model": "m", "system": [{"type": "text", "text": "Be kind"}], "messages": ASKED},
-        {"modelId": "m", "system": [{"text": "Be kind"}], "messages": [{"role": "user", "content": [{"text": "hello"}]}]},
+        {
+            "modelId": "m", "system": [{"text": "Be kind"}],
+            "messages": [{"role": "user", "content": [{"text": "hello"}]}],
+        },
         {"model": "m", "instructions": "Be kind", "input": ASKED},
         {"model": "m", "contents": PARTS, "config": {"system_instruction": "Be kind"}},
         {"model": "m", "contents": PARTS, "systemInstruction": {"parts": [{"text": "Be kind"}]}},

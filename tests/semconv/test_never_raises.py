@@ -11,22 +11,34 @@ from llm_trace import semconv
 from llm_trace.record import Call, Message, Usage
 
 _KEYS_TEXT = """
-role content parts type text name id messages system input output instructions contents choices message delta index
-finish_reason tool_calls function arguments function_call tool_call_id refusal reasoning reasoning_content thinking
-signature images audio source data media_type image_url url input_audio file file_data file_id tool_use_id toolUse
-toolResult functionCall functionResponse inlineData candidates usageMetadata promptTokenCount usage prompt_tokens
-input_tokens output_tokens cache_read_input_tokens cached_tokens prompt_tokens_details model kwargs body config
-response item output_index content_index content_block partial_json messageStart contentBlockStart contentBlockDelta
-contentBlockIndex start metadata event_type step interaction done outputText generation outputs generations results
-call_id item_id prompt document meta billed_units tokens summary encrypted_content stop_reason status object response_metadata
+role content parts type text name id messages system input output instructions contents choices message delta
+index
+finish_reason tool_calls function arguments function_call tool_call_id refusal reasoning reasoning_content
+thinking
+signature images audio source data media_type image_url url input_audio file file_data file_id tool_use_id
+toolUse
+toolResult functionCall functionResponse inlineData candidates usageMetadata promptTokenCount usage
+prompt_tokens
+input_tokens output_tokens cache_read_input_tokens cached_tokens prompt_tokens_details model kwargs body
+config
+response item output_index content_index content_block partial_json messageStart contentBlockStart
+contentBlockDelta
+contentBlockIndex start metadata event_type step interaction done outputText generation outputs generations
+results
+call_id item_id prompt document meta billed_units tokens summary encrypted_content stop_reason status object
+response_metadata
 lc chunk bytes logprobs error reasoningContent reasoningText executableCode tool_plan citations chat_history
 """
 _KEYS = _KEYS_TEXT.split()
 _VALUES_TEXT = """
-assistant user tool message text tool_use tool_result thinking reasoning function_call function_call_output image file
-input_file image_url input_audio refusal tool_call_response message_start content_block_start content_block_delta
-message_delta text_delta input_json_delta citations_delta response.output_text.delta response.output_item.added
-response.completed message-start content-delta tool-call-delta step.delta interaction.completed text-generation
+assistant user tool message text tool_use tool_result thinking reasoning function_call function_call_output
+image file
+input_file image_url input_audio refusal tool_call_response message_start content_block_start
+content_block_delta
+message_delta text_delta input_json_delta citations_delta response.output_text.delta
+response.output_item.added
+response.completed message-start content-delta tool-call-delta step.delta interaction.completed
+text-generation
 AIMessageChunk chat.completion.chunk data:image/png;base64,AA {} [1] {"a":1 12 web_search_call x_tool_result
 """
 _VALUES = _VALUES_TEXT.split()
@@ -44,17 +56,23 @@ json_values = st.recursive(
 mappings = st.dictionaries(st.sampled_from(_KEYS) | st.text(max_size=4), json_values, max_size=8)
 
 _NAMES_TEXT = """
-gen_ai.input.messages gen_ai.output.messages gen_ai.prompt gen_ai.prompt.0 gen_ai.prompt.0.role gen_ai.prompt.x
+gen_ai.input.messages gen_ai.output.messages gen_ai.prompt gen_ai.prompt.0 gen_ai.prompt.0.role
+gen_ai.prompt.x
 gen_ai.prompt.0.content gen_ai.prompt.0.tool_calls.0.name gen_ai.completion.0.content gen_ai.request.model
 gen_ai.request.top_p gen_ai.response.model gen_ai.response.finish_reasons gen_ai.usage.input_tokens
-gen_ai.usage.output_tokens gen_ai.operation.name gen_ai.system gen_ai.system_instructions gen_ai.conversation.id
-gen_ai.tool.call.arguments gen_ai.response.time_to_first_chunk gen_ai.usage.cost openinference.span.kind input.value
-output.value llm.input_messages.0.message.role llm.input_messages.0.message.content llm.output_messages.0.message
-llm.input_messages.0.message.contents.0.message_content.type llm.output_messages.0.message.tool_calls.0.tool_call.id
+gen_ai.usage.output_tokens gen_ai.operation.name gen_ai.system gen_ai.system_instructions
+gen_ai.conversation.id
+gen_ai.tool.call.arguments gen_ai.response.time_to_first_chunk gen_ai.usage.cost openinference.span.kind
+input.value
+output.value llm.input_messages.0.message.role llm.input_messages.0.message.content
+llm.output_messages.0.message
+llm.input_messages.0.message.contents.0.message_content.type
+llm.output_messages.0.message.tool_calls.0.tool_call.id
 llm.input_messages.0.message.contents.0.message_content.image.image.url llm.token_count.prompt llm.cost.total
 llm.invocation_parameters llm.prompts.0.prompt.text llm.prompt_template.template llm.prompt_template.variables
 retrieval.documents.0.document.content metadata tag.tags traceloop.span.kind traceloop.entity.input session.id
-traceloop.association.properties.user_id langfuse.observation.usage_details langfuse.observation.type error.type
+traceloop.association.properties.user_id langfuse.observation.usage_details langfuse.observation.type
+error.type
 langfuse.observation.completion_start_time langfuse.observation.cost_details exception.type request_data
 response_data llm_trace.params llm_trace.kind llm_trace.tags
 """
@@ -65,9 +83,10 @@ attributes = st.dictionaries(
         json_values,
         st.sampled_from(
             [
-                '{"messages": [{"role": "user", "content": "hi"}]}', '[{"role": "user"', '[{"role": 5}]', "[[[]]]", "LLM",
-                '"2025-01-01T00:00:00Z"', '"9999-99"', "chat", "tool", "NaN", '{"total": 1e999}', "[" * 9000,
-            ]
+                '{"messages": [{"role": "user", "content": "hi"}]}', '[{"role": "user"', '[{"role": 5}]',
+                "[[[]]]", "LLM", '"2025-01-01T00:00:00Z"', '"9999-99"', "chat", "tool", "NaN",
+                '{"total": 1e999}', "[" * 9000,
+            ],
         ),
     ),
     max_size=10,

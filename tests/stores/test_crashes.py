@@ -67,8 +67,9 @@ CHILD = textwrap.dedent("""
     ingest.ingest(path)
 """)
 POINTS = (
-    "after messages", "after fold", "before quarantine", "after quarantine", "after numbers", "before commit", "after commit",
-    "before delete", "after unlink", "after interrupted", "before detach", "after detach",
+    "after messages", "after fold", "before quarantine", "after quarantine", "after numbers",
+    "before commit", "after commit", "before delete", "after unlink", "after interrupted",
+    "before detach", "after detach",
 )  # fmt: skip
 
 
@@ -169,8 +170,14 @@ def test_a_live_file_that_grows_between_killed_ingests_is_read_once(
     path = tmp_path / "t.duckdb"
     writer = HandWriter(spool_of(path))
     for number in range(6):
-        writer.start(number, input={"m": {"$messages": [0, 1]}}, messages_in=[[number // 2, number // 2]],
-                     messages=bodies({"role": "user", "content": f"q{number}"}, first=number // 2) if number % 2 == 0 else [])  # fmt: skip
+        writer.start(
+            number,
+            input={"m": {"$messages": [0, 1]}},
+            messages_in=[[number // 2, number // 2]],
+            messages=bodies({"role": "user", "content": f"q{number}"}, first=number // 2)
+            if number % 2 == 0
+            else [],
+        )
         point = ("after fold", "before commit", "after commit")[number % 3]
         subprocess.run([sys.executable, "-c", CHILD, str(path), point, "1"], check=False)
         writer.end(number)

@@ -29,8 +29,16 @@ def lines() -> list[bytes]:
     with tempfile.TemporaryDirectory() as folder:
         writer = HandWriter(Path(folder))
         for number in range(CALLS):
-            writer.start(number, input={"m": {"$messages": [0, 2]}, "é": [1.5, None]}, messages_in=[[0, 0], [number + 1] * 2], tags=["a"],
-                         messages=[*(bodies({"role": "system", "content": "s"}) if number == 0 else []), {"n": number + 1, "body": {"role": "user", "content": f"q{number}"}}])  # fmt: skip
+            writer.start(
+                number,
+                input={"m": {"$messages": [0, 2]}, "é": [1.5, None]},
+                messages_in=[[0, 0], [number + 1] * 2],
+                tags=["a"],
+                messages=[
+                    *(bodies({"role": "system", "content": "s"}) if number == 0 else []),
+                    {"n": number + 1, "body": {"role": "user", "content": f"q{number}"}},
+                ],
+            )
             writer.end(number, output="yes", usage={"input_tokens": 5}, error=None, metadata={"k": {"l": []}})
         writer.event("run", id=span(1), name="r", start_ns=5, config={})
         writer.event("score", id=span(1), span_id=span(1), name="s", value=0.5, time_ns=1)

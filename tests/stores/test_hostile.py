@@ -190,8 +190,9 @@ def test_heat_maps_and_summaries_show_control_characters_instead_of_sending_them
         "baseline": "delete",
     }
     attribution = Attribution(
-        span_id=span(1), prompt=EVIL, response=EVIL, segments=(Segment(start=0, end=len(EVIL), text=EVIL, kind="word"),),
-        values=(1.0,), verdict="redundant", **fields,
+        span_id=span(1), prompt=EVIL, response=EVIL,
+        segments=(Segment(start=0, end=len(EVIL), text=EVIL, kind="word"),), values=(1.0,),
+        verdict="redundant", **fields,
     )  # fmt: skip
     shown = heatmap.render_terminal(attribution).plain + attribution.summary()
     assert not any(sign in shown for sign in "\x1b\x07\x9b")

@@ -303,8 +303,10 @@ def test_other_readers_keep_the_files_that_they_still_need(path: Path, writer: H
 
 def test_bad_lines_go_to_quarantine_and_good_ones_are_read(path: Path, writer: HandWriter) -> None:
     bad = [
-        b"garbage", b'{"event":"start"}', b"[1]", b'{"event":"party"}', b"\xff\xfe", b'{"event":"end","span_id":"x","end_ns":1,"status":"odd"}',
-        b'{"event":"start","span_id":"x","start_ns":"soon"}', b"null", b'{"event":"start","span_id":"x","start_ns":1,"kind":"odd"}',
+        b"garbage", b'{"event":"start"}', b"[1]", b'{"event":"party"}', b"\xff\xfe",
+        b'{"event":"end","span_id":"x","end_ns":1,"status":"odd"}',
+        b'{"event":"start","span_id":"x","start_ns":"soon"}', b"null",
+        b'{"event":"start","span_id":"x","start_ns":1,"kind":"odd"}',
     ]  # fmt: skip
     for number, line in enumerate(bad):
         writer.call(number)
@@ -396,8 +398,9 @@ def test_the_later_attribution_of_a_kind_wins_and_failures_are_in_the_table(
     path: Path, writer: HandWriter
 ) -> None:
     record = {
-        "method": "occlusion", "segments": [{"start": 0, "end": 2, "text": "hi"}], "values": [0.5], "bounds": "exact",
-        "prompt": "hi", "response": "yes", "target": "the response", "baseline": "delete", "low": [0.4], "high": [0.6],
+        "method": "occlusion", "segments": [{"start": 0, "end": 2, "text": "hi"}], "values": [0.5],
+        "bounds": "exact", "prompt": "hi", "response": "yes", "target": "the response",
+        "baseline": "delete", "low": [0.4], "high": [0.6],
     }  # fmt: skip
 
     def attribution(number: int, **keys: object) -> None:
@@ -477,8 +480,16 @@ def test_slices_cut_anywhere_give_the_same_store(
     other = HandWriter(spool_of(path))
     for number in range(30):
         hand = (writer, other)[number % 2]
-        hand.start(number, input={"m": {"$messages": [0, 2]}}, messages_in=[[0, 0], [number // 2 + 1] * 2],
-                   messages=bodies(*([SYSTEM] if number < 2 else []), {"role": "user", "content": f"q{number}"}, first=number // 2 + (number > 1)))  # fmt: skip
+        hand.start(
+            number,
+            input={"m": {"$messages": [0, 2]}},
+            messages_in=[[0, 0], [number // 2 + 1] * 2],
+            messages=bodies(
+                *([SYSTEM] if number < 2 else []),
+                {"role": "user", "content": f"q{number}"},
+                first=number // 2 + (number > 1),
+            ),
+        )
         if number > 3:
             (writer, other)[number % 2].end(number - 4, output="x" * 400)
     writer.close()

@@ -63,7 +63,14 @@ def test_a_users_calls_are_gone_from_tables_and_bytes(path: Path, writer: HandWr
             comment=CANARY if anna else "",
             time_ns=1,
         )
-        writer.event("attribution", id=span(number), span_id=span(number), method="m", attribution={"prompt": CANARY if anna else ""}, time_ns=1)  # fmt: skip
+        writer.event(
+            "attribution",
+            id=span(number),
+            span_id=span(number),
+            method="m",
+            attribution={"prompt": CANARY if anna else ""},
+            time_ns=1,
+        )
     writer.raw(f'{{"event":"start","span_id":"{span(1)}","note":"{CANARY}"\n'.encode())
     writer.raw(b'{"user":"anna" torn\n')
     writer.raw(b"other garbage\n")

@@ -44,8 +44,15 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     writer.start(
         2, name="b", trace_id=f"{1:032x}", run="00000000000000bb", input={"question": "100% \\E sure?"}
     )
-    writer.start(3, input={"m": {"$messages": [0, 2]}}, messages_in=[[0, 1]],
-                 messages=bodies({"role": "system", "content": "Be golden."}, {"role": "user", "content": [{"type": "text", "text": "Why?"}]}))  # fmt: skip
+    writer.start(
+        3,
+        input={"m": {"$messages": [0, 2]}},
+        messages_in=[[0, 1]],
+        messages=bodies(
+            {"role": "system", "content": "Be golden."},
+            {"role": "user", "content": [{"type": "text", "text": "Why?"}]},
+        ),
+    )
     writer.end(
         3,
         status="error",
@@ -54,8 +61,19 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
         usage={"input_tokens": 7},
         cost_usd=0.25,
     )
-    writer.call(4, input={"m": {"$messages": [0, 2]}}, messages_in=[[0, 0], [2, 2]],
-                messages=bodies({"role": "assistant", "content": None, "tool_calls": [{"function": {"name": "f", "arguments": '{"x": "needle"}'}}]}, first=2))  # fmt: skip
+    writer.call(
+        4,
+        input={"m": {"$messages": [0, 2]}},
+        messages_in=[[0, 0], [2, 2]],
+        messages=bodies(
+            {
+                "role": "assistant",
+                "content": None,
+                "tool_calls": [{"function": {"name": "f", "arguments": '{"x": "needle"}'}}],
+            },
+            first=2,
+        ),
+    )
     return open_store(path)
 
 

@@ -92,14 +92,23 @@ def rich(recorded: Recorded) -> Recorded:
     llm_trace.shutdown()
     _append(
         recorded.path,
-        {"event": "start", "span_id": "d" * 16, "trace_id": "e" * 32, "start_ns": 5, "name": "lost", "input": 1},
+        {
+            "event": "start", "span_id": "d" * 16, "trace_id": "e" * 32, "start_ns": 5, "name": "lost",
+            "input": 1,
+        },
         {"event": "end", "span_id": "c" * 16, "end_ns": 7, "status": "ok", "output": "no start"},
         {"event": "start", "span_id": "a" * 16, "trace_id": "e" * 32, "start_ns": 8, "name": "both"},
-        {"event": "end", "span_id": "a" * 16, "end_ns": 9, "status": "ok", "same": ["b" * 16], "tags": [], "params": {}},
-        {"event": "score", "id": "f" * 16, "span_id": "a" * 16, "name": "label", "value": "good", "time_ns": 3},
         {
-            "event": "attribution", "id": "9" * 16, "span_id": "a" * 16, "method": "m", "config_hash": "h", "time_ns": 3,
-            "status": "failed", "error": "no model",
+            "event": "end", "span_id": "a" * 16, "end_ns": 9, "status": "ok", "same": ["b" * 16],
+            "tags": [], "params": {},
+        },
+        {
+            "event": "score", "id": "f" * 16, "span_id": "a" * 16, "name": "label", "value": "good",
+            "time_ns": 3,
+        },
+        {
+            "event": "attribution", "id": "9" * 16, "span_id": "a" * 16, "method": "m",
+            "config_hash": "h", "time_ns": 3, "status": "failed", "error": "no model",
         },
     )  # fmt: skip
     return recorded
@@ -141,11 +150,13 @@ VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20) | st.just("\ud83d"),
     lambda inner: (
         st.lists(inner, max_size=3)
-        | st.dictionaries(st.text(max_size=8) | st.sampled_from(["role", "content", "$messages"]), inner, max_size=3)
+        | st.dictionaries(
+            st.text(max_size=8) | st.sampled_from(["role", "content", "$messages"]), inner, max_size=3
+        )
         | st.lists(st.fixed_dictionaries({"role": st.just("user"), "content": inner}), max_size=3)
     ),
     max_leaves=10,
-)  # fmt: skip
+)
 
 
 def _drawn(count: int) -> list[Any]:

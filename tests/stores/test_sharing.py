@@ -255,9 +255,9 @@ def test_a_store_that_cannot_be_written_is_read(what: str, request: pytest.Fixtu
         place.chmod(0o755)
     out = child.communicate("go\n")[0]
     pending = writer.path.stat().st_size - size
-    assert (
-        out
-        == f"{path} cannot be written: {pending} bytes of its spool are not ingested and not shown\n1 {pending}\n"
+    assert out == (
+        f"{path} cannot be written: {pending} bytes of its spool are not ingested and not shown\n1 "
+        f"{pending}\n"
     )
 
 

@@ -100,6 +100,6 @@ def _ollama(exchange: Exchange, facts: Facts) -> None:
 
 
 _DIALECTS = {
-    "chat": _chat, "completion": _completion, "responses": _responses, "anthropic": _anthropic, "gemini": _gemini,
-    "converse": _converse, "invoke": _invoke, "cohere": _cohere, "ollama": _ollama,
+    "chat": _chat, "completion": _completion, "responses": _responses, "anthropic": _anthropic,
+    "gemini": _gemini, "converse": _converse, "invoke": _invoke, "cohere": _cohere, "ollama": _ollama,
 }  # fmt: skip

@@ -176,7 +176,8 @@ def _bedrock(clients: Clients, exchange: Exchange, asked: dict[str, Any]) -> Req
 
 
 _BEDROCK: dict[str, tuple[str, str | None]] = {
-    "converse": ("converse", None), "converse-stream": ("converse_stream", "stream"), "invoke": ("invoke_model", None),
+    "converse": ("converse", None), "converse-stream": ("converse_stream", "stream"),
+    "invoke": ("invoke_model", None),
     "invoke-with-response-stream": ("invoke_model_with_response_stream", "body"),
 }  # fmt: skip
 
@@ -230,9 +231,9 @@ def model_in(exchange: Exchange) -> str | None:
 
 
 _WRITERS: dict[str, Callable[[Clients, Exchange, dict[str, Any]], Request]] = {
-    "openai": _openai, "azure-openai": _openai, "openrouter": _openai, "deepseek": _openai, "anthropic": _anthropic,
-    "groq": _groq, "mistral": _mistral, "cohere": _cohere, "google": _google, "google-vertex": _google,
-    "bedrock": _bedrock, "ollama": _ollama, "together": _together,
+    "openai": _openai, "azure-openai": _openai, "openrouter": _openai, "deepseek": _openai,
+    "anthropic": _anthropic, "groq": _groq, "mistral": _mistral, "cohere": _cohere, "google": _google,
+    "google-vertex": _google, "bedrock": _bedrock, "ollama": _ollama, "together": _together,
 }  # fmt: skip
 
 

@@ -30,14 +30,14 @@ def read_version(connection: DuckDBPyConnection) -> int:
         row = connection.execute("SELECT coalesce(max(number), 0) FROM _migrations").fetchone()
     except duckdb.CatalogException:
         return 0
-    found = int(row[0]) if row else 0
-    if found > VERSION:
+    version = int(row[0]) if row else 0
+    if version > VERSION:
         raise StoreVersionError(
-            f"the store has schema {found}, this llm_trace knows {VERSION}: it was written by a newer "
+            f"the store has schema {version}, this llm_trace knows {VERSION}: it was written by a newer "
             f"version; "
             "run `pip install -U llm-trace`"
         )
-    return found
+    return version
 
 
 def migrate(connection: DuckDBPyConnection) -> None:

@@ -43,8 +43,8 @@ OTHERS = (
         number DOUBLE AS (TRY_CAST(value AS DOUBLE))
     )""",
     """CREATE TABLE runs (
-        id TEXT, name TEXT, config JSON, tags TEXT[], environment JSON, start_ns BIGINT, end_ns BIGINT, replay_of TEXT,
-        start_time TIMESTAMP AS (make_timestamp(start_ns // 1000))
+        id TEXT, name TEXT, config JSON, tags TEXT[], environment JSON, start_ns BIGINT, end_ns BIGINT,
+        replay_of TEXT, start_time TIMESTAMP AS (make_timestamp(start_ns // 1000))
     )""",
     "CREATE TABLE prompts (name TEXT, version TEXT, template TEXT, first_ns BIGINT)",
 )
@@ -54,7 +54,8 @@ CREATE VIEW call_messages AS
 SELECT c.span_id, c.direction, c.position, m.id AS message_id, m.role, m.text,
        coalesce(m.body, json_object('role', m.role, 'content', m.text)) AS body
 FROM (
-    SELECT span_id, 'in' AS direction, unnest(messages_in) AS id, generate_subscripts(messages_in, 1) AS position FROM calls
+    SELECT span_id, 'in' AS direction, unnest(messages_in) AS id,
+           generate_subscripts(messages_in, 1) AS position FROM calls
     UNION ALL
     SELECT span_id, 'out', unnest(messages_out), generate_subscripts(messages_out, 1) FROM calls
 ) c JOIN messages m USING (id)"""

@@ -56,8 +56,11 @@ def attribution(span_id: str = ROOT, **fields: Any) -> Event:
 
 def run(**fields: Any) -> Event:
     data = {
-        "id": "b" * 16, "name": "first try", "config": {"temperature": 0.5, "model": {"name": "tiny"}}, "tags": ["a"],
-        "environment": {"python": "3.11.7", "platform": "Linux", "packages": {"x": "1"}, "git_dirty": False},
+        "id": "b" * 16, "name": "first try", "config": {"temperature": 0.5, "model": {"name": "tiny"}},
+        "tags": ["a"],
+        "environment": {
+            "python": "3.11.7", "platform": "Linux", "packages": {"x": "1"}, "git_dirty": False,
+        },
         "start_ns": START_NS,
     }  # fmt: skip
     return Event("run", "b" * 16, data | fields)
