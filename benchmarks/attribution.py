@@ -86,7 +86,7 @@ def task(rng: random.Random, vocabulary: int) -> Task:
 
 def ours(model: Any, tokenizer: Any, one: Task, baseline: str) -> np.ndarray:
     """Leave-one-out through the public function, its checks included."""
-    found = attribute(
+    attribution = attribute(
         one.prompt,
         one.response,
         model=model,
@@ -95,7 +95,7 @@ def ours(model: Any, tokenizer: Any, one: Task, baseline: str) -> np.ndarray:
         method="occlusion",
         baseline=baseline,
     )
-    return np.array(found.values)
+    return np.array(attribution.values)
 
 
 def scores_alone(model: Any, tokenizer: Any, one: Task, baseline: str) -> np.ndarray:
@@ -155,8 +155,8 @@ def captum(model: Any, tokenizer: Any, one: Task, baseline: str, **how: Any) -> 
     empty = "" if baseline == "delete" else " ".join(["_"] * EACH)
     inputs = TextTemplateInput(" ".join(["{}"] * SEGMENTS), one.parts, baselines=[empty] * SEGMENTS)
     target = torch.tensor(tokenizer(one.response, add_special_tokens=False)["input_ids"])
-    found = LLMAttribution(FeatureAblation(model), tokenizer).attribute(inputs, target=target, **how)
-    return found.seq_attr.cpu().numpy()
+    result = LLMAttribution(FeatureAblation(model), tokenizer).attribute(inputs, target=target, **how)
+    return result.seq_attr.cpu().numpy()
 
 
 def timed(
@@ -201,12 +201,12 @@ def captum_default(folder: Path) -> None:
     from captum.attr import FeatureAblation, LLMAttribution, TextTemplateInput
 
     model, tokenizer = (c.from_pretrained(folder) for c in (AutoModelForCausalLM, AutoTokenizer))
-    parts, said = (
+    parts, answer = (
         ["Once", "upon", "a", "time", "there", "was", "a", "little", "girl", "named", "Lily"],
         " She had a red ball.",
     )
     work = build_problem(
-        parse_question(" ".join(parts), said), model, tokenizer, "stories260K", segments="word", target=None
+        parse_question(" ".join(parts), answer), model, tokenizer, "stories260K", segments="word", target=None
     )
     plain = occlusion(Metered(work.value("_")), work.n).values
 
@@ -262,7 +262,7 @@ def main() -> None:
         },
         fresh(1),
     )
-    found: dict[str, Any] = {}
+    figures: dict[str, Any] = {}
     loo = np.vstack([np.ones((1, SEGMENTS), dtype=bool), ~np.eye(SEGMENTS, dtype=bool)])
     for baseline in ("mask", "delete"):
         cases = {
@@ -273,7 +273,7 @@ def main() -> None:
             cases["captum, one pass (forward_in_tokens=False)"] = lambda t, b=baseline: captum(
                 model, tokenizer, t, b, forward_in_tokens=False
             )
-        found[f"one pass, {baseline}"] = report(
+        figures[f"one pass, {baseline}"] = report(
             f"Leave-one-out, baseline {baseline}", "leave-one-out alone", *timed(cases, fresh(options.rounds))
         )
         if has_captum() and options.slow_rounds:
@@ -283,7 +283,7 @@ def main() -> None:
                     model, tokenizer, t, b, use_cached_outputs=False
                 ),
             }
-            found[f"tokens, {baseline}"] = report(
+            figures[f"tokens, {baseline}"] = report(
                 f"Token by token, baseline {baseline}",
                 "leave-one-out alone",
                 *timed(cases, fresh(options.slow_rounds)),
@@ -299,7 +299,7 @@ def main() -> None:
                 )
                 for size in (8, 16, 41)
             }
-            found[f"bare, {name}, {baseline}"] = report(
+            figures[f"bare, {name}, {baseline}"] = report(
                 f"Against bare passes: {name}, baseline {baseline}",
                 "value function",
                 *timed(cases, fresh(options.rounds)),
@@ -308,7 +308,7 @@ def main() -> None:
         captum_default(STORIES)
     if options.json:
         with open(options.json, "w") as file:
-            json.dump(found, file, indent=1)
+            json.dump(figures, file, indent=1)
 
 
 if __name__ == "__main__":

@@ -136,12 +136,12 @@ def null(prompts: int) -> None:
         p_values, hits, one = [], 0, []
         for seed in range(prompts):
             prompt = prompt_of(np.random.default_rng(seed), n)
-            found = run(
+            attribution = run(
                 Remote(ignoring(seed), samples=samples), prompt, response=ANSWERS[0], budget=budget, seed=seed
             )
-            p_values += found.p_values or ()
-            one.append((found.p_values or (1.0,))[seed % n])
-            hits += min(found.q_values or (1.0,)) <= 0.05
+            p_values += attribution.p_values or ()
+            one.append((attribution.p_values or (1.0,))[seed % n])
+            hits += min(attribution.q_values or (1.0,)) <= 0.05
         tell(
             "model that ignores the prompt", words=n, calls=budget, answers_each=samples, prompts=prompts,
             any_word_at_q_5_percent=hits / prompts,
@@ -171,9 +171,9 @@ def growing(prompts: int) -> None:
     hits, verdicts = 0, Counter[str]()
     for seed in range(prompts):
         prompt, model = prompt_of(np.random.default_rng(seed), 8), rambling(seed)
-        found = run(Remote(model, concurrency=1), prompt, response=model(prompt), budget=96, seed=seed)
-        hits += min(found.q_values or (1.0,)) <= 0.05
-        verdicts[found.verdict] += 1
+        attribution = run(Remote(model, concurrency=1), prompt, response=model(prompt), budget=96, seed=seed)
+        hits += min(attribution.q_values or (1.0,)) <= 0.05
+        verdicts[attribution.verdict] += 1
     tell(
         "model whose noise grows with the prompt", words=8, calls=96, prompts=prompts,
         any_word_at_q_5_percent=hits / prompts, verdicts=dict(verdicts),
@@ -198,14 +198,14 @@ def redundant(prompts: int) -> None:
                     rate: float = rate,
                 ) -> str:  # fmt: skip
                     heard = prompt.split()
-                    said = ANSWERS[0] if suffices(f"w{i}" in heard for i in matter) else ANSWERS[1]
-                    return str(rng.choice(ANSWERS)) if rng.random() < rate else said
+                    answer = ANSWERS[0] if suffices(f"w{i}" in heard for i in matter) else ANSWERS[1]
+                    return str(rng.choice(ANSWERS)) if rng.random() < rate else answer
 
                 calls = 100 if count == 1 else 240
                 model = Remote(ask, concurrency=1)
-                found = run(model, " ".join(words), response=ANSWERS[0], budget=calls, seed=seed)
-                q_values = np.array(found.q_values or [1.0] * 20)
-                first += set(np.argsort(-np.array(found.values))[:count].tolist()) == set(matter)
+                attribution = run(model, " ".join(words), response=ANSWERS[0], budget=calls, seed=seed)
+                q_values = np.array(attribution.q_values or [1.0] * 20)
+                first += set(np.argsort(-np.array(attribution.values))[:count].tolist()) == set(matter)
                 significant += bool((q_values[matter] <= 0.05).all())
                 hits = set(np.flatnonzero(q_values <= 0.05).tolist())
                 beside += len(hits - set(matter)) / max(1, len(hits))
@@ -216,9 +216,9 @@ def redundant(prompts: int) -> None:
 
 
 def run(model: Any, prompt: str, **settings: Any) -> Attribution:
-    found = attribute(prompt, model=model, **settings)
-    assert isinstance(found, Attribution)
-    return found
+    attribution = attribute(prompt, model=model, **settings)
+    assert isinstance(attribution, Attribution)
+    return attribution
 
 
 def used(prompts: int) -> None:
@@ -239,8 +239,10 @@ def used(prompts: int) -> None:
                     else ANSWERS[int(rng.integers(1, len(ANSWERS)))]
                 )
 
-        found = run(ask, " ".join(words), response=ANSWERS[0], budget=300, seed=seed)
-        hits = {s.text for s, q in zip(found.segments, found.q_values or (), strict=True) if q <= 0.05}
+        attribution = run(ask, " ".join(words), response=ANSWERS[0], budget=300, seed=seed)
+        hits = {
+            s.text for s, q in zip(attribution.segments, attribution.q_values or (), strict=True) if q <= 0.05
+        }
         false, true = false + len(hits - matter), true + len(hits & matter)
         rates.append(len(hits - matter) / max(1, len(hits)))
         found_all += matter <= hits
@@ -293,8 +295,8 @@ class Moody:
         self.oracle, self.rate, self._rng = oracle, rate, np.random.default_rng(seed)
 
     def __call__(self, prompt: str) -> str:
-        said = self.oracle(prompt)
-        return str(self._rng.choice(WORLD)) if self._rng.random() < self.rate else said
+        answer = self.oracle(prompt)
+        return str(self._rng.choice(WORLD)) if self._rng.random() < self.rate else answer
 
 
 def halves(oracle: Embedded, case: PlantedCase, calls: int, seed: int) -> tuple[Any, list[str]]:
@@ -509,17 +511,17 @@ def main() -> None:
     parser.add_argument("--prompts", type=int, default=200)
     parser.add_argument("--calls", type=int, default=100)
     parser.add_argument("--only", default="distances,null,used,redundant,planted,concurrency,budget")
-    given = parser.parse_args()
+    options = parser.parse_args()
     parts = {
         "distances": lambda: against_scipy(1000),
-        "null": lambda: null(given.prompts),
-        "used": lambda: used(given.prompts),
+        "null": lambda: null(options.prompts),
+        "used": lambda: used(options.prompts),
         "redundant": lambda: redundant(25),
-        "planted": lambda: planted(given.cases, given.calls),
+        "planted": lambda: planted(options.cases, options.calls),
         "concurrency": concurrency,
         "budget": lambda: budgets(100),
     }
-    for name in given.only.split(","):
+    for name in options.only.split(","):
         parts[name]()
 
 

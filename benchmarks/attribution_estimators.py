@@ -76,12 +76,12 @@ def ours(name: str) -> Contestant:
     def run(table: Table, budget: int, length: int, seed: int) -> np.ndarray | None:
         per_token = lambda masks: np.repeat(table(masks)[:, None] / length, length, axis=1)  # noqa: E731
         try:
-            found = registry.find_method(name)(
+            scores = registry.find_method(name)(
                 Metered(per_token, budget=Budget(evaluations=budget)), table.n, confidence=0.95, seed=seed
             )
         except ValueError:
             return None
-        return found.values
+        return scores.values
 
     return run
 
@@ -108,8 +108,8 @@ def _captum(kind: Any, table: Table, samples: int) -> np.ndarray:
         return torch.tensor(table(x.numpy() > 0.5))
 
     ones = torch.ones(1, table.n)
-    found = kind(forward).attribute(ones, baselines=torch.zeros(1, table.n), n_samples=samples)
-    return np.asarray(found[0].double().numpy())
+    values = kind(forward).attribute(ones, baselines=torch.zeros(1, table.n), n_samples=samples)
+    return np.asarray(values[0].double().numpy())
 
 
 def shap_permutations(table: Table, budget: int, length: int, seed: int) -> np.ndarray | None:
@@ -184,13 +184,13 @@ def compare(games: list[tuple[np.ndarray, int]], n: int, seeds: int) -> None:
             continue
         if rows:
             error, rank, r2 = np.mean(rows, axis=0)
-            told = {"budget": budget, "method": name, "asked": round(float(np.mean(asked_for)), 1)}
-            told |= {
+            line = {"budget": budget, "method": name, "asked": round(float(np.mean(asked_for)), 1)}
+            line |= {
                 "shapley error": round(float(error), 4),
                 "spearman": round(float(rank), 4),
                 "r2": round(float(r2), 4),
             }
-            print(json.dumps(told), flush=True)
+            print(json.dumps(line), flush=True)
 
 
 def letters() -> None:
@@ -207,11 +207,11 @@ def letters() -> None:
     masks, worst = list_subsets(6), 0.0
     weights = np.array([math.factorial(s) * math.factorial(5 - s) / 720 for s in range(6)])
     for word in itertools.product(range(3), repeat=6):
-        said = sorted(word)
+        answer = sorted(word)
         prompts = torch.tensor(np.where(masks, word, 1))
         with torch.no_grad():
-            logits = model(torch.cat([prompts, torch.tensor([said[:-1]] * 64)], 1)).logits[:, 5:].double()
-        values = logits.log_softmax(-1)[:, range(6), said].sum(-1).numpy()
+            logits = model(torch.cat([prompts, torch.tensor([answer[:-1]] * 64)], 1)).logits[:, 5:].double()
+        values = logits.log_softmax(-1)[:, range(6), answer].sum(-1).numpy()
         exact = [
             sum(
                 weights[masks[r].sum()] * (values[r | 1 << i] - values[r])
@@ -222,15 +222,15 @@ def letters() -> None:
         ]
         letters = "".join("ABC"[i] for i in word)
         work = build_problem(
-            parse_question(letters, "".join("ABC"[i] for i in said)),
+            parse_question(letters, "".join("ABC"[i] for i in answer)),
             model,
             tokenizer,
             "sort",
             segments="token",
             target=None,
         )
-        found = registry.find_method("shapley")(Metered(work.value("B")), 6, confidence=0.95, seed=0)
-        worst = max(worst, float(np.abs(found.values - exact).max()))
+        scores = registry.find_method("shapley")(Metered(work.value("B")), 6, confidence=0.95, seed=0)
+        worst = max(worst, float(np.abs(scores.values - exact).max()))
     print(json.dumps({"gpt-nano-sort, 729 inputs": "largest difference from enumeration", "nats": worst}))
 
 
@@ -243,13 +243,13 @@ def main() -> None:
     parser.add_argument("--prompts", type=int, default=12)
     parser.add_argument("--words", type=int, default=12)
     parser.add_argument("--seeds", type=int, default=3)
-    given = parser.parse_args()
+    options = parser.parse_args()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     path = SHARED / "stories260K"
     model, tokenizer = AutoModelForCausalLM.from_pretrained(path).eval(), AutoTokenizer.from_pretrained(path)
-    games = [game(model, tokenizer, s, given.words) for s in SENTENCES[: given.prompts]]
-    compare(games, given.words, given.seeds)
+    games = [game(model, tokenizer, s, options.words) for s in SENTENCES[: options.prompts]]
+    compare(games, options.words, options.seeds)
     letters()
 
 

@@ -106,8 +106,8 @@ def captum(work: Problem, steps: int = 50) -> np.ndarray:
     inputs = TextTokenInput(str(work.segmented.text), tokenizer, baselines=one, skip_tokens=skipped)
     assert inputs.itp_tensor[0].tolist() == masked.ids[masked.free].tolist()
     target = torch.tensor(work.response.ids[: max(work.rows) + 1])
-    found = attribution.attribute(inputs, target=target, n_steps=steps)
-    return np.asarray(masked.shares[:, masked.free] @ found.seq_attr.double().cpu().numpy())
+    result = attribution.attribute(inputs, target=target, n_steps=steps)
+    return np.asarray(masked.shares[:, masked.free] @ result.seq_attr.double().cpu().numpy())
 
 
 def timed(contestants: dict[str, Callable[[Problem], np.ndarray]], work: Problem, rounds: int) -> None:

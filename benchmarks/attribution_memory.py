@@ -68,8 +68,8 @@ def child(name: str, options: argparse.Namespace) -> None:
     loaded, begin = _peak(), time.perf_counter()
     if name in ("forward", "all logits"):
         with torch.inference_mode():
-            kept = {"logits_to_keep": RESPONSE} if name == "forward" else {}
-            model(ids, use_cache=False, **kept).logits.float().logsumexp(-1)
+            arguments = {"logits_to_keep": RESPONSE} if name == "forward" else {}
+            model(ids, use_cache=False, **arguments).logits.float().logsumexp(-1)
     elif name != "load":
         spans, each, at = [], -(-len(words) // SEGMENTS), 0
         for first in range(0, len(words), each):
@@ -111,13 +111,13 @@ def main() -> None:
         f"--{name}={getattr(options, name)}"
         for name in ("length", "vocabulary", "width", "layers", "threads")
     ]
-    found: dict[str, dict[str, float]] = {}
+    figures: dict[str, dict[str, float]] = {}
     for name in options.only:
         done = subprocess.run(
             [sys.executable, __file__, "--child", name, *sizes], stdout=subprocess.PIPE, text=True, check=True
         )
-        found[name] = json.loads(done.stdout.splitlines()[-1])
-        one, plain = found[name], found.get("forward", found[name])
+        figures[name] = json.loads(done.stdout.splitlines()[-1])
+        one, plain = figures[name], figures.get("forward", figures[name])
         grew, base = one["peak"] - one["loaded"], max(1.0, plain["peak"] - plain["loaded"])
         print(
             f"{name:<24}{one['peak']:>8.0f} MiB  {one['peak'] / plain['peak']:>5.2f} x   on top of the "

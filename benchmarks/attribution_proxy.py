@@ -66,10 +66,11 @@ def prompts(count: int, seed: int) -> list[str]:
 def screened(oracle: Oracle, calls: list[tuple[str, str]], models: Proxied) -> tuple[int, int]:
     """Screen the proxy and return calls and tokens of the oracle that this took."""
     before = oracle.calls, oracle.tokens
-    found = screen(calls, models)
-    told = found.list_evidence()
+    examined = screen(calls, models)
+    outcome = examined.list_evidence()
     print(
-        f"screen: {found.outcome} ({found.verdict[1]}); {told['poor']} poor, {told['disagreed']} disagreed",
+        f"screen: {examined.outcome} ({examined.verdict[1]}); {outcome['poor']} poor, "
+        f"{outcome['disagreed']} disagreed",
         flush=True,
     )
     return oracle.calls - before[0], oracle.tokens - before[1]
@@ -83,11 +84,11 @@ def fidelity(oracle: Oracle, calls: list[tuple[str, str]], models: Proxied, seed
         before = np.array([oracle.calls, oracle.tokens])
         bought = case.explain("oracle")
         spent += np.array([oracle.calls, oracle.tokens]) - before
-        made: Any = explain_by_proxy(prompt, response, replace(models, audit=0.0))
+        explanation: Any = explain_by_proxy(prompt, response, replace(models, audit=0.0))
         masks = case.held_out(len(bought.segments))
         values = case.values(masks)[0]
         own.append(compute_quality(np.array(bought.values), masks, values))
-        theirs.append(compute_quality(np.array(made.values), masks, values))
+        theirs.append(compute_quality(np.array(explanation.values), masks, values))
     a, b = np.array(own), np.array(theirs)
     good = a >= FLOOR
     print(
@@ -112,11 +113,11 @@ def explained(
     small, large = size(resolve_model("demo")[0]), size(oracle.model)
     begun, by_oracle, read = (oracle.calls, oracle.tokens), 0, 0
     for i, (prompt, response) in enumerate(calls, 1):
-        made: Any = explain_by_proxy(prompt, response, models)
-        fell = made.faithfulness["proxy"]["explained_by"] == "oracle"
+        explanation: Any = explain_by_proxy(prompt, response, models)
+        fell = explanation.faithfulness["proxy"]["explained_by"] == "oracle"
         by_oracle += fell
         read += len(oracle.tokenizer(prompt)["input_ids"]) + (
-            0 if fell else made.tokens
+            0 if fell else explanation.tokens
         )  # its own answer, and the explanation
         if i % 100 == 0 or i == len(calls):
             spent = oracle.calls - begun[0] + screening[0]
@@ -138,11 +139,11 @@ def untrained(calls: list[tuple[str, str]], oracle: Remote, folder: Path) -> Non
     blank = type(model)(model.config).eval()
     for agreement in (1.0, 0.0):
         models = Proxied(oracle, blank, proxy_tokenizer=tokenizer, folder=folder, agreement=agreement)
-        found = screen(calls, models)
-        told = found.list_evidence()
+        examined = screen(calls, models)
+        outcome = examined.list_evidence()
         print(
-            f"untrained proxy, agreement {agreement:g}: {found.outcome} ({found.verdict[1]}), "
-            f"{told['calls']} oracle calls"
+            f"untrained proxy, agreement {agreement:g}: {examined.outcome} ({examined.verdict[1]}), "
+            f"{outcome['calls']} oracle calls"
         )
 
 
@@ -151,8 +152,8 @@ def shortened(calls: list[tuple[str, str]], oracle: Remote) -> None:
     half what that costs.
     """
     for limit in (0.05, 0.25, 1.0):
-        found = compress(calls, model=oracle, by="demo", limit=limit)
-        print(f"cut where the effect is below {limit:g} nats: {found.check.summary()}", flush=True)
+        compression = compress(calls, model=oracle, by="demo", limit=limit)
+        print(f"cut where the effect is below {limit:g} nats: {compression.check.summary()}", flush=True)
 
 
 def errors(paths: int, most: int) -> None:
@@ -173,11 +174,11 @@ def errors(paths: int, most: int) -> None:
         up = compute_wealth(d + TAU, TAU) >= LIMIT
         ours = np.where(up.any(axis=1), up.argmax(axis=1) + 1, 0)
         theirs = np.array([max(0, find_decision(row.tolist(), TAU, 0.99, "t")) for row in d[: paths // 10]])
-        said = [
+        messages = [
             f"{(k > 0).mean():8.1%}  {np.median(k[k > 0]) if (k > 0).any() else float('nan'):6.0f}"
             for k in (ours, theirs)
         ]
-        print(f"{name:44} {said[0]}  | {said[1]}")
+        print(f"{name:44} {messages[0]}  | {messages[1]}")
 
 
 def main() -> None:
@@ -187,11 +188,11 @@ def main() -> None:
     parser.add_argument("--calls", type=int, default=1000)
     parser.add_argument("--checked", type=int, default=60, help="calls on which fidelity is measured")
     parser.add_argument("--seed", type=int, default=11)
-    given = parser.parse_args()
+    options = parser.parse_args()
     torch.set_num_threads(1)
-    oracle = Oracle(given.oracle)
+    oracle = Oracle(options.oracle)
     behind = Remote(oracle, name="larger model", concurrency=1)
-    asked = [(text, oracle(text)) for text in prompts(given.calls + given.checked, given.seed)]
+    asked = [(text, oracle(text)) for text in prompts(options.calls + options.checked, options.seed)]
     right = np.mean([answer == rule(text) for text, answer in asked])
     print(
         f"oracle: {size(oracle.model):,} parameters, right in {right:.1%}; proxy: "
@@ -200,9 +201,9 @@ def main() -> None:
     )
     with tempfile.TemporaryDirectory() as folder:
         models = Proxied(behind, "demo", folder=folder)
-        screening = screened(oracle, asked[: given.calls], models)
-        each = fidelity(oracle, asked[given.calls :], models, given.seed)
-        explained(oracle, asked[: given.calls], models, screening, each)
+        screening = screened(oracle, asked[: options.calls], models)
+        each = fidelity(oracle, asked[options.calls :], models, options.seed)
+        explained(oracle, asked[: options.calls], models, screening, each)
         untrained(asked[:100], behind, Path(folder))
     shortened(asked[:100], behind)
     errors(4000, 100)

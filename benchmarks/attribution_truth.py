@@ -28,16 +28,16 @@ SHARED = Path(__file__).resolve().parents[1].parent / "shared" / "data" / "model
 KINDS: tuple[CaseKind, ...] = ("single", "conjunction", "distractors", "redundant")
 
 
-def spans(found: Attribution, indices: Any) -> set[tuple[int, int]]:
-    return {(found.segments[i].start, found.segments[i].end) for i in indices}
+def spans(attribution: Attribution, indices: Any) -> set[tuple[int, int]]:
+    return {(attribution.segments[i].start, attribution.segments[i].end) for i in indices}
 
 
-def right(found: Attribution, case: PlantedCase) -> bool:
+def right(attribution: Attribution, case: PlantedCase) -> bool:
     """Whether the planted words have the first ranks, or are the redundant group."""
     if case.kind == "redundant":
-        return any(spans(found, group) == set(case.spans) for group in found.groups)
-    order = np.argsort(-np.array(found.values))[: len(case.spans)]
-    return spans(found, order) == set(case.spans)
+        return any(spans(attribution, group) == set(case.spans) for group in attribution.groups)
+    order = np.argsort(-np.array(attribution.values))[: len(case.spans)]
+    return spans(attribution, order) == set(case.spans)
 
 
 def planted(model: Any, tokenizer: Any, kind: CaseKind, count: int, **settings: Any) -> dict[str, Any]:
@@ -45,12 +45,12 @@ def planted(model: Any, tokenizer: Any, kind: CaseKind, count: int, **settings: 
     verdicts: Counter[str] = Counter()
     hits = wrong_ok = top = 0
     for case in make_cases(kind, count, 0):
-        found = attribute(case.prompt, case.answer, model=model, tokenizer=tokenizer, **settings)
-        hit = right(found, case)
+        attribution = attribute(case.prompt, case.answer, model=model, tokenizer=tokenizer, **settings)
+        hit = right(attribution, case)
         hits += hit
-        top += spans(found, [int(np.argmax(found.values))]) <= set(case.spans)
-        verdicts[found.verdict] += 1
-        wrong_ok += found.verdict == "ok" and not hit
+        top += spans(attribution, [int(np.argmax(attribution.values))]) <= set(case.spans)
+        verdicts[attribution.verdict] += 1
+        wrong_ok += attribution.verdict == "ok" and not hit
     return {
         "found": hits,
         "first_is_planted": top,
@@ -82,17 +82,17 @@ def letters(count: int, budget: int | None, method: str) -> dict[str, Any]:
     held, widths, wrong_ok, oks = [], [], 0, 0
     for seed, word in enumerate(words[i] for i in chosen):  # every input with masks of its own
         asked = {"model": model, "tokenizer": tokenizer, "segments": "token", "baseline": "B"}
-        said = "".join(sorted(word))
-        exact = np.array(attribute(word, said, method="shapley", **asked).values)
-        found = attribute(word, said, method=method, budget=budget, seed=seed, **asked)
-        scores = np.array(found.values)
-        if found.low is not None and found.high is not None:
-            low, high = np.array(found.low), np.array(found.high)
+        answer = "".join(sorted(word))
+        exact = np.array(attribute(word, answer, method="shapley", **asked).values)
+        attribution = attribute(word, answer, method=method, budget=budget, seed=seed, **asked)
+        scores = np.array(attribution.values)
+        if attribution.low is not None and attribution.high is not None:
+            low, high = np.array(attribution.low), np.array(attribution.high)
             held.append(((low - 1e-6 <= exact) & (exact <= high + 1e-6)).mean())
             widths.append((high - low).mean())
-        oks += found.verdict == "ok"
+        oks += attribution.verdict == "ok"
         off = exact.max() - exact[int(np.argmax(scores))] > 0.25 * np.abs(exact).max()
-        wrong_ok += found.verdict == "ok" and bool(off)
+        wrong_ok += attribution.verdict == "ok" and bool(off)
     return {
         "coverage": float(np.mean(held)) if held else None,
         "width": float(np.mean(widths)) if widths else None,
@@ -108,26 +108,26 @@ def main() -> None:
     )
     parser.add_argument("--cases", type=int, default=100)
     parser.add_argument("--letters", type=int, default=729)
-    given = parser.parse_args()
+    options = parser.parse_args()
     torch.set_num_threads(1)
     model, tokenizer = load_model()
     for kind in KINDS:
-        print(json.dumps({"embedded": kind, **planted(model, tokenizer, kind, given.cases)}), flush=True)
+        print(json.dumps({"embedded": kind, **planted(model, tokenizer, kind, options.cases)}), flush=True)
     for method, budget in itertools.product(("leverage_shap", "context_cite", "lime"), (200, 400)):
         for kind in KINDS[:2]:
-            told = planted(model, tokenizer, kind, given.cases // 2, method=method, budget=budget)
-            print(json.dumps({"embedded": kind, "method": method, "budget": budget, **told}), flush=True)
+            figures = planted(model, tokenizer, kind, options.cases // 2, method=method, budget=budget)
+            print(json.dumps({"embedded": kind, "method": method, "budget": budget, **figures}), flush=True)
     for kind in KINDS:
         blank = randomised(model, seed=1)
         print(
-            json.dumps({"random weights": kind, **planted(blank, tokenizer, kind, given.cases)}), flush=True
+            json.dumps({"random weights": kind, **planted(blank, tokenizer, kind, options.cases)}), flush=True
         )
     if not (SHARED / "gpt-nano-sort").exists():
         print("gpt-nano-sort is not here: skipped")
         return
     for method, budget in itertools.product(("permutation", "leverage_shap", "kernel_shap"), (44, 54)):
-        told = letters(given.letters, budget, method)
-        print(json.dumps({"gpt-nano-sort": method, "budget": budget, **told}), flush=True)
+        figures = letters(options.letters, budget, method)
+        print(json.dumps({"gpt-nano-sort": method, "budget": budget, **figures}), flush=True)
 
 
 if __name__ == "__main__":

@@ -56,9 +56,9 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """
     lines = [list(header), *map(list, rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    told = ["| " + " | ".join(_cells(line, widths)) + " |" for line in lines]
+    printed = ["| " + " | ".join(_cells(line, widths)) + " |" for line in lines]
     rule = "|" + "|".join("-" * (w + 1) + ("-" if n == 0 else ":") for n, w in enumerate(widths)) + "|"
-    return "\n".join([told[0], rule, *told[1:]])
+    return "\n".join([printed[0], rule, *printed[1:]])
 
 
 def _cells(line: Sequence[str], widths: Sequence[int]) -> list[str]:
@@ -97,11 +97,11 @@ def ratio_by_round(ours: Rounds, reference: Rounds) -> float:
     return statistics.median(float(a["p50"] / b["p50"]) for a, b in zip(ours, reference, strict=True))
 
 
-def told(case: str, found: dict[str, Rounds]) -> str:
+def told(case: str, rounds_of: dict[str, Rounds]) -> str:
     """Return one case's table, and whether the target was met."""
-    target, reference = TARGETS[case], found[REFERENCE]
+    target, reference = TARGETS[case], rounds_of[REFERENCE]
     rows = []
-    for subject, rounds in found.items():
+    for subject, rounds in rounds_of.items():
         p50, cpu = least(rounds, "p50"), least(rounds, "cpu")
         middle = statistics.median(one["p50"] for one in rounds)
         by_round = ratio_by_round(rounds, reference)
@@ -109,13 +109,13 @@ def told(case: str, found: dict[str, Rounds]) -> str:
         ratios = (p50 / least(reference, "p50"), by_round, cpu / least(reference, "cpu"))
         rows.append([subject, *times[:3], *(f"{x:.2f}" for x in ratios[:2]), times[3], f"{ratios[2]:.2f}"])
     header = ["subject", "p50 µs", "median p50", "p99", "p50 x R", "median of rounds", "CPU µs", "CPU x R"]
-    return f"\n{target.says}{_verdict(target, found)}\n\n{table(header, rows)}"
+    return f"\n{target.says}{_verdict(target, rounds_of)}\n\n{table(header, rows)}"
 
 
-def _verdict(target: Target, found: dict[str, Rounds]) -> str:
-    if target.reach is None or "llm_trace" not in found:
+def _verdict(target: Target, rounds_of: dict[str, Rounds]) -> str:
+    if target.reach is None or "llm_trace" not in rounds_of:
         return ""
-    ratio = least(found["llm_trace"], "p50") / least(found[REFERENCE], "p50")
+    ratio = least(rounds_of["llm_trace"], "p50") / least(rounds_of[REFERENCE], "p50")
     return f": {ratio:.2f} R, reach {target.reach} R: {'met' if ratio <= target.reach else 'MISSED'}"
 
 
@@ -138,13 +138,13 @@ def main() -> None:
     )
     with sink(keep=False) as receiver:
         for case in options.cases:
-            found: dict[str, Rounds] = defaultdict(list)
+            rounds_of: dict[str, Rounds] = defaultdict(list)
             for number in range(options.rounds):
                 for subject in subjects:
-                    found[subject].append(run(subject, case, receiver.url, options.blocks))
+                    rounds_of[subject].append(run(subject, case, receiver.url, options.blocks))
                     _progress(f"{case}: round {number + 1}, {subject}")
             _progress("")
-            print(told(case, found), flush=True)
+            print(told(case, rounds_of), flush=True)
     print(f"\n{time.monotonic() - begin:.0f} s")
 
 

@@ -139,8 +139,8 @@ def _check(store: Path) -> None:
     from llm_trace.stores.duckdb import open_store
 
     with open_store(store) as opened:
-        found = opened.sql("SELECT count(*), count(DISTINCT span_id), count(model) FROM calls").fetchone()
-    assert found == (PROCESSES * SPANS,) * 3, found
+        row = opened.sql("SELECT count(*), count(DISTINCT span_id), count(model) FROM calls").fetchone()
+    assert row == (PROCESSES * SPANS,) * 3, row
 
 
 def _sink() -> None:

@@ -117,14 +117,14 @@ def _bootstrap_t(samples: Floats, draws: int = 999) -> Floats:
 
 
 def _bca(samples: Floats) -> Floats:
-    found = []
+    bounds = []
     for sample in samples:
         if np.ptp(sample) == 0:
-            found.append((sample[0], sample[0]))
+            bounds.append((sample[0], sample[0]))
             continue
         result = stats.bootstrap((sample,), np.mean, n_resamples=999, method="BCa", rng=0, vectorized=True)
-        found.append((result.confidence_interval.low, result.confidence_interval.high))
-    return np.array(found)
+        bounds.append((result.confidence_interval.low, result.confidence_interval.high))
+    return np.array(bounds)
 
 
 def false_alarms(repetitions: int) -> None:
@@ -135,11 +135,11 @@ def false_alarms(repetitions: int) -> None:
     )
     for n in SIZES:
         rng = np.random.default_rng(n)
-        found = sum(
+        alarms = sum(
             any(m.verdict in ("better", "worse") for m in judge_overall(_null(rng, n)))
             for _ in range(repetitions)
         )
-        print(f"n = {n:<5}{found / repetitions:.3f}", flush=True)
+        print(f"n = {n:<5}{alarms / repetitions:.3f}", flush=True)
 
 
 def _null(rng: np.random.Generator, n: int) -> PairTable:
@@ -202,8 +202,8 @@ def sessions(repetitions: int) -> None:
                 for _ in range(repetitions):
                     clusters = np.repeat(np.arange(count), session_sizes(rng, count, sizes))
                     b = draw(rng, clusters, count)
-                    found = estimate(np.ones(len(b)), b, clusters)
-                    bounds.append((found.low or 0.0, found.high or 0.0))
+                    estimated = estimate(np.ones(len(b)), b, clusters)
+                    bounds.append((estimated.low or 0.0, estimated.high or 0.0))
                 held = np.array(bounds)
                 shown.append(f"{_held(held, truth):.3f} {np.median(np.ptp(held, axis=1)):7.3f}")
             print(
@@ -327,18 +327,18 @@ def main() -> None:
     parser.add_argument("--calls", type=int, default=100_000)
     parser.add_argument("--repetitions", type=int, default=2_000)
     parser.add_argument("--only", choices=("coverage", "sessions", "alarms", "further", "speed"))
-    given = parser.parse_args()
+    options = parser.parse_args()
     begin = time.perf_counter()
-    if given.only in (None, "coverage"):
-        coverage(given.repetitions)
-    if given.only in (None, "alarms"):
-        false_alarms(given.repetitions)
-    if given.only in (None, "sessions"):
-        sessions(given.repetitions // 10 or 1)
-    if given.only in (None, "further"):
-        further(given.repetitions // 10 or 1)
-    if given.only in (None, "speed"):
-        speed(given.calls)
+    if options.only in (None, "coverage"):
+        coverage(options.repetitions)
+    if options.only in (None, "alarms"):
+        false_alarms(options.repetitions)
+    if options.only in (None, "sessions"):
+        sessions(options.repetitions // 10 or 1)
+    if options.only in (None, "further"):
+        further(options.repetitions // 10 or 1)
+    if options.only in (None, "speed"):
+        speed(options.calls)
     print(
         f"\n{time.perf_counter() - begin:.0f} s, "
         f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024} MB"

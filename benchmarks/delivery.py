@@ -43,12 +43,12 @@ OPEN = "SELECT count(*) FROM calls WHERE status = 'interrupted' AND name = 'hang
 
 def work(subject: str, job: str, folder: Path, calls: int, pause: float) -> None:
     """Do a traced process's work and print its figures as JSON."""
-    made = SUBJECTS[subject](folder)
-    traced, inputs = made.decorate(answer), prompts(0, calls)
+    tracer = SUBJECTS[subject](folder)
+    traced, inputs = tracer.decorate(answer), prompts(0, calls)
     if job == "killed":
         for asked in inputs:
             traced(asked)
-        made.decorate(hang)("why?")
+        tracer.decorate(hang)("why?")
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
     start_mb, spent, begin = memory_mb("VmRSS"), cpu_s(), time.perf_counter()
@@ -56,14 +56,14 @@ def work(subject: str, job: str, folder: Path, calls: int, pause: float) -> None
         traced(asked)
         if pause:
             time.sleep(pause)
-    made.flush()
+    tracer.flush()
     figures = {"flushed_s": time.perf_counter() - begin, "start_mb": start_mb}
     figures["peak_mb"] = memory_mb("VmHWM") - start_mb
     if subject == "llm_trace" and job == "burst":
         figures |= {"rows": stored(folder), "rows_s": time.perf_counter() - begin}
         figures["peak_rows_mb"] = memory_mb("VmHWM") - start_mb
     figures["cpu_s"] = cpu_s() - spent
-    made.close()
+    tracer.close()
     print(json.dumps(figures), flush=True)
     os._exit(0)  # exit handlers of some libraries wait for seconds
 
@@ -116,20 +116,20 @@ def result(process: subprocess.Popen[str]) -> dict[str, Any]:
     out, errors = process.communicate()
     if process.returncode:
         raise SystemExit(f"{process.args!r} failed:\n{errors}")
-    told: dict[str, Any] = json.loads(out.splitlines()[-1])
-    return told
+    figures: dict[str, Any] = json.loads(out.splitlines()[-1])
+    return figures
 
 
 def burst(peers: list[str], rounds: int) -> None:
     """Print how fast 20,000 calls back to back become rows."""
-    found: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    results: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for _ in range(rounds):
         for subject in ["floor", "raw_otel", "llm_trace", *peers]:
             with tempfile.TemporaryDirectory() as folder, sink() as receiver:
                 figures = result(child(subject, "burst", folder, CALLS, 0, url=receiver.url))
                 if subject in peers:
                     figures |= {"rows": receiver.count()["spans"]}
-            found[subject].append(figures)
+            results[subject].append(figures)
     header = [
         "subject",
         "flushed /s",
@@ -145,11 +145,11 @@ def burst(peers: list[str], rounds: int) -> None:
         f"\n{CALLS:,} calls of 1 kB + 1 kB back to back; best (median) of {rounds} rounds, worst of losses "
         f"and memory\n"
     )
-    print(table(header, [_burst_row(subject, rounds) for subject, rounds in found.items()]))
-    ours = found["llm_trace"]
+    print(table(header, [_burst_row(subject, rounds) for subject, rounds in results.items()]))
+    ours = results["llm_trace"]
     rate, peak = CALLS / min(r["rows_s"] for r in ours), max(r["peak_rows_mb"] for r in ours)
-    kept = all(r["rows"] == CALLS for r in ours)
-    print(f"\nreach 0 lost: {_met(kept)}; 10,000 calls/s until rows: {_met(rate >= 10_000)}; ", end="")
+    complete = all(r["rows"] == CALLS for r in ours)
+    print(f"\nreach 0 lost: {_met(complete)}; 10,000 calls/s until rows: {_met(rate >= 10_000)}; ", end="")
     print(f"peak at most 100 MB above start: {_met(peak <= 100)}", flush=True)
 
 

@@ -68,8 +68,8 @@ def export(url: str) -> dict[str, float]:
     from opentelemetry.sdk.trace.export import SimpleSpanProcessor
     from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-    kept, provider = InMemorySpanExporter(), TracerProvider()
-    provider.add_span_processor(SimpleSpanProcessor(kept))
+    finished, provider = InMemorySpanExporter(), TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(finished))
     for number in range(CALLS):
         with provider.get_tracer("bench").start_as_current_span("chat bench") as span:
             span.set_attributes(
@@ -79,7 +79,7 @@ def export(url: str) -> dict[str, float]:
                 {"llm_trace.input": PROMPTS[number % 64], "gen_ai.output.messages": answer("")}
             )
     spans, exporter = (
-        kept.get_finished_spans(),
+        finished.get_finished_spans(),
         OTLPSpanExporter(url + "/v1/traces", compression=Compression.Gzip),
     )
     begin, spent = time.perf_counter(), time.process_time()
@@ -112,16 +112,16 @@ def child(*work: str) -> dict[str, float]:
     done = subprocess.run(command, cwd=ROOT, env=environment(""), capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(done.stderr)
-    told: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return told
+    figures: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return figures
 
 
 @contextlib.contextmanager
 def delivering(folder: Path, address: str) -> Iterator[subprocess.Popen[bytes]]:
     """Run the process that delivers."""
     command = [sys.executable, "-m", "llm_trace.exporters.delivery.daemon", str(folder / "t.duckdb")]
-    told = environment("") | {"LLM_TRACE_EXPORTERS": address}
-    process = subprocess.Popen(command, cwd=ROOT, env=told, stderr=subprocess.DEVNULL)
+    variables = environment("") | {"LLM_TRACE_EXPORTERS": address}
+    process = subprocess.Popen(command, cwd=ROOT, env=variables, stderr=subprocess.DEVNULL)
     try:
         yield process
     finally:
@@ -141,7 +141,7 @@ def delivered(folder: Path, address: str) -> int:
 
 def caller(rounds: int, _: int) -> None:
     """Print what a call costs with exporters, beside the spool alone."""
-    found: dict[int, list[float]] = {count: [] for count in EXPORTERS}
+    latencies: dict[int, list[float]] = {count: [] for count in EXPORTERS}
     with contextlib.ExitStack() as stack:
         urls = [stack.enter_context(sink(keep=False)).url for _ in range(max(EXPORTERS))]
         for _ in range(rounds):
@@ -149,9 +149,9 @@ def caller(rounds: int, _: int) -> None:
                 with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as place:
                     figures = tracing(Path(place), [name_of(url) for url in urls[:count]], CALLS)
                     _end(_serving(place))
-                found[count].append(figures["p50"])
-    least = {count: min(p50) for count, p50 in found.items()}
-    middle = {count: statistics.median(p50) for count, p50 in found.items()}
+                latencies[count].append(figures["p50"])
+    least = {count: min(p50) for count, p50 in latencies.items()}
+    middle = {count: statistics.median(p50) for count, p50 in latencies.items()}
     rows = [
         [
             str(count),
@@ -202,8 +202,8 @@ def rate(rounds: int, _: int) -> None:
             rows,
         )
     )
-    best = max(told["rate"] for told in theirs)
-    most = max(told["cpu"] for told in theirs)
+    best = max(figures["rate"] for figures in theirs)
+    most = max(figures["cpu"] for figures in theirs)
     print(f"\nOpenTelemetry's own exporter, of spans in memory: {best:,.0f} /s, {most:,.0f} per CPU second")
     print(
         f"ours, read from the spool and joined: {max(wall) / best:.2f} x, per CPU second "
@@ -276,10 +276,10 @@ def killed(_: int, kills: int) -> None:
         with delivering(folder, address) as process:
             process.wait(120)
         counted = receiver.count()
-        arrived, told = counted["spans"], delivered(folder, address)
+        arrived, acknowledged = counted["spans"], delivered(folder, address)
     print(f"\nkilled {kills} times; delivered at those moments: {', '.join(f'{n:,}' for n in moments)}")
-    print(f"{arrived:,} of {CALLS:,} arrived, {told:,} counted as delivered\n")
-    print(f"reach nothing lost: {_met(arrived == told == CALLS)}", flush=True)
+    print(f"{arrived:,} of {CALLS:,} arrived, {acknowledged:,} counted as delivered\n")
+    print(f"reach nothing lost: {_met(arrived == acknowledged == CALLS)}", flush=True)
 
 
 def _at_work(folder: Path, address: str, before: int, process: subprocess.Popen[bytes]) -> None:

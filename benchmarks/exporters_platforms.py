@@ -142,12 +142,14 @@ def by_client(platform: str, calls: int) -> tuple[int, float] | None:
             "OPIK_ANALYTICS_ENABLE": "false",
         }
         urls = {"COMET_URL_OVERRIDE": url, "OPIK_URL_OVERRIDE": f"{url}/api/"}
-        told: dict[str, str] = os.environ | names | quiet | urls | {"HOME": home}
+        variables: dict[str, str] = os.environ | names | quiet | urls | {"HOME": home}
         took: list[float] = []
         for count in (1, 1, calls):  # the first one loads the client from the disk
             code = program.format(n=count, key=KEY)
             begin = time.perf_counter()
-            subprocess.run([str(python), "-c", code], env=told, cwd=home, check=True, capture_output=True)
+            subprocess.run(
+                [str(python), "-c", code], env=variables, cwd=home, check=True, capture_output=True
+            )
             took.append(time.perf_counter() - begin)
         return arrived(pipe) - 2, took[2] - took[1]
 
@@ -156,11 +158,11 @@ def row(platform: str, spool: Path, calls: int, client_calls: int) -> list[str]:
     count, wall, cpu = deliver(platform, spool)
     rate = count / wall
     client = by_client(platform, client_calls)
-    told: list[Any] = [platform, f"{calls:,}", f"{calls - count:,}", f"{rate:,.0f}", f"{count / cpu:,.0f}"]
+    cells: list[Any] = [platform, f"{calls:,}", f"{calls - count:,}", f"{rate:,.0f}", f"{count / cpu:,.0f}"]
     if client is None:
-        return [*told, "not installed", "", _met(calls - count, rate)]
+        return [*cells, "not installed", "", _met(calls - count, rate)]
     theirs = client[0] / client[1]
-    return [*told, f"{theirs:,.0f}", f"{rate / theirs:.1f}", _met(calls - count, rate)]
+    return [*cells, f"{theirs:,.0f}", f"{rate / theirs:.1f}", _met(calls - count, rate)]
 
 
 def _met(lost: int, rate: float) -> str:
@@ -171,12 +173,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--calls", type=int, default=20_000)
     parser.add_argument("--client-calls", type=int, default=2_000)
-    told = parser.parse_args()
+    options = parser.parse_args()
     rows = []
     for platform in CLIENTS:
         with tempfile.TemporaryDirectory() as folder:
-            spool = record(Path(folder), told.calls)
-            rows.append(row(platform, spool, told.calls, told.client_calls))
+            spool = record(Path(folder), options.calls)
+            rows.append(row(platform, spool, options.calls, options.client_calls))
     header = (
         "",
         "calls",

@@ -43,11 +43,11 @@ def words(seed: int, size: int) -> str:
     """Return text of about `size` characters, with a line break now and then."""
     pick = random.Random(seed)
     letters = "etaoinshrdlu"
-    made = (
+    pieces = (
         "".join(pick.choices(letters, k=pick.randint(2, 9))) + pick.choice("     \n")
         for _ in range(size // 3)
     )
-    return "".join(made)[:size]
+    return "".join(pieces)[:size]
 
 
 PROMPTS = [words(n, 1000) for n in range(64)]

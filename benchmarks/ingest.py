@@ -47,10 +47,10 @@ class Words:
 
     def __init__(self, seed: int, size: int = 20_000) -> None:
         pick = random.Random(seed)
-        made = sorted(
+        words = sorted(
             {"".join(pick.choices(string.ascii_lowercase, k=pick.randint(2, 10))) for _ in range(size * 2)}
         )
-        self._words = np.array(pick.sample(made, size), dtype=object)
+        self._words = np.array(pick.sample(words, size), dtype=object)
         weights = 1 / np.arange(1, size + 1)
         self._total = np.cumsum(weights / weights.sum())
         self._random = np.random.default_rng(seed)
@@ -319,9 +319,9 @@ def measure_chats(folder: Path, chats: int = 20, turns: int = 200, size: int = 3
     unique = 0
     for turn in range(turns):
         for number, history in enumerate(histories):
-            said = {"role": "user", "content": words.text(80)[:size]}
-            history.append(said)
-            unique += len(said["content"])
+            message = {"role": "user", "content": words.text(80)[:size]}
+            history.append(message)
+            unique += len(message["content"])
             _send(spool, turn * chats + number, history)
             history.append({"role": "assistant", "content": words.text(80)[:size]})
             unique += len(history[-1]["content"])

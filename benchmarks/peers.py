@@ -74,12 +74,12 @@ def version_of(peer: str) -> str:
 
 def environment(sink: str) -> dict[str, str]:
     """Return environment variables for a subject: every peer talks to the sink and to nobody else."""
-    kept = {
+    inherited = {
         k: v
         for k, v in os.environ.items()
         if not k.startswith(("LLM_TRACE", "OTEL_", "OPIK_", "LANGFUSE_", "TRACELOOP_"))
     }
-    return kept | {
+    return inherited | {
         "BENCH_SINK": sink,
         "OPIK_URL_OVERRIDE": sink,
         "OPIK_SENTRY_ENABLE": "false",
@@ -118,7 +118,7 @@ class Received:
 
     def count(self) -> dict[str, int]:
         """Return the requests, and the finished spans in them by distinct id."""
-        found: set[Any] = set()
+        ids: set[Any] = set()
         for path, encoding, body in list(self.bodies):
             plain = (
                 gzip.decompress(body)
@@ -128,10 +128,10 @@ class Received:
                 else body
             )
             if path.endswith("/traces") and plain[:1] == b"\n":
-                found.update(otlp_ids(plain))
+                ids.update(otlp_ids(plain))
             elif "/spans" in path:
-                found.update(opik_ids(json.loads(plain)))
-        return {"requests": self.requests, "spans": len(found)}
+                ids.update(opik_ids(json.loads(plain)))
+        return {"requests": self.requests, "spans": len(ids)}
 
 
 def otlp_ids(body: bytes) -> Iterator[bytes]:

@@ -86,7 +86,7 @@ async def racing(topic: str) -> list[str]:
 def schedules(path: Path, times: int) -> bool:
     """Replay in shuffled schedules; print and return whether all went as promised."""
     with llm_trace.start_run("article"):
-        said = asyncio.run(article("history"))
+        output = asyncio.run(article("history"))
     with llm_trace.start_run("racing"):
         asyncio.run(racing("why"))
     llm_trace.shutdown()
@@ -95,7 +95,7 @@ def schedules(path: Path, times: int) -> bool:
     race = llm_trace.replay("racing", store=path, functions=racing).config["replay"]["races"]
     with llm_trace.open_store(path) as store:
         calls = len(store.calls(run="article", limit=None))
-        same = sum(store.calls(run=run, name="article")[0].output == said for run in runs)
+        same = sum(store.calls(run=run, name="article")[0].output == output for run in runs)
     served = {run.config["replay"]["served"] for run in runs}
     print(
         f"pipeline of {calls} calls, {min(served)} of them served, replayed {times} times in shuffled "
@@ -158,14 +158,14 @@ def main() -> int:
     )
     parser.add_argument("--times", type=int, default=20)
     parser.add_argument("--calls", type=int, default=2000)
-    given = parser.parse_args()
+    options = parser.parse_args()
     sys.addaudithook(_watch)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "replay.duckdb"
         llm_trace.configure(path)
-        exact = schedules(path, given.times)
-        print(f"a served call, median of {given.calls} (at most {TARGET_US} µs)")
-        cheap = cost(path, given.calls)
+        exact = schedules(path, options.times)
+        print(f"a served call, median of {options.calls} (at most {TARGET_US} µs)")
+        cheap = cost(path, options.calls)
     return 0 if exact and cheap else 1
 
 

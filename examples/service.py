@@ -33,10 +33,10 @@ async def search(question: str) -> list[str]:
 @llm_trace.trace
 async def answer(visitor: str, question: str) -> str:
     """Handle one request: the endpoint's function."""
-    pages, said = await asyncio.gather(
+    pages, text = await asyncio.gather(
         search(question), collect(GREET.format(visitor=visitor, question=question))
     )
-    return f"{said.strip()} ({len(pages)} page)"
+    return f"{text.strip()} ({len(pages)} page)"
 
 
 async def collect(prompt: str) -> str:

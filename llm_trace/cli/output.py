@@ -144,7 +144,7 @@ def print_table(out: "Console", table: "Table", *, remedy: str = "--json", quiet
 
     Args:
         out: where to print.
-        made: the table.
+        table: the table.
         remedy: the option that shows all, for the remark on what was cut.
         quiet: make no remark.
 

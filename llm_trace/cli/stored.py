@@ -33,7 +33,7 @@ def iter_batches(
 
     Args:
         store: has the calls.
-        given: the calls, a page at a time.
+        pages: the calls, a page at a time.
         whole_traces: give all calls of their traces.
         most: traces or calls in a batch.
     """

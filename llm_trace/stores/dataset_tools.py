@@ -20,7 +20,7 @@ def list_tools(input_value: Any, metadata: Any) -> list[dict[str, Any]]:
     """Return the tools of a call; empty where none are known.
 
     Args:
-        given: its input.
+        input_value: its input.
         metadata: what else is kept of it; attributes of a span lie under `otel`.
     """
     tools = _search(input_value, _DEPTH)

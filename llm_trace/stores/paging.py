@@ -150,7 +150,7 @@ class Spoken:
 
     Args:
         bodies: the messages that the page refers to.
-        given: the input's JSON, with places for messages.
+        arguments: the input's JSON, with places for messages.
         result: the output's.
         ids_in: ids of the messages in the input.
         ids_out: of those in the output.

@@ -82,12 +82,12 @@ def letters() -> Any:
 def llama(vocabulary: int = 420, **settings: Any) -> Any:
     """A random Llama with sharp predictions."""
     torch.manual_seed(0)
-    given: dict[str, Any] = {
+    config: dict[str, Any] = {
         "vocab_size": vocabulary, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2,
         "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 256,
         "initializer_range": 0.3,
     } | settings  # fmt: skip
-    return transformers.LlamaForCausalLM(transformers.LlamaConfig(**given)).eval()
+    return transformers.LlamaForCausalLM(transformers.LlamaConfig(**config)).eval()
 
 
 @cache
@@ -128,8 +128,8 @@ def brute(
     with torch.no_grad():
         logits = model(ids, use_cache=False).logits[0].double()
     rows = logits[len(prompt) - 1 :].log_softmax(-1)
-    found: np.ndarray = rows[torch.arange(len(response)), torch.tensor(list(response))].numpy()
-    return found
+    logprobs: np.ndarray = rows[torch.arange(len(response)), torch.tensor(list(response))].numpy()
+    return logprobs
 
 
 def state_of(model: Any) -> tuple[Any, ...]:

@@ -32,11 +32,11 @@ def record(path: Path) -> None:
 
     @llm_trace.trace
     def answer(question: str) -> str:
-        said = ask(prompt=greet.format(question=question))
+        reply = ask(prompt=greet.format(question=question))
         llm_trace.log_score("kind", 0.5, comment="so so")
         if question == "bad":
             raise ValueError("no answer [red]to that[/red]")
-        return said
+        return reply
 
     for run, question in (("first", "one"), ("second", "bad"), (None, "three")):
         if run is None:

@@ -25,9 +25,9 @@ def answer(question: str, version: str) -> str:
     """Answer and score it: v2 is wrong about every fifth question, which are tagged as hard."""
     hard = int(question.split()[-1]) % 5 == 0
     llm_trace.update_current_call(tags=["hard" if hard else "easy"], metadata={"example": question})
-    said = ask(PROMPTS[version].format(question=question), "big" if version == "v1" else "small")
+    reply = ask(PROMPTS[version].format(question=question), "big" if version == "v1" else "small")
     llm_trace.log_score("accuracy", version == "v1" or not hard)
-    return said
+    return reply
 
 
 def record(path: Path, count: int = 60) -> None:

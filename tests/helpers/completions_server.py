@@ -50,12 +50,12 @@ def completed(asked: dict[str, Any]) -> dict[str, Any]:
     model, tokenizer = _loaded()
     ids = tokenizer(asked["prompt"])["input_ids"]
     try:
-        said = generate(model, ids, asked["max_tokens"])
+        generated = generate(model, ids, asked["max_tokens"])
     except AttributionError:  # the answer ends at once
-        said = []
-    choice: dict[str, Any] = {"text": tokenizer.decode(said)}
+        generated = []
+    choice: dict[str, Any] = {"text": tokenizer.decode(generated)}
     if "echo" in asked or "prompt_logprobs" in asked:
-        every = [*ids, *said] if "echo" in asked else ids
+        every = [*ids, *generated] if "echo" in asked else ids
         with torch.inference_mode():
             scores = model(torch.tensor([every])).logits[0].double().log_softmax(-1)
         texts = [tokenizer.decode([i]) for i in every]
@@ -64,12 +64,12 @@ def completed(asked: dict[str, Any]) -> dict[str, Any]:
             choice["text"] = asked["prompt"] + choice["text"]
             choice["logprobs"] = {"tokens": texts, "token_logprobs": numbers}
         else:
-            told = [
+            entries = [
                 {str(i): {"logprob": n, "decoded_token": t}}
                 for i, n, t in zip(every, numbers, texts, strict=True)
             ]
-            choice["prompt_logprobs"] = [None, *told[1:]]
-    usage = {"prompt_tokens": len(ids), "completion_tokens": len(said)}
+            choice["prompt_logprobs"] = [None, *entries[1:]]
+    usage = {"prompt_tokens": len(ids), "completion_tokens": len(generated)}
     return {"model": asked["model"], "choices": [choice], "usage": usage}
 
 

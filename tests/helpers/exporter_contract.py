@@ -78,11 +78,11 @@ class ExporterContract(ABC):
         yield from self._delivery(server, spool, Patience())
 
     def _delivery(self, server: Loopback, spool: HandWriter, patience: Patience) -> Iterator[Delivery]:
-        made = Delivery(spool.folder, make_exporter(self.address(server)), patience=patience)
-        assert made.claim()
-        yield made
-        made.stop()
-        made.close()
+        delivery = Delivery(spool.folder, make_exporter(self.address(server)), patience=patience)
+        assert delivery.claim()
+        yield delivery
+        delivery.stop()
+        delivery.close()
 
     def arrived(self, server: Loopback) -> list[str]:
         """Return the span ids that the server took, in order, repeats included."""
@@ -145,10 +145,10 @@ class ExporterContract(ABC):
     def test_a_server_whose_clock_is_wrong_delays_nothing(
         self, server: Loopback, spool: HandWriter, delivery: Delivery, date: int | str
     ) -> None:
-        told = date if isinstance(date, str) else formatdate(time.time() + date, usegmt=True)
+        retry_after = date if isinstance(date, str) else formatdate(time.time() + date, usegmt=True)
         spool.start(1)
         spool.end(1, end_ns=1)  # and a host whose clock went back
-        server.next += [Reply(503, headers={"retry-after": told, "date": formatdate(0, usegmt=True)})]
+        server.next += [Reply(503, headers={"retry-after": retry_after, "date": formatdate(0, usegmt=True)})]
         delivery.step()
         assert self.arrived(server) == [span(1)]
 
@@ -205,7 +205,7 @@ class ExporterContract(ABC):
         for number in range(1, 12):
             spool.call(number)
         delivery.step()
-        done = [s for r in server.received if len(found := self.spans(r)) <= 3 for s in found]
+        done = [s for r in server.received if len(accepted := self.spans(r)) <= 3 for s in accepted]
         assert done == [span(number) for number in range(1, 12)]
         assert self.stands(delivery, spool).delivered == 11
 
@@ -252,9 +252,9 @@ class ExporterContract(ABC):
             assert self.arrived(again) == [span(number) for number in range(1, 31)]
 
     def test_tls_that_fails_keeps_the_calls(self, server: Loopback, spool: HandWriter) -> None:
-        made = make_exporter(self.address(server))
-        made.base = made.base.replace("http:", "https:")
-        delivery = Delivery(spool.folder, made, patience=PATIENCE)
+        exporter = make_exporter(self.address(server))
+        exporter.base = exporter.base.replace("http:", "https:")
+        delivery = Delivery(spool.folder, exporter, patience=PATIENCE)
         assert delivery.claim()
         spool.call(1)
         threading.Timer(0.2, delivery.stop).start()
@@ -314,9 +314,9 @@ class ExporterContract(ABC):
     def _process(self, server: Loopback, spool: HandWriter) -> subprocess.Popen[bytes]:
         """Start the process that delivers; it leaves when all is delivered, for the writer has gone."""
         store = str(spool.folder).removesuffix(".spool")
-        told = {**os.environ, **self.environment(server), "LLM_TRACE_EXPORTERS": self.address(server)}
+        variables = {**os.environ, **self.environment(server), "LLM_TRACE_EXPORTERS": self.address(server)}
         return subprocess.Popen(
-            [sys.executable, "-m", "llm_trace.exporters.delivery.daemon", store], env=told
+            [sys.executable, "-m", "llm_trace.exporters.delivery.daemon", store], env=variables
         )
 
     def test_shutdown_waits_for_no_server_and_the_next_process_carries_on(

@@ -96,13 +96,13 @@ class Loopback:
     def take(self, request: Received) -> Reply | Fault:
         """Keep a request and return what to answer."""
         with self._lock:
-            told = self.next.popleft() if self.next else None
-            if told is None:
+            fault = self.next.popleft() if self.next else None
+            if fault is None:
                 self.received.append(request)
             else:
                 self.refused.append(request)
         self.asked.release()
-        return self.answer(request) if told is None else told
+        return self.answer(request) if fault is None else fault
 
     def wait_closed(self, seconds: float | None = None) -> bool:
         """Wait until the server closes; return whether it has."""
@@ -128,12 +128,12 @@ class _Handler(BaseHTTPRequestHandler):
         if self.headers.get("content-encoding") == "gzip":
             body = gzip.decompress(body)
         headers = {name.lower(): value for name, value in self.headers.items()}
-        told = self.server.owner.take(Received(self.command, self.path, headers, body))
-        if isinstance(told, Reply):
-            self._reply(told)
+        reply = self.server.owner.take(Received(self.command, self.path, headers, body))
+        if isinstance(reply, Reply):
+            self._reply(reply)
         else:
             self.close_connection = True
-            getattr(self, f"_{told}")()
+            getattr(self, f"_{reply}")()
 
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = _serve
 

@@ -262,11 +262,12 @@ class Backend:
 
     def _read(self, path: str, query: dict[str, list[str]]) -> Reply:
         if path == "s":
-            found = {k: e for k, e in self.experiments.items() if e.project == query["projectName"][0]}
+            experiments = {k: e for k, e in self.experiments.items() if e.project == query["projectName"][0]}
             return _json(
                 {
                     "experiments": [
-                        {"experimentKey": k, "experimentName": e.others.get("Name")} for k, e in found.items()
+                        {"experimentKey": k, "experimentName": e.others.get("Name")}
+                        for k, e in experiments.items()
                     ]
                 }
             )
@@ -288,30 +289,30 @@ class Backend:
     def _uploaded(self, path: str, query: str, request: Received) -> Reply:
         """Take what `comet upload` sends, as loosely as its own server may."""
         if path == _CLIENT_UPLOAD:
-            told = parse_qs(query)
-            self.experiments[told["experimentId"][0]].files[told["fileName"][0]] = _file(request)
+            fields = parse_qs(query)
+            self.experiments[fields["experimentId"][0]].files[fields["fileName"][0]] = _file(request)
             return _json({"assetId": "a"})
-        said = request.json()
-        experiment = self.experiments[said["experimentKey"]]
+        body = request.json()
+        experiment = self.experiments[body["experimentKey"]]
         if path == _CLIENT_TAGS:
-            experiment.tags += said["addedTags"]
+            experiment.tags += body["addedTags"]
         else:
-            experiment.times = (said["startTimestamp"], said["endTimestamp"])
+            experiment.times = (body["startTimestamp"], body["endTimestamp"])
         return _json({})
 
-    def _write(self, told: Any) -> Reply:
-        if isinstance(told, list):
-            return _json({entry.experimentKey: self._llm(entry) for entry in told})
-        if isinstance(told, AddRun):
-            return self._add_run(told)
-        experiment = self.experiments.get(told.experimentKey)
+    def _write(self, body: Any) -> Reply:
+        if isinstance(body, list):
+            return _json({entry.experimentKey: self._llm(entry) for entry in body})
+        if isinstance(body, AddRun):
+            return self._add_run(body)
+        experiment = self.experiments.get(body.experimentKey)
         if experiment is None:
-            return _bad(400, f"no experiment {told.experimentKey}")
-        if isinstance(told, Times):
-            experiment.times = (told.startTimeMillis, told.endTimeMillis)  # type: ignore[assignment]
-        elif isinstance(told, Tags):
-            experiment.tags = list(dict.fromkeys(experiment.tags + told.addedTags))
-        for each in getattr(told, "values", [told]):
+            return _bad(400, f"no experiment {body.experimentKey}")
+        if isinstance(body, Times):
+            experiment.times = (body.startTimeMillis, body.endTimeMillis)  # type: ignore[assignment]
+        elif isinstance(body, Tags):
+            experiment.tags = list(dict.fromkeys(experiment.tags + body.addedTags))
+        for each in getattr(body, "values", [body]):
             if isinstance(each, Parameter):
                 experiment.parameters[each.parameterName] = each.parameterValue
             elif isinstance(each, Metric):
@@ -338,20 +339,20 @@ class Backend:
         link = f"https://comet.example/{WORKSPACE}/{where.projectName}/{entry.experimentKey}"
         return {"status": 200, "content": {"link": link}}
 
-    def _add_run(self, told: AddRun) -> Reply:
-        if told.teamName not in (None, WORKSPACE):
-            return _bad(400, f"no workspace {told.teamName}", NO_WORKSPACE)
-        if told.experimentKey in self.experiments and not told.getOrCreateEnabled:
+    def _add_run(self, body: AddRun) -> Reply:
+        if body.teamName not in (None, WORKSPACE):
+            return _bad(400, f"no workspace {body.teamName}", NO_WORKSPACE)
+        if body.experimentKey in self.experiments and not body.getOrCreateEnabled:
             return _bad(400, "the experiment is there already", EXISTS)
-        self.experiments.setdefault(told.experimentKey, Experiment(told.projectName, "EXPERIMENT"))
+        self.experiments.setdefault(body.experimentKey, Experiment(body.projectName, "EXPERIMENT"))
         return _json({"runId": "r", "project_id": "p"})
 
     def _upload(self, query: str, request: Received) -> Reply:
-        told = Upload.model_validate({name: values[0] for name, values in parse_qs(query).items()})
-        experiment = self.experiments.get(told.experimentKey)
+        upload = Upload.model_validate({name: values[0] for name, values in parse_qs(query).items()})
+        experiment = self.experiments.get(upload.experimentKey)
         if experiment is None:
-            return _bad(400, f"no experiment {told.experimentKey}")
-        experiment.files[told.fileName] = _file(request)
+            return _bad(400, f"no experiment {upload.experimentKey}")
+        experiment.files[upload.fileName] = _file(request)
         return _json({"assetId": "a"})
 
 

@@ -18,8 +18,8 @@ MOST_BYTES = 5_000_000
 
 
 def _version_7(value: str) -> str:
-    told = uuid.UUID(value)
-    if told.version != 7 or told.variant != uuid.RFC_4122:
+    parsed = uuid.UUID(value)
+    if parsed.version != 7 or parsed.variant != uuid.RFC_4122:
         raise ValueError("id must be a version 7 UUID")
     return value
 
@@ -142,8 +142,8 @@ class Backend:
             return _bad(413, "the body is too large")
         try:
             if (request.method, parts.path) == ("PUT", _UPLOAD):
-                told = Upload.model_validate({k: v[0] for k, v in parse_qs(parts.query).items()})
-                self.files[told.entity_id, told.file_name] = request.body
+                upload = Upload.model_validate({k: v[0] for k, v in parse_qs(parts.query).items()})
+                self.files[upload.entity_id, upload.file_name] = request.body
                 return Reply(204, b"")
             if (request.method, parts.path) in BODIES:
                 return self._write(parts.path, BODIES[request.method, parts.path].validate_json(request.body))
@@ -155,16 +155,16 @@ class Backend:
             return Reply(204, b"")
         return _bad(404, "HTTP 404 Not Found")
 
-    def _write(self, path: str, told: Any) -> Reply:
-        if isinstance(told, Traces):
-            self.traces.update({t.id: t for t in told.traces})
-        elif isinstance(told, Spans):
-            self.spans.update({s.id: s for s in told.spans})
-        elif isinstance(told, Scores):
-            self.scores.update({(path.split("/")[4], s.id, s.name): s for s in told.scores})
+    def _write(self, path: str, body: Any) -> Reply:
+        if isinstance(body, Traces):
+            self.traces.update({t.id: t for t in body.traces})
+        elif isinstance(body, Spans):
+            self.spans.update({s.id: s for s in body.spans})
+        elif isinstance(body, Scores):
+            self.scores.update({(path.split("/")[4], s.id, s.name): s for s in body.scores})
         else:
-            query = f"file_name={told.file_name}&project_name={told.project_name}&mime_type={told.mime_type}"
-            where = f"{query}&entity_type={told.entity_type}&entity_id={told.entity_id}"
+            query = f"file_name={body.file_name}&project_name={body.project_name}&mime_type={body.mime_type}"
+            where = f"{query}&entity_type={body.entity_type}&entity_id={body.entity_id}"
             answer = {"upload_id": "BEMinIO", "pre_sign_urls": [f"{self.url}{_UPLOAD}?{where}"]}
             return Reply(200, json.dumps(answer).encode())
         return Reply(204, b"")

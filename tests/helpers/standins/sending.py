@@ -70,8 +70,8 @@ def ask(exporter: Exporter, request: Request) -> DeliveryVerdict:
     """Send one request and return what its answer means."""
     url = f"{exporter.base.rstrip('/')}/{request.path}"
     headers = {**exporter.headers, **request.headers}
-    told = httpx.request(request.method, url, content=request.body, headers=headers)
-    return exporter.judge(request, HttpAnswer(told.status_code, dict(told.headers), told.content))
+    reply = httpx.request(request.method, url, content=request.body, headers=headers)
+    return exporter.judge(request, HttpAnswer(reply.status_code, dict(reply.headers), reply.content))
 
 
 def send(exporter: Exporter, events: Sequence[Event]) -> list[Request]:
