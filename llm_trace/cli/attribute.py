@@ -116,12 +116,9 @@ def _find_named(store: "Store", ids: "Sequence[str]") -> "list[Call]":
 
 def _find_known(store: "Store", calls: "Sequence[Call]", policy: "AttributionPolicy") -> set[str]:
     """Return the calls that have an attribution of just this kind."""
-    query = (
-        "SELECT span_id FROM attributions WHERE status = 'ok' AND method = ? AND config_hash = ? AND "
-        "list_contains(?, span_id)"
-    )
-    ids = [call.span_id for call in calls]
-    return {str(row[0]) for row in store.sql(query, policy.method, policy.config_hash, ids)}
+    from llm_trace.stores.lookup import list_attributed
+
+    return list_attributed(store, [call.span_id for call in calls], policy.method, policy.config_hash)
 
 
 def _explain_calls(

@@ -6,7 +6,7 @@ import os
 import platform
 import shutil
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from llm_trace.cli.formatting import format_size
 from llm_trace.cli.paths import make_absolute, open_as_it_stands
 from llm_trace.errors import LLMTraceError
 from llm_trace.spool.paths import get_spool_dir
+from llm_trace.stores.diagnostics import StoreFacts, read_facts
 from llm_trace.stores.failure import read_failure
 
 LIBRARIES = (
@@ -41,8 +42,8 @@ def examine(path: str) -> dict[str, Any]:
     """
     place = make_absolute(path)
     problems: list[str] = []
-    store, read = _store(place, problems)
-    spool = _examine_spool(place, read, problems)
+    store, facts = _store(place, problems)
+    spool = _examine_spool(place, facts, problems)
     lost, destinations = spool["lost"], _examine_destinations(get_spool_dir(place))
     remarks = _list_remarks(store, spool)
     if spool["quarantined lines"]:
@@ -90,53 +91,31 @@ def _read_version(distribution: str) -> str | None:
         return None
 
 
-@dataclass
-class Read:
-    """What the store has read of the spool."""
-
-    positions: dict[str, int] = field(default_factory=dict)
-    """Bytes of each file."""
-    lost: Counter[str] = field(default_factory=Counter)
-    """Events that writers said they lost, by reason."""
-
-
-def _store(place: Path, problems: list[str]) -> tuple[dict[str, Any], Read]:
+def _store(place: Path, problems: list[str]) -> tuple[dict[str, Any], StoreFacts]:
     """Return facts of the DuckDB file, and how far it has read the spool."""
     from llm_trace.stores.migrations import VERSION
 
     known: dict[str, Any] = {"path": str(place), "exists": place.exists(), "writable": _check_writable(place)}
     known |= {"schema": None, "known schema": VERSION, "calls": 0, "runs": 0, "interrupted": 0, "bytes": 0}
     if not place.exists():
-        return known, Read()
+        return known, StoreFacts()
     known["bytes"] = sum(
         p.stat().st_size for p in (place, place.with_name(place.name + ".wal")) if p.exists()
     )
-    store = open_as_it_stands(place)
     try:
-        row = store.sql(
-            "SELECT (SELECT max(number) FROM _migrations), (SELECT count(*) FROM calls), (SELECT count(*) "
-            "FROM runs), "
-            "(SELECT count(*) FROM calls WHERE status = 'interrupted')"
-        ).fetchone() or (None, 0, 0, 0)
-        known |= dict(zip(("schema", "calls", "runs", "interrupted"), row, strict=True))
-        lost = store.sql(
-            "SELECT coalesce(reason, 'unknown'), sum(count)::BIGINT FROM _lost GROUP BY 1 ORDER BY 1"
-        )
-        positions = store.sql("SELECT file, position FROM _files")
+        facts = read_facts(open_as_it_stands(place))
     except LLMTraceError as exc:
         problems.append(f"the store cannot be read: {exc}")
-        return known, Read()
-    return known, Read(
-        {str(file): int(position) for file, position in positions},
-        Counter({str(reason): int(count) for reason, count in lost if count}),
-    )
+        return known, StoreFacts()
+    known |= {"schema": facts.schema, "calls": facts.calls, "runs": facts.runs}
+    return known | {"interrupted": facts.interrupted}, facts
 
 
 def _check_writable(place: Path) -> bool:
     return os.access(place if place.exists() else place.parent, os.W_OK) and os.access(place.parent, os.W_OK)
 
 
-def _examine_spool(place: Path, read: Read, problems: list[str]) -> dict[str, Any]:
+def _examine_spool(place: Path, facts: StoreFacts, problems: list[str]) -> dict[str, Any]:
     """Return facts of the spool folder: files, who writes them, what is not in the store yet, what was
     lost.
     """
@@ -144,10 +123,10 @@ def _examine_spool(place: Path, read: Read, problems: list[str]) -> dict[str, An
 
     folder = get_spool_dir(place)
     files = list_spool_files(folder)
-    lost = read.lost.copy()
+    lost = facts.lost.copy()
     try:
         for file in files:
-            lost += _list_losses(file.path, read.positions.get(file.name, 0))
+            lost += _list_losses(file.path, facts.positions.get(file.name, 0))
     except OSError as exc:
         problems.append(f"the spool cannot be read: {exc}")
     quarantined = list((folder / "quarantine").glob("*")) if folder.exists() else []
@@ -156,7 +135,7 @@ def _examine_spool(place: Path, read: Read, problems: list[str]) -> dict[str, An
         "exists": folder.exists(),
         "files": len(files),
         "bytes": sum(file.size for file in files),
-        "pending": sum(max(0, file.size - read.positions.get(file.name, 0)) for file in files),
+        "pending": sum(max(0, file.size - facts.positions.get(file.name, 0)) for file in files),
         "open writers": [_read_writer(file.path) for file in files if file.live],
         "quarantined lines": sum(_count_lines(path) for path in quarantined),
         "lost": dict(lost),

@@ -2,6 +2,7 @@
 
 import contextlib
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -93,20 +94,13 @@ def _build_known(path: Path) -> "KnownCalls":
     """Return a function that tells which calls the store has."""
     from llm_trace.errors import StoreNotFoundError
     from llm_trace.stores.duckdb import open_store
+    from llm_trace.stores.lookup import list_known
 
     try:
         store = open_store(path)
     except StoreNotFoundError:
         return lambda _: set()
-
-    def known(ids: list[str]) -> set[str]:
-        query = (
-            "SELECT span_id FROM (SELECT span_id FROM calls UNION ALL SELECT span_id FROM _same) WHERE "
-            "span_id IN (SELECT unnest(?))"
-        )
-        return {str(row[0]) for row in store.sql(query, ids).fetchall()}
-
-    return known
+    return partial(list_known, store)
 
 
 def _print(report: "ImportReport") -> None:

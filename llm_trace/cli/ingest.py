@@ -1,7 +1,7 @@
 """`llm-trace ingest`: bring the spool into the store, and say what became of it."""
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -9,9 +9,6 @@ from llm_trace.cli import options as o
 from llm_trace.cli.formatting import format_size
 from llm_trace.cli.output import make_console, print_json
 from llm_trace.cli.paths import find_existing, open_as_it_stands
-
-if TYPE_CHECKING:
-    from llm_trace.stores.duckdb import Store
 
 NAME = "ingest"
 EXAMPLE = "Example: llm-trace ingest --store traces.duckdb"
@@ -31,26 +28,17 @@ def run_ingest(
     it short.
     """
     from llm_trace.stores.catch_up import ingest_in_child
+    from llm_trace.stores.diagnostics import count_totals
 
     path = find_existing(store)
     report = ingest_in_child(path, timeout=timeout)
     figures = (
-        asdict(report) | {"deleted": len(report.deleted)} | _count_totals(open_as_it_stands(path, timeout))
+        asdict(report) | {"deleted": len(report.deleted)} | count_totals(open_as_it_stands(path, timeout))
     )
     if as_json:
         print_json(figures)
     else:
         _print(figures)
-
-
-def _count_totals(store: "Store") -> dict[str, Any]:
-    """Return what the store holds in all."""
-    query = """
-        SELECT (SELECT count(*) FROM calls), (SELECT count(*) FROM calls WHERE status = 'interrupted'),
-               (SELECT coalesce(sum(count), 0)::BIGINT FROM _lost),
-               (SELECT coalesce(sum(bad_lines), 0)::BIGINT FROM _files)"""
-    row = store.sql(query).fetchone() or (0, 0, 0, 0)
-    return dict(zip(("calls", "interrupted", "lost", "quarantined"), map(int, row), strict=True))
 
 
 def _print(figures: dict[str, Any]) -> None:

@@ -58,18 +58,19 @@ def purge_calls(
     known of them.
     """
     from llm_trace.stores.duckdb import open_store
+    from llm_trace.stores.purge import count_matching
 
     before = (
         None if older_than is None else time.time_ns() - int(parse_seconds(older_than, "--older-than") * 1e9)
     )
-    chosen = {"user": user, "run": run, "id": identity, "older_than": before}
+    chosen: dict[str, Any] = {"user": user, "run": run, "id": identity, "older_than": before}
     most = None if max_size is None else _parse_bytes(max_size)
     if most is None and all(value is None for value in chosen.values()):
         raise typer.BadParameter("say what to remove: --user, --run, --id, --older-than or --max-size")
     with open_store(find_existing(store)) as opened:
         if identity is not None:
             chosen["id"] = _find_whole(opened, identity)
-        count = _count(opened, chosen)
+        count = count_matching(opened, **chosen)
     if not count and most is None and run is None:
         exit_nothing("no call matches")
     if not yes:
@@ -121,22 +122,6 @@ def _find_whole(store: "Store", identity: str) -> str:
         raise typer.BadParameter("name the call or the trace by its id", param_hint="--id")
     call = find_call(store, identity)
     return call.span_id if call.span_id.startswith(identity.strip().lower()) else call.trace_id
-
-
-def _count(store: "Store", chosen: dict[str, Any]) -> int:
-    """Return how many calls match, by the conditions of `llm_trace.purge`."""
-    conditions = {
-        "user": '"user" = $1',
-        "run": "(run = $1 OR run IN (SELECT id FROM runs WHERE name = $1))",
-        "id": "(span_id = $1 OR trace_id = $1)",
-        "older_than": "start_ns < $1",
-    }
-    given = [(conditions[name], value) for name, value in chosen.items() if value is not None]
-    where = " AND ".join(text.replace("$1", f"${i}") for i, (text, _) in enumerate(given, start=1))
-    row = store.sql(
-        f"SELECT count(*) FROM calls WHERE {where or 'true'}", *(value for _, value in given)
-    ).fetchone()
-    return int(row[0]) if row else 0
 
 
 def _print(report: "PurgeReport", *, as_json: bool) -> None:

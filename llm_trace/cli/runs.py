@@ -1,6 +1,6 @@
 """`llm-trace runs`: the runs with what their calls came to."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -15,20 +15,8 @@ from llm_trace.cli.output import (
     print_table,
 )
 
-if TYPE_CHECKING:
-    from llm_trace.stores.duckdb import Store
-
 NAME = "runs"
 EXAMPLE = "Example: llm-trace runs --limit 5"
-
-QUERY = """
-    SELECT r.id, r.name, r.config, r.tags, r.start_ns, r.end_ns, coalesce(c.calls, 0) AS calls, coalesce(c.failed, 0) AS failed,
-           r.environment ->> '$.git_commit' AS git_commit
-    FROM (SELECT * FROM runs ORDER BY start_ns DESC, id LIMIT ?) r LEFT JOIN (
-        SELECT run, count(*) AS calls, count(*) FILTER (status NOT IN ('ok', 'open')) AS failed
-        FROM calls WHERE run IS NOT NULL GROUP BY run
-    ) c ON c.run = r.id
-    ORDER BY r.start_ns DESC, r.id"""
 
 
 def list_runs(
@@ -40,45 +28,31 @@ def list_runs(
 ) -> None:
     """List the runs, newest first: calls, failures, tokens, cost, configuration."""
     from llm_trace.stores.duckdb import open_store
+    from llm_trace.stores.run_totals import read_runs
 
     with open_store(store) as opened:
-        found = _read_runs(opened, limit)
+        runs = read_runs(opened, limit)
     if as_json:
-        print_json(found)
-    elif found:
-        _print(found)
-    if not found:
+        print_json(runs)
+    elif runs:
+        _print(runs)
+    if not runs:
         exit_nothing("no run was recorded: with llm_trace.start_run(name): …", quiet=as_json)
 
 
-def _read_runs(store: "Store", limit: int) -> list[dict[str, Any]]:
-    import json
-
-    from llm_trace.stores.totals import Totals, total_runs
-
-    result = store.sql(QUERY, limit)
-    runs = [dict(zip(result.columns, row, strict=True)) for row in result]
-    totals = total_runs(store, [run["id"] for run in runs])
-    for run in runs:
-        run["config"] = json.loads(run["config"]) if run["config"] else {}
-        run |= totals.get(run["id"], Totals())._asdict()
-    return runs
-
-
-def _print(found: list[dict[str, Any]]) -> None:
+def _print(runs: list[dict[str, Any]]) -> None:
     columns: dict[str, list[Any]] = {
-        "started": [formatting.format_clock(r["start_ns"]) for r in found],
-        "id": [r["id"][:8] for r in found],
-        "name": [r["name"] or "" for r in found],
-        "calls": [f"{r['calls']:,}" for r in found],
-        "failed": [make_plain_text(f"{r['failed']:,}" if r["failed"] else "", "red") for r in found],
+        "started": [formatting.format_clock(r["start_ns"]) for r in runs],
+        "id": [r["id"][:8] for r in runs],
+        "name": [r["name"] or "" for r in runs],
+        "calls": [f"{r['calls']:,}" for r in runs],
+        "failed": [make_plain_text(f"{r['failed']:,}" if r["failed"] else "", "red") for r in runs],
         "took": [
-            formatting.format_duration(r["end_ns"] - r["start_ns"]) if r["end_ns"] else "no end"
-            for r in found
+            formatting.format_duration(r["end_ns"] - r["start_ns"]) if r["end_ns"] else "no end" for r in runs
         ],
-        "tokens": [formatting.format_tokens(r["input_tokens"], r["output_tokens"]) for r in found],
-        "cost": [formatting.format_cost(r["cost_usd"]) for r in found],
-        "config": [formatting.format_one_line(r["config"]) if r["config"] else "" for r in found],
+        "tokens": [formatting.format_tokens(r["input_tokens"], r["output_tokens"]) for r in runs],
+        "cost": [formatting.format_cost(r["cost_usd"]) for r in runs],
+        "config": [formatting.format_one_line(r["config"]) if r["config"] else "" for r in runs],
     }
     print_table(
         make_console(),

@@ -10,11 +10,6 @@ if TYPE_CHECKING:
     from llm_trace.record import Call, Run
     from llm_trace.stores.duckdb import Store
 
-_COUNTS = """
-SELECT count(*), count(*) FILTER (status = 'error'), median(duration_ms) FROM calls WHERE run = ?"""
-_MEANS = """
-SELECT 'scores.' || s.name, avg(coalesce(try_cast(s.value ->> '$' AS DOUBLE), CASE s.value ->> '$' WHEN 'true' THEN 1 WHEN 'false' THEN 0 END)) AS mean
-FROM scores s JOIN calls c ON c.span_id = s.span_id WHERE c.run = ? GROUP BY s.name HAVING mean IS NOT NULL ORDER BY s.name"""
 PAGE = 500
 """Calls in memory at a time."""
 
@@ -27,7 +22,7 @@ def iter_pages(store: "Store", chosen: dict[str, Any], limit: int | None) -> "It
 
 
 def iter_batches(
-    store: "Store", given: "Iterator[list[Call]]", *, whole_traces: bool, most: int
+    store: "Store", pages: "Iterator[list[Call]]", *, whole_traces: bool, most: int
 ) -> "Iterator[list[list[Event]]]":
     """Yield runs before their calls, then the calls as events, with their scores and attributions.
 
@@ -40,7 +35,7 @@ def iter_batches(
     seen: set[str] = set()
     runs: set[str] = set()
     templates = {prompt.version: prompt.template for prompt in store.prompts()}
-    for page in given:
+    for page in pages:
         fresh_runs = {call.run for call in page if call.run is not None} - runs
         runs |= fresh_runs
         yield [[_run(store, run)] for run in store.runs() if run.id in fresh_runs]
@@ -59,22 +54,10 @@ def iter_batches(
 
 def _run(store: "Store", run: "Run") -> "Event":
     from llm_trace.exporters.protocol import Event
+    from llm_trace.stores.run_totals import compute_run_metrics
 
     data = run.model_dump(mode="json", exclude_none=True)
-    return Event("run", run.id, {**data, "metrics": _compute_metrics(store, run.id)})
-
-
-def _compute_metrics(store: "Store", run: str) -> dict[str, float]:
-    """Return what a run's calls amount to: counts, sums, the median of the calls' time, the means of their
-    scores.
-    """
-    from llm_trace.stores.totals import Totals, total_runs
-
-    ((calls, errors, duration_ms),) = store.sql(_COUNTS, run)
-    totals = total_runs(store, [run]).get(run, Totals())
-    figures = {"calls": calls, "errors": errors, **totals._asdict(), "duration_ms": duration_ms}
-    means = store.sql(_MEANS, run).fetchall()
-    return {name: float(value) for name, value in [*figures.items(), *means] if value is not None}
+    return Event("run", run.id, {**data, "metrics": compute_run_metrics(store, run.id)})
 
 
 def _build_event(call: "Call", templates: dict[str, str]) -> "Event":
@@ -91,21 +74,16 @@ def _build_event(call: "Call", templates: dict[str, str]) -> "Event":
 def _read_about(store: "Store", groups: "list[list[Call]]") -> "list[list[Event]]":
     """Return the scores and attributions of calls."""
     from llm_trace.exporters.protocol import Event
+    from llm_trace.stores.lookup import read_rows_about
 
     traces = {call.span_id: call.trace_id for group in groups for call in group}
-    made = []
-    for row in _read_rows(store, "scores", traces):
+    events = []
+    for row in read_rows_about(store, "scores", traces):
         data = {**row, "value": json.loads(row["value"]), "trace_id": traces[row["span_id"]]}
-        made.append([Event("score", row["id"], data)])
-    for row in _read_rows(store, "attributions", traces):
-        found = json.loads(row.pop("attribution") or "{}")
-        method = found.get("method") or row["method"]  # not the name it was asked by
-        data = {**found, **row, "method": method, "trace_id": traces[row["span_id"]]}
-        made.append([Event("attribution", row["id"], data)])
-    return made
-
-
-def _read_rows(store: "Store", table: str, spans: dict[str, str]) -> list[dict[str, Any]]:
-    result = store.sql(f"SELECT * FROM {table} WHERE span_id IN (SELECT unnest(?))", list(spans))
-    rows = [dict(zip(result.columns, row, strict=True)) for row in result]
-    return [{name: item for name, item in row.items() if item is not None} for row in rows]
+        events.append([Event("score", row["id"], data)])
+    for row in read_rows_about(store, "attributions", traces):
+        attribution = json.loads(row.pop("attribution") or "{}")
+        method = attribution.get("method") or row["method"]  # not the name it was asked by
+        data = {**attribution, **row, "method": method, "trace_id": traces[row["span_id"]]}
+        events.append([Event("attribution", row["id"], data)])
+    return events

@@ -91,15 +91,17 @@ def follow_store(
     store: "Store", chosen: dict[str, Any], *, last: int, interval: float
 ) -> Iterator[list["Call"]]:
     """Yield the newest calls, then those that have ended since the last look, oldest first, without end."""
+    from llm_trace.stores.lookup import list_ended
+
     begin = after = time.time_ns()
-    seen = {str(row[0]) for row in store.sql(_ENDED, after - LATE_NS, begin - DAY_NS)}
+    seen = set(list_ended(store, after - LATE_NS, begin - DAY_NS))
     if last:
         finished = [call for call in store.calls(**chosen, limit=last) if call.status != "open"]
         seen |= {call.span_id for call in finished}
         yield finished[::-1]
     while True:
         store.ingest()
-        ended = {str(row[0]): int(row[1]) for row in store.sql(_ENDED, after - LATE_NS, begin - DAY_NS)}
+        ended = list_ended(store, after - LATE_NS, begin - DAY_NS)
         new = [span_id for span_id in ended if span_id not in seen]
         for i in range(0, len(new), BATCH):
             ids = ", ".join(f"'{span_id}'" for span_id in new[i : i + BATCH] if span_id.isalnum())
@@ -112,11 +114,6 @@ def follow_store(
         )  # a clock that goes before ours must not hide the rest
         seen = set(ended)
         time.sleep(interval)
-
-
-_ENDED = """
-    SELECT span_id, coalesce(end_ns, start_ns) FROM calls
-    WHERE end_ns >= ? OR (status = 'interrupted' AND start_ns >= ?) ORDER BY 2"""
 
 
 def _print(calls: "list[Call]", *, header: bool, as_json: bool) -> None:

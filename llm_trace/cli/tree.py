@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from llm_trace.cli import formatting
-from llm_trace.cli.find import CallInTrace, TreeRow
+from llm_trace.cli.find import CallInTrace
 from llm_trace.cli.media import name_media
 from llm_trace.cli.output import make_plain_text, make_status
 from llm_trace.controls import clean
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from llm_trace.record import Attribution, Call, Score
     from llm_trace.stores.duckdb import Store
+    from llm_trace.stores.lookup import TreeRow
 
 LINES = 200
 """Calls that a tree shows."""
@@ -59,8 +60,9 @@ class CallDetails:
 
 def read_known(store: "Store", call: "Call") -> CallDetails:
     """Return what the store knows of a call."""
-    row = store.sql("SELECT name FROM runs WHERE id = ?", call.run).fetchone()
-    run = None if row is None else str(row[0])
+    from llm_trace.stores.lookup import find_run_name
+
+    run = find_run_name(store, call.run)
     return CallDetails(call, run, store.attributions(call.span_id), store.scores(call.span_id))
 
 

@@ -28,6 +28,8 @@ from llm_trace.stores.scrub import find_files, scrub_complete, scrub_quarantine,
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
+    from llm_trace.stores.duckdb import Store
+
 _ROUNDS = 5
 _RUNS = "DELETE FROM runs WHERE id = ? OR name = ?"
 
@@ -106,6 +108,20 @@ def purge(
                 break
             report = _remove(database, report, _What("start_ns <= ?", [cut]))
     return report
+
+
+def count_matching(
+    store: Store,
+    *,
+    user: str | None = None,
+    run: str | None = None,
+    id: str | None = None,  # noqa: A002
+    older_than: Moment | None = None,
+) -> int:
+    """Return how many calls `purge` would remove by these conditions; all calls without any."""
+    condition, values = _build_condition(user, run, id, older_than)
+    row = store.sql(f"SELECT count(*) FROM calls WHERE {condition or 'true'}", *values).fetchone()
+    return int(row[0]) if row else 0
 
 
 def _build_condition(

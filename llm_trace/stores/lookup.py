@@ -1,0 +1,110 @@
+"""Small questions about calls by their ids, for who does not need the calls themselves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from llm_trace.stores.duckdb import Store
+
+_COLUMNS = (
+    "span_id", "parent_id", "name", "kind", "status", "start_ns", "end_ns", "model", "input_tokens",
+    "output_tokens", "cost_usd",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class TreeRow:
+    """A call of a trace without its texts."""
+
+    span_id: str
+    parent_id: str | None
+    name: str
+    kind: str
+    status: str
+    start_ns: int
+    end_ns: int | None
+    model: str | None
+    input_tokens: int | None
+    output_tokens: int | None
+    cost_usd: float | None
+
+
+def find_newest_trace(store: Store) -> str | None:
+    """Return the trace of the call that began last; `None` in an empty store."""
+    row = store.sql("SELECT trace_id FROM calls ORDER BY start_ns DESC LIMIT 1").fetchone()
+    return None if row is None else str(row[0])
+
+
+def find_beginning(store: Store, text: str) -> list[tuple[str, str]]:
+    """Return (span, trace) of calls whose id begins so, one call for each trace that does; at most 5 each."""
+    query = """
+        (SELECT span_id, trace_id FROM calls WHERE starts_with(span_id, $1) LIMIT 5)
+        UNION (SELECT any_value(span_id), trace_id FROM calls
+               WHERE starts_with(trace_id, $1) GROUP BY trace_id LIMIT 5)"""
+    return [(str(row[0]), str(row[1] or "")) for row in store.sql(query, text)]
+
+
+def read_trace_rows(store: Store, trace_id: str, most: int) -> tuple[TreeRow, ...]:
+    """Return the first calls of a trace by start."""
+    query = (
+        f"SELECT {', '.join(_COLUMNS)} FROM calls WHERE trace_id = ? ORDER BY start_ns, span_id LIMIT {most}"
+    )
+    return tuple(TreeRow(*row) for row in store.sql(query, trace_id))
+
+
+def count_trace(store: Store, trace_id: str) -> int:
+    """Return how many calls a trace has."""
+    row = store.sql("SELECT count(*) FROM calls WHERE trace_id = ?", trace_id).fetchone()
+    return int(row[0]) if row else 0
+
+
+def find_explained(store: Store, trace_id: str) -> str | None:
+    """Return a call of a trace that has an attribution; `None` where none has."""
+    query = """
+        SELECT span_id FROM attributions SEMI JOIN (SELECT span_id FROM calls WHERE trace_id = ?)
+        USING (span_id) LIMIT 1"""
+    row = store.sql(query, trace_id).fetchone()
+    return None if row is None else str(row[0])
+
+
+def find_run_name(store: Store, run: str | None) -> str | None:
+    """Return the name of a run; `None` where the store has no such run."""
+    row = store.sql("SELECT name FROM runs WHERE id = ?", run).fetchone()
+    return None if row is None else str(row[0])
+
+
+def list_attributed(store: Store, span_ids: Sequence[str], method: str, config_hash: str) -> set[str]:
+    """Return which of the calls have an attribution of just this kind."""
+    query = """
+        SELECT span_id FROM attributions
+        WHERE status = 'ok' AND method = ? AND config_hash = ? AND list_contains(?, span_id)"""
+    return {str(row[0]) for row in store.sql(query, method, config_hash, list(span_ids))}
+
+
+def list_known(store: Store, span_ids: Sequence[str]) -> set[str]:
+    """Return which of the spans the store has, as calls or within calls."""
+    query = """
+        SELECT span_id FROM (SELECT span_id FROM calls UNION ALL SELECT span_id FROM _same)
+        WHERE span_id IN (SELECT unnest(?))"""
+    return {str(row[0]) for row in store.sql(query, list(span_ids))}
+
+
+def list_ended(store: Store, since_ns: int, interrupted_since_ns: int) -> dict[str, int]:
+    """Return the calls that ended since a time, with their ends; those that were interrupted by their start."""
+    query = """
+        SELECT span_id, coalesce(end_ns, start_ns) FROM calls
+        WHERE end_ns >= ? OR (status = 'interrupted' AND start_ns >= ?) ORDER BY 2"""
+    return {str(row[0]): int(row[1]) for row in store.sql(query, since_ns, interrupted_since_ns)}
+
+
+def read_rows_about(
+    store: Store, table: Literal["scores", "attributions"], span_ids: Iterable[str]
+) -> list[dict[str, Any]]:
+    """Return the rows of a table that are about calls, without what is NULL."""
+    result = store.sql(f"SELECT * FROM {table} WHERE span_id IN (SELECT unnest(?))", list(span_ids))
+    rows = [dict(zip(result.columns, row, strict=True)) for row in result]
+    return [{name: item for name, item in row.items() if item is not None} for row in rows]
