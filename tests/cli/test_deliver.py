@@ -17,10 +17,10 @@ from llm_trace.exporters.delivery.delivery import Delivery
 from llm_trace.exporters.delivery.rejected import Rejected
 from llm_trace.exporters.delivery.status import get_standing
 from llm_trace.exporters.registry import make_exporter
-from tests.exporters.test_otlp import spans_of, strict
 from tests.helpers.cli_toys import invoke, record, start
 from tests.helpers.exporter_contract import PATIENCE
 from tests.helpers.loopback import Loopback, Reply
+from tests.helpers.otlp_server import spans_of, strict
 from tests.helpers.spool_toys import HandWriter, span, spool_of
 
 

@@ -23,7 +23,7 @@ from llm_trace.spool.paths import get_spool_dir
 from llm_trace.spool.writer import SpoolWriter
 from llm_trace.stores.duckdb import open_store
 from llm_trace.stores.ingest import ingest
-from tests.collect.test_receiver import JSON, PROTOBUF, export, span
+from tests.helpers.otlp_toys import JSON, PROTOBUF, export, span
 
 FUZZ = settings(
     max_examples=100, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]

@@ -22,7 +22,7 @@ from llm_trace.collect.receiver import Receiver, SpoolFullError
 from llm_trace.imports.otlp import iter_spans
 from llm_trace.spool.paths import get_spool_dir
 from llm_trace.spool.writer import SpoolWriter
-from tests.collect.test_receiver import export, span
+from tests.helpers.otlp_toys import export, span
 
 def said(n):
     asked = [{"role": "user", "parts": [{"type": "text", "content": f"{n}: " + "please " * 50}]}]

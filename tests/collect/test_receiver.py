@@ -36,11 +36,10 @@ from llm_trace.spool.paths import get_spool_dir
 from llm_trace.spool.writer import SpoolWriter
 from tests.conftest import Recorded
 from tests.helpers.cli_toys import invoke, record
+from tests.helpers.otlp_toys import JSON, PROTOBUF, export, span
 from tests.helpers.spool_toys import HandWriter
 from tests.helpers.spool_toys import span as call_id
 
-JSON = {"content-type": "application/json"}
-PROTOBUF = {"content-type": "application/x-protobuf"}
 TOKEN = "s3cret"
 
 
@@ -80,32 +79,6 @@ def client(spool: SpoolWriter) -> Iterator[httpx.Client]:
         Receiver(spool, ValueEncoder(), RequestLimits(body=1 << 20, spans=50, attributes=40))
     ) as made:
         yield made
-
-
-def span(number: int = 1, **fields: Any) -> dict[str, Any]:
-    """Return one chat span as OTLP JSON."""
-    return {
-        "traceId": "5b8efff798038103d269b633813fc60c",
-        "spanId": f"{number:016x}",
-        "name": "chat gpt-4o",
-        "startTimeUnixNano": "1763740000000000000",
-        "endTimeUnixNano": "1763740000350000000",
-        "attributes": [
-            {"key": "gen_ai.operation.name", "value": {"stringValue": "chat"}},
-            {"key": "gen_ai.request.model", "value": {"stringValue": "gpt-4o"}},
-            {"key": "gen_ai.usage.input_tokens", "value": {"intValue": "9"}},
-        ],
-        **fields,
-    }
-
-
-def export(*spans: dict[str, Any]) -> dict[str, Any]:
-    resource = {"attributes": [{"key": "service.name", "value": {"stringValue": "desk"}}]}
-    return {
-        "resourceSpans": [
-            {"resource": resource, "scopeSpans": [{"scope": {"name": "openai"}, "spans": list(spans)}]}
-        ]
-    }
 
 
 def test_spans_of_opentelemetrys_own_exporter_are_calls(client: httpx.Client, recorded: Recorded) -> None:

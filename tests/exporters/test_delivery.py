@@ -23,9 +23,9 @@ from llm_trace.exporters.otlp import OtlpExporter
 from llm_trace.exporters.registry import make_exporter
 from llm_trace.stores.purge import purge
 from tests.conftest import Recorded
-from tests.exporters.test_otlp import spans_of, strict
 from tests.helpers.exporter_contract import PATIENCE
 from tests.helpers.loopback import Loopback, Reply
+from tests.helpers.otlp_server import spans_of, strict
 from tests.helpers.spool_toys import HandWriter, span, spool_of
 
 

@@ -26,35 +26,8 @@ from llm_trace.record import Attribution, Segment
 from tests.conftest import Recorded
 from tests.helpers.exporter_contract import ExporterContract
 from tests.helpers.loopback import Loopback, Received, Reply
+from tests.helpers.otlp_server import spans_of, strict
 from tests.helpers.spool_toys import BEGIN, HandWriter, span, spool_of
-
-PROTOBUF = {"content-type": "application/x-protobuf"}
-
-
-def spans_of(request: Received) -> list[Span]:
-    if not request.path.endswith("/v1/traces"):
-        return []
-    told = ExportTraceServiceRequest.FromString(request.body)
-    return [span for r in told.resource_spans for scope in r.scope_spans for span in scope.spans]
-
-
-def strict(request: Received) -> Reply:
-    """Answer as a receiver that takes nothing but what the protocol says."""
-    if request.headers.get("content-type") != "application/x-protobuf":
-        return Reply(415, b"protobuf only")
-    if request.path.endswith("/v1/metrics"):
-        ExportMetricsServiceRequest.FromString(request.body)
-        return Reply(200, b"", PROTOBUF)
-    if not request.path.endswith("/v1/traces"):
-        return Reply(404, b"no such path")
-    right = all(
-        len(s.trace_id) == 16
-        and len(s.span_id) == 8
-        and s.name
-        and s.end_time_unix_nano >= s.start_time_unix_nano
-        for s in spans_of(request)
-    )
-    return Reply(200, b"", PROTOBUF) if right else Reply(400, b"a span is not right")
 
 
 class TestOtlp(ExporterContract):

@@ -16,25 +16,13 @@ import pytest
 
 from llm_trace.imports.formats import FORMATS
 from llm_trace.record import Usage
-from tests.collect.test_receiver import export, span
 from tests.conftest import SHARED, Recorded
 from tests.helpers.cli_toys import invoke, record
+from tests.helpers.import_toys import bring, write
+from tests.helpers.otlp_toys import export, span
 
 AGENTS = SHARED / "data" / "agents"
 needs_agents = pytest.mark.skipif(not AGENTS.exists(), reason="the recorded agent runs are not there")
-
-
-def bring(store: Recorded, *files: Path, options: tuple[str, ...] = ()) -> list[dict[str, Any]]:
-    """Import files; return the reports."""
-    result = invoke(store.path, "import", *map(str, files), *options, "--json")
-    assert result.exit_code == 0, result.stderr
-    reports: list[dict[str, Any]] = json.loads(result.stdout)
-    return reports
-
-
-def write(path: Path, *records: Any) -> Path:
-    path.write_text("".join(json.dumps(entry) + "\n" for entry in records), encoding="utf-8")
-    return path
 
 
 def test_otlp_json_is_imported_as_the_receiver_would_have_taken_it(

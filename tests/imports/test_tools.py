@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from llm_trace.record import Call, Usage
-from tests.collect.test_receiver import export, span
 from tests.conftest import Recorded
 from tests.helpers.cli_toys import invoke
-from tests.imports.test_files import bring, write
+from tests.helpers.import_toys import bring, write
+from tests.helpers.otlp_toys import export, span
 
 ROOT = "0197a000-0000-7000-8000-000000000001"
 CHILD = "0197a000-0000-7000-8000-000000000002"
