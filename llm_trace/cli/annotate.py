@@ -82,9 +82,7 @@ def _import_scores(store: "Store", path: Path) -> int:
 
 
 def _ask_scores(store: "Store", calls: "list[Call]", name: str) -> int:
-    """Ask for a score of each call that has none until they are through or `q` is typed; return how many
-    were given.
-    """
+    """Ask for a score of each call that has none, until `q` is typed; return how many were given."""
     from llm_trace.comparison.feedback import find_unscored, give, open_scoring
 
     left = find_unscored(store, calls, name)

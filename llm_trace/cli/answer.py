@@ -87,9 +87,7 @@ def print_rows(
     *,
     wide: bool,
 ) -> None:
-    """Print a table if each text has a legible width in it and all else its whole width, otherwise a line
-    for each cell.
-    """
+    """Print a table if each text has a legible width in it, otherwise a line for each cell."""
     from rich.cells import cell_len
 
     needs = [max(cell_len(text) for text in (name, *(r[i] for r in cells))) for i, name in enumerate(names)]
@@ -142,9 +140,7 @@ def _print_records(
     values: "Sequence[Sequence[Any]]",
     cells: "Sequence[Sequence[str]]",
 ) -> set[str]:
-    """Print a line for each cell with a value, and which have none: what is too wide for a table; return
-    what was cut.
-    """
+    """Print a line for each cell, for what is too wide for a table; return which columns were cut."""
     wide, cut = max(map(len, names)), set()
     for number, (row, shown) in enumerate(zip(values, cells, strict=True), start=1):
         out.print(make_plain_text(f"row {number}", "bold"))

@@ -124,9 +124,7 @@ def _find_known(store: "Store", calls: "Sequence[Call]", policy: "AttributionPol
 def _explain_calls(
     calls: "Sequence[Call]", policy: "AttributionPolicy", store: "Store", workers: int
 ) -> "Iterator[dict[str, Any] | None]":
-    """Yield an event for each call, `None` where it cannot be explained, and write each to the spool as it
-    is made.
-    """
+    """Yield an event for each call (`None`: it cannot be explained) and write each to the spool at once."""
     import orjson
     from rich.progress import track
 

@@ -1,6 +1,4 @@
-"""`llm-trace export --to ADDRESS`: to a platform instead of a file; and archives for a platform that is
-out of reach.
-"""
+"""`llm-trace export --to ADDRESS`: to a platform instead of a file, or archives for one out of reach."""
 
 import contextlib
 import time

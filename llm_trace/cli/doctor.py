@@ -1,6 +1,4 @@
-"""`llm-trace doctor`: what is configured, where everything lies, what is pending and whether anything was
-lost.
-"""
+"""`llm-trace doctor`: what is configured, where everything lies, what is pending, what was lost."""
 
 from typing import Any
 

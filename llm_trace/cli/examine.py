@@ -37,20 +37,17 @@ VARIABLES = (
 
 
 def examine(path: str) -> dict[str, Any]:
-    """Return what is known of store, spool, environment and installation, with remarks and problems in
-    words.
-    """
+    """Return what is known of store, spool, environment and installation, with remarks and problems."""
     place = make_absolute(path)
     problems: list[str] = []
     store, facts = _store(place, problems)
     spool = _examine_spool(place, facts, problems)
-    lost, destinations = spool["lost"], _examine_destinations(get_spool_dir(place))
+    destinations = _examine_destinations(get_spool_dir(place))
     remarks = _list_remarks(store, spool)
     if spool["quarantined lines"]:
         problems.append(
-            f"{spool['quarantined lines']} lines of the spool could not be read and were set aside, their "
-            f"calls lack what "
-            f"they said: {spool['folder']}/quarantine"
+            f"{spool['quarantined lines']} lines of the spool could not be read and were set aside, "
+            f"their calls lack what they said: {spool['folder']}/quarantine"
         )
     if failure := read_failure(get_spool_dir(place)):
         problems.append(
@@ -59,16 +56,13 @@ def examine(path: str) -> dict[str, Any]:
     if shared := [str(p) for p in (place, get_spool_dir(place)) if _is_shared(p)]:
         remarks.append(f"other users can read what was recorded: chmod -R go= {' '.join(shared)}")
     for name, stands in destinations.items():
-        if stands["dropped"]:
-            problems.append(
-                f"{name} was out of reach for 7 days: {stands['dropped']:,} spool files went unread"
-            )
-        if stands["rejected"]:
-            remarks.append(
-                f"{name} refused {stands['rejected']:,}: llm-trace export --to {name} --retry-rejected"
-            )
-    if lost:
-        reasons = ", ".join(f"{count:,} x {reason}" for reason, count in lost.items())
+        dropped, rejected = stands["dropped"], stands["rejected"]
+        if dropped:
+            problems.append(f"{name} was out of reach for 7 days: {dropped:,} spool files went unread")
+        if rejected:
+            remarks.append(f"{name} refused {rejected:,}: llm-trace export --to {name} --retry-rejected")
+    if spool["lost"]:
+        reasons = ", ".join(f"{count:,} x {reason}" for reason, count in spool["lost"].items())
         problems.append(f"events were lost because they could not be written: {reasons}")
     return {
         "store": store,
@@ -116,9 +110,7 @@ def _check_writable(place: Path) -> bool:
 
 
 def _examine_spool(place: Path, facts: StoreFacts, problems: list[str]) -> dict[str, Any]:
-    """Return facts of the spool folder: files, who writes them, what is not in the store yet, what was
-    lost.
-    """
+    """Return facts of the spool folder: files, their writers, what is not in the store yet, what was lost."""
     from llm_trace.spool.files import list_spool_files
 
     folder = get_spool_dir(place)

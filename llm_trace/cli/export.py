@@ -56,6 +56,12 @@ ExportLimitOption = Annotated[
 ]
 
 
+TimeLimitOption = Annotated[
+    float | None,
+    typer.Option("--time-limit", metavar="SECONDS", min=0.001, help="Stop after so long; never if absent."),
+]
+
+
 def export_calls(
     to: To,
     out: Out = None,
@@ -75,12 +81,7 @@ def export_calls(
     follow: d.FollowOption = False,
     header: d.Header = None,
     retry_rejected: d.RetryRejected = False,
-    time_limit: Annotated[
-        float | None,
-        typer.Option(
-            "--time-limit", metavar="SECONDS", min=0.001, help="Stop after so long; never if absent."
-        ),
-    ] = None,
+    time_limit: TimeLimitOption = None,
     store: o.StoreOption = o.STORE,
 ) -> None:
     """Write calls to a file, newest first, or send them to a platform; parquet writes the whole store for
@@ -132,9 +133,7 @@ def _export(to: str, out: Path | None, path: str, chosen: dict[str, Any], limit:
 
 @contextlib.contextmanager
 def _open_output(path: Path | None) -> "Iterator[IO[str]]":
-    """Give stdout, or a file that takes its name only when it is whole, and that only its owner reads
-    unless it was there.
-    """
+    """Give stdout, or a private file (unless it was there) that takes its name only when it is whole."""
     if path is None:
         yield sys.stdout
         return
@@ -182,9 +181,7 @@ def _write(
 
 
 def _write_json_lines(file: "IO[str]", store: "Store", chosen: dict[str, Any], report: "Report") -> int:
-    """Write a line for each call, then one for each run, prompt, score and attribution of theirs; return
-    how many calls.
-    """
+    """Write lines of calls, then of their runs, prompts, scores, attributions; return how many calls."""
     from llm_trace.stores.paging import HEAD, STORED, iter_json_lines
 
     some = any(value is not None for name, value in chosen.items() if name != "size")

@@ -16,9 +16,7 @@ def format_one_line(value: object, most: int = 200) -> str:
 
 
 def describe_input(call: "Call") -> str:
-    """Return what tells this call's input from others: the prompt's variables, the last message, else the
-    input.
-    """
+    """Return what sets this call's input apart: the prompt's variables, the last message, or the input."""
     if call.prompt is not None and call.prompt.variables:
         return _describe_arguments(call.prompt.variables)
     texts = [message.text for message in call.messages_in if message.text]

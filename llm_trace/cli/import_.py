@@ -26,23 +26,27 @@ MOST = 8
 """Keys that were not understood, shown a file."""
 
 
+FilesArgument = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="FILE…",
+        help=(
+            "JSON, JSON Lines, CSV or Parquet; .gz too. A folder that export --to parquet wrote. Or "
+            "comet://workspace/project, which is downloaded to a file here first."
+        ),
+    ),
+]
+FormOption = Annotated[
+    str | None,
+    typer.Option(
+        "--format", metavar="FORMAT", help=f"One of {FORMATS}; found out from the content otherwise."
+    ),
+]
+
+
 def import_files(
-    files: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="FILE…",
-            help=(
-                "JSON, JSON Lines, CSV or Parquet; .gz too. A folder that export --to parquet wrote. Or "
-                "comet://workspace/project, which is downloaded to a file here first."
-            ),
-        ),
-    ],
-    form: Annotated[
-        str | None,
-        typer.Option(
-            "--format", metavar="FORMAT", help=f"One of {FORMATS}; found out from the content otherwise."
-        ),
-    ] = None,
+    files: FilesArgument,
+    form: FormOption = None,
     store: o.StoreOption = o.STORE,
     as_json: o.JsonOption = False,
 ) -> None:

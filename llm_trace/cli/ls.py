@@ -43,6 +43,13 @@ WIDTHS = {
 }
 
 
+LimitOption = Annotated[int, typer.Option("--limit", "-n", metavar="N", min=1, help="At most so many calls.")]
+SortOption = Annotated[Any, typer.Option("--sort", metavar="ORDER", help="newest, slowest or dearest first.")]
+PageOption = Annotated[
+    int, typer.Option("--page", metavar="N", min=1, help="The N-th so many calls in that order.")
+]
+
+
 def list_calls(
     run: o.RunFilter = None,
     name: o.Name = None,
@@ -56,15 +63,9 @@ def list_calls(
     until: o.Until = None,
     text: o.Text = None,
     where: o.Where = None,
-    limit: Annotated[
-        int, typer.Option("--limit", "-n", metavar="N", min=1, help="At most so many calls.")
-    ] = 20,
-    sort: Annotated[
-        Any, typer.Option("--sort", metavar="ORDER", help="newest, slowest or dearest first.")
-    ] = "newest",
-    page: Annotated[
-        int, typer.Option("--page", metavar="N", min=1, help="The N-th so many calls in that order.")
-    ] = 1,
+    limit: LimitOption = 20,
+    sort: SortOption = "newest",
+    page: PageOption = 1,
     wide: o.Wide = False,
     store: o.StoreOption = o.STORE,
     as_json: o.JsonOption = False,

@@ -40,9 +40,7 @@ def _name_text(text: str, kind: Any) -> str:
 
 
 def _is_mixed(text: str) -> bool:
-    """Return whether a text has capitals, small letters and digits, as base64 of any length has and words
-    have not.
-    """
+    """Return whether a text has capitals, small letters and digits, as base64 has and words have not."""
     return all(re.search(letters, text) for letters in ("[A-Z]", "[a-z]", "[0-9]"))
 
 

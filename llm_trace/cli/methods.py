@@ -1,6 +1,4 @@
-"""`llm-trace methods`: what is installed to explain answers with, and which method pays on one's own
-model.
-"""
+"""`llm-trace methods`: what is installed to explain answers, and which method pays on one's own model."""
 
 import enum
 from typing import TYPE_CHECKING, Annotated, Any
@@ -37,39 +35,45 @@ class MethodsAction(enum.StrEnum):
     BENCH = "bench"
 
 
+ActionArgument = Annotated[
+    MethodsAction,
+    typer.Argument(metavar="ACTION", help="list, or bench: measure every method on a model and rank them."),
+]
+ModelOption = Annotated[
+    str, typer.Option("--model", metavar="MODEL", help="bench: demo, a folder or a name to load.")
+]
+PromptOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--prompt", metavar="TEXT", help="bench: on this prompt; may be repeated. Else on logged calls."
+    ),
+]
+MethodOption = Annotated[
+    list[str] | None,
+    typer.Option("--method", metavar="METHOD", help="bench: only this one; may be repeated."),
+]
+SegmentsOption = Annotated[
+    str, typer.Option("--segments", metavar="SEGMENTS", help="bench: word, sentence, line …")
+]
+BudgetOption = Annotated[
+    int,
+    typer.Option("--budget", metavar="N", min=1, help="bench: most evaluations of a method for a prompt."),
+]
+LimitOption = Annotated[
+    int, typer.Option("--limit", "-n", metavar="N", min=1, help="bench: at most so many prompts.")
+]
+SeedOption = Annotated[int, typer.Option("--seed", metavar="N", help="bench: of methods and masks.")]
+
+
 def run_methods(
-    action: Annotated[
-        MethodsAction,
-        typer.Argument(
-            metavar="ACTION", help="list, or bench: measure every method on a model and rank them."
-        ),
-    ] = MethodsAction.LIST,
-    model: Annotated[
-        str, typer.Option("--model", metavar="MODEL", help="bench: demo, a folder or a name to load.")
-    ] = "demo",
-    prompt: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--prompt", metavar="TEXT", help="bench: on this prompt; may be repeated. Else on logged calls."
-        ),
-    ] = None,
-    method: Annotated[
-        list[str] | None,
-        typer.Option("--method", metavar="METHOD", help="bench: only this one; may be repeated."),
-    ] = None,
-    segments: Annotated[
-        str, typer.Option("--segments", metavar="SEGMENTS", help="bench: word, sentence, line …")
-    ] = "word",
-    budget: Annotated[
-        int,
-        typer.Option(
-            "--budget", metavar="N", min=1, help="bench: most evaluations of a method for a prompt."
-        ),
-    ] = 256,
-    limit: Annotated[
-        int, typer.Option("--limit", "-n", metavar="N", min=1, help="bench: at most so many prompts.")
-    ] = _QUESTIONS,
-    seed: Annotated[int, typer.Option("--seed", metavar="N", help="bench: of methods and masks.")] = 0,
+    action: ActionArgument = MethodsAction.LIST,
+    model: ModelOption = "demo",
+    prompt: PromptOption = None,
+    method: MethodOption = None,
+    segments: SegmentsOption = "word",
+    budget: BudgetOption = 256,
+    limit: LimitOption = _QUESTIONS,
+    seed: SeedOption = 0,
     store: o.StoreOption = o.STORE,
     as_json: o.JsonOption = False,
 ) -> None:

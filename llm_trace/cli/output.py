@@ -22,9 +22,7 @@ if TYPE_CHECKING:
 
 PIPED_WIDTH = 120
 GAP, WIDEST, LEAST = 2, 24, 8
-"""Blanks between the columns of a table; the most that a column takes that is neither wide nor whole; a
-legible width.
-"""
+"""Blanks between columns; the most that an ordinary column takes; a legible width."""
 WHOLE = frozenset(("time", "started", "id", "status", "took", "calls", "version", "hash"))
 """Columns that say nothing when cut."""
 INTERRUPTED = "Query interrupted"
@@ -181,9 +179,7 @@ def say_left_out(left_out: "Mapping[str, Sequence[str]]", remedy: str) -> None:
 
 
 def _fit(columns: "Sequence[Column]", room: int) -> None:
-    """Set the widths: the wide columns (those with a ratio) share what the others leave, none gets more
-    than it needs.
-    """
+    """Set the widths: the columns with a ratio share what the others leave, none more than it needs."""
     wide = [column for column in columns if column.ratio is not None]
     others = [column for column in columns if column.ratio is None]
     left = room - GAP * (len(columns) - 1) - sum(column.width or column.max_width or 0 for column in others)

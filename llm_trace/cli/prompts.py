@@ -1,6 +1,4 @@
-"""`llm-trace prompts`: the versions of each prompt, how their calls went, and what changed between two of
-them.
-"""
+"""`llm-trace prompts`: the versions of each prompt, how their calls went, and what changed between two."""
 
 import dataclasses
 from typing import TYPE_CHECKING, Annotated, Any

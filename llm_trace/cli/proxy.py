@@ -46,55 +46,66 @@ class ScreenTest(enum.StrEnum):
     T = "t"
 
 
+ActionArgument = Annotated[
+    ProxyAction,
+    typer.Argument(
+        metavar="ACTION", help="screen: examine logged calls with both models; show: list the screens."
+    ),
+]
+OracleOption = Annotated[
+    str | None,
+    typer.Option(
+        "--oracle",
+        metavar="MODEL",
+        help="module:function from prompt to answer, an endpoint (http://…/v1), a folder, or demo.",
+    ),
+]
+OracleModelOption = Annotated[
+    str, typer.Option("--oracle-model", metavar="NAME", help="The model to ask an endpoint for.")
+]
+ProxyOption = Annotated[
+    str, typer.Option("--proxy", metavar="MODEL", help="demo, a folder or a name to load.")
+]
+TaskOption = Annotated[
+    str | None,
+    typer.Option("--task", metavar="TASK", help="Else the prompt's or the function's name."),
+]
+SegmentsOption = Annotated[str, typer.Option("--segments", metavar="SEGMENTS", help="word, sentence, line …")]
+BudgetOption = Annotated[
+    int | None, typer.Option("--budget", metavar="N", min=1, help="At most so many calls of the oracle.")
+]
+TauOption = Annotated[
+    float, typer.Option("--tau", help="Part of the oracle's quality that the proxy must reach.")
+]
+ConfidenceOption = Annotated[float, typer.Option("--confidence", help="Of the decision.")]
+MostOption = Annotated[
+    int | None,
+    typer.Option("--most", metavar="N", min=1, help="At most so many instances; 100, of the t-test 50."),
+]
+TestOption = Annotated[
+    ScreenTest,
+    typer.Option("--test", metavar="TEST", help="betting (holds at every look) or t (the published one)."),
+]
+SeedOption = Annotated[int, typer.Option("--seed", metavar="N", help="Of order, explanations, prompts.")]
+AgainOption = Annotated[bool, typer.Option("--again", help="Forget what an earlier screen found.")]
+
+
 def run_proxy(
-    action: Annotated[
-        ProxyAction,
-        typer.Argument(
-            metavar="ACTION", help="screen: examine logged calls with both models; show: list the screens."
-        ),
-    ],
+    action: ActionArgument,
     run: o.RunFilter = None,
     name: o.Name = None,
-    oracle: Annotated[
-        str | None,
-        typer.Option(
-            "--oracle",
-            metavar="MODEL",
-            help="module:function from prompt to answer, an endpoint (http://…/v1), a folder, or demo.",
-        ),
-    ] = None,
-    oracle_model: Annotated[
-        str, typer.Option("--oracle-model", metavar="NAME", help="The model to ask an endpoint for.")
-    ] = "",
-    proxy: Annotated[
-        str, typer.Option("--proxy", metavar="MODEL", help="demo, a folder or a name to load.")
-    ] = "demo",
-    task: Annotated[
-        str | None,
-        typer.Option("--task", metavar="TASK", help="Else the prompt's or the function's name."),
-    ] = None,
-    segments: Annotated[
-        str, typer.Option("--segments", metavar="SEGMENTS", help="word, sentence, line …")
-    ] = "word",
-    budget: Annotated[
-        int | None, typer.Option("--budget", metavar="N", min=1, help="At most so many calls of the oracle.")
-    ] = None,
-    tau: Annotated[
-        float, typer.Option("--tau", help="Part of the oracle's quality that the proxy must reach.")
-    ] = 0.9,
-    confidence: Annotated[float, typer.Option("--confidence", help="Of the decision.")] = 0.99,
-    most: Annotated[
-        int | None,
-        typer.Option("--most", metavar="N", min=1, help="At most so many instances; 100, of the t-test 50."),
-    ] = None,
-    test: Annotated[
-        ScreenTest,
-        typer.Option(
-            "--test", metavar="TEST", help="betting (holds at every look) or t (the published one)."
-        ),
-    ] = ScreenTest.BETTING,
-    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Of order, explanations, prompts.")] = 0,
-    again: Annotated[bool, typer.Option("--again", help="Forget what an earlier screen found.")] = False,
+    oracle: OracleOption = None,
+    oracle_model: OracleModelOption = "",
+    proxy: ProxyOption = "demo",
+    task: TaskOption = None,
+    segments: SegmentsOption = "word",
+    budget: BudgetOption = None,
+    tau: TauOption = 0.9,
+    confidence: ConfidenceOption = 0.99,
+    most: MostOption = None,
+    test: TestOption = ScreenTest.BETTING,
+    seed: SeedOption = 0,
+    again: AgainOption = False,
     store: o.StoreOption = o.STORE,
     as_json: o.JsonOption = False,
 ) -> None:
@@ -113,22 +124,16 @@ def run_proxy(
         raise typer.BadParameter("name the model that is to be explained", param_hint="--oracle")
     models = Proxied(oracle=_load_oracle(oracle, oracle_model), proxy=proxy, task=task, folder=folder)
     calls = _select_calls(models, store, run, name)
-    asks: dict[str, Any] = {"tau": tau, "confidence": confidence, "most": most, "test": test.value}
+    asks: dict[str, Any] = {
+        "tau": tau, "confidence": confidence, "most": most, "test": test.value, "segments": segments,
+        "budget": budget, "again": again, "seed": seed,
+    }  # fmt: skip
     with make_notes_console().status("screening") as status:
 
         def report_progress(instance: "Instance", count: int) -> None:
             status.update(f"screening: {count} calls, the last one {instance.kind}")
 
-        outcome = screen(
-            calls,
-            models,
-            segments=segments,
-            budget=budget,
-            again=again,
-            seed=seed,
-            progress=report_progress,
-            **asks,
-        )
+        outcome = screen(calls, models, progress=report_progress, **asks)
     _print(outcome, as_json=as_json)
 
 

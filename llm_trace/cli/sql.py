@@ -22,29 +22,32 @@ EXAMPLE = (
 )
 
 
+QueryArgument = Annotated[
+    str,
+    typer.Argument(
+        help=("A query; - reads it from stdin. Tables: calls, messages, attributions, scores, runs, prompts.")
+    ),
+]
+LimitOption = Annotated[
+    int,
+    typer.Option(
+        "--limit", "-n", metavar="N", min=0, help="Print at most so many rows of the table; 0 for all."
+    ),
+]
+CsvOption = Annotated[bool, typer.Option("--csv", help="Print all rows as CSV.")]
+WriteOption = Annotated[
+    bool,
+    typer.Option(
+        "--write", help="Let the query read and write files, as COPY … TO does; the store stays as it is."
+    ),
+]
+
+
 def run_sql(
-    query: Annotated[
-        str,
-        typer.Argument(
-            help=(
-                "A query; - reads it from stdin. Tables: calls, messages, attributions, scores, runs, "
-                "prompts."
-            )
-        ),
-    ],
-    limit: Annotated[
-        int,
-        typer.Option(
-            "--limit", "-n", metavar="N", min=0, help="Print at most so many rows of the table; 0 for all."
-        ),
-    ] = 100,
-    csv: Annotated[bool, typer.Option("--csv", help="Print all rows as CSV.")] = False,
-    write: Annotated[
-        bool,
-        typer.Option(
-            "--write", help="Let the query read and write files, as COPY … TO does; the store stays as it is."
-        ),
-    ] = False,
+    query: QueryArgument,
+    limit: LimitOption = 100,
+    csv: CsvOption = False,
+    write: WriteOption = False,
     wide: o.Wide = False,
     store: o.StoreOption = o.STORE,
     as_json: o.JsonOption = False,

@@ -20,9 +20,7 @@ NAME = "tail"
 EXAMPLE = "Example: llm-trace tail --status error"
 
 LATE_NS = 10 * 10**9
-"""How much later than others an end may arrive and still be seen: another process writes it, and we read
-in turns.
-"""
+"""How much later than others an end may arrive and still be seen: writers are read in turns."""
 DAY_NS = 86400 * 10**9
 BATCH = 500
 

@@ -136,23 +136,20 @@ def print_call(out: "Console", known: CallDetails, *, full: bool) -> None:
         )
     if call.error is not None:
         out.print(make_plain_text("\nerror", "dim"))
-        out.print(
-            make_plain_text(
-                (call.error.traceback or "").rstrip() or f"{call.error.type}: {call.error.message or ''}",
-                "red",
-            )
-        )
+        summary = f"{call.error.type}: {call.error.message or ''}"
+        out.print(make_plain_text((call.error.traceback or "").rstrip() or summary, "red"))
     for attribution in known.attributions[-3:]:
         print_attribution(out, attribution)
     if known.scores:
-        out.print(make_plain_text("\nscores", "dim"))
-    for score in known.scores[-20:]:
+        _print_scores(out, known.scores[-20:])
+
+
+def _print_scores(out: "Console", scores: "Sequence[Score]") -> None:
+    out.print(make_plain_text("\nscores", "dim"))
+    for score in scores:
         remark = f"  {score.comment}" if score.comment else ""
-        out.print(
-            make_plain_text(f"  {score.name} = {score.value}").append(
-                clean(f"  {score.source}{remark}"), style="dim"
-            )
-        )
+        line = make_plain_text(f"  {score.name} = {score.value}")
+        out.print(line.append(clean(f"  {score.source}{remark}"), style="dim"))
 
 
 def list_facts(known: CallDetails) -> dict[str, str]:
@@ -222,9 +219,7 @@ def _print_text(out: "Console", title: str, text: str, *, full: bool) -> None:
 
 
 def print_attribution(out: "Console", attribution: "Attribution") -> None:
-    """Print the prompt with coloured words, the strongest scores as numbers and bars, and what it says in
-    plain words.
-    """
+    """Print the prompt with coloured words, the strongest scores as numbers and bars, and the summary."""
     from llm_trace.rendering import heatmap
 
     out.print(

@@ -19,9 +19,7 @@ _TRIES, _PAUSE_S = 10, 0.2
 
 @contextlib.contextmanager
 def hear_ctrl_c() -> "Iterator[None]":
-    """Let Ctrl-C, and a time limit, stop a query too; for the main thread. DuckDB looks for no signal
-    while it computes.
-    """
+    """Let Ctrl-C and a time limit stop a query (main thread): DuckDB heeds no signal while it computes."""
     heard, hearing = socket.socketpair()
     heard.setblocking(False)
     before = signal.set_wakeup_fd(heard.fileno(), warn_on_full_buffer=False)
@@ -34,9 +32,7 @@ def hear_ctrl_c() -> "Iterator[None]":
 
 
 def _interrupt_queries(signals: socket.socket) -> None:
-    """Interrupt DuckDB at each Ctrl-C, several times: a query that is just beginning does not take the
-    first for its own.
-    """
+    """Interrupt DuckDB several times at each Ctrl-C: a query that just begins ignores the first one."""
     while numbers := signals.recv(1024):
         if signal.SIGINT not in numbers:
             continue

@@ -1,6 +1,4 @@
-"""The body of a request, as OTLP/HTTP carries it: protobuf or JSON, perhaps gzipped, never more than a
-limit.
-"""
+"""The body of a request, as OTLP/HTTP carries it: protobuf or JSON, perhaps gzipped, within a limit."""
 
 from __future__ import annotations
 

@@ -21,9 +21,7 @@ if TYPE_CHECKING:
 BACKLOG = 32
 """Connections that are accepted at once, before any of them can be told to go."""
 _OTHER_FILES = 3 * BACKLOG + 24
-"""Files beside the connections that stay: those accepted before the ones that go are closed, the spool,
-the interpreter's.
-"""
+"""Files to spare beside connections: new ones before old ones are closed, the spool, the interpreter."""
 _LATE = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
 
@@ -32,9 +30,7 @@ class ConnectionLimits:
     """How long the receiver waits for senders, and for how many of them."""
 
     head_s: float = 10.0
-    """Seconds from the first moment of a connection, or the end of the last request, to the end of the
-    headers.
-    """
+    """Seconds from a connection's first moment, or the end of its last request, to the end of the headers."""
     body_s: float = 60.0
     """Seconds from the end of the headers to the end of the body."""
     connections: int = 512

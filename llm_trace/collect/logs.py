@@ -34,9 +34,7 @@ def is_genai(record: LogRecord) -> bool:
 
 
 def build_accounts(records: Iterable[LogRecord]) -> list[EndedSpan]:
-    """Return what the records say of each span, as a span inside it; its id is made of theirs, so that a
-    retry changes nothing.
-    """
+    """Return what the records say of each span, as a span inside it; its id is derived, so retries match."""
     by_span: dict[tuple[str, str], list[LogRecord]] = {}
     for record in records:
         by_span.setdefault((record.trace_id, record.span_id), []).append(record)

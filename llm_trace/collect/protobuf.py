@@ -14,8 +14,7 @@ _ERROR = 2
 
 
 def read_spans(body: bytes) -> Iterator[tuple[str, EndedSpan | str]]:
-    """Yield each span of an `ExportTraceServiceRequest` with its name, or why it cannot be read; those that
-    ended first go first.
+    """Yield each span of an `ExportTraceServiceRequest` with its name, or why it is unreadable, by its end.
 
     Raises:
         ValueError: the bytes are no such message.

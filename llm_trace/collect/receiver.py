@@ -126,9 +126,7 @@ class Receiver:
         return ""
 
     def _twice(self, span: EndedSpan) -> str:
-        """Note the span's id; say where it is another trace's span already, which a store by span ids
-        cannot tell apart.
-        """
+        """Note the span's id; say where another trace has it, as a store by span ids confuses them."""
         known = self._traces.setdefault(int(span.span_id, 16), span.trace_id)
         if len(self._traces) > _MOST_IDS:
             self._traces.popitem(last=False)

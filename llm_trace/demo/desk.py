@@ -1,6 +1,4 @@
-"""The traced pipeline of the demo: a refund desk that asks the embedded model, with either version of its
-prompt.
-"""
+"""The traced pipeline of the demo: a refund desk that asks the embedded model, by two prompt versions."""
 
 from __future__ import annotations
 
@@ -29,9 +27,7 @@ _TOO_LATE = 60
 
 
 def list_visitors(count: int) -> list[Customer]:
-    """Return the customers of the demo: those of the world, with half of those who are far too late with
-    something broken left out.
-    """
+    """Return the demo's customers: the world's, without half of those far too late with something broken."""
     visitors: list[Customer] = []
     far = 0
     for customer in make_customers(2 * count + 1, SEED):

@@ -1,6 +1,4 @@
-"""The last scene: what v2 got wrong is replayed with the prompt's next version, which lacks the example
-line.
-"""
+"""The last scene: what v2 got wrong is replayed with the next prompt, which lacks the example line."""
 
 from __future__ import annotations
 

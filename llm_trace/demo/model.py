@@ -1,6 +1,4 @@
-"""The embedded model: a Llama of half a million parameters that answers for the refund desk, on any CPU,
-without a download.
-"""
+"""The embedded model: a Llama of half a million parameters that answers for the refund desk, on any CPU."""
 
 from __future__ import annotations
 
@@ -13,14 +11,11 @@ if TYPE_CHECKING:
     from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 WEIGHTS = Path(str(files("llm_trace.demo"))) / "weights"
-"""Folder in the format of `from_pretrained`: float16 safetensors, configuration, tokenizer with chat
-template.
-"""
+"""Folder in the format of `from_pretrained`: float16 weights, configuration, tokenizer, chat template."""
 
 
 def load_model() -> tuple[LlamaForCausalLM, PreTrainedTokenizerFast]:
-    """Return a fresh (model, tokenizer) from the package's own files: float32, on the CPU, in evaluation
-    mode.
+    """Return a fresh (model, tokenizer) from the package's files: float32, on the CPU, evaluation mode.
 
     Any `from_pretrained(WEIGHTS)` gives the same model; this one opens no connection and prints no progress
     bar.
@@ -36,9 +31,7 @@ def load_model() -> tuple[LlamaForCausalLM, PreTrainedTokenizerFast]:
 
 
 def answer(prompt: str | list[dict[str, str]]) -> str:
-    """Return the model's greedy answer to a text or to chat messages: " APPROVE", " DENY" or " ASK", with
-    the leading space.
-    """
+    """Return the model's greedy answer to a text or chat: " APPROVE", " DENY" or " ASK"."""
     import torch
 
     model, tokenizer = _load()

@@ -1,6 +1,4 @@
-"""The scenes of the demo: each does one thing, reads what came of it from the store and says where it went
-otherwise than told.
-"""
+"""The scenes of the demo: each does one thing, reads the outcome from the store, and voices its doubts."""
 
 from __future__ import annotations
 
@@ -91,9 +89,7 @@ class JudgedRun:
 
 @dataclass(frozen=True)
 class WeightShift:
-    """The attributions of one customer's answers under both versions, and the weight of the two words in
-    them.
-    """
+    """The attributions of one customer's answers under both versions, and the weights of two words."""
 
     attributions: dict[str, Attribution]
     days: dict[str, float]
@@ -116,9 +112,7 @@ class Costs:
     calls: int
     """In the store."""
     overhead_us: float
-    """Added to the pipeline per traced call: the medians with and without tracing, less the model's own
-    time.
-    """
+    """Added per traced call: the medians with and without tracing, less the model's own time."""
     share: float
     """Of a pipeline's time, that this is."""
     store_bytes: int

@@ -1,6 +1,4 @@
-"""The sentences of the refund desk: the material that `world` composes messages from. No sentence contains
-a number.
-"""
+"""The sentences of the refund desk, from which `world` composes messages. None contains a number."""
 
 import random
 

@@ -1,5 +1,4 @@
-"""The demo: two prompts answer the same customers, one of them wrongly; which words did it, and what a crash
-loses.
+"""The demo: two prompts answer the same customers; which words made one wrong, and what a crash loses.
 
 Everything here is measured in the run that prints it. Where the model answers otherwise than the story hopes,
 the result says so.

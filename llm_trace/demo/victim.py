@@ -35,9 +35,7 @@ class Crash:
 
 
 def run_and_kill(path: Path, after: int = AFTER) -> Crash:
-    """Start the pipeline in a process of its own, kill it in the middle of a model call, and read the
-    store.
-    """
+    """Start the pipeline in another process, kill it during a model call, and read the store."""
     source = str(Path(llm_trace.__file__).resolve().parents[1])
     environment = {k: v for k, v in os.environ.items() if not k.startswith("LLM_TRACE_")}
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [source, environment.get("PYTHONPATH")]))

@@ -67,9 +67,7 @@ class PlantedCase:
 
 
 def strip_punctuation(word: str) -> str:
-    """Return the word without the punctuation around it, in lower case; a mask such as "_" or "..."
-    becomes empty.
-    """
+    """Return the word in lower case without punctuation; a mask such as "_" or "..." becomes empty."""
     return re.sub(r"^[\W_]+|[\W_]+$", "", word).lower()
 
 
@@ -132,9 +130,7 @@ def mask_words(text: str, spans: Iterable[WordSpan], mask: str = "_") -> str:
 
 
 def build_chat(prompt: str) -> list[dict[str, str]]:
-    """Return the prompt as chat messages: rules and example are the system's, the customer's line is the
-    user's.
-    """
+    """Return the prompt as chat messages: rules and example from the system, the customer from the user."""
     *system, user, _answer = prompt.split("\n\n")
     return [
         {"role": "system", "content": "\n\n".join(system)},
@@ -149,9 +145,7 @@ def make_customers(n: int, seed: int) -> list[Customer]:
 
 
 def make_cases(kind: CaseKind, n: int, seed: int) -> list[PlantedCase]:
-    """Return n prompts of one kind; `distractors` has six sentences around the day count that training
-    never shows.
-    """
+    """Return n prompts of one kind; `distractors` surround the day count with six unseen sentences."""
     rng = random.Random(f"{kind} {seed}")
     return [_make_case(kind, rng) for _ in range(n)]
 

@@ -36,32 +36,22 @@ class Imported:
     """One call of a record, with what belongs to it."""
 
     call: dict[str, Any]
-    """Fields by the names of `llm_trace.record.Call`, as JSON values; `span_id`, `trace_id`, `name` and
-    `start_ns` are required.
-    """
+    """Fields by the names of `llm_trace.record.Call`; span, trace, `name` and `start_ns` are required."""
     unknown: dict[str, Any] = field(default_factory=dict)
-    """What the record says that no field of a call has room for; kept under `metadata["import"]`, and
-    reported by its keys.
-    """
+    """What no field of a call has room for; kept under `metadata["import"]`, reported by its keys."""
     scores: tuple[dict[str, Any], ...] = ()
     """Fields by the names of `llm_trace.record.Score`; `name` and `value` are required."""
     run: dict[str, Any] | None = None
     """Fields of `llm_trace.record.Run` of the call's run, where the source has one."""
     prompt: dict[str, Any] | None = None
-    """`name`, `version` and `template` of the prompt that the call was made with, where the source has its
-    text.
-    """
+    """`name`, `version` and `template` of the call's prompt, where the source has its text."""
     again: bool = False
-    """The call was a store's: its row comes out as it was, so that nothing is cut out of its values,
-    merged or noted.
-    """
+    """The call comes from a store: its row stays as it was, nothing is cut out, merged or noted."""
 
 
 @dataclass(frozen=True)
 class Said:
-    """A score, attribution, run or prompt that stands by itself; its call is elsewhere in the file or in
-    the store already.
-    """
+    """A score, attribution, run or prompt by itself; its call is elsewhere in the file, or stored already."""
 
     event: dict[str, Any]
     """As the spool has it (docs/spool-format.md); its `id` makes repeats harmless."""

@@ -1,5 +1,4 @@
-"""CometLLM: the JSON Lines that its offline mode leaves behind, and its prompts and chains as they are
-downloaded.
+"""CometLLM: the JSON Lines of its offline mode, and its prompts and chains as they are downloaded.
 
 A record is `{"type": "PromptMessage" | "ChainMessage", "message": {…}}` around an asset of version 3; see
 tests/recorded. A prompt that begins and ends at once has the duration that its caller gave, in seconds as the
@@ -143,9 +142,7 @@ def _read_shared(node: Mapping[str, Any], own: str) -> dict[str, Any]:
 
 
 def _with_prompt(call: dict[str, Any], inputs: Mapping[str, Any], unknown: dict[str, Any]) -> Imported:
-    """Return the call with the prompt that it was made with, where its template is told; templates have no
-    names there.
-    """
+    """Return the call with its prompt, where the template is recorded; templates have no names there."""
     template = inputs.get("prompt_template")
     if not isinstance(template, str):
         return Imported(call, unknown)

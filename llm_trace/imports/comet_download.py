@@ -41,8 +41,7 @@ with open(out, "w", encoding="utf-8") as file:
 
 
 def download(address: str, folder: Path) -> Path:
-    """Write the prompts and chains of `comet://workspace/project` to a file of JSON Lines and return its
-    path.
+    """Write the prompts and chains of `comet://workspace/project` as JSON Lines and return the path.
 
     Raises:
         MissingExtraError: comet_ml is not installed.

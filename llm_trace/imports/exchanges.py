@@ -23,6 +23,10 @@ _IDS = ("id", "request_id", "requestId", "uuid")
 _LEAST_ID = 8
 """Characters; shorter ids are numbers of lines, which other files have too."""
 _GIVEN = ("provider", "session", "user", "tags")
+_READ = {
+    *_ASKED, *_ANSWERED, *_STARTS, *_ENDS, *_IDS, *_GIVEN,
+    "name", "error", "status", "latency_ms", "latency", "duration_ms", "duration",
+}  # fmt: skip
 _SIGNS = ("model", "messages", "contents", "prompt", "input", "modelId")
 
 
@@ -68,29 +72,12 @@ def calls(record: Any, origin: Origin) -> Iterator[Imported]:
             if isinstance(record.get(name), list if name == "tags" else str)
         },
     }
-    read = {
-        *_ASKED,
-        *_ANSWERED,
-        *_STARTS,
-        *_ENDS,
-        *_IDS,
-        *_GIVEN,
-        "name",
-        "error",
-        "status",
-        "latency_ms",
-        "latency",
-        "duration_ms",
-        "duration",
-    }
-    rest = {} if alone else list_left_over(record, read)
+    rest = {} if alone else list_left_over(record, _READ)
     yield Imported({name: value for name, value in fields.items() if value is not None}, rest)
 
 
 def read_exchange(asked: Any, answered: Any) -> dict[str, Any]:
-    """Return the fields that a request to a model and its answer give; `None` and empty where they do not
-    say.
-    """
+    """Return the fields that a request to a model and its answer give; absent ones are `None` or empty."""
     requested, responded = semconv.request_fields(asked), semconv.response_fields(answered)
     responded.pop("finish_reason", None)
     spoken_in, spoken_out = semconv.messages_in(asked), semconv.messages_out(answered)

@@ -1,6 +1,4 @@
-"""Read a file as records: JSON, JSON Lines, CSV, Parquet or inspect_ai's archive, gzipped or not, known by
-its content.
-"""
+"""Read a file as records: JSON, JSON Lines, CSV, Parquet or inspect_ai's archive, recognised by content."""
 
 from __future__ import annotations
 

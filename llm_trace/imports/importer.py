@@ -46,9 +46,7 @@ class ImportReport:
     """Calls that were in the store, or stand in the file twice; nothing of them was changed."""
     scores: int = 0
     not_understood: dict[str, int] = field(default_factory=dict)
-    """Keys that no field of a call has room for, and how many calls have them; kept under
-    `metadata["import"]`.
-    """
+    """Keys that no field of a call has room for, with counts; kept under `metadata["import"]`."""
     broken: int = 0
     """Records that could not be read, and parts of records, such as one span of an export."""
     broken_file: str | None = None

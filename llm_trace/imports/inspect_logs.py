@@ -1,5 +1,4 @@
-"""Logs of inspect_ai (`.eval`, `.json`): the evaluation is a run, each sample a trace with its solvers, model
-calls, tools and scores.
+"""Logs of inspect_ai (`.eval`, `.json`): the evaluation is a run, each sample a trace with its steps.
 
 Source: inspect_ai's log format 2 (`inspect_ai/log/_log.py`, `inspect_ai/event`), 2026. Grades count as
     inspect counts them:
@@ -162,9 +161,7 @@ class _Sample:
         return Imported(_drop_absent(fields), list_left_over(entry, _MODEL))
 
     def _asked(self, entry: dict[str, Any]) -> list[Any]:
-        """Return what a model was asked; newer logs write each message of a sample once and refer to
-        ranges of them.
-        """
+        """Return what a model was asked; newer logs write each message once and refer to ranges of them."""
         messages = self.pool
         ranges = entry.get("input_refs") or ()
         return list(entry.get("input") or ()) + [m for first, end in ranges for m in messages[first:end]]

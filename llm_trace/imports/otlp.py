@@ -54,9 +54,7 @@ def iter_spans(request: Any) -> Iterator[tuple[str, EndedSpan | str]]:
 
 
 def _sort_by_end(request: Any) -> list[Entry]:
-    """Return a request's spans; those that ended first go first, for senders group them by
-    instrumentation.
-    """
+    """Return a request's spans by their ends, for senders group them by instrumentation."""
     return sorted(walk_entries(request, "resourceSpans", "scopeSpans", "spans"), key=_end)
 
 
@@ -117,9 +115,7 @@ def _read_event(raw: dict[str, Any]) -> dict[str, Any]:
 
 
 def _link(raw: dict[str, Any]) -> dict[str, Any]:
-    """Return a link; ids of other kinds than OpenTelemetry's stay as they are, for nothing is found by
-    them.
-    """
+    """Return a link; ids that are not OpenTelemetry's stay as they are, for nothing refers to them."""
     ids = {"trace_id": _read_text(raw, "traceId").lower(), "span_id": _read_text(raw, "spanId").lower()}
     return {**ids, "attributes": read_attributes(raw.get("attributes"))}
 

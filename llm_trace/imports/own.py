@@ -1,6 +1,4 @@
-"""Our own exports: calls as `llm-trace export` writes them to JSON Lines or Parquet, with runs, prompts,
-scores and attributions.
-"""
+"""Our own exports: calls in JSON Lines or Parquet, with runs, prompts, scores and attributions."""
 
 from __future__ import annotations
 
@@ -58,9 +56,7 @@ def _call(record: dict[str, Any]) -> Imported:
 
 
 def _restore_row(record: dict[str, Any], stored: dict[str, Any]) -> Imported:
-    """Return a call with what its row had: columns that were NULL, and messages apart from input and
-    output.
-    """
+    """Return a call as its row had it: columns that were NULL, messages apart from input and output."""
     Call.model_validate({name: item for name, item in record.items() if name != "stored"})
     call: dict[str, Any] = {name: record.get(name) for name in Call.model_fields}
     call |= {name: stored.get(name) for name in ("rebuild", "same")}

@@ -1,5 +1,4 @@
-"""Phoenix exports: spans as its API gives them, or as its data frames are written (JSON, JSON Lines, Parquet,
-CSV).
+"""Phoenix exports: spans as its API gives them, or its data frames as JSON, JSON Lines, Parquet or CSV.
 
 Source: Phoenix's REST API `/v1/projects/{id}/spans` and `get_spans_dataframe`, 2026. Attributes are
     OpenInference's.

@@ -44,9 +44,7 @@ def calls(record: Any, origin: Origin) -> Iterator[Imported]:
 
 
 def _has_parent(record: dict[str, Any]) -> str:
-    """Return the name that makes a record a part of a tree of another tool: read as plain it would lose
-    its place.
-    """
+    """Return the key that makes a record part of another tool's tree, whose place would be lost here."""
     return next((name for name in _PARENTS if record.get(name)), "")
 
 
@@ -75,9 +73,7 @@ def _read_foreign(record: dict[str, Any], origin: Origin) -> Imported:
 
 
 def _read_talk(record: dict[str, Any]) -> tuple[dict[str, Any], set[str]]:
-    """Return input and output, and the names that they came from; of a chat the last message is the
-    answer.
-    """
+    """Return input and output, and the keys that they came from; a chat's last message is the answer."""
     asked, answered = _find_key(record, _ASKED), _find_key(record, _ANSWERED)
     chat = record.get("messages")
     if not isinstance(chat, list) or not chat:
@@ -97,9 +93,7 @@ def _read_talk(record: dict[str, Any]) -> tuple[dict[str, Any], set[str]]:
 
 
 def _read_fields(record: dict[str, Any]) -> tuple[dict[str, Any], set[str]]:
-    """Return the fields that the record names as we do, and those among them whose values are of another
-    type.
-    """
+    """Return the fields that the record names as we do, and which of them have values of another type."""
     types: dict[str, type | tuple[type, ...]] = {
         "tags": list, "metadata": dict, "params": dict, "cost_usd": (int, float), "user": (str, int),
         "session": (str, int),

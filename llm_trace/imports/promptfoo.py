@@ -1,5 +1,4 @@
-"""Results of promptfoo: a whole file of `promptfoo eval --output results.json`, or its rows as JSON Lines. An
-evaluation is a run.
+"""Results of promptfoo: a whole output file, or its rows as JSON Lines. An evaluation is a run.
 
 Source: promptfoo's `EvaluateSummaryV3` and `EvaluateResult`, 2026.
 """

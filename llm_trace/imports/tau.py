@@ -1,5 +1,4 @@
-"""Results of tau-bench: each run of the agent is a trace of model calls and tool calls, with its reward as a
-score.
+"""Results of tau-bench: each run of the agent is a trace of model and tool calls, its reward a score.
 
 The file has no times: calls stand in their order, a microsecond apart, at the time when the file was last
 changed.

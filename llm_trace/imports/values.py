@@ -34,8 +34,7 @@ def _make_id(digits: int, invalid: str, source: str, parts: tuple[object, ...]) 
 
 
 def parse_nanoseconds(value: Any) -> int | None:
-    """Return a time as Unix nanoseconds: ISO 8601 (UTC where it has no zone), or a number of s, ms, µs or ns
-    by its size.
+    """Return a time in Unix nanoseconds: ISO 8601 (UTC without a zone), or a number by its magnitude.
 
     `None` for what is no time.
     """

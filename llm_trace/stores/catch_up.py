@@ -77,9 +77,7 @@ def _has_deletable(folder: Path, files: list[SpoolFile], positions: dict[str, in
 
 
 def catch_up(database: Database) -> Pending:
-    """Ingest what there is; return what could not be: store or spool cannot be written, or the disk is
-    full. That is logged.
-    """
+    """Ingest what there is; return, and log, what could not be: no right to write, or a full disk."""
     pending = count_pending(database)
     if not pending:
         clear_failure(database.lock_dir)

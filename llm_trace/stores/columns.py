@@ -68,9 +68,7 @@ LATER_WINS: dict[str, str] = {
     "replay_of": "replay_of", "params": "params", "metadata": "metadata", "input": "input",
     "output": "output", "rebuild": "rebuild",
 }  # fmt: skip
-"""Columns of `calls` that start and end may both give, with the expression over an event; the end's value
-wins.
-"""
+"""Columns of `calls` that start and end may both give, as expressions over an event; the end wins."""
 
 LISTS = ("messages_in", "messages_out")
 """Columns of `calls` that hold ids of `messages`."""

@@ -57,8 +57,7 @@ class _Attempt:
 
 
 def compact(database: Database) -> int:
-    """Rewrite the store's file without dead bytes and without messages that nothing refers to; return how
-    many those were.
+    """Rewrite the store without dead bytes and unreferenced messages; return how many messages went.
 
     The caller holds `ingest.lock`. Killed midway, the old file is still there.
 

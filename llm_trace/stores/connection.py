@@ -79,9 +79,7 @@ class Database:
 
     @contextlib.contextmanager
     def writing(self, connection: DuckDBPyConnection) -> Iterator[None]:
-        """Give `connection` the store, alone; the file is made if absent. What was not committed is taken
-        back.
-        """
+        """Give `connection` the store, alone; it is made if absent. What is not committed is undone."""
         with self.alone() as deadline, self.attached(connection, deadline):
             yield
 
@@ -101,9 +99,7 @@ class Database:
 
 
 def connect(**config: Any) -> DuckDBPyConnection:
-    """Return a new in-memory DuckDB that loads nothing from the network and spills into the temporary
-    folder.
-    """
+    """Return a new in-memory DuckDB without network access that spills into the temporary folder."""
     import duckdb
 
     settings = {
@@ -131,9 +127,7 @@ def interrupt_queries() -> None:
 
 
 def _make_spill_folder() -> str:
-    """Return a folder for what does not fit into memory, in one that nobody else can read; none where that
-    cannot be had.
-    """
+    """Return a private folder for what does not fit into memory; an empty text where there can be none."""
     user = os.getuid() if hasattr(os, "getuid") else 0
     private = Path(tempfile.gettempdir()) / f"llm_trace-{user}"
     try:
@@ -148,9 +142,7 @@ def _make_spill_folder() -> str:
 
 
 def hide_progress(connection: DuckDBPyConnection) -> None:
-    """Keep DuckDB from drawing a progress bar on the user's terminal; each cursor has the setting for
-    itself.
-    """
+    """Keep DuckDB from drawing a progress bar on the user's terminal; each cursor has its own setting."""
     import duckdb
 
     with contextlib.suppress(duckdb.InvalidInputException):  # a notebook without ipywidgets: there is no bar
@@ -170,9 +162,7 @@ def _get_duckdb_error() -> type[Exception]:
 
 
 def _make(connection: DuckDBPyConnection, path: Path) -> None:
-    """Make an empty DuckDB file, for its owner only where no empty file says otherwise; a full disk leaves
-    nothing behind.
-    """
+    """Make an empty DuckDB file that only its owner can read; a full disk leaves nothing behind."""
     fresh = path.with_name(path.name + ".new")
     fresh.unlink(missing_ok=True)
     quoted = str(fresh).replace("'", "''")

@@ -1,6 +1,4 @@
-"""The tools that a model could call, in OpenAI's format, out of whatever the request or the span said of
-them.
-"""
+"""The tools that a model could call, in OpenAI's format, from what the request or the span said of them."""
 
 from __future__ import annotations
 

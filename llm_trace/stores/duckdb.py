@@ -82,9 +82,7 @@ class Store:
         """End the use of the store; there is nothing open between queries, so this cannot fail."""
 
     def ingest(self) -> None:
-        """Bring in what was logged since; where the store cannot be written, `pending` says how much is
-        missing.
-        """
+        """Bring in what was logged since; `pending` says what is missing where the store is read-only."""
         self.pending = catch_up(self._database).bytes
 
     def calls(
@@ -140,8 +138,7 @@ class Store:
     def pages(
         self, columns: str, *, size: int, limit: int | None = None, text: str | None = None, **filters: Any
     ) -> Iterator[Page]:
-        """Yield columns of the calls that match, newest first, a page at a time; the file is free between
-        pages.
+        """Yield columns of matching calls, newest first, a page at a time; the file is free between pages.
 
         Args:
             columns: expressions in SQL over the columns of `calls`; those of `llm_trace.stores.paging.TALK`
@@ -303,9 +300,7 @@ def _run_ids(connection: DuckDBPyConnection, run: str | Run) -> list[str]:
 
 
 def _pick_calls(connection: DuckDBPyConnection, condition: str, value: str) -> list[Call]:
-    """Return the calls that match in the order of their starts: a thin scan finds them, and only then are
-    they read whole.
-    """
+    """Return the calls that match, by their starts: a thin scan finds them, then they are read whole."""
     matches = connection.execute(f"SELECT span_id, start_ns FROM calls WHERE {condition}", [value]).fetchall()
     return _read_at(connection, matches, "ORDER BY start_ns, span_id")
 

@@ -55,9 +55,7 @@ class Filter:
         where: str | None = None,
         **equal: str | None,
     ) -> Self:
-        """Return the condition that all that is given holds; `runs` are ids, `equal` are columns and their
-        values.
-        """
+        """Return the condition that all of these hold; `runs` are ids, `equal` are columns with values."""
         parts: list[tuple[str, tuple[Any, ...]]] = [
             (f'"{column}" = ?', (value,)) for column, value in equal.items() if value is not None
         ]

@@ -150,9 +150,7 @@ class _Ingest:
     def _attempt(
         self, connection: DuckDBPyConnection, files: list[SpoolFile], scratch: Path, load: Load
     ) -> IngestProgress | None:
-        """Fold slices to the end of the files; return `None` where the rest goes better with another
-        connection.
-        """
+        """Fold slices to the end of the files; return `None` where another connection should go on."""
         fold = Fold(connection)
         with self.database.writing(connection):
             migrate(connection)

@@ -25,9 +25,7 @@ class Measured:
     last: int
     """Where the last one begins."""
     odd: bool
-    """Whether one is blank (DuckDB skips those, which would shift its row numbers) or may be nested too
-    deeply.
-    """
+    """Whether a line is blank (DuckDB skips it, which shifts row numbers) or may be nested too deeply."""
 
 
 def measure_lines(buffer: bytearray, stop: int) -> Measured:

@@ -1,6 +1,4 @@
-"""How much an ingest takes on at a time: less after DuckDB has failed, down to one line, and then not that
-line.
-"""
+"""How much an ingest takes on at a time: less after DuckDB failed, down to one line, then not that one."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ def list_known(store: Store, span_ids: Sequence[str]) -> set[str]:
 
 
 def list_ended(store: Store, since_ns: int, interrupted_since_ns: int) -> dict[str, int]:
-    """Return the calls that ended since a time, with their ends; those that were interrupted by their start."""
+    """Return the calls that ended since a time with their ends; interrupted ones count by their start."""
     query = """
         SELECT span_id, coalesce(end_ns, start_ns) FROM calls
         WHERE end_ns >= ? OR (status = 'interrupted' AND start_ns >= ?) ORDER BY 2"""

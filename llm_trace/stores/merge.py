@@ -109,9 +109,7 @@ class Fold:
         fold_same(self._connection)
 
     def _show(self, schema: str) -> None:
-        """Make the slice's tables visible, without events about calls that were purged or that others
-        stand for.
-        """
+        """Make the slice's tables visible, without events of calls that were purged or have a substitute."""
         left = [f"({_GONE[table]})" for table in _GONE if self._value(f"SELECT count(*) FROM {table}")]
         for table in TABLES:
             row = "rowid AS row, " if table in ("stage", "bodies") else ""
@@ -121,9 +119,7 @@ class Fold:
             )
 
     def keep_numbers(self, done: list[str]) -> None:
-        """Store the message numbers of files that are not yet read to their end, forget those of the
-        others.
-        """
+        """Store the message numbers of files that are not read to their end; forget those of the others."""
         for file in done:
             self._execute("DELETE FROM numbers WHERE file = ?", file)
             self._execute("DELETE FROM _numbers WHERE file = ?", file)

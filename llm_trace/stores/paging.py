@@ -64,9 +64,7 @@ _ABSENT = ", ".join(f"CASE WHEN {name} IS NULL THEN '{name}' END" for name in _N
 STORED = f"""json_object(
     'absent', list_filter([{_ABSENT}], lambda name: name IS NOT NULL), 'rebuild', rebuild,
     'same', (SELECT list(s.span_id ORDER BY s.span_id) FROM _same s WHERE s.kept = calls.span_id))::TEXT"""
-"""What `HEAD` does not tell of a row: which of its columns are NULL, what a replay needs, the spans that
-it stands for.
-"""
+"""What `HEAD` leaves out of a row: which columns are NULL, what a replay needs, which spans it covers."""
 _UNCHANGED = (
     "span_id", "trace_id", "parent_id", "name", "kind", "status", "start_ns", "end_ns", "model", "provider",
     "input_tokens", "output_tokens", "cost_usd", "run", "session",
@@ -99,9 +97,7 @@ class Window(NamedTuple):
 def read_window(
     connection: DuckDBPyConnection, chosen: Filter, text: str | None, columns: str, until: int, size: int
 ) -> Window:
-    """Return about `size` of the calls that match and began before `until`; those that began together stay
-    together.
-    """
+    """Return about `size` matching calls that began before `until`; a common start is never split."""
     begin = begin_of_window(connection, chosen, until, size)
     near = chosen.and_("start_ns < ?", until)
     if begin is not None:
@@ -177,8 +173,7 @@ class Spoken:
         return self._messages(self.output, self.ids_out, "messages_out")
 
     def cut(self) -> str:
-        """Return what was cut out of input and output, as more keys of a JSON object: values with their
-        places, and bodies.
+        """Return what was cut out of input and output as more keys of a JSON object: values, places, bodies.
 
         A body that stands at one of the places is null: it is in the call's input or output.
         """

@@ -1,6 +1,4 @@
-"""Write the tables as Parquet files that Spark, pandas and the like read, and read them again as lines of
-an export.
-"""
+"""Write the tables as Parquet files for Spark, pandas and the like, and read them as lines of an export."""
 
 from __future__ import annotations
 
@@ -75,8 +73,7 @@ _PAGE = 5_000
 
 
 def write_parquet(connection: DuckDBPyConnection, folder: Path, *, chosen: bool = False) -> list[Path]:
-    """Write each table to `<folder>/<table>.parquet`, compressed with zstd; a file appears only when it is
-    whole.
+    """Write each table to `<folder>/<table>.parquet` (zstd); a file appears only when it is whole.
 
     Args:
         connection: has the store in use.
@@ -112,9 +109,7 @@ def _list_columns(connection: DuckDBPyConnection, source: str) -> str:
 
 
 def read_event_lines(connection: DuckDBPyConnection, *, chosen: bool = False) -> Iterator[str]:
-    """Yield runs, prompts, scores and attributions as events, JSON lines; with `chosen` only those of the
-    calls in `CHOSEN`.
-    """
+    """Yield runs, prompts, scores and attributions as JSON lines; with `chosen` only those of `CHOSEN`."""
     for name, fields in EVENTS.items():
         table = TABLES[name]
         where = f"WHERE {table.chosen}" if chosen else ""

@@ -50,9 +50,7 @@ class IngestProgress:
         return self._rows.get(file.name, _Row()).position
 
     def advance(self, staged: Staged) -> list[SpoolFile]:
-        """Move the positions of the files past a slice that was folded; return those that are read to
-        their end.
-        """
+        """Move the positions of the files past a folded slice; return those that are read to their end."""
         part = staged.part
         for piece, bad in zip(part.pieces, _find_bad_rows(staged), strict=True):
             row = self._rows.setdefault(piece.file.name, _Row())
@@ -66,9 +64,7 @@ class IngestProgress:
         return [piece.file for piece in part.pieces if piece.done]
 
     def tidy(self, files: Sequence[SpoolFile]) -> None:
-        """Forget the message numbers of files read to their end, and all about those that are gone, save
-        quarantined lines.
-        """
+        """Forget message numbers of files that are read, and files that are gone, save quarantined lines."""
         unread = [f.name for f in files if f.live or self.position(f) < f.size]
         self._connection.execute(
             "DELETE FROM _numbers WHERE file NOT IN (SELECT unnest(?::TEXT[]))", [unread]
@@ -94,8 +90,7 @@ def _find_bad_rows(staged: Staged) -> list[list[bytes]]:
 
 
 def _append_quarantine(path: Path, size: int, lines: list[bytes], piece: FilePiece) -> int:
-    """Append lines, and the piece's bad ones, to a quarantine file of which `size` bytes are committed;
-    return its new length.
+    """Append lines to a quarantine file of which `size` bytes are committed; return its new length.
 
     What stands after them was written by an ingest that died before its commit, and comes again now.
     """

@@ -45,16 +45,12 @@ class PurgeReport:
     attributions: int = 0
     runs: int = 0
     spool_lines: int = 0
-    """Lines made unreadable in spool files that other readers still need, in quarantine, or refused by a
-    destination.
-    """
+    """Lines made unreadable in quarantine, in refused events, and in spool files that others still need."""
     bytes_before: int = 0
     """Size of the DuckDB file."""
     bytes_after: int = 0
     pending: tuple[str, ...] = ()
-    """Spool files of living writers that still hold removed calls; they are removed when the writer is
-    done with them.
-    """
+    """Spool files of living writers that still hold removed calls; they go when the writer is done."""
 
 
 def purge(
@@ -67,8 +63,7 @@ def purge(
     max_bytes: int | None = None,
     timeout: float = 60.0,
 ) -> PurgeReport:
-    """Remove the calls that match all that is given, with their scores, attributions, and the messages that
-    only they had.
+    """Remove the calls that match every condition, with all that is stored about them alone.
 
     Args:
         path: the store.
@@ -216,9 +211,7 @@ def _choose(connection: DuckDBPyConnection, what: _What) -> set[str]:
 
 
 def _delete(connection: DuckDBPyConnection, what: _What) -> list[int]:
-    """Delete the victims; return how many scores and attributions they had. Their ids are kept where more
-    may come about them.
-    """
+    """Delete the victims; return how many scores and attributions they had. Some ids are remembered."""
     some = "true" if what.named else "status IN ('open', 'interrupted')"
     connection.execute(f"INSERT INTO _purged SELECT span_id, ? FROM victims WHERE {some}", [time.time_ns()])
     connection.execute("DELETE FROM _same WHERE span_id IN (SELECT span_id FROM victims)")

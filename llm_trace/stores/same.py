@@ -1,6 +1,4 @@
-"""Put a call in place of the other accounts of it: spans of other libraries that its end event names in
-`same`.
-"""
+"""Put a call in place of other accounts of it: the spans that its end event names in `same`."""
 
 from __future__ import annotations
 
@@ -48,9 +46,7 @@ _MOVE = (
 
 
 def fold_same(connection: DuckDBPyConnection) -> None:
-    """Merge the accounts that the slice in `stage` says are of one call; its calls and scores are in the
-    tables already.
-    """
+    """Merge the accounts of one call that the slice in `stage` names; calls and scores are stored already."""
     if _has_any(connection, "FROM stage WHERE event = 'end' AND same IS NOT NULL"):
         for step in (_NAMED, *_KEEP_LAST, _FILL, *_REPLACE, *_MOVE):
             connection.execute(step)

@@ -92,9 +92,7 @@ def _find_in_window(
 
 
 def _find_messages(connection: DuckDBPyConnection, window: _Window, text: str) -> None:
-    """Make the table `hits`: ids of the messages with the text, of the window's calls or, for the last
-    window, of all.
-    """
+    """Make the table `hits`: ids of messages with the text, of the window's calls or, at last, of all."""
     source, values = "messages", ()
     if window.since is not None:  # materialised, or DuckDB would match all messages first and join then
         source = (
@@ -111,9 +109,7 @@ def _find_messages(connection: DuckDBPyConnection, window: _Window, text: str) -
 
 
 def _build_json_condition(column: str) -> str:
-    """Return a condition with the pattern twice: a value of a JSON column matches, not only a key, a role
-    or a type.
-    """
+    """Return a condition with the pattern twice: a JSON column's value must match, not a key or a type."""
     # CASE, for AND would replace in every row
     return (
         f"CASE WHEN regexp_matches({column}, ?) THEN regexp_matches(regexp_replace({column}, {_KEYS}, '', "

@@ -1,6 +1,4 @@
-"""Cut the unread part of the spool into slices that are folded one at a time, so that memory stays
-bounded.
-"""
+"""Cut the unread part of the spool into slices that are folded one at a time, within bounded memory."""
 
 from __future__ import annotations
 
@@ -158,9 +156,7 @@ class _Part:
             self._leave_out(piece, piece.position + held)
 
     def _cut(self, held: int, end: int, mark: int | None) -> int:
-        """Return where the lines in the buffer end: that with the byte `mark`, else the last whole one; 0
-        for none.
-        """
+        """Return where whole lines end in the buffer: at the byte `mark` or the last newline; 0 for none."""
         newline = -1 if mark is None else self._buffer.find(b"\n", max(mark, held), end)
         return (newline if newline >= 0 else self._buffer.rfind(b"\n", held, end)) + 1
 
@@ -201,9 +197,7 @@ class _Part:
         piece.position += stop
 
     def _write_good(self, piece: FilePiece, stop: int) -> None:
-        """Append the lines line by line, without those that DuckDB skips, that nobody could read or that
-        are refused.
-        """
+        """Append the lines one by one, without blank lines, unreadable ones and refused ones."""
         for line in bytes(self._buffer[: stop - 1]).split(b"\n"):
             place = piece.file.name, piece.position
             if place in self._refused or is_deep(line):
