@@ -23,11 +23,11 @@ ScoreOption = Annotated[
 Csv = Annotated[
     Path | None,
     typer.Option(
-        "--csv", metavar="FILE", help="Import scores instead: span_id,name,value and, if wanted, comment."
+        "--csv", metavar="FILE", help="Import scores instead: span_id,name,value and, optionally, comment."
     ),
 ]
 NewestOption = Annotated[
-    int, typer.Option("--limit", "-n", metavar="N", min=1, help="Look at the newest so many calls.")
+    int, typer.Option("--limit", "-n", metavar="N", min=1, help="Look at the N newest calls.")
 ]
 
 

@@ -61,7 +61,7 @@ def print_result(result: "Result", limit: int, *, wide: bool) -> None:
 
     Args:
         result: the answer.
-        limit: at most so many rows; 0 for all.
+        limit: the most rows to print; 0 for all.
         wide: print every column whole, on lines as long as they need.
     """
     out = make_console()

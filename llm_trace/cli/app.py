@@ -62,8 +62,8 @@ class Commands(TyperGroup):
             if exc.name is None or exc.name.partition(".")[0] not in OPTIONAL:
                 raise
             extra = "local" if ctx.invoked_subcommand in LOCAL else "statistics"
-            wanted = f"{ctx.invoked_subcommand} needs {exc.name}: pip install 'llm-trace[{extra}]'"
-            raise _exit_failed(MissingExtraError(wanted), ERROR) from exc
+            message = f"{ctx.invoked_subcommand} needs {exc.name}: pip install 'llm-trace[{extra}]'"
+            raise _exit_failed(MissingExtraError(message), ERROR) from exc
         except BrokenPipeError:  # `llm-trace ls | head`: typer ends quietly
             raise
         except OSError as exc:
@@ -90,8 +90,8 @@ app = typer.Typer(
 )
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(requested: bool) -> None:
+    if requested:
         from llm_trace.version import __version__
 
         typer.echo(f"llm-trace {__version__}")

@@ -43,7 +43,7 @@ KindOption = Annotated[
         "--kind", metavar="KIND", help="Only calls of this kind; llm where neither ids nor a name are given."
     ),
 ]
-LimitOption = Annotated[int, typer.Option("--limit", "-n", metavar="N", min=1, help="At most so many calls.")]
+LimitOption = Annotated[int, typer.Option("--limit", "-n", metavar="N", min=1, help="At most N calls.")]
 ModelOption = Annotated[
     str, typer.Option("--model", metavar="MODEL", help="demo (the embedded one), a folder or a name to load.")
 ]
@@ -56,7 +56,7 @@ BaselineOption = Annotated[
 ]
 UnitOption = Annotated[str, typer.Option("--unit", metavar="UNIT", help="nats, probability or logit.")]
 Most = Annotated[
-    int | None, typer.Option("--budget", metavar="N", min=1, help="At most so many passes for each call.")
+    int | None, typer.Option("--budget", metavar="N", min=1, help="At most N passes for each call.")
 ]
 Workers = Annotated[
     int, typer.Option("--workers", metavar="N", min=1, help="Processes; each loads the model itself.")

@@ -57,7 +57,7 @@ def deliver(
         address: of the destination.
         store: path of the store.
         chosen: filters of the stored calls.
-        limit: at most so many of them, the newest.
+        limit: the most of them, newest first.
         headers: `NAME=VALUE`.
         follow: deliver the spool instead, until Ctrl-C.
         retry_rejected: deliver what was set aside instead.

@@ -52,7 +52,7 @@ Out = Annotated[
     ),
 ]
 ExportLimitOption = Annotated[
-    int | None, typer.Option("--limit", "-n", metavar="N", min=1, help="At most so many calls, the newest.")
+    int | None, typer.Option("--limit", "-n", metavar="N", min=1, help="At most N calls, the newest.")
 ]
 
 

@@ -86,10 +86,10 @@ def _resolve_file(text: str) -> Path:
         from llm_trace.imports.comet_download import download
 
         return download(text, Path())
-    from llm_trace.stores.parquet import is_ours
+    from llm_trace.stores.parquet import is_parquet_export
 
     path = Path(text)
-    if not path.is_file() and not is_ours(path):
+    if not path.is_file() and not is_parquet_export(path):
         raise typer.BadParameter(f"there is no file {text!r}", param_hint="FILE…")
     return path
 

@@ -43,10 +43,10 @@ WIDTHS = {
 }
 
 
-LimitOption = Annotated[int, typer.Option("--limit", "-n", metavar="N", min=1, help="At most so many calls.")]
+LimitOption = Annotated[int, typer.Option("--limit", "-n", metavar="N", min=1, help="At most N calls.")]
 SortOption = Annotated[Any, typer.Option("--sort", metavar="ORDER", help="newest, slowest or dearest first.")]
 PageOption = Annotated[
-    int, typer.Option("--page", metavar="N", min=1, help="The N-th so many calls in that order.")
+    int, typer.Option("--page", metavar="N", min=1, help="The N-th page of calls in that order.")
 ]
 
 

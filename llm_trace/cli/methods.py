@@ -60,7 +60,7 @@ BudgetOption = Annotated[
     typer.Option("--budget", metavar="N", min=1, help="bench: most evaluations of a method for a prompt."),
 ]
 LimitOption = Annotated[
-    int, typer.Option("--limit", "-n", metavar="N", min=1, help="bench: at most so many prompts.")
+    int, typer.Option("--limit", "-n", metavar="N", min=1, help="bench: at most N prompts.")
 ]
 SeedOption = Annotated[int, typer.Option("--seed", metavar="N", help="bench: of methods and masks.")]
 

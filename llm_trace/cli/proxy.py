@@ -72,7 +72,7 @@ TaskOption = Annotated[
 ]
 SegmentsOption = Annotated[str, typer.Option("--segments", metavar="SEGMENTS", help="word, sentence, line …")]
 BudgetOption = Annotated[
-    int | None, typer.Option("--budget", metavar="N", min=1, help="At most so many calls of the oracle.")
+    int | None, typer.Option("--budget", metavar="N", min=1, help="At most N calls of the oracle.")
 ]
 TauOption = Annotated[
     float, typer.Option("--tau", help="Part of the oracle's quality that the proxy must reach.")
@@ -80,7 +80,9 @@ TauOption = Annotated[
 ConfidenceOption = Annotated[float, typer.Option("--confidence", help="Of the decision.")]
 MostOption = Annotated[
     int | None,
-    typer.Option("--most", metavar="N", min=1, help="At most so many instances; 100, of the t-test 50."),
+    typer.Option(
+        "--most", metavar="N", min=1, help="At most N instances; 100 by default, with the t-test 50."
+    ),
 ]
 TestOption = Annotated[
     ScreenTest,

@@ -80,7 +80,7 @@ def purge_calls(
 
 
 def _estimate_share(store: str, count: int, most: int) -> str:
-    """Return how much a limit of bytes takes of so many calls, by their mean size."""
+    """Say what part of the calls a limit of bytes takes, by their mean size."""
     has = find_existing(store).stat().st_size
     share = 0.0 if has <= most else 1 - most / has
     return (

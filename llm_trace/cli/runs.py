@@ -20,9 +20,7 @@ EXAMPLE = "Example: llm-trace runs --limit 5"
 
 
 def list_runs(
-    limit: Annotated[
-        int, typer.Option("--limit", "-n", metavar="N", min=1, help="At most so many runs.")
-    ] = 20,
+    limit: Annotated[int, typer.Option("--limit", "-n", metavar="N", min=1, help="At most N runs.")] = 20,
     store: o.StoreOption = o.STORE,
     as_json: o.JsonOption = False,
 ) -> None:

@@ -30,9 +30,7 @@ QueryArgument = Annotated[
 ]
 LimitOption = Annotated[
     int,
-    typer.Option(
-        "--limit", "-n", metavar="N", min=0, help="Print at most so many rows of the table; 0 for all."
-    ),
+    typer.Option("--limit", "-n", metavar="N", min=0, help="Print at most N rows of the table; 0 for all."),
 ]
 CsvOption = Annotated[bool, typer.Option("--csv", help="Print all rows as CSV.")]
 WriteOption = Annotated[

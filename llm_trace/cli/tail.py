@@ -24,11 +24,9 @@ LATE_NS = 10 * 10**9
 DAY_NS = 86400 * 10**9
 BATCH = 500
 
-Last = Annotated[
-    int, typer.Option("--last", metavar="N", min=0, help="Begin with so many of the newest calls.")
-]
+Last = Annotated[int, typer.Option("--last", metavar="N", min=0, help="Begin with the N newest calls.")]
 LeaveAfterOption = Annotated[
-    int | None, typer.Option("--limit", "-n", metavar="N", min=1, help="Leave after so many calls.")
+    int | None, typer.Option("--limit", "-n", metavar="N", min=1, help="Leave after N calls.")
 ]
 IntervalOption = Annotated[
     float, typer.Option("--interval", metavar="SECONDS", min=0.05, help="Seconds between two looks.")

@@ -46,7 +46,7 @@ def _interrupt_queries(signals: socket.socket) -> None:
 
 @contextlib.contextmanager
 def limit_time(seconds: float | None) -> "Iterator[None]":
-    """Stop what runs after so many seconds as Ctrl-C does; for the main thread.
+    """Stop what runs after that many seconds, as Ctrl-C does; for the main thread.
 
     Raises:
         LLMTraceError: the time was up.

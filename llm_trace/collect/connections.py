@@ -34,7 +34,7 @@ class ConnectionLimits:
     body_s: float = 60.0
     """Seconds from the end of the headers to the end of the body."""
     connections: int = 512
-    """At most so many at once, and never more than the process may open files for."""
+    """The most connections at once, and never more than the process may open files for."""
 
     @cached_property
     def most(self) -> int:

@@ -45,9 +45,11 @@ def find_part(customer: Customer) -> str:
 
 
 def compute_expected(customer: Customer) -> Ruling:
-    """Return the answer by the desk's handbook. It knows one thing that the prompt's rules leave out and the
-    example line of v2 was meant to
-    teach: what arrived broken may come back within 60 days."""
+    """Return the answer by the desk's handbook.
+
+    It knows one thing that the prompt's rules leave out and the example line of v2 was meant to teach: what
+    arrived broken may come back within 60 days.
+    """
     return " APPROVE" if find_part(customer) == "broken, within 60 days" else customer.policy
 
 

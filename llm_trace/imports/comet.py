@@ -13,7 +13,7 @@ from typing import Any
 
 from llm_trace import semconv
 from llm_trace.imports import Imported, Origin
-from llm_trace.imports.values import list_left_over, make_span_id, trace_id
+from llm_trace.imports.values import list_left_over, make_span_id, make_trace_id
 
 NAME = "comet"
 _ASSETS = {"PromptMessage": "prompt_asset_data", "ChainMessage": "chain_data"}
@@ -126,7 +126,7 @@ def _read_shared(node: Mapping[str, Any], own: str) -> dict[str, Any]:
     if category not in _KINDS and category != "chain":
         metadata["category"] = category
     fields = {
-        "trace_id": trace_id(NAME, own),
+        "trace_id": make_trace_id(NAME, own),
         "kind": _KINDS.get(category, "chain"),
         "input": node.get("inputs"),
         "output": outputs["output"] if set(outputs) == {"output"} else outputs,

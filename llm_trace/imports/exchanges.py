@@ -12,7 +12,7 @@ from typing import Any
 
 from llm_trace import semconv
 from llm_trace.imports import Imported, Origin
-from llm_trace.imports.values import find_first_time, get_seconds, list_left_over, make_span_id, trace_id
+from llm_trace.imports.values import find_first_time, get_seconds, list_left_over, make_span_id, make_trace_id
 
 NAME = "exchange"
 _ASKED = ("request", "request_body", "req", "requestBody", "kwargs")
@@ -60,7 +60,7 @@ def calls(record: Any, origin: Origin) -> Iterator[Imported]:
     end = find_first_time(record, _ENDS) or start + round(1e9 * (get_seconds(record) or 0.0))
     fields = {
         "span_id": make_span_id(NAME, own),
-        "trace_id": trace_id(NAME, own),
+        "trace_id": make_trace_id(NAME, own),
         "name": str(record.get("name") or answered.get("object") or answered.get("type") or "exchange"),
         "start_ns": start,
         "end_ns": max(start, end),

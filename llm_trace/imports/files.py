@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, NamedTuple
 from llm_trace.errors import ConfigurationError
 from llm_trace.imports.packed import Unpacked, find_damage
 from llm_trace.imports.values import parse_json
-from llm_trace.stores.parquet import is_ours, read_parquet
+from llm_trace.stores.parquet import is_parquet_export, read_parquet
 
 _CELL_BYTES = 1 << 30
 
@@ -37,7 +37,7 @@ def iter_records(path: Path) -> Iterator[FileRecord]:
     Raises:
         ConfigurationError: the file as a whole is of no kind that is understood.
     """
-    if is_ours(path):
+    if is_parquet_export(path):
         yield from (
             FileRecord(number, parse_json(line.encode())) for number, line in enumerate(read_parquet(path), 1)
         )

@@ -13,7 +13,7 @@ from typing import Any
 
 from llm_trace import semconv
 from llm_trace.imports import Imported, Origin
-from llm_trace.imports.values import list_left_over, make_span_id, parse_nanoseconds, trace_id
+from llm_trace.imports.values import list_left_over, make_span_id, make_trace_id, parse_nanoseconds
 
 NAME = "inspect"
 _GRADES = {"C": 1.0, "P": 0.5, "I": 0.0, "N": 0.0}
@@ -91,7 +91,7 @@ class _Sample:
         self.task, self.run = str(evaluation["task"]), run
         key = sample.get("uuid") or f"{run['id']} {sample.get('id')} {sample.get('epoch')}"
         self.key = (key,)
-        self.trace_id = trace_id(NAME, "sample", *self.key)
+        self.trace_id = make_trace_id(NAME, "sample", *self.key)
         self.root = make_span_id(NAME, "sample", *self.key)
         self.events: list[dict[str, Any]] = [
             e for e in self.sample.get("events") or [] if isinstance(e, dict)

@@ -12,7 +12,7 @@ from typing import Any
 
 from llm_trace import semconv
 from llm_trace.imports import Imported, Origin
-from llm_trace.imports.values import list_left_over, make_span_id, parse_nanoseconds, trace_id
+from llm_trace.imports.values import list_left_over, make_span_id, make_trace_id, parse_nanoseconds
 from llm_trace.semconv import names
 
 NAME = "langfuse"
@@ -76,7 +76,7 @@ def _trace(row: dict[str, Any]) -> Iterator[Imported]:
         ends = [start + round(took * 1e9)]
     scores = [score for score in row.get("scores") or [] if isinstance(score, dict)]
     fields = _read_fields({**row, "type": "span"}, root, None, start, max(ends, default=start))
-    fields["trace_id"] = trace_id(NAME, row["id"])
+    fields["trace_id"] = make_trace_id(NAME, row["id"])
     mine = tuple(_score(_convert_names(score)) for score in scores if not _read_score(score))
     yield Imported(fields, list_left_over(row, _READ), mine)
     shared = {name: row[name] for name in ("session_id", "user_id", "tags") if row.get(name)}
@@ -97,7 +97,7 @@ def _read_observation(row: dict[str, Any], root: str | None, shared: Mapping[str
     fields = _read_fields(
         row, own, make_span_id(NAME, parent) if parent else root, start, start if end is None else end
     )
-    fields["trace_id"] = trace_id(NAME, row.get("trace_id"))
+    fields["trace_id"] = make_trace_id(NAME, row.get("trace_id"))
     return Imported(fields, list_left_over(row, _READ))
 
 

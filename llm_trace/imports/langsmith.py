@@ -10,7 +10,7 @@ from typing import Any
 
 from llm_trace import semconv
 from llm_trace.imports import Imported, Origin
-from llm_trace.imports.values import list_left_over, make_span_id, parse_nanoseconds, trace_id
+from llm_trace.imports.values import list_left_over, make_span_id, make_trace_id, parse_nanoseconds
 
 NAME = "langsmith"
 _KINDS = {"llm": "llm", "tool": "tool", "retriever": "retriever", "embedding": "embedding"}
@@ -53,7 +53,7 @@ def _run(run: dict[str, Any]) -> Imported:
     kind = _KINDS.get(str(run["run_type"]), "chain")
     fields = {
         "span_id": make_span_id(NAME, run["id"]),
-        "trace_id": trace_id(NAME, _trace(run)),
+        "trace_id": make_trace_id(NAME, _trace(run)),
         "parent_id": make_span_id(NAME, parent) if parent else None,
         "name": str(run.get("name") or run["run_type"]),
         "kind": kind,

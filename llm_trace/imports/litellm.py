@@ -12,7 +12,7 @@ from typing import Any
 from llm_trace import semconv
 from llm_trace.imports import Imported, Origin
 from llm_trace.imports.exchanges import read_exchange
-from llm_trace.imports.values import list_left_over, make_span_id, parse_nanoseconds, trace_id
+from llm_trace.imports.values import list_left_over, make_span_id, make_trace_id, parse_nanoseconds
 
 NAME = "litellm"
 _READ = {
@@ -43,7 +43,7 @@ def calls(record: Any, origin: Origin) -> Iterator[Imported]:
     call_type = str(record["call_type"])
     fields = {
         "span_id": make_span_id(NAME, own),
-        "trace_id": trace_id(NAME, trace),
+        "trace_id": make_trace_id(NAME, trace),
         "name": call_type,
         "start_ns": start,
         "end_ns": max(start, parse_nanoseconds(record.get("endTime")) or start),

@@ -7,7 +7,7 @@ from typing import Any
 
 from llm_trace import semconv
 from llm_trace.imports import Imported, Origin
-from llm_trace.imports.values import list_left_over, make_span_id, parse_nanoseconds, trace_id
+from llm_trace.imports.values import list_left_over, make_span_id, make_trace_id, parse_nanoseconds
 
 NAME = "plain"
 _ASKED = ("prompt", "input", "question", "query", "instruction", "request", "inputs")
@@ -55,7 +55,7 @@ def _read_foreign(record: dict[str, Any], origin: Origin) -> Imported:
     talk, read = _read_talk(record)
     fields: dict[str, Any] = {
         "span_id": make_span_id(NAME, own),
-        "trace_id": trace_id(NAME, own),
+        "trace_id": make_trace_id(NAME, own),
         "name": str(record.get("name") or "imported"),
         "kind": "llm",
         "start_ns": start,

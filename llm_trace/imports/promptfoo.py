@@ -10,7 +10,7 @@ from typing import Any
 
 from llm_trace import semconv
 from llm_trace.imports import Imported, Origin
-from llm_trace.imports.values import list_left_over, make_span_id, parse_nanoseconds, trace_id
+from llm_trace.imports.values import list_left_over, make_span_id, make_trace_id, parse_nanoseconds
 from llm_trace.semconv.values import load_container
 
 NAME = "promptfoo"
@@ -85,7 +85,7 @@ def _read_row(row: dict[str, Any], key: str, at: int, run: dict[str, Any] | None
     call = make_span_id(NAME, own)
     fields = {
         "span_id": call,
-        "trace_id": trace_id(NAME, own),
+        "trace_id": make_trace_id(NAME, own),
         "name": str(row["prompt"].get("label") or "prompt")[:200],
         "kind": "llm",
         "start_ns": at,

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from llm_trace.imports import Imported, Origin
-from llm_trace.imports.values import list_left_over, make_span_id, trace_id
+from llm_trace.imports.values import list_left_over, make_span_id, make_trace_id
 from llm_trace.semconv.values import load_container
 
 NAME = "tau"
@@ -29,7 +29,7 @@ def calls(record: Any, origin: Origin) -> Iterator[Imported]:
         raise ValueError("no result of tau-bench: `traj` or `task_id` is missing")
     talk = [message for message in record["traj"] if isinstance(message, dict)]
     base = {
-        "trace_id": trace_id(NAME, origin.key),
+        "trace_id": make_trace_id(NAME, origin.key),
         "session": f"task {record['task_id']}, trial {record.get('trial', 0)}",
         "status": "ok",
     }

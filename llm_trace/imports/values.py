@@ -20,7 +20,7 @@ def make_span_id(source: str, *parts: object) -> str:
     return _make_id(16, _NO_SPAN, source, parts)
 
 
-def trace_id(source: str, *parts: object) -> str:
+def make_trace_id(source: str, *parts: object) -> str:
     """Return 32 hex digits for an id of `source`; one that is a trace id or a UUID already stays as it is."""
     return _make_id(32, _NO_TRACE, source, parts)
 

@@ -13,7 +13,7 @@ from typing import Any
 from llm_trace import semconv
 from llm_trace.imports import Imported, Origin
 from llm_trace.imports.exchanges import read_exchange
-from llm_trace.imports.values import list_left_over, make_span_id, parse_nanoseconds, trace_id
+from llm_trace.imports.values import list_left_over, make_span_id, make_trace_id, parse_nanoseconds
 
 NAME = "weave"
 _KINDS = {"llm": "llm", "agent": "agent", "tool": "tool", "search": "retriever", "scorer": "evaluator"}
@@ -58,7 +58,7 @@ def _call(call: dict[str, Any]) -> Imported:
     exchange = read_exchange(inputs, call.get("output")) if kind in ("llm", "embedding") else {}
     fields = {
         "span_id": make_span_id(NAME, call["id"]),
-        "trace_id": trace_id(NAME, call.get("trace_id") or call["id"]),
+        "trace_id": make_trace_id(NAME, call.get("trace_id") or call["id"]),
         "parent_id": make_span_id(NAME, call["parent_id"]) if call.get("parent_id") else None,
         "name": str(call.get("display_name") or name),
         "start_ns": start,

@@ -135,10 +135,10 @@ def _make_spill_folder() -> str:
         status = private.lstat()
     except OSError:
         return ""
-    ours = stat.S_ISDIR(status.st_mode) and (
+    is_private = stat.S_ISDIR(status.st_mode) and (
         os.name != "posix" or (status.st_uid, status.st_mode & 0o077) == (user, 0)
     )
-    return str(private / f"{os.getpid()}.spill") if ours else ""
+    return str(private / f"{os.getpid()}.spill") if is_private else ""
 
 
 def hide_progress(connection: DuckDBPyConnection) -> None:

@@ -114,8 +114,8 @@ class Store:
             until: start before.
             text: occurs in the prompt or the answer, in any case.
             where: a condition in SQL over the columns of `calls`, as `"cost_usd > 0.1 AND 'prod' IN tags"`.
-            limit: at most so many; `None` for all.
-            offset: leave out so many first ones.
+            limit: the most calls to return; `None` for all.
+            offset: how many calls to pass over first.
             order: newest, slowest or dearest first; what has no end or no cost comes last.
         """
         part = slice_in_order(order, limit, offset)
@@ -144,15 +144,15 @@ class Store:
             columns: expressions in SQL over the columns of `calls`; those of `llm_trace.stores.paging.TALK`
                 follow them.
             size: calls a page, about.
-            limit: at most so many calls.
+            limit: the most calls to yield.
             filters: as `calls` takes them.
         """
         run, until, left = filters.pop("run", None), paging.LAST, limit
         while left is None or left > 0:
             with self._query() as connection:
                 chosen = _select_calls(connection, run, filters)
-                wanted = size if left is None or text else min(size, left)
-                window = paging.read_window(connection, chosen, text, columns, until, wanted)
+                page_size = size if left is None or text else min(size, left)
+                window = paging.read_window(connection, chosen, text, columns, until, page_size)
                 page = Page(
                     window.rows[:left],
                     paging.load_bodies(connection, paging.list_spoken_ids(window.rows[:left])),
@@ -210,7 +210,7 @@ class Store:
     def scores(self, span_id: str) -> list[Score]:
         """Return the scores of a call, oldest first."""
         query = "SELECT * FROM scores WHERE span_id = ? ORDER BY time_ns, id"
-        return [rows.score(row) for row in self._dicts(query, span_id)]
+        return [rows.build_score(row) for row in self._dicts(query, span_id)]
 
     def sql(self, query: str, *params: Any, files: bool = True) -> Result:
         """Return the answer to a query over the tables of docs/store.md, whole; `?` stands for a parameter.

@@ -118,7 +118,7 @@ def read_event_lines(connection: DuckDBPyConnection, *, chosen: bool = False) ->
             yield f"{line}\n"
 
 
-def is_ours(path: Path) -> bool:
+def is_parquet_export(path: Path) -> bool:
     """Say whether a path is a folder that `write_parquet` wrote, or one of its files."""
     folder = path if path.is_dir() else path.parent
     named = path.is_dir() or (path.suffix == ".parquet" and path.stem in TABLES)

@@ -81,11 +81,11 @@ class IngestProgress:
 
 def _find_bad_rows(staged: Staged) -> list[list[bytes]]:
     """Return for each piece of a slice the lines that are no events."""
-    part, wanted = staged.part, set(staged.bad)
+    part, bad_rows = staged.part, set(staged.bad)
     rows: dict[int, bytes] = {}
-    if wanted:
+    if bad_rows:
         with part.path.open("rb") as file:
-            rows = {row: line.rstrip(b"\n") for row, line in enumerate(file) if row in wanted}
+            rows = {row: line.rstrip(b"\n") for row, line in enumerate(file) if row in bad_rows}
     return [[rows[row] for row in staged.bad if piece.first <= row < piece.stop] for piece in part.pieces]
 
 

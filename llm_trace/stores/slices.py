@@ -116,10 +116,10 @@ class _Part:
         """
         piece = FilePiece(item.file, item.position, self.lines)
         left, room = item.file.size - item.position, self.size - self.bytes
-        wanted = left if left < room * 1.5 else room  # no tiny slice for the rest of a file
+        length = left if left < room * 1.5 else room  # no tiny slice for the rest of a file
         with item.file.path.open("rb", buffering=0) as source:
             source.seek(item.position)
-            self._copy(source, piece, item.position + wanted)
+            self._copy(source, piece, item.position + length)
         piece.stop = self.lines
         self.pieces.append(piece)
         return piece.position
@@ -135,8 +135,8 @@ class _Part:
             if held == len(buffer):
                 buffer.extend(bytes(held))
             with memoryview(buffer) as view:
-                wanted = min(len(buffer) - held, size - at, max(until - at, _STEP))
-                count = source.readinto(view[held : held + wanted])
+                length = min(len(buffer) - held, size - at, max(until - at, _STEP))
+                count = source.readinto(view[held : held + length])
             if not count:
                 break
             at, end = at + count, held + count

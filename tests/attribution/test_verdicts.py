@@ -23,8 +23,9 @@ DOCS = Path(__file__).parents[2] / "docs"
 
 def stored(**fields: Any) -> dict[str, Any]:
     return {
-        "method": "occlusion", "segments": [{"start": 0, "end": 2, "text": "Be"}], "values": [2.0], "bounds": "exact",
-        "prompt": "Be", "response": "Yes", "target": "the whole response", "baseline": "delete", **fields,
+        "method": "occlusion", "segments": [{"start": 0, "end": 2, "text": "Be"}], "values": [2.0],
+        "bounds": "exact", "prompt": "Be", "response": "Yes", "target": "the whole response",
+        "baseline": "delete", **fields,
     }  # fmt: skip
 
 

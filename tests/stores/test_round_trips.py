@@ -160,7 +160,7 @@ VALUES = st.recursive(
 
 
 def _drawn(count: int) -> list[Any]:
-    """Return so many pairs of an input and an output, always the same."""
+    """Return pairs of an input and an output, always the same."""
     pairs = []
 
     @settings(max_examples=count, derandomize=True, database=None, phases=[Phase.generate], deadline=None)
