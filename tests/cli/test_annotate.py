@@ -30,9 +30,13 @@ def scores(path: Path) -> list[tuple[object, ...]]:
 
 
 def test_calls_are_shown_and_scored_one_after_the_other(place: Path) -> None:
-    said = invoke(place, "annotate", "--score", "helpful", stdin="y\nto the point\n\n0.5\n\n")
-    assert said.exit_code == 0, said.output
-    assert said.stdout.index("question 2") < said.stdout.index("answer 2") < said.stdout.index("question 1")
+    result = invoke(place, "annotate", "--score", "helpful", stdin="y\nto the point\n\n0.5\n\n")
+    assert result.exit_code == 0, result.output
+    assert (
+        result.stdout.index("question 2")
+        < result.stdout.index("answer 2")
+        < result.stdout.index("question 1")
+    )
     assert scores(place) == [
         ("answer 0", "helpful", "0.5", "human", None),
         ("answer 2", "helpful", "true", "human", "to the point"),

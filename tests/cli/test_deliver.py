@@ -72,8 +72,8 @@ def test_what_was_set_aside_is_sent_again_on_request(tmp_path: Path, server: Loo
     delivery = Delivery(spool.folder, make_exporter(address(server)), patience=PATIENCE)
     assert delivery.claim()
     delivery.step()
-    found = json.loads(invoke(place, "doctor", "--json").stdout)["destinations"][address(server)]
-    assert (found["delivered"], found["pending"], found["rejected"]) == (0, 0, 1)
+    stands = json.loads(invoke(place, "doctor", "--json").stdout)["destinations"][address(server)]
+    assert (stands["delivered"], stands["pending"], stands["rejected"]) == (0, 0, 1)
     assert "not today" in invoke(place, "doctor").stdout
 
     server.answer = strict
@@ -112,8 +112,8 @@ def test_follow_carries_on_where_another_process_stopped(tmp_path: Path, server:
         assert time.monotonic() < until
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=20)
+    _, complaint = process.communicate(timeout=20)
     assert process.returncode == 0
-    assert "4 delivered, 0 pending, 0 rejected" in said or "3 delivered, 1 pending" in said, (
+    assert "4 delivered, 0 pending, 0 rejected" in complaint or "3 delivered, 1 pending" in complaint, (
         "killed at the answer"
     )

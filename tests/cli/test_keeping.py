@@ -73,9 +73,9 @@ def test_ingest_says_what_was_read_and_what_was_set_aside(place: Path) -> None:
     with file.open("ab") as spool:
         spool.write(b'{"event":"lost","count":3,"reason":"ENOSPC","time_ns":5}\nno event\n')
     written = file.read_bytes()
-    told = answer(place, "ingest")
-    seconds = told.pop("seconds")
-    assert told == {
+    figures = answer(place, "ingest")
+    seconds = figures.pop("seconds")
+    assert figures == {
         "lines": written.count(b"\n"), "bad_lines": 1, "bytes": len(written), "deleted": 1, "calls": 6,
         "interrupted": 0, "lost": 3, "quarantined": 1,
     }  # fmt: skip
@@ -94,18 +94,22 @@ def test_ingest_makes_no_store_where_there_is_none(tmp_path: Path) -> None:
 
 
 def test_doctor_finds_a_sound_store_and_changes_nothing(place: Path) -> None:
-    found = answer(place, "doctor")
-    assert (found["problems"], found["store"]["exists"], found["spool"]["files"]) == ([], False, 1)
-    assert found["spool"]["pending"] == found["spool"]["bytes"] > 0
+    report = answer(place, "doctor")
+    assert (report["problems"], report["store"]["exists"], report["spool"]["files"]) == ([], False, 1)
+    assert report["spool"]["pending"] == report["spool"]["bytes"] > 0
     assert not place.exists()
     invoke(place, "ls")
-    found = answer(place, "doctor")
-    assert {k: found["store"][k] for k in ("path", "exists", "writable", "calls", "runs", "interrupted")} == {
+    report = answer(place, "doctor")
+    assert {k: report["store"][k] for k in ("path", "exists", "writable", "calls", "runs", "interrupted")} == {
         "path": str(place), "exists": True, "writable": True, "calls": 6, "runs": 2, "interrupted": 0,
     }  # fmt: skip
-    assert (found["spool"]["pending"], found["spool"]["open writers"], found["spool"]["lost"]) == (0, [], {})
-    assert found["store"]["schema"] == found["store"]["known schema"]
-    assert found["versions"]["llm-trace"] == llm_trace.__version__
+    assert (report["spool"]["pending"], report["spool"]["open writers"], report["spool"]["lost"]) == (
+        0,
+        [],
+        {},
+    )
+    assert report["store"]["schema"] == report["store"]["known schema"]
+    assert report["versions"]["llm-trace"] == llm_trace.__version__
     assert invoke(place, "doctor").stdout.splitlines()[-1] == "✓ nothing is known to be lost"
 
 
@@ -113,12 +117,12 @@ def test_doctor_names_open_writers_pending_bytes_and_settings(place: Path) -> No
     invoke(place, "ls")
     llm_trace.configure(place, sample=0.5, run="night")
     with llm_trace.span("s"):
-        found = json.loads(invoke(place, "doctor", "--json", LLM_TRACE_SAMPLE="0.5").stdout)
-    (writer,) = found["spool"]["open writers"]
+        report = json.loads(invoke(place, "doctor", "--json", LLM_TRACE_SAMPLE="0.5").stdout)
+    (writer,) = report["spool"]["open writers"]
     assert writer["pid"] == os.getpid()
-    assert found["spool"]["pending"] > 0
-    assert found["environment"]["LLM_TRACE_SAMPLE"] == "0.5"
-    assert found["remarks"][0].startswith("some events are not in the store yet")
+    assert report["spool"]["pending"] > 0
+    assert report["environment"]["LLM_TRACE_SAMPLE"] == "0.5"
+    assert report["remarks"][0].startswith("some events are not in the store yet")
 
 
 def test_doctor_exits_with_1_when_something_was_lost(place: Path) -> None:
@@ -128,21 +132,21 @@ def test_doctor_exits_with_1_when_something_was_lost(place: Path) -> None:
     assert answer_with_losses(place)["store"]["exists"] is False
     invoke(place, "ls")
     result = invoke(place, "doctor", "--json")
-    found = json.loads(result.stdout)
+    report = json.loads(result.stdout)
     assert result.exit_code == 1
-    aside, lost = found["problems"]
+    aside, lost = report["problems"]
     assert aside.startswith("1 lines of the spool could not be read and were set aside")
     assert lost == "events were lost because they could not be written: 3 x ENOSPC"
-    assert found["spool"]["quarantined lines"] == 1
+    assert report["spool"]["quarantined lines"] == 1
     assert "✗ events were lost" in invoke(place, "doctor").stdout
 
 
 def answer_with_losses(place: Path) -> Any:
     """Return what doctor finds where 3 events were lost: exit code 1."""
     result = invoke(place, "doctor", "--json")
-    found = json.loads(result.stdout)
-    assert (result.exit_code, found["spool"]["lost"]) == (1, {"ENOSPC": 3})
-    return found
+    report = json.loads(result.stdout)
+    assert (result.exit_code, report["spool"]["lost"]) == (1, {"ENOSPC": 3})
+    return report
 
 
 def test_doctor_says_that_a_file_is_no_store(tmp_path: Path) -> None:
@@ -202,15 +206,15 @@ def test_export_csv_has_a_column_for_each_field(place: Path, tmp_path: Path) -> 
         place, "export", "--to", "csv", "--out", str(tmp_path / "c.csv"), "--kind", "llm", "--run", "first"
     )
     header, row = list(csv.reader((tmp_path / "c.csv").read_text().splitlines(keepends=True)))
-    found = dict(zip(header, row, strict=True))
+    fields = dict(zip(header, row, strict=True))
     assert tuple(header) == (*FLAT, "input", "output")
-    assert (found["name"], found["input_tokens"], found["output"], found["error"]) == (
+    assert (fields["name"], fields["input_tokens"], fields["output"], fields["error"]) == (
         "ask",
         "9",
         "hello one",
         "",
     )
-    assert json.loads(found["input"]) == {"prompt": "Be kind.\n\nUser: one"}
+    assert json.loads(fields["input"]) == {"prompt": "Be kind.\n\nUser: one"}
 
 
 def test_export_parquet_writes_every_table(place: Path, tmp_path: Path) -> None:

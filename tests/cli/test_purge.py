@@ -22,8 +22,8 @@ def left(place: Path) -> list[tuple[str, str | None]]:
 
 
 def test_purge_asks_and_removes_nothing_without_a_yes(place: Path) -> None:
-    for said in ("n\n", ""):
-        result = invoke(place, "purge", "--user", "anna", stdin=said)
+    for reply in ("n\n", ""):
+        result = invoke(place, "purge", "--user", "anna", stdin=reply)
         assert (result.exit_code, result.stdout) == (1, "")
         assert f"Remove 4 calls from {place} for good?" in result.stderr
     assert len(left(place)) == 6

@@ -219,8 +219,8 @@ def test_what_was_logged_cannot_drive_the_terminal(tmp_path: Path) -> None:
 
 
 def test_runs_count_calls_failures_tokens_and_cost(place: Path) -> None:
-    found = answer(place, "runs")
-    told = [
+    runs = answer(place, "runs")
+    figures = [
         (
             r["name"],
             r["calls"],
@@ -230,9 +230,9 @@ def test_runs_count_calls_failures_tokens_and_cost(place: Path) -> None:
             r["cost_usd"],
             r["config"],
         )
-        for r in found
+        for r in runs
     ]
-    assert told == [
+    assert figures == [
         ("second", 2, 1, 9, 2, 0.00012, {"temperature": 0.5}),
         ("first", 2, 0, 9, 2, 0.00012, {"temperature": 0.5}),
     ]
@@ -262,8 +262,8 @@ def test_runs_count_what_a_step_reports_of_the_calls_inside_it_once(tmp_path: Pa
             agent("q")
             ask("alone")
     llm_trace.shutdown()
-    found = answer(store, "runs")
-    assert [(r["calls"], r["input_tokens"], r["output_tokens"], r["cost_usd"]) for r in found] == [
+    runs = answer(store, "runs")
+    assert [(r["calls"], r["input_tokens"], r["output_tokens"], r["cost_usd"]) for r in runs] == [
         (5, 310, 30, 0.75),
         (5, 310, 30, 0.75),
     ]

@@ -88,9 +88,9 @@ class Fuzzed:
 @pytest.fixture
 def fuzzed(tmp_path: Path) -> Iterator[Fuzzed]:
     store = tmp_path / "traces.duckdb"
-    made = Fuzzed(get_spool_dir(store))
-    with closing(made.spool):
-        yield made
+    receiver = Fuzzed(get_spool_dir(store))
+    with closing(receiver.spool):
+        yield receiver
     assert ingest(store).bad_lines == 0
     with open_store(store) as opened:
         opened.calls(limit=None)

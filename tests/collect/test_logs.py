@@ -40,21 +40,21 @@ def receiver(recorded: Recorded) -> Iterator[Receiver]:
         yield Receiver(spool, ValueEncoder())
 
 
-def value(told: Any) -> dict[str, Any]:
+def value(content: Any) -> dict[str, Any]:
     """Return an `AnyValue`."""
-    if isinstance(told, dict):
-        return {"kvlistValue": {"values": [{"key": k, "value": value(v)} for k, v in told.items()]}}
-    if isinstance(told, list):
-        return {"arrayValue": {"values": [value(entry) for entry in told]}}
-    return {"intValue": str(told)} if isinstance(told, int) else {"stringValue": told}
+    if isinstance(content, dict):
+        return {"kvlistValue": {"values": [{"key": k, "value": value(v)} for k, v in content.items()]}}
+    if isinstance(content, list):
+        return {"arrayValue": {"values": [value(entry) for entry in content]}}
+    return {"intValue": str(content)} if isinstance(content, int) else {"stringValue": content}
 
 
 def record(name: str, at: int, body: Any = None, attributes: dict[str, Any] | None = None) -> dict[str, Any]:
     pairs = [{"key": k, "value": value(v)} for k, v in (attributes or {}).items()]
-    made = {
+    fields = {
         "traceId": TRACE, "spanId": SPAN, "timeUnixNano": str(at), "eventName": name, "attributes": pairs,
     }  # fmt: skip
-    return made if body is None else {**made, "body": value(body)}
+    return fields if body is None else {**fields, "body": value(body)}
 
 
 def request(*records: Any) -> dict[str, Any]:
@@ -74,13 +74,13 @@ def span() -> tuple[str, EndedSpan]:
     return "chat", EndedSpan(TRACE, SPAN, None, "chat", 5, 30, attributes)
 
 
-def as_protobuf(told: dict[str, Any]) -> Any:
+def as_protobuf(content: dict[str, Any]) -> Any:
     import base64
 
-    for entry in told["resourceLogs"][0]["scopeLogs"][0]["logRecords"]:
+    for entry in content["resourceLogs"][0]["scopeLogs"][0]["logRecords"]:
         for name in ("traceId", "spanId"):
             entry[name] = base64.b64encode(bytes.fromhex(entry[name])).decode()
-    return protobuf.iter_logs(ParseDict(told, ExportLogsServiceRequest()).SerializeToString())
+    return protobuf.iter_logs(ParseDict(content, ExportLogsServiceRequest()).SerializeToString())
 
 
 @pytest.mark.parametrize("read", [iter_json_logs, as_protobuf], ids=["json", "protobuf"])
@@ -99,8 +99,8 @@ def test_what_was_said_is_in_the_call_whichever_comes_first(
         step()
         recorded.calls()
     call = recorded.one()
-    said = [(message.role, message.text) for message in (*call.messages_in, *call.messages_out)]
-    assert said == [("system", "Be kind"), ("user", "hi"), ("assistant", "hello")]
+    texts = [(message.role, message.text) for message in (*call.messages_in, *call.messages_out)]
+    assert texts == [("system", "Be kind"), ("user", "hi"), ("assistant", "hello")]
     assert (call.name, call.kind, call.model, call.provider) == ("chat", "llm", "claude", "aws.bedrock")
     assert (call.usage, call.messages_out[0].finish_reason) == (
         Usage(input_tokens=9, output_tokens=2),

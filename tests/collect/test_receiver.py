@@ -69,16 +69,16 @@ class Server:
 
 @pytest.fixture
 def spool(recorded: Recorded) -> Iterator[SpoolWriter]:
-    with closing(SpoolWriter(get_spool_dir(recorded.path))) as made:
-        yield made
+    with closing(SpoolWriter(get_spool_dir(recorded.path))) as writer:
+        yield writer
 
 
 @pytest.fixture
 def client(spool: SpoolWriter) -> Iterator[httpx.Client]:
     with Server(
         Receiver(spool, ValueEncoder(), RequestLimits(body=1 << 20, spans=50, attributes=40))
-    ) as made:
-        yield made
+    ) as opened:
+        yield opened
 
 
 def test_spans_of_opentelemetrys_own_exporter_are_calls(client: httpx.Client, recorded: Recorded) -> None:
@@ -139,8 +139,8 @@ def test_spans_that_are_no_calls_are_rejected_and_the_others_kept(
 ) -> None:
     many = [{"key": f"a{i}", "value": {"intValue": i}} for i in range(41)]
     spans = [span(1), span(0), span(2, startTimeUnixNano="0"), span(3, attributes=many)]
-    told = client.post("/v1/traces", json=export(*spans)).json()["partialSuccess"]
-    assert told == {
+    partial = client.post("/v1/traces", json=export(*spans)).json()["partialSuccess"]
+    assert partial == {
         "rejectedSpans": "3",
         "errorMessage": "span 'chat gpt-4o': spanId is no id of 16 hex digits: '0000000000000000'",
     }
@@ -209,13 +209,13 @@ def test_links_of_spans_are_kept(client: httpx.Client, recorded: Recorded, tmp_p
     sent = span(links=links)
     if kind == "protobuf":
         message = ExportTraceServiceRequest()
-        made = message.resource_spans.add().scope_spans.add().spans.add()
-        made.trace_id, made.span_id, made.name = b"\1" * 16, b"\2" * 8, "linked"
-        made.start_time_unix_nano = made.end_time_unix_nano = 1763740000000000000
+        raw = message.resource_spans.add().scope_spans.add().spans.add()
+        raw.trace_id, raw.span_id, raw.name = b"\1" * 16, b"\2" * 8, "linked"
+        raw.start_time_unix_nano = raw.end_time_unix_nano = 1763740000000000000
         for link in links:
-            added = made.links.add()
+            added = raw.links.add()
             added.trace_id, added.span_id = bytes.fromhex(link["traceId"]), bytes.fromhex(link["spanId"])
-        made.links[0].attributes.add(key="why").value.string_value = "handoff"
+        raw.links[0].attributes.add(key="why").value.string_value = "handoff"
         assert client.post("/v1/traces", content=message.SerializeToString(), headers=PROTOBUF).is_success
     elif kind == "json":
         assert client.post("/v1/traces", json=export(sent)).is_success
@@ -227,9 +227,9 @@ def test_links_of_spans_are_kept(client: httpx.Client, recorded: Recorded, tmp_p
 
 
 def test_more_spans_than_allowed_are_rejected_and_counted(client: httpx.Client, recorded: Recorded) -> None:
-    told = client.post("/v1/traces", json=export(*map(span, range(1, 61)))).json()["partialSuccess"]
-    assert told["rejectedSpans"] == "10"
-    assert "more than 50 spans" in told["errorMessage"]
+    partial = client.post("/v1/traces", json=export(*map(span, range(1, 61)))).json()["partialSuccess"]
+    assert partial["rejectedSpans"] == "10"
+    assert "more than 50 spans" in partial["errorMessage"]
     assert len(recorded.calls()) == 50
 
 
@@ -331,11 +331,11 @@ def test_spans_around_no_model_can_be_left_out(spool: SpoolWriter, recorded: Rec
 
 
 def test_content_is_not_kept_where_it_is_not_wanted(spool: SpoolWriter, recorded: Recorded) -> None:
-    said = json.dumps([{"role": "user", "parts": [{"type": "text", "content": "my secret"}]}])
-    told = span()
-    told["attributes"].append({"key": "gen_ai.input.messages", "value": {"stringValue": said}})
+    messages = json.dumps([{"role": "user", "parts": [{"type": "text", "content": "my secret"}]}])
+    secret = span()
+    secret["attributes"].append({"key": "gen_ai.input.messages", "value": {"stringValue": messages}})
     with Server(Receiver(spool, ValueEncoder(), capture_content=False)) as client:
-        client.post("/v1/traces", json=export(told))
+        client.post("/v1/traces", json=export(secret))
     call = recorded.one()
     assert (call.model, call.input, call.messages_in) == ("gpt-4o", None, ())
     assert "my secret" not in call.model_dump_json()
@@ -361,21 +361,26 @@ def test_an_attribution_of_ours_comes_back_as_it_was(
     first = Recorded(tmp_path / "first.duckdb")
     writer = HandWriter(get_spool_dir(first.path))
     writer.call(1)
-    made = explained(call_id(1))
-    about: dict[str, Any] = {"span_id": call_id(1), "method": made.method, "config_hash": "h", "status": "ok"}
+    attribution = explained(call_id(1))
+    about: dict[str, Any] = {
+        "span_id": call_id(1),
+        "method": attribution.method,
+        "config_hash": "h",
+        "status": "ok",
+    }
     writer.event(
         "attribution",
         id=call_id(60),
         **about,
-        time_ns=made.time_ns,
-        attribution=made.model_dump(mode="json"),
+        time_ns=attribution.time_ns,
+        attribution=attribution.model_dump(mode="json"),
     )
     writer.close()
     address = str(client.base_url).replace("http://", "otlp://").rstrip("/")
     assert invoke(first.path, "export", "--to", address).exit_code == 0
     assert recorded.one().span_id == call_id(1)
-    assert first.attributions(call_id(1)) == [made]
-    assert recorded.attributions(call_id(1)) == [made]
+    assert first.attributions(call_id(1)) == [attribution]
+    assert recorded.attributions(call_id(1)) == [attribution]
 
 
 def explained(span_id: str) -> Attribution:

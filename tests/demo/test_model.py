@@ -55,16 +55,16 @@ def scores(prompt: str, said: str, by_mask: bool, model: Any = None) -> list[flo
 
 def test_it_answers_by_the_rule() -> None:
     people = make_customers(200, seed=77)
-    said = log_probabilities([TEMPLATE_V1.format(message=c.message) for c in people]).argmax(1).tolist()
-    assert sum(ANSWERS[s] == c.policy for s, c in zip(said, people, strict=True)) >= 198
+    answers = log_probabilities([TEMPLATE_V1.format(message=c.message) for c in people]).argmax(1).tolist()
+    assert sum(ANSWERS[s] == c.policy for s, c in zip(answers, people, strict=True)) >= 198
 
 
 @pytest.mark.parametrize("kind", ["single", "distractors", "conjunction", "example"])
 @pytest.mark.parametrize("by_mask", [False, True], ids=["delete", "mask"])
 def test_leave_one_out_finds_the_planted_words(kind: str, by_mask: bool) -> None:
     for case in make_cases(kind, 12, seed=5):  # type: ignore[arg-type]
-        found = scores(case.prompt, case.answer, by_mask)
-        order = sorted(range(len(found)), key=lambda i: -found[i])[: len(case.spans)]
+        weights = scores(case.prompt, case.answer, by_mask)
+        order = sorted(range(len(weights)), key=lambda i: -weights[i])[: len(case.spans)]
         assert sorted(find_words(case.prompt)[i] for i in order) == list(case.spans)
 
 
@@ -85,8 +85,8 @@ def test_an_untrained_model_does_not_find_them() -> None:
     untrained = type(loaded()[0])(loaded()[0].config).eval()
     hits = 0
     for case in make_cases("single", 20, seed=5):
-        found = scores(case.prompt, case.answer, by_mask=True, model=untrained)
-        hits += find_words(case.prompt)[found.index(max(found))] in case.spans
+        weights = scores(case.prompt, case.answer, by_mask=True, model=untrained)
+        hits += find_words(case.prompt)[weights.index(max(weights))] in case.spans
     assert hits <= 4
 
 

@@ -74,12 +74,12 @@ def test_the_weight_moves_from_the_date_to_the_defect(figures: Any) -> None:
     shift = figures["shift"]
     assert shift["days"]["v1"] > 3 * abs(shift["cue"]["v1"])
     assert shift["cue"]["v2"] > 3 * abs(shift["days"]["v2"])
-    found = {v: Attribution.model_validate(a) for v, a in shift["attributions"].items()}
-    assert {v: (a.method, a.model, a.verdict, a.response) for v, a in found.items()} == {
+    attributions = {v: Attribution.model_validate(a) for v, a in shift["attributions"].items()}
+    assert {v: (a.method, a.model, a.verdict, a.response) for v, a in attributions.items()} == {
         "v1": ("occlusion", "demo", "ok", " DENY"),
         "v2": ("occlusion", "demo", "ok", " APPROVE"),
     }
-    assert shift["passes"] == sum(a.passes for a in found.values()) > 50
+    assert shift["passes"] == sum(a.passes for a in attributions.values()) > 50
 
 
 def test_a_killed_process_loses_nothing(figures: Any, place: Path) -> None:
@@ -99,7 +99,7 @@ def test_the_store_holds_what_the_demo_says(figures: Any, place: Path) -> None:
         (count,) = store.sql("SELECT count(*) FROM calls").fetchone() or (0,)
         runs = [run.name for run in store.runs()]
         versions = [(p.name, p.number, p.calls) for p in store.prompts()]
-        kept = store.attributions(figures["answers"]["example"]["spans"]["v2"])
+        attributions = store.attributions(figures["answers"]["example"]["spans"]["v2"])
         asked = store.calls(run="refund-desk v1", kind="llm", limit=None)
     assert (
         count
@@ -109,7 +109,7 @@ def test_the_store_holds_what_the_demo_says(figures: Any, place: Path) -> None:
     mended = figures["fix"]["replayed"]
     assert runs == [f"replay of {mended} calls of refund-desk v2", RUN, "refund-desk v2", "refund-desk v1"]
     assert versions == [("refund", 1, 100 + mended), ("refund", 2, 100 + figures["crash"]["returned"] + 1)]
-    assert [a.model_dump(mode="json") for a in kept] == [figures["shift"]["attributions"]["v2"]]
+    assert [a.model_dump(mode="json") for a in attributions] == [figures["shift"]["attributions"]["v2"]]
     assert all(call.usage is not None and (call.usage.output_tokens or 0) >= 1 for call in asked)
     assert figures["costs"]["overhead_us"] > 0
     assert 0 < figures["costs"]["share"] < 1
@@ -141,7 +141,7 @@ def told(place: Path) -> tuple[str, dict[str, Any]]:
 
 
 def test_the_story_is_told_within_80_columns(tmp_path: Path, killed: None) -> None:
-    text, found = told(tmp_path / "t.duckdb")
+    text, outcome = told(tmp_path / "t.duckdb")
     wide = [line for line in text.splitlines() if len(line.rstrip()) > 80]
     assert [line for line in wide if not line.startswith("llm-trace ")] == []
     for title in (
@@ -156,16 +156,16 @@ def test_the_story_is_told_within_80_columns(tmp_path: Path, killed: None) -> No
     assert "v1 says DENY, v2 says APPROVE." in text
     assert "The weight moved from “75” to “broken”" in text
     assert "does not hold" not in text
-    assert found["holds"]
+    assert outcome["holds"]
 
 
 def test_a_model_that_answers_otherwise_is_not_talked_away(
     tmp_path: Path, killed: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(desk, "complete", lambda prompt: (" DENY", {"input_tokens": 1, "output_tokens": 1}))
-    text, found = told(tmp_path / "t.duckdb")
-    assert (found["holds"], found["shift"]) == (False, None)
-    assert found["doubts"] == (
+    text, outcome = told(tmp_path / "t.duckdb")
+    assert (outcome["holds"], outcome["shift"]) == (False, None)
+    assert outcome["doubts"] == (
         "the example line made the model approve nothing that the handbook denies",
         "the prompt without the example line does not mend most of the failures",
     )
@@ -189,8 +189,8 @@ def test_without_keep_the_temporary_folder_goes_away(
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     monkeypatch.setattr(desk, "complete", lambda prompt: (" DENY", {"input_tokens": 1, "output_tokens": 1}))
-    found = story.tell(None, keep=False, customers=2)
-    assert not found["kept"]
+    outcome = story.tell(None, keep=False, customers=2)
+    assert not outcome["kept"]
     assert [path for path in tmp_path.iterdir() if path.name != f"llm_trace-{os.getuid()}"] == []
-    found = story.tell(None, keep=True, customers=2)
-    assert Path(found["store"]).exists()
+    outcome = story.tell(None, keep=True, customers=2)
+    assert Path(outcome["store"]).exists()

@@ -26,8 +26,8 @@ def test_the_first_example_names_the_word_that_matters(capsys: pytest.CaptureFix
 def test_the_method_of_the_last_example_leaves_one_out() -> None:
     names: dict[str, Any] = {}
     exec(BLOCKS[-1], names)
-    found = names["mine"](lambda masks: masks @ np.array([1.0, -2.0, 0.5]), 3)
-    assert found.values == pytest.approx(np.array([1.0, -2.0, 0.5]))
+    scores = names["mine"](lambda masks: masks @ np.array([1.0, -2.0, 0.5]), 3)
+    assert scores.values == pytest.approx(np.array([1.0, -2.0, 0.5]))
 
 
 def test_the_page_names_every_method_and_verdict() -> None:

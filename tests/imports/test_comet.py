@@ -44,18 +44,18 @@ def records() -> list[dict[str, Any]]:
     return [json.loads(line) for line in OFFLINE.read_text().splitlines()]
 
 
-def events(found: list[Imported]) -> list[Event]:
+def events(imported: list[Imported]) -> list[Event]:
     """Return imported calls as an exporter gets them."""
-    made = []
-    for item in found:
+    lines = []
+    for item in imported:
         prompt = {"prompt": {**item.prompt, **item.call["prompt"]}} if item.prompt is not None else {}
-        made.append(Event("call", item.call["span_id"], {**item.call, **prompt}))
-    return made
+        lines.append(Event("call", item.call["span_id"], {**item.call, **prompt}))
+    return lines
 
 
 def test_an_offline_prompt_is_a_model_call_with_its_template() -> None:
-    (found,) = calls(records()[0], ORIGIN)
-    told = Call.model_validate(found.call)
+    (imported,) = calls(records()[0], ORIGIN)
+    told = Call.model_validate(imported.call)
     start = round(START_S * 1e9)
     assert (told.kind, told.input, told.output, told.model) == ("llm", {"prompt": PROMPT}, ANSWER, "tiny")
     assert (told.start_ns, told.end_ns, told.tags, told.metadata) == (
@@ -67,9 +67,9 @@ def test_an_offline_prompt_is_a_model_call_with_its_template() -> None:
     assert told.usage is not None
     assert (told.usage.input_tokens, told.usage.output_tokens) == (4, 3)
     assert told.prompt is not None
-    assert found.prompt is not None
-    assert (told.prompt.variables, found.prompt["template"]) == (VARIABLES, TEMPLATE)
-    assert found.unknown == {"experiment_info_": {"workspace": "team", "project_name": "demo"}}
+    assert imported.prompt is not None
+    assert (told.prompt.variables, imported.prompt["template"]) == (VARIABLES, TEMPLATE)
+    assert imported.unknown == {"experiment_info_": {"workspace": "team", "project_name": "demo"}}
 
 
 def test_an_offline_chain_is_a_tree_of_calls() -> None:

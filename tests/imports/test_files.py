@@ -55,9 +55,9 @@ def test_a_span_of_an_otlp_file_that_cannot_be_read_leaves_those_beside_it_alone
 
 
 def test_scores_in_an_otlp_file_are_scores_of_their_calls(recorded: Recorded, tmp_path: Path) -> None:
-    told = {"gen_ai.evaluation.name": "kind", "gen_ai.evaluation.explanation": "so so"}
-    told["llm_trace.call.span_id"] = f"{1:016x}"
-    attributes: list[dict[str, Any]] = [{"key": k, "value": {"stringValue": v}} for k, v in told.items()]
+    texts = {"gen_ai.evaluation.name": "kind", "gen_ai.evaluation.explanation": "so so"}
+    texts["llm_trace.call.span_id"] = f"{1:016x}"
+    attributes: list[dict[str, Any]] = [{"key": k, "value": {"stringValue": v}} for k, v in texts.items()]
     attributes.append({"key": "gen_ai.evaluation.score.value", "value": {"doubleValue": 0.5}})
     path = write(
         tmp_path / "spans.json", export(span(1), span(2, name="evaluation kind", attributes=attributes))
@@ -107,8 +107,12 @@ def test_our_own_export_comes_back_equal(recorded: Recorded, tmp_path: Path) -> 
 
 
 def test_chats_for_fine_tuning_are_calls_with_an_answer(recorded: Recorded, tmp_path: Path) -> None:
-    said = [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "hi"}]
-    chat = {"messages": [*said, {"role": "assistant", "content": "hello"}], "model": "gpt-4o", "weight": 1}
+    messages = [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "hi"}]
+    chat = {
+        "messages": [*messages, {"role": "assistant", "content": "hello"}],
+        "model": "gpt-4o",
+        "weight": 1,
+    }
     (report,) = bring(recorded, write(tmp_path / "tuning.jsonl", chat))
     call = recorded.one()
     assert [message.text for message in call.messages_in] == ["Be kind.", "hi"]

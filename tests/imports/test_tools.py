@@ -307,8 +307,8 @@ def test_the_requests_of_a_batch_are_refused_with_the_file_to_import(
     request = {"custom_id": "1", "method": "POST", "url": "/v1/chat/completions", "body": CHAT}
     result = invoke(recorded.path, "import", str(write(tmp_path / "in.jsonl", request)))
     assert result.exit_code != 0
-    kept = json.loads((tmp_path / "in.jsonl.rejected.jsonl").read_text())
-    assert "output file" in kept["reason"]
+    rejected = json.loads((tmp_path / "in.jsonl.rejected.jsonl").read_text())
+    assert "output file" in rejected["reason"]
 
 
 @pytest.mark.parametrize(
@@ -430,17 +430,17 @@ def zstd_zip(files: dict[str, Any]) -> bytes:
         assert len(data) < 1 << 17
         block = (len(data) << 3 | 1).to_bytes(3, "little")
         frame = b"\x28\xb5\x2f\xfd\xa0" + len(data).to_bytes(4, "little") + block + data
-        told = struct.pack(
+        header = struct.pack(
             "<HHHHHIIIHH", 45, 0, 93, 0, 33, zlib.crc32(data), len(frame), len(data), len(name), 0
         )
         directory += (
             b"PK\x01\x02"
             + struct.pack("<H", 45)
-            + told
+            + header
             + struct.pack("<HHHII", 0, 0, 0, 0, len(body))
             + name.encode()
         )
-        body += b"PK\x03\x04" + told + name.encode() + frame
+        body += b"PK\x03\x04" + header + name.encode() + frame
     end = struct.pack("<HHHHIIH", 0, 0, len(files), len(files), len(directory), len(body), 0)
     return body + directory + b"PK\x05\x06" + end
 

@@ -72,8 +72,8 @@ def test_filters_text_and_limit_choose_the_same_calls_as_the_store(odd: Recorded
         (("--where", "span_id IN (SELECT span_id FROM scores WHERE number >= 0.5)"), None),
     ):
         if chosen is not None:
-            found = lines(odd, "--to", "jsonl", *options)
-            assert [line["span_id"] for line in found] == [call.span_id for call in odd.calls(**chosen)]
+            exported = lines(odd, "--to", "jsonl", *options)
+            assert [line["span_id"] for line in exported] == [call.span_id for call in odd.calls(**chosen)]
     scored = lines(
         odd, "--to", "jsonl", "--where", "span_id IN (SELECT span_id FROM scores WHERE number >= 0.5)"
     )
@@ -126,8 +126,8 @@ def test_the_whole_store_in_parquet_has_runs_without_calls(odd: Recorded, tmp_pa
         pass
     llm_trace.shutdown()
     odd.to_parquet(tmp_path / "all")
-    found = ask(f"SELECT name FROM '{tmp_path}/all/runs.parquet'")
-    assert ("empty",) in found
+    names = ask(f"SELECT name FROM '{tmp_path}/all/runs.parquet'")
+    assert ("empty",) in names
 
 
 TOOLS = [{"type": "function", "function": {"name": "find", "parameters": {"type": "object"}}}]
@@ -208,13 +208,13 @@ def test_a_dataset_keeps_the_system_prompt_and_leaves_out_what_teaches_nothing(r
     ]
     called.append({"role": "tool", "tool_call_id": "a", "content": "x"})
     llm_trace.configure(recorded.path)
-    for given, answer in (
+    for request, answer in (
         ({"system": "Be kind.", "messages": messages}, "hello"),
         ({"messages": messages}, "  "),
         ({"messages": called}, "hello"),
         ({"messages": [{"role": "user", "content": ""}]}, "hello"),
     ):
-        with llm_trace.span("ask", kind="llm", input=given) as span:
+        with llm_trace.span("ask", kind="llm", input=request) as span:
             span.set(output={"choices": [{"message": {"role": "assistant", "content": answer}}]})
     llm_trace.shutdown()
     result = invoke(recorded.path, "export", "--to", "dataset")

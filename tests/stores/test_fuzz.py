@@ -50,7 +50,7 @@ def spans_that_survive(data: bytes) -> set[str]:
     """Return the calls of which a line is undoubtedly whole: plain JSON whose required keys have the right
     types.
     """
-    found = set()
+    spans = set()
     for line in data.split(b"\n"):
         try:
             event = orjson.loads(line)
@@ -64,8 +64,8 @@ def spans_that_survive(data: bytes) -> set[str]:
             moment = event.get("start_ns" if event["event"] == "start" else "end_ns")
             fine = event["event"] == "start" or event.get("status") in ("ok", "error", "cancelled")
             if type(moment) is int and 0 < moment < 2**63 and fine and event.get("kind", "llm") == "llm":
-                found.add(event["span_id"])
-    return found
+                spans.add(event["span_id"])
+    return spans
 
 
 def check(data: bytes) -> None:
@@ -83,12 +83,12 @@ def check(data: bytes) -> None:
         store = open_store(path)
         assert spans_that_survive(data) <= {call.span_id for call in store.calls(limit=None)}
         store.runs(), store.prompts(), store.scores(span(1))
-        kept = b"".join(p.read_bytes() for p in (spool_of(path) / "quarantine").glob("*"))
-        assert first.bad_lines + second.bad_lines == kept.count(b"\n")
-        given = [line for line in (header + data).split(b"\n") if line.strip(b" \t\r")]
-        assert first.lines + second.lines == len(given)
-        left = list(given)
-        for line in kept.split(b"\n")[:-1]:
+        quarantined = b"".join(p.read_bytes() for p in (spool_of(path) / "quarantine").glob("*"))
+        assert first.bad_lines + second.bad_lines == quarantined.count(b"\n")
+        expected = [line for line in (header + data).split(b"\n") if line.strip(b" \t\r")]
+        assert first.lines + second.lines == len(expected)
+        left = list(expected)
+        for line in quarantined.split(b"\n")[:-1]:
             left.remove(line)
         assert all(isinstance(json.loads(line), dict) for line in left)
         assert list(spool_of(path).glob("*.jsonl")) == []

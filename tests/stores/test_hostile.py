@@ -72,12 +72,12 @@ def test_brackets_in_a_text_are_no_depth(path: Path, writer: HandWriter) -> None
 def test_places_stand_for_no_more_messages_than_a_call_has_wherever_it_is_read(
     path: Path, writer: HandWriter, tmp_path: Path
 ) -> None:
-    said = [{"role": "user", "content": f"{n}"} for n in range(200)]
+    messages = [{"role": "user", "content": f"{n}"} for n in range(200)]
     place: dict[str, Any] = {"$messages": [0, 200]}
-    given = {"first": {"$messages": [0, 150]}, "again": [place] * 500, "rest": {"$messages": [150, 2000]}}
-    writer.start(1, input=given, messages_in=[[0, 199]], messages=bodies(*said))
+    arguments = {"first": {"$messages": [0, 150]}, "again": [place] * 500, "rest": {"$messages": [150, 2000]}}
+    writer.start(1, input=arguments, messages_in=[[0, 199]], messages=bodies(*messages))
     writer.end(1, output="ok")
-    filled = {"first": said[:150], "again": [place] * 500, "rest": said[150:]}
+    filled = {"first": messages[:150], "again": [place] * 500, "rest": messages[150:]}
     assert open_store(path).call(span(1)).input == filled
     out = tmp_path / "calls.jsonl"
     result = invoke(path, "export", "--to", "jsonl", "--out", str(out))
@@ -96,20 +96,20 @@ def test_places_stand_for_no_more_messages_than_a_call_has_wherever_it_is_read(
 def test_a_place_of_no_positions_stays_as_it_is(
     path: Path, writer: HandWriter, tmp_path: Path, place: list[Any]
 ) -> None:
-    given = {"m": {"$messages": place}}
-    writer.start(1, input=given, messages_in=[[0, 0]], messages=HI)
-    assert open_store(path).call(span(1)).input == given
+    arguments = {"m": {"$messages": place}}
+    writer.start(1, input=arguments, messages_in=[[0, 0]], messages=HI)
+    assert open_store(path).call(span(1)).input == arguments
     out = tmp_path / "calls.jsonl"
     assert invoke(path, "export", "--to", "jsonl", "--out", str(out)).exit_code == 0
-    assert json.loads(out.read_text())["input"] == given
+    assert json.loads(out.read_text())["input"] == arguments
 
 
 def test_times_far_from_now_are_read(path: Path, writer: HandWriter) -> None:
     for number, (start, end) in enumerate([(0, MOST), (MOST, 0), (MOST, MOST), (5, LEAST)]):
         writer.start(number, start_ns=start)
         writer.end(number, end_ns=end)
-    found = {call.span_id: (call.start_ns, call.end_ns) for call in open_store(path).calls()}
-    assert found == {span(0): (0, MOST), span(1): (MOST, 0), span(2): (MOST, MOST), span(3): (5, None)}
+    times = {call.span_id: (call.start_ns, call.end_ns) for call in open_store(path).calls()}
+    assert times == {span(0): (0, MOST), span(1): (MOST, 0), span(2): (MOST, MOST), span(3): (5, None)}
 
 
 @pytest.mark.parametrize(

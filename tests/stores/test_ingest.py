@@ -114,8 +114,8 @@ def test_other_readers_keep_the_files_that_they_still_need(path: Path, writer: H
             writer.id: {"file": file.replace("_", "."), "offset": offset}
             for file, offset in positions.items()
         }
-        said = {"time_ns": time.time_ns() - int(age_days * 86400e9), "positions": places}
-        (cursors / f"{name}.json").write_text(json.dumps(said))
+        content = {"time_ns": time.time_ns() - int(age_days * 86400e9), "positions": places}
+        (cursors / f"{name}.json").write_text(json.dumps(content))
 
     writer.call(1)
     writer.rotate()
@@ -147,8 +147,8 @@ def test_bad_lines_go_to_quarantine_and_good_ones_are_read(path: Path, writer: H
     writer.close()
     assert ingest(path).bad_lines == 1
     assert len(open_store(path).calls()) == len(bad)
-    kept = (spool_of(path) / "quarantine" / writer.path.name).read_bytes()
-    assert kept == b"".join(line + b"\n" for line in [*bad, b'{"event":"start","span_id":"torn'])
+    quarantined = (spool_of(path) / "quarantine" / writer.path.name).read_bytes()
+    assert quarantined == b"".join(line + b"\n" for line in [*bad, b'{"event":"start","span_id":"torn'])
     assert open_store(path).sql("SELECT bad_lines FROM _files").fetchall() == [(len(bad) + 1,)]
 
 

@@ -38,12 +38,12 @@ def umask() -> object:
 
 def readable_by_others(folder: Path) -> list[str]:
     """Return what others can reach: a folder that is closed to them protects what is in it."""
-    found = []
+    readable = []
     for place in sorted(folder.iterdir()):
         if stat.S_IMODE(place.lstat().st_mode) & 0o077:
-            found.append(place.name)
-            found += readable_by_others(place) if place.is_dir() else []
-    return found
+            readable.append(place.name)
+            readable += readable_by_others(place) if place.is_dir() else []
+    return readable
 
 
 def test_everything_that_is_written_is_for_its_owner_only(path: Path) -> None:

@@ -103,8 +103,11 @@ def test_input_and_output_keep_their_values(path: Path, writer: HandWriter, valu
 
 
 def test_placeholders_are_filled_wherever_they_stand(path: Path, writer: HandWriter) -> None:
-    given = {"args": [{"$messages": [0, 1]}, {"more": {"$messages": [1, 3]}}], "empty": {"$messages": [3, 3]}}
-    writer.start(1, input=given, messages_in=[[1, 1], [0, 1]], messages=bodies(SYSTEM, HI))
+    arguments = {
+        "args": [{"$messages": [0, 1]}, {"more": {"$messages": [1, 3]}}],
+        "empty": {"$messages": [3, 3]},
+    }
+    writer.start(1, input=arguments, messages_in=[[1, 1], [0, 1]], messages=bodies(SYSTEM, HI))
     writer.end(
         1,
         output=[{"$messages": [0, 1]}],

@@ -44,10 +44,10 @@ def test_prompt_versions_are_numbered_by_first_use(path: Path, writer: HandWrite
     writer.event("prompt", name="p", version="bbb", template="B {x}", time_ns=BEGIN + 2)
     writer.call(1, prompt={"name": "p", "version": "bbb"})
     writer.call(2, prompt={"name": "p", "version": "bbb"})
-    found = [
+    versions = [
         (p.version, p.number, p.template, p.first_ns, p.last_ns, p.calls) for p in open_store(path).prompts()
     ]
-    assert found == [
+    assert versions == [
         ("bbb", 1, "B {x}", BEGIN + 2, BEGIN + 2 * 10**9, 2),
         ("aaa", 2, "A {x}", BEGIN + 5, BEGIN + 5, 0),
     ]
@@ -79,8 +79,8 @@ def test_the_later_attribution_of_a_kind_wins_and_failures_are_in_the_table(
     attribution(3, attribution=record | {"values": [0.9]})
     attribution(4, method="shapley", status="failed", error="out of memory")
     store = open_store(path)
-    (found,) = store.attributions(span(1))
-    assert (found.values, found.span_id, found.time_ns) == ((0.9,), span(1), 3)
+    (latest,) = store.attributions(span(1))
+    assert (latest.values, latest.span_id, latest.time_ns) == ((0.9,), span(1), 3)
     assert store.sql("SELECT status, error, verdict FROM attributions ORDER BY time_ns").fetchall() == [
         ("ok", None, None),
         ("failed", "out of memory", None),
