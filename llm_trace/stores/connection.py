@@ -122,8 +122,14 @@ _open: weakref.WeakSet[DuckDBPyConnection] = weakref.WeakSet()
 
 def interrupt_queries() -> None:
     """Stop the queries that run now in this process's other threads, with DuckDB's InterruptException."""
-    for connection in list(_open):
-        connection.interrupt()
+    open_now = list(_open)
+    if not open_now:
+        return
+    import duckdb
+
+    for connection in open_now:
+        with contextlib.suppress(duckdb.ConnectionException):  # its own thread has closed it by now
+            connection.interrupt()
 
 
 def _make_spill_folder() -> str:

@@ -21,7 +21,7 @@ import pytest
 
 from llm_trace import open_store
 from llm_trace.errors import StoreError, StoreLockedError
-from llm_trace.stores.connection import Database
+from llm_trace.stores.connection import Database, connect, interrupt_queries
 from llm_trace.stores.ingest import ingest
 from tests.helpers.spool_toys import HandWriter, span, spool_of
 
@@ -327,3 +327,10 @@ def test_a_store_opens_in_a_notebook_without_ipywidgets(path: Path) -> None:
 def test_importing_the_store_does_not_import_duckdb() -> None:
     script = "import sys, llm_trace.stores.duckdb; sys.exit('duckdb' in sys.modules)"
     assert exit_code(python(script)) == 0
+
+
+def test_interrupting_passes_over_a_connection_that_was_closed_meanwhile() -> None:
+    closed, other = connect(), connect()
+    closed.close()
+    interrupt_queries()
+    assert other.execute("SELECT 1").fetchall() == [(1,)]
