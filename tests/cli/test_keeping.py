@@ -100,7 +100,8 @@ def test_doctor_finds_a_sound_store_and_changes_nothing(place: Path) -> None:
     assert not place.exists()
     invoke(place, "ls")
     report = answer(place, "doctor")
-    assert {k: report["store"][k] for k in ("path", "exists", "writable", "calls", "runs", "interrupted")} == {
+    shown = ("path", "exists", "writable", "calls", "runs", "interrupted")
+    assert {name: report["store"][name] for name in shown} == {
         "path": str(place), "exists": True, "writable": True, "calls": 6, "runs": 2, "interrupted": 0,
     }  # fmt: skip
     assert (report["spool"]["pending"], report["spool"]["open writers"], report["spool"]["lost"]) == (

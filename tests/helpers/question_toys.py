@@ -22,7 +22,8 @@ def run(
 
 def call(**fields: Any) -> Call:
     defaults: dict[str, Any] = {
-        "trace_id": "0" * 32, "span_id": "a" * 16, "name": "ask", "kind": "llm", "start_ns": 1, "end_ns": 2, "status": "ok",
+        "trace_id": "0" * 32, "span_id": "a" * 16, "name": "ask", "kind": "llm", "start_ns": 1, "end_ns": 2,
+        "status": "ok",
         "input": {"prompt": PROMPT}, "output": " One day the dog came.",
     }  # fmt: skip
     return Call(**(defaults | fields))
