@@ -236,7 +236,7 @@ def has_captum() -> bool:
     return True
 
 
-def main() -> None:
+def parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--slow-rounds", type=int, default=2, help="rounds with Captum token by token")
@@ -246,7 +246,50 @@ def main() -> None:
     parser.add_argument("--layers", type=int, default=6)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--json")
-    options = parser.parse_args()
+    return parser.parse_args()
+
+
+def measure_one_pass(model: Any, tokenizer: Any, baseline: str, tasks: list[Task]) -> Any:
+    """Print leave-one-out beside `attribute` and, where it is installed, Captum's single pass."""
+    cases = {
+        "leave-one-out alone": lambda t: scores_alone(model, tokenizer, t, baseline),
+        "attribute, checks included": lambda t: ours(model, tokenizer, t, baseline),
+    }
+    if has_captum():
+        cases["captum, one pass (forward_in_tokens=False)"] = lambda t: captum(
+            model, tokenizer, t, baseline, forward_in_tokens=False
+        )
+    title = f"Leave-one-out, baseline {baseline}"
+    return report(title, "leave-one-out alone", *timed(cases, tasks))
+
+
+def measure_tokens(model: Any, tokenizer: Any, baseline: str, tasks: list[Task]) -> Any:
+    """Print leave-one-out beside Captum, which goes through the answer token by token."""
+    cases = {
+        "leave-one-out alone": lambda t: scores_alone(model, tokenizer, t, baseline),
+        "captum, token by token (no cache)": lambda t: captum(
+            model, tokenizer, t, baseline, use_cached_outputs=False
+        ),
+    }
+    title = f"Token by token, baseline {baseline}"
+    return report(title, "leave-one-out alone", *timed(cases, tasks))
+
+
+def measure_bare(
+    model: Any, tokenizer: Any, baseline: str, name: str, masks: np.ndarray, tasks: list[Task]
+) -> Any:
+    """Print the value function beside bare passes of the model over the same masks."""
+    cases = {"value function": lambda t: engine(model, tokenizer, t, baseline, masks)}
+    cases |= {
+        f"bare passes, batch {size}": lambda t, s=size: bare(model, tokenizer, t, baseline, masks, s)
+        for size in (8, 16, 41)
+    }
+    title = f"Against bare passes: {name}, baseline {baseline}"
+    return report(title, "value function", *timed(cases, tasks))
+
+
+def main() -> None:
+    options = parse_options()
     torch.set_num_threads(options.threads)
     model, tokenizer = build(options.vocabulary, options.width, options.layers, options.device)
     print(
@@ -254,56 +297,24 @@ def main() -> None:
         f"{options.device}, {options.threads} threads"
     )
     rng = random.Random(1)
-    fresh: Callable[[int], list[Task]] = lambda count: [task(rng, options.vocabulary) for _ in range(count)]  # noqa: E731
-    timed(
-        {
-            "warm": lambda t: ours(model, tokenizer, t, "mask"),
-            "up": lambda t: ours(model, tokenizer, t, "delete"),
-        },
-        fresh(1),
-    )
+
+    def fresh(count: int) -> list[Task]:
+        return [task(rng, options.vocabulary) for _ in range(count)]
+
+    warming = {name: lambda t, b=name: ours(model, tokenizer, t, b) for name in ("mask", "delete")}
+    timed(warming, fresh(1))
     figures: dict[str, Any] = {}
-    loo = np.vstack([np.ones((1, SEGMENTS), dtype=bool), ~np.eye(SEGMENTS, dtype=bool)])
+    designs = {
+        "leave-one-out": np.vstack([np.ones((1, SEGMENTS), dtype=bool), ~np.eye(SEGMENTS, dtype=bool)]),
+        "random": np.random.default_rng(0).random((41, SEGMENTS)) < 0.5,
+    }
     for baseline in ("mask", "delete"):
-        cases = {
-            "leave-one-out alone": lambda t, b=baseline: scores_alone(model, tokenizer, t, b),
-            "attribute, checks included": lambda t, b=baseline: ours(model, tokenizer, t, b),
-        }
-        if has_captum():
-            cases["captum, one pass (forward_in_tokens=False)"] = lambda t, b=baseline: captum(
-                model, tokenizer, t, b, forward_in_tokens=False
-            )
-        figures[f"one pass, {baseline}"] = report(
-            f"Leave-one-out, baseline {baseline}", "leave-one-out alone", *timed(cases, fresh(options.rounds))
-        )
+        setup = (model, tokenizer, baseline)
+        figures[f"one pass, {baseline}"] = measure_one_pass(*setup, fresh(options.rounds))
         if has_captum() and options.slow_rounds:
-            cases = {
-                "leave-one-out alone": lambda t, b=baseline: scores_alone(model, tokenizer, t, b),
-                "captum, token by token (no cache)": lambda t, b=baseline: captum(
-                    model, tokenizer, t, b, use_cached_outputs=False
-                ),
-            }
-            figures[f"tokens, {baseline}"] = report(
-                f"Token by token, baseline {baseline}",
-                "leave-one-out alone",
-                *timed(cases, fresh(options.slow_rounds)),
-            )
-        for name, masks in {
-            "leave-one-out": loo,
-            "random": np.random.default_rng(0).random((41, SEGMENTS)) < 0.5,
-        }.items():
-            cases = {"value function": lambda t, b=baseline, m=masks: engine(model, tokenizer, t, b, m)}
-            cases |= {
-                f"bare passes, batch {size}": lambda t, b=baseline, m=masks, s=size: bare(
-                    model, tokenizer, t, b, m, s
-                )
-                for size in (8, 16, 41)
-            }
-            figures[f"bare, {name}, {baseline}"] = report(
-                f"Against bare passes: {name}, baseline {baseline}",
-                "value function",
-                *timed(cases, fresh(options.rounds)),
-            )
+            figures[f"tokens, {baseline}"] = measure_tokens(*setup, fresh(options.slow_rounds))
+        for name, masks in designs.items():
+            figures[f"bare, {name}, {baseline}"] = measure_bare(*setup, name, masks, fresh(options.rounds))
     if has_captum() and STORIES.exists():
         captum_default(STORIES)
     if options.json:

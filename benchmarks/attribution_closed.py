@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
 import subprocess
@@ -406,9 +407,7 @@ print(found.passes, found.faithfulness["cost"]["reused"], max(zip(found.values, 
 
 
 def concurrency() -> None:
-    """Print the wall time of 500 calls of 200 ms, 32 at once, beside the ideal; and what a killed
-    attribution pays again.
-    """
+    """Print the wall time of 500 calls of 200 ms, 32 at once, beside the ideal."""
 
     async def ask(prompt: str) -> str:
         await asyncio.sleep(0.2)
@@ -432,6 +431,11 @@ def concurrency() -> None:
             )
             took = time.perf_counter() - began
         tell("500 calls of 200 ms, 32 at once", callable=name, seconds=took, ideal=ideal, ratio=took / ideal)
+    kill_and_resume()
+
+
+def kill_and_resume() -> None:
+    """Print what an attribution that was killed half-way pays again."""
     with tempfile.TemporaryDirectory() as folder:
         log_file, cache = Path(folder) / "calls", Path(folder) / "a.sqlite"
         command = [sys.executable, "-c", CHILD, str(log_file), str(cache)]
@@ -482,25 +486,13 @@ def budgets(count: int) -> None:
             count_tokens=lambda text: len(text) // 3 + 1 if text not in ANSWERS else 40,
         )  # fmt: skip
         method = ("smile", "occlusion", "self_report")[int(rng.integers(3))]
-        try:
-            run(
-                model,
-                prompt_of(rng, int(rng.integers(2, 30))),
-                response=ANSWERS[0],
-                method=method,
-                budget=Budget(**{unit: most}),
-            )
-        except ValueError:
-            pass
+        prompt = prompt_of(rng, int(rng.integers(2, 30)))
+        with contextlib.suppress(ValueError):
+            run(model, prompt, response=ANSWERS[0], method=method, budget=Budget(**{unit: most}))
         exceeded += spent[unit] > most
         shares.append(spent[unit] / most)
-    tell(
-        "budgets",
-        configurations=count,
-        exceeded=exceeded,
-        largest_share=max(shares),
-        median_share=float(np.median(shares)),
-    )
+    median = float(np.median(shares))
+    tell("budgets", configurations=count, exceeded=exceeded, largest_share=max(shares), median_share=median)
 
 
 def main() -> None:
