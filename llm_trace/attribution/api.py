@@ -5,15 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from llm_trace.attribution.explain.hierarchy import explain_hierarchy
-from llm_trace.attribution.explain.open import explain_open, plan_open
-from llm_trace.attribution.explain.remote import explain_remote
-from llm_trace.attribution.models.loading import resolve_model
+from llm_trace.attribution.explain.dispatch import explain_question
 from llm_trace.attribution.models.problem import parse_question
+from llm_trace.attribution.proxies.explain import explain_by_proxy
 from llm_trace.attribution.proxies.model import Proxied, refuse
-from llm_trace.attribution.remote.model import make_remote
 from llm_trace.attribution_settings import Budget, Settings
-from llm_trace.errors import AttributionError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -124,8 +120,6 @@ def attribute(  # type: ignore[misc]  # the first form takes the same settings a
     )
     if method == "proxy" or isinstance(model, Proxied):
         refuse(model, method, target=target, baseline=baseline, unit=unit, quality=quality)
-        from llm_trace.attribution.proxies.explain import explain_by_proxy
-
         return explain_by_proxy(
             call_or_prompt,
             response,
@@ -137,20 +131,16 @@ def attribute(  # type: ignore[misc]  # the first form takes the same settings a
             cache=cache,
             dry_run=dry_run,
         )
-    question = parse_question(call_or_prompt, response)
-    if (remote := make_remote(model)) is not None:
-        if quality:
-            raise AttributionError(
-                "quality= needs a model that can be opened; method='smile' measures its fidelity on "
-                "held-out answers itself"
-            )
-        return explain_remote(question, remote, settings, progress=progress, cache=cache, dry_run=dry_run)
-    opened = resolve_model(model, tokenizer)
-    if segments == "hierarchy":
-        return explain_hierarchy(question, opened, settings, progress=progress, cache=cache, dry_run=dry_run)
-    if dry_run:
-        return plan_open(question, opened, settings, cache=cache)
-    return explain_open(question, opened, settings, progress=progress, quality=quality, cache=cache)
+    return explain_question(
+        parse_question(call_or_prompt, response),
+        model,
+        tokenizer,
+        settings,
+        progress=progress,
+        quality=quality,
+        cache=cache,
+        dry_run=dry_run,
+    )
 
 
 async def attribute_async(

@@ -84,7 +84,7 @@ def test_the_confidence_reaches_the_explanations_of_a_proxy_and_its_oracle(
         asked.append({"by": by, "confidence": self.confidence})
         raise AttributionError("enough")
 
-    monkeypatch.setattr(TaskCall, "explained", remember)
+    monkeypatch.setattr(TaskCall, "explain", remember)
     with pytest.raises(AttributionError, match="enough"):
         attribute("Hi", "yes", model=Proxied(lambda prompt: "yes", folder=tmp_path), confidence=0.8)
     assert asked == [{"by": "oracle", "confidence": 0.8}]

@@ -13,15 +13,23 @@ import numpy as np
 
 from llm_trace.attribution.core.naming import shorten_text
 from llm_trace.attribution.core.value import sum_targets
+from llm_trace.attribution.explain.dispatch import explain_question
+from llm_trace.attribution.explain.remote import get_score
 from llm_trace.attribution.methods.smile import KEEP
+from llm_trace.attribution.models.loading import resolve_model
 from llm_trace.attribution.models.problem import ParsedQuestion, build_problem, parse_question
+from llm_trace.attribution.proxies.asking import open_asker
 from llm_trace.attribution.remote.model import make_remote
+from llm_trace.attribution.remote.prompts import build_prompts
+from llm_trace.attribution.remote.values import RemoteValue, ScoreValue, TextValue
+from llm_trace.attribution_settings import Settings
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
 
+    from llm_trace.attribution.core.value import Budget
     from llm_trace.attribution.proxies.model import Proxied
     from llm_trace.attribution.remote.model import Remote
     from llm_trace.record import Attribution
@@ -85,8 +93,6 @@ class TaskCall:
         Raises:
             AttributionError: it says nothing, or the prompt does not fit.
         """
-        from llm_trace.attribution.models.loading import resolve_model
-
         loaded = resolve_model(self.proxied.proxy, self.proxied.proxy_tokenizer)
         return build_problem(
             replace(self.question, response=None), *loaded, segments="line", target=None
@@ -101,21 +107,23 @@ class TaskCall:
         answers = shorten_text(self.answer), shorten_text(self.question.response)
         return f"the proxy answers {answers[0]!r} and the oracle {answers[1]!r}"
 
-    def explain(self, by: Literal["oracle", "proxy"], **settings: Any) -> Any:
+    def explain(
+        self, by: Literal["oracle", "proxy"], *, budget: Budget | None = None, dry_run: bool = False
+    ) -> Any:
         """Return the oracle's explanation of its own answer, or the proxy's of its own."""
-        from llm_trace.attribution.api import attribute
-
-        asks_oracle = by == "oracle"
-        side = self.proxied.oracle_side if asks_oracle else self.proxied.proxy_side
-        return attribute(
-            self.call,
-            self.question.response if asks_oracle else self.answer,
-            model=side.model,
-            tokenizer=side.tokenizer,
+        side = self.proxied.oracle_side if by == "oracle" else self.proxied.proxy_side
+        settings = Settings.of(
             method=side.method,
-            cache=self.cache if asks_oracle else None,
-            **{"segments": self.segments, "seed": self.seed, "confidence": self.confidence, **settings},
+            segments=self.segments,
+            seed=self.seed,
+            confidence=self.confidence,
+            budget=budget,
         )
+        if by == "oracle":
+            question, cache = self.question, self.cache
+        else:
+            question, cache = parse_question(self.call, self.answer), None
+        return explain_question(question, side.model, side.tokenizer, settings, cache=cache, dry_run=dry_run)
 
     @cached_property
     def own(self) -> Attribution:
@@ -138,8 +146,6 @@ class TaskCall:
 
     def values(self, masks: NDArray[np.bool_]) -> tuple[NDArray[np.float64], OracleCost, tuple[str, ...]]:
         """Return the oracle's values (k,) of keep-masks, their cost, and which models said they answered."""
-        from llm_trace.attribution.models.loading import resolve_model
-
         if (far := make_remote(self.proxied.oracle)) is not None:
             return self._remote_values(far, masks)
         loaded = resolve_model(self.proxied.oracle, self.proxied.oracle_tokenizer)
@@ -149,11 +155,6 @@ class TaskCall:
     def _remote_values(
         self, far: Remote, masks: NDArray[np.bool_]
     ) -> tuple[NDArray[np.float64], OracleCost, tuple[str, ...]]:
-        from llm_trace.attribution.explain.remote import get_score
-        from llm_trace.attribution.proxies.asking import open_asker
-        from llm_trace.attribution.remote.prompts import build_prompts
-        from llm_trace.attribution.remote.values import RemoteValue, ScoreValue, TextValue
-
         response, about = self.question.response or "", build_prompts(self.question, self.segments, "auto")
         ask = far.ask if far.score is None else get_score(far.score)
         with open_asker(far, ask, cache=self.cache) as caller:

@@ -92,8 +92,8 @@ def _get_portable_settings(attribution: Attribution, settings: Settings | None) 
         )
     if isinstance(asked.segments, tuple) or asked.segments == "variable":
         raise AttributionError(
-            f"segments={asked.segments!r} hold for this prompt alone: attribute it by word or sentence, or pass "
-            f"settings= with other segments"
+            f"segments={asked.segments!r} hold for this prompt alone: attribute it by word or sentence, or "
+            "pass settings= with other segments"
         )
     return asked
 
