@@ -62,7 +62,9 @@ Workers = Annotated[
     int, typer.Option("--workers", metavar="N", min=1, help="Processes; each loads the model itself.")
 ]
 Seed = Annotated[int, typer.Option("--seed", metavar="N", help="Of methods that draw at random.")]
-Again = Annotated[bool, typer.Option("--again", help="Also calls that have just this attribution already.")]
+ExplainAgainOption = Annotated[
+    bool, typer.Option("--again", help="Also calls that have just this attribution already.")
+]
 
 
 def attribute_calls(
@@ -80,7 +82,7 @@ def attribute_calls(
     budget: Most = None,
     seed: Seed = 0,
     workers: Workers = 1,
-    again: Again = False,
+    again: ExplainAgainOption = False,
     store: o.StoreOption = o.STORE,
     as_json: o.JsonOption = False,
 ) -> None:

@@ -15,7 +15,7 @@ from llm_trace.cli.formatting import format_size
 from llm_trace.cli.paths import make_absolute, open_as_it_stands
 from llm_trace.errors import LLMTraceError
 from llm_trace.spool.paths import get_spool_dir
-from llm_trace.stores.diagnostics import StoreFacts, read_facts
+from llm_trace.stores.diagnostics import StoreFacts, read_store_facts
 from llm_trace.stores.failure import read_failure
 
 LIBRARIES = (
@@ -97,7 +97,7 @@ def _store(place: Path, problems: list[str]) -> tuple[dict[str, Any], StoreFacts
         p.stat().st_size for p in (place, place.with_name(place.name + ".wal")) if p.exists()
     )
     try:
-        facts = read_facts(open_as_it_stands(place))
+        facts = read_store_facts(open_as_it_stands(place))
     except LLMTraceError as exc:
         problems.append(f"the store cannot be read: {exc}")
         return known, StoreFacts()

@@ -43,7 +43,7 @@ WIDTHS = {
 }
 
 
-LimitOption = Annotated[int, typer.Option("--limit", "-n", metavar="N", min=1, help="At most N calls.")]
+CallsLimitOption = Annotated[int, typer.Option("--limit", "-n", metavar="N", min=1, help="At most N calls.")]
 SortOption = Annotated[Any, typer.Option("--sort", metavar="ORDER", help="newest, slowest or dearest first.")]
 PageOption = Annotated[
     int, typer.Option("--page", metavar="N", min=1, help="The N-th page of calls in that order.")
@@ -63,7 +63,7 @@ def list_calls(
     until: o.Until = None,
     text: o.Text = None,
     where: o.Where = None,
-    limit: LimitOption = 20,
+    limit: CallsLimitOption = 20,
     sort: SortOption = "newest",
     page: PageOption = 1,
     wide: o.Wide = False,

@@ -35,11 +35,11 @@ class MethodsAction(enum.StrEnum):
     BENCH = "bench"
 
 
-ActionArgument = Annotated[
+MethodsActionArgument = Annotated[
     MethodsAction,
     typer.Argument(metavar="ACTION", help="list, or bench: measure every method on a model and rank them."),
 ]
-ModelOption = Annotated[
+RankModelOption = Annotated[
     str, typer.Option("--model", metavar="MODEL", help="bench: demo, a folder or a name to load.")
 ]
 PromptOption = Annotated[
@@ -48,32 +48,32 @@ PromptOption = Annotated[
         "--prompt", metavar="TEXT", help="bench: on this prompt; may be repeated. Else on logged calls."
     ),
 ]
-MethodOption = Annotated[
+RankMethodOption = Annotated[
     list[str] | None,
     typer.Option("--method", metavar="METHOD", help="bench: only this one; may be repeated."),
 ]
-SegmentsOption = Annotated[
+RankSegmentsOption = Annotated[
     str, typer.Option("--segments", metavar="SEGMENTS", help="bench: word, sentence, line …")
 ]
-BudgetOption = Annotated[
+RankBudgetOption = Annotated[
     int,
     typer.Option("--budget", metavar="N", min=1, help="bench: most evaluations of a method for a prompt."),
 ]
-LimitOption = Annotated[
+RankLimitOption = Annotated[
     int, typer.Option("--limit", "-n", metavar="N", min=1, help="bench: at most N prompts.")
 ]
-SeedOption = Annotated[int, typer.Option("--seed", metavar="N", help="bench: of methods and masks.")]
+RankSeedOption = Annotated[int, typer.Option("--seed", metavar="N", help="bench: of methods and masks.")]
 
 
 def run_methods(
-    action: ActionArgument = MethodsAction.LIST,
-    model: ModelOption = "demo",
+    action: MethodsActionArgument = MethodsAction.LIST,
+    model: RankModelOption = "demo",
     prompt: PromptOption = None,
-    method: MethodOption = None,
-    segments: SegmentsOption = "word",
-    budget: BudgetOption = 256,
-    limit: LimitOption = _QUESTIONS,
-    seed: SeedOption = 0,
+    method: RankMethodOption = None,
+    segments: RankSegmentsOption = "word",
+    budget: RankBudgetOption = 256,
+    limit: RankLimitOption = _QUESTIONS,
+    seed: RankSeedOption = 0,
     store: o.StoreOption = o.STORE,
     as_json: o.JsonOption = False,
 ) -> None:

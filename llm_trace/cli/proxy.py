@@ -46,7 +46,7 @@ class ScreenTest(enum.StrEnum):
     T = "t"
 
 
-ActionArgument = Annotated[
+ProxyActionArgument = Annotated[
     ProxyAction,
     typer.Argument(
         metavar="ACTION", help="screen: examine logged calls with both models; show: list the screens."
@@ -70,8 +70,10 @@ TaskOption = Annotated[
     str | None,
     typer.Option("--task", metavar="TASK", help="Else the prompt's or the function's name."),
 ]
-SegmentsOption = Annotated[str, typer.Option("--segments", metavar="SEGMENTS", help="word, sentence, line …")]
-BudgetOption = Annotated[
+ScreenSegmentsOption = Annotated[
+    str, typer.Option("--segments", metavar="SEGMENTS", help="word, sentence, line …")
+]
+ScreenBudgetOption = Annotated[
     int | None, typer.Option("--budget", metavar="N", min=1, help="At most N calls of the oracle.")
 ]
 TauOption = Annotated[
@@ -88,25 +90,27 @@ TestOption = Annotated[
     ScreenTest,
     typer.Option("--test", metavar="TEST", help="betting (holds at every look) or t (the published one)."),
 ]
-SeedOption = Annotated[int, typer.Option("--seed", metavar="N", help="Of order, explanations, prompts.")]
+ScreenSeedOption = Annotated[
+    int, typer.Option("--seed", metavar="N", help="Of order, explanations, prompts.")
+]
 AgainOption = Annotated[bool, typer.Option("--again", help="Forget what an earlier screen found.")]
 
 
 def run_proxy(
-    action: ActionArgument,
+    action: ProxyActionArgument,
     run: o.RunFilter = None,
     name: o.Name = None,
     oracle: OracleOption = None,
     oracle_model: OracleModelOption = "",
     proxy: ProxyOption = "demo",
     task: TaskOption = None,
-    segments: SegmentsOption = "word",
-    budget: BudgetOption = None,
+    segments: ScreenSegmentsOption = "word",
+    budget: ScreenBudgetOption = None,
     tau: TauOption = 0.9,
     confidence: ConfidenceOption = 0.99,
     most: MostOption = None,
     test: TestOption = ScreenTest.BETTING,
-    seed: SeedOption = 0,
+    seed: ScreenSeedOption = 0,
     again: AgainOption = False,
     store: o.StoreOption = o.STORE,
     as_json: o.JsonOption = False,

@@ -28,7 +28,7 @@ QueryArgument = Annotated[
         help=("A query; - reads it from stdin. Tables: calls, messages, attributions, scores, runs, prompts.")
     ),
 ]
-LimitOption = Annotated[
+RowsLimitOption = Annotated[
     int,
     typer.Option("--limit", "-n", metavar="N", min=0, help="Print at most N rows of the table; 0 for all."),
 ]
@@ -43,7 +43,7 @@ WriteOption = Annotated[
 
 def run_sql(
     query: QueryArgument,
-    limit: LimitOption = 100,
+    limit: RowsLimitOption = 100,
     csv: CsvOption = False,
     write: WriteOption = False,
     wide: o.Wide = False,

@@ -26,7 +26,7 @@ class StoreFacts:
     """Events that writers said they lost, by reason."""
 
 
-def read_facts(store: Store) -> StoreFacts:
+def read_store_facts(store: Store) -> StoreFacts:
     """Return what a store holds and what it has read.
 
     Raises:

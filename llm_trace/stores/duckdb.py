@@ -210,7 +210,7 @@ class Store:
     def scores(self, span_id: str) -> list[Score]:
         """Return the scores of a call, oldest first."""
         query = "SELECT * FROM scores WHERE span_id = ? ORDER BY time_ns, id"
-        return [rows.build_score(row) for row in self._dicts(query, span_id)]
+        return [rows.build_score_record(row) for row in self._dicts(query, span_id)]
 
     def sql(self, query: str, *params: Any, files: bool = True) -> Result:
         """Return the answer to a query over the tables of docs/store.md, whole; `?` stands for a parameter.

@@ -149,7 +149,7 @@ def build_run(row: StoredRow) -> Run:
     )
 
 
-def build_score(row: StoredRow) -> Score:
+def build_score_record(row: StoredRow) -> Score:
     """Return the score of a row of `scores`."""
     value = parse_value(row["value"])
     return Score(

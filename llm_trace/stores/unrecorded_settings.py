@@ -12,7 +12,7 @@ _UNITS = ("nats", "probability", "logit")
 
 
 def parse_settings(stored: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return the settings that a record's words say exactly, `None` where one of them may mean several things.
+    """Return the settings that a record's words say exactly, `None` where one of them is ambiguous.
 
     A budget was not recorded: where it ended the sampling, what was spent stands for it.
     """

@@ -173,7 +173,8 @@ def test_an_old_record_is_measured_where_its_words_say_the_settings_and_else_ref
 )
 def test_words_say_settings_or_they_do_not(fields: dict[str, Any], expected: dict[str, Any] | None) -> None:
     words = {
-        "method": "lime", "segments": [{"start": 0, "end": 2, "text": "Be", "kind": "word"}], "response": "a b",
+        "method": "lime", "segments": [{"start": 0, "end": 2, "text": "Be", "kind": "word"}],
+        "response": "a b",
         "target": "the whole response", "baseline": "delete", **fields,
     }  # fmt: skip
     parsed = parse_settings(words)

@@ -111,7 +111,8 @@ def test_the_record_imports_nothing_above_rendering() -> None:
         "                  prompt='Be', response='Yes', target='the whole response', baseline='delete')\n"
         "why.summary(), why._repr_html_()\n"
         "above = {'attribution', 'exporters', 'semconv', 'spool', 'stores'}\n"
-        "print(light, sorted(above & {name.split('.')[1] for name in sys.modules if name.startswith('llm_trace.')}))"
+        "rooms = {name.split('.')[1] for name in sys.modules if name.startswith('llm_trace.')}\n"
+        "print(light, sorted(above & rooms))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "True []"
