@@ -23,6 +23,7 @@ lint: $(VENV)/.ready
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python tests/circles.py
 
 # Two workers must see the same tests, whatever the clock and the hash seed are.
 collection: $(VENV)/.ready
