@@ -76,9 +76,9 @@ def compare(
     sides = (resolve_side(opened, a), resolve_side(opened, b))
     key = [by] if isinstance(by, str) else []
     places = tuple(dict.fromkeys(key + [name for name in slices if name != "tag"]))
-    found = _build_units(opened, sides, places)
-    pairing = _choose_pairing(opened, by, *found)
-    matched = build_pairs(*found, pairing)
+    units = _build_units(opened, sides, places)
+    pairing = _choose_pairing(opened, by, *units)
+    matched = build_pairs(*units, pairing)
     if not matched.pairs:
         raise NotFoundError(
             words.describe_nothing_paired(
@@ -87,17 +87,17 @@ def compare(
         )
     dataset = by if isinstance(by, Dataset) else None
     request = TableRequest(metrics, tuple(slices), places, dataset, frozenset(lower), embed, confidence, seed)
-    made = build_table(opened, matched, request)
+    table = build_table(opened, matched, request)
     tried = log.log_comparison(opened.path, (sides[0].label, sides[1].label), matched.pairs)
-    parts = judge.judge_slices(made, build_slices(matched.pairs, request))
-    judged = judge.judge_overall(made)
+    parts = judge.judge_slices(table, build_slices(matched.pairs, request))
+    judged = judge.judge_overall(table)
     comparison = Comparison(
         a=sides[0].label, b=sides[1].label, paired_by=pairing.by, pairs=len(matched.pairs),
-        calls=(len(found[0]), len(found[1])), metrics=judged, slices=parts, losses=read_losses(opened, judged, made), unpaired=matched.unpaired,
-        tried=tried, confidence=confidence, seed=seed, notes=remarks.list_notes(matched.pairs, made),
-        warnings=remarks.list_warnings(matched, made, tried),
+        calls=(len(units[0]), len(units[1])), metrics=judged, slices=parts, losses=read_losses(opened, judged, table), unpaired=matched.unpaired,
+        tried=tried, confidence=confidence, seed=seed, notes=remarks.list_notes(matched.pairs, table),
+        warnings=remarks.list_warnings(matched, table, tried),
     )  # fmt: skip
-    return comparison.of_calls(opened.path, tuple(made.spans))
+    return comparison.of_calls(opened.path, tuple(table.spans))
 
 
 def _choose_pairing(
@@ -109,10 +109,10 @@ def _choose_pairing(
 
 
 def _build_units(store: Store, sides: Sides, places: Sequence[str]) -> tuple[list[Fact], list[Fact]]:
-    found = (read_facts(store, sides[0], places), read_facts(store, sides[1], places))
-    for side, calls in zip(sides, found, strict=True):
+    facts = (read_facts(store, sides[0], places), read_facts(store, sides[1], places))
+    for side, calls in zip(sides, facts, strict=True):
         if not calls:
             raise NotFoundError(
                 f"{side.label} has no calls in {str(store.path)!r}: `llm-trace ls` shows what there is"
             )
-    return build_units(*found, (sides[0].climbs, sides[1].climbs))
+    return build_units(*facts, (sides[0].climbs, sides[1].climbs))

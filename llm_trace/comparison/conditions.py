@@ -35,12 +35,12 @@ def check_condition(condition: str, comparison: ComparisonRecord) -> bool:
             f"{condition!r} is no condition: write METRIC.FIELD < NUMBER with one of {', '.join(FIELDS)}, "
             "such as 'accuracy.low < -0.02' or 'accuracy[tag late].verdict == worse'"
         )
-    found = getattr(comparison.metric(match["metric"], match["slice"]), match["field"])
-    if found is None:
+    value = getattr(comparison.metric(match["metric"], match["slice"]), match["field"])
+    if value is None:
         raise ConfigurationError(
             f"{condition!r} cannot be judged: {match['field']} is not known for this metric"
         )
-    return _OPERATORS[match["sign"]](found, _get_value(match["value"], match["field"], condition))
+    return _OPERATORS[match["sign"]](value, _get_value(match["value"], match["field"], condition))
 
 
 def _get_value(text: str, field: str, condition: str) -> float | str:

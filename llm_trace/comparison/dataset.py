@@ -91,26 +91,26 @@ class Dataset:
             filters: arguments of `Store.calls`; `limit` is none unless given.
         """
         calls = store.calls(**{"limit": None, **filters})
-        found: dict[str, Example] = {}
+        examples: dict[str, Example] = {}
         for call in reversed(calls):
-            given = call.input if isinstance(call.input, dict) else {"input": call.input}
-            example = Example(input=given, expected=call.output if expected else None, tags=call.tags)
-            found.setdefault(example.id, example)
-        return cls(name, tuple(found.values()))
+            inputs = call.input if isinstance(call.input, dict) else {"input": call.input}
+            example = Example(input=inputs, expected=call.output if expected else None, tags=call.tags)
+            examples.setdefault(example.id, example)
+        return cls(name, tuple(examples.values()))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the examples as JSON Lines, for their owner only where the file is new."""
         with open_private(Path(path), "wb") as file:
             file.writelines(_encode_line(example) + b"\n" for example in self.examples)
 
-    def example_of(self, given: Any) -> Example | None:
+    def example_of(self, arguments: Any) -> Example | None:
         """Return the example that a call's input holds: further arguments, such as a version, do not
         matter.
         """
-        if not isinstance(given, dict):
+        if not isinstance(arguments, dict):
             return None
-        fitting = [names for names in self._arguments if given.keys() >= set(names)]
-        inputs = [{name: given[name] for name in names} for names in fitting]
+        fitting = [names for names in self._arguments if arguments.keys() >= set(names)]
+        inputs = [{name: arguments[name] for name in names} for names in fitting]
         inputs += [
             {name: as_text(value) for name, value in one.items()} for one in inputs
         ]  # cells of CSV are texts
@@ -149,8 +149,8 @@ def _from_jsonl(path: Path) -> Iterator[tuple[int, Example]]:
             yield number, Example.model_validate(orjson.loads(line))
         except (orjson.JSONDecodeError, ValidationError) as exc:
             why = exc.errors()[0] if isinstance(exc, ValidationError) else None
-            told = f"{'.'.join(map(str, why['loc']))}: {why['msg']}" if why else str(exc)
-            raise ConfigurationError(f"{str(path)!r}, line {number}: {told}") from exc
+            problem = f"{'.'.join(map(str, why['loc']))}: {why['msg']}" if why else str(exc)
+            raise ConfigurationError(f"{str(path)!r}, line {number}: {problem}") from exc
 
 
 def _from_csv(path: Path) -> Iterator[tuple[int, Example]]:
@@ -167,7 +167,7 @@ def _from_csv(path: Path) -> Iterator[tuple[int, Example]]:
 
 def _write_each_once(path: Path, rows: Iterable[tuple[int, Example]]) -> tuple[Example, ...]:
     seen: dict[str, int] = {}
-    kept = []
+    examples = []
     for number, example in rows:
         if example.id in seen:
             raise ConfigurationError(
@@ -175,8 +175,8 @@ def _write_each_once(path: Path, rows: Iterable[tuple[int, Example]]) -> tuple[E
                 f"them"
             )
         seen[example.id] = number
-        kept.append(example)
-    return tuple(kept)
+        examples.append(example)
+    return tuple(examples)
 
 
 def _encode_line(example: Example) -> bytes:

@@ -38,14 +38,14 @@ class Given:
 
 def parse_score_value(text: str) -> Value:
     """Return a number, a yes or no (`y`, `no`, `true` …), or else the text as a label."""
-    said = text.strip()
-    if said.lower() in _WORDS:
-        return _WORDS[said.lower()]
+    word = text.strip()
+    if word.lower() in _WORDS:
+        return _WORDS[word.lower()]
     try:
-        number = float(said)
+        number = float(word)
     except ValueError:
-        return said
-    return number if math.isfinite(number) else said
+        return word
+    return number if math.isfinite(number) else word
 
 
 def read_score_file(path: Path, store: Store) -> list[Given]:

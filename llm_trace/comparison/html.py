@@ -32,7 +32,7 @@ def render_page(comparison: ComparisonRecord) -> str:
 
 def render_body(comparison: ComparisonRecord) -> str:
     """Return the part that goes into any page, such as a notebook's."""
-    said = [
+    parts = [
         f"<style>{STYLE}</style>",
         f"<h1>{escape(comparison.b)} against {escape(comparison.a)}</h1>",
         (
@@ -54,7 +54,7 @@ def render_body(comparison: ComparisonRecord) -> str:
         ),
         *(f"<p>{escape(text)}</p>" for text in comparison.notes),
     ]
-    return f'<div class="llm-trace">{"".join(said)}</div>'
+    return f'<div class="llm-trace">{"".join(parts)}</div>'
 
 
 def _render_loss(loss: Loss) -> str:

@@ -53,21 +53,21 @@ class Use:
     """Means of the scores of its calls and the calls around them."""
 
 
-def find_version(store: Store, name: str, said: str) -> PromptVersion:
+def find_version(store: Store, name: str, version: str) -> PromptVersion:
     """Return a version of a prompt by `v3`, `3` or its hash, or the beginning of it.
 
     Raises:
         NotFoundError: the prompt or the version is not there, or several hashes begin so.
     """
     versions = [p for p in store.prompts() if p.name == name]
-    number = said.removeprefix("v")
-    found = [p for p in versions if number == str(p.number)] or [
-        p for p in versions if p.version.startswith(said)
+    number = version.removeprefix("v")
+    matches = [p for p in versions if number == str(p.number)] or [
+        p for p in versions if p.version.startswith(version)
     ]
-    if len(found) != 1:
+    if len(matches) != 1:
         known = ", ".join(f"v{p.number} {p.version}" for p in versions) or "no version"
-        raise NotFoundError(f"prompt {name!r} has not one version {said!r}: there is {known}")
-    return found[0]
+        raise NotFoundError(f"prompt {name!r} has not one version {version!r}: there is {known}")
+    return matches[0]
 
 
 def diff(before: PromptVersion, after: PromptVersion) -> Diff:

@@ -67,7 +67,7 @@ class Judged:
     """A metric before it is corrected for the others."""
 
     metric: Metric
-    found: Estimate | None = None
+    measured: Estimate | None = None
     """Of the pairs that have it on both sides; `None` where nothing is tested."""
 
 
@@ -79,11 +79,11 @@ def judge_overall(table: PairTable) -> tuple[Metric, ...]:
 
 def judge_slices(table: PairTable, slices: Mapping[str, NDArray[np.bool_]]) -> tuple[Slice, ...]:
     """Return every metric over each slice, with false findings controlled over all of them together."""
-    found = {name: _judge_metrics(table, rows, (0, 0)) for name, rows in slices.items()}
-    corrected = iter(_correct_metrics([m for metrics in found.values() for m in metrics], table))
+    judged = {name: _judge_metrics(table, rows, (0, 0)) for name, rows in slices.items()}
+    corrected = iter(_correct_metrics([m for metrics in judged.values() for m in metrics], table))
     return tuple(
         Slice(name=name, pairs=int(slices[name].sum()), metrics=tuple(next(corrected) for _ in metrics))
-        for name, metrics in found.items()
+        for name, metrics in judged.items()
     )
 
 
@@ -102,22 +102,22 @@ def _test(
     if not len(there):
         return None
     (a, b), scale = values[:, there], table.scales.get(name) or find_scale(values[:, both])
-    found = estimate(
+    measured = estimate(
         a, b, table.clusters_of(there), scale=scale, confidence=table.confidence, seed=table.seed
     )
     bounds = allow_for_missing(
-        found, values[:, either], scale, clusters=table.clusters_of(either), unfinished=sum(unfinished),
+        measured, values[:, either], scale, clusters=table.clusters_of(either), unfinished=sum(unfinished),
         confidence=table.confidence, seed=table.seed,
     )  # fmt: skip
     better = table.better.get(name)
     missing = (int(lacks[1, either].sum()) + unfinished[0], int(lacks[0, either].sum()) + unfinished[1])
     metric = Metric(
-        name=name, kind=found.kind, better=better, n=found.n, a=found.a, b=found.b, difference=found.difference,
-        low=bounds.low, high=bounds.high, p_value=found.p_value, effect=found.effect, missing=missing,
+        name=name, kind=measured.kind, better=better, n=measured.n, a=measured.a, b=measured.b, difference=measured.difference,
+        low=bounds.low, high=bounds.high, p_value=measured.p_value, effect=measured.effect, missing=missing,
         verdict="undecided" if (a != b).any() or any(missing) else "same",
         worst=_find_worst(b - a if better != "lower" else a - b, there, table.spans),
     )  # fmt: skip
-    return Judged(metric, found)
+    return Judged(metric, measured)
 
 
 def _find_worst(
@@ -163,14 +163,14 @@ def _decide(judged: Judged, q_value: float | None, level: float, needed: float) 
         needed: the p-value that would have decided this metric, had the others kept theirs
             (Benjamini-Hochberg).
     """
-    metric, found = judged.metric, judged.found
-    if found is None or found.p_value is None:
+    metric, measured = judged.metric, judged.measured
+    if measured is None or measured.p_value is None:
         return metric
     passed = q_value is not None and q_value <= level
     if passed and _excludes_zero(metric.low, metric.high):
         return metric.model_copy(update={"q_value": q_value, "verdict": _get_direction(metric)})
-    turns = passed and _excludes_zero(found.low, found.high)
-    further = None if turns else found.further(needed)
+    turns = passed and _excludes_zero(measured.low, measured.high)
+    further = None if turns else measured.further(needed)
     return metric.model_copy(update={"q_value": q_value, "further": further})
 
 

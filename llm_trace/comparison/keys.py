@@ -161,8 +161,8 @@ def _find_compared_arguments(store: Store, a: Sequence[Fact], b: Sequence[Fact])
 
 
 def _read_keys(store: Store, query: str, side: Sequence[Fact]) -> Keys:
-    found: dict[int, str] = dict(store.sql(query, list_asked(side)).fetchall())
-    return list(map(found.get, range(len(side))))
+    keys: dict[int, str] = dict(store.sql(query, list_asked(side)).fetchall())
+    return list(map(keys.get, range(len(side))))
 
 
 def _cut_inputs(store: Store, side: Sequence[Fact]) -> set[int]:
@@ -182,9 +182,9 @@ def pair_by_dataset(store: Store, dataset: Dataset, a: Sequence[Fact], b: Sequen
 
 def _read_examples(store: Store, dataset: Dataset, side: Sequence[Fact]) -> Keys:
     rows = store.sql(ASKED + " SELECT i, input FROM calls JOIN asked USING (span_id)", list_asked(side))
-    inputs = {i: given and orjson.loads(given) for i, given in rows}
-    found = (dataset.example_of(inputs.get(i)) for i in range(len(side)))
-    return [example.id if example else None for example in found]
+    inputs = {i: text and orjson.loads(text) for i, text in rows}
+    examples = (dataset.example_of(inputs.get(i)) for i in range(len(side)))
+    return [example.id if example else None for example in examples]
 
 
 def pair_by_place(by: str, a: Sequence[Fact], b: Sequence[Fact]) -> Pairing:

@@ -69,13 +69,13 @@ def _read(path: Path) -> list[LoggedComparison]:
         lines = path.read_text(encoding="utf-8").splitlines()
     except OSError:
         return []
-    return [found for line in lines if (found := _parse_line(line))]
+    return [entry for line in lines if (entry := _parse_line(line))]
 
 
 def _parse_line(line: str) -> LoggedComparison | None:
     try:
-        found = json.loads(line)
-        return LoggedComparison(str(found["calls"]), list(map(str, found["inputs"])))
+        entry = json.loads(line)
+        return LoggedComparison(str(entry["calls"]), list(map(str, entry["inputs"])))
     except (ValueError, TypeError, KeyError):  # the last line of a writer that was killed
         return None
 

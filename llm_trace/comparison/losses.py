@@ -27,20 +27,20 @@ def read_losses(store: Store, metrics: Sequence[Metric], table: PairTable) -> tu
     """Return the pairs that lost the most of each score, and of each other metric that got worse."""
     telling = [m for m in metrics if m.better and (m.verdict == "worse" or m.name in table.scales)]
     spans = [span for metric in telling for pair in metric.worst for span in pair]
-    said = {row[0]: tuple(map(_cut_excerpt, row[1:])) for row in store.sql(_WORDS, " ".join(spans))}
-    return tuple(_list_losses(telling, table, said)) if spans else ()
+    excerpts = {row[0]: tuple(map(_cut_excerpt, row[1:])) for row in store.sql(_WORDS, " ".join(spans))}
+    return tuple(_list_losses(telling, table, excerpts)) if spans else ()
 
 
 def _list_losses(
-    metrics: Sequence[Metric], table: PairTable, said: dict[str, tuple[str, ...]]
+    metrics: Sequence[Metric], table: PairTable, excerpts: dict[str, tuple[str, ...]]
 ) -> Iterator[Loss]:
     number = {spans: i for i, spans in enumerate(table.spans)}
     for metric in metrics:
         for a, b in metric.worst:
             before, after = table.tested[metric.name][:, number[a, b]].tolist()
             yield Loss(
-                metric=metric.name, a=a, b=b, before=before, after=after, input=said[a][0],
-                output_a=said[a][1], output_b=said[b][1],
+                metric=metric.name, a=a, b=b, before=before, after=after, input=excerpts[a][0],
+                output_a=excerpts[a][1], output_b=excerpts[b][1],
             )  # fmt: skip
 
 

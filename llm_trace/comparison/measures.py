@@ -59,7 +59,7 @@ _FACTS = (
 
 def read_numbers(calls: Sequence[Fact]) -> Values:
     """Return what the calls themselves tell: errors, tokens, cost, times."""
-    found: dict[str, list[float | None]] = {
+    numbers: dict[str, list[float | None]] = {
         "errors": [c.status == "error" for c in calls],
         "input_tokens": [c.input_tokens for c in calls],
         "output_tokens": [c.output_tokens for c in calls],
@@ -69,7 +69,7 @@ def read_numbers(calls: Sequence[Fact]) -> Values:
             None if c.first_token_ns is None else (c.first_token_ns - c.start_ns) / 1e6 for c in calls
         ],
     }
-    return {name: np.array(values, dtype=float) for name, values in found.items()}
+    return {name: np.array(values, dtype=float) for name, values in numbers.items()}
 
 
 def read_outputs(store: Store, calls: Sequence[Fact]) -> tuple[Values, list[int | None]]:
@@ -77,18 +77,18 @@ def read_outputs(store: Store, calls: Sequence[Fact]) -> tuple[Values, list[int 
     the answers.
     """
     rows = {row[0]: row[1:] for row in store.sql(_OUTPUTS.format(columns=_FACTS), list_asked(calls))}
-    said = [rows.get(i, (None, None, None, False)) for i in range(len(calls))]
-    made: Values = {"refusals": np.array([refuses for _, refuses, _, _ in said], dtype=float)}
-    if 2 * sum(looks for *_, looks in said) > len(rows):
-        made["valid_json"] = np.array([valid for _, _, valid, _ in said], dtype=float)
-    return made, [text for text, *_ in said]
+    answers = [rows.get(i, (None, None, None, False)) for i in range(len(calls))]
+    values: Values = {"refusals": np.array([refuses for _, refuses, _, _ in answers], dtype=float)}
+    if 2 * sum(looks for *_, looks in answers) > len(rows):
+        values["valid_json"] = np.array([valid for _, _, valid, _ in answers], dtype=float)
+    return values, [text for text, *_ in answers]
 
 
 def find_changed(store: Store, spans: Sequence[tuple[str, str]]) -> list[bool]:
     """Return of pairs of calls whether their answers differ, letter for letter."""
     every = " ".join([span for pair in spans for span in pair])
-    said: dict[int, int] = dict(store.sql(_OUTPUTS.format(columns="hash(text)"), every).fetchall())
-    return [said.get(2 * i) != said.get(2 * i + 1) for i in range(len(spans))]
+    hashes: dict[int, int] = dict(store.sql(_OUTPUTS.format(columns="hash(text)"), every).fetchall())
+    return [hashes.get(2 * i) != hashes.get(2 * i + 1) for i in range(len(spans))]
 
 
 def as_expected(store: Store, calls: Sequence[Fact], expected: Sequence[Any]) -> Floats:
@@ -96,8 +96,8 @@ def as_expected(store: Store, calls: Sequence[Fact], expected: Sequence[Any]) ->
     text; NaN where nothing is.
     """
     rows = store.sql(ASKED + " SELECT i, output FROM calls JOIN asked USING (span_id)", list_asked(calls))
-    said = {i: given and orjson.loads(given) for i, given in rows}
-    pairs = ((said.get(i), right) for i, right in enumerate(expected))
+    outputs = {i: text and orjson.loads(text) for i, text in rows}
+    pairs = ((outputs.get(i), right) for i, right in enumerate(expected))
     return np.array(
         [np.nan if right is None else _is_right(output, right) for output, right in pairs], dtype=float
     )
@@ -117,12 +117,12 @@ def _strip_bare(value: Any) -> Any:
 def measure_changed(pairs: Pairs, hashes: Sequence[int | None]) -> Floats:
     """Return by pair which share of b's answers is not, letter for letter, a's."""
     n, group = len(pairs), pairs.group[[text is not None for text in hashes]]
-    said = np.array([text for text in hashes if text is not None], dtype=np.uint64)
-    _, text = np.unique(said, return_inverse=True)
-    answer = group // 2 * len(said) + text  # one number for a pair's calls that say the same
+    answered = np.array([text for text in hashes if text is not None], dtype=np.uint64)
+    _, text = np.unique(answered, return_inverse=True)
+    answer = group // 2 * len(answered) + text  # one number for a pair's calls that say the same
     answers, which = np.unique(answer, return_inverse=True)
     times = np.bincount(2 * which + group % 2, minlength=2 * len(answers)).reshape(-1, 2)  # in a and in b
-    same = np.bincount(answers // max(1, len(said)), times.prod(axis=1), minlength=n)
+    same = np.bincount(answers // max(1, len(answered)), times.prod(axis=1), minlength=n)
     every = np.bincount(group, minlength=2 * n).reshape(n, 2).prod(axis=1)
     return np.asarray(np.divide(every - same, every, out=np.full(n, np.nan), where=every > 0))
 
@@ -135,14 +135,14 @@ def measure_similarities(store: Store, pairs: Pairs, embed: Embed | None) -> Flo
     part = range(0, len(pairs), step)  # keys are hashes, so this is as good as drawn
     calls = [side[i] for i in part for side in pairs.firsts]
     texts: dict[int, str] = dict(store.sql(_OUTPUTS.format(columns="text"), list_asked(calls)).fetchall())
-    said = [
+    pairs_of_texts = [
         (i, texts[2 * k], texts[2 * k + 1])
         for k, i in enumerate(part)
         if 2 * k in texts and 2 * k + 1 in texts
     ]
-    found = np.full(len(pairs), np.nan)
-    if said:
-        found[[i for i, _, _ in said]] = measure_similarity(
-            [a for _, a, _ in said], [b for _, _, b in said], embed
+    similarities = np.full(len(pairs), np.nan)
+    if pairs_of_texts:
+        similarities[[i for i, _, _ in pairs_of_texts]] = measure_similarity(
+            [a for _, a, _ in pairs_of_texts], [b for _, _, b in pairs_of_texts], embed
         )
-    return found
+    return similarities

@@ -47,7 +47,7 @@ def count_failures(
 
 
 def allow_for_missing(
-    found: Estimate,
+    measured: Estimate,
     values: Floats,
     scale: Scale,
     *,
@@ -66,15 +66,15 @@ def allow_for_missing(
         unfinished: further pairs, without a value at all.
     """
     if not (np.isnan(values).any() or unfinished):
-        return found
+        return measured
     every = np.concatenate([values, np.full((2, unfinished), np.nan)], axis=1)
     if clusters is not None:
         clusters = np.concatenate([clusters, clusters.max() + 1 + np.arange(unfinished)])
     against = np.array([[scale.most], [scale.least]])
-    bounds = [found.low, found.high]
+    bounds = [measured.low, measured.high]
     for fill in (against, against[::-1]):
         a, b = np.where(np.isnan(every), fill, every)
         could = estimate(a, b, clusters, scale=scale, confidence=confidence, seed=seed)
         bounds += [could.low, could.high]
     known = [bound for bound in bounds if bound is not None]
-    return replace(found, low=min(known, default=None), high=max(known, default=None))
+    return replace(measured, low=min(known, default=None), high=max(known, default=None))

@@ -115,14 +115,14 @@ def _warn_one_sided(table: PairTable) -> Iterator[str]:
             yield f"{name} has numbers or labels in one of a and b that the other has not: score both alike."
             continue
         have, lack = ("a", "b") if "a" in known_in else ("b", "a")
-        told = f"{name} is known in {have} and not in {lack}"
+        warning = f"{name} is known in {have} and not in {lack}"
         scored = name in {table.labels.get(metric, metric) for metric in table.scales}
         advice = (
             f"score {lack} as well (log_score, or llm-trace annotate --csv)"
             if scored
             else "it is not compared"
         )
-        yield f"{told}: {advice}."
+        yield f"{warning}: {advice}."
 
 
 def _warn_missing(table: PairTable) -> Iterator[str]:
@@ -134,10 +134,10 @@ def _warn_missing(table: PairTable) -> Iterator[str]:
             seen[table.labels.get(name, name)] = (int(only[1]), int(only[0]))
     for name, (in_a, in_b) in sorted(seen.items()):
         if in_a or in_b:
-            told = " and ".join(
+            counts = " and ".join(
                 f"{count_things(n, 'pair')} only in {side}" for side, n in (("a", in_a), ("b", in_b)) if n
             )
-            yield f"{name} is known of {told}: the bounds allow for any value there, score these as well."
+            yield f"{name} is known of {counts}: the bounds allow for any value there, score these as well."
     for side, n in zip("ab", table.unfinished, strict=True):
         if n:
             other = "ab"["ba".index(side)]

@@ -85,13 +85,13 @@ def read_scores(store: Store, calls: Sequence[Fact]) -> CallScores:
 
 
 def _convert_numbers(rows: Iterable[tuple[int, str, float]], count: int) -> dict[str, Floats]:
-    found: dict[str, tuple[list[int], list[float]]] = defaultdict(lambda: ([], []))
+    numbers: dict[str, tuple[list[int], list[float]]] = defaultdict(lambda: ([], []))
     for i, name, value in rows:
-        found[name][0].append(i)
-        found[name][1].append(value)
+        numbers[name][0].append(i)
+        numbers[name][1].append(value)
     return {
         name: compute_group_means(np.array(at), np.array(values), count)
-        for name, (at, values) in found.items()
+        for name, (at, values) in numbers.items()
     }
 
 

@@ -47,13 +47,13 @@ class Shift(Record):
     def summary(self, most: int = 3) -> str:
         """Return the finding in a sentence."""
         clear = [word for word in self.words if word.verdict in ("gained", "lost")][:most]
-        said = [
+        changes = [
             f"{w.word!r} ({w.part}) {w.verdict} weight for {w.answer}'s answers, {w.a:+.2g} to {w.b:+.2g} "
             f"{self.unit}"
             for w in clear
         ]
         over = f"Over {count_things(self.pairs, 'pair')}, {self.changed:,} with another answer"
-        return f"{over}: {'; '.join(said) or 'no word changed its weight beyond chance'}."
+        return f"{over}: {'; '.join(changes) or 'no word changed its weight beyond chance'}."
 
 
 def measure_attribution_shift(
@@ -82,27 +82,27 @@ def measure_attribution_shift(
     with open_store(store) as opened:
         chosen = _choose(spans, find_changed(opened, spans), pairs)
         asked = [(_find_asking(opened, a), _find_asking(opened, b), changed) for (a, b), changed in chosen]
-    told: list[Attribution] = []
-    found = [
-        (_measure_weights(a, b, told, model=model, seed=seed, **settings), changed)
+    attributions: list[Attribution] = []
+    weighed = [
+        (_measure_weights(a, b, attributions, model=model, seed=seed, **settings), changed)
         for a, b, changed in asked
         if a and b
     ]
-    kept = [weights for weights, _ in found if weights is not None]
-    if not kept:
+    explained = [weights for weights, _ in weighed if weights is not None]
+    if not explained:
         raise AttributionError(
             f"none of {count_things(len(chosen), 'pair')} has a model call with an answer in words on both "
             f"sides that can be explained"
         )
-    words = weigh_words(kept, confidence=confidence, seed=seed)
-    left_out = len(chosen) - len(kept)
+    words = weigh_words(explained, confidence=confidence, seed=seed)
+    left_out = len(chosen) - len(explained)
     return Shift(
         words=words,
-        pairs=len(kept),
-        changed=sum(changed for weights, changed in found if weights is not None),
+        pairs=len(explained),
+        changed=sum(changed for weights, changed in weighed if weights is not None),
         left_out=left_out,
-        method=told[0].method,
-        unit=told[0].unit,
+        method=attributions[0].method,
+        unit=attributions[0].unit,
         confidence=confidence,
     )
 
@@ -135,16 +135,16 @@ def _find_asking(store: Store, span: str) -> Call | None:
 
 
 def _measure_weights(
-    a: Call, b: Call, told: list[Attribution], **settings: Any
+    a: Call, b: Call, attributions: list[Attribution], **settings: Any
 ) -> list[tuple[Weights, Weights]] | None:
     """Return for a's and b's answer the weights under both prompts; `None` where its own prompt does not
     explain one of them.
     """
     from llm_trace.attribution.api import attribute
 
-    found: list[tuple[Weights, Weights]] = []
+    weights: list[tuple[Weights, Weights]] = []
     answers = [attribute(call, **settings) for call in (a, b)]
-    told += answers
+    attributions += answers
     for i, own in enumerate(answers):
         other = (b, a)[i]
         same = answers[0].response == answers[1].response
@@ -155,20 +155,20 @@ def _measure_weights(
             "redacted_input",
         ):  # crossed, an answer may well be unexpected
             return None
-        found.append((_sum_by_word(both[0], a), _sum_by_word(both[1], b)))
-    return found
+        weights.append((_sum_by_word(both[0], a), _sum_by_word(both[1], b)))
+    return weights
 
 
 def _sum_by_word(attribution: Attribution, call: Call) -> Weights:
     """Return the sum of scores of each word in each part, and of each variable as a whole."""
     places = list(_find_variables(attribution.prompt, call))
-    found: Weights = defaultdict(float)
+    weights: Weights = defaultdict(float)
     for segment, value in zip(attribution.segments, attribution.values, strict=True):
         part = next((name for name, start, end in places if start <= segment.start < end), "template")
-        found[part, re.sub(r"^\W+|\W+$", "", segment.text).lower() or segment.text.strip()] += value
+        weights[part, re.sub(r"^\W+|\W+$", "", segment.text).lower() or segment.text.strip()] += value
         if part != "template":
-            found[part, WHOLE] += value
-    return found
+            weights[part, WHOLE] += value
+    return weights
 
 
 def _find_variables(prompt: str, call: Call) -> Iterator[tuple[str, int, int]]:

@@ -42,11 +42,11 @@ def render_comparison(comparison: ComparisonRecord, width: int) -> Any:
     decided = [(name, metric) for name, metric in comparison.rows() if name and metric.verdict in DECIDED]
     if comparison.slices:
         tests = sum(metric.p_value is not None for part in comparison.slices for metric in part.metrics)
-        told = (
+        heading = (
             f"\n{words.count_things(len(comparison.slices), 'slice')}, {words.count_things(tests, 'test')}; "
             f"decided after correction for all of these: {len(decided)}"
         )
-        parts += [Text(told, style="dim"), *([_build_table(decided, width)] if decided else [])]
+        parts += [Text(heading, style="dim"), *([_build_table(decided, width)] if decided else [])]
     parts += [Text(), *_render_losses(comparison)]
     parts += [
         Text(
@@ -91,14 +91,14 @@ def _build_table(rows: list[tuple[str, Metric]], width: int) -> Table:
 
     named = any(name for name, _ in rows)
     shown = [i for i, head in enumerate(HEADS) if width >= ROOM.get(head, 0) + 20 * named]
-    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for head in (*(["slice"] if named else []), *(HEADS[i] for i in shown)):
-        made.add_column(head, justify="right" if head in RIGHT else "left", overflow="fold")
+        table.add_column(head, justify="right" if head in RIGHT else "left", overflow="fold")
     for name, metric in rows:
         cells = [Text(cell) for cell in format_cells(metric)]
         cells[-1].stylize(COLOURS.get(metric.verdict, "dim"))
-        made.add_row(*([Text(name)] if named else []), *(cells[i] for i in shown))
-    return made
+        table.add_row(*([Text(name)] if named else []), *(cells[i] for i in shown))
+    return table
 
 
 def format_cells(metric: Metric) -> tuple[str, ...]:

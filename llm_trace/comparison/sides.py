@@ -48,10 +48,10 @@ def resolve_side(store: Store, spec: Spec) -> Chosen:
     if isinstance(spec, Mapping):
         return _filter_calls(store, spec)
     if isinstance(spec, str):
-        found = _run(store, spec) or _resolve_prompt(store, spec) or _model(store, spec)
-        if found is None:
+        side = _run(store, spec) or _resolve_prompt(store, spec) or _model(store, spec)
+        if side is None:
             raise NotFoundError(_refuse_unknown(store, spec))
-        return found
+        return side
     name, version = getattr(spec, "name", None), getattr(spec, "version", None)  # a Prompt or a PromptVersion
     if not isinstance(name, str) or not isinstance(version, str):
         raise ConfigurationError(
@@ -64,53 +64,53 @@ def _filter_calls(store: Store, spec: Mapping[str, Any]) -> Chosen:
     unknown = [name for name in spec if name not in FILTERS]
     if unknown or not spec:
         raise ConfigurationError(f"{dict(spec)!r} is no filter: it takes {', '.join(FILTERS)}")
-    given = {name: value for name, value in spec.items() if value is not None}
-    label = ", ".join(f"{name}={getattr(value, 'name', value)}" for name, value in given.items())
-    run = given.pop("run", None)
+    filters = {name: value for name, value in spec.items() if value is not None}
+    label = ", ".join(f"{name}={getattr(value, 'name', value)}" for name, value in filters.items())
+    run = filters.pop("run", None)
     runs = (
         None if run is None else [run.id] if isinstance(run, Run) else [str(run), *_list_ids(store, str(run))]
     )
-    return Chosen(label, Filter.of(runs=runs, **given), climbs=False)
+    return Chosen(label, Filter.of(runs=runs, **filters), climbs=False)
 
 
 def _list_ids(store: Store, name: str) -> list[str]:
     return [str(row[0]) for row in store.sql("SELECT id FROM runs WHERE name = ? ORDER BY start_ns", name)]
 
 
-def _run(store: Store, given: str) -> Chosen | None:
-    named = store.sql("SELECT id, name FROM runs WHERE id = ? OR name = ? ORDER BY start_ns", given, given)
+def _run(store: Store, name: str) -> Chosen | None:
+    named = store.sql("SELECT id, name FROM runs WHERE id = ? OR name = ? ORDER BY start_ns", name, name)
     rows = named.fetchall()
     if not rows:
         return None
     return Chosen(f"run {rows[0][1]}", Filter.of(runs=[str(row[0]) for row in rows]), climbs=False)
 
 
-def _resolve_prompt(store: Store, given: str) -> Chosen | None:
+def _resolve_prompt(store: Store, name: str) -> Chosen | None:
     versions = store.prompts()
-    if any(p.name == given for p in versions):
-        numbers = ", ".join(f"'{p.name} v{p.number}'" for p in versions if p.name == given)
-        raise ConfigurationError(f"prompt {given!r} has versions: name one of {numbers}")
-    found = [p for p in versions if _is_meant(given, p)]
-    if len(found) > 1:
+    if any(p.name == name for p in versions):
+        numbers = ", ".join(f"'{p.name} v{p.number}'" for p in versions if p.name == name)
+        raise ConfigurationError(f"prompt {name!r} has versions: name one of {numbers}")
+    matches = [p for p in versions if _is_meant(name, p)]
+    if len(matches) > 1:
         raise ConfigurationError(
-            f"{given!r} may mean {' or '.join(f'{p.name}@{p.version}' for p in found)}: write it so"
+            f"{name!r} may mean {' or '.join(f'{p.name}@{p.version}' for p in matches)}: write it so"
         )
     return (
-        _find_version(f"prompt {found[0].name} v{found[0].number}", found[0].name, found[0].version)
-        if found
+        _find_version(f"prompt {matches[0].name} v{matches[0].number}", matches[0].name, matches[0].version)
+        if matches
         else None
     )
 
 
-def _is_meant(given: str, prompt: PromptVersion) -> bool:
-    if _HASH.fullmatch(given):
-        return prompt.version == given
-    match = _VERSIONED.fullmatch(given)
+def _is_meant(text: str, prompt: PromptVersion) -> bool:
+    if _HASH.fullmatch(text):
+        return prompt.version == text
+    match = _VERSIONED.fullmatch(text)
     if match is None or match["name"] != prompt.name:
         return False
-    said = match["version"]
-    return said.removeprefix("v") == str(prompt.number) or (
-        len(said) >= 4 and prompt.version.startswith(said)
+    version = match["version"]
+    return version.removeprefix("v") == str(prompt.number) or (
+        len(version) >= 4 and prompt.version.startswith(version)
     )
 
 
@@ -118,20 +118,20 @@ def _find_version(label: str, name: str, version: str) -> Chosen:
     return Chosen(label, Filter.of(prompt_name=name, prompt_version=version), climbs=True)
 
 
-def _model(store: Store, given: str) -> Chosen | None:
-    if store.sql("SELECT 1 FROM calls WHERE model = ? LIMIT 1", given).fetchone() is None:
+def _model(store: Store, name: str) -> Chosen | None:
+    if store.sql("SELECT 1 FROM calls WHERE model = ? LIMIT 1", name).fetchone() is None:
         return None
-    return Chosen(f"model {given}", Filter.of(model=given), climbs=True)
+    return Chosen(f"model {name}", Filter.of(model=name), climbs=True)
 
 
-def _refuse_unknown(store: Store, given: str) -> str:
+def _refuse_unknown(store: Store, name: str) -> str:
     known = [run.name for run in store.runs()]
     known += [f"{p.name} v{p.number}" for p in store.prompts()]
     known += [str(row[0]) for row in store.sql("SELECT DISTINCT model FROM calls WHERE model IS NOT NULL")]
-    near = difflib.get_close_matches(given, known, n=3, cutoff=0.5)
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
     hint = (
         f"did you mean {' or '.join(map(repr, near))}?"
         if near
         else "`llm-trace runs` and `llm-trace prompts` list what there is"
     )
-    return f"no run, prompt version or model is called {given!r} in {str(store.path)!r}: {hint}"
+    return f"no run, prompt version or model is called {name!r} in {str(store.path)!r}: {hint}"

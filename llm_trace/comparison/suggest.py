@@ -101,10 +101,10 @@ def suggest(
     opened = store if isinstance(store, Store) else open_store(store)
     explained = _select_calls(opened, prompt, calls)
     held_out = _hold_out(opened, explained, examples)
-    found = _aggregate_calls(explained, model=model, seed=seed)
+    aggregated = _aggregate_calls(explained, model=model, seed=seed)
     held_out, looked_at = _split(held_out)
-    harm = _measure_harm(prompt, found, looked_at, score)
-    candidates = list(_list_candidates(prompt, found, harm, most, reword))
+    harm = _measure_harm(prompt, aggregated, looked_at, score)
+    candidates = list(_list_candidates(prompt, aggregated, harm, most, reword))
     before = np.array([float(score(prompt, example)) for example in held_out])
     tested = {
         str(i): np.stack([before, [float(score(Prompt(prompt.name, c.template), e)) for e in held_out]])
@@ -114,23 +114,23 @@ def suggest(
     metrics = judge_overall(
         PairTable(spans, tested, {}, None, dict.fromkeys(tested, "higher"), confidence, seed)
     )
-    made = [
+    suggestions = [
         Suggestion(**asdict(candidate), metric=metric.model_copy(update={"name": "score"}))
         for candidate, metric in zip(candidates, metrics, strict=True)
     ]
-    return tuple(sorted(made, key=lambda suggestion: -suggestion.metric.difference))
+    return tuple(sorted(suggestions, key=lambda suggestion: -suggestion.metric.difference))
 
 
 def _select_calls(store: Store, prompt: Prompt, most: int) -> list[Call]:
     name = prompt.name.replace("'", "''")
     where = f"prompt_name = '{name}' AND prompt_version = '{prompt.version}' AND output IS NOT NULL"
-    found = store.calls(where=where, kind="llm", limit=most)
-    if not found:
+    matching = store.calls(where=where, kind="llm", limit=most)
+    if not matching:
         raise NotFoundError(
             f"prompt {prompt.name}@{prompt.version} has no model calls in {str(store.path)!r}: use it in "
             f"traced calls first"
         )
-    return found
+    return matching
 
 
 def _hold_out(store: Store, explained: list[Call], examples: Dataset) -> list[Example]:
@@ -139,7 +139,7 @@ def _hold_out(store: Store, explained: list[Call], examples: Dataset) -> list[Ex
     around = store.sql("SELECT span_id FROM calls WHERE trace_id IN (SELECT unnest(?))", traces).fetchall()
     inputs = [store.call(row[0]).input for row in around]
     inputs += [call.prompt.variables for call in explained if call.prompt]
-    used = {found.id for given in inputs if (found := examples.example_of(given))}
+    used = {match.id for value in inputs if (match := examples.example_of(value))}
     left = [example for example in examples if example.id not in used]
     if len(left) < 2:
         raise ConfigurationError(
@@ -153,10 +153,10 @@ def _aggregate_calls(calls: list[Call], **settings: Any) -> Aggregate:
     from llm_trace.attribution.api import attribute
     from llm_trace.attribution.studies.aggregate import aggregate
 
-    found: list[Attribution] = [
+    attributions: list[Attribution] = [
         attribute(call, segments="sentence", method="occlusion", **settings) for call in calls
     ]
-    return aggregate(found)
+    return aggregate(attributions)
 
 
 def _split(examples: list[Example]) -> tuple[list[Example], list[Example]]:
@@ -169,7 +169,9 @@ def _split(examples: list[Example]) -> tuple[list[Example], list[Example]]:
     return [example for example in examples if example not in looked_at], looked_at
 
 
-def _measure_harm(prompt: Prompt, found: Aggregate, examples: list[Example], score: Try) -> dict[str, float]:
+def _measure_harm(
+    prompt: Prompt, aggregated: Aggregate, examples: list[Example], score: Try
+) -> dict[str, float]:
     """Return how much better the examples score without each sentence of the template, for those where
     they do.
     """
@@ -177,28 +179,30 @@ def _measure_harm(prompt: Prompt, found: Aggregate, examples: list[Example], sco
         return {}
     before = np.mean([float(score(prompt, example)) for example in examples])
     gains = {}
-    for part in _list_sentences(prompt, found):
+    for part in _list_sentences(prompt, aggregated):
         without = Prompt(prompt.name, _change_prompt(prompt, part.name, "", "").template)
         gains[part.name] = float(np.mean([float(score(without, example)) for example in examples]) - before)
     return {name: gain for name, gain in gains.items() if gain > 0}
 
 
-def _list_sentences(prompt: Prompt, found: Aggregate) -> list[PromptPart]:
+def _list_sentences(prompt: Prompt, aggregated: Aggregate) -> list[PromptPart]:
     """Return the parts that stand in the template, once."""
-    return [p for p in found.parts if prompt.template.count(p.name) == 1]
+    return [p for p in aggregated.parts if prompt.template.count(p.name) == 1]
 
 
 def _list_candidates(
-    prompt: Prompt, found: Aggregate, harm: dict[str, float], most: int, reword: Reword | None
+    prompt: Prompt, aggregated: Aggregate, harm: dict[str, float], most: int, reword: Reword | None
 ) -> Iterator[Candidate]:
     proposed = [
-        p for p in _list_sentences(prompt, found) if p.name in harm or p.verdict in ("negligible", "opposes")
+        p
+        for p in _list_sentences(prompt, aggregated)
+        if p.name in harm or p.verdict in ("negligible", "opposes")
     ]
     proposed.sort(key=lambda part: -harm.get(part.name, 0.0))
     for part in proposed[:most]:
         why = (
             f"over {count_things(part.calls, 'call')} it {_describe_part(part)} ({part.mean:+.2g} "
-            f"{found.unit})"
+            f"{aggregated.unit})"
         )
         if part.name in harm:
             why = f"examples score {harm[part.name]:.2g} better without it; {why}"

@@ -90,11 +90,11 @@ def build_table(store: Store, matched: Paired, request: TableRequest) -> PairTab
     for name in scores.labels:
         del better[name]
     better |= measures.DIRECTIONS | dict.fromkeys(request.lower, LOWER)
-    scales = {name: find_scale(found[~np.isnan(found)], share=True) for name, found in judged.items()}
+    scales = {name: find_scale(column[~np.isnan(column)], share=True) for name, column in judged.items()}
     failures: dict[str, Failures] = {}
-    for name, found in judged.items():
+    for name, column in judged.items():
         judged[name], failures[name] = count_failures(
-            found, pairs.calls, pairs.group, scales[name], better.get(name)
+            column, pairs.calls, pairs.group, scales[name], better.get(name)
         )
     values = {**judged, **measures.read_numbers(pairs.calls), **texts}
     known = (*values, *DESCRIBED)
@@ -105,8 +105,8 @@ def build_table(store: Store, matched: Paired, request: TableRequest) -> PairTab
             "scores come from log_score or `llm-trace annotate`"
         )
     tested = {
-        name: _pair_values(pairs, found)
-        for name, found in values.items()
+        name: _pair_values(pairs, column)
+        for name, column in values.items()
         if request.wants(name) or request.wants(scores.labels.get(name, name))
     }
     tested |= {name: _measure_pairs(store, pairs, function) for name, function in request.functions.items()}
@@ -125,12 +125,12 @@ def _pair_values(pairs: Pairs, values: Floats) -> Floats:
 def _describe_pairs(
     store: Store, pairs: Pairs, hashes: Sequence[int | None], request: TableRequest
 ) -> dict[str, Floats]:
-    found: dict[str, Floats] = {}
+    described: dict[str, Floats] = {}
     if request.wants("output_changed"):
-        found["output_changed"] = measures.measure_changed(pairs, hashes)
+        described["output_changed"] = measures.measure_changed(pairs, hashes)
     if request.wants("output_similarity"):
-        found["output_similarity"] = measures.measure_similarities(store, pairs, request.embed)
-    return found
+        described["output_similarity"] = measures.measure_similarities(store, pairs, request.embed)
+    return described
 
 
 def _as_expected(store: Store, pairs: Pairs, request: TableRequest) -> measures.Values:
@@ -178,7 +178,7 @@ def _number_sessions(sessions: Sequence[str | None], others: Sequence[str | None
 
 def build_slices(pairs: Pairs, request: TableRequest) -> dict[str, NDArray[np.bool_]]:
     """Return which pairs share a tag or a value, for those that some but not all pairs have."""
-    made: dict[str, NDArray[np.bool_]] = {}
+    slices: dict[str, NDArray[np.bool_]] = {}
     for name in request.slices:
         members: dict[str, list[int]] = {}
         for i, values in enumerate(_list_values(pairs, name, request)):
@@ -189,14 +189,14 @@ def build_slices(pairs: Pairs, request: TableRequest) -> dict[str, NDArray[np.bo
             key=lambda s: -len(members[s]),
         )
         for label in large[:MOST]:
-            made[label] = np.isin(np.arange(len(pairs)), members[label])
-    return made
+            slices[label] = np.isin(np.arange(len(pairs)), members[label])
+    return slices
 
 
 def _list_values(pairs: Pairs, name: str, request: TableRequest) -> Iterator[Sequence[str]]:
     """Return for each pair the slices that it is in; a tag of one side only is what is compared."""
     if name == "tag":
-        tags = cache(lambda given: frozenset(orjson.loads(given or "[]")))
+        tags = cache(lambda text: frozenset(orjson.loads(text or "[]")))
         for key, a, b in zip(pairs.keys, *pairs.firsts, strict=True):
             example = request.dataset.with_id(key).tags if request.dataset else ()
             yield sorted((tags(a.tags) & tags(b.tags)).union(example))

@@ -46,15 +46,15 @@ def build_units(
 def _build_paths(facts: Iterable[Fact], climbs: bool) -> dict[str, Path]:
     """Return for each chosen call the ids from the outermost call that counts down to itself."""
     known = {fact.span_id: fact for fact in facts}
-    made: dict[str, Path] = {}
+    paths: dict[str, Path] = {}
     for fact in known.values():
         if fact.chosen and fact.parent_id not in known:
-            made[fact.span_id] = (fact.span_id,)
+            paths[fact.span_id] = (fact.span_id,)
         elif fact.chosen:
             line = _list_ancestors(fact, known)
             first = 0 if climbs else next(i for i, span in enumerate(line) if known[span].chosen)
-            made[fact.span_id] = line[first:]
-    return made
+            paths[fact.span_id] = line[first:]
+    return paths
 
 
 def _list_ancestors(fact: Fact, known: dict[str, Fact]) -> Path:
@@ -83,19 +83,19 @@ def _find_depth(a: dict[str, Path], b: dict[str, Path]) -> int:
 
 def _grow_units(facts: Iterable[Fact], tops: set[str]) -> list[Fact]:
     """Return the calls that are compared, with all calls inside them."""
-    made: dict[str, Fact] = {}
+    units: dict[str, Fact] = {}
     inside: dict[str, list[Fact]] = defaultdict(list)
     home: dict[str | None, str] = {}
     for fact in facts:  # by start: parents come first
         top = home.get(fact.parent_id)
         if fact.span_id in tops:
             top = fact.span_id
-            made[top] = fact
+            units[top] = fact
         elif top is not None:
             inside[top].append(fact)
         if top is not None:
             home[fact.span_id] = top
-    return [_sum_calls([call, *inside[top]]) if top in inside else call for top, call in made.items()]
+    return [_sum_calls([call, *inside[top]]) if top in inside else call for top, call in units.items()]
 
 
 def _sum_calls(calls: Sequence[Fact]) -> Fact:

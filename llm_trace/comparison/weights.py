@@ -62,26 +62,26 @@ def weigh_words(
 
 
 def _build_words(
-    kept: Sequence[Sequence[tuple[Weights, Weights]]], answer: int, confidence: float, seed: int
+    pairs: Sequence[Sequence[tuple[Weights, Weights]]], answer: int, confidence: float, seed: int
 ) -> Iterator[Word]:
-    keys = sorted({key for pair in kept for weights in pair[answer] for key in weights})
+    keys = sorted({key for pair in pairs for weights in pair[answer] for key in weights})
     for key in keys:
         rows = [
             (a.get(key, 0.0), b.get(key, 0.0))
-            for a, b in (pair[answer] for pair in kept)
+            for a, b in (pair[answer] for pair in pairs)
             if key in a or key in b
         ]
         if len(rows) < LEAST:
             continue
         a, b = np.array(rows).T
-        found = estimate(a, b, np.arange(len(rows)), confidence=confidence, seed=seed)
+        change = estimate(a, b, np.arange(len(rows)), confidence=confidence, seed=seed)
         relevant = (
             float(np.abs(b - a).max()) >= NEGLIGIBLE
         )  # of sizes alone, which leaves the test of signs valid
         yield Word(
-            word=key[1], part=key[0], answer=("a", "b")[answer], n=found.n, a=found.a, b=found.b,
-            difference=found.difference, low=found.low, high=found.high,
-            p_value=found.p_value if relevant else None,
+            word=key[1], part=key[0], answer=("a", "b")[answer], n=change.n, a=change.a, b=change.b,
+            difference=change.difference, low=change.low, high=change.high,
+            p_value=change.p_value if relevant else None,
         )  # fmt: skip
 
 

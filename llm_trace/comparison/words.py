@@ -53,18 +53,18 @@ def count_things(number: int, noun: str) -> str:
 
 def summarize(comparison: ComparisonRecord) -> str:
     """Return the finding in a few sentences."""
-    said = [
+    sentences = [
         (
             f"{comparison.b} against {comparison.a}, {count_things(comparison.pairs, 'pair')} by "
             f"{comparison.paired_by}:"
         )
     ]
     decided = [m for m in comparison.metrics if m.verdict in DECIDED]
-    said.append("; ".join(map(_describe_finding, decided)) + "." if decided else "no metric is decided.")
+    sentences.append("; ".join(map(_describe_finding, decided)) + "." if decided else "no metric is decided.")
     parts = [(s.name, m) for s in comparison.slices for m in s.metrics if m.verdict in DECIDED]
     parts.sort(key=lambda part: part[1].verdict != "worse")
-    said += [f"On {name}: {_describe_finding(metric)}." for name, metric in parts[:3]]
-    return " ".join((*said, *comparison.warnings))
+    sentences += [f"On {name}: {_describe_finding(metric)}." for name, metric in parts[:3]]
+    return " ".join((*sentences, *comparison.warnings))
 
 
 def _describe_finding(metric: Metric) -> str:

@@ -145,8 +145,8 @@ class RootCall:
 
 def _build_work(root: Taped, fn: Function, recording: Recording, overrides: Overrides) -> RootCall:
     rendered = overrides.renderings(root, recording.templates)
-    given = overrides.reworded(root.input, rendered)
-    return RootCall(root, fn, *call_of(replace(root, input=given), fn, overrides.arguments, rendered))
+    arguments = overrides.reworded(root.input, rendered)
+    return RootCall(root, fn, *call_of(replace(root, input=arguments), fn, overrides.arguments, rendered))
 
 
 def _open_stores(store: str | os.PathLike[str] | Store | None) -> Store:

@@ -36,11 +36,11 @@ def dump(calls: Sequence[Taped], served: frozenset[str]) -> str:
         served: kinds and names of the functions that are answered; what ran inside those is left out.
     """
     numbers: dict[str, int] = {}
-    told = []
+    entries = []
     for call in _iter_in_order(calls, served):
         numbers[call.span_id] = len(numbers) + 1
-        told.append(_build_entry(call, numbers, call.kind in served or call.name in served))
-    return json.dumps({"calls": told, "format": FORMAT}, indent=2, ensure_ascii=False) + "\n"
+        entries.append(_build_entry(call, numbers, call.kind in served or call.name in served))
+    return json.dumps({"calls": entries, "format": FORMAT}, indent=2, ensure_ascii=False) + "\n"
 
 
 def write(path: Path, text: str) -> None:
@@ -68,9 +68,9 @@ def read(path: Path) -> list[Taped]:
         line = getattr(exc, "lineno", 1)
         raise CassetteError(f"{path}:{line}: this is no JSON ({exc}): mend it, or {_AGAIN}") from exc
     if not isinstance(data, dict) or data.get("format") != FORMAT:
-        found = data.get("format") if isinstance(data, dict) else None
+        version = data.get("format") if isinstance(data, dict) else None
         raise CassetteError(
-            f"{path}:{_find_line(text, 'format', found)}: the cassette has format {found!r}, this llm_trace "
+            f"{path}:{_find_line(text, 'format', version)}: the cassette has format {version!r}, this llm_trace "
             f"reads {FORMAT}: {_AGAIN}"
         )
     return [
@@ -132,30 +132,30 @@ def _build_entry(call: Taped, numbers: dict[str, int], served: bool) -> dict[str
         if "stream" in rebuild:
             rebuild["stream"] = {k: v for k, v in rebuild["stream"].items() if k != "ns"}
         error = {k: v for k, v in (call.error or {}).items() if k != "traceback"}
-        told = (("rebuild", rebuild), ("error", error), ("model", call.model), ("usage", call.usage))
-        entry |= {"output": call.output} | {name: said for name, said in told if said}
+        optional = (("rebuild", rebuild), ("error", error), ("model", call.model), ("usage", call.usage))
+        entry |= {"output": call.output} | {name: value for name, value in optional if value}
         if call.status != "ok":
             entry["status"] = call.status
     return {name: _with_lines(entry[name]) for name in sorted(entry)}
 
 
 def _parse_entry(entry: Any, path: Path, text: str, number: int) -> Taped:
-    given = entry if isinstance(entry, dict) else {}
-    where = f"{path}:{_find_line(text, 'id', given.get('id', number))}: call {number}"
+    fields = entry if isinstance(entry, dict) else {}
+    where = f"{path}:{_find_line(text, 'id', fields.get('id', number))}: call {number}"
     for name, cls in _CALL.items():
-        if not isinstance(given.get(name), cls) and not (name == "input" and given.get(name, 0) is None):
+        if not isinstance(fields.get(name), cls) and not (name == "input" and fields.get(name, 0) is None):
             raise CassetteError(f"{where} has no {name!r} of type {cls.__name__}: mend it, or {_AGAIN}")
-    if unknown := given.keys() - _CALL.keys() - _OTHERS:
+    if unknown := fields.keys() - _CALL.keys() - _OTHERS:
         raise CassetteError(f"{where} has an unknown key {min(unknown)!r}: take it out, or {_AGAIN}")
-    if "inside" in given and not (isinstance(given["inside"], int) and 0 < given["inside"] < number):
+    if "inside" in fields and not (isinstance(fields["inside"], int) and 0 < fields["inside"] < number):
         raise CassetteError(
-            f"{where} is inside {given['inside']!r}, which is no call before it: mend it, or {_AGAIN}"
+            f"{where} is inside {fields['inside']!r}, which is no call before it: mend it, or {_AGAIN}"
         )
-    if given["id"] != number:
+    if fields["id"] != number:
         raise CassetteError(
-            f"{where} has id {given['id']}: ids count from 1 in order: mend them, or {_AGAIN}"
+            f"{where} has id {fields['id']}: ids count from 1 in order: mend them, or {_AGAIN}"
         )
-    plain = {name: _drop_lines(value) for name, value in given.items()}
+    plain = {name: _drop_lines(value) for name, value in fields.items()}
     return Taped(
         span_id=str(number),
         parent_id=str(plain["inside"]) if "inside" in plain else None,
@@ -176,8 +176,8 @@ def _parse_entry(entry: Any, path: Path, text: str, number: int) -> Taped:
 
 def _find_line(text: str, key: str, value: Any) -> int:
     """Return the line where a key has this value, 1 where it has none."""
-    found = re.search(rf'"{key}"\s*:\s*{re.escape(json.dumps(value))}\b', text)
-    return text.count("\n", 0, found.start()) + 1 if found else 1
+    match = re.search(rf'"{key}"\s*:\s*{re.escape(json.dumps(value))}\b', text)
+    return text.count("\n", 0, match.start()) + 1 if match else 1
 
 
 def _with_lines(value: Any) -> Any:

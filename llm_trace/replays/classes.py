@@ -20,16 +20,16 @@ def find_class(name: str, moved: Moved) -> Any:
     module, _, qualname = name.rpartition(":")
     if not module:
         return _find_inside(builtins, qualname)
-    if module not in moved and (found := _find_inside(sys.modules.get(module), qualname)) is not None:
-        return found
+    if module not in moved and (cls := _find_inside(sys.modules.get(module), qualname)) is not None:
+        return cls
     for place in dict.fromkeys((moved.get(module), *moved.values(), module)):
-        if place and (found := _find_inside(sys.modules.get(place), qualname)) is not None:
-            return found
+        if place and (cls := _find_inside(sys.modules.get(place), qualname)) is not None:
+            return cls
     if "<locals>" in qualname:
         return None
     homes = [_find_inside(home, qualname) for home in list(sys.modules.values())]
-    found = {id(cls): cls for cls in homes if isinstance(cls, type) and _is_home(cls)}
-    return next(iter(found.values())) if len(found) == 1 else None
+    classes = {id(cls): cls for cls in homes if isinstance(cls, type) and _is_home(cls)}
+    return next(iter(classes.values())) if len(classes) == 1 else None
 
 
 def has_moved(name: str) -> bool:
@@ -44,7 +44,7 @@ def _is_home(cls: type) -> bool:
 
 def _find_inside(module: Any, qualname: str) -> Any:
     """Return what stands in a module under a name; its `__getattr__`, which may import, is not asked."""
-    found: Any = module
+    inner: Any = module
     for step in qualname.split("."):
-        found = getattr(found, "__dict__", {}).get(step)
-    return found
+        inner = getattr(inner, "__dict__", {}).get(step)
+    return inner

@@ -39,20 +39,20 @@ class Collector:
         sync: bool = False,  # noqa: ARG002
     ) -> bool:
         """Take one event, a JSON object without its closing brace."""
-        told = orjson.loads(event + b"}")
-        if told["event"] in ("start", "end"):
+        fields = orjson.loads(event + b"}")
+        if fields["event"] in ("start", "end"):
             if messages:
                 bodies = orjson.loads(self._encoder.encode_bodies(list(messages)))
-                told["input"] = fill_messages(told["input"], bodies)
+                fields["input"] = fill_messages(fields["input"], bodies)
             with self._lock:
-                self._calls.setdefault(told["span_id"], {"phase": self.phase}).update(told)
+                self._calls.setdefault(fields["span_id"], {"phase": self.phase}).update(fields)
         return True
 
     def calls(self) -> list[Taped]:
         """Return the calls in the order of their starts."""
         with self._lock:
-            found = sorted(self._calls.values(), key=lambda call: call["start_ns"])
-        return [_build_taped(call) for call in found]
+            calls = sorted(self._calls.values(), key=lambda call: call["start_ns"])
+        return [_build_taped(call) for call in calls]
 
 
 def _build_taped(call: dict[str, Any]) -> Taped:

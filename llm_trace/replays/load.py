@@ -84,12 +84,12 @@ def find_id(store: Store, what: str) -> str:
             raise NotFoundError(f"{str(store.path)!r} has no calls")
         return str(row[0])
     spans = store.sql("SELECT span_id FROM calls WHERE starts_with(span_id, ?) LIMIT 5", what).fetchall()
-    found = [run.id for run in runs if run.id.startswith(what)] + [str(row[0]) for row in spans]
-    if len(found) > 1 and what not in found:
+    ids = [run.id for run in runs if run.id.startswith(what)] + [str(row[0]) for row in spans]
+    if len(ids) > 1 and what not in ids:
         raise NotFoundError(
-            f"{what!r} is the beginning of several ids ({', '.join(found[:5])}): give more of it"
+            f"{what!r} is the beginning of several ids ({', '.join(ids[:5])}): give more of it"
         )
-    return found[0] if len(found) == 1 else what
+    return ids[0] if len(ids) == 1 else what
 
 
 def _call(store: Store, span_id: str) -> Call:

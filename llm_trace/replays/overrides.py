@@ -37,18 +37,18 @@ class Overrides:
     """Of the roots: what the record does not hold."""
 
     @classmethod
-    def of(cls, given: Mapping[str, Any] | None) -> Self:
+    def of(cls, settings: Mapping[str, Any] | None) -> Self:
         """Return what `replay(overrides=…)` means.
 
         Raises:
             ReplayError: there is no such override.
         """
-        given = dict(given or {})
-        if unknown := given.keys() - set(_KEYS):
+        settings = dict(settings or {})
+        if unknown := settings.keys() - set(_KEYS):
             raise ReplayError(f"override {min(unknown)!r} is unknown; choose of {', '.join(_KEYS)}")
-        prompts = given.pop("prompt", ())
+        prompts = settings.pop("prompt", ())
         prompts = (prompts,) if isinstance(prompts, Prompt) else prompts
-        return cls(prompts={prompt.name: prompt for prompt in prompts}, **given)
+        return cls(prompts={prompt.name: prompt for prompt in prompts}, **settings)
 
     def changes(self, spec: FunctionSpec) -> bool:
         """Return whether calls of this function are made otherwise."""
@@ -94,10 +94,10 @@ class Overrides:
         if template is None:
             return []
         variables = used.get("variables") or {}
-        found = []
+        texts = []
         for prompt in (Prompt(used["name"], template), self.prompts.get(used["name"])):
             try:
-                found += [prompt.format(**variables)] if prompt else []
+                texts += [prompt.format(**variables)] if prompt else []
             except (KeyError, IndexError) as exc:
                 if prompt is self.prompts.get(used["name"]):
                     raise ReplayError(
@@ -106,7 +106,7 @@ class Overrides:
                         "recorded with"
                     ) from exc
                 return []
-        return found
+        return texts
 
     def reworded(self, arguments: Any, rendered: Sequence[Rendered]) -> Any:
         """Return recorded arguments with the prompt that they hold rendered anew, where another takes its

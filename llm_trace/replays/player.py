@@ -92,7 +92,7 @@ class Step:
     """Its own calls have no place in the record."""
     run: Callable[..., Any] | None = None
     """Called instead of the function."""
-    given: tuple[tuple[Any, ...], dict[str, Any]] | None = None
+    arguments: tuple[tuple[Any, ...], dict[str, Any]] | None = None
     """Arguments in place of its own."""
     served: bool = False
 
@@ -144,7 +144,7 @@ class Player:
             self.report.not_replayable.append(str(error))
             step = Step(stray=True, run=play_answer(build_refusal(error), spec.shape))
         try:
-            call = begin(spec, *(step.given or (args, kwargs)))
+            call = begin(spec, *(step.arguments or (args, kwargs)))
         except Exception:  # noqa: BLE001  # telemetry's own failure
             call = None
         # One that is not recorded (sampling, a failure) is followed all the same.
@@ -162,8 +162,10 @@ class Player:
             return
         fields: dict[str, Any] = {"replay_of": step.taped.span_id}
         if step.served:
-            told = (("model", step.taped.model), ("usage", step.taped.usage))
-            fields |= {"metadata": {"replay": "recorded"}} | {name: said for name, said in told if said}
+            answered = (("model", step.taped.model), ("usage", step.taped.usage))
+            fields |= {"metadata": {"replay": "recorded"}} | {
+                name: value for name, value in answered if value
+            }
         call.set(**fields)
 
     def _step(
@@ -253,25 +255,27 @@ class Player:
         if self.rules.mode == "recorded" or not overrides.changes(spec):
             return step
         run, args, kwargs = overrides.applied(spec, asked.args, asked.kwargs)
-        return replace(step, run=lambda *_, **__: run(*args, **kwargs), given=(args, kwargs))
+        return replace(step, run=lambda *_, **__: run(*args, **kwargs), arguments=(args, kwargs))
 
     def _divergence(self, asked: PendingCall) -> DivergenceError:
         """Return what is said of a question that is not in the record; the first is kept."""
         inside = self.tape.calls.get(asked.scope or "")
-        told = f"{asked.name}, inside {inside.name} ({inside.span_id})," if inside else asked.name
-        told += " asks something that is not in the record"
+        message = f"{asked.name}, inside {inside.name} ({inside.span_id})," if inside else asked.name
+        message += " asks something that is not in the record"
         now = asked.encoder.plain(asked.arguments)
         then = self.tape.nearest(asked.scope, asked.name)
-        told += (
+        message += (
             f"; the next call of it there is {then.span_id}" if then else ", which has no further call of it"
         )
-        told += f"\n{report.describe_difference(then.input if then else None, now)}"
+        message += f"\n{report.describe_difference(then.input if then else None, now)}"
         if self.tape.ran_at_once(asked.scope):
-            told += "\n" + _ORDER
+            message += "\n" + _ORDER
         with self._lock:
-            self.report.divergence = self.report.divergence or told
+            self.report.divergence = self.report.divergence or message
             first = self.report.divergence
-        return DivergenceError(told if first == told else f"{told}\nThe first divergence was:\n{first}")
+        return DivergenceError(
+            message if first == message else f"{message}\nThe first divergence was:\n{first}"
+        )
 
     def finish(self) -> None:
         """Note which calls that are answered from the record were not made."""

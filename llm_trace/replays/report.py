@@ -51,17 +51,17 @@ class Report:
         return {name: value for name, value in asdict(self).items() if value not in (None, [])}
 
     def __str__(self) -> str:
-        told = [f"{self.served} calls from the record, {self.live} live"]
+        lines = [f"{self.served} calls from the record, {self.live} live"]
         if self.roots:
-            told[0] += f"; {self.equal} of {self.roots} ended as they did then"
+            lines[0] += f"; {self.equal} of {self.roots} ended as they did then"
         for title, items in (
             ("differs", self.differences),
             ("true race", self.races),
             ("not replayable", self.not_replayable),
             ("not asked", self.not_asked),
         ):
-            told += [f"{title}: {item}" for item in items]
-        return "\n".join([*told, *([self.divergence] if self.divergence else [])])
+            lines += [f"{title}: {item}" for item in items]
+        return "\n".join([*lines, *([self.divergence] if self.divergence else [])])
 
 
 def describe_race(group: list[Taped]) -> str:

@@ -76,15 +76,15 @@ def extract_part(data: Any, types: Types, way: Sequence[str | int]) -> tuple[Any
     inside: Types = {}
     for name, pointers in types.items():
         if name == PRIVATE:
-            found = [
+            below = [
                 orjson.dumps([p[len(at) :], key, value]).decode()
                 for p, key, value in map(orjson.loads, pointers)
                 if p == at or p.startswith(at + "/")
             ]
         else:
-            found = [p[len(at) :] for p in pointers if p == at or p.startswith(at + "/")]
-        if found:
-            inside[name] = found
+            below = [p[len(at) :] for p in pointers if p == at or p.startswith(at + "/")]
+        if below:
+            inside[name] = below
     return data, inside
 
 
@@ -121,7 +121,7 @@ def revive(data: Any, types: Types, moved: Moved, rendered: Sequence[Rendered] =
     """
     if '"__type__"' in json.dumps(data):
         data = _with_numbers(data, "", set(types.get("dict", ())))
-    private = [orjson.loads(told) for told in types.get(PRIVATE, ())]
+    private = [orjson.loads(entry) for entry in types.get(PRIVATE, ())]
     beside = _Beside(frozenset(types.get(UNSET, ())), [(at, name, value) for at, name, value in private])
     kinds = {name: pointers for name, pointers in types.items() if name not in (UNSET, PRIVATE)}
     places = [(pointer, name) for name, pointers in kinds.items() for pointer in pointers]
@@ -202,11 +202,11 @@ class _Builder:
             raise ReplayError(f"a {name.replace(':', '.')} cannot be made from its record: {exc}") from exc
 
     def _prompt(self, node: Any) -> Rendered:
-        if (found := next((text for text in self.rendered if text == node), None)) is None:
+        if (rendered := next((text for text in self.rendered if text == node), None)) is None:
             raise ReplayError(
                 "it was rendered from a prompt whose template or variables are not in the record"
             )
-        return found
+        return rendered
 
     def _built(self, cls: Any, node: Any) -> Any:
         """Return an object of a class that makes plain data: no other is called, whatever a record says."""
@@ -241,21 +241,21 @@ class _Builder:
         if missing := [name for name in declared if name not in inside]:
             raise ReplayError(f"the record of a {cls.__qualname__} lacks {', '.join(missing[:3])}")
         extra = {name: v for name, v in inside.items() if name not in declared}
-        given = {*declared, *extra} - {n for n in declared if f"{self.pointer}/{n}" in self.beside.unset}
+        fields_set = {*declared, *extra} - {n for n in declared if f"{self.pointer}/{n}" in self.beside.unset}
         private = {name: value for at, name, value in self.beside.private if at == self.pointer}
         begun = {
             name: a.get_default() for name, a in cls.__private_attributes__.items() if name not in private
         }
         state = {
             "__dict__": {name: inside[name] for name in declared},
-            "__pydantic_fields_set__": given,
+            "__pydantic_fields_set__": fields_set,
             "__pydantic_extra__": extra if cls.model_config.get("extra") == "allow" else None,
             "__pydantic_private__": {**begun, **private} if cls.__private_attributes__ else None,
         }
-        made = cls.__new__(cls)
+        instance = cls.__new__(cls)
         for name, value in state.items():
-            object.__setattr__(made, name, value)
-        return made
+            object.__setattr__(instance, name, value)
+        return instance
 
 
 def _is_number(cls: type) -> bool:
@@ -266,10 +266,10 @@ def _is_number(cls: type) -> bool:
 
 def _build_dataclass(cls: Any, inside: dict[str, Any]) -> Any:
     """Return a dataclass's instance as it was, without what its `__post_init__` does once more."""
-    made: Any = object.__new__(cls)
+    instance: Any = object.__new__(cls)
     for field in fields(cls):
-        object.__setattr__(made, field.name, inside[field.name])
-    return made
+        object.__setattr__(instance, field.name, inside[field.name])
+    return instance
 
 
 def _parse_repr(cls: Any, text: str) -> Any:

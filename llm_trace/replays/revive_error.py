@@ -54,10 +54,10 @@ def revive_error(error: Mapping[str, Any], record: Mapping[str, Any] | None, mov
         ReplayError: its class is not imported, or the record does not hold it whole.
     """
     name, message = str(error.get("type", "error")), error.get("message")
-    made = _revive_by_message(name, message, moved) if record is None else _revive_held(record, moved)
+    exception = _revive_by_message(name, message, moved) if record is None else _revive_held(record, moved)
     with contextlib.suppress(Exception):  # the user's own `__str__`
-        if str(made) == (message or ""):
-            return made
+        if str(exception) == (message or ""):
+            return exception
     raise ReplayError(f"the record does not hold the exception {name} whole")
 
 
@@ -66,9 +66,9 @@ def _revive_by_message(name: str, message: Any, moved: Moved) -> BaseException:
     texts = [message, _parse_literal(message)] if isinstance(message, str) and message else []
     if type(cls.__init__) is type(Exception.__init__) and not issubclass(cls, _BY_STATE):
         for args in [[text] for text in texts] or [[]]:
-            made: BaseException = _make_bare(cls, tuple(args))
-            if str(made) == (message or ""):
-                return made
+            exception: BaseException = _make_bare(cls, tuple(args))
+            if str(exception) == (message or ""):
+                return exception
     raise ReplayError(f"the record does not hold the exception {name} whole")
 
 
@@ -97,37 +97,37 @@ def _revive_held(record: Mapping[str, Any], moved: Moved) -> BaseException:
     if "__slots__" in held["state"]:
         raise ReplayError(f"a {record['type'].replace(':', '.')} keeps its state in __slots__")
     args = [_revive_part(record, ("args", n), moved) for n in range(len(held["args"]))]
-    made: BaseException
+    exception: BaseException
     if issubclass(cls, BaseExceptionGroup):
         if len(record.get("errors", ())) != record["count"]:
             raise ReplayError("the record does not hold all exceptions of the group")
-        made = BaseExceptionGroup.__new__(
+        exception = BaseExceptionGroup.__new__(
             cls, args[0], [_revive_held(one, moved) for one in record["errors"]]
         )
     else:
-        made = _make_bare(cls, tuple(args))
+        exception = _make_bare(cls, tuple(args))
     for name in held["state"]:
         value = _revive_part(record, ("state", name), moved)
         if name in list_base_attributes(cls):
-            setattr(made, name, value)
+            setattr(exception, name, value)
         else:
-            made.__dict__[name] = value
+            exception.__dict__[name] = value
     if "cause" in record:
-        made.__cause__ = _revive_held(record["cause"], moved)
-    return made
+        exception.__cause__ = _revive_held(record["cause"], moved)
+    return exception
 
 
 def _make_bare(cls: Any, args: tuple[Any, ...]) -> Any:
     """Return an exception made by its built-in base alone."""
     base = find_builtin_base(cls)
     try:
-        made = base.__new__(cls, *args)
-        base.__init__(made, *args)
+        exception = base.__new__(cls, *args)
+        base.__init__(exception, *args)
     except TypeError as exc:  # a compiled class
         raise ReplayError(
             f"a {cls.__module__}.{cls.__qualname__} cannot be made from its record: {exc}"
         ) from exc
-    return made
+    return exception
 
 
 def _revive_part(record: Mapping[str, Any], way: tuple[str, str | int], moved: Moved) -> Any:
@@ -146,11 +146,13 @@ def _revive_part(record: Mapping[str, Any], way: tuple[str, str | int], moved: M
         )
 
 
-def _revive_response(told: Mapping[str, Any]) -> Any:
+def _revive_response(recorded: Mapping[str, Any]) -> Any:
     httpx = sys.modules.get("httpx")
-    if httpx is None or not isinstance(told.get("body"), str):
+    if httpx is None or not isinstance(recorded.get("body"), str):
         raise ReplayError("the response was not kept whole")
-    return httpx.Response(told["status"], headers=told["headers"], content=told["body"].encode("latin-1"))
+    return httpx.Response(
+        recorded["status"], headers=recorded["headers"], content=recorded["body"].encode("latin-1")
+    )
 
 
 def _revive_validation(cls: Any, state: Mapping[str, Any]) -> BaseException:
@@ -168,8 +170,8 @@ def _revive_validation(cls: Any, state: Mapping[str, Any]) -> BaseException:
             detail |= {"type": PydanticCustomError(kind, one["msg"].replace("{", "{{"), context or None)}
         details.append(detail)
     try:
-        made: BaseException = cls.from_exception_data(state["title"], details)
-        made.args = ()
+        exception: BaseException = cls.from_exception_data(state["title"], details)
+        exception.args = ()
     except (TypeError, ValueError, KeyError) as exc:
         raise ReplayError(f"a pydantic ValidationError cannot be made from its record: {exc}") from exc
-    return made
+    return exception

@@ -35,14 +35,14 @@ def find_functions(
     Raises:
         ReplayError: none was named, one is not where it was named, or a root has none.
     """
-    given = [named] if isinstance(named, str) or callable(named) else list(named)
-    found = [_import_function(item, roots) if isinstance(item, str) else item for item in given]
-    chosen = {root.span_id: _choose_function(root, found) for root in roots}
+    choices = [named] if isinstance(named, str) or callable(named) else list(named)
+    functions = [_import_function(item, roots) if isinstance(item, str) else item for item in choices]
+    chosen = {root.span_id: _choose_function(root, functions) for root in roots}
     missing = [root for root in roots if chosen[root.span_id] is None]
-    if len(found) == 1 and len({root.name for root in roots}) == 1:
-        return {root.span_id: found[0] for root in roots}  # it was renamed
+    if len(functions) == 1 and len({root.name for root in roots}) == 1:
+        return {root.span_id: functions[0] for root in roots}  # it was renamed
     if missing:
-        raise ReplayError(_refuse_unnamed(missing, given))
+        raise ReplayError(_refuse_unnamed(missing, choices))
     return {span: ensure_traced(fn) for span, fn in chosen.items() if fn is not None}
 
 
@@ -51,24 +51,26 @@ def ensure_traced(fn: Function) -> Function:
     return fn if hasattr(fn, "__llm_trace__") else trace(fn)
 
 
-def _choose_function(root: Taped, found: Sequence[Function]) -> Function | None:
+def _choose_function(root: Taped, functions: Sequence[Function]) -> Function | None:
     """Return the function whose qualified name the root had, rather one of the same module."""
     qualname = (root.function or "").partition(":")[2] or root.name
-    alike = [fn for fn in found if get_function_name(fn) in (qualname.rpartition("<locals>.")[2], root.name)]
+    alike = [
+        fn for fn in functions if get_function_name(fn) in (qualname.rpartition("<locals>.")[2], root.name)
+    ]
     same = [fn for fn in alike if fn.__module__ == root.module]
     return next(iter(same or alike), None)
 
 
-def _refuse_unnamed(missing: Sequence[Taped], given: Sequence[object]) -> str:
+def _refuse_unnamed(missing: Sequence[Taped], choices: Sequence[object]) -> str:
     counts = Counter((root.function or root.name, root.place) for root in missing)
-    told = ", ".join(
+    names = ", ".join(
         f"{name}{f' at {place}' if place else ''} ({count} calls)"
         for (name, place), count in counts.most_common(5)
     )
     example = next(iter(counts))[0].replace("__main__", "your_module")
     return (
-        f"the run began with {told}, and "
-        f"{'none of the functions given is that' if given else 'functions are only called when named'}: "
+        f"the run began with {names}, and "
+        f"{'none of the functions given is that' if choices else 'functions are only called when named'}: "
         f"pass functions={example!r} (on the command line --function {example}), or the function itself"
     )
 
@@ -82,7 +84,7 @@ def _import_function(name: str, roots: Sequence[Taped]) -> Function:
     if not colon or not qualname:
         raise ReplayError(f"function {name!r} is no module:function; write it as app:answer")
     try:
-        found: Any = importlib.import_module(module)
+        target: Any = importlib.import_module(module)
     except ModuleNotFoundError as exc:
         if exc.name is None or not (module == exc.name or module.startswith(exc.name + ".")):
             raise
@@ -91,17 +93,17 @@ def _import_function(name: str, roots: Sequence[Taped]) -> Function:
             f"holds it, or name its new place"
         ) from exc
     for step in qualname.split("."):
-        found = getattr(found, step, None)
-    if not callable(found):
+        target = getattr(target, step, None)
+    if not callable(target):
         raise ReplayError(
             f"{module!r} has no function {qualname!r}{then}: if it moved, name its new place as "
             f"module:function"
         )
-    return found  # type: ignore[no-any-return]
+    return target  # type: ignore[no-any-return]
 
 
 def call_of(
-    root: Taped, fn: Function, given: Mapping[str, Any], rendered: Sequence[Rendered] = ()
+    root: Taped, fn: Function, wanted: Mapping[str, Any], rendered: Sequence[Rendered] = ()
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Return the arguments that a root was called with.
 
@@ -114,8 +116,8 @@ def call_of(
     """
     if not isinstance(root.input, dict):
         raise ReplayError(f"{root.name} ({root.span_id}): its input was not kept")
-    values, lost = dict(given), []
-    for name in [name for name in root.input if name not in given]:
+    values, lost = dict(wanted), []
+    for name in [name for name in root.input if name not in wanted]:
         try:
             values[name] = _build_argument(name, root, fn, rendered)
         except ReplayError as exc:

@@ -64,9 +64,9 @@ def bound_mean(
         )
     mean, error = float(values.mean()), compute_spread(units) / len(units) ** 0.5
     quantile = float(stats.t.ppf((1 + confidence) / 2, freedom))
-    found = [(mean - quantile * error, mean + quantile * error), _bound_hall(units, quantile)]
-    found += _bound_few(values, clusters, confidence, largest)
-    bounds = min(low for low, _ in found), max(high for _, high in found)
+    intervals = [(mean - quantile * error, mean + quantile * error), _bound_hall(units, quantile)]
+    intervals += _bound_few(values, clusters, confidence, largest)
+    bounds = min(low for low, _ in intervals), max(high for _, high in intervals)
     return Interval(*bounds, error, _compute_p_value(units, freedom))
 
 
@@ -106,7 +106,7 @@ def _bound_few(
     do.
     """
     common = float(np.median(values)) if len(values) >= FEW else 0.0
-    found = []
+    intervals = []
     for centre in {0.0, common}:
         rest = values - centre
         rest[np.abs(rest) <= 1e-9 * np.abs(values).max()] = 0
@@ -117,5 +117,5 @@ def _bound_few(
             low, high = bound_tango(
                 int((rest > 0).sum()) / worth, int((rest < 0).sum()) / worth, len(rest) / worth, confidence
             )
-            found.append((centre + low * size, centre + high * size))
-    return found
+            intervals.append((centre + low * size, centre + high * size))
+    return intervals

@@ -88,9 +88,9 @@ def estimate(
     low, high, error, p_value = None, None, 0.0, None
     if len(sums) > 1:
         largest = scale.largest_change(np.stack([a, b]))
-        found = bound_mean(change, clusters, confidence=confidence, largest=largest)
-        (low, high), error = scale.cut(found.low, found.high), found.error
-        p_value = max(sign_flip(sums, seed=seed), found.p_value) if np.any(sums) else None
+        interval = bound_mean(change, clusters, confidence=confidence, largest=largest)
+        (low, high), error = scale.cut(interval.low, interval.high), interval.error
+        p_value = max(sign_flip(sums, seed=seed), interval.p_value) if np.any(sums) else None
     effect, moved = compute_cohens_d(change), int(np.count_nonzero(sums))
     return Estimate("number", len(a), *_compute_means(a, b), low, high, p_value, effect, error, moved)
 
