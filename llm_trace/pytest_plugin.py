@@ -194,9 +194,7 @@ def get_cassette(item: pytest.Item) -> Path:
 
 
 def get_fixture_cassette(fixturedef: Any, request: Any) -> Path:
-    """Return `fixture.<name>.json` in the folder of the cassettes of the module or package that shares the
-    fixture.
-    """
+    """Return `fixture.<name>.json` among the cassettes of the module or package that shares the fixture."""
     inside = request.node.nodeid.partition("::")[2].replace("::", ".")
     parameter = f"[{request.param_index}]" if hasattr(request, "param") else ""
     return _build_cassette_path(

@@ -93,7 +93,8 @@ def compare(
     judged = judge.judge_overall(table)
     comparison = Comparison(
         a=sides[0].label, b=sides[1].label, paired_by=pairing.by, pairs=len(matched.pairs),
-        calls=(len(units[0]), len(units[1])), metrics=judged, slices=parts, losses=read_losses(opened, judged, table), unpaired=matched.unpaired,
+        calls=(len(units[0]), len(units[1])), metrics=judged, slices=parts,
+        losses=read_losses(opened, judged, table), unpaired=matched.unpaired,
         tried=tried, confidence=confidence, seed=seed, notes=remarks.list_notes(matched.pairs, table),
         warnings=remarks.list_warnings(matched, table, tried),
     )  # fmt: skip

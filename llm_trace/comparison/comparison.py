@@ -23,9 +23,7 @@ if TYPE_CHECKING:
 
 
 class Comparison(ComparisonRecord):
-    """b against a, metric by metric. `print` it, or see `to_html`, `to_json`, `to_frame`, `fails`,
-    `attribution`.
-    """
+    """b against a by metric: `print` it; `to_html`, `to_json`, `to_frame`, `fails`, `attribution`."""
 
     _store: Path | None = PrivateAttr(default=None)
     _spans: tuple[tuple[str, str], ...] = PrivateAttr(default=())

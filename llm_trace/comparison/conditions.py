@@ -15,10 +15,12 @@ if TYPE_CHECKING:
 
 FIELDS = ("n", "a", "b", "difference", "low", "high", "p_value", "q_value", "effect", "verdict")
 _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
-    "<=": operator.le, ">=": operator.ge, "==": operator.eq, "!=": operator.ne, "<": operator.lt, ">": operator.gt,
+    "<=": operator.le, ">=": operator.ge, "==": operator.eq,
+    "!=": operator.ne, "<": operator.lt, ">": operator.gt,
 }  # fmt: skip
 _CONDITION = re.compile(
-    r"\s*(?P<metric>[^\[\]<>=!]+?)(\[(?P<slice>[^\]]+)\])?\.(?P<field>\w+)\s*(?P<sign><=|>=|==|!=|<|>)\s*(?P<value>\S+)\s*"
+    r"\s*(?P<metric>[^\[\]<>=!]+?)(\[(?P<slice>[^\]]+)\])?\.(?P<field>\w+)"
+    r"\s*(?P<sign><=|>=|==|!=|<|>)\s*(?P<value>\S+)\s*"
 )
 
 

@@ -53,9 +53,7 @@ class Dataset:
 
     @property
     def version(self) -> str:
-        """First 12 hex digits of the SHA-256 of the examples: another example, order or tag is another
-        version.
-        """
+        """First 12 hex digits of the SHA-256 of the examples: another example, order or tag changes it."""
         return _hash(b"\n".join(map(_encode_line, self.examples)))
 
     def __iter__(self) -> Iterator[Example]:
@@ -135,9 +133,7 @@ class Dataset:
 
 
 def as_text(value: Any) -> Any:
-    """Return a number or a yes or no as a cell of CSV has it, such as `3` and `true`, and anything else as
-    it is.
-    """
+    """Return a number, a yes or a no as a cell of CSV, such as `3` and `true`, all else as it is."""
     return orjson.dumps(value).decode() if isinstance(value, (bool, int, float)) else value
 
 

@@ -26,9 +26,7 @@ ASKED = """
 WITH asked AS (
     SELECT unnest(ids) AS span_id, generate_subscripts(ids, 1) - 1 AS i FROM (SELECT string_split(?, ' ') AS ids)
 )"""
-"""Begins a query on calls whose ids, with spaces between, are its first parameter: `i` is the place among
-them.
-"""
+"""Begins a query on calls whose ids, separated by spaces, are its first parameter: `i` is the place there."""
 
 
 class Fact(NamedTuple):

@@ -112,8 +112,9 @@ def _test(
     better = table.better.get(name)
     missing = (int(lacks[1, either].sum()) + unfinished[0], int(lacks[0, either].sum()) + unfinished[1])
     metric = Metric(
-        name=name, kind=measured.kind, better=better, n=measured.n, a=measured.a, b=measured.b, difference=measured.difference,
-        low=bounds.low, high=bounds.high, p_value=measured.p_value, effect=measured.effect, missing=missing,
+        name=name, kind=measured.kind, better=better, n=measured.n, a=measured.a, b=measured.b,
+        difference=measured.difference, low=bounds.low, high=bounds.high, p_value=measured.p_value,
+        effect=measured.effect, missing=missing,
         verdict="undecided" if (a != b).any() or any(missing) else "same",
         worst=_find_worst(b - a if better != "lower" else a - b, there, table.spans),
     )  # fmt: skip

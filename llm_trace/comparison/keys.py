@@ -1,6 +1,4 @@
-"""What "the same input" means for two calls, and how it is found out when the prompt itself is what
-changed.
-"""
+"""What "the same input" means for two calls, also when the prompt itself is what changed."""
 
 from __future__ import annotations
 
@@ -81,9 +79,7 @@ class Pairing:
     a: Keys
     b: Keys
     ambiguous: tuple[str, ...] = field(default=(), kw_only=True)
-    """Arguments that differ throughout and might be what is compared, were there more than one input a
-    side.
-    """
+    """Arguments that differ throughout and may be what is compared; each side has but one input."""
 
     @property
     def common(self) -> int:
@@ -101,9 +97,7 @@ class Pairing:
 
 
 def pair_by_input(store: Store, a: Sequence[Fact], b: Sequence[Fact]) -> Pairing:
-    """Return the strictest way of pairing that pairs the most: the input whole, else without what differs
-    by design.
-    """
+    """Return the strictest way of pairing that pairs the most: the input whole, else without what differs."""
     best = Pairing(_WHOLE, [], [])
     ambiguous: tuple[str, ...] = ()
     for pairing in _list_ways(store, a, b):

@@ -1,6 +1,4 @@
-"""The numbers that are compared: of each unit one for each metric, and of each pair how its outputs
-differ.
-"""
+"""The numbers that are compared: one per metric of each unit, and how the outputs of each pair differ."""
 
 from __future__ import annotations
 
@@ -28,12 +26,11 @@ Values = dict[str, Floats]
 """Metric to (calls,): NaN where it is not known."""
 
 DIRECTIONS: dict[str, Better] = {
-    "errors": "lower", "refusals": "lower", "valid_json": "higher", "input_tokens": "lower", "output_tokens": "lower",
+    "errors": "lower", "refusals": "lower", "valid_json": "higher",
+    "input_tokens": "lower", "output_tokens": "lower",
     "cost_usd": "lower", "latency_ms": "lower", "first_token_ms": "lower",
 }  # fmt: skip
-"""Metrics that need no score, and which direction is good. Scores count as better when higher, unless told
-otherwise.
-"""
+"""Metrics that need no score, and which direction is good. For scores it is higher, unless told otherwise."""
 READ = 1_000
 """Pairs whose outputs are read for their similarity."""
 
@@ -128,9 +125,7 @@ def measure_changed(pairs: Pairs, hashes: Sequence[int | None]) -> Floats:
 
 
 def measure_similarities(store: Store, pairs: Pairs, embed: Embed | None) -> Floats:
-    """Return by pair how similar the first answers are, 1 where they are the same; of many pairs of a
-    part.
-    """
+    """Return by pair how similar the first answers are, 1 where they are the same; a sample of many pairs."""
     step = max(1, -(-len(pairs) // READ))
     part = range(0, len(pairs), step)  # keys are hashes, so this is as good as drawn
     calls = [side[i] for i in part for side in pairs.firsts]

@@ -1,6 +1,4 @@
-"""Values that only one side of a pair has: what a failed call is worth, and bounds that hold whatever the
-missing value is.
-"""
+"""Values that only one side has: what a failed call is worth, and bounds whatever the missing value is."""
 
 from __future__ import annotations
 

@@ -26,9 +26,7 @@ SHOWN = 3
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
-    """The calls of both sides with one input, several where it was asked repeatedly, in the order of their
-    keys.
-    """
+    """The calls of both sides with one input, several where it was repeated, in the order of their keys."""
 
     keys: Sequence[str]
     calls: Sequence[Fact]

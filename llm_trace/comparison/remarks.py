@@ -1,6 +1,4 @@
-"""What is to be said beside a comparison's table: how the pairs were made and counted, and what weakens
-the findings.
-"""
+"""What stands beside a comparison's table: how pairs were made and counted, and what weakens the findings."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Scores as metrics: numbers as they are, of labels the share of each, and what of them cannot be
-compared.
-"""
+"""Scores as metrics: numbers as they are, the share of each label, and what of them cannot be compared."""
 
 from __future__ import annotations
 
@@ -103,9 +101,7 @@ def _share(rows: Sequence[tuple[int, str]], label: str, count: int) -> Floats:
 
 
 def compute_group_means(groups: NDArray[np.int64], values: Floats, count: int) -> Floats:
-    """Return the mean of each group's values, NaN for groups that have none; values that are NaN do not
-    count.
-    """
+    """Return the mean of each group's values, NaN for groups that have none; NaN values do not count."""
     known = ~np.isnan(values)
     sums = np.bincount(groups[known], values[known], minlength=count)
     sizes = np.bincount(groups[known], minlength=count)

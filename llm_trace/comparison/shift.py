@@ -1,6 +1,4 @@
-"""Which words gained or lost weight from a to b: both answers under both prompts, so that like is compared
-with like.
-"""
+"""Which words gained or lost weight from a to b: both answers under both prompts, like with like."""
 
 from __future__ import annotations
 
@@ -33,9 +31,7 @@ class Shift(Record):
     words: tuple[Word, ...]
     pairs: int
     changed: int
-    """Of the pairs, those with another answer in b than in a: where there are five or more the words are
-    of these alone.
-    """
+    """Pairs with another answer in b than in a; where there are five or more the words are of these alone."""
     left_out: int
     """Pairs without a model call with an answer in words on both sides, or with an answer that its own
     prompt does not explain.

@@ -23,9 +23,7 @@ PLAIN_WIDTH = 120
 
 
 def render_comparison(comparison: ComparisonRecord, width: int) -> Any:
-    """Return the comparison for a Rich console: a table of all pairs, one of the slices that differ, and
-    the remarks.
-    """
+    """Return the comparison for a Rich console: all pairs, the slices that differ, and the remarks."""
     from rich.console import Group
     from rich.text import Text
 

@@ -1,6 +1,4 @@
-"""What `a` and `b` of a comparison mean: a run, a version of a prompt, a model, or the arguments of
-`Store.calls`.
-"""
+"""What `a` and `b` of a comparison mean: a run, a prompt's version, a model, or filters of `Store.calls`."""
 
 from __future__ import annotations
 

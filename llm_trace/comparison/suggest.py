@@ -1,6 +1,4 @@
-"""`suggest`: changes to a prompt that its attributions speak for, each tried on examples that it was not
-made from.
-"""
+"""`suggest`: changes to a prompt that its attributions speak for, each tried on examples held out."""
 
 from __future__ import annotations
 
@@ -160,9 +158,7 @@ def _aggregate_calls(calls: list[Call], **settings: Any) -> Aggregate:
 
 
 def _split(examples: list[Example]) -> tuple[list[Example], list[Example]]:
-    """Return the examples to try on, and those to look for harm with: every third, ten at most, none where
-    there are few.
-    """
+    """Return the examples to try on, and every third of many, at most ten, to look for harm with."""
     if len(examples) < FEW:
         return examples, []
     looked_at = examples[::3][:LOOKED_AT]
@@ -172,9 +168,7 @@ def _split(examples: list[Example]) -> tuple[list[Example], list[Example]]:
 def _measure_harm(
     prompt: Prompt, aggregated: Aggregate, examples: list[Example], score: Try
 ) -> dict[str, float]:
-    """Return how much better the examples score without each sentence of the template, for those where
-    they do.
-    """
+    """Return how much better the examples score without each sentence of the template, where they do."""
     if not examples:
         return {}
     before = np.mean([float(score(prompt, example)) for example in examples])

@@ -112,8 +112,8 @@ def build_table(store: Store, matched: Paired, request: TableRequest) -> PairTab
     tested |= {name: _measure_pairs(store, pairs, function) for name, function in request.functions.items()}
     described = _describe_pairs(store, pairs, hashes, request)
     return PairTable(
-        pairs.spans, tested, described, _number_clusters(pairs), better, request.confidence, request.seed, scales, matched.unfinished,
-        failures, scores.labels, scores.notes,
+        pairs.spans, tested, described, _number_clusters(pairs), better, request.confidence, request.seed,
+        scales, matched.unfinished, failures, scores.labels, scores.notes,
     )  # fmt: skip
 
 
@@ -165,9 +165,7 @@ def _number_clusters(pairs: Pairs) -> NDArray[np.int64] | None:
 
 
 def _number_sessions(sessions: Sequence[str | None], others: Sequence[str | None]) -> NDArray[np.int64]:
-    """Return a number for each pair's session, that of the other side where this one has none; a pair
-    without is alone.
-    """
+    """Return a number for each pair's session, else of the other side's; a pair without is alone."""
     named: dict[str, int] = {}
     keys = (
         f"0{own}" if own else f"1{other}" if other else f"2{i}"

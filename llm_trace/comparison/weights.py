@@ -18,9 +18,7 @@ if TYPE_CHECKING:
     """Part and word to weight."""
 
 LEAST = 5
-"""Pairs that a word must stand in to be told of, and that must have another answer for the others to stay
-out.
-"""
+"""Pairs that a word must stand in to be named, and with another answer for the others to stay out."""
 
 
 class Word(Record):
@@ -86,9 +84,7 @@ def _build_words(
 
 
 def _decide(words: list[Word], level: float) -> Iterator[Word]:
-    """Return the words with q-values and verdicts; those that changed negligibly in every pair are not
-    tested.
-    """
+    """Return the words with q-values and verdicts; those whose changes are all negligible are not tested."""
     for word, q in zip(words, correct_tested([w.p_value for w in words]), strict=True):
         yield word.model_copy(update={"q_value": q, "verdict": _judge_word(word, q, level)})
 

@@ -1,3 +1,1 @@
-"""Run a recorded program again: its model and tool calls answered from the record, or live with something
-changed.
-"""
+"""Run a recorded program again: its calls answered from the record, or live with something changed."""

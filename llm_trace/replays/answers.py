@@ -70,9 +70,7 @@ class PlayedAnswer:
     wait_s: float = 0.0
     """How long a coroutine waits to be cancelled, as it was, before it raises."""
     returned: tuple[Shape, ...] = ()
-    """What the function returns, in place of the value, that gives the rest: a generator, a coroutine that
-    returns one …
-    """
+    """What the function returns, in place of the value, that gives the rest: a generator, a coroutine …"""
 
     def finish(self) -> Any:
         """Return or raise what the call did.

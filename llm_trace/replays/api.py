@@ -205,9 +205,7 @@ def _record_calls(store: Store) -> Iterator[CallRecorder]:
 
 
 def _run_outside_loops(task: Callable[[], None]) -> None:
-    """Run a task here, or in a thread of its own where this one runs an event loop (a notebook, an async
-    test).
-    """
+    """Run a task here, or in a thread of its own where this one runs an event loop, as a notebook does."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:

@@ -102,9 +102,7 @@ def _iter_in_order(calls: Sequence[Taped], served: frozenset[str]) -> Iterator[T
 
 
 def _iter_steadily(calls: Iterable[Taped]) -> Iterator[Taped]:
-    """Yield calls in the order of their starts; those that overlap in time by name and input, as their
-    order is chance.
-    """
+    """Yield calls in the order of their starts, and those that overlap in time by name and input."""
     group: list[Taped] = []
     end = 0
     for call in sorted(calls, key=lambda call: call.start_ns):

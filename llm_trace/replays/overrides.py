@@ -1,6 +1,4 @@
-"""What a live replay changes: model, parameters, prompts, code, and arguments that the record does not
-hold.
-"""
+"""What a live replay changes: model, parameters, prompts, code, and arguments missing from the record."""
 
 from __future__ import annotations
 
@@ -109,9 +107,7 @@ class Overrides:
         return texts
 
     def reworded(self, arguments: Any, rendered: Sequence[Rendered]) -> Any:
-        """Return recorded arguments with the prompt that they hold rendered anew, where another takes its
-        place.
-        """
+        """Return recorded arguments with the prompt in them rendered anew, where another takes its place."""
         return _with_text(arguments, *map(str, rendered)) if len(rendered) == 2 else arguments
 
 

@@ -1,6 +1,4 @@
-"""Stands in capture's interceptor slot: pairs each call with its recorded one, and answers those that are
-served.
-"""
+"""Stands in capture's interceptor slot: pairs calls with recorded ones, and answers those to be served."""
 
 from __future__ import annotations
 
@@ -194,9 +192,7 @@ class Player:
         return known
 
     def _found(self, asked: PendingCall) -> Taped | None:
-        """Return the recorded call that this one is: of the same function with the same input at the same
-        place.
-        """
+        """Return the recorded call that this one is: of the same function, input and place."""
         with self._lock:
             expected, self._next = self._next, None
         if expected is not None:

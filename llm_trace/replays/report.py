@@ -1,6 +1,4 @@
-"""What a replay found: how many calls were answered from the record, what ran, where the program went
-another way.
-"""
+"""What a replay found: calls answered from the record, calls that ran, and where the program diverged."""
 
 from __future__ import annotations
 
@@ -41,9 +39,7 @@ class Report:
 
     @property
     def differs(self) -> bool:
-        """Whether the program went another way than it did when it was recorded, as far as a replay can
-        see.
-        """
+        """Whether the program went another way than when it was recorded, as far as a replay can see."""
         return bool(self.divergence or self.differences or self.not_replayable or self.not_asked)
 
     def as_json(self) -> dict[str, Any]:

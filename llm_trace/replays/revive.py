@@ -98,9 +98,7 @@ def _compute_key(value: Any, types: Types) -> bytes:
 
 
 def _have_same_types(then: Types, now: Types, moved: Moved) -> bool:
-    """Return whether two values have the same types at the same places, wherever their classes are defined
-    now.
-    """
+    """Return whether two values have the same types at the same places, wherever their classes are now."""
     counts: Counter[tuple[str, str]] = Counter()
     for name, pointers in then.items():
         cls = find_class(name, moved)

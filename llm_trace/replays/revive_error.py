@@ -22,9 +22,7 @@ _BY_STATE = (OSError, UnicodeError, SyntaxError, ImportError, SystemExit, StopIt
 
 
 class Unrecorded:
-    """Stands for what an exception held and the record does not; whatever is done with it raises
-    `ReplayError`.
-    """
+    """Stands for what an exception held and the record does not; any use of it raises `ReplayError`."""
 
     __slots__ = ("_why",)
 

@@ -81,9 +81,7 @@ class ReplaySession:
         return None if self.player is None else self.player.report.divergence
 
     def not_asked(self, phase: Literal["test", "teardown"]) -> str | None:
-        """Return what is on the cassette and was not asked for; calls that were cancelled then may be
-        missing.
-        """
+        """Return what is on the cassette and was not asked for; calls cancelled then may be missing."""
         if self.player is None:
             return None
         due = [call for call in self.player.left() if (call.phase or "test") == phase]

@@ -68,9 +68,7 @@ class Taped:
 
 
 def make_canonical(value: Any, types: Container[str] = ()) -> bytes:
-    """Return the JSON by which a value is known again: keys sorted, addresses of objects and modules of
-    classes left out.
-    """
+    """Return the JSON by which a value is known again: sorted keys, no addresses, no modules of classes."""
     return compute_identity(_encoder.canonical(value), types)
 
 
@@ -133,9 +131,7 @@ class Tape:
         return None
 
     def take_only(self, scope: str | None, name: str) -> Taped | None:
-        """Return the one recorded call of this function inside `scope` that is left, whatever its input;
-        none of several.
-        """
+        """Return the only recorded call of this function left inside `scope`, whatever its input."""
         with self._lock:
             left = self._left(scope, name)
             if len(left) != 1:

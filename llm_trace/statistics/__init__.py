@@ -1,3 +1,1 @@
-"""Pure functions from arrays of paired differences to bounds, p-values and sizes; nothing here knows what
-a call is.
-"""
+"""Pure functions from arrays to bounds, p-values and sizes; nothing here knows what a call is."""

@@ -20,9 +20,7 @@ Numbers = NDArray[np.int64]
 
 
 def count_effective_clusters(clusters: Numbers) -> float:
-    """Return how many clusters of equal size tell as much as these (n,): their number where they are
-    equal, else less.
-    """
+    """Return how many clusters of equal size tell as much as these (n,), at most their number."""
     sizes = np.unique(clusters, return_counts=True)[1].astype(float)
     return float(sizes.sum() ** 2 / (sizes**2).sum())
 

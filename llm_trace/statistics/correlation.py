@@ -43,8 +43,9 @@ def _correlate_rows(a: Floats, b: Floats) -> Floats:
 
 
 def compute_r_squared(values: Floats, predicted: Floats) -> Floats:
-    """Return R² along the last axis of two arrays (..., n), shape (...): 1 where the prediction is perfect, 0
-    where the mean does as well or the values do not vary, without a lower limit.
+    """Return R² along the last axis of two arrays (..., n), shape (...), without a lower limit.
+
+    It is 1 where the prediction is perfect, 0 where the mean does as well or the values do not vary.
     """
     total = ((values - values.mean(axis=-1, keepdims=True)) ** 2).sum(axis=-1)
     rest = ((values - predicted) ** 2).sum(axis=-1)

@@ -102,9 +102,7 @@ def _compute_p_value(values: Floats, freedom: float) -> float:
 def _bound_few(
     values: Floats, clusters: NDArray[np.int64] | None, confidence: float, largest: float
 ) -> list[tuple[float, float]]:
-    """Return bounds for values of which few differ from 0, or from what most of them are: none where many
-    do.
-    """
+    """Return bounds for values of which few differ from 0, or from what most are; none where many do."""
     common = float(np.median(values)) if len(values) >= FEW else 0.0
     intervals = []
     for centre in {0.0, common}:

@@ -1,6 +1,4 @@
-"""Paired yes/no outcomes: how many pairs turned to yes, how many to no, and what that says about the
-difference of shares.
-"""
+"""Paired yes/no outcomes: how many pairs turned to yes, how many to no, and what that says of the shares."""
 
 from __future__ import annotations
 
@@ -36,9 +34,7 @@ def bound_tango(gained: float, lost: float, n: float, confidence: float = 0.95) 
 
 
 def _compute_statistic(gained: float, lost: float, n: float, delta: float) -> float:
-    """Return the standardised distance of the observed difference from `delta`, under which the other
-    share is estimated.
-    """
+    """Return the standardised distance of the difference from `delta`, the other share estimated under it."""
     linear = -gained - lost + (2 * n - gained + lost) * delta
     constant = -lost * delta * (1 - delta)
     falling = (sqrt(max(linear**2 - 8 * n * constant, 0.0)) - linear) / (4 * n)
@@ -57,7 +53,5 @@ def compute_mcnemar(gained: int, lost: int) -> float:
 
 
 def compute_odds(gained: int, lost: int) -> float:
-    """Return how many pairs turn to yes for each that turns to no; half a pair is added to both, so that
-    it is finite.
-    """
+    """Return how many pairs turn to yes for each that turns to no, with half a pair added to both."""
     return (gained + 0.5) / (lost + 0.5)
