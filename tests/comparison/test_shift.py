@@ -38,7 +38,7 @@ def comparison(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
 
 @pytest.fixture(scope="module")
 def shift(comparison: Comparison) -> Shift:
-    return comparison.attribution(model="demo", pairs=5)
+    return comparison.attribution(model="demo", pairs=5, method="occlusion")
 
 
 def test_pairs_with_another_answer_come_first(comparison: Comparison, shift: Shift) -> None:
