@@ -201,17 +201,17 @@ def test_budgets_in_evaluations_tokens_and_seconds() -> None:
         return np.asarray(masks.sum(axis=1), dtype=float)
 
     value = Metered(source, budget=Budget(evaluations=2))
-    assert value.room() == 2
+    assert value.remaining() == 2
     with pytest.raises(BudgetError, match="pays for 2 more"):
         value(np.eye(3, dtype=bool))
     now = iter(range(100))
     timed = Metered(source, budget=Budget(seconds=10), clock=lambda: float(next(now)))
     timed(np.eye(2, dtype=bool))
-    assert timed.room() is not None
+    assert timed.remaining() is not None
     work = work_of(toys.llama(), toys.byte_level())
     metered = Metered(work.value("mask"), budget=Budget(tokens=100))
     metered(np.ones((1, work.n), dtype=bool))
-    left = metered.room()
+    left = metered.remaining()
     assert left is not None
     assert left <= 100 // 30
 

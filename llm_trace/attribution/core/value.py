@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -22,6 +22,45 @@ is their sum.
 """
 ProgressCallback = Callable[[int, "int | None"], object]
 """Called with evaluations done and planned (`None`: not known); returning False cancels."""
+
+
+Capability = Literal["resample", "vanishes", "inside", "remote"]
+"""`resample`: equal masks asked again are independent draws; `vanishes`: the mask that keeps nothing has no prompt;
+`inside`: embeddings, gradients and attention of an open model; `remote`: each evaluation is a paid call.
+"""
+
+
+@runtime_checkable
+class ValueFunction(Protocol):
+    """What estimators and checks ask for values: it knows its budget, what it has spent and what it can do."""
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        """What else it can do."""
+
+    @property
+    def passes(self) -> int:
+        """Perturbed prompts that went through the model."""
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that went through the model."""
+
+    @property
+    def unmasked(self) -> int:
+        """Prompts that were asked for without a mask, as gradient methods do."""
+
+    def __call__(self, masks: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """Return the values (k,) or (k, m) of keep-masks (k, n)."""
+
+    def resample(self, masks: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """Return the values of keep-masks, equal ones as independent draws where the answers vary."""
+
+    def remaining(self) -> int | None:
+        """Return how many evaluations the budget still pays for, `None` without a limit."""
+
+    def expect(self, evaluations: int) -> None:
+        """Take note of how many evaluations are planned."""
 
 
 class CancelledError(AttributionError):
@@ -56,8 +95,7 @@ class Metered:
     """A value function that asks its source once for each distinct mask.
 
     Args:
-        source: the value function; its attributes `passes`, `tokens` and `unmasked` (prompts that a method
-            asked it for without a mask), where it has them, are what was spent.
+        source: the value function, or a plain callable.
         budget: limits; `tokens` and `seconds` are held by the mean cost so far, so that a round may go over
             by one round.
         progress: see `Progress`.
@@ -73,6 +111,7 @@ class Metered:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.source = source
+        self._value = as_value_function(source)
         self.budget = budget or Budget()
         self._progress = progress
         self._clock = clock
@@ -83,17 +122,27 @@ class Metered:
     @property
     def evaluations(self) -> int:
         """Distinct masks that were evaluated, and prompts without a mask, as gradient methods ask for."""
-        return len(self._known) + int(getattr(self.source, "unmasked", 0))
+        return len(self._known) + self.unmasked
 
     @property
     def passes(self) -> int:
         """Perturbed prompts that went through the model."""
-        return int(getattr(self.source, "passes", self.evaluations))
+        return self._value.passes
 
     @property
     def tokens(self) -> int:
         """Tokens that went through the model."""
-        return int(getattr(self.source, "tokens", 0))
+        return self._value.tokens
+
+    @property
+    def unmasked(self) -> int:
+        """Prompts that were asked for without a mask."""
+        return self._value.unmasked
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        """What the source can do."""
+        return self._value.capabilities
 
     @property
     def seconds(self) -> float:
@@ -104,24 +153,23 @@ class Metered:
         """Tell the progress callback how many evaluations are planned."""
         self._planned = evaluations
 
-    def room(self) -> int | None:
+    def remaining(self) -> int | None:
         """Return how many evaluations the budget still pays for, `None` for as many as you like."""
         done, b = self.evaluations, self.budget
         limits = [] if b.evaluations is None else [b.evaluations - done]
         for limit, spent in ((b.tokens, self.tokens), (b.seconds, self.seconds)):
             if limit is not None and done:
                 limits.append(int((limit - spent) / max(spent / done, 1e-9)))
-        own = get_remaining(self.source)  # of a remote model, whose calls are what costs
+        own = self._value.remaining()
         limits += [] if own is None else [own]
         return max(0, min(limits)) if limits else None
 
-    def anew(self, masks: NDArray[np.bool_]) -> NDArray[np.float64]:
+    def resample(self, masks: NDArray[np.bool_]) -> NDArray[np.float64]:
         """Return the values of masks (k, n), equal ones asked again where the source's answers vary."""
-        ask = getattr(self.source, "anew", None)
-        if ask is None:
+        if "resample" not in self.capabilities:
             return self(masks)
         self._afford(len(masks))
-        return np.asarray(ask(masks), dtype=np.float64)
+        return np.asarray(self._value.resample(masks), dtype=np.float64)
 
     def seen(self, masks: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Return which masks (k, n) have been evaluated, (k,)."""
@@ -133,7 +181,7 @@ class Metered:
         fresh = sorted(first.values())
         self._afford(len(fresh))
         if fresh:
-            values = np.asarray(self.source(masks[fresh]), dtype=np.float64)
+            values = np.asarray(self._value(masks[fresh]), dtype=np.float64)
             if not np.isfinite(values).all():
                 raise AttributionError(
                     "the model returned NaN or infinite log-probabilities; load it in bfloat16 or float32 "
@@ -145,7 +193,7 @@ class Metered:
         return np.stack([self._known[key] for key in keys])
 
     def _afford(self, wanted: int) -> None:
-        room = self.room()
+        room = self.remaining()
         if room is not None and wanted > room:
             raise BudgetError(
                 f"the budget pays for {room} more evaluations and the method needs {wanted} now; raise the "
@@ -157,45 +205,100 @@ class Capped:
     """A value function that pays for fewer evaluations than its own budget does."""
 
     def __init__(self, value: Value, most: int) -> None:
-        self._value = value
-        self.source = getattr(value, "source", value)
+        self.source: Value = value.source if isinstance(value, Metered | Capped) else value
+        self._value = as_value_function(value)
         self._asked = 0
         self._last = self.evaluations + most
 
     @property
     def evaluations(self) -> int:
-        """Evaluations of the value function below, whoever asked for them; of a plain function the masks
-        that went through here.
+        """Evaluations of the value function below, whoever asked for them; of one that does not count them the
+        masks that went through here.
         """
-        return int(getattr(self._value, "evaluations", self._asked))
+        return self._value.evaluations if isinstance(self._value, Metered | Capped) else self._asked
 
-    def room(self) -> int:
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        """What the value function below can do."""
+        return self._value.capabilities
+
+    @property
+    def passes(self) -> int:
+        """Perturbed prompts that went through the model."""
+        return self._value.passes
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that went through the model."""
+        return self._value.tokens
+
+    @property
+    def unmasked(self) -> int:
+        """Prompts that were asked for without a mask."""
+        return self._value.unmasked
+
+    def remaining(self) -> int:
         """Return how many evaluations are left."""
-        left, own = get_remaining(self._value), max(0, self._last - self.evaluations)
+        left, own = self._value.remaining(), max(0, self._last - self.evaluations)
         return own if left is None else min(left, own)
+
+    def expect(self, evaluations: int) -> None:
+        """Announce the number of evaluations to the value function below."""
+        self._value.expect(evaluations)
+
+    def resample(self, masks: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """Return the values of masks (k, n), equal ones asked again where the answers vary."""
+        self._asked += len(masks)
+        return self._value.resample(masks)
 
     def __call__(self, masks: NDArray[np.bool_]) -> NDArray[np.float64]:
         self._asked += len(masks)
         return self._value(masks)
 
 
-def get_remaining(value: Any) -> int | None:
+class PlainValue:
+    """A plain function of keep-masks as a value function: it has no budget, and answers the same each time."""
+
+    capabilities: frozenset[Capability] = frozenset()
+    tokens = 0
+    unmasked = 0
+
+    def __init__(self, function: Value) -> None:
+        self._function = function
+        self.passes = 0
+
+    def __call__(self, masks: NDArray[np.bool_]) -> NDArray[np.float64]:
+        self.passes += len(masks)
+        return np.asarray(self._function(masks))
+
+    resample = __call__
+
+    def remaining(self) -> int | None:
+        """Return `None`: there is no limit."""
+        return None
+
+    def expect(self, evaluations: int) -> None:
+        """Take no notice."""
+
+
+def as_value_function(value: Value) -> ValueFunction:
+    """Return a value function as it is, and a plain callable as one."""
+    return value if isinstance(value, ValueFunction) else PlainValue(value)
+
+
+def get_remaining(value: Value) -> int | None:
     """Return how many evaluations a value function still pays for; plain functions have no limit."""
-    ask = getattr(value, "room", None)
-    return ask() if ask is not None else None
+    return as_value_function(value).remaining()
 
 
-def resample_values(value: Any, masks: NDArray[np.bool_]) -> NDArray[np.float64]:
+def resample_values(value: Value, masks: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Return the values of masks, equal ones as independent draws where the model's answers vary."""
-    ask = getattr(value, "anew", value)
-    return np.asarray(ask(masks))
+    return as_value_function(value).resample(masks)
 
 
-def expect(value: Any, evaluations: int) -> None:
+def expect(value: Value, evaluations: int) -> None:
     """Announce the number of evaluations to a value function that wants to know."""
-    tell = getattr(value, "expect", None)
-    if tell is not None:
-        tell(evaluations)
+    as_value_function(value).expect(evaluations)
 
 
 def sum_targets(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -15,6 +15,7 @@ from llm_trace.attribution.methods import registry
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from llm_trace.attribution.core.value import Capability
     from llm_trace.attribution.models.open_value import LocalValue
 
 
@@ -62,6 +63,8 @@ class _Counted:
     """A value function of made-up values: it counts the prompts that would go through the model."""
 
     _MOST = 200_000
+    capabilities: frozenset[Capability] = frozenset(("inside",))
+    unmasked = 0
 
     def __init__(self, source: LocalValue) -> None:
         self._real = source
@@ -69,6 +72,17 @@ class _Counted:
         self.passes = self.tokens = 0
         self._seen: set[tuple[int, ...]] = set()
         self._rng = np.random.default_rng(0)
+
+    def remaining(self) -> int | None:
+        """Return `None`: there is no limit."""
+        return None
+
+    def expect(self, evaluations: int) -> None:
+        """Take no notice."""
+
+    def resample(self, masks: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """Return made-up values."""
+        return self(masks)
 
     def __call__(self, masks: NDArray[np.bool_]) -> NDArray[np.float64]:
         fresh = [ids for ids in dict.fromkeys(self.render(masks)) if ids not in self._seen]

@@ -67,7 +67,7 @@ def explain_open(
     work = pose_problem(question, opened, settings, cache)
     source = work.value(settings.baseline)
     value = Metered(source, budget=settings.budget, progress=progress)
-    left = value.room()
+    left = value.remaining()
     spare = value if not quality or left is None else Capped(value, 3 * left // 4)
     scores = registry.find_method(settings.method)(
         spare, work.n, confidence=settings.confidence, seed=settings.seed
@@ -160,7 +160,7 @@ def _check_second_baseline(
     """Check the strongest segments with the baseline that `auto` did not take, as far as the budget
     allows.
     """
-    left = value.room()
+    left = value.remaining()
     if left is not None and left < 1 + checks.CHECKED:
         return 0, 0
     other = "mask" if choose_baseline(work.segmented.segments) == "delete" else "delete"

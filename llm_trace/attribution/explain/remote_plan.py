@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from llm_trace.attribution.core.plan import Plan
-from llm_trace.attribution.core.value import Budget, BudgetError, Metered
+from llm_trace.attribution.core.value import Budget, BudgetError, Capability, Metered
 from llm_trace.attribution.methods import registry
 from llm_trace.attribution.remote.ledger import Cost, Ledger
+from llm_trace.attribution.remote.values import list_remote_capabilities
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -40,24 +41,35 @@ class Priced:
         for _ in range(extra):
             self._book(asked.whole)
 
-    def room(self) -> int | None:
+    tokens = passes = unmasked = 0
+    """What is spent is in the ledger."""
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        """What the remote model's value function can do."""
+        return list_remote_capabilities(vanishes=self.vanishes)
+
+    def expect(self, evaluations: int) -> None:
+        """Take no notice."""
+
+    def remaining(self) -> int | None:
         """Return how many masks the budget pays for."""
         left = self.ledger.room(self._read(self.prompts.whole))
         return None if left is None else left // self._samples
 
-    def anew(self, masks: NDArray[np.bool_]) -> NDArray[np.float64]:
+    def resample(self, masks: NDArray[np.bool_]) -> NDArray[np.float64]:
         """Return made-up values."""
         for mask in masks:
             for _ in range(self._samples):
                 self._book(self.prompts(mask))
         return np.asarray(self._rng.standard_normal(len(masks)) + masks.sum(axis=1))
 
-    __call__ = anew
+    __call__ = resample
 
     def texts(self, masks: NDArray[np.bool_]) -> list[str]:
         """Return made-up answers."""
         self._samples = 1
-        self.anew(masks)
+        self.resample(masks)
         return ["answer"] * len(masks)
 
     def tell(self, question: Callable[[Sequence[Segment], str], str], example: str) -> str:

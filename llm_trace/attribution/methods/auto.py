@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from llm_trace.attribution.core.value import Capped, Value, get_remaining, sum_targets
+from llm_trace.attribution.core.value import Capped, Value, as_value_function, get_remaining, sum_targets
 from llm_trace.attribution.methods import registry
 from llm_trace.attribution.methods.registry import Scores, describe_method
 from llm_trace.errors import AttributionError
@@ -86,10 +86,10 @@ def auto(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) -> Sc
 
 def _describe_access(value: Value) -> str:
     """Return what the model gives, in words."""
-    source = getattr(value, "source", value)
-    if getattr(source, "caller", None) is not None:
+    capabilities = as_value_function(value).capabilities
+    if "remote" in capabilities:
         return "log-probabilities of the response"
-    return "values of the open model" if getattr(source, "forward", None) is not None else "values"
+    return "values of the open model" if "inside" in capabilities else "values"
 
 
 def _find_unexplained(value: Value, scores: Scores) -> float | None:

@@ -14,6 +14,7 @@ import numpy as np
 from llm_trace.attribution.core.value import (
     PartialError,
     Value,
+    as_value_function,
     expect,
     get_remaining,
     resample_values,
@@ -60,7 +61,7 @@ def smile(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) -> S
     k, why = count_affordable(value, n, 1 - confidence)
     if why is not None:
         return build_empty_scores(n, why)
-    vanishes = _check_vanishes(value)
+    vanishes = "vanishes" in as_value_function(value).capabilities
     expect(value, k)
     masks, rates = randomization_tests.draw(k, n, RATES, seed, vanishes=vanishes), np.resize(RATES, k)
     notes: tuple[str, ...] = ()
@@ -84,16 +85,11 @@ def smile(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) -> S
     )
 
 
-def _check_vanishes(value: Value) -> bool:
-    """Whether the mask that keeps nothing has no prompt."""
-    return bool(getattr(getattr(value, "source", value), "vanishes", False))
-
-
 def count_affordable(value: Value, n: int, level: float, spare: int = 0) -> tuple[int, str | None]:
     """Return how many masks the budget pays for besides `spare` calls, or why these show nothing."""
     usual, left = 64 + 4 * n, get_remaining(value)
     k = usual if left is None else min(4 * usual, left - spare)
-    return k, _describe_hopeless(k, n, level, vanishes=_check_vanishes(value))
+    return k, _describe_hopeless(k, n, level, vanishes="vanishes" in as_value_function(value).capabilities)
 
 
 def _describe_hopeless(k: int, n: int, level: float, *, vanishes: bool) -> str | None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
+    from llm_trace.attribution.core.value import Capability
     from llm_trace.attribution.models.batching import BatchLimits
     from llm_trace.attribution.models.cache import ValueCache
     from llm_trace.attribution.question.renders import Baseline, Owned, Render, Replaced
@@ -66,6 +67,19 @@ class LocalValue:
         spine = render(np.ones((1, n), dtype=bool))[0] if share else ()
         self.forward = forward_of(model, spine, limits=limits)
         self._cache = cache
+
+    capabilities: frozenset[Capability] = frozenset(("inside",))
+
+    def resample(self, masks: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """Return the values of masks: a forward pass says the same each time."""
+        return self(masks)
+
+    def remaining(self) -> int | None:
+        """Return `None`: there is no limit."""
+        return None
+
+    def expect(self, evaluations: int) -> None:
+        """Take no notice."""
 
     @property
     def unit(self) -> str:

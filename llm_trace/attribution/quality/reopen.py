@@ -98,7 +98,7 @@ def reopen_problem(
 
 
 def build_study(
-    work: Problem, value: Value, scores: NDArray[np.float64], full: float, again: Again, **study: Any
+    work: Problem, value: Metered, scores: NDArray[np.float64], full: float, again: Again, **study: Any
 ) -> Study:
     """Return the study of scores.
 
@@ -110,7 +110,7 @@ def build_study(
         again: how the same is asked again.
         study: further fields of `Study`.
     """
-    source = getattr(value, "source", value)
+    source = value.source
     gradient = next((g for g in _GRADIENTS if g in registry.list_methods() and g != again.method), None)
     limit = again.evaluations
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from llm_trace.attribution.core.value import PartialError
+from llm_trace.attribution.core.value import Capability, PartialError
 from llm_trace.attribution.methods import distances
 from llm_trace.attribution.methods.text_encoders import compute_cosine_distances
 from llm_trace.attribution.remote.client import Caller, ModelRequest
@@ -29,6 +29,11 @@ RESPONSE = -1
 """Sample of the answer that is explained; answers to compare it with are -2, -3 …: none of these is ever a
 perturbed prompt's.
 """
+
+
+def list_remote_capabilities(*, vanishes: bool) -> frozenset[Capability]:
+    """Return what a remote model's value function can do."""
+    return frozenset(("resample", "remote", "vanishes") if vanishes else ("resample", "remote"))
 
 
 class RemoteValue:
@@ -63,7 +68,17 @@ class RemoteValue:
         """Return what is sent for a mask (n,)."""
         return self.prompts(mask)
 
-    def room(self) -> int | None:
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        """What it can do beside values."""
+        return list_remote_capabilities(vanishes=self.vanishes)
+
+    unmasked = 0
+
+    def expect(self, evaluations: int) -> None:
+        """Take no notice: the calls report their progress."""
+
+    def remaining(self) -> int | None:
         """Return how many masks the budget pays for, `None` without a limit."""
         whole = self.payload(np.ones(self.prompts.n, dtype=bool))
         left = self.caller.room(self.caller.remote.read(whole))
@@ -73,7 +88,7 @@ class RemoteValue:
         """Return the values of masks; masks that give the same prompt share their answers."""
         return self._values(masks, [0] * len(masks))
 
-    def anew(self, masks: NDArray[np.bool_]) -> NDArray[np.float64]:
+    def resample(self, masks: NDArray[np.bool_]) -> NDArray[np.float64]:
         """Return the values of masks, each by its own answers: independent draws even of equal prompts."""
         return self._values(masks, self._count_turns(masks))
 
