@@ -73,15 +73,15 @@ def get_source(value: Any, evaluations: int, what: str) -> LocalValue:
     """
     from llm_trace.attribution.models.open_value import LocalValue
 
-    found = value
-    while not isinstance(found, LocalValue) and getattr(found, "source", found) is not found:
-        found = found.source
-    if not isinstance(found, LocalValue) or found.work is None:
+    source = value
+    while not isinstance(source, LocalValue) and getattr(source, "source", source) is not source:
+        source = source.source
+    if not isinstance(source, LocalValue) or source.work is None:
         raise AttributionError(f"{what} needs a local model whose inside is open; take occlusion")
     left = get_remaining(value)
     if left is not None and left < evaluations:
         raise BudgetError(f"the budget pays for {left} more evaluations and {what} needs {evaluations}")
-    return found
+    return source
 
 
 def build_ground(source: LocalValue) -> Ground:
