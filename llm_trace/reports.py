@@ -82,8 +82,8 @@ def build_report(
     reports = {"spool": DestinationReport(delivered=spool.written, dropped=sum(spool.lost.values()))}
     for name, stands in (exporting.report(timeout) if exporting else {}).items():
         reports[name] = DestinationReport(stands.delivered, stands.pending, stands.rejected, stands.dropped)
-        if stands.reason:
-            reasons[f"{name}: {stands.reason}"] = 1
+        if stands.said:
+            reasons[f"{name}: {stands.said}"] = 1
     return FlushReport(reports | _report_removed(store, spool), reasons)
 
 

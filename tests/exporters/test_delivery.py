@@ -337,7 +337,7 @@ def test_an_event_too_large_for_any_request_is_set_aside(tmp_path: Path, server:
     assert arrived(server) == [span(1), span(3)]
     stands = get_standing(spool.folder, delivery.name)
     assert (stands.delivered, stands.pending, stands.rejected) == (2, 0, 1)
-    assert "100000 allowed" in stands.reason
+    assert "100000 allowed" in stands.said
 
 
 def test_purge_takes_calls_out_of_what_was_set_aside(tmp_path: Path, server: Loopback) -> None:

@@ -282,7 +282,7 @@ def test_a_partial_success_is_counted_as_rejected(recorded: Recorded, kind: str)
         delivery.close()
     stands = get_standing(spool.folder, delivery.name)
     assert (stands.delivered, stands.pending, stands.rejected) == (3, 0, 2)
-    assert "too old" in stands.reason
+    assert "too old" in stands.said
 
 
 def test_addresses_and_headers_are_as_opentelemetry_users_have_them(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -328,7 +328,7 @@ def test_a_200_with_an_error_or_a_page_in_its_body_is_not_delivered(
         delivery.close()
         stands = get_standing(spool.folder, delivery.name)
     assert (stands.delivered, stands.pending, stands.rejected, stands.refused) == (0, 1, 0, True)
-    assert "OTEL_EXPORTER_OTLP_HEADERS" in stands.reason
+    assert "OTEL_EXPORTER_OTLP_HEADERS" in stands.said
 
 
 @pytest.mark.parametrize(

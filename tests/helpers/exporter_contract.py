@@ -120,7 +120,7 @@ class ExporterContract(ABC):
         server.next += [fault, fault]
         delivery.step()
         assert self.arrived(server) == [span(1)]
-        assert self.stands(delivery, spool).reason == ""
+        assert self.stands(delivery, spool).said == ""
 
     @pytest.mark.parametrize("status", [408, 429, 500, 502, 503])
     def test_a_server_in_trouble_is_tried_again(
@@ -182,10 +182,10 @@ class ExporterContract(ABC):
         stands = self.stands(delivery, spool)
         assert (stands.delivered, stands.pending, stands.rejected) == (0, 1, 0)
         assert stands.refused
-        assert self.settings in stands.reason
+        assert self.settings in stands.said
         server.answer = self.answer
         delivery.step()
-        assert (self.stands(delivery, spool).pending, self.stands(delivery, spool).reason) == (0, "")
+        assert (self.stands(delivery, spool).pending, self.stands(delivery, spool).said) == (0, "")
 
     def test_an_answer_that_no_platform_gives_keeps_the_calls(
         self, server: Loopback, spool: HandWriter, delivery: Delivery
@@ -196,7 +196,7 @@ class ExporterContract(ABC):
         delivery.step()
         stands = self.stands(delivery, spool)
         assert (stands.delivered, stands.pending, stands.rejected) == (0, 1, 0)
-        assert stands.reason
+        assert stands.said
 
     def test_a_request_that_is_too_large_is_halved(
         self, server: Loopback, spool: HandWriter, delivery: Delivery
@@ -242,7 +242,7 @@ class ExporterContract(ABC):
         threading.Timer(0.2, delivery.stop).start()
         delivery.step()
         assert self.stands(delivery, spool).pending == 30
-        assert self.stands(delivery, spool).reason
+        assert self.stands(delivery, spool).said
         delivery.close()
         with Loopback(self.answer, port=server.port) as again:
             second = Delivery(spool.folder, make_exporter(self.address(again)), patience=PATIENCE)
@@ -262,7 +262,7 @@ class ExporterContract(ABC):
         stands = self.stands(delivery, spool)
         delivery.close()
         assert (stands.delivered, stands.pending) == (0, 1)
-        assert "SSL" in stands.reason
+        assert "SSL" in stands.said
 
     def test_one_process_delivers_at_a_time(
         self, server: Loopback, spool: HandWriter, delivery: Delivery

@@ -61,8 +61,8 @@ class Standing:
     pending: int
     rejected: int
     dropped: int
-    reason: str
-    """Why nothing is delivered at the moment, `""` where nothing is known."""
+    said: str
+    """Why nothing is delivered at the moment, `""` where nothing is known; a name that `doctor` shows."""
     refused: bool
 
 
