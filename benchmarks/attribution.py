@@ -34,7 +34,7 @@ from transformers import (
 from llm_trace.attribution.api import attribute
 from llm_trace.attribution.core.value import Metered
 from llm_trace.attribution.methods.exact import occlusion
-from llm_trace.attribution.models.open_value import LocalValue
+from llm_trace.attribution.models.open_value import OpenValue
 from llm_trace.attribution.models.problem import Problem, build_problem, parse_question
 
 SEGMENTS, EACH, RESPONSE = 40, 4, 20
@@ -115,7 +115,7 @@ def engine(
 ) -> np.ndarray:
     """The value function alone."""
     work = asked_of(model, tokenizer, one)
-    value = LocalValue(model, work.render(baseline), work.response.ids, work.rows, work.n, share=share)
+    value = OpenValue(model, work.render(baseline), work.response.ids, work.rows, work.n, share=share)
     return value(masks)
 
 

@@ -31,7 +31,7 @@ from benchmarks.attribution import build
 from llm_trace.attribution.core.value import Metered
 from llm_trace.attribution.methods.registry import find_method
 from llm_trace.attribution.models.embeddings import build_ground, integrate_paths
-from llm_trace.attribution.models.open_value import LocalValue
+from llm_trace.attribution.models.open_value import OpenValue
 from llm_trace.attribution.models.problem import Problem, build_problem, parse_question
 
 STORY = (
@@ -53,7 +53,7 @@ def task(model: Any, tokenizer: Any, prompt: str, response: str) -> Problem:
     return build_problem(question, model, tokenizer, "bench", segments="token", target=target)
 
 
-def value(work: Problem) -> LocalValue:
+def value(work: Problem) -> OpenValue:
     return work.value("mask")
 
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from llm_trace.attribution.core.value import Budget, BudgetError, CancelledError, Metered
 from llm_trace.attribution.models.batching import Batch, BatchLimits, count_common, plan_batches
 from llm_trace.attribution.models.causal import CausalForward
-from llm_trace.attribution.models.open_value import LocalValue
+from llm_trace.attribution.models.open_value import OpenValue
 from llm_trace.attribution.models.problem import Problem, build_problem, parse_question
 from llm_trace.attribution.question.objective import Query
 from llm_trace.errors import AttributionError
@@ -74,7 +74,7 @@ def test_values_do_not_depend_on_the_batches(limits: BatchLimits) -> None:
     work = work_of(toys.llama(), toys.sentence_piece())
     masks = some_masks(work.n)
     for share in (True, False):
-        value = LocalValue(
+        value = OpenValue(
             work.model,
             work.render("delete"),
             work.response.ids,
@@ -90,7 +90,7 @@ def test_leave_one_out_computes_less_than_every_token_of_every_prompt() -> None:
     work = work_of(toys.llama(), toys.byte_level())
     masks = np.vstack([np.ones((1, work.n), dtype=bool), ~np.eye(work.n, dtype=bool)])
     limits = BatchLimits(10**6, overhead=4)
-    value = LocalValue(work.model, work.render("mask"), work.response.ids, work.rows, work.n, limits=limits)
+    value = OpenValue(work.model, work.render("mask"), work.response.ids, work.rows, work.n, limits=limits)
     value(masks)
     each = len(work.codec.ids(PROMPT)) + len(work.response.ids) - 1
     assert value.passes == work.n + 1

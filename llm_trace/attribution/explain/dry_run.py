@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from llm_trace.attribution.core.value import Capability
-    from llm_trace.attribution.models.open_value import LocalValue
+    from llm_trace.attribution.models.open_value import OpenValue
 
 
 def plan_attribution(
-    source: LocalValue,
+    source: OpenValue,
     n: int,
     method: str,
     target: str,
@@ -66,7 +66,7 @@ class _Counted:
     capabilities: frozenset[Capability] = frozenset(("inside",))
     unmasked = 0
 
-    def __init__(self, source: LocalValue) -> None:
+    def __init__(self, source: OpenValue) -> None:
         self._real = source
         self.work, self.goal, self.render = source.work, source.goal, source.render
         self.passes = self.tokens = 0
@@ -94,7 +94,7 @@ class _Counted:
         return np.asarray(self._rng.standard_normal(len(masks)) * len(masks[0]) + masks.sum(axis=1))
 
 
-def _time_token(source: LocalValue, n: int) -> float:
+def _time_token(source: OpenValue, n: int) -> float:
     """Time one pass over the whole prompt, after one to warm up."""
     whole = np.ones((1, n), dtype=bool)
     forward = source.forward

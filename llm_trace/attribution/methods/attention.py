@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import torch
 
     from llm_trace.attribution.core.value import Value
-    from llm_trace.attribution.models.open_value import LocalValue
+    from llm_trace.attribution.models.open_value import OpenValue
     from llm_trace.attribution.question.renders import Owned
 
 
@@ -87,7 +87,7 @@ def attention(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) 
 
 
 def share_out(
-    source: LocalValue, tokens: Owned, shares: torch.Tensor, baseline: str, notes: tuple[str, str]
+    source: OpenValue, tokens: Owned, shares: torch.Tensor, baseline: str, notes: tuple[str, str]
 ) -> Scores:
     """Return the scores of a method that shares out what is looked at or passed on.
 

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from llm_trace.attribution.methods.registry import Method
-    from llm_trace.attribution.models.open_value import LocalValue
+    from llm_trace.attribution.models.open_value import OpenValue
 
 EvaluationPrice = tuple[int, int]
 """Passes and tokens that go through the model; on the way back the prompt's tokens count again."""
 
 
 def attach_price(
-    price: Callable[[LocalValue], EvaluationPrice],
+    price: Callable[[OpenValue], EvaluationPrice],
 ) -> Callable[[Method], Method]:
     """Attach to a method that does not ask its value function for masks what it costs."""
 
@@ -25,7 +25,7 @@ def attach_price(
     return mark
 
 
-def count_tokens(source: LocalValue) -> int:
+def count_tokens(source: OpenValue) -> int:
     """Return the tokens of one pass over the whole prompt and the response."""
     assert source.work is not None
     return sum(len(source.work.owned().ids) + len(query.read) for query in source.goal.queries)

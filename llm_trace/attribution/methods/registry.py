@@ -49,7 +49,7 @@ class Scores:
 
 Method = Callable[..., Scores]
 """`method(value, n, *, confidence, seed) -> Scores`. `value` is a `value.Value`; methods that sample ask
-`value.room(value)` between rounds. Methods that need more than values find the `LocalValue` at
+`get_remaining(value)` between rounds. Methods that need more than values find the `OpenValue` at
 `value.source`. An attribute `info` of type `Info` is welcome.
 """
 

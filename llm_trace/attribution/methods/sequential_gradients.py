@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from llm_trace.attribution.core.value import Value
-    from llm_trace.attribution.models.open_value import LocalValue
+    from llm_trace.attribution.models.open_value import OpenValue
     from llm_trace.attribution.question.renders import Replaced
 
 PUBLISHED_STEPS = 50
@@ -34,7 +34,7 @@ _SUMS = (
 )
 
 
-def _price(source: LocalValue, *, words: bool = False) -> EvaluationPrice:
+def _price(source: OpenValue, *, words: bool = False) -> EvaluationPrice:
     masked = _mask_prompt(source)
     prompts = _replace_tokens(
         masked, masked.owners if words else np.eye(len(masked.ids), dtype=bool)[masked.free]
@@ -128,7 +128,7 @@ def sig_integral(value: Value, n: int, *, confidence: float = 0.95, seed: int = 
 
 
 def integrate_tokens(
-    source: LocalValue, masked: Replaced, steps: int
+    source: OpenValue, masked: Replaced, steps: int
 ) -> tuple[NDArray[np.float64], float, float]:
     """Return each token's path integral (length,), and the values of the whole and of the masked prompt."""
     at = build_ground(source)
@@ -139,7 +139,7 @@ def integrate_tokens(
     return integrals.sum(axis=0), float(ends[0]), float(ends[1])
 
 
-def _mask_prompt(source: LocalValue) -> Replaced:
+def _mask_prompt(source: OpenValue) -> Replaced:
     """Return the prompt with its stand-ins.
 
     Raises:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from llm_trace.attribution.models.open_value import LocalValue
+    from llm_trace.attribution.models.open_value import OpenValue
     from llm_trace.attribution.question.renders import Owned
 
 _CHUNK = 4096
@@ -29,7 +29,7 @@ _CHUNK = 4096
 class Ground:
     """A prompt among embeddings."""
 
-    source: LocalValue
+    source: OpenValue
     owned: Owned
     inputs: torch.Tensor
     """(length, width) in float32 at least: the prompt's embeddings."""
@@ -65,18 +65,18 @@ class Ground:
         return self.owned.shares @ np.asarray(by_token, dtype=np.float64)
 
 
-def get_source(value: Any, evaluations: int, what: str) -> LocalValue:
+def get_source(value: Any, evaluations: int, what: str) -> OpenValue:
     """Return the local model's value function behind a value, when the budget pays for what is needed of it.
 
     Raises:
         AttributionError: there is none, as for a remote model.
     """
-    from llm_trace.attribution.models.open_value import LocalValue
+    from llm_trace.attribution.models.open_value import OpenValue
 
     source = value
-    while not isinstance(source, LocalValue) and getattr(source, "source", source) is not source:
+    while not isinstance(source, OpenValue) and getattr(source, "source", source) is not source:
         source = source.source
-    if not isinstance(source, LocalValue) or source.work is None:
+    if not isinstance(source, OpenValue) or source.work is None:
         raise AttributionError(f"{what} needs a local model whose inside is open; take occlusion")
     left = get_remaining(value)
     if left is not None and left < evaluations:
@@ -84,7 +84,7 @@ def get_source(value: Any, evaluations: int, what: str) -> LocalValue:
     return source
 
 
-def build_ground(source: LocalValue) -> Ground:
+def build_ground(source: OpenValue) -> Ground:
     """Return the prompt's embeddings.
 
     Raises:

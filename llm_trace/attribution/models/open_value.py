@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from llm_trace.attribution.question.renders import Baseline, Owned, Render, Replaced
 
 
-class LocalValue:
+class OpenValue:
     """Maps keep-masks (k, n) to log-probabilities (k, m) by token, in other units than nats to values (k,).
 
     Masks that give the same ids go through the model once. Where the render has several baselines their

@@ -37,7 +37,7 @@ from llm_trace.record import Call, Segment, Verdict
 
 if TYPE_CHECKING:
     from llm_trace.attribution.models.cache import ValueCache
-    from llm_trace.attribution.models.open_value import LocalValue
+    from llm_trace.attribution.models.open_value import OpenValue
     from llm_trace.attribution.question.segments import Region, Segmented, SegmentSpec
 
 MASK = "[redacted]"
@@ -97,9 +97,9 @@ class Problem:
         """Return what turns masks into prompts."""
         return render(self.segmented, baseline, self.codec, own_special=self.own_special)
 
-    def value(self, baseline: Baseline) -> LocalValue:
+    def value(self, baseline: Baseline) -> OpenValue:
         """Return the value function with this baseline."""
-        from llm_trace.attribution.models.open_value import GradientProblem, LocalValue
+        from llm_trace.attribution.models.open_value import GradientProblem, OpenValue
 
         where: dict[str, Any] = {
             "segmented": self.segmented,
@@ -110,7 +110,7 @@ class Problem:
             partial(assign_tokens, **where), partial(build_mask_baseline, **where), baseline
         )
         parts = (self.model, self.render(baseline), self.response.ids, self.rows, self.n)
-        return LocalValue(*parts, aim=self.goal, cache=self.cache, work=work)
+        return OpenValue(*parts, aim=self.goal, cache=self.cache, work=work)
 
 
 def parse_question(call_or_prompt: Any, response: str | None) -> ParsedQuestion:
