@@ -1,5 +1,5 @@
-"""The settings of an attribution as data: what `attribute` was asked, in forms that JSON keeps, so that a stored
-record can be made again.
+"""The settings of an attribution as data: what `attribute` was asked, in forms that JSON keeps, so that a
+stored record can be made again.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ class Unrecorded:
 
 
 def to_form(setting: Any) -> Any:
-    """Return a setting as JSON keeps it: a pattern as {"pattern", "flags"}, a contrast as {"contrast"}, values by
-    name as {"by_name"}, spans and baselines as lists, anything that is no data as {"unrecorded": its name}.
+    """Return a setting as JSON keeps it: a pattern as {"pattern", "flags"}, a contrast as {"contrast"},
+    values by name as {"by_name"}, spans and baselines as lists, what is no data as {"unrecorded": its name}.
     """
     if setting is None or isinstance(setting, str | int | float):
         return setting

@@ -28,15 +28,21 @@ _API_KEYS = (
     r"(?<![A-Za-z0-9_\-])(?=[A-Za-z0-9_\-]*eyJ)[A-Za-z0-9_\-]{11,}+\.[A-Za-z0-9_\-]{8,}+\.[A-Za-z0-9_\-]{8,}+",
     r"(?:[Bb]earer|BEARER)\s+[A-Za-z0-9_\-.=+/]{12,}",
 )
-_RUN = r"(?<![A-Za-z0-9_\-.])[A-Za-z0-9_\-.]{17}"  # `\d\d\d` below: a repeat has no first character that re could skip to
+# `\d\d\d` below, not `\d{3}`: a repeat has no first character that re could skip to.
+_RUN = r"(?<![A-Za-z0-9_\-.])[A-Za-z0-9_\-.]{17}"
 PATTERNS: dict[str, str] = {
     "private_key": rf"(?s:-----BEGIN [A-Z0-9 ]{{0,40}}{_KEY}.*?(?:-----END [A-Z0-9 ]{{0,40}}{_KEY}|\Z))",
     "url_password": r"""(?<=://)[^\s/?#@:"'<>\\]*+:(?P<secret>[^\s/?#"'<>\\]+)@""",
     "api_key": "|".join(_API_KEYS),
     "basic_auth": r"(?:[Bb]asic|BASIC)\s{1,8}(?P<secret>[A-Za-z0-9+/_\-]{8,}={0,2})",
     "email": rf"(?<![%{_LOCAL}])(?:[%{_LOCAL}]++@|(?:[{_LOCAL}]|%(?!40))++%40){_DOMAIN}",
-    "card": r"(?<!\w)(?<!\d\.)(?:\d{13,19}|\d{4}([ .\-])\d{4}\1\d{4}\1\d{1,7}|\d{4}([ .\-])\d{6}\2\d{4,5})(?!\w)",
-    "phone": r"(?<![\w.])(?<!\d[ .\-])(?:(?:\+\d{1,3}[ .\-]?)?(?:\(\d{2,4}\)[ .\-]?|\d{2,4}[ .\-])\d{3,4}[ .\-]?\d{3,4}|\+\d{8,15})(?![ .\-]?\d)(?!\w)",
+    "card": (
+        r"(?<!\w)(?<!\d\.)(?:\d{13,19}|\d{4}([ .\-])\d{4}\1\d{4}\1\d{1,7}|\d{4}([ .\-])\d{6}\2\d{4,5})(?!\w)"
+    ),
+    "phone": (
+        r"(?<![\w.])(?<!\d[ .\-])(?:(?:\+\d{1,3}[ .\-]?)?(?:\(\d{2,4}\)[ .\-]?|\d{2,4}[ .\-])"
+        r"\d{3,4}[ .\-]?\d{3,4}|\+\d{8,15})(?![ .\-]?\d)(?!\w)"
+    ),
 }
 """Built-in value patterns by name, in the order in which they are looked for.
 

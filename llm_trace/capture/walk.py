@@ -34,7 +34,8 @@ _CONTENT = frozenset(["input", "output", "metadata", "params", "config"])
 _RECORDS = frozenset(["usage", "error", "code", "prompt", "environment"])
 """Fields of events that are objects with names of ours."""
 _IDS = frozenset([
-    "event", "id", "span_id", "trace_id", "parent_id", "run", "kind", "status", "source", "version", "replay_of", "fork_of",
+    "event", "id", "span_id", "trace_id", "parent_id", "run", "kind", "status", "source", "version",
+    "replay_of", "fork_of",
     "method", "config_hash",
 ])  # fmt: skip
 """Fields of events that a reader finds its way by: they are never masked."""

@@ -24,7 +24,8 @@ _PLAIN = ("session", "user", "model", "kind", "name")
 
 ASKED = """
 WITH asked AS (
-    SELECT unnest(ids) AS span_id, generate_subscripts(ids, 1) - 1 AS i FROM (SELECT string_split(?, ' ') AS ids)
+    SELECT unnest(ids) AS span_id, generate_subscripts(ids, 1) - 1 AS i
+    FROM (SELECT string_split(?, ' ') AS ids)
 )"""
 """Begins a query on calls whose ids, separated by spaces, are its first parameter: `i` is the place there."""
 
@@ -59,9 +60,10 @@ class Fact(NamedTuple):
 
 _QUERY = """
 WITH side AS (SELECT span_id, trace_id FROM calls WHERE {filter})
-SELECT span_id, parent_id, span_id IN (SELECT span_id FROM side), name, status, start_ns, end_ns, first_token_ns,
-       input_tokens, output_tokens, cost_usd, session, to_json(tags),
-       CASE WHEN prompt_variables IS NOT NULL THEN md5(prompt_name || CAST(prompt_variables AS TEXT)) END{wanted}
+SELECT span_id, parent_id, span_id IN (SELECT span_id FROM side), name, status, start_ns, end_ns,
+       first_token_ns,       input_tokens, output_tokens, cost_usd, session, to_json(tags),
+       CASE WHEN prompt_variables IS NOT NULL THEN
+           md5(prompt_name || CAST(prompt_variables AS TEXT)) END{wanted}
 FROM calls
 WHERE span_id IN (SELECT span_id FROM side) OR trace_id IN (SELECT trace_id FROM side)
 ORDER BY start_ns, span_id"""

@@ -16,7 +16,8 @@ STYLE = """
 .llm-trace table { border-collapse: collapse; margin: 1em 0; }
 .llm-trace td, .llm-trace th { padding: .25em .8em; text-align: right; border-bottom: 1px solid #8884; }
 .llm-trace td:first-child, .llm-trace th:first-child, .llm-trace td:last-child { text-align: left; }
-.llm-trace .better { color: #18794e; font-weight: 600; } .llm-trace .worse { color: #ca244d; font-weight: 600; }
+.llm-trace .better { color: #18794e; font-weight: 600; }
+.llm-trace .worse { color: #ca244d; font-weight: 600; }
 .llm-trace .warning { color: #ad5700; }
 """
 

@@ -91,11 +91,13 @@ def list_variables(template: str) -> list[str]:
 
 
 _USE = """
-SELECT count(*), count(*) FILTER (status = 'error'), avg(input_tokens), avg(output_tokens), sum(cost_usd), median(duration_ms)
+SELECT count(*), count(*) FILTER (status = 'error'), avg(input_tokens), avg(output_tokens), sum(cost_usd),
+       median(duration_ms)
 FROM calls WHERE prompt_name = ? AND prompt_version = ?"""
 _SCORES = """
 SELECT s.name, avg(s.number) FROM scores s JOIN calls c USING (span_id)
-WHERE s.number IS NOT NULL AND c.trace_id IN (SELECT trace_id FROM calls WHERE prompt_name = ? AND prompt_version = ?)
+WHERE s.number IS NOT NULL AND c.trace_id IN
+      (SELECT trace_id FROM calls WHERE prompt_name = ? AND prompt_version = ?)
 GROUP BY s.name ORDER BY s.name"""
 
 

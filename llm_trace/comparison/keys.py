@@ -22,12 +22,16 @@ _WHOLE = "function and input"
 Keys = list[str | None]
 """For each call that is compared the hash of what identifies its input; `None` where it has none."""
 
-_MESSAGES = r"""messages_in[1 + coalesce(TRY_CAST(regexp_extract(CAST(input AS TEXT), '"\$messages":\[([0-9]+)', 1) AS INT), 0):]"""
+_MESSAGES = (
+    r"messages_in[1 + coalesce(TRY_CAST(regexp_extract("
+    r"""CAST(input AS TEXT), '"\$messages":\[([0-9]+)', 1) AS INT), 0):]"""
+)
 """Ids of the messages in the input; a system prompt that goes before them is an argument of its own."""
 _INPUT = (
     ASKED
     + """
-SELECT i, name || md5(concat(CAST({input} AS TEXT), CAST({messages} AS TEXT))) FROM calls JOIN asked USING (span_id)"""
+SELECT i, name || md5(concat(CAST({input} AS TEXT), CAST({messages} AS TEXT)))
+FROM calls JOIN asked USING (span_id)"""
 )
 _KEYED = (
     ASKED
@@ -57,9 +61,11 @@ _CONSTANT = (
     + """,
      inputs AS (SELECT i < ? AS in_a, input FROM calls JOIN asked USING (span_id)),
      sizes AS (SELECT in_a, count(*) AS calls FROM inputs GROUP BY in_a),
-     given AS (SELECT in_a, unnest(json_keys(input)) AS argument, unnest(json_extract(input, '$.*')) AS value FROM inputs),
+     given AS (SELECT in_a, unnest(json_keys(input)) AS argument,
+         unnest(json_extract(input, '$.*')) AS value FROM inputs),
      said AS (
-        SELECT in_a, argument, min(CAST(value AS TEXT)) AS least, max(CAST(value AS TEXT)) AS most, count(*) AS calls
+        SELECT in_a, argument, min(CAST(value AS TEXT)) AS least, max(CAST(value AS TEXT)) AS most,
+            count(*) AS calls
         FROM given GROUP BY ALL
      )
 SELECT argument FROM said JOIN sizes USING (in_a) GROUP BY argument

@@ -20,7 +20,8 @@ LONGEST = 160
 _WORDS = f"""{ASKED}
 SELECT c.span_id, coalesce(asking.text, CAST(c.input AS TEXT)), coalesce({TEXT}, c.error_type, c.status)
 FROM calls c JOIN asked USING (span_id)
-LEFT JOIN messages m ON m.id = c.messages_out[-1] LEFT JOIN messages asking ON asking.id = c.messages_in[-1]"""
+LEFT JOIN messages m ON m.id = c.messages_out[-1]
+LEFT JOIN messages asking ON asking.id = c.messages_in[-1]"""
 
 
 def read_losses(store: Store, metrics: Sequence[Metric], table: PairTable) -> tuple[Loss, ...]:

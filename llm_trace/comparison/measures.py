@@ -39,8 +39,10 @@ CASE WHEN json_type(c.output) = 'VARCHAR' THEN c.output ->> '$'
      ELSE coalesce(m.text, c.output ->> '$.choices[0].message.content', c.output ->> '$.content[0].text',
                    c.output ->> '$.output_text', CAST(c.output AS TEXT)) END"""
 REFUSAL = (
-    r"(?i)^\W*(i'?m (very |so |really )?sorry,? (but )?|(i )?apologi[sz]e,? but |sorry,? (but )?|unfortunately,? |as an ai\b.{0,60}, )?"
-    r"i( can't| cannot| can not| won't| am not able to| am unable to|'m not able to|'m unable to| must decline)"
+    r"(?i)^\W*(i'?m (very |so |really )?sorry,? (but )?|(i )?apologi[sz]e,? but |"
+    r"sorry,? (but )?|unfortunately,? |as an ai\b.{0,60}, )?"
+    r"i( can't| cannot| can not| won't| am not able to| am unable to|"
+    r"'m not able to|'m unable to| must decline)"
 )
 _OUTPUTS = f"""{ASKED}, said AS (
     SELECT i, {TEXT} AS text

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 LABELS = 10
 """Labels of a score that are compared, the most frequent."""
 _LAST = """, last AS (
-    SELECT i, name, arg_max(value, {'time': time_ns, 'id': id}) AS value, arg_max(number, {'time': time_ns, 'id': id}) AS number
+    SELECT i, name, arg_max(value, {'time': time_ns, 'id': id}) AS value,
+        arg_max(number, {'time': time_ns, 'id': id}) AS number
     FROM scores JOIN asked USING (span_id) WHERE {filter} GROUP BY i, name, source
 )"""
 _NUMBERS = (
@@ -34,7 +35,8 @@ _NUMBERS = (
 _OTHERS = (
     ASKED
     + _LAST.replace("{filter}", "number IS NULL")
-    + " SELECT i, name, CASE WHEN json_type(value) = 'VARCHAR' THEN value ->> '$' END FROM last ORDER BY name, i, 3"
+    + " SELECT i, name, CASE WHEN json_type(value) = 'VARCHAR' THEN value ->> '$' END FROM last"
+    + " ORDER BY name, i, 3"
 )
 
 

@@ -25,7 +25,10 @@ def encode_json(value: Any) -> bytes:
 def encode_form(name: str, content: bytes, mime: str) -> tuple[bytes, dict[str, str]]:
     """Return a body with one file in the field `file`, and its headers."""
     mark = hashlib.sha256(content).hexdigest()[:32]
-    head = f'--{mark}\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\nContent-Type: {mime}\r\n\r\n'
+    head = (
+        f'--{mark}\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n'
+        f"Content-Type: {mime}\r\n\r\n"
+    )
     return head.encode() + content + f"\r\n--{mark}--\r\n".encode(), {
         "Content-Type": f"multipart/form-data; boundary={mark}"
     }

@@ -18,7 +18,8 @@ Fields = dict[str, Any]
 
 _FIRST_WINS = ("trace_id", "parent_id", "name", "kind", "start_ns")
 _LATER_WINS = (
-    "first_token_ns", "model", "provider", "cost_usd", "run", "session", "user", "tags", "prompt", "error", "code",
+    "first_token_ns", "model", "provider", "cost_usd", "run", "session", "user", "tags", "prompt", "error",
+    "code",
     "replay_of", "params", "metadata", "input", "output", "messages_in", "messages_out",
 )  # fmt: skip
 _NO_TRACE = "0" * 32

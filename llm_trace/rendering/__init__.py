@@ -1,1 +1,1 @@
-"""An attribution for people: coloured words and sentences; it knows what it reads (`scores`) and no record."""
+"""An attribution for people: coloured words and sentences; it knows what it draws (`scores`), no record."""

@@ -109,7 +109,8 @@ def render_html(attribution: ScoredPrompt, *, title: str = "Attribution") -> str
         "" if attribution.verdict == "ok" else f'<p class="v">not evidence: {escape(attribution.verdict)}</p>'
     )
     return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title><style>{_CSS}</style></head><body>'
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
+        f"<style>{_CSS}</style></head><body>"
         f"<h1>{escape(title)}</h1>{verdict}<p>{escape(write_summary(attribution))}</p>{render_fragment(attribution)}"
         f"<h2>Response</h2><pre>{escape(attribution.response)}</pre>{_render_table(attribution)}</body></html>"
     )

@@ -70,8 +70,8 @@ def read(path: Path) -> list[Taped]:
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         version = data.get("format") if isinstance(data, dict) else None
         raise CassetteError(
-            f"{path}:{_find_line(text, 'format', version)}: the cassette has format {version!r}, this llm_trace "
-            f"reads {FORMAT}: {_AGAIN}"
+            f"{path}:{_find_line(text, 'format', version)}: the cassette has format {version!r}, "
+            f"this llm_trace reads {FORMAT}: {_AGAIN}"
         )
     return [
         _parse_entry(entry, path, text, number) for number, entry in enumerate(_read_entries(data, path), 1)

@@ -22,7 +22,8 @@ _PARAMS = {name: name for name in (
     "temperature", "top_p", "top_k", "min_p", "max_tokens", "max_completion_tokens", "max_output_tokens",
     "max_tokens_to_sample", "seed", "random_seed", "stop", "stop_sequences", "n", "candidate_count",
     "frequency_penalty", "presence_penalty", "repetition_penalty", "logit_bias", "logprobs", "top_logprobs",
-    "response_format", "reasoning_effort", "reasoning", "thinking", "tool_choice", "parallel_tool_calls", "stream",
+    "response_format", "reasoning_effort", "reasoning", "thinking", "tool_choice", "parallel_tool_calls",
+    "stream",
     "service_tier", "dimensions", "encoding_format", "num_predict", "num_ctx", "best_of", "verbosity",
 )} | {
     "maxTokens": "max_tokens", "topP": "top_p", "topK": "top_k", "stopSequences": "stop_sequences",

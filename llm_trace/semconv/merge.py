@@ -15,7 +15,8 @@ from llm_trace.semconv.values import get_field, get_text, list_fields
 MODEL_KINDS = frozenset({"llm", "embedding", "reranker"})
 """Kinds whose tokens a provider counts."""
 _FILLED = (
-    "model", "provider", "input", "output", "error", "cost_usd", "first_token_ns", "session", "user", "prompt", "run",
+    "model", "provider", "input", "output", "error", "cost_usd", "first_token_ns", "session", "user",
+    "prompt", "run",
     "code",
 )  # fmt: skip
 

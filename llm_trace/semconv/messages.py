@@ -12,7 +12,8 @@ from llm_trace.semconv.values import EMPTY, get_field, get_text, list_items, lis
 MessageFields = dict[str, Any]
 
 ROLES = {
-    "model": "assistant", "chatbot": "assistant", "ai": "assistant", "aimessagechunk": "assistant", "human": "user",
+    "model": "assistant", "chatbot": "assistant", "ai": "assistant", "aimessagechunk": "assistant",
+    "human": "user",
     "function": "tool", "user": "user", "system": "system", "assistant": "assistant", "tool": "tool",
 }  # fmt: skip
 _SPEAKERS = ("user", "assistant", "system")
@@ -20,7 +21,8 @@ _ENVELOPE = frozenset({"type", "object", "index", "status", "id"})
 _READ = frozenset(
     {
         "role", "content", "parts", "name", "finish_reason", "stop_reason", "tool_calls",
-        "function_call", "tool_call_id", "tool_name", "refusal", "reasoning", "reasoning_content", "thinking", "images",
+        "function_call", "tool_call_id", "tool_name", "refusal", "reasoning", "reasoning_content", "thinking",
+        "images",
         "tool_plan", "message", "audio",
     }
 )  # fmt: skip

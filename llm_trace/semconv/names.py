@@ -134,7 +134,8 @@ OUTPUT_TOKEN_NAMES: Final = (
 )  # fmt: skip
 CACHE_READ_NAMES: Final = (
     USAGE_CACHE_READ, "gen_ai.usage.cache_read_input_tokens", "gen_ai.usage.cached_tokens",
-    "gen_ai.usage.details.cache_read_input_tokens", "gen_ai.usage.details.cache_read_tokens", OI_TOKENS_CACHE_READ,
+    "gen_ai.usage.details.cache_read_input_tokens", "gen_ai.usage.details.cache_read_tokens",
+    OI_TOKENS_CACHE_READ,
     "llm.usage.cache_read_input_tokens", "gen_ai.usage.cache_read_tokens",
 )  # fmt: skip
 CACHE_WRITE_NAMES: Final = (
@@ -143,7 +144,8 @@ CACHE_WRITE_NAMES: Final = (
     OI_TOKENS_CACHE_WRITE, "llm.usage.cache_creation_input_tokens", "gen_ai.usage.cache_write_tokens",
 )  # fmt: skip
 REASONING_NAMES: Final = (
-    USAGE_REASONING, "gen_ai.usage.reasoning_tokens", "gen_ai.usage.details.reasoning_tokens", OI_TOKENS_REASONING,
+    USAGE_REASONING, "gen_ai.usage.reasoning_tokens", "gen_ai.usage.details.reasoning_tokens",
+    OI_TOKENS_REASONING,
     "llm.usage.reasoning_tokens",
 )  # fmt: skip
 USAGE_PREFIXES: Final = (USAGE, OI_TOKENS, "llm.usage.")
@@ -186,14 +188,16 @@ KIND_OF_OPERATION: Final = {
     "invoke_workflow": "chain", "retrieval": "retriever", "plan": "agent", "rerank": "reranker",
 }  # fmt: skip
 OPERATION_OF_KIND: Final = {
-    "llm": "chat", "embedding": "embeddings", "tool": "execute_tool", "agent": "invoke_agent", "retriever": "retrieval"
+    "llm": "chat", "embedding": "embeddings", "tool": "execute_tool", "agent": "invoke_agent",
+    "retriever": "retrieval"
 }  # fmt: skip
 """Kinds without an entry have no operation of OpenTelemetry's; `llm_trace.kind` says what they are."""
 KIND_OF_OPENINFERENCE: Final = {kind.upper(): kind for kind in sorted(KINDS)} | {
     "UNKNOWN": "chain", "PROMPT": "chain",
 }  # fmt: skip
 KIND_OF_LANGFUSE: Final = {
-    "generation": "llm", "span": "chain", "event": "chain", "agent": "agent", "tool": "tool", "chain": "chain",
+    "generation": "llm", "span": "chain", "event": "chain", "agent": "agent", "tool": "tool",
+    "chain": "chain",
     "retriever": "retriever", "embedding": "embedding", "evaluator": "evaluator", "guardrail": "guardrail",
 }  # fmt: skip
 KIND_OF_LANGSMITH: Final = {
@@ -201,7 +205,8 @@ KIND_OF_LANGSMITH: Final = {
     "prompt": "chain", "parser": "chain",
 }  # fmt: skip
 KIND_OF_TRACELOOP: Final = {
-    "workflow": "chain", "task": "chain", "agent": "agent", "tool": "tool", "session": "chain", "unknown": "chain"
+    "workflow": "chain", "task": "chain", "agent": "agent", "tool": "tool", "session": "chain",
+    "unknown": "chain"
 }  # fmt: skip
 KIND_OF_SPELLING: Final = {
     **{kind.lower(): ours for kind, ours in KIND_OF_OPENINFERENCE.items()},
@@ -214,14 +219,18 @@ KIND_OF_REQUEST_TYPE: Final = {
 PROVIDER_OF: Final = {
     "az.ai.openai": "azure.ai.openai", "az.ai.inference": "azure.ai.inference", "azure": "azure.ai.openai",
     "vertex_ai": "gcp.vertex_ai", "vertexai": "gcp.vertex_ai", "gemini": "gcp.gemini", "google": "gcp.gen_ai",
-    "google_generativeai": "gcp.gemini", "aws": "aws.bedrock", "bedrock": "aws.bedrock", "mistralai": "mistral_ai",
+    "google_generativeai": "gcp.gemini", "aws": "aws.bedrock", "bedrock": "aws.bedrock",
+    "mistralai": "mistral_ai",
     "mistral": "mistral_ai", "xai": "x_ai", "watsonx": "ibm.watsonx.ai", "amazon": "aws.bedrock",
 }  # fmt: skip
 PARAM_OF_ATTRIBUTE: Final = {"choice.count": "n", "is_stream": "stream"}
 ATTRIBUTE_OF_PARAM: Final = {
     "temperature": "temperature", "top_p": "top_p", "top_k": "top_k", "max_tokens": "max_tokens",
-    "max_completion_tokens": "max_tokens", "max_output_tokens": "max_tokens", "seed": "seed", "random_seed": "seed",
-    "frequency_penalty": "frequency_penalty", "presence_penalty": "presence_penalty", "stop": "stop_sequences",
-    "stop_sequences": "stop_sequences", "n": "choice.count", "candidate_count": "choice.count", "stream": "stream",
+    "max_completion_tokens": "max_tokens", "max_output_tokens": "max_tokens", "seed": "seed",
+    "random_seed": "seed",
+    "frequency_penalty": "frequency_penalty", "presence_penalty": "presence_penalty",
+    "stop": "stop_sequences",
+    "stop_sequences": "stop_sequences", "n": "choice.count", "candidate_count": "choice.count",
+    "stream": "stream",
 }  # fmt: skip
 """What follows `gen_ai.request.` for each parameter that the convention knows."""

@@ -7,9 +7,12 @@ from __future__ import annotations
 from typing import Any
 
 _PLAIN = (
-    "gen_ai.operation.", "gen_ai.provider.", "gen_ai.request.", "gen_ai.response.", "gen_ai.usage.", "gen_ai.conversation.id",
-    "gen_ai.agent.id", "gen_ai.agent.name", "gen_ai.tool.name", "gen_ai.tool.type", "llm.model_name", "llm.provider",
-    "llm.request.type", "llm.token_count.", "openinference.span.kind", "traceloop.span.kind", "server.", "error.type",
+    "gen_ai.operation.", "gen_ai.provider.", "gen_ai.request.", "gen_ai.response.", "gen_ai.usage.",
+    "gen_ai.conversation.id",
+    "gen_ai.agent.id", "gen_ai.agent.name", "gen_ai.tool.name", "gen_ai.tool.type", "llm.model_name",
+    "llm.provider",
+    "llm.request.type", "llm.token_count.", "openinference.span.kind", "traceloop.span.kind", "server.",
+    "error.type",
     "session.id", "user.id", "http.request.method", "http.response.status_code",
 )  # fmt: skip
 

@@ -8,15 +8,18 @@ from typing import Any
 from llm_trace.semconv.values import get_field, get_text, list_items
 
 _OF_SDK = {
-    "anthropic": "anthropic", "mistralai": "mistral_ai", "cohere": "cohere", "groq": "groq", "ollama": "ollama",
+    "anthropic": "anthropic", "mistralai": "mistral_ai", "cohere": "cohere", "groq": "groq",
+    "ollama": "ollama",
     "together": "together_ai", "vertexai": "gcp.vertex_ai", "google": "gcp.gen_ai",
 }  # fmt: skip
 _OF_MODEL = (
     ("gpt-", "openai"), ("chatgpt-", "openai"), ("o1", "openai"), ("o3", "openai"), ("o4-", "openai"),
     ("ft:gpt-", "openai"), ("codex-", "openai"), ("computer-use", "openai"), ("text-embedding-3", "openai"),
-    ("text-embedding-ada", "openai"), ("davinci", "openai"), ("babbage", "openai"), ("omni-moderation", "openai"),
+    ("text-embedding-ada", "openai"), ("davinci", "openai"), ("babbage", "openai"),
+    ("omni-moderation", "openai"),
     ("claude-", "anthropic"), ("gemini-", "gcp.gen_ai"), ("deepseek-", "deepseek"), ("grok-", "x_ai"),
-    ("mistral-", "mistral_ai"), ("ministral-", "mistral_ai"), ("codestral-", "mistral_ai"), ("pixtral-", "mistral_ai"),
+    ("mistral-", "mistral_ai"), ("ministral-", "mistral_ai"), ("codestral-", "mistral_ai"),
+    ("pixtral-", "mistral_ai"),
     ("magistral-", "mistral_ai"), ("open-mi", "mistral_ai"), ("command-", "cohere"), ("sonar", "perplexity"),
     ("kimi-", "moonshot_ai"), ("moonshot-", "moonshot_ai"),
 )  # fmt: skip

@@ -32,11 +32,14 @@ _BY_PREFIX: dict[str, Reducer] = {
     "message-": join_cohere, "content-": join_cohere, "tool-": join_cohere, "AIMessageChunk": join_langchain,
 }  # fmt: skip
 _BY_KEY: dict[str, Reducer] = {
-    "choices": join_chat, "candidates": join_gemini, "messageStart": join_converse, "contentBlockStart": join_converse,
-    "contentBlockDelta": join_converse, "done": join_ollama, "outputText": join_invoked, "generation": join_invoked, "outputs": join_invoked,
+    "choices": join_chat, "candidates": join_gemini, "messageStart": join_converse,
+    "contentBlockStart": join_converse,
+    "contentBlockDelta": join_converse, "done": join_ollama, "outputText": join_invoked,
+    "generation": join_invoked, "outputs": join_invoked,
 }  # fmt: skip
 _BY_EVENT: dict[str, Reducer] = {
-    "interaction.": join_interactions, "step.": join_interactions, "stream-": join_cohere, "text-": join_cohere, "tool-calls-": join_cohere
+    "interaction.": join_interactions, "step.": join_interactions, "stream-": join_cohere,
+    "text-": join_cohere, "tool-calls-": join_cohere
 }  # fmt: skip
 
 

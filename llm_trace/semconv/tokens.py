@@ -13,16 +13,20 @@ from llm_trace.semconv import names
 from llm_trace.semconv.values import count, get_field, list_fields
 
 _INPUT = (
-    "prompt_tokens", "promptTokenCount", "prompt_token_count", "input_tokens", "inputTokens", "inputTokenCount",
-    "prompt_eval_count", "promptTokens", "total_input_tokens", "inputTextTokenCount", *names.INPUT_TOKEN_NAMES, "input",
+    "prompt_tokens", "promptTokenCount", "prompt_token_count", "input_tokens", "inputTokens",
+    "inputTokenCount",
+    "prompt_eval_count", "promptTokens", "total_input_tokens", "inputTextTokenCount",
+    *names.INPUT_TOKEN_NAMES, "input",
 )  # fmt: skip
 _OUTPUT = (
-    "completion_tokens", "candidatesTokenCount", "candidates_token_count", "responseTokenCount", "output_tokens",
+    "completion_tokens", "candidatesTokenCount", "candidates_token_count", "responseTokenCount",
+    "output_tokens",
     "outputTokens", "outputTokenCount", "eval_count", "completionTokens", "total_output_tokens",
     "generation_token_count", "totalOutputTextTokenCount", *names.OUTPUT_TOKEN_NAMES, "output",
 )  # fmt: skip
 _INPUT_DETAILS = (
-    "prompt_tokens_details", "input_tokens_details", "input_token_details", "prompt_token_details", "inputTokenDetails"
+    "prompt_tokens_details", "input_tokens_details", "input_token_details", "prompt_token_details",
+    "inputTokenDetails"
 )  # fmt: skip
 _OUTPUT_DETAILS = (
     "completion_tokens_details", "output_tokens_details", "output_token_details", "outputTokenDetails"
@@ -37,7 +41,8 @@ _CACHE_WRITE = (
     *names.CACHE_WRITE_NAMES,
 )  # fmt: skip
 _REASONING = (
-    "reasoning_tokens", "thoughtsTokenCount", "thoughts_token_count", "reasoningTokens", "output_reasoning_tokens",
+    "reasoning_tokens", "thoughtsTokenCount", "thoughts_token_count", "reasoningTokens",
+    "output_reasoning_tokens",
     "total_thought_tokens", *names.REASONING_NAMES,
 )  # fmt: skip
 _TOTAL = ("total_tokens", "totalTokenCount", "total_token_count", "totalTokens")

@@ -25,14 +25,14 @@ ProgressCallback = Callable[[int, "int | None"], object]
 
 
 Capability = Literal["resample", "vanishes", "inside", "remote"]
-"""`resample`: equal masks asked again are independent draws; `vanishes`: the mask that keeps nothing has no prompt;
+"""`resample`: equal masks asked again are independent draws; `vanishes`: no prompt is left of an empty mask;
 `inside`: embeddings, gradients and attention of an open model; `remote`: each evaluation is a paid call.
 """
 
 
 @runtime_checkable
 class ValueFunction(Protocol):
-    """What estimators and checks ask for values: it knows its budget, what it has spent and what it can do."""
+    """What estimators and checks ask for values: its budget, what it has spent and what it can do."""
 
     @property
     def capabilities(self) -> frozenset[Capability]:
@@ -212,7 +212,7 @@ class Capped:
 
     @property
     def evaluations(self) -> int:
-        """Evaluations of the value function below, whoever asked for them; of one that does not count them the
+        """Evaluations of the value function below, whoever asked for them; of one that counts none the
         masks that went through here.
         """
         return self._value.evaluations if isinstance(self._value, Metered | Capped) else self._asked
@@ -257,7 +257,7 @@ class Capped:
 
 
 class PlainValue:
-    """A plain function of keep-masks as a value function: it has no budget, and answers the same each time."""
+    """A plain function of keep-masks as a value function: without a budget, answering the same each time."""
 
     capabilities: frozenset[Capability] = frozenset()
     tokens = 0

@@ -107,8 +107,8 @@ def has_significant_score(p_values: NDArray[np.float64], found: Findings) -> boo
     if (correct_benjamini_hochberg(p_values) <= 1 - found.confidence).any():
         return True
     warning = (
-        f"no score stands out from noise at a confidence of {found.confidence:g}, all tests together: raise the "
-        "budget"
+        f"no score stands out from noise at a confidence of {found.confidence:g}, all tests together: "
+        "raise the budget"
     )
     if found.verdict != "insufficient_evidence":  # the method may have said so itself
         found.suspect("insufficient_evidence", warning)

@@ -69,8 +69,8 @@ def find_settings(attribution: Attribution, settings: Settings | None = None) ->
     if asked is None:
         raise AttributionError(
             f"the record does not hold its settings, and its words do not say them exactly (target "
-            f"{attribution.target!r}, baseline {attribution.baseline!r}): pass settings=Settings.of(target=…, "
-            f"baseline=…, unit=…) as they were given to attribute()"
+            f"{attribution.target!r}, baseline {attribution.baseline!r}): pass settings=Settings.of("
+            f"target=…, baseline=…, unit=…) as they were given to attribute()"
         )
     return asked
 

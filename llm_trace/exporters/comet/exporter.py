@@ -28,7 +28,7 @@ _PROBE = "api/isAlive/ver"
 
 _EXISTS = 90999
 _REFUSALS = {
-    34323: "the project is not an LLM project: name another one in comet://workspace/project or COMET_PROJECT_NAME",
+    34323: "this is no LLM project: name another in comet://workspace/project or COMET_PROJECT_NAME",
     90212: "the key is not known: check COMET_API_KEY",
     90210: "the key may not write there: check COMET_API_KEY and COMET_WORKSPACE",
     90219: "the workspace does not exist: check COMET_WORKSPACE or comet://workspace/project",

@@ -30,7 +30,8 @@ from comet_ml import config
 told = config.get_config()
 key = config.get_api_key(None, told)
 told = config.get_config()
-values = {"api_key": key, "workspace": told["comet.workspace"], "project": told["comet.project_name"], "url": config.get_comet_url_override(told)}
+values = {"api_key": key, "workspace": told["comet.workspace"], "project": told["comet.project_name"]}
+values["url"] = config.get_comet_url_override(told)
 sys.stdout.write("\\n" + json.dumps(values))
 """
 _INSTRUCTION = "_SECRET_-"

@@ -52,7 +52,8 @@ _GOOGLE = {
     "total_tokens": "total_token_count",
 }
 _OWN = {
-    "anthropic": _ANTHROPIC, "anthropic_vertexai": _ANTHROPIC, "bedrock": _BEDROCK, "google_ai": _GOOGLE, "google_vertexai": _GOOGLE
+    "anthropic": _ANTHROPIC, "anthropic_vertexai": _ANTHROPIC, "bedrock": _BEDROCK, "google_ai": _GOOGLE,
+    "google_vertexai": _GOOGLE
 }  # fmt: skip
 
 
