@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from llm_trace.attribution.core.plan import Plan
 from llm_trace.attribution.core.value import Budget, Metered
+from llm_trace.attribution.explain.dry_run import choose_remote_method, plan_remote
 from llm_trace.attribution.explain.record import Explained, Spent, build_record
-from llm_trace.attribution.explain.remote_plan import choose_remote_method, plan_remote
 from llm_trace.attribution.methods import registry
 from llm_trace.attribution.methods.registry import Scores
 from llm_trace.attribution.methods.text_encoders import name_of
