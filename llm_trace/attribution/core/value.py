@@ -286,6 +286,13 @@ def as_value_function(value: Value) -> ValueFunction:
     return value if isinstance(value, ValueFunction) else PlainValue(value)
 
 
+def unwrap_value(value: Value) -> Value:
+    """Return the value function that budgets and caps were put around."""
+    while isinstance(value, Metered | Capped):
+        value = value.source
+    return value
+
+
 def get_remaining(value: Value) -> int | None:
     """Return how many evaluations a value function still pays for; plain functions have no limit."""
     return as_value_function(value).remaining()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from llm_trace.attribution.core.value import Value, expect, get_remaining
+from llm_trace.attribution.core.value import Value, expect, get_remaining, unwrap_value
 from llm_trace.attribution.methods import randomization_tests
 from llm_trace.attribution.methods.registry import Scores, describe_method
 from llm_trace.attribution.methods.smile import build_empty_scores
@@ -40,7 +40,7 @@ def answer_sets(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0
     Raises:
         AttributionError: the model does not answer in words.
     """
-    source: Any = getattr(value, "source", value)
+    source: Any = unwrap_value(value)
     if not hasattr(source, "texts"):
         raise AttributionError("method='answer_sets' compares answers in words: pass a callable as the model")
     left = get_remaining(value)

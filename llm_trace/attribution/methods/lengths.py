@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from llm_trace.attribution.core.value import Value
+from llm_trace.attribution.core.value import Value, unwrap_value
 from llm_trace.attribution.methods import randomization_tests
 from llm_trace.statistics.multiple_tests import correct_benjamini_hochberg
 
@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 
 def measure_lengths(value: Value, masks: NDArray[np.bool_]) -> list[NDArray[np.float64]]:
     """Return the lengths that masks leave, (k,) each: in characters, where known, and in segments."""
-    prompts = getattr(getattr(value, "source", value), "prompts", None)
-    if prompts is None:
+    source: Any = unwrap_value(value)
+    if not hasattr(source, "prompts"):
         return []
+    prompts = source.prompts
     characters = np.array([len(s.text) for s in prompts.segmented.segments], float)
     return [masks @ characters, masks.sum(axis=1).astype(float)]
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from llm_trace.attribution.core.value import unwrap_value
 from llm_trace.attribution.methods.registry import Scores, describe_method
 from llm_trace.attribution.methods.smile import build_empty_scores, count_affordable, smile
 from llm_trace.errors import AttributionError
@@ -94,7 +95,7 @@ def self_report(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0
     Raises:
         AttributionError: the model only scores responses, or is not remote.
     """
-    source = getattr(value, "source", value)
+    source: Any = unwrap_value(value)
     if not hasattr(source, "tell"):
         raise AttributionError(
             "method='self_report' asks a model that answers in words: pass a callable as the model"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from llm_trace.attribution.core.value import BudgetError, get_remaining
+from llm_trace.attribution.core.value import BudgetError, get_remaining, unwrap_value
 from llm_trace.attribution.models.abilities import check_embeddings
 from llm_trace.attribution.models.config import count_embeddings, get_embedding_layer, read_embedding_weight
 from llm_trace.attribution.models.evaluation import make_precise, run_undisturbed
@@ -73,9 +73,7 @@ def get_source(value: Any, evaluations: int, what: str) -> OpenValue:
     """
     from llm_trace.attribution.models.open_value import OpenValue
 
-    source = value
-    while not isinstance(source, OpenValue) and getattr(source, "source", source) is not source:
-        source = source.source
+    source = unwrap_value(value)
     if not isinstance(source, OpenValue) or source.work is None:
         raise AttributionError(f"{what} needs a local model whose inside is open; take occlusion")
     left = get_remaining(value)
