@@ -111,8 +111,10 @@ def render_html(attribution: ScoredPrompt, *, title: str = "Attribution") -> str
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
         f"<style>{_CSS}</style></head><body>"
-        f"<h1>{escape(title)}</h1>{verdict}<p>{escape(write_summary(attribution))}</p>{render_fragment(attribution)}"
-        f"<h2>Response</h2><pre>{escape(attribution.response)}</pre>{_render_table(attribution)}</body></html>"
+        f"<h1>{escape(title)}</h1>{verdict}<p>{escape(write_summary(attribution))}</p>"
+        f"{render_fragment(attribution)}"
+        f"<h2>Response</h2><pre>{escape(attribution.response)}</pre>"
+        f"{_render_table(attribution)}</body></html>"
     )
 
 

@@ -47,14 +47,14 @@ def plan_attribution(
         by: what to run; else the method of that name.
         settings: confidence and seed.
     """
-    found = by or registry.find_method(method)
-    price = getattr(found, "price", None)
+    runner = by or registry.find_method(method)
+    price = getattr(runner, "price", None)
     if price is not None:
         passes, tokens = price(source)
     else:
         counted = _Counted(source)
         try:
-            found(Metered(counted, budget=budget), n, **settings)
+            runner(Metered(counted, budget=budget), n, **settings)
         except _EnoughError:
             pass
         passes, tokens = counted.passes, counted.tokens

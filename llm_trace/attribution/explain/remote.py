@@ -245,10 +245,10 @@ class _Explaining:
     def _describe_answers(self, value: RemoteValue) -> list[str]:
         """Return how answers were compared, and what became of those that were none."""
         compare, refused = self.remote.compare, sum(caller.refused for caller in self._callers())
-        said = []
+        notes = []
         if isinstance(value, TextValue):
-            said.append(
+            notes.append(
                 f"answers compared by {compare.distance} over {compare.ground} of {name_of(compare.encoder)}"
             )
-            said += [f"{value.empty} answers were empty"] if value.empty else []
-        return said + ([f"{refused} prompts were refused: they count as empty answers"] if refused else [])
+            notes += [f"{value.empty} answers were empty"] if value.empty else []
+        return notes + ([f"{refused} prompts were refused: they count as empty answers"] if refused else [])

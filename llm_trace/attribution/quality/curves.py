@@ -35,8 +35,8 @@ def measure_curves(study: Study) -> dict[str, Any]:
     orders = [best, best[::-1], *(rng.permutation(study.n) for _ in range(ORDERS))]
     steps = np.unique(np.linspace(0, study.n, min(study.n, STEPS) + 1).round().astype(int))
     removed = np.vstack([_remove_in_order(order, steps) for order in orders])
-    kept = np.vstack([~_remove_in_order(order, steps) for order in orders])
-    loss = study.full - study.totals(np.vstack([~removed, ~kept]))
+    inserted = np.vstack([~_remove_in_order(order, steps) for order in orders])
+    loss = study.full - study.totals(np.vstack([~removed, ~inserted]))
     deletion, insertion = loss.reshape(2, len(orders), len(steps)).mean(axis=2)
     return {
         "masks": "nested: segments deleted or inserted one after the other",

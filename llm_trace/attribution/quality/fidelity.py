@@ -37,7 +37,7 @@ def measure_fidelity(study: Study) -> dict[str, Any]:
     badly; Shapley values the other way round.
     Source: Park et al. 2023 (TRAK), section 2; Cohen-Wang et al. 2024 (ContextCite).
     """
-    found = {}
+    figures = {}
     for i, kind in enumerate(study.masks):
         masks, words = draw_held_out(study, kind)
         left = get_remaining(study.value)
@@ -53,7 +53,7 @@ def measure_fidelity(study: Study) -> dict[str, Any]:
         r2_low, r2_high = bootstrap(
             compute_r_squared, values, predicted, confidence=study.confidence, seed=study.seed
         )
-        found[str(kind)] = {
+        figures[str(kind)] = {
             "masks": words,
             "count": len(masks),
             "spearman": rank_correlate(values, predicted),
@@ -65,7 +65,7 @@ def measure_fidelity(study: Study) -> dict[str, Any]:
             "pearson": correlate(values, predicted),
             "confidence": study.confidence,
         }
-    return found
+    return figures
 
 
 def draw_held_out(study: Study, kind: str | float) -> tuple[NDArray[np.bool_], str]:

@@ -50,13 +50,13 @@ def find_measure(name: str) -> Measure:
 
 def run_measures(study: Study, wanted: Iterable[str] = DEFAULT) -> dict[str, Any]:
     """Return the figures of each measure that applies, by its name."""
-    found: dict[str, Any] = {}
+    results: dict[str, Any] = {}
     for name in wanted:
         try:
-            found[name] = find_measure(name)(study)
+            results[name] = find_measure(name)(study)
         except (BudgetError, NoMasksError) as exc:
-            found[name] = {"skipped": str(exc)}
-    return {name: figures for name, figures in found.items() if figures}
+            results[name] = {"skipped": str(exc)}
+    return {name: figures for name, figures in results.items() if figures}
 
 
 def measure(

@@ -129,7 +129,7 @@ class Delivery:
         except DestinationRefusedError as exc:
             self._say(str(exc), refused=True)
             self.quiet, advanced = True, False
-        except Exception as exc:  # noqa: BLE001  a full disk, a folder that went away: all is kept, and tried again
+        except Exception as exc:  # noqa: BLE001  a full disk, a lost folder: all is kept, and tried again
             self._say(f"{type(exc).__name__}: {exc}")
             self._stop.wait(_LONGEST_LOOK_S)
             advanced = True
