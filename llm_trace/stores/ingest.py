@@ -134,18 +134,22 @@ class _Ingest:
 
     def _fold_all(self, files: list[SpoolFile], every: list[SpoolFile], scratch: Path) -> None:
         """Fold the files and put the store in order, by as many attempts as it takes."""
+        import duckdb
+
         load = Load()
         while True:
-            with connect(**load.settings(str(scratch))) as connection:
-                try:
+            try:
+                with connect(**load.settings(str(scratch))) as connection:
                     progress = self._attempt(connection, files, scratch, load)
-                except SliceError as failed:
-                    if not load.shrink(failed.part, failed.__cause__):
-                        raise failed.__cause__ or failed from None
-                    continue
-                if progress is not None:
-                    self._finish(connection, files, every, progress)
-                    return
+                    if progress is not None:
+                        self._finish(connection, files, every, progress)
+                        return
+            except SliceError as failed:
+                if not load.shrink(failed.part, failed.__cause__):
+                    raise failed.__cause__ or failed from None
+            except duckdb.Error as exc:
+                if not load.take_all_memory(exc):
+                    raise
 
     def _attempt(
         self, connection: DuckDBPyConnection, files: list[SpoolFile], scratch: Path, load: Load

@@ -12,6 +12,8 @@ MEMORY_LIMIT = "300MB"
 LINE_MEMORY_LIMIT = "1200MB"
 """For a single line that does not fit otherwise."""
 _LARGE_LINE = 1 << 20
+_OUT_OF_MEMORY = ("memory_limit", "could not allocate block")
+"""What DuckDB says where the error is of another class, as in a commit or the checkpoint of a DETACH."""
 
 
 class SliceError(Exception):
@@ -44,9 +46,7 @@ class Load:
         """Take on less after a slice that did not; return whether a smaller load can help."""
         import duckdb
 
-        hungry = isinstance(cause, duckdb.OutOfMemoryException) or (
-            isinstance(cause, duckdb.TransactionException) and "memory_limit" in str(cause)
-        )  # the latter from a commit
+        hungry = _is_hungry(cause)
         wrong = duckdb.DataError, duckdb.IntegrityError, duckdb.InternalError, duckdb.InvalidInputException
         if cause is not None and not hungry and not isinstance(cause, wrong):
             return False
@@ -61,6 +61,21 @@ class Load:
             self.alone = False
             self.refused.add(part.last)
         return True
+
+    def take_all_memory(self, cause: BaseException) -> bool:
+        """Take all the memory there is after a step beside the slices failed; return whether it can help."""
+        if self.alone or not _is_hungry(cause):
+            return False
+        self.size, self.alone = 1, True
+        return True
+
+
+def _is_hungry(cause: BaseException | None) -> bool:
+    import duckdb
+
+    return isinstance(cause, duckdb.OutOfMemoryException) or any(
+        words in str(cause) for words in _OUT_OF_MEMORY
+    )
 
 
 def list_limits(scratch: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, Self
 
 import duckdb
 import pytest
@@ -15,7 +15,8 @@ import pytest
 from llm_trace import open_store
 from llm_trace.errors import StoreError, StoreVersionError
 from llm_trace.stores import compact, load
-from llm_trace.stores.connection import Database
+from llm_trace.stores import ingest as ingesting
+from llm_trace.stores.connection import Database, connect
 from llm_trace.stores.ingest import ingest
 from llm_trace.stores.purge import purge
 from tests.helpers.cli_toys import invoke
@@ -40,6 +41,45 @@ def test_thirty_images_of_a_megabyte_are_read_with_all_defaults(path: Path, writ
         writer.call(number, **images(number))
     lengths = [len(call.input["m"][0]["content"][0]["image_url"]["url"]) for call in open_store(path).calls()]
     assert lengths == [1_000_000 + len(str(number)) for number in reversed(range(30))]
+
+
+class Starved:
+    """A connection of which one checkpoint fails for want of memory."""
+
+    def __init__(self, inner: duckdb.DuckDBPyConnection, checkpoints: list[str], fails: int) -> None:
+        self.inner, self.checkpoints, self.fails = inner, checkpoints, fails
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.inner.close()
+
+    def execute(self, query: str, *values: Any) -> Any:
+        result = self.inner.execute(query, *values)
+        if query.startswith("DETACH"):
+            self.checkpoints.append(query)
+            if len(self.checkpoints) == self.fails:
+                raise duckdb.IOException("CHECKPOINT failed: could not allocate block of size 256.0 KiB")
+        return result
+
+
+@pytest.mark.parametrize("fails", [2, 3, 4])
+def test_a_checkpoint_that_memory_does_not_suffice_for_is_made_again(
+    path: Path, writer: HandWriter, monkeypatch: pytest.MonkeyPatch, fails: int
+) -> None:
+    for number in range(4):
+        writer.call(number, input={"question": str(number)})
+    checkpoints: list[str] = []
+    monkeypatch.setattr(
+        ingesting, "connect", lambda **settings: Starved(connect(**settings), checkpoints, fails)
+    )
+    ingest(path)
+    assert len(checkpoints) > fails
+    assert [call.input["question"] for call in open_store(path).calls()] == ["3", "2", "1", "0"]
 
 
 @pytest.mark.parametrize("shape", ["text", "numbers"])
