@@ -91,7 +91,33 @@ def as_budget(given: int | Budget | None) -> Budget | None:
     return Budget(evaluations=given) if isinstance(given, int) else given
 
 
-class Metered:
+class _Around:
+    """What stands around a value function and passes on what that can do and has spent."""
+
+    _value: ValueFunction
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        """What the value function below can do."""
+        return self._value.capabilities
+
+    @property
+    def passes(self) -> int:
+        """Perturbed prompts that went through the model."""
+        return self._value.passes
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that went through the model."""
+        return self._value.tokens
+
+    @property
+    def unmasked(self) -> int:
+        """Prompts that were asked for without a mask."""
+        return self._value.unmasked
+
+
+class Metered(_Around):
     """A value function that asks its source once for each distinct mask.
 
     Args:
@@ -123,26 +149,6 @@ class Metered:
     def evaluations(self) -> int:
         """Distinct masks that were evaluated, and prompts without a mask, as gradient methods ask for."""
         return len(self._known) + self.unmasked
-
-    @property
-    def passes(self) -> int:
-        """Perturbed prompts that went through the model."""
-        return self._value.passes
-
-    @property
-    def tokens(self) -> int:
-        """Tokens that went through the model."""
-        return self._value.tokens
-
-    @property
-    def unmasked(self) -> int:
-        """Prompts that were asked for without a mask."""
-        return self._value.unmasked
-
-    @property
-    def capabilities(self) -> frozenset[Capability]:
-        """What the source can do."""
-        return self._value.capabilities
 
     @property
     def seconds(self) -> float:
@@ -201,7 +207,7 @@ class Metered:
             )
 
 
-class Capped:
+class Capped(_Around):
     """A value function that pays for fewer evaluations than its own budget does."""
 
     def __init__(self, value: Value, most: int) -> None:
@@ -216,26 +222,6 @@ class Capped:
         masks that went through here.
         """
         return self._value.evaluations if isinstance(self._value, Metered | Capped) else self._asked
-
-    @property
-    def capabilities(self) -> frozenset[Capability]:
-        """What the value function below can do."""
-        return self._value.capabilities
-
-    @property
-    def passes(self) -> int:
-        """Perturbed prompts that went through the model."""
-        return self._value.passes
-
-    @property
-    def tokens(self) -> int:
-        """Tokens that went through the model."""
-        return self._value.tokens
-
-    @property
-    def unmasked(self) -> int:
-        """Prompts that were asked for without a mask."""
-        return self._value.unmasked
 
     def remaining(self) -> int:
         """Return how many evaluations are left."""
