@@ -1,4 +1,7 @@
-"""What a generator has yielded, made into one output; and the steps of an async generator."""
+"""What a generator has yielded, made into one output; and the steps of an async generator.
+
+`generators` keeps the chunks of a plain generator itself, as `Steps` does those of an async one.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Mask secrets before anything is written: patterns for values, names of keys whose value is masked whole."""
+"""Mask secrets before anything is written: patterns for values, names of keys whose value is masked whole.
+
+`values` and `walk` call a redactor once for each string; `pieces` masks what stands in a stream's chunks.
+"""
 
 from __future__ import annotations
 

@@ -59,11 +59,13 @@ def test_p_values_are_uniform_where_the_answers_ignore_the_prompt() -> None:
 def test_the_test_is_exact_in_small_and_wide_designs(k: int, n: int, vanishes: bool) -> None:
     found = []
     for seed in range(80):
-        masks = randomization_tests.draw(k, n, 0.7, seed, vanishes=vanishes)
+        masks = randomization_tests.draw_masks(k, n, 0.7, seed, vanishes=vanishes)
         rest = np.random.default_rng((seed, 9)).exponential(size=k) * 3
         values = rest + 5.0 * masks[:, 0]  # the first one matters, by far
         found.append(
-            randomization_tests.Columns(masks, values, 0.7, vanishes=vanishes).p_values(LEVEL, seed)[-1]
+            randomization_tests.ColumnEffects(masks, values, 0.7, vanishes=vanishes).compute_p_values(
+                LEVEL, seed
+            )[-1]
         )
     assert stats.kstest(found, "uniform").pvalue > 0.01
 
@@ -72,12 +74,14 @@ def test_few_false_discoveries_beside_words_that_matter() -> None:
     rates, power = [], []
     for seed in range(40):
         rng = np.random.default_rng(seed)
-        masks = randomization_tests.draw(150, 20, 0.7, seed, vanishes=False)
+        masks = randomization_tests.draw_masks(150, 20, 0.7, seed, vanishes=False)
         values = (
             masks[:, :4] @ np.array([1.0, 0.8, 0.6, -0.6]) + masks[:, 0] * masks[:, 1] + rng.normal(0, 1, 150)
         )
         q_values = correct_benjamini_hochberg(
-            randomization_tests.Columns(masks, values, 0.7, vanishes=False).p_values(LEVEL, seed)
+            randomization_tests.ColumnEffects(masks, values, 0.7, vanishes=False).compute_p_values(
+                LEVEL, seed
+            )
         )
         hits = set(np.flatnonzero(q_values <= LEVEL))
         rates.append(len(hits - {0, 1, 2, 3}) / max(1, len(hits)))
@@ -89,18 +93,18 @@ def test_few_false_discoveries_beside_words_that_matter() -> None:
 def test_one_word_of_many_can_be_significant_with_so_few_masks_and_not_with_fewer() -> None:
     for n in (5, 40, 400):
         least = randomization_tests.compute_least_masks(n, 0.7, LEVEL)
-        masks = randomization_tests.draw(4 * least, n, 0.7, 0, vanishes=False)
+        masks = randomization_tests.draw_masks(4 * least, n, 0.7, 0, vanishes=False)
         q_values = correct_benjamini_hochberg(
-            randomization_tests.Columns(masks, masks[:, 2].astype(float), 0.7, vanishes=False).p_values(
-                LEVEL, 0
-            )
+            randomization_tests.ColumnEffects(
+                masks, masks[:, 2].astype(float), 0.7, vanishes=False
+            ).compute_p_values(LEVEL, 0)
         )
         assert np.flatnonzero(q_values <= LEVEL).tolist() == [2]
         assert least <= 25
 
 
 def test_masks_without_a_segment_are_drawn_again_and_the_first_masks_are_the_same_for_every_budget() -> None:
-    few, more = (randomization_tests.draw(k, 3, 0.3, 7, vanishes=True) for k in (50, 80))
+    few, more = (randomization_tests.draw_masks(k, 3, 0.3, 7, vanishes=True) for k in (50, 80))
     assert few.any(axis=1).all()
     assert (more[:50] == few).all()
 
@@ -191,12 +195,12 @@ def test_no_word_is_significant_where_the_answers_follow_the_number_of_words() -
 def test_the_test_is_exact_where_rates_take_turns_and_answers_to_half_prompts_are_others() -> None:
     p_values = []
     for seed in range(120):
-        masks = randomization_tests.draw(60, 6, RATES, seed, vanishes=True)
+        masks = randomization_tests.draw_masks(60, 6, RATES, seed, vanishes=True)
         half = np.arange(60) % 3 == 2
         rest = np.random.default_rng((seed, 9)).exponential(size=60)
         values = rest + 5.0 * masks[:, 0] * masks[:, 1] + 5.0 * half * rest
-        columns = randomization_tests.Columns(masks, values, np.resize(RATES, 60), vanishes=True)
-        p_values.append(columns.p_values(LEVEL, seed)[-1])
+        columns = randomization_tests.ColumnEffects(masks, values, np.resize(RATES, 60), vanishes=True)
+        p_values.append(columns.compute_p_values(LEVEL, seed)[-1])
     assert stats.kstest(p_values, "uniform").pvalue > 0.01
 
 

@@ -69,7 +69,7 @@ def list_subsets(n: int) -> NDArray[np.bool_]:
 
 
 def compute_exact_shapley(values: NDArray[np.float64], n: int) -> NDArray[np.float64]:
-    """Return Shapley values (n,) or (n, m) from the values of `subsets(n)`."""
+    """Return Shapley values (n,) or (n, m) from the values of `list_subsets(n)`."""
     rows = np.arange(2**n)
     sizes = list_subsets(n).sum(axis=1)
     weights = np.array([1.0 / (n * comb(n - 1, min(size, n - 1))) for size in range(n + 1)])

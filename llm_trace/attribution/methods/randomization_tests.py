@@ -29,10 +29,10 @@ _AT_ONCE = 4_000_000
 """Numbers drawn at once."""
 
 
-def draw(k: int, n: int, keep: ArrayLike, seed: int, *, vanishes: bool) -> NDArray[np.bool_]:
+def draw_masks(k: int, n: int, keep: ArrayLike, seed: int, *, vanishes: bool) -> NDArray[np.bool_]:
     """Return masks (k, n) that keep each segment with probability `keep`; several rates take turns.
 
-    Where a mask that keeps nothing leaves no prompt it is drawn again; `randomised` knows that its last
+    Where a mask that keeps nothing leaves no prompt it is drawn again; `ColumnEffects` knows that its last
     segment then had no choice.
     """
     rates = np.resize(np.asarray(keep, dtype=float), k)
@@ -54,14 +54,14 @@ def compute_least_masks(n: int, keep: ArrayLike, level: float) -> int:
     return ceil(log(2 * n / level) / entropy)
 
 
-class Columns:
+class ColumnEffects:
     """Each segment's effect with all others regressed out, and what chance alone could have given.
 
     Args:
-        masks: (k, n) from `draw`.
+        masks: (k, n) from `draw_masks`.
         values: (k,)
         keep: probability of a kept segment, one for all or (k,).
-        vanishes: as for `draw`.
+        vanishes: as for `draw_masks`.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class Columns:
         variance = (self._rates * (1 - self._rates)) @ pull**2
         return np.asarray(pull / np.sqrt(np.maximum(variance, 1e-300)))
 
-    def p_values(self, level: float, seed: int) -> NDArray[np.float64]:
+    def compute_p_values(self, level: float, seed: int) -> NDArray[np.float64]:
         """Return for each segment how often drawing its column anew gives an effect as large, (n,).
 
         What a short round finds rare is drawn again, afresh and for long enough that the level can be reached

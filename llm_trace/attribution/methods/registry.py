@@ -35,6 +35,7 @@ class Scores:
     empty: float | None = None
     """Value with none."""
     p_values: NDArray[np.float64] | None = None
+    """(n,), not corrected for n tests: the q-values are computed from them when the record is built."""
     faithfulness: dict[str, Any] | None = None
     notes: tuple[str, ...] = ()
     unit: str | None = None
@@ -48,9 +49,9 @@ class Scores:
 
 
 Method = Callable[..., Scores]
-"""`method(value, n, *, confidence, seed) -> Scores`. `value` is a `value.Value`; methods that sample ask
-`get_remaining(value)` between rounds. Methods that need more than values find the `OpenValue` at
-`value.source`. An attribute `info` of type `Info` is welcome.
+"""`method(value, n, *, confidence, seed) -> Scores`. `value` is a `core.value.Value`; methods that sample ask
+`get_remaining(value)` between rounds. Methods that need more than values get the `OpenValue` from
+`unwrap_value(value)`. An attribute `info` of type `Info` is welcome.
 """
 
 

@@ -63,7 +63,7 @@ def smile(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) -> S
         return build_empty_scores(n, why)
     vanishes = "vanishes" in as_value_function(value).capabilities
     expect(value, k)
-    masks, rates = randomization_tests.draw(k, n, RATES, seed, vanishes=vanishes), np.resize(RATES, k)
+    masks, rates = randomization_tests.draw_masks(k, n, RATES, seed, vanishes=vanishes), np.resize(RATES, k)
     notes: tuple[str, ...] = ()
     try:
         values = sum_targets(resample_values(value, masks))
@@ -71,12 +71,12 @@ def smile(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) -> S
         if (why := _describe_hopeless(int(exc.done.sum()), n, 1 - confidence, vanishes=vanishes)) is not None:
             return build_empty_scores(n, f"{exc}; {why}")
         masks, rates, values, notes = masks[exc.done], rates[exc.done], sum_targets(exc.values), (str(exc),)
-    columns = randomization_tests.Columns(masks, values, rates, vanishes=vanishes)
+    columns = randomization_tests.ColumnEffects(masks, values, rates, vanishes=vanishes)
     r2 = compute_fidelity(masks, values, rates, vanishes=vanishes)
     scores = _test_masks(columns, values, confidence, seed, notes, r2)
 
     def retest(rest: NDArray[np.float64]) -> NDArray[np.float64]:
-        return randomization_tests.Columns(masks, rest, rates, vanishes=vanishes).p_values(
+        return randomization_tests.ColumnEffects(masks, rest, rates, vanishes=vanishes).compute_p_values(
             1 - confidence, seed
         )
 
@@ -121,7 +121,7 @@ def build_empty_scores(n: int, why: str) -> Scores:
 
 
 def _test_masks(
-    columns: randomization_tests.Columns,
+    columns: randomization_tests.ColumnEffects,
     values: NDArray[np.float64],
     confidence: float,
     seed: int,
@@ -131,7 +131,7 @@ def _test_masks(
     """Return the scores of perturbed prompts and their values."""
     k, n = len(values), len(columns.effects)
     half = compute_t_quantile(confidence, max(1, k - n - 1)) * columns.errors
-    p_values = columns.p_values(1 - confidence, seed)
+    p_values = columns.compute_p_values(1 - confidence, seed)
     doubts: list[tuple[Verdict, str]] = []
     if randomization_tests.assess_drift(values, seed) < _DRIFT:
         doubts.append(
@@ -168,7 +168,7 @@ def compute_fidelity(
     predicted = np.empty(k)
     for fold in range(_FOLDS):
         held = np.arange(k) % _FOLDS == fold
-        effects = randomization_tests.Columns(
+        effects = randomization_tests.ColumnEffects(
             masks[~held], values[~held], rates[~held], vanishes=vanishes
         ).effects
         centre = values[~held].mean() - masks[~held].mean(axis=0) @ effects
