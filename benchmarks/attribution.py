@@ -120,9 +120,7 @@ def engine(
 
 
 def bare(model: Any, tokenizer: Any, one: Task, baseline: str, masks: np.ndarray, size: int) -> np.ndarray:
-    """The same perturbed tokens through plain batches, sorted by length, padded on the right; logits of
-    the response only.
-    """
+    """The same perturbed tokens in plain batches, sorted by length, padded right; logits of the response."""
     work = asked_of(model, tokenizer, one)
     prompts = work.render(baseline)(masks)
     response = torch.tensor(work.response.ids)
@@ -195,9 +193,7 @@ def report(
 
 
 def captum_default(folder: Path) -> None:
-    """Print how far Captum's default (use_cached_outputs=True) is from the plain computation on a trained
-    model.
-    """
+    """Print how far Captum's default (use_cached_outputs=True) is from plain computation, trained model."""
     from captum.attr import FeatureAblation, LLMAttribution, TextTemplateInput
 
     model, tokenizer = (c.from_pretrained(folder) for c in (AutoModelForCausalLM, AutoTokenizer))

@@ -154,9 +154,7 @@ def null(prompts: int) -> None:
 
 
 def rambling(seed: int) -> Any:
-    """Return a model whose answers vary more in length the more words it is asked with, and know nothing
-    of these.
-    """
+    """Return a model whose answers vary more in length with more words, and know nothing of these."""
     rng = np.random.default_rng(seed)
 
     def ask(prompt: str) -> str:
@@ -166,9 +164,7 @@ def rambling(seed: int) -> Any:
 
 
 def growing(prompts: int) -> None:
-    """Print how often a word is significant where the noise grows with the number of words left, and no
-    word matters.
-    """
+    """Print how often a word is significant where no word matters but the noise grows with their number."""
     hits, verdicts = 0, Counter[str]()
     for seed in range(prompts):
         prompt, model = prompt_of(np.random.default_rng(seed), 8), rambling(seed)
@@ -346,9 +342,7 @@ def reference_gsmile(case: PlantedCase, calls: int, seed: int) -> Any:
 
 
 def by_masks(model: Moody, case: PlantedCase, calls: int, seed: int, method: str) -> Attribution:
-    """Return the attribution of one of our methods, asked through the front door; its prompts are answered
-    in batches before.
-    """
+    """Return one of our methods' attribution by the public call, its prompts answered in batches before."""
     cut = segment(case.prompt, "word")
     if method == "smile":
         masks = randomization_tests.draw(calls, len(cut.segments), smile.KEEP, seed, vanishes=True)

@@ -132,9 +132,7 @@ def shap_kernel(table: Table, budget: int, length: int, seed: int) -> np.ndarray
 
 
 def published_lasso(table: Table, budget: int, length: int, seed: int) -> np.ndarray | None:
-    """ContextCite as published: standardised LASSO, alpha 0.01, on the mean log-probability at keep rate
-    one half.
-    """
+    """ContextCite as published: standardised LASSO, alpha 0.01, mean log-probability, keep rate one half."""
     from sklearn.linear_model import Lasso  # type: ignore[import-untyped, import-not-found, unused-ignore]
     from sklearn.preprocessing import StandardScaler  # type: ignore[import-untyped, import-not-found, unused-ignore]
 
@@ -194,9 +192,7 @@ def compare(games: list[tuple[np.ndarray, int]], n: int, seeds: int) -> None:
 
 
 def letters() -> None:
-    """gpt-nano-sort: our exact values beside an enumeration of orders over plain forward passes, all 729
-    inputs.
-    """
+    """gpt-nano-sort: our exact values beside an enumeration of orders over plain passes, all 729 inputs."""
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 

@@ -111,9 +111,7 @@ def captum(work: Problem, steps: int = 50) -> np.ndarray:
 
 
 def timed(contestants: dict[str, Callable[[Problem], np.ndarray]], work: Problem, rounds: int) -> None:
-    """Print each contestant's median time, its ratio to the first one and how its scores compare with the
-    first one's.
-    """
+    """Print each contestant's median time, its ratio to the first, and how their scores compare."""
     seconds: dict[str, list[float]] = {name: [] for name in contestants}
     scores: dict[str, np.ndarray] = {}
     for _ in range(rounds):

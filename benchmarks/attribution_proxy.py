@@ -32,9 +32,7 @@ from llm_trace.demo.model import load_model
 from llm_trace.demo.world import TEMPLATE_V1, TEMPLATE_V2, make_customers, rule
 
 TAU, LIMIT, FLOOR = 0.9, 100.0, 0.3
-"""Part of the oracle's quality; e-value of confidence 0.99; quality of its own explanations that counts as
-poor.
-"""
+"""Part of the oracle's quality; e-value of confidence 0.99; own explanations' quality that counts as poor."""
 
 
 class Oracle:
@@ -107,9 +105,7 @@ def explained(
     screening: tuple[int, int],
     each: tuple[float, float],
 ) -> None:
-    """Explain all calls and print what it costs beside the oracle's own explanation of each, every hundred
-    calls.
-    """
+    """Explain all calls and print, every hundred, the cost beside the oracle's own explanation of each."""
     small, large = size(resolve_model("demo")[0]), size(oracle.model)
     begun, by_oracle, read = (oracle.calls, oracle.tokens), 0, 0
     for i, (prompt, response) in enumerate(calls, 1):
@@ -131,9 +127,7 @@ def explained(
 
 
 def untrained(calls: list[tuple[str, str]], oracle: Remote, folder: Path) -> None:
-    """Screen a model with random weights, by its answers and, where any answer passes, by its
-    explanations.
-    """
+    """Screen a model with random weights, by its answers and, where any answer passes, its explanations."""
     model, tokenizer = load_model()
     torch.manual_seed(0)
     blank = type(model)(model.config).eval()

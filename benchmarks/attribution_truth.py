@@ -67,9 +67,7 @@ def randomised(model: Any, seed: int) -> Any:
 
 
 def letters(count: int, budget: int | None, method: str) -> dict[str, Any]:
-    """Return how often bounds hold the exact values of gpt-nano-sort, and how often an `ok` names a wrong
-    first letter.
-    """
+    """Return how often bounds hold the exact values of gpt-nano-sort, and how often an `ok` is wrong."""
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 

@@ -51,9 +51,7 @@ TARGETS = {
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a Markdown table, aligned for a terminal too: the first column to the left, figures to the
-    right.
-    """
+    """Return a Markdown table, aligned for a terminal too: first column to the left, figures to the right."""
     lines = [list(header), *map(list, rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     printed = ["| " + " | ".join(_cells(line, widths)) + " |" for line in lines]

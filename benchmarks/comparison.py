@@ -214,9 +214,7 @@ def sessions(repetitions: int) -> None:
 
 
 def further(repetitions: int) -> None:
-    """Print how often the further pairs that an undecided metric names decide it, alone and among eight
-    metrics.
-    """
+    """Print how often the further pairs named for an undecided metric decide it, alone and among eight."""
     print(
         f"\nfurther pairs, {repetitions} repetitions of 40 pairs: share decided with so many more (promised "
         f"0.80)"

@@ -75,9 +75,7 @@ def hang(asked: Any) -> None:
 
 
 def memory_mb(name: str) -> float:
-    """Return a figure of this process's memory, `VmRSS` or `VmHWM` (the peak); 0 where the system does not
-    tell.
-    """
+    """Return a figure of this process's memory, `VmRSS` or `VmHWM` (the peak); 0 where it is not known."""
     status = Path("/proc/self/status")
     lines = status.read_text().splitlines() if status.exists() else []
     return next((int(line.split()[1]) / 1024 for line in lines if line.startswith(name)), 0.0)

@@ -39,9 +39,7 @@ EXPORTERS = (0, 1, 3, 5)
 
 
 def trace(folder: Path, addresses: list[str], calls: int) -> dict[str, float]:
-    """Make calls in blocks of 1,000 and return what they cost the caller, in µs, and the memory they took,
-    in MB.
-    """
+    """Make calls in blocks of 1,000; return what they cost the caller, in µs, and their memory, in MB."""
     import llm_trace
 
     llm_trace.configure(folder / "t.duckdb", exporters=addresses, record_env=False)
@@ -59,9 +57,7 @@ def trace(folder: Path, addresses: list[str], calls: int) -> dict[str, float]:
 
 
 def export(url: str) -> dict[str, float]:
-    """Send as many spans with OpenTelemetry's own exporter and return how many a second; making them is
-    not counted.
-    """
+    """Send as many spans with OpenTelemetry's exporter; return how many a second, without their making."""
     from opentelemetry.exporter.otlp.proto.http import Compression
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.trace import TracerProvider
@@ -89,9 +85,7 @@ def export(url: str) -> dict[str, float]:
 
 
 def memory_mb(pid: int, name: str) -> float:
-    """Return a figure of a process's memory, `VmRSS` or `VmHWM` (the peak); 0 where the system does not
-    tell.
-    """
+    """Return a figure of a process's memory, `VmRSS` or `VmHWM` (the peak); 0 where it is not known."""
     with contextlib.suppress(OSError):
         for line in Path(f"/proc/{pid}/status").read_text().splitlines():
             if line.startswith(name):
@@ -290,9 +284,7 @@ def _at_work(folder: Path, address: str, before: int, process: subprocess.Popen[
 
 
 def memory(rounds: int, _: int) -> None:
-    """Print how much memory 100,000 calls take while the server hangs, in the traced and the delivering
-    process.
-    """
+    """Print how much memory 100,000 calls take in both processes while the server hangs."""
     with socket.socket() as deaf:
         deaf.bind(("127.0.0.1", 0))
         deaf.listen(64)  # takes connections, never answers

@@ -103,9 +103,7 @@ def environment(sink: str) -> dict[str, str]:
 
 @dataclass
 class Received:
-    """What arrived: bodies are kept and read only when asked, so that the sink does not take the peer's
-    CPU.
-    """
+    """What arrived: bodies are read only when asked for, so that the sink does not take the peer's CPU."""
 
     keep: bool
     requests: int = 0

@@ -30,9 +30,7 @@ class Subject:
     """One way of recording calls."""
 
     decorate: Decorator
-    """Decorates a function, coroutine function or generator that takes one argument: a prompt or a list of
-    messages.
-    """
+    """Decorates a function, coroutine function or generator of one argument: a prompt or messages."""
     flush: Callable[[], object] = _nothing
     """Returns when what was recorded has left the process, as far as the library can tell."""
     close: Callable[[], object] = _nothing
@@ -45,9 +43,7 @@ def bare(folder: Path) -> Subject:
 
 
 def floor(folder: Path) -> Subject:
-    """Return the least that keeps a call: orjson and one `os.write` when it ends, without ids, nesting or
-    guards.
-    """
+    """Return the least that keeps a call: orjson and one `os.write` at its end; no ids, nesting or guards."""
     import orjson
 
     fd = os.open(folder / "floor.jsonl", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)

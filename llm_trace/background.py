@@ -126,9 +126,7 @@ def launch_worker(store: Path, gpu: bool = False) -> None:
 
 
 def build_environment(gpu: bool, inherited: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Return what the worker sees: nothing that would make it record itself, one thread, no graphics card
-    unless told.
-    """
+    """Return the worker's environment: no recording of itself, one thread, no graphics card unless told."""
     environment = {name: value for name, value in inherited.items() if name not in _OWN}
     environment = {
         "OMP_NUM_THREADS": "1",

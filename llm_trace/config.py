@@ -1,6 +1,4 @@
-"""`configure`, `flush`, `shutdown`: the one place where capture, spool, attribution and exporters are put
-together.
-"""
+"""`configure`, `flush`, `shutdown`: where capture, spool, attribution and exporters are put together."""
 
 from __future__ import annotations
 
@@ -212,9 +210,7 @@ def _revoke_destinations(store: Path, *, keep: Sequence[str]) -> None:
 
 
 def _join_provider(setup: Setup, provider: Any) -> None:
-    """Mirror calls into an SDK provider and take other libraries' GenAI spans from it, also one that is
-    set later.
-    """
+    """Mirror calls into an SDK provider and take others' GenAI spans from it, also if it is set later."""
     setup.undo.append(otel_providers.join(setup.recorder, provider))
     for name in otel_providers.find_unheard():
         _log.warning("llm_trace: %s", describe_unheard(name))
@@ -297,9 +293,7 @@ def flush(timeout: float | None = None) -> FlushReport:
 
 
 def shutdown() -> None:
-    """Stop recording: end the configured run, let go of the spool, undo what `configure` changed. Safe to
-    call twice.
-    """
+    """Stop recording: end the configured run, close the spool, undo `configure`. Safe to call twice."""
     global current
     with _lock:
         setup, current = current, None

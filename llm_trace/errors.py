@@ -60,9 +60,7 @@ class ReplayError(LLMTraceError):
 
 
 class DivergenceError(ReplayError):
-    """A replayed program asks something that is not in the record; the message shows what was asked now
-    and then.
-    """
+    """A replayed program asks something that is not in the record; the message shows now and then."""
 
 
 class CassetteError(ReplayError):

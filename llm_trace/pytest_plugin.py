@@ -212,9 +212,7 @@ def _build_cassette_path(place: Path, name: str) -> Path:
 
 @pytest.fixture
 def llm_trace_repeat() -> Callable[..., Repeated]:
-    """Take a measure several times: `llm_trace_repeat(measure, times=10, confidence=0.95)` has `mean`,
-    `low` and `high`.
-    """
+    """Take a measure several times: `llm_trace_repeat(measure, times=10)` has `mean`, `low` and `high`."""
     from llm_trace.replays.repeats import repeat
 
     return repeat

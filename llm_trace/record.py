@@ -51,9 +51,7 @@ class Part(Record):
     model_config = ConfigDict(frozen=True, extra="allow")
 
     type: str
-    """`text`, `reasoning`, `tool_call`, `tool_call_response`, `blob`, `file`, `uri` or a provider's own
-    name.
-    """
+    """`text`, `reasoning`, `tool_call`, `tool_call_response`, `blob`, `file`, `uri` or a provider's name."""
     content: Any = None
     """Text of `text` and `reasoning` parts; data of the others where they have one field for it."""
 
@@ -275,9 +273,7 @@ class Attribution(Record):
     """Choices and fall-backs made on the way."""
     warnings: tuple[str, ...] = ()
     settings: Settings | None = None
-    """What was asked; `None` in records of versions that did not write it, where their words do not say it
-    exactly.
-    """
+    """What was asked; `None` in older records, where their words do not say it exactly."""
     groups: tuple[tuple[int, ...], ...] = ()
     """Indices of segments that stand in for each other (redundant)."""
     time_ns: int | None = None

@@ -45,9 +45,7 @@ class FlushReport:
 
     @property
     def ok(self) -> bool:
-        """Whether everything that was recorded is where it should be; destinations that were taken out do
-        not count.
-        """
+        """Whether everything recorded is where it should be; removed destinations do not count."""
         wanted = [each for each in self.destinations.values() if each.configured]
         return not self.reasons and all(not (d.pending or d.rejected or d.dropped) for d in wanted)
 
@@ -88,9 +86,7 @@ def build_report(
 
 
 def _report_removed(store: Path, spool: SpoolWriter) -> dict[str, DestinationReport]:
-    """Return how destinations stand that something still waits for though they are not configured any
-    more.
-    """
+    """Return how destinations stand that have something left to get though no longer configured."""
     if not (spool.folder / "cursors").exists():
         return {}
     from llm_trace.exporters.delivery.supervisor import list_left_destinations

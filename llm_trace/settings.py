@@ -1,6 +1,4 @@
-"""Settings: given, else from the environment, else the defaults; and handed down to worker processes the
-same way.
-"""
+"""Settings: given, else from the environment, else defaults; handed to worker processes the same way."""
 
 from __future__ import annotations
 
@@ -34,9 +32,7 @@ _ENVIRONMENT = {
     "max_event": "LLM_TRACE_MAX_EVENT",
     "exporters": "LLM_TRACE_EXPORTERS",
 }
-"""Environment variables that give defaults; `max_string` and `max_event` are limits in bytes of one string
-and one event.
-"""
+"""Environment variables that give defaults; `max_string` and `max_event` are limits in bytes."""
 
 
 _DEFAULTS: dict[str, Any] = {
@@ -196,9 +192,7 @@ def build_spool_writer(settings: dict[str, Any], store: Path) -> tuple[SpoolWrit
 
 
 def share_with_workers(settings: dict[str, Any], store: Path) -> Callable[[], None]:
-    """Give worker processes the same settings by environment; what cannot be said there makes them keep no
-    content.
-    """
+    """Give worker processes these settings by environment; if some cannot be told, they keep no content."""
     variables = {"LLM_TRACE_STORE": str(store), "LLM_TRACE_FSYNC": settings["fsync"] or ""}
     addresses = [destination.target for destination in settings["exporters"].values()]
     variables["LLM_TRACE_EXPORTERS"] = " ".join(each for each in addresses if isinstance(each, str))

@@ -82,9 +82,7 @@ class Recipe:
 
 
 def make_tokenizer(recipe: Recipe) -> PreTrainedTokenizerFast:
-    """Return a byte-level BPE in which every number up to 120 and every answer is one token with its
-    leading space.
-    """
+    """Return a byte-level BPE with one token for each number up to 120 and answer, leading space included."""
     texts = [
         t.format(message=c.message)
         for c in make_customers(6000, recipe.seed)
@@ -142,9 +140,7 @@ def make_model(recipe: Recipe) -> LlamaForCausalLM:
 
 @dataclass(frozen=True)
 class Example:
-    """Token ids of a prompt, its answer and `<|end|>`, and what the rule says of the prompt cut short
-    after some words.
-    """
+    """Token ids of a prompt, its answer and `<|end|>`, and the rule's answers to the prompt cut short."""
 
     ids: list[int]
     places: list[int]
@@ -230,9 +226,7 @@ def train(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalL
 def _loss(
     recipe: Recipe, model: LlamaForCausalLM, judge: torch.nn.Linear, batch: list[Example]
 ) -> tuple[torch.Tensor, float]:
-    """Return the weighted loss and the mean loss of the answer's token. Pads stand right: causal attention
-    never sees them.
-    """
+    """Return the weighted loss and the mean loss of the answer's token. Pads stand right, never attended."""
     longest = max(len(example.ids) for example in batch)
     ids = torch.tensor(
         [example.ids + [0] * (longest - len(example.ids)) for example in batch]

@@ -1,3 +1,1 @@
-"""From a decorated call to two lines in the spool: decorators, spans, context, values, redaction,
-sampling.
-"""
+"""From a decorated call to two lines in the spool: decorators, spans, context, values, redaction."""

@@ -1,6 +1,4 @@
-"""Bind the arguments of a call by name, fast: a function with the same signature is compiled once per
-traced function.
-"""
+"""Bind the arguments of a call by name, fast: each signature is compiled once per traced function."""
 
 from __future__ import annotations
 

@@ -72,9 +72,7 @@ class CallSpan(Span):
         self.clock = 0
 
     def set(self, **fields: Any) -> None:
-        """Set fields of the call: `output`, `usage`, `model`, `metadata`, `tags` … Tags add up, metadata
-        keys are merged.
-        """
+        """Set fields of the call: `output`, `usage`, `model`, `metadata` …; tags add up, metadata merges."""
         if unknown := fields.keys() - FIELDS:
             failures.note(f"update of {', '.join(sorted(map(str, unknown)))}", KeyError("no such field"))
         values = {}

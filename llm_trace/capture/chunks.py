@@ -62,9 +62,7 @@ def _join_guarded(chunks: list[Any], call: CallSpan) -> Any:
 
 
 class Steps:
-    """The record of an async generator: current during each step, not between; does nothing where `call`
-    is `None`.
-    """
+    """The record of an async generator, current during its steps; does nothing where `call` is `None`."""
 
     def __init__(self, call: CallSpan | None) -> None:
         self._call = call

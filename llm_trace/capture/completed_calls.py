@@ -91,9 +91,7 @@ def _encode_line(
 
 
 def _encode_talk(encoder: ValueEncoder, value: Any, messages: Any) -> tuple[bytes, list[Any] | None]:
-    """Return a call's input or output as JSON, and its messages; those that the value repeats are cut out
-    of it.
-    """
+    """Return a call's input or output as JSON, and its messages; what repeats these is cut out of it."""
     if isinstance(value, dict) and (not messages or value == {"messages": messages}):
         return encoder.encode_arguments(value)
     data = b"" if value is None else encoder.encode(value)

@@ -1,6 +1,4 @@
-"""A hash of what a large value holds: two arrays or frames are the same input where their contents are,
-whatever is shown.
-"""
+"""A hash of what a large value holds: equal contents are the same input, whatever is shown of them."""
 
 from __future__ import annotations
 
@@ -12,9 +10,7 @@ from typing import Any
 HASH = "blake2b"
 """Key of the hash in a record that shows a part only."""
 MOST_BYTES = 32_000_000
-"""What is hashed of one value: about 30 ms in the caller's thread. Beyond that an input is not known
-again.
-"""
+"""What is hashed of one value: about 30 ms in the caller's thread. Beyond that, inputs are not matched."""
 
 
 def hash_bytes(*parts: bytes | memoryview) -> str:
@@ -26,9 +22,7 @@ def hash_bytes(*parts: bytes | memoryview) -> str:
 
 
 def content_hash(value: Any) -> dict[str, str]:
-    """Return `{"blake2b": …}` of an array or a frame, or {} where its content is too large or cannot be
-    read.
-    """
+    """Return `{"blake2b": …}` of an array or a frame, or {} where it is too large or cannot be read."""
     root = type(value).__module__.partition(".")[0]
     try:
         parts = _FRAMES.get(root, _read_array)(value)

@@ -83,9 +83,7 @@ def attach_values(**values: Any) -> Iterator[None]:
 
 
 def restore(token: Any) -> None:
-    """Undo a `variable.set`; a token of another context (a generator closed elsewhere) has nothing left to
-    undo.
-    """
+    """Undo a `variable.set`; with a token of another context (a generator closed elsewhere) do nothing."""
     try:
         variable.reset(token)
     except (ValueError, RuntimeError):

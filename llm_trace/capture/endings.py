@@ -137,9 +137,7 @@ def _emit_end(call: CallSpan, end_ns: int, status: str, output: bytes | None, fi
 
 
 def _is_cancelled(error: BaseException) -> bool:
-    """Return whether asyncio cancelled the call; asyncio is not imported for this: that takes longer than
-    all the rest.
-    """
+    """Return whether asyncio cancelled the call; asyncio is not imported for it: that is too slow."""
     asyncio = sys.modules.get("asyncio")
     return asyncio is not None and isinstance(error, asyncio.CancelledError)
 

@@ -1,6 +1,4 @@
-"""The keyed hash by which a replay finds a call whose input was masked; the key lies beside the store and
-never in it.
-"""
+"""The keyed hash by which a replay finds a call whose input was masked; the key is never in the store."""
 
 from __future__ import annotations
 

@@ -107,9 +107,7 @@ def _check_options(options: dict[str, Any]) -> None:
 
 
 def _shape(fn: Callable[..., Any]) -> Shape:
-    """Return how a function gives its result; an object with an async `__call__` counts as a coroutine
-    function.
-    """
+    """Return how a function gives its result; an async `__call__` counts as a coroutine function."""
     candidates = (fn, _read_special(type(fn), "__call__"))
     if is_iterable_coroutine(fn):
         return "coroutine"
@@ -120,9 +118,7 @@ def _shape(fn: Callable[..., Any]) -> Shape:
 
 
 def _has_parameters(fn: Callable[..., Any], names: list[str]) -> bool:
-    """Return whether arguments of this function can say something about the request, to a model, that they
-    make up.
-    """
+    """Return whether the arguments of this function can be a request to a model."""
     if not names:
         return True
     takes_any = any(p.kind is p.VAR_KEYWORD for p in inspect.signature(fn).parameters.values())

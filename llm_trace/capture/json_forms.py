@@ -188,9 +188,7 @@ def _convert_error(name: str, value: BaseException) -> dict[str, Any]:
 
 
 def read_error_message(error: BaseException) -> str:
-    """Return what an exception says; where its own `__str__` fails that is said, with what it was raised
-    with.
-    """
+    """Return what an exception says, or, where its `__str__` fails, that it did and its arguments."""
     try:
         return str(error)
     except Exception as exc:  # the user's own class, of which a traceback too says no more

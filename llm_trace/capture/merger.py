@@ -50,9 +50,7 @@ class _Inside:
         return self.calls[0] if self.number == 1 else None
 
     def same(self, call: CallDict) -> CallDict | None:
-        """Return the model call inside that a call around it tells of; among several only one that clearly
-        is.
-        """
+        """Return the model call that a call around it tells of; of several only one that clearly is."""
         if self.number == 1:
             return self.calls[0] if check_same(self.calls[0], call) else None
         return next((inner for inner in reversed(self.calls) if check_clearly_same(inner, call)), None)
@@ -84,9 +82,7 @@ class Merger:
         """What log records say, by the span that they belong to."""
 
     def whole(self, call: CallDict) -> CallDict:
-        """Return a span's call as it is to be written: alone, in place of others (`same`), or without what
-        others count.
-        """
+        """Return a span's call as it is written: alone, in place of others (`same`), or less their counts."""
         if "otel" not in (call.get("metadata") or ()):  # our own exporter sent it, merged already
             return call
         with self._lock:

@@ -54,9 +54,7 @@ def choose_object_form(cls: type) -> Form | None:
 
 
 def list_declared_names(cls: type) -> list[str] | None:
-    """Return the fields that a dataclass, an attrs, a msgspec or a pydantic 1 class declares; `None` for
-    other classes.
-    """
+    """Return the fields a dataclass, attrs, msgspec or pydantic 1 class declares; `None` for others."""
     if type(get_class_attribute(cls, "__dataclass_fields__")) is dict:
         return [field.name for field in dataclass_fields(cls)]
     if (attributes := get_class_attribute(cls, "__attrs_attrs__")) is not None:
@@ -209,9 +207,7 @@ def _is_excluded(field: Any) -> bool:
 
 
 def _read_pydantic(name: str, value: Any) -> dict[str, Any]:
-    """Return the fields of a model, of models inside it too; excluded ones stay out, computed ones are
-    named.
-    """
+    """Return a model's fields, those of models inside it too; excluded ones are left out, computed named."""
     cls: Any = type(value)
     layout: Any = _get_layout(cls)
     return _with_unread({"__type__": name, **_model_fields(value, layout, (id(value),), 0)}, layout.computed)

@@ -17,9 +17,7 @@ _CONTENT = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
 
 
 def check_wants_content() -> bool:
-    """Return whether message content may go into the user's own spans (OpenTelemetry's switch, off by
-    default).
-    """
+    """Return whether message content may go into the user's spans (OpenTelemetry's switch, default off)."""
     return os.environ.get(_CONTENT, "").strip().lower() in ("true", "span_only", "span_and_event")
 
 

@@ -1,6 +1,4 @@
-"""The program's OpenTelemetry provider: joined when it is there, or when it is set later; said where there
-is none.
-"""
+"""The program's OpenTelemetry provider: joined at once, or when it is set; said where there is none."""
 
 from __future__ import annotations
 
@@ -19,9 +17,7 @@ if TYPE_CHECKING:
     from llm_trace.capture.recorder import Recorder
 
 _processors: dict[int, ForeignSpans] = {}
-"""Our processor in each provider, by the provider's `id` (some have no hash), for good: none can be taken
-out again.
-"""
+"""Our processor by the `id` of its provider (some have no hash); it can never be taken out again."""
 
 
 def check(provider: Any) -> None:
@@ -75,9 +71,7 @@ def _takes_processors(provider: Any) -> bool:
 
 
 def _get_setter() -> Any:
-    """Return the one function that every way of setting the provider goes through, where this OpenTelemetry
-    has it.
-    """
+    """Return the function that every way of setting a provider goes through, where OpenTelemetry has it."""
     return getattr(otel, "_set_tracer_provider", None)
 
 

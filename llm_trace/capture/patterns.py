@@ -1,6 +1,4 @@
-"""Secrets that are known by their form: regular expressions whose time is linear in the text, and what a
-match must pass.
-"""
+"""Secrets known by their form: regular expressions in linear time, and what a match must pass."""
 
 from __future__ import annotations
 
@@ -107,9 +105,7 @@ def find_all(pattern: re.Pattern[str], text: str) -> Iterator[MatchSpan]:
 def find_in_windows(
     pattern: re.Pattern[str], text: str, clock: Callable[[], float] = time.thread_time
 ) -> Iterator[MatchSpan]:
-    """Yield where a pattern of unknown cost matches, a window of the text at a time; the rest once
-    `LIMIT_S` is over.
-    """
+    """Yield where a pattern of unknown cost matches, window by window; the rest once `LIMIT_S` is over."""
     group = "secret" if "secret" in pattern.groupindex else 0
     at, size, stop = 0, len(text), clock() + LIMIT_S
     while at < size:

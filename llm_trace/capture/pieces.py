@@ -32,9 +32,7 @@ class Edit(NamedTuple):
 
 
 def find_edits(raw: str, masked: str) -> list[Edit]:
-    """Return edits that make `masked` of `raw`, as small as is quickly found; whatever they are, they make
-    exactly that.
-    """
+    """Return edits that turn `raw` into exactly `masked`, as small as is quickly found."""
     edits: list[Edit] = []
     i = j = 0
     while True:
@@ -164,9 +162,7 @@ def mask_texts(tree: list[Any], mask: Mask, finish: Callable[[str, str], Any]) -
 
 
 def _find_series_edits(texts: Sequence[str], mask: Mask) -> list[list[Edit]]:
-    """Return what masking changes in the texts of a series, taken as pieces of one text and as a text that
-    grows.
-    """
+    """Return what masking changes in a series of texts, as pieces of one text and as a growing text."""
     whole = "".join(texts)
     masked = mask(whole)
     local = edit_pieces(texts, find_edits(whole, masked)) if masked != whole else [[] for _ in texts]

@@ -26,9 +26,7 @@ in_use = False
 
 
 class Rendered(str):
-    """A rendered prompt: a `str` with `prompt`, `variables` (name to value) and `spans` (name to (start,
-    end) offsets).
-    """
+    """A rendered prompt: a `str` with `prompt`, `variables` (name to value) and `spans` (name to offsets)."""
 
     __slots__ = ("prompt", "spans", "variables")
     prompt: Template
@@ -46,9 +44,7 @@ class Rendering(NamedTuple):
 
 
 renderings: ContextVar[tuple[Rendering, ...]] = ContextVar("llm_trace_renderings", default=())
-"""Prompts rendered lately in this context, newest last. A call whose input is made of one was made with
-it.
-"""
+"""Prompts rendered lately in this context, newest last; an input made of one was made with it."""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,4 @@
-"""What an exception holds beside its message, noted while a call is recorded so that a replay can raise it
-again.
-"""
+"""What an exception holds beside its message, noted so that a replay can raise it again."""
 
 from __future__ import annotations
 
@@ -27,9 +25,7 @@ _LEFT_OUT = frozenset(["content-encoding", "content-length", "transfer-encoding"
 
 
 def record_error(error: BaseException, encoder: ValueEncoder, depth: int = 0) -> dict[str, Any]:
-    """Return what raises an exception again (docs/spool-format.md), as orjson takes it; none of its own
-    code runs.
-    """
+    """Return what raises an exception again (docs/spool-format.md), as orjson takes it; run no code of it."""
     cls = type(error)
     record: dict[str, Any] = {"type": get_type_name(cls)}
     if record["type"] == VALIDATION_ERROR:
@@ -86,9 +82,7 @@ def _get_state(error: BaseException) -> dict[str, Any]:
 
 
 def _extract_inner(held: dict[str, Any]) -> tuple[dict[str, BaseException], dict[str, Any]]:
-    """Take exceptions and responses of httpx out of what an exception holds; return them by where they
-    stood.
-    """
+    """Take httpx's exceptions and responses out of what an exception holds; return them by their place."""
     inner: dict[str, BaseException] = {}
     responses: dict[str, Any] = {}
     for part, values in held.items():
@@ -102,9 +96,7 @@ def _extract_inner(held: dict[str, Any]) -> tuple[dict[str, BaseException], dict
 
 
 def _describe_response(response: Any) -> dict[str, Any]:
-    """Return status, headers and body of a response that was read; nothing of its request, which holds the
-    key.
-    """
+    """Return status, headers and body of a response that was read; its request, with the key, is left."""
     headers = [[k, v] for k, v in response.headers.multi_items() if k.lower() not in _LEFT_OUT]
     return {
         "status": response.status_code,

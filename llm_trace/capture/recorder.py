@@ -81,9 +81,7 @@ class Recorder:
     # A call begins
 
     def begin(self, spec: FunctionSpec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> CallSpan | None:
-        """Record that a call begins and make it current; `None` where that failed or nothing is to be
-        recorded.
-        """
+        """Record that a call begins and make it current; `None` where that failed or is not wanted."""
         try:
             if slots.interceptor is None:
                 return self._begin(spec, args, kwargs)
@@ -243,7 +241,5 @@ class Recorder:
     # Everything else that is an event
 
     def event(self, fields: dict[str, Any]) -> bool:
-        """Append an event of another kind (`run`, `score`, `prompt`, `attribution`); return whether it is
-        kept.
-        """
+        """Append an event of another kind (`run`, `score`, `prompt` …); return whether it is kept."""
         return self.spool.write(self.encoder.encode_event(fields)[:-1])

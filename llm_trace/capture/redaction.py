@@ -105,9 +105,7 @@ class Redaction:
 
 
 def _iter_searches(value: str | re.Pattern[str]) -> Iterator[Search]:
-    """Yield what finds a pattern in a text: at once where it is one of ours, in windows where it is a
-    user's.
-    """
+    """Yield what finds a pattern in a text: at once for ours, in windows for a user's."""
     if isinstance(value, str) and value in PARTS:
         for shortest, hint, pattern in PARTS[value]:
             yield Search(

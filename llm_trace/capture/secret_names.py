@@ -1,6 +1,4 @@
-"""Names whose value is a secret, and where such values stand in a text: JSON, query strings, headers,
-settings, `repr`s.
-"""
+"""Names whose value is a secret, and where such values stand in texts: JSON, queries, headers, `repr`s."""
 
 from __future__ import annotations
 
@@ -152,9 +150,7 @@ def _is_first(text: str, name: _Name) -> bool:
 
 
 def _find_plain_value(text: str, name: _Name) -> SecretValue | None:
-    """Return the value of a name without quotes: in a query string, a header, a file of settings, a
-    `repr`.
-    """
+    """Return the value of a name without quotes: in a query string, a header, settings, a `repr`."""
     at, close = name.end, name.sign == "=" and not name.spaced
     if (opening := _OPENING.match(text, at)) is not None:
         return SecretValue(opening.end(), _find_closing(text, opening, line=True), "")
@@ -178,9 +174,7 @@ def _begins_line(text: str, name: _Name) -> bool:
 
 
 def _is_setting(text: str, plain: re.Match[str]) -> bool:
-    """Return whether the value of a name at the start of a line is one of settings rather than prose or
-    code.
-    """
+    """Return whether the value of a name at a line's start is one of settings, not of prose or code."""
     if _TYPE.match(plain[0]):
         return False
     after = text[plain.end() : plain.end() + 1]
@@ -199,9 +193,7 @@ def _find_closing(text: str, opening: re.Match[str], *, line: bool) -> int:
 
 
 def _is_closing(token: str, mark: str) -> bool:
-    """Return whether a quote ends what `mark` began; JSON in JSON writes a quote as \\", JSON in that as
-    \\\\\\".
-    """
+    """Return whether a quote ends what `mark` began; JSON in JSON writes it \\", once deeper \\\\\\"."""
     more = len(token) - len(mark)
     return token[-1] == mark[-1] and more >= 0 and more % (2 * len(mark)) == 0
 

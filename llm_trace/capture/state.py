@@ -1,6 +1,4 @@
-"""Read what stands in an object without running any of its code: no property, descriptor, `__getattr__` or
-metaclass.
-"""
+"""Read what stands in an object without running its code: no property, descriptor or `__getattr__`."""
 
 from __future__ import annotations
 
@@ -87,9 +85,7 @@ def read_fields(value: Any, names: Iterable[str]) -> tuple[dict[str, Any], list[
 
 
 def read_public_state(value: Any) -> dict[str, Any]:
-    """Return what stands in an object's `__dict__` and slots under names that do not begin with an
-    underscore.
-    """
+    """Return what stands in an object's `__dict__` and slots under names without a leading underscore."""
     state = {name: item for name, item in list(get_instance_dict(value).items()) if _is_public(name)}
     for base in _bases(type(value)):
         slots = _namespace(base).get("__slots__", ())

@@ -78,9 +78,7 @@ async def _aexit(self: Proxy, *error: Any) -> Any:
 
 
 def _wrap_leaving(self: Proxy, method: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a method of the stream after which nothing comes any more: a call that is still open was left
-    early.
-    """
+    """Return a stream's method after which nothing comes: a call still open then was left early."""
 
     @functools.wraps(method)
     def leave(*args: Any, **kwargs: Any) -> Any:

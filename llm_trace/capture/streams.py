@@ -45,9 +45,7 @@ def hand_over(call: CallSpan, output: Any) -> Any:
 
 
 def _follow(call: CallSpan, output: Any) -> Any | None:
-    """Return what passes for the stream that a call returned and ends the call with it; `None` where it is
-    no stream.
-    """
+    """Return what stands for a returned stream and ends the call with it; `None` where it is no stream."""
     try:
         cls: Any = type(output)
         form = _choose_form(cls)
@@ -83,9 +81,7 @@ def _choose_form(cls: Any) -> _Follow | None:
 
 
 def _is_manager(cls: type) -> bool:
-    """Return whether objects of an SDK's class give the stream when they are entered, as
-    `messages.stream()` does.
-    """
+    """Return whether an SDK's class gives its stream when entered, as `messages.stream()` does."""
     enters = get_class_attribute(cls, "__enter__") or get_class_attribute(cls, "__aenter__")
     return cls.__name__.endswith("StreamManager") and type(enters) is types.FunctionType
 

@@ -13,9 +13,7 @@ _MAX_BYTES = 8 << 20
 
 
 class Tail:
-    """Buffers a trace's events; writes them all once a call fails, forgets them when the last open call
-    has ended.
-    """
+    """Buffers a trace's events: written once a call fails, forgotten when the last open call has ended."""
 
     def __init__(self, sink: Sink) -> None:
         self._sink = sink

@@ -1,6 +1,4 @@
-"""What JSON cannot give back of a value: where tuples, objects and other types stood, so that a replay can
-rebuild them.
-"""
+"""What JSON cannot give back: where tuples, objects and other types stood, for a replay to rebuild."""
 
 from __future__ import annotations
 
@@ -20,15 +18,11 @@ PLAIN = frozenset([str, int, float, bool, type(None)])
 _SLOTS = ("extra", "private", "fields_set")
 _TEXT, _DICT = frozenset([str]), frozenset([dict])
 UNKNOWN = "?"
-"""The type of a place that cannot be described: a cycle, keys that are no text, a set of objects, state
-beside the fields.
-"""
+"""The type of a place that cannot be described: a cycle, keys that are no text, a set of objects …"""
 UNSET = "unset"
 """Stands for a type at the fields of a pydantic object that were not given to it."""
 PRIVATE = "private"
-"""Stands for a type at private attributes of pydantic objects; instead of places JSON: `["/place", name,
-value]`.
-"""
+"""A type at pydantic's private attributes; with JSON for places: `["/place", name, value]`."""
 RENDERED = "llm_trace.capture.prompts:Rendered"
 
 Types = dict[str, list[str]]

@@ -54,9 +54,7 @@ class ValueEncoder:
         return self.dump(self.plain(value))
 
     def encode_event(self, fields: dict[str, Any]) -> bytes:
-        """Return the JSON of an event: its own names and ids stay as they are, everything else is bounded
-        and masked.
-        """
+        """Return the JSON of an event: our names and ids as they are, all else bounded and masked."""
         if self.redact is None:
             try:
                 data = orjson.dumps(fields, _convert_default, _OPTIONS)
@@ -79,9 +77,7 @@ class ValueEncoder:
         return Walk(self.redact, self.limits).redacted(text)
 
     def canonical(self, value: Any) -> bytes:
-        """Return the JSON of a value by which replay knows it again: keys sorted, not redacted, within the
-        limits.
-        """
+        """Return the JSON by which replay knows a value again: keys sorted, not redacted, bounded."""
         if not self._is_large(value):
             try:
                 data = orjson.dumps(value, _convert_default, _OPTIONS | orjson.OPT_SORT_KEYS)
@@ -201,9 +197,7 @@ def _count_cuts(value: Any) -> int:
 
 
 def _has_nonfinite(value: Any, depth: int = 0) -> bool:
-    """Return whether orjson would write `null` for a number in what it writes by itself; `_default` sees
-    to the rest.
-    """
+    """Return whether orjson would write `null` for a number that it writes itself, not by `_default`."""
     cls = type(value)
     if cls is float:
         return not math.isfinite(value)

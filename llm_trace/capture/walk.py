@@ -174,9 +174,7 @@ class Walk:
         )
 
     def is_secret(self, key: Any, item: Any, around: dict[Any, Any]) -> bool:
-        """Return whether an item of a dict is masked whole for its key, or for the name beside it (`name`,
-        `value`).
-        """
+        """Return whether a dict's item is masked whole for its key, or a name beside it (`name`, `value`)."""
         if item is None or self.masks_value is None:
             return False
         if self.masks_value(_as_text(key), item):
@@ -189,9 +187,7 @@ class Walk:
         return _Secret(item) if type(item) is str else self.mask
 
     def pair(self, item: Sequence[Any]) -> Sequence[Any]:
-        """Return a pair of a list, as headers are kept, with its second masked for the name that is its
-        first.
-        """
+        """Return a pair of a list, as headers are kept, its second masked for the name that is its first."""
         name = _as_text(item[0])
         masked = (
             name and item[1] is not None and self.masks_value is not None and self.masks_value(name, item[1])

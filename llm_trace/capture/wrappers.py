@@ -1,6 +1,4 @@
-"""The decorator: a wrapper per kind of function, each of which behaves as the function does and records it
-on the side.
-"""
+"""The decorator: a wrapper per kind of function that behaves as it does and records it on the side."""
 
 from __future__ import annotations
 
@@ -181,9 +179,7 @@ def _begin(
 
 
 def _set_flag(wrapper: Callable[..., Any], flag: int) -> Callable[..., Any]:
-    """Return a function that returns a generator, such that `inspect` takes it for the generator function
-    it stands for.
-    """
+    """Return a function that returns a generator and that `inspect` takes for a generator function."""
     code = wrapper.__code__
     return types.FunctionType(
         code.replace(co_flags=code.co_flags | flag),

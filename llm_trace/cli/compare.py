@@ -70,8 +70,8 @@ def compare_runs(
     store: o.StoreOption = o.STORE,
     as_json: o.JsonOption = False,
 ) -> None:
-    """Compare two runs, prompt versions or models on the inputs that both answered: differences with
-    bounds, tests, slices.
+    """Compare two runs, prompt versions or models on the inputs that both answered:
+    differences with bounds, tests, slices.
     """
     from llm_trace import compare
 

@@ -14,8 +14,8 @@ EXAMPLE = "Example: llm-trace doctor --store traces.duckdb"
 
 
 def run_doctor(store: o.StoreOption = o.STORE, as_json: o.JsonOption = False) -> None:
-    """Examine store, spool and installation; changes nothing. Exit code 1 means that something was lost or
-    cannot be read.
+    """Examine store, spool and installation; changes nothing.
+    Exit code 1 means that something was lost or cannot be read.
     """
     report = examine(store)
     if as_json:

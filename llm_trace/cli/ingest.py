@@ -24,8 +24,8 @@ def run_ingest(
     store: o.StoreOption = o.STORE,
     as_json: o.JsonOption = False,
 ) -> None:
-    """Bring what was logged into the store. Every command that reads does this by itself; a cron job keeps
-    it short.
+    """Bring what was logged into the store. Every command that reads does this by itself;
+    a cron job keeps it short.
     """
     from llm_trace.stores.catch_up import ingest_in_child
     from llm_trace.stores.diagnostics import count_totals

@@ -77,8 +77,8 @@ def run_methods(
     store: o.StoreOption = o.STORE,
     as_json: o.JsonOption = False,
 ) -> None:
-    """List the methods, segmenters, baselines and quality measures that are installed, or rank the methods
-    on your model.
+    """List the methods, segmenters, baselines and quality measures that are installed,
+    or rank the methods on your model.
     """
     if action is MethodsAction.LIST:
         _list(as_json=as_json)

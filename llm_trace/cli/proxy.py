@@ -115,8 +115,8 @@ def run_proxy(
     store: o.StoreOption = o.STORE,
     as_json: o.JsonOption = False,
 ) -> None:
-    """Find out whether a small open model explains the calls of a large closed one as well as that one
-    itself would.
+    """Find out whether a small open model explains the calls of a large closed one as well
+    as that one itself would.
     """
     from llm_trace.attribution.proxies.model import Proxied, get_proxy_folder
     from llm_trace.attribution.proxies.screen import screen

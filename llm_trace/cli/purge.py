@@ -54,8 +54,8 @@ def purge_calls(
     store: o.StoreOption = o.STORE,
     as_json: o.JsonOption = False,
 ) -> None:
-    """Remove calls for good, from store and spool: those that match all that is given, and all that is
-    known of them.
+    """Remove calls for good, from store and spool: those that match all that is given,
+    and all that is known of them.
     """
     from llm_trace.stores.duckdb import open_store
     from llm_trace.stores.purge import count_matching

@@ -1,6 +1,4 @@
-"""The page docs/cli.md, made from the commands themselves: `python -m llm_trace.cli.reference >
-docs/cli.md`.
-"""
+"""The page docs/cli.md, made from the commands: `python -m llm_trace.cli.reference > docs/cli.md`."""
 
 import sys
 from typing import Any

@@ -79,8 +79,8 @@ def replay_run(
     store: o.StoreOption = o.STORE,
     as_json: o.JsonOption = False,
 ) -> None:
-    """Run a recorded run or call again: answered from the record, or live with another model, prompt or
-    parameters.
+    """Run a recorded run or call again: answered from the record,
+    or live with another model, prompt or parameters.
     """
     from llm_trace import replay
     from llm_trace.replays.load import find_id

@@ -50,8 +50,8 @@ def run_sql(
     store: o.StoreOption = o.STORE,
     as_json: o.JsonOption = False,
 ) -> None:
-    """Ask the store in SQL, read-only and without access to files. "DESCRIBE calls" lists the columns of a
-    table.
+    """Ask the store in SQL, read-only and without access to files.
+    "DESCRIBE calls" lists the columns of a table.
     """
     if csv and as_json:
         raise typer.BadParameter("choose one of --csv and --json")

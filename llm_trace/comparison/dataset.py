@@ -102,9 +102,7 @@ class Dataset:
             file.writelines(_encode_line(example) + b"\n" for example in self.examples)
 
     def example_of(self, arguments: Any) -> Example | None:
-        """Return the example that a call's input holds: further arguments, such as a version, do not
-        matter.
-        """
+        """Return the example that a call's input holds; further arguments, such as a version, are ignored."""
         if not isinstance(arguments, dict):
             return None
         fitting = [names for names in self._arguments if arguments.keys() >= set(names)]

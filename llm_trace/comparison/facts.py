@@ -47,9 +47,7 @@ class Fact(NamedTuple):
     cost_usd: float | None
     session: str | None
     tags: str | None
-    """JSON: with a list for each call the garbage collector would take as long as all the rest of the
-    reading.
-    """
+    """JSON: with a list for each call, the garbage collector would take as long as the whole reading."""
     variables: str | None
     """Hash of the prompt's variables."""
     wanted: tuple[str | None, ...]

@@ -30,9 +30,7 @@ class Diff:
     before: PromptVersion
     after: PromptVersion
     pieces: tuple[TextPiece, ...]
-    """Word by word, white space kept: those that are not added make up the text before, those not removed
-    the text after.
-    """
+    """Word by word, white space kept: all but the added make the old text, all but the removed the new."""
     added_variables: tuple[str, ...]
     removed_variables: tuple[str, ...]
 

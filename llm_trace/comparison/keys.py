@@ -154,9 +154,7 @@ def _list_ways(store: Store, a: Sequence[Fact], b: Sequence[Fact]) -> Iterator[P
 
 
 def _find_compared_arguments(store: Store, a: Sequence[Fact], b: Sequence[Fact]) -> list[str]:
-    """Return the arguments that are one value throughout a and another throughout b: what is compared, not
-    what is asked.
-    """
+    """Return the arguments that are one value throughout a and another in b: what is compared, not asked."""
     return [str(row[0]) for row in store.sql(_CONSTANT, list_asked((*a, *b)), len(a))]
 
 
@@ -166,9 +164,7 @@ def _read_keys(store: Store, query: str, side: Sequence[Fact]) -> Keys:
 
 
 def _cut_inputs(store: Store, side: Sequence[Fact]) -> set[int]:
-    """Return the calls whose input was kept in part, without a hash: what looks alike may be another
-    input.
-    """
+    """Return the calls whose input was kept in part, without a hash: equal looks may be other inputs."""
     return {i for i, text in store.sql(_CUT, list_asked(side)).fetchall() if is_cut(orjson.loads(text))}
 
 

@@ -72,9 +72,7 @@ def read_numbers(calls: Sequence[Fact]) -> Values:
 
 
 def read_outputs(store: Store, calls: Sequence[Fact]) -> tuple[Values, list[int | None]]:
-    """Return whether each answer refuses and is valid JSON (where answers look like it), and the hashes of
-    the answers.
-    """
+    """Return whether each answer refuses, is valid JSON (where it looks like it), and its hash."""
     rows = {row[0]: row[1:] for row in store.sql(_OUTPUTS.format(columns=_FACTS), list_asked(calls))}
     answers = [rows.get(i, (None, None, None, False)) for i in range(len(calls))]
     values: Values = {"refusals": np.array([refuses for _, refuses, _, _ in answers], dtype=float)}

@@ -36,9 +36,7 @@ class Metric(Record):
     """
     high: float | None = None
     p_value: float | None = None
-    """Exact McNemar test for yes/no, else the larger of a sign-flip test's and of Student's t corrected
-    for skewness.
-    """
+    """Exact McNemar test for yes/no, else the larger of a sign-flip and a skewness-corrected t test."""
     q_value: float | None = None
     """Least share of false findings among metrics with a q-value up to this (Benjamini-Hochberg)."""
     effect: float | None = None

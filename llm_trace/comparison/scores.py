@@ -45,9 +45,7 @@ class CallScores:
     """The scores of calls, and of the calls inside them."""
 
     values: dict[str, Floats]
-    """Metric to (calls,), NaN where a call has none: the score's name, or `NAME: LABEL` for the share of a
-    label.
-    """
+    """Metric to (calls,), NaN where a call has none: a score's name, or `NAME: LABEL` for a label's share."""
     labels: dict[str, str]
     """Of metrics that are the share of a label, the score that it is a label of."""
     notes: tuple[str, ...]

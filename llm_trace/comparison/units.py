@@ -69,9 +69,7 @@ def _cut_at(path: Path, depth: int) -> str:
 
 
 def _find_depth(a: dict[str, Path], b: dict[str, Path]) -> int:
-    """Return the least depth at which the sides share no call and neither is a single one that could be
-    opened.
-    """
+    """Return the least depth at which the sides share no call and neither is one that could be opened."""
     deepest = max(map(len, (*a.values(), *b.values())), default=1)
     for depth in range(deepest):
         tops = [{_cut_at(path, depth) for path in side.values()} for side in (a, b)]
@@ -99,9 +97,7 @@ def _grow_units(facts: Iterable[Fact], tops: set[str]) -> list[Fact]:
 
 
 def _sum_calls(calls: Sequence[Fact]) -> Fact:
-    """Return the first of the calls with what happened inside it: the others, in the order of their
-    starts.
-    """
+    """Return the first of the calls with what happened inside it: the others, ordered by their starts."""
     parents = {call.span_id: call.parent_id for call in calls}
     return calls[0]._replace(
         first_token_ns=min((c.first_token_ns for c in calls if c.first_token_ns is not None), default=None),

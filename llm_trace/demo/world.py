@@ -110,9 +110,7 @@ def rule(prompt: str) -> Ruling:
 
 
 def delete_words(text: str, spans: Iterable[WordSpan], cut: CutSide = "space") -> str:
-    """Return the text with these words deleted, each with one adjoining space (`left` and `right` take a
-    line break too).
-    """
+    """Return the text less these words, each with one adjoining space (or line break, by `left`, `right`)."""
     for start, end in sorted(spans, reverse=True):
         if cut == "right" or (cut == "space" and text[end : end + 1] == " "):
             end += text[end : end + 1].isspace()

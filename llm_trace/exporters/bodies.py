@@ -35,9 +35,7 @@ def encode_form(name: str, content: bytes, mime: str) -> tuple[bytes, dict[str, 
 
 
 def pack_items(items: Iterable[T], size: Callable[[T], int], most: int, most_bytes: int) -> Iterator[list[T]]:
-    """Yield items in order, in lists of at most `most` items and `most_bytes` bytes; one that is larger
-    goes alone.
-    """
+    """Yield lists of at most `most` items and `most_bytes` bytes, in order; one that is larger goes alone."""
     pack: list[T] = []
     total = 0
     for item in items:

@@ -66,9 +66,7 @@ def build_call_event(
 
 
 def with_messages(call: Event, accounts: Iterable[tuple[Fields, Lines | None]]) -> Event:
-    """Return a call; one that has no messages gets those of the first of the other accounts of it that has
-    some.
-    """
+    """Return a call; without messages of its own, with those of the first other account that has some."""
     data = dict(call.data)
     for event, lines in accounts:
         complete = _join_spoken(event, lines)
@@ -79,9 +77,7 @@ def with_messages(call: Event, accounts: Iterable[tuple[Fields, Lines | None]]) 
 
 
 def _join_spoken(event: Fields, lines: Lines | None) -> Fields:
-    """Return an event with the messages that it refers to, normalised in their lists and as logged in
-    input and output.
-    """
+    """Return an event with its messages: normalised in their lists, as logged in input and output."""
     if lines is None or not ("messages_in" in event or "messages_out" in event):
         return event
     joined = dict(event)

@@ -147,9 +147,7 @@ def judge_status(answer: HttpAnswer, settings: str) -> DeliveryVerdict:
 
 
 def _find_complaint(answer: HttpAnswer) -> str:
-    """Return what is wrong with an answer whose status says that all is well: a page for people, or an
-    error.
-    """
+    """Return what is wrong with an answer whose status is good: a page for people, or an error."""
     if "html" in answer.headers.get("content-type", ""):
         return (
             f"HTTP {answer.status} with a web page, so another server answers there: "
@@ -171,9 +169,7 @@ def _cut_excerpt(body: bytes) -> str:
 
 
 Maker = Callable[[SplitResult], Exporter]
-"""Makes an exporter from an address such as `opik://workspace/project`; what an entry point of the group
-`llm_trace.exporters` names.
-"""
+"""Makes an exporter from an address such as `opik://workspace/project`; named by an entry point."""
 
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 

@@ -1,6 +1,4 @@
-"""Find the exporter of an address by its scheme: entry points of the group `llm_trace.exporters`, ours and
-anybody's.
-"""
+"""Find the exporter of an address by its scheme, ours or another package's (entry points)."""
 
 from __future__ import annotations
 
@@ -22,9 +20,7 @@ VARIABLE = "LLM_TRACE_EXPORTERS"
 """Addresses, separated by spaces; not an argument, which every user of the machine sees."""
 
 SETTINGS = "LLM_TRACE_EXPORTER_SETTINGS"
-"""Digests of how the destinations of `VARIABLE` are to be delivered to, as `configure` saw them, separated
-by spaces.
-"""
+"""Digests of how `configure` wants the destinations of `VARIABLE` delivered to, separated by spaces."""
 
 
 def make_exporter(text: str) -> Exporter:

@@ -140,9 +140,7 @@ class Places:
             self._known.popitem(last=False)
 
     def find(self, event: Event) -> CallPlace | None:
-        """Return where the call of a score or an attribution stands: it was sent lately, or the event says
-        when it began.
-        """
+        """Return where the call of a score or attribution stands: sent lately, or as the event says."""
         data = event.data
         known = self._known.get(data["span_id"])
         if known is not None or data.get("trace_id") is None or data.get("start_ns") is None:

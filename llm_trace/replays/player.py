@@ -54,9 +54,7 @@ class Rules:
         return (call.kind in self.serve or call.name in self.serve) and call.name not in self.live
 
     def masked(self, encoder: ValueEncoder) -> Rules:
-        """Return the rules with functions under the names that redaction leaves them in the record as
-        well.
-        """
+        """Return the rules, functions also under the names that redaction leaves of theirs in the record."""
         serve, live = (names.union(map(encoder.masked, names)) for names in (self.serve, self.live))
         return replace(self, serve=serve, live=live)
 
@@ -183,9 +181,7 @@ class Player:
         return self._real(asked, taped or self._likely(asked))
 
     def _name_on_record(self, encoder: ValueEncoder, name: str) -> str:
-        """Return the name under which the record has a function: its own, else what redaction leaves of
-        it.
-        """
+        """Return the name that the record has for a function: its own, else what redaction leaves of it."""
         known = self._names.get(name)
         if known is None:
             known = self._names[name] = name if self.tape.has(name) else encoder.masked(name)

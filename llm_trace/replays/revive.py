@@ -114,9 +114,7 @@ def _name_types(types: Types) -> str:
 
 
 def revive(data: Any, types: Types, moved: Moved, rendered: Sequence[Rendered] = ()) -> Any:
-    """Return the value that was recorded as `data` (which is used up), unchecked: of what `rebuild` could
-    give.
-    """
+    """Return the value recorded as `data` (which is used up), unchecked: one that `rebuild` could give."""
     if '"__type__"' in json.dumps(data):
         data = _with_numbers(data, "", set(types.get("dict", ())))
     private = [orjson.loads(entry) for entry in types.get(PRIVATE, ())]

@@ -176,9 +176,7 @@ class Tape:
             yield call
 
     def races(self) -> list[list[Taped]]:
-        """Return groups of calls that nothing tells apart: the same question at the same time, answered
-        differently.
-        """
+        """Return groups of calls that nothing tells apart: same question, same time, different answers."""
         groups: dict[tuple[str | None, str, str], list[Taped]] = defaultdict(list)
         for call in self.calls.values():
             groups[self.scope_of(call), call.name, self._keys[call.span_id]].append(call)

@@ -64,9 +64,7 @@ def ended_call(span: EndedSpan) -> dict[str, Any]:
 
 
 def _read_ours(attributes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a span of our own exporter says beyond the conventions, so that a call comes back as it
-    was.
-    """
+    """Return what our own exporter's span says beyond the conventions, so that a call is as it was."""
     status = attributes.get(names.OWN_STATUS)
     if not isinstance(status, str):
         return {}

@@ -1,6 +1,4 @@
-"""A call of ours as attributes of an OpenTelemetry span, under GenAI names and, when asked,
-OpenInference's too.
-"""
+"""A call of ours as attributes of an OpenTelemetry span: GenAI names, and OpenInference's if asked."""
 
 from __future__ import annotations
 

@@ -55,9 +55,7 @@ def messages_in(input: Any) -> list[MessageFields]:  # noqa: A002  the contract'
 
 
 def _search_within(source: Any, depth: int) -> list[MessageFields]:
-    """Return the messages of a mapping, or of what lies in it: a provider's names for that first, then any
-    `**arguments`.
-    """
+    """Return the messages of a mapping or of what lies in it: a provider's names, then any `**arguments`."""
     messages = _read_messages(source)
     if messages or depth == 0 or not isinstance(source, Mapping):
         return messages
@@ -163,9 +161,7 @@ def _read_prompt(source: Mapping[str, Any]) -> list[MessageFields]:
 
 
 def extract_instructions(source: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return what stands beside a conversation as its system prompt, as messages: `system`,
-    `instructions`, Gemini's config.
-    """
+    """Return the system prompt beside a conversation, as messages: `system`, `instructions` …"""
     if _PLACES.isdisjoint(source):  # most calls; this is asked in the caller's thread
         return []
     sources = [get_field(source, *_SYSTEM)]
@@ -269,9 +265,7 @@ def _read_candidates(output: Mapping[str, Any]) -> list[MessageFields]:
 
 
 def _read_single(output: Mapping[str, Any]) -> list[MessageFields]:
-    """Return the one message of Anthropic, Bedrock Converse, Ollama chat, Cohere chat, or a message
-    itself.
-    """
+    """Return the one message of Anthropic, Bedrock Converse, Ollama, Cohere, or a message itself."""
     why = get_field(output, "stop_reason", "stopReason", "finish_reason", "done_reason")
     inner = get_field(get_field(output, "output"), "message")
     if inner is None and not is_message(output):

@@ -72,9 +72,7 @@ def request_fields(input: Any) -> dict[str, Any]:  # noqa: A002  the contract's 
 
 
 def _is_request(source: Mapping[str, Any]) -> bool:
-    """Say whether a mapping (`**arguments` of any name) is a request to a model: its `model` may be a
-    car's.
-    """
+    """Say whether a mapping (`**arguments` of any name) is a request to a model: a car has a `model` too."""
     return any(name in source for name in _MODELS) and any(name in source for name in _TALK)
 
 

@@ -1,6 +1,4 @@
-"""Images, sounds and files in a message, from any provider's shape to OpenTelemetry's `blob`, `uri` and
-`file`.
-"""
+"""Images, sounds and files in a message, from any provider's shape to OpenTelemetry's parts."""
 
 from __future__ import annotations
 

@@ -82,9 +82,7 @@ def check_overlap(one: CallFields, other: CallFields) -> bool:
 
 
 def _check_models(one: CallFields, other: CallFields) -> bool:
-    """Say whether a name of one is a name of the other, perhaps with a date behind it or an owner before
-    it.
-    """
+    """Say whether a name of one is a name of the other, perhaps with a date behind or an owner before."""
     ours, theirs = _list_models(one), _list_models(other)
     if not ours or not theirs:
         return True
@@ -110,9 +108,7 @@ def _check_counts(one: CallFields, other: CallFields) -> bool:
 
 
 def _list_inputs(usage: CallFields) -> set[int]:
-    """Return the input tokens as others may count them: without those that were read from or written to a
-    cache.
-    """
+    """Return the input tokens as others may count them: less those read from or written to a cache."""
     whole = usage["input_tokens"]
     read, written = usage.get("cache_read_tokens") or 0, usage.get("cache_write_tokens") or 0
     return {whole, whole - read, whole - written, whole - read - written}
@@ -144,9 +140,7 @@ def merge_calls(outer: CallFields, inner: CallFields) -> dict[str, Any]:
 
 
 def _get_answering_model(outer: CallFields, inner: CallFields) -> str | None:
-    """Return the model that answered: the name of the one that tells it beside the model that was asked
-    for.
-    """
+    """Return the model that answered: what the one that knows it says, beside the model asked for."""
     asked = get_field(inner.get("metadata"), "request_model")
     return get_text(inner.get("model")) if asked is not None and outer.get("model") == asked else None
 
@@ -173,17 +167,13 @@ def build_account(call: CallFields) -> dict[str, Any]:
 
 
 def drop_counts(call: CallFields, inner: str) -> dict[str, Any]:
-    """Return a call as a step around the one that counts: a `chain` without tokens and cost, whose
-    `repeats` names that.
-    """
+    """Return a call as a step around the one that counts: a `chain` without tokens that `repeats` it."""
     rest = {name: value for name, value in call.items() if name not in ("usage", "cost_usd")}
     return {**rest, "kind": "chain", "metadata": {**list_fields(call.get("metadata")), "repeats": inner}}
 
 
 def with_total(call: CallFields) -> dict[str, Any]:
-    """Return a call whose tokens and cost are sums over calls inside it: they stand under
-    `metadata["total"]`.
-    """
+    """Return a call whose tokens and cost are sums over inner calls: moved to `metadata["total"]`."""
     total = {name: call[name] for name in ("usage", "cost_usd") if call.get(name) is not None}
     rest = {name: value for name, value in call.items() if name not in total}
     return {**rest, "metadata": {**list_fields(call.get("metadata")), "total": total}}

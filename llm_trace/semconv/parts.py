@@ -135,9 +135,7 @@ def _as_is(raw: Raw) -> PartFields:
 
 
 def _read_otel_server_call(raw: Raw) -> PartFields:
-    """Return OpenTelemetry's part for a tool that the provider ran, its arguments beside its name as of
-    other calls.
-    """
+    """Return OpenTelemetry's part for a tool that the provider ran, arguments beside its name."""
     inner = raw.get("server_tool_call")
     if not isinstance(inner, Mapping) or "arguments" in raw or inner.get("input") is None:
         return _as_is(raw)

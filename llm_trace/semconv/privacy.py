@@ -1,6 +1,4 @@
-"""What may be kept of a span's attributes where content is not captured: numbers, and names that cannot
-hold any.
-"""
+"""What is kept of a span's attributes without content: numbers, and names that cannot hold any."""
 
 from __future__ import annotations
 
@@ -36,9 +34,7 @@ def drop_content(metadata: dict[str, Any]) -> dict[str, Any]:
 
 
 def drop_event_content(event: dict[str, Any]) -> dict[str, Any] | None:
-    """Return a score without its comment, and None for an attribution or a prompt's text, which are all
-    content.
-    """
+    """Return a score without its comment; None for an attribution or a prompt's text, which are content."""
     if event["event"] in ("attribution", "prompt"):
         return None
     return {name: value for name, value in event.items() if name != "comment"}
@@ -48,9 +44,7 @@ _CONTENT = frozenset({"input", "output", "messages_in", "messages_out", "prompt"
 
 
 def call_without_content(fields: dict[str, Any]) -> dict[str, Any]:
-    """Return the fields of a call without what was said: no input, output, messages, prompt or error
-    message.
-    """
+    """Return the fields of a call without what was said: input, output, messages, prompt, error message."""
     rest = {name: value for name, value in fields.items() if name not in _CONTENT}
     if "error" in rest:
         rest["error"] = {"type": rest["error"].get("type", "error")}

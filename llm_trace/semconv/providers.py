@@ -23,9 +23,7 @@ _OF_MODEL = (
     ("magistral-", "mistral_ai"), ("open-mi", "mistral_ai"), ("command-", "cohere"), ("sonar", "perplexity"),
     ("kimi-", "moonshot_ai"), ("moonshot-", "moonshot_ai"),
 )  # fmt: skip
-"""Beginnings of the names under which providers sell their own models; `owner/model` names are others' to
-sell.
-"""
+"""Beginnings of the names of providers' own models; `owner/model` names are others' to sell."""
 
 
 def find_provider(output: Any, source: Mapping[str, Any], model: str | None) -> str | None:
@@ -74,9 +72,7 @@ def _read_shown(source: Mapping[str, Any]) -> str | None:
 
 
 def _find_provider_of_choices(source: Mapping[str, Any]) -> str | None:
-    """Return who answered in OpenAI's shape with something of their own: Azure's filters, OpenRouter's
-    `provider`.
-    """
+    """Return who answered in OpenAI's shape with a mark of their own: Azure's filters, `provider` …"""
     first = next(iter(list_items(source.get("choices"))), None)
     if get_field(first, "content_filter_results"):
         return "azure.ai.openai"

@@ -1,6 +1,4 @@
-"""The lesser fields of a call in another instrumentation's span: prompt, cost, first token, error, tags,
-metadata.
-"""
+"""The lesser fields of another instrumentation's span: prompt, cost, first token, error, tags …"""
 
 from __future__ import annotations
 
@@ -54,9 +52,7 @@ def _read_cost(attributes: Attributes) -> float | None:
 
 
 def _sum_costs(costs: Mapping[str, Any]) -> float | None:
-    """Return the sum of Langfuse's costs by type, which its server makes where the sender gives no
-    `total`.
-    """
+    """Return the sum of Langfuse's costs by type, which its server makes where there is no `total`."""
     parts = [cost for value in costs.values() if (cost := get_number(value)) is not None]
     return math.fsum(parts) if parts else None
 

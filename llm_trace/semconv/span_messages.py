@@ -76,9 +76,7 @@ def _read_indexed(attributes: Attributes, prefix: str, role: str) -> list[Messag
 
 
 def _open_entry(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an indexed message with its content out of JSON; the completions API has its prompt under
-    `user`.
-    """
+    """Return an indexed message, its content read from JSON; the completions API's is under `user`."""
     opened = dict(entry)
     if "content" not in opened and isinstance(opened.get("user"), str):
         opened["content"] = opened.pop("user")
@@ -118,9 +116,7 @@ def _read_oi_message(raw: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _with_answer(raw: dict[str, Any], content: Any, pieces: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return a message of the user that brings a tool's answer, as Anthropic's and Amazon's do, with what
-    stands beside it.
-    """
+    """Return a user's message with a tool's answer, as Anthropic and Amazon send, and what is beside it."""
     rest = {key: value for key, value in raw.items() if key != "tool_call_id"}
     answer = {"type": "tool_result", "tool_use_id": raw["tool_call_id"], "content": content}
     return {**rest, "role": raw.get("role") if pieces else "tool", "content": [answer, *pieces]}
@@ -217,8 +213,6 @@ def _add_finish_reasons(attributes: Attributes, answered: list[MessageFields]) -
 
 
 def read_talk_in_values(asked: Any, answered: Any) -> Talk:
-    """Return the messages in a request and a response that were recorded whole (`input.value`); text is
-    one message.
-    """
+    """Return the messages of a request and response recorded whole (`input.value`); text is one message."""
     spoken = [build_message(asked, "user")] if isinstance(asked, str) and asked else messages_in(asked)
     return Talk(spoken, messages_out(answered, plain=True))

@@ -115,9 +115,7 @@ def _read_provider(attributes: Attributes) -> str | None:
 
 
 def _model(attributes: Attributes, whole: Mapping[str, Any]) -> str | None:
-    """Return the model that answered, as the span or the answer in it says, else the one that was asked
-    for.
-    """
+    """Return the model that answered, as the span or its answer says, else the one that was asked for."""
     answered = get_first_text(attributes, names.RESPONSE_MODELS)
     model = answered or whole.get("model") or get_first_text(attributes, names.REQUEST_MODELS)
     return None if model is None else str(model)

@@ -37,9 +37,7 @@ def join_chat(chunks: list[Chunk]) -> Json:
 
 
 def merge_top(made: Json, chunk: Chunk, skip: tuple[str, ...]) -> None:
-    """Take the other keys of a chunk into the response: first come for ids, last for what is reported at
-    the end.
-    """
+    """Take the other keys of a chunk into the response: the first ids, the last of what is reported late."""
     for key, value in chunk.items():
         if key not in skip and value is not None and value != [] and value != "":
             made[key] = value if not isinstance(value, Mapping) else {**_map(made.get(key)), **value}

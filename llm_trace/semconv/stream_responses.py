@@ -23,9 +23,7 @@ _ARGUMENTS = {
 
 
 def join_responses(chunks: list[Chunk]) -> Json:
-    """Return the response of the last event; its output is rebuilt from the pieces where the stream broke
-    off.
-    """
+    """Return the last event's response; its output is rebuilt from pieces where the stream broke off."""
     base: Json = {}
     outputs: dict[int, Json] = {}
     for chunk in chunks:

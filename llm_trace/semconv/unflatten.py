@@ -1,6 +1,4 @@
-"""Span attributes and events as data: indexed names (`llm.input_messages.0.message.role`) become lists and
-mappings.
-"""
+"""Span attributes as data: indexed names (`llm.input_messages.0.message.role`) become lists and mappings."""
 
 from __future__ import annotations
 

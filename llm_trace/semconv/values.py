@@ -52,9 +52,7 @@ def list_fields(value: Any) -> Mapping[str, Any]:
 
 
 def get_raw_body(response: Any) -> dict[str, Any] | None:
-    """Return the JSON object in the raw response of an SDK (`with_raw_response`), `None` where none was
-    read.
-    """
+    """Return the JSON object in an SDK's raw response (`with_raw_response`), `None` where unread."""
     body = list_fields(get_field(response, "http_response")).get("_content")
     content = load_json(body) if type(body) is bytes else None
     return content if type(content) is dict else None

@@ -1,6 +1,4 @@
-"""The files of a spool folder: which there are, which of them are complete, and which nobody needs any
-more.
-"""
+"""The files of a spool folder: which there are, which are complete, and which nobody needs."""
 
 from __future__ import annotations
 
@@ -212,9 +210,7 @@ def remove_stale(folder: Path) -> None:
 
 
 def count_quarantined(folder: Path) -> int:
-    """Return how many lines of a spool could not be read and lie in its `quarantine`; 0 where that cannot
-    be said.
-    """
+    """Return how many unreadable lines lie in a spool's `quarantine`; 0 where that cannot be said."""
     try:
         return sum(path.read_bytes().count(b"\n") for path in (folder / "quarantine").iterdir())
     except OSError:

@@ -32,9 +32,7 @@ class MessageTable:
         self._bytes = 0
 
     def fields(self, name: bytes, messages: Sequence[Any]) -> tuple[bytes, ...]:
-        """Return the pieces of `,"<name>":[ranges],"messages":[new bodies]` for a list of messages (dicts
-        with a `role`).
-        """
+        """Return the pieces of `,"<name>":[ranges],"messages":[new bodies]` for a list of messages."""
         if self._bytes > _KNOWN_BYTES:
             self.clear()
         known, numbers, fresh = self._known, [], []

@@ -205,9 +205,7 @@ class SpoolWriter:
         self._torn = False
 
     def _open(self) -> None:
-        """Begin the next file: named, locked, with its header, before anyone sees it; then let go of the
-        last.
-        """
+        """Begin the next file (named, locked, with its header) before anyone sees it; then close the last."""
         now = time.time_ns()
         if now < self._retry_at:
             raise BlockingIOError(errno.EAGAIN, "waiting before the spool is opened again")

@@ -1,6 +1,4 @@
-"""The sign-flip test: had a and b changed places in every pair by the toss of a coin, how often would they
-differ as much?
-"""
+"""The sign-flip test: if a and b changed places by a coin's toss, how often would they differ as much?"""
 
 from __future__ import annotations
 

@@ -111,9 +111,7 @@ class _Part:
         self._buffer = bytearray(_CHUNK)  # one for all: fresh ones cost more page faults than the copying
 
     def take(self, item: Unread) -> int:
-        """Copy the next lines of a file; return where they end, its old position where a live file has
-        none yet.
-        """
+        """Copy the next lines of a file; return where they end, the old position if a live file has none."""
         piece = FilePiece(item.file, item.position, self.lines)
         left, room = item.file.size - item.position, self.size - self.bytes
         length = left if left < room * 1.5 else room  # no tiny slice for the rest of a file

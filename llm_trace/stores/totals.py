@@ -1,6 +1,4 @@
-"""What calls come to, with no token and no dollar counted twice: what a call reports includes what the calls
-inside it report.
-"""
+"""What calls come to, no token counted twice: what a call reports includes the calls inside it."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""`auto`: which method, what a score means, and a second opinion where leave-one-out leaves much
-unexplained.
-"""
+"""`auto`: which method, what a score means, and a second opinion where leave-one-out leaves much open."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Attribution in the background: requests survive whoever dies, each call is explained once, the host
-never waits.
-"""
+"""Attribution in the background: requests survive, each call is explained once, the host never waits."""
 
 from __future__ import annotations
 

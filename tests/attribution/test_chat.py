@@ -1,6 +1,4 @@
-"""Chat messages and special tokens: contents are perturbed where they stand, templates and special tokens
-never.
-"""
+"""Chat messages and special tokens: contents are perturbed in place, templates and special tokens never."""
 
 from __future__ import annotations
 

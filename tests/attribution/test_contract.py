@@ -1,6 +1,4 @@
-"""What every registered method keeps, ours or another package's; and plug-ins of all four kinds by entry
-point.
-"""
+"""What every registered method keeps, ours or another package's; plug-ins of all kinds by entry point."""
 
 from __future__ import annotations
 

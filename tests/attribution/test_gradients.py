@@ -1,6 +1,4 @@
-"""Gradient and one-pass methods: against finite differences, exact forms and axioms; the model is left as
-it was.
-"""
+"""Gradient and one-pass methods: finite differences, exact forms, axioms; the model is left as it was."""
 
 from __future__ import annotations
 
@@ -236,9 +234,7 @@ def test_saliency_and_input_x_gradient_equal_finite_differences() -> None:
 
 
 def test_on_an_additive_model_all_signed_methods_give_the_true_effects() -> None:
-    """A model whose logits are the sum of its tokens' embeddings: gradients, paths and masks all see the
-    same linear effects.
-    """
+    """A model whose logits are the sum of its tokens' embeddings: all methods see linear effects."""
     model, tokenizer = Bag(), toys.letters()
     settings: dict[str, Any] = {"model": model, "tokenizer": tokenizer, "segments": "token", "unit": "logit"}
     masked = attribute("ABCA", "B", method="occlusion", baseline="C", **settings)

@@ -1,6 +1,4 @@
-"""Encoder-decoder models and classifiers, half precision, quantized layers: the same answers as plain
-passes.
-"""
+"""Encoder-decoders, classifiers, half precision, quantized layers: the same answers as plain passes."""
 
 from __future__ import annotations
 

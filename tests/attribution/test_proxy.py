@@ -1,6 +1,4 @@
-"""A text-only oracle that follows the demo's rule, explained by the embedded model where that one proves
-that it can.
-"""
+"""A text-only oracle that follows the demo's rule, explained by the embedded model where that proves able."""
 
 from __future__ import annotations
 

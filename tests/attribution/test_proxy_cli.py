@@ -20,9 +20,7 @@ def desk(prompt):
 
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Twelve calls of the desk and one of another function, in a folder with the module that asks the
-    oracle.
-    """
+    """Twelve calls of the desk and one other, in a folder with the module that asks the oracle."""
     folder = tmp_path_factory.mktemp("proxy")
     (folder / "proxied_desk.py").write_text(MODULE)
     llm_trace.configure(folder / "traces.duckdb")

@@ -1,6 +1,4 @@
-"""Models behind a callable: sync and async, budgets, rate limits, kept answers, and bad answers as stated
-outcomes.
-"""
+"""Models behind a callable: sync and async, budgets, rate limits, kept answers; bad answers are stated."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Log-probabilities over HTTP: the same numbers as the model itself gives, in both dialects, by any
-method.
-"""
+"""Log-probabilities over HTTP: the same numbers as the model itself gives, in both dialects."""
 
 from __future__ import annotations
 

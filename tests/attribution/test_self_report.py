@@ -1,6 +1,4 @@
-"""Self-reports: parsed strictly, shown beside what perturbation measures, pooled over many calls, exported
-as training data.
-"""
+"""Self-reports: parsed strictly, set beside perturbation, pooled over many calls, exported for training."""
 
 from __future__ import annotations
 

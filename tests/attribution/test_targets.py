@@ -1,6 +1,4 @@
-"""What is explained and against what: contrasts, units, averaged baselines, the values of variables in
-other calls.
-"""
+"""What is explained and against what: contrasts, units, averaged baselines, values of other calls."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Masks to log-probabilities: equal to plain single passes however they are batched, and nothing of the
-model is changed.
-"""
+"""Masks to log-probabilities: equal to plain single passes in any batches; the model stays as it was."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Arguments are bound by name as `inspect` binds them, over random signatures and calls; values come back
-untouched.
-"""
+"""Arguments are bound by name as `inspect` binds them, over random signatures; values stay untouched."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""What belongs to a call by where it runs: rendered prompts, scores, sessions; and the labels that users
-write.
-"""
+"""What belongs to a call by where it runs: rendered prompts, scores, sessions; and users' labels."""
 
 from __future__ import annotations
 

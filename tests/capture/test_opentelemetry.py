@@ -1,6 +1,4 @@
-"""Our calls and spans of any OpenTelemetry library are each other's parents; the user's provider is used
-and fed.
-"""
+"""Our calls and OpenTelemetry spans are each other's parents; the user's provider is used and fed."""
 
 from __future__ import annotations
 

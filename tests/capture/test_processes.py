@@ -1,6 +1,4 @@
-"""Threads, forks, spawned workers, killed processes: nothing that returned is lost, and calls have the
-right parents.
-"""
+"""Threads, forks, spawned workers, killed processes: nothing that returned is lost, parents are right."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Functions that return an SDK's raw response: the model's answer is recorded, the response stays what it
-was.
-"""
+"""Functions that return an SDK's raw response: the answer is recorded, the response stays as it was."""
 
 from __future__ import annotations
 

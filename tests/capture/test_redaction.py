@@ -1,6 +1,4 @@
-"""Redaction before the first write: masked secrets are nowhere, and the function sees everything as it
-was.
-"""
+"""Redaction before the first write: masked secrets are nowhere, and the function sees them as before."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Promise 4, for what comes in pieces: nothing that is masked as a whole can be rebuilt from what is
-stored.
-"""
+"""Promise 4, for what comes in pieces: nothing masked as a whole can be rebuilt from what is stored."""
 
 from __future__ import annotations
 
@@ -146,9 +144,7 @@ SHAPES: dict[str, Callable[[list[str]], Any]] = {
 
 
 def rebuilt(value: Any) -> Iterator[str]:
-    """Yield what somebody could put together of a recorded value: texts of one name, of one place, of one
-    number, of all.
-    """
+    """Yield what somebody could put together of a recorded value: by name, by place, by number."""
     texts: dict[Any, list[str]] = defaultdict(list)
 
     def walk(node: Any, path: tuple[Any, ...], index: Any) -> None:

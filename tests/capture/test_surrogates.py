@@ -1,6 +1,4 @@
-"""Lone surrogates, as file names and broken emoji have them: nothing around them is lost, wherever they
-stand.
-"""
+"""Lone surrogates, as file names and broken emoji have them: nothing around them is lost."""
 
 from __future__ import annotations
 

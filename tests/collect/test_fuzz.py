@@ -1,6 +1,4 @@
-"""Whatever is sent, the receiver answers as the protocol says, and the store takes each line that it
-wrote.
-"""
+"""Whatever is sent, the receiver answers as the protocol says, and the store takes its every line."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""What `compare` makes of values that are labels, missing or no numbers, of failures, and of calls that
-look alike.
-"""
+"""What `compare` makes of labels, missing values, no numbers, failures, and calls that look alike."""
 
 from __future__ import annotations
 

@@ -20,9 +20,7 @@ pytest.importorskip("transformers")
 
 @pytest.fixture(scope="module")
 def comparison(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
-    """Customers, answered with and without the example line: five are late with something broken, four are
-    not.
-    """
+    """Customers, answered with and without the example line: five late with something broken, four not."""
     from llm_trace.demo import desk
     from llm_trace.demo.world import make_customers
 

@@ -68,9 +68,7 @@ def test_a_sentence_that_never_mattered_is_proposed_for_deletion_and_tried(place
 
 def test_a_sentence_that_examples_score_better_without_is_proposed_first(tmp_path: Path) -> None:
     def spell(text: str) -> str:
-        """Repeat the last word, in capitals where told to: the answer depends on the sentence that spoils
-        it.
-        """
+        """Repeat the last word, in capitals if told to: the answer depends on the sentence that spoils it."""
         word = text.split()[-1]
         return word.upper() if "Shout." in text else word
 

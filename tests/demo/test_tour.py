@@ -1,6 +1,4 @@
-"""The demo: what it finds with the embedded model, what it says, and that it says so when the story does
-not hold.
-"""
+"""The demo: what it finds with the embedded model, what it says, and where the story does not hold."""
 
 from __future__ import annotations
 

@@ -114,9 +114,7 @@ def chain_calls() -> list[Event]:
 
 
 def meaning(asset: dict[str, Any]) -> dict[str, Any]:
-    """Return an asset without times, names of nodes, and the prompt's name, for which comet_llm has no
-    word.
-    """
+    """Return an asset less times, node names and the prompt's name, for which comet_llm has no word."""
     gone = {"start_timestamp", "end_timestamp", "duration", "chain_duration", "name"}
     kept = {k: v for k, v in asset.items() if k not in gone}
     kept["metadata"] = {k: v for k, v in asset["metadata"].items() if k != "prompt"}

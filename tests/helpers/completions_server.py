@@ -75,9 +75,7 @@ def completed(asked: dict[str, Any]) -> dict[str, Any]:
 
 @contextmanager
 def serving(*limits: str) -> Iterator[str]:
-    """Serve on a free port of loopback until the block ends; yields the base URL. `limits` are rate limits
-    to give first.
-    """
+    """Serve on a free loopback port until the block ends; yield the base URL. `limits` are given first."""
     handler = type("Handler", (_Handler,), {"limits": list(limits)})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True

@@ -32,9 +32,7 @@ PATIENCE = Patience(first=0.01, longest=0.05, connect=1.0, answer=0.3)
 
 
 class ExporterContract(ABC):
-    """Subclass it as `TestName` and give the four answers; `settings` names what messages about a wrong
-    key must say.
-    """
+    """Subclass it as `TestName` and give the four answers; `settings` is named where a key is refused."""
 
     settings: ClassVar[str]
     """A setting that the message about a refused key must name."""

@@ -1,6 +1,4 @@
-"""`llm-trace import`: whatever the file, its calls are in the store once, and what was not understood is
-said and kept.
-"""
+"""`llm-trace import`: the calls of any file are in the store once; what was not understood is said."""
 
 from __future__ import annotations
 
@@ -152,9 +150,7 @@ def test_a_gzipped_file_and_a_json_array_are_read(recorded: Recorded, tmp_path: 
 
 
 def cut_gzip(path: Path, text: str) -> Path:
-    """Write a gzipped file that ends where the text does, as an upload that stopped: without the end of
-    its data.
-    """
+    """Write a gzipped file that ends where the text does, as a broken upload: without its data's end."""
     packer = zlib.compressobj(wbits=31)
     path.write_bytes(packer.compress(text.encode()) + packer.flush(zlib.Z_SYNC_FLUSH))
     return path

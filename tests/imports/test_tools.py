@@ -355,9 +355,7 @@ def test_a_langfuse_latency_is_the_duration_where_no_end_is_given(recorded: Reco
 
 
 def inspect_log() -> dict[str, Any]:
-    """Return a log as inspect_ai 0.3.285 writes it: messages once for a sample, cached tokens beside the
-    input.
-    """
+    """Return a log as inspect_ai 0.3.285 writes it: messages once a sample, cached tokens beside input."""
     messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "hi"}]
     usage = {
         "input_tokens": 60,
@@ -421,9 +419,7 @@ def test_the_default_eval_log_of_inspect_is_read(recorded: Recorded, tmp_path: P
 
 
 def zstd_zip(files: dict[str, Any]) -> bytes:
-    """Return a zip whose members are Zstandard frames of raw blocks, which Python 3.11 can write without a
-    library.
-    """
+    """Return a zip of Zstandard frames of raw blocks, which Python 3.11 can write without a library."""
     body, directory = b"", b""
     for name, content in files.items():
         data = json.dumps(content).encode()

@@ -115,9 +115,7 @@ def drive_comet_ml() -> None:
 
 
 def drive_opik() -> None:
-    """A lone model call, then a chain of a tool and a model call, one that fails, with feedback and an
-    attachment.
-    """
+    """A lone model call, then a chain of a tool and a model call, one that fails, with feedback and file."""
     import opik  # type: ignore[import-not-found]
 
     client = opik.Opik(workspace=WORKSPACE, project_name=PROJECT, api_key=KEY)

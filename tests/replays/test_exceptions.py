@@ -1,6 +1,4 @@
-"""Recorded exceptions are raised again by their class in their state, or refused by name: `except` catches
-what it caught.
-"""
+"""Recorded exceptions are raised again by class and state, or refused by name: `except` catches the same."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Inputs are the same where their contents are, whatever is shown of them: in a replay's matching and in a
-comparison's pairs.
-"""
+"""Inputs are the same where their contents are, whatever is shown: in a replay and in a comparison."""
 
 from __future__ import annotations
 

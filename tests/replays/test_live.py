@@ -1,6 +1,4 @@
-"""Live and mixed replay: the same inputs through the real functions with something changed, by API and
-command line.
-"""
+"""Live and mixed replay: the same inputs through the real functions with something changed."""
 
 from __future__ import annotations
 

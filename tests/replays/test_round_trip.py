@@ -1,6 +1,4 @@
-"""What a served call gave comes back equal and of the same types in a replay, or is named; it is never
-silently another value.
-"""
+"""What a served call gave comes back equal and of the same types in a replay, or is named."""
 
 from __future__ import annotations
 
@@ -148,9 +146,7 @@ VALUES = st.recursive(SCALARS, nested, max_leaves=6)
 
 
 def same(a: Any, b: Any) -> bool:
-    """Compare values and types all the way down, as `==` does not: NaN is itself, 1 is not True, order
-    counts.
-    """
+    """Compare values and types all the way down, as `==` does not: NaN is itself, 1 is not True."""
     if type(a) is not type(b):
         return False
     if isinstance(a, BaseModel):

@@ -1,6 +1,4 @@
-"""275 recorded exchanges of 13 providers, streams among them, against the totals that the providers
-themselves gave.
-"""
+"""275 recorded exchanges of 13 providers, with streams, against the totals that providers gave."""
 
 from __future__ import annotations
 

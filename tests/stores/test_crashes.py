@@ -74,9 +74,7 @@ POINTS = (
 
 
 def write_spool(path: Path) -> None:
-    """Write two writers' files: calls over slice and file borders, shared messages, bad lines, a torn end,
-    an open call.
-    """
+    """Write two writers' files: calls over slice borders, shared messages, bad lines, a torn end."""
     system = {"role": "system", "content": "Be kind."}
     for which in range(2):
         writer = HandWriter(spool_of(path), writer=f"{which:016x}")

@@ -1,6 +1,4 @@
-"""Files that calls are written to: the same calls whichever way they are read, filtered, and as examples
-for fine-tuning.
-"""
+"""Files that calls are written to: the same however they are read, filtered, and for fine-tuning."""
 
 from __future__ import annotations
 
@@ -35,9 +33,7 @@ def ask(query: str) -> list[Any]:
 
 @pytest.fixture
 def odd(recorded: Recorded) -> Recorded:
-    """Calls with all that makes JSON hard: messages, an error, Unicode, big integers, prompts, no output,
-    a key `$messages`.
-    """
+    """Calls with what makes JSON hard: messages, errors, Unicode, big integers, a key `$messages`."""
     record(recorded.path)
     llm_trace.configure(recorded.path)
 

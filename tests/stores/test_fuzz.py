@@ -47,9 +47,7 @@ def lines() -> list[bytes]:
 
 
 def spans_that_survive(data: bytes) -> set[str]:
-    """Return the calls of which a line is undoubtedly whole: plain JSON whose required keys have the right
-    types.
-    """
+    """Return the calls of which a line is surely whole: JSON whose required keys have the right types."""
     spans = set()
     for line in data.split(b"\n"):
         try:

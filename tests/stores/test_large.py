@@ -1,6 +1,4 @@
-"""Whatever the spool can hold gets into the store, in bounded memory; a line that cannot sets aside itself
-only.
-"""
+"""Whatever the spool holds gets into the store, in bounded memory; a line that cannot is set aside."""
 
 from __future__ import annotations
 

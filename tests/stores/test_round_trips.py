@@ -1,6 +1,4 @@
-"""Our own exports are a full round trip: what a part of a store says stands in another store, table by
-table.
-"""
+"""Our own exports are a full round trip: a part of a store is the same in another, table by table."""
 
 from __future__ import annotations
 
@@ -26,9 +24,7 @@ TABLES = {
     "prompts": "*",
     "_same": "*",
 }
-"""What is compared: everything but the numbers of the messages and when each was first seen, which are
-each store's own.
-"""
+"""What is compared: all but the messages' numbers and when each was first seen, which differ."""
 
 
 def tables(store: Recorded, chosen: str = "true") -> dict[str, list[str]]:

@@ -1,6 +1,4 @@
-"""What an exchange's raw payloads say, read by their providers' documentation alone: no code of
-llm_trace's.
-"""
+"""What an exchange's payloads say, read by their providers' documentation alone: none of our code."""
 
 from __future__ import annotations
 

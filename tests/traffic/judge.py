@@ -111,9 +111,7 @@ def _answer(value: Any) -> str:
 
 
 def _told(value: Any) -> Any:
-    """Return a value without what is null and without the names of classes: clients' objects have every
-    field.
-    """
+    """Return a value without nulls and names of classes: clients' objects have every field."""
     if isinstance(value, list):
         return [_told(entry) for entry in value]
     if not isinstance(value, dict):

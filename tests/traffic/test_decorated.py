@@ -1,6 +1,4 @@
-"""Recorded exchanges asked for by the providers' own clients inside a traced function, as the store has
-them.
-"""
+"""Recorded exchanges asked for by providers' own clients in a traced function, as the store has them."""
 
 from __future__ import annotations
 

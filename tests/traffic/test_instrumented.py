@@ -1,6 +1,4 @@
-"""Recorded exchanges asked for by real clients under real instrumentations, inside a traced function and
-without one.
-"""
+"""Recorded exchanges by real clients under real instrumentations, with a traced function and without."""
 
 from __future__ import annotations
 

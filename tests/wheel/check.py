@@ -1,6 +1,4 @@
-"""Build the wheel, install it into an empty environment with the sources out of reach, import it and use
-it.
-"""
+"""Build the wheel, install it into an empty environment without the sources, import it and use it."""
 
 from __future__ import annotations
 

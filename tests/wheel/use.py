@@ -1,6 +1,4 @@
-"""What the wheel must do with nothing but its core dependencies: record, ingest, query. Run by check.py
-outside the sources.
-"""
+"""What the wheel must do with its core dependencies alone: record, ingest, query. Run by check.py."""
 
 from __future__ import annotations
 

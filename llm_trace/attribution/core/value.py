@@ -1,6 +1,4 @@
-"""The value function as estimators see it: keep-masks in, values out; deduplicated, counted, within a
-budget, reporting progress.
-"""
+"""The value function as estimators see it: keep-masks in, values out; deduplicated, within a budget."""
 
 from __future__ import annotations
 
@@ -17,9 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Value = Callable[["NDArray[np.bool_]"], "NDArray[np.float64]"]
-"""Keep-masks (k, n) of bool to values (k,), or (k, m) with one column per target token; the target's value
-is their sum.
-"""
+"""Keep-masks (k, n) to values (k,), or (k, m): a column per target token, whose sum is the value."""
 ProgressCallback = Callable[[int, "int | None"], object]
 """Called with evaluations done and planned (`None`: not known); returning False cancels."""
 

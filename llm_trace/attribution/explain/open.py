@@ -119,9 +119,7 @@ def _examine_scores(
     method: str,
     settings: Settings,
 ) -> tuple[Scores, checks.Findings, tuple[int, int]]:
-    """Return the scores with their full value, what the checks found, and the passes and tokens that other
-    baselines cost.
-    """
+    """Return the scores with their full value, the findings, and what other baselines cost."""
     findings = checks.Findings(settings.confidence)
     full = (
         scores.full
@@ -157,9 +155,7 @@ def _count_vocabulary(model: Any) -> int:
 def _check_second_baseline(
     work: Problem, value: Metered, scores: NDArray[np.float64], findings: checks.Findings
 ) -> tuple[int, int]:
-    """Check the strongest segments with the baseline that `auto` did not take, as far as the budget
-    allows.
-    """
+    """Check the strongest segments with the baseline that `auto` did not take, as the budget allows."""
     left = value.remaining()
     if left is not None and left < 1 + checks.CHECKED:
         return 0, 0

@@ -105,9 +105,7 @@ def _open_callers(
 
 
 def get_score(score: Any) -> Any:
-    """Return the function of a request's payload, a prompt and a response, that gives their
-    log-probabilities.
-    """
+    """Return the function that gives log-probabilities for a request's payload, a prompt and a response."""
     if is_async(score):
 
         async def asked(payload: Any) -> Any:
@@ -118,9 +116,7 @@ def get_score(score: Any) -> Any:
 
 
 class _Explaining:
-    """One question to one model: what it answers, what its answers are worth, and what a method finds in
-    them.
-    """
+    """One question to one model: its answers, what they are worth, and what a method finds in them."""
 
     def __init__(
         self,

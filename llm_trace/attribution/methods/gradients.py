@@ -31,9 +31,7 @@ STEPS, MOST_STEPS = 32, 256
 _USUAL = STEPS + STEPS // 2
 """Points that it usually takes: the scores are compared with those of half the steps."""
 _GAP = 0.01
-"""Part of full - empty that the gap may be, and of the largest score that a score may move, before the
-steps are doubled.
-"""
+"""Gap, as part of full - empty, and change, as part of the largest score, above which the steps double."""
 _LOOSE = 0.1
 """Part of the largest score that a score may still move in the last doubling before it is no evidence."""
 _TINY = 1e-3

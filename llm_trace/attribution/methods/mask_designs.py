@@ -28,9 +28,7 @@ class Design:
     weights: NDArray[np.float64]
     """(2 pairs,): importance weights."""
     unseen: NDArray[np.float64]
-    """(pairs,): part of the pair's stratum that was not drawn, 0 where all of it was: such pairs bring no
-    sampling error.
-    """
+    """(pairs,): part of the pair's stratum that was not drawn; at 0 it brings no sampling error."""
 
 
 def list_looks(room: int | None, first: int, most: int) -> list[int]:

@@ -31,9 +31,7 @@ _BOUNDS = (
 
 
 SEEN = 59
-"""Evaluations before which no method stops early: so many show a collapse of one subset in twenty with a
-probability of .95.
-"""
+"""Evaluations before any early stop: they show a collapse of one subset in twenty with probability .95."""
 POOLED = 30
 """Degrees of freedom from which on each score's error stands for itself."""
 
@@ -200,9 +198,7 @@ class Look:
     """What is known of the sampling error when a method looks at its bounds."""
 
     spread: NDArray[np.float64]
-    """(n, clusters): what each pair of orders or masks adds to the error; its squares sum to the variance
-    of the totals.
-    """
+    """(n, clusters): what each pair of orders or masks adds to the error; squares sum to the variance."""
     most: int
     """Degrees of freedom where all pairs add alike."""
     number: int

@@ -12,9 +12,7 @@ if TYPE_CHECKING:
     from llm_trace.attribution.methods.mask_designs import Design
 
 ENOUGH = 10
-"""Pairs of masks for each segment from which on the plain regression is as good: measured on stories260K
-with 12 segments.
-"""
+"""Mask pairs a segment from which the plain regression is as good; from stories260K with 12 segments."""
 _PENALTIES = (0.0, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0, 3.0)
 """Parts of the mean squared singular value."""
 

@@ -33,9 +33,7 @@ if TYPE_CHECKING:
 KEEP = 0.7
 """Probability that a segment is kept: answers to half a prompt say little about the whole."""
 RATES = (KEEP, KEEP, 0.5)
-"""The same for one prompt after the other: half a prompt lacks two given words often enough to see that
-either suffices.
-"""
+"""The same for prompts one by one: half a prompt often lacks two words, to see that either suffices."""
 _FOLDS = 5
 _DRIFT = 0.001
 """p-value below which the model must have changed between calls."""

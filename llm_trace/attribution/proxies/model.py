@@ -51,9 +51,7 @@ class Proxied:
     oracle_method: str = "auto"
     proxy_method: str = "occlusion"
     agreement: float = 1.0
-    """1: both answers are the same but for space around them; less: the cosine of their vectors is at
-    least this.
-    """
+    """1: both answers are the same but for space; less: the cosine of their vectors is at least this."""
     encoder: TextEncoder = field(default_factory=Lexical)
     """Texts to vectors, for an agreement below 1."""
     audit: float = 0.02

@@ -1,6 +1,4 @@
-"""What happens when the segments go in the order of their scores: deletion and insertion,
-comprehensiveness, sufficiency.
-"""
+"""What happens when segments go in the order of their scores: deletion, insertion, sufficiency."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Held-out fidelity: how well the scores, added up, predict the response under masks they were not fitted
-to.
-"""
+"""Held-out fidelity: how well the summed scores predict the response under masks they were not fitted to."""
 
 from __future__ import annotations
 

@@ -32,9 +32,7 @@ CHECKED = 5
 
 
 _CHANCE = 0.85
-"""A model knows nothing of a response whose log-probability is below this part of that of drawing tokens
-blindly.
-"""
+"""Part of a blind draw's log-probability below which a model knows nothing of the response."""
 
 
 @dataclass
@@ -101,9 +99,7 @@ def check_evidence(
 
 
 def has_significant_score(p_values: NDArray[np.float64], found: Findings) -> bool:
-    """Whether a score stands out from noise after the correction for the number of tests; say so where
-    none does.
-    """
+    """Whether a score stands out from noise after correction for the number of tests; say so if none does."""
     if (correct_benjamini_hochberg(p_values) <= 1 - found.confidence).any():
         return True
     warning = (
@@ -198,9 +194,7 @@ class _Excess:
 
 
 def _find_smallest_group(excess: _Excess, order: list[int], least: float) -> list[int] | None:
-    """Return segments whose removal excess the response by `least` and none of which can stay; `None`
-    where nothing does.
-    """
+    """Return segments whose removal lifts the response by `least` and of which none can stay, or `None`."""
     group: list[int] = []
     if not excess.affordable() or excess(order) < least:
         return None

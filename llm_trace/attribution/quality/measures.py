@@ -1,6 +1,4 @@
-"""Measure an attribution: all measures by name, ours and other packages', and what they mean for the
-verdict.
-"""
+"""Measure an attribution: all measures by name, ours and others', and what they mean for the verdict."""
 
 from __future__ import annotations
 
@@ -29,9 +27,7 @@ BUILTIN: dict[str, str] = {
     "gradients": f"{_HERE}.sanity:compare_gradients",
 }
 DEFAULT = ("completeness", "fidelity", "curves", "stability")
-"""What is measured unless more is asked for: `randomised` copies the model, `gradients` needs a backward
-pass.
-"""
+"""The usual measures: `randomised` copies the model and `gradients` needs a backward pass, so not these."""
 
 
 def list_measures() -> list[str]:

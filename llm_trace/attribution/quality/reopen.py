@@ -23,9 +23,7 @@ if TYPE_CHECKING:
     from llm_trace.record import Attribution, Settings
 
 _SAME = 1e-2
-"""Part of the recorded value that another run of the model may differ by (other batches, other threads,
-bfloat16).
-"""
+"""Part of the recorded value by which another run may differ (other batches, threads, bfloat16)."""
 _GRADIENTS = ("integrated_gradients", "input_x_gradient", "saliency")
 
 
@@ -165,9 +163,7 @@ def _build_problem(
 
 
 def _resolve_baseline(attribution: Attribution, settings: Settings) -> Baseline:
-    """Return the baseline; of a hierarchy `auto` was chosen for its words, not for the stretches that are
-    left.
-    """
+    """Return the baseline; a hierarchy chose its `auto` for words, not for the stretches that are left."""
     if settings.segments == "hierarchy" and settings.baseline == "auto":
         return "delete" if attribution.baseline == "delete" else "mask"
     baseline: Baseline = settings.baseline

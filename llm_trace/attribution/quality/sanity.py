@@ -32,9 +32,7 @@ def measure_completeness(study: Study) -> dict[str, Any]:
 
 
 def measure_stability(study: Study) -> dict[str, Any]:
-    """Return how alike the scores of other seeds are: mean rank correlation, and mean overlap of the three
-    strongest.
-    """
+    """Return how alike other seeds' scores are: mean rank correlation, mean overlap of the top three."""
     if study.again is None or study.n < 2:
         return {}
     runs = [study.scores, *(study.again(study.seed + 1 + i) for i in range(SEEDS))]

@@ -1,6 +1,4 @@
-"""What a quality measure is given: the scores, the value function they explain, and ways to do the
-explaining again.
-"""
+"""What a quality measure is given: the scores, their value function, and ways to explain again."""
 
 from __future__ import annotations
 
@@ -53,6 +51,4 @@ class Study:
 
 
 Measure = Callable[[Study], dict[str, Any]]
-"""A plug-in of the group `llm_trace.quality`: figures by name, JSON values only, an empty dict where it
-does not apply.
-"""
+"""A plug-in of `llm_trace.quality`: figures by name, JSON values only; empty where it does not apply."""

@@ -126,9 +126,7 @@ class Codec:
         return self.tokenizer(text_target=text, **options)
 
     def _tokenize_bare(self, text: str, field: str = "text") -> tuple[list[int], list[Span]]:
-        """Return ids and offsets without special tokens; `field`: "text", or "text_target" for a text that
-        a translator writes.
-        """
+        """Return ids and offsets without special tokens; `field` is "text", or "text_target" to translate."""
         if gives_offsets(self.tokenizer):
             got = self._call_tokenizer(text, field, add_special_tokens=False, return_offsets_mapping=True)
             spans = [(int(a), int(b)) for a, b in got["offset_mapping"]]

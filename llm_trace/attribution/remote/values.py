@@ -26,9 +26,7 @@ if TYPE_CHECKING:
 
 
 RESPONSE = -1
-"""Sample of the answer that is explained; answers to compare it with are -2, -3 …: none of these is ever a
-perturbed prompt's.
-"""
+"""Sample of the explained answer; those to compare with are -2, -3 …; no perturbed prompt has these."""
 
 
 def list_remote_capabilities(*, vanishes: bool) -> frozenset[Capability]:

@@ -34,9 +34,7 @@ class Ranked:
     method: str
     access: str
     fidelity: float | None = None
-    """Mean Spearman correlation of predicted and true values over the held-out masks of all questions and
-    both distributions.
-    """
+    """Mean Spearman correlation of predicted and true values over all questions' held-out masks."""
     by_masks: dict[str, float] = field(default_factory=dict)
     """The same for each distribution: `half` keeps a segment with probability 0.5, `near` with 0.9."""
     tokens: float = 0.0

@@ -97,9 +97,7 @@ def _build_experiment_requests(
 
 
 def list_others(run: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what Comet keeps beside the configuration of a run: its name and its environment but for the
-    packages.
-    """
+    """Return what Comet keeps beside a run's configuration: name and environment, without packages."""
     environment = {k: v for k, v in (run.get("environment") or {}).items() if k != "packages"}
     others = {
         "Name": run["name"],

@@ -40,16 +40,12 @@ _REFUSALS = {
 
 
 def make(parts: SplitResult) -> CometExporter:
-    """Return the exporter for `comet://workspace/project`, both of which may be left to comet_ml's
-    configuration.
-    """
+    """Return the exporter for `comet://workspace/project`, where both default to comet_ml's configuration."""
     return CometExporter(read_comet_settings(parts))
 
 
 class CometExporter:
-    """Sends each tree of calls as one LLM experiment; its key is the trace id, so a repeat changes
-    nothing.
-    """
+    """Sends each tree of calls as one LLM experiment, keyed by trace id, so a repeat changes nothing."""
 
     whole_traces = True
     max_events = 100

@@ -84,9 +84,7 @@ def _read_file() -> str:
 
 
 def _read_environment() -> dict[str, Any] | None:
-    """Return key and address where the environment has both, for it comes before everything else that
-    comet_ml reads.
-    """
+    """Return key and address where the environment has both: it comes first for comet_ml."""
     key, url = os.environ.get("COMET_API_KEY"), os.environ.get("COMET_URL_OVERRIDE")
     if not key or not url or key.startswith(_INSTRUCTION):
         return None

@@ -143,9 +143,7 @@ def _get_final_prompt(call: CallFields) -> Any:
 
 
 def _build_outputs(call: CallFields, *, single: bool) -> dict[str, Any]:
-    """Return the outputs; those of a single prompt are the text that the model gave, where it is only
-    text.
-    """
+    """Return the outputs; those of a single prompt are the model's text, where it is only text."""
     if single:
         messages = list_output_messages(call)
         text = _get_text(messages[0]) if len(messages) == 1 else None
@@ -187,9 +185,7 @@ def _build_usage(call: CallFields) -> dict[str, int]:
 
 
 def _collect_findings(tree: Tree) -> dict[str, Any]:
-    """Return what a search shall find of attributions and scores; the last one wins, the nodes hold them
-    all.
-    """
+    """Return what a search finds of attributions and scores: the last of a name; the nodes hold them all."""
     findings: dict[str, Any] = {}
     for call in tree.calls:
         for attribution in tree.attributions.get(call["span_id"], ()):

@@ -99,9 +99,7 @@ class Cursor:
         return self.every or file.exporters is None or self.name in file.exporters
 
     def revive(self, now_ns: int) -> None:
-        """Count what was released unread where the cursor had not moved for so long that it no longer
-        counted.
-        """
+        """Count what was released unread because the cursor had not moved for too long."""
         if not self.time_ns or now_ns - self.time_ns < CURSOR_IDLE_NS:
             return
         folder = self.path.parents[1]
@@ -120,9 +118,7 @@ class Cursor:
         temporary.replace(self.path)
 
     def positions(self) -> dict[str, dict[str, Any]]:
-        """Return by writer up to where nothing is needed any more: the first line of a waiting call, or
-        what was read.
-        """
+        """Return by writer up to where nothing is needed: a waiting call's first line, or what was read."""
         first = dict(self.read)
         for call in self.waiting.values():
             for place in (call.start, call.end, *call.said, *call.same) if call.state != "given" else ():
@@ -190,9 +186,7 @@ class Claim:
         return True
 
     def want(self) -> bool:
-        """Say that it is to be delivered with these settings from now on; return whether others held
-        before that.
-        """
+        """Say that these settings hold for delivery from now on; return whether others held before."""
         before = self.unwanted
         self._say(self._settings or "")
         return before

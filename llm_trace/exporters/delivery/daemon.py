@@ -75,9 +75,7 @@ def serve_destinations(
 
 
 def claim_deliveries(deliveries: Sequence[Delivery], stop: threading.Event) -> list[Delivery]:
-    """Return the destinations that this process delivers to, after giving one that leaves the time to do
-    so.
-    """
+    """Return the destinations that this process delivers to, after giving a leaving one time to do so."""
     mine: list[Delivery] = []
     deadline = time.monotonic() + _CLAIM_S
     while True:

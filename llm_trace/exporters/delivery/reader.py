@@ -1,6 +1,4 @@
-"""Follow the files of all writers and hand on what is whole: calls that have ended, and what was said
-about them.
-"""
+"""Follow the files of all writers and hand on what is whole: ended calls, and what is said of them."""
 
 from __future__ import annotations
 
@@ -126,9 +124,7 @@ class Reader:
         return [*group, *self._closed(span_id, call)]
 
     def _replaced(self, span_id: str, end: dict[str, Any]) -> Group:
-        """Forget the calls in whose place one stands that has ended; return those that waited for it and
-        are others.
-        """
+        """Forget the calls in whose place an ended one stands; return others that waited for it."""
         waiting = self._cursor.waiting[span_id]
         for other in end.get("same") or ():
             waiting.same += self._forget(str(other), span_id)
@@ -222,9 +218,7 @@ class Reader:
         return [event for event in others if event is not None]
 
     def _event(self, span_id: str, call: Waiting) -> Event | None:
-        """Return a call's event; `None` where its start was purged, or went with its file after the call
-        was handed on.
-        """
+        """Return a call's event; `None` where its start was purged, or its file went after it was sent."""
         start, started = self._line(call.start)
         end, ended = self._line(call.end)
         if call.start is not None and start.get("event") != "start":
@@ -237,9 +231,7 @@ class Reader:
             return Event("call", span_id, {**start, **end})
 
     def _told_once(self, call: Event, end: dict[str, Any]) -> Event:
-        """Return a call that stands for others, without its tokens where one of those was handed on
-        before.
-        """
+        """Return a call that stands for others, without tokens where one of them was handed on before."""
         counted = next((other for other in end.get("same") or () if other in self._counted), None)
         return call if counted is None else Event("call", call.id, drop_counts(call.data, counted))
 

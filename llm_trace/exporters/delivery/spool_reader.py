@@ -48,9 +48,7 @@ class Lines:
         self._file.close()
 
     def events(self, begin: int, end: int) -> Iterator[tuple[int, int, dict[str, Any] | None]]:
-        """Yield where each line between two offsets begins and ends, and its event, `None` for what is
-        none.
-        """
+        """Yield where each line between two offsets begins and ends, and its event, `None` if it is none."""
         while begin < end:
             self._file.seek(begin)  # messages may have been looked up since
             line = self._file.readline(_LONGEST)

@@ -112,9 +112,7 @@ def _count_pending(folder: Path, cursor: Cursor) -> int:
 
 
 def _count(path: Path, begin: int, gone: set[str], *, lives: bool) -> int:
-    """Return the events of a file from an offset on; calls that its writer can no longer end are added to
-    `gone`.
-    """
+    """Return a file's events from an offset on; add to `gone` the calls that its writer cannot end."""
     count = 0
     with path.open("rb") as lines:
         lines.seek(begin)

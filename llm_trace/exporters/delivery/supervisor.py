@@ -104,9 +104,7 @@ class Exporting:
             self._reasons[name] = message
 
     def report(self, timeout: float | None) -> Mapping[str, Standing]:
-        """Return how the destinations stand, after waiting for them to catch up with what is recorded by
-        now.
-        """
+        """Return how the destinations stand, after waiting for them to deliver what is recorded by now."""
         deadline = time.monotonic() + (_WAIT_S if timeout is None else timeout)
         recorded = {file.name: file.size for file in list_spool_files(self._folder)}
         pause = 0.01
@@ -128,9 +126,7 @@ class Exporting:
         self._started.wait(5.0)
 
     def close(self) -> None:
-        """Stop watching; delivery goes on without this process, that of exporter objects with the next one
-        that has them.
-        """
+        """Stop watching; delivery goes on without us, that of objects with the next process that has them."""
         self.settle()
         self._stop.set()
         for thread in self._threads:

@@ -225,9 +225,7 @@ def _list_ids(requests: Sequence[Request]) -> set[tuple[str, str]]:
 
 
 def _retry_after(answer: HttpAnswer) -> float:
-    """Return the seconds of a Retry-After header, which may be a date; clocks differ, so never more than
-    five minutes.
-    """
+    """Return a Retry-After header, perhaps a date, in seconds; at most five minutes, for clocks differ."""
     header = answer.headers.get("retry-after", "")
     try:
         seconds = float(header) if header.strip().replace(".", "", 1).isdigit() else _parse_until(header)

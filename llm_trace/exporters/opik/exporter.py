@@ -1,6 +1,4 @@
-"""Opik: a tree of calls is a trace with its spans, a score a feedback score, an attribution metadata and a
-page.
-"""
+"""Opik: a tree of calls is a trace with its spans, a score a feedback score, an attribution a page."""
 
 from __future__ import annotations
 
@@ -37,9 +35,7 @@ Item = tuple[bytes, tuple[Event, ...]]
 
 
 def make(parts: SplitResult) -> OpikExporter:
-    """Return the exporter for `opik://workspace/project`, both of which may be left to Opik's
-    configuration.
-    """
+    """Return the exporter for `opik://workspace/project`, where both default to Opik's configuration."""
     return OpikExporter(read_opik_settings(parts))
 
 

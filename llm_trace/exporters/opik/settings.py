@@ -36,9 +36,7 @@ class OpikSettings:
 
     @property
     def self_hosted(self) -> bool:
-        """Whether the server keeps attachments itself; the cloud takes them through a store of its own in
-        three steps.
-        """
+        """Whether the server keeps attachments itself; the cloud has a store and three steps for them."""
         return not (urlsplit(self.base).hostname or "").endswith("comet.com")
 
 

@@ -20,9 +20,7 @@ _TYPES = {"llm": "llm", "tool": "tool", "guardrail": "guardrail"}
 
 
 def make_uuid7(start_ns: int, name: str) -> str:
-    """Return a version 7 UUID with the milliseconds of a time, its other bits from a name: the same for
-    the same.
-    """
+    """Return a version 7 UUID with a time's milliseconds, its other bits from a name: always the same."""
     bits = int.from_bytes(hashlib.sha256(name.encode()).digest()[:16], "big")
     bits = (start_ns // 1_000_000 & (1 << 48) - 1) << 80 | bits & (1 << 80) - 1
     bits = bits & ~(0xF << 76) | 0x7 << 76  # version

@@ -66,9 +66,7 @@ def get_opik_provider(call: Mapping[str, Any]) -> str | None:
 
 
 def build_opik_usage(call: Mapping[str, Any]) -> dict[str, int] | None:
-    """Return a call's token counts by OpenAI's names, and by those of its provider under
-    `original_usage.`.
-    """
+    """Return a call's token counts by OpenAI's names, and by its provider's under `original_usage.`."""
     counts = {name: n for name, n in (call.get("usage") or {}).items() if isinstance(n, int)}
     usage = {other: counts[own] for own, other in _USAGE.items() if own in counts}
     if not usage:

@@ -88,9 +88,7 @@ class Spans:
         )
 
     def attribution(self, identity: str, data: Mapping[str, Any], *, content: bool) -> ReadableSpan:
-        """Return an attribution as a span under `llm_trace.attribution.*`, linked to the call that it
-        explains.
-        """
+        """Return an attribution as a span under `llm_trace.attribution.*`, linked to the call it explains."""
         end = data.get("time_ns") or 0
         start = end - int((data.get("seconds") or 0.0) * 1e9)
         fields = {name: item for name, item in data.items() if name not in _NOT_ATTRIBUTION}
@@ -110,9 +108,7 @@ class Spans:
         attributes: dict[str, Any],
         events: tuple[SpanEvent, ...],
     ) -> ReadableSpan:
-        """Return a span below the call that it is about; in a trace of its own where that of the call is
-        not known.
-        """
+        """Return a span below the call that it is about; in a trace of its own where that is not known."""
         trace = data.get("trace_id")
         attributes |= self._kind
         attributes["llm_trace.call.span_id"] = data.get("span_id") or ""
@@ -160,9 +156,7 @@ class Spans:
 
 
 def _convert_legal(value: Any) -> Any:
-    """Return a value as an attribute takes it: lists of numbers or text as they are, what is nested as
-    JSON.
-    """
+    """Return a value as an attribute takes it: lists of numbers or text as they are, nested ones as JSON."""
     if value is None or isinstance(value, (str, bool, int, float)):
         return value
     if isinstance(value, list) and value and all(isinstance(item, str) for item in value):

@@ -1,6 +1,4 @@
-"""A Comet backend on loopback as far as its clients use it, strict: what their recorded requests do not
-have is refused.
-"""
+"""A Comet backend on loopback as far as its clients use it; what no recorded request has is refused."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""An Opik backend on loopback as far as its client uses it, strict: what the recorded requests do not have
-is refused.
-"""
+"""An Opik backend on loopback as far as its client uses it; what no recorded request has is refused."""
 
 from __future__ import annotations
 
