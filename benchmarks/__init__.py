@@ -1,5 +1,4 @@
-"""Benchmarks: each prints ratios measured in one run, beside what they are compared with; none is a timed
-test.
+"""Benchmarks: each prints ratios measured in one run, beside what they are compared with.
 
 python -m benchmarks.capture     what a traced call costs its caller
 python -m benchmarks.delivery    what becomes of it: lost, killed, shared, imported

@@ -1,5 +1,4 @@
-"""How fast attribution is, beside Captum and beside bare batched forward passes of the same tokens; ratios of
-one run.
+"""How fast attribution is, beside Captum and bare batched forward passes; ratios of one run.
 
     python benchmarks/attribution.py [--rounds 5] [--threads 2] [--device cpu]
 

@@ -1,12 +1,10 @@
-"""How much memory attribution takes beside one forward pass: a prompt of 4,096 tokens, a vocabulary of
-128,000.
+"""How much memory attribution takes beside one forward pass: 4,096 tokens, a vocabulary of 128,000.
 
     python benchmarks/attribution_memory.py [--length 4096] [--vocabulary 128000] [--threads 1]
 
 Each contestant runs in a process of its own, whose peak resident memory the system reports: loading the model
 alone, one forward pass with `logits_to_keep`, one with all logits, and attributions. Shown are the peak and
-its ratio to the forward pass with `logits_to_keep`, for the whole process and for what came on top of the
-loaded model.
+its ratio to the forward pass with `logits_to_keep`, for the whole process and on top of the loaded model.
 """
 
 from __future__ import annotations

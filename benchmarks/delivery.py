@@ -4,8 +4,7 @@ what importing costs.
     python -m benchmarks.delivery [--peers opik,langfuse,traceloop,phoenix] [--rounds 3] [--parts
     burst,killed,shared,imports]
 
-Peers send to a loopback sink that answers at once; for them a row is a finished span that arrived there, by
-distinct id.
+Peers send to a loopback sink that answers at once; a row of theirs is a span that arrived, by distinct id.
 """
 
 from __future__ import annotations

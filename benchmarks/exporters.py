@@ -1,5 +1,4 @@
-"""Delivery to an OTLP receiver: what it costs the caller, how fast it is, and what is lost when server or
-process fails.
+"""Delivery to an OTLP receiver: cost to the caller, speed, and what is lost when server or process fails.
 
     python -m benchmarks.exporters [--rounds 5] [--kills 20] [--parts caller,rate,down,killed,memory]
 

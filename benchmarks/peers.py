@@ -28,8 +28,7 @@ ENVIRONMENTS = ROOT / "benchmarks" / ".envs"
 PACKAGES = {
     "opik": ["opik"],
     "langfuse": ["langfuse"],
-    # free versions cost pip a quarter of an hour: these are the ones references/peers-cost.md was measured
-    # with
+    # free versions cost pip a quarter of an hour
     "traceloop": [
         "traceloop-sdk==0.62.4",
         "opentelemetry-sdk==1.45.1",

@@ -1,7 +1,6 @@
 """What is measured: ways of recording the calls of a function, each behind one public decorator.
 
-Runs in the environments of other libraries, so only the standard library is imported before a subject is
-made.
+Runs in the environments of other libraries, so before a subject is made it imports only the standard library.
 """
 
 from __future__ import annotations

@@ -1,5 +1,4 @@
-"""Many processes, one store: the workers of a pool record to it as their parent does, however they are
-started.
+"""Many processes, one store: a pool's workers record to it as their parent does, however started.
 
 python examples/pool.py && llm-trace ls --run pool
 """

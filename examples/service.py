@@ -1,5 +1,4 @@
-"""An async service as FastAPI or aiohttp would run it: each request is a trace, its session is the visitor's,
-answers stream.
+"""An async service as FastAPI would run it: a trace per request, a session per visitor, streamed answers.
 
     python examples/service.py && llm-trace show last
 

@@ -1,5 +1,4 @@
-"""Attribution in the background: the host appends a line for each call to be explained, a process of its own
-explains it.
+"""Attribution in the background: the host appends a line for each call, another process explains it.
 
 The host's share is one `write` to a file beside the store. The worker is started once for a store, by
 whichever process comes first; it reads the calls from the store, writes its events to the spool as any

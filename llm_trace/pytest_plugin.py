@@ -1,5 +1,4 @@
-"""The pytest plugin: a test marked `llm_trace` records its calls to a cassette and is answered from it ever
-after.
+"""The pytest plugin: a test marked `llm_trace` records its calls to a cassette, then is answered from it.
 
     @pytest.mark.llm_trace
     def test_refund(): assert "approved" in answer("late and broken")

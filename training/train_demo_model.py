@@ -1,5 +1,4 @@
-"""Train the embedded model of `llm_trace.demo` and write its weights; the same seed on the same machine gives
-the same bytes.
+"""Train the embedded model of `llm_trace.demo`; on one machine equal seeds give equal bytes.
 
     OMP_WAIT_POLICY=passive python training/train_demo_model.py              # minutes on one core of a CPU
 

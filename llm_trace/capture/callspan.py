@@ -1,5 +1,4 @@
-"""A running call: an OpenTelemetry span that costs little, so that spans of any library join as parents and
-children.
+"""A running call: a cheap OpenTelemetry span, so that any library's spans join as parents and children.
 
 An SDK span is built beside it only where the user has an SDK `TracerProvider`.
 """

@@ -32,8 +32,7 @@ def content_hash(value: Any) -> dict[str, str]:
 
 
 def is_cut(record: Any) -> bool:
-    """Return whether recorded JSON lacks a part whose hash is not there either, so that it may stand for
-    several values.
+    """Return whether recorded JSON lacks a part and its hash, so that it may stand for several values.
 
     Objects inside an object of which only the class is named (a client, a lock) are no data.
     """

@@ -98,8 +98,7 @@ def using_session(
 ) -> contextlib.AbstractContextManager[None]:
     """Mark every call inside the block with a session, and with a user, tags and metadata where given.
 
-    Blocks nest: the inner session and user win, tags add up, metadata keys are merged; `None` leaves what is
-    outside.
+    Blocks nest: the inner session and user win, tags add up, metadata merges; `None` leaves what is outside.
 
     Raises:
         TypeError: tags are no list of texts, or metadata is no mapping.

@@ -44,8 +44,7 @@ def record_generator(
             variable.reset(token)
             raise
         while True:
-            # The call is current only while the generator's own code runs, never in the code that consumes
-            # it.
+            # The call is current only while the generator's own code runs, never in its consumer's.
             try:
                 chunk = step(value)
             finally:

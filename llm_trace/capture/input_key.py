@@ -37,8 +37,7 @@ class InputKey:
 
 
 def compute_identity(data: bytes, types: Container[str] = ()) -> bytes:
-    """Return by what a value is known again, of its canonical JSON: without addresses of objects and modules
-    of classes.
+    """Return by what a value is known again: its canonical JSON less object addresses and class modules.
 
     Args:
         types: of the value; where it holds a dict with a key `__type__` of the user's own, modules stay.

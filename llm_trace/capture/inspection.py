@@ -48,8 +48,7 @@ def get_function_name(fn: Callable[..., Any]) -> str:
 
 
 def parse_kind(kind: Any) -> str:
-    """Return the kind that is meant: ours, or as OpenInference, Langfuse, LangSmith or Traceloop spell it, in
-    any case.
+    """Return the kind that is meant, spelt as ours or OpenInference's, Langfuse's, LangSmith's, Traceloop's.
 
     Raises:
         ConfigurationError: it is none.

@@ -1,5 +1,4 @@
-"""What is said of values that are no JSON: one short form for each kind, `{"__type__": …}` with what matters
-of it.
+"""What is said of values that are no JSON: a short form for each kind, `{"__type__": …}` and what matters.
 
 A value's own code never runs: built-in types are read through their own methods, whatever a subclass
 overrides, objects as `objects` says, and the libraries in `_KNOWN` by their methods.

@@ -22,8 +22,7 @@ def to_tags(tags: Any) -> tuple[str, ...]:
 
 
 def to_mapping(name: str, value: Any) -> dict[str, Any]:
-    """Return named values with texts as names: of a mapping, of pairs, of an object such as
-    `argparse.Namespace`.
+    """Return named values, names as texts: of a mapping, pairs, or an object like `argparse.Namespace`.
 
     Args:
         name: the argument's name, for the error.

@@ -1,5 +1,4 @@
-"""Knows which calls ended lately inside and beside which, so that a model call that several spans tell of is
-one call.
+"""Knows which calls ended lately in and beside which, so that a call that several spans tell of is one.
 
 The span that ends last is written with all that the others say and names them in `same`; whoever reads the
 spool puts it in their place. What was written before it stays in the file, so nothing is lost when the

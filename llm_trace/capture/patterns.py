@@ -15,8 +15,7 @@ _DOMAIN = r"[\w\-]+(?:\.[\w\-]+)*\.[^\W\d_]{2,}"
 _KEY = r"PRIVATE KEY(?: BLOCK)?-----"
 
 # A run of characters is looked at from its start only (a lookbehind and a possessive quantifier): no pattern
-# tries the same
-# run from each of its characters.
+# tries the same run from each of its characters.
 _API_KEYS = (
     (
         r"[Sghnprswx](?<!\w.)(?:(?<=[spr])k|(?<=g)(?:h[opsu]|sk|ithub_pat|lpat)|(?<=h)f|(?<=x)(?:ai|ox[abprs])|(?<=n)vapi"

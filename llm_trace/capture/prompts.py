@@ -49,8 +49,7 @@ renderings: ContextVar[tuple[Rendering, ...]] = ContextVar("llm_trace_renderings
 
 @dataclass(frozen=True)
 class Prompt:
-    """A named template. Its version is the hash of the template, so an edited template is a new version by
-    itself.
+    """A named template. Its version is its hash, so an edited template is a new version by itself.
 
     Args:
         name: what the prompt is called in the store.

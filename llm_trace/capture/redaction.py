@@ -129,8 +129,7 @@ def build_redactor(
 ) -> Redactor | None:
     """Return the redactor that `configure(redact=…)` means.
 
-    A function is used as it is; `True` is every built-in pattern; a string, a pattern or several are
-    `Redaction.values`.
+    A function is used as it is; `True` is every built-in pattern; a text, a pattern or several are `values`.
     """
     if redact is None or redact is False:
         return None

@@ -81,8 +81,7 @@ def start_run(
 ) -> contextlib.AbstractContextManager[Run]:
     """Begin a run; every call inside the block belongs to it, in whatever thread or task it runs.
 
-    Calls in threads that do not carry this context belong to the run too, as long as it is the only one that
-    is open.
+    Calls in threads without this context belong to the run too, while it is the only one open.
 
     Args:
         name: name of the experiment or prompt iteration; runs may share it.

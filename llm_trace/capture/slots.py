@@ -40,8 +40,7 @@ class Interceptor(Protocol):
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
     ) -> CallSpan | None:
-        """Begin a call by `begin`, the recorder's own; the call's `run` is called instead of the traced
-        function.
+        """Begin a call by `begin`, the recorder's own; its `run` is called instead of the traced function.
 
         Raises nothing: the traced function would then run unguarded.
         """

@@ -31,8 +31,7 @@ class CallInTrace:
 def find_call(store: "Store", identity: str) -> CallInTrace:
     """Return the trace of `last`, of a span or trace id, or of the beginning of one that is unique.
 
-    Of a trace that call is meant that has an attribution, else that failed, else that asked a model, else the
-    first.
+    Of a trace: the call that has an attribution, else that failed, else that asked a model, else the first.
 
     Raises:
         NotFoundError: there is none.

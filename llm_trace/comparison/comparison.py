@@ -38,8 +38,7 @@ class Comparison(ComparisonRecord):
         return summarize(self)
 
     def fails(self, condition: str) -> bool:
-        """Return whether a condition such as `"accuracy.low < -0.02"` or `"accuracy[late].verdict == worse"`
-        holds.
+        """Return whether a condition holds: `"accuracy.low < -0.02"`, `"accuracy[late].verdict == worse"`.
 
         Raises:
             ConfigurationError: it cannot be read or judged.
@@ -48,8 +47,7 @@ class Comparison(ComparisonRecord):
         return check_condition(condition, self)
 
     def attribution(self, *, model: Any, **settings: Any) -> Shift:
-        """Return which words gained or lost weight from a to b; see `shift.attribution_shift` for the
-        settings.
+        """Return which words gained or lost weight from a to b; settings as for `shift.attribution_shift`.
 
         Raises:
             ConfigurationError: this comparison was read from JSON, so that its calls are not at hand.

@@ -71,8 +71,7 @@ class Dataset:
         numbers that they spell.
 
         Raises:
-            ConfigurationError: a line that is no example, or an input that was there before; named by its
-                number.
+            ConfigurationError: a line that is no example, or repeats an input; named by its number.
         """
         file = Path(path)
         rows = _from_csv(file) if file.suffix.lower() == ".csv" else _from_jsonl(file)

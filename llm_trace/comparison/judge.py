@@ -161,8 +161,7 @@ def _decide(judged: Judged, q_value: float | None, level: float, needed: float) 
         judged: what the pairs say.
         q_value: of the metric among the others.
         level: of q-values that decide.
-        needed: the p-value that would have decided this metric, had the others kept theirs
-            (Benjamini-Hochberg).
+        needed: the p-value that would have decided it, the others keeping theirs (Benjamini-Hochberg).
     """
     metric, measured = judged.metric, judged.measured
     if measured is None or measured.p_value is None:

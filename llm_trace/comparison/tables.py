@@ -152,11 +152,9 @@ def _measure_pairs(store: Store, pairs: Pairs, function: Measure) -> Floats:
 
 
 def _number_clusters(pairs: Pairs) -> NDArray[np.int64] | None:
-    """Return the session of each pair as a number, or `None` where sessions tell nothing: one for all, or one
-    for each.
+    """Return each pair's session as a number, or `None` where sessions tell nothing: one, or one a pair.
 
-    Where the sessions of a and of b group the pairs differently, those count that leave fewer independent
-    ones.
+    Where the sessions of a and b group pairs differently, those count that leave fewer independent.
     """
     a, b = ([call.session for call in side] for side in pairs.firsts)
     grouped = [_number_sessions(a, b), _number_sessions(b, a)]

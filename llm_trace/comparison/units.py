@@ -23,8 +23,7 @@ NOT_OVER = ("open", "interrupted", "cancelled")
 def build_units(
     a: Sequence[Fact], b: Sequence[Fact], climbs: tuple[bool, bool]
 ) -> tuple[list[Fact], list[Fact]]:
-    """Return the calls to compare, of both sides from the same depth, each with all that happened inside it
-    summed up.
+    """Return the calls to compare, both sides from the same depth, each with what is inside summed up.
 
     These are the outermost calls, unless a side is a single one with several calls inside (a script's
     `main`), or both sides lie in the same trace: then those one step inside, and so on.

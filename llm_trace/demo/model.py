@@ -17,8 +17,7 @@ WEIGHTS = Path(str(files("llm_trace.demo"))) / "weights"
 def load_model() -> tuple[LlamaForCausalLM, PreTrainedTokenizerFast]:
     """Return a fresh (model, tokenizer) from the package's files: float32, on the CPU, evaluation mode.
 
-    Any `from_pretrained(WEIGHTS)` gives the same model; this one opens no connection and prints no progress
-    bar.
+    Any `from_pretrained(WEIGHTS)` gives the same model; this opens no connection and shows no progress.
     """
     import torch
     from safetensors.torch import load_file

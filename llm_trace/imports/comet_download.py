@@ -45,8 +45,7 @@ def download(address: str, folder: Path) -> Path:
 
     Raises:
         MissingExtraError: comet_ml is not installed.
-        ConfigurationError: the address is incomplete, or Comet does not give them; the message says what it
-            said.
+        ConfigurationError: the address is incomplete, or Comet refuses; the message says how.
     """
     parts = urlsplit(address)
     workspace, project = unquote(parts.netloc), unquote(parts.path.strip("/"))

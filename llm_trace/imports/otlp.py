@@ -1,7 +1,6 @@
 """OTLP JSON: what OpenTelemetry's collector and file exporters write, and what OTLP/HTTP carries as JSON.
 
-Ids are hex, 64-bit integers are strings or numbers, unknown keys are left alone (opentelemetry-proto, "JSON
-Protobuf Encoding").
+Ids are hex, 64-bit integers strings or numbers (opentelemetry-proto, "JSON Protobuf Encoding").
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """Phoenix exports: spans as its API gives them, or its data frames as JSON, JSON Lines, Parquet or CSV.
 
-Source: Phoenix's REST API `/v1/projects/{id}/spans` and `get_spans_dataframe`, 2026. Attributes are
-    OpenInference's.
+Source: Phoenix's REST API `/v1/projects/{id}/spans` and `get_spans_dataframe`, 2026; OpenInference's names.
 """
 
 from __future__ import annotations

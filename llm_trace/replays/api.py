@@ -113,11 +113,9 @@ def replaying(
     pace: bool = False,
     clock: bool = False,
 ) -> Iterator[Replaying]:
-    """Answer the traced calls of this process from a recorded run for the length of a block; arguments as for
-    `replay`.
+    """Answer this process's traced calls from a recorded run within a block; arguments as for `replay`.
 
-    For programs that are not started by one function: call in the block what was called then. One replay at a
-    time.
+    For programs not started by one function: call in the block what was called then. One at a time.
 
     Raises:
         DivergenceError: in `recorded` mode: something was asked that is not in the record; also where the

@@ -11,8 +11,7 @@ Moved = dict[str, str]
 
 
 def find_class(name: str, moved: Moved) -> Any:
-    """Return the class of this name (`module:qualname`), `None` where there is none; nothing is imported for
-    it.
+    """Return the class of this name (`module:qualname`), `None` where there is none; import nothing.
 
     Looked for where its function is now, where it was, and then in all that is imported: a class that moved
     is found by its qualified name where one module only defines it.

@@ -33,8 +33,7 @@ class Recording:
 
 
 def load(store: Store, what: str | Run | Sequence[str]) -> Recording:
-    """Return a run by id, name (the newest of it) or itself, or calls with what ran inside them, by
-    `span_id`.
+    """Return a run by id, name (its newest) or itself, or calls with what ran inside, by `span_id`.
 
     Raises:
         NotFoundError: the store has neither.
@@ -65,8 +64,7 @@ def load(store: Store, what: str | Run | Sequence[str]) -> Recording:
 
 
 def find_id(store: Store, what: str) -> str:
-    """Return the run or call that is meant by `last` or by the beginning of its id; another name or id as it
-    is.
+    """Return the run or call meant by `last` or the beginning of an id; other names and ids as they are.
 
     Raises:
         NotFoundError: several begin so, or nothing was recorded.

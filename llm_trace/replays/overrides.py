@@ -81,8 +81,7 @@ class Overrides:
         return run, bound.args, bound.kwargs
 
     def renderings(self, taped: Taped, templates: Templates) -> list[Rendered]:
-        """Return the prompt that a call was made with, and the one in its place; none where they are not
-        known.
+        """Return the prompt that a call was made with, and the one in its place; none where not known.
 
         Raises:
             ReplayError: the prompt in its place has a variable that is not in the record.

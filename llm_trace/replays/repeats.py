@@ -30,8 +30,7 @@ class Repeated:
 
 
 def repeat(measure: Callable[[], float], times: int = 10, *, confidence: float = 0.95) -> Repeated:
-    """Take a measure several times and return its mean with bounds: Wilson's for yes and no, else for skewed
-    samples.
+    """Take a measure several times; return its mean with bounds: Wilson's for yes/no, else for skewness.
 
     Args:
         measure: a score of one run; `True` and `False` count as 1 and 0.

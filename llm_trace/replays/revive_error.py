@@ -41,8 +41,7 @@ class Unrecorded:
 
 
 def revive_error(error: Mapping[str, Any], record: Mapping[str, Any] | None, moved: Moved) -> BaseException:
-    """Return the exception that a call was recorded to raise: of its class, in its state, without running its
-    `__init__`.
+    """Return the exception that a call was recorded to raise: its class and state, without its `__init__`.
 
     Args:
         error: `type` and `message`.

@@ -44,8 +44,7 @@ _EMBEDDING_ONLY = ("dimensions", "encoding_format", "input_type", "embedding_typ
 
 
 def messages_in(input: Any) -> list[MessageFields]:  # noqa: A002  the contract's name
-    """Return the messages that a call was made with, in order, system message first; empty where there are
-    none.
+    """Return the messages that a call was made with, in order, system message first; empty without any.
 
     Args:
         input: arguments bound by name as JSON values, or a request body; messages may lie one level down, as

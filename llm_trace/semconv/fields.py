@@ -47,8 +47,7 @@ _ABSENT = ("NOT_GIVEN", "<NOT_GIVEN>", "omit", "Omit()")
 
 
 def request_fields(input: Any) -> dict[str, Any]:  # noqa: A002  the contract's name
-    """Return `model`, `params` and `provider` of a request, as far as its arguments (bound by name) tell
-    them.
+    """Return `model`, `params` and `provider` of a request, as far as its arguments, by name, tell them.
 
     Parameters in a provider's own group (`options`, `generationConfig`, `inferenceConfig`) are found too;
     camel-case names are written in snake case, values are as given.
@@ -93,8 +92,7 @@ def _collect(source: Mapping[str, Any], fields: dict[str, Any], params: dict[str
 
 
 def response_fields(output: Any) -> dict[str, Any]:
-    """Return `model`, `provider`, `usage`, `cost_usd` and `finish_reason` of a model's answer, as far as it
-    tells them.
+    """Return `model`, `provider`, `usage`, `cost_usd`, `finish_reason` of an answer, as far as it tells them.
 
     Empty at once for scalars and lists, and for a mapping or object that has neither token counts nor the
     shape of an

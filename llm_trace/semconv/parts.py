@@ -1,7 +1,6 @@
 """One piece of a message, from any provider's shape to OpenTelemetry's.
 
-A reader takes the raw mapping and returns a part; keys it does not know stay on the part under their own
-names.
+A reader takes the raw mapping and returns a part; unknown keys stay on the part under their own names.
 """
 
 from __future__ import annotations

@@ -27,8 +27,7 @@ _OF_MODEL = (
 
 
 def find_provider(output: Any, source: Mapping[str, Any], model: str | None) -> str | None:
-    """Return who answered: what the answer shows, else whose client made it, else who sells a model of that
-    name.
+    """Return who answered: as the answer shows, else whose client made it, else who sells such a model.
 
     Args:
         output: the answer as it came, for its class.

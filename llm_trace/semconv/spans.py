@@ -32,8 +32,7 @@ _SPREAD = frozenset({names.CONVERSATION, names.AGENT_NAME})
 def is_genai_span(attributes: Mapping[str, Any]) -> bool:
     """Say whether a span's attributes tell of a model call or of a step around one, by their names alone.
 
-    Names that processors put on every span (`traceloop.association.*`, `session.id`, `logfire.*`) do not
-    count.
+    What processors put on every span (`traceloop.association.*`, `session.id` …) does not count.
     """
     return any(
         isinstance(name, str)
@@ -47,8 +46,7 @@ def call_fields(
 ) -> dict[str, Any]:
     """Return the fields of a `Call` that a span of another instrumentation tells; never raises.
 
-    Times, ids and status are the span's own and not among them. A value that is no valid JSON is kept as
-    text.
+    Times, ids and status are the span's own and not among them. Invalid JSON is kept as text.
 
     Args:
         name: the span's name.
@@ -194,8 +192,7 @@ def _read_talk(attributes: Attributes, events: list[SpanEvent], kind: str, asked
 def _choose_fuller(spoken: list[MessageFields], whole: list[MessageFields]) -> list[MessageFields]:
     """Return what a span's messages say, or what the request or answer in it says where that is more.
 
-    OpenInference's messages have no reasoning and no reason why a Responses answer ended; the answer beside
-    them has.
+    OpenInference's messages lack reasoning and why a Responses answer ended; the answer beside them has it.
     """
     if _count_understood(whole) > _count_understood(spoken):
         spoken, whole = whole, spoken

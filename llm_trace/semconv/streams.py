@@ -44,8 +44,7 @@ _BY_EVENT: dict[str, Reducer] = {
 
 
 def reduce_stream(chunks: list[Any]) -> Any | None:
-    """Return the complete response of a stream, with usage and whole tool calls, or None where its shape is
-    unknown.
+    """Return the whole response of a stream, with usage and tool calls, or None for an unknown shape.
 
     A stream that broke off gives what had arrived. Strings are joined.
 

@@ -194,8 +194,7 @@ def is_needed(file: SpoolFile, readers: list[OtherReader]) -> bool:
 
 
 def remove_stale(folder: Path) -> None:
-    """Remove what processes that died have left: `*.tmp`, a file begun but with no event in it, and work of
-    an ingest.
+    """Remove what dead processes left: `*.tmp`, a file begun but without events, and work of an ingest.
 
     The caller holds `ingest.lock`.
     """

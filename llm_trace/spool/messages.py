@@ -71,8 +71,7 @@ def _encode_ranges(numbers: list[int]) -> bytes:
 
 
 class Places:
-    """The messages for the places of one value: all of them together stand for no more messages than there
-    are.
+    """The messages for the places of one value: together no more messages than there are.
 
     Whoever cuts lists out gives each message one place, so this bounds a value that was made to be huge, and
     changes no other.

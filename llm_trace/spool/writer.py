@@ -132,8 +132,7 @@ class SpoolWriter:
     def write_all(self, lines: Sequence[SpoolLine]) -> bool:
         """Append the events of calls that are over with one `write`; return whether all are in the file.
 
-        Where they are not, the caller has them still and gives them again: none counts as lost, repeats do no
-        harm.
+        Where they are not, the caller has them still and gives them again: none is lost, repeats do no harm.
         """
         with self._lock:
             try:

@@ -11,14 +11,12 @@ LOOSE = 1e-9
 
 
 def bound_tango(gained: float, lost: float, n: float, confidence: float = 0.95) -> tuple[float, float]:
-    """Return the score interval of the difference of two paired shares; it holds with few or no discordant
-    pairs.
+    """Return the score interval of the difference of two paired shares, also with few discordant pairs.
 
     Args:
         gained: pairs with no before and yes after.
         lost: pairs with yes before and no after.
-        n: all pairs, at least 1. Shares of pairs are pairs that depend on each other and tell less than their
-            number.
+        n: all pairs, at least 1; fewer than there are where pairs depend on each other.
 
     Source: Tango 1998, Statistics in Medicine 17, 891-908.
     """

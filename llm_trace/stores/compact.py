@@ -127,8 +127,7 @@ def _copy_table(connection: DuckDBPyConnection, table: str, size: int) -> None:
 def _copy_rows(connection: DuckDBPyConnection, table: str, first: int, stop: int) -> None:
     columns = _TABLES[table]
     names = "" if columns == "*" else f"({columns})"
-    # a condition on `rowid`, not LIMIT: only then DuckDB unpacks these rows and not all that were packed with
-    # them
+    # a condition on `rowid`, not LIMIT: only then DuckDB unpacks just these of the rows packed together
     connection.execute(
         f"""INSERT INTO {table} {names} SELECT {columns} FROM store.{table}
         WHERE rowid BETWEEN {first} AND {stop - 1} AND {_STAYS.get(table, "true")}"""

@@ -28,8 +28,7 @@ _GONE = {
 }
 """Tables of calls that are no more, and what may still be said about them."""
 
-# Starts that the store has seen, looked for where starts of that time are; and ends whose start is not in the
-# slice.
+# Starts that the store has seen, looked for where starts of that time are; ends without a start here.
 _FIND_LATE = (
     """CREATE OR REPLACE TEMP TABLE seen AS
     WITH starts AS (SELECT span_id, start_ns FROM stage WHERE event = 'start')

@@ -1,8 +1,6 @@
-"""Read many calls a page at a time, newest first, without making records of them: DuckDB puts their JSON
-together.
+"""Read many calls a page at a time, newest first, without making records: DuckDB builds their JSON.
 
-A page is found by the start of its oldest call, so each query looks only at the part of the store that it
-gives.
+A page is found by the start of its oldest call, so each query looks only at its part of the store.
 """
 
 from __future__ import annotations

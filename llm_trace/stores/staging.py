@@ -35,10 +35,8 @@ _IS_GOOD = f"""coalesce(CASE event
     ELSE event IN ('file', 'lost') END, false)"""
 
 # The bodies that a slice brings. `role` and `text` are for people and search; `rest` is the whole body,
-# unless it is exactly
-# {"role": role, "content": text}. Lengths tell that without building it again: 24 bytes stand around the two
-# strings, and
-# where nothing in them is escaped they are as long in the body as out of it.
+# unless it is exactly {"role": role, "content": text}. Lengths tell that without building it again:
+# 24 bytes stand around the two strings, and unless something is escaped they are as long in the body as out.
 BODIES = """
 CREATE TABLE bodies AS
 SELECT file, n, ns, hash(body) AS hash, role,
@@ -120,8 +118,7 @@ class Staging:
 
     def _read(self, part: SpoolSlice) -> None:
         columns = ", ".join(f"'{name}': '{kind}'" for name, kind in STAGE.items())
-        # DuckDB reads in buffers of twice maximum_object_size: its default of 16 MB would cost 32 MB of
-        # memory.
+        # DuckDB's buffers are twice maximum_object_size: its default of 16 MB would cost 32 MB.
         longest = max(part.longest + 16, min(part.bytes, 1 << 21))
         self._execute(
             f"""CREATE TABLE stage AS SELECT * FROM read_json(?, format = 'newline_delimited',

@@ -1,8 +1,6 @@
-"""What several spans tell of one model call is one call: with all that each says, and its tokens counted
-once.
+"""What several spans tell of one model call is one call: all that each says, its tokens counted once.
 
-The attributes are those that the Anthropic SDK and OpenInference write (recorded); only the counts are made
-equal.
+The attributes are recorded from the Anthropic SDK and OpenInference; only the counts are made equal.
 """
 
 from __future__ import annotations

@@ -6,8 +6,7 @@
     PYTHON           the current opik
 
 PYTHON is the interpreter of the client's environment. The requests go to `<client>.json` here, without what
-says something of the machine. The same scenes are sent by llm_trace in tests/exporters/test_comet.py and
-tests/exporters/test_opik.py.
+says something of the machine. tests/exporters/test_comet.py and test_opik.py send the same scenes.
 """
 
 from __future__ import annotations

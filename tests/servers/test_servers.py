@@ -1,5 +1,4 @@
-"""Real servers take what the OTLP exporter sends and give it back through their own interfaces: `make
-test-servers`.
+"""Real servers take what the OTLP exporter sends and give it back by their interfaces: `make test-servers`.
 
 They are heavy, so they live in an environment of their own, named by LLM_TRACE_SERVERS; without it these
 tests are skipped.

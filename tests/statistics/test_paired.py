@@ -214,8 +214,7 @@ def test_one_pair_has_a_difference_and_no_bounds() -> None:
 
 
 def test_further_pairs_are_those_of_a_study_with_power_of_80_percent() -> None:
-    # d = 0.2 needs 197 pairs by the normal approximation (7.849 / 0.04), 320 at a level of 0.05 / 8 (12.79 /
-    # 0.04)
+    # d = 0.2: 197 pairs by the normal approximation (7.849 / 0.04), 320 at level 0.05 / 8 (12.79 / 0.04)
     values = np.random.default_rng(9).normal(0, 1, 50)
     b = 0.2 + (values - values.mean()) / values.std(ddof=1)
     found = estimate(np.zeros(50), b)

@@ -1,5 +1,4 @@
-"""Plug-ins by name: methods, segmenters, baselines and quality measures, ours and those that other packages
-register.
+"""Plug-ins by name: methods, segmenters, baselines and quality measures, ours and other packages'.
 
 A package adds one with an entry point and touches nothing of ours:
 
@@ -23,8 +22,7 @@ METHODS, SEGMENTERS, BASELINES, QUALITY = (
     f"llm_trace.{kind}" for kind in ("methods", "segmenters", "baselines", "quality")
 )
 """Groups of entry points. A segmenter maps a text to (start, end) or (start, end, name); a baseline maps a
-segment's text to what stands in its place; methods and measures see `methods.Method` and
-`quality.study.Measure`.
+segment's text to its replacement; methods and measures see `registry.Method` and `study.Measure`.
 """
 
 

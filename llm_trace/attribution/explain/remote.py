@@ -47,8 +47,7 @@ def explain_remote(
     cache: str | Path | None = None,
     dry_run: bool = False,
 ) -> Attribution | Plan:
-    """Return the attribution of a remote model's answer, or with `dry_run` its plan, for which nothing is
-    asked.
+    """Return the attribution of a remote model's answer, or with `dry_run` its plan, asking nothing.
 
     Args:
         question: prompt and response.
@@ -136,8 +135,7 @@ class _Explaining:
 
     @cached_property
     def response(self) -> str:
-        """The response that is explained; where none was given the model is asked for it, when it is needed
-        first.
+        """The response that is explained; where none was given the model is asked when it is needed.
 
         Raises:
             AttributionError: it answers nothing.

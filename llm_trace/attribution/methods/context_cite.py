@@ -30,8 +30,7 @@ def context_cite(value: Value, n: int, *, confidence: float = 0.95, seed: int = 
     """Return sparse linear effects at keep rate one half. Zero means: not needed to predict the response, not
     proven to be without effect.
 
-    The bounds do not reuse the masks that chose the segments: each half of the masks corrects what the other
-    half fitted.
+    Bounds do not reuse the masks that chose the segments: each half corrects what the other half fitted.
     """
     k = count_draws(value, 16, 64 if get_remaining(value) is None else 256, "context_cite") - 1
     rng = np.random.default_rng(seed)

@@ -63,8 +63,7 @@ _UNSIGNED = "saliency has no sign: how strongly the target reacts to a small cha
 def input_x_gradient(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) -> Scores:
     """Return the gradient times the embedding of each token, summed over a segment's tokens.
 
-    It is the first order of the way to the zero embedding: the completeness gap says how far the model is
-    from that.
+    It is the first order towards the zero embedding: the completeness gap says how far the model is off.
     """
     at = build_ground(get_source(value, 2, "input_x_gradient"))
     values, gradients = compute_gradient(at, at.inputs[None])

@@ -128,8 +128,7 @@ def _iter_combinations(n: int, size: int) -> Iterator[NDArray[np.bool_]]:
 class KernelPairs:
     """Pairs of complementary masks drawn by the Shapley kernel, with replacement (Covert & Lee 2021).
 
-    A pair drawn again weighs more and counts as one cluster, which keeps the bounds honest when few pairs are
-    likely.
+    A pair drawn again weighs more and counts as one cluster, so bounds stay honest when few pairs are likely.
     """
 
     def __init__(self, n: int, seed: int) -> None:

@@ -93,8 +93,7 @@ class ColumnEffects:
     def compute_p_values(self, level: float, seed: int) -> NDArray[np.float64]:
         """Return for each segment how often drawing its column anew gives an effect as large, (n,).
 
-        What a short round finds rare is drawn again, afresh and for long enough that the level can be reached
-        after correction.
+        What a short round finds rare is drawn afresh, long enough to reach the level after correction.
         """
         n = self._centred.shape[1]
         rng = np.random.default_rng((seed, 1))

@@ -53,8 +53,7 @@ _PUBLISHED, _WIDTH = 64, 0.25
 def smile(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0) -> Scores:
     """Return how much closer answers stay where a segment is kept, with bounds and exact p-values.
 
-    A budget that cannot reach the level is not spent: the scores are zero and the verdict is
-    `insufficient_evidence`.
+    A budget that cannot reach the level is not spent: zero scores, verdict `insufficient_evidence`.
     """
     k, why = count_affordable(value, n, 1 - confidence)
     if why is not None:

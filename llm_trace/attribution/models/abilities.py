@@ -71,8 +71,7 @@ def check_causal(model: Any, ids: Sequence[int]) -> None:
     passes, once per model and again for prompts of twice the length.
 
     Raises:
-        AttributionError: they differ, so that no pass over prompt and response gives the response's
-            probability.
+        AttributionError: they differ, so no pass over prompt and response gives its probability.
     """
     some = list(ids[:_SAMPLE]) if len(ids) > 1 else [*ids, *ids]
     causal, longest = _causal.get(model, (True, 0))

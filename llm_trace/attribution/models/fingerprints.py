@@ -30,8 +30,7 @@ _KNOWN = ("accelerate", "peft", "torch", "transformers")
 def compute_fingerprint(model: Any) -> str:
     """Return a hash of a model: configuration, libraries, settings of modules, numbers of every parameter.
 
-    Small tensors count wholly, large ones by 65,536 numbers spread evenly: an edit of a few numbers elsewhere
-    goes unnoticed.
+    Small tensors count wholly, large ones by 65,536 numbers spread evenly: small edits go unnoticed.
 
     Raises:
         AttributionError: weights that cannot be read, or hooks of the user's, whose effect cannot be told.

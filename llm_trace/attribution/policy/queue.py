@@ -1,7 +1,6 @@
 """Requests for attributions in files: hosts append lines, one worker reads behind a durable cursor.
 
-The folder holds `<writer>.<seq>.jsonl` as the spool does, `policies/<digest>.json`, `cursor.json` and
-`worker.lock`.
+The folder holds `<writer>.<seq>.jsonl` as the spool does, `policies/`, `cursor.json` and `worker.lock`.
 """
 
 from __future__ import annotations

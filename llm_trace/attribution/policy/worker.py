@@ -23,8 +23,7 @@ class Worker:
     """Reads requests behind a durable cursor and turns each into an `attribution` event.
 
     What was explained under the same call, method and configuration is left alone. A call on which the
-    process died twice becomes a failed attribution. Nothing is imported from the store: what touches it is
-    passed in.
+    process died twice becomes a failed attribution. What touches the store is passed in.
     """
 
     queue: Queue

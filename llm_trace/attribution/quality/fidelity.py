@@ -27,8 +27,7 @@ _RATES = {"half": 0.5, "near": 0.9}
 
 
 def measure_fidelity(study: Study) -> dict[str, Any]:
-    """Return the linear datamodelling score (Spearman) and R² for each distribution of masks, with bootstrap
-    bounds.
+    """Return linear datamodelling score (Spearman) and R² by distribution of masks, with bootstrap bounds.
 
     The prediction for a mask is the value of the whole prompt less the scores of what the mask removes.
     Correct leave-one-out scores predict masks near the full prompt well and masks at keep rate one half
@@ -67,8 +66,7 @@ def measure_fidelity(study: Study) -> dict[str, Any]:
 
 
 def draw_held_out(study: Study, kind: str | float) -> tuple[NDArray[np.bool_], str]:
-    """Return distinct masks that remove something and that the method has not seen, and their distribution in
-    words.
+    """Return distinct masks that remove something, unseen by the method, and their distribution in words.
 
     Args:
         study: gives n, seed and number of masks.

@@ -59,8 +59,7 @@ def build_template_message(record: Message) -> dict[str, Any]:
 
 
 def render_chat(messages: Sequence[Mapping[str, Any]], tokenizer: Any) -> RenderedChat:
-    """Return the prompt by the chat template, the regions of the contents in it, and notes on what is not in
-    it.
+    """Return the prompt by the chat template, where contents stand in it, and notes on what does not.
 
     Raises:
         AttributionError: no messages, none with text, or a template that refuses them or rewrites all

@@ -41,8 +41,7 @@ class Query:
 class Goal:
     """What is explained: tokens of the response, perhaps against tokens of another, in a unit.
 
-    The value in nats is one column a token, those of the other response negative; in other units it is one
-    number.
+    The value in nats is one column a token, the other response's negative; in other units one number.
     """
 
     queries: tuple[Query, ...]

@@ -56,8 +56,7 @@ class Completions:
     def score(self, prompt: str, response: str) -> Answer:
         """Return the response with its tokens' log-probabilities after the prompt, read as one text.
 
-        A token that begins in the prompt and ends in the response counts with the part that is the
-        response's.
+        A token that begins in the prompt and ends in the response counts with its part in that.
         """
         asked = {"prompt_logprobs": 0} if self.prompt_logprobs else {"echo": True, "logprobs": 0}
         reply = self._post({"prompt": _get_text(prompt) + response, "max_tokens": 1, **asked})

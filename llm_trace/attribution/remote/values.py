@@ -236,8 +236,7 @@ def _move_words(compare: Compare, response: str, text: str) -> float:
 
 
 class ScoreValue(RemoteValue):
-    """Log-probabilities of the response's tokens, (k, m); as a distance between their distributions with and
-    without, (k,).
+    """Log-probabilities of the response's tokens, (k, m); as a distance of their distributions, (k,).
 
     Args:
         response: what is explained.

@@ -1,5 +1,4 @@
-"""How far a destination is, durably: `<store>.spool/cursors/<name>.json`, written only after the destination
-has answered.
+"""How far a destination is, durably: `<store>.spool/cursors/<name>.json`, written after each answer.
 
 `positions` is what the ingest reads: everything before them is done. `read` is further on where calls are
 open: those are kept by the places of their lines, so that a long call neither makes others be sent again nor

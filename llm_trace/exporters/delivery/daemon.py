@@ -1,5 +1,4 @@
-"""The process that delivers: `LLM_TRACE_EXPORTERS="ADDRESS …" python -m llm_trace.exporters.delivery.daemon
-STORE`.
+"""The process that delivers: `LLM_TRACE_EXPORTERS=… python -m llm_trace.exporters.delivery.daemon STORE`.
 
 It outlives the process that started it, leaves alone what another one delivers, and ends when no writer lives
 and nothing is left to deliver, or nothing could be for a while: what is left is in the spool, and the next

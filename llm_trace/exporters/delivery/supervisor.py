@@ -134,8 +134,7 @@ class Exporting:
 
 
 def enroll_destination(folder: Path, name: str, settings: str) -> bool:
-    """Make sure that the spool is kept for a destination from now on, and forget why an earlier process got
-    nothing through.
+    """Keep the spool for a destination from now on; forget why an earlier process got nothing through.
 
     Returns whether a process that delivers with other settings is about to leave.
     """

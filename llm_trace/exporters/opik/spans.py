@@ -87,8 +87,7 @@ def build_explained_metadata(found: Sequence[CallFields]) -> dict[str, Any]:
 
 
 def build_explanation(event: Event, place: CallPlace, project: str) -> dict[str, Any]:
-    """Return the body of a span of its own, below the call, for an attribution that came after its call was
-    sent.
+    """Return the body of a span below the call, for an attribution that came after its call was sent.
 
     A change of the call's own span would replace its metadata.
 

@@ -1,5 +1,4 @@
-"""The GenAI convention's metrics of a batch of calls: `gen_ai.client.token.usage` and
-`gen_ai.client.operation.duration`.
+"""The GenAI convention's metrics of a batch of calls: `gen_ai.client.token.usage` and `….operation.duration`.
 
 Each batch is a delta of its own. Source: OpenTelemetry GenAI metrics, buckets included.
 """

@@ -25,8 +25,7 @@ CREATE TABLE calls (
     duration_ms DOUBLE AS ((end_ns - start_ns) / 1e6)
 )"""
 
-# body is NULL where it is exactly {"role": role, "content": text}: nine in ten messages then keep their text
-# once.
+# body is NULL where it is just {"role": role, "content": text}: nine in ten messages keep their text once.
 MESSAGES = """
 CREATE TABLE messages (
     id BIGINT NOT NULL, hash UBIGINT NOT NULL, role TEXT, text TEXT USING COMPRESSION zstd,
