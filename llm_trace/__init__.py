@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from llm_trace.comparison.dataset import Dataset
     from llm_trace.comparison.suggest import suggest
     from llm_trace.config import configure, flush, shutdown
+    from llm_trace.instrumentation.api import instrument
     from llm_trace.replays.api import replay, replaying
     from llm_trace.reports import FlushReport
     from llm_trace.stores.duckdb import Store, open_store
@@ -61,6 +62,7 @@ _HOMES = {
     "configure": "llm_trace.config",
     "flush": "llm_trace.config",
     "shutdown": "llm_trace.config",
+    "instrument": "llm_trace.instrumentation.api",
     "replay": "llm_trace.replays.api",
     "replaying": "llm_trace.replays.api",
     "FlushReport": "llm_trace.reports",
@@ -84,6 +86,7 @@ __all__ = [
     "compare",
     "configure",
     "flush",
+    "instrument",
     "log_score",
     "open_store",
     "purge",

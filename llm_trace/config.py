@@ -72,6 +72,7 @@ def configure(
     propagate_threads: bool = UNSET,
     fsync: Fsync | None = UNSET,
     tracer_provider: TracerProvider | None = None,
+    instrument: bool | Sequence[str] = UNSET,
 ) -> None:
     """Begin recording traced calls; called again it first drains, then replaces.
 
@@ -97,11 +98,14 @@ def configure(
         fsync: `"call"` or `"interval"`: survive power loss too, not only the death of the process.
         tracer_provider: mirror calls as spans in this OpenTelemetry provider; the global one where it is an
             SDK provider.
+        instrument: record the calls of LLM libraries too, until `shutdown`: `True` for all that are known, or
+            their names, as for `instrument`.
 
     Raises:
-        ConfigurationError: a setting cannot work. Of a destination it is raised when recording has begun,
-            without it.
-        MissingExtraError: a destination's library is not installed; recording has begun, without it.
+        ConfigurationError: a setting cannot work. Of a destination or a library to instrument it is raised
+            when recording has begun, without it.
+        MissingExtraError: the library of a destination, or one to instrument, is not installed; recording has
+            begun, without it.
     """
     settings = {
         "store": store,
@@ -109,6 +113,7 @@ def configure(
         "redact": redact,
         "sample": sample,
         "capture_content": capture_content,
+        "instrument": instrument,
     }
     settings |= {"propagate_threads": propagate_threads, "fsync": fsync, "exporters": exporters}
     _replace(resolve_settings(settings), attribution, record_env, tracer_provider)
@@ -125,6 +130,7 @@ def _replace(settings: dict[str, Any], attribution: Any, record_env: bool, provi
     with _lock:  # all that can be wrong is said by now: what was configured before goes on
         shutdown()
         _start(settings, attribution, record_env, provider)
+        refusal = _instrument(settings["instrument"]) or refusal
     if refusal is not None:
         raise refusal
 
@@ -190,6 +196,19 @@ def _start(settings: dict[str, Any], attribution: Any, record_env: bool, provide
     current = setup
     _begin_default_run(setup, settings["run"], record_env)
     write_environment("LLM_TRACE_RUN", recorder.run or "")
+
+
+def _instrument(libraries: Sequence[str] | None) -> LLMTraceError | None:
+    """Instrument libraries until recording ends; return why one cannot be."""
+    if libraries is None or current is None:
+        return None
+    from llm_trace.instrumentation.api import instrument
+
+    try:
+        current.undo.append(instrument(*libraries))
+    except LLMTraceError as exc:
+        return exc
+    return None
 
 
 def _start_exporting(setup: Setup) -> None:

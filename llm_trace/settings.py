@@ -31,6 +31,7 @@ _ENVIRONMENT = {
     "max_string": "LLM_TRACE_MAX_STRING",
     "max_event": "LLM_TRACE_MAX_EVENT",
     "exporters": "LLM_TRACE_EXPORTERS",
+    "instrument": "LLM_TRACE_INSTRUMENT",
 }
 """Environment variables that give defaults; `max_string` and `max_event` are limits in bytes."""
 
@@ -46,6 +47,7 @@ _DEFAULTS: dict[str, Any] = {
     "max_string": Limits.string,
     "max_event": Limits.event,
     "exporters": (),
+    "instrument": False,
 }
 
 _handed_down: dict[str, tuple[str | None, str]] = {}
@@ -91,6 +93,7 @@ def resolve_settings(
         if not isinstance(settings[name], bool):
             raise ConfigurationError(f"{name}={settings[name]!r} is neither True nor False")
     settings["capture_content"] = settings["capture_content"] and keeps_content
+    settings["instrument"] = _check_libraries(settings["instrument"])
     _check_store(settings["store"])
     return settings
 
@@ -113,6 +116,21 @@ def _read_environment(forgive: Callable[[ConfigurationError], None] | None) -> t
             forgive(exc)
             keeps_content = keeps_content and name not in ("redact", "capture_content")
     return settings, keeps_content
+
+
+def _check_libraries(libraries: Any) -> tuple[str, ...] | None:
+    """Return the libraries to instrument: none named for all that are known, `None` for no instrumentation.
+
+    Raises:
+        ConfigurationError: what is given is neither a yes or no nor names.
+    """
+    if isinstance(libraries, bool) or libraries is None:
+        return () if libraries else None
+    if isinstance(libraries, str) or not all(isinstance(name, str) for name in libraries):
+        raise ConfigurationError(
+            f"instrument={libraries!r} is neither True nor a list of libraries: write instrument=['openai']"
+        )
+    return tuple(libraries) or None
 
 
 def _check_store(store: Any) -> None:
@@ -142,6 +160,9 @@ def _build_redactor(redact: Any) -> Any:
         ) from exc
 
 
+_SWITCH = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+
+
 def _parse(name: str, variable: str, text: str, default: Any) -> Any:
     try:
         if name == "redact":
@@ -150,10 +171,10 @@ def _parse(name: str, variable: str, text: str, default: Any) -> Any:
             return _parse_sample(text)
         if name == "exporters":
             return tuple(text.replace(",", " ").split())
+        if name == "instrument" and text.strip().lower() not in _SWITCH:
+            return tuple(text.replace(",", " ").split())
         if isinstance(default, bool):
-            return {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}[
-                text.strip().lower()
-            ]
+            return _SWITCH[text.strip().lower()]
         return int(text) if isinstance(default, int) else text
     except (ValueError, KeyError) as exc:
         raise ConfigurationError(
@@ -215,6 +236,8 @@ def share_with_workers(settings: dict[str, Any], store: Path) -> Callable[[], No
     if isinstance(sample, Sample):
         variables["LLM_TRACE_SAMPLE"] = f"{sample.ratio!r}{'+errors' if sample.keep_errors else ''}"
     variables["LLM_TRACE_RUN"] = ""
+    libraries = settings["instrument"]
+    variables["LLM_TRACE_INSTRUMENT"] = "0" if libraries is None else " ".join(libraries) or "1"
     for name, value in variables.items():
         write_environment(name, value)
     return _restore_environment

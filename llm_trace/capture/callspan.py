@@ -37,6 +37,10 @@ class CallSpan(Span):
     """Called in place of the traced function: an interceptor's answer."""
     streaming = False
     """A generator or coroutine that the function returned has begun, and ends the call."""
+    around: CallSpan | None = None
+    """The traced model call that this call of an instrumented library is inside of, and may be one with."""
+    detail: dict[str, Any] | None = None
+    """What that is told of this call when both are one."""
     rebuild: dict[str, Any] | None = None
     """What a replay needs beside input and output (docs/spool-format.md)."""
 

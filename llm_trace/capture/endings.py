@@ -23,6 +23,7 @@ from llm_trace.semconv.values import is_response
 if TYPE_CHECKING:
     from llm_trace.capture.callspan import CallSpan
     from llm_trace.capture.merger import Merger
+    from llm_trace.capture.spec import FunctionSpec
 
 _SCALARS = frozenset([str, int, float, bool, type(None)])
 
@@ -91,7 +92,7 @@ def _write_end(call: CallSpan, end_ns: int, status: str, output: Any, error: dic
     recorder = call.recorder
     fields = call.fields or {}
     if type(output) not in _SCALARS:
-        fields = {**_read_response(output), **fields}
+        fields = {**_read_response(call.spec, output), **fields}
     if call.sdk is not None and recorder.mirror is not None:
         spec = call.spec
         call.attributes = recorder.mirror.attributes_of_others(call.sdk, spec.name, spec.kind, spec.model)
@@ -111,6 +112,8 @@ def _write_end(call: CallSpan, end_ns: int, status: str, output: Any, error: dic
     if not recorder.capture_content:
         fields = call_without_content(fields)
     if recorder.merger is not None:
+        if call.detail is not None and data is not None:
+            call.detail["detail"]["output"] = orjson.loads(data)
         fields = _merge_others(recorder.merger, call, end_ns, fields, output)
     _emit_end(call, end_ns, status, data, fields)
 
@@ -163,24 +166,32 @@ def _merge_others(
 ) -> dict[str, Any]:
     """Return the fields with what spans of other libraries inside the call tell of the same request."""
     ended = {
+        **(call.detail or {}),
         "span_id": call.span_id,
         "parent_id": call.parent_id,
         "kind": call.spec.kind,
         "start_ns": call.start_ns,
         "end_ns": end_ns,
-        "model": fields.get("model"),
         "usage": fields.get("usage"),
         "output": {"id": field_of(output, "id")} if is_response(output) else None,
+        "name": call.spec.name,
+        "library": call.spec.library,
     }
-    return merge_into(merger.own(ended), call.metadata, fields)
+    if "model" in fields:
+        ended["model"] = fields["model"]
+    fields = merge_into(merger.own(ended), call.metadata, fields)
+    around = call.around
+    return {**fields, "inside": around.span_id} if around is not None and around.open else fields
 
 
-def _read_response(output: Any) -> dict[str, Any]:
+def _read_response(spec: FunctionSpec, output: Any) -> dict[str, Any]:
     try:
         fields = semconv.response_fields(output)
     except Exception as exc:  # the user's own object
         failures.note("a return value", exc)
         return {}
+    if spec.read_response is not None:
+        fields.update(spec.read_response(output))
     fields.pop("finish_reason", None)  # stays in the output
     return fields
 

@@ -61,12 +61,27 @@ def parse_kind(kind: Any) -> str:
     return spelling
 
 
+_DEFAULTS: dict[str, Any] = {
+    "name": None,
+    "kind": "chain",
+    "model": None,
+    "prompt": None,
+    "tags": (),
+    "metadata": None,
+    "capture_input": True,
+    "capture_output": True,
+    "output_reducer": None,
+    "attribution": None,
+}
+
+
 def build_spec(fn: Callable[..., Any], options: dict[str, Any]) -> FunctionSpec:
-    """Return the spec of a function, from `trace`'s options.
+    """Return the spec of a function, from options of `trace`; those that are missing have their defaults.
 
     Raises:
         ConfigurationError: an option cannot work.
     """
+    options = {**_DEFAULTS, **options}
     _check_options(options)
     names = _list_parameter_names(fn)
     is_method = names[:1] in (["self"], ["cls"]) and "." in get_function_name(fn)

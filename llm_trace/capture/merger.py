@@ -131,7 +131,7 @@ class Merger:
                 self._pass_up(call, inside)
                 return InnerCalls(None, total)
             inner = inside.same(call) if inside else None
-            if inner is not None and inner.get("ours"):
+            if inner is not None and inner.get("ours") and not inner.get("library"):
                 inner = None
             ours = {**call, "ours": True}
             self._ended.put(call["span_id"], ours, ours)

@@ -41,15 +41,16 @@ class _Around(NamedTuple):
 class ForeignSpans(SpanProcessor):
     """Writes the two events of a call for each GenAI span of another library, when it ends."""
 
-    def __init__(self, recorder: Recorder) -> None:
+    def __init__(self) -> None:
         self.recorder: Recorder | None = None
         self._around: dict[int, _Around] = {}
         self._merger = Merger()
-        self.record_to(recorder)
 
     def record_to(self, recorder: Recorder) -> None:
         """Write to a recorder from now on, whose own calls are merged with the spans."""
-        self.recorder, recorder.merger = recorder, self._merger
+        if recorder.merger is None:
+            recorder.merger = self._merger
+        self.recorder, self._merger = recorder, recorder.merger
 
     def on_start(self, span: Any, parent_context: Context | None = None) -> None:
         if self.recorder is None or _is_ours(span) or len(self._around) >= _MAX_OPEN:

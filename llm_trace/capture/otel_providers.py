@@ -1,4 +1,6 @@
-"""The program's OpenTelemetry provider: joined at once, or when it is set; said where there is none."""
+"""OpenTelemetry providers: the program's is joined when it is there, or when it is set later; one of ours
+serves the instrumentations that we switch on.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +11,18 @@ from weakref import finalize
 
 from opentelemetry import trace as otel
 
-from llm_trace.capture import failures
+from llm_trace.capture import failures, slots
+from llm_trace.capture.merger import Merger
 from llm_trace.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import TracerProvider
+
     from llm_trace.capture.otel_processor import ForeignSpans
     from llm_trace.capture.recorder import Recorder
 
+_own: TracerProvider | None = None
+_merges_calls = False
 _processors: dict[int, ForeignSpans] = {}
 """Our processor by the `id` of its provider (some have no hash); it can never be taken out again."""
 
@@ -39,8 +46,42 @@ def join(recorder: Recorder, provider: Any = None) -> Callable[[], None]:
     Args:
         provider: the program's own where it is not given: the global one, now or when it is set.
     """
+    if _merges_calls:
+        recorder.merger = Merger()
+    if _own is not None:
+        _listen(recorder, _own)
     provider = provider if provider is not None else _find_global()
-    return _wait_for(recorder) if provider is None else _attach(recorder, provider)
+    leave = _wait_for(recorder) if provider is None else _attach(recorder, provider)
+
+    def undo() -> None:
+        leave()
+        if _own is not None:
+            _processors[id(_own)].shutdown()
+
+    return undo
+
+
+def merge_inner_calls() -> None:
+    """From now on let calls of instrumented libraries be one with the traced model call around them."""
+    global _merges_calls
+    _merges_calls = True
+    if (recorder := slots.recorder) is not None and recorder.merger is None:
+        recorder.merger = Merger()
+
+
+def get_own_provider() -> TracerProvider:
+    """Return the provider for instrumentations that we switch on: the program's own gets nothing by it, and
+    one that it sets later is not in the way.
+    """
+    global _own
+    if _own is None:
+        from opentelemetry.sdk.resources import Resource
+        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace.sampling import ALWAYS_ON
+
+        _own = TracerProvider(ALWAYS_ON, Resource.get_empty(), shutdown_on_exit=False)
+        _listen(slots.recorder, _own)
+    return _own
 
 
 def find_unheard() -> list[str]:
@@ -77,16 +118,24 @@ def _get_setter() -> Any:
 
 def _attach(recorder: Recorder, provider: Any) -> Callable[[], None]:
     from llm_trace.capture.otel_mirror import Mirror
+
+    processor = _listen(recorder, provider)
+    recorder.mirror = Mirror(provider)
+    return processor.shutdown
+
+
+def _listen(recorder: Any, provider: Any) -> ForeignSpans:
+    """Let a provider's spans of other libraries become calls of a recorder."""
     from llm_trace.capture.otel_processor import ForeignSpans
 
     processor = _processors.get(id(provider))
     if processor is None:
-        processor = _processors[id(provider)] = ForeignSpans(recorder)
+        processor = _processors[id(provider)] = ForeignSpans()
         provider.add_span_processor(processor)
         finalize(provider, _processors.pop, id(provider), None).atexit = False
-    processor.record_to(recorder)
-    recorder.mirror = Mirror(provider)
-    return processor.shutdown
+    if recorder is not None:
+        processor.record_to(recorder)
+    return processor
 
 
 def _wait_for(recorder: Recorder) -> Callable[[], None]:

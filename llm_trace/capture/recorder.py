@@ -9,6 +9,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import orjson
 from opentelemetry.context.context import Context
 from opentelemetry.trace import Span
 from opentelemetry.trace.propagation import _SPAN_KEY as SPAN_KEY
@@ -31,6 +32,7 @@ from llm_trace.capture.spec import FunctionSpec
 from llm_trace.capture.tail_sampling import Tail
 from llm_trace.capture.type_hints import check_plain
 from llm_trace.capture.values import ValueEncoder
+from llm_trace.semconv.merge import MODEL_KINDS
 
 if TYPE_CHECKING:
     from llm_trace.capture.input_key import InputKey
@@ -137,6 +139,8 @@ class Recorder:
         call.outermost = outer is None
         call.ids = f'"span_id":"{span_id}","trace_id":"{trace_id}"'.encode()
         call.parent_id = parent_id
+        if spec.library is not None and type(outer) is CallSpan and outer.spec.kind in MODEL_KINDS:
+            call.around = outer
         if type(sink) is Tail:
             sink.enter()
         if sink is not None:
@@ -193,12 +197,19 @@ class Recorder:
             arguments = self._bind(spec, args, kwargs)
             if spec.asks_model:
                 extra |= semconv.request_fields(arguments)
+            if spec.read_request is not None:
+                extra |= spec.read_request(args[0] if args else None, arguments)
             if self.capture_content:
                 if prompts.in_use or spec.prompt is not None:
                     extra |= prompts.find_prompt_fields(arguments, spec.prompt, self, call.trace_id, scope)
                 if spec.capture_input:
                     data, bodies = self.encoder.encode_arguments(arguments)
                     event += b',"input":' + data
+                    if call.around is not None:
+                        call.detail = {
+                            **extra,
+                            "detail": {"input": orjson.loads(self.encoder.encode(arguments))},
+                        }
                     if self.input_key is not None or not check_plain(arguments.values()):
                         replay_hints.note_input(call, self.input_key, arguments)
         except Exception as exc:  # the call is recorded all the same

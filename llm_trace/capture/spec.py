@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -41,6 +41,12 @@ class FunctionSpec:
     """Of a kind that a replay may answer from the record."""
     asks_model: bool = False
     """Arguments may name the model and its parameters."""
+    library: str | None = None
+    """The library whose method this is, where an integration traces it."""
+    read_request: Callable[[Any, dict[str, Any]], Mapping[str, Any]] | None = None
+    """Gives fields of the call from the object whose method is called and the arguments; never raises."""
+    read_response: Callable[[Any], Mapping[str, Any]] | None = None
+    """Gives fields of the call from what was returned; never raises."""
 
 
 SERVED = frozenset(["llm", "tool", "retriever", "embedding", "reranker"])

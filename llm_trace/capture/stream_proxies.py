@@ -155,7 +155,7 @@ def _forward(name: str) -> Callable[..., Any]:
 def make_proxy(call: CallSpan, stream: Any) -> Any:
     """Return what passes for a stream and ends the call with it."""
     cls: Any = type(stream)
-    own = get_instance_dict(stream)
+    own = get_instance_dict(_get_innermost(stream))
     steps: Any = None
     source = own.get("_iterator")  # SDKs made by Stainless: what all their ways of reading draw from
     if isinstance(source, types.GeneratorType):
@@ -167,6 +167,13 @@ def make_proxy(call: CallSpan, stream: Any) -> Any:
     elif get_class_attribute(cls, "__anext__"):
         steps = record_async_generator(lambda: call, lambda: _iterate_async_stream(stream))
     return abandon_when_dropped(_make_proxy_class(cls)(call, stream, steps), call)
+
+
+def _get_innermost(stream: Any) -> Any:
+    """Return the stream itself where what is given stands for it already, for a call inside this one."""
+    while issubclass(type(stream), Proxy):
+        stream = stream._llm_trace_stream
+    return stream
 
 
 def _iterate_stream(stream: Iterator[Any]) -> Generator[Any, None, None]:

@@ -106,10 +106,14 @@ def _decorate(fn: Any, options: dict[str, Any]) -> Any:
         raise TypeError(f"trace() decorates functions, methods and classes, not {fn!r}")
     if hasattr(fn, "__llm_trace__"):
         fn = fn.__llm_trace__  # decorating twice records once, with the later options
-    spec = build_spec(fn, options)
-    wrapper: Any = wraps(fn)(_WRAPPERS[spec.shape](fn, spec))
+    wrapper = wrap_function(fn, build_spec(fn, options))
     wrapper.__llm_trace__ = fn
     return wrapper
+
+
+def wrap_function(fn: Callable[..., Any], spec: FunctionSpec) -> Any:
+    """Return a function that behaves as `fn` does and records its calls."""
+    return wraps(fn)(_WRAPPERS[spec.shape](fn, spec))
 
 
 def _decorate_class(cls: type, options: dict[str, Any]) -> type:
@@ -119,7 +123,7 @@ def _decorate_class(cls: type, options: dict[str, Any]) -> type:
     return cls
 
 
-def _wrap_function(fn: Callable[..., Any], spec: FunctionSpec) -> Callable[..., Any]:
+def _wrap_plain(fn: Callable[..., Any], spec: FunctionSpec) -> Callable[..., Any]:
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         recorder = slots.recorder or slots.start_recorder()
         if recorder is None or (call := recorder.begin(spec, args, kwargs)) is None:
@@ -191,7 +195,7 @@ def _set_flag(wrapper: Callable[..., Any], flag: int) -> Callable[..., Any]:
 
 
 _WRAPPERS = {
-    "function": _wrap_function,
+    "function": _wrap_plain,
     "coroutine": _wrap_coroutine,
     "generator": _wrap_generator,
     "async_generator": _wrap_async_generator,

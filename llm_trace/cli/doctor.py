@@ -28,7 +28,7 @@ def run_doctor(store: o.StoreOption = o.STORE, as_json: o.JsonOption = False) ->
 
 def _print(report: dict[str, Any]) -> None:
     out = make_console()
-    for part in ("store", "spool", "destinations", "environment", "versions"):
+    for part in ("store", "spool", "destinations", "environment", "versions", "libraries"):
         out.print(make_plain_text(part, "bold"))
         for name, value in report[part].items():
             out.print(

@@ -14,6 +14,7 @@ from typing import Any
 from llm_trace.cli.formatting import format_size
 from llm_trace.cli.paths import make_absolute, open_as_it_stands
 from llm_trace.errors import LLMTraceError
+from llm_trace.instrumentation.inventory import list_libraries
 from llm_trace.spool.paths import get_spool_dir
 from llm_trace.stores.diagnostics import StoreFacts, read_store_facts
 from llm_trace.stores.failure import read_failure
@@ -32,7 +33,7 @@ LIBRARIES = (
 VARIABLES = (
     "LLM_TRACE_STORE", "LLM_TRACE_RUN", "LLM_TRACE_SAMPLE", "LLM_TRACE_REDACT",
     "LLM_TRACE_CAPTURE_CONTENT", "LLM_TRACE_EXPORTERS", "LLM_TRACE_FSYNC", "LLM_TRACE_PROPAGATE_THREADS",
-    "LLM_TRACE_MAX_STRING", "LLM_TRACE_MAX_EVENT",
+    "LLM_TRACE_MAX_STRING", "LLM_TRACE_MAX_EVENT", "LLM_TRACE_INSTRUMENT",
 )  # fmt: skip
 
 
@@ -73,6 +74,7 @@ def examine(path: str) -> dict[str, Any]:
             "python": platform.python_version(),
             **{name: _read_version(name) for name in LIBRARIES},
         },
+        "libraries": list_libraries(),
         "remarks": remarks,
         "problems": problems,
     }

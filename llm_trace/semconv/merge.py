@@ -157,8 +157,11 @@ def _merge_metadata(outer: CallFields, inner: CallFields) -> dict[str, Any]:
 
 
 def build_account(call: CallFields) -> dict[str, Any]:
-    """Return what is kept of a span that was merged into another call."""
+    """Return what is kept of a span, or a call of an instrumented library, that was merged into another
+    call.
+    """
     account = {
+        **list_fields(call.get("detail")),
         "span_id": call["span_id"],
         "name": call.get("name"),
         "otel": get_field(call.get("metadata"), "otel"),

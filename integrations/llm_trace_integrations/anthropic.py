@@ -1,0 +1,42 @@
+"""Anthropic's SDK, its Bedrock and Vertex clients included.
+
+Why not ride: the instrumentations of OpenTelemetry and OpenInference lose what a stream that is left early
+had said, and cannot replay.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llm_trace.instrumentation.integration import Integration, Method
+
+_CLIENTS = {"Bedrock": "aws.bedrock", "Vertex": "gcp.vertex_ai", "Foundry": "azure.ai.inference"}
+
+
+def read_request(resource: Any, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Return the provider, by the class of the client."""
+    client = type(resource._client).__name__
+    return {"provider": next((name for part, name in _CLIENTS.items() if part in client), "anthropic")}
+
+
+def _list_methods() -> tuple[Method, ...]:
+    return tuple(
+        Method(f"{module}:{prefix}Messages.{name}", f"anthropic.{resource}.{name}", since=name != "parse")
+        for module, resource in (
+            ("anthropic.resources.messages", "messages"),
+            ("anthropic.resources.beta.messages", "beta.messages"),
+        )
+        for prefix in ("", "Async")
+        for name in ("create", "stream", "parse")
+    )
+
+
+INTEGRATION = Integration(
+    library="anthropic",
+    module="anthropic",
+    distribution="anthropic",
+    versions=">=0.40",
+    tried="2.12.0",
+    methods=_list_methods(),
+    read_request=read_request,
+)

@@ -1,0 +1,66 @@
+"""OpenAI's SDK, and every server that it can be pointed at: Azure, vLLM, OpenRouter, DeepSeek …
+
+Why not ride: the instrumentations of OpenTelemetry and OpenInference lose what a stream that is left early
+had said, and cannot replay.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llm_trace.instrumentation.integration import Integration, Method
+
+_HOSTS = {
+    "api.openai.com": "openai",
+    "openrouter.ai": "openrouter",
+    "api.deepseek.com": "deepseek",
+    "api.groq.com": "groq",
+    "api.mistral.ai": "mistral_ai",
+    "api.together.xyz": "together_ai",
+    "api.x.ai": "x_ai",
+    "generativelanguage.googleapis.com": "gcp.gemini",
+}
+
+
+def read_request(resource: Any, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Return the provider, by the class and address of the client."""
+    client = resource._client
+    if "Azure" in type(client).__name__:
+        return {"provider": "azure.ai.openai"}
+    host = client.base_url.host
+    if host.endswith(".azure.com"):
+        return {"provider": "azure.ai.openai"}
+    return {"provider": _HOSTS.get(host, host)}
+
+
+_CHAT = "openai.resources.chat.completions"
+_RESPONSES = "openai.resources.responses"
+
+
+def _list_methods() -> tuple[Method, ...]:
+    methods = []
+    for prefix in ("", "Async"):
+        methods += [
+            Method(f"{_CHAT}:{prefix}Completions.create", "openai.chat.completions.create"),
+            Method(f"{_CHAT}:{prefix}Completions.parse", "openai.chat.completions.parse", since=False),
+            Method(f"{_RESPONSES}:{prefix}Responses.create", "openai.responses.create", since=False),
+            Method(f"{_RESPONSES}:{prefix}Responses.parse", "openai.responses.parse", since=False),
+            Method(f"openai.resources.completions:{prefix}Completions.create", "openai.completions.create"),
+            Method(
+                f"openai.resources.embeddings:{prefix}Embeddings.create",
+                "openai.embeddings.create",
+                "embedding",
+            ),
+        ]
+    return tuple(methods)
+
+
+INTEGRATION = Integration(
+    library="openai",
+    module="openai",
+    distribution="openai",
+    versions=">=1.40",
+    tried="3.54.0",
+    methods=_list_methods(),
+    read_request=read_request,
+)

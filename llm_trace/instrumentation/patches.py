@@ -1,0 +1,173 @@
+"""Put traced methods in the place of a library's own, and take them out again."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any
+
+from llm_trace.capture import failures
+from llm_trace.capture.callspan import current_call
+from llm_trace.capture.inspection import build_spec
+from llm_trace.capture.spec import FunctionSpec
+from llm_trace.capture.wrappers import wrap_function
+from llm_trace.instrumentation.integration import Integration, Method
+
+_HIDDEN = frozenset(
+    [
+        "api_key",
+        "azure_ad_token",
+        "client",
+        "extra_headers",
+        "extra_query",
+        "headers",
+        "http_client",
+        "timeout",
+    ]
+)
+"""Arguments that say how to reach a server and not what to ask: they may hold keys, and do not belong to the
+input."""
+_SENTINELS = frozenset(["NotGiven", "Omit"])
+"""Classes of the values by which SDKs say that an argument was not given."""
+
+
+@dataclass
+class Patch:
+    """One traced method that stands in the place of a library's own."""
+
+    owner: Any
+    """A class, or a module."""
+    name: str
+    original: Any
+    """As it stands in the owner's namespace: a function, a `staticmethod` …; absent where it is inherited."""
+    traced: Any
+    on: bool = True
+
+    def undo(self) -> None:
+        """Give the library its own method back; where another patch lies over ours, ours only calls
+        through."""
+        self.on = False
+        if vars(self.owner).get(self.name) is not self.traced:
+            return
+        if self.original is _INHERITED:
+            delattr(self.owner, self.name)
+        else:
+            setattr(self.owner, self.name, self.original)
+
+
+_INHERITED = object()
+
+
+def patch(integration: Integration, method: Method) -> list[Patch]:
+    """Put a traced method in the place of a library's own; a function also where the program has imported it
+    by name already. Nothing where it is traced already.
+
+    Raises:
+        AttributeError: this version of the library has no such method.
+    """
+    module, _, qualname = method.path.partition(":")
+    *outer, name = qualname.split(".")
+    owner: Any = sys.modules[module]
+    for each in outer:
+        owner = getattr(owner, each)
+    original = vars(owner).get(name, _INHERITED) if isinstance(owner, type) else getattr(owner, name)
+    fn = getattr(owner, name)
+    if hasattr(fn, "__llm_trace__"):
+        return []
+    place = Patch(owner, name, original, None)
+    function = original.__func__ if isinstance(original, (staticmethod, classmethod)) else fn
+    traced = _trace(function, integration, method, place)
+    place.traced = type(original)(traced) if isinstance(original, (staticmethod, classmethod)) else traced
+    setattr(owner, name, place.traced)
+    return [place] if outer else [place, *_patch_copies(fn, place)]
+
+
+def _patch_copies(fn: Any, place: Patch) -> list[Patch]:
+    """Replace a function under the names by which other modules have imported it (`from x import f`)."""
+    copies = []
+    for module in filter(inspect.ismodule, list(sys.modules.values())):
+        for name in [name for name, value in list(vars(module).items()) if value is fn]:
+            setattr(module, name, place.traced)
+            copies.append(Patch(module, name, fn, place.traced))
+    return copies
+
+
+def _trace(fn: Callable[..., Any], integration: Integration, method: Method, place: Patch) -> Any:
+    spec = _build_spec(fn, integration, method)
+    traced = wrap_function(fn, spec)
+
+    def passes() -> bool:
+        """Return whether the method is only called through: a call of the same library is around it."""
+        outer = current_call()
+        return not place.on or (outer is not None and outer.open and outer.spec.library == spec.library)
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return fn(*args, **kwargs) if passes() else traced(*args, **kwargs)
+
+    async def call_async(*args: Any, **kwargs: Any) -> Any:
+        return await (fn(*args, **kwargs) if passes() else traced(*args, **kwargs))
+
+    if spec.shape == "generator":
+        wrapper = traced
+    else:
+        wrapper = wraps(fn)(call_async if inspect.iscoroutinefunction(fn) else call)
+    wrapper.__llm_trace__ = fn
+    return wrapper
+
+
+def _build_spec(fn: Callable[..., Any], integration: Integration, method: Method) -> FunctionSpec:
+    spec = build_spec(
+        fn, {"name": method.name, "kind": method.kind, "output_reducer": integration.join_chunks}
+    )
+    spec.library = integration.library
+    spec.asks_model = True
+    spec.bind = _build_binder(fn, is_method="." in method.path.partition(":")[2])
+    spec.read_request = _guard(integration.read_request, integration.library)
+    spec.read_response = _guard(integration.read_response, integration.library)
+    return spec
+
+
+def _build_binder(fn: Callable[..., Any], *, is_method: bool) -> Callable[..., dict[str, Any]]:
+    """Return what gives the arguments that were given, by name: the defaults of an SDK's method are forty
+    sentinels."""
+    try:
+        names = [
+            p.name
+            for p in inspect.signature(fn).parameters.values()
+            if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+        ]
+    except (TypeError, ValueError):
+        names = []
+
+    def bind(*args: Any, **kwargs: Any) -> dict[str, Any]:
+        given: dict[str, Any] = dict(zip(names, args, strict=False))
+        if len(args) > len(names):
+            given["args"] = args[len(names) :]
+        if is_method and names:
+            given.pop(names[0], None)
+        given.update(kwargs)
+        return {
+            name: value
+            for name, value in given.items()
+            if name not in _HIDDEN and type(value).__name__ not in _SENTINELS
+        }
+
+    return bind
+
+
+def _guard(read: Callable[..., Mapping[str, Any]] | None, library: str) -> Any:
+    """Return a reader of an integration that gives nothing where it fails, which is counted."""
+    if read is None:
+        return None
+
+    def guarded(*args: Any) -> Mapping[str, Any]:
+        try:
+            return read(*args)
+        except Exception as exc:
+            failures.note(f"the integration of {library}", exc)
+            return {}
+
+    return guarded

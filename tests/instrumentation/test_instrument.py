@@ -1,0 +1,266 @@
+"""`instrument`: which libraries it finds, when it touches them, and how it leaves them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import anthropic
+import httpx2 as httpx
+import openai
+import pytest
+
+import llm_trace
+from llm_trace.capture import failures
+from llm_trace.errors import ConfigurationError, MissingExtraError
+from llm_trace.instrumentation import api
+from llm_trace.instrumentation.integration import Integration, Method
+from llm_trace.record import Usage
+from tests.conftest import Recorded
+from tests.instrumentation import made_up
+
+CHAT: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
+ANSWER = {
+    "id": "c1", "object": "chat.completion", "created": 1, "model": "m-1",
+    "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "hello"}}],
+    "usage": {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5},
+}  # fmt: skip
+CHUNKS = [
+    {**ANSWER, "object": "chat.completion.chunk", "choices": [{"index": 0, "delta": {"content": text}}]}
+    for text in ("hel", "lo")
+]
+EVENTS = "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in CHUNKS)
+create = openai.resources.chat.completions.Completions.create
+
+
+def answer(request: httpx.Request) -> httpx.Response:
+    if json.loads(request.content).get("stream"):
+        return httpx.Response(200, text=EVENTS, headers={"content-type": "text/event-stream"})
+    return httpx.Response(200, json=ANSWER)
+
+
+@pytest.fixture
+def client() -> Iterator[openai.OpenAI]:
+    with httpx.Client(transport=httpx.MockTransport(answer)) as web:
+        yield openai.OpenAI(api_key="secret-key", http_client=web)
+
+
+@pytest.fixture
+def undo(store: Recorded) -> Iterator[llm_trace.instrumentation.api.Undo]:
+    with llm_trace.instrument("openai") as undo:
+        yield undo
+
+
+@pytest.mark.usefixtures("undo")
+def test_a_call_of_an_instrumented_library_is_recorded(store: Recorded, client: openai.OpenAI) -> None:
+    completion = client.chat.completions.create(**CHAT, extra_headers={"x-key": "secret-header"})
+    assert type(completion) is openai.types.chat.ChatCompletion
+    call = store.one()
+    assert (call.name, call.kind, call.status) == ("openai.chat.completions.create", "llm", "ok")
+    assert (call.provider, call.model, call.usage) == (
+        "openai", "m-1", Usage(input_tokens=3, output_tokens=2),
+    )  # fmt: skip
+    assert call.input == CHAT
+    assert [part.content for message in call.messages_out for part in message.parts] == ["hello"]
+
+
+@pytest.mark.usefixtures("undo")
+def test_a_stream_is_recorded_to_where_it_was_left(store: Recorded, client: openai.OpenAI) -> None:
+    stream = client.chat.completions.create(**CHAT, stream=True)
+    assert isinstance(stream, openai.Stream)
+    assert next(iter(stream)).choices[0].delta.content == "hel"
+    stream.close()
+    call = store.one()
+    assert call.status == "cancelled"
+    assert [part.content for message in call.messages_out for part in message.parts] == ["hel"]
+
+
+def test_undoing_gives_the_library_back_as_it_was(store: Recorded, client: openai.OpenAI) -> None:
+    undo = llm_trace.instrument("openai")
+    assert openai.resources.chat.completions.Completions.create is not create
+    again = llm_trace.instrument("openai")
+    client.chat.completions.create(**CHAT)
+    again()
+    client.chat.completions.create(**CHAT)
+    assert len(store.calls()) == 2
+    undo()
+    undo()
+    assert openai.resources.chat.completions.Completions.create is create
+    client.chat.completions.create(**CHAT)
+    assert len(store.calls()) == 2
+
+
+def test_a_patch_of_somebody_else_over_ours_stays_and_ours_only_calls_through(
+    store: Recorded, client: openai.OpenAI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    undo = llm_trace.instrument("openai")
+    ours = openai.resources.chat.completions.Completions.create
+    seen = []
+
+    def theirs(self: Any, **arguments: Any) -> Any:
+        seen.append(arguments["model"])
+        return ours(self, **arguments)
+
+    monkeypatch.setattr(openai.resources.chat.completions.Completions, "create", theirs)
+    client.chat.completions.create(**CHAT)
+    undo()
+    assert openai.resources.chat.completions.Completions.create is theirs
+    client.chat.completions.create(**CHAT)
+    assert seen == ["m", "m"]
+    assert len(store.calls()) == 1
+    monkeypatch.undo()
+    openai.resources.chat.completions.Completions.create = create  # type: ignore[method-assign]
+
+
+@pytest.mark.usefixtures("undo")
+def test_a_traced_model_call_around_an_instrumented_one_is_one_call(
+    store: Recorded, client: openai.OpenAI
+) -> None:
+    @llm_trace.trace(kind="llm")
+    def ask(question: str) -> str | None:
+        messages: Any = [{"role": "system", "content": "short"}, {"role": "user", "content": question}]
+        return client.chat.completions.create(model="m", messages=messages).choices[0].message.content
+
+    @llm_trace.trace(kind="llm")
+    def stream(question: str) -> Any:
+        return client.chat.completions.create(**CHAT, stream=True)
+
+    assert ask("why?") == "hello"
+    assert len(list(stream("why?"))) == 2
+    asked, streamed = sorted(store.calls(), key=lambda call: call.start_ns)
+    for call in (asked, streamed):
+        assert (call.provider, call.model) == ("openai", "m-1")
+        assert call.usage == Usage(input_tokens=3, output_tokens=2)
+    assert asked.input == {"question": "why?"}
+    (detail,) = asked.metadata["same"]
+    assert detail["name"] == "openai.chat.completions.create"
+    assert detail["input"]["messages"][1] == {"role": "user", "content": "why?"}
+    assert detail["output"]["id"] == "c1"
+
+
+@pytest.mark.usefixtures("undo")
+def test_a_step_around_instrumented_calls_keeps_them_as_calls(store: Recorded, client: openai.OpenAI) -> None:
+    @llm_trace.trace
+    def run() -> None:
+        client.chat.completions.create(**CHAT)
+        client.chat.completions.create(**CHAT)
+
+    run()
+    assert sorted(call.kind for call in store.calls()) == ["chain", "llm", "llm"]
+
+
+def test_configure_instruments_until_shutdown(recorded: Recorded, client: openai.OpenAI) -> None:
+    llm_trace.configure(recorded.path, instrument=["openai"])
+    client.chat.completions.create(**CHAT)
+    llm_trace.shutdown()
+    assert openai.resources.chat.completions.Completions.create is create
+    assert len(recorded.calls()) == 1
+
+
+def test_a_library_that_is_unknown_or_not_installed_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigurationError, match=r"instrument\('nothing'\): no such library is known"):
+        llm_trace.instrument("nothing")
+    monkeypatch.setattr(api, "find_version", lambda _: None)
+    with pytest.raises(MissingExtraError, match="pip install openai"):
+        llm_trace.instrument("openai")
+    with pytest.raises(ConfigurationError, match="is neither True nor a list of libraries"):
+        llm_trace.configure(instrument="openai")
+
+
+def test_a_method_that_a_version_lacks_is_counted_and_the_rest_is_instrumented(
+    store: Recorded, client: openai.OpenAI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(openai.resources.embeddings.Embeddings, "create")
+    with llm_trace.instrument("openai"):
+        client.chat.completions.create(**CHAT)
+    assert len(store.calls()) == 1
+    (key,) = failures.counts
+    assert key.startswith("openai.embeddings.create, which openai ")
+
+
+def test_nothing_is_imported_for_it_and_what_is_imported_later_is_instrumented() -> None:
+    code = """
+import sys, llm_trace
+before = set(sys.modules)
+undo = llm_trace.instrument()
+known = {"openai", "anthropic", "mistralai", "google.genai", "ollama", "groq", "cohere", "botocore", "torch"}
+print(sorted(known & set(sys.modules)))
+print(undo.libraries["openai"])
+import openai
+openai.resources.chat.completions
+print(undo.libraries["openai"][:24])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["[]", "waiting", "llm_trace's integration "]
+
+
+def test_a_library_is_ridden_without_touching_the_global_provider(store: Recorded) -> None:
+    pytest.importorskip("openinference.instrumentation.groq")
+    groq = pytest.importorskip("groq")
+    import httpx as httpx_of_groq
+    from opentelemetry import trace as otel
+
+    def reply(request: httpx_of_groq.Request) -> httpx_of_groq.Response:
+        return httpx_of_groq.Response(200, json=ANSWER)
+
+    before = otel.get_tracer_provider()
+    with llm_trace.instrument("groq") as undo:
+        assert undo.libraries["groq"].startswith("openinference-instrumentation-groq")
+        with httpx_of_groq.Client(transport=httpx_of_groq.MockTransport(reply)) as web:
+            groq.Groq(api_key="k", http_client=web).chat.completions.create(**CHAT)
+    assert otel.get_tracer_provider() is before
+    call = store.one()
+    assert (call.kind, call.usage) == ("llm", Usage(input_tokens=3, output_tokens=2))
+    assert [part.content for message in call.messages_out for part in message.parts] == ["hello"]
+
+
+def test_a_made_up_provider_is_instrumented_by_forty_lines(
+    store: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api, "load_integrations", lambda: {"made-up": made_up.INTEGRATION})
+    monkeypatch.setattr(api, "find_version", lambda _: "1.0")
+    say = made_up.say
+    with llm_trace.instrument("made-up"):
+        assert made_up.say("hi") == {"text": "HI", "spent": [1, 2]}
+        assert list(made_up.Client().stream("hi")) == ["H", "I"]
+    assert made_up.say is say
+    streamed, said = store.calls()
+    assert (said.name, said.provider, said.usage) == (
+        "made_up.say",
+        "made-up",
+        Usage(input_tokens=1, output_tokens=2),
+    )
+    assert (streamed.name, streamed.input, streamed.output) == ("made_up.stream", {"prompt": "hi"}, "HI")
+
+
+def test_a_reader_that_fails_loses_only_what_it_reads(
+    store: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> dict[str, Any]:
+        raise KeyError("text")
+
+    broken = Integration(
+        "broken", made_up.__name__, "broken", "", "", (Method(f"{made_up.__name__}:say", "broken.say"),),
+        read_request=fail, read_response=fail,
+    )  # fmt: skip
+    monkeypatch.setattr(api, "load_integrations", lambda: {"broken": broken})
+    monkeypatch.setattr(api, "find_version", lambda _: "1.0")
+    with llm_trace.instrument("broken"):
+        assert made_up.say("hi")["text"] == "HI"
+    assert store.one().output == {"text": "HI", "spent": [1, 2]}
+    assert failures.counts == {"the integration of broken: KeyError": 2}
+
+
+def test_anthropic_is_recorded_with_its_provider(store: Recorded) -> None:
+    body = {
+        "id": "m1", "type": "message", "role": "assistant", "model": "m-1", "stop_reason": "end_turn",
+        "content": [{"type": "text", "text": "hello"}], "usage": {"input_tokens": 3, "output_tokens": 2},
+    }  # fmt: skip
+    transport = httpx.MockTransport(lambda request: httpx.Response(200, json=body))
+    with llm_trace.instrument("anthropic"), httpx.Client(transport=transport) as web:
+        anthropic.Anthropic(api_key="k", http_client=web).messages.create(max_tokens=5, **CHAT)
+    call = store.one()
+    assert (call.provider, call.usage) == ("anthropic", Usage(input_tokens=3, output_tokens=2))
