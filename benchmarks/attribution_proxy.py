@@ -83,7 +83,7 @@ def fidelity(oracle: Oracle, calls: list[tuple[str, str]], models: Proxied, seed
         bought = case.explain("oracle")
         spent += np.array([oracle.calls, oracle.tokens]) - before
         explanation: Any = explain_by_proxy(prompt, response, replace(models, audit=0.0))
-        masks = case.held_out(len(bought.segments))
+        masks = case.draw_held_out(len(bought.segments))
         values = case.values(masks)[0]
         own.append(compute_quality(np.array(bought.values), masks, values))
         theirs.append(compute_quality(np.array(explanation.values), masks, values))

@@ -137,7 +137,7 @@ class Settings(BaseModel):
         """The settings that cannot be asked again, with the names of what they were."""
         return tuple(f"{name}={setting.name}" for name, setting in self if isinstance(setting, Unrecorded))
 
-    def recorded(self) -> Settings:
+    def to_record(self) -> Settings:
         """Return the settings as a stored record gives them back."""
         return Settings.model_validate(self.model_dump(mode="json"))
 

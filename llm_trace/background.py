@@ -88,9 +88,9 @@ class Requests:
         if now - self._checked < _CHECK_S:
             return
         self._checked = now
-        threading.Thread(target=self._launched, args=(gpu,), name="llm_trace-background", daemon=True).start()
+        threading.Thread(target=self._launch, args=(gpu,), name="llm_trace-background", daemon=True).start()
 
-    def _launched(self, gpu: bool) -> None:
+    def _launch(self, gpu: bool) -> None:
         try:
             self._start(self.store, gpu)
         except Exception as exc:  # noqa: BLE001  the host goes on; the requests are kept
@@ -146,7 +146,9 @@ def serve_requests(store_path: Path, **settings: float) -> bool:
     writer = SpoolWriter(get_spool_dir(store_path))
     try:
         door = _Door(store_path)
-        Worker(queue, door.find, door.known, lambda event: _keep_event(writer, event)).run(**settings)
+        Worker(queue, door.find, door.has_attribution, lambda event: _keep_event(writer, event)).run(
+            **settings
+        )
         return True
     finally:
         writer.close()
@@ -170,16 +172,16 @@ class _Door:
         from llm_trace.errors import NotFoundError
 
         try:
-            return self._opened().call(span_id)
+            return self._open().call(span_id)
         except NotFoundError:
             return None
 
-    def known(self, span_id: str, method: str, config_hash: str) -> bool:
+    def has_attribution(self, span_id: str, method: str, config_hash: str) -> bool:
         query = "SELECT count(*) FROM attributions WHERE span_id = ? AND method = ? AND config_hash = ?"
-        row = self._opened().sql(query, span_id, method, config_hash).fetchone()
+        row = self._open().sql(query, span_id, method, config_hash).fetchone()
         return bool(row and row[0])
 
-    def _opened(self) -> Store:
+    def _open(self) -> Store:
         from llm_trace.stores.duckdb import open_store
 
         if self._store is None:

@@ -53,7 +53,9 @@ def _join_guarded(chunks: list[Any], call: CallSpan) -> Any:
         from llm_trace.semconv.providers import find_sdk_provider
         from llm_trace.semconv.streams import open_chunk, reduce_stream
 
-        plain = call.recorder.encoder.unmasked(list(map(open_chunk, chunks)))  # bytes are JSON in there
+        plain = call.recorder.encoder.to_unmasked_json(
+            list(map(open_chunk, chunks))
+        )  # bytes are JSON in there
         if (whole := reduce_stream(plain)) is not None:
             if (provider := find_sdk_provider(chunks[0])) is not None:  # a chunk's class is lost in the whole
                 call.fields = {"provider": provider, **(call.fields or {})}

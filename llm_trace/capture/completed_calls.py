@@ -56,7 +56,7 @@ def _encode_again(encoder: ValueEncoder, event: str, fields: Mapping[str, Any]) 
     list_name = "messages_in" if "messages_in" in fields else "messages_out"
     messages = fields.get(list_name)
     if messages and encoder.redact is not None:
-        messages = encoder.plain(messages)
+        messages = encoder.to_masked_json(messages)
     return SpoolLine(line, messages, list_name.encode())
 
 
@@ -97,4 +97,4 @@ def _encode_talk(encoder: ValueEncoder, value: Any, messages: Any) -> tuple[byte
     data = b"" if value is None else encoder.encode(value)
     if not messages or b'"$messages"' in data:  # the user's own data has such a key
         return data, None
-    return data, messages if encoder.redact is None else encoder.plain(messages)
+    return data, messages if encoder.redact is None else encoder.to_masked_json(messages)

@@ -191,7 +191,7 @@ class Merger:
         above.counted = above.counted or counted
         self._inside.put(parent, above, call)
 
-    def passed(self, span_id: str, parent_id: str | None) -> None:
+    def pass_over(self, span_id: str, parent_id: str | None) -> None:
         """Note that a span which is no call has ended: what is inside it is inside its parent."""
         with self._lock:
             self._pass_up({"parent_id": parent_id}, self._inside.pop(span_id))

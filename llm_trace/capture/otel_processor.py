@@ -75,7 +75,7 @@ class ForeignSpans(SpanProcessor):
                 _write(self.recorder, call, around)
             else:
                 parent = None if span.parent is None else f"{span.parent.span_id:016x}"
-                self._merger.passed(f"{ids.span_id:016x}", parent)
+                self._merger.pass_over(f"{ids.span_id:016x}", parent)
         except Exception as exc:
             failures.note("a span of another library", exc)
 

@@ -148,7 +148,7 @@ def mask_texts(tree: list[Any], mask: Mask, finish: Callable[[str, str], Any]) -
     series = _Collector(leaves)
     series.visit(tree[0], tree, 0, 0, 0, inside=False)
     edits: dict[int, list[Edit]] = defaultdict(list)
-    for numbers in series.found():
+    for numbers in series.iter_series():
         for number, own in zip(
             numbers, _find_series_edits([leaves[n].text for n in numbers], mask), strict=True
         ):
@@ -199,7 +199,7 @@ class _Collector:
         self._wide: dict[int, list[int]] = defaultdict(list)
         self._narrow: dict[int, list[int]] = defaultdict(list)
 
-    def found(self) -> Iterator[list[int]]:
+    def iter_series(self) -> Iterator[list[int]]:
         """Yield the numbers of the texts of each series."""
         wide = [numbers for numbers in self._wide.values() if self._may_hold(numbers)]
         yield from wide

@@ -61,7 +61,7 @@ def list_base_attributes(cls: type) -> tuple[str, ...]:
 def _encode_held(held: dict[str, Any], encoder: ValueEncoder) -> dict[str, Any]:
     types = find_lost_types(held, messages=True)
     state = {"held": orjson.Fragment(encoder.encode(held))}
-    return state | ({"types": encoder.plain(types)} if types else {})
+    return state | ({"types": encoder.to_masked_json(types)} if types else {})
 
 
 def _get_arguments(error: BaseException) -> tuple[Any, ...]:

@@ -123,7 +123,7 @@ class Recorder:
         sdk, fresh = None, f"{random_bits(192):048x}"
         if (
             self.mirror is not None
-            and (sdk := self.mirror.start(self.encoder.masked(spec.name), spec.kind, spec.model, start_ns))
+            and (sdk := self.mirror.start(self.encoder.mask_text(spec.name), spec.kind, spec.model, start_ns))
             is not None
         ):
             ids = sdk.get_span_context()

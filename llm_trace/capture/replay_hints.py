@@ -38,7 +38,7 @@ def note_output(call: CallSpan, output: Any, data: bytes) -> None:
     if b"\\\\ud" in data and encoder.loses_text(output):
         _note(call, "output", {UNKNOWN: [""]})
     if encoder.redact is not None:
-        _note(call, "masked", data != encoder.dump(encoder.unmasked(output)))
+        _note(call, "masked", data != encoder.dump(encoder.to_unmasked_json(output)))
         _mask_lengths(call, output, data)
 
 
@@ -71,7 +71,7 @@ def note_stream(
             "types": _mask_types(call, find_lost_types(chunks, messages=True)),
         }
         if encoder.redact is not None:
-            _note(call, "masked", data != encoder.dump(encoder.unmasked(chunks)))
+            _note(call, "masked", data != encoder.dump(encoder.to_unmasked_json(chunks)))
     if value is not None:
         stream["value"] = orjson.Fragment(encoder.encode(value))
         if types := find_lost_types(value, messages=True):
@@ -99,7 +99,7 @@ def note_error(call: CallSpan, error: BaseException) -> None:
 
 def _mask_types(call: CallSpan, types: Types) -> Any:
     """Return types with their pointers masked: those hold keys of the user's data."""
-    masked = call.recorder.encoder.masked
+    masked = call.recorder.encoder.mask_text
     return {masked(name): list(map(masked, pointers)) for name, pointers in types.items()}
 
 

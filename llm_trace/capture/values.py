@@ -48,10 +48,10 @@ class ValueEncoder:
             try:
                 data = orjson.dumps(value, _convert_default, _OPTIONS)
             except (TypeError, RecursionError):  # keys, big integers, lone surrogates, cycles
-                return self.dump(self.plain(value))
+                return self.dump(self.to_masked_json(value))
             if len(data) <= self.limits.string and not (b"null" in data and _has_nonfinite(value)):
                 return data
-        return self.dump(self.plain(value))
+        return self.dump(self.to_masked_json(value))
 
     def encode_event(self, fields: dict[str, Any]) -> bytes:
         """Return the JSON of an event: our names and ids as they are, all else bounded and masked."""
@@ -62,7 +62,7 @@ class ValueEncoder:
                     return data
             except (TypeError, RecursionError):
                 pass
-        return self.dump(Walk(self.redact, self.limits).masked_fields(fields))
+        return self.dump(Walk(self.redact, self.limits).convert_fields(fields))
 
     def loses_text(self, value: Any) -> bool:
         """Return whether the record of a value tells less of its texts than it seems to: lone surrogates
@@ -72,9 +72,9 @@ class ValueEncoder:
         walk.value(value, 0)
         return walk.lossy
 
-    def masked(self, text: str) -> str:
+    def mask_text(self, text: str) -> str:
         """Return a text as it is written, masked."""
-        return Walk(self.redact, self.limits).redacted(text)
+        return Walk(self.redact, self.limits).redact_text(text)
 
     def canonical(self, value: Any) -> bytes:
         """Return the JSON by which replay knows a value again: keys sorted, not redacted, bounded."""
@@ -85,7 +85,7 @@ class ValueEncoder:
                     return data
             except (TypeError, RecursionError):
                 pass
-        return orjson.dumps(self.unmasked(value), _convert_default, orjson.OPT_SORT_KEYS)
+        return orjson.dumps(self.to_unmasked_json(value), _convert_default, orjson.OPT_SORT_KEYS)
 
     def encode_arguments(self, arguments: dict[str, Any]) -> tuple[bytes, list[Any] | None]:
         """Return the JSON of a call's arguments and, apart, the messages of the lists of messages in them.
@@ -94,7 +94,7 @@ class ValueEncoder:
         prompt beside the first list goes before it.
         """
         if self.redact is not None:
-            arguments = self.plain(arguments)
+            arguments = self.to_masked_json(arguments)
         elif _check_simple(arguments):
             return self._encode_simple(arguments), None
         messages: list[Any] = []
@@ -113,7 +113,7 @@ class ValueEncoder:
                 return data
         except TypeError:  # big integers, lone surrogates
             pass
-        return self.dump(self.plain(value))
+        return self.dump(self.to_masked_json(value))
 
     def encode_bodies(self, bodies: list[Any]) -> bytes:
         """Return the JSON of numbered messages (already masked), each bounded by itself."""
@@ -127,17 +127,17 @@ class ValueEncoder:
         return orjson.dumps([Walk(None, share).value(body, 0) for body in bodies])
 
     def dump(self, plain: Any) -> bytes:
-        """Return the JSON of what `plain` returned."""
+        """Return the JSON of what `to_masked_json` returned."""
         try:
             return orjson.dumps(plain, _convert_default, _OPTIONS)
         except (TypeError, RecursionError) as exc:
             return orjson.dumps({"__type__": type(plain).__qualname__, "unrepresentable": str(exc)})
 
-    def plain(self, value: Any) -> Any:
+    def to_masked_json(self, value: Any) -> Any:
         """Return the value as JSON types within the limits, every string redacted once."""
-        return Walk(self.redact, self.limits).masked(value)
+        return Walk(self.redact, self.limits).convert_masked(value)
 
-    def unmasked(self, value: Any) -> Any:
+    def to_unmasked_json(self, value: Any) -> Any:
         """Return the value as JSON types, not redacted yet: for what is put together before it is encoded."""
         return Walk(None, self.limits).value(value, 0)
 

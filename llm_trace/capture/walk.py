@@ -98,7 +98,7 @@ class Walk:
             elif name in _RECORDS and type(item) is dict:
                 out[name] = self.fields(item)
             elif self.masks_value is not None and self.is_secret(name, item, fields):
-                out[name] = self.hidden(item)
+                out[name] = self.hide_value(item)
             else:
                 out[name] = self.value(item, 1)
         return out
@@ -163,10 +163,10 @@ class Walk:
             self.lossy = self.lossy or (type(key) is str and name != key)
             if name in out:
                 name = f"{name} ({type(key).__name__})"
-            redacted = self.redacted(name)
+            redacted = self.redact_text(name)
             self.left -= len(redacted) + 6
             masked = self.masks_value is not None and self.is_secret(key, item, value)
-            out[redacted] = self.hidden(item) if masked else self.value(item, depth + 1)
+            out[redacted] = self.hide_value(item) if masked else self.value(item, depth + 1)
         return (
             out
             if len(value) <= MAX_ITEMS
@@ -182,7 +182,7 @@ class Walk:
         name = _as_text(around.get("name") or around.get("key")) if key == "value" else ""
         return bool(name) and self.masks_value(name, item)
 
-    def hidden(self, item: Any) -> str:
+    def hide_value(self, item: Any) -> str:
         """Return what stands for a value that is masked whole."""
         return _Secret(item) if type(item) is str else self.mask
 
@@ -192,7 +192,7 @@ class Walk:
         masked = (
             name and item[1] is not None and self.masks_value is not None and self.masks_value(name, item[1])
         )
-        return [item[0], self.hidden(item[1])] if masked else item
+        return [item[0], self.hide_value(item[1])] if masked else item
 
     def items(self, value: Sequence[Any], depth: int) -> list[Any]:
         out: list[Any] = []
@@ -213,11 +213,11 @@ class Walk:
             else [*out, {"__type__": "list", "truncated": len(value) - MAX_ITEMS}]
         )
 
-    def masked(self, value: Any) -> Any:
+    def convert_masked(self, value: Any) -> Any:
         """Return a value as JSON types, its texts masked."""
         return self._mask_texts(self.value(value, 0))
 
-    def masked_fields(self, fields: dict[str, Any]) -> Any:
+    def convert_fields(self, fields: dict[str, Any]) -> Any:
         """Return the fields of an event, masked but for names and ids."""
         return self._mask_texts(self.fields(fields))
 
@@ -225,7 +225,7 @@ class Walk:
         if self.redact is None:
             return tree
         root = [tree]
-        mask_texts(root, self.redacted, self._bound)
+        mask_texts(root, self.redact_text, self._bound)
         return root[0]
 
     def _bound(self, masked: str, raw: str) -> Any:
@@ -262,7 +262,7 @@ class Walk:
         start = data[:limit].decode("utf-8", "ignore")
         return {"__type__": "str", "truncated": len(text), "value": start, HASH: hash_bytes(data)}
 
-    def redacted(self, text: str) -> str:
+    def redact_text(self, text: str) -> str:
         if self.redact is None:
             return text
         try:

@@ -128,7 +128,7 @@ def _retry(exporter: "Exporter", folder: "Path") -> None:
     else:  # the process that delivers keeps the counts
         rejected.ask()
         deadline = time.monotonic() + WAIT_S
-        while rejected.asked() and time.monotonic() < deadline:
+        while rejected.is_asked() and time.monotonic() < deadline:
             time.sleep(0.1)
     left = len(rejected.events())
     print_complaint(f"{exporter.name}: {before - left:,} of {before:,} delivered")

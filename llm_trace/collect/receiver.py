@@ -137,7 +137,7 @@ class Receiver:
     def _lines(self, span: EndedSpan) -> Sequence[SpoolLine]:
         """Return the events that a span becomes."""
         if self.genai_only and not semconv.is_genai_span(span.attributes):
-            self.merger.passed(span.span_id, span.parent_id)
+            self.merger.pass_over(span.span_id, span.parent_id)
             return ()
         if (event := parse_annotation(span)) is not None:
             reduced = event if self.capture_content else drop_event_content(event)

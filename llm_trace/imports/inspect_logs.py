@@ -86,7 +86,9 @@ class _Sample:
 
     def __init__(self, sample: dict[str, Any], evaluation: dict[str, Any], run: dict[str, Any]) -> None:
         self.attachments = sample.get("attachments") or {}
-        self.sample = self._opened({name: value for name, value in sample.items() if name != "attachments"})
+        self.sample = self._restore_texts(
+            {name: value for name, value in sample.items() if name != "attachments"}
+        )
         self.pool: list[Any] = list((self.sample.get("events_data") or {}).get("messages") or ())
         self.task, self.run = str(evaluation["task"]), run
         key = sample.get("uuid") or f"{run['id']} {sample.get('id')} {sample.get('epoch')}"
@@ -101,20 +103,20 @@ class _Sample:
     def calls(self) -> Iterator[Imported]:
         times = [at for e in self.events for at in (_begin_entry(e), _end_entry(e)) if at is not None]
         start, end = min(times, default=self.run["start_ns"]), max(times, default=self.run["start_ns"])
-        yield self._whole(start, end)
+        yield self._read_sample(start, end)
         ends = {str(e.get("id")): _begin_entry(e) for e in self.events if e.get("event") == "span_end"}
         for number, entry in enumerate(self.events):
             kind = entry.get("event")
             if kind == "span_begin":
-                yield self._span(entry, ends.get(str(entry.get("id"))), end)
+                yield self._read_span(entry, ends.get(str(entry.get("id"))), end)
             elif kind == "model":
-                yield self._model(entry, number)
+                yield self._read_model(entry, number)
             elif kind == "tool":
-                yield self._tool(entry, number)
+                yield self._read_tool(entry, number)
 
-    def _whole(self, start: int, end: int) -> Imported:
+    def _read_sample(self, start: int, end: int) -> Imported:
         sample, output = self.sample, self.sample.get("output") or {}
-        fields = self._call(self.root, None, self.task, "chain", start, end)
+        fields = self._build_call(self.root, None, self.task, "chain", start, end)
         fields["input"] = {
             "sample": sample.get("id"),
             "input": sample.get("input"),
@@ -126,12 +128,12 @@ class _Sample:
         scores = tuple(_score(self.root, name, score) for name, score in (sample.get("scores") or {}).items())
         return Imported(_drop_absent(fields), list_left_over(sample, _SAMPLE), scores, self.run)
 
-    def _span(self, entry: dict[str, Any], end: int | None, last: int) -> Imported:
+    def _read_span(self, entry: dict[str, Any], end: int | None, last: int) -> Imported:
         kind = _KINDS.get(str(entry.get("type")), "chain")
         begin = _begin_entry(entry) or self.run["start_ns"]
-        fields = self._call(
-            self._id(entry.get("id")),
-            self._id(entry.get("parent_id")),
+        fields = self._build_call(
+            self._find_parent(entry.get("id")),
+            self._find_parent(entry.get("parent_id")),
             str(entry.get("name")),
             kind,
             begin,
@@ -141,9 +143,9 @@ class _Sample:
             fields["status"] = "cancelled"
         return Imported(_drop_absent(fields))
 
-    def _model(self, entry: dict[str, Any], number: int) -> Imported:
+    def _read_model(self, entry: dict[str, Any], number: int) -> Imported:
         output, config = entry.get("output") or {}, entry.get("config") or {}
-        fields = self._event(entry, number, str(entry.get("model")), "llm")
+        fields = self._read_event(entry, number, str(entry.get("model")), "llm")
         provider, _, _ = str(entry.get("model")).partition("/")
         tools = (
             {"tools": entry["tools"], "tool_choice": entry.get("tool_choice")} if entry.get("tools") else {}
@@ -152,7 +154,7 @@ class _Sample:
             "model": output.get("model") or entry.get("model"),
             "provider": provider,
             "params": config,
-            "input": {"messages": self._asked(entry), **tools},
+            "input": {"messages": self._list_input(entry), **tools},
             "output": _get_first_answer(output),
             "messages_out": semconv.messages_out(output),
             "usage": _read_usage(output.get("usage")),
@@ -160,14 +162,14 @@ class _Sample:
         }
         return Imported(_drop_absent(fields), list_left_over(entry, _MODEL))
 
-    def _asked(self, entry: dict[str, Any]) -> list[Any]:
+    def _list_input(self, entry: dict[str, Any]) -> list[Any]:
         """Return what a model was asked; newer logs write each message once and refer to ranges of them."""
         messages = self.pool
         ranges = entry.get("input_refs") or ()
         return list(entry.get("input") or ()) + [m for first, end in ranges for m in messages[first:end]]
 
-    def _tool(self, entry: dict[str, Any], number: int) -> Imported:
-        fields = self._event(entry, number, str(entry.get("function")), "tool")
+    def _read_tool(self, entry: dict[str, Any], number: int) -> Imported:
+        fields = self._read_event(entry, number, str(entry.get("function")), "tool")
         fields |= {
             "input": entry.get("arguments"),
             "output": entry.get("result"),
@@ -175,16 +177,18 @@ class _Sample:
         }
         return Imported(_drop_absent(fields), list_left_over(entry, _TOOL))
 
-    def _event(self, entry: dict[str, Any], number: int, name: str, kind: str) -> dict[str, Any]:
+    def _read_event(self, entry: dict[str, Any], number: int, name: str, kind: str) -> dict[str, Any]:
         begin = _begin_entry(entry) or self.run["start_ns"]
         own = make_span_id(NAME, *self.key, entry.get("uuid") or number)
-        return self._call(own, self._id(entry.get("span_id")), name, kind, begin, _end_entry(entry) or begin)
+        return self._build_call(
+            own, self._find_parent(entry.get("span_id")), name, kind, begin, _end_entry(entry) or begin
+        )
 
-    def _id(self, span: Any) -> str:
+    def _find_parent(self, span: Any) -> str:
         """Return the id of the call of a span of this sample; of the sample where it has no such span."""
         return make_span_id(NAME, *self.key, span) if str(span) in self.spans else self.root
 
-    def _call(
+    def _build_call(
         self, own: str, parent: str | None, name: str, kind: str, start: int, end: int
     ) -> dict[str, Any]:
         return {
@@ -192,14 +196,16 @@ class _Sample:
             "start_ns": start, "end_ns": max(start, end), "status": "ok", "run": self.run["id"],
         }  # fmt: skip
 
-    def _opened(self, value: Any) -> Any:
+    def _restore_texts(self, value: Any) -> Any:
         """Return a value with the texts that the log keeps apart put back."""
         if isinstance(value, str) and value.startswith(_ATTACHED):
             return self.attachments.get(value[len(_ATTACHED) :], value)
         if isinstance(value, list):
-            return [self._opened(entry) for entry in value]
+            return [self._restore_texts(entry) for entry in value]
         return (
-            {name: self._opened(entry) for name, entry in value.items()} if isinstance(value, dict) else value
+            {name: self._restore_texts(entry) for name, entry in value.items()}
+            if isinstance(value, dict)
+            else value
         )
 
 

@@ -142,8 +142,8 @@ class RootCall:
 
 
 def _build_work(root: Taped, fn: Function, recording: Recording, overrides: Overrides) -> RootCall:
-    rendered = overrides.renderings(root, recording.templates)
-    arguments = overrides.reworded(root.input, rendered)
+    rendered = overrides.render_prompts(root, recording.templates)
+    arguments = overrides.reword(root.input, rendered)
     return RootCall(root, fn, *call_of(replace(root, input=arguments), fn, overrides.arguments, rendered))
 
 

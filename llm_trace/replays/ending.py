@@ -63,7 +63,7 @@ def compare_endings(root: Taped, ending: Ending | None) -> tuple[bool, str | Non
     now = ending.event
     outputs = (root.output, now.get("output"))
     if "[redacted" in json.dumps(root.output) and make_canonical(outputs[0]) != make_canonical(outputs[1]):
-        outputs = (root.output, ValueEncoder(build_redactor(True)).plain(now.get("output")))
+        outputs = (root.output, ValueEncoder(build_redactor(True)).to_masked_json(now.get("output")))
     before, after = (
         _describe_end(status, error, output)
         for status, error, output in zip(

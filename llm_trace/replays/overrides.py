@@ -52,7 +52,7 @@ class Overrides:
         """Return whether calls of this function are made otherwise."""
         return spec.name in self.code or (spec.kind == "llm" and bool(self.model or self.params))
 
-    def applied(self, spec: FunctionSpec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
+    def apply(self, spec: FunctionSpec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
         """Return the function to run for a call, its positional and its named arguments.
 
         Raises:
@@ -80,7 +80,7 @@ class Overrides:
                 )
         return run, bound.args, bound.kwargs
 
-    def renderings(self, taped: Taped, templates: Templates) -> list[Rendered]:
+    def render_prompts(self, taped: Taped, templates: Templates) -> list[Rendered]:
         """Return the prompt that a call was made with, and the one in its place; none where not known.
 
         Raises:
@@ -105,7 +105,7 @@ class Overrides:
                 return []
         return texts
 
-    def reworded(self, arguments: Any, rendered: Sequence[Rendered]) -> Any:
+    def reword(self, arguments: Any, rendered: Sequence[Rendered]) -> Any:
         """Return recorded arguments with the prompt in them rendered anew, where another takes its place."""
         return _with_text(arguments, *map(str, rendered)) if len(rendered) == 2 else arguments
 

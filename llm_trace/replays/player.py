@@ -53,9 +53,9 @@ class Rules:
         """Return whether a call is of a kind or name that is answered."""
         return (call.kind in self.serve or call.name in self.serve) and call.name not in self.live
 
-    def masked(self, encoder: ValueEncoder) -> Rules:
+    def mask_names(self, encoder: ValueEncoder) -> Rules:
         """Return the rules, functions also under the names that redaction leaves of theirs in the record."""
-        serve, live = (names.union(map(encoder.masked, names)) for names in (self.serve, self.live))
+        serve, live = (names.union(map(encoder.mask_text, names)) for names in (self.serve, self.live))
         return replace(self, serve=serve, live=live)
 
 
@@ -104,7 +104,7 @@ class Player:
 
     def __init__(self, tape: Tape, rules: Rules, encoder: ValueEncoder) -> None:
         self.tape = tape
-        self.rules = rules.masked(encoder)
+        self.rules = rules.mask_names(encoder)
         self._names: dict[str, str] = {}
         self.report = report.Report(rules.mode, races=[report.describe_race(group) for group in tape.races()])
         self._steps: dict[str, Step] = {}
@@ -175,19 +175,19 @@ class Player:
             return Step(stray=True)
         name = self._name_on_record(encoder, spec.name)
         asked = PendingCall(spec, args, kwargs, arguments, name, around.scope, around.stray, encoder)
-        taped = self._found(asked)
+        taped = self._find_taped(asked)
         if self.rules.serves(spec):
-            return self._served(asked, taped)
-        return self._real(asked, taped or self._likely(asked))
+            return self._serve(asked, taped)
+        return self._run_live(asked, taped or self._find_likely(asked))
 
     def _name_on_record(self, encoder: ValueEncoder, name: str) -> str:
         """Return the name that the record has for a function: its own, else what redaction leaves of it."""
         known = self._names.get(name)
         if known is None:
-            known = self._names[name] = name if self.tape.has(name) else encoder.masked(name)
+            known = self._names[name] = name if self.tape.has(name) else encoder.mask_text(name)
         return known
 
-    def _found(self, asked: PendingCall) -> Taped | None:
+    def _find_taped(self, asked: PendingCall) -> Taped | None:
         """Return the recorded call that this one is: of the same function, input and place."""
         with self._lock:
             expected, self._next = self._next, None
@@ -197,32 +197,32 @@ class Player:
             return None
         return self.tape.take(asked.scope, asked.name, asked.arguments)
 
-    def _likely(self, asked: PendingCall) -> Taped | None:
+    def _find_likely(self, asked: PendingCall) -> Taped | None:
         """Return the only recorded call that this one can be, though its input is another."""
         taped = None if asked.stray else self.tape.take_only(asked.scope, asked.name)
         if taped is not None and self.rules.mode == "recorded":
-            shown = report.describe_difference(taped.input, asked.encoder.plain(asked.arguments))
+            shown = report.describe_difference(taped.input, asked.encoder.to_masked_json(asked.arguments))
             self.report.differences.append(
                 f"{taped.name} ({taped.span_id}) was called with another input\n{shown}"
             )
         return taped
 
-    def _served(self, asked: PendingCall, taped: Taped | None) -> Step:
+    def _serve(self, asked: PendingCall, taped: Taped | None) -> Step:
         """Answer a call from the record; what is not there runs in mixed mode."""
         spec = asked.spec
         try:
             if taped is None:
-                raise self._divergence(asked)
+                raise self._build_divergence(asked)
             answer = build_played_answer(taped, spec.shape, getattr(spec.function, "__module__", None))
         except ReplayError as exc:
-            return self._refused(asked, taped, exc)
+            return self._refuse(asked, taped, exc)
         with self._lock:
             self.report.served += 1
         return Step(
             taped, taped.span_id, run=play_answer(answer, spec.shape, pace=self.rules.pace), served=True
         )
 
-    def _refused(self, asked: PendingCall, taped: Taped | None, why: ReplayError) -> Step:
+    def _refuse(self, asked: PendingCall, taped: Taped | None, why: ReplayError) -> Step:
         """Run a call that has no recorded answer in mixed mode, else raise why."""
         if taped is not None:
             why = ReplayError(f"{taped.name} ({taped.span_id}) cannot be replayed: {why}")
@@ -230,9 +230,9 @@ class Player:
             why = ReplayError(f"{why}; let it run: live=[{taped.name!r}]")
         if self.rules.mode != "mixed":
             raise why
-        return self._real(asked, taped)
+        return self._run_live(asked, taped)
 
-    def _real(self, asked: PendingCall, taped: Taped | None) -> Step:
+    def _run_live(self, asked: PendingCall, taped: Taped | None) -> Step:
         """Let the function run, with what the overrides change.
 
         A function that the record does not know at this place is looked through: its calls are those of the
@@ -246,15 +246,15 @@ class Player:
         step = Step(taped, taped.span_id if taped else asked.scope, stray)
         if self.rules.mode == "recorded" or not overrides.changes(spec):
             return step
-        run, args, kwargs = overrides.applied(spec, asked.args, asked.kwargs)
+        run, args, kwargs = overrides.apply(spec, asked.args, asked.kwargs)
         return replace(step, run=lambda *_, **__: run(*args, **kwargs), arguments=(args, kwargs))
 
-    def _divergence(self, asked: PendingCall) -> DivergenceError:
+    def _build_divergence(self, asked: PendingCall) -> DivergenceError:
         """Return what is said of a question that is not in the record; the first is kept."""
         inside = self.tape.calls.get(asked.scope or "")
         message = f"{asked.name}, inside {inside.name} ({inside.span_id})," if inside else asked.name
         message += " asks something that is not in the record"
-        now = asked.encoder.plain(asked.arguments)
+        now = asked.encoder.to_masked_json(asked.arguments)
         then = self.tape.nearest(asked.scope, asked.name)
         message += (
             f"; the next call of it there is {then.span_id}" if then else ", which has no further call of it"
@@ -271,11 +271,11 @@ class Player:
 
     def finish(self) -> None:
         """Note which calls that are answered from the record were not made."""
-        self.report.not_asked = report.sum_items([call.name for call in self.left()])
+        self.report.not_asked = report.sum_items([call.name for call in self.list_unmade()])
 
-    def left(self) -> list[Taped]:
+    def list_unmade(self) -> list[Taped]:
         """Return the recorded calls that would have been answered and were not made."""
         if self.rules.mode == "live":
             return []
-        due = [call for call in self.tape.left() if self.rules.answers(call)]
+        due = [call for call in self.tape.list_untaken() if self.rules.answers(call)]
         return [call for call in due if not any(map(self.rules.answers, self.tape.around(call)))]

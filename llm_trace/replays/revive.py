@@ -186,25 +186,25 @@ class _Builder:
                 "or state beside its fields"
             )
         if name == RENDERED:
-            return self._prompt(node)
+            return self._find_rendered(node)
         cls = find_class(name, self.moved)
         if not isinstance(cls, type):
             raise ReplayError(f"its type {name.replace(':', '.')} is not imported")
         try:
-            return self._built(cls, node)
+            return self._build_object(cls, node)
         except ReplayError:
             raise
         except Exception as exc:  # a class of the user's
             raise ReplayError(f"a {name.replace(':', '.')} cannot be made from its record: {exc}") from exc
 
-    def _prompt(self, node: Any) -> Rendered:
+    def _find_rendered(self, node: Any) -> Rendered:
         if (rendered := next((text for text in self.rendered if text == node), None)) is None:
             raise ReplayError(
                 "it was rendered from a prompt whose template or variables are not in the record"
             )
         return rendered
 
-    def _built(self, cls: Any, node: Any) -> Any:
+    def _build_object(self, cls: Any, node: Any) -> Any:
         """Return an object of a class that makes plain data: no other is called, whatever a record says."""
         inside = {k: v for k, v in node.items() if k not in _SAID} if isinstance(node, dict) else {}
         if issubclass(cls, BaseModel):

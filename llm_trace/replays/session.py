@@ -59,7 +59,7 @@ class ReplaySession:
         if mode == "replay":
             calls = [] if optional and not path.exists() else cassette.read(path)
             rules = Rules("recorded", served, frozenset(live))
-            player = Player(Tape(calls, masked=encoder.plain), rules, encoder)
+            player = Player(Tape(calls, masked=encoder.to_masked_json), rules, encoder)
         session = cls(path, served, Recorder(collector, encoder, input_key=None), collector, player)
         session.enter()
         return session
@@ -84,7 +84,7 @@ class ReplaySession:
         """Return what is on the cassette and was not asked for; calls cancelled then may be missing."""
         if self.player is None:
             return None
-        due = [call for call in self.player.left() if (call.phase or "test") == phase]
+        due = [call for call in self.player.list_unmade() if (call.phase or "test") == phase]
         left = [call.name for call in due if call.status != "cancelled"]
         return (
             f"on the cassette {self.path} and not asked for: {', '.join(report.sum_items(left))}"

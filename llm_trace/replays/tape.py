@@ -133,7 +133,7 @@ class Tape:
     def take_only(self, scope: str | None, name: str) -> Taped | None:
         """Return the only recorded call of this function left inside `scope`, whatever its input."""
         with self._lock:
-            left = self._left(scope, name)
+            left = self._list_untaken_of(scope, name)
             if len(left) != 1:
                 return None
             self._taken.add(left[0].span_id)
@@ -156,16 +156,16 @@ class Tape:
     def nearest(self, scope: str | None, name: str) -> Taped | None:
         """Return the recorded call to compare a question with that is not in the record."""
         with self._lock:
-            left = self._left(scope, name)
+            left = self._list_untaken_of(scope, name)
         anywhere = (
             call for call in self.calls.values() if call.name == name and call.span_id not in self._taken
         )
         return left[0] if left else next(anywhere, None)
 
-    def _left(self, scope: str | None, name: str) -> list[Taped]:
+    def _list_untaken_of(self, scope: str | None, name: str) -> list[Taped]:
         return [call for call in self._names.get((scope, name), ()) if call.span_id not in self._taken]
 
-    def left(self) -> list[Taped]:
+    def list_untaken(self) -> list[Taped]:
         """Return the calls that were not asked for."""
         return [call for call in self.calls.values() if call.span_id not in self._taken]
 

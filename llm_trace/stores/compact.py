@@ -85,7 +85,7 @@ def _rewrite(database: Database, deadline: Deadline, attempt: _Attempt) -> int:
     scratch = tempfile.TemporaryDirectory(prefix="work-", dir=database.lock_dir, ignore_cleanup_errors=True)
     with scratch as folder, connect(**list_limits(folder) | attempt.settings) as connection:
         try:
-            with database.attached(connection, deadline):
+            with database.attach(connection, deadline):
                 connection.execute(f"ATTACH '{quoted}' AS fresh ({write_options()})")
                 fresh.chmod(database.file.stat().st_mode & 0o777)
                 gone = _copy(connection, attempt.rows)

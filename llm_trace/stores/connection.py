@@ -80,11 +80,11 @@ class Database:
     @contextlib.contextmanager
     def writing(self, connection: DuckDBPyConnection) -> Iterator[None]:
         """Give `connection` the store, alone; it is made if absent. What is not committed is undone."""
-        with self.alone() as deadline, self.attached(connection, deadline):
+        with self.alone() as deadline, self.attach(connection, deadline):
             yield
 
     @contextlib.contextmanager
-    def attached(self, connection: DuckDBPyConnection, deadline: Deadline) -> Iterator[None]:
+    def attach(self, connection: DuckDBPyConnection, deadline: Deadline) -> Iterator[None]:
         """Give `connection` the store to write; the caller is alone."""
         if not self.exists():
             _make(connection, self.file)
@@ -199,7 +199,7 @@ def _attach(connection: DuckDBPyConnection, path: Path, deadline: Deadline, opti
         except _get_duckdb_error() as exc:
             if not _is_held(exc):
                 raise _explain_error(exc, path) from exc
-            if deadline.passed():
+            if deadline.is_over():
                 raise StoreLockedError(_build_held_error(exc, path, deadline.seconds)) from exc
             deadline.pause()
     connection.execute("USE store")

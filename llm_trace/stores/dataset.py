@@ -42,8 +42,8 @@ def iter_examples(pages: Iterable[Page], skipped: Counter[str]) -> Iterator[str]
 
 
 def _build_example(spoken: Spoken, metadata: Any) -> dict[str, Any]:
-    asked = [json.loads(message) for message in spoken.asked()]
-    answered = [json.loads(message) for message in spoken.answered()]
+    asked = [json.loads(message) for message in spoken.list_input()]
+    answered = [json.loads(message) for message in spoken.list_output()]
     if not asked:
         raise UnfitError("no messages")
     if not answered:

@@ -41,7 +41,7 @@ class Deadline:
         self._end = time.monotonic() + seconds
         self._pause = FIRST_PAUSE
 
-    def passed(self) -> bool:
+    def is_over(self) -> bool:
         """Return whether the time is over."""
         return time.monotonic() >= self._end
 
@@ -67,7 +67,7 @@ def lock_path(path: Path, deadline: Deadline, *, shared: bool = False) -> Iterat
         return
     try:
         while not try_lock(handle, shared=shared):
-            if deadline.passed():
+            if deadline.is_over():
                 raise StoreLockedError(_hold(path, handle, deadline.seconds))
             deadline.pause()
         if not shared:

@@ -128,7 +128,7 @@ def iter_json_lines(page: Page) -> Iterator[str]:
         spoken = Spoken(page.bodies, *talk)
         yield (
             f'{head[:-1]},"input":{spoken.input or "null"},"output":{spoken.output or "null"},'
-            f'"messages_in":{_list(spoken.asked())},"messages_out":{_list(spoken.answered())},'
+            f'"messages_in":{_list(spoken.list_input())},"messages_out":{_list(spoken.list_output())},'
             f'"stored":{stored[:-1]}{spoken.cut()}}}}}\n'
         )
 
@@ -160,13 +160,13 @@ class Spoken:
     ) -> None:
         self.bodies, self.ids_in, self.ids_out = bodies, ids_in, ids_out
         self._raw = {"input": arguments, "output": result}
-        self.input, self.output = self._filled(arguments, ids_in), self._filled(result, ids_out)
+        self.input, self.output = self._fill_places(arguments, ids_in), self._fill_places(result, ids_out)
 
-    def asked(self) -> list[str]:
+    def list_input(self) -> list[str]:
         """Return the messages that went in, normalised, each as JSON."""
         return self._messages(self.input, self.ids_in, "messages_in")
 
-    def answered(self) -> list[str]:
+    def list_output(self) -> list[str]:
         """Return the messages that came out."""
         return self._messages(self.output, self.ids_out, "messages_out")
 
@@ -192,7 +192,7 @@ class Spoken:
             pieces.append(f',"{list_name}":{_list(listed)}')
         return "".join(pieces)
 
-    def _filled(self, text: str | None, ids: list[int | None] | None) -> str | None:
+    def _fill_places(self, text: str | None, ids: list[int | None] | None) -> str | None:
         if text is None or ids is None:
             return text
         places = Places(ids)

@@ -54,7 +54,7 @@ class Bodies:
         body = None if number is None else self._bodies.get(number)
         return LOST if body is None else body
 
-    def listed(self, numbers: Sequence[int | None] | None) -> list[dict[str, Any]] | None:
+    def list_bodies(self, numbers: Sequence[int | None] | None) -> list[dict[str, Any]] | None:
         """Return what was logged for each number."""
         return None if numbers is None else [self.body(number) for number in numbers]
 
@@ -97,8 +97,8 @@ def _dump(value: Any) -> str:
 def build_call(row: StoredRow, bodies: Bodies) -> Call:
     """Return the call of a row of `calls`."""
     ids_in, ids_out = row["messages_in"], row["messages_out"]
-    arguments = fill_messages(parse_value(row["input"]), bodies.listed(ids_in))
-    result = fill_messages(parse_value(row["output"]), bodies.listed(ids_out))
+    arguments = fill_messages(parse_value(row["input"]), bodies.list_bodies(ids_in))
+    result = fill_messages(parse_value(row["output"]), bodies.list_bodies(ids_out))
     return Call(
         trace_id=row["trace_id"] or NO_TRACE,
         span_id=row["span_id"],

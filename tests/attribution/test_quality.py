@@ -78,7 +78,7 @@ def test_held_out_masks_are_distinct_and_unseen() -> None:
     value = Metered(additive)
     seen = np.random.default_rng([0, 71]).random((50, 12)) < 0.5
     value(seen)
-    given = study(value, WEIGHTS, used=value.seen)
+    given = study(value, WEIGHTS, used=value.find_evaluated)
     masks, words = draw_held_out(given, "half")
     assert len(masks) == len(np.unique(masks, axis=0)) == 64
     assert not (masks[:, None, :] == seen[None, :, :]).all(axis=2).any()

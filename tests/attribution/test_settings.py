@@ -220,4 +220,4 @@ def test_every_setting_that_is_data_comes_back_from_json(**settings: Any) -> Non
 
 def test_segments_are_recorded_as_spans() -> None:
     word = Segment(start=0, end=4, text="Lily", name="who")
-    assert Settings.of(segments=[word]).recorded().segments == ((0, 4, "who"),)
+    assert Settings.of(segments=[word]).to_record().segments == ((0, 4, "who"),)

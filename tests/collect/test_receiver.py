@@ -412,7 +412,7 @@ def explained(span_id: str) -> Attribution:
         verdict="redundant",
         warnings=("few masks",),
         groups=((0, 1),),
-        settings=Settings.of(target=Contrast("a", "b"), baseline=["delete", "mask"], budget=5).recorded(),
+        settings=Settings.of(target=Contrast("a", "b"), baseline=["delete", "mask"], budget=5).to_record(),
         time_ns=1763740010000000000,
     )
 

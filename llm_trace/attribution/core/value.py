@@ -173,7 +173,7 @@ class Metered(_Around):
         self._afford(len(masks))
         return np.asarray(self._value.resample(masks), dtype=np.float64)
 
-    def seen(self, masks: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    def find_evaluated(self, masks: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Return which masks (k, n) have been evaluated, (k,)."""
         return np.array([np.packbits(mask).tobytes() in self._known for mask in masks], dtype=bool)
 

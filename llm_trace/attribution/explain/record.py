@@ -72,7 +72,7 @@ def build_record(
         method=method,
         confidence=settings.confidence if sampled else None,
         seed=settings.seed if sampled else None,
-        settings=settings.recorded(),
+        settings=settings.to_record(),
         span_id=explained.span_id,
         segments=explained.segments,
         prompt=explained.prompt,

@@ -107,10 +107,10 @@ def get_score(score: Any) -> Any:
     """Return the function that gives log-probabilities for a request's payload, a prompt and a response."""
     if is_async(score):
 
-        async def asked(payload: Any) -> Any:
+        async def ask_score(payload: Any) -> Any:
             return await score(*payload)
 
-        return asked
+        return ask_score
     return lambda payload: score(*payload)
 
 
@@ -203,7 +203,7 @@ class _Explaining:
             self.question.span_id,
             str(segmented.text),
             segmented.segments,
-            self._known_response(),
+            self._get_response(),
             self.target,
             self.tokens,
             value.unit,
@@ -223,7 +223,7 @@ class _Explaining:
             figures={"cost": self._cost()},
         )
 
-    def _known_response(self) -> str:
+    def _get_response(self) -> str:
         """Return the response, empty where the model was never asked for it."""
         return self.question.response or self.__dict__.get("response", "")
 

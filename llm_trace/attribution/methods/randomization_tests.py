@@ -75,7 +75,7 @@ class ColumnEffects:
         weights = free * compute_nearness(others, max(1, n - 1))
         rest = regress_out(self._centred, values, self._rates)
         pull = weights * rest.values
-        self._pulls = (self._scaled(pull), self._scaled(free * rest.values))
+        self._pulls = (self._scale_pull(pull), self._scale_pull(free * rest.values))
         along = weights * self._centred * rest.directions
         mass = np.maximum(along.sum(axis=0), 1e-9 * len(masks))
         self.effects = np.asarray((self._centred * pull).sum(axis=0) / mass)
@@ -85,7 +85,7 @@ class ColumnEffects:
         self.errors = np.asarray(np.sqrt((pushed**2).sum(axis=0)) / mass)
         """Standard errors of the effects, (n,): sandwich, residuals enlarged by their leverage (HC3)."""
 
-    def _scaled(self, pull: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _scale_pull(self, pull: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return pulls (k, n), column i from the other columns alone, such that chance gives variance 1."""
         variance = (self._rates * (1 - self._rates)) @ pull**2
         return np.asarray(pull / np.sqrt(np.maximum(variance, 1e-300)))
@@ -97,13 +97,15 @@ class ColumnEffects:
         """
         n = self._centred.shape[1]
         rng = np.random.default_rng((seed, 1))
-        p_values = self._tail(np.arange(n), _FIRST_ROUND, rng)
+        p_values = self._compute_tail(np.arange(n), _FIRST_ROUND, rng)
         rare = np.flatnonzero(p_values <= _SCREENED)
         if len(rare):
-            p_values[rare] = self._tail(rare, max(20_000, ceil(4 * n / level)), rng)
+            p_values[rare] = self._compute_tail(rare, max(20_000, ceil(4 * n / level)), rng)
         return p_values
 
-    def _tail(self, chosen: NDArray[np.int64], rounds: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    def _compute_tail(
+        self, chosen: NDArray[np.int64], rounds: int, rng: np.random.Generator
+    ) -> NDArray[np.float64]:
         pulls = [np.ascontiguousarray(pull[:, chosen]) for pull in self._pulls]
         centred, rates = self._centred[:, chosen], self._rates
         seen = np.max([np.abs((centred * pull).sum(axis=0)) for pull in pulls], axis=0) * (1 - 1e-9)

@@ -175,13 +175,13 @@ class CausalForward:
         if known is not None or not half:
             return known is not False
 
-        def cached() -> torch.Tensor:
+        def run_cached() -> torch.Tensor:
             past, behind = _expand_cache(self._cache or [], half, 2), [at - half for at in where]
             tail = ids[:, half:].expand(2, -1)
             got = self.model(tail, past_key_values=past, use_cache=True, **self._limit_logits(behind))
             return self._select_logits(got.logits, behind, tail.shape[1])
 
-        return abilities.compare_shared(self.model, length, cached, plain.expand(2, -1, -1))
+        return abilities.compare_shared(self.model, length, run_cached, plain.expand(2, -1, -1))
 
     def _run(self, batch: Batch, prompts: Sequence[tuple[int, ...]], query: Query) -> NDArray[np.float64]:
         """Return (rows of the batch, tokens) log-probabilities."""

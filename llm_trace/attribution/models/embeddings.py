@@ -114,15 +114,15 @@ def _check(at: Ground) -> None:
 
     forward, query = at.source.forward, at.source.goal.queries[0]
 
-    def embedded() -> torch.Tensor:
+    def score_embedded() -> torch.Tensor:
         with run_undisturbed(at.source.model, gradients=True), torch.no_grad():
             return forward.score_embedded(at.inputs[None].to(_get_dtype(at.source.model)), query)
 
-    def plain() -> torch.Tensor:
+    def score_plain() -> torch.Tensor:
         ids = tuple(at.owned.ids.tolist())
         return torch.from_numpy(forward([ids], query, lambda _rows, _tokens: None))
 
-    check_embeddings(at.source.model, embedded, plain)
+    check_embeddings(at.source.model, score_embedded, score_plain)
 
 
 def compute_values(at: Ground, points: torch.Tensor) -> NDArray[np.float64]:

@@ -39,12 +39,12 @@ def generate_answer(
         best = ClassifierForward(model).answer(prompt)
         return labels[best], make_label(labels[best], best)
     if kind == "causal":
-        return codec.generated(prompt, generate(model, prompt, most))
+        return codec.split_generated(prompt, generate(model, prompt, most))
     lead = lead_response(model, codec, Response((), (), ())).lead
     ids = Seq2SeqForward(model).answer(prompt, most, find_end_ids(model), lead)
     if not ids:
         raise AttributionError("the model answers nothing to this prompt: pass the response to explain")
-    text, response = codec.generated((), ids)
+    text, response = codec.split_generated((), ids)
     return text, lead_response(model, codec, response)
 
 
@@ -115,12 +115,12 @@ def _step_model(model: Any, ids: Sequence[int], past: Any) -> tuple[torch.Tensor
     plain = run(ids, use_cache=False).logits[0, -1]
     stepped: list[Any] = []
 
-    def cached() -> torch.Tensor:
+    def step_cached() -> torch.Tensor:
         stepped.append(run(ids[-1:], past_key_values=past, use_cache=True))
         logits: torch.Tensor = stepped[0].logits[0, -1:]
         return logits
 
-    fits = abilities.compare_step(model, cached, plain[None])
+    fits = abilities.compare_step(model, step_cached, plain[None])
     return plain, stepped[0].past_key_values if fits else None
 
 

@@ -113,22 +113,22 @@ class Hook:
             if not self.policy.wants(call):
                 return None
         except Exception as exc:  # noqa: BLE001  the user's rule may do anything
-            return self._event(call, None, exc)
+            return self._build_event(call, None, exc)
         if not self.allowance.allows(self.now()):
             self.passed_over += 1
             return None
         try:
-            attribution = self._attribution(call)
+            attribution = self._explain(call)
             self.allowance.spend(self.now(), attribution)
-            return self._event(call, attribution, None)
+            return self._build_event(call, attribution, None)
         except Exception as exc:  # noqa: BLE001  an attribution must not break the host
-            return self._event(call, None, exc)
+            return self._build_event(call, None, exc)
 
-    def failed(self, call: Call, reason: str) -> dict[str, Any]:
+    def build_failure(self, call: Call, reason: str) -> dict[str, Any]:
         """Return the event of a call that cannot be explained."""
-        return self._event(call, None, AttributionError(reason))
+        return self._build_event(call, None, AttributionError(reason))
 
-    def _attribution(self, call: Call) -> Attribution:
+    def _explain(self, call: Call) -> Attribution:
         from llm_trace.attribution.api import attribute
 
         p = self.policy
@@ -150,7 +150,9 @@ class Hook:
             cache=p.cache,
         )
 
-    def _event(self, call: Call, attribution: Attribution | None, exc: Exception | None) -> dict[str, Any]:
+    def _build_event(
+        self, call: Call, attribution: Attribution | None, exc: Exception | None
+    ) -> dict[str, Any]:
         time_ns = self.now()
         return {
             "event": "attribution",

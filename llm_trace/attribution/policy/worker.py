@@ -73,7 +73,9 @@ class Worker:
             return None
         tried = self._count_attempts(request)
         if tried >= ATTEMPTS:
-            event: dict[str, Any] | None = hook.failed(call, f"the worker died {tried} times on this call")
+            event: dict[str, Any] | None = hook.build_failure(
+                call, f"the worker died {tried} times on this call"
+            )
         else:
             self._begin(request, tried)
             event = hook(call)

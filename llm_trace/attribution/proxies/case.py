@@ -136,7 +136,7 @@ class TaskCall:
         """The oracle's own explanation where it has been paid for."""
         return self.__dict__.get("own")
 
-    def held_out(self, n: int) -> NDArray[np.bool_]:
+    def draw_held_out(self, n: int) -> NDArray[np.bool_]:
         """Return distinct masks (k, n) that keep segments as often as SMILE's do, drawn apart from these."""
         rng = np.random.default_rng([self.seed, int(self.key[:8], 16), n])
         drawn = rng.random((4 * HELD_OUT, n)) < KEEP

@@ -44,7 +44,7 @@ def _measure_case(instance: Instance, case: TaskCall, floor: float) -> Instance:
     )
     if own.verdict in _UNUSABLE:
         return replace(instance, why=f"{own.verdict}: {own.warnings[0]}")
-    masks = case.held_out(len(own.segments))
+    masks = case.draw_held_out(len(own.segments))
     if len(masks) < _LEAST:
         return replace(
             instance, why=f"{len(own.segments)} segments are too few to hold out prompts: take smaller ones"

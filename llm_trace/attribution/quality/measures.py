@@ -114,7 +114,7 @@ def measure_now(
     full, sampled, exact = scores.full, scores.low is not None, scores.stopped == "exact"
     assert full is not None
     spent = value.evaluations if sampled else None
-    used = None if exact else value.seen  # what is exact was fitted to no mask
+    used = None if exact else value.find_evaluated  # what is exact was fitted to no mask
     again = Again(settings, method, spent)
     own = {"seed": settings.seed, "confidence": settings.confidence}
     study = build_study(work, value, scores.values, full, again, used=used, **own)

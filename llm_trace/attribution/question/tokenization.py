@@ -169,17 +169,17 @@ class Codec:
         response is then tokenised behind a neutral character instead.
         """
         if not self.causal:
-            return self._alone(response, None, "text_target")
+            return self._tokenize_alone(response, None, "text_target")
         head = self.ids(prompt, own_special=own_special)
         try:
             joint = self.tokens(prompt + response, own_special=own_special)
         except AttributionError:  # no offsets, and not even the text again
             tail = self.ids(prompt + response, own_special=own_special)[len(head) :]
-            return self._placeless(response, tail)
+            return self._build_placeless(response, tail)
         ids, spans = joint.ids, joint.spans
         if list(ids[: len(head)]) == head and all(s[0] >= len(prompt) for s in spans[len(head) :]):
             own = [(a - len(prompt), b - len(prompt)) for a, b in spans[len(head) :]]
-            return self._made(response, list(ids[len(head) :]), own, None)
+            return self._build_response(response, list(ids[len(head) :]), own, None)
         note = (
             "a token would straddle the end of the prompt: the response was tokenised from its own first "
             "character"
@@ -189,38 +189,38 @@ class Codec:
             cut = next((i for i, s in enumerate(where) if s[0] >= len(anchor)), 0)
             if cut and all(s[1] <= len(anchor) for s in where[:cut]):
                 own = [(a - len(anchor), b - len(anchor)) for a, b in where[cut:]]
-                return self._made(response, got[cut:], own, note)
-        return self._alone(response, note)
+                return self._build_response(response, got[cut:], own, note)
+        return self._tokenize_alone(response, note)
 
-    def _alone(self, response: str, note: str | None, field: str = "text") -> Response:
+    def _tokenize_alone(self, response: str, note: str | None, field: str = "text") -> Response:
         try:
             ids, spans = self._tokenize_bare(response, field)
         except AttributionError:
             ids = list(self._call_tokenizer(response, field, add_special_tokens=False)["input_ids"])
-            return self._placeless(response, ids)
-        return self._made(response, ids, spans, note)
+            return self._build_placeless(response, ids)
+        return self._build_response(response, ids, spans, note)
 
-    def _placeless(self, response: str, ids: list[int]) -> Response:
+    def _build_placeless(self, response: str, ids: list[int]) -> Response:
         note = (
             "the tokenizer does not give the response back: its tokens have no places in it, so it can be "
             "explained only as a whole"
         )
-        return self._made(response, ids, [(0, 0)] * len(ids), note)
+        return self._build_response(response, ids, [(0, 0)] * len(ids), note)
 
-    def _made(self, response: str, ids: list[int], spans: list[Span], note: str | None) -> Response:
+    def _build_response(self, response: str, ids: list[int], spans: list[Span], note: str | None) -> Response:
         if not ids:
             raise AttributionError(f"the response {response!r} has no token: there is nothing to explain")
         texts = tuple(response[a:b] or self._decode([i]) for i, (a, b) in zip(ids, spans, strict=True))
         return Response(tuple(ids), tuple(spans), texts, note)
 
-    def generated(self, prompt: tuple[int, ...], ids: list[int]) -> tuple[str, Response]:
+    def split_generated(self, prompt: tuple[int, ...], ids: list[int]) -> tuple[str, Response]:
         """Return the text of ids that the model produced after the prompt's, and the ids as a response."""
         head = self._decode(list(prompt))
         whole = [self._decode([*prompt, *ids[:i]])[len(head) :] for i in range(len(ids) + 1)]
         text = whole[-1]
         ends = [_count_common(part, text) for part in whole]
         spans = [(a, max(a, b)) for a, b in pairwise(ends)]
-        return text, self._made(text, ids, spans, None)
+        return text, self._build_response(text, ids, spans, None)
 
 
 def _count_common(a: str, b: str) -> int:

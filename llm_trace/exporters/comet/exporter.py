@@ -70,7 +70,7 @@ class CometExporter:
         requests = list(self._batches(trees))
         known = {id(e) for tree in trees for e in tree.events}
         for event in events:
-            requests += self._added(event, known=id(event) in known)
+            requests += self._build_additions(event, known=id(event) in known)
         return requests
 
     def _batches(self, trees: Sequence[Tree]) -> Iterator[Request]:
@@ -82,7 +82,7 @@ class CometExporter:
             body = b"[%b]" % b",".join(body for body, _ in pack)
             yield Request(_LLM, body, tuple(event for _, events in pack for event in events), headers=JSON)
 
-    def _added(self, event: Event, *, known: bool) -> list[Request]:
+    def _build_additions(self, event: Event, *, known: bool) -> list[Request]:
         """Return what is sent of an event beside the batch; what is `known` stands in the batch already."""
         if event.kind == "run":
             settings = self.settings

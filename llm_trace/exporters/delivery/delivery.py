@@ -140,7 +140,7 @@ class Delivery:
         return advanced
 
     def _pass(self) -> bool:
-        if self._rejected.asked():
+        if self._rejected.is_asked():
             self.retry_rejected()
         before = (dict(self._cursor.read), len(self._cursor.waiting))
         batch: list[Group] = []
@@ -180,18 +180,18 @@ class Delivery:
         """
         events = self._rejected.take()
         try:
-            sent = self._sender.send(self._grouped(events))
+            sent = self._sender.send(self._group_events(events))
         except BaseException:
             self._rejected.put_back()
             raise
         self._rejected.forget()
-        self._rejected.served()
+        self._rejected.finish_retry()
         self._cursor.delivered += sent.delivered
         self._cursor.rejected = max(0, self._cursor.rejected - len(events) + sent.rejected)
         self._cursor.save()
         return sent.delivered, sent.rejected
 
-    def _grouped(self, events: list[Event]) -> list[Group]:
+    def _group_events(self, events: list[Event]) -> list[Group]:
         """Return events as groups of what must stay together."""
         groups: dict[str, Group] = {}
         for event in events:

@@ -65,8 +65,8 @@ class Reader:
         files = [file for file in list_spool_files(self._folder) if file.format <= FORMAT]
         for file in files:
             yield from self._follow(file)
-        yield from self._interrupted(find_live_writers(files))
-        self._tidy(files)
+        yield from self._interrupt_calls(find_live_writers(files))
+        self._forget_gone(files)
 
     def _follow(self, file: SpoolFile) -> Iterator[Group]:
         takes = self._cursor.takes(file)
@@ -74,7 +74,7 @@ class Reader:
         if name > file.name:
             return
         begin = begin if name == file.name else 0
-        if begin < file.size and (lines := self._opened(file.name)) is not None:
+        if begin < file.size and (lines := self._open_lines(file.name)) is not None:
             for offset, after, event in lines.events(begin, file.size):
                 self._cursor.read[file.writer] = (file.name, after)
                 group: Group = []
@@ -90,11 +90,11 @@ class Reader:
 
     def _take(self, event: dict[str, Any], place: CursorPlace) -> Group:
         """Return what a line completes."""
-        event = self._about_whole(event)
+        event = self._refer_to_whole(event)
         kind, span_id = event.get("event"), event.get("span_id")
         if span_id in self._others:
             return []
-        if kind in ("score", "attribution") and self._waits(span_id):
+        if kind in ("score", "attribution") and self._is_waiting(span_id):
             self._cursor.waiting[str(span_id)].said.append(place)
             return []
         if kind == "prompt":
@@ -117,13 +117,13 @@ class Reader:
         if call.end is not None:
             return []
         call.end = place
-        group = self._replaced(span_id, event)
+        group = self._replace_calls(span_id, event)
         if isinstance(around := event.get("inside"), str) and around not in self._traces:
             call.inside = around  # not handed on before it is known whether that is the same call
             return group
-        return [*group, *self._closed(span_id, call)]
+        return [*group, *self._close_call(span_id, call)]
 
-    def _replaced(self, span_id: str, end: dict[str, Any]) -> Group:
+    def _replace_calls(self, span_id: str, end: dict[str, Any]) -> Group:
         """Forget the calls in whose place an ended one stands; return others that waited for it."""
         waiting = self._cursor.waiting[span_id]
         for other in end.get("same") or ():
@@ -132,7 +132,7 @@ class Reader:
         events_in_place: Group = []
         for inner, call in free:
             call.inside = None
-            events_in_place += self._closed(inner, call)
+            events_in_place += self._close_call(inner, call)
         return events_in_place
 
     def _forget(self, span_id: str, whole: str) -> list[CursorPlace]:
@@ -148,7 +148,7 @@ class Reader:
         self._members[call.trace].pop(span_id, None)
         return [place for place in (call.start, call.end, *call.same) if place is not None]
 
-    def _about_whole(self, event: dict[str, Any]) -> dict[str, Any]:
+    def _refer_to_whole(self, event: dict[str, Any]) -> dict[str, Any]:
         """Return a score or attribution as one of the call that stands for the one it names."""
         span_id = event.get("span_id")
         if event.get("event") not in ("score", "attribution") or not isinstance(span_id, str):
@@ -164,7 +164,7 @@ class Reader:
         while len(templates) > _MOST_GIVEN:
             del templates[next(iter(templates))]
 
-    def _waits(self, span_id: object) -> bool:
+    def _is_waiting(self, span_id: object) -> bool:
         """Say whether a call is not handed on yet, so that what is said about it has to wait too."""
         call = self._cursor.waiting.get(span_id) if isinstance(span_id, str) else None
         return call is not None and call.state != "given"
@@ -178,31 +178,31 @@ class Reader:
             self._members[call.trace][span_id] = call
             self._open[call.trace] += call.state == "open"
 
-    def _closed(self, span_id: str, call: Waiting) -> Group:
+    def _close_call(self, span_id: str, call: Waiting) -> Group:
         """Return what can be handed on now that a call has ended, or can no longer end."""
         if call.state == "given":
-            return self._handed_on([span_id], call.trace)
+            return self._hand_on([span_id], call.trace)
         self._open[call.trace] -= call.state == "open"
         call.state = "closed"
         if not self._whole:
-            return self._handed_on([span_id], call.trace)
+            return self._hand_on([span_id], call.trace)
         if not call.root and self._open[call.trace]:
             return []
         members = self._members[call.trace].items()
-        return self._handed_on([s for s, member in members if member.state == "closed"], call.trace)
+        return self._hand_on([s for s, member in members if member.state == "closed"], call.trace)
 
-    def _handed_on(self, spans: list[str], trace: str) -> Group:
+    def _hand_on(self, spans: list[str], trace: str) -> Group:
         members, group = self._members[trace], []
         for span_id in spans:
             call = self._cursor.waiting.pop(span_id)
             members.pop(span_id, None)
-            event = self._event(span_id, call)
+            event = self._build_event(span_id, call)
             if event is not None:
                 group.append(event)
                 _remember(self._traces, span_id, trace)
                 if event.data.keys() & {"usage", "cost_usd"}:
                     _remember(self._counted, span_id, None)
-                group += self._said(call)
+                group += self._collect_remarks(call)
             if call.end is None:
                 call.state = "given"
                 self._cursor.waiting[span_id] = call
@@ -210,27 +210,27 @@ class Reader:
             del self._members[trace], self._open[trace]
         return group
 
-    def _said(self, call: Waiting) -> Group:
+    def _collect_remarks(self, call: Waiting) -> Group:
         """Return the scores and attributions that waited for a call."""
-        lines = [self._about_whole(self._line(place)[0]) for place in call.said]
+        lines = [self._refer_to_whole(self._read_line(place)[0]) for place in call.said]
         call.said = []
         others = [events.build_other_event(line, self._cursor.runs, self._traces) for line in lines]
         return [event for event in others if event is not None]
 
-    def _event(self, span_id: str, call: Waiting) -> Event | None:
+    def _build_event(self, span_id: str, call: Waiting) -> Event | None:
         """Return a call's event; `None` where its start was purged, or its file went after it was sent."""
-        start, started = self._line(call.start)
-        end, ended = self._line(call.end)
+        start, started = self._read_line(call.start)
+        end, ended = self._read_line(call.end)
         if call.start is not None and start.get("event") != "start":
             return None
         try:
             event = events.build_call_event(span_id, start, end, started, ended)
-            accounts = [self._line(place) for place in call.same]
-            return self._with_template(self._told_once(events.with_messages(event, accounts), end))
+            accounts = [self._read_line(place) for place in call.same]
+            return self._with_template(self._count_once(events.with_messages(event, accounts), end))
         except (LookupError, TypeError, ValueError, AttributeError):  # a line that is not as the format says
             return Event("call", span_id, {**start, **end})
 
-    def _told_once(self, call: Event, end: dict[str, Any]) -> Event:
+    def _count_once(self, call: Event, end: dict[str, Any]) -> Event:
         """Return a call that stands for others, without tokens where one of them was handed on before."""
         counted = next((other for other in end.get("same") or () if other in self._counted), None)
         return call if counted is None else Event("call", call.id, drop_counts(call.data, counted))
@@ -243,11 +243,11 @@ class Reader:
         prompt = {**prompt, "template": self._cursor.templates[version]}
         return Event("call", call.id, {**call.data, "prompt": prompt})
 
-    def _line(self, place: CursorPlace | None) -> tuple[dict[str, Any], Lines | None]:
-        lines = None if place is None else self._opened(place[0])
+    def _read_line(self, place: CursorPlace | None) -> tuple[dict[str, Any], Lines | None]:
+        lines = None if place is None else self._open_lines(place[0])
         return ({}, None) if lines is None or place is None else (lines.at(place[1]), lines)
 
-    def _opened(self, name: str) -> Lines | None:
+    def _open_lines(self, name: str) -> Lines | None:
         if name not in self._lines:
             try:
                 self._lines[name] = Lines(self._folder / name)
@@ -255,16 +255,16 @@ class Reader:
                 return None
         return self._lines[name]
 
-    def _interrupted(self, live: set[str]) -> Iterator[Group]:
+    def _interrupt_calls(self, live: set[str]) -> Iterator[Group]:
         """Yield calls that are open while their writer has gone."""
         gone = [(s, c) for s, c in self._cursor.waiting.items() if c.state == "open" and c.writer not in live]
         for span_id, call in gone:
             call.inside = None
-            group = self._closed(span_id, call)
+            group = self._close_call(span_id, call)
             if group:
                 yield group
 
-    def _tidy(self, files: list[SpoolFile]) -> None:
+    def _forget_gone(self, files: list[SpoolFile]) -> None:
         """Forget writers and files that have gone, and the oldest of many interrupted calls."""
         waiting, present = self._cursor.waiting, {file.name: file for file in files}
         delivered = [span_id for span_id, call in waiting.items() if call.state == "given"]

@@ -69,11 +69,11 @@ class Rejected:
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._wanted.touch()
 
-    def asked(self) -> bool:
+    def is_asked(self) -> bool:
         """Return whether somebody has asked, and not been served."""
         return self._wanted.exists()
 
-    def served(self) -> None:
+    def finish_retry(self) -> None:
         """Say that what was asked for is done."""
         self._wanted.unlink(missing_ok=True)
 

@@ -104,10 +104,10 @@ class Sender:
         try:
             requests = self._exporter.requests(events)
         except Exception as exc:  # noqa: BLE001  one event must not stop the others
-            return self._halved(groups, f"it cannot be encoded: {type(exc).__name__}: {exc}")
+            return self._send_halves(groups, f"it cannot be encoded: {type(exc).__name__}: {exc}")
         longest = max((len(request.body) for request in requests), default=0)
         if longest > self._exporter.max_bytes:
-            return self._halved(
+            return self._send_halves(
                 groups, f"{longest} bytes are more than the {self._exporter.max_bytes} allowed"
             )
         return self._send(groups, requests)
@@ -120,16 +120,16 @@ class Sender:
                 sent = _list_ids(requests[:index]) - (left := _list_ids(requests[index:]))
                 rest = [[event for event in group if _get_id(event) in left] for group in groups]
                 result = Sent(len(sent))
-                result.add(self._halved([group for group in rest if group], verdict.reason))
+                result.add(self._send_halves([group for group in rest if group], verdict.reason))
                 return result
             if verdict.rejected and verdict.rejected >= len(request.events):
-                return self._halved(groups, verdict.reason)
+                return self._send_halves(groups, verdict.reason)
             if verdict.rejected:
                 self._say(verdict.reason)
             rejected += verdict.rejected
         return Sent(len(_list_ids(requests)) - rejected, rejected)
 
-    def _halved(self, groups: Groups, reason: str) -> Sent:
+    def _send_halves(self, groups: Groups, reason: str) -> Sent:
         """Send each half on its own; what cannot be halved is set aside."""
         if len(groups) == 1 and not self._exporter.whole_traces:
             groups = [[event] for event in groups[0]]

@@ -49,18 +49,18 @@ def read_opik_settings(parts: SplitResult, environment: Mapping[str, str] = os.e
     """
     file = _read_file(environment)
 
-    def told(name: str) -> str | None:
+    def read_setting(name: str) -> str | None:
         return environment.get(f"OPIK_{name.upper()}") or file.get(name) or None
 
-    key = told("api_key")
-    base = told("url_override") or _read_base_in_key(key) or CLOUD
+    key = read_setting("api_key")
+    base = read_setting("url_override") or _read_base_in_key(key) or CLOUD
     address = urlsplit(base)
     if address.scheme not in ("http", "https") or not address.netloc:
         raise ConfigurationError(f"OPIK_URL_OVERRIDE={base!r} is no address: write http://host:5173/api/")
     settings = OpikSettings(
         api_key=key,
-        workspace=unquote(parts.netloc) or told("workspace") or _WORKSPACE,
-        project=unquote(parts.path.strip("/")) or told("project_name") or _PROJECT,
+        workspace=unquote(parts.netloc) or read_setting("workspace") or _WORKSPACE,
+        project=unquote(parts.path.strip("/")) or read_setting("project_name") or _PROJECT,
         base=base.rstrip("/") + "/",
     )
     if key is None and not settings.self_hosted:

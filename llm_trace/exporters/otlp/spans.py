@@ -55,7 +55,7 @@ class Spans:
         parent = data.get("parent_id")
         start = data.get("start_ns") or 0
         end = max(data.get("end_ns") or start, start)  # an interrupted call has none
-        return self._made(
+        return self._build_span(
             _build_title(attributes, name),
             data["trace_id"],
             data["span_id"],
@@ -116,7 +116,7 @@ class Spans:
             attributes["llm_trace.call.trace_id"] = trace
         link = (trace, data["span_id"]) if trace and data.get("span_id") else None
         own = hashlib.sha256(identity.encode()).hexdigest()
-        return self._made(
+        return self._build_span(
             title,
             trace or own[:32],
             own[32:48],
@@ -128,7 +128,7 @@ class Spans:
             events=events,
         )
 
-    def _made(
+    def _build_span(
         self,
         title: str,
         trace_id: str,
