@@ -15,9 +15,10 @@ from llm_trace.capture.merger import Merger
 from llm_trace.capture.otel_mirror import SCOPE
 from llm_trace.capture.spec import FunctionSpec
 from llm_trace.semconv import names
+from llm_trace.semconv.annotations import list_evaluations
 from llm_trace.semconv.completed_span import EndedSpan
 from llm_trace.semconv.merge import MODEL_KINDS
-from llm_trace.semconv.privacy import call_without_content
+from llm_trace.semconv.privacy import call_without_content, drop_event_content
 from llm_trace.semconv.spans import read_kind
 
 if TYPE_CHECKING:
@@ -67,12 +68,13 @@ class ForeignSpans(SpanProcessor):
         try:
             attributes = dict(span.attributes or {})
             if semconv.is_genai_span(attributes):
-                call = semconv.ended_call(_build_ended_call(span, attributes))
+                ended = _build_ended_call(span, attributes)
+                call = semconv.ended_call(ended)
                 recorded = call if self.recorder.capture_content else call_without_content(call)
                 call = self._merger.whole(recorded)
                 if call["kind"] in MODEL_KINDS and (outer := self._open_around(span, around)):
                     call["inside"] = outer
-                _write(self.recorder, call, around)
+                _write(self.recorder, call, around, list_evaluations(ended))
             else:
                 parent = None if span.parent is None else f"{span.parent.span_id:016x}"
                 self._merger.pass_over(f"{ids.span_id:016x}", parent)
@@ -107,13 +109,17 @@ def _is_ours(span: Any) -> bool:
     return scope is not None and scope.name == SCOPE
 
 
-def _write(recorder: Recorder, call: dict[str, Any], around: _Around) -> None:
+def _write(recorder: Recorder, call: dict[str, Any], around: _Around, scores: list[dict[str, Any]]) -> None:
     if run := around.run or recorder.run:
         call["run"] = run
     spec = FunctionSpec(str(call["name"]), str(call["kind"]))
     sink = around.call.sink if around.call else recorder.sink_for(spec, call["trace_id"], None)
     if sink is not None:
         write_finished(sink, recorder.encoder, call)
+        for score in scores:
+            event = score if recorder.capture_content else drop_event_content(score)
+            if event is not None:
+                sink.write(recorder.encoder.encode_event(event)[:-1])
 
 
 def _build_ended_call(span: ReadableSpan, attributes: dict[str, Any]) -> EndedSpan:

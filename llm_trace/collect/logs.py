@@ -30,7 +30,12 @@ class LogRecord(NamedTuple):
 
 def is_genai(record: LogRecord) -> bool:
     """Say whether a record tells of a model call."""
-    return record.name.startswith(names.GEN_AI)
+    return record.name.startswith(names.GEN_AI) and not is_evaluation(record)
+
+
+def is_evaluation(record: LogRecord) -> bool:
+    """Say whether a record is what an evaluation of a call came to."""
+    return record.name == names.EVALUATION_RESULT
 
 
 def build_accounts(records: Iterable[LogRecord]) -> list[EndedSpan]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from llm_trace import semconv
 from llm_trace.capture.completed_calls import encode_finished_call
 from llm_trace.capture.merger import Merger
-from llm_trace.collect.logs import LogRecord, build_accounts, is_genai
-from llm_trace.semconv.annotations import parse_annotation
+from llm_trace.collect.logs import LogRecord, build_accounts, is_evaluation, is_genai
+from llm_trace.semconv.annotations import build_evaluation, list_evaluations, parse_annotation
 from llm_trace.semconv.completed_span import EndedSpan
 from llm_trace.semconv.privacy import call_without_content, drop_event_content
 from llm_trace.spool.writer import SpoolLine
@@ -108,13 +108,18 @@ class Receiver:
         """
         known = list(records)
         genai = [record for record in known if record is not None and is_genai(record)]
-        lines: list[SpoolLine] = []
+        evaluations = [record for record in known if record is not None and is_evaluation(record)]
+        scores = [
+            build_evaluation(record.span_id, record.time_ns, record.attributes) for record in evaluations
+        ]
+        lines = self._encode_scores(score for score in scores if score is not None)
+        rejected = len(known) - len(genai) - len(lines)
         for account in build_accounts(genai):
             call = semconv.ended_call(account)
             call = self.merger.account(call if self.capture_content else call_without_content(call))
             lines += encode_finished_call(self.encoder, {**call, "inside": account.parent_id})
         self._write(lines)
-        return len(known) - len(genai)
+        return rejected
 
     def _too_much(self, span: EndedSpan, taken: Taken) -> str:
         if taken.spans >= self.limits.spans:
@@ -140,11 +145,17 @@ class Receiver:
             self.merger.pass_over(span.span_id, span.parent_id)
             return ()
         if (event := parse_annotation(span)) is not None:
-            reduced = event if self.capture_content else drop_event_content(event)
-            return () if reduced is None else (SpoolLine(self.encoder.encode_event(reduced)[:-1]),)
+            return self._encode_scores([event])
         call = semconv.ended_call(span)
         call = self.merger.whole(call if self.capture_content else call_without_content(call))
-        return encode_finished_call(self.encoder, call)
+        return *encode_finished_call(self.encoder, call), *self._encode_scores(list_evaluations(span))
+
+    def _encode_scores(self, events: Iterable[dict[str, Any]]) -> list[SpoolLine]:
+        """Return the lines of what is said about calls; of what is all content none where that is not
+        captured.
+        """
+        reduced = events if self.capture_content else map(drop_event_content, events)
+        return [SpoolLine(self.encoder.encode_event(event)[:-1]) for event in reduced if event is not None]
 
     def _write(self, lines: list[SpoolLine]) -> None:
         if lines and not self.spool.write_all(lines):

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from llm_trace.imports import Broken, Imported, Origin, Said
-from llm_trace.semconv.annotations import parse_annotation
+from llm_trace.semconv.annotations import list_evaluations, parse_annotation
 from llm_trace.semconv.completed_span import EndedSpan, ended_call
 
 NAME = "otlp"
@@ -37,8 +37,11 @@ def calls(record: Any, origin: Origin) -> Iterator[Imported | Said | Broken]:
         if isinstance(span, str):
             yield Broken(raw, span)
             continue
-        event = parse_annotation(span)
-        yield Imported(ended_call(span)) if event is None else Said(event)
+        if (event := parse_annotation(span)) is not None:
+            yield Said(event)
+            continue
+        yield Imported(ended_call(span))
+        yield from map(Said, list_evaluations(span))
 
 
 def iter_spans(request: Any) -> Iterator[tuple[str, EndedSpan | str]]:

@@ -1,11 +1,13 @@
-"""Scores and attributions that our own exporter sent as spans, as events again."""
+"""Scores and attributions that our own exporter sent as spans, and evaluations of others, as events."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from llm_trace.semconv.values import load_container
+from llm_trace.semconv import names
+from llm_trace.semconv.values import get_field, load_container
 
 if TYPE_CHECKING:
     from llm_trace.semconv.completed_span import EndedSpan
@@ -30,16 +32,47 @@ def parse_annotation(span: EndedSpan) -> dict[str, Any] | None:
     return None
 
 
+def list_evaluations(span: EndedSpan) -> list[dict[str, Any]]:
+    """Return the scores that a span's events of evaluations (`gen_ai.evaluation.result`) stand for."""
+    scores = [
+        build_evaluation(span.span_id, get_field(event, "time_ns") or span.end_ns, event["attributes"])
+        for event in span.events
+        if get_field(event, "name") == names.EVALUATION_RESULT
+    ]
+    return [score for score in scores if score is not None]
+
+
+def build_evaluation(span_id: str, time_ns: int, attributes: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the score that an evaluation of a span stands for, `None` where it came to none; its id is
+    derived, so retries match.
+    """
+    if not isinstance(attributes.get(_EVALUATION + "name"), str):
+        return None
+    score = _score(attributes)
+    if "value" not in score:  # the evaluator failed
+        return None
+    identity = sha256(f"{span_id}{score['name']}{time_ns}{score['value']}".encode()).hexdigest()[:16]
+    return {"event": "score", "id": identity, "span_id": span_id, "time_ns": time_ns, **score}
+
+
 def _score(attributes: Mapping[str, Any]) -> dict[str, Any]:
     number, label = attributes.get(_EVALUATION + "score.value"), attributes.get(_EVALUATION + "score.label")
     value = label == "True" if label in ("True", "False") and number is not None else number
+    comment = attributes.get(_EVALUATION + "explanation")
+    if value is number is not None and label is not None and not _is_number(label):
+        comment = f"{label}: {comment}" if comment else label
     score = {
         "name": attributes[_EVALUATION + "name"],
         "value": label if value is None else value,
         "source": attributes.get("llm_trace.score.source"),
-        "comment": attributes.get(_EVALUATION + "explanation"),
+        "comment": comment,
     }
     return {name: value for name, value in score.items() if value is not None}
+
+
+def _is_number(label: Any) -> bool:
+    """Say whether a label is a number over again, as our own exporter writes whole ones."""
+    return str(label).removeprefix("-").isdecimal()
 
 
 def _parse_attribution(attributes: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,18 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 from llm_trace.semconv import names
+from llm_trace.semconv.documents import build_retrieval_attributes
 from llm_trace.semconv.extract_messages import messages_in, messages_out
-from llm_trace.semconv.messages import MessageFields, message
+from llm_trace.semconv.messages import MessageFields, list_generations, message
 from llm_trace.semconv.openinference import build_openinference_attributes
 from llm_trace.semconv.shapes import AttributeDict, CallFields
 from llm_trace.semconv.values import dump_json, get_text, list_fields, list_items, list_mappings
 
 _USAGE = {
-    "input_tokens": names.USAGE_INPUT,
-    "output_tokens": names.USAGE_OUTPUT,
-    "cache_read_tokens": names.USAGE_CACHE_READ,
-    "cache_write_tokens": names.USAGE_CACHE_WRITE,
-    "reasoning_tokens": names.USAGE_REASONING,
+    names.USAGE_INPUT: "input_tokens",
+    names.USAGE_OUTPUT: "output_tokens",
+    names.USAGE_CACHE_READ: "cache_read_tokens",
+    names.USAGE_CACHE_WRITE: "cache_write_tokens",
+    names.USAGE_CACHE_CREATION: "cache_write_tokens",
+    names.USAGE_REASONING: "reasoning_tokens",
 }
 
 
@@ -74,6 +76,8 @@ def _build_params(call: CallFields) -> AttributeDict:
             other[name] = value
         else:
             attributes.setdefault(names.REQUEST + short, legal)
+    if call.get("kind") == "retriever" and names.REQUEST + "top_k" in attributes:
+        attributes[names.RETRIEVAL_TOP_K] = attributes[names.REQUEST + "top_k"]
     return {**attributes, names.OWN_PARAMS: dump_json(other) if other else None}
 
 
@@ -89,7 +93,7 @@ def _convert_legal(value: Any) -> Any:
 
 def _build_counts(call: CallFields) -> AttributeDict:
     counts = list_fields(call.get("usage"))
-    return {attribute: counts.get(name) for name, attribute in _USAGE.items()}
+    return {attribute: counts.get(name) for attribute, name in _USAGE.items()}
 
 
 def _build_context(call: CallFields) -> AttributeDict:
@@ -101,20 +105,28 @@ def _build_context(call: CallFields) -> AttributeDict:
         names.OWN_TAGS: tags or None,
         names.OWN_RUN: get_text(call.get("run")),
         names.PROMPT_NAME: get_text(prompt.get("name")),
-        names.OWN_PROMPT_VERSION: get_text(prompt.get("version")),
+        names.PROMPT_VERSION: (version := get_text(prompt.get("version"))),
+        names.OWN_PROMPT_VERSION: version,
     }
 
 
 def _build_outcome(call: CallFields, spoken_out: list[MessageFields]) -> AttributeDict:
     first, start, cost = call.get("first_token_ns"), call.get("start_ns"), call.get("cost_usd")
     waited = (first - start) / 1e9 if isinstance(first, int) and isinstance(start, int) else None
-    reasons = [reason for entry in spoken_out if (reason := get_text(entry.get("finish_reason")))]
     return {
         names.TIME_TO_FIRST_CHUNK: waited,
         names.OWN_COST: float(cost) if isinstance(cost, (int, float)) else None,
-        names.FINISH_REASONS: reasons or None,
+        names.FINISH_REASONS: _list_finish_reasons(spoken_out),
         names.ERROR_TYPE: get_text(list_fields(call.get("error")).get("type")),
     }
+
+
+def _list_finish_reasons(spoken: list[MessageFields]) -> list[str] | None:
+    """Return why each answer ended, in order; of one that did not come to its end `error`, as the convention
+    has it.
+    """
+    reasons = [get_text(entry.get("finish_reason")) for entry in list_generations(spoken)]
+    return [reason or "error" for reason in reasons] if any(reasons) else None
 
 
 def list_input_messages(call: CallFields) -> list[MessageFields]:
@@ -150,6 +162,7 @@ def _build_content(
     tool = call.get("kind") == "tool"
     arguments, result = call.get("input"), call.get("output")
     return {
+        **build_retrieval_attributes(call),
         names.INPUT_MESSAGES: dump_json(spoken_in) if spoken_in else None,
         names.OUTPUT_MESSAGES: dump_json(spoken_out) if spoken_out else None,
         names.TOOL_ARGUMENTS if tool else names.OWN_INPUT: None

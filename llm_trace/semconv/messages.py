@@ -17,6 +17,7 @@ ROLES = {
     "function": "tool", "user": "user", "system": "system", "assistant": "assistant", "tool": "tool",
 }  # fmt: skip
 _SPEAKERS = ("user", "assistant", "system")
+_NOT_MODEL = ("user", "system", "tool")
 _ENVELOPE = frozenset({"type", "object", "index", "status", "id"})
 _READ = frozenset(
     {
@@ -57,6 +58,11 @@ def message(raw: Any, *, role: str = "user") -> MessageFields:
     if _is_item(raw):
         return {"role": _get_item_role(str(raw.get("type")), role), "parts": [normalize_part(raw)]}
     return _read_spoken(raw, role)
+
+
+def list_generations(spoken: list[MessageFields]) -> list[MessageFields]:
+    """Return those messages that a model made."""
+    return [entry for entry in spoken if entry.get("role") not in _NOT_MODEL]
 
 
 def _is_ours(raw: dict[str, Any]) -> bool:

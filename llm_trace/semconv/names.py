@@ -1,8 +1,8 @@
 """Attribute names of the conventions, and how their kinds and providers map to ours.
 
-Sources: OpenTelemetry GenAI 1.42-dev and its predecessors since 1.27, OpenInference 0.1.42, OpenLLMetry 0.40
-    to 0.62,
-Langfuse 4, the Anthropic SDK's own spans. Where one thing has had several names, the current one comes first.
+Sources: OpenTelemetry GenAI v0.1.0 and its predecessors since 1.27, OpenInference 0.1.42, OpenLLMetry 0.40 to
+0.62, Langfuse 4, the Anthropic SDK's own spans. Where one thing has had several names, the current one comes
+first.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ USAGE: Final = "gen_ai.usage."
 USAGE_INPUT: Final = "gen_ai.usage.input_tokens"
 USAGE_OUTPUT: Final = "gen_ai.usage.output_tokens"
 USAGE_CACHE_READ: Final = "gen_ai.usage.cache_read.input_tokens"
-USAGE_CACHE_WRITE: Final = "gen_ai.usage.cache_creation.input_tokens"
+USAGE_CACHE_WRITE: Final = "gen_ai.usage.cache_write.input_tokens"
+USAGE_CACHE_CREATION: Final = "gen_ai.usage.cache_creation.input_tokens"
+"""The name of cache writes until v0.1.0."""
 USAGE_REASONING: Final = "gen_ai.usage.reasoning.output_tokens"
 INPUT_MESSAGES: Final = "gen_ai.input.messages"
 OUTPUT_MESSAGES: Final = "gen_ai.output.messages"
@@ -33,9 +35,19 @@ TOOL_NAME: Final = "gen_ai.tool.name"
 TOOL_ARGUMENTS: Final = "gen_ai.tool.call.arguments"
 TOOL_RESULT: Final = "gen_ai.tool.call.result"
 AGENT_NAME: Final = "gen_ai.agent.name"
+WORKFLOW_NAME: Final = "gen_ai.workflow.name"
+"""The name of a workflow until v0.1.0, which has `gen_ai.agent.name` for it."""
 PROMPT_NAME: Final = "gen_ai.prompt.name"
+PROMPT_VERSION: Final = "gen_ai.prompt.version"
+PROMPT_VARIABLE: Final = "gen_ai.prompt.variable."
 RETRIEVAL_QUERY: Final = "gen_ai.retrieval.query.text"
 RETRIEVAL_DOCUMENTS: Final = "gen_ai.retrieval.documents"
+RETRIEVAL_TOP_K: Final = "gen_ai.retrieval.top_k"
+MEMORY_QUERY: Final = "gen_ai.memory.query.text"
+MEMORY_RECORDS: Final = "gen_ai.memory.records"
+EVALUATION_RESULT: Final = "gen_ai.evaluation.result"
+MCP: Final = "mcp."
+MCP_METHOD: Final = "mcp.method.name"
 ERROR_TYPE: Final = "error.type"
 EXCEPTION: Final = "exception"
 EXCEPTION_TYPE: Final = "exception.type"
@@ -139,7 +151,7 @@ CACHE_READ_NAMES: Final = (
     "llm.usage.cache_read_input_tokens", "gen_ai.usage.cache_read_tokens",
 )  # fmt: skip
 CACHE_WRITE_NAMES: Final = (
-    USAGE_CACHE_WRITE, "gen_ai.usage.cache_write.input_tokens", "gen_ai.usage.cache_creation_input_tokens",
+    USAGE_CACHE_WRITE, USAGE_CACHE_CREATION, "gen_ai.usage.cache_creation_input_tokens",
     "gen_ai.usage.details.cache_creation_input_tokens", "gen_ai.usage.details.cache_write_tokens",
     OI_TOKENS_CACHE_WRITE, "llm.usage.cache_creation_input_tokens", "gen_ai.usage.cache_write_tokens",
 )  # fmt: skip
@@ -176,7 +188,7 @@ COSTS: Final = (
 )
 
 KIND_NAMES: Final = frozenset(
-    {OWN_KIND, OI_KIND, LANGFUSE_KIND, OPERATION, TRACELOOP_KIND, REQUEST_TYPE, LANGSMITH_KIND}
+    {OWN_KIND, OI_KIND, LANGFUSE_KIND, OPERATION, MCP_METHOD, TRACELOOP_KIND, REQUEST_TYPE, LANGSMITH_KIND}
 )
 """Attributes of which each says what kind of call a span is."""
 KINDS: Final = frozenset(
@@ -186,7 +198,12 @@ KIND_OF_OPERATION: Final = {
     "chat": "llm", "text_completion": "llm", "generate_content": "llm", "completion": "llm", "message": "llm",
     "embeddings": "embedding", "execute_tool": "tool", "invoke_agent": "agent", "create_agent": "agent",
     "invoke_workflow": "chain", "retrieval": "retriever", "plan": "agent", "rerank": "reranker",
+    "search_memory": "retriever", "create_memory": "tool", "update_memory": "tool", "upsert_memory": "tool",
+    "delete_memory": "tool", "create_memory_store": "tool", "delete_memory_store": "tool",
+    "fetch_response": "chain",
 }  # fmt: skip
+KIND_OF_MCP_METHOD: Final = {"tools/call": "tool"}
+"""What else a client and a server of MCP say to each other (handshakes, lists) runs nothing."""
 OPERATION_OF_KIND: Final = {
     "llm": "chat", "embedding": "embeddings", "tool": "execute_tool", "agent": "invoke_agent",
     "retriever": "retrieval"

@@ -7,7 +7,8 @@ from typing import Any
 _PLAIN = (
     "gen_ai.operation.", "gen_ai.provider.", "gen_ai.request.", "gen_ai.response.", "gen_ai.usage.",
     "gen_ai.conversation.id",
-    "gen_ai.agent.id", "gen_ai.agent.name", "gen_ai.tool.name", "gen_ai.tool.type", "llm.model_name",
+    "gen_ai.agent.id", "gen_ai.agent.name", "gen_ai.workflow.name", "gen_ai.tool.name", "gen_ai.tool.type",
+    "mcp.method.name", "mcp.protocol.version", "llm.model_name",
     "llm.provider",
     "llm.request.type", "llm.token_count.", "openinference.span.kind", "traceloop.span.kind", "server.",
     "error.type",

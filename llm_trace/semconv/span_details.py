@@ -104,14 +104,22 @@ def _read_prompt(span: str, attributes: Attributes) -> dict[str, Any] | None:
         attributes,
         (
             names.OWN_PROMPT_VERSION,
+            names.PROMPT_VERSION,
             names.OI_TEMPLATE_VERSION,
             names.LANGFUSE_PROMPT_VERSION,
             "traceloop.prompt.version",
         ),
     )
-    variables = load_container(attributes.get(names.OI_TEMPLATE_VARIABLES))
+    whole = load_container(attributes.get(names.OI_TEMPLATE_VARIABLES))
+    variables = dict(whole) if isinstance(whole, Mapping) else _list_variables(attributes)
     prompt: dict[str, Any] = {"name": named or span, "version": version or _hash(template)}
-    return {**prompt, "variables": dict(variables)} if isinstance(variables, Mapping) else prompt
+    return {**prompt, "variables": variables} if variables else prompt
+
+
+def _list_variables(attributes: Attributes) -> dict[str, Any]:
+    """Return the prompt's variables where each is an attribute of its own."""
+    start = len(names.PROMPT_VARIABLE)
+    return {name[start:]: v for name, v in attributes.items() if name.startswith(names.PROMPT_VARIABLE)}
 
 
 def _get_first(attributes: Attributes, wanted: tuple[str, ...]) -> str | None:

@@ -7,7 +7,13 @@ from typing import Any, NamedTuple
 
 from llm_trace.semconv import names
 from llm_trace.semconv.extract_messages import messages_in, messages_out
-from llm_trace.semconv.messages import MessageFields, build_message, is_message, message
+from llm_trace.semconv.messages import (
+    MessageFields,
+    build_message,
+    is_message,
+    list_generations,
+    message,
+)
 from llm_trace.semconv.shapes import Attributes
 from llm_trace.semconv.unflatten import SpanEvent, nest_attributes
 from llm_trace.semconv.values import EMPTY, get_field, list_items, list_mappings, load_container, load_json
@@ -201,15 +207,17 @@ def _read_choice(inside: Attributes) -> MessageFields:
 
 
 def _add_finish_reasons(attributes: Attributes, answered: list[MessageFields]) -> list[MessageFields]:
-    """Give the messages their finish reasons where the span has them apart."""
+    """Give the messages their finish reasons where the span has them apart only, as since v0.1.0."""
+    if any("finish_reason" in entry for entry in answered):
+        return answered
     reasons = list_items(load_json(attributes.get(names.FINISH_REASONS))) or [
         get_field(attributes, names.OI_FINISH, "anthropic.message.stop_reason")
     ]
-    messages = list(answered)
-    for index, reason in enumerate(reasons[: len(messages)]):
-        if reason not in EMPTY and "finish_reason" not in messages[index]:
-            messages[index] = {**messages[index], "finish_reason": str(reason)}
-    return messages
+    why = {id(entry): reason for entry, reason in zip(list_generations(answered), reasons, strict=False)}
+    return [
+        {**entry, "finish_reason": str(reason)} if (reason := why.get(id(entry))) not in EMPTY else entry
+        for entry in answered
+    ]
 
 
 def read_talk_in_values(asked: Any, answered: Any) -> Talk:

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from llm_trace.semconv.messages import MessageFields
 
 
-_PREFIXES = (names.GEN_AI, "llm.", "openinference.", names.LANGFUSE, names.OWN)
+_PREFIXES = (names.GEN_AI, names.MCP, "llm.", "openinference.", names.LANGFUSE, names.OWN)
 _NOTHING: tuple[Any, ...] = (None, [], {})
-_SPREAD = frozenset({names.CONVERSATION, names.AGENT_NAME})
+_SPREAD = frozenset({names.CONVERSATION, names.AGENT_NAME, names.WORKFLOW_NAME, "mcp.session.id"})
 """Put on every span of a request by processors, so no sign of a model call."""
 
 
@@ -88,6 +88,7 @@ _KIND_TABLES = (
     (names.OI_KIND, names.KIND_OF_OPENINFERENCE),
     (names.LANGFUSE_KIND, names.KIND_OF_LANGFUSE),
     (names.OPERATION, names.KIND_OF_OPERATION),
+    (names.MCP_METHOD, names.KIND_OF_MCP_METHOD),
     (names.TRACELOOP_KIND, names.KIND_OF_TRACELOOP),
     (names.REQUEST_TYPE, names.KIND_OF_REQUEST_TYPE),
     (names.LANGSMITH_KIND, names.KIND_OF_LANGSMITH),
@@ -135,6 +136,8 @@ def _read_params(attributes: Attributes) -> _Params:
             known = request_fields(value_group)
             model = model or known.get("model")
             params.update(known.get("params", {}) if name != names.OWN_PARAMS else value_group)
+    if names.RETRIEVAL_TOP_K in attributes:
+        params["top_k"] = attributes[names.RETRIEVAL_TOP_K]
     for name, value in attributes.items():
         if name.startswith(names.REQUEST) and name != names.REQUEST_MODEL:
             short = name[len(names.REQUEST) :]
@@ -158,11 +161,13 @@ def _read_usage(attributes: Attributes) -> dict[str, int] | None:
 
 _INPUTS = (
     names.OWN_INPUT, names.LANGFUSE_INPUT, names.OI_INPUT, names.TRACELOOP_INPUT, names.TOOL_ARGUMENTS,
-    names.RETRIEVAL_QUERY, names.LOGFIRE_REQUEST, "mlflow.spanInputs", "langfuse.trace.input",
+    names.RETRIEVAL_QUERY, names.MEMORY_QUERY, names.LOGFIRE_REQUEST, "mlflow.spanInputs",
+    "langfuse.trace.input",
 )  # fmt: skip
 _OUTPUTS = (
     names.OWN_OUTPUT, names.LANGFUSE_OUTPUT, names.OI_OUTPUT, names.TRACELOOP_OUTPUT, names.TOOL_RESULT,
-    names.RETRIEVAL_DOCUMENTS, names.LOGFIRE_RESPONSE, "mlflow.spanOutputs", "langfuse.trace.output",
+    names.RETRIEVAL_DOCUMENTS, names.MEMORY_RECORDS, names.LOGFIRE_RESPONSE, "mlflow.spanOutputs",
+    "langfuse.trace.output",
 )  # fmt: skip
 
 

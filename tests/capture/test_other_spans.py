@@ -178,3 +178,16 @@ def test_the_arguments_of_a_tool_that_the_provider_ran_are_its_arguments(recorde
         {"command": "ls"},
         "a.txt",
     )
+
+
+def test_an_evaluation_in_a_span_is_a_score_of_its_call(recorded: Recorded) -> None:
+    provider = TracerProvider()
+    llm_trace.configure(recorded.path, tracer_provider=provider)
+    with provider.get_tracer("x").start_as_current_span("chat") as span:
+        span.set_attribute("gen_ai.operation.name", "chat")
+        span.add_event(
+            "gen_ai.evaluation.result",
+            {"gen_ai.evaluation.name": "relevance", "gen_ai.evaluation.score.value": 0.5},
+        )
+    (score,) = recorded.scores(recorded.one().span_id)
+    assert (score.name, score.value, score.comment) == ("relevance", 0.5, None)

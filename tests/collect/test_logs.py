@@ -137,3 +137,38 @@ def test_other_records_are_said_not_to_be_kept(receiver: Receiver, recorded: Rec
     alone = {**record("gen_ai.choice", 1, TOLD), "spanId": ""}
     assert receiver.take_logs(iter_json_logs(request(record("app.started", 1), alone, "no record"))) == 3
     assert not get_spool_dir(recorded.path).exists()
+
+
+EVALUATION = {
+    "gen_ai.evaluation.name": "relevance", "gen_ai.evaluation.score.label": "pass",
+    "gen_ai.evaluation.explanation": "on the point",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("read", [iter_json_logs, as_protobuf], ids=["json", "protobuf"])
+def test_an_evaluation_is_a_score_of_the_call_that_it_names(
+    receiver: Receiver, recorded: Recorded, read: Any
+) -> None:
+    receiver.take([span()])
+    for _ in range(2):  # the sender tries again
+        assert (
+            receiver.take_logs(read(request(record("gen_ai.evaluation.result", 40, None, EVALUATION)))) == 0
+        )
+    call = recorded.one()
+    (score,) = recorded.scores(call.span_id)
+    assert (score.name, score.value, score.comment, score.time_ns) == (
+        "relevance",
+        "pass",
+        "on the point",
+        40,
+    )
+
+
+def test_an_evaluation_that_came_to_nothing_is_said_not_to_be_kept(
+    receiver: Receiver, recorded: Recorded
+) -> None:
+    failed = {"gen_ai.evaluation.name": "relevance", "error.type": "timeout"}
+    receiver.take([span()])
+    logs = request(record("gen_ai.evaluation.result", 40, None, failed))
+    assert receiver.take_logs(iter_json_logs(logs)) == 1
+    assert recorded.one().kind == "llm"

@@ -99,7 +99,8 @@ def attributes(told: Any) -> dict[str, Any]:
 def record() -> None:
     @llm_trace.trace(kind="llm", model="gpt-4.1")
     def ask(messages: list[dict[str, str]]) -> str:
-        llm_trace.update_current_call(provider="openai", usage={"input_tokens": 9, "output_tokens": 300})
+        usage = {"input_tokens": 9, "output_tokens": 300, "cache_write_tokens": 4}
+        llm_trace.update_current_call(provider="openai", usage=usage)
         llm_trace.log_score("kind", 0.5, comment="so so")
         return "hello"
 
@@ -237,7 +238,22 @@ def test_metrics_have_the_buckets_of_the_convention_and_each_batch_is_a_delta(
     record()
     record()
     found = {metric.name: metric for metric in sent().metrics}
-    assert set(found) == {"gen_ai.client.token.usage", "gen_ai.client.operation.duration"}
+    assert set(found) == {
+        "gen_ai.client.inference.usage.input_tokens",
+        "gen_ai.client.inference.usage.output_tokens",
+        "gen_ai.client.inference.usage.cache_write.input_tokens",
+        "gen_ai.client.inference.operation.input_tokens",
+        "gen_ai.client.inference.operation.output_tokens",
+        "gen_ai.client.inference.duration",
+        "gen_ai.client.token.usage",
+        "gen_ai.client.operation.duration",
+    }
+    used = found["gen_ai.client.inference.usage.output_tokens"].sum
+    (point,) = used.data_points
+    assert (used.aggregation_temporality, used.is_monotonic, point.as_int) == (1, True, 600)
+    assert attributes(point)["gen_ai.token.modality"] == "unknown"
+    (each,) = found["gen_ai.client.inference.operation.output_tokens"].histogram.data_points
+    assert (each.count, each.sum) == (2, 600)
     tokens = found["gen_ai.client.token.usage"].histogram
     assert tokens.aggregation_temporality == 1
     by_type = {attributes(point)["gen_ai.token.type"]: point for point in tokens.data_points}
@@ -246,8 +262,9 @@ def test_metrics_have_the_buckets_of_the_convention_and_each_batch_is_a_delta(
     assert list(out.explicit_bounds)[:5] == [1, 4, 16, 64, 256]
     assert list(out.bucket_counts).index(2) == 5  # 256 to 1024
     assert attributes(out)["gen_ai.provider.name"] == "openai"
-    (took,) = found["gen_ai.client.operation.duration"].histogram.data_points
-    assert (took.count, list(took.explicit_bounds)[:2], took.sum < 5) == (2, [0.01, 0.02], True)
+    for name in ("gen_ai.client.inference.duration", "gen_ai.client.operation.duration"):
+        (took,) = found[name].histogram.data_points
+        assert (took.count, list(took.explicit_bounds)[:2], took.sum < 5) == (2, [0.01, 0.02], True)
 
 
 def test_a_receiver_without_metrics_is_not_asked_again(recorded: Recorded) -> None:

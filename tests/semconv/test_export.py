@@ -50,6 +50,7 @@ PLAIN = {
     "llm_trace.tags": ["a", "b"],
     "llm_trace.run": "r1",
     "gen_ai.prompt.name": "greet",
+    "gen_ai.prompt.version": "abc",
     "llm_trace.prompt.version": "abc",
     "gen_ai.response.time_to_first_chunk": 0.25,
     "llm_trace.cost_usd": 0.25,
