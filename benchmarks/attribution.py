@@ -99,11 +99,11 @@ def ours(model: Any, tokenizer: Any, one: Task, baseline: str) -> np.ndarray:
 
 def scores_alone(model: Any, tokenizer: Any, one: Task, baseline: str) -> np.ndarray:
     """The same work as Captum's: leave-one-out without the checks that `attribute` makes."""
-    work = asked_of(model, tokenizer, one)
+    work = build_problem_of(model, tokenizer, one)
     return occlusion(Metered(work.value(baseline)), work.n).values
 
 
-def asked_of(model: Any, tokenizer: Any, one: Task) -> Problem:
+def build_problem_of(model: Any, tokenizer: Any, one: Task) -> Problem:
     return build_problem(
         parse_question(one.prompt, one.response), model, tokenizer, "bench", segments=one.spans, target=None
     )
@@ -113,14 +113,14 @@ def engine(
     model: Any, tokenizer: Any, one: Task, baseline: str, masks: np.ndarray, share: bool = True
 ) -> np.ndarray:
     """The value function alone."""
-    work = asked_of(model, tokenizer, one)
+    work = build_problem_of(model, tokenizer, one)
     value = OpenValue(model, work.render(baseline), work.response.ids, work.rows, work.n, share=share)
     return value(masks)
 
 
 def bare(model: Any, tokenizer: Any, one: Task, baseline: str, masks: np.ndarray, size: int) -> np.ndarray:
     """The same perturbed tokens in plain batches, sorted by length, padded right; logits of the response."""
-    work = asked_of(model, tokenizer, one)
+    work = build_problem_of(model, tokenizer, one)
     prompts = work.render(baseline)(masks)
     response = torch.tensor(work.response.ids)
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
@@ -156,7 +156,7 @@ def captum(model: Any, tokenizer: Any, one: Task, baseline: str, **how: Any) -> 
     return result.seq_attr.cpu().numpy()
 
 
-def timed(
+def time_contestants(
     contestants: dict[str, Callable[[Task], np.ndarray]], tasks: list[Task]
 ) -> tuple[dict[str, list[float]], dict[str, list[np.ndarray]]]:
     """Return seconds and results of every contestant on every task; the order rotates."""
@@ -255,7 +255,7 @@ def measure_one_pass(model: Any, tokenizer: Any, baseline: str, tasks: list[Task
             model, tokenizer, t, baseline, forward_in_tokens=False
         )
     title = f"Leave-one-out, baseline {baseline}"
-    return report(title, "leave-one-out alone", *timed(cases, tasks))
+    return report(title, "leave-one-out alone", *time_contestants(cases, tasks))
 
 
 def measure_tokens(model: Any, tokenizer: Any, baseline: str, tasks: list[Task]) -> Any:
@@ -267,7 +267,7 @@ def measure_tokens(model: Any, tokenizer: Any, baseline: str, tasks: list[Task])
         ),
     }
     title = f"Token by token, baseline {baseline}"
-    return report(title, "leave-one-out alone", *timed(cases, tasks))
+    return report(title, "leave-one-out alone", *time_contestants(cases, tasks))
 
 
 def measure_bare(
@@ -280,7 +280,7 @@ def measure_bare(
         for size in (8, 16, 41)
     }
     title = f"Against bare passes: {name}, baseline {baseline}"
-    return report(title, "value function", *timed(cases, tasks))
+    return report(title, "value function", *time_contestants(cases, tasks))
 
 
 def main() -> None:
@@ -297,7 +297,7 @@ def main() -> None:
         return [task(rng, options.vocabulary) for _ in range(count)]
 
     warming = {name: lambda t, b=name: ours(model, tokenizer, t, b) for name in ("mask", "delete")}
-    timed(warming, fresh(1))
+    time_contestants(warming, fresh(1))
     figures: dict[str, Any] = {}
     designs = {
         "leave-one-out": np.vstack([np.ones((1, SEGMENTS), dtype=bool), ~np.eye(SEGMENTS, dtype=bool)]),

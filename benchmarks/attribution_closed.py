@@ -218,7 +218,7 @@ def run(model: Any, prompt: str, **settings: Any) -> Attribution:
     return attribution
 
 
-def used(prompts: int) -> None:
+def count_false_discoveries(prompts: int) -> None:
     """Print false discoveries where a noisy model uses three words and ignores the rest."""
     false = true = found_all = 0
     rates = []
@@ -354,7 +354,7 @@ def by_masks(model: Moody, case: PlantedCase, calls: int, seed: int, method: str
     return run(remote, case.prompt, response=case.answer, method=method, budget=calls, seed=seed)
 
 
-def planted(count: int, calls: int) -> None:
+def rank_planted(count: int, calls: int) -> None:
     """Print how often the planted words come first, and are significant, by each procedure at equal calls."""
     oracle = Embedded()
     for kind in KINDS:
@@ -501,9 +501,9 @@ def main() -> None:
     parts = {
         "distances": lambda: against_scipy(1000),
         "null": lambda: null(options.prompts),
-        "used": lambda: used(options.prompts),
+        "used": lambda: count_false_discoveries(options.prompts),
         "redundant": lambda: redundant(25),
-        "planted": lambda: planted(options.cases, options.calls),
+        "planted": lambda: rank_planted(options.cases, options.calls),
         "concurrency": concurrency,
         "budget": lambda: budgets(100),
     }

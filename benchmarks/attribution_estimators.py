@@ -131,7 +131,7 @@ def shap_kernel(table: Table, budget: int, length: int, seed: int) -> np.ndarray
     return np.asarray(explainer.shap_values(np.ones((1, table.n)), nsamples=budget - 2, silent=True)[0])
 
 
-def published_lasso(table: Table, budget: int, length: int, seed: int) -> np.ndarray | None:
+def fit_published_lasso(table: Table, budget: int, length: int, seed: int) -> np.ndarray | None:
     """ContextCite as published: standardised LASSO, alpha 0.01, mean log-probability, keep rate one half."""
     from sklearn.linear_model import Lasso  # type: ignore[import-untyped, import-not-found, unused-ignore]
     from sklearn.preprocessing import StandardScaler  # type: ignore[import-untyped, import-not-found, unused-ignore]
@@ -153,7 +153,7 @@ CONTESTANTS: dict[str, Contestant] = {
     "captum KernelShap": captum_kernel,
     "shap Permutation": shap_permutations,
     "shap Kernel": shap_kernel,
-    "ContextCite LASSO": published_lasso,
+    "ContextCite LASSO": fit_published_lasso,
 }
 
 

@@ -61,7 +61,7 @@ def exact(work: Problem) -> np.ndarray:
     return find_method("sig")(Metered(value(work)), work.n).values
 
 
-def published(work: Problem, steps: int = 50) -> np.ndarray:
+def integrate_as_published(work: Problem, steps: int = 50) -> np.ndarray:
     """As in the paper's code: a loop over the tokens, each a path of so many gradient steps."""
     source = value(work)
     assert source.work is not None
@@ -110,7 +110,9 @@ def captum(work: Problem, steps: int = 50) -> np.ndarray:
     return np.asarray(masked.shares[:, masked.free] @ result.seq_attr.double().cpu().numpy())
 
 
-def timed(contestants: dict[str, Callable[[Problem], np.ndarray]], work: Problem, rounds: int) -> None:
+def time_contestants(
+    contestants: dict[str, Callable[[Problem], np.ndarray]], work: Problem, rounds: int
+) -> None:
     """Print each contestant's median time, its ratio to the first, and how their scores compare."""
     seconds: dict[str, list[float]] = {name: [] for name in contestants}
     scores: dict[str, np.ndarray] = {}
@@ -139,8 +141,8 @@ def compare(title: str, work: Problem, options: argparse.Namespace) -> None:
     print(" Sequential Integrated Gradients")
     contestants: dict[str, Callable[[Problem], np.ndarray]] = {"sig (exact)": exact}
     for steps in options.steps:
-        contestants[f"as published, {steps} steps"] = partial(published, steps=steps)
-    timed(contestants, work, options.rounds)
+        contestants[f"as published, {steps} steps"] = partial(integrate_as_published, steps=steps)
+    time_contestants(contestants, work, options.rounds)
     print(" Integrated Gradients of the whole target")
     contestants = {
         "one path for all tokens, 50 steps": path_of,
@@ -148,7 +150,7 @@ def compare(title: str, work: Problem, options: argparse.Namespace) -> None:
     }
     if options.captum:
         contestants["captum, one path a token, 50 steps"] = captum
-    timed(contestants, work, options.rounds)
+    time_contestants(contestants, work, options.rounds)
 
 
 def main() -> None:

@@ -61,7 +61,7 @@ def prompts(count: int, seed: int) -> list[str]:
     return [templates[i % 2].format(message=c.message) for i, c in enumerate(make_customers(count, seed))]
 
 
-def screened(oracle: Oracle, calls: list[tuple[str, str]], models: Proxied) -> tuple[int, int]:
+def run_screen(oracle: Oracle, calls: list[tuple[str, str]], models: Proxied) -> tuple[int, int]:
     """Screen the proxy and return calls and tokens of the oracle that this took."""
     before = oracle.calls, oracle.tokens
     examined = screen(calls, models)
@@ -98,7 +98,7 @@ def fidelity(oracle: Oracle, calls: list[tuple[str, str]], models: Proxied, seed
     return spent[0] / len(a), spent[1] / len(a)
 
 
-def explained(
+def explain_calls(
     oracle: Oracle,
     calls: list[tuple[str, str]],
     models: Proxied,
@@ -126,7 +126,7 @@ def explained(
             )
 
 
-def untrained(calls: list[tuple[str, str]], oracle: Remote, folder: Path) -> None:
+def screen_untrained(calls: list[tuple[str, str]], oracle: Remote, folder: Path) -> None:
     """Screen a model with random weights, by its answers and, where any answer passes, its explanations."""
     model, tokenizer = load_model()
     torch.manual_seed(0)
@@ -141,7 +141,7 @@ def untrained(calls: list[tuple[str, str]], oracle: Remote, folder: Path) -> Non
         )
 
 
-def shortened(calls: list[tuple[str, str]], oracle: Remote) -> None:
+def cut_sentences(calls: list[tuple[str, str]], oracle: Remote) -> None:
     """Cut sentences by the proxy's attributions on one half of the calls, and ask the oracle on the other
     half what that costs.
     """
@@ -195,11 +195,11 @@ def main() -> None:
     )
     with tempfile.TemporaryDirectory() as folder:
         models = Proxied(behind, "demo", folder=folder)
-        screening = screened(oracle, asked[: options.calls], models)
+        screening = run_screen(oracle, asked[: options.calls], models)
         each = fidelity(oracle, asked[options.calls :], models, options.seed)
-        explained(oracle, asked[: options.calls], models, screening, each)
-        untrained(asked[:100], behind, Path(folder))
-    shortened(asked[:100], behind)
+        explain_calls(oracle, asked[: options.calls], models, screening, each)
+        screen_untrained(asked[:100], behind, Path(folder))
+    cut_sentences(asked[:100], behind)
     errors(4000, 100)
     errors(4000, 50)
 

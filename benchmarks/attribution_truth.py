@@ -40,7 +40,7 @@ def right(attribution: Attribution, case: PlantedCase) -> bool:
     return spans(attribution, order) == set(case.spans)
 
 
-def planted(model: Any, tokenizer: Any, kind: CaseKind, count: int, **settings: Any) -> dict[str, Any]:
+def find_planted(model: Any, tokenizer: Any, kind: CaseKind, count: int, **settings: Any) -> dict[str, Any]:
     """Return how often the planted words were found, and the verdicts."""
     verdicts: Counter[str] = Counter()
     hits = wrong_ok = top = 0
@@ -60,7 +60,7 @@ def planted(model: Any, tokenizer: Any, kind: CaseKind, count: int, **settings: 
     }
 
 
-def randomised(model: Any, seed: int) -> Any:
+def randomise_model(model: Any, seed: int) -> Any:
     """Return a model of the same shape that has learnt nothing."""
     torch.manual_seed(seed)
     return type(model)(model.config).eval()
@@ -110,15 +110,18 @@ def main() -> None:
     torch.set_num_threads(1)
     model, tokenizer = load_model()
     for kind in KINDS:
-        print(json.dumps({"embedded": kind, **planted(model, tokenizer, kind, options.cases)}), flush=True)
+        print(
+            json.dumps({"embedded": kind, **find_planted(model, tokenizer, kind, options.cases)}), flush=True
+        )
     for method, budget in itertools.product(("leverage_shap", "context_cite", "lime"), (200, 400)):
         for kind in KINDS[:2]:
-            figures = planted(model, tokenizer, kind, options.cases // 2, method=method, budget=budget)
+            figures = find_planted(model, tokenizer, kind, options.cases // 2, method=method, budget=budget)
             print(json.dumps({"embedded": kind, "method": method, "budget": budget, **figures}), flush=True)
     for kind in KINDS:
-        blank = randomised(model, seed=1)
+        blank = randomise_model(model, seed=1)
         print(
-            json.dumps({"random weights": kind, **planted(blank, tokenizer, kind, options.cases)}), flush=True
+            json.dumps({"random weights": kind, **find_planted(blank, tokenizer, kind, options.cases)}),
+            flush=True,
         )
     if not (SHARED / "gpt-nano-sort").exists():
         print("gpt-nano-sort is not here: skipped")

@@ -66,7 +66,7 @@ def _cells(line: Sequence[str], widths: Sequence[int]) -> list[str]:
     ]
 
 
-def listed(text: str) -> list[str]:
+def split_words(text: str) -> list[str]:
     """Return the words between commas."""
     return [word for word in text.split(",") if word]
 
@@ -95,7 +95,7 @@ def ratio_by_round(ours: Rounds, reference: Rounds) -> float:
     return statistics.median(float(a["p50"] / b["p50"]) for a, b in zip(ours, reference, strict=True))
 
 
-def told(case: str, rounds_of: dict[str, Rounds]) -> str:
+def render_case(case: str, rounds_of: dict[str, Rounds]) -> str:
     """Return one case's table, and whether the target was met."""
     target, reference = TARGETS[case], rounds_of[REFERENCE]
     rows = []
@@ -122,11 +122,14 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--peers", type=listed, default=[], help=f"of {', '.join(PACKAGES)}, installed by benchmarks.peers"
+        "--peers",
+        type=split_words,
+        default=[],
+        help=f"of {', '.join(PACKAGES)}, installed by benchmarks.peers",
     )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--blocks", type=int, default=4, help="blocks of 1,000 spans per round")
-    parser.add_argument("--cases", type=listed, default=list(TARGETS))
+    parser.add_argument("--cases", type=split_words, default=list(TARGETS))
     options = parser.parse_args()
     begin, subjects = time.monotonic(), [*OURS, *options.peers]
     versions = ", ".join(f"{peer} {version_of(peer)}" for peer in options.peers)
@@ -142,7 +145,7 @@ def main() -> None:
                     rounds_of[subject].append(run(subject, case, receiver.url, options.blocks))
                     _progress(f"{case}: round {number + 1}, {subject}")
             _progress("")
-            print(told(case, rounds_of), flush=True)
+            print(render_case(case, rounds_of), flush=True)
     print(f"\n{time.monotonic() - begin:.0f} s")
 
 

@@ -74,7 +74,9 @@ def coverage(repetitions: int) -> None:
             samples = draw(np.random.default_rng(n), (repetitions, n))
             ours = np.array([(f.low, f.high) for f in (bound_mean(s, largest=1.0) for s in samples)])
             student = _student(samples)
-            rows = (_held(b, truth) for b in (ours, student, _bootstrap_t(samples), _bca(samples[::10])))
+            rows = (
+                check_bounds(b, truth) for b in (ours, student, _bootstrap_t(samples), _bca(samples[::10]))
+            )
             width = float(
                 np.median(np.ptp(ours, axis=1)) / max(float(np.median(np.ptp(student, axis=1))), 1e-9)
             )
@@ -87,11 +89,11 @@ def coverage(repetitions: int) -> None:
         for n in SIZES:
             counts = np.random.default_rng(n).multinomial(n, [gained, lost, 1 - gained - lost], repetitions)
             bounds = np.array([bound_tango(int(g), int(m), n) for g, m, _ in counts])
-            share = _held(bounds, gained - lost)
+            share = check_bounds(bounds, gained - lost)
             print(f"{f'yes/no, {gained:.1%} gain, {lost:.1%} lose':32}{n:>5}{share:>10.3f}", flush=True)
 
 
-def _held(bounds: Floats, truth: float) -> float:
+def check_bounds(bounds: Floats, truth: float) -> float:
     return float(np.mean((bounds[:, 0] <= truth + 1e-12) & (truth - 1e-12 <= bounds[:, 1])))
 
 
@@ -180,7 +182,7 @@ def failing(share: float, whole: bool) -> Callable[[np.random.Generator, NDArray
     return draw
 
 
-def shared_effect(rng: np.random.Generator, clusters: NDArray[np.int64], count: int) -> Floats:
+def draw_shared_effect(rng: np.random.Generator, clusters: NDArray[np.int64], count: int) -> Floats:
     """Return differences of which half the variance is the session's."""
     return np.asarray(1 + rng.normal(0, 1, count)[clusters] + rng.normal(0, 1, len(clusters)))
 
@@ -192,7 +194,7 @@ def sessions(repetitions: int) -> None:
         "a session fails, 3 %": (failing(0.03, whole=True), -0.03),
         "a session fails, 10 %": (failing(0.1, whole=True), -0.1),
         "a pair fails, 1 %": (failing(0.01, whole=False), -0.01),
-        "half of the variance is the session's": (shared_effect, 0.0),
+        "half of the variance is the session's": (draw_shared_effect, 0.0),
     }
     for name, (draw, truth) in kinds.items():
         for sizes in ("equal", "unequal", "dominating"):
@@ -205,7 +207,7 @@ def sessions(repetitions: int) -> None:
                     estimated = estimate(np.ones(len(b)), b, clusters)
                     bounds.append((estimated.low or 0.0, estimated.high or 0.0))
                 held = np.array(bounds)
-                shown.append(f"{_held(held, truth):.3f} {np.median(np.ptp(held, axis=1)):7.3f}")
+                shown.append(f"{check_bounds(held, truth):.3f} {np.median(np.ptp(held, axis=1)):7.3f}")
             print(
                 f"{name:40}{sizes:12}"
                 + "   ".join(f"{n:>4}: {s}" for n, s in zip(SESSIONS, shown, strict=True)),

@@ -22,7 +22,7 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.capture import listed, table
+from benchmarks.capture import split_words, table
 from benchmarks.hot_path import answer, prompts
 from benchmarks.peers import IMPORTS, PACKAGES, ROOT, environment, python_of, sink, version_of
 from benchmarks.subjects import SUBJECTS
@@ -59,7 +59,7 @@ def work(subject: str, job: str, folder: Path, calls: int, pause: float) -> None
     figures = {"flushed_s": time.perf_counter() - begin, "start_mb": start_mb}
     figures["peak_mb"] = memory_mb("VmHWM") - start_mb
     if subject == "llm_trace" and job == "burst":
-        figures |= {"rows": stored(folder), "rows_s": time.perf_counter() - begin}
+        figures |= {"rows": count_stored(folder), "rows_s": time.perf_counter() - begin}
         figures["peak_rows_mb"] = memory_mb("VmHWM") - start_mb
     figures["cpu_s"] = cpu_s() - spent
     tracer.close()
@@ -86,7 +86,7 @@ def cpu_s() -> float:
     return times.user + times.system + times.children_user + times.children_system
 
 
-def stored(folder: Path, query: str = STORED) -> int:
+def count_stored(folder: Path, query: str = STORED) -> int:
     """Return the answer of a counting query to the store in a folder, opened for it."""
     from llm_trace import open_store
 
@@ -161,7 +161,7 @@ def _burst_row(subject: str, rounds: list[dict[str, Any]]) -> list[str]:
     return [*cells, f"{max(every['peak_rows_mb']):.0f}" if "peak_rows_mb" in every else ""]
 
 
-def killed(peers: list[str], rounds: int) -> None:
+def kill_process(peers: list[str], rounds: int) -> None:
     """Print what is left of 1,000 calls that returned when the process is killed."""
     rows = []
     for subject in ["llm_trace", *peers]:
@@ -173,8 +173,8 @@ def killed(peers: list[str], rounds: int) -> None:
                     time.sleep(1)  # what is on the wire may arrive
                     left.append(receiver.count()["spans"])
                 else:
-                    left.append(stored(Path(folder)))
-                    still_open.append(stored(Path(folder), OPEN))
+                    left.append(count_stored(Path(folder)))
+                    still_open.append(count_stored(Path(folder), OPEN))
         rows.append([subject, ", ".join(map(str, left)), ", ".join(map(str, still_open))])
     print(
         f"\nkill -9 right after {KILLED:,} calls returned, while another was open; each of {rounds} rounds\n"
@@ -196,7 +196,7 @@ def _kill(process: subprocess.Popen[str]) -> None:
         raise SystemExit(f"{process.args!r} failed:\n{errors}")
 
 
-def shared(peers: list[str], rounds: int) -> None:
+def share_store(peers: list[str], rounds: int) -> None:
     """Print what arrives when four processes write while this one reads."""
     rows, met = [], True
     for says, pause in [("back to back", 0.0), ("1 ms apart", 0.001)]:
@@ -206,7 +206,7 @@ def shared(peers: list[str], rounds: int) -> None:
             seen, errors = _read_while(writers, Path(folder))
             for writer in writers:
                 result(writer)
-            final, took = stored(Path(folder)), time.perf_counter() - begin
+            final, took = count_stored(Path(folder)), time.perf_counter() - begin
         met = met and final == PROCESSES * EACH and not errors and seen == sorted(seen)
         trouble = ", ".join(f"{n} x {name}" for name, n in errors.items()) or "none"
         rows.append([says, f"{final:,}", str(len(seen)), str(len(set(seen))), trouble, f"{took:.1f}"])
@@ -223,7 +223,7 @@ def _read_while(writers: list[subprocess.Popen[str]], folder: Path) -> tuple[lis
     errors: Counter[str] = Counter()
     while any(writer.poll() is None for writer in writers):
         try:
-            seen.append(stored(folder))
+            seen.append(count_stored(folder))
         except StoreNotFoundError:
             time.sleep(0.001)  # no writer has begun
         except Exception as exc:
@@ -269,8 +269,8 @@ def _met(met: bool) -> str:
 
 PARTS: dict[str, Callable[[list[str], int], None]] = {
     "burst": burst,
-    "killed": killed,
-    "shared": shared,
+    "killed": kill_process,
+    "shared": share_store,
     "imports": imports,
 }
 
@@ -280,10 +280,13 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--peers", type=listed, default=[], help=f"of {', '.join(PACKAGES)}, installed by benchmarks.peers"
+        "--peers",
+        type=split_words,
+        default=[],
+        help=f"of {', '.join(PACKAGES)}, installed by benchmarks.peers",
     )
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--parts", type=listed, default=list(PARTS), help=f"of {', '.join(PARTS)}")
+    parser.add_argument("--parts", type=split_words, default=list(PARTS), help=f"of {', '.join(PARTS)}")
     parser.add_argument("--child", nargs=5, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:

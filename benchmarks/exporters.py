@@ -24,8 +24,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.capture import listed, table
-from benchmarks.hot_path import BLOCK, PROMPTS, answer, timed
+from benchmarks.capture import split_words, table
+from benchmarks.hot_path import BLOCK, PROMPTS, answer, time_block
 from benchmarks.peers import ROOT, environment, sink
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def trace(folder: Path, addresses: list[str], calls: int) -> dict[str, float]:
     wall: list[int] = []
     start = 0.0
     for number in range(-1, calls // BLOCK):  # the first block warms up
-        block = timed(traced, [PROMPTS[(number * BLOCK + n) % 64] for n in range(BLOCK)])
+        block = time_block(traced, [PROMPTS[(number * BLOCK + n) % 64] for n in range(BLOCK)])
         if number < 0:
             start = memory_mb(os.getpid(), "VmRSS")
         else:
@@ -126,7 +126,7 @@ def name_of(url: str) -> str:
     return "otlp://" + url.removeprefix("http://")
 
 
-def delivered(folder: Path, address: str) -> int:
+def count_delivered(folder: Path, address: str) -> int:
     from llm_trace.exporters.delivery.cursor import Cursor
 
     return Cursor.load(folder / "t.duckdb.spool", address).delivered
@@ -176,7 +176,7 @@ def rate(rounds: int, _: int) -> None:
             tracing(folder, [], CALLS - BLOCK)  # the block that warms up counts too
             with delivering(folder, address) as process:
                 begin = first = time.perf_counter()
-                while (done := delivered(folder, address)) < CALLS:
+                while (done := count_delivered(folder, address)) < CALLS:
                     first = first if done else time.perf_counter()
                     time.sleep(0.005)
                 end = time.perf_counter()
@@ -211,12 +211,12 @@ def down(_: int, __: int) -> None:
         reserved.bind(("127.0.0.1", 0))  # bound and not listening: connections are refused
         folder, address = Path(place), f"otlp://127.0.0.1:{reserved.getsockname()[1]}"
         tracing(folder, [address], CALLS - BLOCK)
-        before = delivered(folder, address)
+        before = count_delivered(folder, address)
         time.sleep(1)
         reserved.listen()
         with forwarding(reserved, receiver.url):
             begin = time.perf_counter()
-            while delivered(folder, address) < CALLS and time.perf_counter() - begin < 120:
+            while count_delivered(folder, address) < CALLS and time.perf_counter() - begin < 120:
                 time.sleep(0.05)
             took = time.perf_counter() - begin
         arrived = receiver.count()["spans"]
@@ -251,7 +251,7 @@ def forwarding(listener: socket.socket, url: str) -> Iterator[None]:
     yield
 
 
-def killed(_: int, kills: int) -> None:
+def kill_deliverer(_: int, kills: int) -> None:
     """Print what arrives when the delivering process is killed again and again."""
     draw = random.Random(0)
     with tempfile.TemporaryDirectory() as place, sink() as receiver:
@@ -260,16 +260,16 @@ def killed(_: int, kills: int) -> None:
         moments = []
         for _ in range(kills):
             with delivering(folder, address) as process:
-                before = delivered(folder, address)
+                before = count_delivered(folder, address)
                 _at_work(folder, address, before, process)
                 time.sleep(draw.uniform(0, 0.1))
                 process.send_signal(signal.SIGKILL)
                 process.wait()
-            moments.append(delivered(folder, address))
+            moments.append(count_delivered(folder, address))
         with delivering(folder, address) as process:
             process.wait(120)
         counted = receiver.count()
-        arrived, acknowledged = counted["spans"], delivered(folder, address)
+        arrived, acknowledged = counted["spans"], count_delivered(folder, address)
     print(f"\nkilled {kills} times; delivered at those moments: {', '.join(f'{n:,}' for n in moments)}")
     print(f"{arrived:,} of {CALLS:,} arrived, {acknowledged:,} counted as delivered\n")
     print(f"reach nothing lost: {_met(arrived == acknowledged == CALLS)}", flush=True)
@@ -278,7 +278,9 @@ def killed(_: int, kills: int) -> None:
 def _at_work(folder: Path, address: str, before: int, process: subprocess.Popen[bytes]) -> None:
     """Wait until a process has delivered something, or there is nothing left."""
     until = time.perf_counter() + 5
-    while delivered(folder, address) == before and process.poll() is None and time.perf_counter() < until:
+    while (
+        count_delivered(folder, address) == before and process.poll() is None and time.perf_counter() < until
+    ):
         time.sleep(0.001)
 
 
@@ -335,7 +337,7 @@ PARTS: dict[str, Callable[[int, int], None]] = {
     "caller": caller,
     "rate": rate,
     "down": down,
-    "killed": killed,
+    "killed": kill_deliverer,
     "memory": memory,
 }
 
@@ -346,7 +348,7 @@ def main() -> None:
     )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--parts", type=listed, default=list(PARTS), help=f"of {', '.join(PARTS)}")
+    parser.add_argument("--parts", type=split_words, default=list(PARTS), help=f"of {', '.join(PARTS)}")
     parser.add_argument("--child", nargs="+", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:

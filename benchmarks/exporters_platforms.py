@@ -74,7 +74,7 @@ def standing_in(platform: str) -> Iterator[tuple[str, Connection]]:
         process.join(10)
 
 
-def arrived(pipe: Connection) -> int:
+def count_arrived(pipe: Connection) -> int:
     pipe.send(True)
     return int(pipe.recv())
 
@@ -121,7 +121,7 @@ def deliver(platform: str, spool: Path) -> tuple[int, float, float]:
             pass
         took = time.perf_counter() - begin, time.process_time() - cpu
         delivery.close()
-        return arrived(pipe), *took
+        return count_arrived(pipe), *took
 
 
 def by_client(platform: str, calls: int) -> tuple[int, float] | None:
@@ -151,7 +151,7 @@ def by_client(platform: str, calls: int) -> tuple[int, float] | None:
                 [str(python), "-c", code], env=variables, cwd=home, check=True, capture_output=True
             )
             took.append(time.perf_counter() - begin)
-        return arrived(pipe) - 2, took[2] - took[1]
+        return count_arrived(pipe) - 2, took[2] - took[1]
 
 
 def row(platform: str, spool: Path, calls: int, client_calls: int) -> list[str]:

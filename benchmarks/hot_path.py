@@ -99,12 +99,12 @@ class Case:
     """Spans per call: figures are per span."""
 
 
-def _consumed(subject: Subject) -> Callable[[Any], Any]:
+def _consume_all(subject: Subject) -> Callable[[Any], Any]:
     stream = subject.decorate(answer_in_parts)
     return lambda asked: deque(stream(asked), maxlen=0)
 
 
-def _nested(subject: Subject) -> Callable[[Any], Any]:
+def _nest_calls(subject: Subject) -> Callable[[Any], Any]:
     child = subject.decorate(answer)
 
     def parent(asked: Any) -> str:
@@ -124,8 +124,8 @@ CASES = {
     "chat": Case(new_chats, _plain),
     "resend": Case(same_chats, _plain),
     "async": Case(prompts, lambda subject: subject.decorate(answer_later)),
-    "generator": Case(prompts, _consumed),
-    "nested": Case(prompts, _nested, spans=1 + CHILDREN),
+    "generator": Case(prompts, _consume_all),
+    "nested": Case(prompts, _nest_calls, spans=1 + CHILDREN),
 }
 
 
@@ -138,7 +138,7 @@ class Block:
     """CPU time of the calling thread, for all of them."""
 
 
-def timed(call: Callable[[Any], Any], inputs: Sequence[Any]) -> Block:
+def time_block(call: Callable[[Any], Any], inputs: Sequence[Any]) -> Block:
     clock, wall = time.perf_counter_ns, []
     cpu = time.thread_time_ns()
     for asked in inputs:
@@ -148,7 +148,7 @@ def timed(call: Callable[[Any], Any], inputs: Sequence[Any]) -> Block:
     return Block(wall, time.thread_time_ns() - cpu)
 
 
-async def timed_async(call: Callable[[Any], Any], inputs: Sequence[Any]) -> Block:
+async def time_async_block(call: Callable[[Any], Any], inputs: Sequence[Any]) -> Block:
     clock, wall = time.perf_counter_ns, []
     cpu = time.thread_time_ns()
     for asked in inputs:
@@ -165,7 +165,9 @@ def measure(subject: Subject, name: str, blocks: int) -> dict[str, Any]:
     for number in range(blocks + 1):
         inputs = case.inputs(number * size, size)
         gc.collect()
-        taken.append(asyncio.run(timed_async(call, inputs)) if name == "async" else timed(call, inputs))
+        taken.append(
+            asyncio.run(time_async_block(call, inputs)) if name == "async" else time_block(call, inputs)
+        )
         subject.flush()
     wall = [ns for block in taken[1:] for ns in block.wall]
     unit = 1000 * case.spans

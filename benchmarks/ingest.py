@@ -292,11 +292,11 @@ def measure_queries(path: Path) -> None:
     }
     print(f"\n{'median of 5, each opens and leaves the file':44}{'wall ms':>10}{'CPU ms':>10}")
     for name, ask in questions.items():
-        wall, cpu = zip(*(_timed(ask) for _ in range(5)), strict=True)
+        wall, cpu = zip(*(_time_query(ask) for _ in range(5)), strict=True)
         print(f"{name:44}{statistics.median(wall):10.0f}{statistics.median(cpu):10.0f}")
 
 
-def _timed(ask: Callable[[], Any]) -> tuple[float, float]:
+def _time_query(ask: Callable[[], Any]) -> tuple[float, float]:
     used, began = _cpu(), time.perf_counter()
     ask()
     return (time.perf_counter() - began) * 1e3, (_cpu() - used) * 1e3
@@ -312,7 +312,7 @@ def measure_chats(folder: Path, chats: int = 20, turns: int = 200, size: int = 3
     words, store = Words(5), folder / "chats.duckdb"
     spool = Spool(folder / "chats.duckdb.spool")
     spool.close()
-    empty = _ingested(store)
+    empty = _time_ingest(store)
     histories: list[list[dict[str, str]]] = [[] for _ in range(chats)]
     shutil.rmtree(folder / "chats.duckdb.spool")
     spool = Spool(folder / "chats.duckdb.spool")
@@ -326,7 +326,7 @@ def measure_chats(folder: Path, chats: int = 20, turns: int = 200, size: int = 3
             history.append({"role": "assistant", "content": words.text(80)[:size]})
             unique += len(history[-1]["content"])
     spool.close()
-    grown = _ingested(store) - empty
+    grown = _time_ingest(store) - empty
     print(
         f"\n{chats} chats x {turns} turns x {size} bytes, all resend their history: {unique:,} bytes of "
         f"text, each once"
@@ -337,7 +337,7 @@ def measure_chats(folder: Path, chats: int = 20, turns: int = 200, size: int = 3
     )
 
 
-def _ingested(store: Path) -> int:
+def _time_ingest(store: Path) -> int:
     open_store(store)
     return store.stat().st_size
 

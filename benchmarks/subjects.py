@@ -121,31 +121,31 @@ def _spanning(tracer: Any) -> Decorator:
         name = fn.__qualname__
 
         def plain(asked: Any) -> Any:
-            with tracer.start_as_current_span(name, attributes=_asked(asked)) as span:
+            with tracer.start_as_current_span(name, attributes=_build_request(asked)) as span:
                 answer = fn(asked)
-                span.set_attributes(_answered(answer))
+                span.set_attributes(_build_reply(answer))
                 return answer
 
         async def awaited(asked: Any) -> Any:
-            with tracer.start_as_current_span(name, attributes=_asked(asked)) as span:
+            with tracer.start_as_current_span(name, attributes=_build_request(asked)) as span:
                 answer = await fn(asked)
-                span.set_attributes(_answered(answer))
+                span.set_attributes(_build_reply(answer))
                 return answer
 
         def streamed(asked: Any) -> Iterator[Any]:
-            with tracer.start_as_current_span(name, attributes=_asked(asked)) as span:
+            with tracer.start_as_current_span(name, attributes=_build_request(asked)) as span:
                 chunks = []
                 for chunk in fn(asked):
                     chunks.append(chunk)
                     yield chunk
-                span.set_attributes(_answered("".join(chunks)))
+                span.set_attributes(_build_reply("".join(chunks)))
 
         return _fitting(fn, plain, awaited, streamed)
 
     return decorate
 
 
-def _asked(asked: Any) -> dict[str, Any]:
+def _build_request(asked: Any) -> dict[str, Any]:
     messages = asked if isinstance(asked, list) else [{"role": "user", "content": asked}]
     return {
         "gen_ai.operation.name": "chat",
@@ -156,7 +156,7 @@ def _asked(asked: Any) -> dict[str, Any]:
     }
 
 
-def _answered(answer: Any) -> dict[str, Any]:
+def _build_reply(answer: Any) -> dict[str, Any]:
     return {
         "gen_ai.usage.input_tokens": 250,
         "gen_ai.usage.output_tokens": 250,

@@ -29,7 +29,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._reply(429, {"error": "slow down"}, {"Retry-After": self.limits.pop()})
         else:
             with _LOCK:
-                self._reply(200, completed(asked))
+                self._reply(200, build_completion(asked))
 
     def _reply(self, status: int, body: Any, headers: dict[str, str] | None = None) -> None:
         data = json.dumps(body).encode()
@@ -43,7 +43,7 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
 
-def completed(asked: dict[str, Any]) -> dict[str, Any]:
+def build_completion(asked: dict[str, Any]) -> dict[str, Any]:
     """Return the reply to a request."""
     import torch
 

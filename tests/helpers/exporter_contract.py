@@ -82,7 +82,7 @@ class ExporterContract(ABC):
         delivery.stop()
         delivery.close()
 
-    def arrived(self, server: Loopback) -> list[str]:
+    def list_arrived(self, server: Loopback) -> list[str]:
         """Return the span ids that the server took, in order, repeats included."""
         return [span_id for request in list(server.received) for span_id in self.spans(request)]
 
@@ -97,7 +97,7 @@ class ExporterContract(ABC):
         for number in range(1, 8):
             spool.call(number)
             delivery.step()
-        assert self.arrived(server) == [span(number) for number in range(1, 8)]
+        assert self.list_arrived(server) == [span(number) for number in range(1, 8)]
         assert not delivery.step()
         stands = self.stands(delivery, spool)
         assert (stands.delivered, stands.pending, stands.rejected, stands.dropped) == (7, 0, 0, 0)
@@ -107,7 +107,7 @@ class ExporterContract(ABC):
             spool.call(number)
         assert self.stands(patient, spool).pending == 10_000
         patient.step()
-        assert self.arrived(server) == [span(number) for number in range(1, 10_001)]
+        assert self.list_arrived(server) == [span(number) for number in range(1, 10_001)]
         assert self.stands(patient, spool).delivered == 10_000
 
     @pytest.mark.parametrize("fault", ["hang", "reset", "drip"])
@@ -117,7 +117,7 @@ class ExporterContract(ABC):
         spool.call(1)
         server.next += [fault, fault]
         delivery.step()
-        assert self.arrived(server) == [span(1)]
+        assert self.list_arrived(server) == [span(1)]
         assert self.stands(delivery, spool).said == ""
 
     @pytest.mark.parametrize("status", [408, 429, 500, 502, 503])
@@ -127,7 +127,7 @@ class ExporterContract(ABC):
         spool.call(1)
         server.next += [Reply(status), Reply(status, b"<html>busy")]
         delivery.step()
-        assert self.arrived(server) == [span(1)]
+        assert self.list_arrived(server) == [span(1)]
 
     def test_a_server_that_asks_for_time_gets_it(
         self, server: Loopback, spool: HandWriter, delivery: Delivery
@@ -137,7 +137,7 @@ class ExporterContract(ABC):
         begin = time.monotonic()
         delivery.step()
         assert time.monotonic() - begin >= 0.4
-        assert self.arrived(server) == [span(1)]
+        assert self.list_arrived(server) == [span(1)]
 
     @pytest.mark.parametrize("date", [-86_400, "nonsense"])
     def test_a_server_whose_clock_is_wrong_delays_nothing(
@@ -148,7 +148,7 @@ class ExporterContract(ABC):
         spool.end(1, end_ns=1)  # and a host whose clock went back
         server.next += [Reply(503, headers={"retry-after": retry_after, "date": formatdate(0, usegmt=True)})]
         delivery.step()
-        assert self.arrived(server) == [span(1)]
+        assert self.list_arrived(server) == [span(1)]
 
     # What is refused
 
@@ -167,7 +167,7 @@ class ExporterContract(ABC):
         assert (stands.delivered, stands.pending, stands.rejected) == (6, 0, 1)
         server.answer = self.answer
         assert delivery.retry_rejected() == (1, 0)
-        assert set(self.arrived(server)) == {span(number) for number in range(1, 8)}
+        assert set(self.list_arrived(server)) == {span(number) for number in range(1, 8)}
         assert (self.stands(delivery, spool).delivered, self.stands(delivery, spool).rejected) == (7, 0)
         assert taken.events() == []
 
@@ -224,7 +224,7 @@ class ExporterContract(ABC):
         delivery.step()
         stands = self.stands(delivery, spool)
         assert (stands.delivered + stands.rejected, stands.pending) == (4, 0)
-        assert {span(1), span(3), span(4)} <= set(self.arrived(server))
+        assert {span(1), span(3), span(4)} <= set(self.list_arrived(server))
 
     def _refusing(self, wrong: Callable[[list[str]], bool], reply: Reply) -> Callable[[Received], Reply]:
         return lambda request: reply if wrong(self.spans(request)) else self.answer(request)
@@ -247,7 +247,7 @@ class ExporterContract(ABC):
             assert second.claim()
             second.step()
             second.close()
-            assert self.arrived(again) == [span(number) for number in range(1, 31)]
+            assert self.list_arrived(again) == [span(number) for number in range(1, 31)]
 
     def test_tls_that_fails_keeps_the_calls(self, server: Loopback, spool: HandWriter) -> None:
         exporter = make_exporter(self.address(server))
@@ -280,7 +280,7 @@ class ExporterContract(ABC):
         for _ in range(3):
             self._kill_at_an_answer(server, spool)
         self._deliver_all(server, spool)
-        assert set(self.arrived(server)) == {span(number) for number in range(1, 41)}
+        assert set(self.list_arrived(server)) == {span(number) for number in range(1, 41)}
         name = make_exporter(self.address(server)).name
         assert (get_standing(spool.folder, name).delivered, get_standing(spool.folder, name).pending) == (
             40,
@@ -337,4 +337,4 @@ class ExporterContract(ABC):
         report = llm_trace.flush(20)
         assert (report.destinations[name].delivered, report.destinations[name].pending) == (5, 0)
         with llm_trace.open_store(tmp_path / "s.duckdb") as store:
-            assert {call.span_id for call in store.calls()} == set(self.arrived(server))
+            assert {call.span_id for call in store.calls()} == set(self.list_arrived(server))

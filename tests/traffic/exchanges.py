@@ -41,7 +41,7 @@ class Exchange:
     def failed(self) -> bool:
         """Whether the provider refused, at once or in the middle of a stream."""
         return self.status >= 400 or any(
-            "error" in event and not event.get("choices") for event in self._said()
+            "error" in event and not event.get("choices") for event in self._read_input()
         )
 
     def json(self) -> Any:
@@ -57,7 +57,7 @@ class Exchange:
             return [json.loads(line) for line in self.body.splitlines() if line.strip()]
         return [payload for _, payload in self.frames()]
 
-    def _said(self) -> list[dict[str, Any]]:
+    def _read_input(self) -> list[dict[str, Any]]:
         streamed = self.content_type.startswith("text/event-stream")
         return [event for event in self.events() if isinstance(event, dict)] if streamed else []
 
@@ -110,18 +110,20 @@ def _exchange(row: dict[str, Any]) -> Exchange:
 
 def _with_names(told: Any) -> bytes:
     if isinstance(told, list):  # a stream as a list, which today's client asks for as events
-        return b"".join(b"data: %b\n\n" % json.dumps(_named(chunk)).encode() for chunk in told)
-    return json.dumps(_named(told)).encode()
+        return b"".join(b"data: %b\n\n" % json.dumps(_name_objects(chunk)).encode() for chunk in told)
+    return json.dumps(_name_objects(told)).encode()
 
 
-def _named(value: Any) -> Any:
+def _name_objects(value: Any) -> Any:
     if isinstance(value, list):
-        return [_named(entry) for entry in value]
+        return [_name_objects(entry) for entry in value]
     if not isinstance(value, dict):
         return value
     kept = {key: inner for key, inner in value.items() if key != "safetyRatings"}
     return {
-        key: _ENUMS[key].get(inner, inner) if key in _ENUMS and isinstance(inner, int) else _named(inner)
+        key: _ENUMS[key].get(inner, inner)
+        if key in _ENUMS and isinstance(inner, int)
+        else _name_objects(inner)
         for key, inner in kept.items()
     }
 

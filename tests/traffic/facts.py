@@ -63,7 +63,7 @@ def get(value: Any, *path: str | int) -> Any:
     return value
 
 
-def opened(value: Any) -> Any:
+def parse_if_json(value: Any) -> Any:
     """Return the JSON in a text, or the value itself."""
     try:
         return json.loads(value) if isinstance(value, str) else value
@@ -71,7 +71,7 @@ def opened(value: Any) -> Any:
         return value
 
 
-def added(*counts: int | None) -> int | None:
+def add_counts(*counts: int | None) -> int | None:
     """Return the sum of what is told, None where nothing is."""
     told = [count for count in counts if count is not None]
     return sum(told) if told else None

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from llm_trace.record import Call, Message
-from tests.traffic.facts import Facts, Said, get, opened
+from tests.traffic.facts import Facts, Said, get, parse_if_json
 
 _ROLES = {"developer": "system", "model": "assistant", "function": "tool"}
 _FINISH = {"end_turn": "stop", "tool_use": "tool_calls", "tool_call": "tool_calls"}
@@ -23,12 +23,14 @@ def differences(facts: Facts, call: Call, *, failed: bool = False) -> dict[str, 
         call: the call of the store.
         failed: the provider refused, so only the request can be compared.
     """
-    asked, answered = _said(call.messages_in), _said(call.messages_out)
-    pairs = {f"asked {name}": pair for name, pair in _compared(facts.asked, asked).items()}
+    asked, answered = list_statements(call.messages_in), list_statements(call.messages_out)
+    pairs = {f"asked {name}": pair for name, pair in compare_statements(facts.asked, asked).items()}
     pairs["status"] = ("error" if failed else "ok", call.status)
     pairs["model"] = (True, call.model in (facts.model, facts.asked_model) if facts.asked_model else True)
     if not failed:
-        pairs |= {f"answered {name}": pair for name, pair in _compared(facts.answered, answered).items()}
+        pairs |= {
+            f"answered {name}": pair for name, pair in compare_statements(facts.answered, answered).items()
+        }
         given = [message.finish_reason for message in call.messages_out if message.finish_reason]
         pairs["finish"] = (_finish(facts.finish), _finish(given))
         pairs |= _counts(facts, call)
@@ -44,7 +46,7 @@ def _finish(reasons: Iterable[str]) -> list[str]:
     return sorted({_FINISH.get(reason.lower(), reason.lower()) for reason in reasons})
 
 
-def _said(messages: Iterable[Message]) -> list[Said]:
+def list_statements(messages: Iterable[Message]) -> list[Said]:
     made = []
     for message in messages:
         role = _ROLES.get(message.role, message.role)
@@ -64,7 +66,7 @@ def _said(messages: Iterable[Message]) -> list[Said]:
     return made
 
 
-def _compared(want: list[Said], have: list[Said]) -> dict[str, tuple[Any, Any]]:
+def compare_statements(want: list[Said], have: list[Said]) -> dict[str, tuple[Any, Any]]:
     return {
         "text": (_texts(want, "text"), _texts(have, "text")),
         "reasoning": (_texts(want, "reasoning"), _texts(have, "reasoning")),
@@ -106,17 +108,17 @@ def _answer(value: Any) -> str:
         value = get(value, 0, "json") or value
     if isinstance(value, list) and value and all(isinstance(get(piece, "text"), str) for piece in value):
         value = "\n".join(piece["text"] for piece in value)
-    value = _told(opened(value))
+    value = drop_empty(parse_if_json(value))
     return _dense(value if isinstance(value, str) else json.dumps(value, sort_keys=True, ensure_ascii=False))
 
 
-def _told(value: Any) -> Any:
+def drop_empty(value: Any) -> Any:
     """Return a value without nulls and names of classes: clients' objects have every field."""
     if isinstance(value, list):
-        return [_told(entry) for entry in value]
+        return [drop_empty(entry) for entry in value]
     if not isinstance(value, dict):
         return value
-    return {key: _told(inner) for key, inner in value.items() if inner is not None and key != "__type__"}
+    return {key: drop_empty(inner) for key, inner in value.items() if inner is not None and key != "__type__"}
 
 
 def _media(said: list[Said]) -> int:

@@ -42,7 +42,7 @@ def _chat(exchange: Exchange, facts: Facts) -> None:
     openai.chat_request(exchange.request, facts)
     if not exchange.failed:
         events = exchange.events()
-        openai.chat_answer(openai.joined_chat(events) if events else exchange.json(), facts)
+        openai.chat_answer(openai.join_chat(events) if events else exchange.json(), facts)
 
 
 def _completion(exchange: Exchange, facts: Facts) -> None:
@@ -56,14 +56,14 @@ def _responses(exchange: Exchange, facts: Facts) -> None:
     openai.responses_request(exchange.request, facts)
     if not exchange.failed:
         events = exchange.events()
-        openai.responses_answer(openai.joined_responses(events) if events else exchange.json(), facts)
+        openai.responses_answer(openai.join_responses(events) if events else exchange.json(), facts)
 
 
 def _anthropic(exchange: Exchange, facts: Facts) -> None:
     others.anthropic_request(exchange.request, facts)
     if not exchange.failed:
         events = exchange.events()
-        others.anthropic_answer(others.joined_anthropic(events) if events else exchange.json(), facts)
+        others.anthropic_answer(others.join_anthropic(events) if events else exchange.json(), facts)
 
 
 def _gemini(exchange: Exchange, facts: Facts) -> None:
@@ -76,7 +76,7 @@ def _converse(exchange: Exchange, facts: Facts) -> None:
     others.converse_request(exchange.request, facts)
     if not exchange.failed:
         frames = [{name: payload} for name, payload in exchange.frames()]
-        others.converse_answer(others.joined_converse(frames) if frames else exchange.json(), facts)
+        others.converse_answer(others.join_converse(frames) if frames else exchange.json(), facts)
 
 
 def _invoke(exchange: Exchange, facts: Facts) -> None:

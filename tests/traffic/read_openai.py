@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.traffic.facts import Facts, Say, get, opened
+from tests.traffic.facts import Facts, Say, get, parse_if_json
 
 _TEXTS = ("text", "input_text", "output_text")
 _MEDIA = ("image_url", "input_image", "input_audio", "image", "file", "input_file", "audio")
@@ -31,9 +31,9 @@ def tool_calls(message: dict[str, Any], say: Say) -> None:
     """Note what a message calls."""
     for call in message.get("tool_calls") or ():
         function = call["function"]
-        say("call", (call.get("id"), function["name"], opened(function.get("arguments"))))
+        say("call", (call.get("id"), function["name"], parse_if_json(function.get("arguments"))))
     if legacy := message.get("function_call"):
-        say("call", (None, legacy["name"], opened(legacy["arguments"])))
+        say("call", (None, legacy["name"], parse_if_json(legacy["arguments"])))
 
 
 def chat_request(request: dict[str, Any], facts: Facts) -> None:
@@ -84,7 +84,7 @@ def count(usage: dict[str, Any], facts: Facts) -> None:
     )
 
 
-def joined_chat(chunks: list[dict[str, Any]]) -> dict[str, Any]:
+def join_chat(chunks: list[dict[str, Any]]) -> dict[str, Any]:
     """Return the whole answer that a stream's chunks make."""
     whole: dict[str, Any] = {"choices": []}
     choices: dict[int, dict[str, Any]] = {}
@@ -149,7 +149,7 @@ def _item(item: dict[str, Any], say: Say) -> None:
     if kind == "message":
         content(item.get("content"), say)
     elif kind == "function_call":
-        say("call", (item["call_id"], item["name"], opened(item["arguments"])))
+        say("call", (item["call_id"], item["name"], parse_if_json(item["arguments"])))
     elif kind == "custom_tool_call":
         say("call", (item["call_id"], item["name"], item["input"]))
     elif kind in ("function_call_output", "custom_tool_call_output"):
@@ -160,7 +160,7 @@ def _item(item: dict[str, Any], say: Say) -> None:
             say("reasoning", "\n".join(piece["text"] for piece in pieces))
 
 
-def joined_responses(events: list[dict[str, Any]]) -> dict[str, Any]:
+def join_responses(events: list[dict[str, Any]]) -> dict[str, Any]:
     """Return the response that a stream ends with; one that broke off has the items that were done."""
     items = [event["item"] for event in events if event["type"] == "response.output_item.done"]
     ends = [

@@ -8,7 +8,7 @@ from typing import Any
 
 from tests.traffic import read_openai
 from tests.traffic.exchanges import Exchange
-from tests.traffic.facts import Facts, Say, added, get, opened
+from tests.traffic.facts import Facts, Say, add_counts, get, parse_if_json
 
 
 def anthropic_request(request: dict[str, Any], facts: Facts) -> None:
@@ -27,7 +27,7 @@ def _block(block: dict[str, Any], say: Say) -> None:
     elif kind == "thinking":
         say("reasoning", block["thinking"])
     elif kind in ("tool_use", "server_tool_use", "mcp_tool_use"):
-        say("call", (block["id"], block["name"], opened(block["input"])))
+        say("call", (block["id"], block["name"], parse_if_json(block["input"])))
     elif kind in ("image", "document"):
         say("media", kind)
     elif kind.endswith("tool_result"):
@@ -45,7 +45,7 @@ def anthropic_answer(body: dict[str, Any], facts: Facts) -> None:
     usage = body.get("usage") or {}
     read, written = usage.get("cache_read_input_tokens"), usage.get("cache_creation_input_tokens")
     facts.count(
-        input_tokens=added(usage.get("input_tokens"), read, written),
+        input_tokens=add_counts(usage.get("input_tokens"), read, written),
         output_tokens=usage.get("output_tokens"),
         cache_read_tokens=read,
         cache_write_tokens=written,
@@ -53,7 +53,7 @@ def anthropic_answer(body: dict[str, Any], facts: Facts) -> None:
     )
 
 
-def joined_anthropic(events: list[dict[str, Any]]) -> dict[str, Any]:
+def join_anthropic(events: list[dict[str, Any]]) -> dict[str, Any]:
     """Return the message that a stream's events make."""
     message: dict[str, Any] = {}
     blocks: dict[int, dict[str, Any]] = {}
@@ -68,7 +68,7 @@ def joined_anthropic(events: list[dict[str, Any]]) -> dict[str, Any]:
             told = {k: v for k, v in event["delta"].items() if v is not None}
             usage = {k: v for k, v in (event.get("usage") or {}).items() if v is not None}
             message |= {**told, "usage": {**(message.get("usage") or {}), **usage}}
-    return {**message, "content": [_filled(blocks[index]) for index in sorted(blocks)]}
+    return {**message, "content": [fill_block(blocks[index]) for index in sorted(blocks)]}
 
 
 def _extend(block: dict[str, Any], delta: dict[str, Any]) -> None:
@@ -78,7 +78,7 @@ def _extend(block: dict[str, Any], delta: dict[str, Any]) -> None:
     block["json"] += delta.get("partial_json", "")
 
 
-def _filled(block: dict[str, Any]) -> dict[str, Any]:
+def fill_block(block: dict[str, Any]) -> dict[str, Any]:
     told = block.pop("json")
     return {**block, "input": json.loads(told)} if told else block
 
@@ -121,8 +121,8 @@ def gemini_answer(chunks: list[dict[str, Any]], facts: Facts) -> None:
         if usage := chunk.get("usageMetadata"):
             thoughts = usage.get("thoughtsTokenCount")
             facts.count(
-                input_tokens=added(usage.get("promptTokenCount"), usage.get("toolUsePromptTokenCount")),
-                output_tokens=added(usage.get("candidatesTokenCount"), thoughts),
+                input_tokens=add_counts(usage.get("promptTokenCount"), usage.get("toolUsePromptTokenCount")),
+                output_tokens=add_counts(usage.get("candidatesTokenCount"), thoughts),
                 cache_read_tokens=usage.get("cachedContentTokenCount"),
                 reasoning_tokens=thoughts,
             )
@@ -141,7 +141,7 @@ def _converse_block(block: dict[str, Any], say: Say) -> None:
     if "text" in block:
         say("text", block["text"])
     elif call := block.get("toolUse"):
-        say("call", (call["toolUseId"], call["name"], opened(call["input"])))
+        say("call", (call["toolUseId"], call["name"], parse_if_json(call["input"])))
     elif answer := block.get("toolResult"):
         say("result", (answer["toolUseId"], answer["content"]))
     elif thought := get(block, "reasoningContent", "reasoningText", "text"):
@@ -159,14 +159,14 @@ def converse_answer(body: dict[str, Any], facts: Facts) -> None:
     read = usage.get("cacheReadInputTokens", usage.get("cacheReadInputTokenCount"))
     written = usage.get("cacheWriteInputTokens", usage.get("cacheWriteInputTokenCount"))
     facts.count(
-        input_tokens=added(usage.get("inputTokens"), read, written),
+        input_tokens=add_counts(usage.get("inputTokens"), read, written),
         output_tokens=usage.get("outputTokens"),
         cache_read_tokens=read,
         cache_write_tokens=written,
     )
 
 
-def joined_converse(frames: list[dict[str, Any]]) -> dict[str, Any]:
+def join_converse(frames: list[dict[str, Any]]) -> dict[str, Any]:
     """Return the answer that a stream's frames, each `{name: payload}`, make."""
     blocks: dict[int, dict[str, Any]] = {}
     whole: dict[str, Any] = {}
@@ -234,9 +234,9 @@ def invoke_stream(exchange: Exchange, facts: Facts) -> None:
     frames = [payload for name, payload in exchange.frames() if name == "chunk"]
     pieces = [json.loads(base64.b64decode(payload["bytes"])) for payload in frames]
     if pieces and pieces[0].get("type") == "message_start":
-        return anthropic_answer(joined_anthropic(pieces), facts)
+        return anthropic_answer(join_anthropic(pieces), facts)
     if pieces and "messageStart" in pieces[0]:
-        return converse_answer(joined_converse(pieces), facts)
+        return converse_answer(join_converse(pieces), facts)
     for piece in pieces:
         told = piece.get("outputText") or piece.get("generation")
         told = told or get(piece, "choices", 0, "delta", "content") or get(piece, "outputs", 0, "text")
@@ -264,7 +264,7 @@ def cohere_request(exchange: Exchange, facts: Facts) -> None:
 def cohere_answer(exchange: Exchange, facts: Facts) -> None:
     """Note the answer of either version, or of a stream; `tokens` are those that the model saw."""
     events = exchange.events()
-    body = _joined_cohere(events) if events else exchange.json()
+    body = _join_cohere(events) if events else exchange.json()
     message = body.get("message") or {}
     read_openai.content(message.get("content") or body.get("text"), facts.answer)
     for entry in body.get("generations") or ():
@@ -283,7 +283,7 @@ def cohere_answer(exchange: Exchange, facts: Facts) -> None:
     )
 
 
-def _joined_cohere(events: list[dict[str, Any]]) -> dict[str, Any]:
+def _join_cohere(events: list[dict[str, Any]]) -> dict[str, Any]:
     message: dict[str, Any] = {"content": "", "tool_plan": ""}
     calls: dict[int, dict[str, Any]] = {}
     whole: dict[str, Any] = {}

@@ -35,7 +35,7 @@ def clients(provider: Provider) -> Iterator[sdks.Clients]:
         yield made
 
 
-def asked_through(clients: sdks.Clients, exchange: Exchange) -> None:
+def ask_through(clients: sdks.Clients, exchange: Exchange) -> None:
     """Ask as a program does that traces the function around its client."""
     request = clients.request(exchange)
 
@@ -63,7 +63,7 @@ def test_what_was_said_and_counted_is_as_in_the_raw_payloads(
 ) -> None:
     known = {x.id: x for x in exchanges().values() if x.provider == name and is_conversation(x)}
     for exchange in known.values():
-        asked_through(clients, exchange)
+        ask_through(clients, exchange)
     calls = {call.name: call for call in store.calls(limit=1000)}
     assert calls.keys() == known.keys()
     found = {

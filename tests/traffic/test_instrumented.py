@@ -62,14 +62,14 @@ def instrumented(
         instrumentation.uninstrument()
 
 
-def told_of(name: str, owner: str) -> list[Exchange]:
+def list_told(name: str, owner: str) -> list[Exchange]:
     """Return the conversations with a provider of which an instrumentation tells."""
     silent = SILENT.get(name)
     known = [x for x in exchanges().values() if x.provider == owner and is_conversation(x)]
     return [exchange for exchange in known if silent is None or not silent(exchange)]
 
 
-def asked(exchange: Exchange, send: Callable[[], Any]) -> None:
+def ask(exchange: Exchange, send: Callable[[], Any]) -> None:
     try:
         send()
     except Exception:
@@ -83,22 +83,22 @@ def test_an_exchange_is_one_call_with_the_providers_counts_and_its_messages(
 ) -> None:
     target, owner = INSTRUMENTATIONS[name]
     tracer = instrumented(target).get_tracer("test")
-    known = {exchange.id: exchange for exchange in told_of(name, owner)}
+    known = {exchange.id: exchange for exchange in list_told(name, owner)}
     traces: dict[str, str] = {}
     with Provider() as server, sdks.Clients(server) as clients:
         for exchange in known.values():
             with tracer.start_as_current_span(exchange.id) as span:
                 traces[f"{span.get_span_context().trace_id:032x}"] = exchange.id
-                asked(exchange, clients.request(exchange).send)
+                ask(exchange, clients.request(exchange).send)
     calls: dict[str, list[Call]] = defaultdict(list)
     for call in recorded.calls(limit=10_000):
         calls[traces[call.trace_id]].append(call)
     assert {key: len(found) for key, found in calls.items()} == dict.fromkeys(known, 1)
-    wrong = {key: _counted(known[key], found[0]) for key, found in calls.items()}
+    wrong = {key: compare_counts(known[key], found[0]) for key, found in calls.items()}
     assert {key: told for key, told in wrong.items() if told} == {}
 
 
-def _counted(exchange: Exchange, call: Call) -> dict[str, str]:
+def compare_counts(exchange: Exchange, call: Call) -> dict[str, str]:
     """Return where tokens and texts differ; not every instrumentation tells of the rest."""
     told = differences(facts_of(exchange), call, failed=exchange.failed)
     return {
@@ -112,7 +112,7 @@ def test_a_traced_function_around_an_instrumented_client_counts_as_the_provider_
 ) -> None:
     target, owner = INSTRUMENTATIONS[name]
     instrumented(target)
-    known = [exchange for exchange in told_of(name, owner) if not exchange.failed]
+    known = [exchange for exchange in list_told(name, owner) if not exchange.failed]
 
     @llm_trace.trace(kind="llm")
     def ask(request: sdks.Request) -> Any:

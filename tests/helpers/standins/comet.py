@@ -245,7 +245,7 @@ class Backend:
             if parts.path in BODIES:
                 return self._write(BODIES[parts.path].validate_json(request.body))
             if parts.path in (_CLIENT_UPLOAD, _CLIENT_TAGS, _CLIENT_TIMES):
-                return self._uploaded(parts.path, parts.query, request)
+                return self._take_upload(parts.path, parts.query, request)
         except (ValidationError, ValueError) as exc:
             return _bad(400, str(exc)[:500])
         if parts.path.startswith(_READ):
@@ -284,7 +284,7 @@ class Backend:
         }  # fmt: skip
         return _json(answers[path])
 
-    def _uploaded(self, path: str, query: str, request: Received) -> Reply:
+    def _take_upload(self, path: str, query: str, request: Received) -> Reply:
         """Take what `comet upload` sends, as loosely as its own server may."""
         if path == _CLIENT_UPLOAD:
             fields = parse_qs(query)
