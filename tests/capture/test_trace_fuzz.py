@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -61,35 +58,31 @@ VALUES = st.recursive(
 )
 
 
-@pytest.fixture(scope="module")
-def place() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory() as folder:
-        yield Path(folder) / "t.duckdb"
+def test_any_value(tmp_path: Path) -> None:
+    place = tmp_path / "t.duckdb"
 
+    @settings(max_examples=150)
+    @given(value=VALUES, output=VALUES, chunks=st.lists(VALUES, max_size=4))
+    def check(value: Any, output: Any, chunks: list[Any]) -> None:
+        llm_trace.configure(place)
+        assert llm_trace.config.current is not None
+        before = llm_trace.config.current.spool.written
 
-@settings(max_examples=150)
-@given(value=VALUES, output=VALUES, chunks=st.lists(VALUES, max_size=4))
-def test_any_value(place: Path, value: Any, output: Any, chunks: list[Any]) -> None:
-    llm_trace.configure(place)
-    assert llm_trace.config.current is not None
-    before = llm_trace.config.current.spool.written
+        @trace(kind="llm")
+        def f(value: Any) -> Any:
+            return output
 
-    @trace(kind="llm")
-    def f(value: Any) -> Any:
-        return output
+        @trace
+        def g() -> Any:
+            yield from chunks
 
-    @trace
-    def g() -> Any:
-        yield from chunks
+        assert f(value) is output
+        assert all(a is b for a, b in zip(g(), chunks, strict=True))
+        assert llm_trace.config.current.spool.written == before + 4
+        assert not failures.counts, failures.counts
+        llm_trace.shutdown()
 
-    assert f(value) is output
-    assert all(a is b for a, b in zip(g(), chunks, strict=True))
-    assert llm_trace.config.current.spool.written == before + 4
-    assert not failures.counts, failures.counts
-    llm_trace.shutdown()
-
-
-def test_what_the_fuzz_wrote_can_be_read(place: Path) -> None:
+    check()
     with llm_trace.open_store(place) as store:
         calls = store.calls(limit=10_000)
         assert len(calls) >= 200

@@ -17,8 +17,14 @@ from tests.helpers.cli_toys import answer, invoke
 PROMPT = TEMPLATE_V1.format(message="Hello, I bought this lamp 75 days ago. Thanks.")
 
 
+@pytest.fixture
+def recorded(written: Path, tmp_path: Path) -> Path:
+    """A copy of the store for each test: explaining writes to it."""
+    return shutil.copytree(written.parent, tmp_path / "own") / written.name
+
+
 @pytest.fixture(scope="module")
-def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three calls that say what the embedded model says, one that failed, one without words."""
     path = tmp_path_factory.mktemp("attribute") / "traces.duckdb"
     llm_trace.configure(path)
@@ -48,8 +54,7 @@ def ids(store: Path, name: str) -> list[str]:
     return [call["span_id"] for call in answer(store, "ls", "--name", name)]
 
 
-def test_it_explains_the_calls_that_are_not_explained_yet(recorded: Path, tmp_path: Path) -> None:
-    recorded = shutil.copytree(recorded.parent, tmp_path / "own") / recorded.name
+def test_it_explains_the_calls_that_are_not_explained_yet(recorded: Path) -> None:
     first = answer(recorded, "attribute", "--method", "occlusion", "--limit", "2")
     (newest,) = (Attribution.model_validate(event["attribution"]) for event in first)
     assert newest.span_id == ids(recorded, "ask")[0]
