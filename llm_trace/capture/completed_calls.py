@@ -80,6 +80,16 @@ def encode_finished_call(encoder: ValueEncoder, call: Mapping[str, Any]) -> tupl
     )
 
 
+def encode_open_call(encoder: ValueEncoder, call: Mapping[str, Any]) -> SpoolLine:
+    """Return the start of a call that is not over, with all that is known of it."""
+    known = {
+        name: value
+        for name, value in call.items()
+        if value is not None and name not in ("status", "end_ns", *_TALK)
+    }
+    return _encode_line(encoder, {"event": "start", **known}, call, "input", "messages_in")
+
+
 def _encode_line(
     encoder: ValueEncoder, event: dict[str, Any], call: Mapping[str, Any], value: str, list_name: str
 ) -> SpoolLine:

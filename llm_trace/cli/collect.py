@@ -53,3 +53,4 @@ def run_collect(
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # what ends a container ends it like Ctrl-C
         with contextlib.suppress(KeyboardInterrupt):
             serve_collector(receiver, listener, token)
+        receiver.close()

@@ -34,7 +34,6 @@ _log = logging.getLogger("llm_trace.collect")
 RETRY_AFTER_S = 30
 _GRPC_CODE = {400: 3, 401: 16, 403: 7, 413: 8, 415: 3, 503: 14}
 _NOT_STORED = "llm_trace stores calls only: nothing of this was kept"
-_NO_CALL = "records that are no event of a model call (gen_ai.*) with a span were not kept"
 
 
 def build_collector(receiver: Receiver, token: str | None = None) -> ASGIApp:
@@ -64,9 +63,11 @@ def build_collector(receiver: Receiver, token: str | None = None) -> ASGIApp:
         kind = get_content_type(request)
         body = await read_body(request, receiver.limits.body, reading)
         answer = ExportLogsServiceResponse()
-        if rejected := receiver.take_logs(_read_logs(body, kind)):
-            answer.partial_success.rejected_log_records = rejected
-            answer.partial_success.error_message = _NO_CALL
+        taken = receiver.take_logs(_read_logs(body, kind))
+        if taken.left_out:
+            _log.warning("%s", taken.reason)
+            answer.partial_success.rejected_log_records = taken.left_out.total()
+            answer.partial_success.error_message = taken.reason
         return _answer(answer, kind)
 
     async def metrics(request: Request) -> Response:

@@ -11,15 +11,16 @@ from hashlib import sha256
 from typing import Any, NamedTuple
 
 from llm_trace.semconv import names
+from llm_trace.semconv.agents import AGENTS
 from llm_trace.semconv.completed_span import EndedSpan
 
 
 class LogRecord(NamedTuple):
     """One record, as far as it is read."""
 
-    trace_id: str
-    span_id: str
-    """Of the span that it belongs to."""
+    trace_id: str | None
+    span_id: str | None
+    """Of the span that it belongs to, `None` where it names none."""
     name: str
     time_ns: int
     attributes: dict[str, Any]
@@ -28,9 +29,23 @@ class LogRecord(NamedTuple):
     resource: dict[str, Any]
 
 
+def choose_name(event: Any, attributes: dict[str, Any], body: Any) -> str:
+    """Return the name of a record's event.
+
+    Claude Code has the whole name in the body; Codex in `event.name`, as the name itself is a line of its
+    source.
+    """
+    named = attributes.get("event.name")
+    for name in (body, named, event):
+        if isinstance(name, str) and name.partition(".")[0] in AGENTS:
+            return name
+    return str(event or named or "")
+
+
 def is_genai(record: LogRecord) -> bool:
-    """Say whether a record tells of a model call."""
-    return record.name.startswith(names.GEN_AI) and not is_evaluation(record)
+    """Say whether a record tells of the model call whose span it names."""
+    named = record.span_id is not None and record.name.startswith(names.GEN_AI)
+    return named and not is_evaluation(record)
 
 
 def is_evaluation(record: LogRecord) -> bool:
@@ -40,7 +55,7 @@ def is_evaluation(record: LogRecord) -> bool:
 
 def build_accounts(records: Iterable[LogRecord]) -> list[EndedSpan]:
     """Return what the records say of each span, as a span inside it; its id is derived, so retries match."""
-    by_span: dict[tuple[str, str], list[LogRecord]] = {}
+    by_span: dict[tuple[str | None, str | None], list[LogRecord]] = {}
     for record in records:
         by_span.setdefault((record.trace_id, record.span_id), []).append(record)
     return [_build_account(sorted(group, key=lambda record: record.time_ns)) for group in by_span.values()]
@@ -54,6 +69,7 @@ def _build_account(records: list[LogRecord]) -> EndedSpan:
         attributes |= {
             k: v for k, v in record.attributes.items() if k.startswith(names.GEN_AI) and v is not None
         }
+    assert first.trace_id is not None  # `is_genai` has looked
     return EndedSpan(
         trace_id=first.trace_id,
         span_id=sha256(f"{first.span_id}{identity}".encode()).hexdigest()[:16],

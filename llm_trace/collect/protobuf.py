@@ -6,7 +6,7 @@ import base64
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from llm_trace.collect.logs import LogRecord
+from llm_trace.collect.logs import LogRecord, choose_name
 from llm_trace.imports.otlp import read_identifier, read_moment
 from llm_trace.semconv.completed_span import EndedSpan
 
@@ -29,7 +29,7 @@ def read_spans(body: bytes) -> Iterator[tuple[str, EndedSpan | str]]:
 
 
 def iter_logs(body: bytes) -> Iterator[LogRecord | None]:
-    """Yield each record of an `ExportLogsServiceRequest`, None for one that belongs to no span.
+    """Yield each record of an `ExportLogsServiceRequest`, None for one that cannot be read.
 
     Raises:
         ValueError: the bytes are no such message.
@@ -63,15 +63,16 @@ def _walk_entries(
 
 def _log(raw: Any, scope: str | None, resource: dict[str, Any]) -> LogRecord | None:
     attributes = _read_attributes(raw.attributes)
-    name = raw.event_name or attributes.pop("event.name", "")
+    body = _read_value(raw.body)
+    has_span = any(raw.trace_id) and any(raw.span_id)
     try:
         return LogRecord(
-            trace_id=_read_id(raw.trace_id, 16, "trace_id"),
-            span_id=_read_id(raw.span_id, 8, "span_id"),
-            name=str(name),
+            trace_id=_read_id(raw.trace_id, 16, "trace_id") if has_span else None,
+            span_id=_read_id(raw.span_id, 8, "span_id") if has_span else None,
+            name=choose_name(raw.event_name, attributes, body),
             time_ns=read_moment(raw.time_unix_nano or raw.observed_time_unix_nano, "time_unix_nano"),
             attributes=attributes,
-            body=_read_value(raw.body),
+            body=body,
             scope=scope,
             resource=resource,
         )

@@ -1,16 +1,19 @@
-"""Spans that came in, as calls in the spool."""
+"""Spans and log records that came in, as calls in the spool."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections import Counter, OrderedDict
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from llm_trace import semconv
-from llm_trace.capture.completed_calls import encode_finished_call
+from llm_trace.capture.completed_calls import encode_finished_call, encode_open_call
 from llm_trace.capture.merger import Merger
+from llm_trace.collect.agents import AgentCall, AgentCalls
+from llm_trace.collect.joins import KnownCalls
 from llm_trace.collect.logs import LogRecord, build_accounts, is_evaluation, is_genai
+from llm_trace.semconv.agents import is_agent_span
 from llm_trace.semconv.annotations import build_evaluation, list_evaluations, parse_annotation
 from llm_trace.semconv.completed_span import EndedSpan
 from llm_trace.semconv.privacy import call_without_content, drop_event_content
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
 
 _MOST_IDS = 100_000
 """Span ids that are known at a time, about 20 MB."""
+_MOST_NAMES = 8
 _AT_ONCE = 2_000
 """Events that are held in memory before they are written."""
 
@@ -43,6 +47,27 @@ class Taken:
         """Count a span that is no call."""
         self.rejected += 1
         self.reason = self.reason or f"span {name!r}: {reason}"
+
+
+@dataclass
+class TakenLogs:
+    """What became of a request's log records."""
+
+    left_out: Counter[str] = field(default_factory=Counter)
+    """Records that tell of no call, by the name of their event."""
+
+    def check_read(self, record: LogRecord | None) -> bool:
+        """Say whether a record could be read, and count it where not."""
+        if record is None:
+            self.left_out["unreadable"] += 1
+        return record is not None
+
+    @property
+    def reason(self) -> str:
+        """What was left out, in words; the most frequent first."""
+        most = ", ".join(f"{count:,} x {name}" for name, count in self.left_out.most_common(_MOST_NAMES))
+        more = len(self.left_out) - _MOST_NAMES
+        return f"records that tell of no call were not kept: {most}" + (f" and {more} more" * (more > 0))
 
 
 @dataclass(frozen=True)
@@ -76,6 +101,8 @@ class Receiver:
     genai_only: bool = False
     capture_content: bool = True
     merger: Merger = field(default_factory=Merger, init=False)
+    agents: AgentCalls = field(default_factory=AgentCalls, init=False)
+    known: KnownCalls = field(default_factory=KnownCalls, init=False)
     _traces: OrderedDict[int, str] = field(default_factory=OrderedDict, init=False)
     """The trace of each span that came lately, by its id."""
 
@@ -100,26 +127,51 @@ class Receiver:
         self._write(lines)
         return taken
 
-    def take_logs(self, records: Iterable[LogRecord | None]) -> int:
-        """Write what log records say of the calls that they belong to; return how many say nothing of one.
+    def take_logs(self, records: Iterable[LogRecord | None]) -> TakenLogs:
+        """Write what log records say of calls: of those whose span they name, and of coding agents.
 
         Raises:
             SpoolFullError: the spool cannot be written.
         """
-        known = list(records)
-        genai = [record for record in known if record is not None and is_genai(record)]
-        evaluations = [record for record in known if record is not None and is_evaluation(record)]
-        scores = [
-            build_evaluation(record.span_id, record.time_ns, record.attributes) for record in evaluations
-        ]
-        lines = self._encode_scores(score for score in scores if score is not None)
-        rejected = len(known) - len(genai) - len(lines)
-        for account in build_accounts(genai):
-            call = semconv.ended_call(account)
-            call = self.merger.account(call if self.capture_content else call_without_content(call))
-            lines += encode_finished_call(self.encoder, {**call, "inside": account.parent_id})
+        taken = TakenLogs()
+        known = [record for record in records if taken.check_read(record)]
+        calls, others = self.agents.read(record for record in known if record is not None)
+        lines = [line for call in calls for line in self._encode_agent_call(call)]
+        for account in build_accounts(record for record in others if is_genai(record)):
+            fields = semconv.ended_call(account)
+            fields = self.merger.account(fields if self.capture_content else call_without_content(fields))
+            lines += encode_finished_call(self.encoder, {**fields, "inside": account.parent_id})
+        for record in (record for record in others if not is_genai(record)):
+            scored = self._encode_score(record)
+            taken.left_out.update([record.name or "without a name"] * (not scored))
+            lines += scored
+        lines += self._end_turns(silent_only=True)
         self._write(lines)
-        return rejected
+        return taken
+
+    def _encode_score(self, record: LogRecord) -> list[SpoolLine]:
+        """Return what an evaluation of a call came to, as an event; none for other records."""
+        if record.span_id is None or not is_evaluation(record):
+            return []
+        score = build_evaluation(record.span_id, record.time_ns, record.attributes)
+        return [] if score is None else self._encode_scores([score])
+
+    def close(self) -> None:
+        """Write the ends of the turns of coding agents that are open."""
+        self._write(list(self._end_turns()))
+
+    def _end_turns(self, *, silent_only: bool = False) -> Iterator[SpoolLine]:
+        for call in self.agents.close(silent_only=silent_only):
+            yield from self._encode_agent_call(call)
+
+    def _encode_agent_call(self, item: AgentCall) -> Sequence[SpoolLine]:
+        call = item.call if self.capture_content else call_without_content(item.call)
+        if item.part == "whole":
+            call = self.known.join(self.merger.whole(call))
+        if item.part == "start":
+            return (encode_open_call(self.encoder, call),)
+        start, end = encode_finished_call(self.encoder, call)
+        return (end,) if item.part == "end" else (start, end)
 
     def _too_much(self, span: EndedSpan, taken: Taken) -> str:
         if taken.spans >= self.limits.spans:
@@ -148,6 +200,8 @@ class Receiver:
             return self._encode_scores([event])
         call = semconv.ended_call(span)
         call = self.merger.whole(call if self.capture_content else call_without_content(call))
+        if is_agent_span(span.name, span.scope):
+            call = self.known.join(call)
         return *encode_finished_call(self.encoder, call), *self._encode_scores(list_evaluations(span))
 
     def _encode_scores(self, events: Iterable[dict[str, Any]]) -> list[SpoolLine]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from llm_trace.semconv import names
+from llm_trace.semconv.agents import rename_span_attributes
 from llm_trace.semconv.spans import call_fields
 from llm_trace.semconv.values import get_text, load_container
 
@@ -40,7 +41,8 @@ class EndedSpan(NamedTuple):
 
 def ended_call(span: EndedSpan) -> dict[str, Any]:
     """Return the fields of a `Call`, ids, times and status included."""
-    fields = call_fields(span.name, span.attributes, span.events, start_ns=span.start_ns)
+    attributes = rename_span_attributes(span.name, span.attributes)
+    fields = call_fields(span.name, attributes, span.events, start_ns=span.start_ns)
     details = fields["metadata"].setdefault("otel", {})
     if span.scope:
         details["scope"] = span.scope
@@ -49,7 +51,7 @@ def ended_call(span: EndedSpan) -> dict[str, Any]:
     if span.links:
         details["links"] = [{name: value for name, value in link.items() if value} for link in span.links]
     if span.failed:
-        kind = str(span.attributes.get(names.ERROR_TYPE, "error"))
+        kind = str(attributes.get(names.ERROR_TYPE, "error"))
         fields.setdefault("error", {"type": kind, "message": span.message})
     return {
         "span_id": span.span_id,

@@ -201,6 +201,7 @@ KIND_OF_OPERATION: Final = {
     "search_memory": "retriever", "create_memory": "tool", "update_memory": "tool", "upsert_memory": "tool",
     "delete_memory": "tool", "create_memory_store": "tool", "delete_memory_store": "tool",
     "fetch_response": "chain",
+    "llm_call": "llm", "tool_call": "tool", "agent_call": "agent", "user_prompt": "agent",  # Gemini CLI's own
 }  # fmt: skip
 KIND_OF_MCP_METHOD: Final = {"tools/call": "tool"}
 """What else a client and a server of MCP say to each other (handshakes, lists) runs nothing."""

@@ -7,7 +7,6 @@ import gzip
 import json
 import logging
 import socket
-import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -30,41 +29,17 @@ from llm_trace.attribution_settings import Contrast, Settings
 from llm_trace.capture.values import ValueEncoder
 from llm_trace.collect.connections import ConnectionLimits, Once
 from llm_trace.collect.receiver import Receiver, RequestLimits
-from llm_trace.collect.server import build_server
 from llm_trace.record import Attribution, Segment
 from llm_trace.spool.paths import get_spool_dir
 from llm_trace.spool.writer import SpoolWriter
 from tests.conftest import Recorded
 from tests.helpers.cli_toys import invoke, record
+from tests.helpers.collector import Server
 from tests.helpers.otlp_toys import JSON, PROTOBUF, export, span
 from tests.helpers.spool_toys import HandWriter
 from tests.helpers.spool_toys import span as call_id
 
 TOKEN = "s3cret"
-
-
-class Server:
-    """A receiver on a free port of this machine, in a thread."""
-
-    def __init__(
-        self, receiver: Receiver, token: str | None = None, patience: ConnectionLimits | None = None
-    ) -> None:
-        self.server = build_server(receiver, token, patience)
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.address = self.listener.getsockname()
-        self.url = f"http://127.0.0.1:{self.address[1]}"
-        self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [self.listener]})
-
-    def __enter__(self) -> httpx.Client:
-        self.thread.start()
-        self.client = httpx.Client(base_url=self.url, timeout=20)
-        return self.client
-
-    def __exit__(self, *_: object) -> None:
-        self.client.close()
-        self.server.should_exit = True
-        self.thread.join()
-        self.listener.close()
 
 
 @pytest.fixture

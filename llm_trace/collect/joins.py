@@ -1,0 +1,108 @@
+"""Which calls of a coding agent are one: the agent tells of each in log records, and of some in spans too."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from typing import Any
+
+from llm_trace.semconv import names
+from llm_trace.semconv.agents import CALL_ID, TURNS
+from llm_trace.semconv.merge import check_overlap, get_response_id, merge_calls
+from llm_trace.semconv.values import get_field, get_first_value, list_fields
+
+CallDict = dict[str, Any]
+_MOST = 5_000
+_MOST_OF_TURN = 32
+"""Calls of one turn that a later one is compared with."""
+
+
+class KnownCalls:
+    """The calls of coding agents that came lately."""
+
+    def __init__(self) -> None:
+        self._by_key: OrderedDict[tuple[str, ...], list[CallDict]] = OrderedDict()
+
+    def join(self, call: CallDict) -> CallDict:
+        """Return a call with what others say of it, in their place (`same`); alone where none does."""
+        keys = list(_iter_keys(call))
+        for key in keys:
+            for known in reversed(self._by_key.get(key, ())):
+                if call["span_id"] == known["span_id"] or call["span_id"] in known.get("same", ()):
+                    return known  # a sender that tries again
+                if known["span_id"] not in call.get("same", ()) and (
+                    key[0] == "id" or _check_parallel(known, call)
+                ):
+                    joined = _merge(known, call)
+                    self._replace(known, joined, keys)
+                    return joined
+        for key in keys:
+            self._put(key, call)
+        return call
+
+    def _replace(self, known: CallDict, joined: CallDict, keys: list[tuple[str, ...]]) -> None:
+        for key in dict.fromkeys((*_iter_keys(known), *keys)):
+            others = self._by_key.get(key)
+            if others is not None:
+                self._by_key[key] = [other for other in others if other["span_id"] != known["span_id"]]
+            self._put(key, joined)
+
+    def _put(self, key: tuple[str, ...], call: CallDict) -> None:
+        self._by_key[key] = [*self._by_key.pop(key, ())[1 - _MOST_OF_TURN :], call]
+        if len(self._by_key) > _MOST:
+            self._by_key.popitem(last=False)
+
+
+def _merge(known: CallDict, call: CallDict) -> CallDict:
+    """Return one call of two, under the later's id, with the name and place that the span has."""
+    outer, inner = (call, known) if _is_log(known) and not _is_log(call) else (known, call)
+    if _tells_answer_only(outer):
+        outer, inner = inner, outer
+    same = [known["span_id"], *known.get("same", ()), *call.get("same", ())]
+    merged = {**merge_calls(outer, inner), "span_id": call["span_id"], "same": same}
+    return merged | {"status": "error"} if inner.get("status") == "error" else merged
+
+
+def _iter_keys(call: CallDict) -> Iterator[tuple[str, ...]]:
+    """Yield what a call may be known by: the ids of an answer and of a tool's call, and its turn."""
+    attributes, kind = _get_attributes(call), str(call.get("kind"))
+    response = get_response_id(call) if kind == "llm" else None
+    tool = get_first_value(attributes, (CALL_ID, "gen_ai.tool.call_id")) if kind == "tool" else None
+    for value in (response, tool):
+        if value is not None:
+            yield "id", kind, str(value)
+    turn = get_first_value(attributes, (*TURNS, names.PROMPT_NAME))
+    if turn is not None and kind in ("llm", "tool"):
+        yield "turn", kind, str(turn)
+
+
+def _check_parallel(known: CallDict, call: CallDict) -> bool:
+    """Say whether a span and a log record of one turn tell of one call: at one time, of one model or tool."""
+    if _is_log(known) == _is_log(call) or not check_overlap(known, call):
+        return False
+    if _count_logs(known if _is_log(call) else call):
+        return False
+    name = "model" if call.get("kind") == "llm" else "name"
+    ours, theirs = ((_get_tool(c) if name == "name" else c.get("model")) for c in (known, call))
+    return ours == theirs or None in (ours, theirs)
+
+
+def _count_logs(call: CallDict) -> int:
+    """Return how many log records a span's call was joined with: each is told of by one."""
+    return len(list_fields(call.get("metadata")).get("same") or ())
+
+
+def _get_tool(call: CallDict) -> Any:
+    return _get_attributes(call).get(names.TOOL_NAME)
+
+
+def _tells_answer_only(call: CallDict) -> bool:
+    return str(call.get("name")).endswith(("assistant_response", "api_response_body"))
+
+
+def _is_log(call: CallDict) -> bool:
+    return "event.timestamp" in _get_attributes(call)
+
+
+def _get_attributes(call: CallDict) -> Any:
+    return list_fields(get_field(get_field(call.get("metadata"), "otel"), "attributes"))
