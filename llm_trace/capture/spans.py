@@ -121,7 +121,7 @@ def log_score(
     Args:
         name: name of the metric.
         value: a number, a yes or no, or a label.
-        call: a `Call`, a span or a `span_id`; where not given the call that is running, or when none is, the
+        call: a `Call`, a span, a `span_id` or an object that has one; where not given the call that is running, or when none is, the
             outermost one that returned last in this thread or task.
         comment: why.
         source: who says so: `human`, `code` or `model`.
@@ -178,8 +178,9 @@ def _read_target(target: Any) -> tuple[Any, dict[str, Any]]:
     """Return the span id of what is to be scored, `None` where it has none, and where its trace is known."""
     if isinstance(target, str):
         return target.lower(), {}
+    place = {name: getattr(target, name, None) for name in ("trace_id", "start_ns")}
     try:
-        return target.span_id, {"trace_id": target.trace_id, "start_ns": target.start_ns}
+        return target.span_id, place
     except AttributeError:
         return None, {}
 

@@ -78,7 +78,7 @@ class Fake:
             self.explained.append(asked.span_id)
             return self.found.model_copy(update={"span_id": asked.span_id})
 
-        monkeypatch.setattr(Hook, "_attribution", attribution)
+        monkeypatch.setattr(Hook, "_explain", attribution)
         while self.worker.step():
             pass
 

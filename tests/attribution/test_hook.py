@@ -10,6 +10,7 @@ import pytest
 
 import llm_trace
 from llm_trace.attribution.policy.policy import AttributionPolicy, Hook
+from llm_trace.attribution.policy.serialization import decode, encode
 from llm_trace.attribution.remote.model import Remote
 from llm_trace.errors import AttributionError
 from llm_trace.record import Attribution, Call, Message, PromptUse
@@ -34,6 +35,20 @@ def test_an_event_holds_the_attribution_and_its_identity() -> None:
         "error": None,
     }  # fmt: skip
     assert (found.span_id, found.time_ns, found.prompt) == ("a" * 16, 7, PROMPT)
+
+
+def test_the_confidence_of_a_policy_reaches_the_attribution_and_its_settings() -> None:
+    event = Hook(policy(method="lime", budget=60, confidence=0.8))(call())
+    assert event is not None
+    attribution = Attribution.model_validate(event["attribution"])
+    assert attribution.settings is not None
+    assert (attribution.settings.confidence, attribution.confidence) == (0.8, 0.8)
+
+
+def test_the_confidence_travels_to_the_process_that_explains() -> None:
+    policy = AttributionPolicy(mode="background", confidence=0.8)
+    decoded, config_hash = decode(encode(policy))
+    assert (decoded.confidence, config_hash) == (0.8, policy.config_hash)
 
 
 def test_a_failure_is_an_event_with_its_reason() -> None:
@@ -85,13 +100,16 @@ def test_the_identity_depends_on_what_changes_the_result_only() -> None:
         policy(seed=1),
         policy(segments=re.compile("a")),
         policy(method="shapley"),
+        policy(confidence=0.9),
     ]
-    assert len({p.config_hash for p in (policy(), *others)}) == 8
+    assert len({p.config_hash for p in (policy(), *others)}) == 9
 
 
 def test_settings_that_cannot_work_are_refused() -> None:
     with pytest.raises(AttributionError, match="between 0 and 1"):
         policy(sample=2)
+    with pytest.raises(AttributionError, match="confidence=95 must lie between 0 and 1"):
+        policy(confidence=95)
     with pytest.raises(AttributionError, match="inline, background or deferred"):
         policy(mode="later")
 

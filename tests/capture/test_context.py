@@ -7,6 +7,7 @@ import asyncio
 import threading
 from decimal import Decimal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -182,6 +183,15 @@ def test_scores_of_every_kind_of_number_are_kept(store: Recorded) -> None:
         llm_trace.log_score(name, value, call=store.one().span_id.upper())  # type: ignore[arg-type]
     scores = {score.name: score.value for score in store.scores(store.one().span_id)}
     assert scores == {"int": 2, "bool": True, "label": "good", "numpy": 0.5, "decimal": 0.25}
+
+
+def test_an_object_with_nothing_but_a_span_id_can_be_scored(store: Recorded) -> None:
+    ask("x")
+    call = store.one()
+    whole = SimpleNamespace(span_id=call.span_id, trace_id=call.trace_id, start_ns=call.start_ns)
+    for name, target in (("row", SimpleNamespace(span_id=call.span_id)), ("whole", whole)):
+        llm_trace.log_score(name, 1, call=target)  # type: ignore[arg-type]
+    assert [score.name for score in store.scores(call.span_id)] == ["row", "whole"]
 
 
 def test_a_score_of_a_call_that_sampling_left_out_goes_to_no_other(recorded: Recorded) -> None:

@@ -55,6 +55,8 @@ class AttributionPolicy:
     target: Any = None
     baseline: Any = "auto"
     unit: str = "nats"
+    confidence: float = 0.95
+    """Of bounds, tests and verdicts, see `attribute`."""
     quality: bool = False
     """Whether to measure each attribution as well, see `attribute`."""
     cache: str | None = None
@@ -64,6 +66,8 @@ class AttributionPolicy:
     def __post_init__(self) -> None:
         if not 0.0 <= self.sample <= 1.0:
             raise AttributionError(f"sample={self.sample!r} must lie between 0 and 1")
+        if not 0 < self.confidence < 1:
+            raise AttributionError(f"confidence={self.confidence!r} must lie between 0 and 1, such as 0.95")
         if self.mode not in ("inline", "background", "deferred"):
             raise AttributionError(f"mode={self.mode!r} must be inline, background or deferred")
         if self.mode == "background" and not (isinstance(self.model, str) and self.tokenizer is None):
@@ -79,6 +83,8 @@ class AttributionPolicy:
         """
         parts = [self.method, _name_model(self.model), _make_plain(self.segments), _make_plain(self.target)]
         parts += [_make_plain(self.baseline), repr(self.budget), str(self.seed), self.unit, str(self.quality)]
+        if self.confidence != 0.95:  # hashes of policies that never had the setting stay as they were
+            parts.append(repr(self.confidence))
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
     def wants(self, call: Call) -> bool:
@@ -144,6 +150,7 @@ class Hook:
             target=p.target,
             baseline=p.baseline,
             unit=p.unit,
+            confidence=p.confidence,
             budget=p.budget,
             seed=p.seed,
             quality=p.quality,
