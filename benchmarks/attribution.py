@@ -63,9 +63,10 @@ class Task:
 def build(vocabulary: int, width: int, layers: int, device: str) -> tuple[Any, Any]:
     """Return a random Llama and a tokenizer whose tokens are the words w0, w1 …"""
     torch.manual_seed(0)
+    heads = max(1, width // 64)
     config = LlamaConfig(
         vocab_size=vocabulary, hidden_size=width, intermediate_size=3 * width, num_hidden_layers=layers,
-        num_attention_heads=width // 64, num_key_value_heads=width // 64, max_position_embeddings=8192,
+        num_attention_heads=heads, num_key_value_heads=heads, max_position_embeddings=8192,
         tie_word_embeddings=True, initializer_range=0.06,
     )  # fmt: skip
     names = {"<unk>": 0, "_": 1} | {f"w{i}": i for i in range(2, vocabulary)}

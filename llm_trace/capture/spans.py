@@ -121,8 +121,8 @@ def log_score(
     Args:
         name: name of the metric.
         value: a number, a yes or no, or a label.
-        call: a `Call`, a span, a `span_id` or an object that has one; where not given the call that is running, or when none is, the
-            outermost one that returned last in this thread or task.
+        call: a `Call`, a span, a `span_id` or an object that has one; where not given the running call, or
+            when none is running, the outermost one that returned last in this thread or task.
         comment: why.
         source: who says so: `human`, `code` or `model`.
 

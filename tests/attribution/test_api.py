@@ -140,6 +140,15 @@ def test_a_model_that_says_the_same_is_no_proxy_and_a_masked_prompt_is_called_so
     assert run(masked, None).verdict == "redacted_input"
 
 
+def test_words_that_all_matter_little_are_checked_without_removing_the_whole_prompt() -> None:
+    model, tokenizer = toys.llama(initializer_range=0.001), toys.byte_level()  # no BOS: no words, no token
+    attribution = attribute(
+        "Lily had a red ball", " Tom", model=model, tokenizer=tokenizer, method="occlusion", baseline="delete"
+    )
+    assert max(map(abs, attribution.values)) < 0.1
+    assert attribution.groups == ()
+
+
 def test_without_a_response_the_model_is_asked() -> None:
     model, tokenizer = toys.stories()
     found = attribute("Once upon a time, there was a", model=model, tokenizer=tokenizer, segments="word")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from llm_trace.attribution.core.value import NoMasksError
 from llm_trace.attribution.models.kinds import forward_of
 from llm_trace.attribution.question.objective import Goal, Query, build_goal
 
@@ -58,6 +60,7 @@ class OpenValue:
         self.render = render
         self.response = tuple(response)
         self.rows = tuple(rows)
+        self._n = n
         self.goal = aim or build_goal(Query.of(response, rows))
         self.work = work
         self.passes = 0
@@ -68,7 +71,14 @@ class OpenValue:
         self.forward = forward_of(model, spine, limits=limits)
         self._cache = cache
 
-    capabilities: frozenset[Capability] = frozenset(("inside",))
+    @cached_property
+    def capabilities(self) -> frozenset[Capability]:
+        """What else it can do; baseline and tokenizer say whether an empty mask leaves a prompt."""
+        try:
+            prompts = self.render(np.zeros((1, self._n), dtype=bool))
+        except NoMasksError:
+            return frozenset(("inside",))
+        return frozenset(("inside",) if all(prompts) else ("inside", "vanishes"))
 
     def resample(self, masks: NDArray[np.bool_]) -> NDArray[np.float64]:
         """Return the values of masks: a forward pass says the same each time."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from llm_trace.attribution.core.value import Value, get_remaining, sum_targets
+from llm_trace.attribution.core.value import Value, as_value_function, get_remaining, sum_targets
 from llm_trace.errors import AttributionError
 from llm_trace.record import VERDICTS, Verdict
 from llm_trace.statistics.multiple_tests import correct_benjamini_hochberg
@@ -162,6 +162,8 @@ def check_redundancy(value: Value, scores: NDArray[np.float64], full: float, fou
         return
     least = max(MATERIAL, _SHARE * float(np.abs(scores).max()))
     weak = [int(i) for i in np.argsort(-scores) if abs(scores[i]) < least / 2]
+    if len(weak) == len(scores) and "vanishes" in as_value_function(value).capabilities:
+        weak = weak[1:]  # no prompt would be left without all of them
     excess = _Excess(value, scores, full)
     while len(weak) > 1 and len(found.groups) < _MOST_GROUPS:
         group = _find_smallest_group(excess, weak, least)
