@@ -114,6 +114,19 @@ class Code(Record):
     """Git commit of the working directory when the run started."""
 
 
+class Document(Record):
+    """What a retriever gave: a passage, and what the retriever thinks of it."""
+
+    content: str | None = None
+    """The text; `None` where only id and score were recorded."""
+    id: str | None = None
+    score: float | None = None
+    """The retriever's own, on its own scale."""
+    metadata: dict[str, Any] = Field(default_factory=dict)
+    span_id: str | None = None
+    """The call that gave it."""
+
+
 class Call(Record):
     """One execution of a traced function or library method."""
 
@@ -153,6 +166,10 @@ class Call(Record):
     code: Code | None = None
     replay_of: str | None = None
     """`span_id` of the call that this one replays."""
+    documents: tuple[Document, ...] = Field(default=(), exclude=True)
+    """Of a retriever or reranker those that it gave; of a call of a model those that were given before it in
+    its trace. Made by the store of the calls' outputs, so no part of the record as JSON.
+    """
 
     @property
     def duration_ns(self) -> int | None:
@@ -221,7 +238,16 @@ class Segment(Record):
     kind: str = "word"
     """`token`, `word`, `sentence`, `message`, `variable`, `chunk` ..."""
     name: str | None = None
-    """Name of the variable, role of the message."""
+    """Name of the variable, role of the message, id of the document."""
+    score: float | None = None
+    """Of a chunk: the retriever's own."""
+    also: tuple[tuple[int, int], ...] = ()
+    """Further stretches (start, end) that come and go with this one."""
+
+    @property
+    def stretches(self) -> tuple[tuple[int, int], ...]:
+        """All stretches of the segment."""
+        return (self.start, self.end), *self.also
 
 
 class Attribution(Record):

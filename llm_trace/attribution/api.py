@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -9,6 +10,7 @@ from llm_trace.attribution.explain.dispatch import explain_question
 from llm_trace.attribution.models.problem import parse_question
 from llm_trace.attribution.proxies.explain import explain_by_proxy
 from llm_trace.attribution.proxies.model import Proxied, refuse
+from llm_trace.attribution.question.chunks import Chunks, read_documents
 from llm_trace.attribution_settings import Budget, Settings
 
 if TYPE_CHECKING:
@@ -84,8 +86,9 @@ def attribute(  # type: ignore[misc]  # the first form takes the same settings a
         tokenizer: needed with a model object.
         method: `auto` or a name that `llm-trace methods` lists.
         segments: `word`, `token`, `phrase`, `sentence`, `line`, `paragraph`, `message`, `variable`,
-            `hierarchy`, a compiled pattern, a mapping of variables, (start, end) or (start, end, name) spans,
-            or a function from text to spans.
+            `hierarchy`, `chunk` (the documents that a retriever gave before the call in its trace), a
+            compiled pattern, a mapping of variables, (start, end) or (start, end, name) spans, documents
+            (texts, dicts or objects as a retriever returns them), or a function from text to spans.
         target: part of the response: a text, a compiled pattern, (start, end) characters, a token's index; or
             why this and not that: a `Contrast`, or a pair of texts.
         baseline: what stands where a segment was: `auto`, `delete`, `mask` or a text; for Integrated
@@ -108,9 +111,10 @@ def attribute(  # type: ignore[misc]  # the first form takes the same settings a
         AttributionError: it cannot be computed; the message says why and what to change.
         MissingExtraError: torch or transformers are not installed.
     """
+    documents = read_documents(segments)
     settings = Settings.of(
         method=method,
-        segments=segments,
+        segments=segments if documents is None else "chunk",
         target=target,
         baseline=baseline,
         unit=unit,
@@ -124,15 +128,16 @@ def attribute(  # type: ignore[misc]  # the first form takes the same settings a
             call_or_prompt,
             response,
             model,
-            segments=segments,
+            segments=segments if documents is None else Chunks(documents),
             budget=settings.budget,
             confidence=confidence,
             seed=seed,
             cache=cache,
             dry_run=dry_run,
         )
+    question = parse_question(call_or_prompt, response)
     return explain_question(
-        parse_question(call_or_prompt, response),
+        question if documents is None else replace(question, documents=documents),
         model,
         tokenizer,
         settings,

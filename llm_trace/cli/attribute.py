@@ -49,7 +49,8 @@ ModelOption = Annotated[
 ]
 MethodOption = Annotated[str, typer.Option("--method", metavar="METHOD", help="auto, occlusion …")]
 Segments = Annotated[
-    str, typer.Option("--segments", metavar="SEGMENTS", help="word, sentence, line, message or variable.")
+    str,
+    typer.Option("--segments", metavar="SEGMENTS", help="word, sentence, line, message, variable or chunk."),
 ]
 BaselineOption = Annotated[
     str, typer.Option("--baseline", metavar="BASELINE", help="auto, delete, mask, or a text in its place.")

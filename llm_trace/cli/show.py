@@ -49,12 +49,14 @@ def show_call(
 def _print_json(store: "Store", place: "CallInTrace") -> None:
     from dataclasses import asdict
 
+    call = store.call(place.span_id)
     answer: dict[str, Any] = {
         "trace_id": place.trace_id,
         "calls": place.calls,
         "trace": [asdict(row) for row in place.rows],
-        "call": store.call(place.span_id),
+        "call": call,
         "attributions": store.attributions(place.span_id),
         "scores": store.scores(place.span_id),
+        "documents": list(call.documents),
     }
     print_json(answer)

@@ -26,6 +26,8 @@ TEXT = 4000
 """Characters of a prompt or an answer that are shown without --full."""
 BARS = 6
 """Segments whose scores are listed below the coloured words."""
+CHUNKS = 20
+"""Retrieved documents whose scores are listed, those that did nothing included."""
 FAINT = 0.02
 """Part of the largest score below which one is not listed."""
 
@@ -230,8 +232,11 @@ def print_attribution(out: "Console", attribution: "Attribution") -> None:
     coloured = heatmap.render_terminal(attribution)
     coloured.plain = clean(coloured.plain)
     out.print(coloured)
-    for line in render_bars(attribution):
+    chunks = attribution.segments[0].kind == "chunk"
+    for line in render_bars(attribution, most=CHUNKS, faint=0.0) if chunks else render_bars(attribution):
         out.print(line)
+    for note in attribution.notes if chunks else ():
+        out.print(make_plain_text(f"  {note}", "dim"))
     out.print(make_plain_text(attribution.summary()))
     verdict = (
         "ok" if attribution.verdict == "ok" else f"not evidence: {attribution.verdict.replace('_', ' ')}"
@@ -241,13 +246,21 @@ def print_attribution(out: "Console", attribution: "Attribution") -> None:
     )
 
 
-def render_bars(attribution: "Attribution", most: int = BARS) -> "list[Text]":
-    """Return the strongest segments with their score and a bar: the same without colours."""
+def render_bars(attribution: "Attribution", most: int = BARS, faint: float = FAINT) -> "list[Text]":
+    """Return the strongest segments with their score and a bar: the same without colours.
+
+    Args:
+        most: how many at most.
+        faint: part of the largest score below which one is left out.
+    """
+    from llm_trace.rendering.sentences import name_segment
+
     scores = [abs(value) for value in attribution.values]
     top = max(scores, default=0.0) or 1.0
     strongest = sorted(range(len(scores)), key=lambda i: -scores[i])[:most]
-    strongest = [i for i in strongest if scores[i] >= FAINT * top]
-    names = {i: formatting.format_one_line(attribution.segments[i].text, 24) for i in strongest}
+    strongest = [i for i in strongest if scores[i] >= faint * top]
+    width = 44 if attribution.segments[0].kind == "chunk" else 24
+    names = {i: formatting.format_one_line(name_segment(attribution.segments[i]), width) for i in strongest}
     wide = max((len(name) for name in names.values()), default=0)
     lines = []
     for i in strongest:

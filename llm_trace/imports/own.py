@@ -16,6 +16,7 @@ _EVENTS = {
     "score": ("id", "span_id", "name", "value"),
     "attribution": ("span_id", "method"),
 }
+_FIELDS = frozenset(name for name, field in Call.model_fields.items() if not field.exclude)
 _TALK = (("input", "messages_in"), ("output", "messages_out"))
 
 
@@ -48,17 +49,17 @@ def _is_call(record: dict[str, Any]) -> bool:
 
 def _call(record: dict[str, Any]) -> Imported:
     """Return a call that says nothing of its row, without what was derived of its input and output."""
-    known = {name: record[name] for name in Call.model_fields if record.get(name) is not None}
+    known = {name: record[name] for name in _FIELDS if record.get(name) is not None}
     if known.get("status") not in ("ok", "error", "cancelled"):
         known["status"] = "cancelled"
         known.setdefault("end_ns", known["start_ns"])
-    return Imported(known, list_left_over(record, Call.model_fields))
+    return Imported(known, list_left_over(record, _FIELDS))
 
 
 def _restore_row(record: dict[str, Any], stored: dict[str, Any]) -> Imported:
     """Return a call as its row had it: columns that were NULL, messages apart from input and output."""
     Call.model_validate({name: item for name, item in record.items() if name != "stored"})
-    call: dict[str, Any] = {name: record.get(name) for name in Call.model_fields}
+    call: dict[str, Any] = {name: record.get(name) for name in _FIELDS}
     call |= {name: stored.get(name) for name in ("rebuild", "same")}
     for name in stored.get("absent") or ():
         outer, _, inner = name.partition("_")

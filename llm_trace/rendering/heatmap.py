@@ -10,7 +10,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from llm_trace.controls import clean
-from llm_trace.rendering.sentences import write_summary
+from llm_trace.rendering.sentences import name_segment, write_summary
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,11 +37,12 @@ def scale_of(attribution: ScoredPrompt) -> float:
 def split_pieces(attribution: ScoredPrompt) -> Iterator[tuple[str, int | None]]:
     """Return the prompt in order as (text, index of its segment or `None`)."""
     at = 0
-    for i, segment in enumerate(attribution.segments):
-        if segment.start > at:
-            yield attribution.prompt[at : segment.start], None
-        yield attribution.prompt[segment.start : segment.end], i
-        at = segment.end
+    stretches = sorted((*span, i) for i, s in enumerate(attribution.segments) for span in s.stretches)
+    for start, end, i in stretches:
+        if start > at:
+            yield attribution.prompt[at:start], None
+        yield attribution.prompt[start:end], i
+        at = end
     if at < len(attribution.prompt):
         yield attribution.prompt[at:], None
 
@@ -149,7 +150,7 @@ def _render_table(attribution: ScoredPrompt) -> str:
     rows = [["segment", attribution.unit, attribution.bounds, *(["q"] if q_values is not None else [])]]
     for i in order:
         bounds = "" if low is None or high is None else f"{low[i]:+.3g} to {high[i]:+.3g}"
-        rows.append([attribution.segments[i].text, f"{attribution.values[i]:+.3g}", bounds])
+        rows.append([name_segment(attribution.segments[i]), f"{attribution.values[i]:+.3g}", bounds])
         rows[-1] += [f"{q_values[i]:.2g}"] if q_values is not None else []
     head, *body = ("".join(f"<td>{escape(cell)}</td>" for cell in row) for row in rows)
     head = head.replace("td>", "th>")

@@ -21,7 +21,18 @@ class ScoredSegment(Protocol):
     def text(self) -> str: ...
 
     @property
+    def kind(self) -> str: ...
+
+    @property
     def name(self) -> str | None: ...
+
+    @property
+    def score(self) -> float | None:
+        """Of a chunk: the retriever's own."""
+
+    @property
+    def stretches(self) -> Sequence[tuple[int, int]]:
+        """All places of the segment in the prompt."""
 
 
 class ScoredPrompt(Protocol):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from llm_trace.controls import clean
 
 if TYPE_CHECKING:
-    from llm_trace.rendering.scores import ScoredPrompt
+    from llm_trace.rendering.scores import ScoredPrompt, ScoredSegment
 
 
 def write_summary(scored: ScoredPrompt, most: int = 3) -> str:
@@ -27,8 +27,7 @@ def write_summary(scored: ScoredPrompt, most: int = 3) -> str:
         more = len(strong) - most
         clauses.append(f"{more} more {'has' if more == 1 else 'have'} a smaller effect")
     if weak:
-        others = f" and {len(weak) - 1} others" if len(weak) > 2 else " and 1 other" if len(weak) == 2 else ""
-        clauses.append(f"{_name_segment(scored, weak[-1])}{others} made no measurable difference")
+        clauses.append(f"{_name_idle(scored, weak)} made no measurable difference")
     for group in scored.groups[:2]:
         names = " and ".join(_name_segment(scored, i) for i in group)
         clauses.append(f"{names} stand in for each other: take all of them away and the answer changes")
@@ -51,8 +50,28 @@ def _is_worth_telling(scored: ScoredPrompt, i: int) -> bool:
     )
 
 
+def name_segment(segment: ScoredSegment) -> str:
+    """Return what a segment is called in a list: its text; of a chunk its document and its own score."""
+    if segment.kind != "chunk" or not segment.name:
+        return segment.text
+    score = "" if segment.score is None else f" (retriever: {segment.score:.3g})"
+    return f"{segment.name}{score}"
+
+
+def _name_idle(scored: ScoredPrompt, weak: list[int]) -> str:
+    """Return one of the segments that do nothing and how many others do; of chunks up to three."""
+    chunks = scored.segments[weak[0]].kind == "chunk"
+    names = [_name_segment(scored, i) for i in reversed(weak)][: 3 if chunks else 1]
+    more = len(weak) - len(names)
+    others = [f"{more} others" if more > 1 else "1 other"] if more else []
+    *head, last = [*names, *others]
+    return f"{', '.join(head)} and {last}" if head else last
+
+
 def _name_segment(scored: ScoredPrompt, i: int) -> str:
-    """Return a segment's text in quotes; of equal ones also which of them it is."""
+    """Return a segment's text in quotes, of equal ones also which of them it is; a chunk's document."""
+    if scored.segments[i].kind == "chunk":
+        return f"chunk {_cut_text(name_segment(scored.segments[i]), 60)}"
     text = scored.segments[i].text
     same = [j for j, segment in enumerate(scored.segments) if segment.text == text]
     return (

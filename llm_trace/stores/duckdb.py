@@ -20,6 +20,7 @@ from llm_trace.stores.migrations import read_version
 from llm_trace.stores.paging import Page
 from llm_trace.stores.parquet import CHOSEN, read_event_lines, write_parquet
 from llm_trace.stores.result import Result
+from llm_trace.stores.retrieved import add_documents
 from llm_trace.stores.search import Match, search
 
 if TYPE_CHECKING:
@@ -329,10 +330,11 @@ def _read_calls(connection: DuckDBPyConnection, query: str, values: Sequence[Any
     }
     known = paging.load_bodies(connection, ids)
     commits = _read_commits(connection, {row["run"] for row in records if row["run"] is not None})
-    return [
+    calls = [
         rows.build_call(row | {"code_commit": row["code_commit"] or commits.get(row["run"])}, known)
         for row in records
     ]
+    return add_documents(connection, calls)
 
 
 def _read_commits(connection: DuckDBPyConnection, runs: set[str]) -> dict[str | None, str | None]:

@@ -14,6 +14,7 @@ from llm_trace.record import (
     Call,
     CallError,
     Code,
+    Document,
     Environment,
     Message,
     PromptUse,
@@ -22,6 +23,7 @@ from llm_trace.record import (
     Score,
     Usage,
 )
+from llm_trace.semconv.documents import RETRIEVING, find_documents
 from llm_trace.spool.messages import LOST, fill_messages
 from llm_trace.stores.unrecorded_settings import parse_settings
 
@@ -131,7 +133,18 @@ def build_call(row: StoredRow, bodies: Bodies) -> Call:
         run=row["run"],
         code=_build_code(row),
         replay_of=row["replay_of"],
+        documents=build_documents(row) if row["kind"] in RETRIEVING else (),
     )
+
+
+def build_documents(row: StoredRow) -> tuple[Document, ...]:
+    """Return the documents of a retriever's call, of its row of `calls` or as much of it as says them."""
+    call = {
+        "kind": row["kind"],
+        "output": parse_value(row["output"]),
+        "metadata": _parse_mapping(row["metadata"]),
+    }
+    return tuple(Document(**document, span_id=row["span_id"]) for document in find_documents(call))
 
 
 def build_run(row: StoredRow) -> Run:

@@ -12,6 +12,7 @@ from llm_trace.attribution.models.generation import check_reproduces, generate_a
 from llm_trace.attribution.models.kinds import detect_kind
 from llm_trace.attribution.models.responses import make_response
 from llm_trace.attribution.question import chat
+from llm_trace.attribution.question.chunks import Chunks
 from llm_trace.attribution.question.objective import Goal, Query, build_goal
 from llm_trace.attribution.question.renders import (
     Baseline,
@@ -32,16 +33,14 @@ from llm_trace.attribution.question.targets import (
 )
 from llm_trace.attribution.question.tokenization import Codec, Response
 from llm_trace.capture.prompts import Rendered
+from llm_trace.capture.redaction import MASK
 from llm_trace.errors import AttributionError
-from llm_trace.record import Call, Segment, Verdict
+from llm_trace.record import Call, Document, Segment, Verdict
 
 if TYPE_CHECKING:
     from llm_trace.attribution.models.cache import ValueCache
     from llm_trace.attribution.models.open_value import OpenValue
     from llm_trace.attribution.question.segments import Region, Segmented, SegmentSpec
-
-MASK = "[redacted]"
-"""What redaction leaves, see `llm_trace.capture.redaction`."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +53,8 @@ class ParsedQuestion:
     span_id: str | None = None
     model: str | None = None
     """Name of the model that answered, when a call says it."""
+    documents: tuple[Document, ...] = ()
+    """What was retrieved for the prompt."""
 
     @property
     def logged(self) -> bool:
@@ -138,7 +139,8 @@ def _parse_call(call: Call, response: str | None) -> ParsedQuestion:
             "explain"
         )
     variables = call.prompt.variables if call.prompt else {}
-    return ParsedQuestion(_get_prompt(call), answer, variables, call.span_id, call.model)
+    prompt = _get_prompt(call)
+    return ParsedQuestion(prompt, answer, variables, call.span_id, call.model, call.documents)
 
 
 def _get_answer(call: Call) -> str | None:
@@ -185,8 +187,7 @@ def build_problem(
     codec = Codec(tokenizer, causal=detect_kind(model) == "causal", sample=text or "a")
     regions = cut_out_regions(regions, text, codec.special_spans(text))
     check_ids(model, [codec.ids(text, own_special=own_special)])
-    if segments == "variable":
-        segments = find_variable_spans(question)
+    segments = resolve_segments(question, segments)
     segmented = segment_prompt(text, segments, regions, codec, own_special)
     if question.response is None:
         answer, response = generate_answer(model, codec, tuple(codec.ids(text, own_special=own_special)))
@@ -286,6 +287,27 @@ def _get_text(question: ParsedQuestion, tokenizer: Any) -> tuple[str, tuple[Regi
         return question.prompt, (), False, []
     rendered = chat.render_chat(question.prompt, tokenizer)
     return rendered.text, rendered.regions, rendered.templated, list(rendered.notes)
+
+
+def resolve_segments(question: ParsedQuestion, segments: SegmentSpec) -> SegmentSpec:
+    """Return the segments that a name stands for, where only the question knows them."""
+    if segments == "variable":
+        return find_variable_spans(question)
+    return find_documents(question) if segments == "chunk" else segments
+
+
+def find_documents(question: ParsedQuestion) -> Chunks:
+    """Return the documents that were retrieved for the prompt.
+
+    Raises:
+        AttributionError: none is known.
+    """
+    if not question.documents:
+        raise AttributionError(
+            "segments='chunk' needs a call from a store, in whose trace a call of kind 'retriever' ended "
+            "before it; or give the documents themselves: segments=[...]"
+        )
+    return Chunks(question.documents)
 
 
 def find_variable_spans(question: ParsedQuestion) -> SegmentSpec:

@@ -271,5 +271,7 @@ def _find_owners(segmented: Segmented, tokens: Tokens) -> NDArray[np.bool_]:
         first = start + _count_blank(segmented.text, start, end)
         blank = not segmented.text[start:end].strip()
         for i, s in enumerate(segmented.segments):
-            owners[i, t] = (s.start <= start and end <= s.end) if blank else (first < s.end and s.start < end)
+            owners[i, t] = any(
+                (a <= start and end <= b) if blank else (first < b and a < end) for a, b in s.stretches
+            )
     return owners

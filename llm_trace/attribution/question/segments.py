@@ -9,6 +9,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
 from llm_trace.attribution.core import plugins
+from llm_trace.attribution.question.chunks import Chunks, find_chunks
 from llm_trace.attribution.question.segmenters import SEGMENTERS, Span
 from llm_trace.errors import AttributionError
 from llm_trace.record import Segment
@@ -19,8 +20,10 @@ if TYPE_CHECKING:
 
 Segmenter = Callable[[str], Iterable[Any]]
 """A plug-in: text to (start, end) or (start, end, name) or `Segment`, in any order, without overlaps."""
-SegmentSpec = str | re.Pattern[str] | Segmenter | Mapping[str, Any] | Sequence[Any]
-"""A name of `SEGMENTERS`, `variable`, `message`, `token`; a pattern; variables; spans; or a segmenter."""
+SegmentSpec = str | re.Pattern[str] | Segmenter | Mapping[str, Any] | Sequence[Any] | Chunks
+"""A name of `SEGMENTERS`, `variable`, `message`, `token`; a pattern; variables; spans; documents; or a
+segmenter.
+"""
 CutRule = Literal["exact", "space", "block"]
 _CUTS: dict[str, CutRule] = {
     "word": "space",
@@ -76,9 +79,8 @@ class Segmented:
 
     def contents(self, keep: NDArray[np.bool_], filler: str | Sequence[str] | None = None) -> list[str]:
         """Return the regions alone, changed as `render` changes them."""
-        owners = [
-            [i for i, s in enumerate(self.segments) if a <= s.start and s.end <= b] for a, b in self.regions
-        ]
+        stretches = sorted((*span, i) for i, s in enumerate(self.segments) for span in s.stretches)
+        owners = [[piece for piece in stretches if a <= piece[0] and piece[1] <= b] for a, b in self.regions]
         return [
             self._region(start, end, inside, keep, filler)
             for (start, end), inside in zip(self.regions, owners, strict=True)
@@ -88,17 +90,21 @@ class Segmented:
         self,
         start: int,
         end: int,
-        inside: list[int],
+        inside: list[tuple[int, int, int]],
         keep: NDArray[np.bool_],
         filler: str | Sequence[str] | None,
     ) -> str:
-        """Return one region, built from its end so that a deletion sees what really follows it."""
-        tail = self.text[self.segments[inside[-1]].end : end] if inside else self.text[start:end]
-        for at, i in reversed(list(enumerate(inside))):
-            before = self.segments[inside[at - 1]].end if at else start
-            gap = self.text[before : self.segments[i].start]
+        """Return one region, built from its end so that a deletion sees what really follows it.
+
+        Args:
+            inside: the stretches in it as (start, end, segment), in order.
+        """
+        tail = self.text[inside[-1][1] : end] if inside else self.text[start:end]
+        for at, (first, last, i) in reversed(list(enumerate(inside))):
+            before = inside[at - 1][1] if at else start
+            gap = self.text[before:first]
             if keep[i]:
-                tail = self.segments[i].text + tail
+                tail = self.text[first:last] + tail
             elif filler is not None:
                 tail = (filler if isinstance(filler, str) else filler[i]) + tail
             elif self.cut == "space":
@@ -131,7 +137,9 @@ def segment(text: str, spec: SegmentSpec, *, regions: Sequence[Region] = ()) -> 
         raise AttributionError("the prompt is empty: there is nothing to attribute to")
     areas = tuple(regions) or (Region(0, len(text), None),)
     notes: tuple[str, ...] = ()
-    if isinstance(spec, Mapping):
+    if isinstance(spec, Chunks):
+        segments, notes = find_chunks(text, spec, [(area.start, area.end) for area in areas])
+    elif isinstance(spec, Mapping):
         segments, notes = _find_variables(text, spec, areas)
     elif isinstance(spec, Sequence) and not isinstance(spec, str):
         segments = [_segment(text, piece, "span", None) for piece in spec]
@@ -179,7 +187,8 @@ def get_segmenter(name: str) -> Segmenter:
     if name not in known:
         raise AttributionError(
             f"segments={name!r} is unknown; choose one of "
-            f"{', '.join([*known, 'token', 'message', 'variable'])}, or give spans, a pattern or a function"
+            f"{', '.join([*known, 'token', 'message', 'variable', 'chunk'])}, or give spans, a pattern or a "
+            "function"
         )
     segmenter: Segmenter = plugins.find_plugin(plugins.SEGMENTERS, name, SEGMENTERS, "segmenter")
     return segmenter
@@ -187,8 +196,10 @@ def get_segmenter(name: str) -> Segmenter:
 
 def _segment(text: str, piece: Any, kind: str, name: str | None, offset: int = 0) -> Segment:
     """Return a segment from whatever a segmenter gave."""
+    more: dict[str, Any] = {}
     if isinstance(piece, Segment):
         start, end, kind, name = piece.start, piece.end, piece.kind, piece.name or name
+        more = {"score": piece.score, "also": tuple((a + offset, b + offset) for a, b in piece.also)}
     else:
         try:
             start, end, *rest = piece
@@ -200,7 +211,7 @@ def _segment(text: str, piece: Any, kind: str, name: str | None, offset: int = 0
         raise AttributionError(
             f"segment {(start, end)!r} is empty or leaves the prompt of {len(text)} characters"
         )
-    return Segment(start=start, end=end, text=text[start:end], kind=kind, name=name)
+    return Segment(start=start, end=end, text=text[start:end], kind=kind, name=name, **more)
 
 
 def _check_segments(text: str, segments: list[Segment], regions: Sequence[Span]) -> tuple[Segment, ...]:
@@ -208,16 +219,15 @@ def _check_segments(text: str, segments: list[Segment], regions: Sequence[Span])
     ordered = sorted(segments, key=lambda s: s.start)
     if not ordered:
         raise AttributionError(f"no segment was found in the prompt {text[:60]!r}")
-    for a, b in pairwise(ordered):
-        if b.start < a.end:
+    stretches = sorted((span, s.text[:40]) for s in ordered for span in s.stretches)
+    for ((_, a_end), a), ((b_start, _), b) in pairwise(stretches):
+        if b_start < a_end:
+            raise AttributionError(f"segments {a!r} and {b!r} overlap at character {b_start}")
+    for span, words in stretches:
+        if not any(start <= span[0] and span[1] <= end for start, end in regions):
             raise AttributionError(
-                f"segments {a.text[:40]!r} and {b.text[:40]!r} overlap at character {b.start}"
-            )
-    for s in ordered:
-        if not any(start <= s.start and s.end <= end for start, end in regions):
-            raise AttributionError(
-                f"segment {s.text[:40]!r} is not inside one chat message or holds a special token; these and "
-                "the template are never changed: end the segment there"
+                f"segment {words!r} is not inside one chat message or holds a special token; these and the "
+                "template are never changed: end the segment there"
             )
     return tuple(ordered)
 

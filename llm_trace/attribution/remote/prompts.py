@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from llm_trace.attribution.models.problem import find_variable_spans
+from llm_trace.attribution.models.problem import resolve_segments
 from llm_trace.attribution.question import chat
 from llm_trace.attribution.question.segments import segment
 from llm_trace.errors import AttributionError
@@ -83,7 +83,7 @@ def build_prompts(question: ParsedQuestion, segments: SegmentSpec, baseline: Any
         raise AttributionError(
             f"baseline={baseline!r} needs a model that can be opened; take 'delete', 'mask' or a text"
         )
-    spec = find_variable_spans(question) if isinstance(segments, str) and segments == "variable" else segments
+    spec = resolve_segments(question, segments)
     filler = {"auto": None, "delete": None, "mask": "_"}.get(baseline, baseline)
     named = "delete" if filler is None else f"text: {filler!r}"
     if isinstance(question.prompt, str):

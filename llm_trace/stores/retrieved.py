@@ -1,0 +1,44 @@
+"""What was retrieved before a call of a model, in its trace."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from llm_trace.semconv.documents import RETRIEVING
+from llm_trace.stores import rows
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from duckdb import DuckDBPyConnection
+
+    from llm_trace.record import Call, Document
+
+_RETRIEVED = f"""
+    SELECT trace_id, span_id, kind, end_ns, output, metadata FROM calls
+    WHERE kind IN {RETRIEVING} AND end_ns IS NOT NULL AND trace_id IN (SELECT unnest(?))
+    ORDER BY end_ns, span_id
+"""
+_NAMES = ("trace_id", "span_id", "kind", "end_ns", "output", "metadata")
+
+
+def add_documents(connection: DuckDBPyConnection, calls: Sequence[Call]) -> list[Call]:
+    """Return the calls, those that a model answered with the documents that were given before they began."""
+    traces = {call.trace_id for call in calls if _asks_model(call)} - {rows.NO_TRACE}
+    if not traces:
+        return list(calls)
+    retrieved: dict[str, list[tuple[int, tuple[Document, ...]]]] = {}
+    for values in connection.execute(_RETRIEVED, [sorted(traces)]).fetchall():
+        row: dict[str, Any] = dict(zip(_NAMES, values, strict=True))
+        if documents := rows.build_documents(row):
+            retrieved.setdefault(row["trace_id"], []).append((row["end_ns"], documents))
+    return [_with_documents(call, retrieved.get(call.trace_id, [])) for call in calls]
+
+
+def _asks_model(call: Call) -> bool:
+    return call.kind not in RETRIEVING and (call.kind == "llm" or bool(call.messages_in) or bool(call.prompt))
+
+
+def _with_documents(call: Call, retrieved: Sequence[tuple[int, tuple[Document, ...]]]) -> Call:
+    earlier = [document for end, documents in retrieved if end <= call.start_ns for document in documents]
+    return call.model_copy(update={"documents": tuple(earlier)}) if earlier and _asks_model(call) else call
