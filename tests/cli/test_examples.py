@@ -56,3 +56,15 @@ def test_pool_records_every_call_of_every_worker(tmp_path: Path, method: str) ->
     calls, processes = (int(word) for word in run("pool.py", tmp_path, method).split() if word.isdigit())
     assert calls == 40
     assert 1 <= processes <= 4
+
+
+@pytest.mark.parametrize("framework", ["fastapi", "starlette", "flask", "django"])
+def test_a_call_in_a_web_request_is_in_the_callers_trace_and_carries_it_on(
+    tmp_path: Path, framework: str
+) -> None:
+    printed = run(f"web_{framework}.py", tmp_path)
+    with llm_trace.open_store(tmp_path / "llm_trace.duckdb") as store:
+        (call,) = store.calls()
+    assert (call.name, call.kind, call.status) == ("complete", "llm", "ok")
+    assert (call.trace_id, call.parent_id) == ("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7")
+    assert printed.strip().strip('"') == f"Why? in 00-{call.trace_id}-{call.span_id}-01"
