@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from llm_trace.instrumentation.integration import Integration, Method
+from llm_trace_integrations.stainless import note_retries, replay
 
 _CLIENTS = {"Bedrock": "aws.bedrock", "Vertex": "gcp.vertex_ai", "Foundry": "azure.ai.inference"}
 
@@ -39,4 +40,6 @@ INTEGRATION = Integration(
     tried="2.12.0",
     methods=_list_methods(),
     read_request=read_request,
+    replay=replay,
+    starts={"anthropic._base_client": note_retries("anthropic._base_client")},
 )

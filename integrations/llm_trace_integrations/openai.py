@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from llm_trace.instrumentation.integration import Integration, Method
+from llm_trace_integrations.stainless import note_retries, replay
 
 _HOSTS = {
     "api.openai.com": "openai",
@@ -63,4 +64,6 @@ INTEGRATION = Integration(
     tried="3.54.0",
     methods=_list_methods(),
     read_request=read_request,
+    replay=replay,
+    starts={"openai._base_client": note_retries("openai._base_client")},
 )

@@ -34,7 +34,8 @@ def note_output(call: CallSpan, output: Any, data: bytes) -> None:
         data: the output as it is recorded.
     """
     encoder = call.recorder.encoder
-    _note(call, "output", _mask_types(call, find_lost_types(output, messages=True)))
+    if call.spec.replay is None:
+        _note(call, "output", _mask_types(call, find_lost_types(output, messages=True)))
     if b"\\\\ud" in data and encoder.loses_text(output):
         _note(call, "output", {UNKNOWN: [""]})
     if encoder.redact is not None:
@@ -66,10 +67,9 @@ def note_stream(
         stream["lengths"] = list(map(str.__len__, chunks))
     elif output is not chunks:
         data = encoder.encode(chunks)
-        stream |= {
-            "chunks": orjson.Fragment(data),
-            "types": _mask_types(call, find_lost_types(chunks, messages=True)),
-        }
+        stream["chunks"] = orjson.Fragment(data)
+        if call.spec.replay is None:
+            stream["types"] = _mask_types(call, find_lost_types(chunks, messages=True))
         if encoder.redact is not None:
             _note(call, "masked", data != encoder.dump(encoder.to_unmasked_json(chunks)))
     if value is not None:

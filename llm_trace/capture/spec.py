@@ -47,6 +47,8 @@ class FunctionSpec:
     """Gives fields of the call from the object whose method is called and the arguments; never raises."""
     read_response: Callable[[Any], Mapping[str, Any]] | None = None
     """Gives fields of the call from what was returned; never raises."""
+    replay: Callable[..., Any] | None = None
+    """Runs the library's own code against a recorded answer: nothing but the answer has to be kept."""
 
 
 SERVED = frozenset(["llm", "tool", "retriever", "embedding", "reranker"])

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -19,6 +20,35 @@ JoinChunks = Callable[[list[Any]], Any]
 """Takes a stream's chunks; returns the one output they make. Known streams are put together without it."""
 Start = Callable[[], Callable[[], None]]
 """Switches something on in a library that is imported; returns what undoes it."""
+
+
+@dataclass(frozen=True)
+class RecordedAnswer:
+    """What a library's server answered, as a replay gives it to the library again."""
+
+    body: Any = None
+    """The answer as JSON, where it was no stream."""
+    events: list[Any] | None = None
+    """The stream's events as JSON."""
+    gaps: tuple[float, ...] = ()
+    """Seconds before each event, where the replay keeps the pace."""
+    error: Callable[[], BaseException] | None = None
+    """Makes what the stream raises after its last event."""
+
+    def iterate(self) -> Iterator[tuple[Any, float]]:
+        """Yield each event and the seconds to wait before it.
+
+        Raises:
+            BaseException: what ended the stream when it was recorded.
+        """
+        for event, gap in zip_longest(self.events or (), self.gaps[: len(self.events or ())]):
+            yield event, gap or 0.0
+        if self.error is not None:
+            raise self.error()
+
+
+Replay = Callable[[Callable[..., Any], tuple[Any, ...], dict[str, Any], RecordedAnswer], Any]
+"""Runs a method of the library with its arguments, where its server would be answered from the record."""
 
 
 @dataclass(frozen=True)
@@ -53,5 +83,7 @@ class Integration:
     read_request: ReadRequest | None = None
     read_response: ReadResponse | None = None
     join_chunks: JoinChunks | None = None
+    replay: Replay | None = None
+    """Without it a replay builds what was returned anew, as of any traced function."""
     starts: dict[str, Start] = field(default_factory=dict)
     """By the module to wait for: what is switched on by the library's own door, such as callbacks."""

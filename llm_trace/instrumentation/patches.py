@@ -127,6 +127,7 @@ def _build_spec(fn: Callable[..., Any], integration: Integration, method: Method
     spec.bind = _build_binder(fn, is_method="." in method.path.partition(":")[2])
     spec.read_request = _guard(integration.read_request, integration.library)
     spec.read_response = _guard(integration.read_response, integration.library)
+    spec.replay = integration.replay
     return spec
 
 

@@ -12,6 +12,7 @@ from itertools import pairwise, zip_longest
 from typing import TYPE_CHECKING, Any
 
 from llm_trace.errors import ReplayError
+from llm_trace.instrumentation.integration import RecordedAnswer
 from llm_trace.replays.classes import Moved
 from llm_trace.replays.revive import is_plain, rebuild, revive
 from llm_trace.replays.revive_error import revive_error
@@ -116,6 +117,32 @@ def build_played_answer(taped: Taped, shape: Shape, home: str | None) -> PlayedA
         return PlayedAnswer(error=error, wait_s=wait_s, returned=returned)
     value = Recorded.of(taped.output, taped.rebuild.get("output", {}), moved)
     return PlayedAnswer(value, returned=returned)
+
+
+def build_recorded_answer(taped: Taped, *, pace: bool = False) -> RecordedAnswer | None:
+    """Return what the server of an instrumented library answered; `None` where the call raised at once.
+
+    Raises:
+        ReplayError: it cannot be replayed; the message says why.
+    """
+    if (reason := _find_obstacle(taped)) is not None:
+        raise ReplayError(reason)
+    stream, error = taped.rebuild.get("stream"), _build_error(taped, {})
+    if stream is None:
+        if isinstance(taped.output, dict) and "http_response" in taped.output:
+            raise ReplayError("its response was not read when it was recorded")
+        return None if error is not None else RecordedAnswer(_without_types(taped.output))
+    gaps = tuple((b - a) / 1e9 for a, b in pairwise(stream.get("ns", []))) if pace else ()
+    return RecordedAnswer(None, _without_types(stream.get("chunks", taped.output or [])), gaps, error)
+
+
+def _without_types(data: Any) -> Any:
+    """Return recorded JSON without the names of the classes that it was made of."""
+    if isinstance(data, list):
+        return [_without_types(item) for item in data]
+    if isinstance(data, dict):
+        return {key: _without_types(item) for key, item in data.items() if key != "__type__"}
+    return data
 
 
 def _rebuild_returned(taped: Taped, shape: Shape) -> tuple[Shape, ...]:

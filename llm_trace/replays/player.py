@@ -12,7 +12,12 @@ from llm_trace.capture.ids import make_id
 from llm_trace.capture.spec import SERVED
 from llm_trace.errors import DivergenceError, ReplayError
 from llm_trace.replays import report
-from llm_trace.replays.answers import build_played_answer, build_refusal, play_answer
+from llm_trace.replays.answers import (
+    build_played_answer,
+    build_recorded_answer,
+    build_refusal,
+    play_answer,
+)
 from llm_trace.replays.ending import Ending, watch
 from llm_trace.replays.overrides import Overrides
 from llm_trace.replays.tape import Tape, Taped
@@ -213,14 +218,25 @@ class Player:
         try:
             if taped is None:
                 raise self._build_divergence(asked)
-            answer = build_played_answer(taped, spec.shape, getattr(spec.function, "__module__", None))
+            run = self._build_run(spec, taped)
         except ReplayError as exc:
             return self._refuse(asked, taped, exc)
         with self._lock:
             self.report.served += 1
-        return Step(
-            taped, taped.span_id, run=play_answer(answer, spec.shape, pace=self.rules.pace), served=True
-        )
+        return Step(taped, taped.span_id, run=run, served=True)
+
+    def _build_run(self, spec: FunctionSpec, taped: Taped) -> Callable[..., Any]:
+        """Return what gives a recorded call's answer in the place of the function.
+
+        Raises:
+            ReplayError: it cannot be replayed.
+        """
+        if (replay := spec.replay) is not None:
+            recorded = build_recorded_answer(taped, pace=self.rules.pace)
+            if recorded is not None:
+                return lambda *args, **kwargs: replay(spec.function, args, kwargs, recorded)
+        answer = build_played_answer(taped, spec.shape, getattr(spec.function, "__module__", None))
+        return play_answer(answer, spec.shape, pace=self.rules.pace)
 
     def _refuse(self, asked: PendingCall, taped: Taped | None, why: ReplayError) -> Step:
         """Run a call that has no recorded answer in mixed mode, else raise why."""
