@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -17,6 +18,9 @@ from llm_trace.semconv.messages import (
 from llm_trace.semconv.shapes import Attributes
 from llm_trace.semconv.unflatten import SpanEvent, nest_attributes
 from llm_trace.semconv.values import EMPTY, get_field, list_items, list_mappings, load_container, load_json
+
+_OBJECT = re.compile(r"<[\w.]+ object at 0x[0-9a-fA-F]+>")
+"""What Python prints for an object that an instrumentation did not read, such as a stream."""
 
 
 class Talk(NamedTuple):
@@ -43,7 +47,7 @@ def read_talk(attributes: Attributes, events: Sequence[SpanEvent]) -> Talk:
         or _read_texts(attributes, names.OI_CHOICES, "completion", "assistant")
         or said_out
     )
-    return Talk(asked, _add_finish_reasons(attributes, answered))
+    return Talk(asked, _add_finish_reasons(attributes, answered, content=bool(asked)))
 
 
 def _read_genai(attributes: Attributes, name: str) -> list[MessageFields]:
@@ -206,14 +210,29 @@ def _read_choice(inside: Attributes) -> MessageFields:
     return entry if reason in EMPTY else {**entry, "finish_reason": str(reason)}
 
 
-def _add_finish_reasons(attributes: Attributes, answered: list[MessageFields]) -> list[MessageFields]:
-    """Give the messages their finish reasons where the span has them apart only, as since v0.1.0."""
+def _add_finish_reasons(
+    attributes: Attributes, answered: list[MessageFields], *, content: bool
+) -> list[MessageFields]:
+    """Give the messages their finish reasons where the span has them apart, as since v0.1.0.
+
+    `gen_ai.response.finish_reasons` has the provider's own words, for which OpenTelemetry's messages had a
+    few of theirs. A model that was stopped before it said anything has no message but a reason.
+
+    Args:
+        attributes: the span's.
+        answered: the messages in them.
+        content: the span has content, so that no message means that nothing was said.
+    """
+    reasons = list_items(load_json(attributes.get(names.FINISH_REASONS)))
+    if not answered and content:
+        answered = [{"role": "assistant", "parts": []} for reason in reasons if reason not in EMPTY]
+    generations = list_generations(answered)
     if any("finish_reason" in entry for entry in answered):
-        return answered
-    reasons = list_items(load_json(attributes.get(names.FINISH_REASONS))) or [
-        get_field(attributes, names.OI_FINISH, "anthropic.message.stop_reason")
-    ]
-    why = {id(entry): reason for entry, reason in zip(list_generations(answered), reasons, strict=False)}
+        if len(reasons) != len(generations):
+            return answered
+        reasons = [why if "finish_reason" in e else None for e, why in zip(generations, reasons, strict=True)]
+    reasons = reasons or [get_field(attributes, names.OI_FINISH, "anthropic.message.stop_reason")]
+    why = {id(entry): reason for entry, reason in zip(generations, reasons, strict=False)}
     return [
         {**entry, "finish_reason": str(reason)} if (reason := why.get(id(entry))) not in EMPTY else entry
         for entry in answered
@@ -223,4 +242,5 @@ def _add_finish_reasons(attributes: Attributes, answered: list[MessageFields]) -
 def read_talk_in_values(asked: Any, answered: Any) -> Talk:
     """Return the messages of a request and response recorded whole (`input.value`); text is one message."""
     spoken = [build_message(asked, "user")] if isinstance(asked, str) and asked else messages_in(asked)
-    return Talk(spoken, messages_out(answered, plain=True))
+    nothing = isinstance(answered, str) and _OBJECT.fullmatch(answered) is not None
+    return Talk(spoken, [] if nothing else messages_out(answered, plain=True))

@@ -197,7 +197,8 @@ def _read_talk(attributes: Attributes, events: list[SpanEvent], kind: str, asked
 def _choose_fuller(spoken: list[MessageFields], whole: list[MessageFields]) -> list[MessageFields]:
     """Return what a span's messages say, or what the request or answer in it says where that is more.
 
-    OpenInference's messages lack reasoning and why a Responses answer ended; the answer beside them has it.
+    OpenInference's messages have no reasoning, no answers of a provider's own tools and no reason why a
+    Responses answer ended; the answer beside them has.
     """
     if _count_understood(whole) > _count_understood(spoken):
         spoken, whole = whole, spoken
@@ -208,10 +209,14 @@ def _choose_fuller(spoken: list[MessageFields], whole: list[MessageFields]) -> l
     ]
 
 
+_TELLING = ("content", "id", "name", "arguments", "response", "uri")
+
+
 def _count_understood(spoken: list[MessageFields]) -> int:
-    """Return how many things are said that are understood."""
-    parts = [piece.get("type") for entry in spoken for piece in entry["parts"]]
-    return sum(kind not in ("unknown", "provider_data") for kind in parts)
+    """Return how many things are said that are understood: parts, and what each of them holds."""
+    parts = [piece for entry in spoken for piece in entry["parts"]]
+    known = [piece for piece in parts if piece.get("type") not in ("unknown", "provider_data")]
+    return len(known) + sum(piece.get(field) not in EMPTY for piece in known for field in _TELLING)
 
 
 def _join_asked(spoken: list[MessageFields]) -> dict[str, Any] | None:

@@ -2,96 +2,47 @@
 
 from __future__ import annotations
 
-import base64
-import json
-import struct
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from llm_trace import semconv
 from llm_trace.record import Message, Usage
+from tests.rig.exchanges import Exchange, needs_recordings, read_exchanges
+from tests.rig.oracle import is_conversation
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-_FILE = Path(__file__).parents[2].parent / "shared" / "data" / "traffic" / "exchanges.jsonl"
-
-pytestmark = pytest.mark.skipif(not _FILE.exists(), reason=f"no recorded traffic at {_FILE}")
+EXCHANGES = read_exchanges()
 
 
-def _exchanges() -> dict[str, dict[str, Any]]:
-    if not _FILE.exists():
-        return {}
-    with _FILE.open(encoding="utf-8") as lines:
-        return {row["id"]: row for row in map(json.loads, lines)}
-
-
-EXCHANGES = _exchanges()
-
-
-def _event_stream(raw: bytes) -> Iterator[dict[str, Any]]:
-    """Read Amazon's binary event stream: length, length of headers, checksum, headers, payload, checksum."""
-    at = 0
-    while at < len(raw):
-        total, length = struct.unpack(">II", raw[at : at + 8])
-        headers, payload = raw[at + 12 : at + 12 + length], json.loads(raw[at + 12 + length : at + total - 4])
-        kind = _headers(headers)[":event-type"]
-        yield {"chunk": {"bytes": payload["bytes"]}} if kind == "chunk" else {kind: payload}
-        at += total
-
-
-def _headers(raw: bytes) -> dict[str, str]:
-    made, at = {}, 0
-    while at < len(raw):
-        end = at + 1 + raw[at]
-        (size,) = struct.unpack(">H", raw[end + 1 : end + 3])
-        made[raw[at + 1 : end].decode()] = raw[end + 3 : end + 3 + size].decode()
-        at = end + 3 + size
-    return made
-
-
-def _chunks(row: dict[str, Any]) -> list[Any] | None:
-    """Return the chunks of a streamed answer, or None for one that came whole."""
-    if "body_b64" in row:
-        return list(_event_stream(base64.b64decode(row["body_b64"])))
-    lines = [line[5:].strip() for line in row["body"].splitlines() if line.startswith("data:")]
-    if lines:
-        return [json.loads(line) for line in lines if line != "[DONE]"]
-    try:
-        whole = json.loads(row["body"])
-    except ValueError:
-        return [json.loads(line) for line in row["body"].splitlines() if line.strip()]
-    return whole if isinstance(whole, list) else None
-
-
-def _answer(row: dict[str, Any]) -> Any:
-    chunks = _chunks(row)
-    return json.loads(row["body"]) if chunks is None else semconv.reduce_stream(chunks)
+def _join_answer(exchange: Exchange) -> Any:
+    """Return the answer as llm_trace reads it: joined by its own code where it was streamed."""
+    if exchange.content_type == "application/vnd.amazon.eventstream":
+        frames = list(exchange.frames())
+        chunks = [{"chunk": payload} if name == "chunk" else {name: payload} for name, payload in frames]
+        return semconv.reduce_stream(chunks)
+    events = exchange.events()
+    return semconv.reduce_stream(events) if events else exchange.json()
 
 
 @pytest.mark.parametrize("name", EXCHANGES)
 def test_an_exchange_is_read_without_an_error_and_fits_the_vocabulary(name: str) -> None:
-    row = EXCHANGES[name]
-    answer = _answer(row)
+    exchange = EXCHANGES[name]
+    answer = _join_answer(exchange)
     assert answer is not None
-    for entry in [*semconv.messages_in(row["request"]), *semconv.messages_out(answer)]:
+    for entry in [*semconv.messages_in(exchange.request), *semconv.messages_out(answer)]:
         Message(**entry)
-    semconv.request_fields(row["request"])
-    told = semconv.response_fields(answer)
-    Usage(**told.get("usage", {}))
+    semconv.request_fields(exchange.request)
+    Usage(**semconv.response_fields(answer).get("usage", {}))
 
 
-_SILENT = ("embed", "Embed", "rerank", "tokenize", "ount", "achedContents", "guardrail", "moderations")
+def _has_messages(exchange: Exchange) -> bool:
+    return exchange.status == 200 and (is_conversation(exchange) or "interactions" in exchange.endpoint)
 
 
-@pytest.mark.parametrize("name", [n for n, row in EXCHANGES.items() if row["status"] == 200])
+@pytest.mark.parametrize("name", [name for name, exchange in EXCHANGES.items() if _has_messages(exchange)])
 def test_what_was_asked_and_answered_is_found(name: str) -> None:
-    row = EXCHANGES[name]
-    if any(word in row["endpoint"] for word in _SILENT):
-        return
-    asked, answered = semconv.messages_in(row["request"]), semconv.messages_out(_answer(row))
+    exchange = EXCHANGES[name]
+    asked, answered = semconv.messages_in(exchange.request), semconv.messages_out(_join_answer(exchange))
     assert asked
     unfinished = name == "google-0032"  # a research job that has only begun
     assert bool(answered) is not unfinished
@@ -105,11 +56,10 @@ _HIDDEN = {"google-0246", "google-0247"}
 
 @pytest.mark.parametrize("name", EXCHANGES)
 def test_input_and_output_add_up_to_the_total_that_the_provider_gave(name: str) -> None:
-    answer = _answer(EXCHANGES[name])
-    given = answer.get("usage") or answer.get("usageMetadata") or {}
-    total = next(
-        (given[key] for key in ("total_tokens", "totalTokens", "totalTokenCount") if key in given), None
-    )
+    answer = _join_answer(EXCHANGES[name])
+    usage = answer.get("usage") or answer.get("usageMetadata") or {}
+    totals = ("total_tokens", "totalTokens", "totalTokenCount")
+    total = next((usage[key] for key in totals if key in usage), None)
     counted = semconv.response_fields(answer).get("usage")
     if total is None or counted is None or name in _HIDDEN:
         return
@@ -143,29 +93,32 @@ BY_HAND = {
 }
 
 
+@needs_recordings
 @pytest.mark.parametrize(("name", "expected"), BY_HAND.items())
 def test_one_answer_of_each_provider_is_read_as_by_hand(name: str, expected: tuple[Any, ...]) -> None:
-    told = semconv.response_fields(_answer(EXCHANGES[name]))
+    fields = semconv.response_fields(_join_answer(EXCHANGES[name]))
     model, counts, reason = expected
-    counted = Usage(**told["usage"])
+    counted = Usage(**fields["usage"])
     assert counts == (
         counted.input_tokens, counted.output_tokens, counted.cache_read_tokens, counted.cache_write_tokens,
         counted.reasoning_tokens,
     )  # fmt: skip
-    assert model is None or told["model"] == model
-    assert reason is None or told["finish_reason"] == reason
+    assert model is None or fields["model"] == model
+    assert reason is None or fields["finish_reason"] == reason
 
 
+@needs_recordings
 def test_a_streamed_tool_call_is_whole_again() -> None:
-    answers = {
-        name: semconv.messages_out(_answer(EXCHANGES[name])) for name in ("mistral-0053", "bedrock-0100")
-    }
+    names = ("mistral-0053", "bedrock-0100")
+    answers = {name: semconv.messages_out(_join_answer(EXCHANGES[name])) for name in names}
     calls = {
-        n: [p for m in said for p in m["parts"] if p["type"] == "tool_call"] for n, said in answers.items()
+        name: [part for entry in messages for part in entry["parts"] if part["type"] == "tool_call"]
+        for name, messages in answers.items()
     }
     assert calls["mistral-0053"][0]["arguments"] == {"city": "San Francisco"}
     assert all(isinstance(call["arguments"], dict) for call in calls["bedrock-0100"])
 
 
+@needs_recordings
 def test_what_openrouter_charged_is_kept() -> None:
-    assert semconv.response_fields(_answer(EXCHANGES["openrouter-0248"]))["cost_usd"] == 0.025265
+    assert semconv.response_fields(_join_answer(EXCHANGES["openrouter-0248"]))["cost_usd"] == 0.025265

@@ -5,6 +5,7 @@ The attributes were recorded with the instrumentations named below against answe
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -461,6 +462,59 @@ def test_what_the_user_says_beside_a_tools_answer_stays_the_users() -> None:
     assert made["messages_in"] == [
         {"role": "user", "parts": [answer, {"type": "text", "content": "Is that warm?"}]}
     ]
+
+
+def test_reasoning_that_openinference_leaves_out_of_its_messages_is_taken_from_the_answer() -> None:
+    answer = {
+        "output": [
+            {"type": "reasoning", "summary": [], "content": [{"type": "reasoning_text", "text": "Easy."}]},
+            {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "Paris."}]},
+        ],
+        "status": "completed",
+    }
+    attributes = {
+        "openinference.span.kind": "LLM",
+        "output.value": json.dumps(answer),
+        "llm.output_messages.0.message.role": "assistant",
+        "llm.output_messages.0.message.contents.0.message_content.type": "reasoning",
+        "llm.output_messages.1.message.role": "assistant",
+        "llm.output_messages.1.message.contents.0.message_content.type": "text",
+        "llm.output_messages.1.message.contents.0.message_content.text": "Paris.",
+    }
+    parts = [{"type": "reasoning", "content": "Easy."}, {"type": "text", "content": "Paris."}]
+    expected = [{"role": "assistant", "parts": parts, "finish_reason": "completed"}]
+    assert semconv.call_fields("Response", attributes)["messages_out"] == expected
+
+
+def test_why_the_model_stopped_is_told_in_the_providers_own_words() -> None:
+    message = {
+        "role": "assistant",
+        "parts": [{"type": "text", "content": "hi"}],
+        "finish_reason": "tool_call",
+    }
+    attributes = {
+        "gen_ai.operation.name": "chat",
+        "gen_ai.output.messages": json.dumps([message]),
+        "gen_ai.response.finish_reasons": ["function_call"],
+    }
+    expected = [{**message, "finish_reason": "function_call"}]
+    assert semconv.call_fields("chat", attributes)["messages_out"] == expected
+
+
+def test_a_model_that_was_stopped_before_it_said_anything_has_its_reason() -> None:
+    question = {"role": "user", "parts": [{"type": "text", "content": "hi"}]}
+    attributes = {
+        "gen_ai.operation.name": "chat",
+        "gen_ai.input.messages": json.dumps([question]),
+        "gen_ai.response.finish_reasons": ["content_filter"],
+    }
+    expected = [{"role": "assistant", "parts": [], "finish_reason": "content_filter"}]
+    assert semconv.call_fields("chat", attributes)["messages_out"] == expected
+
+
+def test_an_object_that_an_instrumentation_printed_is_no_answer() -> None:
+    attributes = {"openinference.span.kind": "LLM", "output.value": "<groq.Stream object at 0x7f1405d1ef50>"}
+    assert "messages_out" not in semconv.call_fields("Completions", attributes)
 
 
 def test_a_prompt_and_an_answer_recorded_as_plain_text_are_messages_of_a_models_call_only() -> None:

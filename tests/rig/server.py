@@ -1,9 +1,9 @@
-"""A provider on 127.0.0.1 that answers every request with one recording, until it is given another."""
+"""A provider on 127.0.0.1 that answers every request with one exchange's body, until it is given another."""
 
 from __future__ import annotations
 
 from tests.helpers.loopback import Loopback, Received, Reply
-from tests.traffic.exchanges import Exchange
+from tests.rig.exchanges import Exchange
 
 
 class Provider(Loopback):
@@ -14,8 +14,8 @@ class Provider(Loopback):
         self.exchange: Exchange | None = None
 
     def _replay(self, request: Received) -> Reply:
-        found = self.exchange
-        if found is None:
+        exchange = self.exchange
+        if exchange is None:
             return Reply(418)
-        headers = {"content-type": found.content_type, "x-request-id": f"req_{found.id}"}
-        return Reply(found.status, found.body, headers)
+        headers = {"content-type": exchange.content_type, "x-request-id": f"req_{exchange.id}"}
+        return Reply(exchange.status, exchange.body, headers)

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Kind = Literal["text", "reasoning", "call", "result", "media"]
-Say = Callable[[Kind, Any], None]
-"""Notes one thing that was said by whoever speaks."""
+Kind = Literal["text", "reasoning", "call", "result", "media", "other"]
+AddFact = Callable[[Kind, Any], None]
+"""Notes one thing of a message whose role is known."""
+Operation = Literal["llm", "embedding", "reranker"]
 
 _ROLES = {
     "model": "assistant", "developer": "system", "function": "tool", "chatbot": "assistant",
@@ -17,39 +18,44 @@ _ROLES = {
 
 
 @dataclass(frozen=True)
-class Said:
+class MessageFact:
     """One thing that a message holds."""
 
     role: str
     kind: Kind
     value: Any
-    """Text; `(id, name, arguments)` of a tool call; `(id, answer)` of a tool's result; a name for media."""
+    """Text; `(id, name, arguments)` of a tool call; `(id, answer)` of a tool's result; the provider's name of
+    media and of other things.
+    """
 
 
 @dataclass
 class Facts:
     """What a call must have in the store."""
 
-    asked: list[Said] = field(default_factory=list)
-    answered: list[Said] = field(default_factory=list)
+    operation: Operation = "llm"
+    request: list[MessageFact] = field(default_factory=list)
+    response: list[MessageFact] = field(default_factory=list)
     finish: list[str] = field(default_factory=list)
     model: str | None = None
-    asked_model: str | None = None
+    requested_model: str | None = None
     usage: dict[str, int | None] = field(default_factory=dict)
     """Under the names of `llm_trace.record.Usage`."""
+    failed: bool = False
+    """The provider refused, so that only the request can be compared."""
 
-    def ask(self, role: str) -> Say:
-        """Return what notes the request's sayings of a role."""
-        return lambda kind, value: self.asked.append(
-            Said("tool" if kind == "result" else _ROLES.get(role.lower(), role), kind, value)
+    def speak(self, role: str) -> AddFact:
+        """Return what notes the things of a role in the request."""
+        return lambda kind, value: self.request.append(
+            MessageFact("tool" if kind == "result" else _ROLES.get(role.lower(), role), kind, value)
         )
 
     def answer(self, kind: Kind, value: Any) -> None:
-        """Note one thing that the model said."""
-        self.answered.append(Said("assistant", kind, value))
+        """Note one thing of the response."""
+        self.response.append(MessageFact("assistant", kind, value))
 
     def count(self, **counts: int | None) -> None:
-        """Take the provider's counts; what it does not tell is not there."""
+        """Take the provider's counts; what it does not report is not there."""
         self.usage = {name: value for name, value in counts.items() if value is not None}
 
 
@@ -63,7 +69,7 @@ def get(value: Any, *path: str | int) -> Any:
     return value
 
 
-def parse_if_json(value: Any) -> Any:
+def load_json(value: Any) -> Any:
     """Return the JSON in a text, or the value itself."""
     try:
         return json.loads(value) if isinstance(value, str) else value
@@ -72,6 +78,6 @@ def parse_if_json(value: Any) -> Any:
 
 
 def add_counts(*counts: int | None) -> int | None:
-    """Return the sum of what is told, None where nothing is."""
-    told = [count for count in counts if count is not None]
-    return sum(told) if told else None
+    """Return the sum of the counts that are there, None where none is."""
+    known = [count for count in counts if count is not None]
+    return sum(known) if known else None

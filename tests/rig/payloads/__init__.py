@@ -1,0 +1,1 @@
+"""Readers of raw payloads, one module a dialect, written from the providers' documentation."""
