@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from llm_trace.capture import failures
 from llm_trace.capture.endings import abandon_call, abandon_when_dropped, fail_call, finish_call
 from llm_trace.capture.generators import record_async_generator, record_generator
+from llm_trace.capture.recorded_streams import wrap_stream
 from llm_trace.capture.replay_hints import note_returned
 from llm_trace.capture.state import get_class_attribute
-from llm_trace.capture.stream_proxies import make_proxy
 from llm_trace.capture.type_hints import get_type_name
 
 if TYPE_CHECKING:
@@ -72,12 +72,12 @@ def _choose_form(cls: Any) -> _Follow | None:
     if issubclass(cls, io.IOBase) or any(get_class_attribute(cls, name) for name in _NO_STREAMS):
         return None
     if _is_manager(cls):
-        return make_proxy
+        return wrap_stream
     steps = get_class_attribute(cls, "__next__"), get_class_attribute(cls, "__anext__")
     if not any(steps):
         return None
     ours = cls in _BUILT_IN or cls.__module__ == itertools.__name__
-    return make_proxy if ours or any(type(step) is types.FunctionType for step in steps) else None
+    return wrap_stream if ours or any(type(step) is types.FunctionType for step in steps) else None
 
 
 def _is_manager(cls: type) -> bool:

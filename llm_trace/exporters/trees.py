@@ -127,7 +127,7 @@ def _group_by_span(events: Sequence[Event], kind: str) -> dict[str, list[CallFie
     return groups
 
 
-class Places:
+class CallPlaces:
     """Where the calls that were sent last stand."""
 
     def __init__(self) -> None:

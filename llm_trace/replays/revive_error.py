@@ -21,7 +21,7 @@ _BY_STATE = (OSError, UnicodeError, SyntaxError, ImportError, SystemExit, StopIt
 """Built-in exceptions that a message does not make."""
 
 
-class Unrecorded:
+class AbsentPart:
     """Stands for what an exception held and the record does not; any use of it raises `ReplayError`."""
 
     __slots__ = ("_why",)
@@ -138,7 +138,7 @@ def _revive_part(record: Mapping[str, Any], way: tuple[str, str | int], moved: M
         return rebuild(*extract_part(record["held"], record.get("types", {}), way), moved)
     except ReplayError as exc:
         name = record["type"].rpartition(".")[2].rpartition(":")[2]
-        return Unrecorded(
+        return AbsentPart(
             f"{name}'s {way[1] if way[0] == 'state' else 'arguments'} cannot be replayed ({exc})"
         )
 

@@ -70,7 +70,7 @@ def _encode_ranges(numbers: list[int]) -> bytes:
     return orjson.dumps(runs)
 
 
-class Places:
+class MessagePlaces:
     """The messages for the places of one value: together no more messages than there are.
 
     Whoever cuts lists out gives each message one place, so this bounds a value that was made to be huge, and
@@ -96,10 +96,10 @@ class Places:
 
 def fill_messages(data: Any, messages: Sequence[Any] | None) -> Any:
     """Return an input or output with the call's messages where `{"$messages": [a, b]}` stands for them."""
-    return data if messages is None else _fill(data, messages, Places(messages))
+    return data if messages is None else _fill(data, messages, MessagePlaces(messages))
 
 
-def _fill(data: Any, messages: Sequence[Any], places: Places) -> Any:
+def _fill(data: Any, messages: Sequence[Any], places: MessagePlaces) -> Any:
     if isinstance(data, list):
         return [_fill(item, messages, places) for item in data]
     if not isinstance(data, dict):

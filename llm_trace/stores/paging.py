@@ -9,7 +9,7 @@ import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llm_trace import semconv
-from llm_trace.spool.messages import Places
+from llm_trace.spool.messages import MessagePlaces
 from llm_trace.stores import rows
 from llm_trace.stores.columns import CALLS
 from llm_trace.stores.search import begin_of_window, find_matches
@@ -183,7 +183,7 @@ class Spoken:
             if ids is None:
                 continue
             text = self._raw[name] or ""
-            places = Places(ids)
+            places = MessagePlaces(ids)
             placed = {i for m in _PLACE.finditer(text) for i in places.find(int(m[1]), int(m[2])) or ()}
             listed = (
                 "null" if i in placed else self.bodies.body_json(number) for i, number in enumerate(ids)
@@ -195,7 +195,7 @@ class Spoken:
     def _fill_places(self, text: str | None, ids: list[int | None] | None) -> str | None:
         if text is None or ids is None:
             return text
-        places = Places(ids)
+        places = MessagePlaces(ids)
 
         def fill(place: re.Match[str]) -> str:
             positions = places.find(int(place[1]), int(place[2]))

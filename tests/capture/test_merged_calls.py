@@ -26,7 +26,7 @@ from llm_trace.spool.paths import get_spool_dir
 from llm_trace.spool.writer import SpoolWriter
 from llm_trace.stores.purge import purge
 from tests.conftest import Recorded
-from tests.semconv.test_spans import ANTHROPIC_SDK, OPENINFERENCE_ANTHROPIC
+from tests.helpers.span_attributes import ANTHROPIC_SDK, OPENINFERENCE_ANTHROPIC
 
 INNER = {
     name: value

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 import llm_trace
 from llm_trace import Redaction, trace
 from tests.conftest import Recorded
+from tests.helpers.file_toys import read_all_files
 
 SECRETS = {
     "api_key": [
@@ -58,11 +59,6 @@ class Account:
     password: str
 
 
-def everywhere(folder: Path) -> bytes:
-    """Return every byte of every file below a folder."""
-    return b"".join(p.read_bytes() for p in folder.rglob("*") if p.is_file())
-
-
 def test_a_masked_secret_is_in_no_file(
     recorded: Recorded, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -98,8 +94,8 @@ def test_a_masked_secret_is_in_no_file(
             fails(prompt.format(x=canary))
         assert "".join(streams()) == canary
     assert len(recorded.calls()) == 4
-    assert canary.encode() not in everywhere(tmp_path)
-    assert b"out ***" in everywhere(tmp_path) or recorded.calls(name="ask")[0].output == "out ***"
+    assert canary.encode() not in read_all_files(tmp_path)
+    assert b"out ***" in read_all_files(tmp_path) or recorded.calls(name="ask")[0].output == "out ***"
     assert canary not in caplog.text
     assert llm_trace.flush().ok
 
@@ -128,7 +124,7 @@ def test_a_redactor_that_fails_lets_nothing_through(recorded: Recorded, broken: 
     llm_trace.configure(recorded.path, redact=broken)
     trace(lambda text: text)("CANARY-1")
     assert recorded.one().output == "[redaction failed]"
-    assert b"CANARY-1" not in everywhere(recorded.path.parent)
+    assert b"CANARY-1" not in read_all_files(recorded.path.parent)
 
 
 def test_redact_is_called_once_per_string(recorded: Recorded) -> None:
@@ -177,7 +173,7 @@ def test_without_content_only_metadata_is_kept(recorded: Recorded) -> None:
     assert worked.usage.output_tokens == 2
     assert failed.error is not None
     assert (failed.error.type, failed.error.message) == ("ValueError", None)
-    assert b"CANARY" not in everywhere(recorded.path.parent)
+    assert b"CANARY" not in read_all_files(recorded.path.parent)
 
 
 @trace
@@ -200,4 +196,4 @@ def test_a_spawned_worker_masks_alike_or_keeps_no_content(
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         assert pool.map(in_worker, ["to a@b.org"]) == ["to a@b.org"]
     assert recorded.one().output == kept
-    assert b"a@b.org" not in everywhere(recorded.path.parent)
+    assert b"a@b.org" not in read_all_files(recorded.path.parent)

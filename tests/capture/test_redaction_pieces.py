@@ -20,8 +20,8 @@ from llm_trace import Redaction, trace
 from llm_trace.capture.pieces import apply_edits, edit_pieces, find_edits, mask_lengths
 from llm_trace.capture.values import ValueEncoder
 from llm_trace.replays.session import ReplaySession
-from tests.capture.test_redaction import everywhere
 from tests.conftest import Recorded
+from tests.helpers.file_toys import read_all_files
 
 SECRETS = {
     "email": "zoe.quill@vexjump.com",
@@ -318,7 +318,7 @@ def test_a_masked_secret_is_in_no_file_in_pieces_either(recorded: Recorded, way:
     assert leaks(stored, "+49 151 23456789") == []
     if shape == "chat":
         recorded.to_parquet(recorded.path.parent / "parquet")
-    files = everywhere(recorded.path.parent)
+    files = read_all_files(recorded.path.parent)
     assert [piece for piece in ("zoe.quill", "vexjump", "23456789") if piece.encode() in files] == []
 
 

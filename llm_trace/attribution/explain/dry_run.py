@@ -11,6 +11,7 @@ import numpy as np
 from llm_trace.attribution.core.plan import Plan
 from llm_trace.attribution.core.value import Budget, BudgetError, Metered
 from llm_trace.attribution.methods import registry
+from llm_trace.attribution.methods.prices import PricedMethod
 from llm_trace.attribution.remote.ledger import Cost, Ledger
 from llm_trace.attribution.remote.values import list_remote_capabilities
 
@@ -48,9 +49,8 @@ def plan_attribution(
         settings: confidence and seed.
     """
     runner = by or registry.find_method(method)
-    price = getattr(runner, "price", None)
-    if price is not None:
-        passes, tokens = price(source)
+    if isinstance(runner, PricedMethod):
+        passes, tokens = runner.price(source)
     else:
         counted = _Counted(source)
         try:

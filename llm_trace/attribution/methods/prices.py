@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from llm_trace.attribution.methods.registry import Method
@@ -11,6 +11,13 @@ if TYPE_CHECKING:
 
 EvaluationPrice = tuple[int, int]
 """Passes and tokens that go through the model; on the way back the prompt's tokens count again."""
+
+
+@runtime_checkable
+class PricedMethod(Protocol):
+    """A method that `attach_price` has told its price."""
+
+    price: Callable[[OpenValue], EvaluationPrice]
 
 
 def attach_price(

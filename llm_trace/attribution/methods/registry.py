@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from llm_trace.attribution.core import plugins
 from llm_trace.statistics.multiple_tests import correct_benjamini_hochberg
@@ -95,6 +95,13 @@ BUILTIN: dict[str, str] = {
 }
 
 
+@runtime_checkable
+class DescribedMethod(Protocol):
+    """A method that `describe_method` has told about."""
+
+    info: Info
+
+
 def describe_method(name: str, *, access: str, cost: str, source: str) -> Callable[[Method], Method]:
     """Attach an `Info` to a method."""
 
@@ -122,9 +129,9 @@ def find_method(name: str) -> Method:
 
 def get_info(name: str) -> Info:
     """Return what is known of a method."""
-    info = getattr(find_method(name), "info", None)
-    if isinstance(info, Info):
-        return info
+    method = find_method(name)
+    if isinstance(method, DescribedMethod) and isinstance(method.info, Info):
+        return method.info
     return Info(name, "values", "?", "", plugins.find_package(plugins.METHODS, name, BUILTIN))
 
 

@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from llm_trace.attribution.core.naming import name_callable
 from llm_trace.attribution.methods.text_encoders import Lexical
@@ -22,6 +22,13 @@ if TYPE_CHECKING:
 def encode_bytes(text: str) -> int:
     """Return the UTF-8 bytes of a text: no tokenizer makes more tokens of it."""
     return len(text.encode("utf-8", "surrogatepass"))
+
+
+@runtime_checkable
+class ScoringModel(Protocol):
+    """A callable that gives log-probabilities too, as `Completions` does."""
+
+    score: Callable[[str, str], Any]
 
 
 @dataclass(frozen=True)
@@ -93,7 +100,7 @@ class Remote:
     @property
     def score(self) -> Callable[[str, str], Any] | None:
         """What gives log-probabilities, where the model does."""
-        return getattr(self.ask, "score", None)
+        return self.ask.score if isinstance(self.ask, ScoringModel) else None
 
     def read(self, payload: Any) -> int:
         """Return the input tokens of a prompt, at most."""

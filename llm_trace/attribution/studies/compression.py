@@ -158,9 +158,7 @@ def check_prompt(
     if empty:
         raise AttributionError(f"nothing is left of {len(empty)} prompts: cut less")
     answers = _ask_model([p for q, short in shorter for p in (short, q.prompt)], model, tokenizer, budget)
-    alike = same or (lambda a, b: a.strip() == b.strip())
-    stays = [alike(answer, shorter[i // 2][0].response or "") for i, answer in enumerate(answers)]
-    unchanged, control = sum(stays[::2]), sum(stays[1::2])
+    unchanged, control = _count_unchanged(answers, [q for q, _ in shorter], same)
     low, high = stats.binomtest(unchanged, len(shorter)).proportion_ci(confidence) if shorter else (0.0, 1.0)
     count, counted = _make_counter(model, tokenizer)
     before, after = (
@@ -168,17 +166,22 @@ def check_prompt(
         for ps in ([q.prompt for q in questions], [s for _, s in pairs])
     )
     return Check(
-        len(calls),
-        len(shorter),
-        unchanged,
-        float(low),
-        float(high),
-        control,
-        before,
-        before - after,
-        confidence,
-        counted,
-    )
+        len(calls), len(shorter), unchanged, float(low), float(high), control, before, before - after,
+        confidence, counted,
+    )  # fmt: skip
+
+
+def _count_unchanged(answers: Sequence[str], questions: Sequence[Any], same: Same | None) -> tuple[int, int]:
+    """Return how many answers stay the same: to shortened prompts, and to whole ones asked again.
+
+    Args:
+        answers: by question, the one to the shortened prompt first.
+        questions: with their recorded responses.
+        same: as for `check_prompt`.
+    """
+    alike = same or (lambda a, b: a.strip() == b.strip())
+    stays = [alike(answer, questions[i // 2].response or "") for i, answer in enumerate(answers)]
+    return sum(stays[::2]), sum(stays[1::2])
 
 
 def compress(

@@ -13,7 +13,7 @@ from llm_trace.exporters.comet.additions import build_attribution_requests, run_
 from llm_trace.exporters.comet.settings import SETTINGS, read_comet_settings
 from llm_trace.exporters.comet.traces import build_experiment
 from llm_trace.exporters.protocol import DeliveryVerdict, Event, HttpAnswer, Request, judge_status
-from llm_trace.exporters.trees import Places, build_trees
+from llm_trace.exporters.trees import CallPlaces, build_trees
 
 if TYPE_CHECKING:
     from urllib.parse import SplitResult
@@ -56,7 +56,7 @@ class CometExporter:
         self.name = f"comet://{settings.workspace or ''}/{settings.project}"
         self.base = settings.base
         self.headers: Mapping[str, str] = {"Authorization": settings.api_key}
-        self._places = Places()
+        self._places = CallPlaces()
 
     def probe(self) -> Request:
         """Return the question for the server's version."""

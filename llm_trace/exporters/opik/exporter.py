@@ -12,7 +12,7 @@ from llm_trace.exporters.bodies import JSON, encode_json, pack_items
 from llm_trace.exporters.opik.settings import SETTINGS, read_opik_settings
 from llm_trace.exporters.opik.spans import build_explanation, build_score, build_spans, make_uuid7, trace_of
 from llm_trace.exporters.protocol import DeliveryVerdict, Event, HttpAnswer, Request, judge_status
-from llm_trace.exporters.trees import Places, build_trees
+from llm_trace.exporters.trees import CallPlaces, build_trees
 
 if TYPE_CHECKING:
     from urllib.parse import SplitResult
@@ -52,7 +52,7 @@ class OpikExporter:
         self.base = settings.base
         key = {"Authorization": settings.api_key} if settings.api_key else {}
         self.headers: Mapping[str, str] = {"Comet-Workspace": settings.workspace, **key}
-        self._places = Places()
+        self._places = CallPlaces()
 
     def probe(self) -> Request:
         """Return the question whether this is an Opik server."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from llm_trace.capture.callspan import CallSpan
 
 
-class Proxy:
+class RecordedStream:
     """Stands for a stream: every attribute, method and test is the stream's, and its steps are recorded."""
 
     __slots__ = ("__weakref__", "_llm_trace_call", "_llm_trace_steps", "_llm_trace_stream")
@@ -43,41 +43,41 @@ class Proxy:
         delattr(self._llm_trace_stream, name)
 
 
-def _next(self: Proxy) -> Any:
+def _next(self: RecordedStream) -> Any:
     return next(self._llm_trace_steps if self._llm_trace_call.open else self._llm_trace_stream)
 
 
-def _anext(self: Proxy) -> Any:
+def _anext(self: RecordedStream) -> Any:
     return anext(self._llm_trace_steps if self._llm_trace_call.open else self._llm_trace_stream)
 
 
-def _enter(self: Proxy) -> Any:
+def _enter(self: RecordedStream) -> Any:
     return _enter_stream(self, self._llm_trace_stream.__enter__())
 
 
-async def _aenter(self: Proxy) -> Any:
+async def _aenter(self: RecordedStream) -> Any:
     return _enter_stream(self, await self._llm_trace_stream.__aenter__())
 
 
-def _enter_stream(self: Proxy, value: Any) -> Any:
+def _enter_stream(self: RecordedStream, value: Any) -> Any:
     if value is self._llm_trace_stream:
         return self
     if self._llm_trace_steps is not None:
         return value
-    stream = make_proxy(self._llm_trace_call, value)
+    stream = wrap_stream(self._llm_trace_call, value)
     object.__setattr__(self, "_llm_trace_steps", stream._llm_trace_steps)
     return stream
 
 
-def _exit(self: Proxy, *error: Any) -> Any:
+def _exit(self: RecordedStream, *error: Any) -> Any:
     return _wrap_leaving(self, self._llm_trace_stream.__exit__)(*error)
 
 
-async def _aexit(self: Proxy, *error: Any) -> Any:
+async def _aexit(self: RecordedStream, *error: Any) -> Any:
     return await _wrap_leaving(self, self._llm_trace_stream.__aexit__)(*error)
 
 
-def _wrap_leaving(self: Proxy, method: Callable[..., Any]) -> Callable[..., Any]:
+def _wrap_leaving(self: RecordedStream, method: Callable[..., Any]) -> Callable[..., Any]:
     """Return a stream's method after which nothing comes: a call still open then was left early."""
 
     @functools.wraps(method)
@@ -93,7 +93,7 @@ def _wrap_leaving(self: Proxy, method: Callable[..., Any]) -> Callable[..., Any]
     return leave
 
 
-async def _leave_later(self: Proxy, result: Awaitable[Any]) -> Any:
+async def _leave_later(self: RecordedStream, result: Awaitable[Any]) -> Any:
     value = await result
     if isinstance(self._llm_trace_steps, types.AsyncGeneratorType):
         await self._llm_trace_steps.aclose()
@@ -134,7 +134,7 @@ _LEFT = frozenset(
 
 
 @functools.lru_cache(1024)
-def _make_proxy_class(cls: Any) -> type[Proxy]:
+def _make_stream_class(cls: Any) -> type[RecordedStream]:
     """Return a class with the special methods that `cls` has: Python looks for those in the class only."""
     methods: dict[str, Any] = {}
     for base in list_bases(cls):
@@ -142,17 +142,17 @@ def _make_proxy_class(cls: Any) -> type[Proxy]:
             special = name.startswith("__") and name.endswith("__") and name not in _LEFT
             if special and callable(get_class_attribute(cls, name)):
                 methods.setdefault(name, _OURS.get(name) or _forward(name))
-    return type(cls.__name__, (Proxy,), {"__slots__": (), **methods})
+    return type(cls.__name__, (RecordedStream,), {"__slots__": (), **methods})
 
 
 def _forward(name: str) -> Callable[..., Any]:
-    def method(self: Proxy, *args: Any, **kwargs: Any) -> Any:
+    def method(self: RecordedStream, *args: Any, **kwargs: Any) -> Any:
         return getattr(self._llm_trace_stream, name)(*args, **kwargs)
 
     return method
 
 
-def make_proxy(call: CallSpan, stream: Any) -> Any:
+def wrap_stream(call: CallSpan, stream: Any) -> Any:
     """Return what passes for a stream and ends the call with it."""
     cls: Any = type(stream)
     own = get_instance_dict(_get_innermost(stream))
@@ -166,12 +166,12 @@ def make_proxy(call: CallSpan, stream: Any) -> Any:
         steps = record_generator(lambda: call, lambda: _iterate_stream(stream))
     elif get_class_attribute(cls, "__anext__"):
         steps = record_async_generator(lambda: call, lambda: _iterate_async_stream(stream))
-    return abandon_when_dropped(_make_proxy_class(cls)(call, stream, steps), call)
+    return abandon_when_dropped(_make_stream_class(cls)(call, stream, steps), call)
 
 
 def _get_innermost(stream: Any) -> Any:
     """Return the stream itself where what is given stands for it already, for a call inside this one."""
-    while issubclass(type(stream), Proxy):
+    while issubclass(type(stream), RecordedStream):
         stream = stream._llm_trace_stream
     return stream
 
