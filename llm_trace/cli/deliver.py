@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from llm_trace.cli import stored
+from llm_trace import stored_events
 from llm_trace.cli.output import exit_nothing, print_complaint
 from llm_trace.cli.paths import find_existing
 from llm_trace.spool.paths import get_spool_dir
@@ -69,7 +69,7 @@ def deliver(
     elif retry_rejected:
         _retry(exporter, folder)
     else:
-        _send(exporter, folder, store, lambda opened: stored.iter_pages(opened, chosen, limit))
+        _send(exporter, folder, store, lambda opened: stored_events.iter_pages(opened, chosen, limit))
 
 
 def _make_exporter(address: str, headers: list[str] | None) -> "Exporter":
@@ -149,7 +149,7 @@ def _send(
     try:
         with open_store(path) as store:
             whole, most = exporter.whole_traces, exporter.max_events
-            for batch in stored.iter_batches(store, pages(store), whole_traces=whole, most=most):
+            for batch in stored_events.iter_batches(store, pages(store), whole_traces=whole, most=most):
                 sent.add(sender.send(batch))
     except DestinationRefusedError as exc:
         print_complaint(f"llm-trace: {exc}")
@@ -173,8 +173,8 @@ def archive(store: "Store", chosen: dict[str, Any], limit: int | None, out: "Pat
     from llm_trace.exporters.comet.archive import write_archives
 
     count = 0
-    for batch in stored.iter_batches(
-        store, stored.iter_pages(store, chosen, limit), whole_traces=True, most=100
+    for batch in stored_events.iter_batches(
+        store, stored_events.iter_pages(store, chosen, limit), whole_traces=True, most=100
     ):
         events = [event for group in batch for event in group]
         count += len(write_archives(events, out))

@@ -49,8 +49,9 @@ def plan_attribution(
         settings: confidence and seed.
     """
     runner = by or registry.find_method(method)
-    if isinstance(runner, PricedMethod):
-        passes, tokens = runner.price(source)
+    priced: object = runner
+    if isinstance(priced, PricedMethod):
+        passes, tokens = priced.price(source)
     else:
         counted = _Counted(source)
         try:

@@ -129,7 +129,7 @@ def find_method(name: str) -> Method:
 
 def get_info(name: str) -> Info:
     """Return what is known of a method."""
-    method = find_method(name)
+    method: object = find_method(name)
     if isinstance(method, DescribedMethod) and isinstance(method.info, Info):
         return method.info
     return Info(name, "values", "?", "", plugins.find_package(plugins.METHODS, name, BUILTIN))

@@ -1,4 +1,4 @@
-"""Stored calls as the events that exporters take."""
+"""Stored calls as the events that exporters take; above both rooms, for neither knows the other."""
 
 import json
 from typing import TYPE_CHECKING, Any
