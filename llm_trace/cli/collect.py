@@ -36,7 +36,7 @@ def run_collect(
     ] = False,
     store: o.StoreOption = o.STORE,
 ) -> None:
-    """Receive OpenTelemetry traces (OTLP over HTTP) into the store, until Ctrl-C."""
+    """Receive OpenTelemetry traces, and what coding agents log (OTLP over HTTP), until Ctrl-C."""
     from llm_trace.collect.receiver import Receiver
     from llm_trace.collect.server import check_token, open_listener, serve_collector
     from llm_trace.settings import build_spool_writer, resolve_settings

@@ -20,7 +20,7 @@ NAME = "import"
 EXAMPLE = "Example: llm-trace import traces.json --store traces.duckdb"
 FORMATS = (
     "llm_trace, otlp, langfuse, phoenix, inspect, tau, comet, langsmith, weave, litellm, promptfoo, "
-    "exchange, plain"
+    "claude_code, codex, gemini_cli, exchange, plain"
 )
 MOST = 8
 """Keys that were not understood, shown a file."""
@@ -51,7 +51,7 @@ def import_files(
     as_json: o.JsonOption = False,
 ) -> None:
     """Bring calls out of files of OpenTelemetry, Langfuse, LangSmith, Phoenix, Weave, LiteLLM and others,
-    or plain ones, into the store; twice does no harm.
+    sessions of coding agents, or plain ones, into the store; twice does no harm.
     """
     from llm_trace.imports.formats import FORMATS as KNOWN
     from llm_trace.imports.importer import ImportTarget, import_file
@@ -118,6 +118,9 @@ def _print(report: "ImportReport") -> None:
             f" and {more} more" if more > 0 else ""
         )
         print_complaint(f"  not understood, kept in metadata under 'import': {shown}")
+    if report.left_out:
+        shown = ", ".join(f"{kind} ({number:,})" for kind, number in report.left_out.items())
+        print_complaint(f"  no part of a call, left out: {shown}")
     if report.broken:
         print_complaint(
             f"  {report.broken:,} records are broken: they are in {report.broken_file}, with the reasons"

@@ -10,6 +10,8 @@ with three names:
                                                                  the calls in one record; pure: no file, clock
                                                                  or randomness
 
+Of some formats only the whole file makes sense: with `WHOLE_FILE = True` the list of all records is one.
+
 `calls` raises `ValueError` with the reason for a record that cannot be read, and yields `Broken` for a part
 that stands by itself: both go to a file beside the source. Ids are derived from the source's own
 (`llm_trace.imports.values.make_span_id`), so that importing twice changes nothing.
@@ -64,3 +66,12 @@ class Broken:
     part: Any
     """As the source has it."""
     reason: str
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """Lines of a session that are no part of a call."""
+
+    kind: str
+    """What they are."""
+    number: int

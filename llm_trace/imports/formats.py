@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from typing import Any, Protocol
 
 from llm_trace.errors import ConfigurationError
-from llm_trace.imports import Broken, Imported, Origin, Said
+from llm_trace.imports import Broken, Imported, LeftOut, Origin, Said
 
 FORMATS = (
     "llm_trace", "otlp", "langfuse", "phoenix", "inspect", "tau", "comet", "langsmith", "weave",
-    "litellm", "promptfoo", "exchange", "plain",
+    "litellm", "promptfoo", "claude_code", "codex", "gemini_cli", "exchange", "plain",
 )  # fmt: skip
 """In the order in which they are tried; the last takes whatever has a prompt and an answer."""
 _MODULES = {"llm_trace": "own", "inspect": "inspect_logs", "exchange": "exchanges"}
@@ -25,7 +25,7 @@ class Importer(Protocol):
     def recognises(self, record: Any) -> bool:
         """Say whether a file that begins with this record is of this format."""
 
-    def calls(self, record: Any, origin: Origin) -> Iterator[Imported | Said | Broken]:
+    def calls(self, record: Any, origin: Origin) -> Iterator[Imported | Said | Broken | LeftOut]:
         """Yield the calls in one record."""
 
 

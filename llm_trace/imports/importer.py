@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from llm_trace.capture.completed_calls import write_again, write_finished
 from llm_trace.capture.merger import Merger
 from llm_trace.errors import StoreError
-from llm_trace.imports import Broken, Imported, Origin, Said
+from llm_trace.imports import Broken, Imported, LeftOut, Origin, Said
 from llm_trace.imports.files import FileRecord, iter_records
 from llm_trace.imports.formats import Importer, detect_importer, load_importer
 from llm_trace.record import Call
@@ -47,6 +47,8 @@ class ImportReport:
     scores: int = 0
     not_understood: dict[str, int] = field(default_factory=dict)
     """Keys that no field of a call has room for, with counts; kept under `metadata["import"]`."""
+    left_out: dict[str, int] = field(default_factory=dict)
+    """Lines of a session that are no part of a call, by what they are; nothing of them is kept."""
     broken: int = 0
     """Records that could not be read, and parts of records, such as one span of an export."""
     broken_file: str | None = None
@@ -100,6 +102,7 @@ def _import_file(
     path: Path, using: str | None, report: ImportReport, broken: list[FileRecord]
 ) -> Iterator[Imported | Said]:
     chosen: Importer | None = load_importer(using) if using else None
+    session: list[FileRecord] = []
     seen: Counter[bytes] = Counter()
     time_ns = path.stat().st_mtime_ns
     for line in iter_records(path):
@@ -112,19 +115,40 @@ def _import_file(
             continue
         chosen = chosen or detect_importer(line.record)
         report.format = chosen.NAME
-        try:
-            items = _check_calls(chosen, line.record, _build_origin(line.record, seen, time_ns))
-        except ValueError as exc:
-            broken.append(line._replace(text=_encode(line.record), reason=_describe_reason(exc)))
-            continue
-        for item in items:
-            if isinstance(item, Broken):
-                broken.append(line._replace(text=_encode(item.part), reason=item.reason))
-            else:
-                yield item
+        if getattr(chosen, "WHOLE_FILE", False):
+            session.append(line)
+        else:
+            yield from _import_record(chosen, line, _build_origin(line.record, seen, time_ns), report, broken)
+    if chosen is not None and session:
+        _note_cut(session, report, broken)
+        whole = FileRecord(session[0].number, [line.record for line in session])
+        yield from _import_record(chosen, whole, Origin("", time_ns), report, broken)
 
 
-def _check_calls(chosen: Importer, record: Any, origin: Origin) -> list[Imported | Said | Broken]:
+def _import_record(
+    chosen: Importer, line: FileRecord, origin: Origin, report: ImportReport, broken: list[FileRecord]
+) -> Iterator[Imported | Said]:
+    try:
+        items = _check_calls(chosen, line.record, origin)
+    except ValueError as exc:
+        broken.append(line._replace(text=_encode(line.record), reason=_describe_reason(exc)))
+        return
+    for item in items:
+        if isinstance(item, Broken):
+            broken.append(line._replace(text=_encode(item.part), reason=item.reason))
+        elif isinstance(item, LeftOut):
+            report.left_out[item.kind] = report.left_out.get(item.kind, 0) + item.number
+        else:
+            yield item
+
+
+def _note_cut(session: list[FileRecord], report: ImportReport, broken: list[FileRecord]) -> None:
+    """Say where the last line of a session is not whole: its agent was writing it."""
+    if broken and broken[-1].number > session[-1].number:
+        report.cut = f"its last line is not whole ({broken.pop().reason})"
+
+
+def _check_calls(chosen: Importer, record: Any, origin: Origin) -> list[Imported | Said | Broken | LeftOut]:
     """Return the calls of a record and its broken parts.
 
     Raises:
