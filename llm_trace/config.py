@@ -73,6 +73,7 @@ def configure(
     fsync: Fsync | None = UNSET,
     tracer_provider: TracerProvider | None = None,
     instrument: bool | Sequence[str] = UNSET,
+    prices: str | os.PathLike[str] | None = UNSET,
 ) -> None:
     """Begin recording traced calls; called again it first drains, then replaces.
 
@@ -100,6 +101,8 @@ def configure(
             SDK provider.
         instrument: record the calls of LLM libraries too, until `shutdown`: `True` for all that are known, or
             their names, as for `instrument`.
+        prices: a TOML or JSON file with prices of your own (docs/costs.md), for whoever reads the calls of
+            this process and its workers; other processes find it by `LLM_TRACE_PRICES`.
 
     Raises:
         ConfigurationError: a setting cannot work. Of a destination or a library to instrument it is raised
@@ -116,6 +119,7 @@ def configure(
         "instrument": instrument,
     }
     settings |= {"propagate_threads": propagate_threads, "fsync": fsync, "exporters": exporters}
+    settings["prices"] = prices
     _replace(resolve_settings(settings), attribution, record_env, tracer_provider)
 
 

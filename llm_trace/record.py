@@ -16,6 +16,7 @@ Kind = Literal[
     "llm", "chain", "tool", "retriever", "embedding", "agent", "reranker", "guardrail", "evaluator"
 ]
 Status = Literal["ok", "error", "cancelled", "interrupted", "open"]
+CostSource = Literal["reported", "genai-prices", "own"]
 ScoreSource = Literal["human", "code", "model"]
 Verdict = Literal[
     "ok",
@@ -82,6 +83,24 @@ class Usage(Record):
     cache_read_tokens: int | None = None
     cache_write_tokens: int | None = None
     reasoning_tokens: int | None = None
+    details: dict[str, int] = Field(default_factory=dict)
+    """Counts with prices of their own: `cache_write_1h_tokens`, `input_audio_tokens`, `web_searches` …"""
+    tier: str | None = None
+    """Service tier that answered: `standard`, `batch`, `flex`, `priority`, `fast`."""
+
+
+class CostBasis(BaseModel, frozen=True):
+    """What the cost of a call rests on: an entry in a list of prices, or what somebody said."""
+
+    source: CostSource
+    """`reported` by provider, sender or user; else the list of prices, `own` being a price file."""
+    version: str | None = None
+    """Of the list; of a price file the first 12 hex digits of its SHA-256."""
+    provider: str | None = None
+    model: str | None = None
+    tier: str | None = None
+    usd_per_million: dict[str, float] = Field(default_factory=dict)
+    """The price by what is counted; what has none costs as much as the count that it is part of."""
 
 
 class CallError(Record):
@@ -154,6 +173,9 @@ class Call(Record):
     """Request parameters such as `temperature` and `seed`."""
     usage: Usage | None = None
     cost_usd: float | None = None
+    """`None` where it is not known, never 0."""
+    cost_basis: CostBasis | None = None
+    """Where the cost is from; `None` without a cost."""
     first_token_ns: int | None = None
     """When the first chunk of a stream arrived."""
     prompt: PromptUse | None = None

@@ -32,6 +32,7 @@ _ENVIRONMENT = {
     "max_event": "LLM_TRACE_MAX_EVENT",
     "exporters": "LLM_TRACE_EXPORTERS",
     "instrument": "LLM_TRACE_INSTRUMENT",
+    "prices": "LLM_TRACE_PRICES",
 }
 """Environment variables that give defaults; `max_string` and `max_event` are limits in bytes."""
 
@@ -48,6 +49,7 @@ _DEFAULTS: dict[str, Any] = {
     "max_event": Limits.event,
     "exporters": (),
     "instrument": False,
+    "prices": None,
 }
 
 _handed_down: dict[str, tuple[str | None, str]] = {}
@@ -95,7 +97,25 @@ def resolve_settings(
     settings["capture_content"] = settings["capture_content"] and keeps_content
     settings["instrument"] = _check_libraries(settings["instrument"])
     _check_store(settings["store"])
+    settings["prices"] = _check_prices(settings["prices"], forgive)
     return settings
+
+
+def _check_prices(
+    prices: str | os.PathLike[str] | None, forgive: Callable[[ConfigurationError], None] | None
+) -> str | None:
+    """Return the absolute path of a price file that can be read."""
+    if prices is None:
+        return None
+    from llm_trace.pricing.price_file import read_price_file
+
+    try:
+        return str(read_price_file(prices).path)
+    except ConfigurationError as exc:
+        if forgive is None:
+            raise
+        forgive(exc)
+        return None
 
 
 def _read_environment(forgive: Callable[[ConfigurationError], None] | None) -> tuple[dict[str, Any], bool]:
@@ -238,6 +258,7 @@ def share_with_workers(settings: dict[str, Any], store: Path) -> Callable[[], No
     variables["LLM_TRACE_RUN"] = ""
     libraries = settings["instrument"]
     variables["LLM_TRACE_INSTRUMENT"] = "0" if libraries is None else " ".join(libraries) or "1"
+    variables["LLM_TRACE_PRICES"] = settings["prices"] or ""
     for name, value in variables.items():
         write_environment(name, value)
     return _restore_environment

@@ -256,7 +256,7 @@ def merge_into(inside: InnerCalls, metadata: Mapping[str, Any], fields: dict[str
     return {**merged, "usage": usage} if usage else merged
 
 
-_TAKEN = ("model", "provider", "params", "cost_usd", "first_token_ns")
+_TAKEN = ("model", "provider", "params", "cost_usd", "cost_basis", "first_token_ns")
 
 
 def _join_accounts(earlier: CallDict, call: CallDict) -> CallDict:

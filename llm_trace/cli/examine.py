@@ -25,6 +25,7 @@ LIBRARIES = (
     "opentelemetry-sdk",
     "pydantic",
     "orjson",
+    "genai-prices",
     "torch",
     "transformers",
     "pandas",
@@ -33,7 +34,7 @@ LIBRARIES = (
 VARIABLES = (
     "LLM_TRACE_STORE", "LLM_TRACE_RUN", "LLM_TRACE_SAMPLE", "LLM_TRACE_REDACT",
     "LLM_TRACE_CAPTURE_CONTENT", "LLM_TRACE_EXPORTERS", "LLM_TRACE_FSYNC", "LLM_TRACE_PROPAGATE_THREADS",
-    "LLM_TRACE_MAX_STRING", "LLM_TRACE_MAX_EVENT", "LLM_TRACE_INSTRUMENT",
+    "LLM_TRACE_MAX_STRING", "LLM_TRACE_MAX_EVENT", "LLM_TRACE_INSTRUMENT", "LLM_TRACE_PRICES",
 )  # fmt: skip
 
 
@@ -104,7 +105,22 @@ def _store(place: Path, problems: list[str]) -> tuple[dict[str, Any], StoreFacts
         problems.append(f"the store cannot be read: {exc}")
         return known, StoreFacts()
     known |= {"schema": facts.schema, "calls": facts.calls, "runs": facts.runs}
-    return known | {"interrupted": facts.interrupted}, facts
+    return known | {"interrupted": facts.interrupted, **_examine_costs(place, problems)}, facts
+
+
+def _examine_costs(place: Path, problems: list[str]) -> dict[str, Any]:
+    """Return which models have no price, the ten with the most calls."""
+    from llm_trace.stores.repricing import count_unpriced
+
+    try:
+        unpriced = count_unpriced(open_as_it_stands(place))
+    except LLMTraceError as exc:
+        problems.append(f"costs are not known: {exc}")
+        return {}
+    models = dict(Counter(unpriced.models).most_common(10))
+    if rest := sum(unpriced.models.values()) - sum(models.values()):
+        models["other models"] = rest
+    return {"models without a price": models, "calls to price": unpriced.waiting}
 
 
 def _check_writable(place: Path) -> bool:
@@ -198,6 +214,12 @@ def _list_remarks(store: dict[str, Any], spool: dict[str, Any]) -> list[str]:
         remarks.append(
             "some events are not in the store yet: every command that reads brings them in, so does "
             "llm-trace ingest"
+        )
+    if store.get("models without a price"):
+        remarks.append("calls of models without a price have no cost: give prices, see docs/costs.md")
+    if store.get("calls to price"):
+        remarks.append(
+            "some calls have tokens and a price but no cost: llm-trace ingest --reprice computes what it can"
         )
     if spool["free"] < 500_000_000:
         remarks.append("the disk has less than 500 MB left: what cannot be written is lost, and counted")

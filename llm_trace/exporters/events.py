@@ -6,24 +6,26 @@ from typing import TYPE_CHECKING, Any
 
 from llm_trace import semconv
 from llm_trace.exporters.protocol import Event
-from llm_trace.record import PromptUse, Usage
+from llm_trace.pricing.cost import price_call
+from llm_trace.pricing.rates import COUNTS
+from llm_trace.record import PromptUse
 from llm_trace.spool.messages import fill_messages
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from llm_trace.exporters.delivery.spool_reader import Lines
+    from llm_trace.pricing.book import PriceBook
 
 Fields = dict[str, Any]
 
 _FIRST_WINS = ("trace_id", "parent_id", "name", "kind", "start_ns")
 _LATER_WINS = (
-    "first_token_ns", "model", "provider", "cost_usd", "run", "session", "user", "tags", "prompt", "error",
-    "code",
-    "replay_of", "params", "metadata", "input", "output", "messages_in", "messages_out",
+    "first_token_ns", "model", "provider", "cost_usd", "cost_basis", "run", "session", "user", "tags",
+    "prompt", "error", "code", "replay_of", "params", "metadata", "input", "output", "messages_in",
+    "messages_out",
 )  # fmt: skip
 _NO_TRACE = "0" * 32
-_USAGE = tuple(Usage.model_fields)
 _PROMPT = tuple(PromptUse.model_fields)
 
 
@@ -49,7 +51,7 @@ def build_call_event(
     data |= {name: start[name] for name in _FIRST_WINS if start.get(name) is not None}
     for source in (first, later):
         data |= {name: source[name] for name in _LATER_WINS if source.get(name) is not None}
-    usage = {**_has_counts(start), **_has_counts(end)}
+    usage = {**_read_counts(start), **_read_counts(end)}
     if usage:
         data["usage"] = usage
     if isinstance(prompt := data.get("prompt"), dict):
@@ -76,6 +78,11 @@ def with_messages(call: Event, accounts: Iterable[tuple[Fields, Lines | None]]) 
     return Event(call.kind, call.id, data)
 
 
+def with_cost(call: Event, prices: PriceBook) -> Event:
+    """Return a call with what it cost and what that rests on, as far as it is known."""
+    return Event(call.kind, call.id, {**call.data, **price_call(call.data, prices)})
+
+
 def _join_spoken(event: Fields, lines: Lines | None) -> Fields:
     """Return an event with its messages: normalised in their lists, as logged in input and output."""
     if lines is None or not ("messages_in" in event or "messages_out" in event):
@@ -88,11 +95,16 @@ def _join_spoken(event: Fields, lines: Lines | None) -> Fields:
     return joined
 
 
-def _has_counts(event: Fields) -> dict[str, int]:
+def _read_counts(event: Fields) -> Fields:
     usage = event.get("usage")
     if not isinstance(usage, dict):
         return {}
-    return {name: usage[name] for name in _USAGE if isinstance(usage.get(name), int)}
+    counts: Fields = {name: usage[name] for name in COUNTS if isinstance(usage.get(name), int)}
+    if isinstance(details := usage.get("details"), dict):
+        counts["details"] = {name: n for name, n in details.items() if isinstance(n, int)}
+    if isinstance(tier := usage.get("tier"), str):
+        counts["tier"] = tier
+    return counts
 
 
 def build_other_event(event: Fields, runs: dict[str, Fields], traces: Mapping[str, str]) -> Event | None:

@@ -10,7 +10,7 @@ from llm_trace.semconv.agents import rename_span_attributes
 from llm_trace.semconv.spans import call_fields
 from llm_trace.semconv.values import get_text, load_container
 
-OWN_FIELDS = ("metadata", "code", "prompt", "replay_of")
+OWN_FIELDS = ("metadata", "code", "prompt", "replay_of", "cost_basis")
 """Fields of a call that our exporter sends as one JSON object."""
 
 

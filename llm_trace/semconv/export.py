@@ -93,7 +93,11 @@ def _convert_legal(value: Any) -> Any:
 
 def _build_counts(call: CallFields) -> AttributeDict:
     counts = list_fields(call.get("usage"))
-    return {attribute: counts.get(name) for attribute, name in _USAGE.items()}
+    others = {name: counts[name] for name in ("details", "tier") if counts.get(name)}
+    return {
+        **{attribute: counts.get(name) for attribute, name in _USAGE.items()},
+        names.OWN_USAGE: dump_json(others) if others else None,
+    }
 
 
 def _build_context(call: CallFields) -> AttributeDict:

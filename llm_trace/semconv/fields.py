@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from llm_trace.semconv.providers import find_provider
+from llm_trace.semconv.token_details import read_tier
 from llm_trace.semconv.tokens import usage
 from llm_trace.semconv.values import (
     get_field,
@@ -119,7 +120,7 @@ def response_fields(output: Any) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def _read_usage(source: Mapping[str, Any]) -> dict[str, int] | None:
+def _read_usage(source: Mapping[str, Any]) -> dict[str, Any] | None:
     counts = get_field(source, "usage", "usageMetadata", "usage_metadata")
     if counts is None:
         counts = get_field(source, "meta")  # Cohere v1
@@ -129,7 +130,10 @@ def _read_usage(source: Mapping[str, Any]) -> dict[str, int] | None:
         counts = get_field(get_field(source, "x_groq"), "usage")  # the last chunk of Groq's streams
     if counts is None and any(name in source for name in _BARE_COUNTS):
         counts = source
-    return usage(counts) if counts is not None else None
+    counted = usage(counts) if counts is not None else None
+    if counted is not None and "tier" not in counted and (tier := read_tier(source)) is not None:
+        counted["tier"] = tier  # OpenAI says it beside the counts
+    return counted
 
 
 _BARE_COUNTS = ("eval_count", "prompt_eval_count", "generation_token_count", "inputTextTokenCount")

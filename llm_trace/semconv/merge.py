@@ -15,10 +15,12 @@ from llm_trace.semconv.values import get_field, get_text, list_fields
 MODEL_KINDS = frozenset({"llm", "embedding", "reranker"})
 """Kinds whose tokens a provider counts."""
 _FILLED = (
-    "model", "provider", "input", "output", "error", "cost_usd", "first_token_ns", "session", "user",
-    "prompt", "run",
-    "code",
+    "model", "provider", "input", "output", "error", "cost_usd", "cost_basis", "first_token_ns", "session",
+    "user", "prompt", "run", "code",
 )  # fmt: skip
+
+
+_PAID = ("usage", "cost_usd", "cost_basis")
 
 
 def check_same(one: CallFields, other: CallFields) -> bool:
@@ -171,12 +173,12 @@ def build_account(call: CallFields) -> dict[str, Any]:
 
 def drop_counts(call: CallFields, inner: str) -> dict[str, Any]:
     """Return a call as a step around the one that counts: a `chain` without tokens that `repeats` it."""
-    rest = {name: value for name, value in call.items() if name not in ("usage", "cost_usd")}
+    rest = {name: value for name, value in call.items() if name not in _PAID}
     return {**rest, "kind": "chain", "metadata": {**list_fields(call.get("metadata")), "repeats": inner}}
 
 
 def with_total(call: CallFields) -> dict[str, Any]:
     """Return a call whose tokens and cost are sums over inner calls: moved to `metadata["total"]`."""
-    total = {name: call[name] for name in ("usage", "cost_usd") if call.get(name) is not None}
-    rest = {name: value for name, value in call.items() if name not in total}
+    total = {name: call[name] for name in _PAID[:2] if call.get(name) is not None}
+    rest = {name: value for name, value in call.items() if name not in _PAID}
     return {**rest, "metadata": {**list_fields(call.get("metadata")), "total": total}}

@@ -132,6 +132,8 @@ OWN_PARAMS: Final = "llm_trace.params"
 OWN_TAGS: Final = "llm_trace.tags"
 OWN_RUN: Final = "llm_trace.run"
 OWN_COST: Final = "llm_trace.cost_usd"
+OWN_USAGE: Final = "llm_trace.usage"
+"""Counts that no convention has a name for, and the service tier, as one JSON object."""
 OWN_PROMPT_VERSION: Final = "llm_trace.prompt.version"
 OWN_NAME: Final = "llm_trace.name"
 OWN_STATUS: Final = "llm_trace.status"
@@ -178,6 +180,9 @@ SESSIONS: Final = (
 )  # fmt: skip
 USERS: Final = (USER_ID, "langfuse.user.id", "enduser.id", TRACELOOP_PROPERTIES + "user_id")
 TAGS: Final = (OWN_TAGS, OI_TAGS, "langfuse.trace.tags", "logfire.tags")
+TIERS: Final = (
+    "gen_ai.openai.response.service_tier", "openai.response.service_tier", "gen_ai.response.service_tier",
+)  # fmt: skip
 COSTS: Final = (
     OWN_COST,
     "gen_ai.usage.cost",

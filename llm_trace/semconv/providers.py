@@ -34,7 +34,7 @@ def find_provider(output: Any, source: Mapping[str, Any], model: str | None) -> 
         source: its fields.
         model: its model.
     """
-    return _read_shown(source) or find_sdk_provider(output) or _find_seller(model)
+    return _read_shown(source) or find_sdk_provider(output) or find_seller(model)
 
 
 def find_sdk_provider(value: Any) -> str | None:
@@ -44,7 +44,8 @@ def find_sdk_provider(value: Any) -> str | None:
     return _OF_SDK.get(str(type(value).__module__).partition(".")[0])
 
 
-def _find_seller(model: str | None) -> str | None:
+def find_seller(model: str | None) -> str | None:
+    """Return the provider that sells models of such a name as its own, `None` where none is known."""
     name = (model or "").lower()
     return next((provider for start, provider in _OF_MODEL if name.startswith(start)), None)
 

@@ -17,7 +17,14 @@ from llm_trace.semconv.span_details import DETAILS, read_details, read_metadata
 from llm_trace.semconv.span_messages import Talk, read_talk, read_talk_in_values
 from llm_trace.semconv.tokens import usage
 from llm_trace.semconv.unflatten import SpanEvent, nest_attributes, read_event
-from llm_trace.semconv.values import EMPTY, count, get_first_text, get_first_value, load_container
+from llm_trace.semconv.values import (
+    EMPTY,
+    count,
+    get_first_text,
+    get_first_value,
+    list_fields,
+    load_container,
+)
 
 if TYPE_CHECKING:
     from llm_trace.semconv.messages import MessageFields
@@ -150,12 +157,16 @@ def _read_params(attributes: Attributes) -> _Params:
 _PLAIN_USAGE = {names.USAGE_INPUT: "input_tokens", names.USAGE_OUTPUT: "output_tokens"}
 
 
-def _read_usage(attributes: Attributes) -> dict[str, int] | None:
+def _read_usage(attributes: Attributes) -> dict[str, Any] | None:
     counts = {name: value for name, value in attributes.items() if name.startswith(names.USAGE_PREFIXES)}
     if counts.keys() <= _PLAIN_USAGE.keys():
         tokens = {_PLAIN_USAGE[name]: n for name, value in counts.items() if (n := count(value)) is not None}
     else:
         tokens = usage(counts) or {}
+    if (own := load_container(attributes.get(names.OWN_USAGE))) is not None and tokens:
+        return usage({**tokens, **list_fields(own)})
+    if tokens and "tier" not in tokens and (tier := get_first_text(attributes, names.TIERS)) is not None:
+        return usage({**tokens, "tier": tier})
     return tokens or usage(load_container(attributes.get(names.LANGFUSE_USAGE)))
 
 

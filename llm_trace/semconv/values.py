@@ -8,6 +8,7 @@ from typing import Any
 
 EMPTY: tuple[Any, ...] = (None, "", [], {}, ())
 _SCALARS = (str, int, float, bool, bytes, list, tuple, type(None))
+_PLAIN = frozenset(_SCALARS)
 _SDK_ROOTS = frozenset(
     {
         "openai",
@@ -36,14 +37,17 @@ def is_response(value: Any) -> bool:
 
 def list_fields(value: Any) -> Mapping[str, Any]:
     """Return the entries of a mapping or the stored attributes of an object; no property is run."""
-    if type(value) is dict:
-        return value
-    if issubclass(type(value), dict):
+    kind = type(value)
+    if kind is dict:
+        return value  # type: ignore[no-any-return]
+    if kind in _PLAIN:
+        return {}
+    if issubclass(kind, dict):
         return dict(dict.items(value))
-    if issubclass(type(value), Mapping):
+    if issubclass(kind, Mapping):
         entries: Mapping[str, Any] = value
         return entries
-    if issubclass(type(value), _SCALARS):
+    if issubclass(kind, _SCALARS):
         return {}
     stored = _read_stored(value, "__dict__")
     own = stored if isinstance(stored, dict) else {}
@@ -68,7 +72,7 @@ def _read_stored(value: Any, name: str) -> Any:
 
 def get_field(value: Any, *names: str) -> Any:
     """Return the first of `names` that is there and not None, else None."""
-    source = list_fields(value)
+    source = value if type(value) is dict else list_fields(value)
     for name in names:
         field = source.get(name)
         if field is not None:

@@ -16,7 +16,8 @@ from pathlib import Path
 
 import llm_trace
 from llm_trace import errors
-from llm_trace.errors import StoreError, StoreVersionError
+from llm_trace.errors import ConfigurationError, StoreError, StoreVersionError
+from llm_trace.pricing.price_file import VARIABLE
 from llm_trace.spool.files import (
     FORMAT,
     SpoolFile,
@@ -122,6 +123,7 @@ def ingest_in_child(path: Path, *, timeout: float) -> IngestReport:
     command = [sys.executable, "-P", "-m", "llm_trace.stores.ingest", str(path), "--timeout", str(timeout)]
     source = str(Path(llm_trace.__file__).resolve().parents[1])
     environment = {name: value for name, value in os.environ.items() if not name.startswith("LLM_TRACE_")}
+    environment |= {VARIABLE: os.environ[VARIABLE]} if VARIABLE in os.environ else {}
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [source, environment.get("PYTHONPATH")]))
     try:
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
@@ -138,5 +140,7 @@ def ingest_in_child(path: Path, *, timeout: float) -> IngestReport:
         raise killed from None
     if "error" in answer:
         kind = getattr(errors, answer["error"], StoreError)
+        if kind is ConfigurationError:  # of the price file
+            raise kind(answer["message"])
         raise (kind if issubclass(kind, StoreError) else StoreVersionError)(answer["message"])
     return IngestReport(**answer)

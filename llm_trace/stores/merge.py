@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from llm_trace.stores import costs
 from llm_trace.stores.columns import CALLS, FIRST_WINS, LATER_WINS, LISTS
 from llm_trace.stores.merge_events import fold_others
 from llm_trace.stores.messages import fold_messages
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 _COLUMNS = ", ".join(CALLS)
+_OLD_COLUMNS = ", ".join(costs.KEPT.get(name, name) for name in CALLS)
 _GONE = {
     "_purged": "span_id IS NULL OR span_id NOT IN (SELECT span_id FROM store._purged)",
     "_same": (
@@ -56,7 +58,7 @@ _SKIP_KNOWN = (
 # The rows that this slice completes are taken out, to go back in merged.
 _TAKE_OUT = (
     f"""INSERT INTO old
-    SELECT {_COLUMNS}, span_id IN (SELECT span_id FROM _unfinished WHERE state = 'orphan') FROM calls
+    SELECT {_OLD_COLUMNS}, span_id IN (SELECT span_id FROM _unfinished WHERE state = 'orphan') FROM calls
     WHERE span_id IN (SELECT u.span_id FROM _unfinished u JOIN stage s ON s.span_id = u.span_id
                       AND s.event = CASE u.state WHEN 'orphan' THEN 'start' ELSE 'end' END)
     AND start_ns IN (SELECT start_ns FROM _unfinished)""",
@@ -153,10 +155,13 @@ class Fold:
             "start_ns": "coalesce(s.start_ns, e.end_ns)",
             **{name: f"coalesce(e.{name}, s.{name})" for name in (*LATER_WINS, *LISTS)},
         }
+        merged = ", ".join(f"{picks[name]} AS {name}" for name in CALLS)
+        priced = ", ".join(costs.PICKS.get(name, f"c.{name}") for name in CALLS)
+        version = costs.load_rates(self._connection)
         self._execute(
-            f"""INSERT INTO calls ({_COLUMNS}) SELECT {", ".join(picks[name] for name in CALLS)}
-            FROM ({starts}) s {side} JOIN ({ends}) e ON s.span_id = e.span_id
-            ORDER BY coalesce(s.start_ns, e.end_ns)"""
+            f"""INSERT INTO calls ({_COLUMNS}) SELECT {priced} FROM (
+                SELECT {merged} FROM ({starts}) s {side} JOIN ({ends}) e ON s.span_id = e.span_id
+            ) c {costs.JOIN.format(version)} ORDER BY c.start_ns"""
         )
 
     def _execute(self, query: str, *values: object) -> None:

@@ -47,8 +47,9 @@ HEAD = f"""json_object(
         THEN json_object(
             'input_tokens', input_tokens, 'output_tokens', output_tokens,
             'cache_read_tokens', cache_read_tokens, 'cache_write_tokens', cache_write_tokens,
-            'reasoning_tokens', reasoning_tokens) END,
-    'cost_usd', cost_usd, 'first_token_ns', first_token_ns, 'prompt', {_PROMPT},
+            'reasoning_tokens', reasoning_tokens, 'details', coalesce(usage_details, '{{}}'::JSON),
+            'tier', tier) END,
+    'cost_usd', cost_usd, 'cost_basis', cost_basis, 'first_token_ns', first_token_ns, 'prompt', {_PROMPT},
     'session', session, 'user', "user", 'tags', {_TAGS},
     'metadata', CASE WHEN json_type(metadata) = 'OBJECT' THEN metadata ELSE '{{}}'::JSON END, 'run', run,
     'code', CASE WHEN code_function IS NOT NULL THEN json_object(

@@ -63,12 +63,23 @@ EVENTS = {
 }
 """Rows of each table as events of the spool's format, in the terms of `json_object`."""
 _JSON = {
-    "calls": ("params", "metadata", "input", "output", "rebuild", "prompt_variables"),
+    "calls": (
+        "params",
+        "metadata",
+        "input",
+        "output",
+        "rebuild",
+        "prompt_variables",
+        "usage_details",
+        "cost_basis",
+    ),
     "messages": ("body",),
     "attributions": ("attribution",),
     "scores": ("value",),
     "runs": ("config", "environment"),
 }
+_LATER = {"calls": ("usage_details", "tier", "cost_basis")}
+"""Columns that exports of earlier versions lack."""
 _PAGE = 5_000
 
 
@@ -138,13 +149,20 @@ def read_parquet(path: Path) -> Iterator[str]:
         try:
             for name in TABLES:
                 source = str(folder / f"{name}.parquet").replace("'", "''")
-                typed = ", ".join(f"{column}::JSON AS {column}" for column in _JSON.get(name, ()))
-                replaced = f"REPLACE ({typed})" if typed else ""
-                connection.execute(f"CREATE VIEW {name} AS SELECT * {replaced} FROM read_parquet('{source}')")
+                columns = _select_columns(connection, name, f"read_parquet('{source}')")
+                connection.execute(f"CREATE VIEW {name} AS SELECT {columns} FROM read_parquet('{source}')")
             yield from _call_lines(connection)
             yield from read_event_lines(connection)
         except duckdb.Error as exc:
             raise ConfigurationError(f"{str(folder)!r} is no whole export to Parquet: {exc}") from exc
+
+
+def _select_columns(connection: DuckDBPyConnection, name: str, source: str) -> str:
+    """Return the columns of a table of an export as the store has them, NULL for those it lacks."""
+    present = {column for column, *_ in connection.execute(f"DESCRIBE SELECT * FROM {source}").fetchall()}
+    typed = ", ".join(f"{column}::JSON AS {column}" for column in _JSON.get(name, ()) if column in present)
+    absent = [f"NULL::JSON AS {column}" for column in _LATER.get(name, ()) if column not in present]
+    return ", ".join([f"* REPLACE ({typed})" if typed else "*", *absent])
 
 
 def _call_lines(connection: DuckDBPyConnection) -> Iterator[str]:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import orjson
 from pydantic import ValidationError
 
 from llm_trace import semconv
+from llm_trace.pricing.rates import COUNTS
 from llm_trace.record import (
     Attribution,
     Call,
     CallError,
     Code,
+    CostBasis,
     Document,
     Environment,
     Message,
@@ -124,6 +127,7 @@ def build_call(row: StoredRow, bodies: Bodies) -> Call:
         params=_parse_mapping(row["params"]),
         usage=_build_usage(row),
         cost_usd=row["cost_usd"],
+        cost_basis=_build_cost_basis(row),
         first_token_ns=row["first_token_ns"],
         prompt=_build_prompt(row),
         session=row["session"],
@@ -229,8 +233,30 @@ def _list_strings(items: Sequence[str | None] | None) -> tuple[str, ...]:
 
 
 def _build_usage(row: StoredRow) -> Usage | None:
-    counts = {name: row[name] for name in Usage.model_fields}
-    return Usage(**counts) if any(count is not None for count in counts.values()) else None
+    counts = {name: row[name] for name in COUNTS}
+    if all(count is None for count in counts.values()):
+        return None
+    return Usage(**counts, details=_parse_counts(row["usage_details"]), tier=row["tier"])
+
+
+def _parse_counts(text: str | None) -> dict[str, int]:
+    counts = {} if text is None else _parse_mapping(text)
+    return {name: count for name, count in counts.items() if isinstance(count, int)}
+
+
+def _build_cost_basis(row: StoredRow) -> CostBasis | None:
+    if row["cost_basis"] is None or row["cost_usd"] is None:
+        return None
+    return parse_cost_basis(row["cost_basis"])
+
+
+@lru_cache(1_000)
+def parse_cost_basis(text: str) -> CostBasis | None:
+    """Return what a cost rests on; calls of one model share one record."""
+    try:
+        return CostBasis.model_validate_json(text)
+    except ValidationError:
+        return None
 
 
 def _build_error(row: StoredRow) -> CallError | None:

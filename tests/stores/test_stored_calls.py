@@ -10,7 +10,7 @@ import pytest
 
 from llm_trace import open_store
 from llm_trace.errors import NotFoundError, StoreNotFoundError
-from llm_trace.record import Call, CallError, Code, Message, Part, PromptUse, Usage
+from llm_trace.record import Call, CallError, Code, CostBasis, Message, Part, PromptUse, Usage
 from llm_trace.stores.ingest import ingest
 from tests.helpers.spool_toys import BEGIN, HandWriter, bodies, span, spool_of
 
@@ -70,6 +70,7 @@ def test_a_call_comes_back_as_it_was_written(path: Path, writer: HandWriter) -> 
         params={"temperature": 0.2},
         usage=Usage(input_tokens=9, output_tokens=2),
         cost_usd=0.5,
+        cost_basis=CostBasis(source="reported"),
         first_token_ns=BEGIN + 5,
         prompt=PromptUse(name="p", version="abcdefabcdef", variables={"x": 1}),
         session="s",

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter, OrderedDict, defaultdict
 from typing import TYPE_CHECKING, Any
 
+from llm_trace.errors import ConfigurationError
 from llm_trace.exporters import events
 from llm_trace.exporters.delivery.cursor import Cursor, CursorPlace, Waiting
 from llm_trace.exporters.delivery.spool_reader import Lines
 from llm_trace.exporters.protocol import Event
+from llm_trace.pricing.book import open_price_book
 from llm_trace.semconv.merge import drop_counts
 from llm_trace.spool.files import FORMAT, SpoolFile, find_live_writers, list_spool_files
 
@@ -16,6 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from llm_trace.pricing.book import PriceBook
+
+_log = logging.getLogger("llm_trace")
 Group = list[Event]
 """What must stay together: the calls of a trace, or one event."""
 
@@ -40,6 +46,7 @@ class Reader:
         self._lines: dict[str, Lines] = {}
         self._others: OrderedDict[str, None] = OrderedDict()
         """Calls that are not for this destination; what is said about them is not either."""
+        self._prices: PriceBook | None = None
         self._traces: OrderedDict[str, str] = OrderedDict()
         self._counted: OrderedDict[str, None] = OrderedDict()
         """Calls that were handed on with tokens or a cost."""
@@ -62,6 +69,7 @@ class Reader:
         """Yield what the spool holds by now, in the order in which it was written; the cursor is behind
         what was yielded last.
         """
+        self._prices = _open_prices()
         files = [file for file in list_spool_files(self._folder) if file.format <= FORMAT]
         for file in files:
             yield from self._follow(file)
@@ -226,7 +234,8 @@ class Reader:
         try:
             event = events.build_call_event(span_id, start, end, started, ended)
             accounts = [self._read_line(place) for place in call.same]
-            return self._with_template(self._count_once(events.with_messages(event, accounts), end))
+            whole = self._with_template(self._count_once(events.with_messages(event, accounts), end))
+            return whole if self._prices is None else events.with_cost(whole, self._prices)
         except (LookupError, TypeError, ValueError, AttributeError):  # a line that is not as the format says
             return Event("call", span_id, {**start, **end})
 
@@ -282,6 +291,14 @@ class Reader:
         }
         for name in [n for n in self._lines if n not in used and not (n in present and present[n].live)]:
             self._lines.pop(name).close()
+
+
+def _open_prices() -> PriceBook | None:
+    try:
+        return open_price_book()
+    except ConfigurationError as exc:
+        _log.warning("llm_trace: calls are delivered without a cost: %s", exc)
+        return None
 
 
 def _remember(known: OrderedDict[str, Any], span_id: str, value: str | None) -> None:
