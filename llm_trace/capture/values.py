@@ -6,31 +6,20 @@ whatever was cut carries `truncated`. Nothing here raises for a value that canno
 
 from __future__ import annotations
 
-import enum
-import math
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from llm_trace.capture.json_forms import describe
 from llm_trace.capture.objects import is_model
+from llm_trace.capture.plain_values import dump_plain
 from llm_trace.capture.state import get_instance_dict
-from llm_trace.capture.walk import MAX_DEPTH, MAX_ITEMS, Limits, Walk, describe_failure
+from llm_trace.capture.walk import MAX_ITEMS, Limits, Walk
 from llm_trace.semconv.extract_messages import extract_instructions
 
 if TYPE_CHECKING:
     from llm_trace.capture.redaction import Redactor
 
-_OPTIONS = orjson.OPT_PASSTHROUGH_DATACLASS
 _SIMPLE = frozenset([str, int, bool, type(None)])
-
-
-def _convert_default(value: Any) -> Any:
-    try:
-        form = describe(value)
-        return _with_nonfinite(form) if _has_nonfinite(form) else form
-    except Exception as exc:
-        return describe_failure(value, exc)
 
 
 class ValueEncoder:
@@ -44,24 +33,14 @@ class ValueEncoder:
         """Return the JSON of a value; bounded, masked, never an exception."""
         if self.redact is None and type(value) is str and len(value) <= MAX_ITEMS:
             return self._encode_simple(value)
-        if self.redact is None and not self._is_large(value):
-            try:
-                data = orjson.dumps(value, _convert_default, _OPTIONS)
-            except (TypeError, RecursionError):  # keys, big integers, lone surrogates, cycles
-                return self.dump(self.to_masked_json(value))
-            if len(data) <= self.limits.string and not (b"null" in data and _has_nonfinite(value)):
-                return data
+        if self.redact is None and not self._is_large(value) and (data := self._dump(value)) is not None:
+            return data
         return self.dump(self.to_masked_json(value))
 
     def encode_event(self, fields: dict[str, Any]) -> bytes:
         """Return the JSON of an event: our names and ids as they are, all else bounded and masked."""
-        if self.redact is None:
-            try:
-                data = orjson.dumps(fields, _convert_default, _OPTIONS)
-                if len(data) <= self.limits.string and not (b"null" in data and _has_nonfinite(fields)):
-                    return data
-            except (TypeError, RecursionError):
-                pass
+        if self.redact is None and (data := self._dump(fields)) is not None:
+            return data
         return self.dump(Walk(self.redact, self.limits).convert_fields(fields))
 
     def loses_text(self, value: Any) -> bool:
@@ -78,14 +57,9 @@ class ValueEncoder:
 
     def canonical(self, value: Any) -> bytes:
         """Return the JSON by which replay knows a value again: keys sorted, not redacted, bounded."""
-        if not self._is_large(value):
-            try:
-                data = orjson.dumps(value, _convert_default, _OPTIONS | orjson.OPT_SORT_KEYS)
-                if len(data) <= self.limits.string and not (b"null" in data and _has_nonfinite(value)):
-                    return data
-            except (TypeError, RecursionError):
-                pass
-        return orjson.dumps(self.to_unmasked_json(value), _convert_default, orjson.OPT_SORT_KEYS)
+        if not self._is_large(value) and (data := self._dump(value, orjson.OPT_SORT_KEYS)) is not None:
+            return data
+        return orjson.dumps(self.to_unmasked_json(value), None, orjson.OPT_SORT_KEYS)
 
     def encode_arguments(self, arguments: dict[str, Any]) -> tuple[bytes, list[Any] | None]:
         """Return the JSON of a call's arguments and, apart, the messages of the lists of messages in them.
@@ -117,19 +91,15 @@ class ValueEncoder:
 
     def encode_bodies(self, bodies: list[Any]) -> bytes:
         """Return the JSON of numbered messages (already masked), each bounded by itself."""
-        try:
-            data = orjson.dumps(bodies, _convert_default, _OPTIONS)
-            if len(data) <= self.limits.string:
-                return data
-        except (TypeError, RecursionError):
-            pass
+        if (data := self._dump(bodies)) is not None:
+            return data
         share = Limits(self.limits.string, max(self.limits.event // max(len(bodies), 1), 1000))
         return orjson.dumps([Walk(None, share).value(body, 0) for body in bodies])
 
     def dump(self, plain: Any) -> bytes:
         """Return the JSON of what `to_masked_json` returned."""
         try:
-            return orjson.dumps(plain, _convert_default, _OPTIONS)
+            return orjson.dumps(plain)
         except (TypeError, RecursionError) as exc:
             return orjson.dumps({"__type__": type(plain).__qualname__, "unrepresentable": str(exc)})
 
@@ -140,6 +110,16 @@ class ValueEncoder:
     def to_unmasked_json(self, value: Any) -> Any:
         """Return the value as JSON types, not redacted yet: for what is put together before it is encoded."""
         return Walk(None, self.limits).value(value, 0)
+
+    def _dump(self, value: Any, option: int = 0) -> bytes | None:
+        """Return the JSON of a value, or `None` where it takes the pass in Python: it would be longer than
+        the limit, JSON does not have some of it, or some of it cannot be read.
+        """
+        try:
+            data = dump_plain(value, option)
+        except Exception:  # the pass in Python meets it too, and says so where it stands
+            return None
+        return data if len(data) <= self.limits.string else None
 
     def _is_large(self, value: Any) -> bool:
         """Return whether encoding at full length may be expensive; looks one level deep only."""
@@ -194,33 +174,3 @@ def _count_cuts(value: Any) -> int:
     if type(value) is not dict:
         return 0
     return 1 if value.keys() == {"$messages"} else sum(map(_count_cuts, value.values()))
-
-
-def _has_nonfinite(value: Any, depth: int = 0) -> bool:
-    """Return whether orjson would write `null` for a number that it writes itself, not by `_default`."""
-    cls = type(value)
-    if cls is float:
-        return not math.isfinite(value)
-    if cls in _SIMPLE:
-        return False
-    if depth > MAX_DEPTH:
-        return True  # the walk in Python says what it cuts
-    if issubclass(cls, dict):
-        return any(_has_nonfinite(v, depth + 1) for v in dict.values(value) if type(v) not in _SIMPLE)
-    if cls is tuple or issubclass(cls, list):
-        items = tuple.__iter__(value) if cls is tuple else list.__iter__(value)
-        return any(_has_nonfinite(v, depth + 1) for v in items if type(v) not in _SIMPLE)
-    return issubclass(cls, enum.Enum) and _has_nonfinite(get_instance_dict(value).get("_value_"), depth + 1)
-
-
-def _with_nonfinite(form: Any) -> Any:
-    """Return a form with its infinities and NaN as forms of their own."""
-    if type(form) is float:
-        return form if math.isfinite(form) else {"__type__": "float", "value": str(form)}
-    if issubclass(type(form), dict):
-        return {key: _with_nonfinite(item) for key, item in dict.items(form)}
-    if issubclass(type(form), list) or type(form) is tuple:
-        return [_with_nonfinite(item) for item in type(form).__iter__(form)]
-    if issubclass(type(form), enum.Enum):
-        return _with_nonfinite(get_instance_dict(form).get("_value_"))
-    return form

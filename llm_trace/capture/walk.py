@@ -154,7 +154,7 @@ class Walk:
 
     def _mapping(self, value: dict[Any, Any], depth: int) -> dict[str, Any]:
         out: dict[str, Any] = {}
-        for number, (key, item) in enumerate(islice(value.items(), MAX_ITEMS)):
+        for number, (key, item) in enumerate(list(islice(value.items(), MAX_ITEMS))):
             if self.left <= 0:
                 return out | {"__type__": "dict", "truncated": len(value) - number}
             if key == HASH and self.redact is not None and "truncated" in value and "__type__" in value:
