@@ -100,7 +100,7 @@ def _strip_semicolon(query: str) -> str:
     """Return the query without its closing semicolon.
 
     Raises:
-        StoreError: it holds several statements, of which only one could be answered.
+        StoreError: it holds none, or several statements, of which only one could be answered.
     """
     import duckdb
 
@@ -108,6 +108,8 @@ def _strip_semicolon(query: str) -> str:
         statements = duckdb.extract_statements(query)
     except duckdb.Error:  # DuckDB says what is wrong when the query runs
         return query.strip().rstrip(";")
+    if not statements:
+        raise StoreError("the query is empty: ask for something, such as SELECT count(*) FROM calls")
     if len(statements) > 1:
         raise StoreError(f"the query holds {len(statements)} statements: ask one at a time")
     return query.strip().rstrip(";")

@@ -273,3 +273,9 @@ def test_sql_answers_one_statement_at_a_time(store: Store) -> None:
     with pytest.raises(StoreError, match="holds 2 statements: ask one at a time"):
         store.sql("SELECT 1; SELECT 2")
     assert store.sql("SELECT ';' ; ").fetchall() == [(";",)]
+
+
+@pytest.mark.parametrize("query", ["", "  ;", "-- nothing"], ids=["empty", "semicolon", "comment"])
+def test_a_query_that_asks_nothing_is_refused_in_a_sentence(store: Store, query: str) -> None:
+    with pytest.raises(StoreError, match="the query is empty"):
+        store.sql(query)
