@@ -139,7 +139,7 @@ def judge_status(answer: HttpAnswer, settings: str) -> DeliveryVerdict:
     reason = f"HTTP {status}: {_cut_excerpt(answer.body)}"
     if status == 413:
         return DeliveryVerdict("split", reason)
-    if 300 <= status < 400 or status in (401, 403, 404, 405):
+    if 300 <= status < 400 or status in (401, 402, 403, 404, 405, 407, 410):
         return DeliveryVerdict("refused", f"{reason}; check {settings}")
     if status in (408, 425, 429) or status >= 500:
         return DeliveryVerdict("retry", reason)

@@ -83,6 +83,18 @@ def test_a_destination_in_trouble_stops_no_other(recorded: Recorded, server: Loo
     assert sorted(arrived(server)) == sorted(call.span_id for call in recorded.calls())
 
 
+def test_a_bill_that_is_not_paid_stops_the_destination_and_sets_no_call_aside(
+    recorded: Recorded, server: Loopback
+) -> None:
+    server.answer = lambda _: Reply(402, b"out of credit")
+    llm_trace.configure(recorded.path, exporters=(address(server),))
+    ask(1)
+    report = llm_trace.flush(20)
+    destination = report.destinations[address(server)]
+    assert (destination.delivered, destination.pending, destination.rejected) == (0, 1, 0)
+    assert "HTTP 402: out of credit" in str(report)
+
+
 def test_a_key_that_was_put_right_is_tried_at_once(recorded: Recorded, server: Loopback) -> None:
     server.answer = lambda _: Reply(401)
     llm_trace.configure(recorded.path, exporters=(address(server),))
