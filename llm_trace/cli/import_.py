@@ -53,6 +53,7 @@ def import_files(
     """Bring calls out of files of OpenTelemetry, Langfuse, LangSmith, Phoenix, Weave, LiteLLM and others,
     sessions of coding agents, or plain ones, into the store; twice does no harm.
     """
+    from llm_trace.errors import ConfigurationError
     from llm_trace.imports.formats import FORMATS as KNOWN
     from llm_trace.imports.importer import ImportTarget, import_file
     from llm_trace.settings import build_spool_writer, resolve_settings
@@ -65,9 +66,14 @@ def import_files(
     spool, encoder = build_spool_writer(settings, path)
     target = ImportTarget(spool, encoder, _build_known(path), settings["capture_content"])
     reports: list[ImportReport] = []
+    refused = 0
     with contextlib.closing(spool), show_progress("importing") as advance:
         for file in paths:
-            reports.append(import_file(file, target, using=form))
+            try:
+                reports.append(import_file(file, target, using=form))
+            except ConfigurationError as exc:  # the other files have nothing to do with it
+                print_complaint(str(exc))
+                refused += 1
             advance(sum(done.calls for done in reports))
     if any(report.calls for report in reports):
         open_store(path)
@@ -76,6 +82,8 @@ def import_files(
     else:
         for report in reports:
             _print(report)
+    if refused:
+        raise typer.Exit(1)
     if not any(report.calls + report.known for report in reports):
         exit_nothing("no call was found")
 

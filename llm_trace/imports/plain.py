@@ -18,7 +18,10 @@ _IDS = ("span_id", "id", "uuid", "request_id")
 _PARENTS = (
     "parent_id", "parentId", "parent_run_id", "parent_span_id", "parentSpanId", "parentUuid",
     "parent_observation_id", "parentObservationId", "span_parents",
+    "root_span_id", "span_attributes", "feedback_scores", "span_count",
 )  # fmt: skip
+_ROOTS = ("span_parents", "root_span_id", "span_attributes", "feedback_scores", "span_count")
+"""Keys that a root has too, of Braintrust and Opik: its scores, times and children would be lost here."""
 _GIVEN = ("model", "provider", "session", "user", "tags", "metadata", "params", "cost_usd", "name")
 
 
@@ -45,7 +48,7 @@ def calls(record: Any, origin: Origin) -> Iterator[Imported]:
 
 def _has_parent(record: dict[str, Any]) -> str:
     """Return the key that makes a record part of another tool's tree, whose place would be lost here."""
-    return next((name for name in _PARENTS if record.get(name)), "")
+    return next((name for name in _PARENTS if record.get(name) or (name in record and name in _ROOTS)), "")
 
 
 def _read_foreign(record: dict[str, Any], origin: Origin) -> Imported:
@@ -79,7 +82,10 @@ def _read_talk(record: dict[str, Any]) -> tuple[dict[str, Any], set[str]]:
     if not isinstance(chat, list) or not chat:
         assert asked is not None  # `recognises` has looked
         assert answered is not None
-        return {"input": {asked: record[asked]}, "output": record[answered]}, {asked, answered}
+        asks = {asked: record[asked]}
+        if "instruction" in record and asked != "instruction":  # what is asked of the input
+            asks = {"instruction": record["instruction"], **asks}
+        return {"input": asks, "output": record[answered]}, {*asks, answered}
     tools = {"tools": record["tools"]} if record.get("tools") else {}
     last = chat[-1] if isinstance(chat[-1], dict) and chat[-1].get("role") in ("assistant", "model") else None
     if answered is None and last is not None:

@@ -401,3 +401,39 @@ def test_runs_of_tau_bench_are_traces_of_an_agent(recorded: Recorded) -> None:
     tools = recorded.calls(kind="tool", limit=None)
     assert all(isinstance(call.input, dict) for call in tools)
     assert bring(recorded, AGENTS / "tau_bench_gpt4o_airline.json")[0]["calls"] == 0
+
+
+def test_a_file_of_no_known_format_leaves_the_others_alone_and_is_said(
+    recorded: Recorded, tmp_path: Path
+) -> None:
+    first = write(tmp_path / "first.jsonl", {"prompt": "a", "response": "b"})
+    strange = write(tmp_path / "strange.jsonl", {"colour": "red"})
+    last = write(tmp_path / "last.jsonl", {"prompt": "c", "response": "d"})
+    result = invoke(recorded.path, "import", str(first), str(strange), str(last))
+    assert result.exit_code == 1
+    assert "the format is not recognised from its first record (colour)" in result.stderr
+    assert sorted(call.output for call in recorded.calls()) == ["b", "d"]
+
+
+@pytest.mark.parametrize(
+    "root",
+    [
+        {"span_id": "s", "root_span_id": "s", "span_parents": None, "input": "q", "output": "a"},
+        {"id": "0198", "name": "t", "input": {"q": "?"}, "output": {"a": "!"}, "feedback_scores": []},
+    ],
+    ids=["braintrust", "opik"],
+)
+def test_the_root_of_another_tools_tree_is_refused_instead_of_read_without_its_scores(
+    recorded: Recorded, tmp_path: Path, root: dict[str, Any]
+) -> None:
+    result = invoke(recorded.path, "import", str(write(tmp_path / "x.jsonl", root)))
+    assert result.exit_code == 1
+    assert "the format is not recognised" in result.stderr
+
+
+def test_an_instruction_beside_its_input_is_part_of_what_was_asked(
+    recorded: Recorded, tmp_path: Path
+) -> None:
+    bring(recorded, write(tmp_path / "x.jsonl", {"instruction": "Sum up.", "input": "Text", "output": "T"}))
+    (call,) = recorded.calls()
+    assert (call.input, call.output) == ({"instruction": "Sum up.", "input": "Text"}, "T")
