@@ -3,9 +3,10 @@
     python benchmarks/attribution_chunks.py [--cases 40] [--stories FOLDER]
 
 Truth is known by construction. The embedded model: sentences of planted prompts (`llm_trace.demo.world`) are
-the chunks, and those with the planted words are the ones used; only prompts that the model answers by its
-rule count. A model of children's stories (`--stories`, a folder for `from_pretrained`): every chunk names
-somebody, and the answer is one of the names. Beside it stands a retriever that counts shared words.
+the chunks, and those with the planted words are the ones used (of two that each suffice also the one with the
+days, without which they decide nothing); only prompts that the model answers by its rule count. A model of
+children's stories (`--stories`, a folder for `from_pretrained`): every chunk names somebody, and the answer
+is one of the names. Beside it stands a retriever that counts shared words.
 """
 
 from __future__ import annotations
@@ -43,6 +44,8 @@ class Retrieved:
     documents: tuple[Document, ...]
     used: frozenset[str]
     """Ids."""
+    twins: frozenset[str] = frozenset()
+    """Of these either suffices."""
 
 
 @dataclass
@@ -67,7 +70,7 @@ class Tally:
         self.chunks += len(names)
         self.used_first += {names[i] for i in by_value[:size]} == case.used
         self.retriever_first += {str(document.id) for document in by_score[:size]} == case.used
-        self.grouped += any({names[i] for i in group} == case.used for group in why.groups)
+        self.grouped += any({names[i] for i in group} == case.twins for group in why.groups)
         self.passes += why.passes
         self.verdicts[why.verdict] += 1
 
@@ -90,9 +93,12 @@ def iter_desk(kind: CaseKind, count: int) -> Iterator[Retrieved]:
         begin, end = case.prompt.index("Customer: ") + len("Customer: "), case.prompt.rindex("\n\nAnswer:")
         spans = [(begin + a, begin + b) for a, b in split_sentences(case.prompt[begin:end])]
         documents = build_documents([case.prompt[a:b] for a, b in spans], QUESTION)
-        used = {f"c{i}" for i, (a, b) in enumerate(spans) if any(a <= s and e <= b for s, e in case.spans)}
+        planted = {f"c{i}" for i, (a, b) in enumerate(spans) if any(a <= s and e <= b for s, e in case.spans)}
+        twins = planted if kind == "redundant" else set()
+        dated = {d.id for d in documents if twins and re.search(r"\b\d+\b", d.content or "")}
         if answer(case.prompt) == case.answer and len({d.content for d in documents}) == len(documents):
-            yield Retrieved(case.prompt, case.answer, documents, frozenset(used))
+            used = frozenset(planted | {str(name) for name in dated})
+            yield Retrieved(case.prompt, case.answer, documents, used, frozenset(twins))
 
 
 def iter_stories(count: int) -> Iterator[Retrieved]:
