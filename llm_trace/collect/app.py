@@ -20,6 +20,7 @@ from starlette.routing import Route
 from llm_trace.collect import protobuf
 from llm_trace.collect.body import JSON, PROTOBUF, Reading, RequestRefusedError, get_content_type, read_body
 from llm_trace.collect.json_logs import iter_json_logs
+from llm_trace.collect.points import iter_json_points
 from llm_trace.collect.receiver import Receiver, SpoolFullError
 from llm_trace.imports import otlp
 from llm_trace.imports.values import parse_json
@@ -28,12 +29,12 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
     from llm_trace.collect.logs import LogRecord
+    from llm_trace.collect.points import DataPoint
     from llm_trace.semconv.completed_span import EndedSpan
 
 _log = logging.getLogger("llm_trace.collect")
 RETRY_AFTER_S = 30
 _GRPC_CODE = {400: 3, 401: 16, 403: 7, 413: 8, 415: 3, 503: 14}
-_NOT_STORED = "llm_trace stores calls only: nothing of this was kept"
 
 
 def build_collector(receiver: Receiver, token: str | None = None) -> ASGIApp:
@@ -72,9 +73,12 @@ def build_collector(receiver: Receiver, token: str | None = None) -> ASGIApp:
 
     async def metrics(request: Request) -> Response:
         kind = get_content_type(request)
-        await read_body(request, receiver.limits.body, reading)
+        body = await read_body(request, receiver.limits.body, reading)
         answer = ExportMetricsServiceResponse()
-        answer.partial_success.error_message = _NOT_STORED
+        taken = receiver.take_metrics(_read_points(body, kind))
+        if taken.left_out:
+            answer.partial_success.rejected_data_points = taken.left_out.total()
+            answer.partial_success.error_message = taken.reason
         return _answer(answer, kind)
 
     return Starlette(
@@ -92,6 +96,10 @@ def _read_spans(body: bytes, kind: str) -> Iterator[tuple[str, EndedSpan | str]]
 
 def _read_logs(body: bytes, kind: str) -> Iterator[LogRecord | None]:
     return protobuf.iter_logs(body) if kind == PROTOBUF else iter_json_logs(_parse_json(body))
+
+
+def _read_points(body: bytes, kind: str) -> Iterator[DataPoint | None]:
+    return protobuf.iter_points(body) if kind == PROTOBUF else iter_json_points(_parse_json(body))
 
 
 def _parse_json(body: bytes) -> Any:

@@ -7,10 +7,12 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from llm_trace.collect.logs import LogRecord, choose_name
+from llm_trace.collect.points import DataPoint
 from llm_trace.imports.otlp import read_identifier, read_moment
 from llm_trace.semconv.completed_span import EndedSpan
 
 _ERROR = 2
+_CUMULATIVE = 2
 
 
 def read_spans(body: bytes) -> Iterator[tuple[str, EndedSpan | str]]:
@@ -39,6 +41,39 @@ def iter_logs(body: bytes) -> Iterator[LogRecord | None]:
     request = _parse(ExportLogsServiceRequest, body)
     for raw, scope, resource in _walk_entries(request.resource_logs, "scope_logs", "log_records"):
         yield _log(raw, scope, resource)
+
+
+def iter_points(body: bytes) -> Iterator[DataPoint | None]:
+    """Yield each point of an `ExportMetricsServiceRequest`, None for one that is no sum or cannot be read.
+
+    Raises:
+        ValueError: the bytes are no such message.
+    """
+    from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+
+    request = _parse(ExportMetricsServiceRequest, body)
+    for metric, _, resource in _walk_entries(request.resource_metrics, "scope_metrics", "metrics"):
+        kind = metric.WhichOneof("data")
+        if kind is not None:
+            for point in getattr(metric, kind).data_points:
+                yield _read_point(metric, kind, point, resource)
+
+
+def _read_point(metric: Any, kind: str, point: Any, resource: dict[str, Any]) -> DataPoint | None:
+    value = point.sum if kind == "histogram" else None
+    if kind == "sum" and (name := point.WhichOneof("value")) is not None:
+        value = getattr(point, name)
+    if value is None or not 0 < point.time_unix_nano < 2**63:
+        return None
+    return DataPoint(
+        metric.name,
+        float(value),
+        _read_attributes(point.attributes),
+        getattr(metric, kind).aggregation_temporality == _CUMULATIVE,
+        point.start_time_unix_nano,
+        point.time_unix_nano,
+        resource,
+    )
 
 
 def _parse(message: Any, body: bytes) -> Any:

@@ -13,7 +13,9 @@ from llm_trace.capture.merger import Merger
 from llm_trace.collect.agents import AgentCall, AgentCalls
 from llm_trace.collect.joins import KnownCalls
 from llm_trace.collect.logs import LogRecord, build_accounts, is_evaluation, is_genai
-from llm_trace.semconv.agents import is_agent_span
+from llm_trace.collect.metered import MeteredTokens
+from llm_trace.collect.points import DataPoint
+from llm_trace.semconv.agents import find_agent
 from llm_trace.semconv.annotations import build_evaluation, list_evaluations, parse_annotation
 from llm_trace.semconv.completed_span import EndedSpan
 from llm_trace.semconv.privacy import call_without_content, drop_event_content
@@ -50,11 +52,11 @@ class Taken:
 
 
 @dataclass
-class TakenLogs:
-    """What became of a request's log records."""
+class TakenRecords:
+    """What became of a request's log records or data points."""
 
     left_out: Counter[str] = field(default_factory=Counter)
-    """Records that tell of no call, by the name of their event."""
+    """Those that tell of no call, by the name of their event or metric."""
 
     def check_read(self, record: LogRecord | None) -> bool:
         """Say whether a record could be read, and count it where not."""
@@ -67,7 +69,7 @@ class TakenLogs:
         """What was left out, in words; the most frequent first."""
         most = ", ".join(f"{count:,} x {name}" for name, count in self.left_out.most_common(_MOST_NAMES))
         more = len(self.left_out) - _MOST_NAMES
-        return f"records that tell of no call were not kept: {most}" + (f" and {more} more" * (more > 0))
+        return f"what tells of no call was not kept: {most}" + (f" and {more} more" * (more > 0))
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,7 @@ class Receiver:
     capture_content: bool = True
     merger: Merger = field(default_factory=Merger, init=False)
     agents: AgentCalls = field(default_factory=AgentCalls, init=False)
+    metered: MeteredTokens = field(default_factory=MeteredTokens, init=False)
     known: KnownCalls = field(default_factory=KnownCalls, init=False)
     _traces: OrderedDict[int, str] = field(default_factory=OrderedDict, init=False)
     """The trace of each span that came lately, by its id."""
@@ -127,13 +130,13 @@ class Receiver:
         self._write(lines)
         return taken
 
-    def take_logs(self, records: Iterable[LogRecord | None]) -> TakenLogs:
+    def take_logs(self, records: Iterable[LogRecord | None]) -> TakenRecords:
         """Write what log records say of calls: of those whose span they name, and of coding agents.
 
         Raises:
             SpoolFullError: the spool cannot be written.
         """
-        taken = TakenLogs()
+        taken = TakenRecords()
         known = [record for record in records if taken.check_read(record)]
         calls, others = self.agents.read(record for record in known if record is not None)
         lines = [line for call in calls for line in self._encode_agent_call(call)]
@@ -156,6 +159,20 @@ class Receiver:
         score = build_evaluation(record.span_id, record.time_ns, record.attributes)
         return [] if score is None else self._encode_scores([score])
 
+    def take_metrics(self, points: Iterable[DataPoint | None]) -> TakenRecords:
+        """Write what metrics of coding agents tell of tokens and cost, where nothing else does.
+
+        Raises:
+            SpoolFullError: the spool cannot be written.
+        """
+        calls, left_out = self.metered.read(points)
+        lines: list[SpoolLine] = []
+        for call in calls:
+            reduced = call if self.capture_content else call_without_content(call)
+            lines += encode_finished_call(self.encoder, reduced)
+        self._write(lines)
+        return TakenRecords(left_out)
+
     def close(self) -> None:
         """Write the ends of the turns of coding agents that are open."""
         self._write(list(self._end_turns()))
@@ -167,7 +184,8 @@ class Receiver:
     def _encode_agent_call(self, item: AgentCall) -> Sequence[SpoolLine]:
         call = item.call if self.capture_content else call_without_content(item.call)
         if item.part == "whole":
-            call = self.known.join(self.merger.whole(call))
+            agent = find_agent(str(call["name"]), None)
+            call = self.metered.note(agent, self.known.join(self.merger.whole(call)))
         if item.part == "start":
             return (encode_open_call(self.encoder, call),)
         start, end = encode_finished_call(self.encoder, call)
@@ -200,8 +218,8 @@ class Receiver:
             return self._encode_scores([event])
         call = semconv.ended_call(span)
         call = self.merger.whole(call if self.capture_content else call_without_content(call))
-        if is_agent_span(span.name, span.scope):
-            call = self.known.join(call)
+        if (agent := find_agent(span.name, span.scope)) is not None:
+            call = self.metered.note(agent, self.known.join(call))
         return *encode_finished_call(self.encoder, call), *self._encode_scores(list_evaluations(span))
 
     def _encode_scores(self, events: Iterable[dict[str, Any]]) -> list[SpoolLine]:

@@ -42,7 +42,7 @@ _EVENTS: Final[dict[str, dict[str, Role]]] = {
 ROLES: Final[dict[str, Role]] = {
     f"{agent}.{event}": role for agent, events in _EVENTS.items() for event, role in events.items()
 }
-_SCOPES: Final = ("gemini-cli", "qwen-code")
+_SCOPES: Final = {"gemini-cli": "gemini_cli", "qwen-code": "qwen-code"}
 _SPANS: Final = {"interaction": "agent", "llm_request": "llm", "tool": "tool", "subagent": "agent"}
 _KIND_OF_ROLE: Final = {"turn": "agent", "model": "llm", "answer": "llm", "tool": "tool", "decision": "tool"}
 
@@ -87,6 +87,24 @@ _USAGE_NAMES: Final = {
     "cache_read_tokens": names.USAGE_CACHE_READ, "cache_write_tokens": names.USAGE_CACHE_WRITE,
     "reasoning_tokens": names.USAGE_REASONING,
 }  # fmt: skip
+_GEMINI_TYPES: Final = {
+    "input": "promptTokenCount", "output": "candidatesTokenCount", "cache": "cachedContentTokenCount",
+    "tool": "toolUsePromptTokenCount",
+}  # fmt: skip
+METRIC_TOKENS: Final[dict[str, dict[str, str]]] = {
+    "claude_code.token.usage": {
+        "input": "input_tokens", "output": "output_tokens", "cacheRead": "cache_read_input_tokens",
+        "cacheCreation": "cache_creation_input_tokens",
+    },
+    "gemini_cli.token.usage": {**_GEMINI_TYPES, "thought": "thoughtsTokenCount"},
+    "qwen-code.token.usage": {**_GEMINI_TYPES, "thought": "reasoning_tokens"},
+    "codex.turn.token_usage": {
+        "input": "prompt_tokens", "output": "completion_tokens", "cached_input": "cached_tokens",
+        "reasoning_output": "reasoning_tokens",
+    },
+}  # fmt: skip
+"""Metrics of tokens, and what a provider calls each of their types."""
+METRIC_COSTS: Final = ("claude_code.cost.usage",)
 
 
 class AgentEvent(NamedTuple):
@@ -128,9 +146,12 @@ def read_agent_event(name: str, role: Role, attributes: Mapping[str, Any]) -> Ag
     return AgentEvent(name.partition(".")[0], role, {**attributes, **known}, error)
 
 
-def is_agent_span(name: str, scope: str | None) -> bool:
-    """Say whether a span is one of a coding agent, by its name or that of its instrumentation."""
-    return name.partition(".")[0] in AGENTS or scope in _SCOPES
+def find_agent(name: str, scope: str | None) -> str | None:
+    """Return the coding agent that a span or an event is of."""
+    agent = name.partition(".")[0]
+    if agent in AGENTS:
+        return agent
+    return _SCOPES.get(scope or "")
 
 
 def rename_span_attributes(name: str, attributes: Mapping[str, Any]) -> Mapping[str, Any]:

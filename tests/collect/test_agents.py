@@ -154,7 +154,7 @@ def test_events_that_are_no_call_are_counted_by_name_in_the_answer(
     )
     assert answer.json()["partialSuccess"] == {
         "rejectedLogRecords": "3",
-        "errorMessage": "records that tell of no call were not kept: 2 x claude_code.hook_execution_start, "
+        "errorMessage": "what tells of no call was not kept: 2 x claude_code.hook_execution_start, "
         "1 x claude_code.plugin_loaded",
     }
     assert len(recorded.calls()) == 1

@@ -57,3 +57,29 @@ def build_json_logs(events: list[Event], *, service: str = "claude-code", span: 
     ]
     resource = {"attributes": [{"key": "service.name", "value": {"stringValue": service}}]}
     return {"resourceLogs": [{"resource": resource, "scopeLogs": [{"logRecords": records}]}]}
+
+
+def send_metrics(
+    url: str, usage: dict[str, float], *, cumulative: bool = False, session: str = SESSION
+) -> None:
+    """Send tokens by their type, and under `cost` dollars, in protobuf as Claude Code counts them."""
+    from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+    from opentelemetry.sdk.metrics import Counter, MeterProvider
+    from opentelemetry.sdk.metrics.export import AggregationTemporality, PeriodicExportingMetricReader
+
+    way = AggregationTemporality.CUMULATIVE if cumulative else AggregationTemporality.DELTA
+    exporter = OTLPMetricExporter(f"{url}/v1/metrics", preferred_temporality={Counter: way})
+    reader = PeriodicExportingMetricReader(exporter, export_interval_millis=3_600_000)
+    provider = MeterProvider([reader], Resource.create({"service.name": "claude-code"}))
+    meter = provider.get_meter("com.anthropic.claude_code")
+    tokens, cost = (
+        meter.create_counter("claude_code.token.usage"),
+        meter.create_counter("claude_code.cost.usage"),
+    )
+    common = {"session.id": session, "model": "claude-sonnet-5"}
+    for kind, count in usage.items():
+        if kind == "cost":
+            cost.add(count, common)
+        else:
+            tokens.add(count, {**common, "type": kind})
+    provider.shutdown()
