@@ -401,8 +401,9 @@ def test_routes_say_where_they_cannot_be_followed() -> None:
         run("routes", target=("One", "Two"))
     config = toys.transformers.Gemma2Config(
         vocab_size=len(toys.byte_level()), hidden_size=16, intermediate_size=16, num_hidden_layers=1,
-        num_attention_heads=4, num_key_value_heads=2, head_dim=4, initializer_range=0.5,
+        num_attention_heads=4, num_key_value_heads=2, head_dim=4, initializer_range=2.0,
     )  # fmt: skip
+    torch.manual_seed(0)  # with small weights the norm may change next to nothing, and all is well
     normalising = toys.transformers.Gemma2ForCausalLM(config).eval()  # norms what attention writes
     with pytest.raises(AttributionError, match="cannot be taken apart"):
         run("routes", model=normalising)
