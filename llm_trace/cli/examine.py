@@ -13,6 +13,7 @@ from typing import Any
 
 from llm_trace.cli.formatting import format_size
 from llm_trace.cli.paths import make_absolute, open_as_it_stands
+from llm_trace.collect.left_out import read_left_out
 from llm_trace.errors import LLMTraceError
 from llm_trace.instrumentation.inventory import list_libraries
 from llm_trace.spool.paths import get_spool_dir
@@ -36,6 +37,8 @@ VARIABLES = (
     "LLM_TRACE_CAPTURE_CONTENT", "LLM_TRACE_EXPORTERS", "LLM_TRACE_FSYNC", "LLM_TRACE_PROPAGATE_THREADS",
     "LLM_TRACE_MAX_STRING", "LLM_TRACE_MAX_EVENT", "LLM_TRACE_INSTRUMENT", "LLM_TRACE_PRICES",
 )  # fmt: skip
+
+_MOST_NAMES = 8
 
 
 def examine(path: str) -> dict[str, Any]:
@@ -63,6 +66,10 @@ def examine(path: str) -> dict[str, Any]:
             problems.append(f"{name} was out of reach for 7 days: {dropped:,} spool files went unread")
         if rejected:
             remarks.append(f"{name} refused {rejected:,}: llm-trace export --to {name} --retry-rejected")
+    if left_out := read_left_out(get_spool_dir(place)):
+        most = ", ".join(f"{count:,} x {name}" for name, count in left_out.most_common(_MOST_NAMES))
+        more = f" and {len(left_out) - _MOST_NAMES} more" if len(left_out) > _MOST_NAMES else ""
+        remarks.append(f"llm-trace collect did not keep what tells of no call: {most}{more}")
     if spool["lost"]:
         reasons = ", ".join(f"{count:,} x {reason}" for reason, count in spool["lost"].items())
         problems.append(f"events were lost because they could not be written: {reasons}")

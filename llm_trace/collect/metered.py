@@ -57,7 +57,7 @@ class MeteredTokens:
         groups: dict[tuple[Any, ...], list[tuple[DataPoint, float]]] = {}
         for point in points:
             if point is None or point.metric not in (*METRIC_TOKENS, *METRIC_COSTS):
-                left_out["unreadable" if point is None else point.metric] += 1
+                left_out["unreadable" if point is None else point.metric[:100]] += 1
                 continue
             added = self._get_increase(point)
             if added is None:

@@ -12,6 +12,7 @@ from llm_trace.capture.completed_calls import encode_finished_call, encode_open_
 from llm_trace.capture.merger import Merger
 from llm_trace.collect.agents import AgentCall, AgentCalls
 from llm_trace.collect.joins import KnownCalls
+from llm_trace.collect.left_out import add_left_out
 from llm_trace.collect.logs import LogRecord, build_accounts, is_evaluation, is_genai
 from llm_trace.collect.metered import MeteredTokens
 from llm_trace.collect.points import DataPoint
@@ -146,10 +147,11 @@ class Receiver:
             lines += encode_finished_call(self.encoder, {**fields, "inside": account.parent_id})
         for record in (record for record in others if not is_genai(record)):
             scored = self._encode_score(record)
-            taken.left_out.update([record.name or "without a name"] * (not scored))
+            taken.left_out.update([record.name[:100] or "without a name"] * (not scored))
             lines += scored
         lines += self._end_turns(silent_only=True)
         self._write(lines)
+        add_left_out(self.spool.folder, taken.left_out)
         return taken
 
     def _encode_score(self, record: LogRecord) -> list[SpoolLine]:
@@ -171,6 +173,7 @@ class Receiver:
             reduced = call if self.capture_content else call_without_content(call)
             lines += encode_finished_call(self.encoder, reduced)
         self._write(lines)
+        add_left_out(self.spool.folder, left_out)
         return TakenRecords(left_out)
 
     def close(self) -> None:

@@ -18,6 +18,7 @@ from llm_trace.spool.paths import get_spool_dir
 from llm_trace.spool.writer import SpoolWriter
 from tests.conftest import Recorded
 from tests.helpers.agent_toys import BEGIN, SECOND, SESSION, Event, build_json_logs, claude, send_logs
+from tests.helpers.cli_toys import invoke
 from tests.helpers.collector import Server
 
 TURN: list[Event] = [
@@ -158,6 +159,8 @@ def test_events_that_are_no_call_are_counted_by_name_in_the_answer(
         "1 x claude_code.plugin_loaded",
     }
     assert len(recorded.calls()) == 1
+    shown = invoke(recorded.path, "doctor", "--json").stdout
+    assert "2 x claude_code.hook_execution_start, 1 x claude_code.plugin_loaded" in shown
 
 
 def test_redacted_prompts_are_no_prompts(client: httpx.Client, recorded: Recorded) -> None:
