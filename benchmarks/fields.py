@@ -24,7 +24,7 @@ from rich.table import Table
 
 from tests.rig.drivers import Way
 from tests.rig.exchanges import PROVIDERS, Exchange, read_exchanges
-from tests.rig.instrumentations import NAMES, find_instrumentation
+from tests.rig.instrumentations import NAMES, find_instrumentation, list_providers
 from tests.rig.judge import FIELDS, list_faults
 from tests.rig.measure import Measurement, measure
 from tests.rig.oracle import is_call
@@ -42,6 +42,8 @@ def main() -> int:
         exchanges = [x for x in read_exchanges().values() if x.provider == provider and is_call(x)]
         columns: dict[str, Counts] = {}
         for name in options.instrumentations:
+            if provider not in list_providers(name):
+                continue
             faults += _measure_one(name, exchanges, columns, options)
         if columns:
             Console(width=220).print(_build_table(f"{provider}: {len(exchanges)} exchanges", columns))

@@ -200,10 +200,10 @@ def messages_out(output: Any, *, plain: bool = False) -> list[MessageFields]:
         messages = read(output)
         if messages:
             return messages
-    inner = load_container(output.get("body"))
+    inner = load_container(output.get("body", output.get("data")))  # a raw response; Mistral's stream events
     return (
         messages_out(inner)
-        if isinstance(inner, Mapping) and "body" not in inner
+        if isinstance(inner, Mapping) and not {"body", "data"} & inner.keys()
         else _read_list(output.get("messages"))
     )
 

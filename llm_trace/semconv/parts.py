@@ -136,21 +136,30 @@ def _as_is(raw: Raw) -> PartFields:
 def _read_otel_server_call(raw: Raw) -> PartFields:
     """Return OpenTelemetry's part for a tool that the provider ran, arguments beside its name."""
     inner = raw.get("server_tool_call")
-    if not isinstance(inner, Mapping) or "arguments" in raw or inner.get("input") is None:
+    if not isinstance(inner, Mapping) or "arguments" in raw:
         return _as_is(raw)
-    left = {key: value for key, value in inner.items() if key != "input"}
-    rest = {key: value for key, value in raw.items() if key != "server_tool_call"}
-    return {**_as_is(rest), "arguments": load_container(inner["input"]), "server_tool_call": left}
+    return _open_server_tool(raw, "server_tool_call", ("input", "arguments"), "arguments")
+
+
+def _open_server_tool(raw: Raw, name: str, sources: tuple[str, ...], target: str) -> PartFields:
+    """Return the part with what its inner object holds under one of `sources` beside its name; of a tool that
+    has fields of its own, as Gemini's code, all of these.
+    """
+    inner: Mapping[str, Any] = raw[name]
+    part = _as_is({key: value for key, value in raw.items() if key != name})
+    if source := next((key for key in sources if inner.get(key) is not None), None):
+        left = {key: value for key, value in inner.items() if key != source}
+        return {**part, target: load_container(inner[source]), name: left}
+    fields = {key: value for key, value in inner.items() if key != "type" and value is not None}
+    return {**part, target: fields, name: {"type": inner.get("type")}} if fields else _as_is(raw)
 
 
 def _read_otel_server_answer(raw: Raw) -> PartFields:
     """Return OpenTelemetry's part for what such a tool answered."""
     inner = raw.get("server_tool_call_response")
-    if not isinstance(inner, Mapping) or "response" in raw or inner.get("content") is None:
+    if not isinstance(inner, Mapping) or "response" in raw:
         return _as_is(raw)
-    left = {key: value for key, value in inner.items() if key != "content"}
-    rest = {key: value for key, value in raw.items() if key != "server_tool_call_response"}
-    return {**_as_is(rest), "response": inner["content"], "server_tool_call_response": left}
+    return _open_server_tool(raw, "server_tool_call_response", ("content", "response"), "response")
 
 
 def _read_file_any(raw: Raw) -> PartFields:

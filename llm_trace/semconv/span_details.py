@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from llm_trace.semconv import names
 from llm_trace.semconv.shapes import Attributes
-from llm_trace.semconv.values import get_first_text, get_number, get_text, list_items, load_container
+from llm_trace.semconv.values import (
+    get_field,
+    get_first_text,
+    get_number,
+    get_text,
+    list_items,
+    load_container,
+)
 
 if TYPE_CHECKING:
     from llm_trace.semconv.unflatten import SpanEvent
@@ -161,7 +168,10 @@ def read_metadata(attributes: Attributes, events: Sequence[SpanEvent]) -> dict[s
         if name.startswith(_PROPERTIES) and name not in _PROPERTIES:
             metadata[name.removeprefix(_PROPERTIES[0]).removeprefix(_PROPERTIES[1])] = value
     asked = next((get_text(attributes[name]) for name in names.REQUEST_MODELS if name in attributes), None)
-    if asked is not None and (get_first_text(attributes, names.RESPONSE_MODELS) or asked) != asked:
+    if asked is None and names.OI_MODEL in attributes and names.OI_PARAMS in attributes:
+        asked = get_text(get_field(load_container(attributes[names.OI_PARAMS]), "model"))
+    answered = get_first_text(attributes, (*names.RESPONSE_MODELS, names.OI_MODEL))
+    if asked is not None and (answered or asked) != asked:
         metadata["request_model"] = asked
     metadata["otel"] = {
         "attributes": {n: list(v) if isinstance(v, tuple) else v for n, v in attributes.items()}

@@ -47,7 +47,7 @@ def read_talk(attributes: Attributes, events: Sequence[SpanEvent]) -> Talk:
         or _read_texts(attributes, names.OI_CHOICES, "completion", "assistant")
         or said_out
     )
-    return Talk(asked, _add_finish_reasons(attributes, answered, content=bool(asked)))
+    return Talk(asked, answered)
 
 
 def _read_genai(attributes: Attributes, name: str) -> list[MessageFields]:
@@ -120,7 +120,9 @@ def _read_oi_message(raw: Mapping[str, Any]) -> dict[str, Any]:
     arguments = rest.pop("function_call_arguments_json", None)
     if name is not None or arguments is not None:
         rest["function_call"] = {"name": name, "arguments": arguments}
-    if rest.get("tool_call_id") is not None and rest.get("role") != "tool":
+    if rest.get("tool_call_id") in EMPTY:
+        rest.pop("tool_call_id", None)
+    elif rest.get("role") != "tool":
         return _with_answer(rest, raw.get("content"), pieces)
     return rest
 
@@ -210,28 +212,25 @@ def _read_choice(inside: Attributes) -> MessageFields:
     return entry if reason in EMPTY else {**entry, "finish_reason": str(reason)}
 
 
-def _add_finish_reasons(
-    attributes: Attributes, answered: list[MessageFields], *, content: bool
+def add_finish_reasons(
+    attributes: Attributes, answered: list[MessageFields], kind: str
 ) -> list[MessageFields]:
     """Give the messages their finish reasons where the span has them apart, as since v0.1.0.
 
     `gen_ai.response.finish_reasons` has the provider's own words, for which OpenTelemetry's messages had a
-    few of theirs. A model that was stopped before it said anything has no message but a reason.
-
-    Args:
-        attributes: the span's.
-        answered: the messages in them.
-        content: the span has content, so that no message means that nothing was said.
+    few of theirs. Where a span has no content, or the model was stopped before it said anything, messages
+    without parts have the reasons.
     """
     reasons = list_items(load_json(attributes.get(names.FINISH_REASONS)))
-    if not answered and content:
+    own = len(reasons)
+    reasons = reasons or [get_field(attributes, names.OI_FINISH, "anthropic.message.stop_reason")]
+    if not answered and kind == "llm":
         answered = [{"role": "assistant", "parts": []} for reason in reasons if reason not in EMPTY]
     generations = list_generations(answered)
     if any("finish_reason" in entry for entry in answered):
-        if len(reasons) != len(generations):
+        if own != len(generations):
             return answered
         reasons = [why if "finish_reason" in e else None for e, why in zip(generations, reasons, strict=True)]
-    reasons = reasons or [get_field(attributes, names.OI_FINISH, "anthropic.message.stop_reason")]
     why = {id(entry): reason for entry, reason in zip(generations, reasons, strict=False)}
     return [
         {**entry, "finish_reason": str(reason)} if (reason := why.get(id(entry))) not in EMPTY else entry

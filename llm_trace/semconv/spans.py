@@ -14,7 +14,7 @@ from llm_trace.semconv import names
 from llm_trace.semconv.fields import request_fields, response_fields
 from llm_trace.semconv.shapes import Attributes
 from llm_trace.semconv.span_details import DETAILS, read_details, read_metadata
-from llm_trace.semconv.span_messages import Talk, read_talk, read_talk_in_values
+from llm_trace.semconv.span_messages import Talk, add_finish_reasons, read_talk, read_talk_in_values
 from llm_trace.semconv.tokens import usage
 from llm_trace.semconv.unflatten import SpanEvent, nest_attributes, read_event
 from llm_trace.semconv.values import (
@@ -199,10 +199,12 @@ def _read_documents(documents: Any) -> bool:
 
 def _read_talk(attributes: Attributes, events: list[SpanEvent], kind: str, asked: Any, answered: Any) -> Talk:
     spoken = read_talk(attributes, events)
-    if kind != "llm" or (asked is None and answered is None):
-        return spoken
-    whole = read_talk_in_values(asked, answered)
-    return Talk(_choose_fuller(spoken.asked, whole.asked), _choose_fuller(spoken.answered, whole.answered))
+    if kind == "llm" and (asked is not None or answered is not None):
+        whole = read_talk_in_values(asked, answered)
+        spoken = Talk(
+            _choose_fuller(spoken.asked, whole.asked), _choose_fuller(spoken.answered, whole.answered)
+        )
+    return Talk(spoken.asked, add_finish_reasons(attributes, spoken.answered, kind))
 
 
 def _choose_fuller(spoken: list[MessageFields], whole: list[MessageFields]) -> list[MessageFields]:
@@ -239,7 +241,9 @@ def _join_answered(spoken: list[MessageFields]) -> Any:
     if not spoken:
         return None
     parts = [piece for entry in spoken for piece in entry["parts"]]
-    if len(spoken) == 1 and parts and all(piece.get("type") == "text" for piece in parts):
+    if not parts:  # the span has no content but why the model stopped
+        return None
+    if len(spoken) == 1 and all(piece.get("type") == "text" for piece in parts):
         lines = [piece.get("content") for piece in parts]
         if all(isinstance(line, str) for line in lines) and lines not in EMPTY:
             return "\n".join(lines)

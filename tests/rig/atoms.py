@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from llm_trace.record import Message
@@ -31,6 +32,10 @@ def list_message_facts(messages: Iterable[Message]) -> list[MessageFact]:
                 facts.append(MessageFact(role, "text", part.content))
             elif part.type == "reasoning" and (part.content or fields.get("text")):
                 facts.append(MessageFact(role, "reasoning", part.content or fields.get("text")))
+            elif "language" in list_keys(fields.get("arguments")) or "outcome" in list_keys(
+                fields.get("response")
+            ):  # code that Gemini ran, which OpenTelemetry calls a tool
+                facts.append(MessageFact(role, "other", part.type))
             elif part.type in _CALLS:
                 call = (fields.get("id"), fields.get("name"), fields.get("arguments"))
                 facts.append(MessageFact(role, "call", call))
@@ -42,6 +47,19 @@ def list_message_facts(messages: Iterable[Message]) -> list[MessageFact]:
             elif part.type != "provider_data":  # what has no place in a message, beside all that has
                 facts.append(MessageFact(role, "other", part.type))
     return facts
+
+
+def list_keys(value: Any) -> set[str]:
+    """Return the keys of an object, none of anything else."""
+    return set(value) if isinstance(value, dict) else set()
+
+
+def drop_ids(facts: list[MessageFact], truth: list[MessageFact]) -> list[MessageFact]:
+    """Return what messages hold without ids of tool calls and results where the provider gave none: clients
+    make some up.
+    """
+    bare = {fact.kind for fact in truth if fact.kind in ("call", "result") and not fact.value[0]}
+    return [replace(fact, value=(None, *fact.value[1:])) if fact.kind in bare else fact for fact in facts]
 
 
 def join_texts(facts: Iterable[MessageFact], kind: str) -> dict[str, str]:
@@ -77,6 +95,7 @@ def count_kind(facts: Iterable[MessageFact], kind: str) -> int:
 
 def flatten_answer(value: Any) -> str:
     """Return a tool's answer in one form, whether it came as text, as pieces of text or as data."""
+    value = load_json(value)
     if isinstance(value, list) and len(value) == 1:
         value = get(value, 0, "json") or value
     if isinstance(value, list) and value and all(isinstance(get(piece, "text"), str) for piece in value):

@@ -40,6 +40,8 @@ def build_litellm(clients: Clients, exchange: Exchange, body: dict[str, Any]) ->
         "num_retries": 0,
         "max_retries": 0,
     }
+    if body.get("stream"):
+        arguments["stream_options"] = {"include_usage": True}  # without it the program is told no counts
     return method, arguments, bool(body.get("stream"))
 
 

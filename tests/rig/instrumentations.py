@@ -11,6 +11,8 @@ import pytest
 from opentelemetry.sdk.trace import TracerProvider
 
 import llm_trace
+from llm_trace.instrumentation.api import load_integrations
+from tests.rig.exchanges import PROVIDERS
 
 Undo = Callable[[], Any]
 
@@ -66,12 +68,16 @@ class Own:
     """`llm_trace.instrument` for one library."""
 
     library: str
-    rides: bool = False
     _undo: Undo | None = field(default=None, repr=False)
 
     @property
     def name(self) -> str:
         return f"own:{self.library}"
+
+    @property
+    def rides(self) -> bool:
+        """Whether it switches on an instrumentation of others."""
+        return self.library not in load_integrations()
 
     def start(self, provider: TracerProvider) -> None:
         """Instrument the library."""
@@ -118,6 +124,20 @@ _TARGETS = {
     "genai:openai": "opentelemetry.instrumentation.genai.openai:OpenAIInstrumentor",
 }
 NAMES = ("decorator", "own:LIBRARY", *_TARGETS)
+
+
+_OPENAI = ("openai", "azure-openai", "openrouter", "deepseek")
+_GOOGLE = ("google", "google-vertex")
+_PROVIDERS: dict[str, tuple[str, ...]] = {
+    "anthropic": ("anthropic",), "bedrock": ("bedrock",), "cohere": ("cohere",), "google": _GOOGLE,
+    "google-genai": _GOOGLE, "groq": ("groq",), "mistral": ("mistral",), "mistralai": ("mistral",),
+    "ollama": ("ollama",), "openai": _OPENAI, "together": ("together",),
+}  # fmt: skip
+
+
+def list_providers(name: str) -> tuple[str, ...]:
+    """Return the providers whose exchanges go through the library that an instrumentation watches."""
+    return _PROVIDERS.get(name.partition(":")[2], PROVIDERS)
 
 
 def find_instrumentation(name: str) -> Instrumentation:

@@ -8,7 +8,15 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from llm_trace.record import Call
-from tests.rig.atoms import count_kind, join_texts, list_calls, list_message_facts, list_results, remove_space
+from tests.rig.atoms import (
+    count_kind,
+    drop_ids,
+    join_texts,
+    list_calls,
+    list_message_facts,
+    list_results,
+    remove_space,
+)
 from tests.rig.facts import Facts, MessageFact
 from tests.rig.telemetry import Telemetry
 
@@ -80,7 +88,9 @@ def _decide(name: str, want: Any, have: Any, facts: Facts, telemetry: Telemetry 
 
 
 def _expect(facts: Facts) -> dict[str, Any]:
-    expected = _read_sides(facts, facts.request, facts.response)
+    expected = _read_sides(
+        facts, drop_ids(facts.request, facts.request), drop_ids(facts.response, facts.response)
+    )
     model = facts.model or facts.requested_model
     expected["model"] = model
     if not facts.failed:
@@ -90,7 +100,8 @@ def _expect(facts: Facts) -> dict[str, Any]:
 
 
 def _read_actual(facts: Facts, call: Call) -> dict[str, Any]:
-    request, response = list_message_facts(call.messages_in), list_message_facts(call.messages_out)
+    request = drop_ids(list_message_facts(call.messages_in), facts.request)
+    response = drop_ids(list_message_facts(call.messages_out), facts.response)
     usage = call.usage.model_dump() if call.usage else {}
     reasons = [message.finish_reason for message in call.messages_out if message.finish_reason]
     known = call.model in (facts.model, facts.requested_model)

@@ -34,7 +34,9 @@ class Telemetry:
 
     def __init__(self, spans: Iterable[ReadableSpan]) -> None:
         self._spans = list(spans)
-        self._values = {text for span in self._spans for text in _list_span_strings(span)}
+        strings = [pair for span in self._spans for pair in _list_span_strings(span)]
+        self._values = {text for _, text in strings}
+        self._answers = {text for name, text in strings if not name.startswith(_ASKED)}
         self._text = "\0".join(self._values)
 
     def has(self, name: str, facts: Facts) -> bool:
@@ -48,16 +50,14 @@ class Telemetry:
         if name == "model":
             return bool({facts.model, facts.requested_model} & self._values)
         if name == "finish reason":
-            return bool(facts.finish) and all(
-                {reason, reason.lower()} & self._values for reason in facts.finish
-            )
+            return bool(facts.finish) and all({why, why.lower()} & self._answers for why in facts.finish)
         side, _, kind = name.partition(" ")
         if side in ("input", "output"):
             entries = facts.request if side == "input" else facts.response
             return all(
                 self._has_fact(fact) for fact in entries if kind == "texts" or KINDS[kind] == fact.kind
             )
-        return str(facts.usage.get(name, "")) in self._values
+        return str(facts.usage.get(name, "")) in self._answers
 
     def _has_fact(self, fact: MessageFact) -> bool:
         if fact.kind == "media":
@@ -68,10 +68,14 @@ class Telemetry:
         return known_role and all(text in self._text for text in _list_strings(fact.value))
 
 
-def _list_span_strings(span: ReadableSpan) -> Iterator[str]:
-    yield from _list_strings(dict(span.attributes or {}))
-    for event in span.events:
-        yield from _list_strings(dict(event.attributes or {}))
+_ASKED = ("llm.invocation_parameters", "llm.input", "input.", "gen_ai.input", "gen_ai.request")
+"""Attributes of the request, in which a number or a word is no count and no reason."""
+
+
+def _list_span_strings(span: ReadableSpan) -> Iterator[tuple[str, str]]:
+    for attributes in (span.attributes, *(event.attributes for event in span.events)):
+        for name, value in (attributes or {}).items():
+            yield from ((name, text) for text in _list_strings(value))
 
 
 def _list_strings(value: Any) -> Iterator[str]:

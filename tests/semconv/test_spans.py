@@ -252,7 +252,7 @@ def _read(attributes: dict[str, Any], events: Any = (), **more: Any) -> dict[str
         (OPENLLMETRY_0_40, BERLIN_ASKED, _berlin("tool_calls")),
         (OPENLLMETRY_0_62, BERLIN_ASKED, _berlin("tool_call")),
         (OPENINFERENCE_OPENAI, BERLIN_ASKED, _berlin("tool_calls")),
-        (OPENTELEMETRY_V2, None, None),
+        (OPENTELEMETRY_V2, None, [{"role": "assistant", "parts": [], "finish_reason": "tool_calls"}]),
     ],
     ids=["openllmetry 0.40", "openllmetry 0.62", "openinference", "opentelemetry v2"],
 )
@@ -399,6 +399,80 @@ def test_a_model_that_was_stopped_before_it_said_anything_has_its_reason() -> No
     }
     expected = [{"role": "assistant", "parts": [], "finish_reason": "content_filter"}]
     assert semconv.call_fields("chat", attributes)["messages_out"] == expected
+
+
+def test_why_a_model_stopped_is_kept_where_a_span_has_no_content() -> None:
+    attributes = {"gen_ai.operation.name": "chat", "gen_ai.response.finish_reasons": ["length"]}
+    fields = semconv.call_fields("chat", attributes)
+    assert fields["messages_out"] == [{"role": "assistant", "parts": [], "finish_reason": "length"}]
+    assert "output" not in fields
+
+
+def test_an_empty_id_of_a_tool_call_makes_no_answer_of_a_tool() -> None:
+    start = "llm.output_messages.0.message."
+    attributes = {
+        "openinference.span.kind": "LLM",
+        f"{start}role": "assistant",
+        f"{start}tool_call_id": "",
+        f"{start}tool_calls.0.tool_call.id": "t1",
+        f"{start}tool_calls.0.tool_call.function.name": "add",
+        f"{start}tool_calls.0.tool_call.function.arguments": '{"x": 1}',
+    }
+    expected = [{"role": "assistant", "parts": [_tool_call("t1", "add", {"x": 1})]}]
+    assert semconv.call_fields("chat", attributes)["messages_out"] == expected
+
+
+def test_the_model_that_was_asked_for_is_kept_beside_the_one_that_openinference_names() -> None:
+    attributes = {
+        "openinference.span.kind": "LLM",
+        "llm.model_name": "moonshotai/kimi-k2",
+        "llm.invocation_parameters": '{"model": "gpt-4.1-mini"}',
+    }
+    fields = semconv.call_fields("ChatCompletion", attributes)
+    assert (fields["model"], fields["metadata"]["request_model"]) == ("moonshotai/kimi-k2", "gpt-4.1-mini")
+
+
+def test_a_tool_call_in_an_event_of_mistrals_stream_keeps_its_id() -> None:
+    call = {"id": "c1", "function": {"name": "add", "arguments": '{"x": 1}'}}
+    choice = {"message": {"role": "assistant", "tool_calls": [call]}, "finish_reason": "tool_calls"}
+    attributes = {
+        "openinference.span.kind": "LLM",
+        "output.value": json.dumps({"data": {"choices": [choice]}}),
+        "llm.output_messages.0.message.role": "assistant",
+        "llm.output_messages.0.message.tool_calls.0.tool_call.function.name": "add",
+        "llm.output_messages.0.message.tool_calls.0.tool_call.function.arguments": '{"x": 1}',
+    }
+    parts = [_tool_call("c1", "add", {"x": 1})]
+    expected = [{"role": "assistant", "parts": parts, "finish_reason": "tool_calls"}]
+    assert semconv.call_fields("chat", attributes)["messages_out"] == expected
+
+
+def test_code_that_the_provider_ran_is_what_its_tool_was_called_with_and_answered() -> None:
+    code = {"type": "code_execution", "code": "print(1)", "language": "PYTHON"}
+    outcome = {"type": "code_execution", "outcome": "OUTCOME_OK", "output": "1"}
+    message = {
+        "role": "assistant",
+        "parts": [
+            {"type": "server_tool_call", "name": "code_execution", "id": None, "server_tool_call": code},
+            {"type": "server_tool_call_response", "id": None, "server_tool_call_response": outcome},
+        ],
+    }
+    attributes = {"gen_ai.operation.name": "chat", "gen_ai.output.messages": json.dumps([message])}
+    (entry,) = semconv.call_fields("chat", attributes)["messages_out"]
+    ran, answered = entry["parts"]
+    assert ran["arguments"] == {"code": "print(1)", "language": "PYTHON"}
+    assert answered["response"] == {"outcome": "OUTCOME_OK", "output": "1"}
+
+
+@pytest.mark.parametrize("name", ["input", "arguments"])
+def test_what_a_tool_of_the_provider_was_called_with_stands_beside_its_name(name: str) -> None:
+    inner = {"type": "mcp_tool_use", name: {"question": "why?"}, "server_name": "deepwiki"}
+    part = {"type": "server_tool_call", "name": "ask", "id": "s1", "server_tool_call": inner}
+    message = {"role": "assistant", "parts": [part]}
+    attributes = {"gen_ai.operation.name": "chat", "gen_ai.output.messages": json.dumps([message])}
+    (entry,) = semconv.call_fields("chat", attributes)["messages_out"]
+    (call,) = entry["parts"]
+    assert (call["id"], call["name"], call["arguments"]) == ("s1", "ask", {"question": "why?"})
 
 
 def test_an_object_that_an_instrumentation_printed_is_no_answer() -> None:

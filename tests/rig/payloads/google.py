@@ -38,7 +38,7 @@ def _read_parts(entry: Any, add: AddFact) -> None:
         if call := part.get("functionCall"):
             add("call", (call.get("id"), call["name"], call.get("args") or {}))
         elif answer := part.get("functionResponse"):
-            add("result", (answer.get("id") or answer["name"], answer.get("response")))
+            add("result", (answer.get("id"), answer.get("response")))
         elif "text" in part:
             add("reasoning" if part.get("thought") else "text", part["text"])
         elif "inlineData" in part or "fileData" in part:
