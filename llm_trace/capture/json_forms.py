@@ -191,9 +191,15 @@ def read_error_message(error: BaseException) -> str:
     try:
         return str(error)
     except Exception as exc:  # the user's own class, of which a traceback too says no more
-        args = [arg for arg in error.args if type(arg) in (str, int, float)]
+        args = [arg for arg in _read_args(error) if type(arg) in (str, int, float)]
         shown = f": {', '.join(map(str, args))}" if args else ""
         return f"<the message could not be read, {type(exc).__name__}>{shown}"
+
+
+def _read_args(error: BaseException) -> tuple[Any, ...]:
+    """Return what an exception was raised with, whatever its class makes of `args`."""
+    args: tuple[Any, ...] = BaseException.args.__get__(error)  # type: ignore[attr-defined]
+    return args
 
 
 def _convert_code(name: str, value: Any) -> dict[str, Any]:

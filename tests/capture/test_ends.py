@@ -25,7 +25,17 @@ class NoText(Exception):
         return 5  # type: ignore[return-value]
 
 
-@pytest.mark.parametrize("error", [Unreadable("q", 1), NoText("q", 1)], ids=["raises", "gives no text"])
+class NoArguments(Unreadable):
+    @property
+    def args(self) -> Any:
+        raise RuntimeError("no arguments")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [Unreadable("q", 1), NoText("q", 1), NoArguments("q", 1)],
+    ids=["raises", "gives no text", "has no arguments"],
+)
 def test_an_exception_whose_text_cannot_be_read_ends_its_call(store: Recorded, error: Exception) -> None:
     @llm_trace.trace(kind="llm")
     def ask() -> None:
@@ -42,7 +52,7 @@ def test_an_exception_whose_text_cannot_be_read_ends_its_call(store: Recorded, e
 
     assert handle() == "handled"
     second, first = store.calls()
-    cause = "RuntimeError" if type(error) is Unreadable else "TypeError"
+    cause = "TypeError" if type(error) is NoText else "RuntimeError"
     assert (first.status, second.status) == ("error", "ok")
     assert first.error is not None
     assert first.error.message == f"<the message could not be read, {cause}>: q, 1"
