@@ -123,11 +123,13 @@ class Settings(BaseModel):
         texts, and values by name a mapping.
 
         Raises:
-            AttributionError: the confidence is none.
+            AttributionError: the confidence or the budget is none.
         """
         confidence = settings.get("confidence", 0.95)
         if not 0 < confidence < 1:
             raise AttributionError(f"confidence={confidence!r} must lie between 0 and 1, such as 0.95")
+        if budget is not None and not isinstance(budget, int | Budget):
+            raise AttributionError(f"budget={budget!r} must be a whole number of evaluations, or a Budget")
         forms = {name: _wrap_mappings(setting) for name, setting in settings.items()}
         limits = Budget(evaluations=budget) if isinstance(budget, int) else budget
         return cls(**forms, budget=limits)

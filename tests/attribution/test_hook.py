@@ -108,6 +108,8 @@ def test_the_identity_depends_on_what_changes_the_result_only() -> None:
 def test_settings_that_cannot_work_are_refused() -> None:
     with pytest.raises(AttributionError, match="between 0 and 1"):
         policy(sample=2)
+    with pytest.raises(AttributionError, match="budget=20.5 must be a whole number"):
+        llm_trace.attribute("one two", "three", model=str, budget=20.5)  # type: ignore[call-overload]
     with pytest.raises(AttributionError, match="confidence=95 must lie between 0 and 1"):
         policy(confidence=95)
     with pytest.raises(AttributionError, match="inline, background or deferred"):
