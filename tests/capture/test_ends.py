@@ -27,7 +27,7 @@ class NoText(Exception):
 
 class NoArguments(Unreadable):
     @property
-    def args(self) -> Any:
+    def args(self) -> Any:  # type: ignore[override]
         raise RuntimeError("no arguments")
 
 
