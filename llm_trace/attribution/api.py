@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from llm_trace.attribution.explain.dispatch import explain_question
+from llm_trace.attribution.models.live import find_live_model
 from llm_trace.attribution.models.problem import parse_question
 from llm_trace.attribution.proxies.explain import explain_by_proxy
 from llm_trace.attribution.proxies.model import Proxied, refuse
@@ -37,7 +38,7 @@ def attribute(
     call_or_prompt: Question,
     response: str | None = ...,
     *,
-    model: Any,
+    model: Any = ...,
     tokenizer: Any = ...,
     method: str = ...,
     segments: SegmentSpec = ...,
@@ -58,7 +59,7 @@ def attribute(  # type: ignore[misc]  # the first form takes the same settings a
     call_or_prompt: Question,
     response: str | None = None,
     *,
-    model: Any,
+    model: Any = None,
     tokenizer: Any = None,
     method: str = "auto",
     segments: SegmentSpec = "word",
@@ -82,7 +83,8 @@ def attribute(  # type: ignore[misc]  # the first form takes the same settings a
         call_or_prompt: a text, a list of chat messages (dicts with role and content), or a logged `Call`.
         response: what to explain; of a call its output; absent: the model's greedy answer.
         model: a transformers model, a path or name to load, or "demo" for the embedded one; a callable or
-            `Remote` that cannot be opened; a `Proxied` of two.
+            `Remote` that cannot be opened; a `Proxied` of two. Absent: the very model of this process that
+            made the call, where it is instrumented (`instrument("transformers")`).
         tokenizer: needed with a model object.
         method: `auto` or a name that `llm-trace methods` lists.
         segments: `word`, `token`, `phrase`, `sentence`, `line`, `paragraph`, `message`, `variable`,
@@ -122,6 +124,8 @@ def attribute(  # type: ignore[misc]  # the first form takes the same settings a
         confidence=confidence,
         seed=seed,
     )
+    if model is None:
+        model, tokenizer = find_live_model(call_or_prompt, tokenizer)
     if method == "proxy" or isinstance(model, Proxied):
         refuse(model, method, target=target, baseline=baseline, unit=unit, quality=quality)
         return explain_by_proxy(

@@ -41,6 +41,10 @@ class CallSpan(Span):
     """The traced model call that this call of an instrumented library is inside of, and may be one with."""
     detail: dict[str, Any] | None = None
     """What that is told of this call when both are one."""
+    read_response: Callable[[Any], Mapping[str, Any]] | None = None
+    """Reads the answer to what this very call asked, in place of the reader of its function."""
+    read_inner: Callable[[Any, dict[str, Any], Any], Any] | None = None
+    """Is told of each call of the same library inside this one, which is not recorded by itself."""
     rebuild: dict[str, Any] | None = None
     """What a replay needs beside input and output (docs/spool-format.md)."""
 

@@ -23,7 +23,7 @@ from llm_trace.semconv.values import is_response
 if TYPE_CHECKING:
     from llm_trace.capture.callspan import CallSpan
     from llm_trace.capture.merger import Merger
-    from llm_trace.capture.spec import FunctionSpec
+    from llm_trace.capture.values import ValueEncoder
 
 _SCALARS = frozenset([str, int, float, bool, type(None)])
 
@@ -90,21 +90,23 @@ def _close(call: CallSpan, end_ns: int, status: str, exc: Exception) -> None:
 def _write_end(call: CallSpan, end_ns: int, status: str, output: Any, error: dict[str, Any] | None) -> None:
     """Write how a call ended, with all that is known of it."""
     recorder = call.recorder
-    fields = call.fields or {}
+    fields, returned = call.fields or {}, output
     if type(output) not in _SCALARS:
-        fields = {**_read_response(call.spec, output), **fields}
+        response = _read_response(call, output)
+        output = response.pop("output", output)
+        fields = {**response, **fields}
     if call.sdk is not None and recorder.mirror is not None:
         spec = call.spec
         call.attributes = recorder.mirror.attributes_of_others(call.sdk, spec.name, spec.kind, spec.model)
     if call.attributes:
         fields = _add_attributes(call, fields)
     if "output" in fields:
-        output = fields.pop("output")
+        output = returned = fields.pop("output")
     data = None
     if output is not None and recorder.capture_content and call.spec.capture_output:
         data = recorder.encoder.encode(output)
-        if call.spec.served and (recorder.encoder.redact is not None or type(output) not in PLAIN):
-            replay_hints.note_output(call, output, data)
+        if call.spec.served and (recorder.encoder.redact is not None or type(returned) not in PLAIN):
+            replay_hints.note_output(call, returned, data)
     if error is not None:
         fields = {**fields, "error": error}
     elif "error" in fields:
@@ -124,19 +126,29 @@ def _emit_end(call: CallSpan, end_ns: int, status: str, output: bytes | None, fi
     event = b'{"event":"end",%b,"end_ns":%d,"status":"%b"' % (call.ids, end_ns, status.encode())
     if output is not None:
         event += b',"output":' + output
+    messages = _encode_messages(recorder.encoder, fields.pop("messages_out", None))
     if fields:
         event += b"," + recorder.encoder.encode_event(fields)[1:-1]
+    whole = event + b',"messages_out":' + recorder.encoder.dump(messages) if messages else event
     if call.sdk is not None and recorder.mirror is not None:
-        recorder.mirror.end(call.sdk, call.spec.kind, event + b"}", content=recorder.capture_content)
+        recorder.mirror.end(call.sdk, call.spec.kind, whole + b"}", content=recorder.capture_content)
     if call.rebuild:
         event += b',"rebuild":' + orjson.dumps(call.rebuild)
     if call.sink is None:
         return
-    call.sink.write(event, sync=True)
+    call.sink.write(event, messages, field=b"messages_out", sync=True)
     if type(call.sink) is Tail:
         call.sink.leave(failed=status == "error" or "error" in fields)
     if recorder.explain is not None and (policy := call.spec.attribution or recorder.policy) is not None:
-        recorder.explain(policy, call, event)
+        recorder.explain(policy, call, whole)
+
+
+def _encode_messages(encoder: ValueEncoder, messages: Any) -> list[Any] | None:
+    """Return the messages that a call's output is said to be, masked."""
+    if not messages:
+        return None
+    messages = [semconv.message(message, role="assistant") for message in messages]
+    return messages if encoder.redact is None else encoder.to_masked_json(messages)  # type: ignore[no-any-return]
 
 
 def _is_cancelled(error: BaseException) -> bool:
@@ -184,14 +196,14 @@ def _merge_others(
     return {**fields, "inside": around.span_id} if around is not None and around.open else fields
 
 
-def _read_response(spec: FunctionSpec, output: Any) -> dict[str, Any]:
+def _read_response(call: CallSpan, output: Any) -> dict[str, Any]:
     try:
         fields = semconv.response_fields(output)
     except Exception as exc:  # the user's own object
         failures.note("a return value", exc)
         return {}
-    if spec.read_response is not None:
-        fields.update(spec.read_response(output))
+    if (read := call.read_response or call.spec.read_response) is not None:
+        fields.update(read(output))
     fields.pop("finish_reason", None)  # stays in the output
     return fields
 

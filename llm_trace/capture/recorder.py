@@ -198,7 +198,11 @@ class Recorder:
             if spec.asks_model:
                 extra |= semconv.request_fields(arguments)
             if spec.read_request is not None:
-                extra |= spec.read_request(args[0] if args else None, arguments)
+                request = dict(spec.read_request(args[0] if args else None, arguments))
+                arguments = request.pop("input", arguments)
+                call.read_response = request.pop("read_response", None)
+                call.read_inner = request.pop("read_inner", None)
+                extra |= request
             if self.capture_content:
                 if prompts.in_use or spec.prompt is not None:
                     extra |= prompts.find_prompt_fields(arguments, spec.prompt, self, call.trace_id, scope)
@@ -208,7 +212,10 @@ class Recorder:
                     if call.around is not None:
                         call.detail = {
                             **extra,
-                            "detail": {"input": orjson.loads(self.encoder.encode(arguments))},
+                            "detail": {
+                                "input": orjson.loads(self.encoder.encode(arguments)),
+                                **{name: extra[name] for name in ("metadata",) if name in extra},
+                            },
                         }
                     if self.input_key is not None or not check_plain(arguments.values()):
                         replay_hints.note_input(call, self.input_key, arguments)

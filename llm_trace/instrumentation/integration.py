@@ -12,7 +12,11 @@ if TYPE_CHECKING:
 
 ReadRequest = Callable[[Any, dict[str, Any]], dict[str, Any]]
 """Takes the object whose method is called (`None` for a function) and the arguments that were given, by name;
-returns fields of the call, such as `provider`. What stands in `model`, `temperature` … is read without it."""
+returns fields of the call, such as `provider`. What stands in `model`, `temperature` … is read without it.
+
+Three more may be among them: `input`, in place of the arguments; `read_response`, which reads the answer to
+this request; `read_inner`, which is handed the object, the arguments and the output of each method of the
+library that is called inside."""
 ReadResponse = Callable[[Any], dict[str, Any]]
 """Takes what a method returned; returns fields of the call, such as `usage`. Known shapes are read without
 it."""
@@ -61,6 +65,8 @@ class Method:
     name: str
     """Name of its calls, `openai.embeddings.create`."""
     kind: Kind = "llm"
+    recorded: bool = True
+    """Whether it is a call; else it is only told to the call around it, which may have a `read_inner`."""
     since: bool = True
     """Whether every supported version has it: only then is it said when it is missing."""
 

@@ -10,7 +10,7 @@ from functools import wraps
 from typing import Any
 
 from llm_trace.capture import failures
-from llm_trace.capture.callspan import current_call
+from llm_trace.capture.callspan import CallSpan, current_call
 from llm_trace.capture.inspection import build_spec
 from llm_trace.capture.spec import FunctionSpec
 from llm_trace.capture.wrappers import wrap_function
@@ -99,16 +99,24 @@ def _trace(fn: Callable[..., Any], integration: Integration, method: Method, pla
     spec = _build_spec(fn, integration, method)
     traced = wrap_function(fn, spec)
 
-    def passes() -> bool:
-        """Return whether the method is only called through: a call of the same library is around it."""
+    def find_outer() -> CallSpan | None:
+        """Return the call of the same library that the method is inside of."""
         outer = current_call()
-        return not place.on or (outer is not None and outer.open and outer.spec.library == spec.library)
+        inside = outer is not None and outer.open and outer.spec.library == spec.library
+        return outer if inside else None
 
     def call(*args: Any, **kwargs: Any) -> Any:
-        return fn(*args, **kwargs) if passes() else traced(*args, **kwargs)
+        outer = find_outer()
+        if place.on and outer is None and method.recorded:
+            return traced(*args, **kwargs)
+        output = fn(*args, **kwargs)
+        if place.on and outer is not None and outer.read_inner is not None:
+            outer.read_inner(args[0] if args else None, spec.bind(*args, **kwargs), output)
+        return output
 
     async def call_async(*args: Any, **kwargs: Any) -> Any:
-        return await (fn(*args, **kwargs) if passes() else traced(*args, **kwargs))
+        passes = not place.on or find_outer() is not None
+        return await (fn(*args, **kwargs) if passes else traced(*args, **kwargs))
 
     if spec.shape == "generator":
         wrapper = traced
@@ -166,7 +174,10 @@ def _guard(read: Callable[..., Mapping[str, Any]] | None, library: str) -> Any:
 
     def guarded(*args: Any) -> Mapping[str, Any]:
         try:
-            return read(*args)
+            fields = read(*args)
+            return {
+                n: _guard(value, library) if callable(value) else value for n, value in (fields or {}).items()
+            }
         except Exception as exc:
             failures.note(f"the integration of {library}", exc)
             return {}

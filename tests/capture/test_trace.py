@@ -401,3 +401,22 @@ def test_fields_are_taken_in_every_form_that_has_one_meaning(store: Recorded) ->
         prompt.version,
         {"name": "Ann"},
     )
+
+
+@pytest.mark.parametrize("redact", [None, ["email"]], ids=["plain", "redacted"])
+def test_messages_that_a_function_says_it_answered_are_in_the_store(
+    recorded: Recorded, redact: list[str] | None
+) -> None:
+    llm_trace.configure(recorded.path, redact=redact)
+
+    @trace(kind="llm")
+    def ask(question: str) -> list[str]:
+        answer = {"role": "assistant", "content": "to a@example.com", "finish_reason": "stop"}
+        llm_trace.update_current_call(messages_out=[answer])
+        return ["raw"]
+
+    assert ask("who?") == ["raw"]
+    call = recorded.one()
+    (message,) = call.messages_out
+    assert (message.role, message.finish_reason, call.output) == ("assistant", "stop", ["raw"])
+    assert message.text == ("to a@example.com" if redact is None else "to [redacted]")

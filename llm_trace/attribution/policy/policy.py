@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from llm_trace.attribution.core.naming import locate_callable
 from llm_trace.attribution.models.config import read_model_path
+from llm_trace.attribution.models.live import read_handle
 from llm_trace.attribution.policy.hourly_budget import Allowance
 from llm_trace.errors import AttributionError
 from llm_trace.record import ATTRIBUTION_TAG, Call
@@ -35,8 +36,9 @@ class AttributionPolicy:
     """
 
     method: str = "auto"
-    model: Any = "demo"
-    """A transformers model, or a path or name; workers of their own process need the name."""
+    model: Any = None
+    """A transformers model, or a path or name; workers of their own process need the name. `None`: the very
+    model of this process that made the call; "demo" for calls that no instrumented model made."""
     tokenizer: Any = None
     sample: float = 1.0
     """Share of calls, 0 to 1; decided by the trace id, so that all calls of a trace are explained or none."""
@@ -70,7 +72,7 @@ class AttributionPolicy:
             raise AttributionError(f"confidence={self.confidence!r} must lie between 0 and 1, such as 0.95")
         if self.mode not in ("inline", "background", "deferred"):
             raise AttributionError(f"mode={self.mode!r} must be inline, background or deferred")
-        if self.mode == "background" and not (isinstance(self.model, str) and self.tokenizer is None):
+        if self.mode == "background" and not (isinstance(self.model, str | None) and self.tokenizer is None):
             raise AttributionError(
                 "mode='background' runs in a process of its own: give the model by name or path, without a "
                 "tokenizer object"
@@ -143,7 +145,7 @@ class Hook:
         )
         return attribute(
             call,
-            model=p.model,
+            model="demo" if p.model is None and read_handle(call) is None else p.model,
             tokenizer=p.tokenizer,
             method=p.method,
             segments=segments,
@@ -185,8 +187,8 @@ def _is_explainable(call: Call) -> bool:
 
 def _name_model(model: Any) -> str:
     """Return what tells models apart in every process: a name, a path, a label, a function's place."""
-    if isinstance(model, str):
-        return model
+    if isinstance(model, str | None):
+        return model or "live"
     from llm_trace.attribution.remote.model import Remote
 
     if isinstance(model, Remote):
