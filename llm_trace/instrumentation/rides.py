@@ -1,4 +1,10 @@
-"""Well-kept instrumentations of others, by the library that they watch; what they emit becomes calls."""
+"""Well-kept instrumentations of others, by the library that they watch; what they emit becomes calls.
+
+Of several for one library the first that is installed is taken. OpenInference's stand here rather than
+OpenTelemetry's own, which cover fewer libraries and emit what was said only where a variable asks for it;
+OpenLLMetry's stands where it alone emits spans: OpenInference's for MCP carries the context across, no more.
+`tried` says what was seen to be missing when recorded exchanges were asked for with these versions.
+"""
 
 from __future__ import annotations
 
@@ -34,20 +40,30 @@ def _openinference(
 
 
 RIDES: tuple[Ride, ...] = (
-    _openinference("mistralai", "mistralai", "mistralai", "MistralAIInstrumentor"),
-    _openinference("cohere", "cohere", "cohere", "CohereInstrumentor"),
-    _openinference("groq", "groq", "groq", "GroqInstrumentor"),
-    _openinference("ollama", "ollama", "ollama", "OllamaInstrumentor"),
-    _openinference("google-genai", "google.genai", "google-genai", "GoogleGenAIInstrumentor"),
-    _openinference("bedrock", "botocore", "botocore", "BedrockInstrumentor"),
+    _openinference("mistralai", "mistralai.client", "mistralai", "MistralAIInstrumentor",
+        "2.2.2 with mistralai 3.7.0; embeddings are not told of"),
+    _openinference("cohere", "cohere", "cohere", "CohereInstrumentor",
+        "0.1.15 with cohere 7.3.1; only ClientV2, embeddings without tokens"),
+    _openinference("groq", "groq", "groq", "GroqInstrumentor",
+        "0.1.33 with groq 1.7.0; what streams said is not told"),
+    _openinference("ollama", "ollama", "ollama", "OllamaInstrumentor",
+        "0.1.13 with ollama 0.6.3; only chat"),
+    _openinference("google-genai", "google.genai", "google-genai", "GoogleGenAIInstrumentor",
+        "1.4.14 with google-genai 3.6.1"),
+    _openinference("bedrock", "botocore.client", "boto3", "BedrockInstrumentor",
+        "0.1.61 with boto3 1.44.8; invoke_model of models other than Anthropic's without answer or tokens"),
     _openinference("llama-index", "llama_index.core", "llama-index-core", "LlamaIndexInstrumentor"),
     _openinference("dspy", "dspy", "dspy", "DSPyInstrumentor"),
     _openinference("crewai", "crewai", "crewai", "CrewAIInstrumentor"),
-    _openinference("openai-agents", "agents", "openai-agents", "OpenAIAgentsInstrumentor"),
+    _openinference("openai-agents", "agents", "openai-agents", "OpenAIAgentsInstrumentor",
+        "2.6.0 with openai-agents 0.24.0"),
     _openinference(
         "claude-agent-sdk", "claude_agent_sdk", "claude-agent-sdk", "ClaudeAgentSDKInstrumentor"
     ),
-    _openinference("mcp", "mcp", "mcp", "MCPInstrumentor"),
+    Ride(
+        "mcp", "mcp", "mcp", "opentelemetry-instrumentation-mcp",
+        "opentelemetry.instrumentation.mcp:McpInstrumentor", "",
+    ),
     _openinference("haystack", "haystack", "haystack-ai", "HaystackInstrumentor"),
     _openinference("smolagents", "smolagents", "smolagents", "SmolagentsInstrumentor"),
     _openinference(
