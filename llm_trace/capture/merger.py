@@ -97,6 +97,8 @@ class Merger:
                 merged = self._with_outer(self._with_twin(merged))
                 self._ended.put(merged["span_id"], merged, merged)
                 self._note(merged)
+            else:  # a step around a call of ours, which what is around both may tell of too
+                self._pass_up(call, inside)
             return merged
 
     def account(self, call: CallDict) -> CallDict:
@@ -133,7 +135,7 @@ class Merger:
             inner = inside.same(call) if inside else None
             if inner is not None and inner.get("ours") and not inner.get("library"):
                 inner = None
-            ours = {**call, "ours": True}
+            ours = {**call, "ours": True} | ({} if inner is None else _name_accounts(call, inner))
             self._ended.put(call["span_id"], ours, ours)
             self._note(ours, counted)
             return InnerCalls(inner, total and inner is None)
@@ -195,6 +197,16 @@ class Merger:
         """Note that a span which is no call has ended: what is inside it is inside its parent."""
         with self._lock:
             self._pass_up({"parent_id": parent_id}, self._inside.pop(span_id))
+
+
+def _name_accounts(call: CallDict, inner: CallDict) -> CallDict:
+    """Return what a traced function says of the spans inside it that it stands for."""
+    metadata = inner.get("metadata") or {}
+    accounts = [build_account(inner), *(metadata.get("same") or ())]
+    return {
+        "same": [inner["span_id"], *(inner.get("same") or ())],
+        "metadata": {**(call.get("metadata") or {}), "same": accounts},
+    }
 
 
 class _Recent:
