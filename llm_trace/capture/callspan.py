@@ -8,17 +8,16 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from opentelemetry.context.context import Context
 from opentelemetry.trace import Span, SpanContext, Status, StatusCode, TraceFlags
 
 from llm_trace.capture import failures
-from llm_trace.capture.context import CALL_KEY, restore, variable
+from llm_trace.capture.context import CALL_KEY, FRAMEWORK_KEY, SPAN_KEY, restore, variable
 from llm_trace.capture.fields import FIELDS, read_field
 from llm_trace.capture.json_forms import read_error_message
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-
-    from opentelemetry.context.context import Context
 
     from llm_trace.capture.protocols import CallRecorder, Sink
     from llm_trace.capture.spec import FunctionSpec
@@ -47,6 +46,11 @@ class CallSpan(Span):
     """Is told of each call of the same library inside this one, which is not recorded by itself."""
     rebuild: dict[str, Any] | None = None
     """What a replay needs beside input and output (docs/spool-format.md)."""
+    has_left: Callable[[], bool] | None = None
+    """Says whether the code that asks is outside the call, which a framework's callbacks began and could not
+    take out of every context that has it."""
+    surroundings: Context | None = None
+    """What was current where such a call began."""
 
     def __init__(
         self,
@@ -172,6 +176,32 @@ class CallSpan(Span):
         """Do nothing: the traced function's return ends the call."""
 
 
+def leave_ended() -> Context:
+    """Make current what is around calls that the running code is outside of; return it."""
+    context = variable.get()
+    call: Any = context.get(CALL_KEY)
+    if call is None or call.has_left is None or not _check_left(call):
+        return context
+    while call is not None and call.has_left is not None and _check_left(call):
+        keys = [CALL_KEY, FRAMEWORK_KEY]
+        if context.get(SPAN_KEY) is (call.sdk or call):  # not a span of the program's own
+            keys.append(SPAN_KEY)
+        rest = {key: value for key, value in context.items() if key not in keys}
+        around = {key: call.surroundings[key] for key in keys if key in call.surroundings}
+        context = Context({**rest, **around})
+        call = context.get(CALL_KEY)
+    variable.set(context)
+    return context
+
+
+def _check_left(call: Any) -> bool:
+    try:
+        return bool(call.has_left())
+    except Exception as exc:  # a framework of another version
+        failures.note("the place of a framework's call", exc)
+        return True
+
+
 def current_call() -> CallSpan | None:
     """Return the call that is running in this context, or `None`."""
-    return variable.get().get(CALL_KEY)  # type: ignore[return-value]
+    return leave_ended().get(CALL_KEY)  # type: ignore[return-value]

@@ -15,12 +15,18 @@ from typing import Any, NamedTuple
 
 from opentelemetry import context as otel_context
 from opentelemetry.context.context import Context
+from opentelemetry.trace import propagation
 
 from llm_trace.capture.labels import to_mapping, to_tags
 
+SPAN_KEY: str = propagation._SPAN_KEY
 CALL_KEY = otel_context.create_key("llm_trace.call")
 SCOPE_KEY = otel_context.create_key("llm_trace.scope")
 RUN_KEY = otel_context.create_key("llm_trace.run")
+FRAMEWORK_KEY = otel_context.create_key("llm_trace.framework")
+"""Under which stands the nearest call that a framework's callbacks began."""
+PLACE = (SPAN_KEY, CALL_KEY, SCOPE_KEY, RUN_KEY)
+"""What of a context says where a call belongs."""
 
 
 class _ForeignVariable:

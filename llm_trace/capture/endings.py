@@ -191,7 +191,7 @@ def _merge_others(
     }
     if "model" in fields:
         ended["model"] = fields["model"]
-    fields = merge_into(merger.own(ended), call.metadata, fields)
+    fields = merge_into(merger.own(ended), call.metadata, fields, of_library=call.spec.library is not None)
     around = call.around
     return {**fields, "inside": around.span_id} if around is not None and around.open else fields
 

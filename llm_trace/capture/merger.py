@@ -247,13 +247,17 @@ def _list_others(outer: CallDict, inner: CallDict) -> list[str]:
     return [outer["span_id"], *(outer.get("same") or ()), *(inner.get("same") or ())]
 
 
-def merge_into(inside: InnerCalls, metadata: Mapping[str, Any], fields: dict[str, Any]) -> dict[str, Any]:
+def merge_into(
+    inside: InnerCalls, metadata: Mapping[str, Any], fields: dict[str, Any], *, of_library: bool = False
+) -> dict[str, Any]:
     """Return the end fields of a traced function with what a span inside it tells of the same call.
 
     Args:
         inside: what the spans say.
         metadata: the function's, complete.
         fields: what the function's end says so far; it wins.
+        of_library: the function is a library's: what a library's call inside it counts is nearer to the
+            provider.
     """
     if inside.total:
         merged = with_total(fields)
@@ -261,7 +265,9 @@ def merge_into(inside: InnerCalls, metadata: Mapping[str, Any], fields: dict[str
     if (inner := inside.same) is None:
         return fields
     taken = {name: inner[name] for name in _TAKEN if inner.get(name)}
-    usage = {**(inner.get("usage") or {}), **(fields.get("usage") or {})}
+    counts = [inner.get("usage") or {}, fields.get("usage") or {}]
+    nearer = of_library and bool(inner.get("ours"))
+    usage = {**counts[nearer], **counts[not nearer]}
     accounts = [build_account(inner), *((inner.get("metadata") or {}).get("same") or ())]
     merged = {**taken, **fields, "metadata": {**metadata, **(fields.get("metadata") or {}), "same": accounts}}
     merged["same"] = [inner["span_id"], *(inner.get("same") or ())]

@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from opentelemetry.context.context import Context
 from opentelemetry.trace import Span
-from opentelemetry.trace.propagation import _SPAN_KEY as SPAN_KEY
 
 from llm_trace import semconv
 from llm_trace.capture import failures, prompts, replay_hints, slots
-from llm_trace.capture.callspan import CallSpan
+from llm_trace.capture.callspan import CallSpan, leave_ended
 from llm_trace.capture.context import (
     CALL_KEY,
+    PLACE,
     RUN_KEY,
     SCOPE_KEY,
+    SPAN_KEY,
     Scope,
     restore,
     variable,
@@ -38,9 +39,6 @@ if TYPE_CHECKING:
     from llm_trace.capture.input_key import InputKey
     from llm_trace.capture.otel_mirror import Mirror
     from llm_trace.capture.protocols import Sink
-
-PLACE = (SPAN_KEY, CALL_KEY, SCOPE_KEY, RUN_KEY)
-"""What of a context says where a call belongs."""
 
 
 @dataclass
@@ -77,20 +75,14 @@ class Recorder:
     announced: set[tuple[str, str]] = field(default_factory=set)
     """Name and version of the prompts whose template is in the spool."""
     variable: ContextVar[Context] = variable
-    _heads: dict[FunctionSpec, tuple[bytes, dict[str, Any], bytes]] = field(default_factory=dict)
     _open_runs: list[str] = field(default_factory=list)
 
     # A call begins
 
     def begin(self, spec: FunctionSpec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> CallSpan | None:
         """Record that a call begins and make it current; `None` where that failed or is not wanted."""
-        try:
-            if slots.interceptor is None:
-                return self._begin(spec, args, kwargs)
-            return slots.interceptor.begin(self, self._begin, spec, args, kwargs)
-        except Exception as exc:
-            failures.note("the start of a call", exc)
-            return None
+        leave_ended()
+        return self._begin_guarded(spec, args, kwargs)
 
     def begin_from(
         self, origin: Context | None, spec: FunctionSpec, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -101,13 +93,24 @@ class Recorder:
             return self.begin(spec, args, kwargs)
         rest = {key: value for key, value in here.items() if key not in PLACE}
         token = self.variable.set(Context({**rest, **{key: origin[key] for key in PLACE if key in origin}}))
-        call = self.begin(spec, args, kwargs)
+        call = self._begin_guarded(spec, args, kwargs)
         if call is not None:
             call.leave()
         restore(token)
         if call is not None:
             call.token = self.variable.set(call.context)  # type: ignore[arg-type]
         return call
+
+    def _begin_guarded(
+        self, spec: FunctionSpec, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> CallSpan | None:
+        try:
+            if slots.interceptor is None:
+                return self._begin(spec, args, kwargs)
+            return slots.interceptor.begin(self, self._begin, spec, args, kwargs)
+        except Exception as exc:
+            failures.note("the start of a call", exc)
+            return None
 
     def _begin(self, spec: FunctionSpec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> CallSpan | None:
         context = variable.get()
@@ -188,7 +191,7 @@ class Recorder:
         kwargs: dict[str, Any],
     ) -> None:
         spec, extra, bodies = call.spec, {}, None
-        head, defaults, defaults_json = self._heads.get(spec) or self._head(spec)
+        head, defaults, defaults_json = spec.head if spec.head_of is self else self._build_head(spec)
         if scope is not None:
             extra = self._scope_fields(call, scope)
         if run:
@@ -234,7 +237,7 @@ class Recorder:
         except TypeError:  # the traced function is about to say so itself
             return {"args": args, "kwargs": kwargs}
 
-    def _head(self, spec: FunctionSpec) -> tuple[bytes, dict[str, Any], bytes]:
+    def _build_head(self, spec: FunctionSpec) -> tuple[bytes, dict[str, Any], bytes]:
         """Return what every call of a function says alike: fixed JSON, and fields that a call may
         override, also as JSON.
         """
@@ -243,8 +246,9 @@ class Recorder:
             k: v for k, v in (("model", spec.model), ("tags", spec.tags), ("metadata", spec.metadata)) if v
         }
         defaults_json = b"," + self.encoder.encode_event(defaults)[1:-1] if defaults else b""
-        head = self._heads[spec] = (b"," + self.encoder.encode_event(fixed)[1:-1], defaults, defaults_json)
-        return head
+        spec.head = b"," + self.encoder.encode_event(fixed)[1:-1], defaults, defaults_json
+        spec.head_of = self
+        return spec.head
 
     def _scope_fields(self, call: CallSpan, scope: Scope) -> dict[str, Any]:
         fields: dict[str, Any] = {"session": scope.session}

@@ -49,6 +49,9 @@ class FunctionSpec:
     """Gives fields of the call from what was returned; never raises."""
     replay: Callable[..., Any] | None = None
     """Runs the library's own code against a recorded answer: nothing but the answer has to be kept."""
+    head: tuple[bytes, dict[str, Any], bytes] = b"", {}, b""
+    """What every call of it says alike, in the words of the recorder `head_of`."""
+    head_of: Any = None
 
 
 SERVED = frozenset(["llm", "tool", "retriever", "embedding", "reranker"])

@@ -9,7 +9,7 @@ from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from llm_trace.capture import slots
-from llm_trace.capture.context import variable
+from llm_trace.capture.callspan import leave_ended
 from llm_trace.capture.endings import fail_call
 from llm_trace.capture.generators import record_async_generator, record_generator
 from llm_trace.capture.inspection import build_spec, is_iterable_coroutine
@@ -162,14 +162,14 @@ def _wrap_coroutine(fn: Callable[..., Any], spec: FunctionSpec) -> Callable[...,
 
 def _wrap_generator(fn: Callable[..., Any], spec: FunctionSpec) -> Callable[..., Any]:
     def wrapper(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
-        return record_generator(partial(_begin, spec, variable.get(), args, kwargs), fn, args, kwargs)
+        return record_generator(partial(_begin, spec, leave_ended(), args, kwargs), fn, args, kwargs)
 
     return _set_flag(wrapper, inspect.CO_GENERATOR)
 
 
 def _wrap_async_generator(fn: Callable[..., Any], spec: FunctionSpec) -> Callable[..., Any]:
     def wrapper(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
-        return record_async_generator(partial(_begin, spec, variable.get(), args, kwargs), fn, args, kwargs)
+        return record_async_generator(partial(_begin, spec, leave_ended(), args, kwargs), fn, args, kwargs)
 
     return _set_flag(wrapper, inspect.CO_ASYNC_GENERATOR)
 

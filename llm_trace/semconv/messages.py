@@ -18,7 +18,7 @@ ROLES = {
 }  # fmt: skip
 _SPEAKERS = ("user", "assistant", "system")
 _NOT_MODEL = ("user", "system", "tool")
-_ENVELOPE = frozenset({"type", "object", "index", "status", "id"})
+_ENVELOPE = frozenset({"type", "object", "index", "status", "id", "__type__"})
 _READ = frozenset(
     {
         "role", "content", "parts", "name", "finish_reason", "stop_reason", "tool_calls",
