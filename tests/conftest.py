@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,8 +18,11 @@ from llm_trace.record import Call
 if TYPE_CHECKING:
     from tests.helpers.spool_toys import HandWriter
 
-settings.register_profile("any load", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("any load")  # what a busy machine is slow at is no fault of the code
+# The same examples each time, and no clock: what a busy machine is slow at is no fault of the code.
+SAME = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True, database=None)
+settings.register_profile("same", SAME)
+settings.register_profile("explore", SAME, derandomize=False)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 SHARED = Path(__file__).resolve().parents[1].parent / "shared"
 

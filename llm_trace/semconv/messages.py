@@ -240,8 +240,9 @@ def _read_tool_calls(raw: Mapping[str, Any]) -> list[PartFields]:
         parts.append({"type": "tool_call", "arguments": calls})
     legacy = raw.get("function_call")
     if isinstance(legacy, Mapping) and legacy:
-        arguments = load_container(legacy.get("arguments"))
-        parts.append({**{str(k): v for k, v in legacy.items()}, "type": "tool_call", "arguments": arguments})
+        call = {**{str(k): v for k, v in legacy.items()}, "type": "tool_call"}
+        call["arguments"] = load_container(legacy.get("arguments"))
+        parts.append({name: value for name, value in call.items() if value is not None})
     elif legacy not in EMPTY:
         parts.append({"type": "tool_call", "name": legacy})
     return parts

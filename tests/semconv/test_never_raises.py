@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from llm_trace import semconv
@@ -94,6 +94,7 @@ attributes = st.dictionaries(
 
 
 @given(json_values)
+@example({"function_call": {"role": None}})
 def test_any_json_becomes_a_message_and_once_more_the_same(raw: Any) -> None:
     made = semconv.message(raw)
     Message(**made)

@@ -1,0 +1,113 @@
+"""What instrumentation adds to a call of OpenAI's SDK and to each streamed chunk: ours beside OpenInference's, which
+feeds the same store, in one run.
+
+    python -m benchmarks.instrumented
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx2 as httpx
+import openai
+
+import llm_trace
+from llm_trace.capture.otel_providers import get_own_provider
+
+ROUNDS, CALLS, CHUNKS = 7, 60, 200
+TEXT = "word " * 200
+ANSWER = {
+    "id": "c1", "object": "chat.completion", "created": 1, "model": "m-1",
+    "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": TEXT}}],
+    "usage": {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5},
+}  # fmt: skip
+CHUNK = {**ANSWER, "object": "chat.completion.chunk", "choices": [{"index": 0, "delta": {"content": "word "}}]}
+EVENTS = f"data: {json.dumps(CHUNK)}\n\n" * CHUNKS
+CHAT: Any = {"model": "m", "messages": [{"role": "user", "content": TEXT}]}
+
+
+def answer(request: httpx.Request) -> httpx.Response:
+    """Answer as the provider does."""
+    if b'"stream":true' in request.content:
+        return httpx.Response(200, text=EVENTS, headers={"content-type": "text/event-stream"})
+    return httpx.Response(200, json=ANSWER)
+
+
+def switch_nothing_on() -> Callable[[], None]:
+    """Leave the SDK as it is."""
+    return lambda: None
+
+
+def ride() -> Callable[[], None]:
+    """Switch OpenInference's instrumentation on, with the provider that feeds our store."""
+    from openinference.instrumentation.openai import OpenAIInstrumentor
+
+    instrumentor = OpenAIInstrumentor()
+    instrumentor.instrument(tracer_provider=get_own_provider())
+    return instrumentor.uninstrument  # type: ignore[no-any-return]
+
+
+SUBJECTS: dict[str, Callable[[], Callable[[], None]]] = {
+    "bare": switch_nothing_on,
+    "llm_trace": lambda: llm_trace.instrument("openai"),
+    "openinference": ride,
+}
+
+
+def time_call(client: openai.OpenAI) -> float:
+    """Return the median of a call, in microseconds."""
+    times = []
+    for _ in range(CALLS):
+        start = time.perf_counter_ns()
+        client.chat.completions.create(**CHAT)
+        times.append(time.perf_counter_ns() - start)
+    return statistics.median(times) / 1e3
+
+
+def time_chunk(client: openai.OpenAI) -> float:
+    """Return the mean of a chunk in the middle of a stream, in microseconds: what its ends cost is a call's."""
+    best = []
+    for _ in range(5):
+        stream = iter(client.chat.completions.create(**CHAT, stream=True))
+        next(stream)
+        start = time.perf_counter_ns()
+        for _ in range(CHUNKS - 2):
+            next(stream)
+        best.append((time.perf_counter_ns() - start) / (CHUNKS - 2))
+        list(stream)
+    return statistics.median(best) / 1e3
+
+
+def main() -> None:
+    """Print what each adds."""
+    client = openai.OpenAI(api_key="k", http_client=httpx.Client(transport=httpx.MockTransport(answer)))
+    calls: dict[str, list[float]] = {name: [] for name in SUBJECTS}
+    chunks: dict[str, list[float]] = {name: [] for name in SUBJECTS}
+    with tempfile.TemporaryDirectory() as folder:
+        llm_trace.configure(Path(folder) / "traces.duckdb")
+        for _ in range(ROUNDS):
+            for name, switch_on in SUBJECTS.items():
+                undo = switch_on()
+                calls[name].append(time_call(client))
+                chunks[name].append(time_chunk(client))
+                undo()
+        llm_trace.shutdown()
+    print(f"{'':16}{'call':>10}{'added':>10}{'chunk':>10}{'added':>10}   µs, median of {ROUNDS} rounds")
+    bare = statistics.median(calls["bare"]), statistics.median(chunks["bare"])
+    added = {}
+    for name in SUBJECTS:
+        call, chunk = statistics.median(calls[name]), statistics.median(chunks[name])
+        added[name] = call - bare[0], chunk - bare[1]
+        print(f"{name:16}{call:10.1f}{call - bare[0]:10.1f}{chunk:10.2f}{chunk - bare[1]:10.2f}")
+    ratios = [ours / theirs for ours, theirs in zip(added["llm_trace"], added["openinference"], strict=True)]
+    print(f"added by llm_trace beside openinference: {ratios[0]:.2f} x a call, {ratios[1]:.2f} x a chunk")
+
+
+if __name__ == "__main__":
+    main()
