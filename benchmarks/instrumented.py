@@ -27,7 +27,11 @@ ANSWER = {
     "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": TEXT}}],
     "usage": {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5},
 }  # fmt: skip
-CHUNK = {**ANSWER, "object": "chat.completion.chunk", "choices": [{"index": 0, "delta": {"content": "word "}}]}
+CHUNK = {
+    **ANSWER,
+    "object": "chat.completion.chunk",
+    "choices": [{"index": 0, "delta": {"content": "word "}}],
+}
 EVENTS = f"data: {json.dumps(CHUNK)}\n\n" * CHUNKS
 CHAT: Any = {"model": "m", "messages": [{"role": "user", "content": TEXT}]}
 

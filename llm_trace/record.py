@@ -8,7 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+)
 
 from llm_trace.attribution_settings import Settings as Settings
 
@@ -101,6 +108,10 @@ class CostBasis(BaseModel, frozen=True):
     tier: str | None = None
     usd_per_million: dict[str, float] = Field(default_factory=dict)
     """The price by what is counted; what has none costs as much as the count that it is part of."""
+
+    @model_serializer(mode="wrap")
+    def _leave_out_what_is_empty(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: value for name, value in write(self).items() if value not in (None, {})}
 
 
 class CallError(Record):
