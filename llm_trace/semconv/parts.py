@@ -48,19 +48,31 @@ def read_tool_call(raw: Raw) -> PartFields:
     return join_rest(raw, ("type", "id", "function"), {**part, "function": left or None})
 
 
+def _read_ids(raw: Raw, names: tuple[str, ...]) -> tuple[PartFields, set[str]]:
+    """Return the id of a call, of `names` the first that is there, with that of its item where it has one;
+    and the names that say nothing else.
+    """
+    source = next((name for name in names if raw.get(name) is not None), "id")
+    ids: PartFields = {"id": raw.get(source)}
+    used = {source} | {name for name in names if isinstance(raw.get(name), str) and raw[name] == ids["id"]}
+    if raw.get("call_id") is not None:
+        ids["item_id"] = raw.get("id")
+        used.add("id")
+    return ids, used
+
+
 def _read_call(raw: Raw, kind: str) -> PartFields:
     """Return a call whose name and arguments stand beside its id."""
-    arguments = raw.get("arguments", raw.get("input", raw.get("args")))
+    ids, used = _read_ids(raw, ("call_id", "toolUseId", "id"))
+    source = next((key for key in ("arguments", "input", "args") if key in raw), "arguments")
     part = {
         "type": kind,
-        "id": get_field(raw, "call_id", "toolUseId", "id") or None,
+        **ids,
+        "id": ids["id"] or None,
         "name": raw.get("name"),
-        "arguments": load_container(arguments),
+        "arguments": load_container(raw.get(source)),
     }
-    if raw.get("call_id") is not None:
-        part["item_id"] = raw.get("id")
-    source = next((key for key in ("arguments", "input", "args") if key in raw), "arguments")
-    return join_rest(raw, ("type", "id", "call_id", "toolUseId", "name", source), part)
+    return join_rest(raw, ("type", "name", source, *used), part)
 
 
 def _read_client_call(raw: Raw) -> PartFields:
@@ -73,17 +85,11 @@ def _read_server_call(raw: Raw) -> PartFields:
 
 def _read_answer(raw: Raw, kind: str) -> PartFields:
     """Return the answer of a tool."""
-    ids = ("tool_use_id", "call_id", "tool_call_id", "toolUseId", "id")
+    ids, used = _read_ids(raw, ("tool_use_id", "call_id", "tool_call_id", "toolUseId", "id"))
     answers = ("response", "content", "output", "result")
     source = next((key for key in answers if raw.get(key) is not None), "content")
-    part = {
-        "type": kind,
-        "id": get_field(raw, *ids),
-        "response": load_container(raw.get(source)) if source == "output" else raw.get(source),
-    }
-    if raw.get("call_id") is not None:
-        part["item_id"] = raw.get("id")
-    return join_rest(raw, ("type", *ids, source), part)
+    response = load_container(raw.get(source)) if source == "output" else raw.get(source)
+    return join_rest(raw, ("type", source, *used), {"type": kind, **ids, "response": response})
 
 
 def _read_client_answer(raw: Raw) -> PartFields:
@@ -209,11 +215,8 @@ def _build_code_reader(kind: str) -> Callable[[Any, Raw], PartFields]:
     """Return a reader of code that Gemini wrote and ran, or of what came out."""
 
     def read(inner: Any, _raw: Raw) -> PartFields:
-        return join_rest(
-            list_fields(inner),
-            ("code", "output"),
-            {"type": kind, "content": get_field(inner, "code", "output")},
-        )
+        source = "output" if get_field(inner, "code") is None else "code"
+        return join_rest(list_fields(inner), (source,), {"type": kind, "content": get_field(inner, source)})
 
     return read
 

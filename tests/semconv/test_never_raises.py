@@ -184,6 +184,10 @@ def _leaves(value: Any) -> set[str]:
 
 
 @given(_marked_values, st.sampled_from([*_VALUES, None]))
+@example({"tool_call_id": "§1§", "call_id": "§2§", "id": "§3§"}, "tool_call_response")
+@example({"tool_use_id": "§1§", "toolUseId": "§2§", "id": "§3§"}, "tool_result")
+@example({"toolUseId": "§1§", "id": "§2§"}, "tool_use")
+@example({"executableCode": {"code": "§1§", "output": "§2§"}}, None)
 def test_nothing_of_the_content_is_lost(piece: Any, kind: str | None) -> None:
     typed = {**piece, "type": kind} if isinstance(piece, dict) and kind is not None else piece
     made = repr(semconv.message({"role": "user", "content": [typed]}))
