@@ -121,8 +121,9 @@ def log_score(
     Args:
         name: name of the metric.
         value: a number, a yes or no, or a label.
-        call: a `Call`, a span, a `span_id` or an object that has one; where not given the running call, or
-            when none is running, the outermost one that returned last in this thread or task.
+        call: a `Call`, a span, a `span_id` or an object that has one, such as OpenTelemetry's `SpanContext`;
+            where not given the running call, or when none is running, the outermost one that returned last
+            in this thread or task.
         comment: why.
         source: who says so: `human`, `code` or `model`.
 
@@ -177,12 +178,17 @@ def _read_score(name: Any, value: Any) -> float | bool | str:
 def _read_target(target: Any) -> tuple[Any, dict[str, Any]]:
     """Return the span id of what is to be scored, `None` where it has none, and where its trace is known."""
     if isinstance(target, str):
-        return target.lower(), {}
+        return target, {}
     place = {name: getattr(target, name, None) for name in ("trace_id", "start_ns")}
     try:
-        return target.span_id, place
+        span_id = target.span_id
     except AttributeError:
         return None, {}
+    if isinstance(place["trace_id"], int):
+        place["trace_id"] = f"{place['trace_id']:032x}"
+    if isinstance(span_id, int):  # OpenTelemetry's, 0 where there is no span
+        span_id = f"{span_id:016x}" if span_id else None
+    return span_id, place
 
 
 def _check_span_id(name: str, call: Any, span_id: Any) -> str:
@@ -199,11 +205,12 @@ def _check_span_id(name: str, call: Any, span_id: Any) -> str:
             f"log_score({name!r}) has no call to score: pass call=, as none is running and none returned "
             "before in this thread or task"
         )
-    if span_id is None or (span_id and isinstance(call, str) and not _SPAN_ID.fullmatch(span_id)):
+    digits = "" if span_id is None else str(span_id).lower()
+    if span_id is None or (digits and not _SPAN_ID.fullmatch(digits)):
         raise NotFoundError(
             f"log_score({name!r}) cannot score {call!r}: pass a Call, a span or a span id (16 hex digits)"
         )
-    return str(span_id)
+    return digits
 
 
 def _find_scored(recorder: CallRecorder, call: Any) -> Any:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from opentelemetry.trace import INVALID_SPAN_CONTEXT, SpanContext, get_current_span
 
 import llm_trace
 from llm_trace import Prompt, trace
@@ -192,6 +193,29 @@ def test_an_object_with_nothing_but_a_span_id_can_be_scored(store: Recorded) -> 
     for name, target in (("row", SimpleNamespace(span_id=call.span_id)), ("whole", whole)):
         llm_trace.log_score(name, 1, call=target)  # type: ignore[arg-type]
     assert [score.name for score in store.scores(call.span_id)] == ["row", "whole"]
+
+
+def test_a_score_goes_to_the_call_that_a_span_context_of_opentelemetry_names(store: Recorded) -> None:
+    @trace
+    def answer() -> SpanContext:
+        return get_current_span().get_span_context()
+
+    context = answer()
+    call = store.one()
+    llm_trace.log_score("good", 1, call=context)  # type: ignore[arg-type]
+    shouted = SimpleNamespace(span_id=call.span_id.upper())
+    llm_trace.log_score("loud", 1, call=shouted)  # type: ignore[arg-type]
+    assert [score.name for score in store.scores(call.span_id)] == ["good", "loud"]
+
+
+@pytest.mark.parametrize(
+    "target",
+    [INVALID_SPAN_CONTEXT, SimpleNamespace(span_id="nonsense"), SimpleNamespace(span_id=1 << 64)],
+    ids=["no span", "no hex", "too long"],
+)
+def test_a_score_of_an_id_that_is_none_is_refused_instead_of_lost(store: Recorded, target: Any) -> None:
+    with pytest.raises(NotFoundError, match="16 hex digits"):
+        llm_trace.log_score("good", 1, call=target)
 
 
 def test_a_score_of_a_call_that_sampling_left_out_goes_to_no_other(recorded: Recorded) -> None:
