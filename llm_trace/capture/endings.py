@@ -123,6 +123,8 @@ def _write_end(call: CallSpan, end_ns: int, status: str, output: Any, error: dic
 def _emit_end(call: CallSpan, end_ns: int, status: str, output: bytes | None, fields: dict[str, Any]) -> None:
     """Write an end event of what is encoded already, and hand it to the mirror and the attribution policy."""
     recorder = call.recorder
+    if call.read_response is not None or call.read_inner is not None:  # they may hold a model and its tensors
+        call.read_response = call.read_inner = None
     event = b'{"event":"end",%b,"end_ns":%d,"status":"%b"' % (call.ids, end_ns, status.encode())
     if output is not None:
         event += b',"output":' + output
