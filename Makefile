@@ -42,6 +42,7 @@ test-servers: $(VENV)/.ready
 
 bench: $(VENV)/.ready
 	$(BIN)/python -m benchmarks.capture
+	$(BIN)/python -m benchmarks.instrumented
 	$(BIN)/python -m benchmarks.delivery
 	$(BIN)/python benchmarks/ingest.py
 	$(BIN)/python benchmarks/attribution.py
