@@ -48,7 +48,13 @@ def _next(self: RecordedStream) -> Any:
 
 
 def _anext(self: RecordedStream) -> Any:
-    return anext(self._llm_trace_steps if self._llm_trace_call.open else self._llm_trace_stream)
+    call, stream, steps = self._llm_trace_call, self._llm_trace_stream, self._llm_trace_steps
+    if not call.open:
+        return anext(stream)
+    if isinstance(steps, types.GeneratorType) and not call.streaming:  # it has steps of both kinds
+        steps = record_async_generator(lambda: call, lambda: _iterate_async_stream(stream))
+        object.__setattr__(self, "_llm_trace_steps", steps)
+    return anext(steps)
 
 
 def _enter(self: RecordedStream) -> Any:

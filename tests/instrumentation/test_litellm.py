@@ -1,0 +1,108 @@
+"""LiteLLM: every request is one call, with the provider and the cost that LiteLLM names."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # else importing it asks the network for prices
+litellm = pytest.importorskip("litellm")
+completion: Any = litellm.completion
+
+import llm_trace  # noqa: E402
+from llm_trace.record import Usage  # noqa: E402
+from tests.conftest import Recorded  # noqa: E402
+from tests.helpers.loopback import Loopback, Reply  # noqa: E402
+from tests.helpers.model_server import open_server  # noqa: E402
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # LiteLLM's own
+TOKENS = Usage(input_tokens=13, output_tokens=2, cache_read_tokens=4)
+HI = [{"role": "user", "content": "hi"}]
+run_async = asyncio.Runner().run
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Loopback]:
+    with open_server() as server:
+        yield server
+
+
+@pytest.fixture(params=["alone", "with SDKs"])
+def asked(store: Recorded, server: Loopback, request: pytest.FixtureRequest) -> Iterator[dict[str, Any]]:
+    """What a request to OpenAI takes, with LiteLLM instrumented alone or with the SDKs that it calls."""
+    names = ["litellm"] if request.param == "alone" else ["litellm", "openai", "anthropic"]
+    with llm_trace.instrument(*names):
+        yield {
+            "model": "openai/gpt-4o",
+            "api_base": server.url + "/v1",
+            "api_key": "secret-key",
+            "messages": HI,
+        }
+
+
+def test_each_request_is_one_call_with_its_provider_and_cost(store: Recorded, asked: dict[str, Any]) -> None:
+    answers = [litellm.completion(**asked), completion(**asked), run_async(litellm.acompletion(**asked))]
+    for call, answer in zip(sorted(store.calls(), key=lambda call: call.start_ns), answers, strict=True):
+        assert (call.provider, call.model, call.usage) == ("openai", "gpt-4o-1", TOKENS)
+        assert call.cost_usd == answer._hidden_params["response_cost"] > 0
+        assert [part.content for message in call.messages_out for part in message.parts] == ["hello"]
+        assert "secret-key" not in str(call)
+
+
+def test_streams_are_recorded_to_where_they_end(store: Recorded, asked: dict[str, Any]) -> None:
+    asked |= {"stream": True, "stream_options": {"include_usage": True}}
+
+    async def consume() -> None:
+        async for _ in await litellm.acompletion(**asked):
+            pass
+
+    list(litellm.completion(**asked))
+    run_async(consume())
+    stream = litellm.completion(**asked)
+    next(stream)
+    del stream
+    gc.collect()
+    calls = sorted((call for call in store.calls() if "litellm" in call.name), key=lambda call: call.start_ns)
+    streamed = TOKENS.model_copy(update={"reasoning_tokens": 0})
+    assert [(c.status, c.usage, c.messages_out[0].parts[0].content) for c in calls] == [
+        ("ok", streamed, "hello"), ("ok", streamed, "hello"), ("cancelled", None, "hel"),
+    ]  # fmt: skip
+    assert None not in [call.first_token_ns for call in calls]
+
+
+def test_errors_and_retries_of_litellm_are_one_call_each(
+    store: Recorded, server: Loopback, asked: dict[str, Any]
+) -> None:
+    with pytest.raises(litellm.exceptions.BadRequestError):
+        litellm.completion(**{**asked, "model": "openai/broken"})
+    server.next.append(Reply(500, b'{"error": {"message": "again"}}', {"connection": "close"}))
+    litellm.completion(**asked, num_retries=1, max_retries=0)
+    calls = sorted((call for call in store.calls() if "litellm" in call.name), key=lambda call: call.start_ns)
+    assert [(call.status, call.usage) for call in calls] == [("error", None), ("ok", TOKENS)]
+
+
+def test_the_router_and_embeddings_are_one_call_each(store: Recorded, asked: dict[str, Any]) -> None:
+    messages = asked.pop("messages")
+    router = litellm.Router(model_list=[{"model_name": "m", "litellm_params": asked}])
+    router.completion("m", messages)
+    run_async(router.acompletion("m", messages))
+    litellm.embedding(**{**asked, "model": "openai/text-embedding-3-small"}, input=["hi"])
+    calls = sorted(store.calls(), key=lambda call: call.start_ns)
+    assert [call.kind for call in calls] == ["llm", "llm", "embedding"]
+    assert [call.provider for call in calls] == ["openai"] * 3
+
+
+def test_undoing_gives_litellm_back_as_it_was(store: Recorded) -> None:
+    names = ("completion", "acompletion", "embedding", "aembedding")
+    before = [getattr(litellm.main, name) for name in names]
+    undo = llm_trace.instrument("litellm")
+    again = llm_trace.instrument("litellm")
+    assert not {*before} & {getattr(litellm.main, name) for name in names}
+    again()
+    undo()
+    assert [getattr(litellm.main, name) for name in names] == before
