@@ -137,6 +137,7 @@ def _check_writable(place: Path) -> bool:
 def _examine_spool(place: Path, facts: StoreFacts, problems: list[str]) -> dict[str, Any]:
     """Return facts of the spool folder: files, their writers, what is not in the store yet, what was lost."""
     from llm_trace.spool.files import list_spool_files
+    from llm_trace.spool.losses import list_noted_losses
 
     folder = get_spool_dir(place)
     files = list_spool_files(folder)
@@ -144,6 +145,8 @@ def _examine_spool(place: Path, facts: StoreFacts, problems: list[str]) -> dict[
     try:
         for file in files:
             lost += _list_losses(file.path, facts.positions.get(file.name, 0))
+        for loss in list_noted_losses(folder):
+            lost[loss.reason] += loss.count
     except OSError as exc:
         problems.append(f"the spool cannot be read: {exc}")
     quarantined = list((folder / "quarantine").glob("*")) if folder.exists() else []

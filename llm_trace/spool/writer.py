@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import orjson
 
+from llm_trace.spool.losses import LossNote
 from llm_trace.spool.messages import EncodeBodies, MessageTable
 
 if TYPE_CHECKING:
@@ -89,6 +90,7 @@ class SpoolWriter:
         self._messages = MessageTable(self._encode)
         self._logged: set[str] = set()
         self._unreported = 0
+        self._note = LossNote()
         self.written = 0
         self.lost: Counter[str] = Counter()
 
@@ -261,6 +263,7 @@ class SpoolWriter:
         )
         self.lost[reason] += 1
         self._unreported += 1
+        self._unreported -= self._note.write(self.folder, self._id, self._unreported, self.lost)
         self._messages.clear()  # what this event said may not be in the file
         self._warn_once(exc, "calls are being lost and counted")
 
@@ -271,7 +274,9 @@ class SpoolWriter:
             _log.warning("llm_trace cannot write to %s (%s): %s", self.folder, exc, fate)
 
     def _report_lost(self) -> None:
-        count, self._unreported = self._unreported, 0
+        count, self._unreported = self._unreported - self._note.count_taken(), 0
+        if count == 0:
+            return
         reasons = ", ".join(sorted(self.lost))
         self._logged.clear()
         if not self.write(
@@ -279,6 +284,9 @@ class SpoolWriter:
             % (count, reasons.encode(), time.time_ns())
         ):
             self._unreported += count - 1
+            self._note.write(self.folder, self._id, self._unreported, self.lost)
+        else:
+            self._note.remove()
 
     def _start_syncing(self) -> None:
         threading.Thread(

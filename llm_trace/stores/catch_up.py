@@ -26,6 +26,7 @@ from llm_trace.spool.files import (
     list_spool_files,
     read_positions_of_others,
 )
+from llm_trace.spool.losses import find_left_losses
 from llm_trace.spool.paths import get_spool_dir
 from llm_trace.stores.connection import Database
 from llm_trace.stores.failure import clear_failure, note_failure
@@ -44,7 +45,7 @@ class Pending:
     bytes: int = 0
     stale: bool = False
     """Whether an ingest has something else to do: a schema to migrate, interrupted calls to mark, files to
-    delete, a purge to finish.
+    delete, a purge to finish, a note of lost events to take.
     """
 
     def __bool__(self) -> bool:
@@ -54,8 +55,9 @@ class Pending:
 def count_pending(database: Database) -> Pending:
     """Return what an ingest would find now."""
     files = list_spool_files(database.lock_dir)
+    left = find_left_losses(database.lock_dir, find_live_writers(files))
     if not database.exists():
-        return Pending(sum(file.size for file in files), stale=bool(files))
+        return Pending(sum(file.size for file in files), stale=bool(files or left))
     with database.reading() as connection:
         if read_version(connection) < VERSION:
             return Pending(sum(file.size for file in files), stale=True)
@@ -65,7 +67,7 @@ def count_pending(database: Database) -> Pending:
     unread = sum(max(0, file.size - positions.get(file.name, 0)) for file in files)
     gone = {row[0] for row in opened} - find_live_writers(files)
     purgeable = {row[0] for row in to_purge} - {file.name for file in files if file.live}
-    stale = bool(gone or purgeable) or _has_deletable(database.lock_dir, files, positions)
+    stale = bool(gone or purgeable or left) or _has_deletable(database.lock_dir, files, positions)
     return Pending(unread, stale)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 from llm_trace.errors import NotFoundError, StoreError, StoreNotFoundError
 from llm_trace.record import Attribution, Call, PromptVersion, Run, Score
 from llm_trace.spool.files import list_spool_files
+from llm_trace.spool.losses import list_noted_losses
 from llm_trace.spool.paths import get_spool_dir
 from llm_trace.stores import paging, rows
 from llm_trace.stores.catch_up import catch_up
@@ -51,7 +52,7 @@ def open_store(path: str | os.PathLike[str] = "llm_trace.duckdb", *, timeout: fl
     absolute = Path(os.path.abspath(os.path.expanduser(path)))
     folder = get_spool_dir(absolute)
     database = Database(absolute, folder, timeout)
-    if not database.exists() and not list_spool_files(folder):
+    if not (database.exists() or list_spool_files(folder) or list_noted_losses(folder)):
         raise StoreNotFoundError(
             f"there is no store at {str(absolute)!r} and no spool beside it: pass the path that "
             f"configure(store=…) was given"

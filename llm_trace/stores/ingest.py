@@ -29,6 +29,7 @@ from llm_trace.spool.files import (
     read_positions_of_others,
     remove_stale,
 )
+from llm_trace.spool.losses import take_losses
 from llm_trace.spool.paths import get_spool_dir
 from llm_trace.stores.connection import Database, connect
 from llm_trace.stores.failure import clear_failure, note_failure
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
     from duckdb import DuckDBPyConnection
+
+    from llm_trace.spool.losses import NotedLoss
 
 
 @dataclass
@@ -187,11 +190,16 @@ class _Ingest:
         every: list[SpoolFile],
         progress: IngestProgress,
     ) -> None:
+        writers = find_live_writers(every)
+        losses = take_losses(self.folder, writers)
         with self.database.writing(connection):
             connection.execute("BEGIN")
-            _mark_interrupted(connection, find_live_writers(every))
+            _mark_interrupted(connection, writers)
+            _keep_losses(connection, losses)
             progress.tidy(every)
             connection.execute("COMMIT")
+        for loss in losses:
+            loss.path.unlink(missing_ok=True)
         self._delete(files, progress)
         finish_purges(self.database, connection)
 
@@ -242,6 +250,15 @@ def _mark_interrupted(connection: DuckDBPyConnection, writers: set[str]) -> None
         )
         connection.execute(
             "UPDATE _unfinished SET state = 'interrupted' WHERE span_id IN (SELECT unnest(?))", [gone]
+        )
+
+
+def _keep_losses(connection: DuckDBPyConnection, losses: list[NotedLoss]) -> None:
+    """Keep what notes say; one that is kept already was left by an ingest that died before it removed it."""
+    for loss in losses:
+        connection.execute(
+            "INSERT INTO _lost SELECT ?, ?, ?, ? WHERE ? NOT IN (SELECT file FROM _lost)",
+            [loss.path.name, loss.count, loss.reason, loss.time_ns, loss.path.name],
         )
 
 

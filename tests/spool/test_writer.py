@@ -10,12 +10,18 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from llm_trace import open_store
+from llm_trace.cli.examine import examine
+from llm_trace.spool.losses import list_noted_losses, take_losses
+from llm_trace.spool.paths import get_spool_dir
 from llm_trace.spool.writer import SpoolWriter
+from llm_trace.stores.diagnostics import count_totals
 
 
 def lines(folder: Path) -> list[dict[str, Any]]:
@@ -230,3 +236,56 @@ def test_fsync_modes_write_the_same(tmp_path: Path) -> None:
         assert writer.write(b'{"event":"end"', sync=True)
         writer.close()
         assert [e["event"] for e in events(tmp_path / str(mode))] == ["end"]
+
+
+DEAD = """
+import os, resource, signal, sys
+from pathlib import Path
+from llm_trace.spool.paths import get_spool_dir
+from llm_trace.spool.writer import SpoolWriter
+writer = SpoolWriter(get_spool_dir(sys.argv[1]))
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+size = int(sys.argv[2])
+if size:
+    writer.write(b'{"event":"prompt","name":"a"')
+resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+line = b'{"event":"start","text":"%s"' % (b"x" * 900)
+def lose(): return [writer.write(line) for _ in range(30)].count(False)
+lost = lose()
+if not (child := os.fork()):
+    os._exit(lose())
+print(lost + os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+os.kill(os.getpid(), 9)
+"""
+
+
+@pytest.mark.parametrize("size", [0, 5000], ids=["from the start", "later"])
+def test_what_a_full_disk_lost_is_known_after_the_process_was_killed(tmp_path: Path, size: int) -> None:
+    store = tmp_path / "t.duckdb"
+    done = subprocess.run(
+        [sys.executable, "-c", DEAD, str(store), str(size)], capture_output=True, text=True, check=False
+    )
+    lost = int(done.stdout)
+    assert lost > 30  # in both processes
+    assert sum(examine(str(store))["spool"]["lost"].values()) == lost
+    for _ in range(2):
+        with open_store(store) as opened:
+            assert count_totals(opened)["lost"] == lost
+        report = examine(str(store))
+        assert sum(report["spool"]["lost"].values()) == lost
+        assert any("events were lost" in problem for problem in report["problems"])
+    assert not list(get_spool_dir(store).glob("*.lost*"))
+
+
+def test_losses_that_a_reader_took_over_are_not_said_again(tmp_path: Path) -> None:
+    (tmp_path / "s").mkdir()
+    writer = SpoolWriter(tmp_path / "s")
+    writer._retry_at = time.time_ns() + 10**18  # the disk takes no file
+    assert [writer.write(b'{"event":"start"') for _ in range(5)] == [False] * 5
+    assert [loss.count for loss in take_losses(tmp_path / "s", ())] == [5]
+    assert not writer.write(b'{"event":"start"')
+    writer._retry_at = 0
+    assert writer.write(b'{"event":"start"')
+    _, lost = events(tmp_path / "s")
+    assert (lost["event"], lost["count"]) == ("lost", 1)
+    assert [loss.count for loss in list_noted_losses(tmp_path / "s")] == [5]
