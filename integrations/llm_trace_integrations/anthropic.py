@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from llm_trace.instrumentation.integration import Integration, Method
+from llm_trace.instrumentation.integration import Integration, TracedMethod
 from llm_trace_integrations.stainless import note_retries, replay
 
 _CLIENTS = {"Bedrock": "aws.bedrock", "Vertex": "gcp.vertex_ai", "Foundry": "azure.ai.inference"}
@@ -20,9 +20,11 @@ def read_request(resource: Any, arguments: dict[str, Any]) -> dict[str, Any]:
     return {"provider": next((name for part, name in _CLIENTS.items() if part in client), "anthropic")}
 
 
-def _list_methods() -> tuple[Method, ...]:
+def _list_methods() -> tuple[TracedMethod, ...]:
     return tuple(
-        Method(f"{module}:{prefix}Messages.{name}", f"anthropic.{resource}.{name}", since=name != "parse")
+        TracedMethod(
+            f"{module}:{prefix}Messages.{name}", f"anthropic.{resource}.{name}", since=name != "parse"
+        )
         for module, resource in (
             ("anthropic.resources.messages", "messages"),
             ("anthropic.resources.beta.messages", "beta.messages"),

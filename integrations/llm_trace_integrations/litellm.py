@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from llm_trace.instrumentation.integration import Integration, Method
+from llm_trace.instrumentation.integration import Integration, TracedMethod
 
 _PROVIDERS = {
     "azure": "azure.ai.openai", "azure_ai": "azure.ai.inference", "bedrock": "aws.bedrock",
@@ -51,7 +51,7 @@ INTEGRATION = Integration(
     versions=">=1.60",
     tried="1.110.2",
     methods=tuple(
-        Method(
+        TracedMethod(
             f"litellm.{module}:{name}",
             f"litellm.{name}",
             "embedding" if name.endswith("embedding") else "llm",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from llm_trace.instrumentation.integration import Integration, Method
+from llm_trace.instrumentation.integration import Integration, TracedMethod
 from llm_trace_integrations.stainless import note_retries, replay
 
 _HOSTS = {
@@ -38,16 +38,18 @@ _CHAT = "openai.resources.chat.completions"
 _RESPONSES = "openai.resources.responses"
 
 
-def _list_methods() -> tuple[Method, ...]:
+def _list_methods() -> tuple[TracedMethod, ...]:
     methods = []
     for prefix in ("", "Async"):
         methods += [
-            Method(f"{_CHAT}:{prefix}Completions.create", "openai.chat.completions.create"),
-            Method(f"{_CHAT}:{prefix}Completions.parse", "openai.chat.completions.parse", since=False),
-            Method(f"{_RESPONSES}:{prefix}Responses.create", "openai.responses.create", since=False),
-            Method(f"{_RESPONSES}:{prefix}Responses.parse", "openai.responses.parse", since=False),
-            Method(f"openai.resources.completions:{prefix}Completions.create", "openai.completions.create"),
-            Method(
+            TracedMethod(f"{_CHAT}:{prefix}Completions.create", "openai.chat.completions.create"),
+            TracedMethod(f"{_CHAT}:{prefix}Completions.parse", "openai.chat.completions.parse", since=False),
+            TracedMethod(f"{_RESPONSES}:{prefix}Responses.create", "openai.responses.create", since=False),
+            TracedMethod(f"{_RESPONSES}:{prefix}Responses.parse", "openai.responses.parse", since=False),
+            TracedMethod(
+                f"openai.resources.completions:{prefix}Completions.create", "openai.completions.create"
+            ),
+            TracedMethod(
                 f"openai.resources.embeddings:{prefix}Embeddings.create",
                 "openai.embeddings.create",
                 "embedding",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from llm_trace.instrumentation.integration import Integration, Method
+from llm_trace.instrumentation.integration import Integration, TracedMethod
 
 if TYPE_CHECKING:
     from llm_trace.record import Kind
@@ -78,7 +78,7 @@ def _read_scores(output: Any) -> Any:
     return [each.tolist() for each in output] if output and hasattr(output[0], "tolist") else None
 
 
-def _list_methods() -> tuple[Method, ...]:
+def _list_methods() -> tuple[TracedMethod, ...]:
     asked = {
         "SentenceTransformer": ("encode",),
         "SparseEncoder": ("encode",),
@@ -88,9 +88,11 @@ def _list_methods() -> tuple[Method, ...]:
     for cls, names in asked.items():
         kind: Kind = "reranker" if cls == "CrossEncoder" else "embedding"
         path = f"sentence_transformers:{cls}"
-        methods += [Method(f"{path}.{n}", f"sentence_transformers.{n}", kind, since=False) for n in names]
         methods += [
-            Method(f"{path}.{n}", f"sentence_transformers.{n}", kind, since=False, recorded=False)
+            TracedMethod(f"{path}.{n}", f"sentence_transformers.{n}", kind, since=False) for n in names
+        ]
+        methods += [
+            TracedMethod(f"{path}.{n}", f"sentence_transformers.{n}", kind, since=False, recorded=False)
             for n in ("preprocess", "tokenize")
         ]
     return tuple(methods)

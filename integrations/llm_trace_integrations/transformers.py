@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from llm_trace.instrumentation.integration import Integration, Method
+from llm_trace.instrumentation.integration import Integration, TracedMethod
 from llm_trace_integrations._tokenizers import count_tokens, watch_tokenizers
 
 _TEXT_PIPELINES = {
@@ -82,14 +82,14 @@ def _find_best_label(answer: Any) -> str | None:
     return str(max(scored, key=lambda each: each["score"])["label"]) if scored else None
 
 
-def _list_methods() -> tuple[Method, ...]:
+def _list_methods() -> tuple[TracedMethod, ...]:
     pipelines = [
-        Method(f"transformers.pipelines.{module}:{cls}.__call__", f"transformers.{module}", since=False)
+        TracedMethod(f"transformers.pipelines.{module}:{cls}.__call__", f"transformers.{module}", since=False)
         for module, classes in _TEXT_PIPELINES.items()
         for cls in classes
     ]
     return (
-        Method("transformers.generation.utils:GenerationMixin.generate", "transformers.generate"),
+        TracedMethod("transformers.generation.utils:GenerationMixin.generate", "transformers.generate"),
         *pipelines,
     )
 

@@ -24,8 +24,7 @@ from llm_trace.semconv.merge import (
     merge_calls,
     with_total,
 )
-
-CallDict = dict[str, Any]
+from llm_trace.semconv.shapes import CallDict
 
 _MOST = 10_000
 _MOST_BYTES = 32 << 20

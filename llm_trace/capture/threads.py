@@ -9,10 +9,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-Undo = Callable[[], None]
 
-
-def propagate() -> Undo:
+def propagate() -> Callable[[], None]:
     """Make `threading.Thread` and `ThreadPoolExecutor` start work in a copy of the starter's context;
     return what undoes it.
     """

@@ -108,9 +108,9 @@ def _format_tokens(use: "Use") -> str:
 
 
 def _print_diff(store: "Store", name: str, before: str, after: str, *, as_json: bool) -> None:
-    from llm_trace.comparison.iterations import diff, find_version
+    from llm_trace.comparison.iterations import diff, find_prompt_version
 
-    difference = diff(find_version(store, name, before), find_version(store, name, after))
+    difference = diff(find_prompt_version(store, name, before), find_prompt_version(store, name, after))
     if as_json:
         print_json(
             {

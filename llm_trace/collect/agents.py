@@ -14,9 +14,9 @@ from llm_trace.collect.logs import LogRecord
 from llm_trace.semconv import names
 from llm_trace.semconv.agents import DURATIONS, SESSIONS, TURNS, AgentEvent, find_role, read_agent_event
 from llm_trace.semconv.completed_span import EndedSpan
+from llm_trace.semconv.shapes import CallDict
 from llm_trace.semconv.values import get_first_value, get_number
 
-CallDict = dict[str, Any]
 _MOST = 10_000
 """Turns, and requests without their answer, that are known at a time."""
 _SILENT_NS = 600 * 10**9
@@ -271,8 +271,8 @@ def _get_request_key(event: AgentEvent) -> tuple[str, ...]:
 
 def _keep_identity(event: AgentEvent) -> dict[str, Any]:
     """Return what an event says of the turn that it is in, for a turn whose beginning did not come."""
-    kept = (*SESSIONS, *TURNS, names.CONVERSATION, "user.id", "user.email")
-    return {names.OWN_KIND: "agent"} | {k: v for k, v in event.attributes.items() if k in kept}
+    identifying = (*SESSIONS, *TURNS, names.CONVERSATION, "user.id", "user.email")
+    return {names.OWN_KIND: "agent"} | {k: v for k, v in event.attributes.items() if k in identifying}
 
 
 def _make_id(digits: int, *parts: str) -> str:

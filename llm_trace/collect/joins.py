@@ -9,16 +9,16 @@ from typing import Any
 from llm_trace.semconv import names
 from llm_trace.semconv.agents import CALL_ID, TURNS
 from llm_trace.semconv.merge import check_overlap, get_response_id, merge_calls
+from llm_trace.semconv.shapes import CallDict
 from llm_trace.semconv.values import get_field, get_first_value, list_fields
 
-CallDict = dict[str, Any]
 _MOST = 5_000
 _MOST_OF_TURN = 32
 """Calls of one turn that a later one is compared with."""
 
 
-class KnownCalls:
-    """The calls of coding agents that came lately."""
+class AgentCallJoiner:
+    """Joins a call of a coding agent with those that came lately."""
 
     def __init__(self) -> None:
         self._by_key: OrderedDict[tuple[str, ...], list[CallDict]] = OrderedDict()

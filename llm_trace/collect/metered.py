@@ -16,9 +16,9 @@ from typing import Any
 from llm_trace import semconv
 from llm_trace.collect.points import DataPoint
 from llm_trace.semconv.agents import AGENTS, METRIC_COSTS, METRIC_TOKENS, SESSIONS
+from llm_trace.semconv.shapes import CallDict
 from llm_trace.semconv.values import get_first_value
 
-CallDict = dict[str, Any]
 _MOST = 10_000
 _TYPES = ("type", "token_type")
 
@@ -107,7 +107,7 @@ def _build_call(key: tuple[Any, ...], group: list[tuple[DataPoint, float]]) -> C
             raw[name] += round(added)
     start_ns = min((point.start_ns for point, _ in group if point.start_ns), default=time_ns)
     first = group[0][0]
-    told = {name: value for name, value in first.attributes.items() if name not in _TYPES}
+    named = {name: value for name, value in first.attributes.items() if name not in _TYPES}
     identity = sha256("\0".join(map(str, (*key, start_ns))).encode("utf-8", "surrogatepass")).hexdigest()
     call = {
         "span_id": identity[:16],
@@ -121,6 +121,6 @@ def _build_call(key: tuple[Any, ...], group: list[tuple[DataPoint, float]]) -> C
         "session": session or None,
         "usage": semconv.usage(raw),
         "cost_usd": cost or None,
-        "metadata": {"metrics": {"attributes": told, "resource": first.resource}},
+        "metadata": {"metrics": {"attributes": named, "resource": first.resource}},
     }
     return {name: value for name, value in call.items() if value is not None}

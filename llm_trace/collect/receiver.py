@@ -11,7 +11,7 @@ from llm_trace import semconv
 from llm_trace.capture.completed_calls import encode_finished_call, encode_open_call
 from llm_trace.capture.merger import Merger
 from llm_trace.collect.agents import AgentCall, AgentCalls
-from llm_trace.collect.joins import KnownCalls
+from llm_trace.collect.joins import AgentCallJoiner
 from llm_trace.collect.left_out import add_left_out
 from llm_trace.collect.logs import LogRecord, build_accounts, is_evaluation, is_genai
 from llm_trace.collect.metered import MeteredTokens
@@ -106,7 +106,7 @@ class Receiver:
     merger: Merger = field(default_factory=Merger, init=False)
     agents: AgentCalls = field(default_factory=AgentCalls, init=False)
     metered: MeteredTokens = field(default_factory=MeteredTokens, init=False)
-    known: KnownCalls = field(default_factory=KnownCalls, init=False)
+    joiner: AgentCallJoiner = field(default_factory=AgentCallJoiner, init=False)
     _traces: OrderedDict[int, str] = field(default_factory=OrderedDict, init=False)
     """The trace of each span that came lately, by its id."""
 
@@ -188,7 +188,7 @@ class Receiver:
         call = item.call if self.capture_content else call_without_content(item.call)
         if item.part == "whole":
             agent = find_agent(str(call["name"]), None)
-            call = self.metered.note(agent, self.known.join(self.merger.whole(call)))
+            call = self.metered.note(agent, self.joiner.join(self.merger.whole(call)))
         if item.part == "start":
             return (encode_open_call(self.encoder, call),)
         start, end = encode_finished_call(self.encoder, call)
@@ -222,7 +222,7 @@ class Receiver:
         call = semconv.ended_call(span)
         call = self.merger.whole(call if self.capture_content else call_without_content(call))
         if (agent := find_agent(span.name, span.scope)) is not None:
-            call = self.metered.note(agent, self.known.join(call))
+            call = self.metered.note(agent, self.joiner.join(call))
         return *encode_finished_call(self.encoder, call), *self._encode_scores(list_evaluations(span))
 
     def _encode_scores(self, events: Iterable[dict[str, Any]]) -> list[SpoolLine]:

@@ -51,7 +51,7 @@ class Use:
     """Means of the scores of its calls and the calls around them."""
 
 
-def find_version(store: Store, name: str, version: str) -> PromptVersion:
+def find_prompt_version(store: Store, name: str, version: str) -> PromptVersion:
     """Return a version of a prompt by `v3`, `3` or its hash, or the beginning of it.
 
     Raises:

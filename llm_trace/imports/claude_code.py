@@ -144,9 +144,9 @@ class _Conversation:
         results = [
             block for block in list_mappings(message.get("content")) if block.get("type") == "tool_result"
         ]
-        told = list_fields(line.fields.get("toolUseResult"))
+        result = list_fields(line.fields.get("toolUseResult"))
         for block in results:
-            self._end_tool(line, block, told)
+            self._end_tool(line, block, result)
         if line.fields.get("isCompactSummary"):
             self.history = []
         elif not results and not line.fields.get("isMeta"):
@@ -220,15 +220,15 @@ class _Conversation:
             },
         )
 
-    def _end_tool(self, line: Line, block: Any, told: Any) -> None:
+    def _end_tool(self, line: Line, block: Any, result: Any) -> None:
         own = str(block.get("tool_use_id"))
         output = block.get("content")
         failed = bool(block.get("is_error"))
         call = self.transcript.end_tool(own, line.at_ns, output, _get_text(output) if failed else None)
         if call is None:
             return
-        if told.get("agentId"):  # the file of the sub-agent names it by this id
-            call["span_id"] = make_span_id(NAME, "task", str(told["agentId"]))
+        if result.get("agentId"):  # the file of the sub-agent names it by this id
+            call["span_id"] = make_span_id(NAME, "task", str(result["agentId"]))
         prompt = list_fields(call.get("input")).get("prompt")
         if isinstance(prompt, str):
             self.prompts[prompt] = call["span_id"]

@@ -7,8 +7,7 @@ from typing import Any, NamedTuple
 
 from llm_trace.imports import Imported
 from llm_trace.imports.values import parse_nanoseconds
-
-CallDict = dict[str, Any]
+from llm_trace.semconv.shapes import CallDict
 
 
 class Line(NamedTuple):

@@ -13,7 +13,7 @@ from llm_trace.instrumentation.import_hooks import ImportHook, load_name
 from llm_trace.instrumentation.rides import RIDES, Ride, find_version
 
 if TYPE_CHECKING:
-    from llm_trace.instrumentation.integration import Integration, Method
+    from llm_trace.instrumentation.integration import Integration, TracedMethod
 
 _lock = threading.RLock()
 
@@ -120,7 +120,7 @@ def _await_integration(undo: Undo, integration: Integration) -> None:
         undo.add(ImportHook(module, lambda s=start: _start(undo, integration, s)).cancel)  # type: ignore[misc]
 
 
-def _patch(undo: Undo, integration: Integration, method: Method) -> None:
+def _patch(undo: Undo, integration: Integration, method: TracedMethod) -> None:
     from llm_trace.instrumentation.patches import patch
 
     with _lock:

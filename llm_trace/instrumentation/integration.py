@@ -56,7 +56,7 @@ Replay = Callable[[Callable[..., Any], tuple[Any, ...], dict[str, Any], Recorded
 
 
 @dataclass(frozen=True)
-class Method:
+class TracedMethod:
     """A method or function of a library that asks a model, a tool or an index."""
 
     path: str
@@ -85,7 +85,7 @@ class Integration:
     """Supported versions, as a specifier: `>=1.40`."""
     tried: str
     """Versions that its tests ran with."""
-    methods: tuple[Method, ...] = ()
+    methods: tuple[TracedMethod, ...] = ()
     read_request: ReadRequest | None = None
     read_response: ReadResponse | None = None
     join_chunks: JoinChunks | None = None

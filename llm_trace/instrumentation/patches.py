@@ -14,7 +14,7 @@ from llm_trace.capture.callspan import CallSpan, current_call
 from llm_trace.capture.inspection import build_spec
 from llm_trace.capture.spec import FunctionSpec
 from llm_trace.capture.wrappers import wrap_function
-from llm_trace.instrumentation.integration import Integration, Method
+from llm_trace.instrumentation.integration import Integration, TracedMethod
 
 _HIDDEN = frozenset(
     [
@@ -61,7 +61,7 @@ class Patch:
 _INHERITED = object()
 
 
-def patch(integration: Integration, method: Method) -> list[Patch]:
+def patch(integration: Integration, method: TracedMethod) -> list[Patch]:
     """Put a traced method in the place of a library's own; a function also where the program has imported it
     by name already. Nothing where it is traced already.
 
@@ -95,7 +95,7 @@ def _patch_copies(fn: Any, place: Patch) -> list[Patch]:
     return copies
 
 
-def _trace(fn: Callable[..., Any], integration: Integration, method: Method, place: Patch) -> Any:
+def _trace(fn: Callable[..., Any], integration: Integration, method: TracedMethod, place: Patch) -> Any:
     spec = _build_spec(fn, integration, method)
     traced = wrap_function(fn, spec)
 
@@ -126,7 +126,7 @@ def _trace(fn: Callable[..., Any], integration: Integration, method: Method, pla
     return wrapper
 
 
-def _build_spec(fn: Callable[..., Any], integration: Integration, method: Method) -> FunctionSpec:
+def _build_spec(fn: Callable[..., Any], integration: Integration, method: TracedMethod) -> FunctionSpec:
     spec = build_spec(
         fn, {"name": method.name, "kind": method.kind, "output_reducer": integration.join_chunks}
     )
@@ -152,15 +152,15 @@ def _build_binder(fn: Callable[..., Any], *, is_method: bool) -> Callable[..., d
         names = []
 
     def bind(*args: Any, **kwargs: Any) -> dict[str, Any]:
-        given: dict[str, Any] = dict(zip(names, args, strict=False))
+        arguments: dict[str, Any] = dict(zip(names, args, strict=False))
         if len(args) > len(names):
-            given["args"] = args[len(names) :]
+            arguments["args"] = args[len(names) :]
         if is_method and names:
-            given.pop(names[0], None)
-        given.update(kwargs)
+            arguments.pop(names[0], None)
+        arguments.update(kwargs)
         return {
             name: value
-            for name, value in given.items()
+            for name, value in arguments.items()
             if name not in _HIDDEN and type(value).__name__ not in _SENTINELS
         }
 

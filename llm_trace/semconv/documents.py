@@ -120,8 +120,8 @@ def _build_document(entry: Any) -> Json:
         content = next((inside[name] for name in _TEXTS if isinstance(inside.get(name), str)), None)
     if content is None and score is None:
         return {}
-    told = {} if content is None else {"content": content}
-    return _with_score({**_get_identity(source), **told, **metadata}, score)
+    text = {} if content is None else {"content": content}
+    return _with_score({**_get_identity(source), **text, **metadata}, score)
 
 
 def _is_object(value: Any) -> bool:

@@ -11,6 +11,8 @@ AttributeDict = dict[str, Any]
 """A span's attributes, as they are made."""
 CallFields = Mapping[str, Any]
 """Fields of a `Call`, by name."""
+CallDict = dict[str, Any]
+"""Fields of a `Call`, by name, as they are put together."""
 Chunk = Mapping[str, Any]
 """One piece of a provider's stream."""
 Json = dict[str, Any]

@@ -30,7 +30,7 @@ def add_documents(connection: DuckDBPyConnection, calls: Sequence[Call]) -> list
     retrieved: dict[str, list[tuple[int, tuple[Document, ...]]]] = {}
     for values in connection.execute(_RETRIEVED, [sorted(traces)]).fetchall():
         row: dict[str, Any] = dict(zip(_NAMES, values, strict=True))
-        if documents := rows.build_documents(row):
+        if documents := rows.parse_documents(row):
             retrieved.setdefault(row["trace_id"], []).append((row["end_ns"], documents))
     return [_with_documents(call, retrieved.get(call.trace_id, [])) for call in calls]
 

@@ -137,11 +137,11 @@ def build_call(row: StoredRow, bodies: Bodies) -> Call:
         run=row["run"],
         code=_build_code(row),
         replay_of=row["replay_of"],
-        documents=build_documents(row) if row["kind"] in RETRIEVING else (),
+        documents=parse_documents(row) if row["kind"] in RETRIEVING else (),
     )
 
 
-def build_documents(row: StoredRow) -> tuple[Document, ...]:
+def parse_documents(row: StoredRow) -> tuple[Document, ...]:
     """Return the documents of a retriever's call, of its row of `calls` or as much of it as says them."""
     call = {
         "kind": row["kind"],

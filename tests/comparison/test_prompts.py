@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import llm_trace
-from llm_trace.comparison.iterations import diff, find_version
+from llm_trace.comparison.iterations import diff, find_prompt_version
 from tests.helpers.cli_toys import answer, invoke
 from tests.helpers.comparison_toys import PROMPTS, record
 
@@ -43,7 +43,7 @@ def test_a_diff_names_variables_and_rebuilds_both_texts(tmp_path: Path) -> None:
     llm_trace.Prompt("p", new).format(question="q", language="fr")
     llm_trace.shutdown()
     with llm_trace.open_store(tmp_path / "t.duckdb") as store:
-        found = diff(find_version(store, "p", "v1"), find_version(store, "p", "v2"))
+        found = diff(find_prompt_version(store, "p", "v1"), find_prompt_version(store, "p", "v2"))
     assert (found.added_variables, found.removed_variables) == (("language",), ())
     assert "".join(p.text for p in found.pieces if p.change != "added") == old
     assert "".join(p.text for p in found.pieces if p.change != "removed") == new

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from llm_trace.instrumentation.integration import Integration, Method
+from llm_trace.instrumentation.integration import Integration, TracedMethod
 
 
 def say(prompt: str) -> dict[str, Any]:
@@ -41,8 +41,8 @@ INTEGRATION = Integration(
     versions=">=1",
     tried="1.0",
     methods=(
-        Method(f"{__name__}:say", "made_up.say"),
-        Method(f"{__name__}:Client.stream", "made_up.stream"),
+        TracedMethod(f"{__name__}:say", "made_up.say"),
+        TracedMethod(f"{__name__}:Client.stream", "made_up.stream"),
     ),
     read_request=read_request,
     read_response=read_response,

@@ -17,7 +17,7 @@ import llm_trace
 from llm_trace.capture import failures
 from llm_trace.errors import ConfigurationError, MissingExtraError
 from llm_trace.instrumentation import api
-from llm_trace.instrumentation.integration import Integration, Method
+from llm_trace.instrumentation.integration import Integration, TracedMethod
 from llm_trace.record import Usage
 from tests.conftest import Recorded
 from tests.instrumentation import made_up
@@ -243,7 +243,8 @@ def test_a_reader_that_fails_loses_only_what_it_reads(
         raise KeyError("text")
 
     broken = Integration(
-        "broken", made_up.__name__, "broken", "", "", (Method(f"{made_up.__name__}:say", "broken.say"),),
+        "broken", made_up.__name__, "broken", "", "",
+        (TracedMethod(f"{made_up.__name__}:say", "broken.say"),),
         read_request=fail, read_response=fail,
     )  # fmt: skip
     monkeypatch.setattr(api, "load_integrations", lambda: {"broken": broken})

@@ -293,10 +293,10 @@ def resolve_segments(question: ParsedQuestion, segments: SegmentSpec) -> Segment
     """Return the segments that a name stands for, where only the question knows them."""
     if segments == "variable":
         return find_variable_spans(question)
-    return find_documents(question) if segments == "chunk" else segments
+    return build_chunks(question) if segments == "chunk" else segments
 
 
-def find_documents(question: ParsedQuestion) -> Chunks:
+def build_chunks(question: ParsedQuestion) -> Chunks:
     """Return the documents that were retrieved for the prompt.
 
     Raises:

@@ -45,7 +45,7 @@ _CLIENTS = ("llm", "embedding")
 _NO_MODALITY = ("gen_ai.token.modality", "unknown")
 
 Key = tuple[tuple[str, Any], ...]
-Sample = tuple[Key, float]
+AttributedValue = tuple[Key, float]
 """The attributes of a point, and one value of it."""
 
 
@@ -57,7 +57,7 @@ class _Points:
     end: int
     values: dict[Key, list[float]] = field(default_factory=dict)
 
-    def take(self, samples: Iterable[Sample]) -> _Points:
+    def take(self, samples: Iterable[AttributedValue]) -> _Points:
         for key, value in samples:
             self.values.setdefault(key, []).append(value)
         return self
@@ -128,7 +128,7 @@ def _iter_metrics(calls: Sequence[CallFields]) -> Iterable[Metric]:
     begin, end = min(call["start_ns"] for call in calls), max(call["end_ns"] for call in calls)
     inference = [call for call in calls if call.get("kind") == "llm"]
 
-    def gather(samples: Iterable[Sample]) -> _Points:
+    def gather(samples: Iterable[AttributedValue]) -> _Points:
         return _Points(begin, end).take(samples)
 
     for name, count in USED.items():
@@ -145,7 +145,7 @@ def _iter_metrics(calls: Sequence[CallFields]) -> Iterable[Metric]:
         yield from points.build_histogram(name, "s", "How long a request took", _SECOND_BOUNDS)
 
 
-def _list_tokens(calls: Sequence[CallFields], wanted: Mapping[str, Key]) -> Iterable[Sample]:
+def _list_tokens(calls: Sequence[CallFields], wanted: Mapping[str, Key]) -> Iterable[AttributedValue]:
     """Yield those token counts that were reported, each with the attributes that its field adds."""
     for call in calls:
         for name, extra in wanted.items():
@@ -153,7 +153,7 @@ def _list_tokens(calls: Sequence[CallFields], wanted: Mapping[str, Key]) -> Iter
                 yield (*_build_attributes(call), *extra), tokens
 
 
-def _list_durations(calls: Sequence[CallFields]) -> Iterable[Sample]:
+def _list_durations(calls: Sequence[CallFields]) -> Iterable[AttributedValue]:
     for call in calls:
         error = (call.get("error") or {}).get("type")
         key = (*_build_attributes(call), *([(names.ERROR_TYPE, error)] if error else ()))
