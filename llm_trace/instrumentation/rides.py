@@ -44,8 +44,6 @@ RIDES: tuple[Ride, ...] = (
         "2.2.2 with mistralai 3.7.0; embeddings are not told of"),
     _openinference("cohere", "cohere", "cohere", "CohereInstrumentor",
         "0.1.15 with cohere 7.3.1; only ClientV2, embeddings without tokens"),
-    _openinference("groq", "groq", "groq", "GroqInstrumentor",
-        "0.1.33 with groq 1.7.0; what streams said is not told"),
     _openinference("ollama", "ollama", "ollama", "OllamaInstrumentor",
         "0.1.13 with ollama 0.6.3; only chat"),
     _openinference("google-genai", "google.genai", "google-genai", "GoogleGenAIInstrumentor",

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import anthropic
+import groq
+import httpx as httpx_plain
 import httpx2 as httpx
 import openai
 import pytest
@@ -20,6 +22,7 @@ from llm_trace.instrumentation import api
 from llm_trace.instrumentation.integration import Integration, TracedMethod
 from llm_trace.record import Usage
 from tests.conftest import Recorded
+from tests.helpers.loopback import Loopback, Reply
 from tests.instrumentation import made_up
 
 CHAT: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
@@ -198,23 +201,48 @@ print(undo.libraries["openai"][:24])
 
 
 def test_a_library_is_ridden_without_touching_the_global_provider(store: Recorded) -> None:
-    pytest.importorskip("openinference.instrumentation.groq")
-    groq = pytest.importorskip("groq")
-    import httpx as httpx_of_groq
+    pytest.importorskip("openinference.instrumentation.ollama")
+    import ollama
     from opentelemetry import trace as otel
 
-    def reply(request: httpx_of_groq.Request) -> httpx_of_groq.Response:
-        return httpx_of_groq.Response(200, json=ANSWER)
-
+    reply = {
+        "model": "m-1", "created_at": "2026-01-01T00:00:00Z", "done": True, "done_reason": "stop",
+        "message": {"role": "assistant", "content": "hello"}, "prompt_eval_count": 3, "eval_count": 2,
+    }  # fmt: skip
     before = otel.get_tracer_provider()
-    with llm_trace.instrument("groq") as undo:
-        assert undo.libraries["groq"].startswith("openinference-instrumentation-groq")
-        with httpx_of_groq.Client(transport=httpx_of_groq.MockTransport(reply)) as web:
-            groq.Groq(api_key="k", http_client=web).chat.completions.create(**CHAT)
+    with llm_trace.instrument("ollama") as undo:
+        assert undo.libraries["ollama"].startswith("openinference-instrumentation-ollama")
+        with Loopback(lambda _: Reply(body=json.dumps(reply).encode())) as server:
+            client = ollama.Client(host=server.url)
+            client.chat(**CHAT)
+            client._client.close()
     assert otel.get_tracer_provider() is before
     call = store.one()
     assert (call.kind, call.usage) == ("llm", Usage(input_tokens=3, output_tokens=2))
     assert [part.content for message in call.messages_out for part in message.parts] == ["hello"]
+
+
+def test_groq_is_recorded_streams_and_errors_included(store: Recorded) -> None:
+    def reply(request: httpx_plain.Request) -> httpx_plain.Response:
+        body = json.loads(request.content)
+        if body["model"] == "unknown":
+            return httpx_plain.Response(400, json={"error": {"message": "no such model"}})
+        if body.get("stream"):
+            return httpx_plain.Response(200, text=EVENTS, headers={"content-type": "text/event-stream"})
+        return httpx_plain.Response(200, json=ANSWER)
+
+    transport = httpx_plain.MockTransport(reply)
+    with llm_trace.instrument("groq"), httpx_plain.Client(transport=transport) as web:
+        completions = groq.Groq(api_key="k", http_client=web).chat.completions
+        completions.create(**CHAT)
+        assert len(list(completions.create(**CHAT, stream=True))) == 2
+        with pytest.raises(groq.BadRequestError):
+            completions.create(model="unknown", messages=[])
+    failed, streamed, whole = store.calls()
+    assert (whole.provider, failed.status) == ("groq", "error")
+    for call in (whole, streamed):
+        assert call.usage == Usage(input_tokens=3, output_tokens=2)
+        assert [part.content for message in call.messages_out for part in message.parts] == ["hello"]
 
 
 def test_a_made_up_provider_is_instrumented_by_forty_lines(
