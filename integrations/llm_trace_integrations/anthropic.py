@@ -22,15 +22,13 @@ def read_request(resource: Any, arguments: dict[str, Any]) -> dict[str, Any]:
 
 def _list_methods() -> tuple[TracedMethod, ...]:
     return tuple(
-        TracedMethod(
-            f"{module}:{prefix}Messages.{name}", f"anthropic.{resource}.{name}", since=name != "parse"
-        )
+        TracedMethod(f"{module}:{prefix}Messages.{name}", f"anthropic.{resource}.{name}", since=in_all)
         for module, resource in (
             ("anthropic.resources.messages", "messages"),
             ("anthropic.resources.beta.messages", "beta.messages"),
         )
         for prefix in ("", "Async")
-        for name in ("create", "stream", "parse")
+        for name, in_all in (("create", True), ("stream", resource == "messages"), ("parse", False))
     )
 
 
@@ -39,7 +37,7 @@ INTEGRATION = Integration(
     module="anthropic",
     distribution="anthropic",
     versions=">=0.40",
-    tried="2.12.0",
+    tried="0.40.0 and 2.12.0",
     methods=_list_methods(),
     read_request=read_request,
     replay=replay,

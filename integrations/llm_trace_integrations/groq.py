@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from llm_trace.instrumentation.integration import Integration, Method
+from llm_trace.instrumentation.integration import Integration, TracedMethod
 from llm_trace_integrations.stainless import note_retries, replay
 
 
@@ -30,8 +30,8 @@ INTEGRATION = Integration(
         method
         for prefix in ("", "Async")
         for method in (
-            Method(f"{_CHAT}:{prefix}Completions.create", "groq.chat.completions.create"),
-            Method(f"{_EMBEDDINGS}:{prefix}Embeddings.create", "groq.embeddings.create", "embedding"),
+            TracedMethod(f"{_CHAT}:{prefix}Completions.create", "groq.chat.completions.create"),
+            TracedMethod(f"{_EMBEDDINGS}:{prefix}Embeddings.create", "groq.embeddings.create", "embedding"),
         )
     ),
     read_request=read_request,

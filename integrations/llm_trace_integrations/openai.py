@@ -63,7 +63,7 @@ INTEGRATION = Integration(
     module="openai",
     distribution="openai",
     versions=">=1.40",
-    tried="3.54.0",
+    tried="1.40.0 and 3.54.0",
     methods=_list_methods(),
     read_request=read_request,
     replay=replay,
