@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 LABELS = 10
 """Labels of a score that are compared, the most frequent."""
+LARGEST = 1e100
+"""The size up to which a number is compared: squares and sums of such are finite."""
 _LAST = """, last AS (
     SELECT i, name, arg_max(value, {'time': time_ns, 'id': id}) AS value,
         arg_max(number, {'time': time_ns, 'id': id}) AS number
@@ -29,12 +31,12 @@ _LAST = """, last AS (
 )"""
 _NUMBERS = (
     ASKED
-    + _LAST.replace("{filter}", "number IS NOT NULL")
+    + _LAST.replace("{filter}", f"abs(number) <= {LARGEST}")
     + " SELECT i, name, avg(number) FROM last GROUP BY ALL ORDER BY name, i"
 )
 _OTHERS = (
     ASKED
-    + _LAST.replace("{filter}", "number IS NULL")
+    + _LAST.replace("{filter}", f"(number IS NULL OR abs(number) > {LARGEST})")
     + " SELECT i, name, CASE WHEN json_type(value) = 'VARCHAR' THEN value ->> '$' END FROM last"
     + " ORDER BY name, i, 3"
 )
@@ -69,7 +71,7 @@ def read_scores(store: Store, calls: Sequence[Fact]) -> CallScores:
     values, of = dict(numbers), dict[str, str]()
     notes = [
         f"{name}: {count:,} {'value is' if count == 1 else 'values are'} no number that can be compared, "
-        f"such as NaN or infinity, and {'does' if count == 1 else 'do'} not count"
+        f"such as NaN, infinity or one beyond {LARGEST:g}, and {'does' if count == 1 else 'do'} not count"
         for name, count in odd.items()
     ]
     for name, rows in labels.items():

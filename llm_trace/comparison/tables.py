@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import orjson
@@ -14,7 +14,7 @@ from llm_trace.comparison import measures
 from llm_trace.comparison.judge import PairTable
 from llm_trace.comparison.missing import Failures, count_failures
 from llm_trace.comparison.records import Better
-from llm_trace.comparison.scores import compute_group_means, read_scores
+from llm_trace.comparison.scores import LARGEST, compute_group_means, read_scores
 from llm_trace.errors import ConfigurationError
 from llm_trace.statistics.clusters import count_effective_clusters
 from llm_trace.statistics.scales import find_scale
@@ -109,7 +109,9 @@ def build_table(store: Store, matched: Paired, request: TableRequest) -> PairTab
         for name, column in values.items()
         if request.wants(name) or request.wants(scores.labels.get(name, name))
     }
-    tested |= {name: _measure_pairs(store, pairs, function) for name, function in request.functions.items()}
+    tested |= {
+        name: _measure_pairs(store, pairs, name, function) for name, function in request.functions.items()
+    }
     described = _describe_pairs(store, pairs, hashes, request)
     return PairTable(
         pairs.spans, tested, described, _number_clusters(pairs), better, request.confidence, request.seed,
@@ -140,15 +142,29 @@ def _as_expected(store: Store, pairs: Pairs, request: TableRequest) -> measures.
     return {"as_expected": measures.as_expected(store, pairs.calls, expected)} if known else {}
 
 
-def _measure_pairs(store: Store, pairs: Pairs, function: Measure) -> Floats:
+def _measure_pairs(store: Store, pairs: Pairs, name: str, function: Measure) -> Floats:
     """Return what a user's function gives for the first calls of each pair."""
     rows = []
     for begin in range(0, len(pairs), _READ):
         part = pairs.spans[begin : begin + _READ]
         ids = ", ".join(f"'{span}'" for spans in part for span in spans)
         calls = {call.span_id: call for call in store.calls(where=f"span_id IN ({ids})", limit=None)}
-        rows += [function(calls[a], calls[b]) for a, b in part]
+        rows += [_check_values(name, function(calls[a], calls[b])) for a, b in part]
     return np.array(rows, dtype=float).T
+
+
+def _check_values(name: str, values: Any) -> Floats:
+    """Return what a user's function gave for a pair as (2,)."""
+    try:
+        numbers = np.array(values, dtype=float)
+    except (TypeError, ValueError, OverflowError):
+        numbers = np.empty(0)
+    if numbers.shape != (2,) or (np.abs(numbers) > LARGEST).any():
+        raise ConfigurationError(
+            f"metric {name!r} returned {values!r} for a pair of calls: return two numbers, the value of a's "
+            f"call and that of b's, none beyond {LARGEST:g}; NaN where there is no value"
+        )
+    return numbers
 
 
 def _number_clusters(pairs: Pairs) -> NDArray[np.int64] | None:

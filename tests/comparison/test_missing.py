@@ -11,7 +11,7 @@ import llm_trace
 from llm_trace import compare
 from llm_trace.comparison.comparison import Comparison
 from llm_trace.comparison.records import Metric
-from llm_trace.errors import NotFoundError
+from llm_trace.errors import ConfigurationError, NotFoundError
 from tests.conftest import Recorded
 
 Score = Callable[[int], Any]
@@ -221,3 +221,20 @@ def test_one_pair_is_called_one_pair(store: Recorded) -> None:
     assert "a  run a, 1 call\n" in text
     assert "\n1 pair by function and input;" in text
     assert "Only 1 pair:" in text
+
+
+@pytest.mark.parametrize("size", [1e308, 1e100, 5e-324], ids=["largest", "large", "smallest"])
+def test_scores_of_any_size_are_compared_or_named(store: Recorded, size: float) -> None:
+    run("a", lambda i: size * (i % 2), count=12)
+    run("b", lambda i: -size if i % 3 else 0.0, count=12)
+    found = compare("a", "b", store=store.path)
+    assert found.metric("quality").n == (2 if size > 1e100 else 12)
+    assert any("quality: 14 values are no number" in note for note in found.notes) == (size > 1e100)
+
+
+def test_a_metric_that_does_not_return_two_numbers_is_refused_by_name(store: Recorded) -> None:
+    run("a", lambda i: 1.0, count=3)
+    run("b", lambda i: 1.0, count=3)
+    for value in (1.0, [1.0], (1.0, 2.0, 3.0), "good", {"a": 1}, (1.0, 1e308), (float("inf"), 1.0)):
+        with pytest.raises(ConfigurationError, match="metric 'odd' returned .*: return two numbers"):
+            compare("a", "b", store=store.path, metrics={"odd": lambda a, b, value=value: value})
