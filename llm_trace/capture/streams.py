@@ -32,8 +32,8 @@ _FORMS = dict.fromkeys((types.GeneratorType, *_BUILT_IN), "generator") | {
     types.CoroutineType: "coroutine",
 }
 """What a replay can give in the place of a stream; others are recorded by their class."""
-_NO_STREAMS = ("read", "readline", "execute", "fetchone")
-"""Methods of files and database cursors, which are iterators too."""
+_NO_STREAMS = ("read", "readline", "execute", "fetch", "fetchone", "fetchmany", "fetchall", "batch_size")
+"""Methods of files, database cursors and their results, which are iterators too."""
 
 
 def hand_over(call: CallSpan, output: Any) -> Any:

@@ -359,6 +359,44 @@ def test_files_and_cursors_are_returned_as_they_are(store: Recorded) -> None:
     assert [c.status for c in store.calls()] == ["ok", "ok"]
 
 
+def test_results_of_a_database_are_returned_as_they_are(store: Recorded) -> None:
+    sqlalchemy, orm = pytest.importorskip("sqlalchemy"), pytest.importorskip("sqlalchemy.orm")
+    engine = sqlalchemy.create_engine("sqlite://")
+    query = sqlalchemy.text("select 1 as n union select 2 order by 1")
+    with orm.Session(engine) as session:
+        for make in (
+            lambda: session.execute(query),
+            lambda: session.scalars(query),
+            lambda: session.execute(query).mappings(),
+            lambda: session.execute(query).freeze()(),
+        ):
+            made: list[Any] = []
+            result = trace(lambda make=make, made=made: made.append(make()) or made[0])()
+            assert result is made[0]
+            assert len(result.all()) == 2
+    assert [c.status for c in store.calls()] == ["ok"] * 4
+
+
+def test_asynchronous_results_of_a_database_are_returned_as_they_are(store: Recorded) -> None:
+    class AsyncScalarResult:
+        def __aiter__(self) -> Any:
+            return self
+
+        async def __anext__(self) -> int:
+            return 1
+
+        async def fetchmany(self) -> list[int]:
+            return [1]
+
+    result = AsyncScalarResult()
+
+    async def ask() -> Any:
+        return result
+
+    assert asyncio.run(trace(ask)()) is result
+    assert store.one().status == "ok"
+
+
 @trace(kind="llm")
 def told() -> Generator[str, None, None]:
     yield "a"
