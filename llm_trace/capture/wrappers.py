@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import types
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Mapping
+from contextlib import suppress
 from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
@@ -24,6 +25,13 @@ if TYPE_CHECKING:
     from llm_trace.record import Kind
 
 F = TypeVar("F")
+_READABLE = (
+    types.FunctionType,
+    types.MethodDescriptorType,
+    types.MemberDescriptorType,
+    classmethod,
+    staticmethod,
+)
 
 
 @overload
@@ -113,7 +121,23 @@ def _decorate(fn: Any, options: dict[str, Any]) -> Any:
 
 def wrap_function(fn: Callable[..., Any], spec: FunctionSpec) -> Any:
     """Return a function that behaves as `fn` does and records its calls."""
-    return wraps(fn)(_WRAPPERS[spec.shape](fn, spec))
+    wrapper = wraps(fn)(_WRAPPERS[spec.shape](fn, spec))
+    _copy_attributes(fn, wrapper)
+    return wrapper
+
+
+def _copy_attributes(fn: Any, wrapper: Any) -> None:
+    """Give a wrapper the public methods and slots of a callable object, such as `cache_info` of a cache.
+
+    What would run code of the object to be read, such as a property, is left out.
+    """
+    if isinstance(fn, (types.FunctionType, types.BuiltinFunctionType, types.MethodType)):
+        return
+    for name in {name for base in type(fn).__mro__ for name in vars(base) if not name.startswith("_")}:
+        attribute = inspect.getattr_static(fn, name)
+        if isinstance(attribute, _READABLE) and name not in vars(wrapper):
+            with suppress(AttributeError):  # a slot without a value
+                setattr(wrapper, name, getattr(fn, name))
 
 
 def _decorate_class(cls: type, options: dict[str, Any]) -> type:

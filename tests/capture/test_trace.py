@@ -420,3 +420,61 @@ def test_messages_that_a_function_says_it_answered_are_in_the_store(
     (message,) = call.messages_out
     assert (message.role, message.finish_reason, call.output) == ("assistant", "stop", ["raw"])
     assert message.text == ("to a@example.com" if redact is None else "to [redacted]")
+
+
+def test_a_traced_cache_keeps_its_methods_and_signature(store: Recorded) -> None:
+    asked = []
+
+    @functools.lru_cache(maxsize=8)
+    def look_up(word: str, *, lower: bool = False) -> str:
+        asked.append(word)
+        return word
+
+    traced = trace(look_up)
+    assert [traced("a"), traced("a")] == ["a", "a"]
+    assert (traced.cache_info(), traced.cache_parameters()) == (
+        functools._CacheInfo(1, 1, 8, 1),
+        {"maxsize": 8, "typed": False},
+    )
+    traced.cache_clear()
+    traced("a")
+    assert asked == ["a", "a"]
+    assert list(inspect.signature(traced).parameters) == ["word", "lower"]
+    assert inspect.unwrap(traced) is look_up.__wrapped__
+    assert [call.output for call in store.calls()] == ["a", "a", "a"]
+
+
+def test_a_traced_object_keeps_its_methods_and_runs_no_property(store: Recorded) -> None:
+    class Task:
+        retries = 3
+
+        def __call__(self, n: int) -> int:
+            return n + 1
+
+        def delay(self, n: int) -> str:
+            return f"queued {n}"
+
+        @property
+        def secret(self) -> str:
+            raise RuntimeError("read")
+
+    traced = trace(Task())
+    assert (traced(1), traced.delay(2), hasattr(traced, "secret")) == (2, "queued 2", False)
+
+
+def test_a_traced_generic_function_still_dispatches_and_registers(store: Recorded) -> None:
+    @trace
+    @functools.singledispatch
+    def show(value: object) -> str:
+        return "object"
+
+    @show.register
+    def _(value: int) -> str:
+        return "int"
+
+    assert (show("a"), show(1), show.dispatch(int)(1)) == ("object", "int", "int")
+
+
+def test_a_traced_partial_keeps_its_function_and_arguments(store: Recorded) -> None:
+    traced = trace(functools.partial(int, base=2))
+    assert (traced("11"), traced.func, traced.args, traced.keywords) == (3, int, (), {"base": 2})
