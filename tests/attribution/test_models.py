@@ -367,3 +367,13 @@ def test_the_own_answer_of_a_decoder_that_is_causal_with_the_prompt_alone_is_wha
     answer = generate_answer(model, Codec(tokenizer, causal=False), tuple(ids[0].tolist()), 8)[1]
     assert list(answer.ids) == said.sequences[0, 1 : len(answer.ids) + 1].tolist()
     assert len(answer.ids) > 2
+
+
+def test_a_models_own_answer_stays_within_the_positions_it_has() -> None:
+    torch.manual_seed(0)
+    config = transformers.MptConfig(d_model=16, n_heads=2, n_layers=1, max_seq_len=24, vocab_size=420)
+    model, tokenizer = transformers.MptForCausalLM(config).eval(), toys.byte_level()
+    record = attribute("lily had", model=model, tokenizer=tokenizer, method="occlusion")
+    assert record.response
+    with pytest.raises(AttributionError, match="the model reads 24"):
+        attribute("lily had", " a" * 40, model=model, tokenizer=tokenizer, method="occlusion")

@@ -436,3 +436,9 @@ def test_what_needs_an_open_model_is_refused_before_a_call(settings: dict[str, A
     with pytest.raises(AttributionError, match=words):
         explain(calls, response="We approve it", **settings)
     assert calls.prompts == []
+
+
+def test_an_empty_response_is_refused_whether_it_was_given_or_answered() -> None:
+    for answered, response in ((desk, ""), (lambda prompt: "", None)):
+        with pytest.raises(AttributionError, match="there is no answer to explain: .*is empty"):
+            explain(answered, response=response, budget=Budget(evaluations=20))

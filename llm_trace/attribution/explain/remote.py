@@ -138,10 +138,12 @@ class _Explaining:
         """The response that is explained; where none was given the model is asked when it is needed.
 
         Raises:
-            AttributionError: it answers nothing.
+            AttributionError: the response is empty, or the model answers nothing.
         """
-        if self.question.response is not None:
+        if self.question.response:
             return self.question.response
+        if self.question.response is not None:
+            raise AttributionError("there is no answer to explain: response='' is empty")
         answer = self.asker.ask([ModelRequest(self.prompts.whole, RESPONSE)])[0]
         if answer is None or not answer.text:
             why = (

@@ -24,7 +24,7 @@ def read_size(config: Any, field: str) -> int:
 
 def read_context_length(config: Any) -> int | None:
     """Return the longest input the model was built for, in tokens."""
-    fields = ("max_position_embeddings", "n_positions", "max_sequence_length")
+    fields = ("max_position_embeddings", "n_positions", "max_sequence_length", "max_seq_len")
     return next((length for field in fields if (length := read_number(config, field) or 0) > 0), None)
 
 
