@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from llm_trace.cli import options as o
-from llm_trace.cli.answer import format_cell, iterate_rows, print_result
+from llm_trace.cli.answer import format_cell, iterate_rows, print_result, spell_floats
 from llm_trace.cli.output import to_json
 from llm_trace.controls import disarm
 from llm_trace.errors import StoreError
@@ -52,6 +52,7 @@ def run_sql(
 ) -> None:
     """Ask the store in SQL, read-only and without access to files.
     "DESCRIBE calls" lists the columns of a table.
+    In JSON, NaN and infinities are the texts "NaN", "Infinity" and "-Infinity".
     """
     if csv and as_json:
         raise typer.BadParameter("choose one of --csv and --json")
@@ -83,7 +84,7 @@ def _print_json(result: "Result") -> None:
     """Print one list of objects, row by row: the answer may be larger than memory."""
     before = "["
     for row in iterate_rows(result):
-        sys.stdout.write(before + to_json(dict(zip(result.columns, row, strict=True))))
+        sys.stdout.write(before + to_json(dict(zip(result.columns, spell_floats(row), strict=True))))
         before = ",\n"
     sys.stdout.write("[]\n" if before == "[" else "]\n")
 

@@ -149,6 +149,9 @@ def _from_jsonl(path: Path) -> Iterator[tuple[int, Example]]:
 def _from_csv(path: Path) -> Iterator[tuple[int, Example]]:
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.DictReader(file)
+        names = list(reader.fieldnames or ())
+        if twice := [name for i, name in enumerate(names) if name in names[:i]]:
+            raise ConfigurationError(f"{str(path)!r} has two columns {twice[0]!r}: rename or remove one")
         for row in reader:
             if None in row or None in row.values():
                 raise ConfigurationError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -129,11 +129,23 @@ def _read_csv(file: BinaryIO, path: Path) -> Iterator[FileRecord]:
             raise ConfigurationError(
                 f"{str(path)!r} is no JSON, JSON Lines, CSV with a header or Parquet file"
             )
+        check_column_names(path, rows.fieldnames or ())
         yield from _read_whole_rows(rows, file)
     except (csv.Error, UnicodeDecodeError) as exc:
         raise ConfigurationError(f"{str(path)!r} is no CSV: {exc}") from exc
     finally:
         text.detach()  # the file is its opener's to close
+
+
+def check_column_names(path: Path, names: Sequence[str]) -> None:
+    """Check that each column of a CSV file has a name of its own.
+
+    Raises:
+        ConfigurationError: one stands twice: of its cells only the last would be taken.
+    """
+    twice = [name for i, name in enumerate(names) if name and name in names[:i]]
+    if twice:
+        raise ConfigurationError(f"{str(path)!r} has two columns {twice[0]!r}: rename or remove one")
 
 
 def _read_whole_rows(rows: Iterable[dict[str, str]], file: BinaryIO) -> Iterator[FileRecord]:

@@ -401,3 +401,11 @@ def test_moments_are_ago_or_iso() -> None:
     assert parse_moment("1.5m", "--since", now_ns=100 * 10**9) == 10 * 10**9
     assert parse_moment("1970-01-01T00:00:01.5+00:00", "--since") == 1_500_000_000
     assert parse_moment(None, "--since") is None
+
+
+def test_sql_as_json_spells_what_json_has_no_number_for(place: Path) -> None:
+    query = "SELECT 'nan'::DOUBLE a, ['-inf'::DOUBLE, 1.5] b, {'x': 'inf'::DOUBLE} c"
+    expected = {"a": "NaN", "b": ["-Infinity", 1.5], "c": {"x": "Infinity"}}
+    assert json.loads(invoke(place, "sql", query, "--json").stdout) == [expected]
+    (row,) = csv.DictReader(io.StringIO(invoke(place, "sql", query, "--csv").stdout))
+    assert (json.loads(row["b"]), json.loads(row["c"])) == (expected["b"], expected["c"])
