@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import logging
 import os
@@ -368,3 +369,21 @@ def test_purge_takes_calls_out_of_what_was_set_aside(tmp_path: Path, server: Loo
     assert purge(store, user="anna").calls == 1
     assert b"the secret" not in kept.read_bytes()
     assert b"nothing much" in kept.read_bytes()
+
+
+def test_an_answer_without_an_end_is_read_in_part_and_named(recorded: Recorded, server: Loopback) -> None:
+    small = gzip.compress(bytes(100 << 20), 1, mtime=0)
+    server.answer = lambda _: Reply(200, small, {"content-type": "text/html", "content-encoding": "gzip"})
+    llm_trace.configure(recorded.path, exporters=(address(server),))
+    ask(1)
+    until(lambda: "is longer than 1,048,576 bytes" in str(llm_trace.flush(0.2)))
+    server.answer = strict
+    until(lambda: llm_trace.flush(5).destinations[address(server)].delivered == 1)
+
+
+def test_a_packed_answer_is_read(recorded: Recorded, server: Loopback) -> None:
+    packed = gzip.compress(b'{"error": "out of credit"}', mtime=0)
+    server.answer = lambda _: Reply(402, packed, {"content-encoding": "gzip"})
+    llm_trace.configure(recorded.path, exporters=(address(server),))
+    ask(1)
+    assert "out of credit" in str(llm_trace.flush(20))

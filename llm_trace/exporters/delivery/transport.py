@@ -7,6 +7,7 @@ import random
 import ssl
 import threading
 import time
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 Groups = Sequence[list[Event]]
 
 _MOST_ANSWER = 1 << 20
+"""Bytes of an answer that are read, after decompression."""
+_ENCODINGS = "gzip, deflate"
 _LONGEST_WAIT_S = 300.0
 
 
@@ -85,7 +88,9 @@ class Sender:
         self._stop = stop or threading.Event()
         self._patience = patience or Patience()
         limits = httpx.Timeout(self._patience.answer, connect=self._patience.connect)
-        self._client = httpx.Client(timeout=limits, verify=_build_verification(exporter))
+        self._client = httpx.Client(
+            timeout=limits, verify=_build_verification(exporter), headers={"Accept-Encoding": _ENCODINGS}
+        )
         self._probed = False
 
     def close(self) -> None:
@@ -182,6 +187,10 @@ class Sender:
         except (httpx.HTTPError, OSError) as exc:
             reason = str(exc) or type(exc).__name__
             return DeliveryVerdict("retry", f"{self._exporter.base} gives no answer: {reason}"), 0.0
+        if len(answer.body) > _MOST_ANSWER and answer.status < 300:
+            return DeliveryVerdict(
+                "retry", f"the answer of {self._exporter.base} is longer than {_MOST_ANSWER:,} bytes"
+            ), 0.0
         try:
             return self._exporter.judge(request, answer), _retry_after(answer)
         except Exception as exc:  # noqa: BLE001  an answer of no known form
@@ -194,15 +203,30 @@ class Sender:
         headers = {**self._exporter.headers, **request.headers}
         deadline = time.monotonic() + 2 * self._patience.answer
         with self._client.stream(request.method, url, content=request.body, headers=headers) as response:
-            body = bytearray()
-            for piece in response.iter_bytes():
-                body += piece
+            body, decode = bytearray(), _build_decoder(response.headers.get("content-encoding", ""))
+            for piece in response.iter_raw():
+                body += decode(piece, _MOST_ANSWER + 1 - len(body))
                 if len(body) > _MOST_ANSWER:
                     break
                 if time.monotonic() > deadline or self._stop.is_set():
                     raise httpx.ReadTimeout("the answer takes too long")
             lower = {name.lower(): value for name, value in response.headers.items()}
             return HttpAnswer(response.status_code, lower, bytes(body))
+
+
+def _build_decoder(encoding: str) -> Callable[[bytes, int], bytes]:
+    """Return what decodes the next piece of a body to at most so many bytes: a small body may hold a lot."""
+    if encoding.strip().lower() not in ("gzip", "x-gzip", "deflate"):
+        return lambda piece, most: piece[:most]
+    decoder = zlib.decompressobj(zlib.MAX_WBITS | 32)  # told apart by the header
+
+    def decode(piece: bytes, most: int) -> bytes:
+        try:
+            return decoder.decompress(piece, most)
+        except zlib.error as exc:
+            raise httpx.DecodingError(f"its body is not {encoding}: {exc}") from exc
+
+    return decode
 
 
 def _build_verification(exporter: Exporter) -> ssl.SSLContext | bool:
