@@ -16,7 +16,7 @@ def iter_json_logs(request: Any) -> Iterator[LogRecord | None]:
         ValueError: the request around the records is malformed.
     """
     for raw, scope, resource in otlp.walk_entries(request, "resourceLogs", "scopeLogs", "logRecords"):
-        yield _log(raw, scope, resource)
+        yield None if isinstance(resource, str) else _log(raw, scope, resource)
 
 
 def _log(raw: Any, scope: str | None, resource: dict[str, Any]) -> LogRecord | None:

@@ -30,6 +30,9 @@ def iter_json_points(request: Any) -> Iterator[DataPoint | None]:
         ValueError: the request around the points is malformed.
     """
     for raw, _, resource in otlp.walk_entries(request, "resourceMetrics", "scopeMetrics", "metrics"):
+        if isinstance(resource, str):
+            yield None
+            continue
         metric = raw if isinstance(raw, dict) else {}
         for kind in ("sum", "histogram", "gauge", "summary", "exponentialHistogram"):
             data = metric.get(kind)

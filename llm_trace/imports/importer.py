@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import orjson
 from pydantic import ValidationError
@@ -155,10 +155,24 @@ def _check_calls(chosen: Importer, record: Any, origin: Origin) -> list[Imported
         ValueError: nothing of the record is taken, and why.
     """
     items = list(chosen.calls(record, origin))
-    for item in items:
-        if isinstance(item, Imported) and not item.again:
-            Call.model_validate(item.call)
-    return items
+    if len(items) == 1:
+        _check_call(items[0])
+        return items
+    return [_check_part(item) for item in items]
+
+
+def _check_part(item: Imported | Said | Broken | LeftOut) -> Imported | Said | Broken | LeftOut:
+    """Return a part of a record, a call that cannot be read as broken: the others are good without it."""
+    try:
+        _check_call(item)
+    except ValueError as exc:
+        return Broken(cast("Imported", item).call, _describe_reason(exc))
+    return item
+
+
+def _check_call(item: Imported | Said | Broken | LeftOut) -> None:
+    if isinstance(item, Imported) and not item.again:
+        Call.model_validate(item.call)
 
 
 def _build_origin(record: Any, seen: Counter[bytes], time_ns: int) -> Origin:

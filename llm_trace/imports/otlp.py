@@ -19,8 +19,10 @@ _DEPTH = 32
 _NO_PARENT = (None, "", "0" * 16)
 _ERROR = (2, "STATUS_CODE_ERROR")
 _NUMBER = re.compile(r"-?[0-9]{1,20}")
-Entry = tuple[Any, str | None, dict[str, Any]]
-"""A span or a log record as it came, the name of its scope, and the attributes of its resource."""
+Entry = tuple[Any, str | None, dict[str, Any] | str]
+"""A span or a log record as it came, the name of its scope, and the attributes of its resource, or why what
+is around it cannot be read.
+"""
 
 
 def recognises(record: Any) -> bool:
@@ -68,12 +70,34 @@ def walk_entries(request: Any, groups: str, parts: str, names: str) -> Iterator[
     """
     if not isinstance(request, dict):
         raise ValueError("the body is no JSON object")
-    for group in _read_objects(request, groups):
-        resource = read_attributes(_read_object(group, "resource").get("attributes"))
-        for part in _read_objects(group, parts):
-            scope = _read_text(_read_object(part, "scope"), "name") or None
-            for raw in _list(part, names):
-                yield raw, scope, resource
+    for group in _list(request, groups):
+        resource: dict[str, Any] | str
+        try:
+            resource = read_attributes(_read_object(check_object(group), "resource").get("attributes"))
+        except ValueError as exc:
+            resource = f"its resource: {exc}"
+        yield from _walk_parts(group, parts, names, resource)
+
+
+def _walk_parts(group: Any, parts: str, names: str, resource: dict[str, Any] | str) -> Iterator[Entry]:
+    """Yield what lies in a group; a part whose list cannot be read is one entry, with the reason."""
+    try:
+        inner = _list(check_object(group), parts)
+    except ValueError as exc:
+        yield group, None, str(exc)
+        return
+    for part in inner:
+        scope, around = None, resource
+        try:
+            scope = _read_text(_read_object(check_object(part), "scope"), "name") or None
+        except ValueError as exc:
+            around = f"its scope: {exc}"
+        try:
+            entries = _list(check_object(part), names)
+        except ValueError as exc:
+            yield part, None, str(exc)
+            continue
+        yield from ((raw, scope, around) for raw in entries)
 
 
 def _end(entry: Entry) -> int:
@@ -83,7 +107,9 @@ def _end(entry: Entry) -> int:
         return 0
 
 
-def _read(raw: Any, scope: str | None, resource: dict[str, Any]) -> EndedSpan | str:
+def _read(raw: Any, scope: str | None, resource: dict[str, Any] | str) -> EndedSpan | str:
+    if isinstance(resource, str):
+        return resource
     try:
         status = _read_object(check_object(raw), "status")
         return EndedSpan(

@@ -446,3 +446,14 @@ def test_what_repeats_in_the_receivers_log_is_said_once_per_interval() -> None:
         "out of files (and 2 times more in the last 60 s)",
         "another",
     ]
+
+
+def test_a_malformed_resource_is_refused_alone(client: httpx.Client, recorded: Recorded) -> None:
+    whole, broken = export(span(1)), export(span(2), span(3))
+    broken["resourceSpans"][0]["resource"] = {"attributes": [{"key": 1}]}
+    body = {"resourceSpans": [*broken["resourceSpans"], *whole["resourceSpans"]]}
+    answer = client.post("/v1/traces", content=json.dumps(body), headers=JSON)
+    assert answer.status_code == 200
+    assert answer.json()["partialSuccess"]["rejectedSpans"] in (2, "2")
+    assert "its resource: key is no text" in answer.json()["partialSuccess"]["errorMessage"]
+    assert recorded.one().span_id == f"{1:016x}"

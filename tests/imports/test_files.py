@@ -12,8 +12,10 @@ from typing import Any
 import duckdb
 import pytest
 
+from llm_trace.imports import otlp
 from llm_trace.imports.formats import FORMATS
 from llm_trace.record import Usage
+from llm_trace.semconv.completed_span import ended_call
 from tests.conftest import SHARED, Recorded
 from tests.helpers.cli_toys import invoke, record
 from tests.helpers.import_toys import bring, write
@@ -437,3 +439,38 @@ def test_an_instruction_beside_its_input_is_part_of_what_was_asked(
     bring(recorded, write(tmp_path / "x.jsonl", {"instruction": "Sum up.", "input": "Text", "output": "T"}))
     (call,) = recorded.calls()
     assert (call.input, call.output) == ({"instruction": "Sum up.", "input": "Text"}, "T")
+
+
+def test_a_csv_file_with_two_columns_of_one_name_is_refused(recorded: Recorded, tmp_path: Path) -> None:
+    path = tmp_path / "answers.csv"
+    path.write_text("input,output,output\nhi,one,two\n")
+    done = invoke(recorded.path, "import", str(path))
+    assert done.exit_code != 0
+    assert "has two columns 'output': rename or remove one" in " ".join(done.stderr.split())
+
+
+def test_a_call_that_cannot_be_read_leaves_the_others_of_its_record_alone(
+    recorded: Recorded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(otlp, "ended_call", lambda span: _end_badly(ended_call(span)))
+    (report,) = bring(recorded, write(tmp_path / "spans.json", export(span(1), span(2), span(3))))
+    assert (report["records"], report["calls"], report["broken"]) == (1, 2, 1)
+    (line,) = Path(report["broken_file"]).read_text().splitlines()
+    assert json.loads(line)["reason"].startswith("status: ")
+    assert sorted(call.span_id for call in recorded.calls()) == [f"{1:016x}", f"{3:016x}"]
+
+
+def _end_badly(call: dict[str, Any]) -> dict[str, Any]:
+    return {**call, "status": "odd"} if call["span_id"] == f"{2:016x}" else call
+
+
+def test_a_malformed_resource_costs_an_otlp_file_its_own_spans_only(
+    recorded: Recorded, tmp_path: Path
+) -> None:
+    whole, broken, part = export(span(1)), export(span(2), span(3)), export(span(4))
+    broken["resourceSpans"][0]["resource"] = {"attributes": "none"}
+    part["resourceSpans"][0]["scopeSpans"].append({"spans": 7})
+    groups = [each["resourceSpans"][0] for each in (whole, broken, part)] + [3]
+    (report,) = bring(recorded, write(tmp_path / "spans.json", {"resourceSpans": groups}))
+    assert (report["calls"], report["broken"]) == (2, 4)
+    assert sorted(call.span_id for call in recorded.calls()) == [f"{1:016x}", f"{4:016x}"]
