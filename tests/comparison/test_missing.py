@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from llm_trace import compare
 from llm_trace.comparison.comparison import Comparison
 from llm_trace.comparison.records import Metric
 from llm_trace.errors import ConfigurationError, NotFoundError
+from llm_trace.record import Call
 from tests.conftest import Recorded
 
 Score = Callable[[int], Any]
@@ -237,4 +239,8 @@ def test_a_metric_that_does_not_return_two_numbers_is_refused_by_name(store: Rec
     run("b", lambda i: 1.0, count=3)
     for value in (1.0, [1.0], (1.0, 2.0, 3.0), "good", {"a": 1}, (1.0, 1e308), (float("inf"), 1.0)):
         with pytest.raises(ConfigurationError, match="metric 'odd' returned .*: return two numbers"):
-            compare("a", "b", store=store.path, metrics={"odd": lambda a, b, value=value: value})
+            compare("a", "b", store=store.path, metrics={"odd": partial(_return, value)})
+
+
+def _return(value: Any, a: Call, b: Call) -> Any:
+    return value
