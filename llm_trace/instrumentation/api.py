@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from functools import partial
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, Self
 
@@ -115,9 +116,9 @@ def _check_installed(name: str, integration: Integration | None, rides: tuple[Ri
 def _await_integration(undo: Undo, integration: Integration) -> None:
     for method in integration.methods:
         module = method.path.partition(":")[0]
-        undo.add(ImportHook(module, lambda m=method: _patch(undo, integration, m)).cancel)  # type: ignore[misc]
+        undo.add(ImportHook(module, partial(_patch, undo, integration, method)).cancel)
     for module, start in integration.starts.items():
-        undo.add(ImportHook(module, lambda s=start: _start(undo, integration, s)).cancel)  # type: ignore[misc]
+        undo.add(ImportHook(module, partial(_start, undo, integration, start)).cancel)
 
 
 def _patch(undo: Undo, integration: Integration, method: TracedMethod) -> None:
