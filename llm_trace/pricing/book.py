@@ -137,18 +137,13 @@ def _multiply_prices(model: ModelInfo, factor: float) -> ModelInfo:
     if factor == 1:
         return model
     by = Decimal(str(factor))
-    prices = model.prices
+    prices: Any = model.prices
     if isinstance(prices, list):
-        return replace(
-            model,
-            prices=[replace(each, prices=_multiply_price(each.prices, by)) for each in prices],
-            price_variants=_multiply_variants(model, by),
-        )
-    return replace(model, prices=_multiply_price(prices, by), price_variants=_multiply_variants(model, by))
-
-
-def _multiply_variants(model: ModelInfo, by: Decimal) -> Any:
-    return [replace(each, prices=_multiply_price(each.prices, by)) for each in model.price_variants or ()]
+        prices = [replace(each, prices=_multiply_price(each.prices, by)) for each in prices]
+    else:
+        prices = _multiply_price(prices, by)
+    variants = [replace(each, prices=_multiply_price(each.prices, by)) for each in model.price_variants or ()]
+    return replace(model, prices=prices, price_variants=variants)
 
 
 def _multiply_price(price: ModelPrice, by: Decimal) -> ModelPrice:
