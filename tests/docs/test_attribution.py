@@ -23,6 +23,14 @@ def test_the_first_example_names_the_word_that_matters(capsys: pytest.CaptureFix
     assert max(lines[1:], key=lambda line: float(line.split()[0])).endswith(" 75")
 
 
+def test_the_example_of_a_live_model_explains_its_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    exec(BLOCKS[1], {})
+    assert "75" in capsys.readouterr().out.splitlines()[-1]
+
+
 def test_the_method_of_the_last_example_leaves_one_out() -> None:
     names: dict[str, Any] = {}
     exec(BLOCKS[-1], names)
@@ -35,4 +43,4 @@ def test_the_page_names_every_method_and_verdict() -> None:
 
     closed = {"smile", "answer_sets", "gsmile_published", "self_report", "proxy"}  # docs/closed-models.md
     assert [name for name in registry.list_methods() if f"`{name}`" not in PAGE and name not in closed] == []
-    assert len(BLOCKS) == 3
+    assert len(BLOCKS) == 4

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
 from importlib import metadata
@@ -18,6 +19,16 @@ from llm_trace.instrumentation.rides import RIDES, Ride
 from tests.conftest import Recorded
 
 TOOL = {"id": "t1", "type": "function", "function": {"name": "look", "arguments": '{"x": 3}'}}
+
+
+@pytest.fixture(autouse=True)
+def _loop() -> Iterator[None]:
+    """An event loop for `run_sync`, which closes none that it makes."""
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    yield
+    asyncio.set_event_loop(None)
+    loop.close()
 
 
 def reply(request: httpx.Request) -> httpx.Response:
