@@ -243,7 +243,7 @@ def _begin_default_run(setup: Setup, run: str | Run | None, record_env: bool) ->
     """Begin the configured run; a worker joins the run of its parent, whose id it was handed."""
     if run is None:
         return
-    identity: str | None = getattr(run, "id", None) or (run if _is_id(run) else None)  # type: ignore[assignment]
+    identity: Any = getattr(run, "id", None) or (run if _is_id(run) else None)
     if identity is not None:
         setup.recorder.run = identity
         return

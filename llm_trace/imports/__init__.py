@@ -4,11 +4,12 @@ A file is read as records: a JSON document is one, a JSON array or JSON Lines on
 one (a dict) per row. An importer is a module of this package, listed in `llm_trace.imports.formats.FORMATS`,
 with three names:
 
-    NAME: str                                                    what `--format` calls it
-    def recognises(record: Any) -> bool                          whether a file that begins with this record
-    is of this format def calls(record: Any, origin: Origin) -> Iterator[Imported | Said | Broken]
-                                                                 the calls in one record; pure: no file, clock
-                                                                 or randomness
+    NAME: str
+        what `--format` calls it
+    def recognises(record: Any) -> bool
+        whether a file that begins with this record is of this format
+    def calls(record: Any, origin: Origin) -> Iterator[Imported | Said | Broken | LeftOut]
+        the calls in one record; pure: no file, clock or randomness
 
 Of some formats only the whole file makes sense: with `WHOLE_FILE = True` the list of all records is one.
 
