@@ -120,3 +120,5 @@ if (
     "LLM_TRACE_STORE" in os.environ
 ):  # a worker of a traced process, or a deployment configured by its environment
     _slots.bootstrap = _configure_from_environment
+    if os.environ.get("LLM_TRACE_INSTRUMENT", "0") not in ("", "0"):  # else no call might ever start it
+        importlib.import_module("llm_trace.config").instrument_from_environment()

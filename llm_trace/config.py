@@ -135,6 +135,7 @@ def _replace(settings: dict[str, Any], attribution: Any, record_env: bool, provi
         shutdown()
         _start(settings, attribution, record_env, provider)
         refusal = _instrument(settings["instrument"]) or refusal
+        slots.undo_instrumentation()
     if refusal is not None:
         raise refusal
 
@@ -164,6 +165,20 @@ def configure_from_environment() -> None:
         _replace(settings, attribution=None, record_env=True, provider=None)
     except Exception as exc:  # noqa: BLE001
         failures.note(f"the configuration from the environment ({exc})", exc)
+
+
+def instrument_from_environment() -> None:
+    """Instrument what the environment asks for until something is configured, at the latest by the first
+    call; never raises.
+    """
+    from llm_trace.instrumentation.api import instrument
+
+    try:
+        settings = resolve_settings({}, forgive=lambda _: None)
+        if (libraries := settings["instrument"]) is not None:
+            slots.undo_instrumentation = instrument(*libraries)
+    except Exception as exc:  # noqa: BLE001
+        failures.note(f"the instrumentation from the environment ({exc})", exc)
 
 
 def _start(settings: dict[str, Any], attribution: Any, record_env: bool, provider: Any) -> None:
@@ -305,5 +320,6 @@ __all__ = [
     "configure",
     "configure_from_environment",
     "flush",
+    "instrument_from_environment",
     "shutdown",
 ]

@@ -59,6 +59,10 @@ bootstrap: Callable[[], None] | None = None
 """Configures from the environment at the first call, in workers of a traced process; called once."""
 
 
+def undo_instrumentation() -> None:
+    """Take out what the environment had instrumented before the first call; replaced where it has."""
+
+
 def start_recorder() -> CallStarter | None:
     """Run `bootstrap` if there is one and return the recorder it made."""
     global bootstrap

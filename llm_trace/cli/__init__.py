@@ -7,6 +7,8 @@ what commands share, `output` prints, and `python -m llm_trace.cli.reference` wr
 
 def main() -> None:
     """Run the command line; what it needs is imported now, so that importing this package costs nothing."""
+    from llm_trace.capture import slots
     from llm_trace.cli.app import run_app
 
+    slots.undo_instrumentation()  # the command line's own calls of models are nobody's program
     run_app()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import partial
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, Self
@@ -19,31 +20,55 @@ if TYPE_CHECKING:
 _lock = threading.RLock()
 
 
+@dataclass
+class Instrumented:
+    """One library, for as long as somebody has it instrumented."""
+
+    state: str = "waiting"
+    holders: int = 0
+    steps: list[Callable[[], None]] = field(default_factory=list)
+    """What undoes it."""
+
+    def release(self) -> None:
+        """Give the library back as it was when its last holder lets go of it."""
+        self.holders -= 1
+        steps, self.steps = ([], self.steps) if self.holders else (self.steps, [])
+        for step in reversed(steps):
+            try:
+                step()
+            except Exception as exc:
+                failures.note("the end of an instrumentation", exc)
+
+
+_instrumented: dict[str, Instrumented] = {}
+
+
 class Undo:
-    """Takes instrumentation out again when it is called, or at the end of a `with` block.
+    """Takes instrumentation out again when it is called, or at the end of a `with` block; a library that
+    was instrumented several times stays so until all of them are undone.
 
     `libraries` says of each library what became of it: `waiting` until the program imports it, by what it is
     instrumented, or why it is not.
     """
 
-    def __init__(self) -> None:
-        self.libraries: dict[str, str] = {}
-        self._steps: list[Callable[[], None]] = []
+    def __init__(self, instrumented: dict[str, Instrumented]) -> None:
+        self._instrumented = instrumented
+        self._on = True
 
-    def add(self, step: Callable[[], None]) -> None:
-        """Do something more when the instrumentation is taken out."""
-        self._steps.append(step)
+    @property
+    def libraries(self) -> dict[str, str]:
+        """What became of each library."""
+        return {name: each.state if self._on else "undone" for name, each in self._instrumented.items()}
 
     def __call__(self) -> None:
         """Give every library back as it was; safe to call twice."""
         with _lock:
-            steps, self._steps = self._steps, []
-            for step in reversed(steps):
-                try:
-                    step()
-                except Exception as exc:
-                    failures.note("the end of an instrumentation", exc)
-            self.libraries = dict.fromkeys(self.libraries, "undone")
+            if self._on:
+                self._on = False
+                for name, each in self._instrumented.items():
+                    each.release()
+                    if not each.holders and _instrumented.get(name) is each:
+                        del _instrumented[name]
 
     def __enter__(self) -> Self:
         return self
@@ -78,15 +103,24 @@ def instrument(*names: str) -> Undo:
         )
     for name in names:
         _check_installed(name, integrations.get(name), rides.get(name, ()))
-    undo = Undo()
     otel_providers.merge_inner_calls()
-    for name in names or known:
-        undo.libraries[name] = "waiting"
-        if (integration := integrations.get(name)) is not None:
-            _await_integration(undo, integration)
+    with _lock:
+        libraries = dict.fromkeys(names or known)
+        return Undo({name: _hold(name, integrations.get(name), rides.get(name, ())) for name in libraries})
+
+
+def _hold(name: str, integration: Integration | None, rides: tuple[Ride, ...]) -> Instrumented:
+    """Instrument a library, or what of it is not instrumented by somebody else's call already."""
+    instrumented = _instrumented.setdefault(name, Instrumented())
+    instrumented.holders += 1
+    if integration is not None:
+        _await_methods(instrumented, integration)
+    if instrumented.holders == 1:
+        if integration is None:
+            instrumented.steps.append(ImportHook(rides[0].module, lambda: _ride(instrumented, rides)).cancel)
         else:
-            _await_ride(undo, rides[name])
-    return undo
+            _await_starts(instrumented, integration)
+    return instrumented
 
 
 def load_integrations() -> dict[str, Integration]:
@@ -113,15 +147,20 @@ def _check_installed(name: str, integration: Integration | None, rides: tuple[Ri
         raise MissingExtraError(f"instrument({name!r}): pip install {rides[0].instrumentation}")
 
 
-def _await_integration(undo: Undo, integration: Integration) -> None:
+def _await_methods(instrumented: Instrumented, integration: Integration) -> None:
     for method in integration.methods:
         module = method.path.partition(":")[0]
-        undo.add(ImportHook(module, partial(_patch, undo, integration, method)).cancel)
+        hook = ImportHook(module, partial(_patch, instrumented, integration, method))
+        instrumented.steps.append(hook.cancel)
+
+
+def _await_starts(instrumented: Instrumented, integration: Integration) -> None:
     for module, start in integration.starts.items():
-        undo.add(ImportHook(module, partial(_start, undo, integration, start)).cancel)
+        hook = ImportHook(module, partial(_start, instrumented, integration, start))
+        instrumented.steps.append(hook.cancel)
 
 
-def _patch(undo: Undo, integration: Integration, method: TracedMethod) -> None:
+def _patch(instrumented: Instrumented, integration: Integration, method: TracedMethod) -> None:
     from llm_trace.instrumentation.patches import patch
 
     with _lock:
@@ -132,47 +171,44 @@ def _patch(undo: Undo, integration: Integration, method: TracedMethod) -> None:
                 version = find_version(integration.distribution)
                 failures.note(f"{method.name}, which {integration.distribution} {version} lacks", exc)
             return
-        for each in patches:
-            undo.add(each.undo)
-        undo.libraries[integration.library] = _describe(integration)
+        instrumented.steps += [each.undo for each in patches]
+        instrumented.state = _describe(integration)
 
 
-def _start(undo: Undo, integration: Integration, start: Callable[[], Callable[[], None]]) -> None:
+def _start(
+    instrumented: Instrumented, integration: Integration, start: Callable[[], Callable[[], None]]
+) -> None:
     with _lock:
-        undo.add(start())
-        undo.libraries[integration.library] = _describe(integration)
+        instrumented.steps.append(start())
+        instrumented.state = _describe(integration)
 
 
 def _describe(integration: Integration) -> str:
     return f"llm_trace's integration of {integration.distribution} {find_version(integration.distribution)}"
 
 
-def _await_ride(undo: Undo, rides: tuple[Ride, ...]) -> None:
-    undo.add(ImportHook(rides[0].module, lambda: _ride(undo, rides)).cancel)
-
-
-def _ride(undo: Undo, rides: tuple[Ride, ...]) -> None:
+def _ride(instrumented: Instrumented, rides: tuple[Ride, ...]) -> None:
     ride = next((r for r in rides if find_version(r.instrumentation) is not None), None)
     if ride is None:
-        undo.libraries[rides[0].library] = f"not instrumented: pip install {rides[0].instrumentation}"
+        instrumented.state = f"not instrumented: pip install {rides[0].instrumentation}"
         return
     instrumentor: Any = load_name(ride.instrumentor)
     with _lock:
         instance = instrumentor()
         if instance.is_instrumented_by_opentelemetry:
-            undo.libraries[ride.library] = f"{ride.instrumentation}, switched on by the program"
+            instrumented.state = f"{ride.instrumentation}, switched on by the program"
             return
         instance.instrument(tracer_provider=otel_providers.get_own_provider())
         if not instance.is_instrumented_by_opentelemetry:
             versions = f"{ride.distribution} {find_version(ride.distribution)}"
-            undo.libraries[ride.library] = (
+            instrumented.state = (
                 f"not instrumented: {ride.instrumentation} {find_version(ride.instrumentation)} does not "
                 f"support {versions}"
             )
             failures.note(f"the instrumentation of {versions}", ConfigurationError(ride.instrumentation))
             return
-        undo.add(instance.uninstrument)
-        undo.libraries[ride.library] = f"{ride.instrumentation} {find_version(ride.instrumentation)}"
+        instrumented.steps.append(instance.uninstrument)
+        instrumented.state = f"{ride.instrumentation} {find_version(ride.instrumentation)}"
 
 
 __all__ = ["Undo", "instrument"]

@@ -59,6 +59,8 @@ class Patch:
 
 
 _INHERITED = object()
+_DECORATED = Patch(None, "", None, None)
+"""In the place of the patch of what is traced by a decorator."""
 
 
 def patch(integration: Integration, method: TracedMethod) -> list[Patch]:
@@ -75,7 +77,7 @@ def patch(integration: Integration, method: TracedMethod) -> list[Patch]:
         owner = getattr(owner, each)
     original = vars(owner).get(name, _INHERITED) if isinstance(owner, type) else getattr(owner, name)
     fn = getattr(owner, name)
-    if hasattr(fn, "__llm_trace__"):
+    if hasattr(fn, "__llm_trace__") and getattr(fn, "__llm_trace_patch__", _DECORATED).on:
         return []
     place = Patch(owner, name, original, None)
     function = original.__func__ if isinstance(original, (staticmethod, classmethod)) else fn
@@ -123,6 +125,7 @@ def _trace(fn: Callable[..., Any], integration: Integration, method: TracedMetho
     else:
         wrapper = wraps(fn)(call_async if inspect.iscoroutinefunction(fn) else call)
     wrapper.__llm_trace__ = fn
+    wrapper.__llm_trace_patch__ = place  # with the name before copied by wrappers of others that lie over it
     return wrapper
 
 

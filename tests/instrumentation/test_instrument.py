@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import subprocess
 import sys
@@ -293,3 +294,66 @@ def test_anthropic_is_recorded_with_its_provider(store: Recorded) -> None:
         anthropic.Anthropic(api_key="k", http_client=web).messages.create(max_tokens=5, **CHAT)
     call = store.one()
     assert (call.provider, call.usage) == ("anthropic", Usage(input_tokens=3, output_tokens=2))
+
+
+@pytest.mark.parametrize("order", ["first in, first out", "last in, first out"])
+def test_a_library_stays_instrumented_until_all_who_asked_for_it_have_undone_it(
+    store: Recorded, client: openai.OpenAI, order: str
+) -> None:
+    build = openai._base_client.BaseClient._build_request
+    undos = [llm_trace.instrument("openai", "openai"), llm_trace.instrument()]
+    first, last = undos if order == "first in, first out" else reversed(undos)
+    first()
+    first()
+    assert first.libraries["openai"] == "undone"
+    assert last.libraries["openai"].startswith("llm_trace's integration")
+    client.chat.completions.create(**CHAT)
+    assert len(store.calls()) == 1
+    last()
+    assert openai.resources.chat.completions.Completions.create is create
+    assert openai._base_client.BaseClient._build_request is build
+
+
+def test_a_library_is_instrumented_again_where_a_patch_of_somebody_else_lies_over_one_that_was_undone(
+    store: Recorded, client: openai.OpenAI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    completions = openai.resources.chat.completions.Completions
+    undo = llm_trace.instrument("openai")
+    ours = completions.create
+
+    @functools.wraps(ours)
+    def theirs(*args: Any, **arguments: Any) -> Any:
+        return ours(*args, **arguments)
+
+    monkeypatch.setattr(completions, "create", theirs)
+    undo()
+    with llm_trace.instrument("openai"):
+        client.chat.completions.create(**CHAT)
+    assert completions.create is theirs
+    client.chat.completions.create(**CHAT)
+    assert len(store.calls()) == 1
+    monkeypatch.setattr(completions, "create", create)
+
+
+WORKER = """
+import sys, llm_trace
+import httpx2 as httpx
+import openai
+
+reply = httpx.Response(200, json={"id": "c", "model": "m-1", "object": "chat.completion", "choices": []})
+web = httpx.Client(transport=httpx.MockTransport(lambda request: reply))
+client = openai.OpenAI(api_key="k", http_client=web)
+client.chat.completions.create(model="m", messages=[{"role": "user", "content": "hi"}])
+if "configure" in sys.argv:
+    llm_trace.configure(instrument=False)
+    client.chat.completions.create(model="m", messages=[{"role": "user", "content": "hi"}])
+"""
+
+
+@pytest.mark.parametrize("more", [[], ["configure"]], ids=["untouched", "configured otherwise"])
+def test_a_worker_without_a_traced_function_inherits_the_instrumentation(
+    store: Recorded, more: list[str]
+) -> None:
+    llm_trace.configure(store.path, instrument=["openai"])
+    subprocess.run([sys.executable, "-c", WORKER, *more], check=True)
+    assert [call.name for call in store.calls()] == ["openai.chat.completions.create"]
