@@ -30,6 +30,9 @@ _HIDDEN = frozenset(
 )
 """Arguments that say how to reach a server and not what to ask: they may hold keys, and do not belong to the
 input."""
+_SERVERS = frozenset(["mcp_servers", "tools"])
+_KEYS = frozenset(["authorization", "authorization_token", "headers"])
+"""Entries of a tool that is a server (MCP) by which the provider is let in there."""
 _SENTINELS = frozenset(["NotGiven", "Omit"])
 """Classes of the values by which SDKs say that an argument was not given."""
 
@@ -161,6 +164,7 @@ def _build_binder(fn: Callable[..., Any], *, is_method: bool) -> Callable[..., d
         if is_method and names:
             arguments.pop(names[0], None)
         arguments.update(kwargs)
+        _leave_out_keys(arguments)
         return {
             name: value
             for name, value in arguments.items()
@@ -168,6 +172,22 @@ def _build_binder(fn: Callable[..., Any], *, is_method: bool) -> Callable[..., d
         }
 
     return bind
+
+
+def _leave_out_keys(arguments: dict[str, Any]) -> None:
+    """Leave out of lists of tools and servers what lets the provider in at a server of somebody's."""
+    if isinstance(body := arguments.get("extra_body"), dict) and not _SERVERS.isdisjoint(body):
+        arguments["extra_body"] = dict(body)
+        _leave_out_keys(arguments["extra_body"])
+    for name in _SERVERS & arguments.keys():
+        if isinstance(servers := arguments[name], (list, tuple)):
+            arguments[name] = [_without_keys(server) for server in servers]
+
+
+def _without_keys(server: Any) -> Any:
+    if not isinstance(server, dict) or _KEYS.isdisjoint(server):
+        return server
+    return {name: value for name, value in server.items() if name not in _KEYS}
 
 
 def _guard(read: Callable[..., Mapping[str, Any]] | None, library: str) -> Any:

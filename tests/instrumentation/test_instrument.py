@@ -71,6 +71,26 @@ def test_a_call_of_an_instrumented_library_is_recorded(store: Recorded, client: 
     assert [part.content for message in call.messages_out for part in message.parts] == ["hello"]
 
 
+def test_keys_of_servers_that_the_provider_is_to_ask_are_left_out(
+    store: Recorded, client: openai.OpenAI
+) -> None:
+    tool: Any = {
+        "type": "mcp",
+        "server_url": "https://a.example",
+        "authorization": "s1",
+        "headers": {"k": "s2"},
+    }
+    server = {"type": "url", "url": "https://a.example", "authorization_token": "s3"}
+    with llm_trace.instrument("openai"):
+        client.chat.completions.create(**CHAT, tools=[tool], extra_body={"mcp_servers": [server]})
+    assert store.one().input == {
+        **CHAT,
+        "tools": [{"type": "mcp", "server_url": "https://a.example"}],
+        "extra_body": {"mcp_servers": [{"type": "url", "url": "https://a.example"}]},
+    }
+    assert tool["authorization"] == "s1"
+
+
 @pytest.mark.usefixtures("undo")
 def test_a_stream_is_recorded_to_where_it_was_left(store: Recorded, client: openai.OpenAI) -> None:
     stream = client.chat.completions.create(**CHAT, stream=True)

@@ -152,7 +152,7 @@ def test_an_encoder_decoder_is_counted_without_the_start_of_its_decoder(store: R
     )
     model = transformers.T5ForConditionalGeneration(config).eval()
     ids = torch.tensor([[5, 6, 7, 1], [8, 1, 0, 0]])
-    output = model.generate(ids, max_new_tokens=3, min_new_tokens=3, do_sample=False)
+    output = model.generate(ids, max_new_tokens=3, min_new_tokens=3, do_sample=False, suppress_tokens=[0])
     call: Any = store.one()
     assert get_ids(call) == output[:, 1:].tolist()
     assert call.input["input_ids"] == [[5, 6, 7, 1], [8, 1]]
