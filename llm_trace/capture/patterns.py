@@ -18,12 +18,16 @@ _KEY = r"PRIVATE KEY(?: BLOCK)?-----"
 # tries the same run from each of its characters.
 _API_KEYS = (
     (
-        r"[Sghnprswx](?<!\w.)(?:(?<=[spr])k|(?<=g)(?:h[opsu]|sk|ithub_pat|lpat)|(?<=h)f|(?<=x)(?:ai|ox[abprs])|(?<=n)vapi"
-        r"|(?<=w)hsec|(?<=S)G)(?:[-_.]|(?=[A-Za-z]{0,40}\d))[A-Za-z0-9][A-Za-z0-9_\-.]{14,}"
+        r"[Sdfghjlnprstwxy](?<!\w.)(?:(?<=[spr])k|(?<=g)(?:h[opsu]|sk|ithub_pat|lpat)|(?<=h)f|(?<=x)(?:ai|ox[abprs])"
+        r"|(?<=n)vapi|(?<=w)hsec|(?<=S)G|(?<=p)plx|(?<=t)vly|(?<=d)(?:o[opr]_v1|ckr_pat)|(?<=y)a29(?=\.)"
+        r"|(?<=l)sv2_(?:pt|sk)|(?<=s)hp(?:at|ca|pa|ss)|(?:(?<=r)8|(?<=n)pm|(?<=j)ina|(?<=l)in_api|(?<=s)bp"
+        r"|(?<=f)igd|(?<=g)lsa|(?<=p)ypi|(?<=t)gp_v1|(?<=r)ubygems)(?=[-_][A-Za-z0-9]{20}))"
+        r"(?:[-_.]|(?=[A-Za-z]{0,40}\d))[A-Za-z0-9][A-Za-z0-9_\-.]{14,}"
     ),
-    r"A(?<!\w.)(?:KIA|SIA|Iza)[A-Za-z0-9_\-]{16,}",
+    r"A(?<!\w.)(?:KIA|SIA|Iza|TATT3)[A-Za-z0-9_\-]{16,}=?[A-F0-9]{0,8}",
     r"(?<![A-Za-z0-9_\-])(?=[A-Za-z0-9_\-]*eyJ)[A-Za-z0-9_\-]{11,}+\.[A-Za-z0-9_\-]{8,}+\.[A-Za-z0-9_\-]{8,}+",
     r"(?:[Bb]earer|BEARER)\s+[A-Za-z0-9_\-.=+/]{12,}",
+    r"(?<=[?&]sig=)[A-Za-z0-9_\-.%+/=]{16,}",
 )
 # `\d\d\d` below, not `\d{3}`: a repeat has no first character that re could skip to.
 _RUN = r"(?<![A-Za-z0-9_\-.])[A-Za-z0-9_\-.]{17}"
@@ -32,7 +36,10 @@ PATTERNS: dict[str, str] = {
     "url_password": r"""(?<=://)[^\s/?#@:"'<>\\]*+:(?P<secret>[^\s/?#"'<>\\]+)@""",
     "api_key": "|".join(_API_KEYS),
     "basic_auth": r"(?:[Bb]asic|BASIC)\s{1,8}(?P<secret>[A-Za-z0-9+/_\-]{8,}={0,2})",
-    "email": rf"(?<![%{_LOCAL}])(?:[%{_LOCAL}]++@|(?:[{_LOCAL}]|%(?!40))++%40){_DOMAIN}",
+    "email": (
+        rf"(?<![%{_LOCAL}])(?:[%{_LOCAL}]++(?:@|\\u0040)"
+        rf"|(?:[{_LOCAL}]|%(?!(?:25)*40))++%(?:25)*40){_DOMAIN}"
+    ),
     "card": (
         r"(?<!\w)(?<!\d\.)(?:\d{13,19}|\d{4}([ .\-])\d{4}\1\d{4}\1\d{1,7}|\d{4}([ .\-])\d{6}\2\d{4,5})(?!\w)"
     ),
@@ -50,9 +57,11 @@ pattern has a group `secret`, only that is masked.
 PARTS: dict[str, tuple[tuple[int, str, str], ...]] = {
     "private_key": ((31, "PRIVATE KEY", PATTERNS["private_key"]),),
     "url_password": ((6, "://", PATTERNS["url_password"]),),
-    "api_key": tuple(zip((17, 20, 29, 19), (_RUN, "A", "eyJ", "earer|EARER"), _API_KEYS, strict=True)),
+    "api_key": tuple(
+        zip((17, 20, 29, 19, 21), (_RUN, "A", "eyJ", "earer|EARER", "sig="), _API_KEYS, strict=True)
+    ),
     "basic_auth": ((14, "asic|ASIC", PATTERNS["basic_auth"]),),
-    "email": ((6, "@|%40", PATTERNS["email"]),),
+    "email": ((6, r"@|%(?:25)*40|\\u0040", PATTERNS["email"]),),
     "card": ((13, r"\d\d\d\d", PATTERNS["card"]),),
     "phone": ((9, r"\d\d\d", PATTERNS["phone"]),),
 }

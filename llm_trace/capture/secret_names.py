@@ -9,6 +9,9 @@ from typing import NamedTuple
 KEYS = (
     r"(?i)(?:^|[_\-. ])(?:pass(?:word|wd|phrase|code)s?|pwd|secrets?|client[_\-]?secret"
     r"|(?:api|access|private|secret|account|subscription|signing|encryption|master)[_\-]?keys?"
+    r"|(?:db|database|user|admin|root|smtp|mail|mysql|postgres|pg|redis|ftp|ldap|ssh)[_\-]?pass"
+    r"|(?:openai|anthropic|gemini|azure|cohere|mistral|groq|deepseek|openrouter|replicate|tavily|stripe|aws)[_\-]?key"
+    r"|(?-i:sessionid)|phpsessid|jsessionid"
     r"|authorization|basic[_\-]?auth|(?:auth|access|refresh|bearer|session|security|id|csrf|xsrf)[_\-]?tokens?|bearer"
     r"|(?<!bos.)(?<!eos.)(?<!pad.)(?<!unk.)(?<!sep.)(?<!cls.)(?<!mask.)(?<!stop.)(?<!next.)(?<!last.)(?<!image.)"
     r"(?<!first.)token(?=\d*$)|jwt|credentials?|cookies?|ssn|cvv|cvc"

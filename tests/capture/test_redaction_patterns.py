@@ -284,3 +284,45 @@ def test_redaction_takes_time_linear_in_the_text(unit: str) -> None:
         if one < 10 * many:
             return
     pytest.fail(f"{one:.3f} s for a text of 100,000 characters, {many:.3f} s for 50 of 2,000")
+
+
+BODY = "Ab3dEf6hIj9kLm2nOp5qRs8tUv1wXy4z"
+PREFIXES = [
+    "r8_", "pplx-", "npm_", "tvly-", "tvly-dev-", "lsv2_pt_", "lsv2_sk_", "dop_v1_", "doo_v1_", "dor_v1_",
+    "ya29.", "ATATT3x", "dckr_pat_", "shpat_", "jina_", "lin_api_",
+    "sbp_", "figd_", "glsa_", "pypi-", "tgp_v1_", "rubygems_",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+def test_keys_of_well_known_services_are_masked(prefix: str) -> None:
+    assert Redaction()(f"key {prefix}{BODY}, end") == f"key {MASK}, end"
+
+
+@pytest.mark.parametrize("name", ["DB_PASS", "dbPass", "smtp_pass", "sessionid", "PHPSESSID", "OPENAI_KEY"])
+def test_short_names_of_secrets_are_masked(name: str) -> None:
+    assert Redaction()(f"{name}={SECRET} n=1") == f"{name}={MASK} n=1"
+    assert Redaction()(json.dumps({name: SECRET})) == json.dumps({name: MASK})
+
+
+def test_the_signature_of_a_url_is_masked() -> None:
+    url = "https://x.blob.core.windows.net/a?sv=1&sig=AbC%2F12345678901234567%3D&x=1"
+    assert Redaction()(url) == f"https://x.blob.core.windows.net/a?sv=1&sig={MASK}&x=1"
+
+
+@pytest.mark.parametrize("at", ["@", "%40", "%2540", "%252540", r"\u0040"], ids=ascii)
+def test_an_address_is_masked_however_its_sign_is_written(at: str) -> None:
+    assert Redaction()(f"to=ann.smith{at}example.com, bye") == f"to={MASK}, bye"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "npm_config_registry_url_default", "npm_lifecycle_event_2_name", "jina_embeddings_v2_base_en_long",
+        "first_pass = 3", "low_pass=True", "the second pass: 12 tests", "pypi-server-configuration-options",
+        "session_id=abc123", "f(sig=inspect.signature(fn))", "bypass=1", "aws_keyboard=1",
+        "donut_v1_test_configuration_file", "database_passes=3", "40%2540 off at x.com",
+    ],
+)  # fmt: skip
+def test_words_that_begin_as_keys_and_names_do_stay(text: str) -> None:
+    assert Redaction()(text) == text
