@@ -21,6 +21,7 @@ from llm_trace.semconv.merge import (
     check_same,
     check_twins,
     drop_counts,
+    list_scopes,
     merge_calls,
     with_total,
 )
@@ -131,13 +132,21 @@ class Merger:
             if call["kind"] not in MODEL_KINDS:
                 self._pass_up(call, inside)
                 return InnerCalls(None, total)
-            inner = inside.same(call) if inside else None
-            if inner is not None and inner.get("ours") and not inner.get("library"):
-                inner = None
+            inner = self._find_account(call, inside)
             ours = {**call, "ours": True} | ({} if inner is None else _name_accounts(call, inner))
             self._ended.put(call["span_id"], ours, ours)
             self._note(ours, counted)
             return InnerCalls(inner, total and inner is None)
+
+    def _find_account(self, call: CallDict, inside: _Inside | None) -> CallDict | None:
+        """Return what spans inside or beside a traced function say of its request."""
+        inner = inside.same(call) if inside else None
+        if inner is not None and inner.get("ours") and not inner.get("library"):
+            inner = None
+        twin = self._take_twin(call) if call.get("library") else None
+        if inner is None or twin is None:
+            return inner or twin
+        return merge_calls(twin, inner)
 
     def _with_inner(self, call: CallDict, inside: _Inside) -> CallDict:
         inner = inside.same(call)
@@ -151,20 +160,36 @@ class Merger:
         if outer is None or not check_same(call, outer):
             return call
         if outer.get("ours"):  # a traced function that returned a stream: it has its place in replays
-            return call if outer.get("usage") is None else drop_counts(call, outer["span_id"])
+            return self._repeat(call, outer) if outer.get("usage") or not call.get("usage") else call
         if not check_overlap(call, outer):
             return call
         return {**merge_calls(outer, call), "span_id": call["span_id"], "same": _list_others(outer, call)}
 
     def _with_twin(self, call: CallDict) -> CallDict:
         """Return a call merged with one beside it that another instrumentation tells of."""
-        beside = self._inside.get(call.get("parent_id"))
-        twin = next((c for c in beside.calls if check_twins(c, call)), None) if beside else None
-        if beside is None or twin is None or twin.get("ours"):
+        twin = self._take_twin(call)
+        if twin is None:
             return call
-        beside.calls.remove(twin)
-        beside.number -= 1
-        return merge_calls(call, twin)
+        return self._repeat(call, twin) if twin.get("ours") else merge_calls(call, twin)
+
+    def _take_twin(self, call: CallDict) -> CallDict | None:
+        """Return a call beside one that tells of the same request; ours stays what is counted there."""
+        beside: _Inside | None = self._inside.get(call.get("parent_id"))
+        twin = next((c for c in beside.calls if check_twins(c, call)), None) if beside else None
+        if beside is None or twin is None or (call.get("library") and twin.get("ours")):
+            return None
+        if not twin.get("ours"):
+            beside.calls.remove(twin)
+            beside.number -= 1
+        return twin
+
+    def _repeat(self, call: CallDict, ours: CallDict) -> CallDict:
+        """Return a span's call as a step that repeats a call of ours: once for each instrumentation."""
+        scopes = list_scopes(call)
+        if scopes & list_scopes(ours):
+            return call
+        ours["scopes"] = {*(ours.get("scopes") or ()), *scopes}
+        return drop_counts(call, ours["span_id"])
 
     def _around(self, call: CallDict, inside: _Inside | None) -> CallDict:
         self._pass_up(call, inside)

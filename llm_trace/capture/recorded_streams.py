@@ -57,6 +57,15 @@ def _anext(self: RecordedStream) -> Any:
     return anext(steps)
 
 
+def _iterate(self: RecordedStream) -> Iterator[Any]:
+    yield from self._llm_trace_stream  # holds on to what ends the call when nobody does
+
+
+async def _iterate_async(self: RecordedStream) -> AsyncGenerator[Any, None]:
+    async for chunk in self._llm_trace_stream:
+        yield chunk
+
+
 def _enter(self: RecordedStream) -> Any:
     return _enter_stream(self, self._llm_trace_stream.__enter__())
 
@@ -143,11 +152,13 @@ _LEFT = frozenset(
 def _make_stream_class(cls: Any) -> type[RecordedStream]:
     """Return a class with the special methods that `cls` has: Python looks for those in the class only."""
     methods: dict[str, Any] = {}
+    steps = [get_class_attribute(cls, name) for name in ("__next__", "__anext__")]
+    ours = _OURS if any(steps) else {**_OURS, "__iter__": _iterate, "__aiter__": _iterate_async}
     for base in list_bases(cls):
         for name in list(vars(base)):
             special = name.startswith("__") and name.endswith("__") and name not in _LEFT
             if special and callable(get_class_attribute(cls, name)):
-                methods.setdefault(name, _OURS.get(name) or _forward(name))
+                methods.setdefault(name, ours.get(name) or _forward(name))
     return type(cls.__name__, (RecordedStream,), {"__slots__": (), **methods})
 
 
@@ -161,7 +172,7 @@ def _forward(name: str) -> Callable[..., Any]:
 def wrap_stream(call: CallSpan, stream: Any) -> Any:
     """Return what passes for a stream and ends the call with it."""
     cls: Any = type(stream)
-    own = get_instance_dict(_get_innermost(stream))
+    own = get_instance_dict(get_innermost(stream))
     steps: Any = None
     source = own.get("_iterator")  # SDKs made by Stainless: what all their ways of reading draw from
     if isinstance(source, types.GeneratorType):
@@ -175,11 +186,23 @@ def wrap_stream(call: CallSpan, stream: Any) -> Any:
     return abandon_when_dropped(_make_stream_class(cls)(call, stream, steps), call)
 
 
-def _get_innermost(stream: Any) -> Any:
-    """Return the stream itself where what is given stands for it already, for a call inside this one."""
-    while issubclass(type(stream), RecordedStream):
-        stream = stream._llm_trace_stream
-    return stream
+def get_innermost(stream: Any) -> Any:
+    """Return the stream itself where what is given stands for it already: for a call inside this one, or for
+    another instrumentation.
+    """
+    while True:
+        if issubclass(type(stream), RecordedStream):
+            stream = stream._llm_trace_stream
+        elif _check_proxy(type(stream)):
+            stream = stream.__wrapped__
+        else:
+            return stream
+
+
+@functools.lru_cache(1024)
+def _check_proxy(cls: Any) -> bool:
+    """Return whether objects of a class pass for another, as wrapt makes them."""
+    return any(base.__name__ == "ObjectProxy" for base in list_bases(cls))
 
 
 def _iterate_stream(stream: Iterator[Any]) -> Generator[Any, None, None]:

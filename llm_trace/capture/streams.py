@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from llm_trace.capture import failures
 from llm_trace.capture.endings import abandon_call, abandon_when_dropped, fail_call, finish_call
 from llm_trace.capture.generators import record_async_generator, record_generator
-from llm_trace.capture.recorded_streams import wrap_stream
+from llm_trace.capture.recorded_streams import get_innermost, wrap_stream
 from llm_trace.capture.replay_hints import note_returned
 from llm_trace.capture.state import get_class_attribute
 from llm_trace.capture.type_hints import get_type_name
@@ -47,7 +47,7 @@ def hand_over(call: CallSpan, output: Any) -> Any:
 def _follow(call: CallSpan, output: Any) -> Any | None:
     """Return what stands for a returned stream and ends the call with it; `None` where it is no stream."""
     try:
-        cls: Any = type(output)
+        cls: Any = type(get_innermost(output))
         form = _choose_form(cls)
         if form is None:
             return None

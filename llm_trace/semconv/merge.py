@@ -21,6 +21,8 @@ _FILLED = (
 
 
 _PAID = ("usage", "cost_usd", "cost_basis")
+_LANGCHAIN_IDS = "run-", "lc_"
+"""How the ids begin that LangChain itself gives to answers."""
 
 
 def check_same(one: CallFields, other: CallFields) -> bool:
@@ -50,12 +52,19 @@ def check_clearly_same(one: CallFields, other: CallFields) -> bool:
 def check_twins(one: CallFields, other: CallFields) -> bool:
     """Say whether two calls side by side are accounts of one request, by two instrumentations.
 
-    One instrumentation tells of a request once, so two calls of equal scope are two requests.
+    One instrumentation tells of a request once, so two calls with a scope in common are two requests.
     """
-    scopes = _get_scope(one), _get_scope(other)
-    if None in scopes or scopes[0] == scopes[1]:
+    scopes = list_scopes(one), list_scopes(other)
+    if not all(scopes) or scopes[0] & scopes[1]:
         return False
     return check_overlap(one, other) and check_clearly_same(one, other)
+
+
+def list_scopes(call: CallFields) -> set[str]:
+    """Return which instrumentations tell of a call: theirs by their scope, ours by its library."""
+    accounts = [call, *(get_field(call.get("metadata"), "same") or ())]
+    scopes = [*map(_get_scope, accounts), call.get("library"), *(call.get("scopes") or ())]
+    return {scope for scope in scopes if scope}
 
 
 def get_counts(call: CallFields) -> tuple[Any, Any]:
@@ -67,7 +76,8 @@ def get_counts(call: CallFields) -> tuple[Any, Any]:
 def get_response_id(call: CallFields) -> str | None:
     """Return the id that the provider gave its answer, where the call has it."""
     response_id = get_field(_get_attributes(call), names.RESPONSE_ID)
-    return get_text(response_id if response_id is not None else get_field(call.get("output"), "id"))
+    text = get_text(response_id if response_id is not None else get_field(call.get("output"), "id"))
+    return None if text is None or text.startswith(_LANGCHAIN_IDS) else text
 
 
 def _get_attributes(call: CallFields) -> CallFields:
@@ -75,7 +85,8 @@ def _get_attributes(call: CallFields) -> CallFields:
 
 
 def _get_scope(call: CallFields) -> str | None:
-    return get_text(get_field(get_field(call.get("metadata"), "otel"), "scope"))
+    """Return the scope of a span, or of what is kept of it."""
+    return get_text(get_field(call.get("otel") or get_field(call.get("metadata"), "otel"), "scope"))
 
 
 def check_overlap(one: CallFields, other: CallFields) -> bool:

@@ -15,6 +15,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 import llm_trace
+from llm_trace.errors import StoreNotFoundError
 from llm_trace.record import Call, Kind
 from tests.rig.clients import CREDENTIALS, Clients, NotSupportedError
 from tests.rig.drivers import Request, Way, build_request, send
@@ -27,6 +28,7 @@ from tests.rig.telemetry import Telemetry
 
 _OWN_SCOPE, _ROW_SCOPE = "llm_trace", "llm_trace.rig"
 MODEL_KINDS = ("llm", "embedding", "reranker")
+_COUNTS = ("input_tokens", "output_tokens")
 
 
 @dataclass
@@ -48,6 +50,19 @@ class Measurement:
         """What the client raised though the provider had answered, by exchange."""
         exchanges = {exchange.id: exchange for exchange in self.asked.values()}
         return {name: repr(exc) for name, exc in self.raised.items() if not exchanges[name].failed}
+
+    def list_miscounted(self) -> dict[str, str]:
+        """Return each exchange that is not one model call with the provider's tokens, and what it is."""
+        wrong = {}
+        for trace, exchange in self.asked.items():
+            models = [call for call in self.calls[trace] if call.kind in MODEL_KINDS]
+            usage = read_facts(exchange).usage
+            counts = [call.usage.model_dump() if call.usage else {} for call in models]
+            totals = {name: sum(each.get(name) or 0 for each in counts) for name in _COUNTS}
+            expected = {name: usage.get(name) or 0 for name in _COUNTS}
+            if (len(models), totals) != (1, expected):
+                wrong[exchange.id] = f"{len(models)} calls, {totals}, not 1, {expected}"
+        return wrong
 
     def list_faults(self, *, rides: bool = False) -> dict[str, list[str]]:
         """Return what is wrong or missing in each exchange's call; nothing where all is as it must be."""
@@ -176,6 +191,9 @@ def _collect(measurement: Measurement, exporter: InMemorySpanExporter, path: Pat
         scope = span.instrumentation_scope.name if span.instrumentation_scope else ""
         if scope not in (_ROW_SCOPE, _OWN_SCOPE) and span.context is not None:
             measurement.spans[f"{span.context.trace_id:032x}"].append(span)
-    with llm_trace.open_store(path) as store:
-        for call in store.calls(limit=1_000_000):
-            measurement.calls[call.trace_id].append(call)
+    try:
+        with llm_trace.open_store(path) as store:
+            for call in store.calls(limit=1_000_000):
+                measurement.calls[call.trace_id].append(call)
+    except StoreNotFoundError:  # nothing was recorded
+        pass
