@@ -191,9 +191,10 @@ def get_innermost(stream: Any) -> Any:
     another instrumentation.
     """
     while True:
-        if issubclass(type(stream), RecordedStream):
+        cls: Any = type(stream)
+        if issubclass(cls, RecordedStream):
             stream = stream._llm_trace_stream
-        elif _check_proxy(type(stream)):
+        elif _check_proxy(cls):
             stream = stream.__wrapped__
         else:
             return stream
