@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from llm_trace.capture.recorder import Recorder
 
 _own: TracerProvider | None = None
-_merges_calls = False
+_instrumenting = 0
+"""How many times `instrument` was called and not undone."""
 _processors: dict[int, ForeignSpans] = {}
 """Our processor by the `id` of its provider (some have no hash); it can never be taken out again."""
 
@@ -46,10 +47,10 @@ def join(recorder: Recorder, provider: Any = None) -> Callable[[], None]:
     Args:
         provider: the program's own where it is not given: the global one, now or when it is set.
     """
-    if _merges_calls:
+    if _instrumenting:
         recorder.merger = Merger()
-    if _own is not None:
-        _listen(recorder, _own)
+        if _own is not None:
+            _listen(recorder, _own)
     provider = provider if provider is not None else _find_global()
     leave = _wait_for(recorder) if provider is None else _attach(recorder, provider)
 
@@ -61,12 +62,20 @@ def join(recorder: Recorder, provider: Any = None) -> Callable[[], None]:
     return undo
 
 
-def merge_inner_calls() -> None:
-    """From now on let calls of instrumented libraries be one with the traced model call around them."""
-    global _merges_calls
-    _merges_calls = True
+def merge_inner_calls() -> Callable[[], None]:
+    """Let calls of instrumented libraries be one with the traced model call around them, in what is recorded
+    now and in what is configured until this is undone; return what undoes it.
+    """
+    global _instrumenting
+    _instrumenting += 1
     if (recorder := slots.recorder) is not None and recorder.merger is None:
         recorder.merger = Merger()
+
+    def undo() -> None:
+        global _instrumenting
+        _instrumenting -= 1
+
+    return undo
 
 
 def get_own_provider() -> TracerProvider:

@@ -54,6 +54,7 @@ class Undo:
     def __init__(self, instrumented: dict[str, Instrumented]) -> None:
         self._instrumented = instrumented
         self._on = True
+        self._stop_merging = otel_providers.merge_inner_calls()
 
     @property
     def libraries(self) -> dict[str, str]:
@@ -65,6 +66,7 @@ class Undo:
         with _lock:
             if self._on:
                 self._on = False
+                self._stop_merging()
                 for name, each in self._instrumented.items():
                     each.release()
                     if not each.holders and _instrumented.get(name) is each:
@@ -103,7 +105,6 @@ def instrument(*names: str) -> Undo:
         )
     for name in names:
         _check_installed(name, integrations.get(name), rides.get(name, ()))
-    otel_providers.merge_inner_calls()
     with _lock:
         libraries = dict.fromkeys(names or known)
         return Undo({name: _hold(name, integrations.get(name), rides.get(name, ())) for name in libraries})
