@@ -89,7 +89,7 @@ def get_own_provider() -> TracerProvider:
         from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 
         _own = TracerProvider(ALWAYS_ON, Resource.get_empty(), shutdown_on_exit=False)
-        _listen(slots.recorder or slots.start_recorder(), _own)
+    _listen(slots.recorder or slots.start_recorder(), _own)
     return _own
 
 
