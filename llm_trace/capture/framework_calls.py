@@ -7,12 +7,12 @@ the context that it began in. Each call therefore says itself which code is outs
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.context.context import Context
 
+from llm_trace.bounded_dict import BoundedDict
 from llm_trace.capture import failures, slots
 from llm_trace.capture.callspan import CallSpan, leave_ended
 from llm_trace.capture.context import CALL_KEY, FRAMEWORK_KEY, variable
@@ -30,7 +30,7 @@ class FrameworkCalls:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._open: OrderedDict[Hashable, CallSpan] = OrderedDict()
+        self._open: BoundedDict[Hashable, CallSpan] = BoundedDict(_MOST)
 
     def begin(
         self,
@@ -64,7 +64,8 @@ class FrameworkCalls:
             first = before.get(CALL_KEY) if siblings else None
             waits = type(first) is CallSpan and first.open and first.surroundings is here
             variable.set(before if waits else call.context)
-            self._remember(key, call)
+            with self._lock:
+                self._open[key] = call
             return call
         except Exception as exc:
             failures.note("the start of a framework's call", exc)
@@ -91,12 +92,6 @@ class FrameworkCalls:
         """End a call that raised, was cancelled or left early."""
         if (call := self._take(key, fields)) is not None:
             fail_call(call, error, output)
-
-    def _remember(self, key: Hashable, call: CallSpan) -> None:
-        with self._lock:
-            self._open[key] = call
-            if len(self._open) > _MOST:
-                self._open.popitem(last=False)
 
     def _take(self, key: Hashable, fields: dict[str, Any]) -> CallSpan | None:
         with self._lock:

@@ -6,10 +6,11 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from hashlib import sha256
 from typing import Any, Literal, NamedTuple
 
 from llm_trace import semconv
+from llm_trace.bounded_dict import BoundedDict
+from llm_trace.collect.ids import make_id
 from llm_trace.collect.logs import LogRecord
 from llm_trace.semconv import names
 from llm_trace.semconv.agents import DURATIONS, SESSIONS, TURNS, AgentEvent, find_role, read_agent_event
@@ -60,11 +61,11 @@ class AgentCalls:
         self._clock = clock
         self._turns: OrderedDict[str, _Turn] = OrderedDict()
         """Turns that are not over, by span id."""
-        self._begun: OrderedDict[str, None] = OrderedDict()
+        self._begun: BoundedDict[str, None] = BoundedDict(2 * _MOST)
         """Span ids of turns, those that are over too."""
         self._current: OrderedDict[tuple[str, str], str] = OrderedDict()
         """Span id of the latest turn of each session."""
-        self._requests: OrderedDict[tuple[str, ...], tuple[LogRecord, AgentEvent]] = OrderedDict()
+        self._requests: BoundedDict[tuple[str, ...], tuple[LogRecord, AgentEvent]] = BoundedDict(_MOST)
         """Requests of which the outcome has not come."""
 
     def read(self, records: Iterable[LogRecord]) -> tuple[list[AgentCall], list[LogRecord]]:
@@ -103,8 +104,6 @@ class AgentCalls:
                 )
         elif event.role == "request":
             self._requests[_get_request_key(event)] = record, event
-            if len(self._requests) > _MOST:
-                self._requests.popitem(last=False)
         elif event.role != "answer" or not _add_answer(event, batch):
             place = self._find_place(record, event, batch)
             batch.spans.append(self._build(record, event, place))
@@ -112,11 +111,11 @@ class AgentCalls:
     def _open(self, record: LogRecord, event: AgentEvent, start_ns: int, batch: _Batch) -> None:
         """Begin a turn, unless it has begun before; it ends the one before it."""
         session = _get_session(event)
-        span_id = _make_id(16, *session, _get_turn(record, event))
+        span_id = make_id(16, *session, _get_turn(record, event))
         if span_id in self._begun:
             return
         self._end(self._current.get(session, ""), batch)
-        place = _make_id(32, *session, _get_turn(record, event)), None
+        place = make_id(32, *session, _get_turn(record, event)), None
         call = semconv.ended_call(_build_span(record, event, start_ns, place)) | {"span_id": span_id}
         self._turns[span_id] = _Turn(call, self._clock())
         self._current[session] = span_id
@@ -124,8 +123,6 @@ class AgentCalls:
         batch.begun.append(AgentCall("start", call))
         if len(self._current) > _MOST:
             self._end(self._current.popitem(last=False)[1], batch)
-        if len(self._begun) > 2 * _MOST:
-            self._begun.popitem(last=False)
 
     def _end(self, span_id: str, batch: _Batch) -> None:
         if (turn := self._turns.pop(span_id, None)) is not None:
@@ -137,16 +134,16 @@ class AgentCalls:
             return record.trace_id, record.span_id
         session = _get_session(event)
         named = get_first_value(event.attributes, TURNS)
-        wanted = "" if named is None else _make_id(16, *session, str(named))
+        wanted = "" if named is None else make_id(16, *session, str(named))
         current = self._current.get(session, "")
         if named is not None and wanted not in self._begun and current not in self._turns:
             begin = record.time_ns - _get_duration(event)
             self._open(record, AgentEvent(event.agent, "turn", _keep_identity(event), None), begin, batch)
         if wanted in self._begun:
-            return _make_id(32, *session, str(named)), wanted
+            return make_id(32, *session, str(named)), wanted
         if (turn := self._turns.get(current)) is not None:
             return turn.call["trace_id"], turn.call["span_id"]
-        return _make_id(32, *session), None
+        return make_id(32, *session), None
 
     def _build(self, record: LogRecord, event: AgentEvent, place: tuple[str, str | None]) -> EndedSpan:
         """Return a call, with what the request before it brought: its input, and when it began."""
@@ -221,7 +218,7 @@ def _build_span(
     tool = event.attributes.get(names.TOOL_NAME) if event.role in ("tool", "decision") else None
     return EndedSpan(
         trace_id=place[0],
-        span_id=_make_id(16, *_get_session(event), record.name, _get_identity(record, event)),
+        span_id=make_id(16, *_get_session(event), record.name, _get_identity(record, event)),
         parent_id=place[1],
         name=str(tool or record.name),
         start_ns=start_ns,
@@ -273,7 +270,3 @@ def _keep_identity(event: AgentEvent) -> dict[str, Any]:
     """Return what an event says of the turn that it is in, for a turn whose beginning did not come."""
     identifying = (*SESSIONS, *TURNS, names.CONVERSATION, "user.id", "user.email")
     return {names.OWN_KIND: "agent"} | {k: v for k, v in event.attributes.items() if k in identifying}
-
-
-def _make_id(digits: int, *parts: str) -> str:
-    return sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:digits]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Any
 
+from llm_trace.bounded_dict import BoundedDict
 from llm_trace.semconv import names
 from llm_trace.semconv.agents import CALL_ID, TURNS
 from llm_trace.semconv.merge import check_overlap, get_response_id, merge_calls
@@ -21,7 +21,7 @@ class AgentCallJoiner:
     """Joins a call of a coding agent with those that came lately."""
 
     def __init__(self) -> None:
-        self._by_key: OrderedDict[tuple[str, ...], list[CallDict]] = OrderedDict()
+        self._by_key: BoundedDict[tuple[str, ...], list[CallDict]] = BoundedDict(_MOST)
 
     def join(self, call: CallDict) -> CallDict:
         """Return a call with what others say of it, in their place (`same`); alone where none does."""
@@ -49,8 +49,6 @@ class AgentCallJoiner:
 
     def _put(self, key: tuple[str, ...], call: CallDict) -> None:
         self._by_key[key] = [*self._by_key.pop(key, ())[1 - _MOST_OF_TURN :], call]
-        if len(self._by_key) > _MOST:
-            self._by_key.popitem(last=False)
 
 
 def _merge(known: CallDict, call: CallDict) -> CallDict:

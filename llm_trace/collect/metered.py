@@ -8,12 +8,13 @@ first.
 from __future__ import annotations
 
 import time
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Callable, Iterable
-from hashlib import sha256
 from typing import Any
 
 from llm_trace import semconv
+from llm_trace.bounded_dict import BoundedDict
+from llm_trace.collect.ids import make_id
 from llm_trace.collect.points import DataPoint
 from llm_trace.semconv.agents import AGENTS, METRIC_COSTS, METRIC_TOKENS, SESSIONS
 from llm_trace.semconv.shapes import CallDict
@@ -32,11 +33,11 @@ class MeteredTokens:
 
     def __init__(self, clock: Callable[[], int] = time.time_ns) -> None:
         self._since_ns = clock()
-        self._series: OrderedDict[tuple[Any, ...], float] = OrderedDict()
+        self._series: BoundedDict[tuple[Any, ...], float] = BoundedDict(_MOST)
         """The latest value of each series that counts from its beginning."""
-        self._told: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._itemized: BoundedDict[tuple[str, str], None] = BoundedDict(_MOST)
         """Agents and sessions whose requests come one by one."""
-        self._metered: OrderedDict[tuple[str, str], list[str]] = OrderedDict()
+        self._metered: BoundedDict[tuple[str, str], list[str]] = BoundedDict(_MOST)
         """Span ids of the calls that were made of metrics."""
 
     def note(self, agent: str | None, call: CallDict) -> CallDict:
@@ -45,10 +46,8 @@ class MeteredTokens:
             return call
         metered: list[str] = []
         for key in ((agent, str(call.get("session") or "")), (agent, "")):
-            self._told[key] = None
+            self._itemized[key] = None
             metered += self._metered.pop(key, [])
-        while len(self._told) > _MOST:
-            self._told.popitem(last=False)
         return call | {"same": [*(call.get("same") or ()), *metered]} if metered else call
 
     def read(self, points: Iterable[DataPoint | None]) -> tuple[list[CallDict], Counter[str]]:
@@ -62,13 +61,11 @@ class MeteredTokens:
             added = self._get_increase(point)
             if added is None:
                 left_out[f"{point.metric} from before the receiver began"] += 1
-            elif added > 0 and (key := _get_group(point))[:2] not in self._told:
+            elif added > 0 and (key := _get_group(point))[:2] not in self._itemized:
                 groups.setdefault(key, []).append((point, added))
         calls = [_build_call(key, group) for key, group in groups.items()]
         for key, call in zip(groups, calls, strict=True):
             self._metered.setdefault(key[:2], []).append(call["span_id"])
-        while len(self._metered) > _MOST:
-            self._metered.popitem(last=False)
         return calls, left_out
 
     def _get_increase(self, point: DataPoint) -> float | None:
@@ -79,8 +76,6 @@ class MeteredTokens:
         key = (point.metric, point.start_ns, *sorted((str(k), str(v)) for k, v in fixed))
         before = self._series.pop(key, None)
         self._series[key] = point.value
-        if len(self._series) > _MOST:
-            self._series.popitem(last=False)
         if before is None:
             return point.value if point.start_ns >= self._since_ns else None
         return max(0.0, point.value - before)
@@ -108,10 +103,10 @@ def _build_call(key: tuple[Any, ...], group: list[tuple[DataPoint, float]]) -> C
     start_ns = min((point.start_ns for point, _ in group if point.start_ns), default=time_ns)
     first = group[0][0]
     named = {name: value for name, value in first.attributes.items() if name not in _TYPES}
-    identity = sha256("\0".join(map(str, (*key, start_ns))).encode("utf-8", "surrogatepass")).hexdigest()
+    identity = make_id(64, *map(str, (*key, start_ns)))
     call = {
         "span_id": identity[:16],
-        "trace_id": sha256(f"{agent}\0{session or identity}".encode()).hexdigest()[:32],
+        "trace_id": make_id(32, agent, session or identity),
         "name": f"{agent}.token.usage",
         "kind": "llm",
         "start_ns": min(start_ns, time_ns),

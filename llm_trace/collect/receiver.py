@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from llm_trace import semconv
+from llm_trace.bounded_dict import BoundedDict
 from llm_trace.capture.completed_calls import encode_finished_call, encode_open_call
 from llm_trace.capture.merger import Merger
 from llm_trace.collect.agents import AgentCall, AgentCalls
@@ -107,7 +108,7 @@ class Receiver:
     agents: AgentCalls = field(default_factory=AgentCalls, init=False)
     metered: MeteredTokens = field(default_factory=MeteredTokens, init=False)
     joiner: AgentCallJoiner = field(default_factory=AgentCallJoiner, init=False)
-    _traces: OrderedDict[int, str] = field(default_factory=OrderedDict, init=False)
+    _traces: BoundedDict[int, str] = field(default_factory=lambda: BoundedDict(_MOST_IDS), init=False)
     """The trace of each span that came lately, by its id."""
 
     def take(self, spans: Iterable[tuple[str, EndedSpan | str]]) -> Taken:
@@ -206,8 +207,6 @@ class Receiver:
     def _twice(self, span: EndedSpan) -> str:
         """Note the span's id; say where another trace has it, as a store by span ids confuses them."""
         known = self._traces.setdefault(int(span.span_id, 16), span.trace_id)
-        if len(self._traces) > _MOST_IDS:
-            self._traces.popitem(last=False)
         if known == span.trace_id:
             return ""
         return f"its id {span.span_id} is that of a span in trace {known} too: make ids at random"

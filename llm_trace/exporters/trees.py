@@ -8,11 +8,12 @@ to the platform.
 from __future__ import annotations
 
 import hashlib
-from collections import OrderedDict, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from llm_trace.bounded_dict import BoundedDict
 from llm_trace.exporters.protocol import Event
 from llm_trace.semconv.shapes import CallFields
 
@@ -131,13 +132,11 @@ class CallPlaces:
     """Where the calls that were sent last stand."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[str, CallPlace] = OrderedDict()
+        self._known: BoundedDict[str, CallPlace] = BoundedDict(_REMEMBERED)
 
     def add(self, tree: Tree) -> None:
         """Remember the calls of a tree."""
         self._known.update(tree.places())
-        while len(self._known) > _REMEMBERED:
-            self._known.popitem(last=False)
 
     def find(self, event: Event) -> CallPlace | None:
         """Return where the call of a score or attribution stands: sent lately, or as the event says."""

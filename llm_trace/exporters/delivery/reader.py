@@ -6,6 +6,7 @@ import logging
 from collections import Counter, OrderedDict, defaultdict
 from typing import TYPE_CHECKING, Any
 
+from llm_trace.bounded_dict import BoundedDict
 from llm_trace.errors import ConfigurationError
 from llm_trace.exporters import events
 from llm_trace.exporters.delivery.cursor import Cursor, CursorPlace, Waiting
@@ -47,10 +48,10 @@ class Reader:
         self._others: OrderedDict[str, None] = OrderedDict()
         """Calls that are not for this destination; what is said about them is not either."""
         self._prices: PriceBook | None = None
-        self._traces: OrderedDict[str, str] = OrderedDict()
-        self._counted: OrderedDict[str, None] = OrderedDict()
+        self._traces: BoundedDict[str, str] = BoundedDict(_REMEMBERED)
+        self._counted: BoundedDict[str, None] = BoundedDict(_REMEMBERED)
         """Calls that were handed on with tokens or a cost."""
-        self._stands_for: OrderedDict[str, str] = OrderedDict()
+        self._stands_for: BoundedDict[str, str] = BoundedDict(_REMEMBERED)
         """By the id of a call that was not handed on: the call that stands for it."""
         self._members: defaultdict[str, dict[str, Waiting]] = defaultdict(dict)
         """Calls that are not handed on, by trace."""
@@ -147,7 +148,7 @@ class Reader:
         """Let go of a call that another stands for; return where it and those that it stood for are told."""
         call = self._cursor.waiting.get(span_id)
         if span_id not in self._traces:
-            _remember(self._stands_for, span_id, whole)
+            self._stands_for[span_id] = whole
         if call is None or call.state == "given":
             return []
         del self._cursor.waiting[span_id]
@@ -207,9 +208,9 @@ class Reader:
             event = self._build_event(span_id, call)
             if event is not None:
                 group.append(event)
-                _remember(self._traces, span_id, trace)
+                self._traces[span_id] = trace
                 if event.data.keys() & {"usage", "cost_usd"}:
-                    _remember(self._counted, span_id, None)
+                    self._counted[span_id] = None
                 group += self._collect_remarks(call)
             if call.end is None:
                 call.state = "given"
@@ -299,9 +300,3 @@ def _open_prices() -> PriceBook | None:
     except ConfigurationError as exc:
         _log.warning("llm_trace: calls are delivered without a cost: %s", exc)
         return None
-
-
-def _remember(known: OrderedDict[str, Any], span_id: str, value: str | None) -> None:
-    known[span_id] = value
-    if len(known) > _REMEMBERED:
-        known.popitem(last=False)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from llm_trace import semconv
+from llm_trace.bounded_dict import BoundedDict
 from llm_trace.spool.messages import LOST
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class Lines:
         """Where the line is that holds message n."""
         self._noted = 0
         """The messages of all lines before this offset are in `_offsets`."""
-        self._recent: OrderedDict[int, dict[str, Any]] = OrderedDict()
+        self._recent: BoundedDict[int, dict[str, Any]] = BoundedDict(_RECENT)
         """Short lines that were read last, by offset: most calls begin shortly before they end."""
         self._cache: OrderedDict[int, tuple[Any, dict[str, Any], int]] = OrderedDict()
         self._cached_bytes = 0
@@ -58,7 +59,7 @@ class Lines:
             if event is not None:
                 self._note(begin, after, event)
                 if len(line) <= _LINE_BYTES:
-                    self._remember(begin, event)
+                    self._recent[begin] = event
             yield begin, after, event
             begin = after
 
@@ -74,11 +75,6 @@ class Lines:
             if len(data) < size:
                 return {}
             size *= 8
-
-    def _remember(self, offset: int, event: dict[str, Any]) -> None:
-        self._recent[offset] = event
-        if len(self._recent) > _RECENT:
-            self._recent.popitem(last=False)
 
     def bodies(self, ranges: Sequence[Sequence[int]]) -> list[dict[str, Any]]:
         """Return the messages of ranges of numbers as they were logged."""
