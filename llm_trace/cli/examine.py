@@ -7,7 +7,6 @@ import platform
 import shutil
 from collections import Counter
 from dataclasses import asdict
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from llm_trace.cli.paths import make_absolute, open_as_it_stands
 from llm_trace.collect.left_out import read_left_out
 from llm_trace.errors import LLMTraceError
 from llm_trace.instrumentation.inventory import list_libraries
+from llm_trace.instrumentation.rides import find_version
 from llm_trace.spool.paths import get_spool_dir
 from llm_trace.stores.diagnostics import StoreFacts, read_store_facts
 from llm_trace.stores.failure import read_failure
@@ -80,19 +80,12 @@ def examine(path: str) -> dict[str, Any]:
         "environment": {name: os.environ.get(name) for name in VARIABLES},
         "versions": {
             "python": platform.python_version(),
-            **{name: _read_version(name) for name in LIBRARIES},
+            **{name: find_version(name) for name in LIBRARIES},
         },
         "libraries": list_libraries(),
         "remarks": remarks,
         "problems": problems,
     }
-
-
-def _read_version(distribution: str) -> str | None:
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 def _store(place: Path, problems: list[str]) -> tuple[dict[str, Any], StoreFacts]:
