@@ -32,7 +32,9 @@ class Instrumented:
     def release(self) -> None:
         """Give the library back as it was when its last holder lets go of it."""
         self.holders -= 1
-        steps, self.steps = ([], self.steps) if self.holders else (self.steps, [])
+        if self.holders:
+            return
+        steps, self.steps = self.steps, []
         for step in reversed(steps):
             try:
                 step()

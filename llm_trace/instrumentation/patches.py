@@ -110,18 +110,26 @@ def _trace(fn: Callable[..., Any], integration: Integration, method: TracedMetho
         inside = outer is not None and outer.open and outer.spec.library == spec.library
         return outer if inside else None
 
-    def call(*args: Any, **kwargs: Any) -> Any:
-        outer = find_outer()
-        if place.on and outer is None and method.recorded:
-            return traced(*args, **kwargs)
-        output = fn(*args, **kwargs)
+    def is_recorded(outer: CallSpan | None) -> bool:
+        return place.on and outer is None and method.recorded
+
+    def tell(outer: CallSpan | None, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
         if place.on and outer is not None and outer.read_inner is not None:
             outer.read_inner(args[0] if args else None, spec.bind(*args, **kwargs), output)
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if is_recorded(outer := find_outer()):
+            return traced(*args, **kwargs)
+        output = fn(*args, **kwargs)
+        tell(outer, args, kwargs, output)
         return output
 
     async def call_async(*args: Any, **kwargs: Any) -> Any:
-        passes = not place.on or find_outer() is not None
-        return await (fn(*args, **kwargs) if passes else traced(*args, **kwargs))
+        if is_recorded(outer := find_outer()):
+            return await traced(*args, **kwargs)
+        output = await fn(*args, **kwargs)
+        tell(outer, args, kwargs, output)
+        return output
 
     if spec.shape == "generator":
         wrapper = traced
