@@ -249,9 +249,8 @@ def share_with_workers(settings: dict[str, Any], store: Path) -> Callable[[], No
         )
     else:
         variables["LLM_TRACE_REDACT"] = ""
-        content = (
-            content and redact is None
-        )  # a function does not travel: better no content than an unmasked secret
+        # A function does not travel: better no content than an unmasked secret.
+        content = content and redact is None
     variables["LLM_TRACE_CAPTURE_CONTENT"] = "1" if content else "0"
     if isinstance(sample, Sample):
         variables["LLM_TRACE_SAMPLE"] = f"{sample.ratio!r}{'+errors' if sample.keep_errors else ''}"

@@ -67,9 +67,8 @@ class WSGITraceContext:
             for name, value in environ.items()
             if name.startswith("HTTP_")
         }
-        variables = (
-            copy_context()
-        )  # kept from the server's: nothing is left behind, whatever ends the request
+        # A copy of the server's: nothing is left behind in there, whatever ends the request.
+        variables = copy_context()
         variables.run(context.attach, _extract(headers))
         answer: Iterable[bytes] = variables.run(self.app, environ, start_response)
         files = environ.get("wsgi.file_wrapper")

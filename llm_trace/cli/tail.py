@@ -105,9 +105,8 @@ def follow_store(
             if calls:
                 yield sorted(calls, key=lambda call: (ended[call.span_id], call.span_id))
         newest = max(ended.values(), default=after)
-        after = max(
-            after, min(newest, time.time_ns())
-        )  # a clock that goes before ours must not hide the rest
+        # A clock that goes before ours must not hide the rest.
+        after = max(after, min(newest, time.time_ns()))
         seen = set(ended)
         time.sleep(interval)
 

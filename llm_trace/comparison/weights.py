@@ -73,9 +73,8 @@ def _build_words(
             continue
         a, b = np.array(rows).T
         change = estimate(a, b, np.arange(len(rows)), confidence=confidence, seed=seed)
-        relevant = (
-            float(np.abs(b - a).max()) >= NEGLIGIBLE
-        )  # of sizes alone, which leaves the test of signs valid
+        # Of sizes alone, which leaves the test of signs valid.
+        relevant = float(np.abs(b - a).max()) >= NEGLIGIBLE
         yield Word(
             word=key[1], part=key[0], answer=("a", "b")[answer], n=change.n, a=change.a, b=change.b,
             difference=change.difference, low=change.low, high=change.high,

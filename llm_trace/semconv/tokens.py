@@ -90,9 +90,8 @@ def usage(raw: Any) -> dict[str, Any] | None:
     """
     details, source = read_token_details(list_fields(raw))
     tier = read_tier(source)
-    nested = list_fields(
-        get_field(source, "tokens", "billed_units")
-    )  # Cohere; `tokens` is what the model saw
+    # Cohere; `tokens` is what the model saw.
+    nested = list_fields(get_field(source, "tokens", "billed_units"))
     if nested and _INPUT.every.isdisjoint(source):
         source = {**nested, **_read_cohere_cached(source)}
     counts = {

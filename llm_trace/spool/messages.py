@@ -39,10 +39,11 @@ class MessageTable:
         for message in messages:
             key: tuple[str, str] | bytes
             if type(message) is dict and len(message) == 2 and type(content := message.get("content")) is str:
+                # A text's hash is kept with it, so resending it costs nothing.
                 key = (
                     message["role"],
                     content,
-                )  # a text's hash is kept with it, so resending it costs nothing
+                )
             else:
                 key = content = self._encode([message])
             number = known.get(key)

@@ -56,9 +56,8 @@ class Estimate:
             return None
         quantile = float(stats.norm.isf(level / 2) + stats.norm.ppf(POWER))
         by_size = self.n * (quantile * self.error / self.difference) ** 2
-        by_count = (
-            self.n * (1 + log2(1 / level)) / self.moved
-        )  # k flips of signs have no p-value below 2 / 2^k
+        # `k` flips of signs have no p-value below 2 / 2^k.
+        by_count = self.n * (1 + log2(1 / level)) / self.moved
         return max(1, ceil(max(by_size, by_count) - 1e-9) - self.n)
 
 

@@ -111,9 +111,8 @@ def connect(**config: Any) -> DuckDBPyConnection:
     _open.add(connection)
     hide_progress(connection)
     with contextlib.suppress(duckdb.CatalogException):  # DuckDB 1 has no such setting
-        connection.execute(
-            "SET write_buffer_row_group_count = 1"
-        )  # write a row group when it is full, not five at a time
+        # Write a row group when it is full, not five at a time.
+        connection.execute("SET write_buffer_row_group_count = 1")
     return connection
 
 
