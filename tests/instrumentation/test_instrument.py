@@ -352,7 +352,8 @@ def test_a_library_is_instrumented_again_where_a_patch_of_somebody_else_lies_ove
     assert completions.create is theirs
     client.chat.completions.create(**CHAT)
     assert len(store.calls()) == 1
-    monkeypatch.setattr(completions, "create", create)
+    monkeypatch.undo()
+    completions.create = create  # type: ignore[method-assign]
 
 
 WORKER = """
