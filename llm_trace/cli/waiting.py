@@ -5,7 +5,6 @@ import contextlib
 import signal
 import socket
 import threading
-import time
 from typing import TYPE_CHECKING
 
 from llm_trace.cli.output import INTERRUPTED, make_notes_console
@@ -13,8 +12,10 @@ from llm_trace.errors import LLMTraceError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from types import FrameType
 
-_TRIES, _PAUSE_S = 10, 0.2
+_TRIES, _PAUSE_S = 50, 0.05
+_stopped = threading.Event()
 
 
 @contextlib.contextmanager
@@ -23,24 +24,34 @@ def hear_ctrl_c() -> "Iterator[None]":
     heard, hearing = socket.socketpair()
     heard.setblocking(False)
     before = signal.set_wakeup_fd(heard.fileno(), warn_on_full_buffer=False)
+    handler = signal.getsignal(signal.SIGINT)
+    if handler is signal.default_int_handler:  # else ignored, in the background of a shell
+        signal.signal(signal.SIGINT, _stop)
     threading.Thread(target=_interrupt_queries, args=[hearing], daemon=True).start()
     try:
         yield
     finally:
+        signal.signal(signal.SIGINT, handler)
         signal.set_wakeup_fd(before)
         heard.close()
 
 
+def _stop(number: int, frame: "FrameType | None") -> None:
+    _stopped.set()
+    signal.default_int_handler(number, frame)
+
+
 def _interrupt_queries(signals: socket.socket) -> None:
-    """Interrupt DuckDB several times at each Ctrl-C: a query that just begins ignores the first one."""
+    """Interrupt DuckDB at each Ctrl-C until the main thread has stopped: a query that begins ignores it."""
     while numbers := signals.recv(1024):
         if signal.SIGINT not in numbers:
             continue
         from llm_trace.stores.connection import interrupt_queries
 
         for _ in range(_TRIES):
+            if _stopped.wait(_PAUSE_S):  # what tidies up now goes to its end
+                break
             interrupt_queries()
-            time.sleep(_PAUSE_S)
     signals.close()
 
 
@@ -56,10 +67,9 @@ def limit_time(seconds: float | None) -> "Iterator[None]":
         return
     up = threading.Event()
     before = signal.getsignal(signal.SIGINT)
-    if (
-        before is not signal.default_int_handler
-    ):  # ignored in the background of a shell: nothing could stop a query
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    ignored = not callable(before)  # in the background of a shell: nothing could stop a query
+    if ignored:
+        signal.signal(signal.SIGINT, _stop)
 
     def stop() -> None:
         up.set()
@@ -78,7 +88,7 @@ def limit_time(seconds: float | None) -> "Iterator[None]":
         ) from exc
     finally:
         timer.cancel()
-        if before is not None and before is not signal.default_int_handler:
+        if ignored and before is not None:
             signal.signal(signal.SIGINT, before)
 
 
