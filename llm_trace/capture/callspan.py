@@ -31,6 +31,16 @@ class CallSpan(Span):
         sdk: the SDK span that mirrors it in the user's own `TracerProvider`, or `None`.
     """
 
+    context: Context | None = None
+    token: Any = None
+    fields: dict[str, Any] | None = None
+    attributes: dict[str, Any] | None = None
+    open = True
+    outermost = False
+    ids = b""
+    start_event = b""
+    start_messages: Sequence[Any] | None = None
+    clock = 0
     parent_id: str | None = None
     run: Callable[..., Any] | None = None
     """Called in place of the traced function: an interceptor's answer."""
@@ -69,18 +79,8 @@ class CallSpan(Span):
         self.sink = sink
         self.sdk = sdk
         self.start_ns = start_ns
-        self.context: Context | None = None
-        self.token: Any = None
-        self.fields: dict[str, Any] | None = None
-        self.attributes: dict[str, Any] | None = None
         self.tags: tuple[str, ...] = spec.tags
         self.metadata: dict[str, Any] = spec.metadata
-        self.open = True
-        self.outermost = False
-        self.ids = b""
-        self.start_event = b""
-        self.start_messages: Sequence[Any] | None = None
-        self.clock = 0
 
     def set(self, **fields: Any) -> None:
         """Set fields of the call: `output`, `usage`, `model`, `metadata` …; tags add up, metadata merges."""

@@ -128,7 +128,9 @@ def _emit_end(call: CallSpan, end_ns: int, status: str, output: bytes | None, fi
     event = b'{"event":"end",%b,"end_ns":%d,"status":"%b"' % (call.ids, end_ns, status.encode())
     if output is not None:
         event += b',"output":' + output
-    messages = _encode_messages(recorder.encoder, fields.pop("messages_out", None))
+    messages = None
+    if fields:
+        messages = _encode_messages(recorder.encoder, fields.pop("messages_out", None))
     if fields:
         event += b"," + recorder.encoder.encode_event(fields)[1:-1]
     whole = event + b',"messages_out":' + recorder.encoder.dump(messages) if messages else event

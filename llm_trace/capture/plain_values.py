@@ -18,6 +18,7 @@ import orjson
 from llm_trace.capture.json_forms import describe
 
 _PLAIN = frozenset([str, int, float, bool, type(None)])
+_EXACT = _PLAIN - {float}
 _CONTAINERS = frozenset([dict, list, tuple])
 _JSON = _PLAIN | _CONTAINERS
 _MOST_CONTAINERS = 100_000
@@ -32,6 +33,8 @@ def dump_plain(value: Any, option: int = 0) -> bytes:
         Exception: JSON does not have some of it (keys that are no text, long integers, infinities, lone
             surrogates, cycles), another thread has changed it meanwhile, or some of it cannot be read.
     """
+    if type(value) is dict and _EXACT.issuperset(map(type, value.values())):  # most fields of events
+        return orjson.dumps(value, None, option)
     types = _find_types(value)
     if not types <= _JSON:
         value = _Pass().make_plain(value, 0)

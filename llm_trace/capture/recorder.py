@@ -81,7 +81,9 @@ class Recorder:
 
     def begin(self, spec: FunctionSpec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> CallSpan | None:
         """Record that a call begins and make it current; `None` where that failed or is not wanted."""
-        leave_ended()
+        outer: Any = variable.get().get(CALL_KEY)
+        if outer is not None and outer.has_left is not None:
+            leave_ended()
         return self._begin_guarded(spec, args, kwargs)
 
     def begin_from(
@@ -121,7 +123,11 @@ class Recorder:
             if parent.sink is None and self.mirror is None:
                 return None  # sampled out, and so is what is inside
             trace_id, parent_id = parent.trace_id, parent.span_id
-        elif isinstance(parent, Span) and (outside := parent.get_span_context()).is_valid:
+        elif (
+            parent is not None
+            and isinstance(parent, Span)
+            and (outside := parent.get_span_context()).is_valid
+        ):
             trace_id, parent_id = f"{outside.trace_id:032x}", f"{outside.span_id:016x}"
         sdk, fresh = None, f"{random_bits(192):048x}"
         if (
@@ -137,7 +143,10 @@ class Recorder:
         outer = context.get(CALL_KEY)
         trace_id = trace_id or fresh[:32]
         within = type(outer) is CallSpan and outer.trace_id == trace_id
-        sink = outer.sink if within else self.sink_for(spec, trace_id, scope)  # type: ignore[attr-defined]
+        if within:
+            sink = outer.sink  # type: ignore[attr-defined]
+        else:
+            sink = self.spool if self.sampler is None else self.sink_for(spec, trace_id, scope)
         call = CallSpan(self, spec, trace_id, span_id, sink, start_ns, sdk)
         call.outermost = outer is None
         call.ids = f'"span_id":"{span_id}","trace_id":"{trace_id}"'.encode()
@@ -227,7 +236,7 @@ class Recorder:
         event += head + (
             b"," + self.encoder.encode_event({**defaults, **extra})[1:-1] if extra else defaults_json
         )
-        call.sink.write(event, bodies)  # type: ignore[union-attr]
+        call.sink.write(event, bodies, begins=True)  # type: ignore[union-attr]
         if self.explain is not None and (call.spec.attribution or self.policy) is not None:
             call.start_event, call.start_messages = event, bodies
 

@@ -17,6 +17,8 @@ from llm_trace.capture.walk import MAX_ITEMS, Limits, Walk
 from llm_trace.semconv.extract_messages import extract_instructions
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from llm_trace.capture.redaction import Redactor
 
 _SIMPLE = frozenset([str, int, bool, type(None)])
@@ -72,10 +74,12 @@ class ValueEncoder:
         elif _check_simple(arguments):
             return self._encode_simple(arguments), None
         messages: list[Any] = []
-        cut = _cut_messages(arguments, messages, depth=2)
+        places: set[int] = set()
+        cut = _cut_messages(arguments, messages, places, depth=2)
         encode = self.encode if self.redact is None else self.dump
-        data = encode(cut)
-        if messages and data.count(b'"$messages"') != _count_cuts(cut):  # the user's own data has such a key
+        simple = self.redact is None and _check_simple(cut, places)
+        data = self._encode_simple(cut) if simple else encode(cut)
+        if messages and data.count(b'"$messages"') != len(places):  # the user's own data has such a key
             return encode(arguments), None
         return data, messages or None
 
@@ -89,8 +93,17 @@ class ValueEncoder:
             pass
         return self.dump(self.to_masked_json(value))
 
-    def encode_bodies(self, bodies: list[Any]) -> bytes:
-        """Return the JSON of numbered messages (already masked), each bounded by itself."""
+    def encode_bodies(self, bodies: list[Any], *, plain: bool = False) -> bytes:
+        """Return the JSON of numbered messages (already masked), each bounded by itself; `plain`: they hold
+        nothing but dicts, texts and integers.
+        """
+        data: bytes | None
+        if plain:
+            try:
+                if len(data := orjson.dumps(bodies)) <= self.limits.string:
+                    return data
+            except TypeError:  # lone surrogates
+                pass
         if (data := self._dump(bodies)) is not None:
             return data
         share = Limits(self.limits.string, max(self.limits.event // max(len(bodies), 1), 1000))
@@ -134,8 +147,14 @@ class ValueEncoder:
         return cls is list and len(value) > MAX_ITEMS
 
 
-def _cut_messages(values: dict[str, Any], messages: list[Any], depth: int) -> dict[str, Any]:
-    """Return the arguments with lists of messages replaced by references, and add those to `messages`."""
+def _cut_messages(
+    values: dict[str, Any], messages: list[Any], places: set[int], depth: int
+) -> dict[str, Any]:
+    """Return the arguments with lists of messages replaced by references, and add those to `messages`.
+
+    Args:
+        places: takes the identity of each reference.
+    """
     out = values
     for key, value in values.items():
         cls = type(value)
@@ -145,8 +164,9 @@ def _cut_messages(values: dict[str, Any], messages: list[Any], depth: int) -> di
             start = len(messages)
             messages.extend(value)
             new: Any = {"$messages": [start, len(messages)]}
+            places.add(id(new))
         elif cls is dict and depth > 1 and len(value) < 50:
-            new = _cut_messages(value, messages, depth - 1)
+            new = _cut_messages(value, messages, places, depth - 1)
             if new is value:
                 continue
         else:
@@ -155,11 +175,11 @@ def _cut_messages(values: dict[str, Any], messages: list[Any], depth: int) -> di
     return out
 
 
-def _check_simple(values: dict[str, Any]) -> bool:
-    """Return whether all values are short texts, integers, truth values or `None`."""
+def _check_simple(values: dict[str, Any], places: Collection[int] = ()) -> bool:
+    """Return whether all values are short texts, integers, truth values, `None` or at one of the places."""
     for value in values.values():
         cls = type(value)
-        if cls not in _SIMPLE or (cls is str and len(value) > MAX_ITEMS):
+        if (cls not in _SIMPLE and id(value) not in places) or (cls is str and len(value) > MAX_ITEMS):
             return False
     return True
 
@@ -168,9 +188,3 @@ def _is_message(value: Any) -> bool:
     if type(value) is dict:
         return type(value.get("role")) is str
     return is_model(type(value)) and type(get_instance_dict(value).get("role")) is str
-
-
-def _count_cuts(value: Any) -> int:
-    if type(value) is not dict:
-        return 0
-    return 1 if value.keys() == {"$messages"} else sum(map(_count_cuts, value.values()))

@@ -35,12 +35,13 @@ class Ending:
         messages: Sequence[Any] | None = None,
         *,
         field: bytes = b"messages_in",
+        begins: bool = False,
         sync: bool = False,
     ) -> bool:
         """Pass an event on."""
         if event.startswith(self._head):
             self.event = orjson.loads(event + b"}")
-        return self._sink.write(event, messages, field=field, sync=sync)
+        return self._sink.write(event, messages, field=field, begins=begins, sync=sync)
 
 
 def watch(call: CallSpan) -> Ending | None:

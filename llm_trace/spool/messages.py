@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 import orjson
 
@@ -14,8 +14,16 @@ _POSITIONS = 10**9
 LOST: dict[str, Any] = {"role": "unknown", "content": None, "$lost": True}
 """Stands for a message whose line was lost."""
 
-EncodeBodies = Callable[[list[dict[str, Any]]], bytes]
-"""Turns `[{"n": number, "body": message}, …]` into JSON."""
+
+class EncodeBodies(Protocol):
+    """Turns `[{"n": number, "body": message}, …]` into JSON; `plain`: nothing in it but JSON's own types."""
+
+    def __call__(self, bodies: list[dict[str, Any]], *, plain: bool = False) -> bytes: ...
+
+
+def encode_plain(bodies: list[dict[str, Any]], *, plain: bool = True) -> bytes:  # noqa: ARG001
+    """Encode bodies that are JSON already."""
+    return orjson.dumps(bodies)
 
 
 class MessageTable:
@@ -35,26 +43,33 @@ class MessageTable:
         """Return the pieces of `,"<name>":[ranges],"messages":[new bodies]` for a list of messages."""
         if self._bytes > _KNOWN_BYTES:
             self.clear()
-        known, numbers, fresh = self._known, [], []
+        known, numbers, fresh, plain = self._known, [], [], True
         for message in messages:
             key: tuple[str, str] | bytes
-            if type(message) is dict and len(message) == 2 and type(content := message.get("content")) is str:
-                # A text's hash is kept with it, so resending it costs nothing.
-                key = (
-                    message["role"],
-                    content,
-                )
+            if (
+                type(message) is dict
+                and len(message) == 2
+                and type(content := message.get("content")) is str
+                and type(role := message.get("role")) is str
+            ):
+                key = role, content  # a text's hash is kept with it, so resending it costs nothing
+                if (number := known.get(key)) is None:
+                    number = known[key] = self._next
+                    self._next = number + 1
+                    fresh.append({"n": number, "body": {"role": role, "content": content}})
             else:
-                key = content = self._encode([message])
-            number = known.get(key)
-            if number is None:
-                number = known[key] = self._next
-                self._next = number + 1
-                self._bytes += len(content) + 200
-                fresh.append({"n": number, "body": message})
+                key, plain = self._encode([message]), False
+                if (number := known.get(key)) is None:
+                    number = known[key] = self._next
+                    self._next = number + 1
+                    fresh.append({"n": number, "body": message})
             numbers.append(number)
         fields = b',"%b":%b' % (name, _encode_ranges(numbers))
-        return (fields, b',"messages":', self._encode(fresh)) if fresh else (fields,)
+        if not fresh:
+            return (fields,)
+        bodies = self._encode(fresh, plain=plain)
+        self._bytes += len(bodies) + 200 * len(fresh)
+        return fields, b',"messages":', bodies
 
 
 def _encode_ranges(numbers: list[int]) -> bytes:

@@ -6,6 +6,7 @@ says how many.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import os
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import orjson
 
 from llm_trace.spool.losses import LossNote
-from llm_trace.spool.messages import EncodeBodies, MessageTable
+from llm_trace.spool.messages import EncodeBodies, MessageTable, encode_plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,6 +36,7 @@ Fsync = Literal["call", "interval"]
 _fdatasync = getattr(os, "fdatasync", os.fsync)  # macOS has only fsync
 _log = logging.getLogger("llm_trace")
 _COPY_BYTES = 8192
+_HIGH_FD = 200
 _RETRY_NS = 1_000_000_000
 _writers: weakref.WeakSet[SpoolWriter] = weakref.WeakSet()
 
@@ -62,7 +64,7 @@ class SpoolWriter:
         self,
         folder: Path,
         *,
-        encode: EncodeBodies = orjson.dumps,
+        encode: EncodeBodies = encode_plain,
         max_file_bytes: int = 64 << 20,
         fsync: Fsync | None = None,
         exporters: Sequence[str] | None = None,
@@ -83,7 +85,7 @@ class SpoolWriter:
         self._id = os.urandom(8).hex()
         self._seq = 0
         self._fd = -1
-        self._identity = (0, 0)
+        self._device = self._inode = 0
         self._size = 0
         self._torn = False
         self._retry_at = 0
@@ -100,6 +102,7 @@ class SpoolWriter:
         messages: Sequence[Any] | None = None,
         *,
         field: bytes = b"messages_in",
+        begins: bool = False,
         sync: bool = False,
     ) -> bool:
         """Append one event; return whether it is in the file.
@@ -109,11 +112,13 @@ class SpoolWriter:
             messages: the call's messages, dicts with a `role`; one that is in this file already is only
                 referred to.
             field: where the references to them go, `messages_in` or `messages_out`.
+            begins: this event begins a call, whose end looks whether the file is still there: that takes a
+                system call.
             sync: this event ends a call, so `fsync="call"` applies.
         """
         with self._lock:
             try:
-                if self._is_gone():
+                if self._fd < 0 or (not begins and self._is_gone()):
                     self._open()
                 elif self._size > self.max_file_bytes:
                     self._rotate()
@@ -124,6 +129,9 @@ class SpoolWriter:
                 if sync and self.fsync == "call":
                     _fdatasync(self._fd)
             except OSError as exc:
+                if exc.errno == errno.EBADF and self._fd >= 0:  # closed by the program
+                    self._fd = -1
+                    return self.write(event, messages, field=field, begins=begins, sync=sync)
                 self._lose(exc)
                 return False
             self.written += 1
@@ -159,8 +167,8 @@ class SpoolWriter:
         """Return whether there is no file to write to: none is open, its folder was removed, or its
         descriptor is another's.
 
-        A program may close descriptors it knows nothing of (`os.closerange`); the next file that it opens
-        gets the number.
+        A program may close descriptors it knows nothing of (`os.closerange`), and another file may get the
+        number later.
         """
         if self._fd < 0:
             return True
@@ -169,7 +177,7 @@ class SpoolWriter:
         except OSError:
             self._fd = -1
             return True
-        if _get_identity(status) != self._identity:
+        if status.st_ino != self._inode or status.st_dev != self._device:
             self._fd = -1  # neither written to nor closed: it is not ours
             return True
         return status.st_nlink == 0
@@ -215,6 +223,7 @@ class SpoolWriter:
         name = self.folder / f"{self._id}.{self._seq + 1:08d}.jsonl"
         temporary = name.with_suffix(".tmp")
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        fd = _raise_number(fd)
         try:
             if fcntl is not None:
                 fcntl.flock(fd, fcntl.LOCK_EX)
@@ -230,7 +239,8 @@ class SpoolWriter:
         if self._fd >= 0:
             os.close(self._fd)
         self._fd, self._seq, self._size, self._torn = fd, self._seq + 1, len(header), False
-        self._identity = _get_identity(os.fstat(fd))
+        status = os.fstat(fd)
+        self._device, self._inode = status.st_dev, status.st_ino
         self._messages = MessageTable(self._encode)
         self._retry_at = 0
 
@@ -335,8 +345,14 @@ class SpoolWriter:
             self._start_syncing()
 
 
-def _get_identity(found: os.stat_result) -> tuple[int, int]:
-    return found.st_dev, found.st_ino
+def _raise_number(fd: int) -> int:
+    """Give a descriptor a high number, which no file that a program opens gets soon after it was closed."""
+    if fcntl is not None:
+        with contextlib.suppress(OSError):  # a low limit of open files
+            high = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _HIGH_FD)
+            os.close(fd)
+            return high
+    return fd
 
 
 def _restart_after_fork() -> None:

@@ -63,19 +63,25 @@ def test_an_exception_whose_text_cannot_be_read_ends_its_call(store: Recorded, e
 def test_no_event_goes_into_a_file_that_got_the_number_of_a_descriptor_closed_behind_our_back(
     store: Recorded, tmp_path: Path
 ) -> None:
+    spool, files = str(store.path) + ".spool", []
+
+    def close_and_open(q: str) -> str:
+        for descriptor in list(Path("/dev/fd").iterdir()):
+            if descriptor.is_symlink() and spool in str(descriptor.readlink()):
+                os.close(int(descriptor.name))
+        files.extend((tmp_path / f"{q}{n}.csv").open("w") for n in range(4))
+        return q
+
     ask: Any = llm_trace.trace(kind="llm")(lambda q: q)
     ask("one")
-    spool = str(store.path) + ".spool"
-    for descriptor in list(Path("/dev/fd").iterdir()):
-        if descriptor.is_symlink() and spool in str(descriptor.readlink()):
-            os.close(int(descriptor.name))
-    files = [(tmp_path / f"customers{n}.csv").open("w") for n in range(4)]
+    close_and_open("between")
     ask("two")
+    llm_trace.trace(kind="llm")(close_and_open)("inside")
     for file in files:
         file.write("id,name\n")
         file.close()
-    assert [Path(file.name).read_text() for file in files] == ["id,name\n"] * 4
-    assert [call.output for call in store.calls()] == ["two", "one"]
+    assert [Path(file.name).read_text() for file in files] == ["id,name\n"] * 8
+    assert [call.output for call in store.calls()] == ["inside", "two", "one"]
     assert llm_trace.flush().ok
 
 

@@ -236,7 +236,7 @@ def test_values_of_any_types_come_back_equal_or_are_named(tmp_path: Path, redact
                 counts["back"] += 1
 
     check()
-    assert counts["back"] > counts["named"] > 0
+    assert min(counts["back"], counts["named"]) > 50
 
 
 def test_arguments_of_any_types_come_back_equal_or_are_named(tmp_path: Path) -> None:
