@@ -25,8 +25,8 @@ settings.register_profile("same", SAME)
 settings.register_profile("explore", SAME, derandomize=False)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 if settings.get_current_profile_name() == "same":
-    # Hypothesis draws from the constants of the modules that are loaded too: these differ with the tests' order.
-    providers.is_local_module_file = lambda _: False  # type: ignore[assignment]
+    # Hypothesis draws from the constants of loaded modules too, and these differ with the tests' order.
+    vars(providers)["is_local_module_file"] = lambda _: False
 
 SHARED = Path(__file__).resolve().parents[1].parent / "shared"
 

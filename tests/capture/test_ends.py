@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Generator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import pytest
 from opentelemetry import trace as otel
@@ -63,7 +63,8 @@ def test_an_exception_whose_text_cannot_be_read_ends_its_call(store: Recorded, e
 def test_no_event_goes_into_a_file_that_got_the_number_of_a_descriptor_closed_behind_our_back(
     store: Recorded, tmp_path: Path
 ) -> None:
-    spool, files = str(store.path) + ".spool", []
+    spool = str(store.path) + ".spool"
+    files: list[TextIO] = []
 
     def close_and_open(q: str) -> str:
         for descriptor in list(Path("/dev/fd").iterdir()):
