@@ -69,8 +69,8 @@ class Handler:
         self._calls.finish(run_id, output, **fields)
 
     def on_retry(self, retry_state: Any, *, run_id: Any, **_: Any) -> None:
-        """Note another attempt."""
-        self._calls.set(run_id, metadata={"attempts": retry_state.attempt_number + 1})
+        """Note that the model is about to be asked again."""
+        self._calls.set(run_id, metadata={"retries": retry_state.attempt_number})
 
     def _begin_model(self, serialized: Any, asked: dict[str, Any], run: dict[str, Any]) -> None:
         params = {

@@ -6,9 +6,16 @@ imported by name, and take a stream that is left early for a whole one.
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
+from functools import wraps
 from typing import Any
+from weakref import WeakKeyDictionary
 
+from llm_trace.capture import failures
+from llm_trace.capture.callspan import CallSpan, current_call
 from llm_trace.instrumentation.integration import Integration, TracedMethod
+from llm_trace_integrations.stainless import note_retries
 
 _PROVIDERS = {
     "azure": "azure.ai.openai", "azure_ai": "azure.ai.inference", "bedrock": "aws.bedrock",
@@ -30,13 +37,49 @@ def read_response(response: Any) -> dict[str, Any]:
     """Return what LiteLLM says beside an answer: who answered, and what it cost."""
     hidden = getattr(response, "_hidden_params", None) or {}
     provider, cost = hidden.get("custom_llm_provider"), hidden.get("response_cost")
-    attempts = (hidden.get("additional_headers") or {}).get("x-litellm-attempted-retries")
     fields = {
         "provider": _PROVIDERS.get(str(provider), provider),
         "cost_usd": float(cost) if cost is not None else None,
-        "metadata": {"attempts": int(attempts) + 1} if attempts else None,
     }
     return {name: value for name, value in fields.items() if value is not None}
+
+
+_LOGGING = "litellm.litellm_core_utils.litellm_logging"
+_asked: WeakKeyDictionary[CallSpan, str] = WeakKeyDictionary()
+"""The model that each call asked last."""
+
+
+def note_requests() -> Callable[[], None]:
+    """Note on a call how often LiteLLM asks a model again, and how often another in its place; return what
+    undoes it.
+    """
+    logging = sys.modules[_LOGGING].Logging
+    pre_call = logging.pre_call
+
+    @wraps(pre_call)
+    def note_and_call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        try:
+            _note_request(str(self.model))
+        except Exception as exc:
+            failures.note("a request of litellm", exc)
+        return pre_call(self, *args, **kwargs)
+
+    def undo() -> None:
+        if logging.pre_call is note_and_call:
+            logging.pre_call = pre_call
+
+    logging.pre_call = note_and_call
+    return undo
+
+
+def _note_request(model: str) -> None:
+    call = current_call()
+    if call is None or call.spec.library != "litellm":
+        return
+    if (last := _asked.get(call)) is not None:
+        name = "retries" if last == model else "fallbacks"
+        call.set(metadata={name: call.metadata.get(name, 0) + 1})
+    _asked[call] = model
 
 
 _FUNCTIONS = {
@@ -62,4 +105,5 @@ INTEGRATION = Integration(
     ),
     read_request=read_request,
     read_response=read_response,
+    starts={_LOGGING: note_requests, "openai._base_client": note_retries("openai._base_client")},
 )

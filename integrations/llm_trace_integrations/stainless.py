@@ -11,7 +11,7 @@ import json
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from functools import wraps
+from functools import cache, wraps
 from types import MethodType
 from typing import Any
 
@@ -22,32 +22,47 @@ _MADE_BY_HELPERS = frozenset(["text", "thinking", "signature", "citation", "inpu
 """Types of the events that Anthropic's stream helper adds to those of the wire."""
 
 
+@cache
 def note_retries(module: str) -> Start:
-    """Return what notes on a call how often the SDK has asked again.
+    """Return what notes on a call how often the SDK has asked again; several integrations may start it.
 
     Args:
         module: where the SDK has its `BaseClient`.
     """
+    steps: list[Callable[[], None]] = []
+    holders: list[None] = []
 
     def start() -> Callable[[], None]:
-        base = sys.modules[module].BaseClient
-        build = base._build_request
-
-        @wraps(build)
-        def build_and_note(*args: Any, **kwargs: Any) -> Any:
-            call, retries = current_call(), kwargs.get("retries_taken")
-            if retries and call is not None and call.spec.library is not None:
-                call.set(metadata={"retries": retries})
-            return build(*args, **kwargs)
-
-        def undo() -> None:
-            if base._build_request is build_and_note:
-                base._build_request = build
-
-        base._build_request = build_and_note
+        if not holders:
+            steps.append(_patch_builder(sys.modules[module].BaseClient))
+        holders.append(None)
         return undo
 
+    def undo() -> None:
+        holders.pop()
+        if not holders:
+            steps.pop()()
+
     return start
+
+
+def _patch_builder(base: Any) -> Callable[[], None]:
+    """Let what builds the requests of an SDK note those that are sent again; return what undoes it."""
+    build = base._build_request
+
+    @wraps(build)
+    def build_and_note(*args: Any, **kwargs: Any) -> Any:
+        call = current_call()
+        if kwargs.get("retries_taken") and call is not None and call.spec.library is not None:
+            call.set(metadata={"retries": call.metadata.get("retries", 0) + 1})
+        return build(*args, **kwargs)
+
+    def undo() -> None:
+        if base._build_request is build_and_note:
+            base._build_request = build
+
+    base._build_request = build_and_note
+    return undo
 
 
 def replay(

@@ -94,6 +94,9 @@ def _write_end(call: CallSpan, end_ns: int, status: str, output: Any, error: dic
     if type(output) not in _SCALARS:
         response = _read_response(call, output)
         output = response.pop("output", output)
+        if "metadata" in response:
+            call.set(metadata=response.pop("metadata"))
+            fields = call.fields or {}
         fields = {**response, **fields}
     if call.sdk is not None and recorder.mirror is not None:
         spec = call.spec
@@ -192,6 +195,7 @@ def _merge_others(
         "output": {"id": field_of(output, "id")} if is_response(output) else None,
         "name": call.spec.name,
         "library": call.spec.library,
+        "retries": call.metadata.get("retries", 0),
     }
     if "model" in fields:
         ended["model"] = fields["model"]

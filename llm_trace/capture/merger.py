@@ -134,6 +134,7 @@ class Merger:
                 return InnerCalls(None, total)
             inner = self._find_account(call, inside)
             ours = {**call, "ours": True} | ({} if inner is None else _name_accounts(call, inner))
+            ours |= _add_retries(call, inner)
             self._ended.put(call["span_id"], ours, ours)
             self._note(ours, counted)
             return InnerCalls(inner, total and inner is None)
@@ -288,14 +289,22 @@ def merge_into(
         return {**merged, "metadata": {**metadata, **merged["metadata"]}}
     if (inner := inside.same) is None:
         return fields
+    metadata = {**metadata, **(fields.get("metadata") or {})}
+    metadata |= _add_retries(metadata, inner)
     taken = {name: inner[name] for name in _TAKEN if inner.get(name)}
     counts = [inner.get("usage") or {}, fields.get("usage") or {}]
     nearer = of_library and bool(inner.get("ours"))
     usage = {**counts[nearer], **counts[not nearer]}
     accounts = [build_account(inner), *((inner.get("metadata") or {}).get("same") or ())]
-    merged = {**taken, **fields, "metadata": {**metadata, **(fields.get("metadata") or {}), "same": accounts}}
+    merged = {**taken, **fields, "metadata": {**metadata, "same": accounts}}
     merged["same"] = [inner["span_id"], *(inner.get("same") or ())]
     return {**merged, "usage": usage} if usage else merged
+
+
+def _add_retries(call: Mapping[str, Any], inner: CallDict | None) -> dict[str, int]:
+    """Return how often a call and the one inside it that it is one with asked again, nothing where never."""
+    retries = call.get("retries", 0) + (inner or {}).get("retries", 0)
+    return {"retries": retries} if retries else {}
 
 
 _TAKEN = ("model", "provider", "params", "cost_usd", "cost_basis", "first_token_ns")

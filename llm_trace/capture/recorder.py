@@ -214,6 +214,8 @@ class Recorder:
                 arguments = request.pop("input", arguments)
                 call.read_response = request.pop("read_response", None)
                 call.read_inner = request.pop("read_inner", None)
+                if "metadata" in request:
+                    call.metadata = request["metadata"] = {**call.metadata, **request["metadata"]}
                 extra |= request
             if self.capture_content:
                 if prompts.in_use or spec.prompt is not None:

@@ -304,6 +304,28 @@ def test_a_reader_that_fails_loses_only_what_it_reads(
     assert failures.counts == {"the integration of broken: KeyError": 2}
 
 
+def test_metadata_of_request_answer_session_and_program_add_up(
+    store: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    telling = Integration(
+        "telling", made_up.__name__, "telling", "", "",
+        (TracedMethod(f"{made_up.__name__}:say", "telling.say"),),
+        read_request=lambda *_: {"metadata": {"revision": "r1"}},
+        read_response=lambda _: {"metadata": {"region": "eu"}},
+    )  # fmt: skip
+    monkeypatch.setattr(api, "load_integrations", lambda: {"telling": telling})
+    monkeypatch.setattr(api, "find_version", lambda _: "1.0")
+
+    def shout(prompt: str) -> dict[str, Any]:
+        llm_trace.update_current_call(metadata={"loud": True})
+        return {"text": prompt, "spent": [1, 2]}
+
+    monkeypatch.setattr(made_up, "say", shout)
+    with llm_trace.instrument("telling"), llm_trace.using_session("s", metadata={"team": "a"}):
+        made_up.say("hi")
+    assert store.one().metadata == {"team": "a", "revision": "r1", "loud": True, "region": "eu"}
+
+
 def test_anthropic_is_recorded_with_its_provider(store: Recorded) -> None:
     body = {
         "id": "m1", "type": "message", "role": "assistant", "model": "m-1", "stop_reason": "end_turn",
