@@ -60,7 +60,7 @@ def note_requests() -> Callable[[], None]:
     def note_and_call(self: Any, *args: Any, **kwargs: Any) -> Any:
         try:
             _note_request(str(self.model))
-        except Exception as exc:
+        except Exception as exc:  # noqa: BLE001  the program's request goes on
             failures.note("a request of litellm", exc)
         return pre_call(self, *args, **kwargs)
 

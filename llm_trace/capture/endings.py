@@ -94,10 +94,7 @@ def _write_end(call: CallSpan, end_ns: int, status: str, output: Any, error: dic
     if type(output) not in _SCALARS:
         response = _read_response(call, output)
         output = response.pop("output", output)
-        if "metadata" in response:
-            call.set(metadata=response.pop("metadata"))
-            fields = call.fields or {}
-        fields = {**response, **fields}
+        fields = {**response, **(call.fields or {})}
     if call.sdk is not None and recorder.mirror is not None:
         spec = call.spec
         call.attributes = recorder.mirror.attributes_of_others(call.sdk, spec.name, spec.kind, spec.model)
@@ -213,6 +210,8 @@ def _read_response(call: CallSpan, output: Any) -> dict[str, Any]:
     if (read := call.read_response or call.spec.read_response) is not None:
         fields.update(read(output))
     fields.pop("finish_reason", None)  # stays in the output
+    if "metadata" in fields:
+        call.set(metadata=fields.pop("metadata"))
     return fields
 
 

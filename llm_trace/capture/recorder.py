@@ -212,11 +212,7 @@ class Recorder:
             if spec.read_request is not None:
                 request = dict(spec.read_request(args[0] if args else None, arguments))
                 arguments = request.pop("input", arguments)
-                call.read_response = request.pop("read_response", None)
-                call.read_inner = request.pop("read_inner", None)
-                if "metadata" in request:
-                    call.metadata = request["metadata"] = {**call.metadata, **request["metadata"]}
-                extra |= request
+                extra |= _take_readers(call, request)
             if self.capture_content:
                 if prompts.in_use or spec.prompt is not None:
                     extra |= prompts.find_prompt_fields(arguments, spec.prompt, self, call.trace_id, scope)
@@ -276,3 +272,12 @@ class Recorder:
     def event(self, fields: dict[str, Any]) -> bool:
         """Append an event of another kind (`run`, `score`, `prompt` …); return whether it is kept."""
         return self.spool.write(self.encoder.encode_event(fields)[:-1])
+
+
+def _take_readers(call: CallSpan, request: dict[str, Any]) -> dict[str, Any]:
+    """Keep with a call what reads its answer; return the fields that its request says."""
+    call.read_response = request.pop("read_response", None)
+    call.read_inner = request.pop("read_inner", None)
+    if "metadata" in request:
+        call.metadata = request["metadata"] = {**call.metadata, **request["metadata"]}
+    return request
