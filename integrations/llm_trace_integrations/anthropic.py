@@ -20,13 +20,19 @@ def read_request(resource: Any, arguments: dict[str, Any]) -> dict[str, Any]:
     return {"provider": next((name for part, name in _CLIENTS.items() if part in client), "anthropic")}
 
 
+_MODULES = {
+    "anthropic.resources.messages": "messages",
+    "anthropic.resources.beta.messages": "beta.messages",
+    "anthropic.lib.bedrock._beta_messages": "beta.messages",
+    "anthropic.lib.vertex._beta_messages": "beta.messages",
+}
+"""The last two hold copies of methods of the one before, made when they are imported."""
+
+
 def _list_methods() -> tuple[TracedMethod, ...]:
     return tuple(
         TracedMethod(f"{module}:{prefix}Messages.{name}", f"anthropic.{resource}.{name}", since=in_all)
-        for module, resource in (
-            ("anthropic.resources.messages", "messages"),
-            ("anthropic.resources.beta.messages", "beta.messages"),
-        )
+        for module, resource in _MODULES.items()
         for prefix in ("", "Async")
         for name, in_all in (("create", True), ("stream", resource == "messages"), ("parse", False))
     )

@@ -104,5 +104,5 @@ def read_metadata(metadata: dict[str, Any], kind: str) -> dict[str, Any]:
     """Return the provider and the session that a run's metadata names."""
     provider = str(metadata.get("ls_provider", "")) if kind == "llm" else ""
     session = next((metadata[key] for key in _SESSIONS if metadata.get(key)), None)
-    fields = {"provider": _PROVIDERS.get(provider, provider) or None, "session": session}
+    fields = {"likely_provider": _PROVIDERS.get(provider, provider) or None, "session": session}
     return {name: value for name, value in fields.items() if value is not None}

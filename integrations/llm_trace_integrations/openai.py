@@ -24,14 +24,15 @@ _HOSTS = {
 
 
 def read_request(resource: Any, arguments: dict[str, Any]) -> dict[str, Any]:
-    """Return the provider, by the class and address of the client."""
+    """Return the provider, by the class and address of the client; one not known may pass
+    on what others answer."""
     client = resource._client
     if "Azure" in type(client).__name__:
         return {"provider": "azure.ai.openai"}
     host = client.base_url.host
     if host.endswith(".azure.com"):
         return {"provider": "azure.ai.openai"}
-    return {"provider": _HOSTS.get(host, host)}
+    return {"provider": _HOSTS[host]} if host in _HOSTS else {"likely_provider": host}
 
 
 _CHAT = "openai.resources.chat.completions"

@@ -275,9 +275,13 @@ class Recorder:
 
 
 def _take_readers(call: CallSpan, request: dict[str, Any]) -> dict[str, Any]:
-    """Keep with a call what reads its answer; return the fields that its request says."""
+    """Keep with a call what its answer does not change; return the fields that its request says."""
     call.read_response = request.pop("read_response", None)
     call.read_inner = request.pop("read_inner", None)
+    if "provider" in request:  # whose client it is; the answer's form may be another's
+        call.fields = {"provider": request["provider"], **(call.fields or {})}
+    if (likely := request.pop("likely_provider", None)) is not None:
+        request["provider"] = likely
     if "metadata" in request:
         call.metadata = request["metadata"] = {**call.metadata, **request["metadata"]}
     return request

@@ -14,9 +14,10 @@ ReadRequest = Callable[[Any, dict[str, Any]], dict[str, Any]]
 """Takes the object whose method is called (`None` for a function) and the arguments that were given, by name;
 returns fields of the call, such as `provider`. What stands in `model`, `temperature` … is read without it.
 
-Three more may be among them: `input`, in place of the arguments; `read_response`, which reads the answer to
-this request; `read_inner`, which is handed the object, the arguments and the output of each method of the
-library that is called inside."""
+Four more may be among them: `likely_provider`, in place of `provider` where the answer may tell another;
+`input`, in place of the arguments; `read_response`, which reads the answer to this request; `read_inner`,
+which is handed the object, the arguments and the output of each method of the library that is called inside.
+"""
 ReadResponse = Callable[[Any], dict[str, Any]]
 """Takes what a method returned; returns fields of the call, such as `usage`. Known shapes are read without
 it."""

@@ -68,7 +68,7 @@ _DECORATED = Patch(None, "", None, None)
 
 def patch(integration: Integration, method: TracedMethod) -> list[Patch]:
     """Put a traced method in the place of a library's own; a function also where the program has imported it
-    by name already. Nothing where it is traced already.
+    by name already. Where it is traced already, what gives back a copy of it that the owner has made.
 
     Raises:
         AttributeError: this version of the library has no such method.
@@ -80,8 +80,8 @@ def patch(integration: Integration, method: TracedMethod) -> list[Patch]:
         owner = getattr(owner, each)
     original = vars(owner).get(name, _INHERITED) if isinstance(owner, type) else getattr(owner, name)
     fn = getattr(owner, name)
-    if hasattr(fn, "__llm_trace__") and getattr(fn, "__llm_trace_patch__", _DECORATED).on:
-        return []
+    if hasattr(fn, "__llm_trace__") and (patched := getattr(fn, "__llm_trace_patch__", _DECORATED)).on:
+        return [Patch(owner, name, fn.__llm_trace__, fn)] if original is patched.traced is fn else []
     place = Patch(owner, name, original, None)
     function = original.__func__ if isinstance(original, (staticmethod, classmethod)) else fn
     traced = _trace(function, integration, method, place)
