@@ -188,14 +188,14 @@ def _wrap_generator(fn: Callable[..., Any], spec: FunctionSpec) -> Callable[...,
     def wrapper(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
         return record_generator(partial(_begin, spec, leave_ended(), args, kwargs), fn, args, kwargs)
 
-    return _set_flag(wrapper, inspect.CO_GENERATOR)
+    return set_flag(wrapper, inspect.CO_GENERATOR)
 
 
 def _wrap_async_generator(fn: Callable[..., Any], spec: FunctionSpec) -> Callable[..., Any]:
     def wrapper(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
         return record_async_generator(partial(_begin, spec, leave_ended(), args, kwargs), fn, args, kwargs)
 
-    return _set_flag(wrapper, inspect.CO_ASYNC_GENERATOR)
+    return set_flag(wrapper, inspect.CO_ASYNC_GENERATOR)
 
 
 def _begin(
@@ -206,7 +206,7 @@ def _begin(
     return None if recorder is None else recorder.begin_from(origin, spec, args, kwargs)
 
 
-def _set_flag(wrapper: Callable[..., Any], flag: int) -> Callable[..., Any]:
+def set_flag(wrapper: Callable[..., Any], flag: int) -> Callable[..., Any]:
     """Return a function that returns a generator and that `inspect` takes for a generator function."""
     code = wrapper.__code__
     return types.FunctionType(

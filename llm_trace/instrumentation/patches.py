@@ -12,8 +12,8 @@ from typing import Any
 from llm_trace.capture import failures
 from llm_trace.capture.callspan import CallSpan, current_call
 from llm_trace.capture.inspection import build_spec
-from llm_trace.capture.spec import FunctionSpec
-from llm_trace.capture.wrappers import wrap_function
+from llm_trace.capture.spec import FunctionSpec, Shape
+from llm_trace.capture.wrappers import set_flag, wrap_function
 from llm_trace.instrumentation.integration import Integration, TracedMethod
 
 _HIDDEN = frozenset(
@@ -131,13 +131,16 @@ def _trace(fn: Callable[..., Any], integration: Integration, method: TracedMetho
         tell(outer, args, kwargs, output)
         return output
 
-    if spec.shape == "generator":
-        wrapper = traced
-    else:
-        wrapper = wraps(fn)(call_async if inspect.iscoroutinefunction(fn) else call)
+    wrapper = wraps(fn)(call_async if spec.shape == "coroutine" else _pass_for(spec.shape, call))
     wrapper.__llm_trace__ = fn
     wrapper.__llm_trace_patch__ = place  # with the name before copied by wrappers of others that lie over it
     return wrapper
+
+
+def _pass_for(shape: Shape, call: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that `inspect` takes for one of a shape, as what it returns is."""
+    flags = {"generator": inspect.CO_GENERATOR, "async_generator": inspect.CO_ASYNC_GENERATOR}
+    return set_flag(call, flags[shape]) if shape in flags else call
 
 
 def _build_spec(fn: Callable[..., Any], integration: Integration, method: TracedMethod) -> FunctionSpec:
