@@ -28,6 +28,21 @@ class Instrumented:
     holders: int = 0
     steps: list[Callable[[], None]] = field(default_factory=list)
     """What undoes it."""
+    hooks: list[ImportHook] = field(default_factory=list)
+    """What may have to be done at once."""
+
+    def await_import(self, module: str, run: Callable[[], None]) -> None:
+        """Do something once a module is imported; where it is, when the hooks are settled."""
+        hook = ImportHook(module, run)
+        self.hooks.append(hook)
+        self.steps.append(hook.cancel)
+
+    def settle(self) -> None:
+        """Do what is due."""
+        with _lock:
+            hooks, self.hooks = self.hooks, []
+        for hook in hooks:
+            hook.settle()
 
     def release(self) -> None:
         """Give the library back as it was when its last holder lets go of it."""
@@ -108,8 +123,14 @@ def instrument(*names: str) -> Undo:
     for name in names:
         _check_installed(name, integrations.get(name), rides.get(name, ()))
     with _lock:
-        libraries = dict.fromkeys(names or known)
-        return Undo({name: _hold(name, integrations.get(name), rides.get(name, ())) for name in libraries})
+        held = {
+            name: _hold(name, integrations.get(name), rides.get(name, ()))
+            for name in dict.fromkeys(names or known)
+        }
+        undo = Undo(held)
+    for each in held.values():  # without the lock, for which an import in another thread may wait
+        each.settle()
+    return undo
 
 
 def _hold(name: str, integration: Integration | None, rides: tuple[Ride, ...]) -> Instrumented:
@@ -120,7 +141,7 @@ def _hold(name: str, integration: Integration | None, rides: tuple[Ride, ...]) -
         _await_methods(instrumented, integration)
     if instrumented.holders == 1:
         if integration is None:
-            instrumented.steps.append(ImportHook(rides[0].module, lambda: _ride(instrumented, rides)).cancel)
+            instrumented.await_import(rides[0].module, lambda: _ride(instrumented, rides))
         else:
             _await_starts(instrumented, integration)
     return instrumented
@@ -153,20 +174,20 @@ def _check_installed(name: str, integration: Integration | None, rides: tuple[Ri
 def _await_methods(instrumented: Instrumented, integration: Integration) -> None:
     for method in integration.methods:
         module = method.path.partition(":")[0]
-        hook = ImportHook(module, partial(_patch, instrumented, integration, method))
-        instrumented.steps.append(hook.cancel)
+        instrumented.await_import(module, partial(_patch, instrumented, integration, method))
 
 
 def _await_starts(instrumented: Instrumented, integration: Integration) -> None:
     for module, start in integration.starts.items():
-        hook = ImportHook(module, partial(_start, instrumented, integration, start))
-        instrumented.steps.append(hook.cancel)
+        instrumented.await_import(module, partial(_start, instrumented, integration, start))
 
 
 def _patch(instrumented: Instrumented, integration: Integration, method: TracedMethod) -> None:
     from llm_trace.instrumentation.patches import patch
 
     with _lock:
+        if not instrumented.holders:  # undone meanwhile
+            return
         try:
             patches = patch(integration, method)
         except AttributeError as exc:
@@ -182,8 +203,9 @@ def _start(
     instrumented: Instrumented, integration: Integration, start: Callable[[], Callable[[], None]]
 ) -> None:
     with _lock:
-        instrumented.steps.append(start())
-        instrumented.state = _describe(integration)
+        if instrumented.holders:
+            instrumented.steps.append(start())
+            instrumented.state = _describe(integration)
 
 
 def _describe(integration: Integration) -> str:
@@ -197,6 +219,8 @@ def _ride(instrumented: Instrumented, rides: tuple[Ride, ...]) -> None:
         return
     instrumentor: Any = load_name(ride.instrumentor)
     with _lock:
+        if not instrumented.holders:
+            return
         instance = instrumentor()
         if instance.is_instrumented_by_opentelemetry:
             instrumented.state = f"{ride.instrumentation}, switched on by the program"
