@@ -131,7 +131,7 @@ def _trace(fn: Callable[..., Any], integration: Integration, method: TracedMetho
         tell(outer, args, kwargs, output)
         return output
 
-    wrapper = wraps(fn)(call_async if spec.shape == "coroutine" else _pass_for(spec.shape, call))
+    wrapper: Any = wraps(fn)(call_async if spec.shape == "coroutine" else _pass_for(spec.shape, call))
     wrapper.__llm_trace__ = fn
     wrapper.__llm_trace_patch__ = place  # with the name before copied by wrappers of others that lie over it
     return wrapper

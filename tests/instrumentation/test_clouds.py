@@ -62,7 +62,13 @@ def test_a_clouds_client_is_recorded_once_where_the_sdk_was_imported_before(
 
 
 def test_who_is_asked_is_known_by_the_address_and_not_guessed_from_the_model(store: Recorded) -> None:
-    body = {"id": "c", "model": "gpt-4o", "object": "chat.completion", "choices": [], "usage": None}
+    body: dict[str, Any] = {
+        "id": "c",
+        "model": "gpt-4o",
+        "object": "chat.completion",
+        "choices": [],
+        "usage": None,
+    }
     transport = httpx.MockTransport(lambda _: httpx.Response(200, json=body))
     with llm_trace.instrument("openai"), httpx.Client(transport=transport) as web:
         for address in ("https://openrouter.ai/api/v1", "http://127.0.0.1:8000/v1"):

@@ -98,5 +98,5 @@ def test_a_method_under_a_patch_of_somebody_else_is_not_recorded_after_the_undoi
 
     setattr(Client, name, theirs)
     undo()
-    assert llm_trace.trace(READERS[name], name="around")(Client(), "hi") == "HI"
+    assert llm_trace.trace(name="around")(READERS[name])(Client(), "hi") == "HI"
     assert store.one().name == "around"
