@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from llm_trace.cli import formatting
 from llm_trace.cli import options as o
 from llm_trace.cli.output import exit_nothing, make_console, make_plain_text, print_json
+from llm_trace.rendering import formatting
 
 if TYPE_CHECKING:
     from llm_trace.comparison.feedback import Given

@@ -5,7 +5,6 @@ import math
 import textwrap
 from typing import TYPE_CHECKING, Any
 
-from llm_trace.cli.formatting import format_one_line
 from llm_trace.cli.output import (
     GAP,
     make_console,
@@ -16,6 +15,7 @@ from llm_trace.cli.output import (
     to_json,
 )
 from llm_trace.errors import StoreError
+from llm_trace.rendering.formatting import format_one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -6,8 +6,8 @@ import typer
 
 from llm_trace.cli import options as o
 from llm_trace.cli.examine import examine
-from llm_trace.cli.formatting import format_size
 from llm_trace.cli.output import make_console, make_plain_text, print_json
+from llm_trace.rendering.formatting import format_size
 
 NAME = "doctor"
 EXAMPLE = "Example: llm-trace doctor --store traces.duckdb"

@@ -4,7 +4,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from llm_trace.cli import formatting
 from llm_trace.cli import options as o
 from llm_trace.cli.output import (
     exit_nothing,
@@ -16,6 +15,7 @@ from llm_trace.cli.output import (
     print_table,
     say_left_out,
 )
+from llm_trace.rendering import formatting
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from llm_trace.cli import options as o
-from llm_trace.cli.formatting import format_one_line
 from llm_trace.cli.output import (
     exit_nothing,
     make_console,
@@ -17,6 +16,7 @@ from llm_trace.cli.output import (
     print_table,
     say_left_out,
 )
+from llm_trace.rendering.formatting import format_one_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

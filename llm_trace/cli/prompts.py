@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from llm_trace.cli import formatting
 from llm_trace.cli import options as o
 from llm_trace.cli.output import (
     exit_nothing,
@@ -15,6 +14,7 @@ from llm_trace.cli.output import (
     print_json,
     print_table,
 )
+from llm_trace.rendering import formatting
 
 if TYPE_CHECKING:
     from llm_trace.comparison.iterations import Diff, Use

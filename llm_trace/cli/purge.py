@@ -10,10 +10,10 @@ import typer
 
 from llm_trace.cli import options as o
 from llm_trace.cli.find import find_call
-from llm_trace.cli.formatting import format_size
 from llm_trace.cli.output import exit_nothing, make_console, print_complaint, print_json
 from llm_trace.cli.paths import find_existing
 from llm_trace.cli.times import parse_seconds
+from llm_trace.rendering.formatting import format_size
 
 if TYPE_CHECKING:
     from llm_trace.stores.duckdb import Store

@@ -4,7 +4,6 @@ from typing import Annotated, Any
 
 import typer
 
-from llm_trace.cli import formatting
 from llm_trace.cli import options as o
 from llm_trace.cli.output import (
     exit_nothing,
@@ -14,6 +13,7 @@ from llm_trace.cli.output import (
     print_json,
     print_table,
 )
+from llm_trace.rendering import formatting
 
 NAME = "runs"
 EXAMPLE = "Example: llm-trace runs --limit 5"

@@ -1,12 +1,9 @@
-"""Points in time as people type them: `2h` ago, `3d` ago, or ISO 8601."""
-
-import re
-import time
+"""Points in time as options: what is none is a wrong use of the command."""
 
 import typer
 
-UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
-_AGO = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw])")
+from llm_trace import times
+from llm_trace.errors import ConfigurationError
 
 
 def parse_seconds(text: str, option: str) -> float:
@@ -15,12 +12,10 @@ def parse_seconds(text: str, option: str) -> float:
     Raises:
         typer.BadParameter: it is none.
     """
-    match = _AGO.fullmatch(text.strip())
-    if match is None:
-        raise typer.BadParameter(
-            f"{text!r} is no length of time: give 45s, 30m, 2h, 3d or 1w", param_hint=option
-        )
-    return float(match[1]) * UNITS[match[2]]
+    try:
+        return times.parse_seconds(text)
+    except ConfigurationError as exc:
+        raise typer.BadParameter(str(exc), param_hint=option) from None
 
 
 def parse_moment(text: str | None, option: str, now_ns: int | None = None) -> int | None:
@@ -29,15 +24,7 @@ def parse_moment(text: str | None, option: str, now_ns: int | None = None) -> in
     Raises:
         typer.BadParameter: it is neither.
     """
-    if text is None:
-        return None
-    if _AGO.fullmatch(text.strip()):
-        return (time.time_ns() if now_ns is None else now_ns) - int(parse_seconds(text, option) * 1e9)
-    from datetime import datetime
-
     try:
-        moment = datetime.fromisoformat(text.strip())
-    except ValueError:
-        message = f"{text!r} is no time: give 30m, 2h, 3d (ago), or ISO 8601 such as 2026-11-21T09:30"
-        raise typer.BadParameter(message, param_hint=option) from None
-    return int(moment.replace(microsecond=0).timestamp()) * 10**9 + moment.microsecond * 1000
+        return None if text is None else times.parse_moment(text, now_ns)
+    except ConfigurationError as exc:
+        raise typer.BadParameter(str(exc), param_hint=option) from None

@@ -4,11 +4,11 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from llm_trace.cli import formatting
 from llm_trace.cli.find import CallInTrace
-from llm_trace.cli.media import name_media
 from llm_trace.cli.output import make_plain_text, make_status
 from llm_trace.controls import clean
+from llm_trace.rendering import formatting
+from llm_trace.rendering.media import name_media
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

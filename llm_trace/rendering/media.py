@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from llm_trace.cli.formatting import format_size
+from llm_trace.rendering.formatting import format_size
 
 LEAST = 200
 """Characters of a text that may be taken for base64."""
