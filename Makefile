@@ -52,7 +52,7 @@ lock:
 	$(PYTHON) -m venv build/lock
 	build/lock/bin/python -m pip install --quiet --upgrade pip
 	build/lock/bin/python -m pip install --quiet torch==2.13.0 editables hatchling
-	build/lock/bin/python -m pip install --quiet --no-build-isolation --editable ".[local,dataframe,statistics,phrases,otlp,collect,comet]" --group dev
+	build/lock/bin/python -m pip install --quiet --no-build-isolation --editable ".[local,dataframe,statistics,phrases,otlp,collect,comet,view]" --group dev
 	echo "# Written by 'make lock'. torch has no build tag, so that a CPU build satisfies it." > requirements.lock
 	build/lock/bin/python -m pip freeze --exclude-editable | sed 's/^\(torch==[0-9.]*\)+.*/\1/' >> requirements.lock
 

@@ -32,6 +32,7 @@ from llm_trace.cli import (
     show,
     sql,
     tail,
+    view,
 )
 from llm_trace.cli.output import INTERRUPTED, print_complaint
 from llm_trace.cli.waiting import hear_ctrl_c
@@ -115,6 +116,7 @@ for module, command in (
     (runs, runs.list_runs),
     (prompts, prompts.list_prompts),
     (tail, tail.follow_calls),
+    (view, view.run_viewer),
     (attribute, attribute.attribute_calls),
     (compare, compare.compare_runs),
     (replay, replay.replay_run),

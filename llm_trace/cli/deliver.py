@@ -9,7 +9,7 @@ import typer
 
 from llm_trace import stored_events
 from llm_trace.cli.output import exit_nothing, print_complaint
-from llm_trace.cli.paths import find_existing
+from llm_trace.paths import find_existing
 from llm_trace.spool.paths import get_spool_dir
 
 if TYPE_CHECKING:

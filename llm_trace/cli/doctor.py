@@ -5,8 +5,8 @@ from typing import Any
 import typer
 
 from llm_trace.cli import options as o
-from llm_trace.cli.examine import examine
 from llm_trace.cli.output import make_console, make_plain_text, print_json
+from llm_trace.examination import examine
 from llm_trace.rendering.formatting import format_size
 
 NAME = "doctor"

@@ -10,8 +10,8 @@ import typer
 
 from llm_trace.cli import options as o
 from llm_trace.cli.output import exit_nothing, print_complaint, print_json
-from llm_trace.cli.paths import make_absolute
 from llm_trace.cli.waiting import show_progress
+from llm_trace.paths import make_absolute
 
 if TYPE_CHECKING:
     from llm_trace.imports.importer import ImportReport, KnownCalls

@@ -8,7 +8,7 @@ import typer
 
 from llm_trace.cli import options as o
 from llm_trace.cli.output import make_console, print_json
-from llm_trace.cli.paths import find_existing, open_as_it_stands
+from llm_trace.paths import find_existing, open_as_it_stands
 from llm_trace.rendering.formatting import format_size
 
 NAME = "ingest"

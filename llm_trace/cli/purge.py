@@ -11,8 +11,8 @@ import typer
 from llm_trace.cli import options as o
 from llm_trace.cli.find import find_call
 from llm_trace.cli.output import exit_nothing, make_console, print_complaint, print_json
-from llm_trace.cli.paths import find_existing
 from llm_trace.cli.times import parse_seconds
+from llm_trace.paths import find_existing
 from llm_trace.rendering.formatting import format_size
 
 if TYPE_CHECKING:

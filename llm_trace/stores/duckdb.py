@@ -13,16 +13,16 @@ from llm_trace.spool.files import list_spool_files
 from llm_trace.spool.losses import list_noted_losses
 from llm_trace.spool.paths import get_spool_dir
 from llm_trace.stores import paging, rows
+from llm_trace.stores.calls import COLUMNS, pick_calls, read_at, read_calls, read_dicts
 from llm_trace.stores.catch_up import catch_up
-from llm_trace.stores.columns import CALLS
 from llm_trace.stores.connection import Database, close_files
 from llm_trace.stores.filters import Filter, Moment, Order, slice_in_order
 from llm_trace.stores.migrations import read_version
 from llm_trace.stores.paging import Page
 from llm_trace.stores.parquet import CHOSEN, read_event_lines, write_parquet
 from llm_trace.stores.result import Result
-from llm_trace.stores.retrieved import add_documents
-from llm_trace.stores.search import Match, search
+from llm_trace.stores.search import search
+from llm_trace.stores.summary import Summary, summarize_calls
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -30,11 +30,6 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 TIMEOUT = 60.0
-_CALL_COLUMNS = ", ".join(CALLS)
-_BY_ID = (
-    f"SELECT {_CALL_COLUMNS} FROM calls WHERE span_id IN (SELECT unnest(?)) AND start_ns IN (SELECT "
-    "unnest(?))"
-)
 
 
 def open_store(path: str | os.PathLike[str] = "llm_trace.duckdb", *, timeout: float = TIMEOUT) -> Store:
@@ -133,9 +128,9 @@ class Store:
             chosen = _select_calls(connection, run, filters)
             if text:
                 most = None if limit is None or order != "newest" else limit + offset
-                return _read_at(connection, search(connection, chosen, text, most), part)
-            query = f"SELECT {_CALL_COLUMNS} FROM calls WHERE {chosen.sql} {part}"
-            return _read_calls(connection, query, chosen.values)
+                return read_at(connection, search(connection, chosen, text, most), part)
+            query = f"SELECT {COLUMNS} FROM calls WHERE {chosen.sql} {part}"
+            return read_calls(connection, query, chosen.values)
 
     def pages(
         self, columns: str, *, size: int, limit: int | None = None, text: str | None = None, **filters: Any
@@ -165,6 +160,17 @@ class Store:
                 return
             until, left = window.until, None if left is None else left - len(page.rows)
 
+    def summary(self, *, bars: int = 0, text: str | None = None, **filters: Any) -> Summary:
+        """Return what the calls that match come to: how many, how long, tokens, cost.
+
+        Args:
+            bars: over how many equal stretches of time to count them.
+            filters: as `calls` takes them.
+        """
+        run = filters.pop("run", None)
+        with self._query() as connection:
+            return summarize_calls(connection, _select_calls(connection, run, filters), text, bars)
+
     def call(self, span_id: str) -> Call:
         """Return one call.
 
@@ -172,7 +178,7 @@ class Store:
             NotFoundError: the store has no call of that id.
         """
         with self._query() as connection:
-            matches = _pick_calls(connection, "span_id = ?", span_id)
+            matches = pick_calls(connection, "span_id = ?", span_id)
         if not matches:
             raise NotFoundError(
                 f"no call {span_id!r} in {str(self.path)!r}: `store.calls()` lists the newest"
@@ -182,7 +188,7 @@ class Store:
     def trace(self, trace_id: str) -> list[Call]:
         """Return the calls of a trace in the order of their starts; none where the id is unknown."""
         with self._query() as connection:
-            return _pick_calls(connection, "trace_id = ?", trace_id)
+            return pick_calls(connection, "trace_id = ?", trace_id)
 
     def runs(self) -> list[Run]:
         """Return the runs, newest first."""
@@ -274,7 +280,7 @@ class Store:
 
     def _dicts(self, query: str, *values: Any) -> list[dict[str, Any]]:
         with self._query() as connection:
-            return _read_dicts(connection, query, values)
+            return read_dicts(connection, query, values)
 
 
 def _select_calls(connection: DuckDBPyConnection, run: str | Run | None, filters: dict[str, Any]) -> Filter:
@@ -299,48 +305,3 @@ def _run_ids(connection: DuckDBPyConnection, run: str | Run) -> list[str]:
         return [run.id]
     named = connection.execute("SELECT id FROM runs WHERE name = ?", [run]).fetchall()
     return [run, *(row[0] for row in named)]
-
-
-def _pick_calls(connection: DuckDBPyConnection, condition: str, value: str) -> list[Call]:
-    """Return the calls that match, by their starts: a thin scan finds them, then they are read whole."""
-    matches = connection.execute(f"SELECT span_id, start_ns FROM calls WHERE {condition}", [value]).fetchall()
-    return _read_at(connection, matches, "ORDER BY start_ns, span_id")
-
-
-def _read_at(connection: DuckDBPyConnection, matches: Sequence[Match], order: str) -> list[Call]:
-    if not matches:
-        return []
-    ids, starts = zip(*matches, strict=True)
-    return _read_calls(connection, f"{_BY_ID} {order}", [list(ids), list(starts)])
-
-
-def _read_dicts(connection: DuckDBPyConnection, query: str, values: Sequence[Any]) -> list[dict[str, Any]]:
-    cursor = connection.execute(query, list(values))
-    names = [column[0] for column in cursor.description]
-    return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
-
-
-def _read_calls(connection: DuckDBPyConnection, query: str, values: Sequence[Any]) -> list[Call]:
-    records = _read_dicts(connection, query, values)
-    ids = {
-        i
-        for row in records
-        for name in ("messages_in", "messages_out")
-        for i in row[name] or ()
-        if i is not None
-    }
-    known = paging.load_bodies(connection, ids)
-    commits = _read_commits(connection, {row["run"] for row in records if row["run"] is not None})
-    calls = [
-        rows.build_call(row | {"code_commit": row["code_commit"] or commits.get(row["run"])}, known)
-        for row in records
-    ]
-    return add_documents(connection, calls)
-
-
-def _read_commits(connection: DuckDBPyConnection, runs: set[str]) -> dict[str | None, str | None]:
-    """Return the git commit that each run was made from."""
-    if not runs:
-        return {}
-    query = "SELECT id, environment ->> '$.git_commit' FROM runs WHERE id IN (SELECT unnest(?))"
-    return dict(connection.execute(query, [sorted(runs)]).fetchall())

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from llm_trace import open_store
-from llm_trace.cli.examine import examine
+from llm_trace.examination import examine
 from llm_trace.spool.losses import list_noted_losses, take_losses
 from llm_trace.spool.paths import get_spool_dir
 from llm_trace.spool.writer import SpoolWriter

@@ -10,11 +10,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from llm_trace.cli.paths import make_absolute, open_as_it_stands
 from llm_trace.collect.left_out import read_left_out
 from llm_trace.errors import LLMTraceError
 from llm_trace.instrumentation.inventory import list_libraries
 from llm_trace.instrumentation.rides import find_version
+from llm_trace.paths import make_absolute, open_as_it_stands
 from llm_trace.rendering.formatting import format_size
 from llm_trace.spool.paths import get_spool_dir
 from llm_trace.stores.diagnostics import StoreFacts, read_store_facts

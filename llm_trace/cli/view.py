@@ -1,0 +1,44 @@
+"""`llm-trace view`: the store in a browser on this machine."""
+
+import contextlib
+import signal
+from typing import Annotated
+
+import typer
+
+from llm_trace.cli import options as o
+from llm_trace.cli.output import print_complaint
+
+NAME = "view"
+EXAMPLE = "Example: llm-trace view --store traces.duckdb"
+
+
+def run_viewer(
+    port: Annotated[
+        int, typer.Option("--port", metavar="PORT", min=0, max=65535, help="0 takes a free one.")
+    ] = 0,
+    browser: Annotated[
+        bool, typer.Option("--browser/--no-browser", help="Open the page in the default browser.")
+    ] = True,
+    store: o.StoreOption = o.STORE,
+) -> None:
+    """Show calls, traces, attributions, comparisons and prompts in a browser, until Ctrl-C.
+
+    Listens on 127.0.0.1 alone; the printed link opens it once.
+    """
+    from llm_trace.collect.server import open_listener
+    from llm_trace.stores.duckdb import open_store
+    from llm_trace.viewer.server import build_server, make_link, make_token
+
+    with open_store(store) as opened, open_listener("127.0.0.1", port) as listener:
+        token = make_token()
+        server = build_server(opened, listener, token)
+        link = make_link(listener, token)
+        print_complaint(f"{link} shows {opened.path}; Ctrl-C ends")
+        if browser:
+            import webbrowser
+
+            webbrowser.open(link)
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        with contextlib.suppress(KeyboardInterrupt):
+            server.run(sockets=[listener])

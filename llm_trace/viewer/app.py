@@ -1,0 +1,57 @@
+"""The application: every page by its address."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.routing import Mount
+from starlette.staticfiles import StaticFiles
+
+from llm_trace.viewer import calls, comparing, health, prompts, runs, trace
+from llm_trace.viewer.guard import Guard
+from llm_trace.viewer.page import FreshStore, Page, build_routes
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from starlette.types import ASGIApp
+
+    from llm_trace.stores.duckdb import Store
+
+PAGES = (
+    Page("/", calls.read_calls, "calls.html"),
+    Page("/calls", calls.read_calls, "calls.html"),
+    Page("/calls/rows", calls.read_calls, "rows.html"),
+    Page("/calls/summary", calls.read_summary, "summary.html"),
+    Page("/trace/{trace_id}", trace.read_trace, "trace.html"),
+    Page("/trace/{trace_id}/lines", trace.read_lines, "lines.html"),
+    Page("/call/{span_id}", trace.read_call, "call.html"),
+    Page("/runs", runs.read_runs_page, "runs.html"),
+    Page("/compare", comparing.read_comparison, "compare.html"),
+    Page("/prompts", prompts.read_prompts, "prompts.html"),
+    Page("/health", health.read_health, "health.html"),
+)
+
+
+def build_viewer(store: Store, token: str, hosts: Collection[str]) -> ASGIApp:
+    """Return the application.
+
+    Args:
+        store: what the pages show; its spool is taken in as they are asked for.
+        token: of the link that opens it.
+        hosts: the values of `Host` that it answers to.
+    """
+    fresh = FreshStore(store)
+    routes = [route for page in PAGES for route in build_routes(page, fresh)]
+    static = StaticFiles(directory=Path(__file__).parent / "static")
+    return Starlette(
+        routes=[*routes, Mount("/static", static)],
+        middleware=[
+            Middleware(Guard, token=token, hosts=hosts),
+            Middleware(GZipMiddleware, minimum_size=1000, compresslevel=5),
+        ],
+    )

@@ -1,0 +1,95 @@
+"""The table of calls, a page at a time, and what the calls of a filter come to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from llm_trace.rendering import formatting
+from llm_trace.viewer.filters import CallFilters
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from llm_trace.record import Call
+    from llm_trace.stores.duckdb import Store
+
+ROWS = 100
+"""Calls a page."""
+
+
+def read_calls(store: Store, request: Request) -> dict[str, Any]:
+    """Return the calls that match, a page of them, and where the next page begins."""
+    filters = CallFilters.read(request.query_params)
+    begin = Place.read(request.query_params.get("after", ""))
+    calls, after = _read_rows(store, filters, begin)
+    return {
+        "filters": filters,
+        "calls": [describe_row(call) for call in calls],
+        "next": None if after is None else filters.link("/calls/rows", after=after.write()),
+        "first": begin.skip == 0 and not begin.until,
+    }
+
+
+class Place:
+    """Where a page of calls begins: before a start in nanoseconds, after some calls that began just then."""
+
+    def __init__(self, until: int = 0, skip: int = 0) -> None:
+        self.until = until
+        self.skip = skip
+
+    @classmethod
+    def read(cls, text: str) -> Place:
+        """Return the place that `write` wrote; the beginning for anything else."""
+        until, _, skip = text.partition("-")
+        return cls(int(until), int(skip)) if until.isdigit() and skip.isdigit() else cls()
+
+    def write(self) -> str:
+        return f"{self.until}-{self.skip}"
+
+
+def _read_rows(store: Store, filters: CallFilters, begin: Place) -> tuple[list[Call], Place | None]:
+    arguments = filters.build()
+    if filters.order != "newest":  # no column to begin at: all before the page are passed over
+        calls = store.calls(**arguments, limit=ROWS + 1, offset=begin.skip, order=filters.order)
+        return calls[:ROWS], Place(0, begin.skip + ROWS) if len(calls) > ROWS else None
+    if begin.until:
+        arguments["until"] = min(begin.until, arguments.get("until", begin.until))
+    calls = store.calls(**arguments, limit=ROWS + 1, offset=begin.skip)
+    if len(calls) <= ROWS:
+        return calls, None
+    last = calls[ROWS - 1].start_ns
+    same = sum(call.start_ns == last for call in calls[:ROWS])
+    again = begin.skip if begin.until == last + 1 else 0
+    return calls[:ROWS], Place(last + 1, same + again)
+
+
+def describe_row(call: Call) -> dict[str, Any]:
+    """Return what a line of the table shows of a call."""
+    usage = call.usage
+    return {
+        "span_id": call.span_id,
+        "trace_id": call.trace_id,
+        "start_ns": call.start_ns,
+        "name": call.name,
+        "kind": call.kind,
+        "status": call.status,
+        "model": call.model,
+        "duration_ns": call.duration_ns,
+        "input_tokens": usage and usage.input_tokens,
+        "output_tokens": usage and usage.output_tokens,
+        "cost_usd": call.cost_usd,
+        "input": formatting.describe_input(call),
+        "output": formatting.describe_output(call),
+        "session": call.session,
+        "tags": call.tags,
+    }
+
+
+BARS = 60
+"""Stretches of time in the picture above the table."""
+
+
+def read_summary(store: Store, request: Request) -> dict[str, Any]:
+    """Return what the calls that match come to, and how many fall into each stretch of time."""
+    filters = CallFilters.read(request.query_params)
+    return {"filters": filters, "summary": store.summary(bars=BARS, **filters.build())._asdict()}

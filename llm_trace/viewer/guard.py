@@ -1,0 +1,95 @@
+"""Who may ask: only this machine's browser, after the printed link, from pages of the viewer itself."""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+from http.cookies import CookieError, SimpleCookie
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl, urlencode
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+COOKIE = "llm_trace_view"
+_READING = ("GET", "HEAD")
+HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
+    "img-src 'self' data:; connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+
+
+class Guard:
+    """Lets a request through to the application, or answers why not.
+
+    The token of the printed link works once: it is changed for a cookie that ends with the browser.
+
+    Args:
+        hosts: the values of `Host` under which the viewer is asked.
+    """
+
+    def __init__(self, app: ASGIApp, token: str, hosts: Collection[str]) -> None:
+        self._app = app
+        self._link: str | None = token
+        self._hosts = frozenset(hosts)
+        self._session = secrets.token_urlsafe(32)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def send_guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers[name] = value
+            await send(message)
+
+        refusal = self._refuse(scope)
+        await (refusal or self._app)(scope, receive, send_guarded)
+
+    def _refuse(self, scope: Scope) -> Response | None:
+        headers = Headers(scope=scope)
+        host = headers.get("host", "")
+        if host not in self._hosts:
+            return PlainTextResponse(f"this viewer answers to {', '.join(sorted(self._hosts))}\n", 421)
+        if scope["method"] not in _READING and headers.get("origin") != f"http://{host}":
+            return PlainTextResponse("only the viewer's own pages may change something\n", 403)
+        if self._is_known(headers):
+            return None
+        return self._take_link(scope) or PlainTextResponse(
+            "this page needs the link that llm-trace view printed, which works once; "
+            "start llm-trace view again for a new one\n",
+            401,
+        )
+
+    def _is_known(self, headers: Headers) -> bool:
+        try:
+            cookie = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
+        except CookieError:
+            return False
+        return cookie is not None and hmac.compare_digest(cookie.value.encode(), self._session.encode())
+
+    def _take_link(self, scope: Scope) -> Response | None:
+        query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+        token = dict(query).get("token", "")
+        if self._link is None or not hmac.compare_digest(token.encode(), self._link.encode()):
+            return None
+        self._link = None
+        rest = urlencode([(name, value) for name, value in query if name != "token"])
+        path = "/" + str(scope["path"]).lstrip("/")
+        answer = RedirectResponse(f"{path}?{rest}" if rest else path, 303)
+        answer.set_cookie(COOKIE, self._session, httponly=True, samesite="strict")
+        return answer

@@ -1,0 +1,113 @@
+"""An attribution as data for a page: words with levels of colour, and what stands beside each of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from llm_trace.rendering.heatmap import scale_of, split_pieces
+from llm_trace.rendering.sentences import name_segment
+
+if TYPE_CHECKING:
+    from llm_trace.record import Attribution
+
+LEVELS = 5
+"""Steps of colour on each side of zero."""
+STRONGEST = 40
+"""Segments in the table beside the prompt."""
+
+
+def describe_attribution(attribution: Attribution) -> dict[str, Any]:
+    """Return an attribution with its pieces, its strongest segments and its matrix."""
+    top = scale_of(attribution)
+    order = sorted(range(len(attribution.values)), key=lambda i: -abs(attribution.values[i]))
+    return {
+        "method": attribution.method,
+        "kind": attribution.segments[0].kind if attribution.segments else "word",
+        "unit": attribution.unit,
+        "target": attribution.target,
+        "response": attribution.response,
+        "verdict": attribution.verdict,
+        "reason": attribution.verdict.replace("_", " "),
+        "summary": attribution.summary(),
+        "baseline": attribution.baseline,
+        "bounds": attribution.bounds,
+        "confidence": attribution.level,
+        "model": attribution.model,
+        "passes": attribution.passes,
+        "tokens": attribution.tokens,
+        "seconds": attribution.seconds,
+        "completeness_gap": attribution.completeness_gap,
+        "faithfulness": attribution.faithfulness,
+        "warnings": attribution.warnings,
+        "notes": attribution.notes,
+        "time_ns": attribution.time_ns,
+        "scale": top,
+        "pieces": [_describe_piece(attribution, text, i, top) for text, i in split_pieces(attribution)],
+        "strongest": [_describe_segment(attribution, i, top) for i in order[:STRONGEST]],
+        "segments": len(order),
+        "matrix": _describe_matrix(attribution),
+    }
+
+
+def _describe_piece(attribution: Attribution, text: str, i: int | None, top: float) -> dict[str, Any]:
+    if i is None:
+        return {"text": text, "segment": None, "level": 0, "label": ""}
+    return {
+        "text": text,
+        "segment": i,
+        "level": _choose_level(attribution, i, top),
+        "label": _label(attribution, i),
+    }
+
+
+def _choose_level(attribution: Attribution, i: int, top: float) -> int:
+    """Return the step of colour of a segment, 0 where it is not told from noise."""
+    return compute_level(attribution.values[i], top) if attribution.stands_out(i) else 0
+
+
+def compute_level(value: float, top: float) -> int:
+    """Return the step of colour of a score: from -LEVELS to LEVELS, 0 where it is faint."""
+    step = round(min(1.0, abs(value) / top) * LEVELS)
+    return step if value > 0 else -step
+
+
+def _label(attribution: Attribution, i: int) -> str:
+    """Return a segment's score with all that is known of it, in words."""
+    facts = [f"{attribution.values[i]:+.3g} {attribution.unit}"]
+    if attribution.low is not None and attribution.high is not None:
+        facts.append(f"{attribution.low[i]:+.3g} to {attribution.high[i]:+.3g}")
+    if attribution.p_values is not None:
+        facts.append(f"p {attribution.p_values[i]:.2g}")
+    if attribution.q_values is not None:
+        facts.append(f"q {attribution.q_values[i]:.2g}")
+    if not attribution.stands_out(i):
+        facts.append("not told from noise")
+    name = attribution.segments[i].name
+    return f"{name}: {', '.join(facts)}" if name else ", ".join(facts)
+
+
+def _describe_segment(attribution: Attribution, i: int, top: float) -> dict[str, Any]:
+    value = attribution.values[i]
+    low, high = attribution.low, attribution.high
+    return {
+        "segment": i,
+        "name": name_segment(attribution.segments[i]),
+        "value": value,
+        "low": None if low is None else low[i],
+        "high": None if high is None else high[i],
+        "p": None if attribution.p_values is None else attribution.p_values[i],
+        "q": None if attribution.q_values is None else attribution.q_values[i],
+        "stands_out": attribution.stands_out(i),
+        "bar": round(abs(value) / top * 100, 1),
+        "level": _choose_level(attribution, i, top),
+        "retriever_score": attribution.segments[i].score,
+    }
+
+
+def _describe_matrix(attribution: Attribution) -> dict[str, Any] | None:
+    """Return output tokens and the levels of every segment for each, `None` where there is no matrix."""
+    if attribution.matrix is None or len(attribution.matrix) != len(attribution.target_tokens):
+        return None
+    top = max((abs(v) for row in attribution.matrix for v in row), default=0.0) or 1.0
+    levels = [[compute_level(v, top) for v in row] for row in attribution.matrix]
+    return {"tokens": attribution.target_tokens, "levels": levels, "scale": top}

@@ -1,0 +1,85 @@
+"""A page: what it reads of the store, and its two answers, HTML and, under `.json`, the same data."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from pydantic_core import to_jsonable_python
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import Route
+
+from llm_trace.errors import ConfigurationError, LLMTraceError, NotFoundError
+from llm_trace.viewer.templates import render
+
+if TYPE_CHECKING:
+    from llm_trace.stores.duckdb import Store
+
+Read = Callable[["Store", Request], Mapping[str, Any]]
+"""Reads what a page shows."""
+FRESH_S = 1.0
+"""How old what is shown may be before the spool is looked at again."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """An address, what it shows and how."""
+
+    path: str
+    read: Read
+    template: str
+
+
+class FreshStore:
+    """A store that takes in what was logged since, at most once a second."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._lock = threading.Lock()
+        self._next = 0.0
+
+    def get(self) -> Store:
+        """Return the store, up to date."""
+        if time.monotonic() >= self._next and self._lock.acquire(blocking=False):
+            try:
+                self._store.ingest()
+                self._next = time.monotonic() + FRESH_S
+            finally:
+                self._lock.release()
+        return self._store
+
+
+def build_routes(page: Page, store: FreshStore) -> list[Route]:
+    """Return the routes of a page: itself and its JSON."""
+
+    def answer_html(request: Request) -> Response:
+        status, template, data = _read(page, store, request)
+        layout = "fragment.html" if "HX-Request" in request.headers else "base.html"
+        return HTMLResponse(render(template, {**data, "request": request, "layout": layout}), status)
+
+    def answer_json(request: Request) -> Response:
+        status, _, data = _read(page, store, request)
+        body = orjson.dumps(to_jsonable_python(data, by_alias=True, fallback=str))
+        return Response(body, status, media_type="application/json")
+
+    return [
+        Route(f"{page.path.rstrip('/') or '/index'}.json", answer_json),
+        Route(page.path, answer_html),
+    ]
+
+
+def _read(page: Page, store: FreshStore, request: Request) -> tuple[int, str, Mapping[str, Any]]:
+    """Return the status, the template and the data of an answer; an error is a page as well."""
+    try:
+        return 200, page.template, page.read(store.get(), request)
+    except NotFoundError as exc:
+        return 404, "error.html", {"error": str(exc)}
+    except ConfigurationError as exc:
+        return 400, "error.html", {"error": str(exc)}
+    except LLMTraceError as exc:
+        return 503, "error.html", {"error": str(exc)}

@@ -1,0 +1,89 @@
+// What HTML and htmx do not do by themselves: keys, the live table, a stretch of time by dragging, the matrix.
+"use strict";
+
+const rowsOf = () => [...document.querySelectorAll("#rows tr[data-href]")];
+
+function moveTo(step) {
+  const rows = rowsOf();
+  if (!rows.length) return;
+  const at = rows.findIndex((row) => row.classList.contains("here"));
+  const next = rows[Math.max(0, Math.min(rows.length - 1, at + step))];
+  rows.forEach((row) => row.classList.toggle("here", row === next));
+  next.querySelector("a").focus({ preventScroll: true });
+  next.scrollIntoView({ block: "nearest" });
+}
+
+function moveInTree(step) {
+  const links = [...document.querySelectorAll("#lines .line a")];
+  const at = links.findIndex((link) => link.parentElement.hasAttribute("aria-current"));
+  const next = links[Math.max(0, Math.min(links.length - 1, at + step))];
+  if (!next) return;
+  next.focus();
+  next.click();
+}
+
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input, select, textarea")) return;
+  const step = { j: 1, k: -1 }[event.key];
+  if (step) (document.getElementById("lines") ? moveInTree : moveTo)(step);
+  else if (event.key === "/" && document.getElementById("search")) document.getElementById("search").focus();
+  else return;
+  event.preventDefault();
+});
+
+document.addEventListener("click", (event) => {
+  const row = event.target.closest("tr[data-href]");
+  if (row && !event.target.closest("a") && !String(getSelection())) location.href = row.dataset.href;
+  const line = event.target.closest("#lines .line");
+  if (line) {
+    document.querySelectorAll("#lines .line[aria-current]").forEach((other) => other.removeAttribute("aria-current"));
+    line.setAttribute("aria-current", "true");
+  }
+});
+
+// Live: the first page anew every two seconds, while one looks at its top.
+setInterval(() => {
+  const live = document.getElementById("live");
+  const rows = document.getElementById("rows");
+  if (!live?.checked || !rows || document.hidden || scrollY > 400) return;
+  htmx.ajax("GET", rows.dataset.rows, { target: "#rows", swap: "innerHTML" });
+}, 2000);
+
+// A stretch of time: from where the pointer went down to where it went up.
+let from = null;
+const groupAt = (event) => event.target.closest?.("#times g");
+function choose(group) {
+  const groups = [...group.parentElement.querySelectorAll("g")];
+  const [first, last] = [groups.indexOf(from), groups.indexOf(group)].sort((a, b) => a - b);
+  groups.forEach((other, i) => other.classList.toggle("chosen", i >= first && i <= last));
+  return [groups[first], groups[last]];
+}
+document.addEventListener("pointerdown", (event) => { from = groupAt(event) ?? null; });
+document.addEventListener("pointermove", (event) => { const group = groupAt(event); if (from && group) choose(group); });
+document.addEventListener("pointerup", (event) => {
+  const group = groupAt(event);
+  if (from && group) {
+    const [first, last] = choose(group);
+    const link = new URL(group.closest("svg").dataset.link, location.href);
+    link.searchParams.set("since", first.dataset.from);
+    link.searchParams.set("until", last.dataset.to);
+    location.href = link.href;
+  }
+  from = null;
+});
+
+// The matrix: a part of the answer colours the prompt; a word of the prompt is framed in the table's stead.
+function colour(button, chosen) {
+  const box = button.closest("[data-attribution]");
+  const levels = button.dataset.levels.split(",");
+  for (const word of box.querySelectorAll(".w")) {
+    word.dataset.level ??= word.className;
+    word.className = chosen ? `w v${levels[word.dataset.s]}` : word.dataset.level;
+  }
+}
+for (const [name, chosen] of [["pointerover", true], ["pointerout", false], ["focusin", true], ["focusout", false]]) {
+  document.addEventListener(name, (event) => {
+    const button = event.target.closest?.(".token");
+    if (button) colour(button, chosen);
+  });
+}

@@ -1,0 +1,85 @@
+"""The templates and what they may call: every text is escaped, and its control characters made visible."""
+
+from __future__ import annotations
+
+import functools
+import json
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markdown_it import MarkdownIt
+from markupsafe import Markup
+
+from llm_trace.controls import clean
+from llm_trace.rendering import formatting
+from llm_trace.rendering.media import name_media
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+LONGEST = 200_000
+"""Characters of a text that a page shows; its JSON has them all."""
+_MARKDOWN = MarkdownIt("commonmark", {"html": False, "linkify": False}).enable("table").disable("image")
+
+
+def render(template: str, data: Mapping[str, Any]) -> str:
+    """Return a page."""
+    return _make_environment().get_template(template).render(data)
+
+
+@functools.cache
+def _make_environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("llm_trace.viewer"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_finalize,
+    )
+    environment.filters |= {
+        "clock": formatting.format_clock,
+        "cost": formatting.format_cost,
+        "duration": formatting.format_duration,
+        "markdown": render_markdown,
+        "one_line": formatting.format_one_line,
+        "pretty": format_pretty,
+        "segment": lambda text: quote(str(text), safe=""),
+        "size": formatting.format_size,
+        "text": format_text,
+        "thousands": lambda number: "" if number is None else f"{number:,}",
+    }
+    environment.globals |= {"tokens": formatting.format_tokens}
+    return environment
+
+
+def _finalize(value: Any) -> Any:
+    """Return what stands for a value on a page: nothing for `None`, visible signs for control characters."""
+    if value is None:
+        return ""
+    return clean(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def render_markdown(text: str) -> Markup:
+    """Return a text's Markdown as HTML: no HTML of its own, no link but http, https and mailto, no image."""
+    shown = _MARKDOWN.render(clean(cut_text(name_media(text))))
+    return Markup(shown)
+
+
+def format_pretty(data: Any) -> str:
+    """Return JSON data for people, with media by name and size."""
+    return cut_text(json.dumps(name_media(data), indent=2, ensure_ascii=False, default=str))
+
+
+def format_text(data: Any) -> str:
+    """Return a text as it is and other data as JSON, both no longer than a page shows."""
+    if data is None:
+        return ""
+    return cut_text(name_media(data)) if isinstance(data, str) else format_pretty(data)
+
+
+def cut_text(text: str) -> str:
+    """Return as much of a text as a page shows."""
+    left = len(text) - LONGEST
+    return text if left <= 0 else f"{text[:LONGEST]}\n… {left:,} more characters: see this page's JSON"

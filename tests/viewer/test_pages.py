@@ -1,0 +1,268 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import llm_trace
+from llm_trace.viewer import calls as calls_page
+from llm_trace.viewer import page as page_module
+from llm_trace.viewer import trace as trace_page
+from tests.conftest import Recorded
+from tests.helpers.cli_toys import record
+from tests.helpers.spool_toys import BEGIN, HandWriter, span
+from tests.helpers.viewer_toys import make_client, read
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("viewer") / "t.duckdb"
+    record(path)
+    return path
+
+
+def list_addresses(path: Path) -> list[str]:
+    call = llm_trace.open_store(path).calls(kind="llm")[0]
+    return [
+        "/", "/calls", "/calls/rows", "/calls/summary", f"/trace/{call.trace_id}", f"/call/{call.span_id}",
+        f"/trace/{call.trace_id}/lines", "/runs", "/compare",
+        "/prompts", "/health",
+    ]  # fmt: skip
+
+
+def test_every_page_has_the_same_data_as_json(place: Path) -> None:
+    client = make_client(place)
+    for address in list_addresses(place):
+        path, _, query = address.partition("?")
+        assert client.get(address).headers["content-type"].startswith("text/html"), address
+        answer = client.get(f"{path if path != '/' else '/index'}.json?{query}")
+        assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json"), address
+        assert isinstance(answer.json(), dict)
+
+
+def test_the_table_says_of_each_call_what_the_store_says(place: Path) -> None:
+    rows = make_client(place).get("/calls.json").json()["calls"]
+    assert [row["span_id"] for row in rows] == [call.span_id for call in llm_trace.open_store(place).calls()]
+    (failed,) = [row for row in rows if row["status"] == "error"]
+    assert failed["output"] == "ValueError: no answer [red]to that[/red]"
+    asked = [row for row in rows if row["kind"] == "llm"]
+    assert {(row["input_tokens"], row["output_tokens"], row["cost_usd"]) for row in asked} == {
+        (9, 2, 0.00012)
+    }
+
+
+@pytest.mark.parametrize(
+    ("query", "count"),
+    [
+        ("kind=llm", 3),
+        ("kind=llm&run=first", 1),
+        ("status=error", 1),
+        ("status=error&kind=llm", 0),
+        ("text=three", 2),
+        ("session=s1&user=anna", 4),
+        ("prompt=greet", 3),
+        ("min_cost=0.0001", 3),
+        ("min_ms=60000", 0),
+        ("score=kind&score_below=0.6", 3),
+        ("since=2h&tag=fast", 3),
+        ("until=2020-01-01", 0),
+        ("order=dearest&model=toy-1", 3),
+        ("name=it's", 0),
+    ],
+)
+def test_filters_compose_and_the_totals_are_of_what_is_filtered(place: Path, query: str, count: int) -> None:
+    client = make_client(place)
+    assert len(client.get(f"/calls.json?{query}").json()["calls"]) == count
+    assert client.get(f"/calls/summary.json?{query}").json()["summary"]["calls"] == count
+    page = read(client.get(f"/calls?{query}")).text
+    assert ("No call matches" in page) == (count == 0)
+
+
+@pytest.mark.parametrize(
+    ("query", "problem"),
+    [
+        ("kind=question", "kind 'question' is none of llm, chain"),
+        ("since=soon", "'soon' is no time"),
+        ("min_ms=1) OR (1=1", "min_ms '1) OR (1=1' is no number"),
+        ("min_cost=nan", "min_cost 'nan' is no number"),
+        ("order=1; DROP TABLE calls", "is none of newest"),
+    ],
+)
+def test_a_filter_that_is_none_is_said_on_the_page(place: Path, query: str, problem: str) -> None:
+    answer = make_client(place).get(f"/calls?{query}")
+    assert answer.status_code == 400
+    assert problem in read_text(answer.text)
+
+
+def read_text(page: str) -> str:
+    return re.sub(r"&#39;", "'", re.sub(r"&quot;", '"', page))
+
+
+@pytest.mark.parametrize(
+    "name", ["run", "name", "model", "tag", "session", "user", "text", "prompt", "score"]
+)
+def test_sql_in_a_filter_is_a_text_to_look_for(place: Path, name: str) -> None:
+    client = make_client(place)
+    for text in ("' OR '1'='1", "x'); DROP TABLE calls; --", "%", "\\", "\"; COPY calls TO '/tmp/x' --"):
+        answer = client.get("/calls.json", params={name: text})
+        assert answer.status_code in (200, 404), answer.text
+        assert answer.json().get("calls", []) == []
+    assert len(client.get("/calls.json").json()["calls"]) == 6
+
+
+def test_pages_of_the_table_show_each_call_once_also_where_many_began_at_once(
+    writer: HandWriter, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    starts = [10**18 + n // 7 for n in range(40)] + [10**18 + 9] * 25
+    for number, start in enumerate(starts):
+        writer.start(number, start_ns=start)
+    monkeypatch.setattr(calls_page, "ROWS", 6)
+    client = make_client(path)
+    shown, address = [], "/calls.json"
+    for _ in range(len(starts)):
+        page = client.get(address).json()
+        shown += [row["span_id"] for row in page["calls"]]
+        if page["next"] is None:
+            break
+        address = page["next"].replace("/calls/rows", "/calls/rows.json")
+    assert sorted(shown) == sorted(f"{number:016x}" for number in range(len(starts)))
+
+
+HOSTILE = [
+    "<script>alert(1)</script>", "<img src=x onerror=alert(1)>", "<svg onload=alert(1)>",
+    "javascript:alert(1)",
+    "[a](javascript:alert(1))", "![a](https://evil.example/x.png)", "<a href='https://evil.example'>a</a>",
+    "[a]: data:text/html,<script>alert(1)</script>\n\n[a]", "\x1b[31mred\x1b[0m", "a\u202egnp.exe",
+    "nul\x00byte",
+    "{{ 'run' * 3 }}me", "{% include 'base.html' %}", "' onmouseover='alert(1)",
+    '" autofocus onfocus="alert(1)',
+    "</pre></script><style>*{display:none}</style>", "lone \ud800",
+]  # fmt: skip
+
+
+def test_hostile_text_in_every_field_is_shown_and_does_nothing(recorded: Recorded) -> None:
+    record_hostile(recorded.path)
+    client = make_client(recorded.path)
+    calls = [call for call in recorded.calls() if call.name != "fail" or "img" in call.input["text"]]
+    addresses = [f"/trace/{call.trace_id}?call={call.span_id}" for call in calls]
+    for address in [*addresses, "/", "/runs", "/prompts", "/compare", "/health", "/calls?text=%3Cscript%3E"]:
+        page = client.get(address)
+        elements = read(page)
+        assert elements.list_values("script", "src") == ["/static/htmx.min.js", "/static/viewer.js"]
+        assert {tag for tag, _ in elements.tags} & {
+            "style",
+            "iframe",
+            "object",
+            "img",
+            "base",
+            "embed",
+        } == set()
+        names = {name for _, attributes in elements.tags for name in attributes}
+        assert not any(name.startswith("on") or name == "style" for name in names), names
+        for link in elements.list_values("a", "href"):
+            assert link.startswith(("/", "#", "https://evil.example")), link
+        assert not set("\x00\x1b\u202e") & set(page.text)
+        assert "runrunrunme" not in page.text
+
+
+def record_hostile(path: Path) -> None:
+    llm_trace.configure(path)
+    for text in HOSTILE:
+
+        @llm_trace.trace(name=text, kind="llm", model=text, tags=[text], metadata={text: text})
+        def ask(messages: list[dict[str, Any]], text: str = text) -> dict[str, Any]:
+            llm_trace.log_score(text, text, comment=text)
+            return {"choices": [{"message": {"role": "assistant", "content": text}, "finish_reason": text}]}
+
+        with llm_trace.start_run(text, config={text: text}), llm_trace.using_session(text, user=text):
+            prompt = llm_trace.Prompt(text, text.replace("{", "{{").replace("}", "}}"))
+            ask([{"role": text, "content": text}, {"role": "user", "content": prompt.format()}])
+
+            @llm_trace.trace(kind="llm")
+            def fail(text: str) -> None:
+                raise ValueError(text)
+
+            with pytest.raises(ValueError):
+                fail(text)
+    llm_trace.shutdown()
+
+
+TREE = {1: (None, 0, 100), 2: (1, 0, 40), 3: (1, 10, 90), 4: (3, 20, 30), 5: (3, 35, 85), 6: (7, 95, 99)}
+"""Of each call the call around it, its start and its end."""
+
+
+def test_a_trace_is_a_tree_in_the_order_of_starts_with_what_its_end_waited_for(
+    writer: HandWriter, path: Path
+) -> None:
+    for number, (parent, begin, end) in TREE.items():
+        parent_id = {} if parent is None else {"parent_id": span(parent)}
+        writer.start(number, trace_id="a" * 32, start_ns=BEGIN + begin, **parent_id)
+        writer.end(number, end_ns=BEGIN + end)
+    lines = make_client(path).get(f"/trace/{'a' * 32}.json").json()["lines"]
+    shown = [(int(line["row"]["span_id"], 16), line["depth"], line["left"], line["width"]) for line in lines]
+    assert shown == [
+        (1, 0, 0, 1000), (2, 1, 0, 400), (3, 1, 100, 800), (4, 2, 200, 100), (5, 2, 350, 500),
+        (6, 0, 950, 40),
+    ]  # fmt: skip
+    assert [int(line["row"]["span_id"], 16) for line in lines if line["critical"]] == [1, 3, 4, 5]
+
+
+def test_parents_that_go_in_a_circle_are_shown_once_each(writer: HandWriter, path: Path) -> None:
+    for number, parent in ((1, 2), (2, 1), (3, 3)):
+        writer.start(number, trace_id="b" * 32, parent_id=span(parent))
+        writer.end(number)
+    lines = make_client(path).get(f"/trace/{'b' * 32}.json").json()["lines"]
+    assert [int(line["row"]["span_id"], 16) for line in lines] == [3, 1, 2]
+
+
+def test_a_long_trace_comes_in_parts(writer: HandWriter, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trace_page, "LINES", 4)
+    for number in range(1, 11):
+        writer.start(number, trace_id="c" * 32, **({"parent_id": span(1)} if number > 1 else {}))
+    client = make_client(path)
+    page = client.get(f"/trace/{'c' * 32}.json").json()
+    shown = page["lines"]
+    while page["next"] is not None:
+        page = client.get(f"/trace/{'c' * 32}/lines.json?from={page['next']}").json()
+        shown += page["lines"]
+    assert [int(line["row"]["span_id"], 16) for line in shown] == list(range(1, 11))
+
+
+def test_a_comparison_is_shown_with_its_bounds_and_what_got_worse(store: Recorded) -> None:
+    ask: Any = llm_trace.trace(kind="llm")(lambda question, run: f"{run} says {question}")
+    for run, scores in (("old", [1, 1, 1, 1]), ("new", [1, 0, 0, 1])):
+        with llm_trace.start_run(run):
+            for number, score in enumerate(scores):
+                ask(f"question {number}", run=run)
+                llm_trace.log_score("right", score)
+    client = make_client(store.path)
+    data = client.get("/compare.json?a=old&b=new").json()
+    (right,) = [row["metric"] for row in data["rows"] if row["metric"]["name"] == "right"]
+    assert (right["a"], right["b"], right["difference"], right["n"]) == (1, 0.5, -0.5, 4)
+    page = read(client.get("/compare?a=old&b=new"))
+    assert "right: 1 → 0" in page.text
+    assert len(page.list_values("svg", "aria-label")) == sum(row["range"] is not None for row in data["rows"])
+    assert client.get("/compare?a=old&b=nobody").status_code == 404
+
+
+def test_what_is_logged_while_the_page_is_open_is_shown_with_the_next_one(
+    store: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(page_module, "FRESH_S", 0.0)
+    ask: Any = llm_trace.trace(kind="llm")(lambda question: question)
+    ask("one")
+    client = make_client(store.path)
+    assert len(client.get("/calls.json").json()["calls"]) == 1
+    ask("two")
+    assert [row["output"] for row in client.get("/calls.json").json()["calls"]] == ["two", "one"]
+
+
+@pytest.mark.parametrize(
+    "address", ["/call/ffffffffffffffff", f"/trace/{'f' * 32}", "/call/x.json", "/trace/%00"]
+)
+def test_what_is_not_there_is_said(place: Path, address: str) -> None:
+    answer = make_client(place).get(address)
+    assert answer.status_code == 404
+    assert "no call" in answer.text or "no trace" in answer.text
