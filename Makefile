@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-servers lint collection unit wheel bench lock clean
+.PHONY: demo test test-servers ridden lint collection unit wheel bench lock clean
 .DEFAULT_GOAL := test
 
 $(VENV)/.ready: requirements.lock pyproject.toml
@@ -39,6 +39,11 @@ wheel: $(VENV)/.ready
 test-servers: $(VENV)/.ready
 	test -x build/servers/bin/phoenix || { $(PYTHON) -m venv build/servers && build/servers/bin/python -m pip install --quiet arize-phoenix mlflow; }
 	LLM_TRACE_SERVERS=$(CURDIR)/build/servers/bin $(BIN)/python -m pytest tests/servers
+
+# Real programs of the libraries that others instrument, each in an environment of its own that is removed
+# afterwards (at most 2 GB at a time); LIBRARIES="dspy crewai" takes these alone.
+ridden: $(VENV)/.ready
+	$(BIN)/python -m benchmarks.ridden $(LIBRARIES)
 
 bench: $(VENV)/.ready
 	$(BIN)/python -m benchmarks.capture

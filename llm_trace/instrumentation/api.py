@@ -7,12 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from importlib import metadata
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from llm_trace.capture import failures, otel_providers
 from llm_trace.errors import ConfigurationError, MissingExtraError
-from llm_trace.instrumentation.import_hooks import ImportHook, load_name
+from llm_trace.instrumentation.import_hooks import ImportHook
 from llm_trace.instrumentation.rides import RIDES, Ride, find_version
+from llm_trace.instrumentation.riding import start_ride
 
 if TYPE_CHECKING:
     from llm_trace.instrumentation.integration import Integration, TracedMethod
@@ -101,7 +102,8 @@ def instrument(*names: str) -> Undo:
 
     A library is instrumented when the program imports it, before or after this; none is imported for it.
     Calls are recorded once `configure` was called. Where a library has no integration of ours, a well-kept
-    instrumentation of OpenTelemetry or OpenInference is switched on, if it is installed.
+    instrumentation of OpenTelemetry or OpenInference is switched on, if it is installed; where that one
+    counts no tokens, the clients that the library asks models through are instrumented with it.
 
     Args:
         names: libraries, such as `openai`; with no name every one that is known.
@@ -125,7 +127,7 @@ def instrument(*names: str) -> Undo:
     with _lock:
         held = {
             name: _hold(name, integrations.get(name), rides.get(name, ()))
-            for name in dict.fromkeys(names or known)
+            for name in dict.fromkeys((*names, *_list_clients(names, integrations, rides)) or known)
         }
         undo = Undo(held)
     for each in held.values():  # without the lock, for which an import in another thread may wait
@@ -161,6 +163,15 @@ def load_integrations() -> dict[str, Integration]:
 def group_rides() -> dict[str, tuple[Ride, ...]]:
     """Return the instrumentations of others, the best first, by library."""
     return {ride.library: tuple(r for r in RIDES if r.library == ride.library) for ride in RIDES}
+
+
+def _list_clients(
+    names: tuple[str, ...], integrations: dict[str, Integration], rides: dict[str, tuple[Ride, ...]]
+) -> list[str]:
+    """Return the installed clients of libraries that are ridden and count no tokens themselves."""
+    ridden = [ride for name in names if name not in integrations for ride in rides[name][:1]]
+    clients = [client for ride in ridden for client in ride.clients if client in integrations]
+    return [name for name in clients if find_version(integrations[name].distribution) is not None]
 
 
 def _check_installed(name: str, integration: Integration | None, rides: tuple[Ride, ...]) -> None:
@@ -213,29 +224,14 @@ def _describe(integration: Integration) -> str:
 
 
 def _ride(instrumented: Instrumented, rides: tuple[Ride, ...]) -> None:
-    ride = next((r for r in rides if find_version(r.instrumentation) is not None), None)
-    if ride is None:
-        instrumented.state = f"not instrumented: pip install {rides[0].instrumentation}"
-        return
-    instrumentor: Any = load_name(ride.instrumentor)
+    outcome = start_ride(rides)  # without the lock: it imports
     with _lock:
-        if not instrumented.holders:
-            return
-        instance = instrumentor()
-        if instance.is_instrumented_by_opentelemetry:
-            instrumented.state = f"{ride.instrumentation}, switched on by the program"
-            return
-        instance.instrument(tracer_provider=otel_providers.get_own_provider())
-        if not instance.is_instrumented_by_opentelemetry:
-            versions = f"{ride.distribution} {find_version(ride.distribution)}"
-            instrumented.state = (
-                f"not instrumented: {ride.instrumentation} {find_version(ride.instrumentation)} does not "
-                f"support {versions}"
-            )
-            failures.note(f"the instrumentation of {versions}", ConfigurationError(ride.instrumentation))
-            return
-        instrumented.steps.append(instance.uninstrument)
-        instrumented.state = f"{ride.instrumentation} {find_version(ride.instrumentation)}"
+        wanted = instrumented.holders > 0
+        if wanted:
+            instrumented.state = outcome.state
+            instrumented.steps += [outcome.undo] if outcome.undo is not None else []
+    if not wanted and outcome.undo is not None:
+        outcome.undo()
 
 
 __all__ = ["Undo", "instrument"]

@@ -1,9 +1,9 @@
 """Well-kept instrumentations of others, by the library that they watch; what they emit becomes calls.
 
 Of several for one library the first that is installed is taken. OpenInference's stand here rather than
-OpenTelemetry's own, which cover fewer libraries and emit what was said only where a variable asks for it;
-OpenLLMetry's stands where it alone emits spans: OpenInference's for MCP carries the context across, no more.
-`tried` says what was seen to be missing when recorded exchanges were asked for with these versions.
+OpenTelemetry's own, which cover fewer libraries and emit what was said only where a variable asks for it.
+`tried` and `lacks` are what `make ridden` and `python -m benchmarks.fields` showed; docs/instrument.md has
+them as a table.
 """
 
 from __future__ import annotations
@@ -26,50 +26,61 @@ class Ride:
     """Package of the instrumentation, to `pip install`."""
     instrumentor: str
     """Its class, `module:Class`: a `BaseInstrumentor`."""
-    tried: str
-    """Versions of the instrumentation and of the library that it was tried with; empty: never."""
+    tried: tuple[str, str, str]
+    """Versions of the instrumentation and of the library that it was tried with, and the date."""
+    lacks: str = ""
+    """What was seen to be missing in the calls then."""
+    clients: tuple[str, ...] = ()
+    """Libraries that it asks models through, where it does not count tokens itself: those that are installed
+    are instrumented with it."""
 
 
 def _openinference(
-    library: str, module: str, distribution: str, cls: str, tried: str = "", package: str = ""
-) -> Ride:
+    library: str, module: str, distribution: str, cls: str, tried: tuple[str, str, str], *, lacks: str = "",
+    clients: tuple[str, ...] = (), package: str = "",
+) -> Ride:  # fmt: skip
     package = package or library
     instrumentor = f"openinference.instrumentation.{package.replace('-', '_')}:{cls}"
     name = f"openinference-instrumentation-{package}"
-    return Ride(library, module, distribution, name, instrumentor, tried)
+    return Ride(library, module, distribution, name, instrumentor, tried, lacks, clients)
 
 
 RIDES: tuple[Ride, ...] = (
     _openinference("mistralai", "mistralai.client", "mistralai", "MistralAIInstrumentor",
-        "2.2.2 with mistralai 3.7.0; embeddings are not told of"),
+        ("2.2.2", "3.7.0", "2026-11-28"), lacks="embeddings"),
     _openinference("cohere", "cohere", "cohere", "CohereInstrumentor",
-        "0.1.15 with cohere 7.3.1; only ClientV2, embeddings without tokens"),
+        ("0.1.15", "7.3.1", "2026-11-28"), lacks="clients other than ClientV2; tokens of embeddings"),
     _openinference("ollama", "ollama", "ollama", "OllamaInstrumentor",
-        "0.1.13 with ollama 0.6.3; only chat"),
+        ("0.1.13", "0.6.3", "2026-11-28"), lacks="all but chat"),
     _openinference("google-genai", "google.genai", "google-genai", "GoogleGenAIInstrumentor",
-        "1.4.14 with google-genai 3.6.1"),
+        ("1.4.14", "3.6.1", "2026-11-28")),
     _openinference("bedrock", "botocore.client", "boto3", "BedrockInstrumentor",
-        "0.1.61 with boto3 1.44.8; invoke_model of models other than Anthropic's without answer or tokens"),
-    _openinference("llama-index", "llama_index.core", "llama-index-core", "LlamaIndexInstrumentor"),
-    _openinference("dspy", "dspy", "dspy", "DSPyInstrumentor"),
-    _openinference("crewai", "crewai", "crewai", "CrewAIInstrumentor"),
+        ("0.1.61", "1.44.8", "2026-11-28"),
+        lacks="answer and tokens of invoke_model with models other than Anthropic's"),
+    _openinference("llama-index", "llama_index.core", "llama-index-core", "LlamaIndexInstrumentor",
+        ("4.6.1", "0.14.25", "2026-11-28"), lacks="provider and tokens of embeddings"),
+    _openinference("dspy", "dspy", "dspy", "DSPyInstrumentor",
+        ("0.1.48", "3.4.1", "2026-11-28"), lacks="tokens", clients=("litellm",)),
+    _openinference("crewai", "crewai", "crewai", "CrewAIInstrumentor",
+        ("1.1.21", "1.15.30", "2026-11-28"), lacks="model calls", clients=("openai", "anthropic", "litellm")),
     _openinference("openai-agents", "agents", "openai-agents", "OpenAIAgentsInstrumentor",
-        "2.6.0 with openai-agents 0.24.0"),
-    _openinference(
-        "claude-agent-sdk", "claude_agent_sdk", "claude-agent-sdk", "ClaudeAgentSDKInstrumentor"
-    ),
-    Ride(
-        "mcp", "mcp", "mcp", "opentelemetry-instrumentation-mcp",
-        "opentelemetry.instrumentation.mcp:McpInstrumentor", "",
-    ),
-    _openinference("haystack", "haystack", "haystack-ai", "HaystackInstrumentor"),
-    _openinference("smolagents", "smolagents", "smolagents", "SmolagentsInstrumentor"),
-    _openinference(
-        "autogen", "autogen_agentchat", "autogen-agentchat", "AutogenAgentChatInstrumentor",
-        package="autogen-agentchat",
-    ),
-    _openinference("agno", "agno", "agno", "AgnoInstrumentor"),
-    _openinference("instructor", "instructor", "instructor", "InstructorInstrumentor"),
+        ("2.6.0", "0.24.0", "2026-11-28")),
+    _openinference("claude-agent-sdk", "claude_agent_sdk", "claude-agent-sdk", "ClaudeAgentSDKInstrumentor",
+        ("0.1.22", "0.2.189", "2026-11-28"),
+        lacks="model calls: a turn is one agent call with its tokens and cost"),
+    _openinference("haystack", "haystack", "haystack-ai", "HaystackInstrumentor",
+        ("0.1.46", "3.4.1", "2026-11-28"),
+        lacks="cached tokens; tools that an agent runs, and their results in its prompts"),
+    _openinference("smolagents", "smolagents", "smolagents", "SmolagentsInstrumentor",
+        ("0.1.43", "1.26.0", "2026-11-28"), lacks="cached tokens"),
+    _openinference("autogen", "autogen_agentchat", "autogen-agentchat", "AutogenAgentChatInstrumentor",
+        ("0.1.22", "0.7.5", "2026-11-28"), lacks="provider; cached tokens; an agent's output",
+        package="autogen-agentchat"),
+    _openinference("agno", "agno", "agno", "AgnoInstrumentor",
+        ("1.0.15", "3.1.10", "2026-11-28"), lacks="the version of the model that answered"),
+    _openinference("instructor", "instructor", "instructor", "InstructorInstrumentor",
+        ("0.1.29", "1.17.0", "2026-11-28"), lacks="model calls",
+        clients=("openai", "anthropic", "litellm", "groq")),
 )  # fmt: skip
 """The best measured first, where a library has several."""
 
@@ -80,3 +91,11 @@ def find_version(distribution: str) -> str | None:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:
         return None
+
+
+def describe_trial(ride: Ride) -> str:
+    """Return with which versions an instrumentation was tried, when, and what was missing."""
+    instrumentation, library, date = ride.tried
+    lacks = f"; missing: {ride.lacks}" if ride.lacks else ""
+    clients = f"; {', '.join(ride.clients)} instrumented with it" if ride.clients else ""
+    return f"{instrumentation} with {ride.distribution} {library} on {date}{lacks}{clients}"

@@ -12,6 +12,7 @@ import pytest
 
 import llm_trace
 from llm_trace.instrumentation import api
+from llm_trace.instrumentation.rides import RIDES
 from llm_trace.record import Usage
 from tests.conftest import Recorded
 from tests.instrumentation import made_up
@@ -24,6 +25,17 @@ def test_the_page_names_every_library_that_is_known() -> None:
     section = page[page.index("## Which libraries") : page.index("## One request")]
     named = {name for name in re.findall("`([a-z-]+)`", section) if name != "doctor"}
     assert named == {*api.load_integrations(), *api.group_rides()}
+
+
+def test_the_page_says_with_which_versions_each_ridden_library_was_tried() -> None:
+    page = (ROOT / "docs" / "instrument.md").read_text()
+    rows = [line for line in page.splitlines() if line.startswith("| `")]
+    assert rows == [
+        f"| `{ride.library}` | {ride.distribution} {library} | {ride.instrumentation} {version} | {date} | "
+        f"{ride.lacks or 'nothing'} | {', '.join(ride.clients)} |"
+        for ride in sorted(RIDES, key=lambda ride: ride.library)
+        for version, library, date in [ride.tried]
+    ]
 
 
 def test_the_integration_of_the_readme_works(store: Recorded, monkeypatch: pytest.MonkeyPatch) -> None:
