@@ -22,6 +22,10 @@ STYLE = """
 """
 
 
+WIDE = 1000
+"""Units across the picture of the bounds."""
+
+
 def render_page(comparison: ComparisonRecord) -> str:
     """Return the whole page."""
     title = escape(f"{comparison.b} against {comparison.a}")
@@ -77,3 +81,14 @@ def _render_row(metric: Metric) -> str:
     return (
         f'<tr>{"".join(f"<td>{cell}</td>" for cell in cells)}<td class="{metric.verdict}">{verdict}</td></tr>'
     )
+
+
+def draw_range(metric: Metric) -> dict[str, float] | None:
+    """Return where dot and whiskers of a difference stand on a line whose middle is no difference."""
+    if metric.low is None or metric.high is None:
+        return None
+    reach = max(abs(metric.low), abs(metric.high), abs(metric.difference)) or 1.0
+    low, dot, high = (
+        round((value / reach + 1) * WIDE / 2, 1) for value in (metric.low, metric.difference, metric.high)
+    )
+    return {"low": low, "dot": dot, "high": high, "width": round(high - low, 1)}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 
 class ScoredSegment(Protocol):
@@ -78,7 +78,45 @@ class ScoredPrompt(Protocol):
     def high(self) -> Sequence[float] | None: ...
 
     @property
+    def level(self) -> float:
+        """The confidence that was asked for."""
+
+    @property
+    def p_values(self) -> Sequence[float] | None: ...
+
+    @property
     def q_values(self) -> Sequence[float] | None: ...
+
+    @property
+    def matrix(self) -> Sequence[Sequence[float]] | None:
+        """One row per output token."""
+
+    @property
+    def target_tokens(self) -> Sequence[str]: ...
+
+    @property
+    def model(self) -> str | None: ...
+
+    @property
+    def passes(self) -> int: ...
+
+    @property
+    def tokens(self) -> int: ...
+
+    @property
+    def seconds(self) -> float: ...
+
+    @property
+    def completeness_gap(self) -> float | None: ...
+
+    @property
+    def faithfulness(self) -> Mapping[str, Any]: ...
+
+    @property
+    def notes(self) -> Sequence[str]: ...
+
+    @property
+    def time_ns(self) -> int | None: ...
 
     @property
     def groups(self) -> Sequence[Sequence[int]]:

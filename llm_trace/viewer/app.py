@@ -47,7 +47,9 @@ def build_viewer(store: Store, token: str, hosts: Collection[str]) -> ASGIApp:
     """
     fresh = FreshStore(store)
     routes = [route for page in PAGES for route in build_routes(page, fresh)]
-    static = StaticFiles(directory=Path(__file__).parent / "static")
+    static = StaticFiles(
+        directory=Path(__file__).parent / "static", packages=[("llm_trace.rendering", "static")]
+    )
     return Starlette(
         routes=[*routes, Mount("/static", static)],
         middleware=[

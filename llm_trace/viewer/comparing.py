@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from llm_trace.comparison.html import draw_range
+from llm_trace.rendering.differences import diff_words
 from llm_trace.stores.run_totals import read_runs
-from llm_trace.viewer.prompts import diff_words
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-    from llm_trace.comparison.records import Metric
     from llm_trace.stores.duckdb import Store
 
 CHOICES = 50
 """Runs to choose from."""
-_WIDE = 1000
-"""Units across the picture of the bounds."""
 
 
 def read_comparison(store: Store, request: Request) -> dict[str, Any]:
@@ -44,14 +42,3 @@ def _compare(store: Store, a: str, b: str, by: str) -> dict[str, Any]:
             {"loss": loss, "diff": diff_words(loss.output_a, loss.output_b)} for loss in comparison.losses
         ],
     }
-
-
-def draw_range(metric: Metric) -> dict[str, float] | None:
-    """Return where dot and whiskers of a difference stand on a line whose middle is no difference."""
-    if metric.low is None or metric.high is None:
-        return None
-    reach = max(abs(metric.low), abs(metric.high), abs(metric.difference)) or 1.0
-    low, dot, high = (
-        round((value / reach + 1) * _WIDE / 2, 1) for value in (metric.low, metric.difference, metric.high)
-    )
-    return {"low": low, "dot": dot, "high": high, "width": round(high - low, 1)}

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from llm_trace.errors import NotFoundError
+from llm_trace.rendering.attribution_data import describe_attribution
+from llm_trace.rendering.waterfall import arrange_lines, measure_duration
 from llm_trace.stores.lookup import (
     count_trace,
     find_explained,
     find_run_name,
     read_trace_rows,
 )
-from llm_trace.viewer.heatmap import describe_attribution
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from starlette.requests import Request
 
     from llm_trace.record import Message
+    from llm_trace.rendering.waterfall import Line
     from llm_trace.stores.duckdb import Store
     from llm_trace.stores.lookup import TreeRow
 
@@ -27,19 +29,6 @@ MOST = 10_000
 """Calls of a trace that are read."""
 LINES = 500
 """Lines of the tree a page; the rest follows as one scrolls."""
-
-
-@dataclass(frozen=True)
-class Line:
-    """A call in the tree."""
-
-    row: TreeRow
-    depth: int
-    left: float
-    """Where its bar begins, in thousandths of the trace."""
-    width: float
-    critical: bool
-    """Whether the trace would have ended sooner had this call."""
 
 
 def read_trace(store: Store, request: Request) -> dict[str, Any]:
@@ -53,7 +42,7 @@ def read_trace(store: Store, request: Request) -> dict[str, Any]:
         "calls": len(lines) if len(lines) < MOST else count_trace(store, trace_id),
         "lines": shown,
         "next": LINES if len(lines) > LINES else None,
-        "duration_ns": _find_end(lines) - lines[0].row.start_ns,
+        "duration_ns": measure_duration([line.row for line in lines]),
         "selected": span_id,
         **read_details(store, span_id),
     }
@@ -108,75 +97,9 @@ def _choose_call(store: Store, trace_id: str, rows: Sequence[TreeRow]) -> str:
     return (failed[-1:] or models or list(rows))[0].span_id
 
 
-def _list_lines(store: Store, trace_id: str) -> list[Line]:
+def _list_lines(store: Store, trace_id: str) -> list[Line[TreeRow]]:
     """Return the calls of a trace, each below the one around it, in the order of their starts."""
     rows = read_trace_rows(store, trace_id, MOST)
     if not rows:
         raise NotFoundError(f"no trace {trace_id!r} in {str(store.path)!r}")
-    begin = min(row.start_ns for row in rows)
-    end = max(_get_end(row) for row in rows)
-    scale = 1000 / max(end - begin, 1)
-    critical = _find_critical(rows)
-    return [
-        Line(
-            row,
-            depth,
-            round((row.start_ns - begin) * scale, 2),
-            round(max(_get_end(row) - row.start_ns, 0) * scale, 2),
-            row.span_id in critical,
-        )
-        for row, depth in _walk_tree(rows)
-    ]
-
-
-def _find_end(lines: Sequence[Line]) -> int:
-    return max(_get_end(line.row) for line in lines)
-
-
-def _get_end(row: TreeRow) -> int:
-    return row.start_ns if row.end_ns is None else row.end_ns
-
-
-def _group_children(rows: Sequence[TreeRow]) -> dict[str | None, list[TreeRow]]:
-    """Return the calls by the call around them; those around which none is known stand under `None`."""
-    known = {row.span_id for row in rows}
-    children: dict[str | None, list[TreeRow]] = {}
-    for row in rows:
-        parent = row.parent_id if row.parent_id in known and row.parent_id != row.span_id else None
-        children.setdefault(parent, []).append(row)
-    return children
-
-
-def _walk_tree(rows: Sequence[TreeRow]) -> Iterator[tuple[TreeRow, int]]:
-    """Yield the calls with their depths; those whose parents go in a circle come last, as roots."""
-    children, seen = _group_children(rows), set[str]()
-    for root in (*children.get(None, ()), *rows):
-        stack = [(root, 0)]
-        while stack:
-            row, depth = stack.pop()
-            if row.span_id in seen:
-                continue
-            seen.add(row.span_id)
-            yield row, depth
-            stack += [(child, depth + 1) for child in reversed(children.get(row.span_id, ()))]
-
-
-def _find_critical(rows: Sequence[TreeRow]) -> set[str]:
-    """Return the calls that the end of a trace waited for: of each, the child that ended last, and before
-    that one began the child that had ended last, and so on.
-    """
-    children = _group_children(rows)
-    roots = children.get(None, ())
-    critical: set[str] = set()
-    stack = [max(roots, key=_get_end)] if roots else []
-    while stack:
-        row = stack.pop()
-        if row.span_id in critical:
-            continue
-        critical.add(row.span_id)
-        moment = _get_end(row)
-        for child in sorted(children.get(row.span_id, ()), key=_get_end, reverse=True):
-            if _get_end(child) <= moment:
-                stack.append(child)
-                moment = child.start_ns
-    return critical
+    return arrange_lines(rows)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from llm_trace.rendering.heatmap import scale_of, split_pieces
-from llm_trace.rendering.sentences import name_segment
+from llm_trace.rendering.sentences import name_segment, write_summary
 
 if TYPE_CHECKING:
-    from llm_trace.record import Attribution
+    from llm_trace.rendering.scores import ScoredPrompt
 
 LEVELS = 5
 """Steps of colour on each side of zero."""
@@ -16,7 +16,7 @@ STRONGEST = 40
 """Segments in the table beside the prompt."""
 
 
-def describe_attribution(attribution: Attribution) -> dict[str, Any]:
+def describe_attribution(attribution: ScoredPrompt) -> dict[str, Any]:
     """Return an attribution with its pieces, its strongest segments and its matrix."""
     top = scale_of(attribution)
     order = sorted(range(len(attribution.values)), key=lambda i: -abs(attribution.values[i]))
@@ -28,7 +28,7 @@ def describe_attribution(attribution: Attribution) -> dict[str, Any]:
         "response": attribution.response,
         "verdict": attribution.verdict,
         "reason": attribution.verdict.replace("_", " "),
-        "summary": attribution.summary(),
+        "summary": write_summary(attribution),
         "baseline": attribution.baseline,
         "bounds": attribution.bounds,
         "confidence": attribution.level,
@@ -49,7 +49,7 @@ def describe_attribution(attribution: Attribution) -> dict[str, Any]:
     }
 
 
-def _describe_piece(attribution: Attribution, text: str, i: int | None, top: float) -> dict[str, Any]:
+def _describe_piece(attribution: ScoredPrompt, text: str, i: int | None, top: float) -> dict[str, Any]:
     if i is None:
         return {"text": text, "segment": None, "level": 0, "label": ""}
     return {
@@ -60,7 +60,7 @@ def _describe_piece(attribution: Attribution, text: str, i: int | None, top: flo
     }
 
 
-def _choose_level(attribution: Attribution, i: int, top: float) -> int:
+def _choose_level(attribution: ScoredPrompt, i: int, top: float) -> int:
     """Return the step of colour of a segment, 0 where it is not told from noise."""
     return compute_level(attribution.values[i], top) if attribution.stands_out(i) else 0
 
@@ -71,7 +71,7 @@ def compute_level(value: float, top: float) -> int:
     return step if value > 0 else -step
 
 
-def _label(attribution: Attribution, i: int) -> str:
+def _label(attribution: ScoredPrompt, i: int) -> str:
     """Return a segment's score with all that is known of it, in words."""
     facts = [f"{attribution.values[i]:+.3g} {attribution.unit}"]
     if attribution.low is not None and attribution.high is not None:
@@ -86,7 +86,7 @@ def _label(attribution: Attribution, i: int) -> str:
     return f"{name}: {', '.join(facts)}" if name else ", ".join(facts)
 
 
-def _describe_segment(attribution: Attribution, i: int, top: float) -> dict[str, Any]:
+def _describe_segment(attribution: ScoredPrompt, i: int, top: float) -> dict[str, Any]:
     value = attribution.values[i]
     low, high = attribution.low, attribution.high
     return {
@@ -104,7 +104,7 @@ def _describe_segment(attribution: Attribution, i: int, top: float) -> dict[str,
     }
 
 
-def _describe_matrix(attribution: Attribution) -> dict[str, Any] | None:
+def _describe_matrix(attribution: ScoredPrompt) -> dict[str, Any] | None:
     """Return output tokens and the levels of every segment for each, `None` where there is no matrix."""
     if attribution.matrix is None or len(attribution.matrix) != len(attribution.target_tokens):
         return None
