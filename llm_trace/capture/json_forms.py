@@ -77,7 +77,7 @@ def _choose_form(cls: type) -> Form:
         return _convert_array
     if "PIL" in roots and get_class_attribute(cls, "size"):
         return _convert_image
-    if _RAW_RESPONSES & {base.__name__ for base in list_bases(cls)}:
+    if is_raw_response(cls):
         return _read_raw_response
     if issubclass(cls, Mapping) and _is_known(cls, "__iter__") and _is_known(cls, "__getitem__"):
         return _convert_mapping
@@ -208,6 +208,11 @@ def _convert_code(name: str, value: Any) -> dict[str, Any]:
 
 def _convert_partial(name: str, value: functools.partial[Any]) -> dict[str, Any]:
     return {"__type__": name, "func": value.func, "args": list(value.args), "keywords": value.keywords}
+
+
+def is_raw_response(cls: type) -> bool:
+    """Return whether a class is what SDKs made by Stainless give for `with_raw_response`."""
+    return not _RAW_RESPONSES.isdisjoint(base.__name__ for base in list_bases(cls))
 
 
 def _read_raw_response(name: str, value: Any) -> dict[str, Any]:

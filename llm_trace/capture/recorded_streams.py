@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import functools
 import types
+import weakref
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator
 from typing import TYPE_CHECKING, Any
 
 from llm_trace.capture.endings import abandon_call, abandon_when_dropped
 from llm_trace.capture.generators import record_async_generator, record_generator
+from llm_trace.capture.response_ends import watch_close
 from llm_trace.capture.state import get_class_attribute, get_instance_dict, list_bases
 
 if TYPE_CHECKING:
@@ -100,20 +102,33 @@ def _wrap_leaving(self: RecordedStream, method: Callable[..., Any]) -> Callable[
         result = method(*args, **kwargs)
         if isinstance(result, types.CoroutineType):
             return _leave_later(self, result)
-        if isinstance(self._llm_trace_steps, types.GeneratorType):
-            self._llm_trace_steps.close()
-        abandon_call(self._llm_trace_call)
+        _leave_steps(self._llm_trace_call, self._llm_trace_steps)
         return result
 
     return leave
 
 
+def _leave_steps(call: CallSpan, steps: Any) -> None:
+    """End the call of a stream that was left, unless another thread is at its next step."""
+    if isinstance(steps, types.GeneratorType):
+        if steps.gi_running:
+            return
+        steps.close()
+    abandon_call(call)
+
+
 async def _leave_later(self: RecordedStream, result: Awaitable[Any]) -> Any:
     value = await result
-    if isinstance(self._llm_trace_steps, types.AsyncGeneratorType):
-        await self._llm_trace_steps.aclose()
-    abandon_call(self._llm_trace_call)
+    await _leave_steps_async(self._llm_trace_call, self._llm_trace_steps)
     return value
+
+
+async def _leave_steps_async(call: CallSpan, steps: Any) -> None:
+    if isinstance(steps, types.AsyncGeneratorType):
+        if steps.ag_running:
+            return
+        await steps.aclose()
+    abandon_call(call)
 
 
 _OURS: dict[str, Callable[..., Any]] = {
@@ -183,6 +198,13 @@ def wrap_stream(call: CallSpan, stream: Any) -> Any:
         steps = record_generator(lambda: call, lambda: _iterate_stream(stream))
     elif get_class_attribute(cls, "__anext__"):
         steps = record_async_generator(lambda: call, lambda: _iterate_async_stream(stream))
+    if steps is not None:  # a helper around the stream closes nothing but its response
+        reference = weakref.ref(steps)  # a stream that is dropped is to be closed at once
+        watch_close(
+            own.get("response"),
+            lambda: _leave_steps(call, reference()),
+            lambda: _leave_steps_async(call, reference()),
+        )
     return abandon_when_dropped(_make_stream_class(cls)(call, stream, steps), call)
 
 

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 from llm_trace.capture import failures
 from llm_trace.capture.endings import abandon_call, abandon_when_dropped, fail_call, finish_call
 from llm_trace.capture.generators import record_async_generator, record_generator
+from llm_trace.capture.json_forms import is_raw_response
+from llm_trace.capture.raw_responses import watch_response
 from llm_trace.capture.recorded_streams import get_innermost, wrap_stream
 from llm_trace.capture.replay_hints import note_returned
 from llm_trace.capture.state import get_class_attribute
@@ -53,6 +55,8 @@ def _follow(call: CallSpan, output: Any) -> Any | None:
             return None
         call.run = None  # a replay's answer was given already
         stream = form(call, output)
+        if stream is None:
+            return None
         note_returned(call, _FORMS.get(cls) or get_type_name(cls))
         call.leave()
         return stream
@@ -69,6 +73,8 @@ def _choose_form(cls: Any) -> _Follow | None:
         return _wrap_async_generator
     if cls is types.CoroutineType:
         return _wrap_coroutine
+    if is_raw_response(cls):
+        return _watch_raw_response
     if issubclass(cls, io.IOBase) or any(get_class_attribute(cls, name) for name in _NO_STREAMS):
         return None
     if _is_manager(cls):
@@ -92,6 +98,10 @@ def _wrap_generator(call: CallSpan, output: Generator[Any, Any, Any]) -> Any:
 
 def _wrap_async_generator(call: CallSpan, output: AsyncGenerator[Any, Any]) -> Any:
     return abandon_when_dropped(record_async_generator(lambda: call, lambda: output), call)
+
+
+def _watch_raw_response(call: CallSpan, output: Any) -> Any | None:
+    return None if watch_response(call, get_innermost(output)) is None else output
 
 
 def _wrap_coroutine(call: CallSpan, output: Any) -> Any:

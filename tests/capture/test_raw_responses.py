@@ -87,7 +87,9 @@ def test_a_raw_response_of_an_async_client_is_recorded_with_its_answer(store: Re
     check(store, OPENAI)
 
 
-def test_a_raw_response_that_was_not_read_stays_unread(store: Recorded, web: httpx.Client) -> None:
+def test_a_raw_response_is_not_read_for_the_record_but_recorded_as_it_is_read(
+    store: Recorded, web: httpx.Client
+) -> None:
     client = openai.OpenAI(api_key="k", http_client=web)
     ask = trace(client.chat.completions.with_raw_response.create)
     stream = ask(stream=True, **CHAT).parse()
@@ -95,7 +97,7 @@ def test_a_raw_response_that_was_not_read_stays_unread(store: Recorded, web: htt
     with trace(client.chat.completions.with_streaming_response.create)(**CHAT) as response:
         assert response.parse().choices[0].message.content == "hello"
     first, second = sorted(store.calls(), key=lambda call: call.start_ns)
-    assert first.output["http_response"] == {"__type__": "httpx2.Response", "truncated": True}
+    assert [part.content for message in first.messages_out for part in message.parts] == ["hello"]
     assert second.output == {"__type__": "openai._response.ResponseContextManager"}
 
 

@@ -104,6 +104,22 @@ def ask_raw(clients: Clients) -> Any:
     return type(response), response.parse()
 
 
+def stream_raw(clients: Clients) -> Any:
+    response = clients.openai.chat.completions.with_raw_response.create(**CHAT, stream=True)
+    return type(response), [chunk.choices[0].delta.content for chunk in response.parse()]
+
+
+def read_lines(clients: Clients) -> Any:
+    create = clients.anthropic.messages.with_streaming_response.create
+    with create(max_tokens=5, stream=True, **CHAT) as response:
+        return [json.loads(line[5:]) for line in response.iter_lines() if line.startswith("data: {")]
+
+
+def read_json(clients: Clients) -> Any:
+    with clients.openai.chat.completions.with_streaming_response.create(**CHAT) as response:
+        return response.json()
+
+
 def fail(clients: Clients) -> Any:
     with pytest.raises(openai.BadRequestError) as caught:
         clients.openai.chat.completions.create(model="unknown", messages=[])
@@ -153,7 +169,8 @@ def stream_anthropic_async(clients: Clients) -> Any:
 
 
 PROGRAMS: list[Callable[[Clients], Any]] = [
-    complete, stream, stream_by_helper, leave_a_stream, ask_raw, fail, complete_async, stream_async,
+    complete, stream, stream_by_helper, leave_a_stream, ask_raw, stream_raw,
+    read_lines, read_json, fail, complete_async, stream_async,
     fail_async, ask_anthropic, stream_anthropic, stream_anthropic_by_helper, stream_anthropic_async,
 ]  # fmt: skip
 
