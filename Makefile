@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-servers ridden lint collection unit wheel bench lock clean
+.PHONY: demo test browser test-servers ridden lint collection unit wheel bench lock clean
 .DEFAULT_GOAL := test
 
 $(VENV)/.ready: requirements.lock pyproject.toml
@@ -34,6 +34,11 @@ unit: $(VENV)/.ready
 
 wheel: $(VENV)/.ready
 	$(BIN)/python tests/wheel/check.py
+
+# What the tests in a real browser need, Debian's Chromium included; without it they are skipped.
+browser: $(VENV)/.ready
+	command -v chromium > /dev/null || { apt-get update --quiet=2 && apt-get install --quiet=2 --yes --no-install-recommends chromium; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements-browser.lock
 
 # Sends to real Phoenix and MLflow servers on loopback and reads back; installs about 2 GB into build/servers.
 test-servers: $(VENV)/.ready

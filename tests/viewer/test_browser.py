@@ -1,0 +1,223 @@
+"""The pages in a real browser; `make browser` installs what they need."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import llm_trace
+from llm_trace.collect.server import open_listener
+from llm_trace.record import Attribution, Segment
+from llm_trace.viewer import page as page_module
+from llm_trace.viewer.server import build_server, make_link
+from tests.helpers.cli_toys import record
+from tests.helpers.spool_toys import HandWriter, spool_of
+from tests.viewer.test_pages import list_addresses, record_hostile
+
+playwright = pytest.importorskip("playwright.sync_api", reason="no browser to drive: make browser")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no browser to drive: make browser")
+SIZES = {"desk": {"width": 1280, "height": 900}, "phone": {"width": 390, "height": 800}}
+
+
+class Visitor:
+    """Somebody in front of a store's viewer, who notes what the browser complains about and whom it asks."""
+
+    def __init__(self, browser: Any, address: str, link: str) -> None:
+        self.address = address
+        self.page = browser.new_page(viewport=SIZES["desk"])
+        self.page.set_default_timeout(60_000)
+        self.complaints: list[str] = []
+        self.asked: set[str] = set()
+        self.page.on("console", lambda message: self._note(message.type, message.text))
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("dialog", self._close)
+        self.page.on("request", lambda request: self.asked.add(request.url.split("/")[2]))
+        self.page.goto(link)
+
+    def _close(self, dialog: Any) -> None:
+        self.complaints.append(dialog.message)
+        dialog.dismiss()
+
+    def _note(self, kind: str, text: str) -> None:
+        if kind in ("error", "warning"):
+            self.complaints.append(text)
+
+    def go(self, path: str) -> Any:
+        """Go to a page, and wait for what the table of calls asks for by itself."""
+        self.page.goto(self.address + path)
+        if path.partition("?")[0] in ("/", "/calls"):
+            self.page.locator("#summary dl").wait_for()
+        return self.page
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with playwright.sync_playwright() as driver:
+        started = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield started
+        started.close()
+
+
+def visit(browser: Any, path: Path) -> Iterator[Visitor]:
+    with llm_trace.open_store(path) as store, open_listener("127.0.0.1", 0) as listener:
+        server = build_server(store, listener, "link")
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        try:
+            address = f"http://127.0.0.1:{listener.getsockname()[1]}"
+            visitor = Visitor(browser, address, make_link(listener, "link"))
+            yield visitor
+            visitor.page.close()
+            assert visitor.complaints == []
+            assert visitor.asked == {address.removeprefix("http://")}
+        finally:
+            server.should_exit = True
+            thread.join(20)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    path = tmp_path / "t.duckdb"
+    record(path)
+    return path
+
+
+@pytest.fixture
+def visitor(browser: Any, place: Path) -> Iterator[Visitor]:
+    yield from visit(browser, place)
+
+
+def list_pages(path: Path) -> list[str]:
+    return [page for page in list_addresses(path) if not re.search("/rows|/lines|/summary", page)]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", SIZES)
+def test_every_page_fits_and_is_accessible(visitor: Visitor, place: Path, scheme: Any, size: str) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="make browser").Axe()
+    visitor.page.emulate_media(color_scheme=scheme)
+    visitor.page.set_viewport_size(SIZES[size])
+    for path in list_pages(place):
+        page = visitor.go(path)
+        assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, path
+        serious = [
+            (path, rule["id"], [node["html"] for node in rule["nodes"]][:3])
+            for rule in axe.run(page).response["violations"]
+            if rule["impact"] in ("serious", "critical")
+        ]
+        assert serious == []
+
+
+def test_a_call_is_found_and_opened_with_the_keyboard_alone(visitor: Visitor) -> None:
+    page = visitor.go("/calls")
+    page.keyboard.press("/")
+    page.keyboard.type("three")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/calls?text=three*")
+    assert page.locator("#rows tr[data-href]").count() == 2
+    page.keyboard.press("j")
+    page.keyboard.press("j")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/trace/*")
+    assert "answer" in page.locator(".tree").inner_text()
+    page.keyboard.press("j")
+    page.wait_for_url("**call=*")
+
+
+def test_the_tree_shows_another_call_without_leaving_the_page(visitor: Visitor, place: Path) -> None:
+    call = llm_trace.open_store(place).calls(kind="llm")[0]
+    page = visitor.go(f"/trace/{call.trace_id}?call={call.span_id}")
+    page.evaluate("window.stays = true")
+    page.locator("#lines a").first.click()
+    page.locator(".call h2").get_by_text("answer").wait_for()
+    assert page.evaluate("window.stays")
+    assert call.span_id not in page.url
+    assert page.locator("#lines [aria-current]").count() == 1
+
+
+def test_new_calls_come_by_themselves(visitor: Visitor, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(page_module, "FRESH_S", 0.0)
+    page = visitor.go("/calls")
+    page.locator("#live").check()
+    llm_trace.configure(place)
+    llm_trace.trace(kind="llm", name="just_now")(lambda: "x")()
+    page.get_by_text("just_now").wait_for()
+
+
+def test_dragging_over_the_times_chooses_a_stretch_of_them(visitor: Visitor) -> None:
+    page = visitor.go("/calls")
+    box = page.locator("#times").bounding_box()
+    page.mouse.move(box["x"] + 2, box["y"] + 20)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 20, steps=4)
+    page.mouse.up()
+    page.wait_for_url("**since=*")
+    assert "until=" in page.url
+    assert 0 < page.locator("#rows tr[data-href]").count() < 6
+
+
+def explain(path: Path) -> str:
+    """Give a call an attribution with a matrix; return the call's id."""
+    call = llm_trace.open_store(path).calls(kind="llm")[0]
+    places = ((0, 2), (3, 7), (8, 11))
+    attribution = Attribution(
+        span_id=call.span_id,
+        method="occlusion",
+        prompt="Be kind now",
+        response="so it",
+        target="so it",
+        segments=tuple(Segment(start=a, end=b, text="Be kind now"[a:b]) for a, b in places),
+        values=(2.0, -1.0, 0.0),
+        matrix=((2.0, 0.0, 0.0), (0.0, -2.0, 0.0)),
+        target_tokens=("so", " it"),
+        bounds="exact",
+        baseline="removed",
+    )
+    event: dict[str, Any] = {
+        "event": "attribution",
+        "id": "a1",
+        "method": "occlusion",
+        "config_hash": "",
+        "status": "ok",
+    }
+    event |= {"span_id": call.span_id, "trace_id": call.trace_id, "start_ns": call.start_ns, "time_ns": 1}
+    writer = HandWriter(spool_of(path))
+    writer.event(**event, attribution=attribution.model_dump(mode="json"))
+    writer.close()
+    return call.span_id
+
+
+def test_a_part_of_the_answer_colours_the_prompt(browser: Any, place: Path) -> None:
+    span_id = explain(place)
+    for visitor in visit(browser, place):
+        page = visitor.go(f"/call/{span_id}")
+        assert read_colours(page) == ["w v5", "w v-2", "w v0"]
+        page.locator(".token").nth(1).hover()
+        assert read_colours(page) == ["w v0", "w v-5", "w v0"]
+        page.mouse.move(0, 0)
+        assert read_colours(page) == ["w v5", "w v-2", "w v0"]
+        page.keyboard.press("Tab")
+        page.locator(".token").first.focus()
+        assert read_colours(page) == ["w v5", "w v0", "w v0"]
+
+
+def read_colours(page: Any) -> list[str]:
+    return [str(word.get_attribute("class")) for word in page.locator(".w").all()]
+
+
+def test_nothing_that_was_recorded_runs_in_the_browser(browser: Any, path: Path) -> None:
+    record_hostile(path)
+    calls = [call for call in llm_trace.open_store(path).calls(kind="llm") if call.name != "fail"]
+    for visitor in visit(browser, path):
+        for call in calls:
+            visitor.go(f"/trace/{call.trace_id}?call={call.span_id}")
+        for address in ("/calls", "/runs", "/prompts", "/health"):
+            page = visitor.go(address)
+            assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
