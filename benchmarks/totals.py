@@ -4,8 +4,8 @@
     python -m benchmarks.totals openai --each 3 --faults
 
 A row is a way to ask (client, LiteLLM, LangChain; awaited or not) and what was on at once; a number is how
-many recorded exchanges of that kind became one model call each with the provider's tokens, of how many. The
-exit code is 1 where one did not.
+many recorded exchanges of that kind became one model call each with the provider's tokens and the cost that
+genai-prices gives for the provider's payload, of how many. The exit code is 1 where one did not.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from tests.rig.drivers import Way
 from tests.rig.exchanges import Exchange, pick_each_kind, read_exchanges
 from tests.rig.instrumentations import find_instrumentation
 from tests.rig.measure import Measurement, measure
-from tests.rig.oracle import is_conversation
+from tests.rig.oracle import is_conversation, read_facts
 
 _WAYS: dict[Way, tuple[str, ...]] = {
     "client": (),
-    "litellm": ("openinference:litellm",),
+    "litellm": ("openinference:litellm", "own:litellm"),
     "langchain": ("openinference:langchain", "own:langchain"),
 }
 """What may watch each framework."""
@@ -48,7 +48,7 @@ def main() -> int:
         for way, asynchronous, decorated, names in _list_combinations(provider, options.ways):
             cells = []
             for streams in (False, True):
-                exchanges = _choose_exchanges(provider, streams=streams, each=options.each)
+                exchanges = _choose_exchanges(provider, way, streams=streams, each=options.each)
                 wrong, asked = _count_wrong(exchanges, names, way, asynchronous, decorated, options.faults)
                 faults += wrong
                 cells.append(f"{asked - wrong} of {asked}" if asked else "")
@@ -83,8 +83,11 @@ def _list_combinations(
                 yield way, asynchronous, decorated, (*framework, *sdk, *own)
 
 
-def _choose_exchanges(provider: str, *, streams: bool, each: int) -> list[Exchange]:
+def _choose_exchanges(provider: str, way: Way, *, streams: bool, each: int) -> list[Exchange]:
+    """Return exchanges of each kind; through LiteLLM those with counts: it makes up what is not told."""
     every = [x for x in read_exchanges().values() if x.provider == provider and is_conversation(x)]
+    if way == "litellm":
+        every = [x for x in every if read_facts(x).usage]
     return pick_each_kind([x for x in every if not x.failed and x.streams == streams], each)
 
 

@@ -16,6 +16,7 @@ from llm_trace.capture.json_forms import read_error_message
 from llm_trace.capture.merger import merge_into
 from llm_trace.capture.tail_sampling import Tail
 from llm_trace.capture.type_hints import PLAIN
+from llm_trace.semconv.merge import hash_answer
 from llm_trace.semconv.privacy import call_without_content
 from llm_trace.semconv.values import get_field as field_of
 from llm_trace.semconv.values import is_response
@@ -196,9 +197,19 @@ def _merge_others(
     }
     if "model" in fields:
         ended["model"] = fields["model"]
+    if ended["usage"] is None and call.spec.library is not None:  # only the words are left to compare
+        ended["answer_hash"] = hash_answer({"messages_out": _list_messages(output)})
     fields = merge_into(merger.own(ended), call.metadata, fields, of_library=call.spec.library is not None)
     around = call.around
     return {**fields, "inside": around.span_id} if around is not None and around.open else fields
+
+
+def _list_messages(output: Any) -> Any:
+    try:
+        return semconv.messages_out(output)
+    except Exception as exc:  # an object of somebody's own
+        failures.note("the messages of an answer", exc)
+        return ()
 
 
 def _read_response(call: CallSpan, output: Any) -> dict[str, Any]:

@@ -96,7 +96,8 @@ class Merger:
             if merged.get("kind") in MODEL_KINDS:
                 merged = self._with_outer(self._with_twin(merged))
                 self._ended.put(merged["span_id"], merged, merged)
-                self._note(merged)
+                if merged["kind"] in MODEL_KINDS:  # what repeats a call of ours counts no second time
+                    self._note(merged)
             else:  # a step around a call of ours, which what is around both may tell of too
                 self._pass_up(call, inside)
             return merged

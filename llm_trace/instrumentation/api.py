@@ -200,13 +200,13 @@ def _patch(instrumented: Instrumented, integration: Integration, method: TracedM
         if not instrumented.holders:  # undone meanwhile
             return
         try:
-            patches = patch(integration, method)
+            place = patch(integration, method)
         except AttributeError as exc:
             if method.since:
                 version = find_version(integration.distribution)
                 failures.note(f"{method.name}, which {integration.distribution} {version} lacks", exc)
             return
-        instrumented.steps += [each.undo for each in patches]
+        instrumented.steps += [] if place is None else [place.undo]
         instrumented.state = _describe(integration)
 
 

@@ -53,6 +53,9 @@ class Patch:
         """Give the library its own method back; where another patch lies over ours, ours only calls
         through."""
         self.on = False
+        if inspect.ismodule(self.owner):
+            _replace_function(self.traced, self.original)
+            return
         if vars(self.owner).get(self.name) is not self.traced:
             return
         if self.original is _INHERITED:
@@ -66,9 +69,10 @@ _DECORATED = Patch(None, "", None, None)
 """In the place of the patch of what is traced by a decorator."""
 
 
-def patch(integration: Integration, method: TracedMethod) -> list[Patch]:
+def patch(integration: Integration, method: TracedMethod) -> Patch | None:
     """Put a traced method in the place of a library's own; a function also where the program has imported it
-    by name already. Where it is traced already, what gives back a copy of it that the owner has made.
+    by name already. Where it is traced already, what gives back a copy of it that the owner has made, if it
+    has.
 
     Raises:
         AttributeError: this version of the library has no such method.
@@ -81,23 +85,23 @@ def patch(integration: Integration, method: TracedMethod) -> list[Patch]:
     original = vars(owner).get(name, _INHERITED) if isinstance(owner, type) else getattr(owner, name)
     fn = getattr(owner, name)
     if hasattr(fn, "__llm_trace__") and (patched := getattr(fn, "__llm_trace_patch__", _DECORATED)).on:
-        return [Patch(owner, name, fn.__llm_trace__, fn)] if original is patched.traced is fn else []
+        return Patch(owner, name, fn.__llm_trace__, fn) if original is patched.traced is fn else None
     place = Patch(owner, name, original, None)
     function = original.__func__ if isinstance(original, (staticmethod, classmethod)) else fn
     traced = _trace(function, integration, method, place)
     place.traced = type(original)(traced) if isinstance(original, (staticmethod, classmethod)) else traced
-    setattr(owner, name, place.traced)
-    return [place] if outer else [place, *_patch_copies(fn, place)]
+    if outer:
+        setattr(owner, name, place.traced)
+    else:
+        _replace_function(fn, place.traced)
+    return place
 
 
-def _patch_copies(fn: Any, place: Patch) -> list[Patch]:
-    """Replace a function under the names by which other modules have imported it (`from x import f`)."""
-    copies = []
+def _replace_function(fn: Any, other: Any) -> None:
+    """Put another function in the place of one, also where modules have imported it (`from x import f`)."""
     for module in filter(inspect.ismodule, list(sys.modules.values())):
         for name in [name for name, value in list(vars(module).items()) if value is fn]:
-            setattr(module, name, place.traced)
-            copies.append(Patch(module, name, fn, place.traced))
-    return copies
+            setattr(module, name, other)
 
 
 def _trace(fn: Callable[..., Any], integration: Integration, method: TracedMethod, place: Patch) -> Any:

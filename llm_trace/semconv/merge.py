@@ -42,11 +42,18 @@ def check_same(one: CallFields, other: CallFields) -> bool:
 
 
 def check_clearly_same(one: CallFields, other: CallFields) -> bool:
-    """Say whether two calls that are the same prove it: by the response's id, or by equal token counts."""
-    known = get_response_id(one) is not None and get_response_id(other) is not None
-    return check_same(one, other) and (
-        known or (get_counts(one) == get_counts(other) and None not in get_counts(one))
-    )
+    """Say whether two calls that are the same prove it: by the response's id, by equal token counts, or by
+    equal words where nobody has counted.
+    """
+    if not check_same(one, other):
+        return False
+    if get_response_id(one) is not None and get_response_id(other) is not None:
+        return True
+    counts = get_counts(one), get_counts(other)
+    if counts == ((None, None), (None, None)):
+        answer = hash_answer(one)
+        return answer is not None and answer == hash_answer(other)
+    return counts[0] == counts[1] and None not in counts[0]
 
 
 def check_twins(one: CallFields, other: CallFields) -> bool:
@@ -71,6 +78,15 @@ def get_counts(call: CallFields) -> tuple[Any, Any]:
     """Return input and output tokens, None where they are not told."""
     usage = list_fields(call.get("usage"))
     return usage.get("input_tokens"), usage.get("output_tokens")
+
+
+def hash_answer(call: CallFields) -> int | None:
+    """Return what is equal of two calls whose answers are the same words; None where there are none."""
+    if (known := call.get("answer_hash")) is not None:
+        return int(known)
+    parts = [part for message in call.get("messages_out") or () for part in message.get("parts") or ()]
+    text = "".join(str(part.get("content") or "") for part in parts if part.get("type") == "text")
+    return hash(text) if text else None
 
 
 def get_response_id(call: CallFields) -> str | None:

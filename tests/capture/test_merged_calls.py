@@ -5,6 +5,7 @@ The attributes are recorded from the Anthropic SDK and OpenInference; only the c
 
 from __future__ import annotations
 
+import json
 from contextlib import ExitStack, closing
 from typing import Any
 
@@ -264,6 +265,35 @@ def test_two_instrumentations_side_by_side_tell_of_one_call(recorded: Recorded) 
             span.end()
     assert sorted(call.kind for call in recorded.calls()) == ["chain", "llm", "llm"]
     assert tokens(recorded) == (2, 18, 4)
+
+
+def say(answer: str) -> dict[str, Any]:
+    """Return what a span tells of a request whose tokens nobody has counted."""
+    return {
+        **CHAT,
+        "gen_ai.output.messages": json.dumps(
+            [{"role": "assistant", "parts": [{"type": "text", "content": answer}]}]
+        ),
+    }
+
+
+@pytest.mark.parametrize(
+    ("answers", "number"),
+    [(("yes", "yes"), 1), (("yes", "no"), 2), (("", ""), 2)],
+    ids=["equal", "different", "silent"],
+)
+def test_without_counts_equal_words_prove_that_two_instrumentations_tell_of_one_call(
+    recorded: Recorded, answers: tuple[str, str], number: int
+) -> None:
+    provider = configured(recorded)
+    with provider.get_tracer("a").start_as_current_span("step", attributes={"http.method": "POST"}):
+        spans = [
+            provider.get_tracer(name).start_span("chat", attributes=say(answer))
+            for name, answer in zip("ab", answers, strict=True)
+        ]
+        for span in spans:
+            span.end()
+    assert len([call for call in recorded.calls() if call.kind == "llm"]) == number
 
 
 def test_requests_of_one_instrumentation_at_one_time_stay_apart(recorded: Recorded) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import sys
 from collections.abc import Iterator
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -95,6 +97,17 @@ def test_the_router_and_embeddings_are_one_call_each(store: Recorded, asked: dic
     calls = sorted(store.calls(), key=lambda call: call.start_ns)
     assert [call.kind for call in calls] == ["llm", "llm", "embedding"]
     assert [call.provider for call in calls] == ["openai"] * 3
+
+
+def test_what_a_module_has_imported_while_litellm_was_instrumented_is_given_back_too(
+    store: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = litellm.main.completion
+    module = ModuleType("meanwhile")
+    monkeypatch.setitem(sys.modules, "meanwhile", module)
+    with llm_trace.instrument("litellm"):
+        vars(module)["completion"] = litellm.main.completion
+    assert vars(module)["completion"] is before
 
 
 def test_undoing_gives_litellm_back_as_it_was(store: Recorded) -> None:

@@ -17,6 +17,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 import llm_trace
 from llm_trace.errors import StoreNotFoundError
 from llm_trace.record import Call, Kind
+from tests.pricing.oracle import compute_list_cost, read_body, read_model
 from tests.rig.clients import CREDENTIALS, Clients, NotSupportedError
 from tests.rig.drivers import Request, Way, build_request, send
 from tests.rig.exchanges import Exchange
@@ -52,7 +53,9 @@ class Measurement:
         return {name: repr(exc) for name, exc in self.raised.items() if not exchanges[name].failed}
 
     def list_miscounted(self) -> dict[str, str]:
-        """Return each exchange that is not one model call with the provider's tokens, and what it is."""
+        """Return each exchange that is not one model call with the provider's tokens and what the price list
+        says of its payload, and what it is. A cost that somebody reported is not the list's.
+        """
         wrong = {}
         for trace, exchange in self.asked.items():
             models = [call for call in self.calls[trace] if call.kind in MODEL_KINDS]
@@ -60,8 +63,14 @@ class Measurement:
             counts = [call.usage.model_dump() if call.usage else {} for call in models]
             totals = {name: sum(each.get(name) or 0 for each in counts) for name in _COUNTS}
             expected = {name: usage.get(name) or 0 for name in _COUNTS}
-            if (len(models), totals) != (1, expected):
-                wrong[exchange.id] = f"{len(models)} calls, {totals}, not 1, {expected}"
+            costs = [call.cost_usd for call in self.calls[trace] if call.cost_usd is not None]
+            price = read_cost(exchange)
+            reported = any(c.cost_basis is not None and c.cost_basis.source == "reported" for c in models)
+            right = (len(costs) == 1 and reported) or costs == (
+                [] if price is None else [pytest.approx(price)]
+            )
+            if (len(models), totals, right) != (1, expected, True):
+                wrong[exchange.id] = f"{len(models)} calls, {totals}, ${costs}, not 1, {expected}, ${price}"
         return wrong
 
     def list_faults(self, *, rides: bool = False) -> dict[str, list[str]]:
@@ -176,6 +185,13 @@ async def _ask_decorated_async(request: Request, kind: Kind) -> None:
             pass
     else:
         await ask(**request.arguments)
+
+
+def read_cost(exchange: Exchange) -> float | None:
+    """Return what genai-prices makes of an exchange's payload; `None` without price or counts."""
+    body = read_body(exchange)
+    model = read_model(exchange, body)
+    return None if model is None else compute_list_cost(exchange, body, model)
 
 
 @contextmanager
