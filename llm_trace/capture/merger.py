@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -70,9 +70,14 @@ class InnerCalls(NamedTuple):
 
 
 class Merger:
-    """Merges the calls of one process or of one receiver; safe for threads, bounded in memory."""
+    """Merges the calls of one process or of one receiver; safe for threads, bounded in memory.
 
-    def __init__(self) -> None:
+    Args:
+        clock: nanoseconds since 1970, where calls come when they end.
+    """
+
+    def __init__(self, clock: Callable[[], int] | None = None) -> None:
+        self._clock = clock
         self._lock = threading.RLock()
         self._inside = _Recent()
         self._ended = _Recent()
@@ -177,7 +182,8 @@ class Merger:
     def _take_twin(self, call: CallDict) -> CallDict | None:
         """Return a call beside one that tells of the same request; ours stays what is counted there."""
         beside: _Inside | None = self._inside.get(call.get("parent_id"))
-        twin = next((c for c in beside.calls if check_twins(c, call)), None) if beside else None
+        arrived = {**call, "arrived_ns": self._clock() if self._clock else None}
+        twin = next((c for c in beside.calls if check_twins(c, arrived)), None) if beside else None
         if beside is None or twin is None or (call.get("library") and twin.get("ours")):
             return None
         if not twin.get("ours"):
@@ -215,6 +221,12 @@ class Merger:
         if (parent := call.get("parent_id")) is None:
             return
         above = self._inside.get(parent) or _Inside()
+        if self._clock:
+            arrived = self._clock()
+            if call.get("ours"):  # what is known of it later, such as its scopes, is known of this one
+                call["arrived_ns"] = arrived
+            else:
+                call = {**call, "arrived_ns": arrived}
         above.add(call)
         above.counted = above.counted or counted
         self._inside.put(parent, above, call)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
@@ -45,7 +46,7 @@ class ForeignSpans(SpanProcessor):
     def __init__(self) -> None:
         self.recorder: Recorder | None = None
         self._around: dict[int, _Around] = {}
-        self._merger = Merger()
+        self._merger = Merger(time.time_ns)
 
     def record_to(self, recorder: Recorder) -> None:
         """Write to a recorder from now on, whose own calls are merged with the spans."""

@@ -5,6 +5,7 @@ serves the instrumentations that we switch on.
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from weakref import finalize
@@ -48,7 +49,7 @@ def join(recorder: Recorder, provider: Any = None) -> Callable[[], None]:
         provider: the program's own where it is not given: the global one, now or when it is set.
     """
     if _instrumenting:
-        recorder.merger = Merger()
+        recorder.merger = Merger(time.time_ns)
         if _own is not None:
             _listen(recorder, _own)
     provider = provider if provider is not None else _find_global()
@@ -69,7 +70,7 @@ def merge_inner_calls() -> Callable[[], None]:
     global _instrumenting
     _instrumenting += 1
     if (recorder := slots.recorder) is not None and recorder.merger is None:
-        recorder.merger = Merger()
+        recorder.merger = Merger(time.time_ns)
 
     def undo() -> None:
         global _instrumenting

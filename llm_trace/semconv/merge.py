@@ -106,8 +106,14 @@ def _get_scope(call: CallFields) -> str | None:
 
 
 def check_overlap(one: CallFields, other: CallFields) -> bool:
-    """Say whether two calls ran at one time."""
-    return bool(one["start_ns"] <= other["end_ns"] and other["start_ns"] <= one["end_ns"])
+    """Say whether two calls ran at one time; a call lasts until its end came (`arrived_ns`), where that is
+    known: LlamaIndex's spans of streams say that they ended when the stream was handed over.
+    """
+    return bool(one["start_ns"] <= _get_end(other) and other["start_ns"] <= _get_end(one))
+
+
+def _get_end(call: CallFields) -> int:
+    return max(int(call["end_ns"]), int(call.get("arrived_ns") or 0))
 
 
 def _check_models(one: CallFields, other: CallFields) -> bool:

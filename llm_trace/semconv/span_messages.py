@@ -100,8 +100,20 @@ def _open_entry(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 def _read_openinference(attributes: Attributes, prefix: str) -> list[MessageFields]:
     role = "assistant" if prefix == names.OI_OUTPUT_MESSAGES else "user"
-    entries = [get_field(entry, "message") for entry in list_mappings(nest_attributes(attributes, prefix))]
+    entries = [_read_oi_entry(entry) for entry in list_mappings(nest_attributes(attributes, prefix))]
     return [message(_read_oi_message(entry), role=role) for entry in list_mappings(entries)]
+
+
+def _read_oi_entry(entry: Mapping[str, Any]) -> Any:
+    """Return the message in an entry; the tools' answers that AutoGen's put beside it belong to it."""
+    results = list_mappings([load_container(result) for result in list_items(entry.get("function"))])
+    if not results:
+        return get_field(entry, "message")
+    answers = [
+        {"type": "tool_result", "tool_use_id": result.get("call_id"), "content": result.get("content")}
+        for result in results
+    ]
+    return {"role": "tool", "contents": [{"message_content": answer} for answer in answers]}
 
 
 def _read_oi_message(raw: Mapping[str, Any]) -> dict[str, Any]:

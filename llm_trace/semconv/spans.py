@@ -24,6 +24,7 @@ from llm_trace.semconv.values import (
     get_first_value,
     list_fields,
     load_container,
+    load_json,
 )
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 _PREFIXES = (names.GEN_AI, names.MCP, "llm.", "openinference.", names.LANGFUSE, names.OWN)
 _NOTHING: tuple[Any, ...] = (None, [], {})
+_PREPARATIONS = "._prepare_chat_with_tools"
+"""End of the names of steps that OpenInference's LlamaIndex calls `LLM`: no model is asked in them."""
 _SPREAD = frozenset({names.CONVERSATION, names.AGENT_NAME, names.WORKFLOW_NAME, "mcp.session.id"})
 """Put on every span of a request by processors, so no sign of a model call."""
 
@@ -64,7 +67,7 @@ def call_fields(
     """
     span_events = [read_event(entry) for entry in events]
     plain = {str(key): value.value if isinstance(value, Enum) else value for key, value in attributes.items()}
-    kind = read_kind(plain)
+    kind = "chain" if name.endswith(_PREPARATIONS) else read_kind(plain)
     asked, answered = _read_values(plain)
     spoken = _read_talk(plain, span_events, kind, asked, answered)
     whole = response_fields(answered) if kind == "llm" and isinstance(answered, Mapping) else {}
@@ -183,18 +186,29 @@ _OUTPUTS = (
 
 
 def _read_values(attributes: Attributes) -> tuple[Any, Any]:
-    """Return input and output where the span has them whole."""
-    asked, answered = get_first_value(attributes, _INPUTS), get_first_value(attributes, _OUTPUTS)
-    if answered is None:
+    """Return input and output where the span has them whole; documents rather than their names."""
+    asked = _load_value(attributes, get_first_value(attributes, _INPUTS), names.OI_INPUT_MIME)
+    answered = _load_value(attributes, get_first_value(attributes, _OUTPUTS), names.OI_OUTPUT_MIME)
+    if answered is None or _is_list_of_texts(answered):
         documents = nest_attributes(attributes, names.OI_DOCUMENTS)
-        answered = (
-            [entry.get("document", entry) for entry in documents] if _read_documents(documents) else None
-        )
-    return load_container(asked), load_container(answered)
+        if _is_list_of_mappings(documents):
+            answered = [entry.get("document", entry) for entry in documents]
+    return asked, answered
 
 
-def _read_documents(documents: Any) -> bool:
-    return isinstance(documents, list) and all(isinstance(entry, Mapping) for entry in documents)
+def _load_value(attributes: Attributes, value: Any, mime_type: str) -> Any:
+    """Return a value read from JSON; text in quotes only where the span says that it is JSON."""
+    if isinstance(value, str) and value[:1] == '"' and attributes.get(mime_type) == "application/json":
+        return load_json(value)
+    return load_container(value)
+
+
+def _is_list_of_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(entry, str) for entry in value)
+
+
+def _is_list_of_mappings(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(entry, Mapping) for entry in value)
 
 
 def _read_talk(attributes: Attributes, events: list[SpanEvent], kind: str, asked: Any, answered: Any) -> Talk:
