@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
-from starlette.routing import Mount
+from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from llm_trace.viewer import calls, comparing, health, prompts, runs, trace
+from llm_trace.viewer import calls, comparing, health, prompts, review, runs, trace
 from llm_trace.viewer.guard import Guard
 from llm_trace.viewer.page import FreshStore, Page, build_routes
 
@@ -33,6 +33,7 @@ PAGES = (
     Page("/runs", runs.read_runs_page, "runs.html"),
     Page("/compare", comparing.read_comparison, "compare.html"),
     Page("/prompts", prompts.read_prompts, "prompts.html"),
+    Page("/review", review.read_review, "review.html"),
     Page("/health", health.read_health, "health.html"),
 )
 
@@ -51,7 +52,11 @@ def build_viewer(store: Store, token: str, hosts: Collection[str]) -> ASGIApp:
         directory=Path(__file__).parent / "static", packages=[("llm_trace.rendering", "static")]
     )
     return Starlette(
-        routes=[*routes, Mount("/static", static)],
+        routes=[
+            *routes,
+            Route("/scores", review.ScoreForm(fresh).answer, methods=["POST"]),
+            Mount("/static", static),
+        ],
         middleware=[
             Middleware(Guard, token=token, hosts=hosts),
             Middleware(GZipMiddleware, minimum_size=1000, compresslevel=5),

@@ -16,13 +16,30 @@ if TYPE_CHECKING:
 
 EQUAL = ("run", "name", "kind", "model", "tag", "session", "user", "status", "text")
 """Filters that the store takes as they are."""
+_VERDICTS = {
+    "ok": "span_id IN (SELECT span_id FROM attributions WHERE attribution ->> '$.verdict' = 'ok')",
+    "unsure": "span_id IN (SELECT span_id FROM attributions WHERE attribution ->> '$.verdict' <> 'ok')",
+}
 _CHOICES: dict[str, tuple[str, ...]] = {
+    "verdict": tuple(_VERDICTS),
     "kind": get_args(Kind),
     "status": get_args(Status),
     "order": get_args(Order),
 }
 _LEAST = {"min_ms": "(end_ns - start_ns) >= {} * 1e6", "min_cost": "cost_usd >= {}"}
-NAMES = (*EQUAL, "since", "until", "prompt", "version", "min_ms", "min_cost", "score", "score_below", "order")
+NAMES = (
+    *EQUAL,
+    "since",
+    "until",
+    "prompt",
+    "version",
+    "min_ms",
+    "min_cost",
+    "score",
+    "score_below",
+    "verdict",
+    "order",
+)
 """All that an address may say."""
 
 
@@ -75,6 +92,8 @@ class CallFilters:
         for name, column in (("prompt", "prompt_name"), ("version", "prompt_version")):
             if name in self.asked:
                 conditions.append(f"{column} = {_quote(self.asked[name])}")
+        if "verdict" in self.asked:
+            conditions.append(_VERDICTS[self.asked["verdict"]])
         if "score" in self.asked or "score_below" in self.asked:
             conditions.append(self._build_score_condition())
         if conditions:

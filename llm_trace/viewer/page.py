@@ -53,6 +53,10 @@ class FreshStore:
                 self._lock.release()
         return self._store
 
+    def expire(self) -> None:
+        """Let the next look take in what was just written."""
+        self._next = 0.0
+
 
 def build_routes(page: Page, store: FreshStore) -> list[Route]:
     """Return the routes of a page: itself and its JSON."""

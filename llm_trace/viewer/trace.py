@@ -72,6 +72,8 @@ def read_details(store: Store, span_id: str) -> dict[str, Any]:
     attributions = store.attributions(span_id)
     return {
         "call": call,
+        "rating": "rating",
+        "back": f"/trace/{call.trace_id}?call={span_id}",
         "run_name": find_run_name(store, call.run),
         "messages": [_describe_message(message) for message in (*call.messages_in, *call.messages_out)],
         "answers": len(call.messages_out),

@@ -25,11 +25,18 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def list_addresses(path: Path) -> list[str]:
     call = llm_trace.open_store(path).calls(kind="llm")[0]
-    return [
-        "/", "/calls", "/calls/rows", "/calls/summary", f"/trace/{call.trace_id}", f"/call/{call.span_id}",
-        f"/trace/{call.trace_id}/lines", "/runs", "/compare",
-        "/prompts", "/health",
-    ]  # fmt: skip
+    pages = (
+        "/",
+        "/calls",
+        "/calls/rows",
+        "/calls/summary",
+        "/runs",
+        "/prompts",
+        "/compare",
+        "/review",
+        "/health",
+    )
+    return [*pages, f"/call/{call.span_id}", f"/trace/{call.trace_id}", f"/trace/{call.trace_id}/lines"]
 
 
 def test_every_page_has_the_same_data_as_json(place: Path) -> None:

@@ -24,6 +24,8 @@ function moveInTree(step) {
 
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input, select, textarea")) return;
+  const button = document.querySelector(`[data-key="${CSS.escape(event.key)}"]`);
+  if (button?.offsetParent && location.pathname === "/review") return button.click();
   const step = { j: 1, k: -1 }[event.key];
   if (step) (document.getElementById("lines") ? moveInTree : moveTo)(step);
   else if (event.key === "/" && document.getElementById("search")) document.getElementById("search").focus();

@@ -1,0 +1,96 @@
+"""Calls that somebody is to look at, one after the other, and the scores that people give them."""
+
+from __future__ import annotations
+
+import random
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, urlencode
+
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
+
+from llm_trace.comparison.feedback import Given, find_unscored, give, open_scoring, parse_score_value
+from llm_trace.errors import ConfigurationError, LLMTraceError
+from llm_trace.viewer.filters import NAMES, CallFilters
+from llm_trace.viewer.trace import read_details
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from llm_trace.record import Call
+    from llm_trace.stores.duckdb import Store
+    from llm_trace.viewer.page import FreshStore
+
+QUEUE = 500
+"""The newest calls that match are those to look at."""
+LONGEST = 64_000
+"""Bytes of a form."""
+
+
+def read_review(store: Store, request: Request) -> dict[str, Any]:
+    """Return the next call without a score of this name from a person, and how many are left."""
+    query = request.query_params
+    name = query.get("rating", "").strip() or "rating"
+    filters = CallFilters.read(query)
+    skipped = set(query.getlist("skip"))
+    newest = store.calls(**filters.build(), limit=QUEUE, order=filters.order)
+    calls = [call for call in find_unscored(store, newest, name) if call.span_id not in skipped]
+    call = _choose(calls, random_order=query.get("pick") == "random", seed=len(skipped) + len(calls))
+    page = {
+        "rating": name,
+        "filters": filters,
+        "pick": query.get("pick", ""),
+        "left": len(calls),
+        "back": _build_link(request, None),
+        "skip": None if call is None else _build_link(request, call.span_id),
+    }
+    return {**({"call": None} if call is None else read_details(store, call.span_id)), **page}
+
+
+def _choose(calls: list[Call], *, random_order: bool, seed: int) -> Call | None:
+    if not calls:
+        return None
+    return random.Random(seed).choice(calls) if random_order else calls[0]
+
+
+def _build_link(request: Request, skip: str | None) -> str:
+    known = [(k, v) for k, v in request.query_params.multi_items() if k in (*NAMES, "rating", "pick", "skip")]
+    query = urlencode([*known, *([("skip", skip)] if skip else [])])
+    return f"/review?{query}" if query else "/review"
+
+
+class ScoreForm:
+    """Takes the scores that pages send and writes them to the spool, as `log_score` does.
+
+    The spool is opened with the first score, and closed when the process ends.
+    """
+
+    def __init__(self, store: FreshStore) -> None:
+        self._store = store
+        self._open = ExitStack()
+        self._is_open = False
+
+    async def answer(self, request: Request) -> Response:
+        """Write a score and go back to the page that it came from."""
+        body = await request.body()
+        if len(body) > LONGEST:
+            return PlainTextResponse("the form is too long\n", 413)
+        form = dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
+        try:
+            await run_in_threadpool(self._write, form)
+        except LLMTraceError as exc:
+            return PlainTextResponse(f"{exc}\n", 400)
+        back = form.get("back", "")
+        return RedirectResponse(back if back.startswith("/") and back[1:2] not in ("/", "\\") else "/", 303)
+
+    def _write(self, form: dict[str, str]) -> None:
+        name, value = form.get("name", "").strip(), form.get("value", "").strip()
+        if not name or not value:
+            raise ConfigurationError("a score has a name and a value: a number, yes or no, or a label")
+        call = self._store.get().call(form.get("call", ""))
+        if not self._is_open:
+            self._open.enter_context(open_scoring(self._store.get().path))
+            self._is_open = True
+        give(Given(call.span_id, name, parse_score_value(value), form.get("comment", "").strip() or None))
+        self._store.expire()
