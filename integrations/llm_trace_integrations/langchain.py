@@ -16,6 +16,7 @@ from typing import Any
 from llm_trace.capture.framework_calls import FrameworkCalls
 from llm_trace.capture.spec import FunctionSpec
 from llm_trace.instrumentation.integration import Integration
+from llm_trace_integrations import langchain_batches
 from llm_trace_integrations import langchain_values as values
 
 _OWN_TAGS = ("seq:step:", "map:key:", "condition:", "branch:", "langsmith:", "graph:step:")
@@ -144,5 +145,5 @@ INTEGRATION = Integration(
     distribution="langchain-core",
     versions=">=1.0",
     tried="1.7.2",
-    starts={"langchain_core.tracers.context": start},
+    starts={"langchain_core.tracers.context": start, langchain_batches.MODULE: langchain_batches.start},
 )

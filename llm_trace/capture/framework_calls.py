@@ -7,7 +7,8 @@ the context that it began in. Each call therefore says itself which code is outs
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.context.context import Context
@@ -15,7 +16,7 @@ from opentelemetry.context.context import Context
 from llm_trace.bounded_dict import BoundedDict
 from llm_trace.capture import failures, slots
 from llm_trace.capture.callspan import CallSpan, leave_ended
-from llm_trace.capture.context import CALL_KEY, FRAMEWORK_KEY, variable
+from llm_trace.capture.context import CALL_KEY, FRAMEWORK_KEY, restore, variable
 from llm_trace.capture.endings import fail_call, finish_call
 
 if TYPE_CHECKING:
@@ -70,6 +71,19 @@ class FrameworkCalls:
         except Exception as exc:
             failures.note("the start of a framework's call", exc)
             return None
+
+    @contextmanager
+    def enter(self, key: Hashable) -> Iterator[None]:
+        """Make an open call current for the length of a block, where another is."""
+        call = self._open.get(key)
+        if call is None or call.context is None or leave_ended().get(CALL_KEY) is call:
+            yield
+            return
+        token = variable.set(call.context)
+        try:
+            yield
+        finally:
+            restore(token)
 
     def note_chunk(self, key: Hashable) -> None:
         """Note that a call's first chunk came: from here on the code that runs is its consumer's."""

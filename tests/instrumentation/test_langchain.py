@@ -13,7 +13,7 @@ import pytest
 from langchain_anthropic import ChatAnthropic
 from langchain_core.documents import Document
 from langchain_core.language_models import FakeListChatModel
-from langchain_core.messages import AIMessageChunk, HumanMessage
+from langchain_core.messages import AIMessageChunk, BaseMessage, HumanMessage
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.retrievers import BaseRetriever
@@ -420,6 +420,43 @@ def test_other_models_and_several_prompts_at_once_are_recorded(store: Recorded, 
     assert texts(second) == ["hello"]
     assert FakeListChatModel(responses=["a"]).invoke("hi").content == "a"
     assert texts(list_calls(store)[-1]) == ["a"]
+
+
+TWO: list[list[BaseMessage]] = [[HumanMessage("one")], [HumanMessage("two")]]
+AT_ONCE: dict[str, Callable[[Any], Any]] = {
+    "generate": lambda model: model.generate(TWO),
+    "agenerate": lambda model: run_async(model.agenerate(TWO)),
+    "batch": lambda model: model.batch(["one", "two"]),
+    "abatch": lambda model: run_async(model.abatch(["one", "two"])),
+}
+
+
+@pytest.mark.usefixtures("undo")
+@pytest.mark.parametrize("make", [make_openai, make_anthropic], ids=["openai", "anthropic"])
+@pytest.mark.parametrize("ask", AT_ONCE.values(), ids=AT_ONCE)
+@pytest.mark.filterwarnings("ignore:Unexpected type for token usage")  # where LangChain sums them
+def test_each_of_several_prompts_at_once_is_one_call_with_its_own_answer(
+    store: Recorded,
+    server: Loopback,
+    request: pytest.FixtureRequest,
+    make: Callable[[Loopback], Any],
+    ask: Callable[[Any], Any],
+) -> None:
+    @llm_trace.trace(name="step")
+    def step() -> None:
+        ask(make(server))
+
+    step()
+    calls = [call for call in store.calls() if call.name != "step"]
+    assert [call.name for call in calls] == [type(make(server)).__name__] * 2
+    assert [call.usage for call in calls] == [TOKENS, TOKENS]
+    assert sorted(call.messages_in[0].text for call in calls) == ["one", "two"]
+    assert len({call.parent_id for call in calls}) == 1
+    if "with SDKs" in request.node.name:
+        details = [call.metadata["same"][0]["input"]["messages"][-1]["content"] for call in calls]
+        assert details == [call.messages_in[0].text for call in calls]
+    costs = {call.cost_usd for call in calls}
+    assert len(costs) == 1
 
 
 def test_embeddings_are_recorded_by_the_sdks_integration(store: Recorded, server: Loopback) -> None:

@@ -1,0 +1,49 @@
+"""Several prompts that a chat model of LangChain is given at once: which of their calls the code runs in.
+
+The callbacks tell of all of them before the first is asked, and of their ends when all are answered. What
+asks for one of them knows its run.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from functools import wraps
+from typing import Any
+
+MODULE = "langchain_core.language_models.chat_models"
+
+
+def start() -> Callable[[], None]:
+    """Make current the call that a chat model asks for; return what undoes it."""
+    model = sys.modules[MODULE].BaseChatModel
+    generate, agenerate = model._generate_with_cache, model._agenerate_with_cache
+
+    @wraps(generate)
+    def generate_inside(*args: Any, **kwargs: Any) -> Any:
+        with _enter_run(kwargs.get("run_manager")):
+            return generate(*args, **kwargs)
+
+    @wraps(agenerate)
+    async def agenerate_inside(*args: Any, **kwargs: Any) -> Any:
+        with _enter_run(kwargs.get("run_manager")):
+            return await agenerate(*args, **kwargs)
+
+    model._generate_with_cache, model._agenerate_with_cache = generate_inside, agenerate_inside
+
+    def undo() -> None:
+        if model._generate_with_cache is generate_inside:
+            model._generate_with_cache = generate
+        if model._agenerate_with_cache is agenerate_inside:
+            model._agenerate_with_cache = agenerate
+
+    return undo
+
+
+def _enter_run(run_manager: Any) -> AbstractContextManager[None]:
+    from llm_trace_integrations.langchain import Handler
+
+    handlers = getattr(run_manager, "handlers", ())
+    ours = next((each for each in handlers if isinstance(each, Handler)), None)
+    return nullcontext() if ours is None else ours._calls.enter(run_manager.run_id)
