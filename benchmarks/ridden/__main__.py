@@ -12,6 +12,7 @@ the environment instrumented; `undo`: what it left.
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 import tempfile
 from datetime import UTC, datetime
@@ -42,6 +43,8 @@ def main() -> int:
         finally:
             if not options.keep:
                 remove(library, folder)
+    if not (options.keep or options.folder):
+        shutil.rmtree(folder, ignore_errors=True)
     Console(width=240).print(_build_table(rows))
     right = all(row.get("all at once") == "equal" and row.get("undo") == "nothing" for row in rows.values())
     return 0 if right else 1
