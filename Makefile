@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test browser test-servers ridden lint collection unit wheel bench lock clean
+.PHONY: demo test browser test-servers test-old-sdks ridden lint collection unit wheel bench lock clean
 .DEFAULT_GOAL := test
 
 $(VENV)/.ready: requirements.lock pyproject.toml
@@ -44,6 +44,11 @@ browser: $(VENV)/.ready
 test-servers: $(VENV)/.ready
 	test -x build/servers/bin/phoenix || { $(PYTHON) -m venv build/servers && build/servers/bin/python -m pip install --quiet arize-phoenix mlflow; }
 	LLM_TRACE_SERVERS=$(CURDIR)/build/servers/bin $(BIN)/python -m pytest tests/servers
+
+# The contract of integrations with the oldest supported versions of OpenAI's and Anthropic's SDKs.
+test-old-sdks: $(VENV)/.ready
+	test -d build/old-sdks || $(BIN)/python -m pip install --quiet --target build/old-sdks openai==1.40.0 anthropic==0.40.0 'httpx<0.28'
+	PYTHONPATH=$(CURDIR)/build/old-sdks $(BIN)/python -m pytest tests/instrumentation/test_contract.py
 
 # Real programs of the libraries that others instrument, each in an environment of its own that is removed
 # afterwards (at most 2 GB at a time); LIBRARIES="dspy crewai" takes these alone.

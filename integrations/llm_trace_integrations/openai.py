@@ -36,6 +36,8 @@ def read_request(resource: Any, arguments: dict[str, Any]) -> dict[str, Any]:
 
 
 _CHAT = "openai.resources.chat.completions"
+_BETA = "openai.resources.beta.chat.completions"
+"""Where `parse` is in versions before 1.92."""
 _RESPONSES = "openai.resources.responses"
 
 
@@ -45,6 +47,7 @@ def _list_methods() -> tuple[TracedMethod, ...]:
         methods += [
             TracedMethod(f"{_CHAT}:{prefix}Completions.create", "openai.chat.completions.create"),
             TracedMethod(f"{_CHAT}:{prefix}Completions.parse", "openai.chat.completions.parse", since=False),
+            TracedMethod(f"{_BETA}:{prefix}Completions.parse", "openai.chat.completions.parse", since=False),
             TracedMethod(f"{_RESPONSES}:{prefix}Responses.create", "openai.responses.create", since=False),
             TracedMethod(f"{_RESPONSES}:{prefix}Responses.parse", "openai.responses.parse", since=False),
             TracedMethod(
