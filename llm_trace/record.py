@@ -103,6 +103,13 @@ class Call(Record):
         """How long the call took, or `None` while it has no end."""
         return None if self.end_ns is None else self.end_ns - self.start_ns
 
+    def _repr_html_(self) -> str:
+        """Return the call with all that was recorded of it for notebooks."""
+        from llm_trace.rendering.call_html import render_call
+        from llm_trace.rendering.pages import render_fragment
+
+        return render_fragment(render_call(self))
+
 
 class Environment(Record):
     """What a run ran on, for reproducible comparison."""
@@ -129,6 +136,13 @@ class Run(Record):
     end_ns: int | None = None
     replay_of: str | None = None
 
+    def _repr_html_(self) -> str:
+        """Return what was recorded of the run for notebooks."""
+        from llm_trace.rendering.pages import render_fragment
+        from llm_trace.rendering.record_html import render_run
+
+        return render_fragment(render_run(self))
+
 
 class PromptVersion(Record):
     """One version of a named template, as the store has seen it."""
@@ -142,6 +156,13 @@ class PromptVersion(Record):
     last_ns: int
     calls: int = 0
 
+    def _repr_html_(self) -> str:
+        """Return the template for notebooks."""
+        from llm_trace.rendering.pages import render_fragment
+        from llm_trace.rendering.record_html import render_prompt
+
+        return render_fragment(render_prompt(self))
+
 
 class Score(Record):
     """A feedback or metric value on a call."""
@@ -152,6 +173,13 @@ class Score(Record):
     source: ScoreSource = "code"
     comment: str | None = None
     time_ns: int
+
+    def _repr_html_(self) -> str:
+        """Return the score for notebooks."""
+        from llm_trace.rendering.pages import render_fragment
+        from llm_trace.rendering.record_html import render_scores
+
+        return render_fragment(render_scores([self]))
 
 
 class Segment(Record):
@@ -273,10 +301,11 @@ class Attribution(Record):
         return self.low is None or self.high is None or self.low[i] > 0 or self.high[i] < 0
 
     def _repr_html_(self) -> str:
-        """Return the coloured prompt for notebooks."""
-        from llm_trace.rendering.heatmap import render_fragment
+        """Return the coloured prompt with what was found and how sure that is for notebooks."""
+        from llm_trace.rendering.attribution_html import render_attribution
+        from llm_trace.rendering.pages import render_fragment
 
-        return render_fragment(self)
+        return render_fragment(render_attribution(self))
 
 
 __all__ = [

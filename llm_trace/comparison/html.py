@@ -1,94 +1,109 @@
-"""A comparison as a page that stands alone: no script, no link, every text escaped."""
+"""A comparison as HTML: what is decided, each metric with its bounds, the pairs that got worse."""
 
 from __future__ import annotations
 
-from html import escape
 from typing import TYPE_CHECKING
 
 from llm_trace.comparison import words
-from llm_trace.comparison.show import HEADS, format_cells
+from llm_trace.comparison.show import format_cells
+from llm_trace.rendering import pages
+from llm_trace.rendering.elements import Html, element
+from llm_trace.rendering.ranges import draw_range, place_range
+from llm_trace.rendering.record_html import render_difference
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from llm_trace.comparison.records import ComparisonRecord, Loss, Metric
-
-STYLE = """
-.llm-trace { font: 14px/1.5 system-ui, sans-serif; max-width: 70em; margin: 2em auto; padding: 0 1em; }
-.llm-trace table { border-collapse: collapse; margin: 1em 0; }
-.llm-trace td, .llm-trace th { padding: .25em .8em; text-align: right; border-bottom: 1px solid #8884; }
-.llm-trace td:first-child, .llm-trace th:first-child, .llm-trace td:last-child { text-align: left; }
-.llm-trace .better { color: #18794e; font-weight: 600; }
-.llm-trace .worse { color: #ca244d; font-weight: 600; }
-.llm-trace .warning { color: #ad5700; }
-"""
-
-
-WIDE = 1000
-"""Units across the picture of the bounds."""
 
 
 def render_page(comparison: ComparisonRecord) -> str:
-    """Return the whole page."""
-    title = escape(f"{comparison.b} against {comparison.a}")
-    head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title>'
-    return (
-        f'<!doctype html>\n<html lang="en"><head>{head}</head><body>{render_body(comparison)}</body></html>\n'
-    )
+    """Return a page that stands alone: no script, no link, every text escaped."""
+    title = f"{comparison.b} against {comparison.a}"
+    return pages.render_page(title, element("h1", title), render_comparison(comparison))
 
 
 def render_body(comparison: ComparisonRecord) -> str:
     """Return the part that goes into any page, such as a notebook's."""
-    parts = [
-        f"<style>{STYLE}</style>",
-        f"<h1>{escape(comparison.b)} against {escape(comparison.a)}</h1>",
+    title = element("h2", f"{comparison.b} against {comparison.a}")
+    return pages.render_fragment(title, render_comparison(comparison))
+
+
+def render_comparison(comparison: ComparisonRecord) -> Html:
+    """Return all of a comparison but its title."""
+    about = (
+        f"{words.count_things(comparison.pairs, 'pair')} by {comparison.paired_by} of "
+        f"{comparison.calls[0]:,} and {comparison.calls[1]:,} calls"
+    )
+    return element(
+        "section",
+        element("p", words.summarize(comparison.model_copy(update={"warnings": ()})), class_="lead"),
+        element("p", about, class_="dim"),
+        (element("p", text, class_="remark") for text in comparison.warnings),
+        _render_metrics(comparison),
+        element("h3", "What got worse") if comparison.losses else None,
+        map(render_loss, comparison.losses),
         (
-            f"<p>{words.count_things(comparison.pairs, 'pair')} by {escape(comparison.paired_by)}; bounds at "
-            f"{comparison.confidence:.0%}.</p>"
-        ),
-        *(f'<p class="warning">{escape(text)}</p>' for text in comparison.warnings),
-        _render_table(comparison.metrics),
-        *(
-            f"<h2>{escape(part.name)}, "
-            f"{words.count_things(part.pairs, 'pair')}</h2>{_render_table(part.metrics)}"
-            for part in comparison.slices
-        ),
-        *(["<h2>Pairs that got worse</h2>"] if comparison.losses else []),
-        *map(_render_loss, comparison.losses),
-        *(
-            f"<p>Unpaired in {u.side}: {words.count_things(u.calls, 'call')}, {escape(u.reason)}</p>"
+            element(
+                "p", f"Unpaired in {u.side}: {words.count_things(u.calls, 'call')}, {u.reason}", class_="dim"
+            )
             for u in comparison.unpaired
         ),
-        *(f"<p>{escape(text)}</p>" for text in comparison.notes),
-    ]
-    return f'<div class="llm-trace">{"".join(parts)}</div>'
-
-
-def _render_loss(loss: Loss) -> str:
-    sides = "".join(
-        f"<dt>{side} <code>{span}</code></dt><dd>{escape(output)}</dd>"
-        for side, span, output in (("a", loss.a, loss.output_a), ("b", loss.b, loss.output_b))
-    )
-    return f"<dl><dt><b>{escape(words.describe_loss(loss))}</b></dt>{sides}</dl>"
-
-
-def _render_table(metrics: tuple[Metric, ...]) -> str:
-    head = "".join(f"<th>{name}</th>" for name in HEADS)
-    rows = "".join(_render_row(metric) for metric in metrics)
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
-
-
-def _render_row(metric: Metric) -> str:
-    *cells, verdict = (escape(cell) for cell in format_cells(metric))
-    return (
-        f'<tr>{"".join(f"<td>{cell}</td>" for cell in cells)}<td class="{metric.verdict}">{verdict}</td></tr>'
+        (element("p", text, class_="dim") for text in comparison.notes),
     )
 
 
-def draw_range(metric: Metric) -> dict[str, float] | None:
-    """Return where dot and whiskers of a difference stand on a line whose middle is no difference."""
+def _render_metrics(comparison: ComparisonRecord) -> Html:
+    heads = ("Metric", "A", "B", "Difference", f"{100 * comparison.confidence:g} % bounds", "q", "Verdict")
+    head = (
+        element("th", text, scope="col", class_="num" if text in ("A", "B", "q") else None) for text in heads
+    )
+    groups = [("", comparison.pairs, comparison.metrics)]
+    groups += [(part.name, part.pairs, part.metrics) for part in comparison.slices]
+    body = [row for name, pairs, metrics in groups for row in _list_rows(name, pairs, metrics)]
+    return element(
+        "div",
+        element("table", element("thead", element("tr", head)), element("tbody", body), class_="metrics"),
+        class_="scroll",
+    )
+
+
+def _list_rows(name: str, pairs: int, metrics: Sequence[Metric]) -> list[Html]:
+    heading = element("th", f"{name}, {words.count_things(pairs, 'pair')}", colspan=7, scope="rowgroup")
+    return [*([element("tr", heading, class_="group")] if name else []), *map(_render_metric, metrics)]
+
+
+def _render_metric(metric: Metric) -> Html:
+    name, pairs, a, b, difference, _, q, verdict = format_cells(metric)
+    places, bounds = place_bounds(metric), words.format_bounds(metric)
+    return element(
+        "tr",
+        element("th", name, element("span", f" {pairs}", class_="dim"), scope="row"),
+        element("td", a, class_="num"),
+        element("td", b, class_="num"),
+        element("td", difference.partition(" (")[0], class_="num"),
+        element("td", draw_range(places, f"d-{metric.verdict}", bounds) if places else None, " ",
+                element("span", bounds, class_="dim nowrap")),
+        element("td", q, class_="num"),
+        element("td", verdict, class_=f"verdict d-{metric.verdict}"),
+    )  # fmt: skip
+
+
+def place_bounds(metric: Metric) -> dict[str, float] | None:
+    """Return where dot and whiskers of a difference stand; `None` without bounds."""
     if metric.low is None or metric.high is None:
         return None
-    reach = max(abs(metric.low), abs(metric.high), abs(metric.difference)) or 1.0
-    low, dot, high = (
-        round((value / reach + 1) * WIDE / 2, 1) for value in (metric.low, metric.difference, metric.high)
+    return place_range(metric.difference, metric.low, metric.high)
+
+
+def render_loss(loss: Loss) -> Html:
+    """Return a pair that got worse, with what changed in the answer."""
+    before, after = map(words.format_number, (loss.before, loss.after))
+    return element(
+        "article",
+        element("h4", f"{loss.metric}: {before} → {after}"),
+        element("p", element("bdi", loss.input)),
+        element("p", render_difference(loss.output_a, loss.output_b), class_="diff"),
+        element("p", "a ", element("code", loss.a), " · b ", element("code", loss.b), class_="dim"),
+        class_="loss",
     )
-    return {"low": low, "dot": dot, "high": high, "width": round(high - low, 1)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from llm_trace.record import Attribution
-from llm_trace.rendering.heatmap import render_html
+from llm_trace.rendering.attribution_html import render_page
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,4 +41,4 @@ def build_searchable(data: Mapping[str, Any]) -> dict[str, Any]:
 
 def render_attribution_page(data: Mapping[str, Any]) -> bytes:
     """Return the heat map as an HTML page that stands alone."""
-    return render_html(record(data)).encode()
+    return render_page(record(data)).encode()

@@ -1,1 +1,1 @@
-"""An attribution for people: coloured words and sentences; it knows what it draws (`scores`), no record."""
+"""Records for people, as HTML, in words and in short forms; it knows what it draws (shapes), no record."""

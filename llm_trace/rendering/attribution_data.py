@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from llm_trace.rendering.heatmap import scale_of, split_pieces
-from llm_trace.rendering.sentences import name_segment, write_summary
+from llm_trace.rendering.sentences import explain_verdict, name_segment, write_summary
 
 if TYPE_CHECKING:
     from llm_trace.rendering.scores import ScoredPrompt
@@ -27,7 +27,7 @@ def describe_attribution(attribution: ScoredPrompt) -> dict[str, Any]:
         "target": attribution.target,
         "response": attribution.response,
         "verdict": attribution.verdict,
-        "reason": attribution.verdict.replace("_", " "),
+        "reason": explain_verdict(attribution),
         "summary": write_summary(attribution),
         "baseline": attribution.baseline,
         "bounds": attribution.bounds,

@@ -5,7 +5,7 @@ import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from llm_trace.record import Call
+    from llm_trace.rendering.shapes import ShownCall
 
 
 def format_one_line(value: object, most: int = 200) -> str:
@@ -15,7 +15,7 @@ def format_one_line(value: object, most: int = 200) -> str:
     return shown if len(shown) <= most and len(text) <= 4 * most else shown[: most - 1] + "…"
 
 
-def describe_input(call: "Call") -> str:
+def describe_input(call: "ShownCall") -> str:
     """Return what sets this call's input apart: the prompt's variables, the last message, or the input."""
     if call.prompt is not None and call.prompt.variables:
         return _describe_arguments(call.prompt.variables)
@@ -32,7 +32,7 @@ def _describe_arguments(data: object) -> str:
     )
 
 
-def describe_output(call: "Call") -> str:
+def describe_output(call: "ShownCall") -> str:
     """Return the output on one line, or the error where there is none."""
     if call.output is None and call.error is not None:
         return format_one_line(f"{call.error.type}: {call.error.message or ''}")

@@ -35,6 +35,26 @@ def write_summary(scored: ScoredPrompt, most: int = 3) -> str:
     return _cut_text(clean(f"{text[:1].upper()}{text[1:]}.{_write_caution(scored)}"), 600)
 
 
+_REASONS = {
+    "insufficient_evidence": "noise explains the scores as well, or the model knows nothing of this response",
+    "redundant": "segments that each suffice stand in for each other: leaving one of them out shows nothing",
+    "baseline_dependent": "another sensible text in place of the words ranks them differently",
+    "redacted_input": "parts of the prompt were masked before it was logged",
+    "proxy_unverified": "the model that was asked does not give this answer itself",
+    "model_changed": "the answers drifted while the model was asked, or another model answered",
+    "noise_untested": "the method does not test against the noise of the model's own answers",
+    "length_dependent": "the answers follow the prompt's length, not its words",
+    "self_report_unverified": "the model says so itself, and nothing has checked it",
+    "malformed_report": "the model's report about itself is not in the form that was asked for",
+    "unknown": "it was recorded by another version of llm_trace, with a verdict that this one does not know",
+}
+
+
+def explain_verdict(scored: ScoredPrompt) -> str:
+    """Return in words why the scores are not evidence; nothing where they are."""
+    return "" if scored.verdict == "ok" else _REASONS.get(scored.verdict, scored.verdict.replace("_", " "))
+
+
 def _write_caution(scored: ScoredPrompt) -> str:
     """Return why it is no evidence, in words, where it is none."""
     if scored.verdict == "ok":
@@ -61,7 +81,7 @@ def name_segment(segment: ScoredSegment) -> str:
 def _name_idle(scored: ScoredPrompt, weak: list[int]) -> str:
     """Return one of the segments that do nothing and how many others do; of chunks up to three."""
     chunks = scored.segments[weak[0]].kind == "chunk"
-    names = [_name_segment(scored, i) for i in reversed(weak)][: 3 if chunks else 1]
+    names = [_name_segment(scored, i) for i in weak[::-1][: 3 if chunks else 1]]
     more = len(weak) - len(names)
     others = [f"{more} others" if more > 1 else "1 other"] if more else []
     *head, last = [*names, *others]

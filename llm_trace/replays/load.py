@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from llm_trace.capture.input_key import InputKey, get_key_file
 from llm_trace.errors import NotFoundError, ReplayError
 from llm_trace.record import Run
+from llm_trace.record_lists import Calls
 from llm_trace.replays.tape import Tape, Taped
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def load(store: Store, what: str | Run | Sequence[str]) -> Recording:
     else:
         spans = [what] if isinstance(what, str) else [str(span) for span in what]
         tops = [_call(store, span) for span in spans]
-        calls = [call for top in tops for call in _select_inside(store.trace(top.trace_id), top.span_id)]
+        calls = Calls(call for top in tops for call in _select_inside(store.trace(top.trace_id), top.span_id))
         run = next((r for r in runs if {top.run for top in tops} == {r.id}), None)
         name = f"{len(tops)} calls of {run.name}" if run and len(tops) > 1 else tops[0].name
         id_ = tops[0].span_id if len(tops) == 1 or run is None else run.id

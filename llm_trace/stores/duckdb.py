@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from llm_trace.errors import NotFoundError, StoreError, StoreNotFoundError
-from llm_trace.record import Attribution, Call, PromptVersion, Run, Score
+from llm_trace.record import Call, PromptVersion, Run
+from llm_trace.record_lists import Attributions, Calls, PromptVersions, Runs, Scores, Trace
 from llm_trace.spool.files import list_spool_files
 from llm_trace.spool.losses import list_noted_losses
 from llm_trace.spool.paths import get_spool_dir
@@ -75,6 +76,12 @@ class Store:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _repr_html_(self) -> str:
+        """Return what the store holds for notebooks: the totals, the newest runs and calls."""
+        from llm_trace.stores.html import render_store
+
+        return render_store(self.path, self.summary(), self.runs()[:5], self.calls(limit=10))
+
     def close(self) -> None:
         """End the use of the store; there is nothing open between queries, so this cannot fail."""
 
@@ -100,7 +107,7 @@ class Store:
         limit: int | None = 100,
         offset: int = 0,
         order: Order = "newest",
-    ) -> list[Call]:
+    ) -> Calls:
         """Return the calls that match all that is given, newest first unless another order is asked for.
 
         Args:
@@ -128,9 +135,9 @@ class Store:
             chosen = _select_calls(connection, run, filters)
             if text:
                 most = None if limit is None or order != "newest" else limit + offset
-                return read_at(connection, search(connection, chosen, text, most), part)
+                return Calls(read_at(connection, search(connection, chosen, text, most), part))
             query = f"SELECT {COLUMNS} FROM calls WHERE {chosen.sql} {part}"
-            return read_calls(connection, query, chosen.values)
+            return Calls(read_calls(connection, query, chosen.values))
 
     def pages(
         self, columns: str, *, size: int, limit: int | None = None, text: str | None = None, **filters: Any
@@ -185,16 +192,17 @@ class Store:
             )
         return matches[0]
 
-    def trace(self, trace_id: str) -> list[Call]:
+    def trace(self, trace_id: str) -> Trace:
         """Return the calls of a trace in the order of their starts; none where the id is unknown."""
         with self._query() as connection:
-            return pick_calls(connection, "trace_id = ?", trace_id)
+            return Trace(pick_calls(connection, "trace_id = ?", trace_id))
 
-    def runs(self) -> list[Run]:
+    def runs(self) -> Runs:
         """Return the runs, newest first."""
-        return [rows.build_run(row) for row in self._dicts("SELECT * FROM runs ORDER BY start_ns DESC, id")]
+        query = "SELECT * FROM runs ORDER BY start_ns DESC, id"
+        return Runs(rows.build_run(row) for row in self._dicts(query))
 
-    def prompts(self) -> list[PromptVersion]:
+    def prompts(self) -> PromptVersions:
         """Return the versions of each prompt, by name and number, with the calls that used them."""
         query = """
             SELECT p.name, p.version,
@@ -207,18 +215,18 @@ class Store:
                 FROM calls WHERE prompt_name IS NOT NULL GROUP BY ALL
             ) u ON u.prompt_name = p.name AND u.prompt_version = p.version
             ORDER BY p.name, number"""
-        return [PromptVersion(**row) for row in self._dicts(query)]
+        return PromptVersions(PromptVersion(**row) for row in self._dicts(query))
 
-    def attributions(self, span_id: str) -> list[Attribution]:
+    def attributions(self, span_id: str) -> Attributions:
         """Return the attributions of a call, oldest first; those that failed are in the table only."""
         query = "SELECT * FROM attributions WHERE span_id = ? AND status = 'ok' ORDER BY time_ns, id"
         attributions = (rows.build_attribution(row) for row in self._dicts(query, span_id))
-        return [attribution for attribution in attributions if attribution is not None]
+        return Attributions(attribution for attribution in attributions if attribution is not None)
 
-    def scores(self, span_id: str) -> list[Score]:
+    def scores(self, span_id: str) -> Scores:
         """Return the scores of a call, oldest first."""
         query = "SELECT * FROM scores WHERE span_id = ? ORDER BY time_ns, id"
-        return [rows.build_score_record(row) for row in self._dicts(query, span_id)]
+        return Scores(rows.build_score_record(row) for row in self._dicts(query, span_id))
 
     def sql(self, query: str, *params: Any, files: bool = True) -> Result:
         """Return the answer to a query over the tables of docs/store.md, whole; `?` stands for a parameter.

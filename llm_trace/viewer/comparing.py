@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from llm_trace.comparison.html import draw_range
+from llm_trace.comparison.html import place_bounds
 from llm_trace.rendering.differences import diff_words
 from llm_trace.stores.run_totals import read_runs
 
@@ -35,7 +35,7 @@ def _compare(store: Store, a: str, b: str, by: str) -> dict[str, Any]:
         "comparison": comparison,
         "summary": comparison.summary(),
         "rows": [
-            {"slice": name, "metric": metric, "range": draw_range(metric)}
+            {"slice": name, "metric": metric, "range": place_bounds(metric)}
             for name, metric in comparison.rows()
         ],
         "losses": [

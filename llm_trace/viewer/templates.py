@@ -14,6 +14,7 @@ from markupsafe import Markup
 from llm_trace.controls import clean
 from llm_trace.rendering import formatting
 from llm_trace.rendering.media import name_media
+from llm_trace.rendering.ranges import draw_range
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,7 +51,7 @@ def _make_environment() -> Environment:
         "text": format_text,
         "thousands": lambda number: "" if number is None else f"{number:,}",
     }
-    environment.globals |= {"tokens": formatting.format_tokens}
+    environment.globals |= {"draw_range": draw_range, "tokens": formatting.format_tokens}
     return environment
 
 
@@ -58,7 +59,7 @@ def _finalize(value: Any) -> Any:
     """Return what stands for a value on a page: nothing for `None`, visible signs for control characters."""
     if value is None:
         return ""
-    return clean(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+    return clean(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
 
 
 def render_markdown(text: str) -> Markup:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ from starlette.testclient import TestClient
 
 import llm_trace
 from llm_trace.viewer.app import build_viewer
+from tests.helpers.elements import Elements
 
 HOST = "testserver"
 
@@ -20,30 +20,6 @@ def make_client(path: Path, *, known: bool = True) -> TestClient:
     if known:
         assert client.get("/?token=link").status_code == 200
     return client
-
-
-class Elements(HTMLParser):
-    """The elements of a page with their attributes, and its text."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.text = ""
-        self.feed(page)
-
-    def handle_starttag(self, tag: str, attrs: Any) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
-
-    def list_values(self, tag: str, attribute: str) -> list[str]:
-        """Return an attribute of all elements of a kind that have it."""
-        return [
-            attributes[attribute] or ""
-            for name, attributes in self.tags
-            if name == tag and attribute in attributes
-        ]
 
 
 def read(answer: Any) -> Elements:

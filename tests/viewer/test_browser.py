@@ -17,8 +17,9 @@ from llm_trace.record import Attribution, Segment
 from llm_trace.viewer import page as page_module
 from llm_trace.viewer.server import build_server, make_link
 from tests.helpers.cli_toys import record
+from tests.helpers.hostile import record_hostile
 from tests.helpers.spool_toys import HandWriter, spool_of
-from tests.viewer.test_pages import list_addresses, record_hostile
+from tests.viewer.test_pages import list_addresses
 
 playwright = pytest.importorskip("playwright.sync_api", reason="no browser to drive: make browser")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")

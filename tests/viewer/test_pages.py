@@ -12,6 +12,7 @@ from llm_trace.viewer import page as page_module
 from llm_trace.viewer import trace as trace_page
 from tests.conftest import Recorded
 from tests.helpers.cli_toys import record
+from tests.helpers.hostile import record_hostile
 from tests.helpers.spool_toys import BEGIN, HandWriter, span
 from tests.helpers.viewer_toys import make_client, read
 
@@ -137,18 +138,6 @@ def test_pages_of_the_table_show_each_call_once_also_where_many_began_at_once(
     assert sorted(shown) == sorted(f"{number:016x}" for number in range(len(starts)))
 
 
-HOSTILE = [
-    "<script>alert(1)</script>", "<img src=x onerror=alert(1)>", "<svg onload=alert(1)>",
-    "javascript:alert(1)",
-    "[a](javascript:alert(1))", "![a](https://evil.example/x.png)", "<a href='https://evil.example'>a</a>",
-    "[a]: data:text/html,<script>alert(1)</script>\n\n[a]", "\x1b[31mred\x1b[0m", "a\u202egnp.exe",
-    "nul\x00byte",
-    "{{ 'run' * 3 }}me", "{% include 'base.html' %}", "' onmouseover='alert(1)",
-    '" autofocus onfocus="alert(1)',
-    "</pre></script><style>*{display:none}</style>", "lone \ud800",
-]  # fmt: skip
-
-
 def test_hostile_text_in_every_field_is_shown_and_does_nothing(recorded: Recorded) -> None:
     record_hostile(recorded.path)
     client = make_client(recorded.path)
@@ -172,28 +161,6 @@ def test_hostile_text_in_every_field_is_shown_and_does_nothing(recorded: Recorde
             assert link.startswith(("/", "#", "https://evil.example")), link
         assert not set("\x00\x1b\u202e") & set(page.text)
         assert "runrunrunme" not in page.text
-
-
-def record_hostile(path: Path) -> None:
-    llm_trace.configure(path)
-    for text in HOSTILE:
-
-        @llm_trace.trace(name=text, kind="llm", model=text, tags=[text], metadata={text: text})
-        def ask(messages: list[dict[str, Any]], text: str = text) -> dict[str, Any]:
-            llm_trace.log_score(text, text, comment=text)
-            return {"choices": [{"message": {"role": "assistant", "content": text}, "finish_reason": text}]}
-
-        with llm_trace.start_run(text, config={text: text}), llm_trace.using_session(text, user=text):
-            prompt = llm_trace.Prompt(text, text.replace("{", "{{").replace("}", "}}"))
-            ask([{"role": text, "content": text}, {"role": "user", "content": prompt.format()}])
-
-            @llm_trace.trace(kind="llm")
-            def fail(text: str) -> None:
-                raise ValueError(text)
-
-            with pytest.raises(ValueError):
-                fail(text)
-    llm_trace.shutdown()
 
 
 TREE = {1: (None, 0, 100), 2: (1, 0, 40), 3: (1, 10, 90), 4: (3, 20, 30), 5: (3, 35, 85), 6: (7, 95, 99)}

@@ -1,0 +1,29 @@
+"""Texts and data cut to what one looks at."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from llm_trace.rendering.media import name_media
+
+LONGEST = 4000
+"""Characters of a text in a notebook or a report."""
+
+
+def cut_text(text: str, most: int = LONGEST) -> str:
+    """Return the beginning of a text, and how much more there is."""
+    left = len(text) - most
+    if left <= 0:
+        return text
+    return f"{text[: most - 1]}…" if most < 200 else f"{text[:most]}\n… {left:,} more characters"
+
+
+def format_text(data: Any, most: int = LONGEST) -> str:
+    """Return the beginning of a text, other data as JSON, media by name and size."""
+    if data is None:
+        return ""
+    shown = name_media(data)
+    if not isinstance(shown, str):
+        shown = json.dumps(shown, indent=2, ensure_ascii=False, default=str)
+    return cut_text(shown, most)
