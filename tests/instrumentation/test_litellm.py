@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
 import os
 import sys
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ litellm = pytest.importorskip("litellm")
 completion: Any = litellm.completion
 
 import llm_trace  # noqa: E402
-from llm_trace.record import Usage  # noqa: E402
+from llm_trace.record import Call, Usage  # noqa: E402
 from tests.conftest import Recorded  # noqa: E402
 from tests.helpers.loopback import Loopback, Reply  # noqa: E402
 from tests.helpers.model_server import open_server  # noqa: E402
@@ -86,6 +87,133 @@ def test_errors_and_retries_of_litellm_are_one_call_each(
     litellm.completion(**asked, num_retries=1, max_retries=0)
     calls = sorted((call for call in store.calls() if "litellm" in call.name), key=lambda call: call.start_ns)
     assert [(call.status, call.usage) for call in calls] == [("error", None), ("ok", TOKENS)]
+
+
+RESPONSE: dict[str, Any] = {
+    "id": "resp_1", "object": "response", "created_at": 1, "status": "completed", "model": "gpt-4o-1",
+    "output": [{
+        "type": "message", "id": "msg_1", "status": "completed", "role": "assistant",
+        "content": [{"type": "output_text", "text": "hello", "annotations": []}],
+    }],
+    "parallel_tool_calls": True, "tool_choice": "auto", "tools": [],
+    "usage": {
+        "input_tokens": 13, "input_tokens_details": {"cached_tokens": 4}, "output_tokens": 2,
+        "output_tokens_details": {"reasoning_tokens": 0}, "total_tokens": 15,
+    },
+}  # fmt: skip
+BEGIN = {
+    "type": "response.created",
+    "response": {**RESPONSE, "status": "in_progress", "output": [], "usage": None},
+}
+DELTAS: list[dict[str, Any]] = [
+    {"type": "response.output_text.delta", "item_id": "msg_1", "output_index": 0, "content_index": 0,
+     "delta": word, "logprobs": []}
+    for word in ("hel", "lo")
+]  # fmt: skip
+BROKEN = {"type": "error", "code": "server_error", "message": "it broke", "param": None}
+
+
+def stream_events(*events: dict[str, Any]) -> Reply:
+    numbered = [{**event, "sequence_number": number} for number, event in enumerate(events)]
+    lines = [f"event: {event['type']}\ndata: {json.dumps(event)}\n\n" for event in numbered]
+    headers = {"content-type": "text/event-stream", "connection": "close"}
+    return Reply(200, "".join(lines).encode(), headers)
+
+
+def respond(asked: dict[str, Any], **more: Any) -> Any:
+    return litellm.responses(**{**asked, **more}, input="hi")
+
+
+def respond_awaited(asked: dict[str, Any], **more: Any) -> Any:
+    async def ask() -> Any:
+        answer = await litellm.aresponses(**{**asked, **more}, input="hi")
+        return [event async for event in answer] if more else answer
+
+    return run_async(ask())
+
+
+RESPOND = {"sync": respond, "awaited": respond_awaited}
+
+
+def read_text(call: Call) -> list[Any]:
+    return [part.content for message in call.messages_out for part in message.parts]
+
+
+@pytest.mark.parametrize("ask", RESPOND.values(), ids=RESPOND)
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+def test_a_response_is_one_call_with_the_tokens_of_the_provider(
+    store: Recorded, server: Loopback, asked: dict[str, Any], ask: Any, stream: bool
+) -> None:
+    del asked["messages"]
+    whole = Reply(200, json.dumps(RESPONSE).encode(), {"content-type": "application/json"})
+    completed = {"type": "response.completed", "response": RESPONSE}
+    server.next.append(stream_events(BEGIN, *DELTAS, completed) if stream else whole)
+    answer = ask(asked, **({"stream": True} if stream else {}))
+    list(answer)
+    call = store.one()
+    assert (call.provider, call.model, read_text(call)) == ("openai", "gpt-4o-1", ["hello"])
+    assert call.usage == TOKENS.model_copy(update={"reasoning_tokens": 0})
+    assert call.cost_usd is not None
+
+
+@pytest.mark.parametrize("ask", RESPOND.values(), ids=RESPOND)
+def test_a_response_that_breaks_in_the_middle_keeps_what_it_had_said(
+    store: Recorded, server: Loopback, asked: dict[str, Any], ask: Any
+) -> None:
+    del asked["messages"]
+    server.next.append(stream_events(BEGIN, DELTAS[0], BROKEN))
+    with pytest.raises(Exception, match="it broke"):
+        list(ask(asked, stream=True))
+    call = store.one()
+    assert (call.status, read_text(call), call.usage) == ("error", ["hel"], None)
+
+
+@pytest.mark.parametrize("model", ["openai/breaks", "anthropic/breaks"], ids=["openai", "anthropic"])
+@pytest.mark.parametrize("awaited", [False, True], ids=["sync", "awaited"])
+def test_a_stream_that_breaks_in_the_middle_keeps_what_it_had_said(
+    store: Recorded, server: Loopback, asked: dict[str, Any], model: str, awaited: bool
+) -> None:
+    asked |= {"model": model, "stream": True, "max_retries": 0}
+    asked |= {"api_base": server.url} if model.startswith("anthropic") else {}
+
+    async def consume() -> None:
+        async for _ in await litellm.acompletion(**asked):
+            pass
+
+    with pytest.raises(Exception, match="it broke"):
+        run_async(consume()) if awaited else list(litellm.completion(**asked))
+    call = store.one()
+    assert (call.status, read_text(call)) == ("error", ["hel"])
+
+
+@pytest.mark.parametrize("awaited", [False, True], ids=["sync", "awaited"])
+def test_a_fallback_is_one_call_with_the_model_that_answered(
+    store: Recorded, server: Loopback, asked: dict[str, Any], awaited: bool
+) -> None:
+    asked |= {"model": "openai/broken", "fallbacks": ["openai/gpt-4o-mini"], "max_retries": 0}
+    run_async(litellm.acompletion(**asked)) if awaited else litellm.completion(**asked)
+    call = store.one()
+    assert (call.model, call.usage, call.metadata) == ("gpt-4o-mini-1", TOKENS, {"fallbacks": 1})
+
+
+@pytest.mark.parametrize("awaited", [False, True], ids=["sync", "awaited"])
+def test_the_routers_fallback_is_a_call_beside_the_one_that_failed(
+    store: Recorded, asked: dict[str, Any], awaited: bool
+) -> None:
+    messages = asked.pop("messages")
+    models = {"bad": "openai/broken", "good": "openai/gpt-4o-mini"}
+    router = litellm.Router(
+        model_list=[
+            {"model_name": name, "litellm_params": {**asked, "model": model, "max_retries": 0}}
+            for name, model in models.items()
+        ],
+        fallbacks=[{"bad": ["good"]}],
+        num_retries=0,
+    )
+    run_async(router.acompletion("bad", messages)) if awaited else router.completion("bad", messages)
+    calls = sorted(store.calls(), key=lambda call: call.start_ns)
+    assert [(call.status, call.usage) for call in calls] == [("error", None), ("ok", TOKENS)]
+    assert [call.cost_usd is None for call in calls] == [True, False]
 
 
 def test_the_router_and_embeddings_are_one_call_each(store: Recorded, asked: dict[str, Any]) -> None:
