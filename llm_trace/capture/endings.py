@@ -16,6 +16,7 @@ from llm_trace.capture.json_forms import read_error_message
 from llm_trace.capture.merger import merge_into
 from llm_trace.capture.tail_sampling import Tail
 from llm_trace.capture.type_hints import PLAIN
+from llm_trace.semconv.documents import RETRIEVING
 from llm_trace.semconv.merge import hash_answer
 from llm_trace.semconv.privacy import call_without_content
 from llm_trace.semconv.values import get_field as field_of
@@ -144,8 +145,10 @@ def _emit_end(call: CallSpan, end_ns: int, status: str, output: bytes | None, fi
     call.sink.write(event, messages, field=b"messages_out", sync=True)
     if type(call.sink) is Tail:
         call.sink.leave(failed=status == "error" or "error" in fields)
-    if recorder.explain is not None and (policy := call.spec.attribution or recorder.policy) is not None:
-        recorder.explain(policy, call, whole)
+    if recorder.explain is not None:
+        policy = call.spec.attribution or recorder.policy
+        if policy is not None or call.spec.kind in RETRIEVING:
+            recorder.explain(policy, call, whole)
 
 
 def _encode_messages(encoder: ValueEncoder, messages: Any) -> list[Any] | None:

@@ -32,13 +32,18 @@ def add_documents(connection: DuckDBPyConnection, calls: Sequence[Call]) -> list
         row: dict[str, Any] = dict(zip(_NAMES, values, strict=True))
         if documents := rows.parse_documents(row):
             retrieved.setdefault(row["trace_id"], []).append((row["end_ns"], documents))
-    return [_with_documents(call, retrieved.get(call.trace_id, [])) for call in calls]
+    return [add_documents_before(call, retrieved.get(call.trace_id, [])) for call in calls]
 
 
 def _asks_model(call: Call) -> bool:
     return call.kind not in RETRIEVING and (call.kind == "llm" or bool(call.messages_in) or bool(call.prompt))
 
 
-def _with_documents(call: Call, retrieved: Sequence[tuple[int, tuple[Document, ...]]]) -> Call:
+def add_documents_before(call: Call, retrieved: Sequence[tuple[int, tuple[Document, ...]]]) -> Call:
+    """Return a call with the documents that were given before it began, if it asked a model.
+
+    Args:
+        retrieved: when each retrieval ended, and what it gave, in that order.
+    """
     earlier = [document for end, documents in retrieved if end <= call.start_ns for document in documents]
     return call.model_copy(update={"documents": tuple(earlier)}) if earlier and _asks_model(call) else call

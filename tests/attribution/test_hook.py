@@ -149,6 +149,38 @@ def test_policies_of_two_functions_are_two() -> None:
     assert made[0].config_hash == AttributionPolicy(model=first).config_hash
 
 
+@pytest.mark.parametrize("where", ["configured", "of the function"])
+def test_an_inline_policy_explains_by_the_chunks_that_attribute_finds(tmp_path: Path, where: str) -> None:
+    inline = policy(mode="inline", segments="chunk", when=lambda call: bool(call.documents))
+
+    @llm_trace.trace(kind="retriever")
+    def search(question: str) -> list[dict[str, Any]]:
+        return [{"id": "a", "content": "a red dog", "score": 0.5}, {"id": "b", "content": "a blue cat"}]
+
+    @llm_trace.trace(kind="llm", attribution=None if where == "configured" else inline)
+    def chat(prompt: str) -> str:
+        return " ab"
+
+    @llm_trace.trace
+    def answer(question: str) -> str:
+        return chat(f"{' '.join(each['content'] for each in search(question))} {question}")
+
+    llm_trace.configure(tmp_path / "t.duckdb", attribution=inline if where == "configured" else None)
+    chat("nothing was retrieved here")
+    answer("who barks?")
+    search("too late")
+    llm_trace.shutdown()
+    with llm_trace.open_store(tmp_path / "t.duckdb") as store:
+        call, alone = store.calls(kind="llm")
+        (found,) = store.attributions(call.span_id)
+        assert store.attributions(alone.span_id) == []
+    asked = llm_trace.attribute(
+        call, model=inline.model, tokenizer=inline.tokenizer, method="occlusion", segments="chunk"
+    )
+    assert found.segments == asked.segments
+    assert [(segment.name, segment.score) for segment in found.segments] == [("a", 0.5), ("b", None)]
+
+
 def test_an_inline_policy_and_its_rule_see_the_call_as_the_store_has_it(tmp_path: Path) -> None:
     seen: list[Call] = []
 
