@@ -71,12 +71,13 @@ def _list_run_facts(run: ShownRun) -> Iterator[tuple[str, object]]:
     yield from run.config.items()
     yield "replay of", run.replay_of
     if run.environment is not None:
+        if run.environment.seed != run.config.get("seed"):
+            yield "seed", run.environment.seed
         yield from _list_environment(run.environment)
 
 
 def _list_environment(environment: ShownEnvironment) -> Iterator[tuple[str, object]]:
     dirty = " with changes" if environment.git_dirty else ""
-    yield "seed", environment.seed
     yield "git commit", f"{environment.git_commit}{dirty}" if environment.git_commit else None
     yield "Python", f"{environment.python}, {environment.platform}"
     yield "packages", f"{len(environment.packages):,}" if environment.packages else None
