@@ -198,8 +198,7 @@ def _merge_others(
         "library": call.spec.library,
         "retries": call.metadata.get("retries", 0),
     }
-    if "model" in fields:
-        ended["model"] = fields["model"]
+    ended |= {name: fields[name] for name in ("model", "provider") if name in fields}
     if ended["usage"] is None and call.spec.library is not None:  # only the words are left to compare
         ended["answer_hash"] = hash_answer({"messages_out": _list_messages(output)})
     fields = merge_into(merger.own(ended), call.metadata, fields, of_library=call.spec.library is not None)
