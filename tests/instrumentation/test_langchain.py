@@ -185,7 +185,6 @@ def test_the_call_of_an_sdk_is_kept_as_a_detail_of_langchains(store: Recorded, s
     assert detail["name"] == "openai.chat.completions.create"
     assert detail["input"]["messages"] == [{"role": "user", "content": "hi"}]
     assert call.provider == "openai"  # what the SDK's own call says, so that a cost is found for it
-    assert call.cost_usd is not None
 
 
 def test_an_sdks_span_of_another_instrumentation_is_one_with_langchains(
