@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from llm_trace.rendering import formatting
 from llm_trace.rendering.elements import Html, element
-from llm_trace.rendering.texts import cut_text, format_text
+from llm_trace.rendering.texts import LONGEST, cut_text, format_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from llm_trace.rendering.shapes import ShownCall
 
 _ROLES = ("system", "user", "assistant", "tool")
-_MESSAGES = 50
-"""Messages that are shown: of more the last ones."""
+MESSAGES = 50
+"""Messages of a call that are shown."""
 
 
 def render_call(call: ShownCall) -> Html:
@@ -86,64 +86,64 @@ def render_error(call: ShownCall) -> Html | None:
     )
 
 
-def render_talk(call: ShownCall, most: int | None = None) -> Html:
+def render_talk(call: ShownCall, most: int = LONGEST, last: int = MESSAGES) -> Html:
     """Return what went in and out: the messages, or else input and output.
 
     Args:
         most: the most characters of each text.
+        last: the most messages: of more the last ones.
     """
-    cut = {} if most is None else {"most": most}
     messages = _list_messages(call)
     if messages:
-        left = len(messages) - _MESSAGES
+        left = len(messages) - last
         return element(
             "div",
             element("p", f"{left:,} earlier messages", class_="dim") if left > 0 else None,
-            (_render_message(message, cut) for message in messages[-_MESSAGES:]),
+            (_render_message(message, most) for message in messages[-last:]),
         )
-    return element("div", _list_data("Input", call.input, cut), _list_data("Output", call.output, cut))
+    return element("div", _list_data("Input", call.input, most), _list_data("Output", call.output, most))
 
 
 def _list_messages(call: ShownCall) -> tuple[Message, ...]:
     return (*call.messages_in, *call.messages_out)
 
 
-def _list_data(title: str, data: object, cut: dict[str, int]) -> Iterator[Html]:
+def _list_data(title: str, data: object, most: int) -> Iterator[Html]:
     """Yield arguments each by its name, and any other data as one."""
     named = data.items() if isinstance(data, dict) and data and title == "Input" else [("", data)]
     for name, value in named:
         yield element("h4", f"{title}: {name}" if name else title)
-        yield element("pre", format_text(value, **cut) if value is not None else "none", dir="auto")
+        yield element("pre", format_text(value, most) if value is not None else "none", dir="auto")
 
 
-def _render_message(message: Message, cut: dict[str, int]) -> Html:
+def _render_message(message: Message, most: int) -> Html:
     role = message.role if message.role in _ROLES else "other"
     asides = (message.name, message.finish_reason and f"ended: {message.finish_reason}")
     return element(
         "article",
         element("h4", message.role, (element("span", " ", aside, class_="dim") for aside in asides if aside)),
-        (_render_part(part, cut) for part in message.parts),
+        (_render_part(part, most) for part in message.parts),
         class_=f"message r-{role}",
     )
 
 
-def _render_part(part: Part, cut: dict[str, int]) -> Html:
+def _render_part(part: Part, most: int) -> Html:
     data = part.model_dump(mode="json")
     if part.type == "text" and isinstance(part.content, str):
-        return element("pre", format_text(part.content, **cut), dir="auto")
+        return element("pre", format_text(part.content, most), dir="auto")
     if part.type == "reasoning" and isinstance(part.content, str):
         return element("details", element("summary", "Reasoning"),
-                       element("pre", format_text(part.content, **cut), dir="auto"))  # fmt: skip
+                       element("pre", format_text(part.content, most), dir="auto"))  # fmt: skip
     if part.type == "tool_call":
         heading = (element("strong", str(data.get("name") or "tool")), " is called")
-        return _render_tool(heading, data.get("arguments"), cut)
+        return _render_tool(heading, data.get("arguments"), most)
     if part.type == "tool_call_response":
-        return _render_tool(("answer of the tool",), data.get("response") or data.get("content"), cut)
-    return element("pre", format_text(data, **cut))
+        return _render_tool(("answer of the tool",), data.get("response") or data.get("content"), most)
+    return element("pre", format_text(data, most))
 
 
-def _render_tool(heading: Iterable[Content], data: object, cut: dict[str, int]) -> Html:
-    return element("div", element("p", heading, class_="dim"), element("pre", format_text(data, **cut)),
+def _render_tool(heading: Iterable[Content], data: object, most: int) -> Html:
+    return element("div", element("p", heading, class_="dim"), element("pre", format_text(data, most)),
                    class_="tool")  # fmt: skip
 
 

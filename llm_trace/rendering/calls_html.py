@@ -22,6 +22,8 @@ LINES = 300
 """Calls in a tree."""
 _TALK = 1000
 """Characters of each text of a call in a tree."""
+_LAST = 4
+"""Messages of a call in a tree: the calls before it have the others."""
 NO_CALLS = (
     "No calls match. Record some by @llm_trace.trace or llm_trace.configure(instrument=True); a store that "
     "is open sees what was logged since after store.ingest()."
@@ -97,7 +99,7 @@ def _render_line(line: Line[ShownCall]) -> Html:
                         aria_hidden="true"),
                 element("span", took, class_="num dim"),
             ),
-            element("div", render_error(call), join(render_talk(call, _TALK)), class_="panel"),
+            element("div", render_error(call), join(render_talk(call, _TALK, _LAST)), class_="panel"),
         ),
         class_="line critical" if line.critical else "line",
     )  # fmt: skip

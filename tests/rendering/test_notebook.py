@@ -255,3 +255,17 @@ def test_showing_needs_no_extra(place: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "True"
+
+
+def test_a_call_in_a_tree_shows_its_last_messages_since_those_before_it_have_the_others(
+    store: Recorded,
+) -> None:
+    ask: Any = llm_trace.trace(kind="llm")(lambda messages: "done")
+    ask([{"role": "user", "content": f"message {number}."} for number in range(9)])
+    (call,) = store.calls()
+    page = Elements(store.trace(call.trace_id)._repr_html_())
+    left = len(call.messages_in) + len(call.messages_out) - 4
+    assert f"{left} earlier messages" in page.text
+    assert "message 8." in page.text
+    assert "message 1." not in page.text
+    assert "message 1." in Elements(call._repr_html_()).text
