@@ -100,6 +100,7 @@ def render_talk(call: ShownCall, most: int = LONGEST, last: int = MESSAGES) -> H
             "div",
             element("p", f"{left:,} earlier messages", class_="dim") if left > 0 else None,
             (_render_message(message, most) for message in messages[-last:]),
+            () if call.messages_out or call.output is None else _list_data("Output", call.output, most),
         )
     return element("div", _list_data("Input", call.input, most), _list_data("Output", call.output, most))
 

@@ -267,5 +267,6 @@ def test_a_call_in_a_tree_shows_its_last_messages_since_those_before_it_have_the
     left = len(call.messages_in) + len(call.messages_out) - 4
     assert f"{left} earlier messages" in page.text
     assert "message 8." in page.text
+    assert "Outputdone" in page.text
     assert "message 1." not in page.text
     assert "message 1." in Elements(call._repr_html_()).text
