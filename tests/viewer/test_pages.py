@@ -221,6 +221,14 @@ def test_a_comparison_is_shown_with_its_bounds_and_what_got_worse(store: Recorde
     assert client.get("/compare?a=old&b=nobody").status_code == 404
 
 
+def test_an_output_that_is_no_message_is_shown_below_the_messages(store: Recorded) -> None:
+    ask: Any = llm_trace.trace(kind="llm")(lambda messages: {"verdict": "blue heron"})
+    ask([{"role": "user", "content": "which bird?"}])
+    page = read(make_client(store.path).get(f"/call/{store.one().span_id}")).text
+    assert "which bird?" in page
+    assert page.count("blue heron") == 2  # in the conversation, and in everything recorded
+
+
 def test_what_is_logged_while_the_page_is_open_is_shown_with_the_next_one(
     store: Recorded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
