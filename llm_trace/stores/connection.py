@@ -91,11 +91,12 @@ class Database:
         _attach(connection, self.file, deadline, write_options())
         try:
             yield
-        finally:
-            with contextlib.suppress(_get_duckdb_error()):
-                connection.execute("ROLLBACK")
-            connection.execute("USE memory")
-            connection.execute("DETACH store")
+        except BaseException:  # what failed first is what is told: without memory a ROLLBACK may fail as well
+            _try_statements(connection, "ROLLBACK", "USE memory", "DETACH store")
+            raise
+        _try_statements(connection, "ROLLBACK")
+        connection.execute("USE memory")
+        connection.execute("DETACH store")
 
 
 def connect(**config: Any) -> DuckDBPyConnection:
@@ -158,6 +159,13 @@ def close_files(connection: DuckDBPyConnection) -> None:
     """Keep a connection from all files but its store's, and from every setting that would open them again."""
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
+
+
+def _try_statements(connection: DuckDBPyConnection, *statements: str) -> None:
+    """Run statements, each whatever became of the one before."""
+    for statement in statements:
+        with contextlib.suppress(_get_duckdb_error()):
+            connection.execute(statement)
 
 
 def _get_duckdb_error() -> type[Exception]:
@@ -255,14 +263,14 @@ class _Readers:
         try:
             yield
         finally:
-            connection.execute("USE memory")
+            _try_statements(connection, "USE memory")
             with self._mutex:
                 self._parked.setdefault(key, []).append(connection.cursor())
                 self._open[key] -= 1
                 if not self._open[key]:
                     del self._open[key]
                     for parked in self._parked.pop(key):
-                        parked.execute("DETACH DATABASE IF EXISTS store")
+                        _try_statements(parked, "DETACH DATABASE IF EXISTS store")
                         parked.close()
 
 

@@ -80,6 +80,37 @@ def test_a_checkpoint_that_memory_does_not_suffice_for_is_made_again(
     assert [call.input["question"] for call in open_store(path).calls()] == ["3", "2", "1", "0"]
 
 
+class Exhausted(Starved):
+    """A connection whose memory ends in a transaction, so that nothing can be done with it any more."""
+
+    def execute(self, query: str, *values: Any) -> Any:
+        if self.checkpoints:
+            raise duckdb.TransactionException("Current transaction is aborted (please ROLLBACK)")
+        if query.startswith("INSERT INTO calls"):
+            self.checkpoints.append(query)
+            raise duckdb.OutOfMemoryException("Out of Memory Error: could not allocate block")
+        return self.inner.execute(query, *values)
+
+
+def test_what_failed_for_want_of_memory_is_tried_with_less_also_where_a_rollback_failed(
+    path: Path, writer: HandWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(4):
+        writer.call(number, output=number)
+    tried: list[Exhausted] = []
+
+    def connect_once(**settings: Any) -> Any:
+        if tried:
+            return connect(**settings)
+        tried.append(Exhausted(connect(**settings), [], 0))
+        return tried[0]
+
+    monkeypatch.setattr(ingesting, "connect", connect_once)
+    assert ingest(path).bad_lines == 0
+    assert tried[0].checkpoints
+    assert [call.output for call in open_store(path).calls()] == [3, 2, 1, 0]
+
+
 @pytest.mark.parametrize("shape", ["text", "numbers"])
 def test_a_line_that_needs_more_memory_than_a_slice_may_take_gets_it(
     path: Path, writer: HandWriter, monkeypatch: pytest.MonkeyPatch, shape: str
