@@ -97,8 +97,8 @@ class Attributions(Records[Attribution]):
         return render_attributions(self)
 
 
-class Scores(Records[Score]):
-    """Scores: a table."""
+class ScoreRecords(Records[Score]):
+    """ScoreRecords: a table."""
 
     def _render(self) -> Content:
         from llm_trace.rendering.record_html import render_scores

@@ -12,6 +12,8 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import wraps
 from typing import Any
 
+from llm_trace.capture.framework_calls import FrameworkCalls
+
 MODULE = "langchain_core.language_models.chat_models"
 
 
@@ -42,8 +44,7 @@ def start() -> Callable[[], None]:
 
 
 def _enter_run(run_manager: Any) -> AbstractContextManager[None]:
-    from llm_trace_integrations.langchain import Handler
-
     handlers = getattr(run_manager, "handlers", ())
-    ours = next((each for each in handlers if isinstance(each, Handler)), None)
-    return nullcontext() if ours is None else ours._calls.enter(run_manager.run_id)
+    calls = (getattr(handler, "_calls", None) for handler in handlers)
+    ours = next((each for each in calls if isinstance(each, FrameworkCalls)), None)
+    return nullcontext() if ours is None else ours.enter(run_manager.run_id)

@@ -53,7 +53,9 @@ FailIf = Annotated[
         ),
     ),
 ]
-Html = Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write a page that stands alone.")]
+HtmlOption = Annotated[
+    Path | None, typer.Option("--html", metavar="FILE", help="Write a page that stands alone.")
+]
 Confidence = Annotated[float, typer.Option("--confidence", metavar="SHARE", help="Of the bounds.")]
 
 
@@ -65,7 +67,7 @@ def compare_runs(
     slice_: Slices = None,
     lower: Lower = None,
     fail_if: FailIf = None,
-    html: Html = None,
+    html: HtmlOption = None,
     confidence: Confidence = 0.95,
     store: o.StoreOption = o.STORE,
     as_json: o.JsonOption = False,

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from llm_trace.cli.times import parse_moment
+from llm_trace.cli.times import parse_moment_option
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -93,6 +93,6 @@ def build_filters(**filters: Any) -> dict[str, Any]:
 
     check_one_of("--kind", filters.get("kind"), Kind)
     check_one_of("--status", filters.get("status"), Status)
-    filters["since"] = parse_moment(filters.get("since"), "--since")
-    filters["until"] = parse_moment(filters.get("until"), "--until")
+    filters["since"] = parse_moment_option(filters.get("since"), "--since")
+    filters["until"] = parse_moment_option(filters.get("until"), "--until")
     return {name: value for name, value in filters.items() if value is not None}

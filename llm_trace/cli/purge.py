@@ -11,7 +11,7 @@ import typer
 from llm_trace.cli import options as o
 from llm_trace.cli.find import find_call
 from llm_trace.cli.output import exit_nothing, make_console, print_complaint, print_json
-from llm_trace.cli.times import parse_seconds
+from llm_trace.cli.times import parse_seconds_option
 from llm_trace.paths import find_existing
 from llm_trace.rendering.formatting import format_size
 
@@ -61,7 +61,9 @@ def purge_calls(
     from llm_trace.stores.purge import count_matching
 
     before = (
-        None if older_than is None else time.time_ns() - int(parse_seconds(older_than, "--older-than") * 1e9)
+        None
+        if older_than is None
+        else time.time_ns() - int(parse_seconds_option(older_than, "--older-than") * 1e9)
     )
     chosen: dict[str, Any] = {"user": user, "run": run, "id": identity, "older_than": before}
     most = None if max_size is None else _parse_bytes(max_size)

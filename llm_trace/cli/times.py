@@ -6,7 +6,7 @@ from llm_trace import times
 from llm_trace.errors import ConfigurationError
 
 
-def parse_seconds(text: str, option: str) -> float:
+def parse_seconds_option(text: str, option: str) -> float:
     """Return how long a text such as `30d` is, in seconds.
 
     Raises:
@@ -18,7 +18,7 @@ def parse_seconds(text: str, option: str) -> float:
         raise typer.BadParameter(str(exc), param_hint=option) from None
 
 
-def parse_moment(text: str | None, option: str, now_ns: int | None = None) -> int | None:
+def parse_moment_option(text: str | None, option: str, now_ns: int | None = None) -> int | None:
     """Return Unix nanoseconds of `2h` (ago) or of an ISO 8601 time, which is local where it names no zone.
 
     Raises:

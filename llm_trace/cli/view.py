@@ -28,11 +28,11 @@ def run_viewer(
     """
     from llm_trace.collect.server import open_listener
     from llm_trace.stores.duckdb import open_store
-    from llm_trace.viewer.server import build_server, make_link, make_token
+    from llm_trace.viewer.server import build_viewer_server, make_link, make_token
 
     with open_store(store) as opened, open_listener("127.0.0.1", port) as listener:
         token = make_token()
-        server = build_server(opened, listener, token)
+        server = build_viewer_server(opened, listener, token)
         link = make_link(listener, token)
         print_complaint(f"{link} shows {opened.path}; Ctrl-C ends")
         if browser:

@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 from llm_trace import semconv
 from llm_trace.bounded_dict import BoundedDict
-from llm_trace.collect.ids import make_id
+from llm_trace.collect.ids import derive_id
 from llm_trace.collect.logs import LogRecord
 from llm_trace.semconv import names
 from llm_trace.semconv.agents import DURATIONS, SESSIONS, TURNS, AgentEvent, find_role, read_agent_event
@@ -111,11 +111,11 @@ class AgentCalls:
     def _open(self, record: LogRecord, event: AgentEvent, start_ns: int, batch: _Batch) -> None:
         """Begin a turn, unless it has begun before; it ends the one before it."""
         session = _get_session(event)
-        span_id = make_id(16, *session, _get_turn(record, event))
+        span_id = derive_id(16, *session, _get_turn(record, event))
         if span_id in self._begun:
             return
         self._end(self._current.get(session, ""), batch)
-        place = make_id(32, *session, _get_turn(record, event)), None
+        place = derive_id(32, *session, _get_turn(record, event)), None
         call = semconv.ended_call(_build_span(record, event, start_ns, place)) | {"span_id": span_id}
         self._turns[span_id] = _Turn(call, self._clock())
         self._current[session] = span_id
@@ -134,16 +134,16 @@ class AgentCalls:
             return record.trace_id, record.span_id
         session = _get_session(event)
         named = get_first_value(event.attributes, TURNS)
-        wanted = "" if named is None else make_id(16, *session, str(named))
+        wanted = "" if named is None else derive_id(16, *session, str(named))
         current = self._current.get(session, "")
         if named is not None and wanted not in self._begun and current not in self._turns:
             begin = record.time_ns - _get_duration(event)
             self._open(record, AgentEvent(event.agent, "turn", _keep_identity(event), None), begin, batch)
         if wanted in self._begun:
-            return make_id(32, *session, str(named)), wanted
+            return derive_id(32, *session, str(named)), wanted
         if (turn := self._turns.get(current)) is not None:
             return turn.call["trace_id"], turn.call["span_id"]
-        return make_id(32, *session), None
+        return derive_id(32, *session), None
 
     def _build(self, record: LogRecord, event: AgentEvent, place: tuple[str, str | None]) -> EndedSpan:
         """Return a call, with what the request before it brought: its input, and when it began."""
@@ -218,7 +218,7 @@ def _build_span(
     tool = event.attributes.get(names.TOOL_NAME) if event.role in ("tool", "decision") else None
     return EndedSpan(
         trace_id=place[0],
-        span_id=make_id(16, *_get_session(event), record.name, _get_identity(record, event)),
+        span_id=derive_id(16, *_get_session(event), record.name, _get_identity(record, event)),
         parent_id=place[1],
         name=str(tool or record.name),
         start_ns=start_ns,

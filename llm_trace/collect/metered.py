@@ -14,7 +14,7 @@ from typing import Any
 
 from llm_trace import semconv
 from llm_trace.bounded_dict import BoundedDict
-from llm_trace.collect.ids import make_id
+from llm_trace.collect.ids import derive_id
 from llm_trace.collect.points import DataPoint
 from llm_trace.semconv.agents import AGENTS, METRIC_COSTS, METRIC_TOKENS, SESSIONS
 from llm_trace.semconv.shapes import CallDict
@@ -103,10 +103,10 @@ def _build_call(key: tuple[Any, ...], group: list[tuple[DataPoint, float]]) -> C
     start_ns = min((point.start_ns for point, _ in group if point.start_ns), default=time_ns)
     first = group[0][0]
     named = {name: value for name, value in first.attributes.items() if name not in _TYPES}
-    identity = make_id(64, *map(str, (*key, start_ns)))
+    identity = derive_id(64, *map(str, (*key, start_ns)))
     call = {
         "span_id": identity[:16],
-        "trace_id": make_id(32, agent, session or identity),
+        "trace_id": derive_id(32, agent, session or identity),
         "name": f"{agent}.token.usage",
         "kind": "llm",
         "start_ns": min(start_ns, time_ns),

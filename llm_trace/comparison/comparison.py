@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import PrivateAttr
 
 from llm_trace.comparison.conditions import check_condition
-from llm_trace.comparison.html import render_body, render_page
+from llm_trace.comparison.html import render_body, render_comparison_page
 from llm_trace.comparison.records import ComparisonRecord
 from llm_trace.comparison.show import render_comparison, render_plain
 from llm_trace.comparison.words import summarize
@@ -71,7 +71,7 @@ class Comparison(ComparisonRecord):
 
     def to_html(self, path: str | os.PathLike[str] | None = None) -> str:
         """Return a page that stands alone, and write it to a file where one is named."""
-        text = render_page(self)
+        text = render_comparison_page(self)
         if path is not None:
             with open_private(Path(path), "w", encoding="utf-8") as file:
                 file.write(text)

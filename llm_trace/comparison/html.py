@@ -17,19 +17,19 @@ if TYPE_CHECKING:
     from llm_trace.comparison.records import ComparisonRecord, Loss, Metric
 
 
-def render_page(comparison: ComparisonRecord) -> str:
+def render_comparison_page(comparison: ComparisonRecord) -> str:
     """Return a page that stands alone: no script, no link, every text escaped."""
     title = f"{comparison.b} against {comparison.a}"
-    return pages.render_page(title, element("h1", title), render_comparison(comparison))
+    return pages.render_page(title, element("h1", title), render_comparison_html(comparison))
 
 
 def render_body(comparison: ComparisonRecord) -> str:
     """Return the part that goes into any page, such as a notebook's."""
     title = element("h2", f"{comparison.b} against {comparison.a}")
-    return pages.render_fragment(title, render_comparison(comparison))
+    return pages.render_fragment(title, render_comparison_html(comparison))
 
 
-def render_comparison(comparison: ComparisonRecord) -> Html:
+def render_comparison_html(comparison: ComparisonRecord) -> Html:
     """Return all of a comparison but its title."""
     about = (
         f"{words.count_things(comparison.pairs, 'pair')} by {comparison.paired_by} of "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from llm_trace.record import Attribution
-from llm_trace.rendering.attribution_html import render_page
+from llm_trace.rendering.attribution_html import render_attribution_page
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,6 +39,6 @@ def build_searchable(data: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def render_attribution_page(data: Mapping[str, Any]) -> bytes:
+def encode_attribution_page(data: Mapping[str, Any]) -> bytes:
     """Return the heat map as an HTML page that stands alone."""
-    return render_page(record(data)).encode()
+    return render_attribution_page(record(data)).encode()

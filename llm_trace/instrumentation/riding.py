@@ -13,7 +13,7 @@ from llm_trace.instrumentation.import_hooks import load_name
 from llm_trace.instrumentation.rides import Ride, find_version
 
 
-class Outcome(NamedTuple):
+class RideOutcome(NamedTuple):
     """What became of a library that is to be ridden."""
 
     state: str
@@ -21,17 +21,17 @@ class Outcome(NamedTuple):
     undo: Callable[[], None] | None = None
 
 
-def start_ride(rides: tuple[Ride, ...]) -> Outcome:
+def start_ride(rides: tuple[Ride, ...]) -> RideOutcome:
     """Switch on the first of a library's instrumentations that is installed; never raises."""
     ride = next((r for r in rides if find_version(r.instrumentation) is not None), None)
     if ride is None:
-        return Outcome(f"not instrumented: pip install {rides[0].instrumentation}")
+        return RideOutcome(f"not instrumented: pip install {rides[0].instrumentation}")
     package = f"{ride.instrumentation} {find_version(ride.instrumentation)}"
     places: dict[tuple[int, str], _Place] = {}
     try:
         instance: Any = load_name(ride.instrumentor)()  # type: ignore[operator]
         if instance.is_instrumented_by_opentelemetry:
-            return Outcome(f"{ride.instrumentation}, switched on by the program")
+            return RideOutcome(f"{ride.instrumentation}, switched on by the program")
         places = _list_places(ride.module)
         instance.instrument(tracer_provider=otel_providers.get_own_provider())
     except Exception as exc:
@@ -41,14 +41,14 @@ def start_ride(rides: tuple[Ride, ...]) -> Outcome:
     if not instance.is_instrumented_by_opentelemetry:
         reason = f"{package} does not support {_name_library(ride)}"
         return _fail(ride, reason, ConfigurationError(reason))
-    return Outcome(package, partial(_stop_ride, instance, _list_changes(ride.module, places)))
+    return RideOutcome(package, partial(_stop_ride, instance, _list_changes(ride.module, places)))
 
 
-def _fail(ride: Ride, reason: str, exc: Exception) -> Outcome:
+def _fail(ride: Ride, reason: str, exc: Exception) -> RideOutcome:
     failures.note(f"the instrumentation of {_name_library(ride)}", exc)
     instrumentation, library, _ = ride.tried
     works = f"{ride.instrumentation}=={instrumentation} with {ride.distribution}=={library}"
-    return Outcome(f"not instrumented: {reason}; what works is {works}")
+    return RideOutcome(f"not instrumented: {reason}; what works is {works}")
 
 
 def _name_library(ride: Ride) -> str:

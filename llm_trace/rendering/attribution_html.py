@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from llm_trace.rendering import pages
 from llm_trace.rendering.attribution_data import describe_attribution
-from llm_trace.rendering.elements import Html, element, join
+from llm_trace.rendering.elements import Html, element, join_elements
 from llm_trace.rendering.ranges import draw_bar, place_range
 from llm_trace.rendering.texts import cut_text
 
@@ -25,7 +25,7 @@ _LONG = 2000
 """Pieces of a prompt above which those without colour lose what hovering shows."""
 
 
-def render_page(attribution: ScoredPrompt, *, title: str = "Attribution") -> str:
+def render_attribution_page(attribution: ScoredPrompt, *, title: str = "Attribution") -> str:
     """Return a page that stands alone; everything of the prompt and the response is escaped."""
     return pages.render_page(title, element("h1", title), render_attribution(attribution))
 
@@ -157,7 +157,7 @@ def _render_matrix_row(name: str, levels: Iterable[int]) -> Html:
     cells = (
         element("td", "+" if level > 0 else "−" if level < 0 else "", class_=f"v{level}") for level in levels
     )
-    return element("tr", element("th", element("bdi", cut_text(name, 30)), scope="row"), join(cells))
+    return element("tr", element("th", element("bdi", cut_text(name, 30)), scope="row"), join_elements(cells))
 
 
 def render_attributions(attributions: Sequence[ScoredPrompt]) -> Html:

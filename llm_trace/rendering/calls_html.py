@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from llm_trace.rendering import formatting
 from llm_trace.rendering.call_html import render_error, render_status, render_talk
-from llm_trace.rendering.elements import Html, element, join
+from llm_trace.rendering.elements import Html, element, join_elements
 from llm_trace.rendering.tables import Column, render_table
 from llm_trace.rendering.waterfall import arrange_lines, measure_duration
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from llm_trace.rendering.shapes import ShownCall
-    from llm_trace.rendering.waterfall import Line
+    from llm_trace.rendering.waterfall import WaterfallLine
 
 ROWS = 100
 """Calls in a table."""
@@ -80,7 +80,7 @@ def render_trace(calls: Sequence[ShownCall]) -> Html:
     )
 
 
-def _render_line(line: Line[ShownCall]) -> Html:
+def _render_line(line: WaterfallLine[ShownCall]) -> Html:
     call = line.row
     indent = element("svg", class_="indent", width=min(line.depth, 24) * 14, height=1, aria_hidden="true")
     status = element("span", class_=f"status s-{call.status}", title=call.status)
@@ -99,7 +99,9 @@ def _render_line(line: Line[ShownCall]) -> Html:
                         aria_hidden="true"),
                 element("span", took, class_="num dim"),
             ),
-            element("div", render_error(call), join(render_talk(call, _TALK, _LAST)), class_="panel"),
+            element(
+                "div", render_error(call), join_elements(render_talk(call, _TALK, _LAST)), class_="panel"
+            ),
         ),
         class_="line critical" if line.critical else "line",
     )  # fmt: skip

@@ -35,10 +35,10 @@ def element(tag: str, *content: Content, **attributes: str | float | None) -> Ht
         for name, value in attributes.items()
         if value is not None
     )
-    return Html(f"<{tag}{written}>{join(*content)}</{tag}>")
+    return Html(f"<{tag}{written}>{join_elements(*content)}</{tag}>")
 
 
-def join(*content: Content) -> Html:
+def join_elements(*content: Content) -> Html:
     """Return content after content."""
     return Html("".join(map(_write, content)))
 
@@ -50,4 +50,4 @@ def _write(content: Content) -> str:
         return content
     if isinstance(content, str | int | float):
         return escape(clean(str(content)))
-    return join(*content)
+    return join_elements(*content)

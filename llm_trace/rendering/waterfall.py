@@ -29,7 +29,7 @@ S = TypeVar("S", bound=TimedSpan)
 
 
 @dataclass(frozen=True)
-class Line(Generic[S]):
+class WaterfallLine(Generic[S]):
     """A call in the tree."""
 
     row: S
@@ -41,7 +41,7 @@ class Line(Generic[S]):
     """Whether the trace would have ended sooner had this call."""
 
 
-def arrange_lines(rows: Sequence[S]) -> list[Line[S]]:
+def arrange_lines(rows: Sequence[S]) -> list[WaterfallLine[S]]:
     """Return the calls of a trace, each below the one around it, in the order of their starts."""
     if not rows:
         return []
@@ -49,7 +49,7 @@ def arrange_lines(rows: Sequence[S]) -> list[Line[S]]:
     scale = 1000 / max(measure_duration(rows), 1)
     critical = _find_critical(rows)
     return [
-        Line(
+        WaterfallLine(
             row,
             depth,
             round((row.start_ns - begin) * scale, 2),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from llm_trace.comparison.api import compare
-from llm_trace.comparison.html import render_comparison
+from llm_trace.comparison.html import render_comparison_html
 from llm_trace.comparison.words import count_things
 from llm_trace.errors import NotFoundError
 from llm_trace.rendering import formatting, pages
@@ -58,7 +58,7 @@ def render_report(
         title,
         element("h1", title),
         element("div", (_render_run(store, run) for run in runs), class_="beside"),
-        None if comparison is None else _render_section("Comparison", render_comparison(comparison)),
+        None if comparison is None else _render_section("Comparison", render_comparison_html(comparison)),
         element("p", f"Not compared: {problem}", class_="remark") if problem else None,
         _render_section("Failures", _render_failures(failures)),
         _render_section("Calls to look at", _render_calls(calls)),

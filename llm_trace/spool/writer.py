@@ -6,7 +6,6 @@ says how many.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import logging
 import os
@@ -21,14 +20,10 @@ import orjson
 
 from llm_trace.spool.losses import LossNote
 from llm_trace.spool.messages import EncodeBodies, MessageTable, encode_plain
+from llm_trace.spool.new_file import begin_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-try:
-    import fcntl
-except ImportError:  # Windows: a writer is then taken for dead once its file stops growing
-    fcntl = None  # type: ignore[assignment]
 
 FORMAT = 1
 Fsync = Literal["call", "interval"]
@@ -36,7 +31,6 @@ Fsync = Literal["call", "interval"]
 _fdatasync = getattr(os, "fdatasync", os.fsync)  # macOS has only fsync
 _log = logging.getLogger("llm_trace")
 _COPY_BYTES = 8192
-_HIGH_FD = 200
 _RETRY_NS = 1_000_000_000
 _writers: weakref.WeakSet[SpoolWriter] = weakref.WeakSet()
 
@@ -221,20 +215,8 @@ class SpoolWriter:
         self._retry_at = now + _RETRY_NS
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         name = self.folder / f"{self._id}.{self._seq + 1:08d}.jsonl"
-        temporary = name.with_suffix(".tmp")
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        fd = _raise_number(fd)
-        try:
-            if fcntl is not None:
-                fcntl.flock(fd, fcntl.LOCK_EX)
-            header = self._header(now)
-            if os.write(fd, header) != len(header):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            temporary.rename(name)
-        except BaseException:
-            os.close(fd)
-            temporary.unlink(missing_ok=True)
-            raise
+        header = self._header(now)
+        fd = begin_file(name, header)
         self._is_gone()
         if self._fd >= 0:
             os.close(self._fd)
@@ -343,16 +325,6 @@ class SpoolWriter:
         if self.fsync == "interval":
             self._stop = threading.Event()
             self._start_syncing()
-
-
-def _raise_number(fd: int) -> int:
-    """Give a descriptor a high number, which no file that a program opens gets soon after it was closed."""
-    if fcntl is not None:
-        with contextlib.suppress(OSError):  # a low limit of open files
-            high = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _HIGH_FD)
-            os.close(fd)
-            return high
-    return fd
 
 
 def _restart_after_fork() -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from llm_trace.errors import NotFoundError, StoreError, StoreNotFoundError
 from llm_trace.record import Call, PromptVersion, Run
-from llm_trace.record_lists import Attributions, Calls, PromptVersions, Runs, Scores, Trace
+from llm_trace.record_lists import Attributions, Calls, PromptVersions, Runs, ScoreRecords, Trace
 from llm_trace.spool.files import list_spool_files
 from llm_trace.spool.losses import list_noted_losses
 from llm_trace.spool.paths import get_spool_dir
@@ -223,10 +223,10 @@ class Store:
         attributions = (rows.build_attribution(row) for row in self._dicts(query, span_id))
         return Attributions(attribution for attribution in attributions if attribution is not None)
 
-    def scores(self, span_id: str) -> Scores:
+    def scores(self, span_id: str) -> ScoreRecords:
         """Return the scores of a call, oldest first."""
         query = "SELECT * FROM scores WHERE span_id = ? ORDER BY time_ns, id"
-        return Scores(rows.build_score_record(row) for row in self._dicts(query, span_id))
+        return ScoreRecords(rows.build_score_record(row) for row in self._dicts(query, span_id))
 
     def sql(self, query: str, *params: Any, files: bool = True) -> Result:
         """Return the answer to a query over the tables of docs/store.md, whole; `?` stands for a parameter.

@@ -13,7 +13,7 @@ from starlette.staticfiles import StaticFiles
 
 from llm_trace.viewer import calls, comparing, health, prompts, review, runs, trace
 from llm_trace.viewer.guard import Guard
-from llm_trace.viewer.page import FreshStore, Page, build_routes
+from llm_trace.viewer.page import FreshStore, ViewerPage, build_routes
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -23,18 +23,18 @@ if TYPE_CHECKING:
     from llm_trace.stores.duckdb import Store
 
 PAGES = (
-    Page("/", calls.read_calls, "calls.html"),
-    Page("/calls", calls.read_calls, "calls.html"),
-    Page("/calls/rows", calls.read_calls, "rows.html"),
-    Page("/calls/summary", calls.read_summary, "summary.html"),
-    Page("/trace/{trace_id}", trace.read_trace, "trace.html"),
-    Page("/trace/{trace_id}/lines", trace.read_lines, "lines.html"),
-    Page("/call/{span_id}", trace.read_call, "call.html"),
-    Page("/runs", runs.read_runs_page, "runs.html"),
-    Page("/compare", comparing.read_comparison, "compare.html"),
-    Page("/prompts", prompts.read_prompts, "prompts.html"),
-    Page("/review", review.read_review, "review.html"),
-    Page("/health", health.read_health, "health.html"),
+    ViewerPage("/", calls.read_call_table, "calls.html"),
+    ViewerPage("/calls", calls.read_call_table, "calls.html"),
+    ViewerPage("/calls/rows", calls.read_call_table, "rows.html"),
+    ViewerPage("/calls/summary", calls.read_summary, "summary.html"),
+    ViewerPage("/trace/{trace_id}", trace.read_trace, "trace.html"),
+    ViewerPage("/trace/{trace_id}/lines", trace.read_trace_lines, "lines.html"),
+    ViewerPage("/call/{span_id}", trace.read_call, "call.html"),
+    ViewerPage("/runs", runs.read_runs_page, "runs.html"),
+    ViewerPage("/compare", comparing.read_comparison, "compare.html"),
+    ViewerPage("/prompts", prompts.read_prompts, "prompts.html"),
+    ViewerPage("/review", review.read_review, "review.html"),
+    ViewerPage("/health", health.read_health, "health.html"),
 )
 
 

@@ -17,10 +17,10 @@ ROWS = 100
 """Calls a page."""
 
 
-def read_calls(store: Store, request: Request) -> dict[str, Any]:
+def read_call_table(store: Store, request: Request) -> dict[str, Any]:
     """Return the calls that match, a page of them, and where the next page begins."""
     filters = CallFilters.read(request.query_params)
-    begin = Place.read(request.query_params.get("after", ""))
+    begin = TablePlace.read(request.query_params.get("after", ""))
     calls, after = _read_rows(store, filters, begin)
     return {
         "filters": filters,
@@ -30,7 +30,7 @@ def read_calls(store: Store, request: Request) -> dict[str, Any]:
     }
 
 
-class Place:
+class TablePlace:
     """Where a page of calls begins: before a start in nanoseconds, after some calls that began just then."""
 
     def __init__(self, until: int = 0, skip: int = 0) -> None:
@@ -38,7 +38,7 @@ class Place:
         self.skip = skip
 
     @classmethod
-    def read(cls, text: str) -> Place:
+    def read(cls, text: str) -> TablePlace:
         """Return the place that `write` wrote; the beginning for anything else."""
         until, _, skip = text.partition("-")
         return cls(int(until), int(skip)) if until.isdigit() and skip.isdigit() else cls()
@@ -47,11 +47,11 @@ class Place:
         return f"{self.until}-{self.skip}"
 
 
-def _read_rows(store: Store, filters: CallFilters, begin: Place) -> tuple[list[Call], Place | None]:
+def _read_rows(store: Store, filters: CallFilters, begin: TablePlace) -> tuple[list[Call], TablePlace | None]:
     arguments = filters.build()
     if filters.order != "newest":  # no column to begin at: all before the page are passed over
         calls = store.calls(**arguments, limit=ROWS + 1, offset=begin.skip, order=filters.order)
-        return calls[:ROWS], Place(0, begin.skip + ROWS) if len(calls) > ROWS else None
+        return calls[:ROWS], TablePlace(0, begin.skip + ROWS) if len(calls) > ROWS else None
     if begin.until:
         arguments["until"] = min(begin.until, arguments.get("until", begin.until))
     calls = store.calls(**arguments, limit=ROWS + 1, offset=begin.skip)
@@ -60,7 +60,7 @@ def _read_rows(store: Store, filters: CallFilters, begin: Place) -> tuple[list[C
     last = calls[ROWS - 1].start_ns
     same = sum(call.start_ns == last for call in calls[:ROWS])
     again = begin.skip if begin.until == last + 1 else 0
-    return calls[:ROWS], Place(last + 1, same + again)
+    return calls[:ROWS], TablePlace(last + 1, same + again)
 
 
 def describe_row(call: Call) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from llm_trace.errors import ConfigurationError, LLMTraceError, NotFoundError
-from llm_trace.viewer.templates import render
+from llm_trace.viewer.templates import render_template
 
 if TYPE_CHECKING:
     from llm_trace.stores.duckdb import Store
@@ -27,7 +27,7 @@ FRESH_S = 1.0
 
 
 @dataclass(frozen=True)
-class Page:
+class ViewerPage:
     """An address, what it shows and how."""
 
     path: str
@@ -58,13 +58,13 @@ class FreshStore:
         self._next = 0.0
 
 
-def build_routes(page: Page, store: FreshStore) -> list[Route]:
+def build_routes(page: ViewerPage, store: FreshStore) -> list[Route]:
     """Return the routes of a page: itself and its JSON."""
 
     def answer_html(request: Request) -> Response:
         status, template, data = _read(page, store, request)
         layout = "fragment.html" if "HX-Request" in request.headers else "base.html"
-        return HTMLResponse(render(template, {**data, "request": request, "layout": layout}), status)
+        return HTMLResponse(render_template(template, {**data, "request": request, "layout": layout}), status)
 
     def answer_json(request: Request) -> Response:
         status, _, data = _read(page, store, request)
@@ -77,7 +77,7 @@ def build_routes(page: Page, store: FreshStore) -> list[Route]:
     ]
 
 
-def _read(page: Page, store: FreshStore, request: Request) -> tuple[int, str, Mapping[str, Any]]:
+def _read(page: ViewerPage, store: FreshStore, request: Request) -> tuple[int, str, Mapping[str, Any]]:
     """Return the status, the template and the data of an answer; an error is a page as well."""
     try:
         return 200, page.template, page.read(store.get(), request)

@@ -13,7 +13,7 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from llm_trace.comparison.feedback import Given, find_unscored, give, open_scoring, parse_score_value
 from llm_trace.errors import ConfigurationError, LLMTraceError
 from llm_trace.viewer.filters import NAMES, CallFilters
-from llm_trace.viewer.trace import read_details
+from llm_trace.viewer.trace import read_call_details
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -45,7 +45,7 @@ def read_review(store: Store, request: Request) -> dict[str, Any]:
         "back": _build_link(request, None),
         "skip": None if call is None else _build_link(request, call.span_id),
     }
-    return {**({"call": None} if call is None else read_details(store, call.span_id)), **page}
+    return {**({"call": None} if call is None else read_call_details(store, call.span_id)), **page}
 
 
 def _choose(calls: list[Call], *, random_order: bool, seed: int) -> Call | None:

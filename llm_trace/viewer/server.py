@@ -25,7 +25,7 @@ def make_token() -> str:
     return secrets.token_urlsafe(24)
 
 
-def build_server(store: Store, listener: socket.socket, token: str) -> uvicorn.Server:
+def build_viewer_server(store: Store, listener: socket.socket, token: str) -> uvicorn.Server:
     """Return the server.
 
     Raises:

@@ -12,7 +12,7 @@ from markdown_it import MarkdownIt
 from markupsafe import Markup
 
 from llm_trace.controls import clean
-from llm_trace.rendering import formatting
+from llm_trace.rendering import formatting, texts
 from llm_trace.rendering.media import name_media
 from llm_trace.rendering.ranges import draw_range
 
@@ -24,7 +24,7 @@ LONGEST = 200_000
 _MARKDOWN = MarkdownIt("commonmark", {"html": False, "linkify": False}).enable("table").disable("image")
 
 
-def render(template: str, data: Mapping[str, Any]) -> str:
+def render_template(template: str, data: Mapping[str, Any]) -> str:
     """Return a page."""
     return _make_environment().get_template(template).render(data)
 
@@ -48,7 +48,7 @@ def _make_environment() -> Environment:
         "pretty": format_pretty,
         "segment": lambda text: quote(str(text), safe=""),
         "size": formatting.format_size,
-        "text": format_text,
+        "text": functools.partial(texts.format_text, most=LONGEST),
         "thousands": lambda number: "" if number is None else f"{number:,}",
     }
     environment.globals |= {"draw_range": draw_range, "tokens": formatting.format_tokens}
@@ -64,23 +64,10 @@ def _finalize(value: Any) -> Any:
 
 def render_markdown(text: str) -> Markup:
     """Return a text's Markdown as HTML: no HTML of its own, no link but http, https and mailto, no image."""
-    shown = _MARKDOWN.render(clean(cut_text(name_media(text))))
+    shown = _MARKDOWN.render(clean(texts.cut_text(name_media(text), LONGEST)))
     return Markup(shown)
 
 
 def format_pretty(data: Any) -> str:
     """Return JSON data for people, with media by name and size."""
-    return cut_text(json.dumps(name_media(data), indent=2, ensure_ascii=False, default=str))
-
-
-def format_text(data: Any) -> str:
-    """Return a text as it is and other data as JSON, both no longer than a page shows."""
-    if data is None:
-        return ""
-    return cut_text(name_media(data)) if isinstance(data, str) else format_pretty(data)
-
-
-def cut_text(text: str) -> str:
-    """Return as much of a text as a page shows."""
-    left = len(text) - LONGEST
-    return text if left <= 0 else f"{text[:LONGEST]}\n… {left:,} more characters: see this page's JSON"
+    return texts.cut_text(json.dumps(name_media(data), indent=2, ensure_ascii=False, default=str), LONGEST)

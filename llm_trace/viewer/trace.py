@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from llm_trace.record import Message
-    from llm_trace.rendering.waterfall import Line
+    from llm_trace.rendering.waterfall import WaterfallLine
     from llm_trace.stores.duckdb import Store
     from llm_trace.stores.lookup import TreeRow
 
@@ -44,11 +44,11 @@ def read_trace(store: Store, request: Request) -> dict[str, Any]:
         "next": LINES if len(lines) > LINES else None,
         "duration_ns": measure_duration([line.row for line in lines]),
         "selected": span_id,
-        **read_details(store, span_id),
+        **read_call_details(store, span_id),
     }
 
 
-def read_lines(store: Store, request: Request) -> dict[str, Any]:
+def read_trace_lines(store: Store, request: Request) -> dict[str, Any]:
     """Return further lines of a trace's tree, from the number `from` on."""
     trace_id, text = request.path_params["trace_id"], request.query_params.get("from", "0")
     begin = int(text) if text.isdigit() else 0
@@ -63,10 +63,10 @@ def read_lines(store: Store, request: Request) -> dict[str, Any]:
 
 def read_call(store: Store, request: Request) -> dict[str, Any]:
     """Return one call with all that is known of it."""
-    return read_details(store, request.path_params["span_id"])
+    return read_call_details(store, request.path_params["span_id"])
 
 
-def read_details(store: Store, span_id: str) -> dict[str, Any]:
+def read_call_details(store: Store, span_id: str) -> dict[str, Any]:
     """Return a call, its conversation, attributions and scores."""
     call = store.call(span_id)
     attributions = store.attributions(span_id)
@@ -99,7 +99,7 @@ def _choose_call(store: Store, trace_id: str, rows: Sequence[TreeRow]) -> str:
     return (failed[-1:] or models or list(rows))[0].span_id
 
 
-def _list_lines(store: Store, trace_id: str) -> list[Line[TreeRow]]:
+def _list_lines(store: Store, trace_id: str) -> list[WaterfallLine[TreeRow]]:
     """Return the calls of a trace, each below the one around it, in the order of their starts."""
     rows = read_trace_rows(store, trace_id, MOST)
     if not rows:

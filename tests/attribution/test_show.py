@@ -10,7 +10,7 @@ from llm_trace.attribution.studies.plot import draw_figure
 from llm_trace.cli.tree import render_bars
 from llm_trace.exporters.attribution_payload import build_searchable
 from llm_trace.record import Attribution, Segment
-from llm_trace.rendering.attribution_html import render_page
+from llm_trace.rendering.attribution_html import render_attribution_page
 from llm_trace.rendering.heatmap import (
     BLUE,
     GREY,
@@ -52,7 +52,7 @@ def test_the_terminal_shows_the_whole_prompt_with_the_unit() -> None:
 
 
 def test_a_page_shows_the_text_and_runs_nothing_of_it() -> None:
-    page = Elements(render_page(made(), title=HOSTILE))
+    page = Elements(render_attribution_page(made(), title=HOSTILE))
     assert not {tag for tag, _ in page.tags} & {"script", "b"}
     assert made().prompt in page.text
     assert f"Yes {HOSTILE}" in page.text
@@ -72,7 +72,11 @@ def test_words_and_colours_follow_the_test_that_is_corrected_for_the_number_of_w
     assert [str(s.style) for s in render_terminal(found).spans if s.start < len(found.prompt)] == [
         "white on #0072b2"
     ]
-    coloured = [name for name in Elements(render_page(found)).list_values("span", "class") if "w v" in name]
+    coloured = [
+        name
+        for name in Elements(render_attribution_page(found)).list_values("span", "class")
+        if "w v" in name
+    ]
     assert coloured == ["w v5", "w v0", "w v0"]
     assert build_searchable(found.model_dump())["top_words"] == "Be"
     assert [line.plain.endswith("not told from noise") for line in render_bars(found)] == [False, True, True]

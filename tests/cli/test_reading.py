@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import llm_trace
-from llm_trace.cli.times import parse_moment
+from llm_trace.cli.times import parse_moment_option
 from tests.helpers.cli_toys import answer, invoke, record
 
 
@@ -397,10 +397,10 @@ def test_sql_that_fails_is_one_error_on_stderr(place: Path, query: str) -> None:
 
 
 def test_moments_are_ago_or_iso() -> None:
-    assert parse_moment("2h", "--since", now_ns=7_200_000_000_005) == 5
-    assert parse_moment("1.5m", "--since", now_ns=100 * 10**9) == 10 * 10**9
-    assert parse_moment("1970-01-01T00:00:01.5+00:00", "--since") == 1_500_000_000
-    assert parse_moment(None, "--since") is None
+    assert parse_moment_option("2h", "--since", now_ns=7_200_000_000_005) == 5
+    assert parse_moment_option("1.5m", "--since", now_ns=100 * 10**9) == 10 * 10**9
+    assert parse_moment_option("1970-01-01T00:00:01.5+00:00", "--since") == 1_500_000_000
+    assert parse_moment_option(None, "--since") is None
 
 
 def test_sql_as_json_spells_what_json_has_no_number_for(place: Path) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 import llm_trace
 from llm_trace.record import Attribution, Call, Score, Segment
-from llm_trace.record_lists import Attributions, Calls, Records, Runs, Scores, Trace
+from llm_trace.record_lists import Attributions, Calls, Records, Runs, ScoreRecords, Trace
 from tests.conftest import Recorded
 from tests.helpers.cli_toys import record
 from tests.helpers.elements import Elements
@@ -54,7 +54,8 @@ def list_shown(store: Any) -> dict[str, Any]:
         "score": store.scores(scored.span_id)[0], "store": store, "attribution": explain(),
         "attributions": Attributions([explain(), explain(verdict="redundant")]),
         "no calls": store.calls(name="nobody"),
-        "no runs": Runs(), "no scores": Scores(), "no attributions": Attributions(), "no trace": Trace(),
+        "no runs": Runs(), "no scores": ScoreRecords(), "no attributions": Attributions(),
+        "no trace": Trace(),
     }  # fmt: skip
 
 
@@ -107,7 +108,7 @@ def test_hostile_text_in_every_field_is_shown_as_text(recorded: Recorded) -> Non
     calls = store.calls(limit=None)
     shown: list[Any] = [
         store, calls, *calls, Trace(calls), store.runs(), *store.runs(), store.prompts(), *store.prompts(),
-        Scores(Score(span_id=text, name=text, value=text, comment=text, time_ns=1) for text in HOSTILE),
+        ScoreRecords(Score(span_id=text, name=text, value=text, comment=text, time_ns=1) for text in HOSTILE),
         *(
             explain(text, response=text, method=text, baseline=text, target=text, bounds=text, model=text,
                     warnings=(text,), notes=(text,), verdict="redundant", target_tokens=(text,),

@@ -15,7 +15,7 @@ import llm_trace
 from llm_trace.collect.server import open_listener
 from llm_trace.record import Attribution, Segment
 from llm_trace.viewer import page as page_module
-from llm_trace.viewer.server import build_server, make_link
+from llm_trace.viewer.server import build_viewer_server, make_link
 from tests.helpers.cli_toys import record
 from tests.helpers.hostile import record_hostile
 from tests.helpers.spool_toys import HandWriter, spool_of
@@ -68,7 +68,7 @@ def browser() -> Iterator[Any]:
 
 def visit(browser: Any, path: Path) -> Iterator[Visitor]:
     with llm_trace.open_store(path) as store, open_listener("127.0.0.1", 0) as listener:
-        server = build_server(store, listener, "link")
+        server = build_viewer_server(store, listener, "link")
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         try:

@@ -10,7 +10,7 @@ import hashlib
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from llm_trace.exporters.attribution_payload import build_searchable, render_attribution_page
+from llm_trace.exporters.attribution_payload import build_searchable, encode_attribution_page
 from llm_trace.exporters.bodies import JSON, encode_form, encode_json
 from llm_trace.exporters.comet.traces import flatten_names
 from llm_trace.exporters.protocol import Event, Request
@@ -38,7 +38,7 @@ def build_attribution_requests(event: Event, key: str, *, whole: bool) -> list[R
     """
     data, stem = event.data, f"attribution-{event.data['span_id']}"
     requests = [
-        _build_asset(event, key, f"{stem}-{data['method']}.html", render_attribution_page(data), "text/html")
+        _build_asset(event, key, f"{stem}-{data['method']}.html", encode_attribution_page(data), "text/html")
     ]
     if whole:
         requests.append(

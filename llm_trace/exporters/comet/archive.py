@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from llm_trace.exporters.attribution_payload import render_attribution_page
+from llm_trace.exporters.attribution_payload import encode_attribution_page
 from llm_trace.exporters.bodies import encode_json
 from llm_trace.exporters.comet.additions import list_others, run_key
 from llm_trace.exporters.comet.traces import build_experiment, flatten_names
@@ -65,7 +65,7 @@ def write_archives(
 def _build_tree_messages(tree: Tree) -> Offline:
     entry = build_experiment(tree, None, "")
     pages = {
-        f"attribution-{span}-{attribution['method']}.html": render_attribution_page(attribution)
+        f"attribution-{span}-{attribution['method']}.html": encode_attribution_page(attribution)
         for span, attributions in tree.attributions.items()
         for attribution in attributions
     }

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
-from llm_trace.exporters.attribution_payload import render_attribution_page
+from llm_trace.exporters.attribution_payload import encode_attribution_page
 from llm_trace.exporters.bodies import JSON, encode_json, pack_items
 from llm_trace.exporters.opik.settings import SETTINGS, read_opik_settings
 from llm_trace.exporters.opik.spans import build_explanation, build_score, build_spans, make_uuid7, trace_of
@@ -123,7 +123,7 @@ class OpikExporter:
             headers = {"Content-Type": "application/octet-stream"}
             yield Request(
                 f"{_ATTACHMENT}?{urlencode(query)}",
-                render_attribution_page(event.data),
+                encode_attribution_page(event.data),
                 (event,),
                 method="PUT",
                 headers=headers,
