@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 import time
 import weakref
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from llm_trace.capture.merger import Merger
     from llm_trace.capture.values import ValueEncoder
 
+_make_finished = functools.partial(tuple.__new__, FinishedCall)  # as `FinishedCall(…)` does, in C
 _SCALARS = frozenset([str, int, float, bool, type(None)])
 
 
@@ -76,7 +78,7 @@ def _leave(call: CallSpan) -> int:
     call.leave()
     if call.outermost:
         span_id = call.span_id if call.sink is not None else ""
-        finished_call.set(FinishedCall(call.recorder, span_id, call.trace_id, call.start_ns))
+        finished_call.set(_make_finished((call.recorder, span_id, call.trace_id, call.start_ns)))
     return end_ns
 
 
@@ -130,12 +132,12 @@ def _emit_end(call: CallSpan, end_ns: int, status: str, output: bytes | None, fi
     event = b'{"event":"end",%b,"end_ns":%d,"status":"%b"' % (call.ids, end_ns, status.encode())
     if output is not None:
         event += b',"output":' + output
-    messages = None
+    messages, whole = None, event
     if fields:
         messages = _encode_messages(recorder.encoder, fields.pop("messages_out", None))
-    if fields:
-        event += b"," + recorder.encoder.encode_event(fields)[1:-1]
-    whole = event + b',"messages_out":' + recorder.encoder.dump(messages) if messages else event
+        if fields:
+            event += b"," + recorder.encoder.encode_event(fields)[1:-1]
+        whole = event + b',"messages_out":' + recorder.encoder.dump(messages) if messages else event
     if call.sdk is not None and recorder.mirror is not None:
         recorder.mirror.end(call.sdk, call.spec.kind, whole + b"}", content=recorder.capture_content)
     if call.rebuild:
