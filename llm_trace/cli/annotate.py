@@ -72,18 +72,18 @@ def annotate_calls(
 
 
 def _import_scores(store: "Store", path: Path) -> int:
-    from llm_trace.comparison.feedback import give, open_scoring, read_score_file
+    from llm_trace.comparison.feedback import ScoreWriter, read_score_file
 
     scores = read_score_file(path, store)
-    with open_scoring(store.path):
+    with ScoreWriter(store.path) as writer:
         for score in scores:
-            give(score)
+            writer.give(score)
     return len(scores)
 
 
 def _ask_scores(store: "Store", calls: "list[Call]", name: str) -> int:
     """Ask for a score of each call that has none, until `q` is typed; return how many were given."""
-    from llm_trace.comparison.feedback import find_unscored, give, open_scoring
+    from llm_trace.comparison.feedback import ScoreWriter, find_unscored
 
     left = find_unscored(store, calls, name)
     if not left:
@@ -94,13 +94,13 @@ def _ask_scores(store: "Store", calls: "list[Call]", name: str) -> int:
         make_plain_text(f"{len(left)} calls without {name}. Empty: skip. q: quit, and go on later.", "dim")
     )
     count = 0
-    with open_scoring(store.path):
+    with ScoreWriter(store.path) as writer:
         for number, call in enumerate(left, start=1):
             answer = _ask(call, name, f"{number} of {len(left)}")
             if answer == "quit":
                 break
             if answer != "skip":
-                give(answer)
+                writer.give(answer)
                 count += 1
     return count
 

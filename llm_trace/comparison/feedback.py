@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import math
+import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Self
 
-from llm_trace import config
-from llm_trace.capture.spans import log_score
-from llm_trace.config import configure, shutdown
-from llm_trace.errors import ConfigurationError
+from llm_trace.capture.ids import make_id
+from llm_trace.errors import ConfigurationError, StoreError
+from llm_trace.settings import build_spool_writer, resolve_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from llm_trace.record import Call
@@ -110,18 +108,31 @@ def find_unscored(store: Store, calls: list[Call], name: str) -> list[Call]:
     return [call for call in calls if call.span_id not in done]
 
 
-@contextlib.contextmanager
-def open_scoring(store: Path) -> Iterator[None]:
-    """Let `give` write to a store."""
-    configure(store, run=None, exporters=(), sample=1.0, redact=None, record_env=False)
-    if config.current is not None:
-        config.current.spool.exporters = None  # a score goes where its call went
-    try:
-        yield
-    finally:
-        shutdown()
+class ScoreWriter:
+    """Writes scores of people to a store's spool, whatever this process records otherwise; a context manager.
 
+    Args:
+        store: the DuckDB file. A score goes where its call went: to whatever destinations the store has.
+    """
 
-def give(score: Given) -> None:
-    """Write a person's score with its call, as `log_score` does."""
-    log_score(score.name, score.value, call=score.span_id, comment=score.comment, source="human")
+    def __init__(self, store: Path) -> None:
+        settings = resolve_settings({}) | {"redact": None, "exporters": None}
+        self._spool, self._encoder = build_spool_writer(settings, store)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._spool.close()
+
+    def give(self, score: Given) -> None:
+        """Write a person's score with its call, as `log_score` does.
+
+        Raises:
+            StoreError: the spool cannot be written, and the score is not kept.
+        """
+        event: dict[str, Any] = {"event": "score", "id": make_id(), "name": score.name, "value": score.value}
+        event |= {"span_id": score.span_id, "source": "human", "time_ns": time.time_ns()}
+        event |= {"comment": score.comment} if score.comment else {}
+        if not self._spool.write(self._encoder.encode_event(event)[:-1]):
+            raise StoreError(f"the score {score.name!r} was not kept: {self._spool.folder} cannot be written")

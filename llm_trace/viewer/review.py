@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import random
-from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode
 
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 
-from llm_trace.comparison.feedback import Given, find_unscored, give, open_scoring, parse_score_value
+from llm_trace.comparison.feedback import Given, ScoreWriter, find_unscored, parse_score_value
 from llm_trace.errors import ConfigurationError, LLMTraceError
 from llm_trace.viewer.filters import NAMES, CallFilters
 from llm_trace.viewer.trace import read_call_details
@@ -63,13 +62,12 @@ def _build_link(request: Request, skip: str | None) -> str:
 class ScoreForm:
     """Takes the scores that pages send and writes them to the spool, as `log_score` does.
 
-    The spool is opened with the first score, and closed when the process ends.
+    The spool is opened with the first score, and let go when the process ends.
     """
 
     def __init__(self, store: FreshStore) -> None:
         self._store = store
-        self._open = ExitStack()
-        self._is_open = False
+        self._writer: ScoreWriter | None = None
 
     async def answer(self, request: Request) -> Response:
         """Write a score and go back to the page that it came from."""
@@ -89,8 +87,8 @@ class ScoreForm:
         if not name or not value:
             raise ConfigurationError("a score has a name and a value: a number, yes or no, or a label")
         call = self._store.get().call(form.get("call", ""))
-        if not self._is_open:
-            self._open.enter_context(open_scoring(self._store.get().path))
-            self._is_open = True
-        give(Given(call.span_id, name, parse_score_value(value), form.get("comment", "").strip() or None))
+        if self._writer is None:
+            self._writer = ScoreWriter(self._store.get().path)
+        comment = form.get("comment", "").strip() or None
+        self._writer.give(Given(call.span_id, name, parse_score_value(value), comment))
         self._store.expire()
