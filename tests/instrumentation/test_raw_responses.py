@@ -21,30 +21,9 @@ from llm_trace.capture import failures
 from llm_trace.record import Call, Usage
 from tests.conftest import Recorded
 from tests.helpers.loopback import Loopback, Received, Reply
+from tests.helpers.sdk_answers import CHUNKS, EVENTS, MESSAGE, OPENAI
 
 ASK: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 9}
-OPENAI = {
-    "id": "c1", "object": "chat.completion", "created": 1, "model": "m-1",
-    "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "hello"}}],
-    "usage": {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5},
-}  # fmt: skip
-CHUNKS = [
-    {**OPENAI, "object": "chat.completion.chunk", "choices": [{"index": 0, "delta": {"content": text}}]}
-    for text in ("hel", "lo")
-]
-MESSAGE = {
-    "id": "m1", "type": "message", "role": "assistant", "model": "m-1", "stop_reason": "end_turn",
-    "content": [{"type": "text", "text": "hello"}], "usage": {"input_tokens": 3, "output_tokens": 2},
-}  # fmt: skip
-EVENTS: list[dict[str, Any]] = [
-    {"type": "message_start", "message": {**MESSAGE, "content": [], "stop_reason": None}},
-    {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
-    {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "hel"}},
-    {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "lo"}},
-    {"type": "content_block_stop", "index": 0},
-    {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 2}},
-    {"type": "message_stop"},
-]
 SENT = {
     "openai": "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in CHUNKS) + "data: [DONE]\n\n",
     "anthropic": "".join(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n" for event in EVENTS),
