@@ -98,7 +98,7 @@ class Attributions(Records[Attribution]):
 
 
 class ScoreRecords(Records[Score]):
-    """ScoreRecords: a table."""
+    """Scores: a table."""
 
     def _render(self) -> Content:
         from llm_trace.rendering.record_html import render_scores

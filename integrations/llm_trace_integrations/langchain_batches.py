@@ -13,6 +13,7 @@ from functools import wraps
 from typing import Any
 
 from llm_trace.capture.framework_calls import FrameworkCalls
+from llm_trace.instrumentation.integration import replace_attribute
 
 MODULE = "langchain_core.language_models.chat_models"
 
@@ -32,13 +33,14 @@ def start() -> Callable[[], None]:
         with _enter_run(kwargs.get("run_manager")):
             return await agenerate(*args, **kwargs)
 
-    model._generate_with_cache, model._agenerate_with_cache = generate_inside, agenerate_inside
+    steps = [
+        replace_attribute(model, "_generate_with_cache", generate_inside),
+        replace_attribute(model, "_agenerate_with_cache", agenerate_inside),
+    ]
 
     def undo() -> None:
-        if model._generate_with_cache is generate_inside:
-            model._generate_with_cache = generate
-        if model._agenerate_with_cache is agenerate_inside:
-            model._agenerate_with_cache = agenerate
+        for step in steps:
+            step()
 
     return undo
 

@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 
 from llm_trace.capture import failures
 from llm_trace.capture.callspan import CallSpan, current_call
-from llm_trace.instrumentation.integration import Integration, TracedMethod
+from llm_trace.instrumentation.integration import Integration, TracedMethod, replace_attribute
 from llm_trace_integrations.stainless import note_retries
 
 _PROVIDERS = {
@@ -64,12 +64,7 @@ def note_requests() -> Callable[[], None]:
             failures.note("a request of litellm", exc)
         return pre_call(self, *args, **kwargs)
 
-    def undo() -> None:
-        if logging.pre_call is note_and_call:
-            logging.pre_call = pre_call
-
-    logging.pre_call = note_and_call
-    return undo
+    return replace_attribute(logging, "pre_call", note_and_call)
 
 
 def _note_request(model: str) -> None:

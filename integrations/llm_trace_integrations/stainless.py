@@ -16,7 +16,7 @@ from types import MethodType
 from typing import Any
 
 from llm_trace.capture.callspan import current_call
-from llm_trace.instrumentation.integration import RecordedAnswer, Start
+from llm_trace.instrumentation.integration import RecordedAnswer, Start, replace_attribute
 
 _MADE_BY_HELPERS = frozenset(["text", "thinking", "signature", "citation", "input_json"])
 """Types of the events that Anthropic's stream helper adds to those of the wire."""
@@ -57,12 +57,7 @@ def _patch_builder(base: Any) -> Callable[[], None]:
             call.set(metadata={"retries": call.metadata.get("retries", 0) + 1})
         return build(*args, **kwargs)
 
-    def undo() -> None:
-        if base._build_request is build_and_note:
-            base._build_request = build
-
-    base._build_request = build_and_note
-    return undo
+    return replace_attribute(base, "_build_request", build_and_note)
 
 
 def replay(

@@ -61,19 +61,8 @@ def find_call(store: "Store", identity: str) -> CallInTrace:
 
 
 def _trace(store: "Store", trace_id: str, span_id: str | None) -> CallInTrace:
-    from llm_trace.stores.lookup import count_trace, read_trace_rows
+    from llm_trace.stores.lookup import choose_call, count_trace, read_trace_rows
 
     rows = read_trace_rows(store, trace_id, MOST)
     count = count_trace(store, trace_id) if len(rows) == MOST else len(rows)
-    return CallInTrace(trace_id, span_id or _choose_meant(store, trace_id, rows), rows, count)
-
-
-def _choose_meant(store: "Store", trace_id: str, rows: "tuple[TreeRow, ...]") -> str:
-    from llm_trace.stores.lookup import find_explained
-
-    explained = find_explained(store, trace_id)
-    if explained is not None:
-        return explained
-    failed = [row for row in rows if row.status not in ("ok", "open")]
-    models = [row for row in rows if row.kind == "llm"]
-    return (failed[-1:] or models or list(rows))[0].span_id
+    return CallInTrace(trace_id, span_id or choose_call(store, trace_id, rows), rows, count)

@@ -94,3 +94,15 @@ class Integration:
     """Without it a replay builds what was returned anew, as of any traced function."""
     starts: dict[str, Start] = field(default_factory=dict)
     """By the module to wait for: what is switched on by the library's own door, such as callbacks."""
+
+
+def replace_attribute(owner: Any, name: str, other: Any) -> Callable[[], None]:
+    """Put something else in the place of an attribute; return what puts it back, unless another lies over."""
+    original = getattr(owner, name)
+
+    def undo() -> None:
+        if getattr(owner, name) is other:
+            setattr(owner, name, original)
+
+    setattr(owner, name, other)
+    return undo

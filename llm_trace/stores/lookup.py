@@ -77,6 +77,17 @@ def find_run_name(store: Store, run: str | None) -> str | None:
     return None if row is None else str(row[0])
 
 
+def choose_call(store: Store, trace_id: str, rows: Sequence[TreeRow]) -> str:
+    """Return the call of a trace that has an attribution, else that failed, else that asked a model, else the
+    first.
+    """
+    if (explained := find_explained(store, trace_id)) is not None:
+        return explained
+    failed = [row for row in rows if row.status not in ("ok", "open")]
+    models = [row for row in rows if row.kind == "llm"]
+    return (failed[-1:] or models or list(rows))[0].span_id
+
+
 def list_attributed(store: Store, span_ids: Sequence[str], method: str, config_hash: str) -> set[str]:
     """Return which of the calls have an attribution of just this kind."""
     query = """

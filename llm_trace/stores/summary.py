@@ -28,6 +28,7 @@ class Summary(NamedTuple):
     failed: int
     """Neither ok nor open."""
     traces: int
+    """Counted about, as median and quantile are computed: exact ones would take a sort of everything."""
     first_ns: int | None
     last_ns: int | None
     median_ms: float | None

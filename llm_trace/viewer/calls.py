@@ -26,7 +26,6 @@ def read_call_table(store: Store, request: Request) -> dict[str, Any]:
         "filters": filters,
         "calls": [describe_row(call) for call in calls],
         "next": None if after is None else filters.link("/calls/rows", after=after.write()),
-        "first": begin.skip == 0 and not begin.until,
     }
 
 

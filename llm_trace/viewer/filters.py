@@ -54,13 +54,12 @@ class CallFilters:
         """Return the filters of an address.
 
         Raises:
-            ConfigurationError: a kind, status, order, time or number that is none.
+            ConfigurationError: a kind, status, verdict or order that is none.
         """
         filters = cls({name: query[name].strip() for name in NAMES if query.get(name, "").strip()})
         for name, choices in _CHOICES.items():
             if (value := filters.asked.get(name)) is not None and value not in choices:
                 raise ConfigurationError(f"{name} {value!r} is none of {', '.join(choices)}")
-        filters.build()
         return filters
 
     @property
@@ -79,7 +78,11 @@ class CallFilters:
         return self.asked.get("order", "newest")  # type: ignore[return-value]
 
     def build(self) -> dict[str, Any]:
-        """Return them as arguments of `Store.calls`."""
+        """Return them as arguments of `Store.calls`.
+
+        Raises:
+            ConfigurationError: a time or number that is none.
+        """
         arguments: dict[str, Any] = {name: self.asked[name] for name in EQUAL if name in self.asked}
         for name in ("since", "until"):
             if name in self.asked:

@@ -8,16 +8,9 @@ from typing import TYPE_CHECKING, Any
 from llm_trace.errors import NotFoundError
 from llm_trace.rendering.attribution_data import describe_attribution
 from llm_trace.rendering.waterfall import arrange_lines, measure_duration
-from llm_trace.stores.lookup import (
-    count_trace,
-    find_explained,
-    find_run_name,
-    read_trace_rows,
-)
+from llm_trace.stores.lookup import choose_call, count_trace, find_run_name, read_trace_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from starlette.requests import Request
 
     from llm_trace.record import Message
@@ -35,7 +28,7 @@ def read_trace(store: Store, request: Request) -> dict[str, Any]:
     """Return the first lines of a trace's tree, and the call that is asked for or that matters most."""
     trace_id = request.path_params["trace_id"]
     lines = _list_lines(store, trace_id)
-    span_id = request.query_params.get("call") or _choose_call(store, trace_id, [line.row for line in lines])
+    span_id = request.query_params.get("call") or choose_call(store, trace_id, [line.row for line in lines])
     shown = [asdict(line) for line in lines[:LINES]]
     return {
         "trace_id": trace_id,
@@ -88,15 +81,6 @@ def _describe_message(message: Message) -> dict[str, Any]:
     """Return the role and the parts of a message, texts apart from tool calls and the rest."""
     parts = [part.model_dump(mode="json") for part in message.parts]
     return {"role": message.role, "name": message.name, "parts": parts, "finish": message.finish_reason}
-
-
-def _choose_call(store: Store, trace_id: str, rows: Sequence[TreeRow]) -> str:
-    """Return the call of a trace that has an attribution, else that failed, else that asked a model."""
-    if (explained := find_explained(store, trace_id)) is not None:
-        return explained
-    failed = [row for row in rows if row.status not in ("ok", "open")]
-    models = [row for row in rows if row.kind == "llm"]
-    return (failed[-1:] or models or list(rows))[0].span_id
 
 
 def _list_lines(store: Store, trace_id: str) -> list[WaterfallLine[TreeRow]]:
