@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 from collections.abc import Callable, Iterator
@@ -51,11 +52,20 @@ class Recorded:
         return call
 
 
+def _close_left_loop() -> None:
+    """Close the event loop that a library has left, and let each test find none, whatever ran before."""
+    left = getattr(getattr(vars(asyncio.events).get("_event_loop_policy"), "_local", None), "_loop", None)
+    if left is not None and not left.is_running():
+        left.close()
+    vars(asyncio.events)["_event_loop_policy"] = None
+
+
 @pytest.fixture(autouse=True)
 def _clean(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:  # asked for first, so that it is undone last
     failures.counts.clear()
     yield
     llm_trace.shutdown()
+    _close_left_loop()
     logging.getLogger("llm_trace").setLevel(logging.NOTSET)
 
 

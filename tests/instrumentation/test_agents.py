@@ -23,10 +23,7 @@ TOOL = {"id": "t1", "type": "function", "function": {"name": "look", "arguments"
 
 @pytest.fixture(autouse=True)
 def _loop() -> Iterator[None]:
-    """An event loop for `run_sync`, which closes none that it makes; one left by a library is closed."""
-    left = getattr(getattr(asyncio.get_event_loop_policy(), "_local", None), "_loop", None)
-    if left is not None and not left.is_running():
-        left.close()
+    """An event loop for `run_sync`, which closes none that it makes."""
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     yield
