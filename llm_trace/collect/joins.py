@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, Final
 
 from llm_trace.bounded_dict import BoundedDict
 from llm_trace.semconv import names
 from llm_trace.semconv.agents import CALL_ID, TURNS
-from llm_trace.semconv.merge import check_overlap, get_response_id, merge_calls
+from llm_trace.semconv.merge import check_overlap, get_counts, get_response_id, merge_calls
 from llm_trace.semconv.shapes import CallDict
 from llm_trace.semconv.values import get_field, get_first_value, list_fields
 
 _MOST = 5_000
 _MOST_OF_TURN = 32
 """Calls of one turn that a later one is compared with."""
+_APART_NS = 30 * 10**9
+"""How far apart the accounts of one answer may end: a span ends when the agent comes to read the answer."""
 
 
 class AgentCallJoiner:
@@ -30,10 +32,8 @@ class AgentCallJoiner:
             for known in reversed(self._by_key.get(key, ())):
                 if call["span_id"] == known["span_id"] or call["span_id"] in known.get("same", ()):
                     return known  # a sender that tries again
-                if known["span_id"] not in call.get("same", ()) and (
-                    key[0] == "id" or _check_parallel(known, call)
-                ):
-                    joined = _merge(known, call)
+                if known["span_id"] not in call.get("same", ()) and _CHECKS[key[0]](known, call):
+                    joined = _merge(known, call, by=key[0])
                     self._replace(known, joined, keys)
                     return joined
         for key in keys:
@@ -51,10 +51,12 @@ class AgentCallJoiner:
         self._by_key[key] = [*self._by_key.pop(key, ())[1 - _MOST_OF_TURN :], call]
 
 
-def _merge(known: CallDict, call: CallDict) -> CallDict:
-    """Return one call of two, under the later's id, with the name and place that the span has."""
+def _merge(known: CallDict, call: CallDict, *, by: str) -> CallDict:
+    """Return one call of two, under the later's id, with the name and place that the span has; those of the
+    log record, which is in its turn, where the span is in another trace.
+    """
     outer, inner = (call, known) if _is_log(known) and not _is_log(call) else (known, call)
-    if _tells_answer_only(outer):
+    if _tells_answer_only(outer) or (by == "counts" and outer["trace_id"] != inner["trace_id"]):
         outer, inner = inner, outer
     same = [known["span_id"], *known.get("same", ()), *call.get("same", ())]
     merged = {**merge_calls(outer, inner), "span_id": call["span_id"], "same": same}
@@ -62,7 +64,9 @@ def _merge(known: CallDict, call: CallDict) -> CallDict:
 
 
 def _iter_keys(call: CallDict) -> Iterator[tuple[str, ...]]:
-    """Yield what a call may be known by: the ids of an answer and of a tool's call, and its turn."""
+    """Yield what a call may be known by: the ids of an answer and of a tool's call, its turn, and where an
+    answer has no id its tokens.
+    """
     attributes, kind = _get_attributes(call), str(call.get("kind"))
     response = get_response_id(call) if kind == "llm" else None
     tool = get_first_value(attributes, (CALL_ID, "gen_ai.tool.call_id")) if kind == "tool" else None
@@ -72,6 +76,9 @@ def _iter_keys(call: CallDict) -> Iterator[tuple[str, ...]]:
     turn = get_first_value(attributes, (*TURNS, names.PROMPT_NAME))
     if turn is not None and kind in ("llm", "tool"):
         yield "turn", kind, str(turn)
+    counts = get_counts(call)
+    if kind == "llm" and response is None and None not in counts:
+        yield "counts", *map(str, counts)
 
 
 def _check_parallel(known: CallDict, call: CallDict) -> bool:
@@ -83,6 +90,20 @@ def _check_parallel(known: CallDict, call: CallDict) -> bool:
     name = "model" if call.get("kind") == "llm" else "name"
     ours, theirs = ((_get_tool(c) if name == "name" else c.get("model")) for c in (known, call))
     return ours == theirs or None in (ours, theirs)
+
+
+def _check_counted_alike(known: CallDict, call: CallDict) -> bool:
+    """Say whether a span and a log record with equal tokens tell of one answer: about one time, each once."""
+    if _is_log(known) == _is_log(call) or _count_logs(known) or _count_logs(call):
+        return False
+    return abs(int(known["end_ns"]) - int(call["end_ns"])) <= _APART_NS or check_overlap(known, call)
+
+
+_CHECKS: Final[dict[str, Callable[[CallDict, CallDict], bool]]] = {
+    "id": lambda *_: True,
+    "turn": _check_parallel,
+    "counts": _check_counted_alike,
+}
 
 
 def _count_logs(call: CallDict) -> int:

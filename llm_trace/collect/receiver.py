@@ -188,7 +188,7 @@ class Receiver:
     def _encode_agent_call(self, item: AgentCall) -> Sequence[SpoolLine]:
         call = item.call if self.capture_content else call_without_content(item.call)
         if item.part == "whole":
-            agent = find_agent(str(call["name"]), None)
+            agent = find_agent(str(call["name"]), None, {})
             call = self.metered.note(agent, self.joiner.join(self.merger.whole(call)))
         if item.part == "start":
             return (encode_open_call(self.encoder, call),)
@@ -220,7 +220,7 @@ class Receiver:
             return self._encode_scores([event])
         call = semconv.ended_call(span)
         call = self.merger.whole(call if self.capture_content else call_without_content(call))
-        if (agent := find_agent(span.name, span.scope)) is not None:
+        if (agent := find_agent(span.name, span.scope, span.attributes)) is not None:
             call = self.metered.note(agent, self.joiner.join(call))
         return *encode_finished_call(self.encoder, call), *self._encode_scores(list_evaluations(span))
 

@@ -80,6 +80,7 @@ _TOKENS: Final = {
     "cache_read_tokens": "cache_read_input_tokens", "cache_creation_tokens": "cache_creation_input_tokens",
     "input_token_count": "prompt_tokens", "output_token_count": "completion_tokens",
     "cached_token_count": "cached_tokens", "reasoning_token_count": "reasoning_tokens",
+    "cache_write_token_count": "cache_write_tokens",
     "cached_content_token_count": "cached_tokens",
 }  # fmt: skip
 _USAGE_NAMES: Final = {
@@ -104,6 +105,11 @@ METRIC_TOKENS: Final[dict[str, dict[str, str]]] = {
     },
 }  # fmt: skip
 """Metrics of tokens, and what a provider calls each of their types."""
+_CODEX_TOTAL: Final = "codex.usage.total_tokens"
+_CODEX_NAMES: Final = {
+    "codex.usage.reasoning_output_tokens": names.USAGE_REASONING,
+    "codex.request.reasoning_effort": names.REQUEST + "reasoning_effort",
+}
 METRIC_COSTS: Final = ("claude_code.cost.usage",)
 
 
@@ -146,20 +152,33 @@ def read_agent_event(name: str, role: Role, attributes: Mapping[str, Any]) -> Ag
     return AgentEvent(name.partition(".")[0], role, {**attributes, **known}, error)
 
 
-def find_agent(name: str, scope: str | None) -> str | None:
+def find_agent(name: str, scope: str | None, attributes: Mapping[str, Any]) -> str | None:
     """Return the coding agent that a span or an event is of."""
     agent = name.partition(".")[0]
     if agent in AGENTS:
         return agent
+    if _CODEX_TOTAL in attributes:
+        return "codex"
     return _SCOPES.get(scope or "")
 
 
 def rename_span_attributes(name: str, attributes: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the attributes of a span, those of a coding agent's under OpenTelemetry's names too."""
+    if _CODEX_TOTAL in attributes:
+        return {**_read_codex(attributes), **attributes}
     agent, _, step = name.partition(".")
     if agent not in AGENTS or step not in _SPANS:
         return attributes
     return {**_rename(attributes), names.OWN_KIND: _SPANS[step], **attributes}
+
+
+def _read_codex(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a span of Codex that has counted an answer's tokens tells under OpenTelemetry's names.
+
+    Its name is what came last in the stream (`completed`), and it has neither a model nor an id.
+    """
+    others = {ours: attributes[theirs] for theirs, ours in _CODEX_NAMES.items() if theirs in attributes}
+    return {names.OWN_KIND: "llm", **others}
 
 
 def _rename(attributes: Mapping[str, Any]) -> dict[str, Any]:
