@@ -83,6 +83,11 @@ class Clients:
             self._clients[name] = _MAKERS[name](self.url) if name in _MAKERS else self._make(name)
         return self._clients[name]
 
+    def hold(self, model: Any) -> Any:
+        """Return a framework's model, whose connections are closed at the end."""
+        self._clients[f"model {id(model)}"] = model
+        return model
+
     def run(self, work: Coroutine[Any, Any, Any]) -> Any:
         """Return what a coroutine of an asynchronous client returns, awaited in the current context."""
         assert self._runner is not None

@@ -54,6 +54,7 @@ def build_langchain(clients: Clients, exchange: Exchange, body: dict[str, Any]) 
     _check_chat(exchange, body, ("openai", "anthropic"))
     model, messages, stream = body.pop("model"), body.pop("messages"), bool(body.pop("stream", False))
     if exchange.provider == "anthropic":
+        _forget_connections("langchain_anthropic._client_utils")
         chat = pytest.importorskip("langchain_anthropic").ChatAnthropic(
             model=model, base_url=clients.url, api_key="x", max_retries=0
         )
@@ -62,12 +63,20 @@ def build_langchain(clients: Clients, exchange: Exchange, body: dict[str, Any]) 
             *messages,
         ]
     else:
+        _forget_connections("langchain_openai.chat_models._client_utils")
         chat = pytest.importorskip("langchain_openai").ChatOpenAI(
             model=model, base_url=f"{clients.url}/v1", api_key="x", max_retries=0, stream_usage=False
         )
-    bound = chat.bind(**body)
+    bound = clients.hold(chat).bind(**body)
     names = ("astream", "ainvoke") if clients.asynchronous else ("stream", "invoke")
     return getattr(bound, names[0] if stream else names[1]), {"input": messages}, stream
+
+
+def _forget_connections(module: str) -> None:
+    """Let LangChain make new ones: it keeps those to an address, closed ones too, and one may come again."""
+    for value in vars(pytest.importorskip(module)).values():
+        if hasattr(value, "cache_clear"):
+            value.cache_clear()
 
 
 def _check_chat(exchange: Exchange, body: dict[str, Any], providers: Any) -> None:
