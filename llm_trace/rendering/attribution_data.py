@@ -49,6 +49,12 @@ def describe_attribution(attribution: ScoredPrompt) -> dict[str, Any]:
     }
 
 
+def describe_segments(attribution: ScoredPrompt) -> list[dict[str, Any]]:
+    """Return every segment with its score, in the prompt's order."""
+    top = scale_of(attribution)
+    return [_describe_segment(attribution, i, top) for i in range(len(attribution.segments))]
+
+
 def _describe_piece(attribution: ScoredPrompt, text: str, i: int | None, top: float) -> dict[str, Any]:
     if i is None:
         return {"text": text, "segment": None, "level": 0, "label": ""}
@@ -101,6 +107,7 @@ def _describe_segment(attribution: ScoredPrompt, i: int, top: float) -> dict[str
         "bar": round(abs(value) / top * 100, 1),
         "level": _choose_level(attribution, i, top),
         "retriever_score": attribution.segments[i].score,
+        "label": _label(attribution, i),
     }
 
 

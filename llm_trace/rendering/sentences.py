@@ -29,7 +29,7 @@ def write_summary(scored: ScoredPrompt, most: int = 3) -> str:
     if weak:
         clauses.append(f"{_name_idle(scored, weak)} made no measurable difference")
     for group in scored.groups[:2]:
-        names = " and ".join(_name_segment(scored, i) for i in group)
+        names = " and ".join(quote_segment(scored, i) for i in group)
         clauses.append(f"{names} stand in for each other: take all of them away and the answer changes")
     text = "; ".join(clauses)
     return _cut_text(clean(f"{text[:1].upper()}{text[1:]}.{_write_caution(scored)}"), 600)
@@ -81,14 +81,14 @@ def name_segment(segment: ScoredSegment) -> str:
 def _name_idle(scored: ScoredPrompt, weak: list[int]) -> str:
     """Return one of the segments that do nothing and how many others do; of chunks up to three."""
     chunks = scored.segments[weak[0]].kind == "chunk"
-    names = [_name_segment(scored, i) for i in weak[::-1][: 3 if chunks else 1]]
+    names = [quote_segment(scored, i) for i in weak[::-1][: 3 if chunks else 1]]
     more = len(weak) - len(names)
     others = [f"{more} others" if more > 1 else "1 other"] if more else []
     *head, last = [*names, *others]
     return f"{', '.join(head)} and {last}" if head else last
 
 
-def _name_segment(scored: ScoredPrompt, i: int) -> str:
+def quote_segment(scored: ScoredPrompt, i: int) -> str:
     """Return a segment's text in quotes, of equal ones also which of them it is; a chunk's document."""
     if scored.segments[i].kind == "chunk":
         return f"chunk {_cut_text(name_segment(scored.segments[i]), 60)}"
@@ -103,7 +103,7 @@ def _name_segment(scored: ScoredPrompt, i: int) -> str:
 
 def _write_effect(scored: ScoredPrompt, i: int, answer: str) -> str:
     """Return what one segment does, as a factor with its bounds where the unit is logarithmic."""
-    value, text = scored.values[i], _name_segment(scored, i)
+    value, text = scored.values[i], quote_segment(scored, i)
     if scored.unit != "nats":
         return f"{text} moves {answer} by {value:+.2g} ({scored.unit})"
     low, high = (None if row is None else row[i] for row in (scored.low, scored.high))

@@ -11,7 +11,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from llm_trace.viewer import calls, comparing, health, prompts, review, runs, trace
+from llm_trace.viewer import attributions, calls, comparing, health, prompts, review, runs, trace
 from llm_trace.viewer.guard import Guard
 from llm_trace.viewer.page import FreshStore, ViewerPage, build_routes
 
@@ -30,6 +30,7 @@ PAGES = (
     ViewerPage("/trace/{trace_id}", trace.read_trace, "trace.html"),
     ViewerPage("/trace/{trace_id}/lines", trace.read_trace_lines, "lines.html"),
     ViewerPage("/call/{span_id}", trace.read_call, "call.html"),
+    ViewerPage("/call/{span_id}/attributions", attributions.read_attributions, "attributions.html"),
     ViewerPage("/runs", runs.read_runs_page, "runs.html"),
     ViewerPage("/compare", comparing.read_comparison, "compare.html"),
     ViewerPage("/prompts", prompts.read_prompts, "prompts.html"),

@@ -6,9 +6,9 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from llm_trace.errors import NotFoundError
-from llm_trace.rendering.attribution_data import describe_attribution
 from llm_trace.rendering.waterfall import arrange_lines, measure_duration
 from llm_trace.stores.lookup import choose_call, count_trace, find_run_name, read_trace_rows
+from llm_trace.viewer.attributions import describe_call_attributions
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -37,7 +37,7 @@ def read_trace(store: Store, request: Request) -> dict[str, Any]:
         "next": LINES if len(lines) > LINES else None,
         "duration_ns": measure_duration([line.row for line in lines]),
         "selected": span_id,
-        **read_call_details(store, span_id),
+        **read_call_details(store, span_id, request.query_params.get("by", "")),
     }
 
 
@@ -56,13 +56,12 @@ def read_trace_lines(store: Store, request: Request) -> dict[str, Any]:
 
 def read_call(store: Store, request: Request) -> dict[str, Any]:
     """Return one call with all that is known of it."""
-    return read_call_details(store, request.path_params["span_id"])
+    return read_call_details(store, request.path_params["span_id"], request.query_params.get("by", ""))
 
 
-def read_call_details(store: Store, span_id: str) -> dict[str, Any]:
-    """Return a call, its conversation, attributions and scores."""
+def read_call_details(store: Store, span_id: str, by: str = "") -> dict[str, Any]:
+    """Return a call, its conversation, attributions (by the parts that are named) and scores."""
     call = store.call(span_id)
-    attributions = store.attributions(span_id)
     return {
         "call": call,
         "rating": "rating",
@@ -72,7 +71,7 @@ def read_call_details(store: Store, span_id: str) -> dict[str, Any]:
         "answers": len(call.messages_out),
         "first_token_ns": None if call.first_token_ns is None else call.first_token_ns - call.start_ns,
         "scores": store.scores(span_id),
-        "attributions": [describe_attribution(attribution) for attribution in attributions[-6:]],
+        **describe_call_attributions(store, call, by),
         "documents": call.documents,
     }
 

@@ -1,0 +1,129 @@
+"""What mattered in a call, as its page shows it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import llm_trace
+from llm_trace.attribution.studies.coarser import list_units, sum_scores
+from llm_trace.errors import AttributionError
+from tests.helpers.explained import make_attribution, record_explained
+from tests.helpers.viewer_toys import make_client, read
+
+PROMPT = "Be kind now. Say <b>yes</b> or no."
+
+
+def test_methods_stand_side_by_side_and_the_page_says_where_they_agree(path: Path) -> None:
+    call = record_explained(
+        path,
+        PROMPT,
+        make_attribution(PROMPT, (4.0, 0.0, -3.0, 0.0, 0.0, 0.0, 2.0), method="occlusion"),
+        make_attribution(PROMPT, (8.0, 0.0, 7.0, 0.0, 0.0, 0.0, 0.0), method="lime"),
+    )
+    client = make_client(path)
+    (table,) = client.get(f"/call/{call.span_id}.json").json()["tables"]
+    assert [column["name"] for column in table["columns"]] == ["lime", "occlusion"]
+    assert table["agreement"] == [
+        "Both find that 'Be' speaks for the answer.",
+        "4 of 7 parts matter to none of them.",
+        "They contradict each other about 'now.': it speaks for the answer to lime, against it to occlusion.",
+        "Only to occlusion 'no.' matters.",
+    ]
+    cells = {row["name"]: [cell["text"] for cell in row["cells"]] for row in table["rows"]}
+    assert cells["now."] == ["+7.0", "-3.0"]
+    page = read(client.get(f"/call/{call.span_id}"))
+    assert "Both find that 'Be' speaks for the answer." in page.text
+    assert "<b>" not in {tag for tag, _ in page.tags}
+
+
+def test_a_method_that_is_no_evidence_has_no_say_in_whether_methods_agree(path: Path) -> None:
+    attributions = [
+        make_attribution(PROMPT, (float(i + 1), *[0.0] * 6), method=method, unit=unit, verdict=verdict)
+        for i, (method, unit, verdict) in enumerate(
+            (
+                ("self_report", "share", "self_report_unverified"),
+                ("attention", "share", "ok"),
+                ("lime", "nats", "ok"),
+            )
+        )
+    ]
+    call = record_explained(path, PROMPT, *attributions)
+    (table,) = make_client(path).get(f"/call/{call.span_id}.json").json()["tables"]
+    assert table["agreement"] == [
+        "Both find that 'Be' speaks for the answer.",
+        "6 of 7 parts matter to none of them.",
+        "No evidence, so without a say here: self_report.",
+        "The scores are in nats and share: compare their order and side, not their size.",
+    ]
+
+
+def test_one_question_that_was_answered_twice_is_one_column(path: Path) -> None:
+    twice = [make_attribution(PROMPT, (value, *[0.0] * 6)) for value in (1.0, 2.0)]
+    other = make_attribution(PROMPT, (1.0, *[0.0] * 6), baseline="'_' for each token")
+    call = record_explained(path, PROMPT, *twice)
+    assert make_client(path).get(f"/call/{call.span_id}.json").json()["tables"] == []
+    call = record_explained(path, PROMPT, *twice, other)
+    (table,) = make_client(path).get(f"/call/{call.span_id}.json").json()["tables"]
+    assert [column["name"] for column in table["columns"]] == [
+        "occlusion, '_' for each token",
+        "occlusion, removed",
+    ]
+
+
+def test_scores_that_add_up_are_summed_by_sentence_and_the_page_says_that_sums_are_sums(path: Path) -> None:
+    values = (1.0, 2.0, -0.5, 0.25, 0.0, 0.0, 0.0)
+    q_values = (0.01, 0.9, 0.9, 0.9, 0.9, 0.9, 0.9)
+    summed = make_attribution(
+        PROMPT, values, method="shapley", q_values=q_values, p_values=q_values, matrix=(values,),
+        target_tokens=("yes",), groups=((0, 1),),
+    )  # fmt: skip
+    call = record_explained(path, PROMPT, make_attribution(PROMPT, values), summed)
+    client = make_client(path)
+    address = f"/trace/{call.trace_id}.json?call={call.span_id}&by=sentence"
+    newest, fixed = client.get(address).json()["attributions"]
+    assert [(s["name"], s["value"], s["low"], s["stands_out"]) for s in newest["strongest"]] == [
+        ("Be kind now.", 2.5, None, True),
+        ("Say <b>yes</b> or no.", 0.25, None, False),
+    ]
+    assert newest["matrix"]["levels"] == [[5, 0]]
+    assert (fixed["kind"], fixed["segments"]) == ("word", 7)
+    page = read(client.get(f"/call/{call.span_id}/attributions?by=sentence")).text
+    assert "each score is the sum of the scores of the parts inside" in page
+    assert "occlusion: left as it was, its scores do not add up" in page
+
+
+def test_variables_of_the_prompt_and_messages_are_units_too(path: Path) -> None:
+    llm_trace.configure(path)
+    prompt = llm_trace.Prompt("qa", "Answer kindly, {name}: {question} Now.")
+    llm_trace.trace(kind="llm")(lambda prompt: "yes")(prompt.format(name="Ann", question="is it so?"))
+    llm_trace.shutdown()
+    with llm_trace.open_store(path) as store:
+        (call,) = store.calls()
+    text = "Answer kindly, Ann: is it so? Now."
+    attribution = make_attribution(text, (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0), method="lime")
+    assert list_units(attribution, call) == ["phrase", "sentence", "variable"]
+    sums = sum_scores(attribution, "variable", call)
+    assert [(s.name or s.text.strip()) for s in sums.segments] == [
+        "Answer kindly,",
+        "name",
+        "question",
+        "Now.",
+    ]
+    assert sums.values == (3.0, 4.0, 56.0, 64.0)
+    roles = [
+        s.model_copy(update={"name": role}) for s, role in zip(attribution.segments, "ssuuaaa", strict=True)
+    ]
+    spoken = attribution.model_copy(update={"segments": tuple(roles)})
+    sums = sum_scores(spoken, "message")
+    assert [(s.name, s.kind) for s in sums.segments] == [("s", "message"), ("u", "message"), ("a", "message")]
+    assert sums.values == (3.0, 12.0, 112.0)
+
+
+@pytest.mark.parametrize("method", ["occlusion", "saliency", "self_report", "somebody_elses"])
+def test_scores_that_do_not_add_up_are_not_summed(method: str) -> None:
+    attribution = make_attribution(PROMPT, [1.0] * 7, method=method)
+    assert list_units(attribution) == []
+    with pytest.raises(AttributionError, match=f"scores of {method} cannot be summed by 'sentence'"):
+        sum_scores(attribution, "sentence")
