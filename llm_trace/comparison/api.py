@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from llm_trace.comparison import judge, keys, log, remarks, words
+from llm_trace.comparison.answers import PairsAtHand
 from llm_trace.comparison.comparison import Comparison
 from llm_trace.comparison.dataset import Dataset
 from llm_trace.comparison.facts import read_facts
@@ -89,7 +90,8 @@ def compare(
     request = TableRequest(metrics, tuple(slices), places, dataset, frozenset(lower), embed, confidence, seed)
     table = build_table(opened, matched, request)
     tried = log.log_comparison(opened.path, (sides[0].label, sides[1].label), matched.pairs)
-    parts = judge.judge_slices(table, build_slices(matched.pairs, request))
+    members = build_slices(matched.pairs, request)
+    parts = judge.judge_slices(table, members)
     judged = judge.judge_overall(table)
     comparison = Comparison(
         a=sides[0].label, b=sides[1].label, paired_by=pairing.by, pairs=len(matched.pairs),
@@ -98,7 +100,7 @@ def compare(
         tried=tried, confidence=confidence, seed=seed, notes=remarks.list_notes(matched.pairs, table),
         warnings=remarks.list_warnings(matched, table, tried),
     )  # fmt: skip
-    return comparison.of_calls(opened.path, tuple(table.spans))
+    return comparison.of_pairs(PairsAtHand(opened.path, tuple(table.spans), table, members))
 
 
 def _choose_pairing(

@@ -7,35 +7,43 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import PrivateAttr
 
+from llm_trace.comparison.changes import list_changes
 from llm_trace.comparison.conditions import check_condition
 from llm_trace.comparison.html import render_body, render_comparison_page
 from llm_trace.comparison.records import ComparisonRecord
 from llm_trace.comparison.show import render_comparison, render_plain
-from llm_trace.comparison.words import summarize
+from llm_trace.comparison.words import conclude, describe_costs, summarize
 from llm_trace.errors import ConfigurationError, MissingExtraError
 from llm_trace.spool.private import open_private
+from llm_trace.stores.duckdb import open_store
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterator
 
+    from llm_trace.comparison.answers import AnswerPair, Outcome, OutcomeCount, PairsAtHand
+    from llm_trace.comparison.changes import Change
     from llm_trace.comparison.shift import Shift
 
 
 class Comparison(ComparisonRecord):
-    """b against a by metric: `print` it; `to_html`, `to_json`, `to_frame`, `fails`, `attribution`."""
+    """b against a by metric: `print` it; `answers`, `to_html`, `to_json`, `to_frame`, `fails`,
+    `attribution`."""
 
-    _store: Path | None = PrivateAttr(default=None)
-    _spans: tuple[tuple[str, str], ...] = PrivateAttr(default=())
+    _pairs: PairsAtHand | None = PrivateAttr(default=None)
 
-    def of_calls(self, store: Path, spans: tuple[tuple[str, str], ...]) -> Comparison:
-        """Remember where the calls are, for `attribution`; JSON does not keep it."""
-        self._store, self._spans = store, spans
+    def of_pairs(self, pairs: PairsAtHand) -> Comparison:
+        """Remember the pairs, for `attribution` and `answers`; JSON does not keep them."""
+        self._pairs = pairs
         return self
 
     def summary(self) -> str:
         """Return the finding in a few sentences."""
         return summarize(self)
+
+    def conclusion(self) -> str:
+        """Return for a layman whether b is better than a, how sure that is, and what it costs."""
+        return " ".join(filter(None, (conclude(self), describe_costs(self))))
 
     def fails(self, condition: str) -> bool:
         """Return whether a condition holds: `"accuracy.low < -0.02"`, `"accuracy[late].verdict == worse"`.
@@ -54,11 +62,81 @@ class Comparison(ComparisonRecord):
         """
         from llm_trace.comparison.shift import measure_attribution_shift
 
-        if self._store is None:
+        pairs = self._get_pairs()
+        return measure_attribution_shift(pairs.path, pairs.spans, model=model, **settings)
+
+    def recorded_shift(self) -> Shift | None:
+        """Return which words weigh otherwise in b, by the attributions that the store has of both sides' own
+        answers; `None` where no pair has them on both sides.
+
+        Raises:
+            ConfigurationError: this comparison was read from JSON, so that its calls are not at hand.
+        """
+        from llm_trace.comparison.shift import measure_recorded_shift
+
+        pairs = self._get_pairs()
+        return measure_recorded_shift(pairs.path, pairs.spans, confidence=self.confidence, seed=self.seed)
+
+    def changes(self) -> list[Change]:
+        """Return what differs between the calls of a and b: prompts, system messages, models.
+
+        Raises:
+            ConfigurationError: this comparison was read from JSON, so that its calls are not at hand.
+        """
+        pairs = self._get_pairs()
+        with open_store(pairs.path) as opened:
+            return list_changes(opened, pairs.spans)
+
+    def count_pairs(self, outcome: Outcome, slice: str | None = None) -> int:  # noqa: A002  # as above
+        """Return how many pairs `answers` would give.
+
+        Raises:
+            NotFoundError: the slice was not compared.
+            ConfigurationError: this comparison was read from JSON, so that its pairs are not at hand.
+        """
+        return len(self._get_pairs().choose(outcome, None, slice))
+
+    def outcomes(self, slice: str | None = None) -> list[OutcomeCount]:  # noqa: A002  # the word of the field
+        """Return of each metric how many pairs got worse and better, of a slice where one is named.
+
+        Raises:
+            NotFoundError: the slice was not compared.
+            ConfigurationError: this comparison was read from JSON, so that its pairs are not at hand.
+        """
+        return self._get_pairs().count_outcomes(slice)
+
+    def answers(
+        self,
+        outcome: Outcome = "all",
+        *,
+        metric: str | None = None,
+        slice: str | None = None,  # noqa: A002  # the word of the field
+        limit: int | None = None,
+        offset: int = 0,
+    ) -> list[AnswerPair]:
+        """Return pairs with what was asked and answered.
+
+        Args:
+            outcome: the pairs whose `metric` got `worse` or `better`, the largest change first; those with an
+                `other` answer; or `all`.
+            slice: only the pairs of this slice.
+
+        Raises:
+            NotFoundError: the metric or slice was not compared.
+            ConfigurationError: this comparison was read from JSON, so that its calls are not at hand.
+        """
+        pairs = self._get_pairs()
+        numbers = pairs.choose(outcome, metric, slice)
+        end = None if limit is None else offset + limit
+        with open_store(pairs.path) as opened:
+            return pairs.read(opened, numbers[offset:end])
+
+    def _get_pairs(self) -> PairsAtHand:
+        if self._pairs is None:
             raise ConfigurationError(
                 "this comparison does not know its calls: make it again with llm_trace.compare(…)"
             )
-        return measure_attribution_shift(self._store, self._spans, model=model, **settings)
+        return self._pairs
 
     def to_json(self) -> str:
         """Return it as JSON; the same comparison gives the same bytes."""

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from llm_trace.comparison.facts import ASKED
-from llm_trace.comparison.measures import TEXT
+from llm_trace.comparison.answers import read_texts
 from llm_trace.comparison.records import Loss
 
 if TYPE_CHECKING:
@@ -17,18 +16,14 @@ if TYPE_CHECKING:
 
 LONGEST = 160
 """Characters of an input or answer that are shown."""
-_WORDS = f"""{ASKED}
-SELECT c.span_id, coalesce(asking.text, CAST(c.input AS TEXT)), coalesce({TEXT}, c.error_type, c.status)
-FROM calls c JOIN asked USING (span_id)
-LEFT JOIN messages m ON m.id = c.messages_out[-1]
-LEFT JOIN messages asking ON asking.id = c.messages_in[-1]"""
 
 
 def read_losses(store: Store, metrics: Sequence[Metric], table: PairTable) -> tuple[Loss, ...]:
     """Return the pairs that lost the most of each score, and of each other metric that got worse."""
     telling = [m for m in metrics if m.better and (m.verdict == "worse" or m.name in table.scales)]
     spans = [span for metric in telling for pair in metric.worst for span in pair]
-    excerpts = {row[0]: tuple(map(_cut_excerpt, row[1:])) for row in store.sql(_WORDS, " ".join(spans))}
+    texts = read_texts(store, spans)
+    excerpts = {span: tuple(map(_cut_excerpt, pair)) for span, pair in texts.items()}
     return tuple(_list_losses(telling, table, excerpts)) if spans else ()
 
 
@@ -45,7 +40,7 @@ def _list_losses(
             )  # fmt: skip
 
 
-def _cut_excerpt(text: Any) -> str:
+def _cut_excerpt(text: str) -> str:
     """Return the beginning of a text on one line, without characters that would steer a terminal."""
-    line = " ".join("".join(c if c.isprintable() else " " for c in str(text or "")).split())
+    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     return line if len(line) <= LONGEST else line[: LONGEST - 1] + "…"

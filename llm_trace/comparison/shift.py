@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections import Counter, defaultdict
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+from llm_trace.comparison.facts import ASKED
 from llm_trace.comparison.measures import find_changed
 from llm_trace.comparison.weights import LEAST, Word, weigh_words
 from llm_trace.comparison.words import count_things
@@ -22,7 +23,22 @@ if TYPE_CHECKING:
     from llm_trace.stores.duckdb import Store
 
 WHOLE = "(all of it)"
+RECORDED = 100
+"""Pairs whose attributions in the store are looked at."""
+_EXPLAINED = f"""{ASKED}, explained AS (
+    SELECT DISTINCT c.trace_id FROM attributions a JOIN calls c USING (span_id) WHERE a.status = 'ok')
+SELECT span_id FROM asked JOIN calls USING (span_id) WHERE trace_id IN (SELECT trace_id FROM explained)"""
+_ANSWERS = {"a": "a's answers", "b": "b's answers", "own": "each side's own answers"}
 T = TypeVar("T")
+
+
+class RecordedPair(NamedTuple):
+    """The model calls of a pair, each with what the store has of why it answered so."""
+
+    a: Call
+    b: Call
+    of_a: Attribution
+    of_b: Attribution
 
 
 class Shift(Record):
@@ -44,7 +60,7 @@ class Shift(Record):
         """Return the finding in a sentence."""
         clear = [word for word in self.words if word.verdict in ("gained", "lost")][:most]
         changes = [
-            f"{w.word!r} ({w.part}) {w.verdict} weight for {w.answer}'s answers, {w.a:+.2g} to {w.b:+.2g} "
+            f"{w.word!r} ({w.part}) {w.verdict} weight for {_ANSWERS[w.answer]}, {w.a:+.2g} to {w.b:+.2g} "
             f"{self.unit}"
             for w in clear
         ]
@@ -103,6 +119,65 @@ def measure_attribution_shift(
     )
 
 
+def measure_recorded_shift(
+    store: Path, spans: Sequence[tuple[str, str]], *, confidence: float = 0.95, seed: int = 0
+) -> Shift | None:
+    """Return how the weight of each word changed, by the attributions that the store has.
+
+    They explain each side's own answers; where answers differ, a word may weigh otherwise for that alone.
+    `measure_attribution_shift` tells both apart and needs a model.
+
+    Args:
+        spans: of the pairs, in a and in b; of each the first model call inside is taken.
+
+    Returns:
+        `None` where no pair has attributions of one method and unit on both sides.
+    """
+    with open_store(store) as opened:
+        known = list_explained(opened, spans)[:RECORDED]
+        pairs = [
+            (pair, differs)
+            for spans_of_pair, differs in zip(known, find_changed(opened, known), strict=True)
+            if (pair := find_recorded_pair(opened, spans_of_pair)) is not None
+        ]
+    kinds = Counter((pair.of_a.method, pair.of_a.unit) for pair, _ in pairs)
+    if not kinds:
+        return None
+    (method, unit), _ = kinds.most_common(1)[0]
+    same = [
+        (pair, differs) for pair, differs in pairs if (pair.of_a.method, pair.of_a.unit) == (method, unit)
+    ]
+    weights = [[(_sum_by_word(pair.of_a, pair.a), _sum_by_word(pair.of_b, pair.b))] for pair, _ in same]
+    return Shift(
+        words=weigh_words(weights, confidence=confidence, seed=seed),
+        pairs=len(same),
+        changed=sum(differs for _, differs in same),
+        left_out=len(spans) - len(same),
+        method=method,
+        unit=unit,
+        confidence=confidence,
+    )
+
+
+def list_explained(store: Store, spans: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return the pairs of which both traces have an attribution."""
+    every = " ".join([span for pair in spans for span in pair])
+    known = {row[0] for row in store.sql(_EXPLAINED, every)}
+    return [pair for pair in spans if known.issuperset(pair)]
+
+
+def find_recorded_pair(store: Store, pair: tuple[str, str]) -> RecordedPair | None:
+    """Return the newest attributions of one method and unit that the store has of both sides' answers."""
+    a, b = (_find_asking(store, span) for span in pair)
+    if a is None or b is None:
+        return None
+    known = [{(x.method, x.unit): x for x in store.attributions(call.span_id)} for call in (a, b)]
+    for kind in reversed(known[0]):
+        if kind in known[1] and _is_explained(known[0][kind], known[1][kind]):
+            return RecordedPair(a, b, known[0][kind], known[1][kind])
+    return None
+
+
 def _choose(
     spans: Sequence[tuple[str, str]], changed: Sequence[bool], most: int
 ) -> list[tuple[tuple[str, str], bool]]:
@@ -146,13 +221,14 @@ def _measure_weights(
         same = answers[0].response == answers[1].response
         crossed = answers[1 - i] if same else attribute(other, own.response, **settings)
         both = (own, crossed) if i == 0 else (crossed, own)
-        if own.verdict in (
-            "insufficient_evidence",
-            "redacted_input",
-        ):  # crossed, an answer may well be unexpected
+        if not _is_explained(own):  # crossed, an answer may well be unexpected
             return None
         weights.append((_sum_by_word(both[0], a), _sum_by_word(both[1], b)))
     return weights
+
+
+def _is_explained(*attributions: Attribution) -> bool:
+    return all(x.verdict not in ("insufficient_evidence", "redacted_input") for x in attributions)
 
 
 def _sum_by_word(attribution: Attribution, call: Call) -> Weights:

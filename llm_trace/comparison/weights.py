@@ -27,8 +27,8 @@ class Word(Record):
     word: str
     part: str
     """`template`, or the name of the variable that it stands in."""
-    answer: Literal["a", "b"]
-    """Whose answers it supports (positive) or opposes."""
+    answer: Literal["a", "b", "own"]
+    """Whose answers it supports (positive) or opposes; `own`: a's under a's prompt, b's under b's."""
     n: int
     """Pairs that have it in a prompt; where it is missing in one of both its weight there is 0."""
     a: float
@@ -51,17 +51,20 @@ def weigh_words(
     """Return how the weight of each word changed, the largest change first.
 
     Args:
-        pairs: of each the weights under a's and b's prompt, for a's answer and for b's.
+        pairs: of each the weights under a's and b's prompt, for a's answer and for b's; or once,
+            of each side's own answer.
         confidence: of the bounds, and 1 less the share of false findings.
         seed: of the sign flips.
     """
-    words = [word for answer in (0, 1) for word in _build_words(pairs, answer, confidence, seed)]
+    answers = range(len(pairs[0]) if pairs else 0)
+    words = [word for answer in answers for word in _build_words(pairs, answer, confidence, seed)]
     return tuple(sorted(_decide(words, 1 - confidence), key=lambda w: -abs(w.difference)))
 
 
 def _build_words(
     pairs: Sequence[Sequence[tuple[Weights, Weights]]], answer: int, confidence: float, seed: int
 ) -> Iterator[Word]:
+    names: tuple[Literal["a", "b", "own"], ...] = ("own",) if len(pairs[0]) == 1 else ("a", "b")
     keys = sorted({key for pair in pairs for weights in pair[answer] for key in weights})
     for key in keys:
         rows = [
@@ -76,7 +79,7 @@ def _build_words(
         # Of sizes alone, which leaves the test of signs valid.
         relevant = float(np.abs(b - a).max()) >= NEGLIGIBLE
         yield Word(
-            word=key[1], part=key[0], answer=("a", "b")[answer], n=change.n, a=change.a, b=change.b,
+            word=key[1], part=key[0], answer=names[answer], n=change.n, a=change.a, b=change.b,
             difference=change.difference, low=change.low, high=change.high,
             p_value=change.p_value if relevant else None,
         )  # fmt: skip

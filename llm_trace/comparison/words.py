@@ -67,6 +67,57 @@ def summarize(comparison: ComparisonRecord) -> str:
     return " ".join((*sentences, *comparison.warnings))
 
 
+COSTS = ("input_tokens", "output_tokens", "cost_usd", "latency_ms", "first_token_ms")
+"""What an answer takes, which says nothing of how good it is."""
+
+
+def conclude(comparison: ComparisonRecord) -> str:
+    """Return for a layman whether b is better than a and how sure that is."""
+    quality = [m for m in comparison.metrics if m.better and m.name not in COSTS]
+    decided = [m for m in quality if m.verdict in DECIDED]
+    if not decided:
+        return _describe_open(quality, comparison)
+    if len({m.verdict for m in decided}) == 2:
+        head = f"{comparison.b} is better in some ways and worse in others than {comparison.a}"
+    else:
+        head = f"{comparison.b} is {decided[0].verdict} than {comparison.a}"
+    return f"{head}: {_list_differences(decided, comparison)}."
+
+
+def describe_costs(comparison: ComparisonRecord) -> str:
+    """Return for a layman what an answer of b takes more or less than one of a, if known."""
+    costs = [m for m in comparison.metrics if m.name in COSTS and m.verdict in DECIDED]
+    return f"An answer of B takes {_list_differences(costs, comparison)}." if costs else ""
+
+
+def _list_differences(metrics: Sequence[Metric], comparison: ComparisonRecord) -> str:
+    sure = f"{100 * comparison.confidence:g} % sure"
+    return "; ".join(_describe_difference(metric, sure) for metric in metrics)
+
+
+def _describe_open(quality: Sequence[Metric], comparison: ComparisonRecord) -> str:
+    """Return what is to be done where nothing says which side is better."""
+    scores = [m for m in quality if m.name not in ("errors", "refusals", "valid_json")]
+    if not scores:
+        return (
+            f"Nothing says whether {comparison.b} answers better than {comparison.a}: no score was given to "
+            "both. Log one (llm_trace.log_score), or score calls on the page Review."
+        )
+    first = max(scores, key=lambda m: abs(m.effect or 0.0))
+    more = f" About {first.further:,} more pairs would tell." if first.further else ""
+    same = all(m.verdict == "same" for m in scores)
+    head = "Both answer equally well" if same else "Not decided which is better"
+    change = f"{first.name} {format_number(first.a)} → {format_number(first.b)}"
+    return f"{head}: {change}, which may be chance.{more}" if not same else f"{head}: {change}."
+
+
+def _describe_difference(metric: Metric, sure: str) -> str:
+    rose = "more" if metric.difference > 0 else "less"
+    ends = sorted(map(abs, (metric.low or 0.0, metric.high or 0.0)))
+    bounds = f"{format_number(ends[0])} to {format_number(ends[1])} {rose}"
+    return f"{metric.name} {format_number(metric.a)} → {format_number(metric.b)} ({sure}: {bounds})"
+
+
 def _describe_finding(metric: Metric) -> str:
     return (
         f"{metric.name} is {metric.verdict} by {format_number(abs(metric.difference))} "

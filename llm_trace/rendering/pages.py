@@ -34,8 +34,6 @@ _CLOSING = """
 """
 _PAGE = """
 body { max-width: 72rem; margin: 0 auto; padding: 1.5rem 1rem 4rem; }
-.beside { display: grid; gap: 0 1rem; }
-@media (min-width: 60rem) { .beside { grid-auto-flow: column; grid-auto-columns: minmax(0, 1fr); } }
 section > h2 { margin-top: 2.2rem; }
 article > h3 + .chips { margin: .3rem 0; }
 .figures + .figures { margin-top: .5rem; }

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 Read = Callable[["Store", Request], Mapping[str, Any]]
 """Reads what a page shows."""
+STATUS = "http_status"
+"""Of what a page shows: its answer's status, where that is not 200."""
 FRESH_S = 1.0
 """How old what is shown may be before the spool is looked at again."""
 
@@ -80,7 +82,8 @@ def build_routes(page: ViewerPage, store: FreshStore) -> list[Route]:
 def _read(page: ViewerPage, store: FreshStore, request: Request) -> tuple[int, str, Mapping[str, Any]]:
     """Return the status, the template and the data of an answer; an error is a page as well."""
     try:
-        return 200, page.template, page.read(store.get(), request)
+        data = page.read(store.get(), request)
+        return data.get(STATUS, 200), page.template, data
     except NotFoundError as exc:
         return 404, "error.html", {"error": str(exc)}
     except ConfigurationError as exc:

@@ -204,23 +204,6 @@ def test_a_long_trace_comes_in_parts(writer: HandWriter, path: Path, monkeypatch
     assert [int(line["row"]["span_id"], 16) for line in shown] == list(range(1, 11))
 
 
-def test_a_comparison_is_shown_with_its_bounds_and_what_got_worse(store: Recorded) -> None:
-    ask: Any = llm_trace.trace(kind="llm")(lambda question, run: f"{run} says {question}")
-    for run, scores in (("old", [1, 1, 1, 1]), ("new", [1, 0, 0, 1])):
-        with llm_trace.start_run(run):
-            for number, score in enumerate(scores):
-                ask(f"question {number}", run=run)
-                llm_trace.log_score("right", score)
-    client = make_client(store.path)
-    data = client.get("/compare.json?a=old&b=new").json()
-    (right,) = [row["metric"] for row in data["rows"] if row["metric"]["name"] == "right"]
-    assert (right["a"], right["b"], right["difference"], right["n"]) == (1, 0.5, -0.5, 4)
-    page = read(client.get("/compare?a=old&b=new"))
-    assert "right: 1 → 0" in page.text
-    assert len(page.list_values("svg", "aria-label")) == sum(row["range"] is not None for row in data["rows"])
-    assert client.get("/compare?a=old&b=nobody").status_code == 404
-
-
 def test_an_output_that_is_no_message_is_shown_below_the_messages(store: Recorded) -> None:
     ask: Any = llm_trace.trace(kind="llm")(lambda messages: {"verdict": "blue heron"})
     ask([{"role": "user", "content": "which bird?"}])

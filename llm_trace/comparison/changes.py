@@ -1,0 +1,93 @@
+"""What was changed from a to b: prompts, system messages and models of the calls that are compared."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from llm_trace.record import Record
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from llm_trace.stores.duckdb import Store
+
+MOST = 500
+"""Pairs that are looked at."""
+_INSIDE = """
+WITH RECURSIVE sides AS (
+    SELECT unnest(ids) AS span_id, generate_subscripts(ids, 1) % 2 AS in_a
+    FROM (SELECT string_split(?, ' ') AS ids)
+), inside AS (
+    SELECT c.span_id, c.trace_id, in_a FROM calls c JOIN sides USING (span_id)
+    UNION
+    SELECT c.span_id, c.trace_id, in_a FROM calls c
+    JOIN inside i ON c.parent_id = i.span_id AND c.trace_id = i.trace_id
+)"""
+_PROMPTS = f"""{_INSIDE}
+SELECT 'prompt', prompt_name, prompt_version, in_a, count(*) FROM calls JOIN inside USING (span_id)
+WHERE prompt_name IS NOT NULL GROUP BY ALL"""
+_MODELS = f"""{_INSIDE}
+SELECT 'model', '', model, in_a, count(*) FROM calls JOIN inside USING (span_id)
+WHERE model IS NOT NULL GROUP BY ALL"""
+_SYSTEM = f"""{_INSIDE}
+SELECT 'system message', '', m.text, in_a, count(*) FROM call_messages cm JOIN inside USING (span_id)
+JOIN messages m ON m.id = cm.message_id
+WHERE cm.direction = 'in' AND m.role IN ('system', 'developer') GROUP BY ALL"""
+What = Literal["prompt", "system message", "model"]
+
+
+class Change(Record):
+    """One thing that is not the same on both sides: what most calls of each have."""
+
+    what: What
+    name: str
+    """Of a prompt."""
+    a: str
+    """A template, text or name; empty where the side has none."""
+    b: str
+    label_a: str
+    """Of a prompt its version."""
+    label_b: str
+
+
+class Seen(NamedTuple):
+    """A value and how many calls of a side have it."""
+
+    what: What
+    name: str
+    value: str
+    in_a: bool
+    calls: int
+
+
+def list_changes(store: Store, spans: Sequence[tuple[str, str]]) -> list[Change]:
+    """Return what differs between the calls of a and of b, and those inside them.
+
+    Args:
+        spans: of pairs, in a and in b; the first 500 are looked at.
+    """
+    every = " ".join([span for pair in spans[:MOST] for span in pair])
+    seen = [Seen(*row) for query in (_PROMPTS, _SYSTEM, _MODELS) for row in store.sql(query, every)]
+    templates = {(p.name, p.version): (f"v{p.number}", p.template) for p in store.prompts()}
+    changes = list(_list_changes(seen, templates))
+    prompts = any(change.what == "prompt" for change in changes)
+    return [change for change in changes if not prompts or change.what != "system message"]
+
+
+def _list_changes(
+    seen: Iterable[Seen], templates: dict[tuple[str, str], tuple[str, str]]
+) -> Iterator[Change]:
+    most: dict[tuple[What, str], dict[bool, Seen]] = {}
+    for row in seen:
+        sides = most.setdefault((row.what, row.name), {})
+        if row.calls > sides.get(row.in_a, row._replace(calls=0)).calls:
+            sides[row.in_a] = row
+    for (what, name), sides in most.items():
+        a, b = ("" if side is None else side.value for side in (sides.get(True), sides.get(False)))
+        if a == b:
+            continue
+        shown = [templates.get((name, value), (value, value)) if what == "prompt" else ("", value)
+                 for value in (a, b)]  # fmt: skip
+        yield Change(
+            what=what, name=name, a=shown[0][1], b=shown[1][1], label_a=shown[0][0], label_b=shown[1][0]
+        )
