@@ -4,8 +4,8 @@
     python benchmarks/ingest.py --calls 1000000     the full table
 
 Calls are about 2.2 kB in the spool: 70 % chats of 2 + 1 messages with one of 20 system prompts, the rest
-plain functions; every other text is new, of words drawn from a Zipf vocabulary of 20,000. The fold runs in a
-process of its own, as it does for a user.
+plain functions, five to a trace, four of them inside the first; one in fifty fails; every other text is new,
+of words drawn from a Zipf vocabulary of 20,000. The fold runs in a process of its own, as it does for a user.
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 FILE_BYTES = 64 << 20
 BEGIN_NS = 1_763_740_000_000_000_000
 STEP_NS = 20_000_000
+TRACE = 5
+"""Calls of a trace."""
 MODELS = ("gpt-5-mini", "gpt-5", "claude-sonnet-5", "claude-haiku-5", "gemini-3-pro", "llama-4")
 TAGS = ("prod", "staging", "canary", "eval", "nightly", "beta", "eu", "us")
 
@@ -70,7 +72,7 @@ class Spool:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
         self._writer = os.urandom(8).hex()
         self._seq = 0
         self.bytes = 0
@@ -134,12 +136,17 @@ def write_calls(folder: Path, calls: int, seed: int = 0) -> int:
                 "config": {"n": number},
             }
         )
+    outer = None
     for number in range(calls):
         spool.turn()
         start, end = (_chat if pick.random() < 0.7 else _plain)(spool, words, pick, systems)
         span, start_ns = f"{pick.getrandbits(64):016x}", BEGIN_NS + number * STEP_NS
-        spool.write(_start(pick, number, calls, span, start_ns) | start)
+        outer = None if number % TRACE == 0 else outer
+        spool.write(_start(pick, number, calls, span, start_ns) | {"parent_id": outer} | start)
+        outer = outer or span
         end = end(spool) if callable(end) else end
+        if pick.random() < 0.02:
+            end |= {"status": "error", "error": {"type": "TimeoutError", "message": "no answer in 30 s"}}
         spool.write(
             {
                 "event": "end",
@@ -155,7 +162,7 @@ def write_calls(folder: Path, calls: int, seed: int = 0) -> int:
 
 def _start(pick: random.Random, number: int, calls: int, span: str, start_ns: int) -> dict[str, Any]:
     return {
-        "event": "start", "span_id": span, "trace_id": f"{number // 5:032x}", "parent_id": None,
+        "event": "start", "span_id": span, "trace_id": f"{number // TRACE:032x}",
         "start_ns": start_ns, "run": f"{number * 20 // calls:016x}", "session": f"session-{number // 50}",
         "user": f"user-{pick.randrange(1000)}", "tags": [pick.choice(TAGS)],
         "code": {"function": "app.service:answer", "file": "/srv/app/service.py", "line": 88},
@@ -171,6 +178,7 @@ def _chat(
     start = {
         "name": "answer", "kind": "llm", "model": pick.choice(MODELS), "provider": "openai",
         "params": {"temperature": 0.2, "max_tokens": 800},
+        "prompt": {"name": f"desk-{pick.randrange(3)}", "version": f"{pick.randrange(4):012x}"},
         "input": {"messages": {"$messages": [0, 2]}, "temperature": 0.2},
         "messages_in": spool.refer(messages),
     }  # fmt: skip

@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from starlette.testclient import TestClient
 
-from benchmarks.ingest import fold, write_calls
+from benchmarks.ingest import BEGIN_NS, Spool, fold, write_calls
 from llm_trace.stores.duckdb import Store, open_store
 from llm_trace.viewer.app import build_viewer
 
@@ -54,6 +54,17 @@ def list_pages(store: Store) -> dict[str, str]:
         "prompts": "/prompts",
         "health": "/health",
     }
+
+
+def write_scores(path: Path, each: int = 20) -> None:
+    """Give one call in so many a score."""
+    store, spool = open_store(path), Spool(path.with_name(path.name + ".spool"))
+    for number, (span_id,) in enumerate(store.sql("SELECT span_id FROM calls ORDER BY start_ns")):
+        if number % each == 0:
+            about = {"span_id": span_id, "name": "helpful", "value": number % 7 / 6, "source": "human"}
+            spool.write({"event": "score", "id": f"{number:016x}", "time_ns": BEGIN_NS + number, **about})
+    spool.close()
+    fold(path)
 
 
 def measure_pages(path: Path, times: int) -> None:
@@ -99,6 +110,7 @@ def main() -> None:
         store = Path(folder) / "calls.duckdb"
         write_calls(store.with_name(store.name + ".spool"), options.calls)
         fold(store)
+        write_scores(store)
         measure_pages(store, options.times)
 
 

@@ -16,9 +16,17 @@ if TYPE_CHECKING:
     from llm_trace.record import Call
     from llm_trace.stores.search import Match
 
-COLUMNS = ", ".join(CALLS)
-"""What a record is made of."""
-_BY_ID = f"SELECT {COLUMNS} FROM calls WHERE span_id IN (SELECT unnest(?)) AND start_ns IN (SELECT unnest(?))"
+_BY_ID = "FROM calls WHERE span_id IN (SELECT unnest(?)) AND start_ns IN (SELECT unnest(?))"
+_DETAILS = (
+    "params", "metadata", "rebuild", "code_function", "code_file", "code_line", "code_commit",
+    "error_traceback", "usage_details", "cost_basis", "replay_of",
+)  # fmt: skip
+"""Columns that no table shows."""
+
+
+def list_columns(*, brief: bool = False) -> str:
+    """Return the columns that a record is made of, in SQL; `brief` without those that no table shows."""
+    return ", ".join(f"NULL AS {name}" if brief and name in _DETAILS else name for name in CALLS)
 
 
 def pick_calls(connection: DuckDBPyConnection, condition: str, value: str) -> list[Call]:
@@ -27,12 +35,15 @@ def pick_calls(connection: DuckDBPyConnection, condition: str, value: str) -> li
     return read_at(connection, matches, "ORDER BY start_ns, span_id")
 
 
-def read_at(connection: DuckDBPyConnection, matches: Sequence[Match], order: str) -> list[Call]:
+def read_at(
+    connection: DuckDBPyConnection, matches: Sequence[Match], order: str, *, brief: bool = False
+) -> list[Call]:
     """Return the calls of these ids and starts, in an order of SQL."""
     if not matches:
         return []
     ids, starts = zip(*matches, strict=True)
-    return read_calls(connection, f"{_BY_ID} {order}", [list(ids), list(starts)])
+    query = f"SELECT {list_columns(brief=brief)} {_BY_ID} {order}"
+    return read_calls(connection, query, [list(ids), list(starts)], brief=brief)
 
 
 def read_dicts(connection: DuckDBPyConnection, query: str, values: Sequence[Any]) -> list[dict[str, Any]]:
@@ -42,8 +53,10 @@ def read_dicts(connection: DuckDBPyConnection, query: str, values: Sequence[Any]
     return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
 
-def read_calls(connection: DuckDBPyConnection, query: str, values: Sequence[Any]) -> list[Call]:
-    """Return the calls of a query for `COLUMNS`."""
+def read_calls(
+    connection: DuckDBPyConnection, query: str, values: Sequence[Any], *, brief: bool = False
+) -> list[Call]:
+    """Return the calls of a query for `list_columns`, with their documents unless `brief`."""
     records = read_dicts(connection, query, values)
     ids = {
         i
@@ -53,12 +66,13 @@ def read_calls(connection: DuckDBPyConnection, query: str, values: Sequence[Any]
         if i is not None
     }
     known = paging.load_bodies(connection, ids)
-    commits = _read_commits(connection, {row["run"] for row in records if row["run"] is not None})
+    runs = set() if brief else {row["run"] for row in records if row["run"] is not None}
+    commits = _read_commits(connection, runs)
     calls = [
         rows.build_call(row | {"code_commit": row["code_commit"] or commits.get(row["run"])}, known)
         for row in records
     ]
-    return add_documents(connection, calls)
+    return calls if brief else add_documents(connection, calls)
 
 
 def _read_commits(connection: DuckDBPyConnection, runs: set[str]) -> dict[str | None, str | None]:

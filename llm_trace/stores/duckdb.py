@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -14,7 +15,7 @@ from llm_trace.spool.files import list_spool_files
 from llm_trace.spool.losses import list_noted_losses
 from llm_trace.spool.paths import get_spool_dir
 from llm_trace.stores import paging, rows
-from llm_trace.stores.calls import COLUMNS, pick_calls, read_at, read_calls, read_dicts
+from llm_trace.stores.calls import list_columns, pick_calls, read_at, read_calls, read_dicts
 from llm_trace.stores.catch_up import catch_up
 from llm_trace.stores.connection import Database, close_files
 from llm_trace.stores.filters import Filter, Moment, Order, slice_in_order
@@ -24,6 +25,7 @@ from llm_trace.stores.parquet import CHOSEN, read_event_lines, write_parquet
 from llm_trace.stores.result import Result
 from llm_trace.stores.search import search
 from llm_trace.stores.summary import Summary, summarize_calls
+from llm_trace.stores.totals import Totals, total_calls
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -66,6 +68,7 @@ class Store:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._held = threading.local()
         self.path = database.path
         self.pending = 0
         """Bytes of the spool that could not be ingested because store or spool cannot be written."""
@@ -85,8 +88,23 @@ class Store:
     def close(self) -> None:
         """End the use of the store; there is nothing open between queries, so this cannot fail."""
 
+    @contextlib.contextmanager
+    def hold(self) -> Iterator[None]:
+        """Answer this thread's questions, until the end, from the store as it stands now.
+
+        Many small questions take the time of one so. Nobody can write to the file meanwhile; `ingest` raises.
+        """
+        with self._query() as connection:
+            outer, self._held.connection = getattr(self._held, "connection", None), connection
+            try:
+                yield
+            finally:
+                self._held.connection = outer
+
     def ingest(self) -> None:
         """Bring in what was logged since; `pending` says what is missing where the store is read-only."""
+        if getattr(self._held, "connection", None) is not None:
+            raise StoreError("the store is held by this thread: ingest() before hold(), or after it")
         self.pending = catch_up(self._database).bytes
 
     def calls(
@@ -107,6 +125,7 @@ class Store:
         limit: int | None = 100,
         offset: int = 0,
         order: Order = "newest",
+        brief: bool = False,
     ) -> Calls:
         """Return the calls that match all that is given, newest first unless another order is asked for.
 
@@ -120,7 +139,10 @@ class Store:
             where: a condition in SQL over the columns of `calls`, as `"cost_usd > 0.1 AND 'prod' IN tags"`.
             limit: the most calls to return; `None` for all.
             offset: how many calls to pass over first.
-            order: newest, slowest or dearest first; what has no end or no cost comes last.
+            order: newest, oldest, slowest, dearest or largest (most tokens) first; what has no end, no cost
+                or no tokens comes last.
+            brief: leave out what no table shows, which is faster: documents, parameters, metadata, code,
+                tracebacks, what costs rest on.
         """
         part = slice_in_order(order, limit, offset)
         filters: dict[str, Any] = {
@@ -135,9 +157,13 @@ class Store:
             chosen = _select_calls(connection, run, filters)
             if text:
                 most = None if limit is None or order != "newest" else limit + offset
-                return Calls(read_at(connection, search(connection, chosen, text, most), part))
-            query = f"SELECT {COLUMNS} FROM calls WHERE {chosen.sql} {part}"
-            return Calls(read_calls(connection, query, chosen.values))
+                return Calls(read_at(connection, search(connection, chosen, text, most), part, brief=brief))
+            if limit is None:
+                query = f"SELECT {list_columns(brief=brief)} FROM calls WHERE {chosen.sql} {part}"
+                return Calls(read_calls(connection, query, chosen.values, brief=brief))
+            thin = f"SELECT span_id, start_ns FROM calls WHERE {chosen.sql} {part}"
+            matches = connection.execute(thin, chosen.values).fetchall()
+            return Calls(read_at(connection, matches, slice_in_order(order, limit, 0), brief=brief))
 
     def pages(
         self, columns: str, *, size: int, limit: int | None = None, text: str | None = None, **filters: Any
@@ -177,6 +203,13 @@ class Store:
         run = filters.pop("run", None)
         with self._query() as connection:
             return summarize_calls(connection, _select_calls(connection, run, filters), text, bars)
+
+    def run_totals(self, runs: Sequence[str]) -> dict[str, Totals]:
+        """Return what the calls of each run come to, by its id; runs without any number are left out."""
+        with self._query() as connection:
+            return total_calls(
+                connection, Filter("run IN (SELECT unnest(?))", (list(runs),)), "run", within=True
+            )
 
     def call(self, span_id: str) -> Call:
         """Return one call.
@@ -279,12 +312,21 @@ class Store:
         """Give a connection for one query; what DuckDB says against it is a `StoreError`."""
         import duckdb
 
-        with self._database.reading() as connection:
-            read_version(connection)
+        with self._reading() as connection:
             try:
                 yield connection
             except duckdb.Error as exc:
                 raise StoreError(f"the query failed: {exc}") from exc
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[DuckDBPyConnection]:
+        held = getattr(self._held, "connection", None)
+        if held is not None:
+            yield held
+            return
+        with self._database.reading() as connection:
+            read_version(connection)
+            yield connection
 
     def _dicts(self, query: str, *values: Any) -> list[dict[str, Any]]:
         with self._query() as connection:

@@ -17,11 +17,14 @@ Moment = datetime | date | timedelta | float | str
 """A point in time as people give it: what `nanoseconds` reads."""
 
 
-Order = Literal["newest", "slowest", "dearest"]
+Order = Literal["newest", "oldest", "slowest", "dearest", "largest"]
 _ORDERS: dict[str, str] = {
     "newest": "start_ns DESC, span_id",
+    "oldest": "start_ns, span_id",
     "slowest": "end_ns - start_ns DESC NULLS LAST, start_ns DESC, span_id",
     "dearest": "cost_usd DESC NULLS LAST, start_ns DESC, span_id",
+    "largest": "coalesce(input_tokens + output_tokens, input_tokens, output_tokens) DESC NULLS LAST, "
+    "start_ns DESC, span_id",
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 from typing import TYPE_CHECKING, Any, Self
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 SqlRow = tuple[Any, ...]
-_TABLE = "memory.main.result"
+_numbers = itertools.count()
 _CATALOG = re.compile(r"information_schema|sqlite_master|\b(?:duckdb|pg)_\w", re.IGNORECASE)
 
 
@@ -23,12 +24,14 @@ class Result:
 
     Args:
         connection: an in-memory DuckDB that holds the answer in a table.
+        table: the table's name.
         columns: names of the columns as the query gave them.
     """
 
-    def __init__(self, connection: DuckDBPyConnection, columns: tuple[str, ...]) -> None:
+    def __init__(self, connection: DuckDBPyConnection, table: str, columns: tuple[str, ...]) -> None:
         self.columns = columns
         self._connection = connection
+        self._name = table
         self._pid = os.getpid()
         self._cursor: DuckDBPyConnection | None = None
 
@@ -37,16 +40,16 @@ class Result:
         """Run a query on the store in use and keep its answer."""
         import duckdb
 
-        statement = _strip_semicolon(query)
+        statement, table = _strip_semicolon(query), f"memory.main.result{next(_numbers)}"
         try:
             if _CATALOG.search(statement):  # it would list the answer's own table
-                _keep_rows(connection, statement, params)
+                _keep_rows(connection, table, statement, params)
             else:
-                connection.execute(f"CREATE TABLE {_TABLE} AS\n{statement}\n", list(params))
+                connection.execute(f"CREATE TABLE {table} AS\n{statement}\n", list(params))
         except duckdb.ParserException:
-            _keep_rows(connection, statement, params)  # EXPLAIN, PRAGMA and what is no SQL at all
-        named = connection.execute(f"SELECT * FROM {_TABLE} LIMIT 0").description
-        return cls(connection, tuple(column[0] for column in named))
+            _keep_rows(connection, table, statement, params)  # EXPLAIN, PRAGMA and what is no SQL at all
+        named = connection.execute(f"SELECT * FROM {table} LIMIT 0").description
+        return cls(connection, table, tuple(column[0] for column in named))
 
     def fetchone(self) -> SqlRow | None:
         """Return the next row, or `None` after the last."""
@@ -66,7 +69,7 @@ class Result:
         return iter(self._table().fetchall())
 
     def __len__(self) -> int:
-        row = self._open().execute(f"SELECT count(*) FROM {_TABLE}").fetchone()
+        row = self._open().execute(f"SELECT count(*) FROM {self._name}").fetchone()
         return int(row[0]) if row else 0
 
     def df(self) -> Any:
@@ -82,13 +85,13 @@ class Result:
         """Return all rows as a pyarrow Table."""
         try:
             cursor = self._open()  # named, or DuckDB 1.4 closes it under the relation
-            table = cursor.sql(f"SELECT * FROM {_TABLE}").to_arrow_table()
+            table = cursor.sql(f"SELECT * FROM {self._name}").to_arrow_table()
         except ImportError as exc:
             raise MissingExtraError("pyarrow is not installed: pip install 'llm-trace[dataframe]'") from exc
         return table.rename_columns(list(self.columns))
 
     def _table(self) -> DuckDBPyConnection:
-        return self._open().execute(f"SELECT * FROM {_TABLE}")
+        return self._open().execute(f"SELECT * FROM {self._name}")
 
     def _open(self) -> DuckDBPyConnection:
         if os.getpid() != self._pid:
@@ -115,7 +118,7 @@ def _strip_semicolon(query: str) -> str:
     return query.strip().rstrip(";")
 
 
-def _keep_rows(connection: DuckDBPyConnection, statement: str, params: Sequence[Any]) -> None:
+def _keep_rows(connection: DuckDBPyConnection, table: str, statement: str, params: Sequence[Any]) -> None:
     """Keep the answer of a statement that `CREATE TABLE AS` does not take."""
     cursor = connection.execute(statement, list(params))
     columns = [(column[0].replace('"', '""'), str(column[1])) for column in cursor.description or ()]
@@ -123,7 +126,7 @@ def _keep_rows(connection: DuckDBPyConnection, statement: str, params: Sequence[
     if not columns:
         columns, rows = [("ok", "BOOLEAN")], []
     described = ", ".join(f'"{name}" {kind}' for name, kind in columns)
-    connection.execute(f"CREATE TABLE {_TABLE} ({described})")
+    connection.execute(f"CREATE TABLE {table} ({described})")
     marks = ", ".join("?" * len(columns))
     for row in rows:
-        connection.execute(f"INSERT INTO {_TABLE} VALUES ({marks})", list(row))
+        connection.execute(f"INSERT INTO {table} VALUES ({marks})", list(row))

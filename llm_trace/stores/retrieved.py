@@ -14,11 +14,12 @@ if TYPE_CHECKING:
 
     from llm_trace.record import Call, Document
 
-_RETRIEVED = f"""
+_FIND = f"""
+    SELECT span_id, start_ns FROM calls
+    WHERE kind IN {RETRIEVING} AND end_ns IS NOT NULL AND trace_id IN (SELECT unnest(?))"""
+_READ = """
     SELECT trace_id, span_id, kind, end_ns, output, metadata FROM calls
-    WHERE kind IN {RETRIEVING} AND end_ns IS NOT NULL AND trace_id IN (SELECT unnest(?))
-    ORDER BY end_ns, span_id
-"""
+    WHERE span_id IN (SELECT unnest(?)) AND start_ns IN (SELECT unnest(?)) ORDER BY end_ns, span_id"""
 _NAMES = ("trace_id", "span_id", "kind", "end_ns", "output", "metadata")
 
 
@@ -27,8 +28,11 @@ def add_documents(connection: DuckDBPyConnection, calls: Sequence[Call]) -> list
     traces = {call.trace_id for call in calls if _asks_model(call)} - {rows.NO_TRACE}
     if not traces:
         return list(calls)
+    matches = connection.execute(_FIND, [sorted(traces)]).fetchall()  # a thin scan, then their outputs alone
+    if not matches:
+        return list(calls)
     retrieved: dict[str, list[tuple[int, tuple[Document, ...]]]] = {}
-    for values in connection.execute(_RETRIEVED, [sorted(traces)]).fetchall():
+    for values in connection.execute(_READ, [list(ids) for ids in zip(*matches, strict=True)]).fetchall():
         row: dict[str, Any] = dict(zip(_NAMES, values, strict=True))
         if documents := rows.parse_documents(row):
             retrieved.setdefault(row["trace_id"], []).append((row["end_ns"], documents))

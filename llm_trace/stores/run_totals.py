@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from llm_trace.stores.totals import Totals, total_runs
+from llm_trace.stores.totals import Totals
 
 if TYPE_CHECKING:
     from llm_trace.stores.duckdb import Store
@@ -33,7 +33,7 @@ def read_runs(store: Store, limit: int) -> list[dict[str, Any]]:
     """Return the newest runs with their configuration, and their calls, failures, tokens and cost."""
     result = store.sql(_RUNS, limit)
     runs = [dict(zip(result.columns, row, strict=True)) for row in result]
-    totals = total_runs(store, [run["id"] for run in runs])
+    totals = store.run_totals([run["id"] for run in runs])
     for run in runs:
         run["config"] = json.loads(run["config"]) if run["config"] else {}
         run |= totals.get(run["id"], Totals())._asdict()
@@ -43,7 +43,7 @@ def read_runs(store: Store, limit: int) -> list[dict[str, Any]]:
 def compute_run_metrics(store: Store, run: str) -> dict[str, float]:
     """Return the sums of a run's calls, the median of their time, and the means of their scores."""
     ((calls, errors, duration_ms),) = store.sql(_COUNTS, run)
-    totals = total_runs(store, [run]).get(run, Totals())
+    totals = store.run_totals([run]).get(run, Totals())
     figures = {"calls": calls, "errors": errors, **totals._asdict(), "duration_ms": duration_ms}
     means = store.sql(_MEANS, run).fetchall()
     return {name: float(value) for name, value in [*figures.items(), *means] if value is not None}

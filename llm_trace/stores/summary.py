@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llm_trace.stores.search import search
+from llm_trace.stores.totals import Totals, add_totals, total_calls
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -19,10 +20,17 @@ class Bar(NamedTuple):
     end_ns: int
     calls: int
     failed: int
+    mean_ms: float | None
+    input_tokens: int | None
+    output_tokens: int | None
+    cost_usd: float | None
 
 
 class Summary(NamedTuple):
-    """What calls come to; numbers that none of them reports are `None`."""
+    """What calls come to; numbers that none of them reports are `None`.
+
+    Tokens and cost count once: what a call reports includes the calls inside it.
+    """
 
     calls: int
     failed: int
@@ -39,47 +47,35 @@ class Summary(NamedTuple):
     bars: tuple[Bar, ...]
 
 
-# What a call reports includes the calls inside it, so one right inside another that reports is left out;
-# calls further around are not looked at: that would take a walk through every trace.
-_OUTERMOST = """
-    NOT EXISTS (SELECT 1 FROM _chosen p WHERE p.span_id = c.parent_id
-                AND (p.input_tokens IS NOT NULL OR p.cost_usd IS NOT NULL))"""
-_COLUMNS = "span_id, parent_id, trace_id, status, start_ns, end_ns, input_tokens, output_tokens, cost_usd"
-_TOTALS = """
-    SELECT count(*), count(*) FILTER (status NOT IN ('ok', 'open')), approx_count_distinct(trace_id),
-           min(start_ns), max(start_ns), approx_quantile((end_ns - start_ns) / 1e6, 0.5),
-           approx_quantile((end_ns - start_ns) / 1e6, 0.95)
-    FROM _chosen"""
-_SUMS = f"""
-    SELECT sum(input_tokens)::BIGINT, sum(output_tokens)::BIGINT, sum(cost_usd)
-    FROM _chosen c WHERE (input_tokens IS NOT NULL OR cost_usd IS NOT NULL) AND {_OUTERMOST}"""
-_BARS = """
-    SELECT (start_ns - $1) // $2 AS bar, count(*), count(*) FILTER (status NOT IN ('ok', 'open'))
-    FROM _chosen GROUP BY bar ORDER BY bar"""
+_FAILED = "count(*) FILTER (status NOT IN ('ok', 'open'))"
+_FIGURES = f"""
+    SELECT count(*), {_FAILED}, approx_count_distinct(trace_id), min(start_ns), max(start_ns),
+           approx_quantile((end_ns - start_ns) / 1e6, [0.5, 0.95])
+    FROM calls WHERE """
+_BARS = f"""
+    SELECT {{}} AS bar, count(*), {_FAILED}, avg(end_ns - start_ns) / 1e6
+    FROM calls WHERE {{}} GROUP BY bar"""
 
 
 def summarize_calls(connection: DuckDBPyConnection, chosen: Filter, text: str | None, bars: int) -> Summary:
     """Return what the calls of a filter come to, and how they spread over `bars` equal stretches of time."""
     if text:
         matches = [span_id for span_id, _ in search(connection, chosen, text, None)]
-        chosen = chosen.and_("span_id IN (SELECT unnest(?))", matches)
-    connection.execute(
-        f"CREATE OR REPLACE TEMP TABLE _chosen AS SELECT {_COLUMNS} FROM calls WHERE {chosen.sql}",
-        chosen.values,
-    )
-    calls, failed, traces, first, last, median, p95 = _fetch_one(connection, _TOTALS)
-    read, written, cost = _fetch_one(connection, _SUMS)
-    spread = _spread(connection, first, last, bars) if calls and bars else ()
-    return Summary(calls, failed, traces, first, last, median, p95, read, written, cost, spread)
-
-
-def _spread(connection: DuckDBPyConnection, first: int, last: int, bars: int) -> tuple[Bar, ...]:
-    width = (last - first) // bars + 1
-    counts = {row[0]: row[1:] for row in connection.execute(_BARS, [first, width]).fetchall()}
-    return tuple(Bar(first + i * width, first + (i + 1) * width, *counts.get(i, (0, 0))) for i in range(bars))
-
-
-def _fetch_one(connection: DuckDBPyConnection, query: str) -> tuple[Any, ...]:
-    row = connection.execute(query).fetchone()
-    assert row is not None
-    return row
+        connection.execute("CREATE OR REPLACE TEMP TABLE _matches AS SELECT unnest(?) AS span_id", [matches])
+        chosen = chosen.and_("span_id IN (SELECT span_id FROM _matches)")
+    row: Any = connection.execute(f"{_FIGURES} {chosen.sql}", chosen.values).fetchone()
+    calls, failed, traces, first, last, times = row
+    median, p95 = times or (None, None)
+    if not calls:
+        return Summary(calls, failed, traces, first, last, median, p95, *Totals(), ())
+    width = (last - first) // max(bars, 1) + 1
+    bar = f"(start_ns - {first}) // {width}"
+    totals = total_calls(connection, chosen, bar)
+    rows = connection.execute(_BARS.format(bar, chosen.sql), chosen.values).fetchall() if bars else []
+    counts = {row[0]: row[1:] for row in rows}
+    stretches = [
+        (first + i * width, first + (i + 1) * width, *counts.get(i, (0, 0, None)), *totals.get(i, Totals()))
+        for i in range(bars)
+    ]
+    sums = add_totals(totals.values())
+    return Summary(calls, failed, traces, first, last, median, p95, *sums, tuple(map(Bar._make, stretches)))
