@@ -52,8 +52,10 @@ class Recorded:
         return call
 
 
-def _close_left_loop() -> None:
-    """Close the event loop that a library has left, and let each test find none, whatever ran before."""
+@pytest.fixture(autouse=True, scope="module")
+def _loop_of_its_own() -> Iterator[None]:
+    """Close the event loop that a module has left, so that the next finds none, whatever ran before it."""
+    yield
     left = getattr(getattr(vars(asyncio.events).get("_event_loop_policy"), "_local", None), "_loop", None)
     if left is not None and not left.is_running():
         left.close()
@@ -65,7 +67,6 @@ def _clean(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:  # asked for firs
     failures.counts.clear()
     yield
     llm_trace.shutdown()
-    _close_left_loop()
     logging.getLogger("llm_trace").setLevel(logging.NOTSET)
 
 
