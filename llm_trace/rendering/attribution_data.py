@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from llm_trace.rendering.curves import describe_curve
 from llm_trace.rendering.heatmap import scale_of, split_pieces
 from llm_trace.rendering.sentences import explain_verdict, name_segment, write_summary
 
@@ -38,6 +39,7 @@ def describe_attribution(attribution: ScoredPrompt) -> dict[str, Any]:
         "seconds": attribution.seconds,
         "completeness_gap": attribution.completeness_gap,
         "faithfulness": attribution.faithfulness,
+        "curve": describe_curve(attribution),
         "warnings": attribution.warnings,
         "notes": attribution.notes,
         "time_ns": attribution.time_ns,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from llm_trace.rendering import pages
 from llm_trace.rendering.attribution_data import describe_attribution
+from llm_trace.rendering.curves import draw_curve
 from llm_trace.rendering.elements import Html, element, join_elements
 from llm_trace.rendering.ranges import draw_bar, place_range
 from llm_trace.rendering.texts import cut_text
@@ -132,6 +133,7 @@ def _render_more(data: dict[str, Any], further: Sequence[dict[str, Any]]) -> Htm
         _render_table(data, further),
         element("p", f"{left:,} further segments are weaker.", class_="dim") if left > 0 else None,
         _render_matrix(data),
+        None if data["curve"] is None else draw_curve(data["curve"]),
         *(element("p", note, class_="dim") for note in data["notes"]),
     ]
     return element("details", element("summary", "More"), parts) if any(parts) else None

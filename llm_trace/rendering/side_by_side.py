@@ -63,8 +63,14 @@ def _describe_column(attribution: ScoredPrompt) -> list[dict[str, Any]]:
     """Return every segment's score, written with as many decimals as the largest needs for two digits."""
     decimals = max(0, 1 - math.floor(math.log10(scale_of(attribution))))
     return [
-        segment | {"text": f"{segment['value']:+.{decimals}f}"} for segment in describe_segments(attribution)
+        segment | {"text": _write_score(segment["value"], decimals)}
+        for segment in describe_segments(attribution)
     ]
+
+
+def _write_score(value: float, decimals: int) -> str:
+    text = f"{value:+.{decimals}f}"
+    return text if float(text) else "0"
 
 
 def _name_columns(group: Sequence[ScoredPrompt]) -> list[str]:

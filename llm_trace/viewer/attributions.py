@@ -8,7 +8,9 @@ from urllib.parse import quote
 from llm_trace.attribution.studies.coarser import UNITS, can_sum, list_units, sum_scores
 from llm_trace.errors import AttributionError
 from llm_trace.rendering.attribution_data import describe_attribution
+from llm_trace.rendering.certainty import describe_certainty
 from llm_trace.rendering.side_by_side import describe_tables
+from llm_trace.semconv.logprobs import find_token_logprobs
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -43,6 +45,14 @@ def describe_call_attributions(store: Store, call: Call, by: str = "") -> dict[s
         "whole": _build_link(call.span_id, ""),
         "fixed": sorted({attribution.method for attribution in newest if not can_sum(attribution)}),
     }
+
+
+def describe_call_certainty(call: Call) -> dict[str, Any] | None:
+    """Return how sure the model was of each token; `None` where neither the output of the call nor that of
+    one merged into it has log-probabilities.
+    """
+    outputs = (call.output, *(same.get("output") for same in call.metadata.get("same") or ()))
+    return describe_certainty(next(filter(None, map(find_token_logprobs, outputs)), []))
 
 
 def _sum_where_possible(attribution: Attribution, by: str, call: Call) -> Attribution:

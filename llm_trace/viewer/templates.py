@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from llm_trace.controls import clean
 from llm_trace.rendering import formatting, texts
+from llm_trace.rendering.curves import draw_curve
 from llm_trace.rendering.media import name_media
 from llm_trace.rendering.ranges import draw_range
 
@@ -51,7 +52,11 @@ def _make_environment() -> Environment:
         "text": functools.partial(texts.format_text, most=LONGEST),
         "thousands": lambda number: "" if number is None else f"{number:,}",
     }
-    environment.globals |= {"draw_range": draw_range, "tokens": formatting.format_tokens}
+    environment.globals |= {
+        "draw_curve": draw_curve,
+        "draw_range": draw_range,
+        "tokens": formatting.format_tokens,
+    }
     return environment
 
 

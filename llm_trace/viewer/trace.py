@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from llm_trace.errors import NotFoundError
 from llm_trace.rendering.waterfall import arrange_lines, measure_duration
 from llm_trace.stores.lookup import choose_call, count_trace, find_run_name, read_trace_rows
-from llm_trace.viewer.attributions import describe_call_attributions
+from llm_trace.viewer.attributions import describe_call_attributions, describe_call_certainty
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -72,6 +72,7 @@ def read_call_details(store: Store, span_id: str, by: str = "") -> dict[str, Any
         "first_token_ns": None if call.first_token_ns is None else call.first_token_ns - call.start_ns,
         "scores": store.scores(span_id),
         **describe_call_attributions(store, call, by),
+        "certainty": describe_call_certainty(call),
         "documents": call.documents,
     }
 

@@ -67,6 +67,11 @@ def test_curves_are_what_one_gets_by_hand() -> None:
     assert found["comprehensiveness"] == pytest.approx(np.mean([best[:k].sum() for k in counts]))
     assert found["sufficiency"] == pytest.approx(np.mean([WEIGHTS.sum() - best[:k].sum() for k in counts]))
     assert found["deletion_curve"][-1] == pytest.approx(WEIGHTS.sum())
+    low, mean, high = (np.array(found[f"deletion_random_{name}"]) for name in ("low", "curve", "high"))
+    assert mean.mean() == pytest.approx(found["deletion"]["random"])
+    assert (low <= mean).all()
+    assert (mean <= high).all()
+    assert (low < np.array(found["deletion_curve"])).any()
     assert (
         found["deletion"]["strongest_first"]
         > found["deletion"]["random"]

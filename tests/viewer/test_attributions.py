@@ -127,3 +127,60 @@ def test_scores_that_do_not_add_up_are_not_summed(method: str) -> None:
     assert list_units(attribution) == []
     with pytest.raises(AttributionError, match=f"scores of {method} cannot be summed by 'sentence'"):
         sum_scores(attribution, "sentence")
+
+
+CURVES = {
+    "shares": [0.0, 0.5, 1.0],
+    "deletion_curve": [0.0, 4.0, 5.0],
+    "deletion_random_curve": [0.0, 2.0, 5.0],
+    "deletion_random_low": [0.0, 1.0, 5.0],
+    "deletion_random_high": [0.0, 3.0, 5.0],
+    "deletion": {"strongest_first": 3.0, "random": 2.3, "beats_random": True},
+}
+
+
+def test_the_deletion_curve_is_drawn_against_random_orders(path: Path) -> None:
+    values = [1.0] * 7
+    older = {name: figures for name, figures in CURVES.items() if "random_" not in name}
+    call = record_explained(
+        path,
+        PROMPT,
+        make_attribution(PROMPT, values, faithfulness={"curves": older}),
+        make_attribution(PROMPT, values, faithfulness={"curves": CURVES}),
+        make_attribution(PROMPT, values, faithfulness={"curves": {"skipped": "the budget is spent"}}),
+    )
+    page = read(make_client(path).get(f"/call/{call.span_id}"))
+    labels = page.list_values("svg", "aria-label")
+    sentence = (
+        "Checked by taking parts away: strongest first the answer loses 3 on average, in a random order 2.3; "
+        "the scores find what matters sooner than every random order tried."
+    )
+    assert labels == [sentence, sentence]
+    shapes = [tag for tag, _ in page.tags if tag in ("polygon", "polyline")]
+    assert shapes == ["polyline", "polygon", "polyline", "polyline", "polyline", "polyline"]
+
+
+def test_the_tokens_of_an_answer_are_coloured_by_how_sure_the_model_was(path: Path) -> None:
+    likely = [{"token": "<i>", "logprob": -1.5}, {"token": "So", "logprob": -0.25}]
+    content = [
+        {"token": "<i>", "logprob": -1.5, "top_logprobs": likely},
+        {"token": " it", "logprob": -0.01, "top_logprobs": []},
+        {"token": " is", "logprob": -5, "top_logprobs": None},
+    ]
+    call = record_explained(path, PROMPT, output={"choices": [{"logprobs": {"content": content}}]})
+    client = make_client(path)
+    certainty = client.get(f"/call/{call.span_id}.json").json()["certainty"]
+    assert [(token["text"], token["level"], token["label"]) for token in certainty["tokens"]] == [
+        ("<i>", 2, "'<i>' 22 % (-1.5 nats); instead: 'So' 78 %"),
+        (" it", 0, "' it' 99 % (-0.01 nats)"),
+        (" is", 4, "' is' 0.67 % (-5 nats)"),
+    ]
+    assert certainty["sentence"] == (
+        "The model gave the 3 tokens of this answer 11 % on average (geometric mean). It was least sure of "
+        "' is' (0.67 %), '<i>' (22 %)."
+    )
+    page = read(client.get(f"/call/{call.span_id}"))
+    classes = [name for name in page.list_values("span", "class") if name.startswith("p p")]
+    assert classes == ["p p2", "p p0", "p p4"]
+    assert "i" not in {tag for tag, _ in page.tags}
+    assert "How sure the model was" in page.text

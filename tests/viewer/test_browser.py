@@ -207,6 +207,13 @@ def test_a_part_of_the_answer_colours_the_prompt(browser: Any, place: Path) -> N
         page.keyboard.press("Tab")
         page.locator(".token").first.focus()
         assert read_colours(page) == ["w v5", "w v0", "w v0"]
+        page.locator(".w").nth(1).focus()
+        assert [b.get_attribute("class") for b in page.locator(".token").all()] == [
+            "token",
+            "token coloured v-5",
+        ]
+        assert page.locator(".tip").inner_text() == "kind: -1 nats"
+        page.mouse.move(0, 0)
 
 
 def read_colours(page: Any) -> list[str]:

@@ -24,7 +24,8 @@ def measure_curves(study: Study) -> dict[str, Any]:
 
     All in the value's unit. `comprehensiveness`: mean loss when the strongest 1, 5, 10, 20, 50 % are deleted;
     `sufficiency`: mean loss when only they are kept; `log_odds_20`: change of the log-probability when the
-    strongest 20 % are deleted (Enguehard 2023).
+    strongest 20 % are deleted (Enguehard 2023); `deletion_curve`, `deletion_random_curve`: the loss after
+    each of `shares` by score, and the mean of the random orders with its lowest and highest.
     """
     if study.n < 2:
         return {}
@@ -35,15 +36,24 @@ def measure_curves(study: Study) -> dict[str, Any]:
     removed = np.vstack([_remove_in_order(order, steps) for order in orders])
     inserted = np.vstack([~_remove_in_order(order, steps) for order in orders])
     loss = study.full - study.totals(np.vstack([~removed, ~inserted]))
-    deletion, insertion = loss.reshape(2, len(orders), len(steps)).mean(axis=2)
+    curves = loss.reshape(2, len(orders), len(steps))
+    deletion, insertion = curves.mean(axis=2)
+    chance = curves[0, 2:]
     return {
         "masks": "nested: segments deleted or inserted one after the other",
         "deletion": _compute_areas(deletion),
         "insertion": _compute_areas(-insertion),
         "shares": [float(s) for s in steps / study.n],
-        "deletion_curve": [float(x) for x in loss[: len(steps)]],
+        "deletion_curve": _make_floats(curves[0, 0]),
+        "deletion_random_curve": _make_floats(chance.mean(axis=0)),
+        "deletion_random_low": _make_floats(chance.min(axis=0)),
+        "deletion_random_high": _make_floats(chance.max(axis=0)),
         **_compute_fixed_shares(study, best),
     }
+
+
+def _make_floats(row: NDArray[np.float64]) -> list[float]:
+    return [float(x) for x in row]
 
 
 def _remove_in_order(order: NDArray[np.int64], steps: NDArray[np.int64]) -> NDArray[np.bool_]:

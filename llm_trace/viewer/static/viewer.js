@@ -74,7 +74,7 @@ document.addEventListener("pointerup", (event) => {
   from = null;
 });
 
-// The matrix: a part of the answer colours the prompt; a word of the prompt is framed in the table's stead.
+// The matrix: a part of the answer colours the prompt; a word of the prompt colours the answer.
 function colour(button, chosen) {
   const box = button.closest("[data-attribution]");
   const levels = button.dataset.levels.split(",");
@@ -87,5 +87,22 @@ for (const [name, chosen] of [["pointerover", true], ["pointerout", false], ["fo
   document.addEventListener(name, (event) => {
     const button = event.target.closest?.(".token");
     if (button) colour(button, chosen);
+  });
+}
+
+// The reverse: a word of the prompt colours the parts of the answer.
+function colourAnswer(word, chosen) {
+  for (const button of word.closest("[data-attribution]").querySelectorAll(".token")) {
+    const level = button.dataset.levels.split(",")[word.dataset.s];
+    button.className = chosen && level !== "0" ? `token coloured v${level}` : "token";
+  }
+}
+for (const [name, chosen] of [["pointerover", true], ["pointerout", false], ["focusin", true], ["focusout", false]]) {
+  document.addEventListener(name, (event) => {
+    const word = event.target.closest?.(".w");
+    if (word) colourAnswer(word, chosen);
+    const titled = chosen ? event.target.closest?.("[data-tips] [title]") : null;
+    const tip = titled?.closest("[data-tips]").querySelector(".tip");
+    if (tip) tip.textContent = `${titled.textContent.trim()}: ${titled.title}`;
   });
 }
