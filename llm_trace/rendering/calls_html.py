@@ -88,6 +88,8 @@ def _render_line(line: WaterfallLine[ShownCall]) -> Html:
     about = element("span", " ", formatting.format_one_line(call.model or call.kind, 30), class_="dim")
     took = "no end" if call.end_ns is None else formatting.format_duration(call.duration_ns)
     bar = element("rect", class_=f"b-{call.status}", x=line.left, y=2, width=max(line.width, 3), height=6)
+    silent = element("rect", class_="silent", x=line.left, y=2, width=line.silent, height=6)
+    bars = (bar, silent if line.silent else None)
     return element(
         "li",
         element(
@@ -95,7 +97,7 @@ def _render_line(line: WaterfallLine[ShownCall]) -> Html:
             element(
                 "summary",
                 element("span", indent, status, name, about, class_="label"),
-                element("svg", bar, class_="wait", viewBox="0 0 1000 10", preserveAspectRatio="none",
+                element("svg", bars, class_="wait", viewBox="0 0 1000 10", preserveAspectRatio="none",
                         aria_hidden="true"),
                 element("span", took, class_="num dim"),
             ),

@@ -24,6 +24,9 @@ class TimedSpan(Protocol):
     @property
     def end_ns(self) -> int | None: ...
 
+    @property
+    def first_token_ns(self) -> int | None: ...
+
 
 S = TypeVar("S", bound=TimedSpan)
 
@@ -37,6 +40,8 @@ class WaterfallLine(Generic[S]):
     left: float
     """Where its bar begins, in thousandths of the trace."""
     width: float
+    silent: float
+    """How much of the bar passed before the first token of a stream."""
     critical: bool
     """Whether the trace would have ended sooner had this call."""
 
@@ -54,6 +59,7 @@ def arrange_lines(rows: Sequence[S]) -> list[WaterfallLine[S]]:
             depth,
             round((row.start_ns - begin) * scale, 2),
             round(max(_get_end(row) - row.start_ns, 0) * scale, 2),
+            round(max((row.first_token_ns or row.start_ns) - row.start_ns, 0) * scale, 2),
             row.span_id in critical,
         )
         for row, depth in _walk_tree(rows)

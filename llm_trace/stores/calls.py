@@ -29,7 +29,7 @@ def list_columns(*, brief: bool = False) -> str:
     return ", ".join(f"NULL AS {name}" if brief and name in _DETAILS else name for name in CALLS)
 
 
-def pick_calls(connection: DuckDBPyConnection, condition: str, value: str) -> list[Call]:
+def pick_calls(connection: DuckDBPyConnection, condition: str, value: object) -> list[Call]:
     """Return the calls that match, by their starts: a thin scan finds them, then they are read whole."""
     matches = connection.execute(f"SELECT span_id, start_ns FROM calls WHERE {condition}", [value]).fetchall()
     return read_at(connection, matches, "ORDER BY start_ns, span_id")

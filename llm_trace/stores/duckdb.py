@@ -225,6 +225,11 @@ class Store:
             )
         return matches[0]
 
+    def pick(self, span_ids: Sequence[str]) -> Calls:
+        """Return the calls of these ids in the order of their starts; ids that are unknown are left out."""
+        with self._query() as connection:
+            return Calls(pick_calls(connection, "span_id IN (SELECT unnest(?))", list(span_ids)))
+
     def trace(self, trace_id: str) -> Trace:
         """Return the calls of a trace in the order of their starts; none where the id is unknown."""
         with self._query() as connection:

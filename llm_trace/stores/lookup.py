@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 _COLUMNS = (
     "span_id", "parent_id", "name", "kind", "status", "start_ns", "end_ns", "model", "input_tokens",
-    "output_tokens", "cost_usd",
+    "output_tokens", "cost_usd", "first_token_ns", "TRY_CAST(metadata ->> '$.retries' AS INT)",
 )  # fmt: skip
 
 
@@ -31,6 +31,9 @@ class TreeRow:
     input_tokens: int | None
     output_tokens: int | None
     cost_usd: float | None
+    first_token_ns: int | None = None
+    resent: int | None = None
+    """How often the library that made the call sent its request again."""
 
 
 def find_newest_trace(store: Store) -> str | None:
@@ -67,6 +70,13 @@ def find_explained(store: Store, trace_id: str) -> str | None:
     query = """
         SELECT span_id FROM attributions SEMI JOIN (SELECT span_id FROM calls WHERE trace_id = ?)
         USING (span_id) LIMIT 1"""
+    row = store.sql(query, trace_id).fetchone()
+    return None if row is None else str(row[0])
+
+
+def find_session(store: Store, trace_id: str) -> str | None:
+    """Return the session that a trace belongs to; `None` where it names none."""
+    query = "SELECT session FROM calls WHERE trace_id = ? AND session IS NOT NULL ORDER BY start_ns LIMIT 1"
     row = store.sql(query, trace_id).fetchone()
     return None if row is None else str(row[0])
 

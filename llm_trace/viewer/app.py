@@ -29,6 +29,7 @@ PAGES = (
     ViewerPage("/calls/summary", calls.read_summary, "summary.html"),
     ViewerPage("/trace/{trace_id}", trace.read_trace, "trace.html"),
     ViewerPage("/trace/{trace_id}/lines", trace.read_trace_lines, "lines.html"),
+    ViewerPage("/trace/{trace_id}/steps", trace.read_steps, "steps.html"),
     ViewerPage("/call/{span_id}", trace.read_call, "call.html"),
     ViewerPage("/call/{span_id}/attributions", attributions.read_attributions, "attributions.html"),
     ViewerPage("/runs", runs.read_runs_page, "runs.html"),

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 LONGEST = 200_000
 """Characters of a text that a page shows; its JSON has them all."""
+EXCERPT = 1000
+"""Characters of a text that stands among others."""
 _MARKDOWN = MarkdownIt("commonmark", {"html": False, "linkify": False}).enable("table").disable("image")
 
 
@@ -44,6 +46,7 @@ def _make_environment() -> Environment:
         "clock": formatting.format_clock,
         "cost": formatting.format_cost,
         "duration": formatting.format_duration,
+        "excerpt": functools.partial(texts.format_text, most=EXCERPT),
         "markdown": render_markdown,
         "one_line": formatting.format_one_line,
         "pretty": format_pretty,

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from llm_trace.errors import NotFoundError
+from llm_trace.rendering.steps import choose_steps, is_agent_trace
 from llm_trace.rendering.waterfall import arrange_lines, measure_duration
-from llm_trace.stores.lookup import choose_call, count_trace, find_run_name, read_trace_rows
+from llm_trace.stores.lookup import choose_call, count_trace, find_run_name, find_session, read_trace_rows
+from llm_trace.stores.retries import find_retries
 from llm_trace.viewer.attributions import describe_call_attributions, describe_call_certainty
+from llm_trace.viewer.steps import describe_steps
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from starlette.requests import Request
 
     from llm_trace.record import Message
@@ -25,30 +29,51 @@ LINES = 500
 
 
 def read_trace(store: Store, request: Request) -> dict[str, Any]:
-    """Return the first lines of a trace's tree, and the call that is asked for or that matters most."""
-    trace_id = request.path_params["trace_id"]
-    lines = _list_lines(store, trace_id)
-    span_id = request.query_params.get("call") or choose_call(store, trace_id, [line.row for line in lines])
-    shown = [asdict(line) for line in lines[:LINES]]
-    return {
+    """Return the first lines of a trace's tree, and beside it the call that is asked for, or the steps of an
+    agent, or the call that matters most.
+    """
+    trace_id, query = request.path_params["trace_id"], request.query_params
+    rows = _read_rows(store, trace_id)
+    attempts = _find_attempts(store, trace_id, rows)
+    lines = arrange_lines(rows)
+    page = {
         "trace_id": trace_id,
         "calls": len(lines) if len(lines) < MOST else count_trace(store, trace_id),
-        "lines": shown,
+        "lines": [_describe_line(line, attempts) for line in lines[:LINES]],
         "next": LINES if len(lines) > LINES else None,
-        "duration_ns": measure_duration([line.row for line in lines]),
-        "selected": span_id,
-        **read_call_details(store, span_id, request.query_params.get("by", "")),
+        "duration_ns": measure_duration(rows),
+        "step_count": len(choose_steps(rows)),
+        "session": find_session(store, trace_id),
     }
+    if "call" not in query and (query.get("view") == "steps" or is_agent_trace(rows)):
+        return {**page, "selected": "", **describe_steps(store, rows, attempts, 0)}
+    span_id = query.get("call") or choose_call(store, trace_id, rows)
+    return {
+        **page,
+        "selected": span_id,
+        "steps": None,
+        **read_call_details(store, span_id, query.get("by", "")),
+    }
+
+
+def read_steps(store: Store, request: Request) -> dict[str, Any]:
+    """Return the steps of a trace, from the number `from` on."""
+    trace_id = request.path_params["trace_id"]
+    rows = _read_rows(store, trace_id)
+    attempts = _find_attempts(store, trace_id, rows)
+    begin = read_number(request, "from")
+    return {"trace_id": trace_id, **describe_steps(store, rows, attempts, begin)}
 
 
 def read_trace_lines(store: Store, request: Request) -> dict[str, Any]:
     """Return further lines of a trace's tree, from the number `from` on."""
-    trace_id, text = request.path_params["trace_id"], request.query_params.get("from", "0")
-    begin = int(text) if text.isdigit() else 0
-    lines = _list_lines(store, trace_id)
+    trace_id, begin = request.path_params["trace_id"], read_number(request, "from")
+    rows = _read_rows(store, trace_id)
+    attempts = _find_attempts(store, trace_id, rows)
+    lines = arrange_lines(rows)
     return {
         "trace_id": trace_id,
-        "lines": [asdict(line) for line in lines[begin : begin + LINES]],
+        "lines": [_describe_line(line, attempts) for line in lines[begin : begin + LINES]],
         "next": begin + LINES if len(lines) > begin + LINES else None,
         "selected": request.query_params.get("call", ""),
     }
@@ -83,9 +108,23 @@ def _describe_message(message: Message) -> dict[str, Any]:
     return {"role": message.role, "name": message.name, "parts": parts, "finish": message.finish_reason}
 
 
-def _list_lines(store: Store, trace_id: str) -> list[WaterfallLine[TreeRow]]:
-    """Return the calls of a trace, each below the one around it, in the order of their starts."""
+def _read_rows(store: Store, trace_id: str) -> Sequence[TreeRow]:
     rows = read_trace_rows(store, trace_id, MOST)
     if not rows:
         raise NotFoundError(f"no trace {trace_id!r} in {str(store.path)!r}")
-    return arrange_lines(rows)
+    return rows
+
+
+def _find_attempts(store: Store, trace_id: str, rows: Sequence[TreeRow]) -> Mapping[str, int]:
+    """Return which try each call is that tries again; most traces have no failure and need no look."""
+    return find_retries(store, trace_id) if any(row.status == "error" for row in rows) else {}
+
+
+def _describe_line(line: WaterfallLine[TreeRow], attempts: Mapping[str, int]) -> dict[str, Any]:
+    return {**vars(line), "row": vars(line.row), "attempt": attempts.get(line.row.span_id, 1)}
+
+
+def read_number(request: Request, name: str) -> int:
+    """Return a number of the address, 0 where there is none."""
+    text = request.query_params.get(name, "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
