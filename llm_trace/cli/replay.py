@@ -1,6 +1,5 @@
 """`llm-trace replay`: run what was recorded again, from the record or live with something changed."""
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -109,13 +108,13 @@ def replay_run(
 
 
 def _parse_param(text: str) -> tuple[str, Any]:
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise typer.BadParameter(f"{text!r} is no NAME=VALUE", param_hint="--param")
+    from llm_trace.errors import ReplayError
+    from llm_trace.replays.overrides import parse_parameter
+
     try:
-        return name, json.loads(value)
-    except ValueError:
-        return name, value
+        return parse_parameter(text)
+    except ReplayError as exc:
+        raise typer.BadParameter(str(exc), param_hint="--param") from exc
 
 
 def _read_prompt(text: str, what: str, store: str) -> "Prompt":

@@ -20,6 +20,17 @@ def run_viewer(
     browser: Annotated[
         bool, typer.Option("--browser/--no-browser", help="Open the page in the default browser.")
     ] = True,
+    replay: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--replay",
+            metavar="MODULE:FUNCTION",
+            help=(
+                "A function that pages may run again, imported from here when they do; may be repeated. "
+                "Without it nothing runs."
+            ),
+        ),
+    ] = None,
     store: o.StoreOption = o.STORE,
 ) -> None:
     """Show calls, traces, attributions, comparisons and prompts in a browser, until Ctrl-C.
@@ -32,7 +43,7 @@ def run_viewer(
 
     with open_store(store) as opened, open_listener("127.0.0.1", port) as listener:
         token = make_token()
-        server = build_viewer_server(opened, listener, token)
+        server = build_viewer_server(opened, listener, token, replay or ())
         link = make_link(listener, token)
         print_complaint(f"{link} shows {opened.path}; Ctrl-C ends")
         if browser:

@@ -46,12 +46,13 @@ def compare(
 
     Args:
         a: a run (its name, id or `Run`), a prompt version (`"qa v3"`, `"qa@3"`, its hash, a `Prompt`), a
-            model, or a dict of arguments of `Store.calls`.
+            model, a call's `span_id`, or a dict of arguments of `Store.calls`.
         b: the same, for what is to be judged.
         store: a path or an open store; by default what `LLM_TRACE_STORE` names.
         by: what tells that two calls had the same input: `dataset`, `session`, `metadata.KEY`,
-            `input.ARGUMENT`, `variables.NAME`. Or a `Dataset`: its tags are slices then, and its expected
-            outputs a metric, `as_expected`. By default function and input; what of the input is one value
+            `input.ARGUMENT`, `variables.NAME`, `replay` (the call that each repeats). Or a `Dataset`: its
+            tags are slices then, and its expected outputs a metric, `as_expected`. By default function and
+            input; what of the input is one value
             throughout a and another throughout b does not count.
         metrics: names of metrics to keep, and functions of a call in a and its partner in b that return both
             values. By default every score, and errors, refusals, tokens, cost, times and the change of

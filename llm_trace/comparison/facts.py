@@ -86,18 +86,20 @@ def list_asked(calls: Iterable[Fact]) -> str:
 
 def place(name: str) -> str:
     """Return the SQL of a place in a call, such as `metadata.example`, `input.question`, `variables.name`,
-    `session` or `dataset`.
+    `session`, `dataset` or `replay`: the call itself, of a replay the one that it repeats.
 
     Raises:
         ConfigurationError: a place that a call does not have.
     """
     if name in _PLAIN:
         return f'"{name}"'
+    if name == "replay":
+        return "coalesce(replay_of, span_id)"
     if name == "dataset":
         return "(metadata ->> '$.dataset') || ':' || (metadata ->> '$.example')"
     head, _, rest = name.partition(".")
     if head not in _PLACES or not rest or re.search(r"[\"'\\]", rest):
-        known = ", ".join((*_PLAIN, "dataset", *(f"{head}.NAME" for head in _PLACES)))
+        known = ", ".join((*_PLAIN, "dataset", "replay", *(f"{head}.NAME" for head in _PLACES)))
         raise ConfigurationError(f"{name!r} is no place in a call: name one of {known}")
     path = ".".join(f'"{part}"' for part in rest.split("."))
     return f"{_PLACES[head]} ->> '$.{path}'"

@@ -1,4 +1,4 @@
-"""What `a` and `b` of a comparison mean: a run, a prompt's version, a model, or filters of `Store.calls`."""
+"""What `a` and `b` of a comparison mean: a run, a prompt's version, a model, a call, or filters of calls."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def resolve_side(store: Store, spec: Spec) -> Chosen:
     """Return the calls that are meant.
 
     Raises:
-        NotFoundError: no run, prompt version or model of that name has calls.
+        NotFoundError: no run, prompt version, model or call of that name is there.
         ConfigurationError: a filter that `Store.calls` does not have, or a prompt without a version.
     """
     if isinstance(spec, Run):
@@ -46,7 +46,7 @@ def resolve_side(store: Store, spec: Spec) -> Chosen:
     if isinstance(spec, Mapping):
         return _filter_calls(store, spec)
     if isinstance(spec, str):
-        side = _run(store, spec) or _resolve_prompt(store, spec) or _model(store, spec)
+        side = _run(store, spec) or _resolve_prompt(store, spec) or _model(store, spec) or _call(store, spec)
         if side is None:
             raise NotFoundError(_refuse_unknown(store, spec))
         return side
@@ -122,6 +122,11 @@ def _model(store: Store, name: str) -> Chosen | None:
     return Chosen(f"model {name}", Filter.of(model=name), climbs=True)
 
 
+def _call(store: Store, span_id: str) -> Chosen | None:
+    row = store.sql("SELECT name FROM calls WHERE span_id = ?", span_id).fetchone()
+    return None if row is None else Chosen(f"{row[0]} {span_id}", Filter.of(span_id=span_id), climbs=False)
+
+
 def _refuse_unknown(store: Store, name: str) -> str:
     known = [run.name for run in store.runs()]
     known += [f"{p.name} v{p.number}" for p in store.prompts()]
@@ -132,4 +137,4 @@ def _refuse_unknown(store: Store, name: str) -> str:
         if near
         else "`llm-trace runs` and `llm-trace prompts` list what there is"
     )
-    return f"no run, prompt version or model is called {name!r} in {str(store.path)!r}: {hint}"
+    return f"no run, prompt version, model or call is called {name!r} in {str(store.path)!r}: {hint}"

@@ -77,8 +77,9 @@ def replay(
         mode: `recorded`: model, tool and similar calls are answered from the record, and what is not there
             raises. `live`: all runs for real. `mixed`: what is not in the record runs for real.
         overrides: `model`, `params`, `prompt` (a `Prompt` or several, each in place of the one of its name),
-            `code` (name of a traced function to another function) change what runs live; `arguments` (by
-            name) are given to the roots in place of those that the record does not hold.
+            `variables` (by name, of the prompts that the roots' arguments were made from), `code` (name of a
+            traced function to another function) change what runs live; `arguments` (by name) are given to the
+            roots in place of recorded ones, or of those that the record does not hold.
         functions: the functions that the run began with, or `"module:function"` to import them from.
         serve: kinds and names of functions that are answered from the record.
         live: names of functions that run for real in `recorded` and `mixed` mode.

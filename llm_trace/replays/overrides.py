@@ -1,8 +1,9 @@
-"""What a live replay changes: model, parameters, prompts, code, and arguments missing from the record."""
+"""What a live replay changes: model, parameters, prompts with their variables, code, and arguments."""
 
 from __future__ import annotations
 
 import inspect
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 Templates = Mapping[tuple[str, str], str]
 """Name and version of a prompt -> its template."""
-_KEYS = ("model", "params", "prompt", "code", "arguments")
+_KEYS = ("model", "params", "prompt", "variables", "code", "arguments")
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class Overrides:
     """For calls of kind `llm` that take an argument of that name."""
     prompts: Mapping[str, Prompt] = field(default_factory=dict)
     """By the name of the prompt whose place each takes."""
+    variables: Mapping[str, Any] = field(default_factory=dict)
+    """Of the prompts that the roots' arguments were made from."""
     code: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
     """By the name of the traced function that each runs for."""
     arguments: Mapping[str, Any] = field(default_factory=dict)
@@ -91,23 +94,40 @@ class Overrides:
         if template is None:
             return []
         variables = used.get("variables") or {}
-        texts = []
-        for prompt in (Prompt(used["name"], template), self.prompts.get(used["name"])):
-            try:
-                texts += [prompt.format(**variables)] if prompt else []
-            except (KeyError, IndexError) as exc:
-                if prompt is self.prompts.get(used["name"]):
-                    raise ReplayError(
-                        f"prompt {used['name']!r} has a variable {exc} that {taped.name} ({taped.span_id}) "
-                        f"was not "
-                        "recorded with"
-                    ) from exc
-                return []
-        return texts
+        recorded = Prompt(used["name"], template)
+        try:
+            texts = [recorded.format(**variables)]
+        except (KeyError, IndexError):
+            return []
+        changed = {name: value for name, value in self.variables.items() if name in variables}
+        if used["name"] not in self.prompts and not changed:
+            return texts
+        try:
+            return [*texts, self.prompts.get(used["name"], recorded).format(**{**variables, **changed})]
+        except (KeyError, IndexError) as exc:
+            raise ReplayError(
+                f"prompt {used['name']!r} has a variable {exc} that {taped.name} ({taped.span_id}) was not "
+                "recorded with"
+            ) from exc
 
     def reword(self, arguments: Any, rendered: Sequence[Rendered]) -> Any:
         """Return recorded arguments with the prompt in them rendered anew, where another takes its place."""
         return _with_text(arguments, *map(str, rendered)) if len(rendered) == 2 else arguments
+
+
+def parse_parameter(text: str) -> tuple[str, Any]:
+    """Return the name and the value of `NAME=VALUE`; what is no JSON is a text.
+
+    Raises:
+        ReplayError: it is no such text.
+    """
+    name, equals, value = text.partition("=")
+    if not equals or not name.strip():
+        raise ReplayError(f"{text!r} is no NAME=VALUE, such as temperature=0")
+    try:
+        return name.strip(), json.loads(value)
+    except ValueError:
+        return name.strip(), value
 
 
 def _with_text(value: Any, old: str, new: str) -> Any:

@@ -36,7 +36,7 @@ def find_functions(
         ReplayError: none was named, one is not where it was named, or a root has none.
     """
     choices = [named] if isinstance(named, str) or callable(named) else list(named)
-    functions = [_import_function(item, roots) if isinstance(item, str) else item for item in choices]
+    functions = [import_function(item, roots) if isinstance(item, str) else item for item in choices]
     chosen = {root.span_id: _choose_function(root, functions) for root in roots}
     missing = [root for root in roots if chosen[root.span_id] is None]
     if len(functions) == 1 and len({root.name for root in roots}) == 1:
@@ -75,8 +75,12 @@ def _refuse_unnamed(missing: Sequence[Taped], choices: Sequence[object]) -> str:
     )
 
 
-def _import_function(name: str, roots: Sequence[Taped]) -> Function:
-    """Return a function by `module:qualname`."""
+def import_function(name: str, roots: Sequence[Taped] = ()) -> Function:
+    """Return a function by `module:qualname`.
+
+    Raises:
+        ReplayError: there is no such module or function.
+    """
     module, colon, qualname = name.partition(":")
     then = next(
         (f"; it was at {r.place} when it was recorded" for r in roots if r.place and r.function == name), ""

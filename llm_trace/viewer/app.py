@@ -14,9 +14,10 @@ from starlette.staticfiles import StaticFiles
 from llm_trace.viewer import attributions, calls, comparing, health, prompts, review, runs, trace
 from llm_trace.viewer.guard import Guard
 from llm_trace.viewer.page import FreshStore, ViewerPage, build_routes
+from llm_trace.viewer.replaying import ReplayPages
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
     from starlette.types import ASGIApp
 
@@ -40,16 +41,23 @@ PAGES = (
 )
 
 
-def build_viewer(store: Store, token: str, hosts: Collection[str]) -> ASGIApp:
+def build_viewer(store: Store, token: str, hosts: Collection[str], functions: Sequence[str] = ()) -> ASGIApp:
     """Return the application.
 
     Args:
         store: what the pages show; its spool is taken in as they are asked for.
         token: of the link that opens it.
         hosts: the values of `Host` that it answers to.
+        functions: `module:function` of what may be run again from a page.
     """
     fresh = FreshStore(store)
-    routes = [route for page in PAGES for route in build_routes(page, fresh)]
+    replays = ReplayPages(fresh, functions)
+    pages = (
+        *PAGES,
+        ViewerPage("/replay/{span_id}", replays.read_form, "replay.html"),
+        ViewerPage("/replays/{job}", replays.read_job, "replay_job.html"),
+    )
+    routes = [route for page in pages for route in build_routes(page, fresh)]
     static = StaticFiles(
         directory=Path(__file__).parent / "static", packages=[("llm_trace.rendering", "static")]
     )
@@ -57,6 +65,8 @@ def build_viewer(store: Store, token: str, hosts: Collection[str]) -> ASGIApp:
         routes=[
             *routes,
             Route("/scores", review.ScoreForm(fresh).answer, methods=["POST"]),
+            Route("/replay/{span_id}", replays.start, methods=["POST"]),
+            Route("/replays/{job}/stop", replays.stop, methods=["POST"]),
             Mount("/static", static),
         ],
         middleware=[

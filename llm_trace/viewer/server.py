@@ -9,6 +9,7 @@ from llm_trace.errors import MissingExtraError
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Sequence
 
     import uvicorn
 
@@ -25,8 +26,13 @@ def make_token() -> str:
     return secrets.token_urlsafe(24)
 
 
-def build_viewer_server(store: Store, listener: socket.socket, token: str) -> uvicorn.Server:
+def build_viewer_server(
+    store: Store, listener: socket.socket, token: str, functions: Sequence[str] = ()
+) -> uvicorn.Server:
     """Return the server.
+
+    Args:
+        functions: `module:function` of what may be run again from a page.
 
     Raises:
         MissingExtraError: what it is made of is not installed.
@@ -38,7 +44,8 @@ def build_viewer_server(store: Store, listener: socket.socket, token: str) -> uv
     except ImportError as exc:
         raise MissingExtraError(f"{exc.name!r} is not installed: pip install 'llm-trace[view]'") from exc
     port = listener.getsockname()[1]
-    application = build_viewer(store, token, {f"{name}:{port}" for name in ("127.0.0.1", "localhost")})
+    hosts = {f"{name}:{port}" for name in ("127.0.0.1", "localhost")}
+    application = build_viewer(store, token, hosts, functions)
     config = uvicorn.Config(
         application, log_level="warning", access_log=False, lifespan="off", server_header=False, ws="none"
     )

@@ -38,3 +38,9 @@ def record(path: Path, count: int = 60) -> None:
             for i in range(count):
                 answer(f"number {i}", version)
     llm_trace.shutdown()
+
+
+@llm_trace.trace(kind="llm")
+def chat(messages: list[dict[str, str]], times: int) -> str:
+    """Say the last message several times."""
+    return " ".join([messages[-1]["content"]] * times)

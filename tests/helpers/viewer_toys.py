@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,10 @@ from tests.helpers.elements import Elements
 HOST = "testserver"
 
 
-def make_client(path: Path, *, known: bool = True) -> TestClient:
-    """Return a browser in front of a store's viewer."""
-    client = TestClient(build_viewer(llm_trace.open_store(path), "link", {HOST}), f"http://{HOST}")
+def make_client(path: Path, *, known: bool = True, functions: Sequence[str] = ()) -> TestClient:
+    """Return a browser in front of a store's viewer, which may run functions again."""
+    viewer = build_viewer(llm_trace.open_store(path), "link", {HOST}, functions)
+    client = TestClient(viewer, f"http://{HOST}")
     if known:
         assert client.get("/?token=link").status_code == 200
     return client

@@ -107,7 +107,7 @@ def test_a_changed_prompt_is_tried_with_the_tools_as_recorded(store: Recorded, a
 
 def test_changes_that_cannot_be_made_are_said(store: Recorded, app: Any) -> None:
     with pytest.raises(
-        ReplayError, match="override 'modell' is unknown; choose of model, params, prompt, code"
+        ReplayError, match="override 'modell' is unknown; choose of model, params, prompt, variables, code"
     ):
         llm_trace.replay("first", functions="app:answer", overrides={"modell": "x"})
     with pytest.raises(ReplayError, match="ask takes no argument 'top_p', so it cannot be changed"):

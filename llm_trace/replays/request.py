@@ -1,0 +1,131 @@
+"""One replay in a process of its own: `python -m llm_trace.replays.request` reads what to run.
+
+The function's code is imported here, never in the process that asks, which may be stopped or asked again with
+the code as it is by then.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import orjson
+from pydantic import Field, ValidationError
+
+from llm_trace import config
+from llm_trace.capture.prompts import Prompt
+from llm_trace.errors import LLMTraceError, ReplayError
+from llm_trace.record import Record, Run
+from llm_trace.replays.api import replay
+from llm_trace.replays.load import load
+from llm_trace.replays.player import ReplayMode
+from llm_trace.replays.report import Report
+from llm_trace.replays.roots import import_function
+from llm_trace.stores.duckdb import Store, open_store
+
+
+class ReplayRequest(Record):
+    """A call to be run again, and what is changed."""
+
+    store: str
+    span_id: str
+    function: str
+    """`module:function`."""
+    mode: ReplayMode = "live"
+    """In `mixed` mode the call itself and all models inside it run; tools and searches answer from the record
+    where they are asked the same."""
+    model: str | None = None
+    params: dict[str, Any] = Field(default_factory=dict)
+    prompts: dict[str, str] = Field(default_factory=dict)
+    """Name of a prompt to the template in its place."""
+    variables: dict[str, Any] = Field(default_factory=dict)
+    arguments: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def overrides(self) -> dict[str, Any]:
+        """What `replay` calls so."""
+        prompts = [Prompt(name, template) for name, template in self.prompts.items()]
+        changes = {"model": self.model, "params": self.params, "prompt": prompts}
+        changes |= {"variables": self.variables, "arguments": self.arguments}
+        return {name: value for name, value in changes.items() if value}
+
+
+class ReplayAnswer(Record):
+    """How a replay went."""
+
+    run: str | None = None
+    """Id of the run that it landed in."""
+    span_id: str | None = None
+    """Of the call that was made anew."""
+    report: str = ""
+    problem: str | None = None
+    """Why it did not run, or not to its end."""
+
+
+def run_request(request: ReplayRequest) -> ReplayAnswer:
+    """Run a call again, and return how it went.
+
+    Raises:
+        LLMTraceError: it cannot be run.
+    """
+    function = import_function(request.function)
+    _check_place(Path(request.store), request.function)
+    with open_store(request.store) as store:
+        live = _list_live(store, request) if request.mode == "mixed" else ()
+        run = replay(
+            request.span_id,
+            store=store,
+            mode=request.mode,
+            overrides=request.overrides,
+            functions=function,
+            live=live,
+        )
+        config.flush()
+        store.ingest()
+        return _describe_run(store, run, request.span_id)
+
+
+def _check_place(store: Path, function: str) -> None:
+    """Refuse a program that records elsewhere: nobody would see the new run.
+
+    Raises:
+        ReplayError: it does.
+    """
+    if config.current is not None and config.current.store.resolve() != store.resolve():
+        raise ReplayError(
+            f"importing {function} configures llm_trace for {str(config.current.store)!r}, while "
+            f"{str(store)!r} is shown: show that store instead, or configure only where the program starts"
+        )
+
+
+def _list_live(store: Store, request: ReplayRequest) -> list[str]:
+    calls = load(store, request.span_id).tape.calls
+    return [call.name for call in calls.values() if call.kind == "llm" or call.span_id == request.span_id]
+
+
+def _describe_run(store: Store, run: Run, span_id: str) -> ReplayAnswer:
+    again = [call.span_id for call in store.calls(run=run, limit=None) if call.replay_of == span_id]
+    report = str(Report(**run.config["replay"]))
+    return ReplayAnswer(run=run.id, span_id=again[0] if again else None, report=report)
+
+
+def main() -> None:
+    """Read a request from standard input and write the answer to standard output.
+
+    What the function prints goes to standard error.
+    """
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    try:
+        answer = run_request(ReplayRequest.model_validate_json(sys.stdin.buffer.read()))
+    except (LLMTraceError, ValidationError, ValueError) as exc:
+        answer = ReplayAnswer(problem=str(exc))
+    answers.write(orjson.dumps(answer.model_dump(mode="json")))
+    answers.close()
+    config.shutdown()
+
+
+if __name__ == "__main__":
+    main()
