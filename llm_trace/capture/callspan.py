@@ -48,8 +48,10 @@ class CallSpan(Span):
     """A generator or coroutine that the function returned has begun, and ends the call."""
     around: CallSpan | None = None
     """The traced model call that this call of an instrumented library is inside of, and may be one with."""
+    inner: Callable[[], Any] | None = None
+    """Gives the steps of a library's stream inside this call, which nobody takes once this is left."""
     detail: dict[str, Any] | None = None
-    """What that is told of this call when both are one."""
+    """What the call around it is told of this call when both are one."""
     read_response: Callable[[Any], Mapping[str, Any]] | None = None
     """Reads the answer to what this very call asked, in place of the reader of its function."""
     read_inner: Callable[[Any, dict[str, Any], Any], Any] | None = None

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import weakref
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
@@ -73,6 +74,8 @@ class Steps:
         self._token: Any = None
         if call is not None:
             call.leave()
+            if call.around is not None:
+                call.around.inner = weakref.ref(self)
 
     def enter(self) -> None:
         """The generator's code is about to run."""
@@ -83,7 +86,7 @@ class Steps:
         """The generator's code has yielded, ended or raised."""
         if (call := self._call) is not None:
             call.context = call.recorder.variable.get()
-            call.token = self._token
+            call.token, self._token = self._token, None
             call.leave()
 
     def add(self, chunk: Any) -> None:
@@ -100,6 +103,13 @@ class Steps:
         """The generator is exhausted."""
         if (call := self._call) is not None:
             finish_call(call, join_chunks(self._chunks, call, self._times))
+
+    def abandon(self) -> None:
+        """The call around this one was left: asyncio closes the generator some time later."""
+        call = self._call
+        if call is not None and call.open and self._token is None:  # no step of it is under way
+            self._call = None
+            fail_call(call, GeneratorExit(), join_chunks(self._chunks, call, self._times))
 
     def fail(self, error: BaseException) -> None:
         """The generator raised, was cancelled or closed."""

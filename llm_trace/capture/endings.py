@@ -45,6 +45,8 @@ def finish_call(call: CallSpan, output: Any) -> None:
 
 def fail_call(call: CallSpan, error: BaseException, output: Any = None) -> None:
     """Record that a call raised; the caller raises it again."""
+    if call.inner is not None and (isinstance(error, GeneratorExit) or _is_cancelled(error)):
+        _abandon_inner(call.inner())
     end_ns = _leave(call)
     if call.sink is None and call.sdk is None:
         return
@@ -64,6 +66,15 @@ def abandon_call(call: CallSpan) -> None:
     """Record that nobody reads the stream that a call returned, unless the stream records its own end."""
     if call.open and not call.streaming:
         fail_call(call, GeneratorExit())
+
+
+def _abandon_inner(steps: Any) -> None:
+    """End a stream's call inside one that was left, before that ends: both are one request."""
+    try:
+        if steps is not None:
+            steps.abandon()
+    except Exception as exc:
+        failures.note("the end of a stream inside a call", exc)
 
 
 def abandon_when_dropped(stream: Any, call: CallSpan) -> Any:
