@@ -16,30 +16,36 @@ def format_one_line(value: object, most: int = 200) -> str:
 
 
 def describe_input(call: "ShownCall") -> str:
-    """Return what sets this call's input apart: the prompt's variables, the last message, or the input."""
+    """Return what sets this call's input apart on one line."""
+    return " · ".join(map(format_one_line, choose_input(call)))
+
+
+def choose_input(call: "ShownCall") -> list[object]:
+    """Return what sets this call's input apart: the values of the prompt's variables, the last message, or
+    the values of its arguments.
+    """
     if call.prompt is not None and call.prompt.variables:
-        return _describe_arguments(call.prompt.variables)
+        return list(call.prompt.variables.values())
     texts = [message.text for message in call.messages_in if message.text]
-    return format_one_line(texts[-1]) if texts else _describe_arguments(call.input)
-
-
-def _describe_arguments(data: object) -> str:
-    """Return the values of arguments, without their names."""
-    if data is None:
-        return ""
-    return (
-        " · ".join(map(format_one_line, data.values())) if isinstance(data, dict) else format_one_line(data)
-    )
+    if texts:
+        return [texts[-1]]
+    if call.input is None:
+        return []
+    return list(call.input.values()) if isinstance(call.input, dict) else [call.input]
 
 
 def describe_output(call: "ShownCall") -> str:
     """Return the output on one line, or the error where there is none."""
+    output = choose_output(call)
+    return "" if output is None else format_one_line(output)
+
+
+def choose_output(call: "ShownCall") -> object:
+    """Return what the call answered: its output, the last message of it, or the error where there is none."""
     if call.output is None and call.error is not None:
-        return format_one_line(f"{call.error.type}: {call.error.message or ''}")
+        return f"{call.error.type}: {call.error.message or ''}"
     texts = [message.text for message in call.messages_out if message.text]
-    if not isinstance(call.output, str) and texts:
-        return format_one_line(texts[-1])
-    return "" if call.output is None else format_one_line(call.output)
+    return texts[-1] if texts and not isinstance(call.output, str) else call.output
 
 
 def format_clock(ns: int | None, now: float | None = None) -> str:

@@ -41,7 +41,7 @@ class WaterfallLine(Generic[S]):
     """Where its bar begins, in thousandths of the trace."""
     width: float
     silent: float
-    """How much of the bar passed before the first token of a stream."""
+    """How much of its bar passed before the first token of a stream."""
     critical: bool
     """Whether the trace would have ended sooner had this call."""
 

@@ -11,7 +11,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from llm_trace.viewer import attributions, calls, comparing, health, prompts, review, runs, trace
+from llm_trace.viewer import attributions, calls, comparing, health, prompts, review, runs, sessions, trace
 from llm_trace.viewer.guard import Guard
 from llm_trace.viewer.page import FreshStore, ViewerPage, build_routes
 from llm_trace.viewer.replaying import ReplayPages
@@ -33,6 +33,7 @@ PAGES = (
     ViewerPage("/trace/{trace_id}/steps", trace.read_steps, "steps.html"),
     ViewerPage("/call/{span_id}", trace.read_call, "call.html"),
     ViewerPage("/call/{span_id}/attributions", attributions.read_attributions, "attributions.html"),
+    ViewerPage("/session/{session:path}", sessions.read_session_page, "session.html"),
     ViewerPage("/runs", runs.read_runs_page, "runs.html"),
     ViewerPage("/compare", comparing.read_comparison, "compare.html"),
     ViewerPage("/prompts", prompts.read_prompts, "prompts.html"),

@@ -79,6 +79,12 @@ def build_routes(page: ViewerPage, store: FreshStore) -> list[Route]:
     ]
 
 
+def read_number(request: Request, name: str) -> int:
+    """Return a number of the address, 0 where there is none."""
+    text = request.query_params.get(name, "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
+
+
 def _read(page: ViewerPage, store: FreshStore, request: Request) -> tuple[int, str, Mapping[str, Any]]:
     """Return the status, the template and the data of an answer; an error is a page as well."""
     try:

@@ -10,6 +10,7 @@ from llm_trace.rendering.waterfall import arrange_lines, measure_duration
 from llm_trace.stores.lookup import choose_call, count_trace, find_run_name, find_session, read_trace_rows
 from llm_trace.stores.retries import find_retries
 from llm_trace.viewer.attributions import describe_call_attributions, describe_call_certainty
+from llm_trace.viewer.page import read_number
 from llm_trace.viewer.steps import describe_steps
 
 if TYPE_CHECKING:
@@ -122,9 +123,3 @@ def _find_attempts(store: Store, trace_id: str, rows: Sequence[TreeRow]) -> Mapp
 
 def _describe_line(line: WaterfallLine[TreeRow], attempts: Mapping[str, int]) -> dict[str, Any]:
     return {**vars(line), "row": vars(line.row), "attempt": attempts.get(line.row.span_id, 1)}
-
-
-def read_number(request: Request, name: str) -> int:
-    """Return a number of the address, 0 where there is none."""
-    text = request.query_params.get(name, "")
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
