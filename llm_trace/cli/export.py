@@ -1,7 +1,6 @@
 """`llm-trace export`: calls as JSON lines, CSV or Parquet, or to a platform."""
 
 import contextlib
-import json
 import sys
 from collections import Counter
 from pathlib import Path
@@ -13,25 +12,17 @@ from llm_trace.cli import deliver as d
 from llm_trace.cli import options as o
 from llm_trace.cli.output import exit_nothing, print_complaint
 from llm_trace.cli.waiting import limit_time, show_progress
-from llm_trace.controls import disarm
 from llm_trace.spool.private import open_private
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
 
     from llm_trace.stores.duckdb import Store
-    from llm_trace.stores.paging import Page
-
-    Report = Callable[[int], None]
 
 NAME = "export"
 EXAMPLE = 'Example: llm-trace export --to jsonl --out calls.jsonl --run "refund-desk v2"'
 
 Format = Literal["parquet", "jsonl", "csv", "dataset", "comet-archive"]
-PAGE = 5_000
-"""Calls in memory at a time."""
-
-
 To = Annotated[
     str,
     typer.Option(
@@ -120,7 +111,7 @@ def _export(to: str, out: Path | None, path: str, chosen: dict[str, Any], limit:
             return
         skipped: Counter[str] = Counter()
         with _open_output(out) as file:
-            count = _write(file, to, opened, {**chosen, "limit": limit, "size": PAGE}, skipped, report)
+            count = _write(file, to, opened, {**chosen, "limit": limit}, skipped, report)
     what = "examples" if to == "dataset" else "calls"
     if skipped:
         reasons = ", ".join(f"{reason} ({number:,})" for reason, number in skipped.most_common())
@@ -148,70 +139,29 @@ def _open_output(path: Path | None) -> "Iterator[IO[str]]":
         partial.unlink(missing_ok=True)
 
 
-def _read_pages(store: "Store", columns: str, chosen: dict[str, Any], report: "Report") -> "Iterator[Page]":
-    count = 0
-    for page in store.pages(columns, **chosen):
-        yield page
-        count += len(page.rows)
-        report(count)
-
-
 def _write(
     file: "IO[str]",
     to: str,
     store: "Store",
     chosen: dict[str, Any],
     skipped: "Counter[str]",
-    report: "Report",
+    report: "Callable[[int], None]",
 ) -> int:
-    """Write lines; return how many."""
-    from llm_trace.stores.dataset import COLUMNS, iter_examples
-    from llm_trace.stores.paging import FLAT
+    """Write lines; return how many, without those that only belong to calls."""
+    from llm_trace.stores import dataset, export
 
-    if to == "csv":
-        return _write_csv(file, FLAT, _read_pages(store, ", ".join(FLAT.values()), chosen, report))
     if to == "dataset":
-        lines = iter_examples(_read_pages(store, COLUMNS, chosen, report), skipped)
-    else:
-        return _write_json_lines(file, store, chosen, report)
-    count = 0
-    for count, line in enumerate(lines, 1):  # noqa: B007
-        file.write(line)
-    return count
+        pages = export.read_pages(store, dataset.COLUMNS, chosen, report)
+        count = 0
+        for count, line in enumerate(dataset.iter_examples(pages, skipped), 1):  # noqa: B007
+            file.write(line)
+        return count
+    counts = [0]
 
+    def report_count(count: int) -> None:
+        counts.append(count)
+        report(count)
 
-def _write_json_lines(file: "IO[str]", store: "Store", chosen: dict[str, Any], report: "Report") -> int:
-    """Write lines of calls, then of their runs, prompts, scores, attributions; return how many calls."""
-    from llm_trace.stores.paging import HEAD, STORED, iter_json_lines
-
-    some = any(value is not None for name, value in chosen.items() if name != "size")
-    span_ids: list[str] = []
-    count = 0
-    for page in _read_pages(store, f"span_id, {HEAD}, {STORED}", chosen, report):
-        file.writelines(iter_json_lines(page._replace(rows=[row[1:] for row in page.rows])))
-        span_ids += [row[0] for row in page.rows] if some else []
-        count += len(page.rows)
-    file.writelines(store.event_lines(span_ids if some else None))
-    return count
-
-
-def _write_csv(file: "IO[str]", columns: "Iterable[str]", pages: "Iterable[Page]") -> int:
-    """Write a table; what is no number or text is JSON."""
-    import csv
-
-    from llm_trace.stores.paging import Spoken
-
-    writer = csv.writer(file)
-    writer.writerow([*columns, "input", "output"])
-    count = 0
-    for page in pages:
-        for row in page.rows:
-            spoken = Spoken(page.bodies, *row[-4:])
-            writer.writerow(map(disarm, (*row[:-4], _format_cell(spoken.input), _format_cell(spoken.output))))
-        count += len(page.rows)
-    return count
-
-
-def _format_cell(text: str | None) -> Any:
-    """Return JSON as it stands, or the text or number that it says."""
-    return text if text is None or text[:1] in "{[" else json.loads(text)
+    write = export.write_csv if to == "csv" else export.write_json_lines
+    file.writelines(write(store, chosen, report_count))
+    return counts[-1]

@@ -15,8 +15,15 @@ EXAMPLE = "Example: llm-trace view --store traces.duckdb"
 
 def run_viewer(
     port: Annotated[
-        int, typer.Option("--port", metavar="PORT", min=0, max=65535, help="0 takes a free one.")
-    ] = 0,
+        int | None,
+        typer.Option(
+            "--port",
+            metavar="PORT",
+            min=0,
+            max=65535,
+            help="0 takes a free one; absent: the store's own, or a free one where that is taken.",
+        ),
+    ] = None,
     browser: Annotated[
         bool, typer.Option("--browser/--no-browser", help="Open the page in the default browser.")
     ] = True,
@@ -37,11 +44,10 @@ def run_viewer(
 
     Listens on 127.0.0.1 alone; the printed link opens it once.
     """
-    from llm_trace.collect.server import open_listener
     from llm_trace.stores.duckdb import open_store
-    from llm_trace.viewer.server import build_viewer_server, make_link, make_token
+    from llm_trace.viewer.server import build_viewer_server, make_link, make_token, open_viewer_listener
 
-    with open_store(store) as opened, open_listener("127.0.0.1", port) as listener:
+    with open_store(store) as opened, open_viewer_listener(opened.path, port) as listener:
         token = make_token()
         server = build_viewer_server(opened, listener, token, replay or ())
         link = make_link(listener, token)

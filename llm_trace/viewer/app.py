@@ -12,6 +12,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from llm_trace.viewer import attributions, calls, comparing, health, prompts, review, runs, sessions, trace
+from llm_trace.viewer.export import build_exports
 from llm_trace.viewer.guard import Guard
 from llm_trace.viewer.page import FreshStore, ViewerPage, build_routes
 from llm_trace.viewer.replaying import ReplayPages
@@ -28,6 +29,7 @@ PAGES = (
     ViewerPage("/calls", calls.read_call_table, "calls.html"),
     ViewerPage("/calls/rows", calls.read_call_table, "rows.html"),
     ViewerPage("/calls/summary", calls.read_summary, "summary.html"),
+    ViewerPage("/calls/choices", calls.read_choices, "choices.html"),
     ViewerPage("/trace/{trace_id}", trace.read_trace, "trace.html"),
     ViewerPage("/trace/{trace_id}/lines", trace.read_trace_lines, "lines.html"),
     ViewerPage("/trace/{trace_id}/steps", trace.read_steps, "steps.html"),
@@ -65,6 +67,7 @@ def build_viewer(store: Store, token: str, hosts: Collection[str], functions: Se
     return Starlette(
         routes=[
             *routes,
+            *(Route(f"/export/{name}", answer) for name, answer in build_exports(fresh).items()),
             Route("/scores", review.ScoreForm(fresh).answer, methods=["POST"]),
             Route("/replay/{span_id}", replays.start, methods=["POST"]),
             Route("/replays/{job}/stop", replays.stop, methods=["POST"]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, get_args
 from urllib.parse import urlencode
 
@@ -10,9 +11,12 @@ from llm_trace.errors import ConfigurationError
 from llm_trace.record import Kind, Status
 from llm_trace.stores.filters import Order
 from llm_trace.times import parse_moment
+from llm_trace.viewer.columns import BY_NAME, DEFAULT, TableColumn
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from starlette.datastructures import QueryParams
 
 EQUAL = ("run", "name", "kind", "model", "tag", "session", "user", "status", "text")
 """Filters that the store takes as they are."""
@@ -26,37 +30,45 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "status": get_args(Status),
     "order": get_args(Order),
 }
-_LEAST = {"min_ms": "(end_ns - start_ns) >= {} * 1e6", "min_cost": "cost_usd >= {}"}
+_BOUNDS = {
+    "min_ms": "(end_ns - start_ns) >= {} * 1e6",
+    "max_ms": "(end_ns - start_ns) <= {} * 1e6",
+    "min_cost": "cost_usd >= {}",
+    "max_cost": "cost_usd <= {}",
+}
+_SCORE_BOUNDS = {"min_score": "number >= {}", "score_below": "number < {}"}
+_TIMES = ("since", "until")
 NAMES = (
-    *EQUAL,
-    "since",
-    "until",
-    "prompt",
-    "version",
-    "min_ms",
-    "min_cost",
-    "score",
-    "score_below",
-    "verdict",
-    "order",
-)
-"""All that an address may say."""
+    *EQUAL, *_TIMES, "prompt", "version", *_BOUNDS, "score", *_SCORE_BOUNDS, "verdict", "order",
+)  # fmt: skip
+"""All that an address may say, besides `column`."""
+LABELS = {
+    "min_ms": "at least ms", "max_ms": "at most ms", "min_cost": "at least $", "max_cost": "at most $",
+    "score": "has score", "min_score": "score from", "score_below": "score below", "name": "function",
+    "version": "prompt version", "verdict": "what mattered",
+}  # fmt: skip
+"""What filters are called on the page, where that is not their name."""
 
 
 @dataclass(frozen=True)
 class CallFilters:
-    """The filters of an address, as they were typed; what is empty is left out."""
+    """The filters of an address, as they were typed, and the columns asked for; what is empty is left out."""
 
     asked: Mapping[str, str]
+    shown: tuple[str, ...] = DEFAULT
 
     @classmethod
-    def read(cls, query: Mapping[str, str]) -> CallFilters:
+    def read(cls, query: QueryParams) -> CallFilters:
         """Return the filters of an address.
 
         Raises:
-            ConfigurationError: a kind, status, verdict or order that is none.
+            ConfigurationError: a kind, status, verdict, order or column that is none.
         """
-        filters = cls({name: query[name].strip() for name in NAMES if query.get(name, "").strip()})
+        wanted = set(query.getlist("column"))
+        if unknown := wanted - BY_NAME.keys():
+            raise ConfigurationError(f"column {min(unknown)!r} is none of {', '.join(BY_NAME)}")
+        shown = tuple(name for name in BY_NAME if name in wanted) or DEFAULT
+        filters = cls({name: query[name].strip() for name in NAMES if query.get(name, "").strip()}, shown)
         for name, choices in _CHOICES.items():
             if (value := filters.asked.get(name)) is not None and value not in choices:
                 raise ConfigurationError(f"{name} {value!r} is none of {', '.join(choices)}")
@@ -64,8 +76,19 @@ class CallFilters:
 
     @property
     def fields(self) -> dict[str, str]:
-        """What each field of the form holds."""
-        return {name: self.asked.get(name, "") for name in NAMES}
+        """What each field of the form holds; times that the chart chose as people write them."""
+        return {name: _format_field(name, self.asked.get(name, "")) for name in NAMES}
+
+    @property
+    def chips(self) -> list[tuple[str, str, str]]:
+        """Each filter in use: the name in addresses, what it is called, and its value."""
+        return [(name, LABELS.get(name, name), self.fields[name]) for name in NAMES if name in self.asked]
+
+    @property
+    def columns(self) -> list[TableColumn]:
+        """The columns of the table; those that were asked for stay on a narrow screen too."""
+        columns = [BY_NAME[name] for name in self.shown]
+        return columns if self.shown == DEFAULT else [column._replace(narrow="") for column in columns]
 
     @property
     def more(self) -> bool:
@@ -84,12 +107,12 @@ class CallFilters:
             ConfigurationError: a time or number that is none.
         """
         arguments: dict[str, Any] = {name: self.asked[name] for name in EQUAL if name in self.asked}
-        for name in ("since", "until"):
+        for name in _TIMES:
             if name in self.asked:
                 arguments[name] = _read_moment(self.asked[name])
         conditions = [
             form.format(_read_number(name, self.asked[name]))
-            for name, form in _LEAST.items()
+            for name, form in _BOUNDS.items()
             if name in self.asked
         ]
         for name, column in (("prompt", "prompt_name"), ("version", "prompt_version")):
@@ -97,27 +120,40 @@ class CallFilters:
                 conditions.append(f"{column} = {_quote(self.asked[name])}")
         if "verdict" in self.asked:
             conditions.append(_VERDICTS[self.asked["verdict"]])
-        if "score" in self.asked or "score_below" in self.asked:
-            conditions.append(self._build_score_condition())
+        conditions += self._list_score_conditions()
         if conditions:
             arguments["where"] = " AND ".join(conditions)
         return arguments
 
-    def _build_score_condition(self) -> str:
+    def _list_score_conditions(self) -> list[str]:
         parts = [f"name = {_quote(self.asked['score'])}"] if "score" in self.asked else []
-        if "score_below" in self.asked:
-            least = _read_number("score_below", self.asked["score_below"])
-            parts.append(f"number < {least}")
-        return f"span_id IN (SELECT span_id FROM scores WHERE {' AND '.join(parts)})"
+        for name, form in _SCORE_BOUNDS.items():
+            if name in self.asked:
+                parts.append(form.format(_read_number(name, self.asked[name])))
+        scored = f"span_id IN (SELECT span_id FROM scores WHERE {' AND '.join(parts)})"
+        return [scored] if parts else []
 
     def link(self, path: str = "/calls", **changes: str | None) -> str:
         """Return an address with these filters, some of them changed or, by `None`, taken away."""
-        query = {name: value for name, value in {**self.asked, **changes}.items() if value}
+        query = [(name, value) for name, value in {**self.asked, **changes}.items() if value]
+        query += [("column", name) for name in self.shown if self.shown != DEFAULT]
         return f"{path}?{urlencode(query)}" if query else path
 
 
 def _read_moment(text: str) -> int:
     return int(text) if text.isdigit() and len(text) > 12 else parse_moment(text)
+
+
+def _format_field(name: str, text: str) -> str:
+    """Return what a field shows: nanoseconds as a local time, up to the next microsecond."""
+    if name not in _TIMES or not (text.isdigit() and len(text) > 12):
+        return text
+    micros = -(-int(text) // 1000)
+    try:
+        moment = datetime.fromtimestamp(micros // 10**6, UTC).astimezone().replace(microsecond=micros % 10**6)
+    except (ValueError, OverflowError, OSError):
+        return text
+    return moment.replace(tzinfo=None).isoformat()
 
 
 def _read_number(name: str, text: str) -> float:

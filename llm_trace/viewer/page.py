@@ -88,7 +88,9 @@ def read_number(request: Request, name: str) -> int:
 def _read(page: ViewerPage, store: FreshStore, request: Request) -> tuple[int, str, Mapping[str, Any]]:
     """Return the status, the template and the data of an answer; an error is a page as well."""
     try:
-        data = page.read(store.get(), request)
+        fresh = store.get()
+        with fresh.hold():
+            data = page.read(fresh, request)
         return data.get(STATUS, 200), page.template, data
     except NotFoundError as exc:
         return 404, "error.html", {"error": str(exc)}

@@ -16,9 +16,10 @@ from llm_trace.rendering import formatting, texts
 from llm_trace.rendering.curves import draw_curve
 from llm_trace.rendering.media import name_media
 from llm_trace.rendering.ranges import draw_range
+from llm_trace.viewer import columns
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 LONGEST = 200_000
 """Characters of a text that a page shows; its JSON has them all."""
@@ -56,8 +57,11 @@ def _make_environment() -> Environment:
         "thousands": lambda number: "" if number is None else f"{number:,}",
     }
     environment.globals |= {
+        "all_columns": columns.COLUMNS,
+        "default_columns": columns.DEFAULT,
         "draw_curve": draw_curve,
         "draw_range": draw_range,
+        "sparkline": place_sparkline,
         "tokens": formatting.format_tokens,
     }
     return environment
@@ -68,6 +72,16 @@ def _finalize(value: Any) -> Any:
     if value is None:
         return ""
     return clean(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
+
+
+def place_sparkline(bars: Sequence[Mapping[str, Any]], name: str) -> str:
+    """Return the points of a line through a number of each stretch of time, 100 wide and 20 high."""
+    values = [bar[name] or 0 for bar in bars]
+    top = max(values, default=0)
+    if len(values) < 2 or not top:
+        return ""
+    step = 100 / (len(values) - 1)
+    return " ".join(f"{i * step:.1f},{19 - 18 * value / top:.1f}" for i, value in enumerate(values))
 
 
 def render_markdown(text: str) -> Markup:

@@ -79,7 +79,7 @@ def test_filters_text_and_limit_choose_the_same_calls_as_the_store(odd: Recorded
 def test_small_pages_give_what_one_page_gives(odd: Recorded, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = lines(odd, "--to", "jsonl")
     texts = lines(odd, "--to", "jsonl", "--text", "e")
-    monkeypatch.setattr("llm_trace.cli.export.PAGE", 3)
+    monkeypatch.setattr("llm_trace.stores.export.PAGE", 3)
     assert lines(odd, "--to", "jsonl") == whole
     assert lines(odd, "--to", "jsonl", "--text", "e") == texts
     assert lines(odd, "--to", "jsonl", "--limit", "4") == whole[:4]

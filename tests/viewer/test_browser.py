@@ -164,6 +164,29 @@ def test_dragging_over_the_times_chooses_a_stretch_of_them(visitor: Visitor) -> 
     assert 0 < page.locator("#rows tr[data-href]").count() < 6
 
 
+def test_a_view_is_saved_opened_and_removed_with_the_keyboard(visitor: Visitor) -> None:
+    page = visitor.go("/calls")
+    page.locator("select[name=kind]").select_option("llm")
+    page.locator("#filters button").click()
+    page.wait_for_url("**/calls?kind=llm")
+    press_in_views(page, "Tab")
+    page.keyboard.type("<b>models</b>")
+    page.keyboard.press("Enter")
+    page.locator("#views a").wait_for()
+    press_in_views(visitor.go("/calls"), "Tab", "Enter")
+    page.wait_for_url("**/calls?kind=llm")
+    assert page.locator("#views a[aria-current]").text_content() == "<b>models</b>"
+    press_in_views(page, "Tab", "Tab", "Enter")
+    assert page.locator("#views a").count() == 0
+
+
+def press_in_views(page: Any, *keys: str) -> None:
+    """Open the saved views and press keys."""
+    page.locator("#views > summary").focus()
+    for key in ("Enter", *keys):
+        page.keyboard.press(key)
+
+
 def explain(path: Path) -> str:
     """Give a call an attribution with a matrix; return the call's id."""
     call = llm_trace.open_store(path).calls(kind="llm")[0]

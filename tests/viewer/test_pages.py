@@ -74,6 +74,13 @@ def test_the_table_says_of_each_call_what_the_store_says(place: Path) -> None:
         ("min_cost=0.0001", 3),
         ("min_ms=60000", 0),
         ("score=kind&score_below=0.6", 3),
+        ("score=kind&min_score=0.6", 0),
+        ("min_score=0.5&max_ms=60000", 3),
+        ("max_cost=0.001", 3),
+        ("max_cost=0.0001", 0),
+        ("max_ms=60000&kind=chain", 3),
+        ("order=largest&user=anna&version=none", 0),
+        ("order=oldest&column=run&column=scores", 6),
         ("since=2h&tag=fast", 3),
         ("until=2020-01-01", 0),
         ("order=dearest&model=toy-1", 3),
@@ -96,6 +103,7 @@ def test_filters_compose_and_the_totals_are_of_what_is_filtered(place: Path, que
         ("min_ms=1) OR (1=1", "min_ms '1) OR (1=1' is no number"),
         ("min_cost=nan", "min_cost 'nan' is no number"),
         ("order=1; DROP TABLE calls", "is none of newest"),
+        ("column=name&column=secret", "column 'secret' is none of time"),
     ],
 )
 def test_a_filter_that_is_none_is_said_on_the_page(place: Path, query: str, problem: str) -> None:

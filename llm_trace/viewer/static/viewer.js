@@ -43,6 +43,58 @@ document.addEventListener("click", (event) => {
   }
 });
 
+// A short address: fields that are empty, and columns that are shown anyway, are not sent.
+document.addEventListener("submit", (event) => {
+  if (event.target.id !== "filters") return;
+  const fields = [...event.target.elements];
+  const columns = fields.filter((field) => field.name === "column");
+  const usual = columns.every((box) => box.checked === "default" in box.dataset);
+  for (const field of fields) {
+    if (field.name === "column" ? usual : field.name && (!field.value || (field.name === "order" && field.value === "newest"))) field.disabled = true;
+  }
+});
+addEventListener("pageshow", () => document.querySelectorAll("#filters :disabled").forEach((field) => { field.disabled = false; }));
+
+// Saved views: names for addresses of the table, which this browser keeps for this store's port.
+const views = document.getElementById("views");
+const readViews = () => {
+  try { return JSON.parse(localStorage.getItem("views")) ?? {}; } catch { return {}; }
+};
+function writeViews(saved) {
+  try { localStorage.setItem("views", JSON.stringify(saved)); } catch (error) { alert(`This browser keeps nothing: ${error.message}`); }
+  showViews();
+}
+function showViews() {
+  const saved = readViews();
+  const names = Object.keys(saved).sort();
+  views.querySelector("ul").replaceChildren(...names.map((name) => {
+    const [line, link, remove] = ["li", "a", "button"].map((tag) => document.createElement(tag));
+    link.href = `/calls?${new URLSearchParams(saved[name])}`;
+    link.textContent = name;
+    if (saved[name] === location.search.slice(1)) link.setAttribute("aria-current", "page");
+    remove.textContent = "×";
+    remove.setAttribute("aria-label", `Remove the view ${name}`);
+    remove.onclick = () => {
+      const { [name]: _, ...others } = readViews();
+      writeViews(others);
+      views.querySelector("summary").focus();
+    };
+    line.append(link, remove);
+    return line;
+  }));
+  document.getElementById("no-views").hidden = names.length > 0;
+}
+if (views) {
+  views.hidden = false;
+  showViews();
+  document.getElementById("save-view").addEventListener("submit", (event) => {
+    event.preventDefault();
+    const name = event.target.elements.name.value.trim();
+    if (name) writeViews({ ...readViews(), [name]: location.search.slice(1) });
+    event.target.reset();
+  });
+}
+
 // Live: the first page anew every two seconds, while one looks at its top.
 setInterval(() => {
   const live = document.getElementById("live");
