@@ -64,7 +64,16 @@ def check_twins(one: CallFields, other: CallFields) -> bool:
     scopes = list_scopes(one), list_scopes(other)
     if not all(scopes) or scopes[0] & scopes[1]:
         return False
-    return check_overlap(one, other) and check_clearly_same(one, other)
+    return check_overlap(one, other) and (check_clearly_same(one, other) or _check_same_question(one, other))
+
+
+def _check_same_question(one: CallFields, other: CallFields) -> bool:
+    """Say whether two calls that are the same ask in equal words, and one tells nothing of the answer: it is
+    of a raw response that is still to be read.
+    """
+    silent = any(not each.get("usage") and not each.get("messages_out") for each in (one, other))
+    questions = [_join_texts(each.get("messages_in")) for each in (one, other)]
+    return silent and bool(questions[0]) and questions[0] == questions[1] and check_same(one, other)
 
 
 def list_scopes(call: CallFields) -> set[str]:
@@ -84,9 +93,13 @@ def hash_answer(call: CallFields) -> int | None:
     """Return what is equal of two calls whose answers are the same words; None where there are none."""
     if (known := call.get("answer_hash")) is not None:
         return int(known)
-    parts = [part for message in call.get("messages_out") or () for part in message.get("parts") or ()]
-    text = "".join(str(part.get("content") or "") for part in parts if part.get("type") == "text")
+    text = _join_texts(call.get("messages_out"))
     return hash(text) if text else None
+
+
+def _join_texts(messages: Any) -> str:
+    parts = [part for message in messages or () for part in message.get("parts") or ()]
+    return "".join(str(part.get("content") or "") for part in parts if part.get("type") == "text")
 
 
 def get_response_id(call: CallFields) -> str | None:

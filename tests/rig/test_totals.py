@@ -22,13 +22,20 @@ EVERY_KIND = [
     ("openai", "client", ["openinference:openai", "own:openai"]),
     ("openai", "client", ["genai:openai", "own:openai"]),
     ("openai", "langchain", ["openinference:langchain", "openinference:openai", "own:openai"]),
+    ("anthropic", "langchain", ["openinference:langchain", "openinference:anthropic"]),
 ]
 
 
 @pytest.mark.parametrize(
     ("provider", "way", "names"),
     EVERY_KIND,
-    ids=["anthropic", "openai", "openai under opentelemetry", "langchain under openinference"],
+    ids=[
+        "anthropic",
+        "openai",
+        "openai under opentelemetry",
+        "langchain under openinference",
+        "raw responses",
+    ],
 )
 @pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "awaited"])
 def test_calls_and_tokens_are_the_providers(
@@ -37,7 +44,7 @@ def test_calls_and_tokens_are_the_providers(
     """One exchange of each kind that says what it counted; `python -m benchmarks.totals` asks for more."""
     every = [exchange for exchange in list_exchanges(provider) if is_conversation(exchange)]
     counted = [each for each in every if not each.failed and read_facts(each).usage]
-    if way == "langchain":
+    if way == "langchain" and provider == "openai":
         counted = [exchange for exchange in counted if "chat/completions" in exchange.endpoint]
     exchanges = pick_each_kind(counted, 1)
     instrumentations = [find_instrumentation(name) for name in names]
