@@ -11,7 +11,18 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from llm_trace.viewer import attributions, calls, comparing, health, prompts, review, runs, sessions, trace
+from llm_trace.viewer import (
+    attributions,
+    calls,
+    comparing,
+    health,
+    prompts,
+    review,
+    runs,
+    sessions,
+    trace,
+    traces,
+)
 from llm_trace.viewer.export import build_exports
 from llm_trace.viewer.guard import Guard
 from llm_trace.viewer.page import FreshStore, ViewerPage, build_routes
@@ -33,6 +44,7 @@ PAGES = (
     ViewerPage("/trace/{trace_id}", trace.read_trace, "trace.html"),
     ViewerPage("/trace/{trace_id}/lines", trace.read_trace_lines, "lines.html"),
     ViewerPage("/trace/{trace_id}/steps", trace.read_steps, "steps.html"),
+    ViewerPage("/traces", traces.read_traces, "traces.html"),
     ViewerPage("/call/{span_id}", trace.read_call, "call.html"),
     ViewerPage("/call/{span_id}/attributions", attributions.read_attributions, "attributions.html"),
     ViewerPage("/session/{session:path}", sessions.read_session_page, "session.html"),
