@@ -23,6 +23,7 @@ from llm_trace.viewer import (
     trace,
     traces,
 )
+from llm_trace.viewer.explaining import ExplainDesk
 from llm_trace.viewer.export import build_exports
 from llm_trace.viewer.guard import Guard
 from llm_trace.viewer.page import FreshStore, ViewerPage, build_routes
@@ -66,9 +67,11 @@ def build_viewer(store: Store, token: str, hosts: Collection[str], functions: Se
         functions: `module:function` of what may be run again from a page.
     """
     fresh = FreshStore(store)
+    desk = ExplainDesk(fresh)
     replays = ReplayPages(fresh, functions)
     pages = (
         *PAGES,
+        ViewerPage("/call/{span_id}/explain", desk.read, "explain.html"),
         ViewerPage("/replay/{span_id}", replays.read_form, "replay.html"),
         ViewerPage("/replays/{job}", replays.read_job, "replay_job.html"),
     )
@@ -81,6 +84,7 @@ def build_viewer(store: Store, token: str, hosts: Collection[str], functions: Se
             *routes,
             *(Route(f"/export/{name}", answer) for name, answer in build_exports(fresh).items()),
             Route("/scores", review.ScoreForm(fresh).answer, methods=["POST"]),
+            Route("/explain", desk.answer, methods=["POST"]),
             Route("/replay/{span_id}", replays.start, methods=["POST"]),
             Route("/replays/{job}/stop", replays.stop, methods=["POST"]),
             Mount("/static", static),

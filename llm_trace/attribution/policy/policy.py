@@ -19,7 +19,8 @@ from llm_trace.errors import AttributionError
 from llm_trace.record import ATTRIBUTION_TAG, Call
 
 if TYPE_CHECKING:
-    from llm_trace.attribution.core.value import Budget
+    from llm_trace.attribution.core.plan import Plan
+    from llm_trace.attribution.core.value import Budget, ProgressCallback
     from llm_trace.record import Attribution
 
 PolicyMode = Literal["inline", "background", "deferred"]
@@ -109,6 +110,8 @@ class Hook:
     policy: AttributionPolicy
     now: Callable[[], int] = time.time_ns
     new_id: Callable[[], str] = field(default=lambda: os.urandom(8).hex())
+    progress: ProgressCallback | None = None
+    """As for `attribute`."""
     passed_over: int = 0
     """Calls that the budget of the hour did not pay for."""
 
@@ -132,6 +135,16 @@ class Hook:
         except Exception as exc:  # noqa: BLE001  an attribution must not break the host
             return self._build_event(call, None, exc)
 
+    def price(self, call: Call) -> Plan:
+        """Return what it would cost to explain this call, checks by `quality` left out.
+
+        Raises:
+            AttributionError: it cannot be explained so.
+        """
+        from llm_trace.attribution.api import attribute
+
+        return attribute(call, dry_run=True, **self._build_settings(call))
+
     def build_failure(self, call: Call, reason: str) -> dict[str, Any]:
         """Return the event of a call that cannot be explained."""
         return self._build_event(call, None, AttributionError(reason))
@@ -139,25 +152,29 @@ class Hook:
     def _explain(self, call: Call) -> Attribution:
         from llm_trace.attribution.api import attribute
 
+        settings = self._build_settings(call)
+        attribution: Attribution = attribute(
+            call, quality=self.policy.quality, progress=self.progress, **settings
+        )
+        return attribution
+
+    def _build_settings(self, call: Call) -> dict[str, Any]:
+        """Return the arguments of `attribute` that say what is asked of which model."""
         p = self.policy
-        segments = (
-            "word" if p.segments == "variable" and not (call.prompt and call.prompt.variables) else p.segments
-        )
-        return attribute(
-            call,
-            model="demo" if p.model is None and read_handle(call) is None else p.model,
-            tokenizer=p.tokenizer,
-            method=p.method,
-            segments=segments,
-            target=p.target,
-            baseline=p.baseline,
-            unit=p.unit,
-            confidence=p.confidence,
-            budget=p.budget,
-            seed=p.seed,
-            quality=p.quality,
-            cache=p.cache,
-        )
+        named = bool(call.prompt and call.prompt.variables)
+        return {
+            "model": "demo" if p.model is None and read_handle(call) is None else p.model,
+            "segments": "word" if p.segments == "variable" and not named else p.segments,
+            "tokenizer": p.tokenizer,
+            "method": p.method,
+            "target": p.target,
+            "baseline": p.baseline,
+            "unit": p.unit,
+            "confidence": p.confidence,
+            "budget": p.budget,
+            "seed": p.seed,
+            "cache": p.cache,
+        }
 
     def _build_event(
         self, call: Call, attribution: Attribution | None, exc: Exception | None
