@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from llm_trace.rendering import formatting
 from llm_trace.rendering.elements import Html, element
+from llm_trace.rendering.pictures import list_pictures
 from llm_trace.rendering.texts import LONGEST, cut_text, format_text
 
 if TYPE_CHECKING:
@@ -115,6 +116,7 @@ def _list_data(title: str, data: object, most: int) -> Iterator[Html]:
     for name, value in named:
         yield element("h4", f"{title}: {name}" if name else title)
         yield element("pre", format_text(value, most) if value is not None else "none", dir="auto")
+        yield from _render_pictures(value)
 
 
 def _render_message(message: Message, most: int) -> Html:
@@ -123,7 +125,10 @@ def _render_message(message: Message, most: int) -> Html:
     return element(
         "article",
         element("h4", message.role, (element("span", " ", aside, class_="dim") for aside in asides if aside)),
-        (_render_part(part, most) for part in message.parts),
+        (
+            (_render_part(part, most), _render_pictures(part.model_dump(mode="json")))
+            for part in message.parts
+        ),
         class_=f"message r-{role}",
     )
 
@@ -141,6 +146,11 @@ def _render_part(part: Part, most: int) -> Html:
     if part.type == "tool_call_response":
         return _render_tool(("answer of the tool",), data.get("response") or data.get("content"), most)
     return element("pre", format_text(data, most))
+
+
+def _render_pictures(data: object) -> Iterator[Html]:
+    for picture in list_pictures(data):
+        yield element("img", class_="picture", src=picture.url, alt=picture.title, title=picture.title)
 
 
 def _render_tool(heading: Iterable[Content], data: object, most: int) -> Html:

@@ -15,6 +15,7 @@ from llm_trace.controls import clean
 from llm_trace.rendering import formatting, texts
 from llm_trace.rendering.curves import draw_curve
 from llm_trace.rendering.media import name_media
+from llm_trace.rendering.pictures import list_pictures
 from llm_trace.rendering.ranges import draw_range
 from llm_trace.viewer import columns
 
@@ -50,6 +51,7 @@ def _make_environment() -> Environment:
         "excerpt": functools.partial(texts.format_text, most=EXCERPT),
         "markdown": render_markdown,
         "one_line": formatting.format_one_line,
+        "pictures": list_pictures,
         "pretty": format_pretty,
         "segment": lambda text: quote(str(text), safe=""),
         "size": formatting.format_size,
