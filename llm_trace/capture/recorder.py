@@ -120,7 +120,7 @@ class Recorder:
         parent = context.get(SPAN_KEY)
         trace_id = parent_id = None
         if type(parent) is CallSpan:
-            if parent.sink is None and self.mirror is None:
+            if parent.sink is None and self.mirror is None and parent.recorder is self:
                 return None  # sampled out, and so is what is inside
             trace_id, parent_id = parent.trace_id, parent.span_id
         elif (
@@ -142,9 +142,8 @@ class Recorder:
         scope: Scope | None = context.get(SCOPE_KEY)  # type: ignore[assignment]
         outer = context.get(CALL_KEY)
         trace_id = trace_id or fresh[:32]
-        within = type(outer) is CallSpan and outer.trace_id == trace_id
-        if within:
-            sink = outer.sink  # type: ignore[attr-defined]
+        if type(outer) is CallSpan and outer.trace_id == trace_id and outer.recorder is self:
+            sink = outer.sink
         else:
             sink = self.spool if self.sampler is None else self.sink_for(spec, trace_id, scope)
         call = CallSpan(self, spec, trace_id, span_id, sink, start_ns, sdk)

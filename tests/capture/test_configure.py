@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import os
 import subprocess
 import sys
@@ -49,6 +50,18 @@ def test_configuring_again_replaces(recorded: Recorded, tmp_path: Path) -> None:
     llm_trace.shutdown()
     llm_trace.shutdown()
     assert "LLM_TRACE_STORE" not in os.environ
+
+
+@pytest.mark.parametrize("sample", [1.0, 0.0], ids=["recorded", "sampled out"])
+def test_what_goes_on_after_its_call_is_recorded_where_it_is_configured_now(
+    recorded: Recorded, tmp_path: Path, sample: float
+) -> None:
+    llm_trace.configure(tmp_path / "first.duckdb", sample=sample)
+    context = trace(name="outer")(contextvars.copy_context)()
+    llm_trace.configure(recorded.path)
+    context.run(ask, "later")
+    assert recorded.one().input == {"prompt": "later"}
+    assert llm_trace.flush().ok
 
 
 @pytest.mark.parametrize(
