@@ -20,8 +20,8 @@ def write_summary(scored: ScoredPrompt, most: int = 3) -> str:
     whole = scored.target == "the whole response"
     answer = "this answer" if whole else f"{_cut_text(scored.target, 40)} in this answer"
     order = sorted(range(len(scored.values)), key=lambda i: -abs(scored.values[i]))
-    strong = [i for i in order if _is_worth_telling(scored, i)]
-    weak = [i for i in order if not _is_worth_telling(scored, i)]
+    strong = [i for i in order if is_worth_telling(scored, i)]
+    weak = [i for i in order if not is_worth_telling(scored, i)]
     clauses = [_write_effect(scored, i, answer) for i in strong[:most]]
     if len(strong) > most:
         more = len(strong) - most
@@ -63,7 +63,7 @@ def _write_caution(scored: ScoredPrompt) -> str:
     return f" Not to be taken as evidence ({scored.verdict.replace('_', ' ')}){why}."
 
 
-def _is_worth_telling(scored: ScoredPrompt, i: int) -> bool:
+def is_worth_telling(scored: ScoredPrompt, i: int) -> bool:
     """Whether a segment's effect stands out from none and is worth a word: it moves the odds by 5 %."""
     return scored.stands_out(i) and abs(scored.values[i]) >= (
         0.05 if scored.unit in ("nats", "logit") else 0.01

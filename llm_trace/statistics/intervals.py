@@ -117,3 +117,30 @@ def _bound_few(
             )
             intervals.append((centre + low * size, centre + high * size))
     return intervals
+
+
+def bound_score_mean(
+    n: int, mean: float, spread: float, least: float, most: float, confidence: float = 0.95
+) -> tuple[float, float] | None:
+    """Return bounds of the mean that scores were drawn with, of what is known of them in sum.
+
+    Scores from 0 to 1 have Wilson's interval, which is exact in kind for yes and no and wide for what lies
+    between; others Student's t, `None` for one or for equal ones.
+
+    Args:
+        n: how many.
+        mean: their mean.
+        spread: their standard deviation.
+        least: the smallest.
+        most: the largest.
+        confidence: of the bounds.
+    """
+    if least >= 0 and most <= 1:
+        z = float(stats.norm.ppf((1 + confidence) / 2))
+        middle, weight = mean + z * z / (2 * n), 1 + z * z / n
+        half = z * (max(mean * (1 - mean), 0.0) / n + z * z / (4 * n * n)) ** 0.5
+        return max(0.0, (middle - half) / weight), min(1.0, (middle + half) / weight)
+    if n < 2 or spread <= 0:
+        return None
+    half = float(stats.t.ppf((1 + confidence) / 2, n - 1)) * spread / n**0.5
+    return mean - half, mean + half

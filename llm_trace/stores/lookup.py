@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from llm_trace.stores.rows import build_attribution, parse_value
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from llm_trace.record import Attribution
     from llm_trace.stores.duckdb import Store
 
 _COLUMNS = (
@@ -129,3 +132,24 @@ def read_rows_about(
     result = store.sql(f"SELECT * FROM {table} WHERE span_id IN (SELECT unnest(?))", list(span_ids))
     rows = [dict(zip(result.columns, row, strict=True)) for row in result]
     return [{name: item for name, item in row.items() if item is not None} for row in rows]
+
+
+def read_newest_attributions(
+    store: Store, name: str, version: str, most: int
+) -> list[tuple[Attribution, dict[str, Any]]]:
+    """Return an attribution of each of a prompt version's newest explained calls, with the prompt's
+    variables: the newest that is evidence, or else the newest.
+    """
+    query = """
+        SELECT a.span_id, a.time_ns, a.attribution, c.prompt_variables
+        FROM attributions a JOIN calls c USING (span_id)
+        WHERE a.status = 'ok' AND c.prompt_name = ? AND c.prompt_version = ?
+        QUALIFY row_number() OVER (
+            PARTITION BY a.span_id ORDER BY a.attribution ->> '$.verdict' = 'ok' DESC, a.time_ns DESC) = 1
+        ORDER BY c.start_ns DESC LIMIT ?"""
+    pairs = []
+    for span_id, time_ns, attribution, variables in store.sql(query, name, version, most):
+        row = {"span_id": span_id, "time_ns": time_ns, "attribution": attribution}
+        if (record := build_attribution(row)) is not None:
+            pairs.append((record, parse_value(variables) or {}))
+    return pairs

@@ -52,6 +52,7 @@ PAGES = (
     ViewerPage("/runs", runs.read_runs_page, "runs.html"),
     ViewerPage("/compare", comparing.read_comparison, "compare.html"),
     ViewerPage("/prompts", prompts.read_prompts, "prompts.html"),
+    ViewerPage("/prompts/parts", prompts.read_parts, "prompt_parts.html"),
     ViewerPage("/review", review.read_review, "review.html"),
     ViewerPage("/health", health.read_health, "health.html"),
 )

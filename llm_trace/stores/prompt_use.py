@@ -1,0 +1,91 @@
+"""How the versions of prompts are used: when, with which scores, for how many tokens."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from llm_trace.statistics.intervals import bound_score_mean
+from llm_trace.stores.costs import JOIN
+
+if TYPE_CHECKING:
+    from llm_trace.stores.duckdb import Store
+
+Version = tuple[str, str]
+"""Name and version of a prompt."""
+# Stretches of time are those of the prompt, so that its versions stand one above the other.
+_USE = """
+    WITH spans AS (
+        SELECT prompt_name, min(start_ns) AS first, (max(start_ns) - min(start_ns)) // $1 + 1 AS width
+        FROM calls WHERE prompt_name IS NOT NULL GROUP BY prompt_name)
+    SELECT c.prompt_name, c.prompt_version, (c.start_ns - s.first) // s.width, s.first, s.width, count(*)
+    FROM calls c JOIN spans s USING (prompt_name) GROUP BY ALL"""
+# A score may stand at the call around the one with the prompt, as in `comparison.iterations`.
+_SCORES = """
+    WITH used AS (SELECT DISTINCT trace_id, prompt_name, prompt_version FROM calls
+                  WHERE prompt_name IS NOT NULL)
+    SELECT u.prompt_name, u.prompt_version, s.name, count(*), avg(s.number),
+           coalesce(stddev_samp(s.number), 0), min(s.number), max(s.number)
+    FROM scores s JOIN calls c USING (span_id) JOIN used u USING (trace_id)
+    WHERE s.number IS NOT NULL GROUP BY ALL ORDER BY s.name"""
+_READ = f"""
+    WITH c AS (SELECT * FROM calls
+               WHERE prompt_name = $1 AND prompt_version = $2 AND input_tokens IS NOT NULL),
+         v AS (SELECT version FROM _rates ORDER BY rowid DESC LIMIT 1)
+    SELECT count(*), sum(c.input_tokens)::BIGINT, count(r.input_tokens),
+           sum(c.input_tokens * r.input_tokens + coalesce(c.cache_read_tokens, 0) * r.cache_read_tokens
+               + coalesce(c.cache_write_tokens, 0) * r.cache_write_tokens) / 1e12
+    FROM c {JOIN.replace("'{}'", "(SELECT version FROM v)")}"""
+
+
+class UseBar(NamedTuple):
+    """The calls of a version in one stretch of time."""
+
+    start_ns: int
+    end_ns: int
+    calls: int
+
+
+class ScoreMean(NamedTuple):
+    """The mean of a score over the traces of a version, with 95 % bounds; `None` where nothing bounds it."""
+
+    name: str
+    calls: int
+    mean: float
+    low: float | None
+    high: float | None
+
+
+class InputCost(NamedTuple):
+    """What the calls of a version read, and what that cost where a price is known."""
+
+    calls: int
+    """That report their tokens."""
+    tokens: int
+    priced: int
+    usd: float | None
+
+
+def read_prompt_use(store: Store, bars: int) -> dict[Version, list[UseBar]]:
+    """Return for each version its calls in `bars` equal stretches of its prompt's time."""
+    uses: dict[Version, list[UseBar]] = {}
+    for name, version, bar, first, width, calls in store.sql(_USE, bars):
+        if (name, version) not in uses:
+            begins = (first + i * width for i in range(bars))
+            uses[name, version] = [UseBar(begin, begin + width, 0) for begin in begins]
+        uses[name, version][bar] = uses[name, version][bar]._replace(calls=calls)
+    return uses
+
+
+def read_prompt_scores(store: Store) -> dict[Version, list[ScoreMean]]:
+    """Return for each version the means of its scores."""
+    scores: dict[Version, list[ScoreMean]] = {}
+    for name, version, score, n, mean, spread, least, most in store.sql(_SCORES):
+        bounds = bound_score_mean(n, mean, spread, least, most)
+        scores.setdefault((name, version), []).append(ScoreMean(score, n, mean, *(bounds or (None, None))))
+    return scores
+
+
+def read_input_cost(store: Store, name: str, version: str) -> InputCost:
+    """Return what the calls of a version read."""
+    ((calls, tokens, priced, usd),) = store.sql(_READ, name, version)
+    return InputCost(calls, tokens or 0, priced, usd)
