@@ -32,9 +32,9 @@ class Instrumented:
     hooks: list[ImportHook] = field(default_factory=list)
     """What may have to be done at once."""
 
-    def await_import(self, module: str, run: Callable[[], None]) -> None:
-        """Do something once a module is imported; where it is, when the hooks are settled."""
-        hook = ImportHook(module, run)
+    def await_import(self, module: str, run: Callable[[], None], *, again: bool = True) -> None:
+        """Do something whenever a module is imported; where it is, when the hooks are settled."""
+        hook = ImportHook(module, run, again=again)
         self.hooks.append(hook)
         self.steps.append(hook.cancel)
 
@@ -143,7 +143,7 @@ def _hold(name: str, integration: Integration | None, rides: tuple[Ride, ...]) -
         _await_methods(instrumented, integration)
     if instrumented.holders == 1:
         if integration is None:
-            instrumented.await_import(rides[0].module, lambda: _ride(instrumented, rides))
+            instrumented.await_import(rides[0].module, lambda: _ride(instrumented, rides), again=False)
         else:
             _await_starts(instrumented, integration)
     return instrumented

@@ -114,3 +114,25 @@ def test_a_library_whose_import_fails_is_instrumented_when_it_is_imported_again(
     assert load().Client().say("hi") == "HI"
     undos[0]()
     assert (store.one().output, failures.counts) == ("HI", {})
+
+
+@pytest.mark.parametrize("before", [False, True], ids=["instrumented first", "imported first"])
+def test_a_library_that_is_imported_anew_is_instrumented_until_it_is_undone(
+    store: Recorded, monkeypatch: pytest.MonkeyPatch, before: bool
+) -> None:
+    monkeypatch.setattr(gate, "pass_through", lambda: None, raising=False)
+
+    def import_anew() -> Any:
+        sys.modules.pop(NAME, None)
+        return load().Client()
+
+    clients = [load().Client()] if before else []
+    with llm_trace.instrument(NAME):
+        clients += [load().Client(), import_anew(), import_anew()]
+        for client in clients:
+            assert client.say("hi") == "HI"
+    for client in (*clients, import_anew()):
+        assert client.say("ho") == "HO"
+        assert not hasattr(type(client).say, "__llm_trace__")
+    assert [call.output for call in store.calls()] == ["HI"] * len(clients)
+    assert failures.counts == {}

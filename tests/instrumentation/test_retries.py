@@ -120,6 +120,24 @@ def test_every_time_counts_and_none_says_nothing(
     assert "retries" not in store.calls()[0].metadata
 
 
+@pytest.mark.parametrize("awaited", [False, True], ids=["sync", "awaited"])
+def test_a_retry_of_litellms_router_is_a_call_of_the_deployment_that_it_goes_to(
+    store: Recorded, server: Loopback, awaited: bool
+) -> None:
+    deployment = {"model": "openai/m", "api_base": server.url + "/v1", "api_key": KEY, "max_retries": 0}
+    router = litellm.Router(
+        model_list=[{"model_name": "m", "litellm_params": deployment} for _ in range(2)],
+        num_retries=1, retry_after=0, disable_cooldowns=True,
+    )  # fmt: skip
+    server.next.append(BUSY)
+    with llm_trace.instrument("litellm", "openai"):
+        run_async(router.acompletion("m", HI)) if awaited else router.completion("m", HI)
+    calls = sorted(store.calls(), key=lambda call: call.start_ns)
+    assert [(call.status, call.usage is None, call.metadata.get("retries")) for call in calls] == [
+        ("error", True, None), ("ok", False, None),
+    ]  # fmt: skip
+
+
 def test_litellm_alone_says_how_often_the_sdk_inside_it_asked_again(
     store: Recorded, server: Loopback
 ) -> None:
