@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, get_args
 
 from llm_trace.capture.runs import start_run
+from llm_trace.capture.spans import log_score
 from llm_trace.comparison import dataset
 from llm_trace.config import configure, shutdown
 from llm_trace.demo import desk
@@ -145,7 +146,9 @@ def answer_customers(path: Path, count: int) -> tuple[AnsweredRuns, Overhead]:
         for version in VERSIONS:
             with start_run(f"refund-desk {version}", config={"prompt": version, "seed": desk.SEED}) as run:
                 runs[version] = run.id
-                traced += [_time_answer(customer, version) for customer in asking]
+                for customer in asking:
+                    traced.append(_time_answer(customer, version))
+                    log_score("correct", traced[-1].text == desk.compute_expected(customer))
     finally:
         shutdown()
     bare_ns = [
@@ -163,13 +166,15 @@ class Timed:
     whole_ns: int
     own_ns: int
     """Without the model."""
+    text: str
+    """The answer."""
 
 
 def _time_answer(customer: Customer, version: Version) -> Timed:
     desk.watch.model_ns, begin = 0, time.perf_counter_ns()
-    desk.handle(customer.message, version=version)
+    text = desk.handle(customer.message, version=version)
     whole = time.perf_counter_ns() - begin
-    return Timed(whole, whole - desk.watch.model_ns)
+    return Timed(whole, whole - desk.watch.model_ns, text)
 
 
 def _compare_runs(path: Path, asking: list[Customer], runs: dict[str, str]) -> AnsweredRuns:

@@ -20,10 +20,13 @@ def cut_text(text: str, most: int = LONGEST) -> str:
 
 
 def format_text(data: Any, most: int = LONGEST) -> str:
-    """Return the beginning of a text, other data as JSON, media by name and size."""
+    """Return the beginning of a text, also of one recorded in part, other data as JSON, media by name."""
     if data is None:
         return ""
     shown = name_media(data)
+    if isinstance(shown, dict) and shown.get("__type__") == "str" and isinstance(shown.get("value"), str):
+        note = f"… cut when it was recorded: it had {shown.get('truncated', 0):,} characters"
+        return f"{cut_text(shown['value'], most)}\n{note}"
     if not isinstance(shown, str):
         shown = json.dumps(shown, indent=2, ensure_ascii=False, default=str)
     return cut_text(shown, most)

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from starlette.datastructures import QueryParams
 
+FAILED = "failed"
+"""Status of calls that did not end well, in whatever way."""
 EQUAL = ("run", "name", "kind", "model", "tag", "session", "user", "status", "text")
 """Filters that the store takes as they are."""
 _VERDICTS = {
@@ -27,7 +29,7 @@ _VERDICTS = {
 _CHOICES: dict[str, tuple[str, ...]] = {
     "verdict": tuple(_VERDICTS),
     "kind": get_args(Kind),
-    "status": get_args(Status),
+    "status": (*get_args(Status), FAILED),
     "order": get_args(Order),
 }
 _BOUNDS = {
@@ -118,6 +120,9 @@ class CallFilters:
         for name, column in (("prompt", "prompt_name"), ("version", "prompt_version")):
             if name in self.asked:
                 conditions.append(f"{column} = {_quote(self.asked[name])}")
+        if arguments.get("status") == FAILED:
+            del arguments["status"]
+            conditions.append("status NOT IN ('ok', 'open')")
         if "verdict" in self.asked:
             conditions.append(_VERDICTS[self.asked["verdict"]])
         conditions += self._list_score_conditions()

@@ -67,6 +67,7 @@ def test_the_table_says_of_each_call_what_the_store_says(place: Path) -> None:
         ("kind=llm", 3),
         ("kind=llm&run=first", 1),
         ("status=error", 1),
+        ("status=failed", 1),
         ("status=error&kind=llm", 0),
         ("text=three", 2),
         ("session=s1&user=anna", 4),
@@ -210,6 +211,14 @@ def test_a_long_trace_comes_in_parts(writer: HandWriter, path: Path, monkeypatch
         page = client.get(f"/trace/{'c' * 32}/lines.json?from={page['next']}").json()
         shown += page["lines"]
     assert [int(line["row"]["span_id"], 16) for line in shown] == list(range(1, 11))
+
+
+def test_a_text_that_was_cut_when_it_was_recorded_is_shown_as_text(store: Recorded) -> None:
+    ask: Any = llm_trace.trace(kind="llm")(lambda messages: "well")
+    ask([{"role": "user", "content": "lorem ipsum " * 100_000}])
+    page = read(make_client(store.path).get(f"/call/{store.one().span_id}")).text
+    assert "cut when it was recorded: it had 1,200,000 characters" in page
+    assert '"__type__"' not in page.partition("Everything recorded")[0]
 
 
 def test_an_output_that_is_no_message_is_shown_below_the_messages(store: Recorded) -> None:
