@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from llm_trace.capture.open_roots import OpenRoots
 from llm_trace.semconv.merge import (
     MODEL_KINDS,
     build_account,
@@ -84,6 +85,7 @@ class Merger:
         """Model calls by span id, for those that end after the call around them."""
         self._accounts = _Recent()
         """What log records say, by the span that they belong to."""
+        self._roots = OpenRoots()
 
     def whole(self, call: CallDict) -> CallDict:
         """Return a span's call as it is written: alone, in place of others (`same`), or less their counts."""
@@ -181,7 +183,7 @@ class Merger:
 
     def _take_twin(self, call: CallDict) -> CallDict | None:
         """Return a call beside one that tells of the same request; ours stays what is counted there."""
-        beside: _Inside | None = self._inside.get(call.get("parent_id"))
+        beside: _Inside | None = self._inside.get(call.get("parent_id") or self._roots.find())
         arrived = {**call, "arrived_ns": self._clock() if self._clock else None}
         twin = next((c for c in beside.calls if check_twins(c, arrived)), None) if beside else None
         if beside is None or twin is None or (call.get("library") and twin.get("ours")):
@@ -218,7 +220,7 @@ class Merger:
         self._inside.put(parent, above, inside.only or {})
 
     def _note(self, call: CallDict, counted: bool = False) -> None:
-        if (parent := call.get("parent_id")) is None:
+        if (parent := call.get("parent_id") or self._roots.find()) is None:
             return
         above = self._inside.get(parent) or _Inside()
         if self._clock:
@@ -230,6 +232,17 @@ class Merger:
         above.add(call)
         above.counted = above.counted or counted
         self._inside.put(parent, above, call)
+
+    def enter_root(self) -> str:
+        """Note that a span without a parent begins in this thread and task; return what ends that."""
+        with self._lock:
+            return self._roots.enter()
+
+    def leave_root(self, place: str) -> None:
+        """Note that such a span has ended, and been given to `whole`."""
+        with self._lock:
+            if self._roots.leave(place):
+                self._inside.pop(place)
 
     def pass_over(self, span_id: str, parent_id: str | None) -> None:
         """Note that a span which is no call has ended: what is inside it is inside its parent."""

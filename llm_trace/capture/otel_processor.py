@@ -38,6 +38,8 @@ class _Around(NamedTuple):
     call: CallSpan | None
     run: str | None
     span: Any = None
+    root: str | None = None
+    """Where it began, of a span without a parent."""
 
 
 class ForeignSpans(SpanProcessor):
@@ -58,7 +60,8 @@ class ForeignSpans(SpanProcessor):
         if self.recorder is None or _is_ours(span) or len(self._around) >= _MAX_OPEN:
             return
         context = variable.get() if parent_context is None else parent_context
-        around = _Around(context.get(CALL_KEY), context.get(RUN_KEY), span)  # type: ignore[arg-type]
+        root = self._merger.enter_root() if span.parent is None else None
+        around = _Around(context.get(CALL_KEY), context.get(RUN_KEY), span, root)  # type: ignore[arg-type]
         self._around[span.get_span_context().span_id] = around
 
     def on_end(self, span: ReadableSpan) -> None:
@@ -81,6 +84,9 @@ class ForeignSpans(SpanProcessor):
                 self._merger.pass_over(f"{ids.span_id:016x}", parent)
         except Exception as exc:
             failures.note("a span of another library", exc)
+        finally:
+            if around.root is not None:
+                self._merger.leave_root(around.root)
 
     def _open_around(self, span: ReadableSpan, around: _Around) -> str | None:
         """Return the id of an open span or call around a model call that may tell of the same request."""

@@ -59,7 +59,7 @@ RIDES: tuple[Ride, ...] = (
         lacks="answer and tokens of invoke_model with models other than Anthropic's"),
     _openinference("llama-index", "llama_index.core", "llama-index-core", "LlamaIndexInstrumentor",
         ("4.6.1", "0.14.25", "2026-11-28"),
-        lacks="provider and tokens of embeddings; a stream outside any step counts twice with its client"),
+        lacks="provider and tokens of embeddings"),
     _openinference("dspy", "dspy", "dspy", "DSPyInstrumentor",
         ("0.1.48", "3.4.1", "2026-11-28"), clients=("litellm",),
         lacks="tokens, except with dspy.LM(…, engine='litellm'): its own engine is watched by nobody"),
