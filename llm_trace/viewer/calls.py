@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 ROWS = 100
 """Calls a page."""
+ROWS_APART = 25
+"""Calls a page in an order other than of time: each lies elsewhere in the store, and its texts with it."""
 
 
 def read_call_table(store: Store, request: Request) -> dict[str, Any]:
@@ -56,8 +58,9 @@ class TablePlace:
 def _read_rows(store: Store, filters: CallFilters, begin: TablePlace) -> tuple[list[Call], TablePlace | None]:
     arguments = filters.build()
     if filters.order != "newest":  # no column to begin at: all before the page are passed over
-        calls = store.calls(**arguments, limit=ROWS + 1, offset=begin.skip, order=filters.order, brief=True)
-        return calls[:ROWS], TablePlace(0, begin.skip + ROWS) if len(calls) > ROWS else None
+        rows = ROWS if filters.order == "oldest" else ROWS_APART
+        calls = store.calls(**arguments, limit=rows + 1, offset=begin.skip, order=filters.order, brief=True)
+        return calls[:rows], TablePlace(0, begin.skip + rows) if len(calls) > rows else None
     if begin.until:
         arguments["until"] = min(begin.until, arguments.get("until", begin.until))
     calls = store.calls(**arguments, limit=ROWS + 1, offset=begin.skip, brief=True)

@@ -15,6 +15,9 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from llm_trace.errors import ConfigurationError, LLMTraceError, NotFoundError
+from llm_trace.spool.files import list_spool_files
+from llm_trace.spool.losses import list_noted_losses
+from llm_trace.spool.paths import get_spool_dir
 from llm_trace.viewer.templates import render_template
 
 if TYPE_CHECKING:
@@ -38,22 +41,30 @@ class ViewerPage:
 
 
 class FreshStore:
-    """A store that takes in what was logged since, at most once a second."""
+    """A store that takes in what was logged since, at most once a second, and where its spool has changed."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._lock = threading.Lock()
         self._next = 0.0
+        self._spool: object = None
 
     def get(self) -> Store:
         """Return the store, up to date."""
         if time.monotonic() >= self._next and self._lock.acquire(blocking=False):
             try:
-                self._store.ingest()
+                self._ingest()
                 self._next = time.monotonic() + FRESH_S
             finally:
                 self._lock.release()
         return self._store
+
+    def _ingest(self) -> None:
+        folder = get_spool_dir(self._store.path)
+        spool = list_spool_files(folder), list_noted_losses(folder)
+        if spool != self._spool or self._store.pending:
+            self._store.ingest()
+            self._spool = spool
 
     def expire(self) -> None:
         """Let the next look take in what was just written."""

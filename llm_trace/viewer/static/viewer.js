@@ -95,13 +95,16 @@ if (views) {
   });
 }
 
-// Live: the first page anew every two seconds, while one looks at its top.
-setInterval(() => {
+// Live: the first page anew a second after the last, while one looks at its top.
+async function redraw() {
   const live = document.getElementById("live");
   const rows = document.getElementById("rows");
-  if (!live?.checked || !rows || document.hidden || scrollY > 400) return;
-  htmx.ajax("GET", rows.dataset.rows, { target: "#rows", swap: "innerHTML" });
-}, 2000);
+  if (live?.checked && rows && !document.hidden && scrollY <= 400) {
+    await htmx.ajax("GET", rows.dataset.rows, { target: "#rows", swap: "innerHTML" }).catch(() => {});
+  }
+  setTimeout(redraw, 1000);
+}
+redraw();
 
 // A stretch of time: from where the pointer went down to where it went up.
 let from = null;
