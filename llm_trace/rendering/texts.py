@@ -25,8 +25,9 @@ def format_text(data: Any, most: int = LONGEST) -> str:
         return ""
     shown = name_media(data)
     if isinstance(shown, dict) and shown.get("__type__") == "str" and isinstance(shown.get("value"), str):
-        note = f"… cut when it was recorded: it had {shown.get('truncated', 0):,} characters"
-        return f"{cut_text(shown['value'], most)}\n{note}"
+        whole = shown.get("truncated")
+        note = f"\n… cut when it was recorded: it had {whole:,} characters" if whole else ""
+        return cut_text(shown["value"], most) + note
     if not isinstance(shown, str):
         shown = json.dumps(shown, indent=2, ensure_ascii=False, default=str)
     return cut_text(shown, most)

@@ -152,19 +152,16 @@ class ReplayForm:
 
 
 def _list_argument(name: str, value: Any) -> Iterator[ReplayField]:
-    """Yield the fields of an argument: of messages one each."""
-    if isinstance(value, list) and value and all(map(_is_message, value)):
+    """Yield the fields of an argument: of messages one for each text."""
+    if isinstance(value, list) and value and all(isinstance(m, dict) and "role" in m for m in value):
         for index, message in enumerate(value):
-            if len(message["content"]) <= LONGEST:
-                yield ReplayField("message", name, message["content"], index, str(message["role"]))
+            text = message.get("content")
+            if isinstance(text, str) and len(text) <= LONGEST:
+                yield ReplayField("message", name, text, index, str(message["role"]))
         return
     field = _build_field("argument", name, value)
     if len(field.text) <= LONGEST:
         yield field
-
-
-def _is_message(value: Any) -> bool:
-    return isinstance(value, dict) and "role" in value and isinstance(value.get("content"), str)
 
 
 def _build_field(what: What, name: str, value: Any) -> ReplayField:

@@ -53,6 +53,7 @@ def _make_environment() -> Environment:
         "one_line": formatting.format_one_line,
         "pictures": list_pictures,
         "pretty": format_pretty,
+        "tool_answer": format_tool_answer,
         "segment": lambda text: quote(str(text), safe=""),
         "size": formatting.format_size,
         "text": functools.partial(texts.format_text, most=LONGEST),
@@ -95,3 +96,14 @@ def render_markdown(text: str) -> Markup:
 def format_pretty(data: Any) -> str:
     """Return JSON data for people, with media by name and size."""
     return texts.cut_text(json.dumps(name_media(data), indent=2, ensure_ascii=False, default=str), LONGEST)
+
+
+def format_tool_answer(data: Any) -> str:
+    """Return what a tool answered, for people: of a text with JSON in it the JSON, of another the text."""
+    if not isinstance(data, str):
+        return format_pretty(data)
+    try:
+        inside = json.loads(data)
+    except ValueError:
+        inside = None
+    return format_pretty(inside) if isinstance(inside, dict | list) else texts.cut_text(data, LONGEST)

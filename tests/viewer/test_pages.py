@@ -221,6 +221,21 @@ def test_a_text_that_was_cut_when_it_was_recorded_is_shown_as_text(store: Record
     assert '"__type__"' not in page.partition("Everything recorded")[0]
 
 
+def test_a_long_system_message_is_folded_and_a_tools_answer_in_json_is_readable(store: Recorded) -> None:
+    ask: Any = llm_trace.trace(kind="llm")(lambda messages: "well")
+    asked = {"id": "1", "type": "function", "function": {"name": "look", "arguments": "{}"}}
+    ask(
+        [
+            {"role": "system", "content": "Be kind. " * 500},
+            {"role": "assistant", "content": None, "tool_calls": [asked]},
+            {"role": "tool", "tool_call_id": "1", "content": '{"seats": {"free": 3}}'},
+        ]
+    )
+    page = read(make_client(store.path).get(f"/call/{store.one().span_id}"))
+    assert "4,500 characters" in page.text
+    assert '"seats": {\n    "free": 3' in page.text
+
+
 def test_an_output_that_is_no_message_is_shown_below_the_messages(store: Recorded) -> None:
     ask: Any = llm_trace.trace(kind="llm")(lambda messages: {"verdict": "blue heron"})
     ask([{"role": "user", "content": "which bird?"}])
