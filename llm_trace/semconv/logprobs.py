@@ -31,11 +31,11 @@ def find_token_logprobs(output: Any) -> list[TokenLogprob]:
     return []
 
 
-Entry = tuple[Any, Any, Any]
+TokenEntry = tuple[Any, Any, Any]
 """A token, its log-probability and the others, as the provider gives them."""
 
 
-def _list_choices(output: Mapping[str, Any]) -> Iterator[Entry]:
+def _list_choices(output: Mapping[str, Any]) -> Iterator[TokenEntry]:
     """Yield the tokens of OpenAI's chat and completions, and of a LangChain message."""
     metadata = output.get("response_metadata")
     holders = list_mappings(output.get("choices"))[:1] + ([metadata] if isinstance(metadata, Mapping) else [])
@@ -51,20 +51,20 @@ def _list_choices(output: Mapping[str, Any]) -> Iterator[Entry]:
                 yield token, value, list(top.items()) if isinstance(top, Mapping) else []
 
 
-def _list_contents(output: Mapping[str, Any]) -> Iterator[Entry]:
+def _list_contents(output: Mapping[str, Any]) -> Iterator[TokenEntry]:
     """Yield the tokens of OpenAI's Responses."""
     for item in list_mappings(output.get("output")):
         for part in list_mappings(item.get("content")):
             yield from _list_entries(part.get("logprobs"))
 
 
-def _list_entries(entries: Any) -> Iterator[Entry]:
+def _list_entries(entries: Any) -> Iterator[TokenEntry]:
     for entry in list_mappings(entries):
         tops = list_mappings(entry.get("top_logprobs"))
         yield entry.get("token"), entry.get("logprob"), [(t.get("token"), t.get("logprob")) for t in tops]
 
 
-def _list_candidates(output: Mapping[str, Any]) -> Iterator[Entry]:
+def _list_candidates(output: Mapping[str, Any]) -> Iterator[TokenEntry]:
     """Yield the tokens of Gemini's answers, whose names are written in two ways."""
     for candidate in list_mappings(output.get("candidates"))[:1]:
         result = _get_either(candidate, "logprobs_result", "logprobsResult")

@@ -10,7 +10,7 @@ from llm_trace.stores.costs import JOIN
 if TYPE_CHECKING:
     from llm_trace.stores.duckdb import Store
 
-Version = tuple[str, str]
+PromptKey = tuple[str, str]
 """Name and version of a prompt."""
 # Stretches of time are those of the prompt, so that its versions stand one above the other.
 _USE = """
@@ -65,9 +65,9 @@ class InputCost(NamedTuple):
     usd: float | None
 
 
-def read_prompt_use(store: Store, bars: int) -> dict[Version, list[UseBar]]:
+def read_prompt_use(store: Store, bars: int) -> dict[PromptKey, list[UseBar]]:
     """Return for each version its calls in `bars` equal stretches of its prompt's time."""
-    uses: dict[Version, list[UseBar]] = {}
+    uses: dict[PromptKey, list[UseBar]] = {}
     for name, version, bar, first, width, calls in store.sql(_USE, bars):
         if (name, version) not in uses:
             begins = (first + i * width for i in range(bars))
@@ -76,9 +76,9 @@ def read_prompt_use(store: Store, bars: int) -> dict[Version, list[UseBar]]:
     return uses
 
 
-def read_prompt_scores(store: Store) -> dict[Version, list[ScoreMean]]:
+def read_prompt_scores(store: Store) -> dict[PromptKey, list[ScoreMean]]:
     """Return for each version the means of its scores."""
-    scores: dict[Version, list[ScoreMean]] = {}
+    scores: dict[PromptKey, list[ScoreMean]] = {}
     for name, version, score, n, mean, spread, least, most in store.sql(_SCORES):
         bounds = bound_score_mean(n, mean, spread, least, most)
         scores.setdefault((name, version), []).append(ScoreMean(score, n, mean, *(bounds or (None, None))))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from llm_trace.attribution.studies.template_parts import TemplateStudy
     from llm_trace.record import PromptVersion
     from llm_trace.stores.duckdb import Store
-    from llm_trace.stores.prompt_use import InputCost, ScoreMean, UseBar, Version
+    from llm_trace.stores.prompt_use import InputCost, PromptKey, ScoreMean, UseBar
 
 BARS = 40
 """Stretches of time in the picture of a version's use."""
@@ -38,8 +38,8 @@ def read_prompts(store: Store, request: Request) -> dict[str, Any]:  # noqa: ARG
 
 def _describe_versions(
     versions: Sequence[PromptVersion],
-    uses: Mapping[Version, list[UseBar]],
-    scores: Mapping[Version, list[ScoreMean]],
+    uses: Mapping[PromptKey, list[UseBar]],
+    scores: Mapping[PromptKey, list[ScoreMean]],
 ) -> list[dict[str, Any]]:
     before = ("", *(version.template for version in versions))
     bars = [uses.get((version.name, version.version), []) for version in versions]

@@ -7,12 +7,14 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from llm_trace.attribution.api import attribute
+from llm_trace.attribution.explain import dry_run
 from llm_trace.attribution.models.cache import ValueCache
 from llm_trace.attribution.models.fingerprints import compute_fingerprint
 from llm_trace.attribution.question.objective import Query
@@ -138,6 +140,25 @@ def test_the_plan_says_what_it_will_cost(method: str) -> None:
     assert 0 < plan.evaluations <= made.passes + 1
     assert 0.4 * made.tokens <= plan.tokens <= 1.6 * made.tokens
     assert plan.seconds > 0
+
+
+def test_the_seconds_of_a_plan_are_by_a_pass_that_computes_the_whole_prompt(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model, passes = toys.llama(), list[int]()
+
+    def count(module: Any, arguments: Any, named: Any) -> None:
+        passes.append((arguments[0] if arguments else named["input_ids"]).numel())
+
+    clock = SimpleNamespace(perf_counter=lambda: float(len(passes)))  # a second for each pass
+    monkeypatch.setattr(dry_run, "time", clock)
+    hook = model.register_forward_pre_hook(count, with_kwargs=True)
+    try:
+        plan = attribute(PROMPT, RESPONSE, model=model, tokenizer=toys.byte_level(), dry_run=True)
+    finally:
+        hook.remove()
+    assert passes[-1] == max(passes)
+    assert plan.seconds == pytest.approx(plan.tokens / passes[-1])
 
 
 def test_a_plan_runs_no_method_and_keeps_to_the_budget() -> None:

@@ -12,6 +12,7 @@ from llm_trace.attribution.core.plan import Plan
 from llm_trace.attribution.core.value import Budget, BudgetError, Metered
 from llm_trace.attribution.methods import registry
 from llm_trace.attribution.methods.prices import PricedMethod
+from llm_trace.attribution.models.kinds import forward_of
 from llm_trace.attribution.remote.ledger import Cost, Ledger
 from llm_trace.attribution.remote.values import list_remote_capabilities
 
@@ -144,9 +145,11 @@ class _Counted:
 
 
 def _time_token(source: OpenValue, n: int) -> float:
-    """Time one pass over the whole prompt, after one to warm up."""
+    """Time one pass over the whole prompt, after one to warm up; nothing is shared with the first, or the
+    last token alone would be computed anew.
+    """
     whole = np.ones((1, n), dtype=bool)
-    forward = source.forward
+    forward = forward_of(source.model, ())
     prompts = [source.render(whole)[0]]
     took, spent = 0.0, 0
     for _ in range(2):
