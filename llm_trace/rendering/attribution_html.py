@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from html import escape
 from typing import TYPE_CHECKING, Any
 
+from llm_trace.controls import clean
 from llm_trace.rendering import pages
 from llm_trace.rendering.attribution_data import describe_attribution
 from llm_trace.rendering.curves import draw_curve
@@ -24,6 +26,8 @@ TOKENS = 40
 """Output tokens in the picture of the matrix."""
 _LONG = 2000
 """Pieces of a prompt above which those without colour lose what hovering shows."""
+_BLOCK = 300
+"""Pieces of a long prompt that are laid out together, at least; a block ends where a line does, if it can."""
 
 
 def render_attribution_page(attribution: ScoredPrompt, *, title: str = "Attribution") -> str:
@@ -64,6 +68,31 @@ def _render_prompt(pieces: Sequence[dict[str, Any]]) -> Html:
         for piece in pieces
     )
     return element("pre", words, class_="heat", dir="auto")
+
+
+def render_words(pieces: Sequence[dict[str, Any]]) -> Html:
+    """Return the words of a page that answers to pointer and keyboard.
+
+    Tens of thousands come in blocks, so that a browser lays out those alone that are looked at.
+    """
+    words = list(map(_render_word, pieces))
+    if len(words) <= _LONG:
+        return Html("".join(words))
+    blocks, begin = [], 0
+    for end, piece in enumerate(pieces, start=1):
+        if end - begin >= (_BLOCK if "\n" in piece["text"] else 2 * _BLOCK) or end == len(pieces):
+            blocks.append(f'<span class="block">{"".join(words[begin:end])}</span>')
+            begin = end
+    return Html("".join(blocks))
+
+
+def _render_word(piece: dict[str, Any]) -> str:
+    text = escape(clean(piece["text"]))
+    if piece["segment"] is None:
+        return text
+    level, label = piece["level"], escape(clean(piece["label"]))
+    tab = ' tabindex="0"' if level else ""
+    return f'<span class="w v{level}" data-s="{piece["segment"]}" title="{label}"{tab}>{text}</span>'
 
 
 def _render_legend(scale: float, unit: str) -> Html:

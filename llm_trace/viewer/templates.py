@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from llm_trace.controls import clean
 from llm_trace.rendering import formatting, texts
+from llm_trace.rendering.attribution_html import render_words
 from llm_trace.rendering.curves import draw_curve
 from llm_trace.rendering.media import name_media
 from llm_trace.rendering.pictures import list_pictures
@@ -60,6 +61,7 @@ def _make_environment() -> Environment:
         "thousands": lambda number: "" if number is None else f"{number:,}",
     }
     environment.globals |= {
+        "render_words": render_words,
         "all_columns": columns.COLUMNS,
         "default_columns": columns.DEFAULT,
         "draw_curve": draw_curve,

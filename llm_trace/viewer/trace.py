@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 MOST = 10_000
 """Calls of a trace that are read."""
-LINES = 500
+LINES = 250
 """Lines of the tree a page; the rest follows as one scrolls."""
 
 

@@ -96,7 +96,7 @@ def visitor(browser: Any, place: Path) -> Iterator[Visitor]:
 
 
 def list_pages(path: Path) -> list[str]:
-    return [page for page in list_addresses(path) if not re.search("/rows|/lines|/summary", page)]
+    return [page for page in list_addresses(path) if not re.search("/rows|/lines|/steps|/summary", page)]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

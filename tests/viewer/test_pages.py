@@ -37,7 +37,14 @@ def list_addresses(path: Path) -> list[str]:
         "/review",
         "/health",
     )
-    return [*pages, f"/call/{call.span_id}", f"/trace/{call.trace_id}", f"/trace/{call.trace_id}/lines"]
+    trace = f"/trace/{call.trace_id}"
+    both = f"/traces?left={call.trace_id}&right={call.span_id}"
+    return [
+        *pages,
+        f"/call/{call.span_id}",
+        *(trace, f"{trace}/lines", f"{trace}?view=steps", f"{trace}/steps"),
+        *("/session/s1", "/traces", both),
+    ]
 
 
 def test_every_page_has_the_same_data_as_json(place: Path) -> None:
