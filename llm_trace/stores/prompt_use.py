@@ -8,25 +8,29 @@ from llm_trace.statistics.intervals import bound_score_mean
 from llm_trace.stores.costs import JOIN
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from llm_trace.record import PromptVersion
     from llm_trace.stores.duckdb import Store
 
 PromptKey = tuple[str, str]
 """Name and version of a prompt."""
-# Stretches of time are those of the prompt, so that its versions stand one above the other.
+# Stretches of time are those of the prompt, so that its versions stand one above the other. A call may begin
+# a little before its prompt is rendered.
 _USE = """
-    WITH spans AS (
-        SELECT prompt_name, min(start_ns) AS first, (max(start_ns) - min(start_ns)) // $1 + 1 AS width
-        FROM calls WHERE prompt_name IS NOT NULL GROUP BY prompt_name)
-    SELECT c.prompt_name, c.prompt_version, (c.start_ns - s.first) // s.width, s.first, s.width, count(*)
+    WITH spans AS (SELECT unnest($1) AS prompt_name, unnest($2) AS first, unnest($3) AS width)
+    SELECT c.prompt_name, c.prompt_version,
+           greatest(0, least($4 - 1, (c.start_ns - s.first) // s.width)) AS bar, count(*)
     FROM calls c JOIN spans s USING (prompt_name) GROUP BY ALL"""
 # A score may stand at the call around the one with the prompt, as in `comparison.iterations`.
 _SCORES = """
-    WITH used AS (SELECT DISTINCT trace_id, prompt_name, prompt_version FROM calls
-                  WHERE prompt_name IS NOT NULL)
+    WITH scored AS (SELECT c.trace_id, s.name, s.number FROM scores s JOIN calls c USING (span_id)
+                    WHERE s.number IS NOT NULL),
+         used AS (SELECT DISTINCT trace_id, prompt_name, prompt_version FROM calls
+                  WHERE prompt_name IS NOT NULL AND trace_id IN (SELECT trace_id FROM scored))
     SELECT u.prompt_name, u.prompt_version, s.name, count(*), avg(s.number),
            coalesce(stddev_samp(s.number), 0), min(s.number), max(s.number)
-    FROM scores s JOIN calls c USING (span_id) JOIN used u USING (trace_id)
-    WHERE s.number IS NOT NULL GROUP BY ALL ORDER BY s.name"""
+    FROM scored s JOIN used u USING (trace_id) GROUP BY ALL ORDER BY s.name"""
 _READ = f"""
     WITH c AS (SELECT * FROM calls
                WHERE prompt_name = $1 AND prompt_version = $2 AND input_tokens IS NOT NULL),
@@ -65,15 +69,29 @@ class InputCost(NamedTuple):
     usd: float | None
 
 
-def read_prompt_use(store: Store, bars: int) -> dict[PromptKey, list[UseBar]]:
-    """Return for each version its calls in `bars` equal stretches of its prompt's time."""
-    uses: dict[PromptKey, list[UseBar]] = {}
-    for name, version, bar, first, width, calls in store.sql(_USE, bars):
-        if (name, version) not in uses:
-            begins = (first + i * width for i in range(bars))
-            uses[name, version] = [UseBar(begin, begin + width, 0) for begin in begins]
-        uses[name, version][bar] = uses[name, version][bar]._replace(calls=calls)
-    return uses
+def read_prompt_use(
+    store: Store, versions: Sequence[PromptVersion], bars: int
+) -> dict[PromptKey, list[UseBar]]:
+    """Return for each version its calls in `bars` equal stretches of its prompt's time.
+
+    Args:
+        versions: all that `store.prompts` gives.
+        bars: how many.
+    """
+    names = list(dict.fromkeys(version.name for version in versions))
+    first = [min(v.first_ns for v in versions if v.name == name) for name in names]
+    last = [max(v.last_ns for v in versions if v.name == name) for name in names]
+    width = [(end - begin) // bars + 1 for begin, end in zip(first, last, strict=True)]
+    spans = dict(zip(names, zip(first, width, strict=True), strict=True))
+    counts = {(name, version, bar): n for name, version, bar, n in store.sql(_USE, names, first, width, bars)}
+    return {
+        (v.name, v.version): [
+            UseBar(begin + i * step, begin + (i + 1) * step, counts.get((v.name, v.version, i), 0))
+            for i in range(bars)
+        ]
+        for v in versions
+        for begin, step in (spans[v.name],)
+    }
 
 
 def read_prompt_scores(store: Store) -> dict[PromptKey, list[ScoreMean]]:

@@ -29,9 +29,10 @@ EXPLAINED = 200
 
 def read_prompts(store: Store, request: Request) -> dict[str, Any]:  # noqa: ARG001
     """Return each prompt's versions, newest first, each beside the one before."""
-    uses, scores = read_prompt_use(store, BARS), read_prompt_scores(store)
+    versions = store.prompts()
+    uses, scores = read_prompt_use(store, versions, BARS), read_prompt_scores(store)
     prompts = []
-    for name, group in groupby(store.prompts(), key=lambda version: version.name):
+    for name, group in groupby(versions, key=lambda version: version.name):
         prompts.append({"name": name, "versions": _describe_versions(list(group), uses, scores)[::-1]})
     return {"prompts": prompts}
 

@@ -96,7 +96,8 @@ def visitor(browser: Any, place: Path) -> Iterator[Visitor]:
 
 
 def list_pages(path: Path) -> list[str]:
-    return [page for page in list_addresses(path) if not re.search("/rows|/lines|/steps|/summary", page)]
+    fragments = "/rows|/lines|/steps|/summary|/attributions"
+    return [page for page in list_addresses(path) if not re.search(fragments, page)]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

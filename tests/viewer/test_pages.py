@@ -39,9 +39,11 @@ def list_addresses(path: Path) -> list[str]:
     )
     trace = f"/trace/{call.trace_id}"
     both = f"/traces?left={call.trace_id}&right={call.span_id}"
+    assert call.prompt is not None
     return [
         *pages,
-        f"/call/{call.span_id}",
+        f"/prompts/parts?name={call.prompt.name}&version={call.prompt.version}",
+        *(f"/call/{call.span_id}{part}" for part in ("", "/attributions", "/explain")),
         *(trace, f"{trace}/lines", f"{trace}?view=steps", f"{trace}/steps"),
         *("/session/s1", "/traces", both),
     ]

@@ -91,13 +91,13 @@ def test_each_version_shows_its_use_over_its_prompts_time(path: Path, writer: Ha
     for number, (version, start) in enumerate([("a", 0), ("a", 10), ("b", 940), ("b", 999), ("b", 1000)]):
         prompt = {"name": "qa", "version": version, "variables": {}}
         writer.event(
-            "prompt", name="qa", version=version, template=f"{version} {{x}}", time_ns=10**18 + start
+            "prompt", name="qa", version=version, template=f"{version} {{x}}", time_ns=10**18 + start + 1
         )
         writer.start(number, start_ns=10**18 + start, prompt=prompt)
     client = make_client(path)
     (prompt,) = client.get("/prompts.json").json()["prompts"]
     used = {v["version"]: [bar["calls"] for bar in v["bars"]] for v in prompt["versions"]}
-    assert used == {"a": [2, *[0] * 39], "b": [*[0] * 36, 1, 0, 2, 0]}
+    assert used == {"a": [2, *[0] * 39], "b": [*[0] * 37, 1, 0, 2]}
     labels = read(client.get("/prompts")).list_values("svg", "aria-label")
     assert [label.partition(" calls")[0] for label in labels] == ["Use over time: 3", "Use over time: 2"]
 
