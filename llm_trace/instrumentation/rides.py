@@ -33,16 +33,19 @@ class Ride:
     clients: tuple[str, ...] = ()
     """Libraries that it asks models through, where it does not count tokens itself: those that are installed
     are instrumented with it."""
+    answers: str = ""
+    """Method (`module:Class.method`) that the library gives a record of each answer: the tokens and the model
+    in it are set on the instrumentation's span, which lacks them."""
 
 
 def _openinference(
     library: str, module: str, distribution: str, cls: str, tried: tuple[str, str, str], *, lacks: str = "",
-    clients: tuple[str, ...] = (), package: str = "",
+    clients: tuple[str, ...] = (), package: str = "", answers: str = "",
 ) -> Ride:  # fmt: skip
     package = package or library
     instrumentor = f"openinference.instrumentation.{package.replace('-', '_')}:{cls}"
     name = f"openinference-instrumentation-{package}"
-    return Ride(library, module, distribution, name, instrumentor, tried, lacks, clients)
+    return Ride(library, module, distribution, name, instrumentor, tried, lacks, clients, answers)
 
 
 RIDES: tuple[Ride, ...] = (
@@ -61,8 +64,8 @@ RIDES: tuple[Ride, ...] = (
         ("4.6.1", "0.14.25", "2026-11-28"),
         lacks="provider and tokens of embeddings"),
     _openinference("dspy", "dspy", "dspy", "DSPyInstrumentor",
-        ("0.1.48", "3.4.1", "2026-11-28"), clients=("litellm",),
-        lacks="tokens, except with dspy.LM(…, engine='litellm'): its own engine is watched by nobody"),
+        ("0.1.48", "3.4.1", "2026-11-28"), answers="dspy.clients.base_lm:BaseLM.update_history",
+        lacks="tokens with dspy.configure(disable_history=True)"),
     _openinference("crewai", "crewai", "crewai", "CrewAIInstrumentor",
         ("1.1.21", "1.15.30", "2026-11-28"), lacks="model calls", clients=("openai", "anthropic", "litellm")),
     _openinference("openai-agents", "agents", "openai-agents", "OpenAIAgentsInstrumentor",

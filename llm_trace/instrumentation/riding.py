@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import partial, wraps
 from typing import Any, NamedTuple
+
+from opentelemetry import trace
 
 from llm_trace.capture import failures, otel_providers
 from llm_trace.errors import ConfigurationError
 from llm_trace.instrumentation.import_hooks import load_name
+from llm_trace.instrumentation.integration import replace_attribute
 from llm_trace.instrumentation.rides import Ride, find_version
+from llm_trace.semconv import names
+from llm_trace.semconv.export import build_counts
+from llm_trace.semconv.tokens import usage
+from llm_trace.semconv.values import get_field
 
 
 class RideOutcome(NamedTuple):
@@ -41,7 +48,43 @@ def start_ride(rides: tuple[Ride, ...]) -> RideOutcome:
     if not instance.is_instrumented_by_opentelemetry:
         reason = f"{package} does not support {_name_library(ride)}"
         return _fail(ride, reason, ConfigurationError(reason))
-    return RideOutcome(package, partial(_stop_ride, instance, _list_changes(ride.module, places)))
+    changes = _list_changes(ride.module, places)
+    leave = _watch_answers(ride) if ride.answers else _do_nothing
+    return RideOutcome(package, partial(_stop_ride, instance, changes, leave))
+
+
+def _do_nothing() -> None:
+    pass
+
+
+def _watch_answers(ride: Ride) -> Callable[[], None]:
+    """Let what a library is told of an answer be on the instrumentation's span; return what undoes it."""
+    path, _, name = ride.answers.rpartition(".")
+    try:
+        owner: Any = load_name(path)
+        original = getattr(owner, name)
+    except Exception as exc:
+        failures.note(f"{ride.answers} of {_name_library(ride)}", exc)
+        return _do_nothing
+
+    @wraps(original)
+    def note_and_call(self: Any, answer: Any, *args: Any, **kwargs: Any) -> Any:
+        try:
+            _set_counts(ride.instrumentor.partition(":")[0], answer)
+        except Exception as exc:  # the program's call goes on
+            failures.note(f"an answer of {ride.library}", exc)
+        return original(self, answer, *args, **kwargs)
+
+    return replace_attribute(owner, name, note_and_call)
+
+
+def _set_counts(scope: str, answer: Any) -> None:
+    span = trace.get_current_span()
+    if not span.is_recording() or getattr(getattr(span, "instrumentation_scope", None), "name", "") != scope:
+        return
+    attributes = build_counts({"usage": usage(get_field(answer, "usage"))})
+    attributes[names.RESPONSE_MODEL] = get_field(answer, "response_model")
+    span.set_attributes({name: value for name, value in attributes.items() if value is not None})
 
 
 def _fail(ride: Ride, reason: str, exc: Exception) -> RideOutcome:
@@ -55,10 +98,11 @@ def _name_library(ride: Ride) -> str:
     return f"{ride.distribution} {find_version(ride.distribution)}"
 
 
-def _stop_ride(instance: Any, changes: list[_Change]) -> None:
+def _stop_ride(instance: Any, changes: list[_Change], leave: Callable[[], None]) -> None:
     """Switch an instrumentation off; what it does not put back as it was (DSPy's loses the library's own
     decorators) is put back here, except where somebody else has patched since.
     """
+    leave()
     ours = [change for change in changes if change.is_in_place()]
     instance.uninstrument()
     for change in ours:

@@ -35,7 +35,7 @@ def span_attributes(call: CallFields, *, content: bool, openinference: bool = Fa
     attributes: AttributeDict = {
         **_build_what(call),
         **_build_params(call),
-        **_build_counts(call),
+        **build_counts(call),
         **_build_context(call),
         **_build_outcome(call, spoken_out),
         **(_build_content(call, spoken_in, spoken_out) if content else {}),
@@ -91,7 +91,7 @@ def _convert_legal(value: Any) -> Any:
     return listed if listed and all(isinstance(entry, str) for entry in listed) else None
 
 
-def _build_counts(call: CallFields) -> AttributeDict:
+def build_counts(call: CallFields) -> AttributeDict:
     counts = list_fields(call.get("usage"))
     others = {name: counts[name] for name in ("details", "tier") if counts.get(name)}
     return {

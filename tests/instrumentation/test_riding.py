@@ -6,6 +6,7 @@ import functools
 import sys
 import types
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from importlib import metadata
 from typing import Any
 
@@ -15,6 +16,8 @@ import llm_trace
 from llm_trace.capture import failures
 from llm_trace.instrumentation import api, inventory, riding
 from llm_trace.instrumentation.rides import RIDES, Ride
+from llm_trace.record import Usage
+from tests.conftest import Recorded
 
 RIDE = Ride(
     "lamps", "lamps", "lamps", "instrumentation-lamps", "instrumentation_lamps:Lamps",
@@ -39,7 +42,8 @@ class Lamps:
     refuses = False
 
     def instrument(self, tracer_provider: Any) -> None:
-        lamps = sys.modules["lamps"]
+        lamps: Any = sys.modules["lamps"]
+        lamps.tracer = tracer_provider.get_tracer("instrumentation_lamps")
         for cls in (lamps.Lamp, lamps.Torch):
             cls.say = _wrap(cls.say)
         if self.fails is not None:
@@ -129,6 +133,26 @@ def test_the_clients_of_a_library_that_counts_no_tokens_are_instrumented_with_it
     with llm_trace.instrument("lamps") as undo:
         assert list(undo.libraries) == ["lamps", "openai"]
         assert undo.libraries["openai"].startswith(("waiting", "llm_trace's integration of openai"))
+
+
+def test_what_a_library_is_told_of_an_answer_is_on_the_span_that_lacks_it(
+    store: Recorded, lamps: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[Any] = []
+    lamps.Diary = type("Diary", (), {"note": lambda _, answer: kept.append(answer)})
+    before = lamps.Diary.note
+    monkeypatch.setattr(api, "RIDES", (replace(RIDE, clients=(), answers="lamps:Diary.note"),))
+    usage = {"prompt_tokens": 13, "completion_tokens": 2, "prompt_tokens_details": {"cached_tokens": 4}}
+    with llm_trace.instrument("lamps"):
+        with lamps.tracer.start_as_current_span("ask", attributes={"openinference.span.kind": "LLM"}):
+            lamps.Diary().note({"usage": usage, "response_model": "lamp-1"})
+            lamps.Diary().note("no answer at all")
+        with llm_trace.span("step"):
+            lamps.Diary().note({"usage": usage})  # the span is not the instrumentation's
+    assert (lamps.Diary.note, len(kept), failures.counts) == (before, 3, {})
+    calls = {call.name: call for call in store.calls()}
+    assert (calls["ask"].model, calls["step"].usage) == ("lamp-1", None)
+    assert calls["ask"].usage == Usage(input_tokens=13, output_tokens=2, cache_read_tokens=4)
 
 
 @pytest.mark.parametrize(
