@@ -12,10 +12,10 @@ import orjson
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from llm_trace.rendering.steps import Step
+    from llm_trace.rendering.steps import AgentStep
 
 H = TypeVar("H", bound=Hashable)
-Change = Literal["same", "changed", "left", "right"]
+StepChange = Literal["same", "changed", "left", "right"]
 """Of a pair of steps: both did the same, both did it otherwise, or one side alone did it."""
 
 
@@ -23,12 +23,12 @@ Change = Literal["same", "changed", "left", "right"]
 class StepPair:
     """A step of the left trace, its partner in the right one, by number from 0, and what differs."""
 
-    change: Change
+    change: StepChange
     left: int | None
     right: int | None
 
 
-def align_steps(left: Sequence[Step], right: Sequence[Step]) -> list[StepPair]:
+def align_steps(left: Sequence[AgentStep], right: Sequence[AgentStep]) -> list[StepPair]:
     """Return the steps of two traces as pairs, in order.
 
     Steps are the same where they are of one function and did and gave the same; time, cost and retries do not
@@ -36,7 +36,7 @@ def align_steps(left: Sequence[Step], right: Sequence[Step]) -> list[StepPair]:
     between those steps of the same function as `changed`.
     """
     ours, theirs = list(map(_write_deed, left)), list(map(_write_deed, right))
-    begin = count_common(left, right)
+    begin = find_parting(left, right)
     pairs = [StepPair("same", i, i) for i in range(begin)]
     for tag, a, b, c, d in _match(ours[begin:], theirs[begin:]):
         if tag == "equal":
@@ -48,14 +48,14 @@ def align_steps(left: Sequence[Step], right: Sequence[Step]) -> list[StepPair]:
     return pairs
 
 
-def count_common(left: Sequence[Step], right: Sequence[Step]) -> int:
+def find_parting(left: Sequence[AgentStep], right: Sequence[AgentStep]) -> int:
     """Return how many steps at the beginning are the same: the number from 0 of the step where they part."""
     pairs = zip(map(_write_deed, left), map(_write_deed, right), strict=False)
     return next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(left), len(right)))
 
 
 def _pair_changed(
-    left: Sequence[Step], right: Sequence[Step], ours: range, theirs: range
+    left: Sequence[AgentStep], right: Sequence[AgentStep], ours: range, theirs: range
 ) -> Iterator[StepPair]:
     """Yield steps that differ: of the same function as a pair, others each on its side."""
     names = [[(side[i].kind, side[i].name) for i in part] for side, part in ((left, ours), (right, theirs))]
@@ -74,16 +74,16 @@ def _match(a: Sequence[H], b: Sequence[H]) -> list[tuple[str, int, int, int, int
     return SequenceMatcher(None, a, b, autojunk=False).get_opcodes()  # type: ignore[return-value]
 
 
-def _write_deed(step: Step) -> bytes:
+def _write_deed(step: AgentStep) -> bytes:
     """Return what a step did and gave; equal for steps that are the same."""
     deed = (step.kind, step.name, step.status == "error", step.text, step.input, step.output, step.error)
     requests = [(request.name, request.arguments) for request in step.requests]
     return orjson.dumps((deed, requests), default=str, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS)
 
 
-def describe_divergence(left: Sequence[Step], right: Sequence[Step]) -> str:
+def describe_divergence(left: Sequence[AgentStep], right: Sequence[AgentStep]) -> str:
     """Return in a sentence where two traces part, and what each did there."""
-    place = count_common(left, right)
+    place = find_parting(left, right)
     if place == len(left) == len(right):
         steps = "step" if place == 1 else f"{place:,} steps"
         return f"They do not part: both took the same {steps}."
@@ -94,7 +94,7 @@ def describe_divergence(left: Sequence[Step], right: Sequence[Step]) -> str:
     return f"{begin}: the left {deeds[0]}, the right {deeds[1]}."
 
 
-def _describe_deed(steps: Sequence[Step], place: int) -> str:
+def _describe_deed(steps: Sequence[AgentStep], place: int) -> str:
     if place >= len(steps):
         return "had ended"
     step = steps[place]
@@ -105,7 +105,7 @@ def _describe_deed(steps: Sequence[Step], place: int) -> str:
     return f"{'asked' if step.kind == 'llm' else 'ran'} `{step.name}`{failed}"
 
 
-def _name_change(left: Sequence[Step], right: Sequence[Step], place: int) -> str:
+def _name_change(left: Sequence[AgentStep], right: Sequence[AgentStep], place: int) -> str:
     """Return what differs in two steps that are told by the same words."""
     a, b = left[place], right[place]
     if a.name != b.name or a.kind != b.kind:

@@ -26,7 +26,7 @@ class ToolRequest:
 
 
 @dataclass(frozen=True)
-class Step:
+class AgentStep:
     """One step; what it took and gave are JSON values, with media by name and size."""
 
     span_id: str
@@ -98,13 +98,13 @@ def _has_agent_around(row: KindOfSpan, parents: Mapping[str, str | None], agents
     return False
 
 
-def describe_step(call: ShownCall, attempt: int = 1) -> Step:
+def describe_step(call: ShownCall, attempt: int = 1) -> AgentStep:
     """Return a call as a step."""
     asks = bool(call.kind == "llm" or call.messages_out)
     text, requests = _read_decision(call) if asks else (None, ())
     first = call.first_token_ns
     retries = call.metadata.get("retries")
-    return Step(
+    return AgentStep(
         span_id=call.span_id,
         kind=call.kind,
         name=call.name,

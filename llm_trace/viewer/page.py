@@ -90,9 +90,9 @@ def build_routes(page: ViewerPage, store: FreshStore) -> list[Route]:
     ]
 
 
-def read_number(request: Request, name: str) -> int:
-    """Return a number of the address, 0 where there is none."""
-    text = request.query_params.get(name, "")
+def read_offset(request: Request) -> int:
+    """Return the number `from` of the address, where a part of a page begins; 0 where there is none."""
+    text = request.query_params.get("from", "")
     return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
 
 

@@ -8,7 +8,7 @@ from llm_trace.errors import NotFoundError
 from llm_trace.rendering.formatting import choose_input, choose_output
 from llm_trace.rendering.media import name_media
 from llm_trace.stores.sessions import list_session_traces
-from llm_trace.viewer.page import read_number
+from llm_trace.viewer.page import read_offset
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -23,7 +23,7 @@ TRACES = 50
 
 def read_session_page(store: Store, request: Request) -> dict[str, Any]:
     """Return the traces of a session, from the number `from` on, and what all of them came to."""
-    session, begin = request.path_params["session"], read_number(request, "from")
+    session, begin = request.path_params["session"], read_offset(request)
     traces = list_session_traces(store, session, TRACES + 1, begin)
     if not traces and not begin:
         raise NotFoundError(

@@ -9,7 +9,7 @@ from llm_trace.rendering.steps import choose_steps, describe_step
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from llm_trace.rendering.steps import Step
+    from llm_trace.rendering.steps import AgentStep
     from llm_trace.stores.duckdb import Store
     from llm_trace.stores.lookup import TreeRow
 
@@ -32,7 +32,7 @@ def describe_steps(
     }
 
 
-def read_steps_of(store: Store, rows: Sequence[TreeRow], attempts: Mapping[str, int]) -> list[Step]:
+def read_steps_of(store: Store, rows: Sequence[TreeRow], attempts: Mapping[str, int]) -> list[AgentStep]:
     """Return calls as steps, in the order of their starts."""
     calls = store.pick([row.span_id for row in rows])
     return [describe_step(call, attempts.get(call.span_id, 1)) for call in calls]

@@ -10,7 +10,7 @@ from llm_trace.rendering.waterfall import arrange_lines, measure_duration
 from llm_trace.stores.lookup import choose_call, count_trace, find_run_name, find_session, read_trace_rows
 from llm_trace.stores.retries import find_retries
 from llm_trace.viewer.attributions import describe_call_attributions, describe_call_certainty
-from llm_trace.viewer.page import read_number
+from llm_trace.viewer.page import read_offset
 from llm_trace.viewer.steps import describe_steps
 
 if TYPE_CHECKING:
@@ -62,13 +62,13 @@ def read_steps(store: Store, request: Request) -> dict[str, Any]:
     trace_id = request.path_params["trace_id"]
     rows = _read_rows(store, trace_id)
     attempts = _find_attempts(store, trace_id, rows)
-    begin = read_number(request, "from")
+    begin = read_offset(request)
     return {"trace_id": trace_id, **describe_steps(store, rows, attempts, begin)}
 
 
 def read_trace_lines(store: Store, request: Request) -> dict[str, Any]:
     """Return further lines of a trace's tree, from the number `from` on."""
-    trace_id, begin = request.path_params["trace_id"], read_number(request, "from")
+    trace_id, begin = request.path_params["trace_id"], read_offset(request)
     rows = _read_rows(store, trace_id)
     attempts = _find_attempts(store, trace_id, rows)
     lines = arrange_lines(rows)

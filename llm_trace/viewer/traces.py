@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from llm_trace.comparison.alignment import align_steps, count_common, describe_divergence
+from llm_trace.comparison.alignment import align_steps, describe_divergence, find_parting
 from llm_trace.errors import NotFoundError
 from llm_trace.rendering.steps import choose_steps
 from llm_trace.stores.lookup import count_trace, find_beginning, read_trace_rows
@@ -14,7 +14,7 @@ from llm_trace.viewer.steps import read_steps_of
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-    from llm_trace.rendering.steps import Step
+    from llm_trace.rendering.steps import AgentStep
     from llm_trace.stores.duckdb import Store
 
 STEPS = 500
@@ -35,7 +35,7 @@ def read_traces(store: Store, request: Request) -> dict[str, Any]:
         return page
     ours, theirs = left["steps"], right["steps"]
     pairs = align_steps(ours, theirs)
-    parting = count_common(ours, theirs)
+    parting = find_parting(ours, theirs)
     return {
         **page,
         "pairs": pairs,
@@ -49,7 +49,7 @@ def _read_side(store: Store, name: str) -> dict[str, Any]:
     trace_id = find_trace(store, name)
     rows = read_trace_rows(store, trace_id, MOST)
     chosen = choose_steps(rows)
-    steps: list[Step] = read_steps_of(store, chosen[:STEPS], find_retries(store, trace_id))
+    steps: list[AgentStep] = read_steps_of(store, chosen[:STEPS], find_retries(store, trace_id))
     return {
         "trace_id": trace_id,
         "name": rows[0].name,

@@ -7,29 +7,29 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_trace.comparison.alignment import align_steps, count_common, describe_divergence
-from llm_trace.rendering.steps import Step, ToolRequest
+from llm_trace.comparison.alignment import align_steps, describe_divergence, find_parting
+from llm_trace.rendering.steps import AgentStep, ToolRequest
 
-TOOL = Step(
+TOOL = AgentStep(
     span_id="", kind="tool", name="", model=None, status="ok", start_ns=0, duration_ns=1,
     first_token_ns=None, cost_usd=None, text=None, requests=(), input=None, output=None, error=None,
     attempt=1, resent=0,
 )  # fmt: skip
 
 
-def run(name: str, given_input: Any = None, output: Any = None, **fields: Any) -> Step:
+def run(name: str, given_input: Any = None, output: Any = None, **fields: Any) -> AgentStep:
     return replace(TOOL, name=name, input=given_input, output=output, **fields)
 
 
-def say(text: str) -> Step:
+def say(text: str) -> AgentStep:
     return replace(TOOL, kind="llm", name="chat", text=text)
 
 
-def ask_for(*names: str, **arguments: Any) -> Step:
+def ask_for(*names: str, **arguments: Any) -> AgentStep:
     return replace(TOOL, kind="llm", name="chat", requests=tuple(ToolRequest(n, arguments) for n in names))
 
 
-def pair(left: list[Step], right: list[Step]) -> list[tuple[str, int | None, int | None]]:
+def pair(left: list[AgentStep], right: list[AgentStep]) -> list[tuple[str, int | None, int | None]]:
     return [(step.change, step.left, step.right) for step in align_steps(left, right)]
 
 
@@ -75,7 +75,9 @@ def test_time_cost_and_retries_make_no_difference() -> None:
     ],
     ids=["same", "none", "answer", "tools", "arguments", "input", "result", "text", "ended", "failed"],
 )  # fmt: skip
-def test_the_first_divergence_is_said_in_words(left: list[Step], right: list[Step], words: str) -> None:
+def test_the_first_divergence_is_said_in_words(
+    left: list[AgentStep], right: list[AgentStep], words: str
+) -> None:
     assert describe_divergence(left, right) == words
 
 
@@ -84,7 +86,7 @@ STEPS = st.lists(st.builds(run, st.sampled_from("abc"), st.integers(0, 1)), max_
 
 @given(STEPS, STEPS)
 def test_every_step_stands_once_in_order_and_pairs_are_what_they_say(
-    left: list[Step], right: list[Step]
+    left: list[AgentStep], right: list[AgentStep]
 ) -> None:
     pairs = align_steps(left, right)
     assert [p.left for p in pairs if p.left is not None] == list(range(len(left)))
@@ -95,4 +97,4 @@ def test_every_step_stands_once_in_order_and_pairs_are_what_they_say(
             assert (p.change == "same") == (a == b)
             assert a.name == b.name
     first = next((i for i, p in enumerate(pairs) if p.change != "same"), len(pairs))
-    assert first == count_common(left, right)
+    assert first == find_parting(left, right)

@@ -19,6 +19,7 @@ from llm_trace.viewer.server import build_viewer_server, make_link
 from tests.helpers.cli_toys import record
 from tests.helpers.hostile import record_hostile
 from tests.helpers.spool_toys import HandWriter, spool_of
+from tests.helpers.support_toys import record_agents
 from tests.viewer.test_pages import list_addresses
 
 playwright = pytest.importorskip("playwright.sync_api", reason="no browser to drive: make browser")
@@ -142,6 +143,22 @@ def test_the_tree_shows_another_call_without_leaving_the_page(visitor: Visitor, 
     assert page.evaluate("window.stays")
     assert call.span_id not in page.url
     assert page.locator("#lines [aria-current]").count() == 1
+
+
+def test_the_steps_of_an_agent_stand_beside_its_tree(browser: Any, path: Path) -> None:
+    traces = record_agents(path)
+    for visitor in visit(browser, path):
+        page = visitor.go(f"/trace/{traces[0]}")
+        assert page.locator(".steps .step").count() == 6
+        page.locator("#lines a").nth(2).click()
+        page.locator("#call .problem").get_by_text("the shop did not answer").wait_for()
+        page.get_by_role("link", name="Step by step (6)").click()
+        page.locator(".steps .step").first.wait_for()
+        page.wait_for_url("**view=steps")
+        page.get_by_role("link", name="Beside another trace").click()
+        page.get_by_label("Right").fill(traces[1])
+        page.keyboard.press("Enter")
+        page.get_by_text("They part at step 2").wait_for()
 
 
 def test_new_calls_come_by_themselves(visitor: Visitor, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

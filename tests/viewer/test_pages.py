@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -161,6 +163,8 @@ def test_hostile_text_in_every_field_is_shown_and_does_nothing(recorded: Recorde
     client = make_client(recorded.path)
     calls = [call for call in recorded.calls() if call.name != "fail" or "img" in call.input["text"]]
     addresses = [f"/trace/{call.trace_id}?call={call.span_id}" for call in calls]
+    addresses += [f"/session/{quote(call.session or '', safe='')}" for call in calls[::2]]
+    addresses += [f"/traces?left={a.span_id}&right={b.span_id}" for a, b in pairwise(calls[::8])]
     for address in [*addresses, "/", "/runs", "/prompts", "/compare", "/health", "/calls?text=%3Cscript%3E"]:
         page = client.get(address)
         elements = read(page)
