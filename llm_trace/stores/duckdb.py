@@ -19,11 +19,13 @@ from llm_trace.stores.calls import list_columns, pick_calls, read_at, read_calls
 from llm_trace.stores.catch_up import catch_up
 from llm_trace.stores.connection import Database, close_files
 from llm_trace.stores.filters import Filter, Moment, Order, slice_in_order
+from llm_trace.stores.memo import Memo
 from llm_trace.stores.migrations import read_version
 from llm_trace.stores.paging import Page
 from llm_trace.stores.parquet import CHOSEN, read_event_lines, write_parquet
 from llm_trace.stores.result import Result
 from llm_trace.stores.search import search
+from llm_trace.stores.selection import choose_calls, select_calls
 from llm_trace.stores.summary import Summary, summarize_calls
 from llm_trace.stores.totals import Totals, total_calls
 
@@ -69,6 +71,7 @@ class Store:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._held = threading.local()
+        self._memo = Memo(database.file)
         self.path = database.path
         self.pending = 0
         """Bytes of the spool that could not be ingested because store or spool cannot be written."""
@@ -154,7 +157,7 @@ class Store:
         }
         filters |= {"status": status, "tag": tag, "since": since, "until": until, "where": where}
         with self._query() as connection:
-            chosen = _select_calls(connection, run, filters)
+            chosen = select_calls(connection, run, filters)
             if text:
                 most = None if limit is None or order != "newest" else limit + offset
                 return Calls(read_at(connection, search(connection, chosen, text, most), part, brief=brief))
@@ -180,7 +183,7 @@ class Store:
         run, until, left = filters.pop("run", None), paging.LAST, limit
         while left is None or left > 0:
             with self._query() as connection:
-                chosen = _select_calls(connection, run, filters)
+                chosen = select_calls(connection, run, filters)
                 page_size = size if left is None or text else min(size, left)
                 window = paging.read_window(connection, chosen, text, columns, until, page_size)
                 page = Page(
@@ -202,13 +205,18 @@ class Store:
         """
         run = filters.pop("run", None)
         with self._query() as connection:
-            return summarize_calls(connection, _select_calls(connection, run, filters), text, bars)
+            chosen = select_calls(connection, run, filters)
+            return self._memo.get(
+                None if chosen.is_volatile else ("summary", chosen, text, bars),
+                lambda: summarize_calls(connection, chosen, text, bars),
+            )
 
     def run_totals(self, runs: Sequence[str]) -> dict[str, Totals]:
         """Return what the calls of each run come to, by its id; runs without any number are left out."""
+        chosen = Filter(f"run IN ({', '.join('?' * len(runs))})" if runs else "false", tuple(runs))
         with self._query() as connection:
-            return total_calls(
-                connection, Filter("run IN (SELECT unnest(?))", (list(runs),)), "run", within=True
+            return self._memo.get(
+                ("runs", chosen), lambda: total_calls(connection, chosen, "run", within=True)
             )
 
     def call(self, span_id: str) -> Call:
@@ -298,7 +306,7 @@ class Store:
         with self._query() as connection:
             if not some and run is None:
                 return write_parquet(connection, place)
-            _choose(connection, _select_calls(connection, run, filters), text, limit)
+            choose_calls(connection, select_calls(connection, run, filters), text, limit)
             return write_parquet(connection, place, chosen=True)
 
     def event_lines(self, span_ids: Sequence[str] | None = None) -> list[str]:
@@ -336,27 +344,3 @@ class Store:
     def _dicts(self, query: str, *values: Any) -> list[dict[str, Any]]:
         with self._query() as connection:
             return read_dicts(connection, query, values)
-
-
-def _select_calls(connection: DuckDBPyConnection, run: str | Run | None, filters: dict[str, Any]) -> Filter:
-    return Filter.of(runs=None if run is None else _run_ids(connection, run), **filters)
-
-
-def _choose(connection: DuckDBPyConnection, chosen: Filter, text: str | None, limit: int | None) -> None:
-    """Make the table of the calls that match."""
-    connection.execute(f"CREATE TABLE {CHOSEN} (span_id TEXT)")
-    if text:
-        span_ids = [span_id for span_id, _ in search(connection, chosen, text, limit)]
-        connection.execute(f"INSERT INTO {CHOSEN} SELECT unnest(?)", [span_ids])
-        return
-    newest = f"ORDER BY start_ns DESC, span_id {'' if limit is None else f'LIMIT {int(limit)}'}"
-    query = f"INSERT INTO {CHOSEN} SELECT span_id FROM calls WHERE {chosen.sql} {newest}"
-    connection.execute(query, list(chosen.values))
-
-
-def _run_ids(connection: DuckDBPyConnection, run: str | Run) -> list[str]:
-    """Return the ids of the runs meant; what is no run's name is taken for an id."""
-    if isinstance(run, Run):
-        return [run.id]
-    named = connection.execute("SELECT id FROM runs WHERE name = ?", [run]).fetchall()
-    return [run, *(row[0] for row in named)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numbers
+import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -38,6 +39,9 @@ def slice_in_order(order: str, limit: int | None, offset: int) -> str:
         raise ConfigurationError(f"order {order!r} is none of {', '.join(_ORDERS)}")
     most = "" if limit is None else f"LIMIT {int(limit)}"
     return f"ORDER BY {_ORDERS[order]} {most} OFFSET {int(offset)}"
+
+
+_VOLATILE = re.compile("now|today|current|localtime|random|uuid|age", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,11 @@ class Filter:
         return cls(
             " AND ".join(sql for sql, _ in parts) or "true", tuple(v for _, values in parts for v in values)
         )
+
+    @property
+    def is_volatile(self) -> bool:
+        """Whether the condition may hold for other calls tomorrow, though none has changed."""
+        return _VOLATILE.search(self.sql) is not None
 
     def and_(self, sql: str, *values: Any) -> Filter:
         """Return this condition with one more."""

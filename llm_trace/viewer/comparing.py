@@ -15,7 +15,6 @@ from llm_trace.errors import ConfigurationError, NotFoundError
 from llm_trace.rendering.attribution_data import describe_attribution
 from llm_trace.rendering.differences import diff_words
 from llm_trace.rendering.texts import cut_text
-from llm_trace.stores.run_totals import read_runs
 from llm_trace.viewer.comparison_request import ComparisonRequest
 from llm_trace.viewer.page import STATUS
 
@@ -45,7 +44,7 @@ def read_comparison(store: Store, request: Request) -> dict[str, Any]:
     prompts = [f"{version.name}@{version.number}" for version in store.prompts()]
     choices = {
         "asked": asked,
-        "runs": [{"id": run["id"], "name": run["name"]} for run in read_runs(store, CHOICES)],
+        "runs": [{"id": run.id, "name": run.name} for run in store.runs()[:CHOICES]],
         "sides": [*prompts, *(str(row[0]) for row in store.sql(_MODELS))],
         "comparison": None,
         "problem": None,

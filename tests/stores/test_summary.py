@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from pathlib import Path
 from typing import Any
 
@@ -139,3 +140,17 @@ def test_brief_calls_are_the_calls_without_what_no_table_shows(path: Path, write
         assert [int(call.span_id, 16) for call in whole] == numbers
         cut = [call.model_copy(update={"params": {}, "metadata": {}}) for call in whole]
         assert store.calls(limit=2, order=order, brief=True) == cut  # type: ignore[arg-type]
+
+
+def test_totals_that_were_asked_for_before_are_those_of_now(path: Path, writer: HandWriter) -> None:
+    writer.start(1, start_ns=BEGIN)
+    writer.end(1, end_ns=BEGIN + 10**9, usage={"input_tokens": 5})
+    store = llm_trace.open_store(path)
+    recent = "start_time > now() - INTERVAL 1 HOUR AND random() <= 1"
+    assert [store.summary().input_tokens, store.summary().input_tokens] == [5, 5]
+    assert store.summary(where=recent).calls == 0
+    writer.start(2, start_ns=time.time_ns())
+    writer.end(2, end_ns=BEGIN + 10**9, usage={"input_tokens": 7})
+    assert store.summary().input_tokens == 5
+    store.ingest()
+    assert (store.summary().input_tokens, store.summary(where=recent).input_tokens) == (12, 7)

@@ -1,0 +1,38 @@
+"""Which calls are meant: the arguments of `Store.calls`, and the table of the calls that match them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from llm_trace.record import Run
+from llm_trace.stores.filters import Filter
+from llm_trace.stores.parquet import CHOSEN
+from llm_trace.stores.search import search
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+
+def select_calls(connection: DuckDBPyConnection, run: str | Run | None, filters: dict[str, Any]) -> Filter:
+    """Return the filter that the arguments of `Store.calls` stand for."""
+    return Filter.of(runs=None if run is None else _run_ids(connection, run), **filters)
+
+
+def choose_calls(connection: DuckDBPyConnection, chosen: Filter, text: str | None, limit: int | None) -> None:
+    """Make the table of the calls that match."""
+    connection.execute(f"CREATE TABLE {CHOSEN} (span_id TEXT)")
+    if text:
+        span_ids = [span_id for span_id, _ in search(connection, chosen, text, limit)]
+        connection.execute(f"INSERT INTO {CHOSEN} SELECT unnest(?)", [span_ids])
+        return
+    newest = f"ORDER BY start_ns DESC, span_id {'' if limit is None else f'LIMIT {int(limit)}'}"
+    query = f"INSERT INTO {CHOSEN} SELECT span_id FROM calls WHERE {chosen.sql} {newest}"
+    connection.execute(query, list(chosen.values))
+
+
+def _run_ids(connection: DuckDBPyConnection, run: str | Run) -> list[str]:
+    """Return the ids of the runs meant; what is no run's name is taken for an id."""
+    if isinstance(run, Run):
+        return [run.id]
+    named = connection.execute("SELECT id FROM runs WHERE name = ?", [run]).fetchall()
+    return [run, *(row[0] for row in named)]
