@@ -37,7 +37,8 @@ def render_comparison_html(comparison: ComparisonRecord) -> Html:
     )
     return element(
         "section",
-        element("p", words.summarize(comparison.model_copy(update={"warnings": ()})), class_="lead"),
+        element("p", element("strong", words.conclude(comparison)), class_="lead"),
+        element("p", costs) if (costs := words.describe_costs(comparison)) else None,
         element("p", about, class_="dim"),
         (element("p", text, class_="remark") for text in comparison.warnings),
         _render_metrics(comparison),

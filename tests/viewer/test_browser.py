@@ -205,6 +205,16 @@ def press_in_views(page: Any, *keys: str) -> None:
         page.keyboard.press(key)
 
 
+def test_a_score_given_in_the_browser_is_in_the_store(visitor: Visitor, place: Path) -> None:
+    page = visitor.go("/review?kind=llm&rating=helpful")
+    page.keyboard.press("y")
+    page.get_by_text("2 of the newest calls").wait_for()
+    rows = (
+        llm_trace.open_store(place).sql("SELECT name, source FROM scores WHERE name = 'helpful'").fetchall()
+    )
+    assert rows == [("helpful", "human")]
+
+
 def explain(path: Path) -> str:
     """Give a call an attribution with a matrix; return the call's id."""
     call = llm_trace.open_store(path).calls(kind="llm")[0]

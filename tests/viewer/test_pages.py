@@ -36,6 +36,7 @@ def list_addresses(path: Path) -> list[str]:
         "/runs",
         "/prompts",
         "/compare",
+        "/compare?a=first&b=second&by=session",
         "/review",
         "/health",
     )
@@ -47,7 +48,7 @@ def list_addresses(path: Path) -> list[str]:
         f"/prompts/parts?name={call.prompt.name}&version={call.prompt.version}",
         *(f"/call/{call.span_id}{part}" for part in ("", "/attributions", "/explain")),
         *(trace, f"{trace}/lines", f"{trace}?view=steps", f"{trace}/steps"),
-        *("/session/s1", "/traces", both),
+        *("/session/s1", "/traces", both, f"/replay/{call.span_id}"),
     ]
 
 
