@@ -32,8 +32,9 @@ from llm_trace.record import Call, Usage
 from tests.conftest import Recorded
 from tests.helpers.loopback import Loopback
 from tests.helpers.model_server import open_server
+from tests.helpers.one_loop import make_run_async
 
-run_async = asyncio.Runner().run  # LangChain keeps its clients, which belong to one loop
+run_async = make_run_async()
 SECRET: Any = "secret-key"
 TOKENS = Usage(input_tokens=13, output_tokens=2, cache_read_tokens=4)
 

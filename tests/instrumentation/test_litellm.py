@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import json
 import os
@@ -22,11 +21,12 @@ from llm_trace.record import Call, Usage  # noqa: E402
 from tests.conftest import Recorded  # noqa: E402
 from tests.helpers.loopback import Loopback, Reply  # noqa: E402
 from tests.helpers.model_server import open_server  # noqa: E402
+from tests.helpers.one_loop import make_run_async  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # LiteLLM's own
 TOKENS = Usage(input_tokens=13, output_tokens=2, cache_read_tokens=4)
 HI = [{"role": "user", "content": "hi"}]
-run_async = asyncio.Runner().run
+run_async = make_run_async()
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -23,6 +22,7 @@ from llm_trace.record import Call
 from tests.conftest import Recorded
 from tests.helpers.loopback import Loopback, Reply
 from tests.helpers.model_server import open_server
+from tests.helpers.one_loop import make_run_async
 
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # else importing it asks the network for prices
 litellm = pytest.importorskip("litellm")
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # LiteLLM's own
 HI: list[Any] = [{"role": "user", "content": "hi"}]
 KEY: Any = "secret-key"
 BUSY = Reply(500, b'{"error": {"message": "busy"}}', {"connection": "close", "retry-after-ms": "1"})
-run_async = asyncio.Runner().run
+run_async = make_run_async()
 
 
 @pytest.fixture
