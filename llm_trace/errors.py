@@ -2,6 +2,7 @@
 
     LLMTraceError
     ├── ConfigurationError      a setting that cannot work
+    │   └── ScenarioError       a scenario that cannot be read, or makes no instances
     ├── MissingExtraError       an optional library is not installed (also an ImportError)
     ├── StoreError
     │   ├── StoreNotFoundError  neither a store nor a spool at that path (also a FileNotFoundError)
@@ -25,6 +26,17 @@ class LLMTraceError(Exception):
 
 class ConfigurationError(LLMTraceError, ValueError):
     """A setting cannot work; the message names it and what it may be."""
+
+
+class ScenarioError(ConfigurationError):
+    """A scenario cannot be read or makes no instances; the message says why and what to change.
+
+    `where` are the keys that lead to the place in the scenario, such as `("slots", "days", "integer")`.
+    """
+
+    def __init__(self, message: str, *, where: tuple[str | int, ...] = ()) -> None:
+        super().__init__(message)
+        self.where = where
 
 
 class MissingExtraError(LLMTraceError, ImportError):

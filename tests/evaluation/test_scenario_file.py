@@ -1,0 +1,96 @@
+"""Scenario files: what an expert writes, and errors that name file, line and remedy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from llm_trace.errors import ScenarioError
+from llm_trace.evaluation import Scenario, load_scenarios
+
+GOOD = """\
+scenarios:
+  - id: shop
+    about: Totals of a bill.
+    slots:
+      price: {integer: [2, 90]}
+      count: {integer: [2, 9]}
+      day: {date: [2025-01-01, 2025-12-31]}
+    constraints:
+      - price != count
+    input:
+      question: On {{ day }} I bought {{ count }} mugs at {{ price }} dollars. How much is that?
+    expected: price * count
+    changing:
+      - id: one more
+        slots: {count: count + 1}
+  - id: plain
+    input: {question: "What is twice {{ x }}?"}
+    slots:
+      x: {integer: [1, 500]}
+    expected: 2 * x
+"""
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "scenarios.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_a_file_gives_the_scenarios_that_python_would(tmp_path: Path) -> None:
+    shop, plain = load_scenarios(write(tmp_path, GOOD))
+    assert plain == Scenario(
+        id="plain", input={"question": "What is twice {{ x }}?"}, slots={"x": {"integer": [1, 500]}},
+        expected="2 * x",
+    )  # fmt: skip
+    assert plain.version == Scenario(**plain.model_dump()).version
+    original, more = shop.make_instances(1)
+    assert original.expected == original.slots["price"] * original.slots["count"]
+    assert more.expected == original.expected + original.slots["price"]
+    assert original.slots["day"] in original.input["question"]
+
+
+WRONG = {
+    "unknown slot": ("expected: 2 * x", "expected: 2 * y", 20, "'y' in '2 \\* y' is no slot"),
+    "unknown key": ("    constraints:", "    constrains:", 8, "did you mean 'constraints'"),
+    "unknown key of an edit": (
+        "      - id: one more",
+        "      - name: one more",
+        14,
+        "'name' is unknown here",
+    ),
+    "duplicate id": ("- id: plain", "- id: shop", 16, "the id 'shop' is that of line 2 already"),
+    "duplicate key": ("    about: Totals of a bill.", "    id: bill", 3, "'id' stands in line 2 already"),
+    "impossible constraint": ("price != count", "price > 90", 9, "'price > 90' was false"),
+    "no answer": ("price * count", "price / (count - count)", 12, "division by zero"),
+    "slot bounds": ("{integer: [2, 9]}", "{integer: [2]}", 6, "Field required|missing"),
+    "no YAML": ("    slots:\n      x", "    slots: [\n      x", 20, "this is no YAML"),
+    "top": ("scenarios:", "scenario:", 1, "begins with `scenarios:`"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_an_error_names_file_line_and_remedy(case: str, tmp_path: Path) -> None:
+    old, new, line, message = WRONG[case]
+    assert old in GOOD
+    with pytest.raises(ScenarioError, match=f"scenarios.yaml', line {line}: .*({message})"):
+        load_scenarios(write(tmp_path, GOOD.replace(old, new)))
+
+
+def test_a_public_file_lies_beside_the_scenario_file_or_is_given(tmp_path: Path) -> None:
+    public = '    public: {file: public.jsonl, input: {question: "{{ q }}"}, expected: a}\n'
+    path = write(tmp_path, GOOD + public)
+    with pytest.raises(ScenarioError, match="line 21: .*public.jsonl' cannot be read.*--public"):
+        load_scenarios(path)
+    (tmp_path / "public.jsonl").write_text('{"q": "twice 2?", "a": 4}\n')
+    (tmp_path / "other.jsonl").write_text('{"q": "twice 3?", "a": 6}\n')
+    for given, expected in ((None, 4), (tmp_path / "other.jsonl", 6)):
+        last = load_scenarios(path, public=given)[-1].make_instances(1)[-1]
+        assert (last.variant, last.expected) == ("public", expected)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ScenarioError, match="nowhere.yaml' cannot be read: No such file"):
+        load_scenarios(tmp_path / "nowhere.yaml")
