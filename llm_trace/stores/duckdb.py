@@ -27,7 +27,7 @@ from llm_trace.stores.result import Result
 from llm_trace.stores.search import search
 from llm_trace.stores.selection import choose_calls, select_calls
 from llm_trace.stores.summary import Summary, summarize_calls
-from llm_trace.stores.totals import Totals, total_calls
+from llm_trace.stores.totals import Totals, sum_calls
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -215,9 +215,7 @@ class Store:
         """Return what the calls of each run come to, by its id; runs without any number are left out."""
         chosen = Filter(f"run IN ({', '.join('?' * len(runs))})" if runs else "false", tuple(runs))
         with self._query() as connection:
-            return self._memo.get(
-                ("runs", chosen), lambda: total_calls(connection, chosen, "run", within=True)
-            )
+            return self._memo.get(("runs", chosen), lambda: sum_calls(connection, chosen, "run", within=True))
 
     def call(self, span_id: str) -> Call:
         """Return one call.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llm_trace.stores.search import search
-from llm_trace.stores.totals import Totals, add_totals, total_calls
+from llm_trace.stores.totals import Totals, add_totals, sum_calls
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -70,7 +70,7 @@ def summarize_calls(connection: DuckDBPyConnection, chosen: Filter, text: str | 
         return Summary(calls, failed, traces, first, last, median, p95, *Totals(), ())
     width = (last - first) // max(bars, 1) + 1
     bar = f"(start_ns - {first}) // {width}"
-    totals = total_calls(connection, chosen, bar)
+    totals = sum_calls(connection, chosen, bar)
     rows = connection.execute(_BARS.format(bar, chosen.sql), chosen.values).fetchall() if bars else []
     counts = {row[0]: row[1:] for row in rows}
     stretches = [

@@ -45,7 +45,7 @@ class Totals(NamedTuple):
     cost_usd: float | None = None
 
 
-def total_calls(
+def sum_calls(
     connection: DuckDBPyConnection, chosen: Filter, key: str, *, within: bool = False
 ) -> dict[Any, Totals]:
     """Return what the calls of a filter come to, by what an expression over them says.
