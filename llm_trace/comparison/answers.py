@@ -37,7 +37,9 @@ class AnswerPair(Record):
     """Span id of the first call in a."""
     b: str
     input: str
-    """What was asked: the last message, or the arguments as JSON."""
+    """What a was asked: the last message, or the arguments as JSON."""
+    input_b: str
+    """What b was asked; in a replay with something changed not the same."""
     output_a: str
     """The answer, of a failed call the exception's name."""
     output_b: str
@@ -111,6 +113,7 @@ class PairsAtHand:
             a=a,
             b=b,
             input=texts[a][0],
+            input_b=texts[b][0],
             output_a=texts[a][1],
             output_b=texts[b][1],
             slices=tuple(name for name, rows in self.slices.items() if rows[i]),

@@ -97,6 +97,12 @@ def _list_differences(metrics: Sequence[Metric], comparison: ComparisonRecord) -
 
 def _describe_open(quality: Sequence[Metric], comparison: ComparisonRecord) -> str:
     """Return what is to be done where nothing says which side is better."""
+    if comparison.pairs == 1:
+        changed = next((m.b for m in comparison.metrics if m.name == "output_changed"), None)
+        head = (
+            "The same answer" if changed == 0 else "Another answer" if changed == 1 else "One answer a side"
+        )
+        return f"{head}. One input says little about which side is better: compare more."
     scores = [m for m in quality if m.name not in ("errors", "refusals", "valid_json")]
     if not scores:
         return (

@@ -127,19 +127,29 @@ def _read_pairs(store: Store, comparison: Comparison, asked: ComparisonRequest) 
     )
     explained = set(list_explained(store, [(pair.a, pair.b) for pair in pairs[:PAIRS]]))
     return {
-        "pairs": [_describe_pair(store, pair, explained) for pair in pairs[:PAIRS]],
+        "pairs": [_describe_pair(store, pair, explained, asked.by) for pair in pairs[:PAIRS]],
         "next": asked.link(begin=asked.begin + PAIRS) if len(pairs) > PAIRS else None,
         "previous": asked.link(begin=max(0, asked.begin - PAIRS)) if asked.begin else None,
     }
 
 
-def _describe_pair(store: Store, pair: AnswerPair, explained: set[tuple[str, str]]) -> dict[str, Any]:
+def _diff_questions(pair: AnswerPair, by: str) -> list[dict[str, str]] | None:
+    """Return what a replay was asked otherwise; elsewhere what differs in the input is what is compared."""
+    if by != "replay" or pair.input == pair.input_b:
+        return None
+    return diff_words(*(cut_text(_write_question(text), LONGEST) for text in (pair.input, pair.input_b)))
+
+
+def _describe_pair(
+    store: Store, pair: AnswerPair, explained: set[tuple[str, str]], by: str
+) -> dict[str, Any]:
     a, b = cut_text(pair.output_a, LONGEST), cut_text(pair.output_b, LONGEST)
     spans = (pair.a, pair.b)
     recorded = find_recorded_pair(store, spans) if spans in explained else None
     return {
         "pair": pair,
         "asked": _write_question(pair.input),
+        "question": _diff_questions(pair, by),
         "diff": diff_words(a, b),
         "same": pair.output_a == pair.output_b,
         "changed": {name: ends for name, ends in pair.values.items() if ends[0] != ends[1]},

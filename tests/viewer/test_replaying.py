@@ -62,6 +62,8 @@ def test_a_call_runs_again_with_another_prompt_variable_and_model_and_is_compare
     comparison = read(client.get(job["comparison"])).text
     assert "prompt qa" in comparison
     assert "big → medium" in " ".join(comparison.split())
+    assert "Another answer. One input says little about which side is better" in comparison
+    assert "Asked otherwise: prompt:" in " ".join(comparison.split())
     assert "compare with the call that it repeats" in client.get(f"/call/{again.span_id}").text
 
 
