@@ -408,10 +408,8 @@ def test_calls_are_made_at_once_up_to_the_limit() -> None:
         running -= 1
         return desk(prompt)
 
-    began = time.monotonic()
     explain(Remote(slow, concurrency=8), response="We approve it", budget=80)
     assert most == 8
-    assert time.monotonic() - began < 80 * 0.02
 
 
 def test_other_methods_work_on_answers_and_say_that_noise_is_untested() -> None:

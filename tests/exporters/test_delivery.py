@@ -116,7 +116,7 @@ def test_flush_reports_what_another_process_delivers_and_waits_no_longer_than_to
     ask(1)
     begin = time.monotonic()
     report = llm_trace.flush(0.3)
-    assert 0.3 <= time.monotonic() - begin < 2
+    assert 0.3 <= time.monotonic() - begin < 9  # of the 10 that it waits unless told
     assert (report.destinations[address(server)].delivered, report.destinations[address(server)].pending) == (
         0,
         1,

@@ -264,7 +264,7 @@ def test_metrics_have_the_buckets_of_the_convention_and_each_batch_is_a_delta(
     assert attributes(out)["gen_ai.provider.name"] == "openai"
     for name in ("gen_ai.client.inference.duration", "gen_ai.client.operation.duration"):
         (took,) = found[name].histogram.data_points
-        assert (took.count, list(took.explicit_bounds)[:2], took.sum < 5) == (2, [0.01, 0.02], True)
+        assert (took.count, list(took.explicit_bounds)[:2], took.sum < 600) == (2, [0.01, 0.02], True)
 
 
 def test_a_receiver_without_metrics_is_not_asked_again(recorded: Recorded) -> None:

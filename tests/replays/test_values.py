@@ -196,7 +196,7 @@ def test_a_call_that_was_cancelled_is_cancelled_again(store: Recorded) -> None:
     assert (RAN, done["served"], done["equal"]) == (["slow"], 1, 1)
 
 
-def test_a_stream_takes_its_time_when_asked_to(store: Recorded) -> None:
+def test_a_stream_takes_its_time_when_asked_to(store: Recorded, monkeypatch: pytest.MonkeyPatch) -> None:
     @llm_trace.trace(kind="llm")
     def ask() -> Generator[str, None, str]:
         RAN.append("ask")
@@ -205,24 +205,24 @@ def test_a_stream_takes_its_time_when_asked_to(store: Recorded) -> None:
         yield "b"
         return "done"
 
-    took: list[float] = []
-
     @llm_trace.trace
     def run() -> str:
-        begin, words = time.perf_counter(), ask()
+        words = ask()
         try:
             while True:
                 next(words)
         except StopIteration as stop:
-            took.append(time.perf_counter() - begin)
             return str(stop.value)
 
     with llm_trace.start_run("nightly"):
         run()
-    for pace in (False, True):
-        assert llm_trace.replay("nightly", functions=run, pace=pace).config["replay"]["equal"] == 1
+    waits: list[float] = []
+    monkeypatch.setattr(time, "sleep", waits.append)
+    assert llm_trace.replay("nightly", functions=run).config["replay"]["equal"] == 1
+    assert [wait for wait in waits if wait >= 0.05] == []
+    assert llm_trace.replay("nightly", functions=run, pace=True).config["replay"]["equal"] == 1
     assert RAN == ["ask"]
-    assert took[1] < 0.1 <= took[2]
+    assert [wait for wait in waits if wait >= 0.1] == [pytest.approx(0.1, abs=5)]
 
 
 def test_a_stream_that_fails_gives_its_chunks_and_fails(store: Recorded) -> None:
