@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from llm_trace.comparison.judge import PairTable
     from llm_trace.stores.duckdb import Store
 
-Outcome = Literal["worse", "better", "other", "all"]
+PairOutcome = Literal["worse", "better", "other", "all"]
 """Which pairs: those whose metric got worse or better, those with another answer, or all."""
 _TEXTS = f"""{ASKED}
 SELECT c.span_id, coalesce(asking.text, CAST(c.input AS TEXT)), coalesce({TEXT}, c.error_type, c.status)
@@ -84,7 +84,7 @@ class PairsAtHand:
             for name, gain in gains.items()
         ]
 
-    def choose(self, outcome: Outcome, metric: str | None, part: str | None) -> list[int]:
+    def choose(self, outcome: PairOutcome, metric: str | None, part: str | None) -> list[int]:
         """Return the numbers of pairs; of those that got worse or better the largest change first.
 
         Raises:

@@ -33,13 +33,13 @@ _SYSTEM = f"""{_INSIDE}
 SELECT 'system message', '', m.text, in_a, count(*) FROM call_messages cm JOIN inside USING (span_id)
 JOIN messages m ON m.id = cm.message_id
 WHERE cm.direction = 'in' AND m.role IN ('system', 'developer') GROUP BY ALL"""
-What = Literal["prompt", "system message", "model"]
+ChangeSubject = Literal["prompt", "system message", "model"]
 
 
 class Change(Record):
     """One thing that is not the same on both sides: what most calls of each have."""
 
-    what: What
+    what: ChangeSubject
     name: str
     """Of a prompt."""
     a: str
@@ -53,7 +53,7 @@ class Change(Record):
 class Seen(NamedTuple):
     """A value and how many calls of a side have it."""
 
-    what: What
+    what: ChangeSubject
     name: str
     value: str
     in_a: bool
@@ -77,7 +77,7 @@ def list_changes(store: Store, spans: Sequence[tuple[str, str]]) -> list[Change]
 def _list_changes(
     seen: Iterable[Seen], templates: dict[tuple[str, str], tuple[str, str]]
 ) -> Iterator[Change]:
-    most: dict[tuple[What, str], dict[bool, Seen]] = {}
+    most: dict[tuple[ChangeSubject, str], dict[bool, Seen]] = {}
     for row in seen:
         sides = most.setdefault((row.what, row.name), {})
         if row.calls > sides.get(row.in_a, row._replace(calls=0)).calls:

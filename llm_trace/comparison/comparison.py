@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Iterator
 
-    from llm_trace.comparison.answers import AnswerPair, Outcome, OutcomeCount, PairsAtHand
+    from llm_trace.comparison.answers import AnswerPair, OutcomeCount, PairOutcome, PairsAtHand
     from llm_trace.comparison.changes import Change
     from llm_trace.comparison.shift import Shift
 
@@ -87,7 +87,7 @@ class Comparison(ComparisonRecord):
         with open_store(pairs.path) as opened:
             return list_changes(opened, pairs.spans)
 
-    def count_pairs(self, outcome: Outcome, slice: str | None = None) -> int:  # noqa: A002  # as above
+    def count_pairs(self, outcome: PairOutcome, slice: str | None = None) -> int:  # noqa: A002  # as above
         """Return how many pairs `answers` would give.
 
         Raises:
@@ -107,7 +107,7 @@ class Comparison(ComparisonRecord):
 
     def answers(
         self,
-        outcome: Outcome = "all",
+        outcome: PairOutcome = "all",
         *,
         metric: str | None = None,
         slice: str | None = None,  # noqa: A002  # the word of the field

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self, get_args
 from urllib.parse import urlencode
 
-from llm_trace.comparison.answers import Outcome
+from llm_trace.comparison.answers import PairOutcome
 from llm_trace.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -44,8 +44,8 @@ class ComparisonRequest:
             ConfigurationError: it names an outcome that is none.
         """
         texts = {name: query.get(name, "").strip() for name in _TEXTS}
-        if texts["show"] not in ("", *get_args(Outcome)):
-            raise ConfigurationError(f"show {texts['show']!r} is none of {', '.join(get_args(Outcome))}")
+        if texts["show"] not in ("", *get_args(PairOutcome)):
+            raise ConfigurationError(f"show {texts['show']!r} is none of {', '.join(get_args(PairOutcome))}")
         begin = query.get("begin", "")
         return cls(**texts, begin=int(begin[:9]) if begin.isdecimal() else 0)
 

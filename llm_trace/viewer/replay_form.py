@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 
 LONGEST = 100_000
 """Characters of a field that can be edited; what is longer stays as it was."""
-What = Literal["prompt", "variable", "message", "argument"]
-ReplayChoice = Literal["models", "live", "recorded"]
+FieldSubject = Literal["prompt", "variable", "message", "argument"]
 _MODES: dict[str, Literal["mixed", "live", "recorded"]] = {
     "models": "mixed",
     "live": "live",
@@ -34,7 +33,7 @@ _MODES: dict[str, Literal["mixed", "live", "recorded"]] = {
 class ReplayField:
     """A part of a call that can be changed."""
 
-    what: What
+    what: FieldSubject
     name: str
     """Of the prompt, variable or argument."""
     text: str
@@ -164,7 +163,7 @@ def _list_argument(name: str, value: Any) -> Iterator[ReplayField]:
         yield field
 
 
-def _build_field(what: What, name: str, value: Any) -> ReplayField:
+def _build_field(what: FieldSubject, name: str, value: Any) -> ReplayField:
     if isinstance(value, str):
         return ReplayField(what, name, value)
     text = json.dumps(value, indent=1, ensure_ascii=False, default=str)
