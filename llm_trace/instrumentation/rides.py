@@ -59,7 +59,7 @@ RIDES: tuple[Ride, ...] = (
         ("1.4.14", "3.6.1", "2026-11-28")),
     _openinference("bedrock", "botocore.client", "boto3", "BedrockInstrumentor",
         ("0.1.61", "1.44.8", "2026-11-28"),
-        lacks="answer and tokens of invoke_model with models other than Anthropic's"),
+        lacks="clients made before; answer and tokens of invoke_model with models other than Anthropic's"),
     _openinference("llama-index", "llama_index.core", "llama-index-core", "LlamaIndexInstrumentor",
         ("4.6.1", "0.14.25", "2026-11-28"),
         lacks="provider and tokens of embeddings"),

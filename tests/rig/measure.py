@@ -120,7 +120,7 @@ def measure(
     tracer = provider.get_tracer(_ROW_SCOPE)
     with ExitStack() as stack:
         server = stack.enter_context(Provider())
-        stack.enter_context(_login())
+        stack.enter_context(login())
         clients = stack.enter_context(Clients(server.url, asynchronous=asynchronous))
         for instrumentation in instrumentations:
             instrumentation.start(provider)
@@ -196,7 +196,8 @@ def read_cost(exchange: Exchange) -> float | None:
 
 
 @contextmanager
-def _login() -> Iterator[None]:
+def login() -> Iterator[None]:
+    """Let clients start without a look at the world."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in CREDENTIALS.items():
             patch.setenv(name, value)
