@@ -86,11 +86,11 @@ def watch_live(page: Any, address: str, store: Path, seconds: float) -> list[flo
         try:
             page.goto(f"{address}/calls")
             page.locator("#live").check()
-            ages, end = [], time.monotonic() + seconds
+            ages, began = [], time.monotonic()
             before: float | None = None
-            while time.monotonic() < end:
+            while (watched := time.monotonic() - began) < seconds:
                 age = page.evaluate(NEWEST)
-                if age is not None and before is not None and age < before:
+                if age is not None and before is not None and age < before < watched:  # no call of before
                     ages.append(before)  # as old as it became before the next one came
                 before = age
                 page.wait_for_timeout(30)
