@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from llm_trace.comparison.dataset import Dataset
     from llm_trace.comparison.suggest import suggest
     from llm_trace.config import configure, flush, shutdown
+    from llm_trace.evaluation.api import evaluate
+    from llm_trace.evaluation.evaluation import Evaluation
     from llm_trace.instrumentation.api import instrument
     from llm_trace.replays.api import replay, replaying
     from llm_trace.reports import FlushReport
@@ -62,6 +64,8 @@ _HOMES = {
     "configure": "llm_trace.config",
     "flush": "llm_trace.config",
     "shutdown": "llm_trace.config",
+    "evaluate": "llm_trace.evaluation.api",
+    "Evaluation": "llm_trace.evaluation.evaluation",
     "instrument": "llm_trace.instrumentation.api",
     "replay": "llm_trace.replays.api",
     "replaying": "llm_trace.replays.api",
@@ -75,6 +79,7 @@ __all__ = [
     "AttributionPolicy",
     "Comparison",
     "Dataset",
+    "Evaluation",
     "FlushReport",
     "Prompt",
     "Redaction",
@@ -85,6 +90,7 @@ __all__ = [
     "attribute_async",
     "compare",
     "configure",
+    "evaluate",
     "flush",
     "instrument",
     "log_score",

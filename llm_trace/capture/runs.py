@@ -113,6 +113,16 @@ def _run(name: str, fields: dict[str, Any]) -> Iterator[Run]:
             end_run(recorder, event["id"])
 
 
+@contextlib.contextmanager
+def continue_run(recorder: CallRecorder, run: Run) -> Iterator[Run]:
+    """Let every call inside the block belong to a run that has begun before, and end it then."""
+    with attach_values(**{RUN_KEY: run.id}), recorder.default_run(run.id):
+        try:
+            yield run
+        finally:
+            end_run(recorder, run.id)
+
+
 def end_run(recorder: CallRecorder, run: str) -> None:
     """Write that a run has ended."""
     try:

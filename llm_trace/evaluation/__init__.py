@@ -1,6 +1,6 @@
 """Evaluate on fresh scenarios: questions drawn anew, answers computed, each quality judged on its own.
 
-    from llm_trace.evaluation import Scenario, load_scenarios
+    from llm_trace.evaluation import Scenario, evaluate, exact, load_scenarios
 
 Names are looked up when they are first used; the libraries come with `pip install 'llm-trace[evaluation]'`.
 """
@@ -12,12 +12,28 @@ from typing import Any
 from llm_trace.lazy_names import import_name
 
 _HOMES = {
+    "Dimension": "llm_trace.evaluation.dimensions",
+    "Evaluation": "llm_trace.evaluation.evaluation",
+    "FailedAnswer": "llm_trace.evaluation.evaluation_record",
     "GeneratorScenario": "llm_trace.evaluation.generator_scenario",
+    "Grade": "llm_trace.evaluation.grades",
     "Instance": "llm_trace.evaluation.instances",
     "InstanceSource": "llm_trace.evaluation.instances",
+    "MemorisationGap": "llm_trace.evaluation.memorisation",
+    "Outcome": "llm_trace.evaluation.outcomes",
     "Scenario": "llm_trace.evaluation.scenario",
     "ScenarioEdit": "llm_trace.evaluation.edits",
+    "Scorer": "llm_trace.evaluation.grades",
+    "cites": "llm_trace.evaluation.scorers",
+    "contains": "llm_trace.evaluation.scorers",
+    "evaluate": "llm_trace.evaluation.api",
+    "exact": "llm_trace.evaluation.scorers",
+    "json_schema": "llm_trace.evaluation.scorers",
     "load_scenarios": "llm_trace.evaluation.scenario_file",
+    "matches": "llm_trace.evaluation.scorers",
+    "numeric": "llm_trace.evaluation.scorers",
+    "read_evaluation": "llm_trace.evaluation.evaluation",
+    "similarity": "llm_trace.evaluation.scorers",
 }
 
 __all__ = list(_HOMES)

@@ -1,0 +1,106 @@
+"""What an evaluation has in the store: each instance and repeat, how it ended, and its scores."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pydantic import Field, ValidationError
+
+from llm_trace.call_parts import Record
+from llm_trace.evaluation.grades import FAILED, is_of
+from llm_trace.evaluation.instances import Instance
+from llm_trace.record import Call, Run, Status
+from llm_trace.stores.duckdb import Store
+
+_KEPT = ("scenario", "variant", "of", "edit", "group", "expected", "slots", "slices", "decisive")
+FINISHED = ("ok", "error")
+
+
+class Outcome(Record):
+    """One instance asked once."""
+
+    instance: Instance
+    repeat: int
+    """From 0."""
+    span_id: str
+    """The call in the store; its trace holds what the function called."""
+    status: Status
+    output: Any = None
+    """As the store has it."""
+    error: str | None = None
+    """Why there is no output."""
+    timed_out: bool = False
+    scores: dict[str, float] = Field(default_factory=dict)
+    """By name; a yes is 1."""
+    comments: dict[str, str] = Field(default_factory=dict)
+    """Of scores that have one."""
+    failed_scorers: dict[str, str] = Field(default_factory=dict)
+    """Scorers that gave no score, with their words."""
+
+
+def write_metadata(instance: Instance, repeat: int) -> dict[str, Any]:
+    """Return the metadata of the call that asks an instance."""
+    fields = instance.model_dump(mode="json", include=set(_KEPT), exclude_defaults=True)
+    return {"variant": instance.variant, **fields, "instance": instance.id, "repeat": repeat}
+
+
+def read_outcomes(store: Store, run: Run, scorers: Iterable[str]) -> list[Outcome]:
+    """Return the outcomes of a run that have an end, in the order of their ids and repeats.
+
+    Where one was asked again after it was killed, the last that finished counts.
+    """
+    where = (
+        "json_extract(metadata, '$.instance') IS NOT NULL AND json_extract(metadata, '$.repeat') IS NOT NULL"
+    )
+    calls = store.calls(run=run, limit=None, order="oldest", where=where)
+    scores = _read_scores(store, run)
+    outcomes = (_build_outcome(call, scores[call.span_id], list(scorers)) for call in calls)
+    finished = (each for each in outcomes if each is not None and each.status in FINISHED)
+    by_key = {(each.instance.id, each.repeat): each for each in finished}
+    return list(by_key.values())
+
+
+def _read_scores(store: Store, run: Run) -> defaultdict[str, list[tuple[str, Any, str | None]]]:
+    query = """SELECT s.span_id, s.name, s.value::VARCHAR, s.number, s.comment
+               FROM scores s JOIN calls c ON s.span_id = c.span_id WHERE c.run = ? ORDER BY s.time_ns, s.id"""
+    scores: defaultdict[str, list[tuple[str, Any, str | None]]] = defaultdict(list)
+    for span_id, name, text, number, comment in store.sql(query, run.id).fetchall():
+        value = {"true": 1.0, "false": 0.0}.get(text, number)
+        scores[span_id].append((name, text.strip('"') if value is None else value, comment))
+    return scores
+
+
+def _build_outcome(
+    call: Call, scores: list[tuple[str, Any, str | None]], scorers: list[str]
+) -> Outcome | None:
+    instance = _read_instance(call)
+    if instance is None:
+        return None
+    ours = [each for each in scores if is_of(each[0], scorers) and isinstance(each[1], float)]
+    return Outcome(
+        instance=instance,
+        repeat=int(call.metadata["repeat"]),
+        span_id=call.span_id,
+        status=call.status,
+        output=call.output,
+        error=f"{call.error.type}: {call.error.message}" if call.error else None,
+        timed_out=bool(call.metadata.get("timed_out")),
+        scores={name: value for name, value, _ in ours},
+        comments={name: comment for name, _, comment in ours if comment},
+        failed_scorers={
+            name.removesuffix(FAILED): comment or str(value)
+            for name, value, comment in scores
+            if name.endswith(FAILED)
+        },
+    )
+
+
+def _read_instance(call: Call) -> Instance | None:
+    about: Mapping[str, Any] = call.metadata
+    fields = {name: about[name] for name in _KEPT if name in about}
+    try:
+        return Instance.model_validate({**fields, "id": about["instance"], "input": call.input or {}})
+    except (ValidationError, KeyError):
+        return None
