@@ -25,7 +25,8 @@ def import_name(package: str, homes: Mapping[str, str], name: str) -> Any:
             raise
         from llm_trace.errors import MissingExtraError
 
-        extra = "local" if homes[name].startswith("llm_trace.attribution") else "statistics"
+        rooms = {"llm_trace.attribution": "local", "llm_trace.evaluation": "evaluation"}
+        extra = next((rooms[room] for room in rooms if homes[name].startswith(room)), "statistics")
         raise MissingExtraError(
             f"{package}.{name} needs {exc.name}: pip install 'llm-trace[{extra}]'"
         ) from exc

@@ -19,6 +19,7 @@ from llm_trace.cli import (
     compare,
     demo,
     doctor,
+    eval_,
     export,
     import_,
     ingest,
@@ -63,7 +64,8 @@ class Commands(TyperGroup):
         except ModuleNotFoundError as exc:
             if exc.name is None or exc.name.partition(".")[0] not in OPTIONAL:
                 raise
-            extra = "local" if ctx.invoked_subcommand in LOCAL else "statistics"
+            extras = {**dict.fromkeys(LOCAL, "local"), eval_.NAME: "evaluation"}
+            extra = extras.get(ctx.invoked_subcommand, "statistics")
             message = f"{ctx.invoked_subcommand} needs {exc.name}: pip install 'llm-trace[{extra}]'"
             raise _exit_failed(MissingExtraError(message), ERROR) from exc
         except BrokenPipeError:  # `llm-trace ls | head`: typer ends quietly
@@ -120,6 +122,7 @@ for module, command in (
     (view, view.run_viewer),
     (attribute, attribute.attribute_calls),
     (compare, compare.compare_runs),
+    (eval_, eval_.evaluate_function),
     (report, report.write_report),
     (replay, replay.replay_run),
     (annotate, annotate.annotate_calls),

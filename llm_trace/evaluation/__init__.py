@@ -28,6 +28,7 @@ _HOMES = {
     "contains": "llm_trace.evaluation.scorers",
     "evaluate": "llm_trace.evaluation.api",
     "exact": "llm_trace.evaluation.scorers",
+    "find_example": "llm_trace.evaluation.scenario_file",
     "json_schema": "llm_trace.evaluation.scorers",
     "load_scenarios": "llm_trace.evaluation.scenario_file",
     "matches": "llm_trace.evaluation.scorers",

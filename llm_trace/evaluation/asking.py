@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from llm_trace.attribution_settings import Budget
 from llm_trace.capture.spans import log_score, span
-from llm_trace.evaluation.calling import call_function
+from llm_trace.evaluation.calling import Workers, call_function
 from llm_trace.evaluation.grades import FAILED, Scorer, read_grades
 from llm_trace.evaluation.instances import Instance
 from llm_trace.evaluation.outcomes import write_metadata
@@ -58,6 +58,7 @@ class Asker:
     stopped: str | None = None
     """Which part of the budget was used up."""
     begun: float = field(default_factory=time.monotonic)
+    workers: Workers = field(default_factory=Workers)
     spent_before: tuple[int, float] = (0, 0.0)
 
     async def ask_all(self, questions: Sequence[Question], concurrency: int, done: int) -> None:
@@ -78,7 +79,10 @@ class Asker:
                 counts["done"] += 1
                 self.progress(counts["done"], total)
 
-        await asyncio.gather(*(work() for _ in range(min(concurrency, len(questions)))))
+        try:
+            await asyncio.gather(*(work() for _ in range(min(concurrency, len(questions)))))
+        finally:
+            self.workers.close()
 
     @property
     def _counts_cost(self) -> bool:
@@ -132,7 +136,7 @@ class Asker:
 
     async def _ask(self, instance: Instance, root: span) -> Any:
         try:
-            return await call_function(partial(self.fn, **instance.input), self.timeout)
+            return await call_function(partial(self.fn, **instance.input), self.timeout, self.workers)
         except TimeoutError as exc:
             if self.timeout is None:
                 raise
@@ -143,7 +147,7 @@ class Asker:
         for name in names:
             try:
                 scorer = partial(self.scorers[name], output, question.instance)
-                grades = read_grades(name, await call_function(scorer, self.timeout))
+                grades = read_grades(name, await call_function(scorer, self.timeout, self.workers))
             except Exception as exc:  # noqa: BLE001  # a scorer's fault is its own, with its words
                 words = str(exc) if type(exc) is ValueError else f"{type(exc).__name__}: {exc}"
                 log_score(f"{name}{FAILED}", "failed", call=call, comment=words)

@@ -11,19 +11,51 @@ import inspect
 import threading
 from collections.abc import AsyncIterator, Callable
 from functools import partial
+from queue import SimpleQueue
 from typing import Any
 
 
-async def call_function(call: Callable[[], Any], limit_s: float | None) -> Any:
+class Workers:
+    """Threads that run jobs, used again for the next job; one whose job hangs is simply not used again."""
+
+    def __init__(self) -> None:
+        self._idle: list[SimpleQueue[Callable[[], None] | None]] = []
+        self._closed = False
+
+    def run(self, job: Callable[[], None]) -> None:
+        """Run a job in a thread, without waiting for it."""
+        try:
+            jobs = self._idle.pop()
+        except IndexError:
+            jobs = SimpleQueue()
+            name = "llm_trace-evaluate"
+            threading.Thread(target=self._work, args=[jobs], name=name, daemon=True).start()
+        jobs.put(job)
+
+    def close(self) -> None:
+        """Let every thread end, each when its job does."""
+        self._closed = True
+        while self._idle:
+            self._idle.pop().put(None)
+
+    def _work(self, jobs: SimpleQueue[Callable[[], None] | None]) -> None:
+        while (job := jobs.get()) is not None:
+            job()
+            if self._closed:
+                return
+            self._idle.append(jobs)
+
+
+async def call_function(call: Callable[[], Any], limit_s: float | None, workers: Workers) -> Any:
     """Return what a function returns, also where that is awaitable or a generator.
 
-    A sync function runs in a thread of its own, with the current context: one that hangs is left there.
+    A sync function runs in a thread, with the current context: one that hangs is left there.
 
     Raises:
         TimeoutError: it took longer than `limit_s` seconds.
     """
     async with asyncio.timeout(limit_s):
-        result = call() if is_async(call) else await _run_in_thread(call)
+        result = call() if is_async(call) else await _run_in_thread(call, workers)
         if inspect.isawaitable(result):
             result = await result
         return await _join_chunks(result) if inspect.isasyncgen(result) else result
@@ -36,7 +68,7 @@ def is_async(call: Callable[..., Any]) -> bool:
     return inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
 
 
-async def _run_in_thread(call: Callable[[], Any]) -> Any:
+async def _run_in_thread(call: Callable[[], Any], workers: Workers) -> Any:
     loop = asyncio.get_running_loop()
     answer: asyncio.Future[Any] = loop.create_future()
     context = contextvars.copy_context()
@@ -61,7 +93,7 @@ async def _run_in_thread(call: Callable[[], Any]) -> Any:
         with contextlib.suppress(RuntimeError):  # the loop has ended: nobody waits any more
             loop.call_soon_threadsafe(settle, result, error)
 
-    threading.Thread(target=run, name="llm_trace-evaluate", daemon=True).start()
+    workers.run(run)
     return await answer
 
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+from llm_trace.comparison.conditions import parse_condition
 from llm_trace.errors import NotFoundError
 from llm_trace.evaluation import words
 from llm_trace.evaluation.dimensions import (
@@ -24,6 +25,8 @@ from llm_trace.stores.duckdb import Store, open_store
 TAG = "evaluation"
 """Tag of the runs of evaluations."""
 MARGIN = 0.05
+GAP = " gap"
+CONDITION_FIELDS = ("n", "instances", "value", "low", "high", "failed", "p_value", "verdict")
 
 
 class Evaluation(EvaluationRecord):
@@ -46,6 +49,21 @@ class Evaluation(EvaluationRecord):
         names = (f"{each.name}[{each.slice}]" if each.slice else each.name for each in self.dimensions)
         wanted = f"{name}[{slice_}]" if slice_ else name
         raise NotFoundError(f"there is no dimension {wanted!r}: there are {', '.join(names) or 'none'}")
+
+    def fails(self, condition: str) -> bool:
+        """Return whether a condition for CI holds: `exact.low < 0.8`, `exact[position 3].value < 0.9` or, of
+        the memorisation gap, `exact gap.low > 0.05`.
+
+        Raises:
+            ConfigurationError: it cannot be read, or what it asks for is not known.
+            NotFoundError: there is no such dimension or gap.
+        """
+        parsed = parse_condition(condition, CONDITION_FIELDS, "'exact.low < 0.8' or 'exact gap.low > 0.05'")
+        score = parsed.metric.removesuffix(GAP)
+        of_score = (gap for gap in self.memorisation_gaps if gap.score == score)
+        gap = next(of_score, None) if parsed.metric.endswith(GAP) else None
+        record = gap or self.dimension(parsed.metric, parsed.slice)
+        return parsed.holds(getattr(record, parsed.field, None))
 
     def __str__(self) -> str:
         return words.write_evaluation(self)

@@ -82,7 +82,7 @@ class Scenario(ScenarioFields):
             {
                 "id": id_, "scenario": self.id, "variant": variant, "input": draw.input,
                 "expected": self._answer(draw.values), "slots": to_json_value(draw.values),
-                "decisive": tuple(self._list_decisive(draw.values)),
+                "decisive": tuple(_list_standing(self._list_decisive(draw.values), draw.input)),
                 "slices": {name: to_json_value(draw.values[name]) for name in self.slices}, **fields,
             }
         )  # fmt: skip
@@ -160,3 +160,9 @@ class Scenario(ScenarioFields):
                 "no more; widen them, or ask for fewer",
                 stacklevel=3,
             )
+
+
+def _list_standing(words: Iterator[str], arguments: dict[str, Any]) -> Iterator[str]:
+    """Yield the words that stand in the input: an edit may have taken some out."""
+    text = orjson.dumps(arguments).decode()
+    return (word for word in words if word and orjson.dumps(word).decode()[1:-1] in text)

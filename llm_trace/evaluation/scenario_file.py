@@ -49,6 +49,20 @@ def load_scenarios(
     )
 
 
+def find_example(name: str) -> Path:
+    """Return the path of a scenario file that comes with llm_trace: `refund`, `arithmetic` or `retrieval`.
+
+    Raises:
+        ScenarioError: there is none of that name.
+    """
+    folder = Path(__file__).with_name("examples")
+    path = folder / f"{name}.yaml"
+    if not path.is_file():
+        names = ", ".join(sorted(each.stem for each in folder.glob("*.yaml")))
+        raise ScenarioError(f"there is no scenario file {name!r}, and of those that are shipped: {names}")
+    return path
+
+
 def _list_entries(file: Path, document: YamlDocument) -> list[Any]:
     top = document.value
     if not isinstance(top, dict) or not isinstance(top.get("scenarios"), list) or not top["scenarios"]:
