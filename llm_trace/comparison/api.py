@@ -75,11 +75,12 @@ def compare(
         if isinstance(store, Store)
         else open_store(store or os.environ.get("LLM_TRACE_STORE", "llm_trace.duckdb"))
     )
-    sides = (resolve_side(opened, a), resolve_side(opened, b))
     key = [by] if isinstance(by, str) else []
     places = tuple(dict.fromkeys(key + [name for name in slices if name != "tag"]))
-    units = _build_units(opened, sides, places)
-    pairing = _choose_pairing(opened, by, *units)
+    with opened.hold():
+        sides = (resolve_side(opened, a), resolve_side(opened, b))
+        units = _build_units(opened, sides, places)
+        pairing = _choose_pairing(opened, by, *units)
     matched = build_pairs(*units, pairing)
     if not matched.pairs:
         raise NotFoundError(

@@ -28,6 +28,8 @@ RECORDED = 100
 _EXPLAINED = f"""{ASKED}, explained AS (
     SELECT DISTINCT c.trace_id FROM attributions a JOIN calls c USING (span_id) WHERE a.status = 'ok')
 SELECT span_id FROM asked JOIN calls USING (span_id) WHERE trace_id IN (SELECT trace_id FROM explained)"""
+_INSIDE = """SELECT span_id, parent_id, kind = 'llm' AND coalesce(output::VARCHAR, 'null') <> 'null'
+FROM calls WHERE trace_id IN (SELECT unnest(?)) ORDER BY start_ns, span_id"""
 _ANSWERS = {"a": "a's answers", "b": "b's answers", "own": "each side's own answers"}
 T = TypeVar("T")
 
@@ -93,7 +95,8 @@ def measure_attribution_shift(
     """
     with open_store(store) as opened:
         chosen = _choose(spans, find_changed(opened, spans), pairs)
-        asked = [(_find_asking(opened, a), _find_asking(opened, b), changed) for (a, b), changed in chosen]
+        calls = _find_asking(opened, [span for pair, _ in chosen for span in pair])
+    asked = [(calls.get(a), calls.get(b), changed) for (a, b), changed in chosen]
     attributions: list[Attribution] = []
     weighed = [
         (_measure_weights(a, b, attributions, model=model, seed=seed, **settings), changed)
@@ -133,13 +136,10 @@ def measure_recorded_shift(
     Returns:
         `None` where no pair has attributions of one method and unit on both sides.
     """
-    with open_store(store) as opened:
+    with open_store(store) as opened, opened.hold():
         known = list_explained(opened, spans)[:RECORDED]
-        pairs = [
-            (pair, differs)
-            for spans_of_pair, differs in zip(known, find_changed(opened, known), strict=True)
-            if (pair := find_recorded_pair(opened, spans_of_pair)) is not None
-        ]
+        changed = dict(zip(known, find_changed(opened, known), strict=True))
+        pairs = [(pair, changed[key]) for key, pair in find_recorded_pairs(opened, known).items()]
     kinds = Counter((pair.of_a.method, pair.of_a.unit) for pair, _ in pairs)
     if not kinds:
         return None
@@ -166,11 +166,17 @@ def list_explained(store: Store, spans: Sequence[tuple[str, str]]) -> list[tuple
     return [pair for pair in spans if known.issuperset(pair)]
 
 
-def find_recorded_pair(store: Store, pair: tuple[str, str]) -> RecordedPair | None:
-    """Return the newest attributions of one method and unit that the store has of both sides' answers."""
-    a, b = (_find_asking(store, span) for span in pair)
-    if a is None or b is None:
-        return None
+def find_recorded_pairs(
+    store: Store, pairs: Sequence[tuple[str, str]]
+) -> dict[tuple[str, str], RecordedPair]:
+    """Return, by pair, the newest attributions of one method and unit that the store has of both answers."""
+    calls = _find_asking(store, [span for pair in pairs for span in pair])
+    asked = {pair: (calls[pair[0]], calls[pair[1]]) for pair in pairs if calls.keys() >= set(pair)}
+    recorded = {pair: _choose_recorded(store, *both) for pair, both in asked.items()}
+    return {pair: each for pair, each in recorded.items() if each is not None}
+
+
+def _choose_recorded(store: Store, a: Call, b: Call) -> RecordedPair | None:
     known = [{(x.method, x.unit): x for x in store.attributions(call.span_id)} for call in (a, b)]
     for kind in reversed(known[0]):
         if kind in known[1] and _is_explained(known[0][kind], known[1][kind]):
@@ -193,16 +199,20 @@ def _space_evenly(items: list[T], most: int) -> list[T]:
     return [items[i * len(items) // most] for i in range(most)] if len(items) > most else items
 
 
-def _find_asking(store: Store, span: str) -> Call | None:
-    """Return the first call of a model that is this call or inside it."""
-    top = store.call(span)
-    inside = {span}
-    for call in store.trace(top.trace_id):
-        if call.parent_id in inside:
-            inside.add(call.span_id)
-        if call.span_id in inside and call.kind == "llm" and call.output is not None:
-            return call
-    return None
+def _find_asking(store: Store, spans: Sequence[str]) -> dict[str, Call]:
+    """Return, by span, the first call of a model with an output that is this call or inside it."""
+    traces = sorted({call.trace_id for call in store.pick(spans)})
+    calls = store.sql(_INSIDE, traces).fetchall()
+    asking: dict[str, str] = {}
+    tops: defaultdict[str | None, list[str]] = defaultdict(list)
+    """By call: of which of the spans it is inside."""
+    wanted = set(spans)
+    for span_id, parent_id, asks in calls:
+        tops[span_id] = [*tops[parent_id], *([span_id] if span_id in wanted else [])]
+        if asks:
+            asking.update({top: span_id for top in tops[span_id] if top not in asking})
+    by_id = {call.span_id: call for call in store.pick(sorted(set(asking.values())))}
+    return {top: by_id[span_id] for top, span_id in asking.items()}
 
 
 def _measure_weights(

@@ -9,7 +9,7 @@ import orjson
 
 from llm_trace.comparison.html import place_bounds
 from llm_trace.comparison.records import DECIDED
-from llm_trace.comparison.shift import find_recorded_pair, list_explained
+from llm_trace.comparison.shift import find_recorded_pairs, list_explained
 from llm_trace.comparison.words import COSTS, conclude, describe_costs
 from llm_trace.errors import ConfigurationError, NotFoundError
 from llm_trace.rendering.attribution_data import describe_attribution
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from llm_trace.comparison.answers import AnswerPair
     from llm_trace.comparison.comparison import Comparison
+    from llm_trace.comparison.shift import RecordedPair
     from llm_trace.stores.duckdb import Store
 
 CHOICES = 50
@@ -125,9 +126,10 @@ def _read_pairs(store: Store, comparison: Comparison, asked: ComparisonRequest) 
         limit=PAIRS + 1,
         offset=asked.begin,
     )
-    explained = set(list_explained(store, [(pair.a, pair.b) for pair in pairs[:PAIRS]]))
+    explained = list_explained(store, [(pair.a, pair.b) for pair in pairs[:PAIRS]])
+    recorded = find_recorded_pairs(store, explained)
     return {
-        "pairs": [_describe_pair(store, pair, explained, asked.by) for pair in pairs[:PAIRS]],
+        "pairs": [_describe_pair(pair, recorded.get((pair.a, pair.b)), asked.by) for pair in pairs[:PAIRS]],
         "next": asked.link(begin=asked.begin + PAIRS) if len(pairs) > PAIRS else None,
         "previous": asked.link(begin=max(0, asked.begin - PAIRS)) if asked.begin else None,
     }
@@ -140,12 +142,8 @@ def _diff_questions(pair: AnswerPair, by: str) -> list[dict[str, str]] | None:
     return diff_words(*(cut_text(_write_question(text), LONGEST) for text in (pair.input, pair.input_b)))
 
 
-def _describe_pair(
-    store: Store, pair: AnswerPair, explained: set[tuple[str, str]], by: str
-) -> dict[str, Any]:
+def _describe_pair(pair: AnswerPair, recorded: RecordedPair | None, by: str) -> dict[str, Any]:
     a, b = cut_text(pair.output_a, LONGEST), cut_text(pair.output_b, LONGEST)
-    spans = (pair.a, pair.b)
-    recorded = find_recorded_pair(store, spans) if spans in explained else None
     return {
         "pair": pair,
         "asked": _write_question(pair.input),
