@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hmac
 import secrets
-from http.cookies import CookieError, SimpleCookie
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlencode
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import HTTPConnection
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 
 if TYPE_CHECKING:
@@ -68,22 +68,19 @@ class Guard:
             return PlainTextResponse(f"this viewer answers to {', '.join(sorted(self._hosts))}\n", 421)
         if scope["method"] not in _READING and headers.get("origin") != f"http://{host}":
             return PlainTextResponse("only the viewer's own pages may change something\n", 403)
-        if self._is_known(headers):
+        if self._is_known(scope, host):
             return None
-        return self._take_link(scope) or PlainTextResponse(
+        return self._take_link(scope, host) or PlainTextResponse(
             "this page needs the link that llm-trace view printed, which works once; "
             "start llm-trace view again for a new one\n",
             401,
         )
 
-    def _is_known(self, headers: Headers) -> bool:
-        try:
-            cookie = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
-        except CookieError:
-            return False
-        return cookie is not None and hmac.compare_digest(cookie.value.encode(), self._session.encode())
+    def _is_known(self, scope: Scope, host: str) -> bool:
+        cookie = HTTPConnection(scope).cookies.get(_name_cookie(host), "")
+        return hmac.compare_digest(cookie.encode(), self._session.encode())
 
-    def _take_link(self, scope: Scope) -> Response | None:
+    def _take_link(self, scope: Scope, host: str) -> Response | None:
         query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
         token = dict(query).get("token", "")
         if self._link is None or not hmac.compare_digest(token.encode(), self._link.encode()):
@@ -92,5 +89,10 @@ class Guard:
         rest = urlencode([(name, value) for name, value in query if name != "token"])
         path = "/" + str(scope["path"]).lstrip("/")
         answer = RedirectResponse(f"{path}?{rest}" if rest else path, 303)
-        answer.set_cookie(COOKIE, self._session, httponly=True, samesite="strict")
+        answer.set_cookie(_name_cookie(host), self._session, httponly=True, samesite="strict")
         return answer
+
+
+def _name_cookie(host: str) -> str:
+    """Return the name of a viewer's cookie; browsers send those of every port to each."""
+    return f"{COOKIE}_{host.rpartition(':')[2]}"

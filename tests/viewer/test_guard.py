@@ -3,7 +3,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from starlette.testclient import TestClient
 
+import llm_trace
+from llm_trace.viewer.app import build_viewer
 from tests.helpers.cli_toys import record
 from tests.helpers.viewer_toys import HOST, make_client
 
@@ -26,6 +29,20 @@ def test_the_link_opens_the_viewer_once_and_leaves_no_token_in_the_address(place
     assert client.get("/calls").status_code == 200
     client.cookies.clear()
     assert client.get("/calls?token=link").status_code == 401
+
+
+def test_viewers_of_other_ports_and_odd_cookies_of_other_servers_lock_nobody_out(place: Path) -> None:
+    names = []
+    for port in (20_001, 20_002):
+        viewer = build_viewer(llm_trace.open_store(place), "link", {f"127.0.0.1:{port}"})
+        client = TestClient(viewer, f"http://127.0.0.1:{port}")
+        assert client.get("/?token=link").status_code == 200
+        ((name, value),) = client.cookies.items()
+        names.append(name)
+        both = f'a[b]=1; c="; other; {names[0]}=old; {name}={value}; @=é'.encode("latin-1")
+        client.cookies.clear()
+        assert client.get("/calls", headers={b"cookie": both}).status_code == 200
+    assert len(set(names)) == 2
 
 
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1:1", f"{HOST}.evil.example", ""])
