@@ -59,6 +59,7 @@ Resume = Annotated[
         "--resume", metavar="RUN", help="Complete this run: what is in the store is not asked again."
     ),
 ]
+RetryOption = Annotated[bool, typer.Option("--retry", help="With --resume: ask again what failed.")]
 PublicOption = Annotated[
     Path | None,
     typer.Option("--public", metavar="FILE", help="JSON Lines in place of the public set's file."),
@@ -87,6 +88,7 @@ def evaluate_function(
     max_usd: Dollars = None,
     timeout: Timeout = None,
     resume: Resume = None,
+    retry: RetryOption = False,
     public: PublicOption = None,
     fail_if: FailIf = None,
     store: o.StoreOption = o.STORE,
@@ -108,7 +110,7 @@ def evaluate_function(
             import_function(function), load_scenarios(path, public=public),
             dict(map(_find_scorer, scorer or ["exact"])), n=n, seed=seed, repeats=repeats, name=name,
             concurrency=concurrency, budget=Budget(evaluations=budget, seconds=max_seconds, usd=max_usd),
-            timeout=timeout, resume=resume, store=store, progress=progress,
+            timeout=timeout, resume=resume, retry=retry, store=store, progress=progress,
         )  # fmt: skip
     if as_json:
         print_json(evaluation)

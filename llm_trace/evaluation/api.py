@@ -40,6 +40,7 @@ def evaluate(
     budget: int | Budget | None = None,
     timeout: float | None = None,
     resume: str | Run | None = None,
+    retry: bool = False,
     store: str | os.PathLike[str] | Store | None = None,
     progress: Progress | None = None,
     confidence: float = 0.95,
@@ -63,6 +64,7 @@ def evaluate(
             up after each round of calls). What is left out is asked by `resume`.
         timeout: seconds for a call, and for a scorer. A sync function that hangs is left in its thread.
         resume: a run (name, id) to complete: what is in the store is not asked again.
+        retry: ask again what raised or took too long in the resumed run.
         store: where to record, where nothing is configured.
         progress: called with how many calls are done, and of how many.
         confidence: of the bounds.
@@ -86,16 +88,16 @@ def evaluate(
     with record_to(store) as (recorder, path):
         earlier = None if resume is None else _find_earlier(open_store(path), resume, settings)
         with _begin(recorder, earlier, name or get_function_name(fn), settings) as run:
-            done = [] if earlier is None else read_outcomes(open_store(path), run, named)
+            done = [] if earlier is None else _list_done(open_store(path), run, named, retry=retry)
+            questions = _list_questions(instances, repeats, done, named)
             asker = Asker(
                 fn, named, timeout, limits, lambda: _measure_spent(path, run), progress or _show_nothing
             )
-            questions = _list_questions(instances, repeats, done, named)
-            finished = len(instances) * repeats - sum(each.span_id is None for each in questions)
+            finished = settings["planned"] - len(questions)
             run_outside_loops(lambda: asker.ask_all(questions, concurrency, finished))
-        return read_evaluation(
-            run, store=path, confidence=confidence, margin=margin, notes=_write_notes(asker)
-        )
+        evaluation = read_evaluation(run, store=path, confidence=confidence, margin=margin)
+        notes = _write_notes(asker, len(done) + asker.calls - evaluation.answered)
+        return evaluation.model_copy(update={"notes": notes})
 
 
 def list_sources(scenarios: Source | Iterable[Source]) -> list[InstanceSource]:
@@ -175,6 +177,11 @@ def _begin(
     return start_run(name, settings, [TAG]) if earlier is None else continue_run(recorder, earlier)
 
 
+def _list_done(store: Store, run: Run, scorers: Iterable[str], *, retry: bool) -> list[Outcome]:
+    outcomes = read_outcomes(store, run, scorers)
+    return [each for each in outcomes if each.status == "ok" or not retry]
+
+
 def _list_questions(
     instances: Sequence[Instance], repeats: int, done: Sequence[Outcome], scorers: Iterable[str]
 ) -> list[Question]:
@@ -203,15 +210,11 @@ def _measure_spent(path: os.PathLike[str], run: Run) -> tuple[int, float]:
     return (totals.input_tokens or 0) + (totals.output_tokens or 0), totals.cost_usd or 0.0
 
 
-def _write_notes(asker: Asker) -> list[str]:
-    notes = []
-    if asker.stopped is not None:
-        notes.append(f"The budget of {asker.stopped} was used up.")
-    if asker.unrecorded:
-        notes.append(
-            f"{asker.unrecorded:,} calls were left out of the store by sampling, so they do not count."
-        )
-    return notes
+def _write_notes(asker: Asker, unrecorded: int) -> tuple[str, ...]:
+    notes = [f"The budget of {asker.stopped} was used up."] if asker.stopped is not None else []
+    if unrecorded > 0:
+        notes.append(f"{unrecorded:,} calls were left out of the store by sampling, so they do not count.")
+    return tuple(notes)
 
 
 def _show_nothing(done: int, total: int) -> None:

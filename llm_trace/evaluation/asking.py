@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from llm_trace.attribution_settings import Budget
 from llm_trace.capture.spans import log_score, span
 from llm_trace.evaluation.calling import Workers, call_function
-from llm_trace.evaluation.grades import FAILED, Scorer, read_grades
+from llm_trace.evaluation.grades import FAILED, Scorer, read_grades, scored_call
 from llm_trace.evaluation.instances import Instance
 from llm_trace.evaluation.outcomes import write_metadata
 
@@ -53,8 +53,6 @@ class Asker:
     progress: Progress
     calls: int = 0
     """Of the function, so far."""
-    unrecorded: int = 0
-    """Calls that sampling left out of the store."""
     stopped: str | None = None
     """Which part of the budget was used up."""
     begun: float = field(default_factory=time.monotonic)
@@ -130,8 +128,6 @@ class Asker:
                 root.set(output=output)
         except Exception:  # noqa: BLE001  # the program's own: it is in the store, with its words
             return
-        finally:
-            self.unrecorded += not root.span_id
         await self._score(question, output, root, tuple(self.scorers))
 
     async def _ask(self, instance: Instance, root: span) -> Any:
@@ -144,6 +140,7 @@ class Asker:
             raise TimeoutError(f"no answer within {self.timeout:g} s") from exc
 
     async def _score(self, question: Question, output: Any, call: span | str, names: Sequence[str]) -> None:
+        scored_call.set(call if isinstance(call, str) else call.span_id)  # of this task, and its threads
         for name in names:
             try:
                 scorer = partial(self.scorers[name], output, question.instance)

@@ -77,8 +77,18 @@ def describe_invalid(exc: ValidationError, scenario: type[BaseModel]) -> Scenari
         return ScenarioError(_refuse_key(str(error["loc"][-1]), model), where=where)
     if error["type"] == "missing":
         return ScenarioError(f"{'.'.join(map(str, where))} is missing: add it", where=where)
-    message = f"{error['msg'].removeprefix('Value error, ')} (it is {error['input']!r})"
+    message = f"{_translate(error['msg'])} (it is {error['input']!r})"
     return ScenarioError(f"{'.'.join(map(str, where))}: {message}", where=where)
+
+
+_WORDS = {"Value error, ": "", "a valid tuple": "a list", "a valid dictionary": "keys with values"}
+"""What pydantic calls things, and what somebody who writes YAML does."""
+
+
+def _translate(message: str) -> str:
+    for word, plain in _WORDS.items():
+        message = message.replace(word, plain)
+    return message
 
 
 def _drop_tags(place: Place) -> Place:

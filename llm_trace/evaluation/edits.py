@@ -141,8 +141,19 @@ def edit_input(
     if edit.distractors is not None:
         edited |= _add_distractors(edit.distractors, edited, values, random, (*where, "distractors"))
     if edit.function is not None:
-        edited |= apply(lambda _: edit.function(dict(edited)), values, where, "the function")  # type: ignore[misc]
+        edited |= _call_function(edit.function, edited, where)
     return edited
+
+
+def _call_function(
+    function: Callable[[dict[str, Any]], Mapping[str, Any]], arguments: Mapping[str, Any], where: Place
+) -> dict[str, Any]:
+    changed = apply(lambda known: function(dict(known)), arguments, where, "the edit's function")
+    if not isinstance(changed, dict):
+        raise ScenarioError(
+            f"the edit's function returned {changed!r}, and no arguments by name", where=where
+        )
+    return changed
 
 
 def _replace_words(text: Any, pairs: Mapping[str, str], values: Values, where: Place) -> str:

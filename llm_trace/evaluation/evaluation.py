@@ -75,7 +75,6 @@ def read_evaluation(
     store: str | os.PathLike[str] | Store,
     confidence: float | None = None,
     margin: float | None = None,
-    notes: Sequence[str] = (),
 ) -> Evaluation:
     """Return what an evaluation came to, of all that the store has of its run.
 
@@ -84,7 +83,6 @@ def read_evaluation(
         store: a path or an open store.
         confidence: of the bounds; by default as when it ran.
         margin: a gap that would not matter; by default as when it ran.
-        notes: what to add to its notes.
 
     Raises:
         NotFoundError: the store has no evaluation of that name or id.
@@ -105,7 +103,6 @@ def read_evaluation(
         planned=config.get("planned", len(outcomes)),
         answered=len(outcomes),
         confidence=confidence,
-        notes=tuple(notes),
         outcomes=tuple(outcomes),
     )
 

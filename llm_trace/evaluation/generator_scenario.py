@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from random import Random
@@ -12,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from llm_trace.errors import ScenarioError
-from llm_trace.evaluation.instances import Instance, to_json_value
+from llm_trace.evaluation.instances import Instance, read_source, to_json_value
 
 Generator = Callable[[Random], Iterable[Mapping[str, Any]]]
 """Yields instances without end: `{"input": {…}, "expected": …}` and further fields of `Instance`."""
@@ -39,11 +38,7 @@ class GeneratorScenario:
     @property
     def version(self) -> str:
         """First 12 hex digits of the SHA-256 of the function's source, or of its name where there is none."""
-        try:
-            source = inspect.getsource(self.function)
-        except (OSError, TypeError):
-            source = f"{getattr(self.function, '__module__', '')}:{self.id}"
-        return hashlib.sha256(source.encode()).hexdigest()[:12]
+        return hashlib.sha256(read_source(self.function).encode()).hexdigest()[:12]
 
     def make_instances(self, n: int, seed: int = 0) -> list[Instance]:
         """Return the first n that the function yields, with their variants; fewer where it ends before.

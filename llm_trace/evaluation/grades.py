@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from contextvars import ContextVar
 from typing import Any
 
 from llm_trace.call_parts import Record
@@ -26,6 +27,8 @@ Scorer = Callable[[Any, Instance], Graded | Awaitable[Graded]]
 by name. A yes is 1; numbers from 0 to 1 are shares of what is right. Sync ones run in a thread, async ones
 in the loop.
 """
+scored_call: ContextVar[str | None] = ContextVar("llm_trace_scored_call", default=None)
+"""While a scorer runs, the span id of the call whose answer it scores: for judges that are traced too."""
 FAILED = ".failed"
 """Ends the name of the score that says why a scorer gave none: its value is the label with the words."""
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable, Mapping, Sequence
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 from pydantic import Field
@@ -55,6 +56,15 @@ class InstanceSource(Protocol):
 
     def make_instances(self, n: int, seed: int = 0) -> Sequence[Instance]:
         """Return n fresh instances with their variants, and at most n public ones; equal for equal seeds."""
+
+
+def read_source(function: Callable[..., Any]) -> str:
+    """Return a function's source, or its qualified name where there is none, as at a prompt."""
+    try:
+        return inspect.getsource(function)
+    except (OSError, TypeError):
+        name = getattr(function, "__qualname__", type(function).__qualname__)
+        return f"{getattr(function, '__module__', '')}:{name}"
 
 
 def to_json_value(value: Any) -> Any:

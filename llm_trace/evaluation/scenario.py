@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 import warnings
 from collections.abc import Iterator
 from functools import cached_property
@@ -18,7 +17,7 @@ from llm_trace.evaluation.checks import check_scenario, describe_invalid
 from llm_trace.evaluation.edits import ScenarioEdit, edit_input, is_meant, override_slots
 from llm_trace.evaluation.expressions import Place, Values, apply, compile_answer, compile_value
 from llm_trace.evaluation.fresh import Draw, draw_allowed, draw_fresh
-from llm_trace.evaluation.instances import Instance, Variant, to_json_value
+from llm_trace.evaluation.instances import Instance, Variant, read_source, to_json_value
 from llm_trace.evaluation.public_set import hash_public, make_public_instances
 from llm_trace.evaluation.scenario_fields import ScenarioFields
 from llm_trace.evaluation.slots import Computed, draw_slots
@@ -42,7 +41,7 @@ class Scenario(ScenarioFields):
     def version(self) -> str:
         """First 12 hex digits of the SHA-256 of what decides which instances are made."""
         fields = self.model_dump(mode="json", exclude={"about", "public"})
-        functions = [inspect.getsource(e.function) for e in (*self.preserving, *self.changing) if e.function]
+        functions = [read_source(e.function) for e in (*self.preserving, *self.changing) if e.function]
         data = orjson.dumps([fields, functions, hash_public(self.public)], option=orjson.OPT_SORT_KEYS)
         return hashlib.sha256(data).hexdigest()[:12]
 

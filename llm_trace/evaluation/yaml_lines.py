@@ -34,17 +34,15 @@ def parse_yaml(text: str) -> YamlDocument:
         import yaml
     except ModuleNotFoundError as exc:
         raise MissingExtraError("scenario files need PyYAML: pip install 'llm-trace[evaluation]'") from exc
-    loader = yaml.SafeLoader(text)
     try:
+        loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
         value = None if node is None else loader.construct_document(node)
     except yaml.MarkedYAMLError as exc:
         line = exc.problem_mark.line + 1 if exc.problem_mark else 1
         raise ScenarioError(f"line {line}: this is no YAML: {exc.problem or exc.context}") from exc
-    except yaml.YAMLError as exc:
-        raise ScenarioError(f"line 1: this is no YAML: {exc}") from exc
-    finally:
-        loader.dispose()
+    except (yaml.YAMLError, ValueError) as exc:  # a character or a date that does not exist
+        raise ScenarioError(f"line 1: this is no YAML: {' '.join(str(exc).split())}") from exc
     return YamlDocument(value, {(): 1} if node is None else dict(_list_lines(node, (), set())))
 
 

@@ -17,6 +17,7 @@ from llm_trace import evaluate
 from llm_trace.attribution import Budget
 from llm_trace.errors import ConfigurationError, NotFoundError, ScenarioError
 from llm_trace.evaluation import Grade, Instance, contains, exact, read_evaluation
+from llm_trace.evaluation.grades import scored_call
 from llm_trace.spool.files import list_spool_files
 from llm_trace.spool.paths import get_spool_dir
 from tests.conftest import Recorded
@@ -301,3 +302,45 @@ def test_the_json_of_an_evaluation_holds_all_of_it(store: Recorded) -> None:
     assert set(evaluation.model_dump(mode="json")) == {
         "run", "dimensions", "memorisation_gaps", "failures", "planned", "answered", "confidence", "notes",
     }  # fmt: skip
+
+
+def test_retry_asks_again_what_failed(store: Recorded) -> None:
+    asked: list[int] = []
+
+    def fail_once(message: str, waited: int) -> str:
+        asked.append(waited)
+        if len(asked) == 2:
+            raise ConnectionError("try later")
+        return answer(message, waited)
+
+    first = evaluate(fail_once, make_desk(), exact, n=3)
+    assert [each.kind for each in first.failures] == ["error"]
+    assert evaluate(fail_once, make_desk(), exact, n=3, resume=first.run).failures == first.failures
+    whole = evaluate(fail_once, make_desk(), exact, n=3, resume=first.run, retry=True)
+    assert (len(asked), asked[3], whole.failures) == (4, asked[1], ())
+    assert whole.dimension("exact").n == 3
+
+
+def test_a_scorer_that_is_traced_itself_knows_the_call_that_it_scores(store: Recorded) -> None:
+    @llm_trace.trace(kind="llm")
+    def judge(output: str, instance: Instance) -> bool:
+        llm_trace.update_current_call(metadata={"scored": scored_call.get()})
+        return True
+
+    evaluation = evaluate(answer, make_desk(), judge, n=2, concurrency=2)
+    judged = {call.metadata["scored"]: call.run for call in store.calls(name="judge")}
+    assert judged == {each.span_id: evaluation.run.id for each in evaluation.outcomes}
+
+
+def test_without_content_scores_are_kept_and_nothing_of_the_answers(path: Path) -> None:
+    llm_trace.configure(path, capture_content=False)
+    evaluation = evaluate(answer, make_desk(), exact, n=3)
+    assert (evaluation.dimension("exact").value, evaluation.answered) == (1.0, 3)
+    assert {each.output for each in evaluation.outcomes} == {None}
+
+
+def test_what_sampling_left_out_is_said(path: Path) -> None:
+    llm_trace.configure(path, sample=0.0)
+    evaluation = evaluate(answer, make_desk(), exact, n=3)
+    assert (evaluation.answered, evaluation.dimensions) == (0, ())
+    assert evaluation.notes == ("3 calls were left out of the store by sampling, so they do not count.",)

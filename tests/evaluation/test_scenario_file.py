@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from llm_trace.errors import ScenarioError
 from llm_trace.evaluation import Scenario, load_scenarios
@@ -86,11 +89,32 @@ def test_a_public_file_lies_beside_the_scenario_file_or_is_given(tmp_path: Path)
         load_scenarios(path)
     (tmp_path / "public.jsonl").write_text('{"q": "twice 2?", "a": 4}\n')
     (tmp_path / "other.jsonl").write_text('{"q": "twice 3?", "a": 6}\n')
-    for given, expected in ((None, 4), (tmp_path / "other.jsonl", 6)):
-        last = load_scenarios(path, public=given)[-1].make_instances(1)[-1]
+    for other, expected in ((None, 4), (tmp_path / "other.jsonl", 6)):
+        last = load_scenarios(path, public=other)[-1].make_instances(1)[-1]
         assert (last.variant, last.expected) == ("public", expected)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ScenarioError, match="nowhere.yaml' cannot be read: No such file"):
         load_scenarios(tmp_path / "nowhere.yaml")
+
+
+@given(data=st.data())
+@settings(max_examples=40)
+@pytest.mark.filterwarnings("ignore:scenario")
+def test_a_file_that_was_tampered_with_is_read_or_refused_with_its_line(
+    data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    at = data.draw(st.integers(0, len(GOOD) - 1))
+    end = data.draw(st.integers(at, min(len(GOOD), at + 12)))
+    text = (
+        GOOD[:at]
+        + data.draw(st.sampled_from(["", " ", "{", "]", ":", "- ", "x", "\x00", "5", ".nan", "'"]))
+        + GOOD[end:]
+    )
+    path = tmp_path_factory.getbasetemp() / "tampered.yaml"
+    path.write_text(text)
+    try:
+        load_scenarios(path)
+    except ScenarioError as exc:
+        assert re.search(r"tampered.yaml', line \d+: ", str(exc))

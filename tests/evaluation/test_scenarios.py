@@ -244,3 +244,17 @@ def test_an_instance_that_cannot_be_made_is_an_error_with_its_place(case: str) -
     with pytest.raises(ScenarioError, match=message) as caught:
         Scenario(**{**DESK, **fields}).make_instances(8)
     assert caught.value.where[: len(where)] == where
+
+
+def test_two_seeds_have_the_same_distribution_of_answers() -> None:
+    shares = [
+        sum(each.expected == "DENY" for each in Scenario(**DESK).make_instances(150, seed)) / 150
+        for seed in (1, 2)
+    ]
+    assert all(0.55 < share < 0.79 for share in shares)  # 60 of 89 days are late; three standard errors
+
+
+def test_an_edit_whose_function_returns_no_arguments_is_an_error() -> None:
+    scenario = Scenario(**{**DESK, "preserving": [{"id": "loud", "function": lambda arguments: "HELLO"}]})
+    with pytest.raises(ScenarioError, match="returned 'HELLO', and no arguments by name"):
+        scenario.make_instances(1)

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from llm_trace.evaluation import (
     Instance,
@@ -75,3 +77,11 @@ def test_citations_are_looked_up_in_the_text_that_was_given() -> None:
 def test_a_grade_says_why() -> None:
     assert numeric()("so 9", make_instance(8)).comment == "the answer is 9, expected is 8"
     assert json_schema(SCHEMA)("{}", make_instance()).comment == "$: 'total' is a required property"
+
+
+@given(
+    st.integers(-(10**15), 10**15),
+    st.sampled_from(["{:d}", "{:,}", "so 12 + 3 = {:,}.", "${:,} in all", "{:.2f}!"]),
+)
+def test_the_last_number_of_a_text_is_read_as_it_was_written(number: int, text: str) -> None:
+    assert numeric()(text.format(number), make_instance(number)).value
