@@ -169,7 +169,7 @@ def exported_calls(text: str) -> list[dict[str, Any]]:
 def test_export_jsonl_gives_every_call_whole(
     place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("llm_trace.cli.export.PAGE", 2)
+    monkeypatch.setattr("llm_trace.stores.export.PAGE", 2)
     calls = answer(place, "ls")
     result = invoke(place, "export", "--to", "jsonl", "--out", str(tmp_path / "c.jsonl"))
     assert (result.exit_code, result.stdout) == (0, "")
@@ -182,7 +182,7 @@ def test_export_jsonl_gives_every_call_whole(
 def test_export_pages_split_calls_that_began_together(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("llm_trace.cli.export.PAGE", 3)
+    monkeypatch.setattr("llm_trace.stores.export.PAGE", 3)
     folder = tmp_path / "t.duckdb.spool"
     folder.mkdir()
     events = [{"event": "file", "format": 1, "writer": "f" * 16, "time_ns": 1}]
