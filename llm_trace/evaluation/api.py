@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from itertools import zip_longest
 from typing import Any
 
 from llm_trace.attribution_settings import Budget
@@ -78,7 +79,7 @@ def evaluate(
     limits = _check_numbers(n, repeats, concurrency, timeout, budget, confidence, margin)
     sources = list_sources(scenarios)
     named = name_scorers(scorers)
-    instances = [instance for source in sources for instance in source.make_instances(n, seed)]
+    instances = interleave([source.make_instances(n, seed) for source in sources])
     _check_instances(instances)
     settings: dict[str, Any] = {
         "scenarios": {source.id: source.version for source in sources},
@@ -107,9 +108,9 @@ def list_sources(scenarios: Source | Iterable[Source]) -> list[InstanceSource]:
         ConfigurationError: one is no scenario, or two have one id.
     """
     single = isinstance(scenarios, str | os.PathLike) or callable(scenarios) or _is_source(scenarios)
-    given: Iterable[Any] = [scenarios] if single else scenarios  # type: ignore[assignment]
+    several: Iterable[Any] = [scenarios] if single else scenarios  # type: ignore[assignment]
     sources: list[InstanceSource] = []
-    for each in given:
+    for each in several:
         if isinstance(each, str | os.PathLike):
             sources += load_scenarios(each)
         elif _is_source(each):
@@ -126,6 +127,12 @@ def list_sources(scenarios: Source | Iterable[Source]) -> list[InstanceSource]:
     if not sources:
         raise ConfigurationError("there are no scenarios: pass a Scenario, or the path of a scenario file")
     return sources
+
+
+def interleave(parts: Sequence[Sequence[Instance]]) -> list[Instance]:
+    """Return the instances of several scenarios in turn: a budget that ends early has some of each."""
+    turns = zip_longest(*parts)
+    return [instance for turn in turns for instance in turn if instance is not None]
 
 
 def _is_source(value: Any) -> bool:

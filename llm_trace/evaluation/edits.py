@@ -14,12 +14,12 @@ from llm_trace.errors import ScenarioError
 from llm_trace.evaluation.expressions import (
     Place,
     Values,
-    apply,
     check_names,
     compile_answer,
     compile_expression,
     compile_text,
     compile_value,
+    compute_json,
 )
 
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n+")
@@ -109,7 +109,7 @@ def override_slots(edit: ScenarioEdit, values: Values, where: Place) -> dict[str
     overrides = {}
     for name, value in edit.slots.items():
         place = (*where, "slots", name)
-        overrides[name] = apply(compile_answer(value), values, place, f"slot {name!r}")
+        overrides[name] = compute_json(compile_answer(value), values, place, f"slot {name!r}")
     return overrides
 
 
@@ -117,7 +117,7 @@ def is_meant(edit: ScenarioEdit, values: Values, where: Place) -> bool:
     """Return whether an edit is for instances with these values."""
     if edit.when is None:
         return True
-    return bool(apply(compile_expression(edit.when), values, (*where, "when"), "when"))
+    return bool(compute_json(compile_expression(edit.when), values, (*where, "when"), "when"))
 
 
 def edit_input(
@@ -135,7 +135,9 @@ def edit_input(
     """
     edited = dict(arguments)
     for name, template in edit.input.items():
-        edited[name] = apply(compile_value(template), values, (*where, "input", name), f"input {name!r}")
+        edited[name] = compute_json(
+            compile_value(template), values, (*where, "input", name), f"input {name!r}"
+        )
     for name, pairs in edit.replace.items():
         edited[name] = _replace_words(edited[name], pairs, values, (*where, "replace", name))
     if edit.distractors is not None:
@@ -148,7 +150,7 @@ def edit_input(
 def _call_function(
     function: Callable[[dict[str, Any]], Mapping[str, Any]], arguments: Mapping[str, Any], where: Place
 ) -> dict[str, Any]:
-    changed = apply(lambda known: function(dict(known)), arguments, where, "the edit's function")
+    changed = compute_json(lambda known: function(dict(known)), arguments, where, "the edit's function")
     if not isinstance(changed, dict):
         raise ScenarioError(
             f"the edit's function returned {changed!r}, and no arguments by name", where=where
@@ -159,7 +161,9 @@ def _call_function(
 def _replace_words(text: Any, pairs: Mapping[str, str], values: Values, where: Place) -> str:
     edited = str(text)
     for old, new in pairs.items():
-        before, after = (str(apply(compile_text(each), values, where, "replace")) for each in (old, new))
+        before, after = (
+            str(compute_json(compile_text(each), values, where, "replace")) for each in (old, new)
+        )
         if before not in edited:
             raise ScenarioError(
                 f"{before!r} does not stand in {edited!r}, so it cannot be replaced: correct it, "
@@ -176,7 +180,7 @@ def _add_distractors(
     count = min(distractors.count, len(distractors.sentences))
     text = str(arguments[distractors.into])
     for template in random.sample(distractors.sentences, count):
-        sentence = str(apply(compile_text(template), values, where, "a distractor"))
+        sentence = str(compute_json(compile_text(template), values, where, "a distractor"))
         places = {"start": [0], "end": [len(text)]}.get(distractors.at) or [
             0, *(match.end() for match in _SENTENCE_END.finditer(text)), len(text)
         ]  # fmt: skip

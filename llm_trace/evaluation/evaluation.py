@@ -87,11 +87,13 @@ def read_evaluation(
     Raises:
         NotFoundError: the store has no evaluation of that name or id.
     """
+    if isinstance(store, Store):
+        store.ingest()
     opened = store if isinstance(store, Store) else open_store(store)
-    opened.ingest()
-    whole = find_run(opened, run)
-    config = whole.config
-    outcomes = read_outcomes(opened, whole, config.get("scorers", ()))
+    with opened.hold():
+        whole = find_run(opened, run)
+        config = whole.config
+        outcomes = read_outcomes(opened, whole, config.get("scorers", ()))
     tables = build_tables(outcomes)
     confidence = confidence or config.get("confidence", 0.95)
     margin = config.get("margin", MARGIN) if margin is None else margin

@@ -203,7 +203,7 @@ def refuse_unknown(name: str, text: str, known: Collection[str], *, template: bo
     return f"{name!r} in {text!r} is no slot that is known here: {remedy}"
 
 
-def apply(function: Compiled, values: Values, where: Place, what: str) -> Any:
+def compute_json(function: Compiled, values: Values, where: Place, what: str) -> Any:
     """Return a compiled expression's value as JSON has it.
 
     Raises:

@@ -13,7 +13,7 @@ from pydantic import Discriminator, Field, Tag
 
 from llm_trace.call_parts import Record
 from llm_trace.errors import ScenarioError
-from llm_trace.evaluation.expressions import apply, compile_answer, compile_value
+from llm_trace.evaluation.expressions import compile_answer, compile_value, compute_json
 from llm_trace.evaluation.instances import Instance
 
 
@@ -85,8 +85,10 @@ def _parse_line(public: PublicFile, number: int, line: bytes, where: tuple[str |
     if not isinstance(fields, dict):
         raise ScenarioError(f"{place}: {fields!r} is no JSON object", where=(*where, "file"))
     return PublicExample(
-        input=apply(compile_value(public.input), fields, (*where, "input"), f"{place}: input"),
-        expected=apply(compile_answer(public.expected), fields, (*where, "expected"), f"{place}: expected"),
+        input=compute_json(compile_value(public.input), fields, (*where, "input"), f"{place}: input"),
+        expected=compute_json(
+            compile_answer(public.expected), fields, (*where, "expected"), f"{place}: expected"
+        ),
     )
 
 

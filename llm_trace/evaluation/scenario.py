@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from llm_trace.errors import ScenarioError
 from llm_trace.evaluation.checks import check_scenario, describe_invalid
 from llm_trace.evaluation.edits import ScenarioEdit, edit_input, is_meant, override_slots
-from llm_trace.evaluation.expressions import Place, Values, apply, compile_answer, compile_value
+from llm_trace.evaluation.expressions import Place, Values, compile_answer, compile_value, compute_json
 from llm_trace.evaluation.fresh import Draw, draw_allowed, draw_fresh
 from llm_trace.evaluation.instances import Instance, Variant, read_source, to_json_value
 from llm_trace.evaluation.public_set import hash_public, make_public_instances
@@ -69,12 +69,12 @@ class Scenario(ScenarioFields):
 
     def _render(self, values: Values) -> dict[str, Any]:
         return {
-            name: apply(compile_value(template), values, ("input", name), f"input {name!r}")
+            name: compute_json(compile_value(template), values, ("input", name), f"input {name!r}")
             for name, template in self.input.items()
         }
 
     def _answer(self, values: Values, where: Place = ("expected",)) -> Any:
-        return apply(compile_answer(self.expected), values, where, "expected")
+        return compute_json(compile_answer(self.expected), values, where, "expected")
 
     def _build(self, id_: str, variant: Variant, draw: Draw, **fields: Any) -> Instance:
         return Instance.model_validate(
@@ -92,7 +92,7 @@ class Scenario(ScenarioFields):
                 value = to_json_value(values[word])
                 yield from map(str, value if isinstance(value, list) else [value])
             else:
-                yield str(apply(compile_value(word), values, ("decisive", number), "decisive"))
+                yield str(compute_json(compile_value(word), values, ("decisive", number), "decisive"))
 
     def _vary(self, original: Instance, draw: Draw) -> Iterator[Instance]:
         for number, edit in enumerate(self.preserving):
@@ -114,7 +114,7 @@ class Scenario(ScenarioFields):
         expected = self._answer(values, (*where, "slots"))
         if edit.expected is not None:
             known = {**values, "expected": original.expected}
-            expected = apply(compile_answer(edit.expected), known, (*where, "expected"), "expected")
+            expected = compute_json(compile_answer(edit.expected), known, (*where, "expected"), "expected")
         if variant == "changed" and expected == original.expected:
             return
         if variant == "preserved" and expected != original.expected:

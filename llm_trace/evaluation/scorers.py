@@ -128,11 +128,11 @@ def cites(argument: str) -> Callable[[Any, Instance], Grade]:
     """
 
     def cites(output: Any, instance: Instance) -> Grade:
-        given_text = _fold(json.dumps(instance.input[argument], ensure_ascii=False).replace("\\n", " "))
+        source = _fold(json.dumps(instance.input[argument], ensure_ascii=False).replace("\\n", " "))
         quotes = [next(filter(None, groups)) for groups in _QUOTE.findall(str(output))]
         if not quotes:
             return Grade(value=0.0, comment="nothing is quoted")
-        wrong = [quote for quote in quotes if _fold(quote) not in given_text]
+        wrong = [quote for quote in quotes if _fold(quote) not in source]
         comment = f"not in {argument}: {wrong[0]!r}" if wrong else None
         return Grade(value=1 - len(wrong) / len(quotes), comment=comment)
 

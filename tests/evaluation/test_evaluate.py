@@ -198,13 +198,18 @@ def test_a_budget_ends_it_and_resume_asks_what_is_lacking_and_nothing_else(store
     assert again.dimensions == whole.dimensions
 
 
+def test_a_budget_that_ends_early_has_some_of_each_scenario(store: Recorded) -> None:
+    evaluation = evaluate(answer, [make_desk(), make_desk(id="other")], exact, n=4, budget=2)
+    assert [each.instance.scenario for each in evaluation.outcomes] == ["desk", "other"]
+
+
 def test_budgets_of_seconds_and_dollars(store: Recorded) -> None:
     def costly(message: str, waited: int) -> str:
         llm_trace.update_current_call(cost_usd=0.25)
         return answer(message, waited)
 
-    evaluation = evaluate(costly, make_desk(), exact, n=9, budget=Budget(usd=1))
-    assert evaluation.answered == 4
+    evaluation = evaluate(costly, make_desk(), exact, n=5, budget=Budget(usd=0.5))
+    assert evaluation.answered == 2
     assert evaluate(costly, make_desk(), exact, n=3, budget=Budget(seconds=0)).answered == 0
 
 
