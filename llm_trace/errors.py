@@ -9,6 +9,7 @@
     │   ├── StoreLockedError    another process held the store longer than the time-out
     │   └── StoreVersionError   written by a newer llm_trace
     ├── NotFoundError           no such call, run or prompt in the store (also a LookupError)
+    ├── JudgeError              the answer of a judge that cannot be read to the letter (also a ValueError)
     ├── ReplayError             a replay that cannot be made
     │   ├── DivergenceError     the program asks something else than it did when it was recorded
     │   └── CassetteError       a cassette is missing or cannot be read
@@ -65,6 +66,10 @@ class NotFoundError(LLMTraceError, LookupError):
 
 class AttributionError(LLMTraceError, ValueError):
     """An attribution cannot be computed; the message says why and what to change."""
+
+
+class JudgeError(LLMTraceError, ValueError):
+    """A judge's answer cannot be read to the letter; the message has it."""
 
 
 class ReplayError(LLMTraceError):
