@@ -12,6 +12,7 @@ from typing import Any
 from llm_trace.lazy_names import import_name
 
 _HOMES = {
+    "DatasetScenario": "llm_trace.evaluation.dataset_scenario",
     "Dimension": "llm_trace.evaluation.dimensions",
     "Evaluation": "llm_trace.evaluation.evaluation",
     "FailedAnswer": "llm_trace.evaluation.evaluation_record",

@@ -12,9 +12,11 @@ from llm_trace.attribution_settings import Budget
 from llm_trace.capture.inspection import get_function_name
 from llm_trace.capture.protocols import CallRecorder
 from llm_trace.capture.runs import continue_run, start_run
+from llm_trace.comparison.dataset import Dataset
 from llm_trace.errors import ConfigurationError
 from llm_trace.evaluation.asking import Asker, Progress, Question
 from llm_trace.evaluation.calling import run_outside_loops
+from llm_trace.evaluation.dataset_scenario import DatasetScenario
 from llm_trace.evaluation.evaluation import MARGIN, TAG, Evaluation, find_run, read_evaluation
 from llm_trace.evaluation.generator_scenario import GeneratorScenario
 from llm_trace.evaluation.grades import Scorer, is_of, name_scorers
@@ -25,7 +27,7 @@ from llm_trace.evaluation.scenario_file import load_scenarios
 from llm_trace.record import Run
 from llm_trace.stores.duckdb import Store, open_store
 
-Source = str | os.PathLike[str] | InstanceSource | Callable[..., Any]
+Source = str | os.PathLike[str] | Dataset | InstanceSource | Callable[..., Any]
 
 
 def evaluate(
@@ -54,7 +56,8 @@ def evaluate(
 
     Args:
         fn: takes the input of an instance by name; sync (called in a thread), async, or a generator.
-        scenarios: scenarios, generator functions and paths of scenario files, or one of them.
+        scenarios: scenarios, generator functions, paths of scenario files, `Dataset`s (asked as they are,
+            like a public set), or one of them.
         scorers: functions of (output, instance), by name or called by their own.
         n: fresh instances of each scenario; at most as many public ones.
         seed: of the instances. Another one asks other questions.
@@ -107,7 +110,9 @@ def list_sources(scenarios: Source | Iterable[Source]) -> list[InstanceSource]:
     Raises:
         ConfigurationError: one is no scenario, or two have one id.
     """
-    single = isinstance(scenarios, str | os.PathLike) or callable(scenarios) or _is_source(scenarios)
+    single = (
+        isinstance(scenarios, str | os.PathLike | Dataset) or callable(scenarios) or _is_source(scenarios)
+    )
     several: Iterable[Any] = [scenarios] if single else scenarios  # type: ignore[assignment]
     sources: list[InstanceSource] = []
     for each in several:
@@ -115,6 +120,8 @@ def list_sources(scenarios: Source | Iterable[Source]) -> list[InstanceSource]:
             sources += load_scenarios(each)
         elif _is_source(each):
             sources.append(each)
+        elif isinstance(each, Dataset):
+            sources.append(DatasetScenario(each))
         elif callable(each):
             sources.append(GeneratorScenario(each))
         else:

@@ -12,10 +12,10 @@ from llm_trace.call_parts import Record
 from llm_trace.evaluation.outcomes import Outcome
 from llm_trace.statistics.independent import Sample, bound_sample
 
-DimensionKind = Literal["score", "consistency", "robustness", "sensitivity"]
-"""`score`: on fresh instances. Of those answered right: `consistency`, asked again unchanged;
-`robustness`, after edits that leave the meaning; `sensitivity`, after edits that change it, by the new
-answer.
+DimensionKind = Literal["score", "public", "consistency", "robustness", "sensitivity"]
+"""`score`: on fresh instances; `public`: on the public set. Of fresh ones answered right: `consistency`,
+asked again unchanged; `robustness`, after edits that keep the meaning; `sensitivity`, after edits that change
+it, by the new answer.
 """
 RIGHT = 0.5
 """Score from which an answer counts as right."""
@@ -33,7 +33,7 @@ class Dimension(Record):
     n: int
     """Answers, or pairs of answers, that it is of."""
     instances: int
-    """Fresh instances behind them, which is how much they tell."""
+    """Fresh instances, or public examples, behind them, which is how much they tell."""
     value: float
     low: float | None = None
     """`None` where one instance alone cannot give bounds."""
@@ -92,7 +92,7 @@ def build_dimensions(tables: Sequence[ScoreTable], confidence: float) -> tuple[D
 
 
 def _build_dimensions(table: ScoreTable, confidence: float) -> Iterator[Dimension]:
-    kinds: dict[DimensionKind, list[Value]] = {"score": table.of("fresh")}
+    kinds: dict[DimensionKind, list[Value]] = {"score": table.of("fresh"), "public": table.of("public")}
     if table.is_share:
         right = {(v.root, v.outcome.repeat) for v in table.of("fresh") if v.value >= RIGHT}
         kinds["consistency"] = _list_repeated(table.of("fresh"))

@@ -50,15 +50,16 @@ def _round(value: float | None) -> str:
 
 
 def _tell_dimension(dimension: Dimension) -> str:
-    count = f"{dimension.instances:,} fresh question{'s' * (dimension.instances != 1)}"
+    source = "public example" if dimension.kind == "public" else "fresh question"
+    count = f"{dimension.instances:,} {source}{'s' * (dimension.instances != 1)}"
     within = _write_bounds(dimension.low, dimension.high)
     name = dimension.score
     match dimension.kind:
-        case "score" if not 0 <= dimension.value <= 1:
+        case "score" | "public" if not 0 <= dimension.value <= 1:
             return (
                 f"{name}: {_round(dimension.value)} on average over {count}{_write_plain_bounds(dimension)}."
             )
-        case "score":
+        case "score" | "public":
             return f"{name}: {dimension.value:.0%} on {count}{within}."
         case "consistency":
             return f"{name}: what was right is right again in {dimension.value:.0%}{within}, asked unchanged."

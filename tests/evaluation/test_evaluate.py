@@ -15,6 +15,7 @@ import pytest
 import llm_trace
 from llm_trace import evaluate
 from llm_trace.attribution import Budget
+from llm_trace.comparison.dataset import Dataset, Example
 from llm_trace.errors import ConfigurationError, NotFoundError, ScenarioError
 from llm_trace.evaluation import Grade, Instance, contains, exact, read_evaluation
 from llm_trace.evaluation.grades import scored_call
@@ -201,6 +202,18 @@ def test_a_budget_ends_it_and_resume_asks_what_is_lacking_and_nothing_else(store
 def test_a_budget_that_ends_early_has_some_of_each_scenario(store: Recorded) -> None:
     evaluation = evaluate(answer, [make_desk(), make_desk(id="other")], exact, n=4, budget=2)
     assert [each.instance.scenario for each in evaluation.outcomes] == ["desk", "other"]
+
+
+def test_a_dataset_is_asked_as_it_is(store: Recorded) -> None:
+    examples = tuple(map(Example.model_validate, PUBLIC[:5]))
+    dataset = Dataset("approved", examples)
+    evaluation = evaluate(answer, dataset, exact)
+    assert [(each.instance.variant, each.instance.input, each.scores) for each in evaluation.outcomes] == [
+        ("public", each.input, {"exact": 1.0}) for each in examples
+    ]
+    assert evaluation.run.config["scenarios"] == {"approved": dataset.version}
+    assert [(each.name, each.value, each.n) for each in evaluation.dimensions] == [("exact public", 1.0, 5)]
+    assert "exact: 100% on 5 public examples" in str(evaluation)
 
 
 def test_budgets_of_seconds_and_dollars(store: Recorded) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import stats
 
 from llm_trace.statistics.independent import Sample, bound_difference, bound_sample, compare_means
@@ -59,3 +61,19 @@ def test_the_p_value_is_where_the_bounds_reach_zero() -> None:
     assert bound_difference(a, b, 1 - p_value).low == pytest.approx(0, abs=1e-4)
     assert compare_means(shares(5, 9), shares(5, 9)) == 1.0
     assert compare_means(shares(400, 400), shares(0, 400)) == 1e-6
+
+
+@given(
+    st.lists(
+        st.lists(st.sampled_from([0.0, 0.25, 0.5, 1.0]), min_size=1, max_size=4), min_size=2, max_size=30
+    )
+)
+def test_bounds_of_a_share_hold_its_value_and_are_shares(clusters: list[list[float]]) -> None:
+    numbers = [i for i, values in enumerate(clusters) for _ in values]
+    values = [value for cluster in clusters for value in cluster]
+    mean = bound_sample(Sample(np.array(values), np.array(numbers)), 0.95)
+    assert mean.low is not None
+    assert mean.high is not None
+    assert 0 <= mean.low <= mean.value + 1e-12
+    assert mean.value - 1e-12 <= mean.high <= 1
+    assert mean.low < mean.high
