@@ -91,14 +91,20 @@ def read_evaluation(
         store.ingest()
     opened = store if isinstance(store, Store) else open_store(store)
     with opened.hold():
-        whole = find_run(opened, run)
-        config = whole.config
-        outcomes = read_outcomes(opened, whole, config.get("scorers", ()))
+        return build_evaluation(opened, find_run(opened, run), confidence=confidence, margin=margin)
+
+
+def build_evaluation(
+    store: Store, run: Run, *, confidence: float | None = None, margin: float | None = None
+) -> Evaluation:
+    """Return what an evaluation came to, of what an open store has of its run by now."""
+    config = run.config
+    outcomes = read_outcomes(store, run, config.get("scorers", ()))
     tables = build_tables(outcomes)
     confidence = confidence or config.get("confidence", 0.95)
     margin = config.get("margin", MARGIN) if margin is None else margin
     return Evaluation(
-        run=whole,
+        run=run,
         dimensions=build_dimensions(tables, confidence),
         memorisation_gaps=build_gaps(tables, confidence=confidence, margin=margin),
         failures=tuple(_list_failures(outcomes, tables)),

@@ -22,7 +22,7 @@ def write_evaluation(evaluation: EvaluationRecord) -> str:
     run = evaluation.run
     head = f"{run.name} (run {run.id}): {evaluation.answered:,} of {evaluation.planned:,} calls"
     lines = [head, "", *_write_table(evaluation.dimensions), ""]
-    lines += [_tell_dimension(each) for each in evaluation.dimensions if each.slice is None]
+    lines += [tell_dimension(each) for each in evaluation.dimensions if each.slice is None]
     lines += [tell_gap(gap) for gap in evaluation.memorisation_gaps]
     lines += _tell_failures(evaluation)
     return "\n".join([*lines, *evaluation.notes])
@@ -49,7 +49,8 @@ def _round(value: float | None) -> str:
     return "" if value is None else f"{value:.3g}" if abs(value) >= 10 else f"{value:.3f}"
 
 
-def _tell_dimension(dimension: Dimension) -> str:
+def tell_dimension(dimension: Dimension) -> str:
+    """Return what a dimension says, in a sentence."""
     source = "public example" if dimension.kind == "public" else "fresh question"
     count = f"{dimension.instances:,} {source}{'s' * (dimension.instances != 1)}"
     within = _write_bounds(dimension.low, dimension.high)
