@@ -102,6 +102,8 @@ def compile_expression(text: str) -> Compiled:
             str(value)  # a strict one raises with its name
         return value
 
+    if text.isidentifier():  # a slot alone, as most are: no need for Jinja's context
+        return lambda values: values[text] if text in values else evaluate_expression(values)
     return evaluate_expression
 
 
@@ -224,7 +226,12 @@ def compute(function: Compiled, values: Values, where: Place, what: str) -> Any:
     try:
         return function(values)
     except Exception as exc:
-        shown = ", ".join(f"{name}={value!r}" for name, value in values.items())
-        raise ScenarioError(
-            f"{what} cannot be computed for {shown[:300]}: {type(exc).__name__}: {exc}", where=where
-        ) from exc
+        raise describe_failure(exc, values, where, what) from exc
+
+
+def describe_failure(exc: Exception, values: Values, where: Place, what: str) -> ScenarioError:
+    """Return the complaint about something that could not be computed, with the values that it was of."""
+    shown = ", ".join(f"{name}={value!r}" for name, value in values.items())
+    return ScenarioError(
+        f"{what} cannot be computed for {shown[:300]}: {type(exc).__name__}: {exc}", where=where
+    )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping, Sequence
-from functools import partial
 from random import Random
 from typing import Annotated, Any, Literal
 
@@ -12,7 +11,12 @@ from pydantic import Discriminator, Field, Tag
 
 from llm_trace.call_parts import Record
 from llm_trace.errors import ScenarioError
-from llm_trace.evaluation.expressions import Place, Values, check_names, compile_expression, compute
+from llm_trace.evaluation.expressions import (
+    Values,
+    check_names,
+    compile_expression,
+    describe_failure,
+)
 from llm_trace.evaluation.names import NAMES
 
 Items = str | tuple[Any, ...]
@@ -183,16 +187,13 @@ def check_slot(name: str, slot: Slot, known: Sequence[str], later: Sequence[str]
                 ) from exc
 
 
-def draw_slots(
-    slots: Mapping[str, Slot], random: Random, fixed: Values | None = None, where: Place = ()
-) -> dict[str, Any]:
+def draw_slots(slots: Mapping[str, Slot], random: Random, fixed: Values | None = None) -> dict[str, Any]:
     """Return a value for each slot, in their order.
 
     Args:
         slots: by name.
         random: gives the draws.
         fixed: values that slots have already; computed ones are computed of them.
-        where: before `("slots", name)` in errors.
 
     Raises:
         ScenarioError: a value cannot be drawn or computed.
@@ -201,7 +202,9 @@ def draw_slots(
     for name, slot in slots.items():
         if fixed is not None and name in fixed:
             values[name] = fixed[name]
-        else:
-            draw, place = partial(slot.draw, random), (*where, "slots", name)
-            values[name] = compute(draw, values, place, f"slot {name!r}")
+            continue
+        try:
+            values[name] = slot.draw(random, values)
+        except Exception as exc:
+            raise describe_failure(exc, values, ("slots", name), f"slot {name!r}") from exc
     return values
