@@ -12,6 +12,7 @@ from typing import Any
 from llm_trace.lazy_names import import_name
 
 _HOMES = {
+    "Calibration": "llm_trace.evaluation.calibration",
     "DatasetScenario": "llm_trace.evaluation.dataset_scenario",
     "Dimension": "llm_trace.evaluation.dimensions",
     "Evaluation": "llm_trace.evaluation.evaluation",
@@ -27,6 +28,7 @@ _HOMES = {
     "Scenario": "llm_trace.evaluation.scenario",
     "ScenarioEdit": "llm_trace.evaluation.edits",
     "Scorer": "llm_trace.evaluation.grades",
+    "calibrate": "llm_trace.evaluation.calibration",
     "cites": "llm_trace.evaluation.scorers",
     "contains": "llm_trace.evaluation.scorers",
     "evaluate": "llm_trace.evaluation.api",

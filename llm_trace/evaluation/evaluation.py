@@ -9,6 +9,7 @@ from typing import Any
 from llm_trace.comparison.conditions import parse_condition
 from llm_trace.errors import NotFoundError
 from llm_trace.evaluation import words
+from llm_trace.evaluation.calibration import build_calibrations
 from llm_trace.evaluation.dimensions import (
     RIGHT,
     Dimension,
@@ -107,6 +108,7 @@ def build_evaluation(
         run=run,
         dimensions=build_dimensions(tables, confidence),
         memorisation_gaps=build_gaps(tables, confidence=confidence, margin=margin),
+        calibrations=build_calibrations(outcomes, confidence),
         failures=tuple(_list_failures(outcomes, tables)),
         planned=config.get("planned", len(outcomes)),
         answered=len(outcomes),

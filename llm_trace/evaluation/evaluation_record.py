@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from llm_trace.call_parts import Record
+from llm_trace.evaluation.calibration import Calibration
 from llm_trace.evaluation.dimensions import Dimension
 from llm_trace.evaluation.memorisation import MemorisationGap
 from llm_trace.evaluation.outcomes import Outcome
@@ -37,6 +38,8 @@ class EvaluationRecord(Record):
     dimensions: tuple[Dimension, ...]
     memorisation_gaps: tuple[MemorisationGap, ...] = ()
     """One for each score, where scenarios have a public set."""
+    calibrations: tuple[Calibration, ...] = ()
+    """One for each score that people gave too, by the same name (source `human` in the store)."""
     failures: tuple[FailedAnswer, ...] = ()
     planned: int
     """Calls of the function that were to be made."""

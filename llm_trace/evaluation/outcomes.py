@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import Field, ValidationError
 
@@ -34,6 +34,8 @@ class Outcome(Record):
     timed_out: bool = False
     scores: dict[str, float] = Field(default_factory=dict)
     """By name; a yes is 1."""
+    human_scores: dict[str, float | str] = Field(default_factory=dict)
+    """Those that people gave, the last of each name; a yes is 1."""
     comments: dict[str, str] = Field(default_factory=dict)
     """Of scores that have one."""
     failed_scorers: dict[str, str] = Field(default_factory=dict)
@@ -62,23 +64,31 @@ def read_outcomes(store: Store, run: Run, scorers: Iterable[str]) -> list[Outcom
     return list(by_key.values())
 
 
-def _read_scores(store: Store, run: Run) -> defaultdict[str, list[tuple[str, Any, str | None]]]:
-    query = """SELECT s.span_id, s.name, s.value::VARCHAR, s.number, s.comment
+class _Row(NamedTuple):
+    """A score of a call, its text where it has no number."""
+
+    name: str
+    value: float | str
+    comment: str | None
+    source: str
+
+
+def _read_scores(store: Store, run: Run) -> defaultdict[str, list[_Row]]:
+    query = """SELECT s.span_id, s.name, s.value::VARCHAR, s.number, s.comment, s.source
                FROM scores s JOIN calls c ON s.span_id = c.span_id WHERE c.run = ? ORDER BY s.time_ns, s.id"""
-    scores: defaultdict[str, list[tuple[str, Any, str | None]]] = defaultdict(list)
-    for span_id, name, text, number, comment in store.sql(query, run.id).fetchall():
+    scores: defaultdict[str, list[_Row]] = defaultdict(list)
+    for span_id, name, text, number, comment, source in store.sql(query, run.id).fetchall():
         value = {"true": 1.0, "false": 0.0}.get(text, number)
-        scores[span_id].append((name, text.strip('"') if value is None else value, comment))
+        scores[span_id].append(_Row(name, text.strip('"') if value is None else value, comment, source))
     return scores
 
 
-def _build_outcome(
-    call: Call, scores: list[tuple[str, Any, str | None]], scorers: list[str]
-) -> Outcome | None:
+def _build_outcome(call: Call, rows: list[_Row], scorers: list[str]) -> Outcome | None:
     instance = _read_instance(call)
     if instance is None:
         return None
-    ours = [each for each in scores if is_of(each[0], scorers) and isinstance(each[1], float)]
+    scores = [each for each in rows if each.source != "human"]
+    ours = [each for each in scores if is_of(each.name, scorers) and isinstance(each.value, float)]
     return Outcome(
         instance=instance,
         repeat=int(call.metadata["repeat"]),
@@ -87,12 +97,13 @@ def _build_outcome(
         output=call.output,
         error=f"{call.error.type}: {call.error.message}" if call.error else None,
         timed_out=bool(call.metadata.get("timed_out")),
-        scores={name: value for name, value, _ in ours},
-        comments={name: comment for name, _, comment in ours if comment},
+        scores={each.name: float(each.value) for each in ours},
+        human_scores={each.name: each.value for each in rows if each.source == "human"},
+        comments={each.name: each.comment for each in ours if each.comment},
         failed_scorers={
-            name.removesuffix(FAILED): comment or str(value)
-            for name, value, comment in scores
-            if name.endswith(FAILED)
+            each.name.removesuffix(FAILED): each.comment or str(each.value)
+            for each in scores
+            if each.name.endswith(FAILED)
         },
     )
 
