@@ -75,6 +75,7 @@ FailIf = Annotated[
 
 
 def evaluate_function(
+    ctx: typer.Context,
     scenarios: Scenarios,
     function: FunctionArgument,
     scorer: Scorers = None,
@@ -110,7 +111,7 @@ def evaluate_function(
             import_function(function), load_scenarios(path, public=public),
             dict(map(_find_scorer, scorer or ["exact"])), n=n, seed=seed, repeats=repeats, name=name,
             concurrency=concurrency, budget=Budget(evaluations=budget, seconds=max_seconds, usd=max_usd),
-            timeout=timeout, resume=resume, retry=retry, store=store, progress=progress,
+            timeout=timeout, resume=resume, retry=retry, store=_find_store(ctx, store), progress=progress,
         )  # fmt: skip
     if as_json:
         print_json(evaluation)
@@ -118,6 +119,14 @@ def evaluate_function(
         for line in str(evaluation).splitlines():
             make_console().print(make_plain_text(line), soft_wrap=True)
     _judge(evaluation, fail_if or ())
+
+
+def _find_store(ctx: typer.Context, store: str) -> str | None:
+    """Return where to record; `None` where the program that was imported says it itself, and nobody else."""
+    from llm_trace import config
+
+    asked = getattr(ctx.get_parameter_source("store"), "name", "")
+    return store if config.current is None or asked == "COMMANDLINE" else None
 
 
 def _find_scorer(name: str) -> tuple[str, Any]:

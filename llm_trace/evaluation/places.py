@@ -22,7 +22,9 @@ def record_to(store: str | os.PathLike[str] | Store | None) -> Iterator[tuple[Ca
         ConfigurationError: nothing says where, or `store` and what is configured are two places.
     """
     wanted = _find_path(store)
-    recorder = slots.recorder or slots.start_recorder()
+    recorder = slots.recorder
+    if recorder is None and wanted is None:
+        recorder = slots.start_recorder()  # where the environment says
     if recorder is not None and config.current is not None:
         path = config.current.store
         if wanted not in (None, path):

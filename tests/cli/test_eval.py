@@ -6,8 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
-from tests.helpers.cli_toys import invoke
+import llm_trace
+from llm_trace.capture import slots
+from llm_trace.cli.app import app
+from llm_trace.config import configure_from_environment
+from tests.helpers.cli_toys import SCREEN, invoke
 
 APP = """
 def always(message):
@@ -70,3 +75,21 @@ def test_what_cannot_work_is_said_with_the_remedy(case: str, folder: Path) -> No
     result = invoke(folder / "t.duckdb", "eval", *arguments)
     assert result.exit_code == code
     assert message in " ".join(result.stderr.replace("│", " ").split())
+
+
+def test_a_program_that_says_where_it_records_is_recorded_there(folder: Path) -> None:
+    (folder / "eval_own.py").write_text(f"import llm_trace\nllm_trace.configure('own.duckdb')\n{APP}")
+    result = CliRunner().invoke(app, ["eval", "refund", "eval_own:always", "-n", "1"], env=SCREEN)
+    assert result.exit_code == 0, result.stderr
+    llm_trace.shutdown()
+    with llm_trace.open_store(folder / "own.duckdb") as store:
+        assert store.runs()[0].name == "always"
+
+
+def test_the_option_counts_more_than_the_environment(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = folder / "option.duckdb"
+    monkeypatch.setattr(slots, "bootstrap", configure_from_environment)  # as importing llm_trace does there
+    arguments = ("eval", "refund", "eval_app:always", "-n", "1")
+    result = invoke(store, *arguments, LLM_TRACE_STORE=str(folder / "environment.duckdb"))
+    assert result.exit_code == 0, result.stderr
+    assert len(llm_trace.open_store(store).runs()) == 1
