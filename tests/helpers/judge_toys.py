@@ -55,3 +55,25 @@ def compare_by(key: Callable[[str], float]) -> Callable[[str], str]:
         return json.dumps({"better": "A" if first >= second else "B"})
 
     return compare
+
+
+def judge_by(trait: Callable[[str], float], *, reads: bool = True) -> Callable[[str, Instance], float]:
+    """Return a scorer that adds a trait of the answer to its quality, with noise of its own."""
+
+    def judge(answer: str, instance: Instance) -> float:
+        noise = Random(f"{answer} {instance.id}").uniform(-0.1, 0.1)
+        quality = (read_quality(answer) - 1) / 8 if reads else 0.3
+        return min(1.0, max(0.0, 0.1 + quality + trait(answer) + noise))
+
+    return judge
+
+
+def prefer_by(trait: Callable[[str], float], *, first: float = 0.0) -> Callable[[str, str, Instance], float]:
+    """Return what says which of two answers is better, by quality, a trait and the position."""
+
+    def prefer(one: str, other: str, instance: Instance) -> float:
+        noise = Random(f"{one} {other}").uniform(-0.5, 0.5)
+        lead = (read_quality(one) - read_quality(other)) / 4 + trait(one) - trait(other)
+        return float(lead + first + noise > 0)
+
+    return prefer

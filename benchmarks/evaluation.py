@@ -1,0 +1,130 @@
+"""How often an audit finds out judges that do not read the answer, and a probe functions that treat groups
+differently; how often both accuse fair ones, and certify wrongly; how often bounds of kappa hold.
+
+    python benchmarks/evaluation.py               all, about a minute
+    python benchmarks/evaluation.py --only judges --seeds 100
+
+Judges and functions are scripted, with noise.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from llm_trace.evaluation.audit import audit_judge, audit_pair_judge
+from llm_trace.evaluation.instances import Instance
+from llm_trace.evaluation.interventions import NAMES
+
+ANSWERS = 60
+Trait = Callable[[str], float]
+
+
+def read_quality(answer: str) -> float:
+    """Return what is right in an answer: 1 to 5, where its words are in their order."""
+    at = answer.find("is worth ")
+    return float(answer[at + 9]) if at >= 0 and answer[at + 9 : at + 10].isdigit() else 1.0
+
+
+TRAITS: dict[str, Trait] = {
+    "fair": lambda answer: 0.0,
+    "longer": lambda answer: min(1.0, len(answer) / 400),
+    "shorter": lambda answer: -min(1.0, len(answer) / 400),
+    "named": lambda answer: 0.3 if answer.startswith(NAMES[0]) else 0.0,
+}
+
+
+def draw_noise(seed: int, *key: Any) -> float:
+    """Return noise between -0.25 and 0.25 that is the same for the same question."""
+    digest = hashlib.blake2b(repr((seed, key)).encode(), digest_size=8).digest()
+    return int.from_bytes(digest) / 2**65 - 0.25
+
+
+def make_answer(random: Random, number: int) -> tuple[str, Instance]:
+    quality, length = random.randint(1, 5), random.randint(0, 3)
+    text = f"Case {number} is worth {quality} of five points." + " More of it stands below." * length
+    return text, Instance(id=f"q/{number}", scenario="q", input={"question": f"What of case {number}?"})
+
+
+def make_grader(trait: Trait, seed: int, weight: float) -> Callable[[str, Instance], float]:
+    """Return a judge that grades in fifths by quality, what else moves it, and noise."""
+
+    def grade(answer: str, instance: Instance) -> float:
+        value = (
+            weight * (read_quality(answer) - 1) / 4 + trait(answer) + draw_noise(seed, answer, instance.id)
+        )
+        return round(min(1.0, max(0.0, value)) * 4) / 4
+
+    return grade
+
+
+def make_comparer(trait: Trait, first: float, seed: int) -> Callable[[str, str, Instance], float]:
+    """Return a judge that says which of two answers is better, by quality, what else moves it, and noise."""
+
+    def prefer(one: str, other: str, instance: Instance) -> float:
+        quality = (read_quality(one) - read_quality(other)) / 4
+        lead = quality + trait(one) - trait(other) + first + 2 * draw_noise(seed, one, other, instance.id)
+        return float(lead > 0)
+
+    return prefer
+
+
+def audit_seed(kind: str, form: str, seed: int) -> str:
+    """Return what an audit says of a judge: its verdict, and what it found besides the content."""
+    random = Random(f"{kind} {form} {seed}")
+    trait = TRAITS.get(kind, TRAITS["fair"])
+    answers = [make_answer(random, number) for number in range(ANSWERS)]
+    if form == "grades":
+        audit = audit_judge(make_grader(trait, seed, 0.0 if kind == "blind" else 1.0), answers, seed=seed)
+    else:
+        rivals = [make_answer(random, number) for number in range(ANSWERS)]
+        pairs = [(one, other, instance) for (one, instance), (other, _) in zip(answers, rivals, strict=True)]
+        first = {"first": 0.3, "second": -0.3}.get(kind, 0.0)
+        audit = audit_pair_judge(make_comparer(trait, first, seed), pairs, seed=seed)
+    return " ".join(
+        [
+            audit.verdict,
+            *(f"{'+' if e.value > 0 else '-'}{e.name}" for e in audit.effects[:-2] if e.verdict == "found"),
+        ]
+    )
+
+
+def measure_judges(seeds: int) -> None:
+    """Print what audits say of each kind of judge."""
+    print(f"\nAudits of {ANSWERS} answers, {seeds} seeds: verdict and what was found")
+    kinds = {
+        "grades": ("fair", "longer", "shorter", "named", "blind"),
+        "pairs": ("fair", "longer", "named", "first", "second"),
+    }
+    for form, names in kinds.items():
+        for kind in names:
+            begin = time.perf_counter()
+            verdicts = Counter(audit_seed(kind, form, seed) for seed in range(seeds))
+            shown = ", ".join(f"{count} {verdict}" for verdict, count in verdicts.most_common())
+            print(f"{form:8}{kind:10}{shown}   ({(time.perf_counter() - begin) / seeds:.2f} s each)")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--only", choices=["judges"])
+    parser.add_argument("--seeds", type=int, default=20)
+    options = parser.parse_args()
+    parts = {"judges": measure_judges}
+    for name, measure in parts.items():
+        if options.only in (None, name):
+            measure(options.seeds)
+
+
+if __name__ == "__main__":
+    main()
