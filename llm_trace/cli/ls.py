@@ -98,7 +98,7 @@ def print_calls(
     tables fit below each other.
     """
     out = make_console(width=WIDE if wide else None)
-    columns = list_columns(calls)
+    columns = list_table_columns(calls)
     if steady:
         columns["time"] = [formatting.format_hour(c.end_ns or c.start_ns) for c in calls]
     hidden = [name for name, least in ROOM.items() if out.width < least and any(columns[name])]
@@ -114,7 +114,7 @@ def print_calls(
         say_left_out({"not shown": hidden, "cut": cut}, "--wide or --json")
 
 
-def list_columns(calls: "Sequence[Call]") -> dict[str, list[Any]]:
+def list_table_columns(calls: "Sequence[Call]") -> dict[str, list[Any]]:
     """Return the table's columns, in order."""
     return {
         "time": [formatting.format_clock(c.start_ns) for c in calls],

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from llm_trace.attribution.proxies.model import Proxied
-    from llm_trace.attribution.proxies.screen_state import Instance, Screen
+    from llm_trace.attribution.proxies.screen_state import Screen, ScreenedCall
     from llm_trace.record import Call
 
 NAME = "proxy"
@@ -136,7 +136,7 @@ def run_proxy(
     }  # fmt: skip
     with make_notes_console().status("screening") as status:
 
-        def report_progress(instance: "Instance", count: int) -> None:
+        def report_progress(instance: "ScreenedCall", count: int) -> None:
             status.update(f"screening: {count} calls, the last one {instance.kind}")
 
         outcome = screen(calls, models, progress=report_progress, **asks)

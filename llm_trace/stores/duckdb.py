@@ -25,7 +25,7 @@ from llm_trace.stores.paging import Page
 from llm_trace.stores.parquet import CHOSEN, read_event_lines, write_parquet
 from llm_trace.stores.result import Result
 from llm_trace.stores.search import search
-from llm_trace.stores.selection import choose_calls, select_calls
+from llm_trace.stores.selection import fill_chosen, select_calls
 from llm_trace.stores.summary import Summary, summarize_calls
 from llm_trace.stores.totals import Totals, sum_calls
 
@@ -304,7 +304,7 @@ class Store:
         with self._query() as connection:
             if not some and run is None:
                 return write_parquet(connection, place)
-            choose_calls(connection, select_calls(connection, run, filters), text, limit)
+            fill_chosen(connection, select_calls(connection, run, filters), text, limit)
             return write_parquet(connection, place, chosen=True)
 
     def event_lines(self, span_ids: Sequence[str] | None = None) -> list[str]:

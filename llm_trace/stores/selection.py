@@ -18,7 +18,7 @@ def select_calls(connection: DuckDBPyConnection, run: str | Run | None, filters:
     return Filter.of(runs=None if run is None else _run_ids(connection, run), **filters)
 
 
-def choose_calls(connection: DuckDBPyConnection, chosen: Filter, text: str | None, limit: int | None) -> None:
+def fill_chosen(connection: DuckDBPyConnection, chosen: Filter, text: str | None, limit: int | None) -> None:
     """Make the table of the calls that match."""
     connection.execute(f"CREATE TABLE {CHOSEN} (span_id TEXT)")
     if text:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from llm_trace.attribution.proxies.case import compute_cost, compute_quality
-from llm_trace.attribution.proxies.screen_state import Instance
+from llm_trace.attribution.proxies.screen_state import ScreenedCall
 from llm_trace.errors import AttributionError
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ _LEAST = 8
 _UNUSABLE: tuple[Verdict, ...] = ("redacted_input", "model_changed")
 
 
-def examine_call(case: TaskCall, floor: float, *, audit: bool = False) -> Instance:
+def examine_call(case: TaskCall, floor: float, *, audit: bool = False) -> ScreenedCall:
     """Return what a call shows; the oracle is asked only where both models agree.
 
     Args:
@@ -28,7 +28,7 @@ def examine_call(case: TaskCall, floor: float, *, audit: bool = False) -> Instan
         floor: quality of the oracle's explanation below which nothing is decided.
         audit: whether the proxy was used for this call; then both agree.
     """
-    instance = Instance(case.key, "failed", audit=audit)
+    instance = ScreenedCall(case.key, "failed", audit=audit)
     try:
         if not audit and case.disagreement() is not None:
             return replace(instance, kind="disagreed")
@@ -37,7 +37,7 @@ def examine_call(case: TaskCall, floor: float, *, audit: bool = False) -> Instan
         return replace(instance, why=str(exc))
 
 
-def _measure_case(instance: Instance, case: TaskCall, floor: float) -> Instance:
+def _measure_case(instance: ScreenedCall, case: TaskCall, floor: float) -> ScreenedCall:
     own, cost = case.own, compute_cost(case.own)
     instance = replace(
         _add_cost(instance, cost), own_calls=cost.calls, own_tokens=cost.tokens, own_usd=cost.usd
@@ -60,5 +60,5 @@ def _measure_case(instance: Instance, case: TaskCall, floor: float) -> Instance:
     return replace(instance, kind="measured", proxy=compute_quality(np.array(theirs.values), masks, values))
 
 
-def _add_cost(instance: Instance, cost: OracleCost) -> Instance:
+def _add_cost(instance: ScreenedCall, cost: OracleCost) -> ScreenedCall:
     return replace(instance, calls=cost.calls, tokens=cost.tokens, usd=cost.usd)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from llm_trace.attribution.core.plan import Plan
     from llm_trace.attribution.core.value import Budget
     from llm_trace.attribution.proxies.model import Proxied
-    from llm_trace.attribution.proxies.screen_state import Instance, Screen
+    from llm_trace.attribution.proxies.screen_state import Screen, ScreenedCall
     from llm_trace.record import Attribution
 
 _SHOWN = (
@@ -118,7 +118,7 @@ def _is_audited(case: TaskCall, budget: Budget | None) -> bool:
 
 
 def _describe_explanation(
-    explanation: Attribution, by: str, why: str, screen: Screen, audit: Instance | None
+    explanation: Attribution, by: str, why: str, screen: Screen, audit: ScreenedCall | None
 ) -> Attribution:
     """Return the explanation with whose it is, on what evidence, and the cost of an audit added."""
     evidence, own = screen.list_evidence(), screen.own_cost()

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from llm_trace.attribution.proxies.model import Proxied
-    from llm_trace.attribution.proxies.screen_state import Instance
+    from llm_trace.attribution.proxies.screen_state import ScreenedCall
 
-ScreenProgress = Callable[["Instance", int], object]
+ScreenProgress = Callable[["ScreenedCall", int], object]
 """Called with each instance and how many were looked at; returning False ends the screen, which goes on
 where it stood when called again.
 """

@@ -8,7 +8,7 @@ import os
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
-from llm_trace.attribution.proxies.screen_state import Instance, Screen, Terms
+from llm_trace.attribution.proxies.screen_state import Screen, ScreenedCall, Terms
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,14 +44,14 @@ class File:
         known = {f.name for f in fields(Terms)}
         return Screen(Terms(**{k: v for k, v in terms.items() if k in known}), _read_instances(lines))
 
-    def begin(self, instances: Sequence[Instance] = ()) -> None:
+    def begin(self, instances: Sequence[ScreenedCall] = ()) -> None:
         """Make the file anew with these instances; what else it held is gone."""
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         temporary = self.path.with_suffix(f".{os.getpid()}.tmp")
         temporary.write_text("".join([_build_line(self.terms), *map(_build_line, instances)]))
         temporary.replace(self.path)
 
-    def append(self, instance: Instance) -> None:
+    def append(self, instance: ScreenedCall) -> None:
         """Add an instance: one write, so that processes do not disturb each other."""
         handle = os.open(self.path, os.O_WRONLY | os.O_APPEND)
         try:
@@ -60,7 +60,7 @@ class File:
             os.close(handle)
 
 
-def _build_line(entry: Terms | Instance) -> str:
+def _build_line(entry: Terms | ScreenedCall) -> str:
     return json.dumps(asdict(entry)) + "\n"
 
 
@@ -84,12 +84,12 @@ def _describe_change(what: str, terms: dict[str, Any]) -> str:
     }[what]
 
 
-def _read_instances(lines: Sequence[str]) -> tuple[Instance, ...]:
+def _read_instances(lines: Sequence[str]) -> tuple[ScreenedCall, ...]:
     instances = []
     for line in lines:
         try:
             values = json.loads(line)
-            instances.append(Instance(**{**values, "answered_by": tuple(values["answered_by"])}))
+            instances.append(ScreenedCall(**{**values, "answered_by": tuple(values["answered_by"])}))
         except (ValueError, TypeError, KeyError):  # the end of a line that a crash cut
             continue
     return tuple(instances)

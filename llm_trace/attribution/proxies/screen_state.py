@@ -31,7 +31,7 @@ MOST_FAILED = 3
 WINDOW = 50
 """Instances that count after the screen: the newest audits and what was before them."""
 _MOST: dict[Test, int] = {"betting": 100, "t": 50}
-Outcome = Literal["accepted", "rejected", "undecided", "revoked", "expired"]
+ScreenOutcome = Literal["accepted", "rejected", "undecided", "revoked", "expired"]
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Terms:
 
 
 @dataclass(frozen=True)
-class Instance:
+class ScreenedCall:
     """What one call showed; a line of the file."""
 
     key: str
@@ -97,19 +97,19 @@ class Screen:
     """A proxy's standing."""
 
     terms: Terms
-    instances: tuple[Instance, ...] = ()
+    instances: tuple[ScreenedCall, ...] = ()
     stopped: str = ""
     """Why it ended before it was decided, in words."""
     expired: str = ""
     """Why it holds no more."""
 
     @cached_property
-    def verdict(self) -> tuple[Outcome, str]:
-        """Outcome and reason."""
+    def verdict(self) -> tuple[ScreenOutcome, str]:
+        """ScreenOutcome and reason."""
         return ("expired", self.expired) if self.expired else _judge_screen(self)
 
     @property
-    def outcome(self) -> Outcome:
+    def outcome(self) -> ScreenOutcome:
         """`accepted` is the only one with which the proxy is used."""
         return self.verdict[0]
 
@@ -164,12 +164,12 @@ class Screen:
         return sum(i.audit for i in self.instances)
 
     @property
-    def measured(self) -> list[Instance]:
+    def measured(self) -> list[ScreenedCall]:
         """Those that count."""
         return [i for i in self.instances if i.kind == "measured"]
 
 
-def _judge_screen(screen: Screen) -> tuple[Outcome, str]:
+def _judge_screen(screen: Screen) -> tuple[ScreenOutcome, str]:
     t, measured = screen.terms, screen.measured
     models = sorted({name for i in measured for name in i.answered_by})
     if len(models) > 1:
@@ -207,7 +207,7 @@ def _explain_unmeasurable(screen: Screen) -> str | None:
     return None
 
 
-def _judge_undecided(screen: Screen) -> tuple[Outcome, str]:
+def _judge_undecided(screen: Screen) -> tuple[ScreenOutcome, str]:
     """Return what the answers say where the qualities do not decide."""
     t, kinds = screen.terms, [i.kind for i in screen.instances if i.kind != "failed"]
     agreed, asked = len(kinds) - kinds.count("disagreed"), len(kinds)
@@ -220,7 +220,7 @@ def _judge_undecided(screen: Screen) -> tuple[Outcome, str]:
     return "undecided", why
 
 
-def _list_differences(instances: Sequence[Instance], tau: float) -> list[float]:
+def _list_differences(instances: Sequence[ScreenedCall], tau: float) -> list[float]:
     return [i.proxy - tau * i.oracle for i in instances if i.proxy is not None and i.oracle is not None]
 
 
