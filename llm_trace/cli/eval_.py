@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from llm_trace.cli import options as o
+from llm_trace.cli.eval_files import write_from_calls
 from llm_trace.cli.output import (
     make_console,
     make_notes_console,
@@ -27,14 +28,16 @@ EXAMPLE = "Example: llm-trace eval refund app:answer -n 100 --fail-if 'exact.low
 BUILT_IN = ("exact", "contains", "numeric", "similarity")
 
 Scenarios = Annotated[
-    str,
+    str | None,
     typer.Argument(
         metavar="SCENARIOS",
-        help="A scenario file (YAML), or the name of one that is shipped: refund, arithmetic, retrieval.",
+        help="A scenario file (YAML), or the name of one that is shipped: refund, arithmetic, retrieval. "
+        "Not with --to.",
     ),
 ]
 FunctionArgument = Annotated[
-    str, typer.Argument(metavar="MODULE:FUNCTION", help="The function, to be imported from here and asked.")
+    str | None,
+    typer.Argument(metavar="MODULE:FUNCTION", help="The function, to be imported from here and asked."),
 ]
 Scorers = Annotated[
     list[str] | None,
@@ -44,7 +47,12 @@ Scorers = Annotated[
         help=f"{', '.join(BUILT_IN)}, or MODULE:FUNCTION of (output, instance); may be repeated.",
     ),
 ]
-Instances = Annotated[int, typer.Option("-n", metavar="COUNT", help="Fresh instances of each scenario.")]
+Instances = Annotated[
+    int,
+    typer.Option(
+        "-n", metavar="COUNT", help="Fresh instances of each scenario; with --to x.yaml the most calls."
+    ),
+]
 Seed = Annotated[int, typer.Option("--seed", help="Of the instances; another one asks other questions.")]
 Repeats = Annotated[int, typer.Option("--repeats", help="How often each instance is asked.")]
 RunName = Annotated[str | None, typer.Option("--name", metavar="NAME", help="Of the run.")]
@@ -72,12 +80,28 @@ FailIf = Annotated[
         help="Leave with exit code 1 if this holds: exact.low < 0.8, exact gap.low > 0.05.",
     ),
 ]
+To = Annotated[
+    Path | None,
+    typer.Option(
+        "--to",
+        metavar="FILE",
+        help="Ask nothing; turn logged calls into this file: .jsonl is a dataset, .yaml a scenario to be "
+        "completed.",
+    ),
+]
+FromRun = Annotated[
+    str | None, typer.Option("--from-run", metavar="RUN", help="With --to: the calls of this run.")
+]
+FromCall = Annotated[str | None, typer.Option("--from-call", metavar="ID", help="With --to: this call.")]
+Expected = Annotated[
+    bool, typer.Option("--expected", help="With --to x.jsonl: what the calls returned is right.")
+]
 
 
 def evaluate_function(
     ctx: typer.Context,
-    scenarios: Scenarios,
-    function: FunctionArgument,
+    scenarios: Scenarios = None,
+    function: FunctionArgument = None,
     scorer: Scorers = None,
     n: Instances = 20,
     seed: Seed = 0,
@@ -92,10 +116,17 @@ def evaluate_function(
     retry: RetryOption = False,
     public: PublicOption = None,
     fail_if: FailIf = None,
+    to: To = None,
+    from_run: FromRun = None,
+    from_call: FromCall = None,
+    where: o.Where = None,
+    expected: Expected = False,
     store: o.StoreOption = o.STORE,
     as_json: o.JsonOption = False,
 ) -> None:
     """Ask a function fresh instances of scenarios: each quality apart, with bounds.
+
+    With --to: turn logged calls into a dataset or a scenario file.
 
     Exit code 0: all was asked and no --fail-if holds; 1: one holds, calls are lacking, or an error.
     """
@@ -104,6 +135,11 @@ def evaluate_function(
     from llm_trace.evaluation.scenario_file import find_example, load_scenarios
     from llm_trace.replays.roots import import_function
 
+    if to is not None:
+        write_from_calls(to, store, run=from_run, call=from_call, where=where, n=n, expected=expected)
+        return
+    if scenarios is None or function is None:
+        raise typer.BadParameter("give SCENARIOS and MODULE:FUNCTION, or --to FILE with logged calls")
     sys.path.insert(0, str(Path.cwd()))
     path = Path(scenarios) if Path(scenarios).exists() or Path(scenarios).suffix else find_example(scenarios)
     with _show_bar(quiet=as_json) as progress:

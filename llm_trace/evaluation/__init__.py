@@ -34,6 +34,7 @@ _HOMES = {
     "calibrate": "llm_trace.evaluation.calibration",
     "cites": "llm_trace.evaluation.scorers",
     "contains": "llm_trace.evaluation.scorers",
+    "draft_scenarios": "llm_trace.evaluation.drafts",
     "evaluate": "llm_trace.evaluation.api",
     "exact": "llm_trace.evaluation.scorers",
     "find_example": "llm_trace.evaluation.scenario_file",
