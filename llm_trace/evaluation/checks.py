@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from llm_trace.errors import ScenarioError
 from llm_trace.evaluation.edits import Distractors, ScenarioEdit, check_edit, check_known
-from llm_trace.evaluation.expressions import Place, check_names, get_environment
+from llm_trace.evaluation.expressions import FieldPath, check_names, get_environment
 from llm_trace.evaluation.public_set import PublicExample, PublicFile
 from llm_trace.evaluation.slots import KINDS, check_slot
 
@@ -91,7 +91,7 @@ def _translate(message: str) -> str:
     return message
 
 
-def _drop_tags(place: Place) -> Place:
+def _drop_tags(place: FieldPath) -> FieldPath:
     """Return the keys of a place without the names of kinds that pydantic puts between them."""
     match place:
         case ("slots", name, kind, *rest) if kind in KINDS:

@@ -12,8 +12,8 @@ from pydantic import Field
 from llm_trace.call_parts import Record
 from llm_trace.errors import ScenarioError
 from llm_trace.evaluation.expressions import (
-    Place,
-    Values,
+    FieldPath,
+    SlotValues,
     check_names,
     compile_answer,
     compile_expression,
@@ -65,7 +65,9 @@ class ScenarioEdit(Record):
         return any(part for part in parts)
 
 
-def check_edit(edit: ScenarioEdit, slots: Sequence[str], arguments: Mapping[str, Any], where: Place) -> None:
+def check_edit(
+    edit: ScenarioEdit, slots: Sequence[str], arguments: Mapping[str, Any], where: FieldPath
+) -> None:
     """Check an edit against the scenario that it is of.
 
     Raises:
@@ -94,7 +96,7 @@ def check_edit(edit: ScenarioEdit, slots: Sequence[str], arguments: Mapping[str,
         check_names(edit.distractors.sentences, slots, (*where, "distractors", "sentences"), template=True)
 
 
-def check_known(name: str, known: Sequence[str], what: str, where: Place) -> None:
+def check_known(name: str, known: Sequence[str], what: str, where: FieldPath) -> None:
     """Check that a name is one of those known.
 
     Raises:
@@ -104,7 +106,7 @@ def check_known(name: str, known: Sequence[str], what: str, where: Place) -> Non
         raise ScenarioError(f"{name!r} is no {what}: there are {', '.join(known) or 'none'}", where=where)
 
 
-def override_slots(edit: ScenarioEdit, values: Values, where: Place) -> dict[str, Any]:
+def override_slots(edit: ScenarioEdit, values: SlotValues, where: FieldPath) -> dict[str, Any]:
     """Return the other values that an edit gives slots."""
     overrides = {}
     for name, value in edit.slots.items():
@@ -113,7 +115,7 @@ def override_slots(edit: ScenarioEdit, values: Values, where: Place) -> dict[str
     return overrides
 
 
-def is_meant(edit: ScenarioEdit, values: Values, where: Place) -> bool:
+def is_meant(edit: ScenarioEdit, values: SlotValues, where: FieldPath) -> bool:
     """Return whether an edit is for instances with these values."""
     if edit.when is None:
         return True
@@ -121,7 +123,7 @@ def is_meant(edit: ScenarioEdit, values: Values, where: Place) -> bool:
 
 
 def edit_input(
-    edit: ScenarioEdit, arguments: Mapping[str, Any], values: Values, random: Random, where: Place
+    edit: ScenarioEdit, arguments: Mapping[str, Any], values: SlotValues, random: Random, where: FieldPath
 ) -> dict[str, Any]:
     """Return the input of a variant.
 
@@ -148,7 +150,7 @@ def edit_input(
 
 
 def _call_function(
-    function: Callable[[dict[str, Any]], Mapping[str, Any]], arguments: Mapping[str, Any], where: Place
+    function: Callable[[dict[str, Any]], Mapping[str, Any]], arguments: Mapping[str, Any], where: FieldPath
 ) -> dict[str, Any]:
     changed = compute_json(lambda known: function(dict(known)), arguments, where, "the edit's function")
     if not isinstance(changed, dict):
@@ -158,7 +160,7 @@ def _call_function(
     return changed
 
 
-def _replace_words(text: Any, pairs: Mapping[str, str], values: Values, where: Place) -> str:
+def _replace_words(text: Any, pairs: Mapping[str, str], values: SlotValues, where: FieldPath) -> str:
     edited = str(text)
     for old, new in pairs.items():
         before, after = (
@@ -175,7 +177,11 @@ def _replace_words(text: Any, pairs: Mapping[str, str], values: Values, where: P
 
 
 def _add_distractors(
-    distractors: Distractors, arguments: Mapping[str, Any], values: Values, random: Random, where: Place
+    distractors: Distractors,
+    arguments: Mapping[str, Any],
+    values: SlotValues,
+    random: Random,
+    where: FieldPath,
 ) -> dict[str, str]:
     count = min(distractors.count, len(distractors.sentences))
     text = str(arguments[distractors.into])

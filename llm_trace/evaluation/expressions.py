@@ -18,9 +18,9 @@ from llm_trace.evaluation.instances import to_json_value
 if TYPE_CHECKING:
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-Values = Mapping[str, Any]
-Place = tuple[str | int, ...]
-Compiled = Callable[[Values], Any]
+SlotValues = Mapping[str, Any]
+FieldPath = tuple[str | int, ...]
+Compiled = Callable[[SlotValues], Any]
 LARGEST_POWER, LONGEST = 10_000, 1_000_000
 """Bits of a power, and items or characters of a repetition, beyond which an expression is refused."""
 _ALONE = re.compile(r"\{\{((?:(?!\}\}|\{\{).)*)\}\}", re.DOTALL)
@@ -93,7 +93,7 @@ def compile_expression(text: str) -> Compiled:
     except TemplateSyntaxError as exc:
         raise ScenarioError(f"{text!r} is no expression: {exc.message}") from exc
 
-    def evaluate_expression(values: Values) -> Any:
+    def evaluate_expression(values: SlotValues) -> Any:
         context = template.new_context({**environment.globals, **values}, shared=True)
         for _ in template.root_render_func(context):
             pass
@@ -128,7 +128,9 @@ def compile_text(text: str) -> Compiled:
         line = f" (line {exc.lineno} of the text)" if exc.lineno > 1 else ""
         raise ScenarioError(f"the template cannot be read{line}: {exc.message}") from exc
 
-    def render_text(values: Values) -> str:  # `shared`: else Jinja copies the globals one by one each time
+    def render_text(
+        values: SlotValues,
+    ) -> str:  # `shared`: else Jinja copies the globals one by one each time
         context = template.new_context({**environment.globals, **values}, shared=True)
         return "".join(template.root_render_func(context))
 
@@ -166,7 +168,7 @@ def _compile_parts(value: Any, compile_part: Callable[[Any], Compiled]) -> Compi
     return lambda values: value  # noqa: ARG005
 
 
-def check_names(value: Any, known: Collection[str], where: Place, *, template: bool) -> None:
+def check_names(value: Any, known: Collection[str], where: FieldPath, *, template: bool) -> None:
     """Check that expressions or templates can be read and use nothing but slots that are known there.
 
     Raises:
@@ -182,7 +184,7 @@ def check_names(value: Any, known: Collection[str], where: Place, *, template: b
         _check_text(value, known, where, template=template or is_template(value))
 
 
-def _check_text(text: str, known: Collection[str], where: Place, *, template: bool) -> None:
+def _check_text(text: str, known: Collection[str], where: FieldPath, *, template: bool) -> None:
     from jinja2 import TemplateError, meta
 
     environment = get_environment()
@@ -205,7 +207,7 @@ def refuse_unknown(name: str, text: str, known: Collection[str], *, template: bo
     return f"{name!r} in {text!r} is no slot that is known here: {remedy}"
 
 
-def compute_json(function: Compiled, values: Values, where: Place, what: str) -> Any:
+def compute_json(function: Compiled, values: SlotValues, where: FieldPath, what: str) -> Any:
     """Return a compiled expression's value as JSON has it.
 
     Raises:
@@ -217,7 +219,7 @@ def compute_json(function: Compiled, values: Values, where: Place, what: str) ->
         raise ScenarioError(f"{what}: {exc}", where=where) from exc
 
 
-def compute(function: Compiled, values: Values, where: Place, what: str) -> Any:
+def compute(function: Compiled, values: SlotValues, where: FieldPath, what: str) -> Any:
     """Return a compiled expression's value.
 
     Raises:
@@ -229,7 +231,7 @@ def compute(function: Compiled, values: Values, where: Place, what: str) -> Any:
         raise describe_failure(exc, values, where, what) from exc
 
 
-def describe_failure(exc: Exception, values: Values, where: Place, what: str) -> ScenarioError:
+def describe_failure(exc: Exception, values: SlotValues, where: FieldPath, what: str) -> ScenarioError:
     """Return the complaint about something that could not be computed, with the values that it was of."""
     shown = ", ".join(f"{name}={value!r}" for name, value in values.items())
     return ScenarioError(

@@ -25,7 +25,7 @@ STALE = 1_000
 
 
 class Draw(NamedTuple):
-    """Values of all slots, and the input that they make."""
+    """SlotValues of all slots, and the input that they make."""
 
     values: dict[str, Any]
     input: dict[str, Any]

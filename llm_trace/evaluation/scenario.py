@@ -15,7 +15,13 @@ from pydantic import ValidationError
 from llm_trace.errors import ScenarioError
 from llm_trace.evaluation.checks import check_scenario, describe_invalid
 from llm_trace.evaluation.edits import ScenarioEdit, edit_input, is_meant, override_slots
-from llm_trace.evaluation.expressions import Place, Values, compile_answer, compile_value, compute_json
+from llm_trace.evaluation.expressions import (
+    FieldPath,
+    SlotValues,
+    compile_answer,
+    compile_value,
+    compute_json,
+)
 from llm_trace.evaluation.fresh import Draw, draw_allowed, draw_fresh
 from llm_trace.evaluation.instances import Instance, Variant, read_source, to_json_value
 from llm_trace.evaluation.public_set import hash_public, make_public_instances
@@ -67,13 +73,13 @@ class Scenario(ScenarioFields):
         values = draw_allowed(self.slots, self.constraints, random)
         return Draw(values, self._render(values))
 
-    def _render(self, values: Values) -> dict[str, Any]:
+    def _render(self, values: SlotValues) -> dict[str, Any]:
         return {
             name: compute_json(compile_value(template), values, ("input", name), f"input {name!r}")
             for name, template in self.input.items()
         }
 
-    def _answer(self, values: Values, where: Place = ("expected",)) -> Any:
+    def _answer(self, values: SlotValues, where: FieldPath = ("expected",)) -> Any:
         return compute_json(compile_answer(self.expected), values, where, "expected")
 
     def _build(self, id_: str, variant: Variant, draw: Draw, **fields: Any) -> Instance:
@@ -86,7 +92,7 @@ class Scenario(ScenarioFields):
             }
         )  # fmt: skip
 
-    def _list_decisive(self, values: Values) -> Iterator[str]:
+    def _list_decisive(self, values: SlotValues) -> Iterator[str]:
         for number, word in enumerate(self.decisive):
             if word in self.slots:
                 value = to_json_value(values[word])
@@ -104,7 +110,7 @@ class Scenario(ScenarioFields):
                 yield self._swap(original, draw, slot, group, choices)
 
     def _edit(
-        self, original: Instance, draw: Draw, edit: ScenarioEdit, variant: Variant, where: Place
+        self, original: Instance, draw: Draw, edit: ScenarioEdit, variant: Variant, where: FieldPath
     ) -> Iterator[Instance]:
         if not is_meant(edit, draw.values, where):
             return
@@ -143,7 +149,7 @@ class Scenario(ScenarioFields):
         id_ = f"{original.id}/{slot}={group}"
         return self._build(id_, "swapped", swapped, of=original.id, edit=slot, group=group)
 
-    def _redraw(self, values: Values, overrides: Values) -> dict[str, Any]:
+    def _redraw(self, values: SlotValues, overrides: SlotValues) -> dict[str, Any]:
         """Return the values with some replaced and the computed ones computed again."""
         fixed = {
             name: value for name, value in values.items() if not isinstance(self.slots[name], Computed)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from llm_trace.errors import ScenarioError
-from llm_trace.evaluation.expressions import Place
+from llm_trace.evaluation.expressions import FieldPath
 from llm_trace.evaluation.scenario import Scenario
 from llm_trace.evaluation.yaml_lines import YamlDocument, parse_yaml
 
@@ -77,7 +77,7 @@ def _list_entries(file: Path, document: YamlDocument) -> list[Any]:
 def _check_ids(file: Path, document: YamlDocument, entries: Iterable[Any]) -> None:
     first: dict[str, int] = {}
     for number, entry in enumerate(entries):
-        place: Place = ("scenarios", number)
+        place: FieldPath = ("scenarios", number)
         if not isinstance(entry, dict):
             raise _place_error(file, document, place, "a scenario has keys such as `id:` and `input:`")
         line = document.find_line((*place, "id"))
@@ -110,5 +110,5 @@ def _resolve_public(fields: dict[str, Any], folder: Path, public: Any) -> dict[s
     return {**fields, "public": {**examples, "file": str(folder / path)}}
 
 
-def _place_error(file: Path, document: YamlDocument, place: Place, message: str) -> ScenarioError:
+def _place_error(file: Path, document: YamlDocument, place: FieldPath, message: str) -> ScenarioError:
     return ScenarioError(f"{str(file)!r}, line {document.find_line(place)}: {message}", where=place)

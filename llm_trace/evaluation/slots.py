@@ -12,7 +12,7 @@ from pydantic import Discriminator, Field, Tag
 from llm_trace.call_parts import Record
 from llm_trace.errors import ScenarioError
 from llm_trace.evaluation.expressions import (
-    Values,
+    SlotValues,
     check_names,
     compile_expression,
     describe_failure,
@@ -23,39 +23,39 @@ Items = str | tuple[Any, ...]
 """A list, or an expression of earlier slots that gives one."""
 
 
-class Choice(Record):
+class ChoiceSlot(Record):
     """One item of a list."""
 
     choice: Items
     weights: tuple[float, ...] | None = None
     """How often each item comes, relative to the others."""
 
-    def draw(self, random: Random, values: Values) -> Any:
+    def draw(self, random: Random, values: SlotValues) -> Any:
         items = find_items(self.choice, values)
         return random.choices(items, self.weights)[0] if self.weights else random.choice(items)
 
 
-class Integer(Record):
+class IntegerSlot(Record):
     """A whole number from least to most, both included; each may be an expression of earlier slots."""
 
     integer: tuple[int | str, int | str]
     step: int = Field(1, ge=1)
 
-    def draw(self, random: Random, values: Values) -> int:
+    def draw(self, random: Random, values: SlotValues) -> int:
         least, most = (int(find_number(bound, values)) for bound in self.integer)
         if most < least:
             raise ValueError(f"no whole number lies between {least} and {most}")
         return random.randrange(least, most + 1, self.step)
 
 
-class Number(Record):
+class NumberSlot(Record):
     """A number from least to most, on steps or rounded to digits."""
 
     number: tuple[float | str, float | str]
     step: float | None = Field(None, gt=0)
     digits: int = Field(2, ge=0, le=12)
 
-    def draw(self, random: Random, values: Values) -> float:
+    def draw(self, random: Random, values: SlotValues) -> float:
         least, most = (float(find_number(bound, values)) for bound in self.number)
         if most < least:
             raise ValueError(f"no number lies between {least} and {most}")
@@ -69,29 +69,29 @@ class Day(Record):
 
     date: tuple[datetime.date, datetime.date]
 
-    def draw(self, random: Random, values: Values) -> datetime.date:  # noqa: ARG002
+    def draw(self, random: Random, values: SlotValues) -> datetime.date:  # noqa: ARG002
         first, last = self.date
         if last < first:
             raise ValueError(f"no date lies between {first} and {last}")
         return first + datetime.timedelta(days=random.randint(0, (last - first).days))
 
 
-class Name(Record):
+class NameSlot(Record):
     """A first name of a list that is here: `women`, `men` or `people`."""
 
     names: Literal["women", "men", "people"]
 
-    def draw(self, random: Random, values: Values) -> str:  # noqa: ARG002
+    def draw(self, random: Random, values: SlotValues) -> str:  # noqa: ARG002
         return random.choice(NAMES[self.names])
 
 
-class Sample(Record):
+class SampleSlot(Record):
     """Some items of a list, each at most once, in a random order."""
 
     sample: Items
     size: int | str
 
-    def draw(self, random: Random, values: Values) -> list[Any]:
+    def draw(self, random: Random, values: SlotValues) -> list[Any]:
         return random.sample(find_items(self.sample, values), int(find_number(self.size, values)))
 
 
@@ -100,7 +100,7 @@ class Shuffle(Record):
 
     shuffle: Items
 
-    def draw(self, random: Random, values: Values) -> list[Any]:
+    def draw(self, random: Random, values: SlotValues) -> list[Any]:
         items = find_items(self.shuffle, values)
         return random.sample(items, len(items))
 
@@ -110,13 +110,13 @@ class Computed(Record):
 
     compute: str
 
-    def draw(self, random: Random, values: Values) -> Any:  # noqa: ARG002
+    def draw(self, random: Random, values: SlotValues) -> Any:  # noqa: ARG002
         return compile_expression(self.compute)(values)
 
 
 KINDS: dict[str, type[Record]] = {
-    "choice": Choice, "integer": Integer, "number": Number, "date": Day, "names": Name, "sample": Sample,
-    "shuffle": Shuffle, "compute": Computed,
+    "choice": ChoiceSlot, "integer": IntegerSlot, "number": NumberSlot, "date": Day,
+    "names": NameSlot, "sample": SampleSlot, "shuffle": Shuffle, "compute": Computed,
 }  # fmt: skip
 
 
@@ -129,12 +129,12 @@ def find_kind(value: Any) -> str | None:
 
 
 Slot = Annotated[
-    Annotated[Choice, Tag("choice")]
-    | Annotated[Integer, Tag("integer")]
-    | Annotated[Number, Tag("number")]
+    Annotated[ChoiceSlot, Tag("choice")]
+    | Annotated[IntegerSlot, Tag("integer")]
+    | Annotated[NumberSlot, Tag("number")]
     | Annotated[Day, Tag("date")]
-    | Annotated[Name, Tag("names")]
-    | Annotated[Sample, Tag("sample")]
+    | Annotated[NameSlot, Tag("names")]
+    | Annotated[SampleSlot, Tag("sample")]
     | Annotated[Shuffle, Tag("shuffle")]
     | Annotated[Computed, Tag("compute")],
     Discriminator(
@@ -145,7 +145,7 @@ Slot = Annotated[
 ]
 
 
-def find_items(items: Items, values: Values) -> Sequence[Any]:
+def find_items(items: Items, values: SlotValues) -> Sequence[Any]:
     """Return the items of a list, or of an expression.
 
     Raises:
@@ -157,7 +157,7 @@ def find_items(items: Items, values: Values) -> Sequence[Any]:
     return sequence
 
 
-def find_number(bound: float | str, values: Values) -> float:
+def find_number(bound: float | str, values: SlotValues) -> float:
     """Return a number, or that of an expression."""
     number = compile_expression(bound)(values) if isinstance(bound, str) else bound
     return float(number)
@@ -187,7 +187,7 @@ def check_slot(name: str, slot: Slot, known: Sequence[str], later: Sequence[str]
                 ) from exc
 
 
-def draw_slots(slots: Mapping[str, Slot], random: Random, fixed: Values | None = None) -> dict[str, Any]:
+def draw_slots(slots: Mapping[str, Slot], random: Random, fixed: SlotValues | None = None) -> dict[str, Any]:
     """Return a value for each slot, in their order.
 
     Args:

@@ -6,17 +6,17 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from llm_trace.errors import MissingExtraError, ScenarioError
-from llm_trace.evaluation.expressions import Place
+from llm_trace.evaluation.expressions import FieldPath
 
 
 class YamlDocument(NamedTuple):
     """What a file says, and where."""
 
     value: Any
-    lines: dict[Place, int]
+    lines: dict[FieldPath, int]
     """By keys from the top, the line from 1."""
 
-    def find_line(self, place: Place) -> int:
+    def find_line(self, place: FieldPath) -> int:
         """Return the line of a place, or of the nearest one around it that the file has."""
         while place not in self.lines:
             place = place[:-1]
@@ -46,7 +46,7 @@ def parse_yaml(text: str) -> YamlDocument:
     return YamlDocument(value, {(): 1} if node is None else dict(_list_lines(node, (), set())))
 
 
-def _list_lines(node: Any, place: Place, above: set[int]) -> Iterator[tuple[Place, int]]:
+def _list_lines(node: Any, place: FieldPath, above: set[int]) -> Iterator[tuple[FieldPath, int]]:
     yield place, node.start_mark.line + 1
     if id(node) in above:
         raise ScenarioError(f"line {node.start_mark.line + 1}: this contains itself: write it out")
