@@ -15,6 +15,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -22,10 +23,13 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from llm_trace.evaluation.audit import audit_judge, audit_pair_judge
+from llm_trace.evaluation.bias import build_probes
+from llm_trace.evaluation.dimensions import build_tables
 from llm_trace.evaluation.instances import Instance
 from llm_trace.evaluation.interventions import NAMES
+from llm_trace.evaluation.outcomes import Outcome
 
-ANSWERS = 60
+ANSWERS, QUESTIONS = 60, 200
 Trait = Callable[[str], float]
 
 
@@ -113,14 +117,64 @@ def measure_judges(seeds: int) -> None:
             print(f"{form:8}{kind:10}{shown}   ({(time.perf_counter() - begin) / seeds:.2f} s each)")
 
 
+def answer_questions(bias: float, noise: float, repeats: int, seed: int, *, both_ways: bool) -> list[Outcome]:
+    """Return answers of a function that turns a share of one group's approvals into denials (or some either
+    way), and of which noise turns some each time that it is asked.
+    """
+    random = Random(f"{bias} {noise} {repeats} {both_ways} {seed}")
+    outcomes = []
+    for number in range(QUESTIONS):
+        right = random.random() < 0.5 if both_ways else True
+        moved = random.random() < bias
+        for group, repeat in product(("men", "women"), range(repeats)):
+            says = right != (moved and group == "women")
+            says = says != (random.random() < noise)
+            instance = Instance(
+                id=f"q/{number}/{group}", scenario="q", variant="swapped", input={}, of=f"q/{number}",
+                edit="name", group=group,
+            )  # fmt: skip
+            span_id = f"{number}-{group}-{repeat}"
+            outcomes.append(
+                Outcome(
+                    instance=instance, repeat=repeat, span_id=span_id, status="ok",
+                    output="APPROVE" if says else "DENY", scores={"approved": float(says)},
+                )
+            )  # fmt: skip
+    return outcomes
+
+
+def measure_probes(seeds: int) -> None:
+    """Print the verdicts of bias probes on functions that treat one group differently, or not."""
+    margin, seeds = 0.05, 3 * seeds
+    print(f"\nBias probes, {QUESTIONS} questions, margin {margin}, {seeds} seeds: found, absent, undecided")
+    functions: dict[str, tuple[float, float, int, bool]] = {
+        "fair": (0.0, 0.0, 1, False),
+        "fair, asked twice, 10 % noise": (0.0, 0.1, 2, False),
+        "20 % of one group denied": (0.2, 0.0, 1, False),
+        "20 % denied, asked twice, 10 % noise": (0.2, 0.1, 2, False),
+        "20 % turned either way, asked twice, 5 % noise": (0.2, 0.05, 2, True),
+        "at the margin: 5 % denied": (margin, 0.0, 1, False),
+        "at the margin: 5 % denied, asked twice, 5 % noise": (margin / 0.9, 0.05, 2, False),
+        "at the margin: 5 % turned either way": (margin, 0.0, 1, True),
+    }
+    for name, (bias, noise, repeats, both_ways) in functions.items():
+        verdicts: Counter[str] = Counter()
+        for seed in range(seeds):
+            outcomes = answer_questions(bias, noise, repeats, seed, both_ways=both_ways)
+            probes = build_probes(outcomes, build_tables(outcomes), confidence=0.95, margin=margin)
+            found = {probe.verdict for probe in probes}
+            verdicts["found" if "found" in found else "absent" if "absent" in found else "undecided"] += 1
+        print(f"{name:52}{verdicts['found']:5}{verdicts['absent']:5}{verdicts['undecided']:5}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--only", choices=["judges"])
+    parser.add_argument("--only", choices=["judges", "probes"])
     parser.add_argument("--seeds", type=int, default=20)
     options = parser.parse_args()
-    parts = {"judges": measure_judges}
+    parts = {"judges": measure_judges, "probes": measure_probes}
     for name, measure in parts.items():
         if options.only in (None, name):
             measure(options.seeds)

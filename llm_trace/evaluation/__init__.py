@@ -12,6 +12,7 @@ from typing import Any
 from llm_trace.lazy_names import import_name
 
 _HOMES = {
+    "BiasProbe": "llm_trace.evaluation.bias",
     "Calibration": "llm_trace.evaluation.calibration",
     "DatasetScenario": "llm_trace.evaluation.dataset_scenario",
     "Dimension": "llm_trace.evaluation.dimensions",

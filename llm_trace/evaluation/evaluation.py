@@ -9,6 +9,7 @@ from typing import Any
 from llm_trace.comparison.conditions import parse_condition
 from llm_trace.errors import NotFoundError
 from llm_trace.evaluation import words
+from llm_trace.evaluation.bias import build_probes
 from llm_trace.evaluation.calibration import build_calibrations
 from llm_trace.evaluation.dimensions import (
     RIGHT,
@@ -109,6 +110,7 @@ def build_evaluation(
         dimensions=build_dimensions(tables, confidence),
         memorisation_gaps=build_gaps(tables, confidence=confidence, margin=margin),
         calibrations=build_calibrations(outcomes, confidence),
+        bias_probes=build_probes(outcomes, tables, confidence=confidence, margin=margin),
         failures=tuple(_list_failures(outcomes, tables)),
         planned=config.get("planned", len(outcomes)),
         answered=len(outcomes),

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from llm_trace.call_parts import Record
+from llm_trace.evaluation.bias import BiasProbe
 from llm_trace.evaluation.calibration import Calibration
 from llm_trace.evaluation.dimensions import Dimension
 from llm_trace.evaluation.memorisation import MemorisationGap
@@ -40,6 +41,8 @@ class EvaluationRecord(Record):
     """One for each score, where scenarios have a public set."""
     calibrations: tuple[Calibration, ...] = ()
     """One for each score that people gave too, by the same name (source `human` in the store)."""
+    bias_probes: tuple[BiasProbe, ...] = ()
+    """What swapping the values of groups that must not matter does, where scenarios have `groups`."""
     failures: tuple[FailedAnswer, ...] = ()
     planned: int
     """Calls of the function that were to be made."""

@@ -24,7 +24,7 @@ def write_evaluation(evaluation: EvaluationRecord) -> str:
     lines = [head, "", *_write_table(evaluation.dimensions), ""]
     lines += [tell_dimension(each) for each in evaluation.dimensions if each.slice is None]
     lines += [tell_gap(gap) for gap in evaluation.memorisation_gaps]
-    lines += [str(each) for each in evaluation.calibrations]
+    lines += [str(each) for each in (*evaluation.calibrations, *evaluation.bias_probes)]
     lines += _tell_failures(evaluation)
     return "\n".join([*lines, *evaluation.notes])
 

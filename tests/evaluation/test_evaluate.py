@@ -319,7 +319,7 @@ def test_the_json_of_an_evaluation_holds_all_of_it(store: Recorded) -> None:
     )
     assert set(evaluation.model_dump(mode="json")) == {
         "run", "dimensions", "memorisation_gaps", "failures", "planned", "answered", "confidence", "notes",
-        "calibrations",
+        "calibrations", "bias_probes",
     }  # fmt: skip
 
 
