@@ -39,6 +39,8 @@ _HOMES = {
     "evaluate": "llm_trace.evaluation.api",
     "exact": "llm_trace.evaluation.scorers",
     "find_example": "llm_trace.evaluation.scenario_file",
+    "from_autoevals": "llm_trace.evaluation.adapters",
+    "from_pydantic_evals": "llm_trace.evaluation.adapters",
     "json_schema": "llm_trace.evaluation.scorers",
     "load_scenarios": "llm_trace.evaluation.scenario_file",
     "matches": "llm_trace.evaluation.scorers",
