@@ -1,8 +1,11 @@
 """How often an audit finds out judges that do not read the answer, and a probe functions that treat groups
-differently; how often both accuse fair ones, and certify wrongly; how often bounds of kappa hold.
+differently; how often both accuse fair ones, and certify wrongly; how often bounds of kappa hold; how many
+planted faults of the embedded model mutants from attribution kill (`evaluation_mutants.py`).
 
     python benchmarks/evaluation.py               all, about a minute
     python benchmarks/evaluation.py --only judges --seeds 100
+
+    python benchmarks/evaluation.py --only mutants --seeds 10     10 messages of each of four kinds, minutes
 
 Judges and functions are scripted, with noise.
 """
@@ -167,14 +170,21 @@ def measure_probes(seeds: int) -> None:
         print(f"{name:52}{verdicts['found']:5}{verdicts['absent']:5}{verdicts['undecided']:5}")
 
 
+def measure_mutants(seeds: int) -> None:
+    """Print what mutants kill, of so many messages of each kind."""
+    from benchmarks.evaluation_mutants import measure_mutants
+
+    measure_mutants(seeds)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--only", choices=["judges", "probes"])
+    parser.add_argument("--only", choices=["judges", "probes", "mutants"])
     parser.add_argument("--seeds", type=int, default=20)
     options = parser.parse_args()
-    parts = {"judges": measure_judges, "probes": measure_probes}
+    parts = {"judges": measure_judges, "probes": measure_probes, "mutants": measure_mutants}
     for name, measure in parts.items():
         if options.only in (None, name):
             measure(options.seeds)

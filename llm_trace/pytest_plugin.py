@@ -11,8 +11,6 @@ Loaded with every pytest, so everything else of llm_trace is imported when a mar
 
 from __future__ import annotations
 
-import re
-import zlib
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
@@ -189,24 +187,20 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 
 def get_cassette(item: pytest.Item) -> Path:
     """Return `cassettes/<module>/<test>.json` beside the test's file."""
-    return _build_cassette_path(item.path, item.nodeid.partition("::")[2].replace("::", "."))
+    from llm_trace.replays.cassette import build_path
+
+    return build_path(item.path, item.nodeid.partition("::")[2].replace("::", "."))
 
 
 def get_fixture_cassette(fixturedef: Any, request: Any) -> Path:
     """Return `fixture.<name>.json` among the cassettes of the module or package that shares the fixture."""
     inside = request.node.nodeid.partition("::")[2].replace("::", ".")
     parameter = f"[{request.param_index}]" if hasattr(request, "param") else ""
-    return _build_cassette_path(
+    from llm_trace.replays.cassette import build_path
+
+    return build_path(
         request.node.path, ".".join(filter(None, ("fixture", inside, fixturedef.argname))) + parameter
     )
-
-
-def _build_cassette_path(place: Path, name: str) -> Path:
-    file = re.sub(r"[^\w.\-]+", "-", name).strip("-")[:150]
-    if file != name:  # different parameters must not meet in one file
-        file += f"-{zlib.crc32(name.encode('utf-8', 'surrogatepass')):08x}"
-    folder = place / "cassettes" if place.is_dir() else place.parent / "cassettes" / place.stem
-    return folder / f"{file}.json"
 
 
 @pytest.fixture

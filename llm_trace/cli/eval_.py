@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from llm_trace.cli import options as o
-from llm_trace.cli.eval_files import write_from_calls
+from llm_trace.cli.eval_files import write_from_calls, write_test
 from llm_trace.cli.output import (
     make_console,
     make_notes_console,
@@ -85,14 +85,22 @@ To = Annotated[
     typer.Option(
         "--to",
         metavar="FILE",
-        help="Ask nothing; turn logged calls into this file: .jsonl is a dataset, .yaml a scenario to be "
-        "completed.",
+        help="Turn logged calls into this file: .jsonl is a dataset, .yaml a scenario to be completed, .py a "
+        "test of a failure for pytest (with MODULE:FUNCTION first).",
     ),
 ]
 FromRun = Annotated[
     str | None, typer.Option("--from-run", metavar="RUN", help="With --to: the calls of this run.")
 ]
 FromCall = Annotated[str | None, typer.Option("--from-call", metavar="ID", help="With --to: this call.")]
+Right = Annotated[
+    str | None,
+    typer.Option("--right", metavar="ANSWER", help="With --to x.py: the right answer (JSON, or a text)."),
+]
+ModelOption = Annotated[
+    str | None,
+    typer.Option("--model", metavar="MODEL", help="With --to x.py: what explains the right answer."),
+]
 Expected = Annotated[
     bool, typer.Option("--expected", help="With --to x.jsonl: what the calls returned is right.")
 ]
@@ -121,12 +129,14 @@ def evaluate_function(
     from_call: FromCall = None,
     where: o.Where = None,
     expected: Expected = False,
+    right: Right = None,
+    model: ModelOption = None,
     store: o.StoreOption = o.STORE,
     as_json: o.JsonOption = False,
 ) -> None:
     """Ask a function fresh instances of scenarios: each quality apart, with bounds.
 
-    With --to: turn logged calls into a dataset or a scenario file.
+    With --to: turn logged calls into a dataset, a scenario file or a test.
 
     Exit code 0: all was asked and no --fail-if holds; 1: one holds, calls are lacking, or an error.
     """
@@ -135,6 +145,9 @@ def evaluate_function(
     from llm_trace.evaluation.scenario_file import find_example, load_scenarios
     from llm_trace.replays.roots import import_function
 
+    if to is not None and to.suffix == ".py":
+        write_test(to, store, scenarios, call=from_call, right=right, model=model)
+        return
     if to is not None:
         write_from_calls(to, store, run=from_run, call=from_call, where=where, n=n, expected=expected)
         return

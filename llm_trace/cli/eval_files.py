@@ -1,5 +1,7 @@
-"""`llm-trace eval --to`: logged calls become a dataset, or a scenario file to be completed."""
+"""`llm-trace eval --to`: logged calls become a dataset, a scenario file to be completed, or a test."""
 
+import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,14 +26,14 @@ def write_from_calls(
         ConfigurationError: the file is there already, or no call matches.
     """
     from llm_trace import open_store
-    from llm_trace.errors import ConfigurationError
 
     if to.suffix not in (".jsonl", ".yaml", ".yml"):
-        raise typer.BadParameter("end it with .jsonl (a dataset) or .yaml (a scenario)", param_hint="--to")
+        raise typer.BadParameter(
+            "end it with .jsonl (a dataset), .yaml (a scenario) or .py (a test)", param_hint="--to"
+        )
     if run is None and call is None and where is None:
         raise typer.BadParameter("say which calls: --from-run RUN, --from-call ID or --where SQL")
-    if to.exists():
-        raise ConfigurationError(f"{str(to)!r} is there already: give another name, or move it away")
+    _refuse_existing(to)
     with open_store(store) as opened:
         filters = {"where": f"span_id = '{_find_call(opened, call)}'"} if call else _build_filters(run, where)
         message = (
@@ -40,6 +42,46 @@ def write_from_calls(
             else _write_draft(to, opened, filters, n)
         )
     make_console().print(make_plain_text(message), soft_wrap=True)
+
+
+def write_test(
+    to: Path, store: str, function: str | None, *, call: str | None, right: str | None, model: str | None
+) -> None:
+    """Write a pytest file that keeps a failure from coming back, with its cassettes.
+
+    Raises:
+        typer.BadParameter: the function or the call is not named.
+        ConfigurationError: the file is there already, or no mutants can be made.
+    """
+    from llm_trace import open_store
+    from llm_trace.evaluation.failure_tests import write_failure_test
+    from llm_trace.replays.roots import import_function
+
+    if function is None or call is None:
+        raise typer.BadParameter("a test wants MODULE:FUNCTION and --from-call ID")
+    _refuse_existing(to)
+    sys.path.insert(0, str(Path.cwd()))
+    with open_store(store) as opened:
+        notes = write_failure_test(
+            to, opened, opened.call(_find_call(opened, call)), function, import_function(function),
+            right=_parse_answer(right), model=model,
+        )  # fmt: skip
+    for line in (*notes, f"a test with its cassettes: {to}"):
+        make_console().print(make_plain_text(line), soft_wrap=True)
+
+
+def _parse_answer(text: str | None) -> Any:
+    try:
+        return None if text is None else json.loads(text)
+    except ValueError:
+        return text
+
+
+def _refuse_existing(to: Path) -> None:
+    from llm_trace.errors import ConfigurationError
+
+    if to.exists():
+        raise ConfigurationError(f"{str(to)!r} is there already: give another name, or move it away")
 
 
 def _build_filters(run: str | None, where: str | None) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import zlib
 from typing import TYPE_CHECKING, Any
 
 from llm_trace.errors import CassetteError
@@ -41,6 +42,20 @@ def dump(calls: Sequence[Taped], served: frozenset[str]) -> str:
         numbers[call.span_id] = len(numbers) + 1
         entries.append(_build_entry(call, numbers, call.kind in served or call.name in served))
     return json.dumps({"calls": entries, "format": FORMAT}, indent=2, ensure_ascii=False) + "\n"
+
+
+def build_path(place: Path, name: str) -> Path:
+    """Return where the cassette of a test, or of a fixture, is: in `cassettes/` beside its file or folder.
+
+    Args:
+        place: the test's file, or the package's folder.
+        name: of the test in it.
+    """
+    file = re.sub(r"[^\w.\-]+", "-", name).strip("-")[:150]
+    if file != name:  # different parameters must not meet in one file
+        file += f"-{zlib.crc32(name.encode('utf-8', 'surrogatepass')):08x}"
+    folder = place / "cassettes" if place.is_dir() else place.parent / "cassettes" / place.stem
+    return folder / f"{file}.json"
 
 
 def write(path: Path, text: str) -> None:

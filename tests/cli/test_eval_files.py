@@ -49,7 +49,7 @@ def test_one_call_becomes_a_scenario_file_that_waits_for_the_expert(place: Path,
 
 WRONG = {
     "no calls named": (["--to", "x.yaml"], 2, "--from-run RUN, --from-call ID or --where SQL"),
-    "no ending": (["--to", "x.txt", "--from-run", "first"], 2, ".jsonl (a dataset) or .yaml"),
+    "no ending": (["--to", "x.txt", "--from-run", "first"], 2, ".jsonl (a dataset), .yaml"),
     "no call": (["--to", "x.jsonl", "--where", "name = 'nobody'"], 1, "no call matches"),
     "no call to draft": (["--to", "x.yaml", "--where", "name = 'nobody'"], 1, "no call matches"),
     "unknown call": (["--to", "x.yaml", "--from-call", "ffff"], 3, "ffff"),
