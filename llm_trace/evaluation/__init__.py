@@ -31,6 +31,8 @@ _HOMES = {
     "Scenario": "llm_trace.evaluation.scenario",
     "ScenarioEdit": "llm_trace.evaluation.edits",
     "Scorer": "llm_trace.evaluation.grades",
+    "VerdictShares": "llm_trace.evaluation.verdict_shares",
+    "attribute_verdicts": "llm_trace.evaluation.verdict_shares",
     "audit_judge": "llm_trace.evaluation.audit",
     "audit_pair_judge": "llm_trace.evaluation.audit",
     "calibrate": "llm_trace.evaluation.calibration",
