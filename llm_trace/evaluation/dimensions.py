@@ -12,10 +12,10 @@ from llm_trace.call_parts import Record
 from llm_trace.evaluation.outcomes import Outcome
 from llm_trace.statistics.independent import Sample, bound_sample
 
-DimensionKind = Literal["score", "public", "consistency", "robustness", "sensitivity"]
+DimensionKind = Literal["score", "public", "consistency", "robustness", "sensitivity", "agreement"]
 """`score`: on fresh instances; `public`: on the public set. Of fresh ones answered right: `consistency`,
 asked again unchanged; `robustness`, after edits that keep the meaning; `sensitivity`, after edits that change
-it, by the new answer.
+it, by the new answer. `agreement`: of attributions with the words that decide.
 """
 RIGHT = 0.5
 """Score from which an answer counts as right."""
@@ -100,8 +100,15 @@ def _build_dimensions(table: ScoreTable, confidence: float) -> Iterator[Dimensio
         kinds["sensitivity"] = [v for v in table.of("changed") if (v.root, v.outcome.repeat) in right]
     for kind, values in kinds.items():
         if values:
-            for slice_, part in _slice(values):
-                yield _measure(table, kind, slice_, part, confidence)
+            yield from measure_parts(table, kind, values, confidence)
+
+
+def measure_parts(
+    table: ScoreTable, kind: DimensionKind, values: Sequence[Value], confidence: float
+) -> Iterator[Dimension]:
+    """Yield a dimension of all values, and one of each part of them."""
+    for slice_, part in _slice(values):
+        yield _measure(table, kind, slice_, part, confidence)
 
 
 def _list_repeated(fresh: Iterable[Value]) -> list[Value]:

@@ -9,6 +9,7 @@ from typing import Any
 from llm_trace.comparison.conditions import parse_condition
 from llm_trace.errors import NotFoundError
 from llm_trace.evaluation import words
+from llm_trace.evaluation.agreement import build_agreement
 from llm_trace.evaluation.bias import build_probes
 from llm_trace.evaluation.calibration import build_calibrations
 from llm_trace.evaluation.dimensions import (
@@ -107,7 +108,10 @@ def build_evaluation(
     margin = config.get("margin", MARGIN) if margin is None else margin
     return Evaluation(
         run=run,
-        dimensions=build_dimensions(tables, confidence),
+        dimensions=(
+            *build_dimensions(tables, confidence),
+            *build_agreement(store, run, outcomes, confidence),
+        ),
         memorisation_gaps=build_gaps(tables, confidence=confidence, margin=margin),
         calibrations=build_calibrations(outcomes, confidence),
         bias_probes=build_probes(outcomes, tables, confidence=confidence, margin=margin),

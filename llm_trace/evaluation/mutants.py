@@ -62,7 +62,7 @@ def make_mutants(attribution: Attribution, arguments: Mapping[str, Any], *, most
     Raises:
         ConfigurationError: no word of the prompt stands in the input, or none of them mattered.
     """
-    words = {word.segment: word for word in _find_words(attribution, arguments)}
+    words = {word.segment: word for word in find_words(attribution, arguments)}
     if not words:
         raise ConfigurationError(
             "no part of the attribution's prompt stands in the input: give the input it was made of"
@@ -118,9 +118,9 @@ def _spread(indices: Sequence[int], count: int) -> list[int]:
     return [indices[(2 * k + 1) * len(indices) // (2 * count)] for k in range(count)]
 
 
-def _find_words(attribution: Attribution, arguments: Mapping[str, Any]) -> Iterator[InputWord]:
+def find_words(attribution: Attribution, arguments: Mapping[str, Any]) -> Iterator[InputWord]:
     """Yield the segments that stand in a text of the input, which the prompt holds once."""
-    texts = sorted(_list_texts(arguments, ()), key=lambda item: -len(item[1]))
+    texts = sorted(list_texts(arguments), key=lambda item: -len(item[1]))
     taken: list[tuple[int, int]] = []
     for place, text in texts:
         begin = attribution.prompt.find(text)
@@ -133,16 +133,17 @@ def _find_words(attribution: Attribution, arguments: Mapping[str, Any]) -> Itera
                 yield InputWord(i, place, segment.start - begin, segment.end - begin, segment.text.strip())
 
 
-def _list_texts(value: Any, place: FieldPath) -> Iterator[tuple[FieldPath, str]]:
+def list_texts(value: Any, place: FieldPath = ()) -> Iterator[tuple[FieldPath, str]]:
+    """Yield the texts of an input with their places."""
     if isinstance(value, str):
         if value.strip():
             yield place, value
     elif isinstance(value, Mapping):
         for key, item in value.items():
-            yield from _list_texts(item, (*place, key))
+            yield from list_texts(item, (*place, key))
     elif isinstance(value, list | tuple):
         for number, item in enumerate(value):
-            yield from _list_texts(item, (*place, number))
+            yield from list_texts(item, (*place, number))
 
 
 def _take_out(words: Sequence[InputWord], arguments: Mapping[str, Any], *, flips: bool) -> Mutant:

@@ -67,6 +67,8 @@ def tell_dimension(dimension: Dimension) -> str:
             return f"{name}: what was right is right again in {dimension.value:.0%}{within}, asked unchanged."
         case "robustness":
             return f"{name}: what was right stays so in {dimension.value:.0%}{within}, worded otherwise."
+        case "agreement":
+            return f"{name}: a word that decides outweighs another one in {dimension.value:.0%}{within}."
         case _:
             return f"{name}: the answer follows in {dimension.value:.0%}{within} when the meaning changes."
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from llm_trace.stores.rows import build_attribution, parse_value
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from llm_trace.record import Attribution
     from llm_trace.stores.duckdb import Store
@@ -153,3 +153,29 @@ def read_newest_attributions(
         if (record := build_attribution(row)) is not None:
             pairs.append((record, parse_value(variables) or {}))
     return pairs
+
+
+def read_run_attributions(store: Store, run: str) -> list[tuple[list[str], Attribution]]:
+    """Return the attributions of a run's calls, newest first, each with the call that it is of and those
+    around it, innermost first.
+    """
+    query = """SELECT a.span_id, a.time_ns, a.attribution FROM attributions a JOIN calls c USING (span_id)
+               WHERE a.status = 'ok' AND c.run = ? ORDER BY a.time_ns DESC, a.span_id"""
+    rows = store.sql(query, run).fetchall()
+    parents: dict[str, str | None] = {}
+    if rows:
+        parents = dict(store.sql("SELECT span_id, parent_id FROM calls WHERE run = ?", run).fetchall())
+    pairs = []
+    for span_id, time_ns, attribution in rows:
+        record = build_attribution({"span_id": span_id, "time_ns": time_ns, "attribution": attribution})
+        if record is not None:
+            pairs.append((_list_above(span_id, parents), record))
+    return pairs
+
+
+def _list_above(span_id: str | None, parents: Mapping[str, str | None]) -> list[str]:
+    above: list[str] = []
+    while span_id is not None and span_id in parents and span_id not in above:
+        above.append(span_id)
+        span_id = parents[span_id]
+    return above
