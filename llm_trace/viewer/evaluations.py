@@ -50,6 +50,8 @@ def read_evaluation_page(store: Store, request: Request) -> dict[str, Any]:
         "confidence": evaluation.confidence,
         "dimensions": [_describe_dimension(each) for each in evaluation.dimensions],
         "gaps": [_describe_gap(each) for each in evaluation.memorisation_gaps],
+        "probes": [{**each.model_dump(), "sentence": str(each)} for each in evaluation.bias_probes],
+        "calibrations": [{**each.model_dump(), "sentence": str(each)} for each in evaluation.calibrations],
         "tabs": [{"show": name, "count": count, "link": f"{path}?{urlencode({'show': name})}"}
                  for name, count in (("", len(evaluation.failures)), *counts.items())],
         "show": show,

@@ -76,7 +76,7 @@ VALUES = st.recursive(
 
 
 @given(arguments=st.dictionaries(st.sampled_from(["message", "a b", "role"]), VALUES, min_size=1))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_a_draft_loads_when_filled_and_its_own_values_give_back_the_input(
     arguments: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -9,9 +9,13 @@ from tests.conftest import Recorded
 from tests.helpers.evaluation_toys import EDITS, PUBLIC, make_desk, remember
 from tests.helpers.viewer_toys import make_client, read
 
+GROUPS = {"name": {"women": ["Emma", "Mei"], "men": ["Omar", "Hans"]}}
+
 
 def test_an_evaluation_is_shown_with_bounds_the_gap_in_words_and_failures_that_open(store: Recorded) -> None:
-    evaluation = evaluate(remember, make_desk(**EDITS, public=PUBLIC), exact, n=60, name="<b>nightly</b>")
+    evaluation = evaluate(
+        remember, make_desk(**EDITS, public=PUBLIC, groups=GROUPS), exact, n=30, name="<b>nightly</b>"
+    )
     client = make_client(store.path)
     address = f"/evaluation/{evaluation.run.id}"
     data, page = client.get(f"{address}.json").json(), read(client.get(address))
@@ -23,6 +27,8 @@ def test_an_evaluation_is_shown_with_bounds_the_gap_in_words_and_failures_that_o
     assert "it remembers" in gap["sentence"]
     assert gap["sentence"] in page.text
     assert "<b>nightly</b>" in page.text
+    assert [probe["sentence"] for probe in data["probes"]] == [str(each) for each in evaluation.bias_probes]
+    assert str(evaluation.bias_probes[0]) in page.text
     failure, *_ = evaluation.failures
     first = data["failures"][0]
     assert (first["instance"], first["span_id"]) == (failure.instance, failure.span_id)
@@ -32,7 +38,7 @@ def test_an_evaluation_is_shown_with_bounds_the_gap_in_words_and_failures_that_o
 
 
 def test_failures_come_a_page_at_a_time_and_by_what_says_so(store: Recorded) -> None:
-    evaluation = evaluate(remember, make_desk(**EDITS), exact, n=60)
+    evaluation = evaluate(remember, make_desk(**EDITS), exact, n=30)
     client = make_client(store.path)
     address = f"/evaluation/{evaluation.run.id}"
     seen, next_ = [], f"{address}?show=exact+wrong"
