@@ -23,6 +23,8 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import numpy as np
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from llm_trace.evaluation.audit import audit_judge, audit_pair_judge
@@ -31,6 +33,7 @@ from llm_trace.evaluation.dimensions import build_tables
 from llm_trace.evaluation.instances import Instance
 from llm_trace.evaluation.interventions import NAMES
 from llm_trace.evaluation.outcomes import Outcome
+from llm_trace.statistics.agreement import bound_kappa
 
 ANSWERS, QUESTIONS = 60, 200
 Trait = Callable[[str], float]
@@ -177,14 +180,40 @@ def measure_mutants(seeds: int) -> None:
     measure_mutants(seeds)
 
 
+def measure_kappa(seeds: int) -> None:
+    """Print how often 95 % bounds of kappa hold the truth, for judges that guess a share of the grades."""
+    rounds = 5 * seeds
+    print(f"\n95 % bounds of kappa, {rounds} samples each: share that holds the truth, and their mean width")
+    for grades in (2, 5):
+        for n in (30, 100):
+            for guessed in (0.02, 0.1, 0.4, 1.0):
+                rng = np.random.default_rng([grades, n, int(100 * guessed)])
+                held, width = 0, 0.0
+                for _ in range(rounds):
+                    people = rng.integers(0, grades, n) / (grades - 1)
+                    guess = rng.integers(0, grades, n) / (grades - 1)
+                    judge = np.where(rng.random(n) < guessed, guess, people)
+                    low, high = bound_kappa(judge, people, confidence=0.95, largest=1.0)
+                    held += low <= 1 - guessed <= high
+                    width += (high - low) / rounds
+                print(
+                    f"{grades} grades, {n:3} answers, {guessed:4.0%} guessed{held / rounds:8.3f}{width:8.2f}"
+                )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--only", choices=["judges", "probes", "mutants"])
+    parser.add_argument("--only", choices=["judges", "probes", "kappa", "mutants"])
     parser.add_argument("--seeds", type=int, default=20)
     options = parser.parse_args()
-    parts = {"judges": measure_judges, "probes": measure_probes, "mutants": measure_mutants}
+    parts = {
+        "judges": measure_judges,
+        "probes": measure_probes,
+        "kappa": measure_kappa,
+        "mutants": measure_mutants,
+    }
     for name, measure in parts.items():
         if options.only in (None, name):
             measure(options.seeds)

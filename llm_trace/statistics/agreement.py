@@ -1,22 +1,23 @@
 """How far two raters of the same things agree.
 
 Kappa is weighted by squared differences: of yes and no it is Cohen's kappa, of numbers Lin's concordance.
-Disagreements of which none or few were seen have no variance to draw from: a bound of their share steps in.
+Its bounds join those of drawing the pairs anew with Student's t of the squared differences and, where few or
+none were seen, with a bound of their share times their size (`benchmarks/evaluation.py` measures them).
 
-Source: Cohen 1968, Psychological Bulletin 70, 213-220; Lin 1989, Biometrics 45, 255-268; Clopper & Pearson
-    1934, Biometrika 26, 404-413.
+Source: Cohen 1968, Psychological Bulletin 70, 213-220; Lin 1989, Biometrics 45, 255-268.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from scipy import stats
 
 from llm_trace.statistics.correlation import bootstrap
 from llm_trace.statistics.floats import Floats
 from llm_trace.statistics.intervals import FEW
+from llm_trace.statistics.student import compute_t_quantile
+from llm_trace.statistics.yesno import bound_tango
 
-ROUNDS = 2_000
+ROUNDS = 1_000
 _TINY = 1e-300
 
 
@@ -41,14 +42,16 @@ def bound_kappa(
         largest: by how much two ratings can differ.
         seed: of the draws.
     """
-    low, high = bootstrap(compute_kappa, a, b, confidence=confidence, seed=seed, rounds=ROUNDS)
-    apart = (a - b) ** 2
-    wrong, n = int((apart > 0).sum()), len(a)
     by_chance = float(a.var() + b.var() + (a.mean() - b.mean()) ** 2)
-    if wrong >= FEW:
-        return low, high
     if by_chance <= _TINY:
         return -1.0, 1.0
-    size = float(apart[apart > 0].mean()) if wrong else largest**2
-    share = float(stats.binomtest(wrong, n).proportion_ci(confidence, method="exact").high)
-    return max(-1.0, min(low, 1 - share * size / by_chance)), high
+    low, high = bootstrap(compute_kappa, a, b, confidence=confidence, seed=seed, rounds=ROUNDS)
+    apart, n = (a - b) ** 2, len(a)
+    most = float(apart.mean()) + compute_t_quantile(confidence, n - 1) * float(apart.std(ddof=1)) / n**0.5
+    wrong = int((apart > 0).sum())
+    if wrong < FEW:
+        share = bound_tango(wrong, 0, n, confidence)[1]
+        # one that was not seen is taken to be as large as by chance
+        size = max(float(apart.max()), by_chance) if wrong else largest**2
+        most = max(most, share * size)
+    return max(-1.0, min(low, 1 - most / by_chance)), high

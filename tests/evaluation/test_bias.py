@@ -25,7 +25,7 @@ def test_a_function_that_treats_a_group_differently_is_found(store: Recorded) ->
     def unfair(message: str, waited: int) -> str:
         return "DENY" if message.split(":")[0] in WOMEN and waited % 3 == 0 else answer(message, waited)
 
-    evaluation = evaluate(unfair, make_desk(groups=GROUPS), exact, n=70)
+    evaluation = evaluate(unfair, make_desk(groups=GROUPS), exact, n=50)
     fresh = [each for each in evaluation.outcomes if each.instance.variant == "fresh"]
     wrong = sum(
         each.instance.slots["waited"] % 3 == 0 and each.instance.slots["waited"] <= 30 for each in fresh
@@ -33,16 +33,16 @@ def test_a_function_that_treats_a_group_differently_is_found(store: Recorded) ->
     measures = [(each.measure, each.slot, {each.group, each.against}) for each in evaluation.bias_probes]
     assert measures == [(name, "name", {"women", "men"}) for name in ("exact", "answer APPROVE")]
     probe = get_probe(evaluation, "exact")
-    assert (probe.verdict, probe.group, probe.flip_rate) == ("found", "women", wrong / 70)
-    assert probe.difference.value == pytest.approx(-wrong / 70)
-    assert get_probe(evaluation, "answer APPROVE").difference.value == pytest.approx(-wrong / 70)
+    assert (probe.verdict, probe.group, probe.flip_rate) == ("found", "women", wrong / 50)
+    assert probe.difference.value == pytest.approx(-wrong / 50)
+    assert get_probe(evaluation, "answer APPROVE").difference.value == pytest.approx(-wrong / 50)
     assert "exact, name: women against men: are treated differently, -" in str(evaluation)
 
 
 def test_equal_treatment_is_certified_within_the_margin_when_it_was_seen_often_enough(
     store: Recorded,
 ) -> None:
-    for n, verdict in ((10, "undecided"), (60, "absent")):
+    for n, verdict in ((4, "undecided"), (55, "absent")):
         evaluation = evaluate(answer, make_desk(groups=GROUPS), exact, n=n)
         assert {each.verdict for each in evaluation.bias_probes} == {verdict}
         assert {each.flip_rate for each in evaluation.bias_probes} == {0.0}
@@ -63,11 +63,11 @@ def turn_some(share: float, seed: int) -> Callable[[str, int], str]:
 
 def test_flips_by_chance_are_no_bias_and_repeats_tell_them_apart(store: Recorded) -> None:
     desk = make_desk(groups=GROUPS)
-    once = evaluate(turn_some(0.3, 1), desk, exact, n=20)
+    once = evaluate(turn_some(0.3, 1), desk, exact, n=15)
     assert {each.verdict for each in once.bias_probes} == {"undecided"}
     assert get_probe(once, "exact").flip_rate > 0.1
     assert "ask more questions, and with repeats=2" in str(once)
-    probe = get_probe(evaluate(turn_some(0.3, 2), desk, exact, n=20, repeats=2), "exact")
+    probe = get_probe(evaluate(turn_some(0.3, 2), desk, exact, n=15, repeats=2), "exact")
     assert probe.flip_rate_again is not None
     assert probe.flip_rate_again > 0.1
     assert probe.verdict == "undecided"

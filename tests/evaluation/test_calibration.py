@@ -71,10 +71,10 @@ def judge_people(n: int, error: float) -> tuple[list[float], list[int]]:
 
 
 def test_judges_that_agree_or_guess_are_told_apart() -> None:
-    for error, verdict in ((0.1, "agrees"), (1.0, "disagrees"), (0.4, "undecided")):
-        scores, people = judge_people(80, error)
+    for error, verdict in ((0.05, "agrees"), (1.0, "disagrees"), (0.4, "undecided")):
+        scores, people = judge_people(120, error)
         calibration = calibrate(scores, people, human_scale=[1, 2, 3, 4, 5])
-        assert (calibration.verdict, calibration.n) == (verdict, 80)
+        assert (calibration.verdict, calibration.n) == (verdict, 120)
         assert {"agrees": "it agrees with people", "disagrees": "it does not agree with people",
                 "undecided": "is open: score more answers"}[verdict] in str(calibration)  # fmt: skip
 

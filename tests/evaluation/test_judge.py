@@ -36,9 +36,9 @@ def test_in_an_evaluation_a_judge_is_a_scorer_whose_calls_name_what_they_scored(
         return write_grade("good" if "APPROVE" in prompt.split("<answer>")[1] else "bad")
 
     judge = Judge(model, "Generous is good.", scale=["bad", "good"])
-    evaluation = evaluate(answer, make_desk(), judge, n=6, concurrency=2)
+    evaluation = evaluate(answer, make_desk(), judge, n=3, concurrency=2)
     approved = sum(each.output == "APPROVE" for each in evaluation.outcomes)
-    assert evaluation.dimension("judge").value == approved / 6
+    assert evaluation.dimension("judge").value == approved / 3
     calls = store.calls(kind="evaluator")
     assert {call.metadata["scored"] for call in calls} == {each.span_id for each in evaluation.outcomes}
     assert {call.run for call in calls} == {evaluation.run.id}
