@@ -11,7 +11,7 @@ import typer
 from llm_trace.cli import deliver as d
 from llm_trace.cli import options as o
 from llm_trace.cli.output import exit_nothing, print_complaint
-from llm_trace.cli.waiting import limit_time, show_progress
+from llm_trace.cli.waiting import run_limited, show_progress
 from llm_trace.spool.private import open_private
 
 if TYPE_CHECKING:
@@ -83,8 +83,8 @@ def export_calls(
         since=since, until=until, text=text, where=where,
     )  # fmt: skip
     if "://" in to:
-        with limit_time(time_limit):
-            d.deliver(to, store, chosen, limit, headers=header, follow=follow, retry_rejected=retry_rejected)
+        more = {"retry_rejected": retry_rejected, "follow": follow}
+        run_limited(time_limit, lambda: d.deliver(to, store, chosen, limit, headers=header, **more))
         return
     if follow or header or retry_rejected:
         raise typer.BadParameter(
@@ -93,8 +93,7 @@ def export_calls(
     o.check_one_of("--to", to, Format)
     if to in ("parquet", "comet-archive") and out is None:
         raise typer.BadParameter(f"{to} needs --out, a folder")
-    with limit_time(time_limit):
-        _export(to, out, store, chosen, limit)
+    run_limited(time_limit, lambda: _export(to, out, store, chosen, limit))
 
 
 def _export(to: str, out: Path | None, path: str, chosen: dict[str, Any], limit: int | None) -> None:

@@ -5,9 +5,10 @@ import contextlib
 import signal
 import socket
 import threading
+import time
 from typing import TYPE_CHECKING
 
-from llm_trace.cli.output import INTERRUPTED, make_notes_console
+from llm_trace.cli.output import make_notes_console
 from llm_trace.errors import LLMTraceError
 
 if TYPE_CHECKING:
@@ -15,7 +16,9 @@ if TYPE_CHECKING:
     from types import FrameType
 
 _TRIES, _PAUSE_S = 50, 0.05
-_stopped = threading.Event()
+_AGAIN_S = 5.0
+_stops = 0
+"""How often the main thread has stopped."""
 
 
 @contextlib.contextmanager
@@ -37,35 +40,38 @@ def hear_ctrl_c() -> "Iterator[None]":
 
 
 def _stop(number: int, frame: "FrameType | None") -> None:
-    _stopped.set()
+    global _stops
+    _stops += 1
     signal.default_int_handler(number, frame)
 
 
 def _interrupt_queries(signals: socket.socket) -> None:
     """Interrupt DuckDB at each Ctrl-C until the main thread has stopped: a query that begins ignores it."""
+    known = 0
     while numbers := signals.recv(1024):
         if signal.SIGINT not in numbers:
             continue
         from llm_trace.stores.connection import interrupt_queries
 
         for _ in range(_TRIES):
-            if _stopped.wait(_PAUSE_S):  # what tidies up now goes to its end
+            time.sleep(_PAUSE_S)
+            if _stops != known:  # what tidies up now goes to its end
                 break
             interrupt_queries()
+        known = _stops
     signals.close()
 
 
-@contextlib.contextmanager
-def limit_time(seconds: float | None) -> "Iterator[None]":
-    """Stop what runs after that many seconds, as Ctrl-C does; for the main thread.
+def run_limited(seconds: float | None, work: "Callable[[], None]") -> None:
+    """Call a function and stop it after that many seconds, as Ctrl-C does; for the main thread.
 
     Raises:
         LLMTraceError: the time was up.
     """
     if seconds is None:
-        yield
+        work()
         return
-    up = threading.Event()
+    up, left = threading.Event(), threading.Event()
     before = signal.getsignal(signal.SIGINT)
     ignored = not callable(before)  # in the background of a shell: nothing could stop a query
     if ignored:
@@ -73,21 +79,27 @@ def limit_time(seconds: float | None) -> "Iterator[None]":
 
     def stop() -> None:
         up.set()
-        _thread.interrupt_main()
+        while not left.is_set():
+            _thread.interrupt_main()
+            left.wait(_AGAIN_S)  # Python drops what is raised in a destructor or a weak reference's callback
 
     timer = threading.Timer(seconds, stop)
     timer.daemon = True
     timer.start()
     try:
-        yield
-    except (KeyboardInterrupt, RuntimeError) as exc:
-        if not up.is_set() or (isinstance(exc, RuntimeError) and str(exc) != INTERRUPTED):
+        try:
+            work()
+        finally:  # a signal on its way arrives before the end of this
+            left.set()
+            timer.cancel()
+            timer.join()
+    except (KeyboardInterrupt, Exception) as exc:
+        if not up.is_set():
             raise
         raise LLMTraceError(
             f"the time limit of {seconds:g} s is over: raise --time-limit, or take fewer calls by --limit"
         ) from exc
     finally:
-        timer.cancel()
         if ignored and before is not None:
             signal.signal(signal.SIGINT, before)
 
