@@ -151,7 +151,7 @@ def answer_questions(bias: float, noise: float, repeats: int, seed: int, *, both
 
 def measure_probes(seeds: int) -> None:
     """Print the verdicts of bias probes on functions that treat one group differently, or not."""
-    margin, seeds = 0.05, 3 * seeds
+    margin, seeds = 0.05, 2 * seeds
     print(f"\nBias probes, {QUESTIONS} questions, margin {margin}, {seeds} seeds: found, absent, undecided")
     functions: dict[str, tuple[float, float, int, bool]] = {
         "fair": (0.0, 0.0, 1, False),

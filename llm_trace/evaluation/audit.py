@@ -74,8 +74,8 @@ def audit_pair_judge(
 ) -> JudgeAudit:
     """Return what a judge that compares two answers reads of them.
 
-    Each pair is judged in both orders and, with one answer and then the other in front, with the first answer
-    longer, with the names of the models one way and the other, with the first answer's words shuffled, and
+    Each pair is judged in both orders and, in one of them in turn, with one of the answers longer, then the
+    other, with the names of the models one way and the other, with the first answer's words shuffled, and
     with the answer to another question in its place.
 
     Args:

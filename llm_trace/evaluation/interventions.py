@@ -69,7 +69,9 @@ def list_changes(
     changes: defaultdict[str, list[tuple[Shown, Shown]]] = defaultdict(list)
     others = exchange([case.answer for case in cases], random)
     for case, other in zip(cases, others, strict=True):
-        changes["length"].append((case, case._replace(answer=lengthen(case.answer, random))))
+        longer = case._replace(answer=lengthen(case.answer, random))
+        rival = case if case.rival is None else case._replace(rival=lengthen(case.rival, random))
+        changes["length"].append((rival, longer))
         if case.rival is not None:
             changes["position"].append((case._replace(is_first=False), case._replace(is_first=True)))
         for name in names[1:]:
