@@ -36,13 +36,17 @@ from {module} import {function}
 
 ARGUMENTS = {arguments}
 RIGHT = {right}
-MUTANTS = {mutants}
-"""What is changed, and whether the answer must become another one; take out what is wrong."""
 
 
 @pytest.mark.llm_trace
 def test_the_failure():
     assert {call}(**ARGUMENTS){close} == RIGHT
+'''
+_MUTANTS = '''\
+
+
+MUTANTS = {mutants}
+"""What is changed, and whether the answer must become another one; take out what is wrong."""
 
 
 @pytest.mark.llm_trace
@@ -72,34 +76,39 @@ def write_failure_test(
         model: what explains the right answer, as in `attribute`.
 
     Raises:
-        ConfigurationError: the call has no arguments, there is no attribution of the right answer, or no word
-            of the input mattered to it.
+        ConfigurationError: the call has no arguments, or there is no attribution of the right answer.
     """
     arguments = call.input
     if not isinstance(arguments, dict) or "." in name.partition(":")[2]:
         raise ConfigurationError(f"{name} cannot be called with the recorded input {call.input!r}: name a "
                                  "function of a module and a call of it whose input was kept")  # fmt: skip
     right = right if right is not None else call.metadata.get("expected", call.output)
-    mutants = _find_mutants(store, call, arguments, right, model)
+    mutants, notes = _find_mutants(store, call, arguments, right, model)
     path.parent.mkdir(parents=True, exist_ok=True)
+    mask = ValueEncoder(build_redactor(True)).to_masked_json
+    mutants = [mutant.model_copy(update={"input": mask(mutant.input)}) for mutant in mutants]
+    arguments = mask(arguments)
     _write_cassette(path, store, call)
     path.write_text(_write_text(path, call, name, function, arguments, right, mutants), encoding="utf-8")
-    return [note for mutant in mutants for note in _record_mutant(path, mutant, function)]
+    return [*notes, *(note for mutant in mutants for note in _record_mutant(path, mutant, function))]
 
 
 def _find_mutants(
     store: Store, call: Call, arguments: dict[str, Any], right: Any, model: Any
-) -> list[Mutant]:
-    problem = (
-        f"call {call.span_id} has no attribution of {right!r}, the right answer: name a model that explains "
-        "it (--model), such as the one that answered"
-    )
+) -> tuple[list[Mutant], list[str]]:
+    """Return the mutants, or none and why."""
+    problem = None
     for attribution in _list_attributions(store, call, right, model):
         try:
-            return make_mutants(attribution, arguments)
+            return make_mutants(attribution, arguments), []
         except ConfigurationError as exc:
-            problem = str(exc)
-    raise ConfigurationError(problem)
+            problem = f"no mutants: {exc}"
+    if problem is None:
+        raise ConfigurationError(
+            f"call {call.span_id} has no attribution of {right!r}, the right answer: name a model that "
+            "explains it (--model), such as the one that answered"
+        )
+    return [], [problem]
 
 
 def _list_attributions(store: Store, call: Call, right: Any, model: Any) -> Iterator[Attribution]:
@@ -157,7 +166,8 @@ def _write_text(
         for mutant in mutants
     }
     shown = json.dumps(call.output, default=str).replace("\\", "").replace('"', "'")
-    return _TEXT.format(
+    template = _TEXT + _MUTANTS if mutants else _TEXT
+    return template.format(
         span_id=call.span_id, output=shown[:80], file=path.name,
         imports="import asyncio\n" if is_async else "",
         module=module, function=short, arguments=_format(arguments), right=_format(right),

@@ -49,10 +49,10 @@ class InputWord(NamedTuple):
 def make_mutants(attribution: Attribution, arguments: Mapping[str, Any], *, most: int = 6) -> list[Mutant]:
     """Return mutants of an input, at most half of them such that the answer must flip, strongest word first.
 
-    A word mattered whose effect can be told from none and is half of the strongest at least; where the
-    record says how likely the answer was, only if without the word another answer is likelier. Words that
-    stand in for each other go together. Those with less than a twentieth of the strongest effect did not
-    matter; they are chosen evenly over the text.
+    A word mattered whose effect for the answer can be told from none and is half of the strongest at least;
+    where the record says how likely the answer was, only if without the word another answer is likelier.
+    Words that stand in for each other go together. The answer must stay without what spoke against it, and
+    without words of less than a twentieth of the strongest effect, chosen evenly over the text.
 
     Args:
         attribution: of the right answer, for a prompt that holds texts of the input.
@@ -67,19 +67,22 @@ def make_mutants(attribution: Attribution, arguments: Mapping[str, Any], *, most
         raise ConfigurationError(
             "no part of the attribution's prompt stands in the input: give the input it was made of"
         )
-    largest = max((abs(attribution.values[i]) for i in words), default=0.0)
+    largest = max(abs(attribution.values[i]) for i in words)
     groups = [group for group in attribution.groups if all(i in words for i in group)]
     grouped = {i for group in attribution.groups for i in group}
-    single = [(i,) for i in _sort_decisive(attribution, words, largest) if i not in grouped]
+    single = [(i,) for i in _sort_decisive(attribution, words) if i not in grouped]
     flips = [*single, *groups][: max(1, most // 2)]
-    if not flips or largest == 0:
+    opposed = [i for i in _sort_against(attribution, words) if i not in grouped]
+    if not flips and not opposed:
         raise ConfigurationError(
             "no word of the input made a difference that can be told from none: explain the right answer "
             "with another method or a larger budget"
         )
     changed = {words[i].text for group in flips for i in group}
     idle = _list_idle(attribution, [word for word in words.values() if word.text not in changed], largest)
-    stays = [(i,) for i in _spread(idle, most - len(flips))]
+    left = most - len(flips)
+    against = opposed[: (left + 1) // 2]
+    stays = [(i,) for i in (*against, *_spread(idle, left - len(against)))]
     return [
         _take_out([words[i] for i in group], arguments, flips=flip)
         for flip, chosen in ((True, flips), (False, stays))
@@ -87,12 +90,15 @@ def make_mutants(attribution: Attribution, arguments: Mapping[str, Any], *, most
     ]
 
 
-def _sort_decisive(attribution: Attribution, words: Mapping[int, InputWord], largest: float) -> list[int]:
+def _sort_decisive(attribution: Attribution, words: Mapping[int, InputWord]) -> list[int]:
+    """Return the words that spoke for the answer, the strongest first; of equal ones the strongest."""
     values, full = attribution.values, attribution.full if attribution.unit == "nats" else None
+    least = max(DECISIVE * max(values[i] for i in words), _find_floor(attribution))
     chosen = [
         i
         for i in words
-        if values[i] >= DECISIVE * largest
+        if values[i] >= least
+        and values[i] > 0
         and attribution.stands_out(i)
         and (full is None or full < LIKELY or full - values[i] < LIKELY)
     ]
@@ -100,6 +106,19 @@ def _sort_decisive(attribution: Attribution, words: Mapping[int, InputWord], lar
         words[i].text: i for i in sorted(chosen, key=lambda i: values[i])
     }  # of equal words the strongest
     return sorted(first.values(), key=lambda i: -values[i])
+
+
+def _sort_against(attribution: Attribution, words: Mapping[int, InputWord]) -> list[int]:
+    """Return the words that spoke against the answer, the strongest first: without them it must stay too."""
+    values, least = attribution.values, max(_find_floor(attribution), 1e-9)
+    chosen = [i for i in words if -values[i] >= least and attribution.stands_out(i)]
+    first = {words[i].text: i for i in sorted(chosen, key=lambda i: -values[i])}
+    return sorted(first.values(), key=lambda i: values[i])
+
+
+def _find_floor(attribution: Attribution) -> float:
+    """Return the least effect that counts: where units are known, one that halves or doubles the odds."""
+    return -LIKELY if attribution.unit == "nats" else 0.0
 
 
 def _list_idle(attribution: Attribution, words: Sequence[InputWord], largest: float) -> list[int]:

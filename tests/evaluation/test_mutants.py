@@ -39,6 +39,12 @@ def test_words_that_mattered_must_flip_the_answer_and_others_must_not() -> None:
     assert all(m.input["n"] == 3 for m in mutants)
 
 
+def test_without_what_spoke_against_the_answer_it_must_stay() -> None:
+    attribution = make_attribution(PROMPT, weigh(days75=2.0, lamp=-9.0, hello=0.5), full=-7.0, unit="nats")
+    mutants = make_mutants(attribution, {"message": MESSAGE}, most=4)
+    assert [(m.name, m.flips) for m in mutants[:2]] == [("without 75", True), ("without lamp", False)]
+
+
 def test_words_that_stand_in_for_each_other_go_together() -> None:
     message = "I am gold and VIP, 45 days"
     values = [0.0, 0.0, 0.1, 0.0, 0.1, 3.0, 0.0]
@@ -105,7 +111,7 @@ def test_a_failure_becomes_a_permanent_test_in_one_command(
     result = invoke(place, *arguments, "--to", str(file))
     assert result.exit_code == 0, result.output
     sys.modules.pop("mutant_app")
-    assert_outcomes(pytester, "replay", passed=1, failed=6)  # it answers as it did: wrong
+    assert_outcomes(pytester, "replay", passed=2, failed=5)  # it answers as it did: wrong
     pytester.makepyfile(mutant_app=APP.replace('"Decide."', '"Decide. Lamps do not matter."'))
     assert_outcomes(pytester, "record", passed=7, failed=0)
     pytester.makepyfile(mutant_app=APP.replace('"Decide."', '"Decide within 90 days. Lamps do not matter."'))
