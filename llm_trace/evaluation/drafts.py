@@ -147,13 +147,12 @@ def _dump(arguments: Mapping[str, Any]) -> str:
     """Return arguments as YAML in which texts of several lines stand as they are."""
     import yaml
 
-    class Dumper(yaml.SafeDumper):
-        """Writes texts of several lines as blocks."""
+    blocks: Any = type("BlockDumper", (yaml.SafeDumper,), {})
 
     def write_text(dumper: Any, text: str) -> Any:
         plain = all(line.isprintable() for line in text.split("\n"))
         style = '"' if not plain else "|" if "\n" in text else None
         return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
-    Dumper.add_representer(str, write_text)
-    return str(yaml.dump(dict(arguments), Dumper=Dumper, sort_keys=False, allow_unicode=True, width=1 << 20))
+    blocks.add_representer(str, write_text)
+    return str(yaml.dump(dict(arguments), Dumper=blocks, sort_keys=False, allow_unicode=True, width=1 << 20))
