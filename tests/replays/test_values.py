@@ -8,6 +8,7 @@ import datetime as dt
 import time
 import uuid
 from collections.abc import AsyncIterator, Generator
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import pytest
@@ -217,12 +218,12 @@ def test_a_stream_takes_its_time_when_asked_to(store: Recorded, monkeypatch: pyt
     with llm_trace.start_run("nightly"):
         run()
     waits: list[float] = []
-    monkeypatch.setattr(time, "sleep", waits.append)
+    monkeypatch.setattr("llm_trace.replays.answers.time", SimpleNamespace(sleep=waits.append))
     assert llm_trace.replay("nightly", functions=run).config["replay"]["equal"] == 1
-    assert [wait for wait in waits if wait >= 0.05] == []
+    assert waits == []
     assert llm_trace.replay("nightly", functions=run, pace=True).config["replay"]["equal"] == 1
     assert RAN == ["ask"]
-    assert [wait for wait in waits if wait >= 0.1] == [pytest.approx(0.1, abs=5)]
+    assert max(waits) >= 0.1
 
 
 def test_a_stream_that_fails_gives_its_chunks_and_fails(store: Recorded) -> None:
