@@ -60,7 +60,9 @@ def render_run_facts(run: ShownRun) -> Html:
         for name, value in _list_run_facts(run)
         if value not in (None, "", {})
     )
-    return element("div", element("table", element("tbody", rows), class_="facts-table"), class_="scroll")
+    return element(
+        "div", element("table", element("tbody", rows), class_="facts-table"), class_="scroll", tabindex="0"
+    )
 
 
 def _list_run_facts(run: ShownRun) -> Iterator[tuple[str, object]]:
