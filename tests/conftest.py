@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,6 +61,9 @@ def _loop_of_its_own() -> Iterator[None]:
     left = getattr(getattr(vars(asyncio.events).get("_event_loop_policy"), "_local", None), "_loop", None)
     if left is not None and not left.is_running():
         left.close()
+    with warnings.catch_warnings():  # loops that a library has dropped would fail whichever test runs later
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
     vars(asyncio.events)["_event_loop_policy"] = None
 
 
