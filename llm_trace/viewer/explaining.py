@@ -5,22 +5,21 @@ from __future__ import annotations
 import functools
 import threading
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, quote
+from urllib.parse import quote
 
 import orjson
-from starlette.concurrency import run_in_threadpool
-from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.responses import Response
 
 from llm_trace.attribution.methods import registry
 from llm_trace.attribution.models.at_hand import check_libraries, list_models_at_hand
 from llm_trace.attribution.policy.job import ExplainJob
 from llm_trace.attribution.policy.policy import AttributionPolicy
 from llm_trace.attribution.policy.queue import get_queue_folder
-from llm_trace.errors import ConfigurationError, LLMTraceError, StoreError
+from llm_trace.errors import ConfigurationError, StoreError
 from llm_trace.rendering.attribution_data import describe_attribution
 from llm_trace.spool.paths import get_spool_dir
 from llm_trace.spool.writer import SpoolWriter
-from llm_trace.viewer.review import LONGEST
+from llm_trace.viewer.forms import answer_form
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -65,26 +64,20 @@ class ExplainDesk:
 
     async def answer(self, request: Request) -> Response:
         """Price, begin or cancel, and go back to the page that shows it."""
-        body = await request.body()
-        if len(body) > LONGEST:
-            return PlainTextResponse("the form is too long\n", 413)
-        form = dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
-        try:
-            await run_in_threadpool(self._act, form)
-        except LLMTraceError as exc:
-            return PlainTextResponse(f"{exc}\n", 400)
-        return RedirectResponse(f"/call/{quote(form['call'], safe='')}/explain", 303)
+        return await answer_form(request, self._act)
 
-    def _act(self, form: dict[str, str]) -> None:
+    def _act(self, form: dict[str, str]) -> str:
         call = self._store.get().call(form.get("call", ""))
         with self._lock:
             if form.get("action") == "price":
                 self._price(call, form)
-                return
-            job = self._job
-            if job is None or job.call.span_id != call.span_id:
+            elif self._job is None or self._job.call.span_id != call.span_id:
                 raise ConfigurationError("this call is not being explained: ask for its price first")
-            job.begin() if form.get("action") == "begin" else job.cancel()
+            elif form.get("action") == "begin":
+                self._job.begin()
+            else:
+                self._job.cancel()
+        return f"/call/{quote(form['call'], safe='')}/explain"
 
     def _price(self, call: Call, form: dict[str, str]) -> None:
         if self._job is not None and self._job.state.busy:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import urlencode
 
-from starlette.concurrency import run_in_threadpool
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 
 from llm_trace.errors import LLMTraceError
+from llm_trace.viewer.forms import answer_form
 from llm_trace.viewer.replay_form import ReplayForm
 from llm_trace.viewer.replay_jobs import ReplayJobs
 
@@ -83,18 +84,11 @@ class ReplayPages:
 
     async def start(self, request: Request) -> Response:
         """Start a replay and go to where it is told how it goes."""
-        body = await request.body()
-        if len(body) > LONGEST:
-            return PlainTextResponse("the form is too long\n", 413)
-        form = dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
-        try:
-            job = await run_in_threadpool(self._start, request.path_params["span_id"], form)
-        except LLMTraceError as exc:
-            return PlainTextResponse(f"{exc}\n", 400)
-        return RedirectResponse(f"/replays/{job}", 303)
+        return await answer_form(request, partial(self._start, request.path_params["span_id"]), LONGEST)
 
     def _start(self, span_id: str, form: dict[str, str]) -> str:
-        return self.jobs.start(ReplayForm(self._store.get(), span_id).build_request(form))
+        job = self.jobs.start(ReplayForm(self._store.get(), span_id).build_request(form))
+        return f"/replays/{job}"
 
     async def stop(self, request: Request) -> Response:
         """End a replay and go back to it."""

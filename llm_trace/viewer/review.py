@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import random
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import urlencode
 
-from starlette.concurrency import run_in_threadpool
-from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.responses import Response
 
 from llm_trace.comparison.feedback import Given, ScoreWriter, find_unscored, parse_score_value
-from llm_trace.errors import ConfigurationError, LLMTraceError
+from llm_trace.errors import ConfigurationError
 from llm_trace.viewer.filters import NAMES, CallFilters
+from llm_trace.viewer.forms import answer_form
 from llm_trace.viewer.trace import read_call_details
 
 if TYPE_CHECKING:
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 QUEUE = 500
 """The newest calls that match are those to look at."""
-LONGEST = 64_000
-"""Bytes of a form."""
 
 
 def read_review(store: Store, request: Request) -> dict[str, Any]:
@@ -71,18 +69,9 @@ class ScoreForm:
 
     async def answer(self, request: Request) -> Response:
         """Write a score and go back to the page that it came from."""
-        body = await request.body()
-        if len(body) > LONGEST:
-            return PlainTextResponse("the form is too long\n", 413)
-        form = dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
-        try:
-            await run_in_threadpool(self._write, form)
-        except LLMTraceError as exc:
-            return PlainTextResponse(f"{exc}\n", 400)
-        back = form.get("back", "")
-        return RedirectResponse(back if back.startswith("/") and back[1:2] not in ("/", "\\") else "/", 303)
+        return await answer_form(request, self._write)
 
-    def _write(self, form: dict[str, str]) -> None:
+    def _write(self, form: dict[str, str]) -> str:
         name, value = form.get("name", "").strip(), form.get("value", "").strip()
         if not name or not value:
             raise ConfigurationError("a score has a name and a value: a number, yes or no, or a label")
@@ -92,3 +81,5 @@ class ScoreForm:
         comment = form.get("comment", "").strip() or None
         self._writer.give(Given(call.span_id, name, parse_score_value(value), comment))
         self._store.expire()
+        back = form.get("back", "")
+        return back if back.startswith("/") and back[1:2] not in ("/", "\\") else "/"
