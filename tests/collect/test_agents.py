@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import closing
 from typing import Any
 
 import httpx
 import pytest
 
-from llm_trace.capture.values import ValueEncoder
 from llm_trace.collect.json_logs import iter_json_logs
 from llm_trace.collect.receiver import Receiver
 from llm_trace.record import Call, Usage
 from llm_trace.semconv.completed_span import EndedSpan
-from llm_trace.spool.paths import get_spool_dir
-from llm_trace.spool.writer import SpoolWriter
 from tests.conftest import Recorded
 from tests.helpers.agent_toys import BEGIN, SECOND, SESSION, Event, build_json_logs, claude, send_logs
 from tests.helpers.cli_toys import invoke
-from tests.helpers.collector import Server
 
 TURN: list[Event] = [
     claude(0.0, "user_prompt", 1, prompt="Fix the test", prompt_length=12),
@@ -45,18 +39,6 @@ TURN: list[Event] = [
     ),
     claude(7.0, "assistant_response", 9, response="Done.", model="claude-sonnet-5", request_id="req_3"),
 ]  # fmt: skip
-
-
-@pytest.fixture
-def receiver(recorded: Recorded) -> Iterator[Receiver]:
-    with closing(SpoolWriter(get_spool_dir(recorded.path))) as spool:
-        yield Receiver(spool, ValueEncoder())
-
-
-@pytest.fixture
-def client(receiver: Receiver) -> Iterator[httpx.Client]:
-    with Server(receiver) as opened:
-        yield opened
 
 
 def read_tree(recorded: Recorded) -> tuple[Call, list[Call]]:

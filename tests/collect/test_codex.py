@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -14,14 +13,10 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry.trace import set_span_in_context
 
-from llm_trace.capture.values import ValueEncoder
 from llm_trace.collect.receiver import Receiver
 from llm_trace.record import Call, Usage
-from llm_trace.spool.paths import get_spool_dir
-from llm_trace.spool.writer import SpoolWriter
 from tests.conftest import Recorded
 from tests.helpers.agent_toys import BEGIN, SECOND, SESSION, Event, send_logs
-from tests.helpers.collector import Server
 
 COMMON = {"conversation.id": SESSION, "model": "gpt-5.6", "app.version": "0.154.0"}
 ANSWERS = ((2.0, 1000, 50), (6.0, 1000, 50), (9.0, 1300, 20))
@@ -30,18 +25,6 @@ USAGES = [
     Usage(input_tokens=asked, output_tokens=answered, cache_read_tokens=800, reasoning_tokens=10)
     for _, asked, answered in ANSWERS
 ]
-
-
-@pytest.fixture
-def receiver(recorded: Recorded) -> Iterator[Receiver]:
-    with closing(SpoolWriter(get_spool_dir(recorded.path))) as spool:
-        yield Receiver(spool, ValueEncoder())
-
-
-@pytest.fixture
-def client(receiver: Receiver) -> Iterator[httpx.Client]:
-    with Server(receiver) as opened:
-        yield opened
 
 
 def build_event(at: float, name: str, **attributes: Any) -> Event:

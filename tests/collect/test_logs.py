@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
-from contextlib import closing
 from typing import Any
 
 import pytest
 from google.protobuf.json_format import ParseDict
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
-from llm_trace.capture.values import ValueEncoder
 from llm_trace.collect import protobuf
 from llm_trace.collect.json_logs import iter_json_logs
 from llm_trace.collect.receiver import Receiver
 from llm_trace.record import Usage
 from llm_trace.semconv.completed_span import EndedSpan
 from llm_trace.spool.paths import get_spool_dir
-from llm_trace.spool.writer import SpoolWriter
 from tests.conftest import Recorded
 
 TRACE, SPAN = "ab" * 16, "cd" * 8
@@ -32,12 +28,6 @@ WHOLE = {
     "gen_ai.input.messages": [{"role": "user", "parts": [{"type": "text", "content": "hi"}]}],
     "gen_ai.output.messages": [{"role": "assistant", "parts": [{"type": "text", "content": "hello"}]}],
 }  # fmt: skip
-
-
-@pytest.fixture
-def receiver(recorded: Recorded) -> Iterator[Receiver]:
-    with closing(SpoolWriter(get_spool_dir(recorded.path))) as spool:
-        yield Receiver(spool, ValueEncoder())
 
 
 def value(content: Any) -> dict[str, Any]:

@@ -2,39 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import closing
 from typing import Any
 
 import httpx
 import pytest
 
-from llm_trace.capture.values import ValueEncoder
-from llm_trace.collect.receiver import Receiver
 from llm_trace.record import Usage
 from llm_trace.spool.paths import get_spool_dir
-from llm_trace.spool.writer import SpoolWriter
 from tests.conftest import Recorded
 from tests.helpers.agent_toys import BEGIN, SECOND, SESSION, build_json_logs, claude, send_metrics
-from tests.helpers.collector import Server
 
 USAGE = {"input": 4, "output": 120, "cacheRead": 9000, "cacheCreation": 500, "cost": 0.0123}
 LOGGED = claude(
     2.0, "api_request", 2, model="claude-sonnet-5", cost_usd=0.0123, duration_ms=1500, input_tokens=4,
     output_tokens=120, cache_read_tokens=9000, cache_creation_tokens=500, request_id="req_1",
 )  # fmt: skip
-
-
-@pytest.fixture
-def receiver(recorded: Recorded) -> Iterator[Receiver]:
-    with closing(SpoolWriter(get_spool_dir(recorded.path))) as spool:
-        yield Receiver(spool, ValueEncoder())
-
-
-@pytest.fixture
-def client(receiver: Receiver) -> Iterator[httpx.Client]:
-    with Server(receiver) as opened:
-        yield opened
 
 
 def count(recorded: Recorded) -> tuple[int, float]:
