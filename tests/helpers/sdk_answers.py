@@ -15,7 +15,8 @@ CHUNKS = [
 ]
 MESSAGE = {
     "id": "m1", "type": "message", "role": "assistant", "model": "m-1", "stop_reason": "end_turn",
-    "content": [{"type": "text", "text": "hello"}], "usage": {"input_tokens": 3, "output_tokens": 2},
+    "stop_sequence": None, "content": [{"type": "text", "text": "hello"}],
+    "usage": {"input_tokens": 3, "output_tokens": 2},
 }  # fmt: skip
 EVENTS: list[dict[str, Any]] = [
     {"type": "message_start", "message": {**MESSAGE, "content": [], "stop_reason": None}},

@@ -20,6 +20,7 @@ import llm_trace
 from llm_trace.capture import failures
 from llm_trace.record import Call, Usage
 from tests.conftest import Recorded
+from tests.helpers.sdk_answers import EVENTS, MESSAGE
 
 LIBRARIES: dict[str, Any] = {"openai": openai, "anthropic": anthropic}
 ASK: dict[str, Any] = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]}
@@ -30,10 +31,6 @@ TOOLS: dict[str, list[dict[str, Any]]] = {
 }
 CHAT = {"id": "c1", "object": "chat.completion", "created": 1, "model": "m-1"}
 COUNTS = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
-MESSAGE = {
-    "id": "m1", "type": "message", "role": "assistant", "model": "m-1", "stop_reason": "end_turn",
-    "stop_sequence": None, "usage": {"input_tokens": 3, "output_tokens": 2},
-}  # fmt: skip
 
 
 def build_body(library: str, *, tools: bool) -> dict[str, Any]:
@@ -54,15 +51,7 @@ def list_events(library: str) -> list[dict[str, Any]]:
             {**CHAT, "object": "chat.completion.chunk", "choices": [{"index": 0, "delta": {"content": text}}]}
             for text in ("hel", "lo")
         ] + [{**CHAT, "object": "chat.completion.chunk", "choices": [], "usage": COUNTS}]
-    return [
-        {"type": "message_start", "message": {**MESSAGE, "content": [], "stop_reason": None}},
-        {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
-        {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "hel"}},
-        {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "lo"}},
-        {"type": "content_block_stop", "index": 0},
-        {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 2}},
-        {"type": "message_stop"},
-    ]
+    return EVENTS
 
 
 class Server:
