@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,10 +19,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from llm_trace.comparison.judge import PairTable
+    from llm_trace.comparison.records import PairOutcome
     from llm_trace.stores.duckdb import Store
 
-PairOutcome = Literal["worse", "better", "other", "all"]
-"""Which pairs: those whose metric got worse or better, those with another answer, or all."""
 _TEXTS = f"""{ASKED}
 SELECT c.span_id, coalesce(asking.text, CAST(c.input AS TEXT)), coalesce({TEXT}, c.error_type, c.status)
 FROM calls c JOIN asked USING (span_id)

@@ -10,7 +10,7 @@ from pydantic import PrivateAttr
 from llm_trace.comparison.changes import list_changes
 from llm_trace.comparison.conditions import check_condition
 from llm_trace.comparison.html import render_body, render_comparison_page
-from llm_trace.comparison.records import ComparisonRecord
+from llm_trace.comparison.records import ComparisonRecord, PairOutcome
 from llm_trace.comparison.show import render_comparison, render_plain
 from llm_trace.comparison.words import conclude, describe_costs, summarize
 from llm_trace.errors import ConfigurationError, MissingExtraError
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Iterator
 
-    from llm_trace.comparison.answers import AnswerPair, OutcomeCount, PairOutcome, PairsAtHand
+    from llm_trace.comparison.answers import AnswerPair, OutcomeCount, PairsAtHand
     from llm_trace.comparison.changes import Change
     from llm_trace.comparison.shift import Shift
 

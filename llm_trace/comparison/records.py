@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 Better = Literal["higher", "lower"]
 MetricVerdict = Literal["better", "worse", "higher", "lower", "undecided", "same", "described"]
+PairOutcome = Literal["worse", "better", "other", "all"]
+"""Which pairs: those whose metric got worse or better, those with another answer, or all."""
 DECIDED = ("better", "worse", "higher", "lower")
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from llm_trace.statistics.intervals import bound_score_mean
 from llm_trace.stores.costs import JOIN
 
 if TYPE_CHECKING:
@@ -96,6 +95,8 @@ def read_prompt_use(
 
 def read_prompt_scores(store: Store) -> dict[PromptKey, list[ScoreMean]]:
     """Return for each version the means of its scores."""
+    from llm_trace.statistics.intervals import bound_score_mean
+
     scores: dict[PromptKey, list[ScoreMean]] = {}
     for name, version, score, n, mean, spread, least, most in store.sql(_SCORES):
         bounds = bound_score_mean(n, mean, spread, least, most)

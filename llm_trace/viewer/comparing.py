@@ -9,7 +9,6 @@ import orjson
 
 from llm_trace.comparison.html import place_bounds
 from llm_trace.comparison.records import DECIDED
-from llm_trace.comparison.shift import find_recorded_pairs, list_explained
 from llm_trace.comparison.words import COSTS, conclude, describe_costs
 from llm_trace.errors import ConfigurationError, NotFoundError
 from llm_trace.rendering.attribution_data import describe_attribution
@@ -119,6 +118,8 @@ def _list_slices(comparison: Comparison, asked: ComparisonRequest) -> Iterator[d
 
 
 def _read_pairs(store: Store, comparison: Comparison, asked: ComparisonRequest) -> dict[str, Any]:
+    from llm_trace.comparison.shift import find_recorded_pairs, list_explained
+
     pairs = comparison.answers(
         asked.show or "all",  # type: ignore[arg-type]  # read from the address as one of them
         metric=asked.metric or None,

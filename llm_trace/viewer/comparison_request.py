@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self, get_args
 from urllib.parse import urlencode
 
-from llm_trace.comparison.answers import PairOutcome
+from llm_trace.comparison.records import PairOutcome
 from llm_trace.errors import ConfigurationError
 
 if TYPE_CHECKING:

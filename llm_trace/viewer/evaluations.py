@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from llm_trace.errors import ConfigurationError
-from llm_trace.evaluation.evaluation import TAG, build_evaluation, find_run
 from llm_trace.evaluation.words import tell_dimension, tell_gap
 from llm_trace.rendering.ranges import place_range
 from llm_trace.stores.run_totals import read_runs
@@ -31,11 +30,15 @@ FAILURES = 25
 
 def read_evaluations(store: Store, request: Request) -> dict[str, Any]:  # noqa: ARG001
     """Return the newest runs that are evaluations."""
+    from llm_trace.evaluation.evaluation import TAG
+
     return {"evaluations": [run for run in read_runs(store, MOST) if TAG in run["tags"]]}
 
 
 def read_evaluation_page(store: Store, request: Request) -> dict[str, Any]:
     """Return what an evaluation came to, and its failures from the number `from` on."""
+    from llm_trace.evaluation.evaluation import build_evaluation, find_run
+
     evaluation = build_evaluation(store, find_run(store, request.path_params["run"]))
     show, begin = request.query_params.get("show", ""), read_offset(request)
     counts = Counter(_name_failure(failure) for failure in evaluation.failures)

@@ -10,9 +10,7 @@ from urllib.parse import quote
 import orjson
 from starlette.responses import Response
 
-from llm_trace.attribution.methods import registry
 from llm_trace.attribution.models.at_hand import check_libraries, list_models_at_hand
-from llm_trace.attribution.policy.job import ExplainJob
 from llm_trace.attribution.policy.policy import AttributionPolicy
 from llm_trace.attribution.policy.queue import get_queue_folder
 from llm_trace.errors import ConfigurationError, StoreError
@@ -25,6 +23,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from llm_trace.attribution.core.plan import Plan
+    from llm_trace.attribution.policy.job import ExplainJob
     from llm_trace.record import Call
     from llm_trace.stores.duckdb import Store
     from llm_trace.viewer.page import FreshStore
@@ -59,7 +58,8 @@ class ExplainDesk:
         attributions = store.attributions(call.span_id)
         if page["job"] and page["job"]["stage"] == "done" and attributions:
             page["result"] = describe_attribution(attributions[-1])
-        page["hint"] = _find_hindrance(call)
+        if (hint := _find_hindrance(call)) is not None:
+            return page | {"hint": hint}
         return page | _list_choices(store, call, [attribution.model for attribution in attributions])
 
     async def answer(self, request: Request) -> Response:
@@ -80,13 +80,15 @@ class ExplainDesk:
         return f"/call/{quote(form['call'], safe='')}/explain"
 
     def _price(self, call: Call, form: dict[str, str]) -> None:
+        from llm_trace.attribution.policy.job import ExplainJob
+
         if self._job is not None and self._job.state.busy:
             raise ConfigurationError(
                 f"call {self._job.call.span_id} is being explained: wait, or cancel that"
             )
-        choices = _list_choices(self._store.get(), call, [])
         if (hint := _find_hindrance(call)) is not None:
             raise ConfigurationError(hint)
+        choices = _list_choices(self._store.get(), call, [])
         for name, known in (("model", "models"), ("method", "methods"), ("segments", "parts")):
             if form.get(name) not in choices[known]:
                 raise ConfigurationError(
@@ -134,6 +136,8 @@ def _list_choices(store: Store, call: Call, named: list[str | None]) -> dict[str
 
 @functools.cache
 def _list_methods() -> list[str]:
+    from llm_trace.attribution.methods import registry
+
     return ["auto", *(name for name in registry.list_methods() if name not in _ASKED)]
 
 

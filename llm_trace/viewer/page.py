@@ -109,3 +109,5 @@ def _read(page: ViewerPage, store: FreshStore, request: Request) -> tuple[int, s
         return 400, "error.html", {"error": str(exc)}
     except LLMTraceError as exc:
         return 503, "error.html", {"error": str(exc)}
+    except ModuleNotFoundError as exc:
+        return 503, "error.html", {"error": f"this needs {exc.name}: pip install 'llm-trace[view]'"}

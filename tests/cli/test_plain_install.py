@@ -22,6 +22,39 @@ main()
 """
 
 
+VIEWER = """
+import sys
+for name in ("numpy", "scipy", "torch", "transformers"):
+    sys.modules[name] = None
+import llm_trace
+from tests.helpers.viewer_toys import make_client
+from pathlib import Path
+client = make_client(Path("llm_trace.duckdb"))
+call = llm_trace.open_store("llm_trace.duckdb").calls()[0]
+for page in ("calls", "runs", "review", "health", f"trace/{call.trace_id}"):
+    assert client.get(f"/{page}").status_code == 200, page
+for page in ("prompts.json", "compare.json?a=x&b=y"):
+    refused = client.get(f"/{page}")
+    print(refused.status_code, refused.json()["error"])
+"""
+
+
+def test_the_viewer_opens_without_what_only_some_pages_need_and_they_name_it(tmp_path: Path) -> None:
+    record(tmp_path / "llm_trace.duckdb")
+    done = subprocess.run(
+        [sys.executable, "-c", VIEWER],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path)},
+        timeout=60,
+        check=False,
+    )
+    assert done.stdout.splitlines() == ["503 this needs numpy: pip install 'llm-trace[view]'"] * 2, (
+        done.stderr
+    )
+
+
 @pytest.mark.parametrize(
     "command", ["demo", "methods", "methods bench", "proxy screen --oracle demo", "proxy show"]
 )

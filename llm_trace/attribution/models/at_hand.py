@@ -10,8 +10,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llm_trace.attribution.models.loading import GROUP
-
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -43,6 +41,8 @@ def list_models_at_hand(named: Iterable[str | None], queue: Path) -> list[str]:
 @functools.cache
 def _list_registered() -> list[str]:
     """Return the models of installed packages, ours among them."""
+    from llm_trace.attribution.models.loading import GROUP
+
     return sorted({"demo", *(point.name for point in entry_points(group=GROUP))})
 
 
