@@ -6,11 +6,11 @@ import csv
 import math
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from llm_trace.capture.ids import make_id
-from llm_trace.errors import ConfigurationError, StoreError
-from llm_trace.settings import build_spool_writer, resolve_settings
+from llm_trace.errors import ConfigurationError
+from llm_trace.event_writer import EventWriter
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -108,22 +108,8 @@ def find_unscored(store: Store, calls: list[Call], name: str) -> list[Call]:
     return [call for call in calls if call.span_id not in done]
 
 
-class ScoreWriter:
-    """Writes scores of people to a store's spool, whatever this process records otherwise; a context manager.
-
-    Args:
-        store: the DuckDB file. A score goes where its call went: to whatever destinations the store has.
-    """
-
-    def __init__(self, store: Path) -> None:
-        settings = resolve_settings({}) | {"redact": None, "exporters": None}
-        self._spool, self._encoder = build_spool_writer(settings, store)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._spool.close()
+class ScoreWriter(EventWriter):
+    """Writes scores of people to a store's spool."""
 
     def give(self, score: Given) -> None:
         """Write a person's score with its call, as `log_score` does.
@@ -134,5 +120,4 @@ class ScoreWriter:
         event: dict[str, Any] = {"event": "score", "id": make_id(), "name": score.name, "value": score.value}
         event |= {"span_id": score.span_id, "source": "human", "time_ns": time.time_ns()}
         event |= {"comment": score.comment} if score.comment else {}
-        if not self._spool.write(self._encoder.encode_event(event)[:-1]):
-            raise StoreError(f"the score {score.name!r} was not kept: {self._spool.folder} cannot be written")
+        self.write(event, f"the score {score.name!r}")

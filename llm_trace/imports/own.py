@@ -15,6 +15,7 @@ _EVENTS = {
     "prompt": ("name", "version"),
     "score": ("id", "span_id", "name", "value"),
     "attribution": ("span_id", "method"),
+    "operation": ("id", "kind", "subject", "body"),
 }
 _FIELDS = frozenset(name for name, field in Call.model_fields.items() if not field.exclude)
 _TALK = (("input", "messages_in"), ("output", "messages_out"))

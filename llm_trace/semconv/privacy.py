@@ -35,8 +35,10 @@ def drop_content(metadata: dict[str, Any]) -> dict[str, Any]:
 
 
 def drop_event_content(event: dict[str, Any]) -> dict[str, Any] | None:
-    """Return a score without its comment; None for an attribution or a prompt's text, which are content."""
-    if event["event"] in ("attribution", "prompt"):
+    """Return a score without its comment; None for an attribution, a prompt's text or a decision with its
+    reasons, which are content.
+    """
+    if event["event"] in ("attribution", "prompt", "operation"):
         return None
     return {name: value for name, value in event.items() if name != "comment"}
 

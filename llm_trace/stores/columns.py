@@ -50,6 +50,8 @@ STAGE: dict[str, str] = {
     "attribution": "JSON",
     "count": "BIGINT",
     "reason": "VARCHAR",
+    "subject": "VARCHAR",
+    "body": "JSON",
 }
 """Columns of a slice as DuckDB reads it; wrong types become NULL, unknown keys are left out."""
 

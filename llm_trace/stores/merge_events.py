@@ -1,4 +1,4 @@
-"""Fold the events that are not calls: runs, prompts, scores, attributions, losses."""
+"""Fold the events that are not calls: runs, prompts, scores, attributions, operations, losses."""
 
 from __future__ import annotations
 
@@ -56,6 +56,12 @@ _STEPS: dict[str, tuple[str, ...]] = {
         """INSERT INTO attributions (id, span_id, method, config_hash, time_ns, status, error, attribution)
            SELECT * FROM merged""",
     ),
+    "operation": (
+        """INSERT INTO operations (id, kind, subject, span_id, time_ns, body)
+           SELECT id, kind, subject, span_id, time_ns, body FROM stage
+           WHERE event = 'operation' AND id NOT IN (SELECT id FROM operations)
+           QUALIFY row_number() OVER (PARTITION BY id ORDER BY row) = 1""",
+    ),
     "lost": (
         """INSERT INTO _lost SELECT p.file, coalesce(s.count, 1), s.reason, s.time_ns
            FROM (SELECT * FROM stage WHERE event = 'lost') s
@@ -65,7 +71,7 @@ _STEPS: dict[str, tuple[str, ...]] = {
 
 
 def fold_others(connection: DuckDBPyConnection) -> None:
-    """Add the runs, prompts, scores, attributions and losses of the slice in `stage`."""
+    """Add the runs, prompts, scores, attributions, operations and losses of the slice in `stage`."""
     present = connection.execute("SELECT DISTINCT event FROM stage").fetchall()
     for event in sorted(str(row[0]) for row in present):
         for step in _STEPS.get(event, ()):

@@ -41,6 +41,7 @@ TABLES = {
     "messages": ParquetTable(_MESSAGES, "id", f"id IN (SELECT {_SAID} FROM {_CALLS})"),
     "attributions": ParquetTable("attributions", "time_ns, id", _ABOUT),
     "scores": ParquetTable("scores", "time_ns, id", _ABOUT),
+    "operations": ParquetTable("operations", "time_ns, id", _ABOUT),
     "runs": ParquetTable("runs", "start_ns, id", f"id IN (SELECT run FROM {_CALLS})"),
     "prompts": ParquetTable(
         "prompts",
@@ -60,6 +61,8 @@ EVENTS = {
     "attributions": """'event', 'attribution', 'id', id, 'span_id', span_id, 'method', method,
         'config_hash', config_hash, 'time_ns', time_ns, 'status', status, 'error', error,
         'attribution', attribution""",
+    "operations": """'event', 'operation', 'id', id, 'kind', kind, 'subject', subject, 'span_id', span_id,
+        'time_ns', time_ns, 'body', body""",
 }
 """Rows of each table as events of the spool's format, in the terms of `json_object`."""
 _JSON = {
@@ -76,10 +79,13 @@ _JSON = {
     "messages": ("body",),
     "attributions": ("attribution",),
     "scores": ("value",),
+    "operations": ("body",),
     "runs": ("config", "environment"),
 }
 _LATER = {"calls": ("usage_details", "tier", "cost_basis")}
 """Columns that exports of earlier versions lack."""
+_LATER_TABLES = {"operations": "id TEXT, kind TEXT, subject TEXT, span_id TEXT, time_ns BIGINT, body JSON"}
+"""Tables that exports of earlier versions lack, with their columns."""
 _PAGE = 5_000
 
 
@@ -120,7 +126,7 @@ def _list_columns(connection: DuckDBPyConnection, source: str) -> str:
 
 
 def read_event_lines(connection: DuckDBPyConnection, *, chosen: bool = False) -> Iterator[str]:
-    """Yield runs, prompts, scores and attributions as JSON lines; with `chosen` only those of `CHOSEN`."""
+    """Yield runs, prompts and what was added to calls as JSON lines; with `chosen` only those of `CHOSEN`."""
     for name, fields in EVENTS.items():
         table = TABLES[name]
         where = f"WHERE {table.chosen}" if chosen else ""
@@ -133,7 +139,9 @@ def is_parquet_export(path: Path) -> bool:
     """Say whether a path is a folder that `write_parquet` wrote, or one of its files."""
     folder = path if path.is_dir() else path.parent
     named = path.is_dir() or (path.suffix == ".parquet" and path.stem in TABLES)
-    return named and all((folder / f"{name}.parquet").is_file() for name in ("calls", *EVENTS))
+    return named and all(
+        (folder / f"{name}.parquet").is_file() for name in {"calls", *EVENTS} - set(_LATER_TABLES)
+    )
 
 
 def read_parquet(path: Path) -> Iterator[str]:
@@ -148,6 +156,9 @@ def read_parquet(path: Path) -> Iterator[str]:
     with duckdb.connect() as connection:
         try:
             for name in TABLES:
+                if name in _LATER_TABLES and not (folder / f"{name}.parquet").is_file():
+                    connection.execute(f"CREATE TABLE {name} ({_LATER_TABLES[name]})")
+                    continue
                 source = str(folder / f"{name}.parquet").replace("'", "''")
                 columns = _select_columns(connection, name, f"read_parquet('{source}')")
                 connection.execute(f"CREATE VIEW {name} AS SELECT {columns} FROM read_parquet('{source}')")

@@ -215,7 +215,7 @@ def _delete(connection: DuckDBPyConnection, what: _What) -> list[int]:
     some = "true" if what.named else "status IN ('open', 'interrupted')"
     connection.execute(f"INSERT INTO _purged SELECT span_id, ? FROM victims WHERE {some}", [time.time_ns()])
     connection.execute("DELETE FROM _same WHERE span_id IN (SELECT span_id FROM victims)")
-    tables = ("scores", "attributions", "_unfinished", "calls")
+    tables = ("scores", "attributions", "operations", "_unfinished", "calls")
     return [
         _count(connection, f"DELETE FROM {t} WHERE span_id IN (SELECT span_id FROM victims)") for t in tables
     ]

@@ -41,6 +41,7 @@ _REPLACE = (
 
 _MOVE = (
     "UPDATE scores SET span_id = s.kept FROM _same s WHERE s.span_id = scores.span_id",
+    "UPDATE operations SET span_id = s.kept FROM _same s WHERE s.span_id = operations.span_id",
     "UPDATE attributions SET span_id = s.kept FROM _same s WHERE s.span_id = attributions.span_id",
 )
 
@@ -51,7 +52,7 @@ def fold_same(connection: DuckDBPyConnection) -> None:
         for step in (_NAMED, *_KEEP_LAST, _FILL, *_REPLACE, *_MOVE):
             connection.execute(step)
     elif _has_any(connection, "FROM _same") and _has_any(
-        connection, "FROM stage WHERE event IN ('score', 'attribution')"
+        connection, "FROM stage WHERE event IN ('score', 'attribution', 'operation')"
     ):
         for step in _MOVE:
             connection.execute(step)

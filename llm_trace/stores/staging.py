@@ -32,6 +32,7 @@ _IS_GOOD = f"""coalesce(CASE event
     WHEN 'prompt' THEN name IS NOT NULL AND version IS NOT NULL
     WHEN 'score' THEN id IS NOT NULL AND span_id IS NOT NULL AND name IS NOT NULL AND value IS NOT NULL
     WHEN 'attribution' THEN span_id IS NOT NULL AND method IS NOT NULL
+    WHEN 'operation' THEN id IS NOT NULL AND kind IS NOT NULL AND subject IS NOT NULL AND body IS NOT NULL
     ELSE event IN ('file', 'lost') END, false)"""
 
 # The bodies that a slice brings. `role` and `text` are for people and search; `rest` is the whole body,

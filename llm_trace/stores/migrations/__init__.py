@@ -9,12 +9,12 @@ import time
 from typing import TYPE_CHECKING
 
 from llm_trace.errors import StoreVersionError
-from llm_trace.stores.migrations import m0001_first, m0002_rebuild, m0003_same, m0004_costs
+from llm_trace.stores.migrations import m0001_first, m0002_rebuild, m0003_same, m0004_costs, m0005_operations
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-MIGRATIONS = (m0001_first, m0002_rebuild, m0003_same, m0004_costs)
+MIGRATIONS = (m0001_first, m0002_rebuild, m0003_same, m0004_costs, m0005_operations)
 VERSION = len(MIGRATIONS)
 
 

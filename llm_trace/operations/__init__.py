@@ -1,0 +1,24 @@
+"""Let explanations decide what may run alone: gates, rules, reviews, monitors, and what they are worth.
+
+    from llm_trace.operations import read_operations
+
+Names are looked up when they are first used.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llm_trace.lazy_names import import_name
+
+_HOMES = {
+    "Operation": "llm_trace.operations.log",
+    "OperationLog": "llm_trace.operations.log",
+    "read_operations": "llm_trace.operations.log",
+}
+
+__all__ = list(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    return import_name(__name__, _HOMES, name)
