@@ -158,7 +158,7 @@ def test_the_catalog_lists_the_tables_of_the_store_only(path: Path, writer: Hand
         "ORDER BY 1"
     )
     names = [row[0] for row in open_store(path).sql(query)]
-    public = ["attributions", "calls", "messages", "prompts", "runs", "scores"]
+    public = ["attributions", "calls", "messages", "operations", "prompts", "runs", "scores"]
     assert names == sorted([*public, "attribution_segments", "call_messages"])
 
 

@@ -231,7 +231,8 @@ def test_parquet_files_hold_every_table(store: Store, tmp_path: Path) -> None:
 
     files = store.to_parquet(tmp_path / "new" / "folder")
     tables = {path.stem: pq.read_table(path) for path in files}
-    assert sorted(tables) == ["_same", "attributions", "calls", "messages", "prompts", "runs", "scores"]
+    names = ["_same", "attributions", "calls", "messages", "operations", "prompts", "runs", "scores"]
+    assert sorted(tables) == names
     assert tables["calls"].num_rows == 5
     assert tables["calls"]["span_id"].to_pylist() == [span(n) for n in range(5)]
     assert tables["messages"]["body"].to_pylist()[0] == '{"role":"system","content":"Be golden."}'
