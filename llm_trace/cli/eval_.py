@@ -53,11 +53,15 @@ Instances = Annotated[
         "-n", metavar="COUNT", help="Fresh instances of each scenario; with --to x.yaml the most calls."
     ),
 ]
-Seed = Annotated[int, typer.Option("--seed", help="Of the instances; another one asks other questions.")]
+InstanceSeed = Annotated[
+    int, typer.Option("--seed", help="Of the instances; another one asks other questions.")
+]
 Repeats = Annotated[int, typer.Option("--repeats", help="How often each instance is asked.")]
 RunName = Annotated[str | None, typer.Option("--name", metavar="NAME", help="Of the run.")]
 Concurrency = Annotated[int, typer.Option("--concurrency", help="Calls at a time.")]
-Calls = Annotated[int | None, typer.Option("--budget", metavar="CALLS", help="The most calls to make now.")]
+CallBudget = Annotated[
+    int | None, typer.Option("--budget", metavar="CALLS", help="The most calls to make now.")
+]
 Seconds = Annotated[float | None, typer.Option("--max-seconds", help="Begin no call after so many.")]
 Dollars = Annotated[float | None, typer.Option("--max-usd", help="Begin no call after so much was spent.")]
 Timeout = Annotated[float | None, typer.Option("--timeout", metavar="SECONDS", help="For one call.")]
@@ -72,7 +76,7 @@ PublicOption = Annotated[
     Path | None,
     typer.Option("--public", metavar="FILE", help="JSON Lines in place of the public set's file."),
 ]
-FailIf = Annotated[
+FailIfScores = Annotated[
     list[str] | None,
     typer.Option(
         "--fail-if",
@@ -80,7 +84,7 @@ FailIf = Annotated[
         help="Leave with exit code 1 if this holds: exact.low < 0.8, exact gap.low > 0.05.",
     ),
 ]
-To = Annotated[
+DraftFile = Annotated[
     Path | None,
     typer.Option(
         "--to",
@@ -97,7 +101,7 @@ Right = Annotated[
     str | None,
     typer.Option("--right", metavar="ANSWER", help="With --to x.py: the right answer (JSON, or a text)."),
 ]
-ModelOption = Annotated[
+ExplainerOption = Annotated[
     str | None,
     typer.Option("--model", metavar="MODEL", help="With --to x.py: what explains the right answer."),
 ]
@@ -112,25 +116,25 @@ def evaluate_function(
     function: FunctionArgument = None,
     scorer: Scorers = None,
     n: Instances = 20,
-    seed: Seed = 0,
+    seed: InstanceSeed = 0,
     repeats: Repeats = 1,
     name: RunName = None,
     concurrency: Concurrency = 1,
-    budget: Calls = None,
+    budget: CallBudget = None,
     max_seconds: Seconds = None,
     max_usd: Dollars = None,
     timeout: Timeout = None,
     resume: Resume = None,
     retry: RetryOption = False,
     public: PublicOption = None,
-    fail_if: FailIf = None,
-    to: To = None,
+    fail_if: FailIfScores = None,
+    to: DraftFile = None,
     from_run: FromRun = None,
     from_call: FromCall = None,
     where: o.Where = None,
     expected: Expected = False,
     right: Right = None,
-    model: ModelOption = None,
+    model: ExplainerOption = None,
     store: o.StoreOption = o.STORE,
     as_json: o.JsonOption = False,
 ) -> None:

@@ -18,7 +18,7 @@ from llm_trace.collect.logs import LogRecord, build_accounts, is_evaluation, is_
 from llm_trace.collect.metered import MeteredTokens
 from llm_trace.collect.points import DataPoint
 from llm_trace.semconv.agents import find_agent
-from llm_trace.semconv.annotations import build_evaluation, list_evaluations, parse_annotation
+from llm_trace.semconv.annotations import build_evaluation_score, list_evaluations, parse_annotation
 from llm_trace.semconv.completed_span import EndedSpan
 from llm_trace.semconv.privacy import call_without_content, drop_event_content
 from llm_trace.spool.writer import SpoolLine
@@ -159,7 +159,7 @@ class Receiver:
         """Return what an evaluation of a call came to, as an event; none for other records."""
         if record.span_id is None or not is_evaluation(record):
             return []
-        score = build_evaluation(record.span_id, record.time_ns, record.attributes)
+        score = build_evaluation_score(record.span_id, record.time_ns, record.attributes)
         return [] if score is None else self._encode_scores([score])
 
     def take_metrics(self, points: Iterable[DataPoint | None]) -> TakenRecords:

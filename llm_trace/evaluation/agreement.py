@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from llm_trace.evaluation.dimensions import Dimension, ScoreTable, Value, measure_parts
+from llm_trace.evaluation.dimensions import Dimension, ScoredOutcome, ScoreTable, measure_parts
 from llm_trace.evaluation.expressions import FieldPath
-from llm_trace.evaluation.mutants import InputWord, find_words, list_texts
+from llm_trace.evaluation.mutants import InputWord, find_input_words, list_texts
 from llm_trace.evaluation.outcomes import Outcome
 from llm_trace.record import Attribution, Run
 from llm_trace.stores.duckdb import Store
@@ -41,7 +41,7 @@ def build_agreement(
 
 def _list_values(
     outcomes: Mapping[str, Outcome], attributions: Iterable[tuple[Sequence[str], Attribution]]
-) -> Iterator[Value]:
+) -> Iterator[ScoredOutcome]:
     """Yield the agreement of each outcome's first attribution that has any."""
     done: set[str] = set()
     for above, attribution in attributions:
@@ -52,7 +52,7 @@ def _list_values(
         agreement = measure_agreement(attribution, instance.input, instance.decisive)
         if agreement is not None:
             done.add(span_id)
-            yield Value(outcomes[span_id], agreement)
+            yield ScoredOutcome(outcomes[span_id], agreement)
 
 
 def measure_agreement(
@@ -68,7 +68,7 @@ def measure_agreement(
         for pattern in patterns
         for match in pattern.finditer(text)
     }
-    words = list(find_words(attribution, arguments))
+    words = list(find_input_words(attribution, arguments))
     decides = np.array([any(_meets(word, *span) for span in spans) for word in words], dtype=bool)
     count, others = int(decides.sum()), int((~decides).sum())
     if not count or not others:

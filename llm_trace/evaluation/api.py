@@ -17,7 +17,7 @@ from llm_trace.errors import ConfigurationError
 from llm_trace.evaluation.asking import Asker, Progress, Question
 from llm_trace.evaluation.calling import run_outside_loops
 from llm_trace.evaluation.dataset_scenario import DatasetScenario
-from llm_trace.evaluation.evaluation import MARGIN, TAG, Evaluation, find_run, read_evaluation
+from llm_trace.evaluation.evaluation import MARGIN, TAG, Evaluation, find_evaluation_run, read_evaluation
 from llm_trace.evaluation.generator_scenario import GeneratorScenario
 from llm_trace.evaluation.grades import Scorer, is_of, name_scorers
 from llm_trace.evaluation.instances import Instance, InstanceSource
@@ -175,7 +175,7 @@ def _check_instances(instances: Sequence[Instance]) -> None:
 
 def _find_earlier(store: Store, resume: str | Run, settings: Mapping[str, Any]) -> Run:
     """Return the run to complete, which must have asked the same."""
-    run = find_run(store, resume)
+    run = find_evaluation_run(store, resume)
     for key in ("function", "scenarios", "n", "seed", "repeats", "scorers"):
         if run.config.get(key) != settings[key]:
             raise ConfigurationError(

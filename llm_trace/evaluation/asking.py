@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from llm_trace.attribution_settings import Budget
 from llm_trace.capture.spans import log_score, span
-from llm_trace.evaluation.calling import Workers, call_function
+from llm_trace.evaluation.calling import ReusedThreads, call_function
 from llm_trace.evaluation.grades import FAILED, Scorer, read_grades, scored_call
 from llm_trace.evaluation.instances import Instance
 from llm_trace.evaluation.outcomes import write_metadata
@@ -56,7 +56,7 @@ class Asker:
     stopped: str | None = None
     """Which part of the budget was used up."""
     begun: float = field(default_factory=time.monotonic)
-    workers: Workers = field(default_factory=Workers)
+    workers: ReusedThreads = field(default_factory=ReusedThreads)
     spent_before: tuple[int, float] = (0, 0.0)
 
     async def ask_all(self, questions: Sequence[Question], concurrency: int, done: int) -> None:

@@ -11,7 +11,7 @@ from llm_trace.evaluation.audit_record import JudgeAudit, judge_effects
 from llm_trace.evaluation.effects import build_effects
 from llm_trace.evaluation.grades import Scorer
 from llm_trace.evaluation.instances import Instance
-from llm_trace.evaluation.interventions import NAMES, Lengthen, Shown, lengthen, list_changes
+from llm_trace.evaluation.interventions import NAMES, Lengthen, Shown, lengthen, list_interventions
 from llm_trace.evaluation.judge_prompts import write_text
 from llm_trace.evaluation.outcomes import Outcome
 from llm_trace.evaluation.ratings import rate_all
@@ -108,7 +108,7 @@ def _audit(
         raise ConfigurationError(f"an audit needs at least two answers, better 60, and not {len(cases)}")
     if len(set(names)) < max(2, len(names)):
         raise ConfigurationError(f"names={names!r} must list at least two different names")
-    changes = list_changes(cases, names, lengthen, Random(seed))
+    changes = list_interventions(cases, names, lengthen, Random(seed))
     shown = dict.fromkeys(each for pairs in changes.values() for pair in pairs for each in pair)
     ratings = rate_all({each: lambda each=each: rate(each) for each in shown}, concurrency)  # type: ignore[misc]
     if not ratings.scores:

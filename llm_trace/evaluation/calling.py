@@ -15,7 +15,7 @@ from queue import SimpleQueue
 from typing import Any
 
 
-class Workers:
+class ReusedThreads:
     """Threads that run jobs, used again for the next job; one whose job hangs is simply not used again."""
 
     def __init__(self) -> None:
@@ -46,7 +46,7 @@ class Workers:
             self._idle.append(jobs)
 
 
-async def call_function(call: Callable[[], Any], limit_s: float | None, workers: Workers) -> Any:
+async def call_function(call: Callable[[], Any], limit_s: float | None, workers: ReusedThreads) -> Any:
     """Return what a function returns, also where that is awaitable or a generator.
 
     A sync function runs in a thread, with the current context: one that hangs is left there.
@@ -55,20 +55,20 @@ async def call_function(call: Callable[[], Any], limit_s: float | None, workers:
         TimeoutError: it took longer than `limit_s` seconds.
     """
     async with asyncio.timeout(limit_s):
-        result = call() if is_async(call) else await _run_in_thread(call, workers)
+        result = call() if is_awaited(call) else await _run_in_thread(call, workers)
         if inspect.isawaitable(result):
             result = await result
         return await _join_chunks(result) if inspect.isasyncgen(result) else result
 
 
-def is_async(call: Callable[..., Any]) -> bool:
+def is_awaited(call: Callable[..., Any]) -> bool:
     """Return whether a function is a coroutine function or an async generator function."""
     function = inspect.unwrap(call.func if isinstance(call, partial) else call)
     function = function if inspect.isroutine(function) else getattr(function, "__call__", function)  # noqa: B004
     return inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
 
 
-async def _run_in_thread(call: Callable[[], Any], workers: Workers) -> Any:
+async def _run_in_thread(call: Callable[[], Any], workers: ReusedThreads) -> Any:
     loop = asyncio.get_running_loop()
     answer: asyncio.Future[Any] = loop.create_future()
     context = contextvars.copy_context()

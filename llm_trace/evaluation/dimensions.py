@@ -10,7 +10,7 @@ import numpy as np
 
 from llm_trace.call_parts import Record
 from llm_trace.evaluation.outcomes import Outcome
-from llm_trace.statistics.independent import Sample, bound_sample
+from llm_trace.statistics.independent import ClusteredSample, bound_sample
 
 DimensionKind = Literal["score", "public", "consistency", "robustness", "sensitivity", "agreement"]
 """`score`: on fresh instances; `public`: on the public set. Of fresh ones answered right: `consistency`,
@@ -42,7 +42,7 @@ class Dimension(Record):
     """Answers among them that are none (an error, a time-out): they count as 0."""
 
 
-class Value(NamedTuple):
+class ScoredOutcome(NamedTuple):
     """The score of one outcome."""
 
     outcome: Outcome
@@ -58,11 +58,11 @@ class ScoreTable(NamedTuple):
     """All values of one score."""
 
     name: str
-    values: tuple[Value, ...]
+    values: tuple[ScoredOutcome, ...]
     is_share: bool
     """Whether they all lie between 0 and 1: what failed counts as 0, and 0.5 is right."""
 
-    def of(self, *variants: str) -> list[Value]:
+    def of(self, *variants: str) -> list[ScoredOutcome]:
         """Return the values of instances of these variants."""
         return [each for each in self.values if each.outcome.instance.variant in variants]
 
@@ -74,12 +74,12 @@ def build_tables(outcomes: Sequence[Outcome]) -> list[ScoreTable]:
 
 
 def _build_table(name: str, outcomes: Sequence[Outcome]) -> ScoreTable:
-    values = [Value(outcome, outcome.scores[name]) for outcome in outcomes if name in outcome.scores]
+    values = [ScoredOutcome(outcome, outcome.scores[name]) for outcome in outcomes if name in outcome.scores]
     share = all(0 <= each.value <= 1 for each in values)
     if share:
         scenarios = {each.outcome.instance.scenario for each in values}
         values += [
-            Value(outcome, 0.0)
+            ScoredOutcome(outcome, 0.0)
             for outcome in outcomes
             if outcome.status == "error" and outcome.instance.scenario in scenarios
         ]
@@ -92,7 +92,10 @@ def build_dimensions(tables: Sequence[ScoreTable], confidence: float) -> tuple[D
 
 
 def _build_dimensions(table: ScoreTable, confidence: float) -> Iterator[Dimension]:
-    kinds: dict[DimensionKind, list[Value]] = {"score": table.of("fresh"), "public": table.of("public")}
+    kinds: dict[DimensionKind, list[ScoredOutcome]] = {
+        "score": table.of("fresh"),
+        "public": table.of("public"),
+    }
     if table.is_share:
         right = {(v.root, v.outcome.repeat) for v in table.of("fresh") if v.value >= RIGHT}
         kinds["consistency"] = _list_repeated(table.of("fresh"))
@@ -104,16 +107,16 @@ def _build_dimensions(table: ScoreTable, confidence: float) -> Iterator[Dimensio
 
 
 def measure_parts(
-    table: ScoreTable, kind: DimensionKind, values: Sequence[Value], confidence: float
+    table: ScoreTable, kind: DimensionKind, values: Sequence[ScoredOutcome], confidence: float
 ) -> Iterator[Dimension]:
     """Yield a dimension of all values, and one of each part of them."""
     for slice_, part in _slice(values):
         yield _measure(table, kind, slice_, part, confidence)
 
 
-def _list_repeated(fresh: Iterable[Value]) -> list[Value]:
+def _list_repeated(fresh: Iterable[ScoredOutcome]) -> list[ScoredOutcome]:
     """Return for each right answer the next one to the same instance, the first after the last."""
-    by_root: defaultdict[str, list[Value]] = defaultdict(list)
+    by_root: defaultdict[str, list[ScoredOutcome]] = defaultdict(list)
     for value in sorted(fresh, key=lambda each: each.outcome.repeat):
         by_root[value.root].append(value)
     return [
@@ -125,10 +128,10 @@ def _list_repeated(fresh: Iterable[Value]) -> list[Value]:
     ]
 
 
-def _slice(values: Sequence[Value]) -> Iterator[tuple[str | None, list[Value]]]:
+def _slice(values: Sequence[ScoredOutcome]) -> Iterator[tuple[str | None, list[ScoredOutcome]]]:
     """Yield all values, then those of each scenario, edit and sliced slot where there are several."""
     yield None, list(values)
-    parts: defaultdict[str, defaultdict[str, list[Value]]] = defaultdict(lambda: defaultdict(list))
+    parts: defaultdict[str, defaultdict[str, list[ScoredOutcome]]] = defaultdict(lambda: defaultdict(list))
     for value in values:
         instance = value.outcome.instance
         parts["scenario"][instance.scenario].append(value)
@@ -149,17 +152,21 @@ def _sort_naturally(item: str) -> tuple[float, str]:
         return float("inf"), item
 
 
-def make_sample(values: Sequence[Value]) -> Sample:
+def make_sample(values: Sequence[ScoredOutcome]) -> ClusteredSample:
     """Return values with the fresh instances that they go back to as clusters."""
     numbers = {root: i for i, root in enumerate(dict.fromkeys(each.root for each in values))}
-    return Sample(
+    return ClusteredSample(
         np.array([each.value for each in values], dtype=np.float64),
         np.array([numbers[each.root] for each in values], dtype=np.int64),
     )
 
 
 def _measure(
-    table: ScoreTable, kind: DimensionKind, slice_: str | None, values: Sequence[Value], confidence: float
+    table: ScoreTable,
+    kind: DimensionKind,
+    slice_: str | None,
+    values: Sequence[ScoredOutcome],
+    confidence: float,
 ) -> Dimension:
     sample = make_sample(values)
     mean = bound_sample(sample, confidence, share=table.is_share)

@@ -94,7 +94,9 @@ def read_evaluation(
         store.ingest()
     opened = store if isinstance(store, Store) else open_store(store)
     with opened.hold():
-        return build_evaluation(opened, find_run(opened, run), confidence=confidence, margin=margin)
+        return build_evaluation(
+            opened, find_evaluation_run(opened, run), confidence=confidence, margin=margin
+        )
 
 
 def build_evaluation(
@@ -123,7 +125,7 @@ def build_evaluation(
     )
 
 
-def find_run(store: Store, run: str | Run) -> Run:
+def find_evaluation_run(store: Store, run: str | Run) -> Run:
     """Return the run of an evaluation by its id or name, the newest of that name.
 
     Raises:

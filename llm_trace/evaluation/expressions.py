@@ -228,10 +228,12 @@ def compute(function: Compiled, values: SlotValues, where: FieldPath, what: str)
     try:
         return function(values)
     except Exception as exc:
-        raise describe_failure(exc, values, where, what) from exc
+        raise describe_expression_failure(exc, values, where, what) from exc
 
 
-def describe_failure(exc: Exception, values: SlotValues, where: FieldPath, what: str) -> ScenarioError:
+def describe_expression_failure(
+    exc: Exception, values: SlotValues, where: FieldPath, what: str
+) -> ScenarioError:
     """Return the complaint about something that could not be computed, with the values that it was of."""
     shown = ", ".join(f"{name}={value!r}" for name, value in values.items())
     return ScenarioError(

@@ -62,7 +62,7 @@ def exchange(answers: Sequence[str], random: Random) -> list[str]:
     return [answers[following[number]] for number in range(len(answers))]
 
 
-def list_changes(
+def list_interventions(
     cases: Sequence[Shown], names: Sequence[str], lengthen: Lengthen, random: Random
 ) -> dict[str, list[tuple[Shown, Shown]]]:
     """Return by effect what a judge is shown before and after each change, where it changes anything."""

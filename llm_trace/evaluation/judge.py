@@ -15,7 +15,7 @@ from llm_trace.evaluation.judge_model import JudgeModel
 from llm_trace.evaluation.judge_prompts import (
     GRADE_TEMPLATE,
     PAIR_TEMPLATE,
-    Verdict,
+    JudgeVerdict,
     check_scale,
     check_template,
     parse_better,
@@ -139,7 +139,7 @@ class PairJudge:
     async def _prefer(self, first: Any, second: Any, instance: Instance) -> float:
         return fmean(verdict.value for verdict in await self._compare(first, second, instance))
 
-    async def _compare(self, first: Any, second: Any, instance: Instance) -> list[Verdict]:
+    async def _compare(self, first: Any, second: Any, instance: Instance) -> list[JudgeVerdict]:
         prompt = self.render(first, second, instance)
         return [parse_better(await self.model.ask(prompt, sample)) for sample in range(self.repeats)]
 
@@ -147,7 +147,7 @@ class PairJudge:
         other = instance.expected if self.against is None else self.against(instance)
         forth = await self._compare(output, other, instance)
         back = [
-            Verdict(1 - verdict.value, f"swapped: {verdict.words}")
+            JudgeVerdict(1 - verdict.value, f"swapped: {verdict.words}")
             for verdict in await self._compare(other, output, instance)
         ]
         return _build_grade([*forth, *back])
@@ -159,7 +159,7 @@ def _check_repeats(repeats: int) -> int:
     return repeats
 
 
-def _build_grade(verdicts: Sequence[Verdict]) -> Grade:
+def _build_grade(verdicts: Sequence[JudgeVerdict]) -> Grade:
     words = "; ".join(verdict.words for verdict in verdicts)
     return Grade(value=fmean(verdict.value for verdict in verdicts), comment=words, source="model")
 

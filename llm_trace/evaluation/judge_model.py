@@ -11,10 +11,10 @@ from llm_trace.attribution.remote.answers import Answer, Answers
 from llm_trace.capture.prompts import Rendered
 from llm_trace.capture.spans import span
 from llm_trace.errors import ConfigurationError, JudgeError
-from llm_trace.evaluation.calling import is_async
+from llm_trace.evaluation.calling import is_awaited
 from llm_trace.evaluation.grades import scored_call
 
-Result = TypeVar("Result")
+JudgeResult = TypeVar("JudgeResult")
 
 
 class JudgeModel:
@@ -33,7 +33,7 @@ class JudgeModel:
     def __init__(self, model: Callable[[str], Any], name: str, cache: str | Path | None) -> None:
         if not callable(model):
             raise ConfigurationError(f"model={model!r} is no function from a prompt to a text")
-        self.model, self.name, self.is_async = model, name, is_async(model)
+        self.model, self.name, self.is_async = model, name, is_awaited(model)
         self._answers: dict[tuple[str, int], str] = {}
         self._file = None if cache is None else Answers(cache, {"judge": name})
 
@@ -59,12 +59,14 @@ class JudgeModel:
             raise JudgeError(f"the model of judge {self.name!r} returned {text!r}, which is no text")
         return text
 
-    def run(self, judging: Coroutine[Any, Any, Result]) -> Result | Coroutine[Any, Any, Result]:
+    def run(
+        self, judging: Coroutine[Any, Any, JudgeResult]
+    ) -> JudgeResult | Coroutine[Any, Any, JudgeResult]:
         """Return the result of judging, or, where the model is async, what is to be awaited for it."""
         return judging if self.is_async else run_to_end(judging)
 
 
-def run_to_end(judging: Coroutine[Any, Any, Result]) -> Result:
+def run_to_end(judging: Coroutine[Any, Any, JudgeResult]) -> JudgeResult:
     """Return the result of a coroutine that waits for nothing.
 
     Raises:
@@ -73,7 +75,7 @@ def run_to_end(judging: Coroutine[Any, Any, Result]) -> Result:
     try:
         judging.send(None)
     except StopIteration as exc:
-        result: Result = exc.value
+        result: JudgeResult = exc.value
         return result
     judging.close()
     raise ConfigurationError("the judge's model is awaited: write it as `async def`")

@@ -47,7 +47,7 @@ SHOWN = 120
 _FENCE = re.compile(r"```(?:json)?\s*\n(.*)\n\s*```", re.DOTALL)
 
 
-class Verdict(NamedTuple):
+class JudgeVerdict(NamedTuple):
     """What a judge said."""
 
     value: float
@@ -105,17 +105,17 @@ def write_scale(scale: Sequence[int | str]) -> str:
     return ", ".join(json.dumps(grade, ensure_ascii=False) for grade in scale)
 
 
-def parse_grade(text: str, scale: Sequence[int | str]) -> Verdict:
+def parse_grade(text: str, scale: Sequence[int | str]) -> JudgeVerdict:
     """Return the grade of an answer, the worst as 0 and the best as 1, steps between them equal.
 
     Raises:
         JudgeError: it is no JSON object with one of the grades and nothing unknown.
     """
     grade, reason = _parse_choice(text, "grade", scale)
-    return Verdict(list(scale).index(grade) / (len(scale) - 1), _write_words(grade, reason))
+    return JudgeVerdict(list(scale).index(grade) / (len(scale) - 1), _write_words(grade, reason))
 
 
-def parse_better(text: str) -> Verdict:
+def parse_better(text: str) -> JudgeVerdict:
     """Return which answer is better: the first 1, the second 0, neither 0.5.
 
     Raises:
@@ -123,7 +123,7 @@ def parse_better(text: str) -> Verdict:
     """
     values: dict[int | str, float] = {"A": 1.0, "B": 0.0, "tie": 0.5}
     better, reason = _parse_choice(text, "better", tuple(values))
-    return Verdict(values[better], _write_words(better, reason))
+    return JudgeVerdict(values[better], _write_words(better, reason))
 
 
 def _parse_choice(text: str, key: str, choices: Sequence[int | str]) -> tuple[int | str, str]:

@@ -7,7 +7,7 @@ from typing import Literal
 
 from llm_trace.call_parts import Record
 from llm_trace.evaluation.dimensions import ScoreTable, make_sample
-from llm_trace.statistics.independent import Sample, bound_difference, bound_sample, compare_means
+from llm_trace.statistics.independent import ClusteredSample, bound_difference, bound_sample, compare_means
 
 GapVerdict = Literal["memorised", "equivalent", "worse", "undecided"]
 """`memorised`: the public set is answered better, beyond chance; `equivalent`: the gap is proved to lie
@@ -57,7 +57,7 @@ def build_gaps(
 
 
 def _build_gap(
-    table: ScoreTable, public: Sample, fresh: Sample, *, confidence: float, margin: float
+    table: ScoreTable, public: ClusteredSample, fresh: ClusteredSample, *, confidence: float, margin: float
 ) -> MemorisationGap:
     gap = bound_difference(public, fresh, confidence)
     narrow = bound_difference(public, fresh, 2 * confidence - 1)

@@ -62,7 +62,7 @@ def make_mutants(attribution: Attribution, arguments: Mapping[str, Any], *, most
     Raises:
         ConfigurationError: no word of the prompt stands in the input, or none of them mattered.
     """
-    words = {word.segment: word for word in find_words(attribution, arguments)}
+    words = {word.segment: word for word in find_input_words(attribution, arguments)}
     if not words:
         raise ConfigurationError(
             "no part of the attribution's prompt stands in the input: give the input it was made of"
@@ -137,7 +137,7 @@ def _spread(indices: Sequence[int], count: int) -> list[int]:
     return [indices[(2 * k + 1) * len(indices) // (2 * count)] for k in range(count)]
 
 
-def find_words(attribution: Attribution, arguments: Mapping[str, Any]) -> Iterator[InputWord]:
+def find_input_words(attribution: Attribution, arguments: Mapping[str, Any]) -> Iterator[InputWord]:
     """Yield the segments that stand in a text of the input, which the prompt holds once."""
     texts = sorted(list_texts(arguments), key=lambda item: -len(item[1]))
     taken: list[tuple[int, int]] = []

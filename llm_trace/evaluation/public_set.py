@@ -55,12 +55,12 @@ def read_public(public: PublicSet, where: tuple[str | int, ...] = ("public",)) -
         return public
     return [
         _parse_line(public, number, line, where)
-        for number, line in enumerate(read_file(public, where).splitlines(), start=1)
+        for number, line in enumerate(read_public_file(public, where).splitlines(), start=1)
         if line.strip()
     ]
 
 
-def read_file(public: PublicFile, where: tuple[str | int, ...] = ("public",)) -> bytes:
+def read_public_file(public: PublicFile, where: tuple[str | int, ...] = ("public",)) -> bytes:
     """Return the bytes of the file.
 
     Raises:
@@ -96,7 +96,7 @@ def hash_public(public: PublicSet | None) -> str:
     """Return a hash of the examples as they stand now, whatever the path of their file."""
     if isinstance(public, PublicFile):
         mapping = orjson.dumps([public.input, public.expected], option=orjson.OPT_SORT_KEYS)
-        return hashlib.sha256(mapping + read_file(public)).hexdigest()
+        return hashlib.sha256(mapping + read_public_file(public)).hexdigest()
     examples = [example.model_dump() for example in public or ()]
     return hashlib.sha256(orjson.dumps(examples, option=orjson.OPT_SORT_KEYS)).hexdigest()
 

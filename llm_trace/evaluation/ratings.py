@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeVar
 
-from llm_trace.evaluation.calling import Workers, call_function, run_outside_loops
+from llm_trace.evaluation.calling import ReusedThreads, call_function, run_outside_loops
 from llm_trace.evaluation.grades import read_grades
 
-Key = TypeVar("Key", bound=Hashable)
+RatingKey = TypeVar("RatingKey", bound=Hashable)
 
 
 class Ratings(NamedTuple):
@@ -20,11 +20,11 @@ class Ratings(NamedTuple):
     """Words of what failed, in the order in which it did."""
 
 
-def rate_all(calls: Mapping[Key, Callable[[], Any]], concurrency: int) -> Ratings:
+def rate_all(calls: Mapping[RatingKey, Callable[[], Any]], concurrency: int) -> Ratings:
     """Return the score that each call gives; what raises or is no score from 0 to 1 is a failure."""
-    ratings, workers, waiting = Ratings({}, []), Workers(), iter(calls.items())
+    ratings, workers, waiting = Ratings({}, []), ReusedThreads(), iter(calls.items())
 
-    async def work(waiting: Iterator[tuple[Key, Callable[[], Any]]]) -> None:
+    async def work(waiting: Iterator[tuple[RatingKey, Callable[[], Any]]]) -> None:
         for key, call in waiting:
             try:
                 ratings.scores[key] = read_share(await call_function(call, None, workers))

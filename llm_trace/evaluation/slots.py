@@ -15,7 +15,7 @@ from llm_trace.evaluation.expressions import (
     SlotValues,
     check_names,
     compile_expression,
-    describe_failure,
+    describe_expression_failure,
 )
 from llm_trace.evaluation.names import NAMES
 
@@ -42,7 +42,7 @@ class IntegerSlot(Record):
     step: int = Field(1, ge=1)
 
     def draw(self, random: Random, values: SlotValues) -> int:
-        least, most = (int(find_number(bound, values)) for bound in self.integer)
+        least, most = (int(evaluate_bound(bound, values)) for bound in self.integer)
         if most < least:
             raise ValueError(f"no whole number lies between {least} and {most}")
         return random.randrange(least, most + 1, self.step)
@@ -56,7 +56,7 @@ class NumberSlot(Record):
     digits: int = Field(2, ge=0, le=12)
 
     def draw(self, random: Random, values: SlotValues) -> float:
-        least, most = (float(find_number(bound, values)) for bound in self.number)
+        least, most = (float(evaluate_bound(bound, values)) for bound in self.number)
         if most < least:
             raise ValueError(f"no number lies between {least} and {most}")
         if self.step is None:
@@ -92,7 +92,7 @@ class SampleSlot(Record):
     size: int | str
 
     def draw(self, random: Random, values: SlotValues) -> list[Any]:
-        return random.sample(find_items(self.sample, values), int(find_number(self.size, values)))
+        return random.sample(find_items(self.sample, values), int(evaluate_bound(self.size, values)))
 
 
 class Shuffle(Record):
@@ -157,7 +157,7 @@ def find_items(items: Items, values: SlotValues) -> Sequence[Any]:
     return sequence
 
 
-def find_number(bound: float | str, values: SlotValues) -> float:
+def evaluate_bound(bound: float | str, values: SlotValues) -> float:
     """Return a number, or that of an expression."""
     number = compile_expression(bound)(values) if isinstance(bound, str) else bound
     return float(number)
@@ -206,5 +206,5 @@ def draw_slots(slots: Mapping[str, Slot], random: Random, fixed: SlotValues | No
         try:
             values[name] = slot.draw(random, values)
         except Exception as exc:
-            raise describe_failure(exc, values, ("slots", name), f"slot {name!r}") from exc
+            raise describe_expression_failure(exc, values, ("slots", name), f"slot {name!r}") from exc
     return values

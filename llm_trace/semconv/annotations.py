@@ -35,14 +35,16 @@ def parse_annotation(span: EndedSpan) -> dict[str, Any] | None:
 def list_evaluations(span: EndedSpan) -> list[dict[str, Any]]:
     """Return the scores that a span's events of evaluations (`gen_ai.evaluation.result`) stand for."""
     scores = [
-        build_evaluation(span.span_id, get_field(event, "time_ns") or span.end_ns, event["attributes"])
+        build_evaluation_score(span.span_id, get_field(event, "time_ns") or span.end_ns, event["attributes"])
         for event in span.events
         if get_field(event, "name") == names.EVALUATION_RESULT
     ]
     return [score for score in scores if score is not None]
 
 
-def build_evaluation(span_id: str, time_ns: int, attributes: Mapping[str, Any]) -> dict[str, Any] | None:
+def build_evaluation_score(
+    span_id: str, time_ns: int, attributes: Mapping[str, Any]
+) -> dict[str, Any] | None:
     """Return the score that an evaluation of a span stands for, `None` where it came to none; its id is
     derived, so retries match.
     """

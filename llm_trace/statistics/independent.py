@@ -27,7 +27,7 @@ LEAST_P = 1e-6
 
 
 @dataclass(frozen=True)
-class Sample:
+class ClusteredSample:
     """Values (n,), n at least 1, and which depend on each other."""
 
     values: Floats
@@ -48,7 +48,7 @@ class Mean:
     high: float | None
 
 
-def bound_sample(sample: Sample, confidence: float, *, share: bool = True) -> Mean:
+def bound_sample(sample: ClusteredSample, confidence: float, *, share: bool = True) -> Mean:
     """Return the mean of a sample with bounds.
 
     What each cluster adds to the mean is one value: clusters that are all alike were seen that often only.
@@ -70,7 +70,7 @@ def bound_sample(sample: Sample, confidence: float, *, share: bool = True) -> Me
     return Mean(value, max(low, 0.0), min(high, 1.0)) if share else Mean(value, low, high)
 
 
-def bound_difference(a: Sample, b: Sample, confidence: float) -> Mean:
+def bound_difference(a: ClusteredSample, b: ClusteredSample, confidence: float) -> Mean:
     """Return the mean of shares a less that of b, with bounds at a confidence."""
     one, other = (bound_sample(sample, confidence) for sample in (a, b))
     value = one.value - other.value
@@ -80,7 +80,7 @@ def bound_difference(a: Sample, b: Sample, confidence: float) -> Mean:
     return Mean(value, low, value + hypot(one.high - one.value, other.value - other.low))
 
 
-def compare_means(a: Sample, b: Sample) -> float | None:
+def compare_means(a: ClusteredSample, b: ClusteredSample) -> float | None:
     """Return the two-sided p-value that two shares are equal: 1 less the confidence at which the bounds of
     their difference reach 0, at least 1e-6; `None` where there are no bounds.
     """
@@ -94,6 +94,6 @@ def compare_means(a: Sample, b: Sample) -> float | None:
     return round(1 - most, 6)
 
 
-def _excludes_zero(a: Sample, b: Sample, confidence: float) -> bool:
+def _excludes_zero(a: ClusteredSample, b: ClusteredSample, confidence: float) -> bool:
     bounds = bound_difference(a, b, confidence)
     return bounds.low is not None and bounds.high is not None and (bounds.low > 0 or bounds.high < 0)

@@ -37,9 +37,9 @@ def read_evaluations(store: Store, request: Request) -> dict[str, Any]:  # noqa:
 
 def read_evaluation_page(store: Store, request: Request) -> dict[str, Any]:
     """Return what an evaluation came to, and its failures from the number `from` on."""
-    from llm_trace.evaluation.evaluation import build_evaluation, find_run
+    from llm_trace.evaluation.evaluation import build_evaluation, find_evaluation_run
 
-    evaluation = build_evaluation(store, find_run(store, request.path_params["run"]))
+    evaluation = build_evaluation(store, find_evaluation_run(store, request.path_params["run"]))
     show, begin = request.query_params.get("show", ""), read_offset(request)
     counts = Counter(_name_failure(failure) for failure in evaluation.failures)
     if show and show not in counts:

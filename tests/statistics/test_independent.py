@@ -8,16 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from llm_trace.statistics.independent import Sample, bound_difference, bound_sample, compare_means
+from llm_trace.statistics.independent import ClusteredSample, bound_difference, bound_sample, compare_means
 
 
-def sample(*values: float, repeats: int = 1) -> Sample:
-    return Sample(
+def sample(*values: float, repeats: int = 1) -> ClusteredSample:
+    return ClusteredSample(
         np.repeat(np.array(values, dtype=float), repeats), np.repeat(np.arange(len(values)), repeats)
     )
 
 
-def shares(right: int, n: int) -> Sample:
+def shares(right: int, n: int) -> ClusteredSample:
     return sample(*[1.0] * right, *[0.0] * (n - right))
 
 
@@ -33,7 +33,7 @@ def test_repeats_that_agree_tell_no_more_than_one() -> None:
 
 
 def test_clusters_that_are_all_alike_have_bounds_of_their_number() -> None:
-    values = Sample(np.tile([0.0, 1.0], 20), np.repeat(np.arange(20), 2))
+    values = ClusteredSample(np.tile([0.0, 1.0], 20), np.repeat(np.arange(20), 2))
     mean = bound_sample(values, 0.95)
     assert mean.low is not None
     assert mean.high is not None
@@ -71,7 +71,7 @@ def test_the_p_value_is_where_the_bounds_reach_zero() -> None:
 def test_bounds_of_a_share_hold_its_value_and_are_shares(clusters: list[list[float]]) -> None:
     numbers = [i for i, values in enumerate(clusters) for _ in values]
     values = [value for cluster in clusters for value in cluster]
-    mean = bound_sample(Sample(np.array(values), np.array(numbers)), 0.95)
+    mean = bound_sample(ClusteredSample(np.array(values), np.array(numbers)), 0.95)
     assert mean.low is not None
     assert mean.high is not None
     assert 0 <= mean.low <= mean.value + 1e-12
