@@ -1,5 +1,6 @@
 """What instrumentation adds to a call of OpenAI's SDK and to each streamed chunk, in CPU time of the caller's
-thread: ours beside OpenInference's, which feeds the same store, in one run.
+thread and in bytecode instructions, which do not depend on what else the machine does: ours beside
+OpenInference's, which feeds the same store, in one run.
 
     python -m benchmarks.instrumented
 """
@@ -8,10 +9,13 @@ from __future__ import annotations
 
 import json
 import statistics
+import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import httpx2 as httpx
@@ -21,6 +25,8 @@ import llm_trace
 from llm_trace.capture.otel_providers import get_own_provider
 
 ROUNDS, CALLS, CHUNKS = 7, 60, 200
+COUNTED = 10
+"""Calls whose instructions are counted."""
 TEXT = "word " * 200
 ANSWER = {
     "id": "c1", "object": "chat.completion", "created": 1, "model": "m-1",
@@ -88,29 +94,71 @@ def time_chunk(client: openai.OpenAI) -> float:
     return statistics.median(best) / 1e3
 
 
+class InstructionCount:
+    """Counts the bytecode instructions of this thread while it is on."""
+
+    def __init__(self) -> None:
+        self.total = 0
+
+    @contextmanager
+    def on(self) -> Iterator[None]:
+        """Count what runs inside."""
+        sys.settrace(self._trace)
+        try:
+            yield
+        finally:
+            sys.settrace(None)
+
+    def _trace(self, frame: FrameType, event: str, _: object) -> Any:
+        frame.f_trace_opcodes, frame.f_trace_lines = True, False
+        self.total += event == "opcode"
+        return self._trace
+
+
+def count_instructions(client: openai.OpenAI) -> tuple[float, float]:
+    """Return the instructions of a call and of a chunk in the middle of a stream."""
+    calls, chunks = InstructionCount(), InstructionCount()
+    with calls.on():
+        for _ in range(COUNTED):
+            client.chat.completions.create(**CHAT)
+    stream = iter(client.chat.completions.create(**CHAT, stream=True))
+    for _ in range(CHUNKS // 4):
+        next(stream)
+    with chunks.on():
+        for _ in range(CHUNKS // 2):
+            next(stream)
+    list(stream)
+    return calls.total / COUNTED, chunks.total / (CHUNKS // 2)
+
+
+def print_table(title: str, measured: dict[str, tuple[float, float]]) -> None:
+    """Print a call and a chunk of each subject, and what it adds to the bare ones."""
+    print(f"{title:28}{'call':>10}{'added':>10}{'chunk':>10}{'added':>10}")
+    bare = measured["bare"]
+    added = {name: (call - bare[0], chunk - bare[1]) for name, (call, chunk) in measured.items()}
+    for name, (call, chunk) in measured.items():
+        print(f"{name:28}{call:10.1f}{added[name][0]:10.1f}{chunk:10.2f}{added[name][1]:10.2f}")
+    ratios = [ours / theirs for ours, theirs in zip(added["llm_trace"], added["openinference"], strict=True)]
+    print(f"added by llm_trace beside openinference: {ratios[0]:.2f} x a call, {ratios[1]:.2f} x a chunk\n")
+
+
 def main() -> None:
     """Print what each adds."""
     client = openai.OpenAI(api_key="k", http_client=httpx.Client(transport=httpx.MockTransport(answer)))
-    calls: dict[str, list[float]] = {name: [] for name in SUBJECTS}
-    chunks: dict[str, list[float]] = {name: [] for name in SUBJECTS}
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in SUBJECTS}
+    instructions = {}
     with tempfile.TemporaryDirectory() as folder:
         llm_trace.configure(Path(folder) / "traces.duckdb")
         for _ in range(ROUNDS):
             for name, switch_on in SUBJECTS.items():
                 undo = switch_on()
-                calls[name].append(time_call(client))
-                chunks[name].append(time_chunk(client))
+                times[name].append((time_call(client), time_chunk(client)))
+                instructions[name] = count_instructions(client)
                 undo()
         llm_trace.shutdown()
-    print(f"{'':16}{'call':>10}{'added':>10}{'chunk':>10}{'added':>10}   µs, best of {ROUNDS} rounds")
-    bare = min(calls["bare"]), min(chunks["bare"])
-    added = {}
-    for name in SUBJECTS:
-        call, chunk = min(calls[name]), min(chunks[name])
-        added[name] = call - bare[0], chunk - bare[1]
-        print(f"{name:16}{call:10.1f}{call - bare[0]:10.1f}{chunk:10.2f}{chunk - bare[1]:10.2f}")
-    ratios = [ours / theirs for ours, theirs in zip(added["llm_trace"], added["openinference"], strict=True)]
-    print(f"added by llm_trace beside openinference: {ratios[0]:.2f} x a call, {ratios[1]:.2f} x a chunk")
+    best = {name: (min(c for c, _ in pairs), min(c for _, c in pairs)) for name, pairs in times.items()}
+    print_table(f"µs, best of {ROUNDS} rounds", best)
+    print_table("bytecode instructions", instructions)
 
 
 if __name__ == "__main__":
