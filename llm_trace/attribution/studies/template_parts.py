@@ -86,6 +86,28 @@ def study_template(
 Piece = tuple[str, Literal["text", "variable"]]
 
 
+def find_variables(
+    template: str, prompt: str, variables: Mapping[str, Any]
+) -> dict[str, list[tuple[int, int]]] | None:
+    """Return where each variable of a template stands in a prompt, as (start, end).
+
+    A variable has all the places of its fields, as of `{user.name}`. `None` where the prompt does not hold
+    the template as it is.
+    """
+    try:
+        pieces = _cut_template(template)
+    except ValueError:  # another tool's template, with braces of another meaning
+        return None
+    places = _find_places(pieces, prompt, variables)
+    if places is None:
+        return None
+    spans: dict[str, list[tuple[int, int]]] = {}
+    for (name, kind), place in zip(pieces, places, strict=True):
+        if kind == "variable":
+            spans.setdefault(name.partition(".")[0].partition("[")[0], []).append(place)
+    return spans
+
+
 def _cut_template(template: str) -> list[Piece]:
     pieces: list[Piece] = []
     for text, field, _, _ in string.Formatter().parse(template):

@@ -1,0 +1,175 @@
+"""Where the weight of an attribution lies: the share of a word, a line, a variable, a document.
+
+A share is the sum of the absolute scores of segments over that of all, 0 to 1: what supports an answer and
+what speaks against it weigh alike. Nothing is guessed: where a share was not measured, it is not there.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from llm_trace.attribution.core.naming import shorten_text
+from llm_trace.attribution.studies.template_parts import find_variables
+
+if TYPE_CHECKING:
+    from llm_trace.record import Attribution, Segment
+
+Span = tuple[int, int]
+
+
+class MissingSignalError(LookupError):
+    """What was asked about a call is not known; the message says why."""
+
+
+class Word(NamedTuple):
+    """A run of characters without space, and where it stands in the prompt."""
+
+    text: str
+    """Without the punctuation around it."""
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class WeightShares:
+    """The shares of one attribution; its methods raise `MissingSignalError` where a share was not measured.
+
+    Only an attribution whose verdict is `ok` is evidence.
+    """
+
+    attribution: Attribution
+    variables: Mapping[str, Any] = field(default_factory=dict)
+    """Of the call's prompt, by name."""
+    template: str | None = None
+    """Of the call's prompt: says where the variables stand."""
+
+    @cached_property
+    def weights(self) -> tuple[float, ...]:
+        """The share of each segment, in their order."""
+        verdict = self.attribution.verdict
+        if verdict != "ok":
+            raise MissingSignalError(f"the attribution is no evidence: {verdict}")
+        sizes = [abs(value) for value in self.attribution.values]
+        total = math.fsum(sizes)
+        if not (total > 0 and math.isfinite(total)):
+            raise MissingSignalError("no segment of the attribution has any weight")
+        return tuple(size / total for size in sizes)
+
+    @cached_property
+    def words(self) -> tuple[Word, ...]:
+        """The words of the explained prompt."""
+        runs = re.finditer(r"\S+", self.attribution.prompt)
+        return tuple(Word(strip_punctuation(run.group()), *run.span()) for run in runs)
+
+    def measure_text(self, text: str) -> float:
+        """Return the share of a word, or of words that follow each other, wherever they stand; 0 where they
+        do not stand in the prompt. Case and punctuation around a word do not matter.
+        """
+        return self._sum_spans(self._find_text(text))
+
+    def measure_words(self, words: Collection[str]) -> float:
+        """Return the share of these words together, as `words` writes them."""
+        return self._sum_spans([(word.start, word.end) for word in self.words if word.text in words])
+
+    def measure_line(self, text: str) -> float:
+        """Return the share of the lines of the prompt that a word or words stand in."""
+        prompt = self.attribution.prompt
+        spans = []
+        for start, end in self._find_text(text):
+            after = prompt.find("\n", end)
+            spans.append((prompt.rfind("\n", 0, start) + 1, len(prompt) if after < 0 else after))
+        return self._sum_spans(spans)
+
+    def measure_variable(self, name: str) -> float:
+        """Return the share of a variable of the call's prompt."""
+        own = [
+            i for i, segment in enumerate(self.attribution.segments) if _is_named(segment, "variable", name)
+        ]
+        if own:
+            return math.fsum(self.weights[i] for i in own)
+        if name not in self.variables:
+            raise MissingSignalError(f"the call's prompt has no variable {name!r}")
+        return self._sum_spans(self._find_variable(name))
+
+    def measure_chunk(self, name: str) -> float:
+        """Return the share of a retrieved document, by its id; 0 where it was not in the prompt."""
+        if not any(segment.kind == "chunk" for segment in self.attribution.segments):
+            raise MissingSignalError("the attribution is not by chunk: attribute with segments='chunk'")
+        return math.fsum(
+            weight
+            for segment, weight in zip(self.attribution.segments, self.weights, strict=True)
+            if _is_named(segment, "chunk", name)
+        )
+
+    def _find_text(self, text: str) -> list[Span]:
+        parts = [strip_punctuation(part).casefold() for part in text.split()]
+        if not any(parts):
+            raise MissingSignalError(f"{text!r} has no word to look for")
+        words, n = self.words, len(parts)
+        spans = [
+            (words[i].start, words[i + n - 1].end)
+            for i in range(len(words) - n + 1)
+            if all(words[i + j].text.casefold() == parts[j] for j in range(n))
+        ]
+        if spans:
+            return spans
+        whole = " ".join(parts)  # what is no run between spaces may be a segment: a phrase of Japanese
+        same = (s for s in self.attribution.segments if strip_punctuation(s.text).casefold() == whole)
+        return [stretch for segment in same for stretch in segment.stretches]
+
+    def _find_variable(self, name: str) -> list[Span]:
+        prompt, value = self.attribution.prompt, str(self.variables[name])
+        places = None if self.template is None else find_variables(self.template, prompt, self.variables)
+        if places is not None and name in places:
+            return places[name]
+        if not value.strip():
+            return []
+        count = prompt.count(value)
+        if count != 1:
+            raise MissingSignalError(f"the variable {name!r} stands {count} times in the explained prompt")
+        start = prompt.index(value)
+        return [(start, start + len(value))]
+
+    def _sum_spans(self, spans: Iterable[Span]) -> float:
+        """Return the share of the segments inside spans.
+
+        Raises:
+            MissingSignalError: a segment with weight lies inside in part only.
+        """
+        inside = bytearray(len(self.attribution.prompt))
+        for start, end in spans:
+            inside[start:end] = b"\1" * (end - start)
+        total = []
+        for segment, weight in zip(self.attribution.segments, self.weights, strict=True):
+            if not weight or not any(inside.find(1, a, b) >= 0 for a, b in segment.stretches):
+                continue
+            if not self._is_inside(segment, inside):
+                text = shorten_text(segment.text)
+                raise MissingSignalError(f"the attribution weighs {text!r} as a whole: attribute by word")
+            total.append(weight)
+        return min(1.0, math.fsum(total))
+
+    def _is_inside(self, segment: Segment, inside: bytearray) -> bool:
+        """Say whether all that is no space or punctuation of a segment is marked."""
+        prompt = self.attribution.prompt
+        places = [i for a, b in segment.stretches for i in range(a, b) if not prompt[i].isspace()]
+        letters = [i for i in places if prompt[i].isalnum()]
+        return all(inside[i] for i in letters or places)
+
+
+def strip_punctuation(word: str) -> str:
+    """Return a word without what is no letter or digit around it; as it is where nothing else is left."""
+    start = next((i for i, character in enumerate(word) if character.isalnum()), None)
+    if start is None:
+        return word
+    end = next(i for i in range(len(word), 0, -1) if word[i - 1].isalnum())
+    return word[start:end]
+
+
+def _is_named(segment: Segment, kind: str, name: str) -> bool:
+    return segment.kind == kind and segment.name == name
