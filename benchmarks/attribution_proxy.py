@@ -25,11 +25,12 @@ from llm_trace.attribution.proxies.case import TaskCall, compute_quality
 from llm_trace.attribution.proxies.explain import explain_by_proxy
 from llm_trace.attribution.proxies.model import Proxied
 from llm_trace.attribution.proxies.screen import screen
-from llm_trace.attribution.proxies.sequential_tests import compute_wealth, find_decision
+from llm_trace.attribution.proxies.sequential_tests import find_decision
 from llm_trace.attribution.remote.model import Remote
 from llm_trace.attribution.studies.compression import compress
 from llm_trace.demo.model import load_model
 from llm_trace.demo.world import TEMPLATE_V1, TEMPLATE_V2, make_customers, rule
+from llm_trace.statistics.anytime import compute_wealth
 
 TAU, LIMIT, FLOOR = 0.9, 100.0, 0.3
 """Part of the oracle's quality; e-value of confidence 0.99; own explanations' quality that counts as poor."""

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from llm_trace.attribution.proxies.sequential_tests import (
-    bound_share,
     compute_bounds,
-    compute_wealth,
     count_fewest_instances,
-    exceeds,
     find_decision,
     is_overturned,
 )
+from llm_trace.statistics.anytime import compute_wealth
 
 TAU = 0.9
 DIFFERENCES = st.lists(st.floats(-TAU, 1.0), min_size=1, max_size=60)
@@ -24,13 +21,6 @@ DIFFERENCES = st.lists(st.floats(-TAU, 1.0), min_size=1, max_size=60)
 def null(rng: np.random.Generator, paths: int, length: int) -> np.ndarray:
     """Return differences whose mean is zero: small gains, and every tenth a total failure."""
     return np.where(rng.random((paths, length)) < 0.1, -0.9, 0.1)
-
-
-def test_the_wealth_of_a_gambler_is_the_mean_over_his_stakes() -> None:
-    stakes = np.array([0.2, 0.4, 0.6, 0.8, 0.98])
-    prior = stakes**4 / (stakes**4).sum()
-    expected = prior @ ((1 + stakes * (3 / 2 - 1)) * (1 + stakes * (1 / 2 - 1)))
-    assert compute_wealth(np.array([3.0, 1.0]), 2.0)[-1] == pytest.approx(expected)
 
 
 def test_a_proxy_that_is_not_good_enough_is_hardly_ever_accepted_however_often_one_looks() -> None:
@@ -69,21 +59,6 @@ def test_the_fewest_instances_are_those_that_decide_when_all_are_at_their_best()
     count = count_fewest_instances(0.73, TAU, 0.99)
     assert find_decision([0.73] * count, TAU, 0.99) == count
     assert find_decision([0.73] * (count - 1), TAU, 0.99) == 0
-
-
-def test_the_highest_share_falls_as_misses_are_counted() -> None:
-    assert bound_share(0, 8, 0.99) < 0.5 < bound_share(1, 8, 0.99)
-    assert bound_share(480, 500, 0.99) > 0.96
-    assert bound_share(8, 8, 0.99) == 1.0
-
-
-def test_a_share_is_hardly_ever_said_to_be_exceeded_that_is_not() -> None:
-    rng, wrong = np.random.default_rng(0), 0
-    for hits in (rng.random((300, 50)) < 0.5).cumsum(axis=1):
-        wrong += any(exceeds(int(h), k, 0.5, 0.95) for k, h in enumerate(hits, 1))
-    assert wrong <= 15
-    assert exceeds(8, 8, 0.5, 0.99)
-    assert not exceeds(7, 7, 0.5, 0.99)
 
 
 def test_the_evidence_is_overturned_when_failures_outweigh_it() -> None:

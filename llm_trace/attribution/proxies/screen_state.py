@@ -10,13 +10,12 @@ import numpy as np
 
 from llm_trace.attribution.proxies.sequential_tests import (
     Test,
-    bound_share,
     compute_bounds,
-    exceeds,
     find_decision,
     is_overturned,
 )
 from llm_trace.errors import AttributionError
+from llm_trace.statistics.anytime import is_rate_above, upper_bound_of_rate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -199,7 +198,7 @@ def _explain_unmeasurable(screen: Screen) -> str | None:
     poor = [i.kind == "poor" for i in screen.instances if i.audit and i.kind in ("measured", "poor")]
     for k in range(1, len(poor) + 1):
         latest = poor[max(0, k - WINDOW) : k]
-        if exceeds(sum(latest), len(latest), MOST_POOR, screen.terms.confidence):
+        if is_rate_above(sum(latest), len(latest), MOST_POOR, screen.terms.confidence):
             return (
                 f"the oracle's own explanation is poor in {sum(latest)} of {len(latest)} audits, which "
                 "compare nothing: screen again"
@@ -211,7 +210,7 @@ def _judge_undecided(screen: Screen) -> tuple[ScreenOutcome, str]:
     """Return what the answers say where the qualities do not decide."""
     t, kinds = screen.terms, [i.kind for i in screen.instances if i.kind != "failed"]
     agreed, asked = len(kinds) - kinds.count("disagreed"), len(kinds)
-    if asked and bound_share(agreed, asked, t.confidence) < LEAST_AGREEMENT:
+    if asked and upper_bound_of_rate(agreed, asked, t.confidence) < LEAST_AGREEMENT:
         return "rejected", f"both models give the same answer in {agreed} of {asked} calls only"
     poor = kinds.count("poor")
     why = screen.stopped or f"{len(screen.measured)} instances decide nothing yet"

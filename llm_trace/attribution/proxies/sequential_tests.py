@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from llm_trace.statistics.anytime import bound_least_mean, compute_wealth
 from llm_trace.statistics.student import compute_t_quantile
 
 if TYPE_CHECKING:
@@ -15,29 +16,8 @@ if TYPE_CHECKING:
 
 Test = Literal["betting", "t"]
 """`betting` holds when looked at after every instance; `t` is the published test, which does not."""
-_STAKES = np.array([0.2, 0.4, 0.6, 0.8, 0.98])
-_PRIOR = _STAKES**4 / (_STAKES**4).sum()
-"""Differences are small beside their range, where the boldest stake wins most."""
 LEAST_T = 5
 """Instances before the t-test looks."""
-_HALVINGS = 40
-
-
-def compute_wealth(x: NDArray[np.float64], mean: float) -> NDArray[np.float64]:
-    """Return the e-value against "the mean is at most `mean`" after each of k observations, (..., k).
-
-    A gambler who stakes a part of what he has on each x / mean cannot expect to win while that holds, so that
-    he reaches 1 / alpha ever with probability alpha at most: for any distribution, at any time (Ville). Five
-    stakes are played at once.
-
-    Args:
-        x: (..., k), none negative.
-        mean: above 0.
-
-    Source: Waudby-Smith & Ramdas 2024, Estimating means of bounded random variables by betting.
-    """
-    gains = np.log1p(_STAKES[:, None] * (x[..., None, :] / mean - 1.0)).cumsum(axis=-1)  # (..., stakes, k)
-    return np.asarray(np.einsum("s,...sk->...k", _PRIOR, np.exp(np.minimum(gains, 600.0))))
 
 
 def compute_bounds(
@@ -54,7 +34,7 @@ def compute_bounds(
     d = np.array(differences, dtype=float)
     if test == "t":
         return _test_student(d, tau, confidence)
-    return _find_least_mean(d + tau, confidence) - tau, 1.0 - _find_least_mean(1.0 - d, confidence)
+    return bound_least_mean(d + tau, confidence) - tau, 1.0 - bound_least_mean(1.0 - d, confidence)
 
 
 def find_decision(differences: Sequence[float], tau: float, confidence: float, test: Test = "betting") -> int:
@@ -78,32 +58,10 @@ def is_overturned(differences: Sequence[float], tau: float) -> bool:
     return bool(compute_wealth(np.array(differences, dtype=float) + tau, tau)[-1] < 1)
 
 
-def exceeds(hits: int, of: int, share: float, confidence: float) -> bool:
-    """Whether a probability is shown to be above a share, at any time."""
-    return bool(compute_wealth(np.repeat([1.0, 0.0], [hits, of - hits]), share)[-1] >= 1 / (1 - confidence))
-
-
-def bound_share(hits: int, of: int, confidence: float) -> float:
-    """Return the upper bound of a probability that holds at any time."""
-    return 1.0 - _find_least_mean(np.repeat([0.0, 1.0], [hits, of - hits]), confidence)
-
-
 def count_fewest_instances(best: float, tau: float, confidence: float) -> int:
     """Return how many instances it takes to accept a proxy whose every difference is the best possible."""
     won = compute_wealth(np.full(1000, best + tau), tau) >= 1 / (1 - confidence)
     return int(won.argmax()) + 1 if won.any() else 1000
-
-
-def _find_least_mean(x: NDArray[np.float64], confidence: float) -> float:
-    """Return the smallest mean that observations do not refute; the e-value falls as the mean grows."""
-    if not len(x) or not x.any():
-        return 0.0
-    low, high = 0.0, float(x.max())
-    for _ in range(_HALVINGS):
-        middle = (low + high) / 2
-        refuted = compute_wealth(x, middle)[-1] >= 1 / (1 - confidence)
-        low, high = (middle, high) if refuted else (low, middle)
-    return low
 
 
 def _test_student(d: NDArray[np.float64], tau: float, confidence: float) -> tuple[float, float]:
