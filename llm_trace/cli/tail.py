@@ -1,6 +1,5 @@
 """`llm-trace tail`: calls as they end, live."""
 
-import contextlib
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,7 +8,8 @@ import typer
 
 from llm_trace.cli import options as o
 from llm_trace.cli.ls import print_calls
-from llm_trace.cli.output import INTERRUPTED, print_complaint, to_json
+from llm_trace.cli.output import print_complaint, to_json
+from llm_trace.cli.waiting import stop_at_interrupt
 from llm_trace.errors import StoreNotFoundError
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def follow_calls(
 ) -> None:
     """Print calls as they end; Ctrl-C leaves. With --json one call a line."""
     chosen = o.build_filters(run=run, name=name, kind=kind, status=status)
-    with _stop_at_interrupt():
+    with stop_at_interrupt():
         printed = 0
         for calls in follow_store(_wait_for(store, interval), chosen, last=last, interval=interval):
             shown = calls[: None if limit is None else limit - printed]
@@ -54,18 +54,6 @@ def follow_calls(
             printed += len(shown)
             if limit is not None and printed >= limit:
                 return
-
-
-@contextlib.contextmanager
-def _stop_at_interrupt() -> Iterator[None]:
-    """Take Ctrl-C as the end."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        pass
-    except RuntimeError as exc:
-        if str(exc) != INTERRUPTED:
-            raise
 
 
 def _wait_for(path: str, interval: float) -> "Store":

@@ -8,7 +8,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from llm_trace.cli.output import make_notes_console
+from llm_trace.cli.output import INTERRUPTED, make_notes_console
 from llm_trace.errors import LLMTraceError
 
 if TYPE_CHECKING:
@@ -60,6 +60,18 @@ def _interrupt_queries(signals: socket.socket) -> None:
             interrupt_queries()
         known = _stops
     signals.close()
+
+
+@contextlib.contextmanager
+def stop_at_interrupt() -> "Iterator[None]":
+    """Take Ctrl-C as the end."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        pass
+    except RuntimeError as exc:
+        if str(exc) != INTERRUPTED:
+            raise
 
 
 def run_limited(seconds: float | None, work: "Callable[[], None]") -> None:

@@ -12,9 +12,11 @@ from typing import Any
 from llm_trace.lazy_names import import_name
 
 _HOMES = {
+    "Alarm": "llm_trace.operations.alarms",
     "Operation": "llm_trace.operations.log",
     "OperationLog": "llm_trace.operations.log",
     "read_operations": "llm_trace.operations.log",
+    "send_alarm": "llm_trace.operations.alarms",
 }
 
 __all__ = list(_HOMES)
