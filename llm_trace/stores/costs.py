@@ -73,12 +73,16 @@ _EXTRA = " + ".join(
     for name in (*DETAILS, *UNBILLED)
 )
 _PAID = " AND ".join(f"(c.{name} IS NOT NULL OR r.{name} = 0)" for name in ("input_tokens", "output_tokens"))
-COST = f"""CASE WHEN (c.input_tokens IS NOT NULL OR c.output_tokens IS NOT NULL) AND {_PAID}
+TOTAL = f"""CASE WHEN (c.input_tokens IS NOT NULL OR c.output_tokens IS NOT NULL) AND {_PAID}
     AND coalesce(c.cache_read_tokens, 0) + coalesce(c.cache_write_tokens, 0) <= coalesce(c.input_tokens, 0)
     AND coalesce(c.reasoning_tokens, 0) <= coalesce(c.output_tokens, 0)
-    AND {_SUM} + CASE WHEN c.usage_details IS NULL THEN 0 ELSE {_EXTRA} END >= 0
-    THEN ({_SUM} + CASE WHEN c.usage_details IS NULL THEN 0 ELSE {_EXTRA} END) / 1e12 END"""
-"""What a call `c` costs at the rates `r`: `Rates.compute_cost` in SQL."""
+    THEN {_SUM} + CASE WHEN c.usage_details IS NULL THEN 0 ELSE {_EXTRA} END END"""
+"""What a call `c` comes to at the rates `r`, in 1e-12 USD: `Rates.compute_cost` in SQL.
+
+Each copy takes milliseconds to parse and bind: a query has it once, in a subquery that calls it `total`.
+"""
+COST = "CASE WHEN total >= 0 THEN total / 1e12 END"
+"""The cost of a call in USD, NULL where it is not known."""
 JOIN = """LEFT JOIN _rates r ON r.version = '{}' AND r.model = c.model
     AND r.provider = coalesce(c.provider, '')
     AND r.tier = coalesce(c.tier, c.params ->> '$.service_tier', '')
@@ -87,9 +91,9 @@ JOIN = """LEFT JOIN _rates r ON r.version = '{}' AND r.model = c.model
     AND coalesce(c.input_tokens, 0) > r.over AND coalesce(c.input_tokens, 0) <= r.upto"""
 """Calls `c` with the rates that hold for them; the version is to be filled in."""
 PICKS = {
-    "cost_usd": f"coalesce(c.cost_usd, {COST})",
-    "cost_basis": f"""CASE WHEN c.cost_usd IS NOT NULL THEN coalesce(c.cost_basis, '{REPORTED_JSON}'::JSON)
-        WHEN {COST} IS NOT NULL THEN r.basis END""",
+    "cost_usd": f"coalesce(cost_usd, {COST})",
+    "cost_basis": f"""CASE WHEN cost_usd IS NOT NULL THEN coalesce(cost_basis, '{REPORTED_JSON}'::JSON)
+        WHEN {COST} IS NOT NULL THEN basis END""",
 }
 """Cost and basis of a call, whose own cost wins."""
 KEPT = {

@@ -38,7 +38,7 @@ from llm_trace.stores.locks import Deadline, lock_path
 from llm_trace.stores.merge import Fold
 from llm_trace.stores.migrations import migrate
 from llm_trace.stores.progress import IngestProgress
-from llm_trace.stores.scrub import finish_purges
+from llm_trace.stores.scrub import finish_purges, list_unfinished_purges
 from llm_trace.stores.slices import SpoolSlice, Unread, iter_slices
 from llm_trace.stores.staging import Staged, Staging
 
@@ -197,11 +197,13 @@ class _Ingest:
             _mark_interrupted(connection, writers)
             _keep_losses(connection, losses)
             progress.tidy(every)
+            purges = list_unfinished_purges(connection)
             connection.execute("COMMIT")
         for loss in losses:
             loss.path.unlink(missing_ok=True)
         self._delete(files, progress)
-        finish_purges(self.database, connection)
+        if purges:
+            finish_purges(self.database, connection, purges)
 
     def _delete(self, files: list[SpoolFile], progress: IngestProgress) -> None:
         cursors = read_positions_of_others(self.folder)

@@ -156,12 +156,14 @@ class Fold:
             **{name: f"coalesce(e.{name}, s.{name})" for name in (*LATER_WINS, *LISTS)},
         }
         merged = ", ".join(f"{picks[name]} AS {name}" for name in CALLS)
-        priced = ", ".join(costs.PICKS.get(name, f"c.{name}") for name in CALLS)
+        priced = ", ".join(costs.PICKS.get(name, name) for name in CALLS)
         version = costs.load_rates(self._connection)
         self._execute(
             f"""INSERT INTO calls ({_COLUMNS}) SELECT {priced} FROM (
-                SELECT {merged} FROM ({starts}) s {side} JOIN ({ends}) e ON s.span_id = e.span_id
-            ) c {costs.JOIN.format(version)} ORDER BY c.start_ns"""
+                SELECT c.*, r.basis, {costs.TOTAL} AS total FROM (
+                    SELECT {merged} FROM ({starts}) s {side} JOIN ({ends}) e ON s.span_id = e.span_id
+                ) c {costs.JOIN.format(version)}
+            ) ORDER BY start_ns"""
         )
 
     def _execute(self, query: str, *values: object) -> None:

@@ -30,8 +30,10 @@ SELECT provider, model, coalesce(tier, params ->> '$.service_tier') AS tier, cou
 WHERE model IS NOT NULL AND cost_usd IS NULL AND {_COUNTED} GROUP BY ALL ORDER BY 4 DESC, 2"""
 _REPLACE = f"""
 UPDATE calls SET cost_usd = n.cost, cost_basis = n.basis FROM (
-    SELECT c.span_id, {costs.COST} AS cost, CASE WHEN {costs.COST} IS NOT NULL THEN r.basis END AS basis
-    FROM (SELECT * FROM calls WHERE start_ns >= $begin AND start_ns < $end AND {_OWN}) c {costs.JOIN}
+    SELECT span_id, {costs.COST} AS cost, CASE WHEN {costs.COST} IS NOT NULL THEN basis END AS basis FROM (
+        SELECT c.span_id, r.basis, {costs.TOTAL} AS total
+        FROM (SELECT * FROM calls WHERE start_ns >= $begin AND start_ns < $end AND {_OWN}) c {costs.JOIN}
+    )
 ) n WHERE calls.span_id = n.span_id AND calls.start_ns >= $begin AND calls.start_ns < $end
 AND (calls.cost_usd IS DISTINCT FROM n.cost OR calls.cost_basis::TEXT IS DISTINCT FROM n.basis::TEXT)"""
 

@@ -39,16 +39,20 @@ def find_files(folder: Path, spans: set[str]) -> list[str]:
     ]
 
 
-def finish_purges(database: Database, connection: DuckDBPyConnection) -> None:
+def list_unfinished_purges(connection: DuckDBPyConnection) -> set[str]:
+    """Return the files that earlier purges had to leave; where there are none, old purges are forgotten."""
+    waiting = {str(row[0]) for row in connection.execute("SELECT file FROM _purge_later").fetchall()}
+    if not waiting:
+        connection.execute("DELETE FROM _purged WHERE time_ns < ?", [time.time_ns() - _REMEMBERED_NS])
+    return waiting
+
+
+def finish_purges(database: Database, connection: DuckDBPyConnection, waiting: set[str]) -> None:
     """Remove what earlier purges had to leave: to writers that have gone since, or because they were killed.
 
     The caller holds `ingest.lock`.
     """
     with database.writing(connection):
-        waiting = {str(row[0]) for row in connection.execute("SELECT file FROM _purge_later").fetchall()}
-        if not waiting:
-            connection.execute("DELETE FROM _purged WHERE time_ns < ?", [time.time_ns() - _REMEMBERED_NS])
-            return
         live = {file.name for file in list_spool_files(database.lock_dir) if file.live}
         for name in waiting - live - {COMPACT}:
             connection.execute("DELETE FROM _purge_later WHERE file = ?", [name])

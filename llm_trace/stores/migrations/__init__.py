@@ -41,12 +41,13 @@ def read_version(connection: DuckDBPyConnection) -> int:
 
 
 def migrate(connection: DuckDBPyConnection) -> None:
-    """Bring the store in use to the newest schema."""
-    for number, migration in enumerate(
-        MIGRATIONS[read_version(connection) :], start=read_version(connection) + 1
-    ):
-        connection.execute("BEGIN")
+    """Bring the store in use to the newest schema, in one transaction."""
+    version = read_version(connection)
+    if version == VERSION:
+        return
+    connection.execute("BEGIN")
+    for number, migration in enumerate(MIGRATIONS[version:], start=version + 1):
         migration.apply(connection)
         name = migration.__name__.rpartition(".")[2]
         connection.execute("INSERT INTO _migrations VALUES (?, ?, ?)", [number, name, time.time_ns()])
-        connection.execute("COMMIT")
+    connection.execute("COMMIT")
