@@ -76,6 +76,8 @@ def record_generator(
 
 
 def _close(generator: Any, variable: ContextVar[Context], context: Context) -> None:
+    if getattr(generator, "gi_running", False):  # what it closes at its own end has closed us
+        return
     token = variable.set(context)
     try:
         generator.close()
@@ -106,11 +108,12 @@ async def record_async_generator(
                 value = yield chunk
                 step = generator.asend
             except GeneratorExit:
-                steps.enter()
-                try:
-                    await generator.aclose()
-                finally:
-                    steps.leave()
+                if not getattr(generator, "ag_running", False):  # else what it closes last has closed us
+                    steps.enter()
+                    try:
+                        await generator.aclose()
+                    finally:
+                        steps.leave()
                 raise
             except BaseException as exc:
                 value, step = exc, generator.athrow
