@@ -62,7 +62,7 @@ def _check_edits(scenario: ScenarioFields, slots: list[str]) -> None:
 
 
 def _check_slot_name(name: str) -> None:
-    reserved = {*get_environment().globals, "expected"}
+    reserved = {*get_environment().globals, "expected", "none", "true", "false", "self", "loop"}
     if not name.isidentifier() or keyword.iskeyword(name) or name in reserved:
         why = "has a meaning of its own in expressions" if name in reserved else "is no name for expressions"
         raise ScenarioError(f"slot {name!r} {why}: rename it", where=("slots", name))

@@ -9,7 +9,7 @@ import datetime
 import difflib
 import functools
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from llm_trace.errors import MissingExtraError, ScenarioError
@@ -23,7 +23,7 @@ FieldPath = tuple[str | int, ...]
 Compiled = Callable[[SlotValues], Any]
 LARGEST_POWER, LONGEST = 10_000, 1_000_000
 """Bits of a power, and items or characters of a repetition, beyond which an expression is refused."""
-_ALONE = re.compile(r"\{\{((?:(?!\}\}|\{\{).)*)\}\}", re.DOTALL)
+_ALONE = re.compile(r"\{\{[-+]?((?:(?!\}\}|\{\{).)*?)[-+]?\}\}", re.DOTALL)
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "abs": abs, "float": float, "int": int, "len": len, "max": max, "min": min, "round": round,
     "sorted": sorted, "str": str, "sum": sum, "zip": zip,
@@ -53,10 +53,42 @@ def get_environment() -> ImmutableSandboxedEnvironment:
             check_size(operator, left, right)
             return super().call_binop(context, operator, left, right)
 
-    environment = Sandbox(undefined=StrictUndefined, autoescape=False, keep_trailing_newline=False)
+    environment = Sandbox(
+        undefined=StrictUndefined, autoescape=False, keep_trailing_newline=False, finalize=_show_value
+    )
     environment.globals = {"range": safe_range, **_FUNCTIONS}
     del environment.filters["random"]
+    for name in ("int", "float"):
+        environment.filters[name] = _make_strict(name, environment.filters[name])
     return environment
+
+
+def _show_value(value: Any) -> Any:
+    """Return what a text shows of a value, so that no address of the machine comes into it.
+
+    Raises:
+        TypeError: nothing can be shown, as of a function.
+    """
+    from jinja2 import Undefined
+
+    if value is None or isinstance(
+        value, str | int | float | list | tuple | dict | datetime.date | Undefined
+    ):
+        return value
+    if isinstance(value, Iterable) and not isinstance(value, bytes):  # such as that of `| map`
+        return list(value)
+    raise TypeError(f"{type(value).__name__} {getattr(value, '__name__', value)!r} is no text and no number")
+
+
+def _make_strict(name: str, convert: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the filter `int` or `float` that refuses what is no number unless it is given a default."""
+
+    def convert_number(value: Any, *arguments: Any, **named: Any) -> Any:
+        if not arguments and "default" not in named:
+            (int if name == "int" and not isinstance(value, str) else float)(value)
+        return convert(value, *arguments, **named)
+
+    return convert_number
 
 
 def check_size(operator: str, left: Any, right: Any) -> None:

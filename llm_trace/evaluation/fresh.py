@@ -8,10 +8,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from random import Random
 from typing import Any, NamedTuple
 
-import orjson
-
 from llm_trace.errors import ScenarioError
 from llm_trace.evaluation.expressions import compile_expression, compute
+from llm_trace.evaluation.instances import dump_json
 from llm_trace.evaluation.slots import Slot, draw_slots
 
 ATTEMPTS = 10_000
@@ -47,7 +46,7 @@ def draw_fresh(draw: Callable[[], Draw], n: int, seed: int) -> FreshDraws:
     stale = 0
     while len(own) < n and stale < STALE:
         candidate = draw()
-        surface = hashlib.sha256(orjson.dumps(candidate.input, option=orjson.OPT_SORT_KEYS)).digest()
+        surface = hashlib.sha256(dump_json(candidate.input)).digest()
         stale += 1
         if surface in seen:
             continue

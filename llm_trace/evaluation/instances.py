@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import datetime
 import inspect
+import json
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
+import orjson
 from pydantic import Field
 
 from llm_trace.call_parts import Record
@@ -73,7 +76,15 @@ def to_json_value(value: Any) -> Any:
     Raises:
         TypeError: JSON has no such value.
     """
-    if value is None or isinstance(value, str | bool | int | float):
+    if isinstance(value, float) and not math.isfinite(value):
+        raise TypeError(f"{value!r} is no JSON value")
+    if isinstance(value, str) and not value.isascii():
+        _check_text(value)
+    if isinstance(value, str):
+        return _check_text(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise TypeError(f"{value!r} is no JSON value")
+    if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, datetime.date):
         return value.isoformat()
@@ -82,3 +93,20 @@ def to_json_value(value: Any) -> Any:
     if isinstance(value, Iterable) and not isinstance(value, bytes):
         return [to_json_value(item) for item in value]
     raise TypeError(f"{value!r} is no JSON value")
+
+
+def _check_text(text: str) -> str:
+    try:
+        if not text.isascii():
+            text.encode()
+    except UnicodeEncodeError as exc:  # half of a pair of surrogates
+        raise TypeError(f"{text!r} is no JSON value: {exc.reason}") from exc
+    return text
+
+
+def dump_json(value: Any) -> bytes:
+    """Return a JSON value as bytes, equal for equal values; integers may be of any size."""
+    try:
+        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    except TypeError:
+        return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()

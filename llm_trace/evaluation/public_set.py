@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import codecs
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from random import Random
 from typing import Annotated, Any
 
-import orjson
 from pydantic import Discriminator, Field, Tag
 
 from llm_trace.call_parts import Record
 from llm_trace.errors import ScenarioError
 from llm_trace.evaluation.expressions import compile_answer, compile_value, compute_json
-from llm_trace.evaluation.instances import Instance
+from llm_trace.evaluation.instances import Instance, dump_json
 
 
 class PublicExample(Record):
@@ -55,7 +56,9 @@ def read_public(public: PublicSet, where: tuple[str | int, ...] = ("public",)) -
         return public
     return [
         _parse_line(public, number, line, where)
-        for number, line in enumerate(read_public_file(public, where).splitlines(), start=1)
+        for number, line in enumerate(
+            read_public_file(public, where).removeprefix(codecs.BOM_UTF8).splitlines(), start=1
+        )
         if line.strip()
     ]
 
@@ -79,8 +82,8 @@ def read_public_file(public: PublicFile, where: tuple[str | int, ...] = ("public
 def _parse_line(public: PublicFile, number: int, line: bytes, where: tuple[str | int, ...]) -> PublicExample:
     place = f"{public.file!r}, line {number}"
     try:
-        fields = orjson.loads(line)
-    except orjson.JSONDecodeError as exc:
+        fields = json.loads(line.decode())  # with integers of any size
+    except ValueError as exc:
         raise ScenarioError(f"{place}: no JSON: {exc}", where=(*where, "file")) from exc
     if not isinstance(fields, dict):
         raise ScenarioError(f"{place}: {fields!r} is no JSON object", where=(*where, "file"))
@@ -95,10 +98,10 @@ def _parse_line(public: PublicFile, number: int, line: bytes, where: tuple[str |
 def hash_public(public: PublicSet | None) -> str:
     """Return a hash of the examples as they stand now, whatever the path of their file."""
     if isinstance(public, PublicFile):
-        mapping = orjson.dumps([public.input, public.expected], option=orjson.OPT_SORT_KEYS)
+        mapping = dump_json([public.input, public.expected])
         return hashlib.sha256(mapping + read_public_file(public)).hexdigest()
     examples = [example.model_dump() for example in public or ()]
-    return hashlib.sha256(orjson.dumps(examples, option=orjson.OPT_SORT_KEYS)).hexdigest()
+    return hashlib.sha256(dump_json(examples)).hexdigest()
 
 
 def make_public_instances(scenario: str, public: PublicSet | None, n: int, seed: int) -> list[Instance]:

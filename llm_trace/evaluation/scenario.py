@@ -9,7 +9,6 @@ from functools import cached_property
 from random import Random
 from typing import Any
 
-import orjson
 from pydantic import ValidationError
 
 from llm_trace.errors import ScenarioError
@@ -23,7 +22,7 @@ from llm_trace.evaluation.expressions import (
     compute_json,
 )
 from llm_trace.evaluation.fresh import Draw, draw_allowed, draw_fresh
-from llm_trace.evaluation.instances import Instance, Variant, read_source, to_json_value
+from llm_trace.evaluation.instances import Instance, Variant, dump_json, read_source, to_json_value
 from llm_trace.evaluation.public_set import hash_public, make_public_instances
 from llm_trace.evaluation.scenario_fields import ScenarioFields
 from llm_trace.evaluation.slots import Computed, draw_slots
@@ -48,7 +47,7 @@ class Scenario(ScenarioFields):
         """First 12 hex digits of the SHA-256 of what decides which instances are made."""
         fields = self.model_dump(mode="json", exclude={"about", "public"})
         functions = [read_source(e.function) for e in (*self.preserving, *self.changing) if e.function]
-        data = orjson.dumps([fields, functions, hash_public(self.public)], option=orjson.OPT_SORT_KEYS)
+        data = dump_json([fields, functions, hash_public(self.public)])
         return hashlib.sha256(data).hexdigest()[:12]
 
     def make_instances(self, n: int, seed: int = 0) -> list[Instance]:
@@ -169,5 +168,5 @@ class Scenario(ScenarioFields):
 
 def _list_standing(words: Iterator[str], arguments: dict[str, Any]) -> Iterator[str]:
     """Yield the words that stand in the input: an edit may have taken some out."""
-    text = orjson.dumps(arguments).decode()
-    return (word for word in words if word and orjson.dumps(word).decode()[1:-1] in text)
+    text = dump_json(arguments).decode()
+    return (word for word in words if word and dump_json(word).decode()[1:-1] in text)

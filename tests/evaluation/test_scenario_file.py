@@ -82,6 +82,44 @@ def test_an_error_names_file_line_and_remedy(case: str, tmp_path: Path) -> None:
         load_scenarios(write(tmp_path, GOOD.replace(old, new)))
 
 
+MEANT = {
+    "country": "[NO, SE]", "sealed": "[yes, no, on]", "time": "['12:30', 13:45]", "pin": "['0123', 007]",
+    "sign": "[=, +]", "million": "[1_000]",
+}  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore:scenario")
+def test_words_and_digits_that_people_mean_as_texts_stay_texts(tmp_path: Path) -> None:
+    slots = "".join(f"      {name}: {{choice: {items}}}\n" for name, items in MEANT.items())
+    texts = " ".join(f"{{{{ {name} }}}}" for name in MEANT)
+    text = f"scenarios:\n  - id: a\n    slots:\n{slots}    input: {{q: '{texts}'}}\n    expected: time\n"
+    (scenario,) = load_scenarios(write(tmp_path, text))
+    drawn = scenario.make_instances(48)
+    for name, items in MEANT.items():
+        assert {each.slots[name] for each in drawn} == set(re.findall(r"[^\[\], ']+", items))
+
+
+def test_files_of_windows_and_json_escapes_are_read(tmp_path: Path) -> None:
+    text = GOOD.replace("How much is that?", "\\ud83d\\ude00").replace(
+        "question: On", 'question: "On').replace("ude00", 'ude00"')  # fmt: skip
+    public = '    public: {file: public.jsonl, input: {question: "{{ q }}"}, expected: a}\n'
+    (tmp_path / "public.jsonl").write_bytes(b'\xef\xbb\xbf{"q": "twice?", "a": 10000000000000000000000}\r\n')
+    path = tmp_path / "scenarios.yaml"
+    path.write_bytes(b"\xef\xbb\xbf" + (text + public).replace("\n", "\r\n").encode())
+    shop, plain = load_scenarios(path)
+    assert shop.make_instances(1)[0].input["question"].endswith(" dollars. 😀")
+    assert plain.make_instances(1)[-1].expected == 10**22
+
+
+def test_files_that_are_too_deep_or_repeat_without_end_are_refused_at_once(tmp_path: Path) -> None:
+    with pytest.raises(ScenarioError, match="scenarios.yaml', line 1: more than 50 lists"):
+        load_scenarios(write(tmp_path, f"scenarios: {'[' * 60}{']' * 60}"))
+    layers = ["a: &a [x, x, x, x, x, x, x, x, x, x]"]
+    layers += [f"{b}: &{b} [{', '.join([f'*{a}'] * 10)}]" for a, b in zip("abcdefg", "bcdefgh", strict=True)]
+    with pytest.raises(ScenarioError, match=r"line \d: more than 1,000,000 values"):
+        load_scenarios(write(tmp_path, "\n".join(layers)))
+
+
 def test_a_public_file_lies_beside_the_scenario_file_or_is_given(tmp_path: Path) -> None:
     public = '    public: {file: public.jsonl, input: {question: "{{ q }}"}, expected: a}\n'
     path = write(tmp_path, GOOD + public)

@@ -195,6 +195,36 @@ def test_a_generator_function_is_a_scenario() -> None:
     assert all(sum(map(int, each.input["q"].split("+"))) == each.expected for each in instances)
 
 
+def test_blanks_that_are_taken_away_change_no_value() -> None:
+    templates = {"a": "{{- waited -}}", "b": "{{+ name }}", "c": "{{-waited}}", "d": "{{ -waited }}"}
+    for each in Scenario(**{**DESK, "input": templates}).make_instances(3):
+        waited, name = each.slots["waited"], each.slots["name"]
+        assert each.input == {"a": waited, "b": name, "c": waited, "d": -waited}
+
+
+def test_texts_show_values_and_no_address_of_the_machine() -> None:
+    template = "{{ items | map('upper') }}, {{ zip(items, items) }}, {{ {'a': 1}.keys() }}."
+    scenario = Scenario(
+        id="list", slots={"items": {"shuffle": ["x", "y"]}}, input={"q": template}, expected="1"
+    )
+    with pytest.warns(UserWarning, match="only 2 different"):
+        texts = {each.input["q"] for each in scenario.make_instances(9)}
+    assert texts == {
+        "['X', 'Y'], [('x', 'x'), ('y', 'y')], ['a'].", "['Y', 'X'], [('y', 'y'), ('x', 'x')], ['a']."
+    }  # fmt: skip
+
+
+def test_integers_of_any_size_are_drawn_and_computed() -> None:
+    scenario = Scenario(
+        id="large", slots={"a": {"integer": [10**20, 10**21]}},
+        input={"q": "{{ a }} squared?", "a": "{{ a }}"}, expected="a * a", decisive=["a"],
+    )  # fmt: skip
+    for each in scenario.make_instances(3):
+        assert each.expected == each.input["a"] ** 2 > 10**39
+        assert each.decisive == (str(each.input["a"]),)
+    assert len(scenario.version) == 12
+
+
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "unknown slot": ({"expected": "'DENY' if lte else 'OK'"}, "'lte' in .* did you mean 'late'"),
     "text as answer": ({"expected": "APPROVE"}, "for the text itself write \"'APPROVE'\""),
@@ -206,6 +236,8 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "kind of slot": ({"slots": {"a": {"intger": [1, 2]}}}, "exactly one of choice, integer"),
     "name of a slot": ({"slots": {"max": {"integer": [1, 2]}}}, "meaning of its own in expressions: rename"),
+    "constant as a slot": ({"slots": {"none": {"integer": [1, 2]}}}, "meaning of its own in expressions"),
+    "part of Jinja as a slot": ({"slots": {"self": {"integer": [1, 2]}}}, "meaning of its own in express"),
     "template": ({"input": {"message": "Hi {{ name"}}, "the template cannot be read"),
     "random filter": ({"input": {"message": "{{ [1, 2] | random }}"}}, "No filter named 'random'"),
     "edit without effect": ({"preserving": [{"id": "x"}]}, "does nothing: give slots, input"),
@@ -226,6 +258,11 @@ UNMADE: dict[str, tuple[dict[str, Any], str, tuple[Any, ...]]] = {
     "impossible": ({"constraints": ["waited > 0", "waited > 100"]},
                    "'waited > 100' was false in 10,000", ("constraints", 1)),
     "no answer": ({"expected": "price / (waited - waited)"}, "ZeroDivisionError", ("expected",)),
+    "no number": ({"expected": "'1,450' | float"}, "could not convert string to float", ("expected",)),
+    "no whole number": ({"expected": "name | int"}, "could not convert string", ("expected",)),
+    "not finite": ({"expected": "float('nan')"}, "nan is no JSON value", ("expected",)),
+    "half a sign": ({"input": {"q": "x \ud83d"}}, "surrogates not allowed", ("input", "q")),
+    "a function": ({"input": {"message": "Of {{ abs }}"}}, "'abs' is no text and no number", ("input",)),
     "missing field": ({"expected": "name.surname"}, "has no attribute 'surname'", ("expected",)),
     "not the same answer": ({"preserving": [{"slots": {"waited": "131 - waited"}}]},
                             "must leave the answer, but turns", ("preserving", 0)),
