@@ -122,10 +122,11 @@ def _print_diff(store: "Store", name: str, before: str, after: str, *, as_json: 
             }
         )
         return
-    _print_pieces(difference)
+    print_pieces(difference)
 
 
-def _print_pieces(difference: "Diff") -> None:
+def print_pieces(difference: "Diff") -> None:
+    """Print what one version changed against another, word by word."""
     from rich.text import Text
 
     out, text = make_console(), Text()

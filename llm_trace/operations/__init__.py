@@ -13,8 +13,11 @@ from llm_trace.lazy_names import import_name
 
 _HOMES = {
     "Alarm": "llm_trace.operations.alarms",
+    "Diet": "llm_trace.operations.diet_record",
+    "DietPart": "llm_trace.operations.diet_record",
     "Operation": "llm_trace.operations.log",
     "OperationLog": "llm_trace.operations.log",
+    "diet": "llm_trace.operations.diet_api",
     "read_operations": "llm_trace.operations.log",
     "send_alarm": "llm_trace.operations.alarms",
 }

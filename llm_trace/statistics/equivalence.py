@@ -42,6 +42,10 @@ class PairedChange:
         low, high = self.equivalent_low, self.equivalent_high
         return low is not None and high is not None and -margin < low and high < margin
 
+    def is_no_worse(self, margin: float) -> bool:
+        """Return whether the mean is proved to have fallen by less than a margin, one-sided."""
+        return self.equivalent_low is not None and -margin < self.equivalent_low
+
 
 def measure_change(before: Floats, after: Floats, confidence: float) -> PairedChange:
     """Return the mean change of independent pairs of shares (n,), n at least 1.
@@ -67,6 +71,18 @@ def _bound_change(
         return None, None
     bounds = bound_mean(after - before, confidence=confidence, largest=scale.largest_change(both))
     return scale.cut(bounds.low, bounds.high)
+
+
+def count_pairs_needed(margin: float, confidence: float) -> int:
+    """Return how many pairs, none of them changed, prove that the mean falls by less than a margin."""
+    low, high = 0, 1
+    while bound_tango(0, 0, high, 2 * confidence - 1)[0] <= -margin:
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        enough = bound_tango(0, 0, middle, 2 * confidence - 1)[0] > -margin
+        low, high = (low, middle) if enough else (middle, high)
+    return high
 
 
 def judge_change(*, within: bool, p_value: float, level: float) -> EffectVerdict:

@@ -32,7 +32,8 @@ _SCORES = """
     FROM scored s JOIN used u USING (trace_id) GROUP BY ALL ORDER BY s.name"""
 _READ = f"""
     WITH c AS (SELECT * FROM calls
-               WHERE prompt_name = $1 AND prompt_version = $2 AND input_tokens IS NOT NULL),
+               WHERE prompt_name = $1 AND prompt_version = $2 AND input_tokens IS NOT NULL
+                 AND ($3::TEXT[] IS NULL OR list_contains($3, span_id))),
          v AS (SELECT version FROM _rates ORDER BY rowid DESC LIMIT 1)
     SELECT count(*), sum(c.input_tokens)::BIGINT, count(r.input_tokens),
            sum(c.input_tokens * r.input_tokens + coalesce(c.cache_read_tokens, 0) * r.cache_read_tokens
@@ -104,7 +105,14 @@ def read_prompt_scores(store: Store) -> dict[PromptKey, list[ScoreMean]]:
     return scores
 
 
-def read_input_cost(store: Store, name: str, version: str) -> InputCost:
-    """Return what the calls of a version read."""
-    ((calls, tokens, priced, usd),) = store.sql(_READ, name, version)
+def read_input_cost(
+    store: Store, name: str, version: str, span_ids: Sequence[str] | None = None
+) -> InputCost:
+    """Return what the calls of a version read.
+
+    Args:
+        span_ids: only of these calls.
+    """
+    chosen = None if span_ids is None else list(span_ids)
+    ((calls, tokens, priced, usd),) = store.sql(_READ, name, version, chosen)
     return InputCost(calls, tokens or 0, priced, usd)

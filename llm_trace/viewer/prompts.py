@@ -91,7 +91,7 @@ def _describe_part(part: Any, cost: InputCost) -> dict[str, Any]:
 
 
 def _sum_idle(study: TemplateStudy, cost: InputCost) -> dict[str, Any]:
-    idle = [part for part in study.parts if part.idle and part.kind == "text"]
+    idle = [part for part in study.parts if part.idle and part.kind != "variable"]
     return {"parts": len(idle), **_price_share(sum(part.share for part in idle), cost)}
 
 

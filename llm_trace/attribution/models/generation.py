@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from llm_trace.attribution.question.tokenization import Codec
 
 
+class NoAnswerError(AttributionError):
+    """The model ends at once."""
+
+
 def generate_answer(
     model: Any, codec: Codec, prompt: tuple[int, ...], most: int = 64
 ) -> tuple[str, Response]:
@@ -43,7 +47,7 @@ def generate_answer(
     lead = lead_response(model, codec, Response((), (), ())).lead
     ids = Seq2SeqForward(model).answer(prompt, most, find_end_ids(model), lead)
     if not ids:
-        raise AttributionError("the model answers nothing to this prompt: pass the response to explain")
+        raise NoAnswerError("the model answers nothing to this prompt: pass the response to explain")
     text, response = codec.split_generated((), ids)
     return text, lead_response(model, codec, response)
 
@@ -88,7 +92,7 @@ def generate(model: Any, prompt: Sequence[int], most: int = 64) -> list[int]:
                 break
             answer.append(token)
     if not answer:
-        raise AttributionError(
+        raise NoAnswerError(
             "the model answers nothing to this prompt (it ends at once): pass the response to explain"
         )
     return answer

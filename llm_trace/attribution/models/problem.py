@@ -132,7 +132,7 @@ def parse_question(call_or_prompt: Any, response: str | None) -> ParsedQuestion:
 
 
 def _parse_call(call: Call, response: str | None) -> ParsedQuestion:
-    answer = response if response is not None else _get_answer(call)
+    answer = response if response is not None else read_answer(call)
     if not answer:
         raise AttributionError(
             f"call {call.span_id} ({call.name}) has no response text ({call.status}): there is nothing to "
@@ -143,7 +143,8 @@ def _parse_call(call: Call, response: str | None) -> ParsedQuestion:
     return ParsedQuestion(prompt, answer, variables, call.span_id, call.model, call.documents)
 
 
-def _get_answer(call: Call) -> str | None:
+def read_answer(call: Call) -> str | None:
+    """Return what a call answered in words; `None` where it did not."""
     if isinstance(call.output, str):
         return call.output
     return "\n".join(m.text for m in call.messages_out) or None

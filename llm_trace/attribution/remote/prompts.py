@@ -43,7 +43,7 @@ class RemotePrompts:
         if not self.messages:
             return self.segmented.render(mask, self.filler)
         contents = iter(self.segmented.contents(mask, self.filler))
-        return [_with(m, next(contents)) if chat.get_content(m) else dict(m) for m in self.messages]
+        return [put_text(m, next(contents)) if chat.get_content(m) else dict(m) for m in self.messages]
 
     @property
     def whole(self) -> Any:
@@ -58,7 +58,7 @@ class RemotePrompts:
         return not any(text.strip() for text in texts)
 
 
-def _with(message: Mapping[str, Any], text: str) -> dict[str, Any]:
+def put_text(message: Mapping[str, Any], text: str) -> dict[str, Any]:
     """Return a message with another text; parts that are no text (images) stay."""
     body = message.get("content", message.get("parts"))
     if body is None or isinstance(body, str):

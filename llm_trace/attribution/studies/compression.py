@@ -4,17 +4,18 @@ Nothing is applied by itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from llm_trace.attribution.models.problem import ParsedQuestion, build_problem, parse_question
+from llm_trace.attribution.models.problem import ParsedQuestion, parse_question
 from llm_trace.attribution.question import chat
 from llm_trace.attribution.question.segments import segment
 from llm_trace.attribution.remote.model import encode_bytes, make_remote
 from llm_trace.attribution.studies.aggregate import NEGLIGIBLE, Aggregate, PromptPart, aggregate
+from llm_trace.attribution.studies.answering import PromptLike, open_answerer
 from llm_trace.errors import AttributionError
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from llm_trace.attribution.question.segments import SegmentSpec
     from llm_trace.record import Attribution, Call
 
-PromptLike = str | Sequence[Mapping[str, Any]]
 Same = Callable[[str, str], bool]
 """Whether two answers count as the same."""
 _SMALL = 0.01
@@ -157,7 +157,8 @@ def check_prompt(
     empty = [q for q, short in shorter if not _split_words(short).strip()]
     if empty:
         raise AttributionError(f"nothing is left of {len(empty)} prompts: cut less")
-    answers = _ask_model([p for q, short in shorter for p in (short, q.prompt)], model, tokenizer, budget)
+    with open_answerer(model, tokenizer, budget=budget) as ask:
+        answers = list(map(str, ask([p for q, short in shorter for p in (short, q.prompt)])))
     unchanged, control = _count_unchanged(answers, [q for q, _ in shorter], same)
     low, high = stats.binomtest(unchanged, len(shorter)).proportion_ci(confidence) if shorter else (0.0, 1.0)
     count, counted = _make_counter(model, tokenizer)
@@ -247,28 +248,6 @@ def _get_text(text: str) -> str:
 
 def _split_words(prompt: PromptLike) -> str:
     return prompt if isinstance(prompt, str) else "\n".join(map(chat.get_content, prompt))
-
-
-def _ask_model(prompts: Sequence[PromptLike], model: Any, tokenizer: Any, budget: Budget | None) -> list[str]:
-    """Return what the model says to each prompt."""
-    if (far := make_remote(model)) is None:
-        from llm_trace.attribution.models.loading import resolve_model
-
-        loaded = resolve_model(model, tokenizer)
-        return [
-            build_problem(ParsedQuestion(p, None), *loaded, segments="line", target=None).text
-            for p in prompts
-        ]
-    from llm_trace.attribution.proxies.asking import open_asker
-    from llm_trace.attribution.remote.client import ModelRequest
-
-    with open_asker(far, far.ask, budget=budget) as caller:
-        answers = caller.ask([ModelRequest(prompt) for prompt in prompts])
-    if caller.stopped is not None:
-        raise AttributionError(
-            f"{caller.stopped}: {sum(a is not None for a in answers)} of {len(prompts)} prompts were answered"
-        )
-    return [answer.text if answer is not None else "" for answer in answers]
 
 
 def _make_counter(model: Any, tokenizer: Any) -> tuple[Callable[[str], int], str]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import string
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from llm_trace.attribution.question.segmenters import split_sentences
+from llm_trace.attribution.studies.template_pieces import PieceKind, TemplatePiece, cut_template
 from llm_trace.rendering.sentences import is_worth_telling
 
 if TYPE_CHECKING:
@@ -16,11 +15,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TemplatePart:
-    """A sentence of a template, or a variable."""
+    """A sentence of a template, a worked example, or a variable."""
 
     name: str
-    """The sentence, or the variable's name."""
-    kind: Literal["text", "variable"]
+    """The text, or the variable's name."""
+    kind: PieceKind
     calls: int
     """Explained calls that have it."""
     telling: int
@@ -61,7 +60,7 @@ def study_template(
         template: as in `str.format`.
         explained: an attribution of each call, and the prompt's variables in it.
     """
-    pieces = _cut_template(template)
+    pieces = cut_template(template)
     counts = [[0, 0] for _ in pieces]
     shares = [0.0] * len(pieces)
     calls = left_out = 0
@@ -71,19 +70,16 @@ def study_template(
             left_out += 1
             continue
         calls += 1
-        telling = _list_telling(attribution)
+        telling = list_telling(attribution)
         for i, (start, end) in enumerate(places):
             counts[i][0] += end > start
             counts[i][1] += any(a < end and start < b for a, b in telling)
             shares[i] += (end - start) / len(attribution.prompt)
     parts = (
-        TemplatePart(name, kind, present, told, share / max(1, calls))
-        for (name, kind), (present, told), share in zip(pieces, counts, shares, strict=True)
+        TemplatePart(piece.name, piece.kind, present, telling, share / max(1, calls))
+        for piece, (present, telling), share in zip(pieces, counts, shares, strict=True)
     )
     return TemplateStudy(tuple(parts), calls, left_out)
-
-
-Piece = tuple[str, Literal["text", "variable"]]
 
 
 def find_variables(
@@ -95,57 +91,49 @@ def find_variables(
     the template as it is.
     """
     try:
-        pieces = _cut_template(template)
+        pieces = cut_template(template)
     except ValueError:  # another tool's template, with braces of another meaning
         return None
     places = _find_places(pieces, prompt, variables)
     if places is None:
         return None
     spans: dict[str, list[tuple[int, int]]] = {}
-    for (name, kind), place in zip(pieces, places, strict=True):
-        if kind == "variable":
-            spans.setdefault(name.partition(".")[0].partition("[")[0], []).append(place)
+    for piece, place in zip(pieces, places, strict=True):
+        if piece.kind == "variable":
+            spans.setdefault(piece.name.partition(".")[0].partition("[")[0], []).append(place)
     return spans
 
 
-def _cut_template(template: str) -> list[Piece]:
-    pieces: list[Piece] = []
-    for text, field, _, _ in string.Formatter().parse(template):
-        pieces += [(text[a:b], "text") for a, b in split_sentences(text)]
-        if field is not None:
-            pieces.append((field, "variable"))
-    return pieces
-
-
 def _find_places(
-    pieces: list[Piece], prompt: str, variables: Mapping[str, Any]
+    pieces: Sequence[TemplatePiece], prompt: str, variables: Mapping[str, Any]
 ) -> list[tuple[int, int]] | None:
     """Return where each piece stands; `None` where a sentence of the template is not there."""
     places: list[tuple[int, int]] = []
     at = 0
-    for i, (name, kind) in enumerate(pieces):
-        if kind == "text":
-            start = prompt.find(name, at)
+    for i, piece in enumerate(pieces):
+        if piece.kind == "variable":
+            start, at = _find_variable(pieces[i + 1 :], prompt, str(variables.get(piece.name, "")), at)
+        else:
+            start = prompt.find(piece.name, at)
             if start < 0:
                 return None
-            at = start + len(name)
-        else:
-            start, at = _find_variable(pieces[i + 1 :], prompt, str(variables.get(name, "")), at)
+            at = start + len(piece.name)
         places.append((start, at))
     return places
 
 
-def _find_variable(following: list[Piece], prompt: str, value: str, at: int) -> tuple[int, int]:
+def _find_variable(following: Sequence[TemplatePiece], prompt: str, value: str, at: int) -> tuple[int, int]:
     """Return where a variable stands: its value, or what is left before the next sentence of the template."""
     begin = at + len(prompt[at:]) - len(prompt[at:].lstrip())
     if value and prompt.startswith(value, begin):
         return begin, begin + len(value)
-    text = next((name for name, kind in following if kind == "text"), None)
+    text = next((piece.name for piece in following if piece.kind != "variable"), None)
     end = prompt.find(text, at) if text is not None else len(prompt)
     return (begin, max(begin, end)) if end >= 0 else (begin, begin)
 
 
-def _list_telling(attribution: Attribution) -> list[tuple[int, int]]:
+def list_telling(attribution: Attribution) -> list[tuple[int, int]]:
+    """Return the stretches of an attribution's prompt whose effect was told from noise."""
     return [
         span
         for i, segment in enumerate(attribution.segments)
