@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import difflib
 import keyword
+from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 from llm_trace.errors import ScenarioError
 from llm_trace.evaluation.edits import Distractors, ScenarioEdit, check_edit, check_known
-from llm_trace.evaluation.expressions import FieldPath, check_names, get_environment
+from llm_trace.evaluation.expressions import FieldPath, check_names, get_environment, list_names
 from llm_trace.evaluation.public_set import PublicExample, PublicFile
-from llm_trace.evaluation.slots import KINDS, check_slot
+from llm_trace.evaluation.slots import KINDS, Computed, check_slot
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from pydantic import BaseModel, ValidationError
 
     from llm_trace.evaluation.scenario_fields import ScenarioFields
@@ -39,6 +42,12 @@ def check_scenario(scenario: ScenarioFields) -> None:
         check_known(varied, slots, "slot", ("groups", varied))
         if len(groups) < 2 or not all(groups.values()):
             raise ScenarioError("give at least two groups, each with a value", where=("groups", varied))
+        if varied not in _list_shown(scenario):
+            raise ScenarioError(
+                f"slot {varied!r} does not stand in the input, so swapping it shows nothing: say it there",
+                where=("groups", varied),
+            )
+        _check_groups_differ(varied, groups)
     _check_edits(scenario, slots)
 
 
@@ -59,6 +68,24 @@ def _check_edits(scenario: ScenarioFields, slots: list[str]) -> None:
                 raise ScenarioError(
                     "a changing edit says its own answer: add `expected`", where=(key, number)
                 )
+
+
+def _list_shown(scenario: ScenarioFields) -> set[str]:
+    """Return the slots that the input depends on, those included that others are computed of."""
+    shown = list_names(scenario.input)
+    for name, slot in reversed(scenario.slots.items()):
+        if name in shown and isinstance(slot, Computed):
+            shown |= list_names(f"{{{{ {slot.compute} }}}}")
+    return shown
+
+
+def _check_groups_differ(varied: str, groups: Mapping[str, Sequence[Any]]) -> None:
+    for (one, values), (other, others) in combinations(groups.items(), 2):
+        if common := [value for value in values if value in others]:
+            raise ScenarioError(
+                f"{common[0]!r} is in the groups {one!r} and {other!r}: leave it in one of them",
+                where=("groups", varied),
+            )
 
 
 def _check_slot_name(name: str) -> None:

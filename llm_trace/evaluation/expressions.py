@@ -230,6 +230,17 @@ def _check_text(text: str, known: Collection[str], where: FieldPath, *, template
         raise ScenarioError(refuse_unknown(name, text, known, template=template), where=where)
 
 
+def list_names(value: Any) -> set[str]:
+    """Return the names that the templates in a value depend on."""
+    from jinja2 import meta
+
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        return set().union(*map(list_names, value))
+    return meta.find_undeclared_variables(get_environment().parse(value)) if isinstance(value, str) else set()
+
+
 def refuse_unknown(name: str, text: str, known: Collection[str], *, template: bool) -> str:
     """Return the complaint about a name that is no slot."""
     near = difflib.get_close_matches(name, known, 1)

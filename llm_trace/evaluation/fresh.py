@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from random import Random
 from typing import Any, NamedTuple
 
@@ -38,15 +38,19 @@ class FreshDraws(NamedTuple):
     """Of these, the last ones that other seeds may have too: the slots allow no more of this seed's own."""
 
 
-def draw_fresh(draw: Callable[[], Draw], n: int, seed: int) -> FreshDraws:
-    """Return at most n draws with different inputs, the first ones such that seeds share none."""
+def draw_fresh(
+    draw: Callable[[], Draw], n: int, seed: int, known: Iterable[Mapping[str, Any]] = ()
+) -> FreshDraws:
+    """Return at most n draws with different inputs, none of them known, the first ones such that seeds share
+    none.
+    """
     own: list[Draw] = []
     others: list[Draw] = []
-    seen: set[bytes] = set()
+    seen = {_hash_input(each) for each in known}
     stale = 0
     while len(own) < n and stale < STALE:
         candidate = draw()
-        surface = hashlib.sha256(dump_json(candidate.input)).digest()
+        surface = _hash_input(candidate.input)
         stale += 1
         if surface in seen:
             continue
@@ -59,6 +63,10 @@ def draw_fresh(draw: Callable[[], Draw], n: int, seed: int) -> FreshDraws:
             seen.add(surface)
     shared = others[: n - len(own)]
     return FreshDraws([*own, *shared], len(shared))
+
+
+def _hash_input(arguments: Mapping[str, Any]) -> bytes:
+    return hashlib.sha256(dump_json(arguments)).digest()
 
 
 def draw_allowed(slots: Mapping[str, Slot], constraints: Sequence[str], random: Random) -> dict[str, Any]:

@@ -104,9 +104,10 @@ def hash_public(public: PublicSet | None) -> str:
     return hashlib.sha256(dump_json(examples)).hexdigest()
 
 
-def make_public_instances(scenario: str, public: PublicSet | None, n: int, seed: int) -> list[Instance]:
+def make_public_instances(
+    scenario: str, examples: Sequence[PublicExample], n: int, seed: int
+) -> list[Instance]:
     """Return at most n examples as instances, chosen by the seed, in their order."""
-    examples = read_public(public) if public else ()
     chosen = Random(f"{scenario}:{seed}:public").sample(range(len(examples)), min(n, len(examples)))
     return [
         Instance(

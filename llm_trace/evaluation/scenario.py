@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from random import Random
 from typing import Any
@@ -23,7 +23,7 @@ from llm_trace.evaluation.expressions import (
 )
 from llm_trace.evaluation.fresh import Draw, draw_allowed, draw_fresh
 from llm_trace.evaluation.instances import Instance, Variant, dump_json, read_source, to_json_value
-from llm_trace.evaluation.public_set import hash_public, make_public_instances
+from llm_trace.evaluation.public_set import hash_public, make_public_instances, read_public
 from llm_trace.evaluation.scenario_fields import ScenarioFields
 from llm_trace.evaluation.slots import Computed, draw_slots
 
@@ -54,19 +54,22 @@ class Scenario(ScenarioFields):
         """Return n fresh instances, each followed by its variants, and at most n public ones.
 
         Equal seeds give equal instances, and the first of more are those of fewer. Seeds less than 8 apart
-        share no input where the slots allow; where they do not, a warning says so.
+        share no input where the slots allow; where they do not, a warning says so, as of an edit that changes
+        nothing. No fresh instance is a public one.
 
         Raises:
             ScenarioError: something cannot be drawn or computed; the message names the values.
         """
         random = Random(f"{self.id}:{seed}")
-        fresh = draw_fresh(lambda: self._draw(random), n, seed)
+        examples = read_public(self.public) if self.public else ()
+        fresh = draw_fresh(lambda: self._draw(random), n, seed, [each.input for each in examples])
         self._warn(n, len(fresh.draws), fresh.shared)
         instances: list[Instance] = []
         for number, draw in enumerate(fresh.draws):
             original = self._build(f"{self.id}/{seed}.{number}", "fresh", draw)
             instances += [original, *self._vary(original, draw)]
-        return [*instances, *make_public_instances(self.id, self.public, n, seed)]
+        self._warn_of_edits(instances)
+        return [*instances, *make_public_instances(self.id, examples, n, seed)]
 
     def _draw(self, random: Random) -> Draw:
         values = draw_allowed(self.slots, self.constraints, random)
@@ -105,8 +108,9 @@ class Scenario(ScenarioFields):
         for number, edit in enumerate(self.changing):
             yield from self._edit(original, draw, edit, "changed", ("changing", number))
         for slot, groups in self.groups.items():
-            for group, choices in groups.items():
-                yield self._swap(original, draw, slot, group, choices)
+            swapped = [self._swap(original, draw, slot, *each) for each in groups.items()]
+            if len({dump_json(each.input) for each in swapped}) > 1:  # else it does not stand in this one
+                yield from swapped
 
     def _edit(
         self, original: Instance, draw: Draw, edit: ScenarioEdit, variant: Variant, where: FieldPath
@@ -129,6 +133,14 @@ class Scenario(ScenarioFields):
                 where=where,
             )
         edited = Draw(values, edit_input(edit, arguments, values, random, where))
+        if edited.input == draw.input:
+            if variant == "preserved":
+                return
+            raise ScenarioError(
+                f"edit {edit.id!r} turns the answer {original.expected!r} into {expected!r} and leaves the "
+                "question as it is: change what the question says too, or limit it by `when`",
+                where=where,
+            )
         yield self._build(
             f"{original.id}/{edit.id}", variant, edited, expected=expected, of=original.id, edit=edit.id
         )
@@ -164,6 +176,17 @@ class Scenario(ScenarioFields):
                 "no more; widen them, or ask for fewer",
                 stacklevel=3,
             )
+
+    def _warn_of_edits(self, instances: Sequence[Instance]) -> None:
+        made = {each.edit for each in instances}
+        names = [*(edit.id for edit in (*self.preserving, *self.changing)), *self.groups]
+        for name in names if instances else ():
+            if name not in made:
+                warnings.warn(
+                    f"scenario {self.id!r}: {name!r} changes none of {len(instances)} instances, so nothing "
+                    "is asked of it: look at its `when`, and at what it changes",
+                    stacklevel=3,
+                )
 
 
 def _list_standing(words: Iterator[str], arguments: dict[str, Any]) -> Iterator[str]:

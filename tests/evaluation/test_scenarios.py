@@ -154,6 +154,35 @@ def test_a_paraphrase_by_a_function_is_a_preserving_edit() -> None:
     assert loud.input == {**original.input, "message": original.input["message"].upper()}
 
 
+def test_variants_that_would_be_the_question_again_are_left_out_and_edits_without_any_are_named() -> None:
+    fields = {
+        "input": {"message": "{% if late %}{{ name }}, late{% endif %} {{ waited }} {{ price }}"},
+        "preserving": [
+            {"id": "shout", "replace": {"message": {"late": "LATE"}}, "when": "late"},
+            {"id": "same", "replace": {"message": {" ": " "}}},
+            {"id": "never", "when": "waited > 1000", "input": {"message": "x"}},
+        ],
+        "groups": {"name": {"women": ["Emma", "Mei"], "men": ["Omar", "Hans"]}},
+    }
+    with pytest.warns(UserWarning, match="changes none of") as caught:
+        instances = Scenario(**{**DESK, **fields}).make_instances(12)
+    assert [re.findall("'(.*?)'", str(each.message))[1] for each in caught] == ["same", "never"]
+    for original in (each for each in instances if each.variant == "fresh"):
+        variants = [each.variant for each in instances if each.of == original.id]
+        assert variants == (["preserved", "swapped", "swapped"] if original.slots["late"] else [])
+
+
+def test_no_fresh_question_is_a_public_one() -> None:
+    public = [{"input": {"x": n}, "expected": n + 1} for n in range(1, 11)]
+    scenario = Scenario(
+        id="small", input={"x": "{{ x }}"}, expected="x + 1", slots={"x": {"integer": [1, 20]}}, public=public
+    )
+    with pytest.warns(UserWarning, match="only 10 different"):
+        instances = scenario.make_instances(20)
+    fresh = {each.input["x"] for each in instances if each.variant == "fresh"}
+    assert fresh == set(range(11, 21))
+
+
 def test_public_examples_come_as_they_are_from_the_scenario_or_a_file(tmp_path: Path) -> None:
     file = tmp_path / "lines.jsonl"
     file.write_text(
@@ -243,6 +272,14 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "edit without effect": ({"preserving": [{"id": "x"}]}, "does nothing: give slots, input"),
     "edit without answer": ({"changing": [{"replace": {"message": {"a": "b"}}}]}, "add `expected`"),
     "edit of no argument": ({"preserving": [{"input": {"text": "x"}}]}, "'text' is no argument of input"),
+    "a group that is not shown": (
+        {"slots": {**DESK["slots"], "sex": {"choice": ["f", "m"]}}, "groups": {"sex": ["f", "m"]}},
+        "'sex' does not stand in the input",
+    ),
+    "a value in two groups": (
+        {"groups": {"name": {"a": ["Kim", "Max"], "b": ["Kim"]}}},
+        "'Kim' is in the groups 'a' and 'b'",
+    ),
     "one group": ({"groups": {"name": {"women": ["Emma"]}}}, "at least two groups"),
 }  # fmt: skip
 
@@ -268,6 +305,10 @@ UNMADE: dict[str, tuple[dict[str, Any], str, tuple[Any, ...]]] = {
                             "must leave the answer, but turns", ("preserving", 0)),
     "a group that matters": ({"groups": {"waited": [1, 90]}},
                              "must not matter, but turns", ("groups", "waited")),
+    "the same question with another answer": (
+        {"input": {"message": "I am {{ name }}."}, "changing": [{"slots": {"waited": "waited + 90"}}]},
+        "and leaves the question as it is", ("changing", 0),
+    ),
     "nothing to replace": ({"changing": [{"replace": {"message": {"Why?": "No."}}, "expected": "0"}]},
                            "does not stand in", ("changing", 0, "replace", "message")),
     "unsafe": ({"expected": "name.__class__.__mro__"}, "unsafe", ("expected",)),
