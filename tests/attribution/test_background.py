@@ -267,6 +267,10 @@ def test_a_killed_host_loses_no_request_and_its_worker_finishes(recorded: Record
     each, torch_in_host = host.stdout.readline().split()
     assert float(each) < 0.05
     assert torch_in_host == "False"
+    log = get_queue_folder(recorded.path) / "worker.log"
+    deadline = time.monotonic() + 60
+    while not log.exists() and time.monotonic() < deadline:  # a worker that was not begun finishes nothing
+        time.sleep(0.02)
     host.send_signal(signal.SIGKILL)
     host.wait()
     host.stdout.close()
@@ -276,7 +280,7 @@ def test_a_killed_host_loses_no_request_and_its_worker_finishes(recorded: Record
             break
         time.sleep(0.3)
     rows = recorded.sql("SELECT status, error, count(*) FROM attributions GROUP BY ALL").fetchall()
-    assert rows == [("ok", None, 6)], (get_queue_folder(recorded.path) / "worker.log").read_text()
+    assert rows == [("ok", None, 6)], log.read_text()
 
 
 def test_many_calls_are_spread_over_processes(saved: str) -> None:

@@ -360,10 +360,14 @@ def test_calls_that_nothing_tells_apart_are_reported_as_a_race(store: Recorded) 
 def test_a_prompt_made_in_the_order_in_which_calls_end_says_so(store: Recorded) -> None:
     order = ["a", "b"]
 
+    @llm_trace.trace(kind="tool")
+    async def look_up_slowly(word: str) -> str:
+        await asyncio.sleep(0.05)  # longer than a wall clock is set back or forward by
+        return word
+
     @llm_trace.trace
     async def first_come() -> str:
-        found = {word: asyncio.create_task(look_up(word)) for word in order}
-        await asyncio.wait(found.values())
+        await asyncio.wait([asyncio.create_task(look_up_slowly(word)) for word in order])
         return ask(" then ".join(order))
 
     with llm_trace.start_run("nightly"):

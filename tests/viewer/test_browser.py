@@ -151,7 +151,7 @@ def test_the_steps_of_an_agent_stand_beside_its_tree(browser: Any, path: Path) -
         page = visitor.go(f"/trace/{traces[0]}")
         assert page.locator(".steps .step").count() == 6
         page.locator("#lines a").nth(2).click()
-        page.locator("#call .problem").get_by_text("the shop did not answer").wait_for()
+        page.locator("#call .problem").get_by_text("the shop did not answer", exact=True).wait_for()
         page.get_by_role("link", name="Step by step (6)").click()
         page.locator(".steps .step").first.wait_for()
         page.wait_for_url("**view=steps")
