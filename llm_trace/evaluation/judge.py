@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -18,6 +19,8 @@ from llm_trace.evaluation.judge_prompts import (
     JudgeVerdict,
     check_scale,
     check_template,
+    disarm,
+    find_markers,
     parse_better,
     parse_grade,
     write_question,
@@ -26,7 +29,46 @@ from llm_trace.evaluation.judge_prompts import (
 )
 
 
-class Judge:
+class BaseJudge(ABC):
+    """What judges share: a model that is asked by a rubric, and a grade of its answers.
+
+    Args:
+        fields: which the template must have.
+    """
+
+    def __init__(
+        self, model: Callable[[str], Any], rubric: str, template: str, fields: Collection[str], *, name: str,
+        repeats: int, cache: str | Path | None,
+    ) -> None:  # fmt: skip
+        check_template(template, fields, ("expected",))
+        self.name, self.rubric, self.prompt = name, rubric, Prompt(name, template)
+        self.repeats, self.model = _check_repeats(repeats), JudgeModel(model, name, cache)
+        self._markers = find_markers(template)
+
+    def __call__(self, output: Any, instance: Instance) -> Grade | Coroutine[Any, Any, Grade]:
+        """Return the grade, to be awaited where the model is async.
+
+        Raises:
+            JudgeError: an answer of the model cannot be read.
+        """
+        return self.model.run(self._grade(output, instance))
+
+    @abstractmethod
+    async def _grade(self, output: Any, instance: Instance) -> Grade:
+        """Return the grade of an output."""
+
+    def _render(self, instance: Instance, constants: Mapping[str, str], **answers: Any) -> Rendered:
+        """Return the prompt, in which no question and no answer ends the part that it stands in."""
+        texts = {name: write_text(value) for name, value in answers.items()}
+        texts |= {"question": write_question(instance), "expected": write_text(instance.expected)}
+        disarmed = {name: self._markers.sub(disarm, text) for name, text in texts.items()}
+        return self.prompt.format(rubric=self.rubric, **constants, **disarmed)
+
+    async def _ask(self, prompt: Rendered) -> list[str]:
+        return [await self.model.ask(prompt, sample) for sample in range(self.repeats)]
+
+
+class Judge(BaseJudge):
     """A scorer: how good is the output by a rubric, from 0 (the worst grade) to 1 (the best)?
 
     Args:
@@ -43,45 +85,24 @@ class Judge:
     """
 
     def __init__(
-        self,
-        model: Callable[[str], Any],
-        rubric: str,
-        *,
-        scale: Sequence[int | str] = (1, 2, 3, 4, 5),
-        template: str = GRADE_TEMPLATE,
-        name: str = "judge",
-        repeats: int = 1,
+        self, model: Callable[[str], Any], rubric: str, *, scale: Sequence[int | str] = (1, 2, 3, 4, 5),
+        template: str = GRADE_TEMPLATE, name: str = "judge", repeats: int = 1,
         cache: str | Path | None = None,
-    ) -> None:
-        check_template(template, ("rubric", "scale", "question", "answer"), ("expected",))
-        self.name, self.rubric, self.scale = name, rubric, check_scale(scale)
-        self.repeats, self.prompt = _check_repeats(repeats), Prompt(name, template)
-        self.model = JudgeModel(model, name, cache)
-
-    def __call__(self, output: Any, instance: Instance) -> Grade | Coroutine[Any, Any, Grade]:
-        """Return the grade, to be awaited where the model is async.
-
-        Raises:
-            JudgeError: an answer of the model cannot be read.
-        """
-        return self.model.run(self._grade(output, instance))
+    ) -> None:  # fmt: skip
+        fields = ("rubric", "scale", "question", "answer")
+        super().__init__(model, rubric, template, fields, name=name, repeats=repeats, cache=cache)
+        self.scale = check_scale(scale)
 
     def render(self, output: Any, instance: Instance) -> Rendered:
         """Return what the model is asked."""
-        return self.prompt.format(
-            rubric=self.rubric, scale=write_scale(self.scale), question=write_question(instance),
-            answer=write_text(output), expected=write_text(instance.expected),
-        )  # fmt: skip
+        return self._render(instance, {"scale": write_scale(self.scale)}, answer=output)
 
     async def _grade(self, output: Any, instance: Instance) -> Grade:
-        prompt = self.render(output, instance)
-        verdicts = [
-            parse_grade(await self.model.ask(prompt, sample), self.scale) for sample in range(self.repeats)
-        ]
-        return _build_grade(verdicts)
+        texts = await self._ask(self.render(output, instance))
+        return _build_grade([parse_grade(text, self.scale) for text in texts])
 
 
-class PairJudge:
+class PairJudge(BaseJudge):
     """A scorer: is the output better than another answer (1), worse (0), or neither (0.5)?
 
     Each pair is asked in both orders, and the mean counts, so that a verdict which turns with the position is
@@ -99,28 +120,13 @@ class PairJudge:
     """
 
     def __init__(
-        self,
-        model: Callable[[str], Any],
-        rubric: str,
-        *,
-        against: Callable[[Instance], Any] | None = None,
-        template: str = PAIR_TEMPLATE,
-        name: str = "pair_judge",
-        repeats: int = 1,
+        self, model: Callable[[str], Any], rubric: str, *, against: Callable[[Instance], Any] | None = None,
+        template: str = PAIR_TEMPLATE, name: str = "pair_judge", repeats: int = 1,
         cache: str | Path | None = None,
-    ) -> None:
-        check_template(template, ("rubric", "question", "first", "second"), ("expected",))
-        self.name, self.rubric, self.against = name, rubric, against
-        self.repeats, self.prompt = _check_repeats(repeats), Prompt(name, template)
-        self.model = JudgeModel(model, name, cache)
-
-    def __call__(self, output: Any, instance: Instance) -> Grade | Coroutine[Any, Any, Grade]:
-        """Return the grade, to be awaited where the model is async.
-
-        Raises:
-            JudgeError: an answer of the model cannot be read.
-        """
-        return self.model.run(self._grade(output, instance))
+    ) -> None:  # fmt: skip
+        fields = ("rubric", "question", "first", "second")
+        super().__init__(model, rubric, template, fields, name=name, repeats=repeats, cache=cache)
+        self.against = against
 
     def prefer(self, first: Any, second: Any, instance: Instance) -> float | Coroutine[Any, Any, float]:
         """Return which of two answers is better in this order alone: 1 the first, 0 the second.
@@ -131,17 +137,13 @@ class PairJudge:
 
     def render(self, first: Any, second: Any, instance: Instance) -> Rendered:
         """Return what the model is asked."""
-        return self.prompt.format(
-            rubric=self.rubric, question=write_question(instance), first=write_text(first),
-            second=write_text(second), expected=write_text(instance.expected),
-        )  # fmt: skip
+        return self._render(instance, {}, first=first, second=second)
 
     async def _prefer(self, first: Any, second: Any, instance: Instance) -> float:
         return fmean(verdict.value for verdict in await self._compare(first, second, instance))
 
     async def _compare(self, first: Any, second: Any, instance: Instance) -> list[JudgeVerdict]:
-        prompt = self.render(first, second, instance)
-        return [parse_better(await self.model.ask(prompt, sample)) for sample in range(self.repeats)]
+        return [parse_better(text) for text in await self._ask(self.render(first, second, instance))]
 
     async def _grade(self, output: Any, instance: Instance) -> Grade:
         other = instance.expected if self.against is None else self.against(instance)

@@ -44,6 +44,12 @@ Answer B:
 Write one JSON object and nothing else: {{"reason": "why, in a sentence", "better": "A", "B" or "tie"}}"""
 SHOWN = 120
 """Characters of an answer in an error."""
+_MARKER = re.compile(
+    r"<\s*/?\s*([^\W\d][\w.-]*)[^<>\n]*>"  # <answer>
+    r"|(\[\s*/?\s*[^\W\d][^\[\]\n]*\])"  # [answer]
+    r"|^[ \t]*(([`~\"'=#*_-])\4{2,})",  # ```, or ### Answer
+    re.MULTILINE,
+)
 _FENCE = re.compile(r"```(?:json)?\s*\n(.*)\n\s*```", re.DOTALL)
 
 
@@ -71,6 +77,29 @@ def check_template(template: str, needed: Collection[str], optional: Collection[
             f"the judge's template has {{{unknown[0]}}}, which is unknown: there are {known}; braces are "
             "written twice"
         )
+
+
+def find_markers(template: str) -> re.Pattern[str]:
+    """Return a pattern of what marks where the parts of a template begin and end, however it is spelled: its
+    tags, words in square brackets, and fences such as three backticks or hashes that begin a line.
+    """
+    literal = "\0".join(text for text, _, _, _ in string.Formatter().parse(template))
+    patterns: set[str] = set()
+    for match in _MARKER.finditer(literal):
+        if match[1]:
+            patterns.add(rf"<(?=\s*/?\s*{re.escape(match[1])}(?![\w.-]))")
+        elif match[2]:
+            words = r"\s+".join(map(re.escape, match[2].strip("[]/ ").split()))
+            patterns.add(rf"\[(?=\s*/?\s*{words}\s*\])")
+        else:
+            patterns.add(re.escape(match[3]))
+    return re.compile("|".join(sorted(patterns)) or r"(?!)", re.IGNORECASE)
+
+
+def disarm(marker: re.Match[str]) -> str:
+    """Return the marker with its first sign as HTML writes it, so that it marks nothing."""
+    first = marker[0][0]
+    return f"{'&lt;' if first == '<' else f'&#{ord(first)};'}{marker[0][1:]}"
 
 
 def check_scale(scale: Sequence[int | str]) -> tuple[int | str, ...]:
