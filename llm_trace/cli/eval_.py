@@ -9,6 +9,7 @@ import typer
 
 from llm_trace.cli import options as o
 from llm_trace.cli.eval_files import write_from_calls, write_test
+from llm_trace.cli.eval_options import refuse_unused
 from llm_trace.cli.output import (
     make_console,
     make_notes_console,
@@ -149,6 +150,7 @@ def evaluate_function(
     from llm_trace.evaluation.scenario_file import find_example, load_scenarios
     from llm_trace.replays.roots import import_function
 
+    refuse_unused(ctx, to, call=from_call)
     if to is not None and to.suffix == ".py":
         write_test(to, store, scenarios, call=from_call, right=right, model=model)
         return

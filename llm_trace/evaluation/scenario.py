@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import cached_property
 from random import Random
 from typing import Any
@@ -26,6 +26,9 @@ from llm_trace.evaluation.instances import Instance, Variant, dump_json, read_so
 from llm_trace.evaluation.public_set import hash_public, make_public_instances, read_public
 from llm_trace.evaluation.scenario_fields import ScenarioFields
 from llm_trace.evaluation.slots import Computed, draw_slots
+
+ENOUGH = 10
+"""Fresh instances from which an edit that changes none of them is hardly left out by chance."""
 
 
 class Scenario(ScenarioFields):
@@ -68,7 +71,8 @@ class Scenario(ScenarioFields):
         for number, draw in enumerate(fresh.draws):
             original = self._build(f"{self.id}/{seed}.{number}", "fresh", draw)
             instances += [original, *self._vary(original, draw)]
-        self._warn_of_edits(instances)
+        if len(fresh.draws) >= ENOUGH or 0 < len(fresh.draws) < n:
+            self._warn_of_edits({each.edit for each in instances}, len(fresh.draws))
         return [*instances, *make_public_instances(self.id, examples, n, seed)]
 
     def _draw(self, random: Random) -> Draw:
@@ -177,14 +181,13 @@ class Scenario(ScenarioFields):
                 stacklevel=3,
             )
 
-    def _warn_of_edits(self, instances: Sequence[Instance]) -> None:
-        made = {each.edit for each in instances}
+    def _warn_of_edits(self, made: set[str | None], count: int) -> None:
         names = [*(edit.id for edit in (*self.preserving, *self.changing)), *self.groups]
-        for name in names if instances else ():
+        for name in names:
             if name not in made:
                 warnings.warn(
-                    f"scenario {self.id!r}: {name!r} changes none of {len(instances)} instances, so nothing "
-                    "is asked of it: look at its `when`, and at what it changes",
+                    f"scenario {self.id!r}: {name!r} changes none of {count} instances, so nothing is asked "
+                    "of it: look at its `when`, and at what it changes",
                     stacklevel=3,
                 )
 

@@ -53,6 +53,37 @@ WRONG = {
     "no call": (["--to", "x.jsonl", "--where", "name = 'nobody'"], 1, "no call matches"),
     "no call to draft": (["--to", "x.yaml", "--where", "name = 'nobody'"], 1, "no call matches"),
     "unknown call": (["--to", "x.yaml", "--from-call", "ffff"], 3, "ffff"),
+    "where beside a call": (
+        ["--to", "x.yaml", "--from-call", "f", "--where", "name = 'ask'"],
+        2,
+        "--where does not go with --from-call, which names one call: leave it out",
+    ),
+    "run beside a call": (
+        ["--to", "x.jsonl", "--from-call", "f", "--from-run", "a"],
+        2,
+        "--from-run does not",
+    ),
+    "where beside a test": (
+        ["app:ask", "--to", "x.py", "--from-call", "f", "--where", "1"],
+        2,
+        "--where does not go with --to x.py: leave it out",
+    ),
+    "where without a file": (
+        ["refund", "app:ask", "--where", "1"],
+        2,
+        "--where wants --to FILE: leave it out",
+    ),
+    "right without a file": (["refund", "app:ask", "--right", "DENY"], 2, "--right wants --to FILE"),
+    "expected of a scenario": (
+        ["--to", "x.yml", "--from-run", "a", "--expected"],
+        2,
+        "--expected does not go",
+    ),
+    "model of a dataset": (["--to", "x.jsonl", "--from-run", "a", "--model", "m"], 2, "--model does not go"),
+    "count of a dataset": (["--to", "x.jsonl", "--from-run", "a", "-n", "3"], 2, "-n does not go"),
+    "scorer of a file": (["--to", "x.yaml", "--from-run", "a", "--scorer", "exact"], 2, "--scorer does not"),
+    "function of a dataset": (["app:ask", "--to", "x.jsonl", "--from-run", "a"], 2, "SCENARIOS does not go"),
+    "retry of nothing": (["refund", "app:ask", "--retry"], 2, "--retry wants --resume RUN"),
     "nothing": ([], 2, "SCENARIOS"),
 }
 

@@ -167,6 +167,8 @@ def test_variants_that_would_be_the_question_again_are_left_out_and_edits_withou
     with pytest.warns(UserWarning, match="changes none of") as caught:
         instances = Scenario(**{**DESK, **fields}).make_instances(12)
     assert [re.findall("'(.*?)'", str(each.message))[1] for each in caught] == ["same", "never"]
+    assert " of 12 instances" in str(caught[0].message)
+    Scenario(**{**DESK, **fields}).make_instances(9)  # too few to say so
     for original in (each for each in instances if each.variant == "fresh"):
         variants = [each.variant for each in instances if each.of == original.id]
         assert variants == (["preserved", "swapped", "swapped"] if original.slots["late"] else [])
