@@ -1,11 +1,13 @@
 """How often an audit finds out judges that do not read the answer, and a probe functions that treat groups
 differently; how often both accuse fair ones, and certify wrongly; how often bounds of kappa hold; how many
-planted faults of the embedded model mutants from attribution kill (`evaluation_mutants.py`).
+planted faults of the embedded model mutants from attribution kill (`evaluation_mutants.py`); how often models
+that learned a public set by heart are found, one that learned the rule certified (`evaluation_memory.py`).
 
-    python benchmarks/evaluation.py               all but mutants, about a minute
+    python benchmarks/evaluation.py               all but mutants and memory, about a minute
     python benchmarks/evaluation.py --only judges --seeds 100
 
     python benchmarks/evaluation.py --only mutants --seeds 10     10 messages of each of four kinds: minutes
+    python benchmarks/evaluation.py --only memory                 trains a small model for each seed: minutes
 
 Judges and functions are scripted, with noise.
 """
@@ -180,6 +182,13 @@ def measure_mutants(seeds: int) -> None:
     measure_mutants(seeds)
 
 
+def measure_memory(seeds: int) -> None:
+    """Print the verdicts on models that learned a public set by heart, and on one that learned the rule."""
+    from benchmarks.evaluation_memory import measure_memory
+
+    measure_memory(seeds)
+
+
 def measure_kappa(seeds: int) -> None:
     """Print how often 95 % bounds of kappa hold the truth, for judges that guess a share of the grades."""
     rounds = 5 * seeds
@@ -205,7 +214,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--only", choices=["judges", "probes", "kappa", "mutants"])
+    parser.add_argument("--only", choices=["judges", "probes", "kappa", "mutants", "memory"])
     parser.add_argument("--seeds", type=int, default=20)
     options = parser.parse_args()
     parts = {
@@ -213,9 +222,10 @@ def main() -> None:
         "probes": measure_probes,
         "kappa": measure_kappa,
         "mutants": measure_mutants,
+        "memory": measure_memory,
     }
     for name, measure in parts.items():
-        if options.only == name or (options.only is None and name != "mutants"):  # that takes minutes
+        if options.only == name or (options.only is None and name not in ("mutants", "memory")):  # minutes
             measure(options.seeds)
 
 

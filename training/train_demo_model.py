@@ -183,8 +183,8 @@ def make_example(
     return Example(encoded["input_ids"], [ends[stop] for stop in stops], verdicts)
 
 
-def train(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
-    """Return the model after all steps.
+def train(recipe: Recipe, lessons: Iterator[list[Example]]) -> LlamaForCausalLM:
+    """Return the model after all steps, each on one batch.
 
     A second head, thrown away afterwards, says after any word what the answer would be if the prompt ended
     there: without it the one answer per prompt teaches too slowly for minutes on a CPU.
@@ -199,7 +199,7 @@ def train(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalL
     ]
     peaks = (recipe.rate, recipe.matrix_rate)
     start, tokens, seen = time.perf_counter(), 0, 0.0
-    for step, batch in zip(range(recipe.steps), batches(recipe, tokenizer), strict=False):
+    for step, batch in zip(range(recipe.steps), lessons, strict=False):
         scale = min(1, (step + 1) / recipe.warmup) * (0.5 + 0.5 * math.cos(math.pi * step / recipe.steps))
         for optimizer, peak in zip(optimizers, peaks, strict=True):
             optimizer.param_groups[0]["lr"] = peak * scale
@@ -279,7 +279,7 @@ def main() -> None:
     chosen = {name: getattr(arguments, name) for name in ("steps", "seed", "hidden", "layers")}
     recipe = Recipe(**chosen)
     tokenizer = make_tokenizer(recipe)
-    save(train(recipe, tokenizer), tokenizer, arguments.weights)
+    save(train(recipe, batches(recipe, tokenizer)), tokenizer, arguments.weights)
 
 
 if __name__ == "__main__":
