@@ -20,6 +20,7 @@ _HOMES = {
     "diet": "llm_trace.operations.diet_api",
     "read_operations": "llm_trace.operations.log",
     "send_alarm": "llm_trace.operations.alarms",
+    "watch": "llm_trace.operations.monitors",
 }
 
 __all__ = list(_HOMES)
