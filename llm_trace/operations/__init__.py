@@ -13,13 +13,23 @@ from llm_trace.lazy_names import import_name
 
 _HOMES = {
     "Alarm": "llm_trace.operations.alarms",
+    "Canary": "llm_trace.operations.canary",
     "Diet": "llm_trace.operations.diet_record",
     "DietPart": "llm_trace.operations.diet_record",
     "Operation": "llm_trace.operations.log",
     "OperationLog": "llm_trace.operations.log",
+    "PromotionError": "llm_trace.operations.stages",
+    "StageGuard": "llm_trace.operations.stages_guard",
+    "choose_version": "llm_trace.operations.canary",
     "diet": "llm_trace.operations.diet_api",
+    "end_canary": "llm_trace.operations.canary",
+    "judge_canary": "llm_trace.operations.canary",
+    "promote": "llm_trace.operations.stages",
     "read_operations": "llm_trace.operations.log",
+    "read_stage": "llm_trace.operations.stages",
+    "roll_back": "llm_trace.operations.stages",
     "send_alarm": "llm_trace.operations.alarms",
+    "start_canary": "llm_trace.operations.canary",
     "watch": "llm_trace.operations.monitors",
 }
 
