@@ -2,7 +2,8 @@
 
     LLMTraceError
     ├── ConfigurationError      a setting that cannot work
-    │   └── ScenarioError       a scenario that cannot be read, or makes no instances
+    │   ├── ScenarioError       a scenario that cannot be read, or makes no instances
+    │   └── RuleError           a rule that cannot be read or asked
     ├── MissingExtraError       an optional library is not installed (also an ImportError)
     ├── StoreError
     │   ├── StoreNotFoundError  neither a store nor a spool at that path (also a FileNotFoundError)
@@ -38,6 +39,10 @@ class ScenarioError(ConfigurationError):
     def __init__(self, message: str, *, where: tuple[str | int, ...] = ()) -> None:
         super().__init__(message)
         self.where = where
+
+
+class RuleError(ConfigurationError):
+    """A rule cannot be read or asked; the message names the place and what to change."""
 
 
 class MissingExtraError(LLMTraceError, ImportError):

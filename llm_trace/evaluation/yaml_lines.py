@@ -40,7 +40,7 @@ def parse_yaml(text: str) -> YamlDocument:
     try:
         import yaml
     except ModuleNotFoundError as exc:
-        raise MissingExtraError("scenario files need PyYAML: pip install 'llm-trace[evaluation]'") from exc
+        raise MissingExtraError("files in YAML need PyYAML: pip install pyyaml") from exc
     try:
         loader = _make_loader()(text)
         node = loader.get_single_node()

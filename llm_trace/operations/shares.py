@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -110,17 +111,36 @@ class WeightShares:
         parts = [strip_punctuation(part).casefold() for part in text.split()]
         if not any(parts):
             raise MissingSignalError(f"{text!r} has no word to look for")
-        words, n = self.words, len(parts)
+        n = len(parts)
         spans = [
-            (words[i].start, words[i + n - 1].end)
-            for i in range(len(words) - n + 1)
-            if all(words[i + j].text.casefold() == parts[j] for j in range(n))
+            (self.words[i].start, self.words[i + n - 1].end)
+            for i in self._places.get(parts[0], ())
+            if self._folded_words[i : i + n] == parts
         ]
         if spans:
             return spans
         whole = " ".join(parts)  # what is no run between spaces may be a segment: a phrase of Japanese
-        same = (s for s in self.attribution.segments if strip_punctuation(s.text).casefold() == whole)
-        return [stretch for segment in same for stretch in segment.stretches]
+        return [stretch for segment in self._segments.get(whole, ()) for stretch in segment.stretches]
+
+    @cached_property
+    def _folded_words(self) -> list[str]:
+        return [word.text.casefold() for word in self.words]
+
+    @cached_property
+    def _places(self) -> Mapping[str, list[int]]:
+        """Where each word stands among `words`."""
+        places: dict[str, list[int]] = defaultdict(list)
+        for number, word in enumerate(self._folded_words):
+            places[word].append(number)
+        return dict(places)
+
+    @cached_property
+    def _segments(self) -> Mapping[str, list[Segment]]:
+        """The segments by their text."""
+        segments: dict[str, list[Segment]] = defaultdict(list)
+        for segment in self.attribution.segments:
+            segments[strip_punctuation(segment.text).casefold()].append(segment)
+        return dict(segments)
 
     def _find_variable(self, name: str) -> list[Span]:
         prompt, value = self.attribution.prompt, str(self.variables[name])

@@ -1,0 +1,130 @@
+"""What the rules decide about calls, put into effect: decisions in the log, tags as scores, alarms."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from llm_trace.capture.ids import make_id
+from llm_trace.operations.log import OperationLog
+from llm_trace.operations.rules import (
+    Rule,
+    RuleDecision,
+    RuleFinding,
+    RuleSet,
+    build_decision,
+    find_course,
+)
+
+if TYPE_CHECKING:
+    from llm_trace.operations.alarms import Alarm
+    from llm_trace.record import Call
+    from llm_trace.stores.duckdb import Store
+
+Effect = Literal["note", "act"]
+"""What a finding means now: it is only noted, or it is carried out."""
+Weigh = Callable[[Rule, "Call"], Effect]
+"""Says what the findings of a rule about a call mean."""
+AlarmSender = Callable[["Alarm", Sequence[str]], object]
+"""Sends an alarm to targets."""
+_DECIDED = """
+    SELECT span_id, body ->> '$.version', body ->> '$.answer', body ->> '$.effect' FROM operations
+    WHERE kind = 'decision' AND body ->> '$.by' = 'rule' AND span_id IN (SELECT unnest(?))"""
+
+
+def note_only(_rule: Rule, _call: Call) -> Effect:
+    """Let no rule do anything yet."""
+    return "note"
+
+
+def act_on_calls(
+    rules: RuleSet,
+    calls: Sequence[Call],
+    store: Store,
+    *,
+    weigh: Weigh = note_only,
+    send: AlarmSender | None = None,
+) -> list[RuleDecision]:
+    """Decide about calls and keep the decisions; return what they come to, in the calls' order.
+
+    Each rule that fires or is unknown writes an operation of the kind `decision`: its course (`action`), what
+    the rule does, `answer`, `reason`, `version` and `effect`. Only where that is `act` the course counts for
+    the decision that is returned, `tag` gives the call a score of the tag's name, and `alert` sends an alarm.
+    What a version of a rule has done about a call before is not done again.
+
+    Args:
+        weigh: what a rule's findings about a call mean now; by default they are only noted.
+        send: how alarms are sent; by default `llm_trace.operations.alarms.send_alarm`.
+
+    Raises:
+        StoreError: the spool cannot be written; what was not kept is decided again next time.
+    """
+    decisions = rules.decide_all(calls, store)
+    done = set(store.sql(_DECIDED, [call.span_id for call in calls]).fetchall())
+    by_name = {rule.name: rule for rule in rules}
+    acting: list[RuleDecision] = []
+    with OperationLog(store.path) as log:
+        desk = _Desk(log, send or _make_sender(store))
+        for call, decision in zip(calls, decisions, strict=True):
+            carried = []
+            for finding in decision.findings:
+                rule = by_name[finding.rule]
+                effect = weigh(rule, call)
+                if not any(
+                    (call.span_id, finding.version, finding.answer, e) in done for e in {effect, "act"}
+                ):
+                    desk.carry_out(rule, finding, call.span_id, effect)
+                carried += [finding] if effect == "act" else []
+            acting.append(build_decision(call.span_id, carried))
+    return acting
+
+
+class _Desk:
+    """Puts findings into effect."""
+
+    def __init__(self, log: OperationLog, send: AlarmSender) -> None:
+        self._log, self._send = log, send
+
+    def carry_out(self, rule: Rule, finding: RuleFinding, span_id: str, effect: Effect) -> None:
+        """Tag and alert before the decision is kept: killed in between, it is done again, not never."""
+        acts = effect == "act" and finding.answer == "fires"
+        if acts and rule.action == "tag":
+            self._log.write(_build_tag(rule, span_id), f"the tag {rule.tag or rule.name!r}")
+        if acts and rule.action == "alert":
+            self._send(_build_alarm(rule, span_id), rule.to)
+        body: dict[str, Any] = finding.model_dump(exclude={"rule", "action"}, exclude_none=True)
+        body |= {"by": "rule", "action": find_course(finding), "does": rule.action, "effect": effect}
+        self._log.append("decision", rule.name, body | {"when": rule.condition.text}, span_id)
+
+
+def _build_tag(rule: Rule, span_id: str) -> dict[str, Any]:
+    return {
+        "event": "score",
+        "id": make_id(),
+        "name": rule.tag or rule.name,
+        "value": True,
+        "span_id": span_id,
+        "source": "code",
+        "comment": f"rule {rule.name!r}: {rule.condition.text}",
+        "time_ns": time.time_ns(),
+    }
+
+
+def _build_alarm(rule: Rule, span_id: str) -> Alarm:
+    from llm_trace.operations.alarms import Alarm
+
+    comment = f": {rule.comment}" if rule.comment else ""
+    return Alarm(
+        subject=rule.name,
+        text=f"The rule {rule.name!r} fires on call {span_id}{comment}",
+        key=f"{rule.version} {span_id}",
+        span_id=span_id,
+        details={"when": rule.condition.text},
+    )
+
+
+def _make_sender(store: Store) -> AlarmSender:
+    from llm_trace.operations.alarms import send_alarm
+
+    return lambda alarm, targets: send_alarm(alarm, targets, store=store.path)
