@@ -8,10 +8,11 @@ import string
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from llm_trace.capture.prompts import Prompt
 from llm_trace.errors import NotFoundError
+from llm_trace.record import PromptVersion
 
 if TYPE_CHECKING:
-    from llm_trace.record import PromptVersion
     from llm_trace.stores.duckdb import Store
 
 
@@ -81,6 +82,17 @@ def diff(before: PromptVersion, after: PromptVersion) -> Diff:
     had, has = list_variables(before.template), list_variables(after.template)
     added, removed = (tuple(n for n in has if n not in had), tuple(n for n in had if n not in has))
     return Diff(before, after, tuple(pieces), added, removed)
+
+
+def diff_templates(name: str, before: str, after: str) -> Diff:
+    """Return what changed from one template to another, of a prompt that need not be in a store."""
+    versions = (
+        PromptVersion(
+            name=name, version=Prompt(name, text).version, number=0, template=text, first_ns=0, last_ns=0
+        )
+        for text in (before, after)
+    )
+    return diff(*versions)
 
 
 def list_variables(template: str) -> list[str]:

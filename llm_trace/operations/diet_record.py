@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from llm_trace.capture.prompts import Prompt
 from llm_trace.operations.diet_cases import PartKind
 from llm_trace.record import Record
 from llm_trace.rendering.formatting import format_cost
@@ -94,16 +93,9 @@ class Diet(Record):
     @property
     def diff(self) -> Diff:
         """The template against the shorter one, word by word."""
-        from llm_trace.comparison.iterations import diff
-        from llm_trace.record import PromptVersion
+        from llm_trace.comparison.iterations import diff_templates
 
-        def describe(template: str) -> PromptVersion:
-            version = Prompt(self.prompt, template).version
-            return PromptVersion(
-                name=self.prompt, version=version, number=0, template=template, first_ns=0, last_ns=0
-            )
-
-        return diff(describe(self.template), describe(self.shorter))
+        return diff_templates(self.prompt, self.template, self.shorter)
 
     def summary(self) -> str:
         """Return what was found in a sentence or two."""

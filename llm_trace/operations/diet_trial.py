@@ -6,7 +6,7 @@ import hashlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,6 +20,21 @@ if TYPE_CHECKING:
 
 Score = Callable[[str, "Call"], float]
 """How good an answer to a logged call is, from 0 to 1."""
+
+
+def read_grade(grade: Any, of: str) -> float:
+    """Return a grade as a number.
+
+    Raises:
+        ConfigurationError: it is none from 0 to 1; the message names `of` what it is.
+    """
+    try:
+        number = float(grade)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not 0 <= number <= 1:
+        raise ConfigurationError(f"the score of {of} is {grade!r}: return a number from 0 to 1")
+    return number
 
 
 class BudgetSpentError(Exception):
@@ -79,13 +94,4 @@ class Trial:
         if self.score is None:
             right = case.answer if case.answer is not None else str(self._ask_cases([case], WHOLE)[0])
             return float(answer.strip() == right.strip())
-        grade = self.score(answer, case.call)
-        try:
-            number = float(grade)
-        except (TypeError, ValueError):
-            number = math.nan
-        if not 0 <= number <= 1:
-            raise ConfigurationError(
-                f"the score of call {case.call.span_id} is {grade!r}: return a number from 0 to 1"
-            )
-        return number
+        return read_grade(self.score(answer, case.call), case.call.span_id)

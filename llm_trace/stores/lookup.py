@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from llm_trace.stores.rows import build_attribution, parse_value
+from llm_trace.stores.rows import build_attribution, build_score_record, parse_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from llm_trace.record import Attribution
+    from llm_trace.record import Attribution, Score
     from llm_trace.stores.duckdb import Store
 
 _COLUMNS = (
@@ -132,6 +133,17 @@ def read_rows_about(
     result = store.sql(f"SELECT * FROM {table} WHERE span_id IN (SELECT unnest(?))", list(span_ids))
     rows = [dict(zip(result.columns, row, strict=True)) for row in result]
     return [{name: item for name, item in row.items() if item is not None} for row in rows]
+
+
+def read_scores(store: Store, span_ids: Iterable[str]) -> Mapping[str, list[Score]]:
+    """Return the scores of calls, oldest first, by call; none of a call that has none."""
+    query = "SELECT * FROM scores WHERE span_id IN (SELECT unnest(?)) ORDER BY time_ns, id"
+    result = store.sql(query, list(span_ids))
+    scores: defaultdict[str, list[Score]] = defaultdict(list)
+    for row in result:
+        score = build_score_record(dict(zip(result.columns, row, strict=True)))
+        scores[str(score.span_id)].append(score)
+    return scores
 
 
 def read_newest_attributions(
