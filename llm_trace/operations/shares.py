@@ -38,22 +38,21 @@ class Word(NamedTuple):
 
 @dataclass(frozen=True)
 class WeightShares:
-    """The shares of one attribution; its methods raise `MissingSignalError` where a share was not measured.
-
-    Only an attribution whose verdict is `ok` is evidence.
-    """
+    """The shares of one attribution; methods raise `MissingSignalError` where a share was not measured."""
 
     attribution: Attribution
     variables: Mapping[str, Any] = field(default_factory=dict)
     """Of the call's prompt, by name."""
     template: str | None = None
     """Of the call's prompt: says where the variables stand."""
+    any_verdict: bool = False
+    """Whether an attribution counts whose verdict is not `ok`, which is no evidence of what mattered."""
 
     @cached_property
     def weights(self) -> tuple[float, ...]:
         """The share of each segment, in their order."""
         verdict = self.attribution.verdict
-        if verdict != "ok":
+        if verdict != "ok" and not self.any_verdict:
             raise MissingSignalError(f"the attribution is no evidence: {verdict}")
         sizes = [abs(value) for value in self.attribution.values]
         total = math.fsum(sizes)
@@ -107,6 +106,11 @@ class WeightShares:
             if _is_named(segment, "chunk", name)
         )
 
+    def measure_kind(self, kind: str) -> float:
+        """Return the share of all segments of a kind, such as `chunk`."""
+        pairs = zip(self.attribution.segments, self.weights, strict=True)
+        return math.fsum(weight for segment, weight in pairs if segment.kind == kind)
+
     def _find_text(self, text: str) -> list[Span]:
         parts = [strip_punctuation(part).casefold() for part in text.split()]
         if not any(parts):
@@ -144,16 +148,16 @@ class WeightShares:
 
     def _find_variable(self, name: str) -> list[Span]:
         prompt, value = self.attribution.prompt, str(self.variables[name])
+        count = prompt.count(value) if value.strip() else 0
+        if count == 1:
+            start = prompt.index(value)
+            return [(start, start + len(value))]
         places = None if self.template is None else find_variables(self.template, prompt, self.variables)
         if places is not None and name in places:
             return places[name]
         if not value.strip():
             return []
-        count = prompt.count(value)
-        if count != 1:
-            raise MissingSignalError(f"the variable {name!r} stands {count} times in the explained prompt")
-        start = prompt.index(value)
-        return [(start, start + len(value))]
+        raise MissingSignalError(f"the variable {name!r} stands {count} times in the explained prompt")
 
     def _sum_spans(self, spans: Iterable[Span]) -> float:
         """Return the share of the segments inside spans.
@@ -176,6 +180,8 @@ class WeightShares:
 
     def _is_inside(self, segment: Segment, inside: bytearray) -> bool:
         """Say whether all that is no space or punctuation of a segment is marked."""
+        if all(inside.find(0, a, b) < 0 for a, b in segment.stretches):
+            return True
         prompt = self.attribution.prompt
         places = [i for a, b in segment.stretches for i in range(a, b) if not prompt[i].isspace()]
         letters = [i for i in places if prompt[i].isalnum()]
@@ -184,6 +190,8 @@ class WeightShares:
 
 def strip_punctuation(word: str) -> str:
     """Return a word without what is no letter or digit around it; as it is where nothing else is left."""
+    if word[:1].isalnum() and word[-1:].isalnum():
+        return word
     start = next((i for i, character in enumerate(word) if character.isalnum()), None)
     if start is None:
         return word

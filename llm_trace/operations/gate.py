@@ -1,0 +1,302 @@
+"""`Gate`: which calls may run alone, with an error rate that is kept, and which go to a person."""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from llm_trace.comparison.sides import resolve_side
+from llm_trace.errors import ConfigurationError, NotFoundError
+from llm_trace.operations.gate_audits import Audits, find_checked_audits, read_audits
+from llm_trace.operations.gate_decisions import Decider
+from llm_trace.operations.gate_drift import DriftWatch, read_chances
+from llm_trace.operations.gate_evidence import read_checked, read_evidence, read_labels
+from llm_trace.operations.gate_fit import fit_state, list_notes
+from llm_trace.operations.gate_state import Decision, GateState
+from llm_trace.operations.log import OperationLog, read_operations
+from llm_trace.operations.signals import GateEvidence
+from llm_trace.record import Call
+from llm_trace.stores.duckdb import Store, open_store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from llm_trace.comparison.sides import Spec
+    from llm_trace.operations.signals import Measure
+
+    StorePlace = str | os.PathLike[str] | Store | None
+
+AUDIT_SHARE = 0.05
+
+
+class Gate:
+    """Decides about calls; made by `Gate.fit` or `Gate.load`.
+
+    A gate that was saved or loaded notes its decisions and audits in the store as operations.
+    """
+
+    def __init__(
+        self,
+        state: GateState,
+        store: Path,
+        *,
+        own: Mapping[str, Measure | None] | None = None,
+        saved: str | None = None,
+    ) -> None:
+        self.state = state
+        self.store = store
+        self._id = saved
+        self._decider = Decider(state, own)
+        self._log: OperationLog | None = None
+        self._lock = threading.RLock()
+        self._begin()
+
+    def _begin(self) -> None:
+        self.audits = Audits()
+        self.closed: str | None = None
+        """Why the gate automates nothing any more, if so."""
+        self._audited: set[str] = set()
+        self._drift = DriftWatch(self.state)
+
+    @classmethod
+    def fit(
+        cls,
+        run_or_filter: Spec,
+        *,
+        error: float = 0.05,
+        confidence: float = 0.95,
+        label: str = "correct",
+        signals: Iterable[str] | Mapping[str, Measure | None] | None = None,
+        store: StorePlace = None,
+        name: str = "gate",
+        audit_share: float = AUDIT_SHARE,
+        seed: int = 0,
+    ) -> Self:
+        """Return a gate that automates calls with an error rate of at most `error`, at a confidence, for any
+        number of calls and whatever the signals are worth; `gate.state` names the method and what it assumes.
+
+        Where that cannot be shown the gate checks every call and says why.
+
+        Args:
+            run_or_filter: a run (its name, id or `Run`), a prompt version, a model, or a dict of arguments of
+                `Store.calls` (empty: every call); those of its calls that have been checked count.
+            error: share of the automated calls that may be wrong.
+            confidence: that this is kept.
+            label: name of the score that says right or wrong, by people or, where nobody did, by a program.
+            signals: names, as docs/operations.md lists them, or functions of a `GateEvidence` by name; by
+                default all that nearly every checked call has.
+            store: a path or an open store; by default what `LLM_TRACE_STORE` names.
+            name: of the gate, in the store.
+            audit_share: share of the automated calls that are checked all the same.
+            seed: of the split, and of the draw of audits.
+
+        Raises:
+            NotFoundError: the run, prompt version or model does not exist.
+            ConfigurationError: an argument that cannot be meant, a score that says neither right nor wrong.
+        """
+        for what, share in (("error", error), ("confidence", confidence), ("audit_share", audit_share)):
+            if not 0 < share < 1:
+                raise ConfigurationError(f"{what}={share!r} must lie between 0 and 1, such as 0.05")
+        opened = _open(store)
+        side = resolve_side(opened, run_or_filter or {"where": "true"})
+        labels = read_labels(opened, side.filter, label)
+        calls, contradicted = read_checked(opened, labels)
+        base = GateState(
+            name=name, label=label, error=error, confidence=confidence, audit_share=audit_share, seed=seed,
+            notes=list_notes(labels.right, calls, [*labels.contradicted, *contradicted], label),
+        )  # fmt: skip
+        own = signals if isinstance(signals, Mapping) else None
+        return cls(fit_state(calls, signals, base), Path(opened.path), own=own)
+
+    @classmethod
+    def load(
+        cls, name: str, store: StorePlace = None, *, own: Mapping[str, Measure | None] | None = None
+    ) -> Self:
+        """Return the gate that was last saved under a name, with its audits.
+
+        Args:
+            own: the caller's functions among its signals, by name.
+
+        Raises:
+            NotFoundError: no gate was saved under that name.
+            ConfigurationError: one of its signals is the caller's and not given.
+        """
+        opened = _open(store)
+        saved = read_operations(opened, kind="gate", subject=name)
+        if not saved:
+            raise NotFoundError(
+                f"no gate {name!r} in {str(opened.path)!r}: `llm-trace gate ls` lists them, Gate.fit makes "
+                "one"
+            )
+        state = GateState.model_validate(saved[-1].body)
+        missing = [signal for signal in state.own if not own or signal not in own]
+        if missing:
+            raise ConfigurationError(
+                f"gate {name!r} has your own signal {missing[0]!r}: give own={{{missing[0]!r}: function}}"
+            )
+        gate = cls(state, Path(opened.path), own=own, saved=saved[-1].id)
+        gate._restore(opened)
+        return gate
+
+    def _restore(self, opened: Store) -> None:
+        """Take over what other processes noted of this gate."""
+        gate_id = str(self._id)
+        for audit in read_audits(opened, self.name, gate_id):
+            self._count(str(audit.span_id), bool(audit.body["right"]))
+        for alarm in read_operations(opened, kind="alarm", subject=self.name):
+            if alarm.body.get("key") == f"closed {gate_id}":
+                self.closed = str(alarm.body["text"])
+        for span_id, chance in read_chances(opened, self.name, gate_id):
+            self.observe(span_id, chance)
+
+    @property
+    def name(self) -> str:
+        """The gate's name in the store."""
+        return self.state.name
+
+    @property
+    def bound(self) -> float | None:
+        """The error rate among automated calls that is kept; `None` where the gate checks every call."""
+        return self.state.error if self.state.limit is not None and self.closed is None else None
+
+    def save(self) -> Self:
+        """Write the gate to the store; audits of earlier gates of its name do not count for it.
+
+        Raises:
+            StoreError: the store cannot be written.
+        """
+        self._id = self._open_log().append("gate", self.name, self.state.model_dump(mode="json")).id
+        self._begin()
+        return self
+
+    def decide(self, call: Call | str | GateEvidence) -> Decision:
+        """Return whether a call may run alone.
+
+        Args:
+            call: a call or its id, about which the store is asked; or a call with all that is known of it,
+                about which it is not.
+
+        Raises:
+            NotFoundError: the store has no such call.
+        """
+        if not isinstance(call, GateEvidence):
+            return self.decide_all([call])[0]
+        return self._decide(call.call.span_id, call)
+
+    def decide_all(self, calls: Iterable[Call | str]) -> list[Decision]:
+        """Return a decision about each call, by what the store knows of it and after the audits until now.
+
+        Raises:
+            NotFoundError: the store has no such call.
+        """
+        spans = [call if isinstance(call, str) else call.span_id for call in calls]
+        opened = open_store(self.store)
+        known = read_evidence(opened, spans)
+        missing = [span for span in spans if span not in known]
+        if missing:
+            raise NotFoundError(
+                f"no call {missing[0]!r} in {str(self.store)!r}: `llm-trace ls` lists the newest"
+            )
+        self._collect(opened)
+        return [self._decide(span, known[span]) for span in spans]
+
+    def _decide(self, span_id: str, evidence: GateEvidence) -> Decision:
+        """Return the decision, noted in the store where the gate is there."""
+        decision = self._decider.decide(span_id, evidence, self.closed)
+        if decision.chance is not None:
+            self.observe(span_id, decision.chance)
+            if self.closed is not None:
+                decision = self._decider.decide(span_id, evidence, self.closed)
+        if self._id is not None:
+            body = decision.model_dump(exclude={"gate", "span_id"}) | {"by": "gate", "gate": self._id}
+            self._open_log().append("decision", self.name, body, span_id)
+        return decision
+
+    def is_drawn(self, span_id: str) -> bool:
+        """Return whether a call is checked even where it may run alone; the same whenever it is asked."""
+        return self._decider.is_drawn(span_id)
+
+    def observe(self, span_id: str, chance: float) -> None:
+        """Compare the estimated chance of a call with those that the gate was fitted on, and close the gate
+        where they are no longer alike; `decide` does so.
+        """
+        with self._lock:
+            self._close(self._drift.observe(span_id, chance))
+
+    def record_audit(self, call: Call | str, right: bool) -> Audits:
+        """Note what the check of a call that was drawn for it came to, and close the gate where all of them
+        show that its promise is broken.
+
+        A call that was noted before counts once.
+
+        Raises:
+            ConfigurationError: the call was not drawn: a sample that somebody chose proves nothing.
+            StoreError: the store cannot be written.
+        """
+        span_id = call if isinstance(call, str) else call.span_id
+        if not self.is_drawn(span_id):
+            raise ConfigurationError(
+                f"call {span_id!r} was not drawn to be checked: only audits of decisions with audit=True "
+                "count"
+            )
+        with self._lock:
+            if self._count(span_id, right) and self._id is not None:
+                counts = {"checked": self.audits.checked, "errors": self.audits.errors}
+                body = {"gate": self._id, "right": right, **counts}
+                self._open_log().append("audit", self.name, body, span_id)
+            self._close(self.audits.explain(self.state.error))
+        return self.audits
+
+    def collect_audits(self) -> Audits:
+        """Note the checks that people made since of calls that were drawn, and return what all come to."""
+        self._collect(open_store(self.store) if self._id is not None else None)
+        return self.audits
+
+    def _collect(self, opened: Store | None) -> None:
+        if opened is None or self._id is None:
+            return
+        self._restore(opened)
+        checked = find_checked_audits(opened, self.name, self._id, self.state.label)
+        for span_id, right in checked.items():
+            self.record_audit(span_id, right)
+
+    def _count(self, span_id: str, right: bool) -> bool:
+        """Return whether an audit is new, and count it if so."""
+        if span_id in self._audited:
+            return False
+        self._audited.add(span_id)
+        self.audits = self.audits.add(right, self.state.error, self.state.confidence)
+        return True
+
+    def _close(self, reason: str | None) -> None:
+        """Close the gate for good if there is a reason, and raise the alarm."""
+        if reason is None or self.closed is not None:
+            return
+        self.closed = reason
+        if self._id is not None:
+            key = f"closed {self._id}"  # as `send_alarm` keeps one
+            body = {"state": "raised", "key": key, "text": reason, "details": {"gate": self._id}}
+            self._open_log().append("alarm", self.name, body)
+
+    def _open_log(self) -> OperationLog:
+        if self._log is None:
+            self._log = OperationLog(self.store)
+            weakref.finalize(self, self._log.__exit__)
+        return self._log
+
+    def __str__(self) -> str:
+        return (
+            f"{self.state}"
+            if self.closed is None
+            else f"Gate {self.name!r} checks every call: {self.closed}."
+        )
+
+
+def _open(store: StorePlace) -> Store:
+    if isinstance(store, Store):
+        return store
+    return open_store(store or os.environ.get("LLM_TRACE_STORE", "llm_trace.duckdb"))

@@ -1,0 +1,302 @@
+"""A gate lets calls run alone only where it can keep its promise, and closes when audits break it."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import llm_trace
+from llm_trace.comparison.feedback import Given, ScoreWriter
+from llm_trace.errors import ConfigurationError, NotFoundError
+from llm_trace.operations import Decision, Gate, GateEvidence, read_operations
+from llm_trace.operations.gate_calibration import calibrate_limit
+from llm_trace.operations.gate_state import GateState
+from llm_trace.record import Call
+from tests.helpers.cli_toys import answer, invoke
+
+PROMPT = llm_trace.Prompt("refund", "Be fair.\n\nCustomer: {message}")
+Asking = Callable[..., None]
+
+
+def reply(text: str, logprob: float) -> dict[str, Any]:
+    """Return an answer of one token as OpenAI gives it."""
+    token = {"token": text, "logprob": logprob, "top_logprobs": []}
+    return {
+        "choices": [{"message": {"role": "assistant", "content": text}, "logprobs": {"content": [token]}}]
+    }
+
+
+def ask_many(
+    path: Path, count: int, *, seed: int = 0, model: str = "toy", prompt: Any = PROMPT, label: Any = None
+) -> None:
+    """Record calls of which those with a high log-probability are nearly always right, and score them."""
+    llm_trace.configure(path)
+    rng = random.Random(seed)
+
+    @llm_trace.trace(kind="llm", model=model)
+    def ask(prompt: str, logprob: float) -> dict[str, Any]:
+        return reply("yes", logprob)
+
+    for i in range(count):
+        doubt = rng.random()
+        ask(prompt.format(message=f"case {seed} {i}"), -doubt)
+        right = rng.random() > doubt**4
+        if label is not None:
+            llm_trace.log_score("correct", label(i, right), source="human")
+    llm_trace.shutdown()
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a store with 600 checked calls."""
+    path = tmp_path_factory.mktemp("gate") / "desk.duckdb"
+    ask_many(path, 600, label=lambda i, right: right)
+    return path
+
+
+@pytest.fixture
+def copy(path: Path, tmp_path: Path) -> Path:
+    """Return a copy of that store, to be written to."""
+    return Path(shutil.copytree(path.parent, tmp_path / "copy")) / path.name
+
+
+def find_call(path: Path, low: float, high: float) -> Call:
+    """Return a call whose log-probability lies between two numbers."""
+    with llm_trace.open_store(path) as store:
+        calls = store.calls(limit=None, order="oldest", model="toy")
+    return next(c for c in calls if low <= c.input["logprob"] <= high)
+
+
+def test_sure_calls_run_alone_and_doubtful_ones_are_checked_with_the_reason_in_words(path: Path) -> None:
+    gate = Gate.fit({}, store=path)
+    assert gate.state.signals == ("logprob",)
+    assert 0.3 < gate.state.coverage < 0.9
+    assert gate.state.errors / gate.state.automated < 0.05
+    sure = next(c for c in _list_calls(path) if c.input["logprob"] > -0.3 and not gate.is_drawn(c.span_id))
+    doubtful = find_call(path, -1, -0.95)
+    yes, no = gate.decide(sure.span_id), gate.decide(GateEvidence(doubtful))
+    assert (yes.action, yes.bound, yes.audit) == ("automate", 0.05, False)
+    assert (no.action, no.bound) == ("check", 0.05)
+    assert "most speaks against it 'logprob'" in no.reason
+    assert yes.chance is not None
+    assert no.chance is not None
+    assert gate.state.limit is not None
+    assert yes.chance < gate.state.limit < no.chance
+
+
+def _list_calls(path: Path) -> list[Call]:
+    with llm_trace.open_store(path) as store:
+        return list(store.calls(limit=None, order="oldest", model="toy"))
+
+
+def test_a_saved_gate_decides_the_same_after_loading_and_notes_what_it_decided(copy: Path) -> None:
+    gate = Gate.fit({"model": "toy"}, store=copy, name="desk").save()
+    call = find_call(copy, -0.2, 0)
+    with llm_trace.open_store(copy) as store:
+        again = Gate.load("desk", store)
+    assert again.state == gate.state
+    decision = again.decide(call.span_id)
+    assert decision == gate.decide(GateEvidence(call))
+    with llm_trace.open_store(copy) as store:
+        noted = read_operations(store, kind="decision", subject="desk", span_id=call.span_id)
+    assert [Decision(gate="desk", span_id=call.span_id, **_strip(note.body)) for note in noted] == [
+        decision
+    ] * 2
+
+
+def _strip(body: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in body.items() if name not in ("by", "gate")}
+
+
+def test_what_the_gate_does_not_know_is_checked(path: Path) -> None:
+    gate = Gate.fit({}, store=path)
+    call = find_call(path, -0.2, 0)
+    assert call.prompt is not None
+    changes: dict[str, dict[str, Any]] = {
+        "the gate was not fitted on the model 'other'": {"model": "other"},
+        "the gate was not fitted on the version abc of the prompt 'refund'": {
+            "prompt": call.prompt.model_copy(update={"version": "abc"})
+        },
+        "the gate was not fitted on a prompt without a name": {"prompt": None},
+        "the signal 'logprob' is missing, which the gate decides by": {"output": "yes"},
+        "the call's status is 'error'": {"status": "error"},
+    }
+    for reason, change in changes.items():
+        decision = gate.decide(GateEvidence(call.model_copy(update=change)))
+        assert (decision.action, decision.reason) == ("check", reason)
+    with pytest.raises(NotFoundError, match="no call 'feed'"):
+        gate.decide("feed")
+
+
+@pytest.mark.parametrize(
+    ("count", "label", "reason"),
+    [
+        (30, None, "no call has a score 'correct' that says right or wrong: check some"),
+        (
+            150,
+            lambda i, right: True,
+            "all 150 checked calls are right, so nothing shows what tells wrong ones",
+        ),
+        (150, lambda i, right: 0, "all 150 checked calls are wrong, so nothing shows what tells right ones"),
+        (40, lambda i, right: i % 5 > 0, "40 checked calls, 8 of them wrong, are too few"),
+        (200, lambda i, right: i % 2 == 0, "cannot be shown: of the"),
+    ],
+    ids=["unchecked", "all right", "all wrong", "few", "coins"],
+)
+def test_without_what_it_needs_a_gate_checks_every_call_and_says_why(
+    tmp_path: Path, count: int, label: Any, reason: str
+) -> None:
+    path = tmp_path / "desk.duckdb"
+    ask_many(path, count, label=label)
+    gate = Gate.fit({}, store=path).save()
+    decision = Gate.load("gate", path).decide(_list_calls(path)[0].span_id)
+    assert (decision.action, decision.bound) == ("check", None)
+    assert reason in decision.reason
+    assert f"checks every call: {decision.reason}" in str(gate)
+
+
+def test_scores_that_contradict_each_other_count_as_wrong_and_are_named(copy: Path) -> None:
+    before = Gate.fit({}, store=copy).state
+    right = find_call(copy, -0.1, 0)
+    with ScoreWriter(copy) as scores:
+        scores.give(Given(right.span_id, "correct", False))
+    after = Gate.fit({}, store=copy).state
+    assert (after.checked, after.wrong) == (before.checked, before.wrong + 1)
+    assert "1 checked calls have scores 'correct' that contradict each other" in after.notes[0]
+    assert right.span_id in after.notes[0]
+
+
+def test_a_score_that_says_neither_right_nor_wrong_is_refused_with_the_call(tmp_path: Path) -> None:
+    path = tmp_path / "desk.duckdb"
+    ask_many(path, 3, label=lambda i, right: "perhaps")
+    with pytest.raises(
+        ConfigurationError, match=r"'correct' of call [0-9a-f]{16} is \"perhaps\", which is neither"
+    ):
+        Gate.fit({}, store=path)
+
+
+def test_arguments_that_cannot_be_meant_are_refused(path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="error=5 must lie between 0 and 1"):
+        Gate.fit({}, error=5, store=path)
+    with pytest.raises(ConfigurationError, match="'luck' is no signal: name one of logprob"):
+        Gate.fit({}, signals=["luck"], store=path)
+    with pytest.raises(ConfigurationError, match="no checked call has the signal 'fidelity'"):
+        Gate.fit({}, signals=["logprob", "fidelity"], store=path)
+    with pytest.raises(NotFoundError, match="no gate 'nowhere'"):
+        Gate.load("nowhere", path)
+
+
+def test_own_signals_are_functions_that_a_loaded_gate_needs_again(copy: Path) -> None:
+    own = {"doubt": lambda evidence: -evidence.call.input["logprob"]}
+    gate = Gate.fit({}, signals={"logprob": None, **own}, store=copy).save()
+    assert (gate.state.signals, gate.state.own) == (("logprob", "doubt"), ("doubt",))
+    with pytest.raises(ConfigurationError, match="your own signal 'doubt'"):
+        Gate.load("gate", copy)
+    call = find_call(copy, -1, -0.9)
+    assert Gate.load("gate", copy, own=own).decide(call.span_id) == gate.decide(call.span_id)
+
+
+def make_gate(path: Path, **settings: Any) -> Gate:
+    """Return a gate that was fitted on nothing."""
+    return Gate(GateState(name="desk", label="correct", error=0.05, confidence=0.95, **settings), path)
+
+
+def test_the_audits_are_drawn_evenly_and_the_same_at_every_time(tmp_path: Path) -> None:
+    gate, other = make_gate(tmp_path / "x.duckdb"), make_gate(tmp_path / "x.duckdb", seed=1)
+    ids = [f"{i:016x}" for i in range(20_000)]
+    drawn = {i for i in ids if gate.is_drawn(i)}
+    assert 900 < len(drawn) < 1100
+    assert drawn == {i for i in ids if gate.is_drawn(i)}
+    assert 20 < len(drawn & {i for i in ids if other.is_drawn(i)}) < 90
+
+
+def test_audits_that_show_a_broken_promise_close_the_gate_for_good(copy: Path) -> None:
+    gate = Gate.fit({}, store=copy).save()
+    calls = [call for call in _list_calls(copy) if gate.is_drawn(call.span_id)]
+    call = next(call for call in calls if call.input["logprob"] > -0.3)
+    assert gate.decide(call.span_id).audit
+    for i in range(30):
+        if gate.closed is None:
+            gate.record_audit(_find_drawn(gate, i), right=False)
+    assert gate.closed is not None
+    assert gate.audits.checked == 2  # a chance of 1 in 400, at the promised rate
+    decision = Gate.load("gate", copy).decide(call.span_id)
+    assert (decision.action, decision.bound, decision.reason) == ("check", None, gate.closed)
+    assert "the gate is closed" in decision.reason
+    with llm_trace.open_store(copy) as store:
+        assert [a.body["text"] for a in read_operations(store, kind="alarm", subject="gate")] == [gate.closed]
+        assert len(read_operations(store, kind="audit", subject="gate")) == gate.audits.checked
+    refitted = Gate.fit({}, store=copy).save()
+    assert Gate.load("gate", copy).closed is refitted.closed is None
+
+
+def _find_drawn(gate: Gate, i: int) -> str:
+    """Return the i-th id that a gate draws."""
+    return [span for n in range(40 * (i + 2)) if gate.is_drawn(span := f"{n:016x}")][i]
+
+
+def test_an_audit_counts_once_and_only_of_a_call_that_was_drawn(tmp_path: Path) -> None:
+    gate = make_gate(tmp_path / "x.duckdb")
+    span = _find_drawn(gate, 0)
+    gate.record_audit(span, right=True)
+    assert gate.record_audit(span, right=False).checked == 1
+    assert gate.audits.errors == 0
+    spared = next(f"{i:016x}" for i in range(99) if not gate.is_drawn(f"{i:016x}"))
+    with pytest.raises(ConfigurationError, match="was not drawn to be checked"):
+        gate.record_audit(spared, right=True)
+
+
+def test_checks_that_people_made_since_of_drawn_calls_are_audits(copy: Path) -> None:
+    gate = Gate.fit({}, store=copy).save()
+    ask_many(copy, 200, seed=1)
+    with llm_trace.open_store(copy) as store:
+        decisions = gate.decide_all(store.calls(limit=200))
+    drawn = [decision.span_id for decision in decisions if decision.audit]
+    assert len(drawn) > 1
+    with ScoreWriter(copy) as scores:
+        scores.give(Given(drawn[0], "correct", True))
+        scores.give(Given(drawn[1], "correct", False))
+    audits = Gate.load("gate", copy).collect_audits()
+    assert (audits.checked, audits.errors) == (2, 1)
+    assert Gate.load("gate", copy).collect_audits() == audits
+
+
+def test_the_error_is_kept_in_nearly_all_fits_whatever_the_score_is_worth() -> None:
+    rng, broken, reached = np.random.default_rng(0), 0, 0
+    for _ in range(400):
+        x = rng.random(500)
+        wrong = (rng.random(500) < x**3 / 2).astype(float)
+        tests = calibrate_limit((x[:200], wrong[:200]), (x[200:], wrong[200:]), 0.05, 0.95)
+        if tests.limit is not None:
+            reached += 1
+            broken += tests.limit**3 / 8 > 0.05  # the mean of x³ / 2 up to the limit
+    assert broken <= 20
+    assert reached > 250
+    for _ in range(200):
+        wrong = (rng.random(500) < 0.06).astype(float)  # a score that says nothing, a desk that is too bad
+        tests = calibrate_limit((x[:200], wrong[:200]), (x[200:], wrong[200:]), 0.05, 0.95)
+        broken += tests.limit is not None
+    assert broken <= 20 + 10
+
+
+def test_the_command_line_fits_shows_and_asks_a_gate(copy: Path) -> None:
+    fitted = answer(copy, "gate", "fit", "desk", "--model", "toy")
+    assert (fitted["name"], fitted["bound"], fitted["signals"]) == ("desk", 0.05, ["logprob"])
+    assert answer(copy, "gate", "show", "desk") == fitted
+    assert [gate["name"] for gate in answer(copy, "gate", "ls")] == ["desk"]
+    decisions = answer(copy, "gate", "decide", "desk", "--limit", "50")
+    assert {decision["action"] for decision in decisions} == {"automate", "check"}
+    one = answer(copy, "gate", "decide", "desk", decisions[0]["span_id"])
+    assert one == decisions[:1]
+    words = invoke(copy, "gate", "show", "desk").output
+    assert "exact binomial tests" in words
+    assert "It assumes that the checked calls were drawn at random" in words
+    assert invoke(copy, "gate", "show", "other").exit_code == 3
+    assert "automate" in invoke(copy, "gate", "decide", "desk").output
+    assert "errors below" in invoke(copy, "gate", "ls").output
