@@ -1,4 +1,4 @@
-"""Kappa with bounds, and Holm's correction."""
+"""Kappa and alpha with bounds, and Holm's correction."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llm_trace.statistics.agreement import bound_kappa, compute_kappa
+from llm_trace.statistics.agreement import bound_kappa, compute_kappa, measure_alpha
 from llm_trace.statistics.floats import Floats
 from llm_trace.statistics.multiple_tests import correct_holm
 
@@ -51,3 +51,46 @@ def test_holms_correction_keeps_order_and_multiplies_by_the_tests_left() -> None
     assert correct_holm(np.array([0.04, 0.01, 0.03, 0.9])).tolist() == pytest.approx([0.09, 0.04, 0.09, 0.9])
     assert correct_holm(np.array([])).tolist() == []
     assert correct_holm(np.array([0.7, 0.8])).tolist() == [1.0, 1.0]
+
+
+# Krippendorff 2011, Computing Krippendorff's Alpha-Reliability, section C: four observers, twelve units.
+PUBLISHED = [
+    *("1 1 1", "2 2 3 2", "3 3 3 3", "3 3 3 3", "2 2 2 2", "1 2 3 4"),
+    *("4 4 4 4", "1 1 2 1", "2 2 2 2", "5 5 5", "1 1", "3"),
+]
+
+
+@pytest.mark.parametrize(("numeric", "expected"), [(False, 0.743), (True, 0.849)], ids=["labels", "numbers"])
+def test_alpha_is_that_of_the_published_example(numeric: bool, expected: float) -> None:
+    alpha = measure_alpha([unit.split() for unit in PUBLISHED], numeric=numeric)
+    assert alpha is not None
+    assert alpha.value == pytest.approx(expected, abs=5e-4)
+    assert alpha.things == 11  # a unit that one has rated says nothing
+    assert alpha.low < alpha.value < alpha.high
+
+
+@given(st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=4), max_size=8), st.booleans())
+def test_alpha_is_what_counting_all_pairs_gives(ratings: list[list[int]], numeric: bool) -> None:
+    alpha = measure_alpha(ratings, numeric=numeric)
+    things = [each for each in ratings if len(each) > 1]
+    pooled = [value for thing in things for value in thing]
+
+    def differ(a: int, b: int) -> int:
+        return (a - b) ** 2 if numeric else int(a != b)
+
+    n = len(pooled)
+    chance = sum(differ(a, b) for a in pooled for b in pooled)
+    if len(things) < 2 or not chance:
+        assert alpha is None
+        return
+    within = sum(Fraction(sum(differ(a, b) for a in t for b in t), len(t) - 1) for t in things)
+    assert alpha is not None
+    assert alpha.value == pytest.approx(float(1 - within / n / Fraction(chance, n * (n - 1))), abs=1e-9)
+    assert -1 <= alpha.low <= alpha.value <= alpha.high <= 1
+
+
+def test_few_disagreements_do_not_close_the_bounds_of_alpha() -> None:
+    alpha = measure_alpha([["yes", "yes"], ["no", "no"]] * 10, numeric=False)
+    assert alpha is not None
+    assert (alpha.value, alpha.high) == (1.0, 1.0)
+    assert 0.6 < alpha.low < 0.7  # of 20 things none differs, so up to 16.8 % may
