@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from llm_trace.cli import options as o
+from llm_trace.cli.asking import read_line, show_question
 from llm_trace.cli.output import exit_nothing, make_console, make_plain_text, print_json
-from llm_trace.rendering import formatting
 
 if TYPE_CHECKING:
     from llm_trace.comparison.feedback import Given
@@ -107,30 +107,10 @@ def _ask_scores(store: "Store", calls: "list[Call]", name: str) -> int:
 
 def _ask(call: "Call", name: str, where: str) -> "Given | Literal['skip', 'quit']":
     """Show a call and return its score, `skip` or `quit`."""
-    from rich.rule import Rule
-
     from llm_trace.comparison.feedback import Given, parse_score_value
 
-    out = make_console()
-    out.print(
-        Rule(make_plain_text(f"{where}  {call.name}  {call.span_id[:8]}", "bold"), align="left", style="dim")
-    )
-    out.print(make_plain_text(formatting.describe_input(call)))
-    out.print(
-        make_plain_text(
-            call.output if isinstance(call.output, str) else formatting.describe_output(call), "bold"
-        )
-    )
-    text = _read_line(name)
+    show_question(call, where)
+    text = read_line(name)
     if text is None or text == "q":
         return "quit"
-    return Given(call.span_id, name, parse_score_value(text), _read_line("comment")) if text else "skip"
-
-
-def _read_line(prompt: str) -> str | None:
-    """Return what is typed, `None` at the end of the input."""
-    typer.echo(f"{prompt}: ", nl=False)
-    try:
-        return input().strip()
-    except EOFError:
-        return None
+    return Given(call.span_id, name, parse_score_value(text), read_line("comment")) if text else "skip"

@@ -33,6 +33,13 @@ if TYPE_CHECKING:
 _ROUNDS = 5
 _RUNS = "DELETE FROM runs WHERE id = ? OR name = ?"
 
+# The log of reviews is a chain of digests: what is left of a review proves its place and says nothing.
+_EMPTY_REVIEWS = """
+    UPDATE operations SET span_id = NULL, subject = '', body = json_object(
+        'log', body -> '$.log', 'entry', body -> '$.entry', 'before', body -> '$.before',
+        'digest', body -> '$.digest', 'gone', 'purged')
+    WHERE kind = 'review' AND span_id IN (SELECT span_id FROM victims)"""
+
 
 @dataclass(frozen=True)
 class PurgeReport:
@@ -215,6 +222,7 @@ def _delete(connection: DuckDBPyConnection, what: _What) -> list[int]:
     some = "true" if what.named else "status IN ('open', 'interrupted')"
     connection.execute(f"INSERT INTO _purged SELECT span_id, ? FROM victims WHERE {some}", [time.time_ns()])
     connection.execute("DELETE FROM _same WHERE span_id IN (SELECT span_id FROM victims)")
+    connection.execute(_EMPTY_REVIEWS)
     tables = ("scores", "attributions", "operations", "_unfinished", "calls")
     return [
         _count(connection, f"DELETE FROM {t} WHERE span_id IN (SELECT span_id FROM victims)") for t in tables

@@ -73,6 +73,7 @@ def build_viewer(store: Store, token: str, hosts: Collection[str], functions: Se
     fresh = FreshStore(store)
     desk = ExplainDesk(fresh)
     replays = ReplayPages(fresh, functions)
+    reviews = review.ReviewForms(fresh)
     pages = (
         *PAGES,
         ViewerPage("/call/{span_id}/explain", desk.read, "explain.html"),
@@ -88,6 +89,8 @@ def build_viewer(store: Store, token: str, hosts: Collection[str], functions: Se
             *routes,
             *(Route(f"/export/{name}", answer) for name, answer in build_exports(fresh).items()),
             Route("/scores", review.ScoreForm(fresh).answer, methods=["POST"]),
+            Route("/review", reviews.answer, methods=["POST"]),
+            Route("/review/name", reviews.answer_name, methods=["POST"]),
             Route("/explain", desk.answer, methods=["POST"]),
             Route("/replay/{span_id}", replays.start, methods=["POST"]),
             Route("/replays/{job}/stop", replays.stop, methods=["POST"]),

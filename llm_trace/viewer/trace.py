@@ -90,6 +90,9 @@ def read_call_details(store: Store, span_id: str, by: str = "") -> dict[str, Any
     call = store.call(span_id)
     return {
         "call": call,
+        "explainable": call.status == "ok"
+        and (call.kind == "llm" or bool(call.messages_in or call.messages_out)),
+        "scorable": True,
         "rating": "rating",
         "back": f"/trace/{call.trace_id}?call={span_id}",
         "run_name": find_run_name(store, call.run),

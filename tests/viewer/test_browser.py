@@ -13,6 +13,7 @@ import pytest
 
 import llm_trace
 from llm_trace.collect.server import open_listener
+from llm_trace.operations import read_reviews
 from llm_trace.record import Attribution, Segment
 from llm_trace.viewer import page as page_module
 from llm_trace.viewer.server import build_viewer_server, make_link
@@ -205,14 +206,50 @@ def press_in_views(page: Any, *keys: str) -> None:
         page.keyboard.press(key)
 
 
-def test_a_score_given_in_the_browser_is_in_the_store(visitor: Visitor, place: Path) -> None:
-    page = visitor.go("/review?kind=llm&rating=helpful")
+def introduce(visitor: Visitor, name: str = "anna", query: str = "kind=llm&rating=helpful") -> Any:
+    """Say on the page Review who decides; return the page with the first call."""
+    page = visitor.go(f"/review?{query}")
+    page.get_by_label("Who decides").fill(name)
+    page.keyboard.press("Enter")
+    page.locator("form[data-timed]").wait_for()
+    return page
+
+
+def test_a_decision_made_in_the_browser_is_kept_with_its_seconds(visitor: Visitor, place: Path) -> None:
+    page = introduce(visitor)
+    page.wait_for_timeout(20)  # some time passes, whatever it is
     page.keyboard.press("y")
-    page.get_by_text("2 of the newest calls").wait_for()
-    rows = (
-        llm_trace.open_store(place).sql("SELECT name, source FROM scores WHERE name = 'helpful'").fetchall()
-    )
-    assert rows == [("helpful", "human")]
+    page.get_by_text("2 calls left for anna").wait_for()
+    page.get_by_label("helpful", exact=True).fill("0.5")
+    page.get_by_label("Comment").first.fill("so so")
+    page.keyboard.press("Enter")
+    page.get_by_text("1 call left for anna").wait_for()
+    page.keyboard.press("s")
+    page.get_by_text("Nothing left to look at").wait_for()
+    with llm_trace.open_store(place) as store:
+        reviews = read_reviews(store)
+        scores = store.sql("SELECT name, number, source FROM scores WHERE name = 'helpful' ORDER BY time_ns")
+        assert scores.fetchall() == [("helpful", 1.0, "human"), ("helpful", 0.5, "human")]
+    assert [(r.reviewer, r.value, r.comment) for r in reviews] == [
+        ("anna", True, None), ("anna", 0.5, "so so"),
+    ]  # fmt: skip
+    assert reviews[0].seconds is not None
+    assert 0.02 <= reviews[0].seconds < 600
+
+
+@pytest.mark.parametrize("explain_mode", ["always", "never"])
+def test_the_queue_is_accessible_with_and_without_explanations(
+    visitor: Visitor, place: Path, explain_mode: str
+) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="make browser").Axe()
+    explain(place)
+    page = introduce(visitor, query=f"kind=llm&explain={explain_mode}")
+    assert page.locator("[data-attribution]").count() == (explain_mode == "always")
+    for size in SIZES.values():
+        page.set_viewport_size(size)
+        assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+        violations = axe.run(page).response["violations"]
+        assert [v["id"] for v in violations if v["impact"] in ("serious", "critical")] == []
 
 
 def explain(path: Path) -> str:

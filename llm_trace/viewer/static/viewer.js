@@ -55,6 +55,19 @@ document.addEventListener("submit", (event) => {
 });
 addEventListener("pageshow", () => document.querySelectorAll("#filters :disabled").forEach((field) => { field.disabled = false; }));
 
+// How long a call was looked at before somebody decided: only while the page was to be seen.
+let looked = 0;
+let since = document.hidden ? null : performance.now();
+document.addEventListener("visibilitychange", () => {
+  if (since !== null) looked += performance.now() - since;
+  since = document.hidden ? null : performance.now();
+});
+document.addEventListener("submit", (event) => {
+  if (!event.target.matches("[data-timed]")) return;
+  const now = since === null ? 0 : performance.now() - since;
+  event.target.elements.seconds.value = ((looked + now) / 1000).toFixed(2);
+});
+
 // Saved views: names for addresses of the table, which this browser keeps for this store's port.
 const views = document.getElementById("views");
 const readViews = () => {
