@@ -38,6 +38,7 @@ from llm_trace.cli import (
     sql,
     tail,
     view,
+    worth,
 )
 from llm_trace.cli.output import INTERRUPTED, print_complaint
 from llm_trace.cli.waiting import hear_ctrl_c
@@ -131,6 +132,7 @@ for module, command in (
     (annotate, annotate.annotate_calls),
     (gate, gate.run_gate),
     (review, review.review_calls),
+    (worth, worth.print_worth),
     (methods, methods.run_methods),
     (proxy, proxy.run_proxy),
     (diet, diet.run_diet),

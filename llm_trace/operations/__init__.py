@@ -18,6 +18,7 @@ _HOMES = {
     "Decision": "llm_trace.operations.gate_state",
     "Diet": "llm_trace.operations.diet_record",
     "DietPart": "llm_trace.operations.diet_record",
+    "Figure": "llm_trace.operations.worth_figures",
     "Gate": "llm_trace.operations.gate",
     "GateEvidence": "llm_trace.operations.signals",
     "GateState": "llm_trace.operations.gate_state",
@@ -35,6 +36,7 @@ _HOMES = {
     "SuggestedRule": "llm_trace.operations.rules_record",
     "Suggestions": "llm_trace.operations.rules_record",
     "Trial": "llm_trace.operations.rules_trial",
+    "Worth": "llm_trace.operations.worth_summary",
     "act_on_calls": "llm_trace.operations.rules_actions",
     "choose_version": "llm_trace.operations.canary",
     "diet": "llm_trace.operations.diet_api",
@@ -56,6 +58,7 @@ _HOMES = {
     "try_rules": "llm_trace.operations.rules_trial",
     "verify_reviews": "llm_trace.operations.review_audit",
     "watch": "llm_trace.operations.monitors",
+    "worth": "llm_trace.operations.worth_summary",
 }
 
 __all__ = list(_HOMES)

@@ -1,4 +1,4 @@
-"""The page: what the runs came to, how they compare, what failed, and the calls that say most."""
+"""The page: what the runs came to, how they compare, what failed, which calls say most, what it is worth."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from llm_trace.rendering.elements import Html, element
 from llm_trace.rendering.record_html import render_run_facts
 from llm_trace.rendering.tables import Column, render_table
 from llm_trace.run_report.telling_calls import choose_calls, list_failures
+from llm_trace.run_report.worth import render_worth
 from llm_trace.stores.html import render_figures
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ def render_report(
         element("p", f"Not compared: {problem}", class_="remark") if problem else None,
         _render_section("Failures", _render_failures(failures)),
         _render_section("Calls to look at", _render_calls(calls)),
+        _render_section("What it is worth", render_worth(store)),
     )
 
 

@@ -70,9 +70,11 @@ def bound_sample(sample: ClusteredSample, confidence: float, *, share: bool = Tr
     return Mean(value, max(low, 0.0), min(high, 1.0)) if share else Mean(value, low, high)
 
 
-def bound_difference(a: ClusteredSample, b: ClusteredSample, confidence: float) -> Mean:
-    """Return the mean of shares a less that of b, with bounds at a confidence."""
-    one, other = (bound_sample(sample, confidence) for sample in (a, b))
+def bound_difference(
+    a: ClusteredSample, b: ClusteredSample, confidence: float, *, share: bool = True
+) -> Mean:
+    """Return the mean of a less that of b, with bounds at a confidence; `share` as for `bound_sample`."""
+    one, other = (bound_sample(sample, confidence, share=share) for sample in (a, b))
     value = one.value - other.value
     if one.low is None or one.high is None or other.low is None or other.high is None:
         return Mean(value, None, None)

@@ -23,6 +23,7 @@ from llm_trace.viewer import (
     sessions,
     trace,
     traces,
+    worth,
 )
 from llm_trace.viewer.explaining import ExplainDesk
 from llm_trace.viewer.export import build_exports
@@ -57,6 +58,7 @@ PAGES = (
     ViewerPage("/prompts", prompts.read_prompts, "prompts.html"),
     ViewerPage("/prompts/parts", prompts.read_parts, "prompt_parts.html"),
     ViewerPage("/review", review.read_review, "review.html"),
+    ViewerPage("/worth", worth.read_worth, "worth.html"),
     ViewerPage("/health", health.read_health, "health.html"),
 )
 

@@ -73,7 +73,7 @@ def test_a_report_of_two_runs_says_what_they_came_to_how_they_compare_and_what_f
     text = write(place, "old", "new")
     page = check_self_contained(text)
     headings = re.findall(r"<h[12]>(.*?)</h[12]>", text)
-    assert headings == ["new against old", "Comparison", "Failures", "Calls to look at"]
+    assert headings == ["new against old", "Comparison", "Failures", "Calls to look at", "What it is worth"]
     for figure in ("old prompt", "new prompt", "Failed2 · 16.7%", "right0.85 of 5", "right1 of 6"):
         assert figure in page.text
     comparison = llm_trace.compare("old", "new", store=place)

@@ -38,6 +38,7 @@ def list_addresses(path: Path) -> list[str]:
         "/compare",
         "/compare?a=first&b=second&by=session",
         "/review",
+        "/worth",
         "/health",
     )
     trace = f"/trace/{call.trace_id}"

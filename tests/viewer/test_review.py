@@ -216,3 +216,26 @@ def test_a_form_leads_back_to_the_viewer_alone(place: Path, back: str) -> None:
     call = llm_trace.open_store(place).calls()[0]
     answer = send(make_client(place), call=call.span_id, name="x", value="1", back=back)
     assert (answer.status_code, answer.headers["location"]) == (303, "/")
+
+
+def test_the_page_of_worth_says_what_is_known_and_why_the_rest_is_not(place: Path) -> None:
+    client = make_client(place)
+    introduce(client, "anna")
+    page = client.get("/review.json?kind=llm").json()
+    decide(client, page, "yes", seconds="4")
+    figures = {
+        figure["name"]: figure
+        for topic in client.get("/worth.json?hourly=40").json()["topics"]
+        for figure in topic["figures"]
+    }
+    assert (figures["Seconds of a review"]["value"], figures["Seconds of a review"]["shown"]) == (
+        4.0,
+        "4.0 s",
+    )
+    assert figures["Errors prevented"]["value"] is None
+    html = client.get("/worth?score=correct&prompt=greet").text
+    assert "not known" in html
+    assert "no gate or rule has decided about a call" in html
+    for hostile in ("hourly=soon", "hourly=-1", "hourly=nan"):
+        assert client.get(f"/worth?{hostile}").status_code == 400
+    assert client.get("/worth?prompt='%20OR%201=1&score=%3Cb%3E").status_code == 200

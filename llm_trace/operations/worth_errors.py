@@ -1,0 +1,146 @@
+"""How many errors gates and rules have prevented.
+
+In the stages `shadow` and `advise` nothing is held back: the share of wrong calls there is what would go out.
+In the stage `act` what goes out wrong are calls that run alone; the audits, drawn by chance, say how many of
+these are wrong. What was prevented is the difference, for as many calls as were decided in `act`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import groupby
+from math import hypot
+from typing import TYPE_CHECKING, NamedTuple
+
+from llm_trace.operations.worth_figures import Figure, leave_unknown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from llm_trace.stores.duckdb import Store
+
+# The last decision of each gate or rule about a call. One that does not say whether it was carried out was so
+# in the stage `act`, for the stage's share of the traffic; who was never promoted is in shadow.
+_DECISIONS = """
+    WITH stages AS (
+        SELECT subject, time_ns, body ->> '$.to' AS stage, TRY_CAST(body ->> '$.share' AS DOUBLE) AS share
+        FROM operations WHERE kind = 'stage' AND (body ->> '$.to') IN ('shadow', 'advise', 'act')),
+    decisions AS (
+        SELECT subject, span_id, time_ns, body ->> '$.effect' AS effect, body ->> '$.action' AS action,
+               coalesce((body ->> '$.audit') = 'true', false) AS audited
+        FROM operations WHERE kind = 'decision' AND span_id IS NOT NULL
+        QUALIFY row_number() OVER (PARTITION BY subject, span_id ORDER BY time_ns DESC, id) = 1),
+    scored AS (
+        SELECT span_id, number >= $2 AS passes FROM scores
+        WHERE name = $1 AND number IS NOT NULL AND source IN ('human', 'code')
+        QUALIFY row_number() OVER (
+            PARTITION BY span_id ORDER BY source = 'human' DESC, time_ns DESC, id) = 1)
+    SELECT d.subject,
+           CASE WHEN d.effect IS NOT NULL THEN (d.effect = 'act')::DOUBLE
+                WHEN s.stage = 'act' THEN greatest(0, least(1, coalesce(s.share, 1))) ELSE 0 END AS acted,
+           d.action IN ('check', 'block') AND NOT d.audited, d.audited, NOT c.passes
+    FROM decisions d
+    ASOF LEFT JOIN stages s ON s.subject = d.subject AND s.time_ns <= d.time_ns
+    LEFT JOIN scored c USING (span_id)
+    WHERE d.action IN ('check', 'block', 'automate') ORDER BY d.subject, d.time_ns, d.span_id"""
+
+
+class DecidedCall(NamedTuple):
+    """What a gate or rule decided about a call, and what became of it."""
+
+    subject: str
+    acted: float
+    """Share of such decisions that were carried out: 1 or 0, or that of the traffic in the stage `act`."""
+    held: bool
+    """Whether it was not to run alone."""
+    audited: bool
+    """Whether it would run alone and was drawn to be checked."""
+    wrong: bool | None
+    """`None` where nobody has scored it."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """A share with bounds, times how often it counts."""
+
+    times: float
+    value: float
+    low: float
+    high: float
+    n: int
+
+
+def read_decided(store: Store, score: str, passing: float) -> list[DecidedCall]:
+    """Return what gates and rules decided, with whether the call is known to be wrong."""
+    return [DecidedCall(*row) for row in store.sql(_DECISIONS, score, passing)]
+
+
+def measure_errors(decided: Sequence[DecidedCall], score: str, confidence: float) -> list[Figure]:
+    """Return of each gate or rule the errors that people caught, and those that were prevented."""
+    if not decided:
+        why = "no gate or rule has decided about a call: llm-trace gate, llm-trace rules"
+        return [leave_unknown("errors", "Errors prevented", "calls", why)]
+    figures: list[Figure] = []
+    for subject, group in groupby(decided, key=lambda each: each.subject):
+        calls = list(group)
+        figures.append(_count_caught(subject, calls, score))
+        figures.append(_estimate_prevented(subject, calls, score, confidence))
+    return figures
+
+
+def _count_caught(subject: str, calls: Sequence[DecidedCall], score: str) -> Figure:
+    """Return how many of the calls that were held back people have found wrong: counted, not estimated."""
+    held = [each for each in calls if each.acted and (each.held or each.audited)]
+    known = [each for each in held if each.wrong is not None]
+    name = f"Errors caught before they went out, by {subject}"
+    if not known:
+        why = f"{len(held):,} calls were sent to a person in the stage act, none has a {score} yet"
+        return leave_unknown("errors", name, "calls", why, len(held))
+    words = f"counted among {len(known):,} checked of {len(held):,} calls that were sent to a person"
+    caught = sum(bool(each.wrong) for each in known)
+    return Figure(topic="errors", name=name, value=float(caught), unit="calls", n=len(known), words=words)
+
+
+def _estimate_prevented(subject: str, calls: Sequence[DecidedCall], score: str, confidence: float) -> Figure:
+    name = f"Errors prevented against the shadow stage, by {subject}"
+    acted, alone = sum(each.acted for each in calls), count_alone(calls)
+    before = _bound_wrong((e for e in calls if not e.acted), acted, confidence)
+    audits = _bound_wrong((e for e in calls if e.acted and e.audited), alone, confidence)
+    if not acted:
+        return leave_unknown("errors", name, "calls", "nothing was decided in the stage act yet")
+    if before is None:
+        why = f"no call of the stages shadow and advise has a {score}: score some, as llm-trace review does"
+        return leave_unknown("errors", name, "calls", why, round(acted))
+    if audits is None and alone:
+        why = f"{alone:,.0f} calls ran alone, and none of the audited ones has a {score}: score these"
+        return leave_unknown("errors", name, "calls", why, round(acted))
+    now = audits or Share(0, 0.0, 0.0, 0.0, 0)
+    value = before.times * before.value - now.times * now.value
+    down = hypot(before.times * (before.value - before.low), now.times * (now.high - now.value))
+    up = hypot(before.times * (before.high - before.value), now.times * (now.value - now.low))
+    words = (
+        f"{acted:,.0f} calls decided in act; before {before.value:.1%} of {before.n:,} scored ones were wrong"
+        f", now {now.value:.1%} of {now.n:,} audited ones among the {alone:,.0f} that ran alone; at "
+        f"{confidence:.0%}, if the scored calls are like the others"
+    )
+    return Figure(
+        topic="errors", name=name, value=value, low=value - down, high=value + up, unit="calls",
+        n=before.n + now.n, words=words,
+    )  # fmt: skip
+
+
+def count_alone(calls: Iterable[DecidedCall]) -> float:
+    """Return how many calls ran alone because a gate or rule let them."""
+    return sum(each.acted for each in calls if not each.held and not each.audited)
+
+
+def _bound_wrong(calls: Iterable[DecidedCall], times: float, confidence: float) -> Share | None:
+    """Return the share of wrong calls among those that are scored; `None` where none is."""
+    from scipy import stats
+
+    known = [each.wrong for each in calls if each.wrong is not None]
+    if not known:
+        return None
+    wrong, n = sum(known), len(known)
+    wilson = stats.binomtest(wrong, n).proportion_ci(confidence, method="wilson")
+    return Share(times, wrong / n, float(wilson.low), float(wilson.high), n)

@@ -1,0 +1,106 @@
+"""What running alone and shorter prompts have saved."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from llm_trace.operations.log import read_operations
+from llm_trace.operations.worth_errors import count_alone
+from llm_trace.operations.worth_figures import Figure, Unit, leave_unknown
+from llm_trace.stores.prompt_use import read_input_cost
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from llm_trace.operations.worth_errors import DecidedCall
+    from llm_trace.statistics.independent import ClusteredSample
+    from llm_trace.stores.duckdb import Store
+
+_TIME, _MONEY = "Reviewers' time that calls which ran alone did not take", "What that time would have cost"
+_DIET = "Input tokens saved by shorter prompts"
+_READ = """
+    SELECT input_tokens FROM calls
+    WHERE prompt_name = ? AND prompt_version = ? AND input_tokens IS NOT NULL AND start_ns {} ?"""
+
+
+def measure_automation(
+    decided: Sequence[DecidedCall], review_time: Figure, hourly_usd: float | None
+) -> list[Figure]:
+    """Return what people did not have to look at.
+
+    Args:
+        review_time: the mean seconds of a review.
+        hourly_usd: what an hour of a reviewer costs.
+    """
+    alone = count_alone(decided)
+    if not any(each.acted for each in decided):
+        return [leave_unknown("savings", _TIME, "seconds", "nothing was decided in the stage act yet")]
+    if review_time.value is None:
+        why = f"{alone:,.0f} calls ran alone; how long a review takes is not known: none was timed"
+        return [leave_unknown("savings", _TIME, "seconds", why, round(alone))]
+    words = f"{alone:,.0f} calls ran alone, at the mean time of {review_time.n:,} timed reviews"
+    time = _scale(review_time, alone, "seconds", _TIME, words)
+    if hourly_usd is None:
+        why = "say what an hour of a reviewer costs: llm-trace worth --hourly USD"
+        return [time, leave_unknown("savings", _MONEY, "usd", why, round(alone))]
+    return [time, _scale(time, hourly_usd / 3600, "usd", _MONEY, f"at ${hourly_usd:,.2f} an hour")]
+
+
+def measure_diets(store: Store, prompt: str | None, confidence: float) -> list[Figure]:
+    """Return what prompts that a diet has shortened have saved since they are in use."""
+    notes = [n for n in read_operations(store, kind="note", subject=prompt) if n.body.get("what") == "diet"]
+    pairs = {(n.subject, str(n.body.get("version")), str(n.body.get("shorter"))): n.time_ns for n in notes}
+    if not pairs:
+        why = "no diet was made of a prompt: llm-trace diet"
+        return [leave_unknown("savings", _DIET, "tokens", why)]
+    return [
+        figure
+        for (name, long, short), since in pairs.items()
+        for figure in _measure_diet(store, name, (long, short), since, confidence)
+    ]
+
+
+def _measure_diet(
+    store: Store, prompt: str, versions: tuple[str, str], since_ns: int, confidence: float
+) -> list[Figure]:
+    from llm_trace.statistics.independent import bound_difference
+
+    title = f"{_DIET}, prompt {prompt}"
+    before = _read_tokens(store, prompt, versions[0], "<", since_ns)
+    after = _read_tokens(store, prompt, versions[1], ">=", since_ns)
+    if before is None or after is None:
+        which = "the shorter version is not in use yet" if after is None else "no call of the version before"
+        return [leave_unknown("savings", title, "tokens", f"{which}, or reports no tokens")]
+    calls = len(after.values)
+    mean = bound_difference(before, after, confidence, share=False)
+    low, high = (None if bound is None else bound * calls for bound in (mean.low, mean.high))
+    words = f"{calls:,} calls of the shorter version read {mean.value:,.1f} tokens less each, on average"
+    tokens = Figure(
+        topic="savings", name=title, value=mean.value * calls, low=low, high=high, unit="tokens",
+        n=calls + len(before.values), words=words,
+    )  # fmt: skip
+    name, cost = (
+        f"What these tokens would have cost, prompt {prompt}",
+        read_input_cost(store, prompt, versions[1]),
+    )
+    if cost.usd is None or not cost.tokens:
+        return [tokens, leave_unknown("savings", name, "usd", "no price is known for the model", calls)]
+    return [tokens, _scale(tokens, cost.usd / cost.tokens, "usd", name, "at the mean price of what was read")]
+
+
+def _read_tokens(store: Store, prompt: str, version: str, side: str, since_ns: int) -> ClusteredSample | None:
+    import numpy as np
+
+    from llm_trace.statistics.independent import ClusteredSample
+
+    rows = store.sql(_READ.format(side), prompt, version, since_ns).fetchall()
+    values = np.array([row[0] for row in rows], dtype=np.float64)
+    return ClusteredSample(values, np.arange(len(values))) if rows else None
+
+
+def _scale(figure: Figure, factor: float, unit: Unit, name: str, words: str) -> Figure:
+    low, high = (None if bound is None else bound * factor for bound in (figure.low, figure.high))
+    return Figure(
+        topic="savings", name=name, value=(figure.value or 0.0) * factor, low=low, high=high,
+        unit=unit, n=figure.n, words=words,
+    )  # fmt: skip
