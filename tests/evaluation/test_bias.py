@@ -135,7 +135,7 @@ def test_the_weight_on_a_swapped_name_is_compared_between_groups(
 ) -> None:
     evaluation = evaluate(ask_about, make_desk(groups=GROUPS), exact, n=n)
     assert all(each.measure != "attribution share" for each in evaluation.bias_probes)
-    for call in store.calls(name="ask"):
+    for call in store.calls(name="ask", limit=1000):
         prompt = call.input["prompt"]
         values = [on_women if word.strip(":") in WOMEN else -1.0 for word in prompt.split()]
         keep_attributions(store.path, call, make_attribution(prompt, values))
