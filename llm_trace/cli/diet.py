@@ -88,9 +88,9 @@ def run_diet(
 
     filters = o.build_filters(name=name, tag=tag, since=since, until=until, where=where)
     result = diet(
-        prompt, store=store, version=version, run=run, model=_find_model(model),
-        score=None if score is None else _import(score), margin=margin, confidence=confidence, limit=limit,
-        budget=budget, seed=seed, **filters,
+        prompt, store=store, version=version, run=run, model=find_model(model),
+        score=None if score is None else import_named(score), margin=margin, confidence=confidence,
+        limit=limit, budget=budget, seed=seed, **filters,
     )  # fmt: skip
     if as_json:
         print_json(result)
@@ -102,11 +102,13 @@ def run_diet(
         exit_nothing(result.summary(), quiet=as_json)
 
 
-def _find_model(model: str | None) -> Any:
-    return _import(model) if model is not None and ":" in model else model
+def find_model(model: str | None) -> Any:
+    """Return the function that MODULE:FUNCTION names, all else as it is."""
+    return import_named(model) if model is not None and ":" in model else model
 
 
-def _import(function: str) -> Any:
+def import_named(function: str) -> Any:
+    """Return a function by MODULE:FUNCTION, found from the folder at hand."""
     from llm_trace.replays.roots import import_function
 
     sys.path.insert(0, str(Path.cwd()))

@@ -85,6 +85,7 @@ def _judge(change: PairedChange, p_value: float, level: float) -> OptimizationSt
 
 def count_confirmed(store: Store, version: PromptVersion) -> int:
     """Return how many winners have been held against a version so far."""
+    store.ingest()  # what an optimization before this one has noted
     bodies = [operation.body for operation in read_operations(store, kind="note", subject=version.name)]
     return sum(
         (body.get("what"), body.get("version")) == (_WHAT, version.version)

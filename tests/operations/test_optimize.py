@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from llm_trace.capture.prompts import Prompt
 from llm_trace.comparison.dataset import Dataset, Example
 from llm_trace.errors import AttributionError, ConfigurationError, MissingExtraError, NotFoundError
 from llm_trace.operations import Optimization, optimize, read_operations
+from tests.helpers.cli_toys import invoke
 from tests.helpers.diet_toys import PROMPT, make_messages, record_desk
 from tests.helpers.explained import keep_attributions, make_attribution
 
@@ -158,7 +160,8 @@ def test_a_template_that_is_only_made_for_the_examples_it_was_chosen_by_is_not_c
 def test_winners_that_were_confirmed_before_are_corrected_for(place: Path, path: Path) -> None:
     shutil.copytree(place.parent, path.parent, dirs_exist_ok=True)
     place = path
-    first, second = run(place, record=True), run(place, record=True)
+    with llm_trace.open_store(place) as store:
+        first, second = (run(place, store=store, record=True) for _ in range(2))
     assert (first.confirmations, second.confirmations) == (1, 2)
     assert (first.p_value, second.p_value) == (pytest.approx(4 / 2**20), pytest.approx(12 / 2**20))
     assert second.low is not None
@@ -319,3 +322,28 @@ def test_a_reflection_that_fails_ends_the_search_and_says_so(place: Path) -> Non
     assert result.notes == ("the search ended early: reflect failed with ConnectionError: no route",)
     with pytest.raises(ConnectionError, match="no route"):
         run(place, reflect=reflect)
+
+
+def reflect_better(text: str) -> str:
+    return write(BETTER)(text)
+
+
+def reflect_nothing(text: str) -> str:
+    return "I would not change it."
+
+
+def test_the_command_prints_what_changed_and_writes_the_template(place: Path, tmp_path: Path) -> None:
+    here, to, words = "tests.operations.test_optimize", tmp_path / "better.txt", tmp_path / "words.jsonl"
+    Dataset("words", tuple(Example(input={"word": f"w{i}"}) for i in range(40))).save(words)
+    store = tmp_path / "copied" / place.name
+    shutil.copytree(place.parent, store.parent)
+    arguments = ["optimize", "shout", "--model", f"{here}:spell", "--score", f"{here}:is_upper"]
+    arguments += ["--examples", str(words), "--budget", "60"]
+    result = invoke(store, *arguments, "--reflect", f"{here}:reflect_better", "--to", str(to))
+    assert result.exit_code == 0, result.output
+    assert to.read_text() == BETTER
+    assert "Repeat the word. [-Be kind.-]{+Shout.+} It is {word}" in result.stdout
+    assert "On 20 untouched examples it gains +1.00" in result.stdout
+    nothing = invoke(store, *arguments, "--reflect", f"{here}:reflect_nothing", "--json")
+    assert nothing.exit_code == 3
+    assert json.loads(nothing.stdout)["status"] == "nothing"
