@@ -51,7 +51,7 @@ def _interrupt_queries(signals: socket.socket) -> None:
     while numbers := signals.recv(1024):
         if signal.SIGINT not in numbers:
             continue
-        from llm_trace.stores.connection import interrupt_queries
+        from llm_trace.stores.instances import interrupt_queries
 
         for _ in range(_TRIES):
             time.sleep(_PAUSE_S)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from llm_trace.errors import StoreError
 from llm_trace.stores.columns import CALLS
-from llm_trace.stores.connection import ROW_GROUP, Database, connect, write_options
+from llm_trace.stores.connection import ROW_GROUP, Database, write_options
+from llm_trace.stores.instances import connect
 from llm_trace.stores.load import LINE_MEMORY_LIMIT, list_limits
 from llm_trace.stores.migrations import migrate
 

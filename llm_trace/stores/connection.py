@@ -1,6 +1,6 @@
 """Connections to the DuckDB file, held only while a query runs.
 
-Each is an in-memory DuckDB of its own with the file attached as `store`: a result can stay in memory after
+Each has an in-memory DuckDB to itself with the file attached as `store`: a result can stay in memory after
 the file is let go, nothing is shared between threads, and nothing open is inherited by a fork.
 """
 
@@ -9,18 +9,16 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import stat
-import tempfile
 import threading
-import weakref
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from llm_trace.errors import StoreError, StoreLockedError, StoreVersionError
+from llm_trace.stores.instances import Instance, get_duckdb_error, spoil, take
 from llm_trace.stores.locks import Deadline, lock_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from duckdb import DuckDBPyConnection
 
@@ -59,12 +57,13 @@ class Database:
         with contextlib.ExitStack() as stack:
             with lock_path(self.lock_dir / "turn.lock", deadline, shared=True):
                 stack.enter_context(lock_path(self.lock_dir / "store.lock", deadline, shared=True))
-            connection = connect()
-            with _readers.one_more(self.file, connection):
+            instance = take()
+            connection = instance.connection
+            with _readers.one_more(self.file, instance):
                 _attach(connection, self.file, deadline, "READ_ONLY")
                 try:
                     yield connection
-                except _get_duckdb_error() as exc:
+                except get_duckdb_error() as exc:
                     raise _build_unreadable_error(exc, self.path) from exc
 
     @contextlib.contextmanager
@@ -99,79 +98,11 @@ class Database:
         connection.execute("DETACH store")
 
 
-def connect(**config: Any) -> DuckDBPyConnection:
-    """Return a new in-memory DuckDB without network access that spills into the temporary folder."""
-    import duckdb
-
-    settings = {
-        "autoinstall_known_extensions": False,
-        "temp_directory": _make_spill_folder(),
-        **config,
-    }
-    connection = duckdb.connect(":memory:", config=settings)
-    _open.add(connection)
-    hide_progress(connection)
-    with contextlib.suppress(duckdb.CatalogException):  # DuckDB 1 has no such setting
-        # Write a row group when it is full, not five at a time.
-        connection.execute("SET write_buffer_row_group_count = 1")
-    return connection
-
-
-_open: weakref.WeakSet[DuckDBPyConnection] = weakref.WeakSet()
-
-
-def interrupt_queries() -> None:
-    """Stop the queries that run now in this process's other threads, with DuckDB's InterruptException."""
-    open_now = list(_open)
-    if not open_now:
-        return
-    import duckdb
-
-    for connection in open_now:
-        with contextlib.suppress(duckdb.ConnectionException):  # its own thread has closed it by now
-            connection.interrupt()
-
-
-def _make_spill_folder() -> str:
-    """Return a private folder for what does not fit into memory; an empty text where there can be none."""
-    user = os.getuid() if hasattr(os, "getuid") else 0
-    private = Path(tempfile.gettempdir()) / f"llm_trace-{user}"
-    try:
-        private.mkdir(mode=0o700, exist_ok=True)
-        status = private.lstat()
-    except OSError:
-        return ""
-    is_private = stat.S_ISDIR(status.st_mode) and (
-        os.name != "posix" or (status.st_uid, status.st_mode & 0o077) == (user, 0)
-    )
-    return str(private / f"{os.getpid()}.spill") if is_private else ""
-
-
-def hide_progress(connection: DuckDBPyConnection) -> None:
-    """Keep DuckDB from drawing a progress bar on the user's terminal; each cursor has its own setting."""
-    import duckdb
-
-    with contextlib.suppress(duckdb.InvalidInputException):  # a notebook without ipywidgets: there is no bar
-        connection.execute("SET enable_progress_bar = false")
-
-
-def close_files(connection: DuckDBPyConnection) -> None:
-    """Keep a connection from all files but its store's, and from every setting that would open them again."""
-    connection.execute("SET enable_external_access = false")
-    connection.execute("SET lock_configuration = true")
-
-
 def _try_statements(connection: DuckDBPyConnection, *statements: str) -> None:
     """Run statements, each whatever became of the one before."""
     for statement in statements:
-        with contextlib.suppress(_get_duckdb_error()):
+        with contextlib.suppress(get_duckdb_error()):
             connection.execute(statement)
-
-
-def _get_duckdb_error() -> type[Exception]:
-    import duckdb
-
-    return duckdb.Error
 
 
 def _make(connection: DuckDBPyConnection, path: Path) -> None:
@@ -184,7 +115,7 @@ def _make(connection: DuckDBPyConnection, path: Path) -> None:
         connection.execute("DETACH fresh")
         fresh.chmod(path.stat().st_mode & 0o777 if path.exists() else 0o600)
         fresh.replace(path)
-    except _get_duckdb_error() as exc:
+    except get_duckdb_error() as exc:
         raise StoreError(f"{str(path)!r} cannot be made: {exc}") from exc
     finally:
         fresh.unlink(missing_ok=True)
@@ -203,7 +134,7 @@ def _attach(connection: DuckDBPyConnection, path: Path, deadline: Deadline, opti
         try:
             connection.execute(f"ATTACH '{quoted}' AS store ({options})")
             break
-        except _get_duckdb_error() as exc:
+        except get_duckdb_error() as exc:
             if not _is_held(exc):
                 raise _explain_error(exc, path) from exc
             if deadline.is_over():
@@ -250,28 +181,32 @@ class _Readers:
         self.reset()
 
     def reset(self) -> None:
-        self._mutex = threading.Lock()
-        self._open: dict[str, int] = {}
-        self._parked: dict[str, list[DuckDBPyConnection]] = {}
+        # Taken anew by a thread that has it, where garbage is collected that holds a store.
+        self._mutex = threading.RLock()
+        self._open: dict[str, set[Instance]] = {}
+        self._parked: dict[str, list[Instance]] = {}
 
     @contextlib.contextmanager
-    def one_more(self, path: Path, connection: DuckDBPyConnection) -> Iterator[None]:
+    def one_more(self, path: Path, instance: Instance) -> Iterator[None]:
         """Let go of the file after the body, or when the last reader beside it ends."""
         key = str(path)
         with self._mutex:
-            self._open[key] = self._open.get(key, 0) + 1
+            self._open.setdefault(key, set()).add(instance)
         try:
             yield
+        except BaseException:
+            spoil(instance.connection)
+            raise
         finally:
-            _try_statements(connection, "USE memory")
+            # A transaction that a query of the user's own began would keep the file.
+            _try_statements(instance.connection, "COMMIT", "USE memory")
             with self._mutex:
-                self._parked.setdefault(key, []).append(connection.cursor())
-                self._open[key] -= 1
-                if not self._open[key]:
-                    del self._open[key]
+                self._parked.setdefault(key, []).append(instance)
+                self._open.get(key, set()).discard(instance)  # not there in a child of this process
+                if not self._open.get(key):
+                    self._open.pop(key, None)
                     for parked in self._parked.pop(key):
-                        _try_statements(parked, "DETACH DATABASE IF EXISTS store")
-                        parked.close()
+                        parked.give_back("store")
 
 
 _readers = _Readers()

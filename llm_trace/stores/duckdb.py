@@ -17,12 +17,13 @@ from llm_trace.spool.paths import get_spool_dir
 from llm_trace.stores import paging, rows
 from llm_trace.stores.calls import list_columns, pick_calls, read_at, read_calls, read_dicts
 from llm_trace.stores.catch_up import catch_up
-from llm_trace.stores.connection import Database, close_files
+from llm_trace.stores.connection import Database
 from llm_trace.stores.filters import Filter, Moment, Order, slice_in_order
+from llm_trace.stores.instances import close_files, spoil
 from llm_trace.stores.memo import Memo
 from llm_trace.stores.migrations import read_version
 from llm_trace.stores.paging import Page
-from llm_trace.stores.parquet import CHOSEN, read_event_lines, write_parquet
+from llm_trace.stores.parquet import MAKE_CHOSEN, read_event_lines, write_parquet
 from llm_trace.stores.result import Result
 from llm_trace.stores.search import search
 from llm_trace.stores.selection import fill_chosen, select_calls
@@ -283,6 +284,7 @@ class Store:
                 else wrote.
         """
         with self._query() as connection:
+            spoil(connection)
             if not files:
                 close_files(connection)
             return Result.of(connection, query, params)
@@ -315,7 +317,7 @@ class Store:
         """
         with self._query() as connection:
             if span_ids is not None:
-                connection.execute(f"CREATE TABLE {CHOSEN} AS SELECT unnest(?) AS span_id", [list(span_ids)])
+                connection.execute(f"{MAKE_CHOSEN} AS SELECT unnest(?) AS span_id", [list(span_ids)])
             return list(read_event_lines(connection, chosen=span_ids is not None))
 
     @contextlib.contextmanager

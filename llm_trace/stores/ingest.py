@@ -31,8 +31,9 @@ from llm_trace.spool.files import (
 )
 from llm_trace.spool.losses import take_losses
 from llm_trace.spool.paths import get_spool_dir
-from llm_trace.stores.connection import Database, connect
+from llm_trace.stores.connection import Database
 from llm_trace.stores.failure import clear_failure, note_failure
+from llm_trace.stores.instances import lend
 from llm_trace.stores.load import Load, SliceError
 from llm_trace.stores.locks import Deadline, lock_path
 from llm_trace.stores.merge import Fold
@@ -142,7 +143,7 @@ class _Ingest:
         load = Load()
         while True:
             try:
-                with connect(**load.settings(str(scratch))) as connection:
+                with lend("work", **load.settings(str(scratch))) as connection:
                     progress = self._attempt(connection, files, scratch, load)
                     if progress is not None:
                         self._finish(connection, files, every, progress)

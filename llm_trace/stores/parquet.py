@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 
     from duckdb import DuckDBPyConnection
 
-CHOSEN = "memory.main.chosen"
-"""The table of the `span_id` of the calls to write, where not all are."""
+CHOSEN = "temp.main.chosen"
+"""The temporary table of the `span_id` of the calls to write, where not all are."""
+MAKE_CHOSEN = "CREATE OR REPLACE TEMP TABLE chosen"
 
 
 _CALLS = f"calls WHERE span_id IN (SELECT span_id FROM {CHOSEN})"

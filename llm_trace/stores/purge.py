@@ -18,9 +18,10 @@ from llm_trace.errors import ConfigurationError, StoreNotFoundError
 from llm_trace.spool.files import list_spool_files
 from llm_trace.spool.paths import get_spool_dir
 from llm_trace.stores.compact import COMPACT, compact
-from llm_trace.stores.connection import Database, connect
+from llm_trace.stores.connection import Database
 from llm_trace.stores.filters import Moment, convert_to_nanoseconds
 from llm_trace.stores.ingest import ingest_alone
+from llm_trace.stores.instances import connect
 from llm_trace.stores.load import list_limits
 from llm_trace.stores.locks import Deadline, lock_path
 from llm_trace.stores.scrub import find_files, scrub_complete, scrub_quarantine, scrub_rejected

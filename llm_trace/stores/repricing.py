@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from llm_trace.pricing.book import open_price_book
 from llm_trace.spool.paths import get_spool_dir
 from llm_trace.stores import costs
-from llm_trace.stores.connection import Database, connect
+from llm_trace.stores.connection import Database
+from llm_trace.stores.instances import connect
 from llm_trace.stores.load import list_limits
 
 if TYPE_CHECKING:

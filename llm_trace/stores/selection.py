@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from llm_trace.record import Run
 from llm_trace.stores.filters import Filter
-from llm_trace.stores.parquet import CHOSEN
+from llm_trace.stores.instances import spoil
+from llm_trace.stores.parquet import CHOSEN, MAKE_CHOSEN
 from llm_trace.stores.search import search
 
 if TYPE_CHECKING:
@@ -15,12 +16,14 @@ if TYPE_CHECKING:
 
 def select_calls(connection: DuckDBPyConnection, run: str | Run | None, filters: dict[str, Any]) -> Filter:
     """Return the filter that the arguments of `Store.calls` stand for."""
+    if filters.get("where") is not None:
+        spoil(connection)
     return Filter.of(runs=None if run is None else _run_ids(connection, run), **filters)
 
 
 def fill_chosen(connection: DuckDBPyConnection, chosen: Filter, text: str | None, limit: int | None) -> None:
     """Make the table of the calls that match."""
-    connection.execute(f"CREATE TABLE {CHOSEN} (span_id TEXT)")
+    connection.execute(f"{MAKE_CHOSEN} (span_id TEXT)")
     if text:
         span_ids = [span_id for span_id, _ in search(connection, chosen, text, limit)]
         connection.execute(f"INSERT INTO {CHOSEN} SELECT unnest(?)", [span_ids])

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from llm_trace.stores.columns import ENDS, KINDS, LISTS, STAGE
-from llm_trace.stores.connection import hide_progress
+from llm_trace.stores.instances import hide_progress
 from llm_trace.stores.load import SliceError
 
 if TYPE_CHECKING:

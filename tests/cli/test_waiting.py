@@ -10,7 +10,7 @@ import time
 import duckdb
 from llm_trace.cli import waiting
 from llm_trace.errors import LLMTraceError
-from llm_trace.stores.connection import connect
+from llm_trace.stores.instances import connect
 
 waiting._AGAIN_S = 0.2
 

@@ -21,8 +21,8 @@ from tests.helpers.spool_toys import HandWriter, bodies, spool_of
 
 # Kills itself at the given occurrence of a point of the ingest.
 CHILD = textwrap.dedent("""
-    import os, signal, sys
-    from llm_trace.stores import connection, ingest, load, merge, progress
+    import contextlib, os, signal, sys
+    from llm_trace.stores import ingest, load, merge, progress
     path, point, left = sys.argv[1], sys.argv[2], int(sys.argv[3])
     load.SLICE_BYTES = 3000
 
@@ -53,8 +53,6 @@ CHILD = textwrap.dedent("""
     class Killing:
         def __init__(self, inner): self.inner = inner
         def __getattr__(self, name): return getattr(self.inner, name)
-        def __enter__(self): return self
-        def __exit__(self, *_): self.inner.close()
         def execute(self, query, *values):
             name = query.split()[0].lower()
             here("before " + name)
@@ -62,8 +60,14 @@ CHILD = textwrap.dedent("""
             here("after " + name)
             return result
 
-    plain = connection.connect
-    ingest.connect = lambda **config: Killing(plain(**config))
+    lend = ingest.lend
+
+    @contextlib.contextmanager
+    def lend_killing(*args, **settings):
+        with lend(*args, **settings) as connection:
+            yield Killing(connection)
+
+    ingest.lend = lend_killing
     ingest.ingest(path)
 """)
 POINTS = (

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from random import Random
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 import pytest
 
 from llm_trace import open_store
 from llm_trace.errors import StoreError, StoreVersionError
-from llm_trace.stores import compact, load
+from llm_trace.stores import compact, instances, load
 from llm_trace.stores import ingest as ingesting
-from llm_trace.stores.connection import Database, connect
+from llm_trace.stores.connection import Database
 from llm_trace.stores.ingest import ingest
 from llm_trace.stores.purge import purge
 from tests.helpers.cli_toys import invoke
 from tests.helpers.spool_toys import HandWriter, bodies, span, spool_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 MEGABYTE = "x" * 1_000_000
 
@@ -50,12 +54,6 @@ class Starved:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.inner, name)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.inner.close()
-
     def execute(self, query: str, *values: Any) -> Any:
         result = self.inner.execute(query, *values)
         if query.startswith("DETACH"):
@@ -65,6 +63,17 @@ class Starved:
         return result
 
 
+def lend_as(monkeypatch: pytest.MonkeyPatch, wrap: Callable[[duckdb.DuckDBPyConnection], Any]) -> None:
+    """Let an ingest work with what `wrap` makes of its connection."""
+
+    @contextlib.contextmanager
+    def lend_wrapped(database: str, **settings: Any) -> Iterator[Any]:
+        with instances.lend(database, **settings) as connection:
+            yield wrap(connection)
+
+    monkeypatch.setattr(ingesting, "lend", lend_wrapped)
+
+
 @pytest.mark.parametrize("fails", [2, 3, 4])
 def test_a_checkpoint_that_memory_does_not_suffice_for_is_made_again(
     path: Path, writer: HandWriter, monkeypatch: pytest.MonkeyPatch, fails: int
@@ -72,9 +81,7 @@ def test_a_checkpoint_that_memory_does_not_suffice_for_is_made_again(
     for number in range(4):
         writer.call(number, input={"question": str(number)})
     checkpoints: list[str] = []
-    monkeypatch.setattr(
-        ingesting, "connect", lambda **settings: Starved(connect(**settings), checkpoints, fails)
-    )
+    lend_as(monkeypatch, lambda connection: Starved(connection, checkpoints, fails))
     ingest(path)
     assert len(checkpoints) > fails
     assert [call.input["question"] for call in open_store(path).calls()] == ["3", "2", "1", "0"]
@@ -99,13 +106,13 @@ def test_what_failed_for_want_of_memory_is_tried_with_less_also_where_a_rollback
         writer.call(number, output=number)
     tried: list[Exhausted] = []
 
-    def connect_once(**settings: Any) -> Any:
+    def exhaust_first(connection: duckdb.DuckDBPyConnection) -> Any:
         if tried:
-            return connect(**settings)
-        tried.append(Exhausted(connect(**settings), [], 0))
+            return connection
+        tried.append(Exhausted(connection, [], 0))
         return tried[0]
 
-    monkeypatch.setattr(ingesting, "connect", connect_once)
+    lend_as(monkeypatch, exhaust_first)
     assert ingest(path).bad_lines == 0
     assert tried[0].checkpoints
     assert [call.output for call in open_store(path).calls()] == [3, 2, 1, 0]

@@ -20,8 +20,9 @@ import pytest
 
 from llm_trace import open_store
 from llm_trace.errors import StoreError, StoreLockedError
-from llm_trace.stores.connection import Database, connect, interrupt_queries
+from llm_trace.stores.connection import Database
 from llm_trace.stores.ingest import ingest
+from llm_trace.stores.instances import connect, interrupt_queries
 from tests.helpers.spool_toys import HandWriter, span, spool_of
 
 ROOT = Path(__file__).resolve().parents[2]

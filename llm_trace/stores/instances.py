@@ -1,0 +1,236 @@
+"""DuckDBs in memory, each used by one thread at a time; one that is done with is kept for the next question.
+
+Making one takes 25 ms, since it registers three thousand functions; attaching a store to it takes 2. The one
+that is kept has no file open, no table, and the settings of a new one. It is closed before a fork, for a
+child would have none of its threads, and none is kept that a query of the user's own may have changed, whose
+question failed, or that spilled to disk.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import stat
+import tempfile
+import threading
+import weakref
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from duckdb import DuckDBPyConnection
+
+MOST_QUESTIONS = 1_000
+"""After so many a new DuckDB is made: each leaves some hundred bytes in it."""
+
+
+class Instance:
+    """A DuckDB for one question.
+
+    Args:
+        root: a connection to it with nothing attached.
+        settings: those that only this question has.
+    """
+
+    def __init__(self, root: DuckDBPyConnection, settings: Mapping[str, Any]) -> None:
+        self._root = root
+        self._settings = settings
+        self._pid = os.getpid()
+        self.connection = root.cursor()
+        """The question's own: temporary tables and what is set for it alone end with it."""
+        hide_progress(self.connection)
+        _open.add(self.connection)
+
+    def give_back(self, database: str) -> None:
+        """Detach a database, and keep the DuckDB for the next question unless it is spoiled."""
+        try:
+            self._root.execute(f"DETACH DATABASE IF EXISTS {database}")
+            if self.connection in _spoiled:  # an answer may still be in it
+                return
+            self.connection.close()
+            for name in self._settings:
+                self._root.execute(f"RESET {name}")
+        except get_duckdb_error():  # interrupted, or its temporary folder was used
+            self.close()
+            return
+        if self._pid == os.getpid():
+            _spare.keep(self._root)
+
+    def close(self) -> None:
+        """End it: what it had in memory is free."""
+        self.connection.close()
+        self._root.close()
+
+
+def take(**settings: Any) -> Instance:
+    """Return a DuckDB as `connect` makes it: the one that was kept, if there is one."""
+    root = _spare.take()
+    if root is not None:
+        try:  # DuckDB refuses another folder, even the same, where it has spilled into one
+            _apply(root, {"temp_directory": _make_spill_folder(), **settings})
+        except get_duckdb_error():
+            root.close()
+            root = None
+    return Instance(connect(**settings) if root is None else root, settings)
+
+
+@contextlib.contextmanager
+def lend(database: str, **settings: Any) -> Iterator[DuckDBPyConnection]:
+    """Give a DuckDB for as long as the body runs; `database` is what the body attaches and leaves."""
+    instance = take(**settings)
+    try:
+        yield instance.connection
+    except BaseException:
+        instance.close()
+        raise
+    instance.give_back(database)
+
+
+def spoil(connection: DuckDBPyConnection) -> None:
+    """Say that the DuckDB of a connection is not to be used by another question."""
+    _spoiled.add(connection)
+
+
+def _apply(root: DuckDBPyConnection, settings: Mapping[str, Any]) -> None:
+    for name, value in settings.items():
+        quoted = str(value).replace("'", "''")
+        root.execute(f"SET {name} = '{quoted}'")
+
+
+def connect(**config: Any) -> DuckDBPyConnection:
+    """Return a new in-memory DuckDB without network access that spills into the temporary folder."""
+    import duckdb
+
+    settings = {
+        "autoinstall_known_extensions": False,
+        "temp_directory": _make_spill_folder(),
+        **config,
+    }
+    connection = duckdb.connect(":memory:", config=settings)
+    _open.add(connection)
+    hide_progress(connection)
+    with contextlib.suppress(duckdb.CatalogException):  # DuckDB 1 has no such setting
+        # Write a row group when it is full, not five at a time.
+        connection.execute("SET write_buffer_row_group_count = 1")
+    return connection
+
+
+def interrupt_queries() -> None:
+    """Stop the queries that run now in this process's other threads, with DuckDB's InterruptException."""
+    open_now = list(_open)
+    if not open_now:
+        return
+    import duckdb
+
+    for connection in open_now:
+        with contextlib.suppress(duckdb.ConnectionException):  # its own thread has closed it by now
+            connection.interrupt()
+
+
+def _make_spill_folder() -> str:
+    """Return a private folder for what does not fit into memory; an empty text where there can be none."""
+    user = os.getuid() if hasattr(os, "getuid") else 0
+    private = Path(tempfile.gettempdir()) / f"llm_trace-{user}"
+    try:
+        private.mkdir(mode=0o700, exist_ok=True)
+        status = private.lstat()
+    except OSError:
+        return ""
+    is_private = stat.S_ISDIR(status.st_mode) and (
+        os.name != "posix" or (status.st_uid, status.st_mode & 0o077) == (user, 0)
+    )
+    return str(private / f"{os.getpid()}.spill") if is_private else ""
+
+
+def hide_progress(connection: DuckDBPyConnection) -> None:
+    """Keep DuckDB from drawing a progress bar on the user's terminal; each cursor has its own setting."""
+    import duckdb
+
+    with contextlib.suppress(duckdb.InvalidInputException):  # a notebook without ipywidgets: there is no bar
+        connection.execute("SET enable_progress_bar = false")
+
+
+def close_files(connection: DuckDBPyConnection) -> None:
+    """Keep a connection from all files but its store's, and from every setting that would open them again."""
+    connection.execute("SET enable_external_access = false")
+    connection.execute("SET lock_configuration = true")
+
+
+def get_duckdb_error() -> type[Exception]:
+    """Return the class of all that DuckDB raises, which is imported only now."""
+    import duckdb
+
+    return duckdb.Error
+
+
+class _Spare:
+    """The DuckDB that is kept for the next question, if there is one.
+
+    Nobody waits for it: where another thread, or a fork, is at it, there is none.
+    """
+
+    def __init__(self) -> None:
+        self._mutex = threading.Lock()
+        self._pid = os.getpid()
+        self._questions = 0
+        self._root: DuckDBPyConnection | None = None
+
+    def take(self) -> DuckDBPyConnection | None:
+        return self._swap(None)
+
+    def keep(self, root: DuckDBPyConnection) -> None:
+        self._questions += 1
+        former = self._swap(root) if self._questions % MOST_QUESTIONS else root
+        if former is not None:
+            former.close()
+
+    def close(self) -> None:
+        if (root := self.take()) is not None:
+            root.close()
+
+    def _swap(self, root: DuckDBPyConnection | None) -> DuckDBPyConnection | None:
+        """Keep one and return the one before; or return the same where nothing can be kept now."""
+        if self._pid != os.getpid():  # a fork that Python does not know of
+            self.start_anew()
+        if not self._mutex.acquire(blocking=False):
+            return root
+        try:
+            former, self._root = self._root, root
+        finally:
+            self._mutex.release()
+        return former
+
+    def begin_fork(self) -> None:
+        """Close it, and let no other thread bring another one before the child is there."""
+        self.close()
+        self._mutex.acquire()
+
+    def end_fork(self) -> None:
+        self._mutex.release()
+
+    def start_anew(self) -> None:
+        """Have none, in a child."""
+        _keep_inherited()
+        self.__init__()  # type: ignore[misc]
+
+
+def _keep_inherited() -> None:
+    """Never free, in a child, what it inherits: that would wait for threads that it has not, and crash."""
+    if inherited := list(_open):
+        import ctypes
+
+        for connection in inherited:
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
+
+
+_open: weakref.WeakSet[DuckDBPyConnection] = weakref.WeakSet()
+_spoiled: weakref.WeakSet[DuckDBPyConnection] = weakref.WeakSet()
+_spare = _Spare()
+atexit.register(_spare.close)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_spare.begin_fork, after_in_parent=_spare.end_fork, after_in_child=_spare.start_anew
+    )
