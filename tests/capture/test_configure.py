@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import json
 import os
 import subprocess
 import sys
@@ -166,7 +167,9 @@ def test_every_store_gets_the_templates_it_saw(tmp_path: Path) -> None:
         ask(prompt.format(x=1))
     llm_trace.shutdown()
     for number in range(20):
-        assert [p.template for p in Recorded(tmp_path / f"{number}.duckdb").prompts()] == ["A {x}"]
+        (spool,) = (tmp_path / f"{number}.duckdb.spool").glob("*.jsonl")
+        events = [json.loads(line) for line in spool.read_text().splitlines()]
+        assert [e["template"] for e in events if e["event"] == "prompt"] == ["A {x}"]
 
 
 def test_a_prompt_named_in_the_decorator_takes_its_variables_from_the_arguments(store: Recorded) -> None:

@@ -39,9 +39,10 @@ def log_probabilities(prompts: list[str], model: Any = None) -> torch.Tensor:
         ids = [tokenizer(p).input_ids for p in prompts[start : start + 32]]
         padded = torch.tensor([row + [0] * (max(map(len, ids)) - len(row)) for row in ids])
         with torch.inference_mode():
-            logits = model(padded).logits
-        rows += [logits[i, len(row) - 1].log_softmax(-1)[answers] for i, row in enumerate(ids)]
-    return torch.stack(rows)
+            states = model.model(padded).last_hidden_state  # (prompts, tokens, width)
+            logits = model.lm_head(states[range(len(ids)), [len(row) - 1 for row in ids]])
+        rows.append(logits.log_softmax(-1)[:, answers])
+    return torch.cat(rows)
 
 
 def scores(prompt: str, said: str, by_mask: bool, model: Any = None) -> list[float]:
