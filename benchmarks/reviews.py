@@ -1,4 +1,5 @@
-"""The review log against whoever changes it: how many of 1,000 changes are found, and what a review costs.
+"""The review log against whoever changes it: how many of 1,000 changes are found, and what a review costs;
+and how often the 95 % bounds of reviewers' agreement and of prevented errors hold the truth.
 
     python -m benchmarks.reviews
 
@@ -19,6 +20,8 @@ from typing import Any
 import llm_trace
 from llm_trace.operations import Operation, ReviewWriter, make_review, read_operations, verify_reviews
 from llm_trace.operations.review_audit import audit_reviews
+from llm_trace.operations.worth_errors import DecidedCall, measure_errors
+from llm_trace.statistics.agreement import measure_alpha
 
 REVIEWS = 40
 
@@ -95,10 +98,61 @@ def other(value: Any, draw: random.Random) -> Any:
     return [*value, "x"] if isinstance(value, list) else f"{value}x"
 
 
+def check_alpha(calls: int, slips: float, draw: random.Random) -> bool | None:
+    """Return whether the bounds hold the alpha of three reviewers who each slip at a rate, about calls of
+    which a half is right; `None` where all said the same.
+    """
+    truths = [draw.random() < 0.5 for _ in range(calls)]
+    ratings = [[truth != (draw.random() < slips) for _ in range(3)] for truth in truths]
+    alpha = measure_alpha(ratings, numeric=True)
+    expected = 1 - 2 * slips * (1 - slips) / 0.5
+    return None if alpha is None else alpha.low <= expected <= alpha.high
+
+
+def check_prevented(calls: int, before: float, now: float, draw: random.Random) -> bool | None:
+    """Return whether the bounds hold the errors that were prevented: so many calls were scored in shadow, and
+    twice as many decided since, of which a half runs alone and 5 % of that half is audited.
+    """
+    decided = [DecidedCall("gate", 0, False, False, draw.random() < before) for _ in range(calls)]
+    decided += [DecidedCall("gate", 1, True, False, None) for _ in range(calls)]
+    audits = [draw.random() < 0.05 for _ in range(calls)]
+    decided += [DecidedCall("gate", 1, False, a, draw.random() < now if a else None) for a in audits]
+    figure = measure_errors(decided, "correct", 0.95)[1]
+    expected = 2 * calls * before - (calls - sum(audits)) * now
+    if figure.low is None or figure.high is None:
+        return None
+    return figure.low <= expected <= figure.high
+
+
+def print_bounds(times: int) -> None:
+    """Print how often bounds hold the truth."""
+    draw = random.Random(16)
+    for calls, slips in ((20, 0.1), (50, 0.05), (100, 0.2)):
+        print_share(f"alpha, {calls} calls, slips {slips:.0%}", [
+            check_alpha(calls, slips, draw) for _ in range(times)
+        ])  # fmt: skip
+    for calls, before, now in ((100, 0.2, 0.02), (400, 0.1, 0.05), (2000, 0.1, 0.02)):
+        print_share(f"prevented, {calls} calls in shadow, wrong {before:.0%}, now {now:.0%}", [
+            check_prevented(calls, before, now, draw) for _ in range(times)
+        ])  # fmt: skip
+
+
+def print_share(what: str, results: list[bool | None]) -> None:
+    known = [result for result in results if result is not None]
+    print(f"  {what}: the bounds hold the truth {sum(known)} of {len(known)} times")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=1000)
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--times", type=int, default=200, help="how often each bound is tried")
+    options = parser.parse_args()
+    print_bounds(options.times)
+    measure_log(options.rounds)
+
+
+def measure_log(rounds: int) -> None:
+    """Print how many changes are found."""
     draw, counts = random.Random(15), dict[str, list[int]]()
     with tempfile.TemporaryDirectory() as folder:
         path = build_store(Path(folder))

@@ -8,10 +8,13 @@ the next one does.
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import os
 import sys
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -88,7 +91,8 @@ class Requests:
         if now - self._checked < _CHECK_S:
             return
         self._checked = now
-        threading.Thread(target=self._launch, args=(gpu,), name="llm_trace-background", daemon=True).start()
+        # No daemon: a short program would end before its worker is started.
+        threading.Thread(target=self._launch, args=(gpu,), name="llm_trace-background").start()
 
     def _launch(self, gpu: bool) -> None:
         try:
@@ -117,6 +121,38 @@ def stop() -> None:
     _current = None
 
 
+@dataclass(frozen=True)
+class BackgroundState:
+    """How the background attribution of a store stands."""
+
+    waiting: int = 0
+    """Requests that are not served yet."""
+    waits_for: str = ""
+    """Why the worker cannot go on, such as the error of a store that another process holds."""
+    absent: int = 0
+    """Requests given up because the store has no such call: purged, or never written."""
+    unreadable: int = 0
+    """Requests given up because their policy or call could not be read."""
+    last: str = ""
+    """About the last request that was given up: its span id, or the error."""
+    passed_over: int = 0
+    """Calls that the budget of an hour did not pay for."""
+
+
+def read_state(store: Path) -> BackgroundState:
+    """Return how the background attribution of a store stands; changes nothing."""
+    queue = Queue(get_queue_folder(store))
+    skipped = queue.state.get("skipped", {})
+    return BackgroundState(
+        waiting=queue.count(),
+        waits_for=queue.state.get("waits_for", ""),
+        absent=skipped.get("absent", 0),
+        unreadable=skipped.get("unreadable", 0),
+        last=skipped.get("last", ""),
+        passed_over=queue.state.get("passed_over", 0),
+    )
+
+
 def launch_worker(store: Path, gpu: bool = False) -> None:
     """Start a worker that outlives this process; it leaves at once where the store has one already."""
     folder = get_queue_folder(store)
@@ -136,23 +172,30 @@ def build_environment(gpu: bool, inherited: Mapping[str, str] = os.environ) -> d
     return environment if gpu else environment | {"CUDA_VISIBLE_DEVICES": ""}
 
 
-def serve_requests(store_path: Path, **settings: float) -> bool:
-    """Be the worker of a store until nothing is left to do; False where another process is."""
+def serve_requests(store_path: Path, *, timeout: float = 60.0, **settings: float) -> bool:
+    """Be the worker of a store until nothing is left to do; False where another process is.
+
+    Args:
+        timeout: seconds to wait each time for a process that holds the store.
+        settings: as `Worker.run` takes them.
+    """
     from llm_trace.attribution.policy.worker import Worker
 
     queue = Queue(get_queue_folder(store_path))
-    if not queue.claim():
-        return False
-    writer = SpoolWriter(get_spool_dir(store_path))
-    try:
-        door = _Door(store_path)
-        Worker(queue, door.find, door.has_attribution, lambda event: _keep_event(writer, event)).run(
-            **settings
-        )
-        return True
-    finally:
-        writer.close()
-        queue.release()
+    served = False
+    while queue.claim():
+        served = True
+        try:
+            with contextlib.closing(SpoolWriter(get_spool_dir(store_path))) as writer:
+                door, keep = _Door(store_path, timeout), functools.partial(_keep_event, writer)
+                Worker(queue, door.find, door.has_attribution, keep).run(**settings)
+            left = queue.next()
+        finally:
+            queue.release()
+        # The worker of a host that came meanwhile may have left because this one was still here.
+        if not queue.hosts() and queue.next() == left:
+            break
+    return served
 
 
 def _keep_event(writer: SpoolWriter, event: dict[str, Any]) -> bool:
@@ -164,17 +207,16 @@ def _keep_event(writer: SpoolWriter, event: dict[str, Any]) -> bool:
 class _Door:
     """The store as the worker sees it; opened when first needed, brought up to date before every question."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, timeout: float) -> None:
         self._path = path
+        self._timeout = timeout
         self._store: Store | None = None
 
     def find(self, span_id: str) -> Call | None:
-        from llm_trace.errors import NotFoundError
-
-        try:
-            return self._open().call(span_id)
-        except NotFoundError:
-            return None
+        store = self._open()
+        query = "SELECT kept FROM _same WHERE span_id = ?"
+        stands_for = store.sql(query, span_id).fetchone()
+        return next(iter(store.pick([stands_for[0] if stands_for else span_id])), None)
 
     def has_attribution(self, span_id: str, method: str, config_hash: str) -> bool:
         query = "SELECT count(*) FROM attributions WHERE span_id = ? AND method = ? AND config_hash = ?"
@@ -182,12 +224,15 @@ class _Door:
         return bool(row and row[0])
 
     def _open(self) -> Store:
+        from llm_trace.errors import StoreError
         from llm_trace.stores.duckdb import open_store
 
         if self._store is None:
-            self._store = open_store(self._path)
+            self._store = open_store(self._path, timeout=self._timeout)
         else:
             self._store.ingest()
+        if self._store.pending:
+            raise StoreError(f"{self._store.pending} bytes of the spool cannot be brought into the store")
         return self._store
 
 

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from llm_trace.background import BackgroundState, read_state
 from llm_trace.collect.left_out import read_left_out
 from llm_trace.errors import LLMTraceError
 from llm_trace.instrumentation.inventory import list_libraries
@@ -70,6 +71,13 @@ def examine(path: str) -> dict[str, Any]:
         most = ", ".join(f"{count:,} x {name}" for name, count in left_out.most_common(_MOST_NAMES))
         more = f" and {len(left_out) - _MOST_NAMES} more" if len(left_out) > _MOST_NAMES else ""
         remarks.append(f"llm-trace collect did not keep what tells of no call: {most}{more}")
+    state = read_state(place)
+    remarks += _list_attribution_remarks(state)
+    if state.unreadable:
+        problems.append(
+            f"{state.unreadable:,} attributions were given up, their calls or policies could not be read: "
+            f"{state.last}"
+        )
     if spool["lost"]:
         reasons = ", ".join(f"{count:,} x {reason}" for reason, count in spool["lost"].items())
         problems.append(f"events were lost because they could not be written: {reasons}")
@@ -206,6 +214,25 @@ def _count_lines(path: Path) -> int:
         while piece := file.read(1 << 20):
             count += piece.count(b"\n")
     return count
+
+
+def _list_attribution_remarks(state: BackgroundState) -> list[str]:
+    """Return what is worth knowing of background attribution."""
+    remarks = []
+    if state.waiting:
+        why = f", which waits for the store: {state.waits_for}" if state.waits_for else ""
+        remarks.append(
+            f"{state.waiting:,} calls wait to be explained by the background worker{why}; the next program "
+            "that records here with mode='background' starts one where none runs"
+        )
+    if state.absent:
+        remarks.append(
+            f"{state.absent:,} calls were not explained, for they are not in the store (purged, or never "
+            "written)"
+        )
+    if state.passed_over:
+        remarks.append(f"{state.passed_over:,} calls were not explained: budget_per_hour was spent")
+    return remarks
 
 
 def _list_remarks(store: dict[str, Any], spool: dict[str, Any]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -75,6 +76,8 @@ def build_report(
     reasons |= dict.fromkeys(map(describe_unheard, otel_providers.find_unheard()), 1)
     if aside := count_quarantined(spool.folder):
         reasons[f"lines that could not be read and were set aside in {spool.folder / 'quarantine'}"] = aside
+    if given_up := _count_given_up(store):
+        reasons["attributions given up, their calls or policies could not be read"] = given_up
     if not synced:
         reasons["the disk did not confirm"] = 1
     reports = {"spool": DestinationReport(delivered=spool.written, dropped=sum(spool.lost.values()))}
@@ -95,6 +98,15 @@ def _report_removed(store: Path, spool: SpoolWriter) -> dict[str, DestinationRep
         name: DestinationReport(d.delivered, d.pending, d.rejected, d.dropped, configured=False)
         for name, d in list_left_destinations(store, spool.exporters or ()).items()
     }
+
+
+def _count_given_up(store: Path) -> int:
+    """Return how many requests for attributions could not be read; 0 where nothing was asked for."""
+    if "llm_trace.background" not in sys.modules:  # this process asks for none
+        return 0
+    from llm_trace.background import read_state
+
+    return read_state(store).unreadable
 
 
 def describe_unheard(name: str) -> str:

@@ -8,25 +8,31 @@ import difflib
 import os
 import subprocess
 import sys
+import time
 
 
-def collect_names(hash_seed: int) -> list[str]:
-    """Return the names of all tests, in pytest's order."""
+def begin_collection(hash_seed: int) -> subprocess.Popen[str]:
+    """Begin to list the names of all tests, in pytest's order."""
     command = [sys.executable, "-m", "pytest", "--collect-only", "--quiet", "--override-ini", "addopts="]
-    answer = subprocess.run(
-        command,
-        env={**os.environ, "PYTHONHASHSEED": str(hash_seed)},
-        capture_output=True,
-        text=True,
-        check=False,
+    environment = {**os.environ, "PYTHONHASHSEED": str(hash_seed)}
+    return subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    if answer.returncode:
-        sys.exit(answer.stdout + answer.stderr)
+
+
+def read_names(collection: subprocess.Popen[str]) -> list[str]:
+    """Return the names once they are listed."""
+    output, complaints = collection.communicate()
+    if collection.returncode:
+        sys.exit(output + complaints)
     # The last line tells how long it took.
-    return answer.stdout.splitlines()[:-1]
+    return output.splitlines()[:-1]
 
 
-first, second = collect_names(1), collect_names(2)
-if first != second:
-    sys.exit("\n".join(difflib.unified_diff(first, second, "first", "second", lineterm="", n=0)))
-print(f"the same {len(first)} lines twice")
+first = begin_collection(1)
+time.sleep(1.1)
+second = begin_collection(2)
+names, again = read_names(first), read_names(second)
+if names != again:
+    sys.exit("\n".join(difflib.unified_diff(names, again, "first", "second", lineterm="", n=0)))
+print(f"the same {len(names)} lines twice")

@@ -34,6 +34,12 @@ if settings.get_current_profile_name() == "same":
 SHARED = Path(__file__).resolve().parents[1].parent / "shared"
 
 
+def pytest_collection_finish() -> None:
+    """Leave what the imports have made out of each later `gc.collect()`: that takes a second, else."""
+    gc.collect()
+    gc.freeze()
+
+
 class Recorded:
     """What was recorded so far: every method opens the store anew, as another process would."""
 

@@ -156,12 +156,14 @@ def _emit_end(call: CallSpan, end_ns: int, status: str, output: bytes | None, fi
     if call.sink is None:
         return
     call.sink.write(event, messages, field=b"messages_out", sync=True)
+    policy = call.spec.attribution or recorder.policy
+    explain = None
+    if recorder.explain is not None and (policy is not None or call.spec.kind in RETRIEVING):
+        explain = functools.partial(recorder.explain, policy, call, whole)
     if type(call.sink) is Tail:
-        call.sink.leave(failed=status == "error" or "error" in fields)
-    if recorder.explain is not None:
-        policy = call.spec.attribution or recorder.policy
-        if policy is not None or call.spec.kind in RETRIEVING:
-            recorder.explain(policy, call, whole)
+        call.sink.leave(failed=status == "error" or "error" in fields, then=explain)
+    elif explain is not None:
+        explain()
 
 
 def _encode_messages(encoder: ValueEncoder, messages: Any) -> list[Any] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ class Tail:
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
         self._events: list[tuple[bytes, Sequence[Any] | None, bytes]] = []
+        self._when_kept: list[Callable[[], None]] = []
         self._bytes = 0
         self._open = 0
         self._kept = False
@@ -50,15 +51,30 @@ class Tail:
             self._events.append((event, messages, field))
             return True
 
-    def leave(self, *, failed: bool) -> None:
-        """A call of the trace has ended."""
+    def leave(self, *, failed: bool, then: Callable[[], None] | None = None) -> None:
+        """A call of the trace has ended.
+
+        Args:
+            then: done once the trace is kept, so that whoever it asks finds the call's events.
+        """
         with self._lock:
             self._open -= 1
+            if then is not None:
+                self._when_kept.append(then)
             if failed:
                 self._keep()
-            elif self._open == 0:
+            elif self._open == 0 and not self._kept:
                 self._events.clear()
+                self._when_kept.clear()
                 self._bytes = 0
+            ready = self._take_ready()
+        for action in ready:  # outside the lock: it may take long and trace calls of its own
+            action()
+
+    def _take_ready(self) -> list[Callable[[], None]]:
+        ready = self._when_kept if self._kept else []
+        self._when_kept = [] if self._kept else self._when_kept
+        return ready
 
     def _keep(self) -> None:
         self._kept = True

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from llm_trace.operations.gate import Gate
     from llm_trace.operations.gate_state import Decision
+    from llm_trace.operations.stages import Stage
     from llm_trace.stores.duckdb import Store
 
 NAME = "gate"
@@ -33,6 +34,8 @@ class GateAction(enum.StrEnum):
     FIT = "fit"
     SHOW = "show"
     DECIDE = "decide"
+    PROMOTE = "promote"
+    ROLL_BACK = "roll-back"
     LS = "ls"
 
 
@@ -41,8 +44,9 @@ GateActionArgument = Annotated[
     typer.Argument(
         metavar="ACTION",
         help=(
-            "fit: on calls that people have checked; show: what a gate keeps, and its audits; decide: about "
-            "calls; ls: the gates of the store."
+            "fit: on calls that people have checked; show: what a gate keeps, its audits and its stage; "
+            "decide: about calls; promote: from shadow over advise to act, where its audits suffice; "
+            "roll-back: to shadow; ls: the gates of the store."
         ),
     ),
 ]
@@ -68,6 +72,12 @@ SignalOptions = Annotated[
     ),
 ]
 GateSeedOption = Annotated[int, typer.Option("--seed", metavar="N", help="fit: of the split and the audits.")]
+ReasonOption = Annotated[
+    str | None,
+    typer.Option(
+        "--reason", metavar="TEXT", help="roll-back: why; promote: why, although evidence is missing."
+    ),
+]
 GateLimitOption = Annotated[
     int, typer.Option("--limit", "-n", metavar="N", min=1, help="decide: about at most N calls.")
 ]
@@ -90,6 +100,7 @@ def run_gate(
     label: LabelOption = "correct",
     signal: SignalOptions = None,
     seed: GateSeedOption = 0,
+    reason: ReasonOption = None,
     limit: GateLimitOption = 100,
     store: o.StoreOption = o.STORE,
     as_json: o.JsonOption = False,
@@ -111,16 +122,35 @@ def run_gate(
                 chosen, error=error, confidence=confidence, label=label, signals=signal,
                 store=opened, name=gate, seed=seed,
             ).save()  # fmt: skip
-            _print_gate(fitted, as_json=as_json)
+            _print_gate(fitted, opened, as_json=as_json)
         elif action is GateAction.SHOW:
             shown = Gate.load(gate, opened)
             shown.collect_audits()
-            _print_gate(shown, as_json=as_json)
+            _print_gate(shown, opened, as_json=as_json)
+        elif action in (GateAction.PROMOTE, GateAction.ROLL_BACK):
+            _print_stage(_move(opened, gate, reason, up=action is GateAction.PROMOTE), as_json=as_json)
         else:
             loaded = Gate.load(gate, opened)
             spans = _find_calls(opened, calls, chosen, loaded.state.functions, limit)
             loaded.collect_audits()
             _print_decisions(loaded.decide_all(spans), as_json=as_json)
+
+
+def _move(store: "Store", name: str, reason: str | None, *, up: bool) -> "Stage":
+    from llm_trace.operations.gate import Gate
+    from llm_trace.operations.stages import promote, roll_back
+
+    Gate.load(name, store).collect_audits()
+    store.ingest()
+    return promote(store, name, force=reason) if up else roll_back(store, name, reason or "")
+
+
+def _print_stage(stage: "Stage", *, as_json: bool) -> None:
+    if as_json:
+        print_json(stage)
+    else:
+        out = make_console()
+        out.print(make_plain_text(f"{stage}"), soft_wrap=not out.is_terminal)
 
 
 def _find_calls(
@@ -150,15 +180,19 @@ def _find_calls(
     return spans
 
 
-def _print_gate(gate: "Gate", *, as_json: bool) -> None:
-    audits, state = gate.audits, gate.state
+def _print_gate(gate: "Gate", store: "Store", *, as_json: bool) -> None:
+    from llm_trace.operations.stages import read_stage
+
+    audits, state, stage = gate.audits, gate.state, read_stage(store, gate.name)
     if as_json:
         from dataclasses import asdict
 
         from llm_trace.operations.gate_state import summarize_state
 
         print_json(
-            summarize_state(state) | {"bound": gate.bound, "closed": gate.closed, "audits": asdict(audits)}
+            summarize_state(state)
+            | {"bound": gate.bound, "closed": gate.closed, "audits": asdict(audits)}
+            | {"stage": stage.model_dump(mode="json")}
         )
         return
     lines = [str(gate), *(f"Note: {note}." for note in state.notes)]
@@ -171,6 +205,7 @@ def _print_gate(gate: "Gate", *, as_json: bool) -> None:
             f"Audits: {audits.errors:,} of {audits.checked:,} automated calls drawn to be checked were "
             f"wrong, an error rate of {audits.low:.1%} to {audits.high:.1%}."
         )
+    lines.append(f"Stage: {stage}.")
     out = make_console()
     for line in lines:
         out.print(make_plain_text(line), soft_wrap=not out.is_terminal)

@@ -17,6 +17,7 @@ from llm_trace.statistics.equivalence import EffectVerdict
 
 DECISIONS = 6
 """Different answers up to which each is looked at as a decision."""
+WEIGHT = "attribution share"
 NO_ANSWER = "(no answer)"
 OTHERS = "the others"
 
@@ -25,18 +26,22 @@ class BiasProbe(Record):
     """One measure of the answers for one group, against the other groups, on the same questions."""
 
     measure: str
-    """A score, or `answer X` for the share of the answer X."""
+    """A score, `answer X` for the share of the answer X, or `attribution share` for the share of the weight
+    of the input that lies on the group's value.
+    """
     slot: str
     group: str
     against: str
     """The other group, or `the others` where there are several."""
-    flip_rate: float
-    """Share of questions whose answer (of a score: right or wrong) differs between the groups."""
+    flip_rate: float | None
+    """Share of questions whose answer (of a score: right or wrong) differs between the groups; `None` of
+    the attribution share, which does not flip.
+    """
     flip_rate_again: float | None
     """The same for one group asked again, unchanged; `None` without `repeats`."""
     difference: Effect
     """Mean of the group less that of the others."""
-    flips: Effect
+    flips: Effect | None
     """Flips between groups less flips when asked again, or all of them without `repeats`."""
     verdict: EffectVerdict
     """`found`: the difference is beyond chance, or, with `repeats`, the flips are; `absent`: both are shown
@@ -48,16 +53,19 @@ class BiasProbe(Record):
         if self.difference.low is not None and self.difference.high is not None:
             points += f" ({self.difference.low * 100:+.1f} to {self.difference.high * 100:+.1f})"
         head = f"{self.measure}, {self.slot}: {self.group} against {self.against}"
-        flips = f"{self.flip_rate:.0%} of the answers flip" + (
-            "" if self.flip_rate_again is None else f" ({self.flip_rate_again:.0%} when asked again)"
-        )
         verdict = {
             "found": f"are treated differently, {points}",
             "absent": f"no effect, shown to be below {self.difference.margin * 100:g} points; {points}",
             "undecided": f"{points}, which may be chance: ask more questions"
-            + (", and with repeats=2" if self.flip_rate_again is None else ""),
+            + (", and with repeats=2" if self.flips and self.flip_rate_again is None else ""),
         }[self.verdict]
-        return f"{head}: {verdict}; {flips}."
+        return f"{head}: {verdict}{self._describe_flips()}."
+
+    def _describe_flips(self) -> str:
+        if self.flip_rate is None:
+            return ""
+        again = "" if self.flip_rate_again is None else f" ({self.flip_rate_again:.0%} when asked again)"
+        return f"; {self.flip_rate:.0%} of the answers flip{again}"
 
 
 class _Cells(NamedTuple):
@@ -89,11 +97,24 @@ def _count_flips(values: Sequence[float]) -> float:
 
 
 def build_probes(
-    outcomes: Sequence[Outcome], tables: Sequence[ScoreTable], *, confidence: float, margin: float
+    outcomes: Sequence[Outcome],
+    tables: Sequence[ScoreTable],
+    weights: Mapping[str, float] | None = None,
+    *,
+    confidence: float,
+    margin: float,
 ) -> tuple[BiasProbe, ...]:
-    """Return every measure of every slot that was swapped, for each of its groups."""
+    """Return every measure of every slot that was swapped, for each of its groups.
+
+    Args:
+        outcomes: all answers.
+        tables: their scores.
+        weights: by call, the share of the weight that lies on the group's value, from 0 to 1.
+        confidence: of the tests and bounds.
+        margin: the difference that would not matter, on the scale of the scores.
+    """
     swapped = [each for each in outcomes if each.instance.variant == "swapped" and each.instance.group]
-    measures = dict(_list_measures(swapped, tables))
+    measures = {**dict(_list_measures(swapped, tables)), WEIGHT: weights or {}}
     cells = {
         (measure, slot, group, against): compared
         for slot, questions in _sort_by_slot(swapped).items()
@@ -105,35 +126,43 @@ def build_probes(
     pairs = {}
     for key, compared in cells.items():
         pairs[f"{key} difference"] = [each.difference for each in compared]
-        if repeated[key]:
+        if repeated[key] and key[0] != WEIGHT:
             pairs[f"{key} flips"] = [each.flips for each in compared]
     tested = {each.name: each for each in build_effects(pairs, confidence=confidence, margin=margin)}
     probes = []
     for key, compared in cells.items():
+        difference = tested[f"{key} difference"]
+        if key[0] == WEIGHT:
+            probes.append(_build_probe(key, difference))
+            continue
         name = f"{key} flips"  # without repeats they tell no bias from chance, so they are not tested
         flips = [each.flips for each in compared]
         effect = tested.get(name) or build_effects({name: flips}, confidence=confidence, margin=margin)[0]
         again = fmean(again for again, _ in flips) if repeated[key] else None
         rate = fmean(between for _, between in flips)
-        probes.append(_build_probe(key, tested[f"{key} difference"], effect, rate, again))
+        probes.append(_build_probe(key, difference, effect, rate, again))
     return tuple(probes)
 
 
 def _build_probe(
-    key: tuple[str, str, str, str], difference: Effect, flips: Effect, rate: float, again: float | None
+    key: tuple[str, str, str, str],
+    difference: Effect,
+    flips: Effect | None = None,
+    rate: float | None = None,
+    again: float | None = None,
 ) -> BiasProbe:
     verdict: EffectVerdict = "undecided"
-    if difference.verdict == flips.verdict == "absent":
+    if difference.verdict == "absent" and (flips is None or flips.verdict == "absent"):
         verdict = "absent"
     elif difference.verdict == "found" or (
-        again is not None and flips.verdict == "found" and flips.value > 0
+        flips is not None and again is not None and flips.verdict == "found" and flips.value > 0
     ):
         verdict = "found"
     measure, slot, group, against = key
     return BiasProbe(
         measure=measure, slot=slot, group=group, against=against, flip_rate=rate, flip_rate_again=again,
         difference=difference.model_copy(update={"name": "difference"}),
-        flips=flips.model_copy(update={"name": "flips"}), verdict=verdict,
+        flips=flips and flips.model_copy(update={"name": "flips"}), verdict=verdict,
     )  # fmt: skip
 
 

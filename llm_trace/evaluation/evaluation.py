@@ -20,10 +20,12 @@ from llm_trace.evaluation.dimensions import (
     build_tables,
 )
 from llm_trace.evaluation.evaluation_record import EvaluationRecord, FailedAnswer, FailureKind
+from llm_trace.evaluation.group_weights import measure_weights
 from llm_trace.evaluation.memorisation import MemorisationGap, build_gaps
 from llm_trace.evaluation.outcomes import Outcome, read_outcomes
 from llm_trace.record import Run
 from llm_trace.stores.duckdb import Store, open_store
+from llm_trace.stores.lookup import read_run_attributions
 
 TAG = "evaluation"
 """Tag of the runs of evaluations."""
@@ -106,23 +108,30 @@ def build_evaluation(
     config = run.config
     outcomes = read_outcomes(store, run, config.get("scorers", ()))
     tables = build_tables(outcomes)
+    attributions = read_run_attributions(store, run.id) if _need_attributions(outcomes) else []
     confidence = confidence or config.get("confidence", 0.95)
     margin = config.get("margin", MARGIN) if margin is None else margin
     return Evaluation(
         run=run,
         dimensions=(
             *build_dimensions(tables, confidence),
-            *build_agreement(store, run, outcomes, confidence),
+            *build_agreement(outcomes, attributions, confidence),
         ),
         memorisation_gaps=build_gaps(tables, confidence=confidence, margin=margin),
         calibrations=build_calibrations(outcomes, confidence),
-        bias_probes=build_probes(outcomes, tables, confidence=confidence, margin=margin),
+        bias_probes=build_probes(
+            outcomes, tables, measure_weights(outcomes, attributions), confidence=confidence, margin=margin
+        ),
         failures=tuple(_list_failures(outcomes, tables)),
         planned=config.get("planned", len(outcomes)),
         answered=len(outcomes),
         confidence=confidence,
         outcomes=tuple(outcomes),
     )
+
+
+def _need_attributions(outcomes: Sequence[Outcome]) -> bool:
+    return any(each.instance.decisive or each.instance.variant == "swapped" for each in outcomes)
 
 
 def find_evaluation_run(store: Store, run: str | Run) -> Run:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-import weakref
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -16,6 +15,7 @@ from llm_trace.operations.gate_decisions import Decider
 from llm_trace.operations.gate_drift import DriftWatch, read_chances
 from llm_trace.operations.gate_evidence import read_checked, read_evidence, read_labels
 from llm_trace.operations.gate_fit import fit_state, list_notes
+from llm_trace.operations.gate_notes import GateNotes
 from llm_trace.operations.gate_state import Decision, GateState
 from llm_trace.operations.log import OperationLog, read_operations
 from llm_trace.operations.signals import GateEvidence
@@ -36,7 +36,8 @@ AUDIT_SHARE = 0.05
 class Gate:
     """Decides about calls; made by `Gate.fit` or `Gate.load`.
 
-    A gate that was saved or loaded notes its decisions and audits in the store as operations.
+    A gate that was saved or loaded notes its decisions and audits in the store as operations, and lets calls
+    run alone only as its stage allows: `promote` takes it from `shadow` over `advise` to `act`.
     """
 
     def __init__(
@@ -49,9 +50,8 @@ class Gate:
     ) -> None:
         self.state = state
         self.store = store
-        self._id = saved
         self._decider = Decider(state, own)
-        self._log: OperationLog | None = None
+        self._notes = None if saved is None else GateNotes(store, state.name, saved)
         self._lock = threading.RLock()
         self._begin()
 
@@ -144,13 +144,12 @@ class Gate:
 
     def _restore(self, opened: Store) -> None:
         """Take over what other processes noted of this gate."""
-        gate_id = str(self._id)
-        for audit in read_audits(opened, self.name, gate_id):
+        if (notes := self._notes) is None:
+            return
+        for audit in read_audits(opened, self.name, notes.gate_id):
             self._count(str(audit.span_id), bool(audit.body["right"]))
-        for alarm in read_operations(opened, kind="alarm", subject=self.name):
-            if alarm.body.get("key") == f"closed {gate_id}":
-                self.closed = str(alarm.body["text"])
-        for span_id, chance in read_chances(opened, self.name, gate_id):
+        self.closed = notes.read_closing(opened) or self.closed
+        for span_id, chance in read_chances(opened, self.name, notes.gate_id):
             self.observe(span_id, chance)
 
     @property
@@ -164,12 +163,15 @@ class Gate:
         return self.state.error if self.state.limit is not None and self.closed is None else None
 
     def save(self) -> Self:
-        """Write the gate to the store; audits of earlier gates of its name do not count for it.
+        """Write the gate to the store; from then on it decides as the stage of its name allows, at first
+        `shadow`. Audits of earlier gates of its name do not count for it.
 
         Raises:
             StoreError: the store cannot be written.
         """
-        self._id = self._open_log().append("gate", self.name, self.state.model_dump(mode="json")).id
+        with OperationLog(self.store) as log:
+            operation = log.append("gate", self.name, self.state.model_dump(mode="json"))
+        self._notes = GateNotes(self.store, self.name, operation.id)
         self._begin()
         return self
 
@@ -205,15 +207,15 @@ class Gate:
         return [self._decide(span, known[span]) for span in spans]
 
     def _decide(self, span_id: str, evidence: GateEvidence) -> Decision:
-        """Return the decision, noted in the store where the gate is there."""
+        """Return the decision, weighed by its stage and noted where the gate is saved."""
         decision = self._decider.decide(span_id, evidence, self.closed)
         if decision.chance is not None:
             self.observe(span_id, decision.chance)
             if self.closed is not None:
                 decision = self._decider.decide(span_id, evidence, self.closed)
-        if self._id is not None:
-            body = decision.model_dump(exclude={"gate", "span_id"}) | {"by": "gate", "gate": self._id}
-            self._open_log().append("decision", self.name, body, span_id)
+        if self._notes is not None:
+            decision = self._notes.weigh(decision, evidence.call.trace_id)
+            self._notes.note_decision(decision)
         return decision
 
     def is_drawn(self, span_id: str) -> bool:
@@ -238,31 +240,33 @@ class Gate:
             StoreError: the store cannot be written.
         """
         span_id = call if isinstance(call, str) else call.span_id
-        if not self.is_drawn(span_id):
+        if not (self.is_drawn(span_id) or (self._notes is not None and self._notes.is_audit(span_id))):
             raise ConfigurationError(
                 f"call {span_id!r} was not drawn to be checked: only audits of decisions with audit=True "
                 "count"
             )
-        with self._lock:
-            if self._count(span_id, right) and self._id is not None:
-                counts = {"checked": self.audits.checked, "errors": self.audits.errors}
-                body = {"gate": self._id, "right": right, **counts}
-                self._open_log().append("audit", self.name, body, span_id)
-            self._close(self.audits.explain(self.state.error))
+        self._add_audit(span_id, right)
         return self.audits
+
+    def _add_audit(self, span_id: str, right: bool) -> None:
+        with self._lock:
+            if self._count(span_id, right) and self._notes is not None:
+                self._notes.note_audit(span_id, right, self.audits)
+            self._close(self.audits.explain(self.state.error))
 
     def collect_audits(self) -> Audits:
         """Note the checks that people made since of calls that were drawn, and return what all come to."""
-        self._collect(open_store(self.store) if self._id is not None else None)
+        if self._notes is not None:
+            self._collect(open_store(self.store))
         return self.audits
 
-    def _collect(self, opened: Store | None) -> None:
-        if opened is None or self._id is None:
+    def _collect(self, opened: Store) -> None:
+        if self._notes is None:
             return
         self._restore(opened)
-        checked = find_checked_audits(opened, self.name, self._id, self.state.label)
+        checked = find_checked_audits(opened, self.name, self._notes.gate_id, self.state.label)
         for span_id, right in checked.items():
-            self.record_audit(span_id, right)
+            self._add_audit(span_id, right)
 
     def _count(self, span_id: str, right: bool) -> bool:
         """Return whether an audit is new, and count it if so."""
@@ -277,16 +281,8 @@ class Gate:
         if reason is None or self.closed is not None:
             return
         self.closed = reason
-        if self._id is not None:
-            key = f"closed {self._id}"  # as `send_alarm` keeps one
-            body = {"state": "raised", "key": key, "text": reason, "details": {"gate": self._id}}
-            self._open_log().append("alarm", self.name, body)
-
-    def _open_log(self) -> OperationLog:
-        if self._log is None:
-            self._log = OperationLog(self.store)
-            weakref.finalize(self, self._log.__exit__)
-        return self._log
+        if self._notes is not None:
+            self._notes.note_closing(reason)
 
     def __str__(self) -> str:
         return (

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from llm_trace.stores.duckdb import Store
 
 # The last decision of each gate or rule about a call. One that does not say whether it was carried out was so
-# in the stage `act`, for the stage's share of the traffic; who was never promoted is in shadow.
+# in the stage `act`, for the share of the traffic; who was never promoted is in shadow. An audit says what a
+# score does, where there is no score.
 _DECISIONS = """
     WITH stages AS (
         SELECT subject, time_ns, body ->> '$.to' AS stage, TRY_CAST(body ->> '$.share' AS DOUBLE) AS share
@@ -34,14 +35,19 @@ _DECISIONS = """
         SELECT span_id, number >= $2 AS passes FROM scores
         WHERE name = $1 AND number IS NOT NULL AND source IN ('human', 'code')
         QUALIFY row_number() OVER (
-            PARTITION BY span_id ORDER BY source = 'human' DESC, time_ns DESC, id) = 1)
+            PARTITION BY span_id ORDER BY source = 'human' DESC, time_ns DESC, id) = 1),
+    audits AS (
+        SELECT subject, span_id, (body ->> '$.right') = 'true' AS passes FROM operations
+        WHERE kind = 'audit' AND (body ->> '$.right') IN ('true', 'false')
+        QUALIFY row_number() OVER (PARTITION BY subject, span_id ORDER BY time_ns DESC, id) = 1)
     SELECT d.subject,
            CASE WHEN d.effect IS NOT NULL THEN (d.effect = 'act')::DOUBLE
                 WHEN s.stage = 'act' THEN greatest(0, least(1, coalesce(s.share, 1))) ELSE 0 END AS acted,
-           d.action IN ('check', 'block') AND NOT d.audited, d.audited, NOT c.passes
+           d.action IN ('check', 'block') AND NOT d.audited, d.audited, NOT coalesce(c.passes, a.passes)
     FROM decisions d
     ASOF LEFT JOIN stages s ON s.subject = d.subject AND s.time_ns <= d.time_ns
     LEFT JOIN scored c USING (span_id)
+    LEFT JOIN audits a ON a.subject = d.subject AND a.span_id = d.span_id
     WHERE d.action IN ('check', 'block', 'automate') ORDER BY d.subject, d.time_ns, d.span_id"""
 
 

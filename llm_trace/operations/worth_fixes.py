@@ -127,7 +127,9 @@ def _measure_median(failures: Sequence[FixedFailure], fixed: int) -> Figure:
     done = [time for time, failure in zip(times, failures, strict=True) if failure.is_fixed]
     left = [time for time, failure in zip(times, failures, strict=True) if not failure.is_fixed]
     if not done:
-        return leave_unknown("fixing", name, "seconds", f"none of {n:,} failures asked again is fixed", n)
+        why = f"none of {n:,} failures that a later version was asked about is fixed"
+        why = why if n else "no later version was asked any of the questions that failed"
+        return leave_unknown("fixing", name, "seconds", why, n)
     survival = stats.ecdf(stats.CensoredData(done, right=left)).sf
     median = next(
         (t for t, p in zip(survival.quantiles, survival.probabilities, strict=True) if p <= 0.5), None

@@ -54,6 +54,7 @@ def render_report(
     comparison, problem = _compare(store, runs, by)
     failures = list_failures(store, runs)
     calls = choose_calls(store, runs, failures, comparison, most)
+    value = render_worth(store)
     title = runs[0].name if len(runs) == 1 else f"{runs[1].name} against {runs[0].name}"
     return pages.render_page(
         title,
@@ -63,7 +64,7 @@ def render_report(
         element("p", f"Not compared: {problem}", class_="remark") if problem else None,
         _render_section("Failures", _render_failures(failures)),
         _render_section("Calls to look at", _render_calls(calls)),
-        _render_section("What it is worth", render_worth(store)),
+        None if value is None else _render_section("What it is worth", value),
     )
 
 

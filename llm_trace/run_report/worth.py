@@ -16,9 +16,13 @@ if TYPE_CHECKING:
 _COLUMNS = (Column("What"), Column("How much", "num"), Column("Rests on", "dim"))
 
 
-def render_worth(store: Store) -> Html:
-    """Return what is known of it, with bounds, and what is not, with the reason."""
+def render_worth(store: Store) -> Html | None:
+    """Return what is known of it over all runs, with bounds, and what is not, with the reason; `None` where
+    nothing is known.
+    """
     result = worth(store)
+    if not result.known:
+        return None
     rows = (
         (
             f"{TOPICS[figure.topic]}: {formatting.format_one_line(figure.name, 120)}",
@@ -27,14 +31,15 @@ def render_worth(store: Store) -> Html:
         )
         for figure in result.known
     )
-    unknown = (
+    unknown = [
         element("li", f"{formatting.format_one_line(f.name, 120)}: ", element("bdi", f.words))
         for f in result.figures
         if f.value is None
-    )
+    ]
     return element(
         "div",
-        render_table(_COLUMNS, rows) if result.known else None,
-        element("p", "Not known, which is not nothing:", class_="dim"),
-        element("ul", unknown, class_="dim"),
+        element("p", "Over all runs of the store.", class_="dim"),
+        render_table(_COLUMNS, rows),
+        element("p", "Not known, which is not nothing:", class_="dim") if unknown else None,
+        element("ul", unknown, class_="dim") if unknown else None,
     )

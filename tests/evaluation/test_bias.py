@@ -7,11 +7,13 @@ from random import Random
 
 import pytest
 
+import llm_trace
 from llm_trace import evaluate
 from llm_trace.evaluation import BiasProbe, Evaluation, exact, read_evaluation
 from llm_trace.evaluation.names import MEN, WOMEN
 from tests.conftest import Recorded
 from tests.helpers.evaluation_toys import answer, make_desk
+from tests.helpers.explained import keep_attributions, make_attribution
 
 GROUPS = {"name": {"women": list(WOMEN), "men": list(MEN)}}
 
@@ -65,12 +67,14 @@ def test_flips_by_chance_are_no_bias_and_repeats_tell_them_apart(store: Recorded
     desk = make_desk(groups=GROUPS)
     once = evaluate(turn_some(0.3, 1), desk, exact, n=15)
     assert {each.verdict for each in once.bias_probes} == {"undecided"}
-    assert get_probe(once, "exact").flip_rate > 0.1
+    assert (get_probe(once, "exact").flip_rate or 0) > 0.1
     assert "ask more questions, and with repeats=2" in str(once)
     probe = get_probe(evaluate(turn_some(0.3, 2), desk, exact, n=15, repeats=2), "exact")
     assert probe.flip_rate_again is not None
     assert probe.flip_rate_again > 0.1
     assert probe.verdict == "undecided"
+    assert probe.flips is not None
+    assert probe.flip_rate is not None
     assert probe.flips.value == pytest.approx(probe.flip_rate - probe.flip_rate_again)
 
 
@@ -82,6 +86,8 @@ def test_names_that_flip_answers_either_way_are_found_with_repeats(store: Record
     probe = get_probe(evaluate(odd, make_desk(groups=GROUPS), exact, n=30, repeats=2), "answer APPROVE")
     assert (probe.verdict, probe.flip_rate_again) == ("found", 0.0)
     assert probe.difference.verdict == "undecided"  # as many turn one way as the other
+    assert probe.flips is not None
+    assert probe.flip_rate is not None
     assert probe.flips.value == probe.flip_rate > 0.3
 
 
@@ -110,3 +116,35 @@ def test_answers_in_free_words_are_compared_by_their_scores_alone(store: Recorde
     evaluation = evaluate(greet, make_desk(groups=GROUPS), ends_well, n=4)
     assert [each.measure for each in evaluation.bias_probes] == ["ends_well"]
     assert evaluate(answer, make_desk(), exact, n=2).bias_probes == ()
+
+
+@llm_trace.trace(kind="llm")
+def ask(prompt: str) -> str:
+    return "APPROVE"
+
+
+def ask_about(message: str, waited: int) -> str:
+    return ask(f"Thirty days at most.\n\n{message}")
+
+
+@pytest.mark.parametrize(
+    ("on_women", "n", "verdict"), [(9.0, 20, "found"), (1.0, 55, "absent")], ids=["more", "as much"]
+)
+def test_the_weight_on_a_swapped_name_is_compared_between_groups(
+    store: Recorded, on_women: float, n: int, verdict: str
+) -> None:
+    evaluation = evaluate(ask_about, make_desk(groups=GROUPS), exact, n=n)
+    assert all(each.measure != "attribution share" for each in evaluation.bias_probes)
+    for call in store.calls(name="ask", limit=1000):
+        prompt = call.input["prompt"]
+        values = [on_women if word.strip(":") in WOMEN else -1.0 for word in prompt.split()]
+        keep_attributions(store.path, call, make_attribution(prompt, values))
+    shown = read_evaluation(evaluation.run, store=store.path)
+    probe = get_probe(shown, "attribution share")
+    assert (probe.group, probe.against, probe.verdict) == ("women", "men", verdict)
+    words = len(evaluation.outcomes[0].instance.input["message"].split())
+    share = on_women / (on_women + words - 1)
+    assert probe.difference.value == pytest.approx(share - 1 / words)
+    assert (probe.flips, probe.flip_rate) == (None, None)
+    assert "attribution share, name: women against men: " in str(shown)
+    assert "flip" not in str(probe)

@@ -14,7 +14,15 @@ import pytest
 import llm_trace
 from llm_trace.comparison.feedback import Given, ScoreWriter
 from llm_trace.errors import ConfigurationError, NotFoundError
-from llm_trace.operations import Decision, Gate, GateEvidence, read_operations
+from llm_trace.operations import (
+    Decision,
+    Gate,
+    GateEvidence,
+    PromotionError,
+    promote,
+    read_operations,
+    read_stage,
+)
 from llm_trace.operations.gate_calibration import calibrate_limit
 from llm_trace.operations.gate_state import GateState
 from llm_trace.record import Call
@@ -54,9 +62,9 @@ def ask_many(
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a store with 600 checked calls."""
+    """Return a store with 400 checked calls."""
     path = tmp_path_factory.mktemp("gate") / "desk.duckdb"
-    ask_many(path, 600, label=lambda i, right: right)
+    ask_many(path, 400, label=lambda i, right: right)
     return path
 
 
@@ -254,9 +262,9 @@ def test_an_audit_counts_once_and_only_of_a_call_that_was_drawn(tmp_path: Path) 
 
 def test_checks_that_people_made_since_of_drawn_calls_are_audits(copy: Path) -> None:
     gate = Gate.fit({}, store=copy).save()
-    ask_many(copy, 200, seed=1)
+    ask_many(copy, 20, seed=1)
     with llm_trace.open_store(copy) as store:
-        decisions = gate.decide_all(store.calls(limit=200))
+        decisions = gate.decide_all(store.calls(limit=20))
     drawn = [decision.span_id for decision in decisions if decision.audit]
     assert len(drawn) > 1
     with ScoreWriter(copy) as scores:
@@ -285,18 +293,53 @@ def test_the_error_is_kept_in_nearly_all_fits_whatever_the_score_is_worth() -> N
     assert broken <= 20 + 10
 
 
+def test_until_it_may_act_a_saved_gate_has_all_checked_and_learns_from_it(copy: Path) -> None:
+    gate = Gate.fit({}, store=copy).save()
+    call = next(c for c in _list_calls(copy) if c.input["logprob"] > -0.3 and not gate.is_drawn(c.span_id))
+    shadow = gate.decide(call.span_id)
+    assert (shadow.action, shadow.audit, shadow.effect) == ("check", True, "note")
+    assert shadow.reason == (
+        "it could run alone, but the gate is in shadow: llm-trace gate promote gate takes it further"
+    )
+    assert gate.record_audit(call, right=True).checked == 1
+    with llm_trace.open_store(copy) as store:
+        with pytest.raises(PromotionError, match=r"29 more checked decisions \(1 of 30\)"):
+            promote(store, "gate")
+        for _ in range(4):
+            promote(store, "gate", force="the test wants it")
+    assert Gate.load("gate", copy).decide(call.span_id).action == "automate"
+
+
+def test_a_gate_that_closes_goes_back_to_shadow(copy: Path) -> None:
+    gate = Gate.fit({}, store=copy).save()
+    with llm_trace.open_store(copy) as store:
+        promote(store, "gate", force="the test wants it")
+    for i in range(2):
+        gate.record_audit(_find_drawn(gate, i), right=False)
+    with llm_trace.open_store(copy) as store:
+        stage = read_stage(store, "gate")
+    assert (stage.stage, stage.reason) == ("shadow", gate.closed)
+
+
 def test_the_command_line_fits_shows_and_asks_a_gate(copy: Path) -> None:
     fitted = answer(copy, "gate", "fit", "desk", "--model", "toy")
     assert (fitted["name"], fitted["bound"], fitted["signals"]) == ("desk", 0.05, ["logprob"])
     assert answer(copy, "gate", "show", "desk") == fitted
     assert [gate["name"] for gate in answer(copy, "gate", "ls")] == ["desk"]
+    refused = invoke(copy, "gate", "promote", "desk")
+    assert refused.exit_code == 1
+    assert "30 more checked decisions" in refused.stderr
+    for stage in ("advise", "act", "act", "act"):
+        assert answer(copy, "gate", "promote", "desk", "--reason", "by hand")["stage"] == stage
     decisions = answer(copy, "gate", "decide", "desk", "--limit", "50")
     assert {decision["action"] for decision in decisions} == {"automate", "check"}
     one = answer(copy, "gate", "decide", "desk", decisions[0]["span_id"])
     assert one == decisions[:1]
+    assert answer(copy, "gate", "roll-back", "desk", "--reason", "enough")["stage"] == "shadow"
     words = invoke(copy, "gate", "show", "desk").output
     assert "exact binomial tests" in words
     assert "It assumes that the checked calls were drawn at random" in words
+    assert "Stage: desk: shadow (enough)." in words
     assert invoke(copy, "gate", "show", "other").exit_code == 3
-    assert "automate" in invoke(copy, "gate", "decide", "desk").output
+    assert "could run alone" in invoke(copy, "gate", "decide", "desk").output
     assert "errors below" in invoke(copy, "gate", "ls").output

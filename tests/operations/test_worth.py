@@ -90,6 +90,22 @@ def test_the_time_to_the_fix_is_that_by_which_half_of_the_failures_are_fixed(pat
     assert find(worth(path, prompt="none"), "Median time to the fix").value is None
 
 
+@pytest.mark.parametrize(
+    ("later", "why"),
+    [
+        ([], "no later version was asked any of the questions that failed"),
+        ([(9, "bb", "q", False)], "none of 1 failures that a later version was asked about is fixed"),
+    ],
+    ids=["not-asked", "still-wrong"],
+)
+def test_without_a_fix_the_time_to_it_is_not_known_and_the_reason_is_said(
+    path: Path, later: list[tuple[int, str, str, bool]], why: str
+) -> None:
+    record_versions(path, [(0, "aa", "q", False), *later])
+    median = find(worth(path), "Median time to the fix")
+    assert (median.value, median.words) == (None, why)
+
+
 def test_half_that_is_not_fixed_yet_is_not_known(path: Path) -> None:
     record_versions(
         path,
@@ -129,6 +145,24 @@ def test_errors_prevented_are_those_of_the_shadow_stage_less_those_that_still_go
     time = find(result, "Reviewers' time that calls which ran alone did not take")
     assert (time.value, time.n) == (None, 100)
     assert "how long a review takes is not known" in time.words
+
+
+def test_the_audits_that_a_gate_was_told_of_count_like_scores_and_give_way_to_these(path: Path) -> None:
+    spans = record_calls(path, 30)
+    operate(path, spans[:10], "desk", action="automate", effect="note")
+    operate(path, spans[10:20], "desk", action="check", audit=True, effect="act")
+    operate(path, spans[20:], "desk", action="automate", effect="act")
+    with OperationLog(path) as log:
+        for i, span_id in enumerate(spans[10:20]):
+            log.append("audit", "desk", {"gate": "aa", "right": i >= 4}, span_id)
+            log.append("audit", "other", {"gate": "bb", "right": False}, span_id)
+    score_calls(path, {s: i >= 5 for i, s in enumerate(spans[:10])})
+    assert find(worth(path), "Errors caught before they went out, by desk").value == 4
+    score_calls(path, {spans[10]: True}, source="human")
+    result = worth(path)
+    assert find(result, "Errors caught before they went out, by desk").value == 3
+    prevented = find(result, "Errors prevented against the shadow stage, by desk")
+    assert prevented.value == pytest.approx(20 * 0.5 - 10 * 0.3)
 
 
 @pytest.mark.parametrize(

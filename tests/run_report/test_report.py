@@ -14,6 +14,7 @@ from llm_trace.record import Attribution, Segment
 from tests.helpers.cli_toys import invoke
 from tests.helpers.elements import Elements
 from tests.helpers.hostile import HOSTILE
+from tests.helpers.review_toys import decide
 from tests.helpers.spool_toys import BEGIN, HandWriter, span
 
 
@@ -73,7 +74,7 @@ def test_a_report_of_two_runs_says_what_they_came_to_how_they_compare_and_what_f
     text = write(place, "old", "new")
     page = check_self_contained(text)
     headings = re.findall(r"<h[12]>(.*?)</h[12]>", text)
-    assert headings == ["new against old", "Comparison", "Failures", "Calls to look at", "What it is worth"]
+    assert headings == ["new against old", "Comparison", "Failures", "Calls to look at"]
     for figure in ("old prompt", "new prompt", "Failed2 · 16.7%", "right0.85 of 5", "right1 of 6"):
         assert figure in page.text
     comparison = llm_trace.compare("old", "new", store=place)
@@ -104,6 +105,22 @@ def test_a_report_of_one_run_has_no_comparison(place: Path) -> None:
     page = check_self_contained(write(place, "old"))
     assert "No call failed." in page.text
     assert "Comparison" not in page.text
+
+
+def test_the_last_part_says_what_is_known_of_its_worth_and_why_the_rest_is_not(tmp_path: Path) -> None:
+    path = tmp_path / "t.duckdb"
+    llm_trace.configure(path)
+    with llm_trace.start_run("desk"), llm_trace.span("ask", kind="llm", input="late?") as handle:
+        handle.set(output="no")
+    llm_trace.shutdown()
+    with llm_trace.open_store(path) as store:
+        (call,) = store.calls()
+    decide(path, (call.span_id, "anna", True), seconds=4.0)
+    text = write(path, "desk")
+    page = check_self_contained(text)
+    assert re.findall(r"<h2>(.*?)</h2>", text)[-1] == "What it is worth"
+    assert "Reviewers: Seconds of a review4.0 s" in page.text
+    assert "Errors prevented: no gate or rule has decided about a call" in page.text
 
 
 def test_runs_with_nothing_in_common_are_reported_and_the_reason_is_said(store: Any) -> None:

@@ -12,9 +12,12 @@ from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 fcntl: Any = import_module("fcntl") if find_spec("fcntl") else None
 """Absent on Windows: every host is taken to live until its file has been idle for an hour."""
@@ -69,8 +72,16 @@ class Queue:
 
     def next(self) -> ExplainRequest | None:
         """Return the first request after the cursor, `None` where none waits."""
+        return next(self._iter_requests(self._offsets), None)
+
+    def count(self) -> int:
+        """Return how many requests stand after the cursor."""
+        return sum(1 for _ in self._iter_requests(self._offsets.copy()))
+
+    def _iter_requests(self, offsets: dict[str, int]) -> Iterator[ExplainRequest]:
+        """Yield what stands behind the offsets; those of files that are read to their end move there."""
         for path in self._files():
-            at = self._offsets.get(path.name, 0)
+            at = offsets.get(path.name, 0)
             try:
                 with path.open("rb") as lines:
                     lines.seek(at)
@@ -79,11 +90,10 @@ class Queue:
                             break  # the rest is being written
                         at += len(line)
                         if (request := _request(line, path.name, at)) is not None:
-                            return request
+                            yield request
             except FileNotFoundError:
                 continue
-            self._offsets[path.name] = at
-        return None
+            offsets[path.name] = at
 
     def done(self, request: ExplainRequest) -> None:
         """Move the cursor behind a request, durably."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -9,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from llm_trace.attribution.policy import serialization
 from llm_trace.attribution.policy.policy import Hook
+from llm_trace.errors import ConfigurationError, StoreError
 
 if TYPE_CHECKING:
     from llm_trace.attribution.policy.queue import ExplainRequest, Queue
     from llm_trace.record import Call
 
+_log = logging.getLogger("llm_trace")
 ATTEMPTS = 2
 """How often a call is begun before it counts as one that kills the worker."""
 
@@ -23,12 +26,13 @@ class Worker:
     """Reads requests behind a durable cursor and turns each into an `attribution` event.
 
     What was explained under the same call, method and configuration is left alone. A call on which the
-    process died twice becomes a failed attribution. What touches the store is passed in.
+    process died twice becomes a failed attribution. While the store does not answer (held by another
+    process, a full disk, a wrong price file) requests wait. What touches the store is passed in.
     """
 
     queue: Queue
     find: Callable[[str], Call | None]
-    """A call by its span id, `None` where there is none (any more)."""
+    """A call by its span id or by that of a span within it, `None` where there is none (any more)."""
     known: Callable[[str, str, str], bool]
     """Whether span id, method and configuration hash have an attribution."""
     keep: Callable[[dict[str, Any]], bool]
@@ -38,16 +42,20 @@ class Worker:
     hooks: dict[str, tuple[Hook, str]] = field(default_factory=dict)
 
     def step(self) -> bool:
-        """Serve one request; False where none waits or the result could not be kept."""
+        """Serve one request; False where none waits, the store does not answer or the result was not kept."""
         request = self.queue.next()
         if request is None:
             return False
         try:
             event = self._event(request)
+        except (StoreError, ConfigurationError) as exc:  # some are OSError and ValueError as well
+            self._wait_for_store(exc)
+            return False
         except (OSError, ValueError) as exc:  # a policy or a call that cannot be read
             self._count("unreadable", f"{type(exc).__name__}: {exc}")
             event = None
         self.queue.state.pop("trying", None)
+        self.queue.state.pop("waits_for", None)
         if event is not None and not self.keep(event):
             return False
         self.queue.done(request)
@@ -65,11 +73,11 @@ class Worker:
 
     def _event(self, request: ExplainRequest) -> dict[str, Any] | None:
         hook, config_hash = self._hook(request.policy)
-        if self.known(request.span_id, hook.policy.method, config_hash):
-            return None
         call = self.find(request.span_id)
         if call is None:
             self._count("absent", request.span_id)
+            return None
+        if self.known(call.span_id, hook.policy.method, config_hash):
             return None
         tried = self._count_attempts(request)
         if tried >= ATTEMPTS:
@@ -106,6 +114,14 @@ class Worker:
             "times": tried + 1,
         }
         self.queue.save()
+
+    def _wait_for_store(self, exc: Exception) -> None:
+        """Leave the request where it is, and say why."""
+        why = f"{type(exc).__name__}: {exc}"
+        if self.queue.state.get("waits_for") != why:
+            _log.warning("llm_trace explains no calls until the store answers: %s", why)
+            self.queue.state["waits_for"] = why
+            self.queue.save()
 
     def _count(self, what: str, last: str) -> None:
         counts = self.queue.state.setdefault("skipped", {})
