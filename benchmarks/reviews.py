@@ -113,10 +113,10 @@ def check_prevented(calls: int, before: float, now: float, draw: random.Random) 
     """Return whether the bounds hold the errors that were prevented: so many calls were scored in shadow, and
     twice as many decided since, of which a half runs alone and 5 % of that half is audited.
     """
-    decided = [DecidedCall("gate", 0, False, False, draw.random() < before) for _ in range(calls)]
-    decided += [DecidedCall("gate", 1, True, False, None) for _ in range(calls)]
+    decided = [DecidedCall("gate", False, False, False, draw.random() < before) for _ in range(calls)]
+    decided += [DecidedCall("gate", True, True, False, None) for _ in range(calls)]
     audits = [draw.random() < 0.05 for _ in range(calls)]
-    decided += [DecidedCall("gate", 1, False, a, draw.random() < now if a else None) for a in audits]
+    decided += [DecidedCall("gate", True, False, a, draw.random() < now if a else None) for a in audits]
     figure = measure_errors(decided, "correct", 0.95)[1]
     expected = 2 * calls * before - (calls - sum(audits)) * now
     if figure.low is None or figure.high is None:

@@ -1,8 +1,9 @@
 """How many errors gates and rules have prevented.
 
-In the stages `shadow` and `advise` nothing is held back: the share of wrong calls there is what would go out.
-In the stage `act` what goes out wrong are calls that run alone; the audits, drawn by chance, say how many of
-these are wrong. What was prevented is the difference, for as many calls as were decided in `act`.
+In the stages `shadow` and `advise`, and outside the share of the traffic of `act`, nothing is held back: the
+share of wrong calls there is what would go out. Where a decision is carried out (its effect is `act`), calls
+that run alone still go out wrong; the audits, drawn by chance, say how many. What was prevented is the
+difference, for as many calls as were decided so.
 """
 
 from __future__ import annotations
@@ -19,14 +20,11 @@ if TYPE_CHECKING:
 
     from llm_trace.stores.duckdb import Store
 
-# The last decision of each gate or rule about a call. One that does not say whether it was carried out was so
-# in the stage `act`, for the share of the traffic; who was never promoted is in shadow. An audit says what a
-# score does, where there is no score.
+NOT_ACTED = "nothing was decided in the stage act yet: llm-trace gate promote takes a gate there"
+
+# The last decision of each gate or rule about a call. An audit says what a score does, where there is none.
 _DECISIONS = """
-    WITH stages AS (
-        SELECT subject, time_ns, body ->> '$.to' AS stage, TRY_CAST(body ->> '$.share' AS DOUBLE) AS share
-        FROM operations WHERE kind = 'stage' AND (body ->> '$.to') IN ('shadow', 'advise', 'act')),
-    decisions AS (
+    WITH decisions AS (
         SELECT subject, span_id, time_ns, body ->> '$.effect' AS effect, body ->> '$.action' AS action,
                coalesce((body ->> '$.audit') = 'true', false) AS audited
         FROM operations WHERE kind = 'decision' AND span_id IS NOT NULL
@@ -40,12 +38,9 @@ _DECISIONS = """
         SELECT subject, span_id, (body ->> '$.right') = 'true' AS passes FROM operations
         WHERE kind = 'audit' AND (body ->> '$.right') IN ('true', 'false')
         QUALIFY row_number() OVER (PARTITION BY subject, span_id ORDER BY time_ns DESC, id) = 1)
-    SELECT d.subject,
-           CASE WHEN d.effect IS NOT NULL THEN (d.effect = 'act')::DOUBLE
-                WHEN s.stage = 'act' THEN greatest(0, least(1, coalesce(s.share, 1))) ELSE 0 END AS acted,
-           d.action IN ('check', 'block') AND NOT d.audited, d.audited, NOT coalesce(c.passes, a.passes)
+    SELECT d.subject, coalesce(d.effect = 'act', false), d.action IN ('check', 'block') AND NOT d.audited,
+           d.audited, NOT coalesce(c.passes, a.passes)
     FROM decisions d
-    ASOF LEFT JOIN stages s ON s.subject = d.subject AND s.time_ns <= d.time_ns
     LEFT JOIN scored c USING (span_id)
     LEFT JOIN audits a ON a.subject = d.subject AND a.span_id = d.span_id
     WHERE d.action IN ('check', 'block', 'automate') ORDER BY d.subject, d.time_ns, d.span_id"""
@@ -55,8 +50,8 @@ class DecidedCall(NamedTuple):
     """What a gate or rule decided about a call, and what became of it."""
 
     subject: str
-    acted: float
-    """Share of such decisions that were carried out: 1 or 0, or that of the traffic in the stage `act`."""
+    acted: bool
+    """Whether it was carried out, as the stage `act` allows."""
     held: bool
     """Whether it was not to run alone."""
     audited: bool
@@ -69,7 +64,7 @@ class DecidedCall(NamedTuple):
 class Share:
     """A share with bounds, times how often it counts."""
 
-    times: float
+    times: int
     value: float
     low: float
     high: float
@@ -99,6 +94,8 @@ def _count_caught(subject: str, calls: Sequence[DecidedCall], score: str) -> Fig
     held = [each for each in calls if each.acted and (each.held or each.audited)]
     known = [each for each in held if each.wrong is not None]
     name = f"Errors caught before they went out, by {subject}"
+    if not any(each.acted for each in calls):
+        return leave_unknown("errors", name, "calls", NOT_ACTED)
     if not known:
         why = f"{len(held):,} calls were sent to a person in the stage act, none has a {score} yet"
         return leave_unknown("errors", name, "calls", why, len(held))
@@ -113,20 +110,20 @@ def _estimate_prevented(subject: str, calls: Sequence[DecidedCall], score: str, 
     before = _bound_wrong((e for e in calls if not e.acted), acted, confidence)
     audits = _bound_wrong((e for e in calls if e.acted and e.audited), alone, confidence)
     if not acted:
-        return leave_unknown("errors", name, "calls", "nothing was decided in the stage act yet")
+        return leave_unknown("errors", name, "calls", NOT_ACTED)
     if before is None:
         why = f"no call of the stages shadow and advise has a {score}: score some, as llm-trace review does"
-        return leave_unknown("errors", name, "calls", why, round(acted))
+        return leave_unknown("errors", name, "calls", why, acted)
     if audits is None and alone:
-        why = f"{alone:,.0f} calls ran alone, and none of the audited ones has a {score}: score these"
-        return leave_unknown("errors", name, "calls", why, round(acted))
+        why = f"{alone:,} calls ran alone, and none of the audited ones has a {score}: score these"
+        return leave_unknown("errors", name, "calls", why, acted)
     now = audits or Share(0, 0.0, 0.0, 0.0, 0)
     value = before.times * before.value - now.times * now.value
     down = hypot(before.times * (before.value - before.low), now.times * (now.high - now.value))
     up = hypot(before.times * (before.high - before.value), now.times * (now.value - now.low))
     words = (
-        f"{acted:,.0f} calls decided in act; before {before.value:.1%} of {before.n:,} scored ones were wrong"
-        f", now {now.value:.1%} of {now.n:,} audited ones among the {alone:,.0f} that ran alone; at "
+        f"{acted:,} calls decided in act; before {before.value:.1%} of {before.n:,} scored ones were wrong"
+        f", now {now.value:.1%} of {now.n:,} audited ones among the {alone:,} that ran alone; at "
         f"{confidence:.0%}, if the scored calls are like the others"
     )
     return Figure(
@@ -135,12 +132,12 @@ def _estimate_prevented(subject: str, calls: Sequence[DecidedCall], score: str, 
     )  # fmt: skip
 
 
-def count_alone(calls: Iterable[DecidedCall]) -> float:
+def count_alone(calls: Iterable[DecidedCall]) -> int:
     """Return how many calls ran alone because a gate or rule let them."""
-    return sum(each.acted for each in calls if not each.held and not each.audited)
+    return sum(each.acted and not each.held and not each.audited for each in calls)
 
 
-def _bound_wrong(calls: Iterable[DecidedCall], times: float, confidence: float) -> Share | None:
+def _bound_wrong(calls: Iterable[DecidedCall], times: int, confidence: float) -> Share | None:
     """Return the share of wrong calls among those that are scored; `None` where none is."""
     from scipy import stats
 

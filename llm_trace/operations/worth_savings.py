@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from llm_trace.operations.log import read_operations
-from llm_trace.operations.worth_errors import count_alone
+from llm_trace.operations.worth_errors import NOT_ACTED, count_alone
 from llm_trace.operations.worth_figures import Figure, Unit, leave_unknown
 from llm_trace.stores.prompt_use import read_input_cost
 
@@ -34,15 +34,15 @@ def measure_automation(
     """
     alone = count_alone(decided)
     if not any(each.acted for each in decided):
-        return [leave_unknown("savings", _TIME, "seconds", "nothing was decided in the stage act yet")]
+        return [leave_unknown("savings", _TIME, "seconds", NOT_ACTED)]
     if review_time.value is None:
-        why = f"{alone:,.0f} calls ran alone; how long a review takes is not known: none was timed"
-        return [leave_unknown("savings", _TIME, "seconds", why, round(alone))]
-    words = f"{alone:,.0f} calls ran alone, at the mean time of {review_time.n:,} timed reviews"
+        why = f"{alone:,} calls ran alone; how long a review takes is not known: none was timed"
+        return [leave_unknown("savings", _TIME, "seconds", why, alone)]
+    words = f"{alone:,} calls ran alone, at the mean time of {review_time.n:,} timed reviews"
     time = _scale(review_time, alone, "seconds", _TIME, words)
     if hourly_usd is None:
         why = "say what an hour of a reviewer costs: llm-trace worth --hourly USD"
-        return [time, leave_unknown("savings", _MONEY, "usd", why, round(alone))]
+        return [time, leave_unknown("savings", _MONEY, "usd", why, alone)]
     return [time, _scale(time, hourly_usd / 3600, "usd", _MONEY, f"at ${hourly_usd:,.2f} an hour")]
 
 

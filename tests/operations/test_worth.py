@@ -126,11 +126,9 @@ def test_errors_prevented_are_those_of_the_shadow_stage_less_those_that_still_go
     spans = record_calls(path, 300)
     shadow, act = spans[:100], spans[100:]
     operate(path, shadow, "refunds", action="automate", effect="note")
-    with OperationLog(path) as log:  # decisions that say nothing count by the stage
-        log.append("stage", "refunds", {"to": "act", "share": 1.0})
-    operate(path, act[:80], "refunds", action="check")
-    operate(path, act[80:100], "refunds", action="check", audit=True)
-    operate(path, act[100:], "refunds", action="automate")
+    operate(path, act[:80], "refunds", action="check", effect="act")
+    operate(path, act[80:100], "refunds", action="check", audit=True, effect="act")
+    operate(path, act[100:], "refunds", action="automate", effect="act")
     score_calls(path, {s: i >= 20 for i, s in enumerate(shadow)})  # 20 % wrong in shadow
     score_calls(path, {s: i >= 30 for i, s in enumerate(act[:60])}, source="human")  # 30 caught, 20 unchecked
     score_calls(path, {s: i >= 1 for i, s in enumerate(act[80:100])}, source="human")  # 5 % of the audited
