@@ -132,7 +132,6 @@ def run_gate(
         else:
             loaded = Gate.load(gate, opened)
             spans = _find_calls(opened, calls, chosen, loaded.state.functions, limit)
-            loaded.collect_audits()
             _print_decisions(loaded.decide_all(spans), as_json=as_json)
 
 

@@ -146,10 +146,14 @@ class Gate:
         """Take over what other processes noted of this gate."""
         if (notes := self._notes) is None:
             return
-        for audit in read_audits(opened, self.name, notes.gate_id):
+        with opened.hold():
+            audits = read_audits(opened, self.name, notes.gate_id)
+            closing = notes.read_closing(opened)
+            chances = read_chances(opened, self.name, notes.gate_id)
+        for audit in audits:
             self._count(str(audit.span_id), bool(audit.body["right"]))
-        self.closed = notes.read_closing(opened) or self.closed
-        for span_id, chance in read_chances(opened, self.name, notes.gate_id):
+        self.closed = closing or self.closed
+        for span_id, chance in chances:
             self.observe(span_id, chance)
 
     @property

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+import string
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -63,8 +64,15 @@ class WeightShares:
     @cached_property
     def words(self) -> tuple[Word, ...]:
         """The words of the explained prompt."""
-        runs = re.finditer(r"\S+", self.attribution.prompt)
-        return tuple(Word(strip_punctuation(run.group()), *run.span()) for run in runs)
+        return tuple(Word(text, *span) for text, span in zip(self._texts, self._spans, strict=True))
+
+    @cached_property
+    def _texts(self) -> list[str]:
+        return [strip_punctuation(word) for word in self.attribution.prompt.split()]
+
+    @cached_property
+    def _spans(self) -> list[Span]:
+        return [run.span() for run in re.finditer(r"\S+", self.attribution.prompt)]
 
     def measure_text(self, text: str) -> float:
         """Return the share of a word, or of words that follow each other, wherever they stand; 0 where they
@@ -117,7 +125,7 @@ class WeightShares:
             raise MissingSignalError(f"{text!r} has no word to look for")
         n = len(parts)
         spans = [
-            (self.words[i].start, self.words[i + n - 1].end)
+            (self._spans[i][0], self._spans[i + n - 1][1])
             for i in self._places.get(parts[0], ())
             if self._folded_words[i : i + n] == parts
         ]
@@ -128,11 +136,11 @@ class WeightShares:
 
     @cached_property
     def _folded_words(self) -> list[str]:
-        return [word.text.casefold() for word in self.words]
+        return [text.casefold() for text in self._texts]
 
     @cached_property
     def _places(self) -> Mapping[str, list[int]]:
-        """Where each word stands among `words`."""
+        """Which of the words each is."""
         places: dict[str, list[int]] = defaultdict(list)
         for number, word in enumerate(self._folded_words):
             places[word].append(number)
@@ -190,8 +198,9 @@ class WeightShares:
 
 def strip_punctuation(word: str) -> str:
     """Return a word without what is no letter or digit around it; as it is where nothing else is left."""
-    if word[:1].isalnum() and word[-1:].isalnum():
-        return word
+    core = word.strip(string.punctuation)
+    if core and core[0].isalnum() and core[-1].isalnum():
+        return core
     start = next((i for i, character in enumerate(word) if character.isalnum()), None)
     if start is None:
         return word

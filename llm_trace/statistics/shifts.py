@@ -109,18 +109,22 @@ def compute_bets(rank: float | Floats) -> Floats:
     ranks is 1.
     """
     ranks = np.asarray(rank, dtype=float)
-    tails = np.where(
-        _over(_SIDES, ranks) > 0, ranks > 1 - _over(_WIDTHS, ranks), ranks < _over(_WIDTHS, ranks)
-    )
-    steps = 1 + _over(_STAKES, ranks) * (tails / _over(_WIDTHS, ranks) - 1)
-    return np.concatenate([steps, 1 + _over(_LINEAR, ranks) * (2 * ranks - 1)])
+    least, slope, gain, above, below = (_over(column, ranks) for column in _GAMBLERS)
+    return np.asarray(least + slope * ranks + gain * ((ranks > above) & (ranks < below)))
 
 
 def _over(column: Floats, ranks: Floats) -> Floats:
-    return column.reshape(-1, *[1] * ranks.ndim)
+    return column.reshape(-1, *[1] * ranks.ndim) if ranks.ndim else column
 
 
-_COMBINATIONS = [(side, tail, stake) for side in (1, -1) for tail in _TAILS for stake in _TAIL_STAKES]
-_SIDES, _WIDTHS, _STAKES = (np.array(column, dtype=float) for column in zip(*_COMBINATIONS, strict=True))
-_LINEAR = np.array([side * slope for side in (1, -1) for slope in _SLOPES])
-_SIGNS = np.concatenate([_SIDES, np.sign(_LINEAR)])
+_STEPS = [(side, tail, stake) for side in (1, -1) for tail in _TAILS for stake in _TAIL_STAKES]
+_LINEAR = [side * slope for side in (1, -1) for slope in _SLOPES]
+_GAMBLERS = np.array(
+    [
+        (1 - stake, 0, stake / tail, *((1 - tail, np.inf) if side > 0 else (-np.inf, tail)))
+        for side, tail, stake in _STEPS
+    ]
+    + [(1 - slope, 2 * slope, 0, 0, 0) for slope in _LINEAR]
+).T
+"""What a gambler has left at rank 0, what each rank adds, and what he wins between two ranks."""
+_SIGNS = np.sign([*(side for side, _, _ in _STEPS), *_LINEAR])
