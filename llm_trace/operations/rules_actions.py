@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from llm_trace.capture.ids import make_id
 from llm_trace.operations.log import OperationLog
@@ -16,14 +16,13 @@ from llm_trace.operations.rules import (
     build_decision,
     find_course,
 )
+from llm_trace.operations.stages import Effect, Stage, read_effect, read_stage
 
 if TYPE_CHECKING:
     from llm_trace.operations.alarms import Alarm
     from llm_trace.record import Call
     from llm_trace.stores.duckdb import Store
 
-Effect = Literal["note", "act"]
-"""What a finding means now: it is only noted, or it is carried out."""
 Weigh = Callable[[Rule, "Call"], Effect]
 """Says what the findings of a rule about a call mean."""
 AlarmSender = Callable[["Alarm", Sequence[str]], object]
@@ -33,9 +32,32 @@ _DECIDED = """
     WHERE kind = 'decision' AND body ->> '$.by' = 'rule' AND span_id IN (SELECT unnest(?))"""
 
 
+_VERSIONS = """
+    SELECT body ->> '$.version', min(time_ns) FROM operations
+    WHERE kind = 'decision' AND subject = ? AND body ->> '$.by' = 'rule' GROUP BY ALL"""
+
+
 def note_only(_rule: Rule, _call: Call) -> Effect:
     """Let no rule do anything yet."""
     return "note"
+
+
+def weigh_by_stage(rules: RuleSet, store: Store) -> Weigh:
+    """Return what the findings of rules mean by the stage of each; calls of a session go together.
+
+    A rule that was edited since it was promoted is in shadow again.
+    """
+    stages = {rule.name: find_rule_stage(rule, store) for rule in rules}
+    path = store.path
+    return lambda rule, call: read_effect(stages[rule.name], path, call.session or call.trace_id)
+
+
+def find_rule_stage(rule: Rule, store: Store) -> Stage:
+    """Return the stage of a rule as it is now: shadow where another version of it was promoted."""
+    stage = read_stage(store, rule.name)
+    rows = store.sql(_VERSIONS, rule.name)
+    promoted = {version for version, time_ns in rows if time_ns < (stage.since_ns or 0)}
+    return Stage(subject=rule.name) if promoted and rule.version not in promoted else stage
 
 
 def act_on_calls(

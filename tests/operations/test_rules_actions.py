@@ -12,7 +12,8 @@ import llm_trace
 from llm_trace.operations import act_on_calls, parse_rules, read_operations, send_alarm
 from llm_trace.operations.alarms import Alarm
 from llm_trace.operations.rules import RuleDecision
-from llm_trace.operations.rules_actions import Effect, Weigh
+from llm_trace.operations.rules_actions import Weigh
+from llm_trace.operations.stages import Effect
 from tests.helpers.rules_toys import DeskCall, record_desk
 
 pytest.importorskip("cel_expr_python")

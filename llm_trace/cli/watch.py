@@ -1,0 +1,96 @@
+"""`llm-trace watch`: what moved among the calls, in sentences, at a stated rate of false alarms."""
+
+import time
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from llm_trace.cli import options as o
+from llm_trace.cli.output import exit_nothing, make_console, make_plain_text, print_complaint, to_json
+from llm_trace.cli.rules import say_unsent
+from llm_trace.cli.waiting import stop_at_interrupt
+
+if TYPE_CHECKING:
+    from llm_trace.operations.monitors import Movement, Watch
+
+NAME = "watch"
+EXAMPLE = "Example: llm-trace watch --to https://hooks.example.com/llm --text Example:"
+
+To = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--to",
+        metavar="TARGET",
+        help="Send alarms there, each once: https://…, command:PROGRAM ARGUMENTS, or what apprise reaches "
+        "(mailto://…). May be given again.",
+    ),
+]
+TextsOption = Annotated[
+    list[str] | None,
+    typer.Option("--text", metavar="WORDS", help="Follow the weight on these words too. May be given again."),
+]
+PromptOption = Annotated[str | None, typer.Option("--prompt", metavar="PROMPT", help="Only this prompt's.")]
+FalseAlarms = Annotated[
+    float, typer.Option("--false-alarms", metavar="RATE", help="A call, of all monitors together.")
+]
+Once = Annotated[bool, typer.Option("--once", help="Look once and leave.")]
+IntervalOption = Annotated[
+    float, typer.Option("--interval", metavar="SECONDS", min=0.05, help="Between two looks.")
+]
+
+
+def run_watch(
+    to: To = None,
+    text: TextsOption = None,
+    prompt: PromptOption = None,
+    false_alarms: FalseAlarms = 1e-4,
+    once: Once = False,
+    interval: IntervalOption = 30.0,
+    name: o.Name = None,
+    model: o.ModelFilter = None,
+    tag: o.Tag = None,
+    since: o.Since = None,
+    where: o.Where = None,
+    store: o.StoreOption = o.STORE,
+    as_json: o.JsonOption = False,
+) -> None:
+    """Say what moved among the model calls (errors, refusals, latency, cost, scores, verdicts, the weight on
+    each part of a prompt), since when and with which version; Ctrl-C leaves. With --json one a line.
+    """
+    from llm_trace.operations.monitors import watch
+
+    filters = o.build_filters(name=name, model=model, tag=tag, since=since, where=where)
+    with stop_at_interrupt():
+        watching = watch(
+            store, prompt=prompt, texts=text or (), targets=to or (), false_alarms=false_alarms, **filters
+        )
+        _print(watching.movements, as_json=as_json)
+        arrived = say_unsent(watching.sendings)
+        if once:
+            if not arrived:
+                raise typer.Exit(1)
+            if not watching.movements:
+                exit_nothing(_describe_states(watching), quiet=as_json)
+            return
+        print_complaint(f"{_describe_states(watching)} Ctrl-C leaves.")
+        while True:
+            time.sleep(interval)
+            count = len(watching.sendings)
+            _print(watching.look(), as_json=as_json)
+            say_unsent(watching.sendings[count:])
+
+
+def _print(movements: "list[Movement]", *, as_json: bool) -> None:
+    out = make_console()
+    for movement in movements:
+        line: Any = to_json(movement) if as_json else make_plain_text(movement.text)
+        out.print(line, soft_wrap=True, markup=False)
+
+
+def _describe_states(watching: "Watch") -> str:
+    learning = sum(state.is_learning for state in watching.states)
+    moved = len(watching.movements)
+    return (
+        f"{moved or 'nothing'} moved so far; {len(watching.states)} monitors, {learning} of which have too "
+        "few values yet (200 each)."
+    )
