@@ -8,9 +8,8 @@ import shutil
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from llm_trace.background import BackgroundState, read_state
 from llm_trace.collect.left_out import read_left_out
 from llm_trace.errors import LLMTraceError
 from llm_trace.instrumentation.inventory import list_libraries
@@ -20,6 +19,9 @@ from llm_trace.rendering.formatting import format_size
 from llm_trace.spool.paths import get_spool_dir
 from llm_trace.stores.diagnostics import StoreFacts, read_store_facts
 from llm_trace.stores.failure import read_failure
+
+if TYPE_CHECKING:
+    from llm_trace.background import BackgroundState
 
 LIBRARIES = (
     "llm-trace",
@@ -44,6 +46,8 @@ _MOST_NAMES = 8
 
 def examine(path: str) -> dict[str, Any]:
     """Return what is known of store, spool, environment and installation, with remarks and problems."""
+    from llm_trace.background import read_state
+
     place = make_absolute(path)
     problems: list[str] = []
     store, facts = _store(place, problems)
@@ -216,7 +220,7 @@ def _count_lines(path: Path) -> int:
     return count
 
 
-def _list_attribution_remarks(state: BackgroundState) -> list[str]:
+def _list_attribution_remarks(state: "BackgroundState") -> list[str]:
     """Return what is worth knowing of background attribution."""
     remarks = []
     if state.waiting:
