@@ -12,7 +12,7 @@ import string
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llm_trace.attribution.core.naming import shorten_text
@@ -68,7 +68,7 @@ class WeightShares:
 
     @cached_property
     def _texts(self) -> list[str]:
-        return [strip_punctuation(word) for word in self.attribution.prompt.split()]
+        return [w if w.isalnum() else strip_punctuation(w) for w in self.attribution.prompt.split()]
 
     @cached_property
     def _spans(self) -> list[Span]:
@@ -120,7 +120,7 @@ class WeightShares:
         return math.fsum(weight for segment, weight in pairs if segment.kind == kind)
 
     def _find_text(self, text: str) -> list[Span]:
-        parts = [strip_punctuation(part).casefold() for part in text.split()]
+        parts = _fold_words(text)
         if not any(parts):
             raise MissingSignalError(f"{text!r} has no word to look for")
         n = len(parts)
@@ -194,6 +194,11 @@ class WeightShares:
         places = [i for a, b in segment.stretches for i in range(a, b) if not prompt[i].isspace()]
         letters = [i for i in places if prompt[i].isalnum()]
         return all(inside[i] for i in letters or places)
+
+
+@lru_cache
+def _fold_words(text: str) -> list[str]:
+    return [strip_punctuation(word).casefold() for word in text.split()]
 
 
 def strip_punctuation(word: str) -> str:
