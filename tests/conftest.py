@@ -7,7 +7,7 @@ import gc
 import logging
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,10 +34,18 @@ if settings.get_current_profile_name() == "same":
 SHARED = Path(__file__).resolve().parents[1].parent / "shared"
 
 
-def pytest_collection_finish() -> None:
-    """Leave what the imports have made out of each later `gc.collect()`: that takes a second, else."""
-    gc.collect()
-    gc.freeze()
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Import the tests without looking for garbage, of which imports make little, and leave what they have
+    made out of each later `gc.collect()`: that takes a second, else.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.collect()
+        gc.freeze()
+        gc.enable()
 
 
 class Recorded:
