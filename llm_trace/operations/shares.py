@@ -9,8 +9,9 @@ from __future__ import annotations
 import math
 import re
 import string
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -87,11 +88,11 @@ class WeightShares:
     def measure_line(self, text: str) -> float:
         """Return the share of the lines of the prompt that a word or words stand in."""
         prompt = self.attribution.prompt
-        spans = []
+        spans = set()
         for start, end in self._find_text(text):
             after = prompt.find("\n", end)
-            spans.append((prompt.rfind("\n", 0, start) + 1, len(prompt) if after < 0 else after))
-        return self._sum_spans(spans)
+            spans.add((prompt.rfind("\n", 0, start) + 1, len(prompt) if after < 0 else after))
+        return self._sum_spans(sorted(spans))
 
     def measure_variable(self, name: str) -> float:
         """Return the share of a variable of the call's prompt."""
@@ -167,12 +168,27 @@ class WeightShares:
             return []
         raise MissingSignalError(f"the variable {name!r} stands {count} times in the explained prompt")
 
-    def _sum_spans(self, spans: Iterable[Span]) -> float:
+    @cached_property
+    def _ordered(self) -> tuple[list[int], list[int]] | None:
+        """Where segments start and end; `None` where they are not one stretch each, one after the other."""
+        segments = self.attribution.segments
+        if any(segment.also for segment in segments):
+            return None
+        starts, ends = [s.start for s in segments], [s.end for s in segments]
+        follow = all(end <= start for end, start in zip(ends, starts[1:], strict=False))
+        return (starts, ends) if follow else None
+
+    def _sum_spans(self, spans: Sequence[Span]) -> float:
         """Return the share of the segments inside spans.
 
         Raises:
             MissingSignalError: a segment with weight lies inside in part only.
         """
+        if len(spans) == 1 and self._ordered is not None:
+            (start, end), (starts, ends) = spans[0], self._ordered
+            first, after = bisect_right(ends, start), bisect_left(starts, end)
+            if first < after and start <= starts[first] and ends[after - 1] <= end:
+                return min(1.0, math.fsum(self.weights[first:after]))
         inside = bytearray(len(self.attribution.prompt))
         for start, end in spans:
             inside[start:end] = b"\1" * (end - start)
