@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import types
 import weakref
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator
 from typing import TYPE_CHECKING, Any
 
-from llm_trace.capture.endings import abandon_call, abandon_when_dropped
+from llm_trace.capture.context import restore
+from llm_trace.capture.endings import abandon_call, abandon_when_dropped, fail_call
 from llm_trace.capture.generators import record_async_generator, record_generator
 from llm_trace.capture.response_ends import watch_close
 from llm_trace.capture.state import get_class_attribute, get_instance_dict, list_bases
@@ -69,11 +71,31 @@ async def _iterate_async(self: RecordedStream) -> AsyncGenerator[Any, None]:
 
 
 def _enter(self: RecordedStream) -> Any:
-    return _enter_stream(self, self._llm_trace_stream.__enter__())
+    with _begin_stream(self._llm_trace_call):
+        value = self._llm_trace_stream.__enter__()
+    return _enter_stream(self, value)
 
 
 async def _aenter(self: RecordedStream) -> Any:
-    return _enter_stream(self, await self._llm_trace_stream.__aenter__())
+    with _begin_stream(self._llm_trace_call):
+        value = await self._llm_trace_stream.__aenter__()
+    return _enter_stream(self, value)
+
+
+@contextlib.contextmanager
+def _begin_stream(call: CallSpan) -> Iterator[None]:
+    """Make a call current while its stream is entered: helpers of SDKs send their request then."""
+    if not call.open or call.context is None:
+        yield
+        return
+    token = call.recorder.variable.set(call.context)
+    try:
+        yield
+    except BaseException as exc:
+        fail_call(call, exc)
+        raise
+    finally:
+        restore(token)
 
 
 def _enter_stream(self: RecordedStream, value: Any) -> Any:
