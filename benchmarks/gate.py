@@ -32,7 +32,7 @@ from llm_trace.operations.gate import Gate
 from llm_trace.operations.gate_evidence import CheckedCall
 from llm_trace.operations.gate_fit import fit_state
 from llm_trace.operations.gate_state import GateState
-from llm_trace.operations.signals import GateEvidence, Measure, build_signal
+from llm_trace.operations.signals import GateEvidence, SignalMeasure, build_signal
 from llm_trace.record import Attribution, Call, PromptUse
 
 SEED, ERROR, CONFIDENCE = 4711, 0.05, 0.95
@@ -126,7 +126,7 @@ def build_call(i: int, customer: Any, text: str, attribution: dict[str, Any]) ->
 def fit_gate(desk: Desk, indices: Any, signals: Sequence[str] | None, seed: int) -> GateState:
     """Return a gate fitted on some calls; their signals are read once for all gates."""
     columns = {name: desk.read(name) for name in signals or desk.signals}
-    own: dict[str, Measure | None] = {
+    own: dict[str, SignalMeasure | None] = {
         name: lambda evidence, column=column: column[evidence.call.start_ns]
         for name, column in columns.items()
     }

@@ -24,37 +24,37 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from llm_trace.operations.canary import Canary, compare_arms
 from llm_trace.operations.monitors import FALSE_ALARMS, Monitors
-from llm_trace.operations.monitors_values import Metric, Reading
+from llm_trace.operations.monitors_values import MetricReading, WatchedMetric
 from llm_trace.statistics.change_detection import LEARN, SMALLEST
 
 CALLS, AT, EVERY = 10_000, 5_000, 500
 RATE, STEP = 0.1, 0.1
-ERRORS = Metric("errors", "ask")
+ERRORS = WatchedMetric("errors", "ask")
 LOOKS = (500, *range(1_000, CALLS + 1, 1_000))
 CANARY = Canary(prompt="refund", control="v1", candidate="v2", score="correct")
 SCENES = {"as good": 0.0, "worse by the margin, 2 points": -CANARY.margin, "10 points worse": -0.1}
 
 
-def draw_calls(seed: int, step: float) -> dict[Metric, Any]:
+def draw_calls(seed: int, step: float) -> dict[WatchedMetric, Any]:
     """Return what each call is worth, (calls,) of each metric; errors become more frequent by a step."""
     rng = np.random.default_rng([seed, int(step > 0)])
     rates = np.where(np.arange(CALLS) < AT, RATE, RATE + step)
     return {
         ERRORS: (rng.random(CALLS) < rates).astype(float),
-        Metric("latency", "ask"): rng.lognormal(6, 0.8, CALLS),
-        Metric("score", "correct"): (rng.random(CALLS) < 0.9).astype(float),
-        Metric("weight", "refund", "policy"): rng.beta(2, 3, CALLS),
+        WatchedMetric("latency", "ask"): rng.lognormal(6, 0.8, CALLS),
+        WatchedMetric("score", "correct"): (rng.random(CALLS) < 0.9).astype(float),
+        WatchedMetric("weight", "refund", "policy"): rng.beta(2, 3, CALLS),
     }
 
 
-def watch_calls(values: dict[Metric, Any]) -> list[tuple[Metric, int, int]]:
+def watch_calls(values: dict[WatchedMetric, Any]) -> list[tuple[WatchedMetric, int, int]]:
     """Return each alarm: its metric, the call at which it was raised, and the first call of the change."""
     monitors = Monitors(FALSE_ALARMS, LEARN, SMALLEST)
     alarms = []
     for first in range(0, CALLS, EVERY):
         for metric, column in values.items():
             for i in range(first, first + EVERY):
-                monitors.take(Reading(metric, column[i], i, str(i), None, None, None))
+                monitors.take(MetricReading(metric, column[i], i, str(i), None, None, None))
         for metric, change, readings, _ in monitors.look():
             alarms.append((metric, readings[-1].time_ns, readings[change.first].time_ns))
     return alarms

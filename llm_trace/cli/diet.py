@@ -26,11 +26,11 @@ NAME = "diet"
 EXAMPLE = "Example: llm-trace diet refund --model app:ask --to refund-short.txt"
 
 PromptName = Annotated[str, typer.Argument(metavar="PROMPT", help="The prompt's name.")]
-Version = Annotated[
+PromptVersionOption = Annotated[
     str | None,
     typer.Option("--version", metavar="VERSION", help="v3 or a hash; else the one that was used last."),
 ]
-Model = Annotated[
+DietModel = Annotated[
     str | None,
     typer.Option(
         "--model",
@@ -39,7 +39,7 @@ Model = Annotated[
         "Without it parts are proposed by attributions alone.",
     ),
 ]
-ScoreFunction = Annotated[
+DietScore = Annotated[
     str | None,
     typer.Option(
         "--score",
@@ -50,28 +50,30 @@ ScoreFunction = Annotated[
 Margin = Annotated[
     float, typer.Option("--margin", help="Loss of the mean score that is borne; 0.01 is one point.")
 ]
-Confidence = Annotated[float, typer.Option("--confidence", help="That the loss is below the margin.")]
-Limit = Annotated[int, typer.Option("--limit", "-n", metavar="N", min=1, help="Read at most N calls.")]
-BudgetOption = Annotated[
+LossConfidence = Annotated[float, typer.Option("--confidence", help="That the loss is below the margin.")]
+DietLimit = Annotated[int, typer.Option("--limit", "-n", metavar="N", min=1, help="Read at most N calls.")]
+DietBudget = Annotated[
     int | None, typer.Option("--budget", metavar="QUESTIONS", help="The most questions to the model.")
 ]
-Seed = Annotated[int, typer.Option("--seed", help="Of the halves: chosen on one, confirmed on the other.")]
-To = Annotated[
+HalvesSeed = Annotated[
+    int, typer.Option("--seed", help="Of the halves: chosen on one, confirmed on the other.")
+]
+DietOutput = Annotated[
     Path | None, typer.Option("--to", metavar="FILE", help="Write the shorter template to this file.")
 ]
 
 
 def run_diet(
     prompt: PromptName,
-    version: Version = None,
-    model: Model = None,
-    score: ScoreFunction = None,
+    version: PromptVersionOption = None,
+    model: DietModel = None,
+    score: DietScore = None,
     margin: Margin = 0.01,
-    confidence: Confidence = 0.95,
-    limit: Limit = 1000,
-    budget: BudgetOption = None,
-    seed: Seed = 0,
-    to: To = None,
+    confidence: LossConfidence = 0.95,
+    limit: DietLimit = 1000,
+    budget: DietBudget = None,
+    seed: HalvesSeed = 0,
+    to: DietOutput = None,
     run: o.RunFilter = None,
     name: o.Name = None,
     tag: o.Tag = None,

@@ -54,13 +54,13 @@ GateNameArgument = Annotated[str, typer.Argument(metavar="GATE", help="The gate'
 CallArguments = Annotated[
     list[str] | None, typer.Argument(metavar="CALL", help="decide: ids of calls, or their beginnings.")
 ]
-ErrorOption = Annotated[
+GateError = Annotated[
     float, typer.Option("--error", metavar="SHARE", help="fit: so many automated calls may be wrong.")
 ]
 GateConfidenceOption = Annotated[
     float, typer.Option("--confidence", metavar="SHARE", help="fit: that this is kept.")
 ]
-LabelOption = Annotated[
+GateLabel = Annotated[
     str, typer.Option("--label", metavar="NAME", help="fit: the score that says right or wrong.")
 ]
 SignalOptions = Annotated[
@@ -95,9 +95,9 @@ def run_gate(
     since: o.Since = None,
     until: o.Until = None,
     where: o.Where = None,
-    error: ErrorOption = 0.05,
+    error: GateError = 0.05,
     confidence: GateConfidenceOption = 0.95,
-    label: LabelOption = "correct",
+    label: GateLabel = "correct",
     signal: SignalOptions = None,
     seed: GateSeedOption = 0,
     reason: ReasonOption = None,

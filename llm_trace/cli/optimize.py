@@ -6,20 +6,20 @@ from typing import Annotated
 import typer
 
 from llm_trace.cli import options as o
-from llm_trace.cli.diet import PromptName, Version, find_model, import_named
+from llm_trace.cli.diet import PromptName, PromptVersionOption, find_model, import_named
 from llm_trace.cli.output import exit_nothing, make_console, make_plain_text, print_complaint, print_json
 from llm_trace.cli.prompts import print_pieces
 
 NAME = "optimize"
 EXAMPLE = "Example: llm-trace optimize refund --model app:ask --score app:grade --reflect app:write"
 
-Model = Annotated[
+OptimizeModel = Annotated[
     str,
     typer.Option(
         "--model", metavar="MODEL", help="What answers: MODULE:FUNCTION, imported from here, or one to open."
     ),
 ]
-ScoreFunction = Annotated[
+OptimizeScore = Annotated[
     str,
     typer.Option(
         "--score",
@@ -43,29 +43,31 @@ ExamplesFile = Annotated[
         help="A dataset (.jsonl or .csv) whose inputs are the prompt's variables. Else: the prompt's calls.",
     ),
 ]
-BudgetOption = Annotated[
+OptimizeBudget = Annotated[
     int, typer.Option("--budget", metavar="GRADES", help="The most that the search takes.")
 ]
-Limit = Annotated[int, typer.Option("--limit", "-n", metavar="N", min=1, help="Read at most N calls.")]
-Confidence = Annotated[float, typer.Option("--confidence", help="Of the bounds of the gain.")]
-Seed = Annotated[int, typer.Option("--seed", help="Of the search, and of what is held out.")]
-To = Annotated[
+OptimizeLimit = Annotated[
+    int, typer.Option("--limit", "-n", metavar="N", min=1, help="Read at most N calls.")
+]
+GainConfidence = Annotated[float, typer.Option("--confidence", help="Of the bounds of the gain.")]
+SearchSeed = Annotated[int, typer.Option("--seed", help="Of the search, and of what is held out.")]
+OptimizeOutput = Annotated[
     Path | None, typer.Option("--to", metavar="FILE", help="Write the best template to this file.")
 ]
 
 
 def run_optimize(
     prompt: PromptName,
-    model: Model,
-    score: ScoreFunction,
+    model: OptimizeModel,
+    score: OptimizeScore,
     reflect: Reflect,
-    version: Version = None,
+    version: PromptVersionOption = None,
     examples: ExamplesFile = None,
-    budget: BudgetOption = 500,
-    limit: Limit = 400,
-    confidence: Confidence = 0.95,
-    seed: Seed = 0,
-    to: To = None,
+    budget: OptimizeBudget = 500,
+    limit: OptimizeLimit = 400,
+    confidence: GainConfidence = 0.95,
+    seed: SearchSeed = 0,
+    to: OptimizeOutput = None,
     run: o.RunFilter = None,
     name: o.Name = None,
     tag: o.Tag = None,

@@ -21,7 +21,7 @@ EXAMPLE = "Example: llm-trace review --as anna --explain random"
 _SHOWN = 20
 """Problems of a log that are printed."""
 
-ScoreOption = Annotated[
+ReviewScore = Annotated[
     str, typer.Option("--score", metavar="NAME", help="The score that a decision gives; gates use correct.")
 ]
 Reviewer = Annotated[
@@ -30,7 +30,7 @@ Reviewer = Annotated[
         "--as", envvar="LLM_TRACE_REVIEWER", metavar="PERSON", help="Who decides; absent: the account's name."
     ),
 ]
-Explain = Annotated[
+ExplainShare = Annotated[
     str,
     typer.Option(
         "--explain",
@@ -63,9 +63,9 @@ AgreementOption = Annotated[
 
 
 def review_calls(
-    score: ScoreOption = "correct",
+    score: ReviewScore = "correct",
     reviewer: Reviewer = None,
-    explain: Explain = "always",
+    explain: ExplainShare = "always",
     others: Others = False,
     verify: Verify = False,
     expect: Expect = None,
@@ -234,11 +234,11 @@ def _print_plain(text: str) -> None:
 
 
 def _print_agreement(path: str, rating: str, as_json: bool) -> None:
-    from llm_trace.operations.review_agreement import measure_agreement
+    from llm_trace.operations.review_agreement import measure_reviewer_agreement
     from llm_trace.stores.duckdb import open_store
 
     with open_store(path) as store:
-        agreement = measure_agreement(store, rating)
+        agreement = measure_reviewer_agreement(store, rating)
     if as_json:
         print_json(agreement)
     else:

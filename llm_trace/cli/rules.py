@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from llm_trace.operations.alarms import Alarm, Sending
-    from llm_trace.operations.rates import Rate
+    from llm_trace.operations.rates import BoundedRate
     from llm_trace.operations.rules import Rule, RuleSet
-    from llm_trace.operations.rules_trial import RuleTrial, Trial
-    from llm_trace.operations.stages import Effect
+    from llm_trace.operations.rules_trial import RulesTrial, RuleTrial
+    from llm_trace.operations.stages import StageEffect
     from llm_trace.record import Call
     from llm_trace.stores.duckdb import Store
 
@@ -54,10 +54,10 @@ RulesActionArgument = Annotated[
 RuleFile = Annotated[
     Path | None, typer.Argument(metavar="FILE", help="The rules, in YAML; suggest takes none.")
 ]
-LabelOption = Annotated[
+RulesLabel = Annotated[
     str, typer.Option("--label", metavar="SCORE", help="People's score that says right or wrong.")
 ]
-LimitOption = Annotated[
+RulesLimit = Annotated[
     int, typer.Option("--limit", "-n", metavar="N", min=1, help="At most the N newest calls.")
 ]
 SeedOption = Annotated[
@@ -68,8 +68,8 @@ SeedOption = Annotated[
 def run_rules(
     action: RulesActionArgument,
     file: RuleFile = None,
-    label: LabelOption = "correct",
-    limit: LimitOption = 10_000,
+    label: RulesLabel = "correct",
+    limit: RulesLimit = 10_000,
     seed: SeedOption = 0,
     run: o.RunFilter = None,
     name: o.Name = None,
@@ -192,11 +192,11 @@ def _try(rules: "RuleSet", calls: "list[Call]", store: "Store", label: str, *, a
             print_complaint(f"… {row.rule}: {note}")
 
 
-def _format_rate(rate: "Rate") -> str:
+def _format_rate(rate: "BoundedRate") -> str:
     return "" if rate.value is None else f"{rate.value:.0%} ({rate.low:.0%} to {rate.high:.0%})"
 
 
-def _summarise(trial: "Trial") -> str:
+def _summarise(trial: "RulesTrial") -> str:
     how = "the reviews' median" if trial.measured else "assumed"
     tied = f", {trial.tied:,} more as right as wrong" if trial.tied else ""
     return (
@@ -219,7 +219,7 @@ def _run(rules: "RuleSet", calls: "list[Call]", store: "Store", *, as_json: bool
     counts: Counter[tuple[str, str]] = Counter()
     by_stage = weigh_by_stage(rules, store)
 
-    def weigh(rule: "Rule", call: "Call") -> "Effect":
+    def weigh(rule: "Rule", call: "Call") -> "StageEffect":
         effect = by_stage(rule, call)
         counts[rule.name, effect] += 1
         return effect

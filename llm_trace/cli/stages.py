@@ -54,11 +54,11 @@ Reason = Annotated[
         help="Why, which is kept: back and end need it; promote goes on without evidence by it.",
     ),
 ]
-ErrorOption = Annotated[
+StageError = Annotated[
     float | None,
     typer.Option("--error", help="Error rate that must be shown; else the gate's own, of a rule 0.5."),
 ]
-ScoreOption = Annotated[str, typer.Option("--score", metavar="SCORE", help="That canaries are judged by.")]
+CanaryScore = Annotated[str, typer.Option("--score", metavar="SCORE", help="That canaries are judged by.")]
 RangeOption = Annotated[
     tuple[float, float], typer.Option("--range", metavar="LOW HIGH", help="Of that score.")
 ]
@@ -72,8 +72,8 @@ def run_stages(
     action: ActionArgument = StagesAction.LIST,
     names: Names = None,
     reason: Reason = None,
-    error: ErrorOption = None,
-    score: ScoreOption = "correct",
+    error: StageError = None,
+    score: CanaryScore = "correct",
     score_range: RangeOption = (0.0, 1.0),
     share: ShareOption = 0.1,
     margin: MarginOption = 0.02,

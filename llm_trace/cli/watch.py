@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 NAME = "watch"
 EXAMPLE = "Example: llm-trace watch --to https://hooks.example.com/llm --text Example:"
 
-To = Annotated[
+AlarmTargets = Annotated[
     list[str] | None,
     typer.Option(
         "--to",
@@ -29,23 +29,23 @@ TextsOption = Annotated[
     list[str] | None,
     typer.Option("--text", metavar="WORDS", help="Follow the weight on these words too. May be given again."),
 ]
-PromptOption = Annotated[str | None, typer.Option("--prompt", metavar="PROMPT", help="Only this prompt's.")]
+WatchedPrompt = Annotated[str | None, typer.Option("--prompt", metavar="PROMPT", help="Only this prompt's.")]
 FalseAlarms = Annotated[
     float, typer.Option("--false-alarms", metavar="RATE", help="A call, of all monitors together.")
 ]
-Once = Annotated[bool, typer.Option("--once", help="Look once and leave.")]
-IntervalOption = Annotated[
+LookOnce = Annotated[bool, typer.Option("--once", help="Look once and leave.")]
+WatchInterval = Annotated[
     float, typer.Option("--interval", metavar="SECONDS", min=0.05, help="Between two looks.")
 ]
 
 
 def run_watch(
-    to: To = None,
+    to: AlarmTargets = None,
     text: TextsOption = None,
-    prompt: PromptOption = None,
+    prompt: WatchedPrompt = None,
     false_alarms: FalseAlarms = 1e-4,
-    once: Once = False,
-    interval: IntervalOption = 30.0,
+    once: LookOnce = False,
+    interval: WatchInterval = 30.0,
     name: o.Name = None,
     model: o.ModelFilter = None,
     tag: o.Tag = None,

@@ -54,7 +54,7 @@ class CallScores:
     """What could not be taken."""
 
 
-def read_scores(store: Store, calls: Sequence[Fact]) -> CallScores:
+def average_scores(store: Store, calls: Sequence[Fact]) -> CallScores:
     """Return the scores of the calls: of all calls inside the mean, the latest word of each source."""
     every = [(i, span) for i, call in enumerate(calls) for span in (call.span_id, *call.inside)]
     spans = " ".join([span for _, span in every])

@@ -14,7 +14,7 @@ from llm_trace.comparison import measures
 from llm_trace.comparison.judge import PairTable
 from llm_trace.comparison.missing import Failures, count_failures
 from llm_trace.comparison.records import Better
-from llm_trace.comparison.scores import LARGEST, compute_group_means, read_scores
+from llm_trace.comparison.scores import LARGEST, average_scores, compute_group_means
 from llm_trace.errors import ConfigurationError
 from llm_trace.statistics.clusters import count_effective_clusters
 from llm_trace.statistics.scales import find_scale
@@ -84,7 +84,7 @@ def build_table(store: Store, matched: Paired, request: TableRequest) -> PairTab
     pairs = matched.pairs
     texts, hashes = measures.read_outputs(store, pairs.calls)
     expected = _as_expected(store, pairs, request)
-    scores = read_scores(store, pairs.calls)
+    scores = average_scores(store, pairs.calls)
     judged = {**scores.values, **expected}
     better: dict[str, Better] = dict.fromkeys((*scores.values, *expected, *request.functions), HIGHER)
     for name in scores.labels:

@@ -54,7 +54,7 @@ def compute_expected(customer: Customer) -> Ruling:
 
 
 @dataclass
-class Watch:
+class Stopwatch:
     """Where the time of the pipeline goes."""
 
     model_ns: int = 0
@@ -63,7 +63,7 @@ class Watch:
     """Called while a model call is open."""
 
 
-watch = Watch()
+watch = Stopwatch()
 
 
 @trace

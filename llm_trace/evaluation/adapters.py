@@ -39,8 +39,8 @@ def from_autoevals(
     source: ScoreSource = "model" if hasattr(instance_scorer, "client") else "code"
 
     def score(output: Any, instance: Instance) -> Grade:
-        given: Mapping[str, Any] = {} if arguments is None else arguments(instance)
-        fields = {"input": write_question(instance), **given}
+        further: Mapping[str, Any] = {} if arguments is None else arguments(instance)
+        fields = {"input": write_question(instance), **further}
         result = instance_scorer.eval(output=output, expected=instance.expected, **fields)
         if result.score is None:
             raise ValueError(f"{name} gave no score: {result.metadata or 'it skipped the answer'}")

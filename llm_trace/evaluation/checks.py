@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from llm_trace.errors import ScenarioError
 from llm_trace.evaluation.edits import Distractors, ScenarioEdit, check_edit, check_known
-from llm_trace.evaluation.expressions import FieldPath, check_names, get_environment, list_names
+from llm_trace.evaluation.expressions import FieldPath, check_names, get_environment, list_free_names
 from llm_trace.evaluation.public_set import PublicExample, PublicFile
 from llm_trace.evaluation.slots import KINDS, Computed, check_slot
 
@@ -72,10 +72,10 @@ def _check_edits(scenario: ScenarioFields, slots: list[str]) -> None:
 
 def _list_shown(scenario: ScenarioFields) -> set[str]:
     """Return the slots that the input depends on, those included that others are computed of."""
-    shown = list_names(scenario.input)
+    shown = list_free_names(scenario.input)
     for name, slot in reversed(scenario.slots.items()):
         if name in shown and isinstance(slot, Computed):
-            shown |= list_names(f"{{{{ {slot.compute} }}}}")
+            shown |= list_free_names(f"{{{{ {slot.compute} }}}}")
     return shown
 
 

@@ -230,14 +230,14 @@ def _check_text(text: str, known: Collection[str], where: FieldPath, *, template
         raise ScenarioError(refuse_unknown(name, text, known, template=template), where=where)
 
 
-def list_names(value: Any) -> set[str]:
+def list_free_names(value: Any) -> set[str]:
     """Return the names that the templates in a value depend on."""
     from jinja2 import meta
 
     if isinstance(value, Mapping):
         value = list(value.values())
     if isinstance(value, list | tuple):
-        return set().union(*map(list_names, value))
+        return set().union(*map(list_free_names, value))
     return meta.find_undeclared_variables(get_environment().parse(value)) if isinstance(value, str) else set()
 
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from llm_trace.errors import ScenarioError
 from llm_trace.evaluation.expressions import compile_expression, compute
-from llm_trace.evaluation.instances import dump_json
+from llm_trace.evaluation.instances import dump_sorted_json
 from llm_trace.evaluation.slots import Slot, draw_slots
 
 ATTEMPTS = 10_000
@@ -66,7 +66,7 @@ def draw_fresh(
 
 
 def _hash_input(arguments: Mapping[str, Any]) -> bytes:
-    return hashlib.sha256(dump_json(arguments)).digest()
+    return hashlib.sha256(dump_sorted_json(arguments)).digest()
 
 
 def draw_allowed(slots: Mapping[str, Slot], constraints: Sequence[str], random: Random) -> dict[str, Any]:

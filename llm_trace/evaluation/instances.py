@@ -104,7 +104,7 @@ def _check_text(text: str) -> str:
     return text
 
 
-def dump_json(value: Any) -> bytes:
+def dump_sorted_json(value: Any) -> bytes:
     """Return a JSON value as bytes, equal for equal values; integers may be of any size."""
     try:
         return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)

@@ -19,8 +19,8 @@ from llm_trace.evaluation.judge_prompts import (
     JudgeVerdict,
     check_scale,
     check_template,
-    disarm,
     find_markers,
+    neutralise_delimiters,
     parse_better,
     parse_grade,
     write_question,
@@ -61,7 +61,7 @@ class BaseJudge(ABC):
         """Return the prompt, in which no question and no answer ends the part that it stands in."""
         texts = {name: write_text(value) for name, value in answers.items()}
         texts |= {"question": write_question(instance), "expected": write_text(instance.expected)}
-        disarmed = {name: self._markers.sub(disarm, text) for name, text in texts.items()}
+        disarmed = {name: self._markers.sub(neutralise_delimiters, text) for name, text in texts.items()}
         return self.prompt.format(rubric=self.rubric, **constants, **disarmed)
 
     async def _ask(self, prompt: Rendered) -> list[str]:

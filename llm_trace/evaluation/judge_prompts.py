@@ -96,7 +96,7 @@ def find_markers(template: str) -> re.Pattern[str]:
     return re.compile("|".join(sorted(patterns)) or r"(?!)", re.IGNORECASE)
 
 
-def disarm(marker: re.Match[str]) -> str:
+def neutralise_delimiters(marker: re.Match[str]) -> str:
     """Return the marker with its first sign as HTML writes it, so that it marks nothing."""
     first = marker[0][0]
     return f"{'&lt;' if first == '<' else f'&#{ord(first)};'}{marker[0][1:]}"

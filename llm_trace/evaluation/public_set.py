@@ -15,7 +15,7 @@ from pydantic import Discriminator, Field, Tag
 from llm_trace.call_parts import Record
 from llm_trace.errors import ScenarioError
 from llm_trace.evaluation.expressions import compile_answer, compile_value, compute_json
-from llm_trace.evaluation.instances import Instance, dump_json
+from llm_trace.evaluation.instances import Instance, dump_sorted_json
 
 
 class PublicExample(Record):
@@ -98,10 +98,10 @@ def _parse_line(public: PublicFile, number: int, line: bytes, where: tuple[str |
 def hash_public(public: PublicSet | None) -> str:
     """Return a hash of the examples as they stand now, whatever the path of their file."""
     if isinstance(public, PublicFile):
-        mapping = dump_json([public.input, public.expected])
+        mapping = dump_sorted_json([public.input, public.expected])
         return hashlib.sha256(mapping + read_public_file(public)).hexdigest()
     examples = [example.model_dump() for example in public or ()]
-    return hashlib.sha256(dump_json(examples)).hexdigest()
+    return hashlib.sha256(dump_sorted_json(examples)).hexdigest()
 
 
 def make_public_instances(

@@ -22,7 +22,7 @@ from llm_trace.evaluation.expressions import (
     compute_json,
 )
 from llm_trace.evaluation.fresh import Draw, draw_allowed, draw_fresh
-from llm_trace.evaluation.instances import Instance, Variant, dump_json, read_source, to_json_value
+from llm_trace.evaluation.instances import Instance, Variant, dump_sorted_json, read_source, to_json_value
 from llm_trace.evaluation.public_set import hash_public, make_public_instances, read_public
 from llm_trace.evaluation.scenario_fields import ScenarioFields
 from llm_trace.evaluation.slots import Computed, draw_slots
@@ -50,7 +50,7 @@ class Scenario(ScenarioFields):
         """First 12 hex digits of the SHA-256 of what decides which instances are made."""
         fields = self.model_dump(mode="json", exclude={"about", "public"})
         functions = [read_source(e.function) for e in (*self.preserving, *self.changing) if e.function]
-        data = dump_json([fields, functions, hash_public(self.public)])
+        data = dump_sorted_json([fields, functions, hash_public(self.public)])
         return hashlib.sha256(data).hexdigest()[:12]
 
     def make_instances(self, n: int, seed: int = 0) -> list[Instance]:
@@ -113,7 +113,9 @@ class Scenario(ScenarioFields):
             yield from self._edit(original, draw, edit, "changed", ("changing", number))
         for slot, groups in self.groups.items():
             swapped = [self._swap(original, draw, slot, *each) for each in groups.items()]
-            if len({dump_json(each.input) for each in swapped}) > 1:  # else it does not stand in this one
+            if (
+                len({dump_sorted_json(each.input) for each in swapped}) > 1
+            ):  # else it does not stand in this one
                 yield from swapped
 
     def _edit(
@@ -194,5 +196,5 @@ class Scenario(ScenarioFields):
 
 def _list_standing(words: Iterator[str], arguments: dict[str, Any]) -> Iterator[str]:
     """Yield the words that stand in the input: an edit may have taken some out."""
-    text = dump_json(arguments).decode()
-    return (word for word in words if word and dump_json(word).decode()[1:-1] in text)
+    text = dump_sorted_json(arguments).decode()
+    return (word for word in words if word and dump_sorted_json(word).decode()[1:-1] in text)

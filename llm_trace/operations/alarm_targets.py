@@ -30,7 +30,7 @@ class UndeliveredError(LLMTraceError):
 
 
 @dataclass(frozen=True)
-class Target:
+class AlarmTarget:
     """One place that alarms go to."""
 
     address: str
@@ -40,7 +40,7 @@ class Target:
     """What may be shown and logged: without path, password or arguments, but apart from other targets."""
 
 
-def read_target(address: str) -> Target:
+def read_target(address: str) -> AlarmTarget:
     """Return the target that `https://…`, `command:PROGRAM ARGUMENTS` or a URL of apprise means.
 
     Raises:
@@ -49,7 +49,7 @@ def read_target(address: str) -> Target:
     mark = hashlib.blake2b(address.encode(), digest_size=4).hexdigest()
     if address.startswith(COMMAND):
         words = _split_command(address.removeprefix(COMMAND))
-        return Target(address, "command", f"{COMMAND}{Path(words[0]).name}#{mark}")
+        return AlarmTarget(address, "command", f"{COMMAND}{Path(words[0]).name}#{mark}")
     parts = _split_url(address)
     if parts is None:
         raise ConfigurationError(
@@ -57,8 +57,8 @@ def read_target(address: str) -> Target:
             "URL of apprise such as mailto://…"
         )
     if parts[0] not in ("http", "https"):
-        return Target(address, "apprise", f"{parts[0]}#{mark}")
-    return Target(address, "webhook", f"{parts[0]}://{parts[1]}#{mark}")
+        return AlarmTarget(address, "apprise", f"{parts[0]}#{mark}")
+    return AlarmTarget(address, "webhook", f"{parts[0]}://{parts[1]}#{mark}")
 
 
 def _split_url(address: str) -> tuple[str, str] | None:
@@ -82,7 +82,7 @@ def _split_command(text: str) -> list[str]:
     return words
 
 
-def deliver(target: Target, message: dict[str, Any], timeout: float) -> None:
+def send_to_target(target: AlarmTarget, message: dict[str, Any], timeout: float) -> None:
     """Hand a message (`text`, `subject` and more, JSON values) to a target.
 
     Args:

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from llm_trace.bounded_dict import BoundedDict
 from llm_trace.errors import LLMTraceError, StoreError
-from llm_trace.operations.alarm_targets import Target, deliver, read_target
+from llm_trace.operations.alarm_targets import AlarmTarget, read_target, send_to_target
 from llm_trace.operations.log import Operation, OperationLog, read_operations
 from llm_trace.paths import make_absolute
 from llm_trace.record import Record
@@ -49,7 +49,7 @@ class Alarm(Record):
     """JSON values for programs."""
 
 
-class Delivery(Record):
+class AlarmDelivery(Record):
     """What became of an alarm at one target."""
 
     target: str
@@ -62,10 +62,10 @@ class Delivery(Record):
 class Sending:
     """An alarm on its way."""
 
-    def __init__(self, futures: dict[str, Future[Delivery]]) -> None:
+    def __init__(self, futures: dict[str, Future[AlarmDelivery]]) -> None:
         self._futures = futures
 
-    def wait(self, timeout: float | None = None) -> tuple[Delivery, ...]:
+    def wait(self, timeout: float | None = None) -> tuple[AlarmDelivery, ...]:
         """Return what became of it at each target, after `timeout` seconds at most."""
         end = None if timeout is None else time.monotonic() + timeout
         deliveries = []
@@ -74,7 +74,7 @@ class Sending:
                 left = None if end is None else max(0.0, end - time.monotonic())
                 deliveries.append(future.result(left))
             except NotYetError:
-                deliveries.append(Delivery(target=name, state="pending"))
+                deliveries.append(AlarmDelivery(target=name, state="pending"))
         return tuple(deliveries)
 
 
@@ -95,7 +95,7 @@ def send_alarm(
         ConfigurationError: a target means nothing.
     """
     path = make_absolute(os.fspath(store))
-    places: list[Target | None] = [read_target(address) for address in targets]
+    places: list[AlarmTarget | None] = [read_target(address) for address in targets]
     return Sending({_get_name(place): _submit(path, alarm, place, timeout) for place in places or [None]})
 
 
@@ -119,7 +119,7 @@ def _read_alarm(operation: Operation) -> Alarm:
     )  # fmt: skip
 
 
-def _get_name(target: Target | None) -> str:
+def _get_name(target: AlarmTarget | None) -> str:
     return "store" if target is None else target.name
 
 
@@ -128,7 +128,7 @@ class _Worker(threading.Thread):
 
     def __init__(self) -> None:
         super().__init__(name="llm-trace alarms", daemon=True)
-        self.jobs: queue.Queue[tuple[Future[Delivery], tuple[Path, Alarm, Target | None, float]]]
+        self.jobs: queue.Queue[tuple[Future[AlarmDelivery], tuple[Path, Alarm, AlarmTarget | None, float]]]
         self.jobs = queue.Queue(_WAITING)
 
     def run(self) -> None:
@@ -139,7 +139,7 @@ class _Worker(threading.Thread):
             except Exception as exc:  # noqa: BLE001 - the thread must live
                 name = _get_name(job[2])
                 future.set_result(
-                    Delivery(target=name, state="failed", detail=f"{type(exc).__name__}: {exc}")
+                    AlarmDelivery(target=name, state="failed", detail=f"{type(exc).__name__}: {exc}")
                 )
             finally:
                 self.jobs.task_done()
@@ -147,7 +147,7 @@ class _Worker(threading.Thread):
 
 _lock = threading.Lock()
 _workers: dict[str, _Worker] = {}
-_submitted: BoundedDict[tuple[str, str, str, str], Future[Delivery]] = BoundedDict(_REMEMBERED)
+_submitted: BoundedDict[tuple[str, str, str, str], Future[AlarmDelivery]] = BoundedDict(_REMEMBERED)
 
 
 def _forget_in_child() -> None:
@@ -162,62 +162,62 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_in_child)
 
 
-def _submit(path: Path, alarm: Alarm, target: Target | None, timeout: float) -> Future[Delivery]:
+def _submit(path: Path, alarm: Alarm, target: AlarmTarget | None, timeout: float) -> Future[AlarmDelivery]:
     """Queue an alarm; what this process has queued before is not looked up again."""
     name = _get_name(target)
     key = (str(path), alarm.subject, alarm.key, name)
     with _lock:
         known = _submitted.get(key)
         if known is not None and not _has_failed(known):
-            return _finish(Delivery(target=name, state="already")) if known.done() else known
+            return _finish(AlarmDelivery(target=name, state="already")) if known.done() else known
         worker = _workers.get(name)
         if worker is None or not worker.is_alive():
             worker = _workers[name] = _Worker()
             worker.start()
-        future: Future[Delivery] = Future()
+        future: Future[AlarmDelivery] = Future()
         try:
             worker.jobs.put_nowait((future, (path, alarm, target, timeout)))
         except queue.Full:
             detail = f"{_WAITING:,} alarms are waiting for it already"
-            return _finish(Delivery(target=name, state="failed", detail=detail))
+            return _finish(AlarmDelivery(target=name, state="failed", detail=detail))
         _submitted[key] = future
     return future
 
 
-def _has_failed(future: Future[Delivery]) -> bool:
+def _has_failed(future: Future[AlarmDelivery]) -> bool:
     return future.done() and future.result().state == "failed"
 
 
-def _finish(delivery: Delivery) -> Future[Delivery]:
-    future: Future[Delivery] = Future()
+def _finish(delivery: AlarmDelivery) -> Future[AlarmDelivery]:
+    future: Future[AlarmDelivery] = Future()
     future.set_result(delivery)
     return future
 
 
-def _handle(path: Path, alarm: Alarm, target: Target | None, timeout: float) -> Delivery:
+def _handle(path: Path, alarm: Alarm, target: AlarmTarget | None, timeout: float) -> AlarmDelivery:
     """Send an alarm unless its target has had it; where the store cannot say so, it is sent all the same."""
     name = _get_name(target)
     try:
         before = _claim(path, alarm, target)
     except (StoreError, OSError) as exc:
         if target is None:
-            return Delivery(target=name, state="failed", detail=str(exc))
+            return AlarmDelivery(target=name, state="failed", detail=str(exc))
         before = None
     if target is None:
-        return Delivery(target=name, state="sent")
+        return AlarmDelivery(target=name, state="sent")
     if before is not None:
-        return Delivery(target=name, state=before)
+        return AlarmDelivery(target=name, state=before)
     try:
-        deliver(target, _build_message(alarm), timeout)
+        send_to_target(target, _build_message(alarm), timeout)
     except LLMTraceError as exc:
-        delivery = Delivery(target=name, state="failed", detail=str(exc))
+        delivery = AlarmDelivery(target=name, state="failed", detail=str(exc))
     else:
-        delivery = Delivery(target=name, state="sent")
+        delivery = AlarmDelivery(target=name, state="sent")
     _note(path, alarm, delivery.state, target=name, detail=delivery.detail)
     return delivery
 
 
-def _claim(path: Path, alarm: Alarm, target: Target | None) -> DeliveryState | None:
+def _claim(path: Path, alarm: Alarm, target: AlarmTarget | None) -> DeliveryState | None:
     """Note that the alarm was raised and is being sent; return what became of it where it was before.
 
     One process at a time does this, so that of several only one sends.

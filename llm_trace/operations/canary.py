@@ -151,12 +151,12 @@ def judge_canary(store: Store, prompt: str) -> CanaryResult:
         NotFoundError: the prompt has no canary.
         ConfigurationError: a score lies outside the range that was stated.
     """
-    found = find_canary(store, prompt)
-    if found is None:
+    latest = find_canary(store, prompt)
+    if latest is None:
         raise NotFoundError(
             f"prompt {prompt!r} has no canary: `llm-trace stages canary {prompt} A B --score NAME`"
         )
-    canary, end = found
+    canary, end = latest
     if end is not None:
         return CanaryResult.model_validate(end.body["result"])
     control, candidate = _read_values(store, canary)
@@ -175,14 +175,14 @@ def end_canary(store: Store, prompt: str, reason: str) -> CanaryResult:
     """
     if not reason.strip():
         raise ConfigurationError("a roll-back has a reason, which is kept: it is empty")
-    found = find_canary(store, prompt)
-    if found is None or found[1] is not None:
+    latest = find_canary(store, prompt)
+    if latest is None or latest[1] is not None:
         raise NotFoundError(f"prompt {prompt!r} has no canary that is running")
-    result = compare_arms(found[0], *_read_values(store, found[0]))
+    result = compare_arms(latest[0], *_read_values(store, latest[0]))
     result = result.model_copy(
         update={"share": 0.0, "has_ended": True, "text": f"{result.text} Ended: {reason}"}
     )
-    _note(store, found[0], {"action": "end", "reason": reason, "result": result.model_dump()})
+    _note(store, latest[0], {"action": "end", "reason": reason, "result": result.model_dump()})
     return result
 
 

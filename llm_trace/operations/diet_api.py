@@ -10,12 +10,12 @@ import numpy as np
 
 from llm_trace.attribution.studies.answering import check_takes_tools, open_answerer
 from llm_trace.errors import ConfigurationError, StoreError
-from llm_trace.operations.diet_cases import WHOLE, Part
+from llm_trace.operations.diet_cases import WHOLE, RemovablePart
 from llm_trace.operations.diet_evidence import Evidence, Weights, collect_evidence, list_parts
-from llm_trace.operations.diet_report import Finding, write_diet
-from llm_trace.operations.diet_sample import find_version, read_sample
+from llm_trace.operations.diet_report import DietFinding, write_diet
+from llm_trace.operations.diet_sample import choose_prompt_version, read_sample
 from llm_trace.operations.diet_search import Standard, confirm_removal, search_removal
-from llm_trace.operations.diet_trial import BudgetSpentError, Trial
+from llm_trace.operations.diet_trial import BudgetSpentError, DietTrial
 from llm_trace.operations.log import OperationLog
 from llm_trace.stores.duckdb import Store, open_store
 
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from llm_trace.attribution.studies.answering import Ask
     from llm_trace.capture.prompts import Prompt
     from llm_trace.operations.diet_record import Diet
-    from llm_trace.operations.diet_sample import Sample
-    from llm_trace.operations.diet_trial import Score
+    from llm_trace.operations.diet_sample import DietSample
+    from llm_trace.operations.diet_trial import AnswerScore
     from llm_trace.record import Run
 
 
@@ -67,7 +67,7 @@ def diet(
     run: str | Run | None = None,
     model: Any = None,
     tokenizer: Any = None,
-    score: Score | None = None,
+    score: AnswerScore | None = None,
     margin: float = 0.01,
     confidence: float = 0.95,
     limit: int = 1000,
@@ -107,7 +107,7 @@ def diet(
     settings = DietSettings(margin, confidence, budget, seed)
     opened = store if isinstance(store, Store) else open_store(store)
     chosen = filters if run is None else {**filters, "run": run}
-    sample = read_sample(opened, find_version(opened, prompt, version), limit, chosen)
+    sample = read_sample(opened, choose_prompt_version(opened, prompt, version), limit, chosen)
     if model is None:
         finding = propose_removal(sample)
     else:
@@ -117,18 +117,18 @@ def diet(
     return _keep_note(opened, result) if record else result
 
 
-def propose_removal(sample: Sample) -> Finding:
+def propose_removal(sample: DietSample) -> DietFinding:
     """Return what never mattered by attributions and answers alone."""
     template = sample.version.template
     parts = list_parts(template, sample.cases)
     evidence = collect_evidence(template, sample.cases, sample.explained)
     idle = frozenset(part for part in parts if evidence.get(part, Evidence()).idle)
-    return Finding(parts, evidence, idle, WHOLE, chosen_on=len(sample.cases))
+    return DietFinding(parts, evidence, idle, WHOLE, chosen_on=len(sample.cases))
 
 
 def choose_removal(
-    sample: Sample, ask: Ask, takes_tools: bool, score: Score | None, settings: DietSettings
-) -> Finding:
+    sample: DietSample, ask: Ask, takes_tools: bool, score: AnswerScore | None, settings: DietSettings
+) -> DietFinding:
     """Return what the model can do without, chosen on one half of the calls and confirmed on the other."""
     if len(sample.cases) < 2:
         raise ConfigurationError(
@@ -141,7 +141,7 @@ def choose_removal(
     parts = list_parts(template, sample.cases)
     evidence = collect_evidence(template, chosen_on, sample.explained)
     candidates = _order_candidates(parts, evidence, Weights(template, chosen_on), takes_tools)
-    trial = Trial(ask, template, score, settings.budget)
+    trial = DietTrial(ask, template, score, settings.budget)
     reserve = 2 * len(held_out)
     try:
         search = search_removal(trial, chosen_on, candidates, standard, reserve)
@@ -152,7 +152,7 @@ def choose_removal(
             f"budget={settings.budget} does not pay for one removal on {len(sample.cases)} prompts: raise it "
             f"above {needed}, or lower limit"
         ) from None
-    return Finding(
+    return DietFinding(
         parts, evidence, search.removal, confirmation.removal if confirmation else WHOLE,
         chosen_on=len(chosen_on), confirmed_on=len(held_out), asked=trial.asked, stopped=search.stopped,
         confirmation=confirmation, needed=standard.needed, takes_tools=takes_tools,
@@ -160,14 +160,17 @@ def choose_removal(
 
 
 def _order_candidates(
-    parts: Mapping[Part, int], evidence: Mapping[Part, Evidence], weights: Weights, takes_tools: bool
-) -> list[Part]:
+    parts: Mapping[RemovablePart, int],
+    evidence: Mapping[RemovablePart, Evidence],
+    weights: Weights,
+    takes_tools: bool,
+) -> list[RemovablePart]:
     """Return what may be tried, first what mattered least often, of these the largest.
 
     A tool that was called is none, and none is where the model is not given tools.
     """
 
-    def rank(part: Part) -> tuple[float, float]:
+    def rank(part: RemovablePart) -> tuple[float, float]:
         examined, mattered = evidence.get(part, Evidence())
         return mattered / max(1, examined), -(weights.weigh_part(part) or len(part.name))
 

@@ -38,7 +38,7 @@ far down; the schema of a tool.
 """
 
 
-class Part(NamedTuple):
+class RemovablePart(NamedTuple):
     """Something that goes from every call of a prompt, or stays."""
 
     kind: PartKind
@@ -47,11 +47,11 @@ class Part(NamedTuple):
     """Of a part of the template: which of its pieces it is."""
 
 
-Removal = frozenset[Part]
+Removal = frozenset[RemovablePart]
 WHOLE: Removal = frozenset()
 
 
-class Place(NamedTuple):
+class TextPlace(NamedTuple):
     """A stretch of one of a prompt's texts."""
 
     text: int
@@ -70,8 +70,8 @@ class Case:
     host: int
     """Which of the texts holds the template."""
     filling: Filling
-    chunks: Mapping[Part, tuple[Place, ...]]
-    tools: tuple[tuple[Part, Mapping[str, Any]], ...]
+    chunks: Mapping[RemovablePart, tuple[TextPlace, ...]]
+    tools: tuple[tuple[RemovablePart, Mapping[str, Any]], ...]
     answer: str | None
     """In words, where there was one."""
 
@@ -101,10 +101,10 @@ def list_pieces(template: str) -> tuple[TemplatePiece, ...]:
     return cut_template(template)
 
 
-def list_template_parts(template: str) -> list[Part]:
+def list_template_parts(template: str) -> list[RemovablePart]:
     """Return what may go from a template: what has a letter or a digit in it."""
     return [
-        Part(piece.kind, piece.name, i)
+        RemovablePart(piece.kind, piece.name, i)
         for i, piece in enumerate(list_pieces(template))
         if any(map(str.isalnum, piece.name))
     ]
@@ -123,13 +123,13 @@ def build_case(call: Call, template: str) -> Case | None:
     host, filling = next(((i, each) for i, each in fillings if each is not None), (0, None))
     if filling is None:
         return None
-    chunks: dict[Part, tuple[Place, ...]] = {}
+    chunks: dict[RemovablePart, tuple[TextPlace, ...]] = {}
     for part, place in iter_chunks(call, texts):
         chunks[part] = (*chunks.get(part, ()), place)
     return Case(call, prompt, texts, host, filling, chunks, tuple(_iter_tools(call)), read_answer(call))
 
 
-def iter_chunks(call: Call, texts: Sequence[str]) -> Iterator[tuple[Part, Place]]:
+def iter_chunks(call: Call, texts: Sequence[str]) -> Iterator[tuple[RemovablePart, TextPlace]]:
     """Yield where the retrieved documents stand, each by its id and by its position among them."""
     if not call.documents:
         return
@@ -144,15 +144,18 @@ def iter_chunks(call: Call, texts: Sequence[str]) -> Iterator[tuple[Part, Place]
             position += 1
             name = segment.name if segment.name in ids else " ".join(segment.text.split())[:80]
             for start, end in segment.stretches:
-                yield Part("document", name or "", -1), Place(i, start, end)
-                yield Part("position", f"no. {position} of the retrieved chunks"), Place(i, start, end)
+                yield RemovablePart("document", name or "", -1), TextPlace(i, start, end)
+                yield (
+                    RemovablePart("position", f"no. {position} of the retrieved chunks"),
+                    TextPlace(i, start, end),
+                )
 
 
-def _iter_tools(call: Call) -> Iterator[tuple[Part, Mapping[str, Any]]]:
+def _iter_tools(call: Call) -> Iterator[tuple[RemovablePart, Mapping[str, Any]]]:
     for tool in list_tools(call.input, call.metadata):
         function = tool.get("function")
         name = (function if isinstance(function, Mapping) else tool).get("name")
-        yield Part("tool", str(name)), tool
+        yield RemovablePart("tool", str(name)), tool
 
 
 class Shorter(NamedTuple):
@@ -165,7 +168,7 @@ class Shorter(NamedTuple):
 
 
 @lru_cache(1024)
-def shorten(template: str, removal: Removal) -> Shorter:
+def shorten_part(template: str, removal: Removal) -> Shorter:
     """Return what is left of a template."""
     gone = {part.piece for part in removal if part.piece >= 0}
     pieces = list_pieces(template)
@@ -204,7 +207,7 @@ def render_texts(case: Case, template: str, removal: Removal) -> list[str]:
     text, filling = case.texts[case.host], case.filling
     here = [place for place in gone if place.text == case.host]
     if any(part.piece >= 0 for part in removal):
-        shorter = shorten(template, removal)
+        shorter = shorten_part(template, removal)
         values = [_cut(text, filling.values[n], here) for n in shorter.fields]
         middle = fill_tokens(shorter.tokens, values)
         head, tail = ((0, filling.start), (filling.end, len(text)))
@@ -213,7 +216,7 @@ def render_texts(case: Case, template: str, removal: Removal) -> list[str]:
     return texts
 
 
-def _cut(text: str, span: Span, gone: Iterable[Place]) -> str:
+def _cut(text: str, span: Span, gone: Iterable[TextPlace]) -> str:
     """Return a stretch of a text without the places in it."""
     start, end = span
     inside = [(a - start, b - start) for _, a, b in gone if start <= a and b <= end]

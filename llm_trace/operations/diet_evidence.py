@@ -10,7 +10,7 @@ from llm_trace.attribution.studies.template_parts import list_telling, study_tem
 from llm_trace.operations.diet_cases import (
     WHOLE,
     Case,
-    Part,
+    RemovablePart,
     Removal,
     iter_chunks,
     list_pieces,
@@ -37,9 +37,9 @@ class Evidence(NamedTuple):
         return self.examined >= LEAST and not self.mattered
 
 
-def list_parts(template: str, cases: Sequence[Case]) -> dict[Part, int]:
+def list_parts(template: str, cases: Sequence[Case]) -> dict[RemovablePart, int]:
     """Return what may go, and how many of the calls have it."""
-    counts: Counter[Part] = Counter()
+    counts: Counter[RemovablePart] = Counter()
     for case in cases:
         counts.update(case.chunks.keys())
         counts.update({part for part, _ in case.tools})
@@ -54,7 +54,7 @@ def collect_evidence(
     template: str,
     cases: Sequence[Case],
     explained: Mapping[str, tuple[Attribution, Mapping[str, Any]]],
-) -> dict[Part, Evidence]:
+) -> dict[RemovablePart, Evidence]:
     """Return what is known of the parts: of tools whether they were called, of all others whether
     attributions told them from noise.
 
@@ -72,7 +72,7 @@ def collect_evidence(
         if attribution.verdict != "ok":
             continue
         telling = list_telling(attribution)
-        matters: dict[Part, bool] = {}
+        matters: dict[RemovablePart, bool] = {}
         for part, place in iter_chunks(case.call, (attribution.prompt,)):
             tells = any(a < place.end and place.start < b for a, b in telling)
             matters[part] = matters.get(part, False) or tells
@@ -82,8 +82,8 @@ def collect_evidence(
     return evidence
 
 
-def _study_tools(cases: Iterable[Case]) -> dict[Part, Evidence]:
-    evidence: dict[Part, Evidence] = {}
+def _study_tools(cases: Iterable[Case]) -> dict[RemovablePart, Evidence]:
+    evidence: dict[RemovablePart, Evidence] = {}
     for case in cases:
         called = case.called
         for part in {part for part, _ in case.tools}:
@@ -92,7 +92,7 @@ def _study_tools(cases: Iterable[Case]) -> dict[Part, Evidence]:
     return evidence
 
 
-def count_part(case: Case, template: str, part: Part) -> int:
+def count_part(case: Case, template: str, part: RemovablePart) -> int:
     """Return how many characters of a call a part is."""
     if part.kind == "tool":
         return sum(measure_tool(tool) for each, tool in case.tools if each == part)
@@ -125,7 +125,7 @@ class Weights:
         """Mean input tokens of a call; `None` where no call reports them."""
         return self._average(lambda _, size: size)
 
-    def weigh_part(self, part: Part) -> float | None:
+    def weigh_part(self, part: RemovablePart) -> float | None:
         """Return the mean tokens of a part."""
         return self._average(lambda case, _: count_part(case, self._template, part))
 

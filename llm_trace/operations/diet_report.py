@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from llm_trace.operations.diet_cases import WHOLE, Part, Removal, shorten
+from llm_trace.operations.diet_cases import WHOLE, RemovablePart, Removal, shorten_part
 from llm_trace.operations.diet_evidence import LEAST, Evidence, Weights
 from llm_trace.operations.diet_record import Diet, DietPart, DietStatus, PartVerdict
 
 if TYPE_CHECKING:
-    from llm_trace.operations.diet_sample import Sample
+    from llm_trace.operations.diet_sample import DietSample
     from llm_trace.operations.diet_search import Confirmation
 
 POOR = 0.5
@@ -19,12 +19,12 @@ POOR = 0.5
 
 
 @dataclass(frozen=True)
-class Finding:
+class DietFinding:
     """What was tried."""
 
-    parts: Mapping[Part, int]
+    parts: Mapping[RemovablePart, int]
     """Calls that have each."""
-    evidence: Mapping[Part, Evidence]
+    evidence: Mapping[RemovablePart, Evidence]
     proposed: Removal
     confirmed: Removal
     chosen_on: int
@@ -45,7 +45,7 @@ class Finding:
         return "confirmed" if self.confirmed and self.confirmation.before > margin else "unconfirmed"
 
 
-def write_diet(sample: Sample, finding: Finding, margin: float, confidence: float) -> Diet:
+def write_diet(sample: DietSample, finding: DietFinding, margin: float, confidence: float) -> Diet:
     """Return the record."""
     status, template = finding.get_status(margin), sample.version.template
     removal = finding.confirmed if status == "confirmed" else finding.proposed
@@ -57,7 +57,7 @@ def write_diet(sample: Sample, finding: Finding, margin: float, confidence: floa
         prompt=sample.version.name,
         version=sample.version.version,
         template=template,
-        shorter=shorten(template, removal).template,
+        shorter=shorten_part(template, removal).template,
         status=status,
         parts=_describe_parts(sample, finding, status, weights),
         calls=len(sample.cases),
@@ -80,7 +80,7 @@ def write_diet(sample: Sample, finding: Finding, margin: float, confidence: floa
     )
 
 
-def _price_month(sample: Sample, tokens: float | None, prefix: str = "") -> dict[str, Any]:
+def _price_month(sample: DietSample, tokens: float | None, prefix: str = "") -> dict[str, Any]:
     """Return what so many tokens a call come to in a month."""
     month = None if tokens is None else tokens * sample.calls_per_month
     cost = sample.cost
@@ -90,7 +90,7 @@ def _price_month(sample: Sample, tokens: float | None, prefix: str = "") -> dict
 
 
 def _describe_parts(
-    sample: Sample, finding: Finding, status: DietStatus, weights: Weights
+    sample: DietSample, finding: DietFinding, status: DietStatus, weights: Weights
 ) -> tuple[DietPart, ...]:
     verdicts: dict[DietStatus, PartVerdict] = {"proposed": "proposed", "unconfirmed": "unconfirmed"}
     parts = []
@@ -112,7 +112,7 @@ def _describe_parts(
     return tuple(sorted(parts, key=lambda part: (part.verdict == "kept", -(part.tokens or 0))))
 
 
-def _explain(part: Part, verdict: PartVerdict, finding: Finding) -> str:
+def _explain(part: RemovablePart, verdict: PartVerdict, finding: DietFinding) -> str:
     """Return why a part goes or stays."""
     examined, mattered = finding.evidence.get(part, Evidence())
     did = ("called", "calls") if part.kind == "tool" else ("told from noise", "explained calls")
@@ -132,7 +132,7 @@ def _explain(part: Part, verdict: PartVerdict, finding: Finding) -> str:
     return known
 
 
-def _list_notes(sample: Sample, finding: Finding, margin: float) -> Iterator[str]:
+def _list_notes(sample: DietSample, finding: DietFinding, margin: float) -> Iterator[str]:
     """Yield what the reader must know."""
     cost, result = sample.cost, finding.confirmation
     if sample.left_out:

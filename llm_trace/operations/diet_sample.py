@@ -24,7 +24,7 @@ DAYS_PER_MONTH = 365.25 / 12
 
 
 @dataclass(frozen=True)
-class Sample:
+class DietSample:
     """Calls with distinct prompts, newest first, and what is known of all of them."""
 
     version: PromptVersion
@@ -40,7 +40,7 @@ class Sample:
     days: float
 
 
-def find_version(store: Store, prompt: str | Prompt, version: str | None) -> PromptVersion:
+def choose_prompt_version(store: Store, prompt: str | Prompt, version: str | None) -> PromptVersion:
     """Return the version that is meant: of a `Prompt` its own, of a name the one that was used last.
 
     Raises:
@@ -71,7 +71,7 @@ def find_version(store: Store, prompt: str | Prompt, version: str | None) -> Pro
     return chosen
 
 
-def read_sample(store: Store, version: PromptVersion, limit: int, filters: Mapping[str, Any]) -> Sample:
+def read_sample(store: Store, version: PromptVersion, limit: int, filters: Mapping[str, Any]) -> DietSample:
     """Return the newest calls of a version.
 
     Args:
@@ -107,7 +107,7 @@ def read_sample(store: Store, version: PromptVersion, limit: int, filters: Mappi
         )
     summary = store.summary(**chosen)
     days = max(1.0, ((summary.last_ns or 0) - (summary.first_ns or 0)) / _DAY_NS)
-    return Sample(
+    return DietSample(
         version, cases, left_out, explained,
         read_input_cost(store, name, number, [call.span_id for call in calls]),
         tuple(sorted({call.model for call in calls if call.model})),

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from llm_trace.operations.diet_cases import WHOLE, Case, Part, Removal
-from llm_trace.operations.diet_trial import BudgetSpentError, Trial
+from llm_trace.operations.diet_cases import WHOLE, Case, RemovablePart, Removal
+from llm_trace.operations.diet_trial import BudgetSpentError, DietTrial
 from llm_trace.statistics.equivalence import PairedChange, count_pairs_needed, measure_change
 from llm_trace.statistics.floats import Floats
 
@@ -44,10 +44,10 @@ class Standard:
 
 
 @dataclass(frozen=True)
-class Search:
+class DietSearch:
     """What can go, by the calls it was chosen on."""
 
-    groups: tuple[tuple[Part, ...], ...]
+    groups: tuple[tuple[RemovablePart, ...], ...]
     """In the order in which they were taken away, each on top of those before it."""
     stopped: bool
     """Whether the budget ended it."""
@@ -59,8 +59,8 @@ class Search:
 
 
 def search_removal(
-    trial: Trial, cases: Sequence[Case], parts: Sequence[Part], standard: Standard, reserve: int
-) -> Search:
+    trial: DietTrial, cases: Sequence[Case], parts: Sequence[RemovablePart], standard: Standard, reserve: int
+) -> DietSearch:
     """Return the parts that can go together: a group that cannot is halved, down to single parts.
 
     Every group is tried on top of what went before it, so of parts that stand in for each other one stays.
@@ -70,12 +70,12 @@ def search_removal(
         parts: candidates, the surest first.
         reserve: questions to leave for others.
     """
-    groups: list[tuple[Part, ...]] = []
+    groups: list[tuple[RemovablePart, ...]] = []
     tried: dict[Removal, bool] = {}
     before = trial.grade_cases(cases, WHOLE)
     budget, trial.budget = trial.budget, None if trial.budget is None else trial.budget - reserve
 
-    def remove(group: Sequence[Part]) -> None:
+    def remove(group: Sequence[RemovablePart]) -> None:
         removal = frozenset(part for each in (*groups, group) for part in each)
         if removal not in tried:
             tried[removal] = _try_removal(trial, cases, before, removal, standard)
@@ -93,11 +93,11 @@ def search_removal(
     except BudgetSpentError:
         stopped = True
     trial.budget = budget
-    return Search(tuple(groups), stopped)
+    return DietSearch(tuple(groups), stopped)
 
 
 def _try_removal(
-    trial: Trial, cases: Sequence[Case], before: Floats, removal: Removal, standard: Standard
+    trial: DietTrial, cases: Sequence[Case], before: Floats, removal: Removal, standard: Standard
 ) -> bool:
     """Return whether a removal is promising; the asking ends when it has lost more than may be lost."""
     after = before.copy()
@@ -121,7 +121,9 @@ class Confirmation:
     """Mean grade with the whole prompts."""
 
 
-def confirm_removal(trial: Trial, cases: Sequence[Case], search: Search, standard: Standard) -> Confirmation:
+def confirm_removal(
+    trial: DietTrial, cases: Sequence[Case], search: DietSearch, standard: Standard
+) -> Confirmation:
     """Return the largest removal that held-out calls confirm, of those that the search leads over.
 
     Args:
@@ -152,7 +154,7 @@ def confirm_removal(trial: Trial, cases: Sequence[Case], search: Search, standar
     return best
 
 
-def _list_steps(search: Search) -> list[Removal]:
+def _list_steps(search: DietSearch) -> list[Removal]:
     """Return growing removals short of the whole one, at most `_STEPS`."""
     parts = [part for group in search.groups for part in group]
     sizes = {round(i * len(parts) / (_STEPS + 1)) for i in range(1, _STEPS + 1)} - {0, len(parts)}

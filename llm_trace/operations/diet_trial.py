@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from llm_trace.attribution.studies.answering import Answered, Ask
     from llm_trace.record import Call
 
-Score = Callable[[str, "Call"], float]
+AnswerScore = Callable[[str, "Call"], float]
 """How good an answer to a logged call is, from 0 to 1."""
 
 
@@ -42,7 +42,7 @@ class BudgetSpentError(Exception):
 
 
 @dataclass
-class Trial:
+class DietTrial:
     """Asks calls without some parts, each prompt once, and grades the answers.
 
     Args:
@@ -55,7 +55,7 @@ class Trial:
 
     ask: Ask
     template: str
-    score: Score | None = None
+    score: AnswerScore | None = None
     budget: int | None = None
     asked: int = 0
     answers: dict[bytes, Answered] = field(default_factory=dict, repr=False)

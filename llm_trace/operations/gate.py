@@ -13,8 +13,8 @@ from llm_trace.errors import ConfigurationError, NotFoundError
 from llm_trace.operations.gate_audits import Audits, find_checked_audits, read_audits
 from llm_trace.operations.gate_decisions import Decider
 from llm_trace.operations.gate_drift import DriftWatch, read_chances
-from llm_trace.operations.gate_evidence import read_checked, read_evidence, read_labels
-from llm_trace.operations.gate_fit import fit_state, list_notes
+from llm_trace.operations.gate_evidence import read_call_labels, read_checked, read_evidence
+from llm_trace.operations.gate_fit import fit_state, list_fit_notes
 from llm_trace.operations.gate_notes import GateNotes
 from llm_trace.operations.gate_state import Decision, GateState
 from llm_trace.operations.log import OperationLog, read_operations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from llm_trace.comparison.sides import Spec
-    from llm_trace.operations.signals import Measure
+    from llm_trace.operations.signals import SignalMeasure
 
     StorePlace = str | os.PathLike[str] | Store | None
 
@@ -45,7 +45,7 @@ class Gate:
         state: GateState,
         store: Path,
         *,
-        own: Mapping[str, Measure | None] | None = None,
+        own: Mapping[str, SignalMeasure | None] | None = None,
         saved: str | None = None,
     ) -> None:
         self.state = state
@@ -70,7 +70,7 @@ class Gate:
         error: float = 0.05,
         confidence: float = 0.95,
         label: str = "correct",
-        signals: Iterable[str] | Mapping[str, Measure | None] | None = None,
+        signals: Iterable[str] | Mapping[str, SignalMeasure | None] | None = None,
         store: StorePlace = None,
         name: str = "gate",
         audit_share: float = AUDIT_SHARE,
@@ -103,18 +103,18 @@ class Gate:
                 raise ConfigurationError(f"{what}={share!r} must lie between 0 and 1, such as 0.05")
         opened = _open(store)
         side = resolve_side(opened, run_or_filter or {"where": "true"})
-        labels = read_labels(opened, side.filter, label)
+        labels = read_call_labels(opened, side.filter, label)
         calls, contradicted = read_checked(opened, labels)
         base = GateState(
             name=name, label=label, error=error, confidence=confidence, audit_share=audit_share, seed=seed,
-            notes=list_notes(labels.right, calls, [*labels.contradicted, *contradicted], label),
+            notes=list_fit_notes(labels.right, calls, [*labels.contradicted, *contradicted], label),
         )  # fmt: skip
         own = signals if isinstance(signals, Mapping) else None
         return cls(fit_state(calls, signals, base), Path(opened.path), own=own)
 
     @classmethod
     def load(
-        cls, name: str, store: StorePlace = None, *, own: Mapping[str, Measure | None] | None = None
+        cls, name: str, store: StorePlace = None, *, own: Mapping[str, SignalMeasure | None] | None = None
     ) -> Self:
         """Return the gate that was last saved under a name, with its audits.
 

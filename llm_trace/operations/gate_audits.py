@@ -7,7 +7,7 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
-from llm_trace.operations.gate_evidence import read_labels
+from llm_trace.operations.gate_evidence import read_call_labels
 from llm_trace.operations.log import read_operations
 from llm_trace.statistics.anytime import is_rate_above, lower_bound_of_rate, upper_bound_of_rate
 from llm_trace.stores.filters import Filter
@@ -80,5 +80,5 @@ def find_checked_audits(store: Store, name: str, gate_id: str, label: str) -> di
     marks = ", ".join("?" * len(waiting))
     ((saved_ns,),) = store.sql("SELECT time_ns FROM operations WHERE id = ?", gate_id).fetchall()
     calls = Filter(f"span_id IN ({marks})", tuple(waiting))
-    right = read_labels(store, calls, label, after_ns=saved_ns).right
+    right = read_call_labels(store, calls, label, after_ns=saved_ns).right
     return {span: right[span] for span in waiting if span in right}

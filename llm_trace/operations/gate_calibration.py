@@ -23,7 +23,7 @@ _CANDIDATES = 80
 
 
 @dataclass(frozen=True)
-class Calibration:
+class GateCalibration:
     """What the tests said."""
 
     limit: float | None
@@ -37,7 +37,7 @@ class Calibration:
 
 def calibrate_limit(
     fitted: tuple[Floats, Floats], held_out: tuple[Floats, Floats], error: float, confidence: float
-) -> Calibration:
+) -> GateCalibration:
     """Return the highest limit at which the error rate among the automated is shown to be at most `error`.
 
     Args:
@@ -49,18 +49,18 @@ def calibrate_limit(
     from scipy.special import bdtr
 
     chances, wrong = held_out
-    last: Calibration | None = None
-    for limit in list_candidates(*fitted, len(chances), error, confidence):
+    last: GateCalibration | None = None
+    for limit in list_thresholds(*fitted, len(chances), error, confidence):
         inside = chances <= limit
         n, k = int(inside.sum()), int(wrong[inside].sum())
         p_value = float(bdtr(k, n, error)) if n else 1.0
         if p_value > 1 - confidence:
-            return last or Calibration(None, n, k, p_value)
-        last = Calibration(limit, n, k, p_value)
-    return last or Calibration(None, 0, 0, 1.0)
+            return last or GateCalibration(None, n, k, p_value)
+        last = GateCalibration(limit, n, k, p_value)
+    return last or GateCalibration(None, 0, 0, 1.0)
 
 
-def list_candidates(
+def list_thresholds(
     chances: Floats, wrong: Floats, held_out: int, error: float, confidence: float
 ) -> list[float]:
     """Return limits in the order of their tests: first the one that is most likely shown to be safe, then

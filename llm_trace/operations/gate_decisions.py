@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
     from llm_trace.operations.gate_model import ErrorModel
     from llm_trace.operations.gate_state import Action, GateState
-    from llm_trace.operations.signals import GateEvidence, Measure
+    from llm_trace.operations.signals import GateEvidence, SignalMeasure
     from llm_trace.statistics.floats import Floats
 
 
 class Decider:
     """Decides about calls by a fitted state."""
 
-    def __init__(self, state: GateState, own: Mapping[str, Measure | None] | None = None) -> None:
+    def __init__(self, state: GateState, own: Mapping[str, SignalMeasure | None] | None = None) -> None:
         self.state = state
         self._signals = build_signals(state.signals, own)
         self._contexts = frozenset(state.contexts)

@@ -43,7 +43,7 @@ FROM scores s JOIN (SELECT * FROM calls WHERE {filter}) c USING (span_id)
 WHERE s.name = ? AND s.time_ns > ? AND s.source IN ('human', 'code') ORDER BY s.time_ns, s.id"""
 
 
-class Labels(NamedTuple):
+class CallLabels(NamedTuple):
     """What was said of calls."""
 
     right: dict[str, bool]
@@ -63,7 +63,7 @@ class CheckedCall:
     right: bool
 
 
-def read_labels(store: Store, calls: Filter, label: str, *, after_ns: int = 0) -> Labels:
+def read_call_labels(store: Store, calls: Filter, label: str, *, after_ns: int = 0) -> CallLabels:
     """Return what people said of calls, where nobody did what a program computed; never a model's opinion.
 
     Args:
@@ -74,7 +74,7 @@ def read_labels(store: Store, calls: Filter, label: str, *, after_ns: int = 0) -
     Raises:
         ConfigurationError: a score of that name that is neither right nor wrong.
     """
-    said: dict[str, dict[str, list[bool]]] = defaultdict(lambda: defaultdict(list))
+    by_source: dict[str, dict[str, list[bool]]] = defaultdict(lambda: defaultdict(list))
     for span_id, text, source in store.sql(_LABELS.format(filter=calls.sql), *calls.values, label, after_ns):
         right = parse_label(json.loads(text))
         if right is None:
@@ -82,10 +82,10 @@ def read_labels(store: Store, calls: Filter, label: str, *, after_ns: int = 0) -
                 f"the score {label!r} of call {span_id} is {text}, which is neither right nor wrong: score "
                 f"it true or false, or name another label="
             )
-        said[span_id][source].append(right)
-    verdicts = {span: sources.get("human") or sources["code"] for span, sources in said.items()}
+        by_source[span_id][source].append(right)
+    verdicts = {span: sources.get("human") or sources["code"] for span, sources in by_source.items()}
     contradicted = [span for span, each in verdicts.items() if len(set(each)) > 1]
-    return Labels({span: all(each) for span, each in verdicts.items()}, contradicted)
+    return CallLabels({span: all(each) for span, each in verdicts.items()}, contradicted)
 
 
 def read_evidence(store: Store, span_ids: Sequence[str]) -> dict[str, GateEvidence]:
@@ -147,7 +147,7 @@ def _find_asking(store: Store, calls: Sequence[Call]) -> dict[str, str]:
     return asking
 
 
-def read_checked(store: Store, labels: Labels) -> tuple[list[CheckedCall], list[str]]:
+def read_checked(store: Store, labels: CallLabels) -> tuple[list[CheckedCall], list[str]]:
     """Return checked calls, the oldest of each input, oldest first, and those that equal answers to an equal
     input contradict; these count as wrong.
     """
@@ -155,10 +155,10 @@ def read_checked(store: Store, labels: Labels) -> tuple[list[CheckedCall], list[
     rows = store.sql(_KEYS, list(evidence)).fetchall()
     names = {span: name for span, name, _, _ in rows}
     keys = {span: (asked, answer) for span, _, asked, answer in rows}
-    said: defaultdict[tuple[str, str], set[bool]] = defaultdict(set)
+    by_key: defaultdict[tuple[str, str], set[bool]] = defaultdict(set)
     for span, key in keys.items():
-        said[key].add(labels.right[span])
-    contradicted = [span for span, key in keys.items() if len(said[key]) > 1]
+        by_key[key].add(labels.right[span])
+    contradicted = [span for span, key in keys.items() if len(by_key[key]) > 1]
     oldest: dict[str, CheckedCall] = {}
     for span in sorted(evidence, key=lambda span: (evidence[span].call.start_ns, span)):
         right = labels.right[span] and span not in contradicted

@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from llm_trace.operations.gate_evidence import CheckedCall
-    from llm_trace.operations.signals import Measure
+    from llm_trace.operations.signals import SignalMeasure
     from llm_trace.statistics.floats import Floats
 
-    Signals = Iterable[str] | Mapping[str, Measure | None] | None
+    Signals = Iterable[str] | Mapping[str, SignalMeasure | None] | None
 
 FIT_SHARE = 0.4
 """Part of the calls that the model is fitted to; the tests need the greater part."""
@@ -206,7 +206,7 @@ def _explain_unreachable(state: GateState) -> str:
     )
 
 
-def list_notes(
+def list_fit_notes(
     labels: Mapping[str, bool], calls: Sequence[Any], contradicted: Sequence[str], label: str
 ) -> tuple[str, ...]:
     """Return what the reader of a gate should know of its checked calls."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from llm_trace.operations.gate_model import ErrorModel
-from llm_trace.operations.stages import Effect
+from llm_trace.operations.stages import StageEffect
 from llm_trace.record import Record
 
 Action = Literal["automate", "check"]
@@ -40,7 +40,7 @@ class Decision(Record):
     """That the answer is wrong, as estimated by the signals; no bound."""
     audit: bool = False
     """Whether the call would run alone but is checked all the same: drawn for it, or the gate may not act."""
-    effect: Effect = "act"
+    effect: StageEffect = "act"
     """What the gate's stage makes of its decisions: they are carried out, shown as advice, or noted only."""
 
 

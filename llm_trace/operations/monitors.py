@@ -13,11 +13,11 @@ from llm_trace.errors import ConfigurationError
 from llm_trace.operations.alarm_targets import read_target
 from llm_trace.operations.alarms import Alarm, Sending, send_alarm
 from llm_trace.operations.log import read_operations
-from llm_trace.operations.monitors_reader import Reader
-from llm_trace.operations.monitors_values import Metric, MetricKind, Reading
-from llm_trace.operations.monitors_words import Form, find_grown, write_movement
+from llm_trace.operations.monitors_reader import MetricReader
+from llm_trace.operations.monitors_values import MetricKind, MetricReading, WatchedMetric
+from llm_trace.operations.monitors_words import LevelForm, find_grown, write_movement
 from llm_trace.record import Record
-from llm_trace.statistics.change_detection import LEARN, SMALLEST, Change, ChangeDetector
+from llm_trace.statistics.change_detection import LEARN, SMALLEST, ChangeDetector, LevelChange
 from llm_trace.stores.duckdb import Store, open_store
 from llm_trace.stores.filters import Filter
 
@@ -71,10 +71,10 @@ class MonitorState(Record):
 class Monitor:
     """Follows one metric."""
 
-    def __init__(self, metric: Metric, learn: int, smallest: float) -> None:
+    def __init__(self, metric: WatchedMetric, learn: int, smallest: float) -> None:
         self.metric = metric
         self._learn, self._smallest = learn, smallest
-        self._readings: list[Reading] = []
+        self._readings: list[MetricReading] = []
         self._values: list[float] = []
         self._begin()
 
@@ -93,12 +93,12 @@ class Monitor:
         """Whether it has enough values to raise an alarm, a false one too."""
         return len(self._values) >= self._learn
 
-    def take(self, reading: Reading, value: float) -> None:
+    def take(self, reading: MetricReading, value: float) -> None:
         """Keep a value for the next look."""
         self._readings.append(reading)
         self._values.append(value)
 
-    def look(self, limit: float) -> Iterator[tuple[Change, list[Reading], Floats]]:
+    def look(self, limit: float) -> Iterator[tuple[LevelChange, list[MetricReading], Floats]]:
         """Yield each change with the readings and values up to where it was noticed; begin anew after it."""
         while len(self._values) > self._detector.count:
             change = self._detector.feed(np.array(self._values[self._detector.count :]), limit)
@@ -125,34 +125,34 @@ class Monitors:
     def __init__(self, false_alarms: float, learn: int, smallest: float) -> None:
         self._false_alarms = false_alarms
         self._settings = (learn, smallest)
-        self._monitors: dict[Metric, Monitor] = {}
-        self._labelled: defaultdict[Metric, list[Reading]] = defaultdict(list)
+        self._monitors: dict[WatchedMetric, Monitor] = {}
+        self._labelled: defaultdict[WatchedMetric, list[MetricReading]] = defaultdict(list)
 
     @property
     def states(self) -> list[MonitorState]:
         """How far each is."""
         return [monitor.state for monitor in self._monitors.values()]
 
-    def take(self, reading: Reading) -> None:
+    def take(self, reading: MetricReading) -> None:
         """Keep a reading for the next look."""
         if isinstance(reading.value, str):
             self._take_label(reading, reading.value)
         else:
             self._get(reading.metric).take(reading, reading.value)
 
-    def look(self) -> Iterator[tuple[Metric, Change, list[Reading], Floats]]:
+    def look(self) -> Iterator[tuple[WatchedMetric, LevelChange, list[MetricReading], Floats]]:
         """Yield what moved in what was taken."""
         count = sum(monitor.counts for monitor in self._monitors.values())
         for metric, monitor in self._monitors.items():
             for change, readings, values in monitor.look(count / self._false_alarms):
                 yield metric, change, readings, values
 
-    def _get(self, metric: Metric) -> Monitor:
+    def _get(self, metric: WatchedMetric) -> Monitor:
         if metric not in self._monitors:
             self._monitors[metric] = Monitor(metric, *self._settings)
         return self._monitors[metric]
 
-    def _take_label(self, reading: Reading, label: str) -> None:
+    def _take_label(self, reading: MetricReading, label: str) -> None:
         """Follow the rate of each label; one that is new had the rate 0 until now."""
         metric = reading.metric._replace(part=label)
         labels = [m for m in self._monitors if m.part and m[:2] == metric[:2]]
@@ -169,7 +169,7 @@ class Watch:
     """Looks at a store time and again, and sends an alarm for what moved; made by `watch`."""
 
     def __init__(
-        self, store: Store, reader: Reader, monitors: Monitors, targets: Sequence[str], timeout: float
+        self, store: Store, reader: MetricReader, monitors: Monitors, targets: Sequence[str], timeout: float
     ) -> None:
         self._store = store
         self._reader = reader
@@ -208,7 +208,9 @@ class Watch:
         self._send(moved)
         return moved
 
-    def _describe(self, metric: Metric, change: Change, readings: list[Reading], values: Floats) -> Movement:
+    def _describe(
+        self, metric: WatchedMetric, change: LevelChange, readings: list[MetricReading], values: Floats
+    ) -> Movement:
         before, after = values[: change.first], values[change.first :]
         first = readings[change.first]
         causes = self._find_causes(readings[: change.first], readings[change.first :])
@@ -222,7 +224,7 @@ class Watch:
             delay=len(after), causes=causes,
         )  # fmt: skip
 
-    def _find_causes(self, before: list[Reading], after: list[Reading]) -> tuple[str, ...]:
+    def _find_causes(self, before: list[MetricReading], after: list[MetricReading]) -> tuple[str, ...]:
         causes = []
         prompt, version = find_grown(
             [(r.prompt, r.version) for r in before], [(r.prompt, r.version) for r in after]
@@ -265,8 +267,8 @@ def _is_same(movement: Movement, raised: dict[str, Any]) -> bool:
 
 
 def _measure_levels(
-    metric: Metric, before: Floats, after: Floats, *, rises: bool
-) -> tuple[Form, tuple[float, float]]:
+    metric: WatchedMetric, before: Floats, after: Floats, *, rises: bool
+) -> tuple[LevelForm, tuple[float, float]]:
     """Return the levels before and after a change, and how they are told; where medians do not show a change
     that ranks have shown, means.
     """
@@ -277,7 +279,7 @@ def _measure_levels(
     return "mean" if form == "median" else form, (float(before.mean()), float(after.mean()))
 
 
-def _choose_form(metric: Metric, values: Floats) -> Form:
+def _choose_form(metric: WatchedMetric, values: Floats) -> LevelForm:
     if metric.kind in RANKED or not ((values >= 0) & (values <= 1)).all():
         return "median"
     is_binary = bool(np.isin(values, (0, 1)).all())
@@ -336,6 +338,6 @@ def watch(
         since=since, where=where, tag=tag, name=name, kind=kind, model=model, prompt_name=prompt
     )
     monitors = Monitors(false_alarms, learn, smallest)
-    watching = Watch(opened, Reader(opened, chosen, texts), monitors, targets, timeout)
+    watching = Watch(opened, MetricReader(opened, chosen, texts), monitors, targets, timeout)
     watching.look()
     return watching

@@ -7,10 +7,10 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llm_trace.operations.monitors_values import (
-    Reading,
+    MetricReading,
     read_attribution,
-    read_call,
     read_decision,
+    read_metrics,
     read_score,
 )
 
@@ -63,7 +63,7 @@ class _Source(NamedTuple):
         return f"WITH c AS ({self.calls.format(chosen)})"
 
 
-_SOURCES: tuple[tuple[_Source, Callable[[Sequence[Any], Sequence[str]], Iterator[Reading]]], ...] = (
+_SOURCES: tuple[tuple[_Source, Callable[[Sequence[Any], Sequence[str]], Iterator[MetricReading]]], ...] = (
     (
         _Source(
             id="c.span_id",
@@ -76,7 +76,7 @@ _SOURCES: tuple[tuple[_Source, Callable[[Sequence[Any], Sequence[str]], Iterator
             condition="c.status IN ('ok', 'error', 'interrupted')",
             details="LEFT JOIN messages m ON m.id = c.messages_out[len(c.messages_out)]",
         ),
-        lambda row, _: read_call(row),
+        lambda row, _: read_metrics(row),
     ),
     (
         _Source(
@@ -163,7 +163,7 @@ class _Cursor:
             self._forgotten = max(self._forgotten, self._seen.pop(next(iter(self._seen))))
 
 
-class Reader:
+class MetricReader:
     """Reads what has come since it read last; each thing once.
 
     Args:
@@ -185,7 +185,7 @@ class Reader:
         """Rows that came so much later than others that they could not be told from those."""
         return sum(cursor.missed for cursor in self._cursors)
 
-    def read(self) -> Iterator[Reading]:
+    def read(self) -> Iterator[MetricReading]:
         """Yield what is new, of each kind in the order in which it happened."""
         with self._store.hold():
             rows = [cursor.read(self._store, self._chosen) for cursor in self._cursors]
@@ -193,7 +193,7 @@ class Reader:
             for row in new:
                 yield from self._keep_numbers(parse(row, self._texts))
 
-    def _keep_numbers(self, readings: Iterator[Reading]) -> Iterator[Reading]:
+    def _keep_numbers(self, readings: Iterator[MetricReading]) -> Iterator[MetricReading]:
         for reading in readings:
             value = reading.value
             if isinstance(value, str) or (

@@ -24,7 +24,7 @@ _REFUSING = re.compile(
 _FILTERED = ("content_filter", "refusal", "safety", "SAFETY", "PROHIBITED_CONTENT", "guardrail_intervened")
 
 
-class Metric(NamedTuple):
+class WatchedMetric(NamedTuple):
     """What is followed."""
 
     kind: MetricKind
@@ -37,10 +37,10 @@ class Metric(NamedTuple):
         return f"{self.kind} {self.of}{f'={self.part}' if self.part else ''}".strip()
 
 
-class Reading(NamedTuple):
+class MetricReading(NamedTuple):
     """One value, or one label, with what was in force then."""
 
-    metric: Metric
+    metric: WatchedMetric
     value: float | str
     time_ns: int
     span_id: str
@@ -53,25 +53,25 @@ class Reading(NamedTuple):
 
 
 def make_reading(
-    row: Sequence[Any], metric: Metric, value: float | str, method: str | None = None
-) -> Reading:
+    row: Sequence[Any], metric: WatchedMetric, value: float | str, method: str | None = None
+) -> MetricReading:
     """Return a reading from a row of any source: id, time, call, function, prompt, version, model, …"""
-    return Reading(metric, value, int(row[1]), str(row[2]), row[4], row[5], row[6], method)
+    return MetricReading(metric, value, int(row[1]), str(row[2]), row[4], row[5], row[6], method)
 
 
-def read_call(row: Sequence[Any]) -> Iterator[Reading]:
+def read_metrics(row: Sequence[Any]) -> Iterator[MetricReading]:
     """Yield what a call says of itself: error, refusal, latency, cost."""
     name, status, duration_ms, cost, answer, finish, refuses = row[3], *row[7:]
-    yield make_reading(row, Metric("errors", name), float(status != "ok"))
+    yield make_reading(row, WatchedMetric("errors", name), float(status != "ok"))
     if status != "ok":
         return
     if answer is not None or finish is not None:
         refused = refuses or finish in _FILTERED or is_refusal(answer or "")
-        yield make_reading(row, Metric("refusals", name), float(bool(refused)))
+        yield make_reading(row, WatchedMetric("refusals", name), float(bool(refused)))
     if duration_ms is not None:
-        yield make_reading(row, Metric("latency", name), float(duration_ms))
+        yield make_reading(row, WatchedMetric("latency", name), float(duration_ms))
     if cost is not None:
-        yield make_reading(row, Metric("cost", name), float(cost))
+        yield make_reading(row, WatchedMetric("cost", name), float(cost))
 
 
 def is_refusal(answer: str) -> bool:
@@ -79,22 +79,22 @@ def is_refusal(answer: str) -> bool:
     return _REFUSING.match(answer) is not None
 
 
-def read_score(row: Sequence[Any]) -> Iterator[Reading]:
+def read_score(row: Sequence[Any]) -> Iterator[MetricReading]:
     """Yield the number or label of a score."""
     name, number, value = row[7:]
     if number is not None:
-        yield make_reading(row, Metric("score", name), float(number))
+        yield make_reading(row, WatchedMetric("score", name), float(number))
     elif isinstance(label := parse_value(value), str):
-        yield make_reading(row, Metric("score", name), label)
+        yield make_reading(row, WatchedMetric("score", name), label)
 
 
-def read_attribution(row: Sequence[Any], texts: Sequence[str]) -> Iterator[Reading]:
+def read_attribution(row: Sequence[Any], texts: Sequence[str]) -> Iterator[MetricReading]:
     """Yield the verdict, and of an attribution that is evidence the shares of its parts."""
     attribution = build_attribution({"span_id": row[2], "time_ns": row[1], "attribution": row[7]})
     if attribution is None:
         return
     of = row[4] or row[3]
-    yield make_reading(row, Metric("verdict", of), attribution.verdict, attribution.method)
+    yield make_reading(row, WatchedMetric("verdict", of), attribution.verdict, attribution.method)
     variables = parse_value(row[8]) or {}
     shares = WeightShares(attribution, variables, row[9])
     for part, measure, key in _list_parts(attribution, variables, texts):
@@ -102,7 +102,7 @@ def read_attribution(row: Sequence[Any], texts: Sequence[str]) -> Iterator[Readi
             share = float(getattr(shares, measure)(key))
         except MissingSignalError:
             continue
-        yield make_reading(row, Metric("weight", of, part), share, attribution.method)
+        yield make_reading(row, WatchedMetric("weight", of, part), share, attribution.method)
 
 
 def _list_parts(
@@ -117,7 +117,7 @@ def _list_parts(
         yield text, "measure_text", text
 
 
-def read_decision(row: Sequence[Any]) -> Iterator[Reading]:
+def read_decision(row: Sequence[Any]) -> Iterator[MetricReading]:
     """Yield what a gate or rule decided."""
     if row[8] is not None:
-        yield make_reading(row, Metric("decision", row[7]), str(row[8]))
+        yield make_reading(row, WatchedMetric("decision", row[7]), str(row[8]))

@@ -11,22 +11,22 @@ from llm_trace.rendering.formatting import format_cost, format_duration
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from llm_trace.operations.monitors_values import Metric
+    from llm_trace.operations.monitors_values import WatchedMetric
 
 _WEEK_S = 6 * 86_400
 LEAST_GROWTH = 0.5
 """By how much the share of a version must have grown to be named."""
 
 
-Form = Literal["percent", "mean", "median"]
+LevelForm = Literal["percent", "mean", "median"]
 """How a metric's level is told."""
 T = TypeVar("T")
 
 
 def write_movement(
-    metric: Metric,
+    metric: WatchedMetric,
     levels: tuple[float, float],
-    form: Form,
+    form: LevelForm,
     change_ns: int,
     causes: Sequence[str],
     *,
@@ -42,7 +42,7 @@ def write_movement(
     return f"{_name_metric(metric, form)} {verb} {values} {_write_moment(change_ns, now_s)}{with_what}."
 
 
-def _name_metric(metric: Metric, form: Form) -> str:
+def _name_metric(metric: WatchedMetric, form: LevelForm) -> str:
     of, part = repr(metric.of), repr(metric.part)
     scores = {"percent": f"The rate of {of}", "mean": f"The mean of {of}", "median": f"The median of {of}"}
     names = {
@@ -58,7 +58,7 @@ def _name_metric(metric: Metric, form: Form) -> str:
     return names[metric.kind]
 
 
-def _write_values(metric: Metric, before: float, after: float, form: Form) -> str:
+def _write_values(metric: WatchedMetric, before: float, after: float, form: LevelForm) -> str:
     if form == "percent":
         digits = 0 if abs(before - after) >= 0.02 else 1
         return f"from {100 * before:.{digits}f} to {100 * after:.{digits}f} %"

@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 COMPONENT = "template"
 """The name of what gepa changes."""
-Explain = Callable[[Any, str], str | None]
+ExplainAnswer = Callable[[Any, str], str | None]
 """From a prompt and its answer to what an attribution says in words."""
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ExampleOutcome:
     """What became of one example."""
 
     example: Trying
@@ -43,7 +43,7 @@ class PromptTrial:
 
     ask: Ask
     score: Callable[[str, Any], float]
-    explain: Explain
+    explain: ExplainAnswer
     batch: Callable[..., Any]
     asked: int = 0
     tried: list[str] = field(default_factory=list)
@@ -64,7 +64,7 @@ class PromptTrial:
             trajectories=outcomes if capture_traces else None,
         )
 
-    def try_template(self, examples: Sequence[Trying], template: str) -> list[Outcome]:
+    def try_template(self, examples: Sequence[Trying], template: str) -> list[ExampleOutcome]:
         """Return the outcome of each example; a template that cannot be used fails with the reason.
 
         Raises:
@@ -78,7 +78,7 @@ class PromptTrial:
                 prompts.append(example.render(template))
             except ValueError as exc:
                 fault = f"the template cannot be used: {exc}"
-                return [Outcome(each, None, "", 0.0, fault) for each in examples]
+                return [ExampleOutcome(each, None, "", 0.0, fault) for each in examples]
         new = {repr(prompt): prompt for prompt in prompts if repr(prompt) not in self._answers}
         if new:
             self.asked += len(new)
@@ -89,11 +89,11 @@ class PromptTrial:
             for example, prompt in zip(examples, prompts, strict=True)
         ]
 
-    def _grade(self, example: Trying, prompt: Any, answer: Answered) -> Outcome:
+    def _grade(self, example: Trying, prompt: Any, answer: Answered) -> ExampleOutcome:
         if isinstance(answer, Exception):
-            return Outcome(example, prompt, "", 0.0, f"the model failed: {answer}")
+            return ExampleOutcome(example, prompt, "", 0.0, f"the model failed: {answer}")
         grade = read_grade(self.score(answer, example.subject), example.id)
-        return Outcome(example, prompt, answer, grade)
+        return ExampleOutcome(example, prompt, answer, grade)
 
     def make_reflective_dataset(
         self,
@@ -112,7 +112,7 @@ class PromptTrial:
         ]
         return dict.fromkeys(components_to_update, records)
 
-    def _describe(self, outcome: Outcome) -> list[str]:
+    def _describe(self, outcome: ExampleOutcome) -> list[str]:
         sentences = [f"Score: {outcome.grade:g} of 1."]
         if outcome.fault is not None:
             return [*sentences, f"{outcome.fault[:1].upper()}{outcome.fault[1:]}."]

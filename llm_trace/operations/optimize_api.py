@@ -10,18 +10,18 @@ from llm_trace.attribution.remote.model import make_remote
 from llm_trace.attribution.studies.answering import get_prompt, open_answerer
 from llm_trace.errors import ConfigurationError
 from llm_trace.operations.diet_evidence import Evidence, collect_evidence, list_parts
-from llm_trace.operations.diet_sample import find_version, read_sample
+from llm_trace.operations.diet_sample import choose_prompt_version, read_sample
 from llm_trace.operations.optimize_adapter import PromptTrial
 from llm_trace.operations.optimize_confirm import confirm_winner, count_confirmed, keep_note
-from llm_trace.operations.optimize_examples import list_calls, list_dataset, split_examples
+from llm_trace.operations.optimize_examples import list_dataset, list_example_calls, split_examples
 from llm_trace.operations.optimize_search import Reflection, import_gepa, search_template
 from llm_trace.stores.duckdb import Store, open_store
 
 if TYPE_CHECKING:
     from llm_trace.capture.prompts import Prompt
     from llm_trace.comparison.dataset import Dataset
-    from llm_trace.operations.diet_sample import Sample
-    from llm_trace.operations.optimize_adapter import Explain
+    from llm_trace.operations.diet_sample import DietSample
+    from llm_trace.operations.optimize_adapter import ExplainAnswer
     from llm_trace.operations.optimize_examples import Trying
     from llm_trace.operations.optimize_record import Optimization
     from llm_trace.record import PromptVersion, Run
@@ -79,7 +79,7 @@ def optimize(
             f"budget={budget!r} must be 1 or more, and confidence={confidence!r} at least 0.5 and below 1"
         )
     opened = store if isinstance(store, Store) else open_store(store)
-    chosen = find_version(opened, prompt, version)
+    chosen = choose_prompt_version(opened, prompt, version)
     sample = None
     if examples is None:
         sample = read_sample(opened, chosen, limit, filters if run is None else {**filters, "run": run})
@@ -97,7 +97,7 @@ def optimize(
 
 
 def _list_examples(
-    store: Store, version: PromptVersion, sample: Sample | None, examples: Dataset | None
+    store: Store, version: PromptVersion, sample: DietSample | None, examples: Dataset | None
 ) -> list[Trying]:
     if sample is None:
         return [] if examples is None else list_dataset(version.template, examples)
@@ -106,10 +106,10 @@ def _list_examples(
         for span_id, (attribution, _) in sample.explained.items()
         if attribution.verdict == "ok"
     }
-    return list_calls(store, version.template, sample.cases, summaries)
+    return list_example_calls(store, version.template, sample.cases, summaries)
 
 
-def _make_explainer(model: Any, tokenizer: Any) -> Explain:
+def _make_explainer(model: Any, tokenizer: Any) -> ExplainAnswer:
     """Return what explains an answer, where the model can be opened: by its sentences, exactly."""
     if make_remote(model) is not None:
         return lambda prompt, answer: None  # noqa: ARG005
@@ -123,7 +123,7 @@ def _make_explainer(model: Any, tokenizer: Any) -> Explain:
     return explain
 
 
-def _describe_idle(sample: Sample | None) -> str:
+def _describe_idle(sample: DietSample | None) -> str:
     """Return which parts of the template never mattered, in words for the reflection."""
     if sample is None:
         return ""

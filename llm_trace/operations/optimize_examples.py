@@ -68,7 +68,7 @@ def _put_filled(case: Case, filled: str) -> AskedPrompt:
     return ToolPrompt(prompt, tuple(tool for _, tool in case.tools)) if case.tools else prompt
 
 
-def list_calls(
+def list_example_calls(
     store: Store, template: str, cases: Sequence[Case], summaries: Mapping[str, str]
 ) -> list[Trying]:
     """Return logged calls as examples.

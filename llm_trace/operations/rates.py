@@ -5,7 +5,7 @@ from __future__ import annotations
 from llm_trace.record import Record
 
 
-class Rate(Record):
+class BoundedRate(Record):
     """A share of things that were counted one by one."""
 
     count: int
@@ -16,7 +16,7 @@ class Rate(Record):
     high: float
 
 
-def bound_rate(count: int, of: int, confidence: float = 0.95) -> Rate:
+def bound_rate(count: int, of: int, confidence: float = 0.95) -> BoundedRate:
     """Return a share with the bounds of Clopper and Pearson; of nothing they are 0 and 1.
 
     Args:
@@ -27,8 +27,8 @@ def bound_rate(count: int, of: int, confidence: float = 0.95) -> Rate:
     Source: Clopper & Pearson 1934, Biometrika 26, 404-413.
     """
     if of == 0:
-        return Rate(count=0, of=0, value=None, low=0.0, high=1.0)
+        return BoundedRate(count=0, of=0, value=None, low=0.0, high=1.0)
     from scipy import stats
 
     bounds = stats.binomtest(count, of).proportion_ci(confidence, method="exact")
-    return Rate(count=count, of=of, value=count / of, low=float(bounds.low), high=float(bounds.high))
+    return BoundedRate(count=count, of=of, value=count / of, low=float(bounds.low), high=float(bounds.high))

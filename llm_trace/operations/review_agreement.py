@@ -41,7 +41,7 @@ class Agreement(Record):
         )
 
 
-def measure_agreement(store: Store, rating: str = RATING, *, confidence: float = 0.95) -> Agreement:
+def measure_reviewer_agreement(store: Store, rating: str = RATING, *, confidence: float = 0.95) -> Agreement:
     """Return how far reviewers agree on a score; numbers and yes or no by squared distance, labels by being
     the same.
     """

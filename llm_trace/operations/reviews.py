@@ -27,7 +27,7 @@ RATING = "correct"
 """The score that a review gives, unless another is asked for: gates are fitted on it."""
 ExplainMode = Literal["always", "never", "random"]
 """Who sees explanations: everybody, nobody, or whom the draw of reviewer and call says."""
-Seen = Literal["answer", "heat map", "self-report"]
+ShownPart = Literal["answer", "heat map", "self-report"]
 _REVIEWER, _COMMENT, _VALUE = 100, 10_000, 1_000
 _DAY_S = 24 * 3600
 _KEY = b"llm_trace review"
@@ -46,7 +46,7 @@ class Review(Record):
     mode: ExplainMode
     explained: bool
     """Whether explanations were to be shown; whether there were any says `available`."""
-    available: tuple[Seen, ...]
+    available: tuple[ShownPart, ...]
     """What the store could show besides the answer."""
     seconds: float | None = None
     """How long the call was looked at; `None` where that is not known."""
@@ -54,7 +54,7 @@ class Review(Record):
     """When it was decided."""
 
     @property
-    def saw(self) -> tuple[Seen, ...]:
+    def saw(self) -> tuple[ShownPart, ...]:
         """What the person saw."""
         return ("answer", *(self.available if self.explained else ()))
 
@@ -69,10 +69,10 @@ def draw_explained(mode: ExplainMode, reviewer: str, span_id: str) -> bool:
     return bool(hashlib.blake2b(pair, key=_KEY, digest_size=1).digest()[0] & 1)
 
 
-def list_available(attributions: Iterable[Attribution]) -> tuple[Seen, ...]:
+def list_available(attributions: Iterable[Attribution]) -> tuple[ShownPart, ...]:
     """Return which explanations a call has."""
     reported = {attribution.method == "self_report" for attribution in attributions}
-    heat: tuple[Seen, ...] = ("heat map",) if False in reported else ()
+    heat: tuple[ShownPart, ...] = ("heat map",) if False in reported else ()
     return (*heat, "self-report") if True in reported else heat
 
 

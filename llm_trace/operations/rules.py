@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
-from llm_trace.operations.rules_conditions import Answer, Condition, Finding
+from llm_trace.operations.rules_conditions import ConditionFinding, RuleAnswer, RuleCondition
 from llm_trace.operations.rules_facts import KnownCall, read_known_calls
 from llm_trace.record import Call, Record
 
@@ -27,7 +27,7 @@ class Rule:
     """One rule."""
 
     name: str
-    condition: Condition
+    condition: RuleCondition
     action: RuleAction
     comment: str | None = None
     tag: str | None = None
@@ -43,7 +43,7 @@ class Rule:
         text = "\0".join((self.condition.text, self.action, self.tag or ""))
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
-    def decide(self, call: Call, store: Store) -> Finding:
+    def decide(self, call: Call, store: Store) -> ConditionFinding:
         """Return whether the rule fires on a call, from what the store knows of it.
 
         `unknown` where the condition needs what nobody knows: such a call is to be checked.
@@ -58,7 +58,7 @@ class RuleFinding(Record):
     version: str
     """Of the rule."""
     action: RuleAction
-    answer: Answer
+    answer: RuleAnswer
     reason: str | None = None
     """Why it is unknown."""
 

@@ -16,14 +16,14 @@ from llm_trace.operations.rules import (
     build_decision,
     find_course,
 )
-from llm_trace.operations.stages import Effect, Stage, read_effect, read_stage
+from llm_trace.operations.stages import Stage, StageEffect, read_effect, read_stage
 
 if TYPE_CHECKING:
     from llm_trace.operations.alarms import Alarm
     from llm_trace.record import Call
     from llm_trace.stores.duckdb import Store
 
-Weigh = Callable[[Rule, "Call"], Effect]
+Weigh = Callable[[Rule, "Call"], StageEffect]
 """Says what the findings of a rule about a call mean."""
 AlarmSender = Callable[["Alarm", Sequence[str]], object]
 """Sends an alarm to targets."""
@@ -37,7 +37,7 @@ _VERSIONS = """
     WHERE kind = 'decision' AND subject = ? AND body ->> '$.by' = 'rule' GROUP BY ALL"""
 
 
-def note_only(_rule: Rule, _call: Call) -> Effect:
+def note_only(_rule: Rule, _call: Call) -> StageEffect:
     """Let no rule do anything yet."""
     return "note"
 
@@ -108,7 +108,7 @@ class _Desk:
     def __init__(self, log: OperationLog, send: AlarmSender) -> None:
         self._log, self._send = log, send
 
-    def carry_out(self, rule: Rule, finding: RuleFinding, span_id: str, effect: Effect) -> None:
+    def carry_out(self, rule: Rule, finding: RuleFinding, span_id: str, effect: StageEffect) -> None:
         """Tag and alert before the decision is kept: killed in between, it is done again, not never."""
         acts = effect == "act" and finding.answer == "fires"
         if acts and rule.action == "tag":

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from llm_trace.operations.shares import MissingSignalError, WeightShares, strip_punctuation
+from llm_trace.operations.shares import MissingSignalError, WeightShares, trim_punctuation
 
 if TYPE_CHECKING:
     from llm_trace.statistics.floats import Floats
@@ -64,7 +64,7 @@ class Bound(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Candidate:
+class RuleCandidate:
     """One bound, or two that both hold."""
 
     bounds: tuple[Bound, ...]
@@ -96,7 +96,7 @@ def list_features(shares: Sequence[WeightShares]) -> list[Feature]:
     return [feature for feature in features if _is_telling(feature.values)]
 
 
-def find_candidates(features: Sequence[Feature], wrong: Flags, most: int) -> list[Candidate]:
+def find_candidates(features: Sequence[Feature], wrong: Flags, most: int) -> list[RuleCandidate]:
     """Return the conditions that tell wrong from right best, the best first, none that says what a better one
     says.
 
@@ -107,14 +107,14 @@ def find_candidates(features: Sequence[Feature], wrong: Flags, most: int) -> lis
     """
     place = {feature.text: number for number, feature in enumerate(features)}
 
-    def rank(candidate: Candidate) -> tuple[float, int, list[int]]:
+    def rank(candidate: RuleCandidate) -> tuple[float, int, list[int]]:
         """Put the simpler first among equals, then what stands first among the features."""
         bounds = candidate.bounds
         return candidate.p_value, len(bounds), [place[bound.feature] for bound in bounds]
 
     singles = sorted(_list_singles(features, wrong), key=rank)
     pairs = [pair for first in singles[:_PARTNERS] for pair in _list_pairs(first, singles, wrong)]
-    candidates: list[Candidate] = []
+    candidates: list[RuleCandidate] = []
     for candidate in sorted([*singles, *pairs], key=rank):
         if len(candidates) == most or candidate.p_value > 0.05:
             break
@@ -187,7 +187,7 @@ def _list_lines(shares: Sequence[WeightShares]) -> list[str]:
 
 
 def _find_beginning(line: str, others: Sequence[str]) -> str | None:
-    words = [strip_punctuation(word) for word in line.split()]
+    words = [trim_punctuation(word) for word in line.split()]
     for n in range(1, min(len(words), 4) + 1):
         beginning = words[:n]
         if sum(_contains(other, beginning) for other in others) == 1:
@@ -196,7 +196,7 @@ def _find_beginning(line: str, others: Sequence[str]) -> str | None:
 
 
 def _contains(line: str, words: Sequence[str]) -> bool:
-    runs = [strip_punctuation(word).casefold() for word in line.split()]
+    runs = [trim_punctuation(word).casefold() for word in line.split()]
     wanted, n = [word.casefold() for word in words], len(words)
     return any(runs[i : i + n] == wanted for i in range(len(runs) - n + 1))
 
@@ -205,7 +205,7 @@ def _is_number(word: str) -> bool:
     return re.fullmatch(_NUMBER, word) is not None
 
 
-def _list_singles(features: Sequence[Feature], wrong: Flags) -> list[Candidate]:
+def _list_singles(features: Sequence[Feature], wrong: Flags) -> list[RuleCandidate]:
     """Return for each share and side the threshold that tells most."""
     candidates = []
     for feature in features:
@@ -217,18 +217,18 @@ def _list_singles(features: Sequence[Feature], wrong: Flags) -> list[Candidate]:
             p_values = compute_p_values(flags, wrong)
             best = int(np.argmin(p_values))
             bound = Bound(feature.text, sign, float(cuts[best, 0]))
-            candidates.append(Candidate((bound,), flags[best], float(p_values[best])))
+            candidates.append(RuleCandidate((bound,), flags[best], float(p_values[best])))
     return candidates
 
 
-def _list_pairs(first: Candidate, singles: Sequence[Candidate], wrong: Flags) -> list[Candidate]:
+def _list_pairs(first: RuleCandidate, singles: Sequence[RuleCandidate], wrong: Flags) -> list[RuleCandidate]:
     """Return what a bound tells together with a second one, where that is much more than either."""
     others = [single for single in singles if single.bounds[0].feature != first.bounds[0].feature]
     if not others:
         return []
     flags = np.array([other.flags for other in others]) & first.flags
     return [
-        Candidate((*first.bounds, *other.bounds), both, float(p_value))
+        RuleCandidate((*first.bounds, *other.bounds), both, float(p_value))
         for other, both, p_value in zip(others, flags, compute_p_values(flags, wrong), strict=True)
         if p_value < _BETTER * min(first.p_value, other.p_value)
     ]

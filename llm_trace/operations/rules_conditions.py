@@ -34,39 +34,39 @@ _PLACE = re.compile(r"ERROR: <input>:(\d+):(\d+): (.*)")
 _LITERAL = r"""[rR]?(?:"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*')"""
 _asked = threading.local()
 
-Answer = Literal["fires", "quiet", "unknown"]
+RuleAnswer = Literal["fires", "quiet", "unknown"]
 
 
 @dataclass(frozen=True)
-class Finding:
+class ConditionFinding:
     """What a condition says of a call."""
 
-    answer: Answer
+    answer: RuleAnswer
     reason: str | None = None
     """Why it is unknown."""
 
 
 @dataclass(frozen=True)
-class Condition:
+class RuleCondition:
     """A condition that can be asked of calls."""
 
     text: str
     _program: Any = field(repr=False, compare=False)
 
-    def evaluate(self, known: KnownCall) -> Finding:
+    def evaluate(self, known: KnownCall) -> ConditionFinding:
         """Return whether the condition holds of a call; `unknown` where what it needs is not known."""
         before, _asked.call = getattr(_asked, "call", None), known
         try:
             value = self._program.eval(known.get_activation(_make_activation))
         except RuntimeError as exc:  # the bound on the work
-            return Finding("unknown", strip_code(str(exc)))
+            return ConditionFinding("unknown", strip_code(str(exc)))
         finally:
             _asked.call = before
         known.raise_failure()
         answer = value.value()
         if isinstance(answer, bool):
-            return Finding("fires" if answer else "quiet")
-        return Finding("unknown", _explain_unknown(str(answer)))
+            return ConditionFinding("fires" if answer else "quiet")
+        return ConditionFinding("unknown", _explain_unknown(str(answer)))
 
     @property
     def scores(self) -> tuple[str, ...]:
@@ -83,7 +83,7 @@ class Condition:
         return tuple(dict.fromkeys([*map(_read_literal, (*calls, *keys)), *fields]))
 
 
-def compile_condition(text: str) -> Condition:
+def compile_condition(text: str) -> RuleCondition:
     """Return a condition that answers yes or no.
 
     Raises:
@@ -105,7 +105,7 @@ def compile_condition(text: str) -> Condition:
         )
     for literal in re.findall(rf"(?:\bshare_matching\s*\(|\.matches\s*\()\s*({_LITERAL})\s*\)", text):
         match_words(_read_literal(literal), ())
-    return Condition(text, program)
+    return RuleCondition(text, program)
 
 
 @cache

@@ -24,7 +24,7 @@ _NEEDED = ("name", "when", "action")
 _KEYS = (*_NEEDED, "comment", "tag", "to")
 _OF_ACTION = {"tag": "tag", "to": "alert"}
 """Keys that one action alone has."""
-Place = tuple[str | int, ...]
+YamlPath = tuple[str | int, ...]
 
 
 def load_rules(path: str | os.PathLike[str], *, store: Store | None = None) -> RuleSet:
@@ -114,7 +114,7 @@ class _RuleReader:
                     self.refuse(("rules", number, "when"), message)
 
     def _build_rule(self, number: int, entry: Any) -> Rule:
-        place: Place = ("rules", number)
+        place: YamlPath = ("rules", number)
         if not isinstance(entry, dict):
             self.refuse(place, "a rule has the keys `name:`, `when:` and `action:`")
         self._check_keys(place, entry, _KEYS)
@@ -141,7 +141,7 @@ class _RuleReader:
             line=self.document.find_line((*place, "name")),
         )
 
-    def _read_action(self, place: Place, entry: Mapping[str, Any]) -> Any:
+    def _read_action(self, place: YamlPath, entry: Mapping[str, Any]) -> Any:
         action = entry["action"]
         if action not in ACTIONS:
             near = difflib.get_close_matches(action, ACTIONS, 1)
@@ -154,21 +154,21 @@ class _RuleReader:
                 self.refuse((*place, key), f"`{key}:` belongs to `action: {owner}`: remove it")
         return action
 
-    def _read_targets(self, place: Place, entry: Mapping[str, Any]) -> tuple[str, ...]:
+    def _read_targets(self, place: YamlPath, entry: Mapping[str, Any]) -> tuple[str, ...]:
         to = entry.get("to", [])
         targets = [to] if isinstance(to, str) else to
         if not isinstance(targets, list) or not all(isinstance(target, str) and target for target in targets):
             self.refuse((*place, "to"), f"`to:` is {to!r}, where an address or a list of them is needed")
         return tuple(targets)
 
-    def _check_keys(self, place: Place, entry: Mapping[Any, Any], allowed: tuple[str, ...]) -> None:
+    def _check_keys(self, place: YamlPath, entry: Mapping[Any, Any], allowed: tuple[str, ...]) -> None:
         for key in entry:
             if key not in allowed:
                 near = difflib.get_close_matches(str(key), allowed, 1)
                 remedy = f"did you mean {near[0]!r}?" if near else f"use {', '.join(allowed)}"
                 self.refuse((*place, str(key)), f"{key!r} is unknown here: {remedy}")
 
-    def refuse(self, place: Place, message: str, cause: Exception | None = None) -> NoReturn:
+    def refuse(self, place: YamlPath, message: str, cause: Exception | None = None) -> NoReturn:
         where = "" if self.file is None else f"{str(self.file)!r}, "
         raise RuleError(f"{where}line {self.document.find_line(place)}: {message}") from cause
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from llm_trace.operations.rates import Rate
+from llm_trace.operations.rates import BoundedRate
 from llm_trace.record import Record
 
 
@@ -13,11 +13,11 @@ class SuggestedRule(Record):
     when: str
     p_value: float
     """Fisher's exact test on the calls held out, one-sided, corrected for all candidates (Holm)."""
-    precision: Rate
+    precision: BoundedRate
     """Of the calls held out on which it fires: how many are wrong."""
-    recall: Rate
+    recall: BoundedRate
     """Of the wrong calls held out: on how many it fires."""
-    fires: Rate
+    fires: BoundedRate
     """Of the calls held out."""
 
 
@@ -73,7 +73,7 @@ def _write_rule(rule: SuggestedRule, confidence: float) -> list[str]:
     ]
 
 
-def _write_rate(rate: Rate) -> str:
+def _write_rate(rate: BoundedRate) -> str:
     if rate.value is None:
         return "none"
     return f"{rate.value:.0%} ({rate.low:.0%} to {rate.high:.0%}; {rate.count:,} of {rate.of:,})"

@@ -17,7 +17,7 @@ from llm_trace.operations.shares import MissingSignalError
 from llm_trace.record import Run, ScoreSource
 
 if TYPE_CHECKING:
-    from llm_trace.operations.rules_candidates import Candidate, Flags
+    from llm_trace.operations.rules_candidates import Flags, RuleCandidate
     from llm_trace.stores.duckdb import Store
 
 LABEL = "correct"
@@ -171,7 +171,7 @@ def flag_calls(values: Sequence[bool]) -> Flags:
 
 
 def confirm_candidates(
-    tested: Sequence[Candidate], held_out: Sequence[CheckedCase], confidence: float
+    tested: Sequence[RuleCandidate], held_out: Sequence[CheckedCase], confidence: float
 ) -> list[SuggestedRule]:
     """Return the candidates that hold on calls held out, asked as a rule file would ask them."""
     from llm_trace.operations.rules_candidates import compute_p_values
@@ -208,7 +208,7 @@ def _flag_rows(rows: Sequence[Sequence[bool]]) -> Flags:
     return np.array(rows, dtype=bool)
 
 
-def _name_rule(candidate: Candidate) -> str:
+def _name_rule(candidate: RuleCandidate) -> str:
     """Return a name in words: `much weight on 'broken', little on numbers`."""
     words = {">": "much weight on", "<": "little weight on"}
     return ", ".join(f"{words[bound.sign]} {_describe(bound.feature)}" for bound in candidate.bounds)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from llm_trace.errors import NotFoundError
 from llm_trace.operations.labels import Labels, read_labels
-from llm_trace.operations.rates import Rate, bound_rate
+from llm_trace.operations.rates import BoundedRate, bound_rate
 from llm_trace.operations.rules import Course, Rule, RuleAction, RuleSet
-from llm_trace.operations.rules_conditions import Answer
+from llm_trace.operations.rules_conditions import RuleAnswer
 from llm_trace.operations.rules_facts import KnownCall, read_known_calls
 from llm_trace.record import Call, Record, ScoreSource
 
@@ -30,15 +30,15 @@ class RuleTrial(Record):
     """Its name; `all rules` for those of a file together."""
     version: str | None = None
     action: RuleAction | None = None
-    fires: Rate
+    fires: BoundedRate
     """Of all calls."""
     unknown: int
     """Calls of which it cannot say: they go to a person as well."""
     reason: str | None = None
     """The most common one for that."""
-    precision: Rate
+    precision: BoundedRate
     """How many of the labelled calls on which it fires are wrong."""
-    recall: Rate
+    recall: BoundedRate
     """On how many of the wrong calls it fires."""
     checks: int
     """Calls that a person would have looked at because of it."""
@@ -49,7 +49,7 @@ class RuleTrial(Record):
     notes: tuple[str, ...] = ()
 
 
-class Trial(Record):
+class RulesTrial(Record):
     """What the rules of a file would have done with stored calls."""
 
     calls: int
@@ -77,7 +77,7 @@ def try_rules(
     source: ScoreSource = "human",
     confidence: float = 0.95,
     seconds_per_check: float | None = None,
-) -> Trial:
+) -> RulesTrial:
     """Return what rules would have done with stored calls; nothing is written.
 
     Precision and recall are against people's scores, with exact bounds (Clopper and Pearson): they hold for
@@ -102,7 +102,7 @@ def try_rules(
     measured = None if seconds_per_check is not None else _measure_seconds(store)
     seconds = seconds_per_check or measured or SECONDS
     judge = _Judge(labels, [call.span_id for call in calls], confidence, seconds)
-    return Trial(
+    return RulesTrial(
         calls=len(calls),
         labelled=len(labels.right),
         wrong=sum(not right for right in labels.right.values()),
@@ -154,7 +154,7 @@ class _Judge:
             update={"checks": checks, "seconds": checks * self._seconds, "stopped": blocked.count(True)}
         )
 
-    def _count(self, answers: Sequence[Answer], action: RuleAction) -> RuleTrial:
+    def _count(self, answers: Sequence[RuleAnswer], action: RuleAction) -> RuleTrial:
         fired = [i for i, answer in zip(self._ids, answers, strict=True) if answer == "fires"]
         unknown = answers.count("unknown")
         wrong = [i for i, right in self._right.items() if not right]

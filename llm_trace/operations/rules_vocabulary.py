@@ -8,7 +8,7 @@ NameType = Literal["string", "int", "double", "list<string>", "map<string, dyn>"
 """In CEL's words."""
 
 
-class Function(NamedTuple):
+class TextFunction(NamedTuple):
     """A function of one text."""
 
     returns: Literal["double", "string"]
@@ -41,12 +41,12 @@ NAMES: dict[str, tuple[NameType, str]] = {
     "attribution.verdict": ("string", "`ok`, or why its scores are no evidence"),
 }
 
-FUNCTIONS: dict[str, Function] = {
-    "share": Function("double", "share of the weight, 0 to 1, on this word or these words in a row"),
-    "share_of_variable": Function("double", "… on this variable of the prompt"),
-    "share_of_line": Function("double", "… on the lines of the prompt with these words"),
-    "share_of_chunk": Function("double", "… on the retrieved document with this id"),
-    "share_matching": Function("double", "… on words that match this pattern (RE2)"),
-    "score": Function("double", "the call's latest score of this name as a number; yes is 1, no is 0"),
-    "label": Function("string", "the call's latest score of this name as text"),
+FUNCTIONS: dict[str, TextFunction] = {
+    "share": TextFunction("double", "share of the weight, 0 to 1, on this word or these words in a row"),
+    "share_of_variable": TextFunction("double", "… on this variable of the prompt"),
+    "share_of_line": TextFunction("double", "… on the lines of the prompt with these words"),
+    "share_of_chunk": TextFunction("double", "… on the retrieved document with this id"),
+    "share_matching": TextFunction("double", "… on words that match this pattern (RE2)"),
+    "score": TextFunction("double", "the call's latest score of this name as a number; yes is 1, no is 0"),
+    "label": TextFunction("string", "the call's latest score of this name as text"),
 }

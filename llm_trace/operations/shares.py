@@ -22,14 +22,14 @@ from llm_trace.attribution.studies.template_parts import find_variables
 if TYPE_CHECKING:
     from llm_trace.record import Attribution, Segment
 
-Span = tuple[int, int]
+TextSpan = tuple[int, int]
 
 
 class MissingSignalError(LookupError):
     """What was asked about a call is not known; the message says why."""
 
 
-class Word(NamedTuple):
+class PromptWord(NamedTuple):
     """A run of characters without space, and where it stands in the prompt."""
 
     text: str
@@ -63,16 +63,16 @@ class WeightShares:
         return tuple(size / total for size in sizes)
 
     @cached_property
-    def words(self) -> tuple[Word, ...]:
+    def words(self) -> tuple[PromptWord, ...]:
         """The words of the explained prompt."""
-        return tuple(Word(text, *span) for text, span in zip(self._texts, self._spans, strict=True))
+        return tuple(PromptWord(text, *span) for text, span in zip(self._texts, self._spans, strict=True))
 
     @cached_property
     def _texts(self) -> list[str]:
-        return [w if w.isalnum() else strip_punctuation(w) for w in self.attribution.prompt.split()]
+        return [w if w.isalnum() else trim_punctuation(w) for w in self.attribution.prompt.split()]
 
     @cached_property
-    def _spans(self) -> list[Span]:
+    def _spans(self) -> list[TextSpan]:
         return [run.span() for run in re.finditer(r"\S+", self.attribution.prompt)]
 
     def measure_text(self, text: str) -> float:
@@ -120,7 +120,7 @@ class WeightShares:
         pairs = zip(self.attribution.segments, self.weights, strict=True)
         return math.fsum(weight for segment, weight in pairs if segment.kind == kind)
 
-    def _find_text(self, text: str) -> list[Span]:
+    def _find_text(self, text: str) -> list[TextSpan]:
         parts = _fold_words(text)
         if not any(parts):
             raise MissingSignalError(f"{text!r} has no word to look for")
@@ -152,10 +152,10 @@ class WeightShares:
         """The segments by their text."""
         segments: dict[str, list[Segment]] = defaultdict(list)
         for segment in self.attribution.segments:
-            segments[strip_punctuation(segment.text).casefold()].append(segment)
+            segments[trim_punctuation(segment.text).casefold()].append(segment)
         return dict(segments)
 
-    def _find_variable(self, name: str) -> list[Span]:
+    def _find_variable(self, name: str) -> list[TextSpan]:
         prompt, value = self.attribution.prompt, str(self.variables[name])
         count = prompt.count(value) if value.strip() else 0
         if count == 1:
@@ -178,7 +178,7 @@ class WeightShares:
         follow = all(end <= start for end, start in zip(ends, starts[1:], strict=False))
         return (starts, ends) if follow else None
 
-    def _sum_spans(self, spans: Sequence[Span]) -> float:
+    def _sum_spans(self, spans: Sequence[TextSpan]) -> float:
         """Return the share of the segments inside spans.
 
         Raises:
@@ -214,10 +214,10 @@ class WeightShares:
 
 @lru_cache
 def _fold_words(text: str) -> list[str]:
-    return [strip_punctuation(word).casefold() for word in text.split()]
+    return [trim_punctuation(word).casefold() for word in text.split()]
 
 
-def strip_punctuation(word: str) -> str:
+def trim_punctuation(word: str) -> str:
     """Return a word without what is no letter or digit around it; as it is where nothing else is left."""
     core = word.strip(string.punctuation)
     if core and core[0].isalnum() and core[-1].isalnum():

@@ -45,7 +45,7 @@ class GateEvidence:
         return WeightShares(self.attribution, variables, self.template, any_verdict=True)
 
 
-Measure = Callable[[GateEvidence], float | None]
+SignalMeasure = Callable[[GateEvidence], float | None]
 """A signal; `None` where the call has nothing to measure it by."""
 
 
@@ -54,7 +54,7 @@ class Signal:
     """A named measure."""
 
     name: str
-    measure: Measure
+    measure: SignalMeasure
 
     def read(self, evidence: GateEvidence) -> float | None:
         """Return the finite number that the measure gives, else `None`."""
@@ -149,7 +149,7 @@ def get_share(evidence: GateEvidence, name: str) -> float | None:
         return None
 
 
-def get_score(evidence: GateEvidence, name: str) -> float | None:
+def get_judge_score(evidence: GateEvidence, name: str) -> float | None:
     """Return the newest score of a name that no person gave, such as a judge's."""
     scores = (s.value for s in reversed(evidence.scores) if s.name == name and s.source != "human")
     value = next(scores, None)
@@ -161,7 +161,7 @@ def get_rule(evidence: GateEvidence, name: str) -> float | None:
     return float(name in evidence.rules)
 
 
-PLAIN: dict[str, Measure] = {
+PLAIN: dict[str, SignalMeasure] = {
     "logprob": get_logprob,
     "weakest": get_weakest,
     "verdict": get_verdict,
@@ -173,13 +173,13 @@ PLAIN: dict[str, Measure] = {
 """Signals by name."""
 NAMED: dict[str, Callable[..., float | None]] = {
     "share": get_share,
-    "score": get_score,
+    "score": get_judge_score,
     "rule": get_rule,
 }
 """Signals of something that has a name itself: `share:days`, `share:line=Example`, `score:judge` …"""
 
 
-def build_signal(name: str, own: Mapping[str, Measure | None] | None = None) -> Signal:
+def build_signal(name: str, own: Mapping[str, SignalMeasure | None] | None = None) -> Signal:
     """Return the signal of a name.
 
     Args:
@@ -212,6 +212,8 @@ def build_signal(name: str, own: Mapping[str, Measure | None] | None = None) -> 
     )
 
 
-def build_signals(names: Iterable[str], own: Mapping[str, Measure | None] | None = None) -> list[Signal]:
+def build_signals(
+    names: Iterable[str], own: Mapping[str, SignalMeasure | None] | None = None
+) -> list[Signal]:
     """Return the signals of names, in their order; see `build_signal`."""
     return [build_signal(name, own) for name in names]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 StageName = Literal["shadow", "advise", "act"]
 STAGES: tuple[StageName, ...] = get_args(StageName)
-Effect = Literal["note", "show", "act"]
+StageEffect = Literal["note", "show", "act"]
 """What a decision means: it is only noted; it is shown to who decides; it is carried out."""
 
 
@@ -45,7 +45,7 @@ class Stage(Record):
         return f"{self.subject}: {self.stage}{share}{why}"
 
 
-class Step(Record):
+class StageStep(Record):
     """One step of a plan, and what it takes."""
 
     stage: StageName
@@ -73,10 +73,10 @@ class Step(Record):
 
 
 PLAN = (
-    Step(stage="advise", checked=30, bounded=False),
-    Step(stage="act", share=0.05, checked=100),
-    Step(stage="act", share=0.25, checked=200),
-    Step(stage="act", share=1.0, checked=500),
+    StageStep(stage="advise", checked=30, bounded=False),
+    StageStep(stage="act", share=0.05, checked=100),
+    StageStep(stage="act", share=0.25, checked=200),
+    StageStep(stage="act", share=1.0, checked=500),
 )
 """From shadow on."""
 
@@ -110,7 +110,7 @@ def _parse_stage(operation: Operation) -> Stage | None:
     )  # fmt: skip
 
 
-def find_next_step(stage: Stage, plan: Sequence[Step] = PLAN) -> Step | None:
+def find_next_step(stage: Stage, plan: Sequence[StageStep] = PLAN) -> StageStep | None:
     """Return the first step of a plan that goes beyond a stage; `None` at its end."""
     here = _rank(stage.stage, stage.share)
     return next((step for step in plan if _rank(step.stage, step.share) > here), None)
@@ -124,7 +124,7 @@ def promote(
     store: Store,
     subject: str,
     *,
-    plan: Sequence[Step] = PLAN,
+    plan: Sequence[StageStep] = PLAN,
     evidence: StageEvidence | None = None,
     force: str | None = None,
 ) -> Stage:
@@ -207,7 +207,7 @@ def is_in_share(store: str | os.PathLike[str], subject: str, unit: str, share: f
     return bool(int(digest, 16) < share * 16 ** len(digest))
 
 
-def read_effect(stage: Stage, store: str | os.PathLike[str], unit: str) -> Effect:
+def read_effect(stage: Stage, store: str | os.PathLike[str], unit: str) -> StageEffect:
     """Return what a decision about a call means at a stage.
 
     Args:

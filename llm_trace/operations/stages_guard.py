@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from llm_trace.errors import LLMTraceError
-from llm_trace.operations.stages import Effect, Stage, read_effect, read_stage
+from llm_trace.operations.stages import Stage, StageEffect, read_effect, read_stage
 from llm_trace.stores.duckdb import open_store
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class StageGuard:
             )
         return self._stage
 
-    def weigh(self, unit: str) -> Effect:
+    def weigh(self, unit: str) -> StageEffect:
         """Return what a decision about a call means: `note`, `show` or `act`.
 
         Args:

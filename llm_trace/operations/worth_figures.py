@@ -15,7 +15,7 @@ TOPICS: dict[Topic, str] = {
     "reviewing": "Reviewers",
 }
 """What the topics are called."""
-Unit = Literal["seconds", "calls", "tokens", "usd", "share", "points", "alpha"]
+FigureUnit = Literal["seconds", "calls", "tokens", "usd", "share", "points", "alpha"]
 """`share`: 0 to 1; `points`: a difference of shares, as 0.1 for ten points."""
 
 
@@ -28,7 +28,7 @@ class Figure(Record):
     """`None` where it is not known, never 0."""
     low: float | None = None
     high: float | None = None
-    unit: Unit
+    unit: FigureUnit
     n: int
     """How many things it rests on."""
     words: str
@@ -61,6 +61,6 @@ class Figure(Record):
                 return f"{value:,.0f}" if abs(value) >= 10 or value == int(value) else f"{value:,.1f}"
 
 
-def leave_unknown(topic: Topic, name: str, unit: Unit, words: str, n: int = 0) -> Figure:
+def leave_unknown(topic: Topic, name: str, unit: FigureUnit, words: str, n: int = 0) -> Figure:
     """Return a figure that is not known, with the reason and the remedy."""
     return Figure(topic=topic, name=name, value=None, unit=unit, n=n, words=words)

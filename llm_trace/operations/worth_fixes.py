@@ -69,7 +69,7 @@ class FixedFailure:
         return self.seen_ns > self.begin_ns
 
 
-def list_failures(asked: Iterable[AskedQuestion]) -> list[FixedFailure]:
+def list_failed_calls(asked: Iterable[AskedQuestion]) -> list[FixedFailure]:
     """Return the failures of questions, which come in the order of prompt, question and time."""
     groups = groupby(asked, key=lambda each: (each.prompt, each.question))
     return [failure for _, group in groups for failure in _list_of_question(list(group))]
@@ -95,7 +95,7 @@ def _list_of_question(asked: Sequence[AskedQuestion]) -> Iterator[FixedFailure]:
 def measure_fixes(store: Store, score: str, passing: float, prompt: str | None) -> list[Figure]:
     """Return how long failures last, and how many are fixed."""
     rows = store.sql(_ASKED, score, passing, prompt).fetchall()
-    failures = list_failures(AskedQuestion(*row) for row in rows)
+    failures = list_failed_calls(AskedQuestion(*row) for row in rows)
     if not failures:
         why = (
             f"no scored call fails: {len(rows):,} calls of prompts have a {score}"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from llm_trace.operations.review_agreement import compute_agreement
 from llm_trace.operations.reviews import Review, choose_latest, read_reviews
-from llm_trace.operations.worth_figures import Figure, Unit, leave_unknown
+from llm_trace.operations.worth_figures import Figure, FigureUnit, leave_unknown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 SECONDS = "Seconds of a review"
 _TRUTH = "SELECT span_id, number FROM scores WHERE name = ? AND source = 'code' AND number IS NOT NULL"
 _DRAW = "llm-trace review --explain random draws who sees explanations"
-Values = list[tuple[Review, float]]
+ReviewValues = list[tuple[Review, float]]
 
 
 def measure_reviewing(
@@ -69,7 +69,7 @@ class _Measure:
     confidence: float
     is_share: bool = False
 
-    def build(self, values: Values, why: str) -> list[Figure]:
+    def build(self, values: ReviewValues, why: str) -> list[Figure]:
         """Return the mean over all reviews, with and without explanations, and the difference.
 
         Args:
@@ -88,10 +88,10 @@ class _Measure:
         ]
 
     @property
-    def _unit(self) -> Unit:
+    def _unit(self) -> FigureUnit:
         return "share" if self.is_share else "seconds"
 
-    def _bound(self, name: str, values: Values, which: str) -> Figure:
+    def _bound(self, name: str, values: ReviewValues, which: str) -> Figure:
         from llm_trace.statistics.independent import bound_sample
 
         if not values:
@@ -101,11 +101,11 @@ class _Measure:
         words = f"{which}: {len(values):,} of {len({review.span_id for review, _ in values}):,} calls"
         return _make_figure(name, mean, self._unit, len(values), words)
 
-    def _compare(self, shown: Values, hidden: Values) -> Figure:
+    def _compare(self, shown: ReviewValues, hidden: ReviewValues) -> Figure:
         from llm_trace.statistics.independent import bound_difference
 
         name, n = f"{self.name}: difference that explanations make", len(shown) + len(hidden)
-        unit: Unit = "points" if self.is_share else "seconds"
+        unit: FigureUnit = "points" if self.is_share else "seconds"
         if not (shown and hidden):
             return leave_unknown("reviewing", name, unit, f"both kinds must have been drawn: {_DRAW}", n)
         one, other = map(_build_sample, (shown, hidden))
@@ -122,7 +122,7 @@ class _Measure:
         return f"explanations make people {words[0 if mean.low > 0 else 1]}"
 
 
-def _build_sample(values: Values) -> ClusteredSample:
+def _build_sample(values: ReviewValues) -> ClusteredSample:
     """Return the numbers, of which those of the same call depend on each other."""
     import numpy as np
 
@@ -133,7 +133,7 @@ def _build_sample(values: Values) -> ClusteredSample:
     return ClusteredSample(np.array([value for _, value in values], dtype=np.float64), clusters)
 
 
-def _make_figure(name: str, mean: Mean, unit: Unit, n: int, words: str) -> Figure:
+def _make_figure(name: str, mean: Mean, unit: FigureUnit, n: int, words: str) -> Figure:
     return Figure(
         topic="reviewing", name=name, value=mean.value, low=mean.low, high=mean.high, unit=unit, n=n,
         words=words,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from llm_trace.operations.log import read_operations
 from llm_trace.operations.worth_errors import NOT_ACTED, count_alone
-from llm_trace.operations.worth_figures import Figure, Unit, leave_unknown
+from llm_trace.operations.worth_figures import Figure, FigureUnit, leave_unknown
 from llm_trace.stores.prompt_use import read_input_cost
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def _read_tokens(store: Store, prompt: str, version: str, side: str, since_ns: i
     return ClusteredSample(values, np.arange(len(values))) if rows else None
 
 
-def _scale(figure: Figure, factor: float, unit: Unit, name: str, words: str) -> Figure:
+def _scale(figure: Figure, factor: float, unit: FigureUnit, name: str, words: str) -> Figure:
     low, high = (None if bound is None else bound * factor for bound in (figure.low, figure.high))
     return Figure(
         topic="savings", name=name, value=(figure.value or 0.0) * factor, low=low, high=high,

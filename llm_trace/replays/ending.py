@@ -44,7 +44,7 @@ class Ending:
         return self._sink.write(event, messages, field=field, begins=begins, sync=sync)
 
 
-def watch(call: CallSpan) -> Ending | None:
+def watch_ending(call: CallSpan) -> Ending | None:
     """Return where the end of a call will be found; `None` for one that is not recorded."""
     if call.sink is None or type(call.sink) is Tail:
         return None

@@ -18,7 +18,7 @@ from llm_trace.replays.answers import (
     build_refusal,
     play_answer,
 )
-from llm_trace.replays.ending import Ending, watch
+from llm_trace.replays.ending import Ending, watch_ending
 from llm_trace.replays.overrides import Overrides
 from llm_trace.replays.tape import Tape, Taped
 
@@ -152,7 +152,7 @@ class Player:
         call = call or CallSpan(recorder, spec, "0" * 32, make_id(), None, time.time_ns(), None)
         call.run = step.run
         if expected:
-            self.ending = watch(call)
+            self.ending = watch_ending(call)
         self._note(call, step)
         return call
 

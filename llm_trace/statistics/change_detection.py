@@ -45,7 +45,7 @@ _APART = 2.5
 
 
 @dataclass(frozen=True)
-class Change:
+class LevelChange:
     """Where a stream changed, by positions since the detector began."""
 
     first: int
@@ -86,7 +86,7 @@ class ChangeDetector:
         """Whether there were too few values to begin."""
         return self._bets is None
 
-    def feed(self, values: Floats, limit: float) -> Change | None:
+    def feed(self, values: Floats, limit: float) -> LevelChange | None:
         """Return the change if the evidence has come to `limit`; values after it are not looked at.
 
         Args:
@@ -103,7 +103,7 @@ class ChangeDetector:
             i = self._bets.place(*self._rank(blocks), limit / self.block)
             if i is not None:
                 won = self._bets.find_best()
-                return Change(
+                return LevelChange(
                     start + self.block * (i - won.length + 1), start + self.block * (i + 1) - 1, won.rises
                 )
         return None

@@ -31,7 +31,7 @@ _MEMORY = 5000
 
 
 @dataclass(frozen=True)
-class Shift:
+class LevelShift:
     """An alarm: values changed."""
 
     at: int
@@ -72,7 +72,7 @@ class ShiftDetector:
         """What the gamblers own together, 1 a value on average while nothing changes."""
         return float(self._wealth.mean())
 
-    def observe(self, value: float, noise: float | None = None) -> Shift | None:
+    def observe(self, value: float, noise: float | None = None) -> LevelShift | None:
         """Return an alarm if this value raises one; watching begins anew after it.
 
         Args:
@@ -86,7 +86,7 @@ class ShiftDetector:
         if self.evidence < self.limit:
             return None
         up = self._wealth[_SIGNS > 0].sum() > self._wealth[_SIGNS < 0].sum()
-        shift = Shift(self.count - 1, self._find_beginning(), "up" if up else "down", self.evidence)
+        shift = LevelShift(self.count - 1, self._find_beginning(), "up" if up else "down", self.evidence)
         self._begin()
         return shift
 

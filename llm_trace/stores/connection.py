@@ -13,7 +13,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from llm_trace.errors import StoreError, StoreLockedError, StoreVersionError
-from llm_trace.stores.instances import Instance, get_duckdb_error, spoil, take
+from llm_trace.stores.instances import MemoryInstance, get_duckdb_error, spoil, take
 from llm_trace.stores.locks import Deadline, lock_path
 
 if TYPE_CHECKING:
@@ -183,11 +183,11 @@ class _Readers:
     def reset(self) -> None:
         # Taken anew by a thread that has it, where garbage is collected that holds a store.
         self._mutex = threading.RLock()
-        self._open: dict[str, set[Instance]] = {}
-        self._parked: dict[str, list[Instance]] = {}
+        self._open: dict[str, set[MemoryInstance]] = {}
+        self._parked: dict[str, list[MemoryInstance]] = {}
 
     @contextlib.contextmanager
-    def one_more(self, path: Path, instance: Instance) -> Iterator[None]:
+    def one_more(self, path: Path, instance: MemoryInstance) -> Iterator[None]:
         """Let go of the file after the body, or when the last reader beside it ends."""
         key = str(path)
         with self._mutex:

@@ -27,7 +27,7 @@ MOST_QUESTIONS = 1_000
 """After so many a new DuckDB is made: each leaves some hundred bytes in it."""
 
 
-class Instance:
+class MemoryInstance:
     """A DuckDB for one question.
 
     Args:
@@ -65,7 +65,7 @@ class Instance:
         self._root.close()
 
 
-def take(**settings: Any) -> Instance:
+def take(**settings: Any) -> MemoryInstance:
     """Return a DuckDB as `connect` makes it: the one that was kept, if there is one."""
     root = _spare.take()
     if root is not None:
@@ -74,7 +74,7 @@ def take(**settings: Any) -> Instance:
         except get_duckdb_error():
             root.close()
             root = None
-    return Instance(connect(**settings) if root is None else root, settings)
+    return MemoryInstance(connect(**settings) if root is None else root, settings)
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ import llm_trace
 from llm_trace.errors import ConfigurationError
 from llm_trace.operations import alarms
 from llm_trace.operations.alarm_targets import read_target
-from llm_trace.operations.alarms import Alarm, Delivery, send_alarm
+from llm_trace.operations.alarms import Alarm, AlarmDelivery, send_alarm
 from llm_trace.operations.log import Operation, read_operations
 from tests.helpers.loopback import Loopback, Reply
 
@@ -170,7 +170,7 @@ def test_a_target_that_means_nothing_is_refused_at_once(path: Path, target: str)
 
 
 def test_without_a_target_an_alarm_is_kept_once(path: Path) -> None:
-    assert send_alarm(ALARM, store=path).wait(30) == (Delivery(target="store", state="sent"),)
+    assert send_alarm(ALARM, store=path).wait(30) == (AlarmDelivery(target="store", state="sent"),)
     forget()
     send_alarm(ALARM, store=path).wait(30)
     assert list_states(path) == ["raised"]

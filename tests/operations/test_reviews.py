@@ -15,7 +15,7 @@ from llm_trace.operations import (
     Review,
     ReviewWriter,
     make_review,
-    measure_agreement,
+    measure_reviewer_agreement,
     read_operations,
     read_reviews,
     verify_reviews,
@@ -180,11 +180,11 @@ def test_agreement_counts_the_last_decision_of_each_person(path: Path) -> None:
     decide(path, *((span, "ben", i < 2) for i, span in enumerate(spans)))  # ben has thought again
     decide(path, (spans[0], "anna", "formal"), rating="tone")
     with llm_trace.open_store(path) as store:
-        agreement = measure_agreement(store)
+        agreement = measure_reviewer_agreement(store)
         assert (agreement.calls, agreement.reviewers, agreement.alpha, agreement.high) == (4, 2, 1.0, 1.0)
         assert agreement.low is not None
         assert agreement.low < 0.5  # four calls show little
-        tone = measure_agreement(store, "tone")
+        tone = measure_reviewer_agreement(store, "tone")
     assert (tone.calls, tone.alpha, tone.low, tone.high) == (0, None, None, None)
     assert str(tone).startswith("How far reviewers agree on tone is not known")
 

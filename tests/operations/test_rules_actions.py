@@ -13,7 +13,7 @@ from llm_trace.operations import act_on_calls, parse_rules, read_operations, sen
 from llm_trace.operations.alarms import Alarm
 from llm_trace.operations.rules import RuleDecision
 from llm_trace.operations.rules_actions import Weigh
-from llm_trace.operations.stages import Effect
+from llm_trace.operations.stages import StageEffect
 from tests.helpers.rules_toys import DeskCall, record_desk
 
 pytest.importorskip("cel_expr_python")
@@ -55,7 +55,7 @@ def apply(path: Path, bell: Bell | None = None, **settings: Any) -> list[RuleDec
 
 
 def let_act(*names: str) -> Weigh:
-    def weigh(rule: Any, _call: Any) -> Effect:
+    def weigh(rule: Any, _call: Any) -> StageEffect:
         return "act" if rule.name in names else "note"
 
     return weigh

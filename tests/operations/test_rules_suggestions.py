@@ -15,8 +15,8 @@ from llm_trace.errors import ConfigurationError
 from llm_trace.operations import parse_rules, suggest_rules
 from llm_trace.operations.rules_candidates import (
     Bound,
-    Candidate,
     Feature,
+    RuleCandidate,
     compute_p_values,
     find_candidates,
     list_features,
@@ -239,7 +239,7 @@ def test_chance_is_confirmed_no_more_often_than_stated() -> None:
             for share in rng.random(40)
         ]
         flags = np.zeros(1, dtype=bool)
-        tested = [Candidate(bound, flags, 0.0) for bound in BOUNDS]
+        tested = [RuleCandidate(bound, flags, 0.0) for bound in BOUNDS]
         confirmed += bool(confirm_candidates(tested, cases, 0.95))
     assert confirmed <= 17
 

@@ -11,7 +11,7 @@ from scipy import stats
 import llm_trace
 from llm_trace.errors import ConfigurationError, NotFoundError
 from llm_trace.operations import OperationLog, parse_rules, try_rules
-from llm_trace.operations.rates import Rate, bound_rate
+from llm_trace.operations.rates import BoundedRate, bound_rate
 from tests.helpers.rules_toys import DeskCall, record_desk
 
 pytest.importorskip("cel_expr_python")
@@ -88,7 +88,7 @@ def test_the_time_of_a_check_is_what_reviews_took(desk: Path) -> None:
 def test_without_scores_a_trial_still_says_how_often_rules_fire(path: Path) -> None:
     record_desk(path, [DeskCall(weights=ON_EXAMPLE), DeskCall(weights=ON_DAYS)])
     example = try_on(path).rules[0]
-    nothing = Rate(count=0, of=0, value=None, low=0, high=1)
+    nothing = BoundedRate(count=0, of=0, value=None, low=0, high=1)
     assert (example.fires.count, example.precision, example.recall) == (1, nothing, nothing)
 
 

@@ -13,7 +13,7 @@ import llm_trace
 from llm_trace.errors import ConfigurationError, StoreNotFoundError
 from llm_trace.operations import Figure, OperationLog, Worth, worth
 from llm_trace.operations.reviews import draw_explained
-from llm_trace.operations.worth_fixes import AskedQuestion, FixedFailure, list_failures
+from llm_trace.operations.worth_fixes import AskedQuestion, FixedFailure, list_failed_calls
 from tests.helpers.cli_toys import answer, invoke
 from tests.helpers.review_toys import decide, explain, record_calls
 from tests.helpers.spool_toys import BEGIN, HandWriter, span
@@ -43,7 +43,7 @@ def test_a_failure_ends_with_the_first_right_answer_of_a_later_version() -> None
         ask(2, 12, True), ask(2, 13, True), ask(2, 20, False), ask(3, 26, False),
     ]  # fmt: skip
     minute = MINUTE * 10**9
-    assert list_failures([*history, ask(1, 1, False, "other?")]) == [
+    assert list_failed_calls([*history, ask(1, 1, False, "other?")]) == [
         FixedFailure(5 * minute, 12 * minute, is_fixed=True),
         FixedFailure(20 * minute, 26 * minute, is_fixed=False),
         FixedFailure(1 * minute, 1 * minute, is_fixed=False),

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from llm_trace.statistics.change_detection import Change, ChangeDetector, choose_block
+from llm_trace.statistics.change_detection import ChangeDetector, LevelChange, choose_block
 
 Floats = NDArray[np.float64]
 DRAWS: dict[str, Callable[[np.random.Generator, Floats], Floats]] = {
@@ -65,7 +65,7 @@ def test_values_in_pieces_come_to_what_all_at_once_do(sizes: list[int], seed: in
     values = DRAWS["yes and no"](np.random.default_rng(seed), make_levels(1500, 600, 0.1, 0.6))
     whole = ChangeDetector().feed(values, 10_000)
     detector = ChangeDetector()
-    change: Change | None = None
+    change: LevelChange | None = None
     cuts = sorted({min(1499, cut) for cut in np.cumsum(sizes)})
     for piece in np.split(values, cuts):
         change = detector.feed(piece, 10_000)

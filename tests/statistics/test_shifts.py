@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from llm_trace.statistics.shifts import Shift, ShiftDetector, compute_bets
+from llm_trace.statistics.shifts import LevelShift, ShiftDetector, compute_bets
 
 
-def watch(values: np.ndarray, reference: np.ndarray, **settings: float) -> list[Shift]:
+def watch(values: np.ndarray, reference: np.ndarray, **settings: float) -> list[LevelShift]:
     """Return all alarms."""
     detector = ShiftDetector(reference.tolist(), **settings)  # type: ignore[arg-type]
     return [shift for value in values if (shift := detector.observe(float(value))) is not None]

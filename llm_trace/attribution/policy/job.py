@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from llm_trace.attribution.policy.policy import AttributionPolicy
     from llm_trace.record import Call
 
-Stage = Literal["pricing", "priced", "explaining", "done", "failed", "cancelled"]
+JobStage = Literal["pricing", "priced", "explaining", "done", "failed", "cancelled"]
 PATIENCE_S = 600.0
 """How long a priced job waits to be begun before its process ends."""
 _OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
@@ -31,7 +31,7 @@ _OWN = ("LLM_TRACE_STORE", "LLM_TRACE_RUN")
 class JobState:
     """How far a job is."""
 
-    stage: Stage = "pricing"
+    stage: JobStage = "pricing"
     plan: Plan | None = None
     done: int = 0
     """Evaluations so far."""
