@@ -1,9 +1,11 @@
 """How often an audit finds out judges that do not read the answer, and a probe functions that treat groups
 differently; how often both accuse fair ones, and certify wrongly; how often bounds of kappa hold; how many
 planted faults of the embedded model mutants from attribution kill (`evaluation_mutants.py`); how often models
-that learned a public set by heart are found, one that learned the rule certified (`evaluation_memory.py`).
+that learned a public set by heart are found, one that learned the rule certified (`evaluation_memory.py`);
+how long an evaluation takes beside the ideal.
 
     python benchmarks/evaluation.py               all but mutants and memory, about a minute
+    python benchmarks/evaluation.py --only speed  1,000 instances, an answer takes 100 ms, 32 at a time
     python benchmarks/evaluation.py --only judges --seeds 100
 
     python benchmarks/evaluation.py --only mutants --seeds 10     10 messages of each of four kinds: minutes
@@ -15,8 +17,10 @@ Judges and functions are scripted, with noise.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import hashlib
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -29,6 +33,9 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import llm_trace
+from llm_trace import evaluate
+from llm_trace.evaluation import Scenario, exact
 from llm_trace.evaluation.audit import audit_judge, audit_pair_judge
 from llm_trace.evaluation.bias import build_probes
 from llm_trace.evaluation.dimensions import build_tables
@@ -38,6 +45,7 @@ from llm_trace.evaluation.outcomes import Outcome
 from llm_trace.statistics.agreement import bound_kappa
 
 ANSWERS, QUESTIONS = 60, 200
+INSTANCES, LATENCY_S, AT_ONCE = 1_000, 0.1, 32
 Trait = Callable[[str], float]
 
 
@@ -210,17 +218,44 @@ def measure_kappa(seeds: int) -> None:
                 )
 
 
+async def answer_slowly(message: str) -> str:
+    await asyncio.sleep(LATENCY_S)
+    return "yes"
+
+
+def measure_speed(seeds: int) -> None:
+    """Print the wall time of an evaluation beside the ideal."""
+    desk = Scenario(
+        id="desk", input={"message": "Order {{ number }}: broken?"}, expected="'yes'",
+        slots={"number": {"integer": [1, 10**6]}},
+    )  # fmt: skip
+    ideal = INSTANCES * LATENCY_S / AT_ONCE
+    times = []
+    for _ in range(min(seeds, 5)):
+        with tempfile.TemporaryDirectory() as folder:
+            llm_trace.configure(Path(folder) / "t.duckdb")
+            begin = time.perf_counter()
+            evaluate(answer_slowly, desk, exact, n=INSTANCES, concurrency=AT_ONCE)
+            times.append(time.perf_counter() - begin)
+            llm_trace.shutdown()
+    print(
+        f"\n{INSTANCES:,} instances, {LATENCY_S * 1e3:.0f} ms each, {AT_ONCE} at a time: median "
+        f"{np.median(times):.2f} s, {np.median(times) / ideal:.2f} x the ideal of {ideal:.2f} s"
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--only", choices=["judges", "probes", "kappa", "mutants", "memory"])
+    parser.add_argument("--only", choices=["judges", "probes", "kappa", "speed", "mutants", "memory"])
     parser.add_argument("--seeds", type=int, default=20)
     options = parser.parse_args()
     parts = {
         "judges": measure_judges,
         "probes": measure_probes,
         "kappa": measure_kappa,
+        "speed": measure_speed,
         "mutants": measure_mutants,
         "memory": measure_memory,
     }
