@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from llm_trace.capture.input_key import InputKey, get_key_file
-from llm_trace.errors import ConfigurationError, LLMTraceError
+from llm_trace.errors import ConfigurationError, LLMTraceError, NotFoundError
 from llm_trace.operations.log import Operation, OperationLog, read_operations
 from llm_trace.operations.stages_evidence import StageEvidence, read_stage_evidence
 from llm_trace.record import Record
@@ -138,12 +139,14 @@ def promote(
         force: a reason to do it although evidence is missing; it is kept with what was missing.
 
     Raises:
+        NotFoundError: no gate or rule of that name has decided yet.
         PromotionError: evidence is missing and nothing forces it, or the plan ends here.
         ConfigurationError: the reason is empty.
         StoreError: it cannot be noted; the stage stays.
     """
     if force is not None and not force.strip():
         raise ConfigurationError("a promotion is forced with a reason, which is kept: it is empty")
+    _require_subject(store, subject)
     before = read_stage(store, subject)
     step = find_next_step(before, plan)
     if step is None:
@@ -162,6 +165,17 @@ def promote(
     if missing:
         body |= {"reason": force, "missing": missing}
     return _note(store, subject, body)
+
+
+def _require_subject(store: Store, subject: str) -> None:
+    """Refuse a name that nothing decides by: of a rule it would also hide that it was edited since."""
+    kinds = "('gate', 'decision', 'audit')"
+    rows = store.sql(f"SELECT DISTINCT subject FROM operations WHERE kind IN {kinds} ORDER BY 1")
+    known = [str(row[0]) for row in rows]
+    if subject not in known:
+        near = difflib.get_close_matches(subject, known, 1)
+        remedy = f"did you mean {near[0]!r}?" if near else "llm-trace stages lists them"
+        raise NotFoundError(f"no gate or rule {subject!r} has decided in this store: {remedy}")
 
 
 def roll_back(store: Store, subject: str, reason: str, *, to: StageName = "shadow") -> Stage:

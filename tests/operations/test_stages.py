@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 import llm_trace
-from llm_trace.errors import ConfigurationError
+from llm_trace.errors import ConfigurationError, NotFoundError
 from llm_trace.operations import PromotionError, StageGuard, promote, read_operations, read_stage, roll_back
 from llm_trace.operations.stages import Stage, is_in_share, list_stages, read_effect
 from llm_trace.operations.stages_evidence import measure_evidence, read_stage_evidence
@@ -21,6 +22,15 @@ from tests.helpers.spool_toys import BEGIN, HandWriter, span
 @pytest.fixture
 def store(path: Path, writer: HandWriter) -> Iterator[Store]:
     writer.call(0)
+    writer.event(
+        "operation",
+        id="dec1de0000000000",
+        kind="decision",
+        subject="refunds",
+        span_id=span(0),
+        time_ns=BEGIN,
+        body={"by": "gate"},
+    )
     with llm_trace.open_store(path) as opened:
         yield opened
 
@@ -73,6 +83,20 @@ def test_a_forced_promotion_keeps_its_reason_and_what_was_missing(store: Store) 
     )
     with pytest.raises(ConfigurationError, match="reason"):
         promote(store, "refunds", force=" ")
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [("refund", "did you mean 'refunds'?"), ("", "llm-trace stages lists them")],
+    ids=["near", "empty"],
+)
+def test_a_name_that_nothing_decides_by_is_not_promoted_by_force_either(
+    store: Store, name: str, remedy: str
+) -> None:
+    with pytest.raises(NotFoundError, match=re.escape(f"no gate or rule {name!r} has decided")) as refusal:
+        promote(store, name, force="the desk asked for it")
+    assert str(refusal.value).endswith(remedy)
+    assert read_operations(store, kind="stage") == []
 
 
 def test_evidence_leads_from_shadow_to_all_of_the_traffic(store: Store, writer: HandWriter) -> None:
