@@ -19,6 +19,7 @@ from llm_trace.operations.gate_notes import GateNotes
 from llm_trace.operations.gate_state import Decision, GateState
 from llm_trace.operations.log import OperationLog, read_operations
 from llm_trace.operations.signals import GateEvidence
+from llm_trace.operations.stages import read_stage, roll_back
 from llm_trace.record import Call
 from llm_trace.stores.duckdb import Store, open_store
 
@@ -168,11 +169,14 @@ class Gate:
 
     def save(self) -> Self:
         """Write the gate to the store; from then on it decides as the stage of its name allows, at first
-        `shadow`. Audits of earlier gates of its name do not count for it.
+        `shadow`, to which an earlier gate of its name is taken back. Audits of that one do not count for it.
 
         Raises:
             StoreError: the store cannot be written.
         """
+        with open_store(self.store) as opened:
+            if read_stage(opened, self.name).stage != "shadow":
+                roll_back(opened, self.name, "the gate was fitted again")
         with OperationLog(self.store) as log:
             operation = log.append("gate", self.name, self.state.model_dump(mode="json"))
         self._notes = GateNotes(self.store, self.name, operation.id)

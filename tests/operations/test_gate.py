@@ -321,6 +321,20 @@ def test_a_gate_that_closes_goes_back_to_shadow(copy: Path) -> None:
     assert (stage.stage, stage.reason) == ("shadow", gate.closed)
 
 
+def test_a_gate_that_is_saved_again_begins_in_shadow(copy: Path) -> None:
+    first = Gate.fit({}, store=copy).save()
+    drawn = first.is_drawn
+    call = next(c for c in _list_calls(copy) if c.input["logprob"] > -0.3 and not drawn(c.span_id))
+    with llm_trace.open_store(copy) as store:
+        for _ in range(4):
+            promote(store, "gate", force="the test wants it")
+    again = Gate.fit({}, store=copy, error=0.2).save()
+    assert (again.decide(call.span_id).action, again.decide(call.span_id).effect) == ("check", "note")
+    with llm_trace.open_store(copy) as store:
+        stage = read_stage(store, "gate")
+    assert (stage.stage, stage.reason) == ("shadow", "the gate was fitted again")
+
+
 def test_the_command_line_fits_shows_and_asks_a_gate(copy: Path) -> None:
     fitted = answer(copy, "gate", "fit", "desk", "--model", "toy")
     assert (fitted["name"], fitted["bound"], fitted["signals"]) == ("desk", 0.05, ["logprob"])
