@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
     from llm_trace.stores.duckdb import Store
 
+_NO_HASH = "0" * 64
+"""In the head of a log that has not begun."""
 PURGED = "purged"
 """What a record's `gone` says that `llm_trace.purge` has emptied."""
 
@@ -156,7 +158,7 @@ class _Audit:
             entries=max(0, len(lines) - 1),
             whole=len(whole) - purged,
             purged=purged,
-            head=str(ChainHead(log, max(0, len(lines) - 1), hash_line(lines[-1]) if lines else "0" * 64)),
+            head=str(ChainHead(log, max(0, len(lines) - 1), hash_line(lines[-1]) if lines else _NO_HASH)),
             expected=None if expected is None else f"{expected[0]}:{expected[1]}",
             problems=tuple(problems),
         )
@@ -245,7 +247,7 @@ def _write_line(record: Operation) -> bytes | None:
 
 
 def _check_head(lines: Sequence[bytes], expected: tuple[int, str] | None) -> Iterator[str]:
-    if expected is None:
+    if expected is None or expected == (0, _NO_HASH):  # before the first review: nothing to contradict
         return
     count, digest = expected
     if count >= len(lines):

@@ -207,6 +207,13 @@ def test_purged_reviews_travel_with_an_export_and_do_not_come_back(place: Path, 
     assert (audit.whole, audit.purged, audit.problems) == (7, 1, ())
 
 
+def test_a_head_from_before_the_first_review_still_holds_after_it(path: Path) -> None:
+    span_id = record_calls(path, 1)[0]
+    head = verify_reviews(path).head
+    decide(path, (span_id, "anna", True))
+    assert verify_reviews(path, expected=head).problems == ()
+
+
 @pytest.mark.parametrize("stop", ["append", "finish"])
 def test_what_a_process_that_died_left_is_finished_by_the_next(
     place: Path, stop: str, monkeypatch: pytest.MonkeyPatch
