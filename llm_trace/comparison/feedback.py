@@ -32,6 +32,10 @@ class Given:
     name: str
     value: Value
     comment: str | None = None
+    id: str | None = None
+    """16 hex digits; a score that is written again under its id counts once. Absent: a new one."""
+    time_ns: int | None = None
+    """When it was given; absent: now."""
 
 
 def parse_score_value(text: str) -> Value:
@@ -117,7 +121,9 @@ class ScoreWriter(EventWriter):
         Raises:
             StoreError: the spool cannot be written, and the score is not kept.
         """
-        event: dict[str, Any] = {"event": "score", "id": make_id(), "name": score.name, "value": score.value}
-        event |= {"span_id": score.span_id, "source": "human", "time_ns": time.time_ns()}
+        time_ns = time.time_ns() if score.time_ns is None else score.time_ns
+        event: dict[str, Any] = {"event": "score", "id": score.id or make_id()}
+        event |= {"name": score.name, "value": score.value}
+        event |= {"span_id": score.span_id, "source": "human", "time_ns": time_ns}
         event |= {"comment": score.comment} if score.comment else {}
         self.write(event, f"the score {score.name!r}")

@@ -177,8 +177,8 @@ class ReviewWriter:
             operation = self._operations.append("review", review.rating, body, review.span_id)
             line = build_line(operation)
             self._chain.append(line)
+            _give_score(self._scores, operation)
             self._chain.finish()
-        self._scores.give(Given(review.span_id, review.rating, review.value, review.comment))
         return ChainHead(head.log, line.entry, line.hash)
 
 
@@ -188,19 +188,34 @@ def build_line(operation: Operation) -> ChainLine:
     return ChainLine(body["entry"], operation.id, operation.time_ns, body["digest"], body["before"])
 
 
+def _give_score(scores: ScoreWriter, operation: Operation) -> None:
+    """Write the score of a review, under the id of its record: written twice it counts once."""
+    review = _parse_review(operation)
+    if review is None:
+        return
+    scores.give(
+        Given(review.span_id, review.rating, review.value, review.comment, operation.id, operation.time_ns)
+    )
+
+
 def finish_writing(chain: ReviewChain, store: Path) -> None:
-    """Add the lines of records that a writer which died has left without; the caller holds the chain."""
+    """Add the lines and scores of records that a writer which died has left without; the caller holds the
+    chain.
+    """
     if not chain.is_unfinished:
         return
     chain.drop_torn_end()
     head = chain.read_head()
     with open_store(store) as opened:
         records = [r for r in read_operations(opened, kind="review") if r.body.get("log") == head.log]
-    for record in sorted(records, key=lambda r: str(r.body.get("entry")).zfill(20)):
-        if (record.body.get("entry"), record.body.get("before")) == (head.count + 1, head.hash):
-            line = build_line(record)
-            chain.append(line)
-            head = ChainHead(head.log, line.entry, line.hash)
+    with ScoreWriter(store) as scores:
+        for record in sorted(records, key=lambda r: str(r.body.get("entry")).zfill(20)):
+            if (record.body.get("entry"), record.body.get("before")) == (head.count + 1, head.hash):
+                line = build_line(record)
+                chain.append(line)
+                head = ChainHead(head.log, line.entry, line.hash)
+            if record.body.get("entry") == head.count:  # the writer may have died before the score
+                _give_score(scores, record)
     chain.finish()
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import llm_trace
+from llm_trace.comparison.feedback import ScoreWriter
 from llm_trace.errors import ConfigurationError, NotFoundError, StoreError
 from llm_trace.operations import (
     Review,
@@ -20,6 +21,7 @@ from llm_trace.operations import (
     read_reviews,
     verify_reviews,
 )
+from llm_trace.operations.review_chain import ReviewChain
 from llm_trace.operations.review_queue import build_queue
 from llm_trace.operations.reviews import draw_explained
 from tests.helpers.cli_toys import ROOT
@@ -231,3 +233,30 @@ def test_where_the_log_cannot_be_written_nothing_is_half_kept(path: Path) -> Non
         writer.give(make_review(store, span_id, "anna", True))
     with llm_trace.open_store(path) as store:
         assert (read_reviews(store), store.scores(span_id)) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("writer_part", "step"),
+    [(ReviewChain, "append"), (ScoreWriter, "give"), (ReviewChain, "finish")],
+    ids=["before-the-line", "before-the-score", "after-the-score"],
+)
+@pytest.mark.parametrize("by", ["verify", "review"])
+def test_the_score_of_a_review_is_there_once_wherever_its_writer_died(
+    path: Path, writer_part: type, step: str, by: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    first, second = record_calls(path, 2)
+    with llm_trace.open_store(path) as store:
+        review = make_review(store, first, "ben", False, comment="no policy")
+    with monkeypatch.context() as patch, ReviewWriter(path) as writer:
+        patch.setattr(writer_part, step, die)
+        with pytest.raises(KeyboardInterrupt):
+            writer.give(review)
+    if by == "review":
+        decide(path, (second, "ben", True))
+    assert verify_reviews(path).problems == ()
+    with llm_trace.open_store(path) as store:
+        (score,) = store.scores(first)
+    assert (score.value, score.source, score.comment) == (False, "human", "no policy")
