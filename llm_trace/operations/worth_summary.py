@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 
 from llm_trace.errors import ConfigurationError
@@ -70,6 +71,8 @@ def worth(
     """
     if not 0 < confidence < 1:
         raise ConfigurationError(f"confidence={confidence!r} lies not between 0 and 1")
+    if not math.isfinite(passing):
+        raise ConfigurationError(f"passing={passing!r} is no number that a score can reach")
     if hourly_usd is not None and not 0 <= hourly_usd < 1e9:
         raise ConfigurationError(f"hourly_usd={hourly_usd!r} is no price of an hour")
     if not isinstance(store, Store):

@@ -256,8 +256,15 @@ def test_the_command_prints_figures_for_people_and_programs(path: Path) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [{"confidence": 1.0}, {"confidence": float("nan")}, {"hourly_usd": -1}, {"hourly_usd": float("nan")}],
-    ids=["certain", "nan", "negative", "no-price"],
+    [
+        {"confidence": 1.0},
+        {"confidence": float("nan")},
+        {"hourly_usd": -1},
+        {"hourly_usd": float("nan")},
+        {"passing": float("nan")},
+        {"passing": float("inf")},
+    ],
+    ids=["certain", "nan", "negative", "no-price", "passing-nan", "passing-infinite"],
 )
 def test_numbers_that_cannot_be_meant_are_refused(path: Path, arguments: dict[str, float]) -> None:
     with pytest.raises(ConfigurationError):
