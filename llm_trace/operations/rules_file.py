@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from llm_trace.errors import RuleError, ScenarioError
+from llm_trace.errors import ConfigurationError, RuleError, ScenarioError
 from llm_trace.evaluation.yaml_lines import YamlDocument, parse_yaml
+from llm_trace.operations.alarm_targets import read_target
 from llm_trace.operations.rules import ACTIONS, Rule, RuleSet
 from llm_trace.operations.rules_conditions import compile_condition
 
@@ -159,6 +160,11 @@ class _RuleReader:
         targets = [to] if isinstance(to, str) else to
         if not isinstance(targets, list) or not all(isinstance(target, str) and target for target in targets):
             self.refuse((*place, "to"), f"`to:` is {to!r}, where an address or a list of them is needed")
+        for target in targets:
+            try:
+                read_target(target)
+            except ConfigurationError as exc:
+                self.refuse((*place, "to"), f"rule {entry['name']!r}: {exc}", exc)
         return tuple(targets)
 
     def _check_keys(self, place: YamlPath, entry: Mapping[Any, Any], allowed: tuple[str, ...]) -> None:

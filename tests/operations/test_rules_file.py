@@ -123,6 +123,18 @@ WRONG = {
         12,
         "where an address or a list of them is needed",
     ),
+    "to means nothing": (
+        "to: https://example.org/hook",
+        "to: example.org/hook",
+        12,
+        "rule 'dear': 'example.org/hook' is no target of alarms: give https://HOST/PATH",
+    ),
+    "to a program that is not there": (
+        "to: https://example.org/hook",
+        "to: [https://example.org/hook, 'command:no-such-pager-77']",
+        12,
+        "rule 'dear': there is no program 'no-such-pager-77'",
+    ),
     "a tag of YAML": ("\"score('toxic') == 1\"", "!score", 19, "this is no YAML"),
     "brackets": ("rules:\n", "rules: [\n", 3, "this is no YAML"),
     "another top": ("rules:\n", "rule:\n", 2, "the file begins with `rules:` and a list of them"),
