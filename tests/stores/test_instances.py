@@ -212,11 +212,11 @@ cycle = []
 cycle.append((cycle, store.hold()))
 cycle[0][1].__enter__()
 del cycle
-give_back = instances.Instance.give_back
+give_back = instances.MemoryInstance.give_back
 def collect(*arguments):
     gc.collect()
     give_back(*arguments)
-instances.Instance.give_back = collect
+instances.MemoryInstance.give_back = collect
 other = open_store(sys.argv[2])
 print(len(other.calls()), len(store.calls()))
 """
