@@ -118,6 +118,8 @@ def run_gate(
         if action is GateAction.LS:
             _list_gates(opened, as_json=as_json)
         elif action is GateAction.FIT:
+            if chosen and not opened.calls(**chosen, limit=1, brief=True):
+                exit_nothing("no call matches: `llm-trace ls` shows what there is")
             fitted = Gate.fit(
                 chosen, error=error, confidence=confidence, label=label, signals=signal,
                 store=opened, name=gate, seed=seed,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from llm_trace.errors import ConfigurationError
 from llm_trace.operations.labels import read_labels
 from llm_trace.operations.log import read_operations
 from llm_trace.operations.rules_facts import read_known_calls
@@ -60,7 +61,13 @@ def read_stage_evidence(
         subject: its name.
         error: the level; by default that of the gate, else 5 %; of a rule 50 %.
         confidence: by default that of the gate, else 95 %.
+
+    Raises:
+        ConfigurationError: level or confidence is no share between 0 and 1.
     """
+    for name, share in (("error", error), ("confidence", confidence)):
+        if share is not None and not 0 < share < 1:
+            raise ConfigurationError(f"{name}={share!r} must lie between 0 and 1, such as 0.05")
     gates = read_operations(store, kind="gate", subject=subject)
     fitted = gates[-1].body if gates else {}
     since = _find_last_return(read_operations(store, kind="stage", subject=subject))

@@ -338,6 +338,8 @@ def test_a_gate_that_is_saved_again_begins_in_shadow(copy: Path) -> None:
 def test_the_command_line_fits_shows_and_asks_a_gate(copy: Path) -> None:
     fitted = answer(copy, "gate", "fit", "desk", "--model", "toy")
     assert (fitted["name"], fitted["bound"], fitted["signals"]) == ("desk", 0.05, ["logprob"])
+    nothing = invoke(copy, "gate", "fit", "desk", "--run", "nope")
+    assert (nothing.exit_code, "no call matches" in nothing.stderr) == (3, True)
     assert answer(copy, "gate", "show", "desk") == fitted
     refused = invoke(copy, "gate", "promote", "desk")
     assert refused.exit_code == 1

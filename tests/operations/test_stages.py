@@ -213,3 +213,11 @@ def test_a_stage_that_cannot_be_read_for_long_is_shadow(store: Store, path: Path
     assert guard.weigh("one") == "note"
     assert "its stage cannot be read: " in (guard.stage.reason or "")
     join_refresh()
+
+
+@pytest.mark.parametrize(
+    "level", [{"error": float("nan")}, {"error": 7}, {"error": 0}, {"confidence": 1}], ids=str
+)
+def test_a_level_that_is_no_share_is_refused(store: Store, level: dict[str, float]) -> None:
+    with pytest.raises(ConfigurationError, match="must lie between 0 and 1"):
+        read_stage_evidence(store, "refunds", **level)
