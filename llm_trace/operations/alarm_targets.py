@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import shlex
 import shutil
 import subprocess
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
 TargetKind = Literal["webhook", "command", "apprise"]
 COMMAND = "command:"
+LONGEST = 10_000
+"""Characters of an alarm's text that a command gets in its environment; its input has all."""
 TRIES = 3
 """Of a webhook, where it does not answer, or answers with 408, 429 or 5xx."""
 _AGAIN = frozenset((408, 425, 429, 500, 502, 503, 504, 529))
@@ -94,7 +98,22 @@ def send_to_target(target: AlarmTarget, message: dict[str, Any], timeout: float)
         UndeliveredError: it was not taken.
         MissingExtraError: apprise is not installed.
     """
-    {"webhook": _post, "command": _run, "apprise": _notify}[target.kind](target.address, message, timeout)
+    plain = make_plain(message)
+    {"webhook": _post, "command": _run, "apprise": _notify}[target.kind](target.address, plain, timeout)
+
+
+def make_plain(value: Any) -> Any:
+    """Return a JSON value as every target can take it: no half characters, and numbers that JSON has."""
+    match value:
+        case str():
+            return value.encode(errors="replace").decode()
+        case float() if not math.isfinite(value):
+            return str(value)
+        case dict():
+            return {make_plain(key): make_plain(item) for key, item in value.items()}
+        case list() | tuple():
+            return [make_plain(item) for item in value]
+    return value
 
 
 def _post(address: str, message: dict[str, Any], timeout: float) -> None:
@@ -130,19 +149,21 @@ def _post_once(client: httpx.Client, address: str, message: dict[str, Any]) -> N
 def _run(address: str, message: dict[str, Any], timeout: float) -> None:
     """Run a command with the message as JSON on its standard input and the text in `LLM_TRACE_ALARM`."""
     words = _split_command(address.removeprefix(COMMAND))
-    text = str(message.get("text", "")).replace("\0", "")
-    try:
-        ended = subprocess.run(
-            words, input=json.dumps(message).encode(), timeout=timeout, check=False,
-            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env={**os.environ, "LLM_TRACE_ALARM": text},
-        )  # fmt: skip
-    except subprocess.TimeoutExpired as exc:
-        raise UndeliveredError(f"it ran longer than {timeout:g} s and was ended") from exc
-    except OSError as exc:
-        raise UndeliveredError(f"it cannot be run: {exc}") from exc
-    if ended.returncode:
-        words_of_it = ended.stderr.decode(errors="replace").strip()[-200:]
-        raise UndeliveredError(f"it left with {ended.returncode}: {words_of_it}".rstrip(": "))
+    text = str(message.get("text", "")).replace("\0", "")[:LONGEST]
+    with tempfile.TemporaryFile() as errors:  # a pipe would wait for what the command leaves running
+        try:
+            ended = subprocess.run(
+                words, input=json.dumps(message).encode(), timeout=timeout, check=False,
+                stdout=subprocess.DEVNULL, stderr=errors, env={**os.environ, "LLM_TRACE_ALARM": text},
+            )  # fmt: skip
+        except subprocess.TimeoutExpired as exc:
+            raise UndeliveredError(f"it ran longer than {timeout:g} s and was ended") from exc
+        except OSError as exc:
+            raise UndeliveredError(f"it cannot be run: {exc}") from exc
+        if ended.returncode:
+            errors.seek(0)
+            words_of_it = errors.read().decode(errors="replace").strip()[-200:]
+            raise UndeliveredError(f"it left with {ended.returncode}: {words_of_it}".rstrip(": "))
 
 
 def _notify(address: str, message: dict[str, Any], timeout: float) -> None:  # noqa: ARG001

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -158,6 +160,31 @@ def test_a_command_that_fails_or_hangs_is_said(path: Path, code: str, detail: st
     sending = send_alarm(ALARM, [f'command:{sys.executable} -c "{code}"'], store=path, timeout=0.3)
     (delivery,) = sending.wait(60)
     assert (delivery.state, delivery.detail) == ("failed", detail)
+
+
+def test_what_a_target_could_not_take_is_made_plain(path: Path, tmp_path: Path) -> None:
+    seen = tmp_path / "seen.json"
+    program = "import os, sys; open(sys.argv[1], 'w').write(os.environ['LLM_TRACE_ALARM'] + sys.stdin.read())"
+    odd = ALARM.model_copy(update={"text": "half \ud83d" + "x" * 3_000_000, "details": {"p": float("nan")}})
+    sending = send_alarm(odd, [f"command:{sys.executable} -c \"{program}\" '{seen}'"], store=path)
+    assert [delivery.state for delivery in sending.wait(60)] == ["sent"]
+    text, _, rest = seen.read_text().partition("{")
+    assert text == "half ?" + "x" * 9_994
+    assert json.loads("{" + rest)["details"] == {"p": "nan"}
+
+
+def test_a_command_is_done_when_it_leaves_whatever_it_began(path: Path, tmp_path: Path) -> None:
+    number = tmp_path / "pid"
+    code = (
+        "import subprocess, sys; left = subprocess.Popen([sys.executable, '-c', 'import time; "
+        "time.sleep(600)']); open(sys.argv[1], 'w').write(str(left.pid))"
+    )
+    target = f'command:{sys.executable} -W ignore -c "{code}" {number}'
+    try:
+        (delivery,) = send_alarm(ALARM, [target], store=path, timeout=60).wait(90)
+        assert (delivery.state, delivery.detail) == ("sent", None)
+    finally:
+        os.kill(int(number.read_text()), signal.SIGKILL)
 
 
 @pytest.mark.parametrize(
