@@ -32,6 +32,7 @@ from llm_trace.operations.gate import Gate
 from llm_trace.operations.gate_evidence import CheckedCall
 from llm_trace.operations.gate_fit import fit_state
 from llm_trace.operations.gate_state import GateState
+from llm_trace.operations.log import OperationLog
 from llm_trace.operations.signals import GateEvidence, SignalMeasure, build_signal
 from llm_trace.record import Attribution, Call, PromptUse
 
@@ -249,6 +250,8 @@ def measure_decision(desk: Desk, fit: int, times: int) -> None:
     state = fit_gate(desk, np.arange(fit), None, 0)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "desk.duckdb"
+        with OperationLog(path) as log:  # a store is there before a gate is
+            log.append("note", "desk", {})
         for name, gate in (("not saved", Gate(state, path)), ("saved", Gate(state, path).save())):
             known = [desk.calls[i % len(desk.calls)].evidence for i in range(times)]
             calls = [GateEvidence(e.call, e.attributions, template=e.template) for e in known]
