@@ -76,10 +76,6 @@ def to_json_value(value: Any) -> Any:
     Raises:
         TypeError: JSON has no such value.
     """
-    if isinstance(value, float) and not math.isfinite(value):
-        raise TypeError(f"{value!r} is no JSON value")
-    if isinstance(value, str) and not value.isascii():
-        _check_text(value)
     if isinstance(value, str):
         return _check_text(value)
     if isinstance(value, float) and not math.isfinite(value):

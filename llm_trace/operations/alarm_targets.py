@@ -98,11 +98,11 @@ def send_to_target(target: AlarmTarget, message: dict[str, Any], timeout: float)
         UndeliveredError: it was not taken.
         MissingExtraError: apprise is not installed.
     """
-    plain = make_plain(message)
+    plain = _make_plain(message)
     {"webhook": _post, "command": _run, "apprise": _notify}[target.kind](target.address, plain, timeout)
 
 
-def make_plain(value: Any) -> Any:
+def _make_plain(value: Any) -> Any:
     """Return a JSON value as every target can take it: no half characters, and numbers that JSON has."""
     match value:
         case str():
@@ -110,9 +110,9 @@ def make_plain(value: Any) -> Any:
         case float() if not math.isfinite(value):
             return str(value)
         case dict():
-            return {make_plain(key): make_plain(item) for key, item in value.items()}
+            return {_make_plain(key): _make_plain(item) for key, item in value.items()}
         case list() | tuple():
-            return [make_plain(item) for item in value]
+            return [_make_plain(item) for item in value]
     return value
 
 
