@@ -59,6 +59,11 @@ class Visitor:
             self.page.locator("#summary dl").wait_for()
         return self.page
 
+    def wait_to_read(self, text: str) -> None:
+        """Wait for a page with this text, and until it takes keys: its script runs after its text is shown."""
+        self.page.get_by_text(text).wait_for()
+        self.page.wait_for_load_state()
+
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
@@ -211,7 +216,7 @@ def introduce(visitor: Visitor, name: str = "anna", query: str = "kind=llm&ratin
     page = visitor.go(f"/review?{query}")
     page.get_by_label("Who decides").fill(name)
     page.keyboard.press("Enter")
-    page.locator("form[data-timed]").wait_for()
+    visitor.wait_to_read(f"left for {name}")
     return page
 
 
@@ -219,11 +224,11 @@ def test_a_decision_made_in_the_browser_is_kept_with_its_seconds(visitor: Visito
     page = introduce(visitor)
     page.wait_for_timeout(20)  # some time passes, whatever it is
     page.keyboard.press("y")
-    page.get_by_text("2 calls left for anna").wait_for()
+    visitor.wait_to_read("2 calls left for anna")
     page.get_by_label("helpful", exact=True).fill("0.5")
     page.get_by_label("Comment").first.fill("so so")
     page.keyboard.press("Enter")
-    page.get_by_text("1 call left for anna").wait_for()
+    visitor.wait_to_read("1 call left for anna")
     page.keyboard.press("s")
     page.get_by_text("Nothing left to look at").wait_for()
     with llm_trace.open_store(place) as store:
