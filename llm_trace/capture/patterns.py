@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from llm_trace.capture import failures
+from llm_trace.capture.command_secrets import COMMANDS
 
 _LOCAL = r"\w.+\-\u200b-\u200d\u2060\ufeff"
 _DOMAIN = r"[\w\-]+(?:\.[\w\-]+)*\.[^\W\d_]{2,}"
@@ -36,6 +37,7 @@ PATTERNS: dict[str, str] = {
     "url_password": r"""(?<=://)[^\s/?#@:"'<>\\]*+:(?P<secret>[^\s/?#"'<>\\]+)@""",
     "api_key": "|".join(_API_KEYS),
     "basic_auth": r"(?:[Bb]asic|BASIC)\s{1,8}(?P<secret>[A-Za-z0-9+/_\-]{8,}={0,2})",
+    "command": COMMANDS,
     "email": (
         rf"(?<![%{_LOCAL}])(?:[%{_LOCAL}]++(?:@|\\u0040)"
         rf"|(?:[{_LOCAL}]|%(?!(?:25)*40))++%(?:25)*40){_DOMAIN}"
@@ -50,8 +52,9 @@ PATTERNS: dict[str, str] = {
 }
 """Built-in value patterns by name, in the order in which they are looked for.
 
-`card` masks only numbers that pass the Luhn check, `basic_auth` only what decodes to `user:password`. Where a
-pattern has a group `secret`, only that is masked.
+`card` masks only numbers that pass the Luhn check, `basic_auth` only what decodes to `user:password`,
+`command` what these commands take behind a short option. Where a pattern has a group `secret`, only that is
+masked.
 """
 
 PARTS: dict[str, tuple[tuple[int, str, str], ...]] = {
@@ -61,6 +64,7 @@ PARTS: dict[str, tuple[tuple[int, str, str], ...]] = {
         zip((17, 20, 29, 19, 21), (_RUN, "A", "eyJ", "earer|EARER", "sig="), _API_KEYS, strict=True)
     ),
     "basic_auth": ((14, "asic|ASIC", PATTERNS["basic_auth"]),),
+    "command": ((9, r"-[uUapP\-]", PATTERNS["command"]),),
     "email": ((6, r"@|%(?:25)*40|\\u0040", PATTERNS["email"]),),
     "card": ((13, r"\d\d\d\d", PATTERNS["card"]),),
     "phone": ((9, r"\d\d\d", PATTERNS["phone"]),),

@@ -12,6 +12,7 @@ from functools import lru_cache
 from itertools import chain
 from typing import NamedTuple
 
+from llm_trace.capture.command_secrets import find_command_secrets, find_option_values
 from llm_trace.capture.patterns import (
     PARTS,
     PATTERNS,
@@ -21,10 +22,10 @@ from llm_trace.capture.patterns import (
     find_in_windows,
     find_login,
 )
-from llm_trace.capture.secret_names import KEYS, find_values, is_word, list_spellings
+from llm_trace.capture.secret_names import KEYS, SecretValue, find_values, is_word, list_spellings
 
 MASK = "[redacted]"
-_FINDERS = {"card": find_card, "basic_auth": find_login}
+_FINDERS = {"card": find_card, "basic_auth": find_login, "command": find_command_secrets}
 Finder = Callable[[re.Pattern[str], str], Iterator[MatchSpan]]
 
 
@@ -71,8 +72,11 @@ class Redaction:
         object.__setattr__(self, "_keys", None if self.keys is None else re.compile(self.keys))
 
     def __call__(self, text: str) -> str:
-        if self._keys is not None and (":" in text or "=" in text or "," in text):
-            text = self._mask_values(text)
+        if self._keys is not None:
+            if ":" in text or "=" in text or "," in text:
+                text = self._mask_values(text, find_values(text, self.masks_value))
+            if "-" in text:
+                text = self._mask_values(text, find_option_values(text, self.masks_value))
         if (size := len(text)) < self._shortest:
             return text
         for shortest, hint, pattern, find in self._searches:
@@ -88,9 +92,9 @@ class Redaction:
         """Return whether this value is masked whole for its key; a model's own `token` is not."""
         return self.masks_key(key) and not (self.keys == KEYS and is_word(key, value))
 
-    def _mask_values(self, text: str) -> str:
+    def _mask_values(self, text: str, values: Iterable[SecretValue]) -> str:
         parts, at = [], 0
-        for value in find_values(text, self.masks_value):
+        for value in values:
             if text[value.start : value.end] != self.mask:
                 parts += [text[at : value.start], value.quote, self.mask, value.quote]
                 at = value.end

@@ -7,12 +7,20 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 KEYS = (
-    r"(?i)(?:^|[_\-. ])(?:pass(?:word|wd|phrase|code)s?|pwd|secrets?|client[_\-]?secret"
-    r"|(?:api|access|private|secret|account|subscription|signing|encryption|master)[_\-]?keys?"
+    r"(?i)(?:^|[_\-. ])(?:pass(?:word|wd|phrase|code|key)s?|passw|pwd|secrets?|(?<=--)p(?:ass|w)"
+    r"|[a-z0-9]{1,24}(?:passw(?:or)?d|secret|api_?key)s?"
+    r"|passwort|kennwort|contrase(?:n|ñ)a|senha|mot[_\-]?de[_\-]?passe|wachtwoord|has[lł]o|heslo|l[oö]senord"
+    r"|парол[ья]|密[码碼]|パスワード|비밀번호"
+    r"|(?:api|access|account|aes|app|application|client|consumer|deploy|encryption|functions?|gpg|hmac|licen[cs]e"
+    r"|master|pgp|private|rsa|secret|server|service|session|shared|signing|ssh|storage|subscription|wallet|webhook"
+    r"|write)[_\-]?keys?"
     r"|(?:db|database|user|admin|root|smtp|mail|mysql|postgres|pg|redis|ftp|ldap|ssh)[_\-]?pass"
     r"|(?:openai|anthropic|gemini|azure|cohere|mistral|groq|deepseek|openrouter|replicate|tavily|stripe|aws)[_\-]?key"
-    r"|(?-i:sessionid)|phpsessid|jsessionid"
-    r"|authorization|basic[_\-]?auth|(?:auth|access|refresh|bearer|session|security|id|csrf|xsrf)[_\-]?tokens?|bearer"
+    r"|(?-i:sessionid)|phpsessid|jsessionid|conn(?:ection)?[_\-]?str(?:ing)?|(?:seed|mnemonic|recovery)[_\-]?phrase"
+    r"|[th]?otp|(?:mfa|2fa|sms|verification|recovery|backup|one[_\-]?time|two[_\-]?factor|pin)[_\-]?codes?"
+    r"|authorization|(?:basic|http|proxy|registry)[_\-]?auth|(?<=^_)auth|samlresponse|client[_\-]?assertion"
+    r"|code[_\-]?verifier|(?:auth|access|refresh|bearer|session|security|id|csrf|xsrf)[_\-]?tokens?|bearer"
+    r"|(?:api|app|bot|device|github|gitlab|jwt|oauth|push|sas|slack)token(?=\d*$)"
     r"|(?<!bos.)(?<!eos.)(?<!pad.)(?<!unk.)(?<!sep.)(?<!cls.)(?<!mask.)(?<!stop.)(?<!next.)(?<!last.)(?<!image.)"
     r"(?<!first.)token(?=\d*$)|jwt|credentials?|cookies?|ssn|cvv|cvc"
     r"|(?:amz|goog)[_\-](?:signature|credential))\d*(?:$|[_\-. ])"
@@ -20,7 +28,8 @@ KEYS = (
 """Names of keys whose whole value is masked, unless other `keys` are given."""
 
 _MAX_NAME = 128
-_ANY = "*" * 32
+ANY = "*" * 32
+"""A value of which nothing is known."""
 _WORDS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
@@ -75,6 +84,11 @@ _OPENING = re.compile(r"""[bBrRuUfF]{0,2}(?P<escapes>\\*)(?P<mark>["'])""")
 _TOKEN = re.compile(r"""\\*["']|[\[\](){}]|\n""")
 _SCALAR = re.compile(r"[\w.+\-]+(?![\w.+\-(\[])")
 _PLAIN = re.compile(r"""[^\s,;&#"'`<>(){}\[\]\\|]+""")
+_PASSWORD = re.compile(r"(?i)(?:pass(?:word|wd|code|phrase)|pwd|passwort|kennwort)$")
+_SPOKEN = re.compile(
+    r"""(?=[^\s\d]{0,64}\d)(?=[^\sA-Za-z]{0,64}[A-Za-z])[^\s,;&#"'`<>(){}\[\]\\|]{6,64}+(?![^\s,;.!?])"""
+)
+"""What a password in the middle of a line looks like: letters with digits among them."""
 _LINE = re.compile(r"""[^\r\n"'\\]+""")
 _HEADER = re.compile(r"(?i)(?:proxy-)?authorization|(?:set-)?cookie|x(?:-\w+)+")
 _HEADER_NAME = re.compile(r"(?i)(?:proxy-)?authorization|cookie|\w+(?:-\w+)+")
@@ -108,7 +122,7 @@ class _Known(dict[str, bool]):
         self._is_secret = is_secret
 
     def __missing__(self, name: str) -> bool:
-        self[name] = known = self._is_secret(name, _ANY)
+        self[name] = known = self._is_secret(name, ANY)
         return known
 
 
@@ -134,7 +148,7 @@ def _find_quoted_value(text: str, name: _Name) -> SecretValue | None:
     if pair and not (_HEADER_NAME.fullmatch(name.name) and _is_first(text, name)):
         return None
     if (opening := _OPENING.match(text, at)) is not None:
-        return SecretValue(opening.end(), _find_closing(text, opening, line=False), "")
+        return SecretValue(opening.end(), find_quoted_end(text, opening, line=False), "")
     if pair:
         return None
     if text[at : at + 1] in ("{", "[", "("):
@@ -156,14 +170,16 @@ def _find_plain_value(text: str, name: _Name) -> SecretValue | None:
     """Return the value of a name without quotes: in a query string, a header, settings, a `repr`."""
     at, close = name.end, name.sign == "=" and not name.spaced
     if (opening := _OPENING.match(text, at)) is not None:
-        return SecretValue(opening.end(), _find_closing(text, opening, line=True), "")
+        return SecretValue(opening.end(), find_quoted_end(text, opening, line=True), "")
     if name.sign == ":" and _HEADER.fullmatch(name.name):
         header = _LINE.match(text, at)
         return header and SecretValue(at, header.end(), "")
     if close and text[at : at + 1] in ("{", "[", "("):
         return SecretValue(at, _find_balanced_end(text, at, line=True), "")
     if not close and not _begins_line(text, name):
-        return None  # before the value is read: a long one would be read again for each sign in it
+        # a long value is not read here: it would be read again for each sign in it
+        spoken = _SPOKEN.match(text, at) if _PASSWORD.search(name.name) else None
+        return spoken and SecretValue(at, spoken.end(), "")
     plain = _PLAIN.match(text, at)
     if plain is None or plain[0] in _NOTHING or plain[0] == name.name:
         return None
@@ -184,7 +200,7 @@ def _is_setting(text: str, plain: re.Match[str]) -> bool:
     return after in ("", "\r", "\n") or (any(c.isdigit() for c in plain[0]) and after not in ("(", "["))
 
 
-def _find_closing(text: str, opening: re.Match[str], *, line: bool) -> int:
+def find_quoted_end(text: str, opening: re.Match[str], *, line: bool) -> int:
     """Return where a quoted value ends: at its quote, else at the end of the text or of the line."""
     mark = opening["escapes"] + opening["mark"]
     for match in _TOKEN.finditer(text, opening.end()):

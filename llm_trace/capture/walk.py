@@ -5,13 +5,14 @@ from __future__ import annotations
 import datetime
 import math
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Self
 
 import orjson
 
+from llm_trace.capture.command_secrets import find_secret_arguments
 from llm_trace.capture.content import HASH, hash_bytes
 from llm_trace.capture.json_forms import SMALL_BYTES, describe, shorten
 from llm_trace.capture.objects import get_qualified_name
@@ -26,6 +27,7 @@ _BYTES = (bytes, bytearray, memoryview)
 _NATIVE = frozenset([datetime.datetime, datetime.date, datetime.time, uuid.UUID])
 """Types that orjson writes as texts."""
 _PLAIN = frozenset([str, int, float, bool, type(None)])
+_MAX_ARGUMENTS = 1_000
 MAX_ITEMS = 100_000
 """Items that are kept of one list or dict."""
 REDACTION_FAILED = "[redaction failed]"
@@ -33,6 +35,14 @@ _CONTENT = frozenset(["input", "output", "metadata", "params", "config"])
 """Fields of events whose texts may be of any kind; in all others a text stays a text, whatever is in it."""
 _RECORDS = frozenset(["usage", "error", "code", "prompt", "environment"])
 """Fields of events that are objects with names of ours."""
+_NAMES = {
+    "value": ("name", "key", "header", "field"),
+    "Value": ("Name", "Key", "ParameterKey"),
+    "ParameterValue": ("ParameterKey",),
+    "val": ("name", "key"),
+    "v": ("k",),
+}
+"""By the key of a value, the keys beside it that may hold its name."""
 _IDS = frozenset([
     "event", "id", "span_id", "trace_id", "parent_id", "run", "kind", "status", "source", "version",
     "replay_of", "fork_of",
@@ -179,8 +189,8 @@ class Walk:
             return False
         if self.masks_value(_as_text(key), item):
             return "logprob" not in around  # a model's token, not a credential
-        name = _as_text(around.get("name") or around.get("key")) if key == "value" else ""
-        return bool(name) and self.masks_value(name, item)
+        names = _NAMES.get(key, ()) if type(key) is str else ()
+        return any(self.masks_value(_as_text(around[n]), item) for n in names if n in around)
 
     def hide_value(self, item: Any) -> str:
         """Return what stands for a value that is masked whole."""
@@ -194,13 +204,26 @@ class Walk:
         )
         return [item[0], self.hide_value(item[1])] if masked else item
 
+    def find_arguments(self, value: Sequence[Any]) -> Collection[int]:
+        """Return which items of a list are secrets, where it is a command's arguments."""
+        if (
+            self.masks_value is None
+            or not 1 < len(value) <= _MAX_ARGUMENTS
+            or not any(map(_is_option, value))
+        ):
+            return ()
+        return find_secret_arguments(value, self.masks_value)
+
     def items(self, value: Sequence[Any], depth: int) -> list[Any]:
         out: list[Any] = []
+        secrets = self.find_arguments(value)
         for number, item in enumerate(islice(value, MAX_ITEMS)):
             if self.left <= 0:
                 return [*out, {"__type__": "list", "truncated": len(value) - number}]
             self.left -= 2
-            if (
+            if number in secrets:
+                item = self.hide_value(item)
+            elif (
                 self.masks_value is not None
                 and (type(item) is tuple or type(item) is list)
                 and len(item) == 2
@@ -275,6 +298,10 @@ class Walk:
 def _make_well_formed(text: str) -> str:
     """Return a text that UTF-8 can write: lone surrogates as `\\udce9`."""
     return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _is_option(item: Any) -> bool:
+    return type(item) is str and item[:1] == "-" and not item[1:2].isspace()
 
 
 def _as_text(name: Any) -> str:

@@ -60,7 +60,7 @@ class Visitor:
         return self.page
 
     def wait_to_read(self, text: str) -> None:
-        """Wait for a page with this text, and until it takes keys: its script runs after its text is shown."""
+        """Wait for a page with this text that takes keys: its script runs after its text is shown."""
         self.page.get_by_text(text).wait_for()
         self.page.wait_for_load_state()
 
