@@ -44,7 +44,7 @@ class ErrorModel(Record):
     def estimate(self, signals: Floats) -> Floats:
         """Return the chance of an error for each row of signals, (..., k) to (...)."""
         centre, scale, weights = self._arrays
-        z = np.clip((signals - centre) / scale, -_REACH, _REACH)
+        z = np.minimum(np.maximum((signals - centre) / scale, -_REACH), _REACH)  # np.clip takes longer
         log_odds = weights[0] + _expand(z, products=self.products) @ weights[1:]
         return np.asarray(1 / (1 + np.exp(-log_odds)))
 

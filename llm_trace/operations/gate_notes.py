@@ -57,7 +57,8 @@ class GateNotes:
 
     def note_decision(self, decision: Decision) -> None:
         """Write a decision."""
-        body = decision.model_dump(exclude={"gate", "span_id"}) | {"by": "gate", "gate": self.gate_id}
+        body = dict(decision) | {"by": "gate", "gate": self.gate_id}
+        del body["span_id"]
         self._log.append("decision", self.name, body, decision.span_id)
 
     def note_audit(self, span_id: str, right: bool, audits: Audits) -> None:

@@ -52,8 +52,8 @@ class OperationLog(EventWriter):
         operation = Operation(
             id=make_id(), kind=kind, subject=subject, span_id=span_id, time_ns=time.time_ns(), body=body
         )
-        event = {"event": "operation", **operation.model_dump(exclude_none=True)}
-        self.write(event, f"the {kind} of {subject!r}")
+        event = {name: value for name, value in operation if value is not None}  # `model_dump` takes longer
+        self.write({"event": "operation", **event}, f"the {kind} of {subject!r}")
         return operation
 
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from llm_trace.record import Attribution, Segment
 
 TextSpan = tuple[int, int]
+_AROUND = r"(?:(?!\s)[\W_])*+"
+"""What is neither letter, digit nor space; possessive: going back over a megabyte of it is of no use."""
 
 
 class MissingSignalError(LookupError):
@@ -65,15 +67,8 @@ class WeightShares:
     @cached_property
     def words(self) -> tuple[PromptWord, ...]:
         """The words of the explained prompt."""
-        return tuple(PromptWord(text, *span) for text, span in zip(self._texts, self._spans, strict=True))
-
-    @cached_property
-    def _texts(self) -> list[str]:
-        return [w if w.isalnum() else trim_punctuation(w) for w in self.attribution.prompt.split()]
-
-    @cached_property
-    def _spans(self) -> list[TextSpan]:
-        return [run.span() for run in re.finditer(r"\S+", self.attribution.prompt)]
+        runs = re.finditer(r"\S+", self.attribution.prompt)
+        return tuple(PromptWord(trim_punctuation(run[0]), *run.span()) for run in runs)
 
     def measure_text(self, text: str) -> float:
         """Return the share of a word, or of words that follow each other, wherever they stand; 0 where they
@@ -121,31 +116,29 @@ class WeightShares:
         return math.fsum(weight for segment, weight in pairs if segment.kind == kind)
 
     def _find_text(self, text: str) -> list[TextSpan]:
-        parts = _fold_words(text)
-        if not any(parts):
+        pattern = _compile_words(text)
+        if pattern is None:
             raise MissingSignalError(f"{text!r} has no word to look for")
-        n = len(parts)
-        spans = [
-            (self._spans[i][0], self._spans[i + n - 1][1])
-            for i in self._places.get(parts[0], ())
-            if self._folded_words[i : i + n] == parts
-        ]
+        folded, places = self._folded
+        spans, at = [], 0
+        while (run := pattern.search(folded, at)) is not None:  # not finditer: "a a" stands twice in "a a a"
+            at = run.start() + 1
+            if (start := _find_word_start(folded, run.start())) is not None:
+                spans.append((places[start], places[run.end()]))
         if spans:
             return spans
-        whole = " ".join(parts)  # what is no run between spaces may be a segment: a phrase of Japanese
+        whole = " ".join(_fold_words(text))  # what is no run between spaces may be a segment: of Japanese
         return [stretch for segment in self._segments.get(whole, ()) for stretch in segment.stretches]
 
     @cached_property
-    def _folded_words(self) -> list[str]:
-        return [text.casefold() for text in self._texts]
-
-    @cached_property
-    def _places(self) -> Mapping[str, list[int]]:
-        """Which of the words each is."""
-        places: dict[str, list[int]] = defaultdict(list)
-        for number, word in enumerate(self._folded_words):
-            places[word].append(number)
-        return dict(places)
+    def _folded(self) -> tuple[str, Sequence[int]]:
+        """The prompt without difference of case, and where each of its characters stands in the prompt."""
+        prompt = self.attribution.prompt
+        folded = prompt.casefold()
+        if len(folded) == len(prompt):
+            return folded, range(len(prompt) + 1)
+        places = [i for i, character in enumerate(prompt) for _ in character.casefold()]  # "ß" becomes "ss"
+        return folded, [*places, len(prompt)]
 
     @cached_property
     def _segments(self) -> Mapping[str, list[Segment]]:
@@ -212,9 +205,33 @@ class WeightShares:
         return all(inside[i] for i in letters or places)
 
 
-@lru_cache
+@lru_cache(maxsize=1024)
+def _compile_words(text: str) -> re.Pattern[str] | None:
+    """Return what finds words that follow each other in a folded prompt, whatever punctuation is around each;
+    `None` where there is no word.
+
+    What stands before the first word is left to `_find_word_start`: a pattern that begins with a letter is
+    looked for fast.
+    """
+    words = [(word, _AROUND if word[0].isalnum() else "") for word in _fold_words(text)]
+    if not words:
+        return None
+    (first, around), *rest = words
+    begin = ("" if around else r"(?<!\S)") + re.escape(first) + around
+    return re.compile(r"\s++".join([begin, *(a + re.escape(word) + a for word, a in rest)]) + r"(?!\S)")
+
+
+def _find_word_start(folded: str, at: int) -> int | None:
+    """Return where the run between spaces begins whose first letter stands at a place, if it is the first."""
+    while at and not folded[at - 1].isspace():
+        at -= 1
+        if folded[at].isalnum():
+            return None
+    return at
+
+
 def _fold_words(text: str) -> list[str]:
-    return [trim_punctuation(word).casefold() for word in text.split()]
+    return [trim_punctuation(word) for word in text.casefold().split()]
 
 
 def trim_punctuation(word: str) -> str:

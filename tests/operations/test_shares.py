@@ -38,6 +38,25 @@ def test_a_word_counts_wherever_it_stands_whatever_its_case_and_punctuation_and_
     assert shares.measure_words({"75", "Answer"}) == pytest.approx(0.3)
 
 
+@pytest.mark.parametrize(
+    ("prompt", "text", "share"),
+    [
+        ("a a a", "a a", 1.0),
+        ("Straße, STRASSE (x) y", "strasse", 0.5),
+        ("\"a\" b.a -> a-> c", "A", 0.4),
+        ("x -> y", "->", 1 / 3),
+        ("x !-> y", "->", 0.0),
+        ("a!  (b) a b_ ab", "a b", 0.8),
+        ("İ x", "İ", 0.5),
+    ],
+)  # fmt: skip
+def test_words_are_found_between_spaces_whatever_the_punctuation_and_case(
+    prompt: str, text: str, share: float
+) -> None:
+    values = [1.0] * len(prompt.split())
+    assert WeightShares(make_attribution(prompt, values)).measure_text(text) == pytest.approx(share)
+
+
 def test_a_line_a_variable_and_a_document_have_shares() -> None:
     shares = explain()
     assert shares.measure_line("Example") == pytest.approx(0.3)
