@@ -4,39 +4,40 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import contextvars
-import inspect
 import time
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from llm_trace import config
 from llm_trace.capture import slots
 from llm_trace.capture.context import RUN_KEY, attach_values
 from llm_trace.capture.runs import begin_run
 from llm_trace.capture.spec import SERVED
 from llm_trace.errors import DivergenceError, ReplayError
 from llm_trace.record import Run
-from llm_trace.replays.ending import compare_endings
 from llm_trace.replays.freeze import freeze_world
 from llm_trace.replays.load import load
 from llm_trace.replays.overrides import Overrides
 from llm_trace.replays.player import Player, Rules
-from llm_trace.replays.roots import call_of, find_functions
-from llm_trace.stores.duckdb import Store, open_store
+from llm_trace.replays.playing import (
+    build_root_call,
+    open_replayed_store,
+    play_root,
+    record_calls,
+    run_outside_loops,
+)
+from llm_trace.replays.roots import find_functions
+from llm_trace.stores.duckdb import Store
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from llm_trace.capture.protocols import CallRecorder
     from llm_trace.replays.load import Recording
     from llm_trace.replays.player import ReplayMode
+    from llm_trace.replays.playing import RootCall
     from llm_trace.replays.report import Report
     from llm_trace.replays.roots import Function
-    from llm_trace.replays.tape import Taped
 
 
 @dataclass
@@ -91,14 +92,16 @@ def replay(
         ReplayError: a function or an argument is missing, or a recorded answer cannot be given again.
         NotFoundError: the store has no such run.
     """
-    opened = _open_stores(store)
+    opened = open_replayed_store(store)
     recording = load(opened, run)
     rules = Rules(mode, frozenset(serve), frozenset(live), pace, Overrides.of(overrides))
     chosen = find_functions(recording.roots, functions)
-    work = [_build_work(root, chosen[root.span_id], recording, rules.overrides) for root in recording.roots]
+    work = [
+        build_root_call(root, chosen[root.span_id], recording, rules.overrides) for root in recording.roots
+    ]
     start_ns = recording.roots[0].start_ns if clock else None
     with _play_recording(recording, rules, opened) as playing, freeze_world(recording.seed, start_ns):
-        _run_outside_loops(partial(_play, work, playing))
+        run_outside_loops(partial(_play, work, playing))
     return playing.run
 
 
@@ -122,7 +125,7 @@ def replaying(
         DivergenceError: in `recorded` mode: something was asked that is not in the record; also where the
             program went on.
     """
-    opened = _open_stores(store)
+    opened = open_replayed_store(store)
     recording = load(opened, run)
     rules = Rules(mode, frozenset(serve), frozenset(live), pace, Overrides.of(overrides))
     with (
@@ -132,37 +135,12 @@ def replaying(
         yield playing
 
 
-@dataclass(frozen=True)
-class RootCall:
-    """A root that is called again."""
-
-    root: Taped
-    fn: Function
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
-
-
-def _build_work(root: Taped, fn: Function, recording: Recording, overrides: Overrides) -> RootCall:
-    rendered = overrides.render_prompts(root, recording.templates)
-    arguments = overrides.reword(root.input, rendered)
-    return RootCall(root, fn, *call_of(replace(root, input=arguments), fn, overrides.arguments, rendered))
-
-
-def _open_stores(store: str | os.PathLike[str] | Store | None) -> Store:
-    if isinstance(store, Store):
-        store.ingest()
-        return store
-    if store is None and config.current is not None:
-        store = config.current.store
-    return open_store() if store is None else open_store(store)
-
-
 @contextlib.contextmanager
 def _play_recording(recording: Recording, rules: Rules, store: Store) -> Iterator[Replaying]:
     """Fill the interceptor's slot, and let the calls made belong to a run of their own."""
     if slots.interceptor is not None:
         raise ReplayError("a replay is on in this process already: end it first")
-    with _record_calls(store) as recorder:
+    with record_calls(store) as recorder:
         player = Player(recording.tape, rules, recorder.encoder)
         about: dict[str, Any] = {"of": recording.name, "mode": rules.mode}
         name = f"replay of {recording.name}"
@@ -189,69 +167,8 @@ def _play_recording(recording: Recording, rules: Rules, store: Store) -> Iterato
         raise ReplayError(player.report.not_replayable[0])
 
 
-@contextlib.contextmanager
-def _record_calls(store: Store) -> Iterator[CallRecorder]:
-    """Record to what is configured, else to the store that is replayed."""
-    recorder = slots.recorder or slots.start_recorder()
-    if recorder is not None:
-        yield recorder
-        return
-    config.configure(store.path, run=None)
-    try:
-        yield config.current.recorder  # type: ignore[union-attr]
-    finally:
-        config.shutdown()
-
-
-def _run_outside_loops(task: Callable[[], None]) -> None:
-    """Run a task here, or in a thread of its own where this one runs an event loop, as a notebook does."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return task()
-    with ThreadPoolExecutor(1, "llm_trace-replay") as pool:
-        return pool.submit(contextvars.copy_context().run, task).result()
-
-
 def _play(work: Sequence[RootCall], playing: Replaying) -> None:
     """Call the roots one after the other, and note whether each ended as it did."""
     with asyncio.Runner() as runner:
         for item in work:
-            _play_one(item, playing, runner)
-
-
-def _play_one(work: RootCall, playing: Replaying, runner: asyncio.Runner) -> None:
-    """Call a root; an exception of its own is how it ends."""
-    playing.player.expect(work.root)
-    try:
-        _run_to_end(work.fn(*work.args, **work.kwargs), runner)
-    except ReplayError:
-        raise
-    except (Exception, SystemExit, asyncio.CancelledError):  # noqa: BLE001  # the program's own
-        pass
-    same, how = compare_endings(work.root, playing.player.ending)
-    playing.report.roots += 1
-    playing.report.equal += same
-    if how is not None and playing.player.rules.mode == "recorded":
-        playing.report.differences.append(how)
-
-
-def _run_to_end(result: Any, runner: asyncio.Runner) -> None:
-    """Await what is awaited, and exhaust generators."""
-    context = contextvars.copy_context()
-    if inspect.isawaitable(result):
-        runner.run(_await_result(result), context=context)
-    elif inspect.isasyncgen(result):
-        runner.run(_exhaust(result), context=context)
-    elif inspect.isgenerator(result):
-        for _ in result:
-            pass
-
-
-async def _await_result(result: Awaitable[Any]) -> Any:
-    return await result
-
-
-async def _exhaust(chunks: AsyncIterator[Any]) -> None:
-    async for _ in chunks:
-        pass
+            play_root(item, playing.player, runner)

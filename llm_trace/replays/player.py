@@ -260,7 +260,9 @@ class Player:
                 self.report.live += 1
         stray = taped is None and (asked.stray or self.tape.knows(asked.scope, asked.name))
         step = Step(taped, taped.span_id if taped else asked.scope, stray)
-        if self.rules.mode == "recorded" or not overrides.changes(spec):
+        if not overrides.changes(spec) or (
+            self.rules.mode == "recorded" and spec.name not in self.rules.live
+        ):
             return step
         run, args, kwargs = overrides.apply(spec, asked.args, asked.kwargs)
         return replace(step, run=lambda *_, **__: run(*args, **kwargs), arguments=(args, kwargs))

@@ -226,3 +226,13 @@ def test_the_command_asks_a_single_call_with_another_prompt(
     done = invoke(store.path, "replay", span, "-f", "app:ask", "--prompt", "new.txt")
     assert done.exit_code == 0, done.output
     assert '-"toy-1 at 1.0: Short. how?"\n+"toy-1 at 1.0: Polite. how?"' in done.stdout
+
+
+def test_what_runs_live_beside_the_record_is_changed_too(store: Recorded, app: Any) -> None:
+    run = llm_trace.replay("first", functions="app:answer", live=["ask"], overrides={"model": "toy-2"})
+    assert outputs(store, run) == [
+        "toy-2 at 1.0: Short. why? | found why?",
+        "toy-2 at 1.0: Short. how? | found how?",
+    ]
+    assert (run.config["replay"]["served"], run.config["replay"]["live"]) == (2, 2)
+    assert app.SEARCHED == ["why?", "how?"]  # when it was recorded
