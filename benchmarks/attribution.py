@@ -34,7 +34,8 @@ from llm_trace.attribution.api import attribute
 from llm_trace.attribution.core.value import Metered
 from llm_trace.attribution.methods.exact import occlusion
 from llm_trace.attribution.models.open_value import OpenValue
-from llm_trace.attribution.models.problem import Problem, build_problem, parse_question
+from llm_trace.attribution.models.problem import Problem, build_problem
+from llm_trace.attribution.models.questions import parse_question
 
 SEGMENTS, EACH, RESPONSE = 40, 4, 20
 STORIES = Path(__file__).resolve().parents[2] / "shared/data/models/stories260K"

@@ -26,7 +26,8 @@ import torch
 from llm_trace.attribution.core.value import Budget, Metered, sum_targets
 from llm_trace.attribution.methods import registry
 from llm_trace.attribution.methods.exact import compute_exact_shapley, list_subsets
-from llm_trace.attribution.models.problem import build_problem, parse_question
+from llm_trace.attribution.models.problem import build_problem
+from llm_trace.attribution.models.questions import parse_question
 from llm_trace.statistics.correlation import compute_r_squared, rank_correlate
 
 SHARED = Path(__file__).resolve().parents[1].parent / "shared" / "data" / "models"

@@ -32,7 +32,8 @@ from llm_trace.attribution.core.value import Metered
 from llm_trace.attribution.methods.registry import find_method
 from llm_trace.attribution.models.embeddings import build_ground, integrate_paths
 from llm_trace.attribution.models.open_value import OpenValue
-from llm_trace.attribution.models.problem import Problem, build_problem, parse_question
+from llm_trace.attribution.models.problem import Problem, build_problem
+from llm_trace.attribution.models.questions import parse_question
 
 STORY = (
     (

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from llm_trace.capture.sampling import Sample
     from llm_trace.capture.spans import log_score, span, update_current_call
     from llm_trace.capture.wrappers import trace
+    from llm_trace.causes.provenance import provenance
     from llm_trace.comparison.api import compare
     from llm_trace.comparison.comparison import Comparison
     from llm_trace.comparison.dataset import Dataset
@@ -57,6 +58,7 @@ _HOMES = {
     "span": "llm_trace.capture.spans",
     "update_current_call": "llm_trace.capture.spans",
     "trace": "llm_trace.capture.wrappers",
+    "provenance": "llm_trace.causes.provenance",
     "compare": "llm_trace.comparison.api",
     "Comparison": "llm_trace.comparison.comparison",
     "Dataset": "llm_trace.comparison.dataset",
@@ -95,6 +97,7 @@ __all__ = [
     "instrument",
     "log_score",
     "open_store",
+    "provenance",
     "purge",
     "replay",
     "replaying",

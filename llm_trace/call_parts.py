@@ -1,12 +1,20 @@
-"""What a call is made of: messages, tokens, what its cost rests on, its error, prompt, code and documents."""
+"""What a call is made of: messages, tokens, what its cost rests on, error, prompt, code, documents, and where
+the words of its prompt come from.
+"""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 CostSource = Literal["reported", "genai-prices", "own"]
+Origin = Literal["system", "user", "tool", "retrieved", "outside"]
+"""Who brought words into a prompt: the program's author, its user, a tool, a retriever, or anybody else."""
+ORIGINS: tuple[Origin, ...] = get_args(Origin)
+"""From the most trusted to the least."""
+OUTSIDE: frozenset[Origin | None] = frozenset(("tool", "retrieved", "outside"))
+"""What neither the author nor the user wrote."""
 
 
 class Record(BaseModel):
@@ -117,3 +125,15 @@ class Document(Record):
     metadata: dict[str, Any] = Field(default_factory=dict)
     span_id: str | None = None
     """The call that gave it."""
+
+
+class OriginWeight(Record):
+    """What all words of one origin do for a response together."""
+
+    origin: Origin | None
+    """`None`: the model's own earlier words, and what nobody said anything about."""
+    value: float
+    """Exact Shapley value among the origins, in the attribution's unit: positive supports the target."""
+    low: float
+    """Least value over the ways of taking words away that were tried."""
+    high: float

@@ -18,6 +18,8 @@ from llm_trace.call_parts import (
     CostSource,
     Document,
     Message,
+    Origin,
+    OriginWeight,
     Part,
     PromptUse,
     Record,
@@ -198,6 +200,8 @@ class Segment(Record):
     """Of a chunk: the retriever's own."""
     also: tuple[tuple[int, int], ...] = ()
     """Further stretches (start, end) that come and go with this one."""
+    origin: Origin | None = None
+    """Who brought these words in; of several the least trusted. `None`: the model itself, or not known."""
 
     @property
     def stretches(self) -> tuple[tuple[int, int], ...]:
@@ -257,6 +261,8 @@ class Attribution(Record):
     """What was asked; `None` in older records, where their words do not say it exactly."""
     groups: tuple[tuple[int, ...], ...] = ()
     """Indices of segments that stand in for each other (redundant)."""
+    origins: tuple[OriginWeight, ...] = ()
+    """What the words of each origin do together, where `provenance` measured it."""
     time_ns: int | None = None
 
     @classmethod
@@ -321,6 +327,8 @@ __all__ = [
     "Environment",
     "Kind",
     "Message",
+    "Origin",
+    "OriginWeight",
     "Part",
     "PromptUse",
     "PromptVersion",

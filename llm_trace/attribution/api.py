@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from llm_trace.attribution.explain.dispatch import explain_question
 from llm_trace.attribution.models.live import find_live_model
-from llm_trace.attribution.models.problem import parse_question
+from llm_trace.attribution.models.questions import parse_question
 from llm_trace.attribution.proxies.explain import explain_by_proxy
 from llm_trace.attribution.proxies.model import Proxied, refuse
 from llm_trace.attribution.question.chunks import Chunks, read_documents
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from llm_trace.attribution.question.renders import Baseline
     from llm_trace.attribution.question.segments import SegmentSpec
     from llm_trace.attribution.question.targets import Target
-    from llm_trace.record import Attribution, Call
+    from llm_trace.record import Attribution, Call, Origin
 
     Question = str | Sequence[Mapping[str, Any]] | Call
 
@@ -42,6 +42,7 @@ def attribute(
     tokenizer: Any = ...,
     method: str = ...,
     segments: SegmentSpec = ...,
+    origins: Mapping[str, Origin] | None = ...,
     target: Target = ...,
     baseline: Baseline = ...,
     unit: str = ...,
@@ -63,6 +64,7 @@ def attribute(  # type: ignore[misc]  # the first form takes the same settings a
     tokenizer: Any = None,
     method: str = "auto",
     segments: SegmentSpec = "word",
+    origins: Mapping[str, Origin] | None = None,
     target: Target = None,
     baseline: Baseline = "auto",
     unit: str = "nats",
@@ -91,6 +93,8 @@ def attribute(  # type: ignore[misc]  # the first form takes the same settings a
             `hierarchy`, `chunk` (the documents that a retriever gave before the call in its trace), a
             compiled pattern, a mapping of variables, (start, end) or (start, end, name) spans, documents
             (texts, dicts or objects as a retriever returns them), or a function from text to spans.
+        origins: whose words variables of the prompt or messages of a role hold, by name, such as
+            `{"page": "outside"}`: `system`, `user`, `tool`, `retrieved` or `outside`; the segments carry it.
         target: part of the response: a text, a compiled pattern, (start, end) characters, a token's index; or
             why this and not that: a `Contrast`, or a pair of texts.
         baseline: what stands where a segment was: `auto`, `delete`, `mask` or a text; for Integrated
@@ -127,7 +131,7 @@ def attribute(  # type: ignore[misc]  # the first form takes the same settings a
     if model is None:
         model, tokenizer = find_live_model(call_or_prompt, tokenizer)
     if method == "proxy" or isinstance(model, Proxied):
-        refuse(model, method, target=target, baseline=baseline, unit=unit, quality=quality)
+        refuse(model, method, target=target, baseline=baseline, unit=unit, quality=quality, origins=origins)
         return explain_by_proxy(
             call_or_prompt,
             response,
@@ -139,7 +143,7 @@ def attribute(  # type: ignore[misc]  # the first form takes the same settings a
             cache=cache,
             dry_run=dry_run,
         )
-    question = parse_question(call_or_prompt, response)
+    question = parse_question(call_or_prompt, response).name_origins(origins)
     return explain_question(
         question if documents is None else replace(question, documents=documents),
         model,

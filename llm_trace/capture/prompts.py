@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 import string
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -15,6 +15,7 @@ from llm_trace.capture.callspan import current_call
 from llm_trace.capture.context import SCOPE_KEY, variable
 
 if TYPE_CHECKING:
+    from llm_trace.call_parts import Origin
     from llm_trace.capture.protocols import CallRecorder, Template
 
 SHORTEST = 16
@@ -26,12 +27,15 @@ in_use = False
 
 
 class Rendered(str):
-    """A rendered prompt: a `str` with `prompt`, `variables` (name to value) and `spans` (name to offsets)."""
+    """A rendered prompt: a `str` with `prompt`, `variables` (name to value), `spans` (name to offsets) and
+    `origins` (name to whose words it holds).
+    """
 
-    __slots__ = ("prompt", "spans", "variables")
+    __slots__ = ("origins", "prompt", "spans", "variables")
     prompt: Template
     variables: dict[str, Any]
     spans: dict[str, tuple[int, int]]
+    origins: Mapping[str, Origin]
 
 
 class Rendering(NamedTuple):
@@ -54,20 +58,36 @@ class Prompt:
     Args:
         name: what the prompt is called in the store.
         template: text with `{variables}` as in `str.format`; `{{` and `}}` are braces.
+        origins: whose words variables hold, such as `{"page": "outside"}`: `system`, `user`, `tool`,
+            `retrieved` or `outside`. Calls made with the prompt have them under `origins` in their metadata.
 
     Raises:
-        ValueError: the template has an unbalanced brace or a variable without a name.
+        ValueError: the template has an unbalanced brace or a variable without a name, or an origin is none.
     """
 
     name: str
     template: str
+    origins: Mapping[str, Origin] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
-        for _, field, _, _ in string.Formatter().parse(self.template):
-            if field is not None and not _FIELD.match(field):
+        if self.origins:
+            self._check_origins()
+        for _, place, _, _ in string.Formatter().parse(self.template):
+            if place is not None and not _FIELD.match(place):
                 raise ValueError(
-                    f"prompt {self.name!r} has a variable without a name, {{{field}}}: write {{name}}, or "
+                    f"prompt {self.name!r} has a variable without a name, {{{place}}}: write {{name}}, or "
                     f"{{{{ }}}} for braces"
+                )
+
+    def _check_origins(self) -> None:
+        from llm_trace.call_parts import ORIGINS
+
+        fields = {get_variable(name) for _, name, _, _ in string.Formatter().parse(self.template) if name}
+        for name, origin in self.origins.items():
+            if name not in fields or origin not in ORIGINS:
+                raise ValueError(
+                    f"prompt {self.name!r} has origins[{name!r}]={origin!r}: name a variable of the template "
+                    f"({', '.join(sorted(fields)) or 'none'}) and one of {', '.join(ORIGINS)}"
                 )
 
     @property
@@ -87,20 +107,21 @@ class Prompt:
         parts: list[str] = []
         spans: dict[str, tuple[int, int]] = {}
         formatter, at = string.Formatter(), 0
-        for literal, field, spec, conversion in formatter.parse(prompt.template):
+        for literal, place, spec, conversion in formatter.parse(prompt.template):
             parts.append(literal)
             at += len(literal)
-            if field is None:
+            if place is None:
                 continue
-            value, _ = formatter.get_field(field, (), variables)
+            value, _ = formatter.get_field(place, (), variables)
             if conversion:
                 value = formatter.convert_field(value, conversion)
             text = format(value, (spec and spec.format(**variables)) or "")
-            spans[field] = (at, at + len(text))
+            spans[place] = (at, at + len(text))
             parts.append(text)
             at += len(text)
         rendered = Rendered("".join(parts))
         rendered.prompt, rendered.variables, rendered.spans = prompt, variables, spans
+        rendered.origins = self.origins
         _note(rendered)
         return rendered
 
@@ -146,8 +167,8 @@ def _write_template(prompt: Template) -> None:
 def find_prompt_fields(
     arguments: dict[str, Any], prompt: Template | None, recorder: CallRecorder, trace_id: str, scope: Any
 ) -> dict[str, Any]:
-    """Return `{"prompt": …}` for a call whose arguments hold a rendered prompt, else what the decorator
-    names, else {}.
+    """Return `{"prompt": …}` for a call whose arguments hold a rendered prompt, and its `origins` if it has
+    any; else what the decorator names, else {}.
 
     A text that was put together from a rendered prompt is known again where the prompt was rendered in the
     same context, session and trace (or before the trace began), stands in the text between other words, and
@@ -156,7 +177,7 @@ def find_prompt_fields(
     texts = list(_iter_texts(arguments))
     for text in texts:
         if type(text) is Rendered:
-            return {"prompt": _describe_use(text, text.variables)}
+            return _describe_use(text, text.variables)
     matches = [
         each.rendered
         for each in reversed(renderings.get())
@@ -166,24 +187,26 @@ def find_prompt_fields(
     ]
     if matches:
         rendered = max(matches, key=len)
-        in_text = {name.partition(".")[0].partition("[")[0] for name in rendered.spans}
+        in_text = {get_variable(name) for name in rendered.spans}
         variables = {name: value for name, value in rendered.variables.items() if name in in_text}
-        return {"prompt": _describe_use(rendered, variables)}
+        return _describe_use(rendered, variables)
     if prompt is None:
         return {}
     _write_template(prompt)
     wanted = [f for _, f, _, _ in string.Formatter().parse(prompt.template) if f]
-    return {
-        "prompt": {
-            "name": prompt.name,
-            "version": prompt.version,
-            "variables": {f: arguments[f] for f in wanted if f in arguments},
-        }
-    }
+    variables = {f: arguments[f] for f in wanted if f in arguments}
+    use = {"prompt": {"name": prompt.name, "version": prompt.version, "variables": variables}}
+    return use | ({"origins": dict(prompt.origins)} if isinstance(prompt, Prompt) and prompt.origins else {})
 
 
 def _describe_use(rendered: Rendered, variables: dict[str, Any]) -> dict[str, Any]:
-    return {"name": rendered.prompt.name, "version": rendered.prompt.version, "variables": variables}
+    prompt = {"name": rendered.prompt.name, "version": rendered.prompt.version, "variables": variables}
+    return {"prompt": prompt} | ({"origins": dict(rendered.origins)} if rendered.origins else {})
+
+
+def get_variable(name: str) -> str:
+    """Return the variable of a field such as `page.title` or `pages[0]`."""
+    return name.partition(".")[0].partition("[")[0]
 
 
 def _check_holds(text: str, rendered: str) -> bool:

@@ -214,7 +214,7 @@ class Recorder:
                 extra |= _take_readers(call, request)
             if self.capture_content:
                 if prompts.in_use or spec.prompt is not None:
-                    extra |= prompts.find_prompt_fields(arguments, spec.prompt, self, call.trace_id, scope)
+                    extra |= self._prompt_fields(call, arguments, scope)
                 if spec.capture_input:
                     data, bodies = self.encoder.encode_arguments(arguments)
                     event += b',"input":' + data
@@ -255,6 +255,14 @@ class Recorder:
         spec.head = b"," + self.encoder.encode_event(fixed)[1:-1], defaults, defaults_json
         spec.head_of = self
         return spec.head
+
+    def _prompt_fields(
+        self, call: CallSpan, arguments: dict[str, Any], scope: Scope | None
+    ) -> dict[str, Any]:
+        fields = prompts.find_prompt_fields(arguments, call.spec.prompt, self, call.trace_id, scope)
+        if "origins" in fields:
+            fields["metadata"] = call.metadata = {**call.metadata, "origins": fields.pop("origins")}
+        return fields
 
     def _scope_fields(self, call: CallSpan, scope: Scope) -> dict[str, Any]:
         fields: dict[str, Any] = {"session": scope.session}

@@ -11,7 +11,9 @@ from typing import Any
 
 from llm_trace.lazy_names import import_name
 
-_HOMES: dict[str, str] = {}
+_HOMES: dict[str, str] = {
+    "provenance": "llm_trace.causes.provenance",
+}
 
 __all__ = list(_HOMES)
 

@@ -111,7 +111,7 @@ def _read_questions(model: str, store: str) -> "list[tuple[Any, str | None]]":
             for kind in ("single", "conjunction")
             for case in make_cases(kind, 2, 0)
         ]
-    from llm_trace.attribution.models.problem import parse_question
+    from llm_trace.attribution.models.questions import parse_question
     from llm_trace.errors import AttributionError, StoreNotFoundError
     from llm_trace.stores.duckdb import open_store
 

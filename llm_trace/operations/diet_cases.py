@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from llm_trace.attribution.models.problem import parse_question, read_answer
+from llm_trace.attribution.models.questions import parse_question, read_answer
 from llm_trace.attribution.question import chat
 from llm_trace.attribution.question.chunks import Chunks, find_chunks
 from llm_trace.attribution.remote.prompts import put_text

@@ -116,6 +116,7 @@ class KnownCall:
             "share_of_variable": self.shares.measure_variable,
             "share_of_line": self.shares.measure_line,
             "share_of_chunk": self.shares.measure_chunk,
+            "share_of_origin": self.shares.measure_origin,
         }[function]
         return measure(argument)
 

@@ -46,6 +46,7 @@ FUNCTIONS: dict[str, TextFunction] = {
     "share_of_variable": TextFunction("double", "… on this variable of the prompt"),
     "share_of_line": TextFunction("double", "… on the lines of the prompt with these words"),
     "share_of_chunk": TextFunction("double", "… on the retrieved document with this id"),
+    "share_of_origin": TextFunction("double", "… on words of system, user, tool, retrieved or outside"),
     "share_matching": TextFunction("double", "… on words that match this pattern (RE2)"),
     "score": TextFunction("double", "the call's latest score of this name as a number; yes is 1, no is 0"),
     "label": TextFunction("string", "the call's latest score of this name as text"),

@@ -1,4 +1,5 @@
-"""Where the weight of an attribution lies: the share of a word, a line, a variable, a document.
+"""Where the weight of an attribution lies: the share of a word, a line, a variable, a document, an
+origin.
 
 A share is the sum of the absolute scores of segments over that of all, 0 to 1: what supports an answer and
 what speaks against it weigh alike. Nothing is guessed: where a share was not measured, it is not there.
@@ -114,6 +115,13 @@ class WeightShares:
         """Return the share of all segments of a kind, such as `chunk`."""
         pairs = zip(self.attribution.segments, self.weights, strict=True)
         return math.fsum(weight for segment, weight in pairs if segment.kind == kind)
+
+    def measure_origin(self, origin: str) -> float:
+        """Return the share of all segments with words of an origin, such as `tool`, `outside` or `user`."""
+        pairs = list(zip(self.attribution.segments, self.weights, strict=True))
+        if not any(segment.origin for segment, _ in pairs):
+            raise MissingSignalError("the attribution does not say whose words its segments are")
+        return math.fsum(weight for segment, weight in pairs if segment.origin == origin)
 
     def _find_text(self, text: str) -> list[TextSpan]:
         pattern = _compile_words(text)

@@ -35,6 +35,22 @@ class ScoredSegment(Protocol):
         """All places of the segment in the prompt."""
 
 
+class WeighedOrigin(Protocol):
+    """What all words of one origin do together."""
+
+    @property
+    def origin(self) -> str | None: ...
+
+    @property
+    def value(self) -> float: ...
+
+    @property
+    def low(self) -> float: ...
+
+    @property
+    def high(self) -> float: ...
+
+
 class ScoredPrompt(Protocol):
     """A prompt whose segments have scores; `llm_trace.record.Attribution` is one."""
 
@@ -121,6 +137,9 @@ class ScoredPrompt(Protocol):
     @property
     def groups(self) -> Sequence[Sequence[int]]:
         """Indices of segments that stand in for each other."""
+
+    @property
+    def origins(self) -> Sequence[WeighedOrigin]: ...
 
     def stands_out(self, i: int) -> bool:
         """Whether the effect of segment i can be told from none."""

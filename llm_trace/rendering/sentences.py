@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from llm_trace.controls import clean
 
 if TYPE_CHECKING:
-    from llm_trace.rendering.scores import ScoredPrompt, ScoredSegment
+    from llm_trace.rendering.scores import ScoredPrompt, ScoredSegment, WeighedOrigin
 
 
 def write_summary(scored: ScoredPrompt, most: int = 3) -> str:
@@ -22,7 +22,8 @@ def write_summary(scored: ScoredPrompt, most: int = 3) -> str:
     order = sorted(range(len(scored.values)), key=lambda i: -abs(scored.values[i]))
     strong = [i for i in order if is_worth_telling(scored, i)]
     weak = [i for i in order if not is_worth_telling(scored, i)]
-    clauses = [_write_effect(scored, i, answer) for i in strong[:most]]
+    clauses = [_write_origins(scored, answer)] if scored.origins else []
+    clauses += [_write_effect(scored, i, answer) for i in strong[:most]]
     if len(strong) > most:
         more = len(strong) - most
         clauses.append(f"{more} more {'has' if more == 1 else 'have'} a smaller effect")
@@ -33,6 +34,33 @@ def write_summary(scored: ScoredPrompt, most: int = 3) -> str:
         clauses.append(f"{names} stand in for each other: take all of them away and the answer changes")
     text = "; ".join(clauses)
     return _cut_text(clean(f"{text[:1].upper()}{text[1:]}.{_write_caution(scored)}"), 600)
+
+
+_ORIGINS: dict[str | None, str] = {
+    "system": "the system prompt",
+    "user": "the user's words",
+    "tool": "what tools answered",
+    "retrieved": "what was retrieved",
+    "outside": "outside text",
+    None: "the rest",
+}
+
+
+def _write_origins(scored: ScoredPrompt, answer: str) -> str:
+    """Return what all words of each origin do together, the strongest first."""
+    order = sorted(scored.origins, key=lambda weight: -abs(weight.value))
+    if scored.unit != "nats":
+        shares = [f"{_ORIGINS[weight.origin]} by {weight.value:+.2g}" for weight in order]
+        return f"{answer} is moved ({scored.unit}) by whose words: {', '.join(shares)}"
+    return f"{answer} is made {', '.join(map(_write_origin, order))}"
+
+
+def _write_origin(weight: WeighedOrigin) -> str:
+    less, ends = weight.value < 0, sorted({abs(weight.low), abs(weight.high)})
+    proven = len(ends) > 1 and (weight.low > 0 or weight.high < 0)
+    bounds = f" ({_write_range(*(_write_factor(end, less) for end in ends))})" if proven else ""
+    size = f"{_write_factor(abs(weight.value), less)} {'less' if less else 'more'} likely"
+    return f"{size} by {_ORIGINS[weight.origin]}{bounds}"
 
 
 _REASONS = {

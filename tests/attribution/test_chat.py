@@ -11,7 +11,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from llm_trace.attribution.api import attribute
-from llm_trace.attribution.models.problem import Problem, build_problem, parse_question
+from llm_trace.attribution.models.problem import Problem, build_problem
+from llm_trace.attribution.models.questions import parse_question
 from llm_trace.attribution.question.chat import render_chat
 from llm_trace.errors import AttributionError
 from llm_trace.record import Call, Message, Part

@@ -15,7 +15,8 @@ from llm_trace.attribution.core import plugins
 from llm_trace.attribution.core.value import Budget, BudgetError, Metered, Value
 from llm_trace.attribution.methods import registry
 from llm_trace.attribution.methods.registry import Scores
-from llm_trace.attribution.models.problem import Problem, build_problem, parse_question
+from llm_trace.attribution.models.problem import Problem, build_problem
+from llm_trace.attribution.models.questions import parse_question
 from llm_trace.attribution.quality import Study, measure
 from llm_trace.attribution.studies.catalogue import list_catalogue
 from llm_trace.attribution.studies.ranking import rank

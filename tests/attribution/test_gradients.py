@@ -14,7 +14,8 @@ from llm_trace.attribution.methods.attention import use_eager_attention
 from llm_trace.attribution.methods.registry import find_method, get_info, list_methods
 from llm_trace.attribution.methods.sequential_gradients import integrate_tokens
 from llm_trace.attribution.models.embeddings import build_ground, compute_values, integrate_paths
-from llm_trace.attribution.models.problem import Problem, build_problem, parse_question
+from llm_trace.attribution.models.problem import Problem, build_problem
+from llm_trace.attribution.models.questions import parse_question
 from llm_trace.attribution.question.targets import Contrast
 from llm_trace.demo.model import WEIGHTS, load_model
 from llm_trace.demo.world import make_cases

@@ -11,7 +11,8 @@ import pytest
 from llm_trace.attribution.api import attribute
 from llm_trace.attribution.core.value import Budget, Metered, Value
 from llm_trace.attribution.explain.hierarchy import build_scored_tree, build_tree, drill
-from llm_trace.attribution.models.problem import build_problem, parse_question
+from llm_trace.attribution.models.problem import build_problem
+from llm_trace.attribution.models.questions import parse_question
 from llm_trace.attribution.studies.interactions import interactions, measure_pairwise
 from llm_trace.errors import AttributionError
 from tests.helpers import attribution_toys as toys

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from llm_trace.attribution.api import attribute
-from llm_trace.attribution.models.problem import build_problem, parse_question
+from llm_trace.attribution.models.problem import build_problem
+from llm_trace.attribution.models.questions import parse_question
 from llm_trace.attribution.question.renders import render, segment_prompt
 from llm_trace.attribution.question.tokenization import Codec
 from llm_trace.errors import AttributionError

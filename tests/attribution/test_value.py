@@ -15,7 +15,8 @@ from llm_trace.attribution.core.value import Budget, BudgetError, CancelledError
 from llm_trace.attribution.models.batching import Batch, BatchLimits, count_common, plan_batches
 from llm_trace.attribution.models.causal import CausalForward
 from llm_trace.attribution.models.open_value import OpenValue
-from llm_trace.attribution.models.problem import Problem, build_problem, parse_question
+from llm_trace.attribution.models.problem import Problem, build_problem
+from llm_trace.attribution.models.questions import parse_question
 from llm_trace.attribution.question.objective import Query
 from llm_trace.errors import AttributionError
 from tests.helpers import attribution_toys as toys

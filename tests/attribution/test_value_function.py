@@ -17,7 +17,8 @@ from llm_trace.attribution.core.value import (
     get_remaining,
     resample_values,
 )
-from llm_trace.attribution.models.problem import build_problem, parse_question
+from llm_trace.attribution.models.problem import build_problem
+from llm_trace.attribution.models.questions import parse_question
 from tests.helpers import attribution_toys as toys
 
 MASKS = np.array([[True, True], [True, False], [True, True]])

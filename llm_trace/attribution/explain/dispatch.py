@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from llm_trace.attribution.core.plan import Plan
     from llm_trace.attribution.core.value import ProgressCallback
-    from llm_trace.attribution.models.problem import ParsedQuestion
+    from llm_trace.attribution.models.questions import ParsedQuestion
     from llm_trace.record import Attribution, Settings
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from llm_trace.attribution.core.value import Capability
     from llm_trace.attribution.models.open_value import OpenValue
-    from llm_trace.attribution.models.problem import ParsedQuestion
+    from llm_trace.attribution.models.questions import ParsedQuestion
     from llm_trace.attribution.remote.model import Remote
     from llm_trace.attribution.remote.prompts import RemotePrompts
     from llm_trace.record import Segment, Settings, Verdict

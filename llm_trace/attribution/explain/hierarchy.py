@@ -26,7 +26,8 @@ from llm_trace.attribution.explain.open import describe_problem, pose_problem
 from llm_trace.attribution.explain.record import Spent, build_record
 from llm_trace.attribution.methods.registry import Scores
 from llm_trace.attribution.models.loading import resolve_model
-from llm_trace.attribution.models.problem import note_suspicions, parse_question
+from llm_trace.attribution.models.problem import note_suspicions
+from llm_trace.attribution.models.questions import parse_question
 from llm_trace.attribution.question import segmenters
 from llm_trace.errors import AttributionError
 from llm_trace.record import Segment, Settings
@@ -40,7 +41,8 @@ if TYPE_CHECKING:
     from llm_trace.attribution.core.plan import Plan
     from llm_trace.attribution.core.value import Budget
     from llm_trace.attribution.explain.open import OpenedModel
-    from llm_trace.attribution.models.problem import ParsedQuestion, Problem
+    from llm_trace.attribution.models.problem import Problem
+    from llm_trace.attribution.models.questions import ParsedQuestion
     from llm_trace.attribution.question.renders import Baseline
     from llm_trace.attribution.question.targets import Target
     from llm_trace.record import Attribution

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from llm_trace.attribution.core.plan import Plan
     from llm_trace.attribution.core.value import ProgressCallback
     from llm_trace.attribution.methods.registry import Scores
-    from llm_trace.attribution.models.problem import ParsedQuestion, Problem
+    from llm_trace.attribution.models.problem import Problem
+    from llm_trace.attribution.models.questions import ParsedQuestion
     from llm_trace.record import Attribution, Settings
 
 OpenedModel = tuple[Any, Any, str]
@@ -137,7 +138,7 @@ def _examine_scores(
     elif ours and scores.baseline is None:
         checks.check_completeness(value, scores.values, full, findings)
     if work.goal.unit == "nats" and -1 not in work.goal.signs:
-        checks.check_unlikely(full, len(work.rows), _count_vocabulary(work.model), findings)
+        checks.check_unlikely(full, len(work.rows), count_vocabulary(work.model), findings)
     if method == "occlusion":
         checks.check_redundancy(value, scores.values, full, findings)
         checks.check_hidden(scores.values, (scores.faithfulness or {}).get("second", {}), findings)
@@ -147,7 +148,8 @@ def _examine_scores(
     return replace(scores, full=full), findings, extra
 
 
-def _count_vocabulary(model: Any) -> int:
+def count_vocabulary(model: Any) -> int:
+    """Return how many tokens a model knows; 0 where it does not say."""
     config = model.config.get_text_config(decoder=True)
     return int(getattr(config, "vocab_size", 0) or 0)
 

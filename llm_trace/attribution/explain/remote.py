@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from llm_trace.attribution.core.value import ProgressCallback
-    from llm_trace.attribution.models.problem import ParsedQuestion
+    from llm_trace.attribution.models.questions import ParsedQuestion
     from llm_trace.attribution.remote.model import Remote
     from llm_trace.record import Attribution, Settings
 

@@ -22,6 +22,8 @@ from llm_trace.attribution.methods.shrinkage import fit_shrunk
 from llm_trace.statistics.student import compute_t_p_values, compute_t_quantile
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
 _BOUNDS = (
@@ -52,9 +54,27 @@ def permutation(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0
     if exact is not None:
         return exact
     rng = np.random.default_rng(seed)
-    pairs: list[NDArray[np.float64]] = []
+    return sample_orders(value, n, lambda: rng.permutation(n), confidence=confidence)
+
+
+def sample_orders(
+    value: Value, n: int, draw: Callable[[], NDArray[np.int64]], *, confidence: float, pairs: int = 128
+) -> Scores:
+    """Return the mean contribution over orders that `draw` gives, each used forwards and backwards.
+
+    Args:
+        value: the value function.
+        n: number of segments.
+        draw: gives an order of the segments, (n,).
+        confidence: of the bounds.
+        pairs: of orders, at most.
+
+    Raises:
+        BudgetError: the budget does not pay for four pairs of orders.
+    """
+    walks: list[NDArray[np.float64]] = []
     each = 2 * (n - 1)
-    sizes = list_looks(get_remaining(value), first=2 + 4 * each, most=2 + 128 * each)
+    sizes = list_looks(get_remaining(value), first=2 + 4 * each, most=2 + pairs * each)
     if not sizes or sizes[-1] < 2 + 4 * each:
         raise BudgetError(
             f"permutation sampling of {n} segments needs {2 + 4 * each} evaluations at least; the budget "
@@ -62,16 +82,16 @@ def permutation(value: Value, n: int, *, confidence: float = 0.95, seed: int = 0
         )
     expect(value, sizes[-1])
     for look, size in enumerate(sizes, 1):
-        while 2 + (len(pairs) + 1) * each <= size:
-            pairs.append(_walk(value, rng.permutation(n)))
-        sample = np.array(pairs)  # (pairs, n) or (pairs, n, m)
+        while 2 + (len(walks) + 1) * each <= size:
+            walks.append(_walk(value, draw()))
+        sample = np.array(walks)  # (pairs, n) or (pairs, n, m)
         totalled = sample if sample.ndim == 2 else sample.sum(axis=2)
-        spread = (totalled - totalled.mean(axis=0)).T / np.sqrt(len(pairs) * (len(pairs) - 1))
-        looked = Look(spread, len(pairs) - 1, look, confidence)
+        spread = (totalled - totalled.mean(axis=0)).T / np.sqrt(len(walks) * (len(walks) - 1))
+        looked = Look(spread, len(walks) - 1, look, confidence)
         done = size >= SEEN and are_tight(totalled.mean(axis=0), looked.half)
         if done:
             break
-    how = f"Student's t over {len(pairs)} pairs of orders"
+    how = f"Student's t over {len(walks)} pairs of orders"
     return _bound_scores(sample.mean(axis=0), looked, how, "tight" if done else "budget", value)
 
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from llm_trace.attribution.models.evaluation import check_ids
 from llm_trace.attribution.models.generation import check_reproduces, generate_answer
 from llm_trace.attribution.models.kinds import detect_kind
+from llm_trace.attribution.models.questions import resolve_segments
 from llm_trace.attribution.models.responses import make_response
 from llm_trace.attribution.question import chat
-from llm_trace.attribution.question.chunks import Chunks
 from llm_trace.attribution.question.objective import Goal, Query, build_goal
+from llm_trace.attribution.question.origins import map_origins
 from llm_trace.attribution.question.renders import (
     Baseline,
     Render,
@@ -32,40 +32,14 @@ from llm_trace.attribution.question.targets import (
     replace_contrast,
 )
 from llm_trace.attribution.question.tokenization import Codec, Response
-from llm_trace.capture.prompts import Rendered
-from llm_trace.capture.redaction import MASK
 from llm_trace.errors import AttributionError
-from llm_trace.record import Call, Document, Segment, Verdict
+from llm_trace.record import Verdict
 
 if TYPE_CHECKING:
     from llm_trace.attribution.models.cache import ValueCache
     from llm_trace.attribution.models.open_value import OpenValue
+    from llm_trace.attribution.models.questions import ParsedQuestion
     from llm_trace.attribution.question.segments import Region, Segmented, SegmentSpec
-
-
-@dataclass(frozen=True)
-class ParsedQuestion:
-    """The question before the model is known."""
-
-    prompt: str | Sequence[Mapping[str, Any]]
-    response: str | None
-    variables: Mapping[str, Any] = field(default_factory=dict)
-    span_id: str | None = None
-    model: str | None = None
-    """Name of the model that answered, when a call says it."""
-    documents: tuple[Document, ...] = ()
-    """What was retrieved for the prompt."""
-
-    @property
-    def logged(self) -> bool:
-        """Whether it is about a logged call, whose model need not be the one that is asked now."""
-        return self.span_id is not None
-
-    @property
-    def redacted(self) -> bool:
-        """Whether a part of the prompt was masked before it was written."""
-        texts = [self.prompt] if isinstance(self.prompt, str) else [chat.get_content(m) for m in self.prompt]
-        return self.logged and any(MASK in text for text in texts)
 
 
 @dataclass(frozen=True)
@@ -114,61 +88,6 @@ class Problem:
         return OpenValue(*parts, aim=self.goal, cache=self.cache, work=work)
 
 
-def parse_question(call_or_prompt: Any, response: str | None) -> ParsedQuestion:
-    """Return the question from a text, messages or a call.
-
-    Raises:
-        AttributionError: the call has no prompt or no response in words, or the prompt is neither.
-    """
-    if isinstance(call_or_prompt, Call):
-        return _parse_call(call_or_prompt, response)
-    if isinstance(call_or_prompt, str):
-        return ParsedQuestion(call_or_prompt, response)
-    if isinstance(call_or_prompt, Sequence) and all(isinstance(m, Mapping) for m in call_or_prompt):
-        return ParsedQuestion(tuple(call_or_prompt), response)
-    raise AttributionError(
-        f"the prompt is a {type(call_or_prompt).__name__}; give a str, a list of message dicts or a Call"
-    )
-
-
-def _parse_call(call: Call, response: str | None) -> ParsedQuestion:
-    answer = response if response is not None else read_answer(call)
-    if not answer:
-        raise AttributionError(
-            f"call {call.span_id} ({call.name}) has no response text ({call.status}): there is nothing to "
-            "explain"
-        )
-    variables = call.prompt.variables if call.prompt else {}
-    prompt = _get_prompt(call)
-    return ParsedQuestion(prompt, answer, variables, call.span_id, call.model, call.documents)
-
-
-def read_answer(call: Call) -> str | None:
-    """Return what a call answered in words; `None` where it did not."""
-    if isinstance(call.output, str):
-        return call.output
-    return "\n".join(m.text for m in call.messages_out) or None
-
-
-def _get_prompt(call: Call) -> str | Sequence[Mapping[str, Any]]:
-    """Return the messages or the one text that a call was given."""
-    if call.messages_in:
-        return tuple(chat.build_template_message(m) for m in call.messages_in)
-    inputs = call.input if isinstance(call.input, Mapping) else {"prompt": call.input}
-    messages = inputs.get("messages")
-    if isinstance(messages, Sequence) and messages and all(isinstance(m, Mapping) for m in messages):
-        return tuple(messages)
-    texts = {name: value for name, value in inputs.items() if isinstance(value, str)}
-    if "prompt" in texts:
-        return texts["prompt"]
-    if len(texts) == 1:
-        return next(iter(texts.values()))
-    raise AttributionError(
-        f"call {call.span_id} ({call.name}) has no messages and {len(texts)} texts as input "
-        f"({', '.join(texts) or 'none'}): pass the prompt itself, or name the argument 'prompt'"
-    )
-
-
 def build_problem(
     question: ParsedQuestion,
     model: Any,
@@ -188,13 +107,20 @@ def build_problem(
     codec = Codec(tokenizer, causal=detect_kind(model) == "causal", sample=text or "a")
     regions = cut_out_regions(regions, text, codec.special_spans(text))
     check_ids(model, [codec.ids(text, own_special=own_special)])
+    origins, unplaced = map_origins(text, regions, question.sources)
+    if question.apart:
+        regions = origins.split_regions(regions, text)
     segments = resolve_segments(question, segments)
-    segmented = segment_prompt(text, segments, regions, codec, own_special)
-    if question.response is None:
+    segmented = origins.label_segments(segment_prompt(text, segments, regions, codec, own_special))
+    notes += unplaced
+    answer = question.response
+    if question.tool_calls:
+        answer, how = chat.write_tool_calls(question.prompt, question.tool_calls, tokenizer)
+        notes.append(how)
+    if answer is None:
         answer, response = generate_answer(model, codec, tuple(codec.ids(text, own_special=own_special)))
         notes.append("no response was given: the model's own greedy answer is explained")
     else:
-        answer = question.response
         response = make_response(model, codec, text, answer, own_special=own_special)
     notes += [response.note] if response.note else []
     if detect_kind(model) != "classifier":
@@ -288,43 +214,3 @@ def _get_text(question: ParsedQuestion, tokenizer: Any) -> tuple[str, tuple[Regi
         return question.prompt, (), False, []
     rendered = chat.render_chat(question.prompt, tokenizer)
     return rendered.text, rendered.regions, rendered.templated, list(rendered.notes)
-
-
-def resolve_segments(question: ParsedQuestion, segments: SegmentSpec) -> SegmentSpec:
-    """Return the segments that a name stands for, where only the question knows them."""
-    if segments == "variable":
-        return find_variable_spans(question)
-    return build_chunks(question) if segments == "chunk" else segments
-
-
-def build_chunks(question: ParsedQuestion) -> Chunks:
-    """Return the documents that were retrieved for the prompt.
-
-    Raises:
-        AttributionError: none is known.
-    """
-    if not question.documents:
-        raise AttributionError(
-            "segments='chunk' needs a call from a store, in whose trace a call of kind 'retriever' ended "
-            "before it; or give the documents themselves: segments=[...]"
-        )
-    return Chunks(question.documents)
-
-
-def find_variable_spans(question: ParsedQuestion) -> SegmentSpec:
-    """Return where the prompt's variables stand: known exactly for a `Prompt.format` result, found by
-    value in a call.
-    """
-    if isinstance(question.prompt, Rendered) and question.prompt.spans:
-        text = question.prompt
-        return [
-            Segment(start=a, end=b, text=text[a:b], kind="variable", name=name)
-            for name, (a, b) in text.spans.items()
-            if b > a
-        ]
-    if question.variables:
-        return question.variables
-    raise AttributionError(
-        "segments='variable' needs a prompt made by Prompt.format, a call that used one, or "
-        "segments={'name': 'value'}"
-    )

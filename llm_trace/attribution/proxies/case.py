@@ -17,7 +17,8 @@ from llm_trace.attribution.explain.dispatch import explain_question
 from llm_trace.attribution.explain.remote import get_score
 from llm_trace.attribution.methods.smile import KEEP
 from llm_trace.attribution.models.loading import resolve_model
-from llm_trace.attribution.models.problem import ParsedQuestion, build_problem, parse_question
+from llm_trace.attribution.models.problem import build_problem
+from llm_trace.attribution.models.questions import ParsedQuestion, parse_question
 from llm_trace.attribution.proxies.asking import open_asker
 from llm_trace.attribution.remote.model import make_remote
 from llm_trace.attribution.remote.prompts import build_prompts

@@ -127,7 +127,7 @@ def refuse(model: Any, method: str, **settings: Any) -> None:
         raise AttributionError(
             f"method={method!r} does not know proxies: pass the oracle itself, or method='proxy'"
         )
-    usual = {"target": None, "baseline": "auto", "unit": "nats", "quality": False}
+    usual = {"target": None, "baseline": "auto", "unit": "nats", "quality": False, "origins": None}
     other = [f"{name}={value!r}" for name, value in settings.items() if value != usual[name]]
     if other:
         raise AttributionError(

@@ -8,6 +8,7 @@
 
 from llm_trace.attribution.quality.findings import (
     CHECKED,
+    NOISE,
     Findings,
     check_baseline_dependence,
     check_completeness,
@@ -22,6 +23,7 @@ from llm_trace.attribution.quality.study import Study
 
 __all__ = [
     "CHECKED",
+    "NOISE",
     "Findings",
     "Study",
     "check_baseline_dependence",

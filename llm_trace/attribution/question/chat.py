@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from llm_trace.attribution.question.segments import Region
-from llm_trace.attribution.question.special_tokens import has_chat_template
+from llm_trace.attribution.question.special_tokens import has_chat_template, list_special_texts
 from llm_trace.errors import AttributionError
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     Write = Callable[[Chat], str]
 
 _CALLS = ("tool_use", "tool_call")
+_ANSWERS = ("tool_result", "tool_call_response")
 _MARK = re.compile("\ue000([0-9]+)\ue001")
 """The number of a message between private characters, which no template knows."""
 
@@ -56,6 +57,55 @@ def build_template_message(record: Message) -> dict[str, Any]:
     chat |= {"name": record.name} if record.name else {}
     chat |= {"tool_calls": calls} if calls else {}
     return chat | ({"tool_call_id": answers[0]["id"]} if answers and answers[0].get("id") else {})
+
+
+def list_tool_answers(messages: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """Return what tools answered as parts of messages that have another role, as Anthropic's do."""
+    parts = [
+        part
+        for message in messages
+        if message.get("role") != "tool"
+        for part in message.get("parts") or message.get("content") or ()
+        if isinstance(part, dict) and part.get("type") in _ANSWERS
+    ]
+    bodies = [part.get("response") or part.get("content") for part in parts]
+    return tuple(body if isinstance(body, str) else json.dumps(body) for body in bodies if body)
+
+
+def write_tool_calls(
+    prompt: str | Sequence[Mapping[str, Any]], calls: Sequence[Mapping[str, Any]], tokenizer: Any
+) -> tuple[str, str]:
+    """Return tool calls as the model writes them after the prompt, and how that is known in words.
+
+    By its chat template; where that has no place for them, as JSON with name and arguments, one a line.
+    """
+    plain = [_call(call) for call in calls]
+    if not isinstance(prompt, str) and has_chat_template(tokenizer):
+        messages = [_make_plain(message) for message in prompt]
+        answer = {"role": "assistant", "content": "", "tool_calls": plain}
+        for form in (list, _wrap_parts):
+            try:
+                head = tokenizer.apply_chat_template(
+                    form(messages), tokenize=False, add_generation_prompt=True
+                )
+                whole = tokenizer.apply_chat_template(form([*messages, answer]), tokenize=False)
+            except Exception:  # noqa: BLE001  a template may raise anything
+                continue
+            text = _strip_special(whole.removeprefix(head), tokenizer) if whole.startswith(head) else ""
+            if all(call["function"]["name"] in text for call in plain):
+                return text, "the tool call is written by the model's chat template"
+    functions = [call["function"] for call in plain]
+    lines = [json.dumps({"name": f["name"], "arguments": f["arguments"]}) for f in functions]
+    return "\n".join(lines), "the model has no form for tool calls: they are written as JSON"
+
+
+def _strip_special(text: str, tokenizer: Any) -> str:
+    """Return a text without the special tokens and line ends behind it."""
+    ends = [mark for mark in list_special_texts(tokenizer) if mark]
+    text = text.rstrip("\n")
+    while end := next((mark for mark in ends if text.endswith(mark)), ""):
+        text = text.removesuffix(end).rstrip("\n")
+    return text
 
 
 def render_chat(messages: Sequence[Mapping[str, Any]], tokenizer: Any) -> RenderedChat:

@@ -140,7 +140,7 @@ def segment(text: str, spec: SegmentSpec, *, regions: Sequence[Region] = ()) -> 
     if isinstance(spec, Chunks):
         segments, notes = find_chunks(text, spec, [(area.start, area.end) for area in areas])
     elif isinstance(spec, Mapping):
-        segments, notes = _find_variables(text, spec, areas)
+        segments, notes = locate_variables(text, spec, areas)
     elif isinstance(spec, Sequence) and not isinstance(spec, str):
         segments = [_segment(text, piece, "span", None) for piece in spec]
     else:
@@ -232,7 +232,7 @@ def _check_segments(text: str, segments: list[Segment], regions: Sequence[Span])
     return tuple(ordered)
 
 
-def _find_variables(
+def locate_variables(
     text: str, variables: Mapping[str, Any], areas: Sequence[Region]
 ) -> tuple[list[Segment], tuple[str, ...]]:
     """Find the values of variables in the text, longest first, each where it stands first and free."""

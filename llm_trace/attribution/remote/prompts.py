@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from llm_trace.attribution.models.problem import resolve_segments
+from llm_trace.attribution.models.questions import resolve_segments
 from llm_trace.attribution.question import chat
 from llm_trace.attribution.question.segments import segment
 from llm_trace.errors import AttributionError
@@ -16,7 +16,7 @@ from llm_trace.errors import AttributionError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from llm_trace.attribution.models.problem import ParsedQuestion
+    from llm_trace.attribution.models.questions import ParsedQuestion
     from llm_trace.attribution.question.segments import Segmented, SegmentSpec
 
 _ELSEWHERE = ("token", "hierarchy")

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from llm_trace.attribution.models.generation import NoAnswerError
-from llm_trace.attribution.models.problem import ParsedQuestion, build_problem
+from llm_trace.attribution.models.problem import build_problem
+from llm_trace.attribution.models.questions import ParsedQuestion
 from llm_trace.attribution.remote.error_policy import classify_failure
 from llm_trace.attribution.remote.model import is_async, make_remote
 from llm_trace.errors import AttributionError

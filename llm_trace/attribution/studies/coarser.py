@@ -24,6 +24,7 @@ ADDITIVE = frozenset(
         "permutation",
         "kernel_shap",
         "leverage_shap",
+        "owen",
         "integrated_gradients",
         "input_x_gradient",
         "lime",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from llm_trace.attribution.models.problem import ParsedQuestion, parse_question
+from llm_trace.attribution.models.questions import ParsedQuestion, parse_question
 from llm_trace.attribution.question import chat
 from llm_trace.attribution.question.segments import segment
 from llm_trace.attribution.remote.model import encode_bytes, make_remote

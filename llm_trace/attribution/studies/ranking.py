@@ -10,7 +10,8 @@ import numpy as np
 from llm_trace.attribution.core.value import Budget, Metered, sum_targets
 from llm_trace.attribution.methods import registry
 from llm_trace.attribution.models.loading import resolve_model
-from llm_trace.attribution.models.problem import build_problem, parse_question
+from llm_trace.attribution.models.problem import build_problem
+from llm_trace.attribution.models.questions import parse_question
 from llm_trace.attribution.quality.fidelity import draw_held_out
 from llm_trace.attribution.quality.study import Study
 from llm_trace.errors import AttributionError
