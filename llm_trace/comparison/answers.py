@@ -57,7 +57,7 @@ class OutcomeCount(Record):
 
 def read_texts(store: Store, spans: Iterable[str]) -> dict[str, tuple[str, str]]:
     """Return by span id what was asked and answered."""
-    rows = store.sql(_TEXTS, " ".join(spans))
+    rows = store.fetch(_TEXTS, " ".join(spans))
     return {span: (asked or "", answer or "") for span, asked, answer in rows}
 
 

@@ -67,7 +67,7 @@ def list_changes(store: Store, spans: Sequence[tuple[str, str]]) -> list[Change]
         spans: of pairs, in a and in b; the first 500 are looked at.
     """
     every = " ".join([span for pair in spans[:MOST] for span in pair])
-    seen = [Seen(*row) for query in (_PROMPTS, _SYSTEM, _MODELS) for row in store.sql(query, every)]
+    seen = [Seen(*row) for query in (_PROMPTS, _SYSTEM, _MODELS) for row in store.fetch(query, every)]
     templates = {(p.name, p.version): (f"v{p.number}", p.template) for p in store.prompts()}
     changes = list(_list_changes(seen, templates))
     prompts = any(change.what == "prompt" for change in changes)

@@ -65,7 +65,7 @@ def read_score_file(path: Path, store: Store) -> list[Given]:
         raise ConfigurationError(f"{str(path)!r} is no CSV file in UTF-8: {exc}") from exc
     known = {
         row[0]
-        for row in store.sql(
+        for row in store.fetch(
             "SELECT span_id FROM calls WHERE span_id IN (SELECT unnest(?))", _list_ids(lines)
         )
     }
@@ -107,7 +107,7 @@ def _parse_row(path: Path, number: int, row: dict[str, str], known: set[str]) ->
 def find_unscored(store: Store, calls: list[Call], name: str) -> list[Call]:
     """Return the calls that no person has given a score of that name, in their order."""
     done = {
-        row[0] for row in store.sql("SELECT span_id FROM scores WHERE name = ? AND source = 'human'", name)
+        row[0] for row in store.fetch("SELECT span_id FROM scores WHERE name = ? AND source = 'human'", name)
     }
     return [call for call in calls if call.span_id not in done]
 

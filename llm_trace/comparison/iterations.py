@@ -113,6 +113,6 @@ GROUP BY s.name ORDER BY s.name"""
 
 def use(store: Store, version: PromptVersion) -> Use:
     """Return how the calls of a version went."""
-    ((calls, errors, read, written, cost, latency),) = store.sql(_USE, version.name, version.version)
-    scores: dict[str, float] = dict(store.sql(_SCORES, version.name, version.version).fetchall())
+    ((calls, errors, read, written, cost, latency),) = store.fetch(_USE, version.name, version.version)
+    scores: dict[str, float] = dict(store.fetch(_SCORES, version.name, version.version))
     return Use(calls, errors, read, written, cost, latency, scores)

@@ -155,17 +155,17 @@ def _list_ways(store: Store, a: Sequence[Fact], b: Sequence[Fact]) -> Iterator[P
 
 def _find_compared_arguments(store: Store, a: Sequence[Fact], b: Sequence[Fact]) -> list[str]:
     """Return the arguments that are one value throughout a and another in b: what is compared, not asked."""
-    return [str(row[0]) for row in store.sql(_CONSTANT, list_asked((*a, *b)), len(a))]
+    return [str(row[0]) for row in store.fetch(_CONSTANT, list_asked((*a, *b)), len(a))]
 
 
 def _read_keys(store: Store, query: str, side: Sequence[Fact]) -> Keys:
-    keys: dict[int, str] = dict(store.sql(query, list_asked(side)).fetchall())
+    keys: dict[int, str] = dict(store.fetch(query, list_asked(side)))
     return list(map(keys.get, range(len(side))))
 
 
 def _cut_inputs(store: Store, side: Sequence[Fact]) -> set[int]:
     """Return the calls whose input was kept in part, without a hash: equal looks may be other inputs."""
-    return {i for i, text in store.sql(_CUT, list_asked(side)).fetchall() if is_cut(orjson.loads(text))}
+    return {i for i, text in store.fetch(_CUT, list_asked(side)) if is_cut(orjson.loads(text))}
 
 
 def pair_by_dataset(store: Store, dataset: Dataset, a: Sequence[Fact], b: Sequence[Fact]) -> Pairing:
@@ -177,7 +177,7 @@ def pair_by_dataset(store: Store, dataset: Dataset, a: Sequence[Fact], b: Sequen
 
 
 def _read_examples(store: Store, dataset: Dataset, side: Sequence[Fact]) -> Keys:
-    rows = store.sql(ASKED + " SELECT i, input FROM calls JOIN asked USING (span_id)", list_asked(side))
+    rows = store.fetch(ASKED + " SELECT i, input FROM calls JOIN asked USING (span_id)", list_asked(side))
     inputs = {i: text and orjson.loads(text) for i, text in rows}
     examples = (dataset.example_of(inputs.get(i)) for i in range(len(side)))
     return [example.id if example else None for example in examples]

@@ -73,7 +73,7 @@ def read_numbers(calls: Sequence[Fact]) -> Values:
 
 def read_outputs(store: Store, calls: Sequence[Fact]) -> tuple[Values, list[int | None]]:
     """Return whether each answer refuses, is valid JSON (where it looks like it), and its hash."""
-    rows = {row[0]: row[1:] for row in store.sql(_OUTPUTS.format(columns=_FACTS), list_asked(calls))}
+    rows = {row[0]: row[1:] for row in store.fetch(_OUTPUTS.format(columns=_FACTS), list_asked(calls))}
     answers = [rows.get(i, (None, None, None, False)) for i in range(len(calls))]
     values: Values = {"refusals": np.array([refuses for _, refuses, _, _ in answers], dtype=float)}
     if 2 * sum(looks for *_, looks in answers) > len(rows):
@@ -84,7 +84,7 @@ def read_outputs(store: Store, calls: Sequence[Fact]) -> tuple[Values, list[int 
 def find_changed(store: Store, spans: Sequence[tuple[str, str]]) -> list[bool]:
     """Return of pairs of calls whether their answers differ, letter for letter."""
     every = " ".join([span for pair in spans for span in pair])
-    hashes: dict[int, int] = dict(store.sql(_OUTPUTS.format(columns="hash(text)"), every).fetchall())
+    hashes: dict[int, int] = dict(store.fetch(_OUTPUTS.format(columns="hash(text)"), every))
     return [hashes.get(2 * i) != hashes.get(2 * i + 1) for i in range(len(spans))]
 
 
@@ -92,7 +92,7 @@ def as_expected(store: Store, calls: Sequence[Fact], expected: Sequence[Any]) ->
     """Return whether each output is what is expected, white space around texts aside, a number also as
     text; NaN where nothing is.
     """
-    rows = store.sql(ASKED + " SELECT i, output FROM calls JOIN asked USING (span_id)", list_asked(calls))
+    rows = store.fetch(ASKED + " SELECT i, output FROM calls JOIN asked USING (span_id)", list_asked(calls))
     outputs = {i: text and orjson.loads(text) for i, text in rows}
     pairs = ((outputs.get(i), right) for i, right in enumerate(expected))
     return np.array(
@@ -129,7 +129,7 @@ def measure_similarities(store: Store, pairs: Pairs, embed: Embed | None) -> Flo
     step = max(1, -(-len(pairs) // READ))
     part = range(0, len(pairs), step)  # keys are hashes, so this is as good as drawn
     calls = [side[i] for i in part for side in pairs.firsts]
-    texts: dict[int, str] = dict(store.sql(_OUTPUTS.format(columns="text"), list_asked(calls)).fetchall())
+    texts: dict[int, str] = dict(store.fetch(_OUTPUTS.format(columns="text"), list_asked(calls)))
     pairs_of_texts = [
         (i, texts[2 * k], texts[2 * k + 1])
         for k, i in enumerate(part)

@@ -59,11 +59,11 @@ def average_scores(store: Store, calls: Sequence[Fact]) -> CallScores:
     every = [(i, span) for i, call in enumerate(calls) for span in (call.span_id, *call.inside)]
     spans = " ".join([span for _, span in every])
     numbers = _convert_numbers(
-        ((every[i][0], name, x) for i, name, x in store.sql(_NUMBERS, spans)), len(calls)
+        ((every[i][0], name, x) for i, name, x in store.fetch(_NUMBERS, spans)), len(calls)
     )
     labels: dict[str, list[tuple[int, str]]] = defaultdict(list)
     odd: Counter[str] = Counter()
-    for i, name, label in store.sql(_OTHERS, spans):
+    for i, name, label in store.fetch(_OTHERS, spans):
         if label is None:
             odd[name] += 1
         else:

@@ -162,7 +162,7 @@ def measure_recorded_shift(
 def list_explained(store: Store, spans: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
     """Return the pairs of which both traces have an attribution."""
     every = " ".join([span for pair in spans for span in pair])
-    known = {row[0] for row in store.sql(_EXPLAINED, every)}
+    known = {row[0] for row in store.fetch(_EXPLAINED, every)}
     return [pair for pair in spans if known.issuperset(pair)]
 
 
@@ -202,7 +202,7 @@ def _space_evenly(items: list[T], most: int) -> list[T]:
 def _find_asking(store: Store, spans: Sequence[str]) -> dict[str, Call]:
     """Return, by span, the first call of a model with an output that is this call or inside it."""
     traces = sorted({call.trace_id for call in store.pick(spans)})
-    calls = store.sql(_INSIDE, traces).fetchall()
+    calls = store.fetch(_INSIDE, traces)
     asking: dict[str, str] = {}
     tops: defaultdict[str | None, list[str]] = defaultdict(list)
     """By call: of which of the spans it is inside."""

@@ -72,12 +72,11 @@ def _filter_calls(store: Store, spec: Mapping[str, Any]) -> Chosen:
 
 
 def _list_ids(store: Store, name: str) -> list[str]:
-    return [str(row[0]) for row in store.sql("SELECT id FROM runs WHERE name = ? ORDER BY start_ns", name)]
+    return [str(row[0]) for row in store.fetch("SELECT id FROM runs WHERE name = ? ORDER BY start_ns", name)]
 
 
 def _run(store: Store, name: str) -> Chosen | None:
-    named = store.sql("SELECT id, name FROM runs WHERE id = ? OR name = ? ORDER BY start_ns", name, name)
-    rows = named.fetchall()
+    rows = store.fetch("SELECT id, name FROM runs WHERE id = ? OR name = ? ORDER BY start_ns", name, name)
     if not rows:
         return None
     return Chosen(f"run {rows[0][1]}", Filter.of(runs=[str(row[0]) for row in rows]), climbs=False)
@@ -117,20 +116,20 @@ def _find_version(label: str, name: str, version: str) -> Chosen:
 
 
 def _model(store: Store, name: str) -> Chosen | None:
-    if store.sql("SELECT 1 FROM calls WHERE model = ? LIMIT 1", name).fetchone() is None:
+    if not store.fetch("SELECT 1 FROM calls WHERE model = ? LIMIT 1", name):
         return None
     return Chosen(f"model {name}", Filter.of(model=name), climbs=True)
 
 
 def _call(store: Store, span_id: str) -> Chosen | None:
-    row = store.sql("SELECT name FROM calls WHERE span_id = ?", span_id).fetchone()
-    return None if row is None else Chosen(f"{row[0]} {span_id}", Filter.of(span_id=span_id), climbs=False)
+    rows = store.fetch("SELECT name FROM calls WHERE span_id = ?", span_id)
+    return Chosen(f"{rows[0][0]} {span_id}", Filter.of(span_id=span_id), climbs=False) if rows else None
 
 
 def _refuse_unknown(store: Store, name: str) -> str:
     known = [run.name for run in store.runs()]
     known += [f"{p.name} v{p.number}" for p in store.prompts()]
-    known += [str(row[0]) for row in store.sql("SELECT DISTINCT model FROM calls WHERE model IS NOT NULL")]
+    known += [str(row[0]) for row in store.fetch("SELECT DISTINCT model FROM calls WHERE model IS NOT NULL")]
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
     hint = (
         f"did you mean {' or '.join(map(repr, near))}?"

@@ -134,7 +134,7 @@ def _select_calls(store: Store, prompt: Prompt, most: int) -> list[Call]:
 def _hold_out(store: Store, explained: list[Call], examples: Dataset) -> list[Example]:
     """Return the examples that no explained call, nor a call around one, was about."""
     traces = [call.trace_id for call in explained]
-    around = store.sql("SELECT span_id FROM calls WHERE trace_id IN (SELECT unnest(?))", traces).fetchall()
+    around = store.fetch("SELECT span_id FROM calls WHERE trace_id IN (SELECT unnest(?))", traces)
     inputs = [store.call(row[0]).input for row in around]
     inputs += [call.prompt.variables for call in explained if call.prompt]
     used = {match.id for value in inputs if (match := examples.example_of(value))}

@@ -13,9 +13,13 @@ from llm_trace.evaluation.grades import FAILED, is_of
 from llm_trace.evaluation.instances import Instance
 from llm_trace.record import Call, Run, Status
 from llm_trace.stores.duckdb import Store
+from llm_trace.stores.filters import Filter
 
 _KEPT = ("scenario", "variant", "of", "edit", "group", "expected", "slots", "slices", "decisive")
 FINISHED = ("ok", "error")
+_IS_ASKED = (
+    "json_extract(metadata, '$.instance') IS NOT NULL AND json_extract(metadata, '$.repeat') IS NOT NULL"
+)
 
 
 class Outcome(Record):
@@ -53,10 +57,7 @@ def read_outcomes(store: Store, run: Run, scorers: Iterable[str]) -> list[Outcom
 
     Where one was asked again after it was killed, the last that finished counts.
     """
-    where = (
-        "json_extract(metadata, '$.instance') IS NOT NULL AND json_extract(metadata, '$.repeat') IS NOT NULL"
-    )
-    calls = store.calls(run=run, limit=None, order="oldest", where=where)
+    calls = store.calls(run=run, limit=None, order="oldest", where=Filter(_IS_ASKED, ()))
     scores = _read_scores(store, run)
     outcomes = (_build_outcome(call, scores[call.span_id], list(scorers)) for call in calls)
     finished = (each for each in outcomes if each is not None and each.status in FINISHED)
@@ -77,7 +78,7 @@ def _read_scores(store: Store, run: Run) -> defaultdict[str, list[_Row]]:
     query = """SELECT s.span_id, s.name, s.value::VARCHAR, s.number, s.comment, s.source
                FROM scores s JOIN calls c ON s.span_id = c.span_id WHERE c.run = ? ORDER BY s.time_ns, s.id"""
     scores: defaultdict[str, list[_Row]] = defaultdict(list)
-    for span_id, name, text, number, comment, source in store.sql(query, run.id).fetchall():
+    for span_id, name, text, number, comment, source in store.fetch(query, run.id):
         value = {"true": 1.0, "false": 0.0}.get(text, number)
         scores[span_id].append(_Row(name, text.strip('"') if value is None else value, comment, source))
     return scores

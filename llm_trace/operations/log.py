@@ -61,6 +61,6 @@ def read_operations(
     store: Store, *, kind: OperationKind | None = None, subject: str | None = None, span_id: str | None = None
 ) -> list[Operation]:
     """Return the operations that match, oldest first."""
-    rows = store.sql(_READ, kind, subject, span_id, span_id)
+    rows = store.fetch(_READ, kind, subject, span_id, span_id)
     names = ("id", "kind", "subject", "span_id", "time_ns")
     return [Operation(**dict(zip(names, row[:5], strict=True)), body=json.loads(row[5])) for row in rows]

@@ -126,7 +126,7 @@ def _read_moved(store: Store) -> dict[str, str]:
     """Return which calls of reviews have become part of another call since, and of which."""
     query = """SELECT span_id, kept FROM _same WHERE span_id IN
                (SELECT body ->> '$.review.span_id' FROM operations WHERE kind = 'review')"""
-    return dict(store.sql(query).fetchall())
+    return dict(store.fetch(query))
 
 
 @dataclass(frozen=True)

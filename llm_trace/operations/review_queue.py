@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from llm_trace.operations.reviews import RATING, choose_latest, read_reviews
+from llm_trace.stores.filters import Filter
 
 if TYPE_CHECKING:
     from llm_trace.record import Call
@@ -52,19 +53,24 @@ def build_queue(
         others: also calls that other people have scored, so that their agreement can be measured.
         limit: the most calls of each kind.
     """
-    where = filters.get("where")
-    sent = f"span_id IN (SELECT span_id FROM ({_CHECKS}))"
-    both = sent if where is None else f"({where}\n) AND {sent}"
-    checks = store.calls(**{**filters, "where": both}, limit=limit, brief=True)
+    checks = store.calls(**filters | {"where": _add_sent(filters.get("where"))}, limit=limit, brief=True)
     calls = {call.span_id: call for call in (*checks, *store.calls(**filters, limit=limit, brief=True))}
     done = _list_done(store, reviewer, rating, others=others)
     left = [call for span_id, call in calls.items() if span_id not in done]
-    asked = {row[0]: row[1:] for row in store.sql(_ASKED, [call.span_id for call in left])}
+    asked = {row[0]: row[1:] for row in store.fetch(_ASKED, [call.span_id for call in left])}
     return [QueuedCall(call, *asked.get(call.span_id, ())) for call in left]
+
+
+def _add_sent(where: str | Filter | None) -> str | Filter:
+    """Return a condition with one more: that a gate or rule sent the call to a person."""
+    sent = f"span_id IN (SELECT span_id FROM ({_CHECKS}))"
+    if isinstance(where, Filter):
+        return where.and_(sent)
+    return Filter(sent, ()) if where is None else f"({where}\n) AND {sent}"
 
 
 def _list_done(store: Store, reviewer: str, rating: str, *, others: bool) -> set[str]:
     """Return the calls that need no decision of this reviewer."""
     latest = choose_latest(read_reviews(store, rating))
     done = {review.span_id for review in latest if review.reviewer == reviewer}
-    return done if others else done | {str(row[0]) for row in store.sql(_SCORED, rating)}
+    return done if others else done | {str(row[0]) for row in store.fetch(_SCORED, rating)}

@@ -73,7 +73,7 @@ class Share:
 
 def read_decided(store: Store, score: str, passing: float) -> list[DecidedCall]:
     """Return what gates and rules decided, with whether the call is known to be wrong."""
-    return [DecidedCall(*row) for row in store.sql(_DECISIONS, score, passing)]
+    return [DecidedCall(*row) for row in store.fetch(_DECISIONS, score, passing)]
 
 
 def measure_errors(decided: Sequence[DecidedCall], score: str, confidence: float) -> list[Figure]:

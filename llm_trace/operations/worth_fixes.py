@@ -94,7 +94,7 @@ def _list_of_question(asked: Sequence[AskedQuestion]) -> Iterator[FixedFailure]:
 
 def measure_fixes(store: Store, score: str, passing: float, prompt: str | None) -> list[Figure]:
     """Return how long failures last, and how many are fixed."""
-    rows = store.sql(_ASKED, score, passing, prompt).fetchall()
+    rows = store.fetch(_ASKED, score, passing, prompt)
     failures = list_failed_calls(AskedQuestion(*row) for row in rows)
     if not failures:
         why = (

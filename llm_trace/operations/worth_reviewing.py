@@ -39,7 +39,7 @@ def measure_reviewing(
         why = f"nobody has reviewed a call for {score}: llm-trace review, or the viewer's page Review"
         return [leave_unknown("reviewing", SECONDS, "seconds", why)]
     seconds = [(review, review.seconds) for review in reviews if review.seconds is not None]
-    right = list(_judge(reviews, dict(store.sql(_TRUTH, truth).fetchall()), passing))
+    right = list(_judge(reviews, dict(store.fetch(_TRUTH, truth)), passing))
     no_truth = f"no reviewed call has a {truth} of a program: review some whose right answer is known"
     agreement = compute_agreement(reviews, score, confidence)
     return [

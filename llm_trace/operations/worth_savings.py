@@ -93,7 +93,7 @@ def _read_tokens(store: Store, prompt: str, version: str, side: str, since_ns: i
 
     from llm_trace.statistics.independent import ClusteredSample
 
-    rows = store.sql(_READ.format(side), prompt, version, since_ns).fetchall()
+    rows = store.fetch(_READ.format(side), prompt, version, since_ns)
     values = np.array([row[0] for row in rows], dtype=np.float64)
     return ClusteredSample(values, np.arange(len(values))) if rows else None
 

@@ -78,11 +78,11 @@ def find_id(store: Store, what: str) -> str:
             "SELECT coalesce(run, span_id) FROM calls WHERE parent_id IS NULL AND replay_of IS NULL ORDER "
             "BY start_ns DESC LIMIT 1"
         )
-        row = store.sql(query).fetchone()
-        if row is None:
+        rows = store.fetch(query)
+        if not rows:
             raise NotFoundError(f"{str(store.path)!r} has no calls")
-        return str(row[0])
-    spans = store.sql("SELECT span_id FROM calls WHERE starts_with(span_id, ?) LIMIT 5", what).fetchall()
+        return str(rows[0][0])
+    spans = store.fetch("SELECT span_id FROM calls WHERE starts_with(span_id, ?) LIMIT 5", what)
     ids = [run.id for run in runs if run.id.startswith(what)] + [str(row[0]) for row in spans]
     if len(ids) > 1 and what not in ids:
         raise NotFoundError(
@@ -111,7 +111,7 @@ def _select_inside(calls: list[Call], span_id: str) -> list[Call]:
 
 def _rebuild(store: Store, spans: list[str]) -> dict[str, dict[str, Any]]:
     query = "SELECT span_id, rebuild FROM calls WHERE span_id IN (SELECT unnest(?)) AND rebuild IS NOT NULL"
-    return {span: json.loads(text) for span, text in store.sql(query, spans).fetchall()}
+    return {span: json.loads(text) for span, text in store.fetch(query, spans)}
 
 
 def _read_key(store: Store, calls: list[Taped]) -> InputKey:

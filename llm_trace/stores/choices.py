@@ -30,14 +30,14 @@ class Choice(NamedTuple):
 
 def list_choices(store: Store) -> dict[Field, list[Choice]]:
     """Return the values of each field, the most used first, of runs the newest."""
-    row = store.sql(_BEGIN, RECENT).fetchone()
+    row = next(iter(store.fetch(_BEGIN, RECENT)), None)
     choices: dict[Field, list[Choice]] = {}
     for field, column in _COLUMNS.items():
-        values = store.sql(_VALUES.format(column), row[0] if row else 0, MOST)
+        values = store.fetch(_VALUES.format(column), row[0] if row else 0, MOST)
         choices[field] = [Choice(value) for (value,) in values]  # type: ignore[index]
-    versions = store.sql("SELECT version, name FROM prompts ORDER BY first_ns DESC LIMIT ?", MOST).fetchall()
+    versions = store.fetch("SELECT version, name FROM prompts ORDER BY first_ns DESC LIMIT ?", MOST)
     choices["prompt"] = [Choice(name) for name in dict.fromkeys(name for _, name in versions)]
     choices["version"] = [Choice(*version) for version in versions]
-    choices["run"] = [Choice(name or run, run) for run, name in store.sql(_RUNS, MOST)]
-    choices["score"] = [Choice(name) for (name,) in store.sql(_SCORES, MOST)]
+    choices["run"] = [Choice(name or run, run) for run, name in store.fetch(_RUNS, MOST)]
+    choices["score"] = [Choice(name) for (name,) in store.fetch(_SCORES, MOST)]
     return choices

@@ -10,7 +10,7 @@ import contextlib
 import os
 import re
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from llm_trace.errors import StoreError, StoreLockedError, StoreVersionError
 from llm_trace.stores.instances import MemoryInstance, get_duckdb_error, spoil, take
@@ -57,10 +57,12 @@ class Database:
         with contextlib.ExitStack() as stack:
             with lock_path(self.lock_dir / "turn.lock", deadline, shared=True):
                 stack.enter_context(lock_path(self.lock_dir / "store.lock", deadline, shared=True))
-            instance = take()
-            connection = instance.connection
-            with _readers.one_more(self.file, instance):
-                _attach(connection, self.file, deadline, "READ_ONLY")
+            with _readers.one_more(self.file) as reader:
+                connection = reader.instance.connection
+                if reader.is_attached:
+                    connection.execute("USE store")
+                else:
+                    _attach(connection, self.file, deadline, "READ_ONLY")
                 try:
                     yield connection
                 except get_duckdb_error() as exc:
@@ -170,6 +172,14 @@ def _build_unreadable_error(exc: Exception, path: Path) -> StoreError:
     )
 
 
+class StoreReader(NamedTuple):
+    """A DuckDB that is to answer a question."""
+
+    instance: MemoryInstance
+    is_attached: bool = False
+    """Whether it still has the file: it has answered before, and another has been at the file since."""
+
+
 class _Readers:
     """Counts this process's open readers, so that the file is let go of by all of them at once.
 
@@ -187,13 +197,13 @@ class _Readers:
         self._parked: dict[str, list[MemoryInstance]] = {}
 
     @contextlib.contextmanager
-    def one_more(self, path: Path, instance: MemoryInstance) -> Iterator[None]:
-        """Let go of the file after the body, or when the last reader beside it ends."""
+    def one_more(self, path: Path) -> Iterator[StoreReader]:
+        """Give a DuckDB; let go of the file after the body, or when the last reader beside it ends."""
         key = str(path)
-        with self._mutex:
-            self._open.setdefault(key, set()).add(instance)
+        reader = self._begin(key)
+        instance = reader.instance
         try:
-            yield
+            yield reader
         except BaseException:
             spoil(instance.connection)
             raise
@@ -207,6 +217,19 @@ class _Readers:
                     self._open.pop(key, None)
                     for parked in self._parked.pop(key):
                         parked.give_back("store")
+
+    def _begin(self, key: str) -> StoreReader:
+        with self._mutex:
+            parked = self._parked.get(key, [])
+            place = next((i for i, instance in enumerate(parked) if instance.renew()), None)
+            if place is not None:
+                reader = StoreReader(parked.pop(place), is_attached=True)
+                self._open[key].add(reader.instance)
+                return reader
+        instance = take()
+        with self._mutex:
+            self._open.setdefault(key, set()).add(instance)
+        return StoreReader(instance)
 
 
 _readers = _Readers()

@@ -32,15 +32,14 @@ def read_store_facts(store: Store) -> StoreFacts:
     Raises:
         StoreError: it cannot be read.
     """
-    row = store.sql("""
+    ((schema, calls, runs, interrupted),) = store.fetch("""
         SELECT (SELECT max(number) FROM _migrations), (SELECT count(*) FROM calls),
                (SELECT count(*) FROM runs), (SELECT count(*) FROM calls WHERE status = 'interrupted')
-    """).fetchone() or (None, 0, 0, 0)
-    schema, calls, runs, interrupted = row
-    lost = store.sql(
+    """)
+    lost = store.fetch(
         "SELECT coalesce(reason, 'unknown'), sum(count)::BIGINT FROM _lost GROUP BY 1 ORDER BY 1"
     )
-    positions = store.sql("SELECT file, position FROM _files")
+    positions = store.fetch("SELECT file, position FROM _files")
     return StoreFacts(
         schema,
         calls,
@@ -53,9 +52,9 @@ def read_store_facts(store: Store) -> StoreFacts:
 
 def count_totals(store: Store) -> dict[str, int]:
     """Return how many calls a store has, how many were interrupted, lost, or set aside as unreadable."""
-    row = store.sql("""
+    (row,) = store.fetch("""
         SELECT (SELECT count(*) FROM calls), (SELECT count(*) FROM calls WHERE status = 'interrupted'),
                (SELECT coalesce(sum(count), 0)::BIGINT FROM _lost),
                (SELECT coalesce(sum(bad_lines), 0)::BIGINT FROM _files)
-    """).fetchone() or (0, 0, 0, 0)
+    """)
     return dict(zip(("calls", "interrupted", "lost", "quarantined"), map(int, row), strict=True))

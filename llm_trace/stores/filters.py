@@ -59,7 +59,7 @@ class Filter:
         tag: str | None = None,
         since: Moment | None = None,
         until: Moment | None = None,
-        where: str | None = None,
+        where: str | Filter | None = None,
         **equal: str | None,
     ) -> Self:
         """Return the condition that all of these hold; `runs` are ids, `equal` are columns with values."""
@@ -77,10 +77,17 @@ class Filter:
         if until is not None:
             parts.append(("start_ns < ?", (convert_to_nanoseconds(until),)))
         if where is not None:
-            parts.append((f"({where}\n)", ()))
+            condition = where if isinstance(where, Filter) else Filter(where, ())
+            parts.append((f"({condition.sql}\n)", condition.values))
         return cls(
             " AND ".join(sql for sql, _ in parts) or "true", tuple(v for _, values in parts for v in values)
         )
+
+    @classmethod
+    def join(cls, conditions: Sequence[Filter]) -> Self:
+        """Return the condition that all of these hold, one at least."""
+        values = (value for condition in conditions for value in condition.values)
+        return cls(" AND ".join(condition.sql for condition in conditions), tuple(values))
 
     @property
     def is_volatile(self) -> bool:

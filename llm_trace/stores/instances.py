@@ -1,9 +1,9 @@
-"""DuckDBs in memory, each used by one thread at a time; one that is done with is kept for the next question.
+"""DuckDBs in memory, each used by one thread at a time; a few are kept for later questions.
 
-Making one takes 25 ms, since it registers three thousand functions; attaching a store to it takes 2. The one
-that is kept has no file open, no table, and the settings of a new one. It is closed before a fork, for a
-child would have none of its threads, and none is kept that a query of the user's own may have changed, whose
-question failed, or that spilled to disk.
+Making one takes 25 ms, since it registers three thousand functions; attaching a store to it takes 2. Those
+that are kept have no file open, no table, and the settings of a new one. They are closed before a fork, for
+a child would have none of their threads, and none is kept that a query of the user's own may have changed,
+whose question failed, or that spilled to disk.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 MOST_QUESTIONS = 1_000
-"""After so many a new DuckDB is made: each leaves some hundred bytes in it."""
+"""After so many a DuckDB is closed: each leaves some hundred bytes in it."""
+MOST_SPARE = 4
+"""DuckDBs that are kept: what a browser asks at a time, or one that is held with others beside it."""
 
 
 class MemoryInstance:
@@ -39,10 +41,22 @@ class MemoryInstance:
         self._root = root
         self._settings = settings
         self._pid = os.getpid()
-        self.connection = root.cursor()
+        self.connection = self._connect()
         """The question's own: temporary tables and what is set for it alone end with it."""
-        hide_progress(self.connection)
-        _open.add(self.connection)
+
+    def _connect(self) -> DuckDBPyConnection:
+        connection = self._root.cursor()
+        hide_progress(connection)
+        _open.add(connection)
+        return connection
+
+    def renew(self) -> bool:
+        """Begin another question on what is attached; return whether that is possible: it is not spoiled."""
+        if self.connection in _spoiled:
+            return False
+        self.connection.close()
+        self.connection = self._connect()
+        return True
 
     def give_back(self, database: str) -> None:
         """Detach a database, and keep the DuckDB for the next question unless it is spoiled."""
@@ -66,7 +80,7 @@ class MemoryInstance:
 
 
 def take(**settings: Any) -> MemoryInstance:
-    """Return a DuckDB as `connect` makes it: the one that was kept, if there is one."""
+    """Return a DuckDB as `connect` makes it: one that was kept, if there is one."""
     root = _spare.take()
     if root is not None:
         try:  # DuckDB refuses another folder, even the same, where it has spilled into one
@@ -167,46 +181,50 @@ def get_duckdb_error() -> type[Exception]:
 
 
 class _Spare:
-    """The DuckDB that is kept for the next question, if there is one.
+    """The DuckDBs that are kept for the next questions.
 
-    Nobody waits for it: where another thread, or a fork, is at it, there is none.
+    Nobody waits for them: where another thread, or a fork, is at them, there are none.
     """
 
     def __init__(self) -> None:
         self._mutex = threading.Lock()
         self._pid = os.getpid()
         self._questions = 0
-        self._root: DuckDBPyConnection | None = None
+        self._roots: list[DuckDBPyConnection] = []
 
     def take(self) -> DuckDBPyConnection | None:
-        return self._swap(None)
+        with self._try_lock() as is_mine:
+            return self._roots.pop() if is_mine and self._roots else None
 
     def keep(self, root: DuckDBPyConnection) -> None:
         self._questions += 1
-        former = self._swap(root) if self._questions % MOST_QUESTIONS else root
-        if former is not None:
-            former.close()
+        with self._try_lock() as is_mine:
+            if is_mine and self._questions % MOST_QUESTIONS and len(self._roots) < MOST_SPARE:
+                self._roots.append(root)
+                return
+        root.close()
 
     def close(self) -> None:
-        if (root := self.take()) is not None:
+        while (root := self.take()) is not None:
             root.close()
 
-    def _swap(self, root: DuckDBPyConnection | None) -> DuckDBPyConnection | None:
-        """Keep one and return the one before; or return the same where nothing can be kept now."""
+    @contextlib.contextmanager
+    def _try_lock(self) -> Iterator[bool]:
+        """Say whether the list is this thread's until the end."""
         if self._pid != os.getpid():  # a fork that Python does not know of
             self.start_anew()
-        if not self._mutex.acquire(blocking=False):
-            return root
+        is_mine = self._mutex.acquire(blocking=False)
         try:
-            former, self._root = self._root, root
+            yield is_mine
         finally:
-            self._mutex.release()
-        return former
+            if is_mine:
+                self._mutex.release()
 
     def begin_fork(self) -> None:
-        """Close it, and let no other thread bring another one before the child is there."""
-        self.close()
+        """Close them, and let no other thread bring another one before the child is there."""
         self._mutex.acquire()
+        while self._roots:
+            self._roots.pop().close()
 
     def end_fork(self) -> None:
         self._mutex.release()

@@ -42,8 +42,7 @@ class TreeRow:
 
 def find_newest_trace(store: Store) -> str | None:
     """Return the trace of the call that began last; `None` in an empty store."""
-    row = store.sql("SELECT trace_id FROM calls ORDER BY start_ns DESC LIMIT 1").fetchone()
-    return None if row is None else str(row[0])
+    return _find_text(store, "SELECT trace_id FROM calls ORDER BY start_ns DESC LIMIT 1")
 
 
 def find_beginning(store: Store, text: str) -> list[tuple[str, str]]:
@@ -52,7 +51,7 @@ def find_beginning(store: Store, text: str) -> list[tuple[str, str]]:
         (SELECT span_id, trace_id FROM calls WHERE starts_with(span_id, $1) LIMIT 5)
         UNION (SELECT any_value(span_id), trace_id FROM calls
                WHERE starts_with(trace_id, $1) GROUP BY trace_id LIMIT 5)"""
-    return [(str(row[0]), str(row[1] or "")) for row in store.sql(query, text)]
+    return [(str(row[0]), str(row[1] or "")) for row in store.fetch(query, text)]
 
 
 def read_trace_rows(store: Store, trace_id: str, most: int) -> tuple[TreeRow, ...]:
@@ -60,13 +59,13 @@ def read_trace_rows(store: Store, trace_id: str, most: int) -> tuple[TreeRow, ..
     query = (
         f"SELECT {', '.join(_COLUMNS)} FROM calls WHERE trace_id = ? ORDER BY start_ns, span_id LIMIT {most}"
     )
-    return tuple(TreeRow(*row) for row in store.sql(query, trace_id))
+    return tuple(TreeRow(*row) for row in store.fetch(query, trace_id))
 
 
 def count_trace(store: Store, trace_id: str) -> int:
     """Return how many calls a trace has."""
-    row = store.sql("SELECT count(*) FROM calls WHERE trace_id = ?", trace_id).fetchone()
-    return int(row[0]) if row else 0
+    ((count,),) = store.fetch("SELECT count(*) FROM calls WHERE trace_id = ?", trace_id)
+    return int(count)
 
 
 def find_explained(store: Store, trace_id: str) -> str | None:
@@ -74,21 +73,24 @@ def find_explained(store: Store, trace_id: str) -> str | None:
     query = """
         SELECT span_id FROM attributions SEMI JOIN (SELECT span_id FROM calls WHERE trace_id = ?)
         USING (span_id) LIMIT 1"""
-    row = store.sql(query, trace_id).fetchone()
-    return None if row is None else str(row[0])
+    return _find_text(store, query, trace_id)
 
 
 def find_session(store: Store, trace_id: str) -> str | None:
     """Return the session that a trace belongs to; `None` where it names none."""
     query = "SELECT session FROM calls WHERE trace_id = ? AND session IS NOT NULL ORDER BY start_ns LIMIT 1"
-    row = store.sql(query, trace_id).fetchone()
-    return None if row is None else str(row[0])
+    return _find_text(store, query, trace_id)
 
 
 def find_run_name(store: Store, run: str | None) -> str | None:
     """Return the name of a run; `None` where the store has no such run."""
-    row = store.sql("SELECT name FROM runs WHERE id = ?", run).fetchone()
-    return None if row is None else str(row[0])
+    return _find_text(store, "SELECT name FROM runs WHERE id = ?", run)
+
+
+def _find_text(store: Store, query: str, *values: object) -> str | None:
+    """Return the first column of a query's first row; `None` where there is no row."""
+    rows = store.fetch(query, *values)
+    return str(rows[0][0]) if rows else None
 
 
 def choose_call(store: Store, trace_id: str, rows: Sequence[TreeRow]) -> str:
@@ -107,7 +109,7 @@ def list_attributed(store: Store, span_ids: Sequence[str], method: str, config_h
     query = """
         SELECT span_id FROM attributions
         WHERE status = 'ok' AND method = ? AND config_hash = ? AND list_contains(?, span_id)"""
-    return {str(row[0]) for row in store.sql(query, method, config_hash, list(span_ids))}
+    return {str(row[0]) for row in store.fetch(query, method, config_hash, list(span_ids))}
 
 
 def list_known(store: Store, span_ids: Sequence[str]) -> set[str]:
@@ -115,7 +117,7 @@ def list_known(store: Store, span_ids: Sequence[str]) -> set[str]:
     query = """
         SELECT span_id FROM (SELECT span_id FROM calls UNION ALL SELECT span_id FROM _same)
         WHERE span_id IN (SELECT unnest(?))"""
-    return {str(row[0]) for row in store.sql(query, list(span_ids))}
+    return {str(row[0]) for row in store.fetch(query, list(span_ids))}
 
 
 def list_ended(store: Store, since_ns: int, interrupted_since_ns: int) -> dict[str, int]:
@@ -123,25 +125,23 @@ def list_ended(store: Store, since_ns: int, interrupted_since_ns: int) -> dict[s
     query = """
         SELECT span_id, coalesce(end_ns, start_ns) FROM calls
         WHERE end_ns >= ? OR (status = 'interrupted' AND start_ns >= ?) ORDER BY 2"""
-    return {str(row[0]): int(row[1]) for row in store.sql(query, since_ns, interrupted_since_ns)}
+    return {str(row[0]): int(row[1]) for row in store.fetch(query, since_ns, interrupted_since_ns)}
 
 
 def read_rows_about(
     store: Store, table: Literal["scores", "attributions"], span_ids: Iterable[str]
 ) -> list[dict[str, Any]]:
     """Return the rows of a table that are about calls, without what is NULL."""
-    result = store.sql(f"SELECT * FROM {table} WHERE span_id IN (SELECT unnest(?))", list(span_ids))
-    rows = [dict(zip(result.columns, row, strict=True)) for row in result]
+    rows = store.fetch_dicts(f"SELECT * FROM {table} WHERE span_id IN (SELECT unnest(?))", list(span_ids))
     return [{name: item for name, item in row.items() if item is not None} for row in rows]
 
 
 def read_scores(store: Store, span_ids: Iterable[str]) -> Mapping[str, list[Score]]:
     """Return the scores of calls, oldest first, by call; none of a call that has none."""
     query = "SELECT * FROM scores WHERE span_id IN (SELECT unnest(?)) ORDER BY time_ns, id"
-    result = store.sql(query, list(span_ids))
     scores: defaultdict[str, list[Score]] = defaultdict(list)
-    for row in result:
-        score = build_score_record(dict(zip(result.columns, row, strict=True)))
+    for row in store.fetch_dicts(query, list(span_ids)):
+        score = build_score_record(row)
         scores[str(score.span_id)].append(score)
     return scores
 
@@ -160,7 +160,7 @@ def read_newest_attributions(
             PARTITION BY a.span_id ORDER BY a.attribution ->> '$.verdict' = 'ok' DESC, a.time_ns DESC) = 1
         ORDER BY c.start_ns DESC LIMIT ?"""
     pairs = []
-    for span_id, time_ns, attribution, variables in store.sql(query, name, version, most):
+    for span_id, time_ns, attribution, variables in store.fetch(query, name, version, most):
         row = {"span_id": span_id, "time_ns": time_ns, "attribution": attribution}
         if (record := build_attribution(row)) is not None:
             pairs.append((record, parse_value(variables) or {}))
@@ -173,10 +173,10 @@ def read_run_attributions(store: Store, run: str) -> list[tuple[list[str], Attri
     """
     query = """SELECT a.span_id, a.time_ns, a.attribution FROM attributions a JOIN calls c USING (span_id)
                WHERE a.status = 'ok' AND c.run = ? ORDER BY a.time_ns DESC, a.span_id"""
-    rows = store.sql(query, run).fetchall()
+    rows = store.fetch(query, run)
     parents: dict[str, str | None] = {}
     if rows:
-        parents = dict(store.sql("SELECT span_id, parent_id FROM calls WHERE run = ?", run).fetchall())
+        parents = dict(store.fetch("SELECT span_id, parent_id FROM calls WHERE run = ?", run))
     pairs = []
     for span_id, time_ns, attribution in rows:
         record = build_attribution({"span_id": span_id, "time_ns": time_ns, "attribution": attribution})

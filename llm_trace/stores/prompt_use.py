@@ -83,7 +83,9 @@ def read_prompt_use(
     last = [max(v.last_ns for v in versions if v.name == name) for name in names]
     width = [(end - begin) // bars + 1 for begin, end in zip(first, last, strict=True)]
     spans = dict(zip(names, zip(first, width, strict=True), strict=True))
-    counts = {(name, version, bar): n for name, version, bar, n in store.sql(_USE, names, first, width, bars)}
+    counts = {
+        (name, version, bar): n for name, version, bar, n in store.fetch(_USE, names, first, width, bars)
+    }
     return {
         (v.name, v.version): [
             UseBar(begin + i * step, begin + (i + 1) * step, counts.get((v.name, v.version, i), 0))
@@ -99,7 +101,7 @@ def read_prompt_scores(store: Store) -> dict[PromptKey, list[ScoreMean]]:
     from llm_trace.statistics.intervals import bound_score_mean
 
     scores: dict[PromptKey, list[ScoreMean]] = {}
-    for name, version, score, n, mean, spread, least, most in store.sql(_SCORES):
+    for name, version, score, n, mean, spread, least, most in store.fetch(_SCORES):
         bounds = bound_score_mean(n, mean, spread, least, most)
         scores.setdefault((name, version), []).append(ScoreMean(score, n, mean, *(bounds or (None, None))))
     return scores
@@ -114,5 +116,5 @@ def read_input_cost(
         span_ids: only of these calls.
     """
     chosen = None if span_ids is None else list(span_ids)
-    ((calls, tokens, priced, usd),) = store.sql(_READ, name, version, chosen)
+    ((calls, tokens, priced, usd),) = store.fetch(_READ, name, version, chosen)
     return InputCost(calls, tokens or 0, priced, usd)

@@ -94,7 +94,7 @@ def count_unpriced(store: Store) -> Unpriced:
     book = open_price_book()
     models: dict[str, int] = {}
     waiting = 0
-    for provider, model, tier, number in store.sql(_UNPRICED):
+    for provider, model, tier, number in store.fetch(_UNPRICED):
         name = model if provider is None else f"{model} ({provider})"
         if book.find_rates(provider, model, tier):
             waiting += number

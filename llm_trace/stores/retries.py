@@ -21,7 +21,7 @@ def find_retries(store: Store, trace_id: str) -> dict[str, int]:
     """
     attempts: dict[str, int] = {}
     last: dict[str, tuple[Any, ...]] = {}
-    for span_id, status, start_ns, end_ns, same in store.sql(_TRIED, trace_id):
+    for span_id, status, start_ns, end_ns, same in store.fetch(_TRIED, trace_id):
         before = last.get(same)
         if before is not None and before[1] == "error" and (before[2] or 0) <= start_ns:
             attempts[span_id] = attempts.get(before[0], 1) + 1

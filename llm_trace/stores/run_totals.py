@@ -31,8 +31,7 @@ GROUP BY s.name HAVING mean IS NOT NULL ORDER BY s.name"""
 
 def read_runs(store: Store, limit: int) -> list[dict[str, Any]]:
     """Return the newest runs with their configuration, and their calls, failures, tokens and cost."""
-    result = store.sql(_RUNS, limit)
-    runs = [dict(zip(result.columns, row, strict=True)) for row in result]
+    runs = store.fetch_dicts(_RUNS, limit)
     totals = store.run_totals([run["id"] for run in runs])
     for run in runs:
         run["config"] = json.loads(run["config"]) if run["config"] else {}
@@ -42,8 +41,8 @@ def read_runs(store: Store, limit: int) -> list[dict[str, Any]]:
 
 def compute_run_metrics(store: Store, run: str) -> dict[str, float]:
     """Return the sums of a run's calls, the median of their time, and the means of their scores."""
-    ((calls, errors, duration_ms),) = store.sql(_COUNTS, run)
+    ((calls, errors, duration_ms),) = store.fetch(_COUNTS, run)
     totals = store.run_totals([run]).get(run, Totals())
     figures = {"calls": calls, "errors": errors, **totals._asdict(), "duration_ms": duration_ms}
-    means = store.sql(_MEANS, run).fetchall()
+    means = store.fetch(_MEANS, run)
     return {name: float(value) for name, value in [*figures.items(), *means] if value is not None}

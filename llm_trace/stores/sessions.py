@@ -39,14 +39,14 @@ class SessionTrace(NamedTuple):
 
 def list_session_traces(store: Store, session: str, limit: int, offset: int = 0) -> list[SessionTrace]:
     """Return the traces of a session in the order of their starts."""
-    rows = store.sql(_TRACES, session, ATTRIBUTION_TAG, limit, offset).fetchall()
+    rows = store.fetch(_TRACES, session, ATTRIBUTION_TAG, limit, offset)
     costs = _sum_costs(store, session, [row[0] for row in rows])
     return [SessionTrace._make((*row, costs.get(row[0]))) for row in rows]
 
 
 def _sum_costs(store: Store, session: str, traces: Sequence[str]) -> dict[str, float | None]:
     costs = {}
-    for trace_id, rows in groupby(store.sql(_COSTS, session, list(traces)), key=lambda row: row[0]):
+    for trace_id, rows in groupby(store.fetch(_COSTS, session, list(traces)), key=lambda row: row[0]):
         _, spans, parents, numbers = zip(*rows, strict=True)
         costs[trace_id] = sum_outermost(
             dict(zip(spans, parents, strict=True)), dict(zip(spans, numbers, strict=True))

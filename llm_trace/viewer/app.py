@@ -38,15 +38,17 @@ if TYPE_CHECKING:
 
     from llm_trace.stores.duckdb import Store
 
+_TRACE = "/trace/{trace_id}"
+_LINES, _STEPS = f"{_TRACE}/lines", f"{_TRACE}/steps"
 PAGES = (
     ViewerPage("/", calls.read_call_table, "calls.html"),
     ViewerPage("/calls", calls.read_call_table, "calls.html"),
-    ViewerPage("/calls/rows", calls.read_call_table, "rows.html"),
-    ViewerPage("/calls/summary", calls.read_summary, "summary.html"),
-    ViewerPage("/calls/choices", calls.read_choices, "choices.html"),
-    ViewerPage("/trace/{trace_id}", trace.read_trace, "trace.html"),
-    ViewerPage("/trace/{trace_id}/lines", trace.read_trace_lines, "lines.html"),
-    ViewerPage("/trace/{trace_id}/steps", trace.read_steps, "steps.html"),
+    ViewerPage("/calls/rows", calls.read_call_table, "rows.html", whole="/calls"),
+    ViewerPage("/calls/summary", calls.read_summary, "summary.html", whole="/calls"),
+    ViewerPage("/calls/choices", calls.read_choices, "choices.html", whole="/calls"),
+    ViewerPage(_TRACE, trace.read_trace, "trace.html"),
+    ViewerPage(_LINES, trace.read_trace_lines, "lines.html", whole=_TRACE),
+    ViewerPage(_STEPS, trace.read_steps, "steps.html", whole=f"{_TRACE}?view=steps"),
     ViewerPage("/traces", traces.read_traces, "traces.html"),
     ViewerPage("/call/{span_id}", trace.read_call, "call.html"),
     ViewerPage("/call/{span_id}/attributions", attributions.read_attributions, "attributions.html"),

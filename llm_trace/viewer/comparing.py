@@ -45,7 +45,7 @@ def read_comparison(store: Store, request: Request) -> dict[str, Any]:
     choices = {
         "asked": asked,
         "runs": [{"id": run.id, "name": run.name} for run in store.runs()[:CHOICES]],
-        "sides": [*prompts, *(str(row[0]) for row in store.sql(_MODELS))],
+        "sides": [*prompts, *(str(row[0]) for row in store.fetch(_MODELS))],
         "comparison": None,
         "problem": None,
     }

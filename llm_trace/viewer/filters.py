@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 from llm_trace.errors import ConfigurationError
 from llm_trace.record import Kind, Status
-from llm_trace.stores.filters import Order
+from llm_trace.stores.filters import Filter, Order
 from llm_trace.times import parse_moment
 from llm_trace.viewer.columns import BY_NAME, DEFAULT, TableColumn
 
@@ -33,12 +33,13 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "order": get_args(Order),
 }
 _BOUNDS = {
-    "min_ms": "(end_ns - start_ns) >= {} * 1e6",
-    "max_ms": "(end_ns - start_ns) <= {} * 1e6",
-    "min_cost": "cost_usd >= {}",
-    "max_cost": "cost_usd <= {}",
+    "min_ms": "(end_ns - start_ns) >= ? * 1e6",
+    "max_ms": "(end_ns - start_ns) <= ? * 1e6",
+    "min_cost": "cost_usd >= ?",
+    "max_cost": "cost_usd <= ?",
 }
-_SCORE_BOUNDS = {"min_score": "number >= {}", "score_below": "number < {}"}
+_PROMPTS = {"prompt": "prompt_name = ?", "version": "prompt_version = ?"}
+_SCORE_BOUNDS = {"min_score": "number >= ?", "score_below": "number < ?"}
 _TIMES = ("since", "until")
 NAMES = (
     *EQUAL, *_TIMES, "prompt", "version", *_BOUNDS, "score", *_SCORE_BOUNDS, "verdict", "order",
@@ -113,30 +114,35 @@ class CallFilters:
             if name in self.asked:
                 arguments[name] = _read_moment(self.asked[name])
         conditions = [
-            form.format(_read_number(name, self.asked[name]))
-            for name, form in _BOUNDS.items()
-            if name in self.asked
+            *self._list_bounds(_BOUNDS),
+            *self._list_texts(_PROMPTS),
+            *self._list_score_conditions(),
         ]
-        for name, column in (("prompt", "prompt_name"), ("version", "prompt_version")):
-            if name in self.asked:
-                conditions.append(f"{column} = {_quote(self.asked[name])}")
         if arguments.get("status") == FAILED:
             del arguments["status"]
-            conditions.append("status NOT IN ('ok', 'open')")
+            conditions.append(Filter("status NOT IN ('ok', 'open')", ()))
         if "verdict" in self.asked:
-            conditions.append(_VERDICTS[self.asked["verdict"]])
-        conditions += self._list_score_conditions()
+            conditions.append(Filter(_VERDICTS[self.asked["verdict"]], ()))
         if conditions:
-            arguments["where"] = " AND ".join(conditions)
+            arguments["where"] = Filter.join(conditions)
         return arguments
 
-    def _list_score_conditions(self) -> list[str]:
-        parts = [f"name = {_quote(self.asked['score'])}"] if "score" in self.asked else []
-        for name, form in _SCORE_BOUNDS.items():
-            if name in self.asked:
-                parts.append(form.format(_read_number(name, self.asked[name])))
-        scored = f"span_id IN (SELECT span_id FROM scores WHERE {' AND '.join(parts)})"
-        return [scored] if parts else []
+    def _list_bounds(self, forms: Mapping[str, str]) -> list[Filter]:
+        return [
+            Filter(form, (_read_number(name, self.asked[name]),))
+            for name, form in forms.items()
+            if name in self.asked
+        ]
+
+    def _list_texts(self, forms: Mapping[str, str]) -> list[Filter]:
+        return [Filter(form, (self.asked[name],)) for name, form in forms.items() if name in self.asked]
+
+    def _list_score_conditions(self) -> list[Filter]:
+        parts = [*self._list_texts({"score": "name = ?"}), *self._list_bounds(_SCORE_BOUNDS)]
+        if not parts:
+            return []
+        scored = Filter.join(parts)
+        return [Filter(f"span_id IN (SELECT span_id FROM scores WHERE {scored.sql})", scored.values)]
 
     def link(self, path: str = "/calls", **changes: str | None) -> str:
         """Return an address with these filters, some of them changed or, by `None`, taken away."""
@@ -169,7 +175,3 @@ def _read_number(name: str, text: str) -> float:
     if not abs(number) < 1e300:
         raise ConfigurationError(f"{name} {text!r} is no number")
     return number
-
-
-def _quote(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"

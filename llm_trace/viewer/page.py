@@ -7,11 +7,12 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlencode
 
 import orjson
 from pydantic_core import to_jsonable_python
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from llm_trace.errors import ConfigurationError, LLMTraceError, NotFoundError
@@ -27,6 +28,8 @@ Read = Callable[["Store", Request], Mapping[str, Any]]
 """Reads what a page shows."""
 STATUS = "http_status"
 """Of what a page shows: its answer's status, where that is not 200."""
+_PLACES = ("from", "after")
+"""What an address says of where a part begins."""
 FRESH_S = 1.0
 """How old what is shown may be before the spool is looked at again."""
 
@@ -38,6 +41,8 @@ class ViewerPage:
     path: str
     read: Read
     template: str
+    whole: str | None = None
+    """Of a part that htmx puts into a page: where that page is, for who opens the part by itself."""
 
 
 class FreshStore:
@@ -75,6 +80,8 @@ def build_routes(page: ViewerPage, store: FreshStore) -> list[Route]:
     """Return the routes of a page: itself and its JSON."""
 
     def answer_html(request: Request) -> Response:
+        if page.whole is not None and "HX-Request" not in request.headers:
+            return RedirectResponse(_link_whole(page.whole, request))
         status, template, data = _read(page, store, request)
         layout = "fragment.html" if "HX-Request" in request.headers else "base.html"
         return HTMLResponse(render_template(template, {**data, "request": request, "layout": layout}), status)
@@ -88,6 +95,16 @@ def build_routes(page: ViewerPage, store: FreshStore) -> list[Route]:
         Route(f"{page.path.rstrip('/') or '/index'}.json", answer_json),
         Route(page.path, answer_html),
     ]
+
+
+def _link_whole(whole: str, request: Request) -> str:
+    """Return the address of the page that a part belongs to, with what the part's address says besides."""
+    path, _, query = whole.format_map(
+        {k: quote(v, safe="") for k, v in request.path_params.items()}
+    ).partition("?")
+    asked = [pair for pair in request.query_params.multi_items() if pair[0] not in _PLACES]
+    terms = "&".join(filter(None, (query, urlencode(asked))))
+    return f"{path}?{terms}" if terms else path
 
 
 def read_offset(request: Request) -> int:

@@ -13,6 +13,8 @@ from llm_trace.viewer.app import build_viewer
 from tests.helpers.elements import Elements
 
 HOST = "testserver"
+PART = {"HX-Request": "true"}
+"""Headers of a request for a part of a page."""
 
 
 def make_client(path: Path, *, known: bool = True, functions: Sequence[str] = ()) -> TestClient:

@@ -15,6 +15,7 @@ import pytest
 from llm_trace import open_store
 from llm_trace.errors import StoreError
 from llm_trace.stores import instances
+from tests.helpers.instances import count_new_duckdbs
 from tests.helpers.spool_toys import HandWriter, spool_of
 
 if TYPE_CHECKING:
@@ -46,26 +47,13 @@ def list_databases() -> list[str]:
     return sorted(names)
 
 
-def count_new(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """Return a list that grows with each DuckDB that is made from now on."""
-    made: list[Any] = []
-    connect = duckdb.connect
-
-    def note(*arguments: Any, **settings: Any) -> Any:
-        made.append(arguments)
-        return connect(*arguments, **settings)
-
-    monkeypatch.setattr(duckdb, "connect", note)
-    return made
-
-
 def test_what_was_logged_since_is_taken_in_and_read_by_the_duckdb_that_answered_before(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     writer = HandWriter(spool_of(path))
     writer.call(1)
     assert len(open_store(path).calls()) == 1
-    made = count_new(monkeypatch)
+    made = count_new_duckdbs(monkeypatch)
     writer.call(2)
     with open_store(path) as store:
         assert (len(store.calls()), len(store.calls(text="yes")), len(store.event_lines([]))) == (2, 2, 0)
@@ -99,7 +87,7 @@ def test_a_condition_of_ones_own_has_a_duckdb_that_is_not_used_again(
 ) -> None:
     HandWriter(spool_of(path)).call(1)
     store = open_store(path)
-    made = count_new(monkeypatch)
+    made = count_new_duckdbs(monkeypatch)
     assert len(store.calls(where="true) AND (true")) == 1
     assert len(store.calls()) == 1
     assert len(made) == 1
@@ -167,7 +155,7 @@ def test_after_a_question_that_went_wrong_the_file_is_free_and_the_next_one_has_
     store, databases = open_store(path), list_databases()
     ask(store)
     duckdb.connect(str(path)).close()
-    made = count_new(monkeypatch)
+    made = count_new_duckdbs(monkeypatch)
     assert len(store.calls()) == 1
     assert len(made) == 1
     assert list_databases() == databases
@@ -187,7 +175,7 @@ def test_a_duckdb_that_spilled_is_not_kept_for_its_folder_may_be_gone(
     ):
         instance.connection.execute(query)
     instance.give_back("store")
-    made = count_new(monkeypatch)
+    made = count_new_duckdbs(monkeypatch)
     assert len(store.calls()) == 1
     assert len(made) == 1
 
@@ -197,7 +185,7 @@ def test_after_many_questions_a_new_duckdb_is_made(path: Path, monkeypatch: pyte
     store = open_store(path)
     monkeypatch.setattr(instances, "MOST_QUESTIONS", 4)
     monkeypatch.setattr(instances._spare, "_questions", 0)
-    made = count_new(monkeypatch)
+    made = count_new_duckdbs(monkeypatch)
     assert [len(store.runs()) for _ in range(12)] == [0] * 12
     assert len(made) == 2  # the third is due at the thirteenth question
 

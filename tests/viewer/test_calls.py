@@ -17,7 +17,7 @@ import llm_trace
 from tests.conftest import Recorded
 from tests.helpers.cli_toys import record
 from tests.helpers.spool_toys import BEGIN, HandWriter, span
-from tests.helpers.viewer_toys import make_client, read
+from tests.helpers.viewer_toys import PART, make_client, read
 
 
 @pytest.fixture(scope="module")
@@ -127,5 +127,5 @@ def test_tokens_and_cost_are_drawn_over_time(writer: HandWriter, path: Path) -> 
     summary = make_client(path).get("/calls/summary.json").json()["summary"]
     assert (summary["output_tokens"], summary["cost_usd"]) == (28, 0)
     assert sum(bar["output_tokens"] or 0 for bar in summary["bars"]) == 28
-    lines = read(make_client(path).get("/calls/summary")).list_values("polyline", "points")
+    lines = read(make_client(path).get("/calls/summary", headers=PART)).list_values("polyline", "points")
     assert [len(points.split()) for points in lines] == [60, 60]

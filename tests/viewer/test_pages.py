@@ -15,8 +15,9 @@ from llm_trace.viewer import trace as trace_page
 from tests.conftest import Recorded
 from tests.helpers.cli_toys import record
 from tests.helpers.hostile import record_hostile
+from tests.helpers.instances import count_new_duckdbs
 from tests.helpers.spool_toys import BEGIN, HandWriter, span
-from tests.helpers.viewer_toys import make_client, read
+from tests.helpers.viewer_toys import PART, make_client, read
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +62,37 @@ def test_every_page_has_the_same_data_as_json(place: Path) -> None:
         answer = client.get(f"{path if path != '/' else '/index'}.json?{query}")
         assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json"), address
         assert isinstance(answer.json(), dict)
+
+
+def test_a_part_that_is_opened_by_itself_leads_to_its_page(place: Path) -> None:
+    client = make_client(place)
+    trace = llm_trace.open_store(place).calls(kind="llm")[0].trace_id
+    wholes = {
+        "/calls/rows?kind=llm&after=12-0": "/calls?kind=llm",
+        "/calls/summary?text=a%26b": "/calls?text=a%26b",
+        "/calls/choices": "/calls",
+        f"/trace/{trace}/lines?from=250&call=7": f"/trace/{trace}?call=7",
+        f"/trace/{trace}/steps": f"/trace/{trace}?view=steps",
+        "/trace/a%26b/steps?from=50": "/trace/a%26b?view=steps",
+    }
+    assert {part: client.get(part, follow_redirects=False).headers["location"] for part in wholes} == wholes
+    assert "<h2>Step by step</h2>" in client.get(f"/trace/{trace}/steps").text
+    assert "<html" not in client.get(f"/trace/{trace}/steps", headers=PART).text
+
+
+def test_pages_are_answered_by_the_duckdb_that_answered_before(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = make_client(place)
+    addresses = [
+        *list_addresses(place),
+        "/calls?score=kind&score_below=2&min_cost=0&prompt=x&text=a&verdict=ok",
+    ]
+    for address in addresses:
+        client.get(address, headers=PART)
+    fresh = count_new_duckdbs(monkeypatch)
+    assert {client.get(address, headers=PART).status_code for address in addresses} == {200}
+    assert len(fresh) == 0
 
 
 def test_the_table_says_of_each_call_what_the_store_says(place: Path) -> None:
