@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from llm_trace.cli import options as o
-from llm_trace.cli.find import find_call
+from llm_trace.cli.find import find_call_argument
 from llm_trace.cli.output import (
     exit_nothing,
     make_console,
@@ -113,7 +113,7 @@ def attribute_calls(
 def _find_named(store: "Store", ids: "Sequence[str]") -> "list[Call]":
     return [
         store.call(span_id)
-        for span_id in dict.fromkeys(find_call(store, identity).span_id for identity in ids)
+        for span_id in dict.fromkeys(find_call_argument(store, identity).span_id for identity in ids)
     ]
 
 

@@ -1,68 +1,26 @@
-"""From what a user types as an id to a call and its trace."""
+"""An id as an argument: what is none, or not one, is a wrong use of the command."""
 
-import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import typer
 
-from llm_trace.errors import NotFoundError
+from llm_trace.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from llm_trace.stores.duckdb import Store
-    from llm_trace.stores.lookup import TreeRow
-
-MOST = 2000
-"""Calls of a trace that are read to draw its tree."""
+    from llm_trace.stores.find import CallInTrace
 
 
-@dataclass(frozen=True)
-class CallInTrace:
-    """A trace and the call of it that is meant."""
-
-    trace_id: str
-    span_id: str
-    rows: "tuple[TreeRow, ...]"
-    """The first calls of the trace by start, at most `MOST`."""
-    calls: int
-    """How many it has."""
-
-
-def find_call(store: "Store", identity: str) -> CallInTrace:
-    """Return the trace of `last`, of a span or trace id, or of the beginning of one that is unique.
-
-    Of a trace: the call that has an attribution, else that failed, else that asked a model, else the first.
+def find_call_argument(store: "Store", identity: str) -> "CallInTrace":
+    """Return the trace and the call that an argument names, as `llm_trace.stores.find.find_call` does.
 
     Raises:
         NotFoundError: there is none.
-        typer.BadParameter: several begin so.
+        typer.BadParameter: it is no id, or several begin so.
     """
-    from llm_trace.stores.lookup import find_beginning, find_newest_trace
+    from llm_trace.stores.find import find_call
 
-    if identity == "last":
-        newest = find_newest_trace(store)
-        if newest is None:
-            raise NotFoundError(f"the store {str(store.path)!r} has no calls yet")
-        return _trace(store, newest, None)
-    text = identity.strip().lower()
-    if not re.fullmatch(r"[0-9a-f]{1,32}", text):
-        raise typer.BadParameter(
-            f"{identity!r} is no id: give a span or trace id, its beginning, or last", param_hint="ID"
-        )
-    matches = find_beginning(store, text)
-    if not matches:
-        raise NotFoundError(f"no call or trace begins with {identity!r}: llm-trace ls lists the newest calls")
-    exact = [m for m in matches if text in m]
-    if len({m[0] for m in exact or matches}) > 1:
-        examples = ", ".join(sorted(m[0] if m[0].startswith(text) else m[1] for m in matches)[:4])
-        raise typer.BadParameter(f"several begin with {identity!r}: {examples} …", param_hint="ID")
-    span_id, trace_id = (exact or matches)[0]
-    return _trace(store, trace_id, span_id if span_id.startswith(text) else None)
-
-
-def _trace(store: "Store", trace_id: str, span_id: str | None) -> CallInTrace:
-    from llm_trace.stores.lookup import choose_call, count_trace, read_trace_rows
-
-    rows = read_trace_rows(store, trace_id, MOST)
-    count = count_trace(store, trace_id) if len(rows) == MOST else len(rows)
-    return CallInTrace(trace_id, span_id or choose_call(store, trace_id, rows), rows, count)
+    try:
+        return find_call(store, identity)
+    except ConfigurationError as exc:
+        raise typer.BadParameter(str(exc), param_hint="ID") from None

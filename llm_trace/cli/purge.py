@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from llm_trace.cli import options as o
-from llm_trace.cli.find import find_call
+from llm_trace.cli.find import find_call_argument
 from llm_trace.cli.output import exit_nothing, make_console, print_complaint, print_json
 from llm_trace.cli.times import parse_seconds_option
 from llm_trace.paths import find_existing
@@ -122,7 +122,7 @@ def _find_whole(store: "Store", identity: str) -> str:
     """Return the span id, or the trace id, that begins so."""
     if identity == "last":
         raise typer.BadParameter("name the call or the trace by its id", param_hint="--id")
-    call = find_call(store, identity)
+    call = find_call_argument(store, identity)
     return call.span_id if call.span_id.startswith(identity.strip().lower()) else call.trace_id
 
 

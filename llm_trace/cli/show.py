@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from llm_trace.cli import options as o
-from llm_trace.cli.find import find_call
+from llm_trace.cli.find import find_call_argument
 from llm_trace.cli.output import make_console, print_json
 from llm_trace.cli.tree import print_trace
 
 if TYPE_CHECKING:
-    from llm_trace.cli.find import CallInTrace
     from llm_trace.stores.duckdb import Store
+    from llm_trace.stores.find import CallInTrace
 
 NAME = "show"
 EXAMPLE = "Example: llm-trace show last"
@@ -39,7 +39,7 @@ def show_call(
     from llm_trace.stores.duckdb import open_store
 
     with open_store(store) as opened:
-        place = find_call(opened, identity)
+        place = find_call_argument(opened, identity)
         if as_json:
             _print_json(opened, place)
         else:

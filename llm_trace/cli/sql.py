@@ -74,8 +74,10 @@ def run_sql(
 
 def _read_first(store: "Store", query: str, most: int, *, files: bool) -> "Result":
     """Return the first rows of the answer, without computing more of it than DuckDB must."""
+    from llm_trace.stores.result import bound_query
+
     try:
-        return store.sql(f"FROM (\n{query.strip().rstrip(';')}\n) LIMIT {most}", files=files)
+        return store.sql(bound_query(query, most), files=files)
     except StoreError:  # wrong, or a statement that cannot stand in brackets, such as EXPLAIN
         return store.sql(query, files=files)
 

@@ -4,7 +4,6 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from llm_trace.cli.find import CallInTrace
 from llm_trace.cli.output import make_plain_text, make_status
 from llm_trace.controls import clean
 from llm_trace.rendering import formatting
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
 
     from llm_trace.record import Attribution, Call, Score
     from llm_trace.stores.duckdb import Store
+    from llm_trace.stores.find import CallInTrace
     from llm_trace.stores.lookup import TreeRow
 
 LINES = 200

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 from pydantic import Field, ValidationError
@@ -25,23 +25,31 @@ from llm_trace.replays.report import Report
 from llm_trace.replays.roots import import_function
 from llm_trace.stores.duckdb import Store, open_store
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 
 class ReplayRequest(Record):
-    """A call to be run again, and what is changed."""
+    """Calls of one function to be run again, and what is changed."""
 
     store: str
-    span_id: str
+    span_ids: tuple[str, ...] = Field(min_length=1)
     function: str
     """`module:function`."""
     mode: ReplayMode = "live"
-    """In `mixed` mode the call itself and all models inside it run; tools and searches answer from the record
-    where they are asked the same."""
+    """In `mixed` mode the calls themselves and all models inside them run; tools and searches answer from the
+    record where they are asked the same."""
     model: str | None = None
     params: dict[str, Any] = Field(default_factory=dict)
     prompts: dict[str, str] = Field(default_factory=dict)
     """Name of a prompt to the template in its place."""
     variables: dict[str, Any] = Field(default_factory=dict)
     arguments: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def span_id(self) -> str:
+        """The first call."""
+        return self.span_ids[0]
 
     @property
     def overrides(self) -> dict[str, Any]:
@@ -58,24 +66,38 @@ class ReplayAnswer(Record):
     run: str | None = None
     """Id of the run that it landed in."""
     span_id: str | None = None
-    """Of the call that was made anew."""
+    """Of the call that was made anew, the first where there are several."""
     report: str = ""
     problem: str | None = None
     """Why it did not run, or not to its end."""
 
 
+def match_function(functions: Sequence[str], recorded: str | None, name: str) -> str | None:
+    """Return which of the functions that may run a call was of, by its recorded place, else by its name.
+
+    Args:
+        functions: `module:function`, each.
+        recorded: `module:function` as the call has it.
+        name: of the call.
+    """
+    if recorded in functions:
+        return recorded
+    qualname = (recorded or "").partition(":")[2] or name
+    return next((f for f in functions if f.partition(":")[2] == qualname), None)
+
+
 def run_request(request: ReplayRequest) -> ReplayAnswer:
-    """Run a call again, and return how it went.
+    """Run calls again, and return how it went.
 
     Raises:
-        LLMTraceError: it cannot be run.
+        LLMTraceError: they cannot be run.
     """
     function = import_function(request.function)
     _check_place(Path(request.store), request.function)
     with open_store(request.store) as store:
         live = _list_live(store, request) if request.mode == "mixed" else ()
         run = replay(
-            request.span_id,
+            request.span_ids,
             store=store,
             mode=request.mode,
             overrides=request.overrides,
@@ -101,8 +123,9 @@ def _check_place(store: Path, function: str) -> None:
 
 
 def _list_live(store: Store, request: ReplayRequest) -> list[str]:
-    calls = load(store, request.span_id).tape.calls
-    return [call.name for call in calls.values() if call.kind == "llm" or call.span_id == request.span_id]
+    calls = load(store, request.span_ids).tape.calls
+    live = (call for call in calls.values() if call.kind == "llm" or call.span_id in request.span_ids)
+    return [call.name for call in live]
 
 
 def _describe_run(store: Store, run: Run, span_id: str) -> ReplayAnswer:

@@ -19,7 +19,7 @@ from llm_trace.stores.calls import list_columns, pick_calls, read_at, read_calls
 from llm_trace.stores.catch_up import catch_up
 from llm_trace.stores.connection import Database
 from llm_trace.stores.filters import Filter, Moment, Order, slice_in_order
-from llm_trace.stores.instances import close_files, spoil
+from llm_trace.stores.instances import close_files, limit_time, spoil
 from llm_trace.stores.memo import Memo
 from llm_trace.stores.migrations import read_version
 from llm_trace.stores.paging import Page
@@ -264,17 +264,17 @@ class Store:
         query = "SELECT * FROM scores WHERE span_id = ? ORDER BY time_ns, id"
         return ScoreRecords(rows.build_score_record(row) for row in self.fetch_dicts(query, span_id))
 
-    def sql(self, query: str, *params: Any, files: bool = True) -> Result:
+    def sql(self, query: str, *params: Any, files: bool = True, seconds: float | None = None) -> Result:
         """Return the answer to a query over the tables of docs/store.md, whole; `?` stands for a parameter.
 
         The store cannot be changed by it.
 
         Args:
             query: one statement.
-            files: whether it may read and write files, as `COPY … TO` does: `False` for queries that somebody
-                else wrote.
+            files: whether it may read and write files, as `COPY … TO` does; not what somebody else wrote.
+            seconds: the most that it may take; a `StoreError` says that it was stopped.
         """
-        with self._query() as connection:
+        with self._query() as connection, limit_time(connection, seconds):
             spoil(connection)
             if not files:
                 close_files(connection)

@@ -18,6 +18,8 @@ import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from llm_trace.errors import StoreError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -130,6 +132,37 @@ def connect(**config: Any) -> DuckDBPyConnection:
         # Write a row group when it is full, not five at a time.
         connection.execute("SET write_buffer_row_group_count = 1")
     return connection
+
+
+@contextlib.contextmanager
+def limit_time(connection: DuckDBPyConnection, seconds: float | None) -> Iterator[None]:
+    """Stop the query of a connection that is not done in time; `None` lets it go on.
+
+    Raises:
+        StoreError: it was stopped.
+    """
+    if seconds is None:
+        yield
+        return
+    late = threading.Event()
+
+    def stop() -> None:
+        late.set()
+        connection.interrupt()
+
+    timer = threading.Timer(seconds, stop)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    except (get_duckdb_error(), RuntimeError) as exc:
+        if not late.is_set():
+            raise
+        raise StoreError(
+            f"the query took more than {seconds:g} s and was stopped: ask about fewer calls, or less of each"
+        ) from exc
+    finally:
+        timer.cancel()
 
 
 def interrupt_queries() -> None:

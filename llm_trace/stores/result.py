@@ -99,6 +99,11 @@ class Result:
         return self._connection.cursor()
 
 
+def bound_query(query: str, most: int, offset: int = 0) -> str:
+    """Return a query for some rows of another one's answer: at most `most`, after `offset` of them."""
+    return f"FROM (\n{query.strip().rstrip(';')}\n) LIMIT {most} OFFSET {offset}"
+
+
 def _strip_semicolon(query: str) -> str:
     """Return the query without its closing semicolon.
 

@@ -31,20 +31,17 @@ HEADERS = {
 }
 
 
-class Guard:
-    """Lets a request through to the application, or answers why not.
-
-    The token of the printed link works once: it is changed for a cookie that ends with the browser.
+class LoopbackGuard:
+    """Lets a request through to the application, or answers why not; what it asks for is a subclass's.
 
     Args:
-        hosts: the values of `Host` under which the viewer is asked.
+        hosts: the values of `Host` under which the server is asked: pages that come by another name, as after
+            DNS rebinding, are refused.
     """
 
-    def __init__(self, app: ASGIApp, token: str, hosts: Collection[str]) -> None:
+    def __init__(self, app: ASGIApp, hosts: Collection[str]) -> None:
         self._app = app
-        self._link: str | None = token
         self._hosts = frozenset(hosts)
-        self._session = secrets.token_urlsafe(32)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -65,7 +62,28 @@ class Guard:
         headers = Headers(scope=scope)
         host = headers.get("host", "")
         if host not in self._hosts:
-            return PlainTextResponse(f"this viewer answers to {', '.join(sorted(self._hosts))}\n", 421)
+            return PlainTextResponse(f"this server answers to {', '.join(sorted(self._hosts))}\n", 421)
+        return self._refuse_stranger(scope, headers, host)
+
+    def _refuse_stranger(self, scope: Scope, headers: Headers, host: str) -> Response | None:
+        raise NotImplementedError
+
+
+class Guard(LoopbackGuard):
+    """Lets in the browser that followed the printed link.
+
+    The token of that link works once: it is changed for a cookie that ends with the browser.
+
+    Args:
+        hosts: the values of `Host` under which the viewer is asked.
+    """
+
+    def __init__(self, app: ASGIApp, token: str, hosts: Collection[str]) -> None:
+        super().__init__(app, hosts)
+        self._link: str | None = token
+        self._session = secrets.token_urlsafe(32)
+
+    def _refuse_stranger(self, scope: Scope, headers: Headers, host: str) -> Response | None:
         if scope["method"] not in _READING and headers.get("origin") != f"http://{host}":
             return PlainTextResponse("only the viewer's own pages may change something\n", 403)
         if self._is_known(scope, host):

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from llm_trace.errors import ConfigurationError, NotFoundError
-from llm_trace.replays.request import ReplayAnswer
+from llm_trace.replays.request import ReplayAnswer, match_function
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -57,10 +57,7 @@ class ReplayJobs:
 
     def find_function(self, function: str | None, name: str) -> str | None:
         """Return the named function that a call was of, by its recorded place, else by its name alone."""
-        if function in self.functions:
-            return function
-        qualname = (function or "").partition(":")[2] or name
-        return next((f for f in self.functions if f.partition(":")[2] == qualname), None)
+        return match_function(self.functions, function, name)
 
     def get(self, job_id: str) -> ReplayJob:
         """Return a replay.

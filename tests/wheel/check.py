@@ -32,7 +32,7 @@ def main() -> None:
             for n in names
             if n.split("/")[0] not in ("llm_trace", "llm_trace_integrations") and ".dist-info/" not in n
         ]
-        assert "llm_trace/py.typed" in names
+        assert {"llm_trace/py.typed", "llm_trace/mcp/SKILL.md"} <= set(names)
         venv.create(place / "env", with_pip=True)
         python = place / "env" / "bin" / "python"
         run(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", wheel, cwd=place)
