@@ -9,11 +9,11 @@ from typing import Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 CostSource = Literal["reported", "genai-prices", "own"]
-Origin = Literal["system", "user", "tool", "retrieved", "outside"]
+TextOrigin = Literal["system", "user", "tool", "retrieved", "outside"]
 """Who brought words into a prompt: the program's author, its user, a tool, a retriever, or anybody else."""
-ORIGINS: tuple[Origin, ...] = get_args(Origin)
+ORIGINS: tuple[TextOrigin, ...] = get_args(TextOrigin)
 """From the most trusted to the least."""
-OUTSIDE: frozenset[Origin | None] = frozenset(("tool", "retrieved", "outside"))
+OUTSIDE: frozenset[TextOrigin | None] = frozenset(("tool", "retrieved", "outside"))
 """What neither the author nor the user wrote."""
 
 
@@ -130,7 +130,7 @@ class Document(Record):
 class OriginWeight(Record):
     """What all words of one origin do for a response together."""
 
-    origin: Origin | None
+    origin: TextOrigin | None
     """`None`: the model's own earlier words, and what nobody said anything about."""
     value: float
     """Exact Shapley value among the origins, in the attribution's unit: positive supports the target."""

@@ -11,15 +11,19 @@
     │   └── StoreVersionError   written by a newer llm_trace
     ├── NotFoundError           no such call, run or prompt in the store (also a LookupError)
     ├── JudgeError              the answer of a judge that cannot be read to the letter (also a ValueError)
+    ├── GuardError              a guarded tool was not let through
     ├── ReplayError             a replay that cannot be made
     │   ├── DivergenceError     the program asks something else than it did when it was recorded
     │   └── CassetteError       a cassette is missing or cannot be read
     └── AttributionError        an attribution that cannot be computed
 
-Nothing of this reaches a decorated function: inside `capture` failures are counted and logged once.
+Nothing of this reaches a decorated function, but for what its own guard says: inside `capture` failures are
+counted and logged once.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 
 class LLMTraceError(Exception):
@@ -75,6 +79,18 @@ class AttributionError(LLMTraceError, ValueError):
 
 class JudgeError(LLMTraceError, ValueError):
     """A judge's answer cannot be read to the letter; the message has it."""
+
+
+class GuardError(LLMTraceError):
+    """A guarded tool was not let through; the message says what made the model ask for it.
+
+    `finding` is what the tool's call has under `guard` in its metadata: the weights of outside text and of
+    the user's words with their bounds, and the sentence with its share; or why nothing could be weighed.
+    """
+
+    def __init__(self, message: str, *, finding: dict[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.finding = finding or {}
 
 
 class ReplayError(LLMTraceError):

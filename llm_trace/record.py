@@ -18,11 +18,11 @@ from llm_trace.call_parts import (
     CostSource,
     Document,
     Message,
-    Origin,
     OriginWeight,
     Part,
     PromptUse,
     Record,
+    TextOrigin,
     Usage,
 )
 
@@ -200,7 +200,7 @@ class Segment(Record):
     """Of a chunk: the retriever's own."""
     also: tuple[tuple[int, int], ...] = ()
     """Further stretches (start, end) that come and go with this one."""
-    origin: Origin | None = None
+    origin: TextOrigin | None = None
     """Who brought these words in; of several the least trusted. `None`: the model itself, or not known."""
 
     @property
@@ -327,7 +327,6 @@ __all__ = [
     "Environment",
     "Kind",
     "Message",
-    "Origin",
     "OriginWeight",
     "Part",
     "PromptUse",
@@ -339,6 +338,7 @@ __all__ = [
     "Segment",
     "Settings",
     "Status",
+    "TextOrigin",
     "Usage",
     "Verdict",
 ]

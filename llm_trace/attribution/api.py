@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from llm_trace.attribution.question.renders import Baseline
     from llm_trace.attribution.question.segments import SegmentSpec
     from llm_trace.attribution.question.targets import Target
-    from llm_trace.record import Attribution, Call, Origin
+    from llm_trace.record import Attribution, Call, TextOrigin
 
     Question = str | Sequence[Mapping[str, Any]] | Call
 
@@ -42,7 +42,7 @@ def attribute(
     tokenizer: Any = ...,
     method: str = ...,
     segments: SegmentSpec = ...,
-    origins: Mapping[str, Origin] | None = ...,
+    origins: Mapping[str, TextOrigin] | None = ...,
     target: Target = ...,
     baseline: Baseline = ...,
     unit: str = ...,
@@ -64,7 +64,7 @@ def attribute(  # type: ignore[misc]  # the first form takes the same settings a
     tokenizer: Any = None,
     method: str = "auto",
     segments: SegmentSpec = "word",
-    origins: Mapping[str, Origin] | None = None,
+    origins: Mapping[str, TextOrigin] | None = None,
     target: Target = None,
     baseline: Baseline = "auto",
     unit: str = "nats",

@@ -120,6 +120,18 @@ def _check_options(options: dict[str, Any]) -> None:
         raise ConfigurationError(f"trace(attribution={policy!r}) is no AttributionPolicy")
 
 
+def protect_function(fn: Callable[..., Any], guard: Any) -> Callable[..., Any]:
+    """Return the function behind a guard.
+
+    Raises:
+        ConfigurationError: it is no guard.
+    """
+    if not callable(getattr(guard, "protect", None)) or isinstance(guard, type):
+        raise ConfigurationError(f"trace(guard={guard!r}) is no ToolGuard: write guard=ToolGuard(model)")
+    protected: Callable[..., Any] = guard.protect(fn)
+    return protected
+
+
 def _shape(fn: Callable[..., Any]) -> Shape:
     """Return how a function gives its result; an async `__call__` counts as a coroutine function."""
     candidates = (fn, _read_special(type(fn), "__call__"))

@@ -15,7 +15,7 @@ from llm_trace.capture.callspan import current_call
 from llm_trace.capture.context import SCOPE_KEY, variable
 
 if TYPE_CHECKING:
-    from llm_trace.call_parts import Origin
+    from llm_trace.call_parts import TextOrigin
     from llm_trace.capture.protocols import CallRecorder, Template
 
 SHORTEST = 16
@@ -35,7 +35,7 @@ class Rendered(str):
     prompt: Template
     variables: dict[str, Any]
     spans: dict[str, tuple[int, int]]
-    origins: Mapping[str, Origin]
+    origins: Mapping[str, TextOrigin]
 
 
 class Rendering(NamedTuple):
@@ -67,7 +67,7 @@ class Prompt:
 
     name: str
     template: str
-    origins: Mapping[str, Origin] = field(default_factory=dict, compare=False)
+    origins: Mapping[str, TextOrigin] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
         if self.origins:

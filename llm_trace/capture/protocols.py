@@ -31,6 +31,13 @@ class Sink(Protocol):
         """Take one event, a JSON object without its closing brace."""
 
 
+class Protection(Protocol):
+    """Stands between a traced function's call and its code; `causes.ToolGuard` is one."""
+
+    def protect(self, fn: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a function of the same kind that runs only where it is let through, else raises."""
+
+
 class Template(Protocol):
     """The text of a prompt before its variables are filled in."""
 

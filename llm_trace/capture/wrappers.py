@@ -13,7 +13,7 @@ from llm_trace.capture import slots
 from llm_trace.capture.callspan import leave_ended
 from llm_trace.capture.endings import fail_call
 from llm_trace.capture.generators import record_async_generator, record_generator
-from llm_trace.capture.inspection import build_spec, is_iterable_coroutine
+from llm_trace.capture.inspection import build_spec, is_iterable_coroutine, protect_function
 from llm_trace.capture.spec import FunctionSpec
 from llm_trace.capture.streams import hand_over
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from llm_trace.capture.callspan import CallSpan
     from llm_trace.capture.prompts import Prompt
+    from llm_trace.capture.protocols import Protection
     from llm_trace.record import Kind
 
 F = TypeVar("F")
@@ -51,6 +52,7 @@ def trace(
     capture_output: bool = True,
     output_reducer: Callable[[list[Any]], Any] | None = None,
     attribution: Any = None,
+    guard: Protection | None = None,
 ) -> Callable[[F], F]: ...
 def trace(
     fn: Any = None,
@@ -66,6 +68,7 @@ def trace(
     capture_output: bool = True,
     output_reducer: Callable[[list[Any]], Any] | None = None,
     attribution: Any = None,
+    guard: Protection | None = None,
 ) -> Any:
     """Record every call of a function: its arguments by name, what it returned, yielded or raised, and how
     long it took.
@@ -87,6 +90,8 @@ def trace(
         output_reducer: makes one output of the list of a generator's chunks; without it text is joined and
             the streams of known providers are put together.
         attribution: an `AttributionPolicy` for this function, in place of the configured one.
+        guard: a `llm_trace.causes.ToolGuard`, asked before the function runs; where it does not let it
+            through, `GuardError` is raised.
     """
     options = {
         "name": name,
@@ -99,6 +104,7 @@ def trace(
         "capture_output": capture_output,
         "output_reducer": output_reducer,
         "attribution": attribution,
+        "guard": guard,
     }
     if fn is None:
         return partial(_decorate, options=options)
@@ -113,7 +119,9 @@ def _decorate(fn: Any, options: dict[str, Any]) -> Any:
     if not callable(fn):
         raise TypeError(f"trace() decorates functions, methods and classes, not {fn!r}")
     if hasattr(fn, "__llm_trace__"):
-        fn = fn.__llm_trace__  # decorating twice records once, with the later options
+        fn = fn.__llm_trace__  # decorating twice records once, with the later options, and guards as before
+    if (guard := options["guard"]) is not None:
+        fn = protect_function(fn, guard)
     wrapper = wrap_function(fn, build_spec(fn, options))
     wrapper.__llm_trace__ = fn
     return wrapper

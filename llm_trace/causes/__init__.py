@@ -12,6 +12,7 @@ from typing import Any
 from llm_trace.lazy_names import import_name
 
 _HOMES: dict[str, str] = {
+    "ToolGuard": "llm_trace.causes.guard",
     "provenance": "llm_trace.causes.provenance",
 }
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from llm_trace.attribution.models.questions import ParsedQuestion
     from llm_trace.attribution.question.renders import Baseline
     from llm_trace.attribution.question.targets import Target
-    from llm_trace.record import Attribution, Origin
+    from llm_trace.record import Attribution, TextOrigin
     from llm_trace.stores.duckdb import Store
 
 Size = Literal["sentence", "phrase", "line", "paragraph", "word", "message"]
@@ -39,7 +39,7 @@ def provenance(
     tokenizer: Any = None,
     store: str | os.PathLike[str] | Store | None = None,
     segments: Size = "sentence",
-    origins: Mapping[str, Origin] | None = None,
+    origins: Mapping[str, TextOrigin] | None = None,
     target: Target = None,
     baseline: Baseline = "auto",
     budget: int | Budget | None = None,

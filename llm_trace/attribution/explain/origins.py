@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from llm_trace.attribution.explain.open import OpenedModel
     from llm_trace.attribution.models.open_value import OpenValue
     from llm_trace.attribution.models.questions import ParsedQuestion
-    from llm_trace.record import Attribution, Origin, Settings
+    from llm_trace.record import Attribution, Settings, TextOrigin
 
 
 class OriginStudy:
@@ -57,7 +57,7 @@ class OriginStudy:
         self._work = pose_problem(replace(question, apart=True), opened, settings, cache)
         self._source = self._work.value(settings.baseline)
         self._value = Metered(self._source, budget=settings.budget, progress=progress)
-        groups: dict[Origin | None, list[int]] = {}
+        groups: dict[TextOrigin | None, list[int]] = {}
         for i, segment in enumerate(self._work.segmented.segments):
             groups.setdefault(segment.origin, []).append(i)
         self._groups = groups
@@ -89,6 +89,22 @@ class OriginStudy:
         except AttributionError:  # the tokenizer has nothing that could stand in for a token
             return None
 
+    @cached_property
+    def doubt(self) -> str | None:
+        """Why what this model says is no evidence about the response; `None` where it may be."""
+        findings = quality.Findings(self._settings.confidence)
+        quality.check_unlikely(
+            self._ends[0], len(self._work.rows), count_vocabulary(self._work.model), findings
+        )
+        return findings.warnings[0] if findings.warnings else None
+
+    @cached_property
+    def _ends(self) -> tuple[float, float]:
+        """The value with all words and with none."""
+        n = self._work.n
+        full, empty = sum_targets(self._value(np.array([[True] * n, [False] * n])))
+        return float(full), float(empty)
+
     def explain(self) -> Attribution:
         """Return each segment's part of what its origin does (Owen values), with the weights of the origins.
 
@@ -101,20 +117,21 @@ class OriginStudy:
         scores = weigh_within_groups(
             self._value, members, work.n, confidence=settings.confidence, seed=settings.seed
         )
-        full, empty = sum_targets(self._value(np.array([[True] * work.n, [False] * work.n])))
-        findings = self._examine(float(full), float(empty), float(scores.values.sum()))
+        findings = self._examine(float(scores.values.sum()))
         other = self._other
         passes, tokens = (0, 0) if other is None else (other.passes, other.tokens)
         spent = Spent(self._value.passes + passes, self._value.tokens + tokens, self._value.seconds)
         explained = describe_problem(self._question, work, self._source.render.baseline)
-        scores = replace(scores, full=float(full))
+        scores = replace(scores, full=self._ends[0])
         record = build_record(explained, scores, findings, spent, settings, method="owen", notes=work.notes)
         return record.model_copy(update={"origins": weights})
 
-    def _examine(self, full: float, empty: float, total: float) -> quality.Findings:
+    def _examine(self, total: float) -> quality.Findings:
+        full, empty = self._ends
         findings = quality.Findings(self._settings.confidence, empty, full - empty - total)
         note_suspicions(self._question, self._work, findings)
-        quality.check_unlikely(full, len(self._work.rows), count_vocabulary(self._work.model), findings)
+        if self.doubt is not None:
+            findings.suspect("insufficient_evidence", self.doubt)
         if max(abs(weight.value) for weight in self.weights) < quality.NOISE:
             findings.suspect("insufficient_evidence", "the words of no origin move the response")
         return findings

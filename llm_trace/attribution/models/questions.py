@@ -16,7 +16,7 @@ from llm_trace.record import Call, Document, Segment
 
 if TYPE_CHECKING:
     from llm_trace.attribution.question.segments import SegmentSpec
-    from llm_trace.record import Origin
+    from llm_trace.record import TextOrigin
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class ParsedQuestion:
     """Name of the model that answered, when a call says it."""
     documents: tuple[Document, ...] = ()
     """What was retrieved for the prompt."""
-    origins: Mapping[str, Origin] = field(default_factory=dict)
+    origins: Mapping[str, TextOrigin] = field(default_factory=dict)
     """Whose words variables and roles hold, by name, where it was named."""
     tool_answers: tuple[str, ...] = ()
     """What tools answered, in messages of another role."""

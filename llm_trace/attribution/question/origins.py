@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
     from llm_trace.attribution.question.segmenters import Span
     from llm_trace.attribution.question.segments import Segmented
-    from llm_trace.record import Document, Origin, Segment
+    from llm_trace.record import Document, Segment, TextOrigin
 
-_BY_TRUST: tuple[Origin | None, ...] = (None, *ORIGINS)
-ROLES: Mapping[str, Origin] = {
+_BY_TRUST: tuple[TextOrigin | None, ...] = (None, *ORIGINS)
+ROLES: Mapping[str, TextOrigin] = {
     "system": "system",
     "developer": "system",
     "user": "user",
@@ -42,7 +42,7 @@ ROLES: Mapping[str, Origin] = {
 class OriginSources:
     """What is known of where the words of a prompt come from."""
 
-    names: Mapping[str, Origin] = field(default_factory=dict)
+    names: Mapping[str, TextOrigin] = field(default_factory=dict)
     """By name of a variable or role of messages; goes before what is known otherwise."""
     variables: Mapping[str, Any] = field(default_factory=dict)
     """Values of the prompt's variables."""
@@ -68,7 +68,7 @@ class OriginMap:
         )
         return replace(segmented, segments=labelled)
 
-    def _find_origin(self, segment: Segment) -> Origin | None:
+    def _find_origin(self, segment: Segment) -> TextOrigin | None:
         return _BY_TRUST[max(int(self.codes[a:b].max()) for a, b in segment.stretches)]
 
     def split_regions(self, regions: Sequence[Region], text: str) -> tuple[Region, ...]:
@@ -108,11 +108,11 @@ def map_origins(
     if not chat:
         codes[:] = _BY_TRUST.index("system" if sources.variables else "user")
     whole = areas or [Region(0, len(text), None)]
-    notes = _paint_answers(codes, text, whole, sources) + _paint_variables(codes, text, whole, sources, chat)
+    notes = _mark_answers(codes, text, whole, sources) + _mark_variables(codes, text, whole, sources, chat)
     return OriginMap(codes), notes
 
 
-def _paint_answers(
+def _mark_answers(
     codes: NDArray[np.int8], text: str, areas: Sequence[Region], sources: OriginSources
 ) -> tuple[str, ...]:
     """Give tools' answers and retrieved documents their origins."""
@@ -140,7 +140,7 @@ def _make_document(text: str) -> Document:
     return Document(content=text)
 
 
-def _paint_variables(
+def _mark_variables(
     codes: NDArray[np.int8], text: str, areas: Sequence[Region], sources: OriginSources, chat: bool
 ) -> tuple[str, ...]:
     """Give variables the origins that were named for them; in a plain text the others are the user's."""
@@ -154,7 +154,7 @@ def _paint_variables(
     return notes
 
 
-def check_origins(origins: Mapping[str, Any]) -> dict[str, Origin]:
+def check_origins(origins: Mapping[str, Any]) -> dict[str, TextOrigin]:
     """Return origins by name as they were given.
 
     Raises:
