@@ -56,15 +56,11 @@ _handed_down: dict[str, tuple[str | None, str]] = {}
 """Variables that `configure` has set for worker processes: what they were before, and what it wrote."""
 
 
-def read_user_environment() -> dict[str, str]:
-    """Return the environment as the user made it: without what `configure` has set for worker processes."""
-    environment = dict(os.environ)
-    for name, (before, ours) in _handed_down.items():
-        if environment.get(name) == ours:
-            del environment[name]
-            if before is not None:
-                environment[name] = before
-    return environment
+def _read_user_variable(name: str) -> str | None:
+    """Return a variable as the user made it: without what `configure` has set for worker processes."""
+    value = os.environ.get(name)
+    before, ours = _handed_down.get(name, (None, None))
+    return before if name in _handed_down and value == ours else value
 
 
 def resolve_settings(
@@ -122,11 +118,10 @@ def _read_environment(forgive: Callable[[ConfigurationError], None] | None) -> t
     """Return the defaults with what the environment says, and whether content may be kept: not where what
     the environment says of it is wrong.
     """
-    environment = read_user_environment()
     settings = dict(_DEFAULTS)
     keeps_content = True
     for name, variable in _ENVIRONMENT.items():
-        if not (text := environment.get(variable)):
+        if not (text := _read_user_variable(variable)):
             continue
         try:
             settings[name] = _parse(name, variable, text, settings[name])
@@ -265,15 +260,14 @@ def share_with_workers(settings: dict[str, Any], store: Path) -> Callable[[], No
 
 def write_environment(name: str, value: str) -> None:
     """Set a variable for worker processes; `read_environment` and the end of recording see through it."""
-    _handed_down[name] = (read_user_environment().get(name), value)
+    _handed_down[name] = (_read_user_variable(name), value)
     os.environ[name] = value
 
 
 def _restore_environment() -> None:
-    environment = read_user_environment()
     for name in _handed_down:
-        if name in environment:
-            os.environ[name] = environment[name]
-        else:
+        if (value := _read_user_variable(name)) is None:
             os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
     _handed_down.clear()

@@ -27,15 +27,21 @@ WHERE event = '{}' AND (model IS NOT NULL OR provider IS NOT NULL OR usage IS NO
 _OLD = "SELECT span_id, provider, model, tier, params, cost_usd FROM old WHERE {} orphan"
 
 # A start tells the model, the end the tokens.
-_NEEDED_BY_SLICE = f"""
+_NEEDED = """
 SELECT DISTINCT coalesce(e.provider, s.provider), coalesce(e.model, s.model),
        coalesce(e.tier, s.tier, e.params ->> '$.service_tier', s.params ->> '$.service_tier')
-FROM ({_EVENT.format("end")} UNION ALL {_OLD.format("")}) e
-FULL JOIN ({_EVENT.format("start")} UNION ALL {_OLD.format("NOT")}) s ON s.span_id = e.span_id
+FROM ({}) e FULL JOIN ({}) s ON s.span_id = e.span_id
 WHERE coalesce(e.model, s.model) IS NOT NULL AND coalesce(e.cost_usd, s.cost_usd) IS NULL"""
+NEEDED_BY_NEW = _NEEDED.format(_EVENT.format("end"), _EVENT.format("start"))
+"""A query for provider, model and tier of the calls of a slice."""
+NEEDED_BY_ALL = _NEEDED.format(
+    f"{_EVENT.format('end')} UNION ALL {_OLD.format('')}",
+    f"{_EVENT.format('start')} UNION ALL {_OLD.format('NOT')}",
+)
+"""The same with the calls in `old` that the slice completes."""
 
 
-def load_rates(connection: DuckDBPyConnection, needed: str = _NEEDED_BY_SLICE) -> str:
+def load_rates(connection: DuckDBPyConnection, needed: str) -> str:
     """Put the prices of what a query names into `_rates`; return the version that they have.
 
     Args:
@@ -90,10 +96,12 @@ JOIN = """LEFT JOIN _rates r ON r.version = '{}' AND r.model = c.model
     AND c.start_ns // 1000000000 % 86400 >= r.from_s AND c.start_ns // 1000000000 % 86400 < r.to_s
     AND coalesce(c.input_tokens, 0) > r.over AND coalesce(c.input_tokens, 0) <= r.upto"""
 """Calls `c` with the rates that hold for them; the version is to be filled in."""
+_OWN = f"CASE WHEN cost_usd IS NOT NULL THEN coalesce(cost_basis, '{REPORTED_JSON}'::JSON)"
+REPORTED = {"cost_basis": f"{_OWN} END"}
+"""The basis of the cost of a call without a model, which has its own cost or none."""
 PICKS = {
     "cost_usd": f"coalesce(cost_usd, {COST})",
-    "cost_basis": f"""CASE WHEN cost_usd IS NOT NULL THEN coalesce(cost_basis, '{REPORTED_JSON}'::JSON)
-        WHEN {COST} IS NOT NULL THEN basis END""",
+    "cost_basis": f"{_OWN} WHEN {COST} IS NOT NULL THEN basis END",
 }
 """Cost and basis of a call, whose own cost wins."""
 KEPT = {

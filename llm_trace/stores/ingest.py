@@ -173,7 +173,7 @@ class _Ingest:
             for staged in ready:
                 with _blame_slice(staged.part), self.database.writing(connection):
                     connection.execute("BEGIN")
-                    fold.fold(staged.schema)
+                    fold.fold(staged)
                     done = progress.advance(staged)
                     fold.keep_numbers([file.name for file in done])
                     connection.execute("COMMIT")

@@ -19,6 +19,8 @@ from llm_trace.stores.staging import TABLES
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
+    from llm_trace.stores.staging import Staged
+
 _COLUMNS = ", ".join(CALLS)
 _OLD_COLUMNS = ", ".join(costs.KEPT.get(name, name) for name in CALLS)
 _GONE = {
@@ -31,14 +33,17 @@ _GONE = {
 """Tables of calls that are no more, and what may still be said about them."""
 
 # Starts that the store has seen, looked for where starts of that time are; ends without a start here.
-_FIND_LATE = (
-    """CREATE OR REPLACE TEMP TABLE seen AS
+_SEEN = """
     WITH starts AS (SELECT span_id, start_ns FROM stage WHERE event = 'start')
     SELECT span_id FROM calls SEMI JOIN starts USING (span_id)
     WHERE start_ns BETWEEN (SELECT min(start_ns) FROM starts) AND (SELECT max(start_ns) FROM starts)
-    UNION SELECT span_id FROM _unfinished SEMI JOIN starts USING (span_id)""",
-    """CREATE OR REPLACE TEMP TABLE late AS SELECT span_id FROM stage
-    WHERE event = 'end' AND span_id NOT IN (SELECT span_id FROM stage WHERE event = 'start')""",
+    UNION SELECT span_id FROM _unfinished SEMI JOIN starts USING (span_id)"""
+_LATE = """
+    SELECT span_id FROM stage
+    WHERE event = 'end' AND span_id NOT IN (SELECT span_id FROM stage WHERE event = 'start')"""
+_FIND_LATE = (
+    f"CREATE OR REPLACE TEMP TABLE seen AS {_SEEN}",
+    f"CREATE OR REPLACE TEMP TABLE late AS {_LATE}",
     "CREATE OR REPLACE TEMP TABLE skip (row BIGINT)",
     f"CREATE OR REPLACE TEMP TABLE old AS SELECT {_COLUMNS}, false AS orphan FROM calls LIMIT 0",
 )
@@ -71,13 +76,18 @@ INSERT INTO _unfinished SELECT span_id, end_ns, NULL, 'orphan' FROM stage
 WHERE event = 'end' AND row NOT IN (SELECT row FROM skip) AND span_id NOT IN (SELECT span_id FROM old)
 AND span_id NOT IN (SELECT span_id FROM stage WHERE event = 'start' AND row NOT IN (SELECT row FROM skip))"""
 
+_UNKNOWN = "AND row NOT IN (SELECT row FROM skip) AND span_id NOT IN (SELECT span_id FROM old)"
 _NOTE_OPEN = """
 INSERT INTO _unfinished SELECT s.span_id, s.start_ns, p.writer, 'open'
 FROM (
-    SELECT row, span_id, start_ns FROM stage WHERE event = 'start' AND row NOT IN (SELECT row FROM skip)
-    AND span_id NOT IN (SELECT span_id FROM stage WHERE event = 'end')
-    AND span_id NOT IN (SELECT span_id FROM old)
+    SELECT row, span_id, start_ns FROM stage WHERE event = 'start'
+    AND span_id NOT IN (SELECT span_id FROM stage WHERE event = 'end') {}
 ) s JOIN pieces p ON s.row >= p.first AND s.row < p.stop"""
+
+_IDS = {"messages_in": "li.ids", "messages_out": "lo.ids"}
+_NO_IDS = "NULL::BIGINT[]"
+_JOIN_IDS = """LEFT JOIN (SELECT * FROM lists WHERE NOT out) li ON li.row = s.row
+    LEFT JOIN (SELECT * FROM lists WHERE out) lo ON lo.row = s.row"""
 
 
 class Fold:
@@ -95,19 +105,21 @@ class Fold:
         """Take up the message numbers of a file that was read in part before."""
         self._execute("INSERT INTO numbers SELECT * FROM _numbers WHERE file = ?", file)
 
-    def fold(self, schema: str) -> None:
-        """Add what the slice staged in a schema says to the tables."""
-        self._show(schema)
-        fold_messages(self._connection)
-        for step in _FIND_LATE:
-            self._execute(step)
-        if self._value("SELECT (SELECT count(*) FROM seen) + (SELECT count(*) FROM late)"):
-            self._merge_late()
+    def fold(self, staged: Staged) -> None:
+        """Add what a staged slice says to the tables."""
+        contents = staged.contents
+        self._show(staged.schema)
+        fold_messages(self._connection, contents)
+        lists = contents.message_lists > 0
+        if self._value(f"SELECT EXISTS ({_SEEN}) OR EXISTS ({_LATE})"):
+            self._merge_late(lists)
         else:
-            self._execute(_NOTE_OPEN)
-            self._insert(_shape_events("start"), "LEFT", _shape_events("end"))
-        fold_others(self._connection)
-        fold_same(self._connection)
+            if staged.bad or not contents.is_even:
+                self._execute(_NOTE_OPEN.format(""))
+            starts, ends = (_shape_events(event, lists) for event in ("start", "end"))
+            self._insert(starts, "LEFT", ends, costs.NEEDED_BY_NEW if contents.models else None)
+        fold_others(self._connection, contents)
+        fold_same(self._connection, contents)
 
     def _show(self, schema: str) -> None:
         """Make the slice's tables visible, without events of calls that were purged or have a substitute."""
@@ -130,23 +142,25 @@ class Fold:
             WHERE n > coalesce(last, -1)"""
         )
 
-    def _merge_late(self) -> None:
+    def _merge_late(self, lists: bool) -> None:
         """Insert the calls of a slice together with the earlier rows that it completes."""
-        for step in (*_SKIP_KNOWN, *_TAKE_OUT, _NOTE_ORPHANS, _NOTE_OPEN):
+        for step in (*_FIND_LATE, *_SKIP_KNOWN, *_TAKE_OUT, _NOTE_ORPHANS, _NOTE_OPEN.format(_UNKNOWN)):
             self._execute(step)
         new = "row NOT IN (SELECT row FROM skip)"
-        starts = (
-            f"SELECT {_COLUMNS} FROM ({_shape_events('start', new)}) UNION ALL SELECT {_COLUMNS} FROM old "
-            "WHERE NOT orphan"
+        starts, ends = (
+            f"SELECT {_COLUMNS} FROM ({_shape_events(event, lists, new)}) "
+            f"UNION ALL SELECT {_COLUMNS} FROM old WHERE {side}"
+            for event, side in (("start", "NOT orphan"), ("end", "orphan"))
         )
-        ends = (
-            f"SELECT {_COLUMNS} FROM ({_shape_events('end', new)}) UNION ALL SELECT {_COLUMNS} FROM old "
-            "WHERE orphan"
-        )
-        self._insert(starts, "FULL", ends)
+        self._insert(starts, "FULL", ends, costs.NEEDED_BY_ALL)
 
-    def _insert(self, starts: str, side: str, ends: str) -> None:
-        picks = {
+    def _insert(self, starts: str, side: str, ends: str, prices: str | None) -> None:
+        """Insert calls put together of their starts and ends.
+
+        Args:
+            prices: a query for the prices that they need; `None` where none has a model.
+        """
+        columns = {
             "span_id": "coalesce(s.span_id, e.span_id)",
             "status": "coalesce(e.status, 'open')",
             "end_ns": "e.end_ns",
@@ -155,16 +169,14 @@ class Fold:
             "start_ns": "coalesce(s.start_ns, e.end_ns)",
             **{name: f"coalesce(e.{name}, s.{name})" for name in (*LATER_WINS, *LISTS)},
         }
-        merged = ", ".join(f"{picks[name]} AS {name}" for name in CALLS)
-        priced = ", ".join(costs.PICKS.get(name, name) for name in CALLS)
-        version = costs.load_rates(self._connection)
-        self._execute(
-            f"""INSERT INTO calls ({_COLUMNS}) SELECT {priced} FROM (
-                SELECT c.*, r.basis, {costs.TOTAL} AS total FROM (
-                    SELECT {merged} FROM ({starts}) s {side} JOIN ({ends}) e ON s.span_id = e.span_id
-                ) c {costs.JOIN.format(version)}
-            ) ORDER BY start_ns"""
-        )
+        merged = ", ".join(f"{columns[name]} AS {name}" for name in CALLS)
+        calls = f"SELECT {merged} FROM ({starts}) s {side} JOIN ({ends}) e ON s.span_id = e.span_id"
+        picks = costs.REPORTED
+        if prices is not None:
+            picks, join = costs.PICKS, costs.JOIN.format(costs.load_rates(self._connection, prices))
+            calls = f"SELECT c.*, r.basis, {costs.TOTAL} AS total FROM ({calls}) c {join}"
+        priced = ", ".join(picks.get(name, name) for name in CALLS)
+        self._execute(f"INSERT INTO calls ({_COLUMNS}) SELECT {priced} FROM ({calls}) ORDER BY start_ns")
 
     def _execute(self, query: str, *values: object) -> None:
         self._connection.execute(query, list(values))
@@ -174,14 +186,18 @@ class Fold:
         return row[0] if row else None
 
 
-def _shape_events(event: str, condition: str = "true") -> str:
-    """Return a query that gives the events of one kind the columns of `calls`."""
+def _shape_events(event: str, lists: bool, condition: str = "true") -> str:
+    """Return a query that gives the events of one kind the columns of `calls`.
+
+    Args:
+        lists: whether events of the slice refer to messages.
+    """
     plain = ("span_id", "status", "end_ns", *FIRST_WINS)
     fields = [
         *(f"s.{name}" for name in plain),
         *(f"{source} AS {name}" for name, source in LATER_WINS.items()),
+        *(f"{source if lists else _NO_IDS} AS {name}" for name, source in _IDS.items()),
     ]
-    return f"""SELECT {", ".join(fields)}, li.ids AS messages_in, lo.ids AS messages_out
-        FROM (SELECT * FROM stage WHERE event = '{event}' AND {condition}) s
-        LEFT JOIN (SELECT * FROM lists WHERE NOT out) li ON li.row = s.row
-        LEFT JOIN (SELECT * FROM lists WHERE out) lo ON lo.row = s.row"""
+    joins = _JOIN_IDS if lists else ""
+    return f"""SELECT {", ".join(fields)}
+        FROM (SELECT * FROM stage WHERE event = '{event}' AND {condition}) s {joins}"""

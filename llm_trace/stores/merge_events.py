@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
+    from llm_trace.stores.staging import SliceContents
+
 # Later lines win, key by key; what the table holds is older than any line.
 _RUNS = """
 CREATE OR REPLACE TEMP TABLE merged AS
@@ -70,9 +72,8 @@ _STEPS: dict[str, tuple[str, ...]] = {
 }
 
 
-def fold_others(connection: DuckDBPyConnection) -> None:
+def fold_others(connection: DuckDBPyConnection, contents: SliceContents) -> None:
     """Add the runs, prompts, scores, attributions, operations and losses of the slice in `stage`."""
-    present = connection.execute("SELECT DISTINCT event FROM stage").fetchall()
-    for event in sorted(str(row[0]) for row in present):
+    for event in sorted(contents.events):
         for step in _STEPS.get(event, ()):
             connection.execute(step)

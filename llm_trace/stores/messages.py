@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
+    from llm_trace.stores.staging import SliceContents
+
 _CANDIDATES = """
 CREATE OR REPLACE TEMP TABLE candidates AS
 SELECT f.first, m.id FROM messages m JOIN (SELECT first, hash FROM firsts WHERE row = first) f USING (hash)"""
@@ -50,7 +52,9 @@ FROM spread s JOIN pieces p ON s.row >= p.first AND s.row < p.stop
 LEFT JOIN numbers m ON m.file = p.file AND m.n = s.n GROUP BY s.row, s.out"""
 
 
-def fold_messages(connection: DuckDBPyConnection) -> None:
+def fold_messages(connection: DuckDBPyConnection, contents: SliceContents) -> None:
     """Insert the new messages of the slice, and make `lists`: the ids of each event's messages."""
-    for step in (_CANDIDATES, _KNOWN, _IDS, _INSERT, _NUMBERS, _LISTS):
+    bodies = (_CANDIDATES, _KNOWN, _IDS, _INSERT, _NUMBERS) if contents.messages else ()
+    lists = (_LISTS,) if contents.message_lists else ()
+    for step in (*bodies, *lists):
         connection.execute(step)

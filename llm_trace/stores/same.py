@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
+    from llm_trace.stores.staging import SliceContents
+
 _NAMED = """
 CREATE OR REPLACE TEMP TABLE named AS
 SELECT unnest(same) AS span_id, span_id AS kept FROM stage WHERE event = 'end' AND same IS NOT NULL"""
@@ -44,19 +46,18 @@ _MOVE = (
     "UPDATE operations SET span_id = s.kept FROM _same s WHERE s.span_id = operations.span_id",
     "UPDATE attributions SET span_id = s.kept FROM _same s WHERE s.span_id = attributions.span_id",
 )
+_REMARKS = frozenset(["score", "attribution", "operation"])
 
 
-def fold_same(connection: DuckDBPyConnection) -> None:
+def fold_same(connection: DuckDBPyConnection, contents: SliceContents) -> None:
     """Merge the accounts of one call that the slice in `stage` names; calls and scores are stored already."""
-    if _has_any(connection, "FROM stage WHERE event = 'end' AND same IS NOT NULL"):
+    if contents.same:
         for step in (_NAMED, *_KEEP_LAST, _FILL, *_REPLACE, *_MOVE):
             connection.execute(step)
-    elif _has_any(connection, "FROM _same") and _has_any(
-        connection, "FROM stage WHERE event IN ('score', 'attribution', 'operation')"
-    ):
+    elif not _REMARKS.isdisjoint(contents.events) and _has_any(connection):
         for step in _MOVE:
             connection.execute(step)
 
 
-def _has_any(connection: DuckDBPyConnection, source: str) -> bool:
-    return connection.execute(f"SELECT 1 {source} LIMIT 1").fetchone() is not None
+def _has_any(connection: DuckDBPyConnection) -> bool:
+    return connection.execute("SELECT 1 FROM _same LIMIT 1").fetchone() is not None

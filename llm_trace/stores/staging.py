@@ -7,13 +7,15 @@ commits; and in two slots, so that one slice can be read while the one before is
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from llm_trace.stores.columns import ENDS, KINDS, LISTS, STAGE
 from llm_trace.stores.instances import hide_progress
 from llm_trace.stores.load import SliceError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from duckdb import DuckDBPyConnection
 
     from llm_trace.stores.slices import SpoolSlice
@@ -25,9 +27,9 @@ _LENGTH = "CASE WHEN r[2] > 1e15 THEN 1e15 ELSE greatest(r[2]::DOUBLE - r[1] + 1
 _FEW = " AND ".join(
     f"coalesce(list_sum(list_transform({name}, lambda r: {_LENGTH})), 0) <= {MOST_MESSAGES}" for name in LISTS
 )
-_IS_GOOD = f"""coalesce(CASE event
-    WHEN 'start' THEN span_id IS NOT NULL AND start_ns >= 0 AND coalesce(kind, 'chain') IN {KINDS} AND {_FEW}
-    WHEN 'end' THEN span_id IS NOT NULL AND end_ns >= 0 AND status IN {ENDS} AND {_FEW}
+_IS_EVENT = f"""coalesce(CASE event
+    WHEN 'start' THEN span_id IS NOT NULL AND start_ns >= 0 AND coalesce(kind, 'chain') IN {KINDS}
+    WHEN 'end' THEN span_id IS NOT NULL AND end_ns >= 0 AND status IN {ENDS}
     WHEN 'run' THEN id IS NOT NULL
     WHEN 'prompt' THEN name IS NOT NULL AND version IS NOT NULL
     WHEN 'score' THEN id IS NOT NULL AND span_id IS NOT NULL AND name IS NOT NULL AND value IS NOT NULL
@@ -73,7 +75,48 @@ UNION ALL
 SELECT rowid, min(rowid) OVER (PARTITION BY hash, role, text, rest), hash
 FROM bodies SEMI JOIN repeated USING (hash)"""
 
+_NO_BODIES = (
+    "CREATE TABLE bodies (file TEXT, n BIGINT, ns BIGINT, hash UBIGINT, role TEXT, text TEXT, rest JSON)",
+    "CREATE TABLE firsts (row BIGINT, first BIGINT, hash UBIGINT)",
+)
 TABLES = ("stage", "pieces", "bodies", "firsts")
+
+
+_COUNT = """
+SELECT event, count(*), count(DISTINCT span_id), count(messages), count(messages_in) + count(messages_out),
+       count(model), count(same)
+FROM stage GROUP BY event"""
+
+
+@dataclass(frozen=True)
+class SliceContents:
+    """What a slice holds at most: most are short, and planning a query costs more than it finds in them."""
+
+    events: frozenset[str]
+    messages: int
+    message_lists: int
+    models: int
+    same: int
+    is_unique: bool
+    """Whether no call starts twice or ends twice."""
+    is_even: bool
+    """Whether, besides, as many calls end as start."""
+
+
+def _sum_up(rows: Sequence[tuple[Any, ...]]) -> SliceContents:
+    """Return what a slice holds, of `_COUNT`'s rows."""
+    lines = {event: (count, calls) for event, count, calls, *_ in rows}
+    (starts, started), (ends, ended) = (lines.get(event, (0, 0)) for event in ("start", "end"))
+    messages, message_lists, models, same = (sum(row[column] for row in rows) for column in range(3, 7))
+    return SliceContents(
+        frozenset(event for event in lines if event),
+        messages,
+        message_lists,
+        models,
+        same,
+        is_unique=(starts, ends) == (started, ended),
+        is_even=starts == started == ends == ended,
+    )
 
 
 @dataclass(frozen=True)
@@ -84,6 +127,7 @@ class Staged:
     schema: str
     bad: list[int]
     """Rows that are no events, ascending."""
+    contents: SliceContents
 
 
 class Staging:
@@ -109,13 +153,16 @@ class Staging:
         for table in TABLES:  # all at once, or the new ones would be made beside the old
             self._execute(f"DROP TABLE IF EXISTS {table}")
         self._read(part)
-        bad = [row[0] for row in self._rows(f"SELECT rowid FROM stage WHERE NOT {_IS_GOOD} ORDER BY rowid")]
+        contents = _sum_up(self._rows(_COUNT))
+        is_good = f"{_IS_EVENT} AND {_FEW}" if contents.message_lists else _IS_EVENT
+        bad = [row[0] for row in self._rows(f"SELECT rowid FROM stage WHERE NOT ({is_good}) ORDER BY rowid")]
         if bad:
-            self._execute(f"UPDATE stage SET event = NULL WHERE NOT {_IS_GOOD}")
-        self._drop_repeated()
-        self._execute(BODIES)
-        self._execute(FIRSTS)
-        return Staged(part, schema, bad)
+            self._execute(f"UPDATE stage SET event = NULL WHERE NOT ({is_good})")
+        if not contents.is_unique:
+            self._drop_repeated()
+        for query in (BODIES, FIRSTS) if contents.messages else _NO_BODIES:
+            self._execute(query)
+        return Staged(part, schema, bad, contents)
 
     def _read(self, part: SpoolSlice) -> None:
         columns = ", ".join(f"'{name}': '{kind}'" for name, kind in STAGE.items())
@@ -136,15 +183,13 @@ class Staging:
 
     def _drop_repeated(self) -> None:
         """Keep the first start and the first end of each call."""
-        events = "event IN ('start', 'end')"
-        if self._rows(f"SELECT count(*) - count(DISTINCT (span_id, event)) FROM stage WHERE {events}")[0][0]:
-            self._execute(
-                f"""UPDATE stage SET event = NULL WHERE {events} AND rowid NOT IN
-                (SELECT min(rowid) FROM stage WHERE {events} GROUP BY span_id, event)"""
-            )
+        self._execute(
+            """UPDATE stage SET event = NULL WHERE event IN ('start', 'end') AND rowid NOT IN
+            (SELECT min(rowid) FROM stage WHERE event IN ('start', 'end') GROUP BY span_id, event)"""
+        )
 
     def _execute(self, query: str, *values: object) -> None:
         self._connection.execute(query, list(values))
 
-    def _rows(self, query: str) -> list[tuple[int, ...]]:
+    def _rows(self, query: str) -> list[tuple[Any, ...]]:
         return self._connection.execute(query).fetchall()
