@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from typing import TYPE_CHECKING, Any
 
 from llm_trace.errors import ConfigurationError, MissingExtraError
 from llm_trace.exporters.protocol import parse_address
+from llm_trace.plugin_points import list_entry_points
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,7 +32,7 @@ def make_exporter(text: str) -> Exporter:
         MissingExtraError: the exporter's library is not installed.
     """
     parts = parse_address(text)
-    points = {point.name: point for point in entry_points(group=GROUP)}
+    points = {point.name: point for point in list_entry_points(GROUP)}
     if parts.scheme not in points:
         raise ConfigurationError(
             f"no exporter is installed for {text!r}: write an address that begins with "

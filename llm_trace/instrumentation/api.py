@@ -6,7 +6,6 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from importlib import metadata
 from typing import TYPE_CHECKING, Self
 
 from llm_trace.capture import failures, otel_providers
@@ -14,6 +13,7 @@ from llm_trace.errors import ConfigurationError, MissingExtraError
 from llm_trace.instrumentation.import_hooks import ImportHook
 from llm_trace.instrumentation.rides import RIDES, Ride, find_version
 from llm_trace.instrumentation.riding import start_ride
+from llm_trace.plugin_points import list_entry_points
 
 if TYPE_CHECKING:
     from llm_trace.instrumentation.integration import Integration, TracedMethod
@@ -152,7 +152,7 @@ def _hold(name: str, integration: Integration | None, rides: tuple[Ride, ...]) -
 def load_integrations() -> dict[str, Integration]:
     """Return the integrations that are installed, by library; one that cannot be loaded is counted."""
     integrations: dict[str, Integration] = {}
-    for entry in metadata.entry_points(group="llm_trace.integrations"):
+    for entry in list_entry_points("llm_trace.integrations"):
         try:
             integrations.setdefault(entry.name, entry.load())
         except Exception as exc:  # somebody else's package

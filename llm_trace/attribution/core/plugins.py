@@ -11,12 +11,12 @@ What is registered is a plain callable. Ours win where names are equal.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from typing import Any
 
 from llm_trace.errors import AttributionError
+from llm_trace.plugin_points import list_entry_points
 
 METHODS, SEGMENTERS, BASELINES, QUALITY = (
     f"llm_trace.{kind}" for kind in ("methods", "segmenters", "baselines", "quality")
@@ -26,10 +26,9 @@ segment's text to its replacement; methods and measures see `registry.Method` an
 """
 
 
-@cache
 def find_foreign(group: str) -> Mapping[str, EntryPoint]:
     """Return what other packages registered in a group."""
-    return {point.name: point for point in entry_points(group=group)}
+    return {point.name: point for point in list_entry_points(group)}
 
 
 def list_names(group: str, builtin: Mapping[str, Any]) -> list[str]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import functools
 import json
 import os
-from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from llm_trace.plugin_points import list_entry_points
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -43,7 +44,7 @@ def _list_registered() -> list[str]:
     """Return the models of installed packages, ours among them."""
     from llm_trace.attribution.models.loading import GROUP
 
-    return sorted({"demo", *(point.name for point in entry_points(group=GROUP))})
+    return sorted({"demo", *(point.name for point in list_entry_points(GROUP))})
 
 
 def _list_cached() -> Iterator[str]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 from importlib import import_module
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
 from llm_trace.attribution.models.config import read_model_name
 from llm_trace.attribution.models.kinds import detect_kind
 from llm_trace.errors import AttributionError, MissingExtraError
+from llm_trace.plugin_points import list_entry_points
 
 if TYPE_CHECKING:
     pass
@@ -53,7 +53,7 @@ def _require() -> None:
 
 @lru_cache(maxsize=2)
 def _load(name: str) -> tuple[Any, Any]:
-    loader = next((point.load() for point in entry_points(group=GROUP) if point.name == name), None)
+    loader = next((point.load() for point in list_entry_points(GROUP) if point.name == name), None)
     if loader is None and name == "demo":  # a checkout that was never installed has no entry points
         loader = import_module("llm_trace.demo.model").load_model
     if loader is None:
