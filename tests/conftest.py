@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import gc
 import logging
 import os
+import ssl
 import warnings
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import certifi
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.internal.conjecture import providers
@@ -30,6 +33,24 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 if settings.get_current_profile_name() == "same":
     # Hypothesis draws from the constants of loaded modules too, and these differ with the tests' order.
     vars(providers)["is_local_module_file"] = lambda _: False
+
+_make_context = ssl.create_default_context
+
+
+@functools.cache
+def _trust_the_world() -> ssl.SSLContext:
+    return _make_context(cafile=certifi.where())
+
+
+def _share_context(*args: Any, **kwargs: Any) -> ssl.SSLContext:
+    """Return the same for all who trust the world: its certificates take 40 ms, and each client of an SDK
+    loads them.
+    """
+    is_common = not args and kwargs == {"cafile": certifi.where()}
+    return _trust_the_world() if is_common else _make_context(*args, **kwargs)
+
+
+vars(ssl)["create_default_context"] = _share_context
 
 SHARED = Path(__file__).resolve().parents[1].parent / "shared"
 
