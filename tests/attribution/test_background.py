@@ -232,9 +232,8 @@ def test_a_worker_that_cannot_start_breaks_nothing(
     monkeypatch.setattr(background, "launch_worker", broken)
     llm_trace.configure(recorded.path, attribution=policy())
     assert llm_trace.trace(kind="llm")(lambda prompt: "yes")(PROMPT) == "yes"
-    for _ in range(100):
-        if failures.counts:
-            break
+    deadline = time.monotonic() + 60
+    while not failures.counts and time.monotonic() < deadline:
         time.sleep(0.02)
     assert any("background worker" in reason for reason in failures.counts)
     background.stop()
@@ -252,10 +251,9 @@ def ask(prompt):
     return " One day the dog came."
 
 ask(sys.argv[3])
-began = time.perf_counter()
 for _ in range(5):
     ask(sys.argv[3])
-print((time.perf_counter() - began) / 5, "torch" in sys.modules, flush=True)
+print("torch" in sys.modules, flush=True)
 time.sleep(60)
 """
 
@@ -264,9 +262,7 @@ def test_a_killed_host_loses_no_request_and_its_worker_finishes(recorded: Record
     command = [sys.executable, "-c", HOST, str(recorded.path), saved, PROMPT]
     host = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert host.stdout is not None
-    each, torch_in_host = host.stdout.readline().split()
-    assert float(each) < 0.05
-    assert torch_in_host == "False"
+    assert host.stdout.readline() == "False\n"
     log = get_queue_folder(recorded.path) / "worker.log"
     deadline = time.monotonic() + 60
     while not log.exists() and time.monotonic() < deadline:  # a worker that was not begun finishes nothing

@@ -105,14 +105,14 @@ def test_follow_carries_on_where_another_process_stopped(tmp_path: Path, server:
     for number in range(1, 4):
         spool.call(number)
     process = start("export", "--to", address(server), "--follow", "--store", str(place))
-    assert server.asked.acquire(timeout=20)
+    assert server.asked.acquire(timeout=60)
     spool.call(4)
-    until = time.monotonic() + 20
+    until = time.monotonic() + 60
     while get_standing(spool.folder, address(server)).delivered < 4:
         assert time.monotonic() < until
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
-    _, complaint = process.communicate(timeout=20)
+    _, complaint = process.communicate(timeout=60)
     assert process.returncode == 0
     assert "4 delivered, 0 pending, 0 rejected" in complaint or "3 delivered, 1 pending" in complaint, (
         "killed at the answer"

@@ -36,7 +36,7 @@ def test_tail_prints_calls_as_they_end_and_leaves_after_the_limit(place: Path) -
         with llm_trace.span("outer", input="a"), llm_trace.span("inner"):
             pass
         rest = [json.loads(line) for line in process.stdout]
-        assert process.wait(30) == 0
+        assert process.wait(60) == 0
     assert {(call["name"], call["status"]) for call in rest} == {("inner", "ok"), ("outer", "ok")}
 
 
@@ -49,7 +49,7 @@ def test_tail_waits_for_a_store_and_ends_well_with_ctrl_c(tmp_path: Path) -> Non
         record(place)
         assert process.stdout.readline().split()[:3] == ["time", "id", "name"]
         process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 0
+        assert process.wait(60) == 0
         assert "Traceback" not in process.stderr.read()
 
 
@@ -66,7 +66,7 @@ def test_tail_shows_calls_that_a_dying_process_left_open(place: Path) -> None:
             os._exit(0)
         os.waitpid(child, 0)
         call = json.loads(process.stdout.readline())
-        assert process.wait(30) == 0
+        assert process.wait(60) == 0
     assert (call["name"], call["status"], call["input"]) == ("never ends", "interrupted", {"input": "x"})
 
 
@@ -276,7 +276,7 @@ def test_a_pipe_that_closes_early_is_no_error(place: Path) -> None:
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdout.close()
-        process.wait(30)
+        process.wait(60)
         assert process.stderr.read() == ""
 
 

@@ -81,7 +81,7 @@ def test_the_command_takes_a_trace_and_ends_well_with_all_of_it_in_the_store(
                     pass
         provider.shutdown()
         process.send_signal(ending)
-        assert process.wait(30) == 0
+        assert process.wait(60) == 0
         assert "Traceback" not in process.stderr.read()
     *chats, root = recorded.calls()  # the newest first
     assert (root.name, root.kind, root.status) == ("handle", "chain", "ok")

@@ -396,7 +396,7 @@ def test_silent_connections_lock_nobody_out(spool: SpoolWriter) -> None:
     server = Server(Receiver(spool, ValueEncoder()), TOKEN, ConnectionLimits(connections=4))
     with server as client, contextlib.ExitStack() as stack:
         silent = [
-            stack.enter_context(socket.create_connection(server.address, timeout=20)) for _ in range(12)
+            stack.enter_context(socket.create_connection(server.address, timeout=60)) for _ in range(12)
         ]
         for connection in silent:
             connection.sendall(b"POST /v1/traces HTTP/1.1\r\nX: ")
@@ -428,7 +428,7 @@ def test_a_sender_that_does_not_end_what_it_says_is_told_and_let_go(
     spool: SpoolWriter, sent: bytes, patience: ConnectionLimits
 ) -> None:
     server = Server(Receiver(spool, ValueEncoder()), patience=patience)
-    with server, socket.create_connection(server.address, timeout=20) as slow:
+    with server, socket.create_connection(server.address, timeout=60) as slow:
         slow.sendall(sent)
         with slow.makefile("rb") as answer:
             assert answer.read().splitlines()[0] == b"HTTP/1.1 408 Request Timeout"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
-import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -164,13 +163,11 @@ def test_what_raises_or_hangs_counts_as_zero_and_the_rest_is_kept(store: Recorde
 
     fresh = make_desk().make_instances(8)
     late = [each.id for each in fresh if each.expected == "DENY"]
-    for fn, kind, text in (
-        (fail, "error", "RuntimeError: out of order"),
-        (hang, "timeout", "no answer within 2 s"),
+    for fn, timeout, kind, text in (
+        (fail, 60, "error", "RuntimeError: out of order"),
+        (hang, 3, "timeout", "no answer within 3 s"),
     ):
-        begin = time.monotonic()
-        evaluation = evaluate(fn, make_desk(), exact, n=8, timeout=2, concurrency=8)
-        assert time.monotonic() - begin < 30
+        evaluation = evaluate(fn, make_desk(), exact, n=8, timeout=timeout, concurrency=8)
         exactly = evaluation.dimension("exact")
         assert (exactly.n, exactly.failed, exactly.value) == (8, len(late), 1 - len(late) / 8)
         assert [(each.instance, each.kind) for each in evaluation.failures] == [(id_, kind) for id_ in late]

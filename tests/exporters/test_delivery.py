@@ -53,7 +53,7 @@ def ask(number: int) -> None:
 
 
 def until(holds: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not holds():
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -75,7 +75,7 @@ def test_a_destination_in_trouble_stops_no_other(recorded: Recorded, server: Loo
         llm_trace.configure(recorded.path, exporters=(address(server), address(closed)))
         for number in range(20):
             ask(number)
-        report = llm_trace.flush(20)
+        report = llm_trace.flush(60)
         told = report.destinations
         assert (told[address(server)].delivered, told[address(server)].pending) == (20, 0)
         assert (told[address(closed)].delivered, told[address(closed)].pending) == (0, 20)
@@ -90,7 +90,7 @@ def test_a_bill_that_is_not_paid_stops_the_destination_and_sets_no_call_aside(
     server.answer = lambda _: Reply(402, b"out of credit")
     llm_trace.configure(recorded.path, exporters=(address(server),))
     ask(1)
-    report = llm_trace.flush(20)
+    report = llm_trace.flush(60)
     destination = report.destinations[address(server)]
     assert (destination.delivered, destination.pending, destination.rejected) == (0, 1, 0)
     assert "HTTP 402: out of credit" in str(report)
@@ -100,12 +100,12 @@ def test_a_key_that_was_put_right_is_tried_at_once(recorded: Recorded, server: L
     server.answer = lambda _: Reply(401)
     llm_trace.configure(recorded.path, exporters=(address(server),))
     ask(1)
-    assert "OTEL_EXPORTER_OTLP_HEADERS" in str(llm_trace.flush(20))
+    assert "OTEL_EXPORTER_OTLP_HEADERS" in str(llm_trace.flush(60))
     llm_trace.shutdown()
     until(lambda: not serving(recorded.path))
     server.answer = strict
     llm_trace.configure(recorded.path, exporters=(address(server),))
-    assert llm_trace.flush(20).destinations[address(server)].delivered == 1
+    assert llm_trace.flush(60).destinations[address(server)].delivered == 1
 
 
 def test_flush_reports_what_another_process_delivers_and_waits_no_longer_than_told(
@@ -135,7 +135,7 @@ def test_a_process_that_delivers_and_dies_is_replaced(
     (first,) = serving(recorded.path)
     os.kill(first, signal.SIGKILL)
     ask(2)
-    assert llm_trace.flush(20).destinations[address(server)].pending == 0
+    assert llm_trace.flush(60).destinations[address(server)].pending == 0
     assert first not in serving(recorded.path)
     assert set(arrived(server)) == {call.span_id for call in recorded.calls()}
 
@@ -178,20 +178,20 @@ def test_a_destination_that_was_taken_out_receives_no_later_call(
     with Loopback(strict) as other:
         llm_trace.configure(recorded.path, exporters=(address(server), address(other)))
         ask(1)
-        assert llm_trace.flush(20).ok
+        assert llm_trace.flush(60).ok
         if between:
             llm_trace.shutdown()
         llm_trace.configure(recorded.path, exporters=(address(other),))
         ask(2)
-        report = llm_trace.flush(20)
+        report = llm_trace.flush(60)
         assert (report.ok, set(report.destinations)) == (True, {"spool", address(other)})
         llm_trace.configure(recorded.path, exporters=())
         ask(3)
-        assert set(llm_trace.flush(20).destinations) == {"spool"}
+        assert set(llm_trace.flush(60).destinations) == {"spool"}
         until(lambda: not serving(recorded.path))
         llm_trace.configure(recorded.path, exporters=(address(server),))
         ask(4)
-        assert llm_trace.flush(20).ok
+        assert llm_trace.flush(60).ok
         assert numbers(server) == ["1", "4"]
         assert numbers(other) == ["1", "2"]
 
@@ -215,7 +215,7 @@ def test_flush_says_what_waits_for_a_destination_that_was_taken_out_and_nothing_
     assert "not in configure(exporters=…)" in str(report)
     assert arrived(server) == []
     llm_trace.configure(recorded.path, exporters=(address(server),))
-    assert llm_trace.flush(20).ok
+    assert llm_trace.flush(60).ok
     assert numbers(server) == ["1"]
 
 
@@ -233,7 +233,7 @@ def test_a_process_without_exporters_sends_nothing_while_another_has_some(
     """
     subprocess.run([sys.executable, "-c", dedent(code)], check=True)
     ask(2)
-    assert llm_trace.flush(20).ok
+    assert llm_trace.flush(60).ok
     assert (numbers(server), len(arrived(server))) == (["1", "2"], 2)
 
 
@@ -242,7 +242,7 @@ def test_a_score_given_later_goes_where_its_call_went(
 ) -> None:
     llm_trace.configure(recorded.path, exporters=(address(server) + "?metrics=false",))
     ask(1)
-    assert llm_trace.flush(20).ok
+    assert llm_trace.flush(60).ok
     code = f"""
         import llm_trace
         llm_trace.configure({str(recorded.path)!r}, exporters=())
@@ -254,7 +254,7 @@ def test_a_score_given_later_goes_where_its_call_went(
     (tmp_path / "scores.csv").write_text("\n".join(["span_id,name,value", *rows]))
     command = ["annotate", "--csv", str(tmp_path / "scores.csv"), "--store", str(recorded.path)]
     subprocess.run([f"{Path(sys.executable).parent}/llm-trace", *command], check=True, capture_output=True)
-    assert llm_trace.flush(20).ok
+    assert llm_trace.flush(60).ok
     spans = [span for request in list(server.received) for span in spans_of(request)]
     assert [span.name for span in spans] == ["ask", "evaluation 1"]
 
@@ -262,10 +262,10 @@ def test_a_score_given_later_goes_where_its_call_went(
 def test_a_new_option_of_an_address_is_heeded_at_once(recorded: Recorded, server: Loopback) -> None:
     llm_trace.configure(recorded.path, exporters=(address(server),))
     ask(1)
-    assert llm_trace.flush(20).ok
+    assert llm_trace.flush(60).ok
     llm_trace.configure(recorded.path, exporters=(address(server) + "?content=false",))
     ask(2)
-    assert llm_trace.flush(20).ok
+    assert llm_trace.flush(60).ok
     assert (numbers(server), len(arrived(server))) == (["1"], 2)
 
 
@@ -274,7 +274,7 @@ def test_the_spool_is_not_kept_for_a_destination_that_was_taken_out(
 ) -> None:
     llm_trace.configure(recorded.path, exporters=(address(server),))
     ask(1)
-    assert llm_trace.flush(20).ok
+    assert llm_trace.flush(60).ok
     llm_trace.configure(recorded.path, exporters=())
     ask(2)
     llm_trace.shutdown()
@@ -298,7 +298,7 @@ def test_the_host_logs_what_stands_in_the_way_once(
 def test_exporter_objects_are_delivered_to_by_a_thread(recorded: Recorded, server: Loopback) -> None:
     llm_trace.configure(recorded.path, exporters=[OtlpExporter("mine", server.url)])
     ask(1)
-    assert llm_trace.flush(20).destinations["mine"].delivered == 1
+    assert llm_trace.flush(60).destinations["mine"].delivered == 1
     assert serving(recorded.path) == []
     assert len(arrived(server)) == 1
 
@@ -331,7 +331,7 @@ def test_a_package_adds_an_exporter_by_an_entry_point(
     monkeypatch.syspath_prepend(str(site))
     llm_trace.configure(recorded.path, exporters=["acme://team"])
     ask(1)
-    assert llm_trace.flush(20).destinations["acme://team"].delivered == 1
+    assert llm_trace.flush(60).destinations["acme://team"].delivered == 1
     with pytest.raises(llm_trace.errors.MissingExtraError, match="nowhere is not installed"):
         llm_trace.configure(recorded.path, exporters=["acme-bare://team"])
 
@@ -378,7 +378,7 @@ def test_an_answer_without_an_end_is_read_in_part_and_named(recorded: Recorded, 
     ask(1)
     until(lambda: "is longer than 1,048,576 bytes" in str(llm_trace.flush(0.2)))
     server.answer = strict
-    until(lambda: llm_trace.flush(5).destinations[address(server)].delivered == 1)
+    until(lambda: llm_trace.flush(60).destinations[address(server)].delivered == 1)
 
 
 def test_a_packed_answer_is_read(recorded: Recorded, server: Loopback) -> None:
@@ -386,4 +386,4 @@ def test_a_packed_answer_is_read(recorded: Recorded, server: Loopback) -> None:
     server.answer = lambda _: Reply(402, packed, {"content-encoding": "gzip"})
     llm_trace.configure(recorded.path, exporters=(address(server),))
     ask(1)
-    assert "out of credit" in str(llm_trace.flush(20))
+    assert "out of credit" in str(llm_trace.flush(60))

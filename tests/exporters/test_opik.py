@@ -389,13 +389,13 @@ def test_what_a_program_logs_arrives_with_its_scores(
     with llm_trace.span("answer", kind="chain"), llm_trace.span("ask", kind="llm") as inner:
         inner.set(output="yes")
         llm_trace.log_score("tone", 0.5)
-    assert llm_trace.flush(20).ok
+    assert llm_trace.flush(60).ok
     llm_trace.shutdown()
     with llm_trace.open_store(tmp_path / "t.duckdb") as store:
         (logged,) = store.calls(name="ask")
     llm_trace.configure(tmp_path / "t.duckdb", exporters=["opik://team/demo"])
     llm_trace.log_score("helpful", 1.0, call=logged)  # by another process, later
-    assert llm_trace.flush(20).ok
+    assert llm_trace.flush(60).ok
     (span,) = [s for s in server.spans.values() if s.name == "ask"]
     assert {
         (kind, entity): s.value for (kind, entity, _), s in server.scores.items() if s.name == "tone"

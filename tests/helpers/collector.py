@@ -26,7 +26,7 @@ class Server:
 
     def __enter__(self) -> httpx.Client:
         self.thread.start()
-        self.client = httpx.Client(base_url=self.url, timeout=20)
+        self.client = httpx.Client(base_url=self.url, timeout=60)
         return self.client
 
     def __exit__(self, *_: object) -> None:

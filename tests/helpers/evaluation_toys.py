@@ -48,5 +48,5 @@ def remember(message: str, waited: int) -> str:
 def hang(message: str, waited: int) -> str:
     """Answer, but never where the days are many."""
     if waited > 30:
-        time.sleep(60)
+        time.sleep(600)
     return "APPROVE"
