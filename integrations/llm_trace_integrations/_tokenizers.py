@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from weakref import ReferenceType, ref
 
 from llm_trace.capture import failures
-from llm_trace.instrumentation.patches import Patch
+from llm_trace.instrumentation.patches import Patch, undo_patches
 
 _MOST_TEXTS = 64
 _MOST_CHARACTERS = 500_000
@@ -37,12 +37,11 @@ def watch_tokenizers() -> Callable[[], None]:
     for name, read in sources.items():
         fn = vars(base)[name]
         if not hasattr(fn, "__llm_trace__"):
-            patches.append(Patch(base, name, fn, _watch(fn, read)))
+            patches.append(Patch(base, name, fn, fn, _watch(fn, read)))
             setattr(base, name, patches[-1].traced)
 
     def undo() -> None:
-        for patch in patches:
-            patch.undo()
+        undo_patches(patches)
         _recent.clear()
 
     return undo

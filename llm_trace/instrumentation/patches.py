@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import wraps
-from itertools import repeat
-from operator import is_
 from typing import Any
 
 from llm_trace.capture import failures
@@ -48,16 +46,13 @@ class Patch:
     name: str
     original: Any
     """As it stands in the owner's namespace: a function, a `staticmethod` …; absent where it is inherited."""
+    function: Any
+    """The same as the program gets it."""
     traced: Any
     on: bool = True
 
-    def undo(self) -> None:
-        """Give the library its own method back; where another patch lies over ours, ours only calls
-        through."""
-        self.on = False
-        if inspect.ismodule(self.owner):
-            _replace_function(self.traced, self.original)
-            return
+    def put_back(self) -> None:
+        """Give a class its own method back; where another patch lies over ours, ours only calls through."""
         if vars(self.owner).get(self.name) is not self.traced:
             return
         if self.original is _INHERITED:
@@ -67,14 +62,29 @@ class Patch:
 
 
 _INHERITED = object()
-_DECORATED = Patch(None, "", None, None)
+_DECORATED = Patch(None, "", None, None, None)
 """In the place of the patch of what is traced by a decorator."""
 
 
-def patch(integration: Integration, method: TracedMethod) -> Patch | None:
-    """Put a traced method in the place of a library's own; a function also where the program has imported it
-    by name already. Where it is traced already, what gives back a copy of it that the owner has made, if it
-    has.
+def put_in_place(patches: Sequence[Patch]) -> None:
+    """Put functions in the place of a library's own, also where the program has imported them by name
+    already; methods are there from when their patch was made.
+    """
+    _replace_functions((each.function, each.traced) for each in patches if inspect.ismodule(each.owner))
+
+
+def undo_patches(patches: Sequence[Patch]) -> None:
+    """Give the library its own functions and methods back."""
+    for each in reversed(patches):
+        each.on = False
+        if not inspect.ismodule(each.owner):
+            each.put_back()
+    _replace_functions((each.traced, each.original) for each in patches if inspect.ismodule(each.owner))
+
+
+def make_patch(integration: Integration, method: TracedMethod) -> Patch | None:
+    """Put a traced method in the place of a class's own, or make what is to be put in a function's place.
+    Where it is traced already, what gives back a copy of it that the owner has made, if it has.
 
     Raises:
         AttributeError: this version of the library has no such method.
@@ -87,26 +97,29 @@ def patch(integration: Integration, method: TracedMethod) -> Patch | None:
     original = vars(owner).get(name, _INHERITED) if isinstance(owner, type) else getattr(owner, name)
     fn = getattr(owner, name)
     if hasattr(fn, "__llm_trace__") and (patched := getattr(fn, "__llm_trace_patch__", _DECORATED)).on:
-        return Patch(owner, name, fn.__llm_trace__, fn) if original is patched.traced is fn else None
-    place = Patch(owner, name, original, None)
+        return Patch(owner, name, fn.__llm_trace__, fn, fn) if original is patched.traced is fn else None
+    place = Patch(owner, name, original, fn, None)
     function = original.__func__ if isinstance(original, (staticmethod, classmethod)) else fn
     traced = _trace(function, integration, method, place)
     place.traced = type(original)(traced) if isinstance(original, (staticmethod, classmethod)) else traced
     if outer:
         setattr(owner, name, place.traced)
-    else:
-        _replace_function(fn, place.traced)
     return place
 
 
-def _replace_function(fn: Any, other: Any) -> None:
-    """Put another function in the place of one, also where modules have imported it (`from x import f`)."""
+def _replace_functions(pairs: Iterable[tuple[Any, Any]]) -> None:
+    """Put each second function in the place of the first, also where modules have imported it by name."""
+    others = {id(function): (function, other) for function, other in pairs}
+    if not others:
+        return
+    wanted = frozenset(others)
     for module in filter(inspect.ismodule, list(sys.modules.values())):
         names = vars(module)
-        if not any(map(is_, list(names.values()), repeat(fn))):  # nearly all: a program has 7,000 modules
+        if wanted.isdisjoint(map(id, list(names.values()))):  # nearly all: a program has 7,000 modules
             continue
-        for name in [name for name, value in list(names.items()) if value is fn]:
-            setattr(module, name, other)
+        for name, value in list(names.items()):
+            if id(value) in wanted:
+                setattr(module, name, others[id(value)][1])
 
 
 def _trace(fn: Callable[..., Any], integration: Integration, method: TracedMethod, place: Patch) -> Any:
