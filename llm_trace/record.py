@@ -137,6 +137,8 @@ class Run(Record):
     start_ns: int
     end_ns: int | None = None
     replay_of: str | None = None
+    fork_of: str | None = None
+    """Id of the run that this one left at a call, or `span_id` of the call where it belonged to no run."""
 
     def _repr_html_(self) -> str:
         """Return what was recorded of the run for notebooks."""

@@ -65,6 +65,44 @@ Live = Annotated[
 ]
 
 
+ForkAt = Annotated[
+    str | None,
+    typer.Option(
+        "--fork-at",
+        metavar="SPAN_ID",
+        help=(
+            "Answer what was before this call from the record, change it by --set and let the rest run; "
+            "tools only where --live names them."
+        ),
+    ),
+]
+Sets = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="WHAT=VALUE",
+        help=(
+            "What is changed at the fork: output=VALUE, output_text.OLD=NEW, arguments.NAME=VALUE, "
+            "messages.INDEX=TEXT or input_text.OLD=NEW; a value is JSON or a text."
+        ),
+    ),
+]
+Repeats = Annotated[
+    int, typer.Option("--repeats", metavar="N", min=1, help="Run the fork so often, and judge what it did.")
+]
+Control = Annotated[
+    bool, typer.Option("--control", help="Run the fork as often without the change, to tell it from chance.")
+]
+Serve = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--serve",
+        metavar="NAME",
+        help="Answer this function from the record, after a fork too where it is asked the same.",
+    ),
+]
+
+
 def replay_run(
     what: What,
     function: Functions = None,
@@ -73,15 +111,21 @@ def replay_run(
     prompt: PromptsOption = None,
     param: Params = None,
     live: Live = None,
+    serve: Serve = None,
+    fork_at: ForkAt = None,
+    set_: Sets = None,
+    repeats: Repeats = 1,
+    control: Control = False,
     pace: Annotated[bool, typer.Option("--pace", help="Let streams come as slowly as they did.")] = False,
     clock: Annotated[bool, typer.Option("--clock", help="Set the program's clock back.")] = False,
     store: o.StoreOption = o.STORE,
     as_json: o.JsonOption = False,
 ) -> None:
     """Run a recorded run or call again: answered from the record,
-    or live with another model, prompt or parameters.
+    live with another model, prompt or parameters, or from one of its calls on with that one changed.
     """
     from llm_trace import replay
+    from llm_trace.capture.spec import SERVED
     from llm_trace.replays.load import find_id
     from llm_trace.replays.report import Report
     from llm_trace.stores.duckdb import open_store
@@ -91,11 +135,15 @@ def replay_run(
     overrides: dict[str, Any] = {"model": model, "params": dict(map(_parse_param, param or ()))}
     overrides["prompt"] = [_read_prompt(text, what, store) for text in prompt or ()]
     overrides = {name: value for name, value in overrides.items() if value}
+    options: dict[str, Any] = {"store": store, "functions": function or (), "live": live or ()}
+    options |= {"pace": pace, "clock": clock, "overrides": overrides}
+    if fork_at is not None:
+        change = _read_change(set_ or [])
+        _fork(what, find_id(open_store(store), fork_at), change, as_json=as_json, serve=serve or (),
+              repeats=repeats, control=control, **options)  # fmt: skip
+        return
     chosen = mode or ("live" if overrides else "recorded")
-    run = replay(
-        what, store=store, mode=chosen, overrides=overrides, functions=function or (), live=live or (),
-        pace=pace, clock=clock,
-    )  # fmt: skip
+    run = replay(what, mode=chosen, serve=SERVED.union(serve or ()), **options)
     report = Report(**run.config["replay"])
     if as_json:
         print_json(run)
@@ -107,14 +155,46 @@ def replay_run(
         raise typer.Exit(1)
 
 
-def _parse_param(text: str) -> tuple[str, Any]:
+def _fork(what: str, fork_at: str, change: dict[str, Any], *, as_json: bool, **options: Any) -> None:
+    """Run a fork and print what came of it."""
+    from llm_trace.replays.forks import fork
+
+    result = fork(what, fork_at, change, **options)
+    if as_json:
+        control = [rerun.run for rerun in result.control]
+        print_json({"summary": result.summary(), "runs": result.runs, "control": control})
+        return
+    out = make_console()
+    out.print(make_plain_text(result.summary()), soft_wrap=True)
+    first = result.reruns[0]
+    if first.divergence is not None:
+        out.print(make_plain_text(first.divergence), soft_wrap=True)
+    out.print(make_plain_text(f"run {first.run.id}: llm-trace ls --run {first.run.id}"))
+
+
+def _read_change(texts: list[str]) -> dict[str, Any]:
+    """Return what `--set` says, as `fork` takes it."""
+    change: dict[str, Any] = {}
+    for text in texts:
+        name, value = _parse_param(text, "--set")
+        kind, dot, inside = name.partition(".")
+        if kind in ("messages", "output_text", "input_text") and isinstance(value, int | float | list):
+            value = text.partition("=")[2]  # a text, whatever it reads like
+        if dot:
+            change.setdefault(kind, {})[inside] = value
+        else:
+            change[kind] = value
+    return change
+
+
+def _parse_param(text: str, option: str = "--param") -> tuple[str, Any]:
     from llm_trace.errors import ReplayError
     from llm_trace.replays.overrides import parse_parameter
 
     try:
         return parse_parameter(text)
     except ReplayError as exc:
-        raise typer.BadParameter(str(exc), param_hint="--param") from exc
+        raise typer.BadParameter(str(exc), param_hint=option) from exc
 
 
 def _read_prompt(text: str, what: str, store: str) -> "Prompt":

@@ -72,6 +72,7 @@ def _list_run_facts(run: ShownRun) -> Iterator[tuple[str, object]]:
     yield "tags", ", ".join(run.tags)
     yield from run.config.items()
     yield "replay of", run.replay_of
+    yield "fork of", run.fork_of
     if run.environment is not None:
         if run.environment.seed != run.config.get("seed"):
             yield "seed", run.environment.seed

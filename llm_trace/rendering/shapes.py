@@ -143,6 +143,9 @@ class ShownRun(Protocol):
     @property
     def replay_of(self) -> str | None: ...
 
+    @property
+    def fork_of(self) -> str | None: ...
+
 
 class ShownPrompt(Protocol):
     """A version of a prompt."""

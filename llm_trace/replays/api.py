@@ -2,57 +2,37 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import time
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from llm_trace.capture import slots
-from llm_trace.capture.context import RUN_KEY, attach_values
-from llm_trace.capture.runs import begin_run
 from llm_trace.capture.spec import SERVED
 from llm_trace.errors import DivergenceError, ReplayError
-from llm_trace.record import Run
+from llm_trace.replays.forks import fork
 from llm_trace.replays.freeze import freeze_world
 from llm_trace.replays.load import load
 from llm_trace.replays.overrides import Overrides
 from llm_trace.replays.player import Player, Rules
 from llm_trace.replays.playing import (
+    begin_replay,
     build_root_call,
+    call_roots,
     open_replayed_store,
-    play_root,
     record_calls,
     run_outside_loops,
 )
 from llm_trace.replays.roots import find_functions
-from llm_trace.stores.duckdb import Store
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from llm_trace.record import Run
     from llm_trace.replays.load import Recording
     from llm_trace.replays.player import ReplayMode
-    from llm_trace.replays.playing import RootCall
-    from llm_trace.replays.report import Report
+    from llm_trace.replays.playing import Replaying
     from llm_trace.replays.roots import Function
-
-
-@dataclass
-class Replaying:
-    """A replay that is on."""
-
-    run: Run
-    """What the calls made in it belong to."""
-    recording: Recording
-    player: Player
-
-    @property
-    def report(self) -> Report:
-        """What was found so far."""
-        return self.player.report
+    from llm_trace.stores.duckdb import Store
 
 
 def replay(
@@ -66,6 +46,9 @@ def replay(
     live: Iterable[str] = (),
     pace: bool = False,
     clock: bool = False,
+    fork_at: str | None = None,
+    set: Mapping[str, Any] | None = None,  # noqa: A002  # reads as what it does
+    repeats: int = 1,
 ) -> Run:
     """Call the functions that a run began with again, with their recorded arguments, and return the new run.
 
@@ -86,12 +69,26 @@ def replay(
         live: names of functions that run for real in `recorded` and `mixed` mode.
         pace: let the chunks of streams come as slowly as they did.
         clock: let the program's clock begin at the time of the recording.
+        fork_at: `span_id` of a call up to which all is answered from the record; what comes after it runs,
+            tools only where `live` names them. The new run has `fork_of`.
+        set: the one thing that is changed at that call, as `llm_trace.replays.forks.fork` takes it.
+        repeats: how often the fork is run; the first run is returned, with what came of all of them in
+            `config["fork"]`. `fork` gives each of them.
 
     Raises:
         DivergenceError: in `recorded` mode: something was asked that is not in the record.
         ReplayError: a function or an argument is missing, or a recorded answer cannot be given again.
         NotFoundError: the store has no such run.
     """
+    if fork_at is not None:
+        if mode != "recorded":
+            raise ReplayError(f"a fork has no mode {mode!r}: what is before it is recorded, the rest is live")
+        return fork(
+            run, fork_at, set or {}, repeats=repeats, store=store, overrides=overrides, functions=functions,
+            serve=serve, live=live, pace=pace, clock=clock,
+        ).run  # fmt: skip
+    if set is not None or repeats != 1:
+        raise ReplayError("set and repeats are of a fork: say at which call, fork_at=SPAN_ID")
     opened = open_replayed_store(store)
     recording = load(opened, run)
     rules = Rules(mode, frozenset(serve), frozenset(live), pace, Overrides.of(overrides))
@@ -100,8 +97,8 @@ def replay(
         build_root_call(root, chosen[root.span_id], recording, rules.overrides) for root in recording.roots
     ]
     start_ns = recording.roots[0].start_ns if clock else None
-    with _play_recording(recording, rules, opened) as playing, freeze_world(recording.seed, start_ns):
-        run_outside_loops(partial(_play, work, playing))
+    with _play(recording, rules, opened) as playing, freeze_world(recording.seed, start_ns):
+        run_outside_loops(partial(call_roots, work, playing.player))
     return playing.run
 
 
@@ -129,46 +126,21 @@ def replaying(
     recording = load(opened, run)
     rules = Rules(mode, frozenset(serve), frozenset(live), pace, Overrides.of(overrides))
     with (
-        _play_recording(recording, rules, opened) as playing,
+        _play(recording, rules, opened) as playing,
         freeze_world(recording.seed, recording.roots[0].start_ns if clock else None),
     ):
         yield playing
 
 
 @contextlib.contextmanager
-def _play_recording(recording: Recording, rules: Rules, store: Store) -> Iterator[Replaying]:
-    """Fill the interceptor's slot, and let the calls made belong to a run of their own."""
-    if slots.interceptor is not None:
-        raise ReplayError("a replay is on in this process already: end it first")
+def _play(recording: Recording, rules: Rules, store: Store) -> Iterator[Replaying]:
+    """Answer from a recording; in `recorded` mode say in the end what was not in it."""
     with record_calls(store) as recorder:
         player = Player(recording.tape, rules, recorder.encoder)
-        about: dict[str, Any] = {"of": recording.name, "mode": rules.mode}
-        name = f"replay of {recording.name}"
-        event = begin_run(
-            recorder, name, record_env=recorder.record_env, config=about, replay_of=recording.id
-        )
-        playing = Replaying(
-            Run.model_validate({k: v for k, v in event.items() if k != "event"}), recording, player
-        )
-        slots.interceptor = player
-        try:
-            with attach_values(**{RUN_KEY: playing.run.id}), recorder.default_run(playing.run.id):
-                yield playing
-        finally:
-            slots.interceptor = None
-            player.finish()
-            about["replay"] = player.report.as_json()
-            ended = {"id": playing.run.id, "config": about, "end_ns": time.time_ns()}
-            recorder.event({"event": "run", **ended})
-            playing.run = playing.run.model_copy(update=ended)
+        name, about = f"replay of {recording.name}", {"of": recording.name, "mode": rules.mode}
+        with begin_replay(recorder, recording, player, name, config=about, replay_of=recording.id) as playing:
+            yield playing
     if rules.mode == "recorded" and player.report.divergence is not None:
         raise DivergenceError(player.report.divergence)
     if rules.mode == "recorded" and player.report.not_replayable:  # the program may have swallowed it
         raise ReplayError(player.report.not_replayable[0])
-
-
-def _play(work: Sequence[RootCall], playing: Replaying) -> None:
-    """Call the roots one after the other, and note whether each ended as it did."""
-    with asyncio.Runner() as runner:
-        for item in work:
-            play_root(item, playing.player, runner)

@@ -69,18 +69,7 @@ class Overrides:
         if run is None or not wanted:
             return run, args, kwargs
         bound = inspect.signature(run).bind(*args, **kwargs)
-        takes_any = [p.name for p in bound.signature.parameters.values() if p.kind is p.VAR_KEYWORD]
-        for name, value in wanted.items():
-            if name in bound.signature.parameters:
-                bound.arguments[name] = value
-            elif takes_any:
-                bound.arguments.setdefault(takes_any[0], {})[name] = value
-            else:
-                raise ReplayError(
-                    f"{spec.name} takes no argument {name!r}, so it cannot be changed: add the parameter, "
-                    f"or pass "
-                    f"overrides={{'code': {{{spec.name!r}: function}}}}"
-                )
+        set_arguments(bound, wanted, spec.name)
         return run, bound.args, bound.kwargs
 
     def render_prompts(self, taped: Taped, templates: Templates) -> list[Rendered]:
@@ -113,6 +102,25 @@ class Overrides:
     def reword(self, arguments: Any, rendered: Sequence[Rendered]) -> Any:
         """Return recorded arguments with the prompt in them rendered anew, where another takes its place."""
         return _with_text(arguments, *map(str, rendered)) if len(rendered) == 2 else arguments
+
+
+def set_arguments(bound: inspect.BoundArguments, values: Mapping[str, Any], name: str) -> None:
+    """Put values in the place of a call's arguments, by name.
+
+    Raises:
+        ReplayError: the function, called `name`, takes no such argument.
+    """
+    takes_any = [p.name for p in bound.signature.parameters.values() if p.kind is p.VAR_KEYWORD]
+    for argument, value in values.items():
+        if argument in bound.signature.parameters:
+            bound.arguments[argument] = value
+        elif takes_any:
+            bound.arguments[takes_any[0]] = {**bound.arguments.get(takes_any[0], {}), argument: value}
+        else:
+            raise ReplayError(
+                f"{name} takes no argument {argument!r}, so it cannot be changed: add the parameter, or pass "
+                f"overrides={{'code': {{{name!r}: function}}}}"
+            )
 
 
 def parse_parameter(text: str) -> tuple[str, Any]:

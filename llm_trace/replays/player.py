@@ -18,6 +18,7 @@ from llm_trace.replays.answers import (
     build_refusal,
     play_answer,
 )
+from llm_trace.replays.branch import Halt, LiveCall
 from llm_trace.replays.ending import Ending, watch_ending
 from llm_trace.replays.overrides import Overrides
 from llm_trace.replays.tape import Tape, Taped
@@ -41,7 +42,7 @@ ReplayMode = Literal["recorded", "live", "mixed"]
 class Rules:
     """What a replay answers from the record and what it runs."""
 
-    mode: ReplayMode = "recorded"
+    mode: ReplayMode | Literal["fork"] = "recorded"
     serve: frozenset[str] = SERVED
     """Kinds and names of functions that are answered from the record."""
     live: frozenset[str] = frozenset()
@@ -95,7 +96,10 @@ class Step:
     """Called instead of the function."""
     arguments: tuple[tuple[Any, ...], dict[str, Any]] | None = None
     """Arguments in place of its own."""
-    served: bool = False
+    source: Literal["recorded", "altered"] | None = None
+    """What it is answered from, where it does not run."""
+    live: LiveCall | None = None
+    """What a fork keeps of it."""
 
 
 class Player:
@@ -138,7 +142,7 @@ class Player:
         expected = self._next is not None
         try:
             step = self._step(recorder.encoder, spec, args, kwargs)
-        except ReplayError as exc:
+        except (ReplayError, Halt) as exc:
             step = Step(stray=True, run=play_answer(build_refusal(exc), spec.shape))
         except Exception as exc:  # noqa: BLE001  # never let a call through that should have been answered
             error = ReplayError(f"{spec.name} could not be replayed: {type(exc).__name__}: {exc}")
@@ -157,16 +161,18 @@ class Player:
         return call
 
     def _note(self, call: CallSpan, step: Step) -> None:
-        if not step.served:
+        if step.source is None:
             self._steps[call.span_id] = step
+        if step.live is not None:
+            step.live.ending = watch_ending(call)
         if step.taped is None:
             return
         fields: dict[str, Any] = {"replay_of": step.taped.span_id}
-        if step.served:
+        if step.source is not None:
+            fields["metadata"] = {"replay": step.source}
+        if step.source == "recorded":
             answered = (("model", step.taped.model), ("usage", step.taped.usage))
-            fields |= {"metadata": {"replay": "recorded"}} | {
-                name: value for name, value in answered if value
-            }
+            fields |= {name: value for name, value in answered if value}
         call.set(**fields)
 
     def _step(
@@ -180,8 +186,11 @@ class Player:
             return Step(stray=True)
         name = self._name_on_record(encoder, spec.name)
         asked = PendingCall(spec, args, kwargs, arguments, name, around.scope, around.stray, encoder)
-        taped = self._find_taped(asked)
-        if self.rules.serves(spec):
+        return self._choose(asked, self._find_taped(asked))
+
+    def _choose(self, asked: PendingCall, taped: Taped | None) -> Step:
+        """Return what becomes of a call, by what the record has of it."""
+        if self.rules.serves(asked.spec):
             return self._serve(asked, taped)
         return self._run_live(asked, taped or self._find_likely(asked))
 
@@ -205,7 +214,7 @@ class Player:
     def _find_likely(self, asked: PendingCall) -> Taped | None:
         """Return the only recorded call that this one can be, though its input is another."""
         taped = None if asked.stray else self.tape.take_only(asked.scope, asked.name)
-        if taped is not None and self.rules.mode == "recorded":
+        if taped is not None and self.rules.mode in ("recorded", "fork"):
             shown = report.describe_difference(taped.input, asked.encoder.to_masked_json(asked.arguments))
             self.report.differences.append(
                 f"{taped.name} ({taped.span_id}) was called with another input\n{shown}"
@@ -223,7 +232,7 @@ class Player:
             return self._refuse(asked, taped, exc)
         with self._lock:
             self.report.served += 1
-        return Step(taped, taped.span_id, run=run, served=True)
+        return Step(taped, taped.span_id, run=run, source="recorded")
 
     def _build_run(self, spec: FunctionSpec, taped: Taped) -> Callable[..., Any]:
         """Return what gives a recorded call's answer in the place of the function.

@@ -1,4 +1,4 @@
-"""Roots of a recording called again, one by one: what every kind of replay is made of."""
+"""Calls the roots of a recording again while a player stands in capture's slot; the calls made are a run."""
 
 from __future__ import annotations
 
@@ -6,27 +6,48 @@ import asyncio
 import contextlib
 import contextvars
 import inspect
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from llm_trace import config
 from llm_trace.capture import slots
+from llm_trace.capture.context import RUN_KEY, attach_values
+from llm_trace.capture.runs import begin_run
 from llm_trace.errors import ReplayError
+from llm_trace.record import Run
+from llm_trace.replays.branch import Halt
 from llm_trace.replays.ending import compare_endings
 from llm_trace.replays.roots import call_of
 from llm_trace.stores.duckdb import Store, open_store
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 
     from llm_trace.capture.protocols import CallRecorder
     from llm_trace.replays.load import Recording
     from llm_trace.replays.overrides import Overrides
     from llm_trace.replays.player import Player
+    from llm_trace.replays.report import Report
     from llm_trace.replays.roots import Function
     from llm_trace.replays.tape import Taped
+
+
+@dataclass
+class Replaying:
+    """A replay that is on."""
+
+    run: Run
+    """What the calls made in it belong to."""
+    recording: Recording
+    player: Player
+
+    @property
+    def report(self) -> Report:
+        """What was found so far."""
+        return self.player.report
 
 
 @dataclass(frozen=True)
@@ -40,10 +61,10 @@ class RootCall:
 
 
 def build_root_call(root: Taped, fn: Function, recording: Recording, overrides: Overrides) -> RootCall:
-    """Return a root with the arguments that it is called again with.
+    """Return how a root is called again, with what the overrides change of its arguments.
 
     Raises:
-        ReplayError: some cannot be rebuilt, or a prompt in place of another has further variables.
+        ReplayError: an argument cannot be rebuilt, or the function does not take it any more.
     """
     rendered = overrides.render_prompts(root, recording.templates)
     arguments = overrides.reword(root.input, rendered)
@@ -51,7 +72,7 @@ def build_root_call(root: Taped, fn: Function, recording: Recording, overrides: 
 
 
 def open_replayed_store(store: str | os.PathLike[str] | Store | None) -> Store:
-    """Return the store that was recorded to: the one that is configured where none is named."""
+    """Return a store with all that was recorded: by default the one that is configured."""
     if isinstance(store, Store):
         store.ingest()
         return store
@@ -74,6 +95,47 @@ def record_calls(store: Store) -> Iterator[CallRecorder]:
         config.shutdown()
 
 
+@contextlib.contextmanager
+def stand_in(player: Player) -> Iterator[None]:
+    """Let a player answer the traced calls of this process.
+
+    Raises:
+        ReplayError: another one does already.
+    """
+    if slots.interceptor is not None:
+        raise ReplayError("a replay is on in this process already: end it first")
+    slots.interceptor = player
+    try:
+        yield
+    finally:
+        slots.interceptor = None
+        player.finish()
+
+
+@contextlib.contextmanager
+def begin_replay(
+    recorder: CallRecorder, recording: Recording, player: Player, name: str, **fields: Any
+) -> Iterator[Replaying]:
+    """Let a player answer, and let the calls made belong to a run of their own.
+
+    Args:
+        name: of the run.
+        fields: of the run; what was found is added to its `config`.
+    """
+    about = fields.pop("config")
+    record_env = fields.pop("record_env", recorder.record_env)
+    event = begin_run(recorder, name, record_env=record_env, config=about, **fields)
+    run = Run.model_validate({k: v for k, v in event.items() if k != "event"})
+    playing = Replaying(run, recording, player)
+    try:
+        with stand_in(player), attach_values(**{RUN_KEY: run.id}), recorder.default_run(run.id):
+            yield playing
+    finally:
+        end = {"id": run.id, "config": {**about, "replay": player.report.as_json()}, "end_ns": time.time_ns()}
+        recorder.event({"event": "run", **end})
+        playing.run = run.model_copy(update=end)
+
+
 def run_outside_loops(task: Callable[[], None]) -> None:
     """Run a task here, or in a thread of its own where this one runs an event loop, as a notebook does."""
     try:
@@ -84,14 +146,22 @@ def run_outside_loops(task: Callable[[], None]) -> None:
         return pool.submit(contextvars.copy_context().run, task).result()
 
 
+def call_roots(work: Sequence[RootCall], player: Player) -> None:
+    """Call the roots one after the other, and note whether each ended as it did."""
+    with asyncio.Runner() as runner:
+        for item in work:
+            play_root(item, player, runner)
+
+
 def play_root(work: RootCall, player: Player, runner: asyncio.Runner) -> None:
     """Call a root; an exception of its own is how it ends."""
     player.expect(work.root)
     try:
         _run_to_end(work.fn(*work.args, **work.kwargs), runner)
     except ReplayError:
-        raise
-    except (Exception, SystemExit, asyncio.CancelledError):  # noqa: BLE001  # the program's own
+        if player.rules.mode != "fork":
+            raise
+    except (Exception, SystemExit, asyncio.CancelledError, Halt):  # noqa: BLE001  # the program's own
         pass
     same, how = compare_endings(work.root, player.ending)
     player.report.roots += 1

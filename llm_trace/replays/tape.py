@@ -91,17 +91,23 @@ class Tape:
         self._key = key or InputKey()
         self._masked = masked
         self.calls = {call.span_id: call for call in calls}
-        self._keys = {call.span_id: self._key_of(call) for call in calls}
+        self._keys = {call.span_id: self._compute_key(call) for call in calls}
         self._groups: dict[tuple[str | None, str, str], deque[Taped]] = defaultdict(deque)
         self._names: dict[tuple[str | None, str], list[Taped]] = defaultdict(list)
         self._taken: set[str] = set()
         self._lock = threading.Lock()
         for call in calls:
-            scope = self.scope_of(call)
-            self._groups[scope, call.name, self._keys[call.span_id]].append(call)
-            self._names[scope, call.name].append(call)
+            self._names[self.scope_of(call), call.name].append(call)
+        self.rewind()
 
-    def _key_of(self, call: Taped) -> str:
+    def rewind(self) -> None:
+        """Let every call be handed out again."""
+        self._taken.clear()
+        self._groups.clear()
+        for call in self.calls.values():
+            self._groups[self.scope_of(call), call.name, self._keys[call.span_id]].append(call)
+
+    def _compute_key(self, call: Taped) -> str:
         return call.rebuild.get("key") or self._key(call.question)
 
     def key(self, arguments: dict[str, Any]) -> str:
@@ -138,6 +144,23 @@ class Tape:
                 return None
             self._taken.add(left[0].span_id)
             return left[0]
+
+    def take_next(self, scope: str | None, name: str) -> Taped | None:
+        """Return the next recorded call of this function inside `scope`, whatever its input."""
+        with self._lock:
+            left = self._list_untaken_of(scope, name)
+            self._taken.update(call.span_id for call in left[:1])
+        return left[0] if left else None
+
+    def find(self, name: str, arguments: dict[str, Any]) -> Taped | None:
+        """Return a recorded call of this function with this input, wherever it ran and whoever has it."""
+        key = self.key(arguments)
+        calls = (call for call in self.calls.values() if call.name == name)
+        return next((call for call in calls if self._keys[call.span_id] == key), None)
+
+    def key_of(self, call: Taped) -> str:
+        """Return what a recorded call is looked for by."""
+        return self._keys[call.span_id]
 
     def take_this(self, call: Taped) -> Taped:
         """Take a call that is known."""

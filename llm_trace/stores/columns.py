@@ -27,6 +27,7 @@ STAGE: dict[str, str] = {
     "error": "JSON",
     "code": 'STRUCT("function" VARCHAR, file VARCHAR, line BIGINT, commit VARCHAR)',
     "replay_of": "VARCHAR",
+    "fork_of": "VARCHAR",
     "params": "JSON",
     "metadata": "JSON",
     "input": "JSON",

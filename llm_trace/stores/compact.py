@@ -38,7 +38,7 @@ _TABLES = {
     "attributions": "id, span_id, method, config_hash, time_ns, status, error, attribution",
     "scores": "id, span_id, name, value, source, comment, time_ns",
     "operations": "id, kind, subject, span_id, time_ns, body",
-    "runs": "id, name, config, tags, environment, start_ns, end_ns, replay_of",
+    "runs": "id, name, config, tags, environment, start_ns, end_ns, replay_of, fork_of",
     **dict.fromkeys(
         ("prompts", "_files", "_numbers", "_unfinished", "_lost", "_purged", "_same", "_purge_later"), "*"
     ),

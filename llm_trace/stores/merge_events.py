@@ -14,12 +14,13 @@ _RUNS = """
 CREATE OR REPLACE TEMP TABLE merged AS
 SELECT id, arg_max(name, seq) AS name, arg_max(config, seq) AS config, arg_max(tags, seq) AS tags,
        arg_max(environment, seq) AS environment, arg_max(start_ns, seq) AS start_ns,
-       arg_max(end_ns, seq) AS end_ns, arg_max(replay_of, seq) AS replay_of
+       arg_max(end_ns, seq) AS end_ns, arg_max(replay_of, seq) AS replay_of,
+       arg_max(fork_of, seq) AS fork_of
 FROM (
-    SELECT id, name, config, tags, environment, start_ns, end_ns, replay_of, row AS seq
+    SELECT id, name, config, tags, environment, start_ns, end_ns, replay_of, fork_of, row AS seq
     FROM stage WHERE event = 'run'
     UNION ALL
-    SELECT id, name, config, tags, environment, start_ns, end_ns, replay_of, -1 FROM runs
+    SELECT id, name, config, tags, environment, start_ns, end_ns, replay_of, fork_of, -1 FROM runs
     WHERE id IN (SELECT id FROM stage WHERE event = 'run')
 ) GROUP BY id"""
 
@@ -27,8 +28,8 @@ _STEPS: dict[str, tuple[str, ...]] = {
     "run": (
         _RUNS,
         "DELETE FROM runs WHERE id IN (SELECT id FROM merged)",
-        """INSERT INTO runs (id, name, config, tags, environment, start_ns, end_ns, replay_of)
-           SELECT id, name, config, tags, environment, start_ns, end_ns, replay_of FROM merged""",
+        """INSERT INTO runs (id, name, config, tags, environment, start_ns, end_ns, replay_of, fork_of)
+           SELECT id, name, config, tags, environment, start_ns, end_ns, replay_of, fork_of FROM merged""",
     ),
     "prompt": (
         """CREATE OR REPLACE TEMP TABLE merged AS

@@ -53,7 +53,8 @@ TABLES = {
 }
 EVENTS = {
     "runs": """'event', 'run', 'id', id, 'name', name, 'config', config, 'tags', tags,
-        'environment', environment, 'start_ns', start_ns, 'end_ns', end_ns, 'replay_of', replay_of""",
+        'environment', environment, 'start_ns', start_ns, 'end_ns', end_ns, 'replay_of', replay_of,
+        'fork_of', fork_of""",
     "prompts": (
         "'event', 'prompt', 'name', name, 'version', version, 'template', template, 'time_ns', first_ns"
     ),

@@ -163,6 +163,7 @@ def build_run(row: StoredRow) -> Run:
         start_ns=row["start_ns"] or 0,
         end_ns=row["end_ns"],
         replay_of=row["replay_of"],
+        fork_of=row["fork_of"],
     )
 
 

@@ -103,6 +103,7 @@ def list_others(run: Mapping[str, Any]) -> dict[str, Any]:
         "Name": run["name"],
         "llm_trace_run": run["id"],
         "replay_of": run.get("replay_of"),
+        "fork_of": run.get("fork_of"),
         **environment,
     }
     return {name: value for name, value in others.items() if value is not None}

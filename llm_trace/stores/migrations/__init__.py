@@ -9,12 +9,19 @@ import time
 from typing import TYPE_CHECKING
 
 from llm_trace.errors import StoreVersionError
-from llm_trace.stores.migrations import m0001_first, m0002_rebuild, m0003_same, m0004_costs, m0005_operations
+from llm_trace.stores.migrations import (
+    m0001_first,
+    m0002_rebuild,
+    m0003_same,
+    m0004_costs,
+    m0005_operations,
+    m0006_forks,
+)
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-MIGRATIONS = (m0001_first, m0002_rebuild, m0003_same, m0004_costs, m0005_operations)
+MIGRATIONS = (m0001_first, m0002_rebuild, m0003_same, m0004_costs, m0005_operations, m0006_forks)
 VERSION = len(MIGRATIONS)
 
 
