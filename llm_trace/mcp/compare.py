@@ -132,7 +132,7 @@ def _answer_pairs(comparison: Comparison, question: CompareQuestion) -> ToolAnsw
     pairs = comparison.answers(
         question.outcome, metric=metric, limit=question.limit + 1, offset=question.offset
     )
-    rows = [_format_pair(pair) for pair in pairs]
+    rows = [_format_pair(pair, changed=question.by == "replay") for pair in pairs]
     shown, more = fit_page(rows, question.limit, question.offset, "compare")
     verdict = f"{count(len(shown), 'pair')} of {comparison.pairs:,}, from number {question.offset + 1:,} on."
     recorded = drop_empty({"metric": metric, "pairs": shown})
@@ -147,14 +147,15 @@ def _choose_metric(comparison: Comparison, outcome: PairOutcome) -> str | None:
     return next((m.name for m in order_metrics(comparison) if counts.get(m.name)), next(iter(counts), None))
 
 
-def _format_pair(pair: AnswerPair) -> dict[str, Any]:
-    same = pair.input == pair.input_b
+def _format_pair(pair: AnswerPair, *, changed: bool) -> dict[str, Any]:
+    """Return a pair; what b was asked only where that was `changed`, and what answers cost not at all."""
+    differing = {n: list(v) for n, v in pair.values.items() if n not in COSTS and v[0] != v[1]}
     return drop_empty(
         {
             "a": pair.a, "b": pair.b, "input": cut_text(pair.input, TEXT),
-            "input_b": None if same else cut_text(pair.input_b, TEXT),
+            "input_b": cut_text(pair.input_b, TEXT) if changed else None,
             "output_a": cut_text(pair.output_a, TEXT), "output_b": cut_text(pair.output_b, TEXT),
             "slices": list(pair.slices),
-            "values": {name: list(both) for name, both in pair.values.items() if both[0] != both[1]},
+            "values": differing,
         }
     )  # fmt: skip
