@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from llm_trace.comparison.facts import ASKED
+from llm_trace.comparison.facts import ASKED, find_times
 from llm_trace.comparison.measures import TEXT
 from llm_trace.errors import NotFoundError
 from llm_trace.record import Record
@@ -22,11 +22,15 @@ if TYPE_CHECKING:
     from llm_trace.comparison.records import PairOutcome
     from llm_trace.stores.duckdb import Store
 
-_TEXTS = f"""{ASKED}
+_TEXTS = f"""{ASKED}, picked AS MATERIALIZED (
+    SELECT span_id, input, output, error_type, status, messages_in[-1] AS in_id, messages_out[-1] AS out_id
+    FROM calls JOIN asked USING (span_id) WHERE start_ns BETWEEN ? AND ?
+), last AS MATERIALIZED (
+    SELECT id, text FROM messages
+    WHERE id IN (SELECT in_id FROM picked UNION ALL SELECT out_id FROM picked)
+)
 SELECT c.span_id, coalesce(asking.text, CAST(c.input AS TEXT)), coalesce({TEXT}, c.error_type, c.status)
-FROM calls c JOIN asked USING (span_id)
-LEFT JOIN messages m ON m.id = c.messages_out[-1]
-LEFT JOIN messages asking ON asking.id = c.messages_in[-1]"""
+FROM picked c LEFT JOIN last m ON m.id = c.out_id LEFT JOIN last asking ON asking.id = c.in_id"""
 
 
 class AnswerPair(Record):
@@ -57,7 +61,8 @@ class OutcomeCount(Record):
 
 def read_texts(store: Store, spans: Iterable[str]) -> dict[str, tuple[str, str]]:
     """Return by span id what was asked and answered."""
-    rows = store.fetch(_TEXTS, " ".join(spans))
+    ids = " ".join(spans)
+    rows = store.fetch(_TEXTS, ids, *find_times(store, ids))
     return {span: (asked or "", answer or "") for span, asked, answer in rows}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from llm_trace.comparison.facts import ASKED, find_times
 from llm_trace.record import Record
 
 if TYPE_CHECKING:
@@ -13,26 +14,32 @@ if TYPE_CHECKING:
 
 MOST = 500
 """Pairs that are looked at."""
-_INSIDE = """
-WITH RECURSIVE sides AS (
-    SELECT unnest(ids) AS span_id, generate_subscripts(ids, 1) % 2 AS in_a
-    FROM (SELECT string_split(?, ' ') AS ids)
-), inside AS (
-    SELECT c.span_id, c.trace_id, in_a FROM calls c JOIN sides USING (span_id)
+_INSIDE = f"""
+WITH RECURSIVE {ASKED.strip().removeprefix("WITH ")}, inside AS (
+    SELECT span_id, trace_id, start_ns, i % 2 = 0 AS in_a FROM calls JOIN asked USING (span_id)
+    WHERE start_ns BETWEEN ? AND ?
     UNION
-    SELECT c.span_id, c.trace_id, in_a FROM calls c
+    SELECT c.span_id, c.trace_id, c.start_ns, in_a FROM calls c
     JOIN inside i ON c.parent_id = i.span_id AND c.trace_id = i.trace_id
-)"""
-_PROMPTS = f"""{_INSIDE}
-SELECT 'prompt', prompt_name, prompt_version, in_a, count(*) FROM calls JOIN inside USING (span_id)
-WHERE prompt_name IS NOT NULL GROUP BY ALL"""
-_MODELS = f"""{_INSIDE}
-SELECT 'model', '', model, in_a, count(*) FROM calls JOIN inside USING (span_id)
-WHERE model IS NOT NULL GROUP BY ALL"""
-_SYSTEM = f"""{_INSIDE}
-SELECT 'system message', '', m.text, in_a, count(*) FROM call_messages cm JOIN inside USING (span_id)
-JOIN messages m ON m.id = cm.message_id
-WHERE cm.direction = 'in' AND m.role IN ('system', 'developer') GROUP BY ALL"""
+)
+SELECT span_id, in_a FROM inside ORDER BY in_a DESC, start_ns, span_id"""
+_PROMPTS = f"""{ASKED}
+SELECT 'prompt', prompt_name, prompt_version, i < ? AS in_a, count(*) FROM calls JOIN asked USING (span_id)
+WHERE start_ns BETWEEN ? AND ? AND prompt_name IS NOT NULL GROUP BY ALL"""
+_MODELS = f"""{ASKED}
+SELECT 'model', '', model, i < ? AS in_a, count(*) FROM calls JOIN asked USING (span_id)
+WHERE start_ns BETWEEN ? AND ? AND model IS NOT NULL GROUP BY ALL"""
+_TALKS = f"""{ASKED}
+SELECT 1 FROM calls JOIN asked USING (span_id)
+WHERE start_ns BETWEEN ? AND ? AND len(messages_in) > 0 LIMIT 1"""
+_SYSTEM = f"""{ASKED}, used AS MATERIALIZED (
+    SELECT unnest(messages_in) AS message_id, i < ? AS in_a FROM calls JOIN asked USING (span_id)
+    WHERE start_ns BETWEEN ? AND ?
+)
+SELECT 'system message', '', m.text, in_a, count(*) FROM used JOIN (
+    SELECT id, text FROM messages
+    WHERE id IN (SELECT message_id FROM used) AND role IN ('system', 'developer')
+) m ON m.id = used.message_id GROUP BY ALL"""
 ChangeSubject = Literal["prompt", "system message", "model"]
 
 
@@ -67,7 +74,13 @@ def list_changes(store: Store, spans: Sequence[tuple[str, str]]) -> list[Change]
         spans: of pairs, in a and in b; the first 500 are looked at.
     """
     every = " ".join([span for pair in spans[:MOST] for span in pair])
-    seen = [Seen(*row) for query in (_PROMPTS, _SYSTEM, _MODELS) for row in store.fetch(query, every)]
+    inside = store.fetch(_INSIDE, every, *find_times(store, every))
+    ids, in_a = " ".join([span for span, _ in inside]), sum(is_in_a for _, is_in_a in inside)
+    times = find_times(store, ids)
+    queries = [_PROMPTS, _MODELS]
+    if store.fetch(_TALKS, ids, *times):  # to find that none of all messages is meant takes long
+        queries.insert(1, _SYSTEM)
+    seen = [Seen(*row) for query in queries for row in store.fetch(query, ids, in_a, *times)]
     templates = {(p.name, p.version): (f"v{p.number}", p.template) for p in store.prompts()}
     changes = list(_list_changes(seen, templates))
     prompts = any(change.what == "prompt" for change in changes)

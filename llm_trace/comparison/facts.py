@@ -79,6 +79,19 @@ def read_facts(store: Store, side: Chosen, places: Sequence[str] = ()) -> list[F
     return [Fact._make((*row[:own], row[own:], ())) for row in store.sql(query, *side.filter.values)]
 
 
+def find_times(store: Store, ids: str) -> tuple[int, int]:
+    """Return when the first and the last of some calls began.
+
+    A query that names these times reads only the part of a large store that has the calls.
+
+    Args:
+        ids: of the calls, separated by spaces.
+    """
+    query = f"{ASKED} SELECT min(start_ns), max(start_ns) FROM calls JOIN asked USING (span_id)"
+    ((first, last),) = store.fetch(query, ids)
+    return first or 0, last or 0
+
+
 def list_asked(calls: Iterable[Fact]) -> str:
     """Return the first parameter of a query that begins with `ASKED`."""
     return " ".join([call.span_id for call in calls])

@@ -8,7 +8,7 @@ import numpy as np
 import orjson
 
 from llm_trace.comparison.dataset import as_text
-from llm_trace.comparison.facts import ASKED, list_asked
+from llm_trace.comparison.facts import ASKED, find_times, list_asked
 from llm_trace.comparison.similarity import measure_similarity
 from llm_trace.statistics.floats import Floats
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from llm_trace.comparison.pairs import Pairs
     from llm_trace.comparison.records import Better
     from llm_trace.stores.duckdb import Store
+    from llm_trace.stores.result import SqlRow
 
     Embed = Callable[[list[str]], Sequence[Sequence[float]]]
 
@@ -44,11 +45,11 @@ REFUSAL = (
     r"i( can't| cannot| can not| won't| am not able to| am unable to|"
     r"'m not able to|'m unable to| must decline)"
 )
-_OUTPUTS = f"""{ASKED}, said AS (
-    SELECT i, {TEXT} AS text
-    FROM calls c JOIN asked USING (span_id) LEFT JOIN messages m ON m.id = c.messages_out[-1]
-    WHERE c.output IS NOT NULL
-)
+_OUTPUTS = f"""{ASKED}, picked AS MATERIALIZED (
+    SELECT i, output, messages_out[-1] AS message_id FROM calls JOIN asked USING (span_id)
+    WHERE start_ns BETWEEN ? AND ? AND output IS NOT NULL
+), last AS (SELECT id, text FROM messages WHERE id IN (SELECT message_id FROM picked)
+), said AS (SELECT i, {TEXT} AS text FROM picked c LEFT JOIN last m ON m.id = c.message_id)
 SELECT i, {{columns}} FROM said"""
 _FACTS = (
     "hash(text), regexp_matches(text, '" + REFUSAL.replace("'", "''") + "'), "
@@ -73,7 +74,7 @@ def read_numbers(calls: Sequence[Fact]) -> Values:
 
 def read_outputs(store: Store, calls: Sequence[Fact]) -> tuple[Values, list[int | None]]:
     """Return whether each answer refuses, is valid JSON (where it looks like it), and its hash."""
-    rows = {row[0]: row[1:] for row in store.fetch(_OUTPUTS.format(columns=_FACTS), list_asked(calls))}
+    rows = {row[0]: row[1:] for row in _fetch_outputs(store, _FACTS, list_asked(calls))}
     answers = [rows.get(i, (None, None, None, False)) for i in range(len(calls))]
     values: Values = {"refusals": np.array([refuses for _, refuses, _, _ in answers], dtype=float)}
     if 2 * sum(looks for *_, looks in answers) > len(rows):
@@ -81,10 +82,15 @@ def read_outputs(store: Store, calls: Sequence[Fact]) -> tuple[Values, list[int 
     return values, [text for text, *_ in answers]
 
 
+def _fetch_outputs(store: Store, columns: str, ids: str) -> list[SqlRow]:
+    """Return the place of each call that has an output, and columns made of its `text`."""
+    return store.fetch(_OUTPUTS.format(columns=columns), ids, *find_times(store, ids))
+
+
 def find_changed(store: Store, spans: Sequence[tuple[str, str]]) -> list[bool]:
     """Return of pairs of calls whether their answers differ, letter for letter."""
     every = " ".join([span for pair in spans for span in pair])
-    hashes: dict[int, int] = dict(store.fetch(_OUTPUTS.format(columns="hash(text)"), every))
+    hashes: dict[int, int] = dict(_fetch_outputs(store, "hash(text)", every))
     return [hashes.get(2 * i) != hashes.get(2 * i + 1) for i in range(len(spans))]
 
 
@@ -129,7 +135,7 @@ def measure_similarities(store: Store, pairs: Pairs, embed: Embed | None) -> Flo
     step = max(1, -(-len(pairs) // READ))
     part = range(0, len(pairs), step)  # keys are hashes, so this is as good as drawn
     calls = [side[i] for i in part for side in pairs.firsts]
-    texts: dict[int, str] = dict(store.fetch(_OUTPUTS.format(columns="text"), list_asked(calls)))
+    texts: dict[int, str] = dict(_fetch_outputs(store, "text", list_asked(calls)))
     pairs_of_texts = [
         (i, texts[2 * k], texts[2 * k + 1])
         for k, i in enumerate(part)
