@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import llm_trace
+from llm_trace.exporters.delivery import memory, reader
 from llm_trace.exporters.delivery.cursor import Cursor, get_cursor_path
 from llm_trace.exporters.delivery.reader import Reader
 from llm_trace.exporters.delivery.status import get_standing
@@ -386,3 +387,90 @@ def test_scores_of_a_call_that_another_stands_for_are_that_ones(
     call, score = reading.events()
     assert told([call]) == [(span(1), "llm", COUNTED)]
     assert (score.data["span_id"], score.data["trace_id"]) == (span(1), "a" * 32)
+
+
+def spoken(events: list[Event]) -> list[tuple[str, Any]]:
+    return sorted((event.id, event.data.get("span_id"), event.data.get("trace_id")) for event in events)
+
+
+@EITHER_WAY
+@pytest.mark.parametrize("restarts", [False, True], ids=["one-reader", "restarted"])
+def test_a_restart_forgets_nothing_of_the_calls_that_were_handed_on(
+    spool: HandWriter, read: Callable[..., Reading], whole: bool, restarts: bool
+) -> None:
+    trace, reading = {"trace_id": "a" * 32}, read(spool.folder, whole_traces=whole)
+
+    def go_on() -> list[Event]:
+        events = reading.events()
+        if restarts:
+            reading.restart()
+        return events
+
+    spool.start(2, parent_id=span(1), **trace)
+    spool.end(2, usage=COUNTED)
+    spool.start(3, **trace)
+    spool.start(4, parent_id=span(3), **trace)
+    spool.end(4, inside=span(3))
+    spool.end(3, same=[span(4)])
+    assert {event.id for event in go_on()} == {span(2), span(3)}
+    spool.event("score", id=span(70), span_id=span(2), name="s", value=1, time_ns=1)
+    spool.event("score", id=span(71), span_id=span(4), name="s", value=1, time_ns=1)
+    assert spoken(go_on()) == [(span(70), span(2), "a" * 32), (span(71), span(3), "a" * 32)]
+    spool.start(1, **trace)
+    spool.end(1, usage=COUNTED, same=[span(2)])
+    assert told(go_on()) == [(span(1), "chain", None)]
+    spool.call(5, usage=COUNTED)
+    assert told(go_on()) == [(span(5), "llm", COUNTED)]
+    spool.start(6, parent_id=span(5), trace_id=f"{5:032x}")
+    spool.end(6, inside=span(5))  # which ended before
+    assert [event.id for event in go_on()] == [span(6)]
+    assert get_standing(spool.folder, "test://").pending == 0
+
+
+@pytest.mark.parametrize("restarts", [False, True], ids=["one-reader", "restarted"])
+def test_what_is_said_of_calls_of_other_destinations_is_not_handed_on_whoever_restarts(
+    spool: HandWriter, read: Callable[..., Reading], restarts: bool
+) -> None:
+    other = HandWriter(spool.folder, exporters=["elsewhere://"])
+    reading = read(spool.folder)
+    reading.cursor.every = False
+    other.call(1)
+    spool.call(2)
+    assert reading.ids() == [[span(2)]]
+    if restarts:
+        reading.restart()
+        reading.cursor.every = False
+    spool.event("score", id=span(70), span_id=span(1), name="s", value=1, time_ns=1)
+    spool.event("score", id=span(71), span_id=span(2), name="s", value=1, time_ns=1)
+    assert reading.ids() == [[span(71)]]
+
+
+def test_the_calls_of_other_destinations_that_are_remembered_are_bounded(
+    spool: HandWriter, read: Callable[..., Reading], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "MOST", 10)
+    other = HandWriter(spool.folder, exporters=["elsewhere://"])
+    reading = read(spool.folder)
+    reading.cursor.every = False
+    for number in range(1, 30):
+        other.call(number)
+    assert reading.ids() == []
+    spool.event("score", id=span(70), span_id=span(29), name="s", value=1, time_ns=1)
+    spool.event("score", id=span(71), span_id=span(1), name="s", value=1, time_ns=1)
+    assert reading.ids() == [[span(71)]]  # the oldest are forgotten
+
+
+def test_a_reader_that_is_ended_among_many_lines_of_open_calls_goes_on_where_it_was(
+    spool: HandWriter, read: Callable[..., Reading], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader, "_MOST_PASSED", 2_000)
+    reading = read(spool.folder)
+    for number in range(1, 100):
+        spool.start(number)
+    assert next(reading.reader.groups()) == []
+    reading.cursor.save()
+    reading.restart()
+    assert 2_000 < reading.cursor.read[spool.id][1] < 3_000
+    assert [group for group in reading.ids() if group] == []
+    spool.end(1)
+    assert reading.ids() == [[span(1)]]

@@ -18,8 +18,11 @@ def span(number: int) -> str:
 class HandWriter:
     """One writer's files, locked and renamed as the format demands."""
 
-    def __init__(self, folder: Path, *, writer: str | None = None, format_: int = 1) -> None:
+    def __init__(
+        self, folder: Path, *, writer: str | None = None, format_: int = 1, exporters: list[str] | None = None
+    ) -> None:
         self.folder = folder
+        self.exporters = exporters
         self.id = writer or os.urandom(8).hex()
         self.format = format_
         self.seq = 0
@@ -44,6 +47,8 @@ class HandWriter:
             "pid": os.getpid(),
             "time_ns": BEGIN + self.seq,
         }
+        if self.exporters is not None:
+            header["exporters"] = self.exporters
         os.write(handle, json.dumps(header).encode() + b"\n")
         temporary.rename(self.path)
         self.close()

@@ -147,6 +147,10 @@ class Delivery:
         count = size = 0
         advanced = False
         for group in self._reader.groups():
+            if not group:  # what was read lately completes nothing
+                self._save_place(batch)
+                batch, count, size = [], 0, 0
+                continue
             batch.append(group)
             advanced = True
             count += len(group)
@@ -160,6 +164,15 @@ class Delivery:
         if moved or time.time_ns() - self._cursor.time_ns > _ALIVE_NS:
             self._cursor.save()
         return advanced
+
+    def _save_place(self, batch: list[Group]) -> None:
+        """Send what waits, and save where reading is; leave there if asked to."""
+        if batch:
+            self._send(batch)
+        else:
+            self._cursor.save()
+        if self._stop.is_set():
+            raise StoppedError
 
     def _send(self, batch: list[Group]) -> None:
         if self.unwanted:  # asked after reading: nothing that was recorded since is in the batch otherwise

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter, OrderedDict, defaultdict
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any
 
-from llm_trace.bounded_dict import BoundedDict
 from llm_trace.errors import ConfigurationError
 from llm_trace.exporters import events
-from llm_trace.exporters.delivery.cursor import Cursor, CursorPlace, Waiting
+from llm_trace.exporters.delivery.cursor import Cursor, CursorPlace, Waiting, get_writer
+from llm_trace.exporters.delivery.memory import Memory
 from llm_trace.exporters.delivery.spool_reader import Lines
 from llm_trace.exporters.protocol import Event
 from llm_trace.pricing.book import open_price_book
@@ -26,9 +26,9 @@ _log = logging.getLogger("llm_trace")
 Group = list[Event]
 """What must stay together: the calls of a trace, or one event."""
 
-_REMEMBERED = 20_000
-"""Calls whose trace is known when a score or attribution comes later."""
 _MOST_GIVEN = 1_000
+_MOST_PASSED = 32 << 20
+"""Bytes of lines that complete nothing after which the cursor may be saved all the same."""
 
 
 class Reader:
@@ -45,14 +45,13 @@ class Reader:
         self._cursor = cursor
         self._whole = whole_traces
         self._lines: dict[str, Lines] = {}
-        self._others: OrderedDict[str, None] = OrderedDict()
-        """Calls that are not for this destination; what is said about them is not either."""
+        self._memory = Memory()
+        self._recalled = not cursor.read
+        """Whether the memory has what was read before this reader began: it is read again when a line
+        refers to it.
+        """
+        self._passed = 0
         self._prices: PriceBook | None = None
-        self._traces: BoundedDict[str, str] = BoundedDict(_REMEMBERED)
-        self._counted: BoundedDict[str, None] = BoundedDict(_REMEMBERED)
-        """Calls that were handed on with tokens or a cost."""
-        self._stands_for: BoundedDict[str, str] = BoundedDict(_REMEMBERED)
-        """By the id of a call that was not handed on: the call that stands for it."""
         self._members: defaultdict[str, dict[str, Waiting]] = defaultdict(dict)
         """Calls that are not handed on, by trace."""
         self._open: Counter[str] = Counter()
@@ -68,7 +67,7 @@ class Reader:
 
     def groups(self) -> Iterator[Group]:
         """Yield what the spool holds by now, in the order in which it was written; the cursor is behind
-        what was yielded last.
+        what was yielded last. After many lines that complete nothing an empty group is yielded.
         """
         self._prices = _open_prices()
         files = [file for file in list_spool_files(self._folder) if file.format <= FORMAT]
@@ -89,9 +88,11 @@ class Reader:
                 group: Group = []
                 if event and takes:
                     group = self._take(event, (file.name, offset))
-                elif event and isinstance(span_id := event.get("span_id"), str):
-                    self._others[span_id] = None
-                if group:
+                elif event:
+                    self._memory.pass_over(event)
+                self._passed = 0 if group else self._passed + after - offset
+                if group or self._passed > _MOST_PASSED:
+                    self._passed = 0
                     yield group
         if not file.live:  # a torn last line is nothing
             self._cursor.finished[file.writer] = file.name
@@ -99,9 +100,11 @@ class Reader:
 
     def _take(self, event: dict[str, Any], place: CursorPlace) -> Group:
         """Return what a line completes."""
+        if not self._recalled and self._refers_to_past(event):
+            self._recall(place)
         event = self._refer_to_whole(event)
         kind, span_id = event.get("event"), event.get("span_id")
-        if span_id in self._others:
+        if span_id in self._memory.others:
             return []
         if kind in ("score", "attribution") and self._is_waiting(span_id):
             self._cursor.waiting[str(span_id)].said.append(place)
@@ -109,7 +112,7 @@ class Reader:
         if kind == "prompt":
             self._keep_template(event)
         if kind not in ("start", "end"):
-            other = events.build_other_event(event, self._cursor.runs, self._traces)
+            other = events.build_other_event(event, self._cursor.runs, self._memory.traces)
             return [] if other is None else [other]
         if not isinstance(span_id, str):
             return []
@@ -127,7 +130,7 @@ class Reader:
             return []
         call.end = place
         group = self._replace_calls(span_id, event)
-        if isinstance(around := event.get("inside"), str) and around not in self._traces:
+        if isinstance(around := event.get("inside"), str) and around not in self._memory.traces:
             call.inside = around  # not handed on before it is known whether that is the same call
             return group
         return [*group, *self._close_call(span_id, call)]
@@ -147,8 +150,8 @@ class Reader:
     def _forget(self, span_id: str, whole: str) -> list[CursorPlace]:
         """Let go of a call that another stands for; return where it and those that it stood for are told."""
         call = self._cursor.waiting.get(span_id)
-        if span_id not in self._traces:
-            self._stands_for[span_id] = whole
+        if span_id not in self._memory.traces:
+            self._memory.stands_for[span_id] = whole
         if call is None or call.state == "given":
             return []
         del self._cursor.waiting[span_id]
@@ -162,9 +165,36 @@ class Reader:
         span_id = event.get("span_id")
         if event.get("event") not in ("score", "attribution") or not isinstance(span_id, str):
             return event
-        while span_id in self._stands_for:
-            span_id = self._stands_for[span_id]
-        return event if span_id == event["span_id"] else {**event, "span_id": span_id}
+        whole = self._memory.find_whole(span_id)
+        return event if whole == span_id else {**event, "span_id": whole}
+
+    def _refers_to_past(self, event: dict[str, Any]) -> bool:
+        """Return whether a line names a call that this reader has not seen."""
+        kind, ids = event.get("event"), [event.get("span_id")]
+        if kind == "end":
+            ids += [event.get("inside"), *(event.get("same") or ())]
+        elif kind not in ("score", "attribution"):
+            return False
+        seen = (self._cursor.waiting, self._memory.traces)
+        return any(isinstance(each, str) and not any(each in calls for calls in seen) for each in ids)
+
+    def _recall(self, current: CursorPlace) -> None:
+        self._recalled = True
+        waiting = {span_id for span_id, call in self._cursor.waiting.items() if call.state != "given"}
+        self._memory.recall(self._read_past(current), waiting)
+
+    def _read_past(self, current: CursorPlace) -> Iterator[dict[str, Any]]:
+        """Yield what was for this destination before a line, of files that are still there."""
+        read = {**self._cursor.read, get_writer(current): current}
+        for file in list_spool_files(self._folder):
+            name, end = read.get(file.writer, ("", 0))
+            if file.format > FORMAT or file.name > name or (lines := self._open_lines(file.name)) is None:
+                continue
+            for _, _, event in lines.events(0, end if file.name == name else file.size):
+                if event and self._cursor.takes(file):
+                    yield event
+                elif event:
+                    self._memory.pass_over(event)
 
     def _keep_template(self, event: dict[str, Any]) -> None:
         templates, version, template = self._cursor.templates, event.get("version"), event.get("template")
@@ -208,9 +238,8 @@ class Reader:
             event = self._build_event(span_id, call)
             if event is not None:
                 group.append(event)
-                self._traces[span_id] = trace
-                if event.data.keys() & {"usage", "cost_usd"}:
-                    self._counted[span_id] = None
+                counted = not event.data.keys().isdisjoint(("usage", "cost_usd"))
+                self._memory.hand_on(span_id, trace, counted=counted)
                 group += self._collect_remarks(call)
             if call.end is None:
                 call.state = "given"
@@ -223,7 +252,7 @@ class Reader:
         """Return the scores and attributions that waited for a call."""
         lines = [self._refer_to_whole(self._read_line(place)[0]) for place in call.said]
         call.said = []
-        others = [events.build_other_event(line, self._cursor.runs, self._traces) for line in lines]
+        others = [events.build_other_event(line, self._cursor.runs, self._memory.traces) for line in lines]
         return [event for event in others if event is not None]
 
     def _build_event(self, span_id: str, call: Waiting) -> Event | None:
@@ -242,7 +271,7 @@ class Reader:
 
     def _count_once(self, call: Event, end: dict[str, Any]) -> Event:
         """Return a call that stands for others, without tokens where one of them was handed on before."""
-        counted = next((other for other in end.get("same") or () if other in self._counted), None)
+        counted = next((other for other in end.get("same") or () if other in self._memory.counted), None)
         return call if counted is None else Event("call", call.id, drop_counts(call.data, counted))
 
     def _with_template(self, call: Event) -> Event:
