@@ -13,12 +13,12 @@ from llm_trace.capture import failures
 from llm_trace.capture.endings import fail_call, finish_call
 from llm_trace.capture.pieces import check_growing
 from llm_trace.capture.replay_hints import note_stream
-from llm_trace.capture.state import get_class_attribute
+from llm_trace.capture.state import get_class_attribute, identify
 
 if TYPE_CHECKING:
     from llm_trace.capture.callspan import CallSpan
 
-_TEXT = {str}
+_TEXT = identify(str)
 MAX_CHUNKS = 50_000
 """Chunks kept of one generator; the record says when there were more."""
 
@@ -43,7 +43,7 @@ def join_chunks(chunks: list[Any], call: CallSpan, times: list[int], value: Any 
 
 def _join_guarded(chunks: list[Any], call: CallSpan) -> Any:
     cut = len(chunks) >= MAX_CHUNKS
-    if set(map(type, chunks)) == _TEXT:
+    if set(map(id, map(type, chunks))) == _TEXT:
         if call.recorder.encoder.redact is not None and check_growing(chunks):
             return chunks  # one after the other they would show half a secret
         text = "".join(chunks)

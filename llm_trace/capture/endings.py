@@ -15,6 +15,7 @@ from llm_trace.capture import failures, replay_hints
 from llm_trace.capture.context import FinishedCall, finished_call
 from llm_trace.capture.json_forms import read_error_message
 from llm_trace.capture.merger import merge_into
+from llm_trace.capture.state import identify
 from llm_trace.capture.tail_sampling import Tail
 from llm_trace.capture.type_hints import PLAIN
 from llm_trace.semconv.documents import RETRIEVING
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from llm_trace.capture.values import ValueEncoder
 
 _make_finished = functools.partial(tuple.__new__, FinishedCall)  # as `FinishedCall(…)` does, in C
-_SCALARS = frozenset([str, int, float, bool, type(None)])
+_SCALARS = identify(str, int, float, bool, type(None))
 
 
 def finish_call(call: CallSpan, output: Any) -> None:
@@ -106,7 +107,7 @@ def _write_end(call: CallSpan, end_ns: int, status: str, output: Any, error: dic
     """Write how a call ended, with all that is known of it."""
     recorder = call.recorder
     fields, returned = call.fields or {}, output
-    if type(output) not in _SCALARS:
+    if id(type(output)) not in _SCALARS:
         response = _read_response(call, output)
         output = response.pop("output", output)
         fields = {**response, **(call.fields or {})}
@@ -120,7 +121,7 @@ def _write_end(call: CallSpan, end_ns: int, status: str, output: Any, error: dic
     data = None
     if output is not None and recorder.capture_content and call.spec.capture_output:
         data = recorder.encoder.encode(output)
-        if call.spec.served and (recorder.encoder.redact is not None or type(returned) not in PLAIN):
+        if call.spec.served and (recorder.encoder.redact is not None or id(type(returned)) not in PLAIN):
             replay_hints.note_output(call, returned, data)
     if error is not None:
         fields = {**fields, "error": error}

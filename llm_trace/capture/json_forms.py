@@ -23,8 +23,15 @@ import orjson
 
 from llm_trace.capture.content import HASH, MOST_BYTES, content_hash, hash_bytes, is_frame, read_device
 from llm_trace.capture.objects import Form, choose_object_form, get_qualified_name, read_plain_object
-from llm_trace.capture.state import get_class_attribute, get_instance_dict, list_bases, read_public_state
-from llm_trace.semconv.values import get_raw_body
+from llm_trace.capture.state import (
+    get_class_attribute,
+    get_instance_dict,
+    identify,
+    list_bases,
+    read_public_state,
+    remember_by_class,
+)
+from llm_trace.semconv.values import get_raw_body, is_subclass
 
 _SMALL_ARRAY = 64
 _MAX_REPR = 500
@@ -64,11 +71,11 @@ def describe(value: Any) -> Any:
     return _choose_form(cls)(get_qualified_name(cls), value)
 
 
-@functools.lru_cache(1024)
+@remember_by_class
 def _choose_form(cls: type) -> Form:
     """Return what makes a record of values of a class."""
     for wanted, form in _FORMS:
-        if issubclass(cls, wanted):
+        if is_subclass(cls, wanted):
             return form
     if (declared := choose_object_form(cls)) is not None:
         return declared
@@ -79,7 +86,7 @@ def _choose_form(cls: type) -> Form:
         return _convert_image
     if is_raw_response(cls):
         return _read_raw_response
-    if issubclass(cls, Mapping) and _is_known(cls, "__iter__") and _is_known(cls, "__getitem__"):
+    if is_subclass(cls, Mapping) and _is_known(cls, "__iter__") and _is_known(cls, "__getitem__"):
         return _convert_mapping
     if get_class_attribute(cls, "__repr__") is not object.__repr__ and _is_known(cls, "__repr__"):
         return (
@@ -131,13 +138,13 @@ def _convert_tuple(name: str, value: tuple[Any, ...]) -> Any:
     return {"__type__": name, **dict(zip(fields, items, strict=False))} if type(fields) is tuple else items
 
 
-_ORDERED = frozenset([str, int, float, bytes])
+_ORDERED = identify(str, int, float, bytes)
 
 
 def _set(name: str, value: set[Any] | frozenset[Any]) -> Any:
     base: Any = set if isinstance(value, set) else frozenset
     items = list(base.__iter__(value))
-    if len(kinds := set(map(type, items))) == 1 and kinds <= _ORDERED:
+    if len(kinds := set(map(id, map(type, items)))) == 1 and kinds <= _ORDERED:
         return {"__type__": name, "items": sorted(items)}
     return {"__type__": name, "items": sorted(items, key=_order)}
 
@@ -186,12 +193,15 @@ def _convert_error(name: str, value: BaseException) -> dict[str, Any]:
     return {"__type__": name, "message": read_error_message(value)}
 
 
+_SHOWN = identify(str, int, float)
+
+
 def read_error_message(error: BaseException) -> str:
     """Return what an exception says, or, where its `__str__` fails, that it did and its arguments."""
     try:
         return str(error)
     except Exception as exc:  # the user's own class, of which a traceback too says no more
-        args = [arg for arg in _read_args(error) if type(arg) in (str, int, float)]
+        args = [arg for arg in _read_args(error) if id(type(arg)) in _SHOWN]
         shown = f": {', '.join(map(str, args))}" if args else ""
         return f"<the message could not be read, {type(exc).__name__}>{shown}"
 

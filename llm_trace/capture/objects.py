@@ -17,17 +17,20 @@ from llm_trace.capture.state import (
     build_slot_reader,
     get_class_attribute,
     get_instance_dict,
+    identify,
     list_bases,
     read_fields,
     read_public_state,
     read_slot,
+    remember_by_class,
 )
 
 if TYPE_CHECKING:
     from llm_trace.capture.redaction import Redaction
 
 Form = Callable[[str, Any], Any]
-_SCALARS = frozenset([str, int, float, bool, type(None)])
+_SCALARS = identify(str, int, float, bool, type(None))
+_COLLECTIONS = identify(list, tuple, dict)
 _MAX_TEXT = 10_000
 _MAX_ITEMS = 100
 _MAX_DEPTH = 50
@@ -60,7 +63,7 @@ def list_declared_names(cls: type) -> list[str] | None:
     if (attributes := get_class_attribute(cls, "__attrs_attrs__")) is not None:
         return [attribute.name for attribute in attributes]
     for declared in ("__struct_fields__", "__fields__"):
-        if type(names := get_class_attribute(cls, declared)) in (tuple, dict):
+        if id(type(names := get_class_attribute(cls, declared))) in _COLLECTIONS:
             return [*names]
     return None
 
@@ -97,14 +100,14 @@ def _check_shown(value: Any) -> Any:
     if cls is str and len(value) > _MAX_TEXT:
         whole = hash_bytes(value.encode("utf-8", "surrogatepass"))
         return {"__type__": "str", "truncated": len(value), "value": value[:_MAX_TEXT], HASH: whole}
-    if cls in _SCALARS:
+    if id(cls) in _SCALARS:
         return value
-    if cls in (list, tuple, dict) and len(value) <= _MAX_ITEMS:
+    if id(cls) in _COLLECTIONS and len(value) <= _MAX_ITEMS:
         items = value.values() if cls is dict else value
-        if all(type(i) in _SCALARS and (type(i) is not str or len(i) <= _MAX_TEXT) for i in list(items)):
+        if all(id(type(i)) in _SCALARS and (type(i) is not str or len(i) <= _MAX_TEXT) for i in list(items)):
             return value
     named = {"__type__": get_qualified_name(cls), "truncated": True}
-    return {**named, "length": len(value)} if cls in (list, tuple, dict) else named
+    return {**named, "length": len(value)} if id(cls) in _COLLECTIONS else named
 
 
 def get_qualified_name(cls: type) -> str:
@@ -183,7 +186,7 @@ class _Layout(NamedTuple):
     computed: list[str]
 
 
-@functools.lru_cache(1024)
+@remember_by_class
 def _get_layout(cls: Any) -> _Layout | None:
     """Return how objects of a class are read; `None` where it is no pydantic model."""
     if not is_model(cls):
@@ -221,7 +224,7 @@ def _model_fields(value: Any, layout: _Layout, around: tuple[int, ...], depth: i
     for name, item in list(fields.items()):
         if type(item).__name__ in _ABSENT:
             del fields[name]
-        elif type(item) not in _SCALARS:
+        elif id(type(item)) not in _SCALARS:
             fields[name] = _read_inner(item, around, depth + 1)
     return fields
 
@@ -229,10 +232,10 @@ def _model_fields(value: Any, layout: _Layout, around: tuple[int, ...], depth: i
 def _read_inner(value: Any, around: tuple[int, ...], depth: int) -> Any:
     """Return a model inside a model as its fields, without its type: the class of the outer one tells it."""
     cls: Any = type(value)
-    if cls in _SCALARS or depth > _MAX_DEPTH:
+    if id(cls) in _SCALARS or depth > _MAX_DEPTH:
         return value
     if cls is list or cls is tuple:
-        return cls([i if type(i) in _SCALARS else _read_inner(i, around, depth + 1) for i in value])
+        return cls([i if id(type(i)) in _SCALARS else _read_inner(i, around, depth + 1) for i in value])
     if cls is dict:
         return {key: _read_inner(item, around, depth + 1) for key, item in list(value.items())}
     if id(value) in around:

@@ -16,10 +16,12 @@ from typing import Any
 import orjson
 
 from llm_trace.capture.json_forms import describe
+from llm_trace.capture.state import identify
 
-_PLAIN = frozenset([str, int, float, bool, type(None)])
-_EXACT = _PLAIN - {float}
-_CONTAINERS = frozenset([dict, list, tuple])
+_PLAIN = identify(str, int, float, bool, type(None))
+_FLOAT = id(float)
+_EXACT = _PLAIN - {_FLOAT}
+_CONTAINERS = identify(dict, list, tuple)
 _JSON = _PLAIN | _CONTAINERS
 _MOST_CONTAINERS = 100_000
 """Containers that are looked into; lists that hold one list in many places would have no end."""
@@ -33,29 +35,31 @@ def dump_plain(value: Any, option: int = 0) -> bytes:
         Exception: JSON does not have some of it (keys that are no text, long integers, infinities, lone
             surrogates, cycles), another thread has changed it meanwhile, or some of it cannot be read.
     """
-    if type(value) is dict and _EXACT.issuperset(map(type, value.values())):  # most fields of events
+    if type(value) is dict and _EXACT.issuperset(map(id, map(type, value.values()))):  # most fields of events
         return orjson.dumps(value, None, option)
     types = _find_types(value)
     if not types <= _JSON:
         value = _Pass().make_plain(value, 0)
     data = orjson.dumps(value, None, option | orjson.OPT_PASSTHROUGH_DATACLASS)
-    if (float in types or not types <= _JSON) and b"null" in data and _has_nonfinite(value):
+    if (_FLOAT in types or not types <= _JSON) and b"null" in data and _has_nonfinite(value):
         raise ValueError("JSON has no infinity and no NaN")
     return data
 
 
-def _find_types(value: Any) -> set[type]:
-    """Return the types in a value, level by level in C, up to the level with a type that is not JSON's."""
-    types = {type(value)}
+def _find_types(value: Any) -> set[int]:
+    """Return the `id`s of the types in a value, level by level in C, up to the level with a type that is not
+    JSON's.
+    """
+    types = {id(type(value))}
     level, depth, count = [value], 0, 0
     while level and types <= _JSON:
         depth, count = depth + 1, count + len(level)
         if depth > _MAX_DEPTH or count > _MOST_CONTAINERS:
             raise RecursionError("the value is nested too deeply, or has too many parts")
         parts = gc.get_referents(*level)
-        new = set(map(type, parts))
+        new = set(map(id, map(type, parts)))
         types |= new
-        level = [] if new <= _PLAIN else [part for part in parts if type(part) in _CONTAINERS]
+        level = [] if new <= _PLAIN else [part for part in parts if id(type(part)) in _CONTAINERS]
     return types
 
 
@@ -79,10 +83,14 @@ class _Pass:
     def make_plain(self, value: Any, depth: int) -> Any:
         cls: Any = type(value)
         if cls is dict:
-            return value if _PLAIN.issuperset(map(type, value.values())) else self._change_dict(value, depth)
+            return (
+                value
+                if _PLAIN.issuperset(map(id, map(type, value.values())))
+                else self._change_dict(value, depth)
+            )
         if cls is list or cls is tuple:
-            return value if _PLAIN.issuperset(map(type, value)) else self._change_list(value, depth)
-        if cls in _PLAIN:
+            return value if _PLAIN.issuperset(map(id, map(type, value))) else self._change_list(value, depth)
+        if id(cls) in _PLAIN:
             return value
         if cls is datetime.datetime or cls is datetime.date or cls is datetime.time:
             return value.isoformat()
@@ -98,7 +106,7 @@ class _Pass:
         self._count(depth)
         out = value
         for key, item in value.items():
-            if type(item) not in _PLAIN and (plain := self.make_plain(item, depth + 1)) is not item:
+            if id(type(item)) not in _PLAIN and (plain := self.make_plain(item, depth + 1)) is not item:
                 out = dict(value) if out is value else out
                 out[key] = plain
         return out
@@ -107,7 +115,7 @@ class _Pass:
         self._count(depth)
         out: Any = value
         for place, item in enumerate(value):
-            if type(item) not in _PLAIN and (plain := self.make_plain(item, depth + 1)) is not item:
+            if id(type(item)) not in _PLAIN and (plain := self.make_plain(item, depth + 1)) is not item:
                 out = list(value) if out is value else out
                 out[place] = plain
         return out

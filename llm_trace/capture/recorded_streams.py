@@ -13,7 +13,7 @@ from llm_trace.capture.context import restore
 from llm_trace.capture.endings import abandon_call, abandon_when_dropped, fail_call
 from llm_trace.capture.generators import record_async_generator, record_generator
 from llm_trace.capture.response_ends import watch_close
-from llm_trace.capture.state import get_class_attribute, get_instance_dict, list_bases
+from llm_trace.capture.state import get_class_attribute, get_instance_dict, list_bases, remember_by_class
 
 if TYPE_CHECKING:
     from llm_trace.capture.callspan import CallSpan
@@ -185,7 +185,7 @@ _LEFT = frozenset(
 )
 
 
-@functools.lru_cache(1024)
+@remember_by_class
 def _make_stream_class(cls: Any) -> type[RecordedStream]:
     """Return a class with the special methods that `cls` has: Python looks for those in the class only."""
     methods: dict[str, Any] = {}
@@ -244,7 +244,7 @@ def get_innermost(stream: Any) -> Any:
             return stream
 
 
-@functools.lru_cache(1024)
+@remember_by_class
 def _check_proxy(cls: Any) -> bool:
     """Return whether objects of a class pass for another, as wrapt makes them."""
     return any(base.__name__ == "ObjectProxy" for base in list_bases(cls))

@@ -5,14 +5,41 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterable
 from types import GetSetDescriptorType, MemberDescriptorType
-from typing import Any
+from typing import Any, TypeVar
+
+from llm_trace.bounded_dict import BoundedDict
 
 _bases = type.__dict__["__mro__"].__get__
 _namespace = type.__dict__["__dict__"].__get__
-_NATIVE = (MemberDescriptorType, GetSetDescriptorType)
 _ABSENT = object()
+_MOST_CLASSES = 2048
+T = TypeVar("T")
 UNREAD = "__unread__"
 """Key under which a record names the fields of an object that could not be read without running its code."""
+
+
+def identify(*classes: type) -> frozenset[int]:
+    """Return classes as the numbers that `id` gives: to look for a class itself would ask its metaclass for
+    its hash and whether it is the same.
+    """
+    return frozenset(map(id, classes))
+
+
+_NATIVE = identify(MemberDescriptorType, GetSetDescriptorType)
+
+
+def remember_by_class(compute: Callable[[Any], T]) -> Callable[[Any], T]:
+    """Return a function of a class that computes its answer once for each of those that came last."""
+    known: BoundedDict[int, tuple[type, T]] = BoundedDict(_MOST_CLASSES)
+
+    @functools.wraps(compute)
+    def remembered(cls: Any) -> T:
+        entry = known.get(id(cls))
+        if entry is None:  # a class that is remembered stays, so that no other can get its number
+            entry = known[id(cls)] = (cls, compute(cls))
+        return entry[1]
+
+    return remembered
 
 
 def list_bases(cls: type) -> tuple[type, ...]:
@@ -35,11 +62,11 @@ def get_instance_dict(value: Any) -> dict[str, Any]:
     return read(value) if read is not None else {}
 
 
-@functools.lru_cache(1024)
+@remember_by_class
 def _build_dict_reader(cls: Any) -> Callable[[Any], dict[str, Any]] | None:
     for base in _bases(cls):
         holder = _namespace(base).get("__dict__")
-        if type(holder) in _NATIVE:
+        if id(type(holder)) in _NATIVE:
             return holder.__get__  # type: ignore[no-any-return]
     return None
 
@@ -52,7 +79,7 @@ def read_slot(value: Any, name: str, default: Any = None) -> Any:
 def build_slot_reader(cls: type, name: str, default: Any = None) -> Callable[[Any], Any]:
     """Return what reads one slot of any object of a class; an empty or missing one gives `default`."""
     slot = get_class_attribute(cls, name)
-    if type(slot) not in _NATIVE:
+    if id(type(slot)) not in _NATIVE:
         return lambda _: default
 
     def read(value: Any) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import io
 import itertools
 import types
@@ -17,21 +16,22 @@ from llm_trace.capture.json_forms import is_raw_response
 from llm_trace.capture.raw_responses import watch_response
 from llm_trace.capture.recorded_streams import get_innermost, wrap_stream
 from llm_trace.capture.replay_hints import note_returned
-from llm_trace.capture.state import get_class_attribute
+from llm_trace.capture.state import get_class_attribute, identify, remember_by_class
 from llm_trace.capture.type_hints import get_type_name
+from llm_trace.semconv.values import is_subclass
 
 if TYPE_CHECKING:
     from llm_trace.capture.callspan import CallSpan
 
-_WHOLE = frozenset([str, int, float, bool, type(None), list, dict, tuple, bytes, set])
+_WHOLE = identify(str, int, float, bool, type(None), list, dict, tuple, bytes, set)
 """Types of values that are no stream, known without a further look."""
 _Follow = Callable[["CallSpan", Any], Any]
-_BUILT_IN = frozenset(
-    [map, filter, zip, enumerate, reversed, type(iter([])), type(iter(())), type(iter(int, 1))]
+_BUILT_IN = identify(
+    map, filter, zip, enumerate, reversed, type(iter([])), type(iter(())), type(iter(int, 1))
 )
-_FORMS = dict.fromkeys((types.GeneratorType, *_BUILT_IN), "generator") | {
-    types.AsyncGeneratorType: "async_generator",
-    types.CoroutineType: "coroutine",
+_FORMS = dict.fromkeys((id(types.GeneratorType), *_BUILT_IN), "generator") | {
+    id(types.AsyncGeneratorType): "async_generator",
+    id(types.CoroutineType): "coroutine",
 }
 """What a replay can give in the place of a stream; others are recorded by their class."""
 _NO_STREAMS = ("read", "readline", "execute", "fetch", "fetchone", "fetchmany", "fetchall", "batch_size")
@@ -40,7 +40,7 @@ _NO_STREAMS = ("read", "readline", "execute", "fetch", "fetchone", "fetchmany", 
 
 def hand_over(call: CallSpan, output: Any) -> Any:
     """Return a call's output, or what passes for it where it is a stream: then the call ends with that."""
-    if type(output) not in _WHOLE and (stream := _follow(call, output)) is not None:
+    if id(type(output)) not in _WHOLE and (stream := _follow(call, output)) is not None:
         return stream
     finish_call(call, output)
     return output
@@ -57,7 +57,7 @@ def _follow(call: CallSpan, output: Any) -> Any | None:
         stream = form(call, output)
         if stream is None:
             return None
-        note_returned(call, _FORMS.get(cls) or get_type_name(cls))
+        note_returned(call, _FORMS.get(id(cls)) or get_type_name(cls))
         call.leave()
         return stream
     except Exception as exc:
@@ -65,7 +65,7 @@ def _follow(call: CallSpan, output: Any) -> Any | None:
         return None
 
 
-@functools.lru_cache(1024)
+@remember_by_class
 def _choose_form(cls: Any) -> _Follow | None:
     if cls is types.GeneratorType:
         return _wrap_generator
@@ -75,14 +75,14 @@ def _choose_form(cls: Any) -> _Follow | None:
         return _wrap_coroutine
     if is_raw_response(cls):
         return _watch_raw_response
-    if issubclass(cls, io.IOBase) or any(get_class_attribute(cls, name) for name in _NO_STREAMS):
+    if is_subclass(cls, io.IOBase) or any(get_class_attribute(cls, name) for name in _NO_STREAMS):
         return None
     if _is_manager(cls):
         return wrap_stream
     steps = get_class_attribute(cls, "__next__"), get_class_attribute(cls, "__anext__")
     if not any(steps):
         return None
-    ours = cls in _BUILT_IN or cls.__module__ == itertools.__name__
+    ours = id(cls) in _BUILT_IN or cls.__module__ == itertools.__name__
     return wrap_stream if ours or any(type(step) is types.FunctionType for step in steps) else None
 
 

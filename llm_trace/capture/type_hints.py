@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import datetime
 import enum
-import functools
 from collections.abc import Container, Iterable
 from typing import Any
 
 import orjson
 
 from llm_trace.capture.objects import is_model, list_declared_names
-from llm_trace.capture.state import get_class_attribute, get_instance_dict, read_fields, read_slot
+from llm_trace.capture.state import (
+    get_class_attribute,
+    get_instance_dict,
+    identify,
+    read_fields,
+    read_slot,
+    remember_by_class,
+)
 
-PLAIN = frozenset([str, int, float, bool, type(None)])
+PLAIN = identify(str, int, float, bool, type(None))
 """Types that JSON gives back as they are."""
 _SLOTS = ("extra", "private", "fields_set")
-_TEXT, _DICT = frozenset([str]), frozenset([dict])
+_TEXT, _DICT = identify(str), identify(dict)
 UNKNOWN = "?"
 """The type of a place that cannot be described: a cycle, keys that are no text, a set of objects …"""
 UNSET = "unset"
@@ -48,7 +54,7 @@ def find_lost_types(value: Any, *, messages: bool = False) -> Types:
 def check_plain(values: Iterable[Any]) -> bool:
     """Return whether all values are scalars or messages, which come back from JSON as they are."""
     for value in values:  # quicker than `all` for the few arguments of a call
-        if type(value) not in PLAIN and not (type(value) is list and _check_messages(value)):
+        if id(type(value)) not in PLAIN and not (type(value) is list and _check_messages(value)):
             return False
     return True
 
@@ -69,7 +75,7 @@ def _check_messages(value: Any) -> bool:
         value
         and type(value[0]) is dict
         and type(value[0].get("role")) is str
-        and _DICT.issuperset(map(type, value))
+        and _DICT.issuperset(map(id, map(type, value)))
     )
 
 
@@ -85,7 +91,7 @@ class _Walk:
 
     def value(self, value: Any, at: str) -> None:
         cls = type(value)
-        if cls in PLAIN:
+        if id(cls) in PLAIN:
             return
         if cls is list or cls is tuple:
             if cls is tuple:
@@ -99,7 +105,9 @@ class _Walk:
             self.object(value, cls, at)
 
     def mapping(self, value: dict[Any, Any], at: str) -> None:
-        if not _TEXT.issuperset(map(type, dict.keys(value))) or not _is_utf8("".join(dict.keys(value))):
+        if not _TEXT.issuperset(map(id, map(type, dict.keys(value)))) or not _is_utf8(
+            "".join(dict.keys(value))
+        ):
             self.note(UNKNOWN, at)
             return
         if dict.__contains__(value, "__type__"):
@@ -107,10 +115,10 @@ class _Walk:
         self.items(dict.items(value), at, dict.values(value))
 
     def items(self, pairs: Iterable[tuple[Any, Any]], at: str, values: Iterable[Any]) -> None:
-        if PLAIN.issuperset(map(type, values)):
+        if PLAIN.issuperset(map(id, map(type, values))):
             return
         for key, item in pairs:
-            if type(item) not in PLAIN:
+            if id(type(item)) not in PLAIN:
                 self.value(item, f"{at}/{escape(key)}")
 
     def object(self, value: Any, cls: Any, at: str) -> None:
@@ -141,7 +149,7 @@ class _Walk:
             self.mapping(value, at)
         elif issubclass(cls, (set, frozenset)):
             base: Any = set if issubclass(cls, set) else frozenset
-            if not PLAIN.issuperset(map(type, base.__iter__(value))):
+            if not PLAIN.issuperset(map(id, map(type, base.__iter__(value)))):
                 self.note(UNKNOWN, at)
         else:
             items = list(list.__iter__(value) if issubclass(cls, list) else tuple.__iter__(value))
@@ -160,7 +168,7 @@ class _Walk:
         if not state.keys() <= fields.keys():
             self.beside(value, fields, at)
         for name, item in state.items():
-            if type(item) not in PLAIN:
+            if id(type(item)) not in PLAIN:
                 self.value(item, f"{at}/{escape(name)}")
         if extra:
             self.items(extra.items(), at, extra.values())
@@ -169,7 +177,7 @@ class _Walk:
                 [f"{at}/{name}" for name in fields if name not in fields_set]
             )
         for name, item in (private or {}).items():
-            if type(item) in PLAIN:
+            if id(type(item)) in PLAIN:
                 self.note(PRIVATE, orjson.dumps([at, name, item]).decode())
             elif item is not getattr(
                 get_class_attribute(cls, "__private_attributes__").get(name), "default", UNKNOWN
@@ -177,7 +185,7 @@ class _Walk:
                 self.note(UNKNOWN, at)
 
 
-@functools.lru_cache(2048)
+@remember_by_class
 def _classify_type(cls: Any) -> str:
     """Return how objects of a class are looked into."""
     if type(get_class_attribute(cls, "__dataclass_fields__")) is dict:
@@ -199,7 +207,7 @@ def _classify_type(cls: Any) -> str:
 def _is_whole(kind: str, value: Any) -> bool:
     """Return whether the record of a value says all of it."""
     if kind == "enum":
-        return type(get_instance_dict(value)["_value_"]) in PLAIN
+        return id(type(get_instance_dict(value)["_value_"])) in PLAIN
     if kind == "rendered":
         return not find_lost_types(read_slot(value, "variables", {}))
     zone = value.tzinfo  # of a time: not which of two it is in autumn, nor the name of its zone

@@ -12,7 +12,7 @@ import orjson
 
 from llm_trace.capture.objects import is_model
 from llm_trace.capture.plain_values import dump_plain
-from llm_trace.capture.state import get_instance_dict
+from llm_trace.capture.state import get_instance_dict, identify
 from llm_trace.capture.walk import MAX_ITEMS, Limits, Walk
 from llm_trace.semconv.extract_messages import extract_instructions
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from llm_trace.capture.redaction import Redactor
 
-_SIMPLE = frozenset([str, int, bool, type(None)])
+_SIMPLE = identify(str, int, bool, type(None))
 
 
 class ValueEncoder:
@@ -179,7 +179,7 @@ def _check_simple(values: dict[str, Any], places: Collection[int] = ()) -> bool:
     """Return whether all values are short texts, integers, truth values, `None` or at one of the places."""
     for value in values.values():
         cls = type(value)
-        if (cls not in _SIMPLE and id(value) not in places) or (cls is str and len(value) > MAX_ITEMS):
+        if (id(cls) not in _SIMPLE and id(value) not in places) or (cls is str and len(value) > MAX_ITEMS):
             return False
     return True
 

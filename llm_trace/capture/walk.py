@@ -18,15 +18,16 @@ from llm_trace.capture.json_forms import SMALL_BYTES, describe, shorten
 from llm_trace.capture.objects import get_qualified_name
 from llm_trace.capture.pieces import Kept, mask_texts
 from llm_trace.capture.redaction import MASK, Redaction
+from llm_trace.capture.state import identify
 
 if TYPE_CHECKING:
     from llm_trace.capture.redaction import Redactor
 
 MAX_DEPTH = 60
 _BYTES = (bytes, bytearray, memoryview)
-_NATIVE = frozenset([datetime.datetime, datetime.date, datetime.time, uuid.UUID])
+_NATIVE = identify(datetime.datetime, datetime.date, datetime.time, uuid.UUID)
 """Types that orjson writes as texts."""
-_PLAIN = frozenset([str, int, float, bool, type(None)])
+_PLAIN = identify(str, int, float, bool, type(None))
 _MAX_ARGUMENTS = 1_000
 MAX_ITEMS = 100_000
 """Items that are kept of one list or dict."""
@@ -150,7 +151,7 @@ class Walk:
                 text = view[:SMALL_BYTES].tobytes().decode("utf-8", "replace")
                 form = {"__type__": type(value).__name__, "length": view.nbytes, "text": text}
             return self.mapping(form, depth)
-        if type(value) in _NATIVE:
+        if id(type(value)) in _NATIVE:
             return self.text(str(value) if type(value) is uuid.UUID else value.isoformat())
         return self.value(describe(value), depth + 1)
 
@@ -306,7 +307,7 @@ def _is_option(item: Any) -> bool:
 
 def _as_text(name: Any) -> str:
     """Return a name that is a text, or bytes as headers are; empty for any other."""
-    if type(name) in (bytes, bytearray):
+    if type(name) is bytes or type(name) is bytearray:
         return bytes(name[:SMALL_BYTES]).decode("latin-1")
     return str.__str__(name) if issubclass(type(name), str) else ""
 
@@ -316,7 +317,7 @@ def _encode_key(key: Any) -> str:
     if issubclass(cls, str):
         text = str.__str__(key)
         return text if text.isascii() else _make_well_formed(text)
-    if cls in _PLAIN or (cls is tuple and _PLAIN.issuperset(map(type, key))):
+    if id(cls) in _PLAIN or (cls is tuple and _PLAIN.issuperset(map(id, map(type, key)))):
         return _make_well_formed(shorten(repr(key), 200))
     try:
         form = describe(key)

@@ -6,7 +6,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from llm_trace.semconv.messages import MessageFields, build_message, is_message, message
-from llm_trace.semconv.values import EMPTY, get_field, get_text, list_items, list_mappings, load_container
+from llm_trace.semconv.values import (
+    EMPTY,
+    get_field,
+    get_text,
+    is_subclass,
+    list_items,
+    list_mappings,
+    load_container,
+)
 
 _NESTED = (
     "kwargs",
@@ -175,7 +183,7 @@ def _read_instruction(value: Any) -> dict[str, Any] | None:
     """Return a system message, `None` for what is none: a switch, an SDK's mark for what was not given."""
     if type(value) in (str, list, tuple) and value:
         return {"role": "system", "content": value}
-    if issubclass(type(value), Mapping) and not issubclass(type(value), dict):  # its methods may do anything
+    if is_subclass(type(value), Mapping) and not issubclass(type(value), dict):  # its methods may do anything
         return None
     if (parts := get_field(value, "parts")) is not None:
         return {"role": "system", "parts": parts}

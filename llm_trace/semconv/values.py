@@ -8,7 +8,8 @@ from typing import Any
 
 EMPTY: tuple[Any, ...] = (None, "", [], {}, ())
 _SCALARS = (str, int, float, bool, bytes, list, tuple, type(None))
-_PLAIN = frozenset(_SCALARS)
+_PLAIN = frozenset(map(id, _SCALARS))
+_bases = type.__dict__["__mro__"].__get__
 _SDK_ROOTS = frozenset(
     {
         "openai",
@@ -25,12 +26,22 @@ _SDK_ROOTS = frozenset(
 )
 
 
+def is_subclass(cls: type, wanted: Any) -> bool:
+    """Return whether a class is one of the wanted, as `issubclass` does; where that would ask a metaclass
+    for its hash (abstract classes remember whom they have met), only by its bases.
+    """
+    if type(cls) is type or type(cls).__hash__ is object.__hash__:
+        return issubclass(cls, wanted)
+    classes = wanted if type(wanted) is tuple else (wanted,)
+    return any(base is each for base in _bases(cls) for each in classes)
+
+
 def is_response(value: Any) -> bool:
     """Say whether `value` is a mapping or the object of an SDK, from its class alone."""
     kind = type(value)  # `isinstance` would ask the value for its `__class__`, which a lazy object computes
     if issubclass(kind, _SCALARS):
         return False
-    if issubclass(kind, Mapping):
+    if is_subclass(kind, Mapping):
         return issubclass(kind, dict)  # another mapping's methods may do anything
     return hasattr(kind, "model_dump") or str(kind.__module__).partition(".")[0] in _SDK_ROOTS
 
@@ -40,11 +51,11 @@ def list_fields(value: Any) -> Mapping[str, Any]:
     kind = type(value)
     if kind is dict:
         return value  # type: ignore[no-any-return]
-    if kind in _PLAIN:
+    if id(kind) in _PLAIN:
         return {}
     if issubclass(kind, dict):
         return dict(dict.items(value))
-    if issubclass(kind, Mapping):
+    if is_subclass(kind, Mapping):
         entries: Mapping[str, Any] = value
         return entries
     if issubclass(kind, _SCALARS):

@@ -11,7 +11,7 @@ import json
 import types
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pydantic
@@ -444,3 +444,78 @@ def test_a_tortoise_object_is_its_loaded_columns(store: Recorded) -> None:
     name = "tests.helpers.tortoise_toys.Book"
     assert part.output == {"__type__": name, "id": 1, "title": "t", "__unread__": ["body", "author_id"]}
     assert whole.output == {"__type__": name, "id": 1, "title": "t", "body": "b", "author_id": 1}
+
+
+class Counting(type):
+    """A metaclass with its own idea of when classes are the same."""
+
+    asked: ClassVar[list[str]] = []
+
+    def __hash__(cls) -> int:
+        Counting.asked.append("hash")
+        return 7
+
+    def __eq__(cls, other: object) -> bool:
+        Counting.asked.append("eq")
+        return cls is other
+
+
+class Counted(metaclass=Counting):
+    """Holds plain data."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+
+@dataclasses.dataclass
+class CountedData(metaclass=Counting):
+    """Declares what it holds."""
+
+    size: int
+    inner: Any = None
+
+
+class CountedSteps(metaclass=Counting):
+    """A stream."""
+
+    def __init__(self) -> None:
+        self.left = [2, 1]
+
+    def __iter__(self) -> CountedSteps:
+        return self
+
+    def __next__(self) -> int:
+        if not self.left:
+            raise StopIteration
+        return self.left.pop()
+
+
+@pytest.mark.parametrize("redact", [None, True], ids=["plain", "redacted"])
+def test_the_hash_and_equality_of_a_metaclass_are_not_asked(recorded: Recorded, redact: bool | None) -> None:
+    llm_trace.configure(recorded.path, redact=redact)
+    name = Counted.__module__
+    Counting.asked.clear()
+    steps = llm_trace.trace(lambda *values: CountedSteps())(
+        Counted(1), [Counted(2)], {"a": Counted(3)}, (CountedData(4, Counted(5)),), {"b": [CountedData(6)]}
+    )
+    assert list(steps) == [1, 2]
+    assert llm_trace.trace(kind="llm")(lambda: Counted(7))().size == 7
+    assert Counting.asked == []
+    of, first = recorded.calls()
+    assert of.output == {"__type__": f"{name}.Counted", "size": 7}
+    assert first.output == [1, 2]
+    assert first.input == {
+        "values": [
+            {"__type__": f"{name}.Counted", "size": 1},
+            [{"__type__": f"{name}.Counted", "size": 2}],
+            {"a": {"__type__": f"{name}.Counted", "size": 3}},
+            [
+                {
+                    "__type__": f"{name}.CountedData",
+                    "size": 4,
+                    "inner": {"__type__": f"{name}.Counted", "size": 5},
+                }
+            ],
+            {"b": [{"__type__": f"{name}.CountedData", "size": 6, "inner": None}]},
+        ]
+    }

@@ -389,7 +389,7 @@ def test_scores_of_a_call_that_another_stands_for_are_that_ones(
     assert (score.data["span_id"], score.data["trace_id"]) == (span(1), "a" * 32)
 
 
-def spoken(events: list[Event]) -> list[tuple[str, Any]]:
+def spoken(events: list[Event]) -> list[tuple[str, Any, Any]]:
     return sorted((event.id, event.data.get("span_id"), event.data.get("trace_id")) for event in events)
 
 
