@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from llm_trace import config
+from llm_trace.attribution import quality
 from llm_trace.attribution.explain.origins import OriginStudy
 from llm_trace.attribution.proxies.model import Proxied
 from llm_trace.attribution.question.origins import check_origins
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
 AskPerson = Callable[[GuardError], Any]
 """Asked whether the tool may run all the same; may be async before an async tool."""
 OnFailure = Literal["block", "ask", "allow"]
-MARGIN = 1.0
-"""Nats."""
+MARGIN = quality.NOISE
+"""Nats below which nothing counts as having made a difference."""
 
 
 class ToolGuard:

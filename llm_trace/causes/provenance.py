@@ -125,6 +125,7 @@ def open_model(model: Any, tokenizer: Any, call: object = None) -> tuple[Any, An
     if make_remote(model) is not None:
         raise AttributionError(
             "provenance reads log-probabilities, which a model behind an API does not give for other "
-            "prompts: pass an open model that stands in for it (a path, a name, 'demo'), or a Proxied of both"
+            "prompts: pass an open model that stands in for it (a path, a name, 'demo') or a Proxied of "
+            "both; without any, fork the run without that text: llm_trace.replay(run, fork_at=…, set=…)"
         )
     return resolve_model(model, tokenizer)

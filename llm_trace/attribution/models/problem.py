@@ -112,7 +112,7 @@ def build_problem(
         regions = origins.split_regions(regions, text)
     segments = resolve_segments(question, segments)
     segmented = origins.label_segments(segment_prompt(text, segments, regions, codec, own_special))
-    notes += unplaced
+    notes += unplaced if question.apart or question.origins else ()
     answer = question.response
     if question.tool_calls:
         answer, how = chat.write_tool_calls(question.prompt, question.tool_calls, tokenizer)
