@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from llm_trace.capture.sampling import Sample
     from llm_trace.capture.spans import log_score, span, update_current_call
     from llm_trace.capture.wrappers import trace
+    from llm_trace.causes.bisect_api import bisect
+    from llm_trace.causes.bisect_record import Bisection
     from llm_trace.causes.provenance import provenance
     from llm_trace.comparison.api import compare
     from llm_trace.comparison.comparison import Comparison
@@ -58,6 +60,8 @@ _HOMES = {
     "span": "llm_trace.capture.spans",
     "update_current_call": "llm_trace.capture.spans",
     "trace": "llm_trace.capture.wrappers",
+    "bisect": "llm_trace.causes.bisect_api",
+    "Bisection": "llm_trace.causes.bisect_record",
     "provenance": "llm_trace.causes.provenance",
     "compare": "llm_trace.comparison.api",
     "Comparison": "llm_trace.comparison.comparison",
@@ -79,6 +83,7 @@ _HOMES = {
 
 __all__ = [
     "AttributionPolicy",
+    "Bisection",
     "Comparison",
     "Dataset",
     "Evaluation",
@@ -90,6 +95,7 @@ __all__ = [
     "__version__",
     "attribute",
     "attribute_async",
+    "bisect",
     "compare",
     "configure",
     "evaluate",

@@ -12,6 +12,8 @@ from typing import Any
 from llm_trace.lazy_names import import_name
 
 _HOMES: dict[str, str] = {
+    "Bisection": "llm_trace.causes.bisect_record",
+    "bisect": "llm_trace.causes.bisect_api",
     "ToolGuard": "llm_trace.causes.guard",
     "provenance": "llm_trace.causes.provenance",
 }

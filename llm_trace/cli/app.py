@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 from llm_trace.cli import (
     annotate,
     attribute,
+    bisect,
     collect,
     compare,
     demo,
@@ -134,6 +135,7 @@ for module, command in (
     (eval_, eval_.evaluate_function),
     (report, report.write_report),
     (replay, replay.replay_run),
+    (bisect, bisect.run_bisect),
     (annotate, annotate.annotate_calls),
     (gate, gate.run_gate),
     (review, review.review_calls),

@@ -1,4 +1,4 @@
-"""What was changed from a to b: prompts, system messages and models of the calls that are compared."""
+"""What was changed from a to b: prompts, system messages, models and parameters of the calls compared."""
 
 from __future__ import annotations
 
@@ -40,7 +40,13 @@ SELECT 'system message', '', m.text, in_a, count(*) FROM used JOIN (
     SELECT id, text FROM messages
     WHERE id IN (SELECT message_id FROM used) AND role IN ('system', 'developer')
 ) m ON m.id = used.message_id GROUP BY ALL"""
-ChangeSubject = Literal["prompt", "system message", "model"]
+_PARAMS = f"""{ASKED}, params AS (
+    SELECT params, i < ? AS in_a, unnest(json_keys(params)) AS name FROM calls JOIN asked USING (span_id)
+    WHERE start_ns BETWEEN ? AND ? AND params IS NOT NULL
+)
+SELECT 'parameter', name, CAST(params -> ('$."' || name || '"') AS TEXT), in_a, count(*) FROM params
+WHERE NOT contains(name, '"') GROUP BY ALL"""
+ChangeSubject = Literal["prompt", "system message", "model", "parameter"]
 
 
 class Change(Record):
@@ -48,9 +54,9 @@ class Change(Record):
 
     what: ChangeSubject
     name: str
-    """Of a prompt."""
+    """Of a prompt or parameter."""
     a: str
-    """A template, text or name; empty where the side has none."""
+    """A template, text, name or a value as JSON; empty where the side has none."""
     b: str
     label_a: str
     """Of a prompt its version."""
@@ -77,7 +83,7 @@ def list_changes(store: Store, spans: Sequence[tuple[str, str]]) -> list[Change]
     inside = store.fetch(_INSIDE, every, *find_times(store, every))
     ids, in_a = " ".join([span for span, _ in inside]), sum(is_in_a for _, is_in_a in inside)
     times = find_times(store, ids)
-    queries = [_PROMPTS, _MODELS]
+    queries = [_PROMPTS, _MODELS, _PARAMS]
     if store.fetch(_TALKS, ids, *times):  # to find that none of all messages is meant takes long
         queries.insert(1, _SYSTEM)
     seen = [Seen(*row) for query in queries for row in store.fetch(query, ids, in_a, *times)]

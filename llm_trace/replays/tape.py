@@ -123,6 +123,11 @@ class Tape:
         """Return the calls that no other recorded call made."""
         return [call for call in self.calls.values() if self.scope_of(call) is None]
 
+    def select_inside(self, root: Taped) -> Tape:
+        """Return a tape of a root and the calls inside it alone, of which none is taken yet."""
+        inside = [call for call in self.calls.values() if call is root or root in self.around(call)]
+        return Tape(inside, self._key, self._masked)
+
     def take(self, scope: str | None, name: str, arguments: dict[str, Any]) -> Taped | None:
         """Return the next recorded call of this function with this input inside `scope`."""
         group = self._groups.get((scope, name, self.key(arguments)))
