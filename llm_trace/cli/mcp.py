@@ -32,7 +32,7 @@ class McpAction(enum.StrEnum):
     SKILL = "skill"
 
 
-ActionArgument = Annotated[
+McpActionArgument = Annotated[
     McpAction,
     typer.Argument(
         metavar="ACTION",
@@ -94,7 +94,7 @@ YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Write without aski
 
 
 def run_mcp(
-    action: ActionArgument = McpAction.SERVE,
+    action: McpActionArgument = McpAction.SERVE,
     clients: ClientsArgument = None,
     function: FunctionOption = None,
     model: ExplainersOption = None,
@@ -132,20 +132,20 @@ def run_mcp(
 
 
 def _open_log(store: Path, log: str | None) -> "contextlib.AbstractContextManager[ToolLog | None]":
-    from llm_trace.mcp.log import ToolLog, name_log
+    from llm_trace.mcp.log import ToolLog, name_tool_log
 
     if log == "none":
         return contextlib.nullcontext()
-    return ToolLog(name_log(store) if log is None else make_absolute(log), store)
+    return ToolLog(name_tool_log(store) if log is None else make_absolute(log), store)
 
 
 def _serve(bench: "Workbench", log: "ToolLog | None", port: int | None, token: str | None) -> None:
     try:
-        from llm_trace.mcp.server import build_server
+        from llm_trace.mcp.server import build_tool_server
         from llm_trace.mcp.serving import build_http_server, serve_stdio
     except ImportError as exc:
         raise MissingExtraError(f"{exc.name!r} is not installed: pip install 'llm-trace[mcp]'") from exc
-    server = build_server(bench, log)
+    server = build_tool_server(bench, log)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with contextlib.suppress(KeyboardInterrupt):
         if port is None:

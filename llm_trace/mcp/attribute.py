@@ -51,7 +51,7 @@ def answer_attribute(bench: Workbench, question: AttributeQuestion) -> ToolAnswe
     from llm_trace.stores.find import find_call
 
     if question.job is not None:
-        return bench.jobs.answer("attribute", question.job, question.wait_s, _refuse_new)
+        return bench.jobs.follow("attribute", question.job, question.wait_s)
     model = bench.models[0] if question.model is None else question.model
     if model not in bench.models:
         raise ConfigurationError(
@@ -66,7 +66,7 @@ def answer_attribute(bench: Workbench, question: AttributeQuestion) -> ToolAnswe
     if (stored := _find_stored(bench.store, call, policy)) is not None:
         return _format_answer(stored, question)
     work = partial(_explain, bench.store, call, policy, question)
-    return bench.jobs.answer("attribute", None, question.wait_s, work)
+    return bench.jobs.begin("attribute", question.wait_s, work)
 
 
 def _choose_model_call(store: Store, span_id: str, policy: AttributionPolicy) -> Call:
@@ -91,10 +91,6 @@ def _choose_model_call(store: Store, span_id: str, policy: AttributionPolicy) ->
             f"and an answer in words. Such calls inside it: {names}"
         )
     return models[0]
-
-
-def _refuse_new() -> ToolAnswer:
-    raise ConfigurationError("a job goes on by its id: nothing new is begun with it")
 
 
 def _find_stored(store: Store, call: Call, policy: AttributionPolicy) -> Attribution | None:

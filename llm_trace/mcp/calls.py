@@ -6,9 +6,10 @@ from typing import Any
 
 from pydantic import Field
 
+from llm_trace.comparison.words import count_things
 from llm_trace.mcp.answers import ToolAnswer
 from llm_trace.mcp.bench import ToolQuestion, Workbench
-from llm_trace.mcp.values import Offset, RowLimit, count, fit_page, format_call
+from llm_trace.mcp.values import Offset, RowLimit, fit_page, format_call
 from llm_trace.record import Kind, Status
 from llm_trace.stores.filters import Order
 from llm_trace.times import parse_moment
@@ -48,7 +49,7 @@ def answer_calls(bench: Workbench, question: CallsQuestion) -> ToolAnswer:
     took = "" if totals.median_ms is None else f", {totals.median_ms:,.4g} ms in the median"
     spent = "" if totals.cost_usd is None else f", ${totals.cost_usd:,.4g} in all"
     match = "matches" if totals.calls == 1 else "match"
-    verdict = f"{count(totals.calls, 'call')} {match}, {totals.failed:,} failed{took}{spent}."
+    verdict = f"{count_things(totals.calls, 'call')} {match}, {totals.failed:,} failed{took}{spent}."
     return ToolAnswer(
         verdict=verdict if totals.calls else "No call matches.", more=more, recorded={"calls": shown}
     )

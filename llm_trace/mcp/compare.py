@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from llm_trace.comparison.records import DECIDED, PairOutcome
-from llm_trace.comparison.words import COSTS
+from llm_trace.comparison.words import COSTS, count_things
 from llm_trace.mcp.answers import MoreRequest, ToolAnswer
 from llm_trace.mcp.bench import ToolQuestion, Workbench
-from llm_trace.mcp.limits import cut_text
-from llm_trace.mcp.values import Offset, RowLimit, count, drop_empty, fit_page
+from llm_trace.mcp.values import Offset, RowLimit, drop_empty, fit_page
+from llm_trace.rendering.texts import cut_text
 
 if TYPE_CHECKING:
     from llm_trace.comparison.answers import AnswerPair
@@ -85,8 +85,8 @@ def _conclude(comparison: Comparison) -> str:
     ordered = order_metrics(comparison)
     counts = {v: sum(m.verdict == v for m in ordered) for v in ("worse", "better", "undecided")}
     head = (
-        f"{count(comparison.pairs, 'pair')}, {comparison.confidence:.0%} sure: b is worse in "
-        f"{count(counts['worse'], 'metric')}, better in {counts['better']}, "
+        f"{count_things(comparison.pairs, 'pair')}, {comparison.confidence:.0%} sure: b is worse in "
+        f"{count_things(counts['worse'], 'metric')}, better in {counts['better']}, "
         f"undecided in {counts['undecided']}"
     )
     first = ordered[0] if ordered else None
@@ -134,7 +134,9 @@ def _answer_pairs(comparison: Comparison, question: CompareQuestion) -> ToolAnsw
     )
     rows = [_format_pair(pair, changed=question.by == "replay") for pair in pairs]
     shown, more = fit_page(rows, question.limit, question.offset, "compare")
-    verdict = f"{count(len(shown), 'pair')} of {comparison.pairs:,}, from number {question.offset + 1:,} on."
+    verdict = (
+        f"{count_things(len(shown), 'pair')} of {comparison.pairs:,}, from number {question.offset + 1:,} on."
+    )
     recorded = drop_empty({"metric": metric, "pairs": shown})
     return ToolAnswer(verdict=verdict if shown else "No such pair.", more=more, recorded=recorded)
 

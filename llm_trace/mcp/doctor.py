@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from llm_trace.comparison.words import count_things
 from llm_trace.mcp.answers import ToolAnswer
 from llm_trace.mcp.bench import ToolQuestion, Workbench
-from llm_trace.mcp.values import count
 
 
 class DoctorQuestion(ToolQuestion):
@@ -17,8 +17,8 @@ def answer_doctor(bench: Workbench, question: DoctorQuestion) -> ToolAnswer:  # 
 
     report = examine(str(bench.path))
     problems = len(report["problems"])
-    head = "Nothing is known to be lost" if not problems else f"{count(problems, 'problem')}"
-    verdict = f"{head}; {count(len(report['remarks']), 'remark')}. {_describe_rights(bench)}"
+    head = "Nothing is known to be lost" if not problems else f"{count_things(problems, 'problem')}"
+    verdict = f"{head}; {count_things(len(report['remarks']), 'remark')}. {_describe_rights(bench)}"
     recorded = {name: report[name] for name in ("problems", "remarks", "store", "spool", "destinations")}
     return ToolAnswer(verdict=verdict, recorded=recorded | {"versions": report["versions"]})
 

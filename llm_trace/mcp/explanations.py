@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from llm_trace.mcp.limits import cut_text
-from llm_trace.mcp.values import count, drop_empty, format_time
+from llm_trace.comparison.words import count_things
+from llm_trace.mcp.values import drop_empty, format_time
+from llm_trace.rendering.texts import cut_text
 
 if TYPE_CHECKING:
     from llm_trace.record import Attribution
@@ -56,7 +57,7 @@ def conclude_explanation(attribution: Attribution) -> str:
     """Return the finding in words, with the numbers of segments in place of their texts."""
     order = order_segments(attribution)
     strong = [i for i in order if attribution.stands_out(i)]
-    head = f"{len(strong):,} of {count(len(order), 'segment')} matter for the answer"
+    head = f"{len(strong):,} of {count_things(len(order), 'segment')} matter for the answer"
     trust = "" if attribution.verdict == "ok" else f" Not to be taken as evidence: {attribution.verdict}."
     if not strong:
         return f"{head}.{trust}"

@@ -38,15 +38,22 @@ class ToolJobs:
         self._jobs: dict[str, Future[ToolAnswer]] = {}
         self._processes: set[subprocess.Popen[bytes]] = set()
 
-    def answer(self, tool: str, job: str | None, wait_s: float, work: Callable[[], ToolAnswer]) -> ToolAnswer:
-        """Begin work, or go on waiting for it, and return its answer or how to ask again.
+    def begin(self, tool: str, wait_s: float, work: Callable[[], ToolAnswer]) -> ToolAnswer:
+        """Begin work and return its answer, or how to ask for it.
 
         Raises:
-            NotFoundError: there is no job of this id.
             ConfigurationError: too much goes on.
             LLMTraceError: what the work raised.
         """
-        job_id = self._start(work) if job is None else job
+        return self.follow(tool, self._start(work), wait_s)
+
+    def follow(self, tool: str, job_id: str, wait_s: float) -> ToolAnswer:
+        """Wait for work that was begun and return its answer, or how to ask again.
+
+        Raises:
+            NotFoundError: there is no job of this id.
+            LLMTraceError: what the work raised.
+        """
         if job_id not in self._jobs:
             raise NotFoundError(
                 f"there is no job {job_id!r}: jobs are known until the server ends; ask for the work itself"

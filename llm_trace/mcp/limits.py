@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 from llm_trace.controls import clean
+from llm_trace.rendering.texts import cut_text
 
 TOKENS = 3_900
 """Of an answer, at most. It goes out twice, as text and as data: some clients hand on one, some both."""
@@ -36,11 +37,6 @@ def _weigh_piece(piece: str) -> float:
     if first.isdigit():
         return math.ceil(size / 2)
     return 0 if piece == " " else 1
-
-
-def cut_text(text: str, most: int) -> str:
-    """Return a text of at most `most` characters and a word on what was cut."""
-    return text if len(text) <= most else f"{text[:most]}… ({len(text) - most:,} more characters)"
 
 
 def simplify(value: Any) -> Any:

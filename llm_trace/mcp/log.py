@@ -23,7 +23,7 @@ RUN = "mcp"
 """Name of the run of each server."""
 
 
-def name_log(store: Path) -> Path:
+def name_tool_log(store: Path) -> Path:
     """Return where the calls of tools about a store go: `traces.mcp.duckdb` beside `traces.duckdb`."""
     return store.with_name(f"{store.stem}.mcp{store.suffix}")
 

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
+from llm_trace.comparison.words import count_things
 from llm_trace.errors import ConfigurationError, NotFoundError
 from llm_trace.mcp.answers import MoreRequest, ToolAnswer
 from llm_trace.mcp.bench import ToolQuestion, Workbench
-from llm_trace.mcp.values import Offset, RowLimit, count, drop_empty, fit_page, format_time
+from llm_trace.mcp.values import Offset, RowLimit, drop_empty, fit_page, format_time
 
 if TYPE_CHECKING:
     from llm_trace.record import PromptVersion
@@ -48,7 +49,7 @@ def answer_prompts(bench: Workbench, question: PromptsQuestion) -> ToolAnswer:
     version = find_prompt_version(bench.store, question.name, question.version)
     if question.against is None:
         whole = {"template": version.template, **_format_version(bench.store, version, scored=True)}
-        verdict = f"Version v{version.number}, {count(version.calls, 'call')}."
+        verdict = f"Version v{version.number}, {count_things(version.calls, 'call')}."
         return ToolAnswer(verdict=verdict, recorded={"prompt": whole})
     before = find_prompt_version(bench.store, question.name, question.against)
     lines = list(
@@ -64,7 +65,7 @@ def answer_prompts(bench: Workbench, question: PromptsQuestion) -> ToolAnswer:
 def _count_lines(lines: list[str]) -> str:
     added = sum(line.startswith("+") for line in lines[2:])
     removed = sum(line.startswith("-") for line in lines[2:])
-    return f"{count(added, 'line')} added, {count(removed, 'line')} removed"
+    return f"{count_things(added, 'line')} added, {count_things(removed, 'line')} removed"
 
 
 def _answer_list(store: Store, question: PromptsQuestion) -> ToolAnswer:
@@ -79,7 +80,7 @@ def _answer_list(store: Store, question: PromptsQuestion) -> ToolAnswer:
     ]
     shown, more = fit_page(rows, question.limit, question.offset, "prompts")
     names = len({version.name for version in versions})
-    verdict = f"{count(names, 'prompt')} with {count(len(versions), 'version')}."
+    verdict = f"{count_things(names, 'prompt')} with {count_things(len(versions), 'version')}."
     if scored and len(versions) > 1 and not more:
         first, last = (f"v{v.number}" for v in (versions[-2], versions[-1]))
         pair = {"name": question.name, "version": last, "against": first}

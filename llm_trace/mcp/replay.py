@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
+from llm_trace.comparison.words import count_things
 from llm_trace.errors import ConfigurationError, ReplayError
 from llm_trace.mcp.answers import MoreRequest, ToolAnswer
 from llm_trace.mcp.bench import ToolQuestion, Workbench
 from llm_trace.mcp.jobs import JobId, WaitSeconds
-from llm_trace.mcp.limits import cut_text
-from llm_trace.mcp.values import count, drop_empty, format_value
+from llm_trace.mcp.values import drop_empty, format_value
+from llm_trace.rendering.texts import cut_text
 from llm_trace.replays.request import ReplayAnswer, ReplayRequest, match_function
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def answer_replay(bench: Workbench, question: ReplayQuestion) -> ToolAnswer:
         ReplayError: they cannot be run again.
     """
     if question.job is not None:
-        return bench.jobs.answer("replay", question.job, question.wait_s, _refuse_new)
+        return bench.jobs.follow("replay", question.job, question.wait_s)
     if not question.ids:
         raise ConfigurationError("name calls by ids, or a job")
     roots = _find_roots(bench, question.ids)
@@ -79,11 +80,7 @@ def answer_replay(bench: Workbench, question: ReplayQuestion) -> ToolAnswer:
         )
     then = {given: call for given, (call, _) in roots.items()}
     work = partial(_replay, bench, request, then, question.expected)
-    return bench.jobs.answer("replay", None, question.wait_s, work)
-
-
-def _refuse_new() -> ToolAnswer:
-    raise ConfigurationError("a job goes on by its id: nothing new is begun with it")
+    return bench.jobs.begin("replay", question.wait_s, work)
 
 
 def _find_roots(bench: Workbench, ids: list[str]) -> dict[str, tuple[Call, str]]:
@@ -168,7 +165,7 @@ def _conclude(rows: list[dict[str, Any]], asked: int) -> str:
 
     other = bound_rate(sum(not row["same"] for row in rows), len(rows))
     text = (
-        f"{other.count} of {count(len(rows), 'call')} answer otherwise than then "
+        f"{other.count} of {count_things(len(rows), 'call')} answer otherwise than then "
         f"({other.low:.0%} to {other.high:.0%} of such calls, 95 % sure)."
     )
     if len(rows) < asked:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from llm_trace.comparison.words import count_things
 from llm_trace.mcp.answers import ToolAnswer
 from llm_trace.mcp.bench import ToolQuestion, Workbench
-from llm_trace.mcp.values import Offset, RowLimit, count, drop_empty, fit_page, format_time, format_value
+from llm_trace.mcp.values import Offset, RowLimit, drop_empty, fit_page, format_time, format_value
 from llm_trace.rendering.formatting import format_one_line
 
 
@@ -43,5 +44,6 @@ def answer_runs(bench: Workbench, question: RunsQuestion) -> ToolAnswer:
     ]
     shown, more = fit_page(rows, question.limit, question.offset, "runs")
     failing = sum(row.get("failed", 0) > 0 for row in shown)
-    verdict = f"{count(len(shown), 'run')}, newest first; {count(failing, 'run')} with calls that failed."
+    failed = f"{count_things(failing, 'run')} with calls that failed"
+    verdict = f"{count_things(len(shown), 'run')}, newest first; {failed}."
     return ToolAnswer(verdict=verdict if shown else "No run.", more=more, recorded={"runs": shown})

@@ -34,7 +34,7 @@ INSTRUCTIONS = (
 )
 
 
-def build_server(bench: Workbench, log: ToolLog | None = None) -> Server[Any, Any]:
+def build_tool_server(bench: Workbench, log: ToolLog | None = None) -> Server[Any, Any]:
     """Return the server, for whichever transport.
 
     Args:

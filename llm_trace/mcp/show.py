@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from pydantic import Field
 
+from llm_trace.comparison.words import count_things
 from llm_trace.mcp.answers import MoreRequest, ToolAnswer
 from llm_trace.mcp.bench import ToolQuestion, Workbench
 from llm_trace.mcp.explanations import format_explanation
 from llm_trace.mcp.limits import TOKENS, estimate_tokens
-from llm_trace.mcp.values import CallId, Offset, count, drop_empty, format_time, format_value
+from llm_trace.mcp.values import CallId, Offset, drop_empty, format_time, format_value
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,8 +63,8 @@ def answer_show(bench: Workbench, question: ShowQuestion) -> ToolAnswer:
         "trace": [_format_row(row) for row in _choose_near(place.rows, call.span_id)],
     }
     verdict = (
-        f"Call {call.span_id} ended {call.status}; {count(place.calls, 'call')} in its trace, "
-        f"{count(len(scores), 'score')}, {count(len(attributions), 'explanation')}."
+        f"Call {call.span_id} ended {call.status}; {count_things(place.calls, 'call')} in its trace, "
+        f"{count_things(len(scores), 'score')}, {count_things(len(attributions), 'explanation')}."
     )
     return ToolAnswer(verdict=verdict, more=more, recorded=recorded)
 

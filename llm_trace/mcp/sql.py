@@ -6,11 +6,12 @@ from typing import Any
 
 from pydantic import Field
 
+from llm_trace.comparison.words import count_things
 from llm_trace.errors import StoreError
 from llm_trace.mcp.answers import ToolAnswer
 from llm_trace.mcp.bench import ToolQuestion, Workbench
-from llm_trace.mcp.limits import cut_text
-from llm_trace.mcp.values import Offset, RowLimit, count, fit_page, format_value
+from llm_trace.mcp.values import Offset, RowLimit, fit_page, format_value
+from llm_trace.rendering.texts import cut_text
 
 SECONDS = 20.0
 """That a query may take."""
@@ -47,7 +48,7 @@ def answer_sql(bench: Workbench, question: SqlQuestion) -> ToolAnswer:
         ) from exc
     rows = [dict(zip(result.columns, map(_format_cell, row), strict=True)) for row in result]
     shown, more = fit_page(rows, question.limit, question.offset, "sql")
-    verdict = f"{count(len(shown), 'row')}{', and there are more' if more else ''}."
+    verdict = f"{count_things(len(shown), 'row')}{', and there are more' if more else ''}."
     recorded = {"columns": list(result.columns), "rows": [list(row.values()) for row in shown]}
     return ToolAnswer(verdict=verdict if shown else "No rows.", more=more, recorded=recorded)
 

@@ -36,11 +36,6 @@ def drop_empty(row: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in row.items() if value not in (None, "", (), [], {})}
 
 
-def count(number: int, noun: str) -> str:
-    """Return a number with its noun: 1 call, 1,200 calls."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
 def format_call(call: Call, most: int = 160) -> dict[str, Any]:
     """Return a call as a row of a list."""
     usage = call.usage

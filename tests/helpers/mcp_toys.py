@@ -13,7 +13,7 @@ from mcp.shared.memory import create_connected_server_and_client_session
 
 from llm_trace.mcp.bench import Workbench
 from llm_trace.mcp.log import ToolLog
-from llm_trace.mcp.server import build_server
+from llm_trace.mcp.server import build_tool_server
 
 
 class Door:
@@ -31,7 +31,7 @@ class Door:
         """Return what came of a talk with the server."""
 
         async def connect() -> Any:
-            server = build_server(self.bench, self._log)
+            server = build_tool_server(self.bench, self._log)
             async with create_connected_server_and_client_session(server, raise_exceptions=True) as session:
                 return await ask(session)
 

@@ -118,7 +118,7 @@ def test_sql_answers_page_by_page_and_long_values_are_cut(place: Path) -> None:
     answer = door.call("sql", query="SELECT i, repeat('ab', 500) AS t FROM range(90) r(i);", limit=5)
     assert answer["verdict"] == "5 rows, and there are more."
     assert answer["recorded"]["columns"] == ["i", "t"]
-    assert answer["recorded"]["rows"][4] == [4, "ab" * 300 + "… (400 more characters)"]
+    assert answer["recorded"]["rows"][4] == [4, "ab" * 300 + "\n… 400 more characters"]
     (more,) = answer["more"]
     rest = door.call("sql", query="SELECT i FROM range(90) r(i)", limit=200, **more["arguments"])
     assert (rest["recorded"]["rows"][0], len(rest["recorded"]["rows"]), rest["more"]) == ([5], 85, [])

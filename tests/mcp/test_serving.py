@@ -18,7 +18,7 @@ from starlette.testclient import TestClient
 
 import llm_trace
 from llm_trace.mcp.bench import Workbench
-from llm_trace.mcp.server import build_server
+from llm_trace.mcp.server import build_tool_server
 from llm_trace.mcp.serving import build_http_application
 from tests.helpers.cli_toys import ROOT, record
 
@@ -54,7 +54,7 @@ def test_a_client_starts_it_and_asks_over_standard_input_and_output(place: Path)
 
 @pytest.fixture
 def client(place: Path) -> Iterator[TestClient]:
-    application = build_http_application(build_server(Workbench(place)), "secret", {"127.0.0.1:7000"})
+    application = build_http_application(build_tool_server(Workbench(place)), "secret", {"127.0.0.1:7000"})
     with TestClient(application, "http://127.0.0.1:7000") as opened:
         yield opened
 

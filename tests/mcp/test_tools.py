@@ -11,7 +11,7 @@ import pytest
 import llm_trace
 from llm_trace.mcp.answers import NOTICE
 from llm_trace.mcp.limits import TOKENS, estimate_tokens
-from llm_trace.mcp.log import ToolLog, name_log
+from llm_trace.mcp.log import ToolLog, name_tool_log
 from llm_trace.mcp.tools import TOOLS
 from tests.helpers.cli_toys import record
 from tests.helpers.mcp_toys import Door
@@ -179,7 +179,7 @@ def test_what_cannot_be_meant_is_an_error_that_says_what_to_do(
 
 def test_each_call_of_a_tool_is_traced_beside_the_store_that_is_read(place: Path) -> None:
     before = place.read_bytes()
-    with ToolLog(name_log(place), place) as log:
+    with ToolLog(name_tool_log(place), place) as log:
         door = Door(place, log)
         door.call("calls", name="answer")
         door.fail("show", id="zz")
