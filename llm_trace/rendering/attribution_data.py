@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from llm_trace.rendering.curves import describe_curve
@@ -17,8 +18,10 @@ STRONGEST = 40
 """Segments in the table beside the prompt."""
 
 
-def describe_attribution(attribution: ScoredPrompt) -> dict[str, Any]:
-    """Return an attribution with its pieces, its strongest segments and its matrix."""
+def describe_attribution(attribution: ScoredPrompt, most: int | None = None) -> dict[str, Any]:
+    """Return an attribution with its pieces (the first ones, at most so many), its strongest segments and its
+    matrix.
+    """
     top = scale_of(attribution)
     order = sorted(range(len(attribution.values)), key=lambda i: -abs(attribution.values[i]))
     return {
@@ -44,11 +47,18 @@ def describe_attribution(attribution: ScoredPrompt) -> dict[str, Any]:
         "notes": attribution.notes,
         "time_ns": attribution.time_ns,
         "scale": top,
-        "pieces": [_describe_piece(attribution, text, i, top) for text, i in split_pieces(attribution)],
+        "pieces": describe_pieces(attribution, 0, most),
         "strongest": [_describe_segment(attribution, i, top) for i in order[:STRONGEST]],
         "segments": len(order),
         "matrix": _describe_matrix(attribution),
     }
+
+
+def describe_pieces(attribution: ScoredPrompt, begin: int, most: int | None = None) -> list[dict[str, Any]]:
+    """Return the pieces of the prompt from a number on: segments, and what stands between them."""
+    top, end = scale_of(attribution), None if most is None else begin + most
+    pieces = islice(split_pieces(attribution), begin, end)
+    return [_describe_piece(attribution, text, i, top) for text, i in pieces]
 
 
 def describe_segments(attribution: ScoredPrompt) -> list[dict[str, Any]]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -15,26 +13,22 @@ from llm_trace.spool.files import list_spool_files
 from llm_trace.spool.losses import list_noted_losses
 from llm_trace.spool.paths import get_spool_dir
 from llm_trace.stores import paging, rows
-from llm_trace.stores.calls import list_columns, pick_calls, read_at, read_calls, read_dicts
+from llm_trace.stores.calls import list_columns, pick_calls, read_at, read_calls
 from llm_trace.stores.catch_up import catch_up
 from llm_trace.stores.connection import Database
 from llm_trace.stores.filters import Filter, Moment, Order, slice_in_order
-from llm_trace.stores.instances import close_files, limit_time, spoil
-from llm_trace.stores.memo import Memo
-from llm_trace.stores.migrations import read_version
 from llm_trace.stores.paging import Page
 from llm_trace.stores.parquet import MAKE_CHOSEN, read_event_lines, write_parquet
 from llm_trace.stores.prompt_versions import read_prompt_versions
-from llm_trace.stores.result import Result, SqlRow
 from llm_trace.stores.search import search
 from llm_trace.stores.selection import fill_chosen, select_calls
+from llm_trace.stores.sql_store import SqlStore
 from llm_trace.stores.summary import Summary, summarize_calls
 from llm_trace.stores.totals import Totals, sum_calls
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from duckdb import DuckDBPyConnection
 
 TIMEOUT = 60.0
 
@@ -64,17 +58,14 @@ def open_store(path: str | os.PathLike[str] = "llm_trace.duckdb", *, timeout: fl
     return store
 
 
-class Store:
+class Store(SqlStore):
     """Answers from one DuckDB file, which is held only while a query runs; also a context manager.
 
     Made by `open_store`. What is logged later is seen after `ingest()`. Threads may share it.
     """
 
     def __init__(self, database: Database) -> None:
-        self._database = database
-        self._held = threading.local()
-        self._memo = Memo(database.file)
-        self.path = database.path
+        super().__init__(database)
         self.pending = 0
         """Bytes of the spool that could not be ingested because store or spool cannot be written."""
 
@@ -93,22 +84,9 @@ class Store:
     def close(self) -> None:
         """End the use of the store; there is nothing open between queries, so this cannot fail."""
 
-    @contextlib.contextmanager
-    def hold(self) -> Iterator[None]:
-        """Answer this thread's questions, until the end, from the store as it stands now.
-
-        Many small questions take the time of one so. Nobody can write to the file meanwhile; `ingest` raises.
-        """
-        with self._query() as connection:
-            outer, self._held.connection = getattr(self._held, "connection", None), connection
-            try:
-                yield
-            finally:
-                self._held.connection = outer
-
     def ingest(self) -> None:
         """Bring in what was logged since; `pending` says what is missing where the store is read-only."""
-        if getattr(self._held, "connection", None) is not None:
+        if self.is_held:
             raise StoreError("the store is held by this thread: ingest() before hold(), or after it")
         self.pending = catch_up(self._database).bytes
 
@@ -234,10 +212,17 @@ class Store:
             )
         return matches[0]
 
-    def pick(self, span_ids: Sequence[str]) -> Calls:
-        """Return the calls of these ids in the order of their starts; ids that are unknown are left out."""
+    def pick(self, span_ids: Sequence[str], starts: Sequence[int] | None = None) -> Calls:
+        """Return the calls of these ids in the order of their starts; ids that are unknown are left out.
+
+        Args:
+            starts: when each began, in nanoseconds, where that is known: else every call is looked at.
+        """
         with self._query() as connection:
-            return Calls(pick_calls(connection, "span_id IN (SELECT unnest(?))", list(span_ids)))
+            if starts is None:
+                return Calls(pick_calls(connection, "span_id IN (SELECT unnest(?))", list(span_ids)))
+            matches = list(zip(span_ids, starts, strict=True))
+            return Calls(read_at(connection, matches, "ORDER BY start_ns, span_id"))
 
     def trace(self, trace_id: str) -> Trace:
         """Return the calls of a trace in the order of their starts; none where the id is unknown."""
@@ -263,35 +248,6 @@ class Store:
         """Return the scores of a call, oldest first."""
         query = "SELECT * FROM scores WHERE span_id = ? ORDER BY time_ns, id"
         return ScoreRecords(rows.build_score_record(row) for row in self.fetch_dicts(query, span_id))
-
-    def sql(self, query: str, *params: Any, files: bool = True, seconds: float | None = None) -> Result:
-        """Return the answer to a query over the tables of docs/store.md, whole; `?` stands for a parameter.
-
-        The store cannot be changed by it.
-
-        Args:
-            query: one statement.
-            files: whether it may read and write files, as `COPY … TO` does; not what somebody else wrote.
-            seconds: the most that it may take; a `StoreError` says that it was stopped.
-        """
-        with self._query() as connection, limit_time(connection, seconds):
-            spoil(connection)
-            if not files:
-                close_files(connection)
-            return Result.of(connection, query, params)
-
-    def fetch(self, query: str, *values: Any) -> list[SqlRow]:
-        """Return the rows of a query that the package itself holds; what comes from elsewhere is a value.
-
-        Unlike `sql` it makes no DuckDB of its own, which takes 25 ms.
-        """
-        with self._query() as connection:
-            return connection.execute(query, list(values)).fetchall()
-
-    def fetch_dicts(self, query: str, *values: Any) -> list[dict[str, Any]]:
-        """Return the rows of `fetch` by the names of their columns."""
-        with self._query() as connection:
-            return read_dicts(connection, query, values)
 
     def to_parquet(
         self,
@@ -323,24 +279,3 @@ class Store:
             if span_ids is not None:
                 connection.execute(f"{MAKE_CHOSEN} AS SELECT unnest(?) AS span_id", [list(span_ids)])
             return list(read_event_lines(connection, chosen=span_ids is not None))
-
-    @contextlib.contextmanager
-    def _query(self) -> Iterator[DuckDBPyConnection]:
-        """Give a connection for one query; what DuckDB says against it is a `StoreError`."""
-        import duckdb
-
-        with self._reading() as connection:
-            try:
-                yield connection
-            except duckdb.Error as exc:
-                raise StoreError(f"the query failed: {exc}") from exc
-
-    @contextlib.contextmanager
-    def _reading(self) -> Iterator[DuckDBPyConnection]:
-        held = getattr(self._held, "connection", None)
-        if held is not None:
-            yield held
-            return
-        with self._database.reading() as connection:
-            read_version(connection)
-            yield connection

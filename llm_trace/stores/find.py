@@ -66,4 +66,4 @@ def find_call(store: Store, identity: str) -> CallInTrace:
 def _find_in_trace(store: Store, trace_id: str, span_id: str | None) -> CallInTrace:
     rows = read_trace_rows(store, trace_id, MOST)
     count = count_trace(store, trace_id) if len(rows) == MOST else len(rows)
-    return CallInTrace(trace_id, span_id or choose_call(store, trace_id, rows), rows, count)
+    return CallInTrace(trace_id, span_id or choose_call(store, rows), rows, count)

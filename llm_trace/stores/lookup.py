@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _COLUMNS = (
     "span_id", "parent_id", "name", "kind", "status", "start_ns", "end_ns", "model", "input_tokens",
-    "output_tokens", "cost_usd", "first_token_ns", "TRY_CAST(metadata ->> '$.retries' AS INT)",
+    "output_tokens", "cost_usd", "first_token_ns", "TRY_CAST(metadata ->> '$.retries' AS INT)", "session",
 )  # fmt: skip
 
 
@@ -38,6 +38,7 @@ class TreeRow:
     first_token_ns: int | None = None
     resent: int | None = None
     """How often the library that made the call sent its request again."""
+    session: str | None = None
 
 
 def find_newest_trace(store: Store) -> str | None:
@@ -68,18 +69,10 @@ def count_trace(store: Store, trace_id: str) -> int:
     return int(count)
 
 
-def find_explained(store: Store, trace_id: str) -> str | None:
-    """Return a call of a trace that has an attribution; `None` where none has."""
-    query = """
-        SELECT span_id FROM attributions SEMI JOIN (SELECT span_id FROM calls WHERE trace_id = ?)
-        USING (span_id) LIMIT 1"""
-    return _find_text(store, query, trace_id)
-
-
-def find_session(store: Store, trace_id: str) -> str | None:
-    """Return the session that a trace belongs to; `None` where it names none."""
-    query = "SELECT session FROM calls WHERE trace_id = ? AND session IS NOT NULL ORDER BY start_ns LIMIT 1"
-    return _find_text(store, query, trace_id)
+def find_explained(store: Store, rows: Sequence[TreeRow]) -> str | None:
+    """Return a call that has an attribution; `None` where none has."""
+    query = "SELECT span_id FROM attributions WHERE span_id IN (SELECT unnest(?)) LIMIT 1"
+    return _find_text(store, query, [row.span_id for row in rows])
 
 
 def find_run_name(store: Store, run: str | None) -> str | None:
@@ -93,11 +86,11 @@ def _find_text(store: Store, query: str, *values: object) -> str | None:
     return str(rows[0][0]) if rows else None
 
 
-def choose_call(store: Store, trace_id: str, rows: Sequence[TreeRow]) -> str:
+def choose_call(store: Store, rows: Sequence[TreeRow]) -> str:
     """Return the call of a trace that has an attribution, else that failed, else that asked a model, else the
     first.
     """
-    if (explained := find_explained(store, trace_id)) is not None:
+    if (explained := find_explained(store, rows)) is not None:
         return explained
     failed = [row for row in rows if row.status not in ("ok", "open")]
     models = [row for row in rows if row.kind == "llm"]

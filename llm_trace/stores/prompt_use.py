@@ -83,9 +83,8 @@ def read_prompt_use(
     last = [max(v.last_ns for v in versions if v.name == name) for name in names]
     width = [(end - begin) // bars + 1 for begin, end in zip(first, last, strict=True)]
     spans = dict(zip(names, zip(first, width, strict=True), strict=True))
-    counts = {
-        (name, version, bar): n for name, version, bar, n in store.fetch(_USE, names, first, width, bars)
-    }
+    rows = store.fetch(_USE, names, first, width, bars, remember=True)
+    counts = {(name, version, bar): n for name, version, bar, n in rows}
     return {
         (v.name, v.version): [
             UseBar(begin + i * step, begin + (i + 1) * step, counts.get((v.name, v.version, i), 0))
@@ -101,7 +100,7 @@ def read_prompt_scores(store: Store) -> dict[PromptKey, list[ScoreMean]]:
     from llm_trace.statistics.intervals import bound_score_mean
 
     scores: dict[PromptKey, list[ScoreMean]] = {}
-    for name, version, score, n, mean, spread, least, most in store.fetch(_SCORES):
+    for name, version, score, n, mean, spread, least, most in store.fetch(_SCORES, remember=True):
         bounds = bound_score_mean(n, mean, spread, least, most)
         scores.setdefault((name, version), []).append(ScoreMean(score, n, mean, *(bounds or (None, None))))
     return scores

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _FIND = f"""
     SELECT span_id, start_ns FROM calls
-    WHERE kind IN {RETRIEVING} AND end_ns IS NOT NULL AND trace_id IN (SELECT unnest(?))"""
+    WHERE kind IN {RETRIEVING} AND end_ns IS NOT NULL AND start_ns <= ? AND trace_id IN (SELECT unnest(?))"""
 _READ = """
     SELECT trace_id, span_id, kind, end_ns, output, metadata FROM calls
     WHERE span_id IN (SELECT unnest(?)) AND start_ns IN (SELECT unnest(?)) ORDER BY end_ns, span_id"""
@@ -28,7 +28,8 @@ def add_documents(connection: DuckDBPyConnection, calls: Sequence[Call]) -> list
     traces = {call.trace_id for call in calls if _asks_model(call)} - {rows.NO_TRACE}
     if not traces:
         return list(calls)
-    matches = connection.execute(_FIND, [sorted(traces)]).fetchall()  # a thin scan, then their outputs alone
+    last = max(call.start_ns for call in calls)
+    matches = connection.execute(_FIND, [last, sorted(traces)]).fetchall()  # a thin scan, then outputs alone
     if not matches:
         return list(calls)
     retrieved: dict[str, list[tuple[int, tuple[Document, ...]]]] = {}

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from llm_trace.stores.duckdb import Store
 
 _RUNS = """
-    SELECT r.id, r.name, r.config, r.tags, r.start_ns, r.end_ns,
+    SELECT r.id, r.name, r.config, coalesce(r.tags, []) AS tags, r.start_ns, r.end_ns,
            coalesce(c.calls, 0) AS calls, coalesce(c.failed, 0) AS failed,
            r.environment ->> '$.git_commit' AS git_commit
     FROM (SELECT * FROM runs ORDER BY start_ns DESC, id LIMIT ?) r LEFT JOIN (
@@ -31,7 +31,7 @@ GROUP BY s.name HAVING mean IS NOT NULL ORDER BY s.name"""
 
 def read_runs(store: Store, limit: int) -> list[dict[str, Any]]:
     """Return the newest runs with their configuration, and their calls, failures, tokens and cost."""
-    runs = store.fetch_dicts(_RUNS, limit)
+    runs = store.fetch_dicts(_RUNS, limit, remember=True)
     totals = store.run_totals([run["id"] for run in runs])
     for run in runs:
         run["config"] = json.loads(run["config"]) if run["config"] else {}

@@ -52,6 +52,7 @@ PAGES = (
     ViewerPage("/traces", traces.read_traces, "traces.html"),
     ViewerPage("/call/{span_id}", trace.read_call, "call.html"),
     ViewerPage("/call/{span_id}/attributions", attributions.read_attributions, "attributions.html"),
+    ViewerPage("/call/{span_id}/words", attributions.read_words, "words.html", whole="/call/{span_id}"),
     ViewerPage("/session/{session:path}", sessions.read_session_page, "session.html"),
     ViewerPage("/runs", runs.read_runs_page, "runs.html"),
     ViewerPage("/evaluations", evaluations.read_evaluations, "evaluations.html"),

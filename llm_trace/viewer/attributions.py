@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from llm_trace.attribution.studies.coarser import UNITS, can_sum, list_units, sum_scores
-from llm_trace.errors import AttributionError
-from llm_trace.rendering.attribution_data import describe_attribution
+from llm_trace.errors import AttributionError, NotFoundError
+from llm_trace.rendering.attribution_data import describe_attribution, describe_pieces
 from llm_trace.rendering.certainty import describe_certainty
 from llm_trace.rendering.side_by_side import describe_tables
 from llm_trace.semconv.logprobs import find_token_logprobs
+from llm_trace.viewer.page import read_offset
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 NEWEST = 6
 """Attributions of a call that are shown."""
+PIECES = 2_400
+"""Pieces of a prompt a page: words, and what stands between them; the rest follows as one scrolls."""
 
 
 def read_attributions(store: Store, request: Request) -> dict[str, Any]:
@@ -34,17 +37,46 @@ def describe_call_attributions(store: Store, call: Call, by: str = "") -> dict[s
     Args:
         by: the parts for which scores are summed where they add up; else each has its own.
     """
-    newest = list(store.attributions(call.span_id)[-NEWEST:])[::-1]
+    every = list(store.attributions(call.span_id))
+    newest = every[-NEWEST:][::-1]
     units = {unit for attribution in newest for unit in list_units(attribution, call)}
     shown = [_sum_where_possible(attribution, by, call) for attribution in newest]
     return {
         "by": by,
-        "attributions": [describe_attribution(attribution) for attribution in shown],
+        "attributions": [
+            {
+                **describe_attribution(attribution, PIECES),
+                "more": _link_more(call, attribution, number, by, 0),
+            }
+            for number, attribution in zip(range(len(every) - 1, -1, -1), shown, strict=False)
+        ],
         "tables": describe_tables(shown),
         "units": [{"name": name, "link": _build_link(call.span_id, name)} for name in UNITS if name in units],
         "whole": _build_link(call.span_id, ""),
         "fixed": sorted({attribution.method for attribution in newest if not can_sum(attribution)}),
     }
+
+
+def read_words(store: Store, request: Request) -> dict[str, Any]:
+    """Return further words of the prompt of an attribution of a call, from the number `from` on."""
+    call, query = store.call(request.path_params["span_id"]), request.query_params
+    every, number, by = store.attributions(call.span_id), query.get("number", ""), query.get("by", "")
+    if number not in map(str, range(len(every))):
+        raise NotFoundError(f"call {call.span_id!r} has no attribution {number!r}: it has {len(every)}")
+    attribution, begin = _sum_where_possible(every[int(number)], by, call), read_offset(request)
+    return {
+        "pieces": describe_pieces(attribution, begin, PIECES),
+        "more": _link_more(call, attribution, int(number), by, begin),
+    }
+
+
+def _link_more(call: Call, attribution: Attribution, number: int, by: str, begin: int) -> str | None:
+    """Return the address of the words after a page of them; `None` after the last."""
+    begin += PIECES
+    if not describe_pieces(attribution, begin, 1):
+        return None
+    query = {"number": number, "from": begin} | ({"by": by} if by else {})
+    return f"/call/{quote(call.span_id)}/words?{urlencode(query)}"
 
 
 def describe_call_certainty(call: Call) -> dict[str, Any] | None:

@@ -30,13 +30,15 @@ def read_session_page(store: Store, request: Request) -> dict[str, Any]:
             f"no session {session!r} in {str(store.path)!r}: with llm_trace.using_session({session!r}): "
             "puts calls into one"
         )
-    firsts = {call.span_id: call for call in store.pick([trace.first for trace in traces[:TRACES]])}
+    shown = traces[:TRACES]
+    calls = store.pick([trace.first for trace in shown], [trace.start_ns for trace in shown])
+    firsts = {call.span_id: call for call in calls}
     return {
         "session": session,
         "summary": store.summary(session=session)._asdict(),
         "users": sorted({call.user for call in firsts.values() if call.user}),
         "begin": begin,
-        "traces": [_describe_trace(trace, firsts[trace.first]) for trace in traces[:TRACES]],
+        "traces": [_describe_trace(trace, firsts[trace.first]) for trace in shown],
         "next": begin + TRACES if len(traces) > TRACES else None,
     }
 

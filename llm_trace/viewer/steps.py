@@ -34,5 +34,5 @@ def describe_steps(
 
 def read_steps_of(store: Store, rows: Sequence[TreeRow], attempts: Mapping[str, int]) -> list[AgentStep]:
     """Return calls as steps, in the order of their starts."""
-    calls = store.pick([row.span_id for row in rows])
+    calls = store.pick([row.span_id for row in rows], [row.start_ns for row in rows])
     return [describe_step(call, attempts.get(call.span_id, 1)) for call in calls]

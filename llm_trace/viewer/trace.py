@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from llm_trace.errors import NotFoundError
 from llm_trace.rendering.steps import choose_steps, is_agent_trace
 from llm_trace.rendering.waterfall import arrange_lines, measure_duration
-from llm_trace.stores.lookup import choose_call, count_trace, find_run_name, find_session, read_trace_rows
+from llm_trace.stores.lookup import choose_call, count_trace, find_run_name, read_trace_rows
 from llm_trace.stores.retries import find_retries
 from llm_trace.viewer.attributions import describe_call_attributions, describe_call_certainty
 from llm_trace.viewer.page import read_offset
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-    from llm_trace.record import Message
+    from llm_trace.record import Call, Message
     from llm_trace.rendering.waterfall import WaterfallLine
     from llm_trace.stores.duckdb import Store
     from llm_trace.stores.lookup import TreeRow
@@ -35,7 +35,7 @@ def read_trace(store: Store, request: Request) -> dict[str, Any]:
     """
     trace_id, query = request.path_params["trace_id"], request.query_params
     rows = _read_rows(store, trace_id)
-    attempts = _find_attempts(store, trace_id, rows)
+    attempts = find_retries(store, trace_id, rows)
     lines = arrange_lines(rows)
     page = {
         "trace_id": trace_id,
@@ -44,24 +44,30 @@ def read_trace(store: Store, request: Request) -> dict[str, Any]:
         "next": LINES if len(lines) > LINES else None,
         "duration_ns": measure_duration(rows),
         "step_count": len(choose_steps(rows)),
-        "session": find_session(store, trace_id),
+        "session": next((row.session for row in rows if row.session), None),
     }
     if "call" not in query and (query.get("view") == "steps" or is_agent_trace(rows)):
         return {**page, "selected": "", **describe_steps(store, rows, attempts, 0)}
-    span_id = query.get("call") or choose_call(store, trace_id, rows)
+    span_id = query.get("call") or choose_call(store, rows)
     return {
         **page,
         "selected": span_id,
         "steps": None,
-        **read_call_details(store, span_id, query.get("by", "")),
+        **describe_call(store, _get_call(store, span_id, rows), query.get("by", "")),
     }
+
+
+def _get_call(store: Store, span_id: str, rows: Sequence[TreeRow]) -> Call:
+    """Return a call, by its start where it is one of the rows."""
+    starts = [row.start_ns for row in rows if row.span_id == span_id]
+    return store.pick([span_id], starts)[0] if starts else store.call(span_id)
 
 
 def read_steps(store: Store, request: Request) -> dict[str, Any]:
     """Return the steps of a trace, from the number `from` on."""
     trace_id = request.path_params["trace_id"]
     rows = _read_rows(store, trace_id)
-    attempts = _find_attempts(store, trace_id, rows)
+    attempts = find_retries(store, trace_id, rows)
     begin = read_offset(request)
     return {"trace_id": trace_id, **describe_steps(store, rows, attempts, begin)}
 
@@ -70,7 +76,7 @@ def read_trace_lines(store: Store, request: Request) -> dict[str, Any]:
     """Return further lines of a trace's tree, from the number `from` on."""
     trace_id, begin = request.path_params["trace_id"], read_offset(request)
     rows = _read_rows(store, trace_id)
-    attempts = _find_attempts(store, trace_id, rows)
+    attempts = find_retries(store, trace_id, rows)
     lines = arrange_lines(rows)
     return {
         "trace_id": trace_id,
@@ -86,8 +92,13 @@ def read_call(store: Store, request: Request) -> dict[str, Any]:
 
 
 def read_call_details(store: Store, span_id: str, by: str = "") -> dict[str, Any]:
+    """Return `describe_call` of the call of an id."""
+    return describe_call(store, store.call(span_id), by)
+
+
+def describe_call(store: Store, call: Call, by: str = "") -> dict[str, Any]:
     """Return a call, its conversation, attributions (by the parts that are named) and scores."""
-    call = store.call(span_id)
+    span_id = call.span_id
     return {
         "call": call,
         "explainable": call.status == "ok"
@@ -117,11 +128,6 @@ def _read_rows(store: Store, trace_id: str) -> Sequence[TreeRow]:
     if not rows:
         raise NotFoundError(f"no trace {trace_id!r} in {str(store.path)!r}")
     return rows
-
-
-def _find_attempts(store: Store, trace_id: str, rows: Sequence[TreeRow]) -> Mapping[str, int]:
-    """Return which try each call is that tries again; most traces have no failure and need no look."""
-    return find_retries(store, trace_id) if any(row.status == "error" for row in rows) else {}
 
 
 def _describe_line(line: WaterfallLine[TreeRow], attempts: Mapping[str, int]) -> dict[str, Any]:

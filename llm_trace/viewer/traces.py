@@ -49,7 +49,7 @@ def _read_side(store: Store, name: str) -> dict[str, Any]:
     trace_id = find_trace(store, name)
     rows = read_trace_rows(store, trace_id, MOST)
     chosen = choose_steps(rows)
-    steps: list[AgentStep] = read_steps_of(store, chosen[:STEPS], find_retries(store, trace_id))
+    steps: list[AgentStep] = read_steps_of(store, chosen[:STEPS], find_retries(store, trace_id, rows))
     return {
         "trace_id": trace_id,
         "name": rows[0].name,

@@ -9,8 +9,9 @@ import pytest
 import llm_trace
 from llm_trace.attribution.studies.coarser import list_units, sum_scores
 from llm_trace.errors import AttributionError
+from llm_trace.viewer import attributions as attributions_page
 from tests.helpers.explained import make_attribution, record_explained
-from tests.helpers.viewer_toys import make_client, read
+from tests.helpers.viewer_toys import PART, make_client, read
 
 PROMPT = "Be kind now. Say <b>yes</b> or no."
 
@@ -36,6 +37,35 @@ def test_methods_stand_side_by_side_and_the_page_says_where_they_agree(path: Pat
     page = read(client.get(f"/call/{call.span_id}"))
     assert "Both find that 'Be' speaks for the answer." in page.text
     assert "<b>" not in {tag for tag, _ in page.tags}
+
+
+def test_the_words_of_a_long_prompt_come_in_parts(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attributions_page, "PIECES", 4)
+    scores = (4.0, 0.0, -3.0, 0.0, 0.0, 0.0, 2.0)
+    call = record_explained(
+        path,
+        PROMPT,
+        make_attribution(PROMPT, scores, method="shapley"),
+        make_attribution(PROMPT, scores, method="lime"),
+    )
+    client = make_client(path)
+    for attribution in client.get(f"/call/{call.span_id}.json").json()["attributions"]:
+        pieces, more, pages = attribution["pieces"], attribution["more"], 1
+        while more:
+            part = client.get(more.replace("/words", "/words.json")).json()
+            pieces, more, pages = [*pieces, *part["pieces"]], part["more"], pages + 1
+        assert pages == 4
+        assert "".join(piece["text"] for piece in pieces) == PROMPT
+        assert [piece["level"] for piece in pieces if piece["segment"] is not None] == [5, 0, -4, 0, 0, 0, 2]
+    first = read(client.get(f"/call/{call.span_id}"))
+    assert first.list_values("span", "hx-get") == [
+        f"/call/{call.span_id}/words?number={number}&from=4" for number in (1, 0)
+    ]
+    last = read(client.get(f"/call/{call.span_id}/words?number=0&from=12", headers=PART))
+    assert (last.text.strip(), last.list_values("span", "hx-get")) == ("no.", [])
+    by_sentence = client.get(f"/call/{call.span_id}/words.json?number=1&by=sentence").json()
+    assert "".join(piece["text"] for piece in by_sentence["pieces"]) == PROMPT
+    assert client.get(f"/call/{call.span_id}/words?number=2", headers=PART).status_code == 404
 
 
 def test_a_method_that_is_no_evidence_has_no_say_in_whether_methods_agree(path: Path) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import llm_trace
 from llm_trace import evaluate, start_run
 from llm_trace.evaluation import exact
 from tests.conftest import Recorded
 from tests.helpers.evaluation_toys import EDITS, PUBLIC, make_desk, remember
+from tests.helpers.spool_toys import BEGIN, HandWriter, spool_of
 from tests.helpers.viewer_toys import make_client, read
 
 GROUPS = {"name": {"women": ["Emma", "Mei"], "men": ["Omar", "Hans"]}}
@@ -64,3 +67,12 @@ def test_the_list_has_evaluations_alone_and_says_how_to_make_one(store: Recorded
     assert run["id"] == evaluation.run.id
     assert "remember" in read(client.get("/evaluations")).text
     assert client.get("/evaluation/nothing").status_code == 404
+
+
+def test_runs_without_tags_are_no_evaluations(path: Path) -> None:
+    writer = HandWriter(spool_of(path))
+    writer.event("run", id="a" * 16, name="bare", start_ns=BEGIN)
+    writer.close()
+    client = make_client(path)
+    assert client.get("/evaluations.json").json() == {"evaluations": []}
+    assert [run["tags"] for run in client.get("/runs.json").json()["runs"]] == [[]]
