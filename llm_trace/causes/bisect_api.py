@@ -167,7 +167,13 @@ def _search(
             calls=screened,
             **shared,
         )
-    failing = {each.b.span_id for each in sides.inputs if each.b is not None}
+    roots = {each.root for each in worse}
+    failing = [
+        span
+        for each in sides.inputs
+        if each.b is not None and each.root in roots
+        for span in (each.b.span_id, *each.b.inside)
+    ]
     weights, explained = weigh_hunks(store, mixture, failing)
     result = _run_search(mixture, worse, trial, weights, settings.each, settings.seed)
     asked = result.asked + (len(grades[0]) if screened else 0)

@@ -43,8 +43,13 @@ def grade_sides(grader: Grader, inputs: Sequence[RecordedInput]) -> GradedSides:
     """Return on which inputs b's recorded answer is worse than a's.
 
     Raises:
-        ConfigurationError: no answer has a grade.
+        ConfigurationError: no answer has a grade, or nothing says what is good.
     """
+    if grader.metric is None and all(each.a is None for each in inputs):
+        raise ConfigurationError(
+            "a was not asked what b was, so nothing says which answers are right: pass metric=, a function "
+            "of an answer or the name of a score"
+        )
     pairs = grader.grade_recorded(inputs)
     known = [grade for pair in pairs for grade in pair if grade is not None]
     unasked = tuple(each for each in inputs if each.a is None or each.b is None)

@@ -174,6 +174,34 @@ def test_bad_input_is_refused_before_anything_is_asked(
     assert len(both.runs()) == runs
 
 
+def test_inputs_that_only_b_answered_need_a_metric(store: Recorded) -> None:
+    record("v2", "v2")
+    with pytest.raises(ConfigurationError, match="a was not asked what b was, so nothing says which"):
+        llm_trace.bisect(V1, V2, functions=reply)
+    assert [run.name for run in store.runs()] == ["v2"]
+    result = llm_trace.bisect(V1, V2, functions=reply, metric=rate)
+    assert [blamed.hunk.after.strip() for blamed in result.hunks] == ["Never pay.", "Say why."]
+
+
+def test_a_tool_that_is_asked_something_new_is_refused_unless_it_is_named(store: Recorded) -> None:
+    @llm_trace.trace
+    def act(message: str, version: str) -> str:
+        decision = ask({"v1": V1, "v2": V2}[version].format(message=message))
+        return f"{decision}, {look_up(decision)}"
+
+    for version in ("v1", "v2"):
+        with llm_trace.start_run(version):
+            for message in MESSAGES:
+                act(message, version)
+    WEATHER.clear()
+    result = llm_trace.bisect("v1", "v2", functions=act, budget=30)
+    assert (result.status, WEATHER) == ("undecided", [])
+    assert "answers count as half of the loss: look_up, inside act" in result.notes[0]
+    result = llm_trace.bisect("v1", "v2", functions=act, live=["look_up"])
+    assert [blamed.hunk.after.strip() for blamed in result.hunks] == ["Never pay.", "Say why."]
+    assert "no" in WEATHER
+
+
 def test_a_budget_ends_it_undecided(both: Recorded) -> None:
     result = llm_trace.bisect("v1", "v2", functions=reply, budget=13)
     assert (result.status, result.calls, result.hunks) == ("undecided", 13, ())
