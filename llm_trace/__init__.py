@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from llm_trace.causes.bisect_api import bisect
     from llm_trace.causes.bisect_record import Bisection
     from llm_trace.causes.provenance import provenance
+    from llm_trace.causes.why_api import why
     from llm_trace.comparison.api import compare
     from llm_trace.comparison.comparison import Comparison
     from llm_trace.comparison.dataset import Dataset
@@ -64,6 +65,7 @@ _HOMES = {
     "Bisection": "llm_trace.causes.bisect_record",
     "provenance": "llm_trace.causes.provenance",
     "compare": "llm_trace.comparison.api",
+    "why": "llm_trace.causes.why_api",
     "Comparison": "llm_trace.comparison.comparison",
     "Dataset": "llm_trace.comparison.dataset",
     "suggest": "llm_trace.comparison.suggest",
@@ -114,6 +116,7 @@ __all__ = [
     "trace",
     "update_current_call",
     "using_session",
+    "why",
 ]
 
 

@@ -16,6 +16,7 @@ _HOMES: dict[str, str] = {
     "bisect": "llm_trace.causes.bisect_api",
     "ToolGuard": "llm_trace.causes.guard",
     "provenance": "llm_trace.causes.provenance",
+    "why": "llm_trace.causes.why_api",
 }
 
 __all__ = list(_HOMES)

@@ -44,6 +44,7 @@ from llm_trace.cli import (
     tail,
     view,
     watch,
+    why,
     worth,
 )
 from llm_trace.cli.output import INTERRUPTED, print_complaint
@@ -136,6 +137,7 @@ for module, command in (
     (report, report.write_report),
     (replay, replay.replay_run),
     (bisect, bisect.run_bisect),
+    (why, why.explain_decision),
     (annotate, annotate.annotate_calls),
     (gate, gate.run_gate),
     (review, review.review_calls),

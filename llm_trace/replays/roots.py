@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from llm_trace.capture.prompts import Rendered
+    from llm_trace.record import Call
     from llm_trace.replays.tape import Taped
 
 Function = Callable[..., Any]
@@ -44,6 +45,21 @@ def find_functions(
     if missing:
         raise ReplayError(_refuse_unnamed(missing, choices))
     return {span: ensure_traced(fn) for span, fn in chosen.items() if fn is not None}
+
+
+def choose_root(around: Sequence[Call], named: str | Function | Iterable[str | Function]) -> Call:
+    """Return the outermost of some calls whose function was named; the outermost of all where none was.
+
+    Args:
+        around: calls inside each other, from the outermost inwards.
+        named: as for `find_functions`.
+    """
+    choices = [named] if isinstance(named, str) or callable(named) else list(named)
+    names = {c.partition(":")[2] if isinstance(c, str) else get_function_name(c) for c in choices}
+    functions = ((call, (call.code.function if call.code else "").partition(":")[2]) for call in around)
+    return next(
+        (call for call, name in functions if {name.rpartition("<locals>.")[2], call.name} & names), around[0]
+    )
 
 
 def ensure_traced(fn: Function) -> Function:

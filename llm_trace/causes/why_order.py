@@ -1,0 +1,82 @@
+"""In which order steps are tried, and where what caused a decision is from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from llm_trace.errors import LLMTraceError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from llm_trace.causes.why_decision import Decision
+    from llm_trace.causes.why_record import Cause
+    from llm_trace.causes.why_steps import SeenStep
+    from llm_trace.record import Attribution, Call
+    from llm_trace.stores.duckdb import Store
+
+_ORIGINS = {
+    "system": "the system prompt",
+    "user": "the user's words",
+    "tool": "text from outside",
+    "retrieved": "text from outside",
+    "assistant": "the model's own words",
+    "variable": "a variable of the prompt",
+    "line": "the prompt",
+}
+
+
+def order_steps(
+    seen: Sequence[SeenStep], deciding: Call, store: Store, model: Any
+) -> tuple[list[SeenStep], Literal["attribution", "nearness"], list[str]]:
+    """Return the steps, likeliest first: by an attribution of the deciding call, else the nearest first; and
+    remarks.
+    """
+    remarks = []
+    attributions: list[Attribution] = list(store.attributions(deciding.span_id))
+    if not attributions and model is not None:
+        from llm_trace.attribution.api import attribute
+
+        try:
+            attributions = [attribute(deciding, model=model, method="occlusion", segments="message")]
+        except LLMTraceError as exc:
+            remarks.append(f"the steps are not ordered by attribution: {exc}")
+    if not attributions:
+        return list(reversed(seen)), "nearness", remarks
+    nearest = list(reversed(seen))
+    weights = {step.label: _sum_weights(step, attributions[0]) for step in nearest}
+    return sorted(nearest, key=lambda step: -weights[step.label]), "attribution", remarks
+
+
+def _sum_weights(step: SeenStep, attribution: Attribution) -> float:
+    """Return what the segments inside a step's text came to; of segments around it the part that it is."""
+    begin = attribution.prompt.find(step.text)
+    if begin < 0:
+        return 0.0
+    end, total = begin + len(step.text), 0.0
+    for segment, value in zip(attribution.segments, attribution.values, strict=True):
+        for start, stop in segment.stretches:
+            common = min(end, stop) - max(begin, start)
+            if common > 0:
+                total += value * common / (stop - start)
+    return total
+
+
+def find_chain(decision: Decision, causes: Sequence[Cause], alpha: float) -> tuple[str, ...]:
+    """Return the strongest cause of a decision, what it is from, and whose words asked for it; empty where no
+    cause is told from chance.
+    """
+    if not causes or not causes[0].stands_out(alpha):
+        return ()
+    cause = causes[0]
+    chain = [decision.describe(), cause.label, _ORIGINS[cause.kind]]
+    giver = decision.tape.calls.get(cause.span_id or "")
+    if giver is not None and isinstance(giver.input, dict):
+        values = [str(value) for value in giver.input.values() if isinstance(value, str | int | float)]
+        askers = [
+            other
+            for other in causes
+            if other.kind in ("user", "system") and any(v in other.text for v in values)
+        ]
+        chain += [f"asked for by {_ORIGINS[asker.kind]}" for asker in askers[:1]]
+    return tuple(dict.fromkeys(chain))
