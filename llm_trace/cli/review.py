@@ -10,6 +10,7 @@ from llm_trace.cli import options as o
 from llm_trace.cli.asking import read_line, show_question
 from llm_trace.cli.output import exit_nothing, make_console, make_plain_text, print_complaint, print_json
 from llm_trace.paths import find_existing
+from llm_trace.rendering.formatting import count_things
 
 if TYPE_CHECKING:
     from llm_trace.operations.review_queue import QueuedCall
@@ -144,9 +145,7 @@ def _name_account() -> str:
 
 def _print_kept(count: int, head: str | None) -> None:
     ends = f"; the log ends with {head}" if head else ""
-    make_console().print(
-        make_plain_text(f"{count} {'review' if count == 1 else 'reviews'} kept{ends}"), soft_wrap=True
-    )
+    make_console().print(make_plain_text(f"{count_things(count, 'review')} kept{ends}"), soft_wrap=True)
 
 
 class _Asker:
@@ -162,7 +161,8 @@ class _Asker:
 
     def ask(self, queue: "list[QueuedCall]") -> None:
         """Go through calls until `q` is typed or the input ends."""
-        hint = f"{len(queue)} calls for {self._reviewer}. y or n, a number or a label. Empty: skip. q: quit."
+        waiting = count_things(len(queue), "call")
+        hint = f"{waiting} for {self._reviewer}. y or n, a number or a label. Empty: skip. q: quit."
         make_console().print(make_plain_text(hint, "dim"))
         for number, queued in enumerate(queue, start=1):
             review = self._decide(queued, f"{number} of {len(queue)}")
@@ -175,6 +175,7 @@ class _Asker:
     def _decide(self, queued: "QueuedCall", where: str) -> "Review | Literal['quit'] | None":
         """Show a call and return the review; `quit`, or `None` where it is skipped."""
         from llm_trace.comparison.feedback import parse_score_value
+        from llm_trace.errors import ConfigurationError, NotFoundError
         from llm_trace.operations.reviews import draw_explained, make_review
 
         call = queued.call
@@ -182,16 +183,23 @@ class _Asker:
         if draw_explained(self._mode, self._reviewer, call.span_id):
             _show_explanations(self._store, queued)
         begin = time.monotonic()
-        text = read_line(self._rating)
-        seconds = time.monotonic() - begin
-        if text is None or text == "q":
-            return "quit"
-        if not text:
-            return None
-        return make_review(
-            self._store, call.span_id, self._reviewer, parse_score_value(text), rating=self._rating,
-            mode=self._mode, seconds=seconds, comment=read_line("comment"),
-        )  # fmt: skip
+        while True:
+            text = read_line(self._rating)
+            seconds = time.monotonic() - begin
+            if text is None or text == "q":
+                return "quit"
+            if not text:
+                return None
+            try:
+                return make_review(
+                    self._store, call.span_id, self._reviewer, parse_score_value(text), rating=self._rating,
+                    mode=self._mode, seconds=seconds, comment=read_line("comment"),
+                )  # fmt: skip
+            except ConfigurationError as exc:
+                print_complaint(f"llm-trace: {exc}")
+            except NotFoundError as exc:  # purged meanwhile
+                print_complaint(f"llm-trace: {exc}")
+                return None
 
 
 def _show_explanations(store: "Store", queued: "QueuedCall") -> None:
@@ -217,7 +225,9 @@ def _verify(path: str, log: Path | None, expect: str | None, as_json: bool) -> N
     else:
         words = "Nothing was changed, dropped, moved or cut off" if audit.is_proven else "NOT PROVEN"
         purged = f", {audit.purged:,} of calls that were purged since" if audit.purged else ""
-        _print_plain(f"{words}: {audit.entries:,} reviews{purged}. {audit.log}")
+        imported = f", {audit.imported:,} of them imported" if audit.imported else ""
+        number = count_things(audit.entries, "review")
+        _print_plain(f"{words}: {number}{imported}{purged}. {audit.log}")
         for problem in audit.problems[:_SHOWN]:
             print_complaint(f"llm-trace: {problem}")
         if len(audit.problems) > _SHOWN:

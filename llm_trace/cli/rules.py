@@ -17,7 +17,7 @@ from llm_trace.cli.output import (
     print_json,
     print_table,
 )
-from llm_trace.rendering.formatting import format_one_line
+from llm_trace.rendering.formatting import count_things, format_one_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -161,7 +161,7 @@ def _suggest(store: "Store", label: str, seed: int, filters: dict[str, Any], *, 
     else:
         make_console().print(make_plain_text(suggestions.to_yaml().rstrip("\n")), soft_wrap=True)
         for reason, count in suggestions.left_out.items():
-            print_complaint(f"… {count:,} calls are left out: {reason}")
+            print_complaint(f"… {count_things(count, 'call')} left out: {reason}")
     if not suggestions.rules:
         raise typer.Exit(3)
 
@@ -200,14 +200,17 @@ def _summarise(trial: "RulesTrial") -> str:
     how = "the reviews' median" if trial.measured else "assumed"
     tied = f", {trial.tied:,} more as right as wrong" if trial.tied else ""
     return (
-        f"{trial.calls:,} calls, {trial.labelled:,} with a score {trial.label!r} by {trial.source}{tied}: "
-        f"{trial.wrong:,} wrong. Bounds at {trial.confidence:.0%}; {trial.seconds_per_check:.0f} s a check "
+        f"{count_things(trial.calls, 'call')}, {trial.labelled:,} with a score {trial.label!r} by "
+        f"{trial.source}{tied}: {trial.wrong:,} wrong. Bounds at {trial.confidence:.0%}; "
+        f"{trial.seconds_per_check:.0f} s a check "
         f"({how}). Nothing was decided."
     )
 
 
 def _list_notes(row: "RuleTrial") -> list[str]:
-    unknown = [f"unknown of {row.unknown:,} calls, mostly since {row.reason}"] if row.reason else []
+    unknown = (
+        [f"unknown of {count_things(row.unknown, 'call')}, mostly since {row.reason}"] if row.reason else []
+    )
     return [*unknown, *row.notes]
 
 
@@ -224,8 +227,9 @@ def _run(rules: "RuleSet", calls: "list[Call]", store: "Store", *, as_json: bool
         counts[rule.name, effect] += 1
         return effect
 
-    def send(alarm: "Alarm", targets: "Sequence[str]") -> None:
+    def send(alarm: "Alarm", targets: "Sequence[str]") -> "Sending":
         sendings.append(send_alarm(alarm, targets, store=store.path))
+        return sendings[-1]
 
     decisions = act_on_calls(rules, calls[::-1], store, weigh=weigh, send=send)  # oldest first
     if as_json:
@@ -241,7 +245,10 @@ def _run(rules: "RuleSet", calls: "list[Call]", store: "Store", *, as_json: bool
         }
         print_table(make_console(), make_table(columns, wide=("rule",), right=tuple(columns)[2:]))
         courses = Counter(decision.action for decision in decisions)
-        text = f"{len(calls):,} calls: {courses['check']:,} to check, {courses['block']:,} blocked."
+        text = (
+            f"{count_things(len(calls), 'call')}: {courses['check']:,} to check, {courses['block']:,} "
+            f"blocked."
+        )
         make_console().print(make_plain_text(text))
     if not say_unsent(sendings):
         raise typer.Exit(1)
@@ -257,7 +264,8 @@ def say_unsent(sendings: "Sequence[Sending]") -> bool:
     )
     for (target, detail), count in failures.items():
         print_complaint(
-            f"llm-trace: {count:,} alarms did not reach {target}: {detail}. They are kept: llm-trace sql "
+            f"llm-trace: {count_things(count, 'alarm')} did not reach {target}: {detail}. They are kept: "
+            f"llm-trace sql "
             "\"SELECT * FROM operations WHERE kind = 'alarm'\""
         )
     return not failures

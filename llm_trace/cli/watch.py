@@ -9,6 +9,7 @@ from llm_trace.cli import options as o
 from llm_trace.cli.output import exit_nothing, make_console, make_plain_text, print_complaint, to_json
 from llm_trace.cli.rules import say_unsent
 from llm_trace.cli.waiting import stop_at_interrupt
+from llm_trace.rendering.formatting import count_things
 
 if TYPE_CHECKING:
     from llm_trace.operations.monitors import Movement, Watch
@@ -88,9 +89,11 @@ def _print(movements: "list[Movement]", *, as_json: bool) -> None:
 
 
 def _describe_states(watching: "Watch") -> str:
+    if not watching.states:
+        return "no call matches yet: llm-trace ls shows calls, llm-trace prompts their prompts."
     learning = sum(state.is_learning for state in watching.states)
     moved = len(watching.movements)
     return (
-        f"{moved or 'nothing'} moved so far; {len(watching.states)} monitors, {learning} of which have too "
-        "few values yet (200 each)."
+        f"{moved or 'nothing'} moved so far; {count_things(len(watching.states), 'monitor')}, {learning} of "
+        "them with too few values yet (200 each)."
     )

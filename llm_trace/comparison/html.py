@@ -8,6 +8,7 @@ from llm_trace.comparison import words
 from llm_trace.comparison.show import format_cells
 from llm_trace.rendering import pages
 from llm_trace.rendering.elements import Html, element
+from llm_trace.rendering.formatting import count_things
 from llm_trace.rendering.ranges import draw_range, place_range
 from llm_trace.rendering.record_html import render_difference
 
@@ -32,7 +33,7 @@ def render_body(comparison: ComparisonRecord) -> str:
 def render_comparison_html(comparison: ComparisonRecord) -> Html:
     """Return all of a comparison but its title."""
     about = (
-        f"{words.count_things(comparison.pairs, 'pair')} by {comparison.paired_by} of "
+        f"{count_things(comparison.pairs, 'pair')} by {comparison.paired_by} of "
         f"{comparison.calls[0]:,} and {comparison.calls[1]:,} calls"
     )
     return element(
@@ -45,9 +46,7 @@ def render_comparison_html(comparison: ComparisonRecord) -> Html:
         element("h3", "What got worse") if comparison.losses else None,
         map(render_loss, comparison.losses),
         (
-            element(
-                "p", f"Unpaired in {u.side}: {words.count_things(u.calls, 'call')}, {u.reason}", class_="dim"
-            )
+            element("p", f"Unpaired in {u.side}: {count_things(u.calls, 'call')}, {u.reason}", class_="dim")
             for u in comparison.unpaired
         ),
         (element("p", text, class_="dim") for text in comparison.notes),
@@ -70,7 +69,7 @@ def _render_metrics(comparison: ComparisonRecord) -> Html:
 
 
 def _list_rows(name: str, pairs: int, metrics: Sequence[Metric]) -> list[Html]:
-    heading = element("th", f"{name}, {words.count_things(pairs, 'pair')}", colspan=7, scope="rowgroup")
+    heading = element("th", f"{name}, {count_things(pairs, 'pair')}", colspan=7, scope="rowgroup")
     return [*([element("tr", heading, class_="group")] if name else []), *map(_render_metric, metrics)]
 
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from llm_trace.comparison.words import count_things, format_number
+from llm_trace.comparison.words import format_number
+from llm_trace.rendering.formatting import count_things
 from llm_trace.statistics.clusters import count_effective_clusters
 
 if TYPE_CHECKING:
@@ -57,8 +58,7 @@ def list_warnings(matched: Paired, table: PairTable, tried: int) -> tuple[str, .
     if tried > 1:
         weak.append(
             f"{tried} different comparisons were made on these inputs: the best of several looks better "
-            f"than it is. "
-            "Confirm it on inputs that were not used yet."
+            "than it is. Confirm it on inputs that were not used yet."
         )
     return tuple(weak)
 
@@ -73,8 +73,7 @@ def _warn_too_few(pairs: Pairs, table: PairTable) -> Iterator[str]:
         largest = float(np.unique(table.clusters, return_counts=True)[1].max() / len(pairs))
         yield (
             f"The sessions tell as much as {format_number(worth)} of equal size (the largest holds "
-            f"{largest:.0%} of the pairs): "
-            f"from fewer than {FEW_CLUSTERS} the bounds are not to be relied on."
+            f"{largest:.0%} of the pairs): from fewer than {FEW_CLUSTERS} the bounds are not to be relied on."
         )
     for side, calls in zip("ab", pairs.firsts, strict=True):
         if (

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from llm_trace.comparison.facts import ASKED
 from llm_trace.comparison.measures import find_changed
 from llm_trace.comparison.weights import LEAST, Word, weigh_words
-from llm_trace.comparison.words import count_things
 from llm_trace.errors import AttributionError
 from llm_trace.record import Record
+from llm_trace.rendering.formatting import count_things
 from llm_trace.stores.duckdb import open_store
 
 if TYPE_CHECKING:

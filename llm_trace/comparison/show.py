@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from llm_trace.comparison import words
 from llm_trace.comparison.records import DECIDED
+from llm_trace.rendering.formatting import count_things
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,10 +29,10 @@ def render_comparison(comparison: ComparisonRecord, width: int) -> Any:
     from rich.text import Text
 
     parts: list[Any] = [
-        Text(f"a  {comparison.a}, {words.count_things(comparison.calls[0], 'call')}"),
-        Text(f"b  {comparison.b}, {words.count_things(comparison.calls[1], 'call')}"),
+        Text(f"a  {comparison.a}, {count_things(comparison.calls[0], 'call')}"),
+        Text(f"b  {comparison.b}, {count_things(comparison.calls[1], 'call')}"),
         Text(
-            f"{words.count_things(comparison.pairs, 'pair')} by {comparison.paired_by}; bounds of b - a at "
+            f"{count_things(comparison.pairs, 'pair')} by {comparison.paired_by}; bounds of b - a at "
             f"{comparison.confidence:.0%}\n",
             style="dim",
         ),
@@ -41,16 +42,13 @@ def render_comparison(comparison: ComparisonRecord, width: int) -> Any:
     if comparison.slices:
         tests = sum(metric.p_value is not None for part in comparison.slices for metric in part.metrics)
         heading = (
-            f"\n{words.count_things(len(comparison.slices), 'slice')}, {words.count_things(tests, 'test')}; "
+            f"\n{count_things(len(comparison.slices), 'slice')}, {count_things(tests, 'test')}; "
             f"decided after correction for all of these: {len(decided)}"
         )
         parts += [Text(heading, style="dim"), *([_build_table(decided, width)] if decided else [])]
     parts += [Text(), *_render_losses(comparison)]
     parts += [
-        Text(
-            f"unpaired in {u.side}: {words.count_things(u.calls, 'call')}, {u.reason} "
-            f"({', '.join(u.examples)})"
-        )
+        Text(f"unpaired in {u.side}: {count_things(u.calls, 'call')}, {u.reason} ({', '.join(u.examples)})")
         for u in comparison.unpaired
     ]
     parts += [Text(note, style="dim") for note in comparison.notes]

@@ -10,9 +10,9 @@ import numpy as np
 from llm_trace.capture.prompts import Prompt
 from llm_trace.comparison.judge import PairTable, judge_overall
 from llm_trace.comparison.records import Metric
-from llm_trace.comparison.words import count_things
 from llm_trace.errors import ConfigurationError, NotFoundError
 from llm_trace.record import Record
+from llm_trace.rendering.formatting import count_things
 from llm_trace.stores.duckdb import Store, open_store
 
 if TYPE_CHECKING:

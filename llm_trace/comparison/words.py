@@ -6,6 +6,7 @@ from math import floor, log10
 from typing import TYPE_CHECKING
 
 from llm_trace.comparison.records import DECIDED
+from llm_trace.rendering.formatting import count_things
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,11 +45,6 @@ def describe_verdict(metric: Metric) -> str:
 def describe_loss(lost: Loss) -> str:
     """Return what a pair lost, and on what input."""
     return f"{lost.metric} {format_number(lost.before)} → {format_number(lost.after)}  {lost.input}"
-
-
-def count_things(number: int, noun: str) -> str:
-    """Return a number with its noun, such as `1 pair` and `1,200 pairs`."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def summarize(comparison: ComparisonRecord) -> str:
@@ -149,8 +145,7 @@ def describe_nothing_paired(
         names = ", ".join(ambiguous)
         single = (
             f"Each side has one input, and they differ in {names}: whether that is what is compared or what "
-            f"is asked, "
-            "more inputs would tell. "
+            "is asked, more inputs would tell. "
         )
     return (
         f"{labels[0]} and {labels[1]} have no input in common: {reasons}. {single}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import math
 import os
 import queue
 import threading
@@ -15,18 +16,21 @@ from pydantic import Field
 
 from llm_trace.bounded_dict import BoundedDict
 from llm_trace.errors import LLMTraceError, StoreError
-from llm_trace.operations.alarm_targets import AlarmTarget, read_target, send_to_target
+from llm_trace.operations.alarm_targets import AlarmTarget, UndeliveredError, read_target, send_to_target
 from llm_trace.operations.log import Operation, OperationLog, read_operations
+from llm_trace.operations.names import check_subject, collect_texts
 from llm_trace.paths import make_absolute
 from llm_trace.record import Record
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable
     from pathlib import Path
 
 TIMEOUT = 10.0
 AT_EXIT = 5.0
 """Seconds that a program which ends waits for alarms on their way."""
+REST_S = 60.0
+"""Seconds for which a target that hung is left alone."""
 _WAITING = 1000
 _REMEMBERED = 10_000
 DeliveryState = Literal["sent", "failed", "already", "unknown", "pending"]
@@ -79,7 +83,11 @@ class Sending:
 
 
 def send_alarm(
-    alarm: Alarm, targets: Sequence[str] = (), *, store: str | os.PathLike[str], timeout: float = TIMEOUT
+    alarm: Alarm,
+    targets: Iterable[str] | str = (),
+    *,
+    store: str | os.PathLike[str],
+    timeout: float = TIMEOUT,
 ) -> Sending:
     """Keep an alarm in a store and send it to each target that has not had it yet; returns at once.
 
@@ -92,31 +100,29 @@ def send_alarm(
         timeout: seconds for one try.
 
     Raises:
-        ConfigurationError: a target means nothing.
+        ConfigurationError: a target means nothing, or the alarm has no subject.
     """
+    check_subject("an alarm", alarm.subject)
     path = make_absolute(os.fspath(store))
-    places: list[AlarmTarget | None] = [read_target(address) for address in targets]
+    places: list[AlarmTarget | None] = [read_target(address) for address in collect_texts(targets)]
     return Sending({_get_name(place): _submit(path, alarm, place, timeout) for place in places or [None]})
 
 
-def list_unsent(operations: Sequence[Operation]) -> list[Alarm]:
-    """Return the alarms among operations that no target has had: nobody was there, or it failed."""
-    states: dict[tuple[str, str], set[str]] = {}
-    alarms: dict[tuple[str, str], Alarm] = {}
+def list_outcomes(operations: Iterable[Operation], *, has_targets: bool) -> dict[str, bool]:
+    """Return, by the key of each alarm among operations about one subject, whether it arrived: it failed last
+    at no target. One that a process died over while it was sent counts, since it is not sent again.
+
+    Args:
+        has_targets: whether such alarms go anywhere but to the store.
+    """
+    states: dict[str, dict[str | None, str]] = {}
     for operation in operations:
-        key = operation.subject, str(operation.body.get("key"))
-        states.setdefault(key, set()).add(str(operation.body.get("state")))
-        if operation.body.get("state") == "raised":
-            alarms[key] = _read_alarm(operation)
-    return [alarm for key, alarm in alarms.items() if not states[key] & {"sent", "sending"}]
-
-
-def _read_alarm(operation: Operation) -> Alarm:
-    body = operation.body
-    return Alarm(
-        subject=operation.subject, span_id=operation.span_id,
-        text=str(body.get("text")), key=str(body.get("key")), details=body.get("details") or {},
-    )  # fmt: skip
+        body = operation.body
+        states.setdefault(str(body.get("key")), {})[body.get("target")] = str(body.get("state"))
+    return {
+        key: "failed" not in by_target.values() and len(by_target) > has_targets
+        for key, by_target in states.items()
+    }
 
 
 def _get_name(target: AlarmTarget | None) -> str:
@@ -124,10 +130,14 @@ def _get_name(target: AlarmTarget | None) -> str:
 
 
 class _Worker(threading.Thread):
-    """Sends what goes to one target, one alarm after the other, so that one that hangs holds up no other."""
+    """Sends what goes to one target, one alarm after the other, so that one that hangs holds up no other.
+
+    After a try that hung, what comes within `REST_S` fails at once: a hundred alarms would wait for an hour.
+    """
 
     def __init__(self) -> None:
         super().__init__(name="llm-trace alarms", daemon=True)
+        self._rests_until = -math.inf
         self.jobs: queue.Queue[tuple[Future[AlarmDelivery], tuple[Path, Alarm, AlarmTarget | None, float]]]
         self.jobs = queue.Queue(_WAITING)
 
@@ -135,7 +145,7 @@ class _Worker(threading.Thread):
         while True:
             future, job = self.jobs.get()
             try:
-                future.set_result(_handle(*job))
+                future.set_result(self._handle(*job))
             except Exception as exc:  # noqa: BLE001 - the thread must live
                 name = _get_name(job[2])
                 future.set_result(
@@ -143,6 +153,13 @@ class _Worker(threading.Thread):
                 )
             finally:
                 self.jobs.task_done()
+
+    def _handle(self, path: Path, alarm: Alarm, target: AlarmTarget | None, timeout: float) -> AlarmDelivery:
+        begin = time.monotonic()
+        delivery = _handle(path, alarm, target, timeout, rests=begin < self._rests_until)
+        if delivery.state == "failed" and time.monotonic() - begin >= timeout:
+            self._rests_until = time.monotonic() + REST_S
+        return delivery
 
 
 _lock = threading.Lock()
@@ -194,8 +211,14 @@ def _finish(delivery: AlarmDelivery) -> Future[AlarmDelivery]:
     return future
 
 
-def _handle(path: Path, alarm: Alarm, target: AlarmTarget | None, timeout: float) -> AlarmDelivery:
-    """Send an alarm unless its target has had it; where the store cannot say so, it is sent all the same."""
+def _handle(
+    path: Path, alarm: Alarm, target: AlarmTarget | None, timeout: float, *, rests: bool
+) -> AlarmDelivery:
+    """Send an alarm unless its target has had it; where the store cannot say so, it is sent all the same.
+
+    Args:
+        rests: the target hung a moment ago and is not tried.
+    """
     name = _get_name(target)
     try:
         before = _claim(path, alarm, target)
@@ -208,6 +231,8 @@ def _handle(path: Path, alarm: Alarm, target: AlarmTarget | None, timeout: float
     if before is not None:
         return AlarmDelivery(target=name, state=before)
     try:
+        if rests:
+            raise UndeliveredError(f"it hung a moment ago and is tried again {REST_S:.0f} s after that")
         send_to_target(target, _build_message(alarm), timeout)
     except LLMTraceError as exc:
         delivery = AlarmDelivery(target=name, state="failed", detail=str(exc))

@@ -4,6 +4,7 @@ that it is worse, better, or not worse.
 
 from __future__ import annotations
 
+import math
 import os
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,8 +13,10 @@ from pydantic import ValidationError
 
 from llm_trace.errors import ConfigurationError, NotFoundError
 from llm_trace.operations.log import Operation, OperationLog, read_operations
+from llm_trace.operations.names import check_subject
 from llm_trace.operations.stages import is_in_share
 from llm_trace.record import Record
+from llm_trace.rendering.formatting import count_things
 from llm_trace.statistics.anytime import bound_least_mean
 
 if TYPE_CHECKING:
@@ -101,18 +104,21 @@ def start_canary(store: Store, canary: Canary) -> Canary:
 
 
 def _check(canary: Canary) -> None:
+    check_subject("the prompt of a canary", canary.prompt)
+    check_subject("the score of a canary", canary.score)
+    width = canary.high - canary.low
     problems = {
-        "share": not 0 < canary.share < 1,
-        "margin": not 0 <= canary.margin < canary.high - canary.low,
-        "confidence": not 0.5 < canary.confidence < 1,
-        "high": not canary.low < canary.high,
-        "candidate": canary.candidate == canary.control,
+        "candidate": (canary.candidate == canary.control, "another version than the control's"),
+        "share": (not 0 < canary.share < 1, "above 0 and below 1"),
+        "confidence": (not 0.5 < canary.confidence < 1, "above 0.5 and below 1"),
+        "high": (not 0 < width < math.inf, f"a number above low={canary.low:g}: the score's range"),
+        "margin": (not 0 <= canary.margin < width, f"0 or more, and below {width:g}, the score's range"),
     }
-    for name, is_wrong in problems.items():
+    for name, (is_wrong, remedy) in problems.items():
         if is_wrong:
             raise ConfigurationError(
-                f"{name}={getattr(canary, name)!r} of the canary of {canary.prompt!r} cannot be: share and "
-                "confidence lie between 0 and 1, the margin within the score's range, and the versions differ"
+                f"{name}={getattr(canary, name)!r} of the canary of {canary.prompt!r} cannot be: give "
+                f"{remedy}"
             )
 
 
@@ -259,7 +265,10 @@ def _write_result(
 ) -> str:
     what = f"{canary.candidate} of {canary.prompt!r} against {canary.control}"
     if mean is None:
-        return f"{what}: undecided, with {counts[1]:,} scores of {canary.score!r} against {counts[0]:,}."
+        return (
+            f"{what}: undecided, with {count_things(counts[1], 'score')} of {canary.score!r} against "
+            f"{counts[0]:,}."
+        )
     then = {
         "worse": "it is worse and gets no more traffic",
         "better": "it is better and gets all traffic",
@@ -269,7 +278,7 @@ def _write_result(
     return (
         f"{what}: {then[verdict]}; {canary.score!r} differs by {mean:+.3g} ({limits[0]:+.3g} to "
         f"{limits[1]:+.3g}, at any time, with confidence {canary.confidence:.0%}) after {counts[1]:,} "
-        f"against {counts[0]:,} scores."
+        f"against {count_things(counts[0], 'score')}."
     )
 
 

@@ -17,6 +17,7 @@ from llm_trace.operations.diet_sample import choose_prompt_version, read_sample
 from llm_trace.operations.diet_search import Standard, confirm_removal, search_removal
 from llm_trace.operations.diet_trial import BudgetSpentError, DietTrial
 from llm_trace.operations.log import OperationLog
+from llm_trace.rendering.formatting import count_things
 from llm_trace.stores.duckdb import Store, open_store
 
 if TYPE_CHECKING:
@@ -149,7 +150,8 @@ def choose_removal(
     except BudgetSpentError:
         needed = len(chosen_on) + reserve
         raise ConfigurationError(
-            f"budget={settings.budget} does not pay for one removal on {len(sample.cases)} prompts: raise it "
+            f"budget={settings.budget} does not pay for one removal on "
+            f"{count_things(len(sample.cases), 'prompt')}: raise it "
             f"above {needed}, or lower limit"
         ) from None
     return DietFinding(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from llm_trace.operations.diet_cases import PartKind
 from llm_trace.record import Record
-from llm_trace.rendering.formatting import format_cost
+from llm_trace.rendering.formatting import count_things, format_cost
 
 if TYPE_CHECKING:
     from llm_trace.comparison.iterations import Diff
@@ -106,13 +106,15 @@ class Diet(Record):
 
     def _describe_basis(self) -> str:
         if self.asked:
-            return f"on {self.chosen_on:,} calls no part is without effect on the answers"
+            return f"on {count_things(self.chosen_on, 'call')} no part is without effect on the answers"
         examined = max((part.examined for part in self.parts), default=0)
         return f"no part never mattered over enough explained calls ({examined:,} at most)"
 
     def _describe_parts(self) -> str:
         verb = {"confirmed": "can go", "unconfirmed": "may be able to go"}.get(self.status, "never mattered")
-        return f"{len(self.removed)} of {len(self.parts)} parts of prompt {self.prompt!r} {verb}"
+        return (
+            f"{len(self.removed)} of {count_things(len(self.parts), 'part')} of prompt {self.prompt!r} {verb}"
+        )
 
     def _describe_savings(self) -> str:
         tokens, saved = self.tokens or 1.0, self.saved_tokens or 0.0
@@ -133,8 +135,8 @@ class Diet(Record):
             else f"not proved to be below the margin of {100 * self.margin:g}"
         )
         return (
-            f"On {self.confirmed_on:,} held-out calls the loss is {100 * self.loss:.2g} points ({bound}, "
-            f"confidence {self.confidence:.0%}), {verdict}."
+            f"On {count_things(self.confirmed_on, 'held-out call')} the loss is {100 * self.loss:.2g} "
+            f"points ({bound}, confidence {self.confidence:.0%}), {verdict}."
         )
 
 

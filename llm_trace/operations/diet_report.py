@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from llm_trace.operations.diet_cases import WHOLE, RemovablePart, Removal, shorten_part
 from llm_trace.operations.diet_evidence import LEAST, Evidence, Weights
 from llm_trace.operations.diet_record import Diet, DietPart, DietStatus, PartVerdict
+from llm_trace.rendering.formatting import count_things
 
 if TYPE_CHECKING:
     from llm_trace.operations.diet_sample import DietSample
@@ -136,14 +137,14 @@ def _list_notes(sample: DietSample, finding: DietFinding, margin: float) -> Iter
     """Yield what the reader must know."""
     cost, result = sample.cost, finding.confirmation
     if sample.left_out:
-        yield f"{sample.left_out:,} calls were left out: masked, or another text than the template"
+        yield f"{count_things(sample.left_out, 'call')} left out: masked, or another text than the template"
     if not cost.tokens:
         yield "no call reports its input tokens, so nothing says what the parts cost"
     elif cost.usd is None:
         names = ", ".join(sample.models) or "the model, which the calls do not name,"
         yield f"the price of {names} is not known: LLM_TRACE_PRICES may name a file with it"
     elif cost.priced < cost.calls:
-        unknown = f"{cost.calls - cost.priced:,} of {cost.calls:,} calls"
+        unknown = f"{cost.calls - cost.priced:,} of {count_things(cost.calls, 'call')}"
         yield f"the price of {unknown} is not known: dollars are of the others"
     yield (
         f"a month is {sample.calls_per_month:,.0f} calls, at the rate of {sample.days:.3g} day"
@@ -167,9 +168,10 @@ def _list_notes(sample: DietSample, finding: DietFinding, margin: float) -> Iter
         )
     if finding.needed is not None and finding.confirmed_on < finding.needed:
         yield (
-            f"a margin of {100 * margin:g} points needs at least {finding.needed:,} held-out calls, here are "
+            f"a margin of {100 * margin:g} points needs at least "
+            f"{count_things(finding.needed, 'held-out call')}, here are "
             f"{finding.confirmed_on:,}"
         )
     if finding.confirmed != finding.proposed and finding.confirmed != WHOLE:
         dropped = len(finding.proposed) - len(finding.confirmed)
-        yield f"{dropped} parts that were proposed are put back: answers to held-out calls suffered"
+        yield f"{count_things(dropped, 'proposed part')} put back: answers to held-out calls suffered"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from llm_trace.comparison.sides import resolve_side
-from llm_trace.errors import ConfigurationError, NotFoundError
+from llm_trace.errors import ConfigurationError, NotFoundError, StoreError
 from llm_trace.operations.gate_audits import Audits, find_checked_audits, read_audits
 from llm_trace.operations.gate_decisions import Decider
 from llm_trace.operations.gate_drift import DriftWatch, read_chances
@@ -18,6 +18,7 @@ from llm_trace.operations.gate_fit import fit_state, list_fit_notes
 from llm_trace.operations.gate_notes import GateNotes
 from llm_trace.operations.gate_state import Decision, GateState
 from llm_trace.operations.log import OperationLog, read_operations
+from llm_trace.operations.names import check_subject
 from llm_trace.operations.signals import GateEvidence
 from llm_trace.operations.stages import read_stage, roll_back
 from llm_trace.record import Call
@@ -60,6 +61,8 @@ class Gate:
         self.audits = Audits()
         self.closed: str | None = None
         """Why the gate automates nothing any more, if so."""
+        self._is_noted = True
+        """Whether its closing is, if it closed."""
         self._audited: set[str] = set()
         self._drift = DriftWatch(self.state)
 
@@ -71,7 +74,7 @@ class Gate:
         error: float = 0.05,
         confidence: float = 0.95,
         label: str = "correct",
-        signals: Iterable[str] | Mapping[str, SignalMeasure | None] | None = None,
+        signals: Iterable[str] | str | Mapping[str, SignalMeasure | None] | None = None,
         store: StorePlace = None,
         name: str = "gate",
         audit_share: float = AUDIT_SHARE,
@@ -97,8 +100,10 @@ class Gate:
 
         Raises:
             NotFoundError: the run, prompt version or model does not exist.
-            ConfigurationError: an argument that cannot be meant, a score that says neither right nor wrong.
+            ConfigurationError: an argument that cannot be meant, a score that says neither right nor wrong, a
+                function of yours that fails or gives no number. (A fitted gate checks such a call.)
         """
+        check_subject("a gate", name)
         for what, share in (("error", error), ("confidence", confidence), ("audit_share", audit_share)):
             if not 0 < share < 1:
                 raise ConfigurationError(f"{what}={share!r} must lie between 0 and 1, such as 0.05")
@@ -184,7 +189,7 @@ class Gate:
         return self
 
     def decide(self, call: Call | str | GateEvidence) -> Decision:
-        """Return whether a call may run alone.
+        """Return whether a call may run alone. Where the decision cannot be noted in the store it is `check`.
 
         Args:
             call: a call or its id, about which the store is asked; or a call with all that is known of it,
@@ -194,16 +199,17 @@ class Gate:
             NotFoundError: the store has no such call.
         """
         if not isinstance(call, GateEvidence):
-            return self.decide_all([call])[0]
+            return self.decide_all(call)[0]
         return self._decide(call.call.span_id, call)
 
-    def decide_all(self, calls: Iterable[Call | str]) -> list[Decision]:
+    def decide_all(self, calls: Iterable[Call | str] | Call | str) -> list[Decision]:
         """Return a decision about each call, by what the store knows of it and after the audits until now.
 
         Raises:
             NotFoundError: the store has no such call.
         """
-        spans = [call if isinstance(call, str) else call.span_id for call in calls]
+        each = [calls] if isinstance(calls, Call | str) else calls
+        spans = [call if isinstance(call, str) else call.span_id for call in each]
         opened = open_store(self.store)
         known = read_evidence(opened, spans)
         missing = [span for span in spans if span not in known]
@@ -215,15 +221,22 @@ class Gate:
         return [self._decide(span, known[span]) for span in spans]
 
     def _decide(self, span_id: str, evidence: GateEvidence) -> Decision:
-        """Return the decision, weighed by its stage and noted where the gate is saved."""
+        """Return the decision, weighed by its stage and noted where the gate is saved; what cannot be noted
+        is checked, since no audit could follow it.
+        """
         decision = self._decider.decide(span_id, evidence, self.closed)
-        if decision.chance is not None:
-            self.observe(span_id, decision.chance)
-            if self.closed is not None:
+        try:
+            if decision.chance is not None:
+                self.observe(span_id, decision.chance)
+            if decision.chance is not None and self.closed is not None:
                 decision = self._decider.decide(span_id, evidence, self.closed)
-        if self._notes is not None:
-            decision = self._notes.weigh(decision, evidence.call.trace_id)
-            self._notes.note_decision(decision)
+            if self._notes is not None:
+                self._note_closing()
+                decision = self._notes.weigh(decision, evidence.call.trace_id)
+                self._notes.note_decision(decision)
+        except StoreError as exc:  # decisions are made in the path of requests
+            fields = {"action": "check", "audit": False, "effect": "note", "reason": str(exc)}
+            return decision.model_copy(update=fields)
         return decision
 
     def is_drawn(self, span_id: str) -> bool:
@@ -288,9 +301,15 @@ class Gate:
         """Close the gate for good if there is a reason, and raise the alarm."""
         if reason is None or self.closed is not None:
             return
-        self.closed = reason
-        if self._notes is not None:
-            self._notes.note_closing(reason)
+        self.closed, self._is_noted = reason, False
+        self._note_closing()
+
+    def _note_closing(self) -> None:
+        """Raise the alarm of a closing; where the store cannot be written the next decision does."""
+        if self._is_noted or self._notes is None or self.closed is None:
+            return
+        self._notes.note_closing(self.closed)
+        self._is_noted = True
 
     def __str__(self) -> str:
         return (

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from llm_trace.errors import ConfigurationError
 from llm_trace.operations.gate_audits import draw_number
 from llm_trace.operations.gate_evidence import describe_context
 from llm_trace.operations.gate_state import Decision, explain_context
@@ -45,7 +46,10 @@ class Decider:
             return self._decide("check", span_id, closed or state.reason, bound=None)
         if (why := self._explain_strangeness(evidence)) is not None:
             return self._decide("check", span_id, why)
-        values = [signal.read(evidence) for signal in self._signals]
+        try:
+            values = [signal.read(evidence) for signal in self._signals]
+        except ConfigurationError as exc:  # a signal of the caller's
+            return self._decide("check", span_id, str(exc))
         missing = [name for name, value in zip(state.signals, values, strict=True) if value is None]
         if missing:
             why = f"the signal {missing[0]!r} is missing, which the gate decides by"

@@ -35,9 +35,12 @@ WHERE a.span_id IN (SELECT unnest($1)) GROUP BY 1"""
 _KEYS = f"""SELECT span_id, name, concat(name, {_HASH.format("input", "in")}), {_HASH.format("output", "out")}
 FROM calls WHERE span_id IN (SELECT unnest(?))"""
 _TEMPLATES = "SELECT name, version, template FROM prompts"
-_FIRED = """SELECT span_id, subject FROM operations
-WHERE kind = 'decision' AND span_id IN (SELECT unnest(?)) AND body ->> '$.by' = 'rule'
-    AND body ->> '$.answer' = 'fires'"""
+_ANSWERS = """SELECT span_id, subject AS rule, body ->> '$.answer' AS answer, time_ns FROM operations
+WHERE kind = 'decision' AND span_id IN (SELECT unnest($1)) AND body ->> '$.by' = 'rule'
+UNION ALL
+SELECT span_id, unnest(json_keys(body -> '$.quiet')), 'quiet', time_ns FROM operations
+WHERE kind = 'note' AND subject = 'rules' AND span_id IN (SELECT unnest($1))
+ORDER BY time_ns"""
 _LABELS = """SELECT s.span_id, s.value::VARCHAR, s.source
 FROM scores s JOIN (SELECT * FROM calls WHERE {filter}) c USING (span_id)
 WHERE s.name = ? AND s.time_ns > ? AND s.source IN ('human', 'code') ORDER BY s.time_ns, s.id"""
@@ -107,16 +110,20 @@ def _read_evidence(store: Store, span_ids: Sequence[str]) -> dict[str, GateEvide
         )
     agreement: dict[str, float] = dict(store.sql(_REPEATS, list(calls)).fetchall())
     templates: dict[tuple[str, str], str] = {(n, v): template for n, v, template in store.sql(_TEMPLATES)}
-    fired: defaultdict[str, set[str]] = defaultdict(set)
-    for span_id, rule in store.sql(_FIRED, ids):
-        fired[span_id].add(rule)
+    answers: defaultdict[str, dict[str, str]] = defaultdict(dict)
+    for span_id, rule, answer, _ in store.sql(_ANSWERS, ids):
+        answers[span_id][rule] = answer  # the newest counts
     return {
         span: GateEvidence(
             call=inner[asked],
             attributions=tuple(attributions[asked] or attributions[span]),
             scores=tuple(sorted((s for x in {span, asked} for s in scores[x]), key=lambda s: s.time_ns)),
             agreement=agreement.get(span),
-            rules=frozenset(fired[span] | fired[asked]),
+            rules={
+                rule: answer == "fires"
+                for rule, answer in {**answers[span], **answers[asked]}.items()
+                if answer != "unknown"
+            },
             template=templates.get(describe_context(inner[asked])[1:]),
         )
         for span, asked in asking.items()

@@ -13,6 +13,7 @@ from llm_trace.operations.gate_drift import draw_reference
 from llm_trace.operations.gate_evidence import describe_context
 from llm_trace.operations.gate_model import FOLDS, fit_model
 from llm_trace.operations.gate_state import GateState
+from llm_trace.operations.names import collect_texts
 from llm_trace.operations.signals import (
     PLAIN,
     Signal,
@@ -21,6 +22,7 @@ from llm_trace.operations.signals import (
     describe_explanation,
     rests_on_attributions,
 )
+from llm_trace.rendering.formatting import count_things
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from llm_trace.operations.signals import SignalMeasure
     from llm_trace.statistics.floats import Floats
 
-    Signals = Iterable[str] | Mapping[str, SignalMeasure | None] | None
+    Signals = Iterable[str] | str | Mapping[str, SignalMeasure | None] | None
 
 FIT_SHARE = 0.4
 """Part of the calls that the model is fitted to; the tests need the greater part."""
@@ -55,8 +57,8 @@ def fit_state(calls: Sequence[CheckedCall], signals: Signals, base: GateState) -
     if not chosen:
         names = ", ".join(PLAIN)
         why = (
-            f"none of the {len(calls):,} checked calls has signals that vary: attribute them (`llm-trace "
-            f"attribute`), record log-probabilities, or name signals= ({names} …)"
+            f"none of {count_things(len(calls), 'checked call')} has signals that vary: attribute them "
+            f"(`llm-trace attribute`), record log-probabilities, or name signals= ({names} …)"
         )
         return state.model_copy(update={"reason": why})
     complete = np.asarray(np.isfinite(table).all(axis=1))
@@ -88,15 +90,15 @@ def _explain_useless(state: GateState) -> str | None:
     if wrong in (0, n):
         kind, other = ("right", "wrong") if not wrong else ("wrong", "right")
         return (
-            f"all {n:,} checked calls are {kind}, so nothing shows what tells {other} ones apart: check more "
-            f"calls, and see that both are scored"
+            f"of {count_things(n, 'checked call')} each is {kind}, so nothing shows what tells {other} ones "
+            "apart: check more calls, and see that both are scored"
         )
     needed = int(np.ceil(count_fewest(state.error, state.confidence) / (1 - FIT_SHARE)))
     if n < needed or min(wrong, n - wrong) < FOLDS:
         return (
-            f"{n:,} checked calls, {wrong:,} of them wrong, are too few for an error rate of "
-            f"{state.error:.1%} at a confidence of {state.confidence:.0%}: check {needed:,} or more, {FOLDS} "
-            "of them wrong"
+            f"{count_things(n, 'checked call')}, {wrong:,} of them wrong, cannot suffice for an error rate "
+            f"of {state.error:.1%} at a confidence of {state.confidence:.0%}: check {needed:,} or more, "
+            f"{FOLDS} of them wrong"
         )
     return None
 
@@ -109,7 +111,7 @@ def _choose_signals(
         candidates = [build_signal(name) for name in _list_candidates(calls, label)]
     else:
         own = signals if isinstance(signals, Mapping) else {}
-        candidates = build_signals(dict.fromkeys(signals), own)
+        candidates = build_signals(dict.fromkeys(collect_texts(signals)), own)
     table = np.array([[_read(signal, call) for signal in candidates] for call in calls])  # (calls, signals)
     table = table.reshape(len(calls), len(candidates))
     present = np.isfinite(table).mean(axis=0)
@@ -201,7 +203,7 @@ def _calibrate(state: GateState, table: Floats, wrong: Floats) -> GateState:
 def _explain_unreachable(state: GateState) -> str:
     return (
         f"an error rate below {state.error:.1%} at a confidence of {state.confidence:.0%} cannot be shown: "
-        f"of the {state.automated:,} held-out calls that looked safest {state.errors:,} were wrong "
+        f"of {count_things(state.automated, 'held-out call')} that looked safest {state.errors:,} were wrong "
         f"(p = {state.p_value or 1:.2g}); check more calls, give better signals, or ask for less"
     )
 
@@ -213,13 +215,14 @@ def list_fit_notes(
     notes = []
     if len(labels) > len(calls):
         notes.append(
-            f"{len(labels) - len(calls):,} of {len(labels):,} checked calls repeat the input of another and "
-            f"were left out, since they are not independent: an input counts once, however often it is asked"
+            f"{len(labels) - len(calls):,} of {count_things(len(labels), 'checked call')} left out that "
+            "repeat the input of another, since they are not independent: an input counts once, however "
+            "often it is asked"
         )
     if contradicted:
         ids = ", ".join(sorted(set(contradicted))[:3])
         notes.append(
-            f"{len(set(contradicted)):,} checked calls have scores {label!r} that contradict each other and "
-            f"count as wrong: settle them (such as {ids}) and fit again"
+            f"{count_things(len(set(contradicted)), 'checked call')} with scores {label!r} that contradict "
+            f"each other counted as wrong: settle them (such as {ids}) and fit again"
         )
     return tuple(notes)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from llm_trace.capture.ids import make_id
 from llm_trace.event_writer import EventWriter
+from llm_trace.operations.names import check_subject
 from llm_trace.record import Record
 
 if TYPE_CHECKING:
@@ -47,8 +48,10 @@ class OperationLog(EventWriter):
         """Write an operation and return it.
 
         Raises:
+            ConfigurationError: the subject is empty.
             StoreError: the spool cannot be written, and the operation is not kept.
         """
+        check_subject(f"the {kind}", subject)
         operation = Operation(
             id=make_id(), kind=kind, subject=subject, span_id=span_id, time_ns=time.time_ns(), body=body
         )

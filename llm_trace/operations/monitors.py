@@ -16,13 +16,14 @@ from llm_trace.operations.log import read_operations
 from llm_trace.operations.monitors_reader import MetricReader
 from llm_trace.operations.monitors_values import MetricKind, MetricReading, WatchedMetric
 from llm_trace.operations.monitors_words import LevelForm, find_grown, write_movement
+from llm_trace.operations.names import collect_texts
 from llm_trace.record import Record
 from llm_trace.statistics.change_detection import LEARN, SMALLEST, ChangeDetector, LevelChange
 from llm_trace.stores.duckdb import Store, open_store
 from llm_trace.stores.filters import Filter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from llm_trace.statistics.floats import Floats
 
@@ -296,8 +297,8 @@ def watch(
     tag: str | None = None,
     since: Any = None,
     where: str | None = None,
-    texts: Sequence[str] = (),
-    targets: Sequence[str] = (),
+    texts: Iterable[str] | str = (),
+    targets: Iterable[str] | str = (),
     false_alarms: float = FALSE_ALARMS,
     learn: int = LEARN,
     smallest: float = SMALLEST,
@@ -331,13 +332,15 @@ def watch(
         raise ConfigurationError(f"learn={learn!r} is too few values to learn from: give 30 or more")
     if not 0 < smallest <= 0.5:
         raise ConfigurationError(f"smallest={smallest!r} is no change between 0 and 0.5")
-    for target in targets:
-        read_target(target)
+    addresses = collect_texts(targets)
+    for address in addresses:
+        read_target(address)
     opened = store if isinstance(store, Store) else open_store(store)
     chosen = Filter.of(
         since=since, where=where, tag=tag, name=name, kind=kind, model=model, prompt_name=prompt
     )
     monitors = Monitors(false_alarms, learn, smallest)
-    watching = Watch(opened, MetricReader(opened, chosen, texts), monitors, targets, timeout)
+    reader = MetricReader(opened, chosen, collect_texts(texts))
+    watching = Watch(opened, reader, monitors, addresses, timeout)
     watching.look()
     return watching

@@ -12,6 +12,7 @@ from llm_trace.attribution.studies.answering import ToolPrompt
 from llm_trace.attribution.studies.template_edits import fill_tokens
 from llm_trace.attribution.studies.template_pieces import parse_template
 from llm_trace.errors import ConfigurationError
+from llm_trace.rendering.formatting import count_things
 from llm_trace.stores.lookup import read_scores
 
 if TYPE_CHECKING:
@@ -133,8 +134,8 @@ def split_examples(examples: Sequence[Trying], seed: int) -> Split:
     """
     if len(examples) < FEWEST:
         raise ConfigurationError(
-            f"{len(examples)} examples are too few to learn on some and confirm on others: give at least "
-            f"{FEWEST}"
+            f"{count_things(len(examples), 'example')} cannot suffice to learn on some and confirm on "
+            f"others: give at least {FEWEST}"
         )
 
     def rank(example: Any) -> bytes:

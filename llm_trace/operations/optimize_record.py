@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from llm_trace.record import Record
+from llm_trace.rendering.formatting import count_things
 
 if TYPE_CHECKING:
     from llm_trace.comparison.iterations import Diff
@@ -61,9 +62,9 @@ class Optimization(Record):
 
     def summary(self) -> str:
         """Return what was found in a sentence or two."""
-        tried = f"{self.tried:,} other template{'' if self.tried == 1 else 's'} of prompt {self.prompt!r}"
+        tried = f"{count_things(self.tried, 'other template')} of prompt {self.prompt!r}"
         if self.status == "nothing" or self.gain is None:
-            return f"{tried} tried, none better on {self.validation:,} validation examples."
+            return f"{tried} tried, none better on {count_things(self.validation, 'validation example')}."
         verdict = {
             "better": "is better", "worse": "is worse", "undecided": "is not told from the one at hand"
         }[self.status]  # fmt: skip

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from llm_trace.operations.reviews import RATING, choose_latest, read_reviews
 from llm_trace.record import Record
+from llm_trace.rendering.formatting import count_things
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,11 +33,12 @@ class Agreement(Record):
         if self.alpha is None:
             return (
                 f"How far reviewers agree on {self.rating} is not known: several people reviewed "
-                f"{self.calls:,} calls, and alpha needs two with decisions that are not all the same"
+                f"{count_things(self.calls, 'call')}, and alpha needs two with decisions that are not all "
+                f"the same"
             )
         return (
             f"Krippendorff's alpha of {self.rating} is {self.alpha:.2f} ({self.low:.2f} to "
-            f"{self.high:.2f} at {self.confidence:.0%}), over {self.calls:,} calls that "
+            f"{self.high:.2f} at {self.confidence:.0%}), over {count_things(self.calls, 'call')} that "
             f"{self.reviewers:,} people reviewed"
         )
 

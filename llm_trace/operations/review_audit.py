@@ -26,6 +26,7 @@ from llm_trace.operations.review_chain import (
 )
 from llm_trace.operations.reviews import build_line, finish_writing
 from llm_trace.record import Record
+from llm_trace.rendering.formatting import count_things
 from llm_trace.stores.duckdb import open_store
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 _NO_HASH = "0" * 64
 """In the head of a log that has not begun."""
+_COUNTS = ("entries", "whole", "purged")
 PURGED = "purged"
 """What a record's `gone` says that `llm_trace.purge` has emptied."""
 
@@ -46,7 +48,9 @@ class ReviewAudit(Record):
     log: str
     """The file."""
     entries: int
-    """Reviews that the log has."""
+    """Reviews that the log has, with those of imported logs."""
+    imported: int = 0
+    """Of these, in logs of other stores that lie beside this one as `<store>.reviews.NAME.jsonl`."""
     whole: int
     """Of these, reviews whose record is in the store as it was written."""
     purged: int
@@ -85,7 +89,22 @@ def verify_reviews(path: Path, *, log: Path | None = None, expected: str | None 
             records = read_operations(store, kind="review")
             moved = _read_moved(store)
         lines = _read_lines(log or chain.path)
-    return _Audit(str(log or chain.path), lines, records, moved, alone=log is not None).build(head)
+        others = {} if log else {each: _read_lines(each) or [] for each in chain.list_imported()}
+    names = {name_log(each[0]) for each in others.values() if each}
+    ours = [record for record in records if record.body.get("log") not in names]
+    audit = _Audit(str(log or chain.path), lines, ours, moved, alone=log is not None).build(head)
+    imported = [
+        _Audit(str(each), rows, records, moved, alone=True).build(None) for each, rows in others.items()
+    ]
+    return _join(audit, imported)
+
+
+def _join(audit: ReviewAudit, imported: Sequence[ReviewAudit]) -> ReviewAudit:
+    """Return an audit with those of imported logs."""
+    sums = {name: sum(getattr(each, name) for each in (audit, *imported)) for name in _COUNTS}
+    problems = (f"{each.log}: {problem}" for each in imported for problem in each.problems)
+    sums["imported"] = sum(each.entries for each in imported)
+    return audit.model_copy(update={**sums, "problems": (*audit.problems, *problems)})
 
 
 def audit_reviews(lines: Sequence[bytes], records: Sequence[Operation]) -> ReviewAudit:
@@ -165,13 +184,14 @@ class _Audit:
 
     def _check_file(self, others: int) -> Iterator[str]:
         if self.lines is None and (self.records or self.alone):
-            yield f"{self.path!r} is not there, and the store has {len(self.records):,} reviews"
+            yield f"{self.path!r} is not there, and the store has {count_things(len(self.records), 'review')}"
         elif self.lines == []:
             yield f"{self.path!r} is empty"
         elif others and not self.alone:
             yield (
-                f"the store has {others:,} reviews of another log than {self.path!r}: they came by an import "
-                f"(verify them with --log FILE), or the log was replaced"
+                f"the store has {count_things(others, 'review')} of another log than {self.path!r}: they "
+                "came by an import (copy the log of their store to "
+                f"{self.path.removesuffix('.jsonl')}.NAME.jsonl), or the log was replaced"
             )
 
 

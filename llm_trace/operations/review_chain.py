@@ -12,6 +12,7 @@ folder says so meanwhile, and the next writer finishes what a process that died 
 from __future__ import annotations
 
 import contextlib
+import glob
 import hashlib
 import json
 import os
@@ -104,6 +105,7 @@ class ReviewChain:
 
     def __init__(self, store: Path, timeout: float = TIMEOUT) -> None:
         self.path = store.with_name(f"{store.name}.reviews.jsonl")
+        self._imported = f"{glob.escape(store.name)}.reviews.*.jsonl"
         self._folder = get_spool_dir(store)
         self._note = self._folder / "reviews.unfinished"
         self._timeout = timeout
@@ -119,6 +121,10 @@ class ReviewChain:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with lock_path(self._folder / "reviews.lock", Deadline(self._timeout)):
             yield
+
+    def list_imported(self) -> list[Path]:
+        """Return the logs of other stores whose reviews were imported: `<store>.reviews.NAME.jsonl`."""
+        return sorted(self.path.parent.glob(self._imported))
 
     @property
     def is_unfinished(self) -> bool:

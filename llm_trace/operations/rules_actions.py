@@ -6,8 +6,10 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import orjson
+
 from llm_trace.capture.ids import make_id
-from llm_trace.operations.log import OperationLog
+from llm_trace.operations.log import OperationLog, read_operations
 from llm_trace.operations.rules import (
     Rule,
     RuleDecision,
@@ -26,12 +28,16 @@ if TYPE_CHECKING:
 Weigh = Callable[[Rule, "Call"], StageEffect]
 """Says what the findings of a rule about a call mean."""
 AlarmSender = Callable[["Alarm", Sequence[str]], object]
-"""Sends an alarm to targets."""
+"""Sends an alarm to targets. Where it returns what `send_alarm` does, what becomes of it is looked up in the
+store next time.
+"""
 _DECIDED = """
-    SELECT span_id, body ->> '$.version', body ->> '$.answer', body ->> '$.effect' FROM operations
+    SELECT span_id, body ->> '$.version', body ->> '$.answer', body ->> '$.effect',
+        body ->> '$.alarm' FROM operations
     WHERE kind = 'decision' AND body ->> '$.by' = 'rule' AND span_id IN (SELECT unnest(?))"""
-
-
+_QUIET = """
+    SELECT span_id, body -> '$.quiet' FROM operations
+    WHERE kind = 'note' AND subject = 'rules' AND span_id IN (SELECT unnest(?))"""
 _VERSIONS = """
     SELECT body ->> '$.version', min(time_ns) FROM operations
     WHERE kind = 'decision' AND subject = ? AND body ->> '$.by' = 'rule' GROUP BY ALL"""
@@ -73,7 +79,8 @@ def act_on_calls(
     Each rule that fires or is unknown writes an operation of the kind `decision`: its course (`action`), what
     the rule does, `answer`, `reason`, `version` and `effect`. Only where that is `act` the course counts for
     the decision that is returned, `tag` gives the call a score of the tag's name, and `alert` sends an alarm.
-    What a version of a rule has done about a call before is not done again.
+    Which rules said nothing of a call is noted too (kind `note`), so that a gate knows that they were asked.
+    What a version of a rule has done about a call before is not done again; an alarm that did not arrive is.
 
     Args:
         weigh: what a rule's findings about a call mean now; by default they are only noted.
@@ -83,41 +90,97 @@ def act_on_calls(
         StoreError: the spool cannot be written; what was not kept is decided again next time.
     """
     decisions = rules.decide_all(calls, store)
-    done = set(store.sql(_DECIDED, [call.span_id for call in calls]).fetchall())
     by_name = {rule.name: rule for rule in rules}
     acting: list[RuleDecision] = []
     with OperationLog(store.path) as log:
-        desk = _Desk(log, send or _make_sender(store))
+        desk = _Desk(log, send or _make_sender(store), _WorkDone(store, rules, calls))
         for call, decision in zip(calls, decisions, strict=True):
             carried = []
             for finding in decision.findings:
-                rule = by_name[finding.rule]
-                effect = weigh(rule, call)
-                if not any(
-                    (call.span_id, finding.version, finding.answer, e) in done for e in {effect, "act"}
-                ):
-                    desk.carry_out(rule, finding, call.span_id, effect)
+                effect = weigh(by_name[finding.rule], call)
+                desk.carry_out(by_name[finding.rule], finding, call.span_id, effect)
                 carried += [finding] if effect == "act" else []
+            found = {finding.rule for finding in decision.findings}
+            desk.note_quiet(call.span_id, {r.name: r.version for r in rules if r.name not in found})
             acting.append(build_decision(call.span_id, carried))
     return acting
+
+
+class _WorkDone:
+    """What rules have done about calls before."""
+
+    def __init__(self, store: Store, rules: RuleSet, calls: Sequence[Call]) -> None:
+        from llm_trace.operations.alarms import list_outcomes
+
+        spans = [call.span_id for call in calls]
+        self._decisions = {tuple(row): bool(queued) for *row, queued in store.sql(_DECIDED, spans)}
+        """Whether an alarm was on its way to be kept in the store."""
+        self._quiet = {(span_id, body) for span_id, body in store.sql(_QUIET, spans)}
+        self._alarms = {
+            rule.name: list_outcomes(
+                read_operations(store, kind="alarm", subject=rule.name), has_targets=bool(rule.to)
+            )
+            for rule in rules
+            if rule.action == "alert"
+        }
+
+    def find_decision(self, finding: RuleFinding, span_id: str, effect: StageEffect) -> bool | None:
+        """Return whether an alarm was on its way when a finding was put into this effect, or acted on; `None`
+        where it was not.
+        """
+        ways = ((span_id, finding.version, finding.answer, way) for way in (effect, "act"))
+        return next((self._decisions[way] for way in ways if way in self._decisions), None)
+
+    def lacks_alarm(self, alarm: Alarm, queued: bool | None) -> bool:
+        """Return whether an alarm is to be sent: for the first time, or since it did not arrive.
+
+        Args:
+            queued: as `find_decision` has it.
+        """
+        arrived = self._alarms[alarm.subject].get(alarm.key)
+        return queued is not False if arrived is None else not arrived
+
+    def has_quiet(self, span_id: str, versions: dict[str, str]) -> bool:
+        """Return whether it is known that these rules say nothing of a call."""
+        return (span_id, _dump(versions)) in self._quiet
 
 
 class _Desk:
     """Puts findings into effect."""
 
-    def __init__(self, log: OperationLog, send: AlarmSender) -> None:
-        self._log, self._send = log, send
+    def __init__(self, log: OperationLog, send: AlarmSender, done: _WorkDone) -> None:
+        self._log, self._send, self._done = log, send, done
 
     def carry_out(self, rule: Rule, finding: RuleFinding, span_id: str, effect: StageEffect) -> None:
         """Tag and alert before the decision is kept: killed in between, it is done again, not never."""
         acts = effect == "act" and finding.answer == "fires"
+        decided = self._done.find_decision(finding, span_id, effect)
+        is_kept = acts and rule.action == "alert" and self._alert(rule, span_id, decided)
+        if decided is not None:
+            return
         if acts and rule.action == "tag":
             self._log.write(_build_tag(rule, span_id), f"the tag {rule.tag or rule.name!r}")
-        if acts and rule.action == "alert":
-            self._send(_build_alarm(rule, span_id), rule.to)
         body: dict[str, Any] = finding.model_dump(exclude={"rule", "action"}, exclude_none=True)
         body |= {"by": "rule", "action": find_course(finding), "does": rule.action, "effect": effect}
+        body |= {"alarm": "queued"} if is_kept else {}
         self._log.append("decision", rule.name, body | {"when": rule.condition.text}, span_id)
+
+    def _alert(self, rule: Rule, span_id: str, decided: bool | None) -> bool:
+        """Send the alarm unless it has arrived; return whether what becomes of it will stand in the store."""
+        from llm_trace.operations.alarms import Sending
+
+        alarm = _build_alarm(rule, span_id)
+        return self._done.lacks_alarm(alarm, decided) and isinstance(self._send(alarm, rule.to), Sending)
+
+    def note_quiet(self, span_id: str, versions: dict[str, str]) -> None:
+        """Keep that rules of these versions were asked about a call and said nothing."""
+        if versions and not self._done.has_quiet(span_id, versions):
+            self._log.append("note", "rules", {"quiet": versions}, span_id)
+
+
+def _dump(value: dict[str, str]) -> str:
+    """Return JSON as the store gives it back."""
+    return orjson.dumps(value).decode()
 
 
 def _build_tag(rule: Rule, span_id: str) -> dict[str, Any]:

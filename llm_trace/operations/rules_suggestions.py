@@ -15,6 +15,7 @@ from llm_trace.operations.rules_facts import KnownCall, read_known_calls
 from llm_trace.operations.rules_record import SuggestedRule, Suggestions
 from llm_trace.operations.shares import MissingSignalError
 from llm_trace.record import Run, ScoreSource
+from llm_trace.rendering.formatting import count_things
 
 if TYPE_CHECKING:
     from llm_trace.operations.rules_candidates import Flags, RuleCandidate
@@ -127,10 +128,12 @@ def _check_enough(cases: Sequence[CheckedCase], left_out: dict[str, int], label:
     wrong = sum(case.wrong for case in cases)
     if wrong >= FEWEST and len(cases) - wrong >= FEWEST:
         return
-    reasons = "; ".join(f"{count:,} calls are left out: {reason}" for reason, count in left_out.items())
+    reasons = "; ".join(
+        f"{count_things(count, 'call')} left out: {reason}" for reason, count in left_out.items()
+    )
     raise ConfigurationError(
-        f"{wrong:,} wrong and {len(cases) - wrong:,} right calls have an attribution and a score {label!r} "
-        f"by {source}; {FEWEST} of each are needed to learn from"
+        f"{wrong:,} wrong and {len(cases) - wrong:,} right of {count_things(len(cases), 'call')} with an "
+        f"attribution and a score {label!r} by {source}; {FEWEST} of each are needed to learn from"
         + (f" ({reasons})" if reasons else "")
         + ": llm-trace annotate scores, llm-trace attribute explains"
     )

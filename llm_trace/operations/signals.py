@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 
 from llm_trace.errors import ConfigurationError
+from llm_trace.operations.names import collect_texts
 from llm_trace.operations.shares import MissingSignalError, WeightShares
 from llm_trace.record import Attribution, Call, Score
 from llm_trace.semconv.logprobs import find_token_logprobs
@@ -25,8 +26,8 @@ class GateEvidence:
     """Of the call and of the one around it, oldest first."""
     agreement: float | None = None
     """Share of other calls of the same input and model that gave the same output."""
-    rules: frozenset[str] = field(default=frozenset())
-    """Rules that fired."""
+    rules: Mapping[str, bool] = field(default_factory=dict)
+    """Of each rule that was asked and knew an answer, whether it fired."""
     template: str | None = None
     """Of the call's prompt."""
 
@@ -57,9 +58,22 @@ class Signal:
     measure: SignalMeasure
 
     def read(self, evidence: GateEvidence) -> float | None:
-        """Return the finite number that the measure gives, else `None`."""
-        value = self.measure(evidence)
-        return float(value) if value is not None and math.isfinite(value) else None
+        """Return the finite number that the measure gives, else `None`.
+
+        Raises:
+            ConfigurationError: the measure fails, or gives what is no number.
+        """
+        try:
+            value = self.measure(evidence)
+            if isinstance(value, str):
+                raise TypeError(f"{value!r} is no number")
+            number = math.nan if value is None else float(value)
+        except Exception as exc:
+            raise ConfigurationError(
+                f"the signal {self.name!r} fails on call {evidence.call.span_id} ({type(exc).__name__}: "
+                f"{exc}): a signal is a function that returns a number, or None where there is none"
+            ) from exc
+        return number if math.isfinite(number) else None
 
 
 def describe_explanation(evidence: GateEvidence) -> tuple[str, str | None, str] | None:
@@ -157,8 +171,9 @@ def get_judge_score(evidence: GateEvidence, name: str) -> float | None:
 
 
 def get_rule(evidence: GateEvidence, name: str) -> float | None:
-    """Return 1 where a rule fired, else 0."""
-    return float(name in evidence.rules)
+    """Return 1 where a rule fired, 0 where it did not; nothing where it was not asked or did not know."""
+    fires = evidence.rules.get(name)
+    return None if fires is None else float(fires)
 
 
 PLAIN: dict[str, SignalMeasure] = {
@@ -213,7 +228,7 @@ def build_signal(name: str, own: Mapping[str, SignalMeasure | None] | None = Non
 
 
 def build_signals(
-    names: Iterable[str], own: Mapping[str, SignalMeasure | None] | None = None
+    names: Iterable[str] | str, own: Mapping[str, SignalMeasure | None] | None = None
 ) -> list[Signal]:
     """Return the signals of names, in their order; see `build_signal`."""
-    return [build_signal(name, own) for name in names]
+    return [build_signal(name, own) for name in collect_texts(names)]

@@ -11,6 +11,7 @@ from llm_trace.errors import ConfigurationError, LLMTraceError, NotFoundError
 from llm_trace.operations.log import Operation, OperationLog, read_operations
 from llm_trace.operations.stages_evidence import StageEvidence, read_stage_evidence
 from llm_trace.record import Record
+from llm_trace.rendering.formatting import count_things
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,8 +62,8 @@ class StageStep(Record):
         missing = []
         if evidence.checked < self.checked:
             missing.append(
-                f"{self.checked - evidence.checked:,} more checked decisions ({evidence.checked:,} of "
-                f"{self.checked:,})"
+                f"{count_things(self.checked - evidence.checked, 'more checked decision')} "
+                f"({evidence.checked:,} of {self.checked:,})"
             )
         if self.bounded and not evidence.high < evidence.error:
             missing.append(

@@ -14,6 +14,7 @@ from math import hypot
 from typing import TYPE_CHECKING, NamedTuple
 
 from llm_trace.operations.worth_figures import Figure, leave_unknown
+from llm_trace.rendering.formatting import count_things
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -97,9 +98,9 @@ def _count_caught(subject: str, calls: Sequence[DecidedCall], score: str) -> Fig
     if not any(each.acted for each in calls):
         return leave_unknown("errors", name, "calls", NOT_ACTED)
     if not known:
-        why = f"{len(held):,} calls were sent to a person in the stage act, none has a {score} yet"
+        why = f"none of {count_things(len(held), 'call')} sent to a person in the stage act has a {score} yet"
         return leave_unknown("errors", name, "calls", why, len(held))
-    words = f"counted among {len(known):,} checked of {len(held):,} calls that were sent to a person"
+    words = f"counted among {len(known):,} checked of {count_things(len(held), 'call')} sent to a person"
     caught = sum(bool(each.wrong) for each in known)
     return Figure(topic="errors", name=name, value=float(caught), unit="calls", n=len(known), words=words)
 
@@ -115,14 +116,18 @@ def _estimate_prevented(subject: str, calls: Sequence[DecidedCall], score: str, 
         why = f"no call of the stages shadow and advise has a {score}: score some, as llm-trace review does"
         return leave_unknown("errors", name, "calls", why, acted)
     if audits is None and alone:
-        why = f"{alone:,} calls ran alone, and none of the audited ones has a {score}: score these"
+        why = (
+            f"{count_things(alone, 'call')} ran alone, and none of the audited ones has a {score}: score "
+            f"these"
+        )
         return leave_unknown("errors", name, "calls", why, acted)
     now = audits or Share(0, 0.0, 0.0, 0.0, 0)
     value = before.times * before.value - now.times * now.value
     down = hypot(before.times * (before.value - before.low), now.times * (now.high - now.value))
     up = hypot(before.times * (before.high - before.value), now.times * (now.value - now.low))
     words = (
-        f"{acted:,} calls decided in act; before {before.value:.1%} of {before.n:,} scored ones were wrong"
+        f"{count_things(acted, 'call')} decided in act; before {before.value:.1%} of {before.n:,} scored "
+        f"ones were wrong"
         f", now {now.value:.1%} of {now.n:,} audited ones among the {alone:,} that ran alone; at "
         f"{confidence:.0%}, if the scored calls are like the others"
     )

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from llm_trace.operations.worth_figures import Figure, leave_unknown
 from llm_trace.rendering import formatting
+from llm_trace.rendering.formatting import count_things
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -98,14 +99,17 @@ def measure_fixes(store: Store, score: str, passing: float, prompt: str | None) 
     failures = list_failed_calls(AskedQuestion(*row) for row in rows)
     if not failures:
         why = (
-            f"no scored call fails: {len(rows):,} calls of prompts have a {score}"
+            f"no scored call fails, of {count_things(len(rows), 'call')} of prompts that have a {score}"
             if rows
             else f"no call of a prompt has a {score}: name templates with llm_trace.Prompt and score calls"
         )
         return [leave_unknown("fixing", "Median time to the fix", "seconds", why)]
     known = [failure for failure in failures if failure.is_known]
     fixed = sum(failure.is_fixed for failure in failures)
-    rest = f"of {len(failures):,} failures in all; a failure is one question that a prompt version got wrong"
+    rest = (
+        f"of {count_things(len(failures), 'failure')} in all; a failure is one question that a prompt "
+        f"version got wrong"
+    )
     return [
         _measure_median(known, fixed),
         _count("Failures fixed by a later version", fixed, rest),
@@ -127,7 +131,7 @@ def _measure_median(failures: Sequence[FixedFailure], fixed: int) -> Figure:
     done = [time for time, failure in zip(times, failures, strict=True) if failure.is_fixed]
     left = [time for time, failure in zip(times, failures, strict=True) if not failure.is_fixed]
     if not done:
-        why = f"none of {n:,} failures that a later version was asked about is fixed"
+        why = f"none of {count_things(n, 'failure')} that a later version was asked about is fixed"
         why = why if n else "no later version was asked any of the questions that failed"
         return leave_unknown("fixing", name, "seconds", why, n)
     survival = stats.ecdf(stats.CensoredData(done, right=left)).sf

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from llm_trace.operations.review_agreement import compute_agreement
 from llm_trace.operations.reviews import Review, choose_latest, read_reviews
 from llm_trace.operations.worth_figures import Figure, FigureUnit, leave_unknown
+from llm_trace.rendering.formatting import count_things
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -41,9 +42,9 @@ def measure_reviewing(
     seconds = [(review, review.seconds) for review in reviews if review.seconds is not None]
     right = list(_judge(reviews, dict(store.fetch(_TRUTH, truth)), passing))
     no_truth = f"no reviewed call has a {truth} of a program: review some whose right answer is known"
-    agreement = compute_agreement(reviews, score, confidence)
+    agreement, number = compute_agreement(reviews, score, confidence), count_things(len(reviews), "review")
     return [
-        *_Measure(SECONDS, confidence).build(seconds, f"none of {len(reviews):,} reviews was timed"),
+        *_Measure(SECONDS, confidence).build(seconds, f"none of {number} was timed"),
         *_Measure("Right decisions", confidence, is_share=True).build(right, no_truth),
         Figure(
             topic="reviewing", name="Agreement of reviewers (alpha)", value=agreement.alpha,
@@ -98,7 +99,10 @@ class _Measure:
             why = f"no such review was drawn by chance: {_DRAW}"
             return leave_unknown("reviewing", name, self._unit, why)
         mean = bound_sample(_build_sample(values), self.confidence, share=self.is_share)
-        words = f"{which}: {len(values):,} of {len({review.span_id for review, _ in values}):,} calls"
+        words = (
+            f"{which}: {len(values):,} of "
+            f"{count_things(len({review.span_id for review, _ in values}), 'call')}"
+        )
         return _make_figure(name, mean, self._unit, len(values), words)
 
     def _compare(self, shown: ReviewValues, hidden: ReviewValues) -> Figure:

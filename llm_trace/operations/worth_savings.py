@@ -1,4 +1,4 @@
-"""What running alone and shorter prompts have saved."""
+"""What running alone and shorter prompts have saved, and what optimized ones have gained."""
 
 from __future__ import annotations
 
@@ -7,17 +7,21 @@ from typing import TYPE_CHECKING
 from llm_trace.operations.log import read_operations
 from llm_trace.operations.worth_errors import NOT_ACTED, count_alone
 from llm_trace.operations.worth_figures import Figure, FigureUnit, leave_unknown
+from llm_trace.rendering.formatting import count_things
 from llm_trace.stores.prompt_use import read_input_cost
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from llm_trace.operations.log import Operation
     from llm_trace.operations.worth_errors import DecidedCall
     from llm_trace.statistics.independent import ClusteredSample
     from llm_trace.stores.duckdb import Store
 
 _TIME, _MONEY = "Reviewers' time that calls which ran alone did not take", "What that time would have cost"
 _DIET = "Input tokens saved by shorter prompts"
+_BETTER = "Better grades by optimized prompts"
+_USES = "SELECT count(*) FROM calls WHERE prompt_name = ? AND prompt_version = ? AND start_ns >= ?"
 _READ = """
     SELECT input_tokens FROM calls
     WHERE prompt_name = ? AND prompt_version = ? AND input_tokens IS NOT NULL AND start_ns {} ?"""
@@ -36,9 +40,12 @@ def measure_automation(
     if not any(each.acted for each in decided):
         return [leave_unknown("savings", _TIME, "seconds", NOT_ACTED)]
     if review_time.value is None:
-        why = f"{alone:,} calls ran alone; how long a review takes is not known: none was timed"
+        why = f"{count_things(alone, 'call')} ran alone; how long a review takes is not known: none was timed"
         return [leave_unknown("savings", _TIME, "seconds", why, alone)]
-    words = f"{alone:,} calls ran alone, at the mean time of {review_time.n:,} timed reviews"
+    words = (
+        f"{count_things(alone, 'call')} ran alone, at the mean time of "
+        f"{count_things(review_time.n, 'timed review')}"
+    )
     time = _scale(review_time, alone, "seconds", _TIME, words)
     if hourly_usd is None:
         why = "say what an hour of a reviewer costs: llm-trace worth --hourly USD"
@@ -60,6 +67,32 @@ def measure_diets(store: Store, prompt: str | None, confidence: float) -> list[F
     ]
 
 
+def measure_optimizations(store: Store, prompt: str | None) -> list[Figure]:
+    """Return by how much answers are better since templates are in use that an optimization found."""
+    notes = [
+        n for n in read_operations(store, kind="note", subject=prompt) if n.body.get("what") == "optimize"
+    ]
+    if not notes:
+        return [leave_unknown("errors", _BETTER, "points", "no prompt was optimized: llm-trace optimize")]
+    winners = {(n.subject, str(n.body.get("winner"))): n for n in notes if n.body.get("status") == "better"}
+    if not winners:
+        why = f"no template was shown to be better in {count_things(len(notes), 'optimization')}"
+        return [leave_unknown("errors", _BETTER, "points", why, len(notes))]
+    return [_measure_winner(store, note) for note in winners.values()]
+
+
+def _measure_winner(store: Store, note: Operation) -> Figure:
+    body, name = note.body, f"{_BETTER}, prompt {note.subject}"
+    ((calls,),) = store.sql(_USES, note.subject, str(body.get("winner")), note.time_ns).fetchall()
+    if not calls:
+        why = "the template that was shown to be better is not in use yet"
+        return leave_unknown("errors", name, "points", why)
+    return Figure(
+        topic="errors", name=name, value=body["gain"], low=body["low"], high=body["high"], unit="points",
+        n=calls, words=f"mean grade on untouched examples; {count_things(calls, 'call')} of the winner since",
+    )  # fmt: skip
+
+
 def _measure_diet(
     store: Store, prompt: str, versions: tuple[str, str], since_ns: int, confidence: float
 ) -> list[Figure]:
@@ -74,7 +107,10 @@ def _measure_diet(
     calls = len(after.values)
     mean = bound_difference(before, after, confidence, share=False)
     low, high = (None if bound is None else bound * calls for bound in (mean.low, mean.high))
-    words = f"{calls:,} calls of the shorter version read {mean.value:,.1f} tokens less each, on average"
+    words = (
+        f"{count_things(calls, 'call')} of the shorter version, with {mean.value:,.1f} tokens less each, on "
+        f"average"
+    )
     tokens = Figure(
         topic="savings", name=title, value=mean.value * calls, low=low, high=high, unit="tokens",
         n=calls + len(before.values), words=words,

@@ -11,7 +11,7 @@ from llm_trace.operations.worth_errors import measure_errors, read_decided
 from llm_trace.operations.worth_figures import TOPICS, Figure, Topic
 from llm_trace.operations.worth_fixes import measure_fixes
 from llm_trace.operations.worth_reviewing import SECONDS, measure_reviewing
-from llm_trace.operations.worth_savings import measure_automation, measure_diets
+from llm_trace.operations.worth_savings import measure_automation, measure_diets, measure_optimizations
 from llm_trace.record import Record
 from llm_trace.stores.duckdb import Store, open_store
 
@@ -85,6 +85,7 @@ def worth(
     figures = (
         *measure_fixes(store, score, passing, prompt),
         *measure_errors(decided, score, confidence),
+        *measure_optimizations(store, prompt),
         *measure_automation(decided, next(f for f in reviewing if f.name == SECONDS), hourly_usd),
         *measure_diets(store, prompt, confidence),
         *reviewing,

@@ -96,3 +96,8 @@ def format_size(count: float) -> str:
             break
         count /= 1000
     return f"{count:,.0f} {unit}" if unit == "bytes" or count >= 100 else f"{count:.1f} {unit}"
+
+
+def count_things(number: int, noun: str) -> str:
+    """Return a number with its noun, such as `1 pair` and `1,200 pairs`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

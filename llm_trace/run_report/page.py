@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 from llm_trace.comparison.api import compare
 from llm_trace.comparison.html import render_comparison_html
-from llm_trace.comparison.words import count_things
 from llm_trace.errors import NotFoundError
 from llm_trace.rendering import formatting, pages
 from llm_trace.rendering.attribution_html import render_attribution
 from llm_trace.rendering.call_html import list_figures, render_error, render_status, render_talk
 from llm_trace.rendering.elements import Html, element
+from llm_trace.rendering.formatting import count_things
 from llm_trace.rendering.record_html import render_run_facts
 from llm_trace.rendering.tables import Column, render_table
 from llm_trace.run_report.telling_calls import choose_calls, list_failures

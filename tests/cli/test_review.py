@@ -36,12 +36,19 @@ def test_calls_are_shown_and_decided_one_after_the_other(place: Path) -> None:
     assert all(second is not None and 0 <= second < 60 for second in seconds)
 
 
+def test_a_decision_that_cannot_be_kept_is_asked_for_again(place: Path) -> None:
+    result = invoke(place, "review", "--as", "anna", stdin=f"{'x' * 1001}\n\nodd\n\nq\n")
+    assert result.exit_code == 0, result.output
+    assert "llm-trace: the decision has 1,001 characters: give 1 to 1,000" in result.stderr
+    assert list_reviews(place) == [("anna", "odd", None, True)]
+
+
 def test_what_is_decided_is_skipped_and_q_leaves(place: Path) -> None:
     assert "1 review kept" in invoke(place, "review", "--as", "anna", stdin="y\n\nq\n").stdout
     again = invoke(place, "review", "--as", "anna", stdin="n\n\n").stdout
     assert "2 calls for anna" in again
     assert "answer 2" not in again
-    assert "1 calls for ben" in invoke(place, "review", "--as", "ben", stdin="").stdout
+    assert "1 call for ben" in invoke(place, "review", "--as", "ben", stdin="").stdout
     assert "3 calls for ben" in invoke(place, "review", "--as", "ben", "--others", stdin="").stdout
     invoke(place, "review", "--as", "anna", stdin="y\n\n")
     done = invoke(place, "review", "--as", "anna")

@@ -78,7 +78,7 @@ def test_a_rule_is_tried_on_stored_calls(path: Path, file: Path) -> None:
     assert tried.exit_code == 0
     assert "8 calls, 7 with a score 'correct' by human: 3 wrong." in tried.stdout
     assert "100% (29% to 100%)" in tried.stdout
-    assert "unknown of 1 calls, mostly since the call has no attribution" in tried.stderr
+    assert "unknown of 1 call, mostly since the call has no attribution" in tried.stderr
     assert invoke(path, "rules", "try", str(file), "--name", "none").exit_code == 3
     assert invoke(path, "rules", "try").exit_code == 2
 
@@ -119,7 +119,7 @@ def test_an_alarm_that_cannot_be_sent_is_said_and_the_decision_is_there(
         invoke(path, "stages", "promote", "example", "--reason", "a trial")
     run = invoke(path, "rules", "run", str(file))
     assert run.exit_code == 1
-    assert "1 alarms did not reach http://127.0.0.1#" in run.stderr
+    assert "1 alarm did not reach http://127.0.0.1#" in run.stderr
     kept = invoke(path, "sql", "SELECT count(*) FROM operations WHERE body ->> '$.effect' = 'act'", "--csv")
     assert kept.stdout.splitlines()[-1] == "1"
 

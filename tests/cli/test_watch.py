@@ -40,6 +40,13 @@ def test_where_nothing_moved_it_says_how_far_the_monitors_are(path: Path, writer
     assert "too few values yet" in looked.stderr
 
 
+def test_where_no_call_matches_that_is_said(path: Path, writer: HandWriter) -> None:
+    write_errors(writer, 1, 300)
+    looked = invoke(path, "watch", "--once", "--prompt", "nope")
+    assert (looked.exit_code, looked.stdout) == (3, "")
+    assert looked.stderr.startswith("no call matches yet: llm-trace ls shows calls, llm-trace prompts their")
+
+
 def test_an_address_that_means_nothing_is_refused_before_anything_is_watched(
     path: Path, writer: HandWriter
 ) -> None:

@@ -161,6 +161,30 @@ def test_a_command_that_fails_or_hangs_is_said(path: Path, code: str, timeout: f
     assert (delivery.state, delivery.detail) == ("failed", detail)
 
 
+def test_a_target_that_hung_holds_up_no_second_alarm_and_is_tried_again_later(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries = tmp_path / "tries"
+    code = f"import time; open('{tries}', 'a').write('x'); time.sleep(60)"
+    target = f'command:{sys.executable} -c "{code}"'
+    begun = [
+        send_alarm(ALARM.model_copy(update={"key": str(key)}), target, store=path, timeout=2.0)
+        for key in range(20)
+    ]
+    (first,), *others = [sending.wait(60) for sending in begun]
+    assert first.detail == "it ran longer than 2 s and was ended"
+    assert {delivery.detail for (delivery,) in others} == {
+        "it hung a moment ago and is tried again 60 s after that"
+    }
+    assert tries.read_text() == "x"
+    assert list_states(path).count("raised") == 20
+    monkeypatch.setattr(alarms, "REST_S", 0.0)
+    worker = alarms._workers.pop(first.target)
+    assert worker.is_alive()
+    (again,) = send_alarm(ALARM.model_copy(update={"key": "7"}), target, store=path, timeout=2.0).wait(60)
+    assert (again.state, tries.read_text()) == ("failed", "xx")
+
+
 def test_what_a_target_could_not_take_is_made_plain(path: Path, tmp_path: Path) -> None:
     seen = tmp_path / "seen.json"
     program = "import os, sys; open(sys.argv[1], 'w').write(os.environ['LLM_TRACE_ALARM'] + sys.stdin.read())"
@@ -237,3 +261,8 @@ def test_threads_that_raise_one_alarm_at_once_send_it_once(path: Path) -> None:
         for thread in threads:
             thread.join()
         assert len(server.received) == 1
+
+
+def test_an_alarm_without_a_subject_is_refused(path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="an alarm has the name ''"):
+        send_alarm(ALARM.model_copy(update={"subject": ""}), store=path)

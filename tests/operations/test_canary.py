@@ -114,6 +114,28 @@ def test_a_prompt_without_canary_is_said(store: Store) -> None:
 
 
 @pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        (
+            {"low": 1.0, "high": 0.0},
+            "high=0.0 of the canary of 'refund' cannot be: give a number above low=1",
+        ),
+        ({"low": float("-inf")}, "high=1.0 of the canary"),
+        ({"margin": 1.0}, "margin=1.0 of the canary of 'refund' cannot be: give 0 or more, and below 1"),
+        ({"prompt": " "}, "the prompt of a canary has the name ' '"),
+        ({"score": ""}, "the score of a canary has the name ''"),
+    ],
+    ids=["reversed", "endless", "margin", "no prompt", "no score"],
+)
+def test_the_setting_that_cannot_be_is_the_one_that_is_named(
+    setting: dict[str, Any], words: str, store: Store
+) -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        start_canary(store, CANARY.model_copy(update=setting))
+    assert str(refused.value).startswith(words)
+
+
+@pytest.mark.parametrize(
     ("value", "message"),
     [(7, "is 7, outside 0 to 1"), ("good", "which is no number")],
     ids=["range", "label"],

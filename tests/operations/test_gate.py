@@ -13,7 +13,7 @@ import pytest
 
 import llm_trace
 from llm_trace.comparison.feedback import Given, ScoreWriter
-from llm_trace.errors import ConfigurationError, NotFoundError
+from llm_trace.errors import ConfigurationError, NotFoundError, StoreError
 from llm_trace.operations import (
     Decision,
     Gate,
@@ -149,11 +149,15 @@ def test_what_the_gate_does_not_know_is_checked(path: Path) -> None:
         (
             150,
             lambda i, right: True,
-            "all 150 checked calls are right, so nothing shows what tells wrong ones",
+            "of 150 checked calls each is right, so nothing shows what tells wrong ones",
         ),
-        (150, lambda i, right: 0, "all 150 checked calls are wrong, so nothing shows what tells right ones"),
-        (40, lambda i, right: i % 5 > 0, "40 checked calls, 8 of them wrong, are too few"),
-        (200, lambda i, right: i % 2 == 0, "cannot be shown: of the"),
+        (
+            150,
+            lambda i, right: 0,
+            "of 150 checked calls each is wrong, so nothing shows what tells right ones",
+        ),
+        (40, lambda i, right: i % 5 > 0, "40 checked calls, 8 of them wrong, cannot suffice"),
+        (200, lambda i, right: i % 2 == 0, "cannot be shown: of "),
     ],
     ids=["unchecked", "all right", "all wrong", "few", "coins"],
 )
@@ -176,7 +180,7 @@ def test_scores_that_contradict_each_other_count_as_wrong_and_are_named(copy: Pa
         scores.give(Given(right.span_id, "correct", False))
     after = Gate.fit({}, store=copy).state
     assert (after.checked, after.wrong) == (before.checked, before.wrong + 1)
-    assert "1 checked calls have scores 'correct' that contradict each other" in after.notes[0]
+    assert "1 checked call with scores 'correct' that contradict each other" in after.notes[0]
     assert right.span_id in after.notes[0]
 
 
@@ -359,3 +363,72 @@ def test_the_command_line_fits_shows_and_asks_a_gate(copy: Path) -> None:
     assert "Stage: desk: shadow (enough)." in words
     assert invoke(copy, "gate", "show", "other").exit_code == 3
     assert "errors below" in invoke(copy, "gate", "ls").output
+
+
+def _fail(_: GateEvidence) -> float:
+    raise ZeroDivisionError("no words")
+
+
+@pytest.mark.parametrize(
+    ("measure", "why"),
+    [
+        (_fail, "(ZeroDivisionError: no words)"),
+        (lambda _: "high", "(TypeError: 'high' is no number)"),
+        (lambda _: [1.0], "(TypeError: float() argument must be a string or a real number, not 'list')"),
+    ],
+    ids=["raises", "text", "list"],
+)
+def test_a_signal_of_the_caller_that_fails_is_named_and_such_a_call_is_checked(
+    path: Path, measure: Any, why: str
+) -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        Gate.fit({}, store=path, signals={"mine": measure})
+    assert str(refused.value).startswith("the signal 'mine' fails on call ")
+    assert why in str(refused.value)
+    whole = Gate.fit({}, store=path, signals={"mine": lambda evidence: evidence.call.input["logprob"]})
+    gate = Gate(whole.state, path, own={"mine": measure})
+    call = find_call(path, -0.2, 0)
+    decision = gate.decide(GateEvidence(call))
+    assert decision.action == "check"
+    assert decision.reason.startswith(f"the signal 'mine' fails on call {call.span_id} {why}: a signal is")
+
+
+def test_one_name_without_a_list_around_it_is_one_name(path: Path) -> None:
+    gate = Gate.fit({}, store=path, signals="logprob")
+    listed = Gate.fit({}, store=path, signals=["logprob"])
+    assert gate.state.model_dump() == listed.state.model_dump()
+    call = find_call(path, -0.2, 0)
+    assert gate.decide_all(call.span_id) == gate.decide_all([call])
+
+
+@pytest.mark.parametrize("name", ["", " "])
+def test_a_gate_without_a_name_is_refused(path: Path, name: str) -> None:
+    with pytest.raises(ConfigurationError, match="a gate has the name"):
+        Gate.fit({}, store=path, name=name)
+
+
+def test_what_cannot_be_noted_is_checked_and_a_closing_is_noted_as_soon_as_the_store_can_be_written(
+    copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = Gate.fit({}, store=copy).save()
+    for _ in range(4):
+        with llm_trace.open_store(copy) as store:
+            promote(store, "gate", force="a test")
+    gate = Gate.load("gate", copy)
+    assert gate.state.limit is not None
+    call = next(c for c in _list_calls(copy) if c.input["logprob"] > -0.3 and not gate.is_drawn(c.span_id))
+    assert gate.decide(GateEvidence(call)).action == "automate"
+    with monkeypatch.context() as full:
+        full.setattr("llm_trace.spool.writer.SpoolWriter.write", lambda *_, **__: False)
+        lost = gate.decide(GateEvidence(call))
+        assert (lost.action, lost.effect) == ("check", "note")
+        assert lost.reason.startswith("the decision of 'gate' was not kept: ")
+        drift = [f"{i:016x}" for i in range(2000)]
+        with pytest.raises(StoreError, match="the alarm of 'gate' was not kept"):
+            for span_id in drift:
+                gate.observe(span_id, 0.99)
+        assert gate.closed is not None
+    assert gate.decide(GateEvidence(call)).reason == gate.closed
+    with llm_trace.open_store(copy) as store:
+        (alarm,) = read_operations(store, kind="alarm")
+    assert alarm.body["text"] == gate.closed

@@ -257,7 +257,7 @@ def test_the_embedded_models_answers_are_explained_to_the_reflection(tmp_path: P
     [
         ({"budget": 0}, ConfigurationError, "budget=0 must be 1 or more"),
         ({"confidence": 1}, ConfigurationError, "confidence=1 at least 0.5 and below 1"),
-        ({"limit": 7}, ConfigurationError, "7 examples are too few"),
+        ({"limit": 7}, ConfigurationError, "7 examples cannot suffice"),
         ({"score": lambda answer, call: None}, ConfigurationError, "is None: return a number from 0 to 1"),
         ({"reflect": lambda text: 7}, ConfigurationError, "reflect returned a int"),
         ({"model": lambda prompt: 1 / 0}, AttributionError, "the model failed with ZeroDivisionError"),

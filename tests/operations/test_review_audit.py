@@ -135,6 +135,25 @@ def test_a_log_that_was_taken_away_emptied_or_replaced_is_found(place: Path) -> 
     }  # fmt: skip
 
 
+def test_imported_reviews_are_proven_by_the_log_of_their_store_that_lies_beside(place: Path) -> None:
+    log = log_of(place)
+    imported = place.with_name(f"{place.name}.reviews.berlin.jsonl")
+    log.rename(imported)
+    with llm_trace.open_store(place) as store:
+        span_id = store.calls(limit=1)[0].span_id
+    decide(place, (span_id, "anna", True))
+    audit = verify_reviews(place)
+    assert (audit.entries, audit.imported, audit.whole, audit.problems) == (9, 8, 9, ())
+    assert audit.head.startswith("1:")
+    assert "9 reviews, 8 of them imported" in invoke(place, "review", "--verify").stdout
+    imported.write_bytes(b"".join(imported.read_bytes().splitlines(keepends=True)[:-1]))
+    (problem,) = verify_reviews(place).problems
+    assert (
+        problem
+        == f"{imported}: the store has a review of entry 8, and the log ends with 7: its end was cut off"
+    )
+
+
 def test_a_damaged_log_takes_further_reviews_and_stays_damaged(place: Path) -> None:
     log = log_of(place)
     log.write_bytes(log.read_bytes()[:-20])

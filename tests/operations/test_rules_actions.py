@@ -10,9 +10,11 @@ import pytest
 
 import llm_trace
 from llm_trace.operations import act_on_calls, parse_rules, read_operations, send_alarm
-from llm_trace.operations.alarms import Alarm
+from llm_trace.operations.alarms import Alarm, Sending
+from llm_trace.operations.gate_evidence import read_evidence
 from llm_trace.operations.rules import RuleDecision
 from llm_trace.operations.rules_actions import Weigh
+from llm_trace.operations.signals import build_signal
 from llm_trace.operations.stages import StageEffect
 from tests.helpers.rules_toys import DeskCall, record_desk
 
@@ -138,3 +140,49 @@ def test_an_alarm_is_kept_in_the_store_where_no_sender_is_named(desk: Path) -> N
     with llm_trace.open_store(desk) as store:
         states = [o.body["state"] for o in read_operations(store, kind="alarm", subject="ring")]
     assert states == ["raised"]
+
+
+def test_an_alarm_that_did_not_arrive_is_sent_by_the_next_run(desk: Path, tmp_path: Path) -> None:
+    flag = tmp_path / "reachable"
+    rules = parse_rules(
+        f"rules:\n- {{name: ring, action: alert, to: 'command:test -e {flag}', when: share('broken') > 0.5}}"
+    )
+    states = []
+    for _ in range(3):
+        sendings: list[Sending] = []
+
+        def send(alarm: Alarm, targets: Sequence[str], sendings: list[Sending] = sendings) -> Sending:
+            sendings.append(send_alarm(alarm, targets, store=desk))
+            return sendings[-1]
+
+        with llm_trace.open_store(desk) as store:
+            calls = store.calls(kind="llm", limit=None)
+            act_on_calls(rules, calls, store, weigh=let_act("ring"), send=send)
+        states.append([delivery.state for sending in sendings for delivery in sending.wait(60)])
+        flag.touch()
+    assert states == [["failed"], ["sent"], []]
+    assert len(list_decisions(desk)) == 2  # the call that was not explained is unknown
+
+
+def test_an_alarm_that_a_killed_run_had_queued_is_sent_by_the_next(desk: Path) -> None:
+    rules = parse_rules("rules:\n- {name: ring, action: alert, when: share('broken') > 0.5}")
+    bell = Bell()
+    with llm_trace.open_store(desk) as store:
+        calls = store.calls(kind="llm", limit=None)
+        act_on_calls(rules, calls, store, weigh=let_act("ring"), send=lambda *_: Sending({}))
+        act_on_calls(rules, calls, store, weigh=let_act("ring"), send=bell.send)
+    assert len(bell.rung) == 1
+
+
+def test_a_gate_reads_a_rule_that_was_asked_and_not_one_that_never_ran(desk: Path) -> None:
+    apply(desk)
+    with llm_trace.open_store(desk) as store:
+        spans = [call.span_id for call in store.calls(kind="llm", limit=None, order="oldest")]
+        evidence = read_evidence(store, spans)
+        notes = read_operations(store, kind="note")
+    read = {name: build_signal(f"rule:{name}") for name in ("example", "late")}
+    values = [[read[name].read(evidence[span]) for name in read] for span in spans]
+    assert values == [[1.0, None], [0.0, None], [None, None]]
+    apply(desk)
+    with llm_trace.open_store(desk) as store:
+        assert read_operations(store, kind="note") == notes

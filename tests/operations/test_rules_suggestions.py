@@ -89,21 +89,21 @@ def test_where_there_is_nothing_to_find_nothing_is_proposed(path: Path) -> None:
 @pytest.mark.parametrize(
     ("calls", "message"),
     [
-        ([], r"0 wrong and 0 right calls"),
-        ([DeskCall(weights={"75": 1.0})] * 3, r"4 calls are left out: no score 'correct' by human"),
+        ([], r"0 wrong and 0 right of 0 calls"),
+        ([DeskCall(weights={"75": 1.0})] * 3, r"4 calls left out: no score 'correct' by human"),
         (
             [DeskCall(weights={"75": 1.0}, right=[True])] * 12,
-            r"0 wrong and 12 right calls .* 10 of each are needed",
+            r"0 wrong and 12 right of 12 calls .* 10 of each are needed",
         ),
-        ([DeskCall(weights={"75": 1.0}, right=[False])] * 12, r"12 wrong and 0 right calls"),
-        ([DeskCall(right=[False])] * 2, r"2 calls are left out: the call has no attribution"),
+        ([DeskCall(weights={"75": 1.0}, right=[False])] * 12, r"12 wrong and 0 right of 12 calls"),
+        ([DeskCall(right=[False])] * 2, r"2 calls left out: the call has no attribution"),
         (
             [DeskCall(weights={"75": 1.0}, right=[True, False])] * 2,
-            r"2 calls are left out: as many say right as wrong",
+            r"2 calls left out: as many say right as wrong",
         ),
         (
             [DeskCall(weights={"75": 1.0}, right=[True], fields={"verdict": "redundant"})],
-            r"1 calls are left out: the attribution is no evidence: redundant",
+            r"1 call left out: the attribution is no evidence: redundant",
         ),
     ],
     ids=["no calls", "no scores", "all right", "all wrong", "unexplained", "contradictory", "no evidence"],

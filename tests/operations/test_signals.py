@@ -49,7 +49,7 @@ EVIDENCE = GateEvidence(
         make_score("judge", 1, "human", 3),
     ),
     agreement=0.9,
-    rules=frozenset({"late"}),
+    rules={"late": True, "early": False},
 )
 
 
@@ -75,6 +75,7 @@ EVIDENCE = GateEvidence(
         ("score:nobody", None),
         ("rule:late", 1.0),
         ("rule:early", 0.0),
+        ("rule:never", None),
     ],
 )
 def test_a_signal_is_read_from_what_is_known_of_a_call(name: str, value: float | None) -> None:

@@ -94,7 +94,7 @@ def test_the_time_to_the_fix_is_that_by_which_half_of_the_failures_are_fixed(pat
     ("later", "why"),
     [
         ([], "no later version was asked any of the questions that failed"),
-        ([(9, "bb", "q", False)], "none of 1 failures that a later version was asked about is fixed"),
+        ([(9, "bb", "q", False)], "none of 1 failure that a later version was asked about is fixed"),
     ],
     ids=["not-asked", "still-wrong"],
 )
@@ -231,6 +231,40 @@ def test_what_runs_alone_saves_the_time_that_reviews_take_and_its_price(path: Pa
     assert find(worth(path), "What that time would have cost").value is None
     assert find(result, "Right decisions").value is None
     assert "a program" in find(result, "Right decisions").words
+
+
+def test_an_optimized_prompt_counts_from_when_it_is_in_use(path: Path) -> None:
+    better, worse = llm_trace.Prompt("desk", "Be fair: {q}"), llm_trace.Prompt("desk", "{q}")
+    llm_trace.configure(path)
+    record_prompt(worse)
+    llm_trace.shutdown()
+    with OperationLog(path) as log:
+        note = {"what": "optimize", "version": worse.version, "winner": worse.version, "gain": 0.1}
+        log.append("note", "desk", note | {"status": "undecided", "low": -0.1, "high": 0.3})
+    name = "Better grades by optimized prompts"
+    assert find(worth(path), name).words == "no template was shown to be better in 1 optimization"
+    with OperationLog(path) as log:
+        gain = {"status": "better", "gain": 0.2, "low": 0.125, "high": 0.25}
+        log.append("note", "desk", note | {"winner": better.version} | gain)
+    unused = find(worth(path), f"{name}, prompt desk")
+    assert (unused.value, "not in use yet" in unused.words) == (None, True)
+    llm_trace.configure(path)
+    record_prompt(better)
+    llm_trace.shutdown()
+    figure = find(worth(path), f"{name}, prompt desk")
+    assert (figure.shown, figure.n) == ("+20.0 points (+12.5 points to +25.0 points)", 1)
+    assert "1 call of the winner since" in figure.words
+    assert find(worth(path, prompt="other"), name).value is None
+
+
+def record_prompt(prompt: llm_trace.Prompt) -> None:
+    """Record a call of a prompt."""
+
+    @llm_trace.trace(kind="llm", model="toy")
+    def ask(prompt: str) -> str:
+        return "yes"
+
+    ask(prompt.format(q="late?"))
 
 
 def test_in_a_store_where_nothing_was_operated_nothing_is_known(path: Path) -> None:
