@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 from typing import Any
 
 from llm_trace.attribution.question.segmenters import Span
@@ -66,9 +64,12 @@ def _read_value(token: TemplateToken, variables: Mapping[str, Any]) -> str | Non
 def _iter_starts(known: Sequence[str | None], text: str) -> Iterator[int]:
     unknown = known.index(None) if None in known else len(known)
     anchor = "".join(value or "" for value in known[:unknown])
-    if not anchor:
-        return iter((0,))
-    return (match.start() for match in islice(re.finditer(f"(?={re.escape(anchor)})", text), _PLACES))
+    start = text.find(anchor)
+    for _ in range(_PLACES if anchor else 1):
+        if start < 0:
+            return
+        yield start
+        start = text.find(anchor, start + 1)
 
 
 def _match_tokens(
