@@ -9,6 +9,20 @@ from typing import Any
 _EXTRAS = {"numpy", "scipy", "torch", "transformers"}
 
 
+def check_library(library: str, what: str, extra: str = "statistics") -> None:
+    """Refuse to begin what needs a library that is not installed.
+
+    Raises:
+        MissingExtraError: it is not; the message says which extra brings it.
+    """
+    try:
+        importlib.import_module(library)
+    except ModuleNotFoundError as exc:
+        from llm_trace.errors import MissingExtraError
+
+        raise MissingExtraError(f"{what} needs {library}: pip install 'llm-trace[{extra}]'") from exc
+
+
 def import_name(package: str, homes: Mapping[str, str], name: str) -> Any:
     """Return what a package calls `name`, from its module in `homes`.
 

@@ -1,7 +1,6 @@
 """The answer to an SQL query in the terminal: no column goes missing and no number is cut without a word."""
 
 import itertools
-import math
 import textwrap
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ from llm_trace.cli.output import (
 )
 from llm_trace.errors import StoreError
 from llm_trace.rendering.formatting import format_one_line
+from llm_trace.rendering.leaves import convert_leaves, spell_float
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -52,18 +52,9 @@ def iterate_rows(result: "Result") -> "Iterator[tuple[Any, ...]]":
         ) from exc
 
 
-def spell_floats(value: Any) -> Any:
-    """Return a value in which NaN and infinities are texts, for JSON has no numbers for them."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
-    if isinstance(value, dict):
-        return {key: spell_floats(item) for key, item in value.items()}
-    return [spell_floats(item) for item in value] if isinstance(value, list | tuple) else value
-
-
 def format_cell(value: Any) -> Any:
     """Return a value for a table; what is nested is JSON."""
-    return to_json(spell_floats(value)) if isinstance(value, list | dict | tuple) else value
+    return to_json(convert_leaves(value, spell_float)) if isinstance(value, list | dict | tuple) else value
 
 
 def print_result(result: "Result", limit: int, *, wide: bool) -> None:

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from llm_trace.cli import options as o
-from llm_trace.cli.answer import format_cell, iterate_rows, print_result, spell_floats
+from llm_trace.cli.answer import format_cell, iterate_rows, print_result
 from llm_trace.cli.output import to_json
 from llm_trace.controls import disarm
 from llm_trace.errors import StoreError
+from llm_trace.rendering.leaves import convert_leaves, spell_float
 
 if TYPE_CHECKING:
     from llm_trace.stores.duckdb import Store
@@ -86,7 +87,9 @@ def _print_json(result: "Result") -> None:
     """Print one list of objects, row by row: the answer may be larger than memory."""
     before = "["
     for row in iterate_rows(result):
-        sys.stdout.write(before + to_json(dict(zip(result.columns, spell_floats(row), strict=True))))
+        sys.stdout.write(
+            before + to_json(dict(zip(result.columns, convert_leaves(row, spell_float), strict=True)))
+        )
         before = ",\n"
     sys.stdout.write("[]\n" if before == "[" else "]\n")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 import shlex
 import shutil
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 from llm_trace.errors import ConfigurationError, LLMTraceError, MissingExtraError
+from llm_trace.rendering.leaves import convert_leaves, encode_text, spell_float
 
 if TYPE_CHECKING:
     import httpx
@@ -98,22 +98,13 @@ def send_to_target(target: AlarmTarget, message: dict[str, Any], timeout: float)
         UndeliveredError: it was not taken.
         MissingExtraError: apprise is not installed.
     """
-    plain = _make_plain(message)
+    plain = convert_leaves(message, _fit_leaf)
     {"webhook": _post, "command": _run, "apprise": _notify}[target.kind](target.address, plain, timeout)
 
 
-def _make_plain(value: Any) -> Any:
-    """Return a JSON value as every target can take it: no half characters, and numbers that JSON has."""
-    match value:
-        case str():
-            return value.encode(errors="replace").decode()
-        case float() if not math.isfinite(value):
-            return str(value)
-        case dict():
-            return {_make_plain(key): _make_plain(item) for key, item in value.items()}
-        case list() | tuple():
-            return [_make_plain(item) for item in value]
-    return value
+def _fit_leaf(value: Any) -> Any:
+    """Return a text without half characters, and a number that JSON has."""
+    return encode_text(value) if isinstance(value, str) else spell_float(value)
 
 
 def _post(address: str, message: dict[str, Any], timeout: float) -> None:

@@ -93,13 +93,15 @@ def start_canary(store: Store, canary: Canary) -> Canary:
         StoreError: it cannot be noted.
     """
     _check(canary)
-    if (running := find_canary(store, canary.prompt)) is not None and running[1] is None:
+    earlier, end = find_canary(store, canary.prompt) or (None, None)
+    if earlier is not None and end is None:
         raise ConfigurationError(
-            f"a canary of {canary.prompt!r} is running: {running[0].candidate} against "
-            f"{running[0].control}; end it first"
+            f"a canary of {canary.prompt!r} is running: {earlier.candidate} against "
+            f"{earlier.control}; end it first"
         )
     body = {"action": "start", **canary.model_dump(exclude={"start_ns"})}
-    operation = _note(store, canary, body)
+    last_ns = None if end is None else end.time_ns
+    operation = _note(store, canary.model_copy(update={"start_ns": last_ns}), body)
     return canary.model_copy(update={"start_ns": operation.time_ns})
 
 
@@ -284,6 +286,6 @@ def _write_result(
 
 def _note(store: Store, canary: Canary, body: dict[str, Any]) -> Operation:
     with OperationLog(store.path) as log:
-        operation = log.append("stage", canary.subject, body)
+        operation = log.append("stage", canary.subject, body, after_ns=canary.start_ns)
     store.ingest()
     return operation

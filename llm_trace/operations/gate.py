@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self
 
 from llm_trace.comparison.sides import resolve_side
 from llm_trace.errors import ConfigurationError, NotFoundError, StoreError
+from llm_trace.lazy_names import check_library
 from llm_trace.operations.gate_audits import Audits, find_checked_audits, read_audits
 from llm_trace.operations.gate_decisions import Decider
 from llm_trace.operations.gate_drift import DriftWatch, read_chances
@@ -104,6 +105,7 @@ class Gate:
                 function of yours that fails or gives no number. (A fitted gate checks such a call.)
         """
         check_subject("a gate", name)
+        check_library("scipy", "Gate.fit")
         for what, share in (("error", error), ("confidence", confidence), ("audit_share", audit_share)):
             if not 0 < share < 1:
                 raise ConfigurationError(f"{what}={share!r} must lie between 0 and 1, such as 0.05")
@@ -182,8 +184,11 @@ class Gate:
         with open_store(self.store) as opened:
             if read_stage(opened, self.name).stage != "shadow":
                 roll_back(opened, self.name, "the gate was fitted again")
+            earlier = read_operations(opened, kind="gate", subject=self.name)
+        last_ns = earlier[-1].time_ns if earlier else None
         with OperationLog(self.store) as log:
-            operation = log.append("gate", self.name, self.state.model_dump(mode="json"))
+            state = self.state.model_dump(mode="json")
+            operation = log.append("gate", self.name, state, after_ns=last_ns)
         self._notes = GateNotes(self.store, self.name, operation.id)
         self._begin()
         return self

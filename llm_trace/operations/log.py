@@ -43,17 +43,28 @@ class OperationLog(EventWriter):
     """Appends operations to a store's spool; a context manager."""
 
     def append(
-        self, kind: OperationKind, subject: str, body: dict[str, Any], span_id: str | None = None
+        self,
+        kind: OperationKind,
+        subject: str,
+        body: dict[str, Any],
+        span_id: str | None = None,
+        *,
+        after_ns: int | None = None,
     ) -> Operation:
         """Write an operation and return it.
+
+        Args:
+            after_ns: a moment that it is later than, even where the clock was put back: of the operation that
+                it takes the place of.
 
         Raises:
             ConfigurationError: the subject is empty.
             StoreError: the spool cannot be written, and the operation is not kept.
         """
         check_subject(f"the {kind}", subject)
+        time_ns = max(time.time_ns(), (after_ns or 0) + 1)
         operation = Operation(
-            id=make_id(), kind=kind, subject=subject, span_id=span_id, time_ns=time.time_ns(), body=body
+            id=make_id(), kind=kind, subject=subject, span_id=span_id, time_ns=time_ns, body=body
         )
         event = {name: value for name, value in operation if value is not None}  # `model_dump` takes longer
         self.write({"event": "operation", **event}, f"the {kind} of {subject!r}")

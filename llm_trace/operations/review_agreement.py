@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from llm_trace.lazy_names import check_library
 from llm_trace.operations.reviews import RATING, choose_latest, read_reviews
 from llm_trace.record import Record
 from llm_trace.rendering.formatting import count_things
@@ -46,7 +47,11 @@ class Agreement(Record):
 def measure_reviewer_agreement(store: Store, rating: str = RATING, *, confidence: float = 0.95) -> Agreement:
     """Return how far reviewers agree on a score; numbers and yes or no by squared distance, labels by being
     the same.
+
+    Raises:
+        MissingExtraError: scipy is not installed.
     """
+    check_library("scipy", "measure_reviewer_agreement")
     return compute_agreement(read_reviews(store, rating), rating, confidence)
 
 

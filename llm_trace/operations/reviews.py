@@ -14,6 +14,7 @@ from llm_trace.errors import ConfigurationError
 from llm_trace.operations.log import Operation, OperationLog, read_operations
 from llm_trace.operations.review_chain import ChainHead, ChainLine, ReviewChain, seal_review
 from llm_trace.record import Record
+from llm_trace.rendering.leaves import encode_text
 from llm_trace.stores.duckdb import open_store
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ def check_reviewer(name: str) -> str:
 
 
 def _check_text(what: str, text: str, most: int) -> str:
-    text = text.strip().encode("utf-8", "replace").decode()  # lone surrogates are no text that can be kept
+    text = encode_text(text.strip())
     if not text or len(text) > most:
         raise ConfigurationError(f"{what} has {len(text):,} characters: give 1 to {most:,}")
     return text

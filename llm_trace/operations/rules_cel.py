@@ -8,6 +8,7 @@ from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from llm_trace.errors import MissingExtraError, RuleError
+from llm_trace.rendering.leaves import convert_leaves, encode_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -57,20 +58,13 @@ def _compile_pattern(pattern: str) -> Any:
 
 def make_plain(value: Any) -> Any:
     """Return a value as CEL takes it: texts that are no Unicode and numbers beyond 64 bits replaced."""
-    if isinstance(value, str):
-        return encode_text(value)
+    return convert_leaves(value, _fit_leaf)
+
+
+def _fit_leaf(value: Any) -> Any:
     if isinstance(value, int) and not isinstance(value, bool) and not -(2**63) <= value < 2**63:
         return float(value) if abs(value) < 1e300 else str(value)
-    if isinstance(value, dict):
-        return {encode_text(str(key)): make_plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [make_plain(item) for item in value]
-    return value
-
-
-def encode_text(text: str) -> str:
-    """Return a text with what is no Unicode replaced."""
-    return text.encode("utf-8", "replace").decode()
+    return encode_text(value) if isinstance(value, str) else value
 
 
 def strip_code(message: str) -> str:

@@ -18,8 +18,9 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from llm_trace.errors import RuleError
-from llm_trace.operations.rules_cel import encode_text, get_cel, make_plain, match_words, strip_code
+from llm_trace.operations.rules_cel import get_cel, make_plain, match_words, strip_code
 from llm_trace.operations.rules_vocabulary import FUNCTIONS, NAMES
+from llm_trace.rendering.leaves import encode_text
 
 if TYPE_CHECKING:
     from collections.abc import Collection

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llm_trace.errors import ConfigurationError
+from llm_trace.lazy_names import check_library
 from llm_trace.operations.labels import read_labels
 from llm_trace.operations.rates import bound_rate
 from llm_trace.operations.rules_facts import KnownCall, read_known_calls
@@ -64,6 +65,7 @@ def suggest_rules(
     Raises:
         ConfigurationError: fewer than ten wrong or ten right calls have an attribution that is evidence.
     """
+    check_library("scipy", "suggest_rules")
     from llm_trace.operations.rules_candidates import find_candidates, list_features
 
     if not 1 <= candidates <= 100:

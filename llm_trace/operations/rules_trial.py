@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from llm_trace.errors import NotFoundError
+from llm_trace.lazy_names import check_library
 from llm_trace.operations.labels import Labels, read_labels
 from llm_trace.operations.rates import BoundedRate, bound_rate
 from llm_trace.operations.rules import Course, Rule, RuleAction, RuleSet
@@ -95,6 +96,7 @@ def try_rules(
         NotFoundError: there is no call.
         ConfigurationError: a label is neither right nor wrong.
     """
+    check_library("scipy", "try_rules")
     if not calls:
         raise NotFoundError("there is no call to try the rules on: `llm-trace ls` shows what there is")
     known = read_known_calls(store, calls)

@@ -165,7 +165,7 @@ def promote(
     }  # fmt: skip
     if missing:
         body |= {"reason": force, "missing": missing}
-    return _note(store, subject, body)
+    return _note(store, before, body)
 
 
 def _require_subject(store: Store, subject: str) -> None:
@@ -195,12 +195,12 @@ def roll_back(store: Store, subject: str, reason: str, *, to: StageName = "shado
         "action": "roll_back", "from": before.stage, "from_share": before.share, "to": to, "share": 1.0,
         "reason": reason,
     }  # fmt: skip
-    return _note(store, subject, body)
+    return _note(store, before, body)
 
 
-def _note(store: Store, subject: str, body: dict[str, Any]) -> Stage:
+def _note(store: Store, before: Stage, body: dict[str, Any]) -> Stage:
     with OperationLog(store.path) as log:
-        operation = log.append("stage", subject, body)
+        operation = log.append("stage", before.subject, body, after_ns=before.since_ns)
     store.ingest()
     stage = _parse_stage(operation)
     assert stage is not None

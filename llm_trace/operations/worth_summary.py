@@ -6,6 +6,7 @@ import math
 import os
 
 from llm_trace.errors import ConfigurationError
+from llm_trace.lazy_names import check_library
 from llm_trace.operations.reviews import RATING
 from llm_trace.operations.worth_errors import measure_errors, read_decided
 from llm_trace.operations.worth_figures import TOPICS, Figure, Topic
@@ -69,6 +70,7 @@ def worth(
         ConfigurationError: a number that cannot be meant.
         StoreNotFoundError: there is no store.
     """
+    check_library("scipy", "worth")
     if not 0 < confidence < 1:
         raise ConfigurationError(f"confidence={confidence!r} lies not between 0 and 1")
     if not math.isfinite(passing):

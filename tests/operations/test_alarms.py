@@ -193,7 +193,7 @@ def test_what_a_target_could_not_take_is_made_plain(path: Path, tmp_path: Path) 
     assert [delivery.state for delivery in sending.wait(60)] == ["sent"]
     text, _, rest = seen.read_text().partition("{")
     assert text == "half ?" + "x" * 9_994
-    assert json.loads("{" + rest)["details"] == {"p": "nan"}
+    assert json.loads("{" + rest)["details"] == {"p": "NaN"}
 
 
 def test_a_command_is_done_when_it_leaves_whatever_it_began(path: Path, tmp_path: Path) -> None:

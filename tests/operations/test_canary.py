@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import llm_trace
 from llm_trace.errors import ConfigurationError, NotFoundError
 from llm_trace.operations import (
     Canary,
+    OperationLog,
     choose_version,
     end_canary,
     judge_canary,
@@ -195,3 +197,16 @@ def test_shares_of_traffic_do_not_bias_the_difference() -> None:
     result = compare_arms(CANARY.model_copy(update={"share": 0.1}), control, candidate)
     assert result.difference == pytest.approx(candidate.mean() - control.mean())
     assert result.low < 0 < result.high
+
+
+def test_a_canary_ends_and_begins_after_the_clock_was_put_back(store: Store) -> None:
+    with OperationLog(store.path) as log:
+        hour_ahead = time.time_ns() + 3600 * 10**9
+        body = {"action": "start", **CANARY.model_dump(exclude={"start_ns"})}
+        log.append("stage", CANARY.subject, body, after_ns=hour_ahead)
+    store.ingest()
+    ended = end_canary(store, "refund", "the law changed")
+    assert judge_canary(store, "refund") == ended
+    again = start_canary(store, CANARY.model_copy(update={"share": 0.25}))
+    running = find_canary(store, "refund")
+    assert running == (again, None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from llm_trace.operations import (
     Decision,
     Gate,
     GateEvidence,
+    OperationLog,
     PromotionError,
     promote,
     read_operations,
@@ -432,3 +434,12 @@ def test_what_cannot_be_noted_is_checked_and_a_closing_is_noted_as_soon_as_the_s
     with llm_trace.open_store(copy) as store:
         (alarm,) = read_operations(store, kind="alarm")
     assert alarm.body["text"] == gate.closed
+
+
+def test_a_gate_that_is_saved_after_the_clock_was_put_back_is_the_one_that_is_loaded(copy: Path) -> None:
+    earlier, later = (Gate.fit({}, store=copy, error=error) for error in (0.05, 0.1))
+    with OperationLog(copy) as log:
+        hour_ahead = time.time_ns() + 3600 * 10**9
+        log.append("gate", "gate", earlier.state.model_dump(mode="json"), after_ns=hour_ahead)
+    later.save()
+    assert Gate.load("gate", copy).state.error == 0.1

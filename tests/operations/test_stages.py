@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,15 @@ import pytest
 
 import llm_trace
 from llm_trace.errors import ConfigurationError, NotFoundError
-from llm_trace.operations import PromotionError, StageGuard, promote, read_operations, read_stage, roll_back
+from llm_trace.operations import (
+    OperationLog,
+    PromotionError,
+    StageGuard,
+    promote,
+    read_operations,
+    read_stage,
+    roll_back,
+)
 from llm_trace.operations.stages import Stage, is_in_share, list_stages, read_effect
 from llm_trace.operations.stages_evidence import measure_evidence, read_stage_evidence
 from llm_trace.stores.duckdb import Store
@@ -221,3 +230,14 @@ def test_a_stage_that_cannot_be_read_for_long_is_shadow(store: Store, path: Path
 def test_a_level_that_is_no_share_is_refused(store: Store, level: dict[str, float]) -> None:
     with pytest.raises(ConfigurationError, match="must lie between 0 and 1"):
         read_stage_evidence(store, "refunds", **level)
+
+
+def test_a_roll_back_after_the_clock_was_put_back_counts(store: Store) -> None:
+    with OperationLog(store.path) as log:
+        hour_ahead = time.time_ns() + 3600 * 10**9
+        log.append("stage", "refunds", {"action": "promote", "to": "act", "share": 1.0}, after_ns=hour_ahead)
+    store.ingest()
+    assert read_stage(store, "refunds").stage == "act"
+    back = roll_back(store, "refunds", "it sent money twice")
+    assert read_stage(store, "refunds") == back
+    assert back.stage == "shadow"
