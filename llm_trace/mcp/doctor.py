@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from llm_trace.comparison.words import count_things
 from llm_trace.mcp.answers import ToolAnswer
 from llm_trace.mcp.bench import ToolQuestion, Workbench
+from llm_trace.rendering.formatting import count_things
 
 
 class DoctorQuestion(ToolQuestion):

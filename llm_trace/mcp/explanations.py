@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from llm_trace.comparison.words import count_things
 from llm_trace.mcp.values import drop_empty, format_time
+from llm_trace.rendering.formatting import count_things
 from llm_trace.rendering.texts import cut_text
 
 if TYPE_CHECKING:

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from llm_trace.comparison.words import count_things
 from llm_trace.errors import ConfigurationError, ReplayError
 from llm_trace.mcp.answers import MoreRequest, ToolAnswer
 from llm_trace.mcp.bench import ToolQuestion, Workbench
 from llm_trace.mcp.jobs import JobId, WaitSeconds
 from llm_trace.mcp.values import drop_empty, format_value
+from llm_trace.rendering.formatting import count_things
 from llm_trace.rendering.texts import cut_text
 from llm_trace.replays.request import ReplayAnswer, ReplayRequest, match_function
 

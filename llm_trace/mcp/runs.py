@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from llm_trace.comparison.words import count_things
 from llm_trace.mcp.answers import ToolAnswer
 from llm_trace.mcp.bench import ToolQuestion, Workbench
 from llm_trace.mcp.values import Offset, RowLimit, drop_empty, fit_page, format_time, format_value
-from llm_trace.rendering.formatting import format_one_line
+from llm_trace.rendering.formatting import count_things, format_one_line
 
 
 class RunsQuestion(ToolQuestion):
