@@ -57,7 +57,7 @@ def test_a_decision_is_a_persons_score_and_a_record_of_who_saw_what(path: Path) 
     assert (score.name, score.value, score.source, score.comment) == ("correct", False, "human", "no policy")
     assert operation.body["entry"] == 1
     assert verify_reviews(path).model_dump(exclude={"log", "head"}) == {
-        "entries": 1, "whole": 1, "purged": 0, "expected": None, "problems": (),
+        "entries": 1, "imported": 0, "whole": 1, "purged": 0, "expected": None, "problems": (),
     }  # fmt: skip
 
 
