@@ -16,7 +16,7 @@ from llm_trace.causes.bisect_trial import MOST_FAILING, HalfwayTrial, grade_side
 from llm_trace.causes.bisect_weights import weigh_hunks
 from llm_trace.errors import ConfigurationError
 from llm_trace.replays.load import load
-from llm_trace.replays.playing import open_replayed_store, run_outside_loops
+from llm_trace.replays.playing import open_replayed_store, run_task_outside_loops
 from llm_trace.replays.roots import find_functions
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def bisect(
             trial = HalfwayTrial(replays, grader, settings.budget)
             results.append(_search(opened, sides, graded, mixture, trial, settings))
 
-    run_outside_loops(ask)
+    run_task_outside_loops(ask)
     return add_cost(opened, results[0])
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from llm_trace.attribution.core.value import as_budget
 from llm_trace.causes.deciding_calls import find_deciding_call
-from llm_trace.causes.why_decision import Decision
+from llm_trace.causes.why_decision import ModelDecision
 from llm_trace.causes.why_order import find_chain, order_steps
 from llm_trace.causes.why_record import Causes
 from llm_trace.causes.why_search import search_causes
@@ -81,7 +81,7 @@ def why(
                 f"{asked.name} ({asked.span_id}) did not run inside {root.name} ({root.span_id}): name the "
                 "function that the run began with in functions"
             )
-        decision = Decision(explained, tape.calls[deciding.span_id], tape)
+        decision = ModelDecision(explained, tape.calls[deciding.span_id], tape)
         seen, notes = list_seen_steps(tape, decision.deciding)
         plan = plan_trials(len(seen), repeats, limit, confidence)
         steps, order, remarks = order_steps(seen, deciding, opened, model)

@@ -20,7 +20,7 @@ ALIKE = 0.8
 
 
 @dataclass(frozen=True)
-class Decision:
+class ModelDecision:
     """A decision of a model in a run."""
 
     call: Taped
@@ -45,16 +45,16 @@ class Decision:
             return f"the request for {' and '.join(str(request['name']) for request in requests)}"
         return f"the answer {_read_text(self.deciding.output)[:60]!r}"
 
-    def watch(self) -> Watch:
+    def watch(self) -> RerunWatch:
         """Return what looks on while one rerun is made, and ends it once the decision is known."""
         between = {
             (call.name, self.tape.key_of(call))
             for call in self.tape.calls.values()
             if call.kind == "tool" and self.deciding.start_ns < call.start_ns < self.call.start_ns
         }
-        return Watch(self.deciding.span_id, between)
+        return RerunWatch(self.deciding.span_id, between)
 
-    def is_same(self, rerun: Rerun, watch: Watch) -> bool:
+    def is_same(self, rerun: Rerun, watch: RerunWatch) -> bool:
         """Return whether a rerun decided the same: the tool with its arguments, or an answer alike."""
         if self.is_tool:
             key = self.tape.key_of(self.call)
@@ -70,7 +70,7 @@ class Decision:
 
 
 @dataclass
-class Watch:
+class RerunWatch:
     """Looks on while a rerun is made."""
 
     deciding: str

@@ -9,7 +9,7 @@ from llm_trace.errors import LLMTraceError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from llm_trace.causes.why_decision import Decision
+    from llm_trace.causes.why_decision import ModelDecision
     from llm_trace.causes.why_record import Cause
     from llm_trace.causes.why_steps import SeenStep
     from llm_trace.record import Attribution, Call
@@ -62,7 +62,7 @@ def _sum_weights(step: SeenStep, attribution: Attribution) -> float:
     return total
 
 
-def find_chain(decision: Decision, causes: Sequence[Cause], alpha: float) -> tuple[str, ...]:
+def find_chain(decision: ModelDecision, causes: Sequence[Cause], alpha: float) -> tuple[str, ...]:
     """Return the strongest cause of a decision, what it is from, and whose words asked for it; empty where no
     cause is told from chance.
     """

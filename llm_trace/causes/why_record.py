@@ -78,25 +78,25 @@ class Causes:
     """Choices and limits."""
 
     @property
-    def found(self) -> tuple[Cause, ...]:
+    def significant(self) -> tuple[Cause, ...]:
         """The steps whose effect is told from chance."""
         return tuple(step for step in self.steps if step.stands_out(1 - self.confidence))
 
     def summary(self) -> str:
         """Return in one or two sentences what caused the decision."""
-        found = self.found
-        if not found:
+        causes = self.significant
+        if not causes:
             return (
                 f"No single step is shown to have caused {self.decision}: with everything as it was "
                 f"{self.control} reruns decide so."
             )
-        first = found[0]
+        first = causes[0]
         names = " or ".join((first.label, *first.together))
         text = f"{self.decision} came from {names}: without {'them' if first.together else 'it'} "
         text += f"{first.without} reruns decide so, with {'them' if first.together else 'it'} {self.control}."
         if first.together:
             text += " Either of them suffices." if len(first.together) == 1 else " Any one of them suffices."
-        others = [cause.label for cause in found[1:] if cause.label not in first.together]
+        others = [cause.label for cause in causes[1:] if cause.label not in first.together]
         return text + (f" It also needed {', '.join(others)}." if others else "")
 
     def __str__(self) -> str:

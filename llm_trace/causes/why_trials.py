@@ -21,7 +21,7 @@ from llm_trace.errors import ConfigurationError
 from llm_trace.replays.alteration import Alteration
 
 if TYPE_CHECKING:
-    from llm_trace.causes.why_decision import Decision
+    from llm_trace.causes.why_decision import ModelDecision
     from llm_trace.causes.why_steps import SeenStep
     from llm_trace.replays.branch import Branch
     from llm_trace.replays.forking import Forking
@@ -74,7 +74,7 @@ class Trials:
     """The reruns of one decision."""
 
     forking: Forking
-    decision: Decision
+    decision: ModelDecision
     repeats: int
     limit: int | None
     spent: int = 0

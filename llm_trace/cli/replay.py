@@ -87,7 +87,7 @@ Sets = Annotated[
         ),
     ),
 ]
-Repeats = Annotated[
+ForkRepeats = Annotated[
     int, typer.Option("--repeats", metavar="N", min=1, help="Run the fork so often, and judge what it did.")
 ]
 Control = Annotated[
@@ -114,7 +114,7 @@ def replay_run(
     serve: Serve = None,
     fork_at: ForkAt = None,
     set_: Sets = None,
-    repeats: Repeats = 1,
+    repeats: ForkRepeats = 1,
     control: Control = False,
     pace: Annotated[bool, typer.Option("--pace", help="Let streams come as slowly as they did.")] = False,
     clock: Annotated[bool, typer.Option("--clock", help="Set the program's clock back.")] = False,

@@ -100,8 +100,8 @@ def act_on_calls(
                 effect = weigh(by_name[finding.rule], call)
                 desk.carry_out(by_name[finding.rule], finding, call.span_id, effect)
                 carried += [finding] if effect == "act" else []
-            found = {finding.rule for finding in decision.findings}
-            desk.note_quiet(call.span_id, {r.name: r.version for r in rules if r.name not in found})
+            speaking = {finding.rule for finding in decision.findings}
+            desk.note_quiet(call.span_id, {r.name: r.version for r in rules if r.name not in speaking})
             acting.append(build_decision(call.span_id, carried))
     return acting
 

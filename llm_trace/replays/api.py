@@ -19,7 +19,7 @@ from llm_trace.replays.playing import (
     call_roots,
     open_replayed_store,
     record_calls,
-    run_outside_loops,
+    run_task_outside_loops,
 )
 from llm_trace.replays.roots import find_functions
 
@@ -98,7 +98,7 @@ def replay(
     ]
     start_ns = recording.roots[0].start_ns if clock else None
     with _play(recording, rules, opened) as playing, freeze_world(recording.seed, start_ns):
-        run_outside_loops(partial(call_roots, work, playing.player))
+        run_task_outside_loops(partial(call_roots, work, playing.player))
     return playing.run
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from llm_trace.replays.tape import Tape, Taped
 
 
-def describe_divergence(tape: Tape, branch: Branch) -> str | None:
+def describe_first_divergence(tape: Tape, branch: Branch) -> str | None:
     """Return in words, with a diff, the first call after the change that is not as it was recorded; `None`
     where all are.
     """

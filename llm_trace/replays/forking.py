@@ -16,7 +16,7 @@ from llm_trace.errors import DivergenceError, NotFoundError, ReplayError
 from llm_trace.record import Run
 from llm_trace.replays.branch import Branch
 from llm_trace.replays.collector import Collector
-from llm_trace.replays.divergence import describe_divergence
+from llm_trace.replays.divergence import describe_first_divergence
 from llm_trace.replays.fork_player import ForkPlayer
 from llm_trace.replays.freeze import freeze_world
 from llm_trace.replays.load import load
@@ -28,7 +28,7 @@ from llm_trace.replays.playing import (
     call_roots,
     open_replayed_store,
     record_calls,
-    run_outside_loops,
+    run_task_outside_loops,
     stand_in,
 )
 from llm_trace.replays.roots import find_functions
@@ -181,7 +181,7 @@ class Forking:
         return Rerun(
             playing.run,
             player.report.equal == len(self.work) and not player.branch.halted,
-            describe_divergence(self.recording.tape, player.branch),
+            describe_first_divergence(self.recording.tape, player.branch),
             player.report,
             calls,
             player.branch.halted,
@@ -193,10 +193,10 @@ class Forking:
         call = partial(call_roots, self.work, player)
         if slots.interceptor is player:
             with freeze_world(seed, self.start_ns):
-                run_outside_loops(call)
+                run_task_outside_loops(call)
         else:
             with stand_in(player), freeze_world(seed, self.start_ns):
-                run_outside_loops(call)
+                run_task_outside_loops(call)
 
 
 @contextlib.contextmanager

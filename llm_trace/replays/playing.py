@@ -136,7 +136,7 @@ def begin_replay(
         playing.run = run.model_copy(update=end)
 
 
-def run_outside_loops(task: Callable[[], None]) -> None:
+def run_task_outside_loops(task: Callable[[], None]) -> None:
     """Run a task here, or in a thread of its own where this one runs an event loop, as a notebook does."""
     try:
         asyncio.get_running_loop()

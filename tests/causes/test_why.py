@@ -104,7 +104,7 @@ def test_the_step_that_a_decision_came_from_is_named_and_nothing_but_the_model_r
 
 def test_steps_that_stand_in_for_each_other_are_found_together(store: Recorded) -> None:
     causes, _ = explain(store, lambda texts: damaged(texts) or broken(texts))
-    assert {(step.label, step.together) for step in causes.found} == {
+    assert {(step.label, step.together) for step in causes.significant} == {
         ("tool result 2 (inspect)", ("tool result 3 (photos)",)),
         ("tool result 3 (photos)", ("tool result 2 (inspect)",)),
     }
@@ -113,13 +113,16 @@ def test_steps_that_stand_in_for_each_other_are_found_together(store: Recorded) 
 
 def test_steps_that_are_needed_together_are_both_named(store: Recorded) -> None:
     causes, _ = explain(store, lambda texts: damaged(texts) and broken(texts))
-    assert {step.label for step in causes.found} == {"tool result 2 (inspect)", "tool result 3 (photos)"}
+    assert {step.label for step in causes.significant} == {
+        "tool result 2 (inspect)",
+        "tool result 3 (photos)",
+    }
     assert str(causes).endswith("It also needed tool result 2 (inspect).")
 
 
 def test_a_decision_that_depends_on_nothing_accuses_no_step(store: Recorded) -> None:
     causes, _ = explain(store, lambda _: True)
-    assert (causes.found, causes.chain) == ((), ())
+    assert (causes.significant, causes.chain) == ((), ())
     assert str(causes) == (
         "No single step is shown to have caused refund(order=7): with everything as it was 20 of 20 reruns "
         "decide so."
@@ -137,13 +140,13 @@ def test_a_model_that_no_longer_decides_so_is_said(store: Recorded) -> None:
         "only 0% of the reruns with everything as it was decide so: the model is not the recorded one, or "
         "decides by chance; no step was tried"
     )
-    assert (causes.found, causes.calls) == ((), 20)
+    assert (causes.significant, causes.calls) == ((), 20)
 
 
 def test_a_budget_is_kept_and_one_that_decides_nothing_is_refused(store: Recorded) -> None:
     causes, agent = explain(store, damaged, budget=30)
     assert causes.calls <= 30
-    assert causes.found[0].label == "tool result 2 (inspect)"
+    assert causes.significant[0].label == "tool result 2 (inspect)"
     assert causes.notes[-1] == "the budget reached 4 of 5 steps"
     agent.ran.clear()
     (refund,) = store.calls(run="first", name="refund")
