@@ -1,6 +1,6 @@
 """`llm-trace runs`: the runs with what their calls came to."""
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,6 +15,11 @@ from llm_trace.cli.output import (
 )
 from llm_trace.rendering import formatting
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from llm_trace.stores.run_tree import RunLine
+
 NAME = "runs"
 EXAMPLE = "Example: llm-trace runs --limit 5"
 
@@ -24,25 +29,30 @@ def list_runs(
     store: o.StoreOption = o.STORE,
     as_json: o.JsonOption = False,
 ) -> None:
-    """List the runs, newest first: calls, failures, tokens, cost, configuration."""
+    """List the runs, newest first: calls, failures, tokens, cost, configuration. Forks stand below the run
+    they fork, reruns of one kind in one line; --json has each by itself.
+    """
     from llm_trace.stores.duckdb import open_store
     from llm_trace.stores.run_totals import read_runs
+    from llm_trace.stores.run_tree import read_run_tree
 
     with open_store(store) as opened:
-        runs = read_runs(opened, limit)
+        runs = read_runs(opened, limit) if as_json else ()
+        lines = () if as_json else read_run_tree(opened, limit)
     if as_json:
         print_json(runs)
-    elif runs:
-        _print(runs)
-    if not runs:
+    elif lines:
+        _print(lines)
+    if not runs and not lines:
         exit_nothing("no run was recorded: with llm_trace.start_run(name): …", quiet=as_json)
 
 
-def _print(runs: list[dict[str, Any]]) -> None:
+def _print(lines: "Sequence[RunLine]") -> None:
+    runs = [line.run for line in lines]
     columns: dict[str, list[Any]] = {
         "started": [formatting.format_clock(r["start_ns"]) for r in runs],
         "id": [r["id"][:8] for r in runs],
-        "name": [r["name"] or "" for r in runs],
+        "name": [_name(line) for line in lines],
         "calls": [f"{r['calls']:,}" for r in runs],
         "failed": [make_plain_text(f"{r['failed']:,}" if r["failed"] else "", "red") for r in runs],
         "took": [
@@ -56,3 +66,8 @@ def _print(runs: list[dict[str, Any]]) -> None:
         make_console(),
         make_table(columns, wide=("config",), right=("calls", "failed", "took", "tokens", "cost")),
     )
+
+
+def _name(line: "RunLine") -> str:
+    guide = f"{'  ' * (line.depth - 1)}└ " if line.depth else ""
+    return guide + ((line.run["name"] or "") if line.count == 1 else line.title)

@@ -15,6 +15,8 @@ import pytest
 import llm_trace
 from llm_trace.cli.times import parse_moment_option
 from tests.helpers.cli_toys import answer, invoke, record
+from tests.helpers.fork_toys import write_forked_runs
+from tests.helpers.spool_toys import BEGIN, HandWriter, spool_of
 
 
 @pytest.fixture(scope="module")
@@ -237,6 +239,43 @@ def test_runs_count_calls_failures_tokens_and_cost(place: Path) -> None:
         ("first", 2, 0, 9, 2, 0.00012, {"temperature": 0.5}),
     ]
     assert lines(invoke(place, "runs").stdout)[1][2:5] == ["second", "2", "1"]
+
+
+def test_forks_stand_below_the_run_that_they_fork_and_those_made_alike_in_one_line(tmp_path: Path) -> None:
+    place = write_forked_runs(tmp_path / "t.duckdb")
+    header, *rows = lines(invoke(place, "runs", COLUMNS="300").stdout)
+    assert header == ["started", "id", "name", "calls", "failed", "took", "tokens", "cost", "config"]
+    assert [row[1:-1] for row in rows[1:]] == [
+        ["00000000", "fork of nightly", "0", "1.0 s"],
+        ["aaaaaaaa", "nightly", "0"],
+        ["f0000000", "└ 20 reruns at look_up", "0", "20.0 s"],
+        ["e0000000", "└ why: 50 reruns", "50", "1", "50.0 s", "100→?", "$0.5"],
+        ["bbbbbbbb", "└ fork of nightly", "0", "1.0 s"],
+        ["cccccccc", "└ fork of nightly", "0", "1.0 s"],
+    ]
+    assert "without" not in rows[4][-1]
+    assert [r["name"] for r in answer(place, "runs", "--limit", "21")] == ["new", *["fork of nightly"] * 20]
+    assert answer(place, "runs")[1]["fork_of"] == "9" * 32
+
+
+def test_the_newest_lines_come_with_the_runs_that_they_fork(tmp_path: Path) -> None:
+    place = write_forked_runs(tmp_path / "t.duckdb")
+    rows = lines(invoke(place, "runs", "--limit", "3", COLUMNS="300").stdout)[1:]
+    assert [row[1:3] for row in rows] == [
+        ["dddddddd", "new"],
+        ["00000000", "fork of nightly"],
+        ["aaaaaaaa", "nightly"],
+        ["f0000000", "└ 20 reruns at look_up"],
+    ]
+
+
+def test_runs_that_fork_each_other_in_a_circle_are_all_listed(tmp_path: Path) -> None:
+    writer = HandWriter(spool_of(tmp_path / "t.duckdb"))
+    for number, (run, other) in enumerate([("a", "b"), ("b", "a"), ("c", "c")]):
+        writer.event(event="run", id=run * 32, name=run, start_ns=BEGIN + number, fork_of=other * 32)
+    writer.close()
+    rows = lines(invoke(tmp_path / "t.duckdb", "runs").stdout)[1:]
+    assert [row[1:3] for row in rows] == [["cccccccc", "c"], ["bbbbbbbb", "b"], ["aaaaaaaa", "└ a"]]
 
 
 def test_runs_count_what_a_step_reports_of_the_calls_inside_it_once(tmp_path: Path) -> None:

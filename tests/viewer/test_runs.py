@@ -1,0 +1,34 @@
+"""The page of runs: forks as a tree, reruns of one kind as one line that leads to each of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.helpers.fork_toys import DEEPER, FORK, NEW, OLD, RERUNS, write_forked_runs
+from tests.helpers.viewer_toys import make_client
+
+
+def test_one_why_is_one_line_below_the_run_that_it_explains(tmp_path: Path) -> None:
+    client = make_client(write_forked_runs(tmp_path / "t.duckdb"))
+    runs = client.get("/runs.json").json()["runs"]
+    assert [(run["id"], run["title"], run["depth"], run["count"]) for run in runs] == [
+        (NEW, "new", 0, 1),
+        ("0" * 32, "fork of nightly", 0, 1),
+        (OLD, "nightly", 0, 1),
+        (f"f{0:031}", "20 reruns at look_up", 1, 20),
+        (f"e{0:031}", "why: 50 reruns", 1, RERUNS),
+        (FORK, "fork of nightly", 1, 1),
+        (DEEPER, "fork of nightly", 2, 1),
+    ]
+    why = runs[4]
+    assert (why["calls"], why["failed"], why["input_tokens"]) == (RERUNS, 1, 2 * RERUNS)
+    assert "without" not in why["config"]["fork"]
+    assert f'href="/runs?like={why["id"]}">why: 50 reruns' in client.get("/runs").text
+
+
+def test_a_line_of_reruns_leads_to_each_of_them(tmp_path: Path) -> None:
+    client = make_client(write_forked_runs(tmp_path / "t.duckdb"))
+    runs = client.get(f"/runs.json?like=e{0:031}").json()["runs"]
+    assert [run["id"] for run in runs] == [f"e{number:031}" for number in reversed(range(RERUNS))]
+    assert runs[-1]["config"]["fork"]["without"] == ["tool result 0"]
+    assert client.get("/runs.json?like=nobody").json()["runs"] == []
