@@ -42,8 +42,15 @@ def serve(path: Path) -> bool:
 
 
 def ask_once(path: Path) -> None:
+    """Make a call that has a price and is to be explained."""
     llm_trace.configure(path, attribution=POLICY)
-    llm_trace.trace(kind="llm")(lambda prompt: "yes")(PROMPT)
+
+    @llm_trace.trace(kind="llm", model="gpt-4o")
+    def ask(prompt: str) -> str:
+        llm_trace.update_current_call(usage={"input_tokens": 3, "output_tokens": 1})
+        return "yes"
+
+    ask(PROMPT)
     llm_trace.shutdown()
 
 
