@@ -208,15 +208,8 @@ class _Readers:
             spoil(instance.connection)
             raise
         finally:
-            # A transaction that a query of the user's own began would keep the file.
-            _try_statements(instance.connection, "COMMIT", "USE memory")
-            with self._mutex:
-                self._parked.setdefault(key, []).append(instance)
-                self._open.get(key, set()).discard(instance)  # not there in a child of this process
-                if not self._open.get(key):
-                    self._open.pop(key, None)
-                    for parked in self._parked.pop(key):
-                        parked.give_back("store")
+            if not instance.is_inherited:
+                self._end(key, instance)
 
     def _begin(self, key: str) -> StoreReader:
         with self._mutex:
@@ -230,6 +223,17 @@ class _Readers:
         with self._mutex:
             self._open.setdefault(key, set()).add(instance)
         return StoreReader(instance)
+
+    def _end(self, key: str, instance: MemoryInstance) -> None:
+        # A transaction that a query of the user's own began would keep the file.
+        _try_statements(instance.connection, "COMMIT", "USE memory")
+        with self._mutex:
+            self._parked.setdefault(key, []).append(instance)
+            self._open[key].discard(instance)
+            if not self._open[key]:
+                del self._open[key]
+                for parked in self._parked.pop(key):
+                    parked.give_back("store")
 
 
 _readers = _Readers()

@@ -52,6 +52,11 @@ class MemoryInstance:
         _open.add(connection)
         return connection
 
+    @property
+    def is_inherited(self) -> bool:
+        """Whether it is a parent process's: asked in a child it would wait for threads that are not there."""
+        return self._pid != os.getpid()
+
     def renew(self) -> bool:
         """Begin another question on what is attached; return whether that is possible: it is not spoiled."""
         if self.connection in _spoiled:
@@ -62,6 +67,8 @@ class MemoryInstance:
 
     def give_back(self, database: str) -> None:
         """Detach a database, and keep the DuckDB for the next question unless it is spoiled."""
+        if self.is_inherited:
+            return
         try:
             self._root.execute(f"DETACH DATABASE IF EXISTS {database}")
             if self.connection in _spoiled:  # an answer may still be in it
@@ -72,13 +79,13 @@ class MemoryInstance:
         except get_duckdb_error():  # interrupted, or its temporary folder was used
             self.close()
             return
-        if self._pid == os.getpid():
-            _spare.keep(self._root)
+        _spare.keep(self._root)
 
     def close(self) -> None:
         """End it: what it had in memory is free."""
-        self.connection.close()
-        self._root.close()
+        if not self.is_inherited:
+            self.connection.close()
+            self._root.close()
 
 
 def take(**settings: Any) -> MemoryInstance:

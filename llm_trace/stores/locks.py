@@ -65,6 +65,7 @@ def lock_path(path: Path, deadline: Deadline, *, shared: bool = False) -> Iterat
     if handle is None:
         yield
         return
+    owner = os.getpid()
     try:
         while not try_lock(handle, shared=shared):
             if deadline.is_over():
@@ -75,7 +76,8 @@ def lock_path(path: Path, deadline: Deadline, *, shared: bool = False) -> Iterat
         try:
             yield
         finally:
-            fcntl.flock(handle, fcntl.LOCK_UN)  # not only close: a fork made meanwhile has the descriptor too
+            if os.getpid() == owner:  # not only close: a fork made meanwhile has the descriptor too
+                fcntl.flock(handle, fcntl.LOCK_UN)
     finally:
         os.close(handle)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +34,12 @@ class SqlStore:
     @property
     def is_held(self) -> bool:
         """Whether this thread holds the file."""
-        return getattr(self._held, "connection", None) is not None
+        return self._get_held() is not None
+
+    def _get_held(self) -> DuckDBPyConnection | None:
+        """Return the connection that this thread holds; what a child of a fork inherits is not it."""
+        pid, connection = getattr(self._held, "by", (0, None))
+        return connection if pid == os.getpid() else None
 
     @contextlib.contextmanager
     def hold(self) -> Iterator[None]:
@@ -42,11 +48,11 @@ class SqlStore:
         Many small questions take the time of one so. Nobody can write to the file meanwhile; `ingest` raises.
         """
         with self._query() as connection:
-            outer, self._held.connection = getattr(self._held, "connection", None), connection
+            outer, self._held.by = self._get_held(), (os.getpid(), connection)
             try:
                 yield
             finally:
-                self._held.connection = outer
+                self._held.by = (os.getpid(), outer)
 
     def sql(self, query: str, *params: Any, files: bool = True, seconds: float | None = None) -> Result:
         """Return the answer to a query over the tables of docs/store.md, whole; `?` stands for a parameter.
@@ -101,7 +107,7 @@ class SqlStore:
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[DuckDBPyConnection]:
-        held = getattr(self._held, "connection", None)
+        held = self._get_held()
         if held is not None:
             yield held
             return
