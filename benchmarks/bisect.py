@@ -42,6 +42,8 @@ from llm_trace.stores.duckdb import open_store
 
 LINES, CUSTOMERS, PAIRS_EVERY = 12, 50, 5
 TEMPERATURES = 0.5, 2.0
+LEAST = 2
+"""Customers whose answer a planted line changes: one that changes none is no regression."""
 IDLE = (
     "The customer reads your answer.", "Be polite and short.", "Write in plain English.",
     "Items are shipped within two working days.", "The office is closed on Sundays.",
@@ -95,12 +97,21 @@ def plant(seed: int) -> Regression:
     if seed % PAIRS_EVERY == 0:
         planted = list(rng.choice(PAIRS))
     else:
-        verdict = rng.choice(("APPROVE", "DENY"))
-        planted = [f"Example: arrived {rng.choice(DEFECTS)} -> {verdict}"]
+        examples = [
+            f"Example: arrived {word} -> {verdict}" for word in DEFECTS for verdict in ("APPROVE", "DENY")
+        ]
+        planted = [rng.choice([line for line in examples if count_changed(line, seed) >= LEAST])]
     lines = planted + rng.sample(IDLE, LINES - len(planted))
     rng.shuffle(lines)
     where = frozenset(lines.index(line) for line in planted)
     return Regression(seed, tuple(lines), where, rng.uniform(*TEMPERATURES))
+
+
+def count_changed(line: str, seed: int) -> int:
+    """Return for how many of a regression's customers a line changes what is right by the prompt."""
+    template = TEMPLATE_V1.replace(RULES, f"{RULES}\n\n{line}")
+    people = make_customers(CUSTOMERS, seed)
+    return sum(rule(template.format(message=each.message)) != each.policy for each in people)
 
 
 def record_runs(regression: Regression, path: Path, explained: int) -> tuple[Bisection, list[str]]:
