@@ -16,9 +16,9 @@ from llm_trace.errors import ConfigurationError, MissingExtraError
 from llm_trace.paths import make_absolute
 
 if TYPE_CHECKING:
-    from llm_trace.mcp.bench import Workbench
     from llm_trace.mcp.clients import FileChange
     from llm_trace.mcp.log import ToolLog
+    from llm_trace.mcp.workbench import Workbench
 
 NAME = "mcp"
 EXAMPLE = "Example: llm-trace mcp install claude-code --store traces.duckdb --function app:answer"
@@ -111,7 +111,7 @@ def run_mcp(
 
     Reads, explains and compares; runs again only what --function names.
     """
-    from llm_trace.mcp.bench import Workbench
+    from llm_trace.mcp.workbench import Workbench
 
     if clients and action is not McpAction.INSTALL:
         raise typer.BadParameter(f"{action} takes no client", param_hint="CLIENT")

@@ -9,10 +9,10 @@ from pydantic import Field
 
 from llm_trace.errors import AttributionError, ConfigurationError
 from llm_trace.mcp.answers import MoreRequest, ToolAnswer
-from llm_trace.mcp.bench import ToolQuestion, Workbench
 from llm_trace.mcp.explanations import conclude_explanation, format_explanation
 from llm_trace.mcp.jobs import JobId, WaitSeconds
 from llm_trace.mcp.values import CallId
+from llm_trace.mcp.workbench import ToolQuestion, Workbench
 
 if TYPE_CHECKING:
     from llm_trace.attribution.policy.policy import AttributionPolicy

@@ -7,8 +7,8 @@ from typing import Any
 from pydantic import Field
 
 from llm_trace.mcp.answers import ToolAnswer
-from llm_trace.mcp.bench import ToolQuestion, Workbench
 from llm_trace.mcp.values import Offset, RowLimit, fit_page, format_call
+from llm_trace.mcp.workbench import ToolQuestion, Workbench
 from llm_trace.record import Kind, Status
 from llm_trace.rendering.formatting import count_things
 from llm_trace.stores.filters import Order

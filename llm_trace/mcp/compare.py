@@ -10,8 +10,8 @@ from pydantic import Field
 from llm_trace.comparison.records import DECIDED, PairOutcome
 from llm_trace.comparison.words import COSTS
 from llm_trace.mcp.answers import MoreRequest, ToolAnswer
-from llm_trace.mcp.bench import ToolQuestion, Workbench
 from llm_trace.mcp.values import Offset, RowLimit, drop_empty, fit_page
+from llm_trace.mcp.workbench import ToolQuestion, Workbench
 from llm_trace.rendering.formatting import count_things
 from llm_trace.rendering.texts import cut_text
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from llm_trace.mcp.answers import ToolAnswer
-from llm_trace.mcp.bench import ToolQuestion, Workbench
+from llm_trace.mcp.workbench import ToolQuestion, Workbench
 from llm_trace.rendering.formatting import count_things
 
 

@@ -9,8 +9,8 @@ from pydantic import Field
 
 from llm_trace.errors import ConfigurationError, NotFoundError
 from llm_trace.mcp.answers import MoreRequest, ToolAnswer
-from llm_trace.mcp.bench import ToolQuestion, Workbench
 from llm_trace.mcp.values import Offset, RowLimit, drop_empty, fit_page, format_time
+from llm_trace.mcp.workbench import ToolQuestion, Workbench
 from llm_trace.rendering.formatting import count_things
 
 if TYPE_CHECKING:

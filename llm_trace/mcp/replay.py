@@ -13,9 +13,9 @@ from pydantic import Field
 
 from llm_trace.errors import ConfigurationError, ReplayError
 from llm_trace.mcp.answers import MoreRequest, ToolAnswer
-from llm_trace.mcp.bench import ToolQuestion, Workbench
 from llm_trace.mcp.jobs import JobId, WaitSeconds
 from llm_trace.mcp.values import drop_empty, format_value
+from llm_trace.mcp.workbench import ToolQuestion, Workbench
 from llm_trace.rendering.formatting import count_things
 from llm_trace.rendering.texts import cut_text
 from llm_trace.replays.request import ReplayAnswer, ReplayRequest, match_function
@@ -95,11 +95,16 @@ def _find_roots(bench: Workbench, ids: list[str]) -> dict[str, tuple[Call, str]]
     with bench.store.hold():
         for identity in dict.fromkeys(ids):
             call = bench.store.call(find_call(bench.store, identity).span_id)
-            roots[identity] = _climb(bench, call)
+            roots[identity] = find_named_function(bench, call)
     return roots
 
 
-def _climb(bench: Workbench, call: Call) -> tuple[Call, str]:
+def find_named_function(bench: Workbench, call: Call) -> tuple[Call, str]:
+    """Return a call, or the nearest around it, that is of a function that may run, and that function.
+
+    Raises:
+        ConfigurationError: there is none.
+    """
     above = {other.span_id: other for other in bench.store.trace(call.trace_id)}
     here: Call | None = call
     while here is not None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pydantic import Field
 
 from llm_trace.mcp.answers import ToolAnswer
-from llm_trace.mcp.bench import ToolQuestion, Workbench
 from llm_trace.mcp.values import Offset, RowLimit, drop_empty, fit_page, format_time, format_value
+from llm_trace.mcp.workbench import ToolQuestion, Workbench
 from llm_trace.rendering.formatting import count_things, format_one_line
 
 

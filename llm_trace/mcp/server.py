@@ -19,9 +19,9 @@ from llm_trace.mcp.tools import TOOLS
 from llm_trace.version import __version__
 
 if TYPE_CHECKING:
-    from llm_trace.mcp.bench import Workbench
     from llm_trace.mcp.log import ToolLog
     from llm_trace.mcp.tools import DoorTool
+    from llm_trace.mcp.workbench import Workbench
 
 SKILL = "find_the_cause"
 """Name of the prompt that has the skill file."""

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from pydantic import Field
 
 from llm_trace.mcp.answers import MoreRequest, ToolAnswer
-from llm_trace.mcp.bench import ToolQuestion, Workbench
 from llm_trace.mcp.explanations import format_explanation
 from llm_trace.mcp.limits import TOKENS, estimate_tokens
 from llm_trace.mcp.values import CallId, Offset, drop_empty, format_time, format_value
+from llm_trace.mcp.workbench import ToolQuestion, Workbench
 from llm_trace.rendering.formatting import count_things
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from pydantic import Field
 
 from llm_trace.errors import StoreError
 from llm_trace.mcp.answers import ToolAnswer
-from llm_trace.mcp.bench import ToolQuestion, Workbench
 from llm_trace.mcp.values import Offset, RowLimit, fit_page, format_value
+from llm_trace.mcp.workbench import ToolQuestion, Workbench
 from llm_trace.rendering.formatting import count_things
 from llm_trace.rendering.texts import cut_text
 

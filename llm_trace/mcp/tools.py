@@ -10,9 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from llm_trace.mcp import attribute, calls, compare, doctor, prompts, replay, runs, show, sql
+from llm_trace.mcp import attribute, calls, causes, compare, doctor, prompts, replay, runs, show, sql
 from llm_trace.mcp.answers import ToolAnswer
-from llm_trace.mcp.bench import ToolQuestion, Workbench
+from llm_trace.mcp.workbench import ToolQuestion, Workbench
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,18 @@ TOOLS = (
         "compare", compare.CompareQuestion, compare.answer_compare,
         "Compare two runs, prompt versions or models on the inputs that both answered: each score and cost "
         "with bounds, test and verdict, what was changed, and the pairs that got worse.",
+    ),
+    DoorTool(
+        "why", causes.WhyQuestion, causes.answer_why,
+        "Say which message, tool result or text before it caused a call of a tool or an answer of a model: "
+        "the model decides again without each of them, all before it from the record, no tool run; effects "
+        "with bounds and exact tests. Only functions that the user named at start run.", reads_only=False,
+    ),
+    DoorTool(
+        "bisect", causes.BisectQuestion, causes.answer_bisect,
+        "Find which hunks of a change of prompt, parameters or model (a good, b worse) broke the answers, or "
+        "which two only together: recorded inputs are asked again with half-changed prompts, what is blamed "
+        "is proved with bounds. Only functions that the user named at start run.", reads_only=False,
     ),
     DoorTool(
         "replay", replay.ReplayQuestion, replay.answer_replay,

@@ -6,20 +6,17 @@ the code as it is by then.
 
 from __future__ import annotations
 
-import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import orjson
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from llm_trace import config
 from llm_trace.capture.prompts import Prompt
-from llm_trace.errors import LLMTraceError, ReplayError
 from llm_trace.record import Record, Run
 from llm_trace.replays.api import replay
 from llm_trace.replays.load import load
+from llm_trace.replays.own_process import answer_once, check_place
 from llm_trace.replays.player import ReplayMode
 from llm_trace.replays.report import Report
 from llm_trace.replays.roots import import_function
@@ -93,7 +90,7 @@ def run_request(request: ReplayRequest) -> ReplayAnswer:
         LLMTraceError: they cannot be run.
     """
     function = import_function(request.function)
-    _check_place(Path(request.store), request.function)
+    check_place(Path(request.store), request.function)
     with open_store(request.store) as store:
         live = _list_live(store, request) if request.mode == "mixed" else ()
         run = replay(
@@ -109,19 +106,6 @@ def run_request(request: ReplayRequest) -> ReplayAnswer:
         return _describe_run(store, run, request.span_id)
 
 
-def _check_place(store: Path, function: str) -> None:
-    """Refuse a program that records elsewhere: nobody would see the new run.
-
-    Raises:
-        ReplayError: it does.
-    """
-    if config.current is not None and config.current.store.resolve() != store.resolve():
-        raise ReplayError(
-            f"importing {function} configures llm_trace for {str(config.current.store)!r}, while "
-            f"{str(store)!r} is shown: show that store instead, or configure only where the program starts"
-        )
-
-
 def _list_live(store: Store, request: ReplayRequest) -> list[str]:
     calls = load(store, request.span_ids).tape.calls
     live = (call for call in calls.values() if call.kind == "llm" or call.span_id in request.span_ids)
@@ -134,20 +118,13 @@ def _describe_run(store: Store, run: Run, span_id: str) -> ReplayAnswer:
     return ReplayAnswer(run=run.id, span_id=again[0] if again else None, report=report)
 
 
-def main() -> None:
-    """Read a request from standard input and write the answer to standard output.
+def _refuse_request(problem: str) -> ReplayAnswer:
+    return ReplayAnswer(problem=problem)
 
-    What the function prints goes to standard error.
-    """
-    answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)
-    try:
-        answer = run_request(ReplayRequest.model_validate_json(sys.stdin.buffer.read()))
-    except (LLMTraceError, ValidationError, ValueError) as exc:
-        answer = ReplayAnswer(problem=str(exc))
-    answers.write(orjson.dumps(answer.model_dump(mode="json")))
-    answers.close()
-    config.shutdown()
+
+def main() -> None:
+    """Read a request from standard input and write the answer to standard output."""
+    answer_once(ReplayRequest.model_validate_json, run_request, _refuse_request)
 
 
 if __name__ == "__main__":

@@ -11,9 +11,9 @@ import anyio
 from mcp.client.session import ClientSession
 from mcp.shared.memory import create_connected_server_and_client_session
 
-from llm_trace.mcp.bench import Workbench
 from llm_trace.mcp.log import ToolLog
 from llm_trace.mcp.server import build_tool_server
+from llm_trace.mcp.workbench import Workbench
 
 
 class Door:

@@ -17,9 +17,9 @@ from mcp.client.streamable_http import streamable_http_client
 from starlette.testclient import TestClient
 
 import llm_trace
-from llm_trace.mcp.bench import Workbench
 from llm_trace.mcp.server import build_tool_server
 from llm_trace.mcp.serving import build_http_application
+from llm_trace.mcp.workbench import Workbench
 from tests.helpers.cli_toys import ROOT, record
 
 HEADERS = {"authorization": "Bearer secret", "accept": "application/json, text/event-stream"}

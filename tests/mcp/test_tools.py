@@ -49,7 +49,12 @@ def door(place: Path) -> Iterator[Door]:
 def test_the_tools_are_those_of_the_table_and_each_says_whether_it_only_reads(door: Door) -> None:
     listed = door.talk(lambda session: session.list_tools()).tools
     assert [(tool.name, tool.description) for tool in listed] == [(t.name, t.description) for t in TOOLS]
-    assert {tool.name for tool in listed if not tool.annotations.readOnlyHint} == {"attribute", "replay"}
+    assert {tool.name for tool in listed if not tool.annotations.readOnlyHint} == {
+        "attribute",
+        "bisect",
+        "replay",
+        "why",
+    }
     assert all(tool.inputSchema["additionalProperties"] is False for tool in listed)
 
 
