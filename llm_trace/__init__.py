@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from llm_trace.capture.wrappers import trace
     from llm_trace.causes.bisect_api import bisect
     from llm_trace.causes.bisect_record import Bisection
-    from llm_trace.causes.provenance import provenance
+    from llm_trace.causes.provenance_api import provenance
     from llm_trace.causes.why_api import why
     from llm_trace.comparison.api import compare
     from llm_trace.comparison.comparison import Comparison
@@ -63,7 +63,7 @@ _HOMES = {
     "trace": "llm_trace.capture.wrappers",
     "bisect": "llm_trace.causes.bisect_api",
     "Bisection": "llm_trace.causes.bisect_record",
-    "provenance": "llm_trace.causes.provenance",
+    "provenance": "llm_trace.causes.provenance_api",
     "compare": "llm_trace.comparison.api",
     "why": "llm_trace.causes.why_api",
     "Comparison": "llm_trace.comparison.comparison",

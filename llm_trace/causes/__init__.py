@@ -15,7 +15,7 @@ _HOMES: dict[str, str] = {
     "Bisection": "llm_trace.causes.bisect_record",
     "bisect": "llm_trace.causes.bisect_api",
     "ToolGuard": "llm_trace.causes.guard",
-    "provenance": "llm_trace.causes.provenance",
+    "provenance": "llm_trace.causes.provenance_api",
     "why": "llm_trace.causes.why_api",
 }
 

@@ -20,7 +20,7 @@ from llm_trace.attribution_settings import Budget, Settings
 from llm_trace.call_parts import OUTSIDE
 from llm_trace.capture import failures
 from llm_trace.capture.callspan import current_call
-from llm_trace.causes.provenance import open_model, pose_decision
+from llm_trace.causes.provenance_api import open_model, pose_decision
 from llm_trace.errors import ConfigurationError, GuardError, LLMTraceError
 from llm_trace.stores.duckdb import open_store
 
