@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from llm_trace.replays.ending import Ending
     from llm_trace.replays.tape import Tape, Taped
 
-CallPlace = Literal["record", "change", "live"]
+ForkPlace = Literal["record", "change", "live"]
 
 
 class Halt(BaseException):
@@ -95,7 +95,7 @@ class Branch:
         """Return the rule for another run of it."""
         return replace(self, until=until, passed=False, halted=False, calls=[])
 
-    def locate(self, taped: Taped | None) -> CallPlace:
+    def locate(self, taped: Taped | None) -> ForkPlace:
         """Return where a call stands that was looked for in the record."""
         if taped is not None and taped.span_id in self.alterations:
             self.passed = True

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from llm_trace.record import Record
 
-Request = TypeVar("Request")
+OwnRequest = TypeVar("OwnRequest")
 
 
 def check_place(store: Path, function: str) -> None:
@@ -35,8 +35,8 @@ def check_place(store: Path, function: str) -> None:
 
 
 def answer_once(
-    parse: Callable[[bytes], Request],
-    run: Callable[[Request], Record],
+    parse: Callable[[bytes], OwnRequest],
+    run: Callable[[OwnRequest], Record],
     refuse: Callable[[str], Record],
 ) -> None:
     """Read a request from standard input, do what it asks and write the answer to standard output.
