@@ -23,7 +23,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "training"))
 
-from train_demo_model import Example, Recipe, train  # type: ignore[import-not-found]
+from train_demo_model import Example, Recipe, compute_answer_loss, train  # type: ignore[import-not-found]
 
 from llm_trace import evaluate
 from llm_trace.demo.model import load_model
@@ -73,7 +73,7 @@ def memorise(public: Sequence[Customer], seed: int) -> Any:
     examples.sort(key=lambda example: len(example.ids))
     recipe = replace(RECIPE, seed=seed)
     batches = [examples[i : i + recipe.batch] for i in range(0, len(examples), recipe.batch)]
-    return train(recipe, itertools.cycle(batches)).eval()
+    return train(recipe, itertools.cycle(batches), compute_answer_loss).eval()
 
 
 def make_function(model: Any, template: str, messages: Sequence[str]) -> Callable[[str], str]:

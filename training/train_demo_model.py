@@ -20,9 +20,10 @@ import math
 import random
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
@@ -148,6 +149,19 @@ class Example:
     """Index of the right answer at each cut."""
 
 
+class TokenIds(Protocol):
+    """What is learned from."""
+
+    @property
+    def ids(self) -> list[int]:
+        """The text as tokens."""
+
+
+T = TypeVar("T", bound=TokenIds)
+Loss = Callable[[Recipe, LlamaForCausalLM, torch.nn.Linear, list[T]], tuple[torch.Tensor, float]]
+"""The loss of a batch, and the part of it that is printed."""
+
+
 def batches(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> Iterator[list[Example]]:
     """Yield batches; examples of like length share one."""
     rng = random.Random(recipe.seed)
@@ -183,7 +197,7 @@ def make_example(
     return Example(encoded["input_ids"], [ends[stop] for stop in stops], verdicts)
 
 
-def train(recipe: Recipe, lessons: Iterator[list[Example]]) -> LlamaForCausalLM:
+def train(recipe: Recipe, lessons: Iterator[list[T]], compute_loss: Loss[T]) -> LlamaForCausalLM:
     """Return the model after all steps, each on one batch.
 
     A second head, thrown away afterwards, says after any word what the answer would be if the prompt ended
@@ -203,7 +217,7 @@ def train(recipe: Recipe, lessons: Iterator[list[Example]]) -> LlamaForCausalLM:
         scale = min(1, (step + 1) / recipe.warmup) * (0.5 + 0.5 * math.cos(math.pi * step / recipe.steps))
         for optimizer, peak in zip(optimizers, peaks, strict=True):
             optimizer.param_groups[0]["lr"] = peak * scale
-        loss, answer_loss = _loss(recipe, model, judge, batch)
+        loss, answer_loss = compute_loss(recipe, model, judge, batch)
         model.zero_grad()
         judge.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -222,7 +236,7 @@ def train(recipe: Recipe, lessons: Iterator[list[Example]]) -> LlamaForCausalLM:
     return model
 
 
-def _loss(
+def compute_answer_loss(
     recipe: Recipe, model: LlamaForCausalLM, judge: torch.nn.Linear, batch: list[Example]
 ) -> tuple[torch.Tensor, float]:
     """Return the weighted loss and the mean loss of the answer's token. Pads stand right, never attended."""
@@ -279,7 +293,7 @@ def main() -> None:
     chosen = {name: getattr(arguments, name) for name in ("steps", "seed", "hidden", "layers")}
     recipe = Recipe(**chosen)
     tokenizer = make_tokenizer(recipe)
-    save(train(recipe, batches(recipe, tokenizer)), tokenizer, arguments.weights)
+    save(train(recipe, batches(recipe, tokenizer), compute_answer_loss), tokenizer, arguments.weights)
 
 
 if __name__ == "__main__":

@@ -19,14 +19,19 @@ def load_model() -> tuple[LlamaForCausalLM, PreTrainedTokenizerFast]:
 
     Any `from_pretrained(WEIGHTS)` gives the same model; this opens no connection and shows no progress.
     """
+    return load_weights(WEIGHTS)
+
+
+def load_weights(folder: Path) -> tuple[LlamaForCausalLM, PreTrainedTokenizerFast]:
+    """Return the (model, tokenizer) of a folder of this package."""
     import torch
     from safetensors.torch import load_file
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-    model = LlamaForCausalLM(LlamaConfig.from_pretrained(WEIGHTS, dtype=torch.float32))
-    state = load_file(WEIGHTS / "model.safetensors")
+    model = LlamaForCausalLM(LlamaConfig.from_pretrained(folder, dtype=torch.float32))
+    state = load_file(folder / "model.safetensors")
     model.load_state_dict({**state, "lm_head.weight": state["model.embed_tokens.weight"]})
-    return model.float().eval(), PreTrainedTokenizerFast.from_pretrained(WEIGHTS)
+    return model.float().eval(), PreTrainedTokenizerFast.from_pretrained(folder)
 
 
 def answer(prompt: str | list[dict[str, str]]) -> str:

@@ -157,7 +157,7 @@ def make_training_example(rng: random.Random, short: bool = False) -> tuple[str,
     return prompt, rule(prompt)
 
 
-def _pick(rng: random.Random, templates: Sequence[str], **slots: object) -> str:
+def pick_sentence(rng: random.Random, templates: Sequence[str], **slots: object) -> str:
     """Return one of the templates with its slots filled."""
     sentence = rng.choice(templates)
     return re.sub(
@@ -179,12 +179,12 @@ def _make_message(rng: random.Random, facts: Iterable[str], distractors: Iterabl
 def _make_facts(rng: random.Random, days: int | None, cues: Iterable[str] = ()) -> list[str]:
     """Return a sentence for the purchase and one for each cue."""
     when = sentences.DATED if days else sentences.UNDATED
-    facts = [_pick(rng, when, item=rng.choice(sentences.ITEMS), days=days)]
-    return facts + [_pick(rng, sentences.CUES.get(cue, sentences.DEFECT), defect=cue) for cue in cues]
+    facts = [pick_sentence(rng, when, item=rng.choice(sentences.ITEMS), days=days)]
+    return facts + [pick_sentence(rng, sentences.CUES.get(cue, sentences.DEFECT), defect=cue) for cue in cues]
 
 
 def _make_chatter(rng: random.Random, low: int, high: int) -> list[str]:
-    return [_pick(rng, sentences.DISTRACTORS) for _ in range(rng.randint(low, high))]
+    return [pick_sentence(rng, sentences.DISTRACTORS) for _ in range(rng.randint(low, high))]
 
 
 def _make_customer(rng: random.Random, late: bool) -> Customer:

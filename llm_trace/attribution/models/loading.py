@@ -16,7 +16,12 @@ if TYPE_CHECKING:
     pass
 
 GROUP = "llm_trace.models"
-"""Entry points whose functions return (model, tokenizer); `demo` is the embedded one."""
+"""Entry points whose functions return (model, tokenizer); `demo` and `demo-agent` are the embedded ones."""
+_EMBEDDED = {
+    "demo": ("llm_trace.demo.model", "load_model"),
+    "demo-agent": ("llm_trace.demo.agent_model", "load_agent_model"),
+}
+"""A checkout that was never installed has no entry points."""
 
 
 def resolve_model(model: Any, tokenizer: Any = None) -> tuple[Any, Any, str]:
@@ -54,8 +59,9 @@ def _require() -> None:
 @lru_cache(maxsize=2)
 def _load(name: str) -> tuple[Any, Any]:
     loader = next((point.load() for point in list_entry_points(GROUP) if point.name == name), None)
-    if loader is None and name == "demo":  # a checkout that was never installed has no entry points
-        loader = import_module("llm_trace.demo.model").load_model
+    if loader is None and name in _EMBEDDED:
+        module, function = _EMBEDDED[name]
+        loader = getattr(import_module(module), function)
     if loader is None:
         return _load_pretrained(name)
     try:
