@@ -22,7 +22,7 @@ def estimate_tokens(text: str) -> int:
     """Return how many tokens a text has at most for a tokeniser of today.
 
     Measured beside those of OpenAI and Anthropic on prose, code, JSON, ids, base64 and other scripts
-    (`python -m benchmarks.mcp --tokens`).
+    (`python -m benchmarks.mcp_tools --tokens`).
     """
     return math.ceil(sum(map(_weigh_piece, _PIECES.findall(text))))
 

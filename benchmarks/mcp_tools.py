@@ -1,11 +1,11 @@
 """How long each tool of `llm-trace mcp` takes on a large store, how long its answers are, and what an agent
 without a model comes to with the tools alone.
 
-    python -m benchmarks.mcp                  200,000 calls
-    python -m benchmarks.mcp --calls 1000000  the full table
-    python -m benchmarks.mcp --store PATH     a store that is there already; two small runs are added to it
-    python -m benchmarks.mcp --mend           the agent and the demo's second prompt
-    python -m benchmarks.mcp --tokens         the estimate of tokens beside real tokenisers
+    python -m benchmarks.mcp_tools                  200,000 calls
+    python -m benchmarks.mcp_tools --calls 1000000  the full table
+    python -m benchmarks.mcp_tools --store PATH     a store that is there; two small runs are added
+    python -m benchmarks.mcp_tools --mend           the agent and the demo's second prompt
+    python -m benchmarks.mcp_tools --tokens         the estimate of tokens beside real tokenisers
 
 Every tool is asked through the official client. Tokens are those of the whole answer, text and data together,
 by the estimate, which is never too low. Seconds leave out the work of models: explanations are asked for a
@@ -94,7 +94,7 @@ def list_questions(path: Path) -> list[tuple[str, str, dict[str, Any]]]:
 
 def measure_tools(path: Path, times: int) -> None:
     """Print the time and length of each answer."""
-    door = Door(path, functions=["benchmarks.mcp:answer"], folder=str(ROOT))
+    door = Door(path, functions=["benchmarks.mcp_tools:answer"], folder=str(ROOT))
     print(f"{'asked':28}{'p50 s':>8}{'most s':>8}{'CPU s':>8}{'tokens':>8}")
     for what, tool, arguments in list_questions(path):
         took, used, result = time_asks(lambda t=tool, a=arguments: door.call(t, **a), times)  # type: ignore[misc]

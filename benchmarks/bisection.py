@@ -1,7 +1,7 @@
 """How often `bisect` names the hunks that broke a prompt, and for how many calls, beside plain bisection.
 
-    python -m benchmarks.bisect                  100 planted regressions, minutes
-    python -m benchmarks.bisect --regressions 20
+    python -m benchmarks.bisection                  100 planted regressions, minutes
+    python -m benchmarks.bisection --regressions 20
 
 The embedded model answers for the refund desk, with noise: its answer is drawn from its own probabilities
 at a temperature of each regression's own, so that broken and sound prompts alike fail sometimes. A change
