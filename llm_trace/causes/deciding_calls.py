@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from llm_trace import config
 from llm_trace.attribution.models.questions import list_tool_calls, read_answer
 from llm_trace.errors import NotFoundError
-from llm_trace.stores.duckdb import Store, open_store
+from llm_trace.replays.playing import open_replayed_store
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Mapping
 
     from llm_trace.record import Call
+    from llm_trace.stores.duckdb import Store
 
 
 def find_deciding_call(call: Call, store: str | os.PathLike[str] | Store | None = None) -> Call:
@@ -29,7 +29,7 @@ def find_deciding_call(call: Call, store: str | os.PathLike[str] | Store | None 
     Raises:
         NotFoundError: no call of a model ended before it in its trace.
     """
-    trace = _open(store).trace(call.trace_id)
+    trace = open_replayed_store(store).trace(call.trace_id)
     before = [c for c in trace if c.kind == "llm" and c.end_ns is not None and c.end_ns <= call.start_ns]
     if not before:
         raise NotFoundError(
@@ -56,12 +56,3 @@ def is_call_of(asked: Mapping[str, Any], tool: Call) -> bool:
 def get_tool_name(tool: Call) -> str:
     """Return a tool's name without the class that it is a method of."""
     return tool.name.rpartition(".")[2]
-
-
-def _open(store: str | os.PathLike[str] | Store | None) -> Store:
-    if isinstance(store, Store):
-        store.ingest()
-        return store
-    if store is None and config.current is not None:
-        store = config.current.store
-    return open_store() if store is None else open_store(store)

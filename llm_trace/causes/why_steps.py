@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from llm_trace.errors import ReplayError
+from llm_trace.rendering.leaves import walk_texts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -83,7 +84,7 @@ def _read_text(content: Any) -> str:
 
 def _read_prompt(deciding: Taped) -> Iterator[SeenText]:
     """Yield the variables of the prompt that a call was asked, and the lines of its texts without them."""
-    texts = [text for text in _list_texts(deciding.input) if len(text) >= _LEAST]
+    texts = [text for text in walk_texts(deciding.input) if len(text) >= _LEAST]
     variables = ((deciding.prompt or {}).get("variables") or {}).values()
     values = [str(value) for value in variables if any(str(value) in text for text in texts)]
     for value in dict.fromkeys(value for value in values if len(value) >= _LEAST):
@@ -93,14 +94,6 @@ def _read_prompt(deciding: Taped) -> Iterator[SeenText]:
     for line in dict.fromkeys(lines):
         if len(line) >= _LEAST and not any(value in line or line in value for value in values):
             yield "line", line, None
-
-
-def _list_texts(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict | list):
-        for item in value.values() if isinstance(value, dict) else value:
-            yield from _list_texts(item)
 
 
 def _name_steps(seen: Sequence[SeenText], givers: Sequence[Taped]) -> Iterator[SeenStep]:
@@ -137,5 +130,5 @@ def _gave(call: Taped, text: str) -> bool:
     )
     if any(form in text for form in forms):
         return True
-    leaves = [leaf for leaf in _list_texts(output) if len(leaf) >= _LEAST]
+    leaves = [leaf for leaf in walk_texts(output) if len(leaf) >= _LEAST]
     return bool(leaves) and all(leaf in text for leaf in leaves)

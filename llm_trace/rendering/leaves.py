@@ -1,4 +1,4 @@
-"""Make the leaves of nested values such as a reader can take them."""
+"""The leaves of nested values: made such as a reader can take them, or the texts among them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 
 def convert_leaves(value: Any, convert: Callable[[Any], Any]) -> Any:
@@ -16,6 +16,15 @@ def convert_leaves(value: Any, convert: Callable[[Any], Any]) -> Any:
     if isinstance(value, list | tuple):
         return [convert_leaves(item, convert) for item in value]
     return convert(value)
+
+
+def walk_texts(value: Any) -> Iterator[str]:
+    """Yield the texts of a value of dicts and lists, in their order; keys are none."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list | tuple):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from walk_texts(item)
 
 
 def spell_float(value: Any) -> Any:

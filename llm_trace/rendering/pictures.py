@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from llm_trace.rendering.formatting import format_size
+from llm_trace.rendering.leaves import walk_texts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,7 +39,7 @@ class Picture:
 def list_pictures(data: Any) -> list[Picture]:
     """Return the PNG, JPEG, GIF and WebP images that JSON data holds as base64 or in `data:` URLs."""
     pictures: dict[str, Picture] = {}
-    for text in _list_texts(data):
+    for text in _list_encoded(data):
         if len(pictures) >= MOST:
             break
         picture = _read_picture(text.translate(_STANDARD)) if len(text) <= LARGEST else None
@@ -50,19 +51,13 @@ def list_pictures(data: Any) -> list[Picture]:
 _STANDARD = str.maketrans("-_", "+/")
 
 
-def _list_texts(data: Any) -> Iterator[str]:
+def _list_encoded(data: Any) -> Iterator[str]:
     """Yield what may be an image in base64."""
-    if isinstance(data, str):
-        if data.startswith(_BEGINNINGS) and _BASE64.fullmatch(data):
-            yield data
-        elif ";base64," in data:
-            yield from (match[1] for match in _URL.finditer(data))
-    elif isinstance(data, list | tuple):
-        for item in data:
-            yield from _list_texts(item)
-    elif isinstance(data, dict):
-        for item in data.values():
-            yield from _list_texts(item)
+    for text in walk_texts(data):
+        if text.startswith(_BEGINNINGS) and _BASE64.fullmatch(text):
+            yield text
+        elif ";base64," in text:
+            yield from (match[1] for match in _URL.finditer(text))
 
 
 def _read_picture(body: str) -> Picture | None:

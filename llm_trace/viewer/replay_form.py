@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from llm_trace.controls import clean
 from llm_trace.errors import ConfigurationError
+from llm_trace.rendering.leaves import walk_texts
 from llm_trace.replays.load import load
 from llm_trace.replays.overrides import Overrides, parse_parameter
 from llm_trace.replays.request import ReplayRequest
@@ -95,7 +96,7 @@ class ReplayForm:
                 yield _build_field("variable", name, value)
         arguments = self.root.input if isinstance(self.root.input, dict) else {}
         for name, value in arguments.items():
-            if rendered and rendered[0] in _list_texts(value):
+            if rendered and rendered[0] in walk_texts(value):
                 continue  # it is made from the prompt
             yield from _list_argument(name, value)
 
@@ -168,12 +169,3 @@ def _build_field(what: FieldSubject, name: str, value: Any) -> ReplayField:
         return ReplayField(what, name, value)
     text = json.dumps(value, indent=1, ensure_ascii=False, default=str)
     return ReplayField(what, name, text, as_json=True)
-
-
-def _list_texts(value: Any) -> Iterator[str]:
-    """Yield the texts in JSON."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict | list):
-        for item in value.values() if isinstance(value, dict) else value:
-            yield from _list_texts(item)
