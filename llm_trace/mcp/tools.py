@@ -30,7 +30,8 @@ class DoorTool:
 TOOLS = (
     DoorTool(
         "runs", runs.RunsQuestion, runs.answer_runs,
-        "List runs (experiments, versions), newest first: calls, failures, tokens, cost, configuration.",
+        "List runs (experiments, versions), newest first: calls, failures, tokens, cost, configuration. "
+        "Reruns that were made alike are one row, with the run that they fork.",
     ),
     DoorTool(
         "calls", calls.CallsQuestion, calls.answer_calls,

@@ -24,6 +24,7 @@ _GROUPS = """
         FROM runs)
     GROUP BY fork_of, coalesce(alike, 'run ' || id)
     {having} ORDER BY start_ns DESC, ids[1] {limit}"""
+_NEWEST = _GROUPS.format(having="", limit="LIMIT ? OFFSET ?")
 _OF_EACH = ("repeat", "without")
 """What `config["fork"]` says of one rerun and not of those made like it."""
 _SUMS = ("calls", "failed", "input_tokens", "output_tokens", "cost_usd")
@@ -42,23 +43,24 @@ class RunLine:
     """How many runs are above it, each a fork of the one before."""
 
 
+def read_run_lines(store: Store, limit: int, offset: int = 0) -> list[RunLine]:
+    """Return the lines from number `offset` on, newest first, each by itself: none stands below another."""
+    groups = store.fetch_dicts(_NEWEST, limit, offset, remember=True)
+    return _build_lines(store, groups, [(number, 0) for number in range(len(groups))])
+
+
 def read_run_tree(store: Store, limit: int) -> list[RunLine]:
     """Return the newest lines, forks below the run that they fork.
 
     Args:
         limit: how many lines; runs that they fork come with them though older.
     """
-    groups = store.fetch_dicts(_GROUPS.format(having="", limit="LIMIT ?"), limit, remember=True)
-    groups = _add_forked(store, groups)
-    facts = {run["id"]: run for run in read_runs_by_id(store, [i for group in groups for i in group["ids"]])}
+    groups = _add_forked(store, store.fetch_dicts(_NEWEST, limit, 0, remember=True))
     above = {i: number for number, group in enumerate(groups) for i in group["ids"]}
     below = defaultdict[int | None, list[int]](list)
     for number, group in enumerate(groups):
         below[above.get(group["fork_of"])].append(number)
-    return [
-        _build_line([facts[i] for i in groups[number]["ids"]], depth)
-        for number, depth in _walk(below, len(groups))
-    ]
+    return _build_lines(store, groups, _walk(below, len(groups)))
 
 
 def read_alike(store: Store, run: str) -> list[RunLine]:
@@ -96,6 +98,14 @@ def _walk(below: Mapping[int | None, list[int]], count: int) -> list[tuple[int, 
                 order[number] = depth
                 rest += [(each, depth + 1) for each in reversed(below.get(number, []))]
     return list(order.items())
+
+
+def _build_lines(
+    store: Store, groups: Sequence[Mapping[str, Any]], order: Iterable[tuple[int, int]]
+) -> list[RunLine]:
+    """Return lines by their number and depth."""
+    facts = {run["id"]: run for run in read_runs_by_id(store, [i for group in groups for i in group["ids"]])}
+    return [_build_line([facts[i] for i in groups[number]["ids"]], depth) for number, depth in order]
 
 
 def _build_line(runs: Sequence[dict[str, Any]], depth: int) -> RunLine:

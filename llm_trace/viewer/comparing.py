@@ -14,6 +14,7 @@ from llm_trace.errors import ConfigurationError, NotFoundError
 from llm_trace.rendering.attribution_data import describe_attribution
 from llm_trace.rendering.differences import diff_words
 from llm_trace.rendering.texts import cut_text
+from llm_trace.stores.run_tree import read_run_lines
 from llm_trace.viewer.comparison_request import ComparisonRequest
 from llm_trace.viewer.page import STATUS
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from llm_trace.stores.duckdb import Store
 
 CHOICES = 50
-"""Runs to choose from."""
+"""Runs to choose from; reruns that were made alike count as one, and are none to choose."""
 PAIRS = 20
 """Pairs a page."""
 LONGEST = 3000
@@ -41,10 +42,11 @@ _MODELS = "SELECT DISTINCT model FROM calls WHERE model IS NOT NULL ORDER BY mod
 def read_comparison(store: Store, request: Request) -> dict[str, Any]:
     """Return what can be compared and, where two sides are named, the comparison."""
     asked = ComparisonRequest.read(request.query_params)
+    lines = [line for line in read_run_lines(store, CHOICES) if line.count == 1]
     prompts = [f"{version.name}@{version.number}" for version in store.prompts()]
     choices = {
         "asked": asked,
-        "runs": [{"id": run.id, "name": run.name} for run in store.runs()[:CHOICES]],
+        "runs": [{"id": line.run["id"], "name": line.run["name"]} for line in lines],
         "sides": [*prompts, *(str(row[0]) for row in store.fetch(_MODELS))],
         "comparison": None,
         "problem": None,

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 from llm_trace.errors import ConfigurationError
 from llm_trace.evaluation.words import tell_dimension, tell_gap
 from llm_trace.rendering.ranges import place_range
-from llm_trace.stores.run_totals import read_runs
+from llm_trace.stores.run_tree import read_run_lines
 from llm_trace.viewer.page import read_offset
 from llm_trace.viewer.runs import MOST
 
@@ -32,7 +32,8 @@ def read_evaluations(store: Store, request: Request) -> dict[str, Any]:  # noqa:
     """Return the newest runs that are evaluations."""
     from llm_trace.evaluation.evaluation import TAG
 
-    return {"evaluations": [run for run in read_runs(store, MOST) if TAG in run["tags"]]}
+    runs = [line.run for line in read_run_lines(store, MOST)]
+    return {"evaluations": [run for run in runs if TAG in run["tags"]]}
 
 
 def read_evaluation_page(store: Store, request: Request) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +12,22 @@ OLD, FORK, DEEPER, NEW = "a" * 32, "b" * 32, "c" * 32, "d" * 32
 RERUNS = 50
 
 
-def write_forked_runs(path: Path) -> Path:
-    """Write an old run with a fork, a fork of that, 50 reruns of a `why`, 20 of one change; then a new one.
+def write_forked_runs(path: Path, why_reruns: int = RERUNS, tags: Sequence[str] = ()) -> Path:
+    """Write an old run with a fork, a fork of that, reruns of a `why`, 20 of one change; then a new one.
 
     Each rerun has a call that cost a cent; one of the `why` failed. A run that is gone was forked, too.
+
+    Args:
+        why_reruns: how many.
+        tags: of the old run.
     """
     writer = HandWriter(spool_of(path))
     about = {"at": "1" * 16, "name": "look_up"}
-    _write_run(writer, OLD, 0, name="nightly")
+    _write_run(writer, OLD, 0, name="nightly", tags=list(tags))
     change = about | {"set": {"output": "none"}, "repeat": 1}
     _write_fork(writer, FORK, 1, OLD, change)
     _write_fork(writer, DEEPER, 2, FORK, change | {"at": "2" * 16})
-    for number in range(RERUNS):
+    for number in range(why_reruns):
         why = about | {"why": "3" * 16, "without": [f"tool result {number}"]}
         run = _write_fork(writer, f"e{number:031}", 3 + number, OLD, why)
         status = "error" if number == 7 else "ok"

@@ -14,6 +14,7 @@ from llm_trace.mcp.limits import TOKENS, estimate_tokens
 from llm_trace.mcp.log import ToolLog, name_tool_log
 from llm_trace.mcp.tools import TOOLS
 from tests.helpers.cli_toys import record
+from tests.helpers.fork_toys import OLD, write_forked_runs
 from tests.helpers.mcp_toys import Door
 
 
@@ -105,6 +106,23 @@ def test_a_call_is_shown_with_its_trace_and_a_long_part_of_it_piece_by_piece(
         (more,) = part["more"]
     assert json.loads("".join(pieces)) == {"text": text}
     assert len(pieces) > 3
+
+
+def test_reruns_that_were_made_alike_are_one_row_that_says_how_many_and_of_which_run(tmp_path: Path) -> None:
+    opened = Door(write_forked_runs(tmp_path / "t.duckdb"))
+    answer = opened.call("runs")
+    rows = answer["recorded"]["runs"]
+    assert [(row["name"], row.get("reruns"), row.get("fork_of")) for row in rows[:4]] == [
+        ("new", None, None),
+        ("fork of nightly", None, "9" * 32),
+        ("20 reruns at look_up", 20, OLD),
+        ("why: 50 reruns", 50, OLD),
+    ]
+    assert (rows[3]["calls"], rows[3]["failed"], rows[3]["cost_usd"]) == (50, 1, 0.5)
+    assert answer["verdict"] == "75 runs in 7 rows, newest first; 1 row with calls that failed."
+    first = opened.call("runs", limit=3)
+    rest = opened.call("runs", limit=10, **first["more"][0]["arguments"])
+    assert first["recorded"]["runs"] + rest["recorded"]["runs"] == rows
 
 
 def test_two_runs_are_compared_with_bounds_and_the_pairs_that_got_worse(door: Door) -> None:

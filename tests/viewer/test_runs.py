@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from llm_trace.evaluation.evaluation import TAG
+from llm_trace.viewer.runs import MOST
 from tests.helpers.fork_toys import DEEPER, FORK, NEW, OLD, RERUNS, write_forked_runs
 from tests.helpers.viewer_toys import make_client
 
@@ -32,3 +34,15 @@ def test_a_line_of_reruns_leads_to_each_of_them(tmp_path: Path) -> None:
     assert [run["id"] for run in runs] == [f"e{number:031}" for number in reversed(range(RERUNS))]
     assert runs[-1]["config"]["fork"]["without"] == ["tool result 0"]
     assert client.get("/runs.json?like=nobody").json()["runs"] == []
+
+
+def test_a_comparison_offers_no_rerun_among_many_as_a_side(tmp_path: Path) -> None:
+    client = make_client(write_forked_runs(tmp_path / "t.duckdb"))
+    runs = client.get("/compare.json").json()["runs"]
+    assert [run["id"] for run in runs] == [NEW, "0" * 32, DEEPER, FORK, OLD]
+
+
+def test_reruns_push_no_evaluation_off_its_page(tmp_path: Path) -> None:
+    place = write_forked_runs(tmp_path / "t.duckdb", why_reruns=MOST, tags=[TAG])
+    evaluations = make_client(place).get("/evaluations.json").json()["evaluations"]
+    assert [run["id"] for run in evaluations] == [OLD]
