@@ -1,4 +1,4 @@
-"""Read a file as records: JSON, JSON Lines, CSV, Parquet or inspect_ai's archive, recognised by content."""
+"""Read a file as records: JSON, JSON Lines, CSV, Parquet or a zip of these, recognised by content."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ def iter_records(path: Path) -> Iterator[FileRecord]:
         yield from _read_rows(path)
         return
     if magic == b"PK\x03\x04":
-        from llm_trace.imports.inspect_archive import inspect_logs
+        from llm_trace.imports.archives import iter_archive
 
-        yield from (FileRecord(number, log) for number, log in enumerate(inspect_logs(path), 1))
+        yield from (FileRecord(number, log) for number, log in enumerate(iter_archive(path), 1))
         return
     with io.BufferedReader(Unpacked(path)) if magic[:2] == b"\x1f\x8b" else path.open("rb") as opened:
         yield from _read_until_damage(opened, path)

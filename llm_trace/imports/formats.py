@@ -10,8 +10,9 @@ from llm_trace.errors import ConfigurationError
 from llm_trace.imports import Broken, Imported, LeftOut, Origin, Said
 
 FORMATS = (
-    "llm_trace", "otlp", "langfuse", "phoenix", "inspect", "tau", "comet", "langsmith", "weave",
-    "litellm", "promptfoo", "claude_code", "codex", "gemini_cli", "exchange", "plain",
+    "llm_trace", "otlp", "opik", "langfuse", "phoenix", "mlflow", "inspect", "tau", "comet", "langsmith",
+    "weave", "litellm", "promptfoo", "claude_code", "codex", "gemini_cli", "chatgpt", "claude_chat",
+    "exchange", "plain",
 )  # fmt: skip
 """In the order in which they are tried; the last takes whatever has a prompt and an answer."""
 _MODULES = {"llm_trace": "own", "inspect": "inspect_logs", "exchange": "exchanges"}

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from llm_trace.semconv import names
 from llm_trace.semconv.agents import rename_span_attributes
+from llm_trace.semconv.mlflow import rename_mlflow_attributes
 from llm_trace.semconv.spans import call_fields
 from llm_trace.semconv.values import get_text, load_container
 
@@ -41,9 +42,11 @@ class EndedSpan(NamedTuple):
 
 def ended_call(span: EndedSpan) -> dict[str, Any]:
     """Return the fields of a `Call`, ids, times and status included."""
-    attributes = rename_span_attributes(span.name, span.attributes)
+    attributes = rename_span_attributes(span.name, rename_mlflow_attributes(span.attributes))
     fields = call_fields(span.name, attributes, span.events, start_ns=span.start_ns)
     details = fields["metadata"].setdefault("otel", {})
+    for name in attributes.keys() - span.attributes.keys():  # the same under another name
+        details.get("attributes", {}).pop(name, None)
     if span.scope:
         details["scope"] = span.scope
     if span.resource:

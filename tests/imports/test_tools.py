@@ -316,9 +316,8 @@ def test_the_requests_of_a_batch_are_refused_with_the_file_to_import(
     [
         {"id": "a", "parent_id": "b", "input": {"q": 1}, "output": 2},
         {"uuid": "u", "parentUuid": "p", "type": "user", "message": {"role": "user", "content": "hi"}},
-        {"title": "T", "mapping": {"r": {"id": "r", "message": None}}, "conversation_id": "c"},
     ],
-    ids=["a tree", "a transcript", "a conversation"],
+    ids=["a tree", "a transcript"],
 )
 def test_a_file_of_an_unknown_tool_is_refused_rather_than_misread(
     recorded: Recorded, tmp_path: Path, record: dict[str, Any]

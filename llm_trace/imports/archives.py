@@ -1,9 +1,11 @@
-"""inspect_ai's default logs, `.eval`: a zip of the log's head and a JSON file for each sample, compressed
-with Zstandard in newer versions.
+"""Zip files: inspect_ai's default logs, `.eval`, and what ChatGPT and Claude give who asks for their data.
+
+A log of inspect_ai is a head and a JSON file for each sample, compressed with Zstandard in newer versions.
 """
 
 from __future__ import annotations
 
+import re
 import tempfile
 import zipfile
 from collections.abc import Iterator
@@ -16,10 +18,12 @@ from llm_trace.imports.values import parse_json
 _ZSTD = 93
 _LOCAL_HEADER = 30
 _MOST_BYTES = 4 << 30
+_CONVERSATIONS = re.compile(r"(.*/)?conversations[^/]*\.json")
+"""Long exports are in several files."""
 
 
-def inspect_logs(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield a log for each sample of an archive: the whole would not fit into memory for many an evaluation.
+def iter_archive(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the records of an archive one by one: the whole would not fit into memory for many an evaluation.
 
     Raises:
         ConfigurationError: it is a zip of something else, or broken.
@@ -28,18 +32,33 @@ def inspect_logs(path: Path) -> Iterator[dict[str, Any]]:
         with zipfile.ZipFile(path) as archive:
             members = {member.filename: member for member in archive.infolist()}
             head = members.get("header.json") or members.get("_journal/start.json")
-            if head is None:
+            talks = [member for name, member in members.items() if _CONVERSATIONS.fullmatch(name)]
+            if head is not None:
+                yield from _iter_samples(archive, path, head)
+            elif talks:
+                for member in talks:
+                    yield from _list_records(parse_json(_read(archive, path, member)))
+            else:
                 raise ConfigurationError(
-                    f"{str(path)!r} is a zip without header.json: only .eval logs of inspect_ai are read"
+                    f"{str(path)!r} is a zip with neither header.json nor conversations.json: of zips, .eval "
+                    f"logs of inspect_ai and data exports of ChatGPT and Claude are read"
                 )
-            log = parse_json(_read(archive, path, head))
-            samples = [member for name, member in members.items() if name.startswith("samples/")]
-            for member in samples:
-                yield {**log, "samples": [parse_json(_read(archive, path, member))]}
-            if not samples:
-                yield log
     except (zipfile.BadZipFile, ValueError, OSError) as exc:
-        raise ConfigurationError(f"{str(path)!r} is no .eval log that can be read: {exc}") from exc
+        raise ConfigurationError(f"{str(path)!r} is no archive that can be read: {exc}") from exc
+
+
+def _iter_samples(archive: zipfile.ZipFile, path: Path, head: zipfile.ZipInfo) -> Iterator[dict[str, Any]]:
+    """Yield a log for each sample."""
+    log = parse_json(_read(archive, path, head))
+    samples = [member for member in archive.infolist() if member.filename.startswith("samples/")]
+    for member in samples:
+        yield {**log, "samples": [parse_json(_read(archive, path, member))]}
+    if not samples:
+        yield log
+
+
+def _list_records(document: Any) -> list[Any]:
+    return document if isinstance(document, list) else [document]
 
 
 def _read(archive: zipfile.ZipFile, path: Path, member: zipfile.ZipInfo) -> bytes:
