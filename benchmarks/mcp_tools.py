@@ -3,7 +3,7 @@ without a model comes to with the tools alone.
 
     python -m benchmarks.mcp_tools                  200,000 calls
     python -m benchmarks.mcp_tools --calls 1000000  the full table
-    python -m benchmarks.mcp_tools --store PATH     a store that is there; two small runs are added
+    python -m benchmarks.mcp_tools --store PATH     a store that is there; small runs are added
     python -m benchmarks.mcp_tools --mend           the agent and the demo's second prompt
     python -m benchmarks.mcp_tools --tokens         the estimate of tokens beside real tokenisers
 
@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import llm_trace
+from benchmarks.mcp_program import record_runs
 from llm_trace.mcp.limits import estimate_tokens
 from tests.helpers.mcp_agent import ScriptedAgent
 from tests.helpers.mcp_toys import Door
@@ -39,27 +40,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[1]
 MOST_TOKENS, MOST_SECONDS = 8_000, 2.0
-PROMPTS = {
-    version: llm_trace.Prompt("mcp benchmark", f"{text}\n{{question}}")
-    for version, text in {"v1": "Answer.", "v2": "Answer in one word."}.items()
-}
-
-
-@llm_trace.trace(kind="llm", model="toy-1")
-def answer(prompt: str) -> str:
-    """Answer with the last word of a question."""
-    return prompt.split()[-1]
-
-
-def record_runs(path: Path, calls: int = 200) -> None:
-    """Add two runs of this module's function to a store, with scores."""
-    llm_trace.configure(path)
-    for version, prompt in PROMPTS.items():
-        with llm_trace.start_run(f"mcp {version}"):
-            for number in range(calls):
-                answer(prompt.format(question=f"question {number}"))
-                llm_trace.log_score("correct", version == "v1" or number % 4 > 0)
-    llm_trace.shutdown()
+FUNCTIONS = ["benchmarks.mcp_program:answer", "benchmarks.mcp_program:settle"]
 
 
 def list_questions(path: Path) -> list[tuple[str, str, dict[str, Any]]]:
@@ -67,6 +48,7 @@ def list_questions(path: Path) -> list[tuple[str, str, dict[str, Any]]]:
     with llm_trace.open_store(path) as store:
         first = store.calls(kind="llm", order="oldest", limit=1)[0]
         spans = [call.span_id for call in store.calls(run="mcp v2", limit=3)]
+        paid = store.calls(run="mcp agent", name="refund", limit=1)[0].span_id
         word = store.sql("SELECT text FROM messages WHERE id = 40").fetchall()[0][0].split()[0]
     sides = {"a": "mcp v1", "b": "mcp v2", "by": "variables.question"}
     return [
@@ -84,6 +66,8 @@ def list_questions(path: Path) -> list[tuple[str, str, dict[str, Any]]]:
         ("attribute, again", "attribute", {"id": spans[0], "segments": "line", "wait_s": 300}),
         ("compare", "compare", sides),
         ("compare, worse pairs", "compare", {**sides, "outcome": "worse", "limit": 50}),
+        ("why, a refund", "why", {"id": paid, "repeats": 5, "wait_s": 300}),
+        ("bisect, two runs", "bisect", {"a": "mcp v1", "b": "mcp v2", "wait_s": 300}),
         ("replay, recorded", "replay", {"ids": spans, "mode": "recorded", "wait_s": 300}),
         ("prompts", "prompts", {}),
         ("prompts, of a name", "prompts", {"name": "mcp benchmark"}),
@@ -94,7 +78,7 @@ def list_questions(path: Path) -> list[tuple[str, str, dict[str, Any]]]:
 
 def measure_tools(path: Path, times: int) -> None:
     """Print the time and length of each answer."""
-    door = Door(path, functions=["benchmarks.mcp_tools:answer"], folder=str(ROOT))
+    door = Door(path, functions=FUNCTIONS, folder=str(ROOT))
     print(f"{'asked':28}{'p50 s':>8}{'most s':>8}{'CPU s':>8}{'tokens':>8}")
     for what, tool, arguments in list_questions(path):
         took, used, result = time_asks(lambda t=tool, a=arguments: door.call(t, **a), times)  # type: ignore[misc]

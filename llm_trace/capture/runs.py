@@ -6,6 +6,7 @@ import contextlib
 import functools
 import os
 import platform
+import re
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,8 +18,12 @@ from llm_trace.capture.ids import make_id
 from llm_trace.capture.labels import to_mapping, to_tags
 
 if TYPE_CHECKING:
+    from importlib.metadata import Distribution
+
     from llm_trace.capture.protocols import CallRecorder
     from llm_trace.record import Run
+
+_FIELD = re.compile(r"^(Name|Version):[ \t]*(\S+)", re.MULTILINE)
 
 
 def read_environment() -> dict[str, Any]:
@@ -39,10 +44,20 @@ def read_environment() -> dict[str, Any]:
 
 @functools.cache
 def _list_packages() -> dict[str, str]:
+    """Return the versions of the installed packages, by name.
+
+    `Distribution.metadata` parses the description of each too, which takes four times as long.
+    """
     from importlib import metadata
 
-    versions = ((d.metadata["Name"], d.version) for d in metadata.distributions())
-    return dict(sorted((name, version) for name, version in versions if name))
+    fields = [dict(_FIELD.findall(_read_head(each))) for each in metadata.distributions()]
+    return dict(sorted((f["Name"], f["Version"]) for f in fields if f.keys() >= {"Name", "Version"}))
+
+
+def _read_head(distribution: Distribution) -> str:
+    """Return the fields of a package's metadata, without the description below them."""
+    texts = (distribution.read_text(file) for file in ("METADATA", "PKG-INFO", ""))
+    return next(filter(None, texts), "").partition("\n\n")[0]
 
 
 def _read_git(*arguments: str) -> str | None:

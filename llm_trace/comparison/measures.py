@@ -74,7 +74,7 @@ def read_numbers(calls: Sequence[Fact]) -> Values:
 
 def read_outputs(store: Store, calls: Sequence[Fact]) -> tuple[Values, list[int | None]]:
     """Return whether each answer refuses, is valid JSON (where it looks like it), and its hash."""
-    rows = {row[0]: row[1:] for row in _fetch_outputs(store, _FACTS, list_asked(calls))}
+    rows = {row[0]: row[1:] for row in _read_outputs_of(store, _FACTS, calls)}
     answers = [rows.get(i, (None, None, None, False)) for i in range(len(calls))]
     values: Values = {"refusals": np.array([refuses for _, refuses, _, _ in answers], dtype=float)}
     if 2 * sum(looks for *_, looks in answers) > len(rows):
@@ -82,15 +82,21 @@ def read_outputs(store: Store, calls: Sequence[Fact]) -> tuple[Values, list[int 
     return values, [text for text, *_ in answers]
 
 
-def _fetch_outputs(store: Store, columns: str, ids: str) -> list[SqlRow]:
+def _read_outputs_of(store: Store, columns: str, calls: Sequence[Fact]) -> list[SqlRow]:
     """Return the place of each call that has an output, and columns made of its `text`."""
-    return store.fetch(_OUTPUTS.format(columns=columns), ids, *find_times(store, ids))
+    times = [call.start_ns for call in calls] or [0]
+    return _fetch_outputs(store, columns, list_asked(calls), (min(times), max(times)))
+
+
+def _fetch_outputs(store: Store, columns: str, ids: str, between: tuple[int, int]) -> list[SqlRow]:
+    """Return the same by ids, of which the first and the last began at these times."""
+    return store.fetch(_OUTPUTS.format(columns=columns), ids, *between)
 
 
 def find_changed(store: Store, spans: Sequence[tuple[str, str]]) -> list[bool]:
     """Return of pairs of calls whether their answers differ, letter for letter."""
     every = " ".join([span for pair in spans for span in pair])
-    hashes: dict[int, int] = dict(_fetch_outputs(store, "hash(text)", every))
+    hashes: dict[int, int] = dict(_fetch_outputs(store, "hash(text)", every, find_times(store, every)))
     return [hashes.get(2 * i) != hashes.get(2 * i + 1) for i in range(len(spans))]
 
 
@@ -135,7 +141,7 @@ def measure_similarities(store: Store, pairs: Pairs, embed: Embed | None) -> Flo
     step = max(1, -(-len(pairs) // READ))
     part = range(0, len(pairs), step)  # keys are hashes, so this is as good as drawn
     calls = [side[i] for i in part for side in pairs.firsts]
-    texts: dict[int, str] = dict(_fetch_outputs(store, "text", list_asked(calls)))
+    texts: dict[int, str] = dict(_read_outputs_of(store, "text", calls))
     pairs_of_texts = [
         (i, texts[2 * k], texts[2 * k + 1])
         for k, i in enumerate(part)

@@ -50,10 +50,10 @@ def answer_compare(bench: Workbench, question: CompareQuestion) -> ToolAnswer:
     Raises:
         NotFoundError: a side does not exist, or no call of a has a partner in b.
     """
-    from llm_trace.comparison.api import compare
+    from llm_trace.comparison.remembered import compare_once
 
-    comparison = compare(
-        question.a, question.b, store=bench.store, by=question.by, metrics=question.metrics,
+    comparison = compare_once(
+        bench.store, question.a, question.b, by=question.by, metrics=question.metrics,
         slices=question.slices, lower=question.lower,
     )  # fmt: skip
     if question.outcome is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self, get_args
 from urllib.parse import urlencode
@@ -15,9 +14,6 @@ if TYPE_CHECKING:
 
     from llm_trace.comparison.comparison import Comparison
     from llm_trace.stores.duckdb import Store
-
-_KEPT = 4
-"""Comparisons that are kept: filtering their pairs does not compare again."""
 
 
 @dataclass(frozen=True)
@@ -57,21 +53,10 @@ class ComparisonRequest:
 
     def compare(self, store: Store) -> Comparison:
         """Return the comparison, made anew when the store has changed."""
-        from llm_trace.comparison.api import compare
+        from llm_trace.comparison.remembered import compare_once
 
-        state = store.path.stat()
-        key = (str(store.path), state.st_mtime_ns, state.st_size, self.a, self.b, self.by, self.slices)
-        with _LOCK:
-            comparison = _COMPARISONS.pop(key, None)
-            if comparison is None:
-                places = tuple(filter(None, map(str.strip, self.slices.split(",")))) or ("tag",)
-                comparison = compare(self.a, self.b, store=store, by=self.by or None, slices=places)
-            _COMPARISONS[key] = comparison
-            while len(_COMPARISONS) > _KEPT:
-                del _COMPARISONS[next(iter(_COMPARISONS))]
-        return comparison
+        places = tuple(filter(None, map(str.strip, self.slices.split(",")))) or ("tag",)
+        return compare_once(store, self.a, self.b, by=self.by or None, slices=places)
 
 
 _TEXTS = ("a", "b", "by", "slices", "slice", "metric", "show")
-_COMPARISONS: dict[tuple[Any, ...], Comparison] = {}
-_LOCK = threading.Lock()

@@ -142,6 +142,24 @@ def test_two_runs_are_compared_with_bounds_and_the_pairs_that_got_worse(door: Do
     assert worse["more"][0]["arguments"] == {"offset": 10}
 
 
+def test_a_comparison_is_made_anew_once_more_was_recorded(tmp_path: Path) -> None:
+    place = tmp_path / "traces.duckdb"
+    record(place)
+    opened = Door(place)
+    sides = {"a": "first", "b": "second", "by": "session"}
+    before = opened.call("compare", **sides)
+    assert opened.call("compare", **sides) == before
+    names = [metric["name"] for metric in before["recorded"]["metrics"]]
+    llm_trace.configure(place)
+    with llm_trace.open_store(place) as store:
+        calls = [store.calls(run=run, order="oldest", limit=1)[0] for run in ("first", "second")]
+    for number, call in enumerate(calls):
+        llm_trace.log_score("later", number, call=call)
+    llm_trace.shutdown()
+    after = opened.call("compare", **sides)["recorded"]["metrics"]
+    assert [metric["name"] for metric in after if metric["name"] not in names] == ["later"]
+
+
 def test_prompts_are_listed_shown_and_held_against_each_other(door: Door) -> None:
     assert door.call("prompts")["verdict"] == "2 prompts with 3 versions."
     named = door.call("prompts", name="tidy")
