@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 
 from llm_trace.capture import failures
 from llm_trace.capture.command_secrets import COMMANDS
+from llm_trace.capture.spoken_secrets import CODE, CODE_PARTS, PASSWORD, PASSWORD_PARTS
 
 _LOCAL = r"\w.+\-\u200b-\u200d\u2060\ufeff"
 _DOMAIN = r"[\w\-]+(?:\.[\w\-]+)*\.[^\W\d_]{2,}"
@@ -38,6 +39,8 @@ PATTERNS: dict[str, str] = {
     "api_key": "|".join(_API_KEYS),
     "basic_auth": r"(?:[Bb]asic|BASIC)\s{1,8}(?P<secret>[A-Za-z0-9+/_\-]{8,}={0,2})",
     "command": COMMANDS,
+    "password": PASSWORD,
+    "code": CODE,
     "email": (
         rf"(?<![%{_LOCAL}])(?:[%{_LOCAL}]++(?:@|\\u0040)"
         rf"|(?:[{_LOCAL}]|%(?!(?:25)*40))++%(?:25)*40){_DOMAIN}"
@@ -53,11 +56,11 @@ PATTERNS: dict[str, str] = {
 """Built-in value patterns by name, in the order in which they are looked for.
 
 `card` masks only numbers that pass the Luhn check, `basic_auth` only what decodes to `user:password`,
-`command` what these commands take behind a short option. Where a pattern has a group `secret`, only that is
-masked.
+`command` what these commands take behind a short option, `password` and `code` what a sentence tells. Where
+a pattern has a group `secret`, only that is masked.
 """
 
-PARTS: dict[str, tuple[tuple[int, str, str], ...]] = {
+PARTS: dict[str, tuple[tuple[int, str | tuple[str, ...], str], ...]] = {
     "private_key": ((31, "PRIVATE KEY", PATTERNS["private_key"]),),
     "url_password": ((6, "://", PATTERNS["url_password"]),),
     "api_key": tuple(
@@ -65,13 +68,14 @@ PARTS: dict[str, tuple[tuple[int, str, str], ...]] = {
     ),
     "basic_auth": ((14, "asic|ASIC", PATTERNS["basic_auth"]),),
     "command": ((9, r"-[uUapP\-]", PATTERNS["command"]),),
+    "password": PASSWORD_PARTS,
+    "code": CODE_PARTS,
     "email": ((6, r"@|%(?:25)*40|\\u0040", PATTERNS["email"]),),
     "card": ((13, r"\d\d\d\d", PATTERNS["card"]),),
     "phone": ((9, r"\d\d\d", PATTERNS["phone"]),),
 }
 """Each pattern as alternatives, with the characters that a match has at least, and with what a text that
-holds one has in
-it: most texts are told by these two."""
+holds one has in it, a pattern or one of several words: most texts are told by these two."""
 
 WINDOW = 8_192
 """Characters that a pattern of the user's sees at a time; a longer text is gone through in windows."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import chain
 from typing import NamedTuple
 
@@ -112,11 +112,21 @@ def _iter_searches(value: str | re.Pattern[str]) -> Iterator[Search]:
     """Yield what finds a pattern in a text: at once for ours, in windows for a user's."""
     if isinstance(value, str) and value in PARTS:
         for shortest, hint, pattern in PARTS[value]:
-            yield Search(
-                shortest, re.compile(hint).search, re.compile(pattern), _FINDERS.get(value, find_all)
-            )
+            yield Search(shortest, _read_hint(hint), re.compile(pattern), _FINDERS.get(value, find_all))
     else:
         yield Search(0, None, re.compile(value), find_in_windows)
+
+
+def _read_hint(hint: str | tuple[str, ...]) -> Callable[[str], object]:
+    """Return the quick test of a text: it is searched for a pattern, or for one of several words."""
+    return re.compile(hint).search if isinstance(hint, str) else partial(_holds_one, hint)
+
+
+def _holds_one(words: tuple[str, ...], text: str) -> bool:
+    for word in words:  # noqa: SIM110  a generator costs as much as all of the words
+        if word in text:
+            return True
+    return False
 
 
 @lru_cache(4096)

@@ -83,10 +83,11 @@ _REVERSED = re.compile(rf"[\w.\-]{{2,{_MAX_NAME}}}+(?![\w.\-])")
 _OPENING = re.compile(r"""[bBrRuUfF]{0,2}(?P<escapes>\\*)(?P<mark>["'])""")
 _TOKEN = re.compile(r"""\\*["']|[\[\](){}]|\n""")
 _SCALAR = re.compile(r"[\w.+\-]+(?![\w.+\-(\[])")
-_PLAIN = re.compile(r"""[^\s,;&#"'`<>(){}\[\]\\|]+""")
+_IN_QUERY = re.compile(r"""[^\s,;&#"'`<>(){}\[\]\\|]+""")
+_PLAIN = re.compile(r"""[^\s,;"'`<>(){}\[\]\\|]+""")
 _PASSWORD = re.compile(r"(?i)(?:pass(?:word|wd|code|phrase)|pwd|passwort|kennwort)$")
 _SPOKEN = re.compile(
-    r"""(?=[^\s\d]{0,64}\d)(?=[^\sA-Za-z]{0,64}[A-Za-z])[^\s,;&#"'`<>(){}\[\]\\|]{6,64}+(?![^\s,;.!?])"""
+    r"""(?=[^\s\d]{0,64}\d)(?=[^\sA-Za-z]{0,64}[A-Za-z])[^\s,;"'`<>(){}\[\]\\|]{6,64}+(?![^\s,;.!?])"""
 )
 """What a password in the middle of a line looks like: letters with digits among them."""
 _LINE = re.compile(r"""[^\r\n"'\\]+""")
@@ -180,7 +181,7 @@ def _find_plain_value(text: str, name: _Name) -> SecretValue | None:
         # a long value is not read here: it would be read again for each sign in it
         spoken = _SPOKEN.match(text, at) if _PASSWORD.search(name.name) else None
         return spoken and SecretValue(at, spoken.end(), "")
-    plain = _PLAIN.match(text, at)
+    plain = (_IN_QUERY if close else _PLAIN).match(text, at)
     if plain is None or plain[0] in _NOTHING or plain[0] == name.name:
         return None
     return SecretValue(at, plain.end(), "") if close or _is_setting(text, plain) else None

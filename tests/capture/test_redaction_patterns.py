@@ -253,7 +253,7 @@ def test_the_shortest_secret_of_each_form_is_masked(text: str) -> None:
     assert MASK in Redaction()(text)
 
 
-HINTS = "-u A eyJ Bearer Basic @ 1111 PRIVATE KEY :// = abcdefghijklmnopqr "
+HINTS = "-u A eyJ Bearer Basic @ 1111 PRIVATE KEY :// = password code abcdefghijklmnopqr "
 """What the quick tests look for before a pattern is tried."""
 UNITS = [
     "a", "1", " ", "a.", "a-", "a@", "@", "a@a.1", "a%40", "%4", "é", "1 ", "11 ", "1111 ", "1111-", "1.",
@@ -264,7 +264,8 @@ UNITS = [
     '{"password": [', '\\"password\\": \\"', "password:\n", "password, ", "('password', ", "=", ":", '"',
     "\\", '\\"', "{", "[", "aB", "a_", "tokenA", "Cookie: a; ", "--password ", "--password a ",
     '--password "', '--password \\"', "-password", "- --password\n", "curl ", "curl -u a", "-u a:b ",
-    "curl | ", "mysql -p", "x password: a", "x password:a1",
+    "curl | ", "mysql -p", "x password: a", "x password:a1", "password is ", "password is a1",
+    "password for a ", "with a b password ", "set my password to ", "p", "pin is 1", "1-", "key is ",
 ]  # fmt: skip
 
 
