@@ -85,13 +85,14 @@ def why(
         seen, notes = list_seen_steps(tape, decision.deciding)
         plan = plan_trials(len(seen), repeats, limit, confidence)
         steps, order, remarks = order_steps(seen, deciding, opened, model)
-        trials = Trials(forking, decision, repeats, limit)
+        trials = Trials(forking, decision, plan)
         trials.check(steps[: plan.steps])
-        control = trials.try_control(plan.control)
+        control = trials.try_control(trials.looks[0].control)
         notes = [f"what is taken away is replaced by {NEUTRAL!r}", *notes, *remarks]
         tested = plan.steps if control.share >= LEAST else 0
         causes = search_causes(trials, steps, tested, 1 - confidence)
     notes += _list_limits(len(steps), tested, control.share)
+    control = trials.control
     chain = find_chain(decision, causes, 1 - confidence)
     return Causes(
         asked.span_id, decision.describe(), deciding.span_id, tuple(causes), control, trials.spent,

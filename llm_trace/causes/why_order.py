@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
+from llm_trace.causes.why_trials import NEUTRAL
 from llm_trace.errors import LLMTraceError
 
 if TYPE_CHECKING:
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
     from llm_trace.record import Attribution, Call
     from llm_trace.stores.duckdb import Store
 
+EVALUATIONS = 8
+"""Of the model that orders the steps, for each step: Shapley values, for leave-one-out is blind to steps that
+stand in for each other.
+"""
 _ORIGINS = {
     "system": "the system prompt",
     "user": "the user's words",
@@ -37,8 +42,18 @@ def order_steps(
     if not attributions and model is not None:
         from llm_trace.attribution.api import attribute
 
+        segments = {step.label: step.text for step in seen}
         try:
-            attributions = [attribute(deciding, model=model, method="occlusion", segments="message")]
+            attributions = [
+                attribute(
+                    deciding,
+                    model=model,
+                    method="leverage_shap",
+                    segments=segments,
+                    baseline=NEUTRAL,
+                    budget=EVALUATIONS * len(segments),
+                )
+            ]
         except LLMTraceError as exc:
             remarks.append(f"the steps are not ordered by attribution: {exc}")
     if not attributions:

@@ -43,7 +43,7 @@ class Cause:
     """Lower bound of the effect, at the confidence asked for; it holds however early reruns ended."""
     high: float
     p_value: float
-    """Fisher's exact test that it has no effect, times the number of looks."""
+    """Fisher's exact test that the decision is no rarer without it, times the number of looks."""
     q_value: float
     """The p-value corrected for all steps that were tested (Holm)."""
     together: tuple[str, ...] = ()

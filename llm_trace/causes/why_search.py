@@ -29,7 +29,7 @@ def search_causes(trials: Trials, steps: Sequence[SeenStep], tested: int, alpha:
     """Return the steps, strongest first.
 
     Args:
-        trials: whose control reruns were made.
+        trials: whose first reruns with everything as it was were made.
         steps: in the order in which they are tried.
         tested: how many of them are.
         alpha: how often any step may be accused wrongly.
@@ -55,12 +55,20 @@ def find_substitutes(trials: Trials, steps: Sequence[SeenStep]) -> tuple[SeenSte
     """Return a smallest set of steps without which the decision changes although it needs none of them by
     itself; empty where there is none, or no budget to find it.
 
-    From all of them one after the other is put back, the weakest first, while the decision stays away.
+    The fewest of the first steps are taken without which it changes, by halving, and of those one after the
+    other is put back, the weakest first, while the decision stays away.
     """
     if len(steps) < 2 or not _changes(trials, steps):
         return ()
-    gone = list(steps)
-    for step in reversed(steps):
+    fewest, enough = 2, len(steps)
+    while fewest < enough:
+        middle = (fewest + enough) // 2
+        if _changes(trials, steps[:middle]):
+            enough = middle
+        else:
+            fewest = middle + 1
+    gone = list(steps[:enough])
+    for step in reversed(steps[:enough]):
         fewer = [each for each in gone if each is not step]
         if len(fewer) > 1 and _changes(trials, fewer):
             gone = fewer
@@ -69,9 +77,13 @@ def find_substitutes(trials: Trials, steps: Sequence[SeenStep]) -> tuple[SeenSte
 
 def _changes(trials: Trials, steps: Sequence[SeenStep]) -> bool:
     """Return whether most of a few reruns decide otherwise without some steps, while that can be paid for."""
-    if not trials.can_pay(SCREEN + FIRST):
+    if not trials.can_pay(2 * SCREEN + FIRST):
         return False
-    return trials.decide_without(steps, SCREEN) * 2 < SCREEN * trials.control.share
+    begin = trials.plan.repeats  # other reruns than those of the test of what is left
+    same = trials.decide_without(steps, SCREEN, begin)
+    if 0 < sum(same) < SCREEN:
+        same += trials.decide_without(steps, SCREEN, begin + SCREEN)
+    return sum(same) * 2 < len(same) * trials.control.share
 
 
 def _build_causes(

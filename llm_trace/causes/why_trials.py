@@ -1,9 +1,10 @@
 """Reruns of a decision with steps taken away, as many as a verdict takes and the budget pays for.
 
-Every step is looked at after the same few numbers of reruns, fixed before the first is made. Fisher's exact
-test and the exact bounds of Clopper and Pearson are corrected for the number of looks, so they hold wherever
-the reruns of a step end. Reruns end where the effect is told from chance, and where an agent that always
-decides the same shows none.
+Every step is looked at after the same few numbers of reruns, without it and with everything as it was, fixed
+before the first is made. Fisher's exact test and the bounds are corrected for the number of looks, so they
+hold wherever the reruns of a step end: where the effect is told from chance, and
+where the decision is no rarer without the step. The reruns with everything as it was go on only while a step
+needs them.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from math import comb
+from math import comb, hypot
 from typing import TYPE_CHECKING
 
 from scipy import stats
@@ -30,7 +31,7 @@ LOOKS = 3
 FIRST = 5
 """Reruns before the first look."""
 SCREEN = 3
-"""Reruns of a set of steps while it is made smaller."""
+"""Reruns of a set of steps while it is made smaller; as many again where they do not agree."""
 NEUTRAL = "[removed]"
 """What stands where a step was."""
 
@@ -40,8 +41,11 @@ class TrialPlan:
     """How many calls go where."""
 
     control: int
+    """Reruns with everything as it was, at most."""
     steps: int
     """How many steps are tried."""
+    repeats: int
+    """Reruns of each, at most."""
     limit: int | None
     """Calls of the model that may be made; `None` for as many as it takes."""
 
@@ -54,12 +58,12 @@ def plan_trials(steps: int, repeats: int, limit: int | None, confidence: float) 
     """
     alpha = 1 - confidence
     if limit is None:
-        plan = TrialPlan(repeats, steps, None)
+        plan = TrialPlan(repeats, steps, repeats, None)
     else:
         control = min(repeats, max(FIRST, limit // 3))
-        plan = TrialPlan(control, min(steps, (limit - control) // FIRST), limit)
+        plan = TrialPlan(control, min(steps, (limit - control) // FIRST), repeats, limit)
     last = repeats if limit is None else min(repeats, limit - plan.control)
-    if plan.steps < 1 or LOOKS * plan.steps / comb(plan.control + last, last) > alpha:
+    if plan.steps < 1 or LOOKS * (plan.steps + 1) / comb(plan.control + last, last) > alpha:
         means = f"{repeats} repeats" if limit is None else f"a budget of {limit} calls"
         raise ConfigurationError(
             f"{means} cannot tell the effect of any of {steps} steps from chance, even if each rerun shows "
@@ -69,23 +73,39 @@ def plan_trials(steps: int, repeats: int, limit: int | None, confidence: float) 
     return plan
 
 
+@dataclass(frozen=True)
+class Look:
+    """Numbers of reruns after which a step is looked at."""
+
+    control: int
+    """With everything as it was."""
+    without: int
+
+
 @dataclass
 class Trials:
     """The reruns of one decision."""
 
     forking: Forking
     decision: ModelDecision
-    repeats: int
-    limit: int | None
+    plan: TrialPlan
     spent: int = 0
     """Calls of the model that were made."""
-    control: Arm = field(default_factory=lambda: Arm(0, 0))
+    _control: list[bool] = field(default_factory=list)
+    """Of each rerun with everything as it was, whether it decided the same."""
     _branches: dict[tuple[int | str, ...], Branch] = field(default_factory=dict)
 
     @cached_property
-    def looks(self) -> tuple[int, ...]:
-        """Numbers of reruns after which a step is looked at."""
-        return tuple(sorted({min(FIRST, self.repeats), min(2 * FIRST, self.repeats), self.repeats}))
+    def looks(self) -> tuple[Look, ...]:
+        """When a step is looked at."""
+        most = self.plan.repeats
+        counts = sorted({min(FIRST, most), min(2 * FIRST, most), most})
+        return tuple(Look(min(self.plan.control, max(2 * FIRST, count)), count) for count in counts)
+
+    @property
+    def control(self) -> Arm:
+        """The reruns with everything as it was."""
+        return Arm(sum(self._control), len(self._control))
 
     def check(self, steps: Sequence[SeenStep]) -> None:
         """Run the program up to the decision, without paying, with nothing and with each step taken away.
@@ -98,15 +118,15 @@ class Trials:
 
     def can_pay(self, count: int) -> bool:
         """Return whether the budget holds further calls."""
-        return self.limit is None or self.spent + count <= self.limit
+        return self.plan.limit is None or self.spent + count <= self.plan.limit
 
-    def decide_without(self, steps: Sequence[SeenStep], count: int, begin: int = 0) -> int:
-        """Return how many of some reruns decide the same although steps were taken away.
+    def decide_without(self, steps: Sequence[SeenStep], count: int, begin: int = 0) -> list[bool]:
+        """Return of some reruns whether they decide the same although steps were taken away.
 
         Args:
-            begin: number of the first rerun: its seed, where the record has one.
+            begin: how many were made before: where the record has a seed, each has another one.
         """
-        branch, same = self._branch_off(steps), 0
+        branch, same = self._branch_off(steps), []
         about = {
             "at": self.decision.deciding.span_id,
             "name": self.decision.deciding.name,
@@ -115,14 +135,16 @@ class Trials:
         }
         for index in range(begin, begin + count):
             watch = self.decision.watch()
-            rerun = self.forking.rerun(branch, index, about, watch)
+            # The recorded seed itself is left out: it draws what the record drew, which is no new evidence.
+            rerun = self.forking.rerun(branch, index + 1, about, watch)
             self.spent += rerun.report.live
-            same += self.decision.is_same(rerun, watch)
+            same.append(self.decision.is_same(rerun, watch))
         return same
 
     def try_control(self, count: int) -> Arm:
-        """Make reruns with everything as it was."""
-        self.control = Arm(self.decide_without((), count), count)
+        """Make reruns with everything as it was, until there are so many."""
+        begin = len(self._control)
+        self._control += self.decide_without((), count - begin, begin)
         return self.control
 
     def try_without(self, steps: Sequence[SeenStep], family: int, alpha: float, reserve: int = 0) -> Arm:
@@ -134,31 +156,47 @@ class Trials:
         """
         arm = Arm(0, 0)
         for look in self.looks:
-            if not self.can_pay(look - arm.n + reserve):
+            more = max(look.control - self.control.n, 0)
+            if not self.can_pay(more + look.without - arm.n + reserve):
                 break
-            arm = Arm(arm.same + self.decide_without(steps, look - arm.n, arm.n), look)
-            settled = self.control.share == arm.share == 1.0
-            if settled or self.compute_p_value(arm) * family <= alpha:
+            self.try_control(look.control)
+            same = self.decide_without(steps, look.without - arm.n, arm.n)
+            arm = Arm(arm.same + sum(same), look.without)
+            if arm.share >= self._see_control(arm).share or self.compute_p_value(arm) * family <= alpha:
                 break
         return arm
 
+    def _see_control(self, arm: Arm) -> Arm:
+        """Return the reruns with everything as it was that were planned for a look, and no later ones."""
+        count = next(look.control for look in self.looks if look.without == arm.n)
+        return Arm(sum(self._control[:count]), count)
+
     def compute_p_value(self, arm: Arm) -> float:
-        """Return Fisher's exact p-value that a step's absence changes nothing, times the number of looks."""
+        """Return Fisher's exact p-value, times the number of looks, that the decision is no rarer without a
+        step.
+        """
         if not arm.n:
             return 1.0
-        table = [
-            [self.control.same, self.control.n - self.control.same],
-            [arm.same, arm.n - arm.same],
-        ]
-        return min(1.0, len(self.looks) * float(stats.fisher_exact(table)[1]))
+        control = self._see_control(arm)
+        table = [[control.same, control.n - control.same], [arm.same, arm.n - arm.same]]
+        return min(1.0, len(self.looks) * float(stats.fisher_exact(table, alternative="greater")[1]))
 
     def bound_effect(self, arm: Arm, alpha: float) -> tuple[float, float]:
-        """Return bounds of the share with everything less that without a step, valid at every look."""
+        """Return bounds of the share with everything less that without a step, valid at every look.
+
+        Source: Zou & Donner 2008, Statistics in Medicine 27, 1693-1702, from Clopper and Pearson's bounds of
+        both shares.
+        """
         if not arm.n:
             return -1.0, 1.0
-        with_low, with_high = _bound_share(self.control, alpha / 2)
-        low, high = _bound_share(arm, alpha / 2 / len(self.looks))
-        return with_low - high, with_high - low
+        control, sizes = self.control, {look.control for look in self.looks}
+        with_low, with_high = _bound_share(control, alpha / len(sizes))
+        low, high = _bound_share(arm, alpha / len(self.looks))
+        effect = control.share - arm.share
+        return (
+            effect - hypot(control.share - with_low, high - arm.share),
+            effect + hypot(with_high - control.share, arm.share - low),
+        )
 
     def _branch_off(self, steps: Sequence[SeenStep]) -> Branch:
         key = tuple(step.text if step.place is None else step.place for step in steps)

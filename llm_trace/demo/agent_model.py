@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,21 +35,27 @@ def write_call(messages: Sequence[Mapping[str, str]], temperature: float = 0.0) 
         messages: `role` (system, user, assistant, tool) and `content`.
         temperature: 0 takes the likeliest token; above, tokens are drawn by `random`.
     """
-    import torch
-
-    model, tokenizer = load_shared()
-    prompt = tokenizer.apply_chat_template(list(messages), add_generation_prompt=True, return_dict=False)
-    ids, answer, past = list(prompt), list[int](), None
-    with torch.inference_mode():
-        while len(answer) < LONGEST:
-            out = model(torch.tensor([ids]), past_key_values=past, use_cache=True)
-            token, past = _draw_token(out.logits[0, -1], temperature), out.past_key_values
-            if token == tokenizer.eos_token_id:
-                break
-            answer.append(token)
-            ids = [token]
+    tokenizer = load_shared()[1]
+    prompt = tuple(
+        tokenizer.apply_chat_template(list(messages), add_generation_prompt=True, return_dict=False)
+    )
+    answer: list[int] = []
+    while len(answer) < LONGEST:
+        token = _draw_token(compute_logits((*prompt, *answer)), temperature)
+        if token == tokenizer.eos_token_id:
+            break
+        answer.append(token)
     usage = {"input_tokens": len(prompt), "output_tokens": len(answer)}
     return str(tokenizer.decode(answer)), usage
+
+
+@lru_cache(maxsize=1024)
+def compute_logits(ids: tuple[int, ...]) -> Any:
+    """Return the logits (vocabulary) of the token after others, kept for who asks the same again."""
+    import torch
+
+    with torch.inference_mode():
+        return load_shared()[0](torch.tensor([ids]), use_cache=False).logits[0, -1].clone()
 
 
 @cache

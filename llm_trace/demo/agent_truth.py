@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from llm_trace.demo.agent_model import load_shared
+from llm_trace.demo.agent_model import compute_logits, load_shared
 from llm_trace.demo.agent_texts import DECISIONS, Decision
 from llm_trace.demo.agent_world import Messages, rule
 
@@ -87,6 +87,17 @@ def compute_shares(conversations: Sequence[Messages]) -> list[dict[Decision, flo
     names = [tokenizer.convert_tokens_to_ids(name) for name in DECISIONS]
     rows = [row for logits in _iter_logits(conversations) for row in logits.softmax(1)[:, names].tolist()]
     return [dict(zip(DECISIONS, row, strict=True)) for row in rows]
+
+
+def compute_call_share(messages: Messages, call: str) -> float:
+    """Return the model's probability of writing exactly this call next, at temperature 1."""
+    tokenizer = load_shared()[1]
+    ids = tuple(tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False))
+    share = 1.0
+    for token in (*tokenizer.encode(call, add_special_tokens=False), tokenizer.eos_token_id):
+        share *= float(compute_logits(ids).double().softmax(-1)[token])
+        ids += (token,)
+    return share
 
 
 def _iter_logits(conversations: Sequence[Messages]) -> Iterable[Any]:

@@ -14,6 +14,9 @@ import pytest
 
 import llm_trace
 from llm_trace.causes.why_record import Causes
+from llm_trace.demo.agent import handle_ticket
+from llm_trace.demo.agent_cases import make_agent_cases
+from llm_trace.demo.agent_model import MODEL
 from llm_trace.errors import ConfigurationError, NotFoundError, ReplayError
 from tests.conftest import Recorded
 from tests.helpers.cli_toys import invoke
@@ -79,13 +82,13 @@ def test_the_step_that_a_decision_came_from_is_named_and_nothing_but_the_model_r
     causes, agent = explain(store, damaged)
     assert str(causes) == (
         "refund(order=7) came from tool result 2 (inspect): without it 0 of 5 reruns decide so, with it "
-        "20 of 20."
+        "10 of 10."
     )
     first = causes.steps[0]
     assert (first.text, first.effect, first.together) == ("It came damaged.", 1.0, ())
     assert store.call(first.span_id).name == "inspect"
     assert first.low > 0
-    assert first.q_value < 0.001
+    assert first.q_value < 0.01
     assert [(step.label, str(step.without), step.effect) for step in causes.steps[1:]] == [
         ("tool result 3 (photos)", "5 of 5", 0.0),
         ("tool result 1 (look_up)", "5 of 5", 0.0),
@@ -108,7 +111,17 @@ def test_steps_that_stand_in_for_each_other_are_found_together(store: Recorded) 
         ("tool result 2 (inspect)", ("tool result 3 (photos)",)),
         ("tool result 3 (photos)", ("tool result 2 (inspect)",)),
     }
-    assert str(causes).endswith("with them 20 of 20. Either of them suffices.")
+    assert str(causes).endswith("with them 10 of 10. Either of them suffices.")
+
+
+def test_steps_that_stand_in_for_each_other_are_tried_first_by_attribution(store: Recorded) -> None:
+    (case,) = make_agent_cases("redundant", 1, seed=1)
+    with llm_trace.start_run("desk"):
+        handle_ticket(case.name, case.ticket.message)
+    (refund,) = store.calls(run="desk", name="refund")
+    causes = llm_trace.why(refund, functions=handle_ticket, model=MODEL, budget=21)
+    tried = {store.call(step.span_id).name for step in causes.steps if step.without.n}
+    assert (causes.order, tried) == ("attribution", set(case.plants))
 
 
 def test_steps_that_are_needed_together_are_both_named(store: Recorded) -> None:
@@ -124,7 +137,7 @@ def test_a_decision_that_depends_on_nothing_accuses_no_step(store: Recorded) -> 
     causes, _ = explain(store, lambda _: True)
     assert (causes.significant, causes.chain) == ((), ())
     assert str(causes) == (
-        "No single step is shown to have caused refund(order=7): with everything as it was 20 of 20 reruns "
+        "No single step is shown to have caused refund(order=7): with everything as it was 10 of 10 reruns "
         "decide so."
     )
 
@@ -140,7 +153,7 @@ def test_a_model_that_no_longer_decides_so_is_said(store: Recorded) -> None:
         "only 0% of the reruns with everything as it was decide so: the model is not the recorded one, or "
         "decides by chance; no step was tried"
     )
-    assert (causes.significant, causes.calls) == ((), 20)
+    assert (causes.significant, causes.calls) == ((), 10)
 
 
 def test_a_budget_is_kept_and_one_that_decides_nothing_is_refused(store: Recorded) -> None:
@@ -187,7 +200,7 @@ def test_a_single_call_of_a_model_is_explained_by_its_prompt(store: Recorded) ->
     ]
     assert str(causes) == (
         "the answer 'We send your money back today.' came from variable 1: without it 0 of 5 reruns decide "
-        "so, with it 20 of 20."
+        "so, with it 10 of 10."
     )
 
 

@@ -37,7 +37,7 @@ def test_the_tool_result_that_caused_a_refund_is_named_by_its_number_and_quoted_
     refund = find_refund(place)
     answer = open_door(place, "solve").call("why", id=refund, wait_s=120)
     assert answer["verdict"].startswith(
-        "With everything as it was 20 of 20 reruns decide so. Shown to have caused it, 95% sure over all "
+        "With everything as it was 10 of 10 reruns decide so. Shown to have caused it, 95% sure over all "
         "steps: step 1 (tool): without it 0 of 5 decide so (effect +100%, +"
     )
     assert re.search(r" It took \d+ calls of the model\.$", answer["verdict"])
