@@ -23,8 +23,8 @@ def run_demo(
     ] = True,
     as_json: o.JsonOption = False,
 ) -> None:
-    """Take the tour: two prompts, 100 customers, a wrong refund, the words that caused it, and a crash.
-    Offline, under a minute.
+    """Take the tour: two prompts, 100 customers, a wrong refund, the words that caused it, a crash, and an
+    agent's mistake. Offline, under a minute.
     """
     _require_model()
     from llm_trace.demo import story

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from llm_trace.demo.agent_failure import AgentFailure
     from llm_trace.demo.fix import Fix
     from llm_trace.demo.scenes import AnsweredRuns, Costs, JudgedRun, WeightShift
     from llm_trace.demo.victim import Crash
@@ -27,6 +28,7 @@ class Figures:
     crash: Crash
     fix: Fix | None
     """`None` where v2 got nothing wrong."""
+    agent: AgentFailure
     costs: Costs
     store: str
     kept: bool

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console, RenderableType
 
+    from llm_trace.demo.agent_failure import AgentFailure
     from llm_trace.demo.figures import Figures
     from llm_trace.demo.fix import Fix
     from llm_trace.demo.scenes import AnsweredRuns, JudgedRun, WeightShift
@@ -141,6 +142,33 @@ class Narrator:
             f"calls of the model."
         )
         self._doubt(fix.doubts)
+
+    def tell_agent(self, failure: AgentFailure) -> None:
+        """Tell why the agent decided so, and what became of it."""
+        self._title("An agent, and why it did that")
+        self._say("Another small model reads what tools return, call by call, and decides.")
+        self._say(f"“{failure.message}”", indent=2, style="italic", markup=False)
+        self._say(f"It decides [bold]{failure.answer}[/], the rule says [bold]{failure.right}[/].")
+        if failure.causes is not None:
+            self._say("[bold]why[/] lets it decide again without each thing that it read:", before=True)
+            self._say(failure.causes.summary(), indent=2, markup=False)
+            self._say(f"“{failure.causes.steps[0].text}”", indent=2, style="italic", markup=False)
+            self._say(f"In a fork of the run where that is empty: [bold]{failure.forked}[/].")
+            self._tell_mending(failure.outcomes)
+        self._doubt(failure.doubts)
+
+    def _tell_mending(self, outcomes: tuple[str, ...]) -> None:
+        from llm_trace.demo.agent_failure import MENDED, READING
+
+        self._say("The failure becomes a test, which the recording answers.", before=True)
+        if not outcomes:
+            self._say("To run it: pip install pytest")
+            return
+        before, after = outcomes
+        self._say(f"pytest says [bold]{before}[/]. One line is mended, the test recorded again:")
+        self._say(f"- {READING}", indent=2, style="red", markup=False)
+        self._say(f"+ {MENDED}", indent=2, style="green", markup=False)
+        self._say(f"Now pytest says [bold]{after}[/].")
 
     def tell_end(self, figures: Figures) -> None:
         """Print SQL over everything, what this run measured, and how to go on."""

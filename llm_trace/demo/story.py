@@ -1,4 +1,5 @@
-"""The demo: two prompts answer the same customers; which words made one wrong, and what a crash loses.
+"""The demo: two prompts answer the same customers; which words made one wrong, what a crash loses, and why an
+agent decided so.
 
 Everything here is measured in the run that prints it. Where the model answers otherwise than the story hopes,
 the result says so.
@@ -14,7 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llm_trace.demo import fix, scenes, victim
+from llm_trace.demo import agent_failure, fix, scenes, victim
 from llm_trace.demo.figures import Figures
 from llm_trace.demo.narration import Narrator
 
@@ -58,11 +59,14 @@ def tell(
         with narrator.show_waiting("what v2 got wrong, once more without the example line"):
             mended = fix.replay_wrong(path, answers.tallies["v2"].run_id, customers)
         narrator.tell_fix(mended)
+        with narrator.show_waiting("an agent, and why it decides so"):
+            agent = agent_failure.explain_agent(path)
+        narrator.tell_agent(agent)
         costs = scenes.sum_costs(path, overheads)
-        parts = (answers, shift, crash, mended)
+        parts = (answers, shift, crash, mended, agent)
         doubts = tuple(doubt for part in parts if part is not None for doubt in part.doubts)
         figures = Figures(
-            not doubts, doubts, answers, judged, shift, crash, mended, costs, str(path),
+            not doubts, doubts, answers, judged, shift, crash, mended, agent, costs, str(path),
             keep or store is not None, time.perf_counter() - begin, narrator.list_commands(shift),
         )  # fmt: skip
         narrator.tell_end(figures)

@@ -36,12 +36,9 @@ class Crash:
 
 def run_and_kill(path: Path, after: int = AFTER) -> Crash:
     """Start the pipeline in another process, kill it during a model call, and read the store."""
-    source = str(Path(llm_trace.__file__).resolve().parents[1])
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("LLM_TRACE_")}
-    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [source, environment.get("PYTHONPATH")]))
     command = [sys.executable, "-P", "-m", MODULE, str(path)]
     with subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command, env=build_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as child:
         last = threading.Timer(PATIENCE_S, child.kill)
         last.start()
@@ -50,6 +47,15 @@ def run_and_kill(path: Path, after: int = AFTER) -> Crash:
         complaint = child.stderr.read() if child.stderr else ""
     doubts = () if returned >= after else (f"the other process ended by itself: {complaint.strip()[-300:]}",)
     return _count_doubts(path, returned, child.returncode, doubts)
+
+
+def build_environment() -> dict[str, str]:
+    """Return this process's environment for another one, which finds this package and no settings."""
+    source = str(Path(llm_trace.__file__).resolve().parents[1])
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("LLM_TRACE_", "PYTEST_"))}
+    return environment | {
+        "PYTHONPATH": os.pathsep.join(filter(None, [source, environment.get("PYTHONPATH")]))
+    }
 
 
 def _watch(child: subprocess.Popen[str], after: int) -> int:

@@ -115,7 +115,9 @@ def _list_attributions(store: Store, call: Call, right: Any, model: Any) -> Iter
     """Yield attributions of the right answer, by the call or a model's call inside it."""
     inside = load(store, call.span_id).tape.calls
     calls = [one for one in store.trace(call.trace_id) if one.span_id in inside]
-    asked = [one for one in calls if one.kind == "llm" or one.messages_in] or [call]
+    models = [one for one in calls if one.kind == "llm" or one.messages_in] or [call]
+    answered = str(call.output).strip()  # of an agent's many calls those that gave its answer
+    asked = [one for one in models if str(one.output).strip() == answered] or models
     if model is None:
         for one in (call, *asked):
             for attribution in reversed(store.attributions(one.span_id)):

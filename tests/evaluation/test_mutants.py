@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import re
 import sys
+from pathlib import Path
 from typing import Any
 
 import duckdb  # noqa: F401
@@ -14,6 +16,7 @@ import llm_trace
 import llm_trace.evaluation.failure_tests
 from llm_trace.errors import ConfigurationError
 from llm_trace.evaluation import make_mutants
+from llm_trace.evaluation.failure_tests import write_failure_test
 from tests.helpers.cli_toys import invoke
 from tests.helpers.explained import keep_attributions, make_attribution
 
@@ -116,6 +119,31 @@ def test_a_failure_becomes_a_permanent_test_in_one_command(
     assert_outcomes(pytester, "record", passed=7, failed=0)
     pytester.makepyfile(mutant_app=APP.replace('"Decide."', '"Decide within 90 days. Lamps do not matter."'))
     assert_outcomes(pytester, "live", passed=6, failed=1)  # the first number counts now: 75 no longer does
+
+
+def test_an_agents_mutants_are_those_of_the_call_that_gave_the_answer(tmp_path: Path) -> None:
+    @llm_trace.trace(kind="llm")
+    def choose(prompt: str) -> str:
+        return "APPROVE" if "lamp found" in prompt else "look_up(lamp)"
+
+    @llm_trace.trace
+    def solve(message: str) -> str:
+        choose(PROMPT.replace(MESSAGE, message))
+        return choose(f"lamp found\n\n{PROMPT.replace(MESSAGE, message)}")
+
+    place = tmp_path / "t.duckdb"
+    llm_trace.configure(place)
+    solve(MESSAGE)
+    llm_trace.shutdown()
+    with llm_trace.open_store(place) as store:
+        asked = {call.output: call for call in store.calls(name="choose")}
+        (failed,) = store.calls(name="solve")
+    for output, values in (("look_up(lamp)", weigh(hello=5.0)), ("APPROVE", weigh(days75=5.0))):
+        keep_attributions(place, asked[output], make_attribution(PROMPT, values, response="DENY"))
+    with llm_trace.open_store(place) as store:
+        file = tmp_path / "test_solve.py"
+        assert write_failure_test(file, store, failed, "app:solve", solve, right="DENY") == []
+    assert re.findall(r"without (\S+)': .*True", file.read_text()) == ["75"]
 
 
 def assert_outcomes(pytester: pytest.Pytester, mode: str, **outcomes: int) -> None:
