@@ -93,8 +93,9 @@ def attribute(  # type: ignore[misc]  # the first form takes the same settings a
             `hierarchy`, `chunk` (the documents that a retriever gave before the call in its trace), a
             compiled pattern, a mapping of variables, (start, end) or (start, end, name) spans, documents
             (texts, dicts or objects as a retriever returns them), or a function from text to spans.
-        origins: whose words variables of the prompt or messages of a role hold, by name, such as
-            `{"page": "outside"}`: `system`, `user`, `tool`, `retrieved` or `outside`; the segments carry it.
+        origins: whose words variables of the prompt, answers of a tool or messages of a role hold, by name,
+            such as `{"page": "outside"}`: `system`, `user`, `tool`, `retrieved` or `outside`; the segments
+            carry it.
         target: part of the response: a text, a compiled pattern, (start, end) characters, a token's index; or
             why this and not that: a `Contrast`, or a pair of texts.
         baseline: what stands where a segment was: `auto`, `delete`, `mask` or a text; for Integrated

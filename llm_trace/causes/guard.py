@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import inspect
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -48,7 +49,8 @@ class ToolGuard:
             tool is asked for.
         tokenizer: needed with a model object.
         margin: nats by which outside text must outweigh the user's words.
-        ask: asked with the error instead of raising it; true lets the tool run.
+        ask: asked with the error instead of raising it; true lets the tool run. Where it raises, the tool is
+            blocked, and the metadata say why under `unanswered`.
         on_failure: what happens where it cannot be weighed (no model, no memory, no recorded call of a
             model): `block` raises `GuardError`, `ask` asks, `allow` lets the tool run, logs and counts it.
         origins: as for `provenance`.
@@ -84,24 +86,26 @@ class ToolGuard:
         self._asking = threading.Lock()  # a model is asked by one thread at a time
 
     def protect(self, fn: Callable[..., Any]) -> Callable[..., Any]:
-        """Return the function behind the guard; it stays a coroutine or generator function, if it is one.
+        """Return the function behind the guard; it stays a coroutine function or (async) generator function,
+        if it is one. A generator is guarded before its first value.
 
         Raises:
-            ConfigurationError: an async generator, which no guard stands before.
+            ConfigurationError: `ask` is async and the function is not.
         """
         if inspect.isasyncgenfunction(fn):
-            raise ConfigurationError(f"{fn!r} is an async generator: guard the function that uses it")
+            return _build_stream(fn, self._admit_async)
         if inspect.iscoroutinefunction(fn):
 
             @functools.wraps(fn)
             async def run_async(*args: Any, **kwargs: Any) -> Any:
-                error = await asyncio.to_thread(self._find_objection)
-                if error is not None:
-                    answer = self._ask(error)
-                    _settle(error, await answer if inspect.isawaitable(answer) else answer)
+                await self._admit_async()
                 return await fn(*args, **kwargs)
 
             return run_async
+        if inspect.iscoroutinefunction(self.ask):
+            raise ConfigurationError(
+                f"{self.ask!r}, which is to be asked, is async and {fn!r} is not: make both so, or neither"
+            )
         if inspect.isgeneratorfunction(fn):
 
             @functools.wraps(fn)
@@ -125,11 +129,36 @@ class ToolGuard:
             GuardError: it may not.
         """
         if (error := self._find_objection()) is not None:
-            _settle(error, self._ask(error))
+            answer = self._ask(error)
+            if inspect.isawaitable(answer):
+                if inspect.iscoroutine(answer):
+                    answer.close()
+                answer = _refuse_answer(error, TypeError(f"{self.ask!r} is async, the tool is not"))
+            _settle(error, answer)
+
+    async def _admit_async(self) -> None:
+        """Return where the tool may run; the loop goes on while it is weighed.
+
+        Raises:
+            GuardError: it may not.
+        """
+        if (error := await asyncio.to_thread(self._find_objection)) is not None:
+            answer = self._ask(error)
+            if inspect.isawaitable(answer):
+                try:
+                    answer = await answer
+                except Exception as exc:  # noqa: BLE001  who cannot be asked has allowed nothing
+                    answer = _refuse_answer(error, exc)
+            _settle(error, answer)
 
     def _ask(self, error: GuardError) -> Any:
-        asked = self.ask is not None and (self.on_failure == "ask" or "failure" not in error.finding)
-        return self.ask(error) if asked and self.ask is not None else None
+        """Return what is answered, `None` where nobody is asked."""
+        if self.ask is None or (self.on_failure != "ask" and "failure" in error.finding):
+            return None
+        try:
+            return self.ask(error)
+        except Exception as exc:  # noqa: BLE001  who cannot be asked has allowed nothing
+            return _refuse_answer(error, exc)
 
     def _find_objection(self) -> GuardError | None:
         """Return why the tool may not run, `None` where it may; note what was weighed with its call."""
@@ -168,7 +197,7 @@ class ToolGuard:
                 "words that the model read are not known"
             )
         with open_store(config.current.store) as store:
-            question = pose_decision(store.call(call.span_id), store=store)
+            question = pose_decision(store.call(call.span_id), store=store, tools=self._origins)
         question = replace(question, origins={**question.origins, **self._origins})
         study = OriginStudy(question, open_model(self._model, self._tokenizer), self._settings)
         if (doubt := study.doubt) is not None:
@@ -179,6 +208,28 @@ class ToolGuard:
         if outside["value"] - max(user["value"], 0.0) <= self.margin:
             return finding
         return finding | _find_sentence(study.explain())
+
+
+def _build_stream(fn: Callable[..., Any], admit: Callable[[], Awaitable[None]]) -> Callable[..., Any]:
+    """Return an async generator function that is admitted before its first value."""
+
+    @functools.wraps(fn)
+    async def stream(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
+        await admit()
+        generator = fn(*args, **kwargs)
+        value, step = None, generator.asend
+        with contextlib.suppress(StopAsyncIteration):
+            while True:
+                item = await step(value)
+                try:
+                    value, step = (yield item), generator.asend
+                except GeneratorExit:
+                    await generator.aclose()
+                    raise
+                except BaseException as exc:  # noqa: BLE001  it is the generator's to handle
+                    value, step = exc, generator.athrow
+
+    return stream
 
 
 def _add_up(weights: list[OriginWeight]) -> dict[str, float]:
@@ -213,6 +264,13 @@ def _describe(name: str, finding: Mapping[str, Any]) -> str:
 
 def _write(weight: Mapping[str, float]) -> str:
     return f"{weight['value']:+.1f} ({weight['low']:+.1f} to {weight['high']:+.1f})"
+
+
+def _refuse_answer(error: GuardError, exc: Exception) -> bool:
+    """Note that nobody could be asked, and return that the tool may not run."""
+    error.finding["unanswered"] = f"{type(exc).__name__}: {exc}"
+    error.__cause__ = exc
+    return False
 
 
 def _settle(error: GuardError, answer: object) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -10,15 +11,17 @@ from llm_trace.attribution.models.live import find_live_model
 from llm_trace.attribution.models.loading import resolve_model
 from llm_trace.attribution.models.questions import list_tool_calls, parse_question
 from llm_trace.attribution.proxies.model import Proxied
+from llm_trace.attribution.question.origins import ToolAnswer
 from llm_trace.attribution.remote.model import make_remote
 from llm_trace.attribution_settings import Budget, Settings
-from llm_trace.causes.deciding_calls import find_deciding_call, is_call_of
+from llm_trace.causes.deciding_calls import find_deciding_call, get_tool_name, is_call_of
 from llm_trace.errors import AttributionError
 from llm_trace.record import Call
+from llm_trace.replays.playing import open_replayed_store
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from llm_trace.attribution.core.value import ProgressCallback
@@ -64,7 +67,8 @@ def provenance(
         tokenizer: needed with a model object.
         store: where the trace of a tool's call is; absent: the configured one.
         segments: what is weighed within an origin.
-        origins: as for `attribute`; goes before what is known otherwise.
+        origins: as for `attribute`, and by the name of a tool for what it answered: `{"web_search":
+            "outside", "look_up_order": "system"}`; goes before what is known otherwise.
         target: as for `attribute`.
         baseline: as for `attribute`.
         budget: most evaluations, or a `Budget`.
@@ -86,7 +90,7 @@ def provenance(
         confidence=confidence,
         seed=seed,
     )
-    question = pose_decision(call, response, store).name_origins(origins)
+    question = pose_decision(call, response, store, origins or ()).name_origins(origins)
     opened = open_model(model, tokenizer, call)
     return OriginStudy(question, opened, settings, progress=progress, cache=cache).explain()
 
@@ -95,8 +99,16 @@ def pose_decision(
     call: Call | str | Sequence[Mapping[str, Any]],
     response: str | None = None,
     store: str | os.PathLike[str] | Store | None = None,
+    tools: Collection[str] = (),
 ) -> ParsedQuestion:
     """Return the question why a model answered so, or asked for a tool.
+
+    Args:
+        call: as for `provenance`.
+        response: as for `provenance`.
+        store: where the trace is.
+        tools: names of tools whose answers are looked for in the trace, too: the conversation need not say
+            which of its messages is whose.
 
     Raises:
         AttributionError: there is no prompt or no answer.
@@ -106,10 +118,24 @@ def pose_decision(
         return parse_question(call, response)
     decision = find_deciding_call(call, store) if call.kind == "tool" else call
     question = parse_question(decision, response)
+    if tools:
+        answers = (*question.tool_answers, *_iter_trace_answers(decision, store, tools))
+        question = replace(question, tool_answers=answers)
     tool_calls = list_tool_calls(decision) if response is None else ()
     if call.kind == "tool":
         tool_calls = tuple(asked for asked in tool_calls if is_call_of(asked, call))[:1]
     return replace(question, tool_calls=tool_calls) if tool_calls else question
+
+
+def _iter_trace_answers(
+    decision: Call, store: str | os.PathLike[str] | Store | None, tools: Collection[str]
+) -> Iterator[ToolAnswer]:
+    """Yield what some tools answered before a decision."""
+    for call in open_replayed_store(store).trace(decision.trace_id):
+        name = next((name for name in (call.name, get_tool_name(call)) if name in tools), None)
+        if name is not None and call.output and call.end_ns is not None and call.end_ns <= decision.start_ns:
+            text = call.output if isinstance(call.output, str) else json.dumps(call.output)
+            yield ToolAnswer(text, name, in_own_message=False)
 
 
 def open_model(model: Any, tokenizer: Any, call: object = None) -> tuple[Any, Any, str]:

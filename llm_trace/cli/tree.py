@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from llm_trace.cli.output import make_plain_text, make_status
 from llm_trace.controls import clean
 from llm_trace.rendering import formatting
+from llm_trace.rendering.guards import describe_guard
 from llm_trace.rendering.media import name_media
 
 if TYPE_CHECKING:
@@ -107,6 +108,7 @@ def _format_line(row: "TreeRow", *, chosen: bool) -> "Text":
         formatting.format_cost(row.cost_usd),
     )
     text.append("".join(f"  {fact}" for fact in facts if fact))
+    text.append(f"  {row.guard}" if row.guard else "", style="bold red")
     return text.append(f"  {row.span_id}", style="bold cyan" if chosen else "dim")
 
 
@@ -136,6 +138,9 @@ def print_call(out: "Console", known: CallDetails, *, full: bool) -> None:
             else _format_conversation(call.messages_out) or _format_arguments(call.output),
             full=full,
         )
+    if (guard := describe_guard(call)) is not None:
+        out.print(make_plain_text("\nguard", "dim"))
+        out.print(make_plain_text(guard.text, "red" if guard.objected else ""))
     if call.error is not None:
         out.print(make_plain_text("\nerror", "dim"))
         summary = f"{call.error.type}: {call.error.message or ''}"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from llm_trace.rendering import formatting
 from llm_trace.rendering.elements import Html, element
+from llm_trace.rendering.guards import describe_guard
 from llm_trace.rendering.pictures import list_pictures
 from llm_trace.rendering.texts import LONGEST, cut_text, format_text
 
@@ -28,6 +29,7 @@ def render_call(call: ShownCall) -> Html:
         element("header", element("h2", call.name, " ", render_status(call.status)),
                 element("p", _list_facts(call), class_="facts"), class_="head"),
         render_error(call),
+        _render_guard(call),
         element("section", element("h3", "Conversation" if _list_messages(call) else "Input and output"),
                 render_talk(call), class_="panel"),
         _render_documents(call),
@@ -85,6 +87,19 @@ def render_error(call: ShownCall) -> Html | None:
         folded if trace else None,
         class_="panel problem",
     )
+
+
+def _render_guard(call: ShownCall) -> Html | None:
+    guard = describe_guard(call)
+    if guard is None:
+        return None
+    sentence = None if guard.sentence is None else element("blockquote", cut_text(guard.sentence), dir="auto")
+    return element(
+        "section", element("h3", f"Guard: {guard.outcome}"), sentence,
+        None if sentence is None else element("p", guard.about_sentence),
+        element("p", cut_text(guard.weights), class_="dim"),
+        class_="panel problem" if guard.objected else "panel",
+    )  # fmt: skip
 
 
 def render_talk(call: ShownCall, most: int = LONGEST, last: int = MESSAGES) -> Html:

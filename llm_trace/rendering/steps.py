@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from llm_trace.rendering.guards import GuardNote, describe_guard
 from llm_trace.rendering.media import name_media
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ class AgentStep:
     """2 for the first try after a failure with the same input, then 3 ..."""
     resent: int
     """How often the library that made the call sent its request again."""
+    guard: GuardNote | None = None
+    """What a tool's guard found, where it did not let the tool run by itself."""
 
 
 class KindOfSpan(Protocol):
@@ -103,7 +106,7 @@ def describe_step(call: ShownCall, attempt: int = 1) -> AgentStep:
     asks = bool(call.kind == "llm" or call.messages_out)
     text, requests = _read_decision(call) if asks else (None, ())
     first = call.first_token_ns
-    retries = call.metadata.get("retries")
+    retries, guard = call.metadata.get("retries"), describe_guard(call)
     return AgentStep(
         span_id=call.span_id,
         kind=call.kind,
@@ -121,6 +124,7 @@ def describe_step(call: ShownCall, attempt: int = 1) -> AgentStep:
         error=None if call.error is None else f"{call.error.type}: {call.error.message or ''}".rstrip(": "),
         attempt=attempt,
         resent=retries if isinstance(retries, int) else 0,
+        guard=guard if guard is not None and guard.objected else None,
     )
 
 

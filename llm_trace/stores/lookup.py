@@ -14,9 +14,13 @@ if TYPE_CHECKING:
     from llm_trace.record import Attribution, Score
     from llm_trace.stores.duckdb import Store
 
+_GUARD = """
+    CASE WHEN metadata ->> '$.guard.action' = 'block' THEN 'blocked'
+         WHEN metadata ->> '$.guard.asked' = 'true' THEN 'asked about' END"""
 _COLUMNS = (
     "span_id", "parent_id", "name", "kind", "status", "start_ns", "end_ns", "model", "input_tokens",
     "output_tokens", "cost_usd", "first_token_ns", "TRY_CAST(metadata ->> '$.retries' AS INT)", "session",
+    _GUARD,
 )  # fmt: skip
 
 
@@ -39,6 +43,8 @@ class TreeRow:
     resent: int | None = None
     """How often the library that made the call sent its request again."""
     session: str | None = None
+    guard: str | None = None
+    """`blocked` or `asked about`, where the guard of a tool did not let it run by itself."""
 
 
 def find_newest_trace(store: Store) -> str | None:

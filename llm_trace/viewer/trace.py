@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from llm_trace.errors import NotFoundError
+from llm_trace.rendering.guards import describe_guard
 from llm_trace.rendering.steps import choose_steps, is_agent_trace
 from llm_trace.rendering.waterfall import arrange_lines, measure_duration
 from llm_trace.stores.lookup import choose_call, count_trace, find_run_name, read_trace_rows
@@ -101,6 +102,7 @@ def describe_call(store: Store, call: Call, by: str = "") -> dict[str, Any]:
     span_id = call.span_id
     return {
         "call": call,
+        "guard": describe_guard(call),
         "explainable": call.status == "ok"
         and (call.kind == "llm" or bool(call.messages_in or call.messages_out)),
         "scorable": True,

@@ -68,10 +68,43 @@ def test_origins_may_be_named_by_variable_and_by_role() -> None:
     assert list_origins(messages, origins={"tool": "outside"}) == [(ASKED, "user"), (PAGE, "outside")]
 
 
+STATUS = "The order is paid."
+ASKS = [
+    {"id": "1", "type": "function", "function": {"name": "search", "arguments": "{}"}},
+    {"id": "2", "type": "function", "function": {"name": "look_up", "arguments": "{}"}},
+]
+TALKS: dict[str, list[dict[str, Any]]] = {
+    "by the request's id": [
+        {"role": "assistant", "content": "", "tool_calls": ASKS},
+        {"role": "tool", "tool_call_id": "1", "content": PAGE},
+        {"role": "tool", "tool_call_id": "2", "content": STATUS},
+    ],
+    "by the message's name": [
+        {"role": "tool", "name": "search", "content": PAGE},
+        {"role": "tool", "name": "look_up", "content": STATUS},
+    ],
+    "as parts": [
+        {"role": "assistant", "content": [{"type": "tool_use", "id": "1", "name": "search", "input": {}}]},
+        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "1", "content": PAGE}]},
+        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "2", "content": STATUS}]},
+    ],
+}
+
+
+@pytest.mark.parametrize("talk", TALKS)
+def test_origins_may_be_named_by_the_tool_that_answered(talk: str) -> None:
+    messages = [{"role": "user", "content": ASKED}, *TALKS[talk]]
+    expected = [(ASKED, "user"), (PAGE, "outside"), (STATUS, "tool")]
+    assert list_origins(messages, origins={"search": "outside"}) == expected
+
+
 @pytest.mark.parametrize(
     ("origins", "message"),
     [
-        ({"pages": "outside"}, "'pages' is neither a variable of the prompt nor a role .* there are user"),
+        (
+            {"pages": "outside"},
+            "'pages' is neither a variable of the prompt nor a tool or role .* there are user",
+        ),
         ({"user": "nobody"}, "'user' has 'nobody'; choose one of system, user, tool, retrieved, outside"),
     ],
 )
@@ -103,6 +136,15 @@ def test_the_documents_of_a_call_are_retrieved() -> None:
 
     prompt = f"{ASKED} {PAGE}"
     logged = call(input={"prompt": prompt}, documents=(Document(content=PAGE),))
+    assert list_origins(logged, response=None) == [(ASKED, "user"), (PAGE, "retrieved")]
+
+
+def test_documents_inside_a_variable_are_retrieved() -> None:
+    from llm_trace.record import Document
+
+    rendered = llm_trace.Prompt("ask", "{question} {page}").format(question=ASKED, page=PAGE)
+    use = llm_trace.record.PromptUse(name="ask", version="1", variables=dict(rendered.variables))
+    logged = call(input={"prompt": str(rendered)}, prompt=use, documents=(Document(content=PAGE),))
     assert list_origins(logged, response=None) == [(ASKED, "user"), (PAGE, "retrieved")]
 
 

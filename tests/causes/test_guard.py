@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -171,6 +172,7 @@ def test_a_tool_that_is_not_recorded_is_not_run() -> None:
         (lambda: ToolGuard("demo", on_failure="ask"), "or ask with ask=function"),
         (lambda: ToolGuard(lambda prompt: "yes"), "cannot be opened"),
         (lambda: llm_trace.trace(guard=ToolGuard)(print), "is no ToolGuard"),
+        (lambda: guard_refund(ToolGuard("demo", ask=agree)), "is async and .* is not: make both so"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(make: Callable[[], Any], message: str) -> None:
@@ -178,9 +180,81 @@ def test_settings_that_cannot_work_are_refused(make: Callable[[], Any], message:
         make()
 
 
-def test_an_async_generator_is_refused() -> None:
-    async def stream() -> Any:
-        yield 1
+def test_a_guarded_async_generator_is_one_and_yields_nothing_where_it_is_blocked(store: Recorded) -> None:
+    closed: list[str] = []
 
-    with pytest.raises(ConfigurationError, match="is an async generator"):
-        llm_trace.trace(kind="tool", guard=ToolGuard("demo"))(stream)
+    @llm_trace.trace(kind="tool", guard=ToolGuard("demo"))
+    async def refund() -> Any:
+        try:
+            closed.append((yield "refunding"))
+            yield "refunded"
+        except ValueError:
+            yield "mended"
+        finally:
+            closed.append("end")
+
+    async def drive(question: str, page: str) -> list[Any]:
+        @llm_trace.trace(kind="agent")
+        async def agent() -> list[Any]:
+            ask_model(DESK.format(question=question, page=page))
+            stream = refund()
+            steps = [await anext(stream), await stream.asend("sent"), await stream.athrow(ValueError())]
+            await stream.aclose()
+            return steps
+
+        return await agent()
+
+    with pytest.raises(GuardError):
+        asyncio.run(drive(CHATTER, CUE))
+    assert closed == []
+    assert asyncio.run(drive(CUE, CHATTER)) == ["refunding", "refunded", "mended"]
+    assert closed == ["sent", "end"]
+
+
+def test_a_tool_is_guarded_inside_a_running_loop(store: Recorded) -> None:
+    async def main() -> None:
+        with pytest.raises(GuardError, match="outside text outweighs"):
+            work(guard_refund(ToolGuard("demo")), CHATTER, CUE)
+
+    asyncio.run(main())
+
+
+def fail(error: GuardError) -> bool:
+    raise OSError("nobody is there")
+
+
+async def agree(error: GuardError) -> bool:
+    return True
+
+
+ASKED_IN_VAIN: dict[str, tuple[Any, str]] = {
+    "raises": (fail, "OSError: nobody is there"),
+    "async": (lambda error: agree(error), "TypeError: .* is async, the tool is not"),
+}
+
+
+@pytest.mark.parametrize("way", ASKED_IN_VAIN)
+def test_who_cannot_be_asked_has_allowed_nothing(store: Recorded, way: str) -> None:
+    ask, reason = ASKED_IN_VAIN[way]
+    with pytest.raises(GuardError):
+        work(guard_refund(ToolGuard("demo", ask=ask)), CHATTER, CUE)
+    finding = read_tool(store).metadata["guard"]
+    assert (finding["action"], finding["sentence"]) == ("block", CUE)
+    assert re.match(reason, finding["unanswered"])
+
+
+def test_the_tool_whose_answers_are_from_outside_may_be_named(store: Recorded) -> None:
+    desk = llm_trace.Prompt("desk", DESK.template)
+
+    @llm_trace.trace(kind="tool", name="read_page")
+    def read_page() -> str:
+        return CUE
+
+    @llm_trace.trace(kind="agent")
+    def agent(guard: ToolGuard) -> Any:
+        ask_model(desk.format(question=CHATTER, page=read_page()))
+        return guard_refund(guard)()
+
+    assert agent(ToolGuard("demo", origins={"web_search": "outside"})) == "refunded"
+    with pytest.raises(GuardError, match="outside text outweighs"):
+        agent(ToolGuard("demo", origins={"read_page": "outside"}))

@@ -150,6 +150,22 @@ def test_a_tool_that_an_answer_in_words_names_is_explained_by_these_words(store:
     assert explain(tool, store=store.path).response == "refund A17"
 
 
+def test_origins_may_be_named_by_a_tool_of_the_trace(store: Recorded) -> None:
+    @llm_trace.trace(kind="tool", name="Web.search")
+    def search() -> str:
+        return ASKED[1]["content"]
+
+    @llm_trace.trace(kind="agent")
+    def agent() -> None:
+        search()
+        record_agent(build_answer(CALL))
+
+    agent()
+    (decision,) = store.calls(kind="llm")
+    attribution = explain(decision, store=store.path, origins={"search": "outside"})
+    assert [weight.origin for weight in attribution.origins] == ["user", "outside"]
+
+
 def test_a_tool_that_no_model_asked_for_is_refused(store: Recorded) -> None:
     @llm_trace.trace(kind="tool")
     def refund(order: str) -> str:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from llm_trace.attribution.question import chat
 from llm_trace.attribution.question.chunks import Chunks
-from llm_trace.attribution.question.origins import OriginSources, check_origins
+from llm_trace.attribution.question.origins import OriginSources, ToolAnswer, check_origins
+from llm_trace.attribution.question.tool_answers import list_tool_answers
 from llm_trace.capture.prompts import Rendered
 from llm_trace.capture.redaction import MASK
 from llm_trace.errors import AttributionError
@@ -32,9 +33,8 @@ class ParsedQuestion:
     documents: tuple[Document, ...] = ()
     """What was retrieved for the prompt."""
     origins: Mapping[str, TextOrigin] = field(default_factory=dict)
-    """Whose words variables and roles hold, by name, where it was named."""
-    tool_answers: tuple[str, ...] = ()
-    """What tools answered, in messages of another role."""
+    """Whose words variables, tools' answers and roles hold, by name, where it was named."""
+    tool_answers: tuple[ToolAnswer, ...] = ()
     tool_calls: tuple[Mapping[str, Any], ...] = ()
     """What the model answered where it called tools: in words once its chat template is known."""
     apart: bool = False
@@ -54,20 +54,21 @@ class ParsedQuestion:
         )
 
     def name_origins(self, origins: Mapping[str, Any] | None) -> ParsedQuestion:
-        """Return the question with whose words some variables and roles hold.
+        """Return the question with whose words some variables, answers of tools and roles hold.
 
         Raises:
-            AttributionError: a name is neither a variable of the prompt nor a role of its messages, or an
-                origin is none.
+            AttributionError: a name is neither a variable of the prompt nor a tool or role of its messages,
+                or an origin is none.
         """
         if not origins:
             return self
         messages = () if isinstance(self.prompt, str) else self.prompt
         names = {*self.sources.variables, *(str(message.get("role", "user")) for message in messages)}
+        names |= {answer.tool for answer in self.tool_answers if answer.tool is not None}
         if unknown := sorted(map(str, set(origins) - names)):
             raise AttributionError(
-                f"origins: {', '.join(map(repr, unknown))} is neither a variable of the prompt nor a role of "
-                f"its messages; there are {', '.join(sorted(names)) or 'none'}"
+                f"origins: {', '.join(map(repr, unknown))} is neither a variable of the prompt nor a tool or "
+                f"role of its messages; there are {', '.join(sorted(names)) or 'none'}"
             )
         return replace(self, origins={**self.origins, **check_origins(origins)})
 
@@ -94,9 +95,7 @@ def parse_question(call_or_prompt: Any, response: str | None) -> ParsedQuestion:
     if isinstance(call_or_prompt, str):
         return ParsedQuestion(call_or_prompt, response)
     if isinstance(call_or_prompt, Sequence) and all(isinstance(m, Mapping) for m in call_or_prompt):
-        return ParsedQuestion(
-            tuple(call_or_prompt), response, tool_answers=chat.list_tool_answers(call_or_prompt)
-        )
+        return ParsedQuestion(tuple(call_or_prompt), response, tool_answers=list_tool_answers(call_or_prompt))
     raise AttributionError(
         f"the prompt is a {type(call_or_prompt).__name__}; give a str, a list of message dicts or a Call"
     )
@@ -119,7 +118,7 @@ def _parse_call(call: Call, response: str | None) -> ParsedQuestion:
         call.model,
         call.documents,
         check_origins(origins) if isinstance(origins, Mapping) else {},
-        chat.list_tool_answers([message.model_dump() for message in call.messages_in]),
+        list_tool_answers([message.model_dump() for message in call.messages_in]),
         tool_calls,
     )
 

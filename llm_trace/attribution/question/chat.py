@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     Write = Callable[[Chat], str]
 
 _CALLS = ("tool_use", "tool_call")
-_ANSWERS = ("tool_result", "tool_call_response")
 _MARK = re.compile("\ue000([0-9]+)\ue001")
 """The number of a message between private characters, which no template knows."""
 
@@ -57,19 +56,6 @@ def build_template_message(record: Message) -> dict[str, Any]:
     chat |= {"name": record.name} if record.name else {}
     chat |= {"tool_calls": calls} if calls else {}
     return chat | ({"tool_call_id": answers[0]["id"]} if answers and answers[0].get("id") else {})
-
-
-def list_tool_answers(messages: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
-    """Return what tools answered as parts of messages that have another role, as Anthropic's do."""
-    parts = [
-        part
-        for message in messages
-        if message.get("role") != "tool"
-        for part in message.get("parts") or message.get("content") or ()
-        if isinstance(part, dict) and part.get("type") in _ANSWERS
-    ]
-    bodies = [part.get("response") or part.get("content") for part in parts]
-    return tuple(body if isinstance(body, str) else json.dumps(body) for body in bodies if body)
 
 
 def write_tool_calls(

@@ -39,17 +39,27 @@ ROLES: Mapping[str, TextOrigin] = {
 
 
 @dataclass(frozen=True)
+class ToolAnswer:
+    """What a tool answered in a conversation."""
+
+    text: str
+    tool: str | None
+    """Its name, where that is known."""
+    in_own_message: bool
+    """Whether it is a message of a role of tools; else it is a part of another one."""
+
+
+@dataclass(frozen=True)
 class OriginSources:
     """What is known of where the words of a prompt come from."""
 
     names: Mapping[str, TextOrigin] = field(default_factory=dict)
-    """By name of a variable or role of messages; goes before what is known otherwise."""
+    """By name of a variable, a tool or a role of messages; goes before what is known otherwise."""
     variables: Mapping[str, Any] = field(default_factory=dict)
     """Values of the prompt's variables."""
     spans: Mapping[str, Span] = field(default_factory=dict)
     """Where variables stand, as far as it is known exactly; the others are looked for."""
-    tool_answers: tuple[str, ...] = ()
-    """What tools answered, in messages of another role."""
+    tool_answers: tuple[ToolAnswer, ...] = ()
     documents: tuple[Document, ...] = ()
 
 
@@ -92,7 +102,7 @@ def map_origins(
 
     In a chat it is that of the message's role; in a plain text the user's, or where the prompt has variables
     the author's around them and the user's inside. Retrieved documents, tools' answers in messages of other
-    roles and variables whose origin is named go before that.
+    roles, tools and variables whose origin is named go before that.
 
     Args:
         text: the whole prompt as the model reads it.
@@ -108,8 +118,11 @@ def map_origins(
     if not chat:
         codes[:] = _BY_TRUST.index("system" if sources.variables else "user")
     whole = areas or [Region(0, len(text), None)]
-    notes = _mark_answers(codes, text, whole, sources) + _mark_variables(codes, text, whole, sources, chat)
-    return OriginMap(codes), notes
+    named = {name: value for name, value in sources.variables.items() if name in sources.names}
+    others = {name: value for name, value in sources.variables.items() if name not in named and not chat}
+    notes = _mark_variables(codes, text, whole, sources, others)  # documents and answers may stand in them
+    notes += _mark_answers(codes, text, whole, sources)
+    return OriginMap(codes), notes + _mark_variables(codes, text, whole, sources, named)
 
 
 def _mark_answers(
@@ -117,14 +130,18 @@ def _mark_answers(
 ) -> tuple[str, ...]:
     """Give tools' answers and retrieved documents their origins."""
     notes: list[str] = []
-    for documents, origin in (
-        (tuple(_make_document(answer) for answer in sources.tool_answers), "tool"),
-        (sources.documents, "retrieved"),
-    ):
-        if not documents:
-            continue
+    own = [area for area in areas if ROLES.get(str(area.role)) == "tool"]
+    groups: dict[tuple[TextOrigin, bool], list[Document]] = {}
+    for answer in sources.tool_answers:
+        origin = sources.names.get(answer.tool or "", None if answer.in_own_message else "tool")
+        if origin is not None:
+            groups.setdefault((origin, answer.in_own_message), []).append(_make_document(answer.text))
+    if sources.documents:
+        groups["retrieved", False] = [*groups.get(("retrieved", False), ()), *sources.documents]
+    for (origin, in_own_message), documents in groups.items():
+        places = [(area.start, area.end) for area in (own if in_own_message else areas)]
         try:
-            chunks, more = find_chunks(text, Chunks(documents), [(a.start, a.end) for a in areas])
+            chunks, more = find_chunks(text, Chunks(tuple(documents)), places)
         except AttributionError as exc:
             notes.append(f"origin {origin!r}: {exc}")
             continue
@@ -141,10 +158,10 @@ def _make_document(text: str) -> Document:
 
 
 def _mark_variables(
-    codes: NDArray[np.int8], text: str, areas: Sequence[Region], sources: OriginSources, chat: bool
-) -> tuple[str, ...]:
-    """Give variables the origins that were named for them; in a plain text the others are the user's."""
-    wanted = {name: value for name, value in sources.variables.items() if name in sources.names or not chat}
+    codes: NDArray[np.int8], text: str, areas: Sequence[Region], sources: OriginSources,
+    wanted: Mapping[str, Any],
+) -> tuple[str, ...]:  # fmt: skip
+    """Give some variables the origins that were named for them, or else the user's."""
     known = {name: span for name, span in sources.spans.items() if get_variable(name) in wanted}
     left = {name: value for name, value in wanted.items() if name not in {get_variable(n) for n in known}}
     segments, notes = locate_variables(text, left, areas)
