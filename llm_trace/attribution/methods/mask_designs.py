@@ -29,6 +29,8 @@ class Design:
     """(2 pairs,): importance weights."""
     unseen: NDArray[np.float64]
     """(pairs,): part of the pair's stratum that was not drawn; at 0 it brings no sampling error."""
+    draws: NDArray[np.float64]
+    """(pairs,): how often each was drawn, each time by itself."""
 
 
 def list_looks(room: int | None, first: int, most: int) -> list[int]:
@@ -81,7 +83,8 @@ class LeveragePairs:
                 masks += [mask, ~mask]
                 weights += [kernel * total / len(drawn)] * 2
                 unseen.append(1.0 - len(drawn) / total)
-        return Design(np.array(masks).reshape(-1, self.n), np.array(weights), np.array(unseen))
+        once = np.ones(len(unseen))
+        return Design(np.array(masks).reshape(-1, self.n), np.array(weights), np.array(unseen), once)
 
     def _shares(self, pairs: int) -> dict[int, int]:
         """Split the pairs evenly over the sizes, no more than a size has; the smallest get what is left."""
@@ -128,7 +131,7 @@ def _iter_combinations(n: int, size: int) -> Iterator[NDArray[np.bool_]]:
 class KernelPairs:
     """Pairs of complementary masks drawn by the Shapley kernel, with replacement (Covert & Lee 2021).
 
-    A pair drawn again weighs more and counts as one cluster, so bounds stay honest when few pairs are likely.
+    A pair drawn again weighs more, and its draws err each by itself.
     """
 
     def __init__(self, n: int, seed: int) -> None:
@@ -154,8 +157,8 @@ class KernelPairs:
             self._masks[key] = mask
             self._counts[key] = self._counts.get(key, 0) + 1
         masks = [side for mask in self._masks.values() for side in (mask, ~mask)]
-        weights = [float(count) for count in self._counts.values() for _ in range(2)]
-        return Design(np.array(masks), np.array(weights), np.ones(len(self._masks)))
+        draws = np.array([float(count) for count in self._counts.values()])
+        return Design(np.array(masks), np.repeat(draws, 2), np.ones(len(draws)), draws)
 
 
 def count_draws(value: Value, n: int, most: int, method: str) -> int:

@@ -184,8 +184,8 @@ def fit(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return scores that sum to full - empty, (n,) or (n, m), and each pair's part of the errors (n, pairs).
 
-    The root of the sum of its squares is the sandwich estimate for random masks: pairs are the clusters,
-    residuals are enlarged by their leverage (HC3), and what was enumerated brings none.
+    The root of the sum of its squares is the sandwich estimate for random masks: each draw of a pair is a
+    cluster, residuals are enlarged by a draw's leverage (HC3), and what was enumerated brings none.
     """
     n = design.masks.shape[1]
     shares = design.masks.sum(axis=1, keepdims=True) / n
@@ -200,9 +200,10 @@ def fit(
     leverage = np.einsum("rn,nr->r", root * rows, inverse)
     pushed = inverse * residual[None, :]
     # the rows of a pair are each other's negatives
-    room_left = np.clip(1.0 - leverage[::2] - leverage[1::2], 0.05, None)
+    room_left = np.clip(1.0 - (leverage[::2] + leverage[1::2]) / design.draws, 0.05, None)
     clusters = (pushed[:, ::2] + pushed[:, 1::2]) / room_left  # (n, pairs)
-    return (free.reshape(n, *values.shape[1:]) + change / n), clusters * np.sqrt(design.unseen)
+    clusters = clusters * np.sqrt(design.unseen / design.draws)
+    return (free.reshape(n, *values.shape[1:]) + change / n), clusters
 
 
 def _enumerate_subsets(value: Value, n: int, confidence: float, seed: int) -> Scores | None:
