@@ -8,6 +8,7 @@ import typer
 from llm_trace.cli import options as o
 from llm_trace.cli.asking import read_line, show_question
 from llm_trace.cli.output import exit_nothing, make_console, make_plain_text, print_json
+from llm_trace.rendering.formatting import count_things
 
 if TYPE_CHECKING:
     from llm_trace.comparison.feedback import Given
@@ -91,7 +92,9 @@ def _ask_scores(store: "Store", calls: "list[Call]", name: str) -> int:
             "no call matches" if not calls else f"each of these {len(calls)} calls has a {name} from a person"
         )
     make_console().print(
-        make_plain_text(f"{len(left)} calls without {name}. Empty: skip. q: quit, and go on later.", "dim")
+        make_plain_text(
+            f"{count_things(len(left), 'call')} without {name}. Empty: skip. q: quit, and go on later.", "dim"
+        )
     )
     count = 0
     with ScoreWriter(store.path) as writer:

@@ -12,6 +12,7 @@ from llm_trace.cli import deliver as d
 from llm_trace.cli import options as o
 from llm_trace.cli.output import exit_nothing, print_complaint
 from llm_trace.cli.waiting import run_limited, show_progress
+from llm_trace.rendering.formatting import count_things
 from llm_trace.spool.private import open_private
 
 if TYPE_CHECKING:
@@ -106,19 +107,19 @@ def _export(to: str, out: Path | None, path: str, chosen: dict[str, Any], limit:
             return
         if to == "comet-archive" and out is not None:
             count = d.archive(opened, chosen, limit, out)
-            print_complaint(f"{count:,} archives are in {out}: comet upload {out}/*.zip")
+            print_complaint(f"{count_things(count, 'archive')} in {out}: comet upload {out}/*.zip")
             return
         skipped: Counter[str] = Counter()
         with _open_output(out) as file:
             count = _write(file, to, opened, {**chosen, "limit": limit}, skipped, report)
-    what = "examples" if to == "dataset" else "calls"
+    what = "example" if to == "dataset" else "call"
     if skipped:
         reasons = ", ".join(f"{reason} ({number:,})" for reason, number in skipped.most_common())
-        print_complaint(f"{skipped.total():,} calls are no examples: {reasons}")
+        print_complaint(f"{count_things(skipped.total(), 'call')} left out as no examples: {reasons}")
     if count == 0:
         exit_nothing("no call matches")
     if out is not None:
-        print_complaint(f"{count:,} {what} are in {out}")
+        print_complaint(f"{count_things(count, what)} in {out}")
 
 
 @contextlib.contextmanager

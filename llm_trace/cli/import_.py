@@ -12,6 +12,7 @@ from llm_trace.cli import options as o
 from llm_trace.cli.output import exit_nothing, print_complaint, print_json
 from llm_trace.cli.waiting import show_progress
 from llm_trace.paths import make_absolute
+from llm_trace.rendering.formatting import count_things
 
 if TYPE_CHECKING:
     from llm_trace.imports.importer import ImportReport, KnownCalls
@@ -116,9 +117,10 @@ def _build_known(path: Path) -> "KnownCalls":
 
 
 def _print(report: "ImportReport") -> None:
-    known = f", {report.known:,} were there already" if report.known else ""
-    scores = f", {report.scores:,} scores" if report.scores else ""
-    print_complaint(f"{report.file} ({report.format or 'empty'}): {report.calls:,} new calls{known}{scores}")
+    known = f", {report.known:,} there already" if report.known else ""
+    scores = f", {count_things(report.scores, 'score')}" if report.scores else ""
+    new = count_things(report.calls, "new call")
+    print_complaint(f"{report.file} ({report.format or 'empty'}): {new}{known}{scores}")
     if report.not_understood:
         most = sorted(report.not_understood.items(), key=lambda item: -item[1])[:MOST]
         more = len(report.not_understood) - len(most)
@@ -131,7 +133,7 @@ def _print(report: "ImportReport") -> None:
         print_complaint(f"  no part of a call, left out: {shown}")
     if report.broken:
         print_complaint(
-            f"  {report.broken:,} records are broken: they are in {report.broken_file}, with the reasons"
+            f"  {count_things(report.broken, 'broken record')}: in {report.broken_file}, with the reasons"
         )
     if report.cut:
         print_complaint(

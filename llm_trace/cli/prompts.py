@@ -149,7 +149,7 @@ def _print_templates(versions: "list[PromptVersion]") -> None:
     out = make_console()
     before: list[str] | None = None
     for p in versions:
-        title = f"{p.name} v{p.number} {p.version}, {p.calls:,} calls"
+        title = f"{p.name} v{p.number} {p.version}, {formatting.count_things(p.calls, 'call')}"
         out.print(Rule(make_plain_text(title, "bold"), align="left", style="dim"))
         lines = p.template.splitlines()
         if before is None:

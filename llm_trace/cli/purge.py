@@ -13,7 +13,7 @@ from llm_trace.cli.find import find_call_argument
 from llm_trace.cli.output import exit_nothing, make_console, print_complaint, print_json
 from llm_trace.cli.times import parse_seconds_option
 from llm_trace.paths import find_existing
-from llm_trace.rendering.formatting import format_size
+from llm_trace.rendering.formatting import count_things, format_size
 
 if TYPE_CHECKING:
     from llm_trace.stores.duckdb import Store
@@ -76,7 +76,7 @@ def purge_calls(
     if not count and most is None and run is None:
         exit_nothing("no call matches")
     if not yes:
-        what = f"{count:,} calls" if most is None else _estimate_share(store, count, most)
+        what = count_things(count, "call") if most is None else _estimate_share(store, count, most)
         _ask(f"Remove {what} from {store} for good?")
     _print(_purge_until(store, most, chosen), as_json=as_json)
 
@@ -86,8 +86,8 @@ def _estimate_share(store: str, count: int, most: int) -> str:
     has = find_existing(store).stat().st_size
     share = 0.0 if has <= most else 1 - most / has
     return (
-        f"about {round(count * share):,} of {count:,} calls, the oldest, until its {format_size(has)} are "
-        f"at most {format_size(most)},"
+        f"about {round(count * share):,} of {count_things(count, 'call')}, the oldest, until its "
+        f"{format_size(has)} are at most {format_size(most)},"
     )
 
 
@@ -132,12 +132,12 @@ def _print(report: "PurgeReport", *, as_json: bool) -> None:
         return
     out = make_console()
     parts = {
-        "calls": report.calls, "messages": report.messages, "scores": report.scores,
-        "attributions": report.attributions, "runs": report.runs, "spool lines": report.spool_lines,
+        "call": report.calls, "message": report.messages, "score": report.scores,
+        "attribution": report.attributions, "run": report.runs, "spool line": report.spool_lines,
     }  # fmt: skip
     out.print(
         "removed  "
-        + ", ".join(f"{count:,} {name}" for name, count in parts.items() if count or name == "calls")
+        + ", ".join(count_things(count, name) for name, count in parts.items() if count or name == "call")
     )
     out.print(f"store    {format_size(report.bytes_before)} before, {format_size(report.bytes_after)} now")
     for name in report.pending:

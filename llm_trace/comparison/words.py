@@ -106,7 +106,7 @@ def _describe_open(quality: Sequence[Metric], comparison: ComparisonRecord) -> s
             "both. Log one (llm_trace.log_score), or score calls on the page Review."
         )
     first = max(scores, key=lambda m: abs(m.effect or 0.0))
-    more = f" About {first.further:,} more pairs would tell." if first.further else ""
+    more = f" About {count_things(first.further, 'more pair')} would tell." if first.further else ""
     same = all(m.verdict == "same" for m in scores)
     head = "Both answer equally well" if same else "Not decided which is better"
     change = f"{first.name} {format_number(first.a)} → {format_number(first.b)}"

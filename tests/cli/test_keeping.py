@@ -173,7 +173,7 @@ def test_export_jsonl_gives_every_call_whole(
     calls = answer(place, "ls")
     result = invoke(place, "export", "--to", "jsonl", "--out", str(tmp_path / "c.jsonl"))
     assert (result.exit_code, result.stdout) == (0, "")
-    assert result.stderr.startswith("6 calls are in ")
+    assert result.stderr.startswith("6 calls in ")
     assert exported_calls((tmp_path / "c.jsonl").read_text()) == calls
     printed = invoke(place, "export", "--to", "jsonl", "--limit", "3", "--where", "true OR false").stdout
     assert exported_calls(printed) == calls[:3]

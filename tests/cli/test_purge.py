@@ -46,7 +46,8 @@ def test_purge_by_run_removes_the_run_too(place: Path) -> None:
 
 def test_purge_by_the_beginning_of_an_id(place: Path) -> None:
     (call,) = answer(place, "ls", "--run", "first", "--kind", "llm")
-    assert invoke(place, "purge", "--id", call["span_id"][:10], "-y").exit_code == 0
+    result = invoke(place, "purge", "--id", call["span_id"][:10], "-y")
+    assert (result.exit_code, result.stdout.splitlines()[0].partition(",")[0]) == (0, "removed  1 call")
     assert len(left(place)) == 5
     assert invoke(place, "purge", "--id", call["trace_id"], "-y").exit_code == 0
     assert len(left(place)) == 4

@@ -157,7 +157,7 @@ def test_a_dataset_is_chats_with_tools_and_says_what_it_left_out(recorded: Recor
     assert json.loads(said[2]["tool_calls"][0]["function"].pop("arguments")) == {"id": 7}
     assert said[2]["tool_calls"] == [{"id": "c1", "type": "function", "function": {"name": "find"}}]
     assert said[3:] == [talk[3], {"role": "assistant", "content": "It is on its way."}]
-    assert "2 calls are no examples" in result.stderr
+    assert "2 calls left out as no examples" in result.stderr
     assert "content other than text (1)" in result.stderr
     assert "no messages (1)" in result.stderr
 
