@@ -13,7 +13,7 @@ from llm_trace.spool.files import list_spool_files
 from llm_trace.spool.losses import list_noted_losses
 from llm_trace.spool.paths import get_spool_dir
 from llm_trace.stores import paging, rows
-from llm_trace.stores.calls import list_columns, pick_calls, read_at, read_calls
+from llm_trace.stores.calls import find_in_order, list_columns, pick_calls, read_at, read_calls
 from llm_trace.stores.catch_up import catch_up
 from llm_trace.stores.connection import Database
 from llm_trace.stores.filters import Filter, Moment, Order, slice_in_order
@@ -29,8 +29,13 @@ from llm_trace.stores.totals import Totals, sum_calls
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from duckdb import DuckDBPyConnection
+
+    from llm_trace.stores.search import Match
 
 TIMEOUT = 60.0
+REMEMBERED = 200
+"""Calls of an order that are remembered."""
 
 
 def open_store(path: str | os.PathLike[str] = "llm_trace.duckdb", *, timeout: float = TIMEOUT) -> Store:
@@ -145,9 +150,21 @@ class Store(SqlStore):
             if limit is None:
                 query = f"SELECT {list_columns(brief=brief)} FROM calls WHERE {chosen.sql} {part}"
                 return Calls(read_calls(connection, query, chosen.values, brief=brief))
-            thin = f"SELECT span_id, start_ns FROM calls WHERE {chosen.sql} {part}"
-            matches = connection.execute(thin, chosen.values).fetchall()
+            matches = self._find_in_order(connection, chosen, order, limit, offset)
             return Calls(read_at(connection, matches, slice_in_order(order, limit, 0), brief=brief))
+
+    def _find_in_order(
+        self, connection: DuckDBPyConnection, chosen: Filter, order: Order, limit: int, offset: int
+    ) -> list[Match]:
+        """Return what `find_in_order` does; of an order that every call is looked at for, the first few
+        hundred are remembered, since who asks for the first page asks for the next ones.
+        """
+        if order == "newest" or limit + offset > REMEMBERED or chosen.is_volatile:
+            return find_in_order(connection, chosen, order, limit, offset)
+        first: list[Match] = self._memo.get(
+            ("order", chosen, order), lambda: find_in_order(connection, chosen, order, REMEMBERED, 0)
+        )
+        return first[offset : offset + limit]
 
     def pages(
         self, columns: str, *, size: int, limit: int | None = None, text: str | None = None, **filters: Any

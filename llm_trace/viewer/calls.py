@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from llm_trace.record import Call
     from llm_trace.stores.duckdb import Store
 
-ROWS = 100
+ROWS = 50
 """Calls a page."""
-ROWS_APART = 25
+ROWS_APART = 12
 """Calls a page in an order other than of time: each lies elsewhere in the store, and its texts with it."""
 
 

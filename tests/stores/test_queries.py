@@ -13,6 +13,8 @@ import pytest
 from llm_trace import open_store
 from llm_trace.errors import ConfigurationError, StoreError
 from llm_trace.record import Run
+from llm_trace.stores import calls as stored_calls
+from llm_trace.stores import duckdb as duckdb_store
 from llm_trace.stores import search
 from llm_trace.stores.duckdb import Store
 from tests.helpers.spool_toys import BEGIN, HandWriter, bodies, span, spool_of
@@ -151,6 +153,28 @@ def test_calls_of_one_moment_have_one_order(tmp_path: Path) -> None:
     for number in (3, 1, 2):
         writer.call(number, start_ns=BEGIN)
     assert numbers(open_store(tmp_path / "t.duckdb").calls()) == [1, 2, 3]
+
+
+@pytest.mark.parametrize("order", ["newest", "oldest", "slowest", "largest"])
+@pytest.mark.parametrize("near", [2, 100], ids=["few are near", "all are near"])
+def test_pages_of_every_order_are_the_parts_of_the_whole(
+    tmp_path: Path, order: Any, near: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stored_calls, "NEAR", near)
+    monkeypatch.setattr(duckdb_store, "REMEMBERED", 4)
+    path = tmp_path / "t.duckdb"
+    writer = HandWriter(spool_of(path))
+    for number in range(9):
+        writer.call(number, start_ns=BEGIN + number // 2, kind="tool" if number % 3 else "llm")
+    store = open_store(path)
+    for kind in (None, "tool", "llm"):
+        for more in (9, 10):  # what was asked for before is asked for again after a change
+            whole = numbers(store.calls(kind=kind, order=order, limit=None))
+            for size, begin in ((3, 0), (2, 1), (2, 2), (3, 3), (9, 8)):
+                page = store.calls(kind=kind, order=order, limit=size, offset=begin)
+                assert numbers(page) == whole[begin : begin + size]
+            writer.call(more, start_ns=BEGIN + 2, kind="tool")
+            store.ingest()
 
 
 def test_a_trace_is_in_the_order_of_its_starts(store: Store) -> None:
