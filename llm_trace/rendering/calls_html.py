@@ -87,7 +87,8 @@ def _render_line(line: WaterfallLine[ShownCall]) -> Html:
     name = element("span", formatting.format_one_line(call.name, 60), class_="name")
     about = element("span", " ", formatting.format_one_line(call.model or call.kind, 30), class_="dim")
     took = "no end" if call.end_ns is None else formatting.format_duration(call.duration_ns)
-    bar = element("rect", class_=f"b-{call.status}", x=line.left, y=2, width=max(line.width, 3), height=6)
+    look = f"b-{call.status}" if call.end_ns is not None else f"b-{call.status} endless"
+    bar = element("rect", class_=look, x=line.left, y=2, width=line.width, height=6)
     silent = element("rect", class_="silent", x=line.left, y=2, width=line.silent, height=6)
     bars = (bar, silent if line.silent else None)
     return element(

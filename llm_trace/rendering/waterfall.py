@@ -9,6 +9,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 
+LEAST, LEAST_ENDLESS = 3, 40
+"""How long a bar is at least, in thousandths: of a call, and of one without an end, which fades out."""
+
+
 class TimedSpan(Protocol):
     """What a tree needs of a call; `llm_trace.record.Call` is one."""
 
@@ -40,6 +44,7 @@ class WaterfallLine(Generic[S]):
     left: float
     """Where its bar begins, in thousandths of the trace."""
     width: float
+    """A call without an end lasts until the last that is known of its trace; every bar can be seen."""
     silent: float
     """How much of its bar passed before the first token of a stream."""
     critical: bool
@@ -57,13 +62,21 @@ def arrange_lines(rows: Sequence[S]) -> list[WaterfallLine[S]]:
         WaterfallLine(
             row,
             depth,
-            round((row.start_ns - begin) * scale, 2),
-            round(max(_get_end(row) - row.start_ns, 0) * scale, 2),
+            *_place_bar(row, begin, scale),
             round(max((row.first_token_ns or row.start_ns) - row.start_ns, 0) * scale, 2),
             row.span_id in critical,
         )
         for row, depth in _walk_tree(rows)
     ]
+
+
+def _place_bar(row: TimedSpan, begin: int, scale: float) -> tuple[float, float]:
+    """Return where a bar begins and how long it is, in thousandths."""
+    least = LEAST if row.end_ns is not None else LEAST_ENDLESS
+    left = min(round((row.start_ns - begin) * scale, 2), 1000 - least)
+    if row.end_ns is None:
+        return left, round(1000 - left, 2)
+    return left, max(round((row.end_ns - row.start_ns) * scale, 2), least)
 
 
 def measure_duration(rows: Sequence[TimedSpan]) -> int:

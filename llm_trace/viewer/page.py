@@ -30,7 +30,7 @@ STATUS = "http_status"
 """Of what a page shows: its answer's status, where that is not 200."""
 _PLACES = ("from", "after")
 """What an address says of where a part begins."""
-FRESH_S = 1.0
+FRESH_S = 0.25
 """How old what is shown may be before the spool is looked at again."""
 
 
@@ -46,7 +46,7 @@ class ViewerPage:
 
 
 class FreshStore:
-    """A store that takes in what was logged since, at most once a second, and where its spool has changed."""
+    """A store that takes in what was logged since, a few times a second and where its spool has changed."""
 
     def __init__(self, store: Store) -> None:
         self._store = store

@@ -43,7 +43,7 @@ def read_trace(store: Store, request: Request) -> dict[str, Any]:
         "calls": len(lines) if len(lines) < MOST else count_trace(store, trace_id),
         "lines": [_describe_line(line, attempts) for line in lines[:LINES]],
         "next": LINES if len(lines) > LINES else None,
-        "duration_ns": measure_duration(rows),
+        "duration_ns": None if lines[0].row.end_ns is None else measure_duration(rows),
         "step_count": len(choose_steps(rows)),
         "session": next((row.session for row in rows if row.session), None),
     }

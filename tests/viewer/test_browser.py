@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 import shutil
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +18,6 @@ import llm_trace
 from llm_trace.collect.server import open_listener
 from llm_trace.operations import read_reviews
 from llm_trace.record import Attribution, Segment
-from llm_trace.viewer import page as page_module
 from llm_trace.viewer.server import build_viewer_server, make_link
 from tests.helpers.cli_toys import record
 from tests.helpers.hostile import record_hostile
@@ -26,6 +28,12 @@ from tests.viewer.test_pages import list_addresses
 playwright = pytest.importorskip("playwright.sync_api", reason="no browser to drive: make browser")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no browser to drive: make browser")
+WRITER = """
+import sys, time, llm_trace
+llm_trace.configure(sys.argv[1])
+with llm_trace.span(f"written at {time.time():.3f}", kind="llm"):
+    pass
+"""
 SIZES = {"desk": {"width": 1280, "height": 900}, "phone": {"width": 390, "height": 800}}
 
 
@@ -167,13 +175,13 @@ def test_the_steps_of_an_agent_stand_beside_its_tree(browser: Any, path: Path) -
         page.get_by_text("They part at step 2").wait_for()
 
 
-def test_new_calls_come_by_themselves(visitor: Visitor, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(page_module, "FRESH_S", 0.0)
+def test_calls_of_another_process_come_by_themselves(visitor: Visitor, place: Path) -> None:
     page = visitor.go("/calls")
     page.locator("#live").check()
-    llm_trace.configure(place)
-    llm_trace.trace(kind="llm", name="just_now")(lambda: "x")()
-    page.get_by_text("just_now").wait_for()
+    subprocess.run([sys.executable, "-c", WRITER, str(place)], check=True, timeout=60)
+    name = page.get_by_text("written at").first
+    name.wait_for()
+    print(f"shown {time.time() - float(name.inner_text().split()[-1]):.2f} s after it was written")
 
 
 def test_dragging_over_the_times_chooses_a_stretch_of_them(visitor: Visitor) -> None:
@@ -247,7 +255,7 @@ def test_the_queue_is_accessible_with_and_without_explanations(
     browser: Any, place: Path, explain_mode: str
 ) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="make browser").Axe()
-    explain(place)  # before the viewer begins: it looks for what is new once a second
+    explain(place)  # before the viewer begins: it looks for what is new now and then
     for visitor in visit(browser, place):
         page = introduce(visitor, query=f"kind=llm&explain={explain_mode}")
         assert page.locator("[data-attribution]").count() == (explain_mode == "always")

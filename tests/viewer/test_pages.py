@@ -239,6 +239,20 @@ def test_a_trace_is_a_tree_in_the_order_of_starts_with_what_its_end_waited_for(
     assert [int(line["row"]["span_id"], 16) for line in lines if line["critical"]] == [1, 3, 4, 5]
 
 
+def test_a_call_without_an_end_has_a_bar_to_the_last_that_is_known(writer: HandWriter, path: Path) -> None:
+    for number, begin in ((1, 0), (2, 60), (3, 100)):
+        writer.start(number, trace_id="a" * 32, start_ns=BEGIN + begin)
+    writer.start(4, trace_id="a" * 32, start_ns=BEGIN + 99)
+    writer.end(4, end_ns=BEGIN + 100)
+    writer.start(5, trace_id="b" * 32, start_ns=BEGIN)
+    client = make_client(path)
+    bars = [(line["left"], line["width"]) for line in client.get(f"/trace/{'a' * 32}.json").json()["lines"]]
+    assert bars == [(0, 1000), (600, 400), (990, 10), (960, 40)]
+    (alone,) = client.get(f"/trace/{'b' * 32}.json").json()["lines"]
+    assert (alone["left"], alone["width"]) == (0, 1000)
+    assert client.get(f"/trace/{'a' * 32}").text.count(" endless") == 3
+
+
 def test_parents_that_go_in_a_circle_are_shown_once_each(writer: HandWriter, path: Path) -> None:
     for number, parent in ((1, 2), (2, 1), (3, 3)):
         writer.start(number, trace_id="b" * 32, parent_id=span(parent))

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from llm_trace.evaluation.evaluation import TAG
 from llm_trace.viewer.runs import MOST
 from tests.helpers.fork_toys import DEEPER, FORK, NEW, OLD, RERUNS, write_forked_runs
-from tests.helpers.viewer_toys import make_client
+from tests.helpers.spool_toys import BEGIN, HandWriter, spool_of
+from tests.helpers.viewer_toys import make_client, read
 
 
 def test_one_why_is_one_line_below_the_run_that_it_explains(tmp_path: Path) -> None:
@@ -46,3 +49,30 @@ def test_reruns_push_no_evaluation_off_its_page(tmp_path: Path) -> None:
     place = write_forked_runs(tmp_path / "t.duckdb", why_reruns=MOST, tags=[TAG])
     evaluations = make_client(place).get("/evaluations.json").json()["evaluations"]
     assert [run["id"] for run in evaluations] == [OLD]
+
+
+RUNS = (("v1", "answer", ""), ("v2", "answer", ""), ("other", "rank", ""), ("empty", "", ""))
+"""Of each run its name, the function that it began with, and the run that it replays."""
+
+
+@pytest.mark.parametrize(
+    ("more", "pair"),
+    [((), ["v1", "v2"]), ((("again", "answer", "v1"),), ["v1", "again"])],
+    ids=["one function", "a replay"],
+)
+def test_runs_that_can_be_compared_are_chosen_at_first(
+    tmp_path: Path, more: tuple[tuple[str, str, str], ...], pair: list[str]
+) -> None:
+    path = tmp_path / "t.duckdb"
+    writer = HandWriter(spool_of(path))
+    for number, (run, function, origin) in enumerate((*RUNS, *more)):
+        replay = {"replay_of": origin} if origin else {}
+        writer.event("run", id=run, name=run, start_ns=BEGIN + number, **replay)
+        if function:
+            writer.call(number, run=run, name=function)
+    client = make_client(path)
+    data = client.get("/runs.json").json()
+    assert data["pair"] == pair
+    tags = read(client.get("/runs")).tags
+    chosen = [(about["name"], about["value"]) for _, about in tags if "checked" in about]
+    assert sorted(chosen) == list(zip("ab", pair, strict=True))

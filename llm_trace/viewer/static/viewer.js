@@ -108,14 +108,14 @@ if (views) {
   });
 }
 
-// Live: the first page anew a second after the last, while one looks at its top.
+// Live: the first page anew half a second after the last, while one looks at its top.
 async function redraw() {
   const live = document.getElementById("live");
   const rows = document.getElementById("rows");
   if (live?.checked && rows && !document.hidden && scrollY <= 400) {
     await htmx.ajax("GET", rows.dataset.rows, { target: "#rows", swap: "innerHTML" }).catch(() => {});
   }
-  setTimeout(redraw, 1000);
+  setTimeout(redraw, 500);
 }
 redraw();
 
