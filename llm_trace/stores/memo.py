@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
@@ -10,7 +11,16 @@ if TYPE_CHECKING:
 
 MOST = 200
 """Answers in memory."""
+LARGE_BYTES = 100 << 20
+"""Size of a file from which on answers may be older than it, where that is asked for."""
 T = TypeVar("T")
+
+
+class _KeptAnswer(NamedTuple):
+    value: Any
+    state: object
+    """Of the file when the answer was computed."""
+    time_s: float
 
 
 class Memo:
@@ -21,18 +31,24 @@ class Memo:
 
     def __init__(self, file: Path) -> None:
         self._files = (file, file.with_name(file.name + ".wal"))
-        self._answers: dict[Hashable, Any] = {}
-        self._state: object = None
+        self._answers: dict[Hashable, _KeptAnswer] = {}
+        self.patience_s = 0.0
+        """How old an answer about a large file may be, though the file has changed since."""
 
     def get(self, question: Hashable | None, compute: Callable[[], T]) -> T:
         """Return the answer to a question, computed if it is not known; always where there is no question."""
         if question is None:
             return compute()
-        state = [(s.st_ino, s.st_size, s.st_mtime_ns) for f in self._files if f.exists() for s in [f.stat()]]
-        if state != self._state or len(self._answers) >= MOST:
-            self._state, self._answers = state, {}
-        answers = self._answers
-        if question not in answers:
-            answers[question] = compute()
-        answer: T = answers[question]
+        status = [file.stat() for file in self._files if file.exists()]
+        state = [(each.st_ino, each.st_size, each.st_mtime_ns) for each in status]
+        is_large = sum(each.st_size for each in status) >= LARGE_BYTES
+        known = self._answers.get(question)
+        oldest = time.monotonic() - (self.patience_s if is_large else 0.0)
+        if known is not None and (known.state == state or known.time_s > oldest):
+            answer: T = known.value
+            return answer
+        answer = compute()
+        others = {q: kept for q, kept in self._answers.items() if kept.state == state or kept.time_s > oldest}
+        self._answers = others if len(others) < MOST else {}
+        self._answers[question] = _KeptAnswer(answer, state, time.monotonic())
         return answer

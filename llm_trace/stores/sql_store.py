@@ -31,6 +31,12 @@ class SqlStore:
         self._memo = Memo(database.file)
         self.path = database.path
 
+    def keep_answers(self, seconds: float) -> None:
+        """Let answers that take a look at every call of a store of more than 100 MB be so old, though it has
+        changed since: totals, runs, prompts, the first calls of an order. By default none may.
+        """
+        self._memo.patience_s = seconds
+
     @property
     def is_held(self) -> bool:
         """Whether this thread holds the file."""

@@ -32,6 +32,8 @@ _PLACES = ("from", "after")
 """What an address says of where a part begins."""
 FRESH_S = 0.25
 """How old what is shown may be before the spool is looked at again."""
+STEADY_S = 30.0
+"""How old totals of a large store may be while calls come: they take a look at every call."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ class FreshStore:
     """A store that takes in what was logged since, a few times a second and where its spool has changed."""
 
     def __init__(self, store: Store) -> None:
+        store.keep_answers(STEADY_S)
         self._store = store
         self._lock = threading.Lock()
         self._next = 0.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 import llm_trace
 from llm_trace.errors import StoreError
 from llm_trace.record import Call
+from llm_trace.stores import memo
 from llm_trace.stores.duckdb import Store
 from llm_trace.stores.run_totals import read_runs
 from llm_trace.stores.totals import sum_outermost
@@ -140,6 +142,30 @@ def test_brief_calls_are_the_calls_without_what_no_table_shows(path: Path, write
         assert [int(call.span_id, 16) for call in whole] == numbers
         cut = [call.model_copy(update={"params": {}, "metadata": {}}) for call in whole]
         assert store.calls(limit=2, order=order, brief=True) == cut  # type: ignore[arg-type]
+
+
+def test_totals_of_a_large_store_may_be_as_old_as_is_asked_for(
+    path: Path, writer: HandWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr(memo, "time", SimpleNamespace(monotonic=lambda: now))
+    writer.call(1)
+    store, steady = llm_trace.open_store(path), llm_trace.open_store(path)
+    steady.keep_answers(30)
+
+    def count() -> list[int]:
+        return [store.summary().calls, steady.summary().calls, steady.summary(name="ask").calls]
+
+    assert count() == [1, 1, 1]
+    writer.call(2)
+    store.ingest()
+    assert count() == [2, 2, 2]  # a small store
+    monkeypatch.setattr(memo, "LARGE_BYTES", 0)
+    writer.call(3)
+    store.ingest()
+    assert count() == [3, 2, 2]
+    now += 31
+    assert count() == [3, 3, 3]
 
 
 def test_totals_that_were_asked_for_before_are_those_of_now(path: Path, writer: HandWriter) -> None:
