@@ -20,6 +20,7 @@ from llm_trace.operations import read_reviews
 from llm_trace.record import Attribution, Segment
 from llm_trace.viewer.server import build_viewer_server, make_link
 from tests.helpers.cli_toys import record
+from tests.helpers.fork_toys import write_forked_runs
 from tests.helpers.hostile import record_hostile
 from tests.helpers.spool_toys import HandWriter, spool_of
 from tests.helpers.support_toys import record_agents
@@ -118,10 +119,24 @@ def list_pages(path: Path) -> list[str]:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", SIZES)
 def test_every_page_fits_and_is_accessible(visitor: Visitor, place: Path, scheme: Any, size: str) -> None:
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="make browser").Axe()
     visitor.page.emulate_media(color_scheme=scheme)
     visitor.page.set_viewport_size(SIZES[size])
-    for path in list_pages(place):
+    check_pages(visitor, [*list_pages(place), f"/call/{explain(place)}"])
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_runs_with_forks_fit_and_are_accessible(browser: Any, path: Path, scheme: Any) -> None:
+    for visitor in visit(browser, write_forked_runs(path)):
+        visitor.page.emulate_media(color_scheme=scheme)
+        for size in SIZES.values():
+            visitor.page.set_viewport_size(size)
+            check_pages(visitor, ["/runs", f"/runs?like=e{0:031}"])
+
+
+def check_pages(visitor: Visitor, paths: list[str]) -> None:
+    """Check that pages are no wider than the screen and that axe finds nothing serious in them."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="make browser").Axe()
+    for path in paths:
         page = visitor.go(path)
         assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, path
         serious = [
