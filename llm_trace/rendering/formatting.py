@@ -4,6 +4,8 @@ import json
 import time
 from typing import TYPE_CHECKING
 
+from llm_trace.rendering.tool_requests import ToolRequest, list_requests
+
 if TYPE_CHECKING:
     from llm_trace.rendering.shapes import ShownCall
 
@@ -35,9 +37,18 @@ def choose_input(call: "ShownCall") -> list[object]:
 
 
 def describe_output(call: "ShownCall") -> str:
-    """Return the output on one line, or the error where there is none."""
+    """Return the output on one line: what a model said, else the tools that it asked for; or the error."""
     output = choose_output(call)
+    if not isinstance(output, str) and (requests := list_requests(call.messages_out)):
+        return format_one_line(f"asks for {', '.join(map(_describe_request, requests))}")
     return "" if output is None else format_one_line(output)
+
+
+def _describe_request(request: ToolRequest) -> str:
+    asked = request.arguments
+    if not isinstance(asked, dict):
+        return f"{request.name}({'' if asked is None else format_one_line(asked, 60)})"
+    return f"{request.name}({', '.join(f'{name}: {format_one_line(asked[name], 60)}' for name in asked)})"
 
 
 def choose_output(call: "ShownCall") -> object:

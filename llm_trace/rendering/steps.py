@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from llm_trace.rendering.guards import GuardNote, describe_guard
 from llm_trace.rendering.media import name_media
+from llm_trace.rendering.tool_requests import ToolRequest, list_requests
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -15,15 +16,6 @@ if TYPE_CHECKING:
 
 _AROUND = ("chain", "agent")
 """Kinds of calls that hold steps and are none; an agent inside another one is a step."""
-_DECISIONS = ("tool_call", "server_tool_call")
-
-
-@dataclass(frozen=True)
-class ToolRequest:
-    """A tool that a model asked for."""
-
-    name: str
-    arguments: Any
 
 
 @dataclass(frozen=True)
@@ -130,10 +122,9 @@ def describe_step(call: ShownCall, attempt: int = 1) -> AgentStep:
 
 def _read_decision(call: ShownCall) -> tuple[str | None, tuple[ToolRequest, ...]]:
     """Return what a model said and the tools that it asked for."""
-    parts = [part for message in call.messages_out for part in message.parts]
     requests = tuple(
-        ToolRequest(str(fields.get("name") or "tool"), name_media(fields.get("arguments")))
-        for fields in (part.model_dump(mode="json") for part in parts if part.type in _DECISIONS)
+        ToolRequest(request.name, name_media(request.arguments))
+        for request in list_requests(call.messages_out)
     )
     text = "\n".join(message.text for message in call.messages_out if message.text)
     return text or (call.output if isinstance(call.output, str) and not requests else None), requests

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llm_trace.comparison.alignment import align_steps, describe_divergence, find_parting
-from llm_trace.rendering.steps import AgentStep, ToolRequest
+from llm_trace.rendering.steps import AgentStep
+from llm_trace.rendering.tool_requests import ToolRequest
 
 TOOL = AgentStep(
     span_id="", kind="tool", name="", model=None, status="ok", start_ns=0, duration_ns=1,

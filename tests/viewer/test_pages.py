@@ -297,6 +297,22 @@ def test_a_long_system_message_is_folded_and_a_tools_answer_in_json_is_readable(
     assert '"seats": {\n    "free": 3' in page.text
 
 
+def test_a_table_says_which_tools_a_model_asked_for_that_said_nothing(store: Recorded) -> None:
+    def ask(arguments: str, content: str | None = None) -> None:
+        function = {"name": "look", "arguments": arguments}
+        calls = [{"id": "1", "type": "function", "function": function}]
+        answer = {"role": "assistant", "content": content, "tool_calls": calls}
+        llm_trace.trace(kind="llm")(lambda messages: answer)([{"role": "user", "content": "seats?"}])
+
+    for arguments in ('{"row": 7, "side": "left"}', "{}", "no JSON"):
+        ask(arguments)
+    ask("{}", "I look.")
+    rows = make_client(store.path).get("/calls.json?order=oldest").json()["calls"]
+    assert [row["output"] for row in rows] == [
+        "asks for look(row: 7, side: left)", "asks for look()", "asks for look(no JSON)", "I look.",
+    ]  # fmt: skip
+
+
 def test_an_output_that_is_no_message_is_shown_below_the_messages(store: Recorded) -> None:
     ask: Any = llm_trace.trace(kind="llm")(lambda messages: {"verdict": "blue heron"})
     ask([{"role": "user", "content": "which bird?"}])
