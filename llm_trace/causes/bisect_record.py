@@ -8,6 +8,7 @@ from llm_trace.causes.bisect_beliefs import Relation
 from llm_trace.causes.bisect_hunks import Hunk
 from llm_trace.record import Record
 from llm_trace.rendering.formatting import format_cost
+from llm_trace.rendering.part_effects import PartEffect, render_part_effects
 
 BisectStatus = Literal["found", "nothing", "undecided"]
 """`found`: hunks are proved to be to blame; `nothing`: b is not worse than a, or not again; `undecided`: the
@@ -116,3 +117,16 @@ class Bisection(Record):
         tokens = "tokens not known" if read is None else f"{read + (written or 0):,} tokens"
         usd = "price not known" if self.cost_usd is None else format_cost(self.cost_usd)
         return f"It took {self.asked:,} answers, {self.calls:,} live calls, {tokens}, {usd}."
+
+    def _repr_html_(self) -> str:
+        """Return the summary and each hunk that is to blame, with its words, for notebooks."""
+        parts = [
+            PartEffect(
+                f"{noun} {blamed.number}", blamed.hunk.describe(300), f"{blamed.loss_with:.2f}",
+                f"{blamed.loss_without:.2f}", blamed.difference, blamed.low, blamed.high, stands_out=True,
+            )
+            for noun, hunks in (("Hunk", self.hunks), ("Words", self.words))
+            for blamed in hunks
+        ]  # fmt: skip
+        heads = ("To blame", "Loss with it", "Loss without it", f"Difference, {self.confidence:.0%} bounds")
+        return render_part_effects(heads, parts, self.summary(), self.notes)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from llm_trace.rendering.part_effects import PartEffect, render_part_effects
+
 CauseKind = Literal["system", "user", "assistant", "tool", "retrieved", "variable", "line"]
 
 
@@ -101,3 +103,18 @@ class Causes:
 
     def __str__(self) -> str:
         return self.summary()
+
+    def _repr_html_(self) -> str:
+        """Return the summary and each step that was tested, strongest first, for notebooks."""
+        level = 1 - self.confidence
+        parts = [
+            PartEffect(
+                step.label, step.text, str(self.control), str(step.without), step.effect, step.low, step.high,
+                stands_out=step.stands_out(level),
+            )
+            for step in self.steps
+            if step.without.n
+        ]  # fmt: skip
+        heads = ("Step", "Same with it", "Same without it", f"Effect, {self.confidence:.0%} bounds")
+        chain = [" ← ".join(self.chain)] if self.chain else []
+        return render_part_effects(heads, parts, self.summary(), [*chain, *self.notes])

@@ -14,6 +14,9 @@ from typing import Any
 import pytest
 
 import llm_trace
+from llm_trace.causes.bisect_hunks import Hunk
+from llm_trace.causes.bisect_record import Bisection, BlamedHunk
+from llm_trace.causes.why_record import Arm, Cause, Causes
 from llm_trace.record import Attribution, Call, Score, Segment
 from llm_trace.record_lists import Attributions, Calls, Records, Runs, ScoreRecords, Trace
 from tests.conftest import Recorded
@@ -94,6 +97,40 @@ def list_outermost(style: str) -> list[str]:
     return selectors
 
 
+def make_causes(text: str) -> Causes:
+    """Return the causes of a decision: a step that stands out, one that does not, one that was not tried."""
+    steps = (
+        Cause(text, "tool", text, None, Arm(1, 10), 0.9, 0.41, 0.98, 0.001, 0.002),
+        Cause("the system prompt", "system", "Be kind.", None, Arm(9, 10), 0.1, -0.2, 0.4, 1.0, 1.0),
+        Cause("the user's words", "user", "Hello", None, Arm(0, 0), 0.0, -1.0, 1.0, 1.0, 1.0),
+    )
+    return Causes("a", text, "b", steps, Arm(10, 10), 30, 0.95, "nearness", (text, "the user"), (text,))
+
+
+def make_bisection(text: str) -> Bisection:
+    """Return a bisection that found one hunk."""
+    hunk = Hunk(kind="line", name=text, before="", after=text)
+    blamed = BlamedHunk(hunk=hunk, number=2, loss_with=0.9, loss_without=0.1, low=0.5, high=0.95, answers=12)
+    return Bisection(
+        a=text, b=text, status="found", relation="alone", hunks=(blamed,), change=(hunk, hunk), inputs=40,
+        worse=12, confidence=0.95, notes=(text,),
+    )  # fmt: skip
+
+
+def test_causes_show_each_step_that_was_tried_with_its_bounds() -> None:
+    page = check_harmless(make_causes("tool result 3")._repr_html_())
+    for text in ("came from tool result 3", "Effect, 95% bounds", "+0.90 (+0.41 to +0.98)", "9 of 10"):
+        assert text in page.text
+    assert "Hello" not in page.text
+    assert "tool result 3 ← the user" in page.text
+
+
+def test_a_bisection_shows_the_hunk_to_blame_with_its_bounds() -> None:
+    page = check_harmless(make_bisection("Example: broken -> APPROVE")._repr_html_())
+    for text in ("One hunk of 2 broke it", "Hunk 2", "+ Example: broken", "+0.80 (+0.50 to +0.95)"):
+        assert text in page.text
+
+
 def test_every_record_and_list_shows_itself_without_script_request_or_a_mark_on_the_notebook(
     place: Path,
 ) -> None:
@@ -115,6 +152,8 @@ def test_hostile_text_in_every_field_is_shown_as_text(recorded: Recorded) -> Non
                     matrix=((1.0,) * len(text.split()),))
             for text in HOSTILE
         ),
+        *map(make_causes, HOSTILE),
+        *map(make_bisection, HOSTILE),
     ]  # fmt: skip
     for item in shown:
         check_harmless(item._repr_html_())
