@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 
 from llm_trace.cli import (
     annotate,
+    attach,
     attribute,
     bisect,
     collect,
@@ -153,6 +154,7 @@ for module, command in (
     (mcp, mcp.run_mcp),
     (export, export.export_calls),
     (import_, import_.import_files),
+    (attach, attach.attach_platform),
     (collect, collect.run_collect),
     (ingest, ingest.run_ingest),
     (doctor, doctor.run_doctor),

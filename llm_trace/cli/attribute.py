@@ -110,6 +110,17 @@ def attribute_calls(
     _report(calls, known, events, as_json=as_json)
 
 
+def explain_new_calls(store: "Store", policy: "AttributionPolicy", *, where: str, limit: int) -> int:
+    """Explain the newest calls of models that meet a condition and have no such attribution; return how many
+    could be.
+    """
+    calls = store.calls(kind="llm", where=where, limit=limit)
+    known = _find_known(store, calls, policy)
+    events = list(_explain_calls([call for call in calls if call.span_id not in known], policy, store, 1))
+    store.ingest()
+    return sum(event is not None and event["status"] == "ok" for event in events)
+
+
 def _find_named(store: "Store", ids: "Sequence[str]") -> "list[Call]":
     return [
         store.call(span_id)

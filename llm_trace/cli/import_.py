@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 NAME = "import"
 EXAMPLE = "Example: llm-trace import traces.json --store traces.duckdb"
 FORMATS = (
-    "llm_trace, otlp, langfuse, phoenix, inspect, tau, comet, langsmith, weave, litellm, promptfoo, "
-    "claude_code, codex, gemini_cli, exchange, plain"
+    "llm_trace, otlp, opik, langfuse, phoenix, mlflow, inspect, tau, comet, langsmith, weave, litellm, "
+    "promptfoo, claude_code, codex, gemini_cli, chatgpt, claude_chat, exchange, plain"
 )
 MOST = 8
 """Keys that were not understood, shown a file."""
@@ -32,8 +32,8 @@ FilesArgument = Annotated[
     typer.Argument(
         metavar="FILE…",
         help=(
-            "JSON, JSON Lines, CSV or Parquet; .gz too. A folder that export --to parquet wrote. Or "
-            "comet://workspace/project, which is downloaded to a file here first."
+            "JSON, JSON Lines, CSV or Parquet, .gz too; zips of data exports. A folder that export --to "
+            "parquet wrote. Or comet://workspace/project, which is downloaded to a file here first."
         ),
     ),
 ]
@@ -65,7 +65,7 @@ def import_files(
     paths = [_resolve_file(text) for text in files]
     path, settings = make_absolute(store), resolve_settings({})
     spool, encoder = build_spool_writer(settings, path)
-    target = ImportTarget(spool, encoder, _build_known(path), settings["capture_content"])
+    target = ImportTarget(spool, encoder, build_known(path), settings["capture_content"])
     reports: list[ImportReport] = []
     refused = 0
     with contextlib.closing(spool), show_progress("importing") as advance:
@@ -103,7 +103,7 @@ def _resolve_file(text: str) -> Path:
     return path
 
 
-def _build_known(path: Path) -> "KnownCalls":
+def build_known(path: Path) -> "KnownCalls":
     """Return a function that tells which calls the store has."""
     from llm_trace.errors import StoreNotFoundError
     from llm_trace.stores.duckdb import open_store

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -66,12 +67,14 @@ class ImportTarget:
         encoder: bounds and masks what is written.
         known: tells which calls the store has.
         capture_content: without it no prompts, answers or error messages are kept.
+        source: where the calls come from, where that is no file; kept with each.
     """
 
     spool: SpoolWriter
     encoder: ValueEncoder
     known: KnownCalls
     capture_content: bool = True
+    source: str | None = None
     merger: Merger = field(default_factory=Merger, init=False)
 
 
@@ -94,8 +97,32 @@ def import_file(path: Path, target: ImportTarget, *, using: str | None = None) -
             _write(batch, target, report)
             batch = []
     _write(batch, target, report)
-    _set_aside(path, broken, report)
+    _set_aside(path.with_name(path.name + ".rejected.jsonl"), broken, report, mode="w")
     return report
+
+
+def import_records(
+    records: Iterable[Any], target: ImportTarget, report: ImportReport, *, using: str, rejected: Path
+) -> None:
+    """Write the calls of records that come from elsewhere than a file, and add to what is reported.
+
+    Args:
+        using: name of their format.
+        rejected: records that are broken are appended to this file.
+
+    Raises:
+        StoreError: the spool cannot be written.
+    """
+    chosen, time_ns = load_importer(using), time.time_ns()
+    seen: Counter[bytes] = Counter()
+    broken: list[FileRecord] = []
+    items: list[Imported | Said] = []
+    for record in records:
+        report.records += 1
+        line = FileRecord(report.records, record)
+        items += _import_record(chosen, line, _build_origin(record, seen, time_ns), report, broken)
+    _write(items, target, report)
+    _set_aside(rejected, broken, report, mode="a")
 
 
 def _import_file(
@@ -236,12 +263,13 @@ def _keep(written: bool, target: ImportTarget) -> None:
 def _call(item: Imported, target: ImportTarget, name: str) -> dict[str, Any]:
     if item.again:
         return item.call if target.capture_content else call_without_content(item.call)
-    origin: dict[str, Any] = {"format": name} | ({"rest": item.unknown} if item.unknown else {})
-    call = {**item.call, "metadata": {**(item.call.get("metadata") or {}), "import": origin}}
+    origin: dict[str, Any] = {"format": name} | ({"from": target.source} if target.source else {})
+    whole = origin | ({"rest": item.unknown} if item.unknown else {})
+    call = {**item.call, "metadata": {**(item.call.get("metadata") or {}), "import": whole}}
     if target.capture_content:
         return call
     reduced = call_without_content(call)
-    return {**reduced, "metadata": {**reduced["metadata"], "import": {"format": name}}}
+    return {**reduced, "metadata": {**reduced["metadata"], "import": origin}}
 
 
 def _iter_events(item: Imported | Said, content: bool) -> Iterable[dict[str, Any]]:
@@ -268,12 +296,11 @@ def _iter_events(item: Imported | Said, content: bool) -> Iterable[dict[str, Any
         yield score_event
 
 
-def _set_aside(path: Path, broken: list[FileRecord], report: ImportReport) -> None:
-    report.broken = len(broken)
+def _set_aside(beside: Path, broken: list[FileRecord], report: ImportReport, *, mode: str) -> None:
+    report.broken += len(broken)
     if not broken:
         return
-    beside = path.with_name(path.name + ".rejected.jsonl")
-    with beside.open("w", encoding="utf-8", errors="backslashreplace") as file:
+    with beside.open(mode, encoding="utf-8", errors="backslashreplace") as file:
         for line in broken:
             file.write(_encode({"line": line.number, "reason": line.reason, "text": line.text}) + "\n")
     report.broken_file = str(beside)

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from llm_trace.imports import Broken, Imported, Origin, Said
-from llm_trace.imports.otlp import read_identifier
+from llm_trace.imports.otlp import read_attributes, read_identifier
 from llm_trace.imports.values import list_left_over, make_span_id, parse_json, parse_nanoseconds
 from llm_trace.semconv.completed_span import EndedSpan, ended_call
 from llm_trace.semconv.values import list_fields, list_mappings
@@ -103,11 +103,21 @@ def _read_span(raw: Mapping[str, Any], shared: Mapping[str, Any]) -> EndedSpan:
         name=str(raw.get("name") or "span"),
         start_ns=start,
         end_ns=max(start, _get_end(raw) or start),
-        attributes={**shared, **list_fields(raw.get("attributes"))},
+        attributes={**shared, **_read_attributes(raw.get("attributes"))},
         events=[_read_event(event) for event in list_mappings(raw.get("events"))],
         failed=code in _ERRORS,
         message=status.get("message") or raw.get("status_message") or None,
     )
+
+
+def _read_attributes(raw: Any) -> dict[str, Any]:
+    """Return a span's attributes: files have MLflow's as JSON text, its server the values themselves."""
+    if not isinstance(raw, list):
+        return dict(list_fields(raw))
+    attributes = read_attributes(raw)
+    return {
+        name: json.dumps(value) if name.startswith("mlflow.") else value for name, value in attributes.items()
+    }
 
 
 def _get_end(raw: Any) -> int | None:
@@ -135,7 +145,7 @@ def _read_event(raw: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "name": str(raw.get("name", "")),
         "time_ns": at,
-        "attributes": dict(list_fields(raw.get("attributes"))),
+        "attributes": _read_attributes(raw.get("attributes")),
     }
 
 

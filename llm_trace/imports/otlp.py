@@ -19,6 +19,12 @@ _DEPTH = 32
 _NO_PARENT = (None, "", "0" * 16)
 _ERROR = (2, "STATUS_CODE_ERROR")
 _NUMBER = re.compile(r"-?[0-9]{1,20}")
+_KINDS = {
+    "string_value": "stringValue", "bool_value": "boolValue", "int_value": "intValue",
+    "double_value": "doubleValue", "array_value": "arrayValue", "kvlist_value": "kvlistValue",
+    "bytes_value": "bytesValue",
+}  # fmt: skip
+"""Protobuf's own names, which its JSON may have too; MLflow's server writes them."""
 Entry = tuple[Any, str | None, dict[str, Any] | str]
 """A span or a log record as it came, the name of its scope, and the attributes of its resource, or why what
 is around it cannot be read.
@@ -194,6 +200,7 @@ def _read_value(raw: Any, depth: int) -> Any:
     if depth == 0:
         raise ValueError(f"an attribute is nested deeper than {_DEPTH}")
     kind, value = next(iter(check_object(raw).items()))
+    kind = _KINDS.get(kind, kind)
     if kind == "stringValue" or kind == "boolValue":
         return value if isinstance(value, (str, bool)) else str(value)
     if kind == "intValue":

@@ -23,7 +23,7 @@ _WHOLE = frozenset(
 )
 """Attributes whose value is an object by right."""
 _READ = {
-    "name", "context", "context.span_id", "context.trace_id", "span_id", "trace_id", "span_kind",
+    "id", "name", "context", "context.span_id", "context.trace_id", "span_id", "trace_id", "span_kind",
     "parent_id", "start_time", "end_time", "status_code", "status_message", "events", "attributes",
 }  # fmt: skip
 

@@ -23,7 +23,7 @@ import llm_trace
 
 BIN = os.environ.get("LLM_TRACE_SERVERS", "")
 pytestmark = pytest.mark.skipif(not BIN, reason="real servers are opt-in: make test-servers")
-START_S = 180
+START_S = 420
 WAIT_S = 60
 MESSAGES = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Is the sky blue?"}]
 
@@ -36,14 +36,14 @@ def server(command: list[str], env: dict[str, str], ready: str, log: Path) -> It
             command, env=os.environ | env, stdout=out, stderr=out, cwd=log.parent, start_new_session=True
         )
         try:
-            _until(lambda: httpx.get(ready, timeout=2).status_code == 200, START_S, log)
+            wait_until(lambda: httpx.get(ready, timeout=2).status_code == 200, START_S, log)
             yield
         finally:
             os.killpg(process.pid, signal.SIGKILL)  # with the workers it has started
             process.wait()
 
 
-def _until(done: Callable[[], Any], limit_s: float, log: Path) -> Any:
+def wait_until(done: Callable[[], Any], limit_s: float, log: Path) -> Any:
     deadline = time.monotonic() + limit_s
     while True:
         try:
@@ -56,7 +56,7 @@ def _until(done: Callable[[], Any], limit_s: float, log: Path) -> Any:
         time.sleep(0.2)
 
 
-def _port() -> int:
+def find_port() -> int:
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         return int(found.getsockname()[1])
@@ -85,7 +85,7 @@ def record(store: Path, address: str) -> dict[str, str]:
 
 
 def test_phoenix_shows_the_call_with_its_messages(tmp_path: Path) -> None:
-    port, grpc = _port(), _port()
+    port, grpc = find_port(), find_port()
     base = f"http://127.0.0.1:{port}"
     env = {
         "PHOENIX_HOST": "127.0.0.1", "PHOENIX_PORT": str(port), "PHOENIX_GRPC_PORT": str(grpc),
@@ -98,7 +98,7 @@ def test_phoenix_shows_the_call_with_its_messages(tmp_path: Path) -> None:
             spans = httpx.get(f"{base}/v1/projects/default/spans").json().get("data", [])
             return spans if len(spans) == 3 else None
 
-        spans = {s["context"]["span_id"]: s for s in _until(both, WAIT_S, tmp_path / "log")}
+        spans = {s["context"]["span_id"]: s for s in wait_until(both, WAIT_S, tmp_path / "log")}
     asked = spans[ids["ask"]]
     assert (asked["span_kind"], asked["parent_id"]) == ("LLM", ids["pipeline"])
     said = asked["attributes"]
@@ -110,7 +110,7 @@ def test_phoenix_shows_the_call_with_its_messages(tmp_path: Path) -> None:
 
 
 def test_mlflow_shows_the_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    port = _port()
+    port = find_port()
     base = f"http://127.0.0.1:{port}"
     command = [f"{BIN}/mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     command += ["--backend-store-uri", f"sqlite:///{tmp_path}/mlflow.db"]
@@ -123,7 +123,7 @@ def test_mlflow_shows_the_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
             answer = httpx.post(f"{base}/api/3.0/mlflow/traces/search", json={"locations": [where]})
             return answer.json().get("traces")
 
-        (trace,) = _until(found, WAIT_S, tmp_path / "log")
+        (trace,) = wait_until(found, WAIT_S, tmp_path / "log")
         whole = httpx.get(f"{base}/api/3.0/mlflow/traces/get", params={"trace_id": trace["trace_id"]}).json()
     names = {span["name"] for span in whole["trace"]["spans"]}
     assert len(names) == 3
