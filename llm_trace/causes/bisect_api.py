@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from llm_trace.causes.bisect_record import BlamedHunk
 from llm_trace.causes.bisect_replays import open_halfway_replays
-from llm_trace.causes.bisect_report import add_cost, describe_rest, list_blamed, write_bisection
+from llm_trace.causes.bisect_report import (
+    add_cost,
+    describe_grades,
+    describe_rest,
+    list_blamed,
+    write_bisection,
+)
 from llm_trace.causes.bisect_scores import Grader
 from llm_trace.causes.bisect_search import HunkSearch, HunkSearchResult, count_fewest_questions
 from llm_trace.causes.bisect_sides import build_mixture, list_live, read_sides
@@ -23,10 +29,11 @@ if TYPE_CHECKING:
     import os
 
     from llm_trace.capture.prompts import Prompt
-    from llm_trace.causes.bisect_hunks import Applied, Mixture
+    from llm_trace.causes.bisect_hunks import Mixture
     from llm_trace.causes.bisect_record import Bisection
     from llm_trace.causes.bisect_scores import AnswerMetric, GradedInput
     from llm_trace.causes.bisect_sides import BisectSides
+    from llm_trace.causes.bisect_splits import Applied
     from llm_trace.causes.bisect_trial import GradedSides
     from llm_trace.comparison.sides import Spec
     from llm_trace.replays.load import Recording
@@ -74,7 +81,7 @@ def bisect(
     seed: int = 0,
 ) -> Bisection:
     """Return which hunks of the change from a to b broke the answers: lines and worked examples of prompts,
-    parameters, the model.
+    messages, parameters, the model.
 
     Recorded inputs on which b is worse are asked again with half-changed prompts: the model live, tools from
     the record. Each answer says what is asked next, beginning with the hunks whose words have weight in
@@ -106,11 +113,12 @@ def bisect(
     grader = Grader(opened, metric)
     graded = grade_sides(grader, sides.inputs)
     if not graded.worse and not graded.unasked:
-        return write_bisection(sides, confidence, graded.grades, 0, status="nothing")
+        notes = describe_grades(grader, graded.grades)
+        return write_bisection(sides, confidence, graded.grades, 0, status="nothing", notes=notes)
     roots = [each.root for each in graded.worse or graded.unasked[:MOST_FAILING]]
     recording = load(opened, list(dict.fromkeys(roots)))
     chosen = find_functions(recording.roots, functions or ())
-    mixture = build_mixture(sides, recording)
+    mixture = build_mixture(opened, sides, recording)
     runs_live = list_live(recording, mixture)
     _check_budget(settings, recording, runs_live)
     results: list[Bisection] = []
@@ -165,6 +173,7 @@ def _search(
             status="nothing",
             asked=len(grades[0]),
             calls=screened,
+            notes=describe_grades(trial.grader, grades),
             **shared,
         )
     roots = {each.root for each in worse}
@@ -221,7 +230,7 @@ def _search_words(
     asked = 0
     numbers = [contrast.hunk for contrast in result.contrasts if contrast.hunk is not None]
     for number in numbers:
-        if mixture.hunks[number].kind not in ("line", "example"):
+        if mixture.hunks[number].kind not in ("line", "example", "message"):
             continue
         context = frozenset(numbers) - {number} if result.relation == "together" else frozenset[int]()
         inside = mixture.refine(number, context)

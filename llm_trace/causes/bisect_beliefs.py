@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 if TYPE_CHECKING:
-    from llm_trace.causes.bisect_hunks import Applied
+    from llm_trace.causes.bisect_splits import Applied
     from llm_trace.statistics.floats import Floats
 
 Relation = Literal["alone", "together", "either", "none"]

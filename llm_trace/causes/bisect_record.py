@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from llm_trace.causes.bisect_beliefs import Relation
-from llm_trace.causes.bisect_hunks import Hunk
+from llm_trace.causes.bisect_splits import Hunk
 from llm_trace.record import Record
 from llm_trace.rendering.formatting import format_cost
 from llm_trace.rendering.part_effects import PartEffect, render_part_effects

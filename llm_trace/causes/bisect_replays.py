@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from llm_trace.capture import slots
@@ -21,7 +21,8 @@ from llm_trace.replays.playing import build_root_call, play_root, record_calls
 
 if TYPE_CHECKING:
     from llm_trace.capture.protocols import CallRecorder
-    from llm_trace.causes.bisect_hunks import Applied, Mixture
+    from llm_trace.causes.bisect_hunks import Mixture
+    from llm_trace.causes.bisect_splits import Applied
     from llm_trace.replays.load import Recording
     from llm_trace.replays.roots import Function
     from llm_trace.stores.duckdb import Store
@@ -64,7 +65,9 @@ class HalfwayReplays:
             ReplayError: it cannot be called again.
         """
         taped = self.recording.tape.calls[root]
-        overrides = Overrides.of(mixture.build_overrides(applied))
+        overrides = replace(
+            Overrides.of(mixture.build_overrides(applied)), messages=mixture.exchange_messages(applied)
+        )
         work = build_root_call(taped, self.functions[root], self.recording, overrides)
         rules = Rules("recorded", SERVED, self.live, overrides=overrides)
         player = Player(self.recording.tape.select_inside(taped), rules, self.recorder.encoder)

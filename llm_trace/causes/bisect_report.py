@@ -11,6 +11,7 @@ from llm_trace.statistics.paired import estimate
 
 if TYPE_CHECKING:
     from llm_trace.causes.bisect_hunks import Mixture
+    from llm_trace.causes.bisect_scores import Grader
     from llm_trace.causes.bisect_search import HunkSearchResult
     from llm_trace.causes.bisect_sides import BisectSides
     from llm_trace.causes.bisect_trial import HalfwayTrial
@@ -60,6 +61,18 @@ def describe_rest(trial: HalfwayTrial, mixture: Mixture, result: HunkSearchResul
             f"without it {left:.0%} of the loss are still there: noise, or a further cause in the other hunks"
         )
     return tuple(notes)
+
+
+def describe_grades(grader: Grader, grades: tuple[Floats, Floats]) -> tuple[str, ...]:
+    """Return a note where a metric gives all answers of both sides the same grade."""
+    every = np.concatenate(grades)
+    if grader.metric is None or len(every) < 2 or len(np.unique(every)) > 1:
+        return ()
+    note = (
+        f"all {len(every):,} answers of a and b have the grade {every[0]:g}: if they are not all as good, "
+        f"the metric does not tell them apart"
+    )
+    return (note,)
 
 
 def write_bisection(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from llm_trace.causes.bisect_beliefs import Beliefs, Relation, Suspect
-from llm_trace.causes.bisect_hunks import Applied
+from llm_trace.causes.bisect_splits import Applied
 from llm_trace.statistics.anytime import bound_least_mean, compute_wealth
 
 if TYPE_CHECKING:

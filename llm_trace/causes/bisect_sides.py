@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
+from llm_trace.causes.bisect_beginnings import read_beginnings
 from llm_trace.causes.bisect_hunks import Mixture, check_variables, mix_change
 from llm_trace.comparison.changes import list_changes
 from llm_trace.comparison.facts import Fact, read_facts
@@ -124,7 +125,7 @@ def _find_template(store: Store, spec: Any, chosen: Chosen) -> SideTemplate | No
     return SideTemplate(versions[0].name, versions[0].template) if versions else None
 
 
-def build_mixture(sides: BisectSides, recording: Recording) -> Mixture:
+def build_mixture(store: Store, sides: BisectSides, recording: Recording) -> Mixture:
     """Return the hunks between a and b.
 
     Args:
@@ -142,11 +143,18 @@ def build_mixture(sides: BisectSides, recording: Recording) -> Mixture:
             f"the parameter {gone[0]!r} of a is absent in b, and a replay cannot take an argument away: "
             f"record b with its default value"
         )
-    mixture = mix_change(templates, settings, models[0] if models else None)
+    both = [(each.a.span_id, each.b.span_id) for each in sides.inputs if each.a and each.b]
+    chats = read_beginnings(store, both, sides.labels) if both and not templates else {}
+    mixture = mix_change(templates, settings, models[0] if models else None, chats)
+    if not mixture.hunks and any(change.what == "system message" for change in sides.changes):
+        raise ConfigurationError(
+            f"{sides.labels[0]} and {sides.labels[1]} differ in a system message that is not in the argument "
+            f"`messages`, where a half-changed one could be put: make it from a Prompt, and record both again"
+        )
     if not mixture.hunks:
         raise ConfigurationError(
-            f"{sides.labels[0]} and {sides.labels[1]} do not differ in prompts, parameters or model, as far "
-            f"as they were recorded: there is nothing to bisect"
+            f"{sides.labels[0]} and {sides.labels[1]} do not differ in prompts, messages, parameters or "
+            f"model, as far as they were recorded: there is nothing to bisect"
         )
     uses = [call.prompt for call in recording.tape.calls.values() if call.prompt]
     known = [frozenset(use["variables"] or ()) for use in uses if use["name"] in templates]
@@ -198,7 +206,9 @@ def list_live(recording: Recording, mixture: Mixture) -> frozenset[str]:
         tape = recording.tape.select_inside(root)
         asking = [call for call in tape.calls.values() if call.kind == "llm"]
         changed = [call for call in tape.calls.values() if _has_changed(call, mixture)]
-        since = 0 if mixture.settings else min((call.start_ns for call in changed), default=0)
+        since = (
+            0 if mixture.settings or mixture.chats else min((call.start_ns for call in changed), default=0)
+        )
         names |= {call.name for call in (*changed, *asking) if call.start_ns >= since}
     return frozenset(names)
 

@@ -13,10 +13,11 @@ from llm_trace.causes.bisect_search import SpentError
 from llm_trace.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from llm_trace.causes.bisect_hunks import Applied, Mixture
+    from llm_trace.causes.bisect_hunks import Mixture
     from llm_trace.causes.bisect_replays import HalfwayReplays
     from llm_trace.causes.bisect_scores import Grader
     from llm_trace.causes.bisect_sides import RecordedInput
+    from llm_trace.causes.bisect_splits import Applied
     from llm_trace.statistics.floats import Floats
 
 MOST_FAILING = 64

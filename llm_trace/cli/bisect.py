@@ -75,7 +75,7 @@ def run_bisect(
     store: o.StoreOption = o.STORE,
     as_json: o.JsonOption = False,
 ) -> None:
-    """Find which hunks of the change from A to B broke the answers (lines, examples, parameters, model):
+    """Find which hunks of the change from A to B broke the answers (lines, messages, parameters, model):
     recorded inputs are asked again with half-changed prompts. Leaves with 3 where nothing is proved.
     """
     from llm_trace.causes.bisect_api import bisect

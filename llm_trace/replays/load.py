@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +12,10 @@ from llm_trace.errors import NotFoundError, ReplayError
 from llm_trace.record import Run
 from llm_trace.record_lists import Calls
 from llm_trace.replays.tape import Tape, Taped
+from llm_trace.stores.filters import Filter
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from llm_trace.record import Call
     from llm_trace.stores.duckdb import Store
@@ -48,8 +50,9 @@ def load(store: Store, what: str | Run | Sequence[str]) -> Recording:
             raise NotFoundError(f"run {run.name!r} ({run.id}) has no calls")
     else:
         spans = [what] if isinstance(what, str) else [str(span) for span in what]
-        tops = [_call(store, span) for span in spans]
-        calls = Calls(call for top in tops for call in _select_inside(store.trace(top.trace_id), top.span_id))
+        tops = _pick_calls(store, spans)
+        traces = _read_traces(store, {top.trace_id for top in tops})
+        calls = Calls(call for top in tops for call in _select_inside(traces[top.trace_id], top.span_id))
         run = next((r for r in runs if {top.run for top in tops} == {r.id}), None)
         name = f"{len(tops)} calls of {run.name}" if run and len(tops) > 1 else tops[0].name
         id_ = tops[0].span_id if len(tops) == 1 or run is None else run.id
@@ -91,13 +94,28 @@ def find_id(store: Store, what: str) -> str:
     return ids[0] if len(ids) == 1 else what
 
 
-def _call(store: Store, span_id: str) -> Call:
-    try:
-        return store.call(span_id)
-    except NotFoundError as exc:
+def _pick_calls(store: Store, spans: Sequence[str]) -> list[Call]:
+    """Return the calls of these ids, in this order.
+
+    Raises:
+        NotFoundError: the store lacks one.
+    """
+    calls = {call.span_id: call for call in store.pick(spans)}
+    if missing := [span for span in spans if span not in calls]:
         raise NotFoundError(
-            f"no run and no call {span_id!r} in {str(store.path)!r}: `llm-trace runs` lists the runs"
-        ) from exc
+            f"no run and no call {missing[0]!r} in {str(store.path)!r}: `llm-trace runs` lists the runs"
+        )
+    return [calls[span] for span in spans]
+
+
+def _read_traces(store: Store, trace_ids: Iterable[str]) -> dict[str, list[Call]]:
+    """Return the calls of each trace in the order of their starts, however many traces by one look."""
+    ids = sorted(trace_ids)
+    chosen = Filter(f"trace_id IN ({', '.join('?' * len(ids))})", tuple(ids))
+    traces: dict[str, list[Call]] = defaultdict(list)
+    for call in store.calls(where=chosen, order="oldest", limit=None):
+        traces[call.trace_id].append(call)
+    return traces
 
 
 def _select_inside(calls: list[Call], span_id: str) -> list[Call]:

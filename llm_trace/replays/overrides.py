@@ -21,6 +21,30 @@ _KEYS = ("model", "params", "prompt", "variables", "code", "arguments")
 
 
 @dataclass(frozen=True)
+class MessageExchange:
+    """Messages with which a model is asked first, and those in their place."""
+
+    beginnings: tuple[Sequence[Any], ...]
+    """One of which the program's lists of messages have, the longest that fits."""
+    instead: Sequence[Any]
+
+    def apply(self, messages: Any, name: str) -> list[Any]:
+        """Return a list of messages with another beginning.
+
+        Raises:
+            ReplayError: the list, of a call of the function called `name`, begins otherwise.
+        """
+        asked = list(messages or ())
+        for beginning in sorted(self.beginnings, key=len, reverse=True):
+            if asked[: len(beginning)] == list(beginning):
+                return [*self.instead, *asked[len(beginning) :]]
+        raise ReplayError(
+            f"{name} is asked messages that begin otherwise than all recorded ones do, so changed ones have "
+            f"no place: record both sides with the program as it is now, or make the messages from Prompts"
+        )
+
+
+@dataclass(frozen=True)
 class Overrides:
     """Changes to the calls that run live."""
 
@@ -36,6 +60,8 @@ class Overrides:
     """By the name of the traced function that each runs for."""
     arguments: Mapping[str, Any] = field(default_factory=dict)
     """Of the roots: what the record does not hold."""
+    messages: Mapping[str, MessageExchange] = field(default_factory=dict)
+    """By the name of the traced function of a model, of its argument `messages`."""
 
     @classmethod
     def of(cls, settings: Mapping[str, Any] | None) -> Self:
@@ -53,7 +79,9 @@ class Overrides:
 
     def changes(self, spec: FunctionSpec) -> bool:
         """Return whether calls of this function are made otherwise."""
-        return spec.name in self.code or (spec.kind == "llm" and bool(self.model or self.params))
+        if spec.name in self.code:
+            return True
+        return spec.kind == "llm" and bool(self.model or self.params or spec.name in self.messages)
 
     def apply(self, spec: FunctionSpec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
         """Return the function to run for a call, its positional and its named arguments.
@@ -66,9 +94,13 @@ class Overrides:
         wanted = (
             dict(self.params) | ({"model": self.model} if self.model else {}) if spec.kind == "llm" else {}
         )
-        if run is None or not wanted:
+        exchange = self.messages.get(spec.name) if spec.kind == "llm" else None
+        if run is None or not (wanted or exchange):
             return run, args, kwargs
         bound = inspect.signature(run).bind(*args, **kwargs)
+        if exchange is not None:
+            asked = {**kwargs, **bound.arguments}.get("messages")
+            wanted["messages"] = exchange.apply(asked, spec.name)
         set_arguments(bound, wanted, spec.name)
         return run, bound.args, bound.kwargs
 

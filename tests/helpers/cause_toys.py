@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import llm_trace
@@ -19,6 +20,9 @@ def inspect(order: int) -> str:
 
 @llm_trace.trace(kind="tool")
 def refund(order: int) -> str:
+    """Pay, which leaves a line in the file that `PAID_FILE` names."""
+    if paid := os.environ.get("PAID_FILE"):
+        Path(paid).write_text(f"order {order}")
     return "done"
 
 

@@ -33,7 +33,10 @@ def find_refund(place: Path) -> str:
         return store.calls(name="refund", run="agent")[0].span_id
 
 
-def test_the_tool_result_that_caused_a_refund_is_named_by_its_number_and_quoted_as_data(place: Path) -> None:
+def test_the_tool_result_that_caused_a_refund_is_named_by_its_number_and_quoted_as_data(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PAID_FILE", str(tmp_path / "paid"))
     refund = find_refund(place)
     answer = open_door(place, "solve").call("why", id=refund, wait_s=120)
     assert answer["verdict"].startswith(
@@ -47,6 +50,7 @@ def test_the_tool_result_that_caused_a_refund_is_named_by_its_number_and_quoted_
     step = answer["recorded"]["steps"][0]
     assert (step["number"], step["kind"], step["text"], step["without"]) == (1, "tool", DAMAGED, "0 of 5")
     assert 0 < step["low"] < step["high"] <= 1
+    assert not (tmp_path / "paid").exists()  # the model decided for a refund often, and nothing was paid
     own = json.dumps({key: value for key, value in answer.items() if key != "recorded"})
     assert "damaged" not in own
     assert "inspect" not in own

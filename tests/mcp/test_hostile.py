@@ -10,6 +10,7 @@ import pytest
 
 import llm_trace
 from llm_trace.mcp.limits import simplify
+from tests.helpers.cli_toys import ROOT
 from tests.helpers.hostile import HOSTILE, record_hostile
 from tests.helpers.mcp_toys import Door
 
@@ -37,7 +38,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def list_answers(place: Path) -> dict[str, dict[str, Any]]:
-    door = Door(place)
+    door = Door(place, functions=["tests.helpers.cause_toys:reply"], folder=str(ROOT))
     with llm_trace.open_store(place) as store:
         spans = [call.span_id for call in store.calls(name=ORDER)]
     questions: list[tuple[str, dict[str, Any]]] = [
@@ -47,6 +48,8 @@ def list_answers(place: Path) -> dict[str, dict[str, Any]]:
         ("compare", {"a": f"{ORDER} 0", "b": f"{ORDER} 1", "by": "variables.q", "outcome": "all"}),
         ("prompts", {}), ("prompts", {"name": ORDER}),
         ("prompts", {"name": ORDER, "version": "v2", "against": "v1"}),
+        ("why", {"id": spans[0], "wait_s": 120}), ("bisect", {"a": ORDER, "b": f"{ORDER} 1", "wait_s": 120}),
+        ("bisect", {"a": f"{ORDER} 0", "b": f"{ORDER} 1", "metric": ORDER, "wait_s": 120}),
         ("replay", {"ids": spans}), ("prompts", {"name": ORDER, "version": "v7"}),
     ]  # fmt: skip
     return {f"{tool} {number}": door.call(tool, **asked) for number, (tool, asked) in enumerate(questions)}
@@ -61,7 +64,7 @@ def test_what_calls_say_stands_under_recorded_alone(place: Path) -> None:
             own = {key: value for key, value in own.items() if key != "more"}
         assert ORDER not in json.dumps(own), name
         assert not any(json.dumps(text)[1:-1] in json.dumps(own) for text in HOSTILE), name
-    assert told >= 10
+    assert told >= 12
 
 
 def test_what_calls_say_reaches_no_description(place: Path, tmp_path: Path) -> None:

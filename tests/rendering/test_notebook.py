@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 import llm_trace
-from llm_trace.causes.bisect_hunks import Hunk
 from llm_trace.causes.bisect_record import Bisection, BlamedHunk
+from llm_trace.causes.bisect_splits import Hunk
 from llm_trace.causes.why_record import Arm, Cause, Causes
 from llm_trace.record import Attribution, Call, Score, Segment
 from llm_trace.record_lists import Attributions, Calls, Records, Runs, ScoreRecords, Trace
