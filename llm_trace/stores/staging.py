@@ -47,7 +47,9 @@ SELECT file, n, ns, hash(body) AS hash, role,
             ELSE array_to_string(list_filter([
                 CASE WHEN json_type(body, '$.content') = 'VARCHAR' THEN content END,
                 nullif(array_to_string(body ->> '$.content[*].text', chr(10)), ''),
-                nullif(array_to_string(body ->> '$.parts[*].content', chr(10)), ''),
+                nullif(array_to_string(list_transform(list_filter(
+                    json_extract(body, '$.parts[*]'), lambda p: coalesce(p ->> '$.type', '') <> 'blob'
+                ), lambda p: p ->> '$.content'), chr(10)), ''),
                 nullif(array_to_string(body ->> '$.parts[*].text', chr(10)), '')
             ], lambda x: x IS NOT NULL), chr(10))
             END AS text,

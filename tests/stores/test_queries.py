@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from llm_trace import open_store
+from llm_trace import configure, open_store, trace
 from llm_trace.errors import ConfigurationError, StoreError
 from llm_trace.record import Run
 from llm_trace.stores import calls as stored_calls
 from llm_trace.stores import duckdb as duckdb_store
 from llm_trace.stores import search
 from llm_trace.stores.duckdb import Store
+from tests.conftest import Recorded
 from tests.helpers.spool_toys import BEGIN, HandWriter, bodies, span, spool_of
 
 RUN = "00000000000000aa"
@@ -248,6 +249,14 @@ def test_call_messages_gives_each_message_of_each_call(store: Store) -> None:
         ("in", 1, "system", "Be golden."),
         ("in", 2, "user", "Why?"),
     ]
+
+
+def test_the_text_of_a_message_is_without_the_data_of_its_blobs(recorded: Recorded) -> None:
+    configure(recorded.path)
+    blob = {"type": "blob", "modality": "image", "mime_type": "image/png", "content": "iVBORw0KGgo="}
+    parts = [{"type": "reasoning", "content": "a"}, blob, {"type": "text", "content": "b"}, {"text": "c"}]
+    trace(kind="llm")(lambda messages: None)([{"role": "user", "parts": parts}])
+    assert recorded.sql("SELECT text FROM call_messages").fetchall() == [("a\nb\nc",)]
 
 
 def test_parquet_files_hold_every_table(store: Store, tmp_path: Path) -> None:
