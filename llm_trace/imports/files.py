@@ -131,7 +131,10 @@ def _read_csv(file: BinaryIO, path: Path) -> Iterator[FileRecord]:
             )
         check_column_names(path, rows.fieldnames or ())
         yield from _read_whole_rows(rows, file)
-    except (csv.Error, UnicodeDecodeError) as exc:
+    except UnicodeDecodeError as exc:
+        message = f"{str(path)!r} is not in UTF-8 ({exc}): save it so, and import that"
+        raise ConfigurationError(message) from exc
+    except csv.Error as exc:
         raise ConfigurationError(f"{str(path)!r} is no CSV: {exc}") from exc
     finally:
         text.detach()  # the file is its opener's to close

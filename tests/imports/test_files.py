@@ -121,6 +121,15 @@ def test_chats_for_fine_tuning_are_calls_with_an_answer(recorded: Recorded, tmp_
     assert call.metadata == {"import": {"format": "plain", "rest": {"weight": 1}}}
 
 
+def test_a_file_in_utf_16_is_refused_with_what_to_do(recorded: Recorded, tmp_path: Path) -> None:
+    path = tmp_path / "some.jsonl"
+    path.write_text('{"prompt": "hi", "response": "hello"}\n', encoding="utf-16")
+    result = invoke(recorded.path, "import", str(path))
+    assert result.exit_code == 1
+    assert f"{str(path)!r} is not in UTF-8" in result.stderr
+    assert result.stderr.rstrip().endswith("save it so, and import that")
+
+
 def test_broken_records_are_set_aside_with_the_reason(recorded: Recorded, tmp_path: Path) -> None:
     path = tmp_path / "some.jsonl"
     path.write_text(
