@@ -20,10 +20,10 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
-from llm_trace import attribute, configure, open_store, shutdown, start_run
+from llm_trace import attribute, configure, flush, open_store, shutdown, start_run
 from llm_trace.causes import why
 from llm_trace.causes.why_order import EVALUATIONS
-from llm_trace.causes.why_trials import NEUTRAL
+from llm_trace.causes.why_values import NEUTRAL
 from llm_trace.demo.agent import handle_ticket
 from llm_trace.demo.agent_cases import AGENT_CASE_KINDS, AgentCase, AgentCaseKind, make_agent_cases
 from llm_trace.demo.agent_model import MODEL
@@ -144,6 +144,26 @@ def record_run(case: AgentCase) -> str:
             return run.id
 
 
+def record_runs(cases: Sequence[AgentCase], path: Path) -> dict[str, str]:
+    """Record a run of each case, and return its id by the case's name.
+
+    Runs in which the agent asked other tools than those of its list, as at temperature 1 some do, are
+    recorded again: the true effects are known of the planted conversation alone.
+    """
+    runs: dict[str, str] = {}
+    while missing := [case for case in cases if case.name not in runs]:
+        tries = {case.name: record_run(case) for case in missing}
+        flush()
+        with open_store(path) as store:
+            store.ingest()
+            for case in missing:
+                calls = store.calls(run=tries[case.name], kind="tool", limit=None)
+                asked = [call.name for call in sorted(calls, key=lambda call: call.start_ns)]
+                if asked == [*case.ticket.tools, case.decision]:
+                    runs[case.name] = tries[case.name]
+    return runs
+
+
 def write_decision(case: AgentCase) -> str:
     """Return what the model writes where it decides as planted."""
     return f"{case.decision}(order={case.ticket.order})"
@@ -175,11 +195,11 @@ def judge_why(kind: AgentCaseKind, cases: Sequence[AgentCase], repeats: int) -> 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "why.duckdb"
         configure(path)
-        runs = [record_run(case) for case in cases]
+        runs = record_runs(cases, path)
         shutdown()
         configure(Path(folder) / "reruns.duckdb")  # nobody reads them, so they need not be ingested
         with open_store(path) as store:
-            recorded = list(zip(cases, runs, strict=True))
+            recorded = [(case, runs[case.name]) for case in cases]
             outcomes = [explain_run(case, run, store, repeats, MODEL) for case, run in recorded]
             calls = {"attribution": [outcome.calls for outcome in outcomes]}
             if kind == "redundant":

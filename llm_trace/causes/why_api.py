@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from llm_trace.attribution.core.value import as_budget
 from llm_trace.causes.deciding_calls import find_deciding_call
+from llm_trace.causes.why_chain import find_chain
 from llm_trace.causes.why_decision import ModelDecision
-from llm_trace.causes.why_order import find_chain, order_steps
+from llm_trace.causes.why_order import order_steps
 from llm_trace.causes.why_record import Causes
 from llm_trace.causes.why_search import search_causes
 from llm_trace.causes.why_steps import list_seen_steps
-from llm_trace.causes.why_trials import NEUTRAL, Trials, plan_trials
+from llm_trace.causes.why_trials import Trials, plan_trials
+from llm_trace.causes.why_values import check_replacement, describe_replacement, list_recorded_values
 from llm_trace.errors import ConfigurationError, NotFoundError
 from llm_trace.replays.forking import begin_forking
 from llm_trace.replays.playing import open_replayed_store
@@ -22,8 +24,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from llm_trace.attribution_settings import Budget
+    from llm_trace.causes.why_values import Replacement
     from llm_trace.record import Call
     from llm_trace.replays.roots import Function
+    from llm_trace.replays.tape import Tape
     from llm_trace.stores.duckdb import Store
 
 LEAST = 0.5
@@ -39,14 +43,15 @@ def why(
     repeats: int = 20,
     budget: int | Budget | None = None,
     overrides: Mapping[str, Any] | None = None,
+    replace: Replacement = "removed",
     confidence: float = 0.95,
 ) -> Causes:
     """Return which steps before it caused a tool call, or an answer of a model.
 
     The model's call that decided is made again, all before it answered from the record: as it was, and
     without each message, tool result, retrieved text, variable or line that it saw. What is taken away is
-    replaced by `[removed]`. A rerun ends where the decision is known: the tool is not run, nor anything that
-    the record does not answer.
+    replaced by `[removed]`, or what the same tools gave in other traces. A rerun ends where the decision is
+    known: the tool is not run, nor anything that the record does not answer.
 
     Args:
         call: of a tool, or of a model; or its `span_id`.
@@ -57,13 +62,17 @@ def why(
         repeats: how many reruns at most for each step, and with everything as it was.
         budget: calls of the model in all, or dollars (`Budget(usd=…)`).
         overrides: as for `replay`: arguments of the function that the record does not hold.
+        replace: `removed`, or `recorded`: in place of what a tool or a retriever gave stands what it gave in
+            other traces of the store, one value after the other.
         confidence: of the bounds; 1 less it is how often any step may be accused wrongly.
 
     Raises:
-        ConfigurationError: the budget, or the repeats, cannot tell anything from chance.
+        ConfigurationError: the budget, or the repeats, cannot tell anything from chance; or `replace` is
+            unknown.
         ReplayError: the function cannot be called again, or does not come to the decision as it did.
         NotFoundError: the store has no such call, or no call of a model before the tool's.
     """
+    check_replacement(replace)
     opened = open_replayed_store(store)
     asked = opened.call(call if isinstance(call, str) else call.span_id)
     deciding = asked if asked.kind == "llm" else find_deciding_call(asked, opened)
@@ -74,30 +83,39 @@ def why(
         root.span_id, deciding.span_id, store=opened, overrides=overrides, functions=functions or (),
         serve=tools, record_env=False,
     ) as forking:  # fmt: skip
-        tape = forking.recording.tape
-        explained = tape.calls.get(asked.span_id)
-        if explained is None:
-            raise NotFoundError(
-                f"{asked.name} ({asked.span_id}) did not run inside {root.name} ({root.span_id}): name the "
-                "function that the run began with in functions"
-            )
-        decision = ModelDecision(explained, tape.calls[deciding.span_id], tape)
-        seen, notes = list_seen_steps(tape, decision.deciding)
+        decision = _build_decision(forking.recording.tape, asked, deciding, root)
+        seen, notes = list_seen_steps(decision.tape, decision.deciding)
         plan = plan_trials(len(seen), repeats, limit, confidence)
+        recorded = replace == "recorded"
+        values = list_recorded_values(seen, decision.tape, opened, asked.trace_id) if recorded else {}
+        trials = Trials(forking, decision, plan, values)
+        trials.check(seen)
         steps, order, remarks = order_steps(seen, deciding, opened, model)
-        trials = Trials(forking, decision, plan)
-        trials.check(steps[: plan.steps])
-        control = trials.try_control(trials.looks[0].control)
-        notes = [f"what is taken away is replaced by {NEUTRAL!r}", *notes, *remarks]
-        tested = plan.steps if control.share >= LEAST else 0
+        share = trials.try_control(trials.looks[0].control).share
+        tested = plan.steps if share >= LEAST else 0
         causes = search_causes(trials, steps, tested, 1 - confidence)
-    notes += _list_limits(len(steps), tested, control.share)
-    control = trials.control
+    about = describe_replacement(replace, values, len(seen))
+    limits = _list_limits(len(steps), tested, share)
     chain = find_chain(decision, causes, 1 - confidence)
     return Causes(
-        asked.span_id, decision.describe(), deciding.span_id, tuple(causes), control, trials.spent,
-        confidence, order, chain, tuple(notes),
+        asked.span_id, decision.describe(), deciding.span_id, tuple(causes), trials.control, trials.spent,
+        confidence, order, chain, (about, *notes, *remarks, *limits),
     )  # fmt: skip
+
+
+def _build_decision(tape: Tape, asked: Call, deciding: Call, root: Call) -> ModelDecision:
+    """Return what is explained.
+
+    Raises:
+        NotFoundError: the call did not run inside the root.
+    """
+    explained = tape.calls.get(asked.span_id)
+    if explained is None:
+        raise NotFoundError(
+            f"{asked.name} ({asked.span_id}) did not run inside {root.name} ({root.span_id}): name the "
+            "function that the run began with in functions"
+        )
+    return ModelDecision(explained, tape.calls[deciding.span_id], tape)
 
 
 def _list_around(store: Store, call: Call) -> list[Call]:

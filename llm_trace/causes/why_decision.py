@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from llm_trace import semconv
+from llm_trace.attribution.models.questions import pick_tool_calls
 from llm_trace.comparison.similarity import measure_similarity
 from llm_trace.replays.tape import make_canonical
 
@@ -91,9 +92,8 @@ def _list_requests(output: Any) -> list[dict[str, Any]]:
     """Return the tools that an answer asks for, with their arguments."""
     if isinstance(output, str):
         return []
-    parts = [part for message in semconv.messages_out(output) for part in message.get("parts", ())]
-    calls = [part for part in parts if part.get("type") == "tool_call"]
-    return [{"name": part.get("name"), "arguments": part.get("arguments")} for part in calls]
+    calls = pick_tool_calls(semconv.messages_out(output))
+    return [{"name": call.get("name"), "arguments": call.get("arguments")} for call in calls]
 
 
 def _read_text(output: Any) -> str:

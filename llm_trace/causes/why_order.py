@@ -1,17 +1,15 @@
-"""In which order steps are tried, and where what caused a decision is from."""
+"""In which order steps are tried."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from llm_trace.causes.why_trials import NEUTRAL
+from llm_trace.causes.why_values import NEUTRAL
 from llm_trace.errors import LLMTraceError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from llm_trace.causes.why_decision import ModelDecision
-    from llm_trace.causes.why_record import Cause
     from llm_trace.causes.why_steps import SeenStep
     from llm_trace.record import Attribution, Call
     from llm_trace.stores.duckdb import Store
@@ -20,15 +18,6 @@ EVALUATIONS = 8
 """Of the model that orders the steps, for each step: Shapley values, for leave-one-out is blind to steps that
 stand in for each other.
 """
-_ORIGINS = {
-    "system": "the system prompt",
-    "user": "the user's words",
-    "tool": "text from outside",
-    "retrieved": "text from outside",
-    "assistant": "the model's own words",
-    "variable": "a variable of the prompt",
-    "line": "the prompt",
-}
 
 
 def order_steps(
@@ -75,23 +64,3 @@ def _sum_weights(step: SeenStep, attribution: Attribution) -> float:
             if common > 0:
                 total += value * common / (stop - start)
     return total
-
-
-def find_chain(decision: ModelDecision, causes: Sequence[Cause], alpha: float) -> tuple[str, ...]:
-    """Return the strongest cause of a decision, what it is from, and whose words asked for it; empty where no
-    cause is told from chance.
-    """
-    if not causes or not causes[0].stands_out(alpha):
-        return ()
-    cause = causes[0]
-    chain = [decision.describe(), cause.label, _ORIGINS[cause.kind]]
-    giver = decision.tape.calls.get(cause.span_id or "")
-    if giver is not None and isinstance(giver.input, dict):
-        values = [str(value) for value in giver.input.values() if isinstance(value, str | int | float)]
-        askers = [
-            other
-            for other in causes
-            if other.kind in ("user", "system") and any(v in other.text for v in values)
-        ]
-        chain += [f"asked for by {_ORIGINS[asker.kind]}" for asker in askers[:1]]
-    return tuple(dict.fromkeys(chain))

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from llm_trace.errors import ReplayError
 from llm_trace.rendering.leaves import walk_texts
+from llm_trace.replays.messages import find_messages, read_message_field
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from llm_trace.causes.why_record import CauseKind
     from llm_trace.replays.tape import Tape, Taped
@@ -19,6 +20,20 @@ if TYPE_CHECKING:
 
 _LEAST = 3
 """Characters of a text that is known again in another."""
+_ROLES: dict[str, CauseKind] = {
+    "system": "system",
+    "developer": "system",
+    "user": "user",
+    "assistant": "assistant",
+    "model": "assistant",
+}
+"""Whose words a message holds by its role; else a tool's."""
+_SYSTEM_NAMES = ("system", "instructions", "system_instruction")
+"""Arguments that hold the system prompt beside the messages."""
+_BODIES = ("content", "parts", "output")
+"""Fields that hold what a message or a part of one says."""
+_REQUESTS = ("tool_use", "tool_call", "function_call")
+_ANSWERS = ("tool_result", "tool_call_response", "function_call_output")
 _GIVING: dict[str, CauseKind] = {"tool": "tool", "retriever": "retrieved", "reranker": "retrieved"}
 
 
@@ -30,7 +45,7 @@ class SeenStep:
     kind: CauseKind
     text: str
     place: int | None = None
-    """Index of the message; `None` for a part of a text."""
+    """Index of the message; `None` for a part of a text, or a system prompt beside the messages."""
     span_id: str | None = None
 
 
@@ -41,10 +56,9 @@ def list_seen_steps(tape: Tape, deciding: Taped) -> tuple[list[SeenStep], list[s
         ReplayError: nothing in its input can be taken away.
     """
     givers = [c for c in tape.calls.values() if c.kind in _GIVING and c.start_ns < deciding.start_ns]
-    messages = _find_messages(deciding.input)
-    seen = list(_read_messages(messages)) if messages else list(_read_prompt(deciding))
-    spoken = sum(kind == "assistant" for kind, _, _ in seen)
-    acts = sum(message.get("role") == "assistant" for message in messages) - spoken
+    messages = find_messages(deciding.input)
+    seen = list(_read_messages(messages, deciding.input)) if messages else list(_read_prompt(deciding))
+    acts = sum(_asks_tools(message, after) for message, after in _pair_messages(messages))
     steps = list(_name_steps(seen, givers))
     if not steps:
         raise ReplayError(
@@ -55,31 +69,58 @@ def list_seen_steps(tape: Tape, deciding: Taped) -> tuple[list[SeenStep], list[s
     return steps, [remark] if acts else []
 
 
-def _find_messages(value: Any) -> list[Mapping[str, Any]]:
-    """Return the first list of messages in a call's input."""
-    if isinstance(value, list) and value and all(isinstance(m, dict) and "role" in m for m in value):
-        return value
-    inside = value.values() if isinstance(value, dict) else ()
-    return next((messages for item in inside if (messages := _find_messages(item))), [])
+def _read_messages(messages: Sequence[Any], asked: Any) -> Iterator[SeenText]:
+    """Yield the texts of the messages, and of a system prompt beside them; of the agent's own messages those
+    that are no request for a tool.
+    """
+    beside = asked if isinstance(asked, dict) else {}
+    for name in _SYSTEM_NAMES:
+        for kind, text in _list_texts({"content": beside.get(name)}, "system"):
+            yield kind, text, None
+    for place, (message, after) in enumerate(_pair_messages(messages)):
+        role = str(read_message_field(message, "role"))
+        if not _asks_tools(message, after):
+            for kind, text in _list_texts(message, _ROLES.get(role, "tool")):
+                yield kind, text, place
 
 
-def _read_messages(messages: Sequence[Mapping[str, Any]]) -> Iterator[SeenText]:
-    """Yield the messages with text; of the agent's own those that are no request for a tool."""
-    kinds: dict[Any, CauseKind] = {"system": "system", "developer": "system", "user": "user"}
-    for place, (message, after) in enumerate(zip(messages, [*messages[1:], {}], strict=True)):
-        role, text = message.get("role"), _read_text(message.get("content"))
-        if role == "assistant" and (message.get("tool_calls") or after.get("role") == "tool"):
-            continue
-        if text:
-            yield "assistant" if role == "assistant" else kinds.get(role, "tool"), text, place
+def _pair_messages(messages: Sequence[Any]) -> Iterator[tuple[Any, Any]]:
+    """Yield each message with the one after it."""
+    return zip(messages, [*messages[1:], {}], strict=False)
 
 
-def _read_text(content: Any) -> str:
-    if isinstance(content, str):
-        return content
-    parts = content if isinstance(content, list) else []
-    texts = [part.get("text") for part in parts if isinstance(part, dict)]
-    return next((text for text in texts if isinstance(text, str)), "")
+def _asks_tools(message: Any, after: Any) -> bool:
+    """Return whether a message is the agent's own and asks for a tool."""
+    if read_message_field(message, "type") in ("function_call", "reasoning"):
+        return True
+    if _ROLES.get(str(read_message_field(message, "role"))) != "assistant":
+        return False
+    parts = read_message_field(message, "content") or read_message_field(message, "parts")
+    asks = isinstance(parts, list) and any(
+        read_message_field(part, "type") in _REQUESTS or read_message_field(part, "function_call")
+        for part in parts
+    )
+    return (
+        asks or bool(read_message_field(message, "tool_calls")) or read_message_field(after, "role") == "tool"
+    )
+
+
+def _list_texts(message: Any, kind: CauseKind) -> Iterator[tuple[CauseKind, str]]:
+    """Yield the texts of a message: all of it, or part by part; what a tool answered is a tool's, whoever's
+    message holds it.
+    """
+    bodies = [read_message_field(message, name) for name in _BODIES]
+    for part in next((body if isinstance(body, list) else [body] for body in bodies if body), []):
+        if isinstance(part, str):
+            yield kind, part
+        elif (response := read_message_field(part, "function_response")) is not None:
+            yield from (("tool", text) for text in walk_texts(read_message_field(response, "response")))
+        elif read_message_field(part, "type") in _ANSWERS:
+            yield from _list_texts(part, "tool")
+        else:
+            text = read_message_field(part, "text") or read_message_field(part, "content")
+            if isinstance(text, str) and text:
+                yield kind, text
 
 
 def _read_prompt(deciding: Taped) -> Iterator[SeenText]:
@@ -119,16 +160,15 @@ def _name_steps(seen: Sequence[SeenText], givers: Sequence[Taped]) -> Iterator[S
 
 def _gave(call: Taped, text: str) -> bool:
     """Return whether a text is, or holds, what a call gave."""
-    output = call.output
-    if isinstance(output, str):
-        return len(output) >= _LEAST and output in text
-    forms = (
-        json.dumps(output),
-        json.dumps(output, ensure_ascii=False),
-        json.dumps(output, indent=2),
-        str(output),
-    )
-    if any(form in text for form in forms):
+    if isinstance(call.output, str):
+        return len(call.output) >= _LEAST and call.output in text
+    if any(form in text for form in list_forms(call.output)):
         return True
-    leaves = [leaf for leaf in walk_texts(output) if len(leaf) >= _LEAST]
+    leaves = [leaf for leaf in walk_texts(call.output) if len(leaf) >= _LEAST]
     return bool(leaves) and all(leaf in text for leaf in leaves)
+
+
+def list_forms(output: Any) -> tuple[str, ...]:
+    """Return the texts that a program may make of what a call gave: the likeliest first."""
+    forms = json.dumps(output), json.dumps(output, ensure_ascii=False), json.dumps(output, indent=2)
+    return (output,) if isinstance(output, str) else (*forms, str(output))

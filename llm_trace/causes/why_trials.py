@@ -18,8 +18,10 @@ from typing import TYPE_CHECKING
 from scipy import stats
 
 from llm_trace.causes.why_record import Arm
+from llm_trace.causes.why_values import NEUTRAL
 from llm_trace.errors import ConfigurationError
 from llm_trace.replays.alteration import Alteration
+from llm_trace.replays.messages import find_messages, read_message_field
 
 if TYPE_CHECKING:
     from llm_trace.causes.why_decision import ModelDecision
@@ -32,8 +34,6 @@ FIRST = 5
 """Reruns before the first look."""
 SCREEN = 3
 """Reruns of a set of steps while it is made smaller; as many again where they do not agree."""
-NEUTRAL = "[removed]"
-"""What stands where a step was."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def plan_trials(steps: int, repeats: int, limit: int | None, confidence: float) 
 
 
 @dataclass(frozen=True)
-class Look:
+class RerunCounts:
     """Numbers of reruns after which a step is looked at."""
 
     control: int
@@ -89,18 +89,20 @@ class Trials:
     forking: Forking
     decision: ModelDecision
     plan: TrialPlan
+    values: Mapping[str, Sequence[str]]
+    """By label, what stands in place of a step, one value after the other; `NEUTRAL` of one without."""
     spent: int = 0
     """Calls of the model that were made."""
     _control: list[bool] = field(default_factory=list)
     """Of each rerun with everything as it was, whether it decided the same."""
-    _branches: dict[tuple[int | str, ...], Branch] = field(default_factory=dict)
+    _branches: dict[tuple[tuple[str, str], ...], Branch] = field(default_factory=dict)
 
     @cached_property
-    def looks(self) -> tuple[Look, ...]:
+    def looks(self) -> tuple[RerunCounts, ...]:
         """When a step is looked at."""
         most = self.plan.repeats
         counts = sorted({min(FIRST, most), min(2 * FIRST, most), most})
-        return tuple(Look(min(self.plan.control, max(2 * FIRST, count)), count) for count in counts)
+        return tuple(RerunCounts(min(self.plan.control, max(2 * FIRST, count)), count) for count in counts)
 
     @property
     def control(self) -> Arm:
@@ -126,7 +128,7 @@ class Trials:
         Args:
             begin: how many were made before: where the record has a seed, each has another one.
         """
-        branch, same = self._branch_off(steps), []
+        same = []
         about = {
             "at": self.decision.deciding.span_id,
             "name": self.decision.deciding.name,
@@ -136,7 +138,7 @@ class Trials:
         for index in range(begin, begin + count):
             watch = self.decision.watch()
             # The recorded seed itself is left out: it draws what the record drew, which is no new evidence.
-            rerun = self.forking.rerun(branch, index + 1, about, watch)
+            rerun = self.forking.rerun(self._branch_off(steps, index), index + 1, about, watch)
             self.spent += rerun.report.live
             same.append(self.decision.is_same(rerun, watch))
         return same
@@ -198,20 +200,32 @@ class Trials:
             effect + hypot(with_high - control.share, arm.share - low),
         )
 
-    def _branch_off(self, steps: Sequence[SeenStep]) -> Branch:
-        key = tuple(step.text if step.place is None else step.place for step in steps)
+    def _branch_off(self, steps: Sequence[SeenStep], index: int = 0) -> Branch:
+        """Return the rule of a rerun without some steps: the values in their place go by its number."""
+        values = [self.values.get(step.label) or (NEUTRAL,) for step in steps]
+        texts = [options[index % len(options)] for options in values]
+        key = tuple((step.label, text) for step, text in zip(steps, texts, strict=True))
         if key not in self._branches:
-            self._branches[key] = self.forking.branch_off(self._alter(steps))
+            self._branches[key] = self.forking.branch_off(self._alter(steps, texts))
         return self._branches[key]
 
-    def _alter(self, steps: Sequence[SeenStep]) -> Alteration:
+    def _alter(self, steps: Sequence[SeenStep], texts: Sequence[str]) -> Alteration:
         span_id = self.decision.deciding.span_id
         if not steps:
             return Alteration(span_id, "input_text", None)
-        places: Mapping[int | None, str] = {step.place: NEUTRAL for step in steps}
-        if None not in places:
-            return Alteration(span_id, "messages", places)
-        return Alteration(span_id, "input_text", {step.text: NEUTRAL for step in steps})
+        if any(step.place is None for step in steps):
+            changes = {step.text: text for step, text in zip(steps, texts, strict=True)}
+            return Alteration(span_id, "input_text", changes)
+        messages = find_messages(self.decision.deciding.input)
+        places: dict[int, str | dict[str, str]] = {}
+        for step, text in zip(steps, texts, strict=True):
+            place = step.place or 0
+            if isinstance(read_message_field(messages[place], "content"), str):
+                places[place] = text  # whatever stands there: it may have been masked in the record
+            else:
+                parts = places.get(place)
+                places[place] = {**(parts if isinstance(parts, dict) else {}), step.text: text}
+        return Alteration(span_id, "messages", places)
 
 
 def _bound_share(arm: Arm, alpha: float) -> tuple[float, float]:

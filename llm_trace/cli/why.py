@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -37,6 +37,14 @@ def explain_decision(
     usd: Annotated[
         float | None, typer.Option("--usd", metavar="DOLLARS", help="Spend at most this much.")
     ] = None,
+    replace: Annotated[
+        Literal["removed", "recorded"],
+        typer.Option(
+            "--replace",
+            metavar="HOW",
+            help="removed: [removed] stands in place of a step. recorded: what the same tool gave elsewhere.",
+        ),
+    ] = "removed",
     store: o.StoreOption = o.STORE,
     as_json: o.JsonOption = False,
 ) -> None:
@@ -51,7 +59,13 @@ def explain_decision(
     with open_store(store) as opened:
         span_id = find_call_argument(opened, call).span_id
         causes = why(
-            span_id, store=opened, functions=function or (), model=model, repeats=repeats, budget=means
+            span_id,
+            store=opened,
+            functions=function or (),
+            model=model,
+            repeats=repeats,
+            budget=means,
+            replace=replace,
         )
     if as_json:
         print_json(_describe(causes))

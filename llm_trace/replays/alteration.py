@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
 from llm_trace.errors import ReplayError
+from llm_trace.replays.messages import edit_messages, put_field, read_message_field
 from llm_trace.replays.overrides import set_arguments
 
 if TYPE_CHECKING:
@@ -25,8 +26,8 @@ class Alteration:
     kind: AlterationKind
     value: Any
     """Of `output`: what the call gives. Of `arguments`: values by name. Of `messages`: index to a message,
-    its new text, or `None` for one that is left out. Of texts: old to new, `None` for a message that is left
-    out. `None`: nothing is changed.
+    its new text, old texts in it to new, or `None` for one that is left out. Of texts: old to new, `None` for
+    a message that is left out. `None`: nothing is changed.
     """
     lasting: bool = False
     """What is changed in the input is changed in that of each later call of a model as well."""
@@ -168,37 +169,44 @@ def _put_output(taped: Taped, output: Any) -> Taped:
 
 
 def _change_messages(bound: inspect.BoundArguments, changes: Mapping[Any, Any], taped: Taped) -> None:
-    """Change messages of the one argument that is a list of them."""
-    place, name = _find_messages(bound)
-    if name is None:
+    """Change messages of the one list of them that is among the arguments, at any depth."""
+
+    def edit(messages: Sequence[Any]) -> list[Any]:
+        edited = list(messages)
+        for place, change in changes.items():
+            index = int(place) if str(place).lstrip("-").isdecimal() else len(messages)
+            if not -len(messages) <= index < len(messages):
+                raise ReplayError(
+                    f"{taped.name} ({taped.span_id}) has {len(messages)} messages, so none of index "
+                    f"{place}: choose 0 to {len(messages) - 1}"
+                )
+            edited[index], count = _change_message(edited[index], change)
+            if not count:
+                raise ReplayError(
+                    f"{', '.join(repr(str(old)[:60]) for old in change)} is not in message {place} of "
+                    f"{taped.name} ({taped.span_id}): `llm-trace show {taped.span_id}` has its text"
+                )
+        return [message for message in edited if message is not None]
+
+    arguments = edit_messages(dict(bound.arguments), edit)
+    if arguments is None:
         raise ReplayError(
             f"{taped.name} ({taped.span_id}) takes no list of messages: change its arguments instead"
         )
-    messages: list[Any] = list(place[name])
-    for place_in_list, change in changes.items():
-        index = int(place_in_list) if str(place_in_list).lstrip("-").isdecimal() else len(messages)
-        if not -len(messages) <= index < len(messages):
-            raise ReplayError(
-                f"{taped.name} ({taped.span_id}) has {len(messages)} messages, so none of index "
-                f"{place_in_list}: choose 0 to {len(messages) - 1}"
-            )
-        if isinstance(change, str):
-            messages[index] = {**messages[index], "content": change}
-        else:
-            messages[index] = change
-    place[name] = [message for message in messages if message is not None]
+    bound.arguments = arguments
 
 
-def _find_messages(bound: inspect.BoundArguments) -> tuple[dict[str, Any], str | None]:
-    """Return where the list of messages stands among the arguments, and under which name."""
-    variable = [p.name for p in bound.signature.parameters.values() if p.kind is p.VAR_KEYWORD]
-    named = [bound.arguments.get(name) for name in variable]
-    for place in (bound.arguments, *(item for item in named if isinstance(item, dict))):
-        for name, value in place.items():
-            if isinstance(value, Sequence) and not isinstance(value, str) and _are_messages(value):
-                return place, name
-    return bound.arguments, None
-
-
-def _are_messages(value: Sequence[Any]) -> bool:
-    return bool(value) and all(isinstance(item, dict) and "role" in item for item in value)
+def _change_message(message: Any, change: Any) -> tuple[Any, int]:
+    """Return a message with its content changed, and at how many places; of a mapping without a role, old
+    texts to new, those of its parts.
+    """
+    if isinstance(change, str):
+        return put_field(message, "content", change), 1
+    if not isinstance(change, Mapping) or "role" in change:
+        return change, 1
+    total = 0
+    for name in ("content", "parts", "output"):
+        if (body := read_message_field(message, name)) is not None:
+            edited, count = replace_texts(body, change)
+            message, total = put_field(message, name, edited), total + count
+    return message, total

@@ -105,6 +105,38 @@ def test_the_step_that_a_decision_came_from_is_named_and_nothing_but_the_model_r
     )
 
 
+def test_the_chain_goes_back_over_the_call_whose_result_was_asked_with(store: Recorded) -> None:
+    look_up: Any = llm_trace.trace(name="look_up", kind="tool")(lambda order: "Order 7 left in parcel B-17.")
+    inspect: Any = llm_trace.trace(name="inspect", kind="tool")(lambda parcel: "It came damaged.")
+    refund: Any = llm_trace.trace(name="refund", kind="tool")(lambda order: "done")
+
+    @llm_trace.trace(kind="llm")
+    def decide(messages: list[dict[str, str]]) -> str:
+        texts = " ".join(message["content"] for message in messages)
+        asked = sum(message["role"] == "tool" for message in messages)
+        return ["look_up", "inspect", "refund" if "damaged" in texts else "decline"][asked]
+
+    @llm_trace.trace(kind="agent")
+    def solve(question: str) -> str:
+        messages = [{"role": "user", "content": question}]
+        while (name := decide(messages)) in ("look_up", "inspect"):
+            result = look_up(7) if name == "look_up" else inspect("B-17")
+            messages += [{"role": "assistant", "content": name}, {"role": "tool", "content": result}]
+        return str(refund(7)) if name == "refund" else name
+
+    with llm_trace.start_run("first"):
+        solve("Order 7: money back.")
+    (call,) = store.calls(run="first", name="refund")
+    assert llm_trace.why(call, functions=solve).chain == (
+        "refund(order=7)",
+        "tool result 2 (inspect)",
+        "text from outside",
+        "asked for with 'B-17' of tool result 1 (look_up)",
+        "text from outside",
+        "asked for by the user's words",
+    )
+
+
 def test_steps_that_stand_in_for_each_other_are_found_together(store: Recorded) -> None:
     causes, _ = explain(store, lambda texts: damaged(texts) or broken(texts))
     assert {(step.label, step.together) for step in causes.significant} == {
@@ -180,6 +212,50 @@ def test_what_cannot_be_asked_again_is_said_before_anything_runs(store: Recorded
         llm_trace.why(refund)
     with pytest.raises(NotFoundError, match="no call of a model ended before the tool call"):
         llm_trace.why(store.calls(run="first", name="solve")[0], functions=agent.solve)
+    assert agent.ran == []
+
+
+def test_a_step_is_replaced_by_what_the_same_tool_gave_in_other_traces(
+    store: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent = Agent(lambda texts: not any("scratched" in text for text in texts))
+    for text in ("It came scratched.", "It is scratched.", "It came damaged."):
+        monkeypatch.setitem(RESULTS, "inspect", text)
+        with llm_trace.start_run(text):
+            agent.solve("Order 7: money back.")
+    (refund,) = store.calls(run="It came damaged.", name="refund")
+    removed = llm_trace.why(refund, functions=agent.solve)
+    recorded = llm_trace.why(refund, functions=agent.solve, replace="recorded")
+    assert (removed.significant, [step.label for step in recorded.significant]) == (
+        (),
+        ["tool result 2 (inspect)"],
+    )
+    assert recorded.notes[0] == (
+        "what calls gave is replaced by what they gave in other traces (tool result 2 (inspect) by 2 "
+        "values); 4 steps without such a value by '[removed]'"
+    )
+    with pytest.raises(
+        ConfigurationError, match="replace='neutral' is unknown: choose one of 'removed', 'rec"
+    ):
+        llm_trace.why(refund, functions=agent.solve, replace="neutral")  # type: ignore[arg-type]
+
+
+def test_a_program_that_goes_another_way_before_the_decision_is_said_before_anything_is_paid(
+    store: Recorded,
+) -> None:
+    _, agent = explain(store, damaged)
+    agent.ran.clear()
+    (refund,) = store.calls(run="first", name="refund")
+    days = iter(range(9))
+
+    @llm_trace.trace(name="solve", kind="agent")
+    def solve(question: str) -> Any:
+        return agent._solve(f"{question} Day {next(days)}.")
+
+    with pytest.raises(ReplayError, match="before the fork the program went another way"):
+        llm_trace.why(refund, functions=solve)
+    with pytest.raises(ReplayError, match="no_such_module"):
+        llm_trace.why(refund, functions="no_such_module:solve")
     assert agent.ran == []
 
 

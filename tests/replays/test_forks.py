@@ -115,10 +115,11 @@ def test_what_was_before_is_answered_from_the_record_and_what_comes_after_runs(
         ("decide", 1, {"output": "Sorry, no."}, "Sorry, no."),
         ("decide", 0, {"messages": {1: "hello"}}, "Nothing is wrong with it."),
         ("decide", 0, {"messages": {-1: None}}, "Nothing is wrong with it."),
+        ("decide", 1, {"messages": {3: {"damaged": "fine"}}}, "Nothing is wrong with it."),
         ("decide", 1, {"input_text": {"damaged": "fine"}}, "Nothing is wrong with it."),
         ("decide", 1, {"arguments": {"messages": []}}, "Nothing is wrong with it."),
     ],
-    ids=["output text", "output", "message", "no message", "input text", "argument"],
+    ids=["output text", "output", "message", "no message", "part", "input text", "argument"],
 )
 def test_one_thing_is_changed(
     store: Recorded, desk: Desk, name: str, index: int, change: dict[str, Any], end: str
@@ -185,12 +186,13 @@ def test_a_tool_that_only_the_fork_comes_to_is_not_run(store: Recorded, desk: De
         ({"output": 1, "arguments": {}}, "set has 'output', 'arguments'"),
         ({"answer": 1}, "set has 'answer'"),
         ({"messages": "x"}, "set={'messages': …} takes what to change by name, not 'x'"),
+        ({"messages": {1: {"green": "x"}}}, "'green' is not in message 1 of decide"),
         ({"messages": {9: "x"}}, "has 4 messages, so none of index 9: choose 0 to 3"),
         ({"input_text": {"unheard": "x"}}, "'unheard' is not in what decide"),
         ({"output_text": {"unheard": "x"}}, "'unheard' is not in what decide"),
         ({"arguments": {"unheard": "x"}}, "takes no argument 'unheard'"),
     ],
-    ids=["nothing", "two", "unknown", "no names", "index", "input", "output", "argument"],
+    ids=["nothing", "two", "unknown", "no names", "part", "index", "input", "output", "argument"],
 )
 def test_a_change_that_cannot_be_made_is_said_before_anything_runs(
     store: Recorded, desk: Desk, change: dict[str, Any], message: str

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -125,8 +125,13 @@ def _parse_call(call: Call, response: str | None) -> ParsedQuestion:
 
 def list_tool_calls(call: Call) -> tuple[dict[str, Any], ...]:
     """Return the tools that a call of a model asked for: each with its name and arguments."""
-    parts = [part for message in call.messages_out for part in message.parts if part.type == "tool_call"]
-    return tuple(part.model_dump() for part in parts)
+    return pick_tool_calls([message.model_dump() for message in call.messages_out])
+
+
+def pick_tool_calls(messages: Iterable[Mapping[str, Any]]) -> tuple[dict[str, Any], ...]:
+    """Return the tools that an answer's messages ask for, in the form of the record."""
+    parts = [part for message in messages for part in message.get("parts", ())]
+    return tuple(dict(part) for part in parts if part.get("type") == "tool_call")
 
 
 def read_answer(call: Call) -> str | None:
