@@ -6,8 +6,8 @@
     python benchmarks/viewer.py --browser           a trace of 5,000 calls and a prompt of 20,000 words with
                                                     what mattered, in Chromium (make browser)
 
-Each page is asked for through the whole application, compressed as a browser gets it: "anew" by a viewer
-that remembers nothing, then again and again, the store changed before each ask. The store's own newest-50
+Each page is asked for through the whole application, compressed as a browser gets it: "anew" where nothing
+is remembered, then again and again, the store changed before each ask. The store's own newest-50
 query, in the same process, is what the times are to be seen beside. CPU time is of all threads: other load
 on the machine changes it less than the time on the clock.
 """
@@ -40,6 +40,7 @@ from llm_trace.record import Attribution, Segment
 from llm_trace.stores.duckdb import Store, open_store
 from llm_trace.viewer.app import PAGES, build_viewer
 from llm_trace.viewer.columns import BY_NAME
+from llm_trace.viewer.page import STEADY_S
 from llm_trace.viewer.server import build_viewer_server, make_link
 
 if TYPE_CHECKING:
@@ -111,21 +112,26 @@ def write_scores(path: Path, each: int = 20) -> None:
 def measure_pages(path: Path, times: int) -> None:
     """Print the times and weights of the pages."""
     store = open_store(path)
-    client = _open_client(store)
+    client = TestClient(build_viewer(store, "link", {"testserver"}), "http://testserver")
+    client.get("/?token=link")
     print(f"{'':28}{'anew':>9}{'after each change':>27}")
     heads = ("CPU ms", "p50 ms", "p95 ms", "CPU ms")
     print(f"{'page':28}{''.join(f'{head:>9}' for head in heads)}{'kB':>7}{'reach':>8}")
     base = time_asks(lambda: store.calls(limit=50), times)
     print(f"{'(newest 50, the query)':28}{base[2]:9.0f}{base[0]:9.0f}{base[1]:9.0f}{base[2]:9.0f}")
+    pages = list_pages(store)
     Path("/proc/self/clear_refs").write_text("5")  # the peak from here on
-    for name, address in list_pages(store).items():
+    for name, address in pages.items():
         part = any(page.whole and page.path == address.partition("?")[0] for page in PAGES)
         headers = {"HX-Request": "true"} if part else {}  # parts of pages are for htmx alone
-        anew = time_asks(functools.partial(_open_client(open_store(path)).get, address, headers=headers), 1)
         ask = functools.partial(client.get, address, headers=headers)
         answer = ask()
         assert answer.status_code == 200, answer.text
-        figures = (anew[2], *time_asks(ask, times, before=functools.partial(os.utime, path)))
+        change = functools.partial(os.utime, path)
+        store.keep_answers(0.0)
+        anew = time_asks(ask, 1, before=change)
+        store.keep_answers(STEADY_S)
+        figures = (anew[2], *time_asks(ask, times, before=change))
         reach = TEXT_MS if "text=" in address else REACH_MS
         over = "".join(
             f"  {what} over" for what, ms in (("p95", figures[2]), ("CPU", figures[3])) if ms > reach
@@ -133,13 +139,6 @@ def measure_pages(path: Path, times: int) -> None:
         print(f"{name:28}{''.join(f'{figure:9.0f}' for figure in figures)}", end="")
         print(f"{int(answer.headers['content-length']) / 1000:7.0f}{reach:8}{over}", flush=True)
     print(f"memory at most {read_peak_mb():,.0f} MB")
-
-
-def _open_client(store: Store) -> TestClient:
-    """Return a browser that has taken the link of a new viewer."""
-    client = TestClient(build_viewer(store, "link", {"testserver"}), "http://testserver")
-    client.get("/?token=link")
-    return client
 
 
 def read_peak_mb() -> float:
