@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from llm_trace.stores import paging, rows
 from llm_trace.stores.columns import CALLS
-from llm_trace.stores.filters import Filter, slice_in_order
+from llm_trace.stores.filters import slice_in_order
 from llm_trace.stores.retrieved import add_documents
-from llm_trace.stores.search import begin_of_window
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
     from llm_trace.record import Call
+    from llm_trace.stores.filters import Filter
     from llm_trace.stores.search import Match
 
 _BY_ID = "FROM calls WHERE span_id IN (SELECT unnest(?)) AND start_ns IN (SELECT unnest(?))"
@@ -26,6 +26,8 @@ _DETAILS = (
 """Columns that no table shows."""
 NEAR = 16_384
 """The newest calls, which are looked through before all others."""
+# Without any condition DuckDB reads the last row groups alone; with one it sorts everything.
+_BEGIN_OF_NEAR = "SELECT start_ns FROM calls ORDER BY start_ns DESC LIMIT 1 OFFSET ?"
 
 
 def list_columns(*, brief: bool = False) -> str:
@@ -48,10 +50,10 @@ def find_in_order(
     """
     query = f"SELECT span_id, start_ns FROM calls WHERE {{}} {slice_in_order(order, limit, offset)}"
     if order == "newest":
-        begin = begin_of_window(connection, Filter("true", ()), paging.LAST, NEAR)
-        near = chosen.and_("start_ns >= ?", begin or 0)
+        row = connection.execute(_BEGIN_OF_NEAR, [NEAR - 1]).fetchone()
+        near = chosen.and_("start_ns >= ?", row[0] if row else 0)
         matches = connection.execute(query.format(near.sql), near.values).fetchall()
-        if begin is None or len(matches) == limit:
+        if row is None or len(matches) == limit:
             return matches
     return connection.execute(query.format(chosen.sql), chosen.values).fetchall()
 
