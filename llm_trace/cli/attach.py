@@ -1,8 +1,8 @@
 """`llm-trace attach`: explain what is on another platform, and write the findings onto its spans."""
 
 import contextlib
-import time
 from functools import partial
+from time import sleep
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,6 +10,7 @@ import typer
 from llm_trace.cli import options as o
 from llm_trace.cli.output import print_complaint, print_json
 from llm_trace.cli.waiting import show_progress, stop_at_interrupt
+from llm_trace.errors import ConfigurationError
 from llm_trace.paths import make_absolute
 from llm_trace.rendering.formatting import count_things
 
@@ -88,8 +89,11 @@ def attach_platform(
     with contextlib.closing(connect_platform(place)) as platform, stop_at_interrupt():
         go_round(platform, state)
         while follow:
-            time.sleep(interval)
-            go_round(platform, state)
+            sleep(interval)
+            try:
+                go_round(platform, state)
+            except ConfigurationError as exc:  # it may be back in the next round
+                print_complaint(f"llm-trace: {exc}")
 
 
 def _go_round(

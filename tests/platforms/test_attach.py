@@ -152,6 +152,25 @@ def test_new_calls_are_explained_by_the_model_that_is_named(
     assert counts(answer(store, "attach", address, *options, "--read-only")) == (0, 0, 0)
 
 
+def test_follow_goes_on_after_the_platform_was_away(
+    tmp_path: Path, phoenix: tuple[Phoenix, Loopback, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project, server, address = phoenix
+    rounds = iter((lambda: project.add(1), lambda: server.next.append(Reply(401)), lambda: project.add(2)))
+
+    def wait(_: float) -> None:
+        try:
+            next(rounds)()
+        except StopIteration:
+            raise KeyboardInterrupt from None
+
+    monkeypatch.setattr("llm_trace.cli.attach.sleep", wait)
+    result = invoke(tmp_path / "t.duckdb", "attach", address, "--follow")
+    assert result.exit_code == 0
+    assert "set PHOENIX_API_KEY" in " ".join(result.stderr.split())
+    assert len(Recorded(tmp_path / "t.duckdb").calls()) == 6
+
+
 @pytest.mark.parametrize(
     ("address", "reason"),
     [
