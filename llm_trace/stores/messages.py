@@ -38,12 +38,12 @@ INSERT INTO numbers SELECT b.file, b.n, min(i.id)
 FROM bodies b JOIN firsts f ON f.row = b.row JOIN ids i ON i.first = f.first GROUP BY b.file, b.n"""
 
 # The ranges of message numbers of each event as a list of ids. A number whose message was lost stays in the
-# list, as NULL.
+# list, as NULL. Lines that were set aside have no event: their ranges may be of any length.
 _LISTS = """
 CREATE OR REPLACE TEMP TABLE lists AS
 WITH ranges AS (
-    SELECT row, false AS out, messages_in AS r FROM stage WHERE messages_in IS NOT NULL
-    UNION ALL SELECT row, true, messages_out FROM stage WHERE messages_out IS NOT NULL
+    SELECT row, false AS out, messages_in AS r FROM stage WHERE messages_in IS NOT NULL AND event IS NOT NULL
+    UNION ALL SELECT row, true, messages_out FROM stage WHERE messages_out IS NOT NULL AND event IS NOT NULL
 ), flat AS (
     SELECT row, out, flatten(list_transform(r, lambda x: range(x[1], x[2] + 1))) AS ns FROM ranges
 ), spread AS (SELECT row, out, unnest(ns) AS n, generate_subscripts(ns, 1) AS position FROM flat)

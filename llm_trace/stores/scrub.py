@@ -10,12 +10,15 @@ from __future__ import annotations
 import os
 import re
 import time
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from llm_trace.spool.files import list_spool_files
+from llm_trace.stores.columns import LISTS
 from llm_trace.stores.compact import COMPACT, compact
+from llm_trace.stores.staging import MOST_MESSAGES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -86,8 +89,11 @@ def _scrub(path: Path, spans: set[str]) -> int:
 
 def _make_blank(line: bytes, needed: set[int]) -> bytes:
     """Return a line of the same length that says nothing, save for the messages that others need."""
+    bodies = _parse_event(line).get("messages")
     messages = [
-        m for m in _parse_event(line).get("messages") or () if isinstance(m, dict) and m.get("n") in needed
+        m
+        for m in (bodies if isinstance(bodies, list) else ())
+        if isinstance(m, dict) and isinstance(m.get("n"), int) and m["n"] in needed
     ]
     blank = orjson.dumps(_NOTHING | ({"messages": messages} if messages else {}))
     room = len(line) - 1
@@ -151,6 +157,12 @@ def _check_about(line: bytes, spans: set[str]) -> bool:
 
 
 def _list_referred(line: bytes) -> set[int]:
+    """Return the numbers of the messages that an event refers to; none of one that cannot be ingested."""
     event = _parse_event(line)
-    ranges = [r for key in ("messages_in", "messages_out") for r in event.get(key) or ()]
-    return {n for first, last in ranges for n in range(first, last + 1)}
+    try:
+        ranges = [
+            range(first, last + 1) for name in LISTS for first, last in event.get(name) or () if first <= last
+        ]
+        return set(chain.from_iterable(ranges)) if sum(map(len, ranges)) <= 2 * MOST_MESSAGES else set()
+    except (TypeError, ValueError, OverflowError):
+        return set()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from llm_trace import open_store
 from llm_trace.errors import StoreError
 from llm_trace.record import Attribution, Segment
 from llm_trace.rendering import heatmap
+from llm_trace.stores.purge import purge
 from tests.helpers.cli_toys import invoke
 from tests.helpers.spool_toys import HandWriter, bodies, span, spool_of
 
@@ -29,6 +31,7 @@ def deep(opening: str, closing: str, levels: int = 5000) -> str:
 BAD: dict[str, dict[str, Any]] = {
     "starts before 1970": {"start_ns": LEAST},
     "a million messages": {"messages_in": [[0, 10**6]], "messages": HI},
+    "a thousand million messages": {"messages_in": [[0, 10**9]], "messages": HI},
     "many ranges": {"messages_in": [[0, 10**4]] * 11, "messages": HI},
     "a range to the end of numbers": {"messages_out": [[LEAST, MOST]], "messages": HI},
     "the last number": {"messages_in": [[MOST, MOST]], "messages": HI},
@@ -49,6 +52,25 @@ def test_a_hostile_start_sets_aside_itself_only(path: Path, writer: HandWriter, 
     store = open_store(path)
     assert [call.span_id for call in store.calls()] == [span(3), span(1)]
     assert store.sql("SELECT bad_lines FROM _files").fetchall() == [(1,)]
+
+
+@pytest.mark.parametrize(
+    "ranges",
+    [[[0, 10**12]], [[LEAST, MOST]], [["a", "b"]], [[1]], 5],
+    ids=["many", "every", "texts", "one", "number"],
+)
+def test_hostile_ranges_in_a_file_that_an_exporter_still_needs_do_not_keep_purge_from_its_work(
+    path: Path, writer: HandWriter, ranges: Any
+) -> None:
+    (spool_of(path) / "cursors").mkdir(parents=True)
+    (spool_of(path) / "cursors" / "slow.json").write_text(
+        json.dumps({"time_ns": time.time_ns(), "positions": {}})
+    )
+    writer.call(1, user="anna", messages=[*HI, {"n": [1], "body": None}])
+    writer.start(2, messages_in=ranges)
+    writer.close()
+    assert purge(path, user="anna").spool_lines == 2
+    assert b"anna" not in writer.path.read_bytes()
 
 
 @pytest.mark.parametrize("name", DEEP)
