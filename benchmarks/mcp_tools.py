@@ -48,9 +48,11 @@ def list_questions(path: Path) -> list[tuple[str, str, dict[str, Any]]]:
     with llm_trace.open_store(path) as store:
         first = store.calls(kind="llm", order="oldest", limit=1)[0]
         spans = [call.span_id for call in store.calls(run="mcp v2", limit=3)]
+        newest = {run.name: run.id for run in reversed(store.runs())}
         paid = store.calls(run="mcp agent", name="refund", limit=1)[0].span_id
         word = store.sql("SELECT text FROM messages WHERE id = 40").fetchall()[0][0].split()[0]
-    sides = {"a": "mcp v1", "b": "mcp v2", "by": "variables.question"}
+    versions = {"a": newest["mcp v1"], "b": newest["mcp v2"]}
+    sides = versions | {"by": "variables.question"}
     return [
         ("runs", "runs", {}),
         ("calls, newest", "calls", {}),
@@ -67,7 +69,7 @@ def list_questions(path: Path) -> list[tuple[str, str, dict[str, Any]]]:
         ("compare", "compare", sides),
         ("compare, worse pairs", "compare", {**sides, "outcome": "worse", "limit": 50}),
         ("why, a refund", "why", {"id": paid, "repeats": 5, "wait_s": 300}),
-        ("bisect, two runs", "bisect", {"a": "mcp v1", "b": "mcp v2", "wait_s": 300}),
+        ("bisect, two runs", "bisect", {**versions, "wait_s": 300}),
         ("replay, recorded", "replay", {"ids": spans, "mode": "recorded", "wait_s": 300}),
         ("prompts", "prompts", {}),
         ("prompts, of a name", "prompts", {"name": "mcp benchmark"}),

@@ -29,7 +29,6 @@ whether an answer is a's.
 """
 _LOGGED = """
 SELECT avg(number) FROM scores JOIN calls USING (span_id) WHERE trace_id = ? AND scores.name = ?"""
-_CALLS = "span_id IN ({})"
 
 
 @dataclass
@@ -102,8 +101,8 @@ class Grader:
         return None if logged is None else float(logged)
 
     def _read_calls(self, facts: Sequence[Fact]) -> None:
-        ids = ", ".join(f"'{fact.span_id}'" for fact in facts)
-        self._calls |= {call.span_id: call for call in self.store.calls(where=_CALLS.format(ids), limit=None)}
+        calls = self.store.pick([fact.span_id for fact in facts], [fact.start_ns for fact in facts])
+        self._calls |= {call.span_id: call for call in calls}
 
     def _read_scores(self, facts: Sequence[Fact]) -> dict[str, float]:
         if not isinstance(self.metric, str):

@@ -92,6 +92,12 @@ def find_times(store: Store, ids: str) -> tuple[int, int]:
     return first or 0, last or 0
 
 
+def bound_times(calls: Sequence[Fact]) -> tuple[int, int]:
+    """Return what `find_times` does, of calls that were read already."""
+    times = [call.start_ns for call in calls] or [0]
+    return min(times), max(times)
+
+
 def list_asked(calls: Iterable[Fact]) -> str:
     """Return the first parameter of a query that begins with `ASKED`."""
     return " ".join([call.span_id for call in calls])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from llm_trace.capture.content import is_cut
-from llm_trace.comparison.facts import ASKED, list_asked
+from llm_trace.comparison.facts import ASKED, bound_times, list_asked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -31,20 +31,21 @@ _INPUT = (
     ASKED
     + """
 SELECT i, name || md5(concat(CAST({input} AS TEXT), CAST({messages} AS TEXT)))
-FROM calls JOIN asked USING (span_id)"""
+FROM calls JOIN asked USING (span_id) WHERE start_ns BETWEEN ? AND ?"""
 )
 _KEYED = (
     ASKED
     + """
 SELECT i, name || (rebuild ->> '$.key') FROM calls JOIN asked USING (span_id)
-WHERE rebuild ->> '$.key' IS NOT NULL AND CAST(input AS TEXT) <> '{}'"""
+WHERE start_ns BETWEEN ? AND ? AND rebuild ->> '$.key' IS NOT NULL AND CAST(input AS TEXT) <> '{}'"""
 )
 """The hashes of inputs from before they were masked."""
 _CUT = (
     ASKED
     + """
 SELECT i, CAST(input AS TEXT) FROM calls JOIN asked USING (span_id)
-WHERE contains(CAST(input AS TEXT), '"truncated":') AND contains(CAST(input AS TEXT), '"__type__":')"""
+WHERE start_ns BETWEEN ? AND ?
+AND contains(CAST(input AS TEXT), '"truncated":') AND contains(CAST(input AS TEXT), '"__type__":')"""
 )
 _NO_SYSTEM = (
     ASKED
@@ -54,12 +55,14 @@ SELECT i, any_value(c.name) || md5(concat(
     CAST(list(m.message_id ORDER BY m.position) AS TEXT)))
 FROM calls c JOIN asked USING (span_id)
 JOIN call_messages m ON m.span_id = c.span_id AND m.direction = 'in' AND m.role NOT IN ('system', 'developer')
-GROUP BY i"""
+WHERE c.start_ns BETWEEN ? AND ? GROUP BY i"""
 )
 _CONSTANT = (
     ASKED
     + """,
-     inputs AS (SELECT i < ? AS in_a, input FROM calls JOIN asked USING (span_id)),
+     inputs AS (
+        SELECT i < ? AS in_a, input FROM calls JOIN asked USING (span_id) WHERE start_ns BETWEEN ? AND ?
+     ),
      sizes AS (SELECT in_a, count(*) AS calls FROM inputs GROUP BY in_a),
      given AS (SELECT in_a, unnest(json_keys(input)) AS argument,
          unnest(json_extract(input, '$.*')) AS value FROM inputs),
@@ -155,17 +158,20 @@ def _list_ways(store: Store, a: Sequence[Fact], b: Sequence[Fact]) -> Iterator[P
 
 def _find_compared_arguments(store: Store, a: Sequence[Fact], b: Sequence[Fact]) -> list[str]:
     """Return the arguments that are one value throughout a and another in b: what is compared, not asked."""
-    return [str(row[0]) for row in store.fetch(_CONSTANT, list_asked((*a, *b)), len(a))]
+    both = (*a, *b)
+    rows = store.fetch(_CONSTANT, list_asked(both), len(a), *bound_times(both))
+    return [str(row[0]) for row in rows]
 
 
 def _read_keys(store: Store, query: str, side: Sequence[Fact]) -> Keys:
-    keys: dict[int, str] = dict(store.fetch(query, list_asked(side)))
+    keys: dict[int, str] = dict(store.fetch(query, list_asked(side), *bound_times(side)))
     return list(map(keys.get, range(len(side))))
 
 
 def _cut_inputs(store: Store, side: Sequence[Fact]) -> set[int]:
     """Return the calls whose input was kept in part, without a hash: equal looks may be other inputs."""
-    return {i for i, text in store.fetch(_CUT, list_asked(side)) if is_cut(orjson.loads(text))}
+    rows = store.fetch(_CUT, list_asked(side), *bound_times(side))
+    return {i for i, text in rows if is_cut(orjson.loads(text))}
 
 
 def pair_by_dataset(store: Store, dataset: Dataset, a: Sequence[Fact], b: Sequence[Fact]) -> Pairing:

@@ -8,7 +8,7 @@ import numpy as np
 import orjson
 
 from llm_trace.comparison.dataset import as_text
-from llm_trace.comparison.facts import ASKED, find_times, list_asked
+from llm_trace.comparison.facts import ASKED, bound_times, find_times, list_asked
 from llm_trace.comparison.similarity import measure_similarity
 from llm_trace.statistics.floats import Floats
 
@@ -84,8 +84,7 @@ def read_outputs(store: Store, calls: Sequence[Fact]) -> tuple[Values, list[int 
 
 def _read_outputs_of(store: Store, columns: str, calls: Sequence[Fact]) -> list[SqlRow]:
     """Return the place of each call that has an output, and columns made of its `text`."""
-    times = [call.start_ns for call in calls] or [0]
-    return _fetch_outputs(store, columns, list_asked(calls), (min(times), max(times)))
+    return _fetch_outputs(store, columns, list_asked(calls), bound_times(calls))
 
 
 def _fetch_outputs(store: Store, columns: str, ids: str, between: tuple[int, int]) -> list[SqlRow]:
