@@ -192,6 +192,7 @@ def explain_run(case: AgentCase, run: str, store: Store, repeats: int, model: st
 
 def judge_why(kind: AgentCaseKind, cases: Sequence[AgentCase], repeats: int) -> None:
     """Print how often `why` is right, and how many calls it takes by the order of steps."""
+    random.seed(SEED)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "why.duckdb"
         configure(path)
@@ -250,7 +251,6 @@ def main() -> None:
     for kind, drawn in cases.items():
         compare_orders(kind, drawn)
     print("What `why` says, and its calls until the planted ones are proved (of redundant ones: all calls):")
-    random.seed(SEED)
     for kind, drawn in cases.items():
         judge_why(kind, drawn, arguments.repeats)
 

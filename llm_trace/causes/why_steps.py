@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from llm_trace.errors import ReplayError
 from llm_trace.rendering.leaves import walk_texts
-from llm_trace.replays.messages import find_messages, read_message_field
+from llm_trace.replays.messages import find_messages, find_messages_holder, read_message_field
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -73,8 +73,8 @@ def _read_messages(messages: Sequence[Any], asked: Any) -> Iterator[SeenText]:
     """Yield the texts of the messages, and of a system prompt beside them; of the agent's own messages those
     that are no request for a tool.
     """
-    beside = asked if isinstance(asked, dict) else {}
-    for name in _SYSTEM_NAMES:
+    beside = find_messages_holder(asked) or {}
+    for name in () if "__type__" in beside else _SYSTEM_NAMES:  # an object's own fields are left
         for kind, text in _list_texts({"content": beside.get(name)}, "system"):
             yield kind, text, None
     for place, (message, after) in enumerate(_pair_messages(messages)):

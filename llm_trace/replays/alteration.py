@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
 from llm_trace.errors import ReplayError
-from llm_trace.replays.messages import edit_messages, put_field, read_message_field
+from llm_trace.replays.messages import edit_messages, iter_fields, put_field, read_message_field
 from llm_trace.replays.overrides import set_arguments
 
 if TYPE_CHECKING:
@@ -207,6 +207,23 @@ def _change_message(message: Any, change: Any) -> tuple[Any, int]:
     total = 0
     for name in ("content", "parts", "output"):
         if (body := read_message_field(message, name)) is not None:
-            edited, count = replace_texts(body, change)
+            edited, count = _replace_in_parts(body, change)
             message, total = put_field(message, name, edited), total + count
     return message, total
+
+
+def _replace_in_parts(body: Any, texts: Mapping[str, str | None]) -> tuple[Any, int]:
+    """Return what a message says with texts in place of others, as `replace_texts`; in the SDKs' own objects
+    too, which are copied.
+    """
+    if isinstance(body, list | tuple):
+        parts = [_replace_in_parts(part, texts) for part in body]
+        return [part for part, _ in parts], sum(count for _, count in parts)
+    if isinstance(body, str | dict):
+        return replace_texts(body, texts)
+    total = 0
+    for name, item in iter_fields(body):
+        edited, count = _replace_in_parts(item, texts)
+        if count:
+            body, total = put_field(body, name, edited), total + count
+    return body, total

@@ -21,14 +21,14 @@ def find_messages(value: Any) -> Sequence[Any]:
     """
     if _are_messages(value):
         return value  # type: ignore[no-any-return]
-    return next((messages for _, item in _iter_fields(value) if (messages := find_messages(item))), ())
+    return next((messages for _, item in iter_fields(value) if (messages := find_messages(item))), ())
 
 
 def edit_messages(value: Any, edit: Callable[[Sequence[Any]], list[Any]]) -> Any:
     """Return a copy of a value in which the first list of messages is another; `None` where there is none."""
     if _are_messages(value):
         return edit(value)
-    for name, item in _iter_fields(value):
+    for name, item in iter_fields(value):
         if (edited := edit_messages(item, edit)) is not None:
             return put_field(value, name, edited)
     return None
@@ -48,7 +48,18 @@ def put_field(value: Any, name: str, item: Any) -> Any:
     return other
 
 
-def _iter_fields(value: Any) -> Iterator[tuple[str, Any]]:
+def find_messages_holder(value: Any) -> Any:
+    """Return the dict or object that has the first list of messages as a field; `None` if none has."""
+    for _, item in iter_fields(value):
+        if _are_messages(item):
+            return value
+        if (holder := find_messages_holder(item)) is not None:
+            return holder
+    return None
+
+
+def iter_fields(value: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the fields of a dict, or of an object whose class declares them."""
     if isinstance(value, Mapping):
         yield from value.items()
         return

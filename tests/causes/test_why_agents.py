@@ -14,8 +14,10 @@ from tests.conftest import Recorded
 from tests.helpers.sdk_agents import (
     RESULTS,
     SYSTEM,
+    Text,
     build_anthropic_agent,
     build_openai_agent,
+    build_request_agent,
     build_state_agent,
 )
 
@@ -33,6 +35,7 @@ def _instrumented() -> Iterator[None]:
     [
         pytest.param(build_openai_agent, id="openai"),
         pytest.param(build_anthropic_agent, id="anthropic"),
+        pytest.param(build_request_agent, id="request"),
         pytest.param(build_state_agent, id="state"),
     ],
 )
@@ -56,6 +59,26 @@ def test_the_tool_result_that_an_agent_decided_by_is_named(
         "tool result 1 (look_up)": RESULTS["look_up"],
         "tool result 2 (inspect)": RESULTS["inspect"],
     }
+
+
+def test_the_agents_own_words_in_an_object_of_an_sdk_are_taken_away_too(store: Recorded) -> None:
+    @llm_trace.trace(kind="llm")
+    def decide(messages: list[dict[str, Any]]) -> str:
+        return "The money goes back today." if "damaged" in str(messages) else "Nothing is wrong, I think."
+
+    @llm_trace.trace(kind="agent")
+    def solve() -> str:
+        words = [Text("text", "So it came damaged?")]
+        return str(
+            decide([{"role": "assistant", "content": words}, {"role": "user", "content": "Yes, it did."}])
+        )
+
+    solve()
+    (call,) = store.calls(name="decide")
+    causes = llm_trace.why(call, functions=solve)
+    assert [(step.label, step.text) for step in causes.significant] == [
+        ("the agent's own words", "So it came damaged?")
+    ]
 
 
 async def _await_result(result: Any) -> Any:

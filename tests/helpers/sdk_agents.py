@@ -118,6 +118,38 @@ def build_anthropic_agent() -> Callable[[str], str]:
     return solve
 
 
+def build_request_agent() -> Callable[[str], str]:
+    """Return an agent whose model takes one request, with items and instructions as OpenAI's Responses."""
+    tools = make_tools()
+
+    @llm_trace.trace(kind="llm")
+    def decide(request: dict[str, Any]) -> list[str]:
+        return choose_tools(json.dumps(request))
+
+    @llm_trace.trace(kind="agent", name="solve")
+    def solve(question: str) -> str:
+        items: list[dict[str, Any]] = [{"role": "user", "content": question}]
+        while True:
+            for name in decide({"model": "m-1", "body": {"instructions": SYSTEM, "input": items}}):
+                result = tools[name](order=7)
+                if name in ("refund", "decline"):
+                    return result
+                call = {"call_id": f"call_{name}", "name": name, "arguments": '{"order": 7}'}
+                items.append({"type": "function_call", **call})
+                answer = {"call_id": f"call_{name}", "output": result}
+                items.append({"type": "function_call_output", **answer})
+
+    return solve
+
+
+@dataclass
+class Text:
+    """A part of a message, as SDKs have objects for."""
+
+    type: str
+    text: str
+
+
 @dataclass
 class State:
     """What an agent carries along."""
