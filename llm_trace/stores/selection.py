@@ -34,8 +34,11 @@ def fill_chosen(connection: DuckDBPyConnection, chosen: Filter, text: str | None
 
 
 def _run_ids(connection: DuckDBPyConnection, run: str | Run) -> list[str]:
-    """Return the ids of the runs meant; what is no run's name is taken for an id."""
+    """Return the ids of the runs meant; what no run has as its name or id is taken for an id.
+
+    One id more would cost a look at every call: DuckDB passes over what a single one is not in.
+    """
     if isinstance(run, Run):
         return [run.id]
-    named = connection.execute("SELECT id FROM runs WHERE name = ?", [run]).fetchall()
-    return [run, *(row[0] for row in named)]
+    query = "SELECT DISTINCT id FROM runs WHERE name = $1 OR id = $1 ORDER BY id"
+    return [str(row[0]) for row in connection.execute(query, [run]).fetchall()] or [run]

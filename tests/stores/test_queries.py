@@ -149,6 +149,18 @@ def test_calls_are_those_that_match_newest_first(
     assert numbers(store.calls(**chosen)) == expected
 
 
+def test_a_run_is_meant_by_its_id_as_well_as_by_the_name_of_another(tmp_path: Path) -> None:
+    path = tmp_path / "t.duckdb"
+    writer = HandWriter(spool_of(path))
+    for number, (run, name) in enumerate((("a", "first"), ("b", "a"), ("c", "a"), ("d", "other"))):
+        writer.event("run", id=run, name=name, start_ns=BEGIN + number)
+        writer.call(number, run=run)
+    store = open_store(path)
+    assert [sorted(numbers(store.calls(run=run))) for run in ("a", "first", "b", "other")] == [
+        [0, 1, 2], [0], [1], [3],
+    ]  # fmt: skip
+
+
 def test_calls_of_one_moment_have_one_order(tmp_path: Path) -> None:
     writer = HandWriter(spool_of(tmp_path / "t.duckdb"))
     for number in (3, 1, 2):
