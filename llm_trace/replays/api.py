@@ -17,6 +17,7 @@ from llm_trace.replays.playing import (
     begin_replay,
     build_root_call,
     call_roots,
+    hold_loop,
     open_replayed_store,
     record_calls,
     run_task_outside_loops,
@@ -97,8 +98,12 @@ def replay(
         build_root_call(root, chosen[root.span_id], recording, rules.overrides) for root in recording.roots
     ]
     start_ns = recording.roots[0].start_ns if clock else None
-    with _play(recording, rules, opened) as playing, freeze_world(recording.seed, start_ns):
-        run_task_outside_loops(partial(call_roots, work, playing.player))
+    with (
+        _play(recording, rules, opened) as playing,
+        freeze_world(recording.seed, start_ns),
+        hold_loop() as runner,
+    ):
+        run_task_outside_loops(partial(call_roots, work, playing.player, runner))
     return playing.run
 
 

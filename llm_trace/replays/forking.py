@@ -26,6 +26,7 @@ from llm_trace.replays.playing import (
     begin_replay,
     build_root_call,
     call_roots,
+    hold_loop,
     open_replayed_store,
     record_calls,
     run_task_outside_loops,
@@ -34,6 +35,7 @@ from llm_trace.replays.playing import (
 from llm_trace.replays.roots import find_functions
 
 if TYPE_CHECKING:
+    import asyncio
     import os
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
@@ -76,6 +78,8 @@ class Forking:
     work: tuple[RootCall, ...]
     rules: Rules
     recorder: CallRecorder
+    runner: asyncio.Runner
+    """Of the event loop in which every rerun of an async program runs."""
     live: frozenset[str]
     serve: frozenset[str]
     start_ns: int | None = None
@@ -190,7 +194,7 @@ class Forking:
     def _play(self, player: ForkPlayer, index: int) -> None:
         self.recording.tape.rewind()
         seed = None if self.recording.seed is None else self.recording.seed + index
-        call = partial(call_roots, self.work, player)
+        call = partial(call_roots, self.work, player, self.runner)
         if slots.interceptor is player:
             with freeze_world(seed, self.start_ns):
                 run_task_outside_loops(call)
@@ -231,7 +235,7 @@ def begin_forking(
     rules = Rules("fork", SERVED | names, frozenset(), pace, changes)
     chosen = find_functions(recording.roots, functions)
     work = tuple(build_root_call(root, chosen[root.span_id], recording, changes) for root in recording.roots)
-    with record_calls(opened) as recorder:
+    with record_calls(opened) as recorder, hold_loop() as runner:
         yield Forking(
             opened,
             recording,
@@ -239,6 +243,7 @@ def begin_forking(
             work,
             rules,
             recorder,
+            runner,
             frozenset(live),
             names,
             recording.roots[0].start_ns if clock else None,

@@ -24,7 +24,7 @@ from llm_trace.stores.duckdb import Store, open_store
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 
     from llm_trace.capture.protocols import CallRecorder
     from llm_trace.replays.load import Recording
@@ -146,11 +146,29 @@ def run_task_outside_loops(task: Callable[[], None]) -> None:
         return pool.submit(contextvars.copy_context().run, task).result()
 
 
-def call_roots(work: Sequence[RootCall], player: Player) -> None:
-    """Call the roots one after the other, and note whether each ended as it did."""
-    with asyncio.Runner() as runner:
-        for item in work:
-            play_root(item, player, runner)
+@contextlib.contextmanager
+def hold_loop() -> Iterator[asyncio.Runner]:
+    """Give all that is called in a block one event loop: clients that a program keeps are bound to it."""
+    runner = asyncio.Runner()
+    try:
+        yield runner
+    finally:
+        run_task_outside_loops(runner.close)
+
+
+def call_roots(work: Sequence[RootCall], player: Player, runner: asyncio.Runner) -> None:
+    """Call the roots one after the other, note whether each ended as it did, and end tasks they left."""
+    asyncio.set_event_loop(runner.get_loop())
+    for item in work:
+        play_root(item, player, runner)
+    if tasks := asyncio.all_tasks(runner.get_loop()):
+        runner.run(_cancel_tasks(tasks))
+
+
+async def _cancel_tasks(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def play_root(work: RootCall, player: Player, runner: asyncio.Runner) -> None:
