@@ -21,7 +21,7 @@ from llm_trace.replays.playing import open_replayed_store
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from llm_trace.attribution.core.value import ProgressCallback
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from llm_trace.attribution.question.renders import Baseline
     from llm_trace.attribution.question.targets import Target
     from llm_trace.record import Attribution, TextOrigin
+    from llm_trace.replays.roots import Function
     from llm_trace.stores.duckdb import Store
 
 Size = Literal["sentence", "phrase", "line", "paragraph", "word", "message"]
@@ -50,6 +51,8 @@ def provenance(
     seed: int = 0,
     progress: ProgressCallback | None = None,
     cache: str | Path | None = None,
+    functions: str | Function | Iterable[str | Function] | None = None,
+    repeats: int = 20,
 ) -> Attribution:
     """Return how much of an answer's log-probability each origin of words accounts for, and each sentence.
 
@@ -76,11 +79,23 @@ def provenance(
         seed: of their sampling.
         progress: called with (done, planned); returning False cancels.
         cache: a file that keeps log-probabilities, as for `attribute`.
+        functions: without a model that can be opened: the function that the run began with, or that of the
+            model's call, as for `why`. The model then decides again without all words of each origin, no tool
+            is run, and weights are shares of reruns (`unit` is `probability`) with exact bounds; `budget` is
+            in calls of the model or dollars, and `segments` are the origins.
+        repeats: reruns at most without the words of each origin, and with everything as it was.
 
     Raises:
         AttributionError: it cannot be computed; the message says why and what to change.
+        ConfigurationError: the budget, or the repeats, of reruns cannot tell anything from chance.
+        ReplayError: the function cannot be called again, or does not come to the decision as it did.
         NotFoundError: the trace has no call of a model that asked for the tool.
     """
+    if functions is not None:
+        return _ask_forks(
+            call, store, functions, origins or {}, model=model, response=response, repeats=repeats,
+            budget=budget, confidence=confidence,
+        )  # fmt: skip
     settings = Settings.of(
         method="auto",
         segments=segments,
@@ -93,6 +108,20 @@ def provenance(
     question = pose_decision(call, response, store, origins or ()).name_origins(origins)
     opened = open_model(model, tokenizer, call)
     return OriginStudy(question, opened, settings, progress=progress, cache=cache).explain()
+
+
+def _ask_forks(
+    call: object, store: str | os.PathLike[str] | Store | None,
+    functions: str | Function | Iterable[str | Function], origins: Mapping[str, TextOrigin],
+    *, model: Any, response: str | None, **settings: Any,
+) -> Attribution:  # fmt: skip
+    from llm_trace.causes.provenance_forks import weigh_by_forks
+
+    if model is not None:
+        raise AttributionError("a model that is opened needs no reruns: give model= or functions=, not both")
+    if not isinstance(call, Call) or response is not None:
+        raise AttributionError("reruns explain what was recorded: give a call of a store, and no response")
+    return weigh_by_forks(call, open_replayed_store(store), functions, origins, **settings)
 
 
 def pose_decision(
@@ -152,6 +181,6 @@ def open_model(model: Any, tokenizer: Any, call: object = None) -> tuple[Any, An
         raise AttributionError(
             "provenance reads log-probabilities, which a model behind an API does not give for other "
             "prompts: pass an open model that stands in for it (a path, a name, 'demo') or a Proxied of "
-            "both; without any, fork the run without that text: llm_trace.replay(run, fork_at=…, set=…)"
+            "both; without any, let the model decide again without them: provenance(call, functions=…)"
         )
     return resolve_model(model, tokenizer)

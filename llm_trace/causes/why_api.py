@@ -4,20 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from llm_trace.attribution.core.value import as_budget
-from llm_trace.causes.deciding_calls import find_deciding_call
+from llm_trace.causes.decision_forks import fork_decision
 from llm_trace.causes.why_chain import find_chain
-from llm_trace.causes.why_decision import ModelDecision
 from llm_trace.causes.why_order import order_steps
 from llm_trace.causes.why_record import Causes
 from llm_trace.causes.why_search import search_causes
 from llm_trace.causes.why_steps import list_seen_steps
 from llm_trace.causes.why_trials import Trials, plan_trials
 from llm_trace.causes.why_values import check_replacement, describe_replacement, list_recorded_values
-from llm_trace.errors import ConfigurationError, NotFoundError
-from llm_trace.replays.forking import begin_forking
 from llm_trace.replays.playing import open_replayed_store
-from llm_trace.replays.roots import choose_root
 
 if TYPE_CHECKING:
     import os
@@ -27,7 +22,6 @@ if TYPE_CHECKING:
     from llm_trace.causes.why_values import Replacement
     from llm_trace.record import Call
     from llm_trace.replays.roots import Function
-    from llm_trace.replays.tape import Tape
     from llm_trace.stores.duckdb import Store
 
 LEAST = 0.5
@@ -75,20 +69,14 @@ def why(
     check_replacement(replace)
     opened = open_replayed_store(store)
     asked = opened.call(call if isinstance(call, str) else call.span_id)
-    deciding = asked if asked.kind == "llm" else find_deciding_call(asked, opened)
-    limit = _count_affordable(as_budget(budget), deciding)
-    root = choose_root(_list_around(opened, deciding), functions or ())
-    tools = {each.name for each in opened.trace(asked.trace_id) if each.kind == "tool"}
-    with begin_forking(
-        root.span_id, deciding.span_id, store=opened, overrides=overrides, functions=functions or (),
-        serve=tools, record_env=False,
-    ) as forking:  # fmt: skip
-        decision = _build_decision(forking.recording.tape, asked, deciding, root)
+    with fork_decision(asked, opened, functions, budget, overrides) as forked:
+        decision = forked.decision
+        deciding = opened.call(decision.deciding.span_id)
         seen, notes = list_seen_steps(decision.tape, decision.deciding)
-        plan = plan_trials(len(seen), repeats, limit, confidence)
+        plan = plan_trials(len(seen), repeats, forked.limit, confidence)
         recorded = replace == "recorded"
         values = list_recorded_values(seen, decision.tape, opened, asked.trace_id) if recorded else {}
-        trials = Trials(forking, decision, plan, values)
+        trials = Trials(forked.forking, decision, plan, values)
         trials.check(seen)
         steps, order, remarks = order_steps(seen, deciding, opened, model)
         share = trials.try_control(trials.looks[0].control).share
@@ -101,51 +89,6 @@ def why(
         asked.span_id, decision.describe(), deciding.span_id, tuple(causes), trials.control, trials.spent,
         confidence, order, chain, (about, *notes, *remarks, *limits),
     )  # fmt: skip
-
-
-def _build_decision(tape: Tape, asked: Call, deciding: Call, root: Call) -> ModelDecision:
-    """Return what is explained.
-
-    Raises:
-        NotFoundError: the call did not run inside the root.
-    """
-    explained = tape.calls.get(asked.span_id)
-    if explained is None:
-        raise NotFoundError(
-            f"{asked.name} ({asked.span_id}) did not run inside {root.name} ({root.span_id}): name the "
-            "function that the run began with in functions"
-        )
-    return ModelDecision(explained, tape.calls[deciding.span_id], tape)
-
-
-def _list_around(store: Store, call: Call) -> list[Call]:
-    """Return the calls inside which a call ran and the call itself, from the outermost inwards."""
-    calls = {each.span_id: each for each in store.trace(call.trace_id)}
-    path = [call]
-    while (outer := calls.get(path[0].parent_id or "")) is not None and outer not in path:
-        path.insert(0, outer)
-    return path
-
-
-def _count_affordable(budget: Budget | None, deciding: Call) -> int | None:
-    """Return how many calls of the model a budget pays for.
-
-    Raises:
-        ConfigurationError: it is in dollars, and what the call costs is not known.
-    """
-    if budget is None:
-        return None
-    limits = [budget.evaluations] if budget.evaluations is not None else []
-    if budget.usd is not None:
-        if not deciding.cost_usd:
-            raise ConfigurationError(
-                f"what {deciding.name} ({deciding.span_id}) costs is not known, so a budget in dollars "
-                "counts nothing: give the number of calls, budget=200"
-            )
-        limits.append(int(budget.usd / deciding.cost_usd))
-    if budget.tokens is not None or budget.seconds is not None or not limits:
-        raise ConfigurationError("a budget of `why` is a number of calls, or Budget(usd=…)")
-    return min(limits)
 
 
 def _list_limits(steps: int, tested: int, share: float) -> list[str]:
