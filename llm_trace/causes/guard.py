@@ -1,4 +1,4 @@
-"""A guard before a tool, which runs only where outside text does not outweigh the user's own words."""
+"""A guard before a tool, which runs only where the model would have asked for it without outside text too."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import asyncio
 import contextlib
 import functools
 import inspect
+import math
 import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from llm_trace import config
-from llm_trace.attribution import quality
 from llm_trace.attribution.explain.origins import OriginStudy
 from llm_trace.attribution.proxies.model import Proxied
 from llm_trace.attribution.question.origins import check_origins
@@ -27,28 +27,30 @@ from llm_trace.stores.duckdb import open_store
 
 if TYPE_CHECKING:
     from llm_trace.capture.callspan import CallSpan
-    from llm_trace.record import Attribution, OriginWeight, TextOrigin
+    from llm_trace.record import Attribution, TextOrigin
 
 AskPerson = Callable[[GuardError], Any]
 """Asked whether the tool may run all the same; may be async before an async tool."""
 OnFailure = Literal["block", "ask", "allow"]
-MARGIN = quality.NOISE
-"""Nats below which nothing counts as having made a difference."""
+MARGIN = math.log(2)
+"""Nats: a call that is less than half as likely without outside text rests on it."""
+_USER: tuple[TextOrigin, ...] = ("user",)
 
 
 class ToolGuard:
-    """Lets a tool run only where outside text does not outweigh the user's own words: `@trace(guard=…)`.
+    """Lets a tool run only where the model asks for it without outside text, too: `@trace(guard=…)`.
 
     Before the tool runs, the call of the model that asked for it is looked up in the running trace, and
-    `provenance` weighs whose words it rests on. Where those of tools, retrieved documents and outside text
-    together outweigh the user's by more than `margin`, `GuardError` is raised, or `ask` is asked. What was
-    weighed and done stands under `guard` in the metadata of the tool's call. Other tools pay nothing.
+    weighed without all that tools answered, retrieved documents and outside text say. Where it loses more
+    than `margin`, `GuardError` is raised, or `ask` is asked. What was weighed and done stands under `guard`
+    in the metadata of the tool's call: what is lost without outside text, and without the user's words. Other
+    tools pay nothing.
 
     Args:
         model: that can be opened: the one that answers, or one that stands in for it; loaded when the first
             tool is asked for.
         tokenizer: needed with a model object.
-        margin: nats by which outside text must outweigh the user's words.
+        margin: nats that the call may lose without outside text; log 2 allows half as likely.
         ask: asked with the error instead of raising it; true lets the tool run. Where it raises, the tool is
             blocked, and the metadata say why under `unanswered`.
         on_failure: what happens where it cannot be weighed (no model, no memory, no recorded call of a
@@ -186,7 +188,8 @@ class ToolGuard:
         return error
 
     def _weigh(self, call: CallSpan | None) -> dict[str, Any]:
-        """Return the weights, and where outside text outweighs the user the sentence.
+        """Return what the call loses without outside text and without the user's words, and where it rests
+        on outside text the sentence.
 
         Raises:
             LLMTraceError: it cannot be weighed.
@@ -202,10 +205,9 @@ class ToolGuard:
         study = OriginStudy(question, open_model(self._model, self._tokenizer), self._settings)
         if (doubt := study.doubt) is not None:
             raise LLMTraceError(doubt)
-        outside = _add_up([weight for weight in study.weights if weight.origin in OUTSIDE])
-        user = _add_up([weight for weight in study.weights if weight.origin == "user"])
-        finding: dict[str, Any] = {"decided_by": question.span_id, "outside": outside, "user": user}
-        if outside["value"] - max(user["value"], 0.0) <= self.margin:
+        outside, user = study.weigh_absence(OUTSIDE), study.weigh_absence(_USER)
+        finding = {"decided_by": question.span_id, "outside": asdict(outside), "user": asdict(user)}
+        if outside.value <= self.margin:
             return finding
         return finding | _find_sentence(study.explain())
 
@@ -232,10 +234,6 @@ def _build_stream(fn: Callable[..., Any], admit: Callable[[], Awaitable[None]]) 
     return stream
 
 
-def _add_up(weights: list[OriginWeight]) -> dict[str, float]:
-    return {name: sum(getattr(weight, name) for weight in weights) for name in ("value", "low", "high")}
-
-
 def _find_sentence(attribution: Attribution) -> dict[str, Any]:
     """Return the sentence of outside text that did most, with its share of the weight and its bounds."""
     outside = [i for i, segment in enumerate(attribution.segments) if segment.origin in OUTSIDE]
@@ -256,9 +254,10 @@ def _find_sentence(attribution: Attribution) -> dict[str, Any]:
 def _describe(name: str, finding: Mapping[str, Any]) -> str:
     outside, user = finding["outside"], finding["user"]
     return (
-        f"the tool {name!r} was not run: outside text outweighs the user's words, {_write(outside)} against "
-        f"{_write(user)} nats of the log-probability; most of it is by {finding['sentence']!r} "
-        f"({finding['origin']}): {_write(finding)}, {finding['share']:.0%} of all weight"
+        f"the tool {name!r} was not run: the model's request for it rests on outside text, without which its "
+        f"log-probability loses {_write(outside)} nats, without the user's words {_write(user)}; most of it "
+        f"is by {finding['sentence']!r} ({finding['origin']}): {_write(finding)}, {finding['share']:.0%} of "
+        "all weight"
     )
 
 

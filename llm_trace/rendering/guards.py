@@ -19,11 +19,11 @@ class GuardNote:
     objected: bool
     """Whether the guard did not let the tool run by itself."""
     sentence: str | None
-    """Of outside text, that did most; `None` where outside text did not outweigh the user's words."""
+    """Of outside text, that did most; `None` where the call does not rest on outside text."""
     about_sentence: str
     """Whose words it is, and what it did."""
     weights: str
-    """What outside text and the user's words did, or why that could not be weighed."""
+    """What the call loses without outside text and without the user's words, or why that is not known."""
     decided_by: str | None
     """The call of the model that asked for the tool."""
 
@@ -43,8 +43,8 @@ def describe_guard(call: ShownCall) -> GuardNote | None:
     sentence, failure, asked = finding.get("sentence"), finding.get("failure"), bool(finding.get("asked"))
     if finding.get("unanswered"):
         outcome += f" as nobody could be asked ({finding['unanswered']})"
-    weights = f"outside text {_describe_weight(finding.get('outside'))}, the user's words "
-    weights += _describe_weight(finding.get("user"))
+    weights = f"without outside text it loses {_describe_weight(finding.get('outside'))}, without the user's "
+    weights += f"words {_describe_weight(finding.get('user'))}"
     return GuardNote(
         outcome=f"asked about, {outcome}" if asked else outcome,
         objected=asked or finding["action"] == "block",

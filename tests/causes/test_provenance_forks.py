@@ -23,8 +23,8 @@ def refund(store: Recorded) -> Any:
 
 
 def weigh(call: Any, store: Recorded, **settings: Any) -> Attribution:
-    settings = {"functions": toys.solve, "repeats": 10} | settings
-    return llm_trace.provenance(call, store=store.path, **settings)
+    options: dict[str, Any] = {"functions": toys.solve, "repeats": 10, **settings}
+    return llm_trace.provenance(call, store=store.path, **options)
 
 
 def test_a_decision_is_made_again_without_the_words_of_each_origin(refund: Any, store: Recorded) -> None:

@@ -31,8 +31,9 @@ FINDINGS: list[dict[str, Any]] = [
     {"action": "allow", "decided_by": span(2), "outside": OBJECTION["user"], "user": WEIGHT},
 ]
 SENTENCE = "(tool) did most: +6.9 nats (+6.9 to +7.3)"
-OUTSIDE = "outside text +6.9 nats (+6.9 to +7.3), the user's words -0.5 nats (-0.6 to +0.0)"
-USER = "outside text -0.5 nats (-0.6 to +0.0), the user's words +6.9 nats (+6.9 to +7.3)"
+MOST, LITTLE = "+6.9 nats (+6.9 to +7.3)", "-0.5 nats (-0.6 to +0.0)"
+OUTSIDE = f"without outside text it loses {MOST}, without the user's words {LITTLE}"
+USER = f"without outside text it loses {LITTLE}, without the user's words {MOST}"
 SHOWN: list[tuple[str, bool, str]] = [
     ("blocked", True, OUTSIDE),
     ("asked about, allowed", True, OUTSIDE),

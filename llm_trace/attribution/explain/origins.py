@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ from llm_trace.call_parts import OriginWeight
 from llm_trace.errors import AttributionError
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
 
     from llm_trace.attribution.core.value import ProgressCallback
@@ -26,6 +27,17 @@ if TYPE_CHECKING:
     from llm_trace.attribution.models.open_value import OpenValue
     from llm_trace.attribution.models.questions import ParsedQuestion
     from llm_trace.record import Attribution, Settings, TextOrigin
+
+
+@dataclass(frozen=True)
+class Absence:
+    """What a response loses without some words."""
+
+    value: float
+    """Its log-probability with all words, less that without these, in nats."""
+    low: float
+    """Least value over the ways of taking words away that were tried."""
+    high: float
 
 
 class OriginStudy:
@@ -77,6 +89,21 @@ class OriginStudy:
             OriginWeight(origin=origin, value=float(value), low=float(least), high=float(most))
             for origin, value, least, most in zip(self._groups, ways[0], low, high, strict=True)
         )
+
+    def weigh_absence(self, origins: Collection[TextOrigin | None]) -> Absence:
+        """Return what the response loses without all words of some origins, everything else being there.
+
+        Unlike a weight it does not share out what words of several origins do together only: a decision that
+        needs both an injection and the user's words is lost with either.
+        """
+        gone = {i for origin in origins for i in self._groups.get(origin, ())}
+        masks = np.array([[True] * self._work.n, [i not in gone for i in range(self._work.n)]])
+        losses = []
+        for value in (self._value, self._other):
+            if value is not None:
+                full, rest = sum_targets(value(masks))
+                losses.append(float(full - rest))
+        return Absence(losses[0], min(losses), max(losses))
 
     @cached_property
     def _other(self) -> OpenValue | None:
