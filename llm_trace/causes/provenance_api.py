@@ -11,7 +11,7 @@ from llm_trace.attribution.models.live import find_live_model
 from llm_trace.attribution.models.loading import resolve_model
 from llm_trace.attribution.models.questions import list_tool_calls, parse_question
 from llm_trace.attribution.proxies.model import Proxied
-from llm_trace.attribution.question.origins import ToolAnswer
+from llm_trace.attribution.question.origins import ToolResult
 from llm_trace.attribution.remote.model import make_remote
 from llm_trace.attribution_settings import Budget, Settings
 from llm_trace.causes.deciding_calls import find_deciding_call, get_tool_name, is_call_of
@@ -158,13 +158,13 @@ def pose_decision(
 
 def _iter_trace_answers(
     decision: Call, store: str | os.PathLike[str] | Store | None, tools: Collection[str]
-) -> Iterator[ToolAnswer]:
+) -> Iterator[ToolResult]:
     """Yield what some tools answered before a decision."""
     for call in open_replayed_store(store).trace(decision.trace_id):
         name = next((name for name in (call.name, get_tool_name(call)) if name in tools), None)
         if name is not None and call.output and call.end_ns is not None and call.end_ns <= decision.start_ns:
             text = call.output if isinstance(call.output, str) else json.dumps(call.output)
-            yield ToolAnswer(text, name, in_own_message=False)
+            yield ToolResult(text, name, in_own_message=False)
 
 
 def open_model(model: Any, tokenizer: Any, call: object = None) -> tuple[Any, Any, str]:

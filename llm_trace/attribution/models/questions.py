@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from llm_trace.attribution.question import chat
 from llm_trace.attribution.question.chunks import Chunks
-from llm_trace.attribution.question.origins import OriginSources, ToolAnswer, check_origins
+from llm_trace.attribution.question.origins import OriginSources, ToolResult, check_origins
 from llm_trace.attribution.question.tool_answers import list_tool_answers
 from llm_trace.capture.prompts import Rendered
 from llm_trace.capture.redaction import MASK
@@ -34,7 +34,7 @@ class ParsedQuestion:
     """What was retrieved for the prompt."""
     origins: Mapping[str, TextOrigin] = field(default_factory=dict)
     """Whose words variables, tools' answers and roles hold, by name, where it was named."""
-    tool_answers: tuple[ToolAnswer, ...] = ()
+    tool_answers: tuple[ToolResult, ...] = ()
     tool_calls: tuple[Mapping[str, Any], ...] = ()
     """What the model answered where it called tools: in words once its chat template is known."""
     apart: bool = False

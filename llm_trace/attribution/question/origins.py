@@ -39,7 +39,7 @@ ROLES: Mapping[str, TextOrigin] = {
 
 
 @dataclass(frozen=True)
-class ToolAnswer:
+class ToolResult:
     """What a tool answered in a conversation."""
 
     text: str
@@ -59,7 +59,7 @@ class OriginSources:
     """Values of the prompt's variables."""
     spans: Mapping[str, Span] = field(default_factory=dict)
     """Where variables stand, as far as it is known exactly; the others are looked for."""
-    tool_answers: tuple[ToolAnswer, ...] = ()
+    tool_answers: tuple[ToolResult, ...] = ()
     documents: tuple[Document, ...] = ()
 
 
