@@ -6,7 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from llm_trace.stores.rows import build_attribution, build_score_record, parse_value
+from llm_trace.stores.rows import UNKNOWN, build_attribution, build_score_record, parse_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -18,9 +18,9 @@ _GUARD = """
     CASE WHEN metadata ->> '$.guard.action' = 'block' THEN 'blocked'
          WHEN metadata ->> '$.guard.asked' = 'true' THEN 'asked about' END"""
 _COLUMNS = (
-    "span_id", "parent_id", "name", "kind", "status", "start_ns", "end_ns", "model", "input_tokens",
-    "output_tokens", "cost_usd", "first_token_ns", "TRY_CAST(metadata ->> '$.retries' AS INT)", "session",
-    _GUARD,
+    "span_id", "parent_id", f"coalesce(name, '{UNKNOWN}')", "kind", "status", "start_ns", "end_ns", "model",
+    "input_tokens", "output_tokens", "cost_usd", "first_token_ns",
+    "TRY_CAST(metadata ->> '$.retries' AS INT)", "session", _GUARD,
 )  # fmt: skip
 
 

@@ -165,6 +165,7 @@ class Fold:
             "status": "coalesce(e.status, 'open')",
             "end_ns": "e.end_ns",
             **{name: f"s.{name}" for name in FIRST_WINS},
+            "trace_id": "coalesce(s.trace_id, e.trace_id)",
             "kind": "coalesce(s.kind, 'chain')",
             "start_ns": "coalesce(s.start_ns, e.end_ns)",
             **{name: f"coalesce(e.{name}, s.{name})" for name in (*LATER_WINS, *LISTS)},

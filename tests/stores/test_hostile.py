@@ -73,6 +73,18 @@ def test_hostile_ranges_in_a_file_that_an_exporter_still_needs_do_not_keep_purge
     assert b"anna" not in writer.path.read_bytes()
 
 
+def test_a_call_of_which_only_the_end_can_be_read_is_shown_in_its_trace(
+    path: Path, writer: HandWriter
+) -> None:
+    trace = "ab" * 16
+    writer.start(1, trace_id=trace, **BAD["a million messages"])
+    writer.end(1, trace_id=trace)
+    result = invoke(path, "show", span(1))
+    assert (result.exit_code, result.stdout.splitlines()[0].split()[:2]) == (0, ["trace", trace])
+    assert "unknown" in result.stdout
+    assert "None" not in result.stdout
+
+
 @pytest.mark.parametrize("name", DEEP)
 def test_a_line_nested_thousands_of_levels_deep_sets_aside_itself_only(
     path: Path, writer: HandWriter, name: str
