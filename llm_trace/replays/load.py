@@ -40,7 +40,7 @@ def load(store: Store, what: str | Run | Sequence[str]) -> Recording:
 
     Raises:
         NotFoundError: the store has neither.
-        ReplayError: inputs were masked and the key to their hashes is gone.
+        ReplayError: inputs were masked and the key to their hashes is gone, or no call is the first.
     """
     runs = [what] if isinstance(what, Run) else store.runs()
     run = next((r for r in runs if what in (r, r.id, r.name)), None)
@@ -61,10 +61,16 @@ def load(store: Store, what: str | Run | Sequence[str]) -> Recording:
         _build_taped(call, rebuild.get(call.span_id, {})) for call in sorted(calls, key=lambda c: c.start_ns)
     ]
     tape = Tape(taped, _read_key(store, taped))
+    roots = tuple(tape.roots())
+    if not roots:
+        raise ReplayError(
+            f"{name!r} ({id_}) cannot run again: of its calls only the end was recorded, or they stand inside each "
+            "other; choose another call"
+        )
     seed = run.environment.seed if run is not None and run.environment else None
     used = {call.prompt["name"] for call in taped if call.prompt}
     templates = {(p.name, p.version): p.template for p in store.prompts()} if used else {}
-    return Recording(id_, name, seed, tape, tuple(tape.roots()), templates)
+    return Recording(id_, name, seed, tape, roots, templates)
 
 
 def find_id(store: Store, what: str) -> str:

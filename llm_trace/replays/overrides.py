@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 Templates = Mapping[tuple[str, str], str]
 """Name and version of a prompt -> its template."""
+_UNFIT = (KeyError, IndexError, AttributeError, TypeError, ValueError)
+"""What a template raises that is none of ours, as `{% if x %}`, or asks of a variable what its record lacks."""
 _KEYS = ("model", "params", "prompt", "variables", "code", "arguments")
 
 
@@ -108,17 +110,17 @@ class Overrides:
         """Return the prompt that a call was made with, and the one in its place; none where not known.
 
         Raises:
-            ReplayError: the prompt in its place has a variable that is not in the record.
+            ReplayError: the prompt in its place has a variable that is not in the record, or does not fit it.
         """
         used = taped.prompt or {}
         template = templates.get((used.get("name", ""), used.get("version", "")))
         if template is None:
             return []
         variables = used.get("variables") or {}
-        recorded = Prompt(used["name"], template)
         try:
+            recorded = Prompt(used["name"], template)
             texts = [recorded.format(**variables)]
-        except (KeyError, IndexError):
+        except _UNFIT:
             return []
         changed = {name: value for name, value in self.variables.items() if name in variables}
         if used["name"] not in self.prompts and not changed:
@@ -129,6 +131,11 @@ class Overrides:
             raise ReplayError(
                 f"prompt {used['name']!r} has a variable {exc} that {taped.name} ({taped.span_id}) was not "
                 "recorded with"
+            ) from exc
+        except (AttributeError, TypeError, ValueError) as exc:
+            raise ReplayError(
+                f"prompt {used['name']!r} cannot be filled in with what {taped.name} ({taped.span_id}) was "
+                f"recorded with: {exc}"
             ) from exc
 
     def reword(self, arguments: Any, rendered: Sequence[Rendered]) -> Any:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
+from starlette.convertors import StringConvertor, register_url_convertor
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
@@ -38,6 +39,15 @@ if TYPE_CHECKING:
 
     from llm_trace.stores.duckdb import Store
 
+
+
+class TextConvertor(StringConvertor):
+    """Any text in an address, with slashes and line ends."""
+
+    regex = r"(?s:.+)"
+
+
+register_url_convertor("text", TextConvertor())
 _TRACE = "/trace/{trace_id}"
 _LINES, _STEPS = f"{_TRACE}/lines", f"{_TRACE}/steps"
 PAGES = (
@@ -53,7 +63,7 @@ PAGES = (
     ViewerPage("/call/{span_id}", trace.read_call, "call.html"),
     ViewerPage("/call/{span_id}/attributions", attributions.read_attributions, "attributions.html"),
     ViewerPage("/call/{span_id}/words", attributions.read_words, "words.html", whole="/call/{span_id}"),
-    ViewerPage("/session/{session:path}", sessions.read_session_page, "session.html"),
+    ViewerPage("/session/{session:text}", sessions.read_session_page, "session.html"),
     ViewerPage("/runs", runs.read_runs_page, "runs.html"),
     ViewerPage("/evaluations", evaluations.read_evaluations, "evaluations.html"),
     ViewerPage("/evaluation/{run}", evaluations.read_evaluation_page, "evaluation.html"),

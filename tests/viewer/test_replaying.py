@@ -11,6 +11,7 @@ import pytest
 import llm_trace
 from llm_trace.errors import ConfigurationError
 from tests.helpers import comparison_toys
+from tests.helpers.spool_toys import BEGIN, HandWriter, span, spool_of
 from tests.helpers.viewer_toys import HOST, make_client, read
 
 ORIGIN = {"origin": f"http://{HOST}"}
@@ -120,3 +121,26 @@ def test_where_nothing_may_run_the_page_says_what_to_do(place: Path) -> None:
 def test_a_name_that_is_no_function_is_refused_when_the_viewer_starts(place: Path) -> None:
     with pytest.raises(ConfigurationError, match="is no module:function"):
         make_client(place, functions=["app.py"])
+
+
+@pytest.mark.parametrize("template", ["{% include x %}", "{", "{doc.title}", "{doc:d}"])
+def test_a_call_whose_template_is_none_of_ours_shows_its_form_without_the_variables(
+    path: Path, template: str
+) -> None:
+    writer = HandWriter(spool_of(path))
+    writer.event("prompt", name="qa", version="v1", template=template, time_ns=BEGIN)
+    writer.call(1, input={"n": 1}, prompt={"name": "qa", "version": "v1", "variables": {"doc": {"title": "T"}}})
+    writer.close()
+    form = read(make_client(path, functions=[ASK]).get(f"/replay/{span(1)}"))
+    assert form.list_values("textarea", "name") == ["params", "prompt.-1.qa", "argument.-1.n"]
+
+
+def test_calls_that_no_other_began_cannot_run_again_and_their_page_says_why(path: Path) -> None:
+    writer = HandWriter(spool_of(path))
+    writer.call(1, parent_id=span(2), trace_id="a" * 32)
+    writer.call(2, parent_id=span(1), trace_id="a" * 32)
+    writer.end(3, output="late")
+    writer.close()
+    client = make_client(path, functions=[ASK])
+    answers = [client.get(f"/replay/{span(number)}") for number in (1, 2, 3)]
+    assert [(a.status_code, "cannot run again" in a.text) for a in answers] == [(503, True)] * 3

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -74,3 +75,20 @@ def test_a_session_that_is_none_says_how_to_make_one(path: Path) -> None:
     answer = make_client(path).get("/session/nobody")
     assert answer.status_code == 404
     assert "using_session" in answer.text
+
+
+def test_a_session_may_be_any_text(store: Recorded) -> None:
+    sessions = ["two\nlines", "ends\n", "a/b?c#d", "x.y", "; DROP TABLE calls"]
+    for session in sessions:
+        with llm_trace.using_session(session), llm_trace.span("step"):
+            pass
+    client = make_client(store.path)
+    links = (f"/session/{quote(session, safe='')}" for session in sessions)
+    assert [client.get(f"{link}.json").json().get("session") for link in links] == sessions
+    for call in llm_trace.open_store(store.path).calls():
+        (link,) = (
+            link
+            for link in read(client.get(f"/call/{call.span_id}")).list_values("a", "href")
+            if link.startswith("/session/")
+        )
+        assert client.get(link).status_code == 200
