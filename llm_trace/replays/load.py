@@ -64,8 +64,8 @@ def load(store: Store, what: str | Run | Sequence[str]) -> Recording:
     roots = tuple(tape.roots())
     if not roots:
         raise ReplayError(
-            f"{name!r} ({id_}) cannot run again: of its calls only the end was recorded, or they stand inside each "
-            "other; choose another call"
+            f"{name!r} ({id_}) cannot run again: of its calls only the end was recorded, or they stand in "
+            "each other; choose another call"
         )
     seed = run.environment.seed if run is not None and run.environment else None
     used = {call.prompt["name"] for call in taped if call.prompt}

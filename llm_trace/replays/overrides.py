@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Templates = Mapping[tuple[str, str], str]
 """Name and version of a prompt -> its template."""
 _UNFIT = (KeyError, IndexError, AttributeError, TypeError, ValueError)
-"""What a template raises that is none of ours, as `{% if x %}`, or asks of a variable what its record lacks."""
+"""What a template raises that is none of ours, as `{% if x %}`, or asks what a variable lacks."""
 _KEYS = ("model", "params", "prompt", "variables", "code", "arguments")
 
 

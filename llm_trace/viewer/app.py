@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
+from starlette.convertors import StringConvertor, register_url_convertor
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
-from starlette.convertors import StringConvertor, register_url_convertor
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
@@ -40,11 +40,10 @@ if TYPE_CHECKING:
     from llm_trace.stores.duckdb import Store
 
 
-
 class TextConvertor(StringConvertor):
     """Any text in an address, with slashes and line ends."""
 
-    regex = r"(?s:.+)"
+    regex = r"(?s:.*)"
 
 
 register_url_convertor("text", TextConvertor())

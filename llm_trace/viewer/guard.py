@@ -84,7 +84,10 @@ class Guard(LoopbackGuard):
         self._session = secrets.token_urlsafe(32)
 
     def _refuse_stranger(self, scope: Scope, headers: Headers, host: str) -> Response | None:
-        if scope["method"] not in _READING and headers.get("origin") != f"http://{host}":
+        origin = headers.get("origin")
+        if origin not in (None, f"http://{host}"):
+            return PlainTextResponse(f"pages of {origin} may not ask: only the viewer's own may\n", 403)
+        if scope["method"] not in _READING and origin is None:
             return PlainTextResponse("only the viewer's own pages may change something\n", 403)
         if self._is_known(scope, host):
             return None

@@ -58,6 +58,15 @@ def test_only_the_viewers_own_pages_may_change_something(place: Path, origin: st
     assert make_client(place).post("/calls", headers={"origin": f"http://{HOST}"}).status_code == 405
 
 
+@pytest.mark.parametrize(
+    "origin", ["https://evil.example", "null", f"http://{HOST}:1", f"http://{HOST}.evil"]
+)
+def test_pages_of_others_may_not_ask_even_with_the_cookie(place: Path, origin: str) -> None:
+    answer = make_client(place).get("/calls.json", headers={"origin": origin})
+    assert (answer.status_code, "refund" in answer.text) == (403, False)
+    assert make_client(place).get("/calls.json", headers={"origin": f"http://{HOST}"}).status_code == 200
+
+
 @pytest.mark.parametrize("address", ["/calls", "/calls.json", "/static/style.css", "/nowhere", "/trace/ff"])
 def test_every_answer_forbids_foreign_code_and_frames(place: Path, address: str) -> None:
     headers = make_client(place).get(address).headers

@@ -129,7 +129,8 @@ def test_a_call_whose_template_is_none_of_ours_shows_its_form_without_the_variab
 ) -> None:
     writer = HandWriter(spool_of(path))
     writer.event("prompt", name="qa", version="v1", template=template, time_ns=BEGIN)
-    writer.call(1, input={"n": 1}, prompt={"name": "qa", "version": "v1", "variables": {"doc": {"title": "T"}}})
+    used = {"name": "qa", "version": "v1", "variables": {"doc": {"title": "T"}}}
+    writer.call(1, input={"n": 1}, prompt=used)
     writer.close()
     form = read(make_client(path, functions=[ASK]).get(f"/replay/{span(1)}"))
     assert form.list_values("textarea", "name") == ["params", "prompt.-1.qa", "argument.-1.n"]
