@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from llm_trace.attribution.core.value import as_budget
 from llm_trace.causes.deciding_calls import find_deciding_call
 from llm_trace.causes.why_decision import ModelDecision
-from llm_trace.errors import ConfigurationError, NotFoundError
+from llm_trace.errors import ConfigurationError, NotFoundError, ReplayError
 from llm_trace.replays.forking import begin_forking
 from llm_trace.replays.roots import choose_root
 
@@ -51,10 +51,11 @@ def fork_decision(
 
     Raises:
         ConfigurationError: the budget counts nothing.
-        ReplayError: the function cannot be called again.
+        ReplayError: the function cannot be called again, or the model failed then.
         NotFoundError: no call of a model decided, or the function did not run around it.
     """
     deciding = asked if asked.kind == "llm" else find_deciding_call(asked, store)
+    _check_decided(deciding)
     limit = _count_affordable(as_budget(budget), deciding)
     root = choose_root(_list_around(store, deciding), functions or ())
     tools = {each.name for each in store.trace(asked.trace_id) if each.kind == "tool"}
@@ -70,6 +71,19 @@ def fork_decision(
                 "function that the run began with in functions"
             )
         yield DecisionForking(forking, ModelDecision(explained, tape.calls[deciding.span_id], tape), limit)
+
+
+def _check_decided(deciding: Call) -> None:
+    """Refuse a call of a model that did not come to a decision.
+
+    Raises:
+        ReplayError: it failed, or has no end.
+    """
+    if deciding.status in ("error", "open", "interrupted"):
+        raise ReplayError(
+            f"{deciding.name} ({deciding.span_id}) has status {deciding.status!r}, so it decided nothing: "
+            f"`llm-trace show {deciding.span_id}` says what happened; nothing was run"
+        )
 
 
 def _list_around(store: Store, call: Call) -> list[Call]:

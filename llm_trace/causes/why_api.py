@@ -63,7 +63,8 @@ def why(
     Raises:
         ConfigurationError: the budget, or the repeats, cannot tell anything from chance; or `replace` is
             unknown.
-        ReplayError: the function cannot be called again, or does not come to the decision as it did.
+        ReplayError: the function cannot be called again, or does not come to the decision as it did; or the
+            model failed, then or now.
         NotFoundError: the store has no such call, or no call of a model before the tool's.
     """
     check_replacement(replace)

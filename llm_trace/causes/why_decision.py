@@ -53,7 +53,16 @@ class ModelDecision:
             for call in self.tape.calls.values()
             if call.kind == "tool" and self.deciding.start_ns < call.start_ns < self.call.start_ns
         }
-        return RerunWatch(self.deciding.span_id, between)
+        within = (c.span_id for c in self.tape.calls.values() if self.deciding in self.tape.around(c))
+        return RerunWatch(frozenset((self.deciding.span_id, *within)), between)
+
+    def find_error(self, rerun: Rerun) -> str | None:
+        """Return in words how the model's call failed that decides in a rerun; `None` where it did not."""
+        event = next((call.event for call in rerun.calls if call.altered), {})
+        if event.get("status") != "error":
+            return None
+        error = event.get("error") or {}
+        return f"{str(error.get('type')).rpartition('.')[2]}: {error.get('message')}"
 
     def is_same(self, rerun: Rerun, watch: RerunWatch) -> bool:
         """Return whether a rerun decided the same: the tool with its arguments, or an answer alike."""
@@ -74,7 +83,8 @@ class ModelDecision:
 class RerunWatch:
     """Looks on while a rerun is made."""
 
-    deciding: str
+    inside: frozenset[str]
+    """The recorded deciding call and those inside it: what these make is a part of the decision."""
     between: set[tuple[str, str]]
     """Tools that were called between the deciding call and what it decided: they answer from the record."""
     asked: list[LiveCall] = field(default_factory=list)
@@ -82,7 +92,7 @@ class RerunWatch:
 
     def __call__(self, call: LiveCall) -> bool:
         """Return whether the rerun ends before a call."""
-        if call.altered:
+        if call.altered or call.scope in self.inside:
             return False
         self.asked.append(call)
         return (call.name, call.key) not in self.between

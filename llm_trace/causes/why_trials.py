@@ -13,13 +13,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import comb, hypot
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from scipy import stats
 
 from llm_trace.causes.why_record import Arm
 from llm_trace.causes.why_values import NEUTRAL
-from llm_trace.errors import ConfigurationError
+from llm_trace.errors import ConfigurationError, ReplayError
 from llm_trace.replays.alteration import Alteration
 from llm_trace.replays.messages import find_messages, read_message_field
 
@@ -27,11 +27,13 @@ if TYPE_CHECKING:
     from llm_trace.causes.why_decision import ModelDecision
     from llm_trace.causes.why_steps import SeenStep
     from llm_trace.replays.branch import Branch
-    from llm_trace.replays.forking import Forking
+    from llm_trace.replays.forking import Forking, Rerun
 
 LOOKS = 3
 FIRST = 5
 """Reruns before the first look."""
+ATTEMPTS = 3
+"""How often a rerun is made in which the model fails."""
 SCREEN = 3
 """Reruns of a set of steps while it is made smaller; as many again where they do not agree."""
 
@@ -127,21 +129,43 @@ class Trials:
 
         Args:
             begin: how many were made before: where the record has a seed, each has another one.
+
+        Raises:
+            ReplayError: the model failed, and again.
         """
-        same = []
         about = {
             "at": self.decision.deciding.span_id,
             "name": self.decision.deciding.name,
             "why": self.decision.call.span_id,
             "without": [step.label for step in steps],
         }
-        for index in range(begin, begin + count):
+        end = begin + count
+        return [self._decide_once(steps, index, about, end - index) for index in range(begin, end)]
+
+    def _decide_once(
+        self, steps: Sequence[SeenStep], index: int, about: Mapping[str, Any], pending: int
+    ) -> bool:
+        """Return whether one rerun decides the same; one in which the model failed says nothing, and is made
+        again.
+
+        Args:
+            pending: reruns that are still to be paid for, with this one.
+        """
+        for attempt in range(ATTEMPTS):
             watch = self.decision.watch()
             # The recorded seed itself is left out: it draws what the record drew, which is no new evidence.
             rerun = self.forking.rerun(self._branch_off(steps, index), index + 1, about, watch)
-            self.spent += rerun.report.live
-            same.append(self.decision.is_same(rerun, watch))
-        return same
+            self.spent += _count_model_calls(rerun)
+            error = self.decision.find_error(rerun)
+            if error is None:
+                return self.decision.is_same(rerun, watch)
+            if attempt == ATTEMPTS - 1 or not self.can_pay(pending):
+                break
+        names = " and ".join(step.label for step in steps) or "nothing"
+        raise ReplayError(
+            f"the model failed when it was asked again with {names} taken away ({error}), so what it decides "
+            f"then is not known; it was called {self.spent} times: ask again when it answers"
+        )
 
     def try_control(self, count: int) -> Arm:
         """Make reruns with everything as it was, until there are so many."""
@@ -226,6 +250,13 @@ class Trials:
                 parts = places.get(place)
                 places[place] = {**(parts if isinstance(parts, dict) else {}), step.text: text}
         return Alteration(span_id, "messages", places)
+
+
+def _count_model_calls(rerun: Rerun) -> int:
+    """Return how many calls of a model a rerun made; of one around another, only the inner."""
+    scopes = {call.scope for call in rerun.calls if call.kind == "llm"}
+    calls = (call for call in rerun.calls if call.kind == "llm")
+    return sum(call.taped is None or call.taped.span_id not in scopes for call in calls)
 
 
 def _bound_share(arm: Arm, alpha: float) -> tuple[float, float]:

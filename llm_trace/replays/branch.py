@@ -32,6 +32,8 @@ class LiveCall:
     """What its input is known by, as `Tape.key` has it."""
     taped: Taped | None
     """The recorded call that it stands for."""
+    scope: str | None
+    """`span_id` of the recorded call inside which it was made."""
     altered: bool = False
     ending: Ending | None = None
 

@@ -108,7 +108,13 @@ class ForkPlayer(Player):
     def _build_live(self, asked: PendingCall, taped: Taped | None, *, altered: bool = False) -> LiveCall:
         arguments = asked.encoder.to_masked_json(asked.arguments)
         return LiveCall(
-            asked.name, asked.spec.kind, arguments, self.tape.key(asked.arguments), taped, altered
+            asked.name,
+            asked.spec.kind,
+            arguments,
+            self.tape.key(asked.arguments),
+            taped,
+            asked.scope,
+            altered,
         )
 
     def _refuse_tool(self, asked: PendingCall) -> ReplayError:
