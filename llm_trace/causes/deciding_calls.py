@@ -33,11 +33,20 @@ def find_deciding_call(call: Call, store: str | os.PathLike[str] | Store | None 
     before = [c for c in trace if c.kind == "llm" and c.end_ns is not None and c.end_ns <= call.start_ns]
     if not before:
         raise NotFoundError(
-            f"no call of a model ended before the tool call {call.span_id} ({call.name}) in its trace: trace "
-            "the model's calls with kind='llm', in one trace with the tools (@trace around the agent's loop)"
+            f"no call of a model ended before the {call.kind} call {call.span_id} ({call.name}) in its "
+            f"trace: {_advise(call)}"
         )
     before.sort(key=lambda c: c.end_ns or 0)
     return max(before, key=lambda c: (_rate_match(c, call), c.end_ns))
+
+
+def _advise(call: Call) -> str:
+    if call.kind != "tool":
+        return f"choose a call of a tool or of a model: `llm-trace show {call.span_id}` lists those around it"
+    return (
+        "trace the model's calls with kind='llm', in one trace with the tools (@trace around the agent's "
+        "loop)"
+    )
 
 
 def _rate_match(decision: Call, tool: Call) -> int:

@@ -80,7 +80,7 @@ class Fork:
             text += (
                 f" {missing} of {n} asked for a tool that was not to run: see config['replay'] of the runs."
             )
-        return text
+        return text + _describe_failures(self.reruns)
 
     def __str__(self) -> str:
         return self.summary()
@@ -93,6 +93,23 @@ def _describe_bounds(estimate: Estimate) -> str:
         f" (a difference of {estimate.difference:+.0%}, {estimate.low:+.0%} to {estimate.high:+.0%}, "
         f"p = {estimate.p_value:.2g})"
     )
+
+
+def _describe_failures(reruns: Sequence[Rerun]) -> str:
+    """Return in how many runs a model failed that did not fail then, with the first error."""
+    failures = [error for rerun in reruns if (error := _find_model_error(rerun)) is not None]
+    if not failures:
+        return ""
+    return f" In {len(failures)} of {len(reruns)} a model failed ({failures[0]}): fork again when it answers."
+
+
+def _find_model_error(rerun: Rerun) -> str | None:
+    for call in rerun.calls:
+        if call.kind == "llm" and not (call.taped is not None and call.taped.status == "error"):
+            error = call.event.get("error")
+            if call.event.get("status") == "error" and error is not None:
+                return f"{str(error.get('type')).rpartition('.')[2]}: {error.get('message')}"
+    return None
 
 
 def fork(

@@ -210,7 +210,7 @@ def test_what_cannot_be_asked_again_is_said_before_anything_runs(store: Recorded
     (refund,) = store.calls(run="first", name="refund")
     with pytest.raises(ReplayError, match="functions are only called when named"):
         llm_trace.why(refund)
-    with pytest.raises(NotFoundError, match="no call of a model ended before the tool call"):
+    with pytest.raises(NotFoundError, match="before the agent call .* in its trace: choose a call of a tool"):
         llm_trace.why(store.calls(run="first", name="solve")[0], functions=agent.solve)
     assert agent.ran == []
 

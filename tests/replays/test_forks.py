@@ -155,32 +155,6 @@ def test_runs_with_and_without_the_change_are_judged_in_pairs(store: Recorded, d
     assert [text for text in kept if text] == [str(result)]
 
 
-def test_reruns_of_an_async_program_share_a_loop_and_leave_no_task_to_the_next(store: Recorded) -> None:
-    loops: list[asyncio.AbstractEventLoop] = []
-    left: list[asyncio.Task[None]] = []
-
-    @llm_trace.trace(kind="llm")
-    async def decide(question: str) -> str:
-        loops.append(asyncio.get_running_loop())  # what a client that keeps its connections is bound to
-        return "yes"
-
-    @llm_trace.trace(kind="agent")
-    async def solve(question: str) -> str:
-        left.append(asyncio.create_task(asyncio.sleep(60)))
-        return await decide(question)
-
-    with llm_trace.start_run("first"):
-        asyncio.run(solve("why?"))
-    loops.clear()
-    left.clear()
-    result = fork(
-        "first", find(store, "decide"), {"arguments": {"question": "how?"}}, repeats=3, functions=solve
-    )
-    assert [rerun.equal for rerun in result.reruns] == [True, True, True]
-    assert (len(loops), len(set(loops))) == (3, 1)
-    assert [task.cancelled() for task in left] == [True] * 4  # of the trial before anything is paid, too
-
-
 def test_tools_are_refused_before_anything_runs_unless_they_are_named(store: Recorded, desk: Desk) -> None:
     at, change = find(store, "decide", 0), {"input_text": {"broken": "late"}}
     with pytest.raises(ReplayError, match=r"lookup \(1 calls\), refund \(1 calls\) would run, and tools may"):
