@@ -6,7 +6,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from llm_trace.rendering.curves import describe_curve
-from llm_trace.rendering.heatmap import scale_of, split_pieces
+from llm_trace.rendering.heatmap import find_scale, measure_share, scale_of, split_pieces
 from llm_trace.rendering.sentences import explain_verdict, name_segment, write_summary
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def _choose_level(attribution: ScoredPrompt, i: int, top: float) -> int:
 
 def compute_level(value: float, top: float) -> int:
     """Return the step of colour of a score: from -LEVELS to LEVELS, 0 where it is faint."""
-    step = round(min(1.0, abs(value) / top) * LEVELS)
+    step = round(measure_share(value, top) * LEVELS)
     return step if value > 0 else -step
 
 
@@ -116,7 +116,7 @@ def _describe_segment(attribution: ScoredPrompt, i: int, top: float) -> dict[str
         "p": None if attribution.p_values is None else attribution.p_values[i],
         "q": None if attribution.q_values is None else attribution.q_values[i],
         "stands_out": attribution.stands_out(i),
-        "bar": round(abs(value) / top * 100, 1),
+        "bar": round(measure_share(value, top) * 100, 1),
         "level": _choose_level(attribution, i, top),
         "retriever_score": attribution.segments[i].score,
         "label": _label(attribution, i),
@@ -127,6 +127,6 @@ def _describe_matrix(attribution: ScoredPrompt) -> dict[str, Any] | None:
     """Return output tokens and the levels of every segment for each, `None` where there is no matrix."""
     if attribution.matrix is None or len(attribution.matrix) != len(attribution.target_tokens):
         return None
-    top = max((abs(v) for row in attribution.matrix for v in row), default=0.0) or 1.0
+    top = find_scale(v for row in attribution.matrix for v in row)
     levels = [[compute_level(v, top) for v in row] for row in attribution.matrix]
     return {"tokens": attribution.target_tokens, "levels": levels, "scale": top}

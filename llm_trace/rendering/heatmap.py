@@ -6,12 +6,13 @@ What was tested and does not stand out from noise has no colour, see `Attributio
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from llm_trace.controls import clean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from rich.text import Text
 
@@ -28,8 +29,18 @@ _FAINT = 0.04
 
 
 def scale_of(attribution: ScoredPrompt) -> float:
-    """Return the score that gets the full colour."""
-    return max((abs(v) for v in attribution.values), default=0.0) or 1.0
+    """Return the score that gets the full colour: the largest finite one."""
+    return find_scale(attribution.values)
+
+
+def find_scale(values: Iterable[float]) -> float:
+    """Return the largest finite value without its sign, 1 where all are 0."""
+    return max((abs(v) for v in values if math.isfinite(v)), default=0.0) or 1.0
+
+
+def measure_share(value: float, scale: float) -> float:
+    """Return how large a score is on a scale, from 0 to 1; 0 for NaN."""
+    return 0.0 if math.isnan(value) else min(1.0, abs(value) / scale)
 
 
 def split_pieces(attribution: ScoredPrompt) -> Iterator[tuple[str, int | None]]:
@@ -56,7 +67,7 @@ def choose_colour(
 
 def blend_colour(value: float, scale: float, ground: tuple[int, int, int]) -> tuple[int, int, int] | None:
     """Return the colour of a score on a ground, `None` where it is too faint to show."""
-    share = min(1.0, abs(value) / scale)
+    share = measure_share(value, scale)
     if share < _FAINT:
         return None
     red, green, blue = (

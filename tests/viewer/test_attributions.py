@@ -214,3 +214,25 @@ def test_the_tokens_of_an_answer_are_coloured_by_how_sure_the_model_was(path: Pa
     assert classes == ["p p2", "p p0", "p p4"]
     assert "i" not in {tag for tag, _ in page.tags}
     assert "How sure the model was" in page.text
+
+
+def test_scores_that_are_no_finite_number_leave_the_others_their_scale(path: Path) -> None:
+    scores = (4.0, float("inf"), -2.0, float("nan"), float("-inf"), 0.0, 2.0)
+    methods = [make_attribution(PROMPT, scores, method=method) for method in ("occlusion", "lime")]
+    call = record_explained(path, PROMPT, *methods)
+    page = read(make_client(path).get(f"/call/{call.span_id}"))
+    widths = [float(width) for width in page.list_values("rect", "width")]
+    assert sorted(widths)[-4:] == [100.0] * 4
+    assert all(0 <= width <= 100 for width in widths)
+
+
+def test_a_long_name_of_a_model_is_cut_at_the_head_of_a_call(path: Path) -> None:
+    llm_trace.configure(path)
+    with llm_trace.span("ask", kind="llm", model="m" * 5000, provider="p" * 5000) as handle:
+        handle.set(output="yes")
+    llm_trace.shutdown()
+    (call,) = llm_trace.open_store(path).calls()
+    head = read(make_client(path).get(f"/call/{call.span_id}")).text.partition("Explain this call")[0]
+    assert "m" * 50 in head
+    assert "m" * 70 not in head
+    assert "p" * 70 not in head
