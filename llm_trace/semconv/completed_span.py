@@ -42,10 +42,11 @@ class EndedSpan(NamedTuple):
 
 def ended_call(span: EndedSpan) -> dict[str, Any]:
     """Return the fields of a `Call`, ids, times and status included."""
-    attributes = rename_span_attributes(span.name, rename_mlflow_attributes(span.attributes))
+    plain = rename_mlflow_attributes(span.attributes)
+    attributes = rename_span_attributes(span.name, plain)
     fields = call_fields(span.name, attributes, span.events, start_ns=span.start_ns)
     details = fields["metadata"].setdefault("otel", {})
-    for name in attributes.keys() - span.attributes.keys():  # the same under another name
+    for name in plain.keys() - span.attributes.keys():  # the same under another name
         details.get("attributes", {}).pop(name, None)
     if span.scope:
         details["scope"] = span.scope
