@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import email.utils
 import re
 import time
 from datetime import datetime
@@ -10,6 +11,16 @@ from llm_trace.errors import ConfigurationError
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _AGO = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw])")
+
+
+def parse_retry_after(header: str) -> float | None:
+    """Return the seconds that a `Retry-After` header, perhaps a date, asks for; None where it has none."""
+    try:
+        if header.strip().replace(".", "", 1).isdigit():
+            return float(header)
+        return email.utils.parsedate_to_datetime(header).timestamp() - time.time()
+    except (ValueError, TypeError, IndexError):
+        return None
 
 
 def parse_seconds(text: str) -> float:

@@ -9,8 +9,8 @@ from urllib.parse import unquote, urlsplit
 from llm_trace.errors import ConfigurationError
 from llm_trace.platforms import Platform
 
-SCHEMES = ("phoenix", "mlflow")
-"""Each is the name of a module with a function `connect(address)`."""
+SCHEMES = {"phoenix": "PhoenixPlatform", "mlflow": "MlflowPlatform"}
+"""Each is the name of a module, with that of the class in it, which is made of an address."""
 
 
 class PlatformAddress(NamedTuple):
@@ -47,11 +47,7 @@ def parse_platform_address(text: str) -> PlatformAddress:
 
 
 def connect_platform(address: PlatformAddress) -> Platform:
-    """Return the platform that an address names; nothing is asked yet.
-
-    Raises:
-        ConfigurationError: its settings in the environment cannot work.
-    """
+    """Return the platform that an address names; nothing is asked yet."""
     module = importlib.import_module(f"llm_trace.platforms.{address.scheme}")
-    platform: Platform = module.connect(address)
+    platform: Platform = getattr(module, SCHEMES[address.scheme])(address)
     return platform

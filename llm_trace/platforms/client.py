@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import email.utils
-import time
+import os
 from typing import Any
 
 import httpx
@@ -11,6 +10,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_aft
 from tenacity.wait import wait_exponential_jitter
 
 from llm_trace.errors import ConfigurationError
+from llm_trace.times import parse_retry_after
 
 TRIES = 6
 _AGAIN = (408, 425, 429, 500, 502, 503, 504)
@@ -23,7 +23,7 @@ class _BusyError(Exception):
 
     def __init__(self, response: httpx.Response) -> None:
         super().__init__(f"it answered {response.status_code} {TRIES} times: {response.text[:200]}")
-        self.wait_s = _read_wait(response.headers.get("Retry-After"))
+        self.wait_s = parse_retry_after(response.headers.get("Retry-After", ""))
 
 
 class PlatformClient:
@@ -31,16 +31,15 @@ class PlatformClient:
 
     Args:
         base_url: where it is.
-        headers: with the key, where one is set.
-        credential: what to set where it wants a key.
+        key_setting: the environment variable that holds its key, where it wants one.
         first_wait_s: before the first repetition; doubled each time.
     """
 
-    def __init__(
-        self, base_url: str, headers: dict[str, str], *, credential: str, first_wait_s: float = 0.5
-    ) -> None:
+    def __init__(self, base_url: str, *, key_setting: str, first_wait_s: float = 0.5) -> None:
         self.base_url = base_url
-        self._credential = credential
+        self._key_setting = key_setting
+        key = os.environ.get(key_setting)
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._client = httpx.Client(base_url=base_url, headers=headers, timeout=_TIMEOUT)
         self._backoff = wait_exponential_jitter(initial=first_wait_s, max=_LONGEST_WAIT_S)
 
@@ -82,7 +81,7 @@ class PlatformClient:
         if status in _AGAIN:
             raise _BusyError(response)
         if status in (401, 403):
-            raise ConfigurationError(f"{self.base_url} answers {status}: set {self._credential}")
+            raise ConfigurationError(f"{self.base_url} answers {status}: set {self._key_setting}")
         if not response.is_success:
             raise ConfigurationError(
                 f"{self.base_url} answers {status} to {method} {path}: {response.text[:300]}"
@@ -99,18 +98,4 @@ class PlatformClient:
         """Return the seconds to wait: as many as the platform asks for, else twice as many as before."""
         failure = state.outcome.exception() if state.outcome else None
         asked = failure.wait_s if isinstance(failure, _BusyError) else None
-        return self._backoff(state) if asked is None else asked
-
-
-def _read_wait(value: str | None) -> float | None:
-    """Return the seconds that a server asks to wait for, which it gives as such or as a date."""
-    if value is None:
-        return None
-    try:
-        seconds = float(value)
-    except ValueError:
-        try:
-            seconds = email.utils.parsedate_to_datetime(value).timestamp() - time.time()
-        except ValueError:
-            return None
-    return min(max(0.0, seconds), _LONGEST_WAIT_S)
+        return self._backoff(state) if asked is None else min(max(0.0, asked), _LONGEST_WAIT_S)

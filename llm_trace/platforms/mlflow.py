@@ -7,7 +7,6 @@ Source: mlflow 3.17, `mlflow/store/tracking/rest_store.py` and `mlflow/entities/
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -27,23 +26,14 @@ _SOURCES = {"model": "LLM_JUDGE", "human": "HUMAN"}
 _MARK = "llm_trace.id"
 
 
-def connect(address: PlatformAddress) -> MlflowPlatform:
-    """Return an experiment, by its name or id; the key is MLflow's own setting, `MLFLOW_TRACKING_TOKEN`."""
-    token = os.environ.get("MLFLOW_TRACKING_TOKEN")
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
-    return MlflowPlatform(
-        PlatformClient(address.base_url, headers, credential="MLFLOW_TRACKING_TOKEN"), address.project
-    )
-
-
 class MlflowPlatform:
-    """One experiment of an MLflow server."""
+    """One experiment of an MLflow server, by name or id; its key is MLflow's `MLFLOW_TRACKING_TOKEN`."""
 
     importer = "mlflow"
 
-    def __init__(self, client: PlatformClient, experiment: str) -> None:
-        self._client = client
-        self._experiment = experiment
+    def __init__(self, address: PlatformAddress) -> None:
+        self._client = PlatformClient(address.base_url, key_setting="MLFLOW_TRACKING_TOKEN")
+        self._experiment = address.project
 
     def iter_pages(self, cursor: str | None) -> Iterator[TracePage]:
         """Yield the traces that ended since a cursor, which holds those that began within its last hour."""
@@ -62,8 +52,8 @@ class MlflowPlatform:
                 seen |= new
                 newest = max(newest, *new.values())
                 onward = max(since, newest - _OVERLAP_MS)
-                kept = {trace_id: ms for trace_id, ms in seen.items() if ms >= onward}
-                yield TracePage(self._get(list(new)), json.dumps({"since_ms": onward, "seen": kept}))
+                recent = {trace_id: ms for trace_id, ms in seen.items() if ms >= onward}
+                yield TracePage(self._get(list(new)), json.dumps({"since_ms": onward, "seen": recent}))
             token = answer.get("next_page_token")
             if not token:
                 return
@@ -84,10 +74,10 @@ class MlflowPlatform:
         """Return the experiment's id: numbers are ids, all else is a name."""
         if self._experiment.isdigit():
             return self._experiment
-        found = self._client.get(
+        answer = self._client.get(
             "/api/2.0/mlflow/experiments/get-by-name", {"experiment_name": self._experiment}
         )
-        return str(found["experiment"]["experiment_id"])
+        return str(answer["experiment"]["experiment_id"])
 
     def _search(self, experiment: str, since_ms: int, token: str | None) -> dict[str, Any]:
         body = {

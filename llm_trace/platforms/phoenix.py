@@ -7,7 +7,6 @@ Source: Phoenix 20, `/v1/projects/{project}/spans` (sorted by id, which is the o
 from __future__ import annotations
 
 import base64
-import os
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any
@@ -22,23 +21,14 @@ PAGE = 1000
 _KINDS = {"model": "LLM", "human": "HUMAN"}
 
 
-def connect(address: PlatformAddress) -> PhoenixPlatform:
-    """Return the project of a Phoenix; `PHOENIX_API_KEY` is its key where it wants one."""
-    key = os.environ.get("PHOENIX_API_KEY")
-    headers = {"Authorization": f"Bearer {key}"} if key else {}
-    return PhoenixPlatform(
-        PlatformClient(address.base_url, headers, credential="PHOENIX_API_KEY"), address.project
-    )
-
-
 class PhoenixPlatform:
-    """One project of a Phoenix."""
+    """One project of a Phoenix; `PHOENIX_API_KEY` is its key where it wants one."""
 
     importer = "phoenix"
 
-    def __init__(self, client: PlatformClient, project: str) -> None:
-        self._client = client
-        self._path = f"/v1/projects/{quote(project, safe='')}/spans"
+    def __init__(self, address: PlatformAddress) -> None:
+        self._client = PlatformClient(address.base_url, key_setting="PHOENIX_API_KEY")
+        self._path = f"/v1/projects/{quote(address.project, safe='')}/spans"
 
     def iter_pages(self, cursor: str | None) -> Iterator[TracePage]:
         """Yield the spans that arrived after a cursor, which is the last span that was read."""

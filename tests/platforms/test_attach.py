@@ -213,7 +213,7 @@ def test_what_the_platform_refuses_is_said_with_its_setting(
 def test_a_busy_platform_is_asked_again_as_soon_as_it_says() -> None:
     with Loopback() as server:
         server.next += [Reply(429, b"{}", {"Retry-After": "0"}), "reset", Reply(503, b"{}")]
-        client = PlatformClient(server.url, {}, credential="KEY", first_wait_s=0.001)
+        client = PlatformClient(server.url, key_setting="KEY", first_wait_s=0.001)
         assert client.get("/x") == {}
         client.close()
     assert len(server.refused) == 3
@@ -221,7 +221,7 @@ def test_a_busy_platform_is_asked_again_as_soon_as_it_says() -> None:
 
 def test_a_platform_that_stays_away_is_named_after_some_tries() -> None:
     with Loopback(lambda _: Reply(503, b"down")) as server:
-        client = PlatformClient(server.url, {}, credential="KEY", first_wait_s=0.001)
+        client = PlatformClient(server.url, key_setting="KEY", first_wait_s=0.001)
         with pytest.raises(ConfigurationError, match="does not answer after 6 tries: it answered 503"):
             client.get("/x")
         client.close()

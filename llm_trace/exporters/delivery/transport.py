@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import email.utils
 import random
 import ssl
 import threading
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING
 import httpx
 
 from llm_trace.exporters.protocol import DeliveryVerdict, Event, HttpAnswer
+from llm_trace.times import parse_retry_after
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -250,13 +250,5 @@ def _list_ids(requests: Sequence[Request]) -> set[tuple[str, str]]:
 
 def _retry_after(answer: HttpAnswer) -> float:
     """Return a Retry-After header, perhaps a date, in seconds; at most five minutes, for clocks differ."""
-    header = answer.headers.get("retry-after", "")
-    try:
-        seconds = float(header) if header.strip().replace(".", "", 1).isdigit() else _parse_until(header)
-    except (ValueError, TypeError, IndexError):
-        return 0.0
-    return min(max(seconds, 0.0), _LONGEST_WAIT_S)
-
-
-def _parse_until(date: str) -> float:
-    return email.utils.parsedate_to_datetime(date).timestamp() - time.time()
+    seconds = parse_retry_after(answer.headers.get("retry-after", ""))
+    return min(max(seconds or 0.0, 0.0), _LONGEST_WAIT_S)
