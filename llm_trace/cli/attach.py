@@ -49,8 +49,8 @@ ScoresOption = Annotated[
     typer.Option("--score", metavar="NAME", help="Write scores of this name back too. May be given again."),
 ]
 ReadOnlyOption = Annotated[bool, typer.Option("--read-only", help="Write nothing onto the platform.")]
-FollowOption = Annotated[bool, typer.Option("--follow", help="Go on; Ctrl-C leaves.")]
-IntervalOption = Annotated[
+FollowPlatform = Annotated[bool, typer.Option("--follow", help="Go on; Ctrl-C leaves.")]
+RoundInterval = Annotated[
     float, typer.Option("--interval", metavar="SECONDS", min=0.05, help="Between two rounds of --follow.")
 ]
 
@@ -63,8 +63,8 @@ def attach_platform(
     score: ScoresOption = None,
     read_only: ReadOnlyOption = False,
     where: o.Where = None,
-    follow: FollowOption = False,
-    interval: IntervalOption = 10.0,
+    follow: FollowPlatform = False,
+    interval: RoundInterval = 10.0,
     store: o.StoreOption = o.STORE,
     as_json: o.JsonOption = False,
 ) -> None:
@@ -133,11 +133,11 @@ def _read(
 ) -> "ImportReport":
     from llm_trace.cli.import_ import build_known
     from llm_trace.imports.importer import ImportTarget
-    from llm_trace.platforms.attach import read_traces
+    from llm_trace.platforms.attach import read_new_traces
     from llm_trace.settings import build_spool_writer, resolve_settings
 
     settings = resolve_settings({})
     spool, encoder = build_spool_writer(settings, path)
     target = ImportTarget(spool, encoder, build_known(path), settings["capture_content"], source=str(place))
     with contextlib.closing(spool), show_progress("reading") as advance:
-        return read_traces(platform, state, target, advance=advance)
+        return read_new_traces(platform, state, target, advance=advance)

@@ -105,8 +105,7 @@ def attribute_calls(
             exit_nothing("no call matches: choose others by --kind, --name or an id")
         resolve_model(model)  # what is missing is said once, before anything is counted as failed
         known = set() if again else _find_known(opened, calls, policy)
-        events = list(_explain_calls([c for c in calls if c.span_id not in known], policy, opened, workers))
-        opened.ingest()
+        events = _explain_unknown(calls, known, policy, opened, workers)
     _report(calls, known, events, as_json=as_json)
 
 
@@ -116,8 +115,7 @@ def explain_new_calls(store: "Store", policy: "AttributionPolicy", *, where: str
     """
     calls = store.calls(kind="llm", where=where, limit=limit)
     known = _find_known(store, calls, policy)
-    events = list(_explain_calls([call for call in calls if call.span_id not in known], policy, store, 1))
-    store.ingest()
+    events = _explain_unknown(calls, known, policy, store, 1)
     return sum(event is not None and event["status"] == "ok" for event in events)
 
 
@@ -133,6 +131,15 @@ def _find_known(store: "Store", calls: "Sequence[Call]", policy: "AttributionPol
     from llm_trace.stores.lookup import list_attributed
 
     return list_attributed(store, [call.span_id for call in calls], policy.method, policy.config_hash)
+
+
+def _explain_unknown(
+    calls: "Sequence[Call]", known: set[str], policy: "AttributionPolicy", store: "Store", workers: int
+) -> "list[dict[str, Any] | None]":
+    """Return the events of the calls that are not known to have an attribution; the store has them then."""
+    events = list(_explain_calls([c for c in calls if c.span_id not in known], policy, store, workers))
+    store.ingest()
+    return events
 
 
 def _explain_calls(

@@ -11,6 +11,7 @@ import typer
 from llm_trace.cli import options as o
 from llm_trace.cli.output import exit_nothing, print_complaint, print_json
 from llm_trace.cli.waiting import show_progress
+from llm_trace.imports.formats import FORMATS
 from llm_trace.paths import make_absolute
 from llm_trace.rendering.formatting import count_things
 
@@ -19,10 +20,6 @@ if TYPE_CHECKING:
 
 NAME = "import"
 EXAMPLE = "Example: llm-trace import traces.json --store traces.duckdb"
-FORMATS = (
-    "llm_trace, otlp, opik, langfuse, phoenix, mlflow, inspect, tau, comet, langsmith, weave, litellm, "
-    "promptfoo, claude_code, codex, gemini_cli, chatgpt, claude_chat, exchange, plain"
-)
 MOST = 8
 """Keys that were not understood, shown a file."""
 
@@ -40,7 +37,9 @@ FilesArgument = Annotated[
 FormOption = Annotated[
     str | None,
     typer.Option(
-        "--format", metavar="FORMAT", help=f"One of {FORMATS}; found out from the content otherwise."
+        "--format",
+        metavar="FORMAT",
+        help=f"One of {', '.join(FORMATS)}; found out from the content otherwise.",
     ),
 ]
 
@@ -55,13 +54,12 @@ def import_files(
     sessions of coding agents, or plain ones, into the store; twice does no harm.
     """
     from llm_trace.errors import ConfigurationError
-    from llm_trace.imports.formats import FORMATS as KNOWN
     from llm_trace.imports.importer import ImportTarget, import_file
     from llm_trace.settings import build_spool_writer, resolve_settings
     from llm_trace.stores.duckdb import open_store
 
-    if form is not None and form not in KNOWN:
-        raise typer.BadParameter(f"{form!r} is none of {', '.join(KNOWN)}", param_hint="--format")
+    if form is not None and form not in FORMATS:
+        raise typer.BadParameter(f"{form!r} is none of {', '.join(FORMATS)}", param_hint="--format")
     paths = [_resolve_file(text) for text in files]
     path, settings = make_absolute(store), resolve_settings({})
     spool, encoder = build_spool_writer(settings, path)

@@ -69,28 +69,28 @@ def _take_message(
         role = _SENDERS.get(str(message.get("sender")), "user")
         return [*heard, {"role": role, "content": [_cut(block) for block in blocks] or ""}], at
     start = min(before_ns, at)
-    for step, (said, results) in enumerate(_split_steps(blocks)):
-        end = max(start, at, *(_get_time(block, "stop_timestamp") or 0 for block in said))
-        answer = {"role": "assistant", "content": [_cut(block) for block in said]}
-        if said:
+    for step, (spoken, results) in enumerate(_split_steps(blocks)):
+        end = max(start, at, *(_get_time(block, "stop_timestamp") or 0 for block in spoken))
+        answer = {"role": "assistant", "content": [_cut(block) for block in spoken]}
+        if spoken:
             conversation.add_answer(
                 ("message", own, step), heard, answer, model=model, start_ns=start, end_ns=end
             )
             heard = [*heard, answer]
         start = end
         for result in results:
-            start = max(start, _add_tool(conversation, own, step, said, result, end))
+            start = max(start, _add_tool(conversation, own, step, spoken, result, end))
         if results:
             heard = [*heard, {"role": "user", "content": [_cut(result) for result in results]}]
     return heard, max(start, at)
 
 
 def _add_tool(
-    conversation: Conversation, own: str, step: int, said: list[dict[str, Any]], result: dict[str, Any],
+    conversation: Conversation, own: str, step: int, spoken: list[dict[str, Any]], result: dict[str, Any],
     end_ns: int,
 ) -> int:  # fmt: skip
     """Add the call of the tool that a result is of; return when it ended."""
-    asked = [block for block in said if block.get("type") == "tool_use"]
+    asked = [block for block in spoken if block.get("type") == "tool_use"]
     key = result.get("tool_use_id")
     request = next((block for block in asked if key and block.get("id") == key), asked[-1] if asked else {})
     start = _get_time(result, "start_timestamp") or end_ns

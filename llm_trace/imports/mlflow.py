@@ -154,10 +154,10 @@ def _read_feedback(raw: Mapping[str, Any], span_id: str | None, number: int) -> 
 
     None for one that has no value, such as a judge's that failed, and where no span can have it.
     """
-    said = list_fields(raw.get("feedback") or raw.get("expectation"))
-    value = said.get("value")
+    body = list_fields(raw.get("feedback") or raw.get("expectation"))
+    value = body.get("value")
     if value is None and isinstance(
-        serialized := list_fields(said.get("serialized_value")).get("value"), str
+        serialized := list_fields(body.get("serialized_value")).get("value"), str
     ):
         value = serialized
     if value is None or span_id is None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -15,6 +14,7 @@ from llm_trace.exporters.attribution_payload import build_searchable
 from llm_trace.imports.importer import ImportReport, ImportTarget, import_records
 from llm_trace.platforms import Annotation, Platform
 from llm_trace.platforms.addresses import PlatformAddress
+from llm_trace.spool.private import open_private
 
 if TYPE_CHECKING:
     from llm_trace.stores.duckdb import Store
@@ -45,8 +45,7 @@ class AttachState:
         fresh = self.path.with_suffix(".new")
         text = json.dumps({"cursor": self.cursor, "sent": sorted(self.sent)})
         try:
-            descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with open(descriptor, "w", encoding="utf-8") as file:
+            with open_private(fresh, "w", encoding="utf-8") as file:
                 file.write(text)
             fresh.replace(self.path)
         except OSError as exc:
@@ -75,7 +74,7 @@ def load_state(store: Path, address: PlatformAddress) -> AttachState:
         ) from exc
 
 
-def read_traces(
+def read_new_traces(
     platform: Platform, state: AttachState, target: ImportTarget, *, advance: Callable[[int], None]
 ) -> ImportReport:
     """Write the calls that are new on a platform to the spool; the place is kept after each page.
@@ -107,7 +106,7 @@ def write_annotations(
     Returns:
         How many were not there yet.
     """
-    new = [each for each in _iter_annotations(store, source, scores) if each.id not in state.sent]
+    new = list(_iter_annotations(store, source, scores, state.sent))
     for start in range(0, len(new), BATCH):
         batch = new[start : start + BATCH]
         platform.annotate(batch)
@@ -127,8 +126,13 @@ _SCORES = f"""
 """
 
 
-def _iter_annotations(store: Store, source: str, scores: Sequence[str]) -> Iterator[Annotation]:
+def _iter_annotations(
+    store: Store, source: str, scores: Sequence[str], sent: Container[str]
+) -> Iterator[Annotation]:
+    """Yield what was not sent; of what was, nothing is put into words again."""
     for own, span_id, trace_id, attribution in store.fetch(_ATTRIBUTIONS, source):
+        if own in sent:
+            continue
         stored = json.loads(attribution)
         details: dict[str, Any] = build_searchable(stored)
         verdict, summary = details["verdict"], details.pop("summary")
@@ -136,4 +140,5 @@ def _iter_annotations(store: Store, source: str, scores: Sequence[str]) -> Itera
     for own, span_id, trace_id, name, value, comment, origin in (
         store.fetch(_SCORES, source, list(scores)) if scores else ()
     ):
-        yield Annotation(own, span_id, trace_id, name, json.loads(value), comment or "", origin, {})
+        if own not in sent:
+            yield Annotation(own, span_id, trace_id, name, json.loads(value), comment or "", origin, {})
