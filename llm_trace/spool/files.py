@@ -21,6 +21,8 @@ except ImportError:  # Windows: nobody can say whether a writer lives, so each i
 
 FORMAT = 1
 CURSOR_IDLE_NS = 7 * 24 * 3600 * 10**9
+ACTIVE_NS = 2 * 3600 * 10**9
+"""A reader that goes on writes its cursor every hour."""
 _NAME = re.compile(r"([0-9a-f]{16})\.(\d{8,})\.jsonl")
 _STALE_S = 24 * 3600
 
@@ -149,10 +151,15 @@ class OtherReader:
     """By writer: (seq, offset), everything before that is done."""
     name: str | None = None
     """Of the destination that it reads for; `None` where it reads every file."""
+    active: bool = True
+    """Whether it is to read on, and has lately: it learns then from the files of others which calls are not
+    for it, so that nothing that is said of them later goes there either.
+    """
 
     def needs(self, file: SpoolFile) -> bool:
-        """Return whether it has not read the whole file, which is for it."""
-        if self.name is not None and file.exporters is not None and self.name not in file.exporters:
+        """Return whether it has not read the whole file, which is for it, or which it is to pass over."""
+        is_for_others = file.exporters is not None and self.name not in file.exporters
+        if self.name is not None and is_for_others and not self.active:
             return False
         return self.positions.get(file.writer, (0, 0)) < (file.seq, file.size)
 
@@ -162,7 +169,8 @@ def read_positions_of_others(folder: Path, *, now_ns: int | None = None) -> list
 
     A reader keeps `cursors/<name>.json`: `{"time_ns": …, "positions": {"<writer>": {"file": …, "offset":
     …}}}`, and its `name` where it reads only what is for that destination (`every` false). A writer it does
-    not name is wholly unread. One that has not moved for 7 days no longer counts.
+    not name is wholly unread. One that has not moved for 7 days no longer counts. Beside it,
+    `cursors/<name>.wanted` is empty where nobody is to read for the destination any more.
     """
     now = time.time_ns() if now_ns is None else now_ns
     cursors = []
@@ -177,8 +185,15 @@ def read_positions_of_others(folder: Path, *, now_ns: int | None = None) -> list
             # unreadable: keep everything until it is stale
             idle, positions, name = now - path.stat().st_mtime_ns, {}, None
         if idle < CURSOR_IDLE_NS:
-            cursors.append(OtherReader(positions, name))
+            cursors.append(OtherReader(positions, name, idle < ACTIVE_NS and _is_wanted(path)))
     return cursors
+
+
+def _is_wanted(cursor: Path) -> bool:
+    try:
+        return bool(cursor.with_suffix(".wanted").read_text())
+    except OSError:
+        return False
 
 
 def _read_position(place: dict[str, object]) -> tuple[str, tuple[int, int]]:

@@ -260,6 +260,37 @@ def test_a_score_given_later_goes_where_its_call_went(
     assert [span.name for span in spans] == ["ask", "evaluation 1"]
 
 
+def test_what_is_said_of_a_call_that_was_for_others_goes_to_none_however_late_a_reader_is(
+    recorded: Recorded, server: Loopback, tmp_path: Path
+) -> None:
+    llm_trace.configure(recorded.path, exporters=(address(server) + "?metrics=false",))
+    ask(1)
+    assert llm_trace.flush(60).ok
+    (delivering,) = serving(recorded.path)
+    os.kill(delivering, signal.SIGSTOP)
+    try:
+        code = f"""
+            import llm_trace
+            llm_trace.configure({str(recorded.path)!r}, exporters=())
+            with llm_trace.span("ask", kind="llm") as call:
+                call.set(output="other")
+        """
+        subprocess.run([sys.executable, "-c", dedent(code)], check=True)
+        (other,) = [call for call in recorded.calls() if call.output == "other"]
+        (tmp_path / "scores.csv").write_text(f"span_id,name,value\n{other.span_id},secret,1")
+        command = ["annotate", "--csv", str(tmp_path / "scores.csv"), "--store", str(recorded.path)]
+        subprocess.run(
+            [f"{Path(sys.executable).parent}/llm-trace", *command], check=True, capture_output=True
+        )
+    finally:
+        os.kill(delivering, signal.SIGCONT)
+    assert llm_trace.flush(60).ok
+    spans = [span for request in list(server.received) for span in spans_of(request)]
+    assert [span.name for span in spans] == ["ask"]
+    assert len(recorded.calls()) == 2
+    assert len(list(spool_of(recorded.path).glob("*.jsonl"))) == 1  # this process's own
+
+
 def test_a_new_option_of_an_address_is_heeded_at_once(recorded: Recorded, server: Loopback) -> None:
     llm_trace.configure(recorded.path, exporters=(address(server),))
     ask(1)
