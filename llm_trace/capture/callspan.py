@@ -37,7 +37,7 @@ class CallSpan(Span):
     attributes: dict[str, Any] | None = None
     open = True
     outermost = False
-    ids = b""
+    ids = ""
     start_event = b""
     start_messages: Sequence[Any] | None = None
     clock = 0

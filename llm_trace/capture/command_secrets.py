@@ -12,7 +12,7 @@ from llm_trace.capture.secret_names import ANY, SecretValue, find_quoted_end
 
 _GAP = r"""(?:[ \t]{1,8}(?:\\\r?\n\s{0,8})?|\\*["'],\s{0,8}|\s{0,8}\n[ \t]{0,40}-[ \t]{1,8})"""
 """Between an option and its value: room, the comma of a list, or the dash of the next item in YAML."""
-_OPTION = re.compile(rf"(?<![\w.\-])(?P<name>--?[A-Za-z][\w.\-]{{1,63}}+){_GAP}")
+_OPTION = re.compile(rf"(?P<name>-(?<![\w.\-]-)-?[A-Za-z][\w.\-]{{1,63}}+){_GAP}")
 _OPENING = re.compile(r"""(?P<escapes>\\*)(?P<mark>["'])""")
 _VALUE = re.compile(r"""[^\s,;&#"'`<>(){}\[\]\\|]+""")
 _NO_VALUE = ("-stdin", "-file", "-path", "-prompt", "-env", "-policy", "-command")

@@ -141,7 +141,7 @@ def _emit_end(call: CallSpan, end_ns: int, status: str, output: bytes | None, fi
     recorder = call.recorder
     if call.read_response is not None or call.read_inner is not None:  # they may hold a model and its tensors
         call.read_response = call.read_inner = None
-    event = b'{"event":"end",%b,"end_ns":%d,"status":"%b"' % (call.ids, end_ns, status.encode())
+    event = f'{{"event":"end",{call.ids},"end_ns":{end_ns},"status":"{status}"'.encode()
     if output is not None:
         event += b',"output":' + output
     messages, whole = None, event

@@ -14,4 +14,4 @@ if hasattr(os, "register_at_fork"):
 
 def make_id() -> str:
     """Return a random id: 16 lower-case hex digits."""
-    return f"{random_bits(64):016x}"
+    return random_bits(64).to_bytes(8, "big").hex()

@@ -31,8 +31,13 @@ _API_KEYS = (
     r"(?:[Bb]earer|BEARER)\s+[A-Za-z0-9_\-.=+/]{12,}",
     r"(?<=[?&]sig=)[A-Za-z0-9_\-.%+/=]{16,}",
 )
-# `\d\d\d` below, not `\d{3}`: a repeat has no first character that re could skip to.
-_RUN = r"(?<![A-Za-z0-9_\-.])[A-Za-z0-9_\-.]{17}"
+_TOKEN = r"[A-Za-z0-9_\-.]"
+_RUN = rf"(?:{_TOKEN}{{0,16}}+[^A-Za-z0-9_\-.]+)*+{_TOKEN}{{17}}"
+"""From the start of a text over its short words to the first long one."""
+# What begins with a character or a class of them lets re skip to where one stands, so lookbehinds come after
+# it, and `\d\d\d` is not written `\d{3}`: a repeat has no first character.
+_DIGITS = r"\d{3,4}[ .\-]?\d{3,4}"
+_Part = tuple[int, tuple[str, ...] | Callable[[str], object], str]
 PATTERNS: dict[str, str] = {
     "private_key": rf"(?s:-----BEGIN [A-Z0-9 ]{{0,40}}{_KEY}.*?(?:-----END [A-Z0-9 ]{{0,40}}{_KEY}|\Z))",
     "url_password": r"""(?<=://)[^\s/?#@:"'<>\\]*+:(?P<secret>[^\s/?#"'<>\\]+)@""",
@@ -46,11 +51,13 @@ PATTERNS: dict[str, str] = {
         rf"|(?:[{_LOCAL}]|%(?!(?:25)*40))++%(?:25)*40){_DOMAIN}"
     ),
     "card": (
-        r"(?<!\w)(?<!\d\.)(?:\d{13,19}|\d{4}([ .\-])\d{4}\1\d{4}\1\d{1,7}|\d{4}([ .\-])\d{6}\2\d{4,5})(?!\w)"
+        r"\d(?<!\w\d)(?<!\d\.\d)(?:\d{12,18}|\d{3}([ .\-])\d{4}\1\d{4}\1\d{1,7}|\d{3}([ .\-])\d{6}\2\d{4,5})"
+        r"(?!\w)"
     ),
     "phone": (
-        r"(?<![\w.])(?<!\d[ .\-])(?:(?:\+\d{1,3}[ .\-]?)?(?:\(\d{2,4}\)[ .\-]?|\d{2,4}[ .\-])"
-        r"\d{3,4}[ .\-]?\d{3,4}|\+\d{8,15})(?![ .\-]?\d)(?!\w)"
+        r"[+(\d](?<![\w.].)(?<!\d[ .\-].)"
+        rf"(?:(?<=\+)(?:\d{{1,3}}[ .\-]?(?:\(\d{{2,4}}\)[ .\-]?|\d{{2,4}}[ .\-]){_DIGITS}|\d{{8,15}})"
+        rf"|(?:(?<=\()\d{{2,4}}\)[ .\-]?|(?<=\d)\d{{1,3}}[ .\-]){_DIGITS})(?![ .\-]?\d)(?!\w)"
     ),
 }
 """Built-in value patterns by name, in the order in which they are looked for.
@@ -60,22 +67,36 @@ PATTERNS: dict[str, str] = {
 a pattern has a group `secret`, only that is masked.
 """
 
-PARTS: dict[str, tuple[tuple[int, str | tuple[str, ...], str], ...]] = {
-    "private_key": ((31, "PRIVATE KEY", PATTERNS["private_key"]),),
-    "url_password": ((6, "://", PATTERNS["url_password"]),),
-    "api_key": tuple(
-        zip((17, 20, 29, 19, 21), (_RUN, "A", "eyJ", "earer|EARER", "sig="), _API_KEYS, strict=True)
-    ),
-    "basic_auth": ((14, "asic|ASIC", PATTERNS["basic_auth"]),),
-    "command": ((9, r"-[uUapP\-]", PATTERNS["command"]),),
+_KEY_HINTS = (re.compile(_RUN).match, ("A",), ("eyJ",), ("earer", "EARER"), ("sig=",))
+PARTS: dict[str, tuple[_Part, ...]] = {
+    "private_key": ((31, ("PRIVATE KEY",), PATTERNS["private_key"]),),
+    "url_password": ((6, ("://",), PATTERNS["url_password"]),),
+    "api_key": tuple(zip((17, 20, 29, 19, 21), _KEY_HINTS, _API_KEYS, strict=True)),
+    "basic_auth": ((14, ("asic", "ASIC"), PATTERNS["basic_auth"]),),
+    "command": ((9, re.compile(r"-[uUapP\-]").search, PATTERNS["command"]),),
     "password": PASSWORD_PARTS,
     "code": CODE_PARTS,
-    "email": ((6, r"@|%(?:25)*40|\\u0040", PATTERNS["email"]),),
-    "card": ((13, r"\d\d\d\d", PATTERNS["card"]),),
-    "phone": ((9, r"\d\d\d", PATTERNS["phone"]),),
+    "email": ((6, ("@", "%40", "2540", r"\u0040"), PATTERNS["email"]),),
+    "card": ((13, re.compile(r"\d\d\d\d").search, PATTERNS["card"]),),
+    "phone": ((9, re.compile(r"\d\d\d").search, PATTERNS["phone"]),),
 }
-"""Each pattern as alternatives, with the characters that a match has at least, and with what a text that
-holds one has in it, a pattern or one of several words: most texts are told by these two."""
+"""Each pattern as alternatives, with the characters that a match has at least, and with a quick test of the
+text: of several words one stands in a text that holds a match. Most texts are told by these two."""
+NUMBERED = frozenset(["password", "code", "card", "phone"])
+"""Patterns whose matches hold a digit."""
+
+_ANY_DIGIT = re.compile(r"\d")
+
+
+def holds_digit(text: str) -> bool:
+    """Return whether a text has a digit, of any script."""
+    if not text.isascii():
+        return _ANY_DIGIT.search(text) is not None
+    for digit in "0123456789":  # noqa: SIM110  each is a search in C; a generator costs as much as all of them
+        if digit in text:
+            return True
+    return False
+
 
 WINDOW = 8_192
 """Characters that a pattern of the user's sees at a time; a longer text is gone through in windows."""

@@ -25,7 +25,6 @@ class Sink(Protocol):
         messages: Sequence[Any] | None = None,
         *,
         field: bytes = b"messages_in",
-        begins: bool = False,
         sync: bool = False,
     ) -> bool:
         """Take one event, a JSON object without its closing brace."""

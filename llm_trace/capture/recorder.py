@@ -129,14 +129,14 @@ class Recorder:
             and (outside := parent.get_span_context()).is_valid
         ):
             trace_id, parent_id = f"{outside.trace_id:032x}", f"{outside.span_id:016x}"
-        sdk, fresh = None, f"{random_bits(192):048x}"
+        sdk, fresh = None, random_bits(192).to_bytes(24, "big").hex()
         if (
             self.mirror is not None
             and (sdk := self.mirror.start(self.encoder.mask_text(spec.name), spec.kind, spec.model, start_ns))
             is not None
         ):
-            ids = sdk.get_span_context()
-            trace_id, span_id = f"{ids.trace_id:032x}", f"{ids.span_id:016x}"
+            mirrored = sdk.get_span_context()
+            trace_id, span_id = f"{mirrored.trace_id:032x}", f"{mirrored.span_id:016x}"
         else:
             span_id = fresh[32:]
         scope: Scope | None = context.get(SCOPE_KEY)  # type: ignore[assignment]
@@ -148,23 +148,25 @@ class Recorder:
             sink = self.spool if self.sampler is None else self.sink_for(spec, trace_id, scope)
         call = CallSpan(self, spec, trace_id, span_id, sink, start_ns, sdk)
         call.outermost = outer is None
-        call.ids = f'"span_id":"{span_id}","trace_id":"{trace_id}"'.encode()
+        call.ids = ids = f'"span_id":"{span_id}","trace_id":"{trace_id}"'
         call.parent_id = parent_id
         if spec.library is not None and type(outer) is CallSpan and outer.spec.kind in MODEL_KINDS:
             call.around = outer
         if type(sink) is Tail:
             sink.enter()
         if sink is not None:
-            parent = f',"parent_id":"{parent_id}"' if parent_id else ""
-            head = b'{"event":"start",%b%b,"start_ns":%d' % (call.ids, parent.encode(), start_ns)
-            self._write_start(call, head, scope, context.get(RUN_KEY) or self._run(), args, kwargs)
+            place = f',"parent_id":"{parent_id}"' if parent_id else ""
+            if run := context.get(RUN_KEY) or (self._open_runs and self._get_open_run()) or self.run:
+                place += f',"run":"{run}"'
+            head = f'{{"event":"start",{ids}{place},"start_ns":{start_ns}'.encode()
+            self._write_start(call, head, scope, args, kwargs)
         call.context = Context({**context, SPAN_KEY: sdk or call, CALL_KEY: call})
         call.token = variable.set(call.context)
         call.clock = time.perf_counter_ns()
         return call
 
-    def _run(self) -> str | None:
-        return self._open_runs[0] if len(self._open_runs) == 1 else self.run
+    def _get_open_run(self) -> str | None:
+        return self._open_runs[0] if len(self._open_runs) == 1 else None
 
     @contextlib.contextmanager
     def default_run(self, run: str) -> Iterator[None]:
@@ -194,7 +196,6 @@ class Recorder:
         call: CallSpan,
         event: bytes,
         scope: Scope | None,
-        run: Any,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
     ) -> None:
@@ -202,8 +203,6 @@ class Recorder:
         head, defaults, defaults_json = spec.head if spec.head_of is self else self._build_head(spec)
         if scope is not None:
             extra = self._scope_fields(call, scope)
-        if run:
-            event += b',"run":"%b"' % run.encode()
         try:
             arguments = self._bind(spec, args, kwargs)
             if spec.asks_model:
@@ -233,7 +232,7 @@ class Recorder:
         event += head + (
             b"," + self.encoder.encode_event({**defaults, **extra})[1:-1] if extra else defaults_json
         )
-        call.sink.write(event, bodies, begins=True)  # type: ignore[union-attr]
+        call.sink.write(event, bodies)  # type: ignore[union-attr]
         if self.explain is not None and (call.spec.attribution or self.policy) is not None:
             call.start_event, call.start_messages = event, bodies
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import lru_cache, partial
+from functools import partial
 from itertools import chain
 from typing import NamedTuple
 
+from llm_trace.bounded_dict import BoundedDict
 from llm_trace.capture.command_secrets import find_command_secrets, find_option_values
 from llm_trace.capture.patterns import (
+    NUMBERED,
     PARTS,
     PATTERNS,
     MatchSpan,
@@ -21,10 +23,12 @@ from llm_trace.capture.patterns import (
     find_card,
     find_in_windows,
     find_login,
+    holds_digit,
 )
 from llm_trace.capture.secret_names import KEYS, SecretValue, find_values, is_word, list_spellings
 
 MASK = "[redacted]"
+_MOST_NAMES = 4096
 _FINDERS = {"card": find_card, "basic_auth": find_login, "command": find_command_secrets}
 Finder = Callable[[re.Pattern[str], str], Iterator[MatchSpan]]
 
@@ -38,6 +42,8 @@ class Search(NamedTuple):
     """Tells quickly whether a text may hold it; `None` always."""
     pattern: re.Pattern[str]
     find: Finder
+    numbered: bool
+    """Each match holds a digit."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +69,7 @@ class Redaction:
     _searches: tuple[Search, ...] = field(init=False, repr=False)
     _shortest: int = field(init=False, repr=False)
     _keys: re.Pattern[str] | None = field(init=False, repr=False)
+    _names: BoundedDict[str, bool] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         values = tuple(PATTERNS) if self.values is None else tuple(self.values)
@@ -70,6 +77,7 @@ class Redaction:
         object.__setattr__(self, "_searches", tuple(chain.from_iterable(map(_iter_searches, values))))
         object.__setattr__(self, "_shortest", min((each.shortest for each in self._searches), default=0))
         object.__setattr__(self, "_keys", None if self.keys is None else re.compile(self.keys))
+        object.__setattr__(self, "_names", BoundedDict(_MOST_NAMES))
 
     def __call__(self, text: str) -> str:
         if self._keys is not None:
@@ -79,14 +87,19 @@ class Redaction:
                 text = self._mask_values(text, find_option_values(text, self.masks_value))
         if (size := len(text)) < self._shortest:
             return text
-        for shortest, hint, pattern, find in self._searches:
-            if size >= shortest and (hint is None or hint(text)):
+        numbered = holds_digit(text)
+        for shortest, hint, pattern, find, needs_digit in self._searches:
+            if size >= shortest and (numbered or not needs_digit) and (hint is None or hint(text)):
                 text = self._mask_spans(text, find(pattern, text))
         return text
 
     def masks_key(self, key: str) -> bool:
         """Return whether the value under this key is masked whole."""
-        return self._keys is not None and _is_secret(self._keys, key)
+        if self._keys is None:
+            return False
+        if (known := self._names.get(key)) is None:  # not by pattern too: a hash goes through all of it
+            known = self._names[key] = any(self._keys.search(each) for each in list_spellings(key))
+        return known
 
     def masks_value(self, key: str, value: object) -> bool:
         """Return whether this value is masked whole for its key; a model's own `token` is not."""
@@ -111,15 +124,12 @@ class Redaction:
 def _iter_searches(value: str | re.Pattern[str]) -> Iterator[Search]:
     """Yield what finds a pattern in a text: at once for ours, in windows for a user's."""
     if isinstance(value, str) and value in PARTS:
+        find = _FINDERS.get(value, find_all)
         for shortest, hint, pattern in PARTS[value]:
-            yield Search(shortest, _read_hint(hint), re.compile(pattern), _FINDERS.get(value, find_all))
+            test = partial(_holds_one, hint) if isinstance(hint, tuple) else hint
+            yield Search(shortest, test, re.compile(pattern), find, value in NUMBERED)
     else:
-        yield Search(0, None, re.compile(value), find_in_windows)
-
-
-def _read_hint(hint: str | tuple[str, ...]) -> Callable[[str], object]:
-    """Return the quick test of a text: it is searched for a pattern, or for one of several words."""
-    return re.compile(hint).search if isinstance(hint, str) else partial(_holds_one, hint)
+        yield Search(0, None, re.compile(value), find_in_windows, numbered=False)
 
 
 def _holds_one(words: tuple[str, ...], text: str) -> bool:
@@ -127,11 +137,6 @@ def _holds_one(words: tuple[str, ...], text: str) -> bool:
         if word in text:
             return True
     return False
-
-
-@lru_cache(4096)
-def _is_secret(keys: re.Pattern[str], name: str) -> bool:
-    return any(keys.search(spelling) for spelling in list_spellings(name))
 
 
 Redactor = Callable[[str], str]

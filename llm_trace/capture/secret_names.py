@@ -78,7 +78,7 @@ class _Name(NamedTuple):
         return self.match.end()
 
 
-_SIGN = re.compile(r"[:=,]>?=?\s{0,8}")
+_SIGN = re.compile(r"""[:=,](?<![^"'\s],)>?=?\s{0,8}""")
 _REVERSED = re.compile(rf"[\w.\-]{{2,{_MAX_NAME}}}+(?![\w.\-])")
 _OPENING = re.compile(r"""[bBrRuUfF]{0,2}(?P<escapes>\\*)(?P<mark>["'])""")
 _TOKEN = re.compile(r"""\\*["']|[\[\](){}]|\n""")

@@ -35,19 +35,18 @@ class Tail:
         messages: Sequence[Any] | None = None,
         *,
         field: bytes = b"messages_in",
-        begins: bool = False,
         sync: bool = False,
     ) -> bool:
         """Hold an event, or pass it on once the trace is kept."""
         with self._lock:
             if self._kept:
-                return self._sink.write(event, messages, field=field, begins=begins, sync=sync)
+                return self._sink.write(event, messages, field=field, sync=sync)
             self._bytes += len(event) + 1000 * len(messages or ())
             if (
                 self._bytes > _MAX_BYTES
             ):  # too much to hold back: rather keep a trace too many than lose a failure
                 self._keep()
-                return self._sink.write(event, messages, field=field, begins=begins, sync=sync)
+                return self._sink.write(event, messages, field=field, sync=sync)
             self._events.append((event, messages, field))
             return True
 

@@ -36,7 +36,6 @@ class Collector:
         messages: Sequence[Any] | None = None,
         *,
         field: bytes = b"messages_in",  # noqa: ARG002  # a sink's signature
-        begins: bool = False,  # noqa: ARG002
         sync: bool = False,  # noqa: ARG002
     ) -> bool:
         """Take one event, a JSON object without its closing brace."""

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 class Ending:
     """Stands before a call's sink and keeps its end event, so that what is compared is what is recorded."""
 
-    def __init__(self, sink: Sink, ids: bytes) -> None:
+    def __init__(self, sink: Sink, ids: str) -> None:
         self._sink = sink
-        self._head = b'{"event":"end",' + ids
+        self._head = f'{{"event":"end",{ids}'.encode()
         self.event: dict[str, Any] = {}
 
     def write(
@@ -35,13 +35,12 @@ class Ending:
         messages: Sequence[Any] | None = None,
         *,
         field: bytes = b"messages_in",
-        begins: bool = False,
         sync: bool = False,
     ) -> bool:
         """Pass an event on."""
         if event.startswith(self._head):
             self.event = orjson.loads(event + b"}")
-        return self._sink.write(event, messages, field=field, begins=begins, sync=sync)
+        return self._sink.write(event, messages, field=field, sync=sync)
 
 
 def watch_ending(call: CallSpan) -> Ending | None:

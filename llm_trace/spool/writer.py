@@ -32,6 +32,7 @@ _fdatasync = getattr(os, "fdatasync", os.fsync)  # macOS has only fsync
 _log = logging.getLogger("llm_trace")
 _COPY_BYTES = 8192
 _RETRY_NS = 1_000_000_000
+_CHECK_NS = 1_000_000
 _writers: weakref.WeakSet[SpoolWriter] = weakref.WeakSet()
 
 
@@ -83,6 +84,7 @@ class SpoolWriter:
         self._size = 0
         self._torn = False
         self._retry_at = 0
+        self._check_at = 0
         self._messages = MessageTable(self._encode)
         self._logged: set[str] = set()
         self._unreported = 0
@@ -96,7 +98,6 @@ class SpoolWriter:
         messages: Sequence[Any] | None = None,
         *,
         field: bytes = b"messages_in",
-        begins: bool = False,
         sync: bool = False,
     ) -> bool:
         """Append one event; return whether it is in the file.
@@ -106,13 +107,11 @@ class SpoolWriter:
             messages: the call's messages, dicts with a `role`; one that is in this file already is only
                 referred to.
             field: where the references to them go, `messages_in` or `messages_out`.
-            begins: this event begins a call, whose end looks whether the file is still there: that takes a
-                system call.
             sync: this event ends a call, so `fsync="call"` applies.
         """
         with self._lock:
             try:
-                if self._fd < 0 or (not begins and self._is_gone()):
+                if self._fd < 0 or (time.monotonic_ns() > self._check_at and self._is_gone()):
                     self._open()
                 elif self._size > self.max_file_bytes:
                     self._rotate()
@@ -125,7 +124,7 @@ class SpoolWriter:
             except OSError as exc:
                 if exc.errno == errno.EBADF and self._fd >= 0:  # closed by the program
                     self._fd = -1
-                    return self.write(event, messages, field=field, begins=begins, sync=sync)
+                    return self.write(event, messages, field=field, sync=sync)
                 self._lose(exc)
                 return False
             self.written += 1
@@ -162,10 +161,12 @@ class SpoolWriter:
         descriptor is another's.
 
         A program may close descriptors it knows nothing of (`os.closerange`), and another file may get the
-        number later.
+        number later. `write` asks a millisecond after the last answer at the earliest: the system call takes
+        as long as the rest of a small event.
         """
         if self._fd < 0:
             return True
+        self._check_at = time.monotonic_ns() + _CHECK_NS
         try:
             status = os.fstat(self._fd)
         except OSError:

@@ -174,6 +174,7 @@ def test_a_removed_folder_is_made_again(tmp_path: Path, caplog: pytest.LogCaptur
     writer = SpoolWriter(tmp_path / "s")
     writer.write(b'{"event":"start","n":1', [message("hello")])
     shutil.rmtree(tmp_path / "s")
+    writer._check_at = 0
     assert writer.write(b'{"event":"end","n":2', [message("hello")], sync=True)
     (event,) = events(tmp_path / "s")
     assert event["n"] == 2
