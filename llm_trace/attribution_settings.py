@@ -106,7 +106,7 @@ Setting = Annotated[Any, BeforeValidator(from_form), PlainSerializer(to_form)]
 class Settings(BaseModel):
     """What `attribute` was asked; see there for what each may be."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     method: str = "auto"
     segments: Setting = "word"

@@ -20,13 +20,13 @@ OUTSIDE: frozenset[TextOrigin | None] = frozenset(("tool", "retrieved", "outside
 class Record(BaseModel):
     """Base of the vocabulary: immutable, unknown fields are refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 class Part(Record):
     """One piece of a message, in the shape of OpenTelemetry's GenAI messages."""
 
-    model_config = ConfigDict(frozen=True, extra="allow")
+    model_config = ConfigDict(frozen=True, extra="allow", defer_build=True)
 
     type: str
     """`text`, `reasoning`, `tool_call`, `tool_call_response`, `blob`, `file`, `uri` or a provider's name."""
@@ -66,7 +66,7 @@ class Usage(Record):
     """Service tier that answered: `standard`, `batch`, `flex`, `priority`, `fast`."""
 
 
-class CostBasis(BaseModel, frozen=True):
+class CostBasis(BaseModel, frozen=True, defer_build=True):
     """What the cost of a call rests on: an entry in a list of prices, or what somebody said."""
 
     source: CostSource

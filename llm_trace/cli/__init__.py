@@ -1,7 +1,8 @@
 """The command line `llm-trace`.
 
-A command is a module with `NAME`, `EXAMPLE` and a typer function, listed at the end of `app`; `options` has
-what commands share, `output` prints, and `python -m llm_trace.cli.reference` writes docs/cli.md.
+A command is a module with `EXAMPLE` and a typer function, listed in `app`, and imported when it is asked
+for; `options` has what commands share, `output` prints, and `python -m llm_trace.cli.reference` writes
+docs/cli.md.
 """
 
 

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from llm_trace.record import Call
     from llm_trace.stores.duckdb import Store
 
-NAME = "annotate"
 EXAMPLE = "Example: llm-trace annotate --score helpful --run 'refund-desk v2'"
 
 ScoreOption = Annotated[

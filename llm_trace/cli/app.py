@@ -5,49 +5,15 @@ with 0).
 """
 
 import contextlib
+import importlib
 import io
 import sys
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from llm_trace.cli import (
-    annotate,
-    attach,
-    attribute,
-    bisect,
-    collect,
-    compare,
-    demo,
-    diet,
-    doctor,
-    eval_,
-    export,
-    gate,
-    import_,
-    ingest,
-    ls,
-    mcp,
-    methods,
-    optimize,
-    prompts,
-    proxy,
-    purge,
-    replay,
-    report,
-    review,
-    rules,
-    runs,
-    show,
-    sql,
-    stages,
-    tail,
-    view,
-    watch,
-    why,
-    worth,
-)
 from llm_trace.cli.output import INTERRUPTED, print_complaint
 from llm_trace.cli.waiting import hear_ctrl_c
 from llm_trace.errors import LLMTraceError, MissingExtraError, NotFoundError, StoreNotFoundError
@@ -76,7 +42,7 @@ class Commands(TyperGroup):
         except ModuleNotFoundError as exc:
             if exc.name is None or exc.name.partition(".")[0] not in OPTIONAL:
                 raise
-            extras = {**dict.fromkeys(LOCAL, "local"), eval_.NAME: "evaluation"}
+            extras = {**dict.fromkeys(LOCAL, "local"), "eval": "evaluation"}
             extra = extras.get(ctx.invoked_subcommand, "statistics")
             message = f"{ctx.invoked_subcommand} needs {exc.name}: pip install 'llm-trace[{extra}]'"
             raise _exit_failed(MissingExtraError(message), ERROR) from exc
@@ -95,15 +61,62 @@ def _exit_failed(exc: Exception, code: int) -> typer.Exit:
     return typer.Exit(code)
 
 
-app = typer.Typer(
-    name="llm-trace",
-    cls=Commands,
-    help=HELP,
-    epilog=EPILOG,
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,  # their tracebacks print local variables: prompts, keys
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+COMMANDS = {
+    "demo": "demo:run_demo",
+    "ls": "ls:list_calls",
+    "show": "show:show_call",
+    "runs": "runs:list_runs",
+    "prompts": "prompts:list_prompts",
+    "tail": "tail:follow_calls",
+    "view": "view:run_viewer",
+    "attribute": "attribute:attribute_calls",
+    "compare": "compare:compare_runs",
+    "eval": "eval_:evaluate_function",
+    "report": "report:write_report",
+    "replay": "replay:replay_run",
+    "bisect": "bisect:run_bisect",
+    "why": "why:explain_decision",
+    "annotate": "annotate:annotate_calls",
+    "gate": "gate:run_gate",
+    "review": "review:review_calls",
+    "worth": "worth:print_worth",
+    "methods": "methods:run_methods",
+    "proxy": "proxy:run_proxy",
+    "diet": "diet:run_diet",
+    "optimize": "optimize:run_optimize",
+    "watch": "watch:run_watch",
+    "rules": "rules:run_rules",
+    "stages": "stages:run_stages",
+    "sql": "sql:run_sql",
+    "mcp": "mcp:run_mcp",
+    "export": "export:export_calls",
+    "import": "import_:import_files",
+    "attach": "attach:attach_platform",
+    "collect": "collect:run_collect",
+    "ingest": "ingest:run_ingest",
+    "doctor": "doctor:run_doctor",
+    "purge": "purge:purge_calls",
+}
+"""Module and function of each command, in the order in which the help lists them."""
+
+
+def build_app(names: Iterable[str] = COMMANDS) -> typer.Typer:
+    """Return the command line with the commands of these names; the modules of others are not imported."""
+    app = typer.Typer(
+        name="llm-trace",
+        cls=Commands,
+        help=HELP,
+        epilog=EPILOG,
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,  # their tracebacks print local variables: prompts, keys
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_set_common)
+    for name in names:
+        place, _, function = COMMANDS[name].partition(":")
+        module = importlib.import_module(f"llm_trace.cli.{place}")
+        app.command(name, epilog=module.EXAMPLE)(getattr(module, function))
+    return app
 
 
 def _print_version(requested: bool) -> None:
@@ -114,7 +127,6 @@ def _print_version(requested: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _set_common(
     version: Annotated[
         bool,
@@ -124,50 +136,12 @@ def _set_common(
     pass
 
 
-for module, command in (
-    (demo, demo.run_demo),
-    (ls, ls.list_calls),
-    (show, show.show_call),
-    (runs, runs.list_runs),
-    (prompts, prompts.list_prompts),
-    (tail, tail.follow_calls),
-    (view, view.run_viewer),
-    (attribute, attribute.attribute_calls),
-    (compare, compare.compare_runs),
-    (eval_, eval_.evaluate_function),
-    (report, report.write_report),
-    (replay, replay.replay_run),
-    (bisect, bisect.run_bisect),
-    (why, why.explain_decision),
-    (annotate, annotate.annotate_calls),
-    (gate, gate.run_gate),
-    (review, review.review_calls),
-    (worth, worth.print_worth),
-    (methods, methods.run_methods),
-    (proxy, proxy.run_proxy),
-    (diet, diet.run_diet),
-    (optimize, optimize.run_optimize),
-    (watch, watch.run_watch),
-    (rules, rules.run_rules),
-    (stages, stages.run_stages),
-    (sql, sql.run_sql),
-    (mcp, mcp.run_mcp),
-    (export, export.export_calls),
-    (import_, import_.import_files),
-    (attach, attach.attach_platform),
-    (collect, collect.run_collect),
-    (ingest, ingest.run_ingest),
-    (doctor, doctor.run_doctor),
-    (purge, purge.purge_calls),
-):
-    app.command(module.NAME, epilog=module.EXAMPLE)(command)
-
-
 def run_app() -> None:
     """Run the command line of this process."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal that cannot show a sign shows its code
             with contextlib.suppress(ValueError, OSError):
                 stream.reconfigure(errors="backslashreplace")
+    command = sys.argv[1:2]
     with hear_ctrl_c():
-        app(prog_name="llm-trace")
+        build_app(command if set(command) <= COMMANDS.keys() and command else COMMANDS)(prog_name="llm-trace")

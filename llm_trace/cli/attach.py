@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from llm_trace.platforms.addresses import PlatformAddress
     from llm_trace.platforms.attach import AttachState
 
-NAME = "attach"
 EXAMPLE = "Example: llm-trace attach phoenix://127.0.0.1:6006/default --model demo"
 
 AddressArgument = Annotated[

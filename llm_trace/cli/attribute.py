@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from llm_trace.record import Call
     from llm_trace.stores.duckdb import Store
 
-NAME = "attribute"
 EXAMPLE = "Example: llm-trace attribute last --model demo"
 
 

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from llm_trace.causes.bisect_record import Bisection, BlamedHunk
 
-NAME = "bisect"
 EXAMPLE = "Example: llm-trace bisect refund@v1 refund@v2 --function app:answer --metric correct"
 
 GoodSide = Annotated[

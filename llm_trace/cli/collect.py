@@ -10,7 +10,6 @@ from llm_trace.cli import options as o
 from llm_trace.cli.output import print_complaint
 from llm_trace.paths import make_absolute
 
-NAME = "collect"
 EXAMPLE = "Example: llm-trace collect --port 4318 --store traces.duckdb"
 
 

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
     from llm_trace.comparison.comparison import Comparison
 
-NAME = "compare"
 EXAMPLE = "Example: llm-trace compare 'refund v1' 'refund v2' --fail-if 'accuracy.low < -0.02'"
 
 A = Annotated[

@@ -9,7 +9,6 @@ import typer
 from llm_trace.cli import options as o
 from llm_trace.cli.output import make_console, print_json
 
-NAME = "demo"
 EXAMPLE = "Example: llm-trace demo"
 
 

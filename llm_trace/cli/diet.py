@@ -22,7 +22,6 @@ from llm_trace.rendering.formatting import format_cost, format_one_line
 if TYPE_CHECKING:
     from llm_trace.operations.diet_record import Diet
 
-NAME = "diet"
 EXAMPLE = "Example: llm-trace diet refund --model app:ask --to refund-short.txt"
 
 PromptName = Annotated[str, typer.Argument(metavar="PROMPT", help="The prompt's name.")]

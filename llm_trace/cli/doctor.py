@@ -9,7 +9,6 @@ from llm_trace.cli.output import make_console, make_plain_text, print_json
 from llm_trace.examination import examine
 from llm_trace.rendering.formatting import format_size
 
-NAME = "doctor"
 EXAMPLE = "Example: llm-trace doctor --store traces.duckdb"
 
 

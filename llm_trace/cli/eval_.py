@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from llm_trace.evaluation.evaluation import Evaluation
 
-NAME = "eval"
 EXAMPLE = "Example: llm-trace eval refund app:answer -n 100 --fail-if 'exact.low < 0.9'"
 
 BUILT_IN = ("exact", "contains", "numeric", "similarity")

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from llm_trace.stores.duckdb import Store
 
-NAME = "export"
 EXAMPLE = 'Example: llm-trace export --to jsonl --out calls.jsonl --run "refund-desk v2"'
 
 Format = Literal["parquet", "jsonl", "csv", "dataset", "comet-archive"]

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from llm_trace.operations.stages import Stage
     from llm_trace.stores.duckdb import Store
 
-NAME = "gate"
 EXAMPLE = "Example: llm-trace gate fit desk --run checked --error 0.05"
 
 

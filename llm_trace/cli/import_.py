@@ -18,7 +18,6 @@ from llm_trace.rendering.formatting import count_things
 if TYPE_CHECKING:
     from llm_trace.imports.importer import ImportReport, KnownCalls
 
-NAME = "import"
 EXAMPLE = "Example: llm-trace import traces.json --store traces.duckdb"
 MOST = 8
 """Keys that were not understood, shown a file."""

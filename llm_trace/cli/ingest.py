@@ -11,7 +11,6 @@ from llm_trace.cli.output import make_console, print_json
 from llm_trace.paths import find_existing, open_as_it_stands
 from llm_trace.rendering.formatting import format_size
 
-NAME = "ingest"
 EXAMPLE = "Example: llm-trace ingest --store traces.duckdb"
 
 

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from llm_trace.record import Call
 
-NAME = "ls"
 EXAMPLE = "Example: llm-trace ls --status error --since 2h"
 
 ROOM = {"kind": 120, "cost": 90, "model": 90, "tokens": 70, "took": 60, "time": 50}

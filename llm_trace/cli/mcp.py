@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from llm_trace.mcp.log import ToolLog
     from llm_trace.mcp.workbench import Workbench
 
-NAME = "mcp"
 EXAMPLE = "Example: llm-trace mcp install claude-code --store traces.duckdb --function app:answer"
 
 

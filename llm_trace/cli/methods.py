@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from llm_trace.attribution.studies.ranking import Ranked
 
-NAME = "methods"
 EXAMPLE = "Example: llm-trace methods bench --model demo"
 _QUESTIONS = 4
 

@@ -10,7 +10,6 @@ from llm_trace.cli.diet import PromptName, PromptVersionOption, find_model, impo
 from llm_trace.cli.output import exit_nothing, make_console, make_plain_text, print_complaint, print_json
 from llm_trace.cli.prompts import print_pieces
 
-NAME = "optimize"
 EXAMPLE = "Example: llm-trace optimize refund --model app:ask --score app:grade --reflect app:write"
 
 OptimizeModel = Annotated[

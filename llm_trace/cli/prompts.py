@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from llm_trace.record import PromptVersion
     from llm_trace.stores.duckdb import Store
 
-NAME = "prompts"
 EXAMPLE = "Example: llm-trace prompts diff refund v1 v2"
 
 Words = Annotated[

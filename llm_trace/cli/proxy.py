@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from llm_trace.attribution.proxies.screen_state import Screen, ScreenedCall
     from llm_trace.record import Call
 
-NAME = "proxy"
 EXAMPLE = "Example: llm-trace proxy screen --run nightly --oracle my_app.llm:ask --proxy demo"
 _MOST_CALLS = 500
 

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from llm_trace.stores.duckdb import Store
     from llm_trace.stores.purge import PurgeReport
 
-NAME = "purge"
 EXAMPLE = "Example: llm-trace purge --user anna@example.com"
 
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}

@@ -27,9 +27,9 @@ This page is made by `python -m llm_trace.cli.reference`; a test compares the tw
 
 def build_page() -> str:
     """Return the page as Markdown."""
-    from llm_trace.cli.app import app
+    from llm_trace.cli.app import build_app
 
-    group: Any = typer.main.get_command(app)
+    group: Any = typer.main.get_command(build_app())
     names = group.list_commands(None)
     listed = "\n".join(
         f"- [`{name}`](#llm-trace-{name}): {_format_help(group.commands[name].help)}" for name in names

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from llm_trace.record import Run
     from llm_trace.replays.report import Report
 
-NAME = "replay"
 EXAMPLE = "Example: llm-trace replay nightly --function app:answer"
 
 What = Annotated[

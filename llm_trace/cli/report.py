@@ -8,7 +8,6 @@ import typer
 from llm_trace.cli import options as o
 from llm_trace.cli.output import print_complaint
 
-NAME = "report"
 EXAMPLE = "Example: llm-trace report 'refund v1' 'refund v2' -o refund.html"
 
 

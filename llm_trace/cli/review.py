@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from llm_trace.operations.reviews import ExplainMode, Review, ReviewWriter
     from llm_trace.stores.duckdb import Store
 
-NAME = "review"
 EXAMPLE = "Example: llm-trace review --as anna --explain random"
 _SHOWN = 20
 """Problems of a log that are printed."""

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from llm_trace.record import Call
     from llm_trace.stores.duckdb import Store
 
-NAME = "rules"
 EXAMPLE = "Example: llm-trace rules try rules.yaml --since 7d"
 
 

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from llm_trace.stores.run_tree import RunLine
 
-NAME = "runs"
 EXAMPLE = "Example: llm-trace runs --limit 5"
 
 

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from llm_trace.stores.duckdb import Store
     from llm_trace.stores.find import CallInTrace
 
-NAME = "show"
 EXAMPLE = "Example: llm-trace show last"
 
 

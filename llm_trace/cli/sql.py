@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from llm_trace.stores.duckdb import Store
     from llm_trace.stores.result import Result
 
-NAME = "sql"
 EXAMPLE = (
     'Example: llm-trace sql "SELECT model, count(*), quantile_cont(duration_ms, 0.95) FROM calls '
     'GROUP BY model"'

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from llm_trace.operations.stages import Stage
     from llm_trace.stores.duckdb import Store
 
-NAME = "stages"
 EXAMPLE = "Example: llm-trace stages promote 'weight on the example'"
 
 

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from llm_trace.record import Call
     from llm_trace.stores.duckdb import Store
 
-NAME = "tail"
 EXAMPLE = "Example: llm-trace tail --status error"
 
 LATE_NS = 10 * 10**9

@@ -9,7 +9,6 @@ import typer
 from llm_trace.cli import options as o
 from llm_trace.cli.output import print_complaint
 
-NAME = "view"
 EXAMPLE = "Example: llm-trace view --store traces.duckdb"
 
 

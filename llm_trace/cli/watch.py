@@ -14,7 +14,6 @@ from llm_trace.rendering.formatting import count_things
 if TYPE_CHECKING:
     from llm_trace.operations.monitors import Movement, Watch
 
-NAME = "watch"
 EXAMPLE = "Example: llm-trace watch --to https://hooks.example.com/llm --text Example:"
 
 AlarmTargets = Annotated[

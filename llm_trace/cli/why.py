@@ -14,7 +14,6 @@ from llm_trace.cli.replay import Functions
 if TYPE_CHECKING:
     from llm_trace.causes.why_record import Causes
 
-NAME = "why"
 EXAMPLE = "Example: llm-trace why 00f067aa0ba902b7 --function app:solve --budget 100"
 
 

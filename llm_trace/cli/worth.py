@@ -10,7 +10,6 @@ from llm_trace.cli.output import exit_nothing, make_console, make_plain_text, pr
 if TYPE_CHECKING:
     from llm_trace.operations.worth_summary import Worth
 
-NAME = "worth"
 EXAMPLE = "Example: llm-trace worth --hourly 40"
 
 

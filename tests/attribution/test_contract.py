@@ -20,7 +20,7 @@ from llm_trace.attribution.models.questions import parse_question
 from llm_trace.attribution.quality import Study, measure
 from llm_trace.attribution.studies.catalogue import list_catalogue
 from llm_trace.attribution.studies.ranking import rank
-from llm_trace.cli.app import app
+from llm_trace.cli.app import build_app
 from llm_trace.errors import AttributionError
 from tests.helpers import attribution_toys as toys
 from tests.helpers.question_toys import run
@@ -134,9 +134,9 @@ def test_the_catalogue_holds_everything_that_is_installed() -> None:
     assert {"word", "sentence", "token", "message"} <= {n for k, n in entries if k == "segmenter"}
     assert ("baseline", "mask") in entries
     assert ("quality", "fidelity") in entries
-    listed = CliRunner().invoke(app, ["methods", "--json"])
+    listed = CliRunner().invoke(build_app(), ["methods", "--json"])
     assert json.loads(listed.stdout) == [entries[key] for key in entries]
-    shown = CliRunner().invoke(app, ["methods"], env={"COLUMNS": "200"})
+    shown = CliRunner().invoke(build_app(), ["methods"], env={"COLUMNS": "200"})
     assert "Zeiler" in shown.stdout
 
 
@@ -160,10 +160,14 @@ def test_methods_are_ranked_by_held_out_fidelity_for_their_tokens() -> None:
 def test_the_command_ranks_on_a_model_of_ones_own() -> None:
     toys.stories()
     arguments = ["methods", "bench", "--model", str(toys.SHARED / "models" / "stories260K"), "--prompt", TEXT]
-    result = CliRunner().invoke(app, [*arguments, "--method", "occlusion", "--method", "attention", "--json"])
+    result = CliRunner().invoke(
+        build_app(), [*arguments, "--method", "occlusion", "--method", "attention", "--json"]
+    )
     assert result.exit_code == 0
     rows = json.loads(result.stdout[result.stdout.index("[") :])
     assert {r["method"] for r in rows} == {"occlusion", "attention"}
     assert all(r["tokens"] > 0 for r in rows)
-    nothing = CliRunner().invoke(app, ["methods", "bench", "--model", "x", "--store", "/no/such.duckdb"])
+    nothing = CliRunner().invoke(
+        build_app(), ["methods", "bench", "--model", "x", "--store", "/no/such.duckdb"]
+    )
     assert nothing.exit_code == 3

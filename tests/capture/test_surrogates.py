@@ -85,7 +85,7 @@ def test_a_value_whose_key_was_written_otherwise_is_not_replayed_as_if_it_were_w
 
 
 def test_import_keeps_answers_beside_lone_surrogates(tmp_path: Path) -> None:
-    from llm_trace.cli.app import app
+    from llm_trace.cli.app import build_app
 
     records = [
         {
@@ -103,7 +103,7 @@ def test_import_keeps_answers_beside_lone_surrogates(tmp_path: Path) -> None:
     ]
     file = tmp_path / "calls.jsonl"
     file.write_text("\n".join(map(json.dumps, records)))
-    result = CliRunner().invoke(app, ["import", str(file), "--store", str(tmp_path / "t.duckdb")])
+    result = CliRunner().invoke(build_app(), ["import", str(file), "--store", str(tmp_path / "t.duckdb")])
     assert "2 new calls" in result.output
     with llm_trace.open_store(tmp_path / "t.duckdb") as store:
         calls = {json.dumps(call.input): call for call in store.calls()}

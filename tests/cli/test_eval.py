@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 import llm_trace
 from llm_trace.capture import slots
-from llm_trace.cli.app import app
+from llm_trace.cli.app import build_app
 from llm_trace.config import configure_from_environment
 from tests.helpers.cli_toys import SCREEN, invoke
 
@@ -79,7 +79,7 @@ def test_what_cannot_work_is_said_with_the_remedy(case: str, folder: Path) -> No
 
 def test_a_program_that_says_where_it_records_is_recorded_there(folder: Path) -> None:
     (folder / "eval_own.py").write_text(f"import llm_trace\nllm_trace.configure('own.duckdb')\n{APP}")
-    result = CliRunner().invoke(app, ["eval", "refund", "eval_own:always", "-n", "1"], env=SCREEN)
+    result = CliRunner().invoke(build_app(), ["eval", "refund", "eval_own:always", "-n", "1"], env=SCREEN)
     assert result.exit_code == 0, result.stderr
     llm_trace.shutdown()
     with llm_trace.open_store(folder / "own.duckdb") as store:

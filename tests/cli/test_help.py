@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -12,11 +13,12 @@ import typer
 from typer.testing import CliRunner
 
 import llm_trace
-from llm_trace.cli.app import app
+from llm_trace.cli import app
+from llm_trace.cli.app import build_app
 from llm_trace.cli.reference import build_page
 from tests.helpers.cli_toys import ROOT, record, start
 
-COMMANDS = list(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
+COMMANDS = list(typer.main.get_command(build_app()).commands)  # type: ignore[attr-defined]
 # typer itself loads pydantic for a command's parameters.
 HEAVY = (
     "duckdb",
@@ -39,7 +41,7 @@ def test_the_tour_comes_first_and_what_removes_comes_last() -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_explains_itself_with_an_example(command: str) -> None:
-    result = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "100", "NO_COLOR": "1"})
+    result = CliRunner().invoke(build_app(), [command, "--help"], env={"COLUMNS": "100", "NO_COLOR": "1"})
     assert result.exit_code == 0
     assert f"Example: llm-trace {command}" in re.sub(r"\s+", " ", result.stdout)
 
@@ -51,6 +53,16 @@ def test_docs_cli_is_what_the_commands_say() -> None:
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["ls", "--help"]])
 def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
+    assert _list_loaded(arguments, HEAVY) == []
+
+
+def test_a_command_loads_no_other_command() -> None:
+    modules = [f"llm_trace.cli.{place.partition(':')[0]}" for place in app.COMMANDS.values()]
+    assert _list_loaded(["prompts", "--help"], modules) == ["llm_trace.cli.prompts"]
+
+
+def _list_loaded(arguments: list[str], names: Sequence[str]) -> list[str]:
+    """Return which of these modules a command has loaded when it leaves."""
     code = f"""
 import sys
 from llm_trace.cli import main
@@ -59,14 +71,14 @@ try:
     main()
 except SystemExit as end:
     assert end.code == 0, end.code
-print(*[name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)
+print(*[name for name in {list(names)!r} if name in sys.modules], file=sys.stderr)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
-    assert done.stderr.strip() == ""
+    return done.stderr.split()
 
 
 def test_version_is_the_package_version() -> None:
-    assert CliRunner().invoke(app, ["--version"]).stdout == f"llm-trace {llm_trace.__version__}\n"
+    assert CliRunner().invoke(build_app(), ["--version"]).stdout == f"llm-trace {llm_trace.__version__}\n"
 
 
 def test_the_store_comes_from_the_option_else_the_environment_else_the_folder(tmp_path: Path) -> None:

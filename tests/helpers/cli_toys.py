@@ -14,7 +14,7 @@ from typing import Any
 from typer.testing import CliRunner
 
 import llm_trace
-from llm_trace.cli.app import app
+from llm_trace.cli.app import build_app
 
 ROOT = Path(__file__).resolve().parents[2]
 SCREEN = {"COLUMNS": "100", "TERM": "xterm", "NO_COLOR": "1", "LLM_TRACE_STORE": None}
@@ -56,7 +56,7 @@ def record(path: Path) -> None:
 def invoke(store: Path, *arguments: str, stdin: str | None = None, **environment: str) -> Any:
     """Run a command in this process; the result has `exit_code`, `stdout` and `stderr`."""
     return CliRunner().invoke(
-        app, [*arguments, "--store", str(store)], input=stdin, env={**SCREEN, **environment}
+        build_app(), [*arguments, "--store", str(store)], input=stdin, env={**SCREEN, **environment}
     )
 
 

@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 import llm_trace
-from llm_trace.cli.app import app
+from llm_trace.cli.app import build_app
 from llm_trace.errors import ConfigurationError
 from llm_trace.exporters.comet import CometExporter
 from llm_trace.exporters.comet.settings import CometSettings
@@ -131,7 +131,7 @@ def test_a_project_is_downloaded_by_comet_mls_api(
     monkeypatch.setenv("COMET_URL_OVERRIDE", f"{server.url}/clientlib/")
     monkeypatch.chdir(tmp_path)
     send(exporter(server), [call(input={"prompt": PROMPT}, output=ANSWER, tags=["a"]), run()])
-    done = CliRunner().invoke(app, ["import", "comet://team/demo", "--store", "t.duckdb"])
+    done = CliRunner().invoke(build_app(), ["import", "comet://team/demo", "--store", "t.duckdb"])
     assert done.exit_code == 0, done.output
     with llm_trace.open_store("t.duckdb") as store:
         (told,) = store.calls()
@@ -145,7 +145,9 @@ def test_a_project_is_downloaded_by_comet_mls_api(
 def test_the_files_of_the_offline_mode_come_in_by_the_command(tmp_path: Path) -> None:
     file = tmp_path / "messages_1.jsonl"
     file.write_bytes(OFFLINE.read_bytes())
-    done = CliRunner().invoke(app, ["import", str(file), "--store", str(tmp_path / "t.duckdb"), "--json"])
+    done = CliRunner().invoke(
+        build_app(), ["import", str(file), "--store", str(tmp_path / "t.duckdb"), "--json"]
+    )
     assert (done.exit_code, json.loads(done.stdout)[0]["format"]) == (0, "comet"), done.output
     with llm_trace.open_store(tmp_path / "t.duckdb") as store:
         assert sorted(c.kind for c in store.calls()) == ["chain", "llm", "llm", "tool"]
